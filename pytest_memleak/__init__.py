@@ -1,0 +1,50 @@
+"""pytest-memleak: a release gate that measures how much of a book a language model recites.
+
+    from pytest_memleak import score
+
+measures without pytest, a suite file or a network; everything else is reached through a suite.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_memleak.hookspecs import hookimpl
+    from pytest_memleak.records import Block, Book, Excerpt, Generation, Measurement, Span
+    from pytest_memleak.scoring import score
+    from pytest_memleak.verdict import judge
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Block",
+    "Book",
+    "Excerpt",
+    "Generation",
+    "Measurement",
+    "Span",
+    "__version__",
+    "hookimpl",
+    "judge",
+    "score",
+]
+
+# Loaded when first asked for: pytest imports this package at every start.
+_HOMES = {
+    "hookimpl": "hookspecs",
+    "judge": "verdict",
+    "score": "scoring",
+    **dict.fromkeys(("Block", "Book", "Excerpt", "Generation", "Measurement", "Span"), "records"),
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

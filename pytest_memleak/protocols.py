@@ -1,0 +1,235 @@
+"""What a provider and its endpoint must be able to do, and the records they exchange.
+
+A provider has three verbs (fine-tune, wait, sample). It never decides whether to spend money:
+the sampling room records the intent in the ledger first and then calls one of these verbs once.
+So every verb is one exchange with the provider, and may raise `ProviderError` (final) or
+`ProviderBusy` (worth another try).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from pytest_memleak.records import Book, FinishReason, Generation, Model
+
+__all__ = [
+    "BatchEndpoint",
+    "Chapter",
+    "Completion",
+    "Endpoint",
+    "JobState",
+    "JobStatus",
+    "Manuscript",
+    "MeasureFunction",
+    "Measures",
+    "Provider",
+    "ProviderFactory",
+    "ProviderSetup",
+    "Recording",
+    "SampleRequest",
+    "TrainingExample",
+    "TrainingSet",
+]
+
+
+# --- books ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Chapter:
+    """A chapter's paragraphs, in order; `title` is its heading, if it has one."""
+
+    title: str | None
+    paragraphs: tuple[str, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Manuscript:
+    """What a book reader returns: a book before it is cut into excerpts.
+
+    `warnings` name what was left out because it could not be read.
+    """
+
+    title: str | None
+    author: str | None
+    chapters: tuple[Chapter, ...] = field(repr=False)
+    warnings: tuple[str, ...] = ()
+
+
+# --- sampling ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One answer of an endpoint. Token counts are None where the provider does not say."""
+
+    text: str = field(repr=False)
+    finish_reason: FinishReason = FinishReason.STOP
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRequest:
+    """`n` completions of one instruction. `key` is unique within a batch."""
+
+    key: str
+    instruction: str = field(repr=False)
+    n: int
+    temperature: float
+    max_tokens: int
+    seed: int | None = None
+
+
+@runtime_checkable
+class Endpoint(Protocol):
+    """A model that answers instructions.
+
+    A class of your own needs `sample` only; plain strings are taken as complete answers.
+    """
+
+    def sample(
+        self,
+        instruction: str,
+        *,
+        n: int,
+        temperature: float,
+        max_tokens: int,
+        seed: int | None,
+    ) -> Sequence[Completion | str]:
+        """Up to `n` completions of `instruction`; fewer means: ask again for the rest."""
+        ...
+
+
+@runtime_checkable
+class Recording(Protocol):
+    """An endpoint whose generations are there already and only need to be read."""
+
+    def generations(self, book: Book) -> Iterable[Generation]:
+        """Every generation for `book`, grouped by excerpt, ordinals from 0."""
+        ...
+
+
+class JobStatus(StrEnum):
+    """Where a fine-tune or a batch stands."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class JobState:
+    """The provider's word on a job; `endpoint` once it succeeded, `detail` if it failed.
+
+    `tokens` are the trained tokens that were billed, if the provider says.
+    """
+
+    status: JobStatus
+    endpoint: str | None = None
+    detail: str | None = None
+    tokens: int | None = None
+
+
+@runtime_checkable
+class BatchEndpoint(Endpoint, Protocol):
+    """An endpoint that also takes many requests at once and answers within a day."""
+
+    def find_batch(self, digest: str) -> str | None:
+        """The id of a batch that carries `digest` in its metadata or name, if there is one."""
+        ...
+
+    def start_batch(self, requests: Sequence[SampleRequest], *, digest: str) -> str:
+        """Start a batch that carries `digest`; returns the provider's id of it."""
+        ...
+
+    def poll_batch(self, batch_id: str) -> JobState:
+        """Where the batch stands. An expired batch with partial results is SUCCEEDED."""
+        ...
+
+    def read_batch(self, batch_id: str) -> Iterable[tuple[str, Sequence[Completion]]]:
+        """Per answered request its key and completions, in any order; failed ones are absent."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingExample:
+    """One pair to fine-tune on."""
+
+    instruction: str = field(repr=False)
+    text: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSet:
+    """What a model is fine-tuned on. `digest` (hexadecimal) names examples and recipe."""
+
+    examples: tuple[TrainingExample, ...] = field(repr=False)
+    digest: str
+
+
+class Provider(Protocol):
+    """A place where models are fine-tuned and sampled; made for one model of a suite.
+
+    concurrency: how many calls of `Endpoint.sample` may run at once.
+    completions_per_call: the most completions to ask for in one call.
+    batch: whether the suite asks for batches (then `open` returns a BatchEndpoint).
+    """
+
+    name: str
+    concurrency: int
+    completions_per_call: int
+    batch: bool
+
+    def find_finetune(self, digest: str) -> str | None:
+        """The id of a job that carries `digest` in its metadata or name, if there is one."""
+        ...
+
+    def start_finetune(self, training: TrainingSet) -> str:
+        """Start a fine-tune that carries `training.digest`; returns the job's id."""
+        ...
+
+    def poll_finetune(self, job_id: str) -> JobState:
+        """Where the job stands; its `endpoint` once it succeeded."""
+        ...
+
+    def open(self, endpoint: str | None) -> Endpoint:
+        """The endpoint of that id; None means the model itself, without fine-tuning."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderSetup:
+    """What a provider is made from.
+
+    model:  the suite's entry; the provider validates `options` and `finetune` itself.
+    place:  the suite file and key, for error messages.
+    root:   the folder that relative paths in the suite start from.
+    state:  a folder of the provider's own, for weights it makes; it may not exist yet.
+    read_book: a book of the suite by its id (SuiteError where there is none).
+    """
+
+    model: Model
+    place: str
+    root: Path
+    state: Path
+    read_book: Callable[[str], Book] = field(repr=False)
+
+
+class ProviderFactory(Protocol):
+    """Makes a provider; raises SuiteError for bad options, MissingExtra for a missing SDK."""
+
+    def __call__(self, setup: ProviderSetup) -> Provider: ...
+
+
+class MeasureFunction(Protocol):
+    """A measure of your own: a number per book and its generations, held against a limit."""
+
+    def __call__(self, book: Book, generations: Iterable[Generation]) -> float: ...
+
+
+Measures = Mapping[str, MeasureFunction]

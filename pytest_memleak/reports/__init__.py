@@ -1,0 +1,1 @@
+"""Reports: terminal, JUnit, and what they may quote."""
