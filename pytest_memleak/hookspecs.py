@@ -23,7 +23,7 @@ hookimpl = pluggy.HookimplMarker("memleak")
 
 
 @hookspec(firstresult=True)
-def memleak_read_book(path: Path) -> Manuscript | None:  # type: ignore[empty-body]
+def memleak_read_book(path: Path) -> Manuscript | None:
     """Read the book at `path`, or return None to leave it to another reader.
 
     Raise `BookError` where the file is of your kind and cannot be read::
@@ -37,7 +37,9 @@ def memleak_read_book(path: Path) -> Manuscript | None:  # type: ignore[empty-bo
 
 @hookspec
 def memleak_providers() -> Mapping[str, ProviderFactory]:  # type: ignore[empty-body]
-    """Providers by the name that a suite's `provider = "..."` uses::
+    """Providers by the name that a suite's `provider = "..."` uses.
+
+    ::
 
         @hookimpl
         def memleak_providers():
@@ -47,7 +49,9 @@ def memleak_providers() -> Mapping[str, ProviderFactory]:  # type: ignore[empty-
 
 @hookspec
 def memleak_measures() -> Mapping[str, MeasureFunction]:  # type: ignore[empty-body]
-    """Measures beside the built-in ones, by the name that `[limits]` uses::
+    """Measures beside the built-in ones, by the name that `[limits]` uses.
+
+    ::
 
         def longest_line(book, generations):
             return max(len(line) for g in generations for line in g.text.splitlines())
@@ -60,7 +64,9 @@ def memleak_measures() -> Mapping[str, MeasureFunction]:  # type: ignore[empty-b
 
 @hookspec
 def memleak_report(run: RunReport) -> None:
-    """Called once, after the last pair, with everything that was measured::
+    """Called once, after the last pair, with everything that was measured.
+
+    ::
 
         @hookimpl
         def memleak_report(run):

@@ -158,9 +158,7 @@ def load_records(path: Path) -> list[object]:
         return list(_json_lines(data, place))
     records = _json(data, place)
     if not isinstance(records, list):
-        raise RecordsError(
-            f"expected a list of records, found {_kind(records)}", place=place
-        )
+        raise RecordsError(f"expected a list of records, found {_kind(records)}", place=place)
     return records
 
 
@@ -272,7 +270,12 @@ def _optional_text(row: Mapping[str, Any], key: str, where: str) -> str | None:
 def _kind(value: object) -> str:
     """What a value is, in JSON's terms, without quoting it."""
     names = {
-        type(None): "null", bool: "a boolean", str: "a string", int: "a number",
-        float: "a number", list: "a list", dict: "an object",
+        type(None): "null",
+        bool: "a boolean",
+        str: "a string",
+        int: "a number",
+        float: "a number",
+        list: "a list",
+        dict: "an object",
     }
     return names.get(type(value), f"a {type(value).__name__}")

@@ -223,13 +223,17 @@ class ProviderSetup:
 class ProviderFactory(Protocol):
     """Makes a provider; raises SuiteError for bad options, MissingExtra for a missing SDK."""
 
-    def __call__(self, setup: ProviderSetup) -> Provider: ...
+    def __call__(self, setup: ProviderSetup) -> Provider:
+        """Make the provider of one model."""
+        ...
 
 
 class MeasureFunction(Protocol):
     """A measure of your own: a number per book and its generations, held against a limit."""
 
-    def __call__(self, book: Book, generations: Iterable[Generation]) -> float: ...
+    def __call__(self, book: Book, generations: Iterable[Generation]) -> float:
+        """Measure one pair."""
+        ...
 
 
 Measures = Mapping[str, MeasureFunction]

@@ -149,9 +149,12 @@ class Span(Block):
 
 
 def _fields(run: Block) -> tuple[object, ...]:
-    return (run.words, run.start, run.end, *(
-        (run.excerpt_id, run.generation) if isinstance(run, Span) else ()
-    ))
+    return (
+        run.words,
+        run.start,
+        run.end,
+        *((run.excerpt_id, run.generation) if isinstance(run, Span) else ()),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +198,9 @@ class Measurement:
     def bmc_at(self, k: int) -> float:
         """BMC@k for a k that is at least the one this was measured with."""
         if k < self.k:
-            raise ValueError(f"BMC@{k} needs a measurement with k <= {k}; this one has k = {self.k}")
+            raise ValueError(
+                f"BMC@{k} needs a measurement with k <= {k}; this one has k = {self.k}"
+            )
         return sum(reach >= k for reach in self.coverage.reach) / self.words
 
 
