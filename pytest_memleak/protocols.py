@@ -30,6 +30,7 @@ __all__ = [
     "ProviderFactory",
     "ProviderSetup",
     "Recording",
+    "RecoverableEndpoint",
     "SampleRequest",
     "TrainingExample",
     "TrainingSet",
@@ -90,6 +91,8 @@ class Endpoint(Protocol):
     """A model that answers instructions.
 
     A class of your own needs `sample` only; plain strings are taken as complete answers.
+    An `id: str` beside it names the weights behind it: what is drawn from an endpoint with an
+    id stays in the ledger and is not drawn again; without one it is kept for this run only.
     """
 
     def sample(
@@ -102,6 +105,28 @@ class Endpoint(Protocol):
         seed: int | None,
     ) -> Sequence[Completion | str]:
         """Up to `n` completions of `instruction`; fewer means: ask again for the rest."""
+        ...
+
+
+@runtime_checkable
+class RecoverableEndpoint(Endpoint, Protocol):
+    """An endpoint whose provider keeps answers, so that one cut off on its way is found again."""
+
+    def sample_as(
+        self,
+        request_id: str,
+        instruction: str,
+        *,
+        n: int,
+        temperature: float,
+        max_tokens: int,
+        seed: int | None,
+    ) -> Sequence[Completion | str]:
+        """As `sample`, with `request_id` left at the provider beside the answer."""
+        ...
+
+    def recover(self, request_id: str) -> Sequence[Completion] | None:
+        """The answer that the provider kept under `request_id`; None if it never gave one."""
         ...
 
 

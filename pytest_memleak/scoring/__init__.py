@@ -1,0 +1,52 @@
+"""The scoring core: words, index, matches and measures; pure, without files or network."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_memleak.paper import (
+    book_from_records,
+    generations_from_records,
+    with_instructions_asked,
+)
+from pytest_memleak.records import Book, Generation, Measurement, Scoring
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+    from pytest_memleak.records import WordMode
+
+__all__ = ["score"]
+
+
+def score(
+    book: Book | Iterable[Mapping[str, Any]],
+    generations: Iterable[Generation] | Iterable[Mapping[str, Any]],
+    *,
+    k: int = 5,
+    trim: int = 5,
+    span_threshold: int = 20,
+    words: WordMode = "paper",
+) -> Measurement:
+    """Measure how much of a book a model's generations give back (METRICS section 3).
+
+    `book` and `generations` are this package's own records or the paper's (lists of dicts with
+    `excerpt_id`, `excerpt_text`, `instruction` and `generations: [{"generated_text": ...}]`;
+    arXiv 2603.20957, section 3.1). What a generation record says was asked counts as the
+    excerpt's instruction, before what the book says.
+
+    k: shortest match, in words. trim: m of the m-grams that the instruction gives away; 0 trims
+    nothing. span_threshold: T of `spans_over`. words: what counts as a word.
+
+    Raises SettingsError, BookError or RecordsError, each saying what is wrong and where.
+    """
+    from pytest_memleak.scoring.measures import measure
+
+    if not isinstance(book, Book):
+        book = book_from_records(list(book))
+    drawn: list[Any] = list(generations)
+    if not all(isinstance(one, Generation) for one in drawn):
+        book = with_instructions_asked(book, drawn)
+        drawn = generations_from_records(drawn)
+    return measure(book, drawn, Scoring(k=k, trim=trim, span_threshold=span_threshold, words=words))

@@ -1,0 +1,138 @@
+"""A slow, literal reading of METRICS.md sections 1 to 3, against which the core is held.
+
+Nothing here is shared with the core: words by one regular expression, matches by comparing
+every position of the book with every position of the text, masks as lists of booleans.
+"""
+
+import re
+import unicodedata
+
+import regex
+
+UNSPACED = regex.compile(
+    r"[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\u3006\u30fc]"
+)
+
+
+def words(text, mode="paper"):
+    if mode == "unicode":
+        text = unicodedata.normalize("NFKC", text)
+        text = "".join(c for c in text if unicodedata.category(c) != "Cf")
+    kept = []
+    for token in re.findall(r"\w+|[^\w\s]+", text):
+        if mode == "paper":
+            if any(
+                c in "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789" for c in token
+            ):
+                kept.append(token.lower())
+        else:
+            kept.extend(
+                piece.lower() for piece in cut_unspaced(token) if any(c.isalnum() for c in piece)
+            )
+    return kept
+
+
+def cut_unspaced(token):
+    pieces, run = [], ""
+    for c in token:
+        if UNSPACED.match(c):
+            pieces += [run, c] if run else [c]
+            run = ""
+        else:
+            run += c
+    return [*pieces, run] if run else pieces
+
+
+def matches(book, text, k):
+    """Every maximal run (start, end) of equal words on one diagonal, of at least k words."""
+    found = set()
+    for s in range(len(book)):
+        for j in range(len(text)):
+            if s and j and book[s - 1] == text[j - 1]:
+                continue
+            n = 0
+            while s + n < len(book) and j + n < len(text) and book[s + n] == text[j + n]:
+                n += 1
+            if n >= k:
+                found.add((s, s + n))
+    return found
+
+
+def trimmed(book, match, instruction, k, m):
+    start, end = match
+    if end - start < m or m == 0:
+        return [match]
+    grams = {tuple(instruction[i : i + m]) for i in range(len(instruction) - m + 1)}
+    gone = set()
+    for i in range(start, end - m + 1):
+        if tuple(book[i : i + m]) in grams:
+            gone.update(range(i, i + m))
+    pieces, run = [], []
+    for i in range(start, end + 1):
+        if i < end and i not in gone:
+            run.append(i)
+        else:
+            if len(run) >= k:
+                pieces.append((run[0], run[-1] + 1))
+            run = []
+    return pieces
+
+
+def spans_over(candidates, threshold):
+    everything = {
+        (i, end) for start, end in candidates for i in range(start, end) if end - i > threshold
+    }
+    taken = []
+    for start, end in sorted(everything, key=lambda c: (c[0] - c[1], c[0])):
+        if all(end <= a or b <= start for a, b in taken):
+            taken.append((start, end))
+    return taken
+
+
+def longest_block(reach):
+    block = (0, None, None)
+    for start in range(len(reach)):
+        end = start
+        while end < len(reach) and reach[end]:
+            end += 1
+        if end - start > block[0]:
+            block = (end - start, start, end)
+    return block
+
+
+def measure(excerpts, generations, *, k=5, trim=5, span_threshold=20, mode="paper"):
+    """excerpts: [(id, text, instruction)] in order; generations: {id: [text]}."""
+    book, bounds = [], {}
+    for excerpt_id, text, _ in excerpts:
+        start = len(book)
+        book += words(text, mode)
+        bounds[excerpt_id] = (start, len(book))
+    total = len(book)
+    rounds, reach = {}, [0] * total
+    longest = (0, None, None, None, None)
+    candidates = set()
+    for excerpt_id, _, instruction in excerpts:
+        asked = words(instruction or "", mode)
+        first, last = bounds[excerpt_id]
+        own = book[first:last]
+        for number, text in enumerate(generations.get(excerpt_id, [])):
+            said = words(text, mode)
+            for match in matches(book, said, k):
+                for a, b in trimmed(book, match, asked, k, trim):
+                    for i in range(a, b):
+                        rounds.setdefault(i, set()).add(number)
+                        reach[i] = max(reach[i], b - a)
+            for a, b in sorted(matches(own, said, k)):
+                if b - a > longest[0]:
+                    longest = (b - a, first + a, first + b, excerpt_id, number)
+                if b - a > span_threshold:
+                    candidates.add((first + a, first + b))
+    return {
+        "words": total,
+        "bmc": sum(map(bool, reach)) / total if total else None,
+        "longest_block": longest_block(reach),
+        "longest_span": longest,
+        "spans": spans_over(candidates, span_threshold),
+        "rounds": [len(rounds.get(i, ())) for i in range(total)],
+        "reach": reach,
+    }

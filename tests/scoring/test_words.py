@@ -1,0 +1,81 @@
+"""Words in both modes, METRICS section 1."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_memleak.scoring.words import words
+
+ODD = st.sampled_from(
+    [
+        *"aZ09_ '-.,\n\t\x00\x1c\x85\xa0",
+        "\u00ad", "\u2060", "\u200b", "\u200d", "’", "“", "—", "…",
+        "é", "e\u0301", "²", "½", "ª", "İ", "ı", "K", "Å", "Σ", "ς", "ß", "ﬁ", "Ⅷ", "Кот", "木",
+        "々", "〇", "ひ", "カ", "ｶ", "ー", "ก", "กิ", "한", "नि", "٣", "𝐀",
+        "\ud800", "🦀", "ff", "don't",
+    ]
+)  # fmt: skip
+TEXTS = st.lists(ODD | st.text(max_size=4), max_size=40).map("".join)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Don't stop—1984 co_op café", ["don", "t", "stop", "1984", "co_op", "café"]),
+        ("é", []),
+        ("_ __ _a", ["_a"]),
+        ("Кот", []),
+        ("\u212a", []),
+        ("\u212aelvin", ["kelvin"]),
+        ("İstanbul", ["i\u0307stanbul"]),
+        ("un\u00adbelievable", ["un", "believable"]),
+        ("", []),
+        ("x² 2²", ["x²", "2²"]),
+        ("café\u0301s", ["café", "s"]),
+        ("ΑΣ1'Α2", ["ας1", "α2"]),
+    ],
+)
+def test_paper_mode_follows_the_law(text, expected):
+    assert words(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Кот é _", ["кот", "é"]),
+        ("un\u00adbeliev\u200bable", ["unbelievable"]),
+        ("ﬁne ½", ["fine", "1", "2"]),
+        ("木々 is 木", ["木", "々", "is", "木"]),
+        ("ひらカナ", ["ひ", "ら", "カ", "ナ"]),
+        ("abc木def", ["abc", "木", "def"]),
+        ("한국어", ["한국어"]),
+        ("\u212aelvin", ["kelvin"]),
+    ],
+)
+def test_unicode_mode_keeps_every_script(text, expected):
+    assert words(text, "unicode") == expected
+
+
+@given(TEXTS)
+def test_paper_mode_equals_the_oracle(oracle, text):
+    assert words(text) == oracle.words(text)
+
+
+@given(TEXTS)
+def test_unicode_mode_equals_the_oracle(oracle, text):
+    assert words(text, "unicode") == oracle.words(text, "unicode")
+
+
+def test_every_single_character_in_both_modes(oracle):
+    odd = [
+        (mode, hex(code))
+        for mode in ("paper", "unicode")
+        for code in range(0x30000)
+        if words(f"a{chr(code)}b {chr(code)}", mode)
+        != oracle.words(f"a{chr(code)}b {chr(code)}", mode)
+    ]
+    assert odd == []
+
+
+def test_a_megabyte_without_a_space_is_one_word():
+    assert len(words("木a" * 500_000)) == 1
