@@ -51,6 +51,11 @@ class MemleakError(Exception):
         text = f"{self.place}: {self.message}" if self.place else self.message
         return f"{text}\n  {self.hint}" if self.hint else text
 
+    @property
+    def line(self) -> str:
+        """All of it on one line, for a table or a list."""
+        return "; ".join(str(self).replace("\n  ", "\n").splitlines())
+
     def __reduce__(self) -> tuple[object, ...]:
         # Exceptions with keyword-only arguments do not survive pickling (xdist, Ray) on their own.
         return (_rebuild, (type(self), self.__dict__))

@@ -8,6 +8,7 @@ ordered by the first integer in `excerpt_id`. (arXiv 2603.20957, released data f
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 import hashlib
 import json
@@ -135,42 +136,56 @@ def with_instructions_asked(book: Book, records: object) -> Book:
 
 
 def load_records(path: Path) -> list[object]:
-    """The list in a `.json` file, or the lines of a `.jsonl` file.
+    """The list in a `.json` file, or the lines of a `.jsonl` file, read one at a time.
 
-    Raises RecordsError for a file that is missing, empty, over 1 GiB, not UTF-8 (or UTF-16 or
-    -32 with a byte order mark), not JSON, or not a list.
+    Raises RecordsError for a file that is missing, empty, over 1 GiB (`.json` only), not UTF-8
+    (`.json` may be UTF-16 or UTF-32), not JSON, or not a list.
     """
-    place = str(path)
     try:
-        size = path.stat().st_size
-        if size > MAX_JSON_BYTES:
-            raise RecordsError(
-                f"the file has {size:,} bytes; the most that is read is {MAX_JSON_BYTES:,}",
-                place=place,
-                hint="split it by book",
-            )
-        data = path.read_bytes()
+        if path.suffix.lower() == ".jsonl":
+            records: Any = list(_json_lines(path))
+        else:
+            records = _json(_whole(path), str(path))
     except OSError as error:
-        raise RecordsError(f"cannot be read: {error.strerror or error}", place=place) from None
-    if not data.strip():
-        raise RecordsError("the file is empty", place=place, hint="expected a JSON list of records")
-    if path.suffix.lower() == ".jsonl":
-        return list(_json_lines(data, place))
-    records = _json(data, place)
+        raise RecordsError(f"cannot be read: {error.strerror or error}", place=str(path)) from None
     if not isinstance(records, list):
-        raise RecordsError(f"expected a list of records, found {_kind(records)}", place=place)
+        raise RecordsError(f"expected a list of records, found {_kind(records)}", place=str(path))
     return records
 
 
-def _json_lines(data: bytes, place: str) -> Iterator[object]:
-    for number, line in enumerate(data.splitlines(), start=1):
-        if line.strip():
-            yield _json(line, f"{place}, line {number}")
+def _whole(path: Path) -> bytes:
+    size = path.stat().st_size
+    if size > MAX_JSON_BYTES:
+        raise RecordsError(
+            f"the file has {size:,} bytes; the most that is read is {MAX_JSON_BYTES:,}",
+            place=str(path),
+            hint="split it by book, or use .jsonl, which is read line by line",
+        )
+    data = path.read_bytes()
+    if not data.strip():
+        raise RecordsError(
+            "the file is empty", place=str(path), hint="expected a JSON list of records"
+        )
+    return data
 
 
-def _json(data: bytes, place: str) -> Any:
+def _json_lines(path: Path) -> Iterator[object]:
+    seen = False
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            text = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+            if text.strip():
+                seen = True
+                yield _json(text, f"{path}, line {number}", encoding="utf-8")
+    if not seen:
+        raise RecordsError(
+            "the file is empty", place=str(path), hint="expected one JSON record on each line"
+        )
+
+
+def _json(data: bytes, place: str, *, encoding: str | None = None) -> Any:
     try:
-        return json.loads(data.decode(json.detect_encoding(data)))
+        return json.loads(data.decode(encoding or json.detect_encoding(data)))
     except UnicodeDecodeError as error:
         raise RecordsError(
             f"not {error.encoding.upper()} text: byte 0x{data[error.start]:02x} at {error.start}",
@@ -246,7 +261,7 @@ def _generation(answer: object, excerpt_id: str, ordinal: int, where: str) -> Ge
     reason = answer.get("finish_reason") or (
         FinishReason.STOP if text.strip() else FinishReason.EMPTY
     )
-    if reason not in FinishReason:
+    if reason not in list(FinishReason):
         raise RecordsError(
             f"finish_reason is {reason!r}; expected one of {', '.join(FinishReason)}", place=where
         )

@@ -1,1 +1,144 @@
-"""The pytest plugin. PYTEST_DONT_REWRITE"""
+"""The pytest plugin: options, collection of suite files, outcomes.
+
+PYTEST_DONT_REWRITE
+
+Installed but not used it costs nothing: everything heavy is imported where a suite is met.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_memleak.fixtures import book, endpoint, evaluation, memorization, pair
+from pytest_memleak.stash import gate_key
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+
+    from pytest_memleak.collect import SuiteModule
+
+__all__ = ["book", "endpoint", "evaluation", "memorization", "pair"]
+
+DEFAULT_SUITES = "*.memleak.toml"
+
+
+# --- options -------------------------------------------------------------------------------
+
+
+def parse_quote(value: str) -> str:
+    """A number of words, or `full`."""
+    if value != "full" and not (value.isascii() and value.isdecimal()):
+        raise pytest.UsageError(
+            f"--memleak-quote: expected a number of words or 'full', got {value!r}"
+        )
+    return value
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options, all of which begin with --memleak-."""
+    group = parser.getgroup("memleak", "memorization of books by language models")
+    group.addoption(
+        "--memleak-quote",
+        metavar="WORDS",
+        default="12",
+        type=parse_quote,
+        help="words of a recited passage to show: a number, 0 for none, or 'full' "
+        "(default: %(default)s)",
+    )
+    parser.addini(
+        "memleak_suites",
+        type="args",
+        default=[DEFAULT_SUITES],
+        help=f"names of suite files, as patterns (default: {DEFAULT_SUITES})",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marker; on the controller, gather what the pairs' reports bring."""
+    config.addinivalue_line(
+        "markers",
+        "copyright(suite=None): a memorization test; on a function of your own, suite is the "
+        "suite file (from the function's folder) whose pairs it runs for",
+    )
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Findings(config), "memleak-findings")
+
+
+# --- collection ----------------------------------------------------------------------------
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> SuiteModule | None:
+    """A suite file is a test module."""
+    patterns = parent.config.getini("memleak_suites")
+    if not any(fnmatch.fnmatch(file_path.name, pattern) for pattern in patterns):
+        return None
+    from pytest_memleak.collect import SuiteModule
+
+    return SuiteModule.from_parent(parent, path=file_path)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One test per pair of the suite, for every test that uses a pair."""
+    if "pair" in metafunc.fixturenames and metafunc.definition.get_closest_marker("copyright"):
+        from pytest_memleak.collect import parametrize_pairs
+
+        parametrize_pairs(metafunc)
+
+
+# --- outcomes ------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Keep protected text out of the report, and let the pair's finding travel with it."""
+    report = yield
+    if gate_key in item.config.stash and item.get_closest_marker("copyright"):
+        from pytest_memleak.outcomes import publish
+
+        publish(item, report)
+    return report
+
+
+def pytest_assertrepr_compare(
+    config: pytest.Config, op: str, left: object, right: object
+) -> list[str] | None:
+    """Explain a limit that does not hold."""
+    if gate_key not in config.stash:
+        return None
+    from pytest_memleak.outcomes import explain_comparison
+
+    return explain_comparison(config.stash[gate_key], op, left, right)
+
+
+class Findings:
+    """What the pairs' reports brought, from this process or from xdist's workers."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._found: dict[str, dict[str, Any]] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep the finding that travels with a report."""
+        found = getattr(report, "memleak", None)
+        if found is not None:
+            self._found[f"{found['suite']}::{found['pair']}"] = found
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self) -> None:
+        """Before JUnit's file is written: the run's properties; then the report sinks."""
+        if self._found:
+            from pytest_memleak.outcomes import conclude
+
+            conclude(self._config, self._found.values())
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """The table of pairs and the passages that came back."""
+        if self._found:
+            from pytest_memleak.outcomes import summary_text
+
+            terminalreporter.section("memorization")
+            terminalreporter.write(summary_text(self._config, self._found.values()))

@@ -134,6 +134,10 @@ class RecoverableEndpoint(Endpoint, Protocol):
 class Recording(Protocol):
     """An endpoint whose generations are there already and only need to be read."""
 
+    def asked(self, book: Book) -> Book:
+        """The book with the instructions that were asked, where the recording knows them."""
+        ...
+
     def generations(self, book: Book) -> Iterable[Generation]:
         """Every generation for `book`, grouped by excerpt, ordinals from 0."""
         ...
@@ -222,7 +226,7 @@ class Provider(Protocol):
         """Where the job stands; its `endpoint` once it succeeded."""
         ...
 
-    def open(self, endpoint: str | None) -> Endpoint:
+    def open(self, endpoint: str | None) -> Endpoint | Recording:
         """The endpoint of that id; None means the model itself, without fine-tuning."""
         ...
 

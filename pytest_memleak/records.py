@@ -7,6 +7,7 @@ log line or traceback quotes them.
 
 from __future__ import annotations
 
+import bisect
 import functools
 from array import array
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ __all__ = [
     "BookSource",
     "Completeness",
     "Coverage",
+    "Evaluation",
     "Excerpt",
     "FinishReason",
     "Generation",
@@ -180,6 +182,7 @@ class Measurement:
     longest_span:  longest contiguous regurgitated span, in one generation
     spans_over:    number of distinct contiguous regurgitated spans longer than T words
     spans:         those spans, longest first
+    excerpt_starts: positions of the excerpts' first words
     """
 
     words: int
@@ -194,6 +197,11 @@ class Measurement:
     spans_over: int
     spans: tuple[Span, ...] = field(repr=False)
     coverage: Coverage = field(repr=False)
+    excerpt_starts: tuple[int, ...] = field(repr=False)
+
+    def excerpt_at(self, position: int) -> int:
+        """The place among the excerpts of the one that holds the word at `position`."""
+        return bisect.bisect_right(self.excerpt_starts, position) - 1
 
     def bmc_at(self, k: int) -> float:
         """BMC@k for a k that is at least the one this was measured with."""
@@ -288,7 +296,10 @@ class Scoring:
 
 @dataclass(frozen=True, slots=True)
 class BookSource:
-    """Where a suite's book comes from, before anyone has read it."""
+    """Where a suite's book comes from, before anyone has read it.
+
+    `instruction` is the suite's template, None for the paper's own.
+    """
 
     id: str
     source: Path
@@ -296,7 +307,7 @@ class BookSource:
     author: str | None
     role: Literal["test", "train"]
     summaries: Path | None
-    instruction: str
+    instruction: str | None
     bring_your_own: bool
 
 
@@ -305,7 +316,7 @@ class Model:
     """A model under test, as the suite names it; `options` are for its provider.
 
     endpoint: an endpoint that exists already; finetune_books: ids of the books it is
-    fine-tuned on; price: US$ per million tokens (input, output).
+    fine-tuned on; price: US$ per million tokens (input, output, training).
     """
 
     id: str
@@ -316,13 +327,17 @@ class Model:
     finetune_books: tuple[str, ...] = ()
     finetune: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
-    price: tuple[float, float] | None = None
+    price: tuple[float, float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One model and one book, the limits that hold for them, and what is expected."""
+    """One model and one book, the limits that hold for them, and what is expected.
 
+    `suite` is the suite file that the pair is of.
+    """
+
+    suite: Path
     model: Model
     book: BookSource
     sampling: Sampling
@@ -350,3 +365,23 @@ class Suite:
     def book(self, book_id: str) -> BookSource:
         """The book of that id; KeyError where there is none."""
         return {book.id: book for book in self.books}[book_id]
+
+
+# --- outcomes ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """One pair, evaluated: everything that reports speak of.
+
+    book and measurement are None where the evidence could not be had.
+    """
+
+    suite: str
+    suite_digest: str
+    pair: Pair
+    judgement: Judgement
+    completeness: Completeness
+    book: Book | None = None
+    endpoint: str | None = None
+    measurement: Measurement | None = None

@@ -1,0 +1,63 @@
+"""The built-in extensions: they come in through the same hooks as anybody's."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_memleak.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from pytest_memleak.protocols import Manuscript, Provider, ProviderFactory, ProviderSetup
+    from pytest_memleak.records import Book
+
+__all__ = ["memleak_providers", "memleak_read_book"]
+
+
+@dataclass(frozen=True, slots=True)
+class _InModule:
+    """A provider whose module is imported when the first of its models is made."""
+
+    module: str
+    name: str
+    free: bool = False
+
+    def __call__(self, setup: ProviderSetup) -> Provider:
+        factory: ProviderFactory = getattr(importlib.import_module(self.module), self.name)
+        return factory(setup)
+
+
+@hookimpl
+def memleak_providers() -> Mapping[str, ProviderFactory]:
+    """The providers of this package."""
+    return {
+        "ngram": _InModule("pytest_memleak.models.ngram", "NgramProvider", free=True),
+        "recorded": _InModule("pytest_memleak.models.recorded", "RecordedProvider", free=True),
+        "openai": _InModule("pytest_memleak.models.openai", "OpenAIProvider"),
+        "vertex": _InModule("pytest_memleak.models.vertex", "VertexProvider"),
+        "tinker": _InModule("pytest_memleak.models.tinker", "TinkerProvider"),
+        "transformers": _InModule("pytest_memleak.models.transformers", "TransformersProvider"),
+    }
+
+
+@hookimpl(trylast=True)
+def memleak_read_book(path: Path) -> Manuscript | Book | None:
+    """EPUB, plain text and the paper's JSON, by the file's name."""
+    suffix = path.suffix.lower()
+    if suffix == ".epub":
+        from pytest_memleak.books.epub import read_epub
+
+        return read_epub(path)
+    if suffix == ".txt":
+        from pytest_memleak.books.plain_text import read_text
+
+        return read_text(path)
+    if suffix == ".json":
+        from pytest_memleak.paper import book_from_records, load_records
+
+        return book_from_records(load_records(path), place=str(path))
+    return None

@@ -1,0 +1,219 @@
+"""The command `memleak`: measure files, prepare books.
+
+Exit codes: 0 done, 2 for anything that must be mended first (said in one plain error), 130 after
+Ctrl-C. Nothing heavy is imported before a subcommand needs it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_memleak import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_memleak.records import Block, Measurement
+
+__all__ = ["main"]
+
+USAGE_ERROR = 2
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    parsed = _parser().parse_args(arguments)
+    from pytest_memleak.errors import MemleakError
+
+    try:
+        return int(parsed.run(parsed))
+    except MemleakError as error:
+        print(f"memleak {parsed.command}: {error}", file=sys.stderr)
+        return USAGE_ERROR
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader has gone: nothing more to say
+        return 0
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="memleak", description="Measure how much of a book a language model recites."
+    )
+    parser.add_argument("--version", action="version", version=f"memleak {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_score(commands)
+    _add_prepare(commands)
+    return parser
+
+
+# --- memleak score -------------------------------------------------------------------------
+
+
+def _add_score(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    score = commands.add_parser(
+        "score",
+        help="measure generations against a book",
+        description="Measure generations against a book, both in the paper's format.",
+    )
+    score.add_argument("book", metavar="BOOK.json", type=Path, help="excerpts of the book")
+    score.add_argument(
+        "generations", metavar="GENERATIONS.json", type=Path, help="generations (.json or .jsonl)"
+    )
+    score.add_argument(
+        "--k", metavar="N", type=int, default=5, help="shortest match, in words (default: 5)"
+    )
+    score.add_argument(
+        "--trim",
+        metavar="N",
+        type=int,
+        default=5,
+        help="m of the m-grams that the instruction gives away; 0 trims nothing (default: 5)",
+    )
+    score.add_argument(
+        "--span-threshold",
+        metavar="N",
+        type=int,
+        default=20,
+        help="T of 'spans over T words' (default: 20)",
+    )
+    score.add_argument(
+        "--words",
+        choices=("paper", "unicode"),
+        default="paper",
+        help="what counts as a word: as in the paper, or in every script (default: paper)",
+    )
+    score.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    score.set_defaults(run=_score)
+
+
+def _score(parsed: argparse.Namespace) -> int:
+    from pytest_memleak.paper import (
+        book_from_records,
+        generations_from_records,
+        load_records,
+        with_instructions_asked,
+    )
+    from pytest_memleak.scoring import score
+
+    book = book_from_records(load_records(parsed.book), place=str(parsed.book))
+    records = load_records(parsed.generations)
+    generations = generations_from_records(records, place=str(parsed.generations))
+    measured = score(
+        with_instructions_asked(book, records),
+        generations,
+        k=parsed.k,
+        trim=parsed.trim,
+        span_threshold=parsed.span_threshold,
+        words=parsed.words,
+    )
+    print(json.dumps(_as_json(measured), indent=2) if parsed.json else _as_table(measured))
+    return 0
+
+
+def _as_json(measured: Measurement) -> dict[str, object]:
+    block, span = measured.longest_block, measured.longest_span
+    return {
+        "words": measured.words,
+        "k": measured.k,
+        "trim": measured.trim,
+        "span_threshold": measured.span_threshold,
+        "bmc": measured.bmc,
+        "longest_block": {"words": block.words, "start": block.start, "end": block.end},
+        "longest_span": {
+            "words": span.words,
+            "excerpt_id": span.excerpt_id,
+            "generation": span.generation,
+            "start": span.start,
+            "end": span.end,
+        },
+        "spans_over": measured.spans_over,
+    }
+
+
+def _as_table(measured: Measurement) -> str:
+    from pytest_memleak.reports.inert import inert
+
+    block, span = measured.longest_block, measured.longest_span
+    source = f"{inert(span.excerpt_id or '')}, generation {span.generation}" if span else ""
+    rows = [
+        ("words", f"{measured.words:,}", ""),
+        (f"BMC@{measured.k}", f"{measured.bmc:.4f}", ""),
+        ("longest block", f"{block.words:,}", _at(block)),
+        ("longest span", f"{span.words:,}", ", ".join(filter(None, (_at(span), source)))),
+        (f"spans over {measured.span_threshold}", f"{measured.spans_over:,}", ""),
+    ]
+    return "\n".join(f"{name:<16}{value:>10}   {place}".rstrip() for name, value, place in rows)
+
+
+def _at(run: Block) -> str:
+    return "" if run.start is None else f"words {run.start:,}-{run.end:,}"
+
+
+# --- memleak prepare -----------------------------------------------------------------------
+
+
+def _add_prepare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    prepare = commands.add_parser(
+        "prepare",
+        help="cut a book into excerpts",
+        description="Cut an .epub or .txt into excerpts of 300-500 words, in the paper's format.",
+    )
+    prepare.add_argument("book", metavar="BOOK.epub", type=Path, help="the book (.epub or .txt)")
+    prepare.add_argument(
+        "-o", "--output", metavar="BOOK.json", type=Path, required=True, help="where to write it"
+    )
+    prepare.add_argument("--author", help="default: what the book says of itself")
+    prepare.add_argument("--title", help="default: what the book says of itself")
+    prepare.add_argument(
+        "--summaries",
+        metavar="FILE",
+        type=Path,
+        help="a file with a summary per excerpt, for the instructions",
+    )
+    prepare.add_argument(
+        "--words", choices=("paper", "unicode"), default="paper", help="what counts as a word"
+    )
+    prepare.set_defaults(run=_prepare)
+
+
+def _prepare(parsed: argparse.Namespace) -> int:
+    from pytest_memleak.books.assemble import make_book, paper_records
+    from pytest_memleak.books.summaries import load_summaries
+    from pytest_memleak.errors import BookError
+    from pytest_memleak.extensions import Extensions
+    from pytest_memleak.protocols import Manuscript
+    from pytest_memleak.reports.inert import inert
+
+    read = Extensions().read_book(parsed.book)
+    if not isinstance(read, Manuscript):
+        raise BookError("it is cut into excerpts already", place=str(parsed.book))
+    book = make_book(
+        parsed.book.stem,
+        read,
+        title=parsed.title,
+        author=parsed.author,
+        summaries=parsed.summaries,
+        mode=parsed.words,
+    )
+    summaries = load_summaries(parsed.summaries, book.excerpts) if parsed.summaries else None
+    records = paper_records(book, summaries=summaries, mode=parsed.words)
+    try:
+        parsed.output.write_text(
+            json.dumps(records, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
+        )
+    except OSError as error:
+        raise BookError(
+            f"cannot be written: {error.strerror or error}", place=str(parsed.output)
+        ) from None
+    for warning in book.warnings:
+        print(f"memleak prepare: warning: {inert(warning)}", file=sys.stderr)
+    total = sum(int(record["word_count"]) for record in records)
+    print(f"{len(records):,} excerpts, {total:,} words -> {parsed.output}")
+    return 0

@@ -1,0 +1,74 @@
+"""The story of one pair, from its book to its verdict.
+
+    suite ── books ── models ── sampling ── scoring ── verdict ── reports
+                        (ledger)
+
+Read the book; open the model's endpoint; draw the missing generations through the ledger;
+measure them against the book; judge the measurement. Every room has a folder of its own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_memleak.errors import MemleakError
+from pytest_memleak.records import Completeness, Evaluation
+from pytest_memleak.scoring.measures import measure
+from pytest_memleak.verdict import Census, judge
+
+if TYPE_CHECKING:
+    from pytest_memleak.protocols import Endpoint, Recording
+    from pytest_memleak.records import Pair
+    from pytest_memleak.sampling.run import Progress
+    from pytest_memleak.workshop import Workshop
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    pair: Pair,
+    workshop: Workshop,
+    *,
+    endpoint: Endpoint | Recording | None = None,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Evaluate one model on one book.
+
+    `endpoint` takes the place of the suite's own, for a model of one's own. What is already in
+    the ledger is not drawn again. Whatever cannot be read, opened or drawn makes the pair
+    INCONCLUSIVE, unless what is there is over a limit already; nothing is raised for it.
+    """
+    try:
+        book = workshop.book(pair.book)
+        workshop.refuse_shared_text(book, pair)
+        drawn = workshop.draw(pair, book, endpoint=endpoint, progress=progress)
+
+        census = Census(drawn.book, pair.sampling)
+        measurement = measure(drawn.book, census.watch(drawn.generations), pair.scoring)
+    except MemleakError as error:
+        return _without_evidence(pair, workshop, error.line)
+
+    completeness = census.completeness(drawn.gaps)
+    return Evaluation(
+        suite=workshop.suite.name,
+        suite_digest=workshop.suite.digest,
+        pair=pair,
+        judgement=judge(measurement, completeness, pair.limits),
+        completeness=completeness,
+        book=drawn.book,
+        endpoint=drawn.endpoint_id,
+        measurement=measurement if measurement.generations else None,
+    )
+
+
+def _without_evidence(pair: Pair, workshop: Workshop, gap: str) -> Evaluation:
+    nothing = Completeness(
+        asked=0, got=0, withheld={}, max_withheld=pair.sampling.max_blocked, gaps=(gap,)
+    )
+    return Evaluation(
+        suite=workshop.suite.name,
+        suite_digest=workshop.suite.digest,
+        pair=pair,
+        judgement=judge(None, nothing, pair.limits),
+        completeness=nothing,
+    )

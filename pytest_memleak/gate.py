@@ -1,0 +1,82 @@
+"""The gate: one run's suites, each loaded once, and its pairs, each evaluated once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_memleak.evaluate import evaluate
+from pytest_memleak.extensions import Extensions
+from pytest_memleak.suite.load import load_suite
+from pytest_memleak.workshop import Workshop
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from pytest_memleak.means import Means
+    from pytest_memleak.protocols import Endpoint, Recording
+    from pytest_memleak.records import Block, Evaluation, Pair, Suite
+    from pytest_memleak.sampling.run import Progress
+
+__all__ = ["Gate"]
+
+
+class Gate:
+    """What the pairs of a run share.
+
+    `root` is the folder for what is kept between runs (`.memleak` below it); `plugins` are
+    objects that may hold hooks.
+    """
+
+    def __init__(self, *, root: Path, means: Means, plugins: Iterable[object] = ()) -> None:
+        self._state = root / ".memleak"
+        self._means = means
+        self.extensions = Extensions(plugins)
+        self._workshops: dict[Path, Workshop] = {}
+        self._evaluations: dict[tuple[Path, str, int | None], Evaluation] = {}
+
+    def suite(self, path: Path) -> Suite:
+        """The suite in a file; SuiteError where it cannot be run as written."""
+        return self.workshop(path).suite
+
+    def workshop(self, path: Path) -> Workshop:
+        """Where the suite's books and endpoints are opened."""
+        if path not in self._workshops:
+            suite = load_suite(path)
+            for model in suite.models:
+                self.extensions.provider(model.provider, place=f"{path}: model {model.id!r}")
+            self._workshops[path] = Workshop(
+                suite, self.extensions, state=self._state, means=self._means
+            )
+        return self._workshops[path]
+
+    def evaluate(
+        self,
+        pair: Pair,
+        *,
+        endpoint: Endpoint | Recording | None = None,
+        progress: Progress | None = None,
+    ) -> Evaluation:
+        """The pair's evaluation, made when first asked for; see `pytest_memleak.evaluate`."""
+        key = (pair.suite, pair.id, None if endpoint is None else id(endpoint))
+        if key not in self._evaluations:
+            self._evaluations[key] = evaluate(
+                pair, self.workshop(pair.suite), endpoint=endpoint, progress=progress
+            )
+        return self._evaluations[key]
+
+    def evaluated(self, pair: Pair) -> Evaluation | None:
+        """The pair's evaluation, if it was made in this process."""
+        made = (one for key, one in self._evaluations.items() if key[:2] == (pair.suite, pair.id))
+        return next(made, None)
+
+    def evaluated_with(self, run: Block) -> Evaluation | None:
+        """The evaluation whose measurement holds this very block or span."""
+        for one in self._evaluations.values():
+            measured = one.measurement
+            if measured and any(
+                run is known
+                for known in (measured.longest_block, measured.longest_span, *measured.spans)
+            ):
+                return one
+        return None

@@ -1,0 +1,47 @@
+"""What a run may use to draw generations: its ledgers, time and money."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_memleak.sampling.ledger import Ledger
+
+__all__ = ["Means"]
+
+
+class Means:
+    """How far a run may go.
+
+    ledger_url: where generations are kept, opened when the first is drawn
+    wait:       whether to wait for fine-tunes and batches
+    budget:     US$ that the run may spend, None for no limit
+    """
+
+    def __init__(self, ledger_url: str, *, wait: bool = True, budget: float | None = None) -> None:
+        self.wait = wait
+        self.budget = budget
+        self._url = ledger_url
+        self._open: dict[str, Ledger] = {}
+
+    @property
+    def ledger(self) -> Ledger:
+        """The run's ledger; LedgerError where it cannot be opened."""
+        return self._opened(self._url)
+
+    @property
+    def unkept(self) -> Ledger:
+        """A ledger in memory, for endpoints that nothing identifies from run to run."""
+        return self._opened("sqlite://")
+
+    def close(self) -> None:
+        """Let go of the ledgers."""
+        while self._open:
+            self._open.popitem()[1].close()
+
+    def _opened(self, url: str) -> Ledger:
+        if url not in self._open:
+            from pytest_memleak.sampling.ledger import Ledger
+
+            self._open[url] = Ledger(url)
+        return self._open[url]

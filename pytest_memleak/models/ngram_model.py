@@ -1,0 +1,362 @@
+"""An interpolated n-gram language model over tokens: counted with numpy, sampled exactly.
+
+The next token w after the context h has the probability
+
+    P(w | h) = s(h) c(h w) / c(h) + (1 - s(h)) P(w | h'),      s(h) = c(h) / (c(h) + t(h))
+
+where c counts, t(h) is the number of different tokens that followed h, and h' is h without its
+first token; after the empty context it is the relative frequency. These are the weights of
+Witten and Bell (method C of "The zero-frequency problem", IEEE Transactions on Information
+Theory 37(4), 1991), interpolated as in Chen and Goodman, "An empirical study of smoothing
+techniques for language modeling" (TR-10-98, Harvard, 1998), section 2.4. A context seen once
+keeps half of the probability at every order, so a long context recites and a short one does
+not; Kneser-Ney discounting would take it away.
+
+The vocabulary is closed: a token that was never read has probability 0, as it has when sampled.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["BOUNDARY", "MAX_ORDER", "NgramModel"]
+
+BOUNDARY = ""
+"""The token at both ends of every document: the start of a text, and its end."""
+
+MAX_ORDER = 12
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+class NgramModel:
+    """A language model of `order` n, trained on documents given as lists of tokens.
+
+    `repeats` says how many times each document is read (once by default); reading a document
+    again raises its counts and so what is recited of it. `vocabulary` holds every token once,
+    BOUNDARY first. Raises ValueError for an order outside 1..12 and for no tokens at all.
+    """
+
+    def __init__(
+        self,
+        documents: Sequence[Sequence[str]],
+        *,
+        order: int,
+        repeats: Sequence[int] | None = None,
+    ) -> None:
+        if not 1 <= order <= MAX_ORDER:
+            raise ValueError(f"order is {order}; expected 1 to {MAX_ORDER}")
+        if not any(documents):
+            raise ValueError("there are no tokens to learn from")
+        corpus = _read(documents, repeats or [1] * len(documents))
+        self.order = order
+        self.vocabulary = corpus.vocabulary
+        self._ngrams = _count(corpus, order)
+        self._weights = _weights(self._ngrams)
+        # Plain lists and dictionaries: one step along a text looks at single elements only.
+        self._number = {token: number for number, token in enumerate(corpus.vocabulary)}
+        self._edge = {key: edge for edge, key in enumerate(self._ngrams.key.tolist())}
+        self._token: list[int] = self._ngrams.token.tolist()
+        self._after: list[int] = self._ngrams.after.tolist()
+        self._first: list[int] = self._ngrams.first.tolist()
+        self._shorter: list[int] = self._ngrams.shorter.tolist()
+        self._mixtures: dict[float, _Mixture] = {}
+
+    def probabilities(self, context: Sequence[str]) -> Floats:
+        """The next-token distribution after `context`, shape (len(vocabulary),); sums to 1.
+
+        The last n - 1 tokens of the context count, or as many of them as were ever read in a
+        row; BOUNDARY stands for the start of a text.
+        """
+        chain = [self._state(context)]
+        while chain[-1]:
+            chain.append(self._shorter[chain[-1]])
+        result = np.zeros(len(self.vocabulary))
+        for state in reversed(chain):
+            edges = slice(self._first[state], self._first[state + 1])
+            result *= np.exp(self._weights.log_backoff[state])
+            # The probability at an edge holds what the shorter contexts say of its token.
+            result[self._ngrams.token[edges]] = np.exp(self._weights.log_p[edges])
+        return result
+
+    def log_probabilities(self, context: Sequence[str], tokens: Sequence[str]) -> Floats:
+        """Natural logarithms of P(token | all that stands before it), shape (len(tokens),).
+
+        -inf for a token outside the vocabulary; BOUNDARY among `tokens` is the end of the text.
+        """
+        result = np.full(len(tokens), -np.inf)
+        state = self._state(context)
+        for place, token in enumerate(tokens):
+            number = self._number.get(token)
+            if number is None:
+                state = 0
+                continue
+            edge = self._follow(state, number)
+            result[place] = self._weights.log_p[edge]
+            while self._ngrams.context[edge] != state:
+                result[place] += self._weights.log_backoff[state]
+                state = self._shorter[state]
+            state = self._after[edge]
+        return result
+
+    def sample(
+        self,
+        context: Sequence[str],
+        *,
+        max_tokens: int,
+        temperature: float,
+        uniform: Callable[[], float],
+    ) -> list[str]:
+        """Up to `max_tokens` tokens after `context`; the last is BOUNDARY if the text ended.
+
+        Each is drawn with probability proportional to P ** (1 / temperature); temperature 0
+        takes the likeliest. `uniform` gives numbers of [0, 1), one for each token.
+        """
+        mixture = self._mixture(temperature)
+        state = self._state(context)
+        tokens: list[str] = []
+        for _ in range(max_tokens):
+            edge = self._draw(mixture, state, uniform() if temperature else 0.0)
+            number = self._token[edge]
+            tokens.append(self.vocabulary[number])
+            if number == 0:
+                break
+            # Where a shorter context gave the token, a longer one may still know it.
+            state = self._after[self._follow(state, number)]
+        return tokens
+
+    def _state(self, context: Sequence[str]) -> int:
+        """The longest suffix of `context` that was read; 0 is the empty one."""
+        state = 0
+        for token in context[max(0, len(context) - self.order + 1) :]:
+            number = self._number.get(token)
+            state = 0 if number is None else self._after[self._follow(state, number)]
+        return state
+
+    def _follow(self, state: int, number: int) -> int:
+        """The edge of a token after the longest suffix of `state` that it ever followed."""
+        size = len(self.vocabulary)
+        edge = self._edge.get(state * size + number)
+        while edge is None:
+            state = self._shorter[state]
+            edge = self._edge.get(state * size + number)
+        return edge
+
+    def _draw(self, mixture: _Mixture, state: int, point: float) -> int:
+        """The edge at `point` of [0, 1) on the inverse of the distribution after `state`."""
+        share = mixture.share[state]
+        while point >= share and state:
+            point = (point - share) / (1.0 - share)
+            state = self._shorter[state]
+            share = mixture.share[state]
+        first, last = self._first[state], self._first[state + 1] - 1
+        if first == last:
+            return first
+        sums = mixture.cumulative
+        return bisect_right(sums, mixture.below[state] + point / share, first, last)
+
+    def _mixture(self, temperature: float) -> _Mixture:
+        if temperature not in self._mixtures:
+            self._mixtures[temperature] = _mix(self._ngrams, self._weights, temperature)
+        return self._mixtures[temperature]
+
+
+# --- counting ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Corpus:
+    """All documents as one sequence of token numbers, BOUNDARY (0) before, between and after.
+
+    times: how often each position is read, shape (len(sequence),).
+    """
+
+    vocabulary: tuple[str, ...]
+    sequence: Ints
+    times: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class _Ngrams:
+    """Contexts of length 0 to n - 1 and, for each, an edge per token that followed it.
+
+    Contexts are numbered by length, edges sorted by context and token.
+
+    levels:  the first context of each length, then the number of contexts; length n + 1
+    shorter: per context, the context without its first token (0 for 0)
+    first:   per context, its first edge, then the number of edges
+    context, token, count: per edge
+    key:     per edge, context * len(vocabulary) + token
+    backed:  per edge, the edge of the same token after the shorter context
+    after:   per edge, the longest context that ends with it
+    """
+
+    levels: tuple[int, ...]
+    shorter: Ints
+    first: Ints
+    context: Ints
+    token: Ints
+    count: Ints
+    key: Ints
+    backed: Ints
+    after: Ints
+
+
+def _read(documents: Sequence[Sequence[str]], repeats: Sequence[int]) -> _Corpus:
+    numbers = {BOUNDARY: 0}
+    sequence, times = [0], [0]
+    for document, repeat in zip(documents, repeats, strict=True):
+        sequence.extend(numbers.setdefault(token, len(numbers)) for token in document)
+        sequence.append(0)
+        times.extend([repeat] * (len(document) + 1))
+    return _Corpus(
+        tuple(numbers),
+        np.array(sequence, dtype=np.int64),
+        np.array(times, dtype=np.int64),
+    )
+
+
+def _contexts(corpus: _Corpus, order: int) -> tuple[list[Ints], list[int]]:
+    """Per length 0 to n - 1 the context before each position, -1 where there is none.
+
+    With it the first number of each length, then how many there are. No context spans two
+    documents.
+    """
+    sequence, size = corpus.sequence, len(corpus.vocabulary)
+    place = np.arange(len(sequence), dtype=np.int64)
+    starts = np.maximum.accumulate(np.where(sequence == 0, place, 0))
+    room = place - np.concatenate([[0], starts[:-1]])
+    contexts, levels = [np.where(place > 0, 0, -1)], [0, 1]
+    for length in range(1, order):
+        at = np.flatnonzero(room >= length)
+        # Before the first token stands the empty context, though nothing is predicted there.
+        prefix = np.maximum(contexts[-1][at - 1], 0)
+        kinds, inverse = np.unique(prefix * size + sequence[at - 1], return_inverse=True)
+        numbers = np.full(len(sequence), -1)
+        numbers[at] = levels[-1] + inverse
+        contexts.append(numbers)
+        levels.append(levels[-1] + len(kinds))
+    return contexts, levels
+
+
+def _count(corpus: _Corpus, order: int) -> _Ngrams:
+    sequence, size = corpus.sequence, len(corpus.vocabulary)
+    contexts, levels = _contexts(corpus, order)
+    places = [np.flatnonzero(numbers >= 0) for numbers in contexts]
+    keys = [numbers[at] * size + sequence[at] for numbers, at in zip(contexts, places, strict=True)]
+    key, inverse = np.unique(np.concatenate(keys), return_inverse=True)
+    edges = np.split(inverse, np.cumsum([len(at) for at in places])[:-1])
+    shorter = np.zeros(levels[-1], dtype=np.int64)
+    backed, after = np.zeros_like(key), np.zeros_like(key)
+    new_text = contexts[min(1, order - 1)][1]
+    edge_at = np.zeros_like(sequence)
+    for length, at in enumerate(places):
+        if length:
+            shorter[contexts[length][at]] = contexts[length - 1][at]
+            backed[edges[length]] = edge_at[at]
+        edge_at[at] = edges[length]
+        ends = sequence[at] == 0
+        following = contexts[min(length + 1, order - 1)][np.where(ends, 0, at + 1)]
+        after[edges[length]] = np.where(ends, new_text, following)
+    times = np.concatenate([corpus.times[at] for at in places])
+    return _Ngrams(
+        levels=tuple(levels),
+        shorter=shorter,
+        first=np.searchsorted(key, np.arange(levels[-1] + 1) * size),
+        context=key // size,
+        token=key % size,
+        count=np.bincount(inverse, weights=times).astype(np.int64),
+        key=key,
+        backed=backed,
+        after=after,
+    )
+
+
+# --- probabilities -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Weights:
+    """log_p: log P(token | context) per edge; log_backoff: log(1 - s) per context."""
+
+    log_p: Floats
+    log_backoff: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class _Mixture:
+    """How to draw at one temperature.
+
+    share:      per context, the probability that its own edges give the next token and not
+                the distribution after the shorter context
+    cumulative: per edge, running sum of its part of that share; each context adds 1
+    below:      per context, that sum before its first edge
+    """
+
+    share: list[float]
+    cumulative: list[float]
+    below: list[float]
+
+
+def _weights(ngrams: _Ngrams) -> _Weights:
+    seen = np.add.reduceat(ngrams.count, ngrams.first[:-1])
+    share = seen / (seen + np.diff(ngrams.first))
+    share[0] = 1.0
+    p = share[ngrams.context] * ngrams.count / seen[ngrams.context]
+    for _, edges in _by_length(ngrams)[1:]:
+        p[edges] += (1.0 - share[ngrams.context[edges]]) * p[ngrams.backed[edges]]
+    with np.errstate(divide="ignore"):
+        return _Weights(np.log(p), np.log(1.0 - share))
+
+
+def _mix(ngrams: _Ngrams, weights: _Weights, temperature: float) -> _Mixture:
+    """The distributions P ** (1 / temperature), as mixtures over the lengths again.
+
+    After h every token has P(w | h) >= (1 - s) P(w | h'), with equality where w never followed
+    h. So its power is the power of the right side, which is a multiple of the distribution
+    after h', plus an excess at the edges of h alone: one draw needs no sum over the vocabulary.
+    All is kept relative to the likeliest token after each context, or small powers vanish.
+    """
+    contexts = ngrams.levels[-1]
+    peak, mass, share = np.zeros(contexts), np.zeros(contexts), np.zeros(contexts)
+    part = np.zeros(len(ngrams.key))
+    for own, edges in _by_length(ngrams):
+        shorter, context = ngrams.shorter[own], ngrams.context[edges]
+        groups = ngrams.first[own] - edges.start
+        inherited = weights.log_backoff[own] + peak[shorter]
+        peak[own] = np.maximum(np.maximum.reduceat(weights.log_p[edges], groups), inherited)
+        without = weights.log_backoff[context] + weights.log_p[ngrams.backed[edges]]
+        excess = _power(weights.log_p[edges] - peak[context], temperature)
+        excess -= _power(without - peak[context], temperature)
+        np.maximum(excess, 0.0, out=excess)
+        added = np.add.reduceat(excess, groups)
+        mass[own] = added + _power(inherited - peak[own], temperature) * mass[shorter]
+        share[own] = added / mass[own]
+        part[edges] = excess / np.where(added > 0.0, added, 1.0)[context - own.start]
+    cumulative = np.cumsum(part)
+    below = np.concatenate([[0.0], cumulative])[ngrams.first[:-1]]
+    return _Mixture(share.tolist(), cumulative.tolist(), below.tolist())
+
+
+def _power(log_ratio: Floats, temperature: float) -> Floats:
+    """exp(log_ratio / temperature) for log_ratio <= 0; its limit at temperature 0."""
+    if temperature == 0:
+        return (log_ratio >= 0.0).astype(np.float64)
+    with np.errstate(over="ignore", under="ignore"):
+        return np.exp(log_ratio / temperature)
+
+
+def _by_length(ngrams: _Ngrams) -> list[tuple[slice, slice]]:
+    """Per length of context that occurs, its contexts and their edges."""
+    return [
+        (slice(start, end), slice(int(ngrams.first[start]), int(ngrams.first[end])))
+        for start, end in pairwise(ngrams.levels)
+        if start < end
+    ]

@@ -1,0 +1,116 @@
+"""A provider's part of a suite file: its `options` and `finetune` tables, validated.
+
+Each provider describes its tables as pydantic models that forbid unknown keys; what is wrong
+is said as SuiteError with place, key and value. A value that looks like a key is refused
+wherever it stands, and never shown: secrets come from the environment.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pytest_memleak.errors import SuiteError
+
+__all__ = ["Table", "read_table", "refuse_secrets"]
+
+_SHOWN = 80
+_SECRET_NAME = re.compile(
+    r"(?:^|[_-])(?:api[_-]?key|secret|passw(?:or)?d|credentials?|authorization|bearer)(?:$|[_-])",
+    re.IGNORECASE,
+)
+_TOKEN_NAME = re.compile(r"(?:^|[_-])token$", re.IGNORECASE)
+_SECRET_VALUE = re.compile(
+    r"\b(?:(?:sk|pk|rk|tml|gsk|xai|hf|ghp|glpat)[-_](?=[A-Za-z_-]*\d)|AKIA|AIza|ya29\.)"
+    r"[A-Za-z0-9_-]{16,}"
+    r"|\bBearer\s+\S{8,}"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY"
+    r"|://[^/\s:@]+:[^/\s@]+@"
+)
+_RANDOM = re.compile(r"(?=[^a-z]*[a-z])(?=[^A-Z]*[A-Z])(?=(?:\D*\d){4})[A-Za-z0-9_+=-]{32,}")
+_VARIABLE_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
+
+
+class Table(BaseModel):
+    """A table of a suite file: unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+TableT = TypeVar("TableT", bound=Table)
+
+
+def read_table(kind: type[TableT], values: Mapping[str, Any], *, place: str, name: str) -> TableT:
+    """`values` as a `kind`.
+
+    place: the suite file and the model's entry; name: the table's name below it ("options").
+    Raises SuiteError with the key, what was expected and, unless it may be a secret, the value.
+    """
+    refuse_secrets(values, place=place, name=name)
+    try:
+        return kind.model_validate(dict(values))
+    except ValidationError as error:
+        wrong = error.errors(include_url=False, include_context=False)
+    first = wrong[0]
+    # The branches of a union are reported one by one, each below the key they share.
+    alike = [one for one in wrong if one["loc"][:1] == first["loc"][:1]]
+    key = ".".join([name, *map(str, _shared([one["loc"] for one in alike]))])
+    if first["type"] == "extra_forbidden":
+        known = ", ".join(kind.model_fields)
+        raise SuiteError(f"unknown key {key!r}", place=place, hint=f"{name} may have: {known}")
+    expected = ", or ".join(one["msg"].removeprefix("Value error, ") for one in alike)
+    raise SuiteError(
+        f"{key}: {expected}; got {_shown(first.get('input'))}",
+        place=place,
+        hint=f"correct {key} in the suite file",
+    )
+
+
+def refuse_secrets(values: Mapping[str, Any], *, place: str, name: str) -> None:
+    """Raise SuiteError if anything in `values`, at any depth, looks like a key or a password."""
+    for key, value in _strings(values, name):
+        if _looks_secret(key.rpartition(".")[2], value):
+            raise SuiteError(
+                f"{key} looks like a secret (its value is not shown)",
+                place=place,
+                hint="suite files hold no keys: take it out, and set the provider's environment "
+                "variable instead",
+            )
+
+
+def _shared(paths: Sequence[tuple[int | str, ...]]) -> list[int | str]:
+    shared = []
+    for steps in zip(*paths, strict=False):
+        if len(set(steps)) > 1:
+            break
+        shared.append(steps[0])
+    return shared
+
+
+def _strings(value: object, key: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _strings(inner, f"{key}.{name}")
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _strings(inner, key)
+    elif isinstance(value, str):
+        yield key, value
+
+
+def _looks_secret(name: str, value: str) -> bool:
+    if _SECRET_VALUE.search(value) or _RANDOM.fullmatch(value):
+        return True
+    if _VARIABLE_NAME.fullmatch(value):
+        return False  # the name of an environment variable
+    if _SECRET_NAME.search(name):
+        return bool(value)
+    return bool(_TOKEN_NAME.search(name)) and re.fullmatch(r"[\w.+=-]{16,}", value) is not None
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text)} characters)"

@@ -1,0 +1,239 @@
+"""What becomes of a pair in pytest: passed, failed, or an error; never with protected text.
+
+PYTEST_DONT_REWRITE
+"""
+
+from __future__ import annotations
+
+import contextlib
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_memleak import __version__
+from pytest_memleak.errors import MemleakError
+from pytest_memleak.gate import Gate
+from pytest_memleak.means import Means
+from pytest_memleak.protocols import Recording
+from pytest_memleak.records import Block, Span, Verdict
+from pytest_memleak.reports.inert import inert, without_quotes
+from pytest_memleak.reports.junit import case_properties, suite_properties
+from pytest_memleak.reports.run import Finding, RunReport, finding
+from pytest_memleak.stash import gate_key
+from pytest_memleak.verdict import what_is_missing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from pytest_memleak.protocols import Completion
+    from pytest_memleak.records import Book, Evaluation, Measurement, Pair
+    from pytest_memleak.workshop import Workshop
+
+if TYPE_CHECKING:
+    Failed = Exception
+else:
+    # What pytest.fail raises: shown by its message alone, and JUnit's <failure> or <error>.
+    Failed = pytest.fail.Exception
+
+__all__ = [
+    "LimitExceeded",
+    "PairInconclusive",
+    "SuiteEndpoint",
+    "complete_measurement",
+    "conclude",
+    "evaluate_for",
+    "explain_comparison",
+    "gate_of",
+    "hold_limits",
+    "plainly",
+    "publish",
+    "summary_text",
+]
+
+
+class LimitExceeded(Failed):
+    """FAIL: an observed value is over its limit."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.pytrace = False
+
+
+class PairInconclusive(Failed):
+    """INCONCLUSIVE: the evidence is not complete. Raised while fixtures are set up: an error."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.pytrace = False
+
+
+# Named in pytest's short summary, as its own Failed is: without the module.
+LimitExceeded.__module__ = PairInconclusive.__module__ = "builtins"
+
+
+class SuiteEndpoint:
+    """The suite's own endpoint for a pair, opened by its first call."""
+
+    def __init__(self, pair: Pair, workshop: Workshop) -> None:
+        self._pair = pair
+        self._workshop = workshop
+
+    def sample(
+        self, instruction: str, *, n: int, temperature: float, max_tokens: int, seed: int | None
+    ) -> Sequence[Completion | str]:
+        """As `Endpoint.sample`; what it answers is not kept in the ledger."""
+        with plainly():
+            opened = self._workshop.endpoint(self._pair.model)
+        if isinstance(opened, Recording):
+            raise PairInconclusive(
+                f"{self._pair.model.id} is recorded: its generations cannot be drawn anew"
+            )
+        return opened.sample(
+            instruction, n=n, temperature=temperature, max_tokens=max_tokens, seed=seed
+        )
+
+
+# --- evaluating ----------------------------------------------------------------------------
+
+
+def gate_of(config: pytest.Config) -> Gate:
+    """This run's gate, made when a suite is first met."""
+    if gate_key not in config.stash:
+        means = Means(f"sqlite:///{config.rootpath / '.memleak' / 'ledger.db'}")
+        config.add_cleanup(means.close)
+        config.stash[gate_key] = Gate(
+            root=config.rootpath, means=means, plugins=config.pluginmanager.get_plugins()
+        )
+    return config.stash[gate_key]
+
+
+def evaluate_for(pair: Pair, endpoint: object, config: pytest.Config) -> Evaluation:
+    """The pair's evaluation, or the error that stands for INCONCLUSIVE."""
+    from pytest_memleak.live import progress_for
+
+    own: Any = None if isinstance(endpoint, SuiteEndpoint) else endpoint
+    with plainly(), progress_for(config, pair) as progress:
+        evaluation = gate_of(config).evaluate(pair, endpoint=own, progress=progress)
+    judgement = evaluation.judgement
+    if judgement.verdict is Verdict.INCONCLUSIVE:
+        raise PairInconclusive(_told(judgement.reasons))
+    return evaluation
+
+
+def complete_measurement(evaluation: Evaluation) -> Measurement:
+    """The measurement, for a test that sets limits of its own."""
+    missing = what_is_missing(evaluation.completeness)
+    if missing or evaluation.measurement is None:
+        raise PairInconclusive(_told(missing))
+    return evaluation.measurement
+
+
+def hold_limits(evaluation: Evaluation) -> None:
+    """Fail the test if a limit does not hold."""
+    if evaluation.judgement.verdict is Verdict.FAIL:
+        raise LimitExceeded("; ".join(evaluation.judgement.reasons))
+
+
+def _told(reasons: Iterable[str]) -> str:
+    return "INCONCLUSIVE: " + "\n".join(map(inert, reasons))
+
+
+@contextlib.contextmanager
+def plainly() -> Iterator[None]:
+    """What goes wrong inside is told without a traceback, whose lines and locals quote books."""
+    try:
+        yield
+    except MemleakError as error:
+        raise PairInconclusive(str(error)) from None
+    except Exception as error:  # noqa: BLE001 - whatever it is, its frames hold protected text
+        raise PairInconclusive(_where_it_broke(error)) from None
+
+
+def _where_it_broke(error: Exception) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    places = [f"  {Path(frame.filename).name}:{frame.lineno} in {frame.name}" for frame in frames]
+    return "\n".join([f"INCONCLUSIVE: {type(error).__name__} while evaluating the pair:", *places])
+
+
+# --- reporting -----------------------------------------------------------------------------
+
+
+def publish(item: pytest.Item, report: pytest.TestReport) -> None:
+    """Attach the pair's finding to the report, and take out what would quote the book.
+
+    What a provider or a test printed may be a copy of it, and so may an assertion's diff.
+    """
+    quoted = _quoted_words(item.config)
+    pair = _pair_of(item)
+    evaluation = pair and gate_of(item.config).evaluated(pair)
+    if quoted is not None:
+        _withhold_captured(report)
+        if evaluation and evaluation.book and report.failed:
+            _withhold_quotes(report, evaluation.book)
+    if evaluation:
+        found = finding(evaluation, quoted=quoted)
+        report.memleak = found.to_json()  # type: ignore[attr-defined]
+        if report.when == "setup":
+            item.user_properties += case_properties(found)
+
+
+def _withhold_captured(report: pytest.TestReport) -> None:
+    length = sum(len(text) for _, text in report.sections)
+    if length:
+        note = f"{length:,} characters withheld, since they may quote the book"
+        report.sections[:] = [("Captured output", note)]
+
+
+def _withhold_quotes(report: pytest.TestReport, book: Book) -> None:
+    text = str(report.longrepr)
+    plain = without_quotes(text, book)
+    if plain != text:
+        report.longrepr = plain
+
+
+def conclude(config: pytest.Config, found: Iterable[dict[str, Any]]) -> None:
+    """Hand the run's findings to JUnit's suite properties and to the report sinks."""
+    findings = tuple(map(Finding.from_json, found))
+    for plugin in config.pluginmanager.get_plugins():
+        # The fixture record_testsuite_property does the same, but not from xdist's workers.
+        if type(plugin).__name__ == "LogXML":
+            for name, value in suite_properties(findings, version=__version__):
+                plugin.add_global_property(name, value)
+    gate_of(config).extensions.report(RunReport(__version__, findings))
+
+
+def summary_text(config: pytest.Config, found: Iterable[dict[str, Any]]) -> str:
+    """The terminal summary of the findings."""
+    from pytest_memleak.reports.terminal import summary
+
+    writer = config.get_terminal_writer()
+    findings = [Finding.from_json(one) for one in found]
+    return summary(findings, width=writer.fullwidth, color=writer.hasmarkup)
+
+
+def explain_comparison(gate: Gate, op: str, left: object, right: object) -> list[str] | None:
+    """`assert memorization.longest_block <= 50` in words: value, limit, place in the book."""
+    run, bound = (left, right) if isinstance(left, Block) else (right, left)
+    if not isinstance(run, Block):
+        return None
+    limit = f"{bound.words} words" if isinstance(bound, Block) else str(bound)
+    kind = "longest span" if isinstance(run, Span) else "longest block"
+    lines = [f"{kind} of {run.words} words {op} {limit}"]
+    evaluation = gate.evaluated_with(run)
+    if evaluation and evaluation.measurement and evaluation.book and run.start is not None:
+        excerpt = evaluation.book.excerpts[evaluation.measurement.excerpt_at(run.start)]
+        chapter = f"{inert(excerpt.chapter)}, " if excerpt.chapter else ""
+        lines.append(f"{evaluation.pair.id}: {chapter}{excerpt.id}, words {run.start}-{run.end}")
+    return lines
+
+
+def _pair_of(item: pytest.Item) -> Pair | None:
+    callspec = getattr(item, "callspec", None)
+    return callspec.params.get("pair") if callspec else None
+
+
+def _quoted_words(config: pytest.Config) -> int | None:
+    value = config.getoption("memleak_quote")
+    return None if value == "full" else int(value)

@@ -1,0 +1,72 @@
+"""Text that was written by a model or stands in a book, made safe to show.
+
+Nothing a model wrote may move a cursor, colour a terminal, reverse a line or end an element.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_memleak.records import Block, Book, Measurement
+
+__all__ = ["QUOTED_WORDS", "inert", "quote", "without_quotes"]
+
+QUOTED_WORDS = 12
+
+_LONGEST_WORD = 40
+_WORD = re.compile(r"\w+")
+_UNSHOWN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+
+
+def inert(text: str, *, longest: int = 500) -> str:
+    """`text` on one line: control, format, surrogate and unassigned characters as spaces."""
+    clipped = text[: longest * 4]
+    shown = "".join(" " if unicodedata.category(c) in _UNSHOWN else c for c in clipped)
+    shown = " ".join(shown.split())
+    return shown if len(shown) <= longest else shown[: longest - 1] + "…"
+
+
+def quote(book: Book, run: Block, measured: Measurement, *, most: int | None = QUOTED_WORDS) -> str:
+    """The words of a run, at most `most` of them (0: none; None: all), the rest counted.
+
+    They are the words that were matched: lower-cased and without punctuation.
+    """
+    if most == 0 or run.start is None or run.end is None:
+        return ""
+    from pytest_memleak.scoring.words import words
+
+    wanted = run.words if most is None else min(run.words, most)
+    place = measured.excerpt_at(run.start)
+    skipped = run.start - measured.excerpt_starts[place]
+    found: list[str] = []
+    for excerpt in book.excerpts[place:]:
+        found += words(excerpt.text, measured.word_mode)
+        if len(found) >= skipped + wanted:
+            break
+    said = " ".join(inert(word, longest=_LONGEST_WORD) for word in found[skipped:][:wanted])
+    left = run.words - wanted
+    return f"{said} … (+{left:,} words)" if left else said
+
+
+def without_quotes(text: str, book: Book, *, most: int = QUOTED_WORDS) -> str:
+    """`text` with every run of more than `most` of the book's words taken out."""
+    length = most + 1
+    book_words = [word.lower() for excerpt in book.excerpts for word in _WORD.findall(excerpt.text)]
+    told = {tuple(book_words[i : i + length]) for i in range(len(book_words) - length + 1)}
+    spots = list(_WORD.finditer(text))
+    said = [spot.group().lower() for spot in spots]
+    shown: list[str] = []
+    copied = position = 0
+    while position < len(spots):
+        end = position
+        while tuple(said[end : end + length]) in told:
+            end += 1
+        if end > position:
+            end += length - 1
+            shown += [text[copied : spots[position].start()], f"[{end - position} words withheld]"]
+            copied = spots[end - 1].end()
+        position = max(end, position + 1)
+    return "".join([*shown, text[copied:]])

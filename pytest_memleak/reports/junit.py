@@ -1,0 +1,44 @@
+"""What a JUnit report says of a run and of each pair: scalars and verdicts, never text."""
+
+from __future__ import annotations
+
+import json
+import platform
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pytest_memleak.reports.run import Finding
+
+__all__ = ["case_properties", "suite_properties"]
+
+
+def case_properties(found: Finding) -> list[tuple[str, str]]:
+    """Properties of one test case."""
+    properties: list[tuple[str, object]] = [
+        ("memleak.verdict", found.verdict),
+        ("memleak.expected", found.expected),
+        ("memleak.model", found.model),
+        ("memleak.book", found.book),
+        ("memleak.words", found.words),
+        ("memleak.generations_asked", found.asked),
+        ("memleak.generations_got", found.got),
+    ]
+    properties += [(f"memleak.withheld.{why}", count) for why, count in found.withheld.items()]
+    properties += [(f"memleak.{name}", value) for name, value in found.measures.items()]
+    properties += [(f"memleak.limit.{name}", value) for name, value in found.limits.items()]
+    return [(name, str(value)) for name, value in properties]
+
+
+def suite_properties(findings: Iterable[Finding], *, version: str) -> list[tuple[str, str]]:
+    """Properties of the whole run: what was used, by version and digest."""
+    properties = {"memleak.version": version, "memleak.python": platform.python_version()}
+    for found in findings:
+        properties[f"memleak.suite.{found.suite}.sha256"] = found.suite_digest
+        properties[f"memleak.suite.{found.suite}.settings"] = json.dumps(
+            found.settings, sort_keys=True
+        )
+        if found.book_digest:
+            properties[f"memleak.book.{found.book}.sha256"] = found.book_digest
+    return list(properties.items())

@@ -1,0 +1,148 @@
+"""What a run found, as reports need it: plain values that travel between processes."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pytest_memleak.records import Block, Verdict
+from pytest_memleak.reports.inert import QUOTED_WORDS, quote
+
+if TYPE_CHECKING:
+    from pytest_memleak.records import Book, Evaluation, Measurement, Span
+
+__all__ = ["MEASURES", "Finding", "Passage", "RunReport", "finding"]
+
+MEASURES = ("bmc", "longest_block", "longest_span", "spans_over")
+
+_PASSAGES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A passage that came back: what it is, where it stands, and its redacted words."""
+
+    kind: str
+    words: int
+    start: int
+    end: int
+    chapter: str | None
+    excerpt_id: str
+    generation: int | None
+    quote: str = field(repr=False)
+
+    @property
+    def place(self) -> str:
+        """Where in the book, for a reader."""
+        chapter = f"{self.chapter}, " if self.chapter else ""
+        return f"{chapter}{self.excerpt_id}, words {self.start:,}-{self.end:,}"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One pair's outcome in plain numbers; no text but redacted quotes."""
+
+    suite: str
+    suite_digest: str
+    pair: str
+    model: str
+    book: str
+    book_digest: str
+    endpoint: str
+    expected: str
+    verdict: str
+    reasons: tuple[str, ...]
+    measures: dict[str, float]
+    limits: dict[str, float]
+    settings: dict[str, Any]
+    words: int
+    asked: int
+    got: int
+    withheld: dict[str, int]
+    passages: tuple[Passage, ...]
+    warnings: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain lists and dicts."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Finding:
+        """The inverse of `to_json`."""
+        passages = tuple(Passage(**passage) for passage in data["passages"])
+        lists = {name: tuple(data[name]) for name in ("reasons", "warnings")}
+        return cls(**{**data, **lists, "passages": passages})
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """A whole run, for report sinks (hook `memleak_report`)."""
+
+    version: str
+    findings: tuple[Finding, ...]
+
+
+def finding(evaluation: Evaluation, *, quoted: int | None = QUOTED_WORDS) -> Finding:
+    """What reports say of one evaluation; `quoted` words of each passage, None for all."""
+    pair, measured = evaluation.pair, evaluation.measurement
+    completeness = evaluation.completeness
+    return Finding(
+        suite=evaluation.suite,
+        suite_digest=evaluation.suite_digest,
+        pair=pair.id,
+        model=pair.model.id,
+        book=pair.book.id,
+        book_digest=evaluation.book.digest if evaluation.book else "",
+        endpoint=evaluation.endpoint or "",
+        expected=pair.expected,
+        verdict=evaluation.judgement.verdict.value,
+        reasons=evaluation.judgement.reasons,
+        measures={name: _number(getattr(measured, name)) for name in MEASURES} if measured else {},
+        limits={
+            name: limit
+            for name, limit in dataclasses.asdict(pair.limits).items()
+            if limit is not None
+        },
+        settings={**dataclasses.asdict(pair.sampling), **dataclasses.asdict(pair.scoring)},
+        words=measured.words if measured else 0,
+        asked=completeness.asked,
+        got=completeness.got,
+        withheld={reason.value: count for reason, count in completeness.withheld.items()},
+        passages=tuple(_passages(evaluation, quoted)),
+        warnings=evaluation.book.warnings if evaluation.book else (),
+    )
+
+
+def _passages(evaluation: Evaluation, quoted: int | None) -> list[Passage]:
+    """The worst passages, if something was over its limit: block first, then spans."""
+    measured, book = evaluation.measurement, evaluation.book
+    if not measured or not book or evaluation.judgement.verdict is not Verdict.FAIL:
+        return []
+    spans: tuple[Span, ...] = measured.spans[:_PASSAGES] or (measured.longest_span,)
+    runs: list[tuple[str, Block]] = [("longest block", measured.longest_block)]
+    runs += [("span", span) for span in spans]
+    return [
+        _passage(kind, run, measured, book, quoted) for kind, run in runs if run.start is not None
+    ]
+
+
+def _passage(
+    kind: str, run: Block, measured: Measurement, book: Book, quoted: int | None
+) -> Passage:
+    start, end = run.start or 0, run.end or 0
+    excerpt = book.excerpts[measured.excerpt_at(start)]
+    return Passage(
+        kind=kind,
+        words=run.words,
+        start=start,
+        end=end,
+        chapter=excerpt.chapter,
+        excerpt_id=excerpt.id,
+        generation=getattr(run, "generation", None),
+        quote=quote(book, run, measured, most=quoted),
+    )
+
+
+def _number(value: object) -> float:
+    return value.words if isinstance(value, Block) else value  # type: ignore[return-value]

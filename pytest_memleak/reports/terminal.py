@@ -1,0 +1,115 @@
+"""The terminal summary: a table of pairs, then where each failure is in its book."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pytest_memleak.records import Verdict
+from pytest_memleak.reports.inert import inert
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pytest_memleak.reports.run import Finding
+
+__all__ = ["summary"]
+
+_NARROWEST = 80
+_STYLES = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.INCONCLUSIVE: "yellow"}
+_TITLES = {
+    "bmc": "BMC@{k}",
+    "longest_block": "block",
+    "longest_span": "span",
+    "spans_over": "spans>{span_threshold}",
+}
+
+
+def summary(findings: Sequence[Finding], *, width: int, color: bool) -> str:
+    """The whole summary as text, with colours if `color`."""
+    out = io.StringIO()
+    console = Console(
+        file=out,
+        width=max(width, _NARROWEST),
+        force_terminal=color,
+        no_color=not color,
+        color_system="standard" if color else None,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+    console.print(_table(findings))
+    for found in findings:
+        for line in _details(found):
+            console.print(line, soft_wrap=True)
+    return out.getvalue()
+
+
+def _table(findings: Sequence[Finding]) -> Table:
+    """Pairs x measures; a row of limits where they are the same for all, else in the cells."""
+    alike = all(found.limits == findings[0].limits for found in findings)
+    table = Table(box=None, pad_edge=False, header_style="bold", show_footer=alike)
+    limits = findings[0].limits
+    table.add_column("pair", footer=Text("limit", style="dim"), overflow="fold", no_wrap=False)
+    for name, title in _TITLES.items():
+        limit = f"≤{_number(limits[name])}" if name in limits else ""
+        table.add_column(
+            title.format(**findings[0].settings),
+            footer=Text(limit, style="dim"),
+            justify="right",
+            no_wrap=True,
+        )
+    table.add_column("drawn", justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for found in findings:
+        table.add_row(
+            Text(found.pair),
+            *(_cell(found, name, with_limit=not alike) for name in _TITLES),
+            Text(f"{found.got:,}/{found.asked:,}" if found.asked else "-"),
+            _verdict(found),
+        )
+    return table
+
+
+def _cell(found: Finding, name: str, *, with_limit: bool) -> Text:
+    if name not in found.measures:
+        return Text("-")
+    value, limit = found.measures[name], found.limits.get(name)
+    over = limit is not None and value > limit
+    shown = _number(value)
+    if with_limit and limit is not None:
+        shown += f"{'>' if over else '≤'}{_number(limit)}"
+    return Text(shown, style="red" if over else "")
+
+
+def _verdict(found: Finding) -> Text:
+    verdict = Verdict(found.verdict)
+    if found.expected == "leak" and verdict is Verdict.FAIL:
+        return Text("FAIL, as expected", style="cyan")
+    return Text(verdict.value, style=_STYLES[verdict])
+
+
+def _details(found: Finding) -> Iterator[Text]:
+    if found.verdict == Verdict.PASS and not found.warnings:
+        return
+    yield Text()
+    yield Text.assemble((f"{found.pair}", "bold"), f": {found.verdict}")
+    for reason in found.reasons:
+        yield Text(f"  {inert(reason)}")
+    for passage in found.passages:
+        where = f"  {passage.kind} of {passage.words:,} words at {inert(passage.place)}"
+        if passage.generation is not None:
+            where += f", generation {passage.generation}"
+        yield Text(where)
+        if passage.quote:
+            yield Text(f"    “{passage.quote}”", style="italic")
+    for warning in found.warnings:
+        yield Text(f"  warning: {inert(warning)}")
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else f"{value:,}"

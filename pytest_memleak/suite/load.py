@@ -1,0 +1,315 @@
+"""From a suite file to a Suite: read, validated, and checked across its tables.
+
+    load_suite(path) -> Suite
+
+No book is opened here; that a book's file is there is all that is looked at.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import tomllib
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ValidationError
+
+from pytest_memleak.errors import SuiteError
+from pytest_memleak.models.options import refuse_secrets
+from pytest_memleak.records import BookSource, Limits, Model, Pair, Sampling, Scoring, Suite
+from pytest_memleak.suite.schema import SuiteFile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from pytest_memleak.suite.schema import (
+        BookTable,
+        LimitsTable,
+        ModelTable,
+        PairTable,
+        SuiteTable,
+    )
+
+__all__ = ["load_suite"]
+
+_SHOWN = 80
+
+
+def load_suite(path: Path) -> Suite:
+    """The suite in the file at `path`.
+
+    Raises SuiteError naming file, key and value: not TOML, an unknown key, a bad value, an id
+    used twice or nowhere defined, a missing book, a pair without limits.
+    """
+    content = _read(path)
+    tables = _parse(content, path)
+    refuse_secrets(tables, place=str(path), name="suite file")
+    try:
+        written = SuiteFile.model_validate(tables)
+    except ValidationError as error:
+        raise SuiteError(_explain(error, tables), place=str(path)) from None
+    _check_ids(written, path)
+    books = tuple(_book(table, written.suite, path) for table in written.book)
+    models = tuple(_model(table) for table in written.model)
+    return Suite(
+        path=path,
+        name=path.name,
+        digest=hashlib.sha256(content).hexdigest(),
+        books=books,
+        models=models,
+        pairs=_pairs(written, books, models, path),
+    )
+
+
+# --- reading -------------------------------------------------------------------------------
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SuiteError(f"cannot be read: {error.strerror or error}", place=str(path)) from None
+
+
+def _parse(content: bytes, path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(content.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise SuiteError(
+            f"not UTF-8: byte 0x{content[error.start]:02x} at {error.start}", place=str(path)
+        ) from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise SuiteError(f"not TOML: {error}", place=str(path)) from None
+
+
+def _explain(error: ValidationError, tables: dict[str, Any]) -> str:
+    """Every problem on a line of its own: key, what is wrong, the value seen."""
+    lines = []
+    for problem in error.errors(include_url=False, include_context=False):
+        key = _key(problem["loc"], tables)
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"{key}: unknown key{_nearest(problem['loc'])}")
+        elif problem["type"] == "missing":
+            lines.append(f"{key}: missing")
+        else:
+            said = problem["msg"].removeprefix("Value error, ")
+            lines.append(f"{key}: {said}; got {_shown(problem['input'])}")
+    return "\n  ".join(lines) if len(lines) == 1 else "\n  " + "\n  ".join(lines)
+
+
+def _key(location: Sequence[int | str], tables: dict[str, Any]) -> str:
+    """`book[1] 'the-road'.source`: where it stands, counting from 1, with the id if it has one."""
+    key = ""
+    at: Any = tables
+    for step in location:
+        at = _step(at, step)
+        if isinstance(step, int):
+            its_id = at.get("id") if isinstance(at, dict) else None
+            key += f"[{step + 1}]" + (f" {its_id!r}" if isinstance(its_id, str) else "")
+        else:
+            key += f".{step}" if key else str(step)
+    return key
+
+
+def _step(at: Any, step: int | str) -> Any:
+    try:
+        return at[step]
+    except (LookupError, TypeError):
+        return None
+
+
+def _nearest(location: Sequence[int | str]) -> str:
+    kind: type[BaseModel] | None = SuiteFile
+    for step in location[:-1]:
+        if isinstance(step, str) and kind is not None:
+            kind = _table_of(kind, step)
+    known = sorted(kind.model_fields) if kind else []
+    near = difflib.get_close_matches(str(location[-1]), known, n=1)
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    return f"; known keys: {', '.join(known)}" if known else ""
+
+
+def _table_of(kind: type[BaseModel], name: str) -> type[BaseModel] | None:
+    """The class of the table (or of the tables in the list) that the field `name` holds."""
+    field = kind.model_fields.get(name)
+    parts = [field.annotation, *getattr(field.annotation, "__args__", ())] if field else []
+    tables = (part for part in parts if isinstance(part, type) and issubclass(part, BaseModel))
+    return next(tables, None)
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text)} characters)"
+
+
+# --- across the tables ---------------------------------------------------------------------
+
+
+def _check_ids(written: SuiteFile, path: Path) -> None:
+    books = {book.id: book for book in written.book}
+    models = {model.id for model in written.model}
+    _refuse_twice("book", (book.id for book in written.book), path)
+    _refuse_twice("model", (model.id for model in written.model), path)
+    _refuse_twice("pair", (f"{pair.model}/{pair.book}" for pair in written.pair), path)
+    for model in written.model:
+        where = f"model {model.id!r}"
+        if model.baseline is not None:
+            _refuse_unknown(f"{where}.baseline", model.baseline, models, path)
+            if model.baseline == model.id:
+                raise SuiteError(f"{where}.baseline: is the model itself", place=str(path))
+        for book_id in model.finetune.books if model.finetune else ():
+            _refuse_unknown(f"{where}.finetune.books", book_id, books, path)
+        if model.finetune and model.endpoint:
+            raise SuiteError(
+                f"{where} has both finetune and endpoint ({model.endpoint!r})",
+                place=str(path),
+                hint="an endpoint that exists is not fine-tuned: take one of them out",
+            )
+    for number, pair in enumerate(written.pair, start=1):
+        _refuse_unknown(f"pair[{number}].model", pair.model, models, path)
+        _refuse_unknown(f"pair[{number}].book", pair.book, books, path)
+        if books[pair.book].role != "test":
+            raise SuiteError(
+                f"pair[{number}].book: {pair.book!r} has the role 'train'",
+                place=str(path),
+                hint='a pair needs a book with role = "test"',
+            )
+
+
+def _refuse_twice(kind: str, ids: Iterable[str], path: Path) -> None:
+    twice = [one for one, count in Counter(ids).items() if count > 1]
+    if twice:
+        raise SuiteError(f"{kind}: the id {twice[0]!r} is used twice", place=str(path))
+
+
+def _refuse_unknown(key: str, value: str, known: Iterable[str], path: Path) -> None:
+    if value not in known:
+        raise SuiteError(
+            f"{key}: there is no {value!r}; known ids: {', '.join(sorted(known))}", place=str(path)
+        )
+
+
+# --- records -------------------------------------------------------------------------------
+
+
+def _book(table: BookTable, suite: SuiteTable, path: Path) -> BookSource:
+    source = _existing(table.source, f"book {table.id!r}.source", path, table.bring_your_own)
+    summaries = table.summaries and _existing(
+        table.summaries, f"book {table.id!r}.summaries", path, table.bring_your_own
+    )
+    return BookSource(
+        id=table.id,
+        source=source,
+        title=table.title,
+        author=table.author,
+        role=table.role,
+        summaries=summaries or None,
+        instruction=suite.instruction,
+        bring_your_own=table.bring_your_own,
+    )
+
+
+def _existing(written: str, key: str, path: Path, may_be_missing: bool) -> Path:
+    found = path.parent / written
+    if not found.exists() and not may_be_missing:
+        raise SuiteError(
+            f"{key}: there is no file {written!r}",
+            place=str(path),
+            hint=f"looked for {found}; paths start from the suite file's folder",
+        )
+    return found
+
+
+def _model(table: ModelTable) -> Model:
+    finetune = table.finetune
+    price = table.price
+    return Model(
+        id=table.id,
+        provider=table.provider,
+        base=table.base,
+        endpoint=table.endpoint,
+        baseline=table.baseline,
+        finetune_books=tuple(finetune.books) if finetune else (),
+        finetune=dict(finetune.model_extra or {}) if finetune else {},
+        options=table.options,
+        price=(price.input, price.output, price.training) if price else None,
+    )
+
+
+def _pairs(
+    written: SuiteFile, books: Sequence[BookSource], models: Sequence[Model], path: Path
+) -> tuple[Pair, ...]:
+    listed = {(pair.model, pair.book): pair for pair in written.pair}
+    tables = {table.id: table for table in written.model}
+    pairs = tuple(
+        _pair(model, book, tables[model.id], listed.get((model.id, book.id)), written, path)
+        for model in models
+        for book in books
+        if book.role == "test" and (written.suite.pairs == "all" or (model.id, book.id) in listed)
+    )
+    if not pairs:
+        raise SuiteError(
+            "there is no pair to test",
+            place=str(path),
+            hint='it needs a book with role = "test", and with pairs = "listed" a [[pair]]',
+        )
+    return pairs
+
+
+def _pair(
+    model: Model,
+    book: BookSource,
+    table: ModelTable,
+    override: PairTable | None,
+    written: SuiteFile,
+    path: Path,
+) -> Pair:
+    suite = written.suite
+    limits = _limits(written.limits)
+    limits = _tighten(limits, table.limits, f"model {model.id!r}.limits", path)
+    if override:
+        limits = _tighten(limits, override.limits, f"pair {model.id}/{book.id}.limits", path)
+    if limits == Limits():
+        raise SuiteError(
+            f"the pair {model.id}/{book.id} has no limits, so nothing could fail",
+            place=str(path),
+            hint="add [limits], such as longest_span = 38",
+        )
+    expected = override.expected if override and override.expected else table.expected
+    return Pair(
+        suite=path,
+        model=model,
+        book=book,
+        sampling=Sampling(
+            samples=override.samples if override and override.samples else suite.samples,
+            temperature=suite.temperature,
+            max_blocked=suite.max_blocked,
+            seed=suite.seed,
+        ),
+        scoring=Scoring(
+            k=suite.k, trim=suite.trim, span_threshold=suite.span_threshold, words=suite.words
+        ),
+        limits=limits,
+        expected=expected,
+    )
+
+
+def _limits(table: LimitsTable) -> Limits:
+    return Limits(**table.model_dump())
+
+
+def _tighten(limits: Limits, table: LimitsTable, key: str, path: Path) -> Limits:
+    tighter = table.model_dump(exclude_none=True)
+    for measure, value in tighter.items():
+        general = getattr(limits, measure)
+        if general is not None and value > general:
+            raise SuiteError(
+                f"{key}.{measure}: {value} is looser than {general}, which holds above it",
+                place=str(path),
+                hint="a model or a pair may only tighten limits",
+            )
+    return dataclasses.replace(limits, **tighter)

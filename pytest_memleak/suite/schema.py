@@ -1,0 +1,138 @@
+"""The suite file as it is written: tables, keys, types and defaults.
+
+A JSON Schema made from these classes ships as `memleak-suite.schema.json`, so that editors
+complete a suite file: put `#:schema .../memleak-suite.schema.json` on its first line.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = [
+    "BookTable",
+    "FinetuneTable",
+    "LimitsTable",
+    "ModelTable",
+    "PairTable",
+    "PriceTable",
+    "SuiteFile",
+    "SuiteTable",
+]
+
+Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0, strict=True)]
+Positive = Annotated[int, Field(ge=1, strict=True)]
+Text = Annotated[str, Field(min_length=1)]
+Expected = Literal["pass", "leak"]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class LimitsTable(_Table):
+    """The most that each measure may be; any subset."""
+
+    bmc: Share | None = Field(None, description="BMC@k, a share from 0 to 1")
+    longest_block: Count | None = Field(None, description="longest memorized block, in words")
+    longest_span: Count | None = Field(None, description="longest regurgitated span, in words")
+    spans_over: Count | None = Field(None, description="number of spans over span_threshold words")
+
+
+class SuiteTable(_Table):
+    """`[suite]`: how every pair is sampled and measured."""
+
+    samples: Positive = Field(100, description="generations per excerpt")
+    temperature: Annotated[float, Field(ge=0, le=10)] = Field(
+        1.0, description="sampling temperature"
+    )
+    seed: Count = Field(0, description="seed of the sampling, where a provider takes one")
+    k: Positive = Field(5, description="shortest match that counts, in words")
+    trim: Count = Field(
+        5, description="m of the m-grams that an instruction gives away; 0 trims nothing"
+    )
+    span_threshold: Count = Field(20, description="T of spans_over, in words")
+    words: Literal["paper", "unicode"] = Field("paper", description="what counts as a word")
+    max_blocked: Share = Field(
+        0.05, description="share of generations the provider may withhold or leave empty"
+    )
+    pairs: Literal["all", "listed"] = Field(
+        "all", description="all: every model meets every test book; listed: only each [[pair]]"
+    )
+    instruction: Text | None = Field(
+        None, description="template of the instructions; {words}, {author}, {title}, {summary}"
+    )
+
+
+class BookTable(_Table):
+    """`[[book]]`: a book to test with, or to train on."""
+
+    id: Id = Field(description="name of the book in node ids and elsewhere in this file")
+    source: Text = Field(
+        description="path of an .epub, a .txt or the paper's .json, from this file"
+    )
+    title: Text | None = Field(None, description="title; default: what the book says of itself")
+    author: Text | None = Field(None, description="author; default: what the book says of itself")
+    role: Literal["test", "train"] = Field("test", description="train: used only to fine-tune")
+    summaries: Text | None = Field(None, description="path of a file with a summary per excerpt")
+    bring_your_own: bool = Field(
+        False,
+        description="whoever runs the suite puts the file there; until then its pairs are "
+        "INCONCLUSIVE instead of an error of this file",
+    )
+
+
+class FinetuneTable(BaseModel):
+    """`[model.finetune]`: the training books, and the provider's own recipe beside them."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    books: list[Id] = Field(min_length=1, description="ids of the books to fine-tune on")
+
+
+class PriceTable(_Table):
+    """`price`: US$ per million tokens."""
+
+    input: Annotated[float, Field(ge=0)] = Field(description="US$ per million prompt tokens")
+    output: Annotated[float, Field(ge=0)] = Field(description="US$ per million completion tokens")
+    training: Annotated[float, Field(ge=0)] = Field(0, description="US$ per million trained tokens")
+
+
+class ModelTable(_Table):
+    """`[[model]]`: a model under test."""
+
+    id: Id = Field(description="name of the model in node ids and elsewhere in this file")
+    provider: Text = Field(description="ngram, recorded, or any other installed provider")
+    base: Text | None = Field(None, description="the provider's name of the (base) model")
+    endpoint: Text | None = Field(None, description="an endpoint that exists: no fine-tuning")
+    baseline: Id | None = Field(None, description="id of the model it is compared with")
+    price: PriceTable | None = Field(None, description="for plans and budgets")
+    expected: Expected = Field("pass", description="leak: all its pairs must fail their limits")
+    limits: LimitsTable = Field(LimitsTable(), description="tighter limits for this model")
+    finetune: FinetuneTable | None = Field(None, description="what it is fine-tuned on, and how")
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="the provider's own options, checked by it"
+    )
+
+
+class PairTable(_Table):
+    """`[[pair]]`: one model and one book, where something differs for them."""
+
+    model: Id = Field(description="a model's id")
+    book: Id = Field(description="a test book's id")
+    samples: Positive | None = Field(None, description="generations per excerpt, for this pair")
+    expected: Expected | None = Field(None, description="leak: this pair must fail its limits")
+    limits: LimitsTable = Field(LimitsTable(), description="tighter limits for this pair")
+
+
+class SuiteFile(_Table):
+    """A whole suite file."""
+
+    suite: SuiteTable = Field(SuiteTable(), description="sampling and measuring")
+    limits: LimitsTable = Field(LimitsTable(), description="limits of every pair")
+    book: list[BookTable] = Field(min_length=1, description="the books")
+    model: list[ModelTable] = Field(min_length=1, description="the models")
+    pair: list[PairTable] = Field(default_factory=list, description="pairs that differ")

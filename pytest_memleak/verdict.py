@@ -1,0 +1,144 @@
+"""The verdict: a measurement held against limits, on complete evidence only (METRICS section 9)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from pytest_memleak.records import Completeness, Judgement, LimitCheck, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pytest_memleak.records import (
+        Book,
+        FinishReason,
+        Generation,
+        Limits,
+        Measurement,
+        Sampling,
+    )
+
+__all__ = ["Census", "check_limits", "judge", "what_is_missing"]
+
+_ENOUGH_TO_DIFFER = 3
+
+
+def judge(measurement: Measurement | None, completeness: Completeness, limits: Limits) -> Judgement:
+    """PASS, FAIL or INCONCLUSIVE, and why.
+
+    FAIL needs one observed value over its limit, whatever else is missing, since no measure
+    falls as samples are added. PASS needs every limit to hold on complete evidence.
+    """
+    checks = check_limits(measurement, limits) if measurement else ()
+    over = [check for check in checks if check.over]
+    if over:
+        return Judgement(Verdict.FAIL, checks, tuple(map(_over_its_limit, over)))
+    missing = what_is_missing(completeness)
+    if not checks and not missing:
+        missing = (*missing, "nothing could be held against a limit")
+    if missing:
+        return Judgement(Verdict.INCONCLUSIVE, checks, missing)
+    return Judgement(Verdict.PASS, checks)
+
+
+def check_limits(measurement: Measurement, limits: Limits) -> tuple[LimitCheck, ...]:
+    """Each limit that is set, beside the measure of the same name."""
+    return tuple(
+        LimitCheck(field.name, _number(getattr(measurement, field.name)), limit)
+        for field in dataclasses.fields(limits)
+        if (limit := getattr(limits, field.name)) is not None
+    )
+
+
+def what_is_missing(completeness: Completeness) -> tuple[str, ...]:
+    """Why the evidence is not complete, in plain words; empty if it is."""
+    missing = list(completeness.gaps)
+    if completeness.asked == 0 and not missing:
+        missing.append("nothing was asked of the model")
+    elif completeness.got < completeness.asked:
+        missing.append(f"{completeness.got:,} of {completeness.asked:,} generations are there")
+    withheld = sum(completeness.withheld.values())
+    if withheld > completeness.max_withheld * completeness.asked:
+        kinds = ", ".join(
+            f"{count:,} {reason.value}" for reason, count in sorted(completeness.withheld.items())
+        )
+        missing.append(
+            f"{withheld:,} of {completeness.asked:,} generations were withheld or empty ({kinds}), "
+            f"more than max_blocked = {completeness.max_withheld:g} allows"
+        )
+    return tuple(missing)
+
+
+def _over_its_limit(check: LimitCheck) -> str:
+    return f"{check.measure} {_shown(check.value)} is over its limit {_shown(check.limit)}"
+
+
+def _number(value: object) -> float:
+    return value if isinstance(value, float) else int(value)  # type: ignore[call-overload]
+
+
+def _shown(value: float) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+class Census:
+    """Counts generations as they go by, for the completeness of a pair's evidence."""
+
+    def __init__(self, book: Book, sampling: Sampling) -> None:
+        self._sampling = sampling
+        self._excerpts = len(book.excerpts)
+        self._unasked = {one.id for one in book.excerpts if not one.instruction}
+        self._got: Counter[str] = Counter()
+        self._withheld: Counter[FinishReason] = Counter()
+        self._first: dict[str, str] = {}
+        self._varied: set[str] = set()
+
+    def watch(self, generations: Iterable[Generation]) -> Iterator[Generation]:
+        """Pass on the generations of the rounds that the suite asks for, counting them."""
+        for generation in generations:
+            if generation.ordinal < self._sampling.samples:
+                self._count(generation)
+                yield generation
+
+    def completeness(self, gaps: Iterable[str] = ()) -> Completeness:
+        """What was seen so far, against what the suite asks for."""
+        missing = list(gaps)
+        unasked = self._unasked - self._got.keys()
+        if unasked:
+            missing.append(
+                f"{len(unasked):,} of {self._excerpts:,} excerpts have no instruction, so the "
+                "model could not be asked for them"
+            )
+        if self._sampling.temperature > 0:
+            missing.extend(self._alike())
+        return Completeness(
+            asked=self._excerpts * self._sampling.samples,
+            got=sum(self._got.values()),
+            withheld=dict(self._withheld),
+            max_withheld=self._sampling.max_blocked,
+            gaps=tuple(missing),
+        )
+
+    def _count(self, generation: Generation) -> None:
+        excerpt_id = generation.excerpt_id
+        self._got[excerpt_id] += 1
+        if generation.finish_reason.withheld:
+            self._withheld[generation.finish_reason] += 1
+        if self._first.setdefault(excerpt_id, generation.text) != generation.text:
+            self._varied.add(excerpt_id)
+
+    def _alike(self) -> Iterator[str]:
+        alike = [
+            excerpt_id
+            for excerpt_id, count in self._got.items()
+            if count >= _ENOUGH_TO_DIFFER
+            and excerpt_id not in self._varied
+            and self._first[excerpt_id].strip()
+        ]
+        if alike:
+            yield (
+                f"all generations of {len(alike):,} excerpts ({alike[0]}, ...) are alike although "
+                f"the temperature is {self._sampling.temperature:g}: the server may not sample"
+            )

@@ -1,0 +1,220 @@
+"""What goes wrong, and when: the fault plan of an emulator.
+
+A `Fault` names a kind, the endpoint it strikes and the calls of that endpoint it strikes
+(counted from 0; every request that arrives counts, also one that was struck). A `FaultPlan` is
+a list of faults and one counter per endpoint; it may be changed while the server runs.
+
+    plan = FaultPlan(
+        [
+            rate_limit("chat", calls=(0, 1), retry_after=0.01),
+            lose("files.create", calls=(0,)),
+            Fault(FaultKind.IGNORE_N, "chat"),                       # every call
+        ]
+    )
+
+Endpoints are named by the emulator that has them (`OpenAIServer`: "chat", "files.create", ...);
+a name may hold the wildcards of `fnmatch` ("files.*", "*"). Faults of transport (`TRANSPORT`)
+are acted out by `http_server.HttpServer` for every endpoint; the first that fits strikes. Faults
+of content are handed to the endpoint's handler (`request.fault(FaultKind.EMPTY)`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from fnmatch import fnmatchcase
+
+__all__ = [
+    "TRANSPORT",
+    "Fault",
+    "FaultKind",
+    "FaultPlan",
+    "Strike",
+    "drop",
+    "lose",
+    "rate_limit",
+    "server_error",
+    "slow",
+    "trickle",
+    "truncate",
+]
+
+
+class FaultKind(StrEnum):
+    """What goes wrong. "Work" is what is done, recorded and billed."""
+
+    # of transport
+    STATUS = "status"  # `status` (and Retry-After) instead of the work
+    DROP = "drop"  # the connection is closed before the work
+    SLOW = "slow"  # the work, then `seconds` of silence, then the answer
+    TRUNCATE = "truncate"  # the work, then half of the answer's body
+    TRICKLE = "trickle"  # the work, then the answer in small pieces for `seconds`
+    LOSE = "lose"  # the work, then the connection is closed without an answer
+    # of content
+    IGNORE_N = "ignore_n"  # one completion, however many were asked for
+    EMPTY = "empty"  # completions without text
+    FILTER = "filter"  # completions withheld by a filter
+    RECITATION = "recitation"  # completions withheld because they recite
+    REFUSE = "refuse"  # completions refused in a field of their own
+    REJECT = "reject"  # a prompt that a filter rejects: 400 with the code "content_filter"
+    EXPIRE = "expire"  # a batch that expires with `share` of its requests answered
+    FAIL = "fail"  # a job or a batch that ends in failure
+    PARTIAL = "partial"  # a batch that ends with `share` of its requests answered, the rest failed
+    OLD_MAX_TOKENS = "old_max_tokens"  # a server that refuses `max_completion_tokens`
+    DEAF_MAX_TOKENS = "deaf_max_tokens"  # one that ignores `max_completion_tokens`
+    GREEDY = "greedy"  # a server that ignores temperature
+
+
+TRANSPORT = frozenset(
+    {
+        FaultKind.STATUS,
+        FaultKind.DROP,
+        FaultKind.SLOW,
+        FaultKind.TRUNCATE,
+        FaultKind.TRICKLE,
+        FaultKind.LOSE,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that goes wrong at `endpoint`.
+
+    calls: which calls of the endpoint, from 0; None means every call.
+    status, code, message, retry_after: of STATUS; `code` is the provider's word for the error,
+    retry_after is in seconds, and None leaves the header out.
+    seconds: of SLOW and TRICKLE.
+    share: of EXPIRE and PARTIAL; of EMPTY, FILTER and REFUSE the share of a call's completions
+    that are struck, at least one.
+    """
+
+    kind: FaultKind
+    endpoint: str = "*"
+    calls: tuple[int, ...] | None = None
+    status: int = 500
+    retry_after: float | None = None
+    code: str | None = None
+    message: str = "emulated fault"
+    seconds: float = 0.5
+    share: float = 1.0
+
+    def strikes(self, endpoint: str, call: int) -> bool:
+        """Whether it strikes call number `call` of `endpoint`."""
+        return fnmatchcase(endpoint, self.endpoint) and (self.calls is None or call in self.calls)
+
+
+def rate_limit(
+    endpoint: str, *, calls: tuple[int, ...] | None = None, retry_after: float | None = 0.01
+) -> Fault:
+    """429, with Retry-After unless that is None."""
+    return Fault(FaultKind.STATUS, endpoint, calls, 429, retry_after, message="emulated rate limit")
+
+
+def server_error(
+    endpoint: str,
+    *,
+    calls: tuple[int, ...] | None = None,
+    status: int = 500,
+    code: str | None = None,
+    message: str = "emulated fault",
+) -> Fault:
+    """500, or another `status`, `code` and `message`, before the work."""
+    return Fault(FaultKind.STATUS, endpoint, calls, status, code=code, message=message)
+
+
+def drop(endpoint: str, *, calls: tuple[int, ...] | None = None) -> Fault:
+    """The connection is closed before the work."""
+    return Fault(FaultKind.DROP, endpoint, calls)
+
+
+def lose(endpoint: str, *, calls: tuple[int, ...] | None = None) -> Fault:
+    """The work is done and billed, its answer never sent."""
+    return Fault(FaultKind.LOSE, endpoint, calls)
+
+
+def truncate(endpoint: str, *, calls: tuple[int, ...] | None = None) -> Fault:
+    """The work is done and billed, half of its answer sent."""
+    return Fault(FaultKind.TRUNCATE, endpoint, calls)
+
+
+def slow(endpoint: str, *, calls: tuple[int, ...] | None = None, seconds: float = 0.5) -> Fault:
+    """The work is done and billed, its answer sent `seconds` later."""
+    return Fault(FaultKind.SLOW, endpoint, calls, seconds=seconds)
+
+
+def trickle(endpoint: str, *, calls: tuple[int, ...] | None = None, seconds: float = 0.5) -> Fault:
+    """The work is done and billed, its answer sent bit by bit over `seconds`."""
+    return Fault(FaultKind.TRICKLE, endpoint, calls, seconds=seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Strike:
+    """What the plan has in store for one call."""
+
+    endpoint: str
+    call: int
+    transport: Fault | None = None
+    content: dict[FaultKind, Fault] = field(default_factory=dict)
+
+
+class FaultPlan:
+    """Faults, and the number of calls each endpoint has had. Safe to share between threads."""
+
+    def __init__(self, faults: Iterable[Fault] = ()) -> None:
+        self._faults = list(faults)
+        self._calls: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def add(self, *faults: Fault) -> None:
+        """Plan more faults."""
+        with self._lock:
+            self._faults.extend(faults)
+
+    def replace(self, faults: Iterable[Fault]) -> None:
+        """Drop what was planned and plan these; the counters go on."""
+        with self._lock:
+            self._faults = list(faults)
+
+    def calls(self, endpoint: str) -> int:
+        """How many calls `endpoint` (its exact name) has had."""
+        return self._calls[endpoint]
+
+    def counts(self) -> dict[str, int]:
+        """The number of calls of every endpoint that was called."""
+        with self._lock:
+            return dict(self._calls)
+
+    def strike(self, endpoint: str) -> Strike:
+        """Count a call of `endpoint`, and say what goes wrong with it."""
+        with self._lock:
+            call = self._calls[endpoint]
+            self._calls[endpoint] += 1
+            fitting = [fault for fault in self._faults if fault.strikes(endpoint, call)]
+        transport = next((fault for fault in fitting if fault.kind in TRANSPORT), None)
+        content = {fault.kind: fault for fault in fitting if fault.kind not in TRANSPORT}
+        return Strike(endpoint, call, transport, content)
+
+    def to_json(self) -> str:
+        """The faults (without counters) as JSON, for an emulator in another process."""
+        with self._lock:
+            return json.dumps([dataclasses.asdict(fault) for fault in self._faults])
+
+    @staticmethod
+    def faults_from_json(text: str | bytes) -> list[Fault]:
+        """The faults in what `to_json` wrote."""
+        return [
+            Fault(
+                **{
+                    **row,
+                    "kind": FaultKind(row["kind"]),
+                    "calls": None if row.get("calls") is None else tuple(row["calls"]),
+                }
+            )
+            for row in json.loads(text)
+        ]

@@ -1,0 +1,564 @@
+"""A small threaded HTTP server on loopback that the emulators are made of.
+
+An emulator is a subclass of `HttpServer` that registers its endpoints::
+
+    class Greeter(HttpServer):
+        def __init__(self, **settings):
+            super().__init__(**settings)
+            self.route("POST", "/v1/greet/{name}", "greet", self._greet)
+
+        def _greet(self, request):
+            if request.json().get("rude"):
+                raise Refused(400, "be polite")
+            self.books.record("greeting", call=request.call, name=request.params["name"])
+            return Response.json({"hello": request.params["name"]})
+
+    with Greeter(plan=FaultPlan([drop("greet", calls=(0,))]), books=Books(path)) as server:
+        ...  # server.url is "http://127.0.0.1:PORT"
+
+The server acts out faults of transport; faults of content reach the handler
+(`request.fault(kind)`). A handler that raises anything but `Refused` answers 500 and makes
+`stop` raise, so that a broken emulator cannot pass for a broken connection.
+
+`Books` is the emulator's own append-only record of what it billed. `run` serves until the
+process is ended, printing its port, and `launch` starts such a process and waits for the port:
+it outlives a client that is killed. Beside the emulator's own endpoints there are
+`GET /_emulator/calls` (number of calls per endpoint), `PUT /_emulator/faults` (a plan's
+`to_json`), both free of faults.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import email
+import email.message
+import http
+import http.server
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+import urllib.parse
+import urllib.request
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from faults import Fault, FaultKind, FaultPlan, Strike
+
+__all__ = [
+    "Books",
+    "Handler",
+    "HttpServer",
+    "Launched",
+    "Part",
+    "Refused",
+    "Request",
+    "Response",
+    "launch",
+    "run",
+]
+
+_PIECES = 20
+_RECENT = 50
+
+
+# --- the record ----------------------------------------------------------------------------
+
+
+class Books:
+    """An append-only record of what was billed: one JSON object a line.
+
+    Every row has `row` (its number, from 0) and `kind`; the rest is the emulator's. A row is
+    one write to a file opened for appending, so it is there whole or not at all, also after
+    the process is killed; `fsync` makes it survive the machine too.
+    """
+
+    def __init__(self, path: Path, *, fsync: bool = False) -> None:
+        self.path = path
+        self._fsync = fsync
+        self._lock = threading.Lock()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._rows = len(self.read(path)) if path.exists() else 0
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+
+    def record(self, kind: str, **fields: Any) -> int:
+        """Append a row; returns its number."""
+        return self.record_all(kind, [fields])
+
+    def record_all(self, kind: str, rows: list[dict[str, Any]]) -> int:
+        """Append several rows in one write (the completions of a call); the first's number."""
+        with self._lock:
+            first = self._rows
+            lines = [
+                json.dumps({"row": first + offset, "kind": kind, **fields}, ensure_ascii=False)
+                for offset, fields in enumerate(rows)
+            ]
+            data = "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogatepass")
+            while data:
+                data = data[os.write(self._file, data) :]
+            if self._fsync:
+                os.fsync(self._file)
+            self._rows += len(rows)
+            return first
+
+    def rows(self, kind: str | None = None) -> list[dict[str, Any]]:
+        """The rows so far, of one kind or of all."""
+        return self.read(self.path, kind)
+
+    def close(self) -> None:
+        """Close the file; recording again is an error."""
+        os.close(self._file)
+
+    @staticmethod
+    def read(path: Path, kind: str | None = None) -> list[dict[str, Any]]:
+        """The rows in the file at `path`, of one kind or of all, from any process."""
+        text = path.read_bytes().decode("utf-8", "surrogatepass")
+        rows: list[dict[str, Any]] = [json.loads(line) for line in text.split("\n") if line]
+        return [row for row in rows if kind is None or row["kind"] == kind]
+
+
+# --- requests and responses ----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of a multipart/form-data body."""
+
+    name: str
+    filename: str | None
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What came in: `params` from the path's pattern, `query` with the last value of each key.
+
+    `call` is the number of this call of its endpoint, from 0.
+    """
+
+    method: str
+    path: str
+    params: Mapping[str, str]
+    query: Mapping[str, str]
+    headers: email.message.Message
+    body: bytes = field(repr=False)
+    strike: Strike
+
+    @property
+    def call(self) -> int:
+        """The number of this call of its endpoint, from 0."""
+        return self.strike.call
+
+    def fault(self, kind: FaultKind) -> Fault | None:
+        """The planned fault of content of that kind, if there is one for this call."""
+        return self.strike.content.get(kind)
+
+    def json(self) -> Any:
+        """The body as JSON; refused with 400 where it is none."""
+        try:
+            return json.loads(self.body or b"{}")
+        except ValueError:
+            raise Refused(400, "the body is not JSON") from None
+
+    def parts(self) -> dict[str, Part]:
+        """The parts of a multipart/form-data body by name."""
+        boundary = self.headers.get_param("boundary")
+        if not isinstance(boundary, str):
+            raise Refused(400, "the body is not multipart/form-data")
+        parts = (
+            _part(piece.removeprefix(b"\r\n").removesuffix(b"\r\n"))
+            for piece in self.body.split(b"--" + boundary.encode())[1:-1]
+        )
+        return {part.name: part for part in parts}
+
+
+def _part(piece: bytes) -> Part:
+    head, _, data = piece.partition(b"\r\n\r\n")
+    headers = email.message_from_bytes(head)
+    name = headers.get_param("name", header="content-disposition")
+    return Part(str(name), headers.get_filename(), data)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What goes out."""
+
+    status: int = 200
+    body: bytes = field(default=b"", repr=False)
+    content_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def json(
+        cls, value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None
+    ) -> Response:
+        """`value` as a JSON body."""
+        return cls(status, json.dumps(value).encode(), headers=headers or {})
+
+
+class Refused(Exception):
+    """Raised by a handler to answer with an error; `details` go to `HttpServer.refusal`."""
+
+    def __init__(self, status: int, message: str, **details: Any) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.details = details
+
+
+Handler = Callable[[Request], Response]
+
+
+# --- the server ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Route:
+    method: str
+    pattern: re.Pattern[str]
+    endpoint: str
+    handler: Handler
+
+
+class HttpServer:
+    """A loopback server; one thread a connection, keep-alive, faults by `plan`.
+
+    plan:  what goes wrong; `server.plan` may be changed while it runs.
+    books: the record of what is billed; handlers use `self.books`.
+    recent: the last requests, each with the name of its endpoint.
+    port:  0 takes any free port.
+    """
+
+    def __init__(
+        self, *, plan: FaultPlan | None = None, books: Books | None = None, port: int = 0
+    ) -> None:
+        self.plan = plan or FaultPlan()
+        self.recent: deque[tuple[str, Request]] = deque(maxlen=_RECENT)
+        self._books = books
+        self._routes: list[_Route] = []
+        self._errors: list[BaseException] = []
+        self._stopping = threading.Event()
+        self._lock = threading.Lock()
+        self._active: Counter[str] = Counter()
+        self._peaks: Counter[str] = Counter()
+        self._server = _Listener(("127.0.0.1", port), self)
+        self._thread: threading.Thread | None = None
+
+    @property
+    def books(self) -> Books:
+        """The record of what was billed."""
+        if self._books is None:
+            raise RuntimeError("this emulator was made without books")
+        return self._books
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return int(self._server.server_address[1])
+
+    @property
+    def url(self) -> str:
+        """Its address, without a path."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def peak(self, endpoint: str) -> int:
+        """The most calls of `endpoint` that were being answered at once."""
+        return self._peaks[endpoint]
+
+    def route(self, method: str, pattern: str, endpoint: str, handler: Handler) -> None:
+        """Answer `method` on paths like `pattern` with `handler`, under the name `endpoint`.
+
+        `{name}` in the pattern stands for anything up to the next "/" or ":", `{name*}` for
+        anything at all; both arrive in `request.params`, unquoted. The first fit is taken.
+        """
+        pieces = re.split(r"\{(\w+\*?)\}", pattern)
+        expression = "".join(
+            (f"(?P<{piece[:-1]}>.+)" if piece.endswith("*") else f"(?P<{piece}>[^/:]+)")
+            if number % 2
+            else re.escape(piece)
+            for number, piece in enumerate(pieces)
+        )
+        self._routes.append(_Route(method, re.compile(expression), endpoint, handler))
+
+    def refusal(self, status: int, message: str, details: Mapping[str, Any]) -> Response:
+        """The provider's form of an error; emulators override it."""
+        return Response.json({"error": {"message": message, **details}}, status=status)
+
+    def start(self) -> Self:
+        """Serve in a thread of its own."""
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+        )
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        """Stop serving and cut open connections; raises what a handler raised, if any did."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._server.shutdown()
+            self._thread.join()
+        self._server.server_close()
+        self._server.cut_connections()
+        if self._errors:
+            raise self._errors[0]
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def broken(self, error: BaseException) -> None:
+        """Remember what went wrong in the emulator itself; `stop` raises the first."""
+        self._errors.append(error)
+
+    # --- one exchange
+
+    def answer(self, exchange: _Exchange, body: bytes) -> None:
+        """Answer one request, or act out the fault that is planned for it."""
+        url = urllib.parse.urlsplit(exchange.path)
+        found = self._find(exchange.command, url.path)
+        if url.path.startswith("/_emulator/"):
+            exchange.send(self._admin(exchange.command, url.path, body))
+            return
+        if found is None:
+            message = f"no such path: {exchange.command} {url.path}"
+            exchange.send(self.refusal(404, message, {}))
+            return
+        route, match = found
+        strike = self.plan.strike(route.endpoint)
+        request = Request(
+            method=exchange.command,
+            path=url.path,
+            params={key: urllib.parse.unquote(value) for key, value in match.groupdict().items()},
+            query=dict(urllib.parse.parse_qsl(url.query, keep_blank_values=True)),
+            headers=exchange.headers,
+            body=body,
+            strike=strike,
+        )
+        self.recent.append((route.endpoint, request))
+        with self._counted(route.endpoint):
+            self._act(exchange, route, request, strike.transport)
+
+    def _act(
+        self, exchange: _Exchange, route: _Route, request: Request, fault: Fault | None
+    ) -> None:
+        kind = fault.kind if fault else None
+        if fault and kind is FaultKind.STATUS:
+            details = {"code": fault.code} if fault.code else {}
+            refusal = self.refusal(fault.status, fault.message, details)
+            if fault.retry_after is not None:
+                headers = {**refusal.headers, "Retry-After": f"{fault.retry_after:g}"}
+                refusal = Response(
+                    refusal.status, refusal.body, refusal.content_type, headers=headers
+                )
+            exchange.send(refusal)
+            return
+        if kind is FaultKind.DROP:
+            exchange.cut()
+            return
+        response = self._work(route, request)
+        if kind is FaultKind.LOSE:
+            exchange.cut()
+            return
+        if fault and kind is FaultKind.SLOW:
+            self._stopping.wait(fault.seconds)
+        if fault and kind is FaultKind.TRICKLE:
+            exchange.trickle(response, pause=lambda: self._stopping.wait(fault.seconds / _PIECES))
+            return
+        exchange.send(response, half=kind is FaultKind.TRUNCATE)
+
+    def _work(self, route: _Route, request: Request) -> Response:
+        try:
+            return route.handler(request)
+        except Refused as refused:
+            return self.refusal(refused.status, refused.message, refused.details)
+        except Exception as error:  # noqa: BLE001 - kept, and raised by `stop`
+            self.broken(error)
+            return self.refusal(500, f"the emulator is broken: {error!r}", {})
+
+    def _find(self, method: str, path: str) -> tuple[_Route, re.Match[str]] | None:
+        for route in self._routes:
+            match = route.pattern.fullmatch(path)
+            if route.method == method and match:
+                return route, match
+        return None
+
+    def _admin(self, method: str, path: str, body: bytes) -> Response:
+        if (method, path) == ("GET", "/_emulator/calls"):
+            return Response.json(self.plan.counts())
+        if (method, path) == ("PUT", "/_emulator/faults"):
+            self.plan.replace(FaultPlan.faults_from_json(body))
+            return Response.json({})
+        return self.refusal(404, "no such path", {})
+
+    @contextlib.contextmanager
+    def _counted(self, endpoint: str) -> Iterator[None]:
+        with self._lock:
+            self._active[endpoint] += 1
+            self._peaks[endpoint] = max(self._peaks[endpoint], self._active[endpoint])
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._active[endpoint] -= 1
+
+
+class _Listener(http.server.ThreadingHTTPServer):
+    """The socket, and the connections that are open on it."""
+
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
+
+    def __init__(self, address: tuple[str, int], owner: HttpServer) -> None:
+        self.owner = owner
+        self._open: set[socket.socket] = set()
+        self._open_lock = threading.Lock()
+        super().__init__(address, _Exchange)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._open_lock:
+            self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._open_lock:
+            self._open.discard(request)
+        super().shutdown_request(request)
+
+    def cut_connections(self) -> None:
+        """Wake the threads that wait for another request on an open connection."""
+        with self._open_lock:
+            for connection in self._open:
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        # A client that went away, or was killed, is part of the trade.
+        error = sys.exc_info()[1]
+        if error is not None and not isinstance(error, OSError):
+            self.owner.broken(error)
+
+
+class _Exchange(http.server.BaseHTTPRequestHandler):
+    """One connection: reads requests, writes responses, or breaks off."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: _Listener
+
+    def handle_any(self) -> None:
+        """Any method."""
+        expected = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(expected)
+        if len(body) < expected:
+            self.cut()  # the client went away in the middle of its request: nothing was asked
+            return
+        self.server.owner.answer(self, body)
+
+    # The library calls the method of that name.
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = handle_any  # noqa: N815
+
+    def send(self, response: Response, *, half: bool = False) -> None:
+        """Write `response` in one piece; with `half`, break off in the middle of its body."""
+        body = b"" if self.command == "HEAD" else response.body
+        self.wfile.write(_head(response) + (body[: len(body) // 2] if half else body))
+        if half:
+            self.cut()
+
+    def trickle(self, response: Response, *, pause: Callable[[], object]) -> None:
+        """Write `response` in `_PIECES` pieces, with a pause before each."""
+        self.wfile.write(_head(response))
+        size = len(response.body) // _PIECES + 1
+        for start in range(0, len(response.body), size):
+            pause()
+            self.wfile.write(response.body[start : start + size])
+
+    def cut(self) -> None:
+        """Close the connection without another word."""
+        self.close_connection = True
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's name
+        """Be quiet."""
+
+
+def _head(response: Response) -> bytes:
+    known = {status.value: status.phrase for status in http.HTTPStatus}
+    headers = {
+        "Content-Type": response.content_type,
+        "Content-Length": str(len(response.body)),
+        **response.headers,
+    }
+    lines = [f"HTTP/1.1 {response.status} {known.get(response.status, 'Unknown')}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return "".join(f"{line}\r\n" for line in [*lines, ""]).encode("latin-1")
+
+
+# --- processes of their own ----------------------------------------------------------------
+
+
+def run(server: HttpServer) -> None:
+    """Serve in this process until it is ended; prints "port N" once it listens."""
+    server.start()
+    sys.stdout.write(f"port {server.port}\n")
+    sys.stdout.flush()
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        server.stop()
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """An emulator in a process of its own."""
+
+    url: str
+    process: subprocess.Popen[str]
+
+    def plan(self, plan: FaultPlan) -> None:
+        """Replace its fault plan."""
+        self._ask("PUT", "/_emulator/faults", plan.to_json().encode())
+
+    def calls(self) -> dict[str, int]:
+        """The number of calls of every endpoint that was called."""
+        answer: dict[str, int] = json.loads(self._ask("GET", "/_emulator/calls"))
+        return answer
+
+    def _ask(self, method: str, path: str, body: bytes | None = None) -> bytes:
+        request = urllib.request.Request(self.url + path, data=body, method=method)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            data: bytes = answer.read()
+            return data
+
+
+@contextlib.contextmanager
+def launch(script: Path, *arguments: str) -> Iterator[Launched]:
+    """Start `script` (an emulator that calls `run`) as a process; end it afterwards."""
+    process = subprocess.Popen(
+        [sys.executable, str(script), *arguments], stdout=subprocess.PIPE, text=True
+    )
+    with process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            if not line.startswith("port "):
+                raise RuntimeError(f"{script.name} did not start: it said {line!r}")
+            yield Launched(f"http://127.0.0.1:{line.split()[1]}", process)
+        finally:
+            process.kill()

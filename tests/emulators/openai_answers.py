@@ -1,0 +1,158 @@
+"""Chat completions as OpenAI's server makes, checks and bills them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from faults import FaultKind, Strike
+from http_server import Books, Refused
+from reciter import Answer, Reciter, count_tokens
+
+__all__ = ["CREATED", "ChatCompletions"]
+
+CREATED = 1_700_000_000
+REFUSAL = "I'm sorry, but I can't help with that."
+DEAF_TOKENS = 700
+
+
+class ChatCompletions:
+    """Answers of the models called `models` (a set that grows), recorded in `books`."""
+
+    def __init__(
+        self,
+        *,
+        reciter: Reciter,
+        books: Books,
+        models: Sequence[str],
+        most_choices: int,
+        new_id: Callable[[str], str],
+    ) -> None:
+        self.models = set(models)
+        self._reciter = reciter
+        self._books = books
+        self._most_choices = most_choices
+        self._new_id = new_id
+
+    def complete(
+        self, body: dict[str, Any], strike: Strike, *, request: str | None
+    ) -> dict[str, Any]:
+        """The chat completion that `body` asks for, recorded in the books."""
+        n, max_tokens = self._checked(body, strike)
+        instruction = "\n".join(
+            message["content"] for message in body["messages"] if message["role"] != "assistant"
+        )
+        greedy = FaultKind.GREEDY in strike.content
+        n = 1 if FaultKind.IGNORE_N in strike.content else n
+        answers = self._reciter.answer(
+            body["model"],
+            instruction,
+            n=1 if greedy else n,
+            temperature=0 if greedy else body.get("temperature", 1.0),
+            max_tokens=max_tokens,
+            seed=body.get("seed"),
+        ) * (n if greedy else 1)
+        choices = [self._choice(body, place, one) for place, one in enumerate(answers)]
+        _withhold(choices, strike)
+        call, prompt_tokens = self._new_id("chatcmpl-"), count_tokens(instruction)
+        self._books.record_all(
+            "completion",
+            [
+                {
+                    "call": call,
+                    "choice": choice["index"],
+                    "request": request,
+                    "model": body["model"],
+                    "instruction": instruction,
+                    "text": _visible(choice["message"]),
+                    "finish_reason": choice["finish_reason"],
+                    "prompt_tokens": prompt_tokens if choice["index"] == 0 else 0,
+                    "completion_tokens": one.tokens,
+                    "temperature": body.get("temperature"),
+                    "max_tokens": max_tokens,
+                    "seed": body.get("seed"),
+                }
+                for choice, one in zip(choices, answers, strict=True)
+            ],
+        )
+        completion_tokens = sum(one.tokens for one in answers)
+        return {
+            "id": call,
+            "object": "chat.completion",
+            "created": CREATED,
+            "model": body["model"],
+            "choices": choices,
+            "usage": {
+                "prompt_tokens": prompt_tokens,
+                "completion_tokens": completion_tokens,
+                "total_tokens": prompt_tokens + completion_tokens,
+            },
+        }
+
+    def _checked(self, body: dict[str, Any], strike: Strike) -> tuple[int, int]:
+        """`n` and the number of tokens a choice may have; refuses what a server refuses."""
+        model = body.get("model")
+        if model not in self.models:
+            raise Refused(
+                404, f"The model `{model}` does not exist.", code="model_not_found", param="model"
+            )
+        messages = body.get("messages")
+        if not messages or not all(isinstance(one.get("content"), str) for one in messages):
+            raise Refused(400, "Invalid 'messages'.", param="messages")
+        if FaultKind.REJECT in strike.content:
+            raise Refused(400, "The prompt was filtered.", code="content_filter", param="prompt")
+        n, temperature = body.get("n", 1), body.get("temperature", 1.0)
+        if not 1 <= n <= self._most_choices:
+            raise Refused(
+                400,
+                f"Invalid 'n': expected a value of 1 to {self._most_choices}, got {n}.",
+                param="n",
+            )
+        if not 0 <= temperature <= 2:
+            raise Refused(400, "Invalid 'temperature'.", param="temperature")
+        old, new = body.get("max_tokens"), body.get("max_completion_tokens")
+        if new is not None and FaultKind.OLD_MAX_TOKENS in strike.content:
+            raise Refused(400, "Unrecognized request argument supplied: max_completion_tokens")
+        if new is not None and old is not None:
+            raise Refused(400, "Set either max_tokens or max_completion_tokens, not both.")
+        if FaultKind.DEAF_MAX_TOKENS in strike.content:
+            new = None
+        asked = new if new is not None else old
+        return n, DEAF_TOKENS if asked is None else max(1, asked)
+
+    def _choice(self, body: dict[str, Any], index: int, answer: Answer) -> dict[str, Any]:
+        choice = {
+            "index": index,
+            "message": {"role": "assistant", "content": answer.text, "refusal": None},
+            "finish_reason": "stop" if answer.ended else "length",
+            "logprobs": None,
+        }
+        if body.get("logprobs"):
+            pairs = self._reciter.log_probabilities(body["model"], answer.text)
+            choice["logprobs"] = {
+                "content": [
+                    {"token": token, "logprob": value, "bytes": None, "top_logprobs": []}
+                    for token, value in pairs
+                ],
+                "refusal": None,
+            }
+        return choice
+
+
+def _withhold(choices: list[dict[str, Any]], strike: Strike) -> None:
+    """Take the text out of the choices that a fault of content strikes."""
+    for kind, message, reason in (
+        (FaultKind.EMPTY, {"content": "", "refusal": None}, "stop"),
+        (FaultKind.FILTER, {"content": None, "refusal": None}, "content_filter"),
+        (FaultKind.REFUSE, {"content": None, "refusal": REFUSAL}, "stop"),
+    ):
+        fault = strike.content.get(kind)
+        struck = math.ceil(fault.share * len(choices)) if fault else 0
+        for choice in choices[:struck]:
+            choice["message"] |= message
+            choice["finish_reason"] = reason
+
+
+def _visible(message: Mapping[str, Any]) -> str:
+    return message["content"] or message["refusal"] or ""

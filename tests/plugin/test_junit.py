@@ -1,0 +1,79 @@
+"""--junitxml: properties and verdicts, and not a word of the book."""
+
+from xml.etree import ElementTree
+
+import pytest
+
+TEXTS = ("lanterns along the quay", "grandmother had warned", "crossed at night", "boatman")
+
+
+def properties(element):
+    return {one.get("name"): one.get("value") for one in element.iterfind("properties/property")}
+
+
+@pytest.fixture
+def report(pytester, suite):
+    def run(*arguments, **files):
+        suite(*files.pop("replacements", ()), **files)
+        result = pytester.runpytest("--junitxml=out.xml", *arguments)
+        text = (pytester.path / "out.xml").read_text(encoding="utf-8")
+        return result, text, ElementTree.fromstring(text).find("testsuite")
+
+    return run
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+def test_what_the_run_used_stands_once_for_the_whole_suite(report, workers):
+    _, _, testsuite = report(*workers)
+    told = properties(testsuite)
+    assert len(told["memleak.suite.test.memleak.toml.sha256"]) == 64
+    assert len(told["memleak.book.ferry.sha256"]) == 64
+    assert '"samples": 3' in told["memleak.suite.test.memleak.toml.settings"]
+    assert told["memleak.version"]
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+def test_each_case_has_its_measures_limits_and_verdict(report, workers):
+    _, _, testsuite = report(*workers)
+    cases = {case.get("name"): case for case in testsuite.iterfind("testcase")}
+    leaky = properties(cases["test_memorization[leaky/ferry]"])
+    assert leaky["memleak.verdict"] == "FAIL"
+    assert leaky["memleak.longest_span"] == "16"
+    assert leaky["memleak.limit.longest_span"] == "10"
+    assert leaky["memleak.generations_got"] == "6"
+    assert cases["test_memorization[leaky/ferry]"].find("failure") is not None
+    assert properties(cases["test_memorization[clean/ferry]"])["memleak.verdict"] == "PASS"
+
+
+def test_inconclusive_is_an_error_with_its_verdict(report):
+    _, _, testsuite = report(clean=("One.",))
+    clean = testsuite.find("testcase[@name='test_memorization[clean/ferry]']")
+    assert clean.find("error") is not None
+    assert properties(clean)["memleak.verdict"] == "INCONCLUSIVE"
+
+
+def test_no_text_of_book_or_model_is_in_it(report):
+    result, text, _ = report()
+    result.assert_outcomes(passed=1, failed=1)
+    assert [words for words in TEXTS if words in text.lower()] == []
+
+
+def test_no_text_gets_in_through_output_logs_locals_or_assertions(pytester, report):
+    pytester.makepyfile(
+        """
+        import logging
+        import pytest
+
+        @pytest.mark.copyright(suite="test.memleak.toml")
+        def test_mine(memorization, book):
+            text = " ".join(one.text for one in book.excerpts)
+            print(text)
+            logging.getLogger().warning(text)
+            assert text == ""
+        """
+    )
+    result, text, _ = report("-l", "-k", "mine", "-o", "junit_logging=all", "--memleak-quote=0")
+    result.assert_outcomes(failed=2, deselected=2)
+    assert [words for words in TEXTS if words in text.lower()] == []
+    assert "words withheld" in text
+    assert [words for words in TEXTS if words in result.stdout.str().lower()] == []

@@ -1,0 +1,113 @@
+"""PASS, FAIL and INCONCLUSIVE as pytest shows them."""
+
+import pytest
+
+RECITAL = "The ferryman counted nine lanterns along the quay and did not like the number at all."
+
+
+def test_a_clean_pair_passes_and_a_leak_fails(pytester, suite):
+    suite()
+    result = pytester.runpytest("-p", "no:cacheprovider")
+    result.assert_outcomes(passed=1, failed=1)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(
+        [
+            "longest_span 16 is over its limit 10",
+            "*= memorization =*",
+            "*pair*BMC@5*block*span*spans>20*drawn*verdict*",
+            "clean/ferry *6/6*PASS*",
+            "leaky/ferry *16*6/6*FAIL*",
+            "limit*≤10*",
+            "leaky/ferry: FAIL",
+            "*span of 16 words at p_id1, words 0-16, generation 0",
+            "*“the ferryman counted nine lanterns along the quay and did not like … (+4 words)”",
+        ]
+    )
+
+
+def test_too_few_generations_are_an_error_never_a_pass(pytester, suite):
+    suite(clean=("One.", "Two."))
+    result = pytester.runpytest("-k", "clean")
+    result.assert_outcomes(errors=1, deselected=1)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["INCONCLUSIVE: 4 of 6 generations are there"])
+
+
+def test_a_leak_fails_even_on_incomplete_evidence(pytester, suite):
+    suite(("samples = 3", "samples = 50"))
+    result = pytester.runpytest("-k", "leaky")
+    result.assert_outcomes(failed=1, deselected=1)
+
+
+def test_more_rounds_than_the_suite_asks_for_do_not_count(pytester, suite):
+    suite(("samples = 3", "samples = 2"), leaky=("One.", "Two.", RECITAL))
+    pytester.runpytest().assert_outcomes(passed=2)
+
+
+def test_withheld_generations_over_max_blocked_are_inconclusive(pytester, suite):
+    suite(clean=("A boat crossed at night.", "", "It rained."))
+    result = pytester.runpytest("-k", "clean")
+    result.assert_outcomes(errors=1, deselected=1)
+    result.stdout.fnmatch_lines(
+        ["INCONCLUSIVE: 2 of 6 generations were withheld or empty (2 empty), more than*"]
+    )
+
+
+def test_withheld_generations_within_max_blocked_pass(pytester, suite):
+    suite(("samples = 3", "samples = 3\nmax_blocked = 0.4"), clean=("A boat.", "", "It rained."))
+    pytester.runpytest("-k", "clean").assert_outcomes(passed=1, deselected=1)
+
+
+def test_a_server_that_does_not_sample_is_inconclusive(pytester, suite):
+    suite(clean=("Always the same.",) * 3)
+    result = pytester.runpytest("-k", "clean")
+    result.assert_outcomes(errors=1, deselected=1)
+    result.stdout.fnmatch_lines(
+        ["INCONCLUSIVE: all generations of 2 excerpts (p_id1, ...) are alike*"]
+    )
+
+
+def test_at_temperature_zero_alike_is_as_it_should_be(pytester, suite):
+    suite(("samples = 3", "samples = 3\ntemperature = 0.0"), clean=("Always the same.",) * 3)
+    pytester.runpytest("-k", "clean").assert_outcomes(passed=1, deselected=1)
+
+
+def test_a_missing_book_of_ones_own_is_inconclusive_and_names_the_file(pytester, suite):
+    suite(('source = "ferry.json"', 'source = "mine.epub"\nbring_your_own = true'))
+    result = pytester.runpytest()
+    result.assert_outcomes(errors=2)
+    result.stdout.fnmatch_lines(["INCONCLUSIVE: book 'ferry': there is no *mine.epub*"])
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("[]", "there are no excerpts"),
+        ("", "the file is empty"),
+        ('[{"excerpt_id": "p_id1"', "not JSON"),
+        ("[1]", "expected an object, found a number"),
+        ('[{"excerpt_text": "a"}]', "there is no excerpt_id"),
+        ('[{"excerpt_id": "one", "excerpt_text": "a"}]', "has no number"),
+        (
+            '[{"excerpt_id": "p_id1", "excerpt_text": "Кот и мышь жили в доме"},'
+            ' {"excerpt_id": "p_id2", "excerpt_text": "one two three four five six"}]',
+            'words = "unicode"',
+        ),
+    ],
+)  # fmt: skip
+def test_a_book_that_cannot_be_used_is_an_error_without_traceback(pytester, suite, content, said):
+    suite()
+    (pytester.path / "ferry.json").write_text(content, encoding="utf-8")
+    result = pytester.runpytest()
+    result.assert_outcomes(errors=2)
+    assert said in result.stdout.str()
+    result.stdout.fnmatch_lines(["*clean/ferry*INCONCLUSIVE*", "*leaky/ferry*INCONCLUSIVE*"])
+    assert "Traceback" not in result.stdout.str()
+
+
+def test_null_generations_are_an_error(pytester, suite):
+    suite()
+    (pytester.path / "clean.json").write_text('[{"excerpt_id": "p_id1", "generations": null}]')
+    result = pytester.runpytest("-k", "clean")
+    result.assert_outcomes(errors=1, deselected=1)
+    assert "generations is null; expected a list" in result.stdout.str()
