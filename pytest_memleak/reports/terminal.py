@@ -89,7 +89,7 @@ def _cell(found: Finding, name: str, *, with_limit: bool) -> Text:
 def _verdict(found: Finding) -> Text:
     verdict = Verdict(found.verdict)
     if found.expected == "leak" and verdict is Verdict.FAIL:
-        return Text("FAIL, as expected", style="cyan")
+        return Text("FAIL (expected)", style="cyan")
     return Text(verdict.value, style=_STYLES[verdict])
 
 
