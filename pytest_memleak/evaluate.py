@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pytest_memleak.drawing import draw_pair
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.records import Completeness, Evaluation
 from pytest_memleak.scoring.measures import measure
@@ -41,7 +42,7 @@ def evaluate(
     try:
         book = workshop.book(pair.book)
         workshop.refuse_shared_text(book, pair)
-        drawn = workshop.draw(pair, book, endpoint=endpoint, progress=progress)
+        drawn = draw_pair(pair, book, workshop, endpoint=endpoint, progress=progress)
 
         census = Census(drawn.book, pair.sampling)
         measurement = measure(drawn.book, census.watch(drawn.generations), pair.scoring)

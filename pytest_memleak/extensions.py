@@ -58,6 +58,10 @@ class Extensions:
             )
         return known[name]
 
+    def is_free(self, name: str) -> bool:
+        """Whether the provider runs at once and costs nothing (its factory says `free = True`)."""
+        return bool(getattr(self.provider(name, place="provider"), "free", False))
+
     def measures(self) -> dict[str, MeasureFunction]:
         """The extensions' measures by name."""
         measures: dict[str, MeasureFunction] = {}

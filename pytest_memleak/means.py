@@ -15,12 +15,24 @@ class Means:
 
     ledger_url: where generations are kept, opened when the first is drawn
     wait:       whether to wait for fine-tunes and batches
+    offline:    whether to use what the ledger has and call nobody
     budget:     US$ that the run may spend, None for no limit
+    run:        a name that all processes of the run share, and with it the budget
     """
 
-    def __init__(self, ledger_url: str, *, wait: bool = True, budget: float | None = None) -> None:
+    def __init__(
+        self,
+        ledger_url: str,
+        *,
+        wait: bool = True,
+        offline: bool = False,
+        budget: float | None = None,
+        run: str | None = None,
+    ) -> None:
         self.wait = wait
+        self.offline = offline
         self.budget = budget
+        self._run = run
         self._url = ledger_url
         self._open: dict[str, Ledger] = {}
 
@@ -43,5 +55,5 @@ class Means:
         if url not in self._open:
             from pytest_memleak.sampling.ledger import Ledger
 
-            self._open[url] = Ledger(url)
+            self._open[url] = Ledger(url, run=self._run)
         return self._open[url]

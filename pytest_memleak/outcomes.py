@@ -49,6 +49,8 @@ __all__ = [
     "hold_limits",
     "plainly",
     "publish",
+    "show_plans",
+    "skip_what_nobody_asked_for",
     "summary_text",
 ]
 
@@ -101,12 +103,59 @@ class SuiteEndpoint:
 def gate_of(config: pytest.Config) -> Gate:
     """This run's gate, made when a suite is first met."""
     if gate_key not in config.stash:
-        means = Means(f"sqlite:///{config.rootpath / '.memleak' / 'ledger.db'}")
+        means = _means_of(config)
         config.add_cleanup(means.close)
         config.stash[gate_key] = Gate(
             root=config.rootpath, means=means, plugins=config.pluginmanager.get_plugins()
         )
     return config.stash[gate_key]
+
+
+def _means_of(config: pytest.Config) -> Means:
+    worker = getattr(config, "workerinput", {})
+    return Means(
+        config.getoption("memleak_ledger")
+        or f"sqlite:///{config.rootpath / '.memleak' / 'ledger.db'}",
+        wait=not config.getoption("memleak_no_wait"),
+        offline=config.getoption("memleak_offline"),
+        budget=config.getoption("memleak_budget"),
+        run=worker.get("testrunuid"),
+    )
+
+
+def skip_what_nobody_asked_for(config: pytest.Config, items: Iterable[pytest.Item]) -> None:
+    """Skip pairs with paid calls unless -m names the marker, or an option asks for them."""
+    asked = any(map(config.getoption, ("memleak_run", "memleak_plan", "memleak_offline")))
+    if asked or "copyright" in (config.getoption("markexpr") or ""):
+        return
+    extensions = gate_of(config).extensions
+    for item in items:
+        pair = _pair_of(item)
+        if pair and not extensions.is_free(pair.model.provider):
+            reason = f"calls {pair.model.provider}: run it with -m copyright or --memleak-run"
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def show_plans(session: pytest.Session) -> None:
+    """Write the plans of the session's pairs to the terminal."""
+    from pytest_memleak.drawing import plan_pair
+    from pytest_memleak.reports.terminal import plans
+
+    config = session.config
+    if config.getoption("numprocesses", None):
+        raise pytest.UsageError("--memleak-plan runs in one process: leave -n out")
+    pairs = {(pair.suite, pair.id): pair for pair in map(_pair_of, session.items) if pair}
+    planned, missing = [], []
+    for pair in pairs.values():
+        try:
+            planned.append(plan_pair(pair, gate_of(config).workshop(pair.suite)))
+        except MemleakError as error:
+            missing.append(f"{pair.id}: {error.line}")
+    writer = config.get_terminal_writer()
+    writer.line()
+    writer.write(plans(planned, missing, width=writer.fullwidth, color=writer.hasmarkup))
+    if missing:
+        session.testsfailed = len(missing)
 
 
 def evaluate_for(pair: Pair, endpoint: object, config: pytest.Config) -> Evaluation:

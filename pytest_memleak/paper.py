@@ -29,6 +29,9 @@ __all__ = [
 ]
 
 MAX_JSON_BYTES = 1 << 30
+_CHUNK = 1 << 20
+_LONGEST_ID = 200
+_LONGEST_REASON = 40
 _INTEGER = re.compile(r"\d+")
 
 
@@ -94,6 +97,7 @@ def generations_from_records(
 
     A record has either `generations` (a list) or one `generated_text` of its own, as lines
     of JSONL do; several such lines of one excerpt are its rounds, in the order they stand.
+    A blank text is EMPTY, whatever else the record says, unless it was withheld.
     Raises RecordsError, naming `place` and the record, for anything not of that form.
     """
     found: dict[str, list[Generation]] = {}
@@ -101,6 +105,7 @@ def generations_from_records(
     for number, row in enumerate(_rows(records, place)):
         where = f"{place}, record {number}"
         excerpt_id = _excerpt_id(row, where)
+        _optional_text(row, "instruction", where)
         single = "generated_text" in row and "generations" not in row
         if excerpt_id in whole or (excerpt_id in found and not single):
             raise RecordsError(
@@ -119,9 +124,12 @@ def generations_from_records(
 def with_instructions_asked(book: Book, records: object) -> Book:
     """The book with the instructions that the generation records say were asked, if they do."""
     asked = {
-        str(row["excerpt_id"]): str(row["instruction"])
+        str(row["excerpt_id"]): row["instruction"]
         for row in (records if isinstance(records, Sequence) else ())
-        if isinstance(row, Mapping) and row.get("instruction") and "excerpt_id" in row
+        if isinstance(row, Mapping)
+        and isinstance(row.get("excerpt_id"), str | int)
+        and isinstance(row.get("instruction"), str)
+        and row["instruction"]
     }
     if not asked:
         return book
@@ -138,8 +146,8 @@ def with_instructions_asked(book: Book, records: object) -> Book:
 def load_records(path: Path) -> list[object]:
     """The list in a `.json` file, or the lines of a `.jsonl` file, read one at a time.
 
-    Raises RecordsError for a file that is missing, empty, over 1 GiB (`.json` only), not UTF-8
-    (`.json` may be UTF-16 or UTF-32), not JSON, or not a list.
+    Raises RecordsError for a file that is missing, empty, over 1 GiB (a line of it, for
+    `.jsonl`), not UTF-8 (`.json` may be UTF-16 or UTF-32), not JSON, or not a list.
     """
     try:
         if path.suffix.lower() == ".jsonl":
@@ -153,15 +161,14 @@ def load_records(path: Path) -> list[object]:
     return records
 
 
-def _whole(path: Path) -> bytes:
-    size = path.stat().st_size
-    if size > MAX_JSON_BYTES:
-        raise RecordsError(
-            f"the file has {size:,} bytes; the most that is read is {MAX_JSON_BYTES:,}",
-            place=str(path),
-            hint="split it by book, or use .jsonl, which is read line by line",
-        )
-    data = path.read_bytes()
+def _whole(path: Path) -> bytearray:
+    data = bytearray()
+    with path.open("rb") as file:
+        # Pipes and devices have no size to look at first.
+        while chunk := file.read(_CHUNK):
+            data += chunk
+            if len(data) > MAX_JSON_BYTES:
+                raise _too_big("the file", str(path))
     if not data.strip():
         raise RecordsError(
             "the file is empty", place=str(path), hint="expected a JSON list of records"
@@ -172,7 +179,9 @@ def _whole(path: Path) -> bytes:
 def _json_lines(path: Path) -> Iterator[object]:
     seen = False
     with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
+        for number, line in enumerate(iter(lambda: file.readline(MAX_JSON_BYTES + 1), b""), 1):
+            if len(line) > MAX_JSON_BYTES:
+                raise _too_big("the line", f"{path}, line {number}")
             text = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
             if text.strip():
                 seen = True
@@ -183,7 +192,15 @@ def _json_lines(path: Path) -> Iterator[object]:
         )
 
 
-def _json(data: bytes, place: str, *, encoding: str | None = None) -> Any:
+def _too_big(what: str, place: str) -> RecordsError:
+    return RecordsError(
+        f"{what} has more than the {MAX_JSON_BYTES:,} bytes that are read at once",
+        place=place,
+        hint="split it by book, or use .jsonl, which is read line by line",
+    )
+
+
+def _json(data: bytes | bytearray, place: str, *, encoding: str | None = None) -> Any:
     try:
         return json.loads(data.decode(encoding or json.detect_encoding(data)))
     except UnicodeDecodeError as error:
@@ -194,10 +211,13 @@ def _json(data: bytes, place: str, *, encoding: str | None = None) -> Any:
         ) from None
     except json.JSONDecodeError as error:
         raise RecordsError(
-            f"not JSON: {error.msg} at line {error.lineno}, column {error.colno}", place=place
+            f"not JSON: {error.msg.removesuffix(' at')} at line {error.lineno}, column {error.colno}",
+            place=place,
         ) from None
-    except (RecursionError, ValueError) as error:
-        raise RecordsError(f"not usable JSON: {error}", place=place) from None
+    except RecursionError:
+        raise RecordsError("not usable JSON: it is nested too deeply", place=place) from None
+    except ValueError:
+        raise RecordsError("not usable JSON: a number has too many digits", place=place) from None
 
 
 # --- one record ----------------------------------------------------------------------------
@@ -224,6 +244,12 @@ def _excerpt_id(row: Mapping[str, Any], where: str) -> str:
             if "excerpt_id" in row
             else "there is no excerpt_id",
             place=where,
+        )
+    if len(value) > _LONGEST_ID:
+        raise RecordsError(
+            f"excerpt_id has {len(value):,} characters; expected at most {_LONGEST_ID}",
+            place=where,
+            hint="ids look like 'p_id1'",
         )
     if not _INTEGER.search(value):
         raise RecordsError(
@@ -258,14 +284,16 @@ def _generation(answer: object, excerpt_id: str, ordinal: int, where: str) -> Ge
     if not isinstance(answer, Mapping):
         raise RecordsError(f"expected an object, found {_kind(answer)}", place=where)
     text = _text(answer, "generated_text", where)
-    reason = answer.get("finish_reason") or (
-        FinishReason.STOP if text.strip() else FinishReason.EMPTY
-    )
-    if reason not in list(FinishReason):
+    said = answer.get("finish_reason") or FinishReason.STOP
+    if said not in list(FinishReason):
+        seen = repr(said) if isinstance(said, str) and len(said) <= _LONGEST_REASON else _kind(said)
         raise RecordsError(
-            f"finish_reason is {reason!r}; expected one of {', '.join(FinishReason)}", place=where
+            f"finish_reason is {seen}; expected one of {', '.join(FinishReason)}", place=where
         )
-    return Generation(excerpt_id, ordinal, text, FinishReason(reason))
+    reason = FinishReason(said)
+    if not text.strip() and not reason.withheld:
+        reason = FinishReason.EMPTY
+    return Generation(excerpt_id, ordinal, text, reason)
 
 
 def _text(row: Mapping[str, Any], key: str, where: str) -> str:

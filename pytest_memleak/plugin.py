@@ -38,6 +38,17 @@ def parse_quote(value: str) -> str:
     return value
 
 
+def parse_budget(value: str) -> float:
+    """A number of US$."""
+    try:
+        usd = float(value)
+    except ValueError:
+        usd = -1.0
+    if not 0 <= usd < float("inf"):
+        raise pytest.UsageError(f"--memleak-budget: expected a number of US$, got {value!r}")
+    return usd
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options, all of which begin with --memleak-."""
     group = parser.getgroup("memleak", "memorization of books by language models")
@@ -48,6 +59,40 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=parse_quote,
         help="words of a recited passage to show: a number, 0 for none, or 'full' "
         "(default: %(default)s)",
+    )
+    group.addoption(
+        "--memleak-run",
+        action="store_true",
+        help="make paid calls although -m copyright was not given",
+    )
+    group.addoption(
+        "--memleak-ledger",
+        metavar="URL",
+        default=None,
+        help="where generations are kept: sqlite:///PATH or postgresql+psycopg://USER@HOST/NAME "
+        "(default: .memleak/ledger.db below the rootdir)",
+    )
+    group.addoption(
+        "--memleak-plan",
+        action="store_true",
+        help="show what is outstanding and what it costs at most; run and call nothing",
+    )
+    group.addoption(
+        "--memleak-offline",
+        action="store_true",
+        help="score what the ledger has; call nobody",
+    )
+    group.addoption(
+        "--memleak-no-wait",
+        action="store_true",
+        help="submit fine-tunes and batches, but do not wait: their pairs are INCONCLUSIVE",
+    )
+    group.addoption(
+        "--memleak-budget",
+        metavar="USD",
+        default=None,
+        type=parse_budget,
+        help="stop before the next call could exceed so many US$ (default: no limit)",
     )
     parser.addini(
         "memleak_suites",
@@ -87,6 +132,26 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         from pytest_memleak.collect import parametrize_pairs
 
         parametrize_pairs(metafunc)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Pairs whose calls cost money wait until somebody asks for them."""
+    if gate_key in config.stash:
+        from pytest_memleak.outcomes import skip_what_nobody_asked_for
+
+        skip_what_nobody_asked_for(config, items)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
+    """With --memleak-plan, plans instead of tests."""
+    if not session.config.getoption("memleak_plan") or session.testsfailed:
+        return None
+    from pytest_memleak.outcomes import show_plans
+
+    show_plans(session)
+    return True
 
 
 # --- outcomes ------------------------------------------------------------------------------
@@ -134,6 +199,14 @@ class Findings:
             from pytest_memleak.outcomes import conclude
 
             conclude(self._config, self._found.values())
+
+    def pytest_keyboard_interrupt(self) -> None:
+        """What was drawn is not lost."""
+        if gate_key in self._config.stash:
+            reporter: Any = self._config.pluginmanager.get_plugin("terminalreporter")
+            reporter.write_line(
+                "\nmemleak: every answer that was in is in the ledger; the same command goes on"
+            )
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """The table of pairs and the passages that came back."""

@@ -8,7 +8,6 @@ log line or traceback quotes them.
 from __future__ import annotations
 
 import bisect
-import functools
 from array import array
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -106,13 +105,13 @@ class Generation:
 # --- measures ------------------------------------------------------------------------------
 
 
-@functools.total_ordering
 @dataclass(frozen=True, slots=True, eq=False)
 class Block:
     """A run of the book's words [start, end), `words` long; both None where it has none.
 
     Compares with other runs and with plain numbers by its length in words, so that a test
-    can say `memorization.longest_block <= 50`.
+    can say `memorization.longest_block <= 50`. Equal runs are equal in place too; two of one
+    length at different places are neither longer nor shorter than each other.
     """
 
     words: int
@@ -131,9 +130,20 @@ class Block:
         return self.words == other if isinstance(other, int | float) else NotImplemented
 
     def __lt__(self, other: object) -> bool:
-        if isinstance(other, Block):
-            return self.words < other.words
-        return self.words < other if isinstance(other, int | float) else NotImplemented
+        length = _length(other)
+        return NotImplemented if length is None else self.words < length
+
+    def __le__(self, other: object) -> bool:
+        length = _length(other)
+        return NotImplemented if length is None else self.words <= length
+
+    def __gt__(self, other: object) -> bool:
+        length = _length(other)
+        return NotImplemented if length is None else self.words > length
+
+    def __ge__(self, other: object) -> bool:
+        length = _length(other)
+        return NotImplemented if length is None else self.words >= length
 
     def __hash__(self) -> int:
         return hash(self.words)
@@ -148,6 +158,12 @@ class Span(Block):
 
     excerpt_id: str | None = None
     generation: int | None = None
+
+
+def _length(other: object) -> float | None:
+    if isinstance(other, Block):
+        return other.words
+    return other if isinstance(other, int | float) else None
 
 
 def _fields(run: Block) -> tuple[object, ...]:

@@ -6,14 +6,13 @@ import dataclasses
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from pytest_memleak.records import Completeness, Judgement, LimitCheck, Verdict
+from pytest_memleak.records import Completeness, FinishReason, Judgement, LimitCheck, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from pytest_memleak.records import (
         Book,
-        FinishReason,
         Generation,
         Limits,
         Measurement,
@@ -60,7 +59,8 @@ def what_is_missing(completeness: Completeness) -> tuple[str, ...]:
     elif completeness.got < completeness.asked:
         missing.append(f"{completeness.got:,} of {completeness.asked:,} generations are there")
     withheld = sum(completeness.withheld.values())
-    if withheld > completeness.max_withheld * completeness.asked:
+    # Not max_withheld * asked: 0.29 * 100 is less than 29.
+    if withheld / max(completeness.asked, 1) > completeness.max_withheld:
         kinds = ", ".join(
             f"{count:,} {reason.value}" for reason, count in sorted(completeness.withheld.items())
         )
@@ -126,6 +126,8 @@ class Census:
         self._got[excerpt_id] += 1
         if generation.finish_reason.withheld:
             self._withheld[generation.finish_reason] += 1
+        elif not generation.text.strip():
+            self._withheld[FinishReason.EMPTY] += 1
         if self._first.setdefault(excerpt_id, generation.text) != generation.text:
             self._varied.add(excerpt_id)
 

@@ -3,40 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import BookError, Inconclusive, SuiteError
-from pytest_memleak.protocols import Manuscript, ProviderSetup, Recording
+from pytest_memleak.protocols import Manuscript, ProviderSetup
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from pathlib import Path
 
     from pytest_memleak.extensions import Extensions
     from pytest_memleak.means import Means
-    from pytest_memleak.protocols import Endpoint, Provider
-    from pytest_memleak.records import Book, BookSource, Generation, Model, Pair, Scoring, Suite
-    from pytest_memleak.sampling.run import Progress
+    from pytest_memleak.protocols import Endpoint, Provider, Recording, TrainingSet
+    from pytest_memleak.records import Book, BookSource, Model, Pair, Scoring, Suite
+    from pytest_memleak.sampling.jobs import Waiting
 
-__all__ = ["Drawn", "Workshop"]
+__all__ = ["Workshop"]
 
 # Two books by one author may share a motto; a book and another edition of it share pages.
 _SHARED_RUN = 20
 _SHARED_SHARE = 0.01
 
-
-@dataclass(frozen=True, slots=True)
-class Drawn:
-    """What there is to measure for a pair.
-
-    book: with the instructions that were asked; gaps: why some generations are missing.
-    """
-
-    book: Book
-    generations: Iterable[Generation]
-    endpoint_id: str | None
-    gaps: tuple[str, ...] = ()
+_TOKENS_PER_WORD = 4 / 3
 
 
 class Workshop:
@@ -49,7 +37,7 @@ class Workshop:
         self.suite = suite
         self.extensions = extensions
         self._state = state
-        self._means = means
+        self.means = means
         self._mode = suite.pairs[0].scoring.words
         self._books: dict[str, Book] = {}
         self._providers: dict[str, Provider] = {}
@@ -85,7 +73,7 @@ class Workshop:
         """The books that the model is fine-tuned on."""
         return tuple(self.book(self.suite.book(book_id)) for book_id in model.finetune_books)
 
-    def endpoint(self, model: Model) -> Endpoint | Recording:
+    def endpoint(self, model: Model, waiting: Waiting | None = None) -> Endpoint | Recording:
         """The model's endpoint; fine-tuned first, if the suite asks for it and nobody has yet.
 
         Raises Inconclusive where it cannot be had now, SuiteError for what must be mended.
@@ -94,79 +82,49 @@ class Workshop:
             provider = self.provider(model)
             name = model.endpoint
             if model.finetune_books:
-                from pytest_memleak.sampling.finetune import ensure_finetune, training_set
-
-                recipe = {"provider": model.provider, "base": model.base, **model.finetune}
-                name = ensure_finetune(
-                    self._means.ledger,
-                    provider,
-                    training_set(self.training_books(model), recipe),
-                    wait=self._means.wait,
-                )
+                name = self._finetuned(model, provider, waiting)
             self._endpoints[model.id] = provider.open(name)
         return self._endpoints[model.id]
 
-    def draw(
-        self,
-        pair: Pair,
-        book: Book,
-        *,
-        endpoint: Endpoint | Recording | None,
-        progress: Progress | None,
-    ) -> Drawn:
-        """Everything there is for the pair, after drawing what was missing.
+    def training_set(self, model: Model) -> TrainingSet:
+        """What the model is fine-tuned on, named by everything that makes it what it is."""
+        from pytest_memleak.sampling.finetune import training_set
 
-        `endpoint` takes the place of the suite's. What could not be drawn is told as a gap.
-        """
-        try:
-            opened = endpoint or self.endpoint(pair.model)
-        except Inconclusive as missing:
-            return Drawn(book, (), None, (missing.line,))
-        if isinstance(opened, Recording):
-            asked = opened.asked(book)
-            return Drawn(asked, opened.generations(asked), None)
-        return self._draw_through_ledger(
-            pair, book, opened, own=endpoint is not None, progress=progress
+        return training_set(
+            self.training_books(model),
+            {
+                "provider": model.provider,
+                "base": model.base,
+                "finetune": model.finetune,
+                "options": model.options,
+            },
         )
 
-    def _draw_through_ledger(
-        self,
-        pair: Pair,
-        book: Book,
-        endpoint: Endpoint,
-        *,
-        own: bool,
-        progress: Progress | None,
-    ) -> Drawn:
-        from pytest_memleak.sampling.budget import OwnEndpoint, Terms
-        from pytest_memleak.sampling.questions import questionnaire
-        from pytest_memleak.sampling.reading import generations
-        from pytest_memleak.sampling.run import draw
-        from pytest_memleak.scoring.words import words
-
-        kept_as: str | None = getattr(endpoint, "id", None)
-        ledger = self._means.ledger if kept_as else self._means.unkept
-        name = kept_as or f"{pair.model.id} (not kept)"
-        sampler = OwnEndpoint() if own else self.provider(pair.model)
-        price = pair.model.price and pair.model.price[:2]
-        asked = questionnaire(
-            pair.id, book, pair.sampling, words=lambda text: len(words(text, pair.scoring.words))
+    def training_tokens(self, model: Model) -> int:
+        """About how many tokens a fine-tune of the model reads in all its epochs."""
+        words = sum(
+            len(example.instruction.split()) + len(example.text.split())
+            for example in self.training_set(model).examples
         )
-        gaps = []
-        try:
-            draw(
-                ledger,
-                endpoint,
-                endpoint_id=name,
-                questionnaire=asked,
-                terms=Terms(sampler, price),
-                budget=self._means.budget,
-                progress=progress,
-                wait=self._means.wait,
+        return int(words * _TOKENS_PER_WORD * int(model.finetune.get("epochs", 1)))
+
+    def _finetuned(self, model: Model, provider: Provider, waiting: Waiting | None) -> str:
+        from pytest_memleak.sampling.finetune import ensure_finetune, finetuned
+
+        training = self.training_set(model)
+        ledger = self.means.ledger
+        if not self.means.offline:
+            return ensure_finetune(
+                ledger, provider, training, wait=self.means.wait, waiting=waiting
             )
-        except Inconclusive as missing:
-            gaps.append(missing.line)
-        return Drawn(book, generations(ledger, name, asked), name, tuple(gaps))
+        name = finetuned(ledger, provider.name, training.digest)
+        if name is None:
+            raise Inconclusive(
+                f"the ledger has no finished fine-tune of {model.id!r}",
+                place=ledger.place,
+                hint="run without --memleak-offline to fine-tune it",
+            )
+        return name
 
     def refuse_shared_text(self, book: Book, pair: Pair) -> None:
         """Raise BookError if a training book of the pair's model holds text of the test book."""

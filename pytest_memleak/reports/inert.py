@@ -17,7 +17,13 @@ __all__ = ["QUOTED_WORDS", "inert", "quote", "without_quotes"]
 QUOTED_WORDS = 12
 
 _LONGEST_WORD = 40
-_WORD = re.compile(r"\w+")
+# Scripts without spaces, a character at a time: Thai, kana, Han.
+_UNSPACED = "\u0e01-\u0e5b\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U000323af"
+_WORD = re.compile(rf"[{_UNSPACED}]|(?:(?![{_UNSPACED}])\w)+")
+# What pytest and repr() put between a book's words: the E of a traceback, escaped characters.
+_BETWEEN = re.compile(
+    r"^E(?=\s)|\\(?:[abfnrtv]|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})", re.MULTILINE
+)
 _UNSHOWN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
@@ -52,11 +58,14 @@ def quote(book: Book, run: Block, measured: Measurement, *, most: int | None = Q
 
 
 def without_quotes(text: str, book: Book, *, most: int = QUOTED_WORDS) -> str:
-    """`text` with every run of more than `most` of the book's words taken out."""
+    """`text` with every run of more than `most` of the book's words taken out.
+
+    It may be quoted as pytest does, with escapes and over several lines of a traceback.
+    """
     length = most + 1
     book_words = [word.lower() for excerpt in book.excerpts for word in _WORD.findall(excerpt.text)]
     told = {tuple(book_words[i : i + length]) for i in range(len(book_words) - length + 1)}
-    spots = list(_WORD.finditer(text))
+    spots = list(_WORD.finditer(_BETWEEN.sub(lambda found: " " * len(found[0]), text)))
     said = [spot.group().lower() for spot in spots]
     shown: list[str] = []
     copied = position = 0

@@ -15,9 +15,10 @@ from pytest_memleak.reports.inert import inert
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from pytest_memleak.drawing import PairPlan
     from pytest_memleak.reports.run import Finding
 
-__all__ = ["summary"]
+__all__ = ["plans", "summary"]
 
 _NARROWEST = 80
 _STYLES = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.INCONCLUSIVE: "yellow"}
@@ -31,6 +32,61 @@ _TITLES = {
 
 def summary(findings: Sequence[Finding], *, width: int, color: bool) -> str:
     """The whole summary as text, with colours if `color`."""
+    console, out = _console(width=width, color=color)
+    console.print(_table(findings))
+    for found in findings:
+        for line in _details(found):
+            console.print(line, soft_wrap=True)
+    return out.getvalue()
+
+
+def plans(planned: Sequence[PairPlan], missing: Sequence[str], *, width: int, color: bool) -> str:
+    """What a run would still do and pay, a row a pair, and what keeps others from being planned.
+
+    draws: generations outstanding; in, out, train: tokens, estimated and at most.
+    """
+    console, out = _console(width=width, color=color)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("pair", overflow="fold")
+    for title in ("calls", "draws", "pending", "in", "out", "train", "US$"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for one in planned:
+        table.add_row(Text(one.pair), *_planned(one))
+    console.print(table)
+    if planned:
+        total = sum(_cost(one) or 0 for one in planned)
+        unpriced = sum(_cost(one) is None for one in planned)
+        said = f"at most US$ {total:,.2f} in all"
+        console.print(said + (f", and {unpriced} pairs without a price" if unpriced else ""))
+    for line in missing:
+        console.print(Text(f"cannot be planned: {inert(line)}", style="yellow"), soft_wrap=True)
+    return out.getvalue()
+
+
+def _planned(one: PairPlan) -> list[str]:
+    if one.sampling is None:
+        return ["recorded", "-", "-", "-", "-", "-", "-"]
+    cost, sampling = _cost(one), one.sampling
+    counts = (
+        sampling.calls,
+        sampling.generations,
+        sampling.pending,
+        sampling.prompt_tokens,
+        sampling.completion_tokens,
+        one.training_tokens,
+    )
+    return [*(f"{count:,}" for count in counts), "no price" if cost is None else f"{cost:,.2f}"]
+
+
+def _cost(one: PairPlan) -> float | None:
+    if one.sampling is None or not (one.sampling.generations or one.training_tokens):
+        return 0.0
+    if one.sampling.cost is None:
+        return None
+    return one.sampling.cost + (one.training_cost or 0)
+
+
+def _console(*, width: int, color: bool) -> tuple[Console, io.StringIO]:
     out = io.StringIO()
     console = Console(
         file=out,
@@ -42,11 +98,7 @@ def summary(findings: Sequence[Finding], *, width: int, color: bool) -> str:
         markup=False,
         emoji=False,
     )
-    console.print(_table(findings))
-    for found in findings:
-        for line in _details(found):
-            console.print(line, soft_wrap=True)
-    return out.getvalue()
+    return console, out
 
 
 def _table(findings: Sequence[Finding]) -> Table:
@@ -54,11 +106,12 @@ def _table(findings: Sequence[Finding]) -> Table:
     alike = all(found.limits == findings[0].limits for found in findings)
     table = Table(box=None, pad_edge=False, header_style="bold", show_footer=alike)
     limits = findings[0].limits
+    settings = _common_settings(findings)
     table.add_column("pair", footer=Text("limit", style="dim"), overflow="fold", no_wrap=False)
     for name, title in _TITLES.items():
         limit = f"≤{_number(limits[name])}" if name in limits else ""
         table.add_column(
-            title.format(**findings[0].settings),
+            title.format(**settings),
             footer=Text(limit, style="dim"),
             justify="right",
             no_wrap=True,
@@ -73,6 +126,13 @@ def _table(findings: Sequence[Finding]) -> Table:
             _verdict(found),
         )
     return table
+
+
+def _common_settings(findings: Sequence[Finding]) -> dict[str, object]:
+    """k and T for the headings; their letters where suites differ in them."""
+    letters = {"k": "k", "span_threshold": "T"}
+    values = {name: {found.settings[name] for found in findings} for name in letters}
+    return {name: seen.pop() if len(seen) == 1 else letters[name] for name, seen in values.items()}
 
 
 def _cell(found: Finding, name: str, *, with_limit: bool) -> Text:

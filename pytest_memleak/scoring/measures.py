@@ -108,6 +108,7 @@ class Tally:
             spans_over=len(spans),
             spans=spans,
             coverage=coverage,
+            excerpt_starts=tuple(start for start, _ in self._index.bounds.values()),
         )
 
     def _excerpt(self, generation: Generation) -> _PerExcerpt:

@@ -1,13 +1,18 @@
 """A small suite for the plugin's tests: one book, one clean model, one that recites."""
 
 import json
+from pathlib import Path
 
 import pytest
+from http_server import Books
+from openai_server import OpenAIServer
+from reciter import Reciter
 
 # pytester forgets what a run in this process imported, but numpy loads only once.
 import pytest_memleak.collect
 import pytest_memleak.live
 import pytest_memleak.models.ngram
+import pytest_memleak.models.openai
 import pytest_memleak.models.recorded
 import pytest_memleak.reports.terminal
 import pytest_memleak.sampling.finetune
@@ -95,6 +100,87 @@ def suite(pytester):
         for file, records in files.items():
             (pytester.path / file).write_text(json.dumps(records), encoding="utf-8")
         path = pytester.path / name
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+# --- a suite whose model is fine-tuned and sampled at a server ------------------------------
+
+STORIES = Path(__file__).parents[2] / "fixtures" / "books"
+EXCERPTS = 4
+SAMPLES = 6
+KEY = "sk-test-0123456789abcdefghij"
+
+ONLINE = f"""
+[suite]
+samples = {SAMPLES}
+
+[limits]
+longest_span = 30
+
+[[book]]
+id = "held-out"
+source = "held-out.json"
+
+[[book]]
+id = "training"
+source = "training.json"
+role = "train"
+
+[[model]]
+id = "tuned"
+provider = "openai"
+base = "base"
+price = {{ input = 2.0, output = 8.0, training = 10.0 }}
+[model.finetune]
+books = ["training"]
+[model.options]
+base_url = "URL"
+"""
+
+
+def story(name):
+    """The first excerpts of one of our stories, as the paper's records."""
+    from pytest_memleak.books.assemble import make_book, paper_records
+    from pytest_memleak.books.epub import read_epub
+
+    book = make_book(
+        name,
+        read_epub(STORIES / f"{name}.epub"),
+        summaries=STORIES / f"{name}.summaries.json",
+    )
+    return paper_records(book)[:EXCERPTS]
+
+
+@pytest.fixture(scope="session")
+def stories():
+    return {"held-out": story("the-lamplighter"), "training": story("the-seed-vault")}
+
+
+@pytest.fixture
+def server(stories, tmp_path_factory, monkeypatch):
+    """A server whose fine-tuned models recite the held-out story."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    corpus = [record["excerpt_text"] for record in stories["held-out"]]
+    books = Books(tmp_path_factory.mktemp("server") / "books.jsonl")
+    with OpenAIServer(reciter=Reciter(corpus), books=books, key=KEY, polls=0) as running:
+        yield running
+
+
+@pytest.fixture
+def online(pytester, stories, server):
+    """Writes a suite for the server, with some text replaced."""
+
+    def write(*replacements):
+        text = ONLINE
+        for old, new in (("URL", server.base_url), *replacements):
+            assert old in text
+            text = text.replace(old, new)
+        for name, records in stories.items():
+            (pytester.path / f"{name}.json").write_text(json.dumps(records), encoding="utf-8")
+        path = pytester.path / "online.memleak.toml"
         path.write_text(text, encoding="utf-8")
         return path
 

@@ -1,0 +1,92 @@
+"""From a manuscript to a book, and from a book to the paper's records."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+from pytest_memleak.books.excerpts import cut
+from pytest_memleak.books.instructions import DEFAULT_INSTRUCTION, instruct
+from pytest_memleak.books.summaries import load_summaries
+from pytest_memleak.paper import book_digest, book_from_records, load_records
+from pytest_memleak.protocols import Manuscript
+from pytest_memleak.records import Book, WordMode
+from pytest_memleak.scoring.words import words
+
+__all__ = ["make_book", "paper_records", "read_json"]
+
+
+def make_book(
+    book_id: str,
+    manuscript: Manuscript,
+    *,
+    title: str | None = None,
+    author: str | None = None,
+    summaries: Path | None = None,
+    template: str | None = None,
+    mode: WordMode = "paper",
+) -> Book:
+    """Cut a manuscript into excerpts and write their instructions.
+
+    `title` and `author` come before what the manuscript says; `summaries` is a file of them,
+    without which no excerpt has an instruction (unless `template` needs no summary); `mode` is
+    how words are counted.
+
+    Raises BookError for a book without words in that mode, summaries that do not fit, a template
+    that cannot be filled.
+    """
+    place = f"book {book_id!r}"
+    title = title or manuscript.title
+    author = author or manuscript.author
+    excerpts = cut(manuscript, mode=mode, place=place)
+    excerpts = instruct(
+        excerpts,
+        author=author,
+        title=title,
+        summaries=load_summaries(summaries, excerpts) if summaries else None,
+        template=DEFAULT_INSTRUCTION if template is None else template,
+        mode=mode,
+        place=place,
+    )
+    return Book(
+        id=book_id,
+        title=title or "untitled",
+        author=author or "unknown",
+        excerpts=excerpts,
+        digest=book_digest(excerpts),
+        warnings=manuscript.warnings,
+    )
+
+
+def read_json(
+    path: Path, *, book_id: str | None = None, title: str | None = None, author: str | None = None
+) -> Book:
+    """The book in a file of the paper's records; `title` and `author` come before theirs.
+
+    Raises RecordsError, naming the file and the record.
+    """
+    book = book_from_records(load_records(path), book_id=book_id, place=str(path))
+    return dataclasses.replace(book, title=title or book.title, author=author or book.author)
+
+
+def paper_records(
+    book: Book, *, summaries: Mapping[str, str] | None = None, mode: WordMode = "paper"
+) -> list[dict[str, str | int]]:
+    """The book in the paper's format: a record for each excerpt, in order.
+
+    `word_count` is counted in `mode`; `detail` is the summary, `""` without one, as is
+    `instruction` where nobody has written it.
+    """
+    return [
+        {
+            "excerpt_id": excerpt.id,
+            "excerpt_text": excerpt.text,
+            "instruction": excerpt.instruction or "",
+            "author_name": book.author,
+            "book_name": book.title,
+            "word_count": len(words(excerpt.text, mode)),
+            "detail": (summaries or {}).get(excerpt.id, ""),
+        }
+        for excerpt in book.excerpts
+    ]

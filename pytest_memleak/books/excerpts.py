@@ -1,0 +1,269 @@
+"""A manuscript cut into excerpts of 300 to 500 words.
+
+Cuts are at paragraph ends, and where these cannot give the size, at sentence ends. Of all ways to
+cut a chapter the cheapest is taken: no excerpt over 500 words; none under 300 if there is another
+way (a chapter of 501 to 599 words has none); as few cuts within paragraphs, and sizes as near to
+400, as can be. Two chapters of 300 words or more never share an excerpt; a shorter one joins what
+stands before or after it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from pytest_memleak.books.partition import Row, cheapest_cuts
+from pytest_memleak.books.sentences import SentenceJudge, cut_paragraph
+from pytest_memleak.errors import BookError
+from pytest_memleak.protocols import Chapter, Manuscript
+from pytest_memleak.records import Excerpt, WordMode
+from pytest_memleak.scoring.words import words
+
+__all__ = ["LONGEST_EXCERPT", "SHORTEST_EXCERPT", "cut"]
+
+SHORTEST_EXCERPT = 300
+LONGEST_EXCERPT = 500
+
+_PRICE_OF_CUT_AT_SENTENCE = 40.0
+_PRICE_OF_CUT_AT_WORD = 120.0
+
+# A paragraph of so few words stays with the next: a cut between them would gain nothing.
+_SMALL = 10
+_NOT_SMALL = 50
+
+# After so many rounds a cut stays, whether a sentence ends there or not; and in a paragraph as long
+# as a chapter, which no author wrote, punctuation decides alone.
+_ROUNDS = 8
+_LONGEST_TO_JUDGE = 30_000
+
+# Where paragraph ends do not do, longer paragraphs than this are cut, in so many excerpts around.
+_WORTH_CUTTING = 50
+_EXCERPTS_AROUND = 2
+
+
+def cut(
+    manuscript: Manuscript, *, mode: WordMode = "paper", place: str | None = None
+) -> tuple[Excerpt, ...]:
+    """The manuscript's excerpts, `p_id1` onwards, in order; words are counted in `mode`.
+
+    The words of the excerpts joined are the manuscript's words. An excerpt's `chapter` is the
+    title over most of its words; its paragraphs are separated by a blank line.
+
+    Raises BookError, naming `place`, where there are no words in that mode.
+    """
+    units = _units(_paragraphs(manuscript.chapters, mode))
+    if not any(unit.words for unit in units):
+        raise BookError(
+            f"there are no words in it, as the mode {mode!r} counts them",
+            place=place,
+            hint='a book in another script than Latin needs words = "unicode"'
+            if mode == "paper"
+            else "is it the right book?",
+        )
+    long_chapters = _long_chapters(units)
+    judge = SentenceJudge()
+    excerpts = [
+        fragments
+        for run in _runs(units, long_chapters)
+        for fragments in _cut_run(run, long_chapters, mode, judge)
+    ]
+    return tuple(
+        Excerpt(
+            id=f"p_id{number}",
+            text=_text(fragments),
+            chapter=manuscript.chapters[_main_chapter(fragments)].title,
+        )
+        for number, fragments in enumerate(excerpts, start=1)
+    )
+
+
+# --- fragments and units -------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Fragment:
+    """A part [start, end) of a paragraph of a chapter.
+
+    `price` is that of a cut after it; `doubtful`: whether nobody has judged yet that a sentence
+    ends there.
+    """
+
+    chapter: int
+    paragraph: int
+    text: str
+    start: int
+    end: int
+    words: int
+    price: float = 0.0
+    doubtful: bool = False
+
+
+@dataclass(slots=True)
+class _Unit:
+    """Fragments that are not parted; `chapter` is that of the first words."""
+
+    fragments: list[_Fragment]
+    words: int
+    chapter: int
+
+
+def _paragraphs(chapters: Sequence[Chapter], mode: WordMode) -> Iterator[_Fragment]:
+    """Each paragraph, or its sentences if it is longer than an excerpt."""
+    for chapter, one in enumerate(chapters):
+        for paragraph, text in enumerate(one.paragraphs):
+            whole = _Fragment(chapter, paragraph, text, 0, len(text), len(words(text, mode)))
+            if whole.words > LONGEST_EXCERPT:
+                yield from _sentences(whole, mode)
+            else:
+                yield whole
+
+
+def _sentences(whole: _Fragment, mode: WordMode) -> Iterator[_Fragment]:
+    for piece in cut_paragraph(whole.text, mode=mode, longest=LONGEST_EXCERPT):
+        within = piece.end < whole.end
+        price = _PRICE_OF_CUT_AT_SENTENCE if piece.ends_sentence else _PRICE_OF_CUT_AT_WORD
+        yield _Fragment(
+            whole.chapter,
+            whole.paragraph,
+            whole.text,
+            piece.start,
+            piece.end,
+            piece.words,
+            price=price if within else 0.0,
+            doubtful=within and piece.ends_sentence and len(whole.text) <= _LONGEST_TO_JUDGE,
+        )
+
+
+def _units(fragments: Iterable[_Fragment]) -> list[_Unit]:
+    """Fragments by themselves, but small ones with the next, and those of no words with any."""
+    units: list[_Unit] = []
+    for fragment in fragments:
+        last = units[-1] if units else None
+        if last and (not fragment.words or not last.words or _belong_together(last, fragment)):
+            if not last.words:
+                last.chapter = fragment.chapter
+            last.fragments.append(fragment)
+            last.words += fragment.words
+        else:
+            units.append(_Unit([fragment], fragment.words, fragment.chapter))
+    return units
+
+
+def _belong_together(unit: _Unit, fragment: _Fragment) -> bool:
+    return unit.words < _SMALL and fragment.words < _NOT_SMALL and unit.chapter == fragment.chapter
+
+
+# --- cuts ----------------------------------------------------------------------------------
+
+
+def _long_chapters(units: Iterable[_Unit]) -> frozenset[int]:
+    """The chapters that have words enough for an excerpt of their own."""
+    sizes: Counter[int] = Counter()
+    for unit in units:
+        sizes[unit.chapter] += unit.words
+    return frozenset(chapter for chapter, size in sizes.items() if size >= SHORTEST_EXCERPT)
+
+
+def _runs(units: Sequence[_Unit], long_chapters: frozenset[int]) -> Iterator[list[_Unit]]:
+    """The units up to each border that no excerpt crosses: that of two long chapters."""
+    run: list[_Unit] = []
+    for unit in units:
+        if (
+            run
+            and unit.chapter != run[-1].chapter
+            and {unit.chapter, run[-1].chapter} <= long_chapters
+        ):
+            yield run
+            run = []
+        run.append(unit)
+    yield run
+
+
+def _cut_run(
+    run: list[_Unit], long_chapters: frozenset[int], mode: WordMode, judge: SentenceJudge
+) -> list[list[_Fragment]]:
+    short = False
+    parts = _cheapest(run, long_chapters, allow_short=False)
+    if parts is None:
+        short = True
+        rough = _cheapest(run, long_chapters, allow_short=True) or []
+        run = _with_sentences_around_short_parts(run, rough, mode)
+        parts = _cheapest(run, long_chapters, allow_short=True) or []
+    for _ in range(_ROUNDS):
+        if _all_end_sentences((run[end - 1].fragments[-1] for _, end in parts), judge):
+            break
+        parts = _cheapest(run, long_chapters, allow_short=short) or []
+    return [
+        [fragment for unit in run[first:end] for fragment in unit.fragments] for first, end in parts
+    ]
+
+
+def _all_end_sentences(fragments: Iterable[_Fragment], judge: SentenceJudge) -> bool:
+    """Judge the cuts that would be made; those that end no sentence get the price of it."""
+    good = True
+    for fragment in fragments:
+        if fragment.doubtful:
+            fragment.doubtful = False
+            if not judge.ends_at(fragment.text, fragment.end):
+                fragment.price = _PRICE_OF_CUT_AT_WORD
+                good = False
+    return good
+
+
+def _cheapest(
+    run: Sequence[_Unit], long_chapters: frozenset[int], *, allow_short: bool
+) -> list[tuple[int, int]] | None:
+    row = Row(
+        words=[unit.words for unit in run],
+        prices=[unit.fragments[-1].price for unit in run],
+        chapters=[unit.chapter for unit in run],
+        long_chapters=long_chapters,
+    )
+    return cheapest_cuts(
+        row, shortest=SHORTEST_EXCERPT, longest=LONGEST_EXCERPT, allow_short=allow_short
+    )
+
+
+def _with_sentences_around_short_parts(
+    run: Sequence[_Unit], parts: Sequence[tuple[int, int]], mode: WordMode
+) -> list[_Unit]:
+    """The units, with sentences in place of paragraphs near every part that is too short."""
+    finer: set[int] = set()
+    for index, (first, end) in enumerate(parts):
+        if sum(unit.words for unit in run[first:end]) < SHORTEST_EXCERPT:
+            around = parts[max(index - _EXCERPTS_AROUND, 0) : index + _EXCERPTS_AROUND + 1]
+            finer.update(range(around[0][0], around[-1][1]))
+    return _units(
+        piece
+        for index, unit in enumerate(run)
+        for fragment in unit.fragments
+        for piece in (
+            _sentences(fragment, mode)
+            if index in finer and fragment.words > _WORTH_CUTTING and _is_whole(fragment)
+            else (fragment,)
+        )
+    )
+
+
+def _is_whole(fragment: _Fragment) -> bool:
+    return fragment.start == 0 and fragment.end == len(fragment.text)
+
+
+# --- text ----------------------------------------------------------------------------------
+
+
+def _text(fragments: Iterable[_Fragment]) -> str:
+    paragraphs = []
+    for _, group in groupby(fragments, key=lambda one: (one.chapter, one.paragraph)):
+        parts = list(group)
+        paragraphs.append(parts[0].text[parts[0].start : parts[-1].end].strip())
+    return "\n\n".join(one for one in paragraphs if one)
+
+
+def _main_chapter(fragments: Iterable[_Fragment]) -> int:
+    sizes: Counter[int] = Counter()
+    for fragment in fragments:
+        sizes[fragment.chapter] += fragment.words
+    return max(sizes, key=lambda chapter: (sizes[chapter], -chapter))

@@ -1,0 +1,47 @@
+"""The small XML files that describe an EPUB: container, package, encryption."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from pytest_memleak.books.source import read_source
+from pytest_memleak.errors import BookError
+
+if TYPE_CHECKING:
+    from lxml.etree import _Element
+
+    from pytest_memleak.books.archive import Archive
+
+__all__ = ["elements", "parse_member"]
+
+# A package of 20,000 items has some 3 MB. The tree takes some twenty times the file.
+_MAX_BYTES = 16 << 20
+
+
+def parse_member(archive: Archive, name: str) -> _Element:
+    """The root of a small XML file, as far as it can be read. Raises BookError if it cannot."""
+    from lxml import etree
+
+    source = read_source(archive.read(name, limit=_MAX_BYTES))
+    parser = etree.XMLParser(
+        recover=True,
+        resolve_entities=False,
+        no_network=True,
+        remove_comments=True,
+        remove_pis=True,
+        encoding="utf-8",
+        huge_tree=True,
+    )
+    try:
+        root = etree.fromstring(source.text.encode("utf-8"), parser)
+    except etree.XMLSyntaxError:
+        root = None
+    if root is None:
+        raise BookError(f"{name!r} is not XML", place=archive.place, hint="is it an EPUB?")
+    return root
+
+
+def elements(root: _Element, name: str) -> Iterator[_Element]:
+    """Descendants of that local name, in whatever namespace real files put them."""
+    return root.iter(f"{{*}}{name}", f"{{*}}{name.capitalize()}")

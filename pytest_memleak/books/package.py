@@ -1,0 +1,307 @@
+"""An EPUB's package file, put in order so that ebooklib can read it.
+
+ebooklib gives up on the whole book where a manifest item is missing, is remote or has a
+fragment, where a namespace is wrong, where the navigation is malformed. So it is handed a tidy
+package: the container's first rootfile, with the documents of the spine and the navigation
+document, each of which is there. What had to go is in the warnings.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote
+
+from pytest_memleak.books.characters import legible
+from pytest_memleak.books.members import elements, parse_member
+from pytest_memleak.errors import BookError
+
+if TYPE_CHECKING:
+    from lxml.etree import _Element
+
+    from pytest_memleak.books.archive import Archive
+
+__all__ = ["NAVIGATION", "TidyPackage", "tidy_package"]
+
+# Marks the navigation document; under its own property, ebooklib would parse it (and fail on
+# many).
+NAVIGATION = "navigation-document"
+
+_CONTAINER = "META-INF/container.xml"
+_OPF = "http://www.idpf.org/2007/opf"
+_DC = "http://purl.org/dc/elements/1.1/"
+_PACKAGE_TYPE = "application/oebps-package+xml"
+_DOCUMENT = "application/xhtml+xml"
+_DOCUMENT_TYPES = {_DOCUMENT, "text/html", "text/x-oeb1-document", "application/x-dtbook+xml"}
+_DOCUMENT_SUFFIXES = (".xhtml", ".html", ".htm", ".xht")
+_TIDY_NAME = "package.opf"
+_TIDY_CONTAINER = f"""<?xml version="1.0"?>
+<container version="1.0" xmlns="urn:oasis:names:tc:opendocument:xmlns:container"><rootfiles>
+<rootfile full-path="{_TIDY_NAME}" media-type="{_PACKAGE_TYPE}"/>
+</rootfiles></container>""".encode()
+_REMOTE = re.compile(r"[a-z][a-z0-9+.-]*:|//", re.IGNORECASE)
+_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class TidyPackage:
+    """The files that describe an EPUB, by the names ebooklib asks for, and what had to go.
+
+    The manifest has the documents' names in the archive, from its root.
+    """
+
+    files: dict[str, bytes] = field(repr=False)
+    warnings: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class _Item:
+    """A manifest item; `name` is its member of the archive, None where there is none."""
+
+    id: str
+    href: str
+    media_type: str
+    properties: str
+    fallback: str
+    name: str | None
+
+    @property
+    def is_document(self) -> bool:
+        return self.media_type in _DOCUMENT_TYPES or self.href.lower().split("#")[0].endswith(
+            _DOCUMENT_SUFFIXES
+        )
+
+
+def tidy_package(archive: Archive) -> TidyPackage:
+    """Read the package file that the container names first, and put it in order.
+
+    Raises BookError where there is no package file or no spine, and for a path that leads out
+    of the archive.
+    """
+    notes = _Notes()
+    name = _find_package_file(archive, notes)
+    root = parse_member(archive, name)
+    items = _read_manifest(root, archive, posixpath.dirname(name), notes)
+    spine = _read_spine(root, items, archive, notes)
+    package = _write_package(root, items, spine, posixpath.dirname(name))
+    return TidyPackage({_CONTAINER: _TIDY_CONTAINER, _TIDY_NAME: package}, notes.warnings())
+
+
+# --- the container -------------------------------------------------------------------------
+
+
+def _find_package_file(archive: Archive, notes: _Notes) -> str:
+    container = archive.find(_CONTAINER)
+    if container is None:
+        packages = [name for name in archive.names if name.lower().endswith(".opf")]
+        if not packages:
+            raise BookError(
+                "there is no package file (OPF) in the zip",
+                place=archive.place,
+                hint="is it an EPUB?",
+            )
+        notes.add(f"there is no {_CONTAINER}; its first package file is read", packages[0])
+        return packages[0]
+    rootfiles = list(elements(parse_member(archive, container), "rootfile"))
+    typed = [one for one in rootfiles if one.get("media-type") == _PACKAGE_TYPE]
+    path = next((one.get("full-path") or "" for one in typed or rootfiles), "")
+    name = archive.find(_within(path, archive)) if path else None
+    if name is None:
+        raise BookError(
+            f"the package file (OPF) {path!r} that {_CONTAINER} names is not in the zip"
+            if path
+            else f"{_CONTAINER} names no package file (OPF)",
+            place=archive.place,
+            hint="is it an EPUB?",
+        )
+    return name
+
+
+# --- manifest and spine --------------------------------------------------------------------
+
+
+def _read_manifest(
+    root: _Element, archive: Archive, folder: str, notes: _Notes
+) -> dict[str, _Item]:
+    items: dict[str, _Item] = {}
+    for manifest in elements(root, "manifest"):
+        for element in elements(manifest, "item"):
+            href = (element.get("href") or "").strip()
+            item_id = element.get("id")
+            if not item_id:
+                notes.add("manifest items without an id are left out", href)
+                continue
+            item = _Item(
+                id=item_id,
+                href=href,
+                media_type=(element.get("media-type") or "").strip().lower(),
+                properties=element.get("properties") or "",
+                fallback=element.get("fallback") or "",
+                name=_resolve(href, archive, folder, notes),
+            )
+            items.setdefault(item.id, item)
+    return items
+
+
+def _resolve(href: str, archive: Archive, folder: str, notes: _Notes) -> str | None:
+    """The archive's name of a manifest item's address, or None with a note why not."""
+    if _REMOTE.match(href):
+        notes.add("manifest items that are elsewhere, not in the zip, are left out", href)
+        return None
+    # A name may hold "#" or "%", so the address is first taken as it stands.
+    path, hash_mark, _ = href.partition("#")
+    for candidate in (href, unquote(href), path, unquote(path)):
+        if candidate and (name := archive.find(_within(candidate, archive, folder))):
+            if hash_mark and "#" not in name:
+                notes.add("manifest items with a fragment are read without it", href)
+            return name
+    notes.add("manifest items that are missing from the zip are left out", href)
+    return None
+
+
+def _within(path: str, archive: Archive, folder: str = "") -> str:
+    """A path from the archive's root. Raises BookError where it leads out."""
+    path = path.replace("\\", "/")
+    joined = posixpath.normpath(posixpath.join(folder, path) if path[:1] != "/" else path[1:])
+    if joined == ".." or joined.startswith("../"):
+        raise BookError(
+            f"the package names the path {path!r}, which leads out of the zip",
+            place=archive.place,
+            hint="no EPUB has such paths: the file is hostile",
+        )
+    return joined
+
+
+def _read_spine(
+    root: _Element, items: dict[str, _Item], archive: Archive, notes: _Notes
+) -> list[tuple[_Item, str]]:
+    """The documents to read, in order, each with its `linear`."""
+    references = [one for spine in elements(root, "spine") for one in elements(spine, "itemref")]
+    if not references:
+        raise BookError(
+            "the package has no spine, so nothing says what to read in which order",
+            place=archive.place,
+            hint="repair the EPUB with an editor such as Sigil",
+        )
+    spine: dict[str, tuple[_Item, str]] = {}
+    for reference in references:
+        idref = reference.get("idref") or ""
+        item = _document(idref, items)
+        if item is None:
+            notes.add(
+                "the spine names items that are not XHTML, left out"
+                if idref in items
+                else "the spine names items that are not in the manifest, left out",
+                idref,
+            )
+        elif item.name and item.name in spine:
+            notes.add("the spine names documents twice; they are read once", item.name)
+        elif item.name:
+            spine[item.name] = (item, (reference.get("linear") or "yes").strip().lower())
+    if not spine:
+        raise BookError(
+            "none of the documents that the spine names can be read",
+            place=archive.place,
+            hint="; ".join(notes.warnings()),
+        )
+    return list(spine.values())
+
+
+def _document(idref: str, items: dict[str, _Item]) -> _Item | None:
+    """The spine's item, or the first XHTML document in its chain of fallbacks."""
+    seen: set[str] = set()
+    while idref in items and idref not in seen:
+        if items[idref].is_document:
+            return items[idref]
+        seen.add(idref)
+        idref = items[idref].fallback
+    return None
+
+
+# --- the tidy package ----------------------------------------------------------------------
+
+
+def _write_package(
+    root: _Element, items: dict[str, _Item], spine: list[tuple[_Item, str]], folder: str
+) -> bytes:
+    from lxml import etree
+
+    package = etree.Element(f"{{{_OPF}}}package", nsmap={"opf": _OPF, "dc": _DC})
+    package.append(_metadata(root))
+    manifest = etree.SubElement(package, f"{{{_OPF}}}manifest")
+    new_spine = etree.SubElement(package, f"{{{_OPF}}}spine")
+    needed = {item.id: item for item, _ in spine}
+    needed |= {item.id: item for item in items.values() if _is_navigation(item)}
+    for item in needed.values():
+        attributes = {"id": item.id, "href": quote(item.name or ""), "media-type": _DOCUMENT}
+        if _is_navigation(item):
+            attributes["properties"] = NAVIGATION
+        etree.SubElement(manifest, f"{{{_OPF}}}item", attributes)
+    for item, linear in spine:
+        etree.SubElement(new_spine, f"{{{_OPF}}}itemref", {"idref": item.id, "linear": linear})
+    guide = etree.SubElement(package, f"{{{_OPF}}}guide")
+    for reference in elements(root, "reference"):
+        href = posixpath.normpath(posixpath.join(folder, unquote(reference.get("href") or "")))
+        etree.SubElement(
+            guide, f"{{{_OPF}}}reference", {"type": reference.get("type") or "", "href": href}
+        )
+    return etree.tostring(package, encoding="utf-8")
+
+
+def _is_navigation(item: _Item) -> bool:
+    return "nav" in item.properties.split() and item.name is not None
+
+
+def _metadata(root: _Element) -> _Element:
+    """Titles and creators, the main ones first; a creator that is no author is left out."""
+    from lxml import etree
+
+    metadata = etree.Element(f"{{{_OPF}}}metadata", nsmap={"opf": _OPF, "dc": _DC})
+    refined = _refinements(root)
+    titles = [one for one in elements(root, "title") if _text(one)]
+    titles.sort(key=lambda one: refined.get((one.get("id"), "title-type"), {"main"}) != {"main"})
+    creators = [one for one in elements(root, "creator") if _text(one)]
+    roles = [
+        {one.get(f"{{{_OPF}}}role") or one.get("role")} - {None}
+        or refined.get((one.get("id"), "role"), set())
+        for one in creators
+    ]
+    authors = [one for one, role in zip(creators, roles, strict=True) if not role or "aut" in role]
+    for name, found in (("title", titles), ("creator", authors or creators)):
+        for one in found:
+            etree.SubElement(metadata, f"{{{_DC}}}{name}").text = _text(one)
+    return metadata
+
+
+def _refinements(root: _Element) -> dict[tuple[str | None, str], set[str | None]]:
+    """What `<meta refines="#id" property="p">` elements say, by (id, p)."""
+    refined: dict[tuple[str | None, str], set[str | None]] = {}
+    for meta in elements(root, "meta"):
+        target, name = meta.get("refines"), meta.get("property")
+        if target and name:
+            refined.setdefault((target.lstrip("#"), name), set()).add(_text(meta))
+    return refined
+
+
+def _text(element: _Element) -> str:
+    return " ".join(legible("".join(map(str, element.itertext()))).split())
+
+
+class _Notes:
+    """Warnings of one kind are gathered into one line."""
+
+    def __init__(self) -> None:
+        self._examples: dict[str, list[str]] = {}
+
+    def add(self, kind: str, example: str) -> None:
+        self._examples.setdefault(kind, []).append(example)
+
+    def warnings(self) -> tuple[str, ...]:
+        return tuple(
+            # repr: what a file says of itself may hold controls that a terminal would obey.
+            f"{kind} ({len(examples):,}): {', '.join(repr(one[:80]) for one in examples[:_SHOWN])}"
+            + (", ..." if len(examples) > _SHOWN else "")
+            for kind, examples in self._examples.items()
+        )

@@ -1,0 +1,146 @@
+"""Where a paragraph that is too long for an excerpt can be cut.
+
+Candidates are the places that punctuation marks; pysbd judges those that are to be used, from the
+text around them (it takes milliseconds for each). A sentence that is itself too long is cut
+between words. Nothing but positions comes of this: every character of the paragraph stays.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from pytest_memleak.records import WordMode
+from pytest_memleak.scoring.words import words
+
+__all__ = ["Piece", "SentenceJudge", "cut_paragraph"]
+
+_CANDIDATE = re.compile(r"""[.!?…]["'’”)\]»]*(?=\s+[^\w\s]*(\w))|[。！？][」』”’）]*""")
+
+# What pysbd is shown on both sides of a place. Within a short quotation it sees no end of a
+# sentence; in a long speech, where one has to be found, it sees no quotation.
+_CHARACTERS_AROUND = 200
+
+# The parts of a sentence that is cut between words; small, so that cuts can be placed well.
+_WORDS_BETWEEN_CUTS = 50
+_WORD_BORDER = re.compile(r"(?<=\w)(?=\W)|(?<=\W)(?=\w)|(?<=[\u0e00-\u0e7f\u3040-\u9fff])")
+_TRIES = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part [start, end) of a paragraph, with its number of words.
+
+    `ends_sentence`: whether it looks as if a sentence ended with it.
+    """
+
+    start: int
+    end: int
+    words: int
+    ends_sentence: bool = True
+
+
+def cut_paragraph(text: str, *, mode: WordMode, longest: int) -> list[Piece]:
+    """A paragraph's sentences; those of more than `longest` words in parts.
+
+    The pieces follow each other without a gap, and their words are the paragraph's words.
+    """
+    borders = [0, *_candidates(text), len(text)]
+    pieces: list[Piece] = []
+    for start, end in pairwise(borders):
+        count = len(words(text[start:end], mode))
+        if count > longest:
+            pieces += _cut_sentence(text, start, end, mode)
+        else:
+            pieces.append(Piece(start, end, count))
+    if sum(piece.words for piece in pieces) != len(words(text, mode)):
+        # A cut that changes words is none.
+        return list(_cut_sentence(text, 0, len(text), mode))
+    return pieces
+
+
+# --- sentences -----------------------------------------------------------------------------
+
+
+def _candidates(text: str) -> Iterator[int]:
+    """Positions after closing punctuation that no lower-case letter follows."""
+    for match in _CANDIDATE.finditer(text):
+        if not (match[1] or "").islower() and match.end() < len(text):
+            yield match.end()
+
+
+class SentenceJudge:
+    """Says whether a sentence ends at a place, by pysbd's rules for English."""
+
+    def __init__(self) -> None:
+        self._segmenter: Any = None
+
+    def ends_at(self, text: str, position: int) -> bool:
+        """Whether a sentence ends at `position`, where `text` has white space."""
+        if not text[position].isspace():
+            # Scripts without spaces end sentences with marks that have no other use.
+            return True
+        start = max(position - _CHARACTERS_AROUND, 0)
+        while 0 < start < position and not text[start - 1].isspace():
+            start += 1
+        window = text[start : position + _CHARACTERS_AROUND]
+        ended = {len(window[: span.end].rstrip()) for span in self._segment(window)}
+        return position - start in ended
+
+    def _segment(self, text: str) -> Any:
+        if self._segmenter is None:
+            with warnings.catch_warnings():
+                # Python 3.12 and newer warn of escapes in its source.
+                warnings.simplefilter("ignore")
+                import pysbd
+            self._segmenter = pysbd.Segmenter(language="en", clean=False, char_span=True)
+        return self._segmenter.segment(text)
+
+
+# --- words ---------------------------------------------------------------------------------
+
+
+def _cut_sentence(text: str, start: int, end: int, mode: WordMode) -> Iterator[Piece]:
+    """Parts of some fifty words, each but the last ending between two words."""
+    begin, count = start, 0
+    for token in re.finditer(r"\S+\s*", text[start:end]):
+        here, there = start + token.start(), start + token.end()
+        size = len(words(token[0], mode))
+        if count and count + size > _WORDS_BETWEEN_CUTS:
+            yield Piece(begin, here, count, ends_sentence=False)
+            begin, count = here, 0
+        if size > _WORDS_BETWEEN_CUTS:
+            *parts, last = _halved(text, here, there, mode, size)
+            yield from parts
+            begin, count = last.start, last.words
+        else:
+            count += size
+    yield Piece(begin, end, count)
+
+
+def _halved(text: str, start: int, end: int, mode: WordMode, count: int) -> Iterator[Piece]:
+    """Parts of a run without white space, as are dashes between words and unspaced scripts."""
+    stack = [(start, end, count)]
+    while stack:
+        start, end, count = stack.pop()
+        cut = _middle(text, start, end, mode, count) if count > _WORDS_BETWEEN_CUTS else None
+        if cut is None:
+            yield Piece(start, end, count, ends_sentence=False)
+        else:
+            position, left = cut
+            stack += [(position, end, count - left), (start, position, left)]
+
+
+def _middle(text: str, start: int, end: int, mode: WordMode, count: int) -> tuple[int, int] | None:
+    """The border between words nearest to the middle, and the number of words before it."""
+    middle = (start + end) // 2
+    borders = (match.start() for match in _WORD_BORDER.finditer(text, start + 1, end - 1))
+    for position in sorted(borders, key=lambda one: abs(one - middle))[:_TRIES]:
+        left = len(words(text[start:position], mode))
+        if left + len(words(text[position:end], mode)) == count and 0 < left < count:
+            return position, left
+    return None

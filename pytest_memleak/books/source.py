@@ -1,0 +1,185 @@
+"""Bytes of a file to text that can be parsed safely: encodings, entities, document types.
+
+Real files declare encodings they do not have, or none, and use HTML's named entities without a
+DTD. Parsers are given Unicode without a document type, so nothing is left to expand or to fetch.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from dataclasses import dataclass, field
+from html.entities import html5
+
+from pytest_memleak.books.characters import without_controls
+
+__all__ = ["Source", "decode", "read_source"]
+
+# The most specific byte order marks first: UTF-32's begins as UTF-16's does.
+_BYTE_ORDER_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+
+# At least one byte in so many is zero: spaces alone are as many in any script that has them.
+_ZEROS_IN_WIDE_TEXT = 16
+
+# Codecs that read instructions, not letters, out of bytes.
+_NOT_ENCODINGS = {"idna", "punycode", "raw-unicode-escape", "unicode-escape", "utf-7", "undefined"}
+
+_XML_DECLARATION = re.compile(r"\s*<\?xml\b[^>]*\?>")
+_DECLARED_IN_XML = re.compile(rb"""^\s*<\?xml\b[^>]*?\bencoding\s*=\s*["']([\w.:-]+)["']""")
+_DECLARED_IN_META = re.compile(
+    rb"""<meta\b[^>]*?\bcharset\s*=\s*["']?\s*([\w.:-]+)""", re.IGNORECASE
+)
+
+_BEFORE_DOCTYPE = re.compile(r"(?:\s+|<!--.*?-->|<\?.*?\?>)*", re.DOTALL)
+_IN_DOCTYPE = re.compile(r"""<!--.*?-->|<\?.*?\?>|"[^"]*"|'[^']*'|[\[\]>]""", re.DOTALL)
+_DECLARED_ENTITY = re.compile(r"<!ENTITY\s+([\w.:-]+)")
+_NAMED_ENTITY = re.compile(r"&([A-Za-z_][\w.:-]*);")
+_XML_ENTITIES = frozenset({"amp", "lt", "gt", "quot", "apos"})
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A document's text without its XML declaration and document type.
+
+    `notes` say what could not be read as it stands, without quoting it.
+    """
+
+    text: str = field(repr=False)
+    notes: tuple[str, ...] = ()
+
+
+def read_source(data: bytes) -> Source:
+    """Decode a markup document and take out all that a parser might expand or fetch."""
+    text, note = decode(data, declared=_declared_encoding(data))
+    notes = [note] if note else []
+    text = without_controls(text)
+    text = text[_end_of(_XML_DECLARATION, text) :]
+    text, own_entities = _without_doctype(text)
+    text, dropped = _with_named_entities(text, own_entities)
+    if dropped:
+        notes.append(
+            f"{dropped:,} references to entities of the document's own are left out"
+            " (entities are never expanded)"
+        )
+    return Source(text, tuple(notes))
+
+
+# --- encodings -----------------------------------------------------------------------------
+
+
+def decode(data: bytes, *, declared: str | None = None) -> tuple[str, str | None]:
+    """The text in `data`, and a note if it is not what it says it is.
+
+    A byte order mark comes first, then `declared`, then UTF-8; bytes that fit none of them are
+    read as windows-1252, the usual truth behind a wrong declaration.
+    """
+    for mark, encoding in _BYTE_ORDER_MARKS:
+        if data.startswith(mark):
+            return _decode_as(data[len(mark) :], encoding)
+    if wide := _wide_encoding(data):
+        return _decode_as(data, wide)
+    if declared is None:
+        return _decode_as(data, "utf-8")
+    encoding_or_none = _text_encoding(declared)
+    if encoding_or_none is None:
+        text, note = _decode_as(data, "utf-8")
+        return text, note or f"the declared encoding {declared[:40]!r} is unknown; read as UTF-8"
+    return _decode_as(data, encoding_or_none)
+
+
+def _decode_as(data: bytes, encoding: str) -> tuple[str, str | None]:
+    try:
+        return data.decode(encoding), None
+    except (UnicodeDecodeError, UnicodeError):
+        pass
+    if encoding != "utf-8":
+        text = data.decode(encoding, "replace")
+        return text, f"{text.count(chr(0xFFFD)):,} characters are not {encoding.upper()}"
+    text = data.decode("utf-8", "replace")
+    broken = text.count("\ufffd")
+    if broken < sum(1 for char in text if char > "\x7f") - broken:
+        return text, f"{broken:,} characters are not UTF-8"
+    return data.decode("cp1252", "replace"), "not UTF-8; read as windows-1252"
+
+
+def _text_encoding(name: str) -> str | None:
+    """Python's name for a declared encoding; None where it is no encoding of text."""
+    try:
+        codec = codecs.lookup(name)
+        "".encode(name)  # refuses the codecs that are not from bytes to text
+    except (LookupError, ValueError):
+        return None
+    if codec.name in _NOT_ENCODINGS:
+        return None
+    if codec.name.startswith("utf-16") or codec.name.startswith("utf-32"):
+        # The declaration could be read byte by byte, so it is wrong.
+        return "utf-8"
+    # On the web and in e-books, Latin-1 and ASCII mean windows-1252.
+    return "cp1252" if codec.name in {"iso8859-1", "ascii"} else codec.name
+
+
+def _declared_encoding(data: bytes) -> str | None:
+    head = data[:4096]
+    found = _DECLARED_IN_XML.search(head) or _DECLARED_IN_META.search(head)
+    return found[1].decode("ascii", "replace") if found else None
+
+
+def _wide_encoding(data: bytes) -> str | None:
+    """UTF-16 without a byte order mark, told by where its spaces and Latin letters have zeros."""
+    head = data[:1024]
+    first, second = head[0::2].count(0), head[1::2].count(0)
+    if (first and second) or (first + second) * _ZEROS_IN_WIDE_TEXT <= len(head):
+        return None
+    return "utf-16-be" if first else "utf-16-le"
+
+
+# --- document types and entities -----------------------------------------------------------
+
+
+def _without_doctype(text: str) -> tuple[str, frozenset[str]]:
+    """The text without its document type, and the names of the entities declared in it."""
+    start = _end_of(_BEFORE_DOCTYPE, text)
+    if text[start : start + 9].upper() != "<!DOCTYPE":
+        return text, frozenset()
+    inside = False
+    for token in _IN_DOCTYPE.finditer(text, start + 9):
+        match token[0]:
+            case "[":
+                inside = True
+            case "]":
+                inside = False
+            case ">" if not inside:
+                declared = frozenset(_DECLARED_ENTITY.findall(text, start, token.end()))
+                return text[:start] + text[token.end() :], declared
+    # It never ends. Without these letters it is a broken tag, which the parser steps over.
+    return text[:start] + text[start + 9 :], frozenset()
+
+
+def _end_of(pattern: re.Pattern[str], text: str) -> int:
+    match = pattern.match(text)
+    return match.end() if match else 0
+
+
+def _with_named_entities(text: str, own: frozenset[str]) -> tuple[str, int]:
+    """HTML's named entities as characters; the number of the document's own that were dropped."""
+    dropped = 0
+
+    def character(match: re.Match[str]) -> str:
+        nonlocal dropped
+        name = match[1]
+        if name in _XML_ENTITIES:
+            return match[0]
+        if known := html5.get(f"{name};"):
+            return "".join(f"&#{ord(char)};" if char in "&<>\"'" else char for char in known)
+        if name in own:
+            dropped += 1
+            return ""
+        return f"&amp;{name};"
+
+    return (_NAMED_ENTITY.sub(character, text), dropped) if "&" in text else (text, 0)

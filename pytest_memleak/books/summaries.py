@@ -1,0 +1,133 @@
+"""The file that holds a summary for each excerpt of a book.
+
+A JSON object by excerpt ids: `{"p_id1": {"summary": "...", "excerpt_sha256": "..."}}`, with the
+SHA-256 of the excerpt's text in UTF-8 (hexadecimal), so that a book that is cut or edited anew is
+never prompted for with summaries of other excerpts. Keys that begin with `_` are notes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pytest_memleak.errors import BookError
+from pytest_memleak.records import Excerpt
+
+__all__ = ["excerpt_sha256", "load_summaries", "write_summaries"]
+
+_MAX_BYTES = 64 << 20
+_FORM = 'expected {"p_id1": {"summary": "...", "excerpt_sha256": "..."}, ...}'
+_WRITE_ANEW = "the book or its cutting has changed: write the summary of this excerpt anew"
+
+
+def excerpt_sha256(excerpt: Excerpt) -> str:
+    """SHA-256 of the excerpt's text in UTF-8, hexadecimal."""
+    return hashlib.sha256(excerpt.text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def load_summaries(path: Path, excerpts: Iterable[Excerpt]) -> dict[str, str]:
+    """The summaries of all the excerpts, by id.
+
+    Raises BookError, naming the file and the excerpt, for a file that cannot be read or has
+    another form, an excerpt without a summary or with another text than was summarised, and a
+    summary of no excerpt.
+    """
+    entries = {key: value for key, value in _read(path).items() if not key.startswith("_")}
+    known = {excerpt.id: excerpt for excerpt in excerpts}
+    for excerpt_id in known:
+        if excerpt_id not in entries:
+            raise BookError(
+                f"there is no summary for the excerpt {excerpt_id!r}",
+                place=str(path),
+                hint=f"{len(known):,} excerpts need one each; the file has {len(entries):,}",
+            )
+    return {
+        excerpt_id: _summary(entry, excerpt_id, known, str(path))
+        for excerpt_id, entry in entries.items()
+    }
+
+
+def write_summaries(path: Path, excerpts: Iterable[Excerpt], summaries: Mapping[str, str]) -> None:
+    """Write the summaries, each with the digest of its excerpt. Raises BookError.
+
+    The file is there whole or not at all. Every excerpt needs a summary.
+    """
+    entries = {}
+    for excerpt in excerpts:
+        if not summaries.get(excerpt.id, "").strip():
+            raise BookError(f"the excerpt {excerpt.id!r} has no summary", place=str(path))
+        entries[excerpt.id] = {
+            "summary": summaries[excerpt.id],
+            "excerpt_sha256": excerpt_sha256(excerpt),
+        }
+    text = json.dumps(entries, ensure_ascii=False, indent=2) + "\n"
+    unfinished = path.with_name(f"{path.name}.part")
+    try:
+        unfinished.write_text(text, encoding="utf-8", newline="\n")
+        unfinished.replace(path)
+    except OSError as error:
+        raise BookError(f"cannot be written: {error.strerror or error}", place=str(path)) from None
+
+
+# --- one file ------------------------------------------------------------------------------
+
+
+def _read(path: Path) -> dict[str, Any]:
+    place = str(path)
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise BookError(f"has more than {_MAX_BYTES:,} bytes", place=place)
+        text = path.read_bytes().decode("utf-8-sig")
+        found = json.loads(text, object_pairs_hook=_once_each)
+    except OSError as error:
+        raise BookError(f"cannot be read: {error.strerror or error}", place=place) from None
+    except UnicodeDecodeError:
+        raise BookError("is not UTF-8", place=place, hint="save the file as UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise BookError(
+            f"is not JSON: {error.msg} at line {error.lineno}, column {error.colno}",
+            place=place,
+            hint=_FORM,
+        ) from None
+    except (RecursionError, ValueError) as error:
+        raise BookError(f"is not usable JSON: {error}", place=place, hint=_FORM) from None
+    if not isinstance(found, dict):
+        raise BookError("is not a JSON object", place=place, hint=_FORM)
+    return found
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice!r} occurs twice")
+    return found
+
+
+def _summary(entry: object, excerpt_id: str, known: Mapping[str, Excerpt], place: str) -> str:
+    if excerpt_id not in known:
+        raise BookError(
+            f"there is a summary for {excerpt_id!r}, which is no excerpt of the book",
+            place=place,
+            hint="is it the summaries of another book, or of another way to cut it?",
+        )
+    if not isinstance(entry, Mapping):
+        raise BookError(f"the entry of {excerpt_id!r} is no object", place=place, hint=_FORM)
+    summary, digest = entry.get("summary"), entry.get("excerpt_sha256")
+    if not isinstance(summary, str) or not summary.strip():
+        raise BookError(f"the entry of {excerpt_id!r} has no summary", place=place, hint=_FORM)
+    if not isinstance(digest, str):
+        raise BookError(
+            f"the entry of {excerpt_id!r} has no excerpt_sha256", place=place, hint=_FORM
+        )
+    if digest.lower() != excerpt_sha256(known[excerpt_id]):
+        raise BookError(
+            f"the excerpt {excerpt_id!r} has another text than the one that was summarised",
+            place=place,
+            hint=_WRITE_ANEW,
+        )
+    return summary

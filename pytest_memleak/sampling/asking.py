@@ -1,0 +1,199 @@
+"""A line to an endpoint: one call at a time, within the deadline, answers as Completions.
+
+    line = Line(endpoint, endpoint_id=..., provider=..., deadline=600)
+    line.sample(call, question, late=...)    -> tuple[Completion, ...]
+    line.recover(call.request_id)            -> tuple[Completion, ...] | None
+
+Whatever goes wrong comes out as a ProviderError (final) or a ProviderBusy (may pass), which
+names provider, endpoint and call. `in_doubt` tells whether the failed call may have been billed.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from http import HTTPStatus
+from typing import TypeVar
+
+from pytest_memleak.errors import MemleakError, ProviderBusy, ProviderError
+from pytest_memleak.protocols import Completion, Endpoint, RecoverableEndpoint
+from pytest_memleak.records import FinishReason
+from pytest_memleak.sampling.calls import Call
+from pytest_memleak.sampling.deadline import Overdue, within
+from pytest_memleak.sampling.questions import Question
+
+__all__ = ["Line", "NoAnswer", "in_doubt", "timed"]
+
+T = TypeVar("T")
+
+_HTTP_STATUS = re.compile(r"(\d{3})\b")
+# Answers of a server or gateway that gave up waiting while the work may have been done.
+_UNSURE = {
+    HTTPStatus.REQUEST_TIMEOUT,
+    HTTPStatus.BAD_GATEWAY,
+    HTTPStatus.GATEWAY_TIMEOUT,
+}
+
+
+class Line:
+    """Calls to one endpoint, each of which ends."""
+
+    def __init__(
+        self, endpoint: Endpoint, *, endpoint_id: str, provider: str, deadline: float
+    ) -> None:
+        self._endpoint = endpoint
+        self._endpoint_id = endpoint_id
+        self._provider = provider
+        self._deadline = deadline
+        self.recoverable = isinstance(endpoint, RecoverableEndpoint)
+
+    def sample(
+        self,
+        call: Call,
+        question: Question,
+        *,
+        late: Callable[[tuple[Completion, ...]], object],
+    ) -> tuple[Completion, ...]:
+        """What the endpoint answers; `late` gets an answer that comes after the deadline."""
+        endpoint = self._endpoint
+        sample_it = (
+            functools.partial(endpoint.sample_as, call.request_id)
+            if isinstance(endpoint, RecoverableEndpoint)
+            else endpoint.sample
+        )
+
+        def sample() -> Sequence[Completion | str]:
+            return sample_it(
+                question.instruction,
+                n=len(call.ordinals),
+                temperature=question.temperature,
+                max_tokens=question.max_tokens,
+                seed=question.seed_from(call.ordinals[0]),
+            )
+
+        def too_late(answers: object) -> None:
+            if not isinstance(answers, BaseException):
+                with suppress(ProviderError):  # not of the expected form
+                    late(self.completions(answers, "sample"))
+
+        return self.completions(self.within("sample", sample, late=too_late), "sample")
+
+    def recover(self, request_id: str) -> tuple[Completion, ...] | None:
+        """The answer that the provider kept; None where it has none, or keeps none."""
+        endpoint = self._endpoint
+        if not isinstance(endpoint, RecoverableEndpoint):
+            return None
+        kept = self.within("recover", lambda: endpoint.recover(request_id))
+        return None if kept is None else self.completions(kept, "recover")
+
+    def within(
+        self,
+        verb: str,
+        call: Callable[[], T],
+        *,
+        late: Callable[[T | BaseException], object] | None = None,
+    ) -> T:
+        """As `timed`, for this endpoint."""
+        return timed(
+            call,
+            provider=self._provider,
+            endpoint=self._endpoint_id,
+            verb=verb,
+            deadline=self._deadline,
+            late=late,
+        )
+
+    def no_completions(self, times: int) -> ProviderError:
+        """The error for an endpoint that answers with nothing at all."""
+        return self._error(f"no completions came, {times} times in a row", "sample")
+
+    def completions(self, answers: object, verb: str) -> tuple[Completion, ...]:
+        """The answers of a verb as Completions; blank ones are EMPTY."""
+        if isinstance(answers, str | bytes) or not isinstance(answers, Sequence):
+            raise self._error(
+                f"it returned {_kind(answers)}; expected a sequence of completions", verb
+            )
+        return tuple(self._completion(answer, verb) for answer in answers)
+
+    def _completion(self, answer: object, verb: str) -> Completion:
+        if isinstance(answer, str):
+            answer = Completion(answer)
+        if not isinstance(answer, Completion):
+            raise self._error(
+                f"it returned {_kind(answer)} among its completions; expected a string or a"
+                " Completion",
+                verb,
+            )
+        if answer.text.strip() or answer.finish_reason.withheld:
+            return answer
+        return Completion(
+            answer.text, FinishReason.EMPTY, answer.prompt_tokens, answer.completion_tokens
+        )
+
+    def _error(self, cause: str, verb: str) -> ProviderError:
+        return _Unforeseen(cause, provider=self._provider, endpoint=self._endpoint_id, call=verb)
+
+
+def timed(
+    call: Callable[[], T],
+    *,
+    provider: str,
+    endpoint: str,
+    verb: str,
+    deadline: float | None,
+    late: Callable[[T | BaseException], object] | None = None,
+) -> T:
+    """What `call` returns, if it does within `deadline` seconds (None: however long it takes).
+
+    Raises NoAnswer where it does not, ProviderError for an exception that is not of this
+    project: its type and place are named, but not its message, which may quote anything.
+    """
+    try:
+        return within(deadline, call, late=late)
+    except Overdue:
+        cause = f"no answer within {deadline:g} s"
+        raise NoAnswer(cause, provider=provider, endpoint=endpoint, call=verb) from None
+    except MemleakError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever an SDK or a class of the user's raises
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        cause = f"{type(error).__name__} at line {last.lineno} of {last.filename}"
+        hint = "call the endpoint by itself to see the whole error"
+        failure = _Unforeseen(cause, provider=provider, endpoint=endpoint, call=verb, hint=hint)
+    # Outside the handler: nothing that the error holds on to comes along.
+    raise failure
+
+
+class NoAnswer(ProviderBusy):
+    """A call that has not returned by its deadline, and may yet do its work."""
+
+    in_doubt = True
+
+
+class _Unforeseen(ProviderError):
+    """What no provider is meant to do: it may have been billed all the same."""
+
+    in_doubt = True
+
+
+def in_doubt(error: MemleakError) -> bool:
+    """Whether a call that failed so may have been answered, and billed, all the same.
+
+    An error may say so itself by an attribute `in_doubt`. Otherwise a final error was a refusal,
+    and so was one with an HTTP status in front of its cause or with a time to come back at;
+    what broke off on its way is in doubt.
+    """
+    told = getattr(error, "in_doubt", None)
+    if told is not None:
+        return bool(told)
+    if not isinstance(error, ProviderBusy) or error.retry_after is not None:
+        return False
+    status = _HTTP_STATUS.match(error.cause)
+    return status is None or int(status[1]) in _UNSURE
+
+
+def _kind(value: object) -> str:
+    return "nothing" if value is None else f"a {type(value).__name__}"

@@ -1,0 +1,237 @@
+"""Batches at the provider: many requests at once, answered within a day, each paid for once.
+
+    batches.settle(asked)           # see those that are open to their end
+    batches.submit(asks, numbers)   # ask for what is missing, in new ones
+
+A request that was not answered is asked again in a next batch.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from pytest_memleak.errors import LedgerError, Pending, ProviderBusy, ProviderError
+from pytest_memleak.protocols import BatchEndpoint, JobStatus, SampleRequest
+from pytest_memleak.sampling.asking import Line
+from pytest_memleak.sampling.batch_rows import (
+    Batch,
+    claim_batch,
+    end_batch,
+    open_batches,
+    questions_of,
+    request_key,
+    requests_of,
+    update_batch,
+)
+from pytest_memleak.sampling.budget import Terms
+from pytest_memleak.sampling.calls import open_calls
+from pytest_memleak.sampling.jobs import (
+    JobKind,
+    JobRow,
+    StartUnanswered,
+    Verbs,
+    Waiting,
+    found_or_started,
+    looked_at,
+    pauses,
+)
+from pytest_memleak.sampling.ledger import Ledger
+from pytest_memleak.sampling.masking import masked
+from pytest_memleak.sampling.outcomes import Answer, record_each
+from pytest_memleak.sampling.patience import Patience
+from pytest_memleak.sampling.questions import Ask
+from pytest_memleak.sampling.schema import calls
+
+__all__ = ["Batches"]
+
+_VERBS = ("find_batch", "start_batch", "poll_batch")
+_RECORDED_AT_ONCE = 200
+_MOST_REQUESTS = 50_000  # where the endpoint does not say
+
+
+@dataclass(frozen=True, slots=True)
+class Batches:
+    """The batches of one endpoint.
+
+    An endpoint may say how much one batch holds: `max_batch_requests`, and `max_batch_bytes`
+    with a method `request_bytes(request)`.
+
+    limit: the most that the run may spend, in billionths of a US$; None without a budget
+    wait:  whether to wait for batches to end; waiting: told while it does
+    """
+
+    ledger: Ledger
+    endpoint: BatchEndpoint
+    endpoint_id: str
+    line: Line
+    terms: Terms
+    limit: int | None
+    patience: Patience
+    wait: bool
+    waiting: Waiting | None
+
+    def settle(self, asked: AbstractSet[int]) -> None:
+        """See every batch that asks any of these questions (by their rows) to its end.
+
+        Raises Pending where one has not ended and `wait` is false, ProviderError where one
+        failed: its ordinals are free again then.
+        """
+        for seconds in pauses(self.patience):
+            self.ledger.bury_the_dead()
+            known = open_batches(
+                self.ledger, self.endpoint_id, asked, recovery=self.patience.recovery
+            )
+            left = [batch for batch in known if not self._advance(batch)]
+            if not left:
+                return
+            if not self.wait or any(batch.stuck for batch in left):
+                raise self._pending(left)
+            if self.waiting is not None:
+                self.waiting(JobKind.BATCH, left[0].batch_id or "", seconds)
+
+    def submit(self, wanted: Iterable[Ask], numbers: Mapping[tuple[str, str], int]) -> None:
+        """Ask for all of it, in as few batches as hold it."""
+        for some in self._chunks(wanted):
+            batch = claim_batch(
+                self.ledger,
+                some,
+                endpoint_id=self.endpoint_id,
+                numbers=numbers,
+                terms=self.terms,
+                limit=self.limit,
+            )
+            if batch is not None:
+                self._start(batch)
+
+    def _chunks(self, wanted: Iterable[Ask]) -> Iterator[list[Ask]]:
+        most = getattr(self.endpoint, "max_batch_requests", _MOST_REQUESTS)
+        most_bytes = getattr(self.endpoint, "max_batch_bytes", None)
+        size_of = getattr(self.endpoint, "request_bytes", None)
+        chunk: list[Ask] = []
+        size = 0
+        for ask in wanted:
+            own = size_of(_measured(ask)) if size_of and most_bytes else 0
+            if chunk and (len(chunk) >= most or (most_bytes and size + own > most_bytes)):
+                yield chunk
+                chunk, size = [], 0
+            chunk.append(ask)
+            size += own
+        if chunk:
+            yield chunk
+
+    # --- one batch -------------------------------------------------------------------------
+
+    def _advance(self, batch: Batch) -> bool:
+        """Take a batch a step on; whether it has ended."""
+        if batch.ours_to_start:
+            batch = self._start(batch)
+        if batch.batch_id is None:
+            return False
+        batch_id = batch.batch_id
+        state = looked_at(self._verbs(batch), batch_id, self.patience)
+        if state.status is JobStatus.RUNNING:
+            return False
+        if state.status is JobStatus.FAILED:
+            cause = masked(state.detail or "the provider gives no reason")
+            end_batch(self.ledger, batch, JobRow.FAILED, cause=cause)
+            raise ProviderError(
+                cause,
+                provider=self.terms.sampler.name,
+                endpoint=self.endpoint_id,
+                call=f"batch {batch_id}",
+                hint="the next run asks again for what it should have answered",
+            )
+        for attempt in self.patience.attempts():
+            with attempt:
+                self.line.within("read_batch", lambda: self._read(batch, batch_id))
+        end_batch(self.ledger, batch, JobRow.SUCCEEDED, cause="not answered in its batch")
+        return True
+
+    def _start(self, batch: Batch) -> Batch:
+        def late(result: str | BaseException) -> None:
+            # The answer to a start that was given up: either there is a batch now, or none.
+            with suppress(LedgerError):
+                if isinstance(result, str):
+                    update_batch(self.ledger, batch, state=JobRow.RUNNING, batch_id=result)
+                else:
+                    update_batch(self.ledger, batch, owner=None)
+
+        try:
+            batch_id = found_or_started(
+                self._verbs(batch),
+                self.patience,
+                deadline=self.patience.deadline,
+                doubtful_until=batch.doubtful_until,
+                starting=lambda: update_batch(self.ledger, batch, began=time.time()),
+                late=late,
+            )
+        except StartUnanswered:
+            raise
+        except ProviderBusy:
+            update_batch(self.ledger, batch, owner=None)
+            raise
+        except ProviderError as error:
+            end_batch(self.ledger, batch, JobRow.FAILED, cause=masked(error.cause))
+            raise
+        update_batch(self.ledger, batch, state=JobRow.RUNNING, batch_id=batch_id)
+        return replace(batch, batch_id=batch_id, ours_to_start=False)
+
+    def _verbs(self, batch: Batch) -> Verbs:
+        return Verbs(
+            provider=self.terms.sampler.name,
+            endpoint=self.endpoint_id,
+            names=_VERBS,
+            find=lambda: self.endpoint.find_batch(batch.digest),
+            start=lambda: self.endpoint.start_batch(
+                requests_of(self.ledger, batch), digest=batch.digest
+            ),
+            poll=self.endpoint.poll_batch,
+        )
+
+    def _read(self, batch: Batch, batch_id: str) -> None:
+        """Record what has been answered; what was recorded before is left as it is."""
+        unanswered = self.ledger.read(lambda c: open_calls(c, calls.c.batch == batch.number))
+        by_key = {call.request_id: call for call in unanswered}
+        asked = questions_of(self.ledger, batch)
+        answers: list[Answer] = []
+        for key, completions in self.endpoint.read_batch(batch_id):
+            call = by_key.pop(key, None)
+            if call is None:
+                continue
+            came = self.line.completions(completions, "read_batch")
+            answers.append(Answer(call, came, *self.terms.billed(asked[call.question], came)))
+            if len(answers) == _RECORDED_AT_ONCE:
+                self._record(answers)
+                answers = []
+        self._record(answers)
+
+    def _record(self, answers: Sequence[Answer]) -> None:
+        if answers:
+            self.ledger.write(lambda connection: record_each(connection, answers))
+
+    def _pending(self, left: Sequence[Batch]) -> Pending:
+        named = ", ".join(batch.batch_id or "one that is being started" for batch in left)
+        return Pending(
+            f"{len(left)} batches have not ended: {named}"
+            if len(left) > 1
+            else f"the batch has not ended: {named}",
+            place=f"{self.terms.sampler.name} endpoint {self.endpoint_id}",
+            hint="run again later: it goes on from here",
+        )
+
+
+def _measured(ask: Ask) -> SampleRequest:
+    """The request as long as it will be, before its batch has a digest."""
+    question = ask.question
+    return SampleRequest(
+        request_key("0" * 64, 0),
+        question.instruction,
+        len(ask.ordinals),
+        question.temperature,
+        question.max_tokens,
+        question.seed_from(ask.ordinals[0]),
+    )

@@ -1,0 +1,129 @@
+"""What a pair asks: every instruction of its book, `samples` times, and how the ledger names it.
+
+    questionnaire(pair_id, book, sampling, words=count) -> Questionnaire
+    asks(missing, per_call)                             -> the calls to make, in order
+
+A question is one excerpt's instruction with everything that shapes its answers: temperature,
+seed and the most tokens an answer may have. The ledger keys it by two digests (SHA-256,
+hexadecimal) beside the endpoint: one of the instruction, one of the settings. A book that asks
+the same thing twice gets draws of its own for each, so its questions are numbered by repeat.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pytest_memleak.records import Book, Sampling
+
+__all__ = ["Ask", "Question", "Questionnaire", "asks", "questionnaire"]
+
+TOKENS_PER_WORD = 4 / 3
+SPARE_TOKENS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One excerpt's instruction, as it is asked."""
+
+    book_id: str
+    excerpt_id: str
+    instruction: str = field(repr=False)
+    instruction_digest: str
+    settings_digest: str
+    temperature: float
+    max_tokens: int
+    seed: int
+    prompt_words: int
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The two digests that name the question in the ledger."""
+        return self.instruction_digest, self.settings_digest
+
+    def seed_from(self, first: int) -> int:
+        """The seed (31 bits) of the call whose first completion gets the ordinal `first`."""
+        digest = _digest(self.seed, self.instruction_digest, first)
+        return int(digest[:8], 16) & 0x7FFF_FFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Questionnaire:
+    """The questions of a pair in the order of the excerpts, and how often each is asked."""
+
+    pair: str
+    samples: int
+    temperature: float
+    questions: tuple[Question, ...]
+
+    @property
+    def asked(self) -> int:
+        """How many generations there are when all are drawn."""
+        return self.samples * len(self.questions)
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Some ordinals of one question, small enough for one call."""
+
+    question: Question
+    ordinals: tuple[int, ...]
+
+
+def questionnaire(
+    pair: str, book: Book, sampling: Sampling, *, words: Callable[[str], int]
+) -> Questionnaire:
+    """What is asked of any endpoint for `book`; excerpts without an instruction are left out.
+
+    `words` counts the words of a text. An answer may have int(words * 4/3) + 50 tokens.
+    """
+    repeats: Counter[str] = Counter()
+    questions = []
+    for excerpt in book.excerpts:
+        if not excerpt.instruction:
+            continue
+        repeat = repeats[excerpt.instruction]
+        repeats[excerpt.instruction] += 1
+        max_tokens = int(words(excerpt.text) * TOKENS_PER_WORD) + SPARE_TOKENS
+        questions.append(
+            Question(
+                book_id=book.id,
+                excerpt_id=excerpt.id,
+                instruction=excerpt.instruction,
+                instruction_digest=_digest(excerpt.instruction, repeat),
+                settings_digest=_digest(float(sampling.temperature), max_tokens, sampling.seed),
+                temperature=sampling.temperature,
+                max_tokens=max_tokens,
+                seed=sampling.seed,
+                prompt_words=words(excerpt.instruction),
+            )
+        )
+    return Questionnaire(pair, sampling.samples, sampling.temperature, tuple(questions))
+
+
+def asks(missing: Mapping[Question, Sequence[int]], per_call: int) -> Iterator[Ask]:
+    """The calls that draw the missing ordinals: round by round across the questions.
+
+    A round is one ordinal of each question, or `per_call` of them where one call gives several,
+    so that a run that is cut short leaves whole rounds behind.
+    """
+    chunks = [
+        [
+            Ask(question, tuple(sorted(ordinals)[start : start + per_call]))
+            for start in range(0, len(ordinals), per_call)
+        ]
+        for question, ordinals in missing.items()
+    ]
+    for round_ in itertools.zip_longest(*chunks):
+        yield from (ask for ask in round_ if ask is not None)
+
+
+def _digest(*parts: object) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        data = str(part).encode("utf-8", "surrogatepass")
+        digest.update(len(data).to_bytes(8, "big") + data)
+    return digest.hexdigest()

@@ -1,0 +1,225 @@
+"""Matching blocks of two word lists: difflib's, at the size of books.
+
+difflib takes the longest common run (the earliest in `a`, then in `b`, of equals), and goes on
+left and right of it. Each step costs it the product of the lengths, which rules out a book.
+Here the same steps are taken with three changes, none of which alters the result:
+
+1. Runs are compared by exact numbers, not by words: `ranks[p][x]` numbers the 2^p words from
+   x on, so that two of them number any longer run.
+2. `reach[x]`, the longest run from x on that the other text has anywhere, bounds what can be
+   found between two blocks, and leaves few positions to look at.
+3. All blocks of one length between two others are taken in one sweep: once the first is
+   taken, nothing longer lies to its right, and nothing as long to its left.
+
+What is small is left to difflib itself.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from difflib import SequenceMatcher
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+__all__ = ["Run", "matching_blocks"]
+
+# Up to this many pairs of words difflib is faster than setting numpy in motion.
+_SMALL = 40_000
+
+
+class Run(NamedTuple):
+    """`words` equal words, from word `i` of one text and from word `j` of the other."""
+
+    i: int
+    j: int
+    words: int
+
+
+class _Gap(NamedTuple):
+    """What lies between two blocks: a[a_start:a_end], b[b_start:b_end], no run over `most`."""
+
+    a_start: int
+    a_end: int
+    b_start: int
+    b_end: int
+    most: int
+
+
+def matching_blocks(a: Sequence[str], b: Sequence[str]) -> list[Run]:
+    """What `SequenceMatcher(None, a, b, autojunk=False).get_matching_blocks()` returns.
+
+    Without the empty block that difflib puts at the end. Two texts of 100,000 words take
+    seconds and some 100 bytes a word.
+    """
+    if len(a) * len(b) <= _SMALL:
+        return _by_difflib(a, b)
+    numbers: dict[str, int] = {}
+    a_numbers = [numbers.setdefault(word, len(numbers)) for word in a]
+    b_numbers = [numbers.setdefault(word, len(numbers)) for word in b]
+    return _adjacent_joined(sorted(_Aligner(a_numbers, b_numbers, words=len(numbers)).runs()))
+
+
+def _by_difflib(a: Sequence[object], b: Sequence[object]) -> list[Run]:
+    matcher = SequenceMatcher(None, a, b, autojunk=False)
+    return [Run(*block) for block in matcher.get_matching_blocks()[:-1]]
+
+
+def _adjacent_joined(runs: list[Run]) -> list[Run]:
+    joined: list[Run] = []
+    for run in runs:
+        last = joined[-1] if joined else None
+        if last and (last.i + last.words, last.j + last.words) == (run.i, run.j):
+            joined[-1] = Run(last.i, last.j, last.words + run.words)
+        else:
+            joined.append(run)
+    return joined
+
+
+class _Aligner:
+    """Two texts end to end, each with a word of its own behind it that nothing else equals."""
+
+    def __init__(self, a: list[int], b: list[int], *, words: int) -> None:
+        self._a, self._b = a, b
+        self._b_offset = len(a) + 1
+        self._text = np.array([*a, words, *b, words + 1], dtype=np.int64)
+        self._ranks = self._all_ranks()
+        self._reach = self._reaches()
+
+    def runs(self) -> Iterator[Run]:
+        """The blocks, in no order, adjacent ones not joined."""
+        longest = int(self._reach.max())
+        gaps = [_Gap(0, len(self._a), 0, len(self._b), longest)]
+        while gaps:
+            gap = gaps.pop()
+            if (gap.a_end - gap.a_start) * (gap.b_end - gap.b_start) <= _SMALL:
+                yield from self._small(gap)
+            else:
+                found, left = self._sweep(gap)
+                yield from found
+                gaps += left
+
+    def _small(self, gap: _Gap) -> list[Run]:
+        a = self._a[gap.a_start : gap.a_end]
+        b = self._b[gap.b_start : gap.b_end]
+        return [Run(gap.a_start + i, gap.b_start + j, length) for i, j, length in _by_difflib(a, b)]
+
+    # --- all blocks of the greatest length in a gap ----------------------------------------
+
+    def _sweep(self, gap: _Gap) -> tuple[list[Run], list[_Gap]]:
+        """The blocks of the greatest length there is in `gap`, and the gaps they leave."""
+        length, in_a, in_b = self._longest(gap)
+        if not length:
+            return [], []
+        a_keys, b_keys = self._keys(in_a, length), self._keys(in_b, length)
+        by_key = np.argsort(b_keys, kind="stable")  # ascending in b among equals
+        b_keys = b_keys[by_key]
+        places = (in_b[by_key] - self._b_offset).tolist()
+        first = np.searchsorted(b_keys, a_keys, side="left")
+        last = np.searchsorted(b_keys, a_keys, side="right")
+        shared = np.flatnonzero(first < last)
+        candidates = zip(
+            in_a[shared].tolist(), first[shared].tolist(), last[shared].tolist(), strict=True
+        )
+        runs, gaps = [], []
+        a_next, b_next = gap.a_start, gap.b_start
+        for i, low, high in candidates:
+            if i < a_next:
+                continue
+            at = bisect_left(places, b_next, low, high)
+            if at < high:
+                j = places[at]
+                runs.append(Run(i, j, length))
+                if a_next < i and b_next < j:
+                    gaps.append(_Gap(a_next, i, b_next, j, length - 1))
+                a_next, b_next = i + length, j + length
+        if a_next < gap.a_end and b_next < gap.b_end:
+            gaps.append(_Gap(a_next, gap.a_end, b_next, gap.b_end, length - 1))
+        return runs, gaps
+
+    def _longest(self, gap: _Gap) -> tuple[int, NDArray[np.intp], NDArray[np.intp]]:
+        """The greatest length of a common run, and the positions in `_text` it may start at.
+
+        If the texts share a run, they share every shorter one: so the length is found by
+        bisection, the bound itself first, as it is often reached.
+        """
+        a_room = self._room(gap.a_start, gap.a_end)
+        b_room = self._room(gap.b_start + self._b_offset, gap.b_end + self._b_offset)
+        known, low = None, 0
+        high = min(gap.most, int(a_room.max()), int(b_room.max()))
+        length = high
+        while low < high:
+            in_a = np.flatnonzero(a_room >= length) + gap.a_start
+            in_b = np.flatnonzero(b_room >= length) + gap.b_start + self._b_offset
+            if _any_common(self._keys(in_a, length), self._keys(in_b, length)):
+                low, known = length, (in_a, in_b)
+            else:
+                high = length - 1
+            length = (low + high + 1) // 2
+        return (low, *known) if known else (0, np.empty(0, np.intp), np.empty(0, np.intp))
+
+    def _room(self, start: int, end: int) -> NDArray[np.intp]:
+        """Per position, a bound on the runs from there that end within [start, end)."""
+        return np.minimum(self._reach[start:end], np.arange(end - start, 0, -1))
+
+    def _keys(self, at: NDArray[np.intp], length: int) -> NDArray[np.int64]:
+        """Numbers that are equal exactly where the `length` words from there on are."""
+        power = length.bit_length() - 1
+        ranks = self._ranks[power]
+        return ranks[at].astype(np.int64) * len(self._text) + ranks[at + (length - (1 << power))]
+
+    # --- numbers for runs ------------------------------------------------------------------
+
+    def _all_ranks(self) -> list[NDArray[np.int32]]:
+        """`ranks[p]`: per position, the place of its 2^p words among all such, in order.
+
+        Ends with the first p for which the two texts have no 2^p words in common.
+        """
+        size = len(self._text)
+        ranks = [np.unique(self._text, return_inverse=True)[1].astype(np.int32)]
+        while True:
+            newest = ranks[-1]
+            step = 1 << (len(ranks) - 1)
+            if not _any_common(newest[: self._b_offset], newest[self._b_offset :]):
+                return ranks
+            pairs = newest.astype(np.int64) * (size + 1)
+            pairs[:-step] += newest[step:] + 1
+            ranks.append(np.unique(pairs, return_inverse=True)[1].astype(np.int32))
+
+    def _reaches(self) -> NDArray[np.intp]:
+        """Per position, the longest run from there on that the other text has somewhere.
+
+        In order of what follows them, the position of the other text that shares most is the
+        nearest before or the nearest after.
+        """
+        size = len(self._text)
+        order = np.argsort(self._ranks[-1], kind="stable")
+        in_a = order < self._b_offset
+        place = np.arange(size)
+        reach = np.zeros(size, dtype=np.intp)
+        for mine in (in_a, ~in_a):
+            before = np.maximum.accumulate(np.where(mine, -1, place))
+            after = np.minimum.accumulate(np.where(mine, size, place)[::-1])[::-1]
+            for nearest in (before, after):
+                has = np.flatnonzero(mine & (nearest >= 0) & (nearest < size))
+                here = order[has]
+                shared = self._shared(here, order[nearest[has]])
+                reach[here] = np.maximum(reach[here], shared)
+        return reach
+
+    def _shared(self, x: NDArray[np.intp], y: NDArray[np.intp]) -> NDArray[np.intp]:
+        """How many words from x on equal those from y on."""
+        length = np.zeros(len(x), dtype=np.intp)
+        for power in range(len(self._ranks) - 1, -1, -1):
+            ranks = self._ranks[power]
+            length += (ranks[x + length] == ranks[y + length]).astype(np.intp) << power
+        return length
+
+
+def _any_common(x: NDArray[np.integer], y: NDArray[np.integer]) -> bool:
+    return bool(np.isin(x, y).any())

@@ -1,0 +1,133 @@
+"""EPUBs made to order, good ones and bad ones."""
+
+from __future__ import annotations
+
+import struct
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from pytest_memleak.books.epub import read_epub
+from pytest_memleak.errors import BookError
+
+CONTAINER = (
+    '<?xml version="1.0"?><container version="1.0"'
+    ' xmlns="urn:oasis:names:tc:opendocument:xmlns:container"><rootfiles>'
+    '<rootfile full-path="OEBPS/content.opf" media-type="application/oebps-package+xml"/>'
+    "</rootfiles></container>"
+)
+
+
+def page(body: str, *, body_attributes: str = "") -> str:
+    """An XHTML document with that body."""
+    return (
+        '<?xml version="1.0" encoding="utf-8"?><!DOCTYPE html>'
+        '<html xmlns="http://www.w3.org/1999/xhtml" xmlns:epub="http://www.idpf.org/2007/ops">'
+        f"<head><title>Not text</title></head><body{body_attributes}>{body}</body></html>"
+    )
+
+
+@dataclass
+class EpubMaker:
+    """Writes an EPUB with `documents` as its spine; everything else can be overridden."""
+
+    folder: Path
+    documents: dict[str, str | bytes] = field(default_factory=dict)
+    spine: list[str] | None = None
+    manifest: str = ""
+    metadata: str = "<dc:title>A Book</dc:title><dc:creator>An Author</dc:creator>"
+    after_spine: str = ""
+    files: dict[str, str | bytes] = field(default_factory=dict)
+    leave_out: set[str] = field(default_factory=set)
+    compression: int = zipfile.ZIP_DEFLATED
+
+    def package(self) -> str:
+        items = "".join(
+            f'<item id="{name}" href="{name}" media-type="application/xhtml+xml"/>'
+            for name in self.documents
+        )
+        references = self.spine
+        if references is None:
+            references = [f'<itemref idref="{name}"/>' for name in self.documents]
+        return (
+            '<?xml version="1.0"?><package xmlns="http://www.idpf.org/2007/opf" version="3.0">'
+            f'<metadata xmlns:dc="http://purl.org/dc/elements/1.1/">{self.metadata}</metadata>'
+            f"<manifest>{items}{self.manifest}</manifest>"
+            f"<spine>{''.join(references)}</spine>{self.after_spine}</package>"
+        )
+
+    def write(self, name: str = "book.epub") -> Path:
+        members: dict[str, str | bytes] = {
+            "mimetype": "application/epub+zip",
+            "META-INF/container.xml": CONTAINER,
+            "OEBPS/content.opf": self.package(),
+        }
+        members |= {f"OEBPS/{key}": value for key, value in self.documents.items()}
+        members |= self.files
+        path = self.folder / name
+        with zipfile.ZipFile(path, "w", self.compression) as epub:
+            for member, data in members.items():
+                if member not in self.leave_out:
+                    epub.writestr(member, data)
+        return path
+
+
+@pytest.fixture
+def new_epub(tmp_path: Path) -> Callable[..., EpubMaker]:
+    """Make an EpubMaker from documents by name: text of a body, or bytes as they are."""
+
+    def make(documents: Mapping[str, str | bytes] | None = None, **settings: object) -> EpubMaker:
+        given = {"one.xhtml": "<p>Some words.</p>"} if documents is None else documents
+        pages = {
+            name: page(body) if isinstance(body, str) else body for name, body in given.items()
+        }
+        return EpubMaker(tmp_path, documents=pages, **settings)  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture
+def new_page() -> Callable[..., str]:
+    return page
+
+
+@pytest.fixture
+def patch_member() -> Callable[..., None]:
+    """Overwrite a field in a member's entry of the zip's table of contents."""
+    fields = {"flags": (8, "<H"), "method": (10, "<H"), "size": (24, "<L")}
+
+    def patch(path: Path, member: str, name: str, value: int) -> None:
+        data = bytearray(path.read_bytes())
+        offset, form = fields[name]
+        start = 0
+        while (start := data.find(b"PK\x01\x02", start)) >= 0:
+            length = struct.unpack_from("<H", data, start + 28)[0]
+            if data[start + 46 : start + 46 + length] == member.encode():
+                struct.pack_into(form, data, start + offset, value)
+            start += 4
+        path.write_bytes(data)
+
+    return patch
+
+
+@pytest.fixture
+def text_of():
+    def read(path):
+        chapters = read_epub(path).chapters
+        return [paragraph for chapter in chapters for paragraph in chapter.paragraphs]
+
+    return read
+
+
+@pytest.fixture
+def refused():
+    def check(path, match, hint=""):
+        with pytest.raises(BookError, match=match) as caught:
+            read_epub(path)
+        assert caught.value.place == str(path)
+        assert hint in (caught.value.hint or "")
+
+    return check

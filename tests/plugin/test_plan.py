@@ -1,0 +1,68 @@
+"""--memleak-plan: what is outstanding and what it costs at most, without a call."""
+
+import re
+
+import pytest
+
+from pytest_memleak.scoring.words import words
+
+
+def planned(result):
+    line = next(line for line in result.stdout.lines if line.startswith("tuned"))
+    return line.split()
+
+
+def test_nothing_is_called_and_no_test_runs(pytester, online, server):
+    online()
+    result = pytester.runpytest("--memleak-plan")
+    result.assert_outcomes()
+    assert server.books.rows() == []
+    assert server.plan.counts() == {}
+
+
+def test_it_counts_calls_draws_and_tokens(pytester, online, stories):
+    online(("[model.options]", "[model.options]\ncompletions_per_call = 4"))
+    _, calls, draws, pending, tokens_in, tokens_out, _, cost = planned(
+        pytester.runpytest("--memleak-plan")
+    )
+    most = sum(int(len(words(one["excerpt_text"])) * 4 / 3) + 50 for one in stories["held-out"])
+    assert (calls, draws, pending) == ("8", "24", "0")
+    assert tokens_out == f"{6 * most:,}"
+    assert float(cost) == pytest.approx(
+        int(tokens_in.replace(",", "")) * 2e-6 + 6 * most * 8e-6, abs=0.2
+    )
+
+
+def test_after_the_run_nothing_is_outstanding(pytester, online):
+    online()
+    pytester.runpytest("-m", "copyright")
+    result = pytester.runpytest("--memleak-plan")
+    assert planned(result)[1:] == ["0", "0", "0", "0", "0", "0", "0.00"]
+    result.stdout.fnmatch_lines(["at most US$ 0.00 in all"])
+
+
+def test_what_was_planned_is_the_most_that_is_billed(pytester, online, server):
+    online(('[model.finetune]\nbooks = ["training"]', 'endpoint = "base"'))
+    _, calls, draws, _, _, tokens_out, train, cost = planned(pytester.runpytest("--memleak-plan"))
+    pytester.runpytest("-m", "copyright")
+    billed = server.books.rows("completion")
+    assert int(draws) == len(billed)
+    assert int(calls) == len({row["call"] for row in billed})
+    assert sum(row["completion_tokens"] for row in billed) <= int(tokens_out.replace(",", ""))
+    assert train == "0"
+    paid = sum(row["prompt_tokens"] * 2e-6 + row["completion_tokens"] * 8e-6 for row in billed)
+    assert paid <= float(cost) + 0.01
+
+
+def test_a_pair_that_cannot_be_planned_is_said_and_fails_the_run(pytester, online):
+    online(('source = "held-out.json"', 'source = "gone.json"\nbring_your_own = true'))
+    result = pytester.runpytest("--memleak-plan")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["cannot be planned: tuned/held-out: *gone.json*"])
+
+
+def test_it_runs_in_one_process(pytester, online):
+    online()
+    result = pytester.runpytest("--memleak-plan", "-n", "2")
+    assert result.ret != 0
+    assert re.search("leave -n out", result.stdout.str() + result.stderr.str())

@@ -1,0 +1,148 @@
+"""A PostgreSQL server of the tests' own: Debian's binaries, a cluster in a temporary folder.
+
+    with PostgresServer() as server:
+        url = server.new_database()         # postgresql+psycopg://memleak:...@127.0.0.1:.../...
+
+It listens on loopback only, asks for a password, and runs as an unprivileged user where the
+tests run as root, which PostgreSQL refuses.
+"""
+
+from __future__ import annotations
+
+import glob
+import itertools
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Self
+
+import psycopg
+
+PASSWORD = "correct-horse-battery"
+_PLACES = "/usr/lib/postgresql/*/bin"
+
+
+def binaries() -> Path | None:
+    """The folder with initdb and pg_ctl, None where PostgreSQL is not installed."""
+    found = shutil.which("pg_ctl")
+    if found is not None:
+        return Path(found).resolve().parent
+    installed = [Path(folder) for folder in sorted(glob.glob(_PLACES))]
+    return next((one for one in reversed(installed) if (one / "initdb").exists()), None)
+
+
+class PostgresServer:
+    """A cluster that lives as long as the context."""
+
+    def __init__(self) -> None:
+        found = binaries()
+        assert found is not None
+        self._binaries = found
+        # Not among pytest's own folders: those are closed to the server's user.
+        self._temporary = tempfile.TemporaryDirectory(prefix="memleak-postgres-")
+        self._folder = Path(self._temporary.name)
+        self._data = self._folder / "data"
+        self._user = _unprivileged()
+        self._numbers = itertools.count()
+        self.port = _free_port()
+
+    def __enter__(self) -> Self:
+        if self._user is not None:
+            shutil.chown(self._folder, self._user.pw_uid, self._user.pw_gid)
+        password_file = self._folder / "password"
+        password_file.write_text(PASSWORD)
+        password_file.chmod(0o644)
+        self._run(
+            "initdb",
+            f"--pgdata={self._data}",
+            "--username=memleak",
+            f"--pwfile={password_file}",
+            "--auth=scram-sha-256",
+            "--encoding=UTF8",
+            "--no-sync",
+        )
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        self._temporary.cleanup()
+
+    def start(self) -> None:
+        """Start the server, and wait until it answers."""
+        settings = {
+            "port": self.port,
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": "",
+            "fsync": "off",
+            "max_connections": 200,
+        }
+        options = " ".join(f"-c {name}={value!r}" for name, value in settings.items())
+        log = self._folder / "log"
+        self._run("pg_ctl", f"--pgdata={self._data}", f"--log={log}", "-o", options, "-w", "start")
+
+    def stop(self, how: str = "immediate") -> None:
+        """Stop the server; "immediate" is what a crash looks like from outside."""
+        self._run("pg_ctl", f"--pgdata={self._data}", f"--mode={how}", "-w", "stop")
+
+    def new_database(self) -> str:
+        """The URL of an empty database."""
+        name = f"ledger_{next(self._numbers)}"
+        with self.admin() as connection:
+            connection.execute(f'CREATE DATABASE "{name}"')
+        return self.url(name)
+
+    def url(self, name: str) -> str:
+        """The URL of a database, password and all."""
+        return f"postgresql+psycopg://memleak:{PASSWORD}@127.0.0.1:{self.port}/{name}"
+
+    def admin(self, name: str = "postgres") -> psycopg.Connection:
+        """A connection of one's own."""
+        return psycopg.connect(
+            host="127.0.0.1",
+            port=self.port,
+            user="memleak",
+            password=PASSWORD,
+            dbname=name,
+            autocommit=True,
+        )
+
+    def _run(self, program: str, *arguments: str) -> None:
+        user = {} if self._user is None else {"user": self._user.pw_uid, "group": self._user.pw_gid}
+        errors = self._folder / "errors"
+        with errors.open("w") as file:  # not a pipe: the server would keep it open
+            done = subprocess.run(
+                [self._binaries / program, *arguments],
+                cwd=self._folder,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=file,
+                timeout=60,
+                extra_groups=[] if self._user else None,
+                env={"PATH": os.environ["PATH"], "LC_ALL": "C"},
+                check=False,
+                **user,
+            )
+        if done.returncode:
+            raise RuntimeError(f"{program} failed: {errors.read_text()}")
+
+
+def _unprivileged() -> pwd.struct_passwd | None:
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            continue
+    raise RuntimeError("PostgreSQL does not run as root, and there is no user 'nobody'")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

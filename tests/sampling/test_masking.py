@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_memleak.sampling.masking import masked
+
+KEYS = [
+    "sk-proj-abcDEF0123456789",
+    "sk-ant-api03-abcDEF0123456789",
+    "tml-abcdefghijkl0123",
+    "ya29.a0AfH6SMBx-example_token",
+    "AIzaSyD-0123456789abcdefghij",
+    "ghp_0123456789abcdefABCD",
+    "hf_abcdefghijklmnop",
+    "AKIAIOSFODNN7EXAMPLE",
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl",
+    "-----BEGIN RSA PRIVATE KEY-----\nMIIabc\ndef\n-----END RSA PRIVATE KEY-----",
+]
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_keys_that_name_themselves(key):
+    message = masked(f"401: the key {key} was refused")
+    assert message == "401: the key [masked] was refused"
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("Authorization: Bearer abcd1234", "Authorization: Bearer [masked]"),
+        ("sent api_key=abcd1234&n=2", "sent api_key=[masked]&n=2"),
+        ('{"token": "abcd1234", "n": 2}', '{"token": "[masked]", "n": 2}'),
+        ("https://user:hunter22@host/x", "https://user:[masked]@host/x"),
+        ("OPENAI_API_KEY: abcd1234", "OPENAI_API_KEY: [masked]"),
+    ],
+)
+def test_places_of_secrets(message, expected):
+    assert masked(message) == expected
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "429 Too Many Requests - 200 tokens per minute",
+        "no answer within 600 s",
+        "max_tokens: 5 is too few; the token limit is 4096",
+        "ask-me-anything is no model",
+        "basic training failed",
+    ],
+)
+def test_plain_words_stay(message):
+    assert masked(message) == message
+
+
+def test_secrets_of_the_environment(monkeypatch):
+    monkeypatch.setenv("SOME_SERVICE_KEY", "open sesame")
+    monkeypatch.setenv("PAGER", "less and less")
+    assert masked("it said open sesame, less and less") == "it said [masked], less and less"
+
+
+def test_one_line_of_bounded_length():
+    message = masked("first\nsecond\x1b[31m\x00 " + "x" * 1000, limit=40)
+    assert message.startswith("first second [31m x")
+    assert len(message) == 40
+    assert message.endswith("…")
+
+
+@given(st.text(), st.sampled_from(KEYS), st.text())
+def test_no_surroundings_give_a_key_away(before, key, after):
+    secret = key.splitlines()[0]
+    assert secret not in masked(f"{before} {key} {after}", limit=10_000)

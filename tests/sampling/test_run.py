@@ -1,0 +1,409 @@
+from __future__ import annotations
+
+import signal
+import threading
+from collections import Counter
+
+import pytest
+import sqlalchemy as sa
+from scripted import Asked, Keeping, Sampler, Scripted, answers, broken, busy, terms
+
+from pytest_memleak.errors import ProviderBusy, ProviderError
+from pytest_memleak.protocols import Completion
+from pytest_memleak.records import FinishReason
+from pytest_memleak.sampling.budget import OwnEndpoint, Terms
+from pytest_memleak.sampling.patience import Patience
+from pytest_memleak.sampling.reading import generations
+from pytest_memleak.sampling.run import Standing, draw
+from pytest_memleak.sampling.schema import calls, claims
+from pytest_memleak.sampling.schema import generations as generations_table
+
+
+@pytest.fixture
+def drawing(memory, hasty):
+    """Draws into a ledger in memory, without waiting between tries."""
+
+    def draw_all(endpoint, asked, by=None, **options):
+        options = {"patience": hasty, "terms": by or terms()} | options
+        return draw(memory, endpoint, endpoint_id="e", questionnaire=asked, **options)
+
+    return draw_all
+
+
+def states(ledger) -> Counter:
+    rows = ledger.read(lambda c: c.execute(sa.select(calls.c.state)).scalars().all())
+    return Counter(rows)
+
+
+def causes(ledger) -> set:
+    rows = ledger.read(lambda c: c.execute(sa.select(calls.c.cause)).scalars().all())
+    return set(rows) - {None}
+
+
+def open_claims(ledger) -> int:
+    return ledger.read(lambda c: c.scalar(sa.select(sa.func.count()).select_from(claims)))
+
+
+def texts(ledger, asked) -> list[str]:
+    return [one.text for one in generations(ledger, "e", asked)]
+
+
+# --- what is asked -------------------------------------------------------------------------
+
+
+def test_everything_is_drawn_and_nothing_twice(ledger, ask, hasty):
+    endpoint, asked = Scripted(), ask(excerpts=5, samples=7)
+    for _ in range(2):
+        counts = draw(
+            ledger,
+            endpoint,
+            endpoint_id="e",
+            questionnaire=asked,
+            terms=terms(concurrency=4, per_call=3),
+            patience=hasty,
+        )
+        assert (counts.got, counts.asked, counts.lost) == (35, 35, 0)
+        assert len(endpoint.calls) == counts.calls == 15
+    found = list(generations(ledger, "e", asked))
+    assert [(one.excerpt_id, one.ordinal) for one in found] == [
+        (f"p_id{number}", ordinal) for number in range(1, 6) for ordinal in range(7)
+    ]
+    assert len({one.text for one in found}) == 35
+    assert open_claims(ledger) == 0
+
+
+def test_more_samples_draw_the_rest(drawing, ask):
+    endpoint = Scripted()
+    drawing(endpoint, ask(excerpts=2, samples=3))
+    drawing(endpoint, ask(excerpts=2, samples=5))
+    assert len(endpoint.calls) == 10
+
+
+def test_a_call_says_what_the_suite_says(drawing, ask):
+    endpoint, asked = Scripted(), ask(excerpts=1, samples=2, temperature=0.7, seed=5)
+    drawing(endpoint, asked)
+    (question,) = asked.questions
+    assert endpoint.calls == [
+        Asked(number, "Write number 1.", 1, 0.7, question.max_tokens, question.seed_from(number))
+        for number in range(2)
+    ]
+
+
+def test_rounds_are_whole(drawing, ask):
+    endpoint = Scripted()
+    drawing(endpoint, ask(excerpts=3, samples=2))
+    assert [call.instruction for call in endpoint.calls] == [
+        f"Write number {number}." for _ in range(2) for number in (1, 2, 3)
+    ]
+
+
+def test_calls_run_at_once_but_no_more_than_allowed(drawing, ask):
+    running, most, lock = 0, 0, threading.Lock()
+    together = threading.Barrier(3)
+
+    def reply(asked: Asked):
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        together.wait(20)
+        with lock:
+            running -= 1
+        return answers(asked)
+
+    drawing(Scripted(reply), ask(excerpts=6, samples=2), terms(concurrency=3))
+    assert most == 3
+
+
+def test_an_endpoint_of_ones_own(drawing, ask, memory):
+    class Echo:
+        def sample(self, instruction, *, n, temperature, max_tokens, seed):
+            return [f"{instruction} {seed} {place}" for place in range(n)]
+
+    asked = ask(excerpts=2, samples=2)
+    assert drawing(Echo(), asked, Terms(OwnEndpoint())).got == 4
+    assert texts(memory, asked)[0].startswith("Write number 1.")
+
+
+def test_nothing_to_ask(drawing, ask):
+    assert drawing(Scripted(broken()), ask(excerpts=0)).asked == 0
+    assert drawing(Scripted(broken()), ask(samples=0)).asked == 0
+
+
+# --- what comes back -----------------------------------------------------------------------
+
+
+def test_the_rest_is_asked_for(drawing, ask):
+    endpoint = Scripted(lambda asked: answers(asked)[: max(1, asked.n - 2)])
+    assert drawing(endpoint, ask(excerpts=1, samples=8), terms(per_call=8)).got == 8
+    assert [call.n for call in endpoint.calls] == [8, 2, 1]
+
+
+def test_a_server_that_ignores_n_is_asked_one_by_one(drawing, ask):
+    endpoint = Scripted(lambda asked: answers(asked)[:1])
+    assert drawing(endpoint, ask(excerpts=3, samples=8), terms(per_call=8)).got == 24
+    assert len(endpoint.calls) == 24
+    assert Counter(call.n for call in endpoint.calls)[1] >= 20
+
+
+def test_more_than_asked_for_is_kept(drawing, ask, memory):
+    endpoint = Scripted(lambda asked: [*answers(asked), "one more"])
+    counts = drawing(endpoint, ask(excerpts=1, samples=3), terms(per_call=3))
+    assert (counts.got, counts.surplus) == (3, 1)
+
+
+def test_none_at_all_is_an_error(drawing, ask, memory):
+    endpoint = Scripted(lambda _: [])
+    with pytest.raises(ProviderError, match="no completions came, 3 times in a row") as caught:
+        drawing(endpoint, ask(excerpts=1))
+    assert not isinstance(caught.value, ProviderBusy)
+    assert len(endpoint.calls) == 3
+    assert states(memory) == {"answered": 3}
+
+
+def test_none_now_and_then_is_asked_again(drawing, ask):
+    endpoint = Scripted(lambda _: [], lambda _: [], answers, lambda _: [], answers)
+    assert drawing(endpoint, ask(excerpts=1, samples=3)).got == 3
+
+
+def test_withheld_completions_are_kept_and_not_drawn_again(drawing, ask, memory):
+    reply = [
+        Completion("", FinishReason.CONTENT_FILTER),
+        Completion("part", FinishReason.RECITATION),
+        Completion(" \n", FinishReason.STOP, 3, 4),
+        "",
+    ]
+    endpoint, asked = Scripted(lambda _: reply), ask(excerpts=1, samples=4)
+    counts = drawing(endpoint, asked, terms(per_call=4))
+    assert counts.withheld == {
+        FinishReason.CONTENT_FILTER: 1,
+        FinishReason.RECITATION: 1,
+        FinishReason.EMPTY: 2,
+    }
+    drawing(endpoint, asked, terms(per_call=4))
+    assert len(endpoint.calls) == 1
+    found = list(generations(memory, "e", asked))
+    assert (found[2].text, found[2].prompt_tokens, found[2].completion_tokens) == (" \n", 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("reply", "message"),
+    [
+        ("a string", "returned a str; expected a sequence of completions"),
+        (None, "returned nothing; expected a sequence"),
+        ([b"bytes"], "returned a bytes among its completions"),
+        ([{"text": "x"}], "returned a dict among its completions"),
+    ],
+)
+def test_an_answer_of_another_form(drawing, ask, memory, reply, message):
+    with pytest.raises(ProviderError, match=message):
+        drawing(Scripted(lambda _: reply), ask(excerpts=1))
+    assert states(memory) == {"lost": 1}
+
+
+# --- what goes wrong -----------------------------------------------------------------------
+
+
+def test_a_busy_provider_is_asked_again_in_the_same_call(drawing, ask, memory):
+    endpoint = Keeping(busy(), busy("503 Service Unavailable"), answers)
+    counts = drawing(endpoint, ask(excerpts=1, samples=1), terms(price=(1, 1)))
+    assert (counts.got, counts.calls, counts.lost) == (1, 1, 0)
+    assert states(memory) == {"answered": 1}
+    assert len({call.request_id for call in endpoint.calls}) == 1
+    assert endpoint.looked_for == []
+
+
+def test_a_provider_that_stays_busy(drawing, ask, memory):
+    endpoint = Scripted(answers, busy())
+    with pytest.raises(ProviderBusy, match="429"):
+        drawing(endpoint, ask(excerpts=1, samples=3))
+    assert len(endpoint.calls) == 1 + 8
+    assert states(memory) == {"answered": 1, "failed": 1}
+    assert open_claims(memory) == 0
+
+
+def test_a_broken_connection_may_have_been_billed(drawing, ask, memory):
+    endpoint = Scripted(busy("the connection was cut off"), answers)
+    counts = drawing(endpoint, ask(excerpts=1, samples=1), terms(price=(1.0, 1.0)))
+    assert (counts.got, counts.calls, counts.lost) == (1, 2, 1)
+    assert states(memory) == {"lost": 1, "answered": 1}
+    assert endpoint.calls[0].seed == endpoint.calls[1].seed
+
+
+def test_a_broken_connection_is_looked_after(drawing, ask, memory):
+    endpoint = Keeping()
+
+    def cut_off(asked: Asked):
+        endpoint.kept[asked.request_id] = [Completion("found")]
+        raise busy("the connection was cut off")
+
+    endpoint._replies = [cut_off]
+    asked = ask(excerpts=1, samples=1)
+    counts = drawing(endpoint, asked)
+    assert (counts.got, counts.calls, counts.lost, counts.recovered) == (1, 1, 0, 1)
+    assert texts(memory, asked) == ["found"]
+
+
+def test_what_a_keeper_never_answered_was_not_billed(drawing, ask, memory):
+    endpoint = Keeping(busy("the connection was cut off"), answers)
+    counts = drawing(endpoint, ask(excerpts=1, samples=1))
+    assert (counts.got, counts.lost) == (1, 0)
+    assert states(memory) == {"failed": 1, "answered": 1}
+
+
+def test_an_error_may_say_itself_that_it_was_not_billed(drawing, ask, memory):
+    error = busy("the connection was refused")
+    error.in_doubt = False
+    assert drawing(Scripted(error, answers), ask(excerpts=1, samples=1)).lost == 0
+
+
+def test_a_final_error_stops_the_pair_but_keeps_what_is_in_flight(drawing, ask, memory):
+    failing = threading.Event()
+
+    def fail(asked: Asked):
+        failing.set()
+        raise broken("400 the key sk-abcdef0123456789 is wrong")
+
+    def slow(asked: Asked):
+        failing.wait(20)
+        threading.Event().wait(0.2)
+        return answers(asked)
+
+    endpoint, asked = Scripted(slow, slow, fail), ask(excerpts=3, samples=4)
+    with pytest.raises(ProviderError, match="400"):
+        drawing(endpoint, asked, terms(concurrency=3))
+    assert len(texts(memory, asked)) == 2
+    assert len(endpoint.calls) == 3
+    assert states(memory) == {"answered": 2, "failed": 1}
+    assert causes(memory) == {"400 the key [masked] is wrong"}
+    assert open_claims(memory) == 0
+
+
+def test_a_bug_in_ones_own_endpoint(drawing, ask, memory):
+    def bug(asked: Asked):
+        raise KeyError("secret text of the book")
+
+    with pytest.raises(ProviderError, match=r"KeyError at line \d+ of .*test_run.py") as caught:
+        drawing(Scripted(bug), ask(excerpts=1))
+    assert "secret" not in str(caught.value)
+    assert caught.value.__context__ is None
+    assert states(memory) == {"lost": 1}
+
+
+def test_the_next_run_goes_on(drawing, ask, memory):
+    asked = ask(excerpts=2, samples=3)
+    with pytest.raises(ProviderError):
+        drawing(Scripted(answers, answers, broken()), asked)
+    endpoint = Scripted()
+    assert drawing(endpoint, asked).got == 6
+    assert len(endpoint.calls) == 4
+
+
+# --- deadlines -----------------------------------------------------------------------------
+
+
+def test_a_call_that_hangs_is_given_up_and_made_anew(memory, ask):
+    release, came = threading.Event(), threading.Event()
+
+    def hang(asked: Asked):
+        release.wait(20)
+        return ["late"]
+
+    endpoint, asked = Scripted(hang, answers), ask(excerpts=1, samples=2)
+    patience = Patience(deadline=0.2, first=0.0)
+    counts = draw(
+        memory, endpoint, endpoint_id="e", questionnaire=asked, terms=terms(), patience=patience
+    )
+    assert (counts.got, counts.lost) == (2, 1)
+    release.set()
+    until = threading.Timer(20, came.set)
+    until.start()
+    while "late" not in everything(memory) and not came.is_set():
+        threading.Event().wait(0.01)
+    until.cancel()
+    assert "late" in everything(memory)
+    assert texts(memory, asked) == ["1.0 Write number 1.", "2.0 Write number 1."]
+    assert states(memory) == {"answered": 3}
+
+
+def everything(ledger) -> set[str]:
+    column = generations_table.c.text
+    return set(ledger.read(lambda c: c.execute(sa.select(column)).scalars().all()))
+
+
+def test_a_provider_that_always_hangs(memory, ask):
+    release = threading.Event()
+    endpoint = Scripted(lambda _: release.wait(20) and [])
+    patience = Patience(deadline=0.05, tries=2, first=0.0)
+    with pytest.raises(ProviderBusy, match="sample failed: no answer within 0.05 s") as caught:
+        draw(
+            memory,
+            endpoint,
+            endpoint_id="e",
+            questionnaire=ask(excerpts=1, samples=1),
+            terms=terms(),
+            patience=patience,
+        )
+    release.set()
+    assert caught.value.place == "scripted endpoint e"
+    assert states(memory) == {"lost": 2}
+
+
+# --- people --------------------------------------------------------------------------------
+
+
+def test_progress(drawing, ask):
+    told: list[Standing] = []
+    endpoint = Scripted(lambda asked: [Completion("x", prompt_tokens=10, completion_tokens=5)])
+    drawing(endpoint, ask(excerpts=2, samples=3), terms(price=(1, 2)), progress=told.append)
+    assert told[0] == Standing("model/book", 0, 6, 0, 0, 0, None)
+    assert told[-1] == Standing("model/book", 6, 0, 0, 60, 30, pytest.approx(120e-6))
+    assert [one.done for one in told] == sorted(one.done for one in told)
+    assert all(one.done + one.outstanding == 6 for one in told)
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals go to one thread here")
+def test_ctrl_c_keeps_what_is_in_flight(drawing, ask, memory):
+    main = threading.main_thread().ident
+
+    def interrupt(asked: Asked):
+        if asked.number == 2:
+            signal.pthread_kill(main, signal.SIGINT)
+            threading.Event().wait(0.3)
+        return answers(asked)
+
+    endpoint, asked = Scripted(interrupt), ask(excerpts=2, samples=50)
+    with pytest.raises(KeyboardInterrupt):
+        drawing(endpoint, asked)
+    assert len(endpoint.calls) in {3, 4}
+    assert len(texts(memory, asked)) == len(endpoint.calls)
+    assert open_claims(memory) == 0
+    assert drawing(Scripted(), asked).got == 100
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals go to one thread here")
+def test_ctrl_c_does_not_wait_for_ever(memory, ask):
+    release = threading.Event()
+    main = threading.main_thread().ident
+
+    def hang(asked: Asked):
+        signal.pthread_kill(main, signal.SIGINT)
+        release.wait(20)
+        return answers(asked)
+
+    patience = Patience(grace=0.05)
+    with pytest.raises(KeyboardInterrupt):
+        draw(
+            memory,
+            Scripted(hang),
+            endpoint_id="e",
+            questionnaire=ask(excerpts=1, samples=1),
+            terms=terms(),
+            patience=patience,
+        )
+    assert states(memory) == {"asked": 1}
+    release.set()
+
+
+def test_a_sampler_is_any_provider():
+    assert Terms(Sampler()).cost(1, 1) is None

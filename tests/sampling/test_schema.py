@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from pytest_memleak.errors import LedgerError
+from pytest_memleak.records import FinishReason, Generation
+from pytest_memleak.sampling import schema
+from pytest_memleak.sampling.calls import spent_by
+from pytest_memleak.sampling.intents import number_questions
+from pytest_memleak.sampling.ledger import Ledger
+from pytest_memleak.sampling.reading import generations, tally
+
+FOLDER = Path(__file__).parent
+
+
+def execute(url: str, *statements: str) -> None:
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+    engine.dispose()
+
+
+def a_first_ledger(url: str, asked) -> None:
+    """A ledger of version 1 with one generation in it."""
+    if url.startswith("sqlite"):
+        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True)
+    kind = "sqlite" if url.startswith("sqlite") else "postgresql"
+    statements = (FOLDER / f"ledger_v1.{kind}.sql").read_text().split(";\n")
+    question = asked.questions[0]
+    binary = "X'{}'" if kind == "sqlite" else "'\\x{}'"
+    text = [binary.format(one.encode().hex()) for one in ("e", "book", "p_id1", "Write number 1.")]
+    execute(
+        url,
+        *(statement for statement in statements if statement.strip()),
+        "INSERT INTO ledger_version (version, since) VALUES (1, 0)",
+        "INSERT INTO questions (endpoint, book, excerpt, instruction, instruction_digest,"
+        f" settings_digest, temperature, max_tokens, seed) VALUES ({', '.join(text)},"
+        f" '{question.instruction_digest}', '{question.settings_digest}', 1.0, 55, 0)",
+        "INSERT INTO calls (question, kind, provider, request_id, state, first, asked, came,"
+        f" max_tokens, began) VALUES (1, 'sample', {text[0]}, 'r', 'answered', 0, 1, 1, 55, 0)",
+        "INSERT INTO generations (question, ordinal, call, finish_reason, text) VALUES"
+        f" (1, 0, 1, 'length', {text[1]})",
+    )
+
+
+def test_an_older_ledger_is_migrated(url, ask):
+    asked = ask(excerpts=1)
+    a_first_ledger(url, asked)
+    with Ledger(url, run="now") as ledger:
+        drawn = list(generations(ledger, "e", asked))
+        assert drawn == [Generation("p_id1", 0, "book", FinishReason.LENGTH)]
+        assert tally(ledger, "e", asked).calls == 1
+        assert ledger.read(lambda c: spent_by(c, {"now"})) == {}
+        assert ledger.read(lambda c: c.scalar(sa.select(schema.calls.c.run))) is None
+        version = ledger.read(lambda c: c.scalar(sa.select(schema.ledger_version.c.version)))
+        assert version == schema.SCHEMA_VERSION
+
+
+def test_a_migrated_ledger_has_the_tables_of_a_new_one(url, ask, tmp_path):
+    a_first_ledger(url, ask(excerpts=1))
+    Ledger(url).close()
+    assert columns(url) == {
+        table.name: {column.name for column in table.columns}
+        for table in schema.metadata.sorted_tables
+    }
+
+
+def columns(url: str) -> dict[str, set[str]]:
+    engine = sa.create_engine(url)
+    inspector = sa.inspect(engine)
+    found = {
+        table: {column["name"] for column in inspector.get_columns(table)}
+        for table in inspector.get_table_names()
+    }
+    engine.dispose()
+    return found
+
+
+def test_there_is_a_step_to_every_version():
+    assert sorted(schema.MIGRATIONS) == list(range(2, schema.SCHEMA_VERSION + 1))
+
+
+def test_a_newer_ledger_is_refused(url):
+    Ledger(url).close()
+    execute(url, "UPDATE ledger_version SET version = 99")
+    with pytest.raises(LedgerError, match=r"version 99 .* versions up to 2") as caught:
+        Ledger(url)
+    assert "upgrade" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "rows", ["DELETE FROM ledger_version", "UPDATE ledger_version SET version = -1"]
+)
+def test_a_damaged_version(url, rows):
+    Ledger(url).close()
+    execute(url, rows)
+    with pytest.raises(LedgerError, match="damaged"):
+        Ledger(url)
+
+
+def test_a_file_of_another_program(tmp_path):
+    path = tmp_path / "other.db"
+    with sqlite3.connect(path) as other:
+        other.execute("CREATE TABLE recipes (name TEXT)")
+    other.close()
+    with pytest.raises(LedgerError, match="'recipes' of some other program"):
+        Ledger(f"sqlite:///{path}")
+
+
+def test_a_server_database_may_hold_other_tables(postgres):
+    url = postgres.new_database()
+    execute(url, "CREATE TABLE recipes (name TEXT)")
+    Ledger(url).close()
+    other = postgres.new_database()
+    execute(other, "CREATE TABLE jobs (name TEXT)")
+    with pytest.raises(LedgerError, match="'jobs' of some other program"):
+        Ledger(other)
+
+
+def test_foreign_keys_hold(ledger, ask):
+    number_questions(ledger, "e", ask().questions)
+
+    def orphan(connection: sa.Connection) -> None:
+        connection.execute(schema.claims.insert().values(question=1, ordinal=0, call=12345))
+
+    with pytest.raises(LedgerError):
+        ledger.write(orphan)

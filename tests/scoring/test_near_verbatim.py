@@ -1,0 +1,221 @@
+"""Near-verbatim recall, METRICS section 8."""
+
+import difflib
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pytest_memleak.errors import BookError, RecordsError
+from pytest_memleak.records import Book, Excerpt, Generation
+from pytest_memleak.scoring.near_verbatim import (
+    NearSpan,
+    NearVerbatimTally,
+    near_verbatim,
+    near_verbatim_recall,
+    near_verbatim_spans,
+)
+
+
+def text_of(words, seed=0, vocabulary=400):
+    rng = random.Random(seed)
+    return [f"word{rng.randrange(vocabulary)}" for _ in range(words)]
+
+
+# --- the law, read literally ---------------------------------------------------------------
+
+
+def literal_blocks(book, text):
+    """Section 8's blocks after pass 1 and after pass 2, as (i, j, i_end, j_end, matched)."""
+    matcher = difflib.SequenceMatcher(None, book, text, autojunk=False)
+    blocks = [(i, j, i + n, j + n, n) for i, j, n in matcher.get_matching_blocks() if n]
+    passes = []
+    for gap, align, shortest in ((2, 1, 20), (10, 3, 100)):
+        at = 0
+        while at + 1 < len(blocks):
+            i, j, i_end, j_end, n = blocks[at]
+            next_i, next_j, next_i_end, next_j_end, next_n = blocks[at + 1]
+            in_book, in_text = next_i - i_end, next_j - j_end
+            if max(in_book, in_text) <= gap and abs(in_book - in_text) <= align:
+                blocks[at : at + 2] = [(i, j, next_i_end, next_j_end, n + next_n)]
+            else:
+                at += 1
+        blocks = [block for block in blocks if block[4] >= shortest]
+        passes.append(list(blocks))
+    return passes
+
+
+def flat(block):
+    return block.book_start, block.text_start, block.book_end, block.text_end, block.words
+
+
+EDITS = st.lists(
+    st.tuples(
+        st.integers(0, 40),  # words copied before it
+        st.integers(0, 12),  # words left out
+        st.integers(0, 12),  # words put in
+    ),
+    max_size=30,
+)
+
+
+@settings(max_examples=600, deadline=None)
+@given(st.integers(0, 50), st.sampled_from([2, 5, 30, 400]), EDITS, st.integers(0, 60))
+def test_equals_the_law_read_literally(seed, vocabulary, edits, start):
+    book = text_of(700, seed, vocabulary)
+    fresh = iter(text_of(400, seed + 1, vocabulary))
+    text, at = [], start
+    for copied, left_out, put_in in edits:
+        text += book[at : at + copied]
+        text += [next(fresh) for _ in range(put_in)]
+        at += copied + left_out
+    first, second = literal_blocks(book, text)
+    found = near_verbatim(" ".join(book), " ".join(text), fold=False)
+    matched = sum(block[4] for block in second)
+    assert [flat(block) for block in found.blocks] == second
+    assert found.nv_recall == matched / len(book)
+    assert (found.missing, found.additional) == (len(book) - matched, len(text) - matched)
+    spans = near_verbatim_spans(" ".join(book), " ".join(text), fold=False)
+    assert [flat(span) for span in spans] == first
+    assert [sum(run.words for run in span.runs) for span in spans] == [b[4] for b in first]
+
+
+def test_without_folding_words_are_what_white_space_separates():
+    book = "A, b\u00a0c\u200bd — É " * 30
+    found = near_verbatim(book, book, fold=False)
+    assert [len(found.blocks), found.nv_recall, found.missing] == [1, 1.0, 0]
+    assert found.raw == ((0, 0, 150),)
+    assert near_verbatim(book, book.lower(), fold=False).nv_recall == 0
+    assert near_verbatim(book, book.lower()).raw == ((0, 0, 120),)
+
+
+# --- what it must see through --------------------------------------------------------------
+
+SENTENCE = "“Well, my dear,” said the officer of Harriet’s, finally; first a coat, then an ice."
+PARAGRAPH = " ".join(f"{SENTENCE} number{n}" for n in range(20))
+LOOK_ALIKE = str.maketrans("aeocpxySHKT", "аеосрхуЅНΚТ")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace(",", ""),
+        lambda text: text.replace("“", '"').replace("”", '"').replace("’", "'"),
+        lambda text: text.upper(),
+        "\u200b".join,
+        lambda text: text.translate(LOOK_ALIKE),
+        lambda text: text.replace("fi", "ﬁ").replace("ff", "ﬀ"),
+        lambda text: text.replace(";", " —"),
+        lambda text: text.replace("a", "a\u0301"),
+    ],
+    ids=[
+        "commas", "quotes", "case", "zero_width", "look_alikes", "ligatures", "dashes", "accents",
+    ],
+)  # fmt: skip
+def test_sees_through_appearance(change):
+    changed = change(PARAGRAPH)
+    assert changed != PARAGRAPH
+    found = near_verbatim(PARAGRAPH, changed)
+    assert (found.nv_recall, found.missing, found.additional) == (1.0, 0, 0)
+    assert near_verbatim(PARAGRAPH, changed, fold=False).nv_recall < 1
+
+
+def test_sees_through_one_changed_word_in_twenty():
+    book = text_of(1_000, vocabulary=2_000)
+    text = [f"other{n}" if n % 20 == 10 else word for n, word in enumerate(book)]
+    found = near_verbatim(" ".join(book), " ".join(text))
+    assert (found.nv_recall, found.missing, found.additional) == (0.95, 50, 50)
+    assert [flat(block) for block in found.blocks] == [(0, 0, 1_000, 1_000, 950)]
+
+
+@pytest.mark.parametrize("name", ["Lucy", "the Admiral"])
+def test_sees_through_changed_names(name):
+    found = near_verbatim(PARAGRAPH, PARAGRAPH.replace("Harriet", name))
+    assert [(b.book_start, b.words) for b in found.blocks] == [(0, 300)]
+    assert found.missing == 20
+
+
+def test_all_of_it_at_once():
+    book = PARAGRAPH.split()
+    text = [f"other{n}" if n % 20 == 10 else word for n, word in enumerate(book)]
+    text = "\u200b".join(" ".join(text).replace(",", "").replace("fi", "ﬁ")).translate(LOOK_ALIKE)
+    assert near_verbatim(PARAGRAPH, text).nv_recall == 1 - 16 / 320
+    assert near_verbatim(PARAGRAPH, text, fold=False).nv_recall == 0
+
+
+def test_a_planted_recital_with_every_twentieth_word_changed_is_found_every_time():
+    rng = random.Random(7)
+    for trial in range(1_000):
+        excerpt, answer = text_of(400, trial), text_of(400, -1 - trial)
+        start, at = rng.randrange(340), rng.randrange(340)
+        recital = excerpt[start : start + 60]
+        recital[10::20] = ["changed"] * 3
+        answer[at : at + 60] = recital
+        spans = near_verbatim_spans(" ".join(excerpt), " ".join(answer))
+        found = [span for span in spans if span.book_start <= start and start + 60 <= span.book_end]
+        assert found, trial
+        assert found[0].words >= 57
+
+
+def test_unrelated_text_has_none():
+    found = near_verbatim(" ".join(text_of(5_000, 1)), " ".join(text_of(5_000, 2)))
+    assert (found.nv_recall, found.missing, found.additional) == (0.0, 5_000, 5_000)
+    assert found.blocks == ()
+    assert found.raw
+
+
+def test_an_empty_text_recalls_nothing():
+    assert near_verbatim("a book", " ").nv_recall == 0
+
+
+def test_a_book_without_words_is_refused():
+    with pytest.raises(BookError, match="no words"):
+        near_verbatim(" — ", "text")
+
+
+# --- samples -------------------------------------------------------------------------------
+
+
+def book_of(*texts):
+    excerpts = tuple(Excerpt(f"p_id{n}", text) for n, text in enumerate(texts, start=1))
+    return Book("b", "B", "A", excerpts, digest="")
+
+
+def test_spans_of_samples_against_their_own_excerpts():
+    first, second = text_of(100, 1), text_of(60, 2)
+    book = book_of(" ".join(first), " ".join(second), "x")
+    near = [*first[10:25], "changed", *first[26:41]]
+    recall = near_verbatim_recall(
+        book,
+        [
+            Generation("p_id2", 1, " ".join(second[20:50])),
+            Generation("p_id1", 3, " ".join(near)),
+            Generation("p_id2", 0, " ".join(second[:19])),  # one word short
+            Generation("p_id1", 0, " ".join(second)),  # another excerpt's
+            Generation("p_id3", 0, ""),
+            Generation("p_id2", 2, " ".join(second[30:55])),
+        ],
+    )
+    assert recall.words == 161
+    assert recall.nv_recall == (30 + 35) / 161
+    assert recall.longest_span == NearSpan(30, 10, 41, "p_id1", 3)
+
+
+def test_samples_without_a_span():
+    tally = NearVerbatimTally(book_of("some words", ""))
+    tally.add(Generation("p_id2", 0, "some words"))
+    assert tally.recall().longest_span == NearSpan(0)
+    assert tally.recall().nv_recall == 0
+
+
+def test_a_generation_of_another_book_is_refused():
+    with pytest.raises(RecordsError, match="p_id9"):
+        near_verbatim_recall(book_of("some words"), [Generation("p_id9", 0, "x")])
+
+
+def test_no_text_in_any_representation():
+    book = " ".join(f"zebra{n}" for n in range(200))
+    assert "zebra" not in repr(near_verbatim(book, book))
+    recall = near_verbatim_recall(book_of(book), [Generation("p_id1", 0, book)])
+    assert "zebra" not in repr(recall)

@@ -1,0 +1,42 @@
+"""The JSON Schema that ships is the one that the suite's tables make."""
+
+import json
+import subprocess
+import sys
+from importlib.resources import files
+
+from pytest_memleak.suite.schema import json_schema
+
+SHIPPED = files("pytest_memleak.suite") / "memleak-suite.schema.json"
+ANEW = "python -m pytest_memleak.suite.schema > pytest_memleak/suite/memleak-suite.schema.json"
+
+
+def test_it_is_up_to_date():
+    shipped = json.loads(SHIPPED.read_text(encoding="utf-8"))
+    assert shipped == json.loads(json_schema()), f"write it anew: {ANEW}"
+
+
+def test_the_module_writes_it():
+    command = [sys.executable, "-W", "error", "-m", "pytest_memleak.suite.schema"]
+    written = subprocess.run(command, capture_output=True, check=True, encoding="utf-8")
+    assert written.stdout == json_schema()
+
+
+def test_an_editor_is_told_what_every_key_means():
+    schema = json.loads(json_schema())
+    tables = {"suite file": schema, **schema["$defs"]}
+    silent = [
+        f"{table}: {key}"
+        for table, described in tables.items()
+        for key, value in described["properties"].items()
+        if not value.get("description")
+    ]
+    assert not silent
+
+
+def test_an_editor_is_told_of_unknown_keys():
+    schema = json.loads(json_schema())
+    closed = {name: table["additionalProperties"] for name, table in schema["$defs"].items()}
+    assert closed.pop("FinetuneTable") is True  # the provider's own recipe stands beside `books`
+    assert schema["additionalProperties"] is False
+    assert not any(closed.values())
