@@ -7,7 +7,10 @@ Ctrl-C. Nothing heavy is imported before a subcommand needs it.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,9 +18,9 @@ from typing import TYPE_CHECKING
 from pytest_memleak import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-    from pytest_memleak.records import Block, Measurement
+    from pytest_memleak.records import Block, Book, Generation, Measurement
 
 __all__ = ["main"]
 
@@ -30,16 +33,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = _parser().parse_args(arguments)
     from pytest_memleak.errors import MemleakError
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # not every terminal has every letter
     try:
-        return int(parsed.run(parsed))
+        status = int(parsed.run(parsed))
+        if sys.stdout is not None:
+            sys.stdout.flush()  # at exit it would be too late to tell that it failed
     except MemleakError as error:
-        print(f"memleak {parsed.command}: {error}", file=sys.stderr)
-        return USAGE_ERROR
+        _complain(parsed.command, str(error))
     except BrokenPipeError:
-        sys.stderr.close()  # the reader has gone: nothing more to say
+        _drop_output()  # the reader has gone: nothing more to say
         return 0
+    except OSError as error:
+        _drop_output()
+        place = error.filename or "standard output"
+        _complain(parsed.command, f"{place}: {error.strerror or error}")
     except KeyboardInterrupt:
         return INTERRUPTED
+    else:
+        return status
+    return USAGE_ERROR
+
+
+def _complain(command: str, text: str) -> None:
+    """Write an error or a warning to stderr; file names and ids in it may hold anything."""
+    for number, line in enumerate(text.splitlines()):
+        shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
+        print(shown if number else f"memleak {command}: {shown}", file=sys.stderr)
+
+
+def _drop_output() -> None:
+    """Let what is still to be written go nowhere, so that the interpreter's exit is quiet."""
+    with contextlib.suppress(OSError, ValueError):  # a stand-in for stdout may have no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -94,6 +120,7 @@ def _add_score(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _score(parsed: argparse.Namespace) -> int:
+    from pytest_memleak.errors import RecordsError
     from pytest_memleak.paper import (
         book_from_records,
         generations_from_records,
@@ -102,9 +129,15 @@ def _score(parsed: argparse.Namespace) -> int:
     )
     from pytest_memleak.scoring import score
 
-    book = book_from_records(load_records(parsed.book), place=str(parsed.book))
+    book_file = str(parsed.book)
+    book = book_from_records(_excerpts(parsed.book), book_id=book_file, place=book_file)
     records = load_records(parsed.generations)
     generations = generations_from_records(records, place=str(parsed.generations))
+    if not records:
+        raise RecordsError("there are no records", place=str(parsed.generations))
+    if not generations:
+        _complain("score", f"warning: {parsed.generations}: there are no generations in it")
+    _refuse_strangers(book, generations, parsed.generations)
     measured = score(
         with_instructions_asked(book, records),
         generations,
@@ -115,6 +148,30 @@ def _score(parsed: argparse.Namespace) -> int:
     )
     print(json.dumps(_as_json(measured), indent=2) if parsed.json else _as_table(measured))
     return 0
+
+
+def _excerpts(path: Path) -> list[object]:
+    from pytest_memleak.errors import RecordsError
+    from pytest_memleak.paper import load_records
+
+    try:
+        return load_records(path)
+    except RecordsError as error:
+        if path.suffix.lower() in {".epub", ".txt"}:
+            error.hint = f"to make BOOK.json of a book: memleak prepare {path.name} -o BOOK.json"
+        raise
+
+
+def _refuse_strangers(book: Book, generations: Iterable[Generation], path: Path) -> None:
+    from pytest_memleak.errors import RecordsError
+
+    strangers = {one.excerpt_id for one in generations} - {one.id for one in book.excerpts}
+    if strangers:
+        raise RecordsError(
+            f"there is no excerpt {min(strangers)!r} in {book.id}",
+            place=str(path),
+            hint="score generations against the book they were prompted with",
+        )
 
 
 def _as_json(measured: Measurement) -> dict[str, object]:
@@ -191,11 +248,12 @@ def _prepare(parsed: argparse.Namespace) -> int:
     from pytest_memleak.protocols import Manuscript
     from pytest_memleak.reports.inert import inert
 
+    _refuse_overwriting(parsed.output, (parsed.book, parsed.summaries))
     read = Extensions().read_book(parsed.book)
     if not isinstance(read, Manuscript):
         raise BookError("it is cut into excerpts already", place=str(parsed.book))
     book = make_book(
-        parsed.book.stem,
+        str(parsed.book),
         read,
         title=parsed.title,
         author=parsed.author,
@@ -205,8 +263,11 @@ def _prepare(parsed: argparse.Namespace) -> int:
     summaries = load_summaries(parsed.summaries, book.excerpts) if parsed.summaries else None
     records = paper_records(book, summaries=summaries, mode=parsed.words)
     try:
+        # A lone surrogate becomes \udc80, which is how JSON writes it.
         parsed.output.write_text(
-            json.dumps(records, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
+            json.dumps(records, ensure_ascii=False, indent=1) + "\n",
+            encoding="utf-8",
+            errors="backslashreplace",
         )
     except OSError as error:
         raise BookError(
@@ -217,3 +278,16 @@ def _prepare(parsed: argparse.Namespace) -> int:
     total = sum(int(record["word_count"]) for record in records)
     print(f"{len(records):,} excerpts, {total:,} words -> {parsed.output}")
     return 0
+
+
+def _refuse_overwriting(output: Path, read: Iterable[Path | None]) -> None:
+    from pytest_memleak.errors import BookError
+
+    for path in read:
+        with contextlib.suppress(OSError):  # one of them is not there, which is as well
+            if path is not None and output.samefile(path):
+                raise BookError(
+                    "it would be overwritten by its own excerpts",
+                    place=str(path),
+                    hint="give another file with --output",
+                )

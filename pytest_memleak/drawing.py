@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import Inconclusive
 from pytest_memleak.protocols import Recording
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from pytest_memleak.protocols import Endpoint
     from pytest_memleak.records import Book, Generation, Pair
@@ -18,20 +18,33 @@ if TYPE_CHECKING:
     from pytest_memleak.sampling.run import Progress
     from pytest_memleak.workshop import Workshop
 
-__all__ = ["Drawn", "PairPlan", "draw_pair", "plan_pair"]
+    Enough = Callable[[Iterable[Generation]], bool]
+
+__all__ = [
+    "Drawn",
+    "PairPlan",
+    "draw_pair",
+    "pair_questionnaire",
+    "plan_pair",
+    "plan_summaries",
+]
+
+_FIRST_STAGE = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
     """What there is to measure for a pair.
 
-    book: with the instructions that were asked; gaps: why some generations are missing.
+    book: with the instructions that were asked; generations: fresh with every call; gaps: why
+    some are missing; spared: what an early stop left undrawn.
     """
 
     book: Book
-    generations: Iterable[Generation]
+    generations: Callable[[], Iterable[Generation]]
     endpoint_id: str | None
     gaps: tuple[str, ...] = ()
+    spared: str | None = None
 
 
 def draw_pair(
@@ -41,20 +54,22 @@ def draw_pair(
     *,
     endpoint: Endpoint | Recording | None = None,
     progress: Progress | None = None,
+    enough: Enough | None = None,
 ) -> Drawn:
     """Everything there is for the pair, after drawing what was missing.
 
-    `endpoint` takes the place of the suite's. What could not be drawn is told as a gap.
+    `endpoint` takes the place of the suite's. What could not be drawn is told as a gap. With
+    `enough`, rounds are drawn in stages, whole across the excerpts, until it is content.
     """
     try:
         opened = endpoint or workshop.endpoint(pair.model)
     except Inconclusive as missing:
-        return Drawn(book, (), None, (missing.line,))
+        return Drawn(book, tuple, None, (missing.line,))
     if isinstance(opened, Recording):
         asked = opened.asked(book)
-        return Drawn(asked, opened.generations(asked), None)
+        return Drawn(asked, lambda: opened.generations(asked), None)
     return _draw_through_ledger(
-        pair, book, workshop, opened, own=endpoint is not None, progress=progress
+        pair, book, workshop, opened, own=endpoint is not None, progress=progress, enough=enough
     )
 
 
@@ -66,7 +81,9 @@ def _draw_through_ledger(
     *,
     own: bool,
     progress: Progress | None,
+    enough: Enough | None,
 ) -> Drawn:
+    from pytest_memleak.sampling.budget import plan
     from pytest_memleak.sampling.reading import generations
     from pytest_memleak.sampling.run import draw
 
@@ -74,23 +91,52 @@ def _draw_through_ledger(
     kept_as: str | None = getattr(endpoint, "id", None)
     ledger = means.ledger if kept_as else means.unkept
     endpoint_id = kept_as or f"{pair.model.id} (not kept)"
-    asked = _questionnaire(pair, book)
-    gaps = []
+    terms = _terms(pair, workshop, own=own)
+    asked = pair_questionnaire(pair, book)
+    gaps, spared = [], None
+
+    def drawn_so_far() -> Iterable[Generation]:
+        return generations(ledger, endpoint_id, asked)
+
     if not means.offline:
         try:
-            draw(
-                ledger,
-                endpoint,
-                endpoint_id=endpoint_id,
-                questionnaire=asked,
-                terms=_terms(pair, workshop, own=own),
-                budget=means.budget,
-                progress=progress,
-                wait=means.wait,
-            )
+            for samples in _stages(asked.samples, in_stages=enough and not terms.sampler.batch):
+                draw(
+                    ledger,
+                    endpoint,
+                    endpoint_id=endpoint_id,
+                    questionnaire=replace(asked, samples=samples),
+                    terms=terms,
+                    budget=means.budget,
+                    progress=progress,
+                    patience=means.patience,
+                    wait=means.wait,
+                )
+                if enough and samples < asked.samples and enough(drawn_so_far()):
+                    left = plan(ledger, endpoint_id, asked, terms)
+                    spared = _spared(left, samples, asked.samples)
+                    break
         except Inconclusive as missing:
             gaps.append(missing.line)
-    return Drawn(book, generations(ledger, endpoint_id, asked), endpoint_id, tuple(gaps))
+    return Drawn(book, drawn_so_far, endpoint_id, tuple(gaps), spared)
+
+
+def _stages(samples: int, *, in_stages: object) -> list[int]:
+    """Numbers of rounds to draw up to, one after the other; the last is `samples`."""
+    if not in_stages:
+        return [samples]
+    stages = [_FIRST_STAGE]
+    while stages[-1] < samples:
+        stages.append(stages[-1] * 2)
+    return [*(stage for stage in stages if stage < samples), samples]
+
+
+def _spared(left: Plan, samples: int, asked: int) -> str:
+    cost = "" if left.cost is None else f", at most US$ {left.cost:,.2f},"
+    return (
+        f"stopped after {samples} of {asked} rounds, since a limit is broken: "
+        f"{left.calls:,} calls for {left.generations:,} generations{cost} were spared"
+    )
 
 
 # --- plans ---------------------------------------------------------------------------------
@@ -132,7 +178,7 @@ def plan_pair(pair: Pair, workshop: Workshop) -> PairPlan:
     sampling = plan(
         workshop.means.ledger,
         getattr(opened, "id", None),
-        _questionnaire(pair, book),
+        pair_questionnaire(pair, book),
         _terms(pair, workshop, own=False),
     )
     price = pair.model.price
@@ -140,7 +186,18 @@ def plan_pair(pair: Pair, workshop: Workshop) -> PairPlan:
     return PairPlan(pair.id, sampling, training_tokens, cost)
 
 
-def _questionnaire(pair: Pair, book: Book) -> Questionnaire:
+def plan_summaries(pair: Pair, workshop: Workshop) -> list[PairPlan]:
+    """What the summaries that the pair's books lack would take: a plan for each such book.
+
+    A pair whose books lack some cannot be planned itself: its instructions are not there yet.
+    """
+    trained = (workshop.suite.book(book_id) for book_id in pair.model.finetune_books)
+    found = [workshop.outstanding_summaries(source) for source in (pair.book, *trained)]
+    return [PairPlan(one.pair, one, 0, None) for one in found if one is not None]
+
+
+def pair_questionnaire(pair: Pair, book: Book) -> Questionnaire:
+    """What the pair asks of its endpoint."""
     from pytest_memleak.sampling.questions import questionnaire
     from pytest_memleak.scoring.words import words
 

@@ -4,22 +4,27 @@
                         (ledger)
 
 Read the book; open the model's endpoint; draw the missing generations through the ledger;
-measure them against the book; judge the measurement. Every room has a folder of its own.
+measure them against the book, and the measures against chance; judge. Every room has a folder
+of its own.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pytest_memleak.comparing import compared
 from pytest_memleak.drawing import draw_pair
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.records import Completeness, Evaluation
-from pytest_memleak.scoring.measures import measure
-from pytest_memleak.verdict import Census, judge
+from pytest_memleak.scoring.analysis import analyse, estimates
+from pytest_memleak.verdict import Census, check_limits, judge
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pytest_memleak.drawing import Enough
     from pytest_memleak.protocols import Endpoint, Recording
-    from pytest_memleak.records import Pair
+    from pytest_memleak.records import Book, Generation, Pair
     from pytest_memleak.sampling.run import Progress
     from pytest_memleak.workshop import Workshop
 
@@ -42,24 +47,61 @@ def evaluate(
     try:
         book = workshop.book(pair.book)
         workshop.refuse_shared_text(book, pair)
-        drawn = draw_pair(pair, book, workshop, endpoint=endpoint, progress=progress)
-
+        drawn = draw_pair(
+            pair,
+            book,
+            workshop,
+            endpoint=endpoint,
+            progress=progress,
+            enough=_stop_for(pair, book),
+        )
         census = Census(drawn.book, pair.sampling)
-        measurement = measure(drawn.book, census.watch(drawn.generations), pair.scoring)
+        analysis = analyse(
+            drawn.book,
+            census.watch(drawn.generations()),
+            pair.scoring,
+            confidence=pair.confidence,
+            near=_asks_for_near_verbatim(pair),
+        )
+        gaps = drawn.gaps
+        if analysis:
+            analysis, more = compared(analysis, pair, drawn, workshop)
+            gaps += more
     except MemleakError as error:
         return _without_evidence(pair, workshop, error.line)
 
-    completeness = census.completeness(drawn.gaps)
+    completeness = census.completeness(gaps)
     return Evaluation(
         suite=workshop.suite.name,
         suite_digest=workshop.suite.digest,
         pair=pair,
-        judgement=judge(measurement, completeness, pair.limits),
+        judgement=judge(analysis, completeness, pair.limits),
         completeness=completeness,
         book=drawn.book,
         endpoint=drawn.endpoint_id,
-        measurement=measurement if measurement.generations else None,
+        measurement=analysis.measurement if analysis else None,
+        analysis=analysis,
+        spared=drawn.spared,
     )
+
+
+def _asks_for_near_verbatim(pair: Pair) -> bool:
+    return pair.limits.nv_recall is not None or pair.limits.nv_longest_span is not None
+
+
+def _stop_for(pair: Pair, book: Book) -> Enough | None:
+    """With `stop = "failed"`: whether a limit is broken that more samples cannot mend."""
+    if pair.sampling.stop != "failed":
+        return None
+
+    def broken(generations: Iterable[Generation]) -> bool:
+        analysis = analyse(book, generations, pair.scoring, near=_asks_for_near_verbatim(pair))
+        found = estimates(analysis) if analysis else {}
+        return any(
+            check.over and found[check.measure].rises for check in check_limits(found, pair.limits)
+        )
+
+    return broken
 
 
 def _without_evidence(pair: Pair, workshop: Workshop, gap: str) -> Evaluation:

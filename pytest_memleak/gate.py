@@ -45,10 +45,20 @@ class Gate:
             suite = load_suite(path)
             for model in suite.models:
                 self.extensions.provider(model.provider, place=f"{path}: model {model.id!r}")
+            if suite.summarizer:
+                model = suite.summarizer.model
+                self.extensions.provider(model.provider, place=f"{path}: {model.id}")
             self._workshops[path] = Workshop(
                 suite, self.extensions, state=self._state, means=self._means
             )
         return self._workshops[path]
+
+    def paid_provider(self, pair: Pair) -> str | None:
+        """The provider whose calls cost money that evaluating the pair may make; None for none."""
+        summarizer = self.suite(pair.suite).summarizer
+        models = (pair.model, *([summarizer.model] if summarizer else []))
+        names = (model.provider for model in models)
+        return next((name for name in names if not self.extensions.is_free(name)), None)
 
     def evaluate(
         self,

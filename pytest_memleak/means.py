@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pytest_memleak.sampling.ledger import Ledger
+    from pytest_memleak.sampling.patience import Patience
 
 __all__ = ["Means"]
 
@@ -18,7 +19,10 @@ class Means:
     offline:    whether to use what the ledger has and call nobody
     budget:     US$ that the run may spend, None for no limit
     run:        a name that all processes of the run share, and with it the budget
+    patience:   how long calls, jobs and others are waited for; None for what is usual
     """
+
+    patience: Patience | None = None
 
     def __init__(
         self,

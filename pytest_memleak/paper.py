@@ -211,7 +211,8 @@ def _json(data: bytes | bytearray, place: str, *, encoding: str | None = None) -
         ) from None
     except json.JSONDecodeError as error:
         raise RecordsError(
-            f"not JSON: {error.msg.removesuffix(' at')} at line {error.lineno}, column {error.colno}",
+            f"not JSON: {error.msg.removesuffix(' at')} at line {error.lineno},"
+            f" column {error.colno}",
             place=place,
         ) from None
     except RecursionError:

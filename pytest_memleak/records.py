@@ -12,7 +12,10 @@ from array import array
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from pytest_memleak.scoring.analysis import Analysis
 
 __all__ = [
     "Block",
@@ -34,6 +37,7 @@ __all__ = [
     "Scoring",
     "Span",
     "Suite",
+    "Summarizer",
     "Verdict",
     "WordMode",
 ]
@@ -244,23 +248,33 @@ class Limits:
     """The most that a measure may be; None where there is no limit."""
 
     bmc: float | None = None
+    bmc_excess: float | None = None
+    uplift: float | None = None
     longest_block: int | None = None
     longest_span: int | None = None
     spans_over: int | None = None
+    nv_recall: float | None = None
+    nv_longest_span: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class LimitCheck:
-    """One limit held against one measure."""
+    """One limit held against one measure; `high` is the upper end of the measure's interval."""
 
     measure: str
     value: float
     limit: float
+    high: float
 
     @property
     def over(self) -> bool:
         """Whether the observed value is over the limit."""
         return self.value > self.limit
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the observed value holds, but the interval's upper end does not."""
+        return self.value <= self.limit < self.high
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,12 +306,16 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How generations are drawn: `samples` per excerpt at `temperature`."""
+    """How generations are drawn: `samples` per excerpt at `temperature`.
+
+    stop: "failed" draws no more rounds once a limit is broken.
+    """
 
     samples: int = 100
     temperature: float = 1.0
     max_blocked: float = 0.05
     seed: int = 0
+    stop: Literal["never", "failed"] = "never"
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,12 +377,24 @@ class Pair:
     sampling: Sampling
     scoring: Scoring
     limits: Limits
+    confidence: float = 0.95
     expected: Literal["pass", "leak"] = "pass"
 
     @property
     def id(self) -> str:
         """`model/book`, as in the node id."""
         return f"{self.model.id}/{self.book.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Summarizer:
+    """The chat model that writes a suite's missing summaries, and the temperature it is asked at.
+
+    The model's id is none that a suite could give.
+    """
+
+    model: Model
+    temperature: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,6 +407,7 @@ class Suite:
     books: tuple[BookSource, ...]
     models: tuple[Model, ...]
     pairs: tuple[Pair, ...]
+    summarizer: Summarizer | None = None
 
     def book(self, book_id: str) -> BookSource:
         """The book of that id; KeyError where there is none."""
@@ -390,7 +421,8 @@ class Suite:
 class Evaluation:
     """One pair, evaluated: everything that reports speak of.
 
-    book and measurement are None where the evidence could not be had.
+    book, measurement and analysis are None where the evidence could not be had; `spared` says
+    what an early stop did not draw.
     """
 
     suite: str
@@ -401,3 +433,5 @@ class Evaluation:
     book: Book | None = None
     endpoint: str | None = None
     measurement: Measurement | None = None
+    analysis: Analysis | None = None
+    spared: str | None = None

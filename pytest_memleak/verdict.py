@@ -7,48 +7,85 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from pytest_memleak.records import Completeness, FinishReason, Judgement, LimitCheck, Verdict
+from pytest_memleak.scoring.analysis import estimates
+from pytest_memleak.scoring.sampling_error import samples_to_settle
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from pytest_memleak.records import (
-        Book,
-        Generation,
-        Limits,
-        Measurement,
-        Sampling,
-    )
+    from pytest_memleak.records import Book, Generation, Limits, Sampling
+    from pytest_memleak.scoring.analysis import Analysis, Estimate
 
 __all__ = ["Census", "check_limits", "judge", "what_is_missing"]
 
 _ENOUGH_TO_DIFFER = 3
 
+_NEEDS = {
+    "bmc_excess": "it needs a second test book in the suite, as the measure of chance",
+    "uplift": "the model needs a baseline, with the same rounds drawn",
+}
 
-def judge(measurement: Measurement | None, completeness: Completeness, limits: Limits) -> Judgement:
+
+def judge(analysis: Analysis | None, completeness: Completeness, limits: Limits) -> Judgement:
     """PASS, FAIL or INCONCLUSIVE, and why.
 
-    FAIL needs one observed value over its limit, whatever else is missing, since no measure
-    falls as samples are added. PASS needs every limit to hold on complete evidence.
+    FAIL needs an observed value over its limit, whatever else is missing, since most measures
+    never fall as samples are added; the others (`bmc_excess`, `uplift`) need complete evidence
+    as well. PASS needs every limit to hold at its interval's upper end, on complete evidence.
     """
-    checks = check_limits(measurement, limits) if measurement else ()
-    over = [check for check in checks if check.over]
+    missing = what_is_missing(completeness)
+    found = estimates(analysis) if analysis else {}
+    checks = check_limits(found, limits)
+    over = [check for check in checks if check.over and (found[check.measure].rises or not missing)]
     if over:
         return Judgement(Verdict.FAIL, checks, tuple(map(_over_its_limit, over)))
-    missing = what_is_missing(completeness)
+    missing += _unmeasured(found, limits) if analysis else ()
+    missing += tuple(_in_doubt(check, analysis) for check in checks if check.in_doubt and analysis)
     if not checks and not missing:
-        missing = (*missing, "nothing could be held against a limit")
+        missing = ("nothing could be held against a limit",)
     if missing:
         return Judgement(Verdict.INCONCLUSIVE, checks, missing)
     return Judgement(Verdict.PASS, checks)
 
 
-def check_limits(measurement: Measurement, limits: Limits) -> tuple[LimitCheck, ...]:
-    """Each limit that is set, beside the measure of the same name."""
+def check_limits(found: Mapping[str, Estimate], limits: Limits) -> tuple[LimitCheck, ...]:
+    """Each limit that is set, beside the measure of the same name, where it was measured."""
     return tuple(
-        LimitCheck(field.name, _number(getattr(measurement, field.name)), limit)
+        LimitCheck(name, found[name].value, limit, found[name].high)
+        for name, limit in _set_limits(limits)
+        if name in found
+    )
+
+
+def _set_limits(limits: Limits) -> list[tuple[str, float]]:
+    return [
+        (field.name, limit)
         for field in dataclasses.fields(limits)
         if (limit := getattr(limits, field.name)) is not None
+    ]
+
+
+def _unmeasured(found: Mapping[str, Estimate], limits: Limits) -> tuple[str, ...]:
+    return tuple(
+        f"{name} has a limit, but could not be measured: {_NEEDS.get(name, 'it was not asked for')}"
+        for name, _ in _set_limits(limits)
+        if name not in found
     )
+
+
+def _in_doubt(check: LimitCheck, analysis: Analysis) -> str:
+    """A limit inside the sampling error, and how many more samples would settle it."""
+    error = analysis.error
+    said = (
+        f"{check.measure} {_shown(check.value)} may be over its limit {_shown(check.limit)}: with "
+        f"{error.rounds} samples it is known up to {_shown(check.high)} "
+        f"(at confidence {error.confidence:g})"
+    )
+    settling = samples_to_settle(error, check.limit) if check.measure == "bmc" else None
+    if settling is None:
+        return said
+    direction = "over" if settling.over else "within"
+    return f"{said}; about {settling.samples} more samples would settle this (likely {direction})"
 
 
 def what_is_missing(completeness: Completeness) -> tuple[str, ...]:
@@ -73,10 +110,6 @@ def what_is_missing(completeness: Completeness) -> tuple[str, ...]:
 
 def _over_its_limit(check: LimitCheck) -> str:
     return f"{check.measure} {_shown(check.value)} is over its limit {_shown(check.limit)}"
-
-
-def _number(value: object) -> float:
-    return value if isinstance(value, float) else int(value)  # type: ignore[call-overload]
 
 
 def _shown(value: float) -> str:

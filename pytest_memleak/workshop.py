@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import BookError, Inconclusive, SuiteError
-from pytest_memleak.protocols import Manuscript, ProviderSetup
+from pytest_memleak.protocols import Manuscript, ProviderSetup, Recording
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,9 +15,11 @@ if TYPE_CHECKING:
 
     from pytest_memleak.extensions import Extensions
     from pytest_memleak.means import Means
-    from pytest_memleak.protocols import Endpoint, Provider, Recording, TrainingSet
-    from pytest_memleak.records import Book, BookSource, Model, Pair, Scoring, Suite
+    from pytest_memleak.protocols import Endpoint, Provider, TrainingSet
+    from pytest_memleak.records import Book, BookSource, Excerpt, Model, Pair, Scoring, Suite
+    from pytest_memleak.sampling.budget import Plan
     from pytest_memleak.sampling.jobs import Waiting
+    from pytest_memleak.summarizing import SummaryWriter
 
 __all__ = ["Workshop"]
 
@@ -39,32 +42,40 @@ class Workshop:
         self._state = state
         self.means = means
         self._mode = suite.pairs[0].scoring.words
+        self._uncompleted: dict[str, Book] = {}
         self._books: dict[str, Book] = {}
         self._providers: dict[str, Provider] = {}
         self._endpoints: dict[str, Endpoint | Recording] = {}
 
     def book(self, source: BookSource) -> Book:
-        """The book, cut and with its instructions.
+        """The book, cut and with its instructions; the summarizer writes the summaries it lacks.
 
         Raises BookError or RecordsError for a book that cannot be used, Inconclusive for one
-        that its user has yet to bring.
+        that its user has yet to bring or whose summaries cannot be had now.
         """
         if source.id not in self._books:
-            self._refuse_missing(source)
-            self._books[source.id] = self._read(source)
+            self._books[source.id] = self._summarized(source, self._cut(source))
         return self._books[source.id]
+
+    def outstanding_summaries(self, source: BookSource) -> Plan | None:
+        """What the summaries that the book lacks would take; None where it lacks none."""
+        lacking = self._lacking_summaries(source, self._cut(source))
+        return self._summary_writer.outstanding(source.id, lacking) if lacking else None
 
     def provider(self, model: Model) -> Provider:
         """The model's provider; SuiteError for an unknown one or bad options."""
         if model.id not in self._providers:
-            place = f"{self.suite.path}: model {model.id!r}"
+            place = self._place(model)
             factory = self.extensions.provider(model.provider, place=place)
             setup = ProviderSetup(
                 model=model,
                 place=place,
                 root=self.suite.path.parent,
                 state=self._state / model.provider,
-                read_book=self._book_by_id(place),
+                # A summarizer reads books as they are, before they have summaries.
+                read_book=self._book_by_id(
+                    place, self._cut if self._is_summarizer(model) else self.book
+                ),
             )
             self._providers[model.id] = factory(setup)
         return self._providers[model.id]
@@ -115,7 +126,12 @@ class Workshop:
         ledger = self.means.ledger
         if not self.means.offline:
             return ensure_finetune(
-                ledger, provider, training, wait=self.means.wait, waiting=waiting
+                ledger,
+                provider,
+                training,
+                wait=self.means.wait,
+                patience=self.means.patience,
+                waiting=waiting,
             )
         name = finetuned(ledger, provider.name, training.digest)
         if name is None:
@@ -138,10 +154,19 @@ class Workshop:
                     hint="test with a book that the model was not trained on",
                 )
 
-    def _book_by_id(self, place: str) -> Callable[[str], Book]:
+    def _is_summarizer(self, model: Model) -> bool:
+        return self.suite.summarizer is not None and model is self.suite.summarizer.model
+
+    def _place(self, model: Model) -> str:
+        named = model.id if self._is_summarizer(model) else f"model {model.id!r}"
+        return f"{self.suite.path}: {named}"
+
+    def _book_by_id(
+        self, place: str, reader: Callable[[BookSource], Book]
+    ) -> Callable[[str], Book]:
         def read(book_id: str) -> Book:
             try:
-                return self.book(self.suite.book(book_id))
+                return reader(self.suite.book(book_id))
             except KeyError:
                 known = ", ".join(sorted(one.id for one in self.suite.books))
                 raise SuiteError(
@@ -149,6 +174,8 @@ class Workshop:
                 ) from None
 
         return read
+
+    # --- reading ---------------------------------------------------------------------------
 
     def _refuse_missing(self, source: BookSource) -> None:
         for path in (source.source, source.summaries):
@@ -158,6 +185,13 @@ class Workshop:
                     place=f"book {source.id!r}",
                     hint=f"put the file there; {self.suite.name} leaves it to you to bring it",
                 )
+
+    def _cut(self, source: BookSource) -> Book:
+        """The book with the instructions that it brings itself."""
+        if source.id not in self._uncompleted:
+            self._refuse_missing(source)
+            self._uncompleted[source.id] = self._read(source)
+        return self._uncompleted[source.id]
 
     def _read(self, source: BookSource) -> Book:
         from pytest_memleak.books.assemble import make_book
@@ -179,6 +213,53 @@ class Workshop:
             title=source.title or read.title,
             author=source.author or read.author,
         )
+
+    def _lacking_summaries(self, source: BookSource, book: Book) -> tuple[Excerpt, ...]:
+        """The excerpts whose summaries are the summarizer's to write."""
+        from pytest_memleak.books.instructions import DEFAULT_INSTRUCTION, check_template
+
+        if self.suite.summarizer is None or source.summaries is not None:
+            return ()
+        template = DEFAULT_INSTRUCTION if source.instruction is None else source.instruction
+        if "summary" not in check_template(template, place=f"book {source.id!r}"):
+            return ()
+        return tuple(excerpt for excerpt in book.excerpts if not excerpt.instruction)
+
+    def _summarized(self, source: BookSource, book: Book) -> Book:
+        from pytest_memleak.books.assemble import with_summaries
+
+        lacking = self._lacking_summaries(source, book)
+        if not lacking:
+            return book
+        instructed = functools.partial(
+            with_summaries,
+            book,
+            author=source.author,
+            title=source.title,
+            template=source.instruction,
+            mode=self._mode,
+        )
+        # What is wrong with author, title or template is said before anything is paid for.
+        instructed(dict.fromkeys((excerpt.id for excerpt in lacking), ""))
+        return instructed(self._summary_writer.write(source.id, lacking))
+
+    @functools.cached_property
+    def _summary_writer(self) -> SummaryWriter:
+        from pytest_memleak.sampling.budget import Terms
+        from pytest_memleak.summarizing import SummaryWriter
+
+        summarizer = self.suite.summarizer
+        assert summarizer is not None  # noqa: S101 - asked before by _lacking_summaries
+        model = summarizer.model
+        opened = self.endpoint(model)
+        if isinstance(opened, Recording):
+            raise SuiteError(
+                f"the provider {model.provider!r} reads what is there: it cannot write summaries",
+                place=self._place(model),
+                hint="name a chat model, or give the books files of summaries",
+            )
+        terms = Terms(self.provider(model), model.price and model.price[:2])
+        return SummaryWriter(summarizer, opened, terms, means=self.means, mode=self._mode)
 
 
 def _shared_share(book: Book, other: Book, scoring: Scoring) -> float:

@@ -14,7 +14,10 @@ from pytest_memleak.protocols import Manuscript
 from pytest_memleak.records import Book, WordMode
 from pytest_memleak.scoring.words import words
 
-__all__ = ["make_book", "paper_records", "read_json"]
+__all__ = ["make_book", "paper_records", "read_json", "with_summaries"]
+
+_UNTITLED = "untitled"
+_UNKNOWN = "unknown"
 
 
 def make_book(
@@ -51,12 +54,40 @@ def make_book(
     )
     return Book(
         id=book_id,
-        title=title or "untitled",
-        author=author or "unknown",
+        title=title or _UNTITLED,
+        author=author or _UNKNOWN,
         excerpts=excerpts,
         digest=book_digest(excerpts),
         warnings=manuscript.warnings,
     )
+
+
+def with_summaries(
+    book: Book,
+    summaries: Mapping[str, str],
+    *,
+    author: str | None = None,
+    title: str | None = None,
+    template: str | None = None,
+    mode: WordMode = "paper",
+) -> Book:
+    """The book with an instruction for each excerpt that has none, made from its summary.
+
+    `summaries` are by the excerpts' ids; `author` and `title` come before the book's own. Raises
+    BookError as `make_book` does.
+    """
+    written = instruct(
+        (excerpt for excerpt in book.excerpts if not excerpt.instruction),
+        author=author or (None if book.author == _UNKNOWN else book.author),
+        title=title or (None if book.title == _UNTITLED else book.title),
+        summaries=summaries,
+        template=DEFAULT_INSTRUCTION if template is None else template,
+        mode=mode,
+        place=f"book {book.id!r}",
+    )
+    by_id = {excerpt.id: excerpt for excerpt in written}
+    excerpts = tuple(by_id.get(excerpt.id, excerpt) for excerpt in book.excerpts)
+    return dataclasses.replace(book, excerpts=excerpts, digest=book_digest(excerpts))
 
 
 def read_json(

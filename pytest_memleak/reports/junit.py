@@ -27,6 +27,8 @@ def case_properties(found: Finding) -> list[tuple[str, str]]:
     ]
     properties += [(f"memleak.withheld.{why}", count) for why, count in found.withheld.items()]
     properties += [(f"memleak.{name}", value) for name, value in found.measures.items()]
+    for name, (low, high) in found.intervals.items():
+        properties += [(f"memleak.{name}.low", low), (f"memleak.{name}.high", high)]
     properties += [(f"memleak.limit.{name}", value) for name, value in found.limits.items()]
     return [(name, str(value)) for name, value in properties]
 

@@ -6,15 +6,15 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pytest_memleak.records import Block, Verdict
+from pytest_memleak.records import Verdict
 from pytest_memleak.reports.inert import QUOTED_WORDS, quote
+from pytest_memleak.scoring.analysis import estimates
 
 if TYPE_CHECKING:
-    from pytest_memleak.records import Book, Evaluation, Measurement, Span
+    from pytest_memleak.records import Block, Book, Evaluation, Measurement, Span
 
-__all__ = ["MEASURES", "Finding", "Passage", "RunReport", "finding"]
+__all__ = ["Finding", "Passage", "RunReport", "finding"]
 
-MEASURES = ("bmc", "longest_block", "longest_span", "spans_over")
 
 _PASSAGES = 5
 
@@ -54,6 +54,7 @@ class Finding:
     verdict: str
     reasons: tuple[str, ...]
     measures: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
     limits: dict[str, float]
     settings: dict[str, Any]
     words: int
@@ -62,6 +63,7 @@ class Finding:
     withheld: dict[str, int]
     passages: tuple[Passage, ...]
     warnings: tuple[str, ...]
+    spared: str | None
 
     def to_json(self) -> dict[str, Any]:
         """As plain lists and dicts."""
@@ -72,7 +74,8 @@ class Finding:
         """The inverse of `to_json`."""
         passages = tuple(Passage(**passage) for passage in data["passages"])
         lists = {name: tuple(data[name]) for name in ("reasons", "warnings")}
-        return cls(**{**data, **lists, "passages": passages})
+        intervals = {name: (low, high) for name, (low, high) in data["intervals"].items()}
+        return cls(**{**data, **lists, "intervals": intervals, "passages": passages})
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,7 @@ def finding(evaluation: Evaluation, *, quoted: int | None = QUOTED_WORDS) -> Fin
     """What reports say of one evaluation; `quoted` words of each passage, None for all."""
     pair, measured = evaluation.pair, evaluation.measurement
     completeness = evaluation.completeness
+    found = estimates(evaluation.analysis) if evaluation.analysis else {}
     return Finding(
         suite=evaluation.suite,
         suite_digest=evaluation.suite_digest,
@@ -98,7 +102,8 @@ def finding(evaluation: Evaluation, *, quoted: int | None = QUOTED_WORDS) -> Fin
         expected=pair.expected,
         verdict=evaluation.judgement.verdict.value,
         reasons=evaluation.judgement.reasons,
-        measures={name: _number(getattr(measured, name)) for name in MEASURES} if measured else {},
+        measures={name: one.value for name, one in found.items()},
+        intervals={name: (one.low, one.high) for name, one in found.items() if one.low < one.high},
         limits={
             name: limit
             for name, limit in dataclasses.asdict(pair.limits).items()
@@ -111,6 +116,7 @@ def finding(evaluation: Evaluation, *, quoted: int | None = QUOTED_WORDS) -> Fin
         withheld={reason.value: count for reason, count in completeness.withheld.items()},
         passages=tuple(_passages(evaluation, quoted)),
         warnings=evaluation.book.warnings if evaluation.book else (),
+        spared=evaluation.spared,
     )
 
 
@@ -142,7 +148,3 @@ def _passage(
         generation=getattr(run, "generation", None),
         quote=quote(book, run, measured, most=quoted),
     )
-
-
-def _number(value: object) -> float:
-    return value.words if isinstance(value, Block) else value  # type: ignore[return-value]

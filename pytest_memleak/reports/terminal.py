@@ -26,7 +26,7 @@ _TITLES = {
     "bmc": "BMC@{k}",
     "longest_block": "block",
     "longest_span": "span",
-    "spans_over": "spans>{span_threshold}",
+    "spans_over": "span>{span_threshold}",
 }
 
 
@@ -129,7 +129,7 @@ def _table(findings: Sequence[Finding]) -> Table:
 
 
 def _common_settings(findings: Sequence[Finding]) -> dict[str, object]:
-    """k and T for the headings; their letters where suites differ in them."""
+    """The headings' k and T; their letters where suites differ in them."""
     letters = {"k": "k", "span_threshold": "T"}
     values = {name: {found.settings[name] for found in findings} for name in letters}
     return {name: seen.pop() if len(seen) == 1 else letters[name] for name, seen in values.items()}
@@ -160,6 +160,8 @@ def _details(found: Finding) -> Iterator[Text]:
     yield Text.assemble((f"{found.pair}", "bold"), f": {found.verdict}")
     for reason in found.reasons:
         yield Text(f"  {inert(reason)}")
+    if found.spared:
+        yield Text(f"  {inert(found.spared)}")
     for passage in found.passages:
         where = f"  {passage.kind} of {passage.words:,} words at {inert(passage.place)}"
         if passage.generation is not None:

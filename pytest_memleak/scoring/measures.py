@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
@@ -61,33 +62,39 @@ class _PerExcerpt:
 
 
 class Tally:
-    """Counts matches generation by generation; `measurement` may be asked for at any time."""
+    """Counts matches generation by generation; `measurement` may be asked for at any time.
+
+    index:       of the book
+    rounds:      per ordinal, the memorized pieces that its generations cover
+    own_lengths: how many runs with the own excerpt there are of each length, all generations
+    """
 
     def __init__(self, book: Book, scoring: Scoring) -> None:
         _check(scoring)
         self._scoring = scoring
-        self._index = Index(book, k=scoring.k, mode=scoring.words)
-        self._instructions = _InstructionIndex(book, self._index, trim=scoring.trim)
+        self.index = Index(book, k=scoring.k, mode=scoring.words)
+        self.rounds: dict[int, set[Interval]] = {}
+        self.own_lengths: Counter[int] = Counter()
+        self._instructions = _InstructionIndex(book, self.index, trim=scoring.trim)
         self._book = book
         self._excerpts: dict[str, _PerExcerpt] = {}
-        self._rounds: dict[int, set[Interval]] = {}
         self._tails: dict[int, _Tail] = {}
         self._longest = Span(0)
         self._longest_rank: tuple[int, ...] = (0,)
         self._count = 0
         self._by_id = {excerpt.id: excerpt for excerpt in book.excerpts}
 
-    def add(self, generation: Generation) -> None:
-        """Match one generation and count what it gives back."""
+    def add(self, generation: Generation) -> set[Interval]:
+        """Match one generation and count what it gives back; returns its matches, untrimmed."""
         excerpt = self._excerpt(generation)
         self._count += 1
-        matches = find_matches(self._index, self._index.code_text(generation.text))
-        if matches:
-            covered = self._rounds.setdefault(generation.ordinal, set())
-            for match in matches:
-                covered.update(self._memorized(match, excerpt))
-                if match[0] < excerpt.end and excerpt.start < match[1]:
-                    self._regurgitated(match, excerpt, generation)
+        matches = find_matches(self.index, self.index.code_text(generation.text))
+        covered = self.rounds.setdefault(generation.ordinal, set())
+        for match in matches:
+            covered.update(self._memorized(match, excerpt))
+            if match[0] < excerpt.end and excerpt.start < match[1]:
+                self._regurgitated(match, excerpt, generation)
+        return matches
 
     def measurement(self) -> Measurement:
         """The measures of all generations so far."""
@@ -96,19 +103,19 @@ class Tally:
         spans = self._spans_over()
         reach = np.frombuffer(coverage.reach, dtype=np.intc)
         return Measurement(
-            words=self._index.total,
+            words=self.index.total,
             k=scoring.k,
             trim=scoring.trim,
             span_threshold=scoring.span_threshold,
             word_mode=scoring.words,
             generations=self._count,
-            bmc=int(np.count_nonzero(reach)) / self._index.total,
+            bmc=int(np.count_nonzero(reach)) / self.index.total,
             longest_block=_longest_run(reach > 0),
             longest_span=self._longest,
             spans_over=len(spans),
             spans=spans,
             coverage=coverage,
-            excerpt_starts=tuple(start for start, _ in self._index.bounds.values()),
+            excerpt_starts=tuple(start for start, _ in self.index.bounds.values()),
         )
 
     def _excerpt(self, generation: Generation) -> _PerExcerpt:
@@ -120,7 +127,7 @@ class Tally:
                     place=f"book {self._book.id!r}",
                     hint="score generations against the book they were prompted with",
                 )
-            start, end = self._index.bounds[excerpt_id]
+            start, end = self.index.bounds[excerpt_id]
             asked = self._instructions.asked(self._by_id[excerpt_id])
             self._excerpts[excerpt_id] = _PerExcerpt(start, end, asked)
         excerpt = self._excerpts[excerpt_id]
@@ -148,6 +155,7 @@ class Tally:
         length = end - start
         if length < self._scoring.k:
             return
+        self.own_lengths[length] += 1
         rank = (-length, excerpt.start, generation.ordinal, start)
         if rank < self._longest_rank:
             self._longest_rank = rank
@@ -158,12 +166,12 @@ class Tally:
                 self._tails[end] = _Tail(start, generation.excerpt_id, generation.ordinal)
 
     def _coverage(self) -> Coverage:
-        total = self._index.total
+        total = self.index.total
         reach = np.zeros(total, dtype=np.intc)
         rounds = np.zeros(total, dtype=np.intc)
-        for covered in self._rounds.values():
+        for covered in self.rounds.values():
             rounds += _mask(covered, total)
-        pieces = set().union(*self._rounds.values())
+        pieces = set().union(*self.rounds.values())
         for start, end in sorted(pieces, key=_length):
             reach[start:end] = end - start
         return Coverage(_as_array(reach), _as_array(rounds))

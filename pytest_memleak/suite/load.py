@@ -18,7 +18,16 @@ from pydantic import BaseModel, ValidationError
 
 from pytest_memleak.errors import SuiteError
 from pytest_memleak.models.options import refuse_secrets
-from pytest_memleak.records import BookSource, Limits, Model, Pair, Sampling, Scoring, Suite
+from pytest_memleak.records import (
+    BookSource,
+    Limits,
+    Model,
+    Pair,
+    Sampling,
+    Scoring,
+    Suite,
+    Summarizer,
+)
 from pytest_memleak.suite.schema import SuiteFile
 
 if TYPE_CHECKING:
@@ -30,12 +39,16 @@ if TYPE_CHECKING:
         LimitsTable,
         ModelTable,
         PairTable,
+        PriceTable,
         SuiteTable,
+        SummarizerTable,
     )
 
 __all__ = ["load_suite"]
 
 _SHOWN = 80
+_DEEPEST = 50
+_WIDEST = 63  # bits: TOML's integers are signed and have 64
 
 
 def load_suite(path: Path) -> Suite:
@@ -46,6 +59,7 @@ def load_suite(path: Path) -> Suite:
     """
     content = _read(path)
     tables = _parse(content, path)
+    _refuse_boundless(tables, path)
     refuse_secrets(tables, place=str(path), name="suite file")
     try:
         written = SuiteFile.model_validate(tables)
@@ -61,6 +75,7 @@ def load_suite(path: Path) -> Suite:
         books=books,
         models=models,
         pairs=_pairs(written, books, models, path),
+        summarizer=written.suite.summarizer and _summarizer(written.suite.summarizer),
     )
 
 
@@ -81,8 +96,30 @@ def _parse(content: bytes, path: Path) -> dict[str, Any]:
         raise SuiteError(
             f"not UTF-8: byte 0x{content[error.start]:02x} at {error.start}", place=str(path)
         ) from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except tomllib.TOMLDecodeError as error:
         raise SuiteError(f"not TOML: {error}", place=str(path)) from None
+    except RecursionError:
+        raise SuiteError("not usable TOML: it is nested too deeply", place=str(path)) from None
+    except ValueError:
+        raise SuiteError("not usable TOML: a number has too many digits", place=str(path)) from None
+
+
+def _refuse_boundless(tables: dict[str, Any], path: Path) -> None:
+    """Raise SuiteError for what the parser lets through and nothing after it can hold."""
+    todo: list[tuple[str, int, Any]] = [("", 0, tables)]
+    while todo:
+        key, depth, value = todo.pop()
+        if depth > _DEEPEST:
+            raise SuiteError(f"{_clipped(key)}: nested too deeply", place=str(path))
+        if isinstance(value, dict):
+            todo += [
+                (f"{key}.{_plain(name)}" if key else _plain(name), depth + 1, inner)
+                for name, inner in value.items()
+            ]
+        elif isinstance(value, list):
+            todo += [(f"{key}[{n}]", depth + 1, inner) for n, inner in enumerate(value, start=1)]
+        elif isinstance(value, int) and value.bit_length() > _WIDEST:
+            raise SuiteError(f"{_clipped(key)}: the number is over 64 bits", place=str(path))
 
 
 def _explain(error: ValidationError, tables: dict[str, Any]) -> str:
@@ -108,10 +145,15 @@ def _key(location: Sequence[int | str], tables: dict[str, Any]) -> str:
         at = _step(at, step)
         if isinstance(step, int):
             its_id = at.get("id") if isinstance(at, dict) else None
-            key += f"[{step + 1}]" + (f" {its_id!r}" if isinstance(its_id, str) else "")
+            key += f"[{step + 1}]" + (f" {_shown(its_id)}" if isinstance(its_id, str) else "")
         else:
-            key += f".{step}" if key else str(step)
+            key += f".{_plain(step)}" if key else _plain(step)
     return key
+
+
+def _plain(name: str) -> str:
+    """A key as it is written, its control characters shown for what they are."""
+    return _clipped(name if name.isprintable() else repr(name))
 
 
 def _step(at: Any, step: int | str) -> Any:
@@ -142,7 +184,10 @@ def _table_of(kind: type[BaseModel], name: str) -> type[BaseModel] | None:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    return _clipped(repr(value))
+
+
+def _clipped(text: str) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text)} characters)"
 
 
@@ -215,18 +260,23 @@ def _book(table: BookTable, suite: SuiteTable, path: Path) -> BookSource:
 
 def _existing(written: str, key: str, path: Path, may_be_missing: bool) -> Path:
     found = path.parent / written
-    if not found.exists() and not may_be_missing:
+    try:
+        is_there = found.exists()
+    except OSError as error:  # a name that is too long, a folder that may not be entered
         raise SuiteError(
-            f"{key}: there is no file {written!r}",
+            f"{key}: {_shown(written)} cannot be looked at: {error.strerror}", place=str(path)
+        ) from None
+    if not is_there and not may_be_missing:
+        raise SuiteError(
+            f"{key}: there is no file {_shown(written)}",
             place=str(path),
-            hint=f"looked for {found}; paths start from the suite file's folder",
+            hint=f"looked for {_plain(str(found))}; paths start from the suite file's folder",
         )
     return found
 
 
 def _model(table: ModelTable) -> Model:
     finetune = table.finetune
-    price = table.price
     return Model(
         id=table.id,
         provider=table.provider,
@@ -236,8 +286,24 @@ def _model(table: ModelTable) -> Model:
         finetune_books=tuple(finetune.books) if finetune else (),
         finetune=dict(finetune.model_extra or {}) if finetune else {},
         options=table.options,
-        price=(price.input, price.output, price.training) if price else None,
+        price=_price(table.price),
     )
+
+
+def _summarizer(table: SummarizerTable) -> Summarizer:
+    model = Model(
+        id="[suite.summarizer]",
+        provider=table.provider,
+        base=table.base,
+        endpoint=table.endpoint,
+        options=table.options,
+        price=_price(table.price),
+    )
+    return Summarizer(model, table.temperature)
+
+
+def _price(table: PriceTable | None) -> tuple[float, float, float] | None:
+    return (table.input, table.output, table.training) if table else None
 
 
 def _pairs(
@@ -289,11 +355,13 @@ def _pair(
             temperature=suite.temperature,
             max_blocked=suite.max_blocked,
             seed=suite.seed,
+            stop=written.sampling.stop,
         ),
         scoring=Scoring(
             k=suite.k, trim=suite.trim, span_threshold=suite.span_threshold, words=suite.words
         ),
         limits=limits,
+        confidence=suite.confidence,
         expected=expected,
     )
 

@@ -1,11 +1,17 @@
 """The suite file as it is written: tables, keys, types and defaults.
 
 A JSON Schema made from these classes ships as `memleak-suite.schema.json`, so that editors
-complete a suite file: put `#:schema .../memleak-suite.schema.json` on its first line.
+complete a suite file: put `#:schema .../memleak-suite.schema.json` on its first line. After a
+change here, write it anew:
+
+    cd pytest_memleak/suite
+    python -m pytest_memleak.suite.schema > memleak-suite.schema.json
 """
 
 from __future__ import annotations
 
+import json
+import sys
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,8 +23,11 @@ __all__ = [
     "ModelTable",
     "PairTable",
     "PriceTable",
+    "SamplingTable",
     "SuiteFile",
     "SuiteTable",
+    "SummarizerTable",
+    "json_schema",
 ]
 
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
@@ -37,9 +46,42 @@ class LimitsTable(_Table):
     """The most that each measure may be; any subset."""
 
     bmc: Share | None = Field(None, description="BMC@k, a share from 0 to 1")
+    bmc_excess: Share | None = Field(
+        None, description="BMC over chance: over what the model's other test books give of this one"
+    )
+    uplift: Share | None = Field(None, description="BMC over the baseline model's")
     longest_block: Count | None = Field(None, description="longest memorized block, in words")
     longest_span: Count | None = Field(None, description="longest regurgitated span, in words")
     spans_over: Count | None = Field(None, description="number of spans over span_threshold words")
+    nv_recall: Share | None = Field(
+        None, description="share of the book's words in near-verbatim spans"
+    )
+    nv_longest_span: Count | None = Field(
+        None, description="longest near-verbatim span, in matching words"
+    )
+
+
+class PriceTable(_Table):
+    """`price`: US$ per million tokens."""
+
+    input: Annotated[float, Field(ge=0)] = Field(description="US$ per million prompt tokens")
+    output: Annotated[float, Field(ge=0)] = Field(description="US$ per million completion tokens")
+    training: Annotated[float, Field(ge=0)] = Field(0, description="US$ per million trained tokens")
+
+
+class SummarizerTable(_Table):
+    """`[suite.summarizer]`: the chat model that writes summaries where there are none."""
+
+    provider: Text = Field(description="openai, or any other installed provider that is sampled")
+    base: Text | None = Field(None, description="the provider's name of the model")
+    endpoint: Text | None = Field(None, description="an endpoint that exists, in place of base")
+    temperature: Annotated[float, Field(ge=0, le=10)] = Field(
+        1.0, description="temperature of the summaries; another one has them written anew"
+    )
+    price: PriceTable | None = Field(None, description="for plans and budgets")
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="the provider's own options, checked by it"
+    )
 
 
 class SuiteTable(_Table):
@@ -59,11 +101,25 @@ class SuiteTable(_Table):
     max_blocked: Share = Field(
         0.05, description="share of generations the provider may withhold or leave empty"
     )
+    confidence: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.95, description="of intervals; 0 judges by observed values alone"
+    )
     pairs: Literal["all", "listed"] = Field(
         "all", description="all: every model meets every test book; listed: only each [[pair]]"
     )
     instruction: Text | None = Field(
         None, description="template of the instructions; {words}, {author}, {title}, {summary}"
+    )
+    summarizer: SummarizerTable | None = Field(
+        None, description="a chat model that writes the summaries that books do not bring"
+    )
+
+
+class SamplingTable(_Table):
+    """`[sampling]`: when to stop drawing."""
+
+    stop: Literal["never", "failed"] = Field(
+        "never", description="failed: draw no more once a limit is broken for good"
     )
 
 
@@ -91,14 +147,6 @@ class FinetuneTable(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     books: list[Id] = Field(min_length=1, description="ids of the books to fine-tune on")
-
-
-class PriceTable(_Table):
-    """`price`: US$ per million tokens."""
-
-    input: Annotated[float, Field(ge=0)] = Field(description="US$ per million prompt tokens")
-    output: Annotated[float, Field(ge=0)] = Field(description="US$ per million completion tokens")
-    training: Annotated[float, Field(ge=0)] = Field(0, description="US$ per million trained tokens")
 
 
 class ModelTable(_Table):
@@ -132,7 +180,22 @@ class SuiteFile(_Table):
     """A whole suite file."""
 
     suite: SuiteTable = Field(SuiteTable(), description="sampling and measuring")
+    sampling: SamplingTable = Field(SamplingTable(), description="when to stop drawing")
     limits: LimitsTable = Field(LimitsTable(), description="limits of every pair")
     book: list[BookTable] = Field(min_length=1, description="the books")
     model: list[ModelTable] = Field(min_length=1, description="the models")
     pair: list[PairTable] = Field(default_factory=list, description="pairs that differ")
+
+
+def json_schema() -> str:
+    """The JSON Schema of suite files, as text, as it ships."""
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **SuiteFile.model_json_schema(),
+        "title": "pytest-memleak suite",
+    }
+    return json.dumps(schema, indent=2) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json_schema())

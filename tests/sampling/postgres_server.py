@@ -9,7 +9,6 @@ tests run as root, which PostgreSQL refuses.
 
 from __future__ import annotations
 
-import glob
 import itertools
 import os
 import pwd
@@ -23,7 +22,7 @@ from typing import Self
 import psycopg
 
 PASSWORD = "correct-horse-battery"
-_PLACES = "/usr/lib/postgresql/*/bin"
+_DEBIAN = Path("/usr/lib/postgresql")
 
 
 def binaries() -> Path | None:
@@ -31,8 +30,8 @@ def binaries() -> Path | None:
     found = shutil.which("pg_ctl")
     if found is not None:
         return Path(found).resolve().parent
-    installed = [Path(folder) for folder in sorted(glob.glob(_PLACES))]
-    return next((one for one in reversed(installed) if (one / "initdb").exists()), None)
+    installed = sorted(_DEBIAN.glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    return installed[-1].parent if installed else None
 
 
 class PostgresServer:

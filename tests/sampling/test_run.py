@@ -335,7 +335,7 @@ def test_a_provider_that_always_hangs(memory, ask):
     release = threading.Event()
     endpoint = Scripted(lambda _: release.wait(20) and [])
     patience = Patience(deadline=0.05, tries=2, first=0.0)
-    with pytest.raises(ProviderBusy, match="sample failed: no answer within 0.05 s") as caught:
+    with pytest.raises(ProviderBusy, match=r"sample failed: no answer within 0\.05 s") as caught:
         draw(
             memory,
             endpoint,

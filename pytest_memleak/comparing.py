@@ -1,0 +1,91 @@
+"""A pair compared with chance and with its model's baseline (METRICS section 7)."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from pytest_memleak.drawing import draw_pair
+from pytest_memleak.errors import MemleakError
+from pytest_memleak.scoring.analysis import analyse
+from pytest_memleak.scoring.null import excess_over_null, uplift
+from pytest_memleak.verdict import Census, what_is_missing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pytest_memleak.drawing import Drawn
+    from pytest_memleak.records import Book, Generation, Pair
+    from pytest_memleak.scoring.analysis import Analysis
+    from pytest_memleak.workshop import Workshop
+
+__all__ = ["compared"]
+
+
+def compared(
+    analysis: Analysis, pair: Pair, drawn: Drawn, workshop: Workshop
+) -> tuple[Analysis, tuple[str, ...]]:
+    """The analysis with the null and the uplift that a limit or a baseline asks for, and gaps.
+
+    The null takes the same model's generations for the suite's other test books, the uplift
+    those of its baseline for this one; what the ledger lacks of them is drawn.
+    """
+    gaps: list[str] = []
+    if pair.limits.bmc_excess is not None:
+        others = list(_other_answers(pair, workshop, gaps))
+        null = excess_over_null(
+            drawn.book,
+            _answers(drawn.book, drawn.generations()),
+            others,
+            pair.scoring,
+            seed=pair.sampling.seed,
+            confidence=pair.confidence,
+        )
+        analysis = dataclasses.replace(analysis, null=null)
+    if pair.model.baseline is not None:
+        baseline = _baseline(pair, workshop, gaps)
+        if baseline is not None and baseline.counts.rounds == analysis.counts.rounds:
+            gain = uplift(
+                analysis.counts,
+                baseline.counts,
+                scoring=pair.scoring,
+                confidence=pair.confidence,
+            )
+            analysis = dataclasses.replace(analysis, uplift=gain)
+    return analysis, tuple(gaps)
+
+
+def _other_answers(
+    pair: Pair, workshop: Workshop, gaps: list[str]
+) -> Iterator[tuple[str | None, str]]:
+    for other in workshop.suite.pairs:
+        if other.model.id == pair.model.id and other.book.id != pair.book.id:
+            try:
+                book = workshop.book(other.book)
+                drawn = draw_pair(other, book, workshop)
+            except MemleakError as error:
+                gaps.append(f"null from {other.book.id!r}: {error.line}")
+                continue
+            gaps += [f"null from {other.book.id!r}: {gap}" for gap in drawn.gaps]
+            yield from _answers(drawn.book, drawn.generations())
+
+
+def _baseline(pair: Pair, workshop: Workshop, gaps: list[str]) -> Analysis | None:
+    model = next(one for one in workshop.suite.models if one.id == pair.model.baseline)
+    theirs = dataclasses.replace(pair, model=model)
+    try:
+        drawn = draw_pair(theirs, workshop.book(pair.book), workshop)
+        census = Census(drawn.book, pair.sampling)
+        found = analyse(drawn.book, census.watch(drawn.generations()), pair.scoring)
+    except MemleakError as error:
+        gaps.append(f"baseline {model.id!r}: {error.line}")
+        return None
+    missing = what_is_missing(census.completeness(drawn.gaps))
+    if pair.limits.uplift is not None:
+        gaps += [f"baseline {model.id!r}: {gap}" for gap in missing]
+    return found
+
+
+def _answers(book: Book, generations: Iterable[Generation]) -> Iterator[tuple[str | None, str]]:
+    asked = {excerpt.id: excerpt.instruction for excerpt in book.excerpts}
+    return ((asked.get(one.excerpt_id), one.text) for one in generations)

@@ -1,0 +1,301 @@
+from __future__ import annotations
+
+import itertools
+import threading
+from collections import Counter
+
+import pytest
+import sqlalchemy as sa
+from scripted import Scripted, broken, busy, terms
+
+from pytest_memleak.errors import BudgetExceeded, Pending, ProviderBusy, ProviderError
+from pytest_memleak.protocols import Completion, JobState, JobStatus
+from pytest_memleak.sampling.batch_rows import request_key
+from pytest_memleak.sampling.budget import plan
+from pytest_memleak.sampling.calls import spent_by
+from pytest_memleak.sampling.jobs import JobKind
+from pytest_memleak.sampling.ledger import Ledger
+from pytest_memleak.sampling.patience import Patience
+from pytest_memleak.sampling.reading import generations, missing
+from pytest_memleak.sampling.run import draw
+from pytest_memleak.sampling.schema import batches, calls, claims
+
+
+class Batching(Scripted):
+    """Answers batches after so many looks; `fails` says which keys are not answered."""
+
+    def __init__(self, *, looks: int = 1, fails=lambda batch, place: False) -> None:
+        super().__init__(broken("nothing is asked online"))
+        self.looks = looks
+        self.fails = fails
+        self.started: list[tuple[str, list]] = []
+        self.found: dict[str, str] = {}
+        self.polls: Counter[str] = Counter()
+        self.states: dict[str, JobState] = {}
+        self.failures: dict[str, list] = {"find": [], "start": [], "poll": [], "read": []}
+
+    def find_batch(self, digest: str) -> str | None:
+        self._fail("find")
+        return self.found.get(digest)
+
+    def start_batch(self, requests, *, digest: str) -> str:
+        self._fail("start")
+        batch_id = f"batch-{len(self.started)}"
+        self.started.append((batch_id, list(requests)))
+        self.found[digest] = batch_id
+        return batch_id
+
+    def poll_batch(self, batch_id: str) -> JobState:
+        self._fail("poll")
+        self.polls[batch_id] += 1
+        if self.polls[batch_id] <= self.looks:
+            return JobState(JobStatus.RUNNING)
+        return self.states.get(batch_id, JobState(JobStatus.SUCCEEDED))
+
+    def read_batch(self, batch_id: str):
+        number = int(batch_id.removeprefix("batch-"))
+        for place, request in reversed(list(enumerate(self.started[number][1]))):
+            if not self.fails(number, place):
+                yield (
+                    request.key,
+                    [
+                        Completion(f"{batch_id} {request.key} {n}", prompt_tokens=5 * (n == 0))
+                        for n in range(request.n)
+                    ],
+                )
+        self._fail("read")
+
+    def _fail(self, verb: str) -> None:
+        if self.failures[verb]:
+            failure = self.failures[verb].pop(0)
+            if isinstance(failure, threading.Event):
+                failure.wait(20)
+            else:
+                raise failure
+
+
+def drawn(ledger, endpoint, asked, patience, per_call: int = 2, **options):
+    options = {"terms": terms(per_call=per_call, batch=True)} | options
+    return draw(
+        ledger, endpoint, endpoint_id="e", questionnaire=asked, patience=patience, **options
+    )
+
+
+def states(ledger: Ledger, table: sa.Table) -> Counter:
+    return Counter(ledger.read(lambda c: c.execute(sa.select(table.c.state)).scalars().all()))
+
+
+def open_claims(ledger: Ledger) -> int:
+    return ledger.read(lambda c: c.scalar(sa.select(sa.func.count()).select_from(claims)))
+
+
+def test_everything_in_one_batch(ledger, ask, hasty):
+    endpoint, asked = Batching(), ask(excerpts=3, samples=5)
+    told: list[tuple] = []
+    for _ in range(2):
+        counts = drawn(ledger, endpoint, asked, hasty, waiting=lambda *what: told.append(what))
+        assert (counts.got, counts.calls, counts.lost) == (15, 9, 0)
+    assert [(kind, batch) for kind, batch, _ in told] == [(JobKind.BATCH, "batch-0")]
+    ((_, requests),) = endpoint.started
+    assert [request.n for request in requests] == [2] * 6 + [1] * 3
+    assert len({request.key for request in requests}) == 9
+    assert requests[0].seed == asked.questions[0].seed_from(0)
+    assert requests[0].max_tokens == asked.questions[0].max_tokens
+    assert [(one.excerpt_id, one.ordinal) for one in generations(ledger, "e", asked)] == [
+        (f"p_id{number}", ordinal) for number in (1, 2, 3) for ordinal in range(5)
+    ]
+    assert states(ledger, batches) == {"succeeded": 1}
+    assert open_claims(ledger) == 0
+
+
+def test_it_need_not_be_waited_for(ledger, url, ask, hasty):
+    endpoint, asked = Batching(), ask()
+    with pytest.raises(Pending, match="the batch has not ended: batch-0"):
+        drawn(ledger, endpoint, asked, hasty, wait=False)
+    lacking = missing(ledger, "e", asked)
+    assert (lacking.count, lacking.in_batches) == (0, 12)
+    assert plan(ledger, "e", asked, terms(batch=True)).pending == 12
+    ledger.close()
+    with Ledger(url) as later:
+        assert drawn(later, endpoint, asked, hasty, wait=False).got == 12
+    assert len(endpoint.started) == 1
+
+
+def test_batches_hold_so_many_requests(ledger, ask, hasty):
+    endpoint = Batching()
+    endpoint.max_batch_requests = 4
+    assert drawn(ledger, endpoint, ask(excerpts=3, samples=6), hasty).got == 18
+    assert [len(requests) for _, requests in endpoint.started] == [4, 4, 1]
+
+
+def test_batches_hold_so_many_bytes(ledger, ask, hasty):
+    endpoint = Batching()
+    endpoint.max_batch_bytes = 250
+    endpoint.request_bytes = lambda request: len(request.key) + 73
+    assert drawn(ledger, endpoint, ask(excerpts=1, samples=10), hasty).got == 10
+    assert [len(requests) for _, requests in endpoint.started] == [2, 2, 1]
+    key = endpoint.started[0][1][0].key
+    assert len(key) == len(request_key("0" * 64, 0))
+
+
+def test_what_failed_is_asked_again(ledger, ask, hasty):
+    endpoint = Batching(fails=lambda batch, place: place % 2 == 0 and batch < 2)
+    asked = ask(excerpts=2, samples=6)
+    assert drawn(ledger, endpoint, asked, hasty).got == 12
+    assert [len(requests) for _, requests in endpoint.started] == [6, 3, 2]
+    assert states(ledger, calls) == {"answered": 6, "failed": 5}
+    keys = [request.key for _, requests in endpoint.started for request in requests]
+    assert len(set(keys)) == len(keys)
+
+
+def test_batches_that_bring_nothing(ledger, ask, hasty):
+    endpoint = Batching(fails=lambda batch, place: place == 0)
+    with pytest.raises(ProviderError, match="2 generations did not come in 3 batches in a row"):
+        drawn(ledger, endpoint, ask(excerpts=2, samples=2), hasty)
+    assert [len(requests) for _, requests in endpoint.started] == [2, 1, 1, 1]
+    assert len(set(endpoint.found)) == 4
+    assert open_claims(ledger) == 0
+
+
+def test_an_empty_answer_is_asked_for_again(ledger, ask, hasty):
+    endpoint = Batching()
+    whole = endpoint.read_batch
+
+    def read(batch_id: str):
+        return [(key, [] if batch_id == "batch-0" else came) for key, came in whole(batch_id)]
+
+    endpoint.read_batch = read
+    assert drawn(ledger, endpoint, ask(), hasty).got == 12
+
+
+def test_a_batch_that_fails(ledger, ask, hasty):
+    endpoint, asked = Batching(), ask()
+    endpoint.states["batch-0"] = JobState(JobStatus.FAILED, detail="the file is bad")
+    with pytest.raises(ProviderError, match="batch batch-0 failed: the file is bad"):
+        drawn(ledger, endpoint, asked, hasty)
+    assert states(ledger, batches) == {"failed": 1}
+    assert open_claims(ledger) == 0
+    assert drawn(ledger, endpoint, asked, hasty).got == 12
+    assert [batch for batch, _ in endpoint.started] == ["batch-0", "batch-1"]
+
+
+def test_a_refused_start(ledger, ask, hasty):
+    endpoint, asked = Batching(), ask()
+    endpoint.failures["start"] = [broken("401 Unauthorized")]
+    with pytest.raises(ProviderError, match="401"):
+        drawn(ledger, endpoint, asked, hasty)
+    assert states(ledger, calls) == {"failed": 6}
+    assert drawn(ledger, endpoint, asked, hasty).got == 12
+
+
+@pytest.mark.parametrize("verb", ["find", "start", "poll", "read"])
+@pytest.mark.parametrize("times", [1, 8])
+def test_a_busy_provider(ledger, ask, hasty, verb, times):
+    endpoint, asked = Batching(), ask()
+    endpoint.failures[verb] = [busy()] * times
+    if times == hasty.tries:
+        with pytest.raises(ProviderBusy):
+            drawn(ledger, endpoint, asked, hasty)
+    assert drawn(ledger, endpoint, asked, hasty).got == 12
+    assert len(endpoint.started) == 1
+
+
+def test_a_start_that_was_cut_off_is_found(ledger, url, ask, hasty):
+    """The process ended between the provider's work and the ledger's row."""
+    endpoint, asked = Batching(), ask()
+    with Ledger(url) as dead:
+        with pytest.raises(Pending):
+            drawn(dead, endpoint, asked, hasty, wait=False)
+        undone = batches.update().values(state="starting", batch_id=None)
+        dead.write(lambda c: c.execute(undone).rowcount)
+    assert drawn(ledger, endpoint, asked, hasty).got == 12
+    assert len(endpoint.started) == 1
+
+
+def test_a_start_that_never_reached_the_provider_is_made_again(ledger, url, ask, hasty):
+    endpoint, asked = Batching(), ask()
+    with Ledger(url) as dead:
+        with pytest.raises(Pending):
+            drawn(dead, endpoint, asked, hasty, wait=False)
+        undone = batches.update().values(state="starting", batch_id=None)
+        dead.write(lambda c: c.execute(undone).rowcount)
+    endpoint.found.clear()
+    assert drawn(ledger, endpoint, asked, hasty).got == 12
+    first, second = endpoint.started
+    assert first[1] == second[1]
+
+
+def test_a_ledger_that_was_lost_finds_its_batch(postgres, tmp_path, ask, hasty):
+    """The digest and the keys say what is asked, not which ledger asked it."""
+    endpoint, asked = Batching(), ask()
+    with Ledger(f"sqlite:///{tmp_path}/lost.db") as lost, pytest.raises(Pending):
+        drawn(lost, endpoint, asked, hasty, wait=False)
+    with Ledger(postgres.new_database()) as ledger:
+        assert drawn(ledger, endpoint, asked, hasty).got == 12
+    assert len(endpoint.started) == 1
+
+
+def test_a_start_that_hangs_is_not_repeated(ledger, url, ask):
+    endpoint, asked = Batching(), ask()
+    release = threading.Event()
+    endpoint.failures["start"] = [release]
+    patience = Patience(deadline=0.1, recovery=0.0, first=0.0, poll=0.0)
+    with pytest.raises(ProviderError, match="start_batch failed: no answer within"):
+        drawn(ledger, endpoint, asked, patience)
+    with pytest.raises(Pending, match="one that is being started"):
+        drawn(ledger, endpoint, asked, patience)
+    release.set()
+    while states(ledger, batches) == {"starting": 1}:
+        threading.Event().wait(0.01)
+    patience = Patience(deadline=20.0, recovery=0.0, first=0.0, poll=0.0)
+    assert drawn(ledger, endpoint, asked, patience).got == 12
+    assert len(endpoint.started) == 1
+
+
+def test_answers_are_kept_as_they_are_read(ledger, ask, hasty):
+    """A read that breaks off has been recorded so far, and the rest is read again."""
+    endpoint, asked = Batching(), ask(excerpts=150, samples=2)
+    endpoint.failures["read"] = [broken("the download broke off")]
+    with pytest.raises(ProviderError, match="the download broke off"):
+        drawn(ledger, endpoint, asked, hasty, per_call=1)
+    assert states(ledger, calls)["answered"] == 200
+    assert drawn(ledger, endpoint, asked, hasty, per_call=1).got == 300
+    assert len(endpoint.started) == 1
+
+
+def test_a_batch_has_to_be_within_the_budget(ledger, ask, hasty):
+    endpoint, asked = Batching(), ask(excerpts=1, samples=4)
+    by = terms(per_call=2, batch=True, price=(1.0, 1.0))
+    worst = plan(ledger, None, asked, by).cost
+    with pytest.raises(BudgetExceeded):
+        drawn(ledger, endpoint, asked, hasty, terms=by, budget=worst - 1e-9)
+    assert endpoint.started == []
+    counts = drawn(ledger, endpoint, asked, hasty, terms=by, budget=worst)
+    spent = ledger.read(lambda c: spent_by(c, {ledger.run}))[ledger.run]
+    assert counts.cost == pytest.approx(spent / 1e9)
+    assert counts.prompt_tokens == 10
+
+
+def test_what_is_in_a_batch_is_not_asked_online(ledger, ask, hasty):
+    endpoint, asked = Batching(), ask()
+    with pytest.raises(Pending):
+        drawn(ledger, endpoint, asked, hasty, wait=False)
+    online = Scripted()
+    with pytest.raises(Pending, match="12 generations are asked for in batches"):
+        drawn(ledger, online, asked, hasty, terms=terms())
+    assert online.calls == []
+    counts = drawn(ledger, endpoint, asked, hasty, terms=terms())
+    assert (counts.got, endpoint.calls) == (12, [])
+
+
+def test_keys_that_nobody_asked_for(ledger, ask, hasty):
+    endpoint, asked = Batching(), ask()
+    whole = endpoint.read_batch
+
+    def read(batch_id: str):
+        rows = list(whole(batch_id))
+        return itertools.chain([("someone-else's", [Completion("x")])], rows, rows)
+
+    endpoint.read_batch = read
+    counts = drawn(ledger, endpoint, asked, hasty)
+    assert (counts.got, counts.surplus) == (12, 0)

@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+import sqlalchemy as sa
+from by_hand import answer, intent
+from scripted import Keeping, Scripted, answers, broken, busy, terms
+
+from pytest_memleak.errors import ProviderBusy, ProviderError
+from pytest_memleak.protocols import Completion
+from pytest_memleak.sampling.intents import claim
+from pytest_memleak.sampling.ledger import Ledger
+from pytest_memleak.sampling.outcomes import postpone, record
+from pytest_memleak.sampling.patience import Patience
+from pytest_memleak.sampling.questions import Ask
+from pytest_memleak.sampling.reading import generations, missing
+from pytest_memleak.sampling.run import draw
+from pytest_memleak.sampling.schema import calls, owners
+
+
+@pytest.fixture
+def asked(ask):
+    return ask(excerpts=1, samples=3)
+
+
+@pytest.fixture
+def cut_off(url, asked):
+    """A call of two ordinals whose process ended before its answer was in."""
+    with Ledger(url) as dead:
+        return claim(dead, intent(dead, asked, Ask(asked.questions[0], (0, 1)), price=100))
+
+
+def drawn(ledger, endpoint, asked, patience):
+    return draw(
+        ledger, endpoint, endpoint_id="e", questionnaire=asked, terms=terms(), patience=patience
+    )
+
+
+def states(ledger) -> list[str]:
+    return ledger.read(lambda c: c.execute(sa.select(calls.c.state)).scalars().all())
+
+
+def test_it_is_lost_where_no_answers_are_kept(cut_off, ledger, asked, hasty):
+    assert missing(ledger, "e", asked).count == 3
+    endpoint = Scripted()
+    counts = drawn(ledger, endpoint, asked, hasty)
+    assert (counts.got, counts.lost, counts.recovered) == (3, 1, 0)
+    assert len(endpoint.calls) == 3
+
+
+def test_it_is_found_where_answers_are_kept(cut_off, ledger, asked, hasty):
+    endpoint = Keeping()
+    endpoint.kept[cut_off.request_id] = [Completion("a"), Completion("b")]
+    counts = drawn(ledger, endpoint, asked, hasty)
+    assert (counts.got, counts.lost, counts.recovered) == (3, 0, 1)
+    assert len(endpoint.calls) == 1
+    assert [one.text for one in generations(ledger, "e", asked)][:2] == ["a", "b"]
+
+
+def test_what_was_never_answered_is_asked_again(cut_off, ledger, asked, hasty):
+    endpoint = Keeping()
+    counts = drawn(ledger, endpoint, asked, hasty)
+    assert (counts.got, counts.lost) == (3, 0)
+    assert endpoint.looked_for == [cut_off.request_id]
+    assert sorted(states(ledger)) == ["answered"] * 3 + ["failed"]
+
+
+def test_a_provider_may_be_at_work_on_it_still(cut_off, ledger, asked):
+    endpoint = Keeping()
+
+    def pause(event: object, seconds: float) -> None:
+        assert 0 < seconds <= 1
+        if len(endpoint.looked_for) == 3:
+            endpoint.kept[cut_off.request_id] = [Completion("a"), Completion("b")]
+
+    patience = Patience(recovery=time.time() - cut_off.began + 60, pause=pause)
+    assert drawn(ledger, endpoint, asked, patience).recovered == 1
+    assert len(endpoint.looked_for) == 4
+
+
+@pytest.mark.parametrize("failure", [busy(), broken()])
+def test_it_stays_in_doubt_where_the_provider_cannot_be_asked(
+    cut_off, ledger, asked, hasty, failure
+):
+    endpoint = Keeping()
+    endpoint.recovering = [failure] * 20
+    with pytest.raises(type(failure)):
+        drawn(ledger, endpoint, asked, hasty)
+    assert endpoint.calls == []
+    assert states(ledger) == ["asked"]
+    endpoint.recovering = []
+    endpoint.kept[cut_off.request_id] = [Completion("a"), Completion("b")]
+    assert drawn(ledger, endpoint, asked, hasty).recovered == 1
+
+
+def test_a_busy_provider_is_asked_for_it_again(cut_off, ledger, asked, hasty):
+    endpoint = Keeping()
+    endpoint.recovering = [busy(), busy()]
+    endpoint.kept[cut_off.request_id] = [Completion("a"), Completion("b")]
+    assert drawn(ledger, endpoint, asked, hasty).recovered == 1
+
+
+def test_a_broken_line_leaves_a_call_to_be_found(ledger, asked, hasty):
+    """The call is cut off, and the provider cannot be asked for it until later."""
+    endpoint = Keeping()
+
+    def cut(call):
+        endpoint.kept[call.request_id] = [Completion("found")]
+        endpoint._replies = [broken()]
+        endpoint.recovering = [broken()]
+        raise busy("the connection was cut off")
+
+    endpoint._replies = [cut]
+    with pytest.raises(ProviderError):
+        drawn(ledger, endpoint, asked, hasty)
+    assert sorted(states(ledger)) == ["asked", "failed"]
+    endpoint._replies = [answers]
+    counts = drawn(ledger, endpoint, asked, hasty)
+    assert (counts.got, counts.lost, counts.recovered) == (3, 0, 1)
+    assert next(iter(generations(ledger, "e", asked))).text == "found"
+
+
+def test_a_call_that_was_turned_away_is_not_in_doubt(ledger, url, asked, hasty):
+    with Ledger(url) as dead:
+        call = claim(dead, intent(dead, asked, Ask(asked.questions[0], (0, 1))))
+        postpone(dead, call)
+    counts = drawn(ledger, Scripted(), asked, hasty)
+    assert (counts.got, counts.lost) == (3, 0)
+
+
+def test_what_the_living_draw_is_left_to_them(ledger, url, asked):
+    with Ledger(url) as living:
+        call = claim(living, intent(living, asked, Ask(asked.questions[0], (0,))))
+        lacking = missing(ledger, "e", asked)
+        assert (lacking.count, lacking.elsewhere) == (2, 1)
+        endpoint = Scripted(broken())
+        with pytest.raises(ProviderError):
+            drawn(ledger, endpoint, asked, Patience())
+        still_open = sa.select(calls.c.id).where(calls.c.state == "asked")
+        assert call.id in ledger.read(lambda c: c.execute(still_open).scalars().all())
+
+
+def test_what_others_ask_is_left_to_them(cut_off, ledger, ask, hasty):
+    other = ask(excerpts=1, samples=1, seed=99)
+    assert drawn(ledger, Scripted(), other, hasty).got == 1
+    assert sorted(states(ledger)) == ["answered", "asked"]
+
+
+def test_the_last_one_waits_for_the_living(ledger, url, asked, hasty):
+    """The loop ends when another process has drawn what it held."""
+    with Ledger(url) as living:
+        call = claim(living, intent(living, asked, Ask(asked.questions[0], (0,))))
+        timer = threading.Timer(0.3, lambda: record(living, answer(call, "theirs")))
+        timer.start()
+        assert drawn(ledger, Scripted(), asked, hasty).got == 3
+        timer.join()
+    assert next(iter(generations(ledger, "e", asked))).text == "theirs"
+
+
+def test_an_owner_that_is_thought_dead_may_answer_late(ledger, asked, hasty):
+    """As when a server has lost the connection that shows that it lives."""
+    call = claim(ledger, intent(ledger, asked, Ask(asked.questions[0], (0, 1))))
+    ledger.write(lambda c: c.execute(owners.update().values(ended=1.0)).rowcount)
+    endpoint = Scripted()
+    with pytest.raises(ProviderBusy):
+        drawn(ledger, Scripted(busy()), asked, hasty)
+    assert record(ledger, answer(call, "late", "later"))
+    assert drawn(ledger, endpoint, asked, hasty).got == 3
+    assert [one.text for one in generations(ledger, "e", asked)][:2] == ["late", "later"]

@@ -1,0 +1,286 @@
+from __future__ import annotations
+
+import dataclasses
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import sqlalchemy as sa
+from scripted import broken, busy
+
+from conftest import a_book
+from pytest_memleak.errors import BookError, Pending, ProviderBusy, ProviderError
+from pytest_memleak.protocols import JobState, JobStatus, TrainingExample, TrainingSet
+from pytest_memleak.sampling.finetune import ensure_finetune, finetuned, training_set
+from pytest_memleak.sampling.jobs import JobKind
+from pytest_memleak.sampling.ledger import Ledger
+from pytest_memleak.sampling.patience import Patience
+from pytest_memleak.sampling.schema import jobs
+
+TRAINING = TrainingSet((TrainingExample("Write.", "Words."),), "d" * 64)
+
+
+class Tuner:
+    """Starts jobs that run for so many looks; failures are raised in turn."""
+
+    name = "tuner"
+    concurrency = completions_per_call = 1
+    batch = False
+
+    def __init__(self, *, looks: int = 2) -> None:
+        self.looks = looks
+        self.jobs: dict[str, str] = {}
+        self.hidden: set[str] = set()
+        self.polls = 0
+        self.outcome: JobState | None = None
+        self.failures: dict[str, list[Exception | threading.Event]] = {
+            "find": [],
+            "start": [],
+            "poll": [],
+        }
+        self.started: list[str] = []
+
+    def find_finetune(self, digest: str) -> str | None:
+        self._fail("find")
+        return next((job for job, found in self.jobs.items() if found == digest), None)
+
+    def start_finetune(self, training: TrainingSet) -> str:
+        self._fail("start")
+        job_id = f"job-{len(self.started)}"
+        self.started.append(job_id)
+        self.jobs[job_id] = training.digest
+        return job_id
+
+    def poll_finetune(self, job_id: str) -> JobState:
+        self._fail("poll")
+        self.polls += 1
+        if self.polls <= self.looks:
+            return JobState(JobStatus.RUNNING)
+        return self.outcome or JobState(JobStatus.SUCCEEDED, endpoint=f"tuned-{job_id}", tokens=123)
+
+    def open(self, endpoint):
+        raise NotImplementedError
+
+    def _fail(self, verb: str) -> None:
+        if self.failures[verb]:
+            failure = self.failures[verb].pop(0)
+            if isinstance(failure, threading.Event):
+                failure.wait(20)
+            else:
+                raise failure
+
+
+def row(ledger: Ledger) -> sa.Row:
+    return ledger.read(lambda c: c.execute(sa.select(jobs)).one())
+
+
+def test_it_is_started_waited_for_and_known_from_then_on(ledger, hasty):
+    tuner = Tuner()
+    told: list[tuple] = []
+    endpoint = ensure_finetune(
+        ledger, tuner, TRAINING, patience=hasty, waiting=lambda *what: told.append(what)
+    )
+    assert endpoint == "tuned-job-0"
+    assert [(kind, job) for kind, job, _ in told] == [(JobKind.FINETUNE, "job-0")] * 2
+    found = row(ledger)
+    assert (found.state, found.tokens, found.examples) == ("succeeded", 123, 1)
+    assert finetuned(ledger, "tuner", TRAINING.digest) == endpoint
+    assert finetuned(ledger, "tuner", "e" * 64) is None
+    tuner.failures = {verb: [broken()] for verb in ("find", "start", "poll")}
+    assert ensure_finetune(ledger, tuner, TRAINING, patience=hasty) == endpoint
+
+
+def test_it_need_not_be_waited_for(ledger, url, hasty):
+    tuner = Tuner(looks=1)
+    with pytest.raises(Pending, match="fine-tune job-0 is still running"):
+        ensure_finetune(ledger, tuner, TRAINING, patience=hasty, wait=False)
+    ledger.close()
+    with Ledger(url) as later:
+        assert ensure_finetune(later, tuner, TRAINING, patience=hasty, wait=False) == "tuned-job-0"
+    assert tuner.started == ["job-0"]
+
+
+def test_another_recipe_is_another_fine_tune(ledger, hasty):
+    tuner = Tuner(looks=0)
+    other = dataclasses.replace(TRAINING, digest="e" * 64)
+    for training in (TRAINING, other, TRAINING):
+        ensure_finetune(ledger, tuner, training, patience=hasty)
+    assert tuner.started == ["job-0", "job-1"]
+
+
+def test_a_start_that_was_cut_off_is_found(ledger, url, hasty):
+    """The process ended between the provider's work and the ledger's row."""
+    tuner = Tuner(looks=0)
+    with Ledger(url) as dead:
+        tuner.failures["find"] = [ZeroDivisionError()]
+        with pytest.raises(ProviderError):
+            ensure_finetune(dead, tuner, TRAINING, patience=hasty)
+        dead.write(lambda c: c.execute(jobs.update().values(state="starting")).rowcount)
+    tuner.jobs["the-one"] = TRAINING.digest
+    assert ensure_finetune(ledger, tuner, TRAINING, patience=hasty) == "tuned-the-one"
+    assert tuner.started == []
+
+
+def test_a_ledger_that_was_lost_finds_it_too(ledger, hasty):
+    tuner = Tuner(looks=0)
+    tuner.jobs["the-one"] = TRAINING.digest
+    assert ensure_finetune(ledger, tuner, TRAINING, patience=hasty) == "tuned-the-one"
+    assert tuner.started == []
+
+
+def test_one_that_may_be_on_its_way_is_looked_for_again(ledger):
+    """The connection broke, and the provider lists the job a little later."""
+    tuner = Tuner(looks=0)
+    tuner.failures["start"] = [busy("the connection was cut off")]
+    looks = 0
+
+    def pause(event: object, seconds: float) -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 4:
+            tuner.jobs["the-one"] = TRAINING.digest
+
+    patience = Patience(pause=pause, recovery=60.0)
+    assert ensure_finetune(ledger, tuner, TRAINING, patience=patience) == "tuned-the-one"
+    assert (tuner.started, looks) == ([], 4)
+
+
+def test_a_busy_provider_is_asked_again(ledger, hasty):
+    tuner = Tuner()
+    tuner.failures = {"find": [busy()], "start": [busy()], "poll": [busy(), busy()]}
+    assert ensure_finetune(ledger, tuner, TRAINING, patience=hasty) == "tuned-job-0"
+    assert tuner.started == ["job-0"]
+
+
+@pytest.mark.parametrize("verb", ["find", "start", "poll"])
+def test_one_that_stays_busy(ledger, hasty, verb):
+    tuner = Tuner()
+    tuner.failures[verb] = [busy()] * hasty.tries
+    with pytest.raises(ProviderBusy):
+        ensure_finetune(ledger, tuner, TRAINING, patience=hasty)
+    assert ensure_finetune(ledger, tuner, TRAINING, patience=hasty) == "tuned-job-0"
+    assert tuner.started == ["job-0"]
+
+
+def test_a_job_that_fails(url, hasty):
+    tuner = Tuner()
+    tuner.outcome = JobState(JobStatus.FAILED, detail="bad line 3; key sk-abcdef0123456789")
+    with Ledger(url, run="first") as ledger:
+        for _ in range(2):
+            with pytest.raises(ProviderError, match="fine-tune job-0 failed: bad line 3") as caught:
+                ensure_finetune(ledger, tuner, TRAINING, patience=hasty)
+            assert "sk-abc" not in str(caught.value)
+            assert not isinstance(caught.value, ProviderBusy)
+        assert tuner.started == ["job-0"]
+        assert "[masked]" in row(ledger).cause
+    tuner.jobs.clear()  # a provider does not find what has failed
+    tuner.outcome = None
+    with Ledger(url, run="second") as ledger:
+        assert ensure_finetune(ledger, tuner, TRAINING, patience=hasty) == "tuned-job-1"
+
+
+def test_a_refused_start(url, hasty):
+    tuner = Tuner()
+    tuner.failures["start"] = [broken("400 no such model")]
+    with Ledger(url, run="first") as ledger:
+        for _ in range(2):
+            with pytest.raises(ProviderError, match="400 no such model"):
+                ensure_finetune(ledger, tuner, TRAINING, patience=hasty)
+    with Ledger(url, run="second") as ledger:
+        assert ensure_finetune(ledger, tuner, TRAINING, patience=hasty) == "tuned-job-0"
+
+
+def test_success_without_an_endpoint_is_a_failure(ledger, hasty):
+    tuner = Tuner()
+    tuner.outcome = JobState(JobStatus.SUCCEEDED)
+    with pytest.raises(ProviderError, match="without naming an endpoint"):
+        ensure_finetune(ledger, tuner, TRAINING, patience=hasty)
+
+
+def test_a_start_that_hangs_is_not_repeated(ledger, url, hasty):
+    tuner = Tuner(looks=0)
+    release = threading.Event()
+    tuner.failures["start"] = [release]
+    tuner.start_deadline = 0.05
+    with pytest.raises(ProviderError, match=r"start_finetune failed: no answer within 0\.05 s"):
+        ensure_finetune(ledger, tuner, TRAINING, patience=hasty)
+    for wait in (True, False):
+        with pytest.raises(Pending, match="has not been answered"):
+            ensure_finetune(ledger, tuner, TRAINING, patience=hasty, wait=wait)
+    with Ledger(url) as other, pytest.raises(Pending, match="another process is starting"):
+        ensure_finetune(other, tuner, TRAINING, patience=hasty, wait=False)
+    release.set()
+    until = threading.Event()
+    while row(ledger).state == "starting" and not until.wait(0.01):
+        pass
+    assert ensure_finetune(ledger, tuner, TRAINING, patience=hasty) == "tuned-job-0"
+    assert tuner.started == ["job-0"]
+
+
+def test_a_hanging_start_that_fails_in_the_end(ledger, hasty):
+    tuner = Tuner(looks=0)
+    release = threading.Event()
+
+    def refuse(training: TrainingSet) -> str:
+        release.wait(20)
+        raise broken()
+
+    started, tuner.start_finetune = tuner.start_finetune, refuse
+    tuner.start_deadline = 0.05
+    with pytest.raises(ProviderError):
+        ensure_finetune(ledger, tuner, TRAINING, patience=hasty)
+    release.set()
+    while row(ledger).owner is not None:
+        threading.Event().wait(0.01)
+    tuner.start_finetune = started
+    tuner.start_deadline = None
+    assert ensure_finetune(ledger, tuner, TRAINING, patience=hasty) == "tuned-job-0"
+
+
+def test_many_at_once_start_one(url):
+    tuner = Tuner(looks=5)
+    patience = Patience(poll=0.01, poll_most=0.02, recovery=0.0)
+    begin = threading.Barrier(6)
+
+    def ensure(_: int) -> str:
+        with Ledger(url) as ledger:
+            begin.wait()
+            return ensure_finetune(ledger, tuner, TRAINING, patience=patience)
+
+    with ThreadPoolExecutor(6) as pool:
+        assert set(pool.map(ensure, range(6))) == {"tuned-job-0"}
+    assert tuner.started == ["job-0"]
+
+
+# --- training sets -------------------------------------------------------------------------
+
+
+def test_a_training_set_is_the_books_pairs():
+    book = a_book(2)
+    unasked = dataclasses.replace(book.excerpts[0], instruction=None)
+    book = dataclasses.replace(book, excerpts=(unasked, *book.excerpts))
+    training = training_set([book, a_book(1, book_id="other")], {"base": "m", "epochs": 3})
+    assert training.examples == (
+        TrainingExample("Write number 1.", "words of excerpt 1"),
+        TrainingExample("Write number 2.", "words of excerpt 2"),
+        TrainingExample("Write number 1.", "words of excerpt 1"),
+    )
+    assert len(training.digest) == 64
+    assert int(training.digest, 16)
+
+
+def test_its_digest_names_examples_and_recipe():
+    recipe = {"base": "m", "epochs": 3}
+    digests = [
+        training_set([a_book(2)], recipe).digest,
+        training_set([a_book(2)], {"epochs": 3, "base": "m"}).digest,
+        training_set([a_book(3)], recipe).digest,
+        training_set([a_book(2)], recipe | {"epochs": 4}).digest,
+    ]
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 3
+
+
+def test_nothing_to_train_on():
+    with pytest.raises(BookError, match="no excerpt of the books \\('book'\\)"):
+        training_set([a_book(0)], {})

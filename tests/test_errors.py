@@ -1,0 +1,151 @@
+"""The tree of errors: as drawn, as shown, and as it travels between processes."""
+
+import copy
+import pickle
+import re
+
+import pytest
+
+from pytest_memleak import errors
+from pytest_memleak.errors import (
+    BookError,
+    MemleakError,
+    MissingExtra,
+    ProviderBusy,
+    ProviderError,
+    RecordsError,
+    SettingsError,
+)
+
+CLASSES = [getattr(errors, name) for name in errors.__all__]
+PLACE, HINT = "books/x.epub, chapter 2", "put it back"
+BRANCH = re.compile(r"^(?P<indent>[ │]*)(?:[├└]── )?(?P<name>\w+)  +\S")
+
+
+def make(kind):
+    """An error of that kind, with everything it can carry."""
+    if kind is MissingExtra:
+        return kind("openai", package="openai", extra="openai")
+    if issubclass(kind, ProviderError):
+        extra = {"retry_after": 2.5} if kind is ProviderBusy else {}
+        named = {"provider": "openai", "endpoint": "ft:x", "call": "sample"}
+        return kind("503 overloaded", **named, hint=HINT, **extra)
+    return kind("the file is empty", place=PLACE, hint=HINT)
+
+
+ALL = [make(kind) for kind in CLASSES]
+
+
+def by_kind(error):
+    return type(error).__name__
+
+
+def drawn():
+    """Each class in the docstring's tree, with the class it hangs from."""
+    parents, path = {}, []
+    for line in errors.__doc__.splitlines():
+        branch = BRANCH.match(line)
+        if branch:
+            depth = (line.index(branch["name"]) - 4) // 4
+            path[depth:] = [branch["name"]]
+            parents[branch["name"]] = path[depth - 1] if depth else "Exception"
+    return parents
+
+
+def test_the_tree_in_the_docstring_is_the_tree_of_the_classes():
+    classes = {
+        name: kind.__mro__[1].__name__
+        for name, kind in vars(errors).items()
+        if isinstance(kind, type) and issubclass(kind, Exception)
+    }
+    assert drawn() == classes
+    assert sorted(classes) == sorted(errors.__all__)
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_every_error_says_what_it_is_for(kind):
+    assert kind.__doc__.strip().endswith(".")
+
+
+# --- as it is shown ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("place", "hint", "shown"),
+    [
+        (None, None, "it is empty"),
+        ("b.json", None, "b.json: it is empty"),
+        (None, "fill it", "it is empty\n  fill it"),
+        ("b.json", "fill it", "b.json: it is empty\n  fill it"),
+    ],
+)
+def test_place_and_hint_stand_around_the_message(place, hint, shown):
+    error = BookError("it is empty", place=place, hint=hint)
+    assert str(error) == shown
+    assert error.line == shown.replace("\n  ", "; ")
+    assert error.args == ("it is empty",)
+
+
+def test_a_line_is_a_line_whatever_the_message_holds():
+    error = BookError("one\n  two\nthree\u2028four", hint="five\r\nsix")
+    assert error.line == "one; two; three; four; five; six"
+    assert len(error.line.splitlines()) == 1
+
+
+@pytest.mark.parametrize("error", ALL, ids=by_kind)
+def test_the_line_holds_everything(error):
+    assert error.message in error.line
+    assert error.hint in error.line
+    assert "\n" not in error.line
+
+
+def test_a_missing_extra_says_what_to_install():
+    error = make(MissingExtra)
+    assert "provider 'openai' needs the package 'openai'" in str(error)
+    assert error.hint == "install it with: pip install 'pytest-memleak[openai]'"
+
+
+def test_a_providers_error_names_provider_endpoint_call_and_cause():
+    error = make(ProviderError)
+    assert str(error) == f"openai endpoint ft:x: sample failed: 503 overloaded\n  {HINT}"
+    assert (error.provider, error.endpoint, error.call) == ("openai", "ft:x", "sample")
+
+
+def test_a_settings_error_is_a_value_error_to_callers_of_score():
+    assert issubclass(SettingsError, ValueError)
+
+
+# --- as it travels -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("error", ALL, ids=by_kind)
+def test_it_survives_pickling(error, protocol):
+    again = pickle.loads(pickle.dumps(error, protocol))
+    assert type(again) is type(error)
+    assert vars(again) == vars(error)
+    assert (str(again), again.line, again.args) == (str(error), error.line, error.args)
+
+
+@pytest.mark.parametrize("error", ALL, ids=by_kind)
+def test_it_survives_copying(error):
+    for again in (copy.copy(error), copy.deepcopy(error)):
+        assert (type(again), vars(again), again.args) == (type(error), vars(error), error.args)
+
+
+def test_notes_and_what_was_added_on_the_way_come_along():
+    error = RecordsError("bad", place="a.json")
+    error.hint = "added later"
+    error.add_note("seen by worker 3")
+    again = pickle.loads(pickle.dumps(error))
+    assert again.hint == "added later"
+    assert again.__notes__ == ["seen by worker 3"]
+
+
+def test_a_subclass_of_ones_own_travels_too():
+    again = pickle.loads(pickle.dumps(_Own("x", place="y", hint="z")))
+    assert (type(again), str(again)) == (_Own, "y: x\n  z")
+
+
+class _Own(MemleakError):
+    pass

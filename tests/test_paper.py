@@ -1,0 +1,392 @@
+"""The paper's records: to Book and Generations and back, and what is wrong with them."""
+
+import io
+import json
+import os
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_memleak import paper
+from pytest_memleak.books.assemble import paper_records
+from pytest_memleak.errors import RecordsError
+from pytest_memleak.paper import (
+    book_digest,
+    book_from_records,
+    generations_from_records,
+    load_records,
+    with_instructions_asked,
+)
+from pytest_memleak.records import Excerpt, FinishReason, Generation
+
+
+def excerpt(excerpt_id, text="Some text.", **more):
+    return {"excerpt_id": excerpt_id, "excerpt_text": text} | more
+
+
+def answered(excerpt_id, *texts, **more):
+    return {"excerpt_id": excerpt_id, "generations": [{"generated_text": t} for t in texts]} | more
+
+
+def line(excerpt_id, text, **more):
+    return {"excerpt_id": excerpt_id, "generated_text": text} | more
+
+
+# --- books ---------------------------------------------------------------------------------
+
+
+def test_a_book_takes_everything_the_records_say():
+    book = book_from_records(
+        [
+            excerpt("p_id1", "First.", instruction="Write one.", book_name="T", author_name="A",
+                    chapter="I", word_count=1, detail="one"),
+            excerpt("p_id2", "Second.", instruction="Write two."),
+        ]
+    )  # fmt: skip
+    assert (book.id, book.title, book.author) == ("T", "T", "A")
+    assert book.excerpts == (
+        Excerpt("p_id1", "First.", "Write one.", "I"),
+        Excerpt("p_id2", "Second.", "Write two.", None),
+    )
+    assert book.digest == book_digest(book.excerpts)
+
+
+def test_what_the_records_do_not_say_is_unknown():
+    for said in ({}, {"book_name": "", "author_name": None, "instruction": ""}):
+        book = book_from_records([excerpt("p_id1", **said)])
+        assert (book.id, book.title, book.author) == ("untitled", "untitled", "unknown")
+        assert book.excerpts[0].instruction is None
+    assert book_from_records([excerpt("p_id1", book_name="T")], book_id="mine").id == "mine"
+
+
+@pytest.mark.parametrize(
+    ("ids", "ordered"),
+    [
+        (["p_id10", "p_id9", "p_id1"], ["p_id1", "p_id9", "p_id10"]),
+        ([10, "p_id9", 1], ["1", "p_id9", "10"]),
+        (["b2_a9", "b10_a1", "b1_a3"], ["b1_a3", "b2_a9", "b10_a1"]),
+        (["x1b", "x1a", "x0"], ["x0", "x1b", "x1a"]),  # equals stay as they stood
+        (["p007", "p_0008", "6"], ["6", "p007", "p_0008"]),
+        (["p٣", "p2"], ["p2", "p٣"]),  # int() reads every script's digits
+        (["p" + "9" * 199, "p1"], ["p1", "p" + "9" * 199]),
+    ],
+)
+def test_the_order_is_that_of_the_first_integer(ids, ordered):
+    book = book_from_records([excerpt(one) for one in ids])
+    assert [one.id for one in book.excerpts] == ordered
+    drawn = generations_from_records([answered(one, "x") for one in ids])
+    assert [one.excerpt_id for one in drawn] == ordered
+
+
+TEXT = st.text(min_size=1, max_size=20)
+ROWS = st.lists(
+    st.tuples(st.integers(0, 999), TEXT, st.none() | TEXT), min_size=1, unique_by=lambda row: row[0]
+)
+
+
+@given(ROWS, TEXT, TEXT)
+def test_records_to_a_book_and_back_are_the_same(rows, title, author):
+    rows = sorted(rows, key=lambda row: row[0])
+    records = [
+        excerpt(f"p_id{n}", text, instruction=asked or "", author_name=author, book_name=title)
+        for n, text, asked in rows
+    ]
+    book = book_from_records(records)
+    written = json.loads(json.dumps(paper_records(book)))
+    assert [{key: row[key] for key in records[0]} for row in written] == records
+    assert book_from_records(written) == book
+
+
+@given(ROWS)
+def test_the_digest_tells_books_apart(rows):
+    excerpts = [Excerpt(str(n), text, asked) for n, text, asked in rows]
+    one = book_digest(excerpts)
+    assert one == book_digest(list(excerpts))
+    assert one != book_digest([*excerpts[:-1], Excerpt("1000", "x")])
+    first = excerpts[0]
+    moved = Excerpt(first.id + first.text[0], first.text[1:], first.instruction)
+    assert one != book_digest([moved, *excerpts[1:]])
+
+
+@pytest.mark.parametrize(
+    ("records", "said"),
+    [
+        (None, "book: expected a list of records, found null"),
+        ("text", "book: expected a list of records, found a string"),
+        ({"a": 1}, "book: expected a list of records, found an object"),
+        (7, "book: expected a list of records, found a number"),
+        ([], "book: there are no excerpts\n  a book needs at least one"),
+        ([[]], "book, record 0: expected an object, found a list"),
+        ([excerpt("p1"), None], "book, record 1: expected an object, found null"),
+        ([{"excerpt_text": "a"}], "book, record 0: there is no excerpt_id"),
+        ([excerpt(None)], "book, record 0: excerpt_id is null; expected a string such as 'p_id1'"),
+        ([excerpt(True)], "book, record 0: excerpt_id is a boolean; expected a string such*"),
+        ([excerpt(1.5)], "book, record 0: excerpt_id is a number; expected a string such*"),
+        ([excerpt("")], "book, record 0: excerpt_id is a string; expected a string such*"),
+        ([excerpt("one")], "book, record 0: excerpt_id 'one' has no number to order it by\n*"),
+        ([excerpt("p²")], "book, record 0: excerpt_id 'p²' has no number to order it by\n*"),
+        ([excerpt("p" + "9" * 5000)], "book, record 0: excerpt_id has 5,001 characters; *"),
+        ([excerpt("p1"), excerpt("p1")], "book, record 1: the excerpt_id 'p1' occurs twice\n*"),
+        ([excerpt("1"), excerpt(1)], "book, record 1: the excerpt_id '1' occurs twice\n*"),
+        ([{"excerpt_id": "p1"}], "book, record 0: there is no excerpt_text"),
+        ([excerpt("p1", None)], "book, record 0: excerpt_text is null; expected a string"),
+        ([excerpt("p1", ["a"])], "book, record 0: excerpt_text is a list; expected a string"),
+        ([excerpt("p1", instruction=5)], "book, record 0: instruction is a number; expected*"),
+        ([excerpt("p1", book_name=["T"])], "book: book_name is a list; expected a string"),
+    ],
+)  # fmt: skip
+def test_what_is_no_book_is_an_error_that_says_where(records, said):
+    with pytest.raises(RecordsError) as caught:
+        book_from_records(records, place="book")
+    assert str(caught.value).startswith(said.removesuffix("*"))
+    assert said.endswith("*") or str(caught.value) == said
+
+
+# --- generations ---------------------------------------------------------------------------
+
+
+def test_generations_are_rounds_of_their_excerpt():
+    drawn = generations_from_records([answered("p2", "c"), answered("p1", "a", "b"), answered(3)])
+    assert drawn == [
+        Generation("p1", 0, "a"), Generation("p1", 1, "b"), Generation("p2", 0, "c")
+    ]  # fmt: skip
+
+
+def test_lines_of_one_excerpt_are_its_rounds_in_the_order_they_stand():
+    lines = [line("p2", "a"), line("p1", "b"), line("p2", "c"), line("p1", "d")]
+    drawn = generations_from_records(lines)
+    assert [(one.excerpt_id, one.ordinal, one.text) for one in drawn] == [
+        ("p1", 0, "b"), ("p1", 1, "d"), ("p2", 0, "a"), ("p2", 1, "c")
+    ]  # fmt: skip
+
+
+def test_a_record_with_both_forms_has_its_generations_in_the_list():
+    both = {"excerpt_id": "p1", "generated_text": "old", "generations": [{"generated_text": "n"}]}
+    assert generations_from_records([both]) == [Generation("p1", 0, "n")]
+
+
+@pytest.mark.parametrize("reason", FinishReason)
+def test_a_finish_reason_is_kept(reason):
+    (one,) = generations_from_records([line("p1", "text", finish_reason=reason.value)])
+    assert one.finish_reason is reason
+
+
+@pytest.mark.parametrize("blank", ["", " \n\t"])
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        (None, FinishReason.EMPTY),
+        ("stop", FinishReason.EMPTY),
+        ("length", FinishReason.EMPTY),
+        ("empty", FinishReason.EMPTY),
+        ("refusal", FinishReason.REFUSAL),
+        ("content_filter", FinishReason.CONTENT_FILTER),
+    ],
+)
+def test_a_blank_text_is_empty_whatever_is_said_of_its_end(blank, said, kept):
+    (one,) = generations_from_records([line("p1", blank, finish_reason=said)])
+    assert one.finish_reason is kept
+    assert one.finish_reason.withheld
+
+
+@pytest.mark.parametrize(
+    ("records", "said"),
+    [
+        ({"p1": []}, "drawn: expected a list of records, found an object"),
+        ([{"excerpt_id": "p1"}], "drawn, record 0: there are no generations\n*"),
+        ([{"excerpt_id": "p1", "generations": None}],
+         "drawn, record 0: generations is null; expected a list\n*"),
+        ([{"excerpt_id": "p1", "generations": "text"}],
+         "drawn, record 0: generations is a string; expected a list\n*"),
+        ([{"excerpt_id": "p1", "generations": [7]}],
+         "drawn, record 0, generation 0: expected an object, found a number"),
+        ([{"excerpt_id": "p1", "generations": [{"generated_text": "a"}, {}]}],
+         "drawn, record 0, generation 1: there is no generated_text"),
+        ([line("p1", None)], "drawn, record 0, generation 0: generated_text is null; *"),
+        ([line("p1", "a"), line("p1", 5)], "drawn, record 1, generation 1: generated_text is*"),
+        ([answered("p1"), answered("p1")], "drawn, record 1: the excerpt_id 'p1' occurs twice\n*"),
+        ([answered("p1"), line("p1", "a")], "drawn, record 1: the excerpt_id 'p1' occurs twice*"),
+        ([line("p1", "a"), answered("p1")], "drawn, record 1: the excerpt_id 'p1' occurs twice*"),
+        ([line("p1", "a", instruction=["x"])], "drawn, record 0: instruction is a list; *"),
+        ([line("p1", "a", finish_reason="max_tokens")],
+         "drawn, record 0, generation 0: finish_reason is 'max_tokens'; expected one of stop, *"),
+        ([line("p1", "a", finish_reason=["stop"])],
+         "drawn, record 0, generation 0: finish_reason is a list; expected one of stop, *"),
+        ([line("p1", "a", finish_reason="it was a dark and stormy night " * 3)],
+         "drawn, record 0, generation 0: finish_reason is a string; expected one of stop, *"),
+    ],
+)  # fmt: skip
+def test_what_are_no_generations_is_an_error_that_says_where(records, said):
+    with pytest.raises(RecordsError) as caught:
+        generations_from_records(records, place="drawn")
+    assert str(caught.value).startswith(said.removesuffix("*"))
+    assert said.endswith("*") or str(caught.value) == said
+
+
+# --- instructions that were asked ----------------------------------------------------------
+
+
+def test_what_was_asked_takes_the_books_place_and_shows_in_the_digest():
+    book = book_from_records([excerpt("1", instruction="a"), excerpt("2", instruction="b")])
+    asked = with_instructions_asked(book, [answered(2, "x", instruction="asked"), answered("1")])
+    assert [one.instruction for one in asked.excerpts] == ["a", "asked"]
+    assert asked.digest == book_digest(asked.excerpts) != book.digest
+    assert (asked.id, asked.title) == (book.id, book.title)
+
+
+@pytest.mark.parametrize(
+    "records", [[], None, [7], [answered("1")], [answered("1", instruction="")], [{"x": 1}]]
+)
+def test_where_the_records_do_not_say_the_book_stays_as_it_is(records):
+    book = book_from_records([excerpt("1", instruction="a")])
+    assert with_instructions_asked(book, records) is book
+
+
+# --- files ---------------------------------------------------------------------------------
+
+RECORDS = [answered("p_id1", "café “quoted” 漢字"), answered("p_id2", "")]
+
+
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"]
+)
+def test_json_may_be_in_any_form_of_unicode(tmp_path, encoding):
+    path = tmp_path / "x.json"
+    path.write_bytes(json.dumps(RECORDS, ensure_ascii=False).encode(encoding))
+    assert load_records(path) == RECORDS
+
+
+@pytest.mark.parametrize("name", ["x.jsonl", "x.JSONL"])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\n\n \n"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_jsonl_is_read_line_by_line(tmp_path, name, end, mark):
+    lines = [json.dumps(one, ensure_ascii=False).encode() for one in RECORDS]
+    (tmp_path / name).write_bytes(mark + end.join(lines))
+    assert load_records(tmp_path / name) == RECORDS
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "the file is empty\n  expected a JSON list of records"),
+        (b" \r\n ", "the file is empty\n  expected a JSON list of records"),
+        (b"{}", "expected a list of records, found an object"),
+        (b"null", "expected a list of records, found null"),
+        (b'"text"', "expected a list of records, found a string"),
+        (b"[1", "not JSON: Expecting ',' delimiter at line 1, column 3"),
+        (b'[{"a": "secret', "not JSON: Unterminated string starting at line 1, column 8"),
+        (b'["caf\xe9 au lait"]', "not UTF-8 text: byte 0xe9 at 5\n  save the file as UTF-8"),
+        (b"\x89PNG\r\n\x1a\n\xff\xff", "not UTF-8 text: byte 0x89 at 0\n  save the file as UTF-8"),
+        (json.dumps(RECORDS).encode("utf-16")[:-1], "not UTF-16-LE text: byte 0x5d at *"),
+        (b"[" * 200_000, "not usable JSON: it is nested too deeply"),
+        (b"[" * 200_000 + b"]" * 200_000, "not usable JSON: it is nested too deeply"),
+        (b"[" + b"9" * 5000 + b"]", "not usable JSON: a number has too many digits"),
+        (b"[] []", "not JSON: Extra data at line 1, column 4"),
+    ],
+)
+def test_what_is_no_json_list_is_an_error_that_names_the_file(tmp_path, content, said):
+    path = tmp_path / "x.json"
+    path.write_bytes(content)
+    with pytest.raises(RecordsError) as caught:
+        load_records(path)
+    message = str(caught.value).removeprefix(f"{path}: ")
+    assert message.startswith(said.removesuffix("*"))
+    assert said.endswith("*") or message == said
+    assert "secret" not in message
+
+
+def test_a_file_that_cannot_be_read_says_why(tmp_path):
+    for path, why in ((tmp_path / "no.json", "No such file"), (tmp_path, "Is a directory")):
+        with pytest.raises(RecordsError, match=f"cannot be read: {why}") as caught:
+            load_records(path)
+        assert caught.value.place == str(path)
+
+
+@pytest.mark.parametrize("name", ["x.json", "x.jsonl"])
+def test_no_more_is_read_than_the_limit(tmp_path, monkeypatch, name):
+    path = tmp_path / name
+    path.write_text(json.dumps(["x" * 40]))
+    monkeypatch.setattr(paper, "MAX_JSON_BYTES", 44)
+    assert load_records(path)
+    monkeypatch.setattr(paper, "MAX_JSON_BYTES", 43)
+    with pytest.raises(RecordsError, match="more than the 43 bytes that are read at once") as caught:
+        load_records(path)
+    assert caught.value.place.startswith(str(path))
+    assert "jsonl" in caught.value.hint
+
+
+def test_of_jsonl_only_the_line_is_limited(tmp_path, monkeypatch):
+    path = tmp_path / "x.jsonl"
+    path.write_text("[1]\n" * 50)
+    monkeypatch.setattr(paper, "MAX_JSON_BYTES", 4)
+    assert load_records(path) == [[1]] * 50
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_which_has_no_size_is_limited_too(tmp_path, monkeypatch):
+    pipe = tmp_path / "pipe.json"
+    os.mkfifo(pipe)
+    monkeypatch.setattr(paper, "MAX_JSON_BYTES", 100)
+    monkeypatch.setattr(paper, "_CHUNK", 16)
+    left = []
+
+    def write():
+        with io.FileIO(pipe, "w") as file:
+            try:
+                for _ in range(1000):
+                    file.write(b"[" * 1000)
+            except BrokenPipeError:
+                left.append(True)
+
+    writer = threading.Thread(target=write, daemon=True)
+    writer.start()
+    with pytest.raises(RecordsError, match="more than the 100 bytes"):
+        load_records(pipe)
+    writer.join(timeout=30)
+    assert left
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_records_or_an_error(tmp_path_factory, data):
+    for name in ("any.json", "any.jsonl"):
+        path = tmp_path_factory.getbasetemp() / name
+        path.write_bytes(data)
+        try:
+            records = load_records(path)
+        except RecordsError as error:
+            assert (error.place or "").startswith(str(path))
+        else:
+            assert isinstance(records, list)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(
+        st.sampled_from(
+            ["excerpt_id", "excerpt_text", "generations", "generated_text", "instruction",
+             "finish_reason", "book_name"]
+        ),
+        inner,
+        max_size=4,
+    ),
+    max_leaves=12,
+)  # fmt: skip
+
+
+@given(JSON)
+def test_any_json_is_a_book_or_an_error(value):
+    for read in (book_from_records, generations_from_records):
+        try:
+            read(value, place="here")
+        except RecordsError as error:
+            assert error.place.startswith("here")
+
+
+@given(JSON)
+def test_any_json_tells_what_was_asked_or_nothing(value):
+    book = book_from_records([excerpt("1", instruction="a")])
+    asked = with_instructions_asked(book, value)
+    assert all(isinstance(one.instruction, str) for one in asked.excerpts)

@@ -1,0 +1,222 @@
+"""The records: how runs compare, what a measurement tells, and that no record quotes a text."""
+
+import copy
+import dataclasses
+import operator
+import pickle
+from array import array
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_memleak import protocols, records
+from pytest_memleak.records import (
+    Block,
+    Book,
+    BookSource,
+    Coverage,
+    Excerpt,
+    FinishReason,
+    Generation,
+    LimitCheck,
+    Measurement,
+    Model,
+    Span,
+    Suite,
+)
+
+# --- runs ----------------------------------------------------------------------------------
+
+LENGTHS = st.integers(0, 5)
+PLACES = st.integers(0, 3)
+BLOCKS = st.builds(lambda words, start: Block(words, start, start + words), LENGTHS, PLACES)
+SPANS = st.builds(
+    lambda words, start, excerpt, ordinal: Span(words, start, start + words, excerpt, ordinal),
+    LENGTHS,
+    PLACES,
+    st.sampled_from(["p_id1", "p_id2", None]),
+    st.integers(0, 2),
+)
+RUNS = BLOCKS | SPANS
+NUMBERS = LENGTHS | st.floats(-1, 6)
+ORDER = (operator.lt, operator.le, operator.gt, operator.ge)
+
+
+def length(one):
+    return one.words if isinstance(one, Block) else one
+
+
+@given(RUNS | NUMBERS, RUNS | NUMBERS)
+def test_order_is_that_of_the_lengths(one, other):
+    for compare in ORDER:
+        assert compare(one, other) is compare(length(one), length(other))
+
+
+@given(RUNS, RUNS)
+def test_equal_runs_are_equal_in_every_field(one, other):
+    fields = type(one) is type(other) and dataclasses.astuple(one) == dataclasses.astuple(other)
+    assert (one == other) is fields
+    assert (one != other) is not fields
+    assert (other == one) is (one == other)
+
+
+@given(RUNS, NUMBERS)
+def test_a_run_equals_its_length(run, number):
+    assert (run == number) is (number == run) is (run.words == number)
+
+
+@given(RUNS | NUMBERS, RUNS | NUMBERS)
+def test_what_is_equal_has_one_hash(one, other):
+    if one == other:
+        assert hash(one) == hash(other)
+
+
+@given(RUNS)
+def test_a_run_stands_for_its_length(run):
+    assert int(run) == run.words
+    assert bool(run) is (run.words > 0)
+    assert copy.deepcopy(run) == pickle.loads(pickle.dumps(run)) == run
+    assert len({run, copy.copy(run)}) == 1
+
+
+@pytest.mark.parametrize("other", ["5", None, (5, 0, 5), [5], object()])
+def test_a_run_and_something_else_do_not_compare(other):
+    run = Block(5, 0, 5)
+    assert run != other
+    for compare in ORDER:
+        with pytest.raises(TypeError):
+            compare(run, other)
+
+
+def test_a_run_that_does_not_exist_has_no_place():
+    assert (Block(0).start, Block(0).end) == (None, None)
+    assert not Span(0)
+    assert Block(0) <= 0
+
+
+def test_a_run_cannot_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Block(5, 0, 5).words = 4
+
+
+# --- measurements --------------------------------------------------------------------------
+
+
+def measurement(*, reach=(), starts=(0,), k=2, **fields):
+    made = {
+        "words": len(reach),
+        "k": k,
+        "trim": k,
+        "span_threshold": 20,
+        "word_mode": "paper",
+        "generations": 1,
+        "bmc": sum(one > 0 for one in reach) / max(len(reach), 1),
+        "longest_block": Block(0),
+        "longest_span": Span(0),
+        "spans_over": 0,
+        "spans": (),
+        "coverage": Coverage(array("i", reach), array("i", [1] * len(reach))),
+        "excerpt_starts": starts,
+    }
+    return Measurement(**made | fields)
+
+
+def test_bmc_at_a_longer_k_counts_the_words_in_longer_pieces():
+    measured = measurement(reach=[0, 2, 2, 0, 5, 5, 5, 5, 5, 0])
+    assert [measured.bmc_at(k) for k in (2, 3, 5, 6)] == [0.7, 0.5, 0.5, 0]
+    assert measured.bmc_at(measured.k) == measured.bmc
+
+
+def test_bmc_at_a_shorter_k_was_not_measured():
+    with pytest.raises(ValueError, match=r"BMC@1 needs a measurement with k <= 1; .* k = 2"):
+        measurement(reach=[2, 2]).bmc_at(1)
+
+
+def test_excerpt_at_is_the_one_that_holds_the_word():
+    measured = measurement(reach=[0] * 7, starts=(0, 3, 3, 5))  # the second has no words
+    assert [measured.excerpt_at(word) for word in range(7)] == [0, 0, 0, 2, 2, 3, 3]
+
+
+# --- small ones ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reason", FinishReason)
+def test_all_but_a_natural_end_and_the_length_are_withheld(reason):
+    assert reason.withheld is (reason not in {"stop", "length"})
+
+
+@pytest.mark.parametrize(
+    ("value", "high", "over", "in_doubt"),
+    [
+        (9, 9, False, False),
+        (9, 10, False, False),
+        (9, 11, False, True),
+        (10, 10, False, False),
+        (10, 11, False, True),
+        (11, 11, True, False),
+        (11, 12, True, False),
+    ],
+)
+def test_a_limit_is_the_most_that_a_measure_may_be(value, high, over, in_doubt):
+    check = LimitCheck("longest_span", value, 10, high)
+    assert (check.over, check.in_doubt) == (over, in_doubt)
+
+
+def test_a_suites_book_is_found_by_its_id():
+    books = tuple(
+        BookSource(one, Path("b.txt"), None, None, "test", None, None, bring_your_own=False)
+        for one in ("a", "b")
+    )
+    suite = Suite(Path("s.toml"), "s.toml", "", books, (), ())
+    assert suite.book("b") is books[1]
+    with pytest.raises(KeyError):
+        suite.book("c")
+
+
+def test_models_do_not_share_their_options():
+    assert Model("a", "ngram").options is not Model("b", "ngram").options
+
+
+# --- no text in any representation ---------------------------------------------------------
+
+SECRET = "the ferryman counted nine lanterns"
+
+WITH_TEXT = [
+    Excerpt("p_id1", SECRET, SECRET, "Chapter I"),
+    Book("b", "Title", "Author", (Excerpt("p_id1", SECRET, SECRET),), digest="0"),
+    Generation("p_id1", 0, SECRET),
+    measurement(reach=[2, 2]),
+    protocols.Chapter("I", (SECRET,)),
+    protocols.Manuscript("Title", "Author", (protocols.Chapter("I", (SECRET,)),)),
+    protocols.Completion(SECRET),
+    protocols.SampleRequest("key", SECRET, 1, 1.0, 100),
+    protocols.TrainingExample(SECRET, SECRET),
+    protocols.TrainingSet((protocols.TrainingExample(SECRET, SECRET),), "0"),
+]
+
+
+@pytest.mark.parametrize("record", WITH_TEXT, ids=lambda record: type(record).__name__)
+def test_no_record_quotes_a_text(record):
+    for shown in (repr(record), str(record), f"{[record]}"):
+        assert "ferryman" not in shown
+        assert "array" not in shown
+
+
+def test_every_field_that_may_hold_a_text_is_tried_above():
+    tried = {type(record) for record in WITH_TEXT}
+    texts = ("text", "instruction", "paragraphs", "excerpts", "chapters", "coverage", "examples")
+    for module in (records, protocols):
+        for name in module.__all__:
+            kind = getattr(module, name)
+            if dataclasses.is_dataclass(kind) and kind is not BookSource:  # a template, no text
+                risky = [one.name for one in dataclasses.fields(kind) if one.name in texts]
+                assert not risky or kind in tried, f"{name} has {risky}"
+
+
+@pytest.mark.parametrize("record", WITH_TEXT, ids=lambda record: type(record).__name__)
+def test_records_are_frozen(record):
+    name = dataclasses.fields(record)[0].name
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(record, name, None)
