@@ -35,6 +35,12 @@ class Gate:
         self._workshops: dict[Path, Workshop] = {}
         self._evaluations: dict[tuple[Path, str, int | None], Evaluation] = {}
 
+    def close(self) -> None:
+        """Let go of connections and ledgers."""
+        for workshop in self._workshops.values():
+            workshop.close()
+        self._means.close()
+
     def suite(self, path: Path) -> Suite:
         """The suite in a file; SuiteError where it cannot be run as written."""
         return self.workshop(path).suite
@@ -54,9 +60,11 @@ class Gate:
         return self._workshops[path]
 
     def paid_provider(self, pair: Pair) -> str | None:
-        """The provider whose calls cost money that evaluating the pair may make; None for none."""
-        summarizer = self.suite(pair.suite).summarizer
-        models = (pair.model, *([summarizer.model] if summarizer else []))
+        """A provider whose paid calls evaluating the pair may need; None where all are free."""
+        suite = self.suite(pair.suite)
+        models = [one for one in suite.models if one.id in {pair.model.id, pair.model.baseline}]
+        if suite.summarizer:
+            models.append(suite.summarizer.model)
         names = (model.provider for model in models)
         return next((name for name in names if not self.extensions.is_free(name)), None)
 

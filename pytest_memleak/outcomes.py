@@ -27,6 +27,7 @@ from pytest_memleak.verdict import what_is_missing
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from pytest_memleak.drawing import PairPlan
     from pytest_memleak.protocols import Completion
     from pytest_memleak.records import Book, Evaluation, Measurement, Pair
     from pytest_memleak.workshop import Workshop
@@ -104,10 +105,10 @@ def gate_of(config: pytest.Config) -> Gate:
     """This run's gate, made when a suite is first met."""
     if gate_key not in config.stash:
         means = _means_of(config)
-        config.add_cleanup(means.close)
-        config.stash[gate_key] = Gate(
+        gate = config.stash[gate_key] = Gate(
             root=config.rootpath, means=means, plugins=config.pluginmanager.get_plugins()
         )
+        config.add_cleanup(gate.close)
     return config.stash[gate_key]
 
 
@@ -117,7 +118,7 @@ def _means_of(config: pytest.Config) -> Means:
         config.getoption("memleak_ledger")
         or f"sqlite:///{config.rootpath / '.memleak' / 'ledger.db'}",
         wait=not config.getoption("memleak_no_wait"),
-        offline=config.getoption("memleak_offline"),
+        offline=config.getoption("memleak_offline") or config.getoption("memleak_plan"),
         budget=config.getoption("memleak_budget"),
         run=worker.get("testrunuid"),
     )
@@ -128,32 +129,37 @@ def skip_what_nobody_asked_for(config: pytest.Config, items: Iterable[pytest.Ite
     asked = any(map(config.getoption, ("memleak_run", "memleak_plan", "memleak_offline")))
     if asked or "copyright" in (config.getoption("markexpr") or ""):
         return
-    extensions = gate_of(config).extensions
     for item in items:
         pair = _pair_of(item)
-        if pair and not extensions.is_free(pair.model.provider):
-            reason = f"calls {pair.model.provider}: run it with -m copyright or --memleak-run"
+        provider = pair and gate_of(config).paid_provider(pair)
+        if provider:
+            reason = f"calls {provider}: run it with -m copyright or --memleak-run"
             item.add_marker(pytest.mark.skip(reason=reason))
 
 
 def show_plans(session: pytest.Session) -> None:
     """Write the plans of the session's pairs to the terminal."""
-    from pytest_memleak.drawing import plan_pair
+    from pytest_memleak.drawing import plan_pair, plan_summaries
     from pytest_memleak.reports.terminal import plans
 
     config = session.config
     if config.getoption("numprocesses", None):
         raise pytest.UsageError("--memleak-plan runs in one process: leave -n out")
     pairs = {(pair.suite, pair.id): pair for pair in map(_pair_of, session.items) if pair}
-    planned, missing = [], []
+    planned: dict[tuple[Path, str], PairPlan] = {}
+    missing = []
     for pair in pairs.values():
+        workshop = gate_of(config).workshop(pair.suite)
         try:
-            planned.append(plan_pair(pair, gate_of(config).workshop(pair.suite)))
+            planned |= {(pair.suite, one.pair): one for one in plan_summaries(pair, workshop)}
+            planned[pair.suite, pair.id] = plan_pair(pair, workshop)
         except MemleakError as error:
             missing.append(f"{pair.id}: {error.line}")
     writer = config.get_terminal_writer()
     writer.line()
-    writer.write(plans(planned, missing, width=writer.fullwidth, color=writer.hasmarkup))
+    writer.write(
+        plans([*planned.values()], missing, width=writer.fullwidth, color=writer.hasmarkup)
+    )
     if missing:
         session.testsfailed = len(missing)
 

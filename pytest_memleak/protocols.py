@@ -207,6 +207,7 @@ class Provider(Protocol):
     concurrency: how many calls of `Endpoint.sample` may run at once.
     completions_per_call: the most completions to ask for in one call.
     batch: whether the suite asks for batches (then `open` returns a BatchEndpoint).
+    A `close()` beside these is called once, at the end of the run.
     """
 
     name: str

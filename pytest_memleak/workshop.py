@@ -47,6 +47,13 @@ class Workshop:
         self._providers: dict[str, Provider] = {}
         self._endpoints: dict[str, Endpoint | Recording] = {}
 
+    def close(self) -> None:
+        """Let go of the providers' connections, where they have any."""
+        for provider in self._providers.values():
+            close = getattr(provider, "close", None)
+            if close is not None:
+                close()
+
     def book(self, source: BookSource) -> Book:
         """The book, cut and with its instructions; the summarizer writes the summaries it lacks.
 

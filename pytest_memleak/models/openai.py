@@ -159,6 +159,10 @@ class OpenAIProvider:
 
     # --- fine-tuning
 
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._calls.close()
+
     def find_finetune(self, digest: str) -> str | None:
         """The id of a job that carries `digest` and has not failed; one that succeeded first."""
         jobs = self._calls.ask(

@@ -90,6 +90,11 @@ class Calls:
         self._client: OpenAI | None = None
         self._lock = threading.Lock()
 
+    def close(self) -> None:
+        """Let go of the connections."""
+        if self._client is not None:
+            self._client.close()
+
     def _connected(self) -> OpenAI:
         from openai import OpenAI
 

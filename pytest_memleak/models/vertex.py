@@ -160,6 +160,10 @@ class VertexProvider:
 
     # --- fine-tuning
 
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._calls.close()
+
     def find_finetune(self, digest: str) -> str | None:
         """The name of a job that carries `digest` and has not failed; one that succeeded first."""
         name = _display_name(digest)

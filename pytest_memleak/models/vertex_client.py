@@ -77,6 +77,12 @@ class Calls:
         self._storage: StorageClient | None = None
         self._lock = threading.Lock()
 
+    def close(self) -> None:
+        """Let go of the connections."""
+        for client in (self._client, self._storage):
+            if client is not None:
+                client.close()
+
     def ask(
         self,
         call: str,

@@ -75,7 +75,7 @@ def load_suite(path: Path) -> Suite:
         books=books,
         models=models,
         pairs=_pairs(written, books, models, path),
-        summarizer=written.suite.summarizer and _summarizer(written.suite.summarizer),
+        summarizer=_summarizer(written.suite.summarizer),
     )
 
 
@@ -290,7 +290,9 @@ def _model(table: ModelTable) -> Model:
     )
 
 
-def _summarizer(table: SummarizerTable) -> Summarizer:
+def _summarizer(table: SummarizerTable | None) -> Summarizer | None:
+    if table is None:
+        return None
     model = Model(
         id="[suite.summarizer]",
         provider=table.provider,
