@@ -17,7 +17,8 @@ from pytest_memleak.outcomes import LimitExceeded, gate_of, hold_limits
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pytest_memleak.records import Evaluation, Pair, Suite
+    from pytest_memleak.evaluation import Evaluation
+    from pytest_memleak.records import Pair, Suite
 
 __all__ = ["SuiteModule", "parametrize_pairs"]
 

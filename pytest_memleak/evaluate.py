@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from pytest_memleak.comparing import compared
 from pytest_memleak.drawing import draw_pair
 from pytest_memleak.errors import MemleakError
-from pytest_memleak.records import Completeness, Evaluation
+from pytest_memleak.evaluation import Evaluation
+from pytest_memleak.records import Completeness
 from pytest_memleak.scoring.analysis import analyse, estimates
 from pytest_memleak.verdict import Census, check_limits, judge
 

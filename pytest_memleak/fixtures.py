@@ -18,8 +18,9 @@ import pytest
 from pytest_memleak.stash import gate_key
 
 if TYPE_CHECKING:
+    from pytest_memleak.evaluation import Evaluation
     from pytest_memleak.protocols import Endpoint, Recording
-    from pytest_memleak.records import Book, Evaluation, Measurement, Pair
+    from pytest_memleak.records import Book, Measurement, Pair
 
 __all__ = ["book", "endpoint", "evaluation", "memorization", "pair"]
 

@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from pytest_memleak.evaluation import Evaluation
     from pytest_memleak.means import Means
     from pytest_memleak.protocols import Endpoint, Recording
-    from pytest_memleak.records import Block, Evaluation, Pair, Suite
+    from pytest_memleak.records import Block, Pair, Suite
     from pytest_memleak.sampling.run import Progress
 
 __all__ = ["Gate"]

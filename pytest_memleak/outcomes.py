@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from pytest_memleak.drawing import PairPlan
+    from pytest_memleak.evaluation import Evaluation
     from pytest_memleak.protocols import Completion
-    from pytest_memleak.records import Book, Evaluation, Measurement, Pair
+    from pytest_memleak.records import Book, Measurement, Pair
     from pytest_memleak.workshop import Workshop
 
 if TYPE_CHECKING:

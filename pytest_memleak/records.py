@@ -12,10 +12,7 @@ from array import array
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-
-if TYPE_CHECKING:
-    from pytest_memleak.scoring.analysis import Analysis
+from typing import Any, Literal
 
 __all__ = [
     "Block",
@@ -23,7 +20,6 @@ __all__ = [
     "BookSource",
     "Completeness",
     "Coverage",
-    "Evaluation",
     "Excerpt",
     "FinishReason",
     "Generation",
@@ -412,26 +408,3 @@ class Suite:
     def book(self, book_id: str) -> BookSource:
         """The book of that id; KeyError where there is none."""
         return {book.id: book for book in self.books}[book_id]
-
-
-# --- outcomes ------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """One pair, evaluated: everything that reports speak of.
-
-    book, measurement and analysis are None where the evidence could not be had; `spared` says
-    what an early stop did not draw.
-    """
-
-    suite: str
-    suite_digest: str
-    pair: Pair
-    judgement: Judgement
-    completeness: Completeness
-    book: Book | None = None
-    endpoint: str | None = None
-    measurement: Measurement | None = None
-    analysis: Analysis | None = None
-    spared: str | None = None

@@ -11,7 +11,8 @@ from pytest_memleak.reports.inert import QUOTED_WORDS, quote
 from pytest_memleak.scoring.analysis import estimates
 
 if TYPE_CHECKING:
-    from pytest_memleak.records import Block, Book, Evaluation, Measurement, Span
+    from pytest_memleak.evaluation import Evaluation
+    from pytest_memleak.records import Block, Book, Measurement, Span
 
 __all__ = ["Finding", "Passage", "RunReport", "finding"]
 

@@ -1,0 +1,32 @@
+"""One pair, evaluated: the record that reports speak of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_memleak.records import Book, Completeness, Judgement, Measurement, Pair
+    from pytest_memleak.scoring.analysis import Analysis
+
+__all__ = ["Evaluation"]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """One pair, evaluated: everything that reports speak of.
+
+    book, measurement and analysis are None where the evidence could not be had; `spared` says
+    what an early stop did not draw.
+    """
+
+    suite: str
+    suite_digest: str
+    pair: Pair
+    judgement: Judgement
+    completeness: Completeness
+    book: Book | None = None
+    endpoint: str | None = None
+    measurement: Measurement | None = None
+    analysis: Analysis | None = None
+    spared: str | None = None
