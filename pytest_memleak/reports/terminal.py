@@ -28,6 +28,13 @@ _TITLES = {
     "longest_span": "span",
     "spans_over": "span>{span_threshold}",
 }
+# Shown where somebody set a limit on them.
+_FURTHER_TITLES = {
+    "bmc_excess": "excess",
+    "uplift": "uplift",
+    "nv_recall": "nv",
+    "nv_longest_span": "nv span",
+}
 
 
 def summary(findings: Sequence[Finding], *, width: int, color: bool) -> str:
@@ -108,7 +115,12 @@ def _table(findings: Sequence[Finding]) -> Table:
     limits = findings[0].limits
     settings = _common_settings(findings)
     table.add_column("pair", footer=Text("limit", style="dim"), overflow="fold", no_wrap=False)
-    for name, title in _TITLES.items():
+    titles = _TITLES | {
+        name: title
+        for name, title in _FURTHER_TITLES.items()
+        if any(name in found.limits for found in findings)
+    }
+    for name, title in titles.items():
         limit = f"≤{_number(limits[name])}" if name in limits else ""
         table.add_column(
             title.format(**settings),
@@ -121,7 +133,7 @@ def _table(findings: Sequence[Finding]) -> Table:
     for found in findings:
         table.add_row(
             Text(found.pair),
-            *(_cell(found, name, with_limit=not alike) for name in _TITLES),
+            *(_cell(found, name, with_limit=not alike) for name in titles),
             Text(f"{found.got:,}/{found.asked:,}" if found.asked else "-"),
             _verdict(found),
         )

@@ -1,0 +1,203 @@
+"""Limits inside the sampling error, chance, uplift, near-verbatim recall, early stop."""
+
+import json
+import random
+
+import pytest
+
+WORDS = [
+    f"{a}{b}" for a in ("ka", "to", "mi", "ru", "se", "no") for b in ("lan", "pek", "dor", "vis")
+]
+
+
+def prose(seed, length):
+    chosen = random.Random(seed)
+    return " ".join(chosen.choice(WORDS) + str(chosen.randrange(40)) for _ in range(length))
+
+
+EXCERPTS = {f"p_id{n}": prose(n, 300) for n in range(1, 11)}
+OTHER = {f"p_id{n}": prose(100 + n, 300) for n in range(1, 11)}
+
+SUITE = """
+[suite]
+samples = 20
+
+[limits]
+LIMITS
+
+[[book]]
+id = "tale"
+source = "tale.json"
+
+[[book]]
+id = "other"
+source = "other.json"
+
+[[model]]
+id = "model"
+provider = "recorded"
+[model.options]
+path = "model-{book}.json"
+"""
+
+
+@pytest.fixture
+def suite(pytester):
+    def write(limits, *, recalled, suite=SUITE, other=(), samples=20):
+        """`recalled(round, excerpt_id)` gives the words of an excerpt that a round recalls."""
+        for name, excerpts in (("tale", EXCERPTS), ("other", OTHER)):
+            records = [
+                {"excerpt_id": i, "excerpt_text": text, "instruction": f"Write {i}"}
+                for i, text in excerpts.items()
+            ]
+            (pytester.path / f"{name}.json").write_text(json.dumps(records))
+        for name, ids, says in (
+            ("model-tale", EXCERPTS, recalled),
+            ("model-other", OTHER, lambda number, _: prose(number + 999, 50)),
+            *other,
+        ):
+            records = [
+                {
+                    "excerpt_id": i,
+                    "generations": [
+                        {"generated_text": f"{says(number, i)} end {number}"}
+                        for number in range(samples)
+                    ],
+                }
+                for i in ids
+            ]
+            (pytester.path / f"{name}.json").write_text(json.dumps(records))
+        path = pytester.path / "doubt.memleak.toml"
+        path.write_text(suite.replace("LIMITS", limits))
+        return path
+
+    return write
+
+
+def words(excerpt_id, start, end):
+    return " ".join(EXCERPTS[excerpt_id].split()[start:end])
+
+
+def one_span_a_round(number, excerpt_id):
+    """Each round recalls one span of 30 words, in the excerpt whose turn it is."""
+    turn = f"p_id{number % 10 + 1}"
+    return words(excerpt_id, number, number + 30) if excerpt_id == turn else "nothing"
+
+
+def test_a_limit_inside_the_interval_is_inconclusive(pytester, suite):
+    suite("bmc = 0.15", recalled=one_span_a_round)
+    result = pytester.runpytest("-k", "tale")
+    result.assert_outcomes(errors=1, deselected=1)
+    result.stdout.fnmatch_lines(
+        ["INCONCLUSIVE: bmc 0.1* may be over its limit 0.1500: with 20 samples it is known up to*"]
+    )
+
+
+def test_confidence_zero_judges_by_observed_values(pytester, suite):
+    suite(
+        "bmc = 0.15",
+        recalled=one_span_a_round,
+        suite=SUITE.replace("samples = 20", "samples = 20\nconfidence = 0.0"),
+    )
+    pytester.runpytest("-k", "tale").assert_outcomes(passed=1, deselected=1)
+
+
+def test_a_limit_outside_it_passes_or_fails(pytester, suite):
+    suite("bmc = 0.5", recalled=one_span_a_round)
+    pytester.runpytest("-k", "tale").assert_outcomes(passed=1, deselected=1)
+    suite("bmc = 0.05", recalled=one_span_a_round)
+    pytester.runpytest("-k", "tale").assert_outcomes(failed=1, deselected=1)
+
+
+def test_an_excess_over_chance_fails_and_the_interval_is_reported(pytester, suite):
+    suite("bmc_excess = 0.05", recalled=lambda _, i: words(i, 0, 200))
+    result = pytester.runpytest("-k", "tale", "--junitxml=out.xml")
+    result.assert_outcomes(failed=1, deselected=1)
+    result.stdout.fnmatch_lines(["*bmc_excess 0.* is over its limit 0.0500*"])
+    assert 'name="memleak.bmc_excess.high"' in (pytester.path / "out.xml").read_text()
+
+
+def test_a_suite_with_one_book_says_how_to_get_a_null(pytester, suite):
+    text = SUITE.replace('[[book]]\nid = "other"\nsource = "other.json"\n', "")
+    suite("bmc_excess = 0.05", recalled=lambda _, i: words(i, 0, 200), suite=text)
+    result = pytester.runpytest()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["INCONCLUSIVE: bmc_excess *second test book in the suite*"])
+
+
+BASELINE = (
+    SUITE.replace('id = "model"', 'id = "model"\nbaseline = "before"')
+    + """
+[[model]]
+id = "before"
+provider = "recorded"
+[model.options]
+path = "before-{book}.json"
+"""
+)
+
+
+def test_uplift_over_the_baseline_fails(pytester, suite):
+    before = [
+        ("before-tale", EXCERPTS, lambda number, _: f"nothing {number}"),
+        ("before-other", OTHER, lambda number, _: f"nothing {number}"),
+    ]
+    suite("uplift = 0.10", recalled=lambda _, i: words(i, 0, 200), suite=BASELINE, other=before)
+    result = pytester.runpytest("-k", "model and tale")
+    result.assert_outcomes(failed=1, deselected=3)
+    result.stdout.fnmatch_lines(["*uplift 0.6* is over its limit 0.1000*"])
+
+
+def test_no_uplift_where_the_baseline_knows_it_too(pytester, suite):
+    before = [
+        ("before-tale", EXCERPTS, lambda _, i: words(i, 0, 200)),
+        ("before-other", OTHER, lambda number, _: f"nothing {number}"),
+    ]
+    suite("uplift = 0.40", recalled=lambda _, i: words(i, 0, 200), suite=BASELINE, other=before)
+    pytester.runpytest("-k", "model and tale").assert_outcomes(passed=1, deselected=3)
+
+
+def test_a_missing_baseline_is_inconclusive(pytester, suite):
+    suite("uplift = 0.20", recalled=lambda _, i: words(i, 0, 200), suite=BASELINE)
+    result = pytester.runpytest("-k", "model and tale")
+    result.assert_outcomes(errors=1, deselected=3)
+    result.stdout.fnmatch_lines(["INCONCLUSIVE: baseline 'before': *before-tale.json*"])
+
+
+def test_near_verbatim_sees_through_every_twentieth_word_changed(pytester, suite):
+    def changed(_, excerpt_id):
+        said = words(excerpt_id, 0, 60).split()
+        return " ".join("zzz" if n % 20 == 10 else word for n, word in enumerate(said))
+
+    suite("nv_longest_span = 40", recalled=changed)
+    result = pytester.runpytest("-k", "tale")
+    result.assert_outcomes(failed=1, deselected=1)
+    result.stdout.fnmatch_lines(["*nv_longest_span 57 is over its limit 40*"])
+
+
+def test_a_broken_limit_stops_the_drawing_and_says_what_was_spared(pytester, online, server):
+    online(
+        ('[model.finetune]\nbooks = ["training"]', 'endpoint = "base"'),
+        ("longest_span = 30", 'longest_span = 1\n\n[sampling]\nstop = "failed"'),
+        ("samples = 6", "samples = 40"),
+        ("[model.options]", "[model.options]\ncompletions_per_call = 1"),
+    )
+    result = pytester.runpytest("-m", "copyright")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["*stopped after * of 40 rounds, *calls for * generations, at most US$ *were spared"]
+    )
+    drawn = len(server.books.rows("completion"))
+    assert drawn in (20, 40, 80)
+    asked = [row["instruction"] for row in server.books.rows("completion")]
+    assert {asked.count(one) for one in asked} == {drawn // 4}
+
+
+def test_a_limit_that_holds_never_stops_early(pytester, online, server):
+    online(
+        ('[model.finetune]\nbooks = ["training"]', 'endpoint = "base"'),
+        ("longest_span = 30", 'longest_span = 5000\n\n[sampling]\nstop = "failed"'),
+        ("samples = 6", "samples = 12"),
+    )
+    pytester.runpytest("-m", "copyright").assert_outcomes(passed=1)
+    assert len(server.books.rows("completion")) == 4 * 12
