@@ -1,4 +1,4 @@
-"""The command `memleak`: measure files, prepare books.
+"""The command `memleak`: measure files, prepare books, look into ledgers.
 
 Exit codes: 0 done, 2 for anything that must be mended first (said in one plain error), 130 after
 Ctrl-C. Nothing heavy is imported before a subcommand needs it.
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_memleak import __version__
+from pytest_memleak.cli_ledger import add_ledger
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -76,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_score(commands)
     _add_prepare(commands)
+    add_ledger(commands)
     return parser
 
 

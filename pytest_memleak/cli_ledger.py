@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,9 +26,7 @@ __all__ = ["add_ledger"]
 
 _FOLDER = ".memleak"
 _SUFFIXES = (".json", ".jsonl")
-_UNBOUNDED = 10_000  # columns, where nothing folds what is written
-
-Commands = TypeVar("Commands", bound="argparse._SubParsersAction[argparse.ArgumentParser]")
+_WIDEST = 10_000  # characters of a line: a terminal folds it itself, and a pipe gets it whole
 
 
 def add_ledger(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -118,16 +116,14 @@ def _as_json(
     return json.dumps(listed, indent=2)
 
 
-_NUMBERS = frozenset(
-    {"temp.", "seed", "excerpts", "draws", "withheld", "calls", "lost", "open", "in", "out", "US$"}
-    | {"examples", "tokens", "answered"}
-)
+_WORDS = {"provider", "endpoint", "book", "fine-tune", "batch", "state", "began", "cause"}
 _ENDPOINT_COLUMNS = (
     *("endpoint", "book", "temp.", "seed", "excerpts", "draws", "withheld"),
     *("calls", "lost", "open", "in", "out", "US$"),
 )
 _JOB_COLUMNS = (
-    *("provider", "fine-tune", "state", "endpoint", "examples", "tokens", "began", "cause"),
+    *("provider", "fine-tune", "state", "endpoint", "examples", "tokens"),
+    *("began", "cause"),
 )
 _BATCH_COLUMNS = ("provider", "batch", "endpoint", "state", "answered", "began", "cause")
 
@@ -182,9 +178,8 @@ def _utc(seconds: float) -> str:
 
 
 def _table(title: str, columns: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
-    """The rows below a title, folded to the terminal where there is one; empty without rows."""
+    """The rows below a title, aligned however wide their letters are; empty without rows."""
     import io
-    import sys
 
     from rich.console import Console
     from rich.table import Table
@@ -194,17 +189,14 @@ def _table(title: str, columns: Iterable[str], rows: Iterable[Sequence[str]]) ->
 
     table = Table(box=None, pad_edge=False, header_style="")
     for name in columns:
-        number = name in _NUMBERS
-        table.add_column(name, justify="right" if number else "left", overflow="fold")
+        table.add_column(name, justify="left" if name in _WORDS else "right", no_wrap=True)
     for row in rows:
         table.add_row(*(Text(inert(cell)) for cell in row))
     if not table.row_count:
         return ""
-    width = None if sys.stdout is not None and sys.stdout.isatty() else _UNBOUNDED
-    console = Console(file=io.StringIO(), width=width or Console().width, color_system=None)
-    with console.capture() as said:
-        console.print(table)
-    lines = (line.rstrip() for line in said.get().splitlines())
+    out = io.StringIO()
+    Console(file=out, width=_WIDEST, color_system=None).print(table)
+    lines = (line.rstrip() for line in out.getvalue().splitlines())
     return "\n".join([f"{title}:", *lines])
 
 
@@ -285,14 +277,13 @@ def _import(parsed: argparse.Namespace) -> int:
     means = Means(_ledger_url(parsed), offline=True)
     workshop = Workshop(suite, Extensions(), state=Path.cwd() / _FOLDER, means=means)
     try:
+        asked = pair_questionnaire(pair, workshop.book(pair.book))
         done = import_generations(
-            means.ledger,
-            parsed.file,
-            endpoint_id=parsed.endpoint,
-            questionnaire=pair_questionnaire(pair, workshop.book(pair.book)),
+            means.ledger, parsed.file, endpoint_id=parsed.endpoint, questionnaire=asked
         )
         place = means.ledger.place
     finally:
+        workshop.close()
         means.close()
     print(f"{done.added:,} generations added, {done.known:,} known already -> {inert(place)}")
     return 0

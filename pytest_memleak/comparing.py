@@ -1,4 +1,4 @@
-"""A pair compared with chance and with its model's baseline (METRICS section 7)."""
+"""A pair compared with chance and with its model's baseline (METRICS section 7), and further."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.analysis import Analysis
     from pytest_memleak.workshop import Workshop
 
-__all__ = ["compared"]
+__all__ = ["compared", "with_measures_of_extensions"]
 
 
 def compared(
@@ -53,6 +53,17 @@ def compared(
             )
             analysis = dataclasses.replace(analysis, uplift=gain)
     return analysis, tuple(gaps)
+
+
+def with_measures_of_extensions(
+    analysis: Analysis, pair: Pair, drawn: Drawn, workshop: Workshop
+) -> Analysis:
+    """The analysis with the extensions' measures that limits are set on."""
+    if not pair.limits.measures:
+        return analysis
+    known = workshop.extensions.measures()
+    further = {name: known[name](drawn.book, drawn.generations()) for name in pair.limits.measures}
+    return dataclasses.replace(analysis, further=further)
 
 
 def _other_answers(

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_memleak.comparing import compared
+from pytest_memleak.comparing import compared, with_measures_of_extensions
 from pytest_memleak.drawing import draw_pair
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.evaluation import Evaluation
@@ -67,6 +67,7 @@ def evaluate(
         gaps = drawn.gaps
         if analysis:
             analysis, more = compared(analysis, pair, drawn, workshop)
+            analysis = with_measures_of_extensions(analysis, pair, drawn, workshop)
             gaps += more
     except MemleakError as error:
         return _without_evidence(pair, workshop, error.line)

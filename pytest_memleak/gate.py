@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pytest_memleak.errors import SuiteError
 from pytest_memleak.evaluate import evaluate
 from pytest_memleak.extensions import Extensions
 from pytest_memleak.suite.load import load_suite
@@ -55,10 +56,21 @@ class Gate:
             if suite.summarizer:
                 model = suite.summarizer.model
                 self.extensions.provider(model.provider, place=f"{path}: {model.id}")
+            self._refuse_unknown_measures(suite)
             self._workshops[path] = Workshop(
                 suite, self.extensions, state=self._state, means=self._means
             )
         return self._workshops[path]
+
+    def _refuse_unknown_measures(self, suite: Suite) -> None:
+        known = self.extensions.measures()
+        for pair in suite.pairs:
+            for name in pair.limits.measures.keys() - known.keys():
+                raise SuiteError(
+                    f"limits.measures.{name}: no extension brings a measure of that name; known: "
+                    f"{', '.join(sorted(known)) or 'none'}",
+                    place=str(suite.path),
+                )
 
     def paid_provider(self, pair: Pair) -> str | None:
         """A provider whose paid calls evaluating the pair may need; None where all are free."""

@@ -49,7 +49,7 @@ def memleak_providers() -> Mapping[str, ProviderFactory]:  # type: ignore[empty-
 
 @hookspec
 def memleak_measures() -> Mapping[str, MeasureFunction]:  # type: ignore[empty-body]
-    """Measures beside the built-in ones, by the name that `[limits]` uses.
+    """Measures beside the built-in ones, by the name that `[limits.measures]` uses.
 
     ::
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import bisect
 from array import array
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
@@ -241,7 +242,10 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The most that a measure may be; None where there is no limit."""
+    """The most that a measure may be; None where there is no limit.
+
+    `measures` are limits on the measures that extensions bring.
+    """
 
     bmc: float | None = None
     bmc_excess: float | None = None
@@ -251,6 +255,14 @@ class Limits:
     spans_over: int | None = None
     nv_recall: float | None = None
     nv_longest_span: int | None = None
+    measures: Mapping[str, float] = field(default_factory=dict)
+
+    def given(self) -> dict[str, float]:
+        """The limits there are, by the measure's name."""
+        own = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "measures"}
+        return {name: limit for name, limit in own.items() if limit is not None} | dict(
+            self.measures
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -52,23 +51,15 @@ def check_limits(found: Mapping[str, Estimate], limits: Limits) -> tuple[LimitCh
     """Each limit that is set, beside the measure of the same name, where it was measured."""
     return tuple(
         LimitCheck(name, found[name].value, limit, found[name].high)
-        for name, limit in _set_limits(limits)
+        for name, limit in limits.given().items()
         if name in found
     )
-
-
-def _set_limits(limits: Limits) -> list[tuple[str, float]]:
-    return [
-        (field.name, limit)
-        for field in dataclasses.fields(limits)
-        if (limit := getattr(limits, field.name)) is not None
-    ]
 
 
 def _unmeasured(found: Mapping[str, Estimate], limits: Limits) -> tuple[str, ...]:
     return tuple(
         f"{name} has a limit, but could not be measured: {_NEEDS.get(name, 'it was not asked for')}"
-        for name, _ in _set_limits(limits)
+        for name in limits.given()
         if name not in found
     )
 
@@ -113,7 +104,7 @@ def _over_its_limit(check: LimitCheck) -> str:
 
 
 def _shown(value: float) -> str:
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 class Census:

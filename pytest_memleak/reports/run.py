@@ -105,11 +105,7 @@ def finding(evaluation: Evaluation, *, quoted: int | None = QUOTED_WORDS) -> Fin
         reasons=evaluation.judgement.reasons,
         measures={name: one.value for name, one in found.items()},
         intervals={name: (one.low, one.high) for name, one in found.items() if one.low < one.high},
-        limits={
-            name: limit
-            for name, limit in dataclasses.asdict(pair.limits).items()
-            if limit is not None
-        },
+        limits=pair.limits.given(),
         settings={**dataclasses.asdict(pair.sampling), **dataclasses.asdict(pair.scoring)},
         words=measured.words if measured else 0,
         asked=completeness.asked,

@@ -87,7 +87,7 @@ def _asked(
             f"there are no generations of endpoint {endpoint_id!r}"
             + (f" for book {book_id!r}" if book_id else ""),
             place=ledger.place,
-            hint="`memleak ledger` lists what there is",
+            hint="`memleak ledger list` shows what there is",
         )
     if len(kinds) > 1:
         listed = "; ".join(f"book {b!r}, temperature {t:g}, seed {s}" for b, t, s in kinds)

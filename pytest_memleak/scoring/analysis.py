@@ -49,6 +49,7 @@ class Analysis:
     lengths:   how many runs with the own excerpt there are of each length
     near:      near-verbatim recall (section 8), where a limit asks for it
     null, uplift: comparisons (section 7), where they can be had and a limit or baseline asks
+    further:   the measures of extensions, where a limit asks for them
     """
 
     measurement: Measurement
@@ -60,6 +61,7 @@ class Analysis:
     near: NearVerbatimRecall | None = None
     null: Null | None = None
     uplift: Uplift | None = None
+    further: Mapping[str, float] = field(default_factory=dict)
 
 
 def analyse(
@@ -112,6 +114,8 @@ def estimates(analysis: Analysis) -> dict[str, Estimate]:
     if analysis.uplift:
         gain = analysis.uplift
         found["uplift"] = Estimate(gain.uplift, gain.low, gain.high, rises=False)
+    for name, value in analysis.further.items():
+        found[name] = Estimate(value, value, value, rises=False)
     return found
 
 

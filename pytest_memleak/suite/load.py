@@ -341,7 +341,7 @@ def _pair(
     limits = _tighten(limits, table.limits, f"model {model.id!r}.limits", path)
     if override:
         limits = _tighten(limits, override.limits, f"pair {model.id}/{book.id}.limits", path)
-    if limits == Limits():
+    if not limits.given():
         raise SuiteError(
             f"the pair {model.id}/{book.id} has no limits, so nothing could fail",
             place=str(path),
@@ -373,13 +373,14 @@ def _limits(table: LimitsTable) -> Limits:
 
 
 def _tighten(limits: Limits, table: LimitsTable, key: str, path: Path) -> Limits:
-    tighter = table.model_dump(exclude_none=True)
-    for measure, value in tighter.items():
-        general = getattr(limits, measure)
+    holding, tighter = limits.given(), _limits(table)
+    for measure, value in tighter.given().items():
+        general = holding.get(measure)
         if general is not None and value > general:
             raise SuiteError(
                 f"{key}.{measure}: {value} is looser than {general}, which holds above it",
                 place=str(path),
                 hint="a model or a pair may only tighten limits",
             )
-    return dataclasses.replace(limits, **tighter)
+    own = table.model_dump(exclude_none=True, exclude={"measures"})
+    return dataclasses.replace(limits, **own, measures={**limits.measures, **tighter.measures})

@@ -59,6 +59,9 @@ class LimitsTable(_Table):
     nv_longest_span: Count | None = Field(
         None, description="longest near-verbatim span, in matching words"
     )
+    measures: dict[str, float] = Field(
+        default_factory=dict, description="limits on the measures that extensions bring, by name"
+    )
 
 
 class PriceTable(_Table):

@@ -1,0 +1,96 @@
+"""Hooks in a conftest: measures with limits, book readers, providers, report sinks."""
+
+MEASURE = """
+    from pytest_memleak import hookimpl
+
+    @hookimpl
+    def memleak_measures():
+        return {"longest_line": longest_line}
+
+    def longest_line(book, generations):
+        return max(len(line) for one in generations for line in one.text.splitlines())
+"""
+LIMIT = ("longest_span = 10", "longest_span = 10\n[limits.measures]\nlongest_line = 30")
+
+
+def test_a_measure_of_ones_own_is_held_against_its_limit(pytester, suite):
+    pytester.makeconftest(MEASURE)
+    suite(LIMIT)
+    result = pytester.runpytest("-k", "clean")
+    result.assert_outcomes(passed=1, deselected=1)
+    suite(("longest_span = 10", "longest_span = 10\n[limits.measures]\nlongest_line = 20"))
+    result = pytester.runpytest("-k", "clean")
+    result.assert_outcomes(failed=1, deselected=1)
+    result.stdout.fnmatch_lines(["longest_line 30 is over its limit 20*"])
+
+
+def test_a_limit_on_a_measure_that_nobody_brings_is_a_collection_error(pytester, suite):
+    suite(LIMIT)
+    result = pytester.runpytest()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*limits.measures.longest_line: no extension brings*known: none"])
+
+
+def test_a_reader_of_ones_own_reads_its_kind_of_book(pytester, suite):
+    pytester.makeconftest(
+        """
+        from pytest_memleak import hookimpl
+        from pytest_memleak.paper import book_from_records, load_records
+
+        @hookimpl
+        def memleak_read_book(path):
+            if path.suffix == ".tale":
+                return book_from_records(load_records(path))
+        """
+    )
+    path = suite(('source = "ferry.json"', 'source = "ferry.tale"'))
+    (path.parent / "ferry.json").rename(path.parent / "ferry.tale")
+    pytester.runpytest().assert_outcomes(passed=1, failed=1)
+
+
+def test_a_provider_of_ones_own_is_found_by_name(pytester, suite):
+    pytester.makeconftest(
+        """
+        from pytest_memleak import hookimpl
+        from pytest_memleak.protocols import Completion
+
+        class Parrot:
+            name, concurrency, completions_per_call, batch = "parrot", 1, 1, False
+
+            def __init__(self, setup):
+                pass
+
+            def open(self, endpoint):
+                return self
+
+            def sample(self, instruction, *, n, temperature, max_tokens, seed):
+                return [Completion(f"Squawk {seed}.")]
+
+        @hookimpl
+        def memleak_providers():
+            return {"parrot": Parrot}
+        """
+    )
+    suite(
+        ('provider = "recorded"\n[model.options]\npath = "clean.json"', 'provider = "parrot"'),
+    )
+    pytester.runpytest("-k", "clean", "--memleak-run").assert_outcomes(passed=1, deselected=1)
+
+
+def test_a_sink_gets_the_whole_run_once(pytester, suite):
+    pytester.makeconftest(
+        """
+        from pathlib import Path
+        from pytest_memleak import hookimpl
+
+        @hookimpl
+        def memleak_report(run):
+            told = [f"{one.pair} {one.verdict}" for one in run.findings]
+            with Path("told.txt").open("a") as file:
+                print(*sorted(told), sep="\\n", file=file)
+        """
+    )
+    suite()
+    pytester.runpytest("-n", "2")
+    told = (pytester.path / "told.txt").read_text().splitlines()
+    assert told == ["clean/ferry PASS", "leaky/ferry FAIL"]
