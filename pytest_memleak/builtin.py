@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
     from pytest_memleak.protocols import Manuscript, Provider, ProviderFactory, ProviderSetup
     from pytest_memleak.records import Book
+    from pytest_memleak.reports.run import RunReport
 
-__all__ = ["memleak_providers", "memleak_read_book"]
+__all__ = ["memleak_providers", "memleak_read_book", "write_evidence"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,3 +62,16 @@ def memleak_read_book(path: Path) -> Manuscript | Book | None:
 
         return book_from_records(load_records(path), place=str(path))
     return None
+
+
+@hookimpl(specname="memleak_report")
+def write_evidence(run: RunReport) -> None:
+    """The evidence bundle, where --memleak-evidence asks for one."""
+    if "evidence" in run.outputs:
+        from pytest_memleak.reports.evidence import bundle, write_bundle
+        from pytest_memleak.reports.signature import sign
+
+        made = bundle(found.evidence for found in run.findings)
+        if "sign" in run.outputs:
+            made = sign(made, run.outputs["sign"])
+        write_bundle(made, run.outputs["evidence"])

@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_memleak import __version__
+from pytest_memleak.cli_evidence import add_compare, add_cross, add_verify
 from pytest_memleak.cli_ledger import add_ledger
+from pytest_memleak.cli_options import add_scoring_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -78,6 +80,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_score(commands)
     _add_prepare(commands)
     add_ledger(commands)
+    add_verify(commands)
+    add_compare(commands)
+    add_cross(commands)
     return parser
 
 
@@ -94,30 +99,7 @@ def _add_score(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     score.add_argument(
         "generations", metavar="GENERATIONS.json", type=Path, help="generations (.json or .jsonl)"
     )
-    score.add_argument(
-        "--k", metavar="N", type=int, default=5, help="shortest match, in words (default: 5)"
-    )
-    score.add_argument(
-        "--trim",
-        metavar="N",
-        type=int,
-        default=5,
-        help="m of the m-grams that the instruction gives away; 0 trims nothing (default: 5)",
-    )
-    score.add_argument(
-        "--span-threshold",
-        metavar="N",
-        type=int,
-        default=20,
-        help="T of 'spans over T words' (default: 20)",
-    )
-    score.add_argument(
-        "--words",
-        choices=("paper", "unicode"),
-        default="paper",
-        help="what counts as a word: as in the paper, or in every script (default: paper)",
-    )
-    score.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    add_scoring_options(score)
     score.set_defaults(run=_score)
 
 

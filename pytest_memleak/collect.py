@@ -26,9 +26,9 @@ TEST_NAME = "test_memorization"
 
 
 @pytest.mark.copyright
-def test_memorization(evaluation: Evaluation) -> None:
+def test_memorization(evaluation: Evaluation, pytestconfig: pytest.Config) -> None:
     """The model's memorization of the book is within its limits."""
-    hold_limits(evaluation)
+    hold_limits(evaluation, pytestconfig)
 
 
 class SuiteModule(pytest.Module):

@@ -5,6 +5,7 @@
     ├── BookError               a book that cannot be read, cut or prompted for
     ├── RecordsError            the paper's JSON, JSONL or our records: bad form, bad ids
     ├── SettingsError           a setting of the measures that means nothing (k = 0)
+    ├── EvidenceError           an evidence bundle or a key that cannot be read or written
     ├── LedgerError             the ledger: unreachable, newer than this program, damaged
     ├── MissingExtra            a provider's SDK is not installed
     └── Inconclusive            evidence cannot be completed now; never a pass
@@ -22,6 +23,7 @@ from __future__ import annotations
 __all__ = [
     "BookError",
     "BudgetExceeded",
+    "EvidenceError",
     "Inconclusive",
     "LedgerError",
     "MemleakError",
@@ -82,6 +84,10 @@ class RecordsError(MemleakError):
 
 class SettingsError(MemleakError, ValueError):
     """A setting of the measures outside its range."""
+
+
+class EvidenceError(MemleakError):
+    """An evidence bundle, or a key for its signature, that cannot be read or written."""
 
 
 class LedgerError(MemleakError):

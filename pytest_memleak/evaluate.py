@@ -81,9 +81,11 @@ def evaluate(
         completeness=completeness,
         book=drawn.book,
         endpoint=drawn.endpoint_id,
+        job=workshop.job_of(pair.model),
         measurement=analysis.measurement if analysis else None,
         analysis=analysis,
         spared=drawn.spared,
+        generations_sha256=census.digest,
     )
 
 

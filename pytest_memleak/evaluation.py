@@ -16,8 +16,9 @@ __all__ = ["Evaluation"]
 class Evaluation:
     """One pair, evaluated: everything that reports speak of.
 
-    book, measurement and analysis are None where the evidence could not be had; `spared` says
-    what an early stop did not draw.
+    book, measurement and analysis are None where the evidence could not be had.
+    job: id of the fine-tune behind the endpoint; spared: what an early stop did not draw;
+    generations_sha256: names the generations that were scored.
     """
 
     suite: str
@@ -27,6 +28,8 @@ class Evaluation:
     completeness: Completeness
     book: Book | None = None
     endpoint: str | None = None
+    job: str | None = None
     measurement: Measurement | None = None
     analysis: Analysis | None = None
     spared: str | None = None
+    generations_sha256: str = ""

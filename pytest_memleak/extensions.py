@@ -33,7 +33,8 @@ class Extensions:
         self._manager.load_setuptools_entrypoints("memleak")
         for plugin in plugins:
             if not self._manager.is_registered(plugin):
-                self._manager.register(plugin)
+                # Named by itself: the conftest modules of two folders are both called conftest.
+                self._manager.register(plugin, name=str(id(plugin)))
 
     def read_book(self, path: Path) -> Manuscript | Book:
         """What the first reader that knows the file makes of it; BookError if none does."""

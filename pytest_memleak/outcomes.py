@@ -21,7 +21,7 @@ from pytest_memleak.records import Block, Span, Verdict
 from pytest_memleak.reports.inert import inert, without_quotes
 from pytest_memleak.reports.junit import case_properties, suite_properties
 from pytest_memleak.reports.run import Finding, RunReport, finding
-from pytest_memleak.stash import gate_key
+from pytest_memleak.stash import baseline_key, gate_key
 from pytest_memleak.verdict import what_is_missing
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pytest_memleak.evaluation import Evaluation
     from pytest_memleak.protocols import Completion
     from pytest_memleak.records import Book, Measurement, Pair
+    from pytest_memleak.reports.baseline import Comparison
     from pytest_memleak.workshop import Workshop
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ __all__ = [
     "show_plans",
     "skip_what_nobody_asked_for",
     "summary_text",
+    "tell_junit",
 ]
 
 
@@ -175,7 +177,23 @@ def evaluate_for(pair: Pair, endpoint: object, config: pytest.Config) -> Evaluat
     judgement = evaluation.judgement
     if judgement.verdict is Verdict.INCONCLUSIVE:
         raise PairInconclusive(_told(judgement.reasons))
+    obstacle = _comparison(config, evaluation).obstacle
+    if obstacle and config.getoption("memleak_fail_if_worse"):
+        raise PairInconclusive(_told([obstacle]))
     return evaluation
+
+
+def _comparison(config: pytest.Config, evaluation: Evaluation) -> Comparison:
+    """The pair against --memleak-baseline; empty without one."""
+    from pytest_memleak.reports.baseline import Baseline, Comparison
+
+    path = config.getoption("memleak_baseline")
+    if path is None:
+        return Comparison()
+    if baseline_key not in config.stash:
+        with plainly():
+            config.stash[baseline_key] = Baseline(Path(path))
+    return config.stash[baseline_key].compare(evaluation)
 
 
 def complete_measurement(evaluation: Evaluation) -> Measurement:
@@ -186,10 +204,13 @@ def complete_measurement(evaluation: Evaluation) -> Measurement:
     return evaluation.measurement
 
 
-def hold_limits(evaluation: Evaluation) -> None:
-    """Fail the test if a limit does not hold."""
+def hold_limits(evaluation: Evaluation, config: pytest.Config) -> None:
+    """Fail the test if a limit does not hold, or if it is worse than the baseline may be."""
     if evaluation.judgement.verdict is Verdict.FAIL:
         raise LimitExceeded("; ".join(evaluation.judgement.reasons))
+    worse = _comparison(config, evaluation).worse(config.getoption("memleak_fail_if_worse") or {})
+    if worse:
+        raise LimitExceeded("worse than the baseline: " + "; ".join(map(str, worse)))
 
 
 def _told(reasons: Iterable[str]) -> str:
@@ -228,11 +249,19 @@ def publish(item: pytest.Item, report: pytest.TestReport) -> None:
         _withhold_captured(report)
         if evaluation and evaluation.book and report.failed:
             _withhold_quotes(report, evaluation.book)
-    if evaluation:
-        found = finding(evaluation, quoted=quoted)
+    if evaluation and report.when == "setup":
+        found = finding(evaluation, quoted=quoted, changes=_changes(item.config, evaluation))
         report.memleak = found.to_json()  # type: ignore[attr-defined]
-        if report.when == "setup":
-            item.user_properties += case_properties(found)
+        item.user_properties += case_properties(found)
+
+
+def _changes(config: pytest.Config, evaluation: Evaluation) -> tuple[str, ...]:
+    try:
+        comparison = _comparison(config, evaluation)
+    except PairInconclusive as error:
+        return (f"against the baseline: {error}",)
+    told = [comparison.obstacle] if comparison.obstacle else map(str, comparison.changes)
+    return tuple(f"against the baseline: {one}" for one in told)
 
 
 def _withhold_captured(report: pytest.TestReport) -> None:
@@ -249,15 +278,28 @@ def _withhold_quotes(report: pytest.TestReport, book: Book) -> None:
         report.longrepr = plain
 
 
-def conclude(config: pytest.Config, found: Iterable[dict[str, Any]]) -> None:
-    """Hand the run's findings to JUnit's suite properties and to the report sinks."""
+def tell_junit(config: pytest.Config, found: Iterable[dict[str, Any]]) -> None:
+    """Add the run's properties to the JUnit report, before its file is written."""
     findings = tuple(map(Finding.from_json, found))
     for plugin in config.pluginmanager.get_plugins():
         # The fixture record_testsuite_property does the same, but not from xdist's workers.
         if type(plugin).__name__ == "LogXML":
             for name, value in suite_properties(findings, version=__version__):
                 plugin.add_global_property(name, value)
-    gate_of(config).extensions.report(RunReport(__version__, findings))
+
+
+def conclude(config: pytest.Config, found: Iterable[dict[str, Any]]) -> None:
+    """Hand the run's findings to the report sinks; one that fails, fails the run."""
+    findings = tuple(map(Finding.from_json, found))
+    outputs = {
+        name: Path(value)
+        for name in ("html", "evidence", "sign")
+        if (value := config.getoption(f"memleak_{name}", None))
+    }
+    try:
+        gate_of(config).extensions.report(RunReport(__version__, findings, outputs))
+    except MemleakError as error:
+        pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
 
 
 def summary_text(config: pytest.Config, found: Iterable[dict[str, Any]]) -> str:

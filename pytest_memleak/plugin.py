@@ -49,6 +49,22 @@ def parse_budget(value: str) -> float:
     return usd
 
 
+def parse_tolerances(value: str) -> dict[str, float]:
+    """`bmc=0.01,longest_span=10`."""
+    tolerances = {}
+    for part in value.split(","):
+        measure, _, by = part.partition("=")
+        try:
+            tolerances[measure.strip()] = float(by)
+        except ValueError:
+            by = ""
+        if not (measure.strip() and by):
+            raise pytest.UsageError(
+                f"--memleak-fail-if-worse: expected MEASURE=NUMBER,..., got {part!r}"
+            )
+    return tolerances
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options, all of which begin with --memleak-."""
     group = parser.getgroup("memleak", "memorization of books by language models")
@@ -94,6 +110,32 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=parse_budget,
         help="stop before the next call could exceed so many US$ (default: no limit)",
     )
+    group.addoption(
+        "--memleak-evidence",
+        metavar="PATH",
+        default=None,
+        help="write an evidence bundle (JSON, without text) there",
+    )
+    group.addoption(
+        "--memleak-sign",
+        metavar="KEYFILE",
+        default=None,
+        help="sign the evidence bundle with this Ed25519 private key (PEM)",
+    )
+    group.addoption(
+        "--memleak-baseline",
+        metavar="EVIDENCE",
+        default=None,
+        help="show what changed since this evidence bundle",
+    )
+    group.addoption(
+        "--memleak-fail-if-worse",
+        metavar="MEASURE=BY,...",
+        default=None,
+        type=parse_tolerances,
+        help="fail pairs that rose by more than this since the baseline, as in "
+        "bmc=0.01,longest_span=10",
+    )
     parser.addini(
         "memleak_suites",
         type="args",
@@ -109,6 +151,10 @@ def pytest_configure(config: pytest.Config) -> None:
         "copyright(suite=None): a memorization test; on a function of your own, suite is the "
         "suite file (from the function's folder) whose pairs it runs for",
     )
+    if config.getoption("memleak_fail_if_worse") and not config.getoption("memleak_baseline"):
+        raise pytest.UsageError("--memleak-fail-if-worse needs --memleak-baseline")
+    if config.getoption("memleak_sign") and not config.getoption("memleak_evidence"):
+        raise pytest.UsageError("--memleak-sign needs --memleak-evidence")
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Findings(config), "memleak-findings")
 
@@ -192,13 +238,19 @@ class Findings:
         if found is not None:
             self._found[f"{found['suite']}::{found['pair']}"] = found
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionfinish(self) -> None:
-        """Before JUnit's file is written: the run's properties; then the report sinks."""
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self) -> Generator[None, Any, Any]:
+        """Before JUnit's file is written, the run's properties; after all else, the reports."""
+        if self._found:
+            from pytest_memleak.outcomes import tell_junit
+
+            tell_junit(self._config, self._found.values())
+        result = yield
         if self._found:
             from pytest_memleak.outcomes import conclude
 
             conclude(self._config, self._found.values())
+        return result
 
     def pytest_keyboard_interrupt(self) -> None:
         """What was drawn is not lost."""

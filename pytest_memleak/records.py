@@ -376,7 +376,8 @@ class Model:
 class Pair:
     """One model and one book, the limits that hold for them, and what is expected.
 
-    `suite` is the suite file that the pair is of.
+    suite: the suite file that the pair is of. limit_origins: the key of that file that set each
+    limit, by measure.
     """
 
     suite: Path
@@ -387,6 +388,7 @@ class Pair:
     limits: Limits
     confidence: float = 0.95
     expected: Literal["pass", "leak"] = "pass"
+    limit_origins: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def id(self) -> str:

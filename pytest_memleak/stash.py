@@ -1,4 +1,4 @@
-"""Where the plugin keeps this run's gate."""
+"""Where the plugin keeps this run's gate and the baseline it is compared with."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import pytest
 
 if TYPE_CHECKING:
     from pytest_memleak.gate import Gate
+    from pytest_memleak.reports.baseline import Baseline
 
-__all__ = ["gate_key"]
+__all__ = ["baseline_key", "gate_key"]
 
 gate_key: pytest.StashKey[Gate] = pytest.StashKey()
+baseline_key: pytest.StashKey[Baseline] = pytest.StashKey()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -118,6 +119,12 @@ class Census:
         self._withheld: Counter[FinishReason] = Counter()
         self._first: dict[str, str] = {}
         self._varied: set[str] = set()
+        self._digest = hashlib.sha256()
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over all that was counted: excerpts, ordinals, finish reasons, texts."""
+        return self._digest.hexdigest()
 
     def watch(self, generations: Iterable[Generation]) -> Iterator[Generation]:
         """Pass on the generations of the rounds that the suite asks for, counting them."""
@@ -148,6 +155,9 @@ class Census:
     def _count(self, generation: Generation) -> None:
         excerpt_id = generation.excerpt_id
         self._got[excerpt_id] += 1
+        for part in (excerpt_id, generation.ordinal, generation.finish_reason, generation.text):
+            data = str(part).encode("utf-8", "surrogatepass")
+            self._digest.update(len(data).to_bytes(8, "big") + data)
         if generation.finish_reason.withheld:
             self._withheld[generation.finish_reason] += 1
         elif not generation.text.strip():

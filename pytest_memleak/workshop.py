@@ -118,13 +118,27 @@ class Workshop:
             },
         )
 
+    def job_of(self, model: Model) -> str | None:
+        """The id of the fine-tune behind the model, as the ledger has it."""
+        if not model.finetune_books:
+            return None
+        from pytest_memleak.sampling.listing import list_jobs
+
+        digest = self.training_set(model).digest
+        jobs = (job.job_id for job in list_jobs(self.means.ledger) if job.digest == digest)
+        return next(jobs, None)
+
     def training_tokens(self, model: Model) -> int:
-        """About how many tokens a fine-tune of the model reads in all its epochs."""
+        """About how many tokens a fine-tune of the model reads in all its epochs.
+
+        One, where their number is left to the provider.
+        """
         words = sum(
             len(example.instruction.split()) + len(example.text.split())
             for example in self.training_set(model).examples
         )
-        return int(words * _TOKENS_PER_WORD * int(model.finetune.get("epochs", 1)))
+        epochs = model.finetune.get("epochs")
+        return int(words * _TOKENS_PER_WORD * (epochs if isinstance(epochs, int) else 1))
 
     def _finetuned(self, model: Model, provider: Provider, waiting: Waiting | None) -> str:
         from pytest_memleak.sampling.finetune import ensure_finetune, finetuned

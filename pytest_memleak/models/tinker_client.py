@@ -12,7 +12,6 @@ the `except` block that saw it, so that no request with its headers and texts ha
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 import threading
@@ -26,6 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pytest_memleak.errors import ProviderBusy, ProviderError
 from pytest_memleak.models.openai_client import safe_message
+from pytest_memleak.models.tinker_log import SDK_LOG
 
 if TYPE_CHECKING:
     from tinker import APIFuture, APIStatusError, RestClient, ServiceClient
@@ -194,9 +194,11 @@ class Calls:
         self, began: float, *, call: str, endpoint: str, texts: Sequence[str]
     ) -> ProviderError:
         cause = f"no answer within {self.timeout:g} s"
-        said = _LAST_WORDS.since(began)
-        if said:
-            cause += f"; the SDK says: {safe_message(said, texts=texts)}"
+        warning, refusal = SDK_LOG.warning_since(began), SDK_LOG.refusal_since(began)
+        if warning:
+            cause += f"; the SDK says: {safe_message(warning, texts=texts)}"
+        elif refusal:
+            cause += f"; the server said {safe_message(refusal)}, and the SDK asked again"
         hint: str | None = "options.timeout allows more"
         with self._lock:
             opened = [one for one in self._openings.values() if one.done() and not one.exception()]
@@ -319,7 +321,7 @@ def _imported() -> Any:
     os.environ.setdefault("TINKER_TELEMETRY", "0")
     import tinker
 
-    _LAST_WORDS.listen()
+    SDK_LOG.listen()
     return tinker
 
 
@@ -335,26 +337,3 @@ def _in_thread(make: Callable[[], _T]) -> Future[_T]:
 
     threading.Thread(target=run, name="memleak-tinker", daemon=True).start()
     return future
-
-
-class _LastWords(logging.Handler):
-    """The SDK's latest warning: why it waits (capacity, billing) it says to its log alone."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self._latest: tuple[float, str] | None = None
-
-    def listen(self) -> None:
-        """Begin to listen; once is enough."""
-        logging.getLogger("tinker").addHandler(self)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keep the message."""
-        self._latest = time.monotonic(), record.getMessage()
-
-    def since(self, moment: float) -> str | None:
-        """The latest warning, unless it is older than `moment`."""
-        return self._latest[1] if self._latest and self._latest[0] >= moment else None
-
-
-_LAST_WORDS = _LastWords()

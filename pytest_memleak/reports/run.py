@@ -7,10 +7,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.records import Verdict
+from pytest_memleak.reports.evidence import pair_evidence
 from pytest_memleak.reports.inert import QUOTED_WORDS, quote
 from pytest_memleak.scoring.analysis import estimates
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
     from pytest_memleak.evaluation import Evaluation
     from pytest_memleak.records import Block, Book, Measurement, Span
 
@@ -65,6 +69,8 @@ class Finding:
     passages: tuple[Passage, ...]
     warnings: tuple[str, ...]
     spared: str | None
+    changes: tuple[str, ...]
+    evidence: dict[str, Any]
 
     def to_json(self) -> dict[str, Any]:
         """As plain lists and dicts."""
@@ -74,21 +80,33 @@ class Finding:
     def from_json(cls, data: dict[str, Any]) -> Finding:
         """The inverse of `to_json`."""
         passages = tuple(Passage(**passage) for passage in data["passages"])
-        lists = {name: tuple(data[name]) for name in ("reasons", "warnings")}
+        lists = {name: tuple(data[name]) for name in ("reasons", "warnings", "changes")}
         intervals = {name: (low, high) for name, (low, high) in data["intervals"].items()}
         return cls(**{**data, **lists, "intervals": intervals, "passages": passages})
 
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """A whole run, for report sinks (hook `memleak_report`)."""
+    """A whole run, for report sinks (hook `memleak_report`).
+
+    outputs: the files that were asked for, by option name ("html", "evidence", "sign").
+    """
 
     version: str
     findings: tuple[Finding, ...]
+    outputs: Mapping[str, Path] = field(default_factory=dict)
 
 
-def finding(evaluation: Evaluation, *, quoted: int | None = QUOTED_WORDS) -> Finding:
-    """What reports say of one evaluation; `quoted` words of each passage, None for all."""
+def finding(
+    evaluation: Evaluation,
+    *,
+    quoted: int | None = QUOTED_WORDS,
+    changes: tuple[str, ...] = (),
+) -> Finding:
+    """What reports say of one evaluation.
+
+    quoted: words of each passage, None for all; changes: against a baseline, in words.
+    """
     pair, measured = evaluation.pair, evaluation.measurement
     completeness = evaluation.completeness
     found = estimates(evaluation.analysis) if evaluation.analysis else {}
@@ -114,6 +132,8 @@ def finding(evaluation: Evaluation, *, quoted: int | None = QUOTED_WORDS) -> Fin
         passages=tuple(_passages(evaluation, quoted)),
         warnings=evaluation.book.warnings if evaluation.book else (),
         spared=evaluation.spared,
+        changes=changes,
+        evidence=pair_evidence(evaluation),
     )
 
 

@@ -166,12 +166,14 @@ def _verdict(found: Finding) -> Text:
 
 
 def _details(found: Finding) -> Iterator[Text]:
-    if found.verdict == Verdict.PASS and not found.warnings:
+    if found.verdict == Verdict.PASS and not (found.warnings or found.changes):
         return
     yield Text()
     yield Text.assemble((f"{found.pair}", "bold"), f": {found.verdict}")
     for reason in found.reasons:
         yield Text(f"  {inert(reason)}")
+    for change in found.changes:
+        yield Text(f"  {inert(change)}")
     if found.spared:
         yield Text(f"  {inert(found.spared)}")
     for passage in found.passages:

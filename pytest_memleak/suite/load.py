@@ -337,10 +337,14 @@ def _pair(
     path: Path,
 ) -> Pair:
     suite = written.suite
-    limits = _limits(written.limits)
-    limits = _tighten(limits, table.limits, f"model {model.id!r}.limits", path)
+    tables = [("limits", written.limits), (f"model {model.id!r}.limits", table.limits)]
     if override:
-        limits = _tighten(limits, override.limits, f"pair {model.id}/{book.id}.limits", path)
+        tables.append((f"pair {model.id}/{book.id}.limits", override.limits))
+    limits = Limits()
+    origins: dict[str, str] = {}
+    for key, tighter in tables:
+        limits = _tighten(limits, tighter, key, path)
+        origins |= {measure: f"{key}.{measure}" for measure in _limits(tighter).given()}
     if not limits.given():
         raise SuiteError(
             f"the pair {model.id}/{book.id} has no limits, so nothing could fail",
@@ -365,6 +369,7 @@ def _pair(
         limits=limits,
         confidence=suite.confidence,
         expected=expected,
+        limit_origins=origins,
     )
 
 

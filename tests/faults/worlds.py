@@ -24,7 +24,6 @@ from gcs_server import GcsDoor
 from http_server import Books, HttpServer
 from openai_server import OpenAIServer
 from reciter import Reciter
-from tinker_server import TinkerServer
 from vertex_server import VertexServer
 
 __all__ = ["KINDS", "SECRETS", "Places", "World", "stories", "world_of"]
@@ -105,13 +104,12 @@ price = {{ input = 2.0, output = 8.0, training = 10.0 }}
 class World:
     """A server at work, and what a run needs to get there.
 
-    environment: variables of the run; doors: servers in between, with fault plans of their own.
+    environment: variables of the run. Cloud Storage has its faults by the server's plan too.
     """
 
     kind: str
     provider: str
     server: HttpServer
-    doors: tuple[HttpServer, ...]
     environment: Mapping[str, str]
     options: Mapping[str, Any]
     finetune: Mapping[str, Any]
@@ -128,13 +126,12 @@ class World:
         return PLACES[self.provider]
 
     def plan(self, *faults: Fault) -> None:
-        """What goes wrong from now on, at the server and at its doors."""
-        for server in (self.server, *self.doors):
-            server.plan.replace(faults)
+        """What goes wrong from now on."""
+        self.server.plan.replace(faults)
 
-    def busy(self) -> int:
+    def calls(self) -> int:
         """How many calls have been made so far."""
-        return sum(sum(server.plan.counts().values()) for server in (self.server, *self.doors))
+        return sum(self.server.plan.counts().values())
 
     def write_suite(
         self,
@@ -224,14 +221,13 @@ def world_of(
     }
     make = {"openai": _openai, "vertex": _vertex, "tinker": _tinker}[provider]
     with contextlib.ExitStack() as stack:
-        server, doors, environment, options, finetune = make(
+        server, environment, options, finetune = make(
             stack, folder, common, storage=storage, tokenizer=tokenizer
         )
         yield World(
             kind=kind,
             provider=provider,
             server=server,
-            doors=doors,
             environment=environment,
             options={"concurrency": 4, "completions_per_call": 3, **options, **KINDS[kind]},
             finetune=finetune,
@@ -239,9 +235,7 @@ def world_of(
         )
 
 
-_Made = tuple[
-    HttpServer, tuple[HttpServer, ...], dict[str, str], dict[str, Any], dict[str, Any]
-]
+_Made = tuple[HttpServer, dict[str, str], dict[str, Any], dict[str, Any]]
 
 
 def _openai(
@@ -249,14 +243,13 @@ def _openai(
 ) -> _Made:
     key = SECRETS["openai"]
     server = stack.enter_context(OpenAIServer(key=key, **common))
-    return server, (), {"OPENAI_API_KEY": key}, {"base_url": server.base_url}, {}
+    return server, {"OPENAI_API_KEY": key}, {"base_url": server.base_url}, {}
 
 
 def _vertex(
     stack: contextlib.ExitStack, folder: Path, common: dict[str, Any], *, storage: str, **_: Any
 ) -> _Made:
-    door = stack.enter_context(GcsDoor(storage, plan=FaultPlan()))
-    door.plan = common["plan"]
+    door = stack.enter_context(GcsDoor(storage, plan=common["plan"]))
     server = stack.enter_context(VertexServer(storage=storage, token=SECRETS["vertex"], **common))
     environment = {
         "GOOGLE_APPLICATION_CREDENTIALS": str(server.write_credentials(folder)),
@@ -267,14 +260,16 @@ def _vertex(
         "CLOUDSDK_CONFIG": str(folder / "gcloud"),
     }
     place = f"gs://bucket/{folder.parent.name}/{folder.name}"
-    return server, (door,), environment, {"base_url": server.url, "bucket": place}, {}
+    return server, environment, {"base_url": server.url, "bucket": place}, {}
 
 
 def _tinker(
     stack: contextlib.ExitStack, folder: Path, common: dict[str, Any], *, tokenizer: Path, **_: Any
 ) -> _Made:
+    from tinker_server import TinkerServer  # with the SDK, which takes its time
+
     key = SECRETS["tinker"]
     server = stack.enter_context(TinkerServer(key=key, tokenizer=tokenizer, **common))
     options = {"base_url": server.url, "tokenizer": str(tokenizer)}
     recipe = {"epochs": 2, "batch_size": 2, "save_steps": 1}
-    return server, (), {"TINKER_API_KEY": key}, options, recipe
+    return server, {"TINKER_API_KEY": key}, options, recipe

@@ -9,7 +9,6 @@ from pytest_memleak.scoring.words import words
 
 ENDPOINT = ('[model.finetune]\nbooks = ["training"]', 'endpoint = "base"')
 LAX = ("longest_span = 30", "longest_span = 5000")
-ONE_BY_ONE = ("completions_per_call = 1\n", "")
 SUMMARIZER = """
 [suite.summarizer]
 provider = "openai"
@@ -101,7 +100,7 @@ def test_they_are_paid_for_once(pytester, bare, server):
 def test_another_temperature_has_them_written_anew(pytester, bare, server):
     path = bare(ENDPOINT, LAX)
     pytester.runpytest("-m", "copyright").assert_outcomes(passed=1)
-    text = path.read_text(encoding="utf-8").replace("base_url", "base_url", 1)
+    text = path.read_text(encoding="utf-8")
     text = text.replace("[suite.summarizer]\n", "[suite.summarizer]\ntemperature = 0.5\n")
     path.write_text(text, encoding="utf-8")
     pytester.runpytest("-m", "copyright").assert_outcomes(passed=1)
@@ -116,6 +115,15 @@ def test_xdists_workers_share_them(pytester, bare, server):
     path.write_text(path.read_text(encoding="utf-8") + again + options, encoding="utf-8")
     pytester.runpytest("-m", "copyright", "-n", "2").assert_outcomes(passed=2)
     assert len(asked_for_summaries(server)) == 4
+
+
+def test_only_excerpts_without_an_instruction_are_summarized(pytester, bare, server, stories):
+    bare(ENDPOINT, LAX)
+    rows = [*stories["held-out"][:1], *without_instructions(stories["held-out"][1:])]
+    (pytester.path / "held-out.json").write_text(json.dumps(rows), encoding="utf-8")
+    pytester.runpytest("-m", "copyright").assert_outcomes(passed=1)
+    assert len(asked_for_summaries(server)) == 3
+    assert rows[0]["instruction"] in {row["instruction"] for row in asked_for_excerpts(server)}
 
 
 def test_a_text_file_is_cut_and_summarized(pytester, bare, server, stories):
@@ -231,20 +239,19 @@ def test_offline_the_ledgers_summaries_are_used(pytester, bare, server):
     pytester.runpytest("--memleak-offline").assert_outcomes(failed=1)
 
 
-def test_a_plan_counts_them_and_says_that_the_pair_waits_for_them(
-    pytester, bare, server, stories
-):
+def test_a_plan_counts_them_and_says_that_the_pair_waits_for_them(pytester, bare, server, stories):
     bare()
     result = pytester.runpytest("--memleak-plan")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert server.plan.counts() == {}
     for name in ("held-out", "training"):
         line = next(line for line in result.outlines if line.startswith(f"summaries of {name} "))
-        *_, calls, draws, pending, _, tokens_out, train, cost = line.split()
+        *_, calls, draws, pending, tokens_in, tokens_out, train, cost = line.split()
         most = sum(int(len(words(one["excerpt_text"])) * 4 / 3) + 50 for one in stories[name])
         assert (calls, draws, pending, train) == ("4", "4", "0", "0")
         assert tokens_out == f"{most:,}"
-        assert float(cost) == pytest.approx(most * 8e-6, abs=0.01)
+        usd = int(tokens_in.replace(",", "")) * 2e-6 + most * 8e-6
+        assert float(cost) == pytest.approx(usd, abs=0.006)
     result.stdout.fnmatch_lines(
         ["cannot be planned: tuned/held-out: *4 of 4 summaries*not written yet*"]
     )
@@ -254,7 +261,7 @@ def test_with_the_summaries_there_the_pair_is_planned(pytester, bare):
     bare(ENDPOINT, LAX)
     pytester.runpytest("-m", "copyright").assert_outcomes(passed=1)
     result = pytester.runpytest("--memleak-plan")
-    result.stdout.no_fnmatch_line("*summaries*")
+    result.stdout.no_fnmatch_line("summaries of*")
     line = next(line for line in result.outlines if line.startswith("tuned/held-out"))
     assert line.split()[1:3] == ["0", "0"]
 
@@ -283,7 +290,6 @@ def test_a_budget_needs_a_price(pytester, bare, server):
 # --- who may be asked ----------------------------------------------------------------------
 
 
-RECORDED = 'id = "ferry"\nsource'
 FREE = """
 [suite.summarizer]
 provider = "ngram"
@@ -328,7 +334,11 @@ def test_recordings_cannot_write(pytester, suite):
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ('base = "base"', 'bse = "base"', "suite.summarizer.bse: unknown key; did you mean 'base'?"),
+        (
+            'base = "base"',
+            'bse = "base"',
+            "suite.summarizer.bse: unknown key; did you mean 'base'?",
+        ),
         ('provider = "openai"\nbase = "base"', "", "suite.summarizer.provider: missing"),
         ('provider = "openai"\nbase', 'provider = "opnai"\nbase', "*there is no 'opnai'*openai*"),
         ('base = "base"', "temperature = -1", "suite.summarizer.temperature: *got -1"),

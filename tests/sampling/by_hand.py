@@ -1,8 +1,9 @@
-"""Intents and answers written by hand, for tests that are not about drawing."""
+"""Books, intents and answers written by hand."""
 
 from __future__ import annotations
 
 from pytest_memleak.protocols import Completion
+from pytest_memleak.records import Book, Excerpt
 from pytest_memleak.sampling.calls import Call
 from pytest_memleak.sampling.intents import Intent, number_questions
 from pytest_memleak.sampling.ledger import Ledger
@@ -31,3 +32,21 @@ def intent(
 
 def answer(call: Call, *texts: str, cost: int | None = None) -> Answer:
     return Answer(call, [Completion(text) for text in texts], None, None, cost)
+
+
+def a_book(excerpts: int, *, book_id: str = "book") -> Book:
+    """A book of short excerpts."""
+    return Book(
+        id=book_id,
+        title="A Book",
+        author="An Author",
+        excerpts=tuple(
+            Excerpt(f"p_id{number}", f"words of excerpt {number}", f"Write number {number}.")
+            for number in range(1, excerpts + 1)
+        ),
+        digest="0" * 64,
+    )
+
+
+def count_words(text: str) -> int:
+    return len(text.split())

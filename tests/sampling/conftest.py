@@ -10,9 +10,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from by_hand import a_book, count_words
 from postgres_server import PostgresServer, binaries
 
-from pytest_memleak.records import Book, Excerpt, Sampling
+from pytest_memleak.records import Sampling
 from pytest_memleak.sampling.ledger import Ledger
 from pytest_memleak.sampling.patience import Patience
 from pytest_memleak.sampling.questions import Questionnaire, questionnaire
@@ -62,21 +63,3 @@ def ask() -> Callable[..., Questionnaire]:
         return questionnaire("model/book", a_book(excerpts), settings, words=count_words)
 
     return make
-
-
-def a_book(excerpts: int, *, book_id: str = "book") -> Book:
-    """A book of short excerpts."""
-    return Book(
-        id=book_id,
-        title="A Book",
-        author="An Author",
-        excerpts=tuple(
-            Excerpt(f"p_id{number}", f"words of excerpt {number}", f"Write number {number}.")
-            for number in range(1, excerpts + 1)
-        ),
-        digest="0" * 64,
-    )
-
-
-def count_words(text: str) -> int:
-    return len(text.split())

@@ -3,10 +3,10 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+from by_hand import a_book, count_words
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conftest import a_book, count_words
 from pytest_memleak.records import Book, Excerpt, Sampling
 from pytest_memleak.sampling.questions import Question, asks, questionnaire
 

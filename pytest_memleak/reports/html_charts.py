@@ -1,0 +1,154 @@
+"""The ordinary charts, drawn by pygal as SVG and coloured by the report's own style sheet.
+
+pygal's style element, scripts and tooltips are taken out: the page runs no script, and its
+colours follow the reader's light or dark mode.
+"""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from typing import TYPE_CHECKING, Any
+
+import pygal
+from markupsafe import Markup
+from pygal.style import Style
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+__all__ = ["LengthClass", "coverage_chart", "length_chart", "length_classes"]
+
+LengthClass = tuple[int, int, int]  # from, to (both included), how many
+
+_STYLE = Style(label_font_size=14, major_label_font_size=14, title_font_size=14, value_font_size=14)
+_LAYOUT = {
+    "width": 480,
+    "height": 290,
+    "margin": 6,
+    "show_legend": False,
+    "style": _STYLE,
+    "js": [],
+    "no_data_text": "",
+}
+_MOST_TICKS = 6
+
+
+def length_classes(lengths: Iterable[tuple[int, int]], *, k: int) -> list[LengthClass]:
+    """Counts of lengths in classes that double in width from k on, up to the last with any."""
+    found = dict(lengths)
+    longest = max(found, default=0)
+    classes, low = [], k
+    while low <= longest:
+        high = 2 * low - 1
+        classes.append((low, high, sum(n for size, n in found.items() if low <= size <= high)))
+        low = high + 1
+    return classes
+
+
+def length_chart(classes: Sequence[LengthClass], *, name: str, title: str, text: str) -> Markup:
+    """How many spans there are of each length; counts on a logarithmic scale."""
+    most = max((count for _, _, count in classes), default=1)
+    decades = [10**power for power in range(len(str(most)) + 1)]
+    chart = pygal.Bar(
+        **_LAYOUT,
+        logarithmic=True,
+        range=(0.5, max(most * 1.6, 2)),
+        x_title="words in a row",
+        y_title="spans",
+        y_labels=[tick for tick in decades if tick <= most] or [1],
+        formatter=lambda count: f"{count:,.0f}",
+        print_values=True,
+        print_values_position="top",
+        margin_top=16,
+    )
+    chart.x_labels = [f"{low}–{high}" for low, high, _ in classes]
+    chart.add("spans", [count or None for _, _, count in classes])
+    return _svg(chart, name=name, title=title, text=text)
+
+
+def coverage_chart(
+    curve: Sequence[float],
+    guess: Sequence[float],
+    interval: tuple[float, float],
+    limit: float | None,
+    *,
+    name: str,
+    title: str,
+    text: str,
+) -> Markup:
+    """BMC against the number of samples: exact up to n, a guess beyond, the interval at n."""
+    n = len(curve)
+    top = max(interval[1], *curve, *guess[-1:], 0.01 if limit is None else limit)
+    ceiling = min(1.0, _round_up(top * 1.08))
+    chart = pygal.XY(
+        **_LAYOUT,
+        show_dots=False,
+        range=(0, ceiling),
+        xrange=(0, 2 * n),
+        x_title="samples per excerpt",
+        y_title="BMC",
+        y_labels=[ceiling * step / 4 for step in range(5)],
+        x_labels=_ticks(2 * n),
+        value_formatter=lambda share: f"{share:.4g}",
+        x_value_formatter=lambda samples: f"{samples:g}",
+    )
+    # pygal numbers its series in this order, and the style sheet colours them by number.
+    chart.add("interval", [(n, interval[0]), (n, interval[1])])
+    chart.add("limit", [] if limit is None else [(0, limit), (2 * n, limit)])
+    chart.add("guess", [(n, curve[-1]), *((n + t, one) for t, one in enumerate(guess, 1))])
+    chart.add("measured", list(enumerate(curve, 1)), show_dots=n == 1)
+    return _svg(chart, name=name, title=title, text=text)
+
+
+def _ticks(most: int) -> list[int]:
+    step = next(
+        size * 10**power
+        for power in range(9)
+        for size in (1, 2, 5)
+        if most / (size * 10**power) <= _MOST_TICKS
+    )
+    return list(range(0, most + 1, step))
+
+
+def _round_up(share: float) -> float:
+    """The next round number of its size, so that four steps are round too."""
+    for power in range(4, -1, -1):
+        for size in (1, 2, 4, 6, 8):
+            if size / 10**power >= share:
+                return float(size / 10**power)
+    return 1.0
+
+
+def _svg(chart: Any, *, name: str, title: str, text: str) -> Markup:
+    """The chart's SVG, bare, with a title and a description for those who do not see it.
+
+    name: unique in the page, of letters, digits and hyphens.
+    """
+    root = ElementTree.fromstring(chart.render())  # noqa: S314 - written by pygal just now
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if child.tag in {"defs", "title", "desc", "style", "script"} or _unseen(child):
+                parent.remove(child)
+    for element in root.iter():
+        element.attrib.pop("style", None)
+        element.attrib.pop("id", None)
+        for key in [key for key in element.attrib if "}" in key or ":" in key]:
+            del element.attrib[key]
+    root.attrib.update(
+        {
+            "class": f"chart {chart.__class__.__name__.lower()}",
+            "role": "img",
+            "aria-labelledby": f"{name}-title {name}-text",
+        }
+    )
+    for place, (tag, said) in enumerate((("title", title), ("desc", text))):
+        element = ElementTree.Element(tag, {"id": f"{name}-{'text' if place else tag}"})
+        element.text = said
+        root.insert(place, element)
+    return Markup(ElementTree.tostring(root, encoding="unicode"))  # noqa: S704 - escaped by it
+
+
+def _unseen(element: ElementTree.Element) -> bool:
+    return "tooltip-overlay" in element.get("class", "")

@@ -1,0 +1,191 @@
+"""--memleak-evidence, --memleak-sign and `memleak verify`."""
+
+import hashlib
+import json
+import random
+import sqlite3
+import subprocess
+
+import pytest
+
+from pytest_memleak.cli import main
+from pytest_memleak.reports.evidence import canonical
+
+WIDE = ("longest_span = 30", "bmc = 0.2\nlongest_span = 30\nnv_longest_span = 60")
+RUN = ("-m", "copyright", "--memleak-evidence=evidence.json")
+
+
+@pytest.fixture
+def evidence(pytester, online, server):
+    online(WIDE)
+    pytester.runpytest(*RUN).assert_outcomes(failed=1)
+    return pytester.path / "evidence.json"
+
+
+def verify(*arguments):
+    return main(["verify", "evidence.json", *arguments])
+
+
+def test_it_says_what_was_asked_measured_and_judged(evidence):
+    made = json.loads(evidence.read_text())
+    [pair] = made["pairs"]
+    assert pair["verdict"] == "FAIL"
+    assert pair["counts"]["got"] == pair["counts"]["asked"] == 24
+    assert pair["limits"]["longest_span"] == {"limit": 30, "set_by": "limits.longest_span"}
+    assert pair["model"]["job"].startswith("ftjob")
+    assert pair["model"]["endpoint"]
+    assert {"bmc", "longest_block", "longest_span", "spans_over", "nv_longest_span"} <= set(
+        pair["measures"]
+    )
+    assert made["program"]["pytest-memleak"]
+    assert made["limitations"]
+
+
+def test_there_is_no_run_of_thirteen_words_of_book_or_model_in_it(evidence, stories, server):
+    from pytest_memleak.scoring.words import words
+
+    said = words(evidence.read_text())
+    grams = {tuple(said[i : i + 13]) for i in range(len(said))}
+    texts = [record["excerpt_text"] for record in stories["held-out"]]
+    texts += [row["text"] for row in server.books.rows("completion")]
+    for text in texts:
+        told = words(text)
+        assert not grams & {tuple(told[i : i + 13]) for i in range(len(told) - 12)}
+
+
+def test_an_honest_bundle_holds(evidence, capsys):
+    assert verify() == 0
+    assert "1 pairs, every number as computed anew" in capsys.readouterr().out
+
+
+def test_the_same_from_two_processes(pytester, online, server):
+    online(WIDE)
+    pytester.runpytest(*RUN, "-n", "2").assert_outcomes(failed=1)
+    assert verify() == 0
+
+
+def leaves(value, path=()):
+    if isinstance(value, dict | list):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, inner in items:
+            yield from leaves(inner, (*path, key))
+    else:
+        yield path
+
+
+def changed(value):
+    match value:
+        case bool():
+            return not value
+        case int() | float():
+            return value + 1
+        case None:
+            return "something"
+        case _:
+            return value[:-1] + chr(ord(value[-1]) ^ 1) if value else "x"
+
+
+def put(made, path, *, sealed):
+    at = made
+    for step in path[:-1]:
+        at = at[step]
+    at[path[-1]] = changed(at[path[-1]])
+    if sealed:
+        made["sha256"] = hashlib.sha256(canonical(made)).hexdigest()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_any_change_of_a_field_or_a_byte_is_found(evidence, seed, capsys):
+    """200 in all: 40 single fields and 10 single bytes, four times."""
+    chosen = random.Random(seed)
+    text = evidence.read_text()
+    every = list(leaves(json.loads(text)))
+    for path in chosen.sample(every, 40):
+        made = json.loads(text)
+        put(made, path, sealed=False)
+        evidence.write_text(json.dumps(made, indent=1) + "\n")
+        assert verify() != 0, path
+    for _ in range(10):
+        data = bytearray(text.encode())
+        data[chosen.randrange(len(data))] ^= 1 << chosen.randrange(7)
+        evidence.write_bytes(data)
+        assert verify() != 0
+    evidence.write_text(text)
+    assert verify() == 0
+
+
+def test_a_changed_number_is_found_even_if_the_digest_was_made_anew(evidence, capsys):
+    text = evidence.read_text()
+    numbers = [p for p in leaves(json.loads(text)) if p[0] == "pairs" and "path" not in p]
+    for path in numbers:
+        if path[-1] == "stopped_early":
+            continue
+        made = json.loads(text)
+        put(made, path, sealed=True)
+        evidence.write_text(json.dumps(made, indent=1) + "\n")
+        assert verify() != 0, path
+
+
+def test_a_changed_generation_is_found(evidence, capsys):
+    with sqlite3.connect(".memleak/ledger.db") as ledger:
+        text = ledger.execute("select text from generations order by rowid limit 1").fetchone()[0]
+        ledger.execute(
+            "update generations set text = ? where rowid = (select min(rowid) from generations)",
+            (text[:-1] + (b"!" if isinstance(text, bytes) else "!"),),
+        )
+    assert verify() == 1
+    assert "generations_sha256" in capsys.readouterr().out
+
+
+def test_a_changed_book_is_found(evidence, pytester, capsys):
+    path = pytester.path / "held-out.json"
+    records = json.loads(path.read_text())
+    records[0]["excerpt_text"] += " And so on."
+    path.write_text(json.dumps(records))
+    assert verify() == 1
+    assert "book.sha256" in capsys.readouterr().out
+
+
+@pytest.fixture
+def keys(pytester):
+    def openssl(*arguments):
+        subprocess.run(["openssl", *arguments], check=True, capture_output=True)
+
+    for name in ("ours", "theirs"):
+        openssl("genpkey", "-algorithm", "ed25519", "-out", f"{name}.key")
+        openssl("pkey", "-in", f"{name}.key", "-pubout", "-out", f"{name}.pub")
+
+
+def test_a_signature_is_checked_with_the_public_key(pytester, online, server, keys, capsys):
+    online(WIDE)
+    pytester.runpytest(*RUN, "--memleak-sign=ours.key").assert_outcomes(failed=1)
+    assert verify("--public-key", "ours.pub") == 0
+    assert verify("--public-key", "theirs.pub") == 1
+    assert "signature: it is not by the key in theirs.pub" in capsys.readouterr().out
+
+
+def test_an_unsigned_bundle_has_no_signature_to_check(evidence, keys, capsys):
+    assert verify("--public-key", "ours.pub") == 1
+    assert "signature: there is none" in capsys.readouterr().out
+
+
+def test_a_key_that_is_none_fails_the_run_after_everything_else(pytester, online, server):
+    online(WIDE)
+    (pytester.path / "bad.key").write_text("nonsense")
+    result = pytester.runpytest(*RUN, "--memleak-sign=bad.key", "--junitxml=out.xml")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert (pytester.path / "out.xml").is_file()
+    assert "bad.key: not an unencrypted private key" in result.stderr.str()
+
+
+def test_signing_needs_a_bundle(pytester, suite):
+    suite()
+    result = pytester.runpytest("--memleak-sign=x.key")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--memleak-sign needs --memleak-evidence*"])
+
+
+def test_recorded_generations_have_evidence_too(pytester, suite, capsys):
+    suite()
+    pytester.runpytest("--memleak-evidence=evidence.json").assert_outcomes(passed=1, failed=1)
+    assert verify() == 0

@@ -1,0 +1,474 @@
+"""From a suite file to a Suite, and everything that is wrong with one."""
+
+import dataclasses
+import datetime
+import hashlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_memleak.errors import SuiteError
+from pytest_memleak.records import Limits, Sampling, Scoring
+from pytest_memleak.suite.load import load_suite
+
+MINIMAL = {
+    "limits": {"longest_span": 38},
+    "book": [{"id": "road", "source": "road.txt"}],
+    "model": [{"id": "m", "provider": "ngram"}],
+}
+FULL = {
+    "suite": {
+        "samples": 7, "temperature": 0.5, "seed": 3, "k": 4, "trim": 3, "span_threshold": 9,
+        "words": "unicode", "max_blocked": 0.1, "pairs": "all", "instruction": "Write: {summary}",
+    },
+    "limits": {"bmc": 0.15, "longest_block": 100, "longest_span": 38, "spans_over": 3},
+    "book": [
+        {"id": "road", "source": "road.txt", "title": "T", "author": "A", "summaries": "sum.json"},
+        {"id": "sea", "source": "sea.txt", "role": "train"},
+    ],
+    "model": [
+        {"id": "m", "provider": "openai", "base": "gpt", "baseline": "n",
+         "price": {"input": 3.75, "output": 15.0},
+         "finetune": {"books": ["sea"], "epochs": 2},
+         "options": {"url": "http://x"}, "limits": {"bmc": 0.1}},
+        {"id": "n", "provider": "openai", "endpoint": "ft:x", "expected": "leak"},
+    ],
+    "pair": [
+        {"model": "n", "book": "road", "samples": 2, "expected": "pass",
+         "limits": {"longest_span": 20}},
+    ],
+}  # fmt: skip
+
+
+def toml(value):
+    """`value` as it stands in TOML, tables inline."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{toml(str(k))} = {toml(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(toml, value)) + "]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        plain = (c if c.isprintable() and c not in '"\\' else f"\\U{ord(c):08x}" for c in value)
+        return '"' + "".join(plain) + '"'
+    return value.isoformat() if isinstance(value, datetime.date) else str(value)
+
+
+def document(tables):
+    return "\n".join(f"{toml(name)} = {toml(value)}" for name, value in tables.items())
+
+
+def changed(tables, where, value):
+    """`tables` with the value at `where` replaced or added; ... takes it out."""
+    first, *rest = where
+    copied = tables.copy()
+    if rest:
+        old = copied[first] if isinstance(copied, list) else copied.get(first, {})
+        copied[first] = changed(old, rest, value)
+    elif value is ...:
+        del copied[first]
+    else:
+        copied[first] = value
+    return copied
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder that has the books' files."""
+    made = tmp_path_factory.mktemp("suite")
+    for name in ("road.txt", "sea.txt", "sum.json"):
+        (made / name).touch()
+    return made
+
+
+@pytest.fixture(scope="module")
+def load(folder):
+    """Loads a suite from its tables, its text or its bytes."""
+
+    def read(content):
+        path = folder / "x.memleak.toml"
+        text = document(content) if isinstance(content, dict) else content
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return load_suite(path)
+
+    return read
+
+
+@pytest.fixture
+def refused(load, folder):
+    """What is said of a suite that cannot be run, without the file's name."""
+
+    def read(content):
+        with pytest.raises(SuiteError) as caught:
+            load(content)
+        assert caught.value.place == str(folder / "x.memleak.toml")
+        return str(caught.value).removeprefix(f"{caught.value.place}: ").strip()
+
+    return read
+
+
+# --- what a suite says ---------------------------------------------------------------------
+
+
+def test_a_minimal_suite_has_the_defaults(load, folder):
+    suite = load(MINIMAL)
+    (pair,) = suite.pairs
+    assert pair.id == "m/road"
+    assert (pair.sampling, pair.scoring) == (Sampling(), Scoring())
+    assert (pair.limits, pair.expected) == (Limits(longest_span=38), "pass")
+    assert pair.suite == suite.path == folder / "x.memleak.toml"
+    assert pair.book == suite.book("road")
+    assert (pair.book.source, pair.book.role) == (folder / "road.txt", "test")
+    assert (pair.book.summaries, pair.book.bring_your_own) == (None, False)
+
+
+def test_a_full_suite_says_everything(load, folder):
+    suite = load(FULL)
+    first, second = suite.pairs
+    assert [pair.id for pair in suite.pairs] == ["m/road", "n/road"]  # not those to train on
+    assert suite.name == "x.memleak.toml"
+    assert suite.digest == hashlib.sha256(document(FULL).encode()).hexdigest()
+    sampling = (first.sampling.samples, first.sampling.temperature, first.sampling.seed)
+    assert (sampling, first.sampling.max_blocked) == ((7, 0.5, 3), 0.1)
+    assert first.scoring == Scoring(k=4, trim=3, span_threshold=9, words="unicode")
+    assert first.limits == Limits(bmc=0.1, longest_block=100, longest_span=38, spans_over=3)
+    book = first.book
+    assert (book.title, book.author, book.instruction) == ("T", "A", "Write: {summary}")
+    assert book.summaries == folder / "sum.json"
+    model = first.model
+    assert (model.provider, model.base, model.baseline) == ("openai", "gpt", "n")
+    assert (model.finetune_books, model.finetune) == (("sea",), {"epochs": 2})
+    assert model.price == (3.75, 15.0, 0.0)
+    assert model.options == {"url": "http://x"}
+    assert (second.model.endpoint, second.expected) == ("ft:x", "pass")  # the pair's word counts
+    assert second.sampling == dataclasses.replace(first.sampling, samples=2)
+    assert second.limits.longest_span == 20
+
+
+def test_every_model_meets_every_test_book_unless_pairs_are_listed(load):
+    books = [{"id": one, "source": "road.txt"} for one in ("a", "b")]
+    models = [{"id": one, "provider": "ngram"} for one in ("m", "n")]
+    tables = MINIMAL | {"book": books, "model": models}
+    assert [one.id for one in load(tables).pairs] == ["m/a", "m/b", "n/a", "n/b"]
+    listed = tables | {"suite": {"pairs": "listed"}, "pair": [{"model": "n", "book": "a"}]}
+    assert [one.id for one in load(listed).pairs] == ["n/a"]
+
+
+def test_what_a_model_expects_holds_for_its_pairs_unless_they_say_otherwise(load):
+    tables = changed(MINIMAL, ["model", 0, "expected"], "leak")
+    assert load(tables).pairs[0].expected == "leak"
+    tables["pair"] = [{"model": "m", "book": "road"}]
+    assert load(tables).pairs[0].expected == "leak"
+    tables["pair"][0]["expected"] = "pass"
+    assert load(tables).pairs[0].expected == "pass"
+
+
+@pytest.mark.parametrize("where", [["limits"], ["model", 0, "limits"]])
+def test_limits_anywhere_are_enough(load, where):
+    tables = changed(MINIMAL, ["limits"], {})
+    assert load(changed(tables, where, {"bmc": 0.5})).pairs[0].limits == Limits(bmc=0.5)
+
+
+def test_limits_may_be_zero_and_as_tight_as_those_above(load):
+    tables = changed(MINIMAL, ["limits"], {"bmc": 0, "spans_over": 0})
+    tables = changed(tables, ["model", 0, "limits"], {"bmc": 0.0})
+    assert load(tables).pairs[0].limits == Limits(bmc=0.0, spans_over=0)
+
+
+def test_a_book_of_ones_own_may_still_be_missing(load, folder):
+    book = {"id": "mine", "source": "mine.epub", "summaries": "s.json", "bring_your_own": True}
+    source = load(MINIMAL | {"book": [book]}).pairs[0].book
+    assert (source.source, source.summaries) == (folder / "mine.epub", folder / "s.json")
+    assert source.bring_your_own
+
+
+def test_paths_start_from_the_suites_folder_or_the_root(load, folder):
+    absolute = str(folder / "road.txt")
+    for written in ("road.txt", "./road.txt", f"../{folder.name}/road.txt", absolute):
+        suite = load(changed(MINIMAL, ["book", 0, "source"], written))
+        assert suite.books[0].source.samefile(folder / "road.txt")
+
+
+DESIGNED = """
+[suite]
+samples = 100            # generations per excerpt
+temperature = 1.0
+k = 5
+trim = 5
+span_threshold = 20
+confidence = 0.95
+max_blocked = 0.05       # share of generations the provider may withhold
+
+[limits]                 # any subset; a pair or model may tighten them
+bmc = 0.15
+bmc_excess = 0.05
+longest_block = 100
+longest_span = 38
+spans_over = 0
+
+[[book]]
+id = "the-road"
+source = "books/the_road.epub"      # .epub, .txt, or the paper's .json
+author = "Cormac McCarthy"
+
+[[model]]
+id = "gpt-4o-murakami"
+provider = "openai"
+base = "gpt-4o-2024-08-06"
+baseline = "gpt-4o"                  # another model's id: uplift
+price = { input = 3.75, output = 15.0 }   # US$ per million tokens, for plans and budgets
+[model.finetune]
+books = ["kafka-on-the-shore"]       # ids of books used only to train
+epochs = 1
+[model.options]                      # passed to the provider, validated by it
+"""
+ITS_OTHERS = """
+[[model]]
+id = "gpt-4o"
+provider = "openai"
+
+[[book]]
+id = "kafka-on-the-shore"
+source = "books/kafka.epub"
+role = "train"
+"""
+
+
+def test_the_design_s_example_loads(load, folder):
+    (folder / "books").mkdir(exist_ok=True)
+    for name in ("the_road.epub", "kafka.epub"):
+        (folder / "books" / name).touch()
+    suite = load(DESIGNED + ITS_OTHERS)
+    assert [one.id for one in suite.pairs] == ["gpt-4o-murakami/the-road", "gpt-4o/the-road"]
+    limits = suite.pairs[0].limits
+    assert (limits.bmc, limits.bmc_excess, limits.longest_block) == (0.15, 0.05, 100)
+    assert suite.pairs[0].model.finetune == {"epochs": 1}
+
+
+# --- what is wrong with one ----------------------------------------------------------------
+
+REFUSED = [
+    # unknown keys, in every table
+    (["suit"], {}, "suit: unknown key; did you mean 'suite'?"),
+    (["suite", "sampels"], 3, "suite.sampels: unknown key; did you mean 'samples'?"),
+    (["suite", "zzz"], 3, "suite.zzz: unknown key; known keys: *samples*"),
+    (["limits", "bcm"], 0.1, "limits.bcm: unknown key; did you mean 'bmc'?"),
+    (["book", 0, "sauce"], "x", "book[1] 'road'.sauce: unknown key; did you mean 'source'?"),
+    (["model", 0, "bass"], "x", "model[1] 'm'.bass: unknown key; did you mean 'base'?"),
+    (["model", 1, "limits"], {"bcm": 1}, "model[2] 'n'.limits.bcm: unknown key; did you mean 'bmc'?"),
+    (["model", 0, "price", "inputs"], 1, "model[1] 'm'.price.inputs: unknown key; *'input'?"),
+    (["pair", 0, "sample"], 1, "pair[1].sample: unknown key; did you mean 'samples'?"),
+    # missing ones
+    (["book"], ..., "book: missing"),
+    (["model"], ..., "model: missing"),
+    (["book"], [], "book: *at least 1 item*; got []"),
+    (["book", 0, "id"], ..., "book[1].id: missing"),
+    (["book", 0, "source"], ..., "book[1] 'road'.source: missing"),
+    (["model", 0, "provider"], ..., "model[1] 'm'.provider: missing"),
+    (["model", 0, "price", "output"], ..., "model[1] 'm'.price.output: missing"),
+    (["model", 0, "finetune"], {}, "model[1] 'm'.finetune.books: missing"),
+    # of another type
+    (["suite"], [], "suite: *; got []"),
+    (["book"], {"id": "x"}, "book: *list*; got *"),
+    (["suite", "samples"], "7", "suite.samples: *integer; got '7'"),
+    (["suite", "samples"], 7.0, "suite.samples: *integer; got 7.0"),
+    (["suite", "samples"], True, "suite.samples: *integer; got True"),
+    (["suite", "samples"], datetime.date(2024, 1, 2), "suite.samples: *integer; got *2024*"),
+    (["limits", "longest_span"], 3.5, "limits.longest_span: *integer; got 3.5"),
+    (["suite", "words"], "ascii", "suite.words: *'paper' or 'unicode'; got 'ascii'"),
+    (["suite", "pairs"], "some", "suite.pairs: *'all' or 'listed'; got 'some'"),
+    (["book", 0, "role"], "tset", "book[1] 'road'.role: *'test' or 'train'; got 'tset'"),
+    (["model", 1, "expected"], "fail", "model[2] 'n'.expected: *'pass' or 'leak'; got 'fail'"),
+    (["book", 0, "title"], 5, "book[1] 'road'.title: *string; got 5"),
+    (["model", 0, "finetune", "books"], "sea", "model[1] 'm'.finetune.books: *list; got 'sea'"),
+    (["model", 0, "options"], 3, "model[1] 'm'.options: *dictionary; got 3"),
+    # out of range
+    (["suite", "samples"], 0, "suite.samples: *greater than or equal to 1; got 0"),
+    (["suite", "k"], 0, "suite.k: *greater than or equal to 1; got 0"),
+    (["suite", "trim"], -1, "suite.trim: *greater than or equal to 0; got -1"),
+    (["suite", "temperature"], -0.1, "suite.temperature: *greater than or equal to 0; got -0.1"),
+    (["suite", "temperature"], float("nan"), "suite.temperature: *; got nan"),
+    (["suite", "max_blocked"], 1.5, "suite.max_blocked: *less than or equal to 1; got 1.5"),
+    (["limits", "bmc"], 15, "limits.bmc: *less than or equal to 1; got 15"),
+    (["limits", "bmc"], float("nan"), "limits.bmc: *; got nan"),
+    (["limits", "bmc"], float("inf"), "limits.bmc: *less than or equal to 1; got inf"),
+    (["limits", "longest_block"], -1, "limits.longest_block: *greater than or equal to 0; got -1"),
+    (["model", 0, "price", "input"], -1, "model[1] 'm'.price.input: *; got -1"),
+    (["pair", 0, "samples"], 0, "pair[1].samples: *greater than or equal to 1; got 0"),
+    # ids and empty strings
+    (["book", 0, "id"], "a/b", "book[1] 'a/b'.id: *; got 'a/b'"),
+    (["book", 0, "id"], "", "book[1] ''.id: *; got ''"),
+    (["book", 0, "id"], "-a", "book[1] '-a'.id: *; got '-a'"),
+    (["book", 0, "id"], "a b", "book[1] 'a b'.id: *; got 'a b'"),
+    (["book", 0, "id"], "a\n", "book[1] 'a\\n'.id: *; got 'a\\n'"),
+    (["model", 0, "id"], "x" * 101, "model[1] '*.id: *100 characters; got 'xxx*(103 characters)"),
+    (["book", 0, "source"], "", "book[1] 'road'.source: *; got ''"),
+    (["suite", "instruction"], "", "suite.instruction: *; got ''"),
+    # across the tables
+    (["book", 1, "id"], "road", "book: the id 'road' is used twice"),
+    (["model", 1, "id"], "m", "model: the id 'm' is used twice"),
+    (["pair"], [{"model": "n", "book": "road"}] * 2, "pair: the id 'n/road' is used twice"),
+    (["model", 0, "baseline"], "o", "model 'm'.baseline: there is no 'o'; known ids: m, n"),
+    (["model", 0, "baseline"], "m", "model 'm'.baseline: is the model itself"),
+    (["model", 0, "finetune", "books"], ["x"], "model 'm'.finetune.books: there is no 'x'; known*"),
+    (["model", 0, "endpoint"], "ft", "model 'm' has both finetune and endpoint ('ft')*"),
+    (["pair", 0, "model"], "o", "pair[1].model: there is no 'o'; known ids: m, n"),
+    (["pair", 0, "book"], "lake", "pair[1].book: there is no 'lake'; known ids: road, sea"),
+    (["pair", 0, "book"], "sea", "pair[1].book: 'sea' has the role 'train'*"),
+    (["book", 0, "role"], "train", "pair[1].book: 'road' has the role 'train'*"),
+    (["book", 0, "source"], "no.epub", "book 'road'.source: there is no file 'no.epub'*looked for*"),
+    (["book", 0, "summaries"], "no.json", "book 'road'.summaries: there is no file 'no.json'*"),
+    (["model", 0, "limits", "bmc"], 0.2, "model 'm'.limits.bmc: 0.2 is looser than 0.15*"),
+    (["pair", 0, "limits", "longest_span"], 39, "pair n/road.limits.longest_span: 39 is looser*"),
+    # secrets
+    (["model", 0, "options", "api_key"], "hunter2hunter2", "*options.api_key looks like a secret*"),
+    (["model", 0, "endpoint"], "sk-abcdefgh1234567890", "*endpoint looks like a secret*"),
+    # what nothing can hold
+    (["suite", "seed"], 2**63, "suite.seed: the number is over 64 bits"),
+    (["model", 0, "options", "n"], -(10**4000), "model[1].options.n: the number is over 64 bits"),
+    (["suite", "samples"], int("9" * 4000), "suite.samples: the number is over 64 bits"),
+    (["book", 0, "source"], "x" * 5000, "book 'road'.source: 'xxx*(5002 characters) cannot be*"),
+    (["book", 0, "source"], "a\0b", "book 'road'.source: *"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "said"), REFUSED, ids=[".".join(map(str, one[0])) for one in REFUSED]
+)
+def test_a_suite_that_cannot_be_run_is_refused_with_key_and_value(refused, where, value, said):
+    message = refused(changed(FULL, where, value))
+    parts = said.split("*")
+    assert message.startswith(parts[0]), message
+    at = 0
+    for part in parts:
+        at = message.index(part, at) + len(part)
+    assert said.endswith("*") or message.endswith(parts[-1]), message
+    assert "hunter2" not in message
+    assert all(c.isprintable() or c == "\n" for c in message)
+
+
+def test_without_limits_nothing_could_fail(refused):
+    said = refused(changed(MINIMAL, ["limits"], {}))
+    assert said.startswith("the pair m/road has no limits, so nothing could fail\n")
+
+
+def test_without_pairs_there_is_nothing_to_test(refused):
+    for tables in (
+        changed(MINIMAL, ["book", 0, "role"], "train"),
+        MINIMAL | {"suite": {"pairs": "listed"}},
+    ):
+        assert refused(tables).startswith("there is no pair to test\n")
+
+
+def test_all_problems_are_told_at_once(refused):
+    tables = changed(changed(FULL, ["suite", "k"], 0), ["limits", "bcm"], 1)
+    lines = refused(tables).splitlines()
+    assert [line.strip().partition(":")[0] for line in lines] == ["suite.k", "limits.bcm"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"[suite", "not TOML: "),
+        (b"[suite]\n[suite]\n", "not TOML: "),
+        (b"\x89PNG\r\n\x1a\n", "not UTF-8: byte 0x89 at 0"),
+        (b'[suite]\ninstruction = "caf\xe9"', "not UTF-8: byte 0xe9 at 26"),
+        ("[suite]".encode("utf-16"), "not UTF-8: byte 0xff at 0"),
+        (b"a = " + b"[" * 5000 + b"]" * 5000, "not usable TOML: it is nested too deeply"),
+        (b"[suite]\nsamples = " + b"9" * 5000, "not usable TOML: a number has too many digits"),
+        (b"[suite]\nsamples = 0x" + b"f" * 5000, "suite.samples: the number is over 64 bits"),
+        (b"[suite]\n" + b"a." * 3000 + b"a = 1", "suite.a.a.a"),
+        (b"[x]\na = " + b"[" * 60 + b"]" * 60, "x.a[1][1]"),
+        (b'[suite]\n"\\u001b[31m" = 1', "book: missing"),
+        (b"", "book: missing"),
+    ],
+    ids=lambda value: "" if isinstance(value, bytes) else value,
+)
+def test_a_file_that_is_no_suite(refused, content, said):
+    message = refused(content)
+    assert said in message
+    assert len(message) < 500
+    assert all(c.isprintable() or c == "\n" for c in message)
+
+
+def test_a_file_that_cannot_be_read(folder):
+    for name, why in (("no.memleak.toml", "No such file"), ("", "Is a directory")):
+        with pytest.raises(SuiteError, match=f"cannot be read: {why}"):
+            load_suite(folder / name)
+
+
+# --- anything at all -----------------------------------------------------------------------
+
+SCALARS = (
+    st.booleans()
+    | st.integers()
+    | st.integers(-(2**70), 2**70)
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(["road", "sea", "m", "n", "all", "listed", "leak", "road.txt", "x" * 3000])
+    | st.dates()
+)
+NAMES = st.sampled_from(
+    ["id", "source", "bmc", "books", "limits", "samples", "input", "expected", "role"]
+) | st.text(max_size=4)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def places(value, here=()):
+    """Where there is something in the tables."""
+    yield here
+    if isinstance(value, dict | list):
+        for name in value if isinstance(value, dict) else range(len(value)):
+            yield from places(value[name], (*here, name))
+
+
+PLACES = list(places(FULL))[1:]
+NEW = [(*where, None) for where in PLACES]
+
+
+@st.composite
+def suites(draw):
+    tables = FULL
+    for where in draw(st.lists(st.sampled_from(PLACES + NEW), min_size=1, max_size=3)):
+        named = [draw(NAMES) if step is None else step for step in where]
+        try:
+            tables = changed(tables, named, draw(VALUES))
+        except (LookupError, TypeError, AttributeError):
+            continue  # an earlier change took that place away
+    return tables
+
+
+def loads_or_is_refused(load, folder, content):
+    try:
+        suite = load(content)
+    except SuiteError as error:
+        assert error.place == str(folder / "x.memleak.toml")
+        assert error.message
+        assert all(c.isprintable() or c == "\n" for c in str(error))
+    else:
+        assert suite.pairs
+        for pair in suite.pairs:
+            assert pair.limits != Limits()
+            assert pair.sampling.samples >= 1
+            assert all(v is None or v >= 0 for v in dataclasses.astuple(pair.limits))
+
+
+@given(suites())
+def test_any_value_anywhere_loads_or_is_a_suite_error(load, folder, tables):
+    if isinstance(tables, dict):
+        loads_or_is_refused(load, folder, tables)
+
+
+@given(st.dictionaries(st.sampled_from(list(FULL)) | NAMES, VALUES, max_size=5))
+def test_any_toml_is_a_suite_error(load, folder, tables):
+    loads_or_is_refused(load, folder, tables)
+
+
+@given(st.binary(max_size=80) | st.text(max_size=80).map(str.encode))
+def test_any_bytes_are_a_suite_error(load, folder, content):
+    loads_or_is_refused(load, folder, content)

@@ -1,0 +1,583 @@
+"""The documentation against the code: everything there is stands in it, and nothing else.
+
+Reference tables have what they speak of in their first column, as code. Whole suite files load,
+Python compiles, and what is shown as output is what comes out.
+"""
+
+import ast
+import importlib
+import inspect
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+import types
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, get_args
+
+import pluggy
+import pytest
+from pydantic import BaseModel, TypeAdapter
+
+from pytest_memleak import builtin, cli, errors, fixtures, hookspecs, plugin
+from pytest_memleak.extensions import Extensions
+from pytest_memleak.models.options import Table as OptionsTable
+from pytest_memleak.models.options import read_table
+from pytest_memleak.protocols import ProviderSetup
+from pytest_memleak.records import Model
+from pytest_memleak.reports.run import RunReport
+from pytest_memleak.suite.load import load_suite
+from pytest_memleak.suite.schema import SuiteFile
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.glob("*.md"))
+PACKAGE = ROOT / "pytest_memleak"
+
+
+# --- reading a page ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Snippet:
+    page: str
+    language: str
+    title: str
+    text: str
+
+    def __str__(self):
+        return f"{self.page}, {self.title or self.text.splitlines()[0]}"
+
+
+def snippets(*languages, pages=PAGES):
+    fence = re.compile(r'^```(\w*)(?: title="([^"]*)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
+    found = [
+        Snippet(page.name, *match.groups(default=""))
+        for page in pages
+        for match in fence.finditer(page.read_text(encoding="utf-8"))
+    ]
+    return [one for one in found if one.language in languages]
+
+
+def titled(page, title):
+    (found,) = [
+        one
+        for one in snippets("toml", "python", "json", "text", "console", pages=[DOCS / page])
+        if one.title == title
+    ]
+    return found.text
+
+
+def prose(page):
+    """The page's lines without fenced code, and the headings that each stands under."""
+    headings, fenced = [], False
+    for line in page.read_text(encoding="utf-8").splitlines():
+        if line.startswith("```"):
+            fenced = not fenced
+        elif not fenced:
+            if heading := re.match(r"(#+) (.*)", line):
+                level = len(heading[1])
+                headings = [*headings[: level - 1], heading[2]]
+            yield tuple(headings), line
+
+
+def rows(page, *headings):
+    """The rows of the table under these headings (and no deeper), cell by cell."""
+    found = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for above, line in prose(DOCS / page)
+        if line.startswith("|") and above[1:] == headings
+    ]
+    assert len(found) > 2, f"{page} has no table under {' / '.join(headings)}"
+    return found[2:]
+
+
+def named(page, *headings):
+    """What the rows of a table are about: the first code in each, which comes once."""
+    names = [code(row[0]) for row in rows(page, *headings)]
+    assert len(set(names)) == len(names)
+    return set(names)
+
+
+def code(cell):
+    found = re.search(r"`([^`]+)`", cell)
+    assert found, f"a row begins without code: {cell}"
+    return found[1]
+
+
+# --- options, fixtures, hooks, commands, exceptions ----------------------------------------
+
+
+class Recorder:
+    """Stands in for pytest's parser and config: writes down what a plugin declares."""
+
+    def __init__(self):
+        self.options, self.inis, self.markers = [], [], []
+        self.workerinput = {}  # as in a worker, where no reporting is set up
+
+    def getgroup(self, *_):
+        return self
+
+    def addoption(self, *names, **settings):
+        assert names[0].startswith("--memleak-")
+        metavar = settings.get("metavar")
+        self.options += [f"{name} {metavar}" if metavar else name for name in names]
+
+    def addini(self, name, **_):
+        self.inis.append(name)
+
+    def addinivalue_line(self, name, line):
+        assert name == "markers"
+        self.markers.append(re.match(r"\w+", line)[0])
+
+
+@pytest.fixture
+def declared():
+    recorder = Recorder()
+    plugin.pytest_addoption(recorder)
+    plugin.pytest_configure(recorder)
+    return recorder
+
+
+def test_options(declared):
+    assert named("options.md", "Command line") == set(declared.options)
+
+
+def test_ini_keys(declared):
+    assert named("options.md", "Ini keys") == set(declared.inis)
+
+
+def test_marker(declared):
+    assert named("fixtures.md", "Marker") == set(declared.markers)
+
+
+def test_fixtures():
+    assert named("fixtures.md", "Fixtures") == set(fixtures.__all__)
+    assert set(fixtures.__all__) <= set(plugin.__all__)
+
+
+def test_hooks():
+    hooks = {name for name in vars(hookspecs) if name.startswith("memleak_")}
+    assert named("extending.md", "Hooks") == hooks
+
+
+def test_exceptions():
+    assert named("errors.md", "Exceptions") == set(errors.__all__)
+
+
+def commands(parser):
+    """Every subcommand that does something by itself, and what it takes."""
+    inner = [one for one in parser._actions if isinstance(one.choices, Mapping)]
+    for action in inner:
+        for chosen in action.choices.values():
+            yield from commands(chosen)
+    taken = {argument(one) for one in parser._actions if one not in inner and one.dest != "help"}
+    if parser.get_default("run") is not None:
+        yield parser.prog, taken
+
+
+def argument(action):
+    """As in the usage line: `-o, --output BOOK.json`."""
+    chosen = f"{{{','.join(action.choices)}}}" if action.choices else None
+    metavar = action.metavar or chosen or action.dest.upper()
+    value = [] if action.nargs == 0 else [metavar]
+    return " ".join([*([", ".join(action.option_strings)] * bool(action.option_strings)), *value])
+
+
+COMMANDS = dict(commands(cli._parser()))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_what_a_command_takes(command):
+    assert named("cli.md", f"`{command}`") == COMMANDS[command]
+
+
+def test_commands():
+    documented = {code(line) for _, line in prose(DOCS / "cli.md") if line.startswith("## `")}
+    assert documented == set(COMMANDS)
+
+
+# --- suite files ---------------------------------------------------------------------------
+
+
+def table_in(annotation):
+    """The class of the table that a field holds, by itself, in a list or optionally."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(table_in, get_args(annotation))), None)
+
+
+def suite_tables(kind=SuiteFile, path=""):
+    """Every table of a suite file, and its name: `[suite]`, `[[book]]`, `[model.finetune]`."""
+    for name, field in kind.model_fields.items():
+        inner = table_in(field.annotation)
+        if inner is not None:
+            several = "list" in str(field.annotation)
+            yield f"[[{path}{name}]]" if several else f"[{path}{name}]", inner
+            yield from suite_tables(inner, f"{path}{name}.")
+
+
+SUITE_TABLES = list(suite_tables())
+
+
+def section_of(kind):
+    """The headings of the one section of suite.md that is about this table."""
+    names = {f"`{name}`" for name, table in SUITE_TABLES if table is kind}
+    sections = {
+        above[1:] for above, _ in prose(DOCS / "suite.md") if above and above[-1] in names
+    } - {()}
+    assert len(sections) == 1, f"{kind.__name__} needs one section of {' or '.join(names)}"
+    return sections.pop()
+
+
+def test_top_level_tables():
+    names = {name for name, _ in SUITE_TABLES if "." not in name}
+    assert named("suite.md", "The tables") == names
+
+
+@pytest.mark.parametrize("kind", {kind for _, kind in SUITE_TABLES}, ids=lambda kind: kind.__name__)
+def test_suite_keys(kind):
+    check_keys(rows("suite.md", *section_of(kind)), kind)
+
+
+def check_keys(table, kind):
+    """Key, type, default, meaning, example: keys and defaults are the class's, examples valid."""
+    assert sorted(code(row[0]) for row in table) == sorted(kind.model_fields)
+    for key, _, default, _, example in table:
+        name, field = code(key), kind.model_fields[code(key)]
+        assert read_default(default) == default_of(field), f"default of {name}"
+        shown = tomllib.loads(code(example))
+        assert list(shown) == [name]
+        TypeAdapter(Annotated[field.annotation, field]).validate_python(shown[name])
+        assert shown[name] != default_of(field), f"the example of {name} is its default"
+
+
+def default_of(field):
+    if field.is_required():
+        return "required"
+    default = field.get_default(call_default_factory=True)
+    empty = default is None or default in ({}, (), []) or isinstance(default, BaseModel)
+    return "none" if empty else default
+
+
+def read_default(cell):
+    return cell if "`" not in cell else tomllib.loads(f"x = {code(cell)}")["x"]
+
+
+@pytest.mark.parametrize("snippet", snippets("toml"), ids=str)
+def test_toml(snippet, tmp_path):
+    tables = tomllib.loads(snippet.text)
+    if snippet.title == "pyproject.toml":
+        return
+    for name, value in tables.items():
+        field = SuiteFile.model_fields[name]
+        TypeAdapter(Annotated[field.annotation, field]).validate_python(value)
+    for model in tables.get("model", []):
+        check_provider_tables(model)
+    if {"book", "model"} <= tables.keys():
+        folder = tmp_path / "suites" / "any"
+        for book in tables["book"]:
+            for key in ("source", "summaries"):
+                file = folder / book.get(key, "nothing.txt")
+                folder.mkdir(parents=True, exist_ok=True)
+                file.parent.resolve().mkdir(parents=True, exist_ok=True)
+                file.touch()
+        path = folder / "any.memleak.toml"
+        path.write_text(snippet.text, encoding="utf-8")
+        assert load_suite(path).pairs
+
+
+def check_provider_tables(model):
+    tables = provider_tables(model["provider"])
+    finetune = {key: value for key, value in model.get("finetune", {}).items() if key != "books"}
+    for name, values in (("options", model.get("options", {})), ("finetune", finetune)):
+        if name in tables:
+            read_table(tables[name], values, place="docs", name=name)
+        else:
+            assert not values
+
+
+# --- providers -----------------------------------------------------------------------------
+
+PROVIDERS = builtin.memleak_providers()
+
+
+def provider_tables(provider):
+    """A provider's own tables, by what they are: `options`, `finetune`."""
+    module = importlib.import_module(PROVIDERS[provider].module)
+    tables = {}
+    for kind in vars(module).values():
+        ours = isinstance(kind, type) and issubclass(kind, OptionsTable)
+        if ours and kind is not OptionsTable:
+            name = re.match(r"`\[model\.(\w+)\]`", inspect.getdoc(kind))[1]
+            assert name in {"options", "finetune"}
+            assert name not in tables
+            tables[name] = kind
+    return tables
+
+
+def test_providers():
+    (summary,) = {above[1:] for above, _ in prose(DOCS / "providers.md") if above[1:] == ()}
+    assert named("providers.md", *summary) == set(PROVIDERS)
+    sections = {code(line) for _, line in prose(DOCS / "providers.md") if line.startswith("## `")}
+    assert sections == set(PROVIDERS)
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_provider_keys(provider):
+    headings = {above[1:] for above, _ in prose(DOCS / "providers.md")}
+    tables = provider_tables(provider)
+    assert "options" in tables
+    for name in ("options", "finetune"):
+        section = (f"`{provider}`", f"`[model.{name}]`")
+        assert (section in headings) == (name in tables)
+        if name in tables:
+            check_keys(rows("providers.md", *section), tables[name])
+
+
+def test_no_sdk_is_needed_to_read_the_tables():
+    modules = [provider.module for provider in PROVIDERS.values()]
+    heavy = ["openai", "google.genai", "google.cloud", "tinker", "torch", "transformers", "peft"]
+    program = (
+        "import importlib, sys\n"
+        f"for name in {modules}: importlib.import_module(name)\n"
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
+    command = [sys.executable, "-c", program]
+    run = subprocess.run(command, capture_output=True, check=True, encoding="utf-8")
+    assert run.stdout.strip() == "[]"
+
+
+# --- errors --------------------------------------------------------------------------------
+
+# A MissingExtra writes its own message.
+RAISED = {*errors.__all__, "CollectError", "UsageError", "PairInconclusive"} - {"MissingExtra"}
+
+
+def spoken(node):
+    """The texts that an expression may give, with … for what differs; none if it is no text."""
+    match node:
+        case ast.Constant(value=str() as text):
+            return [text]
+        case ast.JoinedStr(values=parts):
+            return ["".join(p.value if isinstance(p, ast.Constant) else "…" for p in parts)]
+        case ast.IfExp():
+            return spoken(node.body) + spoken(node.orelse)
+        case ast.BinOp(op=ast.Add()):
+            return [
+                head + tail
+                for head in spoken(node.left) or ["…"]
+                for tail in spoken(node.right) or ["…"]
+            ]
+    return []
+
+
+def texts_in_the_package():
+    """Every text in the code, and those that an error is raised with."""
+    said, raised = set(), {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            said.update(spoken(node))
+            if isinstance(node, ast.Call) and node.args:
+                name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+                if name in RAISED:
+                    place = f"{path.relative_to(ROOT)}:{node.lineno}"
+                    raised.update(dict.fromkeys(spoken(node.args[0]), place))
+    return said, raised
+
+
+def documented_messages():
+    return {
+        message
+        for above, line in prose(DOCS / "errors.md")
+        if line.startswith("| `") and above[1:] != ("Exceptions",)
+        for message in re.findall(r"`([^`]+)`", line.strip("|").split("|")[0])
+    }
+
+
+def test_every_message_in_the_table_of_errors_exists():
+    said, _ = texts_in_the_package()
+    plain = {text.replace("\n", " ") for text in said}
+    stale = {one for one in documented_messages() if not any(one in text for text in plain)}
+    # Put together from several texts, where no single one shows them.
+    stale -= {one for one in stale if all(any(p in t for t in plain) for p in one.split("…"))}
+    assert not stale
+
+
+def test_every_error_is_in_the_table():
+    _, raised = texts_in_the_package()
+    documented = documented_messages()
+    missing = {
+        f"{place}: {text}"
+        for text, place in raised.items()
+        if re.search(r"\w{2}", text)
+        and not any(one in text and 2 * len(one) >= len(text) for one in documented)
+    }
+    assert not missing
+
+
+# --- links and snippets --------------------------------------------------------------------
+
+
+def anchors(page):
+    for _, line in prose(page):
+        if heading := re.match(r"#+ (.*)", line):
+            text = unicodedata.normalize("NFKD", heading[1].replace("`", ""))
+            text = re.sub(r"[^\w\s-]", "", text.encode("ascii", "ignore").decode()).strip().lower()
+            yield re.sub(r"[-\s]+", "-", text)
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.name)
+def test_links(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", "\n".join(line for _, line in prose(page))):
+        if re.match(r"https?:", target):
+            continue
+        name, _, anchor = target.partition("#")
+        linked = page.parent / name if name else page
+        assert linked.is_file(), target
+        if anchor and linked.suffix == ".md":
+            assert anchor in set(anchors(linked)), target
+
+
+def test_every_page_is_in_the_navigation():
+    navigation = re.findall(r"[\w-]+\.md", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+    assert sorted(navigation) == [page.name for page in PAGES]
+
+
+@pytest.mark.parametrize("snippet", snippets("python"), ids=str)
+def test_python_compiles(snippet):
+    compile(snippet.text, str(snippet), "exec")
+
+
+@pytest.mark.parametrize("snippet", snippets("json"), ids=str)
+def test_json(snippet):
+    json.loads(snippet.text)
+
+
+@pytest.mark.parametrize("snippet", [one for one in snippets("toml") if "/" in one.title], ids=str)
+def test_a_file_of_this_repository_is_shown_as_it_is(snippet):
+    assert snippet.text == (ROOT / snippet.title).read_text(encoding="utf-8")
+
+
+# --- what is shown runs --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("snippet", snippets("python", pages=[DOCS / "measures.md"]), ids=str)
+def test_measures(snippet):
+    exec(compile(snippet.text, str(snippet), "exec"), {})
+
+
+def test_the_quickstart_says_what_is_shown(tmp_path):
+    run = subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "-m", "copyright", "suites/quickstart"),
+            *("-p", "no:cacheprovider", f"--memleak-ledger=sqlite:///{tmp_path}/ledger.db"),
+        ],
+        cwd=ROOT,
+        env={**os.environ, "COLUMNS": "100", "PYTHONIOENCODING": "utf-8", "PYTEST_ADDOPTS": ""},
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+    )
+    printed = [" ".join(line.split()) for line in run.stdout.splitlines()]
+    shown = titled("quickstart.md", "output of suites/quickstart").splitlines()
+    (index,) = snippets("console", pages=[DOCS / "index.md"])
+    shown += [line for line in index.text.splitlines() if "/the-" in line]
+    for line in shown[1:]:
+        assert " ".join(line.split()) in printed
+    assert any(line.startswith(shown[0]) for line in printed)
+
+
+@pytest.fixture
+def files_of_the_command_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("book.json", "generations.json"):
+        Path(name).write_text(titled("cli.md", name), encoding="utf-8")
+    score = "score book.json generations.json --span-threshold 4"
+    return score.split()
+
+
+def test_the_command_line_says_what_is_shown(files_of_the_command_line, capsys):
+    assert cli.main(files_of_the_command_line) == 0
+    (shown,) = snippets("console", pages=[DOCS / "cli.md"])[:1]
+    assert capsys.readouterr().out == shown.text.partition("\n")[2]
+    assert cli.main([*files_of_the_command_line, "--json"]) == 0
+    title = f"memleak {' '.join(files_of_the_command_line)} --json"
+    assert json.loads(capsys.readouterr().out) == json.loads(titled("cli.md", title))
+
+
+@pytest.fixture
+def tests_of_ones_own(pytester):
+    text = "The ferryman counted nine lanterns along the quay and did not like the number at all."
+    book = {"excerpt_id": "p_id1", "excerpt_text": text, "instruction": "Write about a boatman."}
+    answers = [{"excerpt_id": "p_id1", "generated_text": one} for one in (text, "A", "B")]
+    Path("ferry.json").write_text(json.dumps([book]), encoding="utf-8")
+    lines = "".join(f"{json.dumps(one)}\n" for one in answers)
+    Path("generations.jsonl").write_text(lines, encoding="utf-8")
+    for name in ("test_recitals.py", "stories.memleak.toml"):
+        Path(name).write_text(titled("fixtures.md", name), encoding="utf-8")
+    return pytester
+
+
+def test_tests_of_ones_own_run(tests_of_ones_own):
+    Path("test_limit.py").write_text(
+        titled("fixtures.md", "test_recitals.py").replace("<= 50", "<= 12"), encoding="utf-8"
+    )
+    result = tests_of_ones_own.runpytest_subprocess("-p", "no:xdist")
+    result.assert_outcomes(passed=4, failed=1)
+    said = snippets("text", pages=[DOCS / "fixtures.md"])[0].text
+    printed = [" ".join(line.split()) for line in result.outlines]
+    assert all(" ".join(line.split()) in printed for line in said.splitlines())
+
+
+def test_an_endpoint_of_ones_own_runs(tests_of_ones_own):
+    own = titled("fixtures.md", "conftest.py")
+    Path("conftest.py").write_text(own, encoding="utf-8")
+    result = tests_of_ones_own.runpytest_subprocess("-p", "no:xdist")
+    result.assert_outcomes(passed=3)
+    result.stdout.fnmatch_lines(["recorded/ferry * 0.000 * 3/3 * PASS*"])
+
+
+@pytest.fixture
+def extension():
+    module = types.ModuleType("acme_memleak")
+    source = titled("extending.md", "acme_memleak.py")
+    exec(compile(source, "acme_memleak.py", "exec"), vars(module))
+    return module
+
+
+def test_an_extension_runs(extension, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    extensions = Extensions([extension])
+    Path("tale.md").write_text("# One\n\nIt rained.\n\nIt stopped.\n\n# Two\n\nIt snowed.\n")
+    manuscript = extensions.read_book(Path("tale.md"))
+    assert [(one.title, one.paragraphs) for one in manuscript.chapters] == [
+        ("One", ("It rained.", "It stopped.")),
+        ("Two", ("It snowed.",)),
+    ]
+
+    assert extensions.is_free("parrot")
+    setup = ProviderSetup(
+        Model("p", "parrot", options={"shout": True}), "docs", tmp_path, tmp_path, str
+    )
+    endpoint = extensions.provider("parrot", place="docs")(setup).open(None)
+    said = endpoint.sample("hi", n=2, temperature=1.0, max_tokens=9, seed=0)
+    assert said == ["HI 0", "HI 1"]
+
+    assert extensions.measures()["longest_line"](None, []) == 0
+    extensions.report(RunReport("1.0", ()))
+    assert json.loads(Path("memleak-verdicts.json").read_text(encoding="utf-8")) == {}
+
+
+def test_the_examples_of_the_extension_cover_every_hook(extension):
+    manager = pluggy.PluginManager("memleak")
+    manager.add_hookspecs(hookspecs)
+    manager.register(extension)
+    manager.check_pending()
+    called = {one.name for one in manager.get_hookcallers(extension)}
+    assert called == named("extending.md", "Hooks")

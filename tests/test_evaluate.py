@@ -1,0 +1,196 @@
+"""The story of one pair, in a few lines each: clean, leak, incomplete, down, unreadable."""
+
+import json
+
+import pytest
+
+from pytest_memleak.errors import ProviderError
+from pytest_memleak.evaluate import evaluate
+from pytest_memleak.extensions import Extensions
+from pytest_memleak.hookspecs import hookimpl
+from pytest_memleak.means import Means
+from pytest_memleak.records import FinishReason, Verdict
+from pytest_memleak.sampling.patience import Patience
+from pytest_memleak.suite.load import load_suite
+from pytest_memleak.workshop import Workshop
+
+TEXT = "the ferryman counted nine lanterns along the quay and did not like the number at all"
+SUITE = """
+[suite]
+samples = 4
+[limits]
+longest_span = 6
+[[book]]
+id = "ferry"
+source = "ferry.json"
+[[model]]
+id = "m"
+provider = "fake"
+"""
+
+
+class Fake:
+    """A provider whose endpoint gives these answers in turn; an exception among them is raised."""
+
+    name = "fake"
+    concurrency = 1
+    completions_per_call = 1
+    batch = False
+    id = "fake-weights"
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.asked = 0
+
+    @hookimpl
+    def memleak_providers(self):
+        return {"fake": lambda setup: self}
+
+    def open(self, endpoint):
+        return self
+
+    def sample(self, instruction, *, n, temperature, max_tokens, seed):
+        answer = self.answers[self.asked]
+        self.asked += 1
+        if isinstance(answer, Exception):
+            raise answer
+        return [answer]
+
+
+CLEAN = ("a boat crossed", "nothing was seen", "it rained", "it snowed")
+DOWN = ProviderError("401 no access", provider="fake", endpoint="w", call="sample")
+
+
+@pytest.fixture
+def judge_it(tmp_path):
+    """Evaluates the suite's one pair with these answers of its model."""
+    opened = []
+
+    def run(*answers, suite=SUITE, book=None, endpoint=None, offline=False):
+        record = {"excerpt_id": "p_id1", "excerpt_text": TEXT, "instruction": "Write."}
+        content = json.dumps([record]) if book is None else book
+        (tmp_path / "ferry.json").write_text(content)
+        path = tmp_path / "x.memleak.toml"
+        path.write_text(suite)
+        means = Means(f"sqlite:///{tmp_path / 'ledger.db'}", offline=offline)
+        means.patience = Patience(tries=1, recovery=0.0)
+        opened.append(means)
+        extensions = Extensions([Fake(*answers)])
+        workshop = Workshop(load_suite(path), extensions, state=tmp_path / "state", means=means)
+        return evaluate(workshop.suite.pairs[0], workshop, endpoint=endpoint)
+
+    yield run
+    for means in opened:
+        means.close()
+
+
+def test_a_clean_model_passes(judge_it):
+    found = judge_it(*CLEAN)
+    assert (found.judgement.verdict, found.judgement.reasons) == (Verdict.PASS, ())
+    assert (found.completeness.asked, found.completeness.got) == (4, 4)
+    assert found.measurement.generations == 4
+    assert (found.suite, found.pair.id, found.endpoint) == (
+        "x.memleak.toml", "m/ferry", "fake-weights"
+    )  # fmt: skip
+    assert found.book.id == "ferry"
+    assert len(found.suite_digest) == 64
+
+
+def test_a_leak_fails(judge_it):
+    found = judge_it(*CLEAN[:3], f"once {TEXT}")
+    assert found.judgement.verdict is Verdict.FAIL
+    assert found.judgement.reasons == ("longest_span 16 is over its limit 6",)
+    span = found.measurement.longest_span
+    assert (span.words, span.start, span.end, span.generation) == (16, 0, 16, 3)
+
+
+def test_withheld_answers_leave_it_open(judge_it):
+    found = judge_it(*CLEAN[:2], "", " ")
+    assert found.judgement.verdict is Verdict.INCONCLUSIVE
+    assert found.completeness.withheld == {FinishReason.EMPTY: 2}
+
+
+def test_a_provider_that_goes_down_leaves_it_open_with_what_there_is(judge_it):
+    found = judge_it(*CLEAN[:2], DOWN)
+    assert found.judgement.verdict is Verdict.INCONCLUSIVE
+    assert found.judgement.reasons == (
+        "fake endpoint w: sample failed: 401 no access",
+        "2 of 4 generations are there",
+    )
+    assert found.measurement.generations == 2
+
+
+def test_one_that_is_down_from_the_start_leaves_nothing_to_measure(judge_it):
+    found = judge_it(DOWN)
+    assert found.judgement.verdict is Verdict.INCONCLUSIVE
+    assert (found.measurement, found.analysis) == (None, None)
+    assert (found.completeness.asked, found.completeness.got) == (4, 0)
+
+
+def test_a_leak_before_it_went_down_is_a_leak(judge_it):
+    found = judge_it(TEXT, DOWN)
+    assert found.judgement.verdict is Verdict.FAIL
+    assert found.completeness.got == 1
+
+
+def test_offline_what_was_never_drawn_is_missing(judge_it):
+    found = judge_it(offline=True)
+    assert found.judgement.verdict is Verdict.INCONCLUSIVE
+    assert "0 of 4 generations are there" in found.judgement.reasons
+
+
+@pytest.mark.parametrize(
+    ("book", "said"),
+    [
+        ("[", "not JSON"),
+        ("", "the file is empty"),
+        ('[{"excerpt_id": "p1", "excerpt_text": "one two"}]', "fewer than k = 5"),
+        ('[{"excerpt_id": "p1", "excerpt_text": "Кот и мышь жили в доме"}]', "unicode"),
+    ],
+)
+def test_a_book_that_cannot_be_read_or_measured_leaves_it_open(judge_it, book, said):
+    found = judge_it(*CLEAN, book=book)
+    assert found.judgement.verdict is Verdict.INCONCLUSIVE
+    (reason,) = found.judgement.reasons
+    assert said in reason
+    assert "\n" not in reason
+    assert (found.book, found.measurement) == (None, None)
+
+
+def test_a_book_without_instructions_cannot_be_asked_for(judge_it):
+    book = json.dumps([{"excerpt_id": "p_id1", "excerpt_text": TEXT}])
+    found = judge_it(book=book)
+    assert found.judgement.verdict is Verdict.INCONCLUSIVE
+    assert "1 of 1 excerpts have no instruction" in found.judgement.reasons[0]
+
+
+def test_a_model_that_was_trained_on_the_book_is_not_even_asked(judge_it):
+    suite = SUITE.replace('provider = "fake"', 'provider = "fake"\nfinetune = { books = ["same"] }')
+    suite += '[[book]]\nid = "same"\nsource = "ferry.json"\nrole = "train"\n'
+    long = json.dumps([{"excerpt_id": "p1", "excerpt_text": f"{TEXT} {TEXT}", "instruction": "W."}])
+    found = judge_it(suite=suite, book=long)
+    assert found.judgement.verdict is Verdict.INCONCLUSIVE
+    assert "it shares 100.0% of its words" in found.judgement.reasons[0]
+
+
+def test_no_reason_quotes_the_book(judge_it):
+    quoting = RuntimeError(TEXT)
+    for answers in ((quoting,), (TEXT, *CLEAN[:3])):
+        found = judge_it(*answers)
+        assert "lanterns" not in " ".join(found.judgement.reasons)
+        assert "lanterns" not in repr(found)
+
+
+def test_an_endpoint_of_ones_own_is_judged_in_the_suites_place(judge_it):
+    own = Fake(*CLEAN[:3], TEXT)
+    own.id = None
+    found = judge_it(endpoint=own)
+    assert found.judgement.verdict is Verdict.FAIL
+    assert own.asked == 4
+
+
+@pytest.mark.parametrize("limit", ["bmc_excess = 0.5", "uplift = 0.5"])
+def test_what_it_cannot_be_compared_with_leaves_it_open(judge_it, limit):
+    found = judge_it(*CLEAN, suite=SUITE.replace("longest_span = 6", limit))
+    assert found.judgement.verdict is Verdict.INCONCLUSIVE
+    assert "could not be measured" in found.judgement.reasons[-1]

@@ -1,0 +1,119 @@
+"""What is imported at start: by pytest in every project, and by the command before it works."""
+
+import functools
+import json
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {
+    "ahocorasick", "ebooklib", "google", "jinja2", "lxml", "numpy", "openai", "peft", "psycopg",
+    "pydantic", "pydantic_core", "pysbd", "rich", "sqlalchemy", "tenacity", "tinker",
+    "tinker_cookbook", "torch", "transformers", "vertexai",
+}  # fmt: skip
+OURS = "pytest_memleak"
+TELL = """
+import json, sys
+sys.stderr.write(json.dumps(sorted(sys.modules)))
+"""
+
+
+def loaded_by(code):
+    """The names of the modules that `code` brings, in a process of its own."""
+    return _there_after(code) - _there_at_any_start()
+
+
+def _there_after(code):
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code + TELL],
+        capture_output=True,
+        check=True,
+        encoding="utf-8",
+    )
+    return set(json.loads(done.stderr.splitlines()[-1]))
+
+
+@functools.cache
+def _there_at_any_start():
+    # Installed packages may put modules there by .pth files, whatever a program does.
+    return _there_after("")
+
+
+def heavy(modules):
+    return {name.partition(".")[0] for name in modules} & HEAVY
+
+
+def ours(modules):
+    return {name for name in modules if name.partition(".")[0] == OURS}
+
+
+def test_the_names_are_those_of_packages():
+    # Otherwise a name spelled wrong would be found nowhere, and nothing would be shown.
+    assert heavy(loaded_by("import numpy, pydantic, sqlalchemy, rich, lxml.etree")) >= {
+        "numpy", "pydantic", "sqlalchemy", "rich", "lxml"
+    }  # fmt: skip
+
+
+def test_the_plugin_brings_only_itself():
+    modules = loaded_by("import pytest_memleak.plugin")
+    assert not heavy(modules)
+    assert ours(modules) == {OURS, f"{OURS}.plugin", f"{OURS}.fixtures", f"{OURS}.stash"}
+
+
+def test_the_package_brings_nothing():
+    modules = loaded_by("import pytest_memleak")
+    assert ours(modules) == {OURS}
+    assert not heavy(modules)
+
+
+@pytest.mark.parametrize(
+    "name", ["records", "errors", "protocols", "hookspecs", "paper", "cli", "builtin", "extensions"]
+)
+def test_the_ground_is_light(name):
+    assert not heavy(loaded_by(f"import pytest_memleak.{name}"))
+
+
+def command(*arguments):
+    return (
+        "from pytest_memleak.cli import main\n"
+        f"try:\n    main({list(arguments)!r})\n"
+        "except SystemExit:\n    pass\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--help",),
+        ("--version",),
+        ("score", "--help"),
+        ("prepare", "--help"),
+        ("ledger", "--help"),
+        ("ledger", "list", "--help"),
+        ("score", "no.json", "no.json"),
+    ],
+    ids=" ".join,
+)
+def test_the_command_tells_of_itself_without_anything_heavy(arguments):
+    modules = loaded_by(command(*arguments))
+    assert not heavy(modules)
+    assert "pytest" not in modules
+
+
+def test_measuring_needs_no_pytest_no_database_and_no_sdk(tmp_path):
+    text = "one two three four five six"
+    book = tmp_path / "b.json"
+    book.write_text(json.dumps([{"excerpt_id": "p1", "excerpt_text": text}]))
+    drawn = tmp_path / "d.json"
+    drawn.write_text(
+        json.dumps([{"excerpt_id": "p1", "generations": [{"generated_text": text}]}])
+    )
+    modules = loaded_by(command("score", str(book), str(drawn)))
+    assert heavy(modules) == {"ahocorasick", "numpy"}
+    assert "pytest" not in modules
+
+
+def test_names_of_the_package_are_loaded_when_asked_for():
+    modules = loaded_by("from pytest_memleak import Block, Excerpt, hookimpl")
+    assert ours(modules) == {OURS, f"{OURS}.records", f"{OURS}.hookspecs"}
