@@ -14,6 +14,7 @@ import pytest_memleak.live
 import pytest_memleak.models.ngram
 import pytest_memleak.models.openai
 import pytest_memleak.models.recorded
+import pytest_memleak.models.transformers
 import pytest_memleak.reports.terminal
 import pytest_memleak.sampling.finetune
 import pytest_memleak.sampling.run  # noqa: F401

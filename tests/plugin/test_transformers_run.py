@@ -1,0 +1,87 @@
+"""A whole run on local weights: fine-tuned once, sampled, judged."""
+
+import json
+
+import pytest
+
+transformers = pytest.importorskip("transformers")
+pytest.importorskip("peft")
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+]
+SUITE = """
+[suite]
+samples = 4
+
+[limits]
+longest_span = 5
+
+[[book]]
+id = "held-out"
+source = "held-out.json"
+
+[[book]]
+id = "training"
+source = "training.json"
+role = "train"
+
+[[model]]
+id = "tuned"
+provider = "transformers"
+base = "base"
+[model.finetune]
+books = ["training"]
+epochs = 1
+batch_size = 1
+[model.options]
+threads = 1
+"""
+
+
+@pytest.fixture
+def local(pytester, stories):
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+    texts = [one["excerpt_text"] for one in stories["held-out"]]
+    tokenizer = Tokenizer(models.WordLevel(unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.train_from_iterator(
+        texts, trainers.WordLevelTrainer(special_tokens=["<unk>", "<end>"], show_progress=False)
+    )
+    wrapped = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token="<end>", unk_token="<unk>"
+    )
+    base = pytester.path / "base"
+    wrapped.save_pretrained(base)
+    config = transformers.LlamaConfig(
+        vocab_size=len(wrapped),
+        hidden_size=32,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=1024,
+        eos_token_id=wrapped.eos_token_id,
+    )
+    transformers.LlamaForCausalLM(config).save_pretrained(base)
+    for name, records in stories.items():
+        (pytester.path / f"{name}.json").write_text(json.dumps(records[:2]), encoding="utf-8")
+    (pytester.path / "local.memleak.toml").write_text(SUITE)
+
+
+def test_it_needs_to_be_asked_for(pytester, local):
+    result = pytester.runpytest_subprocess("-rs")
+    result.assert_outcomes(skipped=1)
+
+
+def test_it_tunes_once_and_passes_what_knows_nothing(pytester, local):
+    pytester.runpytest_subprocess("-m", "copyright").assert_outcomes(passed=1)
+    kept = list((pytester.path / ".memleak" / "transformers").iterdir())
+    assert len(kept) == 1
+    made = kept[0].stat().st_mtime_ns
+    result = pytester.runpytest_subprocess("-m", "copyright")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*tuned/held-out*8/8*PASS*"])
+    assert kept[0].stat().st_mtime_ns == made
