@@ -1,6 +1,7 @@
 """A whole run on local weights: fine-tuned once, sampled, judged."""
 
 import json
+import shutil
 
 import pytest
 
@@ -41,8 +42,9 @@ threads = 1
 """
 
 
-@pytest.fixture
-def local(pytester, stories):
+@pytest.fixture(scope="module")
+def base(tmp_path_factory, stories):
+    """Weights that know nothing; made once, and before pytester looks what is imported."""
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
     texts = [one["excerpt_text"] for one in stories["held-out"]]
@@ -54,7 +56,7 @@ def local(pytester, stories):
     wrapped = transformers.PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, eos_token="<end>", unk_token="<unk>"
     )
-    base = pytester.path / "base"
+    base = tmp_path_factory.mktemp("weights") / "base"
     wrapped.save_pretrained(base)
     config = transformers.LlamaConfig(
         vocab_size=len(wrapped),
@@ -66,6 +68,12 @@ def local(pytester, stories):
         eos_token_id=wrapped.eos_token_id,
     )
     transformers.LlamaForCausalLM(config).save_pretrained(base)
+    return base
+
+
+@pytest.fixture
+def local(base, pytester, stories):
+    shutil.copytree(base, pytester.path / "base")
     for name, records in stories.items():
         (pytester.path / f"{name}.json").write_text(json.dumps(records[:2]), encoding="utf-8")
     (pytester.path / "local.memleak.toml").write_text(SUITE)
