@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Book
     from pytest_memleak.reports.run import RunReport
 
-__all__ = ["memleak_providers", "memleak_read_book", "write_evidence"]
+__all__ = [
+    "memleak_providers",
+    "memleak_read_book",
+    "write_evidence",
+    "write_html",
+    "write_step_summary",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,3 +81,21 @@ def write_evidence(run: RunReport) -> None:
         if "sign" in run.outputs:
             made = sign(made, run.outputs["sign"])
         write_bundle(made, run.outputs["evidence"])
+
+
+@hookimpl(specname="memleak_report", trylast=True)
+def write_html(run: RunReport) -> None:
+    """The HTML report, where --memleak-html asks for one."""
+    if "html" in run.outputs:
+        from pytest_memleak.reports.html import write_html as write
+
+        write(run, run.outputs["html"])
+
+
+@hookimpl(specname="memleak_report", trylast=True)
+def write_step_summary(run: RunReport) -> None:
+    """The Markdown summary, where GitHub's runner shows one."""
+    if "step_summary" in run.outputs:
+        from pytest_memleak.reports.markdown import append_summary
+
+        append_summary(run, run.outputs["step_summary"])

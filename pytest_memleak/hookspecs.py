@@ -70,6 +70,6 @@ def memleak_report(run: RunReport) -> None:
 
         @hookimpl
         def memleak_report(run):
-            for evaluation in run.evaluations:
-                post(evaluation.pair.id, evaluation.judgement.verdict)
+            for found in run.findings:
+                post(found.pair, found.verdict)
     """

@@ -6,6 +6,7 @@ PYTEST_DONT_REWRITE
 from __future__ import annotations
 
 import contextlib
+import os
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -296,6 +297,8 @@ def conclude(config: pytest.Config, found: Iterable[dict[str, Any]]) -> None:
         for name in ("html", "evidence", "sign")
         if (value := config.getoption(f"memleak_{name}", None))
     }
+    if step_summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        outputs["step_summary"] = Path(step_summary)
     try:
         gate_of(config).extensions.report(RunReport(__version__, findings, outputs))
     except MemleakError as error:

@@ -111,6 +111,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="stop before the next call could exceed so many US$ (default: no limit)",
     )
     group.addoption(
+        "--memleak-html",
+        metavar="PATH",
+        default=None,
+        help="write a report with maps and charts there: one HTML file that works offline",
+    )
+    group.addoption(
         "--memleak-evidence",
         metavar="PATH",
         default=None,
@@ -252,9 +258,10 @@ class Findings:
             conclude(self._config, self._found.values())
         return result
 
-    def pytest_keyboard_interrupt(self) -> None:
-        """What was drawn is not lost."""
-        if gate_key in self._config.stash:
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """After Ctrl-C: what was drawn is not lost."""
+        # pytest.Session.Interrupted, after collection errors, is a KeyboardInterrupt too.
+        if gate_key in self._config.stash and type(excinfo.value) is KeyboardInterrupt:
             reporter: Any = self._config.pluginmanager.get_plugin("terminalreporter")
             reporter.write_line(
                 "\nmemleak: every answer that was in is in the ledger; the same command goes on"

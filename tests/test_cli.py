@@ -17,7 +17,11 @@ from pytest_memleak.books.plain_text import read_text
 from pytest_memleak.books.summaries import write_summaries
 from pytest_memleak.cli import main
 
-MEMLEAK = [sys.executable, "-c", "import sys; from pytest_memleak.cli import main; sys.exit(main())"]
+MEMLEAK = [
+    sys.executable,
+    "-c",
+    "import sys; from pytest_memleak.cli import main; sys.exit(main())",
+]
 STORY = "Every word of it was true, and they all knew it well enough by then. " * 120
 WORDS = 15 * 120
 
@@ -275,7 +279,7 @@ BAD_BOOKS = [
     (f'{ID}"excerpt_text": null}}]', "record 0: excerpt_text is null; expected a string"),
     (f'{ID}"generations": []}}]', "record 0: there is no excerpt_text"),
     (BOOK + BOOK[:1], "record 2: the excerpt_id 'p_id1' occurs twice"),
-    (excerpts("Кот и мышь жили в доме", "и были рады"), "set words = \"unicode\" (--words unicode"),
+    (excerpts("Кот и мышь жили в доме", "и были рады"), 'set words = "unicode" (--words unicode'),
     (excerpts("... — !", "«»"), "it has 0 words, fewer than k = 5"),
     (excerpts("one two", "three four"), "it has 4 words, fewer than k = 5"),
 ]
@@ -435,7 +439,9 @@ def test_summaries_become_instructions(file, tmp_path):
 def test_letters_stay_letters_and_lone_surrogates_stay_json(file, tmp_path):
     output = tmp_path / "s.json"
     text = STORY.replace("Every", "Évery")
-    assert main(["prepare", str(file("s.txt", text)), "-o", str(output), "--author", "x\udcff"]) == 0
+    assert (
+        main(["prepare", str(file("s.txt", text)), "-o", str(output), "--author", "x\udcff"]) == 0
+    )
     assert "Évery".encode() in output.read_bytes()
     assert read_json(output).author == "x\udcff"
 

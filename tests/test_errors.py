@@ -109,6 +109,13 @@ def test_a_providers_error_names_provider_endpoint_call_and_cause():
     error = make(ProviderError)
     assert str(error) == f"openai endpoint ft:x: sample failed: 503 overloaded\n  {HINT}"
     assert (error.provider, error.endpoint, error.call) == ("openai", "ft:x", "sample")
+    assert error.cause == "503 overloaded"
+
+
+def test_a_busy_provider_may_say_when_to_come_back():
+    assert make(ProviderBusy).retry_after == 2.5
+    named = {"provider": "openai", "endpoint": "ft:x", "call": "sample"}
+    assert ProviderBusy("503", **named).retry_after is None
 
 
 def test_a_settings_error_is_a_value_error_to_callers_of_score():

@@ -2,7 +2,7 @@
 
 from importlib.metadata import Distribution, EntryPoint
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import MappingProxyType, ModuleType, SimpleNamespace
 
 import pluggy
 import pytest
@@ -166,7 +166,11 @@ def test_any_object_may_hold_hooks_and_others_are_let_be():
 
 def test_an_object_given_twice_counts_once():
     seen = []
-    sink = module(memleak_report=lambda run: seen.append(run))
+
+    def report(run):
+        seen.append(run)
+
+    sink = module(memleak_report=report)
     Extensions([sink, sink]).report(RunReport("1.0", ()))
     assert len(seen) == 1
 
@@ -182,7 +186,7 @@ def test_installed_packages_are_found_by_their_entry_point(monkeypatch):
     monkeypatch.setattr(EntryPoint, "load", lambda self: installed)
 
     class Package(Distribution):
-        metadata = {"name": "memleak-extension"}
+        metadata = MappingProxyType({"name": "memleak-extension"})
         version = "1"
         entry_points = (EntryPoint("ext", "extension", "memleak"), EntryPoint("x", "y", "other"))
 

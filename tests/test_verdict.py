@@ -95,6 +95,7 @@ ONE_OVER = (
 NO_CHANCE = "bmc_excess has a limit, but could not be measured: it needs a second test book*"
 NO_BASELINE = "uplift has a limit, but could not be measured: the model needs a baseline*"
 NO_NV = "nv_recall has a limit, but could not be measured: it was not asked for"
+NV_OVER = "nv_recall 0.2345 is over its limit 0.1234"
 GOT_HALF = "50 of 100 generations are there"
 TOO_MANY_BLOCKED = "6 of 100 generations were withheld or empty (6 refusal), more than*0.05 allows"
 
@@ -104,7 +105,8 @@ SITUATIONS = [
     (analysis(bmc=0.1567), WHOLE, Limits(bmc=0.1567), PASS, ()),
     (analysis(bmc=0.1234, high=0.1567), WHOLE, Limits(bmc=0.1567), PASS, ()),
     (analysis(bmc=0.2345), WHOLE, Limits(bmc=0.1567), FAIL, ONE_OVER[:1]),
-    (analysis(bmc=0.1234, high=0.2345), WHOLE, Limits(bmc=0.1567), INCONCLUSIVE, ("bmc 0.1234 may be*",)),
+    (analysis(bmc=0.1234, high=0.2345), WHOLE, Limits(bmc=0.1567), INCONCLUSIVE,
+     ("bmc 0.1234 may be over its limit 0.1567: *",)),
     (analysis(block=100, span=38), WHOLE, Limits(longest_block=100, longest_span=38), PASS, ()),
     (analysis(block=101), WHOLE, Limits(longest_block=100), FAIL, ONE_OVER[1:2]),
     (analysis(span=39), WHOLE, Limits(longest_span=38), FAIL, ONE_OVER[2:3]),
@@ -142,16 +144,18 @@ SITUATIONS = [
     (analysis(excess=(0.0123, 0.0434)), WHOLE, Limits(bmc_excess=0.0512), PASS, ()),
     (analysis(excess=(0.0123, 0.0612)), WHOLE, Limits(bmc_excess=0.0512), INCONCLUSIVE,
      ("bmc_excess 0.0123 may be over its limit 0.0512: *",)),
-    (analysis(excess=(0.1234, 0.2345)), WHOLE, Limits(bmc_excess=0.0512), FAIL, ("bmc_excess 0.1234 is*",)),
-    (analysis(gain=(0.1234, 0.2345)), WHOLE, Limits(uplift=0.0512), FAIL, ("uplift 0.1234 is over*",)),
-    (analysis(nv=0.2345), WHOLE, Limits(nv_recall=0.1234), FAIL, ("nv_recall 0.2345 is over its*",)),
+    (analysis(excess=(0.1234, 0.2345)), WHOLE, Limits(bmc_excess=0.0512), FAIL,
+     ("bmc_excess 0.1234 is over its limit 0.0512",)),
+    (analysis(gain=(0.1234, 0.2345)), WHOLE, Limits(uplift=0.0512), FAIL,
+     ("uplift 0.1234 is over its limit 0.0512",)),
+    (analysis(nv=0.2345), WHOLE, Limits(nv_recall=0.1234), FAIL, (NV_OVER,)),
     (analysis(nv=0.2345, span=30), WHOLE, Limits(nv_longest_span=29), FAIL,
      ("nv_longest_span 30 is over its limit 29",)),
     (analysis(nv=0.1234, span=30), WHOLE, Limits(nv_recall=0.1234, nv_longest_span=30), PASS, ()),
     # those that more samples may lower do not fail on half the evidence
     (analysis(excess=(0.1234, 0.2345)), HALF, Limits(bmc_excess=0.0512), INCONCLUSIVE, (GOT_HALF,)),
     (analysis(gain=(0.1234, 0.2345)), GAP, Limits(uplift=0.0512), INCONCLUSIVE, ("the server*",)),
-    (analysis(nv=0.2345), HALF, Limits(nv_recall=0.1234), FAIL, ("nv_recall 0.2345 is over its*",)),
+    (analysis(nv=0.2345), HALF, Limits(nv_recall=0.1234), FAIL, (NV_OVER,)),
 ]  # fmt: skip
 
 

@@ -314,7 +314,7 @@ def test_offline_nothing_is_fine_tuned(tuned):
 def test_the_tokens_of_a_fine_tune_are_estimated(tuned, epochs, times):
     suite = TUNED | {"model": TUNED["model"].replace("epochs = 2", epochs)}
     workshop = tuned.workshop(suite=suite)
-    words = len("Write of 1. At sea. Write of 2. All day long.".split())
+    words = 3 + 2 + 3 + 3  # of two instructions and their texts
     assert workshop.training_tokens(workshop.suite.models[0]) == int(words * 4 / 3 * times)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import datetime
 import hashlib
+import itertools
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,13 @@ from markupsafe import Markup
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.reports.html_map import HEAT_STEPS, WIDTH
 from pytest_memleak.reports.html_text import shown
-from pytest_memleak.reports.html_views import MAIN_MEASURES, book_views, pair_views, percent
+from pytest_memleak.reports.html_views import (
+    MAIN_MEASURES,
+    book_views,
+    main_titles,
+    pair_views,
+    percent,
+)
 from pytest_memleak.reports.inert import inert
 
 if TYPE_CHECKING:
@@ -63,6 +70,7 @@ def render(run: RunReport, *, made: datetime.datetime) -> str:
         suites={one.suite: one.suite_digest for one in run.findings},
         tally=Counter(pair.badge.kind for pair in pairs),
         main_measures=MAIN_MEASURES,
+        titles=main_titles(run.findings),
         heat=_legend(),
         width=WIDTH,
     )
@@ -94,8 +102,5 @@ def _finalize(value: Any) -> Any:
 def _legend() -> list[str]:
     """What each colour of the strips stands for."""
     bounds = [0.0, *HEAT_STEPS]
-    said = [
-        f"{100 * low:.0f}–{100 * high:.0f} %"
-        for low, high in zip(bounds, bounds[1:], strict=False)
-    ]
+    said = [f"{100 * low:.0f}–{100 * high:.0f} %" for low, high in itertools.pairwise(bounds)]
     return [f"up to {100 * HEAT_STEPS[0]:.0f} %", *said[1:]]

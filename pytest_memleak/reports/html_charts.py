@@ -6,12 +6,11 @@ colours follow the reader's light or dark mode.
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ElementTree
+import sys
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
 
-import pygal
 from markupsafe import Markup
-from pygal.style import Style
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -20,17 +19,19 @@ __all__ = ["LengthClass", "coverage_chart", "length_chart", "length_classes"]
 
 LengthClass = tuple[int, int, int]  # from, to (both included), how many
 
-_STYLE = Style(label_font_size=14, major_label_font_size=14, title_font_size=14, value_font_size=14)
+_FONTS = ("label", "major_label", "title", "value")
+_FONT_SIZE = 14
 _LAYOUT = {
     "width": 480,
     "height": 290,
     "margin": 6,
     "show_legend": False,
-    "style": _STYLE,
     "js": [],
     "no_data_text": "",
+    "truncate_label": -1,
 }
 _MOST_TICKS = 6
+_MOST_RANGES = 5
 
 
 def length_classes(lengths: Iterable[tuple[int, int]], *, k: int) -> list[LengthClass]:
@@ -49,9 +50,10 @@ def length_chart(classes: Sequence[LengthClass], *, name: str, title: str, text:
     """How many spans there are of each length; counts on a logarithmic scale."""
     most = max((count for _, _, count in classes), default=1)
     decades = [10**power for power in range(len(str(most)) + 1)]
-    chart = pygal.Bar(
-        **_LAYOUT,
+    chart = _chart(
+        "Bar",
         logarithmic=True,
+        zero=0.5,
         range=(0.5, max(most * 1.6, 2)),
         x_title="words in a row",
         y_title="spans",
@@ -61,7 +63,9 @@ def length_chart(classes: Sequence[LengthClass], *, name: str, title: str, text:
         print_values_position="top",
         margin_top=16,
     )
-    chart.x_labels = [f"{low}–{high}" for low, high, _ in classes]
+    # Narrow columns have room for the lower ends only.
+    few = len(classes) <= _MOST_RANGES
+    chart.x_labels = [f"{low}–{high if few else ''}" for low, high, _ in classes]
     chart.add("spans", [count or None for _, _, count in classes])
     return _svg(chart, name=name, title=title, text=text)
 
@@ -80,8 +84,8 @@ def coverage_chart(
     n = len(curve)
     top = max(interval[1], *curve, *guess[-1:], 0.01 if limit is None else limit)
     ceiling = min(1.0, _round_up(top * 1.08))
-    chart = pygal.XY(
-        **_LAYOUT,
+    chart = _chart(
+        "XY",
         show_dots=False,
         range=(0, ceiling),
         xrange=(0, 2 * n),
@@ -89,7 +93,7 @@ def coverage_chart(
         y_title="BMC",
         y_labels=[ceiling * step / 4 for step in range(5)],
         x_labels=_ticks(2 * n),
-        value_formatter=lambda share: f"{share:.4g}",
+        value_formatter=lambda share: f"{100 * share:.4g} %",
         x_value_formatter=lambda samples: f"{samples:g}",
     )
     # pygal numbers its series in this order, and the style sheet colours them by number.
@@ -98,6 +102,17 @@ def coverage_chart(
     chart.add("guess", [(n, curve[-1]), *((n + t, one) for t, one in enumerate(guess, 1))])
     chart.add("measured", list(enumerate(curve, 1)), show_dots=n == 1)
     return _svg(chart, name=name, title=title, text=text)
+
+
+def _chart(kind: str, **options: Any) -> Any:
+    """An empty chart of pygal's."""
+    import pygal
+
+    # pygal leaves a finder for its map plugins there, of the old protocol: Python 3.11 warns of
+    # it at every import from then on.
+    sys.meta_path[:] = [one for one in sys.meta_path if type(one).__module__ != pygal.__name__]
+    style = pygal.style.Style(**{f"{one}_font_size": _FONT_SIZE for one in _FONTS})
+    return getattr(pygal, kind)(**_LAYOUT, **options, style=style)
 
 
 def _ticks(most: int) -> list[int]:

@@ -87,9 +87,7 @@ def _paths(columns: Sequence[tuple[int, int]], xs: Sequence[float]) -> tuple[tup
             continue
         if level:
             left, width = round(xs[begin], 1), round(xs[place + 1] - xs[begin], 2)
-            drawn.setdefault(level, []).append(
-                f"M{left:g} {_HEIGHT}v{-height}h{width:g}v{height}z"
-            )
+            drawn.setdefault(level, []).append(f"M{left:g} {_HEIGHT}v{-height}h{width:g}v{height}z")
         begin = place + 1
     return tuple((level, "".join(parts)) for level, parts in sorted(drawn.items()))
 

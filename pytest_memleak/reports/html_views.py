@@ -26,7 +26,17 @@ if TYPE_CHECKING:
     from pytest_memleak.reports.run import Finding
     from pytest_memleak.scoring.similarity import Similarity
 
-__all__ = ["Badge", "BookView", "Measure", "PairView", "book_views", "pair_views", "percent"]
+__all__ = [
+    "MAIN_MEASURES",
+    "Badge",
+    "BookView",
+    "Measure",
+    "PairView",
+    "book_views",
+    "main_titles",
+    "pair_views",
+    "percent",
+]
 
 _COLUMNS = 600
 _CHAPTER_COLUMNS = 3000
@@ -127,7 +137,9 @@ def pair_views(findings: Iterable[Finding]) -> list[PairView]:
 
 
 def _pair_view(found: Finding, anchor: str) -> PairView:
-    measures = tuple(_measure(found, name) for name in _TITLES if name in found.measures)
+    known = [name for name in _TITLES if name in found.measures]
+    brought = [name for name in found.measures if name not in _TITLES]
+    measures = tuple(_measure(found, name) for name in known + brought)
     seen = found.portrait
     if seen is None:
         return PairView(anchor, found, _badge(found), measures)
@@ -170,10 +182,10 @@ def _badge(found: Finding) -> Badge:
 
 
 def _measure(found: Finding, name: str) -> Measure:
-    title, unit = _TITLES[name]
+    title, unit = _TITLES.get(name, (name, ""))  # an extension's has no other title
     value, limit = found.measures[name], found.limits.get(name)
     low, high = found.intervals.get(name, (value, value))
-    show = percent if name in _SHARES else _count
+    show = percent if name in _SHARES else _count if name in _TITLES else _plain
     state = ""
     if limit is not None:
         state = "over" if value > limit else "doubt" if high > limit else "within"
@@ -183,7 +195,7 @@ def _measure(found: Finding, name: str) -> Measure:
         title=title,
         unit=unit.format(**found.settings),
         value=show(value),
-        interval=f"{show(low)} to {show(high)}" if low < high else "",
+        interval=f"{show(low).removesuffix(' %')} to {show(high)}" if low < high else "",
         limit="" if limit is None else show(limit),
         state=state,
         scale=(*places, None if limit is None else round(100 * limit, 2))  # type: ignore[arg-type]
@@ -195,13 +207,16 @@ def _measure(found: Finding, name: str) -> Measure:
 def percent(share: float) -> str:
     """A share of the book, to three places where it is small."""
     shown = 100 * share
-    if shown and abs(shown) < 1:
-        return f"{shown:.2f} %"
-    return f"{shown:.1f} %"
+    places = 2 if shown and abs(shown) < 1 else 1
+    return f"{shown:.{places}f} %".replace("-", "−")
 
 
 def _count(number: float) -> str:
     return f"{number:,.0f}"
+
+
+def _plain(number: float) -> str:
+    return f"{number:,.4g}"
 
 
 def _chapters(seen: Portrait, words: int) -> tuple[ChapterView, ...]:
@@ -209,7 +224,9 @@ def _chapters(seen: Portrait, words: int) -> tuple[ChapterView, ...]:
     parts = [(one.title, one.start) for one in seen.chapters]
     if len(parts) == 1:
         step = max(1, -(-len(seen.starts) // 12))
-        parts = [(_excerpts(seen, n, step), seen.starts[n]) for n in range(0, len(seen.starts), step)]
+        parts = [
+            (_excerpts(seen, n, step), seen.starts[n]) for n in range(0, len(seen.starts), step)
+        ]
     ends = [*(start for _, start in parts[1:]), words]
     longest = max(end - start for (_, start), end in zip(parts, ends, strict=True))
     columns = max(40, min(_COLUMNS // 2, _CHAPTER_COLUMNS // len(parts)))
@@ -263,6 +280,20 @@ def _text(found: Finding, seen: Portrait) -> tuple[tuple[str, tuple[Run, ...]], 
         (name, tuple(coloured(text, times[start:end], seen.rounds, found.settings["words"])))
         for name, text, start, end in zip(seen.excerpts, seen.text, seen.starts, ends, strict=True)
     )
+
+
+def main_titles(findings: Sequence[Finding]) -> dict[str, tuple[str, str]]:
+    """Headings of the main measures, with k and T; with the letters where pairs differ in them."""
+    letters = {"k": "k", "span_threshold": "T"}
+    settings: dict[str, object] = {}
+    for name, letter in letters.items():
+        values = {found.settings[name] for found in findings}
+        settings[name] = values.pop() if len(values) == 1 else letter
+    return {
+        name: (title, unit.format(**settings))
+        for name, (title, unit) in _TITLES.items()
+        if name in MAIN_MEASURES
+    }
 
 
 # --- books ---------------------------------------------------------------------------------

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_memleak.records import Book, Evaluation, Measurement, Span
+    from pytest_memleak.evaluation import Evaluation
+    from pytest_memleak.records import Book, Measurement, Span
     from pytest_memleak.scoring.analysis import Analysis
     from pytest_memleak.scoring.provenance import CrossExcerpt, ExcerptSpan
 
@@ -59,7 +60,10 @@ class SpanNote:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A span that another excerpt's generations gave. target, sources: places among the excerpts."""
+    """A span that another excerpt's generations gave.
+
+    target, sources: places among the excerpts.
+    """
 
     start: int
     end: int

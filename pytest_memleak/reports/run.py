@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_memleak.records import Verdict
 from pytest_memleak.reports.evidence import pair_evidence
 from pytest_memleak.reports.inert import QUOTED_WORDS, quote
+from pytest_memleak.reports.portrait import Portrait, portrait
 from pytest_memleak.scoring.analysis import estimates
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class Finding:
     spared: str | None
     changes: tuple[str, ...]
     evidence: dict[str, Any]
+    portrait: Portrait | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As plain lists and dicts."""
@@ -82,14 +84,17 @@ class Finding:
         passages = tuple(Passage(**passage) for passage in data["passages"])
         lists = {name: tuple(data[name]) for name in ("reasons", "warnings", "changes")}
         intervals = {name: (low, high) for name, (low, high) in data["intervals"].items()}
-        return cls(**{**data, **lists, "intervals": intervals, "passages": passages})
+        seen = data["portrait"] and Portrait.from_json(data["portrait"])
+        plain = {**data, **lists, "intervals": intervals}
+        return cls(**{**plain, "passages": passages, "portrait": seen})
 
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
     """A whole run, for report sinks (hook `memleak_report`).
 
-    outputs: the files that were asked for, by option name ("html", "evidence", "sign").
+    outputs: the files that were asked for, by option name ("html", "evidence", "sign"),
+    and "step_summary" where the CI server has one.
     """
 
     version: str
@@ -134,6 +139,7 @@ def finding(
         spared=evaluation.spared,
         changes=changes,
         evidence=pair_evidence(evaluation),
+        portrait=portrait(evaluation, quoted=quoted),
     )
 
 

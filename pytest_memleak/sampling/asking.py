@@ -23,12 +23,14 @@ from pytest_memleak.protocols import Completion, Endpoint, RecoverableEndpoint
 from pytest_memleak.records import FinishReason
 from pytest_memleak.sampling.calls import Call
 from pytest_memleak.sampling.deadline import Overdue, within
+from pytest_memleak.sampling.masking import masked
 from pytest_memleak.sampling.questions import Question
 
 __all__ = ["Line", "NoAnswer", "in_doubt", "timed"]
 
 T = TypeVar("T")
 
+_LONGEST_MESSAGE = 1000
 _HTTP_STATUS = re.compile(r"(\d{3})\b")
 # Answers of a server or gateway that gave up waiting while the work may have been done.
 _UNSURE = {
@@ -48,7 +50,13 @@ class Line:
         self._endpoint_id = endpoint_id
         self._provider = provider
         self._deadline = deadline
-        self.recoverable = isinstance(endpoint, RecoverableEndpoint)
+        # Asked once: looking for a protocol's methods takes as long as a row's writing.
+        self._keeping = endpoint if isinstance(endpoint, RecoverableEndpoint) else None
+
+    @property
+    def recoverable(self) -> bool:
+        """Whether the provider keeps answers by request id."""
+        return self._keeping is not None
 
     def sample(
         self,
@@ -58,11 +66,10 @@ class Line:
         late: Callable[[tuple[Completion, ...]], object],
     ) -> tuple[Completion, ...]:
         """What the endpoint answers; `late` gets an answer that comes after the deadline."""
-        endpoint = self._endpoint
         sample_it = (
-            functools.partial(endpoint.sample_as, call.request_id)
-            if isinstance(endpoint, RecoverableEndpoint)
-            else endpoint.sample
+            functools.partial(self._keeping.sample_as, call.request_id)
+            if self._keeping is not None
+            else self._endpoint.sample
         )
 
         def sample() -> Sequence[Completion | str]:
@@ -83,10 +90,10 @@ class Line:
 
     def recover(self, request_id: str) -> tuple[Completion, ...] | None:
         """The answer that the provider kept; None where it has none, or keeps none."""
-        endpoint = self._endpoint
-        if not isinstance(endpoint, RecoverableEndpoint):
+        keeping = self._keeping
+        if keeping is None:
             return None
-        kept = self.within("recover", lambda: endpoint.recover(request_id))
+        kept = self.within("recover", lambda: keeping.recover(request_id))
         return None if kept is None else self.completions(kept, "recover")
 
     def within(
@@ -156,7 +163,8 @@ def timed(
     except Overdue:
         cause = f"no answer within {deadline:g} s"
         raise NoAnswer(cause, provider=provider, endpoint=endpoint, call=verb) from None
-    except MemleakError:
+    except MemleakError as error:
+        _mask(error)
         raise
     except Exception as error:  # noqa: BLE001 - whatever an SDK or a class of the user's raises
         last = traceback.extract_tb(error.__traceback__)[-1]
@@ -165,6 +173,14 @@ def timed(
         failure = _Unforeseen(cause, provider=provider, endpoint=endpoint, call=verb, hint=hint)
     # Outside the handler: nothing that the error holds on to comes along.
     raise failure
+
+
+def _mask(error: MemleakError) -> None:
+    """Take what looks like a key out of a message, whoever wrote it."""
+    error.message = masked(error.message, limit=_LONGEST_MESSAGE)
+    error.args = (error.message,)
+    if isinstance(error, ProviderError):
+        error.cause = masked(error.cause, limit=_LONGEST_MESSAGE)
 
 
 class NoAnswer(ProviderBusy):

@@ -156,9 +156,11 @@ class Batches:
             # The answer to a start that was given up: either there is a batch now, or none.
             with suppress(LedgerError):
                 if isinstance(result, str):
-                    update_batch(self.ledger, batch, state=JobRow.RUNNING, batch_id=result)
+                    update_batch(
+                        self.ledger, batch, state=JobRow.RUNNING, batch_id=result, cause=None
+                    )
                 else:
-                    update_batch(self.ledger, batch, owner=None)
+                    update_batch(self.ledger, batch, owner=None, cause=None)
 
         try:
             batch_id = found_or_started(
@@ -169,7 +171,8 @@ class Batches:
                 starting=lambda: update_batch(self.ledger, batch, began=time.time()),
                 late=late,
             )
-        except StartUnanswered:
+        except StartUnanswered as error:
+            update_batch(self.ledger, batch, cause=masked(error.cause))
             raise
         except ProviderBusy:
             update_batch(self.ledger, batch, owner=None)

@@ -49,7 +49,7 @@ class Batch:
 
     ours_to_start:  whether this process has just taken it to start it
     doubtful_until: when a batch that the provider does not know does not exist either
-    stuck:          whether this process began to start it and has no answer yet
+    stuck:          whether this process began to start it and has given up waiting
     """
 
     number: int
@@ -189,7 +189,7 @@ def open_batches(
                     row.batch_id,
                     ours_to_start=ours,
                     doubtful_until=row.began + recovery,
-                    stuck=starting and row.owner == owner,
+                    stuck=starting and row.owner == owner and row.cause is not None,
                 )
             )
         return found

@@ -36,7 +36,7 @@ from pytest_memleak.sampling.engines import (
     parsed_url,
     shown,
 )
-from pytest_memleak.sampling.schema import prepare, version_of
+from pytest_memleak.sampling.schema import SCHEMA_VERSION, prepare, version_of
 
 __all__ = ["Database", "Work"]
 
@@ -97,8 +97,10 @@ class Database:
 
     def close(self) -> None:
         """Let go of the database. What comes in later is refused."""
-        self._closed = True
-        if os.getpid() == self._pid:
+        if os.getpid() != self._pid:
+            return  # a forked child has no connections, and perhaps no end of a turn
+        with self._turn:  # nobody is at work on the one connection of a ledger in memory
+            self._closed = True
             self.engine.dispose()
 
     # --- reading and writing ---------------------------------------------------------------
@@ -131,6 +133,7 @@ class Database:
             self._waiting.append(ticket)
         with self._turn:
             if not ticket.done:
+                self._check_open()
                 self._take_turn(ticket)
         if isinstance(ticket.result, Exception):
             raise ticket.result
@@ -180,8 +183,10 @@ class Database:
 
     def _read(self, work: Work[T]) -> T:
         if self.in_memory:  # one connection for all
-            with self._turn, self.engine.connect() as connection:
-                return work(connection)
+            with self._turn:
+                self._check_open()
+                with self.engine.connect() as connection:
+                    return work(connection)
         with self.engine.connect() as connection:
             return work(connection)
 
@@ -206,7 +211,8 @@ class Database:
             raise LedgerError("there is no ledger here", place=self.place)
         if self.path:
             self._to_wal()
-        self._write(lambda connection: prepare(connection, place=self.place))
+        if version != SCHEMA_VERSION:
+            self._write(lambda connection: prepare(connection, place=self.place))
 
     def _to_wal(self) -> None:
         # SQLite does not wait for a lock when it changes the journal, so this does.

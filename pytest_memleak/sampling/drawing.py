@@ -168,10 +168,11 @@ class Drawing:
         try:
             kept = recovered(line, call, self._desk.patience)
         except ProviderError:
-            # In doubt still: whoever draws the same next looks again.
+            # In doubt still: whoever draws the same next looks again. Not here: it has been
+            # looked for as often as is sensible, and every other call would fare the same.
             give_back(self._desk.ledger, call)
             self._call = None
-            raise error from None
+            raise _final(error) from None
         if kept is None:
             # Where answers are kept and there is none, none was given: unless it is to come.
             billed = not line.recoverable or isinstance(error, NoAnswer)
@@ -192,3 +193,14 @@ class Drawing:
     def _answer(self, call: Call, came: Sequence[Completion], *, recovered: bool) -> Answer:
         billed = self._desk.terms.billed(self._question, came)
         return Answer(call, came, *billed, recovered=recovered)
+
+
+def _final(error: ProviderBusy) -> ProviderError:
+    """The same, not to be tried again."""
+    return ProviderError(
+        error.cause,
+        provider=error.provider,
+        endpoint=error.endpoint,
+        call=error.call,
+        hint=error.hint,
+    )

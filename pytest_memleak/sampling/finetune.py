@@ -140,7 +140,7 @@ class _Job:
 
     ours_to_start:  whether this process has just taken it to start it
     doubtful_until: when a job that the provider does not know does not exist either
-    stuck:          whether this process began to start it and has no answer yet
+    stuck:          whether this process began to start it and has given up waiting
     """
 
     number: int
@@ -190,7 +190,7 @@ def _claim(ledger: Ledger, provider: str, training: TrainingSet, patience: Patie
             connection.execute(jobs.update().where(jobs.c.id == row.id).values(fresh))
             until = row.began + patience.recovery if abandoned else 0.0
             return _Job(row.id, JobRow.STARTING, ours_to_start=True, doubtful_until=until)
-        stuck = starting and row.owner == owner
+        stuck = starting and row.owner == owner and row.cause is not None
         return _Job(row.id, row.state, row.job_id, row.endpoint, row.cause, stuck=stuck)
 
     return ledger.write(work)
@@ -203,9 +203,9 @@ def _start(
         # The answer to a start that was given up: either there is a job now, or there is none.
         with suppress(LedgerError):
             if isinstance(result, str):
-                _update(ledger, job, state=JobRow.RUNNING, job_id=result)
+                _update(ledger, job, state=JobRow.RUNNING, job_id=result, cause=None)
             else:
-                _update(ledger, job, owner=None)
+                _update(ledger, job, owner=None, cause=None)
 
     try:
         job_id = found_or_started(
@@ -216,7 +216,8 @@ def _start(
             starting=lambda: _update(ledger, job, began=time.time()),
             late=late,
         )
-    except StartUnanswered:
+    except StartUnanswered as error:
+        _update(ledger, job, cause=masked(error.cause))
         raise
     except ProviderBusy:
         _update(ledger, job, owner=None)

@@ -11,7 +11,7 @@ share the work; the loop ends when every ordinal is there, whoever drew it.
 from __future__ import annotations
 
 import math
-import threading
+import time
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -141,7 +141,7 @@ class _Pair:
                 raise self._unread(lacking)
             elif lacking.elsewhere:
                 self.tell()
-                threading.Event().wait(_LOOK_AT_OTHERS)
+                time.sleep(_LOOK_AT_OTHERS)
             else:
                 return
 
@@ -159,7 +159,7 @@ class _Pair:
                 batches.submit(asks(lacking.free, per_call), self.desk.numbers)
                 self.tell()
             elif lacking.elsewhere:
-                threading.Event().wait(_LOOK_AT_OTHERS)
+                time.sleep(_LOOK_AT_OTHERS)
             elif not lacking.in_batches:
                 return
             batches.settle(self.desk.asked.keys())

@@ -1,15 +1,15 @@
 """The ledger's tables, and the step from each older version to the next.
 
-    questions    what was asked of an endpoint: one row per (endpoint, instruction, settings)
-    calls        one row per paid call: the intent before, the outcome after
-    claims       ordinals that a call is drawing now; whoever inserts the row draws it
-    generations  completions by (question, ordinal); below 0 stand surplus ones: paid for and
-                 kept, never scored
-    jobs         fine-tunes, by provider and digest of the training set
-    batches      batches, by digest of their requests
-    summaries    summaries of excerpts, by digest of the text and who wrote them
-    owners       the processes that hold calls, jobs and batches
-    runs         what each run has spent, its open calls counted at their worst
+    questions       what was asked of an endpoint: one row per endpoint, instruction, settings
+    calls           one row per paid call: the intent before, the outcome after
+    claims          ordinals that a call is drawing now; whoever inserts the row draws it
+    generations     completions by question and ordinal; below 0 stand surplus ones: paid for
+                    and kept, never scored
+    jobs            fine-tunes, by provider and digest of the training set
+    batches         batches, by digest of their requests
+    summaries       summaries of excerpts, by digest of the text and who wrote them
+    owners          the processes that hold calls, jobs and batches
+    runs            what each run has spent, its open calls counted at their worst
     ledger_version  one row: the version of these tables
 
 Whatever others wrote (texts, ids, causes) is stored as UTF-8 bytes, so that NUL and lone

@@ -49,11 +49,10 @@ class Workers:
         Raises the first failure of any thread, and KeyboardInterrupt after a time of grace.
         """
         self._work = deque(wanted)
-        self._running = max(1, min(self._desk.terms.sampler.concurrency, len(self._work)))
-        for number in range(self._running):
-            name = f"memleak-worker-{number}"
-            threading.Thread(target=self._run, name=name, daemon=True).start()
+        at_once = max(1, min(self._desk.terms.sampler.concurrency, len(self._work)))
         try:
+            for number in range(at_once):
+                self._start(f"memleak-worker-{number}")
             self._watch(tell)
         except BaseException:
             self._stop.set()
@@ -61,6 +60,12 @@ class Workers:
             raise
         if self._failure is not None:
             raise self._failure
+
+    def _start(self, name: str) -> None:
+        thread = threading.Thread(target=self._run, name=name, daemon=True)
+        with self._lock:
+            self._running += 1
+        thread.start()
 
     def _watch(self, tell: Callable[[], None], *, until: float | None = None) -> None:
         seen = time.monotonic()

@@ -222,9 +222,7 @@ VOCABULARY = st.lists(st.sampled_from(["a", "b", "c", "d"]), max_size=40)
 def test_no_run_of_the_books_words_is_left(book_words, said, most):
     book = Book("b", "B", "A", (Excerpt("p1", " ".join(book_words)),), "")
     plain = without_quotes(" ".join(said), book, most=most)
-    runs = {
-        tuple(book_words[n : n + most + 1]) for n in range(len(book_words) - most)
-    }
+    runs = {tuple(book_words[n : n + most + 1]) for n in range(len(book_words) - most)}
     for part in plain.split("]"):
         left = part.partition("[")[0].split()
         assert not {tuple(left[n : n + most + 1]) for n in range(len(left) - most)} & runs

@@ -33,7 +33,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of a ledger that is not there yet, in each kind of database."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/folder/ledger.db"
-    return request.getfixturevalue("postgres").new_database()
+    return request.getfixturevalue("postgres").new_place()
 
 
 @pytest.fixture

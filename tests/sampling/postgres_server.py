@@ -1,10 +1,11 @@
 """A PostgreSQL server of the tests' own: Debian's binaries, a cluster in a temporary folder.
 
     with PostgresServer() as server:
-        url = server.new_database()         # postgresql+psycopg://memleak:...@127.0.0.1:.../...
+        url = server.new_place()         # postgresql+psycopg://memleak:...@127.0.0.1:.../...
 
 It listens on loopback only, asks for a password, and runs as an unprivileged user where the
-tests run as root, which PostgreSQL refuses.
+tests run as root, which PostgreSQL refuses. It ends with the process that started it, even if
+that is killed.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ import socket
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import psycopg
 
 PASSWORD = "correct-horse-battery"
+# Waits until whoever holds its standard input is gone.
+_AT_THE_END = 'cat > /dev/null; "$0" --pgdata="$1" --mode=immediate -w stop; rm -rf "$1"'
 _DEBIAN = Path("/usr/lib/postgresql")
 
 
@@ -47,6 +50,7 @@ class PostgresServer:
         self._data = self._folder / "data"
         self._user = _unprivileged()
         self._numbers = itertools.count()
+        self._end: subprocess.Popen[bytes] | None = None
         self.port = _free_port()
 
     def __enter__(self) -> Self:
@@ -65,10 +69,20 @@ class PostgresServer:
             "--no-sync",
         )
         self.start()
+        self._end = subprocess.Popen(
+            ["sh", "-c", _AT_THE_END, self._binaries / "pg_ctl", self._data],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=self._folder,
+            start_new_session=True,
+            **self._as_user(),
+        )
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stop()
+        assert self._end is not None
+        self._end.communicate(timeout=60)
         self._temporary.cleanup()
 
     def start(self) -> None:
@@ -88,12 +102,12 @@ class PostgresServer:
         """Stop the server; "immediate" is what a crash looks like from outside."""
         self._run("pg_ctl", f"--pgdata={self._data}", f"--mode={how}", "-w", "stop")
 
-    def new_database(self) -> str:
-        """The URL of an empty database."""
-        name = f"ledger_{next(self._numbers)}"
+    def new_place(self) -> str:
+        """The URL of an empty schema, which takes less to make than a database."""
+        name = f"place_{next(self._numbers)}"
         with self.admin() as connection:
-            connection.execute(f'CREATE DATABASE "{name}"')
-        return self.url(name)
+            connection.execute(f'CREATE SCHEMA "{name}"')
+        return f"{self.url('postgres')}?options=-csearch_path%3D{name}"
 
     def url(self, name: str) -> str:
         """The URL of a database, password and all."""
@@ -110,8 +124,12 @@ class PostgresServer:
             autocommit=True,
         )
 
+    def _as_user(self) -> dict[str, Any]:
+        if self._user is None:
+            return {}
+        return {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
+
     def _run(self, program: str, *arguments: str) -> None:
-        user = {} if self._user is None else {"user": self._user.pw_uid, "group": self._user.pw_gid}
         errors = self._folder / "errors"
         with errors.open("w") as file:  # not a pipe: the server would keep it open
             done = subprocess.run(
@@ -121,10 +139,9 @@ class PostgresServer:
                 stdout=subprocess.DEVNULL,
                 stderr=file,
                 timeout=60,
-                extra_groups=[] if self._user else None,
                 env={"PATH": os.environ["PATH"], "LC_ALL": "C"},
                 check=False,
-                **user,
+                **self._as_user(),
             )
         if done.returncode:
             raise RuntimeError(f"{program} failed: {errors.read_text()}")

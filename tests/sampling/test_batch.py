@@ -178,7 +178,7 @@ def test_a_ledger_that_was_lost_finds_its_batch(postgres, tmp_path, ask, hasty):
     endpoint, asked = Batching(), ask()
     with Ledger(f"sqlite:///{tmp_path}/lost.db") as lost, pytest.raises(Pending):
         drawn(lost, endpoint, asked, hasty, wait=False)
-    with Ledger(postgres.new_database()) as ledger:
+    with Ledger(postgres.new_place()) as ledger:
         assert drawn(ledger, endpoint, asked, hasty).got == 12
     assert len(endpoint.started) == 1
 

@@ -175,7 +175,7 @@ def test_threads_together_stay_within_it(memory, ask, hasty):
     with pytest.raises(BudgetExceeded):
         drawn(memory, Scripted(reply), asked, by, hasty, budget=budget)
     assert max(highest) <= budget * 1e9
-    assert len(highest) == 9
+    assert 1 <= len(highest) <= 9
 
 
 def test_a_budget_needs_a_price(memory, ask, hasty):

@@ -261,6 +261,11 @@ def test_jobs_and_batches(ledger, ask, hasty):
     assert first.began <= first.ended <= second.ended
 
 
+def told_without_keys(error: ProviderError) -> bool:
+    told = f"{error} {error!r} {error.__dict__}"
+    return "[masked]" in told and "tops3cret" not in told and "sk-abc" not in told
+
+
 def test_no_key_reaches_the_ledger(tmp_path, ask, hasty, monkeypatch):
     """Whatever a provider says goes through the mask before it is written."""
     secret = "tops3cret-value"
@@ -275,7 +280,7 @@ def test_no_key_reaches_the_ledger(tmp_path, ask, hasty, monkeypatch):
     batching.states["batch-0"] = JobState(JobStatus.FAILED, detail=cause)
     with Ledger(f"sqlite:///{tmp_path}/ledger.db") as ledger:
         for endpoint in (Scripted(broken(cause)), Scripted(busy(f"cut off {cause}"))):
-            with pytest.raises(ProviderError):
+            with pytest.raises(ProviderError) as caught:
                 draw(
                     ledger,
                     endpoint,
@@ -284,9 +289,11 @@ def test_no_key_reaches_the_ledger(tmp_path, ask, hasty, monkeypatch):
                     terms=terms(),
                     patience=hasty,
                 )
+            assert told_without_keys(caught.value)
         for one in (tuner, failing):
-            with pytest.raises(ProviderError):
+            with pytest.raises(ProviderError) as caught:
                 ensure_finetune(ledger, one, TRAINING, patience=hasty)
+            assert told_without_keys(caught.value)
         with pytest.raises(ProviderError):
             drawn_in_batches(ledger, batching, ask(), hasty)
     for path in tmp_path.rglob("*"):

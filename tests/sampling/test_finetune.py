@@ -201,6 +201,23 @@ def test_many_at_once_start_one(url):
     assert tuner.started == ["job-0"]
 
 
+def test_threads_of_a_process_start_one(ledger):
+    tuner = Tuner(looks=5)
+    begin, release = threading.Barrier(4), threading.Event()
+    tuner.failures["start"] = [release]
+    patience = Patience(poll=0.01, poll_most=0.02, recovery=0.0)
+
+    def ensure(_: int) -> str:
+        begin.wait()
+        return ensure_finetune(
+            ledger, tuner, TRAINING, patience=patience, waiting=lambda *_: release.set()
+        )
+
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(ensure, range(4))) == {"tuned-job-0"}
+    assert tuner.started == ["job-0"]
+
+
 # --- training sets -------------------------------------------------------------------------
 
 

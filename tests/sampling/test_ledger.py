@@ -34,7 +34,7 @@ def test_the_folder_is_made(tmp_path):
 
 def test_what_is_written_stays(url):
     with Ledger(url) as ledger:
-        ledger.write(add_run("a") and (lambda c: add_run("a")(c).rowcount))
+        ledger.write(lambda c: add_run("a")(c).rowcount)
     with Ledger(url, create=False) as ledger:
         assert count_runs(ledger) == 1
 
@@ -133,6 +133,32 @@ def test_a_closed_ledger(url):
         count_runs(ledger)
 
 
+def test_closing_waits_for_its_turn():
+    """Threads may be writing and reading still, on the one connection of a ledger in memory."""
+    for _ in range(20):
+        ledger = Ledger("sqlite://")
+        begun = threading.Barrier(5)
+        ended: list[str] = []
+
+        def work(number: int, ledger=ledger, begun=begun, ended=ended) -> None:
+            begun.wait()
+            try:
+                for turn in range(10_000):
+                    ledger.write(lambda c, name=f"{number}-{turn}": add_run(name)(c).rowcount)
+                    count_runs(ledger)
+            except LedgerError as error:
+                ended.append(error.message)
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        begun.wait()
+        ledger.close()
+        for thread in threads:
+            thread.join()
+        assert ended == ["the ledger is closed"] * 4
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_forked_child_is_refused_and_harms_nothing(ledger):
@@ -220,7 +246,7 @@ def test_none_is_made_when_only_reading(tmp_path):
 
 
 def test_none_is_made_in_a_server_when_only_reading(postgres):
-    assert "no ledger" in refused(postgres.new_database(), create=False).message
+    assert "no ledger" in refused(postgres.new_place(), create=False).message
 
 
 def test_a_file_that_another_program_keeps_locked(tmp_path, monkeypatch):
@@ -258,14 +284,14 @@ def test_an_unknown_database(postgres):
 
 @pytest.mark.parametrize("form", ["postgresql://", "postgres://"])
 def test_short_forms_of_a_url(postgres, form):
-    url = postgres.new_database().replace("postgresql+psycopg://", form)
+    url = postgres.new_place().replace("postgresql+psycopg://", form)
     with Ledger(url) as ledger:
         assert ledger.place.startswith("postgresql+psycopg://memleak@127.0.0.1")
 
 
 def test_a_server_that_is_started_anew(postgres):
     """The run goes on, and others know that its owner lives."""
-    with Ledger(postgres.new_database()) as ledger:
+    with Ledger(postgres.new_place()) as ledger:
         first = ledger.owner
         postgres.stop()
         restart = threading.Timer(1.0, postgres.start)

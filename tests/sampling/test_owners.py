@@ -91,7 +91,7 @@ def test_a_stopped_process_is_alive(ledger, url):
 
 
 def test_a_lost_connection_is_noticed(postgres):
-    url = postgres.new_database()
+    url = postgres.new_place()
     with Ledger(url) as ledger, Ledger(url) as other:
         first = ledger.owner
         ledger.keep_alive()

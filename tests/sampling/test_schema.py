@@ -113,10 +113,10 @@ def test_a_file_of_another_program(tmp_path):
 
 
 def test_a_server_database_may_hold_other_tables(postgres):
-    url = postgres.new_database()
+    url = postgres.new_place()
     execute(url, "CREATE TABLE recipes (name TEXT)")
     Ledger(url).close()
-    other = postgres.new_database()
+    other = postgres.new_place()
     execute(other, "CREATE TABLE jobs (name TEXT)")
     with pytest.raises(LedgerError, match="'jobs' of some other program"):
         Ledger(other)

@@ -1,0 +1,121 @@
+"""The summary that GitHub shows on a job's page: a table of pairs, and why each is not a pass.
+
+It quotes nothing, whatever --memleak-quote says: such pages are read by many, and kept.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from pytest_memleak.errors import MemleakError
+from pytest_memleak.records import Verdict
+from pytest_memleak.reports.inert import inert
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pytest_memleak.reports.run import Finding, RunReport
+
+__all__ = ["append_summary", "summary"]
+
+# GitHub shows no step's summary of more than 1 MiB.
+_MOST_ROWS = 200
+_MOST_DETAILS = 50
+_LONGEST_NAME = 120
+_LONGEST_REASON = 400
+_MARKS = {Verdict.PASS: "✅", Verdict.FAIL: "❌", Verdict.INCONCLUSIVE: "❔"}
+_MARK = re.compile(r"[!-/:-@\[-`{-~]")
+_MEASURES = ("bmc", "longest_block", "longest_span", "spans_over")
+
+
+def append_summary(run: RunReport, path: Path) -> None:
+    """Add the summary to the file that GITHUB_STEP_SUMMARY names; MemleakError if that fails."""
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(summary(run))
+    except OSError as error:
+        raise MemleakError(
+            f"the step summary could not be written: {error.strerror or error}",
+            place=str(path),
+            hint="GITHUB_STEP_SUMMARY must name a file; unset it where no runner reads it",
+        ) from None
+
+
+def summary(run: RunReport) -> str:
+    """The whole summary in GitHub's Markdown."""
+    lines = ["## Memorization", "", *_table(run.findings[:_MOST_ROWS])]
+    if left := len(run.findings) - _MOST_ROWS:
+        lines += ["", f"… and {left:,} more pairs."] if left > 0 else []
+    told = [found for found in run.findings if _to_tell(found)]
+    for found in told[:_MOST_DETAILS]:
+        lines += ["", *_details(found)]
+    if len(told) > _MOST_DETAILS:
+        lines += ["", f"… and {len(told) - _MOST_DETAILS:,} more with reasons."]
+    lines += ["", f"pytest-memleak {_plain(run.version)}", "", ""]
+    return "\n".join(lines)
+
+
+def _table(findings: tuple[Finding, ...]) -> Iterator[str]:
+    yield "| pair | verdict | BMC | longest block | longest span | long spans | drawn |"
+    yield "| --- | --- | ---: | ---: | ---: | ---: | ---: |"
+    for found in findings:
+        cells = [
+            _plain(found.pair, _LONGEST_NAME),
+            _verdict(found),
+            *(_cell(found, name) for name in _MEASURES),
+            f"{found.got:,} of {found.asked:,}",
+        ]
+        yield f"| {' | '.join(cells)} |"
+
+
+def _verdict(found: Finding) -> str:
+    verdict = Verdict(found.verdict)
+    if found.expected != "leak" or verdict is Verdict.INCONCLUSIVE:
+        return f"{_MARKS[verdict]} {verdict.value}"
+    return "☑️ FAIL (expected)" if verdict is Verdict.FAIL else "❔ PASS (a leak was expected)"
+
+
+def _cell(found: Finding, name: str) -> str:
+    if name not in found.measures:
+        return "not measured"
+    value, limit = found.measures[name], found.limits.get(name)
+    said = _number(value)
+    if name in found.intervals:
+        low, high = found.intervals[name]
+        said += f" ({_number(low)}–{_number(high)})"
+    if limit is None:
+        return said
+    sign = "over" if value > limit else "of"
+    said += f" {sign} {_number(limit)}"
+    return f"**{said}**" if value > limit else said
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else f"{value:,}"
+
+
+def _to_tell(found: Finding) -> bool:
+    return bool(found.reasons or found.spared or found.warnings or found.changes)
+
+
+def _details(found: Finding) -> Iterator[str]:
+    yield f"<details><summary>{_plain(found.pair, _LONGEST_NAME)}: {found.verdict}</summary>"
+    yield ""
+    for reason in (*found.reasons, *found.changes, *filter(None, [found.spared])):
+        yield f"- {_plain(reason)}"
+    for passage in found.passages:
+        yield f"- {passage.kind} of {passage.words:,} words at {_plain(passage.place)}"
+    for warning in found.warnings:
+        yield f"- warning: {_plain(warning)}"
+    yield ""
+    yield "</details>"
+
+
+def _plain(text: str, longest: int = _LONGEST_REASON) -> str:
+    """Text that Markdown and HTML make nothing of: every mark of ASCII as a character reference.
+
+    A reference never opens a tag, a link, a code span or a cell.
+    """
+    return _MARK.sub(lambda mark: f"&#{ord(mark[0])};", inert(text, longest=longest))

@@ -1,0 +1,307 @@
+"""The HTML report as text: what it says, what it keeps to itself, and how large it gets."""
+
+import base64
+import dataclasses
+import datetime
+import hashlib
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from pytest_memleak.errors import MemleakError
+from pytest_memleak.records import Limits, Scoring, Verdict
+from pytest_memleak.reports.html import render, write_html
+from pytest_memleak.reports.portrait import Chapter
+from pytest_memleak.reports.run import RunReport
+from pytest_memleak.scoring.similarity import compare, self_agreement
+from pytest_memleak.scoring.words import words
+
+MADE = datetime.datetime(2031, 2, 3, 4, 5, tzinfo=datetime.UTC)
+NO_END = {"meta", "link", "path", "rect"}
+
+
+class Page(HTMLParser):
+    """Elements, the text a reader sees, and whether every element is closed in its place."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.texts, self._open = [], [], []
+        self.feed(text)
+        assert self._open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in NO_END:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        if tag not in NO_END:
+            assert self._open.pop() == tag
+
+    def handle_data(self, data):
+        if self._open and self._open[-1] != "style":
+            self.texts.append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.texts).split())
+
+    def attributes(self, name):
+        return [attrs[name] for _, attrs in self.elements if name in attrs]
+
+
+def page_of(*findings):
+    return render(RunReport("9.9", findings), made=MADE)
+
+
+@pytest.fixture(scope="module")
+def book(make_book):
+    return make_book()
+
+
+@pytest.fixture(scope="module")
+def leak(book, recite, make_finding):
+    return make_finding(book, recite(book, run=60), model="leaky")
+
+
+@pytest.fixture(scope="module")
+def other(book, recite, make_finding):
+    return make_finding(book, recite(book, run=12, seed=5), model="mild", limits=Limits(bmc=0.9))
+
+
+def test_every_pair_measure_interval_limit_and_verdict_is_in_the_overview(leak, other):
+    text = Page(page_of(leak, other)).text
+    for found in (leak, other):
+        assert f"{found.model} on {found.book}" in text
+        assert found.verdict in text
+        bmc = 100 * found.measures["bmc"]
+        low, high = (100 * end for end in found.intervals["bmc"])
+        assert f"{bmc:.1f} %" in text
+        assert f"{low:.1f} to {high:.1f} %" in text
+        assert all(f"{found.measures[name]:,}" in text for name in ("longest_block", "spans_over"))
+    assert "over the limit 30.0 %" in text
+    assert "within the limit 90.0 %" in text
+    assert "03 February 2031, 04:05 UTC" in text
+    assert all(reason in text for reason in leak.reasons)
+
+
+def test_chapters_with_their_own_coverage(book, leak):
+    text = Page(page_of(leak)).text
+    times = leak.portrait.times
+    for n in range(3):
+        share = 100 * np.mean(times[640 * n : 640 * (n + 1)] > 0)
+        assert f"Chapter {n + 1} 640 {share:.1f} %" in text
+
+
+def test_the_matrix_is_that_of_the_core(book, leak, other, recite):
+    text = Page(page_of(leak, other)).text
+    masks = [found.portrait.times > 0 for found in (leak, other)]
+    alike = compare(*masks)
+    assert text.count(f"{alike.jaccard:.2f} by chance {alike.baseline:.2f}") == 2
+    own = self_agreement(book, list(recite(book, run=60)), Scoring())
+    assert f"{own:.2f} with itself" in text
+
+
+def test_masks_of_other_words_are_not_compared(book, leak, other, recite, make_finding):
+    apart = make_finding(book, recite(book), model="apart", scoring=Scoring(k=8))
+    text = Page(page_of(leak, other, apart)).text
+    assert "Not compared, since the book's words were cut or counted otherwise: apart." in text
+
+
+def test_a_pair_without_evidence_is_there_and_says_why(book, make_finding):
+    nothing = make_finding(book, [], gaps=("the server said <no>",))
+    assert nothing.verdict == Verdict.INCONCLUSIVE
+    page = Page(page_of(nothing))
+    assert "the server said <no>" in page.text
+    assert "Nothing could be measured" in page.text
+    assert "not measured" in page.text
+
+
+def test_expected_leaks_are_told_from_failures(book, recite, make_finding, leak):
+    wanted = make_finding(book, recite(book, run=60), model="wanted", expected="leak")
+    text = Page(page_of(leak, wanted)).text
+    assert "FAIL (expected)" in text
+    assert "1 ✗ failed 1 ✗ leaked as expected" in text
+    spoiled = dataclasses.replace(wanted, verdict="PASS")
+    assert "PASS (a leak was expected)" in Page(page_of(spoiled)).text
+
+
+def test_an_extension_s_measure_and_its_limit_are_shown(leak):
+    brought = dataclasses.replace(
+        leak,
+        measures=leak.measures | {"longest_line": 71.5},
+        limits=leak.limits | {"longest_line": 60.0},
+    )
+    assert "longest_line 71.5 ✗ over the limit 60" in Page(page_of(brought)).text
+
+
+# --- what it keeps to itself ---------------------------------------------------------------
+
+
+def runs_of(text, length):
+    said = words(text)
+    return {tuple(said[i : i + length]) for i in range(len(said) - length + 1)}
+
+
+def test_no_thirteen_words_of_the_book_by_default(book, leak, other):
+    page = page_of(leak, other)
+    told = " ".join(excerpt.text for excerpt in book.excerpts)
+    assert not runs_of(page, 13) & runs_of(told, 13)
+    assert runs_of(Page(page).text, 12) & runs_of(told, 12)  # the test can see words
+
+
+def test_no_word_of_it_with_quote_0(book, recite, make_finding):
+    page = page_of(make_finding(book, recite(book), quoted=0))
+    assert not runs_of(page, 2) & runs_of(" ".join(one.text for one in book.excerpts), 2)
+
+
+def test_all_of_it_coloured_with_quote_full(book, recite, make_finding):
+    found = make_finding(book, recite(book, run=60), quoted=None)
+    page = page_of(found)
+    text = Page(page).text
+    for excerpt in book.excerpts:
+        assert " ".join(excerpt.text.split()) in text.replace(" .", ".")
+    marked = re.findall(r'<mark class="h\d">(.*?)</mark>', page)
+    assert sum(len(words(one)) for one in marked) == np.count_nonzero(found.portrait.times)
+
+
+# --- bad input -----------------------------------------------------------------------------
+
+HOSTILE = [
+    "<script>fetch('http://x.invalid/')</script>",
+    '"><img src=x onerror=alert(1)>',
+    "' onmouseover='alert(1)",
+    "</style></title></svg><svg onload=alert(1)>",
+    "{{ 7 * 7 }} {% raw %}",
+    "\x1b[31mred\x1b]0;title\x07",
+    "right\u202eleft\u2066isolated\u2069",
+    "nul\x00half\ud800half\udfff",
+    "javascript:alert(1)",
+    "x" * 5_000_000,
+    "&lt;script&gt;&#60;b&#62;",
+    "]]><!--",
+]
+
+
+@pytest.mark.parametrize("bad", HOSTILE, ids=range(len(HOSTILE)))
+def test_names_and_reasons_act_nowhere(leak, other, bad):
+    seen = dataclasses.replace(
+        leak.portrait,
+        chapters=(Chapter(bad, 0), Chapter(bad + "2", 900)),
+        excerpts=(bad,) * len(leak.portrait.excerpts),
+        spans=tuple(
+            dataclasses.replace(
+                span, chapter=bad, excerpt=bad, quote=bad[:2000], sources=(bad, bad), more=3
+            )
+            for span in leak.portrait.spans
+        ),
+        text=tuple(bad for _ in leak.portrait.excerpts) if len(bad) < 1000 else None,
+    )
+    hostile = dataclasses.replace(
+        leak,
+        suite=bad,
+        pair=bad,
+        model=bad,
+        book=bad,
+        endpoint=bad,
+        reasons=(bad, bad),
+        warnings=(bad,),
+        changes=(bad,),
+        spared=bad,
+        withheld={bad: 3},
+        portrait=seen,
+    )
+    page = page_of(hostile, dataclasses.replace(hostile, model=bad + "b"))
+    page.encode()
+    plain = Page(page_of(leak, dataclasses.replace(leak, model="b")))
+    parsed = Page(page)
+    assert {tag for tag, _ in parsed.elements} <= {tag for tag, _ in plain.elements} | {
+        "h4", "mark", "ul", "li", "p"
+    }  # fmt: skip
+    names = {name for _, attrs in parsed.elements for name in attrs}
+    assert names <= {name for _, attrs in plain.elements for name in attrs}
+    assert not re.search(
+        "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]", page
+    )
+    assert all(link.startswith(("#", "data:,")) for link in parsed.attributes("href"))
+    assert len(page) < 1_000_000
+
+
+def test_nothing_to_run_and_nothing_to_fetch(leak, other):
+    page = page_of(leak, other)
+    parsed = Page(page)
+    assert "script" not in {tag for tag, _ in parsed.elements}
+    for name in ("style", "src", "action", "srcset", "data", "xlink:href"):
+        assert parsed.attributes(name) == []
+    assert not [name for _, attrs in parsed.elements for name in attrs if name.startswith("on")]
+    [style] = re.findall(r"<style>(.*?)</style>", page, re.DOTALL)
+    assert "url(" not in style
+    assert "@import" not in style
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    [policy] = [attrs["content"] for tag, attrs in parsed.elements if attrs.get("http-equiv")]
+    assert policy.split("; ")[:2] == ["default-src 'none'", f"style-src 'sha256-{digest}'"]
+    assert "unsafe" not in policy
+
+
+def test_anchors_and_descriptions_are_there_once(leak, other):
+    parsed = Page(page_of(leak, other, dataclasses.replace(leak, book="second")))
+    ids = parsed.attributes("id")
+    assert len(ids) == len(set(ids))
+    assert {link[1:] for link in parsed.attributes("href") if link[0] == "#"} <= set(ids)
+    for named in parsed.attributes("aria-labelledby"):
+        assert set(named.split()) <= set(ids)
+    for tag, attrs in parsed.elements:
+        if tag == "svg":
+            named = attrs.get("aria-label") or attrs.get("aria-labelledby")
+            assert attrs.get("aria-hidden") == "true" or (attrs["role"] == "img" and named)
+    scopes = [attrs.get("scope") for tag, attrs in parsed.elements if tag == "th"]
+    assert set(scopes) == {"col", "row"}
+    tables = sum(tag == "table" for tag, _ in parsed.elements)
+    assert sum(tag == "caption" for tag, _ in parsed.elements) == tables
+
+
+def test_twenty_pairs_of_long_books_stay_under_six_megabytes(leak):
+    draw = np.random.default_rng(1)
+    times = np.repeat(draw.integers(0, 101, 20_000), draw.integers(1, 15, 20_000))
+    pairs = np.column_stack((times, np.ones_like(times)))
+    excerpts = 500
+    long = dataclasses.replace(
+        leak.portrait,
+        rounds=100,
+        heat=tuple(pairs.ravel().tolist()),
+        excerpts=tuple(f"p_id{n}" for n in range(excerpts)),
+        starts=tuple(n * len(times) // excerpts for n in range(excerpts)),
+        chapters=tuple(Chapter(f"Chapter {n}", n * len(times) // 80) for n in range(80)),
+        curve=tuple(np.linspace(0.1, 0.9, 100).tolist()),
+        guess=tuple(np.linspace(0.9, 1, 100).tolist()),
+        spans=leak.portrait.spans * 12,
+        links=(leak.portrait.links * 150)[:150],
+    )
+    assert len(times) > 100_000
+    findings = [
+        dataclasses.replace(leak, words=len(times), model=f"m{n}", portrait=long) for n in range(20)
+    ]
+    size = len(page_of(*findings).encode())
+    assert 200_000 < size < 6_000_000
+
+
+# --- its file ------------------------------------------------------------------------------
+
+
+def test_it_makes_its_folder(tmp_path, leak):
+    path = tmp_path / "a" / "b" / "report.html"
+    write_html(RunReport("9.9", (leak,)), path)
+    assert path.read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert [one.name for one in path.parent.iterdir()] == ["report.html"]
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path, leak):
+    with pytest.raises(MemleakError, match="could not be written") as told:
+        write_html(RunReport("9.9", (leak,)), tmp_path)
+    assert "--memleak-html" in str(told.value)
+    assert str(tmp_path) in str(told.value)

@@ -1,0 +1,98 @@
+"""The ordinary charts: classes of lengths, and bare SVG that says what it shows."""
+
+import subprocess
+import sys
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_memleak.reports.html_charts import coverage_chart, length_chart, length_classes
+
+NAMED = {"name": "here", "title": "A <title>", "text": "5 & 9"}
+
+
+@given(st.dictionaries(st.integers(5, 3000), st.integers(1, 50)))
+def test_every_length_is_in_one_class(lengths):
+    classes = length_classes(sorted(lengths.items()), k=5)
+    assert sum(count for _, _, count in classes) == sum(lengths.values())
+    assert all(high + 1 == low for (_, high, _), (low, _, _) in zip(classes, classes[1:]))  # noqa: B905, RUF007
+    for low, high, count in classes:
+        assert count == sum(n for size, n in lengths.items() if low <= size <= high)
+
+
+def test_classes_double():
+    assert length_classes([(5, 2), (9, 1), (10, 4), (44, 1)], k=5) == [
+        (5, 9, 3), (10, 19, 4), (20, 39, 0), (40, 79, 1)
+    ]  # fmt: skip
+
+
+def bare(markup):
+    root = ElementTree.fromstring(markup)
+    elements = list(root.iter())
+    assert {one.tag for one in elements} <= {"svg", "g", "path", "rect", "circle", "text", "title",
+                                            "desc"}  # fmt: skip
+    for one in elements:
+        assert not {"style", "onclick", "href"} & set(one.attrib)
+    assert root.get("role") == "img"
+    assert root.get("aria-labelledby") == "here-title here-text"
+    named = {one.get("id"): one.text for one in elements if one.get("id")}
+    assert named == {"here-title": "A <title>", "here-text": "5 & 9"}
+    return root
+
+
+def test_bars_are_as_high_as_their_counts():
+    root = bare(length_chart([(5, 9, 1000), (10, 19, 0), (20, 39, 10), (40, 79, 1)], **NAMED))
+    heights = [
+        float(one.get("height")) for one in root.iter("rect") if "reactive" in one.get("class", "")
+    ]
+    assert len(heights) == 3
+    # On a logarithmic scale two decades are twice one; 1 itself can be seen.
+    assert heights[0] - heights[1] == pytest.approx(2 * (heights[1] - heights[2]), rel=0.01)
+    assert heights[2] > 5
+    texts = {one.text for one in root.iter("text")}
+    assert {"1,000", "10", "5–9", "40–79", "words in a row", "spans"} <= texts
+
+
+def points(root, series):
+    [group] = [
+        one for one in root.iter("g") if f"serie-{series} " in one.get("class", "") and len(one)
+    ][:1]
+    path = group.find("path").get("d").replace("M", "").replace("L", "")
+    numbers = [float(one) for one in path.split()]
+    return list(zip(numbers[::2], numbers[1::2], strict=True))
+
+
+def test_curve_guess_interval_and_limit_are_where_they_belong():
+    root = bare(coverage_chart([0.1, 0.2, 0.3], [0.35, 0.4, 0.45], (0.2, 0.4), 0.25, **NAMED))
+    curve, guess = points(root, 3), points(root, 2)
+    assert len(curve) == 3
+    assert len(guess) == 4
+    assert guess[0] == curve[-1]
+    (x, low), (also_x, high) = points(root, 0)
+    assert x == also_x == curve[-1][0]
+    assert high < curve[-1][1] < low  # y grows downwards
+    (_, limit), _ = points(root, 1)
+    assert curve[-1][1] < limit < curve[1][1]
+    assert limit == pytest.approx((curve[-1][1] + curve[1][1]) / 2, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("curve", "guess"), [([0.0], [0.0]), ([1.0], [1.0]), ([0.0] * 9, [0.0] * 9)]
+)
+def test_a_single_sample_and_no_recall_at_all_are_drawn(curve, guess):
+    bare(coverage_chart(curve, guess, (0.0, 1.0), None, **NAMED))
+
+
+def test_python_warns_of_no_import_after_a_chart_was_drawn():
+    code = (
+        "from pytest_memleak.reports.html_charts import length_chart\n"
+        "length_chart([(5, 9, 3)], name='a', title='b', text='c')\n"
+        "import this_is_not_there_at_all"
+    )
+    made = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False
+    )
+    assert "ModuleNotFoundError" in made.stderr
+    assert "ImportWarning" not in made.stderr

@@ -1,0 +1,342 @@
+"""The HTML report in a real browser: nothing runs, nothing leaves, and everyone can read it."""
+
+import dataclasses
+import functools
+import http.server
+import json
+import shutil
+import threading
+
+import pytest
+
+from pytest_memleak.records import Limits
+from pytest_memleak.reports.html import write_html
+from pytest_memleak.reports.portrait import Chapter
+from pytest_memleak.reports.run import RunReport
+
+CHROMIUM, DRIVER = (
+    shutil.which("chromium") or shutil.which("google-chrome"),
+    shutil.which("chromedriver"),
+)
+pytestmark = [
+    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+
+DESK, PHONE = (1280, 900), (390, 844)
+
+# What a script of a model would do; the page's title, or a global, would say that it did.
+SCRIPTS = [
+    "<script>window.ran = 1; document.title = 'ran'; fetch('/stolen')</script>",
+    '"><img src=/stolen.png onerror="window.ran = 1">',
+    "' autofocus onfocus='window.ran = 1' x='",
+    "</style></title></textarea></svg><svg onload='window.ran = 1'><iframe src=/stolen>",
+    "<style>@import '/stolen.css'; * { background: url(/stolen) }</style>",
+    "<link rel=stylesheet href=/stolen.css><meta http-equiv=refresh content='0;url=/stolen'>",
+    "<a href='javascript:window.ran=1'>x</a><base href=//x.invalid/><form action=/stolen>",
+    "\x1b[31mred\x07 \u202eleft \u2066in\u2069 \x00 \ud800",
+    "x" * 5_000_000,
+]
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for argument in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        f"--user-data-dir={tmp_path_factory.mktemp('chromium')}",
+    ):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="module")
+def findings(make_book, recite, make_finding):
+    """A leak, a milder model, one that says nothing of the book, and one without evidence."""
+    book = make_book()
+    loud = make_finding(
+        book, recite(book, run=200, samples=12), model="leaky", quoted=None, samples=12
+    )
+    return (
+        loud,
+        make_finding(book, recite(book, run=12, seed=3), model="mild", limits=Limits(bmc=0.9)),
+        make_finding(book, recite(book, run=60), model="wanted", expected="leak"),
+        make_finding(book, [], model="silent", gaps=("the server did not answer",)),
+    )
+
+
+def spoiled(found, bad):
+    seen = found.portrait and dataclasses.replace(
+        found.portrait,
+        chapters=(Chapter(bad, 0), Chapter(bad + "2", 700)),
+        excerpts=(bad,) * len(found.portrait.excerpts),
+        spans=tuple(
+            dataclasses.replace(span, chapter=bad, excerpt=bad, quote=bad[:2000], sources=(bad,))
+            for span in found.portrait.spans
+        ),
+        text=found.portrait.text and tuple(bad for _ in found.portrait.text),
+    )
+    return dataclasses.replace(
+        found, suite=bad, pair=bad, model=bad, book=bad, endpoint=bad, reasons=(bad,),
+        warnings=(bad,), changes=(bad,), spared=bad, portrait=seen,
+    )  # fmt: skip
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """Serves the page and remembers what was asked for."""
+
+    def __init__(self, *args, asked, **kwargs):
+        self._asked = asked
+        super().__init__(*args, **kwargs)
+
+    def do_GET(self):
+        self._asked.append(self.path)
+        super().do_GET()
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def served(tmp_path):
+    """The folder whose files are served, its address, and the paths that were asked for."""
+    asked = []
+    handler = functools.partial(Quiet, directory=str(tmp_path), asked=asked)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield tmp_path, f"http://127.0.0.1:{server.server_port}", asked
+        server.shutdown()
+        thread.join()
+
+
+def look(browser, address, size=DESK, *, dark=False):
+    """Open a page at a size, with empty logs, and everything in it unfolded."""
+    browser.get("about:blank")
+    browser.get_log("browser"), browser.get_log("performance")
+    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": size[0] < 500},
+    )
+    browser.get(address)
+    browser.execute_script("document.querySelectorAll('details').forEach(one => one.open = true)")
+
+
+def requests(browser):
+    told = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    return [
+        one["params"]["request"]["url"]
+        for one in told
+        if one["method"] == "Network.requestWillBeSent"
+    ]
+
+
+@pytest.fixture
+def page(tmp_path, findings):
+    path = tmp_path / "report.html"
+    write_html(RunReport("9.9", findings), path)
+    return path.as_uri()
+
+
+# --- nothing runs, nothing leaves ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("bad", SCRIPTS, ids=range(len(SCRIPTS)))
+def test_what_a_model_wrote_is_inert(browser, served, findings, bad):
+    folder, address, asked = served
+    long = len(bad) > 1000
+    hostile = [
+        spoiled(
+            dataclasses.replace(one, portrait=None) if long and one is findings[3] else one, bad
+        )
+        for one in findings
+    ]
+    if long:  # the book's own text is not bounded: only names, reasons and quotes are
+        hostile[0] = dataclasses.replace(
+            hostile[0], portrait=dataclasses.replace(hostile[0].portrait, text=None)
+        )
+    write_html(RunReport(bad, tuple(hostile)), folder / "report.html")
+    url = f"{address}/report.html"
+    look(browser, url, PHONE)
+    assert browser.execute_script("return window.ran") is None
+    assert browser.title.startswith("Memorization report")
+    assert browser.current_url == url
+    assert asked == ["/report.html"]
+    # The empty icon is in the page itself: it stops browsers from asking for /favicon.ico.
+    assert {one for one in requests(browser) if one != "data:,"} == {url}
+    assert browser.get_log("browser") == []
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= PHONE[0]
+    kinds = "script, iframe, img, form, base, textarea, a:not([href^='#'])"
+    assert browser.execute_script(f'return document.querySelectorAll("{kinds}").length') == 0
+
+
+def test_the_policy_stops_what_the_page_itself_would_not_write(browser, tmp_path, findings):
+    """The second line of defence: the policy is in force, not only in the source."""
+    path = tmp_path / "report.html"
+    write_html(RunReport("9.9", findings), path)
+    broken = path.read_text().replace(
+        "</main>", "<script>window.ran = 1</script><img src=http://127.0.0.1:9/x.png></main>"
+    )
+    path.write_text(broken)
+    look(browser, path.as_uri())
+    assert browser.execute_script("return window.ran") is None
+    told = " ".join(entry["message"] for entry in browser.get_log("browser"))
+    assert told.count("Content Security Policy") >= 2
+
+
+def test_a_plain_report_is_quiet(browser, page):
+    look(browser, page)
+    assert browser.get_log("browser") == []
+    assert {one for one in requests(browser) if one != "data:,"} == {page}
+
+
+# --- everyone can read it ------------------------------------------------------------------
+
+CONTRAST = """
+const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
+const rgb = text => {
+  canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = text; canvas.fillRect(0, 0, 1, 1);
+  return [...canvas.getImageData(0, 0, 1, 1).data];
+};
+const light = ([r, g, b]) => {
+  const [x, y, z] = [r, g, b].map(v => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
+  return .2126 * x + .7152 * y + .0722 * z;
+};
+const behind = element => {
+  for (; element; element = element.parentElement) {
+    const found = rgb(getComputedStyle(element).backgroundColor);
+    if (found[3] == 255) return found;
+  }
+  return [255, 255, 255];
+};
+const poor = new Set();
+let seen = 0;
+const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+while (walk.nextNode()) {
+  const element = walk.currentNode.parentElement;
+  if (!walk.currentNode.data.trim() || !element.getClientRects().length) continue;
+  const style = getComputedStyle(element);
+  const svg = element.namespaceURI.endsWith('svg');
+  if (svg && element.tagName != 'text') continue;
+  const [a, b] = [light(rgb(svg ? style.fill : style.color)), light(behind(element))];
+  const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
+  const large = parseFloat(style.fontSize) >= 24;
+  seen += 1;
+  if (ratio < (large ? 3 : 4.5))
+    poor.add(`${element.tagName}.${element.getAttribute('class')} ${ratio.toFixed(2)}`);
+}
+return [seen, [...poor]];
+"""
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+def test_every_text_stands_out_from_its_ground(browser, page, size, dark):
+    look(browser, page, size, dark=dark)
+    seen, poor = browser.execute_script(CONTRAST)
+    assert seen > 300
+    assert poor == []
+    marks = {one.get_attribute("class") for one in browser.find_elements("tag name", "mark")}
+    assert marks == {"h1", "h2", "h3", "h4", "h5"}
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_the_page_follows_the_reader_s_mode(browser, page, dark):
+    look(browser, page, dark=dark)
+    colour = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+    red = int(colour.split("(")[1].split(",")[0])
+    assert (red < 60) is dark
+
+
+@pytest.mark.parametrize("width", [320, 390, 768, 1280])
+def test_nothing_is_wider_than_the_page(browser, page, width):
+    look(browser, page, (width, 800))
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    wide = browser.execute_script(
+        "return [...document.querySelectorAll('main *')].filter(one => !one.closest('.scroll, "
+        "svg, .unseen, thead') && one.getBoundingClientRect().right > innerWidth + 1)"
+        ".map(one => one.outerHTML.slice(0, 80))"
+    )
+    assert wide == []
+
+
+def test_the_keyboard_reaches_everything(browser, page):
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    look(browser, page)
+    ActionChains(browser).send_keys(Keys.TAB).perform()
+    first = browser.switch_to.active_element
+    assert first.text == "Skip to the results"
+    assert first.is_displayed()
+    assert browser.execute_script(
+        "const r = arguments[0].getBoundingClientRect(); return r.left >= 0 && r.top >= 0", first
+    )
+    outlines = set()
+    for _ in range(12):
+        ActionChains(browser).send_keys(Keys.TAB).perform()
+        outlines.add(browser.switch_to.active_element.value_of_css_property("outline-style"))
+    assert outlines == {"solid"}
+    summary = browser.find_element("css selector", "details > summary")
+    folded = browser.execute_script(
+        "arguments[0].parentElement.open = false; arguments[0].focus(); return arguments[0]",
+        summary,
+    )
+    ActionChains(browser).send_keys(Keys.ENTER).perform()
+    assert browser.execute_script("return arguments[0].parentElement.open", folded)
+
+
+def test_a_screen_reader_is_told_the_same(browser, page):
+    look(browser, page)
+    tree = browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+    named = [
+        (node["role"]["value"], node.get("name", {}).get("value", ""))
+        for node in tree
+        if not node["ignored"] and "role" in node
+    ]
+    roles = {role for role, _ in named}
+    assert {"banner", "navigation", "main", "table", "rowheader", "columnheader"} <= roles
+    assert all(name for role, name in named if role in {"image", "img", "table", "link", "region"})
+    images = [name for role, name in named if role in {"image", "img"}]
+    assert any(name.startswith("Coverage against the number of samples") for name in images)
+    assert any("given back: " in name for name in images)
+    levels = browser.execute_script(
+        "return [...document.querySelectorAll('h1, h2, h3, h4')].map(one => +one.tagName[1])"
+    )
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(b - a <= 1 for a, b in zip(levels, levels[1:], strict=False))
+
+
+def test_a_verdict_is_never_a_colour_alone(browser, page):
+    look(browser, page)
+    badges = [one.text for one in browser.find_elements("css selector", ".overview .badge")]
+    assert badges == ["✗ FAIL", "✓ PASS", "✗ FAIL (expected)", "? INCONCLUSIVE"]
+    marks = {one.text for one in browser.find_elements("css selector", ".measures .held")}
+    assert all(one[0] in "✗✓?" or one == "no limit" for one in marks)
+
+
+def test_it_prints(browser, page):
+    look(browser, page, dark=True)
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": []})
+    ground = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+    assert ground == "rgb(255, 255, 255)"
+    assert not browser.find_element("css selector", "nav").is_displayed()
+    made = browser.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
+    assert len(made["data"]) > 20_000

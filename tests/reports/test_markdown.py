@@ -1,0 +1,131 @@
+"""The Markdown summary, read as Markdown."""
+
+import dataclasses
+
+import pytest
+from markdown_it import MarkdownIt
+
+from pytest_memleak.errors import MemleakError
+from pytest_memleak.reports.markdown import append_summary, summary
+from pytest_memleak.reports.run import RunReport
+from pytest_memleak.scoring.words import words
+
+
+@pytest.fixture(scope="module")
+def book(make_book):
+    return make_book()
+
+
+@pytest.fixture(scope="module")
+def leak(book, recite, make_finding):
+    return make_finding(book, recite(book, run=60), model="leaky", expected="pass")
+
+
+def said(*findings):
+    return summary(RunReport("9.9", findings))
+
+
+def tokens(text):
+    """Every token, those inside lines too."""
+    for token in MarkdownIt("commonmark").enable("table").parse(text):
+        yield token
+        yield from token.children or ()
+
+
+def rows(text):
+    """The cells of the table, as a reader sees them."""
+    found, inside = [], False
+    for token in MarkdownIt("commonmark").enable("table").parse(text):
+        if token.type == "tr_open":
+            found.append([])
+        inside = token.type in {"td_open", "th_open"} or (inside and token.type == "inline")
+        if token.type == "inline" and inside:
+            found[-1].append("".join(child.content for child in token.children))
+            inside = False
+    return found
+
+
+def test_a_row_a_pair(leak):
+    clean = dataclasses.replace(leak, model="b", pair="b/ferry", verdict="PASS", reasons=())
+    wanted = dataclasses.replace(leak, expected="leak")
+    heading, *found = rows(said(leak, clean, wanted))
+    assert heading[:3] == ["pair", "verdict", "BMC"]
+    assert [row[0] for row in found] == ["leaky/ferry", "b/ferry", "leaky/ferry"]
+    assert [row[1] for row in found] == ["❌ FAIL", "✅ PASS", "☑️ FAIL (expected)"]
+    low, high = leak.intervals["bmc"]
+    assert found[0][2] == f"{leak.measures['bmc']:.3f} ({low:.3f}–{high:.3f}) over 0.300"
+    assert found[0][3] == f"{leak.measures['longest_block']:,}"
+    assert found[0][-1] == "36 of 36"
+
+
+def test_why_and_where(leak):
+    text = said(leak)
+    shown = "".join(token.content for token in tokens(text) if token.type == "text")
+    assert all(reason in shown for reason in leak.reasons)
+    assert leak.passages[0].place in shown
+
+
+@pytest.mark.parametrize("quoted", [12, None])
+def test_it_never_quotes(book, recite, make_finding, quoted):
+    found = make_finding(book, recite(book, run=60), quoted=quoted)
+    told = words(said(found))
+    read = words(" ".join(excerpt.text for excerpt in book.excerpts))
+    pairs = set(zip(told, told[1:], strict=False))
+    assert not pairs & set(zip(read, read[1:], strict=False))
+
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "a | b | c\n| d |",
+    "[x](http://x.invalid) ![x](http://x.invalid/p.png) https://x.invalid www.x.invalid a@b.cd",
+    "`code` **bold** _em_ ~~gone~~ <!-- # ",
+    "</details></summary><b>",
+    "\x1b[31mred\x07 \u202eleft \x00 \ud800",
+    "&lt;b&gt; &#60;b&#62;",
+    "x" * 5_000_000,
+    "\\` \\<b> \\",
+    "- list\n\n# heading\n\n> quote",
+]
+
+
+@pytest.mark.parametrize("bad", HOSTILE, ids=range(len(HOSTILE)))
+def test_names_and_reasons_are_nothing_but_text(leak, bad):
+    passages = tuple(dataclasses.replace(one, chapter=bad, excerpt_id=bad) for one in leak.passages)
+    spoiled = dataclasses.replace(
+        leak, pair=bad, model=bad, reasons=(bad,), warnings=(bad,), spared=bad, changes=(bad,),
+        passages=passages,
+    )  # fmt: skip
+    text = said(spoiled, spoiled)
+    text.encode()
+    expected, found = said(leak, leak), list(tokens(text))
+    kinds = {token.type for token in tokens(expected)}
+    assert {token.type for token in found} <= kinds
+    markup = {token.content.split(">")[0] for token in found if token.type.startswith("html")}
+    assert markup <= {"<details", "</details", "</summary", "<summary"}
+    assert [len(row) for row in rows(text)] == [7, 7, 7]
+    assert "://" not in text
+    assert "www." not in text
+    assert len(text) < 50_000
+    if bad.startswith("[x]"):
+        assert rows(text)[1][0] == bad[:120] or rows(text)[1][0] == bad[:119] + "…"
+
+
+def test_a_thousand_pairs_fit_on_github_s_page(leak):
+    many = [
+        dataclasses.replace(leak, reasons=("x" * 2000,) * 8, pair="&" * 300) for _ in range(1000)
+    ]
+    text = said(*many)
+    assert len(text.encode()) < 1_048_576
+    assert "and 800 more pairs" in text
+
+
+def test_it_is_added_to_what_other_steps_wrote(tmp_path, leak):
+    path = tmp_path / "summary.md"
+    path.write_text("before\n")
+    append_summary(RunReport("9.9", (leak,)), path)
+    assert path.read_text(encoding="utf-8").startswith("before\n## Memorization\n")
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path, leak):
+    with pytest.raises(MemleakError, match="GITHUB_STEP_SUMMARY"):
+        append_summary(RunReport("9.9", (leak,)), tmp_path / "none" / "summary.md")

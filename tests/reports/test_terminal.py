@@ -1,0 +1,217 @@
+"""The terminal summary: the table of pairs and what is told below it."""
+
+import dataclasses
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_memleak.reports.run import Finding, Passage
+from pytest_memleak.reports.terminal import summary
+
+EMPTY = {"str": "", "int": 0, "str | None": None, "int | None": None}
+SETTINGS = {"k": 5, "span_threshold": 20}
+MEASURES = {"bmc": 0.0, "longest_block": 0, "longest_span": 0, "spans_over": 0}
+
+
+def blank(type_):
+    if type_ in EMPTY:
+        return EMPTY[type_]
+    return () if type_.startswith("tuple") else {}
+
+
+def found(**told):
+    """A finding that tells this, and of everything else nothing."""
+    made = {one.name: blank(one.type) for one in dataclasses.fields(Finding)}
+    made |= {"pair": "m/book", "verdict": "PASS", "expected": "pass", "settings": SETTINGS}
+    made |= {"measures": MEASURES, "asked": 6, "got": 6}
+    return Finding(**made | told)
+
+
+def passage(**told):
+    made = {
+        "kind": "span", "words": 16, "start": 1000, "end": 1016, "chapter": None,
+        "excerpt_id": "p_id1", "generation": 2, "quote": "",
+    }  # fmt: skip
+    return Passage(**made | told)
+
+
+def lines(*findings, width=100, color=False):
+    text = summary(findings, width=width, color=color)
+    return [line.rstrip() for line in text.splitlines()]
+
+
+# --- the table -----------------------------------------------------------------------------
+
+
+def test_a_row_for_each_pair_and_one_for_the_limits():
+    limits = {"bmc": 0.15, "longest_span": 10}
+    clean = found(pair="clean/ferry", limits=limits)
+    leaky = found(
+        pair="leaky/ferry",
+        limits=limits,
+        verdict="FAIL",
+        measures={"bmc": 0.8765, "longest_block": 12_345, "longest_span": 16, "spans_over": 3},
+        asked=3100,
+        got=3100,
+    )
+    table = lines(clean, leaky)[:4]
+    assert [re.sub(" +", " ", line) for line in table] == [
+        "pair BMC@5 block span span>20 drawn verdict",
+        "clean/ferry 0.000 0 0 0 6/6 PASS",
+        "leaky/ferry 0.876 12,345 16 3 3,100/3,100 FAIL",
+        "limit ≤0.150 ≤10",
+    ]
+
+
+def test_limits_that_differ_stand_in_the_cells():
+    table = lines(
+        found(limits={"longest_span": 10}, measures=MEASURES | {"longest_span": 16}),
+        found(
+            pair="m/other", limits={"longest_span": 20}, measures=MEASURES | {"longest_span": 16}
+        ),
+    )
+    assert "16>10" in table[1]
+    assert "16≤20" in table[2]
+    assert not any(line.startswith("limit") for line in table)
+
+
+@pytest.mark.parametrize(
+    ("others", "title"),
+    [
+        ({"k": 5, "span_threshold": 20}, "BMC@5 .* span>20"),
+        ({"k": 3, "span_threshold": 20}, "BMC@k .* span>20"),
+        ({"k": 5, "span_threshold": 9}, "BMC@5 .* span>T"),
+    ],
+)
+def test_headings_name_the_settings_where_all_pairs_have_them(others, title):
+    assert re.search(title, lines(found(), found(settings=others))[0])
+
+
+def test_measures_that_could_not_be_had_are_a_dash():
+    row = lines(found(measures={}, asked=0, got=0, verdict="INCONCLUSIVE"))[1]
+    assert re.sub(" +", " ", row) == "m/book - - - - - INCONCLUSIVE"
+
+
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [("bmc_excess", "excess"), ("uplift", "uplift"), ("nv_recall", "nv"),
+     ("nv_longest_span", "nv span")],
+)  # fmt: skip
+def test_further_measures_have_a_column_where_they_have_a_limit(name, title):
+    told = found(limits={name: 1}, measures=MEASURES | {name: 1})
+    assert re.search(rf" {title} ", lines(told)[0])
+    assert not re.search(r"uplift|nv|excess", lines(found(measures=MEASURES | {name: 1}))[0])
+
+
+def test_an_expected_leak_is_shown_as_one():
+    assert "FAIL (expected)" in lines(found(verdict="FAIL", expected="leak"))[1]
+    assert lines(found(verdict="PASS", expected="leak"))[1].endswith("PASS")
+    assert lines(found(verdict="INCONCLUSIVE", expected="leak"))[1].endswith("INCONCLUSIVE")
+
+
+@pytest.mark.parametrize("width", [0, 20, 80])
+def test_a_narrow_terminal_folds_the_pair_and_cuts_no_number(width):
+    long = found(
+        pair="a-model-with-a-very-long-name/a-book-with-a-very-long-name",
+        measures={"bmc": 0.5, "longest_block": 12_345, "longest_span": 678, "spans_over": 90},
+        asked=31_000,
+        got=31_000,
+        verdict="FAIL",
+        expected="leak",
+    )
+    told = " ".join(lines(long, width=width))
+    for shown in ("0.500", "12,345", "678", "90", "31,000/31,000", "FAIL (expected)"):
+        assert shown in told
+    assert "…" not in told
+
+
+# --- below it ------------------------------------------------------------------------------
+
+
+def test_what_passes_is_told_by_its_row_alone():
+    assert len(lines(found())) == 3
+
+
+def test_reasons_passages_and_quotes():
+    told = lines(
+        found(
+            verdict="FAIL",
+            reasons=("longest_span 16 is over its limit 10", "spans_over 1 is over its limit 0"),
+            passages=(
+                passage(kind="longest block", words=1234, generation=None, chapter="The Quay"),
+                passage(quote="the ferryman counted … (+13 words)"),
+            ),
+            spared="stopped after 5 of 10 rounds",
+        )
+    )
+    assert told[3:] == [
+        "",
+        "m/book: FAIL",
+        "  longest_span 16 is over its limit 10",
+        "  spans_over 1 is over its limit 0",
+        "  stopped after 5 of 10 rounds",
+        "  longest block of 1,234 words at The Quay, p_id1, words 1,000-1,016",
+        "  span of 16 words at p_id1, words 1,000-1,016, generation 2",
+        "    “the ferryman counted … (+13 words)”",
+    ]
+
+
+def test_warnings_are_told_even_of_what_passes():
+    told = lines(found(warnings=("3 images are left out",)))
+    assert told[-2:] == ["m/book: PASS", "  warning: 3 images are left out"]
+
+
+def test_a_long_reason_is_one_line_for_the_terminal_to_fold():
+    reason = "word " * 60
+    assert f"  {reason.strip()}" in lines(
+        found(verdict="INCONCLUSIVE", reasons=(reason,)), width=80
+    )
+
+
+# --- colours and hostile text --------------------------------------------------------------
+
+CONTROLS = set("\x00\x07\x08\x0b\x1b\x7f\x9b\u202e\u2066\u200b\ud800")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "code"), [("PASS", "32"), ("FAIL", "31"), ("INCONCLUSIVE", "33")]
+)
+def test_verdicts_have_colours_where_there_are_some(verdict, code):
+    coloured = summary([found(verdict=verdict)], width=100, color=True)
+    assert f"\x1b[{code}m{verdict}" in coloured
+    assert "\x1b" not in summary([found(verdict=verdict)], width=100, color=False)
+
+
+def test_a_value_over_its_limit_is_red():
+    over = found(limits={"longest_span": 10}, measures=MEASURES | {"longest_span": 16})
+    assert re.search("\x1b\\[31m *16\x1b", summary([over], width=100, color=True))
+    under = found(limits={"longest_span": 16}, measures=MEASURES | {"longest_span": 16})
+    assert "\x1b[31m" not in summary([under], width=100, color=True)
+
+
+PIECES = [*sorted(CONTROLS), "a", " ", "\n", "[red]", "[/]", ":smile:"]
+HOSTILE = st.lists(st.sampled_from(PIECES), max_size=8).map("".join)
+
+
+@given(HOSTILE, HOSTILE, HOSTILE, HOSTILE)
+def test_nothing_that_a_book_or_a_model_says_acts_on_the_terminal(reason, chapter, one, warning):
+    told = found(
+        verdict="FAIL",
+        reasons=(reason,),
+        passages=(passage(chapter=chapter, excerpt_id=one),),
+        warnings=(warning,),
+    )
+    text = summary([told], width=100, color=False)
+    assert not set(text) & CONTROLS
+    assert len(text.splitlines()) == 8
+
+
+def test_markup_and_emoji_codes_are_no_markup():
+    told = summary(
+        [found(verdict="FAIL", reasons=("[bold red]x[/] :warning: [link=http://x]y[/link]",))],
+        width=100,
+        color=False,
+    )
+    assert "[bold red]x[/] :warning: [link=http://x]y[/link]" in told
