@@ -58,14 +58,14 @@ def endpoint(pair: Pair, request: pytest.FixtureRequest) -> Endpoint | Recording
 @pytest.fixture(scope="session")
 def evaluation(pair: Pair, endpoint: Any, request: pytest.FixtureRequest) -> Evaluation:
     """The pair's evaluation: measurement, completeness, judgement. INCONCLUSIVE is an error."""
-    from pytest_memleak.outcomes import evaluate_for
+    from pytest_memleak.outcomes import conclusive, evaluate_for
 
-    return evaluate_for(pair, endpoint, request.config)
+    return conclusive(evaluate_for(pair, endpoint, request.config), request.config)
 
 
 @pytest.fixture(scope="session")
-def memorization(evaluation: Evaluation) -> Measurement:
-    """The pair's Measurement, on complete evidence only."""
-    from pytest_memleak.outcomes import complete_measurement
+def memorization(pair: Pair, endpoint: Any, request: pytest.FixtureRequest) -> Measurement:
+    """The pair's Measurement, on complete evidence only; the suite's limits do not matter to it."""
+    from pytest_memleak.outcomes import complete_measurement, evaluate_for
 
-    return complete_measurement(evaluation)
+    return complete_measurement(evaluate_for(pair, endpoint, request.config))

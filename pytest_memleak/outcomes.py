@@ -47,6 +47,7 @@ __all__ = [
     "SuiteEndpoint",
     "complete_measurement",
     "conclude",
+    "conclusive",
     "evaluate_for",
     "explain_comparison",
     "gate_of",
@@ -169,12 +170,16 @@ def show_plans(session: pytest.Session) -> None:
 
 
 def evaluate_for(pair: Pair, endpoint: object, config: pytest.Config) -> Evaluation:
-    """The pair's evaluation, or the error that stands for INCONCLUSIVE."""
+    """The pair's evaluation, made now if it was not yet."""
     from pytest_memleak.live import progress_for
 
     own: Any = None if isinstance(endpoint, SuiteEndpoint) else endpoint
     with plainly(), progress_for(config, pair) as progress:
-        evaluation = gate_of(config).evaluate(pair, endpoint=own, progress=progress)
+        return gate_of(config).evaluate(pair, endpoint=own, progress=progress)
+
+
+def conclusive(evaluation: Evaluation, config: pytest.Config) -> Evaluation:
+    """The evaluation, or the error that stands for INCONCLUSIVE."""
     judgement = evaluation.judgement
     if judgement.verdict is Verdict.INCONCLUSIVE:
         raise PairInconclusive(_told(judgement.reasons))

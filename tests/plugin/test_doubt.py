@@ -93,6 +93,21 @@ def test_a_limit_inside_the_interval_is_inconclusive(pytester, suite):
     )
 
 
+def test_a_test_of_ones_own_gets_the_measurement_all_the_same(pytester, suite):
+    suite("bmc = 0.15", recalled=one_span_a_round)
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.copyright(suite="doubt.memleak.toml")
+        def test_mine(memorization):
+            assert memorization.longest_span <= 40
+        """
+    )
+    result = pytester.runpytest("-k", "mine and tale")
+    result.assert_outcomes(passed=1, deselected=3)
+
+
 def test_confidence_zero_judges_by_observed_values(pytester, suite):
     suite(
         "bmc = 0.15",
