@@ -7,6 +7,7 @@ colours follow the reader's light or dark mode.
 from __future__ import annotations
 
 import sys
+from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
@@ -106,13 +107,24 @@ def coverage_chart(
 
 def _chart(kind: str, **options: Any) -> Any:
     """An empty chart of pygal's."""
-    import pygal
-
-    # pygal leaves a finder for its map plugins there, of the old protocol: Python 3.11 warns of
-    # it at every import from then on.
-    sys.meta_path[:] = [one for one in sys.meta_path if type(one).__module__ != pygal.__name__]
+    pygal = _pygal()
     style = pygal.style.Style(**{f"{one}_font_size": _FONT_SIZE for one in _FONTS})
     return getattr(pygal, kind)(**_LAYOUT, **options, style=style)
+
+
+def _pygal() -> Any:
+    """pygal, without what importing it does to how this process imports.
+
+    It leaves a finder of the old protocol, of which Python 3.11 warns at every import from then
+    on; and the backport of importlib.metadata, which it needs, switches the real one off.
+    """
+    kept = vars(PathFinder).get("find_distributions")
+    import pygal
+
+    sys.meta_path[:] = [one for one in sys.meta_path if type(one).__module__ != pygal.__name__]
+    if kept is not None:
+        setattr(PathFinder, "find_distributions", kept)  # noqa: B010 - no attribute to mypy
+    return pygal
 
 
 def _ticks(most: int) -> list[int]:

@@ -87,7 +87,7 @@ def _cell(found: Finding, name: str) -> str:
         said += f" ({_number(low)}–{_number(high)})"
     if limit is None:
         return said
-    sign = "over" if value > limit else "of"
+    sign = ">" if value > limit else "≤"
     said += f" {sign} {_number(limit)}"
     return f"**{said}**" if value > limit else said
 

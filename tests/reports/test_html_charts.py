@@ -1,5 +1,6 @@
 """The ordinary charts: classes of lengths, and bare SVG that says what it shows."""
 
+import itertools
 import subprocess
 import sys
 from xml.etree import ElementTree
@@ -17,7 +18,7 @@ NAMED = {"name": "here", "title": "A <title>", "text": "5 & 9"}
 def test_every_length_is_in_one_class(lengths):
     classes = length_classes(sorted(lengths.items()), k=5)
     assert sum(count for _, _, count in classes) == sum(lengths.values())
-    assert all(high + 1 == low for (_, high, _), (low, _, _) in zip(classes, classes[1:]))  # noqa: B905, RUF007
+    assert all(high + 1 == low for (_, high, _), (low, _, _) in itertools.pairwise(classes))
     for low, high, count in classes:
         assert count == sum(n for size, n in lengths.items() if low <= size <= high)
 
@@ -85,10 +86,14 @@ def test_a_single_sample_and_no_recall_at_all_are_drawn(curve, guess):
     bare(coverage_chart(curve, guess, (0.0, 1.0), None, **NAMED))
 
 
-def test_python_warns_of_no_import_after_a_chart_was_drawn():
+def test_a_chart_leaves_python_s_imports_as_they_were():
     code = (
         "from pytest_memleak.reports.html_charts import length_chart\n"
         "length_chart([(5, 9, 3)], name='a', title='b', text='c')\n"
+        "import sys, importlib.metadata\n"
+        "sys.meta_path[:] = [one for one in sys.meta_path if 'frozen' in type(one).__module__ "
+        "or isinstance(one, type)]\n"
+        "assert importlib.metadata.version('pluggy')\n"
         "import this_is_not_there_at_all"
     )
     made = subprocess.run(

@@ -109,6 +109,13 @@ class PostgresServer:
             connection.execute(f'CREATE SCHEMA "{name}"')
         return f"{self.url('postgres')}?options=-csearch_path%3D{name}"
 
+    def new_database(self) -> str:
+        """The URL of an empty database."""
+        name = f"ledger_{next(self._numbers)}"
+        with self.admin() as connection:
+            connection.execute(f'CREATE DATABASE "{name}"')
+        return self.url(name)
+
     def url(self, name: str) -> str:
         """The URL of a database, password and all."""
         return f"postgresql+psycopg://memleak:{PASSWORD}@127.0.0.1:{self.port}/{name}"

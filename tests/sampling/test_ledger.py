@@ -246,7 +246,7 @@ def test_none_is_made_when_only_reading(tmp_path):
 
 
 def test_none_is_made_in_a_server_when_only_reading(postgres):
-    assert "no ledger" in refused(postgres.new_place(), create=False).message
+    assert "no ledger" in refused(postgres.new_database(), create=False).message
 
 
 def test_a_file_that_another_program_keeps_locked(tmp_path, monkeypatch):
