@@ -131,7 +131,7 @@ def test_a_changed_generation_is_found(evidence, capsys):
         text = ledger.execute("select text from generations order by rowid limit 1").fetchone()[0]
         ledger.execute(
             "update generations set text = ? where rowid = (select min(rowid) from generations)",
-            (text[:-1] + (b"!" if isinstance(text, bytes) else "!"),),
+            ((b"!" if isinstance(text, bytes) else "!") + text,),
         )
     assert verify() == 1
     assert "generations_sha256" in capsys.readouterr().out
