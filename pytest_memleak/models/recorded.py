@@ -135,4 +135,3 @@ class RecordedProvider:
 
     def _refuse(self, what: str, hint: str) -> NoReturn:
         raise SuiteError(f"recorded generations cannot {what}", place=self._setup.place, hint=hint)
-
