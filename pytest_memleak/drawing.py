@@ -62,7 +62,7 @@ def draw_pair(
     `enough`, rounds are drawn in stages, whole across the excerpts, until it is content.
     """
     try:
-        opened = endpoint or workshop.endpoint(pair.model)
+        opened = workshop.endpoint(pair.model) if endpoint is None else endpoint
     except Inconclusive as missing:
         return Drawn(book, tuple, None, (missing.line,))
     if isinstance(opened, Recording):
@@ -90,7 +90,7 @@ def _draw_through_ledger(
     means = workshop.means
     kept_as: str | None = getattr(endpoint, "id", None)
     ledger = means.ledger if kept_as else means.unkept
-    endpoint_id = kept_as or f"{pair.model.id} (not kept)"
+    endpoint_id = kept_as or means.name_of_unkept(endpoint)
     terms = _terms(pair, workshop, own=own)
     asked = pair_questionnaire(pair, book)
     gaps, spared = [], None

@@ -39,6 +39,7 @@ class Means:
         self._run = run
         self._url = ledger_url
         self._open: dict[str, Ledger] = {}
+        self._unidentified: list[object] = []
 
     @property
     def ledger(self) -> Ledger:
@@ -49,6 +50,13 @@ class Means:
     def unkept(self) -> Ledger:
         """A ledger in memory, for endpoints that nothing identifies from run to run."""
         return self._opened("sqlite://")
+
+    def name_of_unkept(self, endpoint: object) -> str:
+        """A name, for this run, of an endpoint that nothing identifies; never given to another."""
+        if not any(endpoint is known for known in self._unidentified):
+            self._unidentified.append(endpoint)
+        number = next(n for n, known in enumerate(self._unidentified) if endpoint is known)
+        return f"endpoint {number} (not kept)"
 
     def close(self) -> None:
         """Let go of the ledgers."""
