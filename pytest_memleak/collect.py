@@ -1,6 +1,9 @@
 """Suite files as test modules: one function, one item per pair.
 
 PYTEST_DONT_REWRITE
+
+A suite file beside other tests is seen even if only those are run: what it needs is imported
+where it is read.
 """
 
 from __future__ import annotations
@@ -12,7 +15,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_memleak.errors import MemleakError
-from pytest_memleak.outcomes import LimitExceeded, gate_of, hold_limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,6 +30,8 @@ TEST_NAME = "test_memorization"
 @pytest.mark.copyright
 def test_memorization(evaluation: Evaluation, pytestconfig: pytest.Config) -> None:
     """The model's memorization of the book is within its limits."""
+    from pytest_memleak.outcomes import hold_limits
+
     hold_limits(evaluation, pytestconfig)
 
 
@@ -38,6 +42,8 @@ class SuiteModule(pytest.Module):
 
     def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
         """Read the suite; what is wrong with it is a collection error."""
+        from pytest_memleak.outcomes import gate_of
+
         try:
             self.suite = gate_of(self.config).suite(self.path)
         except MemleakError as error:
@@ -70,6 +76,8 @@ def parametrize_pairs(metafunc: pytest.Metafunc) -> None:
 def _expected(pair: Pair) -> list[pytest.MarkDecorator]:
     if pair.expected == "pass":
         return []
+    from pytest_memleak.outcomes import LimitExceeded
+
     reason = f"{pair.model.id} is expected to leak {pair.book.id}"
     return [pytest.mark.xfail(reason=reason, raises=LimitExceeded, strict=True)]
 
@@ -88,6 +96,8 @@ def _marked_suite(definition: pytest.Function) -> Path | None:
 
 
 def _load(metafunc: pytest.Metafunc, path: Path) -> Suite:
+    from pytest_memleak.outcomes import gate_of
+
     try:
         return gate_of(metafunc.config).suite(path.resolve())
     except MemleakError as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import SuiteError
-from pytest_memleak.evaluate import evaluate
 from pytest_memleak.extensions import Extensions
 from pytest_memleak.suite.load import load_suite
 from pytest_memleak.workshop import Workshop
@@ -91,6 +90,8 @@ class Gate:
         """The pair's evaluation, made when first asked for; see `pytest_memleak.evaluate`."""
         key = (pair.suite, pair.id, None if endpoint is None else id(endpoint))
         if key not in self._evaluations:
+            from pytest_memleak.evaluate import evaluate  # with numpy: not needed to collect
+
             self._evaluations[key] = evaluate(
                 pair, self.workshop(pair.suite), endpoint=endpoint, progress=progress
             )

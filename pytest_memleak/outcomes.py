@@ -23,7 +23,6 @@ from pytest_memleak.reports.inert import inert, without_quotes
 from pytest_memleak.reports.junit import case_properties, suite_properties
 from pytest_memleak.reports.run import Finding, RunReport, finding
 from pytest_memleak.stash import baseline_key, gate_key
-from pytest_memleak.verdict import what_is_missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -204,6 +203,8 @@ def _comparison(config: pytest.Config, evaluation: Evaluation) -> Comparison:
 
 def complete_measurement(evaluation: Evaluation) -> Measurement:
     """The measurement, for a test that sets limits of its own."""
+    from pytest_memleak.verdict import what_is_missing
+
     missing = what_is_missing(evaluation.completeness)
     if missing or evaluation.measurement is None:
         raise PairInconclusive(_told(missing))

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import EvidenceError
-from pytest_memleak.scoring.analysis import estimates
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -111,6 +110,8 @@ def pair_evidence(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def _measures(analysis: Analysis) -> dict[str, Any]:
+    from pytest_memleak.scoring.analysis import estimates  # with numpy: not needed to collect
+
     found: dict[str, Any] = {
         name: {"value": one.value, "low": one.low, "high": one.high}
         for name, one in estimates(analysis).items()

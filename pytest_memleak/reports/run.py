@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 from pytest_memleak.records import Verdict
 from pytest_memleak.reports.evidence import pair_evidence
 from pytest_memleak.reports.inert import QUOTED_WORDS, quote
-from pytest_memleak.reports.portrait import Portrait, portrait
-from pytest_memleak.scoring.analysis import estimates
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,6 +16,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.evaluation import Evaluation
     from pytest_memleak.records import Block, Book, Measurement, Span
+    from pytest_memleak.reports.portrait import Portrait
 
 __all__ = ["Finding", "Passage", "RunReport", "finding"]
 
@@ -81,6 +80,8 @@ class Finding:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Finding:
         """The inverse of `to_json`."""
+        from pytest_memleak.reports.portrait import Portrait
+
         passages = tuple(Passage(**passage) for passage in data["passages"])
         lists = {name: tuple(data[name]) for name in ("reasons", "warnings", "changes")}
         intervals = {name: (low, high) for name, (low, high) in data["intervals"].items()}
@@ -112,6 +113,10 @@ def finding(
 
     quoted: words of each passage, None for all; changes: against a baseline, in words.
     """
+    # These bring numpy, which collecting does without.
+    from pytest_memleak.reports.portrait import portrait
+    from pytest_memleak.scoring.analysis import estimates
+
     pair, measured = evaluation.pair, evaluation.measurement
     completeness = evaluation.completeness
     found = estimates(evaluation.analysis) if evaluation.analysis else {}

@@ -10,11 +10,13 @@ from reciter import Reciter
 
 # pytester forgets what a run in this process imported, but numpy loads only once.
 import pytest_memleak.collect
+import pytest_memleak.evaluate
 import pytest_memleak.live
 import pytest_memleak.models.ngram
 import pytest_memleak.models.openai
 import pytest_memleak.models.recorded
 import pytest_memleak.models.transformers
+import pytest_memleak.outcomes
 import pytest_memleak.reports.terminal
 import pytest_memleak.sampling.finetune
 import pytest_memleak.sampling.run  # noqa: F401
