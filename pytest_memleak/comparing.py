@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from pytest_memleak.drawing import Drawn
+    from pytest_memleak.protocols import Endpoint, Recording
     from pytest_memleak.records import Book, Generation, Pair
     from pytest_memleak.scoring.analysis import Analysis
     from pytest_memleak.workshop import Workshop
@@ -23,16 +24,23 @@ __all__ = ["compared", "with_measures_of_extensions"]
 
 
 def compared(
-    analysis: Analysis, pair: Pair, drawn: Drawn, workshop: Workshop
+    analysis: Analysis,
+    pair: Pair,
+    drawn: Drawn,
+    workshop: Workshop,
+    *,
+    endpoint: Endpoint | Recording | None = None,
 ) -> tuple[Analysis, tuple[str, ...]]:
     """The analysis with the null and the uplift that a limit or a baseline asks for, and gaps.
 
     The null takes the same model's generations for the suite's other test books, the uplift
-    those of its baseline for this one; what the ledger lacks of them is drawn.
+    those of its baseline for this one; what the ledger lacks of them is drawn. An `endpoint`
+    that took the place of the suite's answers for the other books too; it may say by an
+    attribute `baseline` which endpoint it is to be compared with.
     """
     gaps: list[str] = []
     if pair.limits.bmc_excess is not None:
-        others = list(_other_answers(pair, workshop, gaps))
+        others = list(_other_answers(pair, workshop, endpoint, gaps))
         null = excess_over_null(
             drawn.book,
             _answers(drawn.book, drawn.generations()),
@@ -43,7 +51,7 @@ def compared(
         )
         analysis = dataclasses.replace(analysis, null=null)
     if pair.model.baseline is not None:
-        baseline = _baseline(pair, workshop, gaps)
+        baseline = _baseline(pair, workshop, endpoint, gaps)
         if baseline is not None and baseline.counts.rounds == analysis.counts.rounds:
             gain = uplift(
                 analysis.counts,
@@ -67,13 +75,13 @@ def with_measures_of_extensions(
 
 
 def _other_answers(
-    pair: Pair, workshop: Workshop, gaps: list[str]
+    pair: Pair, workshop: Workshop, endpoint: Endpoint | Recording | None, gaps: list[str]
 ) -> Iterator[tuple[str | None, str]]:
     for other in workshop.suite.pairs:
         if other.model.id == pair.model.id and other.book.id != pair.book.id:
             try:
                 book = workshop.book(other.book)
-                drawn = draw_pair(other, book, workshop)
+                drawn = draw_pair(other, book, workshop, endpoint=endpoint)
             except MemleakError as error:
                 gaps.append(f"null from {other.book.id!r}: {error.line}")
                 continue
@@ -81,11 +89,22 @@ def _other_answers(
             yield from _answers(drawn.book, drawn.generations())
 
 
-def _baseline(pair: Pair, workshop: Workshop, gaps: list[str]) -> Analysis | None:
+def _baseline(
+    pair: Pair, workshop: Workshop, endpoint: Endpoint | Recording | None, gaps: list[str]
+) -> Analysis | None:
     model = next(one for one in workshop.suite.models if one.id == pair.model.baseline)
     theirs = dataclasses.replace(pair, model=model)
+    before = getattr(endpoint, "baseline", None)
+    if endpoint is not None and before is None:
+        # The suite's own baseline is of another model than an endpoint of one's own.
+        if pair.limits.uplift is not None:
+            gaps.append(
+                f"baseline {model.id!r}: the endpoint of your own has no attribute `baseline`, "
+                "the endpoint it is to be compared with"
+            )
+        return None
     try:
-        drawn = draw_pair(theirs, workshop.book(pair.book), workshop)
+        drawn = draw_pair(theirs, workshop.book(pair.book), workshop, endpoint=before)
         census = Census(drawn.book, pair.sampling)
         found = analyse(drawn.book, census.watch(drawn.generations()), pair.scoring)
     except MemleakError as error:

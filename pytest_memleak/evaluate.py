@@ -66,7 +66,7 @@ def evaluate(
         )
         gaps = drawn.gaps
         if analysis:
-            analysis, more = compared(analysis, pair, drawn, workshop)
+            analysis, more = compared(analysis, pair, drawn, workshop, endpoint=endpoint)
             analysis = with_measures_of_extensions(analysis, pair, drawn, workshop)
             gaps += more
     except MemleakError as error:

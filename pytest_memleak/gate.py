@@ -34,7 +34,8 @@ class Gate:
         self._means = means
         self.extensions = Extensions(plugins)
         self._workshops: dict[Path, Workshop] = {}
-        self._evaluations: dict[tuple[Path, str, int | None], Evaluation] = {}
+        # With their endpoints: an id is another object's once its own is gone.
+        self._evaluations: dict[tuple[Path, str, int | None], tuple[object, Evaluation]] = {}
 
     def close(self) -> None:
         """Let go of connections and ledgers."""
@@ -92,19 +93,18 @@ class Gate:
         if key not in self._evaluations:
             from pytest_memleak.evaluate import evaluate  # with numpy: not needed to collect
 
-            self._evaluations[key] = evaluate(
-                pair, self.workshop(pair.suite), endpoint=endpoint, progress=progress
-            )
-        return self._evaluations[key]
+            made = evaluate(pair, self.workshop(pair.suite), endpoint=endpoint, progress=progress)
+            self._evaluations[key] = endpoint, made
+        return self._evaluations[key][1]
 
     def evaluated(self, pair: Pair) -> Evaluation | None:
         """The pair's evaluation, if it was made in this process."""
-        made = (one for key, one in self._evaluations.items() if key[:2] == (pair.suite, pair.id))
-        return next(made, None)
+        asked = (pair.suite, pair.id)
+        return next((one for key, (_, one) in self._evaluations.items() if key[:2] == asked), None)
 
     def evaluated_with(self, run: Block) -> Evaluation | None:
         """The evaluation whose measurement holds this very block or span."""
-        for one in self._evaluations.values():
+        for _, one in self._evaluations.values():
             measured = one.measurement
             if measured and any(
                 run is known

@@ -21,7 +21,7 @@ from pytest_memleak.protocols import Recording
 from pytest_memleak.records import Block, Span, Verdict
 from pytest_memleak.reports.inert import inert, without_quotes
 from pytest_memleak.reports.junit import case_properties, suite_properties
-from pytest_memleak.reports.run import Finding, RunReport, finding
+from pytest_memleak.reports.run import RunReport, finding, findings_of
 from pytest_memleak.stash import baseline_key, gate_key
 
 if TYPE_CHECKING:
@@ -287,7 +287,7 @@ def _withhold_quotes(report: pytest.TestReport, book: Book) -> None:
 
 def tell_junit(config: pytest.Config, found: Iterable[dict[str, Any]]) -> None:
     """Add the run's properties to the JUnit report, before its file is written."""
-    findings = tuple(map(Finding.from_json, found))
+    findings = findings_of(found)
     for plugin in config.pluginmanager.get_plugins():
         # The fixture record_testsuite_property does the same, but not from xdist's workers.
         if type(plugin).__name__ == "LogXML":
@@ -297,7 +297,7 @@ def tell_junit(config: pytest.Config, found: Iterable[dict[str, Any]]) -> None:
 
 def conclude(config: pytest.Config, found: Iterable[dict[str, Any]]) -> None:
     """Hand the run's findings to the report sinks; one that fails, fails the run."""
-    findings = tuple(map(Finding.from_json, found))
+    findings = findings_of(found)
     outputs = {
         name: Path(value)
         for name in ("html", "evidence", "sign")
@@ -316,8 +316,7 @@ def summary_text(config: pytest.Config, found: Iterable[dict[str, Any]]) -> str:
     from pytest_memleak.reports.terminal import summary
 
     writer = config.get_terminal_writer()
-    findings = [Finding.from_json(one) for one in found]
-    return summary(findings, width=writer.fullwidth, color=writer.hasmarkup)
+    return summary(findings_of(found), width=writer.fullwidth, color=writer.hasmarkup)
 
 
 def explain_comparison(gate: Gate, op: str, left: object, right: object) -> list[str] | None:

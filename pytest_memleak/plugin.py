@@ -242,7 +242,7 @@ class Findings:
         """Keep the finding that travels with a report."""
         found = getattr(report, "memleak", None)
         if found is not None:
-            self._found[f"{found['suite']}::{found['pair']}"] = found
+            self._found[f"{found['suite_path']}::{found['pair']}"] = found
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self) -> Generator[None, Any, Any]:

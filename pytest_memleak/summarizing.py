@@ -64,7 +64,7 @@ class SummaryWriter:
         kept_as: str | None = getattr(endpoint, "id", None)
         self._ledger = means.ledger if kept_as else means.unkept
         self._endpoint = endpoint
-        self._endpoint_id = kept_as or f"{summarizer.model.id} (not kept)"
+        self._endpoint_id = kept_as or means.name_of_unkept(endpoint)
         self._temperature = summarizer.temperature
         self._name = json.dumps([self._endpoint_id, summarizer.temperature, PROMPT])
         self._terms = terms

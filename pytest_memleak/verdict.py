@@ -117,6 +117,7 @@ class Census:
         self._unasked = {one.id for one in book.excerpts if not one.instruction}
         self._got: Counter[str] = Counter()
         self._withheld: Counter[FinishReason] = Counter()
+        self._texts: Counter[str] = Counter()  # those that are not blank
         self._first: dict[str, str] = {}
         self._varied: set[str] = set()
         self._digest = hashlib.sha256()
@@ -162,16 +163,16 @@ class Census:
             self._withheld[generation.finish_reason] += 1
         elif not generation.text.strip():
             self._withheld[FinishReason.EMPTY] += 1
-        if self._first.setdefault(excerpt_id, generation.text) != generation.text:
-            self._varied.add(excerpt_id)
+        if generation.text.strip():
+            self._texts[excerpt_id] += 1
+            if self._first.setdefault(excerpt_id, generation.text) != generation.text:
+                self._varied.add(excerpt_id)
 
     def _alike(self) -> Iterator[str]:
         alike = [
             excerpt_id
-            for excerpt_id, count in self._got.items()
-            if count >= _ENOUGH_TO_DIFFER
-            and excerpt_id not in self._varied
-            and self._first[excerpt_id].strip()
+            for excerpt_id, count in self._texts.items()
+            if count >= _ENOUGH_TO_DIFFER and excerpt_id not in self._varied
         ]
         if alike:
             yield (

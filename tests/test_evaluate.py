@@ -189,6 +189,50 @@ def test_an_endpoint_of_ones_own_is_judged_in_the_suites_place(judge_it):
     assert own.asked == 4
 
 
+TWO_BOOKS = (
+    SUITE.replace("samples = 4", "samples = 4\nconfidence = 0").replace(
+        "longest_span = 6", "bmc_excess = 0.5"
+    )
+    + """
+[[book]]
+id = "quay"
+source = "ferry.json"
+"""
+)
+WITH_BASELINE = (
+    SUITE.replace("longest_span = 6", "uplift = 0.5")
+    + """
+baseline = "before"
+[[model]]
+id = "before"
+provider = "fake"
+"""
+)
+
+
+def test_chance_is_measured_with_an_endpoint_of_ones_own_too(judge_it):
+    own = Fake(*CLEAN, *CLEAN)
+    found = judge_it(suite=TWO_BOOKS, endpoint=own)  # the suite's own has no answer to give
+    assert found.judgement.verdict is Verdict.PASS
+    assert own.asked == 8
+
+
+def test_an_endpoint_of_ones_own_brings_its_own_baseline(judge_it):
+    own = Fake(*CLEAN[:3], TEXT)
+    own.baseline = Fake(*CLEAN)
+    own.baseline.id = "before-tuning"
+    found = judge_it(suite=WITH_BASELINE, endpoint=own)
+    assert found.judgement.verdict is Verdict.FAIL
+    assert "uplift 1" in found.judgement.reasons[0]
+    assert own.baseline.asked == 4
+
+
+def test_an_endpoint_of_ones_own_is_not_compared_with_the_suites_baseline(judge_it):
+    found = judge_it(suite=WITH_BASELINE, endpoint=Fake(*CLEAN))
+    assert found.judgement.verdict is Verdict.INCONCLUSIVE
+    assert "has no attribute `baseline`" in found.judgement.reasons[0]
+
+
 @pytest.mark.parametrize("limit", ["bmc_excess = 0.5", "uplift = 0.5"])
 def test_what_it_cannot_be_compared_with_leaves_it_open(judge_it, limit):
     found = judge_it(*CLEAN, suite=SUITE.replace("longest_span = 6", limit))

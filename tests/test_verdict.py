@@ -306,6 +306,7 @@ def test_excerpts_that_could_not_be_asked_for_are_a_gap():
         (("a", "a", "b"), 1.0, False),
         (("a", "a"), 1.0, False),
         (("", "", ""), 1.0, False),  # these are withheld instead
+        (("", "a", "a"), 1.0, False),
     ],
 )
 def test_a_server_that_gives_the_same_again_and_again_is_a_gap(texts, temperature, alike):

@@ -64,12 +64,12 @@ class Baseline:
         wrong = check_digest(made)
         if wrong:
             raise EvidenceError(wrong[0], place=str(path), hint="it was changed after it was made")
-        self._pairs = {(one["suite"]["name"], one["pair"]): one for one in made["pairs"]}
+        self._pairs: list[dict[str, Any]] = made["pairs"]
 
     def compare(self, evaluation: Evaluation) -> Comparison:
         """What changed of a pair."""
         now = pair_evidence(evaluation)
-        before = self._pairs.get((evaluation.suite, evaluation.pair.id))
+        before = self._of(now)
         if before is None:
             return Comparison(obstacle="the baseline does not have this pair")
         for what in ("book", "settings"):
@@ -83,6 +83,16 @@ class Baseline:
             if "low" in one and name in now["measures"] and "value" in one
         ]
         return Comparison(tuple(_change(name, before, now) for name in names))
+
+    def _of(self, now: dict[str, Any]) -> dict[str, Any] | None:
+        """The pair of that name in a suite of that name, and of that path if there are several."""
+        alike = [
+            one
+            for one in self._pairs
+            if (one["suite"]["name"], one["pair"]) == (now["suite"]["name"], now["pair"])
+        ]
+        at_its_path = [one for one in alike if one["suite"]["path"] == now["suite"]["path"]]
+        return next(iter(at_its_path if len(alike) > 1 else alike), None)
 
 
 def _change(name: str, before: dict[str, Any], now: dict[str, Any]) -> Change:

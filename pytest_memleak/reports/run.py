@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +12,14 @@ from pytest_memleak.reports.evidence import pair_evidence
 from pytest_memleak.reports.inert import QUOTED_WORDS, quote
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from pytest_memleak.evaluation import Evaluation
     from pytest_memleak.records import Block, Book, Measurement, Span
     from pytest_memleak.reports.portrait import Portrait
 
-__all__ = ["Finding", "Passage", "RunReport", "finding"]
+__all__ = ["Finding", "Passage", "RunReport", "finding", "findings_of"]
 
 
 _PASSAGES = 5
@@ -46,9 +47,13 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One pair's outcome in plain numbers; no text but redacted quotes."""
+    """One pair's outcome in plain numbers; no text but redacted quotes.
+
+    suite: the suite file's name, or its path from here where files of one name are in the run
+    """
 
     suite: str
+    suite_path: str
     suite_digest: str
     pair: str
     model: str
@@ -90,6 +95,20 @@ class Finding:
         return cls(**{**plain, "passages": passages, "portrait": seen})
 
 
+def findings_of(found: Iterable[dict[str, Any]]) -> tuple[Finding, ...]:
+    """The findings of a run, from their JSON; suites of one name are told apart by their paths."""
+    findings = [Finding.from_json(one) for one in found]
+    paths: dict[str, set[str]] = {}
+    for one in findings:
+        paths.setdefault(one.suite, set()).add(one.suite_path)
+    return tuple(
+        dataclasses.replace(one, suite=os.path.relpath(one.suite_path))
+        if len(paths[one.suite]) > 1
+        else one
+        for one in findings
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class RunReport:
     """A whole run, for report sinks (hook `memleak_report`).
@@ -122,6 +141,7 @@ def finding(
     found = estimates(evaluation.analysis) if evaluation.analysis else {}
     return Finding(
         suite=evaluation.suite,
+        suite_path=str(pair.suite),
         suite_digest=evaluation.suite_digest,
         pair=pair.id,
         model=pair.model.id,

@@ -114,6 +114,9 @@ def _table(findings: Sequence[Finding]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold", show_footer=alike)
     limits = findings[0].limits
     settings = _common_settings(findings)
+    suites = {found.suite for found in findings}
+    if len(suites) > 1:
+        table.add_column("suite", overflow="fold")
     table.add_column("pair", footer=Text("limit", style="dim"), overflow="fold", no_wrap=False)
     titles = _TITLES | {
         name: title
@@ -132,6 +135,7 @@ def _table(findings: Sequence[Finding]) -> Table:
     table.add_column("verdict", no_wrap=True)
     for found in findings:
         table.add_row(
+            *([Text(inert(found.suite))] if len(suites) > 1 else []),
             Text(found.pair),
             *(_cell(found, name, with_limit=not alike) for name in titles),
             Text(f"{found.got:,}/{found.asked:,}" if found.asked else "-"),

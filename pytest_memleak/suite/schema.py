@@ -39,7 +39,7 @@ Expected = Literal["pass", "leak"]
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, strict=True)
 
 
 class LimitsTable(_Table):
@@ -147,7 +147,7 @@ class BookTable(_Table):
 class FinetuneTable(BaseModel):
     """`[model.finetune]`: the training books, and the provider's own recipe beside them."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
     books: list[Id] = Field(min_length=1, description="ids of the books to fine-tune on")
 

@@ -204,3 +204,18 @@ def test_nothing_a_model_or_a_book_says_reaches_the_terminal_raw(pytester, suite
     result.assert_outcomes(passed=1, failed=1)
     said = result.stdout.str() + (pytester.path / "out.xml").read_text(encoding="utf-8")
     assert not set(said) & {"\x1b", "\x07", "\x00", "\u202e"}
+
+
+def test_suites_of_one_name_in_two_folders_are_told_apart(pytester, suite):
+    pytester.mkdir("a")
+    pytester.mkdir("b")
+    for folder in "ab":
+        suite()
+        for name in ("test.memleak.toml", "ferry.json", "clean.json", "leaky.json"):
+            (pytester.path / name).rename(pytester.path / folder / name)
+    result = pytester.runpytest("--junitxml=junit.xml")
+    result.assert_outcomes(passed=2, failed=2)
+    for folder in "ab":
+        result.stdout.fnmatch_lines([f"{folder}/test.memleak.toml *leaky/ferry*FAIL*"])
+        junit = (pytester.path / "junit.xml").read_text()
+        assert f"memleak.suite.{folder}/test.memleak.toml.sha256" in junit
