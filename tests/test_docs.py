@@ -479,11 +479,15 @@ def test_measures(snippet):
     exec(compile(snippet.text, str(snippet), "exec"), {})
 
 
-def test_the_quickstart_says_what_is_shown(tmp_path):
+@pytest.fixture(scope="module")
+def quickstart(tmp_path_factory):
+    """What the quickstart prints, and its evidence bundle."""
+    folder = tmp_path_factory.mktemp("quickstart")
     run = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-m", "copyright", "suites/quickstart"),
-            *("-p", "no:cacheprovider", f"--memleak-ledger=sqlite:///{tmp_path}/ledger.db"),
+            *("-p", "no:cacheprovider", f"--memleak-ledger=sqlite:///{folder}/ledger.db"),
+            f"--memleak-evidence={folder}/evidence.json",
         ],
         cwd=ROOT,
         env={**os.environ, "COLUMNS": "100", "PYTHONIOENCODING": "utf-8", "PYTEST_ADDOPTS": ""},
@@ -491,13 +495,23 @@ def test_the_quickstart_says_what_is_shown(tmp_path):
         encoding="utf-8",
         check=True,
     )
-    printed = [" ".join(line.split()) for line in run.stdout.splitlines()]
+    return run.stdout, json.loads((folder / "evidence.json").read_text(encoding="utf-8"))
+
+
+def test_the_quickstart_says_what_is_shown(quickstart):
+    printed = [" ".join(line.split()) for line in quickstart[0].splitlines()]
     shown = titled("quickstart.md", "output of suites/quickstart").splitlines()
     (index,) = snippets("console", pages=[DOCS / "index.md"])
     shown += [line for line in index.text.splitlines() if "/the-" in line]
     for line in shown[1:]:
         assert " ".join(line.split()) in printed
     assert any(line.startswith(shown[0]) for line in printed)
+
+
+def test_what_stands_in_evidence(quickstart):
+    bundle = quickstart[1]
+    keys = {*bundle, *(f"pairs[].{key}" for pair in bundle["pairs"] for key in pair)}
+    assert named("evidence.md", "What stands in it") == (keys | {"signature"}) - {"pairs"}
 
 
 @pytest.fixture
