@@ -1,8 +1,13 @@
-"""For all tests: a warning is an error."""
+"""For all tests: a warning is an error, and time is not."""
 
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 HERE = Path(__file__).parent
 

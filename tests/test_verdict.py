@@ -6,168 +6,36 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from situations import (
+    BOOK,
+    DRAWN,
+    FAIL,
+    INCONCLUSIVE,
+    PASS,
+    SITUATIONS,
+    WHOLE,
+    analysis,
+    completeness,
+    says,
+)
 
 from pytest_memleak.records import (
-    Block,
-    Book,
     Completeness,
-    Excerpt,
     FinishReason,
     Generation,
     Limits,
     Sampling,
     Scoring,
-    Span,
-    Verdict,
 )
 from pytest_memleak.scoring.analysis import analyse
-from pytest_memleak.scoring.near_verbatim import NearSpan, NearVerbatimRecall
-from pytest_memleak.scoring.null import Null, Uplift
 from pytest_memleak.verdict import Census, check_limits, judge, what_is_missing
-
-PASS, FAIL, INCONCLUSIVE = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
-
-BOOK = Book(
-    "b",
-    "B",
-    "A",
-    (Excerpt("p1", "a b c d e f g h", "write"), Excerpt("p2", "i j k l m n o p", "write")),
-    digest="",
-)
-DRAWN = [Generation(one, n, f"nothing {n}") for one in ("p1", "p2") for n in range(10)]
-CLEAN = analyse(BOOK, DRAWN, Scoring())
-
-
-def analysis(*, bmc=0.0, high=None, block=0, span=0, over=0, nv=None, excess=None, gain=None):
-    """An analysis with these measures, whose intervals end at `high` or at `(value, high)`."""
-    measurement = dataclasses.replace(
-        CLEAN.measurement,
-        bmc=bmc,
-        longest_block=Block(block),
-        longest_span=Span(span),
-        spans_over=over,
-    )
-    error = dataclasses.replace(
-        CLEAN.error,
-        bmc=bmc,
-        high=bmc if high is None else high,
-        guess=(bmc,) * len(CLEAN.error.guess),
-    )
-    changed = dataclasses.replace(CLEAN, measurement=measurement, error=error)
-    if nv is not None:
-        near = NearVerbatimRecall(words=16, nv_recall=nv, longest_span=_near_span(span))
-        changed = dataclasses.replace(changed, near=near)
-    if excess is not None:
-        value, end = excess
-        null = Null(
-            words=100, bmc=value, null_bmc=0.0, null_longest_span=0, excess=value, low=0.0,
-            high=end, confidence=0.95,
-        )  # fmt: skip
-        changed = dataclasses.replace(changed, null=null)
-    if gain is not None:
-        value, end = gain
-        up = Uplift(bmc=value, baseline_bmc=0.0, uplift=value, low=0.0, high=end, confidence=0.95)
-        changed = dataclasses.replace(changed, uplift=up)
-    return changed
-
-
-def _near_span(words):
-    names = {one.name for one in dataclasses.fields(NearSpan)}
-    return NearSpan(**{name: words if name == "words" else None for name in names})
-
-
-def completeness(*, asked=100, got=100, withheld=0, most=0.05, gaps=()):
-    counts = {FinishReason.REFUSAL: withheld} if withheld else {}
-    return Completeness(asked, got, counts, most, gaps)
-
-
-WHOLE = completeness()
-HALF = completeness(got=50)
-BLOCKED = completeness(withheld=6)
-GAP = completeness(gaps=("the server went away",))
-
-ONE_OVER = (
-    "bmc 0.2345 is over its limit 0.1567",
-    "longest_block 101 is over its limit 100",
-    "longest_span 39 is over its limit 38",
-    "spans_over 1 is over its limit 0",
-)
-NO_CHANCE = "bmc_excess has a limit, but could not be measured: it needs a second test book*"
-NO_BASELINE = "uplift has a limit, but could not be measured: the model needs a baseline*"
-NO_NV = "nv_recall has a limit, but could not be measured: it was not asked for"
-NV_OVER = "nv_recall 0.2345 is over its limit 0.1234"
-GOT_HALF = "50 of 100 generations are there"
-TOO_MANY_BLOCKED = "6 of 100 generations were withheld or empty (6 refusal), more than*0.05 allows"
-
-SITUATIONS = [
-    # complete evidence
-    (analysis(), WHOLE, Limits(bmc=0.0), PASS, ()),
-    (analysis(bmc=0.1567), WHOLE, Limits(bmc=0.1567), PASS, ()),
-    (analysis(bmc=0.1234, high=0.1567), WHOLE, Limits(bmc=0.1567), PASS, ()),
-    (analysis(bmc=0.2345), WHOLE, Limits(bmc=0.1567), FAIL, ONE_OVER[:1]),
-    (analysis(bmc=0.1234, high=0.2345), WHOLE, Limits(bmc=0.1567), INCONCLUSIVE,
-     ("bmc 0.1234 may be over its limit 0.1567: *",)),
-    (analysis(block=100, span=38), WHOLE, Limits(longest_block=100, longest_span=38), PASS, ()),
-    (analysis(block=101), WHOLE, Limits(longest_block=100), FAIL, ONE_OVER[1:2]),
-    (analysis(span=39), WHOLE, Limits(longest_span=38), FAIL, ONE_OVER[2:3]),
-    (analysis(over=1), WHOLE, Limits(spans_over=0), FAIL, ONE_OVER[3:]),
-    (analysis(bmc=0.2345, block=101, span=39, over=1), WHOLE,
-     Limits(bmc=0.1567, longest_block=100, longest_span=38, spans_over=0), FAIL, ONE_OVER),
-    # one limit broken outweighs another in doubt
-    (analysis(bmc=0.1234, high=0.2345, span=39), WHOLE, Limits(bmc=0.1567, longest_span=38), FAIL,
-     ONE_OVER[2:3]),
-    # something missing: never a pass, and still a failure where a limit is broken
-    (analysis(), HALF, Limits(bmc=0.1567), INCONCLUSIVE, (GOT_HALF,)),
-    (analysis(), BLOCKED, Limits(bmc=0.1567), INCONCLUSIVE, (TOO_MANY_BLOCKED,)),
-    (analysis(), GAP, Limits(bmc=0.1567), INCONCLUSIVE, ("the server went away",)),
-    (analysis(), completeness(got=50, withheld=6, gaps=("gone",)), Limits(bmc=0.1567), INCONCLUSIVE,
-     ("gone", GOT_HALF, TOO_MANY_BLOCKED)),
-    (analysis(bmc=0.1234, high=0.2345), HALF, Limits(bmc=0.1567), INCONCLUSIVE,
-     (GOT_HALF, "bmc 0.1234 may be over*")),
-    (analysis(bmc=0.2345), HALF, Limits(bmc=0.1567), FAIL, ONE_OVER[:1]),
-    (analysis(span=39), BLOCKED, Limits(longest_span=38), FAIL, ONE_OVER[2:3]),
-    (analysis(over=1), GAP, Limits(spans_over=0), FAIL, ONE_OVER[3:]),
-    # no measurement, no limit
-    (None, WHOLE, Limits(bmc=0.1567), INCONCLUSIVE, ("nothing could be held against a limit",)),
-    (None, GAP, Limits(bmc=0.1567), INCONCLUSIVE, ("the server went away",)),
-    (None, completeness(asked=0, got=0), Limits(bmc=0.1567), INCONCLUSIVE,
-     ("nothing was asked of the model",)),
-    (None, completeness(asked=0, got=0, gaps=("no book",)), Limits(bmc=0.1567), INCONCLUSIVE,
-     ("no book",)),
-    (analysis(), WHOLE, Limits(), INCONCLUSIVE, ("nothing could be held against a limit",)),
-    # measures that cannot always be had
-    (analysis(), WHOLE, Limits(bmc_excess=0.0512), INCONCLUSIVE, (NO_CHANCE,)),
-    (analysis(), WHOLE, Limits(uplift=0.0512), INCONCLUSIVE, (NO_BASELINE,)),
-    (analysis(), WHOLE, Limits(nv_recall=0.0512), INCONCLUSIVE, (NO_NV,)),
-    (analysis(), WHOLE, Limits(bmc=0.1567, uplift=0.0512), INCONCLUSIVE, (NO_BASELINE,)),
-    (analysis(bmc=0.2345), WHOLE, Limits(bmc=0.1567, uplift=0.0512), FAIL, ONE_OVER[:1]),
-    (analysis(excess=(0.0123, 0.0434)), WHOLE, Limits(bmc_excess=0.0512), PASS, ()),
-    (analysis(excess=(0.0123, 0.0612)), WHOLE, Limits(bmc_excess=0.0512), INCONCLUSIVE,
-     ("bmc_excess 0.0123 may be over its limit 0.0512: *",)),
-    (analysis(excess=(0.1234, 0.2345)), WHOLE, Limits(bmc_excess=0.0512), FAIL,
-     ("bmc_excess 0.1234 is over its limit 0.0512",)),
-    (analysis(gain=(0.1234, 0.2345)), WHOLE, Limits(uplift=0.0512), FAIL,
-     ("uplift 0.1234 is over its limit 0.0512",)),
-    (analysis(nv=0.2345), WHOLE, Limits(nv_recall=0.1234), FAIL, (NV_OVER,)),
-    (analysis(nv=0.2345, span=30), WHOLE, Limits(nv_longest_span=29), FAIL,
-     ("nv_longest_span 30 is over its limit 29",)),
-    (analysis(nv=0.1234, span=30), WHOLE, Limits(nv_recall=0.1234, nv_longest_span=30), PASS, ()),
-    # those that more samples may lower do not fail on half the evidence
-    (analysis(excess=(0.1234, 0.2345)), HALF, Limits(bmc_excess=0.0512), INCONCLUSIVE, (GOT_HALF,)),
-    (analysis(gain=(0.1234, 0.2345)), GAP, Limits(uplift=0.0512), INCONCLUSIVE, ("the server*",)),
-    (analysis(nv=0.2345), HALF, Limits(nv_recall=0.1234), FAIL, (NV_OVER,)),
-]  # fmt: skip
 
 
 @pytest.mark.parametrize(("found", "evidence", "limits", "verdict", "reasons"), SITUATIONS)
 def test_the_verdict_and_its_reasons(found, evidence, limits, verdict, reasons):
     judgement = judge(found, evidence, limits)
     assert judgement.verdict is verdict
-    assert len(judgement.reasons) == len(reasons)
-    for reason, said in zip(judgement.reasons, reasons, strict=True):
-        first, *last = said.split("*")
-        assert reason.startswith(first)
-        assert reason.endswith(last[0] if last else "")
+    assert says(judgement.reasons, reasons), judgement.reasons
 
 
 def test_a_limit_in_doubt_says_how_sure_it_is():

@@ -6,6 +6,7 @@ import io
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["plans", "summary"]
 
 _NARROWEST = 80
+_WIDEST = 1000
 _STYLES = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.INCONCLUSIVE: "yellow"}
 _TITLES = {
     "bmc": "BMC@{k}",
@@ -40,7 +42,7 @@ _FURTHER_TITLES = {
 def summary(findings: Sequence[Finding], *, width: int, color: bool) -> str:
     """The whole summary as text, with colours if `color`."""
     console, out = _console(width=width, color=color)
-    console.print(_table(findings))
+    _print_whole(console, _table(findings))
     for found in findings:
         for line in _details(found):
             console.print(line, soft_wrap=True)
@@ -59,7 +61,7 @@ def plans(planned: Sequence[PairPlan], missing: Sequence[str], *, width: int, co
         table.add_column(title, justify="right", no_wrap=True)
     for one in planned:
         table.add_row(Text(one.pair), *_planned(one))
-    console.print(table)
+    _print_whole(console, table)
     if planned:
         total = sum(_cost(one) or 0 for one in planned)
         unpriced = sum(_cost(one) is None for one in planned)
@@ -93,6 +95,13 @@ def _cost(one: PairPlan) -> float | None:
     return one.sampling.cost + (one.training_cost or 0)
 
 
+def _print_whole(console: Console, table: Table) -> None:
+    """Print the table as wide as it is: better that a terminal breaks lines than numbers lost."""
+    needed = Measurement.get(console, console.options.update(max_width=_WIDEST), table).maximum
+    console.width = max(console.width, needed)
+    console.print(table)
+
+
 def _console(*, width: int, color: bool) -> tuple[Console, io.StringIO]:
     out = io.StringIO()
     console = Console(
@@ -117,7 +126,7 @@ def _table(findings: Sequence[Finding]) -> Table:
     suites = {found.suite for found in findings}
     if len(suites) > 1:
         table.add_column("suite", overflow="fold")
-    table.add_column("pair", footer=Text("limit", style="dim"), overflow="fold", no_wrap=False)
+    table.add_column("pair", footer=Text("limit", style="dim"), overflow="fold")
     titles = _TITLES | {
         name: title
         for name, title in _FURTHER_TITLES.items()

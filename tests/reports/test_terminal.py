@@ -130,6 +130,20 @@ def test_a_narrow_terminal_folds_the_pair_and_cuts_no_number(width):
 # --- below it ------------------------------------------------------------------------------
 
 
+def test_however_many_columns_there_are_none_is_cut():
+    limits = {
+        "bmc": 0.15, "longest_block": 50, "longest_span": 38, "spans_over": 0, "bmc_excess": 0.05,
+        "uplift": 0.05, "nv_recall": 0.1, "nv_longest_span": 60,
+    }  # fmt: skip
+    one = found(pair="candidate/the-road", limits=limits, measures=dict.fromkeys(limits, 12_345))
+    other = found(pair="m/b", limits={"bmc": 0.2}, measures=limits, verdict="INCONCLUSIVE")
+    text = summary([one, other], width=80, color=False)
+    assert "…" not in text
+    assert "candidate/" in text
+    assert text.count("12,345>") == len(limits)
+    assert " INCONCLUSIVE" in text
+
+
 def test_what_passes_is_told_by_its_row_alone():
     assert len(lines(found())) == 3
 

@@ -1,0 +1,103 @@
+"""A default run leaves no 13 consecutive words of a book or of a generation in anything it writes.
+
+Twelve words of a passage are shown by default; everything that holds more is a copy.
+"""
+
+import html
+import json
+import re
+
+import pytest
+import sqlalchemy as sa
+
+from pytest_memleak.sampling import schema
+from pytest_memleak.sampling.ledger import Ledger
+
+MOST = 12
+
+OWN_TESTS = """
+import logging
+import pytest
+
+@pytest.mark.copyright(suite="online.memleak.toml")
+def test_of_ones_own(memorization, book, endpoint):
+    whole = " ".join(excerpt.text for excerpt in book.excerpts)
+    print(whole)
+    logging.getLogger("own").warning(whole)
+    answers = endpoint.sample(
+        book.excerpts[0].instruction, n=1, temperature=1.0, max_tokens=300, seed=1
+    )
+    print(answers[0].text)
+    assert memorization.longest_span == 0, memorization
+    assert whole == ""
+
+@pytest.mark.copyright(suite="online.memleak.toml")
+def test_with_a_diff(book, memorization):
+    assert book.excerpts[0].text == book.excerpts[1].text
+"""
+
+
+def grams(text):
+    """Every 13 consecutive words, however they are set: in markup, JSON or escapes."""
+    text = re.sub(r"\\u[0-9a-f]{4}|\\[nrt]", " ", html.unescape(re.sub(r"<[^>]*>", " ", text)))
+    words = re.findall(r"[a-z0-9]+", text.lower())
+    return {tuple(words[i : i + MOST + 1]) for i in range(len(words) - MOST)}
+
+
+@pytest.fixture
+def written(pytester, online, monkeypatch):
+    """Runs the suite as anybody would, with all reports, and gives all that it wrote by name."""
+
+    def go(*arguments):
+        online()
+        pytester.makepyfile(test_own=OWN_TESTS)
+        monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(pytester.path / "step.md"))
+        result = pytester.runpytest(
+            *("-m", "copyright", "--junitxml=junit.xml", "--memleak-html=report.html"),
+            *("--memleak-evidence=evidence.json", "-o", "junit_logging=all", *arguments),
+        )
+        files = ("junit.xml", "report.html", "evidence.json", "step.md")
+        found = {name: (pytester.path / name).read_text("utf-8") for name in files}
+        return found | {"stdout": result.stdout.str(), "stderr": result.stderr.str()}
+
+    return go
+
+
+@pytest.fixture
+def protected(pytester, stories):
+    """Every 13 words of the books, and of what is in the ledger once a run has ended."""
+
+    def all_grams():
+        texts = [record["excerpt_text"] for story in stories.values() for record in story]
+        with Ledger(f"sqlite:///{pytester.path}/.memleak/ledger.db", create=False) as ledger:
+            wanted = sa.select(schema.generations.c.text)
+            drawn = ledger.read(lambda connection: connection.execute(wanted).scalars().all())
+        assert len(drawn) == 24
+        return set().union(*map(grams, [*texts, *drawn]))
+
+    return all_grams
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [(), ("-vv", "-l", "-rA"), ("-q", "--full-trace", "-l"), ("--tb=native", "-s", "-rA")],
+    ids=" ".join,
+)
+def test_no_thirteen_words_of_a_book_or_an_answer_come_out(written, protected, arguments):
+    outputs = written(*arguments)
+    assert "FAIL" in outputs["stdout"]
+    assert "“" in outputs["stdout"]  # something is quoted, only not much
+    kept = protected()
+    if "-s" in arguments:  # what a test prints to an open terminal is its own affair
+        del outputs["stdout"]
+    for name, text in outputs.items():
+        assert not kept & grams(text), f"{name} quotes more than {MOST} words"
+
+
+def test_the_search_finds_what_a_full_quote_shows(written, protected):
+    outputs = written("--memleak-quote=full")
+    kept = protected()
+    assert kept & grams(outputs["stdout"])
+    assert kept & grams(outputs["report.html"])
+    assert json.loads(outputs["evidence.json"])["pairs"]
+    assert not kept & grams(outputs["evidence.json"])
