@@ -1,0 +1,72 @@
+"""Draw the figures of docs/method.md: parts of a real HTML report, photographed in Chromium.
+
+    python docs/figures/make.py        # needs the extra `dev`, chromium and chromedriver
+
+The report is that of figures.memleak.toml, whose models are trained and drawn on the spot.
+"""
+
+from __future__ import annotations
+
+import base64
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+
+HERE = Path(__file__).parent
+WIDTH = 1100
+
+# file name: the heading of the pair or book, and which part of it
+FIGURES = {
+    "measures-clean": ("clean on the-seed-vault", "dl.measures"),
+    "measures-shuffler": ("shuffler on the-seed-vault", "dl.measures"),
+    "measures-reciter": ("reciter on the-seed-vault", "dl.measures"),
+    "map-reciter": ("reciter on the-seed-vault", "figure.map"),
+    "samples-clean": ("clean on the-seed-vault", "svg.chart.xy"),
+    "spans-reciter": ("reciter on the-seed-vault", "svg.chart.bar"),
+}
+
+
+def main() -> None:
+    """Run the suite and photograph its report."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.html"
+        subprocess.run(
+            [
+                *(sys.executable, "-m", "pytest", "-q", "-m", "copyright"),
+                *(HERE / "figures.memleak.toml", "--rootdir", folder, "-p", "no:cacheprovider"),
+                f"--memleak-html={report}",
+            ],
+            check=False,  # that a model leaks is what is to be seen
+        )
+        photograph(report)
+
+
+def photograph(report: Path) -> None:
+    """Write every figure beside this file."""
+    options = webdriver.ChromeOptions()
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+        options.add_argument(argument)
+    browser = webdriver.Chrome(options=options)
+    try:
+        browser.set_window_size(WIDTH, 900)
+        browser.get(report.as_uri())
+        for name, (heading, part) in FIGURES.items():
+            article = browser.find_element(
+                By.XPATH, f"//article[.//h2[normalize-space(.)='{heading}']]"
+            )
+            shown = article.find_element(By.CSS_SELECTOR, part).rect
+            clip = {**shown, "scale": 1.5}
+            taken = browser.execute_cdp_cmd(
+                "Page.captureScreenshot", {"clip": clip, "captureBeyondViewport": True}
+            )
+            (HERE / f"{name}.png").write_bytes(base64.b64decode(taken["data"]))
+    finally:
+        browser.quit()
+
+
+if __name__ == "__main__":
+    main()
