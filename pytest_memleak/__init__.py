@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pytest_memleak.hookspecs import hookimpl
     from pytest_memleak.records import Block, Book, Excerpt, Generation, Measurement, Span
     from pytest_memleak.scoring import score
+    from pytest_memleak.scoring.near_verbatim import near_verbatim
     from pytest_memleak.verdict import judge
 
 __version__ = "0.1.0"
@@ -28,6 +29,7 @@ __all__ = [
     "__version__",
     "hookimpl",
     "judge",
+    "near_verbatim",
     "score",
 ]
 
@@ -35,6 +37,7 @@ __all__ = [
 _HOMES = {
     "hookimpl": "hookspecs",
     "judge": "verdict",
+    "near_verbatim": "scoring.near_verbatim",
     "score": "scoring",
     **dict.fromkeys(("Block", "Book", "Excerpt", "Generation", "Measurement", "Span"), "records"),
 }

@@ -316,7 +316,12 @@ def summary_text(config: pytest.Config, found: Iterable[dict[str, Any]]) -> str:
     from pytest_memleak.reports.terminal import summary
 
     writer = config.get_terminal_writer()
-    return summary(findings_of(found), width=writer.fullwidth, color=writer.hasmarkup)
+    return summary(
+        findings_of(found),
+        width=writer.fullwidth,
+        color=writer.hasmarkup,
+        verbose=config.get_verbosity() > 0,
+    )
 
 
 def explain_comparison(gate: Gate, op: str, left: object, right: object) -> list[str] | None:

@@ -105,7 +105,7 @@ def _over_its_limit(check: LimitCheck) -> str:
 
 
 def _shown(value: float) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else f"{value:,}"
 
 
 class Census:

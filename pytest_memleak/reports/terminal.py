@@ -23,6 +23,7 @@ __all__ = ["plans", "summary"]
 
 _NARROWEST = 80
 _WIDEST = 1000
+_FEW_PASSAGES = 2
 _STYLES = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.INCONCLUSIVE: "yellow"}
 _TITLES = {
     "bmc": "BMC@{k}",
@@ -39,12 +40,15 @@ _FURTHER_TITLES = {
 }
 
 
-def summary(findings: Sequence[Finding], *, width: int, color: bool) -> str:
-    """The whole summary as text, with colours if `color`."""
+def summary(findings: Sequence[Finding], *, width: int, color: bool, verbose: bool = False) -> str:
+    """The whole summary as text, with colours if `color`.
+
+    Of a leak that is expected only the worst passages are shown, unless `verbose`.
+    """
     console, out = _console(width=width, color=color)
     _print_whole(console, _table(findings))
     for found in findings:
-        for line in _details(found):
+        for line in _details(found, verbose=verbose):
             console.print(line, soft_wrap=True)
     return out.getvalue()
 
@@ -178,7 +182,7 @@ def _verdict(found: Finding) -> Text:
     return Text(verdict.value, style=_STYLES[verdict])
 
 
-def _details(found: Finding) -> Iterator[Text]:
+def _details(found: Finding, *, verbose: bool) -> Iterator[Text]:
     if found.verdict == Verdict.PASS and not (found.warnings or found.changes):
         return
     yield Text()
@@ -189,13 +193,17 @@ def _details(found: Finding) -> Iterator[Text]:
         yield Text(f"  {inert(change)}")
     if found.spared:
         yield Text(f"  {inert(found.spared)}")
-    for passage in found.passages:
+    few = found.expected == "leak" and not verbose
+    shown = found.passages[:_FEW_PASSAGES] if few else found.passages
+    for passage in shown:
         where = f"  {passage.kind} of {passage.words:,} words at {inert(passage.place)}"
         if passage.generation is not None:
             where += f", generation {passage.generation}"
         yield Text(where)
         if passage.quote:
             yield Text(f"    “{passage.quote}”", style="italic")
+    if left := len(found.passages) - len(shown):
+        yield Text(f"  and {left} more, shown with -v", style="dim")
     for warning in found.warnings:
         yield Text(f"  warning: {inert(warning)}")
 

@@ -172,6 +172,21 @@ def test_reasons_passages_and_quotes():
     ]
 
 
+def test_of_an_expected_leak_the_worst_passages_do_unless_more_are_asked_for():
+    leak = found(
+        verdict="FAIL", expected="leak", passages=tuple(passage(start=n) for n in range(6))
+    )
+    told = "\n".join(lines(leak))
+    assert told.count("span of 16 words") == 2
+    assert "and 4 more, shown with -v" in told
+    for all_of_it in (
+        summary([leak], width=100, color=False, verbose=True),
+        "\n".join(lines(dataclasses.replace(leak, expected="pass"))),
+    ):
+        assert all_of_it.count("span of 16 words") == 6
+        assert "shown with -v" not in all_of_it
+
+
 def test_warnings_are_told_even_of_what_passes():
     told = lines(found(warnings=("3 images are left out",)))
     assert told[-2:] == ["m/book: PASS", "  warning: 3 images are left out"]
