@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pytest_memleak.evaluation import Evaluation
+    from pytest_memleak.records import Pair
     from pytest_memleak.scoring.analysis import Analysis
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "differences",
     "pair_evidence",
     "read_bundle",
+    "settings_of",
     "write_bundle",
 ]
 
@@ -86,11 +88,7 @@ def pair_evidence(evaluation: Evaluation) -> dict[str, Any]:
             "job": evaluation.job,
             "options": model.options,
         },
-        "settings": {
-            **dataclasses.asdict(pair.sampling),
-            **dataclasses.asdict(pair.scoring),
-            "confidence": pair.confidence,
-        },
+        "settings": settings_of(pair),
         "counts": {
             "asked": completeness.asked,
             "got": completeness.got,
@@ -106,6 +104,15 @@ def pair_evidence(evaluation: Evaluation) -> dict[str, Any]:
         "verdict": evaluation.judgement.verdict.value,
         "reasons": list(evaluation.judgement.reasons),
         "stopped_early": evaluation.spared is not None,
+    }
+
+
+def settings_of(pair: Pair) -> dict[str, Any]:
+    """How the pair was sampled, measured and judged: the suite's keys."""
+    return {
+        **dataclasses.asdict(pair.sampling),
+        **dataclasses.asdict(pair.scoring),
+        "confidence": pair.confidence,
     }
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.records import Verdict
-from pytest_memleak.reports.evidence import pair_evidence
+from pytest_memleak.reports.evidence import pair_evidence, settings_of
 from pytest_memleak.reports.inert import QUOTED_WORDS, quote
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def finding(
         measures={name: one.value for name, one in found.items()},
         intervals={name: (one.low, one.high) for name, one in found.items() if one.low < one.high},
         limits=pair.limits.given(),
-        settings={**dataclasses.asdict(pair.sampling), **dataclasses.asdict(pair.scoring)},
+        settings=settings_of(pair),
         words=measured.words if measured else 0,
         asked=completeness.asked,
         got=completeness.got,
