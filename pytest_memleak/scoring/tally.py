@@ -70,7 +70,9 @@ class Tally:
         self._packing_by_end = Packing(bits, self._packing.high)
         if self._packing.high < _LEAST_NUMBER_BITS:
             raise BookError(
-                f"it has {self.index.total:,} words: too many", place=f"book {book.id!r}"
+                f"it has {self.index.total:,} words: too many",
+                place=f"book {book.id!r}",
+                hint="measure it in parts",
             )
         self._seen: dict[str, set[int]] = {}
         self._pieces = Distinct()  # round, start, end
