@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from pytest_memleak.records import Block, Measurement
-from pytest_memleak.scoring.measures import Tally
+from pytest_memleak.scoring.measures import measurement
 from pytest_memleak.scoring.near_verbatim import NearVerbatimRecall, NearVerbatimTally
 from pytest_memleak.scoring.null import Null, Uplift
-from pytest_memleak.scoring.provenance import CrossExcerpt, CrossExcerptTally
-from pytest_memleak.scoring.sampling_error import (
-    RoundCounts,
-    SamplingError,
-    round_counts,
-    sampling_error,
-)
+from pytest_memleak.scoring.provenance import CrossExcerpt, cross_excerpt_of
+from pytest_memleak.scoring.rounds import RoundCounts, Rounds
+from pytest_memleak.scoring.sampling_error import SamplingError, sampling_error
 from pytest_memleak.scoring.similarity import round_agreement
+from pytest_memleak.scoring.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from pytest_memleak.records import Book, Generation, Scoring
 
-__all__ = ["Analysis", "Estimate", "analyse", "estimates"]
+__all__ = ["Analysis", "Estimate", "analyse", "analysis_of", "estimates"]
 
 
 class Estimate(NamedTuple):
@@ -78,24 +77,27 @@ def analyse(
     Raises as `measure` does.
     """
     tally = Tally(book, scoring)
-    crossing = CrossExcerptTally(tally.index)
     nearly = NearVerbatimTally(book) if near else None
-    for generation in generations:
-        crossing.add_matches(generation.excerpt_id, tally.add(generation))
-        if nearly is not None:
-            nearly.add(generation)
-    if not tally.rounds:
+    tally.add(nearly.watch(generations) if nearly else generations)
+    if not tally.generations:
         return None
-    words, n = tally.index.total, max(tally.rounds) + 1
-    counts = round_counts(tally.rounds, words=words, n=n)
+    analysis = analysis_of(tally, scoring, confidence=confidence)
+    return replace(analysis, near=nearly.recall()) if nearly else analysis
+
+
+def analysis_of(tally: Tally, scoring: Scoring, *, confidence: float = 0.95) -> Analysis:
+    """What is told by a tally, with its own settings, that has counted a generation or more."""
+    words, n = tally.index.total, tally.rounds
+    rounds = Rounds.joined(*tally.pieces())
+    counts = rounds.counts(words=words, n=n)
+    lengths = np.flatnonzero(tally.own_lengths)
     return Analysis(
-        measurement=tally.measurement(),
+        measurement=measurement(tally, scoring),
         error=sampling_error(counts, scoring=scoring, confidence=confidence),
         counts=counts,
-        agreement=round_agreement(tally.rounds, words=words, n=n),
-        cross=crossing.cross_excerpt(),
-        lengths=dict(sorted(tally.own_lengths.items())),
-        near=nearly.recall() if nearly else None,
+        agreement=round_agreement(rounds, words=words, n=n),
+        cross=cross_excerpt_of(tally.index, *tally.matches()),
+        lengths=dict(zip(lengths.tolist(), tally.own_lengths[lengths].tolist(), strict=True)),
     )
 
 

@@ -1,9 +1,13 @@
-"""The index of a book: its n-grams in an Aho-Corasick automaton, one word two characters.
+"""The index of a book: anchors of its words in an Aho-Corasick automaton.
+
+Every match of k words holds an anchor, so that only anchors need be looked for. An anchor is
+a little more than half of k words and begins with a rare one, so that other prose seldom gets
+far into the automaton; where those words are a stock phrase of the book, all k are the anchor.
 
 pyahocorasick scans a node's edges one by one, so a word coded as one character would make
 the root as wide as the vocabulary. Each word is coded as two characters of two small,
-disjoint alphabets instead (ids by falling frequency): edges stay few, and a hit can only
-begin at the first character of a word.
+disjoint alphabets instead (numbers by falling frequency): edges stay few, and an anchor can
+only be found at the first character of a word.
 """
 
 from __future__ import annotations
@@ -13,37 +17,48 @@ from itertools import chain, repeat
 from typing import TYPE_CHECKING
 
 import ahocorasick
+import numpy as np
 
 from pytest_memleak.errors import BookError, SettingsError
 from pytest_memleak.scoring.words import words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
 
     from pytest_memleak.records import Book, WordMode
 
-__all__ = ["CODE_LENGTH", "Index"]
+    Positions = NDArray[np.intp]
+
+__all__ = ["CODE_LENGTH", "DIAGONAL", "UNKNOWN", "Index", "numbers_of"]
 
 CODE_LENGTH = 2
+UNKNOWN = "\x00\x00"
+DIAGONAL = 32
 
 _RADIX = 64
-_SECOND_ALPHABET = 0x100
+_SECOND_ALPHABET = 1
 _FIRST_ALPHABET = _SECOND_ALPHABET + _RADIX
-_UNKNOWN = "\x00\x00"
+_NEVER_NEXT = chr(_SECOND_ALPHABET)  # what a whole word is never followed by
+_NO_WORD = "\x00" + _NEVER_NEXT
 
-# Longer n-grams find nothing more, since longer matches are runs of these; they only cost memory.
-_LONGEST_ANCHOR = 6
+# More places than this in the book make a stock phrase.
+_FEW_PLACES = 8
+
+# So many common words are given to the automaton first: their edges are then found first.
+_COMMON_WORDS = 200
 
 _LEAST_KEPT = 0.90
 
 
 class Index:
-    """A book's words, and where each of its n-grams stands.
+    """A book's words, and where its anchors stand.
 
-    total:   N, the number of words
-    bounds:  per excerpt id, its words [start, end)
-    order:   per excerpt id, its place among the excerpts
-    anchor:  n of the n-grams in the automaton, at most k
+    total:  N, the number of words
+    bounds: per excerpt id, its words [start, end)
+    order:  per excerpt id, its place among the excerpts
+    anchor: the number of words of an anchor that has not all k
     """
 
     def __init__(self, book: Book, *, k: int, mode: WordMode = "paper") -> None:
@@ -66,47 +81,66 @@ class Index:
             start += len(its_words)
         self.total = start
         self._refuse_unmeasurable(book)
-        self.anchor = min(k, _LONGEST_ANCHOR)
         frequency = Counter(chain.from_iterable(excerpts))
         self._codes = {
             word: chr(_FIRST_ALPHABET + number // _RADIX) + chr(_SECOND_ALPHABET + number % _RADIX)
             for number, (word, _) in enumerate(frequency.most_common())
         }
-        self.coded = self.code(chain.from_iterable(excerpts))
-        self._automaton = self._build()
+        coded = self.code(chain.from_iterable(excerpts))
+        self._numbers = np.frombuffer(_as_bytes(_NO_WORD + coded + _NO_WORD), dtype=np.uint64)
+        self.anchor = k // 2 + 1
+        self._fill(_anchors(coded, k=k, shorter=self.anchor))
 
-    def code(self, some_words: Iterator[str] | list[str]) -> str:
-        """Words as text that `hits` can scan: two characters each, unknown words alike."""
-        return "".join(map(self._codes.get, some_words, repeat(_UNKNOWN)))
+    def code(self, some_words: Iterable[str]) -> str:
+        """Words as text that `anchors` can read: two characters each, unknown words alike."""
+        return "".join(map(self._codes.get, some_words, repeat(UNKNOWN)))
 
     def code_text(self, text: str) -> str:
         """The words of `text`, coded."""
         return self.code(words(text, self.mode))
 
-    def hits(self, coded: str) -> Iterator[tuple[int, int | tuple[int, ...]]]:
-        """Every n-gram of the book in `coded`, in order of its end.
+    def anchors(self, coded: str) -> Positions:
+        """Every anchor in `coded`, at each of its places in the book, as one number for each.
 
-        Yields the index of its last character in `coded`, and its one position in the book
-        or the tuple of its positions, ascending.
+        The upper 32 bits say how much further on in the book it begins than in the text, the
+        next 31 where it begins in the text, the last whether it has all k words. Ascending, so
+        that those on one diagonal stand side by side.
         """
-        return self._automaton.iter(coded)  # type: ignore[no-any-return]
+        hits = np.fromiter(chain.from_iterable(self._automaton.iter(coded)), dtype=np.intp)
+        last, anchor = hits.reshape(-1, 2).T
+        start = (last + 1) // CODE_LENGTH - self._lengths[anchor]
+        count = self._place_count[anchor]
+        nth = np.repeat(self._first_place[anchor] - count.cumsum() + count, count)
+        nth += np.arange(len(nth))
+        found: Positions = self._places[nth]
+        found += np.repeat((start << 1) - (start << DIAGONAL), count)
+        found.sort()
+        return found
 
-    def _build(self) -> ahocorasick.Automaton:
-        length = self.anchor * CODE_LENGTH
-        coded = self.coded
-        positions: dict[str, int | tuple[int, ...]] = {}
-        repeated: dict[str, list[int]] = {}
-        for position in range(self.total - self.anchor + 1):
-            gram = coded[position * CODE_LENGTH : position * CODE_LENGTH + length]
-            first = positions.setdefault(gram, position)
-            if first != position:
-                repeated.setdefault(gram, [first]).append(position)  # type: ignore[list-item]
-        positions.update((gram, tuple(places)) for gram, places in repeated.items())
-        automaton = ahocorasick.Automaton()
-        for gram, places in positions.items():
-            automaton.add_word(gram, places)
+    def same(
+        self, numbers: NDArray[np.uint64], at: Positions, place: Positions
+    ) -> NDArray[np.bool_]:
+        """Whether word `at` of a text, as `numbers`, is word `place` of the book.
+
+        Both may be one before the first word or one after the last, where none is the same.
+        """
+        same: NDArray[np.bool_] = numbers[at + 1] == self._numbers[place + 1]
+        return same
+
+    def _fill(self, anchors: dict[str, list[int]]) -> None:
+        """Make the automaton, which tells an anchor's number, and the tables of its places."""
+        automaton = ahocorasick.Automaton(ahocorasick.STORE_INTS)
+        for code in (UNKNOWN, *list(self._codes.values())[:_COMMON_WORDS]):
+            automaton.add_word(code + _NEVER_NEXT, 0)
+        for number, anchor in enumerate(anchors):
+            automaton.add_word(anchor, number)
         automaton.make_automaton()
-        return automaton
+        self._automaton = automaton
+        self._lengths = _table(len(anchor) // CODE_LENGTH for anchor in anchors)
+        self._place_count = _table(map(len, anchors.values()))
+        self._first_place = self._place_count.cumsum() - self._place_count
+        whole = np.repeat(self._lengths == self.k, self._place_count)
+        self._places = (_table(chain.from_iterable(anchors.values())) << DIAGONAL) + whole
 
     def _refuse_unmeasurable(self, book: Book) -> None:
         if self.mode == "paper":
@@ -132,3 +166,39 @@ class Index:
             raise BookError(
                 f"it has {self.total} words, fewer than k = {self.k}", place=f"book {book.id!r}"
             )
+
+
+def numbers_of(coded: str) -> NDArray[np.uint64]:
+    """A number per word of `coded`, with that of an unknown word before and after them."""
+    return np.frombuffer(_as_bytes(UNKNOWN + coded + UNKNOWN), dtype=np.uint64)
+
+
+def _anchors(coded: str, *, k: int, shorter: int) -> dict[str, list[int]]:
+    """The anchors of a book, coded, with the places where they begin.
+
+    Each k words of the book hold one: the `shorter` words that begin with the rarest they can
+    begin with, or all k where those are a stock phrase.
+    """
+    size = shorter * CODE_LENGTH
+    phrases = [coded[i : i + size] for i in range(0, len(coded) - size + 1, CODE_LENGTH)]
+    often = Counter(phrases)
+    codes = np.frombuffer(_as_bytes(coded), dtype=np.uint32).reshape(-1, CODE_LENGTH)
+    rarity = codes[:, 0].astype(np.intp) * _RADIX + codes[:, 1]
+    rare = np.fromiter((often[phrase] <= _FEW_PLACES for phrase in phrases), dtype=np.bool_)
+    windows = np.lib.stride_tricks.sliding_window_view(rarity[: len(phrases)], k - shorter + 1)
+    starts = windows.argmax(axis=1) + np.arange(len(windows))
+    anchors: dict[str, list[int]] = {}
+    for start in np.unique(starts[rare[starts]]).tolist():
+        anchors.setdefault(phrases[start], []).append(start)
+    for start in np.flatnonzero(~rare[starts]).tolist():
+        whole = coded[start * CODE_LENGTH : (start + k) * CODE_LENGTH]
+        anchors.setdefault(whole, []).append(start)
+    return anchors
+
+
+def _as_bytes(coded: str) -> bytes:
+    return coded.encode("utf-32-le", "surrogatepass")
+
+
+def _table(numbers: Iterable[int]) -> Positions:
+    return np.fromiter(numbers, dtype=np.intp)

@@ -2,67 +2,127 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_memleak.scoring.index import CODE_LENGTH
+import numpy as np
+
+from pytest_memleak.scoring.index import CODE_LENGTH, DIAGONAL, UNKNOWN, numbers_of
+from pytest_memleak.scoring.intervals import united
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from pytest_memleak.scoring.index import Index
+    from numpy.typing import NDArray
 
-__all__ = ["Interval", "find_matches", "without"]
+    from pytest_memleak.scoring.index import Index, Positions
+
+__all__ = ["Interval", "Matches", "find_matches", "match_all", "match_texts"]
 
 Interval = tuple[int, int]
 
+_IN_TEXT = (1 << DIAGONAL) - 1
+
+# Sixteen generations of 400 words are scanned together, and more are given out together.
+_SCANNED_TOGETHER = 16 * 400 * CODE_LENGTH
+_MATCHES_TOGETHER = 1 << 15
+_TEXTS_TOGETHER = 1 << 12
+
+
+class Matches(NamedTuple):
+    """Matches of several texts, one entry each, in no order.
+
+    text:       number of the text; one with the same words at two places may have a match twice
+    start, end: the book's words [start, end)
+    """
+
+    text: Positions
+    start: Positions
+    end: Positions
+
+    def where(self, chosen: NDArray[np.bool_]) -> Matches:
+        """Those of the matches that are `chosen`."""
+        return Matches(self.text[chosen], self.start[chosen], self.end[chosen])
+
+    def rows(self) -> Iterator[tuple[int, int, int]]:
+        """Text, start and end of each."""
+        return zip(self.text.tolist(), self.start.tolist(), self.end.tolist(), strict=True)
+
 
 def find_matches(index: Index, coded: str) -> set[Interval]:
-    """The distinct book intervals [start, end) that match somewhere in `coded` words.
+    """The distinct book intervals [start, end) that match somewhere in `coded` words."""
+    found = match_texts(index, [coded])
+    return set(zip(found.start.tolist(), found.end.tolist(), strict=True))
 
-    A match of n words is a run of n - anchor + 1 n-gram hits, one word apart in both texts.
-    `growing` holds, per position in the book where the next hit would carry a run on, where
-    that run began.
+
+def match_all(index: Index, coded: Iterable[str]) -> Iterator[Matches]:
+    """The matches of any number of texts, some thousands of matches at a time.
+
+    Texts are numbered from 0; they are taken from `coded` as they are needed, and not kept.
     """
-    anchor = index.anchor
-    matches: set[Interval] = set()
-    growing: dict[int, int] = {}
-    next_hit = -1
-    for at, places in index.hits(coded):
-        if at != next_hit and growing:
-            matches.update((start, at_word + anchor - 1) for at_word, start in growing.items())
-            growing = {}
-        next_hit = at + CODE_LENGTH
-        if isinstance(places, int):
-            grown = {places + 1: growing.pop(places, places)}
-        else:
-            grown = {place + 1: growing.pop(place, place) for place in places}
-        if growing:  # runs that this hit does not carry on
-            matches.update((start, at_word + anchor - 1) for at_word, start in growing.items())
-        growing = grown
-    matches.update((start, at_word + anchor - 1) for at_word, start in growing.items())
-    if index.k > anchor:
-        return {(start, end) for start, end in matches if end - start >= index.k}
-    return matches
+    found: list[Matches] = []
+    scanned = given_out = matches = 0
+    for together in _batches(coded):
+        found.append(_renumbered(match_texts(index, together), scanned))
+        scanned += len(together)
+        matches += len(found[-1].text)
+        if matches >= _MATCHES_TOGETHER or scanned - given_out >= _TEXTS_TOGETHER:
+            yield _joined(found)
+            found, matches, given_out = [], 0, scanned
+    if found:
+        yield _joined(found)
 
 
-def without(
-    interval: Interval, others: Iterable[Interval], *, overlap: int, keep: int
-) -> list[Interval]:
-    """What is left of `interval` without the `others` that share `overlap` words or more with it.
+def _batches(coded: Iterable[str]) -> Iterator[list[str]]:
+    batch: list[str] = []
+    length = 0
+    for text in coded:
+        batch.append(text)
+        length += len(text) + CODE_LENGTH
+        if length >= _SCANNED_TOGETHER or len(batch) >= _TEXTS_TOGETHER:
+            yield batch
+            batch, length = [], 0
+    if batch:
+        yield batch
 
-    Pieces under `keep` words are dropped.
+
+def _renumbered(matches: Matches, first: int) -> Matches:
+    return matches._replace(text=matches.text + first)
+
+
+def _joined(parts: list[Matches]) -> Matches:
+    return Matches(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+def match_texts(index: Index, coded: Sequence[str]) -> Matches:
+    """The matches of each of the texts, given as coded words.
+
+    Several at once are matched far faster than one by one: a few thousand words at a time.
     """
-    start, end = interval
-    cuts = sorted(
-        (max(start, first), min(end, last))
-        for first, last in others
-        if min(end, last) - max(start, first) >= overlap
-    )
-    pieces = []
-    for first, last in cuts:
-        if first - start >= keep:
-            pieces.append((start, first))
-        start = max(start, last)
-    if end - start >= keep:
-        pieces.append((start, end))
-    return pieces
+    joined = UNKNOWN.join(coded)
+    start, end, ahead = _runs(index, joined)
+    if not len(start):
+        return Matches(start, start, start)
+    numbers = numbers_of(joined)
+    for _ in range(index.k - index.anchor):
+        before = index.same(numbers, start - 1, start - 1 + ahead)
+        after = index.same(numbers, end, end + ahead)
+        start, end = start - before, end + after
+        alive = before | after | (end - start >= index.k)
+        start, end, ahead = start[alive], end[alive], ahead[alive]
+    enough = end - start >= index.k
+    start, end, ahead = start[enough], end[enough], ahead[enough]
+    last_words = np.cumsum([len(one) // CODE_LENGTH + 1 for one in coded])
+    return Matches(last_words.searchsorted(start, side="right"), start + ahead, end + ahead)
+
+
+def _runs(index: Index, coded: str) -> tuple[Positions, Positions, Positions]:
+    """Runs of anchors that overlap or touch on one diagonal: start and end in the text, diagonal.
+
+    A diagonal is how much further on in the book its words are. Any two k-word windows of a match
+    that begin one word apart hold anchors that overlap or touch, so that a match has one run.
+    """
+    anchors = index.anchors(coded)
+    begin = anchors & ~1
+    words = np.array([index.anchor, index.k])[anchors & 1]
+    begin, reached = united(begin, begin + (words << 1))
+    return (begin & _IN_TEXT) >> 1, (reached & _IN_TEXT) >> 1, begin >> DIAGONAL

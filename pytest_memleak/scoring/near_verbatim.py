@@ -15,7 +15,7 @@ from pytest_memleak.scoring.alignment import Run, matching_blocks
 from pytest_memleak.scoring.folding import folded_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -135,8 +135,8 @@ def near_verbatim_recall(
     Raises BookError for a book without words, RecordsError for a generation of another book.
     """
     tally = NearVerbatimTally(book, fold=fold)
-    for generation in generations:
-        tally.add(generation)
+    for _ in tally.watch(generations):
+        pass
     return tally.recall()
 
 
@@ -174,6 +174,12 @@ class NearVerbatimTally:
                 self._longest = NearSpan(
                     block.words, block.book_start, block.book_end, excerpt_id, generation.ordinal
                 )
+
+    def watch(self, generations: Iterable[Generation]) -> Iterator[Generation]:
+        """Pass the generations on, matching each."""
+        for generation in generations:
+            self.add(generation)
+            yield generation
 
     def recall(self) -> NearVerbatimRecall:
         """The spans of all generations so far."""

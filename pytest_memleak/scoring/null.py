@@ -12,21 +12,25 @@ import random
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from pytest_memleak.errors import SettingsError
+from pytest_memleak.scoring.distinct import Distinct, Packing
 from pytest_memleak.scoring.index import CODE_LENGTH, Index
-from pytest_memleak.scoring.matches import Interval, find_matches, without
+from pytest_memleak.scoring.matches import match_all
+from pytest_memleak.scoring.rounds import RoundCounts, Rounds
 from pytest_memleak.scoring.sampling_error import (
-    RoundCounts,
     difference_bounds,
     jackknife_variance,
-    round_counts,
     typical_run,
 )
+from pytest_memleak.scoring.trimming import Trimming
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Hashable, Iterable
 
     from pytest_memleak.records import Book, Scoring
+    from pytest_memleak.scoring.index import Positions
 
     Answer = tuple[str | None, str]  # an instruction (None where there is none), and the answer
 
@@ -115,13 +119,12 @@ def _sum_of_variances(a: RoundCounts, b: RoundCounts) -> float | None:
 
 @dataclass(frozen=True, slots=True, order=True)
 class _Drawn:
-    """A generation, coded, and when its turn comes; `asked` is what its instruction gave away."""
+    """A generation, coded, and when its turn comes."""
 
     turn: float
     number: int
     instruction: str | None = field(compare=False, repr=False)
     coded: str = field(compare=False, repr=False)
-    asked: tuple[Interval, ...] = field(compare=False)
 
     @property
     def words(self) -> int:
@@ -137,14 +140,9 @@ class _Matcher:
     """Matches generations with one book."""
 
     def __init__(self, book: Book, scoring: Scoring, index: Index | None) -> None:
-        self._scoring = scoring
+        self._book = book
+        self._trim = scoring.trim
         self._index = index or Index(book, k=scoring.k, mode=scoring.words)
-        self._trim_index: Index | None = None
-        if scoring.trim == scoring.k:
-            self._trim_index = self._index
-        elif 0 < scoring.trim <= self._index.total:
-            self._trim_index = Index(book, k=scoring.trim, mode=scoring.words)
-        self._asked: dict[str, tuple[Interval, ...]] = {}
 
     def drawn(
         self, answers: Iterable[Answer], order: random.Random, *, at_most: float
@@ -159,46 +157,44 @@ class _Matcher:
             coded = self._index.code_text(text)
             if not coded:
                 continue
-            drawn = _Drawn(turn, number, instruction, coded, self._given_away(instruction))
+            drawn = _Drawn(turn, number, instruction, coded)
             heapq.heappush(heap, (-turn, drawn))
             words += drawn.words
             while words - heap[0][1].words >= at_most:
                 words -= heapq.heappop(heap)[1].words
         return sorted(drawn for _, drawn in heap), words
 
-    def cover(self, drawn: list[_Drawn], *, group: Callable[[_Drawn], int]) -> _Covered:
+    def cover(self, drawn: list[_Drawn], *, group: Callable[[_Drawn], Hashable]) -> _Covered:
         """What the generations cover of the book, counted by group."""
-        pieces: dict[int, set[Interval]] = {}
+        groups = np.array(_numbered(map(group, drawn)), dtype=np.intp) % _GROUPS
+        instructions = list(dict.fromkeys(answer.instruction for answer in drawn))
+        asked = np.array(_numbered(answer.instruction for answer in drawn), dtype=np.intp)
+        trimming = Trimming(self._book, self._index, instructions, trim=self._trim)
+        packing = Packing(self._index.total.bit_length(), self._index.total.bit_length())
+        pieces = Distinct()
         longest = 0
-        numbers: dict[int, int] = {}
-        for answer in drawn:
-            place = numbers.setdefault(group(answer), len(numbers)) % _GROUPS
-            covered = pieces.setdefault(place, set())
-            for match in find_matches(self._index, answer.coded):
-                covered.update(self._memorized(match, answer.asked))
-                if match[1] - match[0] > longest:
-                    longest = max(longest, self._within_an_excerpt(match))
-        counts = round_counts(pieces, words=self._index.total, n=len(pieces))
-        return _Covered(counts, longest if longest >= self._scoring.k else 0)
+        for text, start, end in match_all(self._index, (answer.coded for answer in drawn)):
+            left = trimming.pieces(asked[text], start, end)
+            pieces.add(packing.pack(groups[text[left.of]], left.start, left.end))
+            longest = max(longest, self._within_an_excerpt(start, end))
+        rounds = Rounds.joined(*packing.unpack(pieces.ascending()))
+        counts = rounds.counts(words=self._index.total, n=int(groups.max()) + 1)
+        return _Covered(counts, longest if longest >= self._index.k else 0)
 
-    def _memorized(self, match: Interval, asked: tuple[Interval, ...]) -> Iterable[Interval]:
-        if not asked:
-            return (match,)
-        return without(match, asked, overlap=self._scoring.trim, keep=self._scoring.k)
+    def _within_an_excerpt(self, start: Positions, end: Positions) -> int:
+        """The longest part of these matches that lies in one excerpt."""
+        starts, ends = np.array(list(self._index.bounds.values()), dtype=np.intp).T
+        longest = 0
+        for first, last in zip(starts, ends, strict=True):
+            inside = np.minimum(end, last) - np.maximum(start, first)
+            longest = max(longest, int(inside.max(initial=0)))
+        return longest
 
-    def _within_an_excerpt(self, match: Interval) -> int:
-        """The longest part of a match that lies in one excerpt."""
-        return max(
-            min(end, match[1]) - max(start, match[0]) for start, end in self._index.bounds.values()
-        )
 
-    def _given_away(self, instruction: str | None) -> tuple[Interval, ...]:
-        if not instruction or self._trim_index is None:
-            return ()
-        if instruction not in self._asked:
-            coded = self._trim_index.code_text(instruction)
-            self._asked[instruction] = tuple(sorted(find_matches(self._trim_index, coded)))
-        return self._asked[instruction]
+def _numbered(keys: Iterable[Hashable]) -> list[int]:
+    """A number per key, from 0 in order of their first appearance."""
+    numbers: dict[Hashable, int] = {}
+    return [numbers.setdefault(key, len(numbers)) for key in keys]
 
 
 def _cut_to(drawn: list[_Drawn], words: int) -> list[_Drawn]:
@@ -212,14 +208,11 @@ def _cut_to(drawn: list[_Drawn], words: int) -> list[_Drawn]:
     return kept
 
 
-def _group_by_instruction(drawn: list[_Drawn]) -> Callable[[_Drawn], int]:
+def _group_by_instruction(drawn: list[_Drawn]) -> Callable[[_Drawn], Hashable]:
     """Groups of one instruction each; of one generation each where instructions are few."""
-    numbers: dict[str | None, int] = {}
-    for answer in drawn:
-        numbers.setdefault(answer.instruction, len(numbers))
-    if len(numbers) < _GROUPS:
+    if len({answer.instruction for answer in drawn}) < _GROUPS:
         return lambda answer: answer.number
-    return lambda answer: numbers[answer.instruction]
+    return lambda answer: answer.instruction
 
 
 # --- a baseline model ----------------------------------------------------------------------

@@ -7,30 +7,32 @@ that another contains are dropped, and those that lie in no single excerpt (the 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from pytest_memleak.errors import RecordsError
+from pytest_memleak.scoring.distinct import Distinct, Packing
 from pytest_memleak.scoring.index import Index
-from pytest_memleak.scoring.matches import find_matches
+from pytest_memleak.scoring.intervals import outermost
+from pytest_memleak.scoring.matches import match_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from pytest_memleak.records import Book, Generation, Scoring
-    from pytest_memleak.scoring.matches import Interval
+    from pytest_memleak.scoring.index import Positions
 
 __all__ = [
     "BookSpan",
     "CrossBook",
     "CrossExcerpt",
-    "CrossExcerptTally",
     "ExcerptSpan",
     "Source",
     "cross_book",
     "cross_excerpt",
+    "cross_excerpt_of",
 ]
-
-_S = TypeVar("_S")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,47 +131,21 @@ def cross_excerpt(
     Raises BookError for a book that cannot be measured, RecordsError for a generation that
     belongs to none of its excerpts.
     """
-    tally = CrossExcerptTally(index or Index(book, k=scoring.k, mode=scoring.words))
-    for generation in generations:
-        tally.add(generation)
-    return tally.cross_excerpt()
+    index = index or Index(book, k=scoring.k, mode=scoring.words)
+    asked = ((_place(index, one.excerpt_id), one.text) for one in generations)
+    return cross_excerpt_of(index, *_distinct_matches(index, asked))
 
 
-class CrossExcerptTally:
-    """`cross_excerpt`, generation by generation."""
-
-    def __init__(self, index: Index) -> None:
-        self._index = index
-        self._sources: dict[Interval, set[str]] = {}
-
-    def add(self, generation: Generation) -> None:
-        """Match one generation with the book."""
-        matches = find_matches(self._index, self._index.code_text(generation.text))
-        self.add_matches(generation.excerpt_id, matches)
-
-    def add_matches(self, excerpt_id: str, matches: Iterable[Interval]) -> None:
-        """Count what `find_matches` found in a generation for that excerpt.
-
-        Raises RecordsError for an excerpt that the book does not have.
-        """
-        if excerpt_id not in self._index.order:
-            raise RecordsError(
-                f"a generation is for the excerpt {excerpt_id!r}, which the book does not have",
-                hint="score generations against the book they were prompted with",
-            )
-        for match in matches:
-            self._sources.setdefault(match, set()).add(excerpt_id)
-
-    def cross_excerpt(self) -> CrossExcerpt:
-        """The spans of all generations so far."""
-        order = self._index.order
-        spans = tuple(
-            ExcerptSpan(
-                end - start, start, end, target, tuple(sorted(sources, key=order.__getitem__))
-            )
-            for (start, end), target, sources in _targeted(self._index, self._sources)
-        )
-        return CrossExcerpt(spans, sum(span.cross for span in spans))
+def cross_excerpt_of(
+    index: Index, excerpt: Positions, start: Positions, end: Positions
+) -> CrossExcerpt:
+    """The spans among matches [start, end), of generations for the `excerpt` at that place."""
+    ids = list(index.bounds)
+    spans = tuple(
+        ExcerptSpan(last - first, first, last, ids[target], tuple(ids[one] for one in sources))
+        for first, last, target, sources in _targeted(index, excerpt, start, end)
+    )
+    return CrossExcerpt(spans, sum(span.cross for span in spans))
 
 
 def cross_book(
@@ -186,37 +162,71 @@ def cross_book(
     Raises BookError for a book that cannot be measured.
     """
     index = index or Index(book, k=scoring.k, mode=scoring.words)
-    sources: dict[Interval, set[Source]] = {}
-    for book_id, generations in answers.items():
-        if book_id == book.id:
-            continue
-        for generation in generations:
-            source = Source(book_id, generation.excerpt_id)
-            for match in find_matches(index, index.code_text(generation.text)):
-                sources.setdefault(match, set()).add(source)
+    numbers: dict[Source, int] = {}
+    asked = (
+        (numbers.setdefault(Source(book_id, one.excerpt_id), len(numbers)), one.text)
+        for book_id, generations in answers.items()
+        if book_id != book.id
+        for one in generations
+    )
+    found = _distinct_matches(index, asked)
+    sources, ids = list(numbers), list(index.bounds)
     spans = (
-        BookSpan(end - start, start, end, target, tuple(sorted(whence)))
-        for (start, end), target, whence in _targeted(index, sources)
+        BookSpan(
+            last - first, first, last, ids[target], tuple(sorted(sources[one] for one in whence))
+        )
+        for first, last, target, whence in _targeted(index, *found)
     )
     return CrossBook(book.id, tuple(spans))
 
 
+def _place(index: Index, excerpt_id: str) -> int:
+    try:
+        return index.order[excerpt_id]
+    except KeyError:
+        raise RecordsError(
+            f"a generation is for the excerpt {excerpt_id!r}, which the book does not have",
+            hint="score generations against the book they were prompted with",
+        ) from None
+
+
+def _distinct_matches(
+    index: Index, answers: Iterable[tuple[int, str]]
+) -> tuple[Positions, Positions, Positions]:
+    """Source, start and end of the matches of texts from numbered sources."""
+    packing = Packing(index.total.bit_length(), index.total.bit_length())
+    found = Distinct()
+    sources: list[int] = []
+
+    def coded() -> Iterator[str]:
+        for source, text in answers:
+            sources.append(source)
+            yield index.code_text(text)
+
+    for text, start, end in match_all(index, coded()):
+        found.add(packing.pack(np.array(sources, dtype=np.intp)[text], start, end))
+    return packing.unpack(found.ascending())
+
+
 def _targeted(
-    index: Index, sources: Mapping[Interval, set[_S]]
-) -> Iterator[tuple[Interval, str, set[_S]]]:
-    """The intervals that no other contains and that lie in one excerpt, which is named."""
-    excerpts = iter(index.bounds.items())
-    target, (_, last) = next(excerpts)
-    reached = 0
-    for start, end in sorted(sources, key=_by_start_then_longest):
-        if end <= reached:  # one that began no later ends no earlier
-            continue
-        reached = end
-        while last <= start:
-            target, (_, last) = next(excerpts)
-        if end <= last:
-            yield (start, end), target, sources[start, end]
+    index: Index, source: Positions, start: Positions, end: Positions
+) -> Iterator[tuple[int, int, int, list[int]]]:
+    """The intervals that no other contains and that lie in one excerpt, with its place.
 
-
-def _by_start_then_longest(interval: Interval) -> Interval:
-    return interval[0], -interval[1]
+    The sources of each stand beside it, ascending.
+    """
+    first, last = outermost(start, end)
+    excerpt_end = np.array([end for _, end in index.bounds.values()], dtype=np.intp)
+    target = excerpt_end.searchsorted(first, side="right")
+    inside = last <= excerpt_end[target]
+    first, last, target = first[inside], last[inside], target[inside]
+    if not len(first):
+        return
+    nth = np.minimum(first.searchsorted(start), len(first) - 1)  # no two begin alike
+    kept = (first[nth] == start) & (last[nth] == end)
+    nth, source = nth[kept], source[kept]
+    order = np.lexsort((source, nth))
+    borders = np.flatnonzero(np.diff(nth[order])) + 1
+    sources = np.split(source[order], borders)
+    for place, whence in enumerate(sources):
+        yield int(first[place]), int(last[place]), int(target[place]), whence.tolist()

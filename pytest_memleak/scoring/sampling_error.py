@@ -1,8 +1,7 @@
 """How far BMC is known from n rounds of sampling (METRICS section 6).
 
-Round r is the r-th generation of every excerpt. Per word of the book only the number of rounds
-that cover it counts, and per round how many words it alone covers. Sources: rarefaction and
-extrapolation of incidence data, Colwell et al. 2012 (equations 17 and 18), Chao et al. 2014.
+Sources: rarefaction and extrapolation of incidence data, Colwell et al. 2012 (equations 17 and
+18), Chao et al. 2014.
 """
 
 from __future__ import annotations
@@ -14,93 +13,30 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from pytest_memleak.errors import RecordsError, SettingsError
+from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Scoring
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator
 
     from numpy.typing import ArrayLike, NDArray
 
-    from pytest_memleak.scoring.matches import Interval
+    from pytest_memleak.scoring.rounds import RoundCounts
 
 __all__ = [
     "Bounds",
-    "RoundCounts",
     "SamplingError",
     "Settling",
     "bmc_bounds",
     "difference_bounds",
     "expected_maximum",
     "extrapolation",
-    "interval_mask",
     "jackknife_variance",
     "rarefaction",
-    "round_counts",
     "samples_to_settle",
     "sampling_error",
     "typical_run",
 ]
-
-
-# --- what the rounds cover -----------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class RoundCounts:
-    """How often, and by which round alone, the words of a book are covered.
-
-    words:  N, the number of words of the book
-    rounds: n, the number of rounds
-    times:  c_i, per word the number of rounds that cover it; shape (N,)
-    alone:  per round, the number of words that no other round covers; shape (n,)
-    """
-
-    words: int
-    rounds: int
-    times: NDArray[np.intc] = field(repr=False)
-    alone: NDArray[np.int64] = field(repr=False)
-
-    @property
-    def bmc(self) -> float:
-        """Share of the words that some round covers."""
-        return int(np.count_nonzero(self.times)) / self.words
-
-
-def round_counts(
-    rounds: Mapping[int, Iterable[Interval]], *, words: int, n: int | None = None
-) -> RoundCounts:
-    """Count the covered intervals [start, end) of each round, keyed by its ordinal from 0.
-
-    A round that is absent covers nothing. n: the number of rounds drawn; without it, one more
-    than the last ordinal. words: N.
-
-    Raises RecordsError for an ordinal that is not in 0..n-1 and for no round at all.
-    """
-    drawn = max(rounds, default=-1) + 1 if n is None else n
-    if drawn < 1 or any(not 0 <= ordinal < drawn for ordinal in rounds):
-        raise RecordsError(
-            f"there are {drawn} rounds, but ordinals from {min(rounds, default=0)} to "
-            f"{max(rounds, default=0)}; expected 0 to {max(drawn - 1, 0)}",
-            hint="number the generations of every excerpt from 0",
-        )
-    masks = {ordinal: interval_mask(covered, words=words) for ordinal, covered in rounds.items()}
-    times = np.zeros(words, dtype=np.intc)
-    for mask in masks.values():
-        times += mask
-    alone = np.zeros(drawn, dtype=np.int64)
-    once = times == 1
-    for ordinal, mask in masks.items():
-        alone[ordinal] = np.count_nonzero(mask & once)
-    return RoundCounts(words, drawn, times, alone)
-
-
-def interval_mask(intervals: Iterable[Interval], *, words: int) -> NDArray[np.bool_]:
-    """Per word of a book of `words`, whether any of the intervals [start, end) covers it."""
-    mask = np.zeros(words, dtype=np.bool_)
-    for start, end in intervals:
-        mask[start:end] = True
-    return mask
 
 
 # --- fewer and more rounds -----------------------------------------------------------------

@@ -11,15 +11,14 @@ import numpy as np
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Coverage, Measurement
 from pytest_memleak.scoring.measures import measure
-from pytest_memleak.scoring.sampling_error import interval_mask
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
     from pytest_memleak.records import Book, Generation, Scoring
-    from pytest_memleak.scoring.matches import Interval
+    from pytest_memleak.scoring.rounds import Rounds
 
     Mask = NDArray[np.bool_] | Coverage | Measurement | Sequence[bool]
 
@@ -92,16 +91,13 @@ def self_agreement(book: Book, generations: Iterable[Generation], scoring: Scori
     return jaccard(first, second)
 
 
-def round_agreement(rounds: Mapping[int, Iterable[Interval]], *, words: int, n: int) -> float:
-    """`self_agreement` from the intervals that each of the rounds 0..n-1 covers.
+def round_agreement(rounds: Rounds, *, words: int, n: int) -> float:
+    """`self_agreement` from what the rounds 0..n-1 cover.
 
     The same number, without a second scoring, where the ordinals of every excerpt run from 0
     without a gap. words: N.
     """
-    masks = np.zeros((2, words), dtype=np.bool_)
-    for ordinal, covered in rounds.items():
-        masks[int(ordinal >= n // 2)] |= interval_mask(covered, words=words)
-    return jaccard(masks[0], masks[1])
+    return jaccard(*rounds.halves(words=words, n=n))
 
 
 def _mask(mask: Mask) -> NDArray[np.bool_]:

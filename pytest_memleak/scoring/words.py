@@ -12,12 +12,20 @@ __all__ = ["words"]
 _TOKEN = re.compile(r"\w+")
 _ASCII_ALNUM = re.compile(r"[A-Za-z0-9]")
 
-# Marks that most prose in Unicode has; once they are spaces, the rest is often ASCII.
-_COMMON_MARKS = "’‘“”—–…\u00a0"
+# Marks outside Latin-1 that most prose has.
+_COMMON_MARKS = "’‘“”—–…"
 
-_SEPARATORS_TO_SPACE = str.maketrans(
-    {chr(code): " " for code in range(128) if not _TOKEN.match(chr(code))}
-)
+_SEPARATORS_BEYOND_LATIN_1 = re.compile(r"[^\w\x00-\xff]")
+
+# Per byte of Latin-1: a word character's lower case, a space for any other character.
+_LOWER_OR_SPACE = "".join(
+    c.lower() if _TOKEN.match(c) else " " for c in map(chr, range(256))
+).encode("latin-1")
+
+# In bytes so translated, the words without an ASCII letter or digit; they begin as no other
+# word of English does, which is told far quicker: with a byte that `_SHAPE` makes "_".
+_NOT_COUNTED = re.compile(rb"[_\x80-\xff](?<![^ ].)[_\x80-\xff]*(?![^ ])", re.DOTALL)
+_SHAPE = bytes(range(0x80)) + b"_" * 0x80
 
 # Lower-casing the whole text at once is the same as word by word, but for these: two become
 # ASCII letters (and would then count), and a sigma's lower case depends on its neighbours.
@@ -48,12 +56,31 @@ def words(text: str, mode: WordMode = "paper") -> list[str]:
 
 
 def _paper_words(text: str) -> list[str]:
+    latin_1 = _latin_1(text)
+    if latin_1 is None:
+        return _words_beyond_latin_1(text)
+    lower = latin_1.translate(_LOWER_OR_SPACE)
+    if b" _" in b" " + (lower if lower.isascii() else lower.translate(_SHAPE)):
+        lower = _NOT_COUNTED.sub(b" ", lower)
+    return lower.decode("latin-1").split()
+
+
+def _latin_1(text: str) -> bytes | None:
+    """The text in Latin-1, with spaces for separators beyond it; None for letters beyond it."""
     if not text.isascii():
         for mark in _COMMON_MARKS:
             text = text.replace(mark, " ")
-    if text.isascii():
-        found = text.lower().translate(_SEPARATORS_TO_SPACE).split()
-        return [word for word in found if word.strip("_")] if "_" in text else found
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError:
+        text = _SEPARATORS_BEYOND_LATIN_1.sub(" ", text)
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError:
+        return None
+
+
+def _words_beyond_latin_1(text: str) -> list[str]:
     if _LOWERS_ALONE.search(text):
         return [word.lower() for word in _TOKEN.findall(text) if _ASCII_ALNUM.search(word)]
     return [
@@ -68,10 +95,10 @@ def _unicode_words(text: str) -> list[str]:
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)
         text = "".join(c for c in text if c.isascii() or unicodedata.category(c) != "Cf")
-    found = [word.lower() for word in _TOKEN.findall(text) if word.strip("_")]
-    if text.isascii() or not _UNSPACED.search(text):
-        return found
-    return [piece for word in found for piece in _cut_unspaced(word)]
+    found = [word for word in _TOKEN.findall(text) if word.strip("_")]
+    if not text.isascii() and _UNSPACED.search(text):
+        found = [piece for word in found for piece in _cut_unspaced(word)]
+    return [word.lower() for word in found]
 
 
 def _cut_unspaced(word: str) -> list[str]:

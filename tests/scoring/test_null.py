@@ -10,7 +10,7 @@ from pytest_memleak.errors import BookError, SettingsError
 from pytest_memleak.records import Book, Excerpt, Scoring
 from pytest_memleak.scoring.index import Index
 from pytest_memleak.scoring.null import excess_over_null, uplift
-from pytest_memleak.scoring.sampling_error import round_counts
+from pytest_memleak.scoring.rounds import round_counts
 
 SCORING = Scoring(k=5, trim=5, span_threshold=20)
 

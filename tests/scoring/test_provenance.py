@@ -6,13 +6,7 @@ import pytest
 
 from pytest_memleak.errors import RecordsError
 from pytest_memleak.records import Book, Excerpt, Generation, Scoring
-from pytest_memleak.scoring.index import Index
-from pytest_memleak.scoring.provenance import (
-    CrossExcerptTally,
-    Source,
-    cross_book,
-    cross_excerpt,
-)
+from pytest_memleak.scoring.provenance import Source, cross_book, cross_excerpt
 
 SCORING = Scoring(k=5)
 
@@ -66,14 +60,6 @@ def test_no_spans():
 
 def test_a_span_within_one_that_crosses_a_border_goes_with_it():
     assert cross_excerpt(BOOK, drawn(["c d e f g h i", "c d e f g"]), SCORING).count == 0
-
-
-def test_matches_found_before_are_as_good():
-    tally = CrossExcerptTally(Index(BOOK, k=5))
-    tally.add_matches("p_id2", {(0, 6), (1, 6)})
-    tally.add_matches("p_id1", [(0, 6)])
-    span = tally.cross_excerpt().spans[0]
-    assert (span.start, span.end, span.sources) == (0, 6, ("p_id1", "p_id2"))
 
 
 def test_sources_stand_in_the_books_order():

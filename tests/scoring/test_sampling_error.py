@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_memleak.errors import RecordsError, SettingsError
+from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Scoring
+from pytest_memleak.scoring.rounds import RoundCounts, round_counts
 from pytest_memleak.scoring.sampling_error import (
-    RoundCounts,
     SamplingError,
     Settling,
     bmc_bounds,
@@ -19,7 +19,6 @@ from pytest_memleak.scoring.sampling_error import (
     expected_maximum,
     extrapolation,
     rarefaction,
-    round_counts,
     samples_to_settle,
     sampling_error,
     typical_run,
@@ -41,33 +40,6 @@ def counts_of(rounds, words=WORDS):
 
 def covered(intervals):
     return {place for start, end in intervals for place in range(start, end)}
-
-
-# --- counts --------------------------------------------------------------------------------
-
-
-@given(ROUNDS)
-def test_counts_are_those_of_sets(rounds):
-    counts = counts_of(rounds)
-    sets = [covered(intervals) for intervals in rounds]
-    assert counts.times.tolist() == [sum(at in one for one in sets) for at in range(WORDS)]
-    everything = set().union(*sets)
-    assert counts.bmc == len(everything) / WORDS
-    for left_out, lost in enumerate(counts.alone.tolist()):
-        others = [one for number, one in enumerate(sets) if number != left_out]
-        assert lost == len(everything) - len(set().union(*others))
-
-
-def test_rounds_that_cover_nothing_count():
-    counts = round_counts({3: [(0, 2)]}, words=4, n=10)
-    assert (counts.rounds, counts.bmc) == (10, 0.5)
-    assert round_counts({3: [(0, 2)]}, words=4).rounds == 4
-
-
-@pytest.mark.parametrize(("rounds", "n"), [({5: []}, 5), ({-1: []}, 5), ({}, None), ({}, 0)])
-def test_ordinals_out_of_range_are_refused(rounds, n):
-    with pytest.raises(RecordsError, match="rounds"):
-        round_counts(rounds, words=4, n=n)
 
 
 # --- rarefaction and maxima ----------------------------------------------------------------

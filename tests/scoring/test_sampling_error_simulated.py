@@ -9,8 +9,8 @@ import pytest
 
 from pytest_memleak.records import Scoring
 from pytest_memleak.scoring.null import uplift
+from pytest_memleak.scoring.rounds import RoundCounts
 from pytest_memleak.scoring.sampling_error import (
-    RoundCounts,
     bmc_bounds,
     extrapolation,
     samples_to_settle,

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Book, Excerpt, Generation, Scoring
 from pytest_memleak.scoring.measures import measure
+from pytest_memleak.scoring.rounds import Rounds
 from pytest_memleak.scoring.similarity import (
     compare,
     independence,
@@ -56,8 +57,8 @@ def test_worked_example():
 def test_worked_example_from_rounds():
     a = {0: {(0, 6), (8, 13)}, 1: {(2, 7)}}
     b = {0: {(3, 8), (10, 16)}, 1: {(8, 13)}}
-    assert round_agreement(a, words=16, n=2) == 4 / 12
-    assert round_agreement(b, words=16, n=2) == 3 / 13
+    assert round_agreement(Rounds.of(a), words=16, n=2) == 4 / 12
+    assert round_agreement(Rounds.of(b), words=16, n=2) == 3 / 13
 
 
 # --- edges ---------------------------------------------------------------------------------
@@ -68,7 +69,7 @@ def test_nothing_covered():
     assert (jaccard(nothing, nothing), independence(0, 0)) == (0, 0)
     assert (compare(nothing, nothing).jaccard, compare([], []).baseline) == (0, 0)
     assert self_agreement(BOOK, [], SCORING) == 0
-    assert round_agreement({}, words=16, n=4) == 0
+    assert round_agreement(Rounds.of({}), words=16, n=4) == 0
 
 
 def test_masks_of_two_books_are_refused():

@@ -50,6 +50,7 @@ def test_paper_mode_follows_the_law(text, expected):
         ("abc木def", ["abc", "木", "def"]),
         ("한국어", ["한국어"]),
         ("\u212aelvin", ["kelvin"]),
+        ("aΣーa", ["aς", "ー", "a"]),
     ],
 )
 def test_unicode_mode_keeps_every_script(text, expected):

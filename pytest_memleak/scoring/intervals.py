@@ -1,0 +1,47 @@
+"""Intervals [start, end) of a book's words, many at once: arrays of their starts and ends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pytest_memleak.scoring.distinct import distinct
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pytest_memleak.scoring.index import Positions
+
+__all__ = ["coverage", "outermost", "united"]
+
+
+def coverage(start: Positions, end: Positions, *, words: int) -> NDArray[np.intc]:
+    """Per word of a book of `words`, how many of the intervals hold it."""
+    steps = np.bincount(start, minlength=words + 1)
+    steps -= np.bincount(end, minlength=words + 1)
+    return np.cumsum(steps[:-1], dtype=np.intc)
+
+
+def outermost(start: Positions, end: Positions) -> tuple[Positions, Positions]:
+    """The distinct intervals that no other contains, ascending."""
+    if not len(start):
+        return start, end
+    most = int(end.max())
+    by_start_then_longest = distinct(start * (most + 1) + (most - end))
+    start, rest = np.divmod(by_start_then_longest, most + 1)
+    end = most - rest
+    reached = np.maximum.accumulate(end)
+    furthest = np.ones(len(end), dtype=np.bool_)
+    np.greater(end[1:], reached[:-1], out=furthest[1:])
+    return start[furthest], end[furthest]
+
+
+def united(start: Positions, end: Positions) -> tuple[Positions, Positions]:
+    """The intervals with those made one that overlap or touch; `start` must ascend."""
+    reached = np.maximum.accumulate(end)
+    cut = np.flatnonzero(start[1:] > reached[:-1])
+    return (
+        np.concatenate((start[:1], start[cut + 1])),
+        np.concatenate((reached[cut], reached[-1:])),
+    )

@@ -1,0 +1,224 @@
+"""What a pair's generations give back of a book, counted in one pass over their text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from pytest_memleak.errors import BookError, RecordsError, SettingsError
+from pytest_memleak.records import Generation, Span
+from pytest_memleak.scoring.distinct import Distinct, Packing, distinct
+from pytest_memleak.scoring.index import Index
+from pytest_memleak.scoring.matches import Matches, match_all
+from pytest_memleak.scoring.trimming import Trimming
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pytest_memleak.records import Book, Scoring
+    from pytest_memleak.scoring.index import Positions
+
+__all__ = ["OwnRun", "Tally"]
+
+# Generations that `match_all` may give out together need a number each.
+_LEAST_NUMBER_BITS = 13
+
+
+class OwnRun(NamedTuple):
+    """A run with the own excerpt: the words [start, end) in generation `ordinal`."""
+
+    start: int
+    end: int
+    ordinal: int
+
+    @property
+    def words(self) -> int:
+        """Its length."""
+        return self.end - self.start
+
+
+class Tally:
+    """Counts matches; what is counted may be looked at, and added to another's, at any time.
+
+    Intervals of the book are kept as distinct numbers, with the round or the excerpt in front.
+
+    index:       of the book
+    generations: how many were counted
+    rounds:      n, one more than the last ordinal
+    own_lengths: how many runs with the own excerpt there are of each length; shape (N + 1,)
+    longest:     the longest such run; the first of equals, by excerpt, generation, start
+    """
+
+    def __init__(self, book: Book, scoring: Scoring) -> None:
+        """Raises SettingsError for settings out of range, BookError where `Index` does."""
+        _check(scoring)
+        self.index = Index(book, k=scoring.k, mode=scoring.words)
+        self.generations = 0
+        self.rounds = 0
+        self.own_lengths = np.zeros(self.index.total + 1, dtype=np.int64)
+        self.longest: OwnRun | None = None
+        self._book = book
+        self._threshold = scoring.span_threshold
+        self._trimming = Trimming(
+            book, self.index, (one.instruction for one in book.excerpts), trim=scoring.trim
+        )
+        bounds = np.array(list(self.index.bounds.values()), dtype=np.intp)
+        self._excerpt_start, self._excerpt_end = bounds.T
+        bits = self.index.total.bit_length()
+        self._packing = Packing(bits, bits)
+        self._packing_by_end = Packing(bits, self._packing.high)
+        if self._packing.high < _LEAST_NUMBER_BITS:
+            raise BookError(
+                f"it has {self.index.total:,} words: too many",
+                place=f"book {book.id!r}",
+                hint="measure it in parts",
+            )
+        self._seen: dict[str, set[int]] = {}
+        self._pieces = Distinct()  # round, start, end
+        self._matches = Distinct()  # excerpt, start, end
+        self._over = Distinct()  # end, start, round: runs with the own excerpt over T words
+
+    def add(self, generations: Iterable[Generation]) -> None:
+        """Match generations and count what they give back.
+
+        Raises RecordsError for one that belongs to none of the book's excerpts, comes twice, or
+        has an ordinal that is below 0 or too large.
+        """
+        owners: list[tuple[int, int]] = []
+        first = 0  # the number of the text that owners[0] is of
+        for found in match_all(self.index, self._coded(generations, owners)):
+            excerpt, ordinal = np.array(owners, dtype=np.intp).reshape(-1, 2).T
+            self._count(found._replace(text=found.text - first), excerpt, ordinal)
+            first += len(owners)
+            owners.clear()
+
+    def add_tally(self, other: Tally) -> None:
+        """Count what another tally of the same book and settings has counted of others.
+
+        Raises RecordsError for a generation that both have.
+        """
+        for excerpt_id, ordinals in other._seen.items():
+            seen = self._seen.setdefault(excerpt_id, set())
+            if twice := seen & ordinals:
+                raise self._refusal(Generation(excerpt_id, min(twice), ""))
+            seen |= ordinals
+        self.generations += other.generations
+        self.rounds = max(self.rounds, other.rounds)
+        self.own_lengths += other.own_lengths
+        for mine, theirs in zip(self._sets(), other._sets(), strict=True):
+            mine.add(theirs.ascending())
+        if other.longest:
+            self._note_longest([other.longest])
+
+    def pieces(self) -> tuple[Positions, Positions, Positions]:
+        """Round, start and end of each distinct memorized piece, ascending."""
+        return self._packing.unpack(self._pieces.ascending())
+
+    def matches(self) -> tuple[Positions, Positions, Positions]:
+        """Excerpt (by place), start and end of each distinct match, untrimmed, ascending."""
+        return self._packing.unpack(self._matches.ascending())
+
+    def runs_over(self) -> list[OwnRun]:
+        """For each end of own runs over T words, the longest; of equals that of the first round."""
+        end, start, ordinal = self._packing_by_end.unpack(self._over.ascending())
+        first = np.flatnonzero(np.diff(end, prepend=-1))
+        columns = (start[first].tolist(), end[first].tolist(), ordinal[first].tolist())
+        return list(map(OwnRun, *columns))
+
+    def span(self, run: OwnRun | None) -> Span:
+        """The run as records have it, with the id of its excerpt; None is the empty one."""
+        if run is None:
+            return Span(0)
+        excerpt_id = self._book.excerpts[self._place_of(run)].id
+        return Span(run.words, run.start, run.end, excerpt_id, run.ordinal)
+
+    # --- counting --------------------------------------------------------------------------
+
+    def _coded(
+        self, generations: Iterable[Generation], owners: list[tuple[int, int]]
+    ) -> Iterator[str]:
+        """The generations' texts, coded; their excerpts and ordinals are put down."""
+        order, code_text = self.index.order, self.index.code_text
+        known = range(1 << self._packing.high)
+        for one in generations:
+            seen = self._seen.setdefault(one.excerpt_id, set())
+            if one.excerpt_id not in order or one.ordinal in seen or one.ordinal not in known:
+                raise self._refusal(one)
+            seen.add(one.ordinal)
+            self.generations += 1
+            self.rounds = max(self.rounds, one.ordinal + 1)
+            owners.append((order[one.excerpt_id], one.ordinal))
+            yield code_text(one.text)
+
+    def _count(self, found: Matches, excerpt: Positions, ordinal: Positions) -> None:
+        """Count the matches of texts for the `excerpt`, round `ordinal`, of each."""
+        text, start, end = found
+        its_excerpt = excerpt[text]
+        self._matches.add(self._packing.pack(its_excerpt, start, end))
+        left = self._trimming.pieces(its_excerpt, start, end)
+        self._pieces.add(self._packing.pack(ordinal[text[left.of]], left.start, left.end))
+        inside = np.minimum(end, self._excerpt_end[its_excerpt])
+        inside -= np.maximum(start, self._excerpt_start[its_excerpt])
+        own = distinct(
+            self._packing.pack(*found.where(inside >= self.index.k))
+        )  # a match counts once
+        if len(own):
+            self._count_own(Matches(*self._packing.unpack(own)), excerpt, ordinal)
+
+    def _count_own(self, found: Matches, excerpt: Positions, ordinal: Positions) -> None:
+        """Count the parts of these matches that lie in the own excerpt."""
+        its_excerpt, its_round = excerpt[found.text], ordinal[found.text]
+        start = np.maximum(found.start, self._excerpt_start[its_excerpt])
+        end = np.minimum(found.end, self._excerpt_end[its_excerpt])
+        length = end - start
+        self.own_lengths += np.bincount(length, minlength=len(self.own_lengths))
+        over = length > self._threshold
+        self._over.add(self._packing_by_end.pack(end[over], start[over], its_round[over]))
+        if (most := int(length.max())) >= (self.longest.words if self.longest else 0):
+            row = np.flatnonzero(length == most)
+            columns = (start[row].tolist(), end[row].tolist(), its_round[row].tolist())
+            self._note_longest(map(OwnRun, *columns))
+
+    def _note_longest(self, runs: Iterable[OwnRun]) -> None:
+        self.longest = min(filter(None, (self.longest, *runs)), key=self._rank)
+
+    def _rank(self, run: OwnRun) -> tuple[int, ...]:
+        return -run.words, self._place_of(run), run.ordinal, run.start
+
+    def _place_of(self, run: OwnRun) -> int:
+        return int(self._excerpt_end.searchsorted(run.start, side="right"))
+
+    def _sets(self) -> tuple[Distinct, Distinct, Distinct]:
+        return self._pieces, self._matches, self._over
+
+    def _refusal(self, one: Generation) -> RecordsError:
+        place = f"book {self._book.id!r}"
+        if one.excerpt_id not in self.index.order:
+            return RecordsError(
+                f"a generation is for the excerpt {one.excerpt_id!r}, which the book does not have",
+                place=place,
+                hint="score generations against the book they were prompted with",
+            )
+        if one.ordinal in self._seen[one.excerpt_id]:
+            return RecordsError(
+                f"generation {one.ordinal} of excerpt {one.excerpt_id!r} comes twice", place=place
+            )
+        return RecordsError(
+            f"a generation of excerpt {one.excerpt_id!r} has the ordinal {one.ordinal}; expected "
+            f"0 to {(1 << self._packing.high) - 1}",
+            place=place,
+            hint="number the generations of every excerpt from 0",
+        )
+
+
+def _check(scoring: Scoring) -> None:
+    for name, value, least in (
+        ("k", scoring.k, 1),
+        ("trim", scoring.trim, 0),
+        ("span_threshold", scoring.span_threshold, 0),
+    ):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise SettingsError(f"{name} must be a whole number of at least {least}, not {value!r}")
+    if scoring.words not in ("paper", "unicode"):
+        raise SettingsError(f"words must be 'paper' or 'unicode', not {scoring.words!r}")
