@@ -85,7 +85,8 @@ def _milliseconds(command: list[str], folder: Path, cache: Path) -> float:
         env=_ALONE | {"PYTHONPYCACHEPREFIX": str(cache)},
         capture_output=True,
         text=True,
-    )  # noqa: PLW1510
+        check=False,
+    )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)}: {done.stdout}{done.stderr}")

@@ -89,7 +89,8 @@ def analysis_of(tally: Tally, scoring: Scoring, *, confidence: float = 0.95) -> 
     """What is told by a tally, with its own settings, that has counted a generation or more."""
     words, n = tally.index.total, tally.rounds
     rounds = Rounds.joined(*tally.pieces())
-    counts = rounds.counts(words=words, n=n)
+    borders = (start for start, _ in tally.index.bounds.values())
+    counts = rounds.counts(words=words, n=n, borders=borders)
     lengths = np.flatnonzero(tally.own_lengths)
     return Analysis(
         measurement=measurement(tally, scoring),

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.scoring.index import Positions
 
-__all__ = ["coverage", "outermost", "united"]
+__all__ = ["coverage", "cut", "outermost", "united"]
 
 
 def coverage(start: Positions, end: Positions, *, words: int) -> NDArray[np.intc]:
@@ -35,6 +35,18 @@ def outermost(start: Positions, end: Positions) -> tuple[Positions, Positions]:
     furthest = np.ones(len(end), dtype=np.bool_)
     np.greater(end[1:], reached[:-1], out=furthest[1:])
     return start[furthest], end[furthest]
+
+
+def cut(start: Positions, end: Positions, borders: Positions) -> tuple[Positions, Positions]:
+    """The intervals, cut at the `borders` inside them; these must ascend."""
+    first = borders.searchsorted(start, side="right")
+    inside = np.maximum(borders.searchsorted(end) - first, 0)
+    of = np.repeat(np.arange(len(start)), inside + 1)
+    place = np.arange(len(of)) - np.repeat(np.cumsum(inside + 1) - inside - 1, inside + 1)
+    ends = np.concatenate((borders, [0]))[first[of] + np.minimum(place, inside[of] - 1)]
+    piece_end = np.where(place == inside[of], end[of], ends)
+    piece_start = np.where(place == 0, start[of], np.concatenate(([0], piece_end[:-1])))
+    return piece_start, piece_end
 
 
 def united(start: Positions, end: Positions) -> tuple[Positions, Positions]:

@@ -22,7 +22,7 @@ from pytest_memleak.scoring.rounds import RoundCounts, Rounds
 from pytest_memleak.scoring.sampling_error import (
     difference_bounds,
     jackknife_variance,
-    typical_run,
+    typical_span,
 )
 from pytest_memleak.scoring.trimming import Trimming
 
@@ -96,8 +96,8 @@ def excess_over_null(
     low, high = difference_bounds(
         excess,
         _sum_of_variances(pair.counts, null.counts),
-        typical_run(pair.counts, where_none=where_none),
-        typical_run(null.counts, where_none=where_none),
+        typical_span(pair.counts, where_none=where_none),
+        typical_span(null.counts, where_none=where_none),
         confidence=confidence,
     )
     return Null(
@@ -178,7 +178,11 @@ class _Matcher:
             pieces.add(packing.pack(groups[text[left.of]], left.start, left.end))
             longest = max(longest, self._within_an_excerpt(start, end))
         rounds = Rounds.joined(*packing.unpack(pieces.ascending()))
-        counts = rounds.counts(words=self._index.total, n=int(groups.max()) + 1)
+        counts = rounds.counts(
+            words=self._index.total,
+            n=int(groups.max()) + 1,
+            borders=(start for start, _ in self._index.bounds.values()),
+        )
         return _Covered(counts, longest if longest >= self._index.k else 0)
 
     def _within_an_excerpt(self, start: Positions, end: Positions) -> int:
@@ -258,8 +262,8 @@ def uplift(
     low, high = difference_bounds(
         difference,
         jackknife_variance((counts.alone - baseline.alone) / counts.words),
-        typical_run(counts, where_none=where_none),
-        typical_run(baseline, where_none=where_none),
+        typical_span(counts, where_none=where_none),
+        typical_span(baseline, where_none=where_none),
         confidence=confidence,
     )
     return Uplift(counts.bmc, baseline.bmc, difference, low, high, confidence)

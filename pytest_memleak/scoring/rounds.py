@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_memleak.errors import RecordsError
-from pytest_memleak.scoring.intervals import coverage, united
+from pytest_memleak.scoring.intervals import coverage, cut, outermost, united
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -33,12 +33,15 @@ class RoundCounts:
     rounds: n, the number of rounds
     times:  c_i, per word the number of rounds that cover it; shape (N,)
     alone:  per round, the number of words that no other round covers; shape (n,)
+    spans:  lengths of the runs of words that rounds cover, cut at excerpts' borders; each once,
+            and none that another contains
     """
 
     words: int
     rounds: int
     times: NDArray[np.intc] = field(repr=False)
     alone: NDArray[np.int64] = field(repr=False)
+    spans: Positions = field(repr=False)
 
     @property
     def bmc(self) -> float:
@@ -76,12 +79,17 @@ class Rounds:
         """Per word of a book of `words`, the number of rounds that cover it."""
         return coverage(self.start, self.end, words=words)
 
-    def counts(self, *, words: int, n: int) -> RoundCounts:
-        """The counts of rounds 0..n-1; one without a run covers nothing. words: N."""
+    def counts(self, *, words: int, n: int, borders: Iterable[int] = ()) -> RoundCounts:
+        """The counts of rounds 0..n-1; one without a run covers nothing.
+
+        words: N; borders: positions of the excerpts' first words.
+        """
         times = self.times(words=words)
         once = np.concatenate(([0], np.cumsum(times == 1)))
         alone = np.bincount(self.round, once[self.end] - once[self.start], minlength=n)
-        return RoundCounts(words, n, times, alone.astype(np.int64))
+        pieces = cut(self.start, self.end, np.array(list(borders), dtype=np.intp))
+        start, end = outermost(*pieces)
+        return RoundCounts(words, n, times, alone.astype(np.int64), end - start)
 
     def halves(self, *, words: int, n: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Per word, whether the first half of the rounds covers it, and whether the second does.

@@ -35,7 +35,7 @@ __all__ = [
     "rarefaction",
     "samples_to_settle",
     "sampling_error",
-    "typical_run",
+    "typical_span",
 ]
 
 
@@ -114,19 +114,24 @@ def bmc_bounds(
     """Where BMC lies when the same n rounds are drawn again: a two-sided interval in [0, 1].
 
     Both shapes take the delete-one jackknife's variance over rounds and add two more spans of
-    typical length seen by chance. `normal` is as wide above as below, and calls k words typical
-    where nothing is covered. `skewed` has the same lower end; its upper end is Wilson's for a
-    Poisson count of spans, since a few that were seen say less about how many there can be than
-    about how few; where nothing is covered, T words are typical. It is some 10 % wider, and
-    keeps its promise where under ten spans are recalled, which `normal` does not.
+    typical length seen by chance. `normal` is METRICS's own: as wide above as below, typical is
+    a run of covered words, and k words where nothing is covered. `skewed` goes by the spans of
+    single rounds, since a book that is covered whole is one run, and no chance brings two more
+    of these. Its upper end is Wilson's for a Poisson count of spans, since a few that were seen
+    say less about how many there can be than about how few; where nothing is covered, T words
+    are typical. It keeps its promise where under ten spans are recalled, which `normal` does
+    not, at some 10 % more width.
 
     One round has no variance: its bounds are 0 and 1. With confidence 0 both are the BMC.
     Raises SettingsError for a confidence outside [0, 1).
     """
     z = _z(confidence)
-    least = scoring.k if shape == "normal" else max(scoring.k, scoring.span_threshold)
+    if shape == "normal":
+        typical = _typical(_covered_runs(counts), scoring.k) / counts.words
+    else:
+        typical = typical_span(counts, where_none=max(scoring.k, scoring.span_threshold))
     variance = jackknife_variance(counts.alone / counts.words)
-    return _bounds(counts.bmc, variance, typical_run(counts, where_none=least), z, shape)
+    return _bounds(counts.bmc, variance, typical, z, shape)
 
 
 def difference_bounds(
@@ -134,7 +139,7 @@ def difference_bounds(
 ) -> Bounds:
     """The skewed interval of one BMC minus another, clipped to [-1, 1].
 
-    variance: of the difference; more, less: the typical run (`typical_run`) of the coverage
+    variance: of the difference; more, less: the typical span (`typical_span`) of the coverage
     that is counted and of the one that is taken away.
     """
     z = _z(confidence)
@@ -147,15 +152,22 @@ def difference_bounds(
     return Bounds(max(difference - low, -1.0), min(difference + high, 1.0))
 
 
-def typical_run(counts: RoundCounts, *, where_none: int) -> float:
-    """The root mean square length of the covered runs, as a share of the book.
+def typical_span(counts: RoundCounts, *, where_none: int) -> float:
+    """The root mean square length of the spans of single rounds, as a share of the book.
 
     where_none: the length that stands for it where nothing is covered, in words.
     """
+    return _typical(counts.spans, where_none) / counts.words
+
+
+def _covered_runs(counts: RoundCounts) -> NDArray[np.intp]:
+    """Lengths of the runs of words that any round covers."""
     edges = np.diff(np.concatenate(([0], (counts.times > 0).astype(np.int8), [0])))
-    lengths = np.flatnonzero(edges < 0) - np.flatnonzero(edges > 0)
-    typical = math.sqrt(float(np.mean(lengths**2))) if len(lengths) else where_none
-    return typical / counts.words
+    return np.flatnonzero(edges < 0) - np.flatnonzero(edges > 0)
+
+
+def _typical(lengths: NDArray[np.intp], where_none: int) -> float:
+    return math.sqrt(float(np.mean(lengths**2))) if len(lengths) else where_none
 
 
 def jackknife_variance(lost: NDArray[np.float64]) -> float | None:
@@ -198,7 +210,7 @@ class SamplingError:
     curve:      mean BMC of m rounds, m = 1..n; exact
     guess:      BMC of n + t rounds, t = 1..n; an extrapolation
     variance:   of BMC, by the jackknife over rounds; None for one round
-    typical:    typical length of a covered run, a share of the book
+    typical:    typical length of a span of one round, a share of the book
     discovery:  per t = 1..n, the rate at which a round is expected to find new words after
                 n + t rounds, as a multiple of the rate after n
     """
@@ -235,7 +247,7 @@ def sampling_error(
         curve=tuple(rarefaction(counts).tolist()),
         guess=tuple(extrapolation(counts).tolist()),
         variance=jackknife_variance(counts.alone / counts.words),
-        typical=typical_run(counts, where_none=max(scoring.k, scoring.span_threshold)),
+        typical=typical_span(counts, where_none=max(scoring.k, scoring.span_threshold)),
         discovery=tuple((kept ** np.arange(1, counts.rounds + 1)).tolist()),
     )
 

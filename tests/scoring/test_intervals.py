@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_memleak.scoring.distinct import Distinct, Packing
-from pytest_memleak.scoring.intervals import coverage, outermost, united
+from pytest_memleak.scoring.intervals import coverage, cut, outermost, united
 
 ENDS = st.tuples(st.integers(0, 30), st.integers(0, 30)).map(sorted)
 INTERVALS = st.lists(ENDS.filter(lambda at: at[0] < at[1]).map(tuple))
@@ -69,3 +69,13 @@ def test_three_numbers_in_one_keep_their_order(triples):
     assert packed.argsort(kind="stable").tolist() == sorted(
         range(len(triples)), key=lambda n: triples[n]
     )
+
+
+@given(INTERVALS, st.sets(st.integers(0, 30)).map(sorted))
+def test_cut(intervals, borders):
+    expected = [
+        piece
+        for start, end in intervals
+        for piece in pairwise([start, *(at for at in borders if start < at < end), end])
+    ]
+    assert rows(*cut(*columns(intervals), np.array(borders, dtype=np.intp))) == expected

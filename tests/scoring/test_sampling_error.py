@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Scoring
-from pytest_memleak.scoring.rounds import RoundCounts, round_counts
+from pytest_memleak.scoring.rounds import RoundCounts, Rounds, round_counts
 from pytest_memleak.scoring.sampling_error import (
     SamplingError,
     Settling,
@@ -21,7 +21,7 @@ from pytest_memleak.scoring.sampling_error import (
     rarefaction,
     samples_to_settle,
     sampling_error,
-    typical_run,
+    typical_span,
 )
 
 WORDS = 40
@@ -58,7 +58,9 @@ def test_rarefaction_is_the_mean_over_all_subsets(rounds):
 def test_rarefaction_of_many_rounds_is_stable():
     # With one word for every number of rounds from 0 to n, m rounds leave 1 in m + 1 uncovered.
     n = 5_000
-    counts = RoundCounts(n + 1, n, np.arange(n + 1, dtype=np.intc), np.zeros(n, dtype=np.int64))
+    counts = RoundCounts(
+        n + 1, n, np.arange(n + 1, dtype=np.intc), np.zeros(n, dtype=np.int64), np.zeros(0, np.intp)
+    )
     m = np.arange(1, n + 1)
     assert np.abs(rarefaction(counts) - m / (m + 1)).max() < 1e-12
 
@@ -79,7 +81,7 @@ def counts_with(*, once, twice, often=0, words=1_000, n=10):
     times[: once + twice + often] = [1] * once + [2] * twice + [n] * often
     alone = np.zeros(n, dtype=np.int64)
     alone[0] = once
-    return RoundCounts(words, n, times, alone)
+    return RoundCounts(words, n, times, alone, np.ones(once + twice + often, dtype=np.intp))
 
 
 def test_extrapolation_is_chao2():
@@ -129,11 +131,18 @@ def test_where_nothing_is_covered():
 
 
 @given(ROUNDS.filter(lambda rounds: len(rounds) > 1), st.floats(0, 0.999))
-def test_the_skewed_interval_holds_the_normal_one_and_the_value(rounds, confidence):
+def test_both_intervals_hold_the_value_and_where_spans_stand_apart_the_skewed_the_normal(
+    rounds, confidence
+):
     counts = counts_of(rounds)
     normal = bmc_bounds(counts, scoring=SCORING, confidence=confidence, shape="normal")
     skewed = bmc_bounds(counts, scoring=SCORING, confidence=confidence)
-    assert 0 <= skewed.low <= normal.low <= counts.bmc <= normal.high <= skewed.high <= 1
+    assert 0 <= skewed.low <= counts.bmc <= skewed.high <= 1
+    assert 0 <= normal.low <= counts.bmc <= normal.high <= 1
+    edges = np.diff(counts.times > 0, prepend=False, append=False)
+    if edges.sum() == 2 * len(counts.spans):  # no two spans make one run of covered words
+        assert skewed.low <= normal.low
+        assert normal.high <= skewed.high
 
 
 def test_no_confidence_is_the_value_itself():
@@ -154,10 +163,19 @@ def test_a_confidence_out_of_range_is_refused(confidence):
         bmc_bounds(counts_of([set()]), scoring=SCORING, confidence=confidence)
 
 
-def test_typical_run_joins_what_touches():
-    counts = counts_of([{(0, 4), (10, 12)}, {(4, 6)}])
-    assert typical_run(counts, where_none=9) == pytest.approx(math.sqrt((36 + 4) / 2) / WORDS)
-    assert typical_run(counts_of([set()]), where_none=9) == 9 / WORDS
+def test_the_typical_span_is_of_one_round_and_counted_once():
+    counts = counts_of([{(0, 4), (10, 12)}, {(4, 6), (10, 12), (1, 3)}])
+    assert typical_span(counts, where_none=9) == pytest.approx(math.sqrt((16 + 4 + 4) / 3) / WORDS)
+    assert typical_span(counts_of([set()]), where_none=9) == 9 / WORDS
+
+
+def test_a_book_that_is_recited_whole_is_known_to_be():
+    recited = Rounds.of({number: {(0, 1_000)} for number in range(10)})
+    counts = recited.counts(words=1_000, n=10, borders=range(0, 1_000, 50))
+    assert counts.spans.tolist() == [50] * 20
+    low, high = bmc_bounds(counts, scoring=SCORING, confidence=0.95)
+    assert (round(low, 3), high) == (0.861, 1.0)
+    assert bmc_bounds(counts, scoring=SCORING, confidence=0.95, shape="normal").low == 0.0
 
 
 # --- all of it -----------------------------------------------------------------------------

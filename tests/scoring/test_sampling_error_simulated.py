@@ -59,7 +59,8 @@ class KnownModel:
     def counts(self, drawn):
         times = drawn.sum(0)
         alone = drawn @ np.where(times == 1, self.lengths, 0)
-        return RoundCounts(WORDS, len(drawn), np.append(times, 0)[self._owner], alone)
+        seen = self.lengths[times > 0]
+        return RoundCounts(WORDS, len(drawn), np.append(times, 0)[self._owner], alone, seen)
 
 
 def runs(spans, level, lengths, *, models=20, each=50):
