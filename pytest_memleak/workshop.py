@@ -131,14 +131,23 @@ class Workshop:
     def training_tokens(self, model: Model) -> int:
         """About how many tokens a fine-tune of the model reads in all its epochs.
 
-        One, where their number is left to the provider.
+        How many epochs there are, its provider says (`epochs`), or else the suite; one, where
+        that is left to the provider's server. Tokens are the provider's count
+        (`count_tokens`), if it can count, or 4/3 of the words.
         """
-        words = sum(
-            len(example.instruction.split()) + len(example.text.split())
+        provider = self.provider(model)
+        epochs = getattr(provider, "epochs", model.finetune.get("epochs"))
+        count: Callable[[str], int] | None = getattr(provider, "count_tokens", None)
+        texts = [
+            text
             for example in self.training_set(model).examples
-        )
-        epochs = model.finetune.get("epochs")
-        return int(words * _TOKENS_PER_WORD * (epochs if isinstance(epochs, int) else 1))
+            for text in (example.instruction, example.text)
+        ]
+        if count is not None:
+            tokens: float = sum(map(count, texts))
+        else:
+            tokens = sum(len(text.split()) for text in texts) * _TOKENS_PER_WORD
+        return int(tokens * (epochs if isinstance(epochs, int) else 1))
 
     def _finetuned(self, model: Model, provider: Provider, waiting: Waiting | None) -> str:
         from pytest_memleak.sampling.finetune import ensure_finetune, finetuned

@@ -127,6 +127,7 @@ class OpenAIProvider:
         self.concurrency = options.concurrency
         self.completions_per_call = options.completions_per_call
         self.batch = options.batch
+        self.epochs = self._recipe.epochs
         self._base = model.base or started_from
         self._untuned = started_from
         self._options = options

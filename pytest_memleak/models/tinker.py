@@ -77,6 +77,7 @@ class TinkerProvider:
         _check_installed(options)
         self.concurrency = options.concurrency
         self.completions_per_call = options.completions_per_call
+        self.epochs = self._recipe.epochs
         self._place = place
         self._base = model.base
         self._untuned = str(model.endpoint or model.base)

@@ -132,6 +132,7 @@ class VertexProvider:
         self.concurrency = options.concurrency
         self.completions_per_call = options.completions_per_call
         self.batch = options.batch
+        self.epochs = self._recipe.epochs
         self._options = options
         self._calls = Calls(
             project=project,
