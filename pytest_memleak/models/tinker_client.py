@@ -197,7 +197,7 @@ class Calls:
         warning, refusal = SDK_LOG.warning_since(began), SDK_LOG.refusal_since(began)
         if warning:
             cause += f"; the SDK says: {safe_message(warning, texts=texts)}"
-        elif refusal:
+        if refusal:
             cause += f"; the server said {safe_message(refusal)}, and the SDK asked again"
         hint: str | None = "options.timeout allows more"
         with self._lock:
