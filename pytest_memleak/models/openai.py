@@ -23,6 +23,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from pytest_memleak.errors import MissingExtra, SuiteError
+from pytest_memleak.models.messages import safe_message
 from pytest_memleak.models.openai_batch import BatchChatEndpoint, StoredBatchChatEndpoint
 from pytest_memleak.models.openai_chat import (
     ChatEndpoint,
@@ -30,7 +31,7 @@ from pytest_memleak.models.openai_chat import (
     Habits,
     StoredChatEndpoint,
 )
-from pytest_memleak.models.openai_client import Calls, safe_message
+from pytest_memleak.models.openai_client import Calls
 from pytest_memleak.models.openai_files import DIGEST_KEY, file_name, upload_once
 from pytest_memleak.models.options import Table, read_table
 from pytest_memleak.protocols import JobState, JobStatus, ProviderSetup, TrainingSet

@@ -24,13 +24,13 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pytest_memleak.errors import ProviderBusy, ProviderError
-from pytest_memleak.models.openai_client import safe_message
+from pytest_memleak.models.messages import safe_message
 from pytest_memleak.models.tinker_log import SDK_LOG
 
 if TYPE_CHECKING:
     from tinker import APIFuture, APIStatusError, RestClient, ServiceClient
 
-__all__ = ["KEY_VARIABLE", "PROVIDER", "Calls", "Gone", "Refused", "safe_message"]
+__all__ = ["KEY_VARIABLE", "PROVIDER", "Calls", "Gone", "Refused"]
 
 PROVIDER = "tinker"
 KEY_VARIABLE = "TINKER_API_KEY"

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from pytest_memleak.errors import MissingExtra, ProviderError, SuiteError
-from pytest_memleak.models.openai_client import safe_message
+from pytest_memleak.models.messages import safe_message
 from pytest_memleak.models.options import Table, read_table
 from pytest_memleak.models.vertex_batch import BatchGeminiEndpoint
 from pytest_memleak.models.vertex_client import PROVIDER, Calls

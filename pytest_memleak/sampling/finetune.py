@@ -21,6 +21,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pytest_memleak.errors import BookError, LedgerError, Pending, ProviderBusy, ProviderError
+from pytest_memleak.masking import masked
 from pytest_memleak.protocols import JobStatus, Provider, TrainingExample, TrainingSet
 from pytest_memleak.records import Book
 from pytest_memleak.sampling.jobs import (
@@ -34,7 +35,6 @@ from pytest_memleak.sampling.jobs import (
     pauses,
 )
 from pytest_memleak.sampling.ledger import Ledger
-from pytest_memleak.sampling.masking import masked
 from pytest_memleak.sampling.patience import Patience
 from pytest_memleak.sampling.schema import jobs, owners
 
