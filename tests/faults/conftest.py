@@ -16,12 +16,10 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy.dialects.postgresql.psycopg  # noqa: F401 - pytester would forget it
-
-sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parents[1] / "sampling"))
-
 import worlds
 from gcs_server import gcs_server
+from local_weights import make_weights
+from nursery import Nursery
 from postgres_server import PostgresServer, binaries
 
 import pytest_memleak
@@ -111,6 +109,21 @@ def world(stories, storage, tokenizer, tmp_path_factory):
             )
 
         yield start
+
+
+# --- runs in processes of their own --------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    with Nursery() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def weights(stories, tmp_path_factory) -> Path:
+    texts = [record["excerpt_text"] for story in stories.values() for record in story]
+    return make_weights(tmp_path_factory.mktemp("weights") / "base", texts)
 
 
 # --- runs in this process ------------------------------------------------------------------

@@ -7,13 +7,13 @@ weights, which are made once, and the ledger.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from accounts import Contents, complete, contents
-from worlds import SUITE
+from worlds import SUITE, toml_lines
 
 __all__ = ["LocalWeights", "make_weights"]
 
@@ -22,15 +22,12 @@ MODEL = """
 id = "{name}"
 provider = "transformers"
 base = "{base}"
-[model.finetune]
-books = ["training"]
-epochs = 2
-batch_size = 1
+{recipe}
 [model.options]
-threads = 1
-device = "cpu"
-completions_per_call = 4
+{options}
 """
+FINETUNE = {"books": ["training"], "epochs": 2, "batch_size": 1}
+OPTIONS = {"threads": 1, "device": "cpu", "completions_per_call": 4}
 
 
 @dataclass
@@ -58,12 +55,33 @@ class LocalWeights:
         """Grows when a run is at work."""
         return len(list((self.folder / ".memleak").rglob("*")))
 
-    def write_suite(self, folder: Path, *, samples: int, models: list[str], **_: Any) -> None:
-        """Write the suite and its books."""
+    def write_suite(
+        self,
+        folder: Path,
+        *,
+        samples: int,
+        models: Iterable[str] = ("tuned",),
+        tuned: bool = True,
+        concurrency: int = 1,
+        **options: Any,
+    ) -> None:
+        """Write the suite and its books; `tuned=False` draws from the base weights.
+
+        There is no `concurrency` but one. options: of the model.
+        """
         for name, records in self.stories.items():
             (folder / f"{name}.json").write_text(json.dumps(records), "utf-8")
-        suite = SUITE.format(samples=samples, max_blocked=0.05, limit=30)
-        suite += "".join(MODEL.format(name=name, base=self.base) for name in models)
+        recipe = f"[model.finetune]\n{toml_lines(FINETUNE)}" if tuned else ""
+        suite = SUITE.format(
+            samples=samples, max_blocked=0.5, limit=30
+        )  # of random weights, some are empty
+        for name in models:
+            suite += MODEL.format(
+                name=name,
+                base=self.base,
+                recipe=recipe,
+                options=toml_lines({**OPTIONS, **options}),
+            )
         (folder / "run.memleak.toml").write_text(suite, "utf-8")
 
     def look(self) -> None:

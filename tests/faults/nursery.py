@@ -50,6 +50,9 @@ MODULES = (
     "peft",
 )
 
+QUIETLY = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
+PLUGINS = ("-p", "pytest_memleak.plugin", "-p", "no:cacheprovider", "-p", "no:unraisableexception")
+
 
 class Nursery:
     """The process, as long as the context."""
@@ -60,7 +63,7 @@ class Nursery:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"},
+            env={**os.environ, **QUIETLY},
         )
         return self
 
@@ -68,12 +71,16 @@ class Nursery:
         self._process.communicate(timeout=30)
 
     def run(self, arguments: Sequence[str], *, folder: Path, environment: Mapping[str, str]) -> Run:
-        """Start pytest with these arguments, in `folder`."""
+        """Start pytest with these arguments and no other plugin than ours, in `folder`."""
         output = folder / "output.txt"
         asked = {
-            "arguments": list(arguments),
+            "arguments": [*PLUGINS, *arguments],
             "folder": str(folder),
-            "environment": {**os.environ, **environment},
+            "environment": {
+                **os.environ,
+                "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+                **environment,
+            },
             "output": str(output),
         }
         return Run(self, self.ask(start=asked), output)

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from accounts import contents, settled
 from faults import slow
-from local_weights import LocalWeights, make_weights
+from local_weights import LocalWeights
 from nursery import Nursery, Run
 from worlds import KINDS, World
 
@@ -37,12 +37,6 @@ from pytest_memleak.sampling.patience import Patience
 
 Means.patience = Patience(deadline=300.0, first=0.01, recovery=2.0, poll=0.02, poll_most=0.1)
 """
-
-
-@pytest.fixture(scope="session")
-def nursery():
-    with Nursery() as started:
-        yield started
 
 
 @pytest.fixture(autouse=True)
@@ -121,12 +115,9 @@ class Killer:
     def _run(self) -> Run:
         workers = ("-p", "xdist", "-n", str(self.workers)) if self.workers else ()
         return self.nursery.run(
-            [
-                *("-p", "pytest_memleak.plugin", "-m", "copyright", "--memleak-ledger", self.url),
-                *("-p", "no:cacheprovider", "-p", "no:unraisableexception", *workers),
-            ],
+            ["-m", "copyright", "--memleak-ledger", self.url, *workers],
             folder=self.folder,
-            environment={**self.at.environment, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+            environment=self.at.environment,
         )
 
     def _there(self) -> set[Any]:
@@ -135,12 +126,6 @@ class Killer:
             return {tuple(row) for row in contents(self.url).generations}
         except LedgerError:
             return set()  # not even begun
-
-
-@pytest.fixture(scope="session")
-def weights(stories, tmp_path_factory):
-    texts = [record["excerpt_text"] for story in stories.values() for record in story]
-    return make_weights(tmp_path_factory.mktemp("weights") / "base", texts)
 
 
 @pytest.fixture

@@ -26,7 +26,16 @@ from openai_server import OpenAIServer
 from reciter import Reciter
 from vertex_server import VertexServer
 
-__all__ = ["KINDS", "SECRETS", "Places", "World", "stories", "world_of"]
+__all__ = [
+    "KINDS",
+    "SECRETS",
+    "SUITE",
+    "Places",
+    "World",
+    "stories",
+    "toml_lines",
+    "world_of",
+]
 
 HOUSE = Path(__file__).parents[2] / "fixtures" / "books"
 EXCERPTS = 4
@@ -173,16 +182,17 @@ class World:
                 name=name,
                 provider=self.provider,
                 finetune=finetune if tuned else "",
-                options=_lines({**self.options, **options}),
+                options=toml_lines({**self.options, **options}),
             )
         (folder / "run.memleak.toml").write_text(suite, "utf-8")
 
 
 def _table(name: str, values: Mapping[str, Any]) -> str:
-    return f"[{name}]\n{_lines(values)}"
+    return f"[{name}]\n{toml_lines(values)}"
 
 
-def _lines(values: Mapping[str, Any]) -> str:
+def toml_lines(values: Mapping[str, Any]) -> str:
+    """The lines of a table."""
     # Of strings, numbers, booleans and lists, JSON and TOML write the same.
     return "\n".join(f"{key} = {json.dumps(value)}" for key, value in values.items())
 
