@@ -10,7 +10,7 @@ from pytest_memleak.errors import BookError, Inconclusive, SuiteError
 from pytest_memleak.protocols import Manuscript, ProviderSetup, Recording
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from pytest_memleak.extensions import Extensions
@@ -105,7 +105,24 @@ class Workshop:
         return self._endpoints[model.id]
 
     def training_set(self, model: Model) -> TrainingSet:
-        """What the model is fine-tuned on, named by everything that makes it what it is."""
+        """What the model is fine-tuned on, named by everything that makes it what it is.
+
+        Of the options that is what the provider says (`weights_options`), else all of them. One
+        that the ledger knows by all of them, as it was named once, keeps that name.
+        """
+        from pytest_memleak.sampling.finetune import begun
+
+        provider = self.provider(model)
+        shaping = getattr(provider, "weights_options", model.options.keys())
+        by_all = self._training_set(model, model.options)
+        if model.options.keys() <= shaping or begun(
+            self.means.ledger, provider.name, by_all.digest
+        ):
+            return by_all
+        shaped = {name: value for name, value in model.options.items() if name in shaping}
+        return self._training_set(model, shaped)
+
+    def _training_set(self, model: Model, options: Mapping[str, object]) -> TrainingSet:
         from pytest_memleak.sampling.finetune import training_set
 
         return training_set(
@@ -114,7 +131,7 @@ class Workshop:
                 "provider": model.provider,
                 "base": model.base,
                 "finetune": model.finetune,
-                "options": model.options,
+                "options": options,
             },
         )
 

@@ -104,6 +104,7 @@ class OpenAIProvider:
     """One model at OpenAI or at a compatible server. Nothing is called before a verb is."""
 
     name = "openai"
+    weights_options = frozenset({"base_url", "organization", "project"})
 
     def __init__(self, setup: ProviderSetup) -> None:
         model = setup.model

@@ -68,6 +68,7 @@ class TinkerProvider:
 
     name = PROVIDER
     batch = False
+    weights_options = frozenset({"base_url", "renderer", "tokenizer"})
 
     def __init__(self, setup: ProviderSetup) -> None:
         model, place = setup.model, setup.place

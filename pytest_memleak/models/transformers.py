@@ -121,6 +121,7 @@ class TransformersProvider:
     name = PROVIDER
     concurrency = 1
     batch = False
+    weights_options = frozenset({"dtype"})
     start_deadline = None  # training takes as long as it takes
 
     def __init__(self, setup: ProviderSetup) -> None:

@@ -111,6 +111,7 @@ class VertexProvider:
     """One model on Vertex AI. Nothing is called before a verb is."""
 
     name = PROVIDER
+    weights_options = frozenset({"base_url", "location", "project"})
 
     def __init__(self, setup: ProviderSetup) -> None:
         model = setup.model

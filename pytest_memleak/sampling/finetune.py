@@ -38,7 +38,7 @@ from pytest_memleak.sampling.ledger import Ledger
 from pytest_memleak.sampling.patience import Patience
 from pytest_memleak.sampling.schema import jobs, owners
 
-__all__ = ["ensure_finetune", "finetuned", "training_set"]
+__all__ = ["begun", "ensure_finetune", "finetuned", "training_set"]
 
 _VERBS = ("find_finetune", "start_finetune", "poll_finetune")
 
@@ -84,6 +84,14 @@ def finetuned(ledger: Ledger, provider: str, digest: str) -> str | None:
             )
         ).scalar()
     )
+
+
+def begun(ledger: Ledger, provider: str, digest: str) -> bool:
+    """Whether the ledger has a fine-tune of that digest that has not failed."""
+    asked = sa.select(jobs.c.id).where(
+        jobs.c.provider == provider, jobs.c.digest == digest, jobs.c.state != JobRow.FAILED
+    )
+    return ledger.read(lambda connection: connection.execute(asked).first() is not None)
 
 
 def ensure_finetune(
