@@ -138,6 +138,7 @@ class TransformersProvider:
             if importlib.util.find_spec(package) is None:
                 raise MissingExtra(PROVIDER, package=package, extra="local")
         self.completions_per_call = self._options.completions_per_call
+        self.epochs = self._recipe.epochs
         folder = setup.root / model.base
         self._base = str(folder) if folder.is_dir() else model.base
         self._attached = model.endpoint and str(setup.root / model.endpoint)
