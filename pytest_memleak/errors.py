@@ -119,7 +119,8 @@ class BudgetExceeded(Inconclusive):
 class ProviderError(Inconclusive):
     """A call to a provider failed, and trying again would not help.
 
-    The message names provider, endpoint, call and cause. It was refused, and is not billed.
+    The message names provider, endpoint, call and cause. Unless `in_doubt` says otherwise, the
+    call was refused and is not billed.
     """
 
     in_doubt: bool | None = False

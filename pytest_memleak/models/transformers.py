@@ -251,6 +251,7 @@ def _told(
     texts: Sequence[str] = (),
 ) -> Iterator[None]:
     """Whatever the libraries raise inside, as a ProviderError without a text of `texts`."""
+    failure = None
     try:
         yield
     except ProviderError:
@@ -262,10 +263,9 @@ def _told(
         else:
             cause = safe_message(said, texts=texts) or type(error).__name__
         failure = ProviderError(cause, provider=PROVIDER, endpoint=endpoint, call=call, hint=hint)
-    # Outside the handler: nothing that the error holds on to comes along.
-    else:
-        return
-    raise failure
+    if failure is not None:
+        # Outside the handler: nothing that the error holds on to comes along.
+        raise failure
 
 
 def _edges(file: Path) -> bytes:
