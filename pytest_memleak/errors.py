@@ -119,8 +119,11 @@ class BudgetExceeded(Inconclusive):
 class ProviderError(Inconclusive):
     """A call to a provider failed, and trying again would not help.
 
-    The message names provider, endpoint, call and cause.
+    The message names provider, endpoint, call and cause. Unless `in_doubt` says otherwise, the
+    call was refused and is not billed.
     """
+
+    in_doubt: bool | None = False
 
     def __init__(
         self, cause: str, *, provider: str, endpoint: str, call: str, hint: str | None = None
@@ -137,7 +140,10 @@ class ProviderError(Inconclusive):
 class ProviderBusy(ProviderError):
     """A call that failed in a way that may pass.
 
-    `retry_after` is the number of seconds the provider asked to wait, if it said.
+    retry_after: the number of seconds the provider asked to wait, if it said.
+    in_doubt: whether the call may have been answered, and billed, all the same. None leaves that
+        to what is known: it may, unless there is a `retry_after`, or an HTTP status other than
+        408, 502 and 504 in front of the cause.
     """
 
     def __init__(
@@ -149,6 +155,8 @@ class ProviderBusy(ProviderError):
         call: str,
         hint: str | None = None,
         retry_after: float | None = None,
+        in_doubt: bool | None = None,
     ) -> None:
         super().__init__(cause, provider=provider, endpoint=endpoint, call=call, hint=hint)
         self.retry_after = retry_after
+        self.in_doubt = in_doubt

@@ -166,7 +166,14 @@ class JobState:
 
 @runtime_checkable
 class BatchEndpoint(Endpoint, Protocol):
-    """An endpoint that also takes many requests at once and answers within a day."""
+    """An endpoint that also takes many requests at once and answers within a day.
+
+    It may say how much one batch holds, so that more is asked for in several:
+
+    max_batch_requests: the most requests of a batch; without it, 50,000.
+    max_batch_bytes: the most bytes of a batch, with
+    request_bytes(request: SampleRequest) -> int: how many of them a request takes.
+    """
 
     def find_batch(self, digest: str) -> str | None:
         """The id of a batch that carries `digest` in its metadata or name, if there is one."""
@@ -207,7 +214,19 @@ class Provider(Protocol):
     concurrency: how many calls of `Endpoint.sample` may run at once.
     completions_per_call: the most completions to ask for in one call.
     batch: whether the suite asks for batches (then `open` returns a BatchEndpoint).
-    A `close()` beside these is called once, at the end of the run.
+
+    It may have, beside these:
+
+    free: of the factory: that it costs nothing, so that its pairs run without being asked for.
+    weights_options: the names of the options that shape the weights of a fine-tune, or say where
+        they are. A fine-tune is named by these alone; without it, by all of them.
+    epochs: how often a fine-tune reads its training set, an int if the client knows it. Plans
+        count by it; without it, by `epochs` of the suite's recipe.
+    start_deadline: seconds that `start_finetune` may take, None for as long as it takes;
+        without it, as long as any call may.
+    count_tokens(text: str) -> int: the tokens that a text is billed as, without a call; plans
+        and budgets count by it. Without it they take 4/3 of the words.
+    close(): called once, at the end of the run.
     """
 
     name: str

@@ -10,7 +10,7 @@ from pytest_memleak.errors import BookError, Inconclusive, SuiteError
 from pytest_memleak.protocols import Manuscript, ProviderSetup, Recording
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from pytest_memleak.extensions import Extensions
@@ -105,7 +105,24 @@ class Workshop:
         return self._endpoints[model.id]
 
     def training_set(self, model: Model) -> TrainingSet:
-        """What the model is fine-tuned on, named by everything that makes it what it is."""
+        """What the model is fine-tuned on, named by everything that makes it what it is.
+
+        Of the options that is what the provider says (`weights_options`), else all of them. One
+        that the ledger knows by all of them, as it was named once, keeps that name.
+        """
+        from pytest_memleak.sampling.finetune import begun
+
+        provider = self.provider(model)
+        shaping = getattr(provider, "weights_options", model.options.keys())
+        by_all = self._training_set(model, model.options)
+        if model.options.keys() <= shaping or begun(
+            self.means.ledger, provider.name, by_all.digest
+        ):
+            return by_all
+        shaped = {name: value for name, value in model.options.items() if name in shaping}
+        return self._training_set(model, shaped)
+
+    def _training_set(self, model: Model, options: Mapping[str, object]) -> TrainingSet:
         from pytest_memleak.sampling.finetune import training_set
 
         return training_set(
@@ -114,7 +131,7 @@ class Workshop:
                 "provider": model.provider,
                 "base": model.base,
                 "finetune": model.finetune,
-                "options": model.options,
+                "options": options,
             },
         )
 
@@ -131,14 +148,23 @@ class Workshop:
     def training_tokens(self, model: Model) -> int:
         """About how many tokens a fine-tune of the model reads in all its epochs.
 
-        One, where their number is left to the provider.
+        How many epochs there are, its provider says (`epochs`), or else the suite; one, where
+        that is left to the provider's server. Tokens are the provider's count
+        (`count_tokens`), if it can count, or 4/3 of the words.
         """
-        words = sum(
-            len(example.instruction.split()) + len(example.text.split())
+        provider = self.provider(model)
+        epochs = getattr(provider, "epochs", model.finetune.get("epochs"))
+        count: Callable[[str], int] | None = getattr(provider, "count_tokens", None)
+        texts = [
+            text
             for example in self.training_set(model).examples
-        )
-        epochs = model.finetune.get("epochs")
-        return int(words * _TOKENS_PER_WORD * (epochs if isinstance(epochs, int) else 1))
+            for text in (example.instruction, example.text)
+        ]
+        if count is not None:
+            tokens: float = sum(map(count, texts))
+        else:
+            tokens = sum(len(text.split()) for text in texts) * _TOKENS_PER_WORD
+        return int(tokens * (epochs if isinstance(epochs, int) else 1))
 
     def _finetuned(self, model: Model, provider: Provider, waiting: Waiting | None) -> str:
         from pytest_memleak.sampling.finetune import ensure_finetune, finetuned

@@ -3,9 +3,9 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from postgres_server import PostgresServer, binaries
 
 from pytest_memleak.cli import main
 from pytest_memleak.protocols import Completion, JobState, JobStatus
@@ -16,10 +16,6 @@ from pytest_memleak.sampling.ledger import Ledger
 from pytest_memleak.sampling.questions import questionnaire
 from pytest_memleak.sampling.reading import generations
 from pytest_memleak.sampling.run import draw
-
-sys.path.append(str(Path(__file__).parent / "sampling"))
-
-from postgres_server import PostgresServer, binaries
 
 TEXTS = (
     "The ferryman counted nine lanterns along the quay and did not like the number at all.",

@@ -24,7 +24,7 @@ import pluggy
 import pytest
 from pydantic import BaseModel, TypeAdapter
 
-from pytest_memleak import builtin, cli, errors, fixtures, hookspecs, plugin
+from pytest_memleak import builtin, cli, errors, fixtures, hookspecs, plugin, protocols
 from pytest_memleak.extensions import Extensions
 from pytest_memleak.models.options import Table as OptionsTable
 from pytest_memleak.models.options import read_table
@@ -167,6 +167,19 @@ def test_fixtures():
 def test_hooks():
     hooks = {name for name in vars(hookspecs) if name.startswith("memleak_")}
     assert named("extending.md", "Hooks") == hooks
+
+
+def test_what_a_provider_may_also_have():
+    of_one = r"self\.sampler|self\.endpoint|provider|self\.provider\(.*?\)"
+    asked = re.compile(rf'getattr\((?:{of_one}), "(\w+)"')
+    read = {
+        name
+        for path in PACKAGE.rglob("*.py")
+        for name in asked.findall(path.read_text(encoding="utf-8"))
+    }
+    assert named("extending.md", "A provider", "What it may also have") == read
+    told = f"{protocols.Provider.__doc__}{protocols.BatchEndpoint.__doc__}"
+    assert set(re.findall(r"^    (\w+)(?:\(.*?\))?(?: -> \w+)?:", told, re.MULTILINE)) >= read
 
 
 def test_exceptions():
@@ -333,6 +346,15 @@ def test_providers():
     assert named("providers.md", *summary) == set(PROVIDERS)
     sections = {code(line) for _, line in prose(DOCS / "providers.md") if line.startswith("## `")}
     assert sections == set(PROVIDERS)
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_the_options_that_shape_weights_are_options(provider):
+    factory = getattr(importlib.import_module(PROVIDERS[provider].module), PROVIDERS[provider].name)
+    tables = provider_tables(provider)
+    assert ("finetune" in tables) == hasattr(factory, "weights_options")
+    known = tables["options"].model_fields.keys()
+    assert getattr(factory, "weights_options", set()) <= known
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)

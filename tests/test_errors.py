@@ -27,7 +27,7 @@ def make(kind):
     if kind is MissingExtra:
         return kind("openai", package="openai", extra="openai")
     if issubclass(kind, ProviderError):
-        extra = {"retry_after": 2.5} if kind is ProviderBusy else {}
+        extra = {"retry_after": 2.5, "in_doubt": True} if kind is ProviderBusy else {}
         named = {"provider": "openai", "endpoint": "ft:x", "call": "sample"}
         return kind("503 overloaded", **named, hint=HINT, **extra)
     return kind("the file is empty", place=PLACE, hint=HINT)
@@ -116,6 +116,15 @@ def test_a_busy_provider_may_say_when_to_come_back():
     assert make(ProviderBusy).retry_after == 2.5
     named = {"provider": "openai", "endpoint": "ft:x", "call": "sample"}
     assert ProviderBusy("503", **named).retry_after is None
+
+
+def test_an_error_may_say_whether_the_call_may_have_been_billed():
+    named = {"provider": "openai", "endpoint": "ft:x", "call": "sample"}
+    assert ProviderError("400", **named).in_doubt is False
+    assert ProviderBusy("503", **named).in_doubt is None
+    for told in (True, False):
+        error = ProviderBusy("503", **named, in_doubt=told)
+        assert pickle.loads(pickle.dumps(error)).in_doubt is told
 
 
 def test_a_settings_error_is_a_value_error_to_callers_of_score():

@@ -286,6 +286,44 @@ def test_another_recipe_is_another_fine_tune(tuned, change):
     assert len(digests) == 2
 
 
+def with_options(options):
+    return TUNED | {"model": TUNED["model"].replace('"fake"', f'"fake"\noptions = {options}')}
+
+
+def test_options_that_do_not_shape_the_weights_make_no_other_fine_tune(tuned, monkeypatch):
+    monkeypatch.setattr(FakeProvider, "weights_options", frozenset({"url"}), raising=False)
+    at = ["{ url = 'x' }", "{ timeout = 5, url = 'x' }", "{ url = 'x', timeout = 6 }"]
+    for options in at:
+        workshop = tuned.workshop(suite=with_options(options))
+        workshop.endpoint(workshop.suite.models[0])
+    assert len(tuned.tuned) == 1
+    workshop = tuned.workshop(suite=with_options("{ url = 'y', timeout = 6 }"))
+    workshop.endpoint(workshop.suite.models[0])
+    assert len(tuned.tuned) == 2
+
+
+def test_a_fine_tune_that_was_named_by_all_options_is_not_made_again(tuned, monkeypatch):
+    suite = with_options("{ url = 'x', timeout = 5 }")
+    workshop = tuned.workshop(suite=suite)
+    workshop.endpoint(workshop.suite.models[0])  # by a provider that does not say which matter
+    monkeypatch.setattr(FakeProvider, "weights_options", frozenset({"url"}), raising=False)
+    workshop = tuned.workshop(suite=suite)
+    assert workshop.job_of(workshop.suite.models[0]) == "job-1"
+    workshop.endpoint(workshop.suite.models[0])
+    assert (len(tuned.tuned), tuned.opened) == (1, ["ft:1", "ft:1"])
+
+
+def test_a_fine_tune_that_failed_under_that_name_is_no_reason_to_keep_it(tuned, monkeypatch):
+    suite = with_options("{ url = 'x', timeout = 5 }")
+    tuned.job = JobState(JobStatus.FAILED, detail="quota")
+    workshop = tuned.workshop(suite=suite)
+    with pytest.raises(ProviderError):
+        workshop.endpoint(workshop.suite.models[0])
+    monkeypatch.setattr(FakeProvider, "weights_options", frozenset({"url"}), raising=False)
+    model = workshop.suite.models[0]
+    assert tuned.workshop(suite=suite).training_set(model).digest != tuned.tuned[0].digest
+
+
 def test_a_fine_tune_that_still_runs_is_inconclusive_without_waiting(tuned):
     tuned.job = JobState(JobStatus.RUNNING)
     workshop = tuned.workshop(suite=TUNED, wait=False)

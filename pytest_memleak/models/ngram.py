@@ -120,6 +120,7 @@ class NgramProvider:
     concurrency = 1
     completions_per_call = 50
     batch = False
+    weights_options = frozenset({"order", "pretraining"})
 
     def __init__(self, setup: ProviderSetup) -> None:
         model, place = setup.model, setup.place

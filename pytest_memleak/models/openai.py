@@ -23,6 +23,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from pytest_memleak.errors import MissingExtra, SuiteError
+from pytest_memleak.models.messages import safe_message
 from pytest_memleak.models.openai_batch import BatchChatEndpoint, StoredBatchChatEndpoint
 from pytest_memleak.models.openai_chat import (
     ChatEndpoint,
@@ -30,7 +31,7 @@ from pytest_memleak.models.openai_chat import (
     Habits,
     StoredChatEndpoint,
 )
-from pytest_memleak.models.openai_client import Calls, safe_message
+from pytest_memleak.models.openai_client import Calls
 from pytest_memleak.models.openai_files import DIGEST_KEY, file_name, upload_once
 from pytest_memleak.models.options import Table, read_table
 from pytest_memleak.protocols import JobState, JobStatus, ProviderSetup, TrainingSet
@@ -103,6 +104,7 @@ class OpenAIProvider:
     """One model at OpenAI or at a compatible server. Nothing is called before a verb is."""
 
     name = "openai"
+    weights_options = frozenset({"base_url", "organization", "project"})
 
     def __init__(self, setup: ProviderSetup) -> None:
         model = setup.model
@@ -127,6 +129,7 @@ class OpenAIProvider:
         self.concurrency = options.concurrency
         self.completions_per_call = options.completions_per_call
         self.batch = options.batch
+        self.epochs = self._recipe.epochs
         self._base = model.base or started_from
         self._untuned = started_from
         self._options = options

@@ -10,6 +10,7 @@ from http import HTTPStatus
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from pytest_memleak.errors import ProviderBusy
+from pytest_memleak.models.messages import safe_message
 from pytest_memleak.models.openai_chat import (
     FILTER_CODES,
     ChatEndpoint,
@@ -17,7 +18,7 @@ from pytest_memleak.models.openai_chat import (
     filtered,
     read_completions,
 )
-from pytest_memleak.models.openai_client import PROVIDER, safe_message
+from pytest_memleak.models.openai_client import PROVIDER
 from pytest_memleak.models.openai_files import DIGEST_KEY, file_name, upload_once
 from pytest_memleak.protocols import Completion, JobState, JobStatus, SampleRequest
 

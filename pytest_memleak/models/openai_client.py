@@ -21,21 +21,18 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytest_memleak.errors import ProviderBusy, ProviderError
+from pytest_memleak.models.messages import safe_message
 
 if TYPE_CHECKING:
     from openai import APIResponse, APIStatusError, OpenAI
 
-__all__ = ["OFFICIAL_URL", "Calls", "Refused", "safe_message"]
+__all__ = ["OFFICIAL_URL", "Calls", "Refused"]
 
 OFFICIAL_URL = "https://api.openai.com/v1"
 PROVIDER = "openai"
 
 _Answer = TypeVar("_Answer")
 
-_MESSAGE_LENGTH = 300
-_QUOTED_WORDS = 5
-_SHORTEST_KEY = 8
-_KEY = re.compile(r"\b(?:sk|tml|gsk|xai|hf|pk)[-_][\w*.-]{6,}|Bearer\s+\S+", re.IGNORECASE)
 # Names of parameters that a server may complain of, as they stand in its message.
 _PARAMETERS = re.compile(
     r"(?<![\w.\\])(max_completion_tokens|max_tokens|n_cmpl|n_choices|n)(?![\w.])", re.ASCII
@@ -245,22 +242,6 @@ class Calls:
 
 
 # --- messages ------------------------------------------------------------------------------
-
-
-def safe_message(message: str, *, texts: Sequence[str] = ()) -> str:
-    """A server's message in one short line, without keys; withheld where it quotes `texts`."""
-    words = message.split()
-    runs = {
-        " ".join(words[start : start + _QUOTED_WORDS])
-        for start in range(len(words) - _QUOTED_WORDS + 1)
-    }
-    if any(run in " ".join(text.split()) for text in texts for run in runs):
-        return "(message withheld: it quotes what was asked)"
-    line = _KEY.sub("[key]", " ".join(words))
-    for name, value in os.environ.items():
-        if name.endswith(("_KEY", "_TOKEN", "_SECRET")) and len(value) >= _SHORTEST_KEY:
-            line = line.replace(value, "[key]")
-    return line if len(line) <= _MESSAGE_LENGTH else f"{line[:_MESSAGE_LENGTH]}..."
 
 
 def _said(body: object) -> str:

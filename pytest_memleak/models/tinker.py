@@ -68,6 +68,7 @@ class TinkerProvider:
 
     name = PROVIDER
     batch = False
+    weights_options = frozenset({"base_url", "renderer", "tokenizer"})
 
     def __init__(self, setup: ProviderSetup) -> None:
         model, place = setup.model, setup.place
@@ -77,6 +78,7 @@ class TinkerProvider:
         _check_installed(options)
         self.concurrency = options.concurrency
         self.completions_per_call = options.completions_per_call
+        self.epochs = self._recipe.epochs
         self._place = place
         self._base = model.base
         self._untuned = str(model.endpoint or model.base)

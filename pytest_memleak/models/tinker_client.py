@@ -24,13 +24,13 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pytest_memleak.errors import ProviderBusy, ProviderError
-from pytest_memleak.models.openai_client import safe_message
+from pytest_memleak.models.messages import safe_message
 from pytest_memleak.models.tinker_log import SDK_LOG
 
 if TYPE_CHECKING:
     from tinker import APIFuture, APIStatusError, RestClient, ServiceClient
 
-__all__ = ["KEY_VARIABLE", "PROVIDER", "Calls", "Gone", "Refused", "safe_message"]
+__all__ = ["KEY_VARIABLE", "PROVIDER", "Calls", "Gone", "Refused"]
 
 PROVIDER = "tinker"
 KEY_VARIABLE = "TINKER_API_KEY"
@@ -197,7 +197,7 @@ class Calls:
         warning, refusal = SDK_LOG.warning_since(began), SDK_LOG.refusal_since(began)
         if warning:
             cause += f"; the SDK says: {safe_message(warning, texts=texts)}"
-        elif refusal:
+        if refusal:
             cause += f"; the server said {safe_message(refusal)}, and the SDK asked again"
         hint: str | None = "options.timeout allows more"
         with self._lock:

@@ -15,10 +15,12 @@ tokens.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -26,17 +28,21 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from pytest_memleak.errors import MissingExtra, ProviderError, SuiteError
+from pytest_memleak.models.messages import safe_message
 from pytest_memleak.models.options import Table, read_table
 from pytest_memleak.protocols import Completion, JobState, JobStatus, ProviderSetup, TrainingSet
 from pytest_memleak.records import FinishReason
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from pytest_memleak.models.transformers_weights import Weights
 
 __all__ = ["FinetuneTable", "OptionsTable", "TransformersEndpoint", "TransformersProvider"]
 
 PROVIDER = "transformers"
 _PREFIX = "transformers:"
+_SHORT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory", re.IGNORECASE)
 _EDGE = 1 << 20  # bytes of each end of a weights file that its digest reads
 
 
@@ -79,10 +85,19 @@ class TransformersEndpoint:
     def sample(
         self, instruction: str, *, n: int, temperature: float, max_tokens: int, seed: int | None
     ) -> list[Completion]:
-        """Always `n` completions; a seed of None is drawn at random."""
-        drawn = self._weights.sample(
-            instruction, n=n, temperature=temperature, max_tokens=max_tokens, seed=seed
-        )
+        """Always `n` completions; a seed of None is drawn at random.
+
+        Raises ProviderError for whatever the libraries raise, such as out of memory.
+        """
+        with _told(
+            f"sample (n = {n}, max_tokens = {max_tokens})",
+            endpoint=self.id,
+            less_memory="options.completions_per_call draws fewer at once",
+            texts=(instruction,),
+        ):
+            drawn = self._weights.sample(
+                instruction, n=n, temperature=temperature, max_tokens=max_tokens, seed=seed
+            )
         return [
             Completion(
                 text,
@@ -106,6 +121,7 @@ class TransformersProvider:
     name = PROVIDER
     concurrency = 1
     batch = False
+    weights_options = frozenset({"dtype"})
     start_deadline = None  # training takes as long as it takes
 
     def __init__(self, setup: ProviderSetup) -> None:
@@ -122,6 +138,7 @@ class TransformersProvider:
             if importlib.util.find_spec(package) is None:
                 raise MissingExtra(PROVIDER, package=package, extra="local")
         self.completions_per_call = self._options.completions_per_call
+        self.epochs = self._recipe.epochs
         folder = setup.root / model.base
         self._base = str(folder) if folder.is_dir() else model.base
         self._attached = model.endpoint and str(setup.root / model.endpoint)
@@ -141,10 +158,14 @@ class TransformersProvider:
         temporary = self._state / f".{name[:16]}.{os.getpid()}.part"
         weights = self._load(None, endpoint=name, call="start_finetune")
         try:
-            train(weights, training, self._recipe, temporary)
-            temporary.replace(self._state / name)
-        except OSError as error:
-            raise self._failed("start_finetune", name, error.strerror or str(error)) from None
+            with _told(
+                "start_finetune",
+                endpoint=name,
+                less_memory="finetune.batch_size, max_tokens and rank say how much it takes",
+                texts=[text for one in training.examples for text in (one.instruction, one.text)],
+            ):
+                train(weights, training, self._recipe, temporary)
+                temporary.replace(self._state / name)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         return f"{_PREFIX}{name}"
@@ -164,7 +185,15 @@ class TransformersProvider:
         adapter = endpoint and str(self._state / endpoint.removeprefix(_PREFIX))
         adapter = adapter or self._attached
         if adapter and not Path(adapter).is_dir():
-            raise self._failed("open", adapter, "there is no such folder of LoRA weights")
+            raise ProviderError(
+                "there is no such folder of LoRA weights",
+                provider=PROVIDER,
+                endpoint=adapter,
+                call="open",
+                hint="bring it back, or take another ledger to fine-tune anew"
+                if endpoint
+                else "correct endpoint in the suite file",
+            )
         key = adapter or ""
         if key not in self._opened:
             name = f"{_PREFIX}{self._digest(adapter)}"
@@ -197,7 +226,12 @@ class TransformersProvider:
     def _load(self, adapter: str | None, *, endpoint: str, call: str) -> Weights:
         from pytest_memleak.models.transformers_weights import load
 
-        try:
+        with _told(
+            call,
+            endpoint=endpoint,
+            less_memory='options.dtype = "bfloat16" takes half of it',
+            hint=f"looked for base weights and tokenizer at {self._base}",
+        ):
             return load(
                 self._base,
                 adapter,
@@ -205,18 +239,33 @@ class TransformersProvider:
                 dtype=self._options.dtype,
                 threads=self._options.threads,
             )
-        except (OSError, ValueError, KeyError) as error:
-            cause = " ".join(str(error).split())[:300]
-            raise self._failed(call, endpoint, cause or type(error).__name__) from None
 
-    def _failed(self, call: str, endpoint: str, cause: str) -> ProviderError:
-        return ProviderError(
-            cause,
-            provider=PROVIDER,
-            endpoint=endpoint,
-            call=call,
-            hint=f"looked for base weights and tokenizer at {self._base}",
-        )
+
+@contextlib.contextmanager
+def _told(
+    call: str,
+    *,
+    endpoint: str,
+    less_memory: str,
+    hint: str | None = None,
+    texts: Sequence[str] = (),
+) -> Iterator[None]:
+    """Whatever the libraries raise inside, as a ProviderError without a text of `texts`."""
+    failure = None
+    try:
+        yield
+    except ProviderError:
+        raise
+    except Exception as error:  # noqa: BLE001 - torch, safetensors and transformers raise anything
+        said = str(error)
+        if isinstance(error, MemoryError) or _SHORT_OF_MEMORY.search(said):
+            cause, hint = "out of memory", less_memory
+        else:
+            cause = safe_message(said, texts=texts) or type(error).__name__
+        failure = ProviderError(cause, provider=PROVIDER, endpoint=endpoint, call=call, hint=hint)
+    if failure is not None:
+        # Outside the handler: nothing that the error holds on to comes along.
+        raise failure
 
 
 def _edges(file: Path) -> bytes:

@@ -94,7 +94,7 @@ class Weights:
 def load(
     base: str, adapter: str | None, *, device: str, dtype: str, threads: int | None
 ) -> Weights:
-    """Base weights with an adapter on them. Raises OSError and ValueError, as transformers does."""
+    """Base weights with an adapter on them. Raises whatever torch and transformers do."""
     import torch
     import transformers
 
@@ -104,6 +104,9 @@ def load(
     if threads is not None:
         torch.set_num_threads(threads)
     tokenizer = transformers.AutoTokenizer.from_pretrained(base)
+    if len(tokenizer) <= len(tokenizer.all_special_tokens):
+        # Where its files are missing, transformers makes an empty one and says nothing.
+        raise ValueError("the tokenizer knows no word: are its files there?")
     model: Any = transformers.AutoModelForCausalLM.from_pretrained(base, dtype=dtype)
     if adapter:
         from peft import PeftModel

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from pytest_memleak.errors import MissingExtra, ProviderError, SuiteError
-from pytest_memleak.models.openai_client import safe_message
+from pytest_memleak.models.messages import safe_message
 from pytest_memleak.models.options import Table, read_table
 from pytest_memleak.models.vertex_batch import BatchGeminiEndpoint
 from pytest_memleak.models.vertex_client import PROVIDER, Calls
@@ -111,6 +111,7 @@ class VertexProvider:
     """One model on Vertex AI. Nothing is called before a verb is."""
 
     name = PROVIDER
+    weights_options = frozenset({"base_url", "location", "project"})
 
     def __init__(self, setup: ProviderSetup) -> None:
         model = setup.model
@@ -132,6 +133,7 @@ class VertexProvider:
         self.concurrency = options.concurrency
         self.completions_per_call = options.completions_per_call
         self.batch = options.batch
+        self.epochs = self._recipe.epochs
         self._options = options
         self._calls = Calls(
             project=project,

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import ProviderError
-from pytest_memleak.models.openai_client import safe_message
+from pytest_memleak.models.messages import safe_message
 from pytest_memleak.models.vertex_client import PROVIDER, TRY_AGAIN, Calls
 from pytest_memleak.models.vertex_gemini import GeminiEndpoint, GeminiSettings, read_completions
 from pytest_memleak.models.vertex_storage import Bucket

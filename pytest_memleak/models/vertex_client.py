@@ -19,7 +19,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytest_memleak.errors import ProviderBusy, ProviderError
-from pytest_memleak.models.openai_client import safe_message
+from pytest_memleak.models.messages import safe_message
 
 if TYPE_CHECKING:
     from google.cloud.storage import Client as StorageClient  # type: ignore[import-untyped]

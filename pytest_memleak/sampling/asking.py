@@ -19,11 +19,11 @@ from http import HTTPStatus
 from typing import TypeVar
 
 from pytest_memleak.errors import MemleakError, ProviderBusy, ProviderError
+from pytest_memleak.masking import masked
 from pytest_memleak.protocols import Completion, Endpoint, RecoverableEndpoint
 from pytest_memleak.records import FinishReason
 from pytest_memleak.sampling.calls import Call
 from pytest_memleak.sampling.deadline import Overdue, within
-from pytest_memleak.sampling.masking import masked
 from pytest_memleak.sampling.questions import Question
 
 __all__ = ["Line", "NoAnswer", "in_doubt", "timed"]
@@ -186,7 +186,8 @@ def _mask(error: MemleakError) -> None:
 class NoAnswer(ProviderBusy):
     """A call that has not returned by its deadline, and may yet do its work."""
 
-    in_doubt = True
+    def __init__(self, cause: str, *, provider: str, endpoint: str, call: str) -> None:
+        super().__init__(cause, provider=provider, endpoint=endpoint, call=call, in_doubt=True)
 
 
 class _Unforeseen(ProviderError):
@@ -195,17 +196,15 @@ class _Unforeseen(ProviderError):
     in_doubt = True
 
 
-def in_doubt(error: MemleakError) -> bool:
+def in_doubt(error: ProviderError) -> bool:
     """Whether a call that failed so may have been answered, and billed, all the same.
 
-    An error may say so itself by an attribute `in_doubt`. Otherwise a final error was a refusal,
-    and so was one with an HTTP status in front of its cause or with a time to come back at;
-    what broke off on its way is in doubt.
+    As the error itself says. Where it does not: what broke off on its way is in doubt, and what
+    has a time to come back at, or an HTTP status in front of its cause, was refused.
     """
-    told = getattr(error, "in_doubt", None)
-    if told is not None:
-        return bool(told)
-    if not isinstance(error, ProviderBusy) or error.retry_after is not None:
+    if error.in_doubt is not None:
+        return error.in_doubt
+    if isinstance(error, ProviderBusy) and error.retry_after is not None:
         return False
     status = _HTTP_STATUS.match(error.cause)
     return status is None or int(status[1]) in _UNSURE

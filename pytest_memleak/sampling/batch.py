@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from pytest_memleak.errors import LedgerError, Pending, ProviderBusy, ProviderError
+from pytest_memleak.masking import masked
 from pytest_memleak.protocols import BatchEndpoint, JobStatus, SampleRequest
 from pytest_memleak.sampling.asking import Line
 from pytest_memleak.sampling.batch_rows import (
@@ -40,7 +41,6 @@ from pytest_memleak.sampling.jobs import (
     pauses,
 )
 from pytest_memleak.sampling.ledger import Ledger
-from pytest_memleak.sampling.masking import masked
 from pytest_memleak.sampling.outcomes import Answer, record_each
 from pytest_memleak.sampling.patience import Patience
 from pytest_memleak.sampling.questions import Ask

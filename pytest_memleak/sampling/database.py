@@ -28,6 +28,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from pytest_memleak.errors import LedgerError
+from pytest_memleak.sampling.damage import unreadable_row
 from pytest_memleak.sampling.engines import (
     LOCK_WAIT,
     engine_for,
@@ -163,7 +164,7 @@ class Database:
                     self._commit([ticket])
                 return
             # Locked, full or gone: so it is for everyone.
-            results = [(ticket, explained(error, self._url)) for ticket in batch]
+            results = [(ticket, self._explanation(error)) for ticket in batch]
         for ticket, result in results:
             ticket.settle(result)
 
@@ -243,10 +244,21 @@ class Database:
         try:
             yield
         except Exception as error:
-            explanation = explained(error, self._url)
+            explanation = self._explanation(error)
             if explanation is error:
                 raise
             raise explanation from None
+
+    def _explanation(self, error: Exception) -> Exception:
+        if isinstance(error, UnicodeDecodeError | TypeError):  # as a text is read that is none
+            damaged = self._read(unreadable_row)
+            if damaged is not None:
+                return LedgerError(
+                    f"the ledger is damaged: {damaged} is not UTF-8",
+                    place=self.place,
+                    hint="restore it from a copy, or move it away to begin a new one",
+                )
+        return explained(error, self._url)
 
 
 def _done(connection: Connection, batch: Sequence[_Ticket]) -> list[tuple[_Ticket, Any]]:

@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from pytest_memleak.errors import LedgerError, ProviderBusy, ProviderError
+from pytest_memleak.masking import masked
 from pytest_memleak.protocols import Completion
 from pytest_memleak.sampling.asking import Line, NoAnswer, in_doubt
 from pytest_memleak.sampling.budget import Terms
@@ -24,7 +25,6 @@ from pytest_memleak.sampling.calls import Call
 from pytest_memleak.sampling.doubts import give_back, recovered
 from pytest_memleak.sampling.intents import Intent, claim
 from pytest_memleak.sampling.ledger import Ledger
-from pytest_memleak.sampling.masking import masked
 from pytest_memleak.sampling.outcomes import Answer, give_up, postpone, record, resume
 from pytest_memleak.sampling.patience import Patience
 from pytest_memleak.sampling.questions import Ask, Question

@@ -21,6 +21,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pytest_memleak.errors import BookError, LedgerError, Pending, ProviderBusy, ProviderError
+from pytest_memleak.masking import masked
 from pytest_memleak.protocols import JobStatus, Provider, TrainingExample, TrainingSet
 from pytest_memleak.records import Book
 from pytest_memleak.sampling.jobs import (
@@ -34,11 +35,10 @@ from pytest_memleak.sampling.jobs import (
     pauses,
 )
 from pytest_memleak.sampling.ledger import Ledger
-from pytest_memleak.sampling.masking import masked
 from pytest_memleak.sampling.patience import Patience
 from pytest_memleak.sampling.schema import jobs, owners
 
-__all__ = ["ensure_finetune", "finetuned", "training_set"]
+__all__ = ["begun", "ensure_finetune", "finetuned", "training_set"]
 
 _VERBS = ("find_finetune", "start_finetune", "poll_finetune")
 
@@ -84,6 +84,14 @@ def finetuned(ledger: Ledger, provider: str, digest: str) -> str | None:
             )
         ).scalar()
     )
+
+
+def begun(ledger: Ledger, provider: str, digest: str) -> bool:
+    """Whether the ledger has a fine-tune of that digest that has not failed."""
+    asked = sa.select(jobs.c.id).where(
+        jobs.c.provider == provider, jobs.c.digest == digest, jobs.c.state != JobRow.FAILED
+    )
+    return ledger.read(lambda connection: connection.execute(asked).first() is not None)
 
 
 def ensure_finetune(

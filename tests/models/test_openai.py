@@ -35,7 +35,7 @@ from pytest_memleak.errors import MissingExtra, ProviderBusy, ProviderError, Sui
 from pytest_memleak.models import openai as provider_module
 from pytest_memleak.models.openai import OpenAIProvider
 from pytest_memleak.models.openai_chat import read_completions
-from pytest_memleak.models.openai_client import Refused, safe_message
+from pytest_memleak.models.openai_client import Refused
 from pytest_memleak.protocols import (
     BatchEndpoint,
     Endpoint,
@@ -280,7 +280,7 @@ def test_a_wrong_key_is_never_quoted(serve, monkeypatch, caplog):
         sample(endpoint)
     failure = error.value
     assert "OPENAI_API_KEY" in str(failure)
-    assert "Incorrect API key provided: [key]" in str(failure)
+    assert "Incorrect API key provided: [masked]" in str(failure)
     assert failure.__context__ is None
     assert failure.__cause__ is None
     shown = "".join(traceback.format_exception(failure))
@@ -943,13 +943,6 @@ def test_finish_reasons(choice, text, reason):
     (completion,) = read_completions({"choices": [choice]})
     assert (completion.text, completion.finish_reason) == (text, reason)
     assert (completion.prompt_tokens, completion.completion_tokens) == (None, None)
-
-
-def test_messages_lose_keys_and_length(monkeypatch):
-    monkeypatch.setenv("MY_SERVICE_TOKEN", "plain-looking-value")
-    said = safe_message(f"no:\n {KEY} Bearer abc plain-looking-value " + "x" * 1000)
-    assert said.startswith("no: [key] [key] [key] xxx")
-    assert len(said) < 310
 
 
 # --- the emulator as a process of its own ---------------------------------------------------

@@ -252,8 +252,7 @@ def test_what_a_keeper_never_answered_was_not_billed(drawing, ask, memory):
 
 
 def test_an_error_may_say_itself_that_it_was_not_billed(drawing, ask, memory):
-    error = busy("the connection was refused")
-    error.in_doubt = False
+    error = busy("the connection was refused", in_doubt=False)
     assert drawing(Scripted(error, answers), ask(excerpts=1, samples=1)).lost == 0
 
 

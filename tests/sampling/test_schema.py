@@ -5,13 +5,17 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from by_hand import intent
 
 from pytest_memleak.errors import LedgerError
+from pytest_memleak.protocols import Completion
 from pytest_memleak.records import FinishReason, Generation
 from pytest_memleak.sampling import schema
 from pytest_memleak.sampling.calls import spent_by
-from pytest_memleak.sampling.intents import number_questions
+from pytest_memleak.sampling.intents import claim, number_questions
 from pytest_memleak.sampling.ledger import Ledger
+from pytest_memleak.sampling.outcomes import Answer, record
+from pytest_memleak.sampling.questions import Ask
 from pytest_memleak.sampling.reading import generations, tally
 
 FOLDER = Path(__file__).parent
@@ -101,6 +105,31 @@ def test_a_damaged_version(url, rows):
     execute(url, rows)
     with pytest.raises(LedgerError, match="damaged"):
         Ledger(url)
+
+
+@pytest.mark.parametrize("value", ["\\xc328", "a str"])
+def test_a_text_that_is_none_is_named_by_its_row(url, ask, value):
+    """As a database holds it that somebody else has written to."""
+    asked = ask(excerpts=2, samples=1)
+    if value == "a str" and not url.startswith("sqlite"):
+        pytest.skip("PostgreSQL keeps its columns' types")
+    sqlite = {"\\xc328": "X'C328'"}.get(value, "'a str'")
+    with Ledger(url) as ledger:
+        for question in asked.questions:
+            call = claim(ledger, intent(ledger, asked, Ask(question, (0,))))
+            record(ledger, Answer(call, [Completion("a")], 1, 1, None))
+    damage = sqlite if url.startswith("sqlite") else f"'{value}'"
+    execute(url, f"UPDATE generations SET text = {damage} WHERE question = 2")
+    expected = r"damaged: text of generations \(question 2, ordinal 0\) is not UTF-8"
+    with Ledger(url) as ledger, pytest.raises(LedgerError, match=expected) as caught:
+        list(generations(ledger, "e", asked))
+    assert caught.value.place == ledger.place
+    execute(url, f"UPDATE questions SET instruction = {damage}")
+    with (
+        Ledger(url) as ledger,
+        pytest.raises(LedgerError, match=r"instruction of questions \(id 1\)"),
+    ):
+        ledger.write(lambda c: c.execute(sa.select(schema.questions)).all())
 
 
 def test_a_file_of_another_program(tmp_path):

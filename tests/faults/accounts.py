@@ -1,0 +1,247 @@
+"""A server's books held against the ledger, row by row.
+
+    account = settled(world, url, samples=12)
+    account.lost          # calls that the ledger calls lost
+    account.unrecorded    # rows in the books whose answers never arrived: of lost calls only
+
+Whatever else differs is an AssertionError.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from worlds import World
+
+from pytest_memleak import score
+from pytest_memleak.sampling import schema
+from pytest_memleak.sampling.ledger import Ledger
+
+__all__ = [
+    "Account",
+    "Contents",
+    "billed_without_answer",
+    "complete",
+    "contents",
+    "numbers_agree",
+    "settled",
+]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """The rows of a ledger."""
+
+    questions: Mapping[int, Any]
+    calls: Sequence[Any]
+    generations: Sequence[Any]
+    claims: Sequence[Any]
+    jobs: Sequence[Any]
+    batches: Sequence[Any]
+
+    def by_state(self, state: str) -> list[Any]:
+        """The calls in that state."""
+        return [call for call in self.calls if call.state == state]
+
+
+@dataclass(frozen=True)
+class Account:
+    """What came of holding the books against the ledger.
+
+    lost: calls the ledger calls lost; recovered: answers that were found again; unrecorded: the
+    books' rows of lost calls; recorded: the books' rows that are in the ledger.
+    """
+
+    ledger: Contents
+    lost: int
+    recovered: int
+    unrecorded: list[dict[str, Any]]
+    recorded: list[dict[str, Any]]
+
+
+def contents(url: str) -> Contents:
+    """Everything in the ledger at `url`."""
+    with Ledger(url, create=False) as ledger:
+
+        def rows(table: sa.Table) -> list[Any]:
+            ordered = sa.select(table).order_by(*table.primary_key.columns)
+            return ledger.read(lambda connection: connection.execute(ordered).all())
+
+        return Contents(
+            questions={row.id: row for row in rows(schema.questions)},
+            calls=rows(schema.calls),
+            generations=rows(schema.generations),
+            claims=rows(schema.claims),
+            jobs=rows(schema.jobs),
+            batches=rows(schema.batches),
+        )
+
+
+def settled(world: World, url: str, *, samples: int) -> Account:
+    """Hold books against ledger after a run that came to its end with everything drawn."""
+    ledger = contents(url)
+    complete(ledger, samples, excerpts=len(world.stories["held-out"]))
+    _one_finetune(world, ledger)
+    _batches_agree(world, ledger)
+    booked = _booked(world)
+    recorded, unrecorded = _matched(world, ledger, booked)
+    account = Account(
+        ledger,
+        lost=len(ledger.by_state("lost")),
+        recovered=sum(bool(call.recovered) for call in ledger.calls),
+        unrecorded=unrecorded,
+        recorded=recorded,
+    )
+    assert len(world.books.rows("completion")) == len(ledger.generations) + len(unrecorded)
+    _tokens_agree(ledger, recorded)
+    return account
+
+
+def billed_without_answer(world: World, ledger: Contents) -> None:
+    """Whatever was billed although no answer came is a call that the ledger calls lost.
+
+    Of Tinker, whose answers can be had later, it may also be one that is in doubt still.
+    """
+    booked = _booked(world)
+    recorded, unrecorded = _matched(world, ledger, booked, doubts=world.provider == "tinker")
+    assert not recorded
+    assert len(unrecorded) == len(world.books.rows("completion"))
+
+
+def numbers_agree(world: World, outcome: Any, account: Account) -> None:
+    """The reported numbers are those of scoring what the server has billed and we have got."""
+    held_out = world.stories["held-out"]
+    sent: dict[str, list[dict[str, str]]] = {record["instruction"]: [] for record in held_out}
+    for row in account.recorded:
+        # In Tinker's books stands the whole prompt.
+        (asked,) = [one for one in sent if one in (row.get("instruction") or row["prompt"])]
+        sent[asked].append({"generated_text": row["text"]})
+    expected = score(
+        held_out,
+        [
+            {"excerpt_id": record["excerpt_id"], "generations": sent[record["instruction"]]}
+            for record in held_out
+        ],
+    )
+    assert outcome.property("bmc") == str(expected.bmc)
+    assert outcome.property("longest_block") == str(expected.longest_block.words)
+    assert outcome.property("longest_span") == str(expected.longest_span.words)
+    assert outcome.property("spans_over") == str(expected.spans_over)
+
+
+# --- the ledger by itself ------------------------------------------------------------------
+
+
+def complete(ledger: Contents, samples: int, *, excerpts: int) -> None:
+    """Every ordinal is there, once; no call is open; nothing was paid for beside them."""
+    assert len(ledger.questions) == excerpts
+    assert [(row.question, row.ordinal) for row in ledger.generations] == sorted(
+        itertools.product(ledger.questions, range(samples))
+    )
+    assert not ledger.claims
+    assert {call.state for call in ledger.calls} <= {"answered", "failed", "lost"}
+    came = Counter(row.call for row in ledger.generations)
+    for call in ledger.calls:
+        assert came[call.id] == (call.came or 0)
+
+
+def _one_finetune(world: World, ledger: Contents) -> None:
+    (job,) = ledger.jobs
+    assert job.state == "succeeded"
+    if world.provider == "tinker":
+        (weights,) = world.books.rows("weights")
+        assert job.endpoint == weights["path"]
+        return
+    (booked,) = world.books.rows("finetune")
+    assert job.job_id == booked["id"]
+    assert job.tokens == booked["tokens"]
+
+
+def _batches_agree(world: World, ledger: Contents) -> None:
+    begun = [] if world.provider == "tinker" else world.books.rows("batch")
+    assert Counter(row["id"] for row in begun) == Counter(row.batch_id for row in ledger.batches)
+    assert {row.state for row in ledger.batches} <= {"succeeded", "failed"}
+
+
+# --- the books against it ------------------------------------------------------------------
+
+Key = Hashable
+
+
+def _booked(world: World) -> dict[Key, list[list[dict[str, Any]]]]:
+    """The rows of the books by what was asked, and by the call that they answered."""
+    by_call: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in world.books.rows("completion"):
+        by_call[row["call"]].append(row)
+    booked: dict[Key, list[list[dict[str, Any]]]] = defaultdict(list)
+    for rows in by_call.values():
+        booked[_key_in_books(world, rows[0])].append(rows)
+    return booked
+
+
+def _key_in_books(world: World, row: Mapping[str, Any]) -> Key:
+    if world.provider == "tinker":
+        return "all"
+    return row["request"] or (row["instruction"], row["seed"])
+
+
+def _key_in_ledger(world: World, ledger: Contents, call: Any) -> Key:
+    if world.provider == "tinker":
+        return "all"
+    if world.kind in {"openai-store", "openai-batch", "vertex-batch"}:
+        return call.request_id
+    return ledger.questions[call.question].instruction, call.seed
+
+
+def _matched(
+    world: World,
+    ledger: Contents,
+    booked: Mapping[Key, list[list[dict[str, Any]]]],
+    *,
+    doubts: bool = False,
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The books' rows that are in the ledger, and those of calls that the ledger calls lost."""
+    texts: dict[int, list[str]] = defaultdict(list)
+    for row in ledger.generations:
+        texts[row.call].append(row.text)
+    left = {key: list(calls) for key, calls in booked.items()}
+    recorded: list[dict[str, Any]] = []
+    for call in ledger.by_state("answered"):
+        if not call.came:
+            continue
+        key = _key_in_ledger(world, ledger, call)
+        answer = _taken(left[key], texts[call.id])
+        assert answer is not None, f"the ledger has an answer that was never given: call {call.id}"
+        recorded += answer
+    unrecorded = [rows for calls in left.values() for rows in calls]
+    states = {"lost", "asked"} if doubts else {"lost"}
+    lost = Counter(
+        _key_in_ledger(world, ledger, call) for call in ledger.calls if call.state in states
+    )
+    in_books = Counter(key for key, calls in left.items() for _ in calls)
+    assert in_books <= lost, "an answer was billed that the ledger knows nothing of"
+    return recorded, list(itertools.chain.from_iterable(unrecorded))
+
+
+def _taken(
+    answers: list[list[dict[str, Any]]], texts: Iterable[str]
+) -> list[dict[str, Any]] | None:
+    """The first of the answers with these texts, taken out."""
+    wanted = Counter(texts)
+    for place, rows in enumerate(answers):
+        if Counter(row["text"] for row in rows) == wanted:
+            return answers.pop(place)
+    return None
+
+
+def _tokens_agree(ledger: Contents, recorded: Sequence[Mapping[str, Any]]) -> None:
+    answered = ledger.by_state("answered")
+    for name in ("prompt_tokens", "completion_tokens"):
+        assert sum(getattr(call, name) or 0 for call in answered) == sum(
+            row[name] for row in recorded
+        )

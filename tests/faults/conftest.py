@@ -1,0 +1,208 @@
+"""Whole runs of small suites against the emulators; see worlds.py."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import gc
+import importlib
+import os
+import pkgutil
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import sqlalchemy.dialects.postgresql.psycopg  # noqa: F401 - pytester would forget it
+import worlds
+from gcs_server import gcs_server
+from local_weights import make_weights
+from nursery import Nursery
+from postgres_server import PostgresServer, binaries
+
+import pytest_memleak
+from pytest_memleak.means import Means
+from pytest_memleak.sampling.patience import Patience
+
+HASTE = Patience(
+    deadline=20.0, tries=8, total=5.0, first=0.01, most=0.05, recovery=0.2, poll=0.01, poll_most=0.1
+)
+
+HERE = Path(__file__).parent
+# Plugins that take time, or look at what an SDK leaves behind.
+OTHERS = (
+    "anyio",
+    "benchmark",
+    "cacheprovider",
+    "hypothesispytest",
+    "pytest_cov",
+    "unraisableexception",
+    "xdist",
+)
+
+
+def pytest_collection_modifyitems(items):
+    # The SDK of Tinker leaves connections open.
+    expected = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(expected)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _garbage():
+    """It is collected here, where that is expected."""
+    yield
+    gc.collect()
+
+
+@pytest.fixture(scope="session")
+def storage() -> Iterator[str]:
+    with gcs_server("bucket") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def stories():
+    return worlds.stories()
+
+
+@pytest.fixture(scope="session")
+def tokenizer(stories, tmp_path_factory) -> Path:
+    from tinker_words import save_tokenizer
+
+    texts = [
+        record[key]
+        for story in stories.values()
+        for record in story
+        for key in ("excerpt_text", "instruction")
+    ]
+    return save_tokenizer(tmp_path_factory.mktemp("tokenizer"), texts)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    if binaries() is None:
+        pytest.skip("PostgreSQL is not installed (on Debian: apt-get install postgresql)")
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture
+def world(stories, storage, tokenizer, tmp_path_factory):
+    """Starts servers: `world("vertex-batch", fault, ..., polls=0)`."""
+    with contextlib.ExitStack() as stack:
+
+        def start(kind, *faults, **settings):
+            return stack.enter_context(
+                worlds.world_of(
+                    kind,
+                    tmp_path_factory.mktemp(kind),
+                    stories=stories,
+                    storage=storage,
+                    tokenizer=tokenizer,
+                    faults=faults,
+                    **settings,
+                )
+            )
+
+        yield start
+
+
+# --- runs in processes of their own --------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    with Nursery() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def weights(stories, tmp_path_factory) -> Path:
+    texts = [record["excerpt_text"] for story in stories.values() for record in story]
+    return make_weights(tmp_path_factory.mktemp("weights") / "base", texts)
+
+
+# --- runs in this process ------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run said, and where it wrote."""
+
+    result: pytest.RunResult
+    folder: Path
+
+    @property
+    def url(self) -> str:
+        """The ledger's."""
+        return f"sqlite:///{self.folder}/.memleak/ledger.db"
+
+    @property
+    def text(self) -> str:
+        """The output, in words with one blank between them."""
+        return " ".join(self.result.stdout.str().split())
+
+    def property(self, name: str) -> str:
+        """A property of the pair in the JUnit report."""
+        junit = (self.folder / "junit.xml").read_text("utf-8")
+        (value,) = set(re.findall(f'name="memleak.{name}" value="([^"]*)"', junit))
+        return value
+
+
+class Imports:
+    """What runs in this process have imported: pytester would forget it each time.
+
+    A class that is imported twice is two classes, of which an `except` clause knows one; and
+    the SDKs' threads go on when a run has ended.
+    """
+
+    def __init__(self):
+        self._modules = {}
+
+    def pytest_unconfigure(self):
+        self._modules.update(sys.modules)
+
+    def recall(self):
+        for name, module in self._modules.items():
+            sys.modules.setdefault(name, module)
+
+
+@pytest.fixture(scope="session")
+def _imports(tokenizer):
+    # Never to be forgotten. And while pytest parses a module to rewrite its assertions, nothing
+    # of the SDK's should be collected: Python 3.11 does not bear with a warning from there.
+    for module in pkgutil.walk_packages(pytest_memleak.__path__, "pytest_memleak."):
+        importlib.import_module(module.name)
+    import tinker  # noqa: F401
+    from transformers import AutoTokenizer
+
+    AutoTokenizer.from_pretrained(tokenizer)
+    return Imports()
+
+
+@pytest.fixture
+def run(pytester, monkeypatch, _imports):
+    """Runs the suite in this process: `run(world, "--memleak-plan", tries=2)`."""
+    for name in os.environ:
+        if name.startswith(("GOOGLE_", "GEMINI_", "CLOUDSDK_", "OPENAI_", "TINKER_")):
+            monkeypatch.delenv(name)
+
+    def go(world, *arguments, tries=HASTE.tries) -> Outcome:
+        monkeypatch.setattr(Means, "patience", dataclasses.replace(HASTE, tries=tries))
+        for name, value in world.environment.items():
+            monkeypatch.setenv(name, value)
+        without = [part for name in OTHERS for part in ("-p", f"no:{name}")]
+        _imports.recall()
+        result = pytester.runpytest(
+            *without,
+            *("--assert=plain", "-m", "copyright", "--junitxml=junit.xml", *arguments),
+            plugins=[_imports],
+        )
+        _imports.recall()
+        return Outcome(result, pytester.path)
+
+    return go

@@ -1,0 +1,175 @@
+"""A process that has imported whatever a run may need, and forks a process for each run.
+
+    with Nursery() as nursery:
+        run = nursery.run(["-m", "copyright"], folder=..., environment=...)
+        run.kill()            # SIGKILL, to the run and to its xdist workers
+        run.finish()          # its exit code and its output
+
+So a run is a process of its own, as from a shell, but is at work within a tenth of a second.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+__all__ = ["Nursery", "Run"]
+
+# In this order: what imports torch comes last, and nothing computes with it before the fork.
+MODULES = (
+    "pytest",
+    "google.cloud.storage",
+    "google.genai",
+    "openai",
+    "psycopg",
+    "pytest_memleak.books.assemble",
+    "pytest_memleak.collect",
+    "pytest_memleak.live",
+    "pytest_memleak.models.openai",
+    "pytest_memleak.models.tinker",
+    "pytest_memleak.models.transformers",
+    "pytest_memleak.models.vertex",
+    "pytest_memleak.paper",
+    "pytest_memleak.reports.terminal",
+    "pytest_memleak.sampling.finetune",
+    "pytest_memleak.sampling.run",
+    "tinker",
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.auto.tokenization_auto",
+    "peft",
+)
+
+QUIETLY = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
+PLUGINS = ("-p", "pytest_memleak.plugin", "-p", "no:cacheprovider", "-p", "no:unraisableexception")
+
+
+class Nursery:
+    """The process, as long as the context."""
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(
+            [sys.executable, __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **QUIETLY},
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate(timeout=30)
+
+    def run(self, arguments: Sequence[str], *, folder: Path, environment: Mapping[str, str]) -> Run:
+        """Start pytest with these arguments and no other plugin than ours, in `folder`."""
+        output = folder / "output.txt"
+        asked = {
+            "arguments": [*PLUGINS, *arguments],
+            "folder": str(folder),
+            "environment": {
+                **os.environ,
+                "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+                **environment,
+            },
+            "output": str(output),
+        }
+        return Run(self, self.ask(start=asked), output)
+
+    def ask(self, **request: Any) -> Any:
+        """What the process answers."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(f"{json.dumps(request)}\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of pytest, which leads a process group of its own."""
+
+    nursery: Nursery
+    pid: int
+    output: Path
+
+    def kill(self) -> bool:
+        """Kill it and all its workers; whether it was still at work."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        killed: bool = self.nursery.ask(wait=self.pid) == -signal.SIGKILL
+        until = time.monotonic() + 30
+        while _is_there(self.pid):  # workers end when they are ended, not when they are told
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        return killed
+
+    def ended(self) -> bool:
+        """Whether it has ended by itself."""
+        ended: bool = self.nursery.ask(ended=self.pid)
+        return ended
+
+    def finish(self) -> tuple[int, str]:
+        """Wait for its end: the exit code, and the output."""
+        code: int = self.nursery.ask(wait=self.pid)
+        return code, self.output.read_text("utf-8")
+
+
+def _is_there(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+# --- the process ---------------------------------------------------------------------------
+
+
+def _serve() -> None:
+    for name in MODULES:
+        importlib.import_module(name)
+    gc.freeze()  # what is there now is nobody's garbage
+    for line in sys.stdin:
+        request = json.loads(line)
+        if "start" in request:
+            pid = os.fork()
+            if pid == 0:
+                _run(**request["start"])
+            answer: Any = pid
+        elif "ended" in request:
+            # Looked at only: its exit code is for who waits for it.
+            flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
+            answer = os.waitid(os.P_PID, request["ended"], flags) is not None
+        else:
+            answer = os.waitstatus_to_exitcode(os.waitpid(request["wait"], 0)[1])
+        sys.stdout.write(f"{json.dumps(answer)}\n")
+        sys.stdout.flush()
+
+
+def _run(*, arguments: list[str], folder: str, environment: dict[str, str], output: str) -> None:
+    """Become the run; does not return."""
+    import pytest
+
+    os.setsid()
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    for descriptor, source in ((0, nothing), (1, file), (2, file)):
+        os.dup2(source, descriptor)
+    sys.exit(pytest.main(arguments))
+
+
+if __name__ == "__main__":
+    _serve()

@@ -1,0 +1,313 @@
+"""Whatever may go wrong at a provider, in whole runs: overcome where it can be, or else told."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections import Counter
+
+import pytest
+from accounts import billed_without_answer, contents, numbers_agree, settled
+from faults import Fault, FaultKind, drop, lose, rate_limit, server_error, slow, trickle, truncate
+from worlds import KINDS
+
+SAMPLES = 6
+ASKED = 24
+DRAWN = f"{ASKED}/{ASKED} FAIL"
+TIMEOUT = 0.5
+ON_THE_WAY = {
+    "429": rate_limit("*"),
+    "500": server_error("*"),
+    "dropped": drop("*"),
+    "lost": lose("*"),
+    "truncated": truncate("*"),
+    "slow": slow("*", seconds=2 * TIMEOUT),
+    "trickling": trickle("*", seconds=4 * TIMEOUT),
+}
+WAYS = [
+    pytest.param(what, marks=pytest.mark.slow) if what == "trickling" else what
+    for what in ON_THE_WAY
+]
+
+
+def at(place: str, what: str, calls: tuple[int, ...] | None = None) -> Fault:
+    return dataclasses.replace(ON_THE_WAY[what], endpoint=place, calls=calls)
+
+
+def slowly(*values):
+    """Parameters that are too many for every day."""
+    return [pytest.param(value, marks=pytest.mark.slow) for value in values]
+
+
+# --- on the way ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("what", WAYS)
+@pytest.mark.parametrize(
+    "kind",
+    ["openai", "vertex-batch", *slowly("openai-store", "openai-batch", "vertex", "tinker")],
+)
+def test_what_strikes_every_endpoint_once_is_overcome(world, run, pytester, kind, what):
+    server = world(kind, polls=0)
+    server.plan(*(at(place, what, calls=(0,)) for place in server.places.every))
+    # The SDK of Tinker asks again by itself, after half a second.
+    server.write_suite(pytester.path, timeout=3 if kind == "tinker" else TIMEOUT)
+    outcome = run(server)
+    assert DRAWN in outcome.text
+    account = settled(server, outcome.url, samples=SAMPLES)
+    numbers_agree(server, outcome, account)
+
+
+@pytest.mark.parametrize(
+    "what", ["429", "lost", *slowly("500", "dropped", "truncated", "slow", "trickling")]
+)
+def test_what_strikes_tinker_where_it_costs_money_is_overcome(world, run, pytester, what):
+    server = world("tinker")
+    server.plan(*(at(place, what, calls=(0,)) for place in server.places.paid))
+    server.write_suite(pytester.path, timeout=3)
+    outcome = run(server)
+    assert DRAWN in outcome.text
+    account = settled(server, outcome.url, samples=SAMPLES)
+    numbers_agree(server, outcome, account)
+    assert (account.lost, account.unrecorded) == (0, [])
+
+
+# What is said of each where it does not pass.
+CAUSES = {
+    "429": "429 Too Many Requests",
+    "500": "500 Internal Server Error",
+    "dropped": "the connection failed or was cut off",
+    "lost": "the connection failed or was cut off",
+    "truncated": "the connection failed or was cut off",
+    "slow": "no answer within 0.5 s",
+    "trickling": "no answer within 0.5 s",
+}
+SAID_OF_TINKER = {"429": CAUSES["429"], "500": CAUSES["500"]}
+CALLS = {
+    "openai": {
+        "sample": r"chat\.completions\.create \(n = 3\)",
+        "tune": r"fine_tuning\.jobs\.create",
+        "batch": r"batches\.create",
+    },
+    "vertex": {
+        "sample": r"models\.generate_content \(candidateCount = 3\)",
+        "tune": r"tunings\.tune",
+        "batch": r"batches\.create",
+    },
+    "tinker": {"sample": r"sample \([^)]+\)", "tune": r"forward_backward \(step 1 of 4\)"},
+}
+
+
+def told(world, outcome, call, cause):
+    """INCONCLUSIVE, with provider, endpoint, call and cause; and nothing to score."""
+    assert "INCONCLUSIVE" in outcome.text
+    assert outcome.result.parseoutcomes() == {"errors": 1}
+    pattern = rf"{world.provider} endpoint \S.*?: {call} failed: .*?{re.escape(cause)}"
+    assert re.search(pattern, outcome.text), outcome.text
+
+
+@pytest.mark.parametrize("what", WAYS)
+@pytest.mark.parametrize("kind", ["openai", "vertex", "tinker", *slowly("openai-store")])
+def test_draws_that_always_fail_are_told(world, run, pytester, kind, what):
+    server = world(kind, polls=0)
+    server.plan(at(server.places.sample, what))
+    at_once = 4 if kind == "tinker" else 1  # the others end with the first failure
+    server.write_suite(pytester.path, timeout=TIMEOUT, concurrency=at_once)
+    if kind == "tinker" and what in {"slow", "trickling"}:
+        # The work goes on at the server, and what it brings is waited for again.
+        outcome = run(server)
+        assert DRAWN in outcome.text
+        settled(server, outcome.url, samples=SAMPLES)
+        return
+    outcome = run(server, tries=2)
+    if kind == "vertex" and what == "trickling":
+        assert DRAWN in outcome.text  # the SDK waits as long as anything comes
+        return
+    if kind == "openai-store" and what in {"lost", "truncated", "slow", "trickling"}:
+        assert DRAWN in outcome.text  # every answer was found again
+        assert settled(server, outcome.url, samples=SAMPLES).lost == 0
+        return
+    cause = SAID_OF_TINKER.get(what, CAUSES["slow"]) if kind == "tinker" else CAUSES[what]
+    told(server, outcome, CALLS[server.provider]["sample"], cause)
+    billed_without_answer(server, contents(outcome.url))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", WAYS)
+@pytest.mark.parametrize(
+    ("kind", "place"),
+    [
+        ("openai", "tune"),
+        ("vertex", "tune"),
+        ("tinker", "tune"),
+        ("openai-batch", "batch"),
+        ("vertex-batch", "batch"),
+    ],
+)
+def test_jobs_that_never_begin_are_told(world, run, pytester, kind, place, what):
+    server = world(kind, polls=0)
+    server.plan(at(getattr(server.places, place), what))
+    server.write_suite(pytester.path, timeout=TIMEOUT)
+    outcome = run(server, tries=2)
+    if server.provider != "tinker" and what in {"lost", "truncated", "slow", "trickling"}:
+        # They have begun, and are found by their digest.
+        assert DRAWN in outcome.text
+        settled(server, outcome.url, samples=SAMPLES)
+        return
+    cause = SAID_OF_TINKER.get(what, CAUSES["slow"]) if kind == "tinker" else CAUSES[what]
+    told(server, outcome, CALLS[server.provider][place], cause)
+    assert not server.books.rows("completion")
+
+
+def test_a_run_after_the_trouble_goes_on(world, run, pytester):
+    server = world("openai", polls=0)
+    server.plan(at("chat", "500", calls=tuple(range(4, 40))))
+    server.write_suite(pytester.path, concurrency=1)
+    first = run(server, tries=2)
+    assert "12/24 FAIL" in first.text
+    server.plan()
+    assert DRAWN in run(server).text
+    account = settled(server, first.url, samples=SAMPLES)
+    assert account.lost == 0
+
+
+# --- jobs and batches ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["openai", "vertex", "tinker"])
+def test_a_fine_tune_that_fails_is_told(world, run, pytester, kind):
+    server = world(kind, polls=0)
+    fault = Fault(FaultKind.FAIL, server.places.tune, status=400, message="it cannot be learnt")
+    server.plan(fault)
+    server.write_suite(pytester.path, timeout=3)
+    outcome = run(server)
+    call, cause = {
+        "openai": (r"fine-tune ftjob-\w+", "failed"),
+        "vertex": (r"fine-tune projects/\S+", "the training file did not pass moderation"),
+        "tinker": (CALLS["tinker"]["tune"], "it cannot be learnt"),
+    }[kind]
+    told(server, outcome, call, cause)
+    assert not server.books.rows("completion")
+
+
+@pytest.mark.parametrize("kind", ["openai-batch", "vertex-batch"])
+def test_a_batch_that_fails_is_told(world, run, pytester, kind):
+    server = world(kind, Fault(FaultKind.FAIL, "batches.create"), polls=0)
+    server.write_suite(pytester.path)
+    outcome = run(server)
+    cause = {
+        "openai": "the input file holds more requests than the queue of this model allows",
+        "vertex": "the project has no quota left for this model",
+    }[server.provider]
+    told(server, outcome, r"batch \S+", cause)
+    server.plan()
+    again = run(server)
+    assert DRAWN in again.text
+    settled(server, again.url, samples=SAMPLES)
+
+
+@pytest.mark.parametrize("fault", [FaultKind.EXPIRE, FaultKind.PARTIAL])
+@pytest.mark.parametrize("kind", ["openai-batch", "vertex-batch"])
+def test_what_a_batch_has_not_answered_is_asked_again(world, run, pytester, kind, fault):
+    server = world(kind, Fault(fault, "batches.create", (0, 1), share=0.5), polls=0)
+    server.write_suite(pytester.path)
+    outcome = run(server)
+    assert DRAWN in outcome.text
+    account = settled(server, outcome.url, samples=SAMPLES)
+    numbers_agree(server, outcome, account)
+    assert len(account.ledger.batches) == 3
+    assert Counter(call.state for call in account.ledger.calls) == {"answered": 8, "failed": 6}
+
+
+@pytest.mark.parametrize("kind", ["openai-batch", "vertex-batch"])
+def test_batches_that_always_expire_unanswered_are_told(world, run, pytester, kind):
+    server = world(kind, Fault(FaultKind.EXPIRE, "batches.create", share=0.0), polls=0)
+    server.write_suite(pytester.path)
+    outcome = run(server)
+    told(server, outcome, r"batch \S+", "expired, no request was answered")
+    assert not contents(outcome.url).generations
+
+
+# --- answers -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_completions_that_did_not_come_are_asked_for_again(world, run, pytester, kind):
+    server = world(kind, polls=0)
+    place = server.places.batch if "batch" in kind else server.places.sample
+    server.plan(Fault(FaultKind.IGNORE_N, place))
+    server.write_suite(pytester.path)
+    outcome = run(server)
+    assert DRAWN in outcome.text
+    account = settled(server, outcome.url, samples=SAMPLES)
+    numbers_agree(server, outcome, account)
+    assert len({row["call"] for row in account.recorded}) == ASKED
+
+
+WITHHELD = {
+    "openai": {
+        FaultKind.EMPTY: "empty",
+        FaultKind.FILTER: "content_filter",
+        FaultKind.REFUSE: "refusal",
+        FaultKind.REJECT: "content_filter",
+    },
+    "vertex": {
+        FaultKind.EMPTY: "empty",
+        FaultKind.FILTER: "content_filter",
+        FaultKind.RECITATION: "recitation",
+        FaultKind.REJECT: "content_filter",
+    },
+    "tinker": {FaultKind.EMPTY: "empty"},
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "fault"),
+    [
+        (kind, fault)
+        for kind in ("openai", "vertex-batch", "tinker")
+        for fault in WITHHELD[kind.partition("-")[0]]
+    ]
+    + [
+        pytest.param(kind, fault, marks=pytest.mark.slow)
+        for kind in ("openai-batch", "vertex")
+        for fault in WITHHELD[kind.partition("-")[0]]
+    ],
+)
+def test_withheld_completions_are_kept_counted_and_told(world, run, pytester, kind, fault):
+    server = world(kind, polls=0)
+    place = server.places.batch if "batch" in kind else server.places.sample
+    server.plan(Fault(fault, place))
+    server.write_suite(pytester.path)
+    outcome = run(server)
+    reason = WITHHELD[server.provider][fault]
+    assert outcome.result.parseoutcomes() == {"errors": 1}
+    assert f"24 of 24 generations were withheld or empty (24 {reason})" in outcome.text
+    assert "more than max_blocked = 0.05 allows" in outcome.text
+    assert outcome.property(f"withheld.{reason}") == "24"
+    kept = contents(outcome.url).generations
+    assert Counter(row.finish_reason for row in kept) == {reason: ASKED}
+    before = server.books.rows()
+    run(server)
+    assert server.books.rows() == before  # what was withheld is not asked for again
+
+
+@pytest.mark.parametrize("kind", ["openai", "vertex", "tinker"])
+def test_a_few_withheld_completions_do_not_hide_a_leak(world, run, pytester, kind):
+    server = world(kind, polls=0)
+    server.plan(Fault(FaultKind.EMPTY, server.places.sample, calls=(0,), share=0.3))
+    server.write_suite(pytester.path)
+    outcome = run(server)
+    assert DRAWN in outcome.text
+    assert outcome.property("withheld.empty") == "1"
+    settled(server, outcome.url, samples=SAMPLES)
+
+
+@pytest.mark.parametrize("kind", ["openai", "vertex", "tinker"])
+def test_a_server_that_does_not_sample_is_told(world, run, pytester, kind):
+    server = world(kind, polls=0)
+    server.plan(Fault(FaultKind.GREEDY, server.places.sample))
+    server.write_suite(pytester.path, tuned=False)
+    outcome = run(server)
+    assert outcome.result.parseoutcomes() == {"errors": 1}
+    assert re.search(r"all generations of 4 excerpts \(p_id1, \.\.\.\) are alike", outcome.text)

@@ -1,0 +1,212 @@
+"""Runs that are killed at random moments and taken up again: nothing is lost or paid for twice.
+
+MEMLEAK_KILL_SEED repeats the moments of an earlier run.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from accounts import contents, settled
+from faults import slow
+from local_weights import LocalWeights
+from nursery import Nursery, Run
+from worlds import KINDS, World
+
+from pytest_memleak.errors import LedgerError
+
+SEED = int(os.environ.get("MEMLEAK_KILL_SEED", "0")) or random.SystemRandom().randrange(10**6)
+SAMPLES = 24
+CONCURRENCY = 4
+RECOVERABLE = {"openai-store", "openai-batch", "vertex-batch", "tinker"}
+# Kills come within so many seconds of a run's first call.
+SPANS = (0.1, 0.4, 0.8, 1.2)
+AT_ONCE = 5  # kills of one and the same suite
+
+# Short waits, in the run and in its xdist workers alike.
+CONFTEST = """
+from pytest_memleak.means import Means
+from pytest_memleak.sampling.patience import Patience
+
+Means.patience = Patience(deadline=300.0, first=0.01, recovery=2.0, poll=0.02, poll_most=0.1)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    print(f"MEMLEAK_KILL_SEED={SEED}")
+
+
+@dataclass
+class AtServer:
+    """A suite for a server, whose books its ledger is held against."""
+
+    world: World
+    verdict: str = "FAIL"
+
+    @property
+    def environment(self):
+        return self.world.environment
+
+    def calls(self) -> int:
+        return self.world.calls()
+
+    def look(self) -> None:
+        pass
+
+    def settle(self, url: str, *, samples: int, hits: int) -> None:
+        """Only what was in flight may be lost, and only where answers cannot be found again."""
+        account = settled(self.world, url, samples=samples)
+        unrecorded = len({row["call"] for row in account.unrecorded})
+        if self.world.kind in RECOVERABLE:
+            assert (account.lost, unrecorded) == (0, 0)
+        else:
+            assert unrecorded <= account.lost <= hits * CONCURRENCY
+
+
+@dataclass
+class Killer:
+    """Kills runs of one suite, as often as it is told, and sees that nothing gets lost.
+
+    workers: of xdist, with a pair each; they share fine-tune and draws.
+    """
+
+    nursery: Nursery
+    at: AtServer | LocalWeights
+    folder: Path
+    url: str
+    workers: int = 0
+    hits: int = field(default=0)
+
+    def kill(self, moments: random.Random, times: int) -> None:
+        """Kill runs so many times, or until one has come to its end before."""
+        for _ in range(times):
+            there = self._there()
+            run = self._run()
+            before = self.at.calls()
+            while self.at.calls() == before and not run.ended():
+                time.sleep(0.002)
+            time.sleep(moments.uniform(0, moments.choice(SPANS)))
+            if not run.kill():
+                return
+            self.hits += 1
+            self.at.look()
+            assert there <= self._there()
+
+    def finish(self) -> None:
+        """Let a run come to its end, and look what there is then."""
+        there = self._there()
+        code, output = self._run().finish()
+        drawn = f" {4 * SAMPLES}/{4 * SAMPLES}  {self.at.verdict}"
+        assert sum(drawn in line for line in output.splitlines()) == max(self.workers, 1), output
+        failed = self.at.verdict == "FAIL"
+        assert code == (pytest.ExitCode.TESTS_FAILED if failed else pytest.ExitCode.OK)
+        self.at.look()
+        assert there <= self._there()
+        self.at.settle(self.url, samples=SAMPLES, hits=self.hits * max(self.workers, 1))
+
+    def _run(self) -> Run:
+        workers = ("-p", "xdist", "-n", str(self.workers)) if self.workers else ()
+        return self.nursery.run(
+            ["-m", "copyright", "--memleak-ledger", self.url, *workers],
+            folder=self.folder,
+            environment=self.at.environment,
+        )
+
+    def _there(self) -> set[Any]:
+        """The generations that are in the ledger."""
+        try:
+            return {tuple(row) for row in contents(self.url).generations}
+        except LedgerError:
+            return set()  # not even begun
+
+
+@pytest.fixture
+def killer(world, nursery, stories, tmp_path_factory, request) -> Callable[..., Killer]:
+    """Makes the killer of a suite of that kind."""
+
+    def make(kind: str, *, url: str | None = None, workers: int = 0) -> Killer:
+        folder = tmp_path_factory.mktemp("run")
+        if kind == "transformers":
+            base = request.getfixturevalue("weights")
+            at = suite = LocalWeights(base, folder, stories)
+        else:
+            suite = world(kind)
+            suite.plan(slow(suite.places.sample, seconds=0.12), slow("*", seconds=0.03))
+            at = AtServer(suite)
+        (folder / "conftest.py").write_text(CONFTEST, "utf-8")
+        models = ["tuned", *(f"again-{n}" for n in range(1, workers))]
+        suite.write_suite(folder, samples=SAMPLES, models=models, concurrency=CONCURRENCY)
+        url = url or f"sqlite:///{folder}/.memleak/ledger.db"
+        return Killer(nursery, at, folder, url, workers)
+
+    return make
+
+
+# About four of each provider.
+EVERY_DAY = {
+    "openai": 2,
+    "openai-store": 1,
+    "openai-batch": 1,
+    "vertex": 2,
+    "vertex-batch": 2,
+    "tinker": 4,
+    "transformers": 3,
+}
+
+
+@pytest.mark.parametrize("kind", EVERY_DAY)
+def test_a_run_that_is_killed_is_taken_up(killer, kind):
+    doomed = killer(kind)
+    doomed.kill(random.Random(f"{SEED} {kind}"), EVERY_DAY[kind])
+    doomed.finish()
+
+
+@pytest.mark.parametrize("kind", ["openai", "vertex-batch"])
+def test_so_it_is_with_a_ledger_in_postgresql(killer, postgres, kind):
+    doomed = killer(kind, url=postgres.new_database())
+    doomed.kill(random.Random(f"{SEED} {kind} postgresql"), 2)
+    doomed.finish()
+
+
+def test_so_it_is_with_processes_that_share_the_work(killer):
+    doomed = killer("openai", workers=4)
+    doomed.kill(random.Random(f"{SEED} processes"), 1)
+    doomed.finish()
+
+
+def until_fifty(make: Callable[[], Killer], moments: random.Random) -> None:
+    """Suites, each killed a few times and then run to its end, until there were fifty kills."""
+    hits = 0
+    while hits < 50:
+        doomed = make()
+        doomed.kill(moments, min(AT_ONCE, 50 - hits))
+        doomed.finish()
+        hits += doomed.hits
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [*KINDS, "transformers"])
+def test_fifty_kills(killer, kind):
+    until_fifty(lambda: killer(kind), random.Random(f"{SEED} {kind}"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["openai", "vertex-batch", "tinker"])
+def test_fifty_kills_on_postgresql(killer, postgres, kind):
+    moments = random.Random(f"{SEED} {kind} postgresql")
+    until_fifty(lambda: killer(kind, url=postgres.new_database()), moments)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["openai", "vertex-batch", "tinker", "transformers"])
+def test_fifty_kills_of_processes_that_share_the_work(killer, kind):
+    moments = random.Random(f"{SEED} {kind} processes")
+    until_fifty(lambda: killer(kind, workers=4), moments)

@@ -1,0 +1,160 @@
+"""What may go wrong with weights on this machine, in whole runs: told, never a traceback."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+
+import pytest
+from accounts import contents
+from local_weights import LocalWeights
+
+MUCH = 3000  # completions at once
+# From the first draw on, what the process has is nearly all that it may have.
+NO_MORE_MEMORY = """
+import resource
+from pathlib import Path
+
+from pytest_memleak.models.transformers import TransformersEndpoint
+
+ROOM = 4 << 20
+drawn = TransformersEndpoint.sample
+
+
+def sample(self, instruction, **asked):
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (used + ROOM, before[1]))
+    try:
+        return drawn(self, instruction, **asked)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+TransformersEndpoint.sample = sample
+"""
+
+
+@pytest.fixture
+def local(weights, stories, tmp_path):
+    """A suite's folder and its own copy of the weights."""
+    base = tmp_path / "base"
+    shutil.copytree(weights, base)
+    folder = tmp_path / "run"
+    folder.mkdir()
+    return LocalWeights(base, folder, stories)
+
+
+@pytest.fixture
+def run(nursery):
+    """Runs the suite as it is; the exit code and what it said, with one blank between words."""
+
+    def go(local):
+        arguments = ["-m", "copyright", "--memleak-ledger", f"sqlite:///{local.folder}/ledger.db"]
+        run = nursery.run(arguments, folder=local.folder, environment=local.environment)
+        code, output = run.finish()
+        assert "Traceback" not in output
+        return code, " ".join(output.split())
+
+    return go
+
+
+def told(outcome, call, cause):
+    """INCONCLUSIVE, with provider, endpoint, call and cause."""
+    code, said = outcome
+    assert code == pytest.ExitCode.TESTS_FAILED
+    assert "INCONCLUSIVE" in said
+    assert "1 error in" in said
+    assert re.search(rf"transformers endpoint \S+: {call} failed: {cause}", said), said
+
+
+def without(*names):
+    return lambda base: [(base / name).unlink() for name in names]
+
+
+def cut_short(base):
+    path = base / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def of_another_shape(base):
+    path = base / "config.json"
+    config = json.loads(path.read_text("utf-8"))
+    path.write_text(json.dumps({**config, "hidden_size": 64}), "utf-8")
+
+
+def not_numbers(base):
+    from safetensors.torch import load_file, save_file
+
+    path = base / "model.safetensors"
+    tensors = {name: tensor * float("nan") for name, tensor in load_file(path).items()}
+    save_file(tensors, path, metadata={"format": "pt"})
+
+
+DAMAGE = {
+    "no weights": (without("model.safetensors"), "Error no file named model.safetensors"),
+    "weights cut short": (cut_short, ".*incomplete metadata"),
+    "another shape": (of_another_shape, ".*mismatched_sizes"),
+    "no config": (without("config.json"), "Unrecognized model"),
+    "no JSON": (lambda base: (base / "config.json").write_text("{"), ".*not a valid JSON file"),
+    "half a tokenizer": (without("tokenizer.json"), "Couldn't instantiate the backend tokenizer"),
+    "no tokenizer": (
+        without("tokenizer.json", "tokenizer_config.json"),
+        "the tokenizer knows no word",
+    ),
+}
+
+
+@pytest.mark.parametrize("tuned", [True, False], ids=["tuned", "untuned"])
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_weights_that_cannot_be_loaded_are_told(local, run, damage, tuned):
+    harm, cause = DAMAGE[damage]
+    harm(local.base)
+    local.write_suite(local.folder, samples=2, tuned=tuned)
+    told(run(local), "start_finetune" if tuned else "open", cause)
+
+
+def test_a_model_that_is_nowhere_is_told(local, run):
+    local.base = "nobody/no-such-model"
+    local.write_suite(local.folder, samples=2, tuned=False)
+    told(run(local), "open", r".*looked for base weights and tokenizer at nobody/no-such-model")
+
+
+def test_a_device_that_is_not_there_is_told(local, run):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    local.write_suite(local.folder, samples=2, tuned=False, device="cuda")
+    told(run(local), "open", r".*(CUDA|NVIDIA)")
+
+
+def test_weights_that_are_no_numbers_are_told(local, run):
+    not_numbers(local.base)
+    local.write_suite(local.folder, samples=2, tuned=False)
+    told(run(local), r"sample \(n = 2, max_tokens = \d+\)", "probability tensor contains")
+
+
+def test_out_of_memory_is_told_and_smaller_draws_go_on(local, run):
+    (local.folder / "conftest.py").write_text(NO_MORE_MEMORY, "utf-8")
+    local.write_suite(local.folder, samples=MUCH, tuned=False, completions_per_call=MUCH)
+    said = r"out of memory.*options\.completions_per_call draws fewer at once"
+    told(run(local), rf"sample \(n = {MUCH}, max_tokens = \d+\)", said)
+    assert not contents(f"sqlite:///{local.folder}/ledger.db").generations
+    local.write_suite(local.folder, samples=2, tuned=False, completions_per_call=1)
+    assert "8/8 PASS" in run(local)[1]
+
+
+def test_a_state_folder_that_cannot_be_written_is_told(local, run):
+    (local.folder / ".memleak").mkdir()
+    (local.folder / ".memleak" / "transformers").write_text("in the way", "utf-8")
+    local.write_suite(local.folder, samples=2)
+    told(run(local), "start_finetune", r".*(File exists|Not a directory)")
+
+
+def test_learned_weights_that_have_gone_are_told(local, run):
+    local.write_suite(local.folder, samples=2)
+    assert "8/8 PASS" in run(local)[1]
+    shutil.rmtree(local.folder / ".memleak" / "transformers")
+    told(run(local), "open", "there is no such folder of LoRA weights")

@@ -1,0 +1,122 @@
+"""--memleak-plan, held against what a server has billed after the run that was planned."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from accounts import settled
+from faults import server_error
+from reciter import count_tokens
+
+from pytest_memleak.models.openai import OpenAIProvider
+from pytest_memleak.models.tinker import TinkerProvider
+from pytest_memleak.models.vertex import VertexProvider
+
+PRICES = 2e-6, 8e-6, 10e-6
+COUNTERS = {
+    "openai": (OpenAIProvider, lambda _, text: count_tokens(text)),
+    "vertex": (VertexProvider, lambda _, text: count_tokens(text)),
+    # Tinker bills the prompt as the client has worded it.
+    "tinker": (TinkerProvider, lambda self, text: len(self._format().prompt(text))),
+}
+
+
+@pytest.fixture
+def counting(monkeypatch):
+    """Gives a provider the counter that its server bills by."""
+
+    def count(provider):
+        kind, counter = COUNTERS[provider]
+        monkeypatch.setattr(kind, "count_tokens", counter, raising=False)
+
+    return count
+
+
+def planned(outcome):
+    """calls, draws, pending, in, out, train, US$ of the only pair."""
+    (line,) = [one for one in outcome.result.stdout.lines if one.startswith("tuned/held-out")]
+    *counts, cost = line.split()[1:]
+    return [int(one.replace(",", "")) for one in counts], float(cost.replace(",", ""))
+
+
+def billed(world):
+    """Calls, draws, nothing that is pending, prompt tokens."""
+    rows = world.books.rows("completion")
+    return [
+        len({row["call"] for row in rows}),
+        len(rows),
+        0,
+        sum(row["prompt_tokens"] for row in rows),
+    ]
+
+
+@pytest.mark.parametrize("kind", ["openai", "openai-batch", "vertex", "vertex-batch"])
+def test_what_is_planned_is_billed(world, run, pytester, kind, counting):
+    server = world(kind, polls=0)
+    counting(server.provider)
+    server.write_suite(pytester.path, recipe={"epochs": 4})
+    counts, cost = planned(run(server, "--memleak-plan"))
+    assert server.calls() == 0
+    outcome = run(server)
+    rows = server.books.rows("completion")
+    most = sum(row["max_tokens"] for row in rows)
+    (tuned,) = server.books.rows("finetune")
+    assert counts == [*billed(server), most, tuned["tokens"]]
+    assert sum(row["completion_tokens"] for row in rows) <= most
+    paid = [counts[3], most, tuned["tokens"]]
+    assert cost == pytest.approx(sum(map(float.__mul__, PRICES, map(float, paid))), abs=0.006)
+    settled(server, outcome.url, samples=6)
+
+
+@pytest.mark.parametrize("recipe", [{"epochs": 2}, {}])
+def test_the_same_at_tinker(world, run, pytester, counting, recipe):
+    """Of a training it says about how much: prompts and texts are counted apart there."""
+    server = dataclasses.replace(world("tinker"), finetune={"batch_size": 2, **recipe})
+    counting("tinker")
+    server.write_suite(pytester.path)
+    counts, _ = planned(run(server, "--memleak-plan"))
+    assert server.calls() == 0
+    run(server)
+    rows = server.books.rows("completion")
+    assert counts[:4] == billed(server)
+    assert sum(row["completion_tokens"] for row in rows) <= counts[4]
+    trained = sum(row["tokens"] for row in server.books.rows("train"))
+    assert trained == pytest.approx(counts[5], rel=0.05)
+
+
+@pytest.mark.parametrize("kind", ["openai", "vertex", "tinker"])
+def test_without_a_counter_the_plan_is_an_estimate_in_the_same_order(world, run, pytester, kind):
+    server = world(kind, polls=0)
+    server.write_suite(pytester.path)
+    counts, _ = planned(run(server, "--memleak-plan"))
+    run(server)
+    asked = billed(server)
+    assert counts[:3] == asked[:3]
+    assert asked[3] / 3 < counts[3] < asked[3] * 3
+
+
+@pytest.mark.parametrize("kind", ["openai", "vertex", "tinker"])
+def test_after_the_run_nothing_is_planned(world, run, pytester, kind):
+    server = world(kind, polls=0)
+    server.write_suite(pytester.path)
+    run(server)
+    before = server.calls()
+    counts, cost = planned(run(server, "--memleak-plan"))
+    assert (counts, cost) == ([0] * 6, 0.0)
+    assert server.calls() == before
+
+
+def test_of_a_run_that_was_cut_short_the_rest_is_planned(world, run, pytester, counting):
+    server = world("openai", polls=0)
+    counting("openai")
+    server.plan(server_error("chat", calls=tuple(range(3, 40))))
+    server.write_suite(pytester.path, concurrency=1)
+    run(server, tries=1)
+    before = billed(server)
+    counts, _ = planned(run(server, "--memleak-plan"))
+    server.plan()
+    run(server)
+    after = billed(server)
+    assert counts[:4] == [one - other for one, other in zip(after, before, strict=True)]
+    assert counts[5] == 0

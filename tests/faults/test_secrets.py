@@ -1,0 +1,89 @@
+"""No key is in any file that a run wrote, nor in what it said."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from faults import Fault, FaultKind
+from http_server import Refused
+from worlds import KINDS, SECRETS
+
+# Everything that may write: reports, the state of every local, the logs of every library.
+LOUD = (
+    "-l",
+    "-vv",
+    "--full-trace",
+    "--showlocals",
+    "--log-level=DEBUG",
+    "--log-file=log.txt",
+    "--memleak-html=report.html",
+    "--memleak-evidence=evidence",
+    "--memleak-quote=full",
+)
+WRONG = "wrong-9876543210abcdefghij"
+
+
+def refusing(world, wrong):
+    """The same server for a client with a wrong key."""
+    variable = {"openai": "OPENAI_API_KEY", "tinker": "TINKER_API_KEY"}.get(world.provider)
+    if variable is not None:
+        return dataclasses.replace(world, environment={**world.environment, variable: wrong})
+
+    def check(request):
+        raise Refused(401, f"Invalid credentials: {request.headers['Authorization']}")
+
+    # The token is given out by the server itself.
+    world.server._token = wrong
+    world.server.check_token = check
+    return world
+
+
+def searched(folder):
+    """Every file below the folder, with what is in it."""
+    files = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert any(path.name == "ledger.db" for path in files)
+    assert any(path.name == "junit.xml" for path in files)
+    assert any(path.name == "log.txt" and content for path, content in files.items())
+    return files
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_key_is_in_any_file_or_output(world, run, pytester, kind):
+    server = world(kind, polls=0)
+    server.write_suite(pytester.path)
+    key = SECRETS[server.provider]
+    outcome = run(server, *LOUD)
+    assert "24/24 FAIL" in outcome.text
+    assert key not in outcome.result.stdout.str() + outcome.result.stderr.str()
+    for path, content in searched(pytester.path).items():
+        assert key.encode() not in content, path
+
+
+@pytest.mark.parametrize("kind", ["openai", "openai-batch", "vertex", "tinker"])
+def test_nor_a_key_that_the_server_refuses_and_quotes(world, run, pytester, kind):
+    wrong = SECRETS[kind.partition("-")[0]][:5] + WRONG
+    server = refusing(world(kind, polls=0), wrong)
+    server.write_suite(pytester.path, timeout=3)
+    outcome = run(server, *LOUD, tries=1)
+    assert outcome.result.parseoutcomes() == {"errors": 1}
+    assert "401" in outcome.text
+    assert wrong not in outcome.result.stdout.str() + outcome.result.stderr.str()
+    for path, content in searched(pytester.path).items():
+        assert wrong.encode() not in content, path
+
+
+@pytest.mark.parametrize("kind", ["openai", "vertex", "tinker"])
+def test_nor_where_a_server_puts_it_into_whatever_fails(world, run, pytester, kind):
+    """In an error's message, and in the reason for a failed fine-tune or batch."""
+    key = SECRETS[kind]
+    said = f"no luck with the credentials {key}, given as Bearer {key}"
+    server = world(kind, polls=0)
+    server.write_suite(pytester.path, timeout=1)
+    server.plan(Fault(FaultKind.STATUS, server.places.sample, status=400, message=said))
+    outcome = run(server, *LOUD, tries=1)
+    assert outcome.result.parseoutcomes() == {"errors": 1}
+    assert "no luck with the credentials" in outcome.text
+    assert key not in outcome.result.stdout.str() + outcome.result.stderr.str()
+    for path, content in searched(pytester.path).items():
+        assert key.encode() not in content, path

@@ -1,0 +1,36 @@
+"""What may be repeated of somebody else's message."""
+
+import pytest
+
+from pytest_memleak.models.messages import safe_message
+
+ASKED = "Write about the night on which the lamp went out for good."
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "sk-abc123DEF456ghi789",
+        "tml-abc123DEF456",
+        "ya29.a0AfH6SMBx-example_token",
+        "plain-looking-value",
+    ],
+)
+def test_no_key_is_left_in_it(monkeypatch, key):
+    monkeypatch.setenv("MY_SERVICE_TOKEN", "plain-looking-value")
+    said = safe_message(f"no:\n {key} is not\tgood; sent was Bearer {key}, twice")
+    assert said == "no: [masked] is not good; sent was Bearer [masked], twice"
+
+
+def test_it_is_short():
+    said = safe_message("very " * 1000)
+    assert said.startswith("very very")
+    assert len(said) <= 300
+
+
+def test_it_does_not_quote_what_was_asked():
+    withheld = "(message withheld: it quotes what was asked)"
+    assert safe_message("refused: the night  on which\nthe lamp", texts=(ASKED,)) == withheld
+    assert safe_message(f"cannot answer {ASKED}", texts=("else", ASKED)) == withheld
+    few = "refused: the night on which nothing was"
+    assert safe_message(few, texts=(ASKED,)) == few
