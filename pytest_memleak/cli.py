@@ -261,6 +261,12 @@ def _prepare(parsed: argparse.Namespace) -> int:
         print(f"memleak prepare: warning: {inert(warning)}", file=sys.stderr)
     total = sum(int(record["word_count"]) for record in records)
     print(f"{len(records):,} excerpts, {total:,} words -> {parsed.output}")
+    if summaries is None:
+        print(
+            "memleak prepare: warning: they have no instructions, since there are no summaries: give "
+            "--summaries, or [suite.summarizer] in the suite file",
+            file=sys.stderr,
+        )
     return 0
 
 

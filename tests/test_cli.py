@@ -410,7 +410,9 @@ def test_a_text_becomes_the_papers_records(file, tmp_path, capsys):
     assert {(one["book_name"], one["author_name"]) for one in records} == {("T", "A")}
     assert sum(one["word_count"] for one in records) == WORDS
     assert all(300 <= one["word_count"] <= 500 for one in records)
-    assert capsys.readouterr() == (f"{len(records)} excerpts, {WORDS:,} words -> {output}\n", "")
+    out, err = capsys.readouterr()
+    assert out == f"{len(records)} excerpts, {WORDS:,} words -> {output}\n"
+    assert "they have no instructions, since there are no summaries" in err
 
 
 def test_what_it_writes_can_be_scored(file, tmp_path, capsys):
@@ -532,7 +534,7 @@ def test_what_a_reader_leaves_out_is_a_warning(file, tmp_path, capsys):
     book = file("s.txt", (STORY + "café").encode("cp1252"))
     assert main(["prepare", str(book), "-o", str(tmp_path / "out.json")]) == 0
     warnings = capsys.readouterr().err.splitlines()
-    assert warnings
+    assert len(warnings) > 1
     assert all(line.startswith("memleak prepare: warning: ") for line in warnings)
 
 

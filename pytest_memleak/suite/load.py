@@ -91,7 +91,7 @@ def _read(path: Path) -> bytes:
 
 def _parse(content: bytes, path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(content.decode("utf-8"))
+        return tomllib.loads(content.decode("utf-8-sig"))  # some editors write a mark first
     except UnicodeDecodeError as error:
         raise SuiteError(
             f"not UTF-8: byte 0x{content[error.start]:02x} at {error.start}", place=str(path)

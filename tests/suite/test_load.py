@@ -474,3 +474,11 @@ def test_any_toml_is_a_suite_error(load, folder, tables):
 @given(st.binary(max_size=80) | st.text(max_size=80).map(str.encode))
 def test_any_bytes_are_a_suite_error(load, folder, content):
     loads_or_is_refused(load, folder, content)
+
+
+def test_the_mark_that_some_editors_write_first_is_no_error(tmp_path):
+    (tmp_path / "b.json").write_text("[]")
+    path = tmp_path / "x.memleak.toml"
+    text = '[limits]\nbmc = 0.1\n[[book]]\nid = "b"\nsource = "b.json"\n[[model]]\nid = "m"\n'
+    path.write_bytes((text + 'provider = "ngram"\n').encode("utf-8-sig"))
+    assert load_suite(path).books[0].id == "b"
