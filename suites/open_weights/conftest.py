@@ -11,6 +11,11 @@ import pytest
 HERE = Path(__file__).resolve().parent
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker known, also where the suite's folder stands alone."""
+    config.addinivalue_line("markers", "slow: takes minutes")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The pairs take two minutes."""
     for item in items:

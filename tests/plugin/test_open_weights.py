@@ -29,7 +29,7 @@ def test_measured(pair, evaluation):
         file.write(json.dumps([pair.model.id, evaluation.measurement.bmc]) + "\\n")
 """
 
-# What `python -c "import torch"` finds where the extra is not installed.
+# As where the extra is not installed.
 WITHOUT_TORCH = """
 import importlib.util
 
@@ -40,18 +40,9 @@ importlib.util.find_spec = lambda name, *more: None if name == "torch" else find
 
 @pytest.fixture
 def suite(pytester):
-    """A copy of the suite, without weights."""
-
-    def copy():
-        shutil.copytree(
-            SUITE,
-            pytester.path,
-            dirs_exist_ok=True,
-            ignore=shutil.ignore_patterns("weights*", ".memleak", "__pycache__"),
-        )
-        return pytester.path
-
-    return copy
+    """A copy of the suite, without weights: its folder."""
+    made = shutil.ignore_patterns("weights*", ".memleak", "__pycache__")
+    return shutil.copytree(SUITE, pytester.path, dirs_exist_ok=True, ignore=made)
 
 
 def cut_short(books):
@@ -86,9 +77,8 @@ def run(pytester, suite):
 
 
 def test_a_small_cut_of_it(suite, run):
-    folder = suite()
-    cut_short(folder / "books")
-    path = folder / "open_weights.memleak.toml"
+    cut_short(suite / "books")
+    path = suite / "open_weights.memleak.toml"
     text = path.read_text(encoding="utf-8")
     for old, new in SMALLER:
         assert old in text
@@ -101,8 +91,7 @@ def test_a_small_cut_of_it(suite, run):
 
 
 @pytest.mark.slow
-def test_the_whole_suite(suite, run):
-    suite()
+def test_the_whole_suite(run):
     bmc = run()
     assert bmc["base"] > 0.5
     assert bmc["aligned"] < 0.05
@@ -111,7 +100,6 @@ def test_the_whole_suite(suite, run):
 
 
 def test_without_the_extra_it_says_what_to_install(pytester, suite):
-    suite()
     pytester.makepyfile(without_torch=WITHOUT_TORCH)
     result = pytester.runpytest_subprocess("-p", "without_torch", "-m", "copyright")
     result.assert_outcomes(errors=4)
