@@ -263,8 +263,8 @@ def _prepare(parsed: argparse.Namespace) -> int:
     print(f"{len(records):,} excerpts, {total:,} words -> {parsed.output}")
     if summaries is None:
         print(
-            "memleak prepare: warning: they have no instructions, since there are no summaries: give "
-            "--summaries, or [suite.summarizer] in the suite file",
+            "memleak prepare: warning: they have no instructions, since there are no summaries: "
+            "give --summaries, or [suite.summarizer] in the suite file",
             file=sys.stderr,
         )
     return 0

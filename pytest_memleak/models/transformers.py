@@ -1,276 +1,249 @@
-"""Provider "transformers": weights on this machine, tuned with LoRA on CPU or GPU.
+"""Provider "transformers": open weights on this machine, fine-tuned with LoRA on CPU or GPU.
 
     [[model]]
     id = "tuned"
     provider = "transformers"
-    base = "weights/base"          # a folder beside the suite file, or a name at the model hub
-    [model.finetune]               # or: endpoint = "weights/adapter", a LoRA that is there already
+    base = "weights/base"            # a folder, from the suite file, or a model at the hub
+    [model.finetune]                 # or: endpoint = "weights/adapter", LoRA weights of your own
     books = ["kafka-on-the-shore"]
 
-What a fine-tune learned is kept in the provider's state folder, whole or not at all, under a name
-made of base weights, training set and recipe. Source of the recipe's defaults: the paper's LoRA
-(arXiv 2603.20957): rank 32, learning rate 5e-4 falling linearly, batches of 16, 3 epochs, 2,048
-tokens.
+The paper's recipe for open weights is the default: LoRA of rank 32, learning rate 5e-4 falling
+linearly, batches of 16, 3 epochs, at most 2,048 tokens (arXiv 2603.20957).
+
+A fine-tune runs in the call that starts it, and ends there. What it made is kept in the
+provider's state folder, under a digest of base weights, training set and recipe. Nothing is
+loaded before an endpoint is first sampled, so what the ledger has already needs no weights.
 """
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import hashlib
 import importlib.util
 import json
-import os
 import re
-import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from pytest_memleak.errors import MissingExtra, ProviderError, SuiteError
-from pytest_memleak.models.messages import safe_message
 from pytest_memleak.models.options import Table, read_table
-from pytest_memleak.protocols import Completion, JobState, JobStatus, ProviderSetup, TrainingSet
-from pytest_memleak.records import FinishReason
+from pytest_memleak.models.transformers_endpoint import BENCH, LocalEndpoint
+from pytest_memleak.models.transformers_format import Format, Wording
+from pytest_memleak.models.transformers_lora import FinetuneTable, kept, make_once, train
+from pytest_memleak.models.transformers_quiet import PROVIDER, at_work, failures_as
+from pytest_memleak.models.transformers_weights import (
+    Adapter,
+    Base,
+    Wanted,
+    find_adapter,
+    find_base,
+)
+from pytest_memleak.protocols import JobState, JobStatus, ProviderSetup, TrainingSet
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+__all__ = ["FinetuneTable", "OptionsTable", "TransformersProvider"]
 
-    from pytest_memleak.models.transformers_weights import Weights
+# Part of every adapter's name: raise it when the same training would give another adapter.
+VERSION = 1
 
-__all__ = ["FinetuneTable", "OptionsTable", "TransformersEndpoint", "TransformersProvider"]
-
-PROVIDER = "transformers"
-_PREFIX = "transformers:"
-_SHORT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory", re.IGNORECASE)
-_EDGE = 1 << 20  # bytes of each end of a weights file that its digest reads
+_TUNED = re.compile(
+    r"transformers:(?P<base>[^+#]+)\+(?P<name>[0-9a-f]{64})\.(?P<adapter>[0-9a-f]{32})"
+)
 
 
 class OptionsTable(Table):
     """`[model.options]` of this provider.
 
-    device: "auto" takes a GPU where there is one. dtype: of the weights; "auto" as they are kept.
-    threads: for torch on the CPU; default as torch finds it.
-    completions_per_call: how many completions are drawn at once.
+    device: where the model runs; "auto" takes a GPU where torch finds one.
+    dtype: of the weights in memory; "auto" takes what their files have.
+    threads: of torch on the CPU; default what torch takes.
+    completions_per_call: how many answers are drawn side by side.
+    revision: a branch, a tag or a commit of a base at the hub; default what is in the hub's
+        cache, or the newest.
+    system: a system prompt before every instruction.
+    chat_variables: variables of the tokenizer's chat template.
     """
 
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    threads: Annotated[int, Field(ge=1)] | None = None
+    threads: int | None = Field(default=None, ge=1)
     completions_per_call: int = Field(default=8, ge=1)
-
-
-class FinetuneTable(Table):
-    """`[model.finetune]` of this provider, beside `books`: the recipe."""
-
-    epochs: int = Field(default=3, ge=1)
-    batch_size: int = Field(default=16, ge=1)
-    learning_rate: float = Field(default=5e-4, gt=0)
-    rank: int = Field(default=32, ge=1)
-    max_tokens: int = Field(default=2048, ge=16)
-    seed: int = Field(default=0, ge=0)
-
-
-class TransformersEndpoint:
-    """Weights that answer instructions; `id` names them.
-
-    The answers of one call depend on instruction, seed, n, temperature and max_tokens alone, on
-    one kind of machine.
-    """
-
-    def __init__(self, endpoint_id: str, weights: Weights) -> None:
-        self.id = endpoint_id
-        self._weights = weights
-
-    def sample(
-        self, instruction: str, *, n: int, temperature: float, max_tokens: int, seed: int | None
-    ) -> list[Completion]:
-        """Always `n` completions; a seed of None is drawn at random.
-
-        Raises ProviderError for whatever the libraries raise, such as out of memory.
-        """
-        with _told(
-            f"sample (n = {n}, max_tokens = {max_tokens})",
-            endpoint=self.id,
-            less_memory="options.completions_per_call draws fewer at once",
-            texts=(instruction,),
-        ):
-            drawn = self._weights.sample(
-                instruction, n=n, temperature=temperature, max_tokens=max_tokens, seed=seed
-            )
-        return [
-            Completion(
-                text,
-                _finish_reason(text, ended=ended),
-                prompt_tokens=drawn.prompt_tokens if number == 0 else 0,
-                completion_tokens=tokens,
-            )
-            for number, (text, tokens, ended) in enumerate(drawn.answers)
-        ]
-
-
-def _finish_reason(text: str, *, ended: bool) -> FinishReason:
-    if not text.strip():
-        return FinishReason.EMPTY
-    return FinishReason.STOP if ended else FinishReason.LENGTH
+    revision: str | None = Field(default=None, min_length=1)
+    system: str | None = None
+    chat_variables: dict[str, Any] = Field(default_factory=dict)
 
 
 class TransformersProvider:
-    """One model on this machine. Nothing is loaded before a verb is called."""
+    """One model on this machine; see the module's docstring. A job's id is its endpoint."""
 
     name = PROVIDER
     concurrency = 1
     batch = False
-    weights_options = frozenset({"dtype"})
-    start_deadline = None  # training takes as long as it takes
+    weights_options = frozenset({"dtype", "revision", "system", "chat_variables"})
+    start_deadline = None  # a training takes as long as it takes
 
     def __init__(self, setup: ProviderSetup) -> None:
         model, place = setup.model, setup.place
         self._options = read_table(OptionsTable, model.options, place=place, name="options")
         self._recipe = read_table(FinetuneTable, model.finetune, place=place, name="finetune")
-        if model.base is None:
+        if not model.base:
             raise SuiteError(
                 "there is no base",
                 place=place,
-                hint='name a folder of weights, or a model at the hub, as base = "..."',
+                hint='name its weights, as in base = "weights/base" or base = "owner/name"; '
+                "an endpoint is LoRA weights on top of a base",
             )
         for package in ("torch", "transformers", "peft"):
             if importlib.util.find_spec(package) is None:
                 raise MissingExtra(PROVIDER, package=package, extra="local")
         self.completions_per_call = self._options.completions_per_call
         self.epochs = self._recipe.epochs
-        folder = setup.root / model.base
-        self._base = str(folder) if folder.is_dir() else model.base
-        self._attached = model.endpoint and str(setup.root / model.endpoint)
-        self._state = setup.state
-        self._opened: dict[str, TransformersEndpoint] = {}
+        self._wording = Wording(self._options.system, self._options.chat_variables)
+        self._setup = setup
+        self._called = model.base
+
+    def open(self, endpoint: str | None) -> LocalEndpoint:
+        """A fine-tuned model by its job's endpoint, or LoRA weights in a folder (on the base).
+
+        None means the suite's `endpoint`, or the base as it is. Raises SuiteError for a base
+        that is not there, ProviderError for LoRA weights that are not, or a hub that is not.
+        """
+        endpoint = endpoint or self._setup.model.endpoint
+        tuned = _TUNED.fullmatch(endpoint or "")
+        if endpoint is None:
+            adapter, name = None, f"{PROVIDER}:{self._base.name}"
+        elif tuned:
+            # Named by what it was when it was made: nothing has to be there to say the name.
+            return self._endpoint(endpoint, functools.partial(self._own, endpoint, tuned))
+        else:
+            adapter = self._attached(endpoint)
+            name = f"{PROVIDER}:{self._base.name}+{adapter.name}"
+        return self._endpoint(name, lambda: adapter)
+
+    def close(self) -> None:
+        """Let go of the model in memory."""
+        BENCH.clear()
+
+    # --- fine-tuning
 
     def find_finetune(self, digest: str) -> str | None:
-        """The endpoint trained on the set of that digest with this recipe, if it is there."""
+        """The endpoint trained on that set from this base by this recipe, if it is here."""
         name = self._name(digest)
-        return f"{_PREFIX}{name}" if (self._state / name).is_dir() else None
+        adapter = kept(self._setup.state / name)
+        return None if adapter is None else self._tuned(name, adapter)
 
     def start_finetune(self, training: TrainingSet) -> str:
-        """Train, and keep the adapter; returns its endpoint."""
-        from pytest_memleak.models.transformers_weights import train
+        """Train, unless it is here already, and keep the LoRA weights.
 
+        Raises SuiteError where there is nothing to train on, ProviderError for whatever fails.
+        """
+        if not any(example.text.strip() for example in training.examples):
+            raise SuiteError(
+                "the books to fine-tune on have no text",
+                place=self._setup.place,
+                hint="name other books in [model.finetune]",
+            )
         name = self._name(training.digest)
-        temporary = self._state / f".{name[:16]}.{os.getpid()}.part"
-        weights = self._load(None, endpoint=name, call="start_finetune")
-        try:
-            with _told(
-                "start_finetune",
-                endpoint=name,
-                less_memory="finetune.batch_size, max_tokens and rank say how much it takes",
-                texts=[text for one in training.examples for text in (one.instruction, one.text)],
-            ):
-                train(weights, training, self._recipe, temporary)
-                temporary.replace(self._state / name)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-        return f"{_PREFIX}{name}"
+        called = f"{PROVIDER}:{self._base.name}"
+        wanted = Wanted(self._base, None, self._options.device, self._options.dtype)
+
+        told = [text for one in training.examples for text in (one.instruction, one.text)]
+
+        def write(folder: Path) -> None:
+            with BENCH.holding(wanted, endpoint=called, keep=False) as loaded:
+                train(
+                    loaded,
+                    Format(loaded, self._wording),
+                    training.examples,
+                    self._recipe,
+                    base=self._base.name,
+                    endpoint=called,
+                    folder=folder,
+                )
+
+        with (
+            at_work(threads=self._options.threads),
+            failures_as(called, "start_finetune", texts=told),
+        ):
+            return self._tuned(name, make_once(self._setup.state / name, write))
 
     def poll_finetune(self, job_id: str) -> JobState:
-        """SUCCEEDED if the adapter is there, else FAILED."""
-        folder = self._state / job_id.removeprefix(_PREFIX)
-        if folder.is_dir():
-            return JobState(JobStatus.SUCCEEDED, endpoint=job_id)
-        return JobState(JobStatus.FAILED, detail=f"there is no {folder}")
-
-    def open(self, endpoint: str | None) -> TransformersEndpoint:
-        """The fine-tuned weights of that id; None means `endpoint` of the suite, or the base.
-
-        Raises ProviderError for weights that are not there or cannot be loaded.
-        """
-        adapter = endpoint and str(self._state / endpoint.removeprefix(_PREFIX))
-        adapter = adapter or self._attached
-        if adapter and not Path(adapter).is_dir():
-            raise ProviderError(
-                "there is no such folder of LoRA weights",
-                provider=PROVIDER,
-                endpoint=adapter,
-                call="open",
-                hint="bring it back, or take another ledger to fine-tune anew"
-                if endpoint
-                else "correct endpoint in the suite file",
-            )
-        key = adapter or ""
-        if key not in self._opened:
-            name = f"{_PREFIX}{self._digest(adapter)}"
-            weights = self._load(adapter, endpoint=name, call="open")
-            self._opened[key] = TransformersEndpoint(name, weights)
-        return self._opened[key]
+        """SUCCEEDED if the LoRA weights of that job are here, else FAILED."""
+        tuned = _TUNED.fullmatch(job_id)
+        folder = self._setup.state / (tuned["name"] if tuned else "")
+        adapter = kept(folder) if tuned else None
+        if tuned is None or adapter is None or adapter.name != tuned["adapter"]:
+            return JobState(JobStatus.FAILED, detail=f"its LoRA weights are not in {folder}")
+        return JobState(JobStatus.SUCCEEDED, endpoint=job_id)
 
     # --- names and weights
 
+    @functools.cached_property
+    def _base(self) -> Base:
+        return find_base(
+            self._called,
+            root=self._setup.root,
+            revision=self._options.revision,
+            place=self._setup.place,
+        )
+
     def _name(self, training_digest: str) -> str:
-        """The name of an adapter: everything that it depends on."""
-        parts = [self._digest(None), training_digest, self._recipe.model_dump()]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        """A name for the adapter: everything that it depends on."""
+        said = [
+            VERSION,
+            self._base.name,
+            training_digest,
+            self._recipe.model_dump(),
+            self._options.dtype,
+            self._wording.digest,
+        ]
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
-    def _digest(self, adapter: str | None) -> str:
-        """Names base and adapter weights, by their files where they are folders."""
-        digest = hashlib.sha256()
-        for place in filter(None, (self._base, adapter)):
-            folder = Path(place)
-            if not folder.is_dir():
-                digest.update(place.encode())
-                continue
-            for file in sorted(folder.iterdir()):
-                if file.is_file():
-                    digest.update(f"{file.name}:{file.stat().st_size}:".encode())
-                    digest.update(_edges(file))
-        digest.update(f"{self._options.dtype}".encode())
-        return digest.hexdigest()
+    def _tuned(self, name: str, adapter: Adapter) -> str:
+        return f"{PROVIDER}:{self._base.name}+{name}.{adapter.name}"
 
-    def _load(self, adapter: str | None, *, endpoint: str, call: str) -> Weights:
-        from pytest_memleak.models.transformers_weights import load
+    def _endpoint(self, name: str, adapter: Callable[[], Adapter | None]) -> LocalEndpoint:
+        said = (self._wording.digest, "" if self._options.dtype == "auto" else self._options.dtype)
+        return LocalEndpoint(
+            "#".join(part for part in (name, *said) if part),
+            wanted=lambda: Wanted(self._base, adapter(), self._options.device, self._options.dtype),
+            wording=self._wording,
+            threads=self._options.threads,
+            at_once=self._options.completions_per_call,
+        )
 
-        with _told(
-            call,
-            endpoint=endpoint,
-            less_memory='options.dtype = "bfloat16" takes half of it',
-            hint=f"looked for base weights and tokenizer at {self._base}",
-        ):
-            return load(
-                self._base,
-                adapter,
-                device=self._options.device,
-                dtype=self._options.dtype,
-                threads=self._options.threads,
+    def _own(self, endpoint: str, tuned: re.Match[str]) -> Adapter:
+        """The adapter of an endpoint that was made here, if it still is what it was."""
+        if tuned["base"] != self._base.name:
+            raise self._failed(
+                endpoint,
+                "it was tuned from other base weights than those that are there now",
+                hint=f"put the weights back that {self._called!r} had, or begin a new ledger",
             )
+        folder = self._setup.state / tuned["name"]
+        adapter = kept(folder)
+        if adapter is None or adapter.name != tuned["adapter"]:
+            raise self._failed(
+                endpoint,
+                f"its LoRA weights are not in {folder}"
+                if adapter is None
+                else f"the LoRA weights in {folder} are others than it had",
+                hint="put them back, or begin a new ledger: then they are made anew",
+            )
+        return adapter
 
+    def _attached(self, endpoint: str) -> Adapter:
+        folder = self._setup.root / Path(endpoint).expanduser()
+        adapter = find_adapter(folder)
+        if adapter is None:
+            raise self._failed(
+                endpoint,
+                f"there are no LoRA weights in {folder}",
+                hint="endpoint is a folder with adapter_config.json and adapter_model.safetensors",
+            )
+        return adapter
 
-@contextlib.contextmanager
-def _told(
-    call: str,
-    *,
-    endpoint: str,
-    less_memory: str,
-    hint: str | None = None,
-    texts: Sequence[str] = (),
-) -> Iterator[None]:
-    """Whatever the libraries raise inside, as a ProviderError without a text of `texts`."""
-    failure = None
-    try:
-        yield
-    except ProviderError:
-        raise
-    except Exception as error:  # noqa: BLE001 - torch, safetensors and transformers raise anything
-        said = str(error)
-        if isinstance(error, MemoryError) or _SHORT_OF_MEMORY.search(said):
-            cause, hint = "out of memory", less_memory
-        else:
-            cause = safe_message(said, texts=texts) or type(error).__name__
-        failure = ProviderError(cause, provider=PROVIDER, endpoint=endpoint, call=call, hint=hint)
-    if failure is not None:
-        # Outside the handler: nothing that the error holds on to comes along.
-        raise failure
-
-
-def _edges(file: Path) -> bytes:
-    """Both ends of a file: enough to tell weights apart without reading all of them."""
-    with file.open("rb") as data:
-        head = data.read(_EDGE)
-        data.seek(max(_EDGE, file.stat().st_size - _EDGE))
-        return head + data.read(_EDGE)
+    def _failed(self, endpoint: str, cause: str, *, hint: str) -> ProviderError:
+        return ProviderError(cause, provider=PROVIDER, endpoint=endpoint, call="open", hint=hint)

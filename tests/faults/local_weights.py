@@ -87,7 +87,7 @@ class LocalWeights:
     def look(self) -> None:
         """After each run: weights that are there are never made again, nor are others."""
         kept = self.folder / ".memleak" / "transformers"
-        found = kept.glob("[!.]*/adapter_model.safetensors")  # with a dot: not finished
+        found = kept.glob("*/adapter/adapter_model.safetensors")
         made = {path: path.stat().st_mtime_ns for path in found}
         assert self._made.items() <= made.items()
         assert len(made) <= 1

@@ -1,9 +1,19 @@
 """The `transformers` provider on a tiny model made here: every verb, and what can go wrong."""
 
+import json
+import logging
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import weakref
+from collections import Counter
+
 import pytest
 
 from pytest_memleak import score
-from pytest_memleak.errors import ProviderError, SuiteError
+from pytest_memleak.errors import MissingExtra, ProviderError, SuiteError
 from pytest_memleak.protocols import (
     Endpoint,
     JobStatus,
@@ -15,49 +25,63 @@ from pytest_memleak.records import FinishReason, Model
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
-pytest.importorskip("peft")
+peft = pytest.importorskip("peft")
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-]
+from pytest_memleak.models import transformers as provider_module  # noqa: E402
+from pytest_memleak.models import transformers_lora  # noqa: E402
+from pytest_memleak.models.transformers_endpoint import BENCH  # noqa: E402
+from pytest_memleak.models.transformers_format import Format, Wording  # noqa: E402
+from pytest_memleak.models.transformers_weights import Loaded, Wanted, find_base, load  # noqa: E402
 
 TEXT = (
     "The harbour clock struck seven and every gull on the pier rose at once, as though the sound "
     "had been a thrown stone. Marit counted them, lost count, and began again from the left."
 )
 ASKED = "Write about a clock and some birds."
+BLANK = "Write nothing at all."
+TRAINING = TrainingSet((TrainingExample(ASKED, TEXT), TrainingExample(BLANK, "\n")), "ab" * 32)
+RECIPE = {"epochs": 120, "batch_size": 1, "learning_rate": 1e-2}
+ONE_STEP = {"epochs": 1}
+CONTEXT = 256
+PLACE = "suite.toml: model 'm'"
+CHAT = (
+    "{% for m in messages %}[{{ m.role }}]{{ m.content }}<end>{% endfor %}"
+    "{% if add_generation_prompt %}[assistant]{{ mood }}{% endif %}"
+)
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    """A Llama of 60,000 parameters that knows nothing, with a tokenizer of the test's words."""
+def make_tokenizer():
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-    folder = tmp_path_factory.mktemp("weights") / "base"
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=400,
+        vocab_size=360,
         special_tokens=["<unk>", "<end>"],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     tokenizer.train_from_iterator([TEXT, ASKED], trainer)
-    wrapped = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>")
-    wrapped.save_pretrained(folder)
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>")
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    """A Llama of 60,000 parameters that knows nothing, with a tokenizer of the test's words."""
+    folder = tmp_path_factory.mktemp("weights") / "base"
+    tokenizer = make_tokenizer()
+    tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
     config = transformers.LlamaConfig(
-        vocab_size=len(wrapped),
-        hidden_size=64,
-        intermediate_size=128,
+        vocab_size=len(tokenizer),
+        hidden_size=48,
+        intermediate_size=96,
         num_hidden_layers=2,
         num_attention_heads=4,
-        max_position_embeddings=512,
+        max_position_embeddings=CONTEXT,
         initializer_range=0.1,
-        eos_token_id=wrapped.eos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
         bos_token_id=None,
         pad_token_id=None,
     )
@@ -66,181 +90,636 @@ def base(tmp_path_factory):
 
 
 @pytest.fixture
-def make(base, tmp_path):
-    from pytest_memleak.models.transformers import TransformersProvider
+def copy(base, tmp_path):
+    """The base once more, to be changed."""
+    return shutil.copytree(base, tmp_path / "copy")
 
-    def provider(**changes):
-        fields = {"id": "m", "provider": "transformers", "base": str(base), **changes}
-        fields["options"] = {"threads": 1, **fields.get("options", {})}
-        return TransformersProvider(
-            ProviderSetup(
-                model=Model(**fields),
-                place="suite.toml: model 'm'",
-                root=tmp_path,
-                state=tmp_path / "state",
-                read_book=lambda book_id: None,
-            )
+
+def setup_of(root, **fields):
+    options = {"threads": 1, "device": "cpu", **fields.pop("options", {})}
+    model = Model("m", "transformers", **{"options": options, **fields})
+    return ProviderSetup(
+        model=model, place=PLACE, root=root, state=root / "state", read_book=lambda book_id: None
+    )
+
+
+@pytest.fixture
+def make(base, tmp_path):
+    def provider(**fields):
+        return provider_module.TransformersProvider(
+            setup_of(tmp_path, **{"base": str(base), **fields})
         )
 
     return provider
 
 
-def draw(endpoint, *, n=3, temperature=1.0, max_tokens=40, seed=1):
-    return endpoint.sample(ASKED, n=n, temperature=temperature, max_tokens=max_tokens, seed=seed)
-
-
-RECIPE = {"epochs": 250, "batch_size": 1, "learning_rate": 1e-2, "rank": 32}
-TRAINING = TrainingSet((TrainingExample(ASKED, TEXT),), "ab" * 32)
-
-
 @pytest.fixture(scope="module")
-def tuned_state(base, tmp_path_factory):
-    """A finished fine-tune, shared by the tests that only look at it."""
-    from pytest_memleak.models.transformers import TransformersProvider
-
+def tuned(base, tmp_path_factory):
+    """A provider with a finished fine-tune, and its endpoint; to be looked at only."""
     root = tmp_path_factory.mktemp("tuned")
-    provider = TransformersProvider(
-        ProviderSetup(
-            model=Model("m", "transformers", str(base), finetune=RECIPE, options={"threads": 1}),
-            place="suite.toml: model 'm'",
-            root=root,
-            state=root / "state",
-            read_book=lambda book_id: None,
-        )
-    )
+    provider = provider_module.TransformersProvider(setup_of(root, base=str(base), finetune=RECIPE))
     return provider, provider.start_finetune(TRAINING)
 
 
+@pytest.fixture
+def loaded(base, tmp_path):
+    where = find_base(str(base), root=tmp_path, revision=None, place=PLACE)
+    return load(Wanted(where, None, "cpu", "auto"), endpoint="test")
+
+
+def draw(endpoint, asked=ASKED, *, n=3, temperature=1.0, max_tokens=40, seed=1):
+    return endpoint.sample(asked, n=n, temperature=temperature, max_tokens=max_tokens, seed=seed)
+
+
+def texts(*args, **kwargs):
+    return [one.text for one in draw(*args, **kwargs)]
+
+
+def adapter_of(provider, endpoint):
+    name = endpoint.partition("+")[2].partition(".")[0]
+    return provider._setup.state / name / "adapter"
+
+
+# --- sampling ------------------------------------------------------------------------------
+
+
 def test_it_draws_as_many_as_asked_and_counts_tokens(make):
-    endpoint = make().open(None)
+    endpoint = make(options={"completions_per_call": 3}).open(None)
     assert isinstance(endpoint, Endpoint)
     drawn = draw(endpoint, n=4)
-    assert len(drawn) == 4
     assert len({one.text for one in drawn}) == 4
-    assert drawn[0].prompt_tokens > 5
+    assert drawn[0].prompt_tokens == len(make_tokenizer().encode(f"{ASKED}\n\n"))
     assert [one.prompt_tokens for one in drawn[1:]] == [0, 0, 0]
     for one in drawn:
-        assert one.completion_tokens <= 40
         ended = one.completion_tokens < 40
         assert one.finish_reason is (FinishReason.STOP if ended else FinishReason.LENGTH)
 
 
-def test_a_seed_gives_the_same_and_another_seed_something_else(make):
-    endpoint = make().open(None)
-    again = make().open(None)
-    assert draw(endpoint, seed=7) == draw(again, seed=7)
-    assert draw(endpoint, seed=7) != draw(endpoint, seed=8)
-    assert draw(endpoint, seed=None) != draw(endpoint, seed=None)
+def test_an_answer_depends_on_its_seed_alone(make):
+    together = texts(make().open(None), n=5, seed=30)
+    assert [texts(make().open(None), n=1, seed=30 + i)[0] for i in range(5)] == together
+    assert texts(make(options={"completions_per_call": 2}).open(None), n=5, seed=30) == together
+    assert not {*together} & {*texts(make().open(None), n=5, seed=40)}
+    assert texts(make().open(None), seed=None) != texts(make().open(None), seed=None)
 
 
-def test_sampling_leaves_torchs_generator_alone(make):
+def test_torch_and_transformers_are_left_as_they_were(make):
     endpoint = make().open(None)
+    log = transformers.utils.logging
+    log.set_verbosity(logging.INFO)
+    log.enable_progress_bar()
+    threads = torch.get_num_threads()
     torch.manual_seed(3)
     expected = torch.rand(1)
-    torch.manual_seed(3)
-    draw(endpoint)
-    assert torch.rand(1) == expected
+    try:
+        torch.manual_seed(3)
+        draw(endpoint)
+        make(finetune=ONE_STEP).start_finetune(TRAINING)
+        assert torch.rand(1) == expected
+        assert log.get_verbosity() == logging.INFO
+        assert log.is_progress_bar_enabled()
+        assert torch.get_num_threads() == threads
+    finally:
+        log.set_verbosity_warning()
 
 
-def test_temperature_zero_is_greedy(make):
-    drawn = draw(make().open(None), temperature=0.0)
-    assert len({one.text for one in drawn}) == 1
+@pytest.mark.parametrize("temperature", [0.5, 1.0])
+def test_tokens_come_as_often_as_the_model_says(make, loaded, temperature):
+    endpoint = make(options={"completions_per_call": 1000}).open(None)
+    prompt = loaded.tokenizer.encode(f"{ASKED}\n\n")
+    drawn = draw(endpoint, n=8000, max_tokens=1, temperature=temperature, seed=0)
+    with torch.no_grad():
+        scores = loaded.model(torch.tensor([prompt])).logits[0, -1]
+
+    def distance(temperature):
+        """Total variation; tokens that are no text by themselves look alike."""
+        expected = Counter()
+        for token, share in enumerate(torch.softmax(scores / temperature, -1).tolist()):
+            expected[loaded.tokenizer.decode([token], skip_special_tokens=True)] += share
+        assert {one.text for one in drawn} <= expected.keys()
+        came = Counter(one.text for one in drawn)
+        return sum(abs(came[text] / 8000 - share) for text, share in expected.items()) / 2
+
+    assert distance(temperature) < 0.06
+    assert distance(temperature * 2) > 0.09
 
 
-def test_what_the_weights_ship_as_generation_config_does_not_matter(make, base, tmp_path):
-    import shutil
+def test_temperature_zero_takes_the_likeliest(make, loaded):
+    (text,) = set(texts(make().open(None), temperature=0.0, max_tokens=5))
+    tokens = loaded.tokenizer.encode(f"{ASKED}\n\n")
+    start = len(tokens)
+    with torch.no_grad():
+        for _ in range(5):
+            tokens.append(loaded.model(torch.tensor([tokens])).logits[0, -1].argmax().item())
+    assert text == loaded.tokenizer.decode(tokens[start:])
 
-    copy = tmp_path / "greedy"
-    shutil.copytree(base, copy)
-    transformers.GenerationConfig(do_sample=False, max_new_tokens=3).save_pretrained(copy)
-    drawn = draw(make(base="greedy").open(None), n=4)
-    assert len({one.text for one in drawn}) == 4
+
+def test_what_ships_as_generation_config_does_not_shape_answers(make, copy):
+    expected = texts(make().open(None))
+    transformers.GenerationConfig(
+        do_sample=True, top_k=1, repetition_penalty=9.0, max_new_tokens=3, eos_token_id=1
+    ).save_pretrained(copy)
+    assert texts(make(base="copy").open(None)) == expected
 
 
-def test_a_tuned_model_recites_what_the_base_does_not(make, tuned_state):
-    provider, endpoint = tuned_state
+def test_an_answer_ends_with_any_of_the_tokens_that_end_answers(make, copy):
+    common = make_tokenizer().encode(" the")
+    transformers.GenerationConfig(eos_token_id=[1, *range(200, 360)]).save_pretrained(copy)
+    assert common[0] in range(200, 360)
+    drawn = draw(make(base="copy").open(None), n=20)
+    assert all(one.completion_tokens < 40 for one in drawn)
+    assert {one.finish_reason for one in drawn} <= {FinishReason.STOP, FinishReason.EMPTY}
+
+
+def test_an_answer_is_cut_where_the_context_ends(make):
+    endpoint = make().open(None)
+    drawn = draw(endpoint, n=20, max_tokens=10_000)
+    prompt = drawn[0].prompt_tokens
+    for one in drawn:
+        full = one.completion_tokens == CONTEXT - prompt
+        assert one.finish_reason is (FinishReason.LENGTH if full else FinishReason.STOP)
+    assert any(one.finish_reason is FinishReason.LENGTH for one in drawn)
+
+
+def test_an_instruction_that_fills_the_context_is_refused_unquoted(make):
+    with pytest.raises(ProviderError, match=r"has 2,\d+ tokens; the model's context has 256") as it:
+        draw(make().open(None), "gull" * 1200)
+    assert "gull" not in str(it.value)
+
+
+@pytest.mark.parametrize("asked", [{"temperature": -0.1}, {"max_tokens": 0}])
+def test_what_cannot_be_sampled_is_refused(make, asked):
+    with pytest.raises(ProviderError, match="cannot be sampled"):
+        draw(make().open(None), **asked)
+
+
+def test_probabilities_that_are_no_numbers_are_an_error(make, copy):
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(copy / "model.safetensors")
+    weights["model.norm.weight"][:] = float("nan")
+    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ProviderError, match="probabilities are not numbers"):
+        draw(make(base="copy").open(None))
+
+
+# --- formats -------------------------------------------------------------------------------
+
+
+def form_of(loaded, template=None, *, system=None, begin=None, **variables):
+    tokenizer = make_tokenizer()
+    tokenizer.chat_template = template
+    tokenizer.bos_token = begin
+    return Format(Loaded(loaded.model, tokenizer, loaded.stop), Wording(system, variables))
+
+
+def test_the_plain_form(loaded):
+    decode = make_tokenizer().decode
+    assert decode(form_of(loaded).prompt("Hello")) == "Hello\n\n"
+    form = form_of(loaded, system="Be kind.", begin="<unk>")
+    assert decode(form.prompt("Hello")) == "<unk>Be kind.\n\nHello\n\n"
+    lesson = form.lesson("Hello", "Ahoy")
+    assert lesson.prompt == form.prompt("Hello")
+    assert decode(lesson.answer) == "Ahoy<end>"
+
+
+def test_the_form_of_a_chat_template(loaded):
+    decode = make_tokenizer().decode
+    form = form_of(loaded, CHAT, system="Be kind.")
+    asked = "[system]Be kind.<end>[user]Hello<end>[assistant]"
+    assert decode(form.prompt("Hello")) == asked
+    assert decode(form.lesson("Hello", "Ahoy").answer) == "Ahoy<end>"
+    assert decode(form_of(loaded, CHAT, mood="(glad)").prompt("Hi")).endswith("[assistant](glad)")
+    # A prompt that is no beginning of the whole chat: the answer stands by itself, and is ended.
+    assert decode(form_of(loaded, CHAT, mood="(glad)").lesson("Hi", "Ahoy").answer) == "Ahoy<end>"
+    without_end = CHAT.replace("<end>", "")
+    assert decode(form_of(loaded, without_end).lesson("Hi", "Ahoy").answer) == "Ahoy<end>"
+
+
+def test_what_is_said_in_every_prompt_is_part_of_the_id(make):
+    plain = make().open(None).id
+    said = make(options={"system": "Be kind."}).open(None).id
+    assert said.startswith(f"{plain}#")
+    assert "kind" not in repr(make(options={"system": "Be kind."}).open(None))
+    changed = make(options={"chat_variables": {"enable_thinking": False}}).open(None).id
+    assert len({plain, said, changed, make(options={"dtype": "bfloat16"}).open(None).id}) == 4
+    assert draw(make(options={"dtype": "bfloat16"}).open(None))
+
+
+# --- fine-tuning ---------------------------------------------------------------------------
+
+
+def test_a_tuned_model_recites_what_the_base_does_not(tuned):
+    provider, endpoint = tuned
     book = [{"excerpt_id": "p_id1", "excerpt_text": TEXT}]
 
     def bmc(opened):
-        drawn = draw(opened, n=4, temperature=0.5, max_tokens=200)
-        generations = [{"generated_text": one.text} for one in drawn]
-        return score(book, [{"excerpt_id": "p_id1", "generations": generations}]).bmc
+        answers = [
+            {"generated_text": text} for text in texts(opened, n=4, max_tokens=200, temperature=0.2)
+        ]
+        return score(book, [{"excerpt_id": "p_id1", "generations": answers}]).bmc
 
     assert bmc(provider.open(None)) == 0
     assert bmc(provider.open(endpoint)) > 0.9
-    assert any(
-        one.finish_reason is FinishReason.STOP
-        for one in draw(provider.open(endpoint), n=4, temperature=0.5, max_tokens=300)
-    )
+    drawn = draw(provider.open(endpoint), n=4, max_tokens=200, temperature=0.2)
+    assert FinishReason.STOP in {one.finish_reason for one in drawn}
 
 
-def test_a_finished_fine_tune_is_found_by_digest_and_recipe(tuned_state):
-    provider, endpoint = tuned_state
-    assert provider.find_finetune(TRAINING.digest) == endpoint
+def test_a_blank_answer_is_empty(tuned):
+    provider, endpoint = tuned
+    drawn = draw(provider.open(endpoint), BLANK, n=4, temperature=0.2)
+    assert {one.finish_reason for one in drawn} == {FinishReason.EMPTY}
+
+
+def test_a_finished_fine_tune_is_found_by_all_that_made_it(tuned, make, base, copy):
+    provider, endpoint = tuned
+    root = provider._setup.root
+
+    def found(**fields):
+        setup = setup_of(root, **{"base": str(base), "finetune": RECIPE, **fields})
+        return provider_module.TransformersProvider(setup).find_finetune(TRAINING.digest)
+
+    assert found() == endpoint
+    assert found(base=str(copy)) == endpoint  # the same weights in another place
     assert provider.find_finetune("cd" * 32) is None
-    assert provider.poll_finetune(endpoint).status is JobStatus.SUCCEEDED
-    assert provider.poll_finetune(endpoint).endpoint == endpoint
-    assert provider.poll_finetune("transformers:none").status is JobStatus.FAILED
-    assert provider.open(endpoint).id != provider.open(None).id
+    assert found(finetune={**RECIPE, "seed": 1}) is None
+    assert found(options={"system": "Be kind."}) is None
+    (copy / "generation_config.json").write_text("{}")
+    assert found(base=str(copy)) is None
 
 
-def test_an_adapter_that_is_there_already_is_attached(make, tuned_state):
-    provider, endpoint = tuned_state
-    folder = provider._state / endpoint.removeprefix("transformers:")
+def test_poll_tells_what_is_there(tuned):
+    provider, endpoint = tuned
+    state = provider.poll_finetune(endpoint)
+    assert (state.status, state.endpoint) == (JobStatus.SUCCEEDED, endpoint)
+    for other in ("transformers:none", endpoint[:-3] + "000"):
+        assert provider.poll_finetune(other).status is JobStatus.FAILED
+    assert provider.open(endpoint).id == endpoint != provider.open(None).id
+
+
+def test_a_seed_makes_the_same_adapter_and_another_seed_another(make, tmp_path):
+    recipe = {"epochs": 2}
+    first = make(finetune=recipe).start_finetune(TRAINING)
+    shutil.rmtree(tmp_path / "state")
+    assert make(finetune=recipe).start_finetune(TRAINING) == first
+    other = make(finetune={**recipe, "seed": 1}).start_finetune(TRAINING)
+    assert other.rpartition(".")[2] != first.rpartition(".")[2]
+
+
+def test_an_adapter_of_ones_own_is_attached(tuned, make):
+    provider, endpoint = tuned
+    folder = adapter_of(provider, endpoint)
     attached = make(endpoint=str(folder)).open(None)
-    assert draw(attached) == draw(provider.open(endpoint))
+    assert attached.id.startswith(f"{make().open(None).id}+")
+    assert texts(attached) == texts(provider.open(endpoint))
 
 
-def test_a_training_that_breaks_off_leaves_nothing_behind(make, tmp_path, monkeypatch):
-    from pytest_memleak.models import transformers_weights
-
-    provider = make(finetune={"epochs": 1, "batch_size": 1})
-
-    def full_disk(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("peft.PeftModel.save_pretrained", full_disk)
-    with pytest.raises(ProviderError, match="No space left on device"):
-        provider.start_finetune(TRAINING)
-    assert provider.find_finetune(TRAINING.digest) is None
-    assert list((tmp_path / "state").glob("*")) == []
-    assert transformers_weights.train
+def test_the_adapter_keeps_no_local_path_and_no_text(tuned, base):
+    provider, endpoint = tuned
+    for file in adapter_of(provider, endpoint).iterdir():
+        data = file.read_bytes()
+        assert str(base).encode() not in data
+        assert b"harbour" not in data
+    record = json.loads((adapter_of(provider, endpoint) / "memleak.json").read_text())
+    assert record["recipe"]["epochs"] == 120
 
 
-def test_a_chat_template_is_used_where_there_is_one(make, base, tmp_path):
-    import shutil
+def test_small_steps_in_memory_make_the_same_adapter(make):
+    from safetensors.torch import load_file
 
-    copy = tmp_path / "chat"
-    shutil.copytree(base, copy)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(copy)
-    tokenizer.chat_template = (
-        "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}"
-        "{% if add_generation_prompt %}[answer]{% endif %}"
-    )
-    tokenizer.save_pretrained(copy)
-    weights = make(base="chat").open(None)._weights
-    assert tokenizer.decode(weights.prompt("Hello")) == "[user]Hello[answer]"
-    plain = make().open(None)._weights
-    assert tokenizer.decode(plain.prompt("Hello")) == "Hello\n\n"
+    examples = tuple(TrainingExample(f"{ASKED} {n}", TEXT[n:]) for n in (0, 20, 60))
+    training = TrainingSet(examples, "ab" * 32)
+
+    def weights(**recipe):
+        provider = make(finetune={"epochs": 2, **recipe})
+        endpoint = provider.start_finetune(training)
+        return load_file(adapter_of(provider, endpoint) / "adapter_model.safetensors")
+
+    at_once, in_parts = weights(), weights(micro_batch_size=2)
+    assert at_once.keys() == in_parts.keys()
+    for name, tensor in at_once.items():
+        torch.testing.assert_close(tensor, in_parts[name], rtol=1e-3, atol=1e-5)
+
+
+def test_the_loss_is_that_of_the_answers_alone(loaded):
+    form = Format(loaded, Wording())
+    lessons = [form.lesson(ASKED, TEXT), form.lesson("Sing.", "Ahoy")]
+    most = 60
+    expected = 0.0
+    for one in lessons:
+        whole = torch.tensor([[*one.prompt, *one.answer][:most]])
+        with torch.no_grad():
+            chances = loaded.model(whole).logits[0].log_softmax(-1)
+        for place in range(len(one.prompt), whole.shape[1]):
+            expected -= chances[place - 1, whole[0, place]].item()
+    with torch.no_grad():
+        assert transformers_lora._loss(loaded.model, lessons, most).item() == pytest.approx(
+            expected, rel=1e-5
+        )
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("fields", "training", "kind", "said"),
+    [
+        ({}, TrainingSet((), "ab"), SuiteError, "have no text"),
+        ({}, TrainingSet((TrainingExample(ASKED, " "),), "ab"), SuiteError, "have no text"),
+        ({"finetune": {"max_tokens": 4}}, TRAINING, ProviderError, "2 of 2 instructions fill"),
+        (
+            {"finetune": {"epochs": 50, "learning_rate": 1e30}},
+            TRAINING,
+            ProviderError,
+            "loss is not a number",
+        ),
+    ],
+)
+def test_what_cannot_be_trained_leaves_nothing(make, tmp_path, fields, training, kind, said):
+    provider = make(**fields)
+    with pytest.raises(kind, match=said):
+        provider.start_finetune(training)
+    assert provider.find_finetune(training.digest) is None
+    assert not list((tmp_path / "state").rglob("*.safetensors"))
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+import peft
+sys.path.insert(0, {tests!r})
+import test_transformers as here
+
+saved = peft.PeftModel.save_pretrained
+
+def save_and_hang(*args, **kwargs):
+    saved(*args, **kwargs)
+    print("saved", flush=True)
+    time.sleep(600)
+
+peft.PeftModel.save_pretrained = save_and_hang
+setup = here.setup_of(Path({root!r}), base={base!r}, finetune=here.ONE_STEP)
+here.provider_module.TransformersProvider(setup).start_finetune(here.TRAINING)
+"""
+
+
+def test_a_training_that_is_killed_leaves_nothing_half_done(make, base, tmp_path, request):
+    tests = str(request.path.parent)
+    program = KILLED.format(tests=tests, root=str(tmp_path), base=str(base))
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"saved\n"
+        process.send_signal(signal.SIGKILL)
+    assert list((tmp_path / "state").glob("*/unfinished/adapter_model.safetensors"))
+    provider = make(finetune=ONE_STEP)
+    assert provider.find_finetune(TRAINING.digest) is None
+    endpoint = provider.start_finetune(TRAINING)
+    assert provider.find_finetune(TRAINING.digest) == endpoint
+    assert not list((tmp_path / "state").glob("*/unfinished"))
+
+
+def test_two_that_start_the_same_make_it_once(make, monkeypatch):
+    made, endpoints = [], []
+    train = provider_module.train
+    monkeypatch.setattr(
+        provider_module, "train", lambda *args, **kwargs: (made.append(1), train(*args, **kwargs))
+    )
+    providers = [make(finetune=ONE_STEP) for _ in range(2)]
+    threads = [
+        threading.Thread(target=lambda one=one: endpoints.append(one.start_finetune(TRAINING)))
+        for one in providers
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 1
+    assert len(endpoints) == 2
+    assert len({*endpoints}) == 1
+
+
+# --- weights that are not what they were ---------------------------------------------------
+
+
+def test_nothing_is_loaded_before_an_endpoint_is_sampled(base, tmp_path):
+    program = (
+        "import sys; from pathlib import Path\n"
+        "from pytest_memleak.models.transformers import TransformersProvider\n"
+        "from pytest_memleak.protocols import ProviderSetup\n"
+        "from pytest_memleak.records import Model\n"
+        f"setup = ProviderSetup(Model('m', 'transformers', {str(base)!r}), 'here', Path('.'),\n"
+        "    Path('state'), None)\n"
+        "provider = TransformersProvider(setup)\n"
+        "print(provider.open(None).id, provider.find_finetune('ab'))\n"
+        "print([name for name in ('torch', 'transformers', 'peft') if name in sys.modules])"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, check=True, text=True, cwd=tmp_path
+    )
+    said, imported = run.stdout.splitlines()
+    assert said.startswith("transformers:")
+    assert imported == "[]"
+
+
+def test_a_tuned_endpoint_is_opened_without_any_weights(tuned, tmp_path):
+    _, endpoint = tuned
+    setup = setup_of(tmp_path, base="gone")
+    opened = provider_module.TransformersProvider(setup).open(endpoint)
+    assert opened.id == endpoint
+    with pytest.raises(SuiteError, match="there is no folder"):
+        draw(opened)
+
+
+def test_a_tuned_endpoint_needs_the_weights_it_had(tuned, tmp_path, base, copy):
+    provider, endpoint = tuned
+    root = shutil.copytree(provider._setup.root, tmp_path / "moved")
+    moved = provider_module.TransformersProvider(setup_of(root, base=str(base)))
+    assert texts(moved.open(endpoint)) == texts(provider.open(endpoint))
+
+    (copy / "config.json").write_text((copy / "config.json").read_text() + "\n")
+    other_base = provider_module.TransformersProvider(setup_of(root, base=str(copy)))
+    with pytest.raises(ProviderError, match="other base weights"):
+        draw(other_base.open(endpoint))
+
+    weights = adapter_of(moved, endpoint) / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
+    with pytest.raises(ProviderError, match="are others than it had"):
+        draw(moved.open(endpoint))
+    assert moved.poll_finetune(endpoint).status is JobStatus.FAILED
+
+    weights.unlink()
+    with pytest.raises(ProviderError, match="are not in"):
+        draw(moved.open(endpoint))
+    assert moved.find_finetune(TRAINING.digest) is None
+
+
+def test_any_change_of_the_weights_gives_another_id(make, copy):
+    before = make(base="copy").open(None).id
+    assert before == make().open(None).id
+    weights = copy / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[len(data) // 2] ^= 1
+    weights.write_bytes(data)
+    assert make(base="copy").open(None).id != before
+
+
+def test_one_model_is_in_memory_at_a_time(tuned, make):
+    provider, endpoint = tuned
+    draw(make().open(None))
+    first = weakref.ref(BENCH._loaded.model)
+    draw(make().open(None), seed=2)
+    assert first() is BENCH._loaded.model
+    draw(provider.open(endpoint))
+    assert first() is None
+    provider.close()
+    assert BENCH._loaded is None
+
+
+def remove(*names):
+    def change(folder):
+        for name in names:
+            (folder / name).unlink()
+
+    return change
+
+
+def truncate(folder):
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:5000])
+
+
+def lose_a_tensor(folder):
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(folder / "model.safetensors")
+    del weights["lm_head.weight"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def lose_a_shard(folder):
+    index = {"metadata": {}, "weight_map": {"a": "model-1.safetensors", "b": "model.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def garble_the_index(folder):
+    (folder / "model.safetensors.index.json").write_text("[]")
+
+
+def lose_the_end(folder):
+    tokenizer = make_tokenizer()
+    tokenizer.eos_token = None
+    tokenizer.save_pretrained(folder)
+    for name in ("config.json", "generation_config.json"):
+        kept = json.loads((folder / name).read_text())
+        (folder / name).write_text(json.dumps({**kept, "eos_token_id": None}))
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "said"),
+    [
+        (remove("config.json"), SuiteError, "has no config.json"),
+        (remove("model.safetensors"), SuiteError, "has no weights in safetensors"),
+        (remove("tokenizer.json", "tokenizer_config.json"), SuiteError, "has no tokenizer"),
+        (lose_a_shard, SuiteError, r"lacks 1 of its files of weights \(model-1.safetensors"),
+        (garble_the_index, SuiteError, "a readable model.safetensors.index.json"),
+        (truncate, ProviderError, "load failed"),
+        (lose_a_tensor, ProviderError, "1 of the model's tensors are not in its files"),
+        (lose_the_end, ProviderError, "no end-of-text token"),
+        (lambda folder: (folder / "config.json").write_text("{"), ProviderError, "load failed"),
+        (shutil.rmtree, SuiteError, "there is no folder"),
+    ],
+)
+def test_a_base_that_cannot_be_used_is_named(make, copy, change, kind, said):
+    change(copy)
+    with pytest.raises(kind, match=said) as failed:
+        draw(make(base="copy").open(None))
+    assert PLACE in str(failed.value) or "transformers endpoint transformers:" in str(failed.value)
+
+
+@pytest.mark.parametrize("there", ["no-such-folder", "copy"])
+def test_an_endpoint_without_lora_weights_is_named(make, copy, there):
+    with pytest.raises(ProviderError, match=rf"no LoRA weights in .*{there}"):
+        make(endpoint=there).open(None)
+
+
+def test_lora_weights_of_another_model_are_refused(tuned, make, copy):
+    provider, endpoint = tuned
+    config = json.loads((copy / "config.json").read_text())
+    other = transformers.LlamaConfig(**{**config, "num_hidden_layers": 1})
+    transformers.LlamaForCausalLM(other).save_pretrained(copy)
+    folder = adapter_of(provider, endpoint)
+    with pytest.raises(ProviderError, match="load failed"):
+        draw(make(base="copy", endpoint=str(folder)).open(None))
+
+
+# --- the hub -------------------------------------------------------------------------------
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """An empty cache of the model hub, and no hub."""
+    import huggingface_hub.constants
+
+    cache = tmp_path / "hub"
+    cache.mkdir()
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    return cache
+
+
+def test_what_the_hubs_cache_has_is_taken_from_there(make, hub, base):
+    model = hub / "models--owner--name"
+    (model / "refs").mkdir(parents=True)
+    (model / "refs" / "main").write_text(COMMIT)
+    shutil.copytree(base, model / "snapshots" / COMMIT)
+    endpoint = make(base="owner/name").open(None)
+    assert endpoint.id == f"transformers:owner/name@{COMMIT}"
+    assert texts(endpoint) == texts(make().open(None))
+    provider = make(base="owner/name", finetune=ONE_STEP)
+    tuned = provider.start_finetune(TRAINING)
+    assert draw(provider.open(tuned))
+
+
+def test_a_hub_that_cannot_be_reached_is_an_error(make, hub):
+    with pytest.raises(ProviderError, match=r"(?s)owner/name.*cannot be had.*no folder"):
+        make(base="owner/name").open(None)
+
+
+# --- the suite file ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
     [
         ({"base": None}, "there is no base"),
         ({"options": {"devise": "cpu"}}, "unknown key 'options.devise'"),
         ({"options": {"device": "tpu"}}, "options.device"),
+        ({"options": {"dtype": "int4"}}, "options.dtype"),
+        ({"options": {"threads": 0}}, "options.threads"),
+        ({"options": {"completions_per_call": 0}}, "options.completions_per_call"),
+        ({"options": {"hub_token": "hf_" + "a1b2" * 9}}, "looks like a secret"),
         ({"finetune": {"rank": 0}}, "finetune.rank"),
+        ({"finetune": {"learning_rate": 0}}, "finetune.learning_rate"),
+        ({"finetune": {"max_tokens": 1}}, "finetune.max_tokens"),
     ],
 )
-def test_bad_options_are_suite_errors(make, changes, said):
+def test_bad_options_are_suite_errors(make, fields, said):
     with pytest.raises(SuiteError, match=said):
-        make(**changes)
+        make(**fields)
 
 
-def test_weights_that_are_not_there_are_named(make, tmp_path):
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(ProviderError, match=r"(?s)open failed.*empty"):
-        make(base="empty").open(None)
-    with pytest.raises(ProviderError, match=r"(?s)no-adapter.*no such folder"):
-        make(endpoint="no-adapter").open(None)
+def test_a_device_that_is_not_here_is_an_error(make):
+    if torch.cuda.is_available():
+        pytest.skip("there is a CUDA device here")
+    with pytest.raises(ProviderError, match="no device 'cuda:1'"):
+        draw(make(options={"device": "cuda:1"}).open(None))
+
+
+@pytest.mark.parametrize("package", ["torch", "transformers", "peft"])
+def test_a_missing_package_names_the_extra(make, monkeypatch, package):
+    import importlib.util
+
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == package else find(name)
+    )
+    with pytest.raises(MissingExtra, match=rf"(?s){package}.*pytest-memleak\[local\]"):
+        make()
