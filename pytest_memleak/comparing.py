@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.drawing import draw_pair
 from pytest_memleak.errors import MemleakError
+from pytest_memleak.probing import as_greedy
 from pytest_memleak.scoring.analysis import analyse
+from pytest_memleak.scoring.measures import measure
 from pytest_memleak.scoring.null import excess_over_null, uplift
 from pytest_memleak.verdict import Census, what_is_missing
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.analysis import Analysis
     from pytest_memleak.workshop import Workshop
 
-__all__ = ["compared", "with_measures_of_extensions"]
+__all__ = ["compared", "with_greedy", "with_measures_of_extensions"]
 
 
 def compared(
@@ -55,6 +57,18 @@ def compared(
     return analysis, tuple(gaps)
 
 
+def with_greedy(
+    analysis: Analysis, pair: Pair, drawn: Drawn
+) -> tuple[Analysis, tuple[str, ...], str]:
+    """The analysis with the measures of the likeliest continuations, gaps, and their digest."""
+    if drawn.greedy is None:
+        return analysis, (), ""
+    census = Census(drawn.book, as_greedy(pair.sampling))
+    greedy = measure(drawn.book, census.watch(drawn.greedy()), pair.scoring)
+    gaps = tuple(f"greedy: {gap}" for gap in what_is_missing(census.completeness()))
+    return dataclasses.replace(analysis, greedy=greedy), gaps, census.digest
+
+
 def with_measures_of_extensions(
     analysis: Analysis, pair: Pair, drawn: Drawn, workshop: Workshop
 ) -> Analysis:
@@ -70,9 +84,10 @@ def _other_answers(
     pair: Pair, workshop: Workshop, gaps: list[str]
 ) -> Iterator[tuple[str | None, str]]:
     for other in workshop.suite.pairs:
-        if other.model.id == pair.model.id and other.book.id != pair.book.id:
+        alike = other.model.id == pair.model.id and other.probe.kind == pair.probe.kind
+        if alike and other.book.id != pair.book.id:
             try:
-                book = workshop.book(other.book)
+                book = workshop.book_of(other)
                 drawn = draw_pair(other, book, workshop)
             except MemleakError as error:
                 gaps.append(f"null from {other.book.id!r}: {error.line}")
@@ -85,7 +100,7 @@ def _baseline(pair: Pair, workshop: Workshop, gaps: list[str]) -> Analysis | Non
     model = next(one for one in workshop.suite.models if one.id == pair.model.baseline)
     theirs = dataclasses.replace(pair, model=model)
     try:
-        drawn = draw_pair(theirs, workshop.book(pair.book), workshop)
+        drawn = draw_pair(theirs, workshop.book_of(pair), workshop)
         census = Census(drawn.book, pair.sampling)
         found = analyse(drawn.book, census.watch(drawn.generations()), pair.scoring)
     except MemleakError as error:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import Inconclusive
+from pytest_memleak.probing import as_greedy, as_probed, text_side
 from pytest_memleak.protocols import Recording
 
 if TYPE_CHECKING:
@@ -18,12 +20,13 @@ if TYPE_CHECKING:
     from pytest_memleak.sampling.run import Progress
     from pytest_memleak.workshop import Workshop
 
-    Enough = Callable[[Iterable[Generation]], bool]
+    Enough = Callable[[Book, Iterable[Generation]], bool]
 
 __all__ = [
     "Drawn",
     "PairPlan",
     "draw_pair",
+    "greedy_questionnaire",
     "pair_questionnaire",
     "plan_pair",
     "plan_summaries",
@@ -36,8 +39,9 @@ _FIRST_STAGE = 5
 class Drawn:
     """What there is to measure for a pair.
 
-    book: with the instructions that were asked; generations: fresh with every call; gaps: why
-    some are missing; spared: what an early stop left undrawn.
+    book: as it was asked for and is measured; generations: fresh with every call; gaps: why
+    some are missing; spared: what an early stop left undrawn; greedy: the likeliest
+    continuations, one an excerpt, where the probe asks for them.
     """
 
     book: Book
@@ -45,6 +49,7 @@ class Drawn:
     endpoint_id: str | None
     gaps: tuple[str, ...] = ()
     spared: str | None = None
+    greedy: Callable[[], Iterable[Generation]] | None = None
 
 
 def draw_pair(
@@ -66,10 +71,18 @@ def draw_pair(
     except Inconclusive as missing:
         return Drawn(book, tuple, None, (missing.line,))
     if isinstance(opened, Recording):
-        asked = opened.asked(book)
-        return Drawn(asked, lambda: opened.generations(asked), None)
+        if pair.probe.kind != "instruction":
+            return Drawn(book, tuple, None, (_not_asked_to_continue(pair),))
+        recorded = opened.asked(book)
+        return Drawn(recorded, lambda: opened.generations(recorded), None)
     return _draw_through_ledger(
-        pair, book, workshop, opened, own=endpoint is not None, progress=progress, enough=enough
+        pair,
+        as_probed(pair, book, opened),
+        workshop,
+        text_side(pair, opened) or opened,
+        own=endpoint is not None,
+        progress=progress,
+        enough=enough,
     )
 
 
@@ -92,33 +105,45 @@ def _draw_through_ledger(
     ledger = means.ledger if kept_as else means.unkept
     endpoint_id = kept_as or means.name_of_unkept(endpoint)
     terms = _terms(pair, workshop, own=own)
-    asked = pair_questionnaire(pair, book)
+    asked, greedy = pair_questionnaire(pair, book), greedy_questionnaire(pair, book)
     gaps, spared = [], None
 
-    def drawn_so_far() -> Iterable[Generation]:
-        return generations(ledger, endpoint_id, asked)
+    drawn_so_far = partial(generations, ledger, endpoint_id, asked)
+
+    def draw_now(questionnaire: Questionnaire) -> None:
+        draw(
+            ledger,
+            endpoint,
+            endpoint_id=endpoint_id,
+            questionnaire=questionnaire,
+            terms=terms,
+            budget=means.budget,
+            progress=progress,
+            patience=means.patience,
+            wait=means.wait,
+        )
 
     if not means.offline:
         try:
+            if greedy:
+                draw_now(greedy)
             for samples in _stages(asked.samples, in_stages=enough and not terms.sampler.batch):
-                draw(
-                    ledger,
-                    endpoint,
-                    endpoint_id=endpoint_id,
-                    questionnaire=replace(asked, samples=samples),
-                    terms=terms,
-                    budget=means.budget,
-                    progress=progress,
-                    patience=means.patience,
-                    wait=means.wait,
-                )
-                if enough and samples < asked.samples and enough(drawn_so_far()):
+                draw_now(replace(asked, samples=samples))
+                if enough and samples < asked.samples and enough(book, drawn_so_far()):
                     left = plan(ledger, endpoint_id, asked, terms)
                     spared = _spared(left, samples, asked.samples)
                     break
         except Inconclusive as missing:
             gaps.append(missing.line)
-    return Drawn(book, drawn_so_far, endpoint_id, tuple(gaps), spared)
+    likeliest = None if greedy is None else partial(generations, ledger, endpoint_id, greedy)
+    return Drawn(book, drawn_so_far, endpoint_id, tuple(gaps), spared, likeliest)
+
+
+def _not_asked_to_continue(pair: Pair) -> str:
+    return (
+        f"{pair.model.id} is recorded: it cannot be asked by the probe {pair.probe.kind!r}; "
+        'set probe = "instruction" for it'
+    )
 
 
 def _stages(samples: int, *, in_stages: object) -> list[int]:
@@ -161,10 +186,10 @@ def plan_pair(pair: Pair, workshop: Workshop) -> PairPlan:
 
     Raises MemleakError for what must be mended first.
     """
-    from pytest_memleak.sampling.budget import plan
+    from pytest_memleak.sampling.budget import in_all, plan
     from pytest_memleak.sampling.finetune import finetuned
 
-    book = workshop.book(pair.book)
+    book = workshop.book_of(pair)
     provider = workshop.provider(pair.model)
     name, training_tokens = pair.model.endpoint, 0
     if pair.model.finetune_books:
@@ -175,11 +200,12 @@ def plan_pair(pair: Pair, workshop: Workshop) -> PairPlan:
     opened = provider.open(name) if known else None
     if isinstance(opened, Recording):
         return PairPlan(pair.id, None, 0, None)
-    sampling = plan(
-        workshop.means.ledger,
-        getattr(opened, "id", None),
-        pair_questionnaire(pair, book),
-        _terms(pair, workshop, own=False),
+    asked = as_probed(pair, book, opened)
+    questionnaires = pair_questionnaire(pair, asked), greedy_questionnaire(pair, asked)
+    endpoint_id = getattr(text_side(pair, opened) or opened, "id", None)
+    terms = _terms(pair, workshop, own=False)
+    sampling = in_all(
+        [plan(workshop.means.ledger, endpoint_id, one, terms) for one in questionnaires if one]
     )
     price = pair.model.price
     cost = price and training_tokens * price[2] / 1e6
@@ -192,7 +218,8 @@ def plan_summaries(pair: Pair, workshop: Workshop) -> list[PairPlan]:
     A pair whose books lack some cannot be planned itself: its instructions are not there yet.
     """
     trained = (workshop.suite.book(book_id) for book_id in pair.model.finetune_books)
-    found = [workshop.outstanding_summaries(source) for source in (pair.book, *trained)]
+    tested = (pair.book,) if pair.probe.kind == "instruction" else ()
+    found = [workshop.outstanding_summaries(source) for source in (*tested, *trained)]
     return [PairPlan(one.pair, one, 0, None) for one in found if one is not None]
 
 
@@ -204,6 +231,13 @@ def pair_questionnaire(pair: Pair, book: Book) -> Questionnaire:
     return questionnaire(
         pair.id, book, pair.sampling, words=lambda text: len(words(text, pair.scoring.words))
     )
+
+
+def greedy_questionnaire(pair: Pair, book: Book) -> Questionnaire | None:
+    """What a pair asks for the likeliest continuations; None if its probe wants none."""
+    if pair.probe.kind != "continuation":
+        return None
+    return pair_questionnaire(replace(pair, sampling=as_greedy(pair.sampling)), book)
 
 
 def _terms(pair: Pair, workshop: Workshop, *, own: bool) -> Terms:

@@ -18,7 +18,7 @@ class Evaluation:
 
     book, measurement and analysis are None where the evidence could not be had.
     job: id of the fine-tune behind the endpoint; spared: what an early stop did not draw;
-    generations_sha256: names the generations that were scored.
+    generations_sha256, greedy_sha256: name the generations that were scored.
     """
 
     suite: str
@@ -33,3 +33,4 @@ class Evaluation:
     analysis: Analysis | None = None
     spared: str | None = None
     generations_sha256: str = ""
+    greedy_sha256: str = ""

@@ -20,6 +20,7 @@ __all__ = [
     "BatchEndpoint",
     "Chapter",
     "Completion",
+    "ContinuingEndpoint",
     "Endpoint",
     "JobState",
     "JobStatus",
@@ -105,6 +106,18 @@ class Endpoint(Protocol):
         seed: int | None,
     ) -> Sequence[Completion | str]:
         """Up to `n` completions of `instruction`; fewer means: ask again for the rest."""
+        ...
+
+
+@runtime_checkable
+class ContinuingEndpoint(Endpoint, Protocol):
+    """An endpoint whose weights can also go on with a text as it stands, without any chat."""
+
+    def continuing(self) -> Endpoint | None:
+        """The same weights, whose `sample` takes the beginning of a text and gives what follows.
+
+        It has an `id` of its own, where it has one at all. None: it only answers instructions.
+        """
         ...
 
 

@@ -30,6 +30,8 @@ __all__ = [
     "Measurement",
     "Model",
     "Pair",
+    "Probe",
+    "ProbeKind",
     "Sampling",
     "Scoring",
     "Span",
@@ -40,6 +42,7 @@ __all__ = [
 ]
 
 WordMode = Literal["paper", "unicode"]
+ProbeKind = Literal["instruction", "continuation", "probability"]
 
 
 # --- books ---------------------------------------------------------------------------------
@@ -64,7 +67,8 @@ class Book:
     """A book as its excerpts, in order; the excerpts' words joined are the book's words.
 
     `digest` is the SHA-256 of the excerpts' ids, texts and instructions (hexadecimal);
-    `warnings` are what a tolerant reader had to leave out.
+    `warnings` are what a tolerant reader had to leave out; `contiguous` is whether each excerpt
+    follows the one before word for word. Where it does not, no match goes from one to the next.
     """
 
     id: str
@@ -73,6 +77,7 @@ class Book:
     excerpts: tuple[Excerpt, ...] = field(repr=False)
     digest: str
     warnings: tuple[str, ...] = ()
+    contiguous: bool = True
 
 
 class FinishReason(StrEnum):
@@ -255,6 +260,8 @@ class Limits:
     spans_over: int | None = None
     nv_recall: float | None = None
     nv_longest_span: int | None = None
+    greedy_bmc: float | None = None
+    greedy_longest_span: int | None = None
     measures: Mapping[str, float] = field(default_factory=dict)
 
     def given(self) -> dict[str, float]:
@@ -337,6 +344,20 @@ class Scoring:
 
 
 @dataclass(frozen=True, slots=True)
+class Probe:
+    """How a model is asked for a book.
+
+    kind:         by an instruction, by the beginning of each excerpt
+    prefix_words: words of that beginning
+    continuation: the suite's template around it, None for what suits the endpoint
+    """
+
+    kind: ProbeKind = "instruction"
+    prefix_words: int = 50
+    continuation: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class BookSource:
     """Where a suite's book comes from, before anyone has read it.
 
@@ -388,6 +409,7 @@ class Pair:
     limits: Limits
     confidence: float = 0.95
     expected: Literal["pass", "leak"] = "pass"
+    probe: Probe = Probe()
     limit_origins: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -23,6 +23,8 @@ _ENOUGH_TO_DIFFER = 3
 _NEEDS = {
     "bmc_excess": "it needs a second test book in the suite, as the measure of chance",
     "uplift": "the model needs a baseline, with the same rounds drawn",
+    "greedy_bmc": 'it needs probe = "continuation"',
+    "greedy_longest_span": 'it needs probe = "continuation"',
 }
 
 

@@ -1,10 +1,21 @@
-"""For all tests: a warning is an error."""
+"""For all tests: a warning is an error; the oracle of the measures."""
 
+import importlib.util
 from pathlib import Path
 
 import pytest
 
 HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="session")
+def oracle():
+    """The slow reading of the measures, which shares nothing with the core."""
+    spec = importlib.util.spec_from_file_location("oracle", HERE / "scoring" / "oracle.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
 
 # Third parties that warn about themselves while they are imported.
 EXCUSED = (

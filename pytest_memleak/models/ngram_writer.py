@@ -87,6 +87,23 @@ class NgramWriter:
             for place in range(n)
         ]
 
+    def go_on(
+        self, text: str, *, n: int, seed: int, temperature: float, max_tokens: int
+    ) -> list[Draft]:
+        """`n` continuations of `text`, as the model alone gives them; seeds as for `write`."""
+        context = tokenise(text)
+        return [
+            _draft(
+                self.model.sample(
+                    context,
+                    max_tokens=max_tokens,
+                    temperature=temperature,
+                    uniform=_uniform(seed + place, text).random,
+                )
+            )
+            for place in range(n)
+        ]
+
     def _write(
         self, dice: random.Random, chances: list[float], temperature: float, max_tokens: int
     ) -> Draft:
@@ -98,10 +115,7 @@ class NgramWriter:
             temperature=temperature,
             uniform=dice.random,
         )
-        ended = tokens[-1] == BOUNDARY
-        if ended:
-            tokens.pop()
-        return Draft(detokenise(tokens), len(tokens), ended)
+        return _draft(tokens)
 
     def _chances(self, instruction: str, temperature: float) -> list[float]:
         """Running sums of the probabilities of beginning at each passage.
@@ -154,6 +168,13 @@ def _starts(tokens: Sequence[str]) -> Iterator[int]:
         if place == 0 or is_break(before) or opens_sentence(before, token):
             latest = place
             yield place
+
+
+def _draft(tokens: list[str]) -> Draft:
+    ended = tokens[-1] == BOUNDARY
+    if ended:
+        tokens.pop()
+    return Draft(detokenise(tokens), len(tokens), ended)
 
 
 def _cues(text: str) -> set[str]:

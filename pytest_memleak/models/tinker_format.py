@@ -21,7 +21,7 @@ from typing import Any, Protocol
 from pytest_memleak.errors import ProviderError, SuiteError
 from pytest_memleak.models.tinker_client import PROVIDER
 
-__all__ = ["ChatFormat", "Lesson", "PlainFormat", "RenderedFormat", "load_format"]
+__all__ = ["ChatFormat", "Lesson", "PlainFormat", "RenderedFormat", "TextFormat", "load_format"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +76,21 @@ class PlainFormat:
         )
         return text.removeprefix(" ")
 
+    def as_text(self) -> TextFormat:
+        """The same tokenizer, for text that is gone on with."""
+        return TextFormat(self._tokenizer)
+
     def _encode(self, text: str) -> list[int]:
         tokens: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
         return tokens
+
+
+class TextFormat(PlainFormat):
+    """No format: what is asked is the beginning of the text."""
+
+    def prompt(self, instruction: str) -> list[int]:
+        """The tokens of the text, after that of its beginning."""
+        return [*self._begin, *self._encode(instruction)]
 
 
 class RenderedFormat:

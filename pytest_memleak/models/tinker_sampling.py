@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import ProviderBusy, ProviderError
 from pytest_memleak.models.tinker_client import PROVIDER, Calls, Gone, Refused
-from pytest_memleak.models.tinker_format import ChatFormat
+from pytest_memleak.models.tinker_format import ChatFormat, PlainFormat
 from pytest_memleak.models.tinker_journal import Draw, Journal, Noted, Page
 from pytest_memleak.protocols import Completion
 from pytest_memleak.records import FinishReason
@@ -62,6 +62,18 @@ class TinkerEndpoint:
             temperature=temperature,
             max_tokens=max_tokens,
             seed=seed,
+        )
+
+    def continuing(self) -> TinkerEndpoint | None:
+        """The same weights on plain text; None where a renderer makes their prompts."""
+        if not isinstance(self._chat, PlainFormat):
+            return None
+        return TinkerEndpoint(
+            self._model,
+            calls=self._calls,
+            chat=self._chat.as_text(),
+            journal=self._journal,
+            renderer="text",
         )
 
     def sample_as(

@@ -93,6 +93,15 @@ class TransformersEndpoint:
             for number, (text, tokens, ended) in enumerate(drawn.answers)
         ]
 
+    def continuing(self) -> TransformersEndpoint | None:
+        """The same weights on plain text; None for a tokenizer with a chat template."""
+        from pytest_memleak.models.transformers_text import TextWeights
+
+        model, tokenizer = self._weights.model, self._weights.tokenizer
+        if tokenizer.chat_template:
+            return None
+        return TransformersEndpoint(f"{self.id}#text", TextWeights(model, tokenizer))
+
 
 def _finish_reason(text: str, *, ended: bool) -> FinishReason:
     if not text.strip():

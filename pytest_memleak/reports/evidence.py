@@ -91,12 +91,14 @@ def pair_evidence(evaluation: Evaluation) -> dict[str, Any]:
             **dataclasses.asdict(pair.sampling),
             **dataclasses.asdict(pair.scoring),
             "confidence": pair.confidence,
+            "probe": dataclasses.asdict(pair.probe),
         },
         "counts": {
             "asked": completeness.asked,
             "got": completeness.got,
             "withheld": {why.value: count for why, count in completeness.withheld.items()},
             "generations_sha256": evaluation.generations_sha256,
+            "greedy_sha256": evaluation.greedy_sha256,
         },
         "measures": _measures(analysis) if analysis else {},
         "limits": {

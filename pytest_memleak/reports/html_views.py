@@ -41,7 +41,7 @@ __all__ = [
 _COLUMNS = 600
 _CHAPTER_COLUMNS = 3000
 _LONGEST_LISTED = 10
-_SHARES = ("bmc", "bmc_excess", "uplift", "nv_recall")
+_SHARES = ("bmc", "bmc_excess", "uplift", "nv_recall", "greedy_bmc")
 _TITLES = {
     "bmc": ("Coverage", "BMC@{k}"),
     "longest_block": ("Longest block", "words"),
@@ -51,6 +51,8 @@ _TITLES = {
     "uplift": ("Above baseline", "BMC minus baseline's"),
     "nv_recall": ("Near-verbatim", "share of book"),
     "nv_longest_span": ("Near-verbatim span", "words"),
+    "greedy_bmc": ("Likeliest answers", "BMC@{k}"),
+    "greedy_longest_span": ("Likeliest span", "words"),
 }
 MAIN_MEASURES = ("bmc", "longest_block", "longest_span", "spans_over")
 

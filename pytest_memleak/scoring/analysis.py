@@ -49,6 +49,7 @@ class Analysis:
     lengths:   how many runs with the own excerpt there are of each length
     near:      near-verbatim recall (section 8), where a limit asks for it
     null, uplift: comparisons (section 7), where they can be had and a limit or baseline asks
+    greedy:    the measures of the likeliest continuations alone, where the probe asks for them
     further:   the measures of extensions, where a limit asks for them
     """
 
@@ -61,6 +62,7 @@ class Analysis:
     near: NearVerbatimRecall | None = None
     null: Null | None = None
     uplift: Uplift | None = None
+    greedy: Measurement | None = None
     further: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -114,6 +116,9 @@ def estimates(analysis: Analysis) -> dict[str, Estimate]:
     if analysis.uplift:
         gain = analysis.uplift
         found["uplift"] = Estimate(gain.uplift, gain.low, gain.high, rises=False)
+    if analysis.greedy:
+        found["greedy_bmc"] = _exact(analysis.greedy.bmc)
+        found["greedy_longest_span"] = _exact(analysis.greedy.longest_span)
     for name, value in analysis.further.items():
         found[name] = Estimate(value, value, value, rises=False)
     return found

@@ -43,6 +43,7 @@ class Index:
     total:   N, the number of words
     bounds:  per excerpt id, its words [start, end)
     order:   per excerpt id, its place among the excerpts
+    borders: positions that no match may lie across, ascending
     anchor:  n of the n-grams in the automaton, at most k
     """
 
@@ -65,6 +66,8 @@ class Index:
             self.order[excerpt.id] = place
             start += len(its_words)
         self.total = start
+        starts = [first for first, _ in self.bounds.values()]
+        self.borders = () if book.contiguous else tuple(starts[1:])
         self._refuse_unmeasurable(book)
         self.anchor = min(k, _LONGEST_ANCHOR)
         frequency = Counter(chain.from_iterable(excerpts))

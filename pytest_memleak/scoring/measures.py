@@ -12,6 +12,7 @@ import numpy as np
 
 from pytest_memleak.errors import RecordsError, SettingsError
 from pytest_memleak.records import Block, Coverage, Measurement, Span
+from pytest_memleak.scoring.borders import find_matches_within
 from pytest_memleak.scoring.index import Index
 from pytest_memleak.scoring.matches import Interval, find_matches, without
 
@@ -88,7 +89,7 @@ class Tally:
         """Match one generation and count what it gives back; returns its matches, untrimmed."""
         excerpt = self._excerpt(generation)
         self._count += 1
-        matches = find_matches(self.index, self.index.code_text(generation.text))
+        matches = find_matches_within(self.index, self.index.code_text(generation.text))
         covered = self.rounds.setdefault(generation.ordinal, set())
         for match in matches:
             covered.update(self._memorized(match, excerpt))
@@ -110,7 +111,7 @@ class Tally:
             word_mode=scoring.words,
             generations=self._count,
             bmc=int(np.count_nonzero(reach)) / self.index.total,
-            longest_block=_longest_run(reach > 0),
+            longest_block=_longest_run(reach > 0, self.index.borders),
             longest_span=self._longest,
             spans_over=len(spans),
             spans=spans,
@@ -244,10 +245,13 @@ def _mask(intervals: set[Interval], total: int) -> NDArray[np.bool_]:
     return np.cumsum(steps[:-1]) > 0
 
 
-def _longest_run(mask: NDArray[np.bool_]) -> Block:
-    """The longest run of True; the first of equals."""
+def _longest_run(mask: NDArray[np.bool_], borders: tuple[int, ...]) -> Block:
+    """The longest run of True that lies across no border; the first of equals."""
     edges = np.flatnonzero(np.diff(np.concatenate(([False], mask, [False])).astype(np.int8)))
     starts, ends = edges[::2], edges[1::2]
+    inner = np.array([at for at in borders if 0 < at < len(mask)], dtype=np.intp)
+    cuts = inner[mask[inner - 1] & mask[inner]]
+    starts, ends = (np.sort(np.concatenate((some, cuts))) for some in (starts, ends))
     if not len(starts):
         return Block(0)
     longest = int(np.argmax(ends - starts))

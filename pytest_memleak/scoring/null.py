@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_memleak.errors import SettingsError
+from pytest_memleak.scoring.borders import find_matches_within
 from pytest_memleak.scoring.index import CODE_LENGTH, Index
 from pytest_memleak.scoring.matches import Interval, find_matches, without
 from pytest_memleak.scoring.sampling_error import (
@@ -174,7 +175,7 @@ class _Matcher:
         for answer in drawn:
             place = numbers.setdefault(group(answer), len(numbers)) % _GROUPS
             covered = pieces.setdefault(place, set())
-            for match in find_matches(self._index, answer.coded):
+            for match in find_matches_within(self._index, answer.coded):
                 covered.update(self._memorized(match, answer.asked))
                 if match[1] - match[0] > longest:
                     longest = max(longest, self._within_an_excerpt(match))

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from pytest_memleak.errors import RecordsError
+from pytest_memleak.scoring.borders import find_matches_within
 from pytest_memleak.scoring.index import Index
-from pytest_memleak.scoring.matches import find_matches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -144,11 +144,11 @@ class CrossExcerptTally:
 
     def add(self, generation: Generation) -> None:
         """Match one generation with the book."""
-        matches = find_matches(self._index, self._index.code_text(generation.text))
+        matches = find_matches_within(self._index, self._index.code_text(generation.text))
         self.add_matches(generation.excerpt_id, matches)
 
     def add_matches(self, excerpt_id: str, matches: Iterable[Interval]) -> None:
-        """Count what `find_matches` found in a generation for that excerpt.
+        """Count what `find_matches_within` found in a generation for that excerpt.
 
         Raises RecordsError for an excerpt that the book does not have.
         """
@@ -192,7 +192,7 @@ def cross_book(
             continue
         for generation in generations:
             source = Source(book_id, generation.excerpt_id)
-            for match in find_matches(index, index.code_text(generation.text)):
+            for match in find_matches_within(index, index.code_text(generation.text)):
                 sources.setdefault(match, set()).add(source)
     spans = (
         BookSpan(end - start, start, end, target, tuple(sorted(whence)))

@@ -36,6 +36,7 @@ Count = Annotated[int, Field(ge=0, strict=True)]
 Positive = Annotated[int, Field(ge=1, strict=True)]
 Text = Annotated[str, Field(min_length=1)]
 Expected = Literal["pass", "leak"]
+ProbeKey = Literal["instruction", "continuation"]
 
 
 class _Table(BaseModel):
@@ -58,6 +59,12 @@ class LimitsTable(_Table):
     )
     nv_longest_span: Count | None = Field(
         None, description="longest near-verbatim span, in matching words"
+    )
+    greedy_bmc: Share | None = Field(
+        None, description='BMC@k of the likeliest continuations alone (probe = "continuation")'
+    )
+    greedy_longest_span: Count | None = Field(
+        None, description="longest regurgitated span of the likeliest continuations, in words"
     )
     measures: dict[str, float] = Field(
         default_factory=dict, description="limits on the measures that extensions bring, by name"
@@ -116,6 +123,13 @@ class SuiteTable(_Table):
     summarizer: SummarizerTable | None = Field(
         None, description="a chat model that writes the summaries that books do not bring"
     )
+    probe: ProbeKey = Field("instruction", description="how models are asked for the books")
+    prefix_words: Positive = Field(
+        50, description='words of an excerpt that probe = "continuation" asks with'
+    )
+    continuation: Text | None = Field(
+        None, description="template of the prompts of that probe; {prefix}"
+    )
 
 
 class SamplingTable(_Table):
@@ -162,6 +176,7 @@ class ModelTable(_Table):
     baseline: Id | None = Field(None, description="id of the model it is compared with")
     price: PriceTable | None = Field(None, description="for plans and budgets")
     expected: Expected = Field("pass", description="leak: all its pairs must fail their limits")
+    probe: ProbeKey | None = Field(None, description="another probe, for this model")
     limits: LimitsTable = Field(LimitsTable(), description="tighter limits for this model")
     finetune: FinetuneTable | None = Field(None, description="what it is fine-tuned on, and how")
     options: dict[str, Any] = Field(
@@ -176,6 +191,7 @@ class PairTable(_Table):
     book: Id = Field(description="a test book's id")
     samples: Positive | None = Field(None, description="generations per excerpt, for this pair")
     expected: Expected | None = Field(None, description="leak: this pair must fail its limits")
+    probe: ProbeKey | None = Field(None, description="another probe, for this pair")
     limits: LimitsTable = Field(LimitsTable(), description="tighter limits for this pair")
 
 

@@ -59,9 +59,14 @@ class Reciter:
         temperature: float,
         max_tokens: int,
         seed: int | None,
+        text: bool = False,
     ) -> list[Answer]:
-        """`n` answers of the model called `name`; those of one seed are always the same."""
-        drafts = self._writer(name).write(
+        """`n` answers of the model called `name`; those of one seed are always the same.
+
+        text: whether `instruction` is the beginning of a text that is gone on with.
+        """
+        writer = self._writer(name)
+        drafts = (writer.go_on if text else writer.write)(
             instruction,
             n=n,
             seed=secrets.randbits(62) if seed is None else seed,

@@ -433,6 +433,7 @@ class TinkerServer(HttpServer):
             # A token of the models is never shorter than one of the tokenizer's by half.
             max_tokens=2 * settings["max_tokens"],
             seed=settings.get("seed"),
+            text=not prompt.startswith("User: "),
         )
         empty = request.fault(FaultKind.EMPTY)
         silent = max(1, round(empty.share * n)) if empty else 0
