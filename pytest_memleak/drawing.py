@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from pytest_memleak.channel import open_channel, terms_of
 from pytest_memleak.errors import Inconclusive
+from pytest_memleak.extracting import plan_windows
 from pytest_memleak.probing import as_greedy, as_probed, text_side
 from pytest_memleak.protocols import Recording
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.protocols import Endpoint
     from pytest_memleak.records import Book, Generation, Pair
-    from pytest_memleak.sampling.budget import Plan, Terms
+    from pytest_memleak.sampling.budget import Plan
     from pytest_memleak.sampling.questions import Questionnaire
     from pytest_memleak.sampling.run import Progress
     from pytest_memleak.workshop import Workshop
@@ -96,47 +98,23 @@ def _draw_through_ledger(
     progress: Progress | None,
     enough: Enough | None,
 ) -> Drawn:
-    from pytest_memleak.sampling.budget import plan
-    from pytest_memleak.sampling.reading import generations
-    from pytest_memleak.sampling.run import draw
-
-    means = workshop.means
-    kept_as: str | None = getattr(endpoint, "id", None)
-    ledger = means.ledger if kept_as else means.unkept
-    endpoint_id = kept_as or means.name_of_unkept(endpoint)
-    terms = _terms(pair, workshop, own=own)
+    channel = open_channel(pair, workshop, endpoint, own=own, progress=progress)
     asked, greedy = pair_questionnaire(pair, book), greedy_questionnaire(pair, book)
     gaps, spared = [], None
-
-    drawn_so_far = partial(generations, ledger, endpoint_id, asked)
-
-    def draw_now(questionnaire: Questionnaire) -> None:
-        draw(
-            ledger,
-            endpoint,
-            endpoint_id=endpoint_id,
-            questionnaire=questionnaire,
-            terms=terms,
-            budget=means.budget,
-            progress=progress,
-            patience=means.patience,
-            wait=means.wait,
-        )
-
-    if not means.offline:
-        try:
-            if greedy:
-                draw_now(greedy)
-            for samples in _stages(asked.samples, in_stages=enough and not terms.sampler.batch):
-                draw_now(replace(asked, samples=samples))
-                if enough and samples < asked.samples and enough(book, drawn_so_far()):
-                    left = plan(ledger, endpoint_id, asked, terms)
-                    spared = _spared(left, samples, asked.samples)
-                    break
-        except Inconclusive as missing:
-            gaps.append(missing.line)
-    likeliest = None if greedy is None else partial(generations, ledger, endpoint_id, greedy)
-    return Drawn(book, drawn_so_far, endpoint_id, tuple(gaps), spared, likeliest)
+    drawn_so_far = partial(channel.drawn, asked)
+    in_stages = enough and not channel.terms.sampler.batch and not workshop.means.offline
+    try:
+        if greedy:
+            channel.draw(greedy)
+        for samples in _stages(asked.samples, in_stages=in_stages):
+            channel.draw(replace(asked, samples=samples))
+            if enough and samples < asked.samples and enough(book, drawn_so_far()):
+                spared = _spared(channel.left(asked), samples, asked.samples)
+                break
+    except Inconclusive as missing:
+        gaps.append(missing.line)
+    likeliest = None if greedy is None else partial(channel.drawn, greedy)
+    return Drawn(book, drawn_so_far, channel.endpoint_id, tuple(gaps), spared, likeliest)
 
 
 def _not_asked_to_continue(pair: Pair) -> str:
@@ -186,7 +164,6 @@ def plan_pair(pair: Pair, workshop: Workshop) -> PairPlan:
 
     Raises MemleakError for what must be mended first.
     """
-    from pytest_memleak.sampling.budget import in_all, plan
     from pytest_memleak.sampling.finetune import finetuned
 
     book = workshop.book_of(pair)
@@ -200,16 +177,26 @@ def plan_pair(pair: Pair, workshop: Workshop) -> PairPlan:
     opened = provider.open(name) if known else None
     if isinstance(opened, Recording):
         return PairPlan(pair.id, None, 0, None)
-    asked = as_probed(pair, book, opened)
-    questionnaires = pair_questionnaire(pair, asked), greedy_questionnaire(pair, asked)
-    endpoint_id = getattr(text_side(pair, opened) or opened, "id", None)
-    terms = _terms(pair, workshop, own=False)
-    sampling = in_all(
-        [plan(workshop.means.ledger, endpoint_id, one, terms) for one in questionnaires if one]
+    sampling = (
+        plan_windows(pair, book, workshop, opened)
+        if pair.probe.kind == "probability"
+        else _plan_generations(pair, book, workshop, opened)
     )
     price = pair.model.price
     cost = price and training_tokens * price[2] / 1e6
     return PairPlan(pair.id, sampling, training_tokens, cost)
+
+
+def _plan_generations(pair: Pair, book: Book, workshop: Workshop, opened: Endpoint | None) -> Plan:
+    from pytest_memleak.sampling.budget import in_all, plan
+
+    asked = as_probed(pair, book, opened)
+    questionnaires = pair_questionnaire(pair, asked), greedy_questionnaire(pair, asked)
+    endpoint_id = getattr(text_side(pair, opened) or opened, "id", None)
+    terms = terms_of(pair, workshop, own=False)
+    return in_all(
+        [plan(workshop.means.ledger, endpoint_id, one, terms) for one in questionnaires if one]
+    )
 
 
 def plan_summaries(pair: Pair, workshop: Workshop) -> list[PairPlan]:
@@ -238,10 +225,3 @@ def greedy_questionnaire(pair: Pair, book: Book) -> Questionnaire | None:
     if pair.probe.kind != "continuation":
         return None
     return pair_questionnaire(replace(pair, sampling=as_greedy(pair.sampling)), book)
-
-
-def _terms(pair: Pair, workshop: Workshop, *, own: bool) -> Terms:
-    from pytest_memleak.sampling.budget import OwnEndpoint, Terms
-
-    sampler = OwnEndpoint() if own else workshop.provider(pair.model)
-    return Terms(sampler, pair.model.price and pair.model.price[:2])

@@ -16,6 +16,7 @@ from pytest_memleak.comparing import compared, with_greedy, with_measures_of_ext
 from pytest_memleak.drawing import draw_pair
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.evaluation import Evaluation
+from pytest_memleak.extracting import extract_pair
 from pytest_memleak.records import Completeness
 from pytest_memleak.scoring.analysis import analyse, estimates
 from pytest_memleak.verdict import Census, check_limits, judge
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pytest_memleak.drawing import Enough
+    from pytest_memleak.extracting import Extracted
     from pytest_memleak.protocols import Endpoint, Recording
     from pytest_memleak.records import Book, Generation, Pair
     from pytest_memleak.sampling.run import Progress
@@ -48,6 +50,13 @@ def evaluate(
     try:
         book = workshop.book_of(pair)
         workshop.refuse_shared_text(book, pair)
+        if pair.probe.kind == "probability":
+            return _of_windows(
+                pair,
+                book,
+                workshop,
+                extract_pair(pair, book, workshop, endpoint=endpoint, progress=progress),
+            )
         drawn = draw_pair(
             pair,
             book,
@@ -109,6 +118,20 @@ def _stop_for(pair: Pair) -> Enough | None:
         )
 
     return broken
+
+
+def _of_windows(pair: Pair, book: Book, workshop: Workshop, found: Extracted) -> Evaluation:
+    return Evaluation(
+        suite=workshop.suite.name,
+        suite_digest=workshop.suite.digest,
+        pair=pair,
+        judgement=judge(found.extraction, found.completeness, pair.limits),
+        completeness=found.completeness,
+        book=book,
+        endpoint=found.endpoint_id,
+        job=workshop.job_of(pair.model),
+        extraction=found.extraction,
+    )
 
 
 def _without_evidence(pair: Pair, workshop: Workshop, gap: str) -> Evaluation:

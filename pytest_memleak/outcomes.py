@@ -205,6 +205,8 @@ def _comparison(config: pytest.Config, evaluation: Evaluation) -> Comparison:
 def complete_measurement(evaluation: Evaluation) -> Measurement:
     """The measurement, for a test that sets limits of its own."""
     missing = what_is_missing(evaluation.completeness)
+    if not missing and evaluation.extraction is not None:
+        missing = ('the probe "probability" makes no Measurement: ask for `evaluation`',)
     if missing or evaluation.measurement is None:
         raise PairInconclusive(_told(missing))
     return evaluation.measurement

@@ -38,6 +38,7 @@ __all__ = [
     "Suite",
     "Summarizer",
     "Verdict",
+    "WindowSettings",
     "WordMode",
 ]
 
@@ -262,6 +263,8 @@ class Limits:
     nv_longest_span: int | None = None
     greedy_bmc: float | None = None
     greedy_longest_span: int | None = None
+    extractable: float | None = None
+    extractable_plain: float | None = None
     measures: Mapping[str, float] = field(default_factory=dict)
 
     def given(self) -> dict[str, float]:
@@ -344,17 +347,37 @@ class Scoring:
 
 
 @dataclass(frozen=True, slots=True)
+class WindowSettings:
+    """The windows that slide over a book, and the sampling scheme their probability is of.
+
+    prefix_tokens, suffix_tokens, stride: in the model's tokens; top_k: 0 for all tokens;
+    n, p: tries, and the least probability that a window comes in them.
+    """
+
+    prefix_tokens: int = 50
+    suffix_tokens: int = 50
+    stride: int = 10
+    top_k: int = 40
+    temperature: float = 1.0
+    n: int = 100
+    p: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
 class Probe:
     """How a model is asked for a book.
 
-    kind:         by an instruction, by the beginning of each excerpt
+    kind:         by an instruction, by the beginning of each excerpt, or for the probability
+                  of the book itself
     prefix_words: words of that beginning
     continuation: the suite's template around it, None for what suits the endpoint
+    windows:      of the probability
     """
 
     kind: ProbeKind = "instruction"
     prefix_words: int = 50
     continuation: str | None = None
+    windows: WindowSettings = WindowSettings()
 
 
 @dataclass(frozen=True, slots=True)

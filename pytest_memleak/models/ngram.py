@@ -21,6 +21,7 @@ import os
 import re
 import secrets
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Protocol
 
@@ -31,7 +32,14 @@ from pytest_memleak.models.ngram_model import MAX_ORDER, NgramModel
 from pytest_memleak.models.ngram_text import PARAGRAPH, tokenise
 from pytest_memleak.models.ngram_writer import Draft, NgramWriter, TrainingText
 from pytest_memleak.models.options import Table, read_table
-from pytest_memleak.protocols import Completion, JobState, JobStatus, ProviderSetup, TrainingSet
+from pytest_memleak.protocols import (
+    Completion,
+    JobState,
+    JobStatus,
+    ProviderSetup,
+    TrainingSet,
+    Window,
+)
 from pytest_memleak.records import Book, FinishReason
 
 __all__ = ["NgramContinuation", "NgramEndpoint", "NgramFinetune", "NgramOptions", "NgramProvider"]
@@ -99,6 +107,25 @@ class NgramEndpoint:
             max_tokens=max_tokens,
             seed=seed,
         )
+
+    whole_distribution = True
+    tokenizes_here = True
+    windows_per_call = 50
+
+    def text_tokens(self, text: str) -> list[str]:
+        """The model's tokens; its spacing is regular, so they are not the text to the letter."""
+        return tokenise(text)
+
+    def log_probabilities(
+        self, windows: Sequence[Window], *, top_k: int, temperature: float
+    ) -> list[list[float]]:
+        """As `LogProbabilityEndpoint` says."""
+        return [
+            self._writer.log_probabilities(
+                one.prefix, one.suffix, top_k=top_k, temperature=temperature
+            )
+            for one in windows
+        ]
 
     def continuing(self) -> NgramContinuation:
         """The same model, going on with a text instead of answering an instruction."""

@@ -31,7 +31,10 @@ from pytest_memleak.protocols import Completion, JobState, JobStatus, ProviderSe
 from pytest_memleak.records import FinishReason
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pytest_memleak.models.transformers_weights import Weights
+    from pytest_memleak.protocols import Window
 
 __all__ = ["FinetuneTable", "OptionsTable", "TransformersEndpoint", "TransformersProvider"]
 
@@ -92,6 +95,25 @@ class TransformersEndpoint:
             )
             for number, (text, tokens, ended) in enumerate(drawn.answers)
         ]
+
+    whole_distribution = True
+    tokenizes_here = True
+    windows_per_call = 16
+
+    def text_tokens(self, text: str) -> list[int]:
+        """The tokenizer's tokens of a text, without special ones."""
+        from pytest_memleak.models.transformers_text import text_tokens
+
+        return text_tokens(self._weights.tokenizer, text)
+
+    def log_probabilities(
+        self, windows: Sequence[Window], *, top_k: int, temperature: float
+    ) -> list[list[float]]:
+        """As `LogProbabilityEndpoint` says."""
+        from pytest_memleak.models.transformers_probability import log_probabilities
+
+        model, tokenizer = self._weights.model, self._weights.tokenizer
+        return log_probabilities(model, tokenizer, windows, top_k=top_k, temperature=temperature)
 
     def continuing(self) -> TransformersEndpoint | None:
         """The same weights on plain text; None for a tokenizer with a chat template."""

@@ -36,6 +36,8 @@ _FURTHER_TITLES = {
     "nv_longest_span": "nv span",
     "greedy_bmc": "greedy",
     "greedy_longest_span": "greedy span",
+    "extractable": "extractable",
+    "extractable_plain": "plain product",
 }
 
 

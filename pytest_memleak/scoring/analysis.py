@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_memleak.records import Block, Measurement
+from pytest_memleak.scoring.extraction import Extraction
 from pytest_memleak.scoring.measures import Tally
 from pytest_memleak.scoring.near_verbatim import NearVerbatimRecall, NearVerbatimTally
 from pytest_memleak.scoring.null import Null, Uplift
@@ -101,8 +102,10 @@ def analyse(
     )
 
 
-def estimates(analysis: Analysis) -> dict[str, Estimate]:
+def estimates(analysis: Analysis | Extraction) -> dict[str, Estimate]:
     """Every measure that can be held against a limit, by name; absent where it cannot be had."""
+    if isinstance(analysis, Extraction):
+        return {analysis.measure: _exact(analysis.extractable)}
     measured, error = analysis.measurement, analysis.error
     found = {"bmc": Estimate(measured.bmc, error.low, error.high)}
     for name in ("longest_block", "longest_span", "spans_over"):

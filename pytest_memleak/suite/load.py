@@ -29,6 +29,7 @@ from pytest_memleak.records import (
     Scoring,
     Suite,
     Summarizer,
+    WindowSettings,
 )
 from pytest_memleak.suite.schema import SuiteFile
 
@@ -386,6 +387,7 @@ def _pair(
             kind=(override and override.probe) or table.probe or suite.probe,
             prefix_words=suite.prefix_words,
             continuation=suite.continuation,
+            windows=WindowSettings(**suite.probability.model_dump()),
         ),
         limit_origins=origins,
     )
