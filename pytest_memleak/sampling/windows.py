@@ -43,7 +43,7 @@ _ROUNDING = 1e-3
 
 def text_questions(pair: str, texts: Sequence[str]) -> Questionnaire:
     """What asks for the tokens of each text; the question of text i is for the excerpt `i`."""
-    asked = [json.dumps({"text": text}) for text in texts]
+    asked = [_as_json({"text": text}) for text in texts]
     return _questions(f"tokens of {pair}", asked, [len(text.split()) for text in texts])
 
 
@@ -72,8 +72,7 @@ def window_questions(
         "scheme": [settings.top_k, settings.temperature] if top_k else None,
     }
     asked = [
-        json.dumps({**said, "tokens": list(tokens[group[0] : group[-1] + whole])})
-        for group in groups
+        _as_json({**said, "tokens": list(tokens[group[0] : group[-1] + whole])}) for group in groups
     ]
     words = [math.ceil(len(group) * whole / TOKENS_PER_WORD) for group in groups]
     return _questions(f"windows of {pair}", asked, words)
@@ -106,6 +105,11 @@ def answered_windows(asked: Questionnaire, answers: Iterable[Generation]) -> Ite
             yield from [None] * len(windows_of(json.loads(question.instruction)))
         else:
             yield from (-math.inf if value is None else value for value in values)
+
+
+def _as_json(value: object) -> str:
+    # As it is written, so that what quotes it is known for a quotation.
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _questions(name: str, asked: Sequence[str], words: Sequence[int]) -> Questionnaire:
@@ -143,7 +147,7 @@ class TextEndpoint:
         if "text" in asked:
             tokens = list(self._endpoint.text_tokens(asked["text"]))
             paid = 0 if self._endpoint.tokenizes_here else len(tokens)
-            return [Completion(json.dumps(tokens), prompt_tokens=paid, completion_tokens=0)]
+            return [Completion(_as_json(tokens), prompt_tokens=paid, completion_tokens=0)]
         windows = windows_of(asked)
         top_k, at = asked["scheme"] or (0, 1.0)
         found = self._endpoint.log_probabilities(windows, top_k=top_k, temperature=at)
