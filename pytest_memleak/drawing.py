@@ -28,7 +28,6 @@ __all__ = [
     "Drawn",
     "PairPlan",
     "draw_pair",
-    "greedy_questionnaire",
     "pair_questionnaire",
     "plan_pair",
     "plan_summaries",
@@ -99,7 +98,7 @@ def _draw_through_ledger(
     enough: Enough | None,
 ) -> Drawn:
     channel = open_channel(pair, workshop, endpoint, own=own, progress=progress)
-    asked, greedy = pair_questionnaire(pair, book), greedy_questionnaire(pair, book)
+    asked, greedy = pair_questionnaire(pair, book), _greedy_questionnaire(pair, book)
     gaps, spared = [], None
     drawn_so_far = partial(channel.drawn, asked)
     in_stages = enough and not channel.terms.sampler.batch and not workshop.means.offline
@@ -191,7 +190,7 @@ def _plan_generations(pair: Pair, book: Book, workshop: Workshop, opened: Endpoi
     from pytest_memleak.sampling.budget import in_all, plan
 
     asked = as_probed(pair, book, opened)
-    questionnaires = pair_questionnaire(pair, asked), greedy_questionnaire(pair, asked)
+    questionnaires = pair_questionnaire(pair, asked), _greedy_questionnaire(pair, asked)
     endpoint_id = getattr(text_side(pair, opened) or opened, "id", None)
     terms = terms_of(pair, workshop, own=False)
     return in_all(
@@ -220,7 +219,7 @@ def pair_questionnaire(pair: Pair, book: Book) -> Questionnaire:
     )
 
 
-def greedy_questionnaire(pair: Pair, book: Book) -> Questionnaire | None:
+def _greedy_questionnaire(pair: Pair, book: Book) -> Questionnaire | None:
     """What a pair asks for the likeliest continuations; None if its probe wants none."""
     if pair.probe.kind != "continuation":
         return None

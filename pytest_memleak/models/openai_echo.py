@@ -46,7 +46,8 @@ class EchoCompletions:
         end, values = 0, []
         for token, value in self._echoed(prefix + suffix):
             end += len(token)
-            if end > len(prefix):
+            # A part of a character may come as a token without text, before the character.
+            if end > len(prefix) or (not token and end == len(prefix)):
                 if value is None:
                     raise self._lacking("the answer leaves out a token's log-probability")
                 values.append(value)
@@ -76,11 +77,14 @@ class EchoCompletions:
             texts=(text,),
         )
         tokens, values = _told(answer)
-        found, left = [], text
+        found: list[tuple[str, float | None]] = []
+        left = text
         for token, value in zip(tokens, values, strict=False):
-            if not left:
+            if not left or not isinstance(token, str):
                 break
-            if not isinstance(token, str) or not token or not left.startswith(token):
+            if not found and value is None and (not token or not left.startswith(token)):
+                continue  # what marks the beginning of a text
+            if not left.startswith(token):
                 break
             left = left[len(token) :]
             found.append((token, None if value is None else float(value)))

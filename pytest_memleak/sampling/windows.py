@@ -68,7 +68,8 @@ def window_questions(
     said: dict[str, Any] = {
         "prefix": settings.prefix_tokens,
         "suffix": settings.suffix_tokens,
-        "stride": settings.stride,
+        # Of one window alone it tells nothing: another stride asks for the same window.
+        "stride": settings.stride if windows_per_call > 1 else 1,
         "scheme": [settings.top_k, settings.temperature] if top_k else None,
     }
     asked = [
@@ -147,7 +148,7 @@ class TextEndpoint:
         if "text" in asked:
             tokens = list(self._endpoint.text_tokens(asked["text"]))
             paid = 0 if self._endpoint.tokenizes_here else len(tokens)
-            return [Completion(_as_json(tokens), prompt_tokens=paid, completion_tokens=0)]
+            return [Completion(_as_json(tokens), prompt_tokens=paid, completion_tokens=None)]
         windows = windows_of(asked)
         top_k, at = asked["scheme"] or (0, 1.0)
         found = self._endpoint.log_probabilities(windows, top_k=top_k, temperature=at)
@@ -156,7 +157,6 @@ class TextEndpoint:
             Completion(
                 json.dumps(sums),
                 prompt_tokens=sum(len(one.prefix) + len(one.suffix) for one in windows),
-                completion_tokens=0,
             )
         ]
 

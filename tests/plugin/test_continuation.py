@@ -7,12 +7,14 @@ import sqlite3
 import pytest
 from gcs_server import gcs_server
 from http_server import Books
+from one_model import evidence, write_suite
 from reciter import Reciter
 from tinker_server import TinkerServer
 from tinker_words import save_tokenizer
 from vertex_server import VertexServer
 
 from pytest_memleak.books.continuation import ASKED_TO_CONTINUE
+from pytest_memleak.cli import main
 from pytest_memleak.models.ngram_model import NgramModel
 from pytest_memleak.models.ngram_text import PARAGRAPH, detokenise, tokenise
 from pytest_memleak.scoring.words import words
@@ -49,25 +51,7 @@ pretraining = ["held-out"]
 @pytest.fixture
 def write(pytester, stories):
     """Writes the suite of one model, with some text replaced, and its book."""
-
-    def suite(model, *replacements):
-        text = SUITE + model
-        for old, new in replacements:
-            assert old in text
-            text = text.replace(old, new)
-        for name, records in stories.items():
-            (pytester.path / f"{name}.json").write_text(json.dumps(records), encoding="utf-8")
-        (pytester.path / "it.memleak.toml").write_text(text, encoding="utf-8")
-
-    return suite
-
-
-def evidence(pytester, *options, run="runpytest"):
-    """Run the suite; the result, and the one pair of its evidence."""
-    path = pytester.path / "evidence.json"
-    result = getattr(pytester, run)("-m", "copyright", f"--memleak-evidence={path}", *options)
-    (pair,) = json.loads(path.read_text())["pairs"]
-    return result, pair
+    return lambda model, *replacements: write_suite(pytester, stories, SUITE + model, *replacements)
 
 
 def asked_in_ledger(pytester):
@@ -135,6 +119,7 @@ def test_a_model_that_babbles_passes_and_is_not_asked_again(pytester, write):
     result.assert_outcomes(passed=1)
     assert again["measures"] == first["measures"]
     assert again["counts"] == first["counts"]
+    assert main(["verify", "evidence.json"]) == 0
 
 
 def test_another_prefix_is_asked_anew(pytester, write):

@@ -8,12 +8,14 @@ import sqlite3
 import pytest
 from faults import Fault, FaultKind, FaultPlan
 from http_server import Books
+from one_model import evidence, write_suite
 from openai_answers import cut
 from openai_server import OpenAIServer
 from reciter import GIVEN_ORDER, Reciter
 from tinker_server import TinkerServer
 from tinker_words import Words, save_tokenizer
 
+from pytest_memleak.cli import main
 from pytest_memleak.models.ngram_model import NgramModel
 from pytest_memleak.models.ngram_text import PARAGRAPH, tokenise
 
@@ -55,17 +57,7 @@ PLAIN = ("extractable = 0.1", "extractable_plain = 0.1")
 @pytest.fixture
 def write(pytester, stories):
     """Writes the suite of one model, with some text replaced, and its book."""
-
-    def suite(model, *replacements):
-        text = SUITE + model
-        for old, new in replacements:
-            assert old in text
-            text = text.replace(old, new)
-        for name, records in stories.items():
-            (pytester.path / f"{name}.json").write_text(json.dumps(records), encoding="utf-8")
-        (pytester.path / "it.memleak.toml").write_text(text, encoding="utf-8")
-
-    return suite
+    return lambda model, *replacements: write_suite(pytester, stories, SUITE + model, *replacements)
 
 
 @pytest.fixture
@@ -73,14 +65,6 @@ def texts(stories):
     """The texts of which the book's tokens are those of one after the other."""
     found = [record["excerpt_text"] for record in stories["held-out"]]
     return [*(text + PARAGRAPH for text in found[:-1]), found[-1]]
-
-
-def evidence(pytester, *options, run="runpytest"):
-    """Run the suite; the result, and the one pair of its evidence."""
-    path = pytester.path / "evidence.json"
-    result = getattr(pytester, run)("-m", "copyright", f"--memleak-evidence={path}", *options)
-    (pair,) = json.loads(path.read_text())["pairs"]
-    return result, pair
 
 
 def told(pair):
@@ -165,6 +149,7 @@ def test_nothing_is_asked_twice(pytester, write):
     result, again = evidence(pytester, "--memleak-offline")
     result.assert_outcomes(passed=1)
     assert again == first
+    assert main(["verify", "evidence.json"]) == 0
     result = pytester.runpytest("--memleak-plan")
     result.stdout.fnmatch_lines(["model/held-out*0*0*0*"])
 
@@ -302,8 +287,12 @@ def test_completions_with_echo(pytester, write, served, texts, stories):
     # Each text was asked for once, and is not again.
     asked = [row["text"] for row in server.books.rows("echo")]
     assert len(asked) == len(texts) + len(expected)
-    evidence(pytester)
-    assert len(server.books.rows("echo")) == len(asked)
+    # Nor are those windows that another stride shares with this one.
+    for stride in (STRIDE, 2 * STRIDE):
+        write(openai(server), PLAIN, (f"stride = {STRIDE}", f"stride = {stride}"))
+        _, pair = evidence(pytester)
+        assert len(server.books.rows("echo")) == len(asked)
+        assert told(pair) == pytest.approx(expected[:: stride // STRIDE])
 
 
 def test_a_plain_product_is_not_held_against_the_other_limit(pytester, write, served):
