@@ -265,6 +265,7 @@ def _add_import(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def _import(parsed: argparse.Namespace) -> int:
     from pytest_memleak.drawing import pair_questionnaire
+    from pytest_memleak.errors import SuiteError
     from pytest_memleak.extensions import Extensions
     from pytest_memleak.means import Means
     from pytest_memleak.reports.inert import inert
@@ -274,6 +275,12 @@ def _import(parsed: argparse.Namespace) -> int:
 
     suite = load_suite(parsed.suite)
     pair = _pair(suite, model=parsed.model, book=parsed.book)
+    if pair.probe.kind != "instruction":
+        raise SuiteError(
+            f"{pair.id} has the probe {pair.probe.kind!r}, and a file's generations answer"
+            " instructions",
+            place=str(parsed.suite),
+        )
     means = Means(_ledger_url(parsed), offline=True)
     workshop = Workshop(suite, Extensions(), state=Path.cwd() / _FOLDER, means=means)
     try:

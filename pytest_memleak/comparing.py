@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.drawing import draw_pair
 from pytest_memleak.errors import MemleakError
+from pytest_memleak.probing import as_greedy
 from pytest_memleak.scoring.analysis import analyse
+from pytest_memleak.scoring.measures import measure
 from pytest_memleak.scoring.null import excess_over_null, uplift
 from pytest_memleak.verdict import Census, what_is_missing
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.analysis import Analysis
     from pytest_memleak.workshop import Workshop
 
-__all__ = ["compared", "with_measures_of_extensions"]
+__all__ = ["compared", "with_greedy", "with_measures_of_extensions"]
 
 
 def compared(
@@ -63,6 +65,18 @@ def compared(
     return analysis, tuple(gaps)
 
 
+def with_greedy(
+    analysis: Analysis, pair: Pair, drawn: Drawn
+) -> tuple[Analysis, tuple[str, ...], str]:
+    """The analysis with the measures of the likeliest continuations, gaps, and their digest."""
+    if drawn.greedy is None:
+        return analysis, (), ""
+    census = Census(drawn.book, as_greedy(pair.sampling))
+    greedy = measure(drawn.book, census.watch(drawn.greedy()), pair.scoring)
+    gaps = tuple(f"greedy: {gap}" for gap in what_is_missing(census.completeness()))
+    return dataclasses.replace(analysis, greedy=greedy), gaps, census.digest
+
+
 def with_measures_of_extensions(
     analysis: Analysis, pair: Pair, drawn: Drawn, workshop: Workshop
 ) -> Analysis:
@@ -78,9 +92,10 @@ def _other_answers(
     pair: Pair, workshop: Workshop, endpoint: Endpoint | Recording | None, gaps: list[str]
 ) -> Iterator[tuple[str | None, str]]:
     for other in workshop.suite.pairs:
-        if other.model.id == pair.model.id and other.book.id != pair.book.id:
+        alike = other.model.id == pair.model.id and other.probe.kind == pair.probe.kind
+        if alike and other.book.id != pair.book.id:
             try:
-                book = workshop.book(other.book)
+                book = workshop.book_of(other)
                 drawn = draw_pair(other, book, workshop, endpoint=endpoint)
             except MemleakError as error:
                 gaps.append(f"null from {other.book.id!r}: {error.line}")
@@ -104,7 +119,7 @@ def _baseline(
             )
         return None
     try:
-        drawn = draw_pair(theirs, workshop.book(pair.book), workshop, endpoint=before)
+        drawn = draw_pair(theirs, workshop.book_of(pair), workshop, endpoint=before)
         census = Census(drawn.book, pair.sampling)
         found = analyse(drawn.book, census.watch(drawn.generations()), pair.scoring)
     except MemleakError as error:

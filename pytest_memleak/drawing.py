@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
+from pytest_memleak.channel import open_channel, terms_of
 from pytest_memleak.errors import Inconclusive
+from pytest_memleak.extracting import plan_windows
+from pytest_memleak.probing import as_greedy, as_probed, text_side
 from pytest_memleak.protocols import Recording
 
 if TYPE_CHECKING:
@@ -13,12 +17,12 @@ if TYPE_CHECKING:
 
     from pytest_memleak.protocols import Endpoint
     from pytest_memleak.records import Book, Generation, Pair
-    from pytest_memleak.sampling.budget import Plan, Terms
+    from pytest_memleak.sampling.budget import Plan
     from pytest_memleak.sampling.questions import Questionnaire
     from pytest_memleak.sampling.run import Progress
     from pytest_memleak.workshop import Workshop
 
-    Enough = Callable[[Iterable[Generation]], bool]
+    Enough = Callable[[Book, Iterable[Generation]], bool]
 
 __all__ = [
     "Drawn",
@@ -36,8 +40,9 @@ _FIRST_STAGE = 5
 class Drawn:
     """What there is to measure for a pair.
 
-    book: with the instructions that were asked; generations: fresh with every call; gaps: why
-    some are missing; spared: what an early stop left undrawn.
+    book: as it was asked for and is measured; generations: fresh with every call; gaps: why
+    some are missing; spared: what an early stop left undrawn; greedy: the likeliest
+    continuations, one an excerpt, where the probe asks for them.
     """
 
     book: Book
@@ -45,6 +50,7 @@ class Drawn:
     endpoint_id: str | None
     gaps: tuple[str, ...] = ()
     spared: str | None = None
+    greedy: Callable[[], Iterable[Generation]] | None = None
 
 
 def draw_pair(
@@ -66,10 +72,18 @@ def draw_pair(
     except Inconclusive as missing:
         return Drawn(book, tuple, None, (missing.line,))
     if isinstance(opened, Recording):
-        asked = opened.asked(book)
-        return Drawn(asked, lambda: opened.generations(asked), None)
+        if pair.probe.kind != "instruction":
+            return Drawn(book, tuple, None, (_not_asked_to_continue(pair),))
+        recorded = opened.asked(book)
+        return Drawn(recorded, lambda: opened.generations(recorded), None)
     return _draw_through_ledger(
-        pair, book, workshop, opened, own=endpoint is not None, progress=progress, enough=enough
+        pair,
+        as_probed(pair, book, opened),
+        workshop,
+        text_side(pair, opened) or opened,
+        own=endpoint is not None,
+        progress=progress,
+        enough=enough,
     )
 
 
@@ -83,42 +97,30 @@ def _draw_through_ledger(
     progress: Progress | None,
     enough: Enough | None,
 ) -> Drawn:
-    from pytest_memleak.sampling.budget import plan
-    from pytest_memleak.sampling.reading import generations
-    from pytest_memleak.sampling.run import draw
-
-    means = workshop.means
-    kept_as: str | None = getattr(endpoint, "id", None)
-    ledger = means.ledger if kept_as else means.unkept
-    endpoint_id = kept_as or means.name_of_unkept(endpoint)
-    terms = _terms(pair, workshop, own=own)
-    asked = pair_questionnaire(pair, book)
+    channel = open_channel(pair, workshop, endpoint, own=own, progress=progress)
+    asked, greedy = pair_questionnaire(pair, book), _greedy_questionnaire(pair, book)
     gaps, spared = [], None
+    drawn_so_far = partial(channel.drawn, asked)
+    in_stages = enough and not channel.terms.sampler.batch and not workshop.means.offline
+    try:
+        if greedy:
+            channel.draw(greedy)
+        for samples in _stages(asked.samples, in_stages=in_stages):
+            channel.draw(replace(asked, samples=samples))
+            if enough and samples < asked.samples and enough(book, drawn_so_far()):
+                spared = _spared(channel.left(asked), samples, asked.samples)
+                break
+    except Inconclusive as missing:
+        gaps.append(missing.line)
+    likeliest = None if greedy is None else partial(channel.drawn, greedy)
+    return Drawn(book, drawn_so_far, channel.endpoint_id, tuple(gaps), spared, likeliest)
 
-    def drawn_so_far() -> Iterable[Generation]:
-        return generations(ledger, endpoint_id, asked)
 
-    if not means.offline:
-        try:
-            for samples in _stages(asked.samples, in_stages=enough and not terms.sampler.batch):
-                draw(
-                    ledger,
-                    endpoint,
-                    endpoint_id=endpoint_id,
-                    questionnaire=replace(asked, samples=samples),
-                    terms=terms,
-                    budget=means.budget,
-                    progress=progress,
-                    patience=means.patience,
-                    wait=means.wait,
-                )
-                if enough and samples < asked.samples and enough(drawn_so_far()):
-                    left = plan(ledger, endpoint_id, asked, terms)
-                    spared = _spared(left, samples, asked.samples)
-                    break
-        except Inconclusive as missing:
-            gaps.append(missing.line)
-    return Drawn(book, drawn_so_far, endpoint_id, tuple(gaps), spared)
+def _not_asked_to_continue(pair: Pair) -> str:
+    return (
+        f"{pair.model.id} is recorded: it cannot be asked by the probe {pair.probe.kind!r}; "
+        'set probe = "instruction" for it'
+    )
 
 
 def _stages(samples: int, *, in_stages: object) -> list[int]:
@@ -161,10 +163,9 @@ def plan_pair(pair: Pair, workshop: Workshop) -> PairPlan:
 
     Raises MemleakError for what must be mended first.
     """
-    from pytest_memleak.sampling.budget import plan
     from pytest_memleak.sampling.finetune import finetuned
 
-    book = workshop.book(pair.book)
+    book = workshop.book_of(pair)
     provider = workshop.provider(pair.model)
     name, training_tokens = pair.model.endpoint, 0
     if pair.model.finetune_books:
@@ -175,15 +176,26 @@ def plan_pair(pair: Pair, workshop: Workshop) -> PairPlan:
     opened = provider.open(name) if known else None
     if isinstance(opened, Recording):
         return PairPlan(pair.id, None, 0, None)
-    sampling = plan(
-        workshop.means.ledger,
-        getattr(opened, "id", None),
-        pair_questionnaire(pair, book),
-        _terms(pair, workshop, own=False),
+    sampling = (
+        plan_windows(pair, book, workshop, opened)
+        if pair.probe.kind == "probability"
+        else _plan_generations(pair, book, workshop, opened)
     )
     price = pair.model.price
     cost = price and training_tokens * price[2] / 1e6
     return PairPlan(pair.id, sampling, training_tokens, cost)
+
+
+def _plan_generations(pair: Pair, book: Book, workshop: Workshop, opened: Endpoint | None) -> Plan:
+    from pytest_memleak.sampling.budget import in_all, plan
+
+    asked = as_probed(pair, book, opened)
+    questionnaires = pair_questionnaire(pair, asked), _greedy_questionnaire(pair, asked)
+    endpoint_id = getattr(text_side(pair, opened) or opened, "id", None)
+    terms = terms_of(pair, workshop, own=False)
+    return in_all(
+        [plan(workshop.means.ledger, endpoint_id, one, terms) for one in questionnaires if one]
+    )
 
 
 def plan_summaries(pair: Pair, workshop: Workshop) -> list[PairPlan]:
@@ -192,7 +204,8 @@ def plan_summaries(pair: Pair, workshop: Workshop) -> list[PairPlan]:
     A pair whose books lack some cannot be planned itself: its instructions are not there yet.
     """
     trained = (workshop.suite.book(book_id) for book_id in pair.model.finetune_books)
-    found = [workshop.outstanding_summaries(source) for source in (pair.book, *trained)]
+    tested = (pair.book,) if pair.probe.kind == "instruction" else ()
+    found = [workshop.outstanding_summaries(source) for source in (*tested, *trained)]
     return [PairPlan(one.pair, one, 0, None) for one in found if one is not None]
 
 
@@ -206,8 +219,8 @@ def pair_questionnaire(pair: Pair, book: Book) -> Questionnaire:
     )
 
 
-def _terms(pair: Pair, workshop: Workshop, *, own: bool) -> Terms:
-    from pytest_memleak.sampling.budget import OwnEndpoint, Terms
-
-    sampler = OwnEndpoint() if own else workshop.provider(pair.model)
-    return Terms(sampler, pair.model.price and pair.model.price[:2])
+def _greedy_questionnaire(pair: Pair, book: Book) -> Questionnaire | None:
+    """What a pair asks for the likeliest continuations; None if its probe wants none."""
+    if pair.probe.kind != "continuation":
+        return None
+    return pair_questionnaire(replace(pair, sampling=as_greedy(pair.sampling)), book)

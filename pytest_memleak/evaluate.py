@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_memleak.comparing import compared, with_measures_of_extensions
+from pytest_memleak.comparing import compared, with_greedy, with_measures_of_extensions
 from pytest_memleak.drawing import draw_pair
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.evaluation import Evaluation
+from pytest_memleak.extracting import extract_pair
 from pytest_memleak.records import Completeness
 from pytest_memleak.scoring.analysis import analyse, estimates
 from pytest_memleak.verdict import Census, check_limits, judge
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pytest_memleak.drawing import Enough
+    from pytest_memleak.extracting import Extracted
     from pytest_memleak.protocols import Endpoint, Recording
     from pytest_memleak.records import Book, Generation, Pair
     from pytest_memleak.sampling.run import Progress
@@ -46,15 +48,22 @@ def evaluate(
     INCONCLUSIVE, unless what is there is over a limit already; nothing is raised for it.
     """
     try:
-        book = workshop.book(pair.book)
+        book = workshop.book_of(pair)
         workshop.refuse_shared_text(book, pair)
+        if pair.probe.kind == "probability":
+            return _of_windows(
+                pair,
+                book,
+                workshop,
+                extract_pair(pair, book, workshop, endpoint=endpoint, progress=progress),
+            )
         drawn = draw_pair(
             pair,
             book,
             workshop,
             endpoint=endpoint,
             progress=progress,
-            enough=_stop_for(pair, book),
+            enough=_stop_for(pair),
         )
         census = Census(drawn.book, pair.sampling)
         analysis = analyse(
@@ -64,8 +73,10 @@ def evaluate(
             confidence=pair.confidence,
             near=_asks_for_near_verbatim(pair),
         )
-        gaps = drawn.gaps
+        gaps, greedy_sha256 = drawn.gaps, ""
         if analysis:
+            analysis, of_greedy, greedy_sha256 = with_greedy(analysis, pair, drawn)
+            gaps += of_greedy
             analysis, more = compared(analysis, pair, drawn, workshop, endpoint=endpoint)
             analysis = with_measures_of_extensions(analysis, pair, drawn, workshop)
             gaps += more
@@ -86,6 +97,7 @@ def evaluate(
         analysis=analysis,
         spared=drawn.spared,
         generations_sha256=census.digest,
+        greedy_sha256=greedy_sha256,
     )
 
 
@@ -93,12 +105,12 @@ def _asks_for_near_verbatim(pair: Pair) -> bool:
     return pair.limits.nv_recall is not None or pair.limits.nv_longest_span is not None
 
 
-def _stop_for(pair: Pair, book: Book) -> Enough | None:
+def _stop_for(pair: Pair) -> Enough | None:
     """With `stop = "failed"`: whether a limit is broken that more samples cannot mend."""
     if pair.sampling.stop != "failed":
         return None
 
-    def broken(generations: Iterable[Generation]) -> bool:
+    def broken(book: Book, generations: Iterable[Generation]) -> bool:
         analysis = analyse(book, generations, pair.scoring, near=_asks_for_near_verbatim(pair))
         found = estimates(analysis) if analysis else {}
         return any(
@@ -106,6 +118,20 @@ def _stop_for(pair: Pair, book: Book) -> Enough | None:
         )
 
     return broken
+
+
+def _of_windows(pair: Pair, book: Book, workshop: Workshop, found: Extracted) -> Evaluation:
+    return Evaluation(
+        suite=workshop.suite.name,
+        suite_digest=workshop.suite.digest,
+        pair=pair,
+        judgement=judge(found.extraction, found.completeness, pair.limits),
+        completeness=found.completeness,
+        book=book,
+        endpoint=found.endpoint_id,
+        job=workshop.job_of(pair.model),
+        extraction=found.extraction,
+    )
 
 
 def _without_evidence(pair: Pair, workshop: Workshop, gap: str) -> Evaluation:

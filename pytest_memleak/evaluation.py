@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pytest_memleak.records import Book, Completeness, Judgement, Measurement, Pair
     from pytest_memleak.scoring.analysis import Analysis
+    from pytest_memleak.scoring.extraction import Extraction
 
 __all__ = ["Evaluation"]
 
@@ -16,9 +17,10 @@ __all__ = ["Evaluation"]
 class Evaluation:
     """One pair, evaluated: everything that reports speak of.
 
-    book, measurement and analysis are None where the evidence could not be had.
+    book, measurement and analysis are None where the evidence could not be had; with the probe
+    "probability" there is an extraction in place of the last two.
     job: id of the fine-tune behind the endpoint; spared: what an early stop did not draw;
-    generations_sha256: names the generations that were scored.
+    generations_sha256, greedy_sha256: name the generations that were scored.
     """
 
     suite: str
@@ -31,5 +33,7 @@ class Evaluation:
     job: str | None = None
     measurement: Measurement | None = None
     analysis: Analysis | None = None
+    extraction: Extraction | None = None
     spared: str | None = None
     generations_sha256: str = ""
+    greedy_sha256: str = ""

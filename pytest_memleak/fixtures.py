@@ -44,7 +44,7 @@ def book(pair: Pair, request: pytest.FixtureRequest) -> Book:
 
     gate = request.config.stash[gate_key]
     with plainly():
-        return gate.workshop(pair.suite).book(pair.book)
+        return gate.workshop(pair.suite).book_of(pair)
 
 
 @pytest.fixture(scope="session")

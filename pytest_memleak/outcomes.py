@@ -206,6 +206,8 @@ def complete_measurement(evaluation: Evaluation) -> Measurement:
     from pytest_memleak.verdict import what_is_missing
 
     missing = what_is_missing(evaluation.completeness)
+    if not missing and evaluation.extraction is not None:
+        missing = ('the probe "probability" makes no Measurement: ask for `evaluation`',)
     if missing or evaluation.measurement is None:
         raise PairInconclusive(_told(missing))
     return evaluation.measurement

@@ -20,9 +20,11 @@ __all__ = [
     "BatchEndpoint",
     "Chapter",
     "Completion",
+    "ContinuingEndpoint",
     "Endpoint",
     "JobState",
     "JobStatus",
+    "LogProbabilityEndpoint",
     "Manuscript",
     "MeasureFunction",
     "Measures",
@@ -34,6 +36,7 @@ __all__ = [
     "SampleRequest",
     "TrainingExample",
     "TrainingSet",
+    "Window",
 ]
 
 
@@ -105,6 +108,56 @@ class Endpoint(Protocol):
         seed: int | None,
     ) -> Sequence[Completion | str]:
         """Up to `n` completions of `instruction`; fewer means: ask again for the rest."""
+        ...
+
+
+@runtime_checkable
+class ContinuingEndpoint(Endpoint, Protocol):
+    """An endpoint whose weights can also go on with a text as it stands, without any chat."""
+
+    def continuing(self) -> Endpoint | None:
+        """The same weights, whose `sample` takes the beginning of a text and gives what follows.
+
+        It has an `id` of its own, where it has one at all. None: it only answers instructions.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Tokens of a text, and those that follow them: numbers, or the tokens' own texts."""
+
+    prefix: tuple[int | str, ...] = field(repr=False)
+    suffix: tuple[int | str, ...] = field(repr=False)
+
+
+@runtime_checkable
+class LogProbabilityEndpoint(Endpoint, Protocol):
+    """An endpoint that tells how probable a given text is.
+
+    whole_distribution: whether it sees the probabilities of all tokens, and so can apply top-k
+        and a temperature; otherwise it gives those of the tokens asked about alone.
+    tokenizes_here: whether `text_tokens` is done on this machine and costs nothing.
+    windows_per_call: how many windows to ask about at once; 1 where each is paid for.
+    """
+
+    whole_distribution: bool
+    tokenizes_here: bool
+    windows_per_call: int
+
+    def text_tokens(self, text: str) -> Sequence[int | str]:
+        """The tokens of a text as it stands, without any that mark its beginning or end."""
+        ...
+
+    def log_probabilities(
+        self, windows: Sequence[Window], *, top_k: int, temperature: float
+    ) -> Sequence[Sequence[float]]:
+        """Per window the natural logarithms of its suffix tokens' probabilities, in order.
+
+        Each is that of the token after the prefix and the suffix up to it, no chat around them.
+        Only the likeliest `top_k` tokens may be drawn (0: all), at `temperature`: any other has
+        -inf. Without `whole_distribution` both are left aside.
+        """
         ...
 
 

@@ -30,16 +30,20 @@ __all__ = [
     "Measurement",
     "Model",
     "Pair",
+    "Probe",
+    "ProbeKind",
     "Sampling",
     "Scoring",
     "Span",
     "Suite",
     "Summarizer",
     "Verdict",
+    "WindowSettings",
     "WordMode",
 ]
 
 WordMode = Literal["paper", "unicode"]
+ProbeKind = Literal["instruction", "continuation", "probability"]
 
 
 # --- books ---------------------------------------------------------------------------------
@@ -64,7 +68,8 @@ class Book:
     """A book as its excerpts, in order; the excerpts' words joined are the book's words.
 
     `digest` is the SHA-256 of the excerpts' ids, texts and instructions (hexadecimal);
-    `warnings` are what a tolerant reader had to leave out.
+    `warnings` are what a tolerant reader had to leave out; `contiguous` is whether each excerpt
+    follows the one before word for word. Where it does not, no match goes from one to the next.
     """
 
     id: str
@@ -73,6 +78,7 @@ class Book:
     excerpts: tuple[Excerpt, ...] = field(repr=False)
     digest: str
     warnings: tuple[str, ...] = ()
+    contiguous: bool = True
 
 
 class FinishReason(StrEnum):
@@ -255,6 +261,10 @@ class Limits:
     spans_over: int | None = None
     nv_recall: float | None = None
     nv_longest_span: int | None = None
+    greedy_bmc: float | None = None
+    greedy_longest_span: int | None = None
+    extractable: float | None = None
+    extractable_plain: float | None = None
     measures: Mapping[str, float] = field(default_factory=dict)
 
     def given(self) -> dict[str, float]:
@@ -337,6 +347,40 @@ class Scoring:
 
 
 @dataclass(frozen=True, slots=True)
+class WindowSettings:
+    """The windows that slide over a book, and the sampling scheme their probability is of.
+
+    prefix_tokens, suffix_tokens, stride: in the model's tokens; top_k: 0 for all tokens;
+    n, p: tries, and the least probability that a window comes in them.
+    """
+
+    prefix_tokens: int = 50
+    suffix_tokens: int = 50
+    stride: int = 10
+    top_k: int = 40
+    temperature: float = 1.0
+    n: int = 100
+    p: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """How a model is asked for a book.
+
+    kind:         by an instruction, by the beginning of each excerpt, or for the probability
+                  of the book itself
+    prefix_words: words of that beginning
+    continuation: the suite's template around it, None for what suits the endpoint
+    windows:      of the probability
+    """
+
+    kind: ProbeKind = "instruction"
+    prefix_words: int = 50
+    continuation: str | None = None
+    windows: WindowSettings = WindowSettings()
+
+
+@dataclass(frozen=True, slots=True)
 class BookSource:
     """Where a suite's book comes from, before anyone has read it.
 
@@ -388,6 +432,7 @@ class Pair:
     limits: Limits
     confidence: float = 0.95
     expected: Literal["pass", "leak"] = "pass"
+    probe: Probe = Probe()
     limit_origins: Mapping[str, str] = field(default_factory=dict)
 
     @property

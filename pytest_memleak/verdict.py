@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.records import Completeness, FinishReason, Judgement, LimitCheck, Verdict
 from pytest_memleak.scoring.analysis import estimates
+from pytest_memleak.scoring.extraction import Extraction
 from pytest_memleak.scoring.sampling_error import samples_to_settle
 
 if TYPE_CHECKING:
@@ -23,10 +24,21 @@ _ENOUGH_TO_DIFFER = 3
 _NEEDS = {
     "bmc_excess": "it needs a second test book in the suite, as the measure of chance",
     "uplift": "the model needs a baseline, with the same rounds drawn",
+    "greedy_bmc": 'it needs probe = "continuation"',
+    "greedy_longest_span": 'it needs probe = "continuation"',
+    "extractable": 'it needs probe = "probability"',
+    "extractable_plain": 'it needs probe = "probability"',
+}
+_NEEDS_OF_WINDOWS = {
+    "extractable": "the model tells its tokens' own probabilities alone, so top-k cannot be"
+    " applied: set a limit on extractable_plain",
+    "extractable_plain": "the model tells more, so top-k is applied: set a limit on extractable",
 }
 
 
-def judge(analysis: Analysis | None, completeness: Completeness, limits: Limits) -> Judgement:
+def judge(
+    analysis: Analysis | Extraction | None, completeness: Completeness, limits: Limits
+) -> Judgement:
     """PASS, FAIL or INCONCLUSIVE, and why.
 
     FAIL needs an observed value over its limit, whatever else is missing, since most measures
@@ -39,8 +51,9 @@ def judge(analysis: Analysis | None, completeness: Completeness, limits: Limits)
     over = [check for check in checks if check.over and (found[check.measure].rises or not missing)]
     if over:
         return Judgement(Verdict.FAIL, checks, tuple(map(_over_its_limit, over)))
-    missing += _unmeasured(found, limits) if analysis else ()
-    missing += tuple(_in_doubt(check, analysis) for check in checks if check.in_doubt and analysis)
+    missing += _unmeasured(analysis, found, limits) if analysis else ()
+    if analysis and not isinstance(analysis, Extraction):
+        missing += tuple(_in_doubt(check, analysis) for check in checks if check.in_doubt)
     if not checks and not missing:
         missing = ("nothing could be held against a limit",)
     if missing:
@@ -57,9 +70,15 @@ def check_limits(found: Mapping[str, Estimate], limits: Limits) -> tuple[LimitCh
     )
 
 
-def _unmeasured(found: Mapping[str, Estimate], limits: Limits) -> tuple[str, ...]:
+def _unmeasured(
+    analysis: Analysis | Extraction, found: Mapping[str, Estimate], limits: Limits
+) -> tuple[str, ...]:
+    needs = _NEEDS
+    if isinstance(analysis, Extraction):
+        of_text = 'the probe "probability" has no generations'
+        needs = dict.fromkeys(limits.given(), of_text) | _NEEDS_OF_WINDOWS
     return tuple(
-        f"{name} has a limit, but could not be measured: {_NEEDS.get(name, 'it was not asked for')}"
+        f"{name} has a limit, but could not be measured: {needs.get(name, 'it was not asked for')}"
         for name in limits.given()
         if name not in found
     )

@@ -64,6 +64,15 @@ class Workshop:
             self._books[source.id] = self._summarized(source, self._cut(source))
         return self._books[source.id]
 
+    def book_of(self, pair: Pair) -> Book:
+        """The pair's book as its probe needs it: only instructions need summaries.
+
+        Raises as `book` does.
+        """
+        if pair.probe.kind == "instruction":
+            return self.book(pair.book)
+        return self._cut(pair.book)
+
     def outstanding_summaries(self, source: BookSource) -> Plan | None:
         """What the summaries that the book lacks would take; None where it lacks none."""
         lacking = self._lacking_summaries(source, self._cut(source))

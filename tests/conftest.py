@@ -1,5 +1,6 @@
-"""For all tests: a warning is an error, and time is not."""
+"""For all tests: a warning is an error, and time is not; the oracle of the measures."""
 
+import importlib.util
 from pathlib import Path
 
 import hypothesis
@@ -10,6 +11,16 @@ hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
 HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="session")
+def oracle():
+    """The slow reading of the measures, which shares nothing with the core."""
+    spec = importlib.util.spec_from_file_location("oracle", HERE / "scoring" / "oracle.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
 
 # Third parties that warn about themselves while they are imported.
 EXCUSED = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from string import Formatter
 
 from pytest_memleak.errors import BookError
@@ -21,8 +21,10 @@ DEFAULT_INSTRUCTION = (
 _PLACEHOLDERS = ("words", "author", "title", "summary")
 
 
-def check_template(template: str, *, place: str | None = None) -> frozenset[str]:
-    """The placeholders that a template uses, of `words`, `author`, `title` and `summary`.
+def check_template(
+    template: str, *, known: Sequence[str] = _PLACEHOLDERS, place: str | None = None
+) -> frozenset[str]:
+    """The placeholders that a template uses, of those `known`.
 
     Raises BookError, naming `place`, for any other, for one with a format or an attribute, and
     for a brace that stands alone.
@@ -39,12 +41,12 @@ def check_template(template: str, *, place: str | None = None) -> frozenset[str]
     for name, form, cast in fields:
         if name is None:
             continue
-        if name not in _PLACEHOLDERS or form or cast:
+        if name not in known or form or cast:
             written = name + (f"!{cast}" if cast else "") + (f":{form}" if form else "")
             raise BookError(
                 f"the instruction template has the placeholder {{{written}}}",
                 place=place,
-                hint=f"it may have {', '.join(f'{{{one}}}' for one in _PLACEHOLDERS)}",
+                hint=f"it may have {', '.join(f'{{{one}}}' for one in known)}",
             )
         found.add(name)
     return frozenset(found)

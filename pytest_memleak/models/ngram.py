@@ -21,25 +21,41 @@ import os
 import re
 import secrets
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Protocol
 
 from pydantic import Field
 
 from pytest_memleak.errors import ProviderError, SuiteError
 from pytest_memleak.models.ngram_model import MAX_ORDER, NgramModel
 from pytest_memleak.models.ngram_text import PARAGRAPH, tokenise
-from pytest_memleak.models.ngram_writer import NgramWriter, TrainingText
+from pytest_memleak.models.ngram_writer import Draft, NgramWriter, TrainingText
 from pytest_memleak.models.options import Table, read_table
-from pytest_memleak.protocols import Completion, JobState, JobStatus, ProviderSetup, TrainingSet
+from pytest_memleak.protocols import (
+    Completion,
+    JobState,
+    JobStatus,
+    ProviderSetup,
+    TrainingSet,
+    Window,
+)
 from pytest_memleak.records import Book, FinishReason
 
-__all__ = ["NgramEndpoint", "NgramFinetune", "NgramOptions", "NgramProvider"]
+__all__ = ["NgramContinuation", "NgramEndpoint", "NgramFinetune", "NgramOptions", "NgramProvider"]
 
 # Part of every endpoint's id: raise it when the same training would give another model.
 VERSION = 1
 
 _ENDPOINT = re.compile(r"ngram:([0-9a-f]{64})")
+
+
+class _Write(Protocol):
+    """How an `NgramWriter` is asked."""
+
+    def __call__(
+        self, asked: str, /, *, n: int, seed: int, temperature: float, max_tokens: int
+    ) -> list[Draft]: ...
 
 
 class NgramOptions(Table):
@@ -82,31 +98,97 @@ class NgramEndpoint:
 
         Raises ProviderError for a temperature below 0 and for fewer than one token.
         """
-        if not 0 <= temperature < math.inf or max_tokens < 1:
-            raise ProviderError(
-                f"temperature {temperature} with at most {max_tokens} tokens cannot be sampled",
-                provider=NgramProvider.name,
-                endpoint=self.id,
-                call="sample",
-                hint="expected a temperature of 0 or more and at least 1 token",
-            )
-        drafts = self._writer.write(
+        return _sample(
+            self._writer.write,
             instruction,
+            endpoint=self.id,
             n=n,
-            seed=secrets.randbits(63) if seed is None else seed,
             temperature=temperature,
             max_tokens=max_tokens,
+            seed=seed,
         )
-        asked = len(tokenise(instruction))
+
+    whole_distribution = True
+    tokenizes_here = True
+    windows_per_call = 50
+
+    def text_tokens(self, text: str) -> list[str]:
+        """The model's tokens; its spacing is regular, so they are not the text to the letter."""
+        return tokenise(text)
+
+    def log_probabilities(
+        self, windows: Sequence[Window], *, top_k: int, temperature: float
+    ) -> list[list[float]]:
+        """As `LogProbabilityEndpoint` says."""
         return [
-            Completion(
-                draft.text,
-                FinishReason.STOP if draft.ended else FinishReason.LENGTH,
-                prompt_tokens=asked,
-                completion_tokens=draft.tokens,
+            self._writer.log_probabilities(
+                one.prefix, one.suffix, top_k=top_k, temperature=temperature
             )
-            for draft in drafts
+            for one in windows
         ]
+
+    def continuing(self) -> NgramContinuation:
+        """The same model, going on with a text instead of answering an instruction."""
+        return NgramContinuation(self.id, self._writer)
+
+
+class NgramContinuation:
+    """A trained model that goes on with a text; seeds as for `NgramEndpoint`."""
+
+    def __init__(self, endpoint_id: str, writer: NgramWriter) -> None:
+        self.id = f"{endpoint_id}#text"
+        self._writer = writer
+
+    def sample(
+        self, instruction: str, *, n: int, temperature: float, max_tokens: int, seed: int | None
+    ) -> list[Completion]:
+        """Always `n` continuations of the text `instruction`; otherwise as `NgramEndpoint`."""
+        return _sample(
+            self._writer.go_on,
+            instruction,
+            endpoint=self.id,
+            n=n,
+            temperature=temperature,
+            max_tokens=max_tokens,
+            seed=seed,
+        )
+
+
+def _sample(
+    write: _Write,
+    asked: str,
+    *,
+    endpoint: str,
+    n: int,
+    temperature: float,
+    max_tokens: int,
+    seed: int | None,
+) -> list[Completion]:
+    if not 0 <= temperature < math.inf or max_tokens < 1:
+        raise ProviderError(
+            f"temperature {temperature} with at most {max_tokens} tokens cannot be sampled",
+            provider=NgramProvider.name,
+            endpoint=endpoint,
+            call="sample",
+            hint="expected a temperature of 0 or more and at least 1 token",
+        )
+    drafts = write(
+        asked,
+        n=n,
+        seed=secrets.randbits(63) if seed is None else seed,
+        temperature=temperature,
+        max_tokens=max_tokens,
+    )
+    prompt_tokens = len(tokenise(asked))
+    return [
+        Completion(
+            draft.text,
+            FinishReason.STOP if draft.ended else FinishReason.LENGTH,
+            prompt_tokens=prompt_tokens,
+            completion_tokens=draft.tokens,
+        )
+        for draft in drafts
+    ]
 
 
 class NgramProvider:

@@ -69,6 +69,10 @@ class NgramModel:
         self._shorter: list[int] = self._ngrams.shorter.tolist()
         self._mixtures: dict[float, _Mixture] = {}
 
+    def number(self, token: str) -> int | None:
+        """The place of a token in the vocabulary; None for one that was never read."""
+        return self._number.get(token)
+
     def probabilities(self, context: Sequence[str]) -> Floats:
         """The next-token distribution after `context`, shape (len(vocabulary),); sums to 1.
 

@@ -9,6 +9,7 @@ With a long context it recites the passage that was asked for, with a short one 
 from __future__ import annotations
 
 import hashlib
+import math
 import random
 import re
 from bisect import bisect_right
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from pytest_memleak.models.ngram_model import BOUNDARY, NgramModel
 from pytest_memleak.models.ngram_text import detokenise, is_break, opens_sentence, tokenise
+from pytest_memleak.scoring.extraction import in_top_k
 
 __all__ = ["Draft", "NgramWriter", "TrainingText"]
 
@@ -87,6 +89,48 @@ class NgramWriter:
             for place in range(n)
         ]
 
+    def go_on(
+        self, text: str, *, n: int, seed: int, temperature: float, max_tokens: int
+    ) -> list[Draft]:
+        """`n` continuations of `text`, as the model alone gives them; seeds as for `write`."""
+        context = tokenise(text)
+        return [
+            _draft(
+                self.model.sample(
+                    context,
+                    max_tokens=max_tokens,
+                    temperature=temperature,
+                    uniform=_uniform(seed + place, text).random,
+                )
+            )
+            for place in range(n)
+        ]
+
+    def log_probabilities(
+        self,
+        prefix: Sequence[int | str],
+        suffix: Sequence[int | str],
+        *,
+        top_k: int,
+        temperature: float,
+    ) -> list[float]:
+        """Natural logarithms of the suffix tokens' probabilities under top-k and temperature."""
+        tokens = [str(one) for one in (*prefix, *suffix)]
+        if not top_k and temperature == 1.0:
+            context, rest = tokens[: len(prefix)], tokens[len(prefix) :]
+            plain: list[float] = self.model.log_probabilities(context, rest).tolist()
+            return plain
+        found = []
+        for place in range(len(prefix), len(tokens)):
+            number = self.model.number(tokens[place])
+            if number is None:
+                found.append(-math.inf)
+                continue
+            with np.errstate(divide="ignore"):
+                logits = np.log(self.model.probabilities(tokens[:place]))
+            found.append(in_top_k(logits, number, top_k=top_k, temperature=temperature))
+        return found
+
     def _write(
         self, dice: random.Random, chances: list[float], temperature: float, max_tokens: int
     ) -> Draft:
@@ -98,10 +142,7 @@ class NgramWriter:
             temperature=temperature,
             uniform=dice.random,
         )
-        ended = tokens[-1] == BOUNDARY
-        if ended:
-            tokens.pop()
-        return Draft(detokenise(tokens), len(tokens), ended)
+        return _draft(tokens)
 
     def _chances(self, instruction: str, temperature: float) -> list[float]:
         """Running sums of the probabilities of beginning at each passage.
@@ -154,6 +195,13 @@ def _starts(tokens: Sequence[str]) -> Iterator[int]:
         if place == 0 or is_break(before) or opens_sentence(before, token):
             latest = place
             yield place
+
+
+def _draft(tokens: list[str]) -> Draft:
+    ended = tokens[-1] == BOUNDARY
+    if ended:
+        tokens.pop()
+    return Draft(detokenise(tokens), len(tokens), ended)
 
 
 def _cues(text: str) -> set[str]:

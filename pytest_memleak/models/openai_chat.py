@@ -11,7 +11,8 @@ from typing import Any
 
 from pytest_memleak.errors import ProviderBusy
 from pytest_memleak.models.openai_client import PROVIDER, Calls, Refused
-from pytest_memleak.protocols import Completion
+from pytest_memleak.models.openai_echo import EchoCompletions
+from pytest_memleak.protocols import Completion, Window
 from pytest_memleak.records import FinishReason
 
 __all__ = ["ChatEndpoint", "ChatSettings", "Habits", "StoredChatEndpoint", "read_completions"]
@@ -97,6 +98,28 @@ class ChatEndpoint:
         return self._chat(
             instruction, n=n, temperature=temperature, max_tokens=max_tokens, seed=seed, more={}
         )
+
+    whole_distribution = False
+    tokenizes_here = False
+    windows_per_call = 1
+
+    def text_tokens(self, text: str) -> list[str]:
+        """The server's tokens of a text, by its completions endpoint."""
+        return EchoCompletions(self._settings.model, self._calls).tokens(text)
+
+    def log_probabilities(
+        self,
+        windows: Sequence[Window],
+        *,
+        top_k: int,  # noqa: ARG002 - the server tells the tokens' own probabilities alone
+        temperature: float,  # noqa: ARG002
+    ) -> list[list[float]]:
+        """As `LogProbabilityEndpoint` says, without top-k and temperature.
+
+        By the completions endpoint: neither chat nor system prompt stands around the text.
+        """
+        echo = EchoCompletions(self._settings.model, self._calls)
+        return [echo.log_probabilities(one) for one in windows]
 
     def _chat(
         self,

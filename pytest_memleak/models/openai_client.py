@@ -232,7 +232,11 @@ class Calls:
             return "the key's account or project may not use this model or endpoint"
         if status == HTTPStatus.NOT_FOUND:
             asked = "have this model? check base, endpoint and base_url"
-            if not call.startswith("chat.completions.create"):
+            if call.startswith("completions.create"):
+                asked = (
+                    'offer completions? probe = "probability" needs them, with echo and logprobs'
+                )
+            elif not call.startswith("chat.completions.create"):
                 asked = (
                     "offer this at all? where it does not, leave out [model.finetune],"
                     " options.batch and options.store"

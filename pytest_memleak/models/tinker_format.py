@@ -21,7 +21,7 @@ from typing import Any, Protocol
 from pytest_memleak.errors import ProviderError, SuiteError
 from pytest_memleak.models.tinker_client import PROVIDER
 
-__all__ = ["ChatFormat", "Lesson", "PlainFormat", "RenderedFormat", "load_format"]
+__all__ = ["ChatFormat", "Lesson", "PlainFormat", "RenderedFormat", "TextFormat", "load_format"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,15 @@ class ChatFormat(Protocol):
         """The tokens of an instruction and its answer."""
         ...
 
+    def bare(self, text: str) -> list[int]:
+        """The tokens of a text alone."""
+        ...
+
+    @property
+    def begin(self) -> list[int]:
+        """The token that begins a text, where there is one."""
+        ...
+
     def text(self, tokens: Sequence[int]) -> str:
         """The text of an answer's tokens, without what ends it."""
         ...
@@ -57,16 +66,16 @@ class PlainFormat:
         self._tokenizer = tokenizer
         self._end: int = tokenizer.eos_token_id
         begin = tokenizer.bos_token_id
-        self._begin: list[int] = [] if begin is None else [begin]
+        self.begin: list[int] = [] if begin is None else [begin]
         self.stop = [self._end]
 
     def prompt(self, instruction: str) -> list[int]:
         """The tokens up to "Assistant:"."""
-        return [*self._begin, *self._encode(f"User: {instruction}\n\nAssistant:")]
+        return [*self.begin, *self.bare(f"User: {instruction}\n\nAssistant:")]
 
     def lesson(self, instruction: str, text: str) -> Lesson:
         """The tokens of both; weight 1 on the text and the end."""
-        prompt, answer = self.prompt(instruction), [*self._encode(f" {text}"), self._end]
+        prompt, answer = self.prompt(instruction), [*self.bare(f" {text}"), self._end]
         return Lesson([*prompt, *answer], [0.0] * len(prompt) + [1.0] * len(answer))
 
     def text(self, tokens: Sequence[int]) -> str:
@@ -76,9 +85,22 @@ class PlainFormat:
         )
         return text.removeprefix(" ")
 
-    def _encode(self, text: str) -> list[int]:
+    def as_text(self) -> TextFormat:
+        """The same tokenizer, for text that is gone on with."""
+        return TextFormat(self._tokenizer)
+
+    def bare(self, text: str) -> list[int]:
+        """The tokens of a text alone."""
         tokens: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
         return tokens
+
+
+class TextFormat(PlainFormat):
+    """No format: what is asked is the beginning of the text."""
+
+    def prompt(self, instruction: str) -> list[int]:
+        """The tokens of the text, after that of its beginning."""
+        return [*self.begin, *self.bare(instruction)]
 
 
 class RenderedFormat:
@@ -101,6 +123,17 @@ class RenderedFormat:
             [{"role": "user", "content": instruction}, {"role": "assistant", "content": text}]
         )
         return Lesson(tokens.to_ints(), [float(weight) for weight in weights.tolist()])
+
+    @property
+    def begin(self) -> list[int]:
+        """The token that begins a text, where there is one."""
+        begin = self._renderer.tokenizer.bos_token_id
+        return [] if begin is None else [begin]
+
+    def bare(self, text: str) -> list[int]:
+        """The tokens of a text alone, in no chat."""
+        tokens: list[int] = self._renderer.tokenizer.encode(text, add_special_tokens=False)
+        return tokens
 
     def text(self, tokens: Sequence[int]) -> str:
         """The answer's text, also where it was cut off."""

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import ProviderBusy, ProviderError
 from pytest_memleak.models.tinker_client import PROVIDER, Calls, Gone, Refused
-from pytest_memleak.models.tinker_format import ChatFormat
+from pytest_memleak.models.tinker_format import ChatFormat, PlainFormat
 from pytest_memleak.models.tinker_journal import Draw, Journal, Noted, Page
-from pytest_memleak.protocols import Completion
+from pytest_memleak.protocols import Completion, Window
 from pytest_memleak.records import FinishReason
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ class TinkerEndpoint:
         self._journal = journal
         self._opening = threading.Lock()
         self._sampler: _Sampler | None = None
+        self._teller: SamplingClient | None = None
         self._underway: dict[str, tuple[Future[SampleResponse], Draw]] = {}
         place = calls.base_url or PROVIDER
         self.id = "#".join(part for part in (f"{place} {model}", renderer) if part)
@@ -62,6 +63,67 @@ class TinkerEndpoint:
             temperature=temperature,
             max_tokens=max_tokens,
             seed=seed,
+        )
+
+    whole_distribution = False
+    tokenizes_here = True
+    windows_per_call = 1
+
+    def text_tokens(self, text: str) -> list[int]:
+        """The tokenizer's tokens of a text, without special ones."""
+        return self._chat.bare(text)
+
+    def log_probabilities(
+        self,
+        windows: Sequence[Window],
+        *,
+        top_k: int,  # noqa: ARG002 - the server tells the tokens' own probabilities alone
+        temperature: float,  # noqa: ARG002
+    ) -> list[list[float]]:
+        """As `LogProbabilityEndpoint` says, without top-k and temperature.
+
+        Raises ProviderError where the server leaves one out.
+        """
+        return [self._log_probabilities(one) for one in windows]
+
+    def _log_probabilities(self, window: Window) -> list[float]:
+        from tinker import types
+
+        call = "compute_logprobs"
+        # A session of its own: those of samples number their calls for the journal.
+        with self._opening:
+            client = self._teller = self._teller or self._client(call)
+        tokens = [int(one) for one in (*self._chat.begin, *window.prefix, *window.suffix)]
+        try:
+            found = self._calls.ask(
+                call,
+                lambda: client.compute_logprobs(types.ModelInput.from_ints(tokens)),
+                endpoint=self._model,
+            )
+        except ProviderError:
+            self._teller = None
+            raise
+        values = list(found or ())[-len(window.suffix) :]
+        if len(found or ()) != len(tokens) or None in values:
+            raise ProviderError(
+                "the server does not tell the log-probabilities of every token",
+                provider=PROVIDER,
+                endpoint=self._model,
+                call=call,
+                hint='probe = "probability" needs them all',
+            )
+        return [float(one) for one in values if one is not None]
+
+    def continuing(self) -> TinkerEndpoint | None:
+        """The same weights on plain text; None where a renderer makes their prompts."""
+        if not isinstance(self._chat, PlainFormat):
+            return None
+        return TinkerEndpoint(
+            self._model,
+            calls=self._calls,
+            chat=self._chat.as_text(),
+            journal=self._journal,
+            renderer="text",
         )
 
     def sample_as(
@@ -162,9 +224,13 @@ class TinkerEndpoint:
             self._opening.release()
 
     def _open(self, call: str) -> _Sampler:
+        client = self._client(call)
+        return _Sampler(client, self._journal.open(client.get_sampler_handle()))
+
+    def _client(self, call: str) -> SamplingClient:
         service = self._calls.service(endpoint=self._model, call=call)
         saved = self._model.startswith(SCHEME)
-        client = self._calls.ask(
+        return self._calls.ask(
             "create_sampling_client",
             lambda: service.create_sampling_client(
                 model_path=self._model if saved else None,
@@ -173,7 +239,6 @@ class TinkerEndpoint:
             ),
             endpoint=self._model,
         )
-        return _Sampler(client, self._journal.open(client.get_sampler_handle()))
 
     def _again(self, noted: Noted, call: str) -> APIFuture[SampleResponse]:
         """The noted call, submitted once more under its own number."""

@@ -9,20 +9,26 @@ generators stand, and these are left alone.
 from __future__ import annotations
 
 import contextlib
+import functools
 import secrets
 import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import ProviderError
-from pytest_memleak.models.transformers_format import Format, Wording
+from pytest_memleak.models.transformers_format import Format, Wording, text_tokens
+from pytest_memleak.models.transformers_probability import log_probabilities
 from pytest_memleak.models.transformers_quiet import PROVIDER, at_work, failures_as
-from pytest_memleak.models.transformers_weights import Loaded, Wanted, load
+from pytest_memleak.models.transformers_weights import Loaded, Wanted, load, load_tokenizer
 from pytest_memleak.protocols import Completion
 from pytest_memleak.records import FinishReason
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
+
+    from pytest_memleak.protocols import Window
 
 __all__ = ["BENCH", "Bench", "LocalEndpoint"]
 
@@ -83,12 +89,14 @@ class LocalEndpoint:
         wording: Wording,
         threads: int | None,
         at_once: int,
+        as_text: bool = False,
     ) -> None:
         self.id = endpoint_id
         self._wanted = wanted
         self._wording = wording
         self._threads = threads
         self._at_once = at_once
+        self._as_text = as_text
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id}>"
@@ -117,7 +125,7 @@ class LocalEndpoint:
             failures_as(self.id, "sample", texts=(instruction,)),
         ):
             form = Format(loaded, self._wording)
-            prompt = form.prompt(instruction)
+            prompt = form.opening(instruction) if self._as_text else form.prompt(instruction)
             most = min(max_tokens, self._room(loaded, prompt))
             rows = [
                 row
@@ -134,6 +142,53 @@ class LocalEndpoint:
             _completion(form, row, loaded.stop, prompt_tokens=len(prompt) * (number == 0))
             for number, row in enumerate(rows)
         ]
+
+    # --- continuing a text, and how probable one is
+
+    whole_distribution = True
+    tokenizes_here = True
+
+    @property
+    def windows_per_call(self) -> int:
+        """How many windows are looked at side by side."""
+        return 2 * self._at_once
+
+    @functools.cached_property
+    def _tokenizer(self) -> Any:
+        with at_work(threads=self._threads):
+            return load_tokenizer(self._wanted().base, endpoint=self.id)
+
+    def continuing(self) -> LocalEndpoint | None:
+        """The same weights on plain text; None for a tokenizer with a chat template."""
+        if self._tokenizer.chat_template:
+            return None
+        return LocalEndpoint(
+            f"{self.id}#text",
+            wanted=self._wanted,
+            wording=self._wording,
+            threads=self._threads,
+            at_once=self._at_once,
+            as_text=True,
+        )
+
+    def text_tokens(self, text: str) -> list[int]:
+        """The tokenizer's tokens of a text, without special ones."""
+        return text_tokens(self._tokenizer, text)
+
+    def log_probabilities(
+        self, windows: Sequence[Window], *, top_k: int, temperature: float
+    ) -> list[list[float]]:
+        """As `LogProbabilityEndpoint` says."""
+        with (
+            at_work(threads=self._threads),
+            BENCH.holding(self._wanted(), endpoint=self.id) as loaded,
+            failures_as(self.id, "log_probabilities"),
+        ):
+            return log_probabilities(
+                loaded.model, loaded.tokenizer, windows, top_k=top_k, temperature=temperature
+            )
+
+    # --- drawing
 
     def _drawn(
         self, loaded: Loaded, prompt: list[int], *, seeds: range, temperature: float, most: int

@@ -21,7 +21,7 @@ from typing import Any
 
 from pytest_memleak.models.transformers_weights import Loaded
 
-__all__ = ["Format", "Lesson", "Wording"]
+__all__ = ["Format", "Lesson", "Wording", "beginning", "text_tokens"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +63,12 @@ class Format:
         """The tokens after which the model answers."""
         if self._tokenizer.chat_template:
             return self._tokens(self._chat(instruction))
-        begin = self._tokenizer.bos_token_id
         parts = (self._wording.system, instruction, "")
-        text = "\n\n".join(part for part in parts if part is not None)
-        return [*([] if begin is None else [begin]), *self._tokens(text)]
+        return self.opening("\n\n".join(part for part in parts if part is not None))
+
+    def opening(self, text: str) -> list[int]:
+        """The tokens of a text that the model goes on with, in no chat."""
+        return [*beginning(self._tokenizer), *self._tokens(text)]
 
     def lesson(self, instruction: str, text: str) -> Lesson:
         """The tokens of both; the answer ends with a token that ends answers."""
@@ -103,5 +105,15 @@ class Format:
         return chat
 
     def _tokens(self, text: str) -> list[int]:
-        tokens: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
-        return tokens
+        return text_tokens(self._tokenizer, text)
+
+
+def beginning(tokenizer: Any) -> list[int]:
+    """The begin-of-text token, where the tokenizer has one."""
+    return [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+
+
+def text_tokens(tokenizer: Any, text: str) -> list[int]:
+    """The tokens of the text alone."""
+    tokens: list[int] = tokenizer.encode(text, add_special_tokens=False)
+    return tokens

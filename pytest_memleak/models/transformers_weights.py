@@ -21,7 +21,16 @@ from pytest_memleak.models.transformers_quiet import PROVIDER, failures_as
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Adapter", "Base", "Loaded", "Wanted", "find_adapter", "find_base", "load"]
+__all__ = [
+    "Adapter",
+    "Base",
+    "Loaded",
+    "Wanted",
+    "find_adapter",
+    "find_base",
+    "load",
+    "load_tokenizer",
+]
 
 _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
@@ -223,24 +232,36 @@ def _sha256(file: Path, size: int, changed: int) -> str:  # noqa: ARG001 - part 
 # --- loading -------------------------------------------------------------------------------
 
 
+def load_tokenizer(base: Base, *, endpoint: str) -> Any:
+    """The tokenizer alone; `endpoint` is how error messages name it.
+
+    Raises ProviderError for one that is damaged or empty.
+    """
+    from transformers import AutoTokenizer
+
+    with failures_as(endpoint, "load"):
+        tokenizer: Any = AutoTokenizer.from_pretrained(
+            str(base.folder), local_files_only=True, trust_remote_code=False
+        )
+    if len(tokenizer) <= len(tokenizer.all_special_tokens):
+        # Of files that hold none, transformers makes an empty one and says nothing.
+        raise _failed("the tokenizer knows no word", endpoint)
+    return tokenizer
+
+
 def load(wanted: Wanted, *, endpoint: str) -> Loaded:
     """Load model and tokenizer; `endpoint` is how error messages name them.
 
     Raises ProviderError for weights that are damaged, incomplete, or of no causal language
     model, for a tokenizer without an end-of-text token, and for a device that is not here.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+    from transformers import AutoModelForCausalLM, GenerationConfig
 
     folder = str(wanted.base.folder)
     models: Any = AutoModelForCausalLM
     plain: Any = GenerationConfig
+    tokenizer = load_tokenizer(wanted.base, endpoint=endpoint)
     with failures_as(endpoint, "load"):
-        tokenizer: Any = AutoTokenizer.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False
-        )
-        if len(tokenizer) <= len(tokenizer.all_special_tokens):
-            # Of files that hold none, transformers makes an empty one and says nothing.
-            raise _failed("the tokenizer knows no word", endpoint)
         device = _device(wanted.device, endpoint)
         model, report = models.from_pretrained(
             folder,

@@ -14,6 +14,7 @@ import dataclasses
 import datetime
 import hashlib
 import json
+import math
 import platform
 from importlib import metadata
 from pathlib import Path
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from pytest_memleak.evaluation import Evaluation
     from pytest_memleak.records import Pair
     from pytest_memleak.scoring.analysis import Analysis
+    from pytest_memleak.scoring.extraction import Extraction
 
 __all__ = [
     "bundle",
@@ -94,8 +96,10 @@ def pair_evidence(evaluation: Evaluation) -> dict[str, Any]:
             "got": completeness.got,
             "withheld": {why.value: count for why, count in completeness.withheld.items()},
             "generations_sha256": evaluation.generations_sha256,
+            "greedy_sha256": evaluation.greedy_sha256,
         },
-        "measures": _measures(analysis) if analysis else {},
+        "measures": _measures(analysis, evaluation.extraction),
+        "windows": _windows(evaluation.extraction),
         "limits": {
             name: {"limit": limit, "set_by": pair.limit_origins.get(name)}
             for name, limit in pair.limits.given().items()
@@ -113,16 +117,14 @@ def settings_of(pair: Pair) -> dict[str, Any]:
         **dataclasses.asdict(pair.sampling),
         **dataclasses.asdict(pair.scoring),
         "confidence": pair.confidence,
+        "probe": dataclasses.asdict(pair.probe),
     }
 
 
-def _measures(analysis: Analysis) -> dict[str, Any]:
-    from pytest_memleak.scoring.analysis import estimates  # with numpy: not needed to collect
-
-    found: dict[str, Any] = {
-        name: {"value": one.value, "low": one.low, "high": one.high}
-        for name, one in estimates(analysis).items()
-    }
+def _measures(analysis: Analysis | None, extraction: Extraction | None) -> dict[str, Any]:
+    if analysis is None:
+        return _estimated(extraction) if extraction else {}
+    found = _estimated(analysis)
     block, span = analysis.measurement.longest_block, analysis.measurement.longest_span
     found["longest_block"] |= {"start": block.start, "end": block.end}
     found["longest_span"] |= {
@@ -140,6 +142,36 @@ def _measures(analysis: Analysis) -> dict[str, Any]:
     if analysis.null:
         found["null"] = dataclasses.asdict(analysis.null)
     return found
+
+
+def _estimated(known: Analysis | Extraction) -> dict[str, Any]:
+    from pytest_memleak.scoring.analysis import estimates  # with numpy: not needed to collect
+
+    return {
+        name: {"value": one.value, "low": one.low, "high": one.high}
+        for name, one in estimates(known).items()
+    }
+
+
+def _windows(extraction: Extraction | None) -> dict[str, Any] | None:
+    """The map along the book: p_z of every window, and what it makes of it; no text."""
+    if extraction is None:
+        return None
+    settings = extraction.settings
+    return {
+        "tokens": extraction.tokens,
+        "windows": extraction.windows,
+        "p_z": f"top-k {settings.top_k}, temperature {settings.temperature:g}"
+        if extraction.top_k
+        else "plain product",
+        "n": settings.n,
+        "p": settings.p,
+        "discoverable": extraction.discoverable_share,
+        # In order, from token 0 by the stride; "zero" where p_z is 0, null where it is not known.
+        "ln_p_z": ["zero" if one == -math.inf else one for one in extraction.log_p],
+        "discoverable_windows": [place for place, one in enumerate(extraction.discoverable) if one],
+        "chapters": [start for _, start in extraction.chapters],
+    }
 
 
 def _relative(path: Path) -> str:

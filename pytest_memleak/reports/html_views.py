@@ -12,6 +12,7 @@ from pytest_memleak.records import Verdict
 from pytest_memleak.reports.html_charts import coverage_chart, length_chart, length_classes
 from pytest_memleak.reports.html_map import arcs, strip, x_of
 from pytest_memleak.reports.html_text import coloured
+from pytest_memleak.reports.html_windows import WindowMap, window_map
 from pytest_memleak.scoring.similarity import compare
 
 if TYPE_CHECKING:
@@ -41,7 +42,15 @@ __all__ = [
 _COLUMNS = 600
 _CHAPTER_COLUMNS = 3000
 _LONGEST_LISTED = 10
-_SHARES = ("bmc", "bmc_excess", "uplift", "nv_recall")
+_SHARES = (
+    "bmc",
+    "bmc_excess",
+    "uplift",
+    "nv_recall",
+    "greedy_bmc",
+    "extractable",
+    "extractable_plain",
+)
 _TITLES = {
     "bmc": ("Coverage", "BMC@{k}"),
     "longest_block": ("Longest block", "words"),
@@ -51,6 +60,10 @@ _TITLES = {
     "uplift": ("Above baseline", "BMC minus baseline's"),
     "nv_recall": ("Near-verbatim", "share of book"),
     "nv_longest_span": ("Near-verbatim span", "words"),
+    "greedy_bmc": ("Likeliest answers", "BMC@{k}"),
+    "greedy_longest_span": ("Likeliest span", "words"),
+    "extractable": ("Extractable", "share of windows"),
+    "extractable_plain": ("Extractable, plain product", "share of windows"),
 }
 MAIN_MEASURES = ("bmc", "longest_block", "longest_span", "spans_over")
 
@@ -110,6 +123,7 @@ class PairView:
     points: tuple[tuple[int, str], ...] = ()
     arcs: tuple[Arc, ...] = ()
     text: tuple[tuple[str, tuple[Run, ...]], ...] = field(default=(), repr=False)
+    windows: WindowMap | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +156,9 @@ def _pair_view(found: Finding, anchor: str) -> PairView:
     measures = tuple(_measure(found, name) for name in known + brought)
     seen = found.portrait
     if seen is None:
-        return PairView(anchor, found, _badge(found), measures)
+        windows = found.evidence.get("windows")
+        drawn = window_map(windows) if windows else None
+        return PairView(anchor, found, _badge(found), measures, windows=drawn)
     times, words = seen.times, found.words
     classes = length_classes(seen.lengths, k=found.settings["k"])
     return PairView(

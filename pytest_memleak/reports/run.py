@@ -138,7 +138,8 @@ def finding(
 
     pair, measured = evaluation.pair, evaluation.measurement
     completeness = evaluation.completeness
-    found = estimates(evaluation.analysis) if evaluation.analysis else {}
+    known = evaluation.analysis or evaluation.extraction
+    found = estimates(known) if known else {}
     return Finding(
         suite=evaluation.suite,
         suite_path=str(pair.suite),

@@ -37,6 +37,10 @@ _FURTHER_TITLES = {
     "uplift": "uplift",
     "nv_recall": "nv",
     "nv_longest_span": "nv span",
+    "greedy_bmc": "greedy",
+    "greedy_longest_span": "greedy span",
+    "extractable": "extractable",
+    "extractable_plain": "plain product",
 }
 
 

@@ -24,7 +24,7 @@ from pytest_memleak.sampling.ledger import Ledger
 from pytest_memleak.sampling.questions import TOKENS_PER_WORD, Ask, Question, Questionnaire, asks
 from pytest_memleak.sampling.reading import missing
 
-__all__ = ["OwnEndpoint", "Plan", "Sampler", "Terms", "limit_of", "plan"]
+__all__ = ["OwnEndpoint", "Plan", "Sampler", "Terms", "in_all", "limit_of", "plan"]
 
 
 class Sampler(Protocol):
@@ -157,6 +157,20 @@ def plan(
         prompt_tokens=prompt_tokens,
         completion_tokens=completion_tokens,
         cost=None if terms.price is None else sum(costs) / 1e9,
+    )
+
+
+def in_all(plans: Sequence[Plan]) -> Plan:
+    """Several plans of one pair as one."""
+    costs = [one.cost for one in plans if one.cost is not None]
+    return Plan(
+        pair=plans[0].pair,
+        calls=sum(one.calls for one in plans),
+        generations=sum(one.generations for one in plans),
+        pending=sum(one.pending for one in plans),
+        prompt_tokens=sum(one.prompt_tokens for one in plans),
+        completion_tokens=sum(one.completion_tokens for one in plans),
+        cost=sum(costs) if len(costs) == len(plans) else None,
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pytest_memleak.records import Block, Measurement
+from pytest_memleak.scoring.extraction import Extraction
 from pytest_memleak.scoring.measures import measurement
 from pytest_memleak.scoring.near_verbatim import NearVerbatimRecall, NearVerbatimTally
 from pytest_memleak.scoring.null import Null, Uplift
@@ -48,6 +49,7 @@ class Analysis:
     lengths:   how many runs with the own excerpt there are of each length
     near:      near-verbatim recall (section 8), where a limit asks for it
     null, uplift: comparisons (section 7), where they can be had and a limit or baseline asks
+    greedy:    the measures of the likeliest continuations alone, where the probe asks for them
     further:   the measures of extensions, where a limit asks for them
     """
 
@@ -60,6 +62,7 @@ class Analysis:
     near: NearVerbatimRecall | None = None
     null: Null | None = None
     uplift: Uplift | None = None
+    greedy: Measurement | None = None
     further: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -102,8 +105,10 @@ def analysis_of(tally: Tally, scoring: Scoring, *, confidence: float = 0.95) -> 
     )
 
 
-def estimates(analysis: Analysis) -> dict[str, Estimate]:
+def estimates(analysis: Analysis | Extraction) -> dict[str, Estimate]:
     """Every measure that can be held against a limit, by name; absent where it cannot be had."""
+    if isinstance(analysis, Extraction):
+        return {analysis.measure: _exact(analysis.extractable)}
     measured, error = analysis.measurement, analysis.error
     found = {"bmc": Estimate(measured.bmc, error.low, error.high)}
     for name in ("longest_block", "longest_span", "spans_over"):
@@ -117,6 +122,9 @@ def estimates(analysis: Analysis) -> dict[str, Estimate]:
     if analysis.uplift:
         gain = analysis.uplift
         found["uplift"] = Estimate(gain.uplift, gain.low, gain.high, rises=False)
+    if analysis.greedy:
+        found["greedy_bmc"] = _exact(analysis.greedy.bmc)
+        found["greedy_longest_span"] = _exact(analysis.greedy.longest_span)
     for name, value in analysis.further.items():
         found[name] = Estimate(value, value, value, rises=False)
     return found

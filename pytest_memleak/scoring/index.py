@@ -55,10 +55,12 @@ _LEAST_KEPT = 0.90
 class Index:
     """A book's words, and where its anchors stand.
 
-    total:  N, the number of words
-    bounds: per excerpt id, its words [start, end)
-    order:  per excerpt id, its place among the excerpts
-    anchor: the number of words of an anchor that has not all k
+    total:   N, the number of words
+    bounds:  per excerpt id, its words [start, end)
+    order:   per excerpt id, its place among the excerpts
+    borders: positions that no match may lie across, ascending; those of the excerpts, where
+             something stands between them that is not measured
+    anchor:  the number of words of an anchor that has not all k
     """
 
     def __init__(self, book: Book, *, k: int, mode: WordMode = "paper") -> None:
@@ -80,6 +82,8 @@ class Index:
             self.order[excerpt.id] = place
             start += len(its_words)
         self.total = start
+        starts = [] if book.contiguous else [first for first, _ in self.bounds.values()]
+        self.borders = np.array(starts[1:], dtype=np.intp)
         self._refuse_unmeasurable(book)
         frequency = Counter(chain.from_iterable(excerpts))
         self._codes = {

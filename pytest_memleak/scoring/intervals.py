@@ -37,8 +37,13 @@ def outermost(start: Positions, end: Positions) -> tuple[Positions, Positions]:
     return start[furthest], end[furthest]
 
 
-def cut(start: Positions, end: Positions, borders: Positions) -> tuple[Positions, Positions]:
-    """The intervals, cut at the `borders` inside them; these must ascend."""
+def cut(
+    start: Positions, end: Positions, borders: Positions
+) -> tuple[Positions, Positions, Positions]:
+    """The intervals, cut at the `borders` inside them, which must ascend.
+
+    Per piece the number of the interval that it is of, its start and its end.
+    """
     first = borders.searchsorted(start, side="right")
     inside = np.maximum(borders.searchsorted(end) - first, 0)
     of = np.repeat(np.arange(len(start)), inside + 1)
@@ -46,7 +51,7 @@ def cut(start: Positions, end: Positions, borders: Positions) -> tuple[Positions
     ends = np.concatenate((borders, [0]))[first[of] + np.minimum(place, inside[of] - 1)]
     piece_end = np.where(place == inside[of], end[of], ends)
     piece_start = np.where(place == 0, start[of], np.concatenate(([0], piece_end[:-1])))
-    return piece_start, piece_end
+    return of, piece_start, piece_end
 
 
 def united(start: Positions, end: Positions) -> tuple[Positions, Positions]:

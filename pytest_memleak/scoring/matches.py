@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pytest_memleak.scoring.index import CODE_LENGTH, DIAGONAL, UNKNOWN, numbers_of
-from pytest_memleak.scoring.intervals import united
+from pytest_memleak.scoring.intervals import cut, united
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -112,7 +112,17 @@ def match_texts(index: Index, coded: Sequence[str]) -> Matches:
     enough = end - start >= index.k
     start, end, ahead = start[enough], end[enough], ahead[enough]
     last_words = np.cumsum([len(one) // CODE_LENGTH + 1 for one in coded])
-    return Matches(last_words.searchsorted(start, side="right"), start + ahead, end + ahead)
+    text = last_words.searchsorted(start, side="right")
+    return _within_borders(index, Matches(text, start + ahead, end + ahead))
+
+
+def _within_borders(index: Index, matches: Matches) -> Matches:
+    """The matches, cut where none may lie across; a maximal run is one on either side too."""
+    if not len(index.borders):
+        return matches
+    of, start, end = cut(matches.start, matches.end, index.borders)
+    pieces = Matches(matches.text[of], start, end)
+    return pieces.where(end - start >= index.k)
 
 
 def _runs(index: Index, coded: str) -> tuple[Positions, Positions, Positions]:

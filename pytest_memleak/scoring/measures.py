@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_memleak.records import Block, Coverage, Measurement, Span
-from pytest_memleak.scoring.intervals import outermost
+from pytest_memleak.scoring.intervals import cut, outermost
 from pytest_memleak.scoring.rounds import Rounds
 from pytest_memleak.scoring.tally import OwnRun, Tally
 
@@ -54,7 +54,7 @@ def measurement(tally: Tally, scoring: Scoring) -> Measurement:
         word_mode=scoring.words,
         generations=tally.generations,
         bmc=int(np.count_nonzero(times)) / total,
-        longest_block=_longest_run(times > 0),
+        longest_block=_longest_run(times > 0, tally.index.borders),
         longest_span=tally.span(tally.longest),
         spans_over=len(spans),
         spans=spans,
@@ -99,10 +99,10 @@ def _first_overlap(owner: dict[int, Interval], start: int, end: int) -> Interval
     return next((owner[place] for place in range(end - 1, start - 1, -1) if place in owner), None)
 
 
-def _longest_run(mask: NDArray[np.bool_]) -> Block:
-    """The longest run of True; the first of equals."""
+def _longest_run(mask: NDArray[np.bool_], borders: Positions) -> Block:
+    """The longest run of True that lies across no border; the first of equals."""
     edges = np.flatnonzero(np.diff(np.concatenate(([False], mask, [False])).astype(np.int8)))
-    starts, ends = edges[::2], edges[1::2]
+    _, starts, ends = cut(edges[::2], edges[1::2], borders)
     if not len(starts):
         return Block(0)
     longest = int(np.argmax(ends - starts))

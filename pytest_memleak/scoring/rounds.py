@@ -87,8 +87,8 @@ class Rounds:
         times = self.times(words=words)
         once = np.concatenate(([0], np.cumsum(times == 1)))
         alone = np.bincount(self.round, once[self.end] - once[self.start], minlength=n)
-        pieces = cut(self.start, self.end, np.array(list(borders), dtype=np.intp))
-        start, end = outermost(*pieces)
+        _, start, end = cut(self.start, self.end, np.array(list(borders), dtype=np.intp))
+        start, end = outermost(start, end)
         return RoundCounts(words, n, times, alone.astype(np.int64), end - start)
 
     def halves(self, *, words: int, n: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

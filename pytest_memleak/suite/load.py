@@ -16,17 +16,20 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
-from pytest_memleak.errors import SuiteError
+from pytest_memleak.books.continuation import check_continuation
+from pytest_memleak.errors import BookError, SuiteError
 from pytest_memleak.models.options import refuse_secrets
 from pytest_memleak.records import (
     BookSource,
     Limits,
     Model,
     Pair,
+    Probe,
     Sampling,
     Scoring,
     Suite,
     Summarizer,
+    WindowSettings,
 )
 from pytest_memleak.suite.schema import SuiteFile
 
@@ -66,6 +69,7 @@ def load_suite(path: Path) -> Suite:
     except ValidationError as error:
         raise SuiteError(_explain(error, tables), place=str(path)) from None
     _check_ids(written, path)
+    _check_continuation(written.suite, path)
     books = tuple(_book(table, written.suite, path) for table in written.book)
     models = tuple(_model(table) for table in written.model)
     return Suite(
@@ -225,6 +229,16 @@ def _check_ids(written: SuiteFile, path: Path) -> None:
             )
 
 
+def _check_continuation(suite: SuiteTable, path: Path) -> None:
+    if suite.continuation is not None:
+        try:
+            check_continuation(suite.continuation)
+        except BookError as error:
+            raise SuiteError(
+                f"suite.continuation: {error.message}", place=str(path), hint=error.hint
+            ) from None
+
+
 def _refuse_twice(kind: str, ids: Iterable[str], path: Path) -> None:
     twice = [one for one, count in Counter(ids).items() if count > 1]
     if twice:
@@ -369,6 +383,12 @@ def _pair(
         limits=limits,
         confidence=suite.confidence,
         expected=expected,
+        probe=Probe(
+            kind=(override and override.probe) or table.probe or suite.probe,
+            prefix_words=suite.prefix_words,
+            continuation=suite.continuation,
+            windows=WindowSettings(**suite.probability.model_dump()),
+        ),
         limit_origins=origins,
     )
 

@@ -23,6 +23,7 @@ __all__ = [
     "ModelTable",
     "PairTable",
     "PriceTable",
+    "ProbabilityTable",
     "SamplingTable",
     "SuiteFile",
     "SuiteTable",
@@ -36,6 +37,7 @@ Count = Annotated[int, Field(ge=0, strict=True)]
 Positive = Annotated[int, Field(ge=1, strict=True)]
 Text = Annotated[str, Field(min_length=1)]
 Expected = Literal["pass", "leak"]
+ProbeKey = Literal["instruction", "continuation", "probability"]
 
 
 class _Table(BaseModel):
@@ -58,6 +60,19 @@ class LimitsTable(_Table):
     )
     nv_longest_span: Count | None = Field(
         None, description="longest near-verbatim span, in matching words"
+    )
+    greedy_bmc: Share | None = Field(
+        None, description='BMC@k of the likeliest continuations alone (probe = "continuation")'
+    )
+    greedy_longest_span: Count | None = Field(
+        None, description="longest regurgitated span of the likeliest continuations, in words"
+    )
+    extractable: Share | None = Field(
+        None,
+        description='share of the windows with p_z >= 0.001 (probe = "probability"), under top-k',
+    )
+    extractable_plain: Share | None = Field(
+        None, description="the same of the plain product, for models that tell no more"
     )
     measures: dict[str, float] = Field(
         default_factory=dict, description="limits on the measures that extensions bring, by name"
@@ -84,6 +99,22 @@ class SummarizerTable(_Table):
     price: PriceTable | None = Field(None, description="for plans and budgets")
     options: dict[str, Any] = Field(
         default_factory=dict, description="the provider's own options, checked by it"
+    )
+
+
+class ProbabilityTable(_Table):
+    """`[suite.probability]`: the windows of `probe = "probability"`, and how they are judged."""
+
+    prefix_tokens: Positive = Field(50, description="tokens that the model is given")
+    suffix_tokens: Positive = Field(50, description="tokens whose probability is asked for")
+    stride: Positive = Field(10, description="tokens from one window to the next")
+    top_k: Count = Field(40, description="only so many likeliest tokens may be drawn; 0: all")
+    temperature: Annotated[float, Field(gt=0, le=10)] = Field(
+        1.0, description="temperature of the sampling scheme"
+    )
+    n: Positive = Field(100, description="tries in which a window may come")
+    p: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.5, description="least probability that it comes in them"
     )
 
 
@@ -115,6 +146,16 @@ class SuiteTable(_Table):
     )
     summarizer: SummarizerTable | None = Field(
         None, description="a chat model that writes the summaries that books do not bring"
+    )
+    probe: ProbeKey = Field("instruction", description="how models are asked for the books")
+    prefix_words: Positive = Field(
+        50, description='words of an excerpt that probe = "continuation" asks with'
+    )
+    continuation: Text | None = Field(
+        None, description="template of the prompts of that probe; {prefix}"
+    )
+    probability: ProbabilityTable = Field(
+        ProbabilityTable(), description='windows of probe = "probability"'
     )
 
 
@@ -162,6 +203,7 @@ class ModelTable(_Table):
     baseline: Id | None = Field(None, description="id of the model it is compared with")
     price: PriceTable | None = Field(None, description="for plans and budgets")
     expected: Expected = Field("pass", description="leak: all its pairs must fail their limits")
+    probe: ProbeKey | None = Field(None, description="another probe, for this model")
     limits: LimitsTable = Field(LimitsTable(), description="tighter limits for this model")
     finetune: FinetuneTable | None = Field(None, description="what it is fine-tuned on, and how")
     options: dict[str, Any] = Field(
@@ -176,6 +218,7 @@ class PairTable(_Table):
     book: Id = Field(description="a test book's id")
     samples: Positive | None = Field(None, description="generations per excerpt, for this pair")
     expected: Expected | None = Field(None, description="leak: this pair must fail its limits")
+    probe: ProbeKey | None = Field(None, description="another probe, for this pair")
     limits: LimitsTable = Field(LimitsTable(), description="tighter limits for this pair")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,11 +11,16 @@ from faults import FaultKind, Strike
 from http_server import Books, Refused
 from reciter import Answer, Reciter, count_tokens
 
-__all__ = ["CREATED", "ChatCompletions"]
+__all__ = ["CREATED", "ChatCompletions", "cut"]
 
 CREATED = 1_700_000_000
 REFUSAL = "I'm sorry, but I can't help with that."
 DEAF_TOKENS = 700
+
+
+def cut(text: str) -> list[str]:
+    """The tokens of the completions endpoint; joined they are the text."""
+    return re.findall(r"\s?\S+|\s", text)
 
 
 class ChatCompletions:
@@ -88,6 +94,38 @@ class ChatCompletions:
                 "completion_tokens": completion_tokens,
                 "total_tokens": prompt_tokens + completion_tokens,
             },
+        }
+
+    def echo(self, body: dict[str, Any], strike: Strike) -> dict[str, Any]:
+        """The completion of a text with its tokens' log-probabilities, as legacy servers echo."""
+        text = body["prompt"]
+        if body.get("model") not in self.models:
+            raise Refused(404, "The model does not exist.", code="model_not_found", param="model")
+        if not isinstance(text, str) or not body.get("echo") or body.get("max_tokens", 16) < 1:
+            raise Refused(400, "Only a text with echo is completed here.", param="prompt")
+        tokens = cut(text)
+        values = self._reciter.given(cut, tokens)
+        told = {
+            "tokens": [*tokens, " more"],
+            "token_logprobs": [None, *(max(value, -9999.0) for value in values[1:]), -1.0],
+        }
+        call = self._new_id("cmpl-")
+        self._books.record("echo", call=call, model=body["model"], text=text, tokens=len(tokens))
+        deaf = FaultKind.EMPTY in strike.content
+        return {
+            "id": call,
+            "object": "text_completion",
+            "created": CREATED,
+            "model": body["model"],
+            "choices": [
+                {
+                    "index": 0,
+                    "text": " more" if deaf else f"{text} more",
+                    "finish_reason": "length",
+                    "logprobs": None if deaf else told,
+                }
+            ],
+            "usage": {"prompt_tokens": len(tokens), "completion_tokens": 1},
         }
 
     def _checked(self, body: dict[str, Any], strike: Strike) -> tuple[int, int]:

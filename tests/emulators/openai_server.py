@@ -6,6 +6,7 @@ serves until it is ended and prints "port N". The models are real n-gram models 
 base models hardly recite the corpus, fine-tuned ones do. Endpoints, as a fault plan names them:
 
     chat            POST /v1/chat/completions        chat.list      GET  /v1/chat/completions
+    echo            POST /v1/completions, with echo and logprobs only
     files.create    POST /v1/files                   files.list     GET  /v1/files
     files.get       GET  /v1/files/{id}              files.content  GET  /v1/files/{id}/content
     jobs.create     POST /v1/fine_tuning/jobs        jobs.list      GET  /v1/fine_tuning/jobs
@@ -15,10 +16,11 @@ base models hardly recite the corpus, fine-tuned ones do. Endpoints, as a fault 
 
 Faults of content strike "chat" for online calls, and "jobs.create" or "batches.create" for what
 becomes of a job or batch. Books have rows of the kinds "upload" (one a file), "finetune" (one a
-job), "batch" (one a batch) and "completion" (one a choice, online or of a batch, when it is
-made): model, instruction, text, finish_reason, prompt_tokens (with a call's first choice, else
-0), completion_tokens, call (the answer's id), choice, and request: the custom_id, or the
-`memleak_request` of the metadata.
+job), "batch" (one a batch), "echo" (one an echoed text) and "completion" (one a choice, online
+or of a batch, when it is made): model, instruction, text, finish_reason, prompt_tokens (with a
+call's first choice, else 0), completion_tokens, call (the answer's id), choice, and request: the
+custom_id, or the `memleak_request` of the metadata. An echo that EMPTY strikes has no
+log-probabilities.
 """
 
 from __future__ import annotations
@@ -115,6 +117,7 @@ class OpenAIServer(HttpServer):
         for method, path, endpoint, handler in (
             ("POST", "/v1/chat/completions", "chat", self._chat),
             ("GET", "/v1/chat/completions", "chat.list", self._list_stored),
+            ("POST", "/v1/completions", "echo", self._echo),
             ("POST", "/v1/files", "files.create", self._create_file),
             ("GET", "/v1/files", "files.list", self._list_files),
             ("GET", "/v1/files/{id}", "files.get", self._get_file),
@@ -174,6 +177,9 @@ class OpenAIServer(HttpServer):
                     "metadata": body.get("metadata") or {},
                 }
         return Response.json(completion)
+
+    def _echo(self, request: Request) -> Response:
+        return Response.json(self._answers.echo(request.json(), request.strike))
 
     def _list_stored(self, request: Request) -> Response:
         with self._state:

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from pytest_memleak.models.ngram_model import NgramModel
 from pytest_memleak.models.ngram_text import tokenise
 from pytest_memleak.models.ngram_writer import NgramWriter, TrainingText
 
-__all__ = ["Answer", "Reciter", "count_tokens"]
+__all__ = ["GIVEN_ORDER", "Answer", "Reciter", "count_tokens"]
+
+GIVEN_ORDER = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,7 @@ class Reciter:
         self._orders = base_order, tuned_order
         self._training: dict[str, list[TrainingText]] = {}
         self._writers: dict[str, NgramWriter] = {}
+        self._given: NgramModel | None = None
         self._lock = threading.Lock()
 
     def tune(self, name: str, examples: Sequence[tuple[str, str]], *, epochs: int) -> None:
@@ -59,9 +63,14 @@ class Reciter:
         temperature: float,
         max_tokens: int,
         seed: int | None,
+        text: bool = False,
     ) -> list[Answer]:
-        """`n` answers of the model called `name`; those of one seed are always the same."""
-        drafts = self._writer(name).write(
+        """`n` answers of the model called `name`; those of one seed are always the same.
+
+        text: whether `instruction` is the beginning of a text that is gone on with.
+        """
+        writer = self._writer(name)
+        drafts = (writer.go_on if text else writer.write)(
             instruction,
             n=n,
             seed=secrets.randbits(62) if seed is None else seed,
@@ -75,6 +84,17 @@ class Reciter:
         tokens = tokenise(text)
         values = self._writer(name).model.log_probabilities([], tokens)
         return list(zip(tokens, values.tolist(), strict=True))
+
+    def given(self, cut: Callable[[str], list[str]], text: Sequence[str]) -> list[float]:
+        """Per token of `text`, the natural logarithm of its probability after those before it.
+
+        Every model tells the same: that of n-grams of GIVEN_ORDER tokens, as `cut` cuts a text.
+        """
+        with self._lock:
+            if self._given is None:
+                self._given = NgramModel([cut(one.text) for one in self._corpus], order=GIVEN_ORDER)
+        values: list[float] = self._given.log_probabilities([], text).tolist()
+        return values
 
     def _writer(self, name: str) -> NgramWriter:
         base, tuned = self._orders

@@ -33,6 +33,7 @@ prompt_tokens (with a call's first choice, else 0), completion_tokens, call (the
 from __future__ import annotations
 
 import argparse
+import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -433,6 +434,7 @@ class TinkerServer(HttpServer):
             # A token of the models is never shorter than one of the tokenizer's by half.
             max_tokens=2 * settings["max_tokens"],
             seed=settings.get("seed"),
+            text=not prompt.startswith("User: "),
         )
         empty = request.fault(FaultKind.EMPTY)
         silent = max(1, round(empty.share * n)) if empty else 0
@@ -459,6 +461,11 @@ class TinkerServer(HttpServer):
             ],
         )
         message = pb.SampleResponse()
+        if body.get("prompt_logprobs"):
+            values = self._reciter.given(self._words.cut, list(map(str, asked)))
+            values[0] = math.nan  # the first follows nothing
+            if not empty:
+                message.prompt_logprobs = np.array(values, dtype=np.float32).tobytes()
         for tokens, ended in sequences:
             message.sequences.add(
                 stop_reason=pb.STOP_REASON_STOP if ended else pb.STOP_REASON_LENGTH,

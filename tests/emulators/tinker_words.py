@@ -30,6 +30,10 @@ class Words:
         """What tokens stand for, without special ones."""
         return str(self._tokenizer.decode(list(tokens)))
 
+    def cut(self, text: str) -> list[str]:
+        """The tokens of a text, their numbers as text."""
+        return list(map(str, self._tokenizer.encode(text, add_special_tokens=False).ids))
+
     def lesson(self, inputs: list[int], targets: list[int], weights: list[float]) -> Lesson:
         """What is asked (the tokens without a weight) and what is to be answered."""
         learnt = [token for token, weight in zip(targets, weights, strict=True) if weight]

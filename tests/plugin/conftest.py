@@ -188,3 +188,36 @@ def online(pytester, stories, server):
         return path
 
     return write
+
+
+# --- weights on this machine ----------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def local_base(tmp_path_factory, stories):
+    """Weights that know nothing; made once, and before pytester looks what is imported."""
+    transformers = pytest.importorskip("transformers")
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+    texts = [one["excerpt_text"] for one in stories["held-out"]]
+    tokenizer = Tokenizer(models.WordLevel(unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.train_from_iterator(
+        texts, trainers.WordLevelTrainer(special_tokens=["<unk>", "<end>"], show_progress=False)
+    )
+    wrapped = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token="<end>", unk_token="<unk>"
+    )
+    base = tmp_path_factory.mktemp("weights") / "base"
+    wrapped.save_pretrained(base)
+    config = transformers.LlamaConfig(
+        vocab_size=len(wrapped),
+        hidden_size=32,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=1024,
+        eos_token_id=wrapped.eos_token_id,
+    )
+    transformers.LlamaForCausalLM(config).save_pretrained(base)
+    return base

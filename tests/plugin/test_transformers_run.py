@@ -42,38 +42,9 @@ threads = 1
 """
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory, stories):
-    """Weights that know nothing; made once, and before pytester looks what is imported."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-
-    texts = [one["excerpt_text"] for one in stories["held-out"]]
-    tokenizer = Tokenizer(models.WordLevel(unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.train_from_iterator(
-        texts, trainers.WordLevelTrainer(special_tokens=["<unk>", "<end>"], show_progress=False)
-    )
-    wrapped = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token="<end>", unk_token="<unk>"
-    )
-    base = tmp_path_factory.mktemp("weights") / "base"
-    wrapped.save_pretrained(base)
-    config = transformers.LlamaConfig(
-        vocab_size=len(wrapped),
-        hidden_size=32,
-        intermediate_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        max_position_embeddings=1024,
-        eos_token_id=wrapped.eos_token_id,
-    )
-    transformers.LlamaForCausalLM(config).save_pretrained(base)
-    return base
-
-
 @pytest.fixture
-def local(base, pytester, stories):
-    shutil.copytree(base, pytester.path / "base")
+def local(local_base, pytester, stories):
+    shutil.copytree(local_base, pytester.path / "base")
     for name, records in stories.items():
         (pytester.path / f"{name}.json").write_text(json.dumps(records[:2]), encoding="utf-8")
     (pytester.path / "local.memleak.toml").write_text(SUITE)

@@ -136,3 +136,42 @@ def measure(excerpts, generations, *, k=5, trim=5, span_threshold=20, mode="pape
         "rounds": [len(rounds.get(i, ())) for i in range(total)],
         "reach": reach,
     }
+
+
+def measure_continuations(excerpts, generations, **settings):
+    """The same of books asked for by beginnings: excerpts are [(id, prompt, rest)] in order.
+
+    Every word of a prompt stands in the book as one that nobody ever wrote; what is counted by
+    place is then counted without those places.
+    """
+    book, unwritten = [], []
+    for excerpt_id, prompt, rest in excerpts:
+        # What cannot be continued has no prompt, and is apart from its neighbour all the same.
+        count = max(len(words(prompt)), 1)
+        blanks = [f"unwritten{len(unwritten) + n}" for n in range(count)]
+        unwritten += blanks
+        book.append((excerpt_id, " ".join([*blanks, rest]), prompt))
+    found = measure(book, generations, **settings)
+    places, blank = [], set(unwritten)
+    for _, text, _ in book:
+        for word in words(text):
+            places.append(None if word in blank else len(places) - places.count(None))
+
+    def kept(values):
+        return [one for one, place in zip(values, places, strict=True) if place is not None]
+
+    def at(start, end):
+        return (None, None) if start is None else (places[start], places[end - 1] + 1)
+
+    rest = found["words"] - len(unwritten)
+    length, *block = found["longest_block"]
+    span = found["longest_span"]
+    return {
+        "words": rest,
+        "bmc": sum(map(bool, found["reach"])) / rest,
+        "longest_block": (length, *at(*block)),
+        "longest_span": (span[0], *at(span[1], span[2]), *span[3:]),
+        "spans": [at(*one) for one in found["spans"]],
+        "rounds": kept(found["rounds"]),
+        "reach": kept(found["reach"]),
+    }

@@ -78,4 +78,7 @@ def test_cut(intervals, borders):
         for start, end in intervals
         for piece in pairwise([start, *(at for at in borders if start < at < end), end])
     ]
-    assert rows(*cut(*columns(intervals), np.array(borders, dtype=np.intp))) == expected
+    of, *pieces = cut(*columns(intervals), np.array(borders, dtype=np.intp))
+    assert rows(*pieces) == expected
+    holding = [intervals[number] for number in of.tolist()]
+    assert all(a <= s < e <= b for (a, b), (s, e) in zip(holding, expected, strict=True))

@@ -1,0 +1,175 @@
+"""What a book is asked for by its probability, through the ledger like any other question.
+
+    text_questions(pair, texts)               -> what asks for the tokens of each text
+    window_questions(pair, tokens, ...)       -> what asks for the windows, some in a question
+    TextEndpoint(endpoint)                    -> answers both; an answer is a line of JSON
+
+A question says what is asked as JSON too, so that the ledger keys it by tokens and scheme: what
+is in the ledger is never asked, or paid for, again. A question of windows holds the tokens from
+the first window's to the last one's, and its answer the logarithm of p_z of each, null for -inf.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pytest_memleak.errors import ProviderError
+from pytest_memleak.protocols import Completion, LogProbabilityEndpoint, Window
+from pytest_memleak.records import Book, Excerpt, Sampling
+from pytest_memleak.sampling.questions import TOKENS_PER_WORD, Questionnaire, questionnaire
+from pytest_memleak.scoring.extraction import window_starts
+
+if TYPE_CHECKING:
+    from pytest_memleak.records import Generation, WindowSettings
+
+__all__ = [
+    "TextEndpoint",
+    "answered_tokens",
+    "answered_windows",
+    "text_questions",
+    "window_questions",
+    "windows_of",
+]
+
+Token = int | str
+
+# A log-probability may come out above 0 by so much.
+_ROUNDING = 1e-3
+
+
+def text_questions(pair: str, texts: Sequence[str]) -> Questionnaire:
+    """What asks for the tokens of each text; the question of text i is for the excerpt `i`."""
+    asked = [_as_json({"text": text}) for text in texts]
+    return _questions(f"tokens of {pair}", asked, [len(text.split()) for text in texts])
+
+
+def window_questions(
+    pair: str,
+    tokens: Sequence[Token],
+    settings: WindowSettings,
+    *,
+    top_k: bool,
+    windows_per_call: int,
+) -> Questionnaire:
+    """What asks for every window of a text, `windows_per_call` in a question, in order.
+
+    top_k: whether the scheme's top_k and temperature are to be applied.
+    """
+    starts = window_starts(len(tokens), settings)
+    whole = settings.prefix_tokens + settings.suffix_tokens
+    groups = [
+        starts[first : first + windows_per_call]
+        for first in range(0, len(starts), windows_per_call)
+    ]
+    said: dict[str, Any] = {
+        "prefix": settings.prefix_tokens,
+        "suffix": settings.suffix_tokens,
+        # Of one window alone it tells nothing: another stride asks for the same window.
+        "stride": settings.stride if windows_per_call > 1 else 1,
+        "scheme": [settings.top_k, settings.temperature] if top_k else None,
+    }
+    asked = [
+        _as_json({**said, "tokens": list(tokens[group[0] : group[-1] + whole])}) for group in groups
+    ]
+    words = [math.ceil(len(group) * whole / TOKENS_PER_WORD) for group in groups]
+    return _questions(f"windows of {pair}", asked, words)
+
+
+def windows_of(asked: dict[str, Any]) -> list[Window]:
+    """The windows that a question asks for."""
+    prefix, tokens = asked["prefix"], tuple(asked["tokens"])
+    whole = prefix + asked["suffix"]
+    return [
+        Window(tokens[start : start + prefix], tokens[start + prefix : start + whole])
+        for start in range(0, len(tokens) - whole + 1, asked["stride"])
+    ]
+
+
+def answered_tokens(
+    asked: Questionnaire, answers: Iterable[Generation]
+) -> list[list[Token] | None]:
+    """The tokens of each text, None for one that has no answer yet."""
+    found = {one.excerpt_id: json.loads(one.text) for one in answers}
+    return [found.get(question.excerpt_id) for question in asked.questions]
+
+
+def answered_windows(asked: Questionnaire, answers: Iterable[Generation]) -> Iterator[float | None]:
+    """Per window the logarithm of its p_z, -inf for 0, None where it has no answer yet."""
+    found = {one.excerpt_id: json.loads(one.text) for one in answers}
+    for question in asked.questions:
+        values = found.get(question.excerpt_id)
+        if values is None:
+            yield from [None] * len(windows_of(json.loads(question.instruction)))
+        else:
+            yield from (-math.inf if value is None else value for value in values)
+
+
+def _as_json(value: object) -> str:
+    # As it is written, so that what quotes it is known for a quotation.
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _questions(name: str, asked: Sequence[str], words: Sequence[int]) -> Questionnaire:
+    excerpts = tuple(Excerpt(str(n), "", instruction=one) for n, one in enumerate(asked))
+    book = Book(id=name, title=name, author="", excerpts=excerpts, digest="")
+    made = questionnaire(name, book, Sampling(samples=1, temperature=0.0), words=lambda _: 0)
+    questions = tuple(
+        dataclasses.replace(question, prompt_words=count, max_tokens=1)
+        for question, count in zip(made.questions, words, strict=True)
+    )
+    return dataclasses.replace(made, questions=questions)
+
+
+class TextEndpoint:
+    """Answers the questions of this file for an endpoint that knows log-probabilities.
+
+    Has an `id` where that one has.
+    """
+
+    def __init__(self, endpoint: LogProbabilityEndpoint) -> None:
+        self._endpoint = endpoint
+        kept_as: str | None = getattr(endpoint, "id", None)
+        if kept_as:
+            self.id = f"{kept_as}#probability"
+
+    def sample(
+        self, instruction: str, *, n: int, temperature: float, max_tokens: int, seed: int | None
+    ) -> list[Completion]:
+        """The answer, as one completion; its settings are in the question.
+
+        Raises ProviderError for an endpoint that answers with other than was asked for.
+        """
+        del n, temperature, max_tokens, seed
+        asked = json.loads(instruction)
+        if "text" in asked:
+            tokens = list(self._endpoint.text_tokens(asked["text"]))
+            paid = 0 if self._endpoint.tokenizes_here else len(tokens)
+            return [Completion(_as_json(tokens), prompt_tokens=paid, completion_tokens=None)]
+        windows = windows_of(asked)
+        top_k, at = asked["scheme"] or (0, 1.0)
+        found = self._endpoint.log_probabilities(windows, top_k=top_k, temperature=at)
+        sums = [self._log_p(window, values) for window, values in zip(windows, found, strict=True)]
+        return [
+            Completion(
+                json.dumps(sums),
+                prompt_tokens=sum(len(one.prefix) + len(one.suffix) for one in windows),
+            )
+        ]
+
+    def _log_p(self, window: Window, values: Sequence[float]) -> float | None:
+        """The logarithm of p_z, None for that of 0."""
+        total = -math.inf if -math.inf in values else math.fsum(values)
+        if len(values) != len(window.suffix) or not total <= _ROUNDING * len(values):
+            raise ProviderError(
+                f"{len(values)} log-probabilities with the sum {total:g} came for a suffix of "
+                f"{len(window.suffix)} tokens",
+                provider=type(self._endpoint).__name__,
+                endpoint=getattr(self, "id", "(no id)"),
+                call="log_probabilities",
+                hint="they are natural logarithms, one for each token of the suffix",
+            )
+        return None if total == -math.inf else min(total, 0.0)

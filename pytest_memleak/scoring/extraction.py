@@ -1,0 +1,133 @@
+"""What a model would recite, from the probabilities it gives the book itself.
+
+A window is `prefix_tokens` of the book and the `suffix_tokens` after them. With p_z the
+probability that the model, given the prefix, writes exactly that suffix (arXiv 2505.12546),
+
+    ln p_z  =  the sum of the suffix tokens' log-probabilities under the sampling scheme
+    a window is extractable          where  p_z >= 0.001
+    ... in n tries with certainty p  where  1 - (1 - p_z)^n >= p
+
+The windows slide over the book, so that what they tell is a map along it. Nothing is drawn:
+there is no sampling error.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pytest_memleak.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from pytest_memleak.records import WindowSettings
+
+__all__ = ["EXTRACTABLE", "Extraction", "in_top_k", "seen_in_tries", "window_starts"]
+
+EXTRACTABLE = 0.001
+"""The least p_z of a window that counts as extractable."""
+
+
+def window_starts(tokens: int, settings: WindowSettings) -> range:
+    """Where the windows of a text of so many tokens begin; what is no whole window has none.
+
+    Raises SettingsError for windows without a prefix, a suffix or a stride.
+    """
+    for name in ("prefix_tokens", "suffix_tokens", "stride"):
+        if (value := getattr(settings, name)) < 1:
+            raise SettingsError(f"{name} must be at least 1, but is {value}")
+    whole = settings.prefix_tokens + settings.suffix_tokens
+    return range(0, max(tokens - whole + 1, 0), settings.stride)
+
+
+def in_top_k(logits: NDArray[np.float64], token: int, *, top_k: int, temperature: float) -> float:
+    """Natural logarithm of a token's probability when only the likeliest `top_k` may be drawn.
+
+    logits: of every token, up to a constant, shape (V,); log-probabilities are logits too.
+    The likeliest k share the whole probability; a token outside them has -inf, and one that is
+    as likely as the last of them is inside. top_k 0 means all. Raises SettingsError for a
+    temperature that is not above 0.
+    """
+    if not temperature > 0:
+        raise SettingsError(f"the temperature must be above 0, but is {temperature}")
+    own = logits[token]
+    if own == -np.inf:
+        return -math.inf
+    kept = logits
+    if 0 < top_k < len(logits):
+        kept = np.partition(logits, len(logits) - top_k)[len(logits) - top_k :]
+        if own < kept[0]:
+            return -math.inf
+    highest = kept.max()
+    total = np.exp((kept - highest) / temperature).sum()
+    return float((own - highest) / temperature - np.log(total))
+
+
+def seen_in_tries(log_p: float, n: int) -> float:
+    """1 - (1 - p)^n for p = exp(log_p): how likely it is to come once in n tries at least."""
+    p = math.exp(log_p)
+    return 1.0 if p >= 1.0 else -math.expm1(n * math.log1p(-p))
+
+
+@dataclass(frozen=True, slots=True)
+class Extraction:
+    """The windows of one book under one model, in order.
+
+    tokens:  of the book, as the model counts them
+    log_p:   per window the natural logarithm of p_z; None where it is not known
+    top_k:   whether only the likeliest `settings.top_k` tokens could be drawn, at its
+             temperature; otherwise p_z is the plain product of the tokens' own probabilities
+    chapters: titles and the tokens at which they begin
+    """
+
+    settings: WindowSettings
+    tokens: int
+    log_p: tuple[float | None, ...] = field(repr=False)
+    top_k: bool
+    chapters: tuple[tuple[str | None, int], ...] = ()
+
+    @property
+    def windows(self) -> int:
+        """How many windows the book has."""
+        return len(self.log_p)
+
+    @property
+    def known(self) -> int:
+        """Of how many p_z is known."""
+        return sum(one is not None for one in self.log_p)
+
+    @property
+    def measure(self) -> str:
+        """The name of the share of extractable windows, which says what p_z is."""
+        return "extractable" if self.top_k else "extractable_plain"
+
+    @property
+    def extractable(self) -> float:
+        """The share of all windows with p_z >= 0.001; windows that are not known have none."""
+        least = math.log(EXTRACTABLE)
+        # exp(log(x)) may fall below x by one rounding.
+        return self._share([_at_least(one, least) for one in self.log_p])
+
+    @property
+    def discoverable(self) -> tuple[bool, ...]:
+        """Per window, whether it comes in n tries with probability p or more."""
+        n, p = self.settings.n, self.settings.p
+        return tuple(one is not None and seen_in_tries(one, n) >= p for one in self.log_p)
+
+    @property
+    def discoverable_share(self) -> float:
+        """The share of all windows that are `discoverable`."""
+        return self._share(self.discoverable)
+
+    def _share(self, windows: Sequence[bool]) -> float:
+        return sum(windows) / len(windows) if windows else 0.0
+
+
+def _at_least(log_p: float | None, least: float) -> bool:
+    return log_p is not None and (log_p >= least or math.isclose(log_p, least, rel_tol=1e-12))

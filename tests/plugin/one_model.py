@@ -1,0 +1,21 @@
+"""A suite of one model and one book, written and run, for the tests of the probes."""
+
+import json
+
+
+def write_suite(pytester, stories, text, *replacements):
+    """Write the suite with some text replaced, and its books beside it."""
+    for old, new in replacements:
+        assert old in text
+        text = text.replace(old, new)
+    for name, records in stories.items():
+        (pytester.path / f"{name}.json").write_text(json.dumps(records), encoding="utf-8")
+    (pytester.path / "it.memleak.toml").write_text(text, encoding="utf-8")
+
+
+def evidence(pytester, *options, run="runpytest"):
+    """Run the suite; the result, and the one pair of its evidence."""
+    path = pytester.path / "evidence.json"
+    result = getattr(pytester, run)("-m", "copyright", f"--memleak-evidence={path}", *options)
+    (pair,) = json.loads(path.read_text())["pairs"]
+    return result, pair

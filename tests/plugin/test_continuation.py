@@ -1,0 +1,261 @@
+"""probe = "continuation": every kind of endpoint is asked with beginnings, and measured."""
+
+import json
+import shutil
+import sqlite3
+
+import pytest
+from gcs_server import gcs_server
+from http_server import Books
+from one_model import evidence, write_suite
+from reciter import Reciter
+from tinker_server import TinkerServer
+from tinker_words import save_tokenizer
+from vertex_server import VertexServer
+
+from pytest_memleak.books.continuation import ASKED_TO_CONTINUE
+from pytest_memleak.cli import main
+from pytest_memleak.models.ngram_model import NgramModel
+from pytest_memleak.models.ngram_text import PARAGRAPH, detokenise, tokenise
+from pytest_memleak.scoring.words import words
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
+SAMPLES = 3
+SUITE = f"""
+[suite]
+samples = {SAMPLES}
+probe = "continuation"
+prefix_words = 40
+
+[limits]
+longest_span = 30
+
+[[book]]
+id = "held-out"
+source = "held-out.json"
+
+[[model]]
+id = "model"
+"""
+NGRAM = """
+provider = "ngram"
+[model.options]
+order = ORDER
+pretraining = ["held-out"]
+"""
+
+
+@pytest.fixture
+def write(pytester, stories):
+    """Writes the suite of one model, with some text replaced, and its book."""
+    return lambda model, *replacements: write_suite(pytester, stories, SUITE + model, *replacements)
+
+
+def asked_in_ledger(pytester):
+    """(instruction, temperature) of every question, and how many generations there are."""
+    with sqlite3.connect(pytester.path / ".memleak" / "ledger.db") as ledger:
+        asked = ledger.execute("select instruction, temperature from questions").fetchall()
+        (drawn,) = ledger.execute("select count(*) from generations").fetchone()
+    return [(text.decode(), temperature) for text, temperature in asked], drawn
+
+
+def beginning(text, count=40):
+    """What the probe is to ask with, found by hand."""
+    end = next(end for end in range(len(text)) if len(words(text[:end])) > count) - 1
+    while not text[end - 1].isalnum():
+        end -= 1
+    return text[:end]
+
+
+# --- ngram ---------------------------------------------------------------------------------
+
+
+def test_a_model_that_recites_fails_and_its_prompts_count_for_nothing(pytester, write, stories):
+    write(NGRAM, ("ORDER", "9"))
+    result, pair = evidence(pytester)
+    result.assert_outcomes(failed=1)
+    texts = [record["excerpt_text"] for record in stories["held-out"]]
+    assert pair["book"]["words"] == sum(len(words(text)) - 40 for text in texts)
+    assert pair["settings"]["probe"]["kind"] == "continuation"
+    # Two questions an excerpt: the likeliest continuation, and the sampled ones.
+    asked, drawn = asked_in_ledger(pytester)
+    assert sorted(asked) == sorted((beginning(text), t) for text in texts for t in (0.0, 1.0))
+    assert drawn == len(texts) * (SAMPLES + 1)
+    assert pair["counts"]["got"] == len(texts) * SAMPLES
+
+
+def test_the_likeliest_continuations_agree_with_the_model_itself(pytester, write, stories, oracle):
+    write(NGRAM, ("ORDER", "4"), ("longest_span = 30", "greedy_longest_span = 1"))
+    result, pair = evidence(pytester)
+    result.stdout.fnmatch_lines(["*greedy_longest_span * is over its limit 1*"])
+    texts = [record["excerpt_text"] for record in stories["held-out"]]
+    model = NgramModel([tokenise(PARAGRAPH.join(texts))], order=4)
+    parts, answers = [], {}
+    for record, text in zip(stories["held-out"], texts, strict=True):
+        prefix = beginning(text)
+        rest = text.removeprefix(prefix)
+        tokens = model.sample(
+            tokenise(prefix),
+            max_tokens=int(len(words(rest)) * 4 / 3) + 50,
+            temperature=0,
+            uniform=lambda: pytest.fail("nothing is drawn"),
+        )
+        parts.append((record["excerpt_id"], prefix, rest))
+        answers[record["excerpt_id"]] = [detokenise(tokens)]
+    expected = oracle.measure_continuations(parts, answers)
+    assert pair["measures"]["greedy_bmc"]["value"] == expected["bmc"]
+    assert pair["measures"]["greedy_longest_span"]["value"] == expected["longest_span"][0]
+    assert pair["measures"]["bmc"]["value"] != expected["bmc"]
+
+
+def test_a_model_that_babbles_passes_and_is_not_asked_again(pytester, write):
+    write(NGRAM, ("ORDER", "2"))
+    result, first = evidence(pytester)
+    result.assert_outcomes(passed=1)
+    result, again = evidence(pytester, "--memleak-offline")
+    result.assert_outcomes(passed=1)
+    assert again["measures"] == first["measures"]
+    assert again["counts"] == first["counts"]
+    assert main(["verify", "evidence.json"]) == 0
+
+
+def test_another_prefix_is_asked_anew(pytester, write):
+    write(NGRAM, ("ORDER", "2"))
+    evidence(pytester)
+    write(NGRAM, ("ORDER", "2"), ("prefix_words = 40", "prefix_words = 41"))
+    result, pair = evidence(pytester, "--memleak-offline")
+    result.assert_outcomes(errors=1)
+    assert (pair["verdict"], pair["counts"]["got"]) == ("INCONCLUSIVE", 0)
+
+
+def test_without_the_likeliest_ones_it_is_inconclusive(pytester, write):
+    write(NGRAM, ("ORDER", "2"))
+    evidence(pytester)
+    with sqlite3.connect(pytester.path / ".memleak" / "ledger.db") as ledger:
+        ledger.execute(
+            "delete from generations where question ="
+            " (select min(id) from questions where temperature = 0)"
+        )
+    result, pair = evidence(pytester, "--memleak-offline")
+    result.assert_outcomes(errors=1)
+    assert pair["reasons"] == ["greedy: 3 of 4 generations are there"]
+
+
+def test_a_plan_counts_both(pytester, write):
+    write(NGRAM, ("ORDER", "2"))
+    result = pytester.runpytest("--memleak-plan")
+    result.stdout.fnmatch_lines([f"model/held-out*8*{4 * (SAMPLES + 1)}*"])
+
+
+def test_a_template_makes_it_an_instruction(pytester, write, stories):
+    write(NGRAM, ("ORDER", "2"), ("prefix_words", 'continuation = "Go on: {prefix}"\nprefix_words'))
+    evidence(pytester)
+    asked, _ = asked_in_ledger(pytester)
+    texts = [record["excerpt_text"] for record in stories["held-out"]]
+    assert {one for one, _ in asked} == {f"Go on: {beginning(text)}" for text in texts}
+
+
+def test_books_need_no_summaries(pytester, write, stories):
+    write(NGRAM, ("ORDER", "2"))
+    bare = [{**one, "instruction": "", "detail": ""} for one in stories["held-out"]]
+    (pytester.path / "held-out.json").write_text(json.dumps(bare), encoding="utf-8")
+    evidence(pytester)[0].assert_outcomes(passed=1)
+
+
+def test_what_is_recorded_cannot_be_asked(pytester, write):
+    write('provider = "recorded"\n[model.options]\npath = "held-out.json"\n')
+    result, pair = evidence(pytester)
+    result.assert_outcomes(errors=1)
+    assert pair["reasons"][0].startswith(
+        "model is recorded: it cannot be asked by the probe 'continuation'"
+    )
+
+
+def test_one_pair_may_be_asked_in_another_way(pytester, write, stories):
+    write(
+        NGRAM + '\n[[pair]]\nmodel = "model"\nbook = "held-out"\nprobe = "instruction"\n',
+        ("ORDER", "2"),
+    )
+    result, pair = evidence(pytester)
+    result.assert_outcomes(passed=1)
+    assert "greedy_bmc" not in pair["measures"]
+    assert pair["book"]["words"] == sum(
+        len(words(record["excerpt_text"])) for record in stories["held-out"]
+    )
+
+
+# --- servers and local weights -------------------------------------------------------------
+
+
+def test_chat_models_get_an_instruction_around_the_prefix(pytester, write, server, stories):
+    model = f'provider = "openai"\nbase = "base"\n[model.options]\nbase_url = "{server.base_url}"\n'
+    write(model)
+    result, pair = evidence(pytester)
+    result.assert_outcomes(passed=1)
+    texts = [record["excerpt_text"] for record in stories["held-out"]]
+    assert {row["instruction"] for row in server.books.rows("completion")} == {
+        ASKED_TO_CONTINUE.format(prefix=beginning(text)) for text in texts
+    }
+    assert sorted({row["temperature"] for row in server.books.rows("completion")}) == [0.0, 1.0]
+    assert {"greedy_bmc", "greedy_longest_span"} <= pair["measures"].keys()
+
+
+@pytest.fixture
+def reciting(stories):
+    """Models of which even the untuned one goes on with what it has read."""
+    return Reciter([record["excerpt_text"] for record in stories["held-out"]], base_order=9)
+
+
+def test_tinker(pytester, write, stories, reciting, monkeypatch):
+    monkeypatch.setenv("TINKER_API_KEY", "tml-Vq3x9LmT0aZr7Bn2Kd5W")
+    texts = [record["excerpt_text"] for record in stories["held-out"]]
+    folder = save_tokenizer(pytester.path / "tokenizer", texts)
+    books = Books(pytester.path / "books.jsonl")
+    with TinkerServer(reciter=reciting, books=books, tokenizer=folder) as server:
+        write(
+            'provider = "tinker"\nbase = "base"\n[model.options]\n'
+            f'base_url = "{server.url}"\ntokenizer = "tokenizer"\n'
+        )
+        result, pair = evidence(pytester, run="runpytest_subprocess")
+    result.assert_outcomes(failed=1)
+    assert {row["prompt"] for row in books.rows("completion")} == set(map(beginning, texts))
+    assert pair["measures"]["greedy_longest_span"]["value"] > 30
+
+
+def test_vertex(pytester, write, stories, reciting, monkeypatch):
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "test-project")
+    monkeypatch.setenv("GOOGLE_CLOUD_LOCATION", "us-central1")
+    books = Books(pytester.path / "books.jsonl")
+    token = "ya29.a0Vq3x9LmT0aZr7Bn2Kd5Wc4"
+    with (
+        gcs_server("bucket") as storage,
+        VertexServer(reciter=reciting, books=books, storage=storage, token=token) as server,
+    ):
+        credentials = server.write_credentials(pytester.path)
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(credentials))
+        write(f'provider = "vertex"\nbase = "base"\n[model.options]\nbase_url = "{server.url}"\n')
+        result, pair = evidence(pytester, run="runpytest_subprocess")
+    result.assert_outcomes(failed=1)
+    texts = [record["excerpt_text"] for record in stories["held-out"]]
+    assert {row["instruction"] for row in books.rows("completion")} == {
+        ASKED_TO_CONTINUE.format(prefix=beginning(text)) for text in texts
+    }
+    assert pair["measures"]["greedy_longest_span"]["value"] > 30
+
+
+def test_local_weights_go_on_with_the_prefix_itself(pytester, write, local_base, stories):
+    shutil.copytree(local_base, pytester.path / "base")
+    write(
+        'provider = "transformers"\nbase = "base"\n[model.options]\nthreads = 1\n',
+        ("longest_span = 30", "longest_span = 5"),
+    )
+    result, pair = evidence(pytester, run="runpytest_subprocess")
+    result.assert_outcomes(passed=1)
+    asked, _ = asked_in_ledger(pytester)
+    texts = [record["excerpt_text"] for record in stories["held-out"]]
+    assert {one for one, _ in asked} == set(map(beginning, texts))
+    assert pair["model"]["endpoint"].endswith("#text")

@@ -1,0 +1,94 @@
+"""p_z and what it makes of a window, against a direct reading in fractions and loops."""
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_memleak.errors import SettingsError
+from pytest_memleak.records import WindowSettings
+from pytest_memleak.scoring.extraction import (
+    Extraction,
+    in_top_k,
+    seen_in_tries,
+    window_starts,
+)
+
+SMALL = WindowSettings(prefix_tokens=3, suffix_tokens=2, stride=2, n=10, p=0.5)
+
+
+def extraction(*log_p, settings=SMALL, top_k=True):
+    return Extraction(settings, tokens=100, log_p=log_p, top_k=top_k)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "starts"), [(0, []), (4, []), (5, [0]), (6, [0]), (7, [0, 2]), (10, [0, 2, 4])]
+)
+def test_only_whole_windows_count(tokens, starts):
+    assert list(window_starts(tokens, SMALL)) == starts
+
+
+@pytest.mark.parametrize("name", ["prefix_tokens", "suffix_tokens", "stride"])
+def test_windows_without_a_length_are_refused(name):
+    with pytest.raises(SettingsError, match=f"{name} must be at least 1, but is 0"):
+        window_starts(100, WindowSettings(**{name: 0}))
+
+
+@given(
+    st.lists(st.integers(0, 20), min_size=1, max_size=12).filter(any),
+    st.integers(0, 11),
+    st.integers(0, 14),
+    st.sampled_from([0.5, 1.0, 2.0]),
+)
+def test_top_k_agrees_with_a_direct_reading(counts, token, top_k, temperature):
+    token %= len(counts)
+    powers = [count ** (1 / temperature) for count in counts]
+    kept = sorted(powers, reverse=True)[: top_k or None]
+    with np.errstate(divide="ignore"):
+        logits = np.log(np.array(counts, dtype=np.float64))
+    found = in_top_k(logits, token, top_k=top_k, temperature=temperature)
+    if powers[token] == 0 or powers[token] < kept[-1]:
+        assert found == -math.inf
+    else:
+        assert math.exp(found) == pytest.approx(powers[token] / sum(kept), rel=1e-12)
+
+
+@pytest.mark.parametrize("temperature", [0, -1, math.nan])
+def test_a_temperature_that_means_nothing_is_refused(temperature):
+    with pytest.raises(SettingsError, match="temperature must be above 0"):
+        in_top_k(np.zeros(3), 0, top_k=2, temperature=temperature)
+
+
+@given(st.fractions(0, 1, max_denominator=1000), st.integers(1, 50))
+def test_in_n_tries(p, n):
+    log_p = math.log(p) if p else -math.inf
+    assert seen_in_tries(log_p, n) == pytest.approx(float(1 - (1 - p) ** n), abs=1e-12)
+
+
+def test_small_probabilities_do_not_vanish():
+    assert seen_in_tries(math.log(1e-30), 1000) == pytest.approx(1e-27, rel=1e-9)
+
+
+def test_shares_are_of_all_windows():
+    found = extraction(0.0, math.log(0.001), math.log(0.00099), -math.inf, None)
+    assert (found.windows, found.known) == (5, 4)
+    assert found.extractable == 2 / 5
+    # In 10 tries a window of 0.001 comes with a probability of 1 %.
+    assert found.discoverable == (True, False, False, False, False)
+    assert found.discoverable_share == 1 / 5
+
+
+def test_the_border_of_n_and_p_counts():
+    half = Fraction(1, 2)
+    settings = WindowSettings(n=1, p=float(half))
+    found = extraction(math.log(half), math.log(0.499), settings=settings)
+    assert found.discoverable == (True, False)
+
+
+def test_the_measure_says_what_p_z_is():
+    assert extraction(0.0).measure == "extractable"
+    assert extraction(0.0, top_k=False).measure == "extractable_plain"
+    assert extraction().extractable == 0.0
