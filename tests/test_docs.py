@@ -496,7 +496,7 @@ def test_a_file_of_this_repository_is_shown_as_it_is(snippet):
 # --- what is shown runs --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("snippet", snippets("python", pages=[DOCS / "measures.md"]), ids=str)
+@pytest.mark.parametrize("snippet", snippets("python", pages=[DOCS / "method.md"]), ids=str)
 def test_measures(snippet):
     exec(compile(snippet.text, str(snippet), "exec"), {})
 

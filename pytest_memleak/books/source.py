@@ -7,9 +7,11 @@ DTD. Parsers are given Unicode without a document type, so nothing is left to ex
 from __future__ import annotations
 
 import codecs
+import encodings.aliases
 import re
 from dataclasses import dataclass, field
 from html.entities import html5
+from importlib.util import find_spec
 
 from pytest_memleak.books.characters import without_controls
 
@@ -109,7 +111,14 @@ def _decode_as(data: bytes, encoding: str) -> tuple[str, str | None]:
 
 
 def _text_encoding(name: str) -> str | None:
-    """Python's name for a declared encoding; None where it is no encoding of text."""
+    """Python's name for a declared encoding; None where it is no encoding of text.
+
+    Only Python's own count: there are packages whose codec answers to every name.
+    """
+    normal = encodings.normalize_encoding(name).lower()
+    module = encodings.aliases.aliases.get(normal, normal)
+    if not module.isidentifier() or find_spec(f"encodings.{module}") is None:
+        return None
     try:
         codec = codecs.lookup(name)
         "".encode(name)  # refuses the codecs that are not from bytes to text
