@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pytest_memleak.protocols import Endpoint, Recording
     from pytest_memleak.records import Book, Generation, Pair
     from pytest_memleak.sampling.run import Progress
+    from pytest_memleak.scoring.analysis import Count
     from pytest_memleak.workshop import Workshop
 
 __all__ = ["evaluate"]
@@ -54,7 +55,7 @@ def evaluate(
             workshop,
             endpoint=endpoint,
             progress=progress,
-            enough=_stop_for(pair, book),
+            enough=_stop_for(pair, book, workshop.means.count),
         )
         census = Census(drawn.book, pair.sampling)
         analysis = analyse(
@@ -63,6 +64,7 @@ def evaluate(
             pair.scoring,
             confidence=pair.confidence,
             near=_asks_for_near_verbatim(pair),
+            count=workshop.means.count,
         )
         gaps = drawn.gaps
         if analysis:
@@ -93,13 +95,14 @@ def _asks_for_near_verbatim(pair: Pair) -> bool:
     return pair.limits.nv_recall is not None or pair.limits.nv_longest_span is not None
 
 
-def _stop_for(pair: Pair, book: Book) -> Enough | None:
+def _stop_for(pair: Pair, book: Book, count: Count) -> Enough | None:
     """With `stop = "failed"`: whether a limit is broken that more samples cannot mend."""
     if pair.sampling.stop != "failed":
         return None
 
     def broken(generations: Iterable[Generation]) -> bool:
-        analysis = analyse(book, generations, pair.scoring, near=_asks_for_near_verbatim(pair))
+        near = _asks_for_near_verbatim(pair)
+        analysis = analyse(book, generations, pair.scoring, near=near, count=count)
         found = estimates(analysis) if analysis else {}
         return any(
             check.over and found[check.measure].rises for check in check_limits(found, pair.limits)
