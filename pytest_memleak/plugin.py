@@ -133,6 +133,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--memleak-executor",
+        metavar="EXECUTOR",
         choices=("local", "ray"),
         default="local",
         help="where generations are matched: on this machine, or on a Ray cluster "
