@@ -10,7 +10,7 @@ from pytest_memleak.scoring.measures import measurement
 from pytest_memleak.scoring.near_verbatim import NearVerbatimRecall, NearVerbatimTally
 from pytest_memleak.scoring.null import Null, Uplift
 from pytest_memleak.scoring.provenance import CrossExcerpt, cross_excerpt_of
-from pytest_memleak.scoring.rounds import RoundCounts, Rounds
+from pytest_memleak.scoring.rounds import RoundCounts
 from pytest_memleak.scoring.sampling_error import SamplingError, sampling_error
 from pytest_memleak.scoring.similarity import round_agreement
 from pytest_memleak.scoring.tally import tallied
@@ -90,10 +90,10 @@ def analyse(
 def analysis_of(tally: Tally, scoring: Scoring, *, confidence: float = 0.95) -> Analysis:
     """What is told by a tally, with its own settings, that has counted a generation or more."""
     words, n = tally.index.total, tally.counted.rounds
-    rounds = Rounds.joined(*tally.pieces())
+    rounds = tally.rounds()
     counts = rounds.counts(words=words, n=n)
     return Analysis(
-        measurement=measurement(tally, scoring),
+        measurement=measurement(tally, scoring, rounds),
         error=sampling_error(counts, scoring=scoring, confidence=confidence),
         counts=counts,
         agreement=round_agreement(rounds, words=words, n=n),

@@ -10,7 +10,6 @@ import numpy as np
 
 from pytest_memleak.records import Block, Coverage, Measurement, Span
 from pytest_memleak.scoring.intervals import outermost
-from pytest_memleak.scoring.rounds import Rounds
 from pytest_memleak.scoring.tally import OwnRun, tallied
 
 if TYPE_CHECKING:
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Book, Generation, Scoring
     from pytest_memleak.scoring.index import Positions
     from pytest_memleak.scoring.matches import Interval
+    from pytest_memleak.scoring.rounds import Rounds
     from pytest_memleak.scoring.tally import Tally
 
 __all__ = ["measure", "measurement"]
@@ -39,11 +39,13 @@ def measure(
     return measurement(tallied(book, scoring, generations), scoring)
 
 
-def measurement(tally: Tally, scoring: Scoring) -> Measurement:
-    """The measures of all that was counted, with the tally's own settings."""
+def measurement(tally: Tally, scoring: Scoring, rounds: Rounds | None = None) -> Measurement:
+    """The measures of all that was counted, with the tally's own settings.
+
+    rounds: the tally's, where somebody has asked for them already.
+    """
     total = tally.index.total
-    ordinal, start, end = tally.pieces()
-    times = Rounds.joined(ordinal, start, end).times(words=total)
+    times = (rounds or tally.rounds()).times(words=total)
     spans = _spans_over(tally, threshold=scoring.span_threshold)
     return Measurement(
         words=total,
@@ -57,7 +59,7 @@ def measurement(tally: Tally, scoring: Scoring) -> Measurement:
         longest_span=tally.span(tally.counted.longest),
         spans_over=len(spans),
         spans=spans,
-        coverage=Coverage(_as_array(_reach(start, end, total)), _as_array(times)),
+        coverage=Coverage(_as_array(_reach(*tally.pieces(), total)), _as_array(times)),
         excerpt_starts=tuple(start for start, _ in tally.index.bounds.values()),
     )
 

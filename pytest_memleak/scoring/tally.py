@@ -13,6 +13,7 @@ from pytest_memleak.records import Generation, Span
 from pytest_memleak.scoring.distinct import Distinct, Packing, distinct
 from pytest_memleak.scoring.index import Index
 from pytest_memleak.scoring.matches import Matches, match_all
+from pytest_memleak.scoring.rounds import Rounds
 from pytest_memleak.scoring.trimming import Trimming
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ __all__ = ["Counted", "OwnRun", "Tally", "tallied"]
 
 # Generations that `match_all` may give out together need a number each.
 _LEAST_NUMBER_BITS = 13
+
+_PIECES_TOGETHER = 1 << 17
 
 
 class OwnRun(NamedTuple):
@@ -129,9 +132,23 @@ class Tally:
         if other.longest:
             self._note_longest([other.longest])
 
-    def pieces(self) -> tuple[Positions, Positions, Positions]:
-        """Round, start and end of each distinct memorized piece, ascending."""
-        return self._packing.unpack(self.counted.pieces.ascending())
+    def rounds(self) -> Rounds:
+        """What the memorized pieces of each round cover."""
+        packed = self.counted.pieces.ascending()
+        parts = []
+        begin = 0
+        while begin < len(packed):  # some rounds at a time: all of them would take much memory
+            last = packed[begin : begin + _PIECES_TOGETHER][-1:]
+            end = int(packed.searchsorted(self._packing.greatest_alike(last), side="right")[0])
+            parts.append(Rounds.joined(*self._packing.unpack(packed[begin:end])))
+            begin = end
+        return Rounds.together(parts)
+
+    def pieces(self) -> tuple[Positions, Positions]:
+        """Start and end of each distinct memorized piece, of any round, ascending."""
+        packed = distinct(self._packing.without_high(self.counted.pieces.ascending()))
+        _, start, end = self._packing.unpack(packed)
+        return start, end
 
     def matches(self) -> tuple[Positions, Positions, Positions]:
         """Excerpt (by place), start and end of each distinct match, untrimmed, ascending."""

@@ -70,8 +70,8 @@ def test_what_is_given_out_together_changes_nothing(monkeypatch):
     cases = [generated_case(rng) for _ in range(50)]
     cases = [case for case in cases if case[1]]
     expected = [as_plain(analyse(*case, SCORING)) for case in cases]
+    monkeypatch.setattr(matches, "_CODED_TOGETHER", 90)
     monkeypatch.setattr(matches, "_SCANNED_TOGETHER", 40)
-    monkeypatch.setattr(matches, "_MATCHES_TOGETHER", 5)
     monkeypatch.setattr(matches, "_TEXTS_TOGETHER", 3)
     assert [as_plain(analyse(*case, SCORING)) for case in cases] == expected
 
