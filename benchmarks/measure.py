@@ -6,11 +6,12 @@ makes every figure worse, but the ratios little.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib.util
 import json
+import os
 import random
-import resource
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,8 @@ import floor
 from pytest_memleak.records import Book, Excerpt, Generation, Scoring
 from pytest_memleak.scoring.analysis import analyse
 from pytest_memleak.scoring.index import Index
+from pytest_memleak.scoring.tally import tallied
+from pytest_memleak.spreading.processes import Processes
 
 ORACLE_WORDS = 10_000
 _EXCERPTS = corpus.BOOK_WORDS // corpus.EXCERPT_WORDS
@@ -103,16 +106,66 @@ def rate(leak_rate: str, *, count: int, repeats: int) -> Rate:
     )
 
 
+@dataclass(frozen=True)
+class Spread:
+    """Scoring in two processes, as against one; both are running already.
+
+    sooner:    how many times as fast, by the clock
+    processor: the processor time of all of them, as a share of that of one alone
+    """
+
+    sooner: float
+    processor: float
+
+
+def two_processes(leak_rate: str, *, count: int) -> Spread:
+    """Score `count` generations in this process, and then in two others."""
+    book, scoring = corpus.book(), Scoring()
+    drawn = list(corpus.generations(leak_rate, count))
+    with contextlib.closing(Processes(2)) as two:
+        two.tallied(book, scoring, [])
+        ids = [os.getpid(), *(process.pid for process, _ in two._running)]  # noqa: SLF001
+        took = []
+        for count_with in (tallied, two.tallied):
+            clock, processor = time.perf_counter(), _processor_time(ids)
+            analyse(book, drawn, scoring, count=count_with)
+            took.append((time.perf_counter() - clock, _processor_time(ids) - processor))
+    (alone, alone_processor), (together, together_processor) = took
+    return Spread(alone / together, together_processor / alone_processor)
+
+
+def _processor_time(ids: list[int]) -> float:
+    """Seconds of processor time that the processes have used."""
+    fields = (Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split() for one in ids)
+    return sum(int(one[11]) + int(one[12]) for one in fields) / os.sysconf("SC_CLK_TCK")
+
+
 def index_cost(*, repeats: int) -> IndexCost:
     """What the index of the book costs."""
     book = corpus.book()
-    words = Index(book, k=5).total
-    (seconds,) = least(repeats, lambda: Index(book, k=5))
-    kept = [Index(book, k=5)]  # takes what the allocator has spare
-    before = _resident()
-    kept += [Index(book, k=5) for _ in range(5)]
-    grown = _resident() - before
-    return IndexCost(seconds / words * 1e6, grown / 5 / words)
+    index = _ready(book)
+    (seconds,) = least(repeats, lambda: _ready(book))
+    return IndexCost(seconds / index.total * 1e6, _bytes_of(index) / index.total)
+
+
+def _ready(book: Book) -> Index:
+    index = Index(book, k=5)
+    index.anchors("")  # what it looks for is made when first needed
+    return index
+
+
+def _bytes_of(index: Index) -> int:
+    """What the automaton, the tables of places and the codes of words take."""
+    anchors = index._anchors  # noqa: SLF001 - nobody else asks
+    codes = index._codes  # noqa: SLF001
+    arrays = (index._numbers.base, anchors.lengths, anchors.place_count, anchors.first_place)  # noqa: SLF001
+    size = int(anchors.automaton.get_stats()["total_size"]) + anchors.places.nbytes
+    size += sys.getsizeof(codes) + sum(map(sys.getsizeof, [*codes, *codes.values()]))
+    return size + sum(map(_size, arrays))
+
+
+def _size(array: Any) -> int:
+    return int(getattr(array, "nbytes", 0)) or sys.getsizeof(array)
 
 
 def oracle_rate(*, count: int = 2) -> float:
@@ -152,12 +205,6 @@ def _score_file(path: Path) -> float:
         before = _peak()
         analyse(book, (Generation(*line) for line in lines), Scoring())
     return (_peak() - before) / 1e6
-
-
-def _resident() -> int:
-    gc.collect()
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize()
 
 
 def _peak() -> int:

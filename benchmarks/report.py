@@ -15,6 +15,7 @@ from pathlib import Path
 
 import corpus
 import measure
+from start_up import BOOKS, MODELS, StartUp, start_up
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
@@ -36,6 +37,8 @@ def main() -> None:
         measure.index_cost(repeats=5),
         memory=max(measure.peak_memory(one, count=count) for one in ("none", "heavy")),
         oracle=measure.oracle_rate(),
+        spread=measure.two_processes("none", count=count),
+        start=start_up(),
     )
     print(table)
     if arguments.scale == 1:
@@ -55,7 +58,13 @@ def _arguments() -> argparse.Namespace:
 
 
 def _table(
-    rates: list[measure.Rate], index: measure.IndexCost, *, memory: float, oracle: float
+    rates: list[measure.Rate],
+    index: measure.IndexCost,
+    *,
+    memory: float,
+    oracle: float,
+    spread: measure.Spread,
+    start: StartUp,
 ) -> str:
     speeds = "\n".join(
         f"| {one.leak_rate} | {one.floor:.2f} | {one.scoring:.2f} | {one.times_floor:.2f} | "
@@ -78,6 +87,11 @@ def _table(
 | index, memory | {index.bytes:.0f} bytes a book word | {BYTES} |
 | scoring a pair, memory beside its texts | {memory:.0f} MB | {MEGABYTES} |
 | text with marks, at worst | {marks:.2f} times as long as ASCII | {MARKS} |
+| `--memleak-jobs 2`, by the clock | {spread.sooner:.2f} times as fast as one | 1.8 |
+| `--memleak-jobs 2`, processor time of all | {spread.processor:.2f} times that of one | |
+| the installed plugin, unused | {start.plugin:.0f} ms | 20 |
+| `memleak --help` | {start.command:.0f} ms | 200 |
+| collecting {BOOKS} books and {MODELS} models | {start.collect:.0f} ms | 1,000 |
 | the slow oracle, a book of {measure.ORACLE_WORDS:,} words | {oracle:,.0f} words/s | |"""
 
 

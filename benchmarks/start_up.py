@@ -81,11 +81,11 @@ def _milliseconds(command: list[str], folder: Path, cache: Path) -> float:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
         command,
+        check=False,
         cwd=folder,
         env=_ALONE | {"PYTHONPYCACHEPREFIX": str(cache)},
         capture_output=True,
         text=True,
-        check=False,
     )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:

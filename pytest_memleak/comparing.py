@@ -121,7 +121,8 @@ def _baseline(
     try:
         drawn = draw_pair(theirs, workshop.book_of(pair), workshop, endpoint=before)
         census = Census(drawn.book, pair.sampling)
-        found = analyse(drawn.book, census.watch(drawn.generations()), pair.scoring)
+        watched = census.watch(drawn.generations())
+        found = analyse(drawn.book, watched, pair.scoring, count=workshop.means.count)
     except MemleakError as error:
         gaps.append(f"baseline {model.id!r}: {error.line}")
         return None

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pytest_memleak.protocols import Endpoint, Recording
     from pytest_memleak.records import Book, Generation, Pair
     from pytest_memleak.sampling.run import Progress
+    from pytest_memleak.scoring.analysis import Count
     from pytest_memleak.workshop import Workshop
 
 __all__ = ["evaluate"]
@@ -63,7 +64,7 @@ def evaluate(
             workshop,
             endpoint=endpoint,
             progress=progress,
-            enough=_stop_for(pair),
+            enough=_stop_for(pair, workshop.means.count),
         )
         census = Census(drawn.book, pair.sampling)
         analysis = analyse(
@@ -72,6 +73,7 @@ def evaluate(
             pair.scoring,
             confidence=pair.confidence,
             near=_asks_for_near_verbatim(pair),
+            count=workshop.means.count,
         )
         gaps, greedy_sha256 = drawn.gaps, ""
         if analysis:
@@ -105,13 +107,14 @@ def _asks_for_near_verbatim(pair: Pair) -> bool:
     return pair.limits.nv_recall is not None or pair.limits.nv_longest_span is not None
 
 
-def _stop_for(pair: Pair) -> Enough | None:
+def _stop_for(pair: Pair, count: Count) -> Enough | None:
     """With `stop = "failed"`: whether a limit is broken that more samples cannot mend."""
     if pair.sampling.stop != "failed":
         return None
 
     def broken(book: Book, generations: Iterable[Generation]) -> bool:
-        analysis = analyse(book, generations, pair.scoring, near=_asks_for_near_verbatim(pair))
+        near = _asks_for_near_verbatim(pair)
+        analysis = analyse(book, generations, pair.scoring, near=near, count=count)
         found = estimates(analysis) if analysis else {}
         return any(
             check.over and found[check.measure].rises for check in check_limits(found, pair.limits)

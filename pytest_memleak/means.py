@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import functools
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from pytest_memleak.sampling.ledger import Ledger
     from pytest_memleak.sampling.patience import Patience
+    from pytest_memleak.scoring.analysis import Count
+    from pytest_memleak.spreading.on_ray import OnRay
+    from pytest_memleak.spreading.processes import Processes
 
 __all__ = ["Means"]
 
@@ -18,6 +22,8 @@ class Means:
     wait:       whether to wait for fine-tunes and batches
     offline:    whether to use what the ledger has and call nobody
     budget:     US$ that the run may spend, None for no limit
+    jobs:       how many processes of this machine match generations with a book
+    executor:   "ray" for a Ray cluster in their place, at `ray_address`
     run:        a name that all processes of the run share, and with it the budget
     patience:   how long calls, jobs and others are waited for; None for what is usual
     """
@@ -32,14 +38,41 @@ class Means:
         offline: bool = False,
         budget: float | None = None,
         run: str | None = None,
+        jobs: int = 1,
+        executor: Literal["local", "ray"] = "local",
+        ray_address: str | None = None,
     ) -> None:
         self.wait = wait
         self.offline = offline
         self.budget = budget
         self._run = run
+        self._jobs = jobs
+        self._executor = executor
+        self._ray_address = ray_address
         self._url = ledger_url
         self._open: dict[str, Ledger] = {}
         self._unidentified: list[object] = []
+
+    @property
+    def count(self) -> Count:
+        """Who matches generations with a book and counts: this process, others, or a cluster."""
+        if self._spread is not None:
+            return self._spread.tallied
+        from pytest_memleak.scoring.tally import tallied
+
+        return tallied
+
+    @functools.cached_property
+    def _spread(self) -> OnRay | Processes | None:
+        if self._executor == "ray":
+            from pytest_memleak.spreading.on_ray import OnRay
+
+            return OnRay(self._ray_address)
+        if self._jobs > 1:
+            from pytest_memleak.spreading.processes import Processes
+
+            return Processes(self._jobs)
+        return None
 
     @property
     def ledger(self) -> Ledger:
@@ -59,7 +92,10 @@ class Means:
         return f"endpoint {number} (not kept)"
 
     def close(self) -> None:
-        """Let go of the ledgers."""
+        """Let go of the ledgers, and of processes that count."""
+        spread = self.__dict__.pop("_spread", None)
+        if spread is not None:
+            spread.close()
         while self._open:
             self._open.popitem()[1].close()
 

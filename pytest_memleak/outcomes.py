@@ -125,6 +125,9 @@ def _means_of(config: pytest.Config) -> Means:
         offline=config.getoption("memleak_offline") or config.getoption("memleak_plan"),
         budget=config.getoption("memleak_budget"),
         run=worker.get("testrunuid"),
+        jobs=config.getoption("memleak_jobs"),
+        executor=config.getoption("memleak_executor"),
+        ray_address=config.getoption("memleak_ray_address"),
     )
 
 

@@ -8,6 +8,7 @@ Installed but not used it costs nothing: everything heavy is imported where a su
 from __future__ import annotations
 
 import fnmatch
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -47,6 +48,18 @@ def parse_budget(value: str) -> float:
     if not 0 <= usd < float("inf"):
         raise pytest.UsageError(f"--memleak-budget: expected a number of US$, got {value!r}")
     return usd
+
+
+def parse_jobs(value: str) -> int:
+    """A number of processes; `auto` for one a core."""
+    if value == "auto":
+        affinity = getattr(os, "sched_getaffinity", None)  # not on every system
+        return len(affinity(0)) if affinity else os.cpu_count() or 1
+    if not (value.isascii() and value.isdecimal() and int(value)):
+        raise pytest.UsageError(
+            f"--memleak-jobs: expected a number of processes or 'auto', got {value!r}"
+        )
+    return int(value)
 
 
 def parse_tolerances(value: str) -> dict[str, float]:
@@ -111,6 +124,29 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="stop before the next call could exceed so many US$ (default: no limit)",
     )
     group.addoption(
+        "--memleak-jobs",
+        metavar="N",
+        default="1",
+        type=parse_jobs,
+        help="match generations with a book in so many processes, 'auto' for one a core "
+        "(default: %(default)s)",
+    )
+    group.addoption(
+        "--memleak-executor",
+        metavar="EXECUTOR",
+        choices=("local", "ray"),
+        default="local",
+        help="where generations are matched: on this machine, or on a Ray cluster "
+        "(default: %(default)s)",
+    )
+    group.addoption(
+        "--memleak-ray-address",
+        metavar="ADDRESS",
+        default=None,
+        help="the Ray cluster: HOST:PORT, or 'auto' for the one that this machine is part of "
+        "(default: start one on this machine)",
+    )
+    group.addoption(
         "--memleak-html",
         metavar="PATH",
         default=None,
@@ -159,6 +195,8 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     if config.getoption("memleak_fail_if_worse") and not config.getoption("memleak_baseline"):
         raise pytest.UsageError("--memleak-fail-if-worse needs --memleak-baseline")
+    if config.getoption("memleak_ray_address") and config.getoption("memleak_executor") != "ray":
+        raise pytest.UsageError("--memleak-ray-address needs --memleak-executor ray")
     if config.getoption("memleak_sign") and not config.getoption("memleak_evidence"):
         raise pytest.UsageError("--memleak-sign needs --memleak-evidence")
     if not hasattr(config, "workerinput"):

@@ -70,6 +70,8 @@ def judge_it(tmp_path):
         record = {"excerpt_id": "p_id1", "excerpt_text": TEXT, "instruction": "Write."}
         content = json.dumps([record]) if book is None else book
         (tmp_path / "ferry.json").write_text(content)
+        other = {**record, "instruction": "Write of the quay."}
+        (tmp_path / "quay.json").write_text(json.dumps([other]))
         path = tmp_path / "x.memleak.toml"
         path.write_text(suite)
         means = Means(f"sqlite:///{tmp_path / 'ledger.db'}", offline=offline)
@@ -196,7 +198,7 @@ TWO_BOOKS = (
     + """
 [[book]]
 id = "quay"
-source = "ferry.json"
+source = "quay.json"
 """
 )
 WITH_BASELINE = (

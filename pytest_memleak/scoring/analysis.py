@@ -5,23 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
 from pytest_memleak.records import Block, Measurement
 from pytest_memleak.scoring.extraction import Extraction
 from pytest_memleak.scoring.measures import measurement
 from pytest_memleak.scoring.near_verbatim import NearVerbatimRecall, NearVerbatimTally
 from pytest_memleak.scoring.null import Null, Uplift
 from pytest_memleak.scoring.provenance import CrossExcerpt, cross_excerpt_of
-from pytest_memleak.scoring.rounds import RoundCounts, Rounds
+from pytest_memleak.scoring.rounds import RoundCounts
 from pytest_memleak.scoring.sampling_error import SamplingError, sampling_error
 from pytest_memleak.scoring.similarity import round_agreement
-from pytest_memleak.scoring.tally import Tally
+from pytest_memleak.scoring.tally import tallied
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from pytest_memleak.records import Book, Generation, Scoring
+    from pytest_memleak.scoring.tally import Tally
+
+    Count = Callable[[Book, Scoring, Iterable[Generation]], Tally]
 
 __all__ = ["Analysis", "Estimate", "analyse", "analysis_of", "estimates"]
 
@@ -73,16 +74,17 @@ def analyse(
     *,
     confidence: float = 0.95,
     near: bool = False,
+    count: Count = tallied,
 ) -> Analysis | None:
     """Measure the generations and how far the measures can be trusted; None without any.
 
     near: whether to look for near-verbatim spans too, which takes far longer than the rest.
+    count: who matches and counts the generations, in other processes perhaps.
     Raises as `measure` does.
     """
-    tally = Tally(book, scoring)
     nearly = NearVerbatimTally(book) if near else None
-    tally.add(nearly.watch(generations) if nearly else generations)
-    if not tally.generations:
+    tally = count(book, scoring, nearly.watch(generations) if nearly else generations)
+    if not tally.counted.generations:
         return None
     analysis = analysis_of(tally, scoring, confidence=confidence)
     return replace(analysis, near=nearly.recall()) if nearly else analysis
@@ -90,18 +92,17 @@ def analyse(
 
 def analysis_of(tally: Tally, scoring: Scoring, *, confidence: float = 0.95) -> Analysis:
     """What is told by a tally, with its own settings, that has counted a generation or more."""
-    words, n = tally.index.total, tally.rounds
-    rounds = Rounds.joined(*tally.pieces())
+    words, n = tally.index.total, tally.counted.rounds
+    rounds = tally.rounds()
     borders = (start for start, _ in tally.index.bounds.values())
     counts = rounds.counts(words=words, n=n, borders=borders)
-    lengths = np.flatnonzero(tally.own_lengths)
     return Analysis(
-        measurement=measurement(tally, scoring),
+        measurement=measurement(tally, scoring, rounds),
         error=sampling_error(counts, scoring=scoring, confidence=confidence),
         counts=counts,
         agreement=round_agreement(rounds, words=words, n=n),
         cross=cross_excerpt_of(tally.index, *tally.matches()),
-        lengths=dict(zip(lengths.tolist(), tally.own_lengths[lengths].tolist(), strict=True)),
+        lengths=dict(sorted(tally.counted.own_lengths.items())),
     )
 
 

@@ -37,6 +37,14 @@ class Packing(NamedTuple):
         middle = (packed >> self.low) & ((1 << self.middle) - 1)
         return packed >> (self.middle + self.low), middle, packed & ((1 << self.low) - 1)
 
+    def without_high(self, packed: Numbers) -> Numbers:
+        """The same with 0 for the first of the three."""
+        return packed & ((1 << (self.middle + self.low)) - 1)
+
+    def greatest_alike(self, packed: Numbers) -> Numbers:
+        """The greatest with the same first of the three."""
+        return packed | ((1 << (self.middle + self.low)) - 1)
+
 
 class Distinct:
     """A set of whole numbers that grows by arrays of them; 8 bytes each."""
@@ -50,7 +58,7 @@ class Distinct:
         """Add numbers, which may be known already, in any order."""
         self._waiting.append(numbers)
         self._count += len(numbers)
-        if self._count > max(_WAITING, len(self._known) // 2):
+        if self._count > max(_WAITING, len(self._known)):
             self.ascending()
 
     def ascending(self) -> Numbers:

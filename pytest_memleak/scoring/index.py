@@ -13,6 +13,7 @@ only be found at the first character of a word.
 from __future__ import annotations
 
 from collections import Counter
+from functools import cached_property
 from itertools import chain, repeat
 from typing import TYPE_CHECKING
 
@@ -93,7 +94,7 @@ class Index:
         coded = self.code(chain.from_iterable(excerpts))
         self._numbers = np.frombuffer(_as_bytes(_NO_WORD + coded + _NO_WORD), dtype=np.uint64)
         self.anchor = k // 2 + 1
-        self._fill(_anchors(coded, k=k, shorter=self.anchor))
+        self._coded = coded
 
     def code(self, some_words: Iterable[str]) -> str:
         """Words as text that `anchors` can read: two characters each, unknown words alike."""
@@ -110,13 +111,14 @@ class Index:
         next 31 where it begins in the text, the last whether it has all k words. Ascending, so
         that those on one diagonal stand side by side.
         """
-        hits = np.fromiter(chain.from_iterable(self._automaton.iter(coded)), dtype=np.intp)
+        known = self._anchors
+        hits = np.fromiter(chain.from_iterable(known.automaton.iter(coded)), dtype=np.intp)
         last, anchor = hits.reshape(-1, 2).T
-        start = (last + 1) // CODE_LENGTH - self._lengths[anchor]
-        count = self._place_count[anchor]
-        nth = np.repeat(self._first_place[anchor] - count.cumsum() + count, count)
+        start = (last + 1) // CODE_LENGTH - known.lengths[anchor]
+        count = known.place_count[anchor]
+        nth = np.repeat(known.first_place[anchor] - count.cumsum() + count, count)
         nth += np.arange(len(nth))
-        found: Positions = self._places[nth]
+        found: Positions = known.places[nth]
         found += np.repeat((start << 1) - (start << DIAGONAL), count)
         found.sort()
         return found
@@ -131,20 +133,13 @@ class Index:
         same: NDArray[np.bool_] = numbers[at + 1] == self._numbers[place + 1]
         return same
 
-    def _fill(self, anchors: dict[str, list[int]]) -> None:
-        """Make the automaton, which tells an anchor's number, and the tables of its places."""
-        automaton = ahocorasick.Automaton(ahocorasick.STORE_INTS)
-        for code in (UNKNOWN, *list(self._codes.values())[:_COMMON_WORDS]):
-            automaton.add_word(code + _NEVER_NEXT, 0)
-        for number, anchor in enumerate(anchors):
-            automaton.add_word(anchor, number)
-        automaton.make_automaton()
-        self._automaton = automaton
-        self._lengths = _table(len(anchor) // CODE_LENGTH for anchor in anchors)
-        self._place_count = _table(map(len, anchors.values()))
-        self._first_place = self._place_count.cumsum() - self._place_count
-        whole = np.repeat(self._lengths == self.k, self._place_count)
-        self._places = (_table(chain.from_iterable(anchors.values())) << DIAGONAL) + whole
+    @cached_property
+    def _anchors(self) -> _Anchors:
+        """Made when first needed: where others scan for this process, it never is."""
+        anchors = _anchors_of(self._coded, k=self.k, shorter=self.anchor)
+        self._coded = ""
+        common = list(self._codes.values())[:_COMMON_WORDS]
+        return _Anchors(anchors, k=self.k, common=common)
 
     def _refuse_unmeasurable(self, book: Book) -> None:
         if self.mode == "paper":
@@ -172,12 +167,29 @@ class Index:
             )
 
 
+class _Anchors:
+    """The automaton, which tells an anchor's number, and the tables of anchors' places."""
+
+    def __init__(self, anchors: dict[str, list[int]], *, k: int, common: list[str]) -> None:
+        self.automaton = ahocorasick.Automaton(ahocorasick.STORE_INTS)
+        for code in (UNKNOWN, *common):
+            self.automaton.add_word(code + _NEVER_NEXT, 0)
+        for number, anchor in enumerate(anchors):
+            self.automaton.add_word(anchor, number)
+        self.automaton.make_automaton()
+        self.lengths = _table(len(anchor) // CODE_LENGTH for anchor in anchors)
+        self.place_count = _table(map(len, anchors.values()))
+        self.first_place = self.place_count.cumsum() - self.place_count
+        whole = np.repeat(self.lengths == k, self.place_count)
+        self.places = (_table(chain.from_iterable(anchors.values())) << DIAGONAL) + whole
+
+
 def numbers_of(coded: str) -> NDArray[np.uint64]:
     """A number per word of `coded`, with that of an unknown word before and after them."""
     return np.frombuffer(_as_bytes(UNKNOWN + coded + UNKNOWN), dtype=np.uint64)
 
 
-def _anchors(coded: str, *, k: int, shorter: int) -> dict[str, list[int]]:
+def _anchors_of(coded: str, *, k: int, shorter: int) -> dict[str, list[int]]:
     """The anchors of a book, coded, with the places where they begin.
 
     Each k words of the book hold one: the `shorter` words that begin with the rarest they can

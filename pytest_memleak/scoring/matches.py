@@ -22,9 +22,10 @@ Interval = tuple[int, int]
 
 _IN_TEXT = (1 << DIAGONAL) - 1
 
-# Sixteen generations of 400 words are scanned together, and more are given out together.
-_SCANNED_TOGETHER = 16 * 400 * CODE_LENGTH
-_MATCHES_TOGETHER = 1 << 15
+# Texts are coded a thousand at a time and scanned fifty at a time (of 400 words): the words' codes
+# and the automaton would drive each other out of the processor's cache.
+_CODED_TOGETHER = 1000 * 400 * CODE_LENGTH
+_SCANNED_TOGETHER = 50 * 400 * CODE_LENGTH
 _TEXTS_TOGETHER = 1 << 12
 
 
@@ -55,42 +56,32 @@ def find_matches(index: Index, coded: str) -> set[Interval]:
 
 
 def match_all(index: Index, coded: Iterable[str]) -> Iterator[Matches]:
-    """The matches of any number of texts, some thousands of matches at a time.
+    """The matches of any number of texts, those of some hundreds of texts at a time.
 
-    Texts are numbered from 0; they are taken from `coded` as they are needed, and not kept.
+    Texts are numbered from 0; they are taken from `coded` as they are needed.
     """
-    found: list[Matches] = []
-    scanned = given_out = matches = 0
-    for together in _batches(coded):
-        found.append(_renumbered(match_texts(index, together), scanned))
-        scanned += len(together)
-        matches += len(found[-1].text)
-        if matches >= _MATCHES_TOGETHER or scanned - given_out >= _TEXTS_TOGETHER:
-            yield _joined(found)
-            found, matches, given_out = [], 0, scanned
-    if found:
-        yield _joined(found)
+    first = 0
+    for texts in _batches(coded, _CODED_TOGETHER):
+        found = []
+        for batch in _batches(texts, _SCANNED_TOGETHER):
+            matches = match_texts(index, batch)
+            found.append(matches._replace(text=matches.text + first))
+            first += len(batch)
+        yield Matches(*map(np.concatenate, zip(*found, strict=True)))
 
 
-def _batches(coded: Iterable[str]) -> Iterator[list[str]]:
+def _batches(texts: Iterable[str], length: int) -> Iterator[list[str]]:
+    """The texts in batches that are just over that length."""
     batch: list[str] = []
-    length = 0
-    for text in coded:
+    left = length
+    for text in texts:
         batch.append(text)
-        length += len(text) + CODE_LENGTH
-        if length >= _SCANNED_TOGETHER or len(batch) >= _TEXTS_TOGETHER:
+        left -= len(text) + CODE_LENGTH
+        if left <= 0 or len(batch) >= _TEXTS_TOGETHER:
             yield batch
-            batch, length = [], 0
+            batch, left = [], length
     if batch:
         yield batch
-
-
-def _renumbered(matches: Matches, first: int) -> Matches:
-    return matches._replace(text=matches.text + first)
-
-
-def _joined(parts: list[Matches]) -> Matches:
-    return Matches(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 def match_texts(index: Index, coded: Sequence[str]) -> Matches:

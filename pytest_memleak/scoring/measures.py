@@ -10,8 +10,7 @@ import numpy as np
 
 from pytest_memleak.records import Block, Coverage, Measurement, Span
 from pytest_memleak.scoring.intervals import cut, outermost
-from pytest_memleak.scoring.rounds import Rounds
-from pytest_memleak.scoring.tally import OwnRun, Tally
+from pytest_memleak.scoring.tally import OwnRun, tallied
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Book, Generation, Scoring
     from pytest_memleak.scoring.index import Positions
     from pytest_memleak.scoring.matches import Interval
+    from pytest_memleak.scoring.rounds import Rounds
+    from pytest_memleak.scoring.tally import Tally
 
 __all__ = ["measure", "measurement"]
 
@@ -35,16 +36,16 @@ def measure(
     Raises SettingsError for settings out of range, BookError for a book that cannot be
     measured, RecordsError for a generation that belongs to none of its excerpts or comes twice.
     """
-    tally = Tally(book, scoring)
-    tally.add(generations)
-    return measurement(tally, scoring)
+    return measurement(tallied(book, scoring, generations), scoring)
 
 
-def measurement(tally: Tally, scoring: Scoring) -> Measurement:
-    """The measures of all that was counted, with the tally's own settings."""
+def measurement(tally: Tally, scoring: Scoring, rounds: Rounds | None = None) -> Measurement:
+    """The measures of all that was counted, with the tally's own settings.
+
+    rounds: the tally's, where somebody has asked for them already.
+    """
     total = tally.index.total
-    ordinal, start, end = tally.pieces()
-    times = Rounds.joined(ordinal, start, end).times(words=total)
+    times = (rounds or tally.rounds()).times(words=total)
     spans = _spans_over(tally, threshold=scoring.span_threshold)
     return Measurement(
         words=total,
@@ -52,13 +53,13 @@ def measurement(tally: Tally, scoring: Scoring) -> Measurement:
         trim=scoring.trim,
         span_threshold=scoring.span_threshold,
         word_mode=scoring.words,
-        generations=tally.generations,
+        generations=tally.counted.generations,
         bmc=int(np.count_nonzero(times)) / total,
         longest_block=_longest_run(times > 0, tally.index.borders),
-        longest_span=tally.span(tally.longest),
+        longest_span=tally.span(tally.counted.longest),
         spans_over=len(spans),
         spans=spans,
-        coverage=Coverage(_as_array(_reach(start, end, total)), _as_array(times)),
+        coverage=Coverage(_as_array(_reach(*tally.pieces(), total)), _as_array(times)),
         excerpt_starts=tuple(start for start, _ in tally.index.bounds.values()),
     )
 

@@ -15,7 +15,7 @@ from pytest_memleak.errors import RecordsError
 from pytest_memleak.scoring.intervals import coverage, cut, outermost, united
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -74,6 +74,17 @@ class Rounds:
         first, last = united(number * apart + start, number * apart + end)
         number, start = np.divmod(first, apart)
         return cls(number, start, last - number * apart)
+
+    @classmethod
+    def together(cls, parts: Sequence[Rounds]) -> Rounds:
+        """Of different rounds, in their order."""
+        empty = np.empty(0, dtype=np.intp)
+        columns = (
+            [one.round for one in parts],
+            [one.start for one in parts],
+            [one.end for one in parts],
+        )
+        return cls(*(np.concatenate([empty, *column]) for column in columns))
 
     def times(self, *, words: int) -> NDArray[np.intc]:
         """Per word of a book of `words`, the number of rounds that cover it."""

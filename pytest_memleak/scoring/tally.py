@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -11,6 +13,7 @@ from pytest_memleak.records import Generation, Span
 from pytest_memleak.scoring.distinct import Distinct, Packing, distinct
 from pytest_memleak.scoring.index import Index
 from pytest_memleak.scoring.matches import Matches, match_all
+from pytest_memleak.scoring.rounds import Rounds
 from pytest_memleak.scoring.trimming import Trimming
 
 if TYPE_CHECKING:
@@ -19,10 +22,12 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Book, Scoring
     from pytest_memleak.scoring.index import Positions
 
-__all__ = ["OwnRun", "Tally"]
+__all__ = ["Counted", "OwnRun", "Tally", "tallied"]
 
 # Generations that `match_all` may give out together need a number each.
 _LEAST_NUMBER_BITS = 13
+
+_PIECES_TOGETHER = 1 << 17
 
 
 class OwnRun(NamedTuple):
@@ -38,30 +43,48 @@ class OwnRun(NamedTuple):
         return self.end - self.start
 
 
-class Tally:
-    """Counts matches; what is counted may be looked at, and added to another's, at any time.
+@dataclass(slots=True)
+class Counted:
+    """What was counted of some generations; small beside them, so that it travels well.
 
     Intervals of the book are kept as distinct numbers, with the round or the excerpt in front.
 
-    index:       of the book
     generations: how many were counted
     rounds:      n, one more than the last ordinal
-    own_lengths: how many runs with the own excerpt there are of each length; shape (N + 1,)
+    own_lengths: how many runs with the own excerpt there are of each length
     longest:     the longest such run; the first of equals, by excerpt, generation, start
+    seen:        per excerpt id, the ordinals of its generations
+    pieces:      round, start, end of memorized pieces
+    matches:     excerpt, start, end of matches, untrimmed
+    over:        end, start, round of runs with the own excerpt over T words
+    """
+
+    generations: int = 0
+    rounds: int = 0
+    own_lengths: Counter[int] = field(default_factory=Counter)
+    longest: OwnRun | None = None
+    seen: dict[str, set[int]] = field(default_factory=dict)
+    pieces: Distinct = field(default_factory=Distinct)
+    matches: Distinct = field(default_factory=Distinct)
+    over: Distinct = field(default_factory=Distinct)
+
+
+class Tally:
+    """Counts matches; what is counted may be looked at, and added to another's, at any time.
+
+    index:   of the book
+    counted: of the generations so far
     """
 
     def __init__(self, book: Book, scoring: Scoring) -> None:
         """Raises SettingsError for settings out of range, BookError where `Index` does."""
         _check(scoring)
         self.index = Index(book, k=scoring.k, mode=scoring.words)
-        self.generations = 0
-        self.rounds = 0
-        self.own_lengths = np.zeros(self.index.total + 1, dtype=np.int64)
-        self.longest: OwnRun | None = None
+        self.counted = Counted()
         self._book = book
         self._threshold = scoring.span_threshold
         self._trimming = Trimming(
-            book, self.index, (one.instruction for one in book.excerpts), trim=scoring.trim
+            book, self.index, [one.instruction for one in book.excerpts], trim=scoring.trim
         )
         bounds = np.array(list(self.index.bounds.values()), dtype=np.intp)
         self._excerpt_start, self._excerpt_end = bounds.T
@@ -74,10 +97,6 @@ class Tally:
                 place=f"book {book.id!r}",
                 hint="measure it in parts",
             )
-        self._seen: dict[str, set[int]] = {}
-        self._pieces = Distinct()  # round, start, end
-        self._matches = Distinct()  # excerpt, start, end
-        self._over = Distinct()  # end, start, round: runs with the own excerpt over T words
 
     def add(self, generations: Iterable[Generation]) -> None:
         """Match generations and count what they give back.
@@ -93,35 +112,51 @@ class Tally:
             first += len(owners)
             owners.clear()
 
-    def add_tally(self, other: Tally) -> None:
-        """Count what another tally of the same book and settings has counted of others.
+    def add_counted(self, other: Counted) -> None:
+        """Add what a tally of the same book and settings has counted of other generations.
 
-        Raises RecordsError for a generation that both have.
+        Raises RecordsError for a generation that is counted here too.
         """
-        for excerpt_id, ordinals in other._seen.items():
-            seen = self._seen.setdefault(excerpt_id, set())
+        mine = self.counted
+        for excerpt_id, ordinals in other.seen.items():
+            seen = mine.seen.setdefault(excerpt_id, set())
             if twice := seen & ordinals:
                 raise self._refusal(Generation(excerpt_id, min(twice), ""))
             seen |= ordinals
-        self.generations += other.generations
-        self.rounds = max(self.rounds, other.rounds)
-        self.own_lengths += other.own_lengths
-        for mine, theirs in zip(self._sets(), other._sets(), strict=True):
-            mine.add(theirs.ascending())
+        mine.generations += other.generations
+        mine.rounds = max(mine.rounds, other.rounds)
+        mine.own_lengths.update(other.own_lengths)
+        mine.pieces.add(other.pieces.ascending())
+        mine.matches.add(other.matches.ascending())
+        mine.over.add(other.over.ascending())
         if other.longest:
             self._note_longest([other.longest])
 
-    def pieces(self) -> tuple[Positions, Positions, Positions]:
-        """Round, start and end of each distinct memorized piece, ascending."""
-        return self._packing.unpack(self._pieces.ascending())
+    def rounds(self) -> Rounds:
+        """What the memorized pieces of each round cover."""
+        packed = self.counted.pieces.ascending()
+        parts = []
+        begin = 0
+        while begin < len(packed):  # some rounds at a time: all of them would take much memory
+            last = packed[begin : begin + _PIECES_TOGETHER][-1:]
+            end = int(packed.searchsorted(self._packing.greatest_alike(last), side="right")[0])
+            parts.append(Rounds.joined(*self._packing.unpack(packed[begin:end])))
+            begin = end
+        return Rounds.together(parts)
+
+    def pieces(self) -> tuple[Positions, Positions]:
+        """Start and end of each distinct memorized piece, of any round, ascending."""
+        packed = distinct(self._packing.without_high(self.counted.pieces.ascending()))
+        _, start, end = self._packing.unpack(packed)
+        return start, end
 
     def matches(self) -> tuple[Positions, Positions, Positions]:
         """Excerpt (by place), start and end of each distinct match, untrimmed, ascending."""
-        return self._packing.unpack(self._matches.ascending())
+        return self._packing.unpack(self.counted.matches.ascending())
 
     def runs_over(self) -> list[OwnRun]:
         """For each end of own runs over T words, the longest; of equals that of the first round."""
-        end, start, ordinal = self._packing_by_end.unpack(self._over.ascending())
+        end, start, ordinal = self._packing_by_end.unpack(self.counted.over.ascending())
         first = np.flatnonzero(np.diff(end, prepend=-1))
         columns = (start[first].tolist(), end[first].tolist(), ordinal[first].tolist())
         return list(map(OwnRun, *columns))
@@ -142,12 +177,12 @@ class Tally:
         order, code_text = self.index.order, self.index.code_text
         known = range(1 << self._packing.high)
         for one in generations:
-            seen = self._seen.setdefault(one.excerpt_id, set())
+            seen = self.counted.seen.setdefault(one.excerpt_id, set())
             if one.excerpt_id not in order or one.ordinal in seen or one.ordinal not in known:
                 raise self._refusal(one)
             seen.add(one.ordinal)
-            self.generations += 1
-            self.rounds = max(self.rounds, one.ordinal + 1)
+            self.counted.generations += 1
+            self.counted.rounds = max(self.counted.rounds, one.ordinal + 1)
             owners.append((order[one.excerpt_id], one.ordinal))
             yield code_text(one.text)
 
@@ -155,9 +190,9 @@ class Tally:
         """Count the matches of texts for the `excerpt`, round `ordinal`, of each."""
         text, start, end = found
         its_excerpt = excerpt[text]
-        self._matches.add(self._packing.pack(its_excerpt, start, end))
+        self.counted.matches.add(self._packing.pack(its_excerpt, start, end))
         left = self._trimming.pieces(its_excerpt, start, end)
-        self._pieces.add(self._packing.pack(ordinal[text[left.of]], left.start, left.end))
+        self.counted.pieces.add(self._packing.pack(ordinal[text[left.of]], left.start, left.end))
         inside = np.minimum(end, self._excerpt_end[its_excerpt])
         inside -= np.maximum(start, self._excerpt_start[its_excerpt])
         own = distinct(
@@ -172,25 +207,24 @@ class Tally:
         start = np.maximum(found.start, self._excerpt_start[its_excerpt])
         end = np.minimum(found.end, self._excerpt_end[its_excerpt])
         length = end - start
-        self.own_lengths += np.bincount(length, minlength=len(self.own_lengths))
+        self.counted.own_lengths.update(length.tolist())
         over = length > self._threshold
-        self._over.add(self._packing_by_end.pack(end[over], start[over], its_round[over]))
-        if (most := int(length.max())) >= (self.longest.words if self.longest else 0):
+        self.counted.over.add(self._packing_by_end.pack(end[over], start[over], its_round[over]))
+        longest = self.counted.longest
+        if (most := int(length.max())) >= (longest.words if longest else 0):
             row = np.flatnonzero(length == most)
             columns = (start[row].tolist(), end[row].tolist(), its_round[row].tolist())
             self._note_longest(map(OwnRun, *columns))
 
     def _note_longest(self, runs: Iterable[OwnRun]) -> None:
-        self.longest = min(filter(None, (self.longest, *runs)), key=self._rank)
+        known = filter(None, (self.counted.longest, *runs))
+        self.counted.longest = min(known, key=self._rank)
 
     def _rank(self, run: OwnRun) -> tuple[int, ...]:
         return -run.words, self._place_of(run), run.ordinal, run.start
 
     def _place_of(self, run: OwnRun) -> int:
         return int(self._excerpt_end.searchsorted(run.start, side="right"))
-
-    def _sets(self) -> tuple[Distinct, Distinct, Distinct]:
-        return self._pieces, self._matches, self._over
 
     def _refusal(self, one: Generation) -> RecordsError:
         place = f"book {self._book.id!r}"
@@ -200,7 +234,7 @@ class Tally:
                 place=place,
                 hint="score generations against the book they were prompted with",
             )
-        if one.ordinal in self._seen[one.excerpt_id]:
+        if one.ordinal in self.counted.seen[one.excerpt_id]:
             return RecordsError(
                 f"generation {one.ordinal} of excerpt {one.excerpt_id!r} comes twice", place=place
             )
@@ -210,6 +244,13 @@ class Tally:
             place=place,
             hint="number the generations of every excerpt from 0",
         )
+
+
+def tallied(book: Book, scoring: Scoring, generations: Iterable[Generation]) -> Tally:
+    """The generations, counted here and now. Raises what `Tally` and `Tally.add` raise."""
+    tally = Tally(book, scoring)
+    tally.add(generations)
+    return tally
 
 
 def _check(scoring: Scoring) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from pytest_memleak.scoring.intervals import united
 from pytest_memleak.scoring.matches import match_all
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from pytest_memleak.records import Book
     from pytest_memleak.scoring.index import Positions
@@ -35,14 +36,11 @@ class Trimming:
     """
 
     def __init__(
-        self, book: Book, index: Index, instructions: Iterable[str | None], *, trim: int
+        self, book: Book, index: Index, instructions: Sequence[str | None], *, trim: int
     ) -> None:
         """Find the `trim`-grams of the instructions in `book`; 0 is for none. `index` is its."""
         self._trim, self._keep, self._apart = trim, index.k, index.total + 1
-        self._first = self._last = np.empty(0, dtype=np.intp)
-        if 0 < trim <= index.total:
-            grams = index if trim == index.k else Index(book, k=trim, mode=index.mode)
-            self._find(grams, instructions)
+        self._book, self._index, self._instructions = book, index, instructions
 
     def pieces(self, instruction: Positions, start: Positions, end: Positions) -> Pieces:
         """What is left of the matches [start, end) of answers to the instructions, by number.
@@ -51,11 +49,12 @@ class Trimming:
         Pieces under k words are dropped.
         """
         whole = np.arange(len(start))
-        if not len(self._first):
+        firsts, lasts = self._ranges
+        if not len(firsts):
             return Pieces(whole, start, end)
         offset = instruction * self._apart
-        begun = self._first.searchsorted(offset + (end - self._trim), side="right")
-        cut = self._last[begun - 1] > offset + start
+        begun = firsts.searchsorted(offset + (end - self._trim), side="right")
+        cut = lasts[begun - 1] > offset + start
         cut &= (begun > 0) & (end - start >= self._trim)
         if not cut.any():
             return Pieces(whole, start, end)
@@ -67,29 +66,34 @@ class Trimming:
             np.concatenate((end[untouched], left.end)),
         )
 
-    def _find(self, grams: Index, instructions: Iterable[str | None]) -> None:
-        texts = (grams.code_text(one or "") for one in instructions)
-        found = [
-            np.stack((one.text * self._apart + one.start, one.text * self._apart + one.end))
-            for one in match_all(grams, texts)
-        ]
-        first, last = np.concatenate([self._first.repeat(2).reshape(2, -1), *found], axis=1)
-        last -= self._trim - 1
+    @cached_property
+    def _ranges(self) -> tuple[Positions, Positions]:
+        """First and last of the ranges, ascending; made when first needed."""
+        if not 0 < self._trim <= self._index.total:
+            return np.empty(0, dtype=np.intp), np.empty(0, dtype=np.intp)
+        grams = self._index
+        if self._trim != grams.k:
+            grams = Index(self._book, k=self._trim, mode=grams.mode)
+        texts = (grams.code_text(one or "") for one in self._instructions)
+        found = list(match_all(grams, texts))
+        first = np.concatenate([one.text * self._apart + one.start for one in found])
+        last = np.concatenate([one.text * self._apart + one.end for one in found])
         order = first.argsort()
-        self._first, self._last = united(first[order], last[order])
+        return united(first[order], last[order] - self._trim + 1)
 
     def _cut(self, start: Positions, end: Positions, offset: Positions, begun: Positions) -> Pieces:
         """Pieces before, between and after the ranges, of which the last is `begun` - 1."""
-        passed = self._last.searchsorted(offset + start, side="right")
+        firsts, lasts = self._ranges
+        passed = lasts.searchsorted(offset + start, side="right")
         ranges = begun - passed
         of = np.arange(len(start)).repeat(ranges + 1)
         nth = np.arange(len(of)) - (ranges + 1).cumsum().repeat(ranges + 1)  # from -ranges - 1
         after = begun[of] + nth  # the range before the piece, and `after + 1` the one behind it
         is_first, is_last = nth == -1 - ranges[of], nth == -1
         last_gram = (end - self._trim)[of]
-        begin = np.minimum(self._last[after] - 1 - offset[of], last_gram) + self._trim
+        begin = np.minimum(lasts[after] - 1 - offset[of], last_gram) + self._trim
         begin[is_first] = start
-        stop = self._first[np.minimum(after + 1, len(self._first) - 1)] - offset[of]
+        stop = firsts[np.minimum(after + 1, len(firsts) - 1)] - offset[of]
         stop[is_last] = end
         enough = stop - begin >= self._keep
         return Pieces(of[enough], begin[enough], stop[enough])

@@ -1,0 +1,152 @@
+"""Measure how scoring grows with books, samples and nodes, and write docs/scale.md.
+
+    python benchmarks/scale.py               # as the page shows it, some minutes
+    python benchmarks/scale.py --scale 0.1   # a quick look, nothing written
+
+Needs the packages of the extras `dev` and `ray`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import corpus
+from ray.cluster_utils import Cluster
+
+from pytest_memleak.records import Book, Excerpt, Generation, Scoring
+from pytest_memleak.scoring.analysis import analyse
+from pytest_memleak.spreading.on_ray import OnRay
+
+PAGE = Path(__file__).parents[1] / "docs" / "scale.md"
+BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+BOOKS, SAMPLES, NODES = (1, 5, 10, 20, 40), (25, 50, 100, 200), (1, 2)
+_SMALL_BOOK, _SMALL_ROUNDS = 16_000, 25
+_STORE = 200_000_000  # bytes of a node's object store
+
+
+class Cost(NamedTuple):
+    """What some scoring took: processor seconds, seconds by the clock, megabytes at its peak."""
+
+    words: int
+    processor: float
+    clock: float
+    megabytes: float
+
+
+def cost(work: Callable[[], int]) -> Cost:
+    """Of `work`, which returns how many words of generations it scored."""
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    before, processor, clock = _kilobytes("VmRSS:"), time.process_time(), time.perf_counter()
+    words = work()
+    spent = time.process_time() - processor, time.perf_counter() - clock
+    return Cost(words, *spent, (_kilobytes("VmHWM:") - before) / 1e3)
+
+
+def books(count: int, rounds: int) -> int:
+    """Score so many different books, one pair after the other."""
+    for number in range(count):
+        book = _small_book(number)
+        analyse(book, _recited(book, rounds), Scoring())
+    return count * rounds * _SMALL_BOOK
+
+
+def samples(rounds: int) -> int:
+    """Score so many rounds of a book of 100,000 words, of which a fifth is recited."""
+    count = rounds * corpus.BOOK_WORDS // corpus.EXCERPT_WORDS
+    analyse(corpus.book(), corpus.generations("fifth", count), Scoring())
+    return count * corpus.GENERATION_WORDS
+
+
+def _small_book(number: int) -> Book:
+    words = corpus.king_james()[number * _SMALL_BOOK : (number + 1) * _SMALL_BOOK]
+    texts = (" ".join(words[at : at + 400]) for at in range(0, _SMALL_BOOK, 400))
+    excerpts = tuple(Excerpt(f"p_id{n}", text) for n, text in enumerate(texts, start=1))
+    return Book(f"book-{number}", "A part of it", "various", excerpts, digest="")
+
+
+def _recited(book: Book, rounds: int) -> Iterator[Generation]:
+    """Another author's prose, with a fifth of each excerpt at a place that differs by round."""
+    prose = corpus.shakespeare()
+    for ordinal in range(rounds):
+        for number, excerpt in enumerate(book.excerpts):
+            at, own = (ordinal * 7_919 + number * 320) % (len(prose) - 320), excerpt.text.split()
+            first = ordinal * 40 % 320
+            said = [*prose[at : at + 320], *own[first : first + 80]]
+            yield Generation(excerpt.id, ordinal, " ".join(said))
+
+
+def nodes(count: int, rounds: int) -> Cost:
+    """Score a book of 100,000 words on a Ray cluster of nodes of one core each."""
+    drawn = list(corpus.generations("fifth", rounds * corpus.BOOK_WORDS // corpus.EXCERPT_WORDS))
+    node = {"num_cpus": 1, "object_store_memory": _STORE, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=node)
+    try:
+        for _ in range(count - 1):
+            cluster.add_node(num_cpus=1, object_store_memory=_STORE)
+        cluster.wait_for_nodes()
+        with contextlib.closing(OnRay(cluster.address)) as on_ray:
+            on_ray.tallied(corpus.book(), Scoring(), drawn[:4_000])  # starts the processes
+
+            def work() -> int:
+                analyse(corpus.book(), drawn, Scoring(), count=on_ray.tallied)
+                return len(drawn) * corpus.GENERATION_WORDS
+
+            return cost(work)
+    finally:
+        cluster.shutdown()
+
+
+def _kilobytes(field: str) -> int:
+    return int(Path("/proc/self/status").read_text().partition(field)[2].split()[0])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measure how scoring grows.")
+    parser.add_argument("--scale", type=float, default=1.0, metavar="SHARE", help="of the rounds")
+    scale = parser.parse_args().scale
+    rounds = max(1, round(_SMALL_ROUNDS * scale))
+    books(1, 1)
+    samples(1)
+    rows = [
+        _row(f"{count} books", cost(lambda count=count: books(count, rounds))) for count in BOOKS
+    ]
+    for count in SAMPLES:
+        few = max(1, round(count * scale))
+        rows.append(_row(f"1 book, {count} samples", cost(lambda few=few: samples(few))))
+    few = max(1, round(50 * scale))
+    rows += [_row(f"Ray, {count} nodes", nodes(count, few)) for count in NODES]
+    table = "\n".join(
+        [
+            "| what | M words scored | processor, s | by the clock, s | M words/s | memory, MB |",
+            "| --- | --: | --: | --: | --: | --: |",
+            *rows,
+        ]
+    )
+    print(table)
+    if scale == 1:
+        _write(table)
+
+
+def _row(name: str, took: Cost) -> str:
+    print(name, took, file=sys.stderr)
+    return (
+        f"| {name} | {took.words / 1e6:.1f} | {took.processor:.1f} | {took.clock:.1f} | "
+        f"{took.words / took.clock / 1e6:.2f} | {took.megabytes:.0f} |"
+    )
+
+
+def _write(table: str) -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    PAGE.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

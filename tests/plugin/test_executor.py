@@ -1,0 +1,35 @@
+"""--memleak-executor: where generations are matched."""
+
+import json
+import sys
+
+import pytest
+
+
+def test_without_ray_every_pair_says_what_to_install(pytester, suite, monkeypatch):
+    suite()
+    monkeypatch.setitem(sys.modules, "ray", None)
+    result = pytester.runpytest_inprocess("--memleak-executor", "ray")
+    result.assert_outcomes(errors=2)
+    result.stdout.fnmatch_lines(["*needs the package 'ray'*pip install 'pytest-memleak?ray?'*"])
+
+
+def test_another_executor_is_refused(pytester, suite):
+    suite()
+    result = pytester.runpytest("--memleak-executor", "slurm")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--memleak-executor*'slurm'*"])
+
+
+@pytest.mark.slow
+def test_the_evidence_from_ray_is_that_of_one_process(pytester, suite):
+    pytest.importorskip("ray", reason="the extra ray is not installed")
+    suite()
+    measured = []
+    for arguments in ([], ["--memleak-executor", "ray"]):
+        result = pytester.runpytest_subprocess(
+            "--memleak-evidence", "e.json", "-W", "ignore", *arguments
+        )
+        result.assert_outcomes(passed=1, failed=1)
+        measured.append(json.loads((pytester.path / "e.json").read_text())["pairs"])
+    assert measured[0] == measured[1]

@@ -1,0 +1,80 @@
+"""A Ray cluster counts as one process does, whatever becomes of its nodes."""
+
+import contextlib
+
+import pytest
+
+ray = pytest.importorskip("ray", reason="the extra ray is not installed")
+
+from ray.cluster_utils import Cluster  # noqa: E402
+
+from pytest_memleak.errors import Inconclusive, RecordsError  # noqa: E402
+from pytest_memleak.records import Scoring  # noqa: E402
+from pytest_memleak.scoring.analysis import analyse  # noqa: E402
+from pytest_memleak.spreading import on_ray  # noqa: E402
+from pytest_memleak.spreading.on_ray import OnRay  # noqa: E402
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+SCORING = Scoring(k=3, trim=3, span_threshold=8)
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    head = {"num_cpus": 1, "object_store_memory": 80_000_000, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    yield cluster
+    cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def joined(cluster):
+    with contextlib.closing(OnRay(cluster.address)) as on_cluster:
+        yield on_cluster
+
+
+def test_the_numbers_are_those_of_one_process(joined, case, plain):
+    assert plain(analyse(*case, SCORING, count=joined.tallied)) == plain(analyse(*case, SCORING))
+
+
+def test_a_generation_that_comes_twice_is_refused(joined, case):
+    book, generations = case
+    with pytest.raises(RecordsError, match="comes twice"):
+        joined.tallied(book, SCORING, [*generations, generations[0]])
+
+
+def test_a_node_that_is_killed_changes_nothing(cluster, joined, case, plain, monkeypatch):
+    node = cluster.add_node(num_cpus=1, object_store_memory=80_000_000)
+    cluster.wait_for_nodes()
+    results = []
+    add_one = on_ray._add_one
+
+    def killing(*arguments):
+        add_one(*arguments)
+        results.append(len(arguments[-1]))
+        if len(results) == 2:
+            assert results[-1]  # others are under way
+            cluster.remove_node(node, allow_graceful=False)
+
+    monkeypatch.setattr(on_ray, "_add_one", killing)
+    together = analyse(*case, SCORING, count=joined.tallied)
+    assert len(results) > 10
+    assert plain(together) == plain(analyse(*case, SCORING))
+    assert sum(one["Alive"] for one in ray.nodes()) == 1
+
+
+def test_a_task_that_is_lost_for_good_leaves_the_pair_inconclusive(joined, case, monkeypatch):
+    def lost(book, digest, scoring, block):
+        import os
+
+        os._exit(1)
+
+    monkeypatch.setattr(on_ray, "_count", lost)
+    monkeypatch.setattr(on_ray, "_RETRIES", 1)
+    with pytest.raises(Inconclusive, match="lost a part of the scoring"):
+        joined.tallied(case[0], SCORING, case[1][:3])
+
+
+def test_a_cluster_that_is_not_there_leaves_the_pair_inconclusive(case, monkeypatch):
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with pytest.raises(Inconclusive, match="cannot be reached"):
+        OnRay("127.0.0.1:1").tallied(case[0], SCORING, case[1])

@@ -1,0 +1,64 @@
+"""Several processes count as one does."""
+
+import contextlib
+
+import pytest
+
+from pytest_memleak.errors import Inconclusive, RecordsError
+from pytest_memleak.records import Scoring
+from pytest_memleak.scoring.analysis import analyse
+from pytest_memleak.spreading.processes import Processes
+
+SCORING = Scoring(k=3, trim=3, span_threshold=8)
+
+
+@pytest.fixture(scope="module")
+def three():
+    with contextlib.closing(Processes(3)) as processes:
+        yield processes
+
+
+@pytest.mark.parametrize("scoring", [SCORING, Scoring(k=5, trim=0)])
+def test_the_numbers_are_those_of_one_process(three, case, plain, scoring):
+    together = analyse(*case, scoring, count=three.tallied)
+    assert plain(together) == plain(analyse(*case, scoring))
+
+
+def test_nothing_to_count(three, case):
+    assert analyse(case[0], [], SCORING, count=three.tallied) is None
+
+
+def test_a_generation_that_comes_twice_is_refused(three, case, plain):
+    book, generations = case
+    with pytest.raises(RecordsError, match="comes twice"):
+        three.tallied(book, SCORING, [*generations, generations[0]])
+    again = analyse(*case, SCORING, count=three.tallied)
+    assert plain(again) == plain(analyse(*case, SCORING))
+
+
+def test_what_cannot_be_read_is_told(three, case, plain):
+    def broken():
+        yield from case[1][:200]
+        raise RecordsError("the disk is gone")
+
+    with pytest.raises(RecordsError, match="the disk is gone"):
+        three.tallied(case[0], SCORING, broken())
+    again = analyse(*case, SCORING, count=three.tallied)
+    assert plain(again) == plain(analyse(*case, SCORING))
+
+
+def test_a_process_that_is_killed_leaves_the_pair_inconclusive(case, plain):
+    with contextlib.closing(Processes(2)) as two:
+        two.tallied(*case[:1], SCORING, [])
+
+        def killed_on_the_way():
+            for number, one in enumerate(case[1]):
+                if number == 100:
+                    two._running[0][0].kill()
+                    two._running[0][0].join()
+                yield one
+
+        with pytest.raises(Inconclusive, match="ended before its work was done"):
+            two.tallied(case[0], SCORING, killed_on_the_way())
+        again = analyse(*case, SCORING, count=two.tallied)
+        assert plain(again) == plain(analyse(*case, SCORING))
