@@ -21,7 +21,6 @@ from pytest_memleak.errors import MemleakError
 from pytest_memleak.reports.html_map import HEAT_STEPS, WIDTH
 from pytest_memleak.reports.html_text import shown
 from pytest_memleak.reports.html_views import (
-    MAIN_MEASURES,
     book_views,
     main_titles,
     pair_views,
@@ -37,6 +36,14 @@ __all__ = ["render", "write_html"]
 _TEMPLATES = Path(__file__).parent / "templates"
 _LONGEST_TEXT = 2000
 _LONGEST_NAME = 120
+_LEADS = {
+    "instruction": "How much of each book the models gave back word for word when asked for it "
+    "from summaries alone.",
+    "continuation": "How much of each book the models gave back word for word when given the "
+    "beginning of each excerpt.",
+    "probability": "How probable the words of each book are to the models, and where they come.",
+    "several": "How much of each book the models hold.",
+}
 
 
 def write_html(run: RunReport, path: Path) -> None:
@@ -69,7 +76,7 @@ def render(run: RunReport, *, made: datetime.datetime) -> str:
         books=book_views(pairs),
         suites={one.suite: one.suite_digest for one in run.findings},
         tally=Counter(pair.badge.kind for pair in pairs),
-        main_measures=MAIN_MEASURES,
+        lead=_lead({one.probe for one in run.findings}),
         titles=main_titles(run.findings),
         heat=_legend(),
         width=WIDTH,
@@ -97,6 +104,10 @@ def _finalize(value: Any) -> Any:
     if isinstance(value, str) and not hasattr(value, "__html__"):
         return inert(value, longest=_LONGEST_TEXT)
     return value
+
+
+def _lead(probes: set[str]) -> str:
+    return _LEADS["".join(probes) if len(probes) == 1 else "several"]
 
 
 def _legend() -> list[str]:

@@ -13,6 +13,7 @@ from pytest_memleak.reports.html_charts import coverage_chart, length_chart, len
 from pytest_memleak.reports.html_map import arcs, strip, x_of
 from pytest_memleak.reports.html_text import coloured
 from pytest_memleak.reports.html_windows import WindowMap, window_map
+from pytest_memleak.reports.run import main_measures
 from pytest_memleak.scoring.similarity import compare
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.similarity import Similarity
 
 __all__ = [
-    "MAIN_MEASURES",
     "Badge",
     "BookView",
     "Measure",
@@ -65,7 +65,6 @@ _TITLES = {
     "extractable": ("Extractable", "share of windows"),
     "extractable_plain": ("Extractable, plain product", "share of windows"),
 }
-MAIN_MEASURES = ("bmc", "longest_block", "longest_span", "spans_over")
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,7 +298,10 @@ def _text(found: Finding, seen: Portrait) -> tuple[tuple[str, tuple[Run, ...]], 
 
 
 def main_titles(findings: Sequence[Finding]) -> dict[str, tuple[str, str]]:
-    """Headings of the main measures, with k and T; with the letters where pairs differ in them."""
+    """Headings of the main measures, with k and T; with the letters where pairs differ in them.
+
+    In the order in which an overview shows them.
+    """
     letters = {"k": "k", "span_threshold": "T"}
     settings: dict[str, object] = {}
     for name, letter in letters.items():
@@ -307,8 +309,8 @@ def main_titles(findings: Sequence[Finding]) -> dict[str, tuple[str, str]]:
         settings[name] = values.pop() if len(values) == 1 else letter
     return {
         name: (title, unit.format(**settings))
-        for name, (title, unit) in _TITLES.items()
-        if name in MAIN_MEASURES
+        for name in main_measures(findings)
+        for title, unit in [_TITLES[name]]
     }
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.records import Verdict
 from pytest_memleak.reports.inert import inert
+from pytest_memleak.reports.run import main_measures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +28,14 @@ _LONGEST_NAME = 120
 _LONGEST_REASON = 400
 _MARKS = {Verdict.PASS: "✅", Verdict.FAIL: "❌", Verdict.INCONCLUSIVE: "❔"}
 _MARK = re.compile(r"[!-/:-@\[-`{-~]")
-_MEASURES = ("bmc", "longest_block", "longest_span", "spans_over")
+_TITLES = {
+    "bmc": "BMC",
+    "longest_block": "longest block",
+    "longest_span": "longest span",
+    "spans_over": "long spans",
+    "extractable": "extractable",
+    "extractable_plain": "extractable, plain product",
+}
 
 
 def append_summary(run: RunReport, path: Path) -> None:
@@ -58,13 +66,14 @@ def summary(run: RunReport) -> str:
 
 
 def _table(findings: tuple[Finding, ...]) -> Iterator[str]:
-    yield "| pair | verdict | BMC | longest block | longest span | long spans | drawn |"
-    yield "| --- | --- | ---: | ---: | ---: | ---: | ---: |"
+    measures = main_measures(findings)
+    yield f"| pair | verdict | {' | '.join(_TITLES[name] for name in measures)} | drawn |"
+    yield f"| --- | --- | {'---: | ' * len(measures)}---: |"
     for found in findings:
         cells = [
             _plain(found.pair, _LONGEST_NAME),
             _verdict(found),
-            *(_cell(found, name) for name in _MEASURES),
+            *(_cell(found, name) for name in measures),
             f"{found.got:,} of {found.asked:,}",
         ]
         yield f"| {' | '.join(cells)} |"

@@ -12,17 +12,19 @@ from pytest_memleak.reports.evidence import pair_evidence, settings_of
 from pytest_memleak.reports.inert import QUOTED_WORDS, quote
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from pytest_memleak.evaluation import Evaluation
     from pytest_memleak.records import Block, Book, Measurement, Span
     from pytest_memleak.reports.portrait import Portrait
 
-__all__ = ["Finding", "Passage", "RunReport", "finding", "findings_of"]
+__all__ = ["Finding", "Passage", "RunReport", "finding", "findings_of", "main_measures"]
 
 
 _PASSAGES = 5
+_OF_GENERATIONS = ("bmc", "longest_block", "longest_span", "spans_over")
+_OF_WINDOWS = ("extractable", "extractable_plain")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,11 @@ class Finding:
     evidence: dict[str, Any]
     portrait: Portrait | None = None
 
+    @property
+    def probe(self) -> str:
+        """How the model was asked for the book."""
+        return str(self.settings["probe"]["kind"])
+
     def to_json(self) -> dict[str, Any]:
         """As plain lists and dicts."""
         return dataclasses.asdict(self)
@@ -106,6 +113,17 @@ def findings_of(found: Iterable[dict[str, Any]]) -> tuple[Finding, ...]:
         if len(paths[one.suite]) > 1
         else one
         for one in findings
+    )
+
+
+def main_measures(findings: Sequence[Finding]) -> tuple[str, ...]:
+    """The measures that an overview has columns for: those that the probes of the run tell."""
+    probes = {found.probe for found in findings}
+    told = {name for found in findings for name in found.measures}
+    windows = tuple(name for name in _OF_WINDOWS if name in told) or _OF_WINDOWS[:1]
+    return (
+        *(_OF_GENERATIONS if probes - {"probability"} else ()),
+        *(windows if "probability" in probes else ()),
     )
 
 

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from pytest_memleak.records import Verdict
 from pytest_memleak.reports.inert import inert
+from pytest_memleak.reports.run import main_measures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,14 +26,12 @@ _NARROWEST = 80
 _WIDEST = 1000
 _FEW_PASSAGES = 2
 _STYLES = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.INCONCLUSIVE: "yellow"}
+# The main ones are always shown, the others where somebody set a limit on them.
 _TITLES = {
     "bmc": "BMC@{k}",
     "longest_block": "block",
     "longest_span": "span",
     "spans_over": "span>{span_threshold}",
-}
-# Shown where somebody set a limit on them.
-_FURTHER_TITLES = {
     "bmc_excess": "excess",
     "uplift": "uplift",
     "nv_recall": "nv",
@@ -135,11 +134,8 @@ def _table(findings: Sequence[Finding]) -> Table:
     if len(suites) > 1:
         table.add_column("suite", overflow="fold")
     table.add_column("pair", footer=Text("limit", style="dim"), overflow="fold")
-    titles = _TITLES | {
-        name: title
-        for name, title in _FURTHER_TITLES.items()
-        if any(name in found.limits for found in findings)
-    }
+    shown = {*main_measures(findings), *(name for found in findings for name in found.limits)}
+    titles = {name: title for name, title in _TITLES.items() if name in shown}
     for name, title in titles.items():
         limit = f"≤{_number(limits[name])}" if name in limits else ""
         table.add_column(

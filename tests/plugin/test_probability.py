@@ -119,6 +119,9 @@ def test_a_model_that_recites_fails_and_one_that_babbles_passes(
     assert pair["windows"]["p_z"] == "top-k 40, temperature 1"
     assert pair["windows"]["tokens"] == len(tokens)
     page = (pytester.path / "report.html").read_text(encoding="utf-8")
+    result.stdout.re_match_lines([r"pair +extractable +drawn +verdict"])
+    assert "How probable the words of each book are" in page
+    assert "not measured" not in page
     assert "Windows along the book" in page
     assert "top-k 40, temperature 1" in page
     # Numbers only: nothing of the book's text.

@@ -11,7 +11,7 @@ from pytest_memleak.reports.run import Finding, Passage
 from pytest_memleak.reports.terminal import summary
 
 EMPTY = {"str": "", "int": 0, "str | None": None, "int | None": None}
-SETTINGS = {"k": 5, "span_threshold": 20}
+SETTINGS = {"k": 5, "span_threshold": 20, "probe": {"kind": "instruction"}}
 MEASURES = {"bmc": 0.0, "longest_block": 0, "longest_span": 0, "spans_over": 0}
 
 
@@ -86,7 +86,7 @@ def test_limits_that_differ_stand_in_the_cells():
     ],
 )
 def test_headings_name_the_settings_where_all_pairs_have_them(others, title):
-    assert re.search(title, lines(found(), found(settings=others))[0])
+    assert re.search(title, lines(found(), found(settings=SETTINGS | others))[0])
 
 
 def test_measures_that_could_not_be_had_are_a_dash():
