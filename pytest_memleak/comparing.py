@@ -9,6 +9,7 @@ from pytest_memleak.drawing import draw_pair
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.probing import as_greedy
 from pytest_memleak.scoring.analysis import analyse
+from pytest_memleak.scoring.catalogue import words_digest
 from pytest_memleak.scoring.measures import measure
 from pytest_memleak.scoring.null import excess_over_null, uplift
 from pytest_memleak.verdict import Census, what_is_missing
@@ -20,9 +21,10 @@ if TYPE_CHECKING:
     from pytest_memleak.protocols import Endpoint, Recording
     from pytest_memleak.records import Book, Generation, Pair
     from pytest_memleak.scoring.analysis import Analysis
+    from pytest_memleak.scoring.catalogue import Elsewhere
     from pytest_memleak.workshop import Workshop
 
-__all__ = ["compared", "with_greedy", "with_measures_of_extensions"]
+__all__ = ["compared", "found_elsewhere", "with_greedy", "with_measures_of_extensions"]
 
 
 def compared(
@@ -75,6 +77,23 @@ def with_greedy(
     greedy = measure(drawn.book, census.watch(drawn.greedy()), pair.scoring)
     gaps = tuple(f"greedy: {gap}" for gap in what_is_missing(census.completeness()))
     return dataclasses.replace(analysis, greedy=greedy), gaps, census.digest
+
+
+def found_elsewhere(
+    pair: Pair, book: Book, drawn: Drawn, workshop: Workshop
+) -> tuple[tuple[Elsewhere, ...], tuple[str, ...]]:
+    """What the generations give of books that nobody asked for, and books that cannot be read.
+
+    Cross-book recall (METRICS section 4): of the catalogue and, with `cross_book`, of the suite's
+    other test books. The pair's own book is none of them, by whatever name.
+    """
+    catalogue = workshop.catalogue
+    if not catalogue:
+        return (), ()
+    own = words_digest(book, pair.scoring.words)
+    found = catalogue.scan(drawn.generations)
+    others = tuple(one for one in found if own != one.digest and one.book != pair.book.id)
+    return others, tuple(f"{name}: {why}" for name, why in catalogue.unread.items())
 
 
 def with_measures_of_extensions(

@@ -12,7 +12,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_memleak.comparing import compared, with_greedy, with_measures_of_extensions
+from pytest_memleak.comparing import (
+    compared,
+    found_elsewhere,
+    with_greedy,
+    with_measures_of_extensions,
+)
 from pytest_memleak.drawing import draw_pair
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.evaluation import Evaluation
@@ -82,6 +87,7 @@ def evaluate(
             analysis, more = compared(analysis, pair, drawn, workshop, endpoint=endpoint)
             analysis = with_measures_of_extensions(analysis, pair, drawn, workshop)
             gaps += more
+        elsewhere, unread = found_elsewhere(pair, book, drawn, workshop)
     except MemleakError as error:
         return _without_evidence(pair, workshop, error.line)
 
@@ -100,6 +106,8 @@ def evaluate(
         spared=drawn.spared,
         generations_sha256=census.digest,
         greedy_sha256=greedy_sha256,
+        elsewhere=elsewhere,
+        unread=unread,
     )
 
 

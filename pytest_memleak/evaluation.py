@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pytest_memleak.records import Book, Completeness, Judgement, Measurement, Pair
     from pytest_memleak.scoring.analysis import Analysis
+    from pytest_memleak.scoring.catalogue import Elsewhere
     from pytest_memleak.scoring.extraction import Extraction
 
 __all__ = ["Evaluation"]
@@ -20,6 +21,8 @@ class Evaluation:
     book, measurement and analysis are None where the evidence could not be had; with the probe
     "probability" there is an extraction in place of the last two.
     job: id of the fine-tune behind the endpoint; spared: what an early stop did not draw;
+    elsewhere: what the generations give of books that nobody asked for; unread: those of them that
+    could not be looked for, and why;
     generations_sha256, greedy_sha256: name the generations that were scored.
     """
 
@@ -37,3 +40,5 @@ class Evaluation:
     spared: str | None = None
     generations_sha256: str = ""
     greedy_sha256: str = ""
+    elsewhere: tuple[Elsewhere, ...] = ()
+    unread: tuple[str, ...] = ()

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from pytest_memleak.spreading.on_ray import OnRay
     from pytest_memleak.spreading.processes import Processes
 
-__all__ = ["Means"]
+__all__ = ["SHARD_MEMORY", "Means"]
+
+SHARD_MEMORY = 500_000_000
 
 
 class Means:
@@ -24,6 +26,7 @@ class Means:
     budget:     US$ that the run may spend, None for no limit
     jobs:       how many processes of this machine match generations with a book
     executor:   "ray" for a Ray cluster in their place, at `ray_address`
+    shard_memory: bytes that the index of a shelf of catalogue books may take
     run:        a name that all processes of the run share, and with it the budget
     patience:   how long calls, jobs and others are waited for; None for what is usual
     """
@@ -41,10 +44,12 @@ class Means:
         jobs: int = 1,
         executor: Literal["local", "ray"] = "local",
         ray_address: str | None = None,
+        shard_memory: int = SHARD_MEMORY,
     ) -> None:
         self.wait = wait
         self.offline = offline
         self.budget = budget
+        self.shard_memory = shard_memory
         self._run = run
         self._jobs = jobs
         self._executor = executor

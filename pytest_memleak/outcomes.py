@@ -128,6 +128,7 @@ def _means_of(config: pytest.Config) -> Means:
         jobs=config.getoption("memleak_jobs"),
         executor=config.getoption("memleak_executor"),
         ray_address=config.getoption("memleak_ray_address"),
+        shard_memory=config.getoption("memleak_shard_memory") * 1_000_000,
     )
 
 

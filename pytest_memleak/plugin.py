@@ -8,12 +8,12 @@ Installed but not used it costs nothing: everything heavy is imported where a su
 from __future__ import annotations
 
 import fnmatch
-import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_memleak.fixtures import book, endpoint, evaluation, memorization, pair
+from pytest_memleak.plugin_options import add_options
 from pytest_memleak.stash import gate_key
 
 if TYPE_CHECKING:
@@ -24,166 +24,13 @@ if TYPE_CHECKING:
 
 __all__ = ["book", "endpoint", "evaluation", "memorization", "pair"]
 
-DEFAULT_SUITES = "*.memleak.toml"
-
 
 # --- options -------------------------------------------------------------------------------
 
 
-def parse_quote(value: str) -> str:
-    """A number of words, or `full`."""
-    if value != "full" and not (value.isascii() and value.isdecimal()):
-        raise pytest.UsageError(
-            f"--memleak-quote: expected a number of words or 'full', got {value!r}"
-        )
-    return value
-
-
-def parse_budget(value: str) -> float:
-    """A number of US$."""
-    try:
-        usd = float(value)
-    except ValueError:
-        usd = -1.0
-    if not 0 <= usd < float("inf"):
-        raise pytest.UsageError(f"--memleak-budget: expected a number of US$, got {value!r}")
-    return usd
-
-
-def parse_jobs(value: str) -> int:
-    """A number of processes; `auto` for one a core."""
-    if value == "auto":
-        affinity = getattr(os, "sched_getaffinity", None)  # not on every system
-        return len(affinity(0)) if affinity else os.cpu_count() or 1
-    if not (value.isascii() and value.isdecimal() and int(value)):
-        raise pytest.UsageError(
-            f"--memleak-jobs: expected a number of processes or 'auto', got {value!r}"
-        )
-    return int(value)
-
-
-def parse_tolerances(value: str) -> dict[str, float]:
-    """`bmc=0.01,longest_span=10`."""
-    tolerances = {}
-    for part in value.split(","):
-        measure, _, by = part.partition("=")
-        try:
-            tolerances[measure.strip()] = float(by)
-        except ValueError:
-            by = ""
-        if not (measure.strip() and by):
-            raise pytest.UsageError(
-                f"--memleak-fail-if-worse: expected MEASURE=NUMBER,..., got {part!r}"
-            )
-    return tolerances
-
-
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options, all of which begin with --memleak-."""
-    group = parser.getgroup("memleak", "memorization of books by language models")
-    group.addoption(
-        "--memleak-quote",
-        metavar="WORDS",
-        default="12",
-        type=parse_quote,
-        help="words of a recited passage to show: a number, 0 for none, or 'full' "
-        "(default: %(default)s)",
-    )
-    group.addoption(
-        "--memleak-run",
-        action="store_true",
-        help="make paid calls although -m copyright was not given",
-    )
-    group.addoption(
-        "--memleak-ledger",
-        metavar="URL",
-        default=None,
-        help="where generations are kept: sqlite:///PATH or postgresql+psycopg://USER@HOST/NAME "
-        "(default: .memleak/ledger.db below the rootdir)",
-    )
-    group.addoption(
-        "--memleak-plan",
-        action="store_true",
-        help="show what is outstanding and what it costs at most; run and call nothing",
-    )
-    group.addoption(
-        "--memleak-offline",
-        action="store_true",
-        help="score what the ledger has; call nobody",
-    )
-    group.addoption(
-        "--memleak-no-wait",
-        action="store_true",
-        help="submit fine-tunes and batches, but do not wait: their pairs are INCONCLUSIVE",
-    )
-    group.addoption(
-        "--memleak-budget",
-        metavar="USD",
-        default=None,
-        type=parse_budget,
-        help="stop before the next call could exceed so many US$ (default: no limit)",
-    )
-    group.addoption(
-        "--memleak-jobs",
-        metavar="N",
-        default="1",
-        type=parse_jobs,
-        help="match generations with a book in so many processes, 'auto' for one a core "
-        "(default: %(default)s)",
-    )
-    group.addoption(
-        "--memleak-executor",
-        metavar="EXECUTOR",
-        choices=("local", "ray"),
-        default="local",
-        help="where generations are matched: on this machine, or on a Ray cluster "
-        "(default: %(default)s)",
-    )
-    group.addoption(
-        "--memleak-ray-address",
-        metavar="ADDRESS",
-        default=None,
-        help="the Ray cluster: HOST:PORT, or 'auto' for the one that this machine is part of "
-        "(default: start one on this machine)",
-    )
-    group.addoption(
-        "--memleak-html",
-        metavar="PATH",
-        default=None,
-        help="write a report with maps and charts there: one HTML file that works offline",
-    )
-    group.addoption(
-        "--memleak-evidence",
-        metavar="PATH",
-        default=None,
-        help="write an evidence bundle (JSON, without text) there",
-    )
-    group.addoption(
-        "--memleak-sign",
-        metavar="KEYFILE",
-        default=None,
-        help="sign the evidence bundle with this Ed25519 private key (PEM)",
-    )
-    group.addoption(
-        "--memleak-baseline",
-        metavar="EVIDENCE",
-        default=None,
-        help="show what changed since this evidence bundle",
-    )
-    group.addoption(
-        "--memleak-fail-if-worse",
-        metavar="MEASURE=BY,...",
-        default=None,
-        type=parse_tolerances,
-        help="fail pairs that rose by more than this since the baseline, as in "
-        "bmc=0.01,longest_span=10",
-    )
-    parser.addini(
-        "memleak_suites",
-        type="args",
-        default=[DEFAULT_SUITES],
-        help=f"names of suite files, as patterns (default: {DEFAULT_SUITES})",
-    )
+    add_options(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -454,7 +454,11 @@ class Summarizer:
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """A suite file, validated; `digest` is the SHA-256 of the file's bytes (hexadecimal)."""
+    """A suite file, validated; `digest` is the SHA-256 of the file's bytes (hexadecimal).
+
+    catalogue: books that nobody asks for, looked for in all generations; cross_book: whether the
+    suite's other test books are looked for as well.
+    """
 
     path: Path
     name: str
@@ -463,6 +467,8 @@ class Suite:
     models: tuple[Model, ...]
     pairs: tuple[Pair, ...]
     summarizer: Summarizer | None = None
+    catalogue: tuple[Path, ...] = ()
+    cross_book: bool = False
 
     def book(self, book_id: str) -> BookSource:
         """The book of that id; KeyError where there is none."""

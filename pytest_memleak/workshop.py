@@ -6,6 +6,7 @@ import dataclasses
 import functools
 from typing import TYPE_CHECKING
 
+from pytest_memleak.cataloguing import Catalogue
 from pytest_memleak.errors import BookError, Inconclusive, SuiteError
 from pytest_memleak.protocols import Manuscript, ProviderSetup, Recording
 
@@ -231,6 +232,19 @@ class Workshop:
 
         return read
 
+    @functools.cached_property
+    def catalogue(self) -> Catalogue:
+        """The books that nobody asks for; see `pytest_memleak.cataloguing`."""
+        root = self.suite.path.parent
+        books: dict[str, Callable[[], Book]] = {
+            path.relative_to(root).as_posix(): functools.partial(self._loose, path)
+            for path in self.suite.catalogue
+        }
+        if self.suite.cross_book:
+            tested = {pair.book.id: pair.book for pair in self.suite.pairs}
+            books |= {name: functools.partial(self._cut, one) for name, one in tested.items()}
+        return Catalogue(books, self.suite.pairs[0].scoring, shelf_bytes=self.means.shard_memory)
+
     # --- reading ---------------------------------------------------------------------------
 
     def _refuse_missing(self, source: BookSource) -> None:
@@ -248,6 +262,13 @@ class Workshop:
             self._refuse_missing(source)
             self._uncompleted[source.id] = self._read(source)
         return self._uncompleted[source.id]
+
+    def _loose(self, path: Path) -> Book:
+        """A book of the catalogue, cut; not kept."""
+        from pytest_memleak.books.assemble import make_book
+
+        read = self.extensions.read_book(path)
+        return make_book(path.name, read, mode=self._mode) if isinstance(read, Manuscript) else read
 
     def _read(self, source: BookSource) -> Book:
         from pytest_memleak.books.assemble import make_book

@@ -58,7 +58,8 @@ def test_the_names_are_those_of_packages():
 def test_the_plugin_brings_only_itself():
     modules = loaded_by("import pytest_memleak.plugin")
     assert not heavy(modules)
-    assert ours(modules) == {OURS, f"{OURS}.plugin", f"{OURS}.fixtures", f"{OURS}.stash"}
+    own = ("plugin", "plugin_options", "fixtures", "stash")
+    assert ours(modules) == {OURS, *(f"{OURS}.{name}" for name in own)}
 
 
 def test_the_package_brings_nothing():

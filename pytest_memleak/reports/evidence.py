@@ -100,6 +100,7 @@ def pair_evidence(evaluation: Evaluation) -> dict[str, Any]:
         },
         "measures": _measures(analysis, evaluation.extraction),
         "windows": _windows(evaluation.extraction),
+        "elsewhere": [dataclasses.asdict(one) for one in evaluation.elsewhere],
         "limits": {
             name: {"limit": limit, "set_by": pair.limit_origins.get(name)}
             for name, limit in pair.limits.given().items()

@@ -29,6 +29,9 @@ def case_properties(found: Finding) -> list[tuple[str, str]]:
     properties += [(f"memleak.{name}", value) for name, value in found.measures.items()]
     for name, (low, high) in found.intervals.items():
         properties += [(f"memleak.{name}.low", low), (f"memleak.{name}.high", high)]
+    for one in found.elsewhere:
+        name = f"memleak.elsewhere.{one['book']}"
+        properties += [(f"{name}.{key}", one[key]) for key in ("longest_span", "spans_over")]
     properties += [(f"memleak.limit.{name}", value) for name, value in found.limits.items()]
     return [(name, str(value)) for name, value in properties]
 

@@ -23,6 +23,7 @@ __all__ = ["Finding", "Passage", "RunReport", "finding", "findings_of", "main_me
 
 
 _PASSAGES = 5
+_ELSEWHERE = 20
 _OF_GENERATIONS = ("bmc", "longest_block", "longest_span", "spans_over")
 _OF_WINDOWS = ("extractable", "extractable_plain")
 
@@ -51,6 +52,7 @@ class Passage:
 class Finding:
     """One pair's outcome in plain numbers; no text but redacted quotes.
 
+    elsewhere: the books that nobody asked for of which the longest spans came, twenty at most
     suite: the suite file's name, or its path from here where files of one name are in the run
     """
 
@@ -78,6 +80,7 @@ class Finding:
     spared: str | None
     changes: tuple[str, ...]
     evidence: dict[str, Any]
+    elsewhere: tuple[dict[str, Any], ...] = ()
     portrait: Portrait | None = None
 
     @property
@@ -95,7 +98,9 @@ class Finding:
         from pytest_memleak.reports.portrait import Portrait
 
         passages = tuple(Passage(**passage) for passage in data["passages"])
-        lists = {name: tuple(data[name]) for name in ("reasons", "warnings", "changes")}
+        lists = {
+            name: tuple(data[name]) for name in ("reasons", "warnings", "changes", "elsewhere")
+        }
         intervals = {name: (low, high) for name, (low, high) in data["intervals"].items()}
         seen = data["portrait"] and Portrait.from_json(data["portrait"])
         plain = {**data, **lists, "intervals": intervals}
@@ -179,12 +184,21 @@ def finding(
         got=completeness.got,
         withheld={reason.value: count for reason, count in completeness.withheld.items()},
         passages=tuple(_passages(evaluation, quoted)),
-        warnings=evaluation.book.warnings if evaluation.book else (),
+        warnings=_warnings(evaluation),
         spared=evaluation.spared,
         changes=changes,
         evidence=pair_evidence(evaluation),
+        elsewhere=tuple(
+            dataclasses.asdict(one)
+            for one in sorted(evaluation.elsewhere, key=lambda one: -one.longest_span)[:_ELSEWHERE]
+        ),
         portrait=portrait(evaluation, quoted=quoted),
     )
+
+
+def _warnings(evaluation: Evaluation) -> tuple[str, ...]:
+    own = evaluation.book.warnings if evaluation.book else ()
+    return (*own, *(f"not looked for: {one}" for one in evaluation.unread))
 
 
 def _passages(evaluation: Evaluation, quoted: int | None) -> list[Passage]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.measure import Measurement
@@ -183,16 +183,13 @@ def _verdict(found: Finding) -> Text:
 
 
 def _details(found: Finding, *, verbose: bool) -> Iterator[Text]:
-    if found.verdict == Verdict.PASS and not (found.warnings or found.changes):
+    told = found.warnings or found.changes or _recited_elsewhere(found)
+    if found.verdict == Verdict.PASS and not told:
         return
     yield Text()
     yield Text.assemble((f"{found.pair}", "bold"), f": {found.verdict}")
-    for reason in found.reasons:
-        yield Text(f"  {inert(reason)}")
-    for change in found.changes:
-        yield Text(f"  {inert(change)}")
-    if found.spared:
-        yield Text(f"  {inert(found.spared)}")
+    for said in (*found.reasons, *found.changes, *filter(None, [found.spared])):
+        yield Text(f"  {inert(said)}")
     few = found.expected == "leak" and not verbose
     shown = found.passages[:_FEW_PASSAGES] if few else found.passages
     for passage in shown:
@@ -204,8 +201,19 @@ def _details(found: Finding, *, verbose: bool) -> Iterator[Text]:
             yield Text(f"    “{passage.quote}”", style="italic")
     if left := len(found.passages) - len(shown):
         yield Text(f"  and {left} more, shown with -v", style="dim")
+    for one in _recited_elsewhere(found):
+        yield Text(
+            f"  {one['spans_over']:,} spans over {found.settings['span_threshold']} words of "
+            f"{inert(one['book'])}, which was not asked for; the longest has "
+            f"{one['longest_span']:,} words"
+        )
     for warning in found.warnings:
         yield Text(f"  warning: {inert(warning)}")
+
+
+def _recited_elsewhere(found: Finding) -> list[dict[str, Any]]:
+    """The books that nobody asked for, of which long spans came."""
+    return [one for one in found.elsewhere if one["spans_over"]]
 
 
 def _number(value: float) -> str:

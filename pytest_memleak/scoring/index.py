@@ -24,7 +24,7 @@ from pytest_memleak.errors import BookError, SettingsError
 from pytest_memleak.scoring.words import words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -32,7 +32,14 @@ if TYPE_CHECKING:
 
     Positions = NDArray[np.intp]
 
-__all__ = ["CODE_LENGTH", "DIAGONAL", "UNKNOWN", "Index", "numbers_of"]
+__all__ = [
+    "CODE_LENGTH",
+    "DIAGONAL",
+    "UNKNOWN",
+    "Index",
+    "numbers_of",
+    "refuse_unmeasurable",
+]
 
 CODE_LENGTH = 2
 UNKNOWN = "\x00\x00"
@@ -85,7 +92,7 @@ class Index:
         self.total = start
         starts = [] if book.contiguous else [first for first, _ in self.bounds.values()]
         self.borders = np.array(starts[1:], dtype=np.intp)
-        self._refuse_unmeasurable(book)
+        refuse_unmeasurable(book, list(map(len, excerpts)), k=k, mode=mode)
         frequency = Counter(chain.from_iterable(excerpts))
         self._codes = {
             word: chr(_FIRST_ALPHABET + number // _RADIX) + chr(_SECOND_ALPHABET + number % _RADIX)
@@ -141,30 +148,27 @@ class Index:
         common = list(self._codes.values())[:_COMMON_WORDS]
         return _Anchors(anchors, k=self.k, common=common)
 
-    def _refuse_unmeasurable(self, book: Book) -> None:
-        if self.mode == "paper":
-            seen = sum(
-                len(words(excerpt.text, "unicode"))
-                for excerpt in book.excerpts
-                if not excerpt.text.isascii()
-            )
-            kept = sum(
-                end - start
-                for excerpt, (start, end) in zip(book.excerpts, self.bounds.values(), strict=True)
-                if not excerpt.text.isascii()
-            )
-            ascii_only = self.total - kept
-            if ascii_only + kept < _LEAST_KEPT * (ascii_only + seen):
-                raise BookError(
-                    f"word mode 'paper' keeps {self.total:,} of its {ascii_only + seen:,} words "
-                    f"({self.total / (ascii_only + seen):.0%}), and would measure nothing",
-                    place=f"book {book.id!r}",
-                    hint='set words = "unicode" (--words unicode on the command line)',
-                )
-        if self.total < self.k:
+
+def refuse_unmeasurable(book: Book, lengths: Sequence[int], *, k: int, mode: WordMode) -> None:
+    """Raise BookError for a book of fewer than k words, and for one that mode `paper` cannot see.
+
+    lengths: of its excerpts, in words of that mode.
+    """
+    total = sum(lengths)
+    if mode == "paper":
+        seen = sum(
+            length if excerpt.text.isascii() else len(words(excerpt.text, "unicode"))
+            for excerpt, length in zip(book.excerpts, lengths, strict=True)
+        )
+        if total < _LEAST_KEPT * seen:
             raise BookError(
-                f"it has {self.total} words, fewer than k = {self.k}", place=f"book {book.id!r}"
+                f"word mode 'paper' keeps {total:,} of its {seen:,} words "
+                f"({total / seen:.0%}), and would measure nothing",
+                place=f"book {book.id!r}",
+                hint='set words = "unicode" (--words unicode on the command line)',
             )
+    if total < k:
+        raise BookError(f"it has {total} words, fewer than k = {k}", place=f"book {book.id!r}")
 
 
 class _Anchors:

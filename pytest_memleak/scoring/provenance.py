@@ -32,6 +32,8 @@ __all__ = [
     "cross_book",
     "cross_excerpt",
     "cross_excerpt_of",
+    "distinct_matches",
+    "targeted",
 ]
 
 
@@ -133,7 +135,7 @@ def cross_excerpt(
     """
     index = index or Index(book, k=scoring.k, mode=scoring.words)
     asked = ((_place(index, one.excerpt_id), one.text) for one in generations)
-    return cross_excerpt_of(index, *_distinct_matches(index, asked))
+    return cross_excerpt_of(index, *distinct_matches(index, asked))
 
 
 def cross_excerpt_of(
@@ -143,7 +145,7 @@ def cross_excerpt_of(
     ids = list(index.bounds)
     spans = tuple(
         ExcerptSpan(last - first, first, last, ids[target], tuple(ids[one] for one in sources))
-        for first, last, target, sources in _targeted(index, excerpt, start, end)
+        for first, last, target, sources in targeted(index, excerpt, start, end)
     )
     return CrossExcerpt(spans, sum(span.cross for span in spans))
 
@@ -169,13 +171,13 @@ def cross_book(
         if book_id != book.id
         for one in generations
     )
-    found = _distinct_matches(index, asked)
+    found = distinct_matches(index, asked)
     sources, ids = list(numbers), list(index.bounds)
     spans = (
         BookSpan(
             last - first, first, last, ids[target], tuple(sorted(sources[one] for one in whence))
         )
-        for first, last, target, whence in _targeted(index, *found)
+        for first, last, target, whence in targeted(index, *found)
     )
     return CrossBook(book.id, tuple(spans))
 
@@ -190,7 +192,7 @@ def _place(index: Index, excerpt_id: str) -> int:
         ) from None
 
 
-def _distinct_matches(
+def distinct_matches(
     index: Index, answers: Iterable[tuple[int, str]]
 ) -> tuple[Positions, Positions, Positions]:
     """Source, start and end of the matches of texts from numbered sources."""
@@ -208,7 +210,7 @@ def _distinct_matches(
     return packing.unpack(found.ascending())
 
 
-def _targeted(
+def targeted(
     index: Index, source: Positions, start: Positions, end: Positions
 ) -> Iterator[tuple[int, int, int, list[int]]]:
     """The intervals that no other contains and that lie in one excerpt, with its place.

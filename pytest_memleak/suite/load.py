@@ -80,6 +80,8 @@ def load_suite(path: Path) -> Suite:
         models=models,
         pairs=_pairs(written, books, models, path),
         summarizer=_summarizer(written.suite.summarizer),
+        catalogue=_catalogue(written, path),
+        cross_book=written.suite.cross_book,
     )
 
 
@@ -270,6 +272,28 @@ def _book(table: BookTable, suite: SuiteTable, path: Path) -> BookSource:
         instruction=suite.instruction,
         bring_your_own=table.bring_your_own,
     )
+
+
+def _catalogue(written: SuiteFile, path: Path) -> tuple[Path, ...]:
+    """The files of the catalogue, each once."""
+    hint = "patterns start from the suite file's folder, as in books/**/*.epub"
+    found: dict[Path, None] = {}
+    for number, table in enumerate(written.catalogue):
+        key = f"catalogue[{number}].source"
+        try:
+            files = sorted(one for one in path.parent.glob(table.source) if one.is_file())
+        except (ValueError, NotImplementedError, OSError) as error:
+            raise SuiteError(
+                f"{key}: {_shown(table.source)} is no pattern of files here: {error}",
+                place=str(path),
+                hint=hint,
+            ) from None
+        if not files:
+            raise SuiteError(
+                f"{key}: no file fits {_shown(table.source)}", place=str(path), hint=hint
+            )
+        found |= dict.fromkeys(files)
+    return tuple(found)
 
 
 def _existing(written: str, key: str, path: Path, may_be_missing: bool) -> Path:

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = [
     "BookTable",
+    "CatalogueTable",
     "FinetuneTable",
     "LimitsTable",
     "ModelTable",
@@ -138,6 +139,9 @@ class SuiteTable(_Table):
     confidence: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.95, description="of intervals; 0 judges by observed values alone"
     )
+    cross_book: bool = Field(
+        False, description="look for the suite's other test books in every generation, too"
+    )
     pairs: Literal["all", "listed"] = Field(
         "all", description="all: every model meets every test book; listed: only each [[pair]]"
     )
@@ -182,6 +186,14 @@ class BookTable(_Table):
         False,
         description="whoever runs the suite puts the file there; until then its pairs are "
         "INCONCLUSIVE instead of an error of this file",
+    )
+
+
+class CatalogueTable(_Table):
+    """`[[catalogue]]`: books that nobody asks for, looked for in every generation."""
+
+    source: Text = Field(
+        description="pattern of .epub, .txt or .json files, from this file, as in books/**/*.epub"
     )
 
 
@@ -231,6 +243,9 @@ class SuiteFile(_Table):
     book: list[BookTable] = Field(min_length=1, description="the books")
     model: list[ModelTable] = Field(min_length=1, description="the models")
     pair: list[PairTable] = Field(default_factory=list, description="pairs that differ")
+    catalogue: list[CatalogueTable] = Field(
+        default_factory=list, description="books that nobody asks for"
+    )
 
 
 def json_schema() -> str:
