@@ -56,8 +56,15 @@ class Distinct:
 
     def add(self, numbers: Numbers) -> None:
         """Add numbers, which may be known already, in any order; the array itself is sorted."""
-        self._waiting.append(distinct(numbers))
-        self._count += len(self._waiting[-1])
+        self._wait(distinct(numbers))
+
+    def update(self, other: Distinct) -> None:
+        """Add the other set's numbers, whose arrays are left as they are: Ray's are read-only."""
+        self._wait(other.ascending())
+
+    def _wait(self, numbers: Numbers) -> None:
+        self._waiting.append(numbers)
+        self._count += len(numbers)
         if self._count > max(_WAITING, len(self._known)):
             self.ascending()
 

@@ -53,6 +53,19 @@ def test_parts_added_up_are_the_whole(plain):
         assert together == plain(analyse(book, generations, SCORING))
 
 
+def test_what_is_added_is_left_as_it_is(plain):
+    book, generations = generated_case(random.Random(9))
+    one, other = Tally(book, SCORING), Tally(book, SCORING)
+    one.add(generations[::2])
+    other.add(generations[1::2])
+    for numbers in (other.counted.pieces, other.counted.matches, other.counted.over):
+        numbers.ascending().flags.writeable = False
+    one.add_counted(other.counted)
+    expected = plain(analyse(book, generations, SCORING))
+    assert plain(analysis_of(one, SCORING)) == expected
+    assert plain(analysis_of(one, SCORING)) == expected
+
+
 def test_what_is_given_out_together_changes_nothing(plain, monkeypatch):
     rng = random.Random(4)
     cases = [generated_case(rng) for _ in range(50)]
