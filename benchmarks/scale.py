@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -31,7 +32,7 @@ _STORE = 200_000_000  # bytes of a node's object store
 
 
 class Cost(NamedTuple):
-    """What some scoring took: processor seconds, seconds by the clock, megabytes at its peak."""
+    """What some scoring took: processor time and clock in seconds, the process's peak in MB."""
 
     words: int
     processor: float
@@ -41,11 +42,12 @@ class Cost(NamedTuple):
 
 def cost(work: Callable[[], int]) -> Cost:
     """Of `work`, which returns how many words of generations it scored."""
+    gc.collect()
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-    before, processor, clock = _kilobytes("VmRSS:"), time.process_time(), time.perf_counter()
+    processor, clock = time.process_time(), time.perf_counter()
     words = work()
     spent = time.process_time() - processor, time.perf_counter() - clock
-    return Cost(words, *spent, (_kilobytes("VmHWM:") - before) / 1e3)
+    return Cost(words, *spent, _kilobytes("VmHWM:") / 1e3)
 
 
 def books(count: int, rounds: int) -> int:
@@ -114,13 +116,13 @@ def main() -> None:
     books(1, 1)
     samples(1)
     rows = [
-        _row(f"{count} books", cost(lambda count=count: books(count, rounds))) for count in BOOKS
+        _row(f"books: {count}", cost(lambda count=count: books(count, rounds))) for count in BOOKS
     ]
     for count in SAMPLES:
         few = max(1, round(count * scale))
-        rows.append(_row(f"1 book, {count} samples", cost(lambda few=few: samples(few))))
+        rows.append(_row(f"samples: {count}", cost(lambda few=few: samples(few))))
     few = max(1, round(50 * scale))
-    rows += [_row(f"Ray, {count} nodes", nodes(count, few)) for count in NODES]
+    rows += [_row(f"Ray, nodes: {count}", nodes(count, few)) for count in NODES]
     table = "\n".join(
         [
             "| what | M words scored | processor, s | by the clock, s | M words/s | memory, MB |",

@@ -188,7 +188,9 @@ class _Matcher:
     def _within_an_excerpt(self, start: Positions, end: Positions) -> int:
         """The longest part of these matches that lies in one excerpt."""
         starts, ends = np.array(list(self._index.bounds.values()), dtype=np.intp).T
-        longest = 0
+        within = end <= ends[ends.searchsorted(start, side="right")]
+        longest = int((end - start)[within].max(initial=0))
+        start, end = start[~within], end[~within]  # few cross a border
         for first, last in zip(starts, ends, strict=True):
             inside = np.minimum(end, last) - np.maximum(start, first)
             longest = max(longest, int(inside.max(initial=0)))

@@ -126,9 +126,9 @@ class Tally:
         mine.generations += other.generations
         mine.rounds = max(mine.rounds, other.rounds)
         mine.own_lengths.update(other.own_lengths)
-        mine.pieces.add(other.pieces.ascending())
-        mine.matches.add(other.matches.ascending())
-        mine.over.add(other.over.ascending())
+        mine.pieces.update(other.pieces)
+        mine.matches.update(other.matches)
+        mine.over.update(other.over)
         if other.longest:
             self._note_longest([other.longest])
 

@@ -7,6 +7,7 @@ A task that is lost with its node is done again; of each block one result is tak
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
@@ -97,6 +98,7 @@ class OnRay:
         return self._ray
 
     def _join(self) -> None:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry from a gate
         try:
             _knock(self._address)
             self._ray.init(address=self._address or "local", log_to_driver=False, logging_level=40)

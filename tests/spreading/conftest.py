@@ -29,21 +29,3 @@ def case():
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
     monkeypatch.setattr("pytest_memleak.spreading.blocks._BLOCK", 10_000)
-
-
-def as_plain(analysis):
-    """An analysis as what can be compared."""
-    counts = analysis.counts
-    return (
-        analysis.measurement,
-        analysis.error,
-        (counts.times.tolist(), counts.alone.tolist(), counts.rounds),
-        analysis.agreement,
-        analysis.cross,
-        analysis.lengths,
-    )
-
-
-@pytest.fixture(scope="session")
-def plain():
-    return as_plain

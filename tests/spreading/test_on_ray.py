@@ -1,6 +1,7 @@
 """A Ray cluster counts as one process does, whatever becomes of its nodes."""
 
 import contextlib
+import time
 
 import pytest
 
@@ -59,7 +60,10 @@ def test_a_node_that_is_killed_changes_nothing(cluster, joined, case, plain, mon
     together = analyse(*case, SCORING, count=joined.tallied)
     assert len(results) > 10
     assert plain(together) == plain(analyse(*case, SCORING))
-    assert sum(one["Alive"] for one in ray.nodes()) == 1
+    deadline = time.monotonic() + 60
+    while sum(one["Alive"] for one in ray.nodes()) > 1:  # it takes Ray some seconds to notice
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
 
 
 def test_a_task_that_is_lost_for_good_leaves_the_pair_inconclusive(joined, case, monkeypatch):
