@@ -9,12 +9,8 @@ OTHER = (
     "Seven clerks kept the registry of winds, and not one of them had ever been outside in a gale, "
     "since the windows of the registry had been painted shut the year that it was founded."
 )
-MODEL = '[[model]]
-id = "clean"'
-CATALOGUE = (MODEL, '[[catalogue]]
-source = "library/**/*.txt"
-
-' + MODEL)
+MODEL = '[[model]]\nid = "clean"'
+CATALOGUE = (MODEL, '[[catalogue]]\nsource = "library/**/*.txt"\n\n' + MODEL)
 
 
 @pytest.fixture
