@@ -173,8 +173,7 @@ class Imports:
 
 @pytest.fixture(scope="session")
 def _imports(tokenizer):
-    # Never to be forgotten. And while pytest parses a module to rewrite its assertions, nothing
-    # of the SDK's should be collected: Python 3.11 does not bear with a warning from there.
+    # Never to be forgotten.
     for module in pkgutil.walk_packages(pytest_memleak.__path__, "pytest_memleak."):
         importlib.import_module(module.name)
     import tinker  # noqa: F401
@@ -197,11 +196,18 @@ def run(pytester, monkeypatch, _imports):
             monkeypatch.setenv(name, value)
         without = [part for name in OTHERS for part in ("-p", f"no:{name}")]
         _imports.recall()
-        result = pytester.runpytest(
-            *without,
-            *("--assert=plain", "-m", "copyright", "--junitxml=junit.xml", *arguments),
-            plugins=[_imports],
-        )
+        # While pytest parses a module, to rewrite it or to show a failure, nothing of the SDKs'
+        # may be collected: Python 3.11 does not bear with a warning from there.
+        gc.collect()
+        gc.disable()
+        try:
+            result = pytester.runpytest(
+                *without,
+                *("--assert=plain", "-m", "copyright", "--junitxml=junit.xml", *arguments),
+                plugins=[_imports],
+            )
+        finally:
+            gc.enable()
         _imports.recall()
         return Outcome(result, pytester.path)
 
