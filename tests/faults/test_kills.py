@@ -199,14 +199,14 @@ def test_fifty_kills(killer, kind):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["openai", "vertex-batch", "tinker"])
+@pytest.mark.parametrize("kind", [*KINDS, "transformers"])
 def test_fifty_kills_on_postgresql(killer, postgres, kind):
     moments = random.Random(f"{SEED} {kind} postgresql")
     until_fifty(lambda: killer(kind, url=postgres.new_database()), moments)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["openai", "vertex-batch", "tinker", "transformers"])
+@pytest.mark.parametrize("kind", [*KINDS, "transformers"])
 def test_fifty_kills_of_processes_that_share_the_work(killer, kind):
     moments = random.Random(f"{SEED} {kind} processes")
     until_fifty(lambda: killer(kind, workers=4), moments)
