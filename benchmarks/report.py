@@ -11,14 +11,11 @@ from __future__ import annotations
 import argparse
 import platform
 import sys
-from pathlib import Path
 
 import corpus
 import measure
+from pages import write_measured
 from start_up import BOOKS, MODELS, StartUp, start_up
-
-PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 # Of the floor, the least share that scoring must reach, by leak rate; and the other aims.
 TIMES_FLOOR = {"none": 2.25, "fifth": 2.25, "fifth in style": 2.25, "heavy": 4.0}
@@ -42,7 +39,7 @@ def main() -> None:
     )
     print(table)
     if arguments.scale == 1:
-        _write(table)
+        write_measured("performance.md", table)
 
 
 def _arguments() -> argparse.Namespace:
@@ -93,13 +90,6 @@ def _table(
 | `memleak --help` | {start.command:.0f} ms | 200 |
 | collecting {BOOKS} books and {MODELS} models | {start.collect:.0f} ms | 1,000 |
 | the slow oracle, a book of {measure.ORACLE_WORDS:,} words | {oracle:,.0f} words/s | |"""
-
-
-def _write(table: str) -> None:
-    page = PAGE.read_text(encoding="utf-8")
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    PAGE.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -18,14 +18,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import corpus
+from pages import write_measured
 from ray.cluster_utils import Cluster
 
 from pytest_memleak.records import Book, Excerpt, Generation, Scoring
 from pytest_memleak.scoring.analysis import analyse
 from pytest_memleak.spreading.on_ray import OnRay
 
-PAGE = Path(__file__).parents[1] / "docs" / "scale.md"
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 BOOKS, SAMPLES, NODES = (1, 5, 10, 20, 40), (25, 50, 100, 200), (1, 2)
 _SMALL_BOOK, _SMALL_ROUNDS = 16_000, 25
 _STORE = 200_000_000  # bytes of a node's object store
@@ -132,7 +131,7 @@ def main() -> None:
     )
     print(table)
     if scale == 1:
-        _write(table)
+        write_measured("scale.md", table)
 
 
 def _row(name: str, took: Cost) -> str:
@@ -141,13 +140,6 @@ def _row(name: str, took: Cost) -> str:
         f"| {name} | {took.words / 1e6:.1f} | {took.processor:.1f} | {took.clock:.1f} | "
         f"{took.words / took.clock / 1e6:.2f} | {took.megabytes:.0f} |"
     )
-
-
-def _write(table: str) -> None:
-    page = PAGE.read_text(encoding="utf-8")
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    PAGE.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":
