@@ -1,10 +1,10 @@
-"""The catalogue of a suite: books that nobody asks for, read and indexed a shelf at a time.
+"""The catalogue of a suite: books that nobody asks for, looked for in every pair's generations.
 
-    catalogue = Catalogue(suite, read=..., scoring=..., shelf_bytes=500_000_000)
-    catalogue.scan(generations)      -> what they give of each book, shelf after shelf
+    catalogue = Catalogue(books, scoring, shelf_bytes=500_000_000)
+    catalogue.scan(generations, scanned)     -> what they give of each book
 
-A shelf holds as many books as their index fits in the memory that it may take. With more than
-one of them, each is built anew for every pair.
+A shelf holds as many books as their index fits in the memory that it may take. Books are read
+anew for every pair: a catalogue may be larger than memory.
 """
 
 from __future__ import annotations
@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING
 from pytest_memleak.errors import MemleakError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from pytest_memleak.records import Book, Generation, Scoring
-    from pytest_memleak.scoring.catalogue import Elsewhere, Shelf
+    from pytest_memleak.scoring.catalogue import Elsewhere
 
-__all__ = ["Catalogue"]
+    Generations = Callable[[], Iterable[Generation]]
+    Scan = Callable[[Iterable[Sequence[Book]], Scoring, Generations], Iterable[Sequence[Elsewhere]]]
+
+__all__ = ["Catalogue", "Scan"]
 
 # Of a book word: the index (some 100 at most), and the text while it is built.
 _BYTES_A_WORD = 250
@@ -34,31 +37,23 @@ class Catalogue:
     """
 
     def __init__(
-        self, books: dict[str, Callable[[], Book]], scoring: Scoring, *, shelf_bytes: int
+        self, books: Mapping[str, Callable[[], Book]], scoring: Scoring, *, shelf_bytes: int
     ) -> None:
         self._books = books
         self._scoring = scoring
         self._most = max(1, shelf_bytes // _BYTES_A_WORD)
-        self._only: list[Shelf] | None = None
         self.unread: dict[str, str] = {}
 
     def __bool__(self) -> bool:
         return bool(self._books)
 
-    def scan(self, generations: Callable[[], Iterable[Generation]]) -> list[Elsewhere]:
-        """What the generations give of each book; they are read once for each shelf."""
-        found: list[Elsewhere] = []
-        shelves = 0
-        for shelf in self._only or self._shelves():
-            found += shelf.scan(generations())
-            shelves += 1
-            kept = shelf
-        if shelves == 1:
-            self._only = [kept]
-        return found
+    def scan(self, generations: Generations, scan: Scan) -> list[Elsewhere]:
+        """What the generations give of each book; `scan` is who looks, shelf by shelf."""
+        told = scan(self._shelves(), self._scoring, generations)
+        return [one for shelf in told for one in shelf]
 
-    def _shelves(self) -> Iterator[Shelf]:
-        from pytest_memleak.scoring.catalogue import Shelf, measurable_words
+    def _shelves(self) -> Iterator[list[Book]]:
+        from pytest_memleak.scoring.catalogue import measurable_words
 
         books: list[Book] = []
         room = self._most
@@ -70,9 +65,9 @@ class Catalogue:
                 self.unread[name] = error.line
                 continue
             if books and length > room:
-                yield Shelf(books, self._scoring)
+                yield books
                 books, room = [], self._most
             books.append(book)
             room -= length
         if books:
-            yield Shelf(books, self._scoring)
+            yield books

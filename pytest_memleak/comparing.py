@@ -91,7 +91,7 @@ def found_elsewhere(
     if not catalogue:
         return (), ()
     own = words_digest(book, pair.scoring.words)
-    found = catalogue.scan(drawn.generations)
+    found = catalogue.scan(drawn.generations, workshop.means.scan)
     others = tuple(one for one in found if own != one.digest and one.book != pair.book.id)
     return others, tuple(f"{name}: {why}" for name, why in catalogue.unread.items())
 

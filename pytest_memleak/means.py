@@ -6,6 +6,7 @@ import functools
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from pytest_memleak.cataloguing import Scan
     from pytest_memleak.sampling.ledger import Ledger
     from pytest_memleak.sampling.patience import Patience
     from pytest_memleak.scoring.analysis import Count
@@ -66,6 +67,16 @@ class Means:
         from pytest_memleak.scoring.tally import tallied
 
         return tallied
+
+    @property
+    def scan(self) -> Scan:
+        """Who looks for the books of a catalogue: this process, a shelf at a time, or a cluster."""
+        on_cluster: Scan | None = getattr(self._spread, "scanned", None)
+        if on_cluster is not None:
+            return on_cluster
+        from pytest_memleak.scoring.catalogue import scanned
+
+        return scanned
 
     @functools.cached_property
     def _spread(self) -> OnRay | Processes | None:

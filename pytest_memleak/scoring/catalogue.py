@@ -18,11 +18,11 @@ from pytest_memleak.scoring.provenance import distinct_matches, targeted
 from pytest_memleak.scoring.words import words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from pytest_memleak.records import Generation, Scoring, WordMode
 
-__all__ = ["Elsewhere", "Shelf", "measurable_words", "words_digest"]
+__all__ = ["Elsewhere", "Shelf", "measurable_words", "scanned", "words_digest"]
 
 _SOURCES = 5
 
@@ -100,6 +100,19 @@ class Shelf:
             asked_for=tuple(ids[one] for one in whence[:_SOURCES]),
             digest=self.digests[place],
         )
+
+
+def scanned(
+    shelves: Iterable[Sequence[Book]],
+    scoring: Scoring,
+    generations: Callable[[], Iterable[Generation]],
+) -> Iterator[list[Elsewhere]]:
+    """What the generations give of each book, a shelf at a time; one index is in memory.
+
+    generations: read once for each shelf.
+    """
+    for books in shelves:
+        yield Shelf(books, scoring).scan(generations())
 
 
 def measurable_words(book: Book, scoring: Scoring) -> int:

@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import Inconclusive, MemleakError, SettingsError
 from pytest_memleak.paper import book_digest
+from pytest_memleak.scoring.catalogue import Shelf
 from pytest_memleak.scoring.tally import Counted, Tally
 from pytest_memleak.spreading.blocks import blocks, generations_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from pytest_memleak.records import Book, Generation, Scoring
+    from pytest_memleak.scoring.catalogue import Elsewhere
     from pytest_memleak.spreading.blocks import Block
 
 __all__ = ["OnRay"]
@@ -70,12 +72,34 @@ class OnRay:
             while under_way:
                 _add_one(ray, tally, under_way)
         except ray.exceptions.RayError as error:
-            raise Inconclusive(
-                f"the Ray cluster has lost a part of the scoring ({type(error).__name__})",
-                place=f"book {book.id!r}",
-                hint="run again: what was drawn is in the ledger",
-            ) from None
+            raise _lost(error, f"book {book.id!r}") from None
         return tally
+
+    def scanned(
+        self,
+        shelves: Iterable[Sequence[Book]],
+        scoring: Scoring,
+        generations: Callable[[], Iterable[Generation]],
+    ) -> Iterator[list[Elsewhere]]:
+        """As `pytest_memleak.scoring.catalogue.scanned`, shelves side by side, one a core.
+
+        Raises SettingsError without Ray, and Inconclusive where the cluster cannot be reached or
+        loses a task for good.
+        """
+        ray = self._joined()
+        task = ray.remote(num_cpus=1, max_retries=_RETRIES)(_scan)
+        try:
+            kept = [ray.put(block) for block in blocks(generations())]
+            cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
+            under_way: list[Any] = []
+            for books in shelves:
+                under_way.append(task.remote(list(books), scoring, kept))
+                if len(under_way) >= cores:
+                    yield ray.get(under_way.pop(0))
+            while under_way:
+                yield ray.get(under_way.pop(0))
+        except ray.exceptions.RayError as error:
+            raise _lost(error, "the catalogue") from None
 
     def close(self) -> None:
         """Leave the cluster, if it was joined here."""
@@ -111,6 +135,14 @@ class OnRay:
         self._started = True
 
 
+def _lost(error: Exception, place: str) -> Inconclusive:
+    return Inconclusive(
+        f"the Ray cluster has lost a part of the scoring ({type(error).__name__})",
+        place=place,
+        hint="run again: what was drawn is in the ledger",
+    )
+
+
 def _knock(address: str | None) -> None:
     """OSError where nobody listens at HOST:PORT; Ray itself would wait for minutes."""
     host, _, port = (address or "").rpartition(":")
@@ -139,6 +171,14 @@ def _count(book: Book, digest: str, scoring: Scoring, block: Block) -> Counted |
     except MemleakError as error:
         return error
     return tally.counted
+
+
+def _scan(books: list[Book], scoring: Scoring, kept: list[Any]) -> list[Elsewhere]:
+    """A task: one shelf, looked for in all blocks."""
+    import ray
+
+    generations = (one for block in kept for one in generations_of(ray.get(block)))
+    return Shelf(books, scoring).scan(generations)
 
 
 def _tally_of(book: Book, digest: str, scoring: Scoring) -> Tally:

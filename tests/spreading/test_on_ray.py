@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,7 @@ from ray.cluster_utils import Cluster  # noqa: E402
 from pytest_memleak.errors import Inconclusive, RecordsError  # noqa: E402
 from pytest_memleak.records import Scoring  # noqa: E402
 from pytest_memleak.scoring.analysis import analyse  # noqa: E402
+from pytest_memleak.scoring.catalogue import scanned  # noqa: E402
 from pytest_memleak.spreading import on_ray  # noqa: E402
 from pytest_memleak.spreading.on_ray import OnRay  # noqa: E402
 
@@ -35,6 +37,14 @@ def joined(cluster):
 
 def test_the_numbers_are_those_of_one_process(joined, case, plain):
     assert plain(analyse(*case, SCORING, count=joined.tallied)) == plain(analyse(*case, SCORING))
+
+
+def test_a_catalogue_is_looked_for_shelf_by_shelf(joined, case):
+    book, generations = case
+    shelves = [[replace(book, id=f"b{n}{m}") for m in range(2)] for n in range(3)]
+    told = list(joined.scanned(shelves, SCORING, lambda: generations))
+    assert told == list(scanned(shelves, SCORING, lambda: generations))
+    assert max(one.longest_span for shelf in told for one in shelf) > SCORING.k
 
 
 def test_a_generation_that_comes_twice_is_refused(joined, case):
