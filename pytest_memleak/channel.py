@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -76,11 +76,18 @@ def open_channel(
     """
     means = workshop.means
     kept_as: str | None = getattr(endpoint, "id", None)
+    terms = terms_of(pair, workshop, own=own)
+    actors = means.actors_of(endpoint)
+    if actors is not None:
+        from pytest_memleak.spreading.actors import ActorSampler
+
+        sampler = ActorSampler(terms.sampler.name, terms.sampler.completions_per_call, actors)
+        terms = replace(terms, sampler=sampler)
     return Channel(
-        endpoint,
+        actors or endpoint,
         kept_as or means.name_of_unkept(endpoint),
         means.ledger if kept_as else means.unkept,
-        terms_of(pair, workshop, own=own),
+        terms,
         means,
         progress,
     )

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from pytest_memleak.cataloguing import Scan
+    from pytest_memleak.protocols import Endpoint
     from pytest_memleak.sampling.ledger import Ledger
     from pytest_memleak.sampling.patience import Patience
     from pytest_memleak.scoring.analysis import Count
+    from pytest_memleak.spreading.actors import Actors
     from pytest_memleak.spreading.on_ray import OnRay
     from pytest_memleak.spreading.processes import Processes
 
@@ -77,6 +79,18 @@ class Means:
         from pytest_memleak.scoring.catalogue import scanned
 
         return scanned
+
+    def actors_of(self, endpoint: Endpoint) -> Actors | None:
+        """The endpoint in actors of a cluster; None without one, or where it cannot be there.
+
+        It can where it has `portable()`, which makes it in another process.
+        """
+        portable = getattr(endpoint, "portable", None)
+        on_cluster = getattr(self._spread, "actors", None)
+        if portable is None or on_cluster is None:
+            return None
+        actors: Actors = on_cluster(portable(), endpoint_id=getattr(endpoint, "id", ""))
+        return actors
 
     @functools.cached_property
     def _spread(self) -> OnRay | Processes | None:

@@ -143,6 +143,18 @@ class LocalEndpoint:
             for number, row in enumerate(rows)
         ]
 
+    def portable(self) -> Callable[[], LocalEndpoint]:
+        """Makes this endpoint in another process, which must see the same folders."""
+        return functools.partial(
+            _made,
+            self.id,
+            self._wanted(),
+            self._wording,
+            threads=self._threads,
+            at_once=self._at_once,
+            as_text=self._as_text,
+        )
+
     # --- continuing a text, and how probable one is
 
     whole_distribution = True
@@ -233,6 +245,25 @@ class LocalEndpoint:
 
     def _failed(self, cause: str, *, hint: str) -> ProviderError:
         return ProviderError(cause, provider=PROVIDER, endpoint=self.id, call="sample", hint=hint)
+
+
+def _made(
+    endpoint_id: str,
+    wanted: Wanted,
+    wording: Wording,
+    *,
+    threads: int | None,
+    at_once: int,
+    as_text: bool,
+) -> LocalEndpoint:
+    return LocalEndpoint(
+        endpoint_id,
+        wanted=lambda: wanted,
+        wording=wording,
+        threads=threads,
+        at_once=at_once,
+        as_text=as_text,
+    )
 
 
 def _draws(seeds: range, most: int, temperature: float) -> Any:

@@ -16,11 +16,13 @@ from pytest_memleak.errors import Inconclusive, MemleakError, SettingsError
 from pytest_memleak.paper import book_digest
 from pytest_memleak.scoring.catalogue import Shelf
 from pytest_memleak.scoring.tally import Counted, Tally
+from pytest_memleak.spreading.actors import Actors
 from pytest_memleak.spreading.blocks import blocks, generations_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from pytest_memleak.protocols import Endpoint
     from pytest_memleak.records import Book, Generation, Scoring
     from pytest_memleak.scoring.catalogue import Elsewhere
     from pytest_memleak.spreading.blocks import Block
@@ -50,6 +52,7 @@ class OnRay:
         self._address = address
         self._started = False
         self._ray: Any = None
+        self._actors: dict[str, Actors] = {}
 
     def tallied(self, book: Book, scoring: Scoring, generations: Iterable[Generation]) -> Tally:
         """The generations, counted by the cluster.
@@ -74,6 +77,12 @@ class OnRay:
         except ray.exceptions.RayError as error:
             raise _lost(error, f"book {book.id!r}") from None
         return tally
+
+    def actors(self, make: Callable[[], Endpoint], *, endpoint_id: str) -> Actors:
+        """A local model in actors of the cluster; see `pytest_memleak.spreading.actors`."""
+        if endpoint_id not in self._actors:
+            self._actors[endpoint_id] = Actors(self._joined, make, endpoint_id=endpoint_id)
+        return self._actors[endpoint_id]
 
     def scanned(
         self,
@@ -103,6 +112,8 @@ class OnRay:
 
     def close(self) -> None:
         """Leave the cluster, if it was joined here."""
+        while self._actors:
+            self._actors.popitem()[1].close()
         if self._started:
             self._ray.shutdown()
             self._started = False

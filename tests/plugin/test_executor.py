@@ -1,9 +1,29 @@
 """--memleak-executor: where generations are matched."""
 
 import json
+import shutil
 import sys
 
 import pytest
+from one_model import evidence, write_suite
+
+LOCAL = """
+[suite]
+samples = 6
+max_blocked = 1.0
+[limits]
+longest_span = 30
+[[book]]
+id = "held-out"
+source = "held-out.json"
+[[model]]
+id = "local"
+provider = "transformers"
+base = "base"
+[model.options]
+threads = 1
+completions_per_call = 2
+"""
 
 
 def test_without_ray_every_pair_says_what_to_install(pytester, suite, monkeypatch):
@@ -33,3 +53,20 @@ def test_the_evidence_from_ray_is_that_of_one_process(pytester, suite):
         result.assert_outcomes(passed=1, failed=1)
         measured.append(json.loads((pytester.path / "e.json").read_text())["pairs"])
     assert measured[0] == measured[1]
+
+
+@pytest.mark.slow
+def test_local_weights_answer_in_actors_as_they_do_here(pytester, stories, local_base):
+    pytest.importorskip("ray", reason="the extra ray is not installed")
+    shutil.copytree(local_base, pytester.path / "base")
+    write_suite(pytester, stories, LOCAL)
+    _, here = evidence(pytester, "--memleak-ledger=sqlite:///here.db", run="runpytest_subprocess")
+    result, there = evidence(
+        pytester,
+        *("--memleak-ledger=sqlite:///there.db", "--memleak-executor=ray", "-W", "ignore"),
+        run="runpytest_subprocess",
+    )
+    result.assert_outcomes(passed=1)
+    assert there["counts"]["got"] == there["counts"]["asked"] == 24
+    assert there["counts"]["generations_sha256"] == here["counts"]["generations_sha256"]
+    assert there == here
