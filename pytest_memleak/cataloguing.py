@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Catalogue", "Scan"]
 
-# Of a book word: the index (some 100 at most), and the text while it is built.
-_BYTES_A_WORD = 250
+# Of a book word, at the peak: its text, its index, and what it takes to build that (300 measured).
+_BYTES_A_WORD = 350
 
 
 class Catalogue:
