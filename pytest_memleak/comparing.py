@@ -86,12 +86,16 @@ def found_elsewhere(
 
     Cross-book recall (METRICS section 4): of the catalogue and, with `cross_book`, of the suite's
     other test books. The pair's own book is none of them, by whatever name.
+    What fails here is told, and takes nothing from the pair: no limit rests on it.
     """
     catalogue = workshop.catalogue
     if not catalogue:
         return (), ()
     own = words_digest(book, pair.scoring.words)
-    found = catalogue.scan(drawn.generations, workshop.means.scan)
+    try:
+        found = catalogue.scan(drawn.generations, workshop.means.scan)
+    except MemleakError as error:
+        return (), (f"the catalogue: {error.line}",)
     others = tuple(one for one in found if own != one.digest and one.book != pair.book.id)
     return others, tuple(f"{name}: {why}" for name, why in catalogue.unread.items())
 

@@ -5,6 +5,8 @@ import re
 
 import pytest
 
+from pytest_memleak.errors import Inconclusive
+
 OTHER = (
     "Seven clerks kept the registry of winds, and not one of them had ever been outside in a gale, "
     "since the windows of the registry had been painted shut the year that it was founded."
@@ -111,6 +113,19 @@ def test_what_cannot_be_read_is_a_warning(pytester, suite, library, run):
     assert list(found) == ["library/shelf/winds.txt"]
     result.stdout.fnmatch_lines(["  warning: not looked for: library/shelf/foreign.txt: *'paper'*"])
     result.stdout.fnmatch_lines(["  warning: not looked for: library/shelf/short.txt: *2 words*"])
+
+
+def test_a_catalogue_that_fails_takes_nothing_from_the_pair(suite, library, run, monkeypatch):
+    def lost(shelves, scoring, generations):
+        raise Inconclusive("the cluster is gone")
+
+    monkeypatch.setattr("pytest_memleak.scoring.catalogue.scanned", lost)
+    suite(CATALOGUE)
+    library(winds=OTHER)
+    result, found = run()
+    result.assert_outcomes(passed=1)
+    assert found == {}
+    result.stdout.fnmatch_lines(["  warning: not looked for: the catalogue: the cluster is gone"])
 
 
 @pytest.mark.parametrize(
