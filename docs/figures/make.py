@@ -8,6 +8,7 @@ The report is that of figures.memleak.toml, whose models are trained and drawn o
 from __future__ import annotations
 
 import base64
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -48,9 +49,12 @@ def main() -> None:
 def photograph(report: Path) -> None:
     """Write every figure beside this file."""
     options = webdriver.ChromeOptions()
+    options.binary_location = _found("chromium")
     for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
         options.add_argument(argument)
-    browser = webdriver.Chrome(options=options)
+    # Named, so that Selenium looks for no driver of its own in the network.
+    service = webdriver.ChromeService(_found("chromedriver"))
+    browser = webdriver.Chrome(options=options, service=service)
     try:
         browser.set_window_size(WIDTH, 900)
         browser.get(report.as_uri())
@@ -66,6 +70,15 @@ def photograph(report: Path) -> None:
             (HERE / f"{name}.png").write_bytes(base64.b64decode(taken["data"]))
     finally:
         browser.quit()
+
+
+def _found(program: str) -> str:
+    path = shutil.which(program)
+    if path is None:
+        sys.exit(
+            f"{program} is not installed (on Debian: apt-get install chromium chromium-driver)"
+        )
+    return path
 
 
 if __name__ == "__main__":
