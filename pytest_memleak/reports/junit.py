@@ -6,6 +6,8 @@ import json
 import platform
 from typing import TYPE_CHECKING
 
+from pytest_memleak.reports.inert import inert
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -30,7 +32,7 @@ def case_properties(found: Finding) -> list[tuple[str, str]]:
     for name, (low, high) in found.intervals.items():
         properties += [(f"memleak.{name}.low", low), (f"memleak.{name}.high", high)]
     for one in found.elsewhere:
-        name = f"memleak.elsewhere.{one['book']}"
+        name = f"memleak.elsewhere.{inert(one['book'])}"
         properties += [(f"{name}.{key}", one[key]) for key in ("longest_span", "spans_over")]
     properties += [(f"memleak.limit.{name}", value) for name, value in found.limits.items()]
     return [(name, str(value)) for name, value in properties]
