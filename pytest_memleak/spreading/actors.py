@@ -5,6 +5,7 @@ Every answer depends on its seed alone, so that it does not matter which actor g
 
 from __future__ import annotations
 
+import contextlib
 import queue
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -72,10 +73,10 @@ class Actors:
         return completions
 
     def close(self) -> None:
-        """Let the actors go."""
-        while self._count:
-            self._ray.kill(self._free.get())
-            self._count -= 1
+        """Let the free actors go; one that is at work ends with this process's connection."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._ray.kill(self._free.get_nowait())
 
     def _start(self) -> None:
         self._ray = self._join()
