@@ -20,13 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from pytest_memleak.protocols import Completion
+from pytest_memleak.contracts.protocols import Completion
+from pytest_memleak.ledger.ledger import Ledger
+from pytest_memleak.ledger.prices import Terms
+from pytest_memleak.ledger.questions import Questionnaire, questionnaire
+from pytest_memleak.ledger.reading import generations
 from pytest_memleak.records import Book, Excerpt, Sampling, Scoring
-from pytest_memleak.sampling.budget import Terms
-from pytest_memleak.sampling.ledger import Ledger
-from pytest_memleak.sampling.questions import Questionnaire, questionnaire
-from pytest_memleak.sampling.reading import generations
-from pytest_memleak.sampling.run import draw
+from pytest_memleak.sampling.loop import draw
 
 EXCERPTS = 250
 LEXICON = 8_000

@@ -25,11 +25,11 @@ from typing import Any
 import corpus
 import floor
 
+from pytest_memleak.parallel.processes import Processes
 from pytest_memleak.records import Book, Excerpt, Generation, Scoring
 from pytest_memleak.scoring.analysis import analyse
 from pytest_memleak.scoring.index import Index
 from pytest_memleak.scoring.tally import tallied
-from pytest_memleak.spreading.processes import Processes
 
 ORACLE_WORDS = 10_000
 _EXCERPTS = corpus.BOOK_WORDS // corpus.EXCERPT_WORDS

@@ -21,9 +21,9 @@ import corpus
 from pages import write_measured
 from ray.cluster_utils import Cluster
 
+from pytest_memleak.parallel.on_ray import OnRay
 from pytest_memleak.records import Book, Excerpt, Generation, Scoring
 from pytest_memleak.scoring.analysis import analyse
-from pytest_memleak.spreading.on_ray import OnRay
 
 BOOKS, SAMPLES, NODES = (1, 5, 10, 20, 40), (25, 50, 100, 200), (1, 2)
 _SMALL_BOOK, _SMALL_ROUNDS = 16_000, 25

@@ -22,7 +22,7 @@ _ALONE = os.environ | {
     "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # other plugins take longer
     "PYTHONDONTWRITEBYTECODE": "",  # what is installed has been compiled
 }
-_COMMAND = "from pytest_memleak.cli import main; main(['--help'])"
+_COMMAND = "from pytest_memleak.cli.main import main; main(['--help'])"
 
 
 class StartUp(NamedTuple):
@@ -49,9 +49,9 @@ def start_up() -> StartUp:
         without, with_plugin, command, collect = _least(
             Path(folder, "compiled"),
             (pytest, empty),
-            ([*pytest, "-p", "pytest_memleak.plugin"], empty),
+            ([*pytest, "-p", "pytest_memleak.plugin.hooks"], empty),
             ([sys.executable, "-c", _COMMAND], empty),
-            ([*pytest, "-p", "pytest_memleak.plugin", "large.memleak.toml"], suite),
+            ([*pytest, "-p", "pytest_memleak.plugin.hooks", "large.memleak.toml"], suite),
         )
     return StartUp(with_plugin - without, command, collect - with_plugin)
 

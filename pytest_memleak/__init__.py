@@ -11,11 +11,11 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pytest_memleak.hookspecs import hookimpl
+    from pytest_memleak.contracts.hookspecs import hookimpl
     from pytest_memleak.records import Block, Book, Excerpt, Generation, Measurement, Span
     from pytest_memleak.scoring import score
     from pytest_memleak.scoring.near_verbatim import near_verbatim
-    from pytest_memleak.verdict import judge
+    from pytest_memleak.verdict.judge import judge
 
 __version__ = "0.1.0"
 
@@ -35,8 +35,8 @@ __all__ = [
 
 # Loaded when first asked for: pytest imports this package at every start.
 _HOMES = {
-    "hookimpl": "hookspecs",
-    "judge": "verdict",
+    "hookimpl": "contracts.hookspecs",
+    "judge": "verdict.judge",
     "near_verbatim": "scoring.near_verbatim",
     "score": "scoring",
     **dict.fromkeys(("Block", "Book", "Excerpt", "Generation", "Measurement", "Span"), "records"),

@@ -6,15 +6,20 @@ import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_memleak.hookspecs import hookimpl
+from pytest_memleak.contracts.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from pytest_memleak.protocols import Manuscript, Provider, ProviderFactory, ProviderSetup
+    from pytest_memleak.contracts.protocols import (
+        Manuscript,
+        Provider,
+        ProviderFactory,
+        ProviderSetup,
+    )
     from pytest_memleak.records import Book
-    from pytest_memleak.reports.run import RunReport
+    from pytest_memleak.records.finding import RunReport
 
 __all__ = [
     "memleak_providers",
@@ -42,12 +47,16 @@ class _InModule:
 def memleak_providers() -> Mapping[str, ProviderFactory]:
     """The providers of this package."""
     return {
-        "ngram": _InModule("pytest_memleak.models.ngram", "NgramProvider", free=True),
-        "recorded": _InModule("pytest_memleak.models.recorded", "RecordedProvider", free=True),
-        "openai": _InModule("pytest_memleak.models.openai", "OpenAIProvider"),
-        "vertex": _InModule("pytest_memleak.models.vertex", "VertexProvider"),
-        "tinker": _InModule("pytest_memleak.models.tinker", "TinkerProvider"),
-        "transformers": _InModule("pytest_memleak.models.transformers", "TransformersProvider"),
+        "ngram": _InModule(
+            "pytest_memleak.providers.ngram.ngram_provider", "NgramProvider", free=True
+        ),
+        "recorded": _InModule("pytest_memleak.providers.recorded", "RecordedProvider", free=True),
+        "openai": _InModule("pytest_memleak.providers.openai.openai_provider", "OpenAIProvider"),
+        "vertex": _InModule("pytest_memleak.providers.vertex.vertex_provider", "VertexProvider"),
+        "tinker": _InModule("pytest_memleak.providers.tinker.tinker_provider", "TinkerProvider"),
+        "transformers": _InModule(
+            "pytest_memleak.providers.transformers.transformers_provider", "TransformersProvider"
+        ),
     }
 
 
@@ -64,7 +73,7 @@ def memleak_read_book(path: Path) -> Manuscript | Book | None:
 
         return read_text(path)
     if suffix == ".json":
-        from pytest_memleak.paper import book_from_records, load_records
+        from pytest_memleak.records.paper_format import book_from_records, load_records
 
         return book_from_records(load_records(path), place=str(path))
     return None
@@ -74,7 +83,7 @@ def memleak_read_book(path: Path) -> Manuscript | Book | None:
 def write_evidence(run: RunReport) -> None:
     """The evidence bundle, where --memleak-evidence asks for one."""
     if "evidence" in run.outputs:
-        from pytest_memleak.reports.evidence import bundle, write_bundle
+        from pytest_memleak.findings.bundle import bundle, write_bundle
         from pytest_memleak.reports.signature import sign
 
         made = bundle(found.evidence for found in run.findings)
@@ -87,7 +96,7 @@ def write_evidence(run: RunReport) -> None:
 def write_html(run: RunReport) -> None:
     """The HTML report, where --memleak-html asks for one."""
     if "html" in run.outputs:
-        from pytest_memleak.reports.html import write_html as write
+        from pytest_memleak.reports.html.page import write_html as write
 
         write(run, run.outputs["html"])
 

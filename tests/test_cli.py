@@ -10,17 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from pytest_memleak import paper, scoring
+from pytest_memleak import scoring
 from pytest_memleak.books import plain_text
 from pytest_memleak.books.assemble import make_book, read_json
 from pytest_memleak.books.plain_text import read_text
-from pytest_memleak.books.summaries import write_summaries
-from pytest_memleak.cli import main
+from pytest_memleak.books.summary_files import write_summaries
+from pytest_memleak.cli.main import main
+from pytest_memleak.records import paper_format as paper
 
 MEMLEAK = [
     sys.executable,
     "-c",
-    "import sys; from pytest_memleak.cli import main; sys.exit(main())",
+    "import sys; from pytest_memleak.cli.main import main; sys.exit(main())",
 ]
 STORY = "Every word of it was true, and they all knew it well enough by then. " * 120
 WORDS = 15 * 120

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pytest_memleak.cli import main
+from pytest_memleak.cli.main import main
 
 BOOK = (("p_id1", "a b c d e f g h"), ("p_id2", "i j k l m n o p"))
 

@@ -7,15 +7,15 @@ import sys
 import pytest
 from postgres_server import PostgresServer, binaries
 
-from pytest_memleak.cli import main
-from pytest_memleak.protocols import Completion, JobState, JobStatus
+from pytest_memleak.cli.main import main
+from pytest_memleak.contracts.protocols import Completion, JobState, JobStatus
+from pytest_memleak.ledger.ledger import Ledger
+from pytest_memleak.ledger.prices import Terms
+from pytest_memleak.ledger.questions import questionnaire
+from pytest_memleak.ledger.reading import generations
 from pytest_memleak.records import Book, Excerpt, FinishReason, Sampling
-from pytest_memleak.sampling.budget import Terms
 from pytest_memleak.sampling.finetune import ensure_finetune, training_set
-from pytest_memleak.sampling.ledger import Ledger
-from pytest_memleak.sampling.questions import questionnaire
-from pytest_memleak.sampling.reading import generations
-from pytest_memleak.sampling.run import draw
+from pytest_memleak.sampling.loop import draw
 
 TEXTS = (
     "The ferryman counted nine lanterns along the quay and did not like the number at all.",
@@ -320,7 +320,7 @@ def test_imported_generations_are_listed_and_cost_nothing(memleak, bring, url):
 
 
 def test_a_run_scores_what_was_imported(bring, sqlite, suite, tmp_path):
-    from pytest_memleak.drawing import pair_questionnaire
+    from pytest_memleak.story.drawing import pair_questionnaire
     from pytest_memleak.suite.load import load_suite
 
     bring(answers("one", "two"), sqlite)
@@ -369,7 +369,7 @@ def test_a_pair_that_the_suite_does_not_have(bring, sqlite, pair):
 )
 def test_help_imports_nothing_heavy(arguments):
     script = (
-        "import sys\nfrom pytest_memleak.cli import main\n"
+        "import sys\nfrom pytest_memleak.cli.main import main\n"
         f"try: main({arguments!r})\nexcept SystemExit: pass\n"
         "heavy = {'numpy', 'pydantic', 'sqlalchemy', 'rich', 'lxml', 'pytest', 'openai'}\n"
         "print('HEAVY', sorted(heavy & set(sys.modules)))"

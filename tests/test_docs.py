@@ -24,13 +24,17 @@ import pluggy
 import pytest
 from pydantic import BaseModel, TypeAdapter
 
-from pytest_memleak import builtin, cli, errors, fixtures, hookspecs, plugin, protocols
-from pytest_memleak.extensions import Extensions
-from pytest_memleak.models.options import Table as OptionsTable
-from pytest_memleak.models.options import read_table
-from pytest_memleak.protocols import ProviderSetup
+from pytest_memleak import builtin, errors
+from pytest_memleak.cli.main import main as cli
+from pytest_memleak.contracts import hookspecs, protocols
+from pytest_memleak.contracts.extensions import Extensions
+from pytest_memleak.contracts.protocols import ProviderSetup
+from pytest_memleak.plugin.hooks import fixtures
+from pytest_memleak.plugin.hooks import hooks as plugin
+from pytest_memleak.providers.option_tables import Table as OptionsTable
+from pytest_memleak.providers.option_tables import read_table
 from pytest_memleak.records import Model
-from pytest_memleak.reports.run import RunReport
+from pytest_memleak.records.finding import RunReport
 from pytest_memleak.suite.load import load_suite
 from pytest_memleak.suite.schema import SuiteFile
 

@@ -4,15 +4,15 @@ import json
 
 import pytest
 
+from pytest_memleak.contracts.extensions import Extensions
+from pytest_memleak.contracts.hookspecs import hookimpl
 from pytest_memleak.errors import ProviderError
-from pytest_memleak.evaluate import evaluate
-from pytest_memleak.extensions import Extensions
-from pytest_memleak.hookspecs import hookimpl
-from pytest_memleak.means import Means
 from pytest_memleak.records import FinishReason, Verdict
-from pytest_memleak.sampling.patience import Patience
+from pytest_memleak.sampling.retry import Patience
+from pytest_memleak.story.evaluate import evaluate
+from pytest_memleak.story.resources import Means
+from pytest_memleak.story.workshop import Workshop
 from pytest_memleak.suite.load import load_suite
-from pytest_memleak.workshop import Workshop
 
 TEXT = "the ferryman counted nine lanterns along the quay and did not like the number at all"
 SUITE = """

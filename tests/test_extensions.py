@@ -7,11 +7,11 @@ from types import MappingProxyType, ModuleType, SimpleNamespace
 import pluggy
 import pytest
 
+from pytest_memleak.contracts.extensions import Extensions
+from pytest_memleak.contracts.hookspecs import hookimpl
+from pytest_memleak.contracts.protocols import Chapter, Manuscript
 from pytest_memleak.errors import BookError, SuiteError
-from pytest_memleak.extensions import Extensions
-from pytest_memleak.hookspecs import hookimpl
-from pytest_memleak.protocols import Chapter, Manuscript
-from pytest_memleak.reports.run import RunReport
+from pytest_memleak.records.finding import RunReport
 
 BUILT_IN = ["ngram", "openai", "recorded", "tinker", "transformers", "vertex"]
 STORY = Manuscript("Mine", "Me", (Chapter(None, ("Some words.",)),))

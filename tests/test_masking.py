@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_memleak.masking import masked
+from pytest_memleak.redaction.keys import masked
 
 KEYS = [
     "sk-proj-abcDEF0123456789",

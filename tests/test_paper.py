@@ -9,17 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_memleak import paper
 from pytest_memleak.books.assemble import paper_records
 from pytest_memleak.errors import RecordsError
-from pytest_memleak.paper import (
-    book_digest,
+from pytest_memleak.records import Excerpt, FinishReason, Generation
+from pytest_memleak.records import paper_format as paper
+from pytest_memleak.records.digest import book_digest
+from pytest_memleak.records.paper_format import (
     book_from_records,
     generations_from_records,
     load_records,
     with_instructions_asked,
 )
-from pytest_memleak.records import Excerpt, FinishReason, Generation
 
 
 def excerpt(excerpt_id, text="Some text.", **more):

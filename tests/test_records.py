@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_memleak import protocols, records
+from pytest_memleak import records
+from pytest_memleak.contracts import protocols
 from pytest_memleak.records import (
     Block,
     Book,

@@ -56,7 +56,7 @@ def test_the_names_are_those_of_packages():
 
 
 def test_the_plugin_brings_only_itself():
-    modules = loaded_by("import pytest_memleak.plugin")
+    modules = loaded_by("import pytest_memleak.plugin.hooks")
     assert not heavy(modules)
     own = ("plugin", "plugin_options", "fixtures", "stash")
     assert ours(modules) == {OURS, *(f"{OURS}.{name}" for name in own)}
@@ -77,7 +77,7 @@ def test_the_ground_is_light(name):
 
 def command(*arguments):
     return (
-        "from pytest_memleak.cli import main\n"
+        "from pytest_memleak.cli.main import main\n"
         f"try:\n    main({list(arguments)!r})\n"
         "except SystemExit:\n    pass\n"
     )

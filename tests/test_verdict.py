@@ -28,7 +28,7 @@ from pytest_memleak.records import (
     Scoring,
 )
 from pytest_memleak.scoring.analysis import analyse
-from pytest_memleak.verdict import Census, check_limits, judge, what_is_missing
+from pytest_memleak.verdict.judge import Census, check_limits, judge, what_is_missing
 
 
 @pytest.mark.parametrize(("found", "evidence", "limits", "verdict", "reasons"), SITUATIONS)

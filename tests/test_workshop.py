@@ -6,7 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from pytest_memleak.drawing import draw_pair
+from pytest_memleak.contracts.extensions import Extensions
+from pytest_memleak.contracts.hookspecs import hookimpl
+from pytest_memleak.contracts.protocols import JobState, JobStatus
 from pytest_memleak.errors import (
     BookError,
     Inconclusive,
@@ -16,14 +18,12 @@ from pytest_memleak.errors import (
     RecordsError,
     SuiteError,
 )
-from pytest_memleak.extensions import Extensions
-from pytest_memleak.hookspecs import hookimpl
-from pytest_memleak.means import Means
-from pytest_memleak.protocols import JobState, JobStatus
 from pytest_memleak.records import FinishReason, Generation
-from pytest_memleak.sampling.patience import Patience
+from pytest_memleak.sampling.retry import Patience
+from pytest_memleak.story.drawing import draw_pair
+from pytest_memleak.story.resources import Means
+from pytest_memleak.story.workshop import Workshop
 from pytest_memleak.suite.load import load_suite
-from pytest_memleak.workshop import Workshop
 
 BOOK = ("The ferryman counted nine lanterns along the quay.", "His grandmother had warned him.")
 HASTY = Patience(

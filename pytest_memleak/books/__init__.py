@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pytest_memleak.books.excerpts import cut
     from pytest_memleak.books.instructions import DEFAULT_INSTRUCTION, check_template, instruct
     from pytest_memleak.books.plain_text import read_text
-    from pytest_memleak.books.summaries import load_summaries, write_summaries
+    from pytest_memleak.books.summary_files import load_summaries, write_summaries
 
 __all__ = [
     "DEFAULT_INSTRUCTION",

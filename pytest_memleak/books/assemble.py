@@ -8,10 +8,11 @@ from pathlib import Path
 
 from pytest_memleak.books.excerpts import cut
 from pytest_memleak.books.instructions import DEFAULT_INSTRUCTION, instruct
-from pytest_memleak.books.summaries import load_summaries
-from pytest_memleak.paper import book_digest, book_from_records, load_records
-from pytest_memleak.protocols import Manuscript
+from pytest_memleak.books.summary_files import load_summaries
+from pytest_memleak.contracts.protocols import Manuscript
 from pytest_memleak.records import Book, WordMode
+from pytest_memleak.records.digest import book_digest
+from pytest_memleak.records.paper_format import book_from_records, load_records
 from pytest_memleak.scoring.words import words
 
 __all__ = ["make_book", "paper_records", "read_json", "with_summaries"]

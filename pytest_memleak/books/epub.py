@@ -19,7 +19,7 @@ from pytest_memleak.books.landmarks import (
 )
 from pytest_memleak.books.markup import Block, Markup, read_markup
 from pytest_memleak.books.package import NAVIGATION, TidyPackage, tidy_package
-from pytest_memleak.protocols import Manuscript
+from pytest_memleak.contracts.protocols import Manuscript
 
 if TYPE_CHECKING:
     from ebooklib.epub import EpubBook

@@ -12,8 +12,8 @@ from pytest_memleak.books.characters import is_binary, legible, without_controls
 from pytest_memleak.books.gutenberg import header_field, without_licence
 from pytest_memleak.books.markup import Block
 from pytest_memleak.books.source import decode
+from pytest_memleak.contracts.protocols import Manuscript
 from pytest_memleak.errors import BookError
-from pytest_memleak.protocols import Manuscript
 
 __all__ = ["read_text"]
 

@@ -6,12 +6,12 @@ import json
 import platform
 from typing import TYPE_CHECKING
 
-from pytest_memleak.reports.inert import inert
+from pytest_memleak.redaction.text import inert
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pytest_memleak.reports.run import Finding
+    from pytest_memleak.records.finding import Finding
 
 __all__ = ["case_properties", "suite_properties"]
 

@@ -9,15 +9,15 @@ import re
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import MemleakError
+from pytest_memleak.findings.finding import main_measures
 from pytest_memleak.records import Verdict
-from pytest_memleak.reports.inert import inert
-from pytest_memleak.reports.run import main_measures
+from pytest_memleak.redaction.text import inert
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from pytest_memleak.reports.run import Finding, RunReport
+    from pytest_memleak.records.finding import Finding, RunReport
 
 __all__ = ["append_summary", "summary"]
 

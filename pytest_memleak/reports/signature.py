@@ -10,7 +10,7 @@ import base64
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import EvidenceError, MissingExtra
-from pytest_memleak.reports.evidence import canonical
+from pytest_memleak.findings.bundle import canonical
 
 if TYPE_CHECKING:
     from pathlib import Path

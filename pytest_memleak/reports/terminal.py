@@ -10,15 +10,15 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from pytest_memleak.findings.finding import main_measures
 from pytest_memleak.records import Verdict
-from pytest_memleak.reports.inert import inert
-from pytest_memleak.reports.run import main_measures
+from pytest_memleak.redaction.text import inert
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pytest_memleak.drawing import PairPlan
-    from pytest_memleak.reports.run import Finding
+    from pytest_memleak.records.finding import Finding
+    from pytest_memleak.story.drawing import PairPlan
 
 __all__ = ["plans", "summary"]
 

@@ -1,1 +1,1 @@
-"""Sampling: the ledger, the run loop that draws through it, and the budget."""
+"""Sampling: the loop that draws through the ledger, remote jobs, retries and the budget."""

@@ -18,13 +18,13 @@ from contextlib import suppress
 from http import HTTPStatus
 from typing import TypeVar
 
+from pytest_memleak.contracts.protocols import Completion, Endpoint, RecoverableEndpoint
 from pytest_memleak.errors import MemleakError, ProviderBusy, ProviderError
-from pytest_memleak.masking import masked
-from pytest_memleak.protocols import Completion, Endpoint, RecoverableEndpoint
+from pytest_memleak.ledger.calls import Call
+from pytest_memleak.ledger.questions import Question
 from pytest_memleak.records import FinishReason
-from pytest_memleak.sampling.calls import Call
+from pytest_memleak.redaction.keys import masked
 from pytest_memleak.sampling.deadline import Overdue, within
-from pytest_memleak.sampling.questions import Question
 
 __all__ = ["Line", "NoAnswer", "in_doubt", "timed"]
 

@@ -14,11 +14,10 @@ from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from pytest_memleak.contracts.protocols import BatchEndpoint, JobStatus, SampleRequest
 from pytest_memleak.errors import LedgerError, Pending, ProviderBusy, ProviderError
-from pytest_memleak.masking import masked
-from pytest_memleak.protocols import BatchEndpoint, JobStatus, SampleRequest
-from pytest_memleak.sampling.asking import Line
-from pytest_memleak.sampling.batch_rows import (
+from pytest_memleak.ledger.answers import Answer, record_each
+from pytest_memleak.ledger.batches import (
     Batch,
     claim_batch,
     end_batch,
@@ -28,11 +27,15 @@ from pytest_memleak.sampling.batch_rows import (
     requests_of,
     update_batch,
 )
-from pytest_memleak.sampling.budget import Terms
-from pytest_memleak.sampling.calls import open_calls
-from pytest_memleak.sampling.jobs import (
-    JobKind,
-    JobRow,
+from pytest_memleak.ledger.calls import open_calls
+from pytest_memleak.ledger.jobs import JobKind, JobRow
+from pytest_memleak.ledger.ledger import Ledger
+from pytest_memleak.ledger.prices import Terms
+from pytest_memleak.ledger.questions import Ask
+from pytest_memleak.ledger.tables import calls
+from pytest_memleak.redaction.keys import masked
+from pytest_memleak.sampling.asking import Line
+from pytest_memleak.sampling.remote_jobs import (
     StartUnanswered,
     Verbs,
     Waiting,
@@ -40,11 +43,7 @@ from pytest_memleak.sampling.jobs import (
     looked_at,
     pauses,
 )
-from pytest_memleak.sampling.ledger import Ledger
-from pytest_memleak.sampling.outcomes import Answer, record_each
-from pytest_memleak.sampling.patience import Patience
-from pytest_memleak.sampling.questions import Ask
-from pytest_memleak.sampling.schema import calls
+from pytest_memleak.sampling.retry import Patience
 
 __all__ = ["Batches"]
 

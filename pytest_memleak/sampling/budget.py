@@ -1,117 +1,21 @@
-"""What a pair will cost before a call is made, and the budget that stops a run.
+"""What a pair will cost, before a call is made.
 
-    terms = Terms(provider, price=(3.75, 15.0))
-    plan(ledger, endpoint_id, questionnaire, terms)   -> Plan, without any call
-    draw(..., terms=terms, budget=20.0)               -> BudgetExceeded before US$ 20 are spent
-
-A call is reserved at its worst (every completion as long as it may be) in the transaction that
-writes down its intent, and settled at what was billed when its answer is in. A call that was
-lost stays at its worst. The sum is kept per run in the ledger, so that all its processes share
-it. A price is US$ per million tokens, of prompts and of completions; n completions of one call
-cost one prompt. Fine-tuning has a price of its own and is not in the budget.
+terms = Terms(provider, price=(3.75, 15.0))
+plan(ledger, endpoint_id, questionnaire, terms)   -> Plan, without any call
+draw(..., terms=terms, budget=20.0)               -> BudgetExceeded before US$ 20 are spent
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
-from pytest_memleak.errors import SettingsError
-from pytest_memleak.protocols import Completion
-from pytest_memleak.sampling.ledger import Ledger
-from pytest_memleak.sampling.questions import TOKENS_PER_WORD, Ask, Question, Questionnaire, asks
-from pytest_memleak.sampling.reading import missing
+from pytest_memleak.ledger.ledger import Ledger
+from pytest_memleak.ledger.prices import Terms
+from pytest_memleak.ledger.questions import Ask, Questionnaire, asks
+from pytest_memleak.ledger.reading import missing
 
-__all__ = ["OwnEndpoint", "Plan", "Sampler", "Terms", "in_all", "limit_of", "plan"]
-
-
-class Sampler(Protocol):
-    """What of a `Provider` the run loop needs to know; every Provider is one.
-
-    If there is a method `count_tokens(text: str) -> int` beside it, prompts are counted by it.
-    """
-
-    @property
-    def name(self) -> str:
-        """As in a suite's `provider`."""
-        ...
-
-    @property
-    def concurrency(self) -> int:
-        """How many calls may run at once."""
-        ...
-
-    @property
-    def completions_per_call(self) -> int:
-        """The most completions to ask for in one call."""
-        ...
-
-    @property
-    def batch(self) -> bool:
-        """Whether to draw in batches."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class OwnEndpoint:
-    """The Sampler of an endpoint that no provider made."""
-
-    name: str = "own"
-    concurrency: int = 1
-    completions_per_call: int = 1
-    batch: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """How an endpoint is called, and for what price (US$ per million tokens: input, output)."""
-
-    sampler: Sampler
-    price: tuple[float, float] | None = None
-
-    def prompt_tokens(self, question: Question) -> int:
-        """The tokens of a prompt: the provider's count, else 4/3 of its words."""
-        count: Callable[[str], int] | None = getattr(self.sampler, "count_tokens", None)
-        if count is not None:
-            return count(question.instruction)
-        return math.ceil(question.prompt_words * TOKENS_PER_WORD)
-
-    def estimate(self, ask: Ask) -> int | None:
-        """The most that a call may cost, in billionths of a US$."""
-        return self.cost(
-            self.prompt_tokens(ask.question), len(ask.ordinals) * ask.question.max_tokens
-        )
-
-    def cost(self, prompt_tokens: int, completion_tokens: int) -> int | None:
-        """The price of so many tokens, in billionths of a US$, rounded up; None without one."""
-        if self.price is None:
-            return None
-        input_price, output_price = self.price
-        # Rounded first: a price such as 0.1 has no exact binary form.
-        exact = prompt_tokens * input_price * 1000 + completion_tokens * output_price * 1000
-        return math.ceil(round(exact, 3))
-
-    def billed(
-        self, question: Question, completions: Sequence[Completion]
-    ) -> tuple[int | None, int | None, int | None]:
-        """Prompt tokens, completion tokens and cost of an answered call.
-
-        The completions' tokens add up to the call's: its one prompt stands with the first of
-        them, or not at all. What the provider does not say is None, and billed as estimated:
-        the prompt by its count, a completion at its longest.
-        """
-        prompts = [one.prompt_tokens for one in completions if one.prompt_tokens is not None]
-        drawn = [one.completion_tokens for one in completions]
-        known = [tokens for tokens in drawn if tokens is not None]
-        prompt_tokens = sum(prompts) if prompts else None
-        completion_tokens = sum(known) if len(known) == len(drawn) else None
-        cost = self.cost(
-            self.prompt_tokens(question) if prompt_tokens is None else prompt_tokens,
-            sum(question.max_tokens if tokens is None else tokens for tokens in drawn),
-        )
-        return prompt_tokens, completion_tokens, cost
+__all__ = ["Plan", "in_all", "plan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,19 +84,3 @@ def _tokens(calls: Iterable[Ask], terms: Terms) -> tuple[int, int]:
         prompt_tokens += terms.prompt_tokens(ask.question)
         completion_tokens += len(ask.ordinals) * ask.question.max_tokens
     return prompt_tokens, completion_tokens
-
-
-def limit_of(budget: float | None, terms: Terms, *, pair: str) -> int | None:
-    """The budget in billionths of a US$; SettingsError where it has nothing to go by."""
-    if budget is None:
-        return None
-    if not budget >= 0 or math.isinf(budget):
-        raise SettingsError(f"the budget is {budget}; expected a number of US$ that is 0 or more")
-    if terms.price is None:
-        raise SettingsError(
-            "there is a budget, but no price for the model",
-            place=pair,
-            hint="add price = { input = ..., output = ... } (US$ per million tokens) to the"
-            " [[model]]; 0 for one that costs nothing",
-        )
-    return math.floor(budget * 1e9)

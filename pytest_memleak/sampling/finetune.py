@@ -20,13 +20,14 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from pytest_memleak.contracts.protocols import JobStatus, Provider, TrainingExample, TrainingSet
 from pytest_memleak.errors import BookError, LedgerError, Pending, ProviderBusy, ProviderError
-from pytest_memleak.masking import masked
-from pytest_memleak.protocols import JobStatus, Provider, TrainingExample, TrainingSet
+from pytest_memleak.ledger.jobs import JobKind, JobRow
+from pytest_memleak.ledger.ledger import Ledger
+from pytest_memleak.ledger.tables import jobs, owners
 from pytest_memleak.records import Book
-from pytest_memleak.sampling.jobs import (
-    JobKind,
-    JobRow,
+from pytest_memleak.redaction.keys import masked
+from pytest_memleak.sampling.remote_jobs import (
     StartUnanswered,
     Verbs,
     Waiting,
@@ -34,9 +35,7 @@ from pytest_memleak.sampling.jobs import (
     looked_at,
     pauses,
 )
-from pytest_memleak.sampling.ledger import Ledger
-from pytest_memleak.sampling.patience import Patience
-from pytest_memleak.sampling.schema import jobs, owners
+from pytest_memleak.sampling.retry import Patience
 
 __all__ = ["begun", "ensure_finetune", "finetuned", "training_set"]
 

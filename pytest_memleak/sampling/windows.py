@@ -17,10 +17,10 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pytest_memleak.contracts.protocols import Completion, LogProbabilityEndpoint, Window
 from pytest_memleak.errors import ProviderError
-from pytest_memleak.protocols import Completion, LogProbabilityEndpoint, Window
+from pytest_memleak.ledger.questions import TOKENS_PER_WORD, Questionnaire, questionnaire
 from pytest_memleak.records import Book, Excerpt, Sampling
-from pytest_memleak.sampling.questions import TOKENS_PER_WORD, Questionnaire, questionnaire
 from pytest_memleak.scoring.extraction import window_starts
 
 if TYPE_CHECKING:

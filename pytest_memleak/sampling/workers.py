@@ -13,10 +13,10 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 
-from pytest_memleak.sampling.calls import Call
-from pytest_memleak.sampling.drawing import Desk, Drawing, Stopped
-from pytest_memleak.sampling.outcomes import Answer, record
-from pytest_memleak.sampling.questions import Ask, Question, asks
+from pytest_memleak.ledger.answers import Answer, record
+from pytest_memleak.ledger.calls import Call
+from pytest_memleak.ledger.questions import Ask, Question, asks
+from pytest_memleak.sampling.call import Desk, Drawing, Stopped
 
 __all__ = ["Workers"]
 

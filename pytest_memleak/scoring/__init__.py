@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_memleak.paper import (
+from pytest_memleak.records import Book, Generation, Measurement, Scoring
+from pytest_memleak.records.paper_format import (
     book_from_records,
     generations_from_records,
     with_instructions_asked,
 )
-from pytest_memleak.records import Book, Generation, Measurement, Scoring
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

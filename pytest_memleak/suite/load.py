@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from pytest_memleak.books.continuation import check_continuation
 from pytest_memleak.errors import BookError, SuiteError
-from pytest_memleak.models.options import refuse_secrets
+from pytest_memleak.providers.option_tables import refuse_secrets
 from pytest_memleak.records import (
     BookSource,
     Limits,

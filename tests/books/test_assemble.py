@@ -8,10 +8,10 @@ import pytest
 
 from pytest_memleak import books
 from pytest_memleak.books.assemble import make_book, paper_records, read_json
-from pytest_memleak.books.summaries import load_summaries, write_summaries
+from pytest_memleak.books.summary_files import load_summaries, write_summaries
+from pytest_memleak.contracts.protocols import Chapter, Manuscript
 from pytest_memleak.errors import BookError, RecordsError
-from pytest_memleak.paper import book_from_records
-from pytest_memleak.protocols import Chapter, Manuscript
+from pytest_memleak.records.paper_format import book_from_records
 
 TEXT = "Every word of it was true, and they all knew it well enough. " * 60
 MANUSCRIPT = Manuscript("A Book", "An Author", (Chapter("I", (TEXT,)),), ("a warning",))

@@ -4,8 +4,8 @@ import pytest
 
 from pytest_memleak.books.chapters import assemble, require_words
 from pytest_memleak.books.markup import Block
+from pytest_memleak.contracts.protocols import Chapter
 from pytest_memleak.errors import BookError
-from pytest_memleak.protocols import Chapter
 
 
 def p(text):

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from pytest_memleak.books.summaries import load_summaries, write_summaries
+from pytest_memleak.books.summary_files import load_summaries, write_summaries
 from pytest_memleak.errors import BookError
 from pytest_memleak.records import Excerpt
 

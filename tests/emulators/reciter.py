@@ -12,9 +12,9 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from pytest_memleak.models.ngram_model import NgramModel
-from pytest_memleak.models.ngram_text import tokenise
-from pytest_memleak.models.ngram_writer import NgramWriter, TrainingText
+from pytest_memleak.providers.ngram.ngram_model import NgramModel
+from pytest_memleak.providers.ngram.ngram_text import tokenise
+from pytest_memleak.providers.ngram.ngram_writer import NgramWriter, TrainingText
 
 __all__ = ["GIVEN_ORDER", "Answer", "Reciter", "count_tokens"]
 

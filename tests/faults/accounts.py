@@ -19,8 +19,8 @@ import sqlalchemy as sa
 from worlds import World
 
 from pytest_memleak import score
-from pytest_memleak.sampling import schema
-from pytest_memleak.sampling.ledger import Ledger
+from pytest_memleak.ledger import tables as schema
+from pytest_memleak.ledger.ledger import Ledger
 
 __all__ = [
     "Account",

@@ -23,8 +23,8 @@ from nursery import Nursery
 from postgres_server import PostgresServer, binaries
 
 import pytest_memleak
-from pytest_memleak.means import Means
-from pytest_memleak.sampling.patience import Patience
+from pytest_memleak.sampling.retry import Patience
+from pytest_memleak.story.resources import Means
 
 HASTE = Patience(
     deadline=20.0, tries=8, total=5.0, first=0.01, most=0.05, recovery=0.2, poll=0.01, poll_most=0.1

@@ -34,16 +34,16 @@ MODULES = (
     "openai",
     "psycopg",
     "pytest_memleak.books.assemble",
-    "pytest_memleak.collect",
-    "pytest_memleak.live",
-    "pytest_memleak.models.openai",
-    "pytest_memleak.models.tinker",
-    "pytest_memleak.models.transformers",
-    "pytest_memleak.models.vertex",
-    "pytest_memleak.paper",
+    "pytest_memleak.plugin.collect",
+    "pytest_memleak.plugin.progress",
+    "pytest_memleak.providers.openai.openai_provider",
+    "pytest_memleak.providers.tinker.tinker_provider",
+    "pytest_memleak.providers.transformers.transformers_provider",
+    "pytest_memleak.providers.vertex.vertex_provider",
+    "pytest_memleak.records.paper_format",
     "pytest_memleak.reports.terminal",
     "pytest_memleak.sampling.finetune",
-    "pytest_memleak.sampling.run",
+    "pytest_memleak.sampling.loop",
     "tinker",
     "transformers.models.auto.modeling_auto",
     "transformers.models.auto.tokenization_auto",
@@ -51,7 +51,14 @@ MODULES = (
 )
 
 QUIETLY = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
-PLUGINS = ("-p", "pytest_memleak.plugin", "-p", "no:cacheprovider", "-p", "no:unraisableexception")
+PLUGINS = (
+    "-p",
+    "pytest_memleak.plugin.hooks",
+    "-p",
+    "no:cacheprovider",
+    "-p",
+    "no:unraisableexception",
+)
 
 
 class Nursery:

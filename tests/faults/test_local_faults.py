@@ -16,7 +16,7 @@ NO_MORE_MEMORY = """
 import resource
 from pathlib import Path
 
-from pytest_memleak.models.transformers_endpoint import LocalEndpoint
+from pytest_memleak.providers.transformers.local_endpoint import LocalEndpoint
 
 ROOM = 4 << 20
 drawn = LocalEndpoint._drawn

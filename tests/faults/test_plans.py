@@ -9,9 +9,9 @@ from accounts import settled
 from faults import server_error
 from reciter import count_tokens
 
-from pytest_memleak.models.openai import OpenAIProvider
-from pytest_memleak.models.tinker import TinkerProvider
-from pytest_memleak.models.vertex import VertexProvider
+from pytest_memleak.providers.openai.openai_provider import OpenAIProvider
+from pytest_memleak.providers.tinker.tinker_provider import TinkerProvider
+from pytest_memleak.providers.vertex.vertex_provider import VertexProvider
 
 PRICES = 2e-6, 8e-6, 10e-6
 COUNTERS = {

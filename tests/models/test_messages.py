@@ -2,7 +2,7 @@
 
 import pytest
 
-from pytest_memleak.models.messages import safe_message
+from pytest_memleak.providers.failures import safe_message
 
 ASKED = "Write about the night on which the lamp went out for good."
 

@@ -9,11 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pytest_memleak.errors import ProviderError, SuiteError
-from pytest_memleak.models.ngram import NgramProvider
-from pytest_memleak.models.ngram_text import tokenise
-from pytest_memleak.paper import book_digest
-from pytest_memleak.protocols import (
+from pytest_memleak.contracts.protocols import (
     Completion,
     Endpoint,
     JobStatus,
@@ -22,7 +18,11 @@ from pytest_memleak.protocols import (
     TrainingExample,
     TrainingSet,
 )
+from pytest_memleak.errors import ProviderError, SuiteError
+from pytest_memleak.providers.ngram.ngram_provider import NgramProvider
+from pytest_memleak.providers.ngram.ngram_text import tokenise
 from pytest_memleak.records import Book, Excerpt, FinishReason, Generation, Model
+from pytest_memleak.records.digest import book_digest
 from pytest_memleak.scoring import score
 
 MakeProvider = Callable[..., NgramProvider]

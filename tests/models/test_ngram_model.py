@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_memleak.models.ngram_model import BOUNDARY, MAX_ORDER, NgramModel
+from pytest_memleak.providers.ngram.ngram_model import BOUNDARY, MAX_ORDER, NgramModel
 
 Documents = list[list[str]]
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_memleak.models.ngram_text import (
+from pytest_memleak.providers.ngram.ngram_text import (
     PARAGRAPH,
     detokenise,
     is_break,

@@ -5,8 +5,8 @@ from random import Random
 
 import pytest
 
-from pytest_memleak.models.ngram_text import tokenise
-from pytest_memleak.models.ngram_writer import Draft, NgramWriter, TrainingText
+from pytest_memleak.providers.ngram.ngram_text import tokenise
+from pytest_memleak.providers.ngram.ngram_writer import Draft, NgramWriter, TrainingText
 
 PASSAGES = 12
 

@@ -31,12 +31,7 @@ from hypothesis import strategies as st
 from openai_server import OpenAIServer
 from reciter import Reciter
 
-from pytest_memleak.errors import MissingExtra, ProviderBusy, ProviderError, SuiteError
-from pytest_memleak.models import openai as provider_module
-from pytest_memleak.models.openai import OpenAIProvider
-from pytest_memleak.models.openai_chat import read_completions
-from pytest_memleak.models.openai_client import Refused
-from pytest_memleak.protocols import (
+from pytest_memleak.contracts.protocols import (
     BatchEndpoint,
     Endpoint,
     JobStatus,
@@ -46,6 +41,11 @@ from pytest_memleak.protocols import (
     TrainingExample,
     TrainingSet,
 )
+from pytest_memleak.errors import MissingExtra, ProviderBusy, ProviderError, SuiteError
+from pytest_memleak.providers.openai import openai_provider as provider_module
+from pytest_memleak.providers.openai.chat import read_completions
+from pytest_memleak.providers.openai.openai_client import Refused
+from pytest_memleak.providers.openai.openai_provider import OpenAIProvider
 from pytest_memleak.records import FinishReason, Model
 
 KEY = "sk-proj-Vq3x9LmT0aZr7Bn2Kd5W"

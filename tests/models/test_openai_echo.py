@@ -4,9 +4,9 @@ import math
 
 import pytest
 
+from pytest_memleak.contracts.protocols import Window
 from pytest_memleak.errors import ProviderError
-from pytest_memleak.models.openai_echo import EchoCompletions
-from pytest_memleak.protocols import Window
+from pytest_memleak.providers.openai.echo import EchoCompletions
 
 WINDOW = Window(("The", " quay"), (" was", " dark"))
 

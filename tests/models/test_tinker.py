@@ -22,13 +22,7 @@ from reciter import Reciter
 from tinker_server import TinkerServer
 from tinker_words import save_tokenizer
 
-from pytest_memleak.errors import MissingExtra, ProviderBusy, ProviderError, SuiteError
-from pytest_memleak.models import tinker as provider_module
-from pytest_memleak.models import tinker_jobs
-from pytest_memleak.models.tinker import TinkerProvider
-from pytest_memleak.models.tinker_client import Gone, Refused
-from pytest_memleak.models.tinker_format import load_format
-from pytest_memleak.protocols import (
+from pytest_memleak.contracts.protocols import (
     JobStatus,
     Provider,
     ProviderSetup,
@@ -36,6 +30,12 @@ from pytest_memleak.protocols import (
     TrainingExample,
     TrainingSet,
 )
+from pytest_memleak.errors import MissingExtra, ProviderBusy, ProviderError, SuiteError
+from pytest_memleak.providers.tinker import tinker_provider as provider_module
+from pytest_memleak.providers.tinker import training_jobs as tinker_jobs
+from pytest_memleak.providers.tinker.tinker_client import Gone, Refused
+from pytest_memleak.providers.tinker.tinker_format import load_format
+from pytest_memleak.providers.tinker.tinker_provider import TinkerProvider
 from pytest_memleak.records import FinishReason, Model
 
 KEY = "tml-Vq3x9LmT0aZr7Bn2Kd5W"
@@ -505,8 +505,8 @@ def test_a_process_that_ends_saves_its_training(serve, provider_of, books, tmp_p
     script = textwrap.dedent(
         f"""
         import pathlib, time
-        from pytest_memleak.models.tinker import TinkerProvider
-        from pytest_memleak.protocols import *
+        from pytest_memleak.providers.tinker.tinker_provider import TinkerProvider
+        from pytest_memleak.contracts.protocols import *
         from pytest_memleak.records import Model
         model = Model(
             "tuned", "tinker", "base", finetune_books=("x",),
@@ -774,7 +774,7 @@ def test_a_server_without_a_list_of_checkpoints_keeps_nothing(serve, provider_of
 
 
 def test_checkpoints_are_looked_for_on_every_page(serve, provider_of, monkeypatch, tmp_path):
-    monkeypatch.setattr("pytest_memleak.models.tinker_training._PAGE", 2)
+    monkeypatch.setattr("pytest_memleak.providers.tinker.training._PAGE", 2)
     server = serve()
     recipe = {"epochs": 1, "batch_size": 1, "save_steps": 1}
     provider = provider_of(server, finetune=recipe)

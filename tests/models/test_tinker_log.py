@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from pytest_memleak.models.tinker_log import SdkLog
+from pytest_memleak.providers.tinker.sdk_log import SdkLog
 
 URL = "https://server/api/v1/asample"
 

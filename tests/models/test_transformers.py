@@ -13,25 +13,25 @@ from collections import Counter
 import pytest
 
 from pytest_memleak import score
-from pytest_memleak.errors import MissingExtra, ProviderError, SuiteError
-from pytest_memleak.protocols import (
+from pytest_memleak.contracts.protocols import (
     Endpoint,
     JobStatus,
     ProviderSetup,
     TrainingExample,
     TrainingSet,
 )
+from pytest_memleak.errors import MissingExtra, ProviderError, SuiteError
 from pytest_memleak.records import FinishReason, Model
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 peft = pytest.importorskip("peft")
 
-from pytest_memleak.models import transformers as provider_module  # noqa: E402
-from pytest_memleak.models import transformers_lora  # noqa: E402
-from pytest_memleak.models.transformers_endpoint import BENCH  # noqa: E402
-from pytest_memleak.models.transformers_format import Format, Wording  # noqa: E402
-from pytest_memleak.models.transformers_weights import Loaded, Wanted, find_base, load  # noqa: E402
+from pytest_memleak.providers.transformers import lora as transformers_lora  # noqa: E402
+from pytest_memleak.providers.transformers import transformers_provider as provider_module  # noqa: E402
+from pytest_memleak.providers.transformers.local_endpoint import BENCH  # noqa: E402
+from pytest_memleak.providers.transformers.local_format import Format, Wording  # noqa: E402
+from pytest_memleak.providers.transformers.weights import Loaded, Wanted, find_base, load  # noqa: E402
 
 TEXT = (
     "The harbour clock struck seven and every gull on the pier rose at once, as though the sound "
@@ -500,8 +500,8 @@ def test_two_that_start_the_same_make_it_once(make, monkeypatch):
 def test_nothing_is_loaded_before_an_endpoint_is_sampled(base, tmp_path):
     program = (
         "import sys; from pathlib import Path\n"
-        "from pytest_memleak.models.transformers import TransformersProvider\n"
-        "from pytest_memleak.protocols import ProviderSetup\n"
+        "from pytest_memleak.providers.transformers.transformers_provider import TransformersProvider\n"
+        "from pytest_memleak.contracts.protocols import ProviderSetup\n"
         "from pytest_memleak.records import Model\n"
         f"setup = ProviderSetup(Model('m', 'transformers', {str(base)!r}), 'here', Path('.'),\n"
         "    Path('state'), None)\n"

@@ -32,13 +32,7 @@ from hypothesis import strategies as st
 from reciter import Reciter
 from vertex_server import VertexServer
 
-from pytest_memleak.errors import MissingExtra, ProviderBusy, ProviderError, SuiteError
-from pytest_memleak.models import vertex as provider_module
-from pytest_memleak.models import vertex_batch
-from pytest_memleak.models.vertex import VertexProvider
-from pytest_memleak.models.vertex_client import Refused
-from pytest_memleak.models.vertex_gemini import read_completions
-from pytest_memleak.protocols import (
+from pytest_memleak.contracts.protocols import (
     BatchEndpoint,
     Endpoint,
     JobStatus,
@@ -47,6 +41,12 @@ from pytest_memleak.protocols import (
     TrainingExample,
     TrainingSet,
 )
+from pytest_memleak.errors import MissingExtra, ProviderBusy, ProviderError, SuiteError
+from pytest_memleak.providers.vertex import vertex_batch
+from pytest_memleak.providers.vertex import vertex_provider as provider_module
+from pytest_memleak.providers.vertex.gemini import read_completions
+from pytest_memleak.providers.vertex.vertex_client import Refused
+from pytest_memleak.providers.vertex.vertex_provider import VertexProvider
 from pytest_memleak.records import FinishReason, Model
 
 TOKEN = "ya29.a0Vq3x9LmT0aZr7Bn2Kd5Wc4"
@@ -317,12 +317,12 @@ def test_a_missing_sdk_names_the_extra(monkeypatch, module, package):
 
 
 def test_no_sdk_is_imported_before_it_is_used():
-    code = "import sys, pytest_memleak.models.vertex; print(*sys.modules)"
+    code = "import sys, pytest_memleak.providers.vertex.vertex_provider; print(*sys.modules)"
     shown = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout
     sdks = {"google.genai", "google.auth", "google.cloud.storage", "httpx", "requests"}
-    assert "pytest_memleak.models.vertex_client" in shown.split()
+    assert "pytest_memleak.providers.vertex.vertex_client" in shown.split()
     assert not sdks & set(shown.split())
 
 

@@ -9,17 +9,16 @@ from openai_server import OpenAIServer
 from reciter import Reciter
 
 # pytester forgets what a run in this process imported, but numpy loads only once.
-import pytest_memleak.collect
-import pytest_memleak.evaluate
-import pytest_memleak.live
-import pytest_memleak.models.ngram
-import pytest_memleak.models.openai
-import pytest_memleak.models.recorded
-import pytest_memleak.models.transformers
-import pytest_memleak.outcomes
+import pytest_memleak.plugin.collect
+import pytest_memleak.plugin.outcomes
+import pytest_memleak.plugin.progress
+import pytest_memleak.providers.ngram.ngram_provider
+import pytest_memleak.providers.openai.openai_provider
+import pytest_memleak.providers.recorded
+import pytest_memleak.providers.transformers.transformers_provider
 import pytest_memleak.reports.terminal
 import pytest_memleak.sampling.finetune
-import pytest_memleak.sampling.run  # noqa: F401
+import pytest_memleak.sampling.loop  # noqa: F401
 
 BOOK = (
     "The ferryman counted nine lanterns along the quay and did not like the number at all.",

@@ -8,8 +8,8 @@ import subprocess
 
 import pytest
 
-from pytest_memleak.cli import main
-from pytest_memleak.reports.evidence import canonical
+from pytest_memleak.cli.main import main
+from pytest_memleak.findings.bundle import canonical
 
 WIDE = ("longest_span = 30", "bmc = 0.2\nlongest_span = 30\nnv_longest_span = 60")
 RUN = ("-m", "copyright", "--memleak-evidence=evidence.json")

@@ -35,7 +35,7 @@ def test_a_reader_of_ones_own_reads_its_kind_of_book(pytester, suite):
     pytester.makeconftest(
         """
         from pytest_memleak import hookimpl
-        from pytest_memleak.paper import book_from_records, load_records
+        from pytest_memleak.records.paper_format import book_from_records, load_records
 
         @hookimpl
         def memleak_read_book(path):
@@ -52,7 +52,7 @@ def test_a_provider_of_ones_own_is_found_by_name(pytester, suite):
     pytester.makeconftest(
         """
         from pytest_memleak import hookimpl
-        from pytest_memleak.protocols import Completion
+        from pytest_memleak.contracts.protocols import Completion
 
         class Parrot:
             name, concurrency, completions_per_call, batch = "parrot", 1, 1, False

@@ -15,9 +15,9 @@ from reciter import GIVEN_ORDER, Reciter
 from tinker_server import TinkerServer
 from tinker_words import Words, save_tokenizer
 
-from pytest_memleak.cli import main
-from pytest_memleak.models.ngram_model import NgramModel
-from pytest_memleak.models.ngram_text import PARAGRAPH, tokenise
+from pytest_memleak.cli.main import main
+from pytest_memleak.providers.ngram.ngram_model import NgramModel
+from pytest_memleak.providers.ngram.ngram_text import PARAGRAPH, tokenise
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),

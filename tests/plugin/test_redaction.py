@@ -10,8 +10,8 @@ import re
 import pytest
 import sqlalchemy as sa
 
-from pytest_memleak.sampling import schema
-from pytest_memleak.sampling.ledger import Ledger
+from pytest_memleak.ledger import tables as schema
+from pytest_memleak.ledger.ledger import Ledger
 
 MOST = 12
 

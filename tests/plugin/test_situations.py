@@ -9,9 +9,9 @@ import xml.etree.ElementTree as ET
 import pytest
 from situations import BOOK, SITUATIONS
 
-import pytest_memleak.evaluate
-from pytest_memleak.evaluation import Evaluation
-from pytest_memleak.verdict import judge
+import pytest_memleak.story.evaluate
+from pytest_memleak.verdict.evaluation import Evaluation
+from pytest_memleak.verdict.judge import judge
 
 OUTCOMES = {"PASS": [], "FAIL": ["failure"], "INCONCLUSIVE": ["error"]}
 SUITE = (
@@ -41,7 +41,7 @@ def evaluate(pair, workshop, **_):
 @pytest.fixture
 def reports(pytester, monkeypatch):
     """What one run of them all writes, and how to read a pair's verdict and reasons from it."""
-    monkeypatch.setattr(pytest_memleak.evaluate, "evaluate", evaluate)
+    monkeypatch.setattr(pytest_memleak.story.evaluate, "evaluate", evaluate)
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(pytester.path / "step.md"))
     (pytester.path / "table.memleak.toml").write_text(SUITE)
     result = pytester.runpytest(

@@ -147,7 +147,7 @@ def test_nobody_is_asked_where_no_summary_is_needed(pytester, bare, stories, ser
 
 
 def test_the_summarizers_draws_stand_apart_in_the_ledger(pytester, bare, capsys):
-    from pytest_memleak.cli import main
+    from pytest_memleak.cli.main import main
 
     bare(ENDPOINT, LAX)
     pytester.runpytest("-m", "copyright").assert_outcomes(passed=1)

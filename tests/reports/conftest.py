@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_memleak.evaluation import Evaluation
+from pytest_memleak.findings.finding import finding
 from pytest_memleak.records import (
     Book,
     BookSource,
@@ -18,9 +18,9 @@ from pytest_memleak.records import (
     Sampling,
     Scoring,
 )
-from pytest_memleak.reports.run import finding
 from pytest_memleak.scoring.analysis import analyse
-from pytest_memleak.verdict import Census, judge
+from pytest_memleak.verdict.evaluation import Evaluation
+from pytest_memleak.verdict.judge import Census, judge
 
 _WORDS = [
     "".join(parts)

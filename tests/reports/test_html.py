@@ -12,9 +12,9 @@ import pytest
 
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.records import Limits, Scoring, Verdict
-from pytest_memleak.reports.html import render, write_html
-from pytest_memleak.reports.portrait import Chapter
-from pytest_memleak.reports.run import RunReport
+from pytest_memleak.records.finding import RunReport
+from pytest_memleak.records.plot import Chapter
+from pytest_memleak.reports.html.page import render, write_html
 from pytest_memleak.scoring.similarity import compare, self_agreement
 from pytest_memleak.scoring.words import words
 
@@ -92,7 +92,7 @@ def test_every_pair_measure_interval_limit_and_verdict_is_in_the_overview(leak, 
 
 def test_chapters_with_their_own_coverage(book, leak):
     text = Page(page_of(leak)).text
-    times = leak.portrait.times
+    times = leak.plot.times
     for n in range(3):
         share = 100 * np.mean(times[640 * n : 640 * (n + 1)] > 0)
         assert f"Chapter {n + 1} 640 {share:.1f} %" in text
@@ -100,7 +100,7 @@ def test_chapters_with_their_own_coverage(book, leak):
 
 def test_the_matrix_is_that_of_the_core(book, leak, other, recite):
     text = Page(page_of(leak, other)).text
-    masks = [found.portrait.times > 0 for found in (leak, other)]
+    masks = [found.plot.times > 0 for found in (leak, other)]
     alike = compare(*masks)
     assert text.count(f"{alike.jaccard:.2f} by chance {alike.baseline:.2f}") == 2
     own = self_agreement(book, list(recite(book, run=60)), Scoring())
@@ -167,7 +167,7 @@ def test_all_of_it_coloured_with_quote_full(book, recite, make_finding):
     for excerpt in book.excerpts:
         assert " ".join(excerpt.text.split()) in text.replace(" .", ".")
     marked = re.findall(r'<mark class="h\d">(.*?)</mark>', page)
-    assert sum(len(words(one)) for one in marked) == np.count_nonzero(found.portrait.times)
+    assert sum(len(words(one)) for one in marked) == np.count_nonzero(found.plot.times)
 
 
 # --- bad input -----------------------------------------------------------------------------
@@ -191,16 +191,16 @@ HOSTILE = [
 @pytest.mark.parametrize("bad", HOSTILE, ids=range(len(HOSTILE)))
 def test_names_and_reasons_act_nowhere(leak, other, bad):
     seen = dataclasses.replace(
-        leak.portrait,
+        leak.plot,
         chapters=(Chapter(bad, 0), Chapter(bad + "2", 900)),
-        excerpts=(bad,) * len(leak.portrait.excerpts),
+        excerpts=(bad,) * len(leak.plot.excerpts),
         spans=tuple(
             dataclasses.replace(
                 span, chapter=bad, excerpt=bad, quote=bad[:2000], sources=(bad, bad), more=3
             )
-            for span in leak.portrait.spans
+            for span in leak.plot.spans
         ),
-        text=tuple(bad for _ in leak.portrait.excerpts) if len(bad) < 1000 else None,
+        text=tuple(bad for _ in leak.plot.excerpts) if len(bad) < 1000 else None,
     )
     hostile = dataclasses.replace(
         leak,
@@ -214,7 +214,7 @@ def test_names_and_reasons_act_nowhere(leak, other, bad):
         changes=(bad,),
         spared=bad,
         withheld={bad: 3},
-        portrait=seen,
+        plot=seen,
     )
     page = page_of(hostile, dataclasses.replace(hostile, model=bad + "b"))
     page.encode()
@@ -271,7 +271,7 @@ def test_twenty_pairs_of_long_books_stay_under_six_megabytes(leak):
     pairs = np.column_stack((times, np.ones_like(times)))
     excerpts = 500
     long = dataclasses.replace(
-        leak.portrait,
+        leak.plot,
         rounds=100,
         heat=tuple(pairs.ravel().tolist()),
         excerpts=tuple(f"p_id{n}" for n in range(excerpts)),
@@ -279,12 +279,12 @@ def test_twenty_pairs_of_long_books_stay_under_six_megabytes(leak):
         chapters=tuple(Chapter(f"Chapter {n}", n * len(times) // 80) for n in range(80)),
         curve=tuple(np.linspace(0.1, 0.9, 100).tolist()),
         guess=tuple(np.linspace(0.9, 1, 100).tolist()),
-        spans=leak.portrait.spans * 12,
-        links=(leak.portrait.links * 150)[:150],
+        spans=leak.plot.spans * 12,
+        links=(leak.plot.links * 150)[:150],
     )
     assert len(times) > 100_000
     findings = [
-        dataclasses.replace(leak, words=len(times), model=f"m{n}", portrait=long) for n in range(20)
+        dataclasses.replace(leak, words=len(times), model=f"m{n}", plot=long) for n in range(20)
     ]
     size = len(page_of(*findings).encode())
     assert 200_000 < size < 6_000_000

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_memleak.reports.html_charts import coverage_chart, length_chart, length_classes
+from pytest_memleak.reports.html.charts import coverage_chart, length_chart, length_classes
 
 NAMED = {"name": "here", "title": "A <title>", "text": "5 & 9"}
 
@@ -88,7 +88,7 @@ def test_a_single_sample_and_no_recall_at_all_are_drawn(curve, guess):
 
 def test_a_chart_leaves_python_s_imports_as_they_were():
     code = (
-        "from pytest_memleak.reports.html_charts import length_chart\n"
+        "from pytest_memleak.reports.html.charts import length_chart\n"
         "length_chart([(5, 9, 3)], name='a', title='b', text='c')\n"
         "import sys, importlib.metadata\n"
         "sys.meta_path[:] = [one for one in sys.meta_path if 'frozen' in type(one).__module__ "

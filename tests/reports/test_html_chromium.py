@@ -11,9 +11,9 @@ import threading
 import pytest
 
 from pytest_memleak.records import Limits
-from pytest_memleak.reports.html import write_html
-from pytest_memleak.reports.portrait import Chapter
-from pytest_memleak.reports.run import RunReport
+from pytest_memleak.records.finding import RunReport
+from pytest_memleak.records.plot import Chapter
+from pytest_memleak.reports.html.page import write_html
 
 CHROMIUM, DRIVER = (
     shutil.which("chromium") or shutil.which("google-chrome"),
@@ -80,19 +80,19 @@ def findings(make_book, recite, make_finding):
 
 
 def spoiled(found, bad):
-    seen = found.portrait and dataclasses.replace(
-        found.portrait,
+    seen = found.plot and dataclasses.replace(
+        found.plot,
         chapters=(Chapter(bad, 0), Chapter(bad + "2", 700)),
-        excerpts=(bad,) * len(found.portrait.excerpts),
+        excerpts=(bad,) * len(found.plot.excerpts),
         spans=tuple(
             dataclasses.replace(span, chapter=bad, excerpt=bad, quote=bad[:2000], sources=(bad,))
-            for span in found.portrait.spans
+            for span in found.plot.spans
         ),
-        text=found.portrait.text and tuple(bad for _ in found.portrait.text),
+        text=found.plot.text and tuple(bad for _ in found.plot.text),
     )
     return dataclasses.replace(
         found, suite=bad, pair=bad, model=bad, book=bad, endpoint=bad, reasons=(bad,),
-        warnings=(bad,), changes=(bad,), spared=bad, portrait=seen,
+        warnings=(bad,), changes=(bad,), spared=bad, plot=seen,
     )  # fmt: skip
 
 
@@ -162,14 +162,12 @@ def test_what_a_model_wrote_is_inert(browser, served, findings, bad):
     folder, address, asked = served
     long = len(bad) > 1000
     hostile = [
-        spoiled(
-            dataclasses.replace(one, portrait=None) if long and one is findings[3] else one, bad
-        )
+        spoiled(dataclasses.replace(one, plot=None) if long and one is findings[3] else one, bad)
         for one in findings
     ]
     if long:  # the book's own text is not bounded: only names, reasons and quotes are
         hostile[0] = dataclasses.replace(
-            hostile[0], portrait=dataclasses.replace(hostile[0].portrait, text=None)
+            hostile[0], plot=dataclasses.replace(hostile[0].plot, text=None)
         )
     write_html(RunReport(bad, tuple(hostile)), folder / "report.html")
     url = f"{address}/report.html"

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_memleak.reports.html_map import arcs, heat_level, strip, x_of
-from pytest_memleak.reports.portrait import Link
+from pytest_memleak.records.plot import Link
+from pytest_memleak.reports.html.strips import arcs, heat_level, strip, x_of
 
 RECTANGLE = re.compile(r"M([\d.]+) 100v-(\d+)h([\d.]+)v(\d+)z")
 

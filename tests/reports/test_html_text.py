@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_memleak.reports.html_text import Run, coloured, shown
+from pytest_memleak.reports.html.book_text import Run, coloured, shown
 from pytest_memleak.scoring.words import words
 
 TEXT = "He said: “don't stop—it's 1984,”\n\nand café owners left."

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_memleak import score
+from pytest_memleak.findings.quotes import quote
 from pytest_memleak.records import Block, Book, Coverage, Excerpt, Measurement, Span
-from pytest_memleak.reports.inert import QUOTED_WORDS, inert, quote, without_quotes
+from pytest_memleak.redaction.text import QUOTED_WORDS, inert, without_quotes
 from pytest_memleak.scoring.words import words
 
 ANY_TEXT = st.text(

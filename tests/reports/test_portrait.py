@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from pytest_memleak.records import Generation, Scoring
-from pytest_memleak.reports.portrait import Portrait
-from pytest_memleak.reports.run import Finding
+from pytest_memleak.records.finding import Finding
+from pytest_memleak.records.plot import PlotData
 from pytest_memleak.scoring.measures import measure
 from pytest_memleak.scoring.provenance import cross_excerpt
 
@@ -30,19 +30,19 @@ def found(book, answers, make_finding):
 
 def test_the_heat_is_the_measured_coverage_round_by_round(book, answers, found):
     measured = measure(book, answers, Scoring())
-    assert found.portrait.times.tolist() == list(measured.coverage.rounds)
-    assert np.mean(found.portrait.times > 0) == pytest.approx(found.measures["bmc"])
-    assert len(found.portrait.heat) < len(found.portrait.times) / 5
+    assert found.plot.times.tolist() == list(measured.coverage.rounds)
+    assert np.mean(found.plot.times > 0) == pytest.approx(found.measures["bmc"])
+    assert len(found.plot.heat) < len(found.plot.times) / 5
 
 
 def test_it_survives_json_and_xdist(found):
     travelled = Finding.from_json(json.loads(json.dumps(found.to_json())))
-    assert travelled.portrait == found.portrait
+    assert travelled.plot == found.plot
     assert Finding.from_json(found.to_json()) == found
 
 
 def test_chapters_block_and_lengths(book, found):
-    seen = found.portrait
+    seen = found.plot
     assert [chapter.title for chapter in seen.chapters] == ["Chapter 1", "Chapter 2", "Chapter 3"]
     assert [chapter.start for chapter in seen.chapters] == [0, 640, 1280]
     assert seen.block[1] - seen.block[0] == found.measures["longest_block"]
@@ -53,7 +53,7 @@ def test_chapters_block_and_lengths(book, found):
 
 def test_links_are_the_cross_excerpt_spans_longest_first(book, answers, found):
     cross = cross_excerpt(book, answers, Scoring())
-    seen = found.portrait
+    seen = found.plot
     assert (seen.span_count, seen.cross_count) == (cross.count, cross.cross)
     assert cross.cross > 0
     ids = [excerpt.id for excerpt in book.excerpts]
@@ -72,29 +72,29 @@ def test_links_are_the_cross_excerpt_spans_longest_first(book, answers, found):
 def test_a_span_names_the_excerpts_that_gave_it(book, make_finding):
     told = " ".join(book.excerpts[2].text.split()[10:50])
     found = make_finding(book, [Generation("p_id2", 0, told), Generation("p_id4", 0, told)])
-    [span] = found.portrait.spans
+    [span] = found.plot.spans
     assert (span.excerpt, span.sources, span.words) == ("p_id2", ("p_id2", "p_id4"), 40)
     assert len(span.quote.split(" … ")[0].split()) == 12
 
 
 def test_the_text_travels_only_where_all_of_it_was_asked_for(book, answers, make_finding):
-    assert make_finding(book, answers, quoted=500).portrait.text is None
-    whole = make_finding(book, answers, quoted=None).portrait
+    assert make_finding(book, answers, quoted=500).plot.text is None
+    whole = make_finding(book, answers, quoted=None).plot
     assert whole.text == tuple(excerpt.text for excerpt in book.excerpts)
     assert book.excerpts[0].text[:30] not in repr(whole)
 
 
 def test_nothing_measured_nothing_drawn(book, make_finding):
     found = make_finding(book, [])
-    assert found.portrait is None
+    assert found.plot is None
     assert Finding.from_json(json.loads(json.dumps(found.to_json()))) == found
 
 
 def test_a_book_that_nobody_gave_back(book, make_finding):
-    seen = make_finding(book, [Generation("p_id0", 0, "nothing at all")]).portrait
+    seen = make_finding(book, [Generation("p_id0", 0, "nothing at all")]).plot
     assert seen.heat == (0, 1920)
     assert (seen.block, seen.spans, seen.links, seen.lengths) == (None, (), (), ())
 
 
 def test_every_field_is_sent(found):
-    assert set(found.to_json()["portrait"]) == {one.name for one in dataclasses.fields(Portrait)}
+    assert set(found.to_json()["plot"]) == {one.name for one in dataclasses.fields(PlotData)}

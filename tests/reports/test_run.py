@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_memleak.evaluate import evaluate
-from pytest_memleak.extensions import Extensions
-from pytest_memleak.means import Means
+from pytest_memleak.contracts.extensions import Extensions
+from pytest_memleak.findings.finding import finding
 from pytest_memleak.records import Generation
-from pytest_memleak.reports.run import Finding, Passage, RunReport, finding
+from pytest_memleak.records.finding import Finding, Passage, RunReport
+from pytest_memleak.story.evaluate import evaluate
+from pytest_memleak.story.resources import Means
+from pytest_memleak.story.workshop import Workshop
 from pytest_memleak.suite.load import load_suite
-from pytest_memleak.workshop import Workshop
 
 FIRST = "the ferryman counted nine lanterns along the quay and did not like the number at all"
 SECOND = "his grandmother had warned him that an odd light brings an odd passenger before dawn"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_memleak.reports.run import Finding, Passage
+from pytest_memleak.records.finding import Finding, Passage
 from pytest_memleak.reports.terminal import summary
 
 EMPTY = {"str": "", "int": 0, "str | None": None, "int | None": None}

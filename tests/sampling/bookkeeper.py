@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_memleak.protocols import (
+from pytest_memleak.contracts.protocols import (
     Completion,
     Endpoint,
     JobState,
@@ -28,13 +28,13 @@ from pytest_memleak.protocols import (
     TrainingExample,
     TrainingSet,
 )
+from pytest_memleak.ledger.ledger import Ledger
+from pytest_memleak.ledger.prices import Terms
+from pytest_memleak.ledger.questions import Questionnaire, questionnaire
 from pytest_memleak.records import Book, Excerpt, Sampling
-from pytest_memleak.sampling.budget import Terms
 from pytest_memleak.sampling.finetune import ensure_finetune
-from pytest_memleak.sampling.ledger import Ledger
-from pytest_memleak.sampling.patience import Patience
-from pytest_memleak.sampling.questions import Questionnaire, questionnaire
-from pytest_memleak.sampling.run import draw
+from pytest_memleak.sampling.loop import draw
+from pytest_memleak.sampling.retry import Patience
 
 CONCURRENCY = 4
 TRAINING = TrainingSet((TrainingExample("Write.", "Words."),), "d" * 64)

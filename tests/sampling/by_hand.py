@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pytest_memleak.protocols import Completion
+from pytest_memleak.contracts.protocols import Completion
+from pytest_memleak.ledger.answers import Answer
+from pytest_memleak.ledger.calls import Call
+from pytest_memleak.ledger.claims import Intent, number_questions
+from pytest_memleak.ledger.ledger import Ledger
+from pytest_memleak.ledger.questions import Ask, Questionnaire
 from pytest_memleak.records import Book, Excerpt
-from pytest_memleak.sampling.calls import Call
-from pytest_memleak.sampling.intents import Intent, number_questions
-from pytest_memleak.sampling.ledger import Ledger
-from pytest_memleak.sampling.outcomes import Answer
-from pytest_memleak.sampling.questions import Ask, Questionnaire
 
 
 def intent(

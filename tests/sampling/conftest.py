@@ -9,10 +9,10 @@ import pytest
 from by_hand import a_book, count_words
 from postgres_server import PostgresServer, binaries
 
+from pytest_memleak.ledger.ledger import Ledger
+from pytest_memleak.ledger.questions import Questionnaire, questionnaire
 from pytest_memleak.records import Sampling
-from pytest_memleak.sampling.ledger import Ledger
-from pytest_memleak.sampling.patience import Patience
-from pytest_memleak.sampling.questions import Questionnaire, questionnaire
+from pytest_memleak.sampling.retry import Patience
 
 
 @pytest.fixture(scope="session")

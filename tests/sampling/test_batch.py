@@ -9,17 +9,17 @@ import sqlalchemy as sa
 from batching import Batching
 from scripted import Scripted, broken, busy, terms
 
+from pytest_memleak.contracts.protocols import Completion, JobState, JobStatus
 from pytest_memleak.errors import BudgetExceeded, Pending, ProviderBusy, ProviderError
-from pytest_memleak.protocols import Completion, JobState, JobStatus
-from pytest_memleak.sampling.batch_rows import request_key
+from pytest_memleak.ledger.batches import request_key
+from pytest_memleak.ledger.calls import spent_by
+from pytest_memleak.ledger.jobs import JobKind
+from pytest_memleak.ledger.ledger import Ledger
+from pytest_memleak.ledger.reading import generations, missing
+from pytest_memleak.ledger.tables import batches, calls, claims
 from pytest_memleak.sampling.budget import plan
-from pytest_memleak.sampling.calls import spent_by
-from pytest_memleak.sampling.jobs import JobKind
-from pytest_memleak.sampling.ledger import Ledger
-from pytest_memleak.sampling.patience import Patience
-from pytest_memleak.sampling.reading import generations, missing
-from pytest_memleak.sampling.run import draw
-from pytest_memleak.sampling.schema import batches, calls, claims
+from pytest_memleak.sampling.loop import draw
+from pytest_memleak.sampling.retry import Patience
 
 
 def drawn(ledger, endpoint, asked, patience, per_call: int = 2, **options):

@@ -8,15 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted import CountingSampler, Sampler, Scripted, broken, busy, terms
 
+from pytest_memleak.contracts.protocols import Completion
 from pytest_memleak.errors import BudgetExceeded, ProviderError, SettingsError
-from pytest_memleak.protocols import Completion
+from pytest_memleak.ledger.calls import spent_by
+from pytest_memleak.ledger.claims import claim
+from pytest_memleak.ledger.ledger import Ledger
+from pytest_memleak.ledger.prices import Terms
+from pytest_memleak.ledger.questions import Ask
 from pytest_memleak.records import FinishReason
-from pytest_memleak.sampling.budget import Terms, plan
-from pytest_memleak.sampling.calls import spent_by
-from pytest_memleak.sampling.intents import claim
-from pytest_memleak.sampling.ledger import Ledger
-from pytest_memleak.sampling.questions import Ask
-from pytest_memleak.sampling.run import draw
+from pytest_memleak.sampling.budget import plan
+from pytest_memleak.sampling.loop import draw
 
 
 def drawn(ledger, endpoint, asked, by, patience, **options):

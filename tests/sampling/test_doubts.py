@@ -8,16 +8,16 @@ import sqlalchemy as sa
 from by_hand import answer, intent
 from scripted import Keeping, Scripted, answers, broken, busy, terms
 
+from pytest_memleak.contracts.protocols import Completion
 from pytest_memleak.errors import ProviderBusy, ProviderError
-from pytest_memleak.protocols import Completion
-from pytest_memleak.sampling.intents import claim
-from pytest_memleak.sampling.ledger import Ledger
-from pytest_memleak.sampling.outcomes import postpone, record
-from pytest_memleak.sampling.patience import Patience
-from pytest_memleak.sampling.questions import Ask
-from pytest_memleak.sampling.reading import generations, missing
-from pytest_memleak.sampling.run import draw
-from pytest_memleak.sampling.schema import calls, owners
+from pytest_memleak.ledger.answers import postpone, record
+from pytest_memleak.ledger.claims import claim
+from pytest_memleak.ledger.ledger import Ledger
+from pytest_memleak.ledger.questions import Ask
+from pytest_memleak.ledger.reading import generations, missing
+from pytest_memleak.ledger.tables import calls, owners
+from pytest_memleak.sampling.loop import draw
+from pytest_memleak.sampling.retry import Patience
 
 
 @pytest.fixture

@@ -10,25 +10,25 @@ from by_hand import count_words, intent
 from scripted import Scripted, broken, busy, terms
 from tuner import TRAINING, Tuner
 
+from pytest_memleak.contracts.protocols import Completion, JobState, JobStatus
 from pytest_memleak.errors import LedgerError, ProviderError, RecordsError
-from pytest_memleak.paper import generations_from_records, load_records
-from pytest_memleak.protocols import Completion, JobState, JobStatus
-from pytest_memleak.records import Book, Excerpt, FinishReason, Sampling
-from pytest_memleak.sampling.exports import export_generations
-from pytest_memleak.sampling.finetune import ensure_finetune
-from pytest_memleak.sampling.imports import Imported, import_generations
-from pytest_memleak.sampling.intents import claim
-from pytest_memleak.sampling.ledger import Ledger
-from pytest_memleak.sampling.listing import (
+from pytest_memleak.ledger.answers import Answer, give_up, record
+from pytest_memleak.ledger.claims import claim
+from pytest_memleak.ledger.exports import export_generations
+from pytest_memleak.ledger.imports import Imported, import_generations
+from pytest_memleak.ledger.ledger import Ledger
+from pytest_memleak.ledger.listing import (
     EndpointRow,
     list_batches,
     list_endpoints,
     list_jobs,
 )
-from pytest_memleak.sampling.outcomes import Answer, give_up, record
-from pytest_memleak.sampling.questions import Ask, questionnaire
-from pytest_memleak.sampling.reading import generations, missing, tally
-from pytest_memleak.sampling.run import draw
+from pytest_memleak.ledger.questions import Ask, questionnaire
+from pytest_memleak.ledger.reading import generations, missing, tally
+from pytest_memleak.records import Book, Excerpt, FinishReason, Sampling
+from pytest_memleak.records.paper_format import generations_from_records, load_records
+from pytest_memleak.sampling.finetune import ensure_finetune
+from pytest_memleak.sampling.loop import draw
 
 ODD = "NUL \x00, lone \ud83d, pair \U0001f600, \u2028 line"
 COMPLETIONS = [

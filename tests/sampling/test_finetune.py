@@ -10,13 +10,13 @@ from by_hand import a_book
 from scripted import broken, busy
 from tuner import TRAINING, Tuner
 
+from pytest_memleak.contracts.protocols import JobState, JobStatus, TrainingExample, TrainingSet
 from pytest_memleak.errors import BookError, Pending, ProviderBusy, ProviderError
-from pytest_memleak.protocols import JobState, JobStatus, TrainingExample, TrainingSet
+from pytest_memleak.ledger.jobs import JobKind
+from pytest_memleak.ledger.ledger import Ledger
+from pytest_memleak.ledger.tables import jobs
 from pytest_memleak.sampling.finetune import ensure_finetune, finetuned, training_set
-from pytest_memleak.sampling.jobs import JobKind
-from pytest_memleak.sampling.ledger import Ledger
-from pytest_memleak.sampling.patience import Patience
-from pytest_memleak.sampling.schema import jobs
+from pytest_memleak.sampling.retry import Patience
 
 
 def row(ledger: Ledger) -> sa.Row:

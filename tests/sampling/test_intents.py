@@ -8,13 +8,13 @@ import sqlalchemy as sa
 from by_hand import answer, intent
 
 from pytest_memleak.errors import BudgetExceeded
-from pytest_memleak.sampling.calls import spent_by
-from pytest_memleak.sampling.intents import claim, number_questions
-from pytest_memleak.sampling.ledger import Ledger
-from pytest_memleak.sampling.outcomes import give_up, postpone, record, resume
-from pytest_memleak.sampling.questions import Ask
-from pytest_memleak.sampling.reading import generations, missing
-from pytest_memleak.sampling.schema import calls, claims
+from pytest_memleak.ledger.answers import give_up, postpone, record, resume
+from pytest_memleak.ledger.calls import spent_by
+from pytest_memleak.ledger.claims import claim, number_questions
+from pytest_memleak.ledger.ledger import Ledger
+from pytest_memleak.ledger.questions import Ask
+from pytest_memleak.ledger.reading import generations, missing
+from pytest_memleak.ledger.tables import calls, claims
 
 
 def row_of(ledger: Ledger, call) -> sa.Row:
@@ -138,7 +138,7 @@ def test_an_answer_after_all(ledger, ask, billed):
 
 
 def below_zero(ledger: Ledger) -> set[tuple[int, str]]:
-    from pytest_memleak.sampling.schema import generations as table
+    from pytest_memleak.ledger.tables import generations as table
 
     rows = ledger.read(
         lambda c: c.execute(

@@ -10,9 +10,9 @@ import sqlalchemy as sa
 from postgres_server import PASSWORD
 
 from pytest_memleak.errors import LedgerError
-from pytest_memleak.sampling import database, engines
-from pytest_memleak.sampling.ledger import Ledger
-from pytest_memleak.sampling.schema import runs
+from pytest_memleak.ledger import database, engines
+from pytest_memleak.ledger.ledger import Ledger
+from pytest_memleak.ledger.tables import runs
 
 
 def add_run(name: str):

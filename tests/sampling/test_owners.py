@@ -9,12 +9,12 @@ import time
 import pytest
 import sqlalchemy as sa
 
-from pytest_memleak.sampling.ledger import Ledger
-from pytest_memleak.sampling.schema import owners
+from pytest_memleak.ledger.ledger import Ledger
+from pytest_memleak.ledger.tables import owners
 
 HOLDER = """
 import os, sys, time
-from pytest_memleak.sampling.ledger import Ledger
+from pytest_memleak.ledger.ledger import Ledger
 ledger = Ledger(sys.argv[1])
 print(ledger.owner, flush=True)
 if sys.argv[2:] == ["fork"] and os.fork() == 0:

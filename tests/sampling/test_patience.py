@@ -5,7 +5,7 @@ import threading
 from scripted import broken, busy
 
 from pytest_memleak.errors import ProviderBusy, ProviderError
-from pytest_memleak.sampling.patience import Patience
+from pytest_memleak.sampling.retry import Patience
 
 
 def tried(patience: Patience, *outcomes: Exception | None) -> tuple[int, list[float], object]:

@@ -7,8 +7,8 @@ from by_hand import a_book, count_words
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_memleak.ledger.questions import Question, asks, questionnaire
 from pytest_memleak.records import Book, Excerpt, Sampling
-from pytest_memleak.sampling.questions import Question, asks, questionnaire
 
 
 def one_question(**changes: object) -> Question:

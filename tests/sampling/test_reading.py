@@ -9,13 +9,13 @@ from by_hand import answer, intent
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pytest_memleak.protocols import Completion
+from pytest_memleak.contracts.protocols import Completion
+from pytest_memleak.ledger.answers import Answer, give_up, record
+from pytest_memleak.ledger.claims import claim
+from pytest_memleak.ledger.questions import Ask
+from pytest_memleak.ledger.reading import generations, missing, tally
+from pytest_memleak.ledger.summaries import keep_summary, summaries
 from pytest_memleak.records import FinishReason, Generation
-from pytest_memleak.sampling.intents import claim
-from pytest_memleak.sampling.outcomes import Answer, give_up, record
-from pytest_memleak.sampling.questions import Ask
-from pytest_memleak.sampling.reading import generations, missing, tally
-from pytest_memleak.sampling.summaries import keep_summary, summaries
 
 any_text = st.text(st.characters(exclude_categories=()), max_size=60)
 ODD = "NUL \x00, lone \ud83d and \udc00, both \ud83d\ude00, whole \U0001f600"

@@ -8,15 +8,15 @@ import pytest
 import sqlalchemy as sa
 from scripted import Asked, Keeping, Sampler, Scripted, answers, broken, busy, terms
 
+from pytest_memleak.contracts.protocols import Completion
 from pytest_memleak.errors import ProviderBusy, ProviderError
-from pytest_memleak.protocols import Completion
+from pytest_memleak.ledger.prices import OwnEndpoint, Terms
+from pytest_memleak.ledger.reading import generations
+from pytest_memleak.ledger.tables import calls, claims
+from pytest_memleak.ledger.tables import generations as generations_table
 from pytest_memleak.records import FinishReason
-from pytest_memleak.sampling.budget import OwnEndpoint, Terms
-from pytest_memleak.sampling.patience import Patience
-from pytest_memleak.sampling.reading import generations
-from pytest_memleak.sampling.run import Standing, draw
-from pytest_memleak.sampling.schema import calls, claims
-from pytest_memleak.sampling.schema import generations as generations_table
+from pytest_memleak.sampling.loop import Standing, draw
+from pytest_memleak.sampling.retry import Patience
 
 
 @pytest.fixture

@@ -7,16 +7,16 @@ import pytest
 import sqlalchemy as sa
 from by_hand import intent
 
+from pytest_memleak.contracts.protocols import Completion
 from pytest_memleak.errors import LedgerError
-from pytest_memleak.protocols import Completion
+from pytest_memleak.ledger import tables as schema
+from pytest_memleak.ledger.answers import Answer, record
+from pytest_memleak.ledger.calls import spent_by
+from pytest_memleak.ledger.claims import claim, number_questions
+from pytest_memleak.ledger.ledger import Ledger
+from pytest_memleak.ledger.questions import Ask
+from pytest_memleak.ledger.reading import generations, tally
 from pytest_memleak.records import FinishReason, Generation
-from pytest_memleak.sampling import schema
-from pytest_memleak.sampling.calls import spent_by
-from pytest_memleak.sampling.intents import claim, number_questions
-from pytest_memleak.sampling.ledger import Ledger
-from pytest_memleak.sampling.outcomes import Answer, record
-from pytest_memleak.sampling.questions import Ask
-from pytest_memleak.sampling.reading import generations, tally
 
 FOLDER = Path(__file__).parent
 

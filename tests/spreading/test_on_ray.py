@@ -11,11 +11,11 @@ ray = pytest.importorskip("ray", reason="the extra ray is not installed")
 from ray.cluster_utils import Cluster  # noqa: E402
 
 from pytest_memleak.errors import Inconclusive, RecordsError  # noqa: E402
+from pytest_memleak.parallel import on_ray  # noqa: E402
+from pytest_memleak.parallel.on_ray import OnRay  # noqa: E402
 from pytest_memleak.records import Scoring  # noqa: E402
 from pytest_memleak.scoring.analysis import analyse  # noqa: E402
 from pytest_memleak.scoring.catalogue import scanned  # noqa: E402
-from pytest_memleak.spreading import on_ray  # noqa: E402
-from pytest_memleak.spreading.on_ray import OnRay  # noqa: E402
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 SCORING = Scoring(k=3, trim=3, span_threshold=8)

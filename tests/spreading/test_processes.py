@@ -5,9 +5,9 @@ import contextlib
 import pytest
 
 from pytest_memleak.errors import Inconclusive, RecordsError
+from pytest_memleak.parallel.processes import Processes
 from pytest_memleak.records import Scoring
 from pytest_memleak.scoring.analysis import analyse
-from pytest_memleak.spreading.processes import Processes
 
 SCORING = Scoring(k=3, trim=3, span_threshold=8)
 

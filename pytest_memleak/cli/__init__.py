@@ -1,0 +1,1 @@
+"""The command `memleak`: one file a command."""

@@ -1,0 +1,241 @@
+"""`memleak verify`, `memleak compare`, `memleak cross`: evidence checked, models compared."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_memleak.cli.arguments import add_scoring_options
+
+if TYPE_CHECKING:
+    import argparse
+
+    from pytest_memleak.records import Book, Generation, Scoring
+__all__ = ["add_compare", "add_cross", "add_verify"]
+
+DIFFERS = 1
+
+
+# --- memleak verify ------------------------------------------------------------------------
+
+
+def add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register `memleak verify`."""
+    verify = commands.add_parser(
+        "verify",
+        help="check an evidence bundle against ledger and books",
+        description="Compute every number of an evidence bundle again, from the suite, its books "
+        "and the ledger. Exit code 0: it holds; 1: it does not; 2: it cannot be checked.",
+    )
+    verify.add_argument("evidence", metavar="EVIDENCE", type=Path, help="the bundle (JSON)")
+    verify.add_argument(
+        "--ledger", metavar="URL", default="sqlite:///.memleak/ledger.db", help="its ledger"
+    )
+    verify.add_argument(
+        "--suite",
+        metavar="FILE",
+        type=Path,
+        action="append",
+        default=[],
+        help="the suite file, where it is not at the path that the bundle names",
+    )
+    verify.add_argument(
+        "--public-key", metavar="FILE", type=Path, help="check the signature with this key (PEM)"
+    )
+    verify.set_defaults(run=_verify)
+
+
+def _verify(parsed: argparse.Namespace) -> int:
+    from pytest_memleak.findings.bundle import check_digest, read_bundle
+    from pytest_memleak.redaction.text import inert
+    from pytest_memleak.reports.signature import check_signature
+
+    made = read_bundle(parsed.evidence)
+    wrong = check_digest(made)
+    if parsed.public_key:
+        wrong += check_signature(made, parsed.public_key)
+    elif "signature" in made:
+        print("signed, but not checked: give --public-key", file=sys.stderr)
+    wrong += [] if wrong else _recomputed(made, parsed.ledger, parsed.suite)
+    for line in wrong:
+        print(inert(line))
+    if not wrong:
+        print(f"{parsed.evidence}: {len(made['pairs'])} pairs, every number as computed anew")
+    return DIFFERS if wrong else 0
+
+
+def _recomputed(made: dict[str, Any], ledger_url: str, suites: list[Path]) -> list[str]:
+    """Where the bundle differs from what suite, books and ledger give now."""
+    from pytest_memleak.errors import EvidenceError
+    from pytest_memleak.findings.bundle import differences
+    from pytest_memleak.findings.pair_evidence import pair_evidence
+    from pytest_memleak.story.resources import Means
+    from pytest_memleak.story.run import Gate
+
+    gate = Gate(root=Path.cwd(), means=Means(ledger_url, offline=True))
+    named = {path.name: path.resolve() for path in suites}
+    wrong: list[str] = []
+    try:
+        for said in made["pairs"]:
+            suite = said["suite"]
+            path = named.get(suite["name"], Path(suite["path"]).resolve())
+            pair = next((one for one in gate.suite(path).pairs if one.id == said["pair"]), None)
+            if pair is None:
+                raise EvidenceError(f"the suite has no pair {said['pair']!r}", place=str(path))
+            found = pair_evidence(gate.evaluate(pair))
+            found["suite"]["path"] = suite["path"]
+            found["stopped_early"] = said["stopped_early"]
+            wrong += [
+                f"{said['pair']}: {line}"
+                for line in differences(said, json.loads(json.dumps(found)))
+            ]
+    finally:
+        gate.close()
+    return wrong
+
+
+# --- memleak compare -----------------------------------------------------------------------
+
+
+def add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register `memleak compare`."""
+    compare = commands.add_parser(
+        "compare",
+        help="compare what several models memorized of a book",
+        description="Jaccard similarity of the memorized words, the value independence would "
+        "give, and each model's agreement with itself.",
+    )
+    compare.add_argument("book", metavar="BOOK.json", type=Path, help="excerpts of the book")
+    compare.add_argument(
+        "generations", metavar="GENERATIONS.json", type=Path, nargs="+", help="one per model"
+    )
+    add_scoring_options(compare)
+    compare.set_defaults(run=_compare)
+
+
+def _compare(parsed: argparse.Namespace) -> int:
+    from pytest_memleak.scoring.measures import measure
+    from pytest_memleak.scoring.similarity import compare, self_agreement
+
+    scoring = _scoring(parsed)
+    measured, agreement = [], []
+    for path in parsed.generations:
+        book, generations = _load(parsed.book, path)
+        measured.append(measure(book, generations, scoring))
+        agreement.append(self_agreement(book, generations, scoring))
+    names = [path.stem for path in parsed.generations]
+    pairs = [
+        {"a": names[i], "b": names[j], **dataclasses.asdict(compare(measured[i], measured[j]))}
+        for i in range(len(names))
+        for j in range(i + 1, len(names))
+    ]
+    models = [
+        {"model": name, "bmc": one.bmc, "self_agreement": own}
+        for name, one, own in zip(names, measured, agreement, strict=True)
+    ]
+    if parsed.json:
+        print(json.dumps({"models": models, "pairs": pairs}, indent=2))
+    else:
+        _table(models)
+        _table(pairs)
+    return 0
+
+
+# --- memleak cross -------------------------------------------------------------------------
+
+
+def add_cross(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register `memleak cross`."""
+    cross = commands.add_parser(
+        "cross",
+        help="show where recited spans came from",
+        description="Spans of each excerpt by the excerpts whose generations recited them; with "
+        "other books, what generations for this one recite of those.",
+    )
+    cross.add_argument("book", metavar="BOOK.json", type=Path, help="excerpts of the book")
+    cross.add_argument("generations", metavar="GENERATIONS.json", type=Path, help="for that book")
+    cross.add_argument(
+        "others", metavar="OTHER_BOOK.json", type=Path, nargs="*", help="books nobody asked for"
+    )
+    add_scoring_options(cross)
+    cross.set_defaults(run=_cross)
+
+
+def _cross(parsed: argparse.Namespace) -> int:
+    from pytest_memleak.records.paper_format import book_from_records, load_records
+    from pytest_memleak.scoring.provenance import cross_book, cross_excerpt
+
+    scoring = _scoring(parsed)
+    book, generations = _load(parsed.book, parsed.generations)
+    within = cross_excerpt(book, generations, scoring)
+    found: dict[str, Any] = {
+        "spans": within.count,
+        "cross": within.cross,
+        "ratio": within.ratio,
+        "cross_spans": [dataclasses.asdict(span) for span in within.spans if span.cross],
+        "books": [],
+    }
+    for path in parsed.others:
+        other = book_from_records(load_records(path), book_id=path.stem, place=str(path))
+        spans = cross_book(other, {book.id: generations}, scoring)
+        found["books"].append(
+            {
+                "book": path.stem,
+                "spans": spans.count,
+                "longest": spans.longest.words if spans.longest else 0,
+                "over": spans.over(scoring.span_threshold),
+            }
+        )
+    if parsed.json:
+        print(json.dumps(found, indent=2))
+    else:
+        print(
+            f"{within.count:,} spans, {within.cross:,} of them cross-excerpt ({within.ratio:.3f})"
+        )
+        _table(found["books"])
+    return 0
+
+
+# --- shared --------------------------------------------------------------------------------
+
+
+def _scoring(parsed: argparse.Namespace) -> Scoring:
+    from pytest_memleak.records import Scoring
+
+    return Scoring(
+        k=parsed.k, trim=parsed.trim, span_threshold=parsed.span_threshold, words=parsed.words
+    )
+
+
+def _load(book_path: Path, path: Path) -> tuple[Book, list[Generation]]:
+    from pytest_memleak.records.paper_format import (
+        book_from_records,
+        generations_from_records,
+        load_records,
+        with_instructions_asked,
+    )
+
+    book = book_from_records(load_records(book_path), book_id=book_path.stem, place=str(book_path))
+    records = load_records(path)
+    generations = generations_from_records(records, place=str(path))
+    return with_instructions_asked(book, records), generations
+
+
+def _table(rows: list[dict[str, Any]]) -> None:
+    """Rows of equal keys, aligned."""
+    if not rows:
+        return
+    shown = [[*rows[0]], *([_cell(value) for value in row.values()] for row in rows)]
+    widths = [max(len(row[column]) for row in shown) for column in range(len(shown[0]))]
+    for row in shown:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        print("  ".join(cells).rstrip())
+
+
+def _cell(value: object) -> str:
+    from pytest_memleak.redaction.text import inert
+
+    return f"{value:.4f}" if isinstance(value, float) else inert(str(value))

@@ -1,0 +1,307 @@
+"""`memleak ledger`: what a ledger holds, and generations out of it and into it.
+
+    memleak ledger list [--json]
+    memleak ledger export --endpoint ID [--book ID] [--temperature T] [--seed N] -o FILE
+    memleak ledger import FILE --endpoint ID --suite SUITE --model ID --book ID
+
+Listing and exporting make no ledger where there is none. Nothing heavy is imported before one
+of them runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pytest_memleak.ledger.ledger import Ledger
+    from pytest_memleak.ledger.listing import BatchListing, EndpointRow, JobListing
+    from pytest_memleak.records import Pair, Suite
+
+__all__ = ["add_ledger"]
+
+_FOLDER = ".memleak"
+_SUFFIXES = (".json", ".jsonl")
+_WIDEST = 10_000  # characters of a line: a terminal folds it itself, and a pipe gets it whole
+
+
+def add_ledger(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the subcommand `ledger`."""
+    ledger = commands.add_parser(
+        "ledger",
+        help="list, export and import generations",
+        description="What a ledger holds, and generations out of it and into it.",
+    )
+    verbs = ledger.add_subparsers(dest="verb", required=True, metavar="COMMAND")
+    _add_list(verbs)
+    _add_export(verbs)
+    _add_import(verbs)
+
+
+def _add_verb(
+    verbs: argparse._SubParsersAction[argparse.ArgumentParser], name: str, description: str
+) -> argparse.ArgumentParser:
+    verb = verbs.add_parser(name, help=description, description=f"{description.capitalize()}.")
+    verb.add_argument(
+        "--ledger",
+        metavar="URL",
+        help="sqlite:///PATH or postgresql+psycopg://USER@HOST/NAME "
+        "(default: .memleak/ledger.db below the current folder)",
+    )
+    return verb
+
+
+def _ledger_url(parsed: argparse.Namespace) -> str:
+    return parsed.ledger or f"sqlite:///{Path.cwd() / _FOLDER / 'ledger.db'}"
+
+
+def _existing(parsed: argparse.Namespace) -> Ledger:
+    from pytest_memleak.errors import LedgerError
+    from pytest_memleak.ledger.ledger import Ledger
+
+    try:
+        return Ledger(_ledger_url(parsed), create=False)
+    except LedgerError as error:
+        error.hint = error.hint or "--ledger says which one is meant"
+        raise
+
+
+# --- memleak ledger list -------------------------------------------------------------------
+
+
+def _add_list(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    verb = _add_verb(verbs, "list", "list endpoints, fine-tunes and batches")
+    verb.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    verb.set_defaults(run=_list)
+
+
+def _list(parsed: argparse.Namespace) -> int:
+    from pytest_memleak.ledger.listing import list_batches, list_endpoints, list_jobs
+
+    with _existing(parsed) as ledger:
+        place = ledger.place
+        endpoints, jobs, batches = list_endpoints(ledger), list_jobs(ledger), list_batches(ledger)
+    if parsed.json:
+        print(_as_json(place, endpoints, jobs, batches))
+        return 0
+    sections = (
+        ("Endpoints", _ENDPOINT_COLUMNS, map(_endpoint_cells, endpoints)),
+        ("Fine-tunes", _JOB_COLUMNS, map(_job_cells, jobs)),
+        ("Batches", _BATCH_COLUMNS, map(_batch_cells, batches)),
+    )
+    tables = [_table(title, columns, rows) for title, columns, rows in sections]
+    print("\n\n".join(filter(None, tables)) or "the ledger is empty")
+    return 0
+
+
+def _as_json(
+    place: str,
+    endpoints: Iterable[EndpointRow],
+    jobs: Iterable[JobListing],
+    batches: Iterable[BatchListing],
+) -> str:
+    from dataclasses import asdict
+
+    listed = {
+        "ledger": place,
+        "endpoints": list(map(asdict, endpoints)),
+        "finetunes": list(map(asdict, jobs)),
+        "batches": list(map(asdict, batches)),
+    }
+    # Whatever is not plain ASCII is escaped: no terminal acts on it, and no id is changed.
+    return json.dumps(listed, indent=2)
+
+
+_WORDS = {"provider", "endpoint", "book", "fine-tune", "batch", "state", "began", "cause"}
+_ENDPOINT_COLUMNS = (
+    *("endpoint", "book", "temp.", "seed", "excerpts", "draws", "withheld"),
+    *("calls", "lost", "open", "in", "out", "US$"),
+)
+_JOB_COLUMNS = (
+    *("provider", "fine-tune", "state", "endpoint", "examples", "tokens"),
+    *("began", "cause"),
+)
+_BATCH_COLUMNS = ("provider", "batch", "endpoint", "state", "answered", "began", "cause")
+
+
+def _endpoint_cells(row: EndpointRow) -> Sequence[str]:
+    return (
+        row.endpoint,
+        row.book,
+        f"{row.temperature:g}",
+        str(row.seed),
+        f"{row.excerpts:,}",
+        f"{row.generations:,}",
+        f"{row.withheld:,}",
+        f"{row.calls:,}",
+        f"{row.lost:,}",
+        f"{row.open:,}",
+        f"{row.prompt_tokens:,}",
+        f"{row.completion_tokens:,}",
+        "-" if row.cost is None else f"{row.cost:,.2f}",
+    )
+
+
+def _job_cells(row: JobListing) -> Sequence[str]:
+    return (
+        row.provider,
+        row.job_id or "-",
+        row.state,
+        row.endpoint or "-",
+        f"{row.examples:,}",
+        "-" if row.tokens is None else f"{row.tokens:,}",
+        _utc(row.began),
+        row.cause or "",
+    )
+
+
+def _batch_cells(row: BatchListing) -> Sequence[str]:
+    return (
+        row.provider,
+        row.batch_id or "-",
+        row.endpoint,
+        row.state,
+        f"{row.answered:,}/{row.requests:,}",
+        _utc(row.began),
+        row.cause or "",
+    )
+
+
+def _utc(seconds: float) -> str:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _table(title: str, columns: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
+    """The rows below a title, aligned however wide their letters are; empty without rows."""
+    import io
+
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from pytest_memleak.redaction.text import inert
+
+    table = Table(box=None, pad_edge=False, header_style="")
+    for name in columns:
+        table.add_column(name, justify="left" if name in _WORDS else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*(Text(inert(cell)) for cell in row))
+    if not table.row_count:
+        return ""
+    out = io.StringIO()
+    Console(file=out, width=_WIDEST, color_system=None).print(table)
+    lines = (line.rstrip() for line in out.getvalue().splitlines())
+    return "\n".join([f"{title}:", *lines])
+
+
+# --- memleak ledger export -----------------------------------------------------------------
+
+
+def _add_export(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    verb = _add_verb(verbs, "export", "write an endpoint's generations to a file")
+    verb.add_argument("--endpoint", metavar="ID", required=True, help="as `list` shows it")
+    verb.add_argument("--book", metavar="ID", help="where the endpoint was asked for several")
+    verb.add_argument("--temperature", metavar="T", type=float, help="where there are several")
+    verb.add_argument("--seed", metavar="N", type=int, help="where there are several")
+    verb.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        type=Path,
+        required=True,
+        help=".json for the paper's format, .jsonl for one generation a line",
+    )
+    verb.set_defaults(run=_export)
+
+
+def _export(parsed: argparse.Namespace) -> int:
+    from pytest_memleak.errors import RecordsError
+    from pytest_memleak.ledger.exports import export_generations
+    from pytest_memleak.redaction.text import inert
+
+    if parsed.output.suffix.lower() not in _SUFFIXES:
+        raise RecordsError(
+            f"generations are written to {' or '.join(_SUFFIXES)}, not to"
+            f" {parsed.output.suffix or 'a file without an ending'}",
+            place=str(parsed.output),
+        )
+    with _existing(parsed) as ledger:
+        written = export_generations(
+            ledger,
+            parsed.output,
+            endpoint_id=parsed.endpoint,
+            book_id=parsed.book,
+            temperature=parsed.temperature,
+            seed=parsed.seed,
+        )
+    print(f"{written:,} generations -> {inert(str(parsed.output))}")
+    return 0
+
+
+# --- memleak ledger import -----------------------------------------------------------------
+
+
+def _add_import(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    verb = _add_verb(verbs, "import", "take a file's generations as drawn from an endpoint")
+    verb.add_argument("file", metavar="FILE", type=Path, help="generations (.json or .jsonl)")
+    verb.add_argument("--endpoint", metavar="ID", required=True, help="as `list` shows it")
+    verb.add_argument(
+        "--suite",
+        metavar="SUITE",
+        type=Path,
+        required=True,
+        help="the suite file whose pair asked for them",
+    )
+    verb.add_argument("--model", metavar="ID", required=True, help="the pair's model")
+    verb.add_argument("--book", metavar="ID", required=True, help="the pair's book")
+    verb.set_defaults(run=_import)
+
+
+def _import(parsed: argparse.Namespace) -> int:
+    from pytest_memleak.contracts.extensions import Extensions
+    from pytest_memleak.errors import SuiteError
+    from pytest_memleak.ledger.imports import import_generations
+    from pytest_memleak.redaction.text import inert
+    from pytest_memleak.story.drawing import pair_questionnaire
+    from pytest_memleak.story.resources import Means
+    from pytest_memleak.story.workshop import Workshop
+    from pytest_memleak.suite.load import load_suite
+
+    suite = load_suite(parsed.suite)
+    pair = _pair(suite, model=parsed.model, book=parsed.book)
+    if pair.probe.kind != "instruction":
+        raise SuiteError(
+            f"{pair.id} has the probe {pair.probe.kind!r}, and a file's generations answer"
+            " instructions",
+            place=str(parsed.suite),
+        )
+    means = Means(_ledger_url(parsed), offline=True)
+    workshop = Workshop(suite, Extensions(), state=Path.cwd() / _FOLDER, means=means)
+    try:
+        asked = pair_questionnaire(pair, workshop.book(pair.book))
+        done = import_generations(
+            means.ledger, parsed.file, endpoint_id=parsed.endpoint, questionnaire=asked
+        )
+        place = means.ledger.place
+    finally:
+        workshop.close()
+        means.close()
+    print(f"{done.added:,} generations added, {done.known:,} known already -> {inert(place)}")
+    return 0
+
+
+def _pair(suite: Suite, *, model: str, book: str) -> Pair:
+    from pytest_memleak.errors import SuiteError
+
+    wanted = f"{model}/{book}"
+    for pair in suite.pairs:
+        if pair.id == wanted:
+            return pair
+    known = ", ".join(pair.id for pair in suite.pairs)
+    raise SuiteError(f"there is no pair {wanted!r}; its pairs: {known}", place=str(suite.path))

@@ -1,0 +1,74 @@
+"""What extensions bring: book readers, providers, measures and report sinks, in one place."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pluggy
+
+from pytest_memleak.contracts import hookspecs
+from pytest_memleak.errors import BookError, SuiteError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from pytest_memleak.contracts.protocols import Manuscript, MeasureFunction, ProviderFactory
+    from pytest_memleak.records import Book
+    from pytest_memleak.records.finding import RunReport
+
+__all__ = ["Extensions"]
+
+
+class Extensions:
+    """The pluggy manager `memleak`, with everything installed: the built-ins come by entry point.
+
+    `plugins` are further objects with hooks, such as conftest modules.
+    """
+
+    def __init__(self, plugins: Iterable[object] = ()) -> None:
+        self._manager = pluggy.PluginManager("memleak")
+        self._manager.add_hookspecs(hookspecs)
+        self._manager.load_setuptools_entrypoints("memleak")
+        for plugin in plugins:
+            if not self._manager.is_registered(plugin):
+                # Named by itself: the conftest modules of two folders are both called conftest.
+                self._manager.register(plugin, name=str(id(plugin)))
+
+    def read_book(self, path: Path) -> Manuscript | Book:
+        """What the first reader that knows the file makes of it; BookError if none does."""
+        found: Manuscript | Book | None = self._manager.hook.memleak_read_book(path=path)
+        if found is None:
+            raise BookError(
+                f"no reader for files named {path.suffix or path.name!r}",
+                place=str(path),
+                hint="use .epub, .txt or the paper's .json, or install a reader",
+            )
+        return found
+
+    def provider(self, name: str, *, place: str) -> ProviderFactory:
+        """The provider of that name; SuiteError, with the known ones, if there is none."""
+        known: dict[str, ProviderFactory] = {}
+        for provided in reversed(self._manager.hook.memleak_providers()):
+            known.update(provided)
+        if name not in known:
+            raise SuiteError(
+                f"provider: there is no {name!r}; known providers: {', '.join(sorted(known))}",
+                place=place,
+            )
+        return known[name]
+
+    def is_free(self, name: str) -> bool:
+        """Whether the provider runs at once and costs nothing (its factory says `free = True`)."""
+        return bool(getattr(self.provider(name, place="provider"), "free", False))
+
+    def measures(self) -> dict[str, MeasureFunction]:
+        """The extensions' measures by name."""
+        measures: dict[str, MeasureFunction] = {}
+        for provided in reversed(self._manager.hook.memleak_measures()):
+            measures.update(provided)
+        return measures
+
+    def report(self, run: RunReport) -> None:
+        """Hand a finished run to every report sink."""
+        self._manager.hook.memleak_report(run=run)

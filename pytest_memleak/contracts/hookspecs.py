@@ -1,0 +1,75 @@
+"""Hooks for extensions: providers, book readers, measures and report sinks.
+
+An extension is an object with some of these functions, marked with `hookimpl`, under the
+entry-point group `memleak` (found with and without pytest), or a conftest's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    from pytest_memleak.contracts.protocols import Manuscript, MeasureFunction, ProviderFactory
+    from pytest_memleak.records.finding import RunReport
+
+__all__ = ["hookimpl", "hookspec"]
+
+hookspec = pluggy.HookspecMarker("memleak")
+hookimpl = pluggy.HookimplMarker("memleak")
+
+
+@hookspec(firstresult=True)
+def memleak_read_book(path: Path) -> Manuscript | None:
+    """Read the book at `path`, or return None to leave it to another reader.
+
+    Raise `BookError` where the file is of your kind and cannot be read::
+
+        @hookimpl
+        def memleak_read_book(path):
+            if path.suffix == ".fb2":
+                return Manuscript(title, author, chapters)
+    """
+
+
+@hookspec
+def memleak_providers() -> Mapping[str, ProviderFactory]:  # type: ignore[empty-body]
+    """Providers by the name that a suite's `provider = "..."` uses.
+
+    ::
+
+        @hookimpl
+        def memleak_providers():
+            return {"my-cluster": MyCluster}      # called with a ProviderSetup
+    """
+
+
+@hookspec
+def memleak_measures() -> Mapping[str, MeasureFunction]:  # type: ignore[empty-body]
+    """Measures beside the built-in ones, by the name that `[limits.measures]` uses.
+
+    ::
+
+        def longest_line(book, generations):
+            return max(len(line) for g in generations for line in g.text.splitlines())
+
+        @hookimpl
+        def memleak_measures():
+            return {"longest_line": longest_line}
+    """
+
+
+@hookspec
+def memleak_report(run: RunReport) -> None:
+    """Called once, after the last pair, with everything that was measured.
+
+    ::
+
+        @hookimpl
+        def memleak_report(run):
+            for found in run.findings:
+                post(found.pair, found.verdict)
+    """

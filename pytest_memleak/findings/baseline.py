@@ -1,0 +1,107 @@
+"""This release against an earlier one's evidence bundle: what changed, and what got worse."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_memleak.errors import EvidenceError
+from pytest_memleak.findings.bundle import check_digest, read_bundle
+from pytest_memleak.findings.pair_evidence import pair_evidence
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from pytest_memleak.verdict.evaluation import Evaluation
+
+__all__ = ["Baseline", "Change", "Comparison"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One measure, then and now, with both intervals."""
+
+    measure: str
+    before: float
+    now: float
+    before_interval: tuple[float, float]
+    interval: tuple[float, float]
+
+    @property
+    def by(self) -> float:
+        """How much it rose."""
+        return self.now - self.before
+
+    def __str__(self) -> str:
+        shown = [_number(self.before), _number(self.now)]
+        for place, (low, high) in enumerate((self.before_interval, self.interval)):
+            if low < high:
+                shown[place] += f" [{_number(low)}, {_number(high)}]"
+        return f"{self.measure} {shown[0]} -> {shown[1]} ({self.by:+.4g})"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A pair against the baseline; `obstacle` says why it cannot be compared, if it cannot."""
+
+    changes: tuple[Change, ...] = ()
+    obstacle: str | None = None
+
+    def worse(self, tolerances: Mapping[str, float]) -> list[Change]:
+        """The changes that are larger than tolerated."""
+        return [
+            change
+            for change in self.changes
+            if change.measure in tolerances and change.by > tolerances[change.measure]
+        ]
+
+
+class Baseline:
+    """The bundle in a file. Raises EvidenceError for one that cannot be read or was changed."""
+
+    def __init__(self, path: Path) -> None:
+        made = read_bundle(path)
+        wrong = check_digest(made)
+        if wrong:
+            raise EvidenceError(wrong[0], place=str(path), hint="it was changed after it was made")
+        self._pairs: list[dict[str, Any]] = made["pairs"]
+
+    def compare(self, evaluation: Evaluation) -> Comparison:
+        """What changed of a pair."""
+        now = pair_evidence(evaluation)
+        before = self._of(now)
+        if before is None:
+            return Comparison(obstacle="the baseline does not have this pair")
+        for what in ("book", "settings"):
+            if before[what] != now[what]:
+                return Comparison(obstacle=f"the baseline was made with another {what}")
+        if before["verdict"] == "INCONCLUSIVE" or not before["measures"] or not now["measures"]:
+            return Comparison(obstacle="one side has no complete evidence")
+        names = [
+            name
+            for name, one in before["measures"].items()
+            if "low" in one and name in now["measures"] and "value" in one
+        ]
+        return Comparison(tuple(_change(name, before, now) for name in names))
+
+    def _of(self, now: dict[str, Any]) -> dict[str, Any] | None:
+        """The pair of that name in a suite of that name, and of that path if there are several."""
+        alike = [
+            one
+            for one in self._pairs
+            if (one["suite"]["name"], one["pair"]) == (now["suite"]["name"], now["pair"])
+        ]
+        at_its_path = [one for one in alike if one["suite"]["path"] == now["suite"]["path"]]
+        return next(iter(at_its_path if len(alike) > 1 else alike), None)
+
+
+def _change(name: str, before: dict[str, Any], now: dict[str, Any]) -> Change:
+    was, is_ = before["measures"][name], now["measures"][name]
+    return Change(
+        name, was["value"], is_["value"], (was["low"], was["high"]), (is_["low"], is_["high"])
+    )
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else f"{value:,}"

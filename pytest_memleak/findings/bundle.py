@@ -1,0 +1,145 @@
+"""The evidence bundle: one JSON file that stands on its own, without a word of any book.
+
+    {"schema": ..., "program": ..., "platform": ..., "created": ..., "pairs": [...],
+     "limitations": [...], "sha256": ..., "signature": ...}
+
+`sha256` is over the canonical JSON (sorted keys, no spaces, ASCII) of all the rest but the
+signature; the signature (Ed25519) is over the same bytes. Who has the ledger, the suite and its
+books can compute every number of `pairs` again (`memleak verify`).
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_memleak.errors import EvidenceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+__all__ = [
+    "bundle",
+    "canonical",
+    "check_digest",
+    "differences",
+    "read_bundle",
+    "write_bundle",
+]
+
+SCHEMA = "pytest-memleak evidence 1"
+_PROGRAMS = ("pytest-memleak", "pytest", "numpy", "pyahocorasick", "ebooklib", "lxml")
+_SEALS = ("sha256", "signature")
+
+LIMITATIONS = """
+A PASS says that this sampling brought back no more than the limits allow; it does not show that \
+the model holds nothing of the book.
+Only literal recall is measured (and near-verbatim recall where it has a limit): not paraphrase, \
+not translation.
+Intervals speak of the same experiment run again with the same number of rounds; they say nothing \
+of other instructions, temperatures or prompts.
+Long spans and blocks have no interval: more samples may find longer ones.
+Short runs are shared by any two texts of a language; bmc alone does not tell recall from common \
+phrases, bmc_excess does.
+Generations that the provider withheld were not measured; they are counted by reason.
+"""
+
+
+def bundle(pairs: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """The bundle of a run, with its digest and without a signature."""
+    made: dict[str, Any] = {
+        "schema": SCHEMA,
+        "program": {name: _version(name) for name in _PROGRAMS},
+        "platform": {"python": platform.python_version(), "system": platform.platform()},
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "pairs": sorted(pairs, key=lambda pair: (pair["suite"]["name"], pair["pair"])),
+        "limitations": LIMITATIONS.strip().splitlines(),
+    }
+    made["sha256"] = hashlib.sha256(canonical(made)).hexdigest()
+    return made
+
+
+def canonical(made: dict[str, Any]) -> bytes:
+    """The bytes that digest and signature are over: everything but these two."""
+    sealed = {key: value for key, value in made.items() if key not in _SEALS}
+    return json.dumps(sealed, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def write_bundle(made: dict[str, Any], path: Path) -> None:
+    """Write it, whole or not at all. Raises EvidenceError."""
+    temporary = path.with_name(f"{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        raise EvidenceError(
+            f"cannot be written: {error.strerror or error}", place=str(path)
+        ) from None
+
+
+def read_bundle(path: Path) -> dict[str, Any]:
+    """A bundle from its file. Raises EvidenceError for anything that is none of this schema."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        made = json.loads(text, object_pairs_hook=_no_key_twice)
+    except OSError as error:
+        raise EvidenceError(f"cannot be read: {error.strerror or error}", place=str(path)) from None
+    except (ValueError, RecursionError) as error:
+        raise EvidenceError(f"not a bundle: {error}", place=str(path)) from None
+    if not isinstance(made, dict) or made.get("schema") != SCHEMA:
+        raise EvidenceError(f"not a bundle of the schema {SCHEMA!r}", place=str(path))
+    if text != json.dumps(made, indent=1) + "\n":
+        raise EvidenceError("it is not as it was written", place=str(path))
+    return made
+
+
+def check_digest(made: dict[str, Any]) -> list[str]:
+    """What is wrong with the bundle's own digest; empty if nothing is."""
+    digest = hashlib.sha256(canonical(made)).hexdigest()
+    if made.get("sha256") == digest:
+        return []
+    return [f"sha256: the bundle says {made.get('sha256')}, its content gives {digest}"]
+
+
+def differences(said: object, found: object, key: str = "") -> list[str]:
+    """Where two JSON values differ: the key, what the bundle says, what was computed."""
+    if isinstance(said, dict) and isinstance(found, dict):
+        keys = sorted(said.keys() | found.keys())
+        return [
+            line
+            for one in keys
+            for line in differences(
+                said.get(one, _MISSING), found.get(one, _MISSING), f"{key}.{one}".lstrip(".")
+            )
+        ]
+    if type(said) is type(found) and said == found:
+        return []
+    return [f"{key}: the bundle says {_shown(said)}, computed now {_shown(found)}"]
+
+
+_MISSING = object()
+
+
+def _shown(value: object) -> str:
+    return "nothing" if value is _MISSING else json.dumps(value)[:120]
+
+
+def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise ValueError("a key stands twice")
+    return made
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,275 @@
+"""Batches in the ledger: one row each, and one call for every request in it.
+
+A batch's calls hold their ordinals until it has ended, whatever becomes of the process. Its
+digest says what is asked of which endpoint, and for the how-manieth time: so it is found again
+at the provider by whoever would ask the same, even if the ledger was lost.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import time
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from pytest_memleak.contracts.protocols import SampleRequest
+from pytest_memleak.ledger.answers import end_open_calls
+from pytest_memleak.ledger.calls import OPEN, CallState, add_to_runs, spent_by
+from pytest_memleak.ledger.claims import first_free, insert_calls, over_budget, taken_of
+from pytest_memleak.ledger.jobs import JobRow
+from pytest_memleak.ledger.ledger import Ledger
+from pytest_memleak.ledger.prices import Terms
+from pytest_memleak.ledger.questions import Ask, Question
+from pytest_memleak.ledger.tables import batches, calls, owners, questions
+
+__all__ = [
+    "Batch",
+    "claim_batch",
+    "end_batch",
+    "open_batches",
+    "questions_of",
+    "request_key",
+    "requests_of",
+    "update_batch",
+]
+
+_OPEN_BATCH = (JobRow.STARTING, JobRow.RUNNING)
+_DIGEST_IN_KEY = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A row of `batches` that has not ended.
+
+    ours_to_start:  whether this process has just taken it to start it
+    doubtful_until: when a batch that the provider does not know does not exist either
+    stuck:          whether this process began to start it and has given up waiting
+    """
+
+    number: int
+    digest: str
+    batch_id: str | None = None
+    ours_to_start: bool = False
+    doubtful_until: float = 0.0
+    stuck: bool = False
+
+
+def request_key(digest: str, place: int) -> str:
+    """The key of a batch's request, the same whenever the same batch is made."""
+    return f"{digest[:_DIGEST_IN_KEY]}-{place:06d}"
+
+
+# --- before a batch ------------------------------------------------------------------------
+
+
+def claim_batch(
+    ledger: Ledger,
+    wanted: Sequence[Ask],
+    *,
+    endpoint_id: str,
+    numbers: Mapping[tuple[str, str], int],
+    terms: Terms,
+    limit: int | None,
+) -> Batch | None:
+    """Write down that a batch is about to be started, with all that is free of what is wanted.
+
+    None where nothing is. Raises BudgetExceeded where the run has not enough left for it.
+    """
+    owner, run, provider = ledger.owner, ledger.run, terms.sampler.name
+
+    def work(connection: Connection) -> Batch | None:
+        taken = taken_of(connection, [(numbers[ask.question.key], ask) for ask in wanted])
+        free = [ask for one in wanted if (ask := first_free([one], numbers, taken)) is not None]
+        if not free:
+            return None
+        estimates = [terms.estimate(ask) for ask in free]
+        total = sum(estimate or 0 for estimate in estimates)
+        spent = spent_by(connection, {run})[run]
+        if limit is not None and spent + total > limit:
+            raise over_budget(spent, total, limit)
+        digest = _new_digest(connection, endpoint_id, free)
+        began = time.time()
+        number = connection.execute(
+            batches.insert()
+            .values(
+                provider=provider,
+                endpoint=endpoint_id,
+                digest=digest,
+                state=JobRow.STARTING,
+                owner=owner,
+                run=run,
+                began=began,
+            )
+            .returning(batches.c.id)
+        ).scalar_one()
+        rows: list[dict[str, Any]] = [
+            {
+                "question": numbers[ask.question.key],
+                "batch": number,
+                "kind": "batch",
+                "provider": provider,
+                "request_id": request_key(digest, place),
+                "state": CallState.ASKED,
+                "owner": owner,
+                "first": ask.ordinals[0],
+                "asked": len(ask.ordinals),
+                "max_tokens": ask.question.max_tokens,
+                "seed": ask.question.seed_from(ask.ordinals[0]),
+                "estimate": estimate,
+                "began": began,
+                "run": run,
+            }
+            for place, (ask, estimate) in enumerate(zip(free, estimates, strict=True))
+        ]
+        insert_calls(connection, rows, [ask.ordinals for ask in free])
+        add_to_runs(connection, [(run, total)])
+        return Batch(number, digest, ours_to_start=True)
+
+    return ledger.write(work)
+
+
+def _new_digest(connection: Connection, endpoint_id: str, asks: Sequence[Ask]) -> str:
+    """The digest of what is asked, and of how often just that was asked before."""
+    for time_ in itertools.count():
+        digest = hashlib.sha256()
+        for part in (
+            endpoint_id,
+            str(time_),
+            *(f"{ask.question.key} {ask.ordinals}" for ask in asks),
+        ):
+            data = part.encode("utf-8", "surrogatepass")
+            digest.update(len(data).to_bytes(8, "big") + data)
+        known = sa.select(sa.func.count()).where(batches.c.digest == digest.hexdigest())
+        if not connection.execute(known).scalar_one():
+            return digest.hexdigest()
+    raise AssertionError("count does not end")
+
+
+# --- while it runs -------------------------------------------------------------------------
+
+
+def open_batches(
+    ledger: Ledger, endpoint_id: str, asked: AbstractSet[int], *, recovery: float
+) -> list[Batch]:
+    """The batches that ask any of these questions (by their rows) and have not ended.
+
+    Those whose start was cut off are taken for ourselves; they may be on their way to the
+    provider until `recovery` seconds after that.
+    """
+    owner = ledger.owner
+
+    def work(connection: Connection) -> list[Batch]:
+        rows = connection.execute(
+            sa.select(batches, owners.c.ended.label("owner_ended"))
+            .join(owners, owners.c.id == batches.c.owner, isouter=True)
+            .where(batches.c.endpoint == endpoint_id, batches.c.state.in_(_OPEN_BATCH))
+            .order_by(batches.c.id)
+        ).all()
+        found = []
+        for row in rows:
+            of_batch = sa.select(calls.c.question).where(calls.c.batch == row.id).distinct()
+            if asked.isdisjoint(connection.execute(of_batch).scalars()):
+                continue
+            starting = row.state == JobRow.STARTING
+            ours = starting and (row.owner is None or row.owner_ended is not None)
+            if ours:
+                connection.execute(
+                    batches.update().where(batches.c.id == row.id).values(owner=owner)
+                )
+            found.append(
+                Batch(
+                    row.id,
+                    row.digest,
+                    row.batch_id,
+                    ours_to_start=ours,
+                    doubtful_until=row.began + recovery,
+                    stuck=starting and row.owner == owner and row.cause is not None,
+                )
+            )
+        return found
+
+    return ledger.write(work)
+
+
+def requests_of(ledger: Ledger, batch: Batch) -> list[SampleRequest]:
+    """The batch's requests, in order."""
+    rows = ledger.read(
+        lambda connection: connection.execute(
+            sa.select(
+                calls.c.request_id,
+                questions.c.instruction,
+                calls.c.asked,
+                questions.c.temperature,
+                calls.c.max_tokens,
+                calls.c.seed,
+            )
+            .join(questions, questions.c.id == calls.c.question)
+            .where(calls.c.batch == batch.number)
+            .order_by(calls.c.id)
+        ).all()
+    )
+    return [SampleRequest(*row) for row in rows]
+
+
+def questions_of(ledger: Ledger, batch: Batch) -> dict[int, Question]:
+    """The batch's questions, by their rows."""
+    of_batch = sa.select(calls.c.question).where(calls.c.batch == batch.number)
+    rows = ledger.read(
+        lambda connection: connection.execute(
+            sa.select(questions).where(questions.c.id.in_(of_batch))
+        ).all()
+    )
+    return {
+        row.id: Question(
+            book_id=row.book,
+            excerpt_id=row.excerpt,
+            instruction=row.instruction,
+            instruction_digest=row.instruction_digest,
+            settings_digest=row.settings_digest,
+            temperature=row.temperature,
+            max_tokens=row.max_tokens,
+            seed=row.seed,
+            prompt_words=len(row.instruction.split()),
+        )
+        for row in rows
+    }
+
+
+def update_batch(ledger: Ledger, batch: Batch, **values: Any) -> None:
+    """Write it, unless the batch has ended meanwhile."""
+    ledger.write(
+        lambda connection: (
+            connection.execute(
+                batches.update()
+                .where(batches.c.id == batch.number, batches.c.state.in_(_OPEN_BATCH))
+                .values(values)
+            ).rowcount
+        )
+    )
+
+
+def end_batch(ledger: Ledger, batch: Batch, state: JobRow, *, cause: str) -> None:
+    """End a batch, and those of its calls that have no answer: they failed, for that cause."""
+
+    def work(connection: Connection) -> None:
+        unanswered = connection.execute(
+            sa.select(calls.c.id).where(calls.c.batch == batch.number, calls.c.state.in_(OPEN))
+        ).scalars()
+        end_open_calls(connection, list(unanswered), billed=False, cause=cause)
+        connection.execute(
+            batches.update()
+            .where(batches.c.id == batch.number, batches.c.state.in_(_OPEN_BATCH))
+            .values(
+                state=state,
+                ended=time.time(),
+                cause=cause if state is JobRow.FAILED else None,
+            )
+        )
+
+    ledger.write(work)

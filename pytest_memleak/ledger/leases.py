@@ -1,0 +1,220 @@
+"""Who holds a call, a job or a batch, and whether that process is still there.
+
+Every open ledger is an owner: a row, and a lock that the operating system or the PostgreSQL
+server takes away the moment the process ends, however it ends. So what a killed run was doing
+is free at once, and what a living one does is never taken from it, however slow it is.
+
+    SQLite file   a locked file in the folder `<ledger>-owners/`
+    in memory     nothing: nobody else can see it
+    PostgreSQL    a session-level advisory lock on a connection of its own
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import threading
+import time
+import uuid
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+import sqlalchemy as sa
+from filelock import FileLock, Timeout
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from pytest_memleak.errors import LedgerError
+from pytest_memleak.ledger.database import Database
+from pytest_memleak.ledger.tables import owners
+
+__all__ = ["Owner", "bury_the_dead"]
+
+
+class Owner:
+    """This process's row among the owners, and the lock that shows that it lives.
+
+    `id` may change: a server that lost our connection has called us dead, and others may have
+    taken what we held. `keep_alive` notices and begins anew.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._locks = _locks_for(database)
+        self._pid = os.getpid()
+        self._renewing = threading.Lock()
+        self._begin()
+        bury_the_dead(database)
+
+    def _begin(self) -> None:
+        self._name = uuid.uuid4().hex
+        self._locks.hold(self._name)
+        row = {
+            "lock": self._name,
+            "host": platform.node(),
+            "pid": os.getpid(),
+            "began": time.time(),
+        }
+        self.id: int = self._database.write(
+            lambda connection: connection.execute(
+                owners.insert().values(row).returning(owners.c.id)
+            ).scalar_one()
+        )
+
+    def keep_alive(self) -> None:
+        """See to it that others still think us alive; call it every few seconds."""
+        with self._renewing:
+            if self._locks.held():
+                return
+            # Not the same name: somebody may have found the lock free in between.
+            self._begin()
+
+    def end(self) -> None:
+        """Give up what is still held: from now on it is anyone's."""
+        if os.getpid() != self._pid:
+            return
+        with suppress(LedgerError):
+            self._database.write(
+                lambda connection: (
+                    connection.execute(
+                        owners.update().where(owners.c.id == self.id).values(ended=time.time())
+                    ).rowcount
+                )
+            )
+        self._locks.leave()
+
+
+def bury_the_dead(database: Database) -> None:
+    """Mark the owners whose process is gone as ended."""
+    locks = _locks_for(database)
+
+    def work(connection: Connection) -> list[str]:
+        living = connection.execute(
+            sa.select(owners.c.id, owners.c.lock).where(owners.c.ended.is_(None))
+        ).all()
+        dead = [(owner, lock) for owner, lock in living if locks.free(connection, lock)]
+        if dead:
+            connection.execute(
+                owners.update()
+                .where(owners.c.id.in_([owner for owner, _ in dead]))
+                .values(ended=time.time())
+            )
+        return [lock for _, lock in dead]
+
+    for lock in database.write(work):
+        locks.forget(lock)
+
+
+# --- locks that die with their process -----------------------------------------------------
+
+
+class _Locks(Protocol):
+    def hold(self, name: str) -> None: ...
+    def held(self) -> bool: ...
+    def leave(self) -> None: ...
+    def free(self, connection: Connection, name: str) -> bool: ...
+    def forget(self, name: str) -> None: ...
+
+
+def _locks_for(database: Database) -> _Locks:
+    if database.path is not None:
+        return _LockFiles(database.path.with_name(f"{database.path.name}-owners"))
+    return _Alone() if database.in_memory else _AdvisoryLocks(database.engine)
+
+
+class _LockFiles:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock: FileLock | None = None
+
+    def hold(self, name: str) -> None:
+        try:
+            self._folder.mkdir(exist_ok=True)
+            self._lock = FileLock(self._file(name), timeout=0, thread_local=False)
+            self._lock.acquire()
+        except (OSError, Timeout) as error:
+            raise LedgerError(
+                f"a lock file cannot be made: {getattr(error, 'strerror', None) or error}",
+                place=str(self._folder),
+            ) from None
+
+    def held(self) -> bool:
+        return True  # only the end of the process takes it away
+
+    def leave(self) -> None:
+        if self._lock is not None:
+            file = Path(self._lock.lock_file)
+            self._lock.release()
+            file.unlink(missing_ok=True)
+
+    def free(self, connection: Connection, name: str) -> bool:  # noqa: ARG002 - as _Locks has it
+        if not self._file(name).exists():
+            return True
+        try:
+            with FileLock(self._file(name), timeout=0, thread_local=False):
+                return True
+        except Timeout:
+            return False
+
+    def forget(self, name: str) -> None:
+        # Nobody holds the lock of a dead owner again, so its file may go.
+        with suppress(OSError):
+            self._file(name).unlink(missing_ok=True)
+
+    def _file(self, name: str) -> Path:
+        return self._folder / f"{name}.lock"
+
+
+class _AdvisoryLocks:
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._session: Connection | None = None
+
+    def hold(self, name: str) -> None:
+        session = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        session.execute(sa.select(sa.func.pg_advisory_lock(_key(name))))
+        self._session = session
+
+    def held(self) -> bool:
+        try:
+            return self._session is not None and self._session.scalar(sa.select(1)) == 1
+        except SQLAlchemyError:
+            with suppress(SQLAlchemyError):
+                if self._session is not None:
+                    self._session.invalidate()
+                    self._session.close()
+            self._session = None
+            return False
+
+    def leave(self) -> None:
+        if self._session is not None:
+            with suppress(SQLAlchemyError):
+                # Not back into the pool: the session would take the lock along.
+                self._session.invalidate()
+                self._session.close()
+            self._session = None
+
+    def free(self, connection: Connection, name: str) -> bool:
+        # Ours until the transaction ends, so that nobody else buries the same owner.
+        return bool(connection.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(_key(name)))))
+
+    def forget(self, name: str) -> None: ...
+
+
+class _Alone:
+    def hold(self, name: str) -> None: ...
+
+    def held(self) -> bool:
+        return True
+
+    def leave(self) -> None: ...
+
+    def free(self, connection: Connection, name: str) -> bool:  # noqa: ARG002 - as _Locks has it
+        return False
+
+    def forget(self, name: str) -> None: ...
+
+
+def _key(name: str) -> int:
+    return int(name[:15], 16)

@@ -1,0 +1,205 @@
+"""What a ledger holds, for people: endpoints and what was drawn from them, jobs, batches.
+
+list_endpoints(ledger) -> [EndpointRow(...)]      one per endpoint, book and settings
+list_jobs(ledger)      -> [JobListing(...)]
+list_batches(ledger)   -> [BatchListing(...)]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from pytest_memleak.ledger.calls import CallState
+from pytest_memleak.ledger.ledger import Ledger
+from pytest_memleak.ledger.tables import batches, calls, generations, jobs, questions
+from pytest_memleak.records import FinishReason
+
+__all__ = [
+    "BatchListing",
+    "EndpointRow",
+    "JobListing",
+    "list_batches",
+    "list_endpoints",
+    "list_jobs",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointRow:
+    """What was drawn from an endpoint for a book, with some settings.
+
+    excerpts: questions asked; generations: completions kept, withheld among them; surplus:
+    those without a place; calls: paid ones, lost among them; open: calls without an outcome;
+    cost: US$, lost calls at their worst, None where no price was known.
+    """
+
+    endpoint: str
+    book: str
+    temperature: float
+    seed: int
+    excerpts: int
+    generations: int
+    withheld: int
+    surplus: int
+    calls: int
+    lost: int
+    open: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobListing:
+    """A fine-tune. Times are seconds since 1970."""
+
+    provider: str
+    digest: str
+    job_id: str | None
+    state: str
+    endpoint: str | None
+    examples: int
+    tokens: int | None
+    cause: str | None
+    began: float
+    ended: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchListing:
+    """A batch, and how many of its requests were answered. Times are seconds since 1970."""
+
+    provider: str
+    endpoint: str
+    digest: str
+    batch_id: str | None
+    state: str
+    requests: int
+    answered: int
+    cause: str | None
+    began: float
+    ended: float | None
+
+
+_GROUP = (
+    questions.c.endpoint,
+    questions.c.book,
+    questions.c.temperature,
+    questions.c.seed,
+)
+
+
+def list_endpoints(ledger: Ledger) -> list[EndpointRow]:
+    """One row per endpoint, book, temperature and seed, in that order."""
+
+    def work(connection: Connection) -> list[EndpointRow]:
+        asked = connection.execute(
+            sa.select(*_GROUP, sa.func.count().label("excerpts"))
+            .group_by(*_GROUP)
+            .order_by(*_GROUP)
+        ).all()
+        drawn = _by_group(connection.execute(_DRAWN).all())
+        made = _by_group(connection.execute(_MADE).all())
+        return [
+            EndpointRow(
+                *_key(row),
+                excerpts=row.excerpts,
+                generations=_of(drawn, row, "generations"),
+                withheld=_of(drawn, row, "withheld"),
+                surplus=_of(drawn, row, "surplus"),
+                calls=_of(made, row, "calls"),
+                lost=_of(made, row, "lost"),
+                open=_of(made, row, "open"),
+                prompt_tokens=_of(made, row, "prompt_tokens"),
+                completion_tokens=_of(made, row, "completion_tokens"),
+                cost=_of(made, row, "cost") / 1e9 if _of(made, row, "priced") else None,
+            )
+            for row in asked
+        ]
+
+    return ledger.read(work)
+
+
+def list_jobs(ledger: Ledger) -> list[JobListing]:
+    """Every fine-tune, oldest first."""
+    columns = [jobs.c[name] for name in JobListing.__dataclass_fields__]
+    rows = ledger.read(
+        lambda connection: connection.execute(sa.select(*columns).order_by(jobs.c.id)).all()
+    )
+    return [JobListing(*row) for row in rows]
+
+
+def list_batches(ledger: Ledger) -> list[BatchListing]:
+    """Every batch, oldest first."""
+    requests = sa.select(sa.func.count()).where(calls.c.batch == batches.c.id)
+    answered = requests.where(calls.c.state == CallState.ANSWERED)
+    rows: Sequence[Any] = ledger.read(
+        lambda connection: connection.execute(
+            sa.select(
+                batches.c.provider,
+                batches.c.endpoint,
+                batches.c.digest,
+                batches.c.batch_id,
+                batches.c.state,
+                requests.scalar_subquery(),
+                answered.scalar_subquery(),
+                batches.c.cause,
+                batches.c.began,
+                batches.c.ended,
+            ).order_by(batches.c.id)
+        ).all()
+    )
+    return [BatchListing(*row) for row in rows]
+
+
+# --- sums by endpoint, book and settings ---------------------------------------------------
+
+
+def _times(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
+    return sa.func.sum(sa.case((condition, 1), else_=0))
+
+
+_PAID = sa.and_(calls.c.state.in_([CallState.ANSWERED, CallState.LOST]), calls.c.kind != "import")
+_WITHHELD = generations.c.finish_reason.in_([one for one in FinishReason if one.withheld])
+_DRAWN = (
+    sa.select(
+        *_GROUP,
+        _times(generations.c.ordinal >= 0).label("generations"),
+        _times(sa.and_(generations.c.ordinal >= 0, _WITHHELD)).label("withheld"),
+        _times(generations.c.ordinal < 0).label("surplus"),
+    )
+    .join(questions, questions.c.id == generations.c.question)
+    .group_by(*_GROUP)
+)
+_MADE = (
+    sa.select(
+        *_GROUP,
+        _times(_PAID).label("calls"),
+        _times(calls.c.state == CallState.LOST).label("lost"),
+        _times(calls.c.state.in_([CallState.ASKED, CallState.WAITING])).label("open"),
+        sa.func.sum(calls.c.prompt_tokens).label("prompt_tokens"),
+        sa.func.sum(calls.c.completion_tokens).label("completion_tokens"),
+        sa.func.sum(calls.c.cost).label("cost"),
+        sa.func.count(calls.c.estimate).label("priced"),
+    )
+    .join(questions, questions.c.id == calls.c.question)
+    .group_by(*_GROUP)
+)
+
+
+def _key(row: Any) -> tuple[str, str, float, int]:
+    return row.endpoint, row.book, row.temperature, row.seed
+
+
+def _by_group(rows: Sequence[Any]) -> dict[tuple[str, str, float, int], Any]:
+    return {_key(row): row for row in rows}
+
+
+def _of(sums: dict[tuple[str, str, float, int], Any], row: Any, name: str) -> int:
+    found = sums.get(_key(row))
+    return int(getattr(found, name) or 0) if found is not None else 0

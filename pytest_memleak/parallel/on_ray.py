@@ -1,0 +1,202 @@
+"""Scoring on a Ray cluster, in tasks over blocks of generations.
+
+The book travels once to each node, and its index stays with the processes that count there.
+A task that is lost with its node is done again; of each block one result is taken.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+from pytest_memleak.errors import Inconclusive, MemleakError, SettingsError
+from pytest_memleak.parallel.actors import Actors
+from pytest_memleak.parallel.blocks import blocks, generations_of
+from pytest_memleak.records.digest import book_digest
+from pytest_memleak.scoring.catalogue import Shelf
+from pytest_memleak.scoring.tally import Counted, Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from pytest_memleak.contracts.protocols import Endpoint
+    from pytest_memleak.parallel.blocks import Block
+    from pytest_memleak.records import Book, Generation, Scoring
+    from pytest_memleak.scoring.catalogue import Elsewhere
+
+__all__ = ["OnRay"]
+
+# So many blocks for each core are under way; more would only wait, in memory.
+_AHEAD = 2
+
+# How often a task is done again whose node is lost.
+_RETRIES = 5
+
+# Seconds to wait for a cluster to answer.
+_PATIENCE = 10
+
+_BOOKS_KEPT = 2
+_tallies: OrderedDict[tuple[str, Scoring], Tally] = OrderedDict()
+
+
+class OnRay:
+    """A Ray cluster that counts generations; joined, or started on this machine, when needed.
+
+    address: of a running cluster, "auto" for the one of this machine; None starts one here.
+    """
+
+    def __init__(self, address: str | None = None) -> None:
+        self._address = address
+        self._started = False
+        self._ray: Any = None
+        self._actors: dict[str, Actors] = {}
+
+    def tallied(self, book: Book, scoring: Scoring, generations: Iterable[Generation]) -> Tally:
+        """The generations, counted by the cluster.
+
+        Raises what `pytest_memleak.scoring.tally.tallied` raises, SettingsError without Ray, and
+        Inconclusive where the cluster cannot be reached or loses a task for good.
+        """
+        tally = Tally(book, scoring)
+        ray = self._joined()
+        task = ray.remote(num_cpus=1, max_retries=_RETRIES)(_count)
+        try:
+            kept = ray.put(book)
+            digest = book_digest(book.excerpts)
+            cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
+            under_way: list[Any] = []
+            for block in blocks(generations):
+                under_way.append(task.remote(kept, digest, scoring, block))
+                if len(under_way) >= _AHEAD * cores:
+                    _add_one(ray, tally, under_way)
+            while under_way:
+                _add_one(ray, tally, under_way)
+        except ray.exceptions.RayError as error:
+            raise _lost(error, f"book {book.id!r}") from None
+        return tally
+
+    def actors(self, make: Callable[[], Endpoint], *, endpoint_id: str) -> Actors:
+        """A local model in actors of the cluster; see `pytest_memleak.parallel.actors`."""
+        if endpoint_id not in self._actors:
+            self._actors[endpoint_id] = Actors(self._joined, make, endpoint_id=endpoint_id)
+        return self._actors[endpoint_id]
+
+    def scanned(
+        self,
+        shelves: Iterable[Sequence[Book]],
+        scoring: Scoring,
+        generations: Callable[[], Iterable[Generation]],
+    ) -> Iterator[list[Elsewhere]]:
+        """As `pytest_memleak.scoring.catalogue.scanned`, shelves side by side, one a core.
+
+        Raises SettingsError without Ray, and Inconclusive where the cluster cannot be reached or
+        loses a task for good.
+        """
+        ray = self._joined()
+        task = ray.remote(num_cpus=1, max_retries=_RETRIES)(_scan)
+        try:
+            kept = [ray.put(block) for block in blocks(generations())]
+            cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
+            under_way: list[Any] = []
+            for books in shelves:
+                under_way.append(task.remote(list(books), scoring, kept))
+                if len(under_way) >= cores:
+                    yield ray.get(under_way.pop(0))
+            while under_way:
+                yield ray.get(under_way.pop(0))
+        except ray.exceptions.RayError as error:
+            raise _lost(error, "the catalogue") from None
+
+    def close(self) -> None:
+        """Leave the cluster, if it was joined here."""
+        while self._actors:
+            self._actors.popitem()[1].close()
+        if self._started:
+            self._ray.shutdown()
+            self._started = False
+
+    def _joined(self) -> Any:
+        if self._ray is None:
+            try:
+                import ray
+            except ImportError:
+                raise SettingsError(
+                    "--memleak-executor ray needs the package 'ray', which is not installed",
+                    hint="install it with: pip install 'pytest-memleak[ray]'",
+                ) from None
+            self._ray = ray
+        if not self._ray.is_initialized():
+            self._join()
+        return self._ray
+
+    def _join(self) -> None:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry from a gate
+        try:
+            _knock(self._address)
+            self._ray.init(address=self._address or "local", log_to_driver=False, logging_level=40)
+        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+            raise Inconclusive(
+                f"the Ray cluster cannot be reached ({type(error).__name__})",
+                place=f"--memleak-ray-address {self._address or 'local'}",
+                hint="check the address; `ray status` says whether a cluster runs there",
+            ) from None
+        self._started = True
+
+
+def _lost(error: Exception, place: str) -> Inconclusive:
+    return Inconclusive(
+        f"the Ray cluster has lost a part of the scoring ({type(error).__name__})",
+        place=place,
+        hint="run again: what was drawn is in the ledger",
+    )
+
+
+def _knock(address: str | None) -> None:
+    """OSError where nobody listens at HOST:PORT; Ray itself would wait for minutes."""
+    host, _, port = (address or "").rpartition(":")
+    if host and port.isdecimal() and "/" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE).close()
+
+
+def _add_one(ray: Any, tally: Tally, under_way: list[Any]) -> None:
+    """Add up one block's result, whichever is there first."""
+    (ready,), under_way[:] = ray.wait(under_way, num_returns=1)
+    answer = ray.get(ready)
+    if isinstance(answer, MemleakError):
+        for other in under_way:
+            with contextlib.suppress(Exception):
+                ray.cancel(other)
+        raise answer
+    tally.add_counted(answer)
+
+
+def _count(book: Book, digest: str, scoring: Scoring, block: Block) -> Counted | MemleakError:
+    """A task: what there is in one block. The book's index stays for the next."""
+    try:
+        tally = _tally_of(book, digest, scoring)
+        tally.counted = Counted()
+        tally.add(generations_of(block))
+    except MemleakError as error:
+        return error
+    return tally.counted
+
+
+def _scan(books: list[Book], scoring: Scoring, kept: list[Any]) -> list[Elsewhere]:
+    """A task: one shelf, looked for in all blocks."""
+    import ray
+
+    generations = (one for block in kept for one in generations_of(ray.get(block)))
+    return Shelf(books, scoring).scan(generations)
+
+
+def _tally_of(book: Book, digest: str, scoring: Scoring) -> Tally:
+    key = (digest, scoring)
+    if key not in _tallies:
+        _tallies[key] = Tally(book, scoring)
+    _tallies.move_to_end(key)
+    while len(_tallies) > _BOOKS_KEPT:
+        _tallies.popitem(last=False)
+    return _tallies[key]

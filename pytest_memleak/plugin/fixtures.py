@@ -1,0 +1,71 @@
+"""Fixtures for tests of one's own.
+
+PYTEST_DONT_REWRITE
+
+    @pytest.mark.copyright(suite="release.memleak.toml")
+    def test_no_long_recital(memorization):
+        assert memorization.longest_block <= 50
+
+Override `endpoint` in a conftest to bring a model of your own: anything with `sample`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_memleak.plugin.stash import gate_key
+
+if TYPE_CHECKING:
+    from pytest_memleak.contracts.protocols import Endpoint, Recording
+    from pytest_memleak.records import Book, Measurement, Pair
+    from pytest_memleak.verdict.evaluation import Evaluation
+
+__all__ = ["book", "endpoint", "evaluation", "memorization", "pair"]
+
+
+@pytest.fixture(scope="session")
+def pair(request: pytest.FixtureRequest) -> Pair:
+    """The model and the book that the test is for (`pytest_memleak.records.Pair`)."""
+    if not hasattr(request, "param"):
+        pytest.fail(
+            "this test needs the suite whose pairs it runs for:\n"
+            '    @pytest.mark.copyright(suite="release.memleak.toml")',
+            pytrace=False,
+        )
+    return request.param  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="session")
+def book(pair: Pair, request: pytest.FixtureRequest) -> Book:
+    """The pair's book, cut into excerpts with their instructions."""
+    from pytest_memleak.plugin.outcomes import plainly
+
+    gate = request.config.stash[gate_key]
+    with plainly():
+        return gate.workshop(pair.suite).book_of(pair)
+
+
+@pytest.fixture(scope="session")
+def endpoint(pair: Pair, request: pytest.FixtureRequest) -> Endpoint | Recording:
+    """The model's endpoint, opened (and fine-tuned, if need be) when it is first used."""
+    from pytest_memleak.plugin.outcomes import SuiteEndpoint
+
+    return SuiteEndpoint(pair, request.config.stash[gate_key].workshop(pair.suite))
+
+
+@pytest.fixture(scope="session")
+def evaluation(pair: Pair, endpoint: Any, request: pytest.FixtureRequest) -> Evaluation:
+    """The pair's evaluation: measurement, completeness, judgement. INCONCLUSIVE is an error."""
+    from pytest_memleak.plugin.outcomes import conclusive, evaluate_for
+
+    return conclusive(evaluate_for(pair, endpoint, request.config), request.config)
+
+
+@pytest.fixture(scope="session")
+def memorization(pair: Pair, endpoint: Any, request: pytest.FixtureRequest) -> Measurement:
+    """The pair's Measurement, on complete evidence only; the suite's limits do not matter to it."""
+    from pytest_memleak.plugin.outcomes import complete_measurement, evaluate_for
+
+    return complete_measurement(evaluate_for(pair, endpoint, request.config))

@@ -1,0 +1,161 @@
+"""The pytest plugin: options, collection of suite files, outcomes.
+
+PYTEST_DONT_REWRITE
+
+Installed but not used it costs nothing: everything heavy is imported where a suite is met.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_memleak.plugin.fixtures import book, endpoint, evaluation, memorization, pair
+from pytest_memleak.plugin.options import add_options
+from pytest_memleak.plugin.stash import gate_key
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+
+    from pytest_memleak.plugin.collect import SuiteModule
+
+__all__ = ["book", "endpoint", "evaluation", "memorization", "pair"]
+
+
+# --- options -------------------------------------------------------------------------------
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options, all of which begin with --memleak-."""
+    add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marker; on the controller, gather what the pairs' reports bring."""
+    config.addinivalue_line(
+        "markers",
+        "copyright(suite=None): a memorization test; on a function of your own, suite is the "
+        "suite file (from the function's folder) whose pairs it runs for",
+    )
+    if config.getoption("memleak_fail_if_worse") and not config.getoption("memleak_baseline"):
+        raise pytest.UsageError("--memleak-fail-if-worse needs --memleak-baseline")
+    if config.getoption("memleak_ray_address") and config.getoption("memleak_executor") != "ray":
+        raise pytest.UsageError("--memleak-ray-address needs --memleak-executor ray")
+    if config.getoption("memleak_sign") and not config.getoption("memleak_evidence"):
+        raise pytest.UsageError("--memleak-sign needs --memleak-evidence")
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Findings(config), "memleak-findings")
+
+
+# --- collection ----------------------------------------------------------------------------
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> SuiteModule | None:
+    """A suite file is a test module."""
+    patterns = parent.config.getini("memleak_suites")
+    if not any(fnmatch.fnmatch(file_path.name, pattern) for pattern in patterns):
+        return None
+    from pytest_memleak.plugin.collect import SuiteModule
+
+    return SuiteModule.from_parent(parent, path=file_path)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One test per pair of the suite, for every test that uses a pair."""
+    if "pair" in metafunc.fixturenames and metafunc.definition.get_closest_marker("copyright"):
+        from pytest_memleak.plugin.collect import parametrize_pairs
+
+        parametrize_pairs(metafunc)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Pairs whose calls cost money wait until somebody asks for them."""
+    if gate_key in config.stash:
+        from pytest_memleak.plugin.outcomes import skip_what_nobody_asked_for
+
+        skip_what_nobody_asked_for(config, items)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
+    """With --memleak-plan, plans instead of tests."""
+    if not session.config.getoption("memleak_plan") or session.testsfailed:
+        return None
+    from pytest_memleak.plugin.outcomes import show_plans
+
+    show_plans(session)
+    return True
+
+
+# --- outcomes ------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Keep protected text out of the report, and let the pair's finding travel with it."""
+    report = yield
+    if gate_key in item.config.stash and item.get_closest_marker("copyright"):
+        from pytest_memleak.plugin.outcomes import publish
+
+        publish(item, report)
+    return report
+
+
+def pytest_assertrepr_compare(
+    config: pytest.Config, op: str, left: object, right: object
+) -> list[str] | None:
+    """Explain a limit that does not hold."""
+    if gate_key not in config.stash:
+        return None
+    from pytest_memleak.plugin.outcomes import explain_comparison
+
+    return explain_comparison(config.stash[gate_key], op, left, right)
+
+
+class Findings:
+    """What the pairs' reports brought, from this process or from xdist's workers."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._found: dict[str, dict[str, Any]] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep the finding that travels with a report."""
+        found = getattr(report, "memleak", None)
+        if found is not None:
+            self._found[f"{found['suite_path']}::{found['pair']}"] = found
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self) -> Generator[None, Any, Any]:
+        """Before JUnit's file is written, the run's properties; after all else, the reports."""
+        if self._found:
+            from pytest_memleak.plugin.outcomes import tell_junit
+
+            tell_junit(self._config, self._found.values())
+        result = yield
+        if self._found:
+            from pytest_memleak.plugin.outcomes import conclude
+
+            conclude(self._config, self._found.values())
+        return result
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """After Ctrl-C: what was drawn is not lost."""
+        # pytest.Session.Interrupted, after collection errors, is a KeyboardInterrupt too.
+        if gate_key in self._config.stash and type(excinfo.value) is KeyboardInterrupt:
+            reporter: Any = self._config.pluginmanager.get_plugin("terminalreporter")
+            reporter.write_line(
+                "\nmemleak: every answer that was in is in the ledger; the same command goes on"
+            )
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """The table of pairs and the passages that came back."""
+        if self._found:
+            from pytest_memleak.plugin.outcomes import summary_text
+
+            terminalreporter.section("memorization")
+            terminalreporter.write(summary_text(self._config, self._found.values()))

@@ -1,0 +1,1 @@
+"""Provider `ngram`: a small language model trained on the spot."""

@@ -1,0 +1,214 @@
+"""The `ngram` model as an author: it answers instructions with text.
+
+A bare language model goes on from a context and knows nothing of instructions. Here a passage
+of the training texts is chosen by the words that it shares with the instruction, and its first
+n - 1 tokens are the context that the answer begins with; from there on the model alone decides.
+With a long context it recites the passage that was asked for, with a short one it does not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import random
+import re
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_memleak.providers.ngram.ngram_model import BOUNDARY, NgramModel
+from pytest_memleak.providers.ngram.ngram_text import detokenise, is_break, opens_sentence, tokenise
+from pytest_memleak.scoring.extraction import in_top_k
+
+__all__ = ["Draft", "NgramWriter", "TrainingText"]
+
+# In tokens. A passage is as long as what an excerpt asks for; the next begins at the first
+# paragraph or sentence that is far enough on, so that their number stays in bounds.
+PASSAGE = 300
+STRIDE = 50
+
+_WORD = re.compile(r"\w+")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingText:
+    """A text to learn, the instruction that it answers (if any), and how often it is read."""
+
+    text: str = field(repr=False)
+    instruction: str | None = field(default=None, repr=False)
+    repeats: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """One answer. `tokens` is its length in tokens; `ended` whether the text came to its end."""
+
+    text: str = field(repr=False)
+    tokens: int
+    ended: bool
+
+
+class NgramWriter:
+    """An n-gram model of `order` n, trained on `texts`, that answers instructions.
+
+    Raises ValueError for an order outside 1..12 and for texts without a word.
+    """
+
+    def __init__(self, texts: Sequence[TrainingText], *, order: int) -> None:
+        documents = [tokenise(one.text) for one in texts]
+        self.model = NgramModel(documents, order=order, repeats=[one.repeats for one in texts])
+        self._openings: list[list[str]] = []
+        passages: list[set[str]] = []
+        answers: list[tuple[int, str]] = []
+        for one, tokens in zip(texts, documents, strict=True):
+            if tokens and one.instruction is not None:
+                answers.append((len(passages), one.instruction))
+            for start in _starts(tokens):
+                # One token at least: no answer ends before it has begun.
+                self._openings.append(tokens[start : start + max(1, order - 1)])
+                passages.append(_cues("".join(tokens[start : start + PASSAGE])))
+        self._passages = _Cues(passages)
+        self._answers = np.array([passage for passage, _ in answers], dtype=np.int64)
+        self._instructions = _Cues([_cues(instruction) for _, instruction in answers])
+
+    def write(
+        self, instruction: str, *, n: int, seed: int, temperature: float, max_tokens: int
+    ) -> list[Draft]:
+        """`n` answers to `instruction`, of at most `max_tokens` tokens each (at least one).
+
+        Answer i depends on the instruction and seed + i alone, so n answers from one seed are
+        the same whether they are asked for at once or in parts.
+        """
+        chances = self._chances(instruction, temperature)
+        return [
+            self._write(_uniform(seed + place, instruction), chances, temperature, max_tokens)
+            for place in range(n)
+        ]
+
+    def go_on(
+        self, text: str, *, n: int, seed: int, temperature: float, max_tokens: int
+    ) -> list[Draft]:
+        """`n` continuations of `text`, as the model alone gives them; seeds as for `write`."""
+        context = tokenise(text)
+        return [
+            _draft(
+                self.model.sample(
+                    context,
+                    max_tokens=max_tokens,
+                    temperature=temperature,
+                    uniform=_uniform(seed + place, text).random,
+                )
+            )
+            for place in range(n)
+        ]
+
+    def log_probabilities(
+        self,
+        prefix: Sequence[int | str],
+        suffix: Sequence[int | str],
+        *,
+        top_k: int,
+        temperature: float,
+    ) -> list[float]:
+        """Natural logarithms of the suffix tokens' probabilities under top-k and temperature."""
+        tokens = [str(one) for one in (*prefix, *suffix)]
+        if not top_k and temperature == 1.0:
+            context, rest = tokens[: len(prefix)], tokens[len(prefix) :]
+            plain: list[float] = self.model.log_probabilities(context, rest).tolist()
+            return plain
+        found = []
+        for place in range(len(prefix), len(tokens)):
+            number = self.model.number(tokens[place])
+            if number is None:
+                found.append(-math.inf)
+                continue
+            with np.errstate(divide="ignore"):
+                logits = np.log(self.model.probabilities(tokens[:place]))
+            found.append(in_top_k(logits, number, top_k=top_k, temperature=temperature))
+        return found
+
+    def _write(
+        self, dice: random.Random, chances: list[float], temperature: float, max_tokens: int
+    ) -> Draft:
+        passage = bisect_right(chances, dice.random(), 0, len(chances) - 1)
+        opening = self._openings[passage][:max_tokens]
+        tokens = opening + self.model.sample(
+            opening,
+            max_tokens=max_tokens - len(opening),
+            temperature=temperature,
+            uniform=dice.random,
+        )
+        return _draft(tokens)
+
+    def _chances(self, instruction: str, temperature: float) -> list[float]:
+        """Running sums of the probabilities of beginning at each passage.
+
+        Evidence for a passage is the sum of log(passages / passages with the word) over the
+        words shared: its log odds, were words independent. An instruction seen in training
+        is evidence for the passage that answered it, by the same count over instructions.
+        """
+        words = _cues(instruction)
+        evidence = self._passages.evidence(words)
+        evidence[self._answers] += self._instructions.evidence(words)
+        ahead = evidence - evidence.max()
+        if temperature == 0:
+            weights = (np.arange(len(ahead)) == ahead.argmax()).astype(np.float64)
+        else:
+            with np.errstate(over="ignore", under="ignore"):
+                weights = np.exp(ahead / temperature)
+        sums: list[float] = (np.cumsum(weights) / weights.sum()).tolist()
+        return sums
+
+
+class _Cues:
+    """Which of some sets of words hold a word, and what it tells that they do."""
+
+    def __init__(self, sets: Sequence[Collection[str]]) -> None:
+        self._size = len(sets)
+        holders: defaultdict[str, list[int]] = defaultdict(list)
+        for number, words in enumerate(sets):
+            for word in words:
+                holders[word].append(number)
+        self._holders = {word: np.array(numbers) for word, numbers in holders.items()}
+
+    def evidence(self, words: Collection[str]) -> NDArray[np.float64]:
+        """Per set, the sum over its words among `words` of log(sets / sets with the word)."""
+        result = np.zeros(self._size)
+        # Sorted: the order of a sum must not hang on the hashes of strings.
+        for word in sorted(self._holders.keys() & words):
+            numbers = self._holders[word]
+            result[numbers] += np.log(self._size / len(numbers))
+        return result
+
+
+def _starts(tokens: Sequence[str]) -> Iterator[int]:
+    """Where passages begin: the first token, then paragraphs or sentences some way apart."""
+    latest = -STRIDE
+    for place, token in enumerate(tokens):
+        if place - latest < STRIDE or is_break(token):
+            continue
+        before = tokens[place - 1] if place else BOUNDARY
+        if place == 0 or is_break(before) or opens_sentence(before, token):
+            latest = place
+            yield place
+
+
+def _draft(tokens: list[str]) -> Draft:
+    ended = tokens[-1] == BOUNDARY
+    if ended:
+        tokens.pop()
+    return Draft(detokenise(tokens), len(tokens), ended)
+
+
+def _cues(text: str) -> set[str]:
+    return set(_WORD.findall(text.lower()))
+
+
+def _uniform(seed: int, instruction: str) -> random.Random:
+    """The dice of one answer. Python keeps `random()` of a seed the same across versions."""
+    name = f"{seed}\n{instruction}".encode("utf-8", "surrogatepass")
+    return random.Random(int.from_bytes(hashlib.sha256(name).digest()))  # noqa: S311 - not a secret

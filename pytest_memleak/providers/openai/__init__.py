@@ -1,0 +1,1 @@
+"""Provider "openai": OpenAI, and any server that speaks its protocol."""

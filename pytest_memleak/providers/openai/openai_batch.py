@@ -1,0 +1,244 @@
+"""Many chat requests in one file, answered within a day (OpenAI's Batch API)."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from http import HTTPStatus
+from typing import IO, TYPE_CHECKING, Any, Final
+
+from pytest_memleak.contracts.protocols import Completion, JobState, JobStatus, SampleRequest
+from pytest_memleak.errors import ProviderBusy
+from pytest_memleak.providers.failures import safe_message
+from pytest_memleak.providers.openai.chat import (
+    FILTER_CODES,
+    ChatEndpoint,
+    StoredChatEndpoint,
+    filtered,
+    read_completions,
+)
+from pytest_memleak.providers.openai.files import DIGEST_KEY, file_name, upload_once
+from pytest_memleak.providers.openai.openai_client import PROVIDER
+
+if TYPE_CHECKING:
+    from openai.types import Batch
+
+__all__ = ["BatchChatEndpoint", "StoredBatchChatEndpoint"]
+
+_URL: Final = "/v1/chat/completions"
+_RUNNING = frozenset({"validating", "in_progress", "finalizing", "cancelling"})
+_TRY_AGAIN = frozenset({408, 409, 425, 429})
+
+
+class BatchChatEndpoint(ChatEndpoint):
+    """A chat model that also answers batches.
+
+    max_batch_requests, max_batch_bytes: what one batch may hold; `request_bytes` says how many
+    bytes a request takes of it.
+    """
+
+    max_batch_requests = 50_000
+    max_batch_bytes = 200_000_000
+
+    def request_bytes(self, request: SampleRequest) -> int:
+        """The size of one request in a batch, in bytes."""
+        return len(self._line(request))
+
+    def find_batch(self, digest: str) -> str | None:
+        """The id of a batch that carries `digest` and has not failed, if there is one."""
+        batches = self._calls.ask(
+            "batches.list",
+            lambda client: [
+                batch
+                for batch in client.batches.list(limit=100)
+                if (batch.metadata or {}).get(DIGEST_KEY) == digest
+            ],
+            endpoint=self._settings.model,
+        )
+        alive = (batch for batch in batches if self._state(batch).status is not JobStatus.FAILED)
+        return next((batch.id for batch in alive), None)
+
+    def start_batch(self, requests: Sequence[SampleRequest], *, digest: str) -> str:
+        """Upload the requests, unless that was done before, and start a batch of them."""
+        with tempfile.TemporaryFile() as lines:
+            for request in requests:
+                lines.write(self._line(request))
+            file_id = upload_once(
+                self._calls,
+                lines,
+                name=file_name("batch", digest),
+                purpose="batch",
+                endpoint=self._settings.model,
+            )
+        batch = self._calls.ask(
+            "batches.create",
+            lambda client: client.batches.create(
+                completion_window="24h",
+                endpoint=_URL,
+                input_file_id=file_id,
+                metadata={DIGEST_KEY: digest},
+            ),
+            endpoint=self._settings.model,
+        )
+        return batch.id
+
+    def poll_batch(self, batch_id: str) -> JobState:
+        """Where the batch stands; `detail` says what failed, also where part was answered.
+
+        A batch that was cancelled or has expired is SUCCEEDED if part of it was answered, and
+        one of which every request was refused for good is FAILED.
+        """
+        return self._state(
+            self._calls.ask(
+                "batches.retrieve",
+                lambda client: client.batches.retrieve(batch_id),
+                endpoint=self._settings.model,
+            )
+        )
+
+    def read_batch(self, batch_id: str) -> Iterator[tuple[str, Sequence[Completion]]]:
+        """Per answered request its key and completions; what failed is absent.
+
+        A prompt that the provider's filter rejects is answered, by withheld completions.
+        All that is read is fetched before the first request is yielded.
+        """
+        batch = self._calls.ask(
+            "batches.retrieve",
+            lambda client: client.batches.retrieve(batch_id),
+            endpoint=self._settings.model,
+        )
+        withheld = self._withheld(batch)
+        seen: set[str] = set()
+        for row in self._rows(batch.output_file_id):
+            key, completions = row.get("custom_id"), read_completions(_body(row))
+            if isinstance(key, str) and key not in seen and completions:
+                seen.add(key)
+                yield key, completions
+        yield from ((key, filtered(n)) for key, n in withheld.items())
+
+    # --- one batch
+
+    def _line(self, request: SampleRequest) -> bytes:
+        body = self._body(
+            request.instruction,
+            n=request.n,
+            temperature=request.temperature,
+            max_tokens=request.max_tokens,
+            seed=request.seed,
+        )
+        line = {"custom_id": request.key, "method": "POST", "url": _URL, "body": body}
+        return json.dumps(line).encode() + b"\n"
+
+    def _state(self, batch: Batch) -> JobState:
+        if batch.status in _RUNNING:
+            return JobState(JobStatus.RUNNING)
+        if batch.status == "failed":
+            errors = (batch.errors.data if batch.errors else None) or []
+            said = "; ".join(safe_message(one.message or one.code or "") for one in errors[:3])
+            return JobState(JobStatus.FAILED, detail=said or "the provider gives no reason")
+        counts = batch.request_counts
+        answered, asked = (counts.completed, counts.total) if counts else (None, None)
+        missing = "" if answered == asked else f"{answered} of {asked} requests were answered"
+        if batch.output_file_id:
+            ended = "" if batch.status == "completed" else batch.status
+            detail = ": ".join(part for part in (ended, missing) if part)
+            return JobState(JobStatus.SUCCEEDED, detail=detail or None)
+        return self._unanswered(batch)
+
+    def _withheld(self, batch: Batch) -> dict[str, int]:
+        """Keys of the requests whose prompts were rejected by a filter, and their `n`."""
+        rejected = {
+            row.get("custom_id")
+            for row in self._rows(batch.error_file_id)
+            if _error(row).get("code") in FILTER_CODES
+        }
+        asked = self._rows(batch.input_file_id if rejected else None)
+        return {
+            row["custom_id"]: row["body"].get("n") or 1
+            for row in asked
+            if row.get("custom_id") in rejected
+        }
+
+    def _unanswered(self, batch: Batch) -> JobState:
+        """A batch that ended without an output file: what its error file says."""
+        causes: Counter[str] = Counter()
+        worth_reading = False
+        for row in self._rows(batch.error_file_id):
+            status, error = _status(row), _error(row)
+            passing = status in _TRY_AGAIN or status >= HTTPStatus.INTERNAL_SERVER_ERROR
+            worth_reading |= passing or error.get("code") in FILTER_CODES
+            message = error.get("message") or error.get("code") or ""
+            causes[" ".join(part for part in (f"{status or ''}", message) if part)] += 1
+        (cause, count) = causes.most_common(1)[0] if causes else ("", 0)
+        said = f": {count} times {safe_message(cause)}" if cause else ""
+        return JobState(
+            JobStatus.SUCCEEDED if worth_reading else JobStatus.FAILED,
+            detail=f"{batch.status}, no request was answered{said}",
+        )
+
+    def _rows(self, file_id: str | None) -> Iterator[dict[str, Any]]:
+        if file_id is None:
+            return
+        with tempfile.TemporaryFile() as lines:
+            self._fetch(file_id, lines)
+            lines.seek(0)
+            for number, line in enumerate(lines, start=1):
+                row = _object(line)
+                if row is None and line.strip():
+                    raise ProviderBusy(
+                        f"line {number} of file {file_id} is not a JSON object",
+                        provider=PROVIDER,
+                        endpoint=self._settings.model,
+                        call="files.content",
+                    )
+                if row is not None:
+                    yield row
+
+    def _fetch(self, file_id: str, into: IO[bytes]) -> None:
+        def stream(client: Any) -> None:
+            with client.files.with_streaming_response.content(file_id) as response:
+                for piece in response.iter_bytes():
+                    into.write(piece)
+
+        self._calls.ask("files.content", stream, endpoint=self._settings.model)
+
+
+class StoredBatchChatEndpoint(StoredChatEndpoint, BatchChatEndpoint):
+    """A chat model that answers batches, and whose provider keeps online answers."""
+
+
+# --- rows of an output or error file --------------------------------------------------------
+
+
+def _object(line: bytes) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) else None
+
+
+def _response(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    response = row.get("response")
+    return response if isinstance(response, Mapping) else {}
+
+
+def _status(row: Mapping[str, Any]) -> int:
+    """The HTTP status of the row's answer; 0 where it was never asked."""
+    status = _response(row).get("status_code")
+    return status if isinstance(status, int) else 0
+
+
+def _body(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    body = _response(row).get("body")
+    return body if isinstance(body, Mapping) else {}
+
+
+def _error(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The row's error: of the request (`error`) or of its answer (`response.body.error`)."""
+    for error in (row.get("error"), _body(row).get("error")):
+        if isinstance(error, Mapping):
+            return error
+    return {}

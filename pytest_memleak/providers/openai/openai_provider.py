@@ -1,0 +1,248 @@
+"""Provider "openai": OpenAI, and any server that speaks its chat completions.
+
+    [[model]]
+    id = "tuned"
+    provider = "openai"
+    base = "gpt-4o-2024-08-06"
+    [model.finetune]                 # or: endpoint = "ft:...", a model that is there already
+    books = ["kafka-on-the-shore"]
+    [model.options]
+    batch = true
+
+The key comes from the environment (OPENAI_API_KEY); a server of one's own (`base_url`) needs
+none. The paper's recipe is the default: one epoch, batches of one (arXiv 2603.20957).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from pytest_memleak.contracts.protocols import JobState, JobStatus, ProviderSetup, TrainingSet
+from pytest_memleak.errors import MissingExtra, SuiteError
+from pytest_memleak.providers.failures import safe_message
+from pytest_memleak.providers.openai.chat import (
+    ChatEndpoint,
+    ChatSettings,
+    Habits,
+    StoredChatEndpoint,
+)
+from pytest_memleak.providers.openai.files import DIGEST_KEY, file_name, upload_once
+from pytest_memleak.providers.openai.openai_batch import BatchChatEndpoint, StoredBatchChatEndpoint
+from pytest_memleak.providers.openai.openai_client import Calls
+from pytest_memleak.providers.option_tables import Table, read_table
+
+__all__ = ["FinetuneTable", "OpenAIProvider", "OptionsTable"]
+
+_OURS = frozenset(
+    {
+        "max_completion_tokens",
+        "max_tokens",
+        "messages",
+        "metadata",
+        "model",
+        "n",
+        "seed",
+        "store",
+        "stream",
+        "temperature",
+    }
+)
+_ENDED_BADLY = {"failed", "cancelled"}
+
+
+class OptionsTable(Table):
+    """`[model.options]` of this provider.
+
+    base_url: a compatible server ("http://localhost:8000/v1"); default OPENAI_BASE_URL, or
+        OpenAI's own.
+    api_key_env: the environment variable that holds the key.
+    organization, project: whose account pays, where the key is good for several.
+    batch: draw by the Batch API: half the price, within a day.
+    concurrency: how many calls may run at once.
+    completions_per_call: the most completions to ask for in one call (`n`).
+    timeout: seconds that any wait for the server may last.
+    max_tokens_parameter: the name of that parameter; "auto" begins with the new one and falls
+        back to the old one where the server does not know it (never within a batch).
+    system: a system prompt before every instruction.
+    store: keep answers at the provider, so that one that was cut off on its way is found again.
+    extra_body: further fields of the request, as the server takes them.
+    """
+
+    base_url: str | None = Field(default=None, pattern=r"^https?://[^\s/]")
+    api_key_env: str = Field(default="OPENAI_API_KEY", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    organization: str | None = None
+    project: str | None = None
+    batch: bool = False
+    concurrency: int = Field(default=8, ge=1)
+    completions_per_call: int = Field(default=10, ge=1)
+    timeout: float = Field(default=300.0, gt=0)
+    max_tokens_parameter: Literal["auto", "max_completion_tokens", "max_tokens"] = "auto"
+    system: str | None = None
+    store: bool = False
+    extra_body: dict[str, Any] = Field(default_factory=dict)
+
+
+class FinetuneTable(Table):
+    """`[model.finetune]` of this provider, beside `books`: the recipe.
+
+    suffix: part of the tuned model's name; default "memleak-" and the start of the digest.
+    """
+
+    epochs: Annotated[int, Field(ge=1)] | Literal["auto"] = 1
+    batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = 1
+    learning_rate_multiplier: Annotated[float, Field(gt=0)] | Literal["auto"] | None = None
+    seed: int | None = None
+    suffix: str | None = Field(default=None, min_length=1, max_length=64)
+
+
+class OpenAIProvider:
+    """One model at OpenAI or at a compatible server. Nothing is called before a verb is."""
+
+    name = "openai"
+    weights_options = frozenset({"base_url", "organization", "project"})
+
+    def __init__(self, setup: ProviderSetup) -> None:
+        model = setup.model
+        options = read_table(OptionsTable, model.options, place=setup.place, name="options")
+        self._recipe = read_table(FinetuneTable, model.finetune, place=setup.place, name="finetune")
+        overridden = sorted(_OURS & options.extra_body.keys())
+        if overridden:
+            raise SuiteError(
+                f"options.extra_body may not set {', '.join(overridden)}",
+                place=setup.place,
+                hint="these come from the suite's own keys",
+            )
+        started_from = model.endpoint or model.base
+        if started_from is None:
+            raise SuiteError(
+                "there is neither base nor endpoint",
+                place=setup.place,
+                hint='name the model, as in base = "gpt-4o-2024-08-06" or endpoint = "ft:..."',
+            )
+        if importlib.util.find_spec("openai") is None:
+            raise MissingExtra("openai", package="openai", extra="openai")
+        self.concurrency = options.concurrency
+        self.completions_per_call = options.completions_per_call
+        self.batch = options.batch
+        self.epochs = self._recipe.epochs
+        self._base = model.base or started_from
+        self._untuned = started_from
+        self._options = options
+        self._habits = Habits(max_tokens_parameter=options.max_tokens_parameter)
+        self._calls = Calls(
+            base_url=options.base_url,
+            key_variable=options.api_key_env,
+            organization=options.organization,
+            project=options.project,
+            timeout=options.timeout,
+        )
+
+    def open(self, endpoint: str | None) -> ChatEndpoint:
+        """The endpoint of that model name; None means the suite's `endpoint`, or `base`.
+
+        A BatchEndpoint where the options say `batch`, a RecoverableEndpoint where `store`.
+        """
+        kind = {
+            (False, False): ChatEndpoint,
+            (False, True): StoredChatEndpoint,
+            (True, False): BatchChatEndpoint,
+            (True, True): StoredBatchChatEndpoint,
+        }[self._options.batch, self._options.store]
+        settings = ChatSettings(
+            model=endpoint or self._untuned,
+            system=self._options.system,
+            extra_body=self._options.extra_body,
+        )
+        return kind(settings=settings, calls=self._calls, habits=self._habits)
+
+    # --- fine-tuning
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._calls.close()
+
+    def find_finetune(self, digest: str) -> str | None:
+        """The id of a job that carries `digest` and has not failed; one that succeeded first."""
+        jobs = self._calls.ask(
+            "fine_tuning.jobs.list",
+            lambda client: [
+                job
+                for job in client.fine_tuning.jobs.list(limit=100, metadata={DIGEST_KEY: digest})
+                if (job.metadata or {}).get(DIGEST_KEY) == digest and job.status not in _ENDED_BADLY
+            ],
+            endpoint=self._base,
+        )
+        jobs.sort(key=lambda job: job.status != "succeeded")
+        return jobs[0].id if jobs else None
+
+    def start_finetune(self, training: TrainingSet) -> str:
+        """Upload the examples, unless that was done before, and start a job on them."""
+        file_id = upload_once(
+            self._calls,
+            io.BytesIO(_training_lines(training)),
+            name=file_name("finetune", training.digest),
+            purpose="fine-tune",
+            endpoint=self._base,
+        )
+        body = self._job(training.digest)
+        job = self._calls.ask(
+            "fine_tuning.jobs.create",
+            lambda client: client.fine_tuning.jobs.create(
+                model=self._base, training_file=file_id, extra_body=body
+            ),
+            endpoint=self._base,
+        )
+        return job.id
+
+    def poll_finetune(self, job_id: str) -> JobState:
+        """Where the job stands; its model's name as `endpoint` once it succeeded."""
+        job = self._calls.ask(
+            "fine_tuning.jobs.retrieve",
+            lambda client: client.fine_tuning.jobs.retrieve(job_id),
+            endpoint=self._base,
+        )
+        if job.status == "succeeded" and job.fine_tuned_model:
+            return JobState(
+                JobStatus.SUCCEEDED, endpoint=job.fine_tuned_model, tokens=job.trained_tokens
+            )
+        if job.status == "succeeded":
+            return JobState(JobStatus.FAILED, detail="it succeeded without naming a model")
+        if job.status in _ENDED_BADLY:
+            error = job.error
+            parts = (job.status, error.code, error.message) if error else (job.status,)
+            detail = ": ".join(part for part in parts if part)
+            return JobState(JobStatus.FAILED, detail=safe_message(detail))
+        return JobState(JobStatus.RUNNING)
+
+    def _job(self, digest: str) -> dict[str, Any]:
+        recipe = self._recipe
+        hyperparameters: dict[str, Any] = {
+            "n_epochs": recipe.epochs,
+            "batch_size": recipe.batch_size,
+        }
+        if recipe.learning_rate_multiplier is not None:
+            hyperparameters["learning_rate_multiplier"] = recipe.learning_rate_multiplier
+        return {
+            "method": {"type": "supervised", "supervised": {"hyperparameters": hyperparameters}},
+            "metadata": {DIGEST_KEY: digest},
+            "suffix": recipe.suffix or f"memleak-{digest[:12]}",
+            **({} if recipe.seed is None else {"seed": recipe.seed}),
+        }
+
+
+def _training_lines(training: TrainingSet) -> bytes:
+    lines = (
+        {
+            "messages": [
+                {"role": "user", "content": example.instruction},
+                {"role": "assistant", "content": example.text},
+            ]
+        }
+        for example in training.examples
+    )
+    return "".join(f"{json.dumps(line)}\n" for line in lines).encode()

@@ -1,0 +1,137 @@
+"""Provider `recorded`: generations that were drawn elsewhere and are read from files.
+
+    [[model]]
+    id = "gpt-4o-murakami"
+    provider = "recorded"
+    [model.options]
+    path = "generations/gpt-4o/{book}.json"     # .json or .jsonl, beside the suite file
+
+`{book}` stands for the book's id. The files are of the paper's form (`pytest_memleak.records.paper_format`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+from pydantic import AfterValidator
+
+from pytest_memleak.contracts.protocols import JobState, ProviderSetup, TrainingSet
+from pytest_memleak.errors import RecordsError, SuiteError
+from pytest_memleak.providers.option_tables import Table, read_table
+from pytest_memleak.records import Book, Generation
+from pytest_memleak.records.paper_format import (
+    generations_from_records,
+    load_records,
+    with_instructions_asked,
+)
+
+__all__ = ["RecordedEndpoint", "RecordedOptions", "RecordedProvider"]
+
+BOOK = "{book}"
+
+
+def _path_of_records(value: str) -> str:
+    if Path(value).suffix.lower() not in {".json", ".jsonl"}:
+        raise ValueError("expected the path of a .json or .jsonl file")
+    if "{" in value.replace(BOOK, "") or "}" in value.replace(BOOK, ""):
+        raise ValueError("the only placeholder a path may have is {book}")
+    return value
+
+
+class RecordedOptions(Table):
+    """`[model.options]` of a `recorded` model."""
+
+    path: Annotated[str, AfterValidator(_path_of_records)]
+    """The file of generations, relative to the suite file; `{book}` stands for the book's id."""
+
+
+class RecordedEndpoint:
+    """The generations in a file for each book (`Recording`); nothing can be sampled from it."""
+
+    def __init__(self, path: str, *, root: Path, place: str) -> None:
+        self._path = path
+        self._root = root
+        self._place = place
+
+    def asked(self, book: Book) -> Book:
+        """The book with the instructions that the records say were asked, if they do."""
+        return with_instructions_asked(book, self._records(book))
+
+    def generations(self, book: Book) -> Iterator[Generation]:
+        """Every generation for `book`, in the order of its excerpts' ids, ordinals from 0.
+
+        Excerpts without a record give none. Raises SuiteError where there is no file, and
+        RecordsError for records of another form or of excerpts that `book` does not have.
+        """
+        path = self._file(book)
+        found = generations_from_records(self._records(book), place=str(path))
+        self._refuse_strangers(found, book, path)
+        return iter(found)
+
+    def _file(self, book: Book) -> Path:
+        return self._root / self._path.replace(BOOK, book.id)
+
+    def _records(self, book: Book) -> list[object]:
+        path = self._file(book)
+        if not path.is_file():
+            raise SuiteError(
+                f"options.path: there is no file {path}",
+                place=self._place,
+                hint=f"put the generations for the book {book.id!r} there, or correct the path",
+            )
+        return load_records(path)
+
+    def _refuse_strangers(self, found: Iterable[Generation], book: Book, path: Path) -> None:
+        known = {excerpt.id for excerpt in book.excerpts}
+        strangers = sorted({one.excerpt_id for one in found} - known)
+        if strangers:
+            raise RecordsError(
+                f"the book {book.id!r} has no excerpt {strangers[0]!r}"
+                + (f" (and {len(strangers) - 1} more)" if strangers[1:] else ""),
+                place=str(path),
+                hint="these generations are of another book, or of other excerpts"
+                if BOOK in self._path
+                else f"with several books, let options.path name a file for each with {BOOK}",
+            )
+
+
+class RecordedProvider:
+    """Opens recorded generations; raises SuiteError for bad options and for a fine-tune."""
+
+    name = "recorded"
+    concurrency = 1
+    completions_per_call = 1
+    batch = False
+
+    def __init__(self, setup: ProviderSetup) -> None:
+        self._setup = setup
+        self._options = read_table(
+            RecordedOptions, setup.model.options, place=setup.place, name="options"
+        )
+        if setup.model.finetune_books or setup.model.finetune:
+            self._refuse("be fine-tuned", "take [model.finetune] out")
+        if setup.model.endpoint is not None:
+            self._refuse("have an endpoint", "take endpoint out; options.path is all there is")
+
+    def find_finetune(self, digest: str) -> str | None:  # noqa: ARG002 - the protocol's name
+        """None: there are no jobs."""
+        return None
+
+    def start_finetune(self, training: TrainingSet) -> NoReturn:  # noqa: ARG002
+        """Raises SuiteError."""
+        self._refuse("be fine-tuned", "take [model.finetune] out")
+
+    def poll_finetune(self, job_id: str) -> JobState:  # noqa: ARG002
+        """Raises SuiteError."""
+        self._refuse("be fine-tuned", "take [model.finetune] out")
+
+    def open(self, endpoint: str | None) -> RecordedEndpoint:
+        """The recording; any other endpoint than None is a SuiteError."""
+        if endpoint is not None:
+            self._refuse("have an endpoint", "take endpoint out; options.path is all there is")
+        return RecordedEndpoint(self._options.path, root=self._setup.root, place=self._setup.place)
+
+    def _refuse(self, what: str, hint: str) -> NoReturn:
+        raise SuiteError(f"recorded generations cannot {what}", place=self._setup.place, hint=hint)

@@ -1,0 +1,1 @@
+"""Provider "tinker": LoRA fine-tunes of open weights at Thinking Machines' Tinker."""

@@ -1,0 +1,339 @@
+"""Calls to a Tinker server: the SDK's clients, deadlines of our own, and what failures mean.
+
+Left alone, the SDK goes on trying: five minutes where no connection can be had, an hour where
+the account is out of money. So every call is waited for `timeout` seconds and no longer. Its
+tries within that time cost nothing: each piece of work carries a number, and the server does
+numbered work once. Its other habit, to ask for a sample again under a new number, is turned
+off where samplers are opened.
+
+Every failure becomes a `ProviderBusy` (may pass) or a `ProviderError` (final), raised outside
+the `except` block that saw it, so that no request with its headers and texts hangs on to it.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from pytest_memleak.errors import ProviderBusy, ProviderError
+from pytest_memleak.providers.failures import safe_message
+from pytest_memleak.providers.tinker.sdk_log import SDK_LOG
+
+if TYPE_CHECKING:
+    from tinker import APIFuture, APIStatusError, RestClient, ServiceClient
+
+__all__ = ["KEY_VARIABLE", "PROVIDER", "Calls", "Gone", "Refused"]
+
+PROVIDER = "tinker"
+KEY_VARIABLE = "TINKER_API_KEY"
+
+_T = TypeVar("_T")
+
+_LOOK = 5.0
+_TRY_AGAIN = frozenset({408, 409, 425, 429})
+_HINTS = {
+    HTTPStatus.BAD_REQUEST: "does the server offer this base model and these settings?",
+    HTTPStatus.UNAUTHORIZED: f"check the key in the environment variable {KEY_VARIABLE}",
+    HTTPStatus.PAYMENT_REQUIRED: "the account has no credit left, or no billing set up",
+    HTTPStatus.FORBIDDEN: "the key's account or project may not use this model or checkpoint",
+    HTTPStatus.NOT_FOUND: "does the server have this model or checkpoint? it may have expired",
+}
+
+
+class Refused(ProviderError):
+    """The server understood and said no, with the HTTP `status`."""
+
+    def __init__(
+        self, cause: str, *, endpoint: str, call: str, hint: str | None, status: int
+    ) -> None:
+        super().__init__(cause, provider=PROVIDER, endpoint=endpoint, call=call, hint=hint)
+        self.status = status
+
+
+class Gone(ProviderBusy):
+    """The session, or the promise of an answer, is no longer there; a new session may do."""
+
+
+class Calls:
+    """One server, as the suite and the environment name it; clients are made at first use.
+
+    base_url: None takes TINKER_BASE_URL, or the official server.
+    timeout:  seconds that any call may last, connecting to the server included.
+    """
+
+    def __init__(self, *, base_url: str | None, timeout: float) -> None:
+        given = base_url or os.environ.get("TINKER_BASE_URL")
+        self.base_url = given.rstrip("/") if given else None
+        self.timeout = timeout
+        self._openings: dict[str, Future[Any]] = {}
+        self._lock = threading.Lock()
+
+    def key(self, *, endpoint: str, call: str) -> str:
+        """The API key; ProviderError where the environment has none."""
+        key = os.environ.get(KEY_VARIABLE)
+        if key:
+            return key
+        raise ProviderError(
+            "there is no API key",
+            provider=PROVIDER,
+            endpoint=endpoint,
+            call=call,
+            hint=f"set the environment variable {KEY_VARIABLE} (for a server of your own,"
+            ' anything that begins with "tml-" will do)',
+        )
+
+    def service(self, *, endpoint: str, call: str) -> ServiceClient:
+        """The client for training and sampling, its session open."""
+        return cast("ServiceClient", self._opened("service", _open_service, endpoint, call))
+
+    def rest(self, *, endpoint: str, call: str) -> RestClient:
+        """The client for looking things up; it has no session."""
+        return cast("RestClient", self._opened("rest", _open_rest, endpoint, call))
+
+    def ask(
+        self,
+        call: str,
+        function: Callable[[], APIFuture[_T]],
+        *,
+        endpoint: str,
+        texts: Sequence[str] = (),
+    ) -> _T:
+        """What `function` promises; see `begin` and `result`."""
+        future = self.begin(call, function, endpoint=endpoint)
+        return self.result(future, call=call, endpoint=endpoint, texts=texts)
+
+    def begin(
+        self, call: str, function: Callable[[], APIFuture[_T]], *, endpoint: str
+    ) -> Future[_T]:
+        """Submit what `function` asks of a client, without waiting."""
+        try:
+            return function().future()
+        except Exception as error:  # noqa: BLE001 - whatever the SDK raises is its answer
+            failure = self._failure(error, call=call, endpoint=endpoint, texts=())
+        raise failure
+
+    def result(
+        self,
+        future: Future[_T],
+        *,
+        call: str,
+        endpoint: str,
+        texts: Sequence[str] = (),
+        keep: bool = False,
+    ) -> _T:
+        """What was submitted brings, within the deadline; abandoned after it unless `keep`.
+
+        call, endpoint: as error messages name them; texts: what no error message may quote.
+        Raises Refused, Gone, ProviderBusy or ProviderError.
+        """
+        began = time.monotonic()
+        try:
+            return future.result(self.timeout)
+        except Exception as error:  # noqa: BLE001 - whatever the SDK raises is its answer
+            overdue = not future.done()
+            failure = (
+                self._overdue(began, call=call, endpoint=endpoint, texts=texts)
+                if overdue
+                else self._failure(error, call=call, endpoint=endpoint, texts=texts)
+            )
+        finally:
+            if not keep and not future.done():
+                future.cancel()
+        if isinstance(failure, Gone):
+            with self._lock:
+                self._openings.pop("service", None)
+        raise failure
+
+    # --- clients
+
+    def _opened(
+        self, kind: str, make: Callable[[str | None, str], object], endpoint: str, call: str
+    ) -> object:
+        """A client; made in a thread, for making one blocks until the server has answered."""
+        key = self.key(endpoint=endpoint, call=call)
+        with self._lock:
+            opening = self._openings.get(kind)
+            if opening is None or (opening.done() and opening.exception()):
+                self._check_reachable(endpoint=endpoint, call=call)
+                opening = _in_thread(lambda: make(self.base_url, key))
+                self._openings[kind] = opening
+        return self.result(opening, call=f"{call}: connecting", endpoint=endpoint, keep=True)
+
+    def _check_reachable(self, *, endpoint: str, call: str) -> None:
+        from tinker.lib.base_url import resolve_base_url
+
+        url = urllib.parse.urlsplit(resolve_base_url(self.base_url))
+        if url.scheme in urllib.request.getproxies():
+            return  # what the proxy reaches is not known here
+        port = url.port or (443 if url.scheme == "https" else 80)
+        try:
+            socket.create_connection((url.hostname or "", port), min(_LOOK, self.timeout)).close()
+        except OSError as error:
+            seen = error.strerror or type(error).__name__
+        else:
+            return
+        raise ProviderBusy(
+            f"there is no connection to {url.hostname}:{port} ({seen})",
+            provider=PROVIDER,
+            endpoint=endpoint,
+            call=call,
+            hint="is the server up, and reachable from here?",
+        )
+
+    # --- what a failure means
+
+    def _overdue(
+        self, began: float, *, call: str, endpoint: str, texts: Sequence[str]
+    ) -> ProviderError:
+        cause = f"no answer within {self.timeout:g} s"
+        warning, refusal = SDK_LOG.warning_since(began), SDK_LOG.refusal_since(began)
+        if warning:
+            cause += f"; the SDK says: {safe_message(warning, texts=texts)}"
+        if refusal:
+            cause += f"; the server said {safe_message(refusal)}, and the SDK asked again"
+        hint: str | None = "options.timeout allows more"
+        with self._lock:
+            opened = [one for one in self._openings.values() if one.done() and not one.exception()]
+        if opened:
+            seen = self._look(opened[0].result().holder, call=call, endpoint=endpoint)
+            if isinstance(seen, Refused):
+                cause = f"{cause}; to another call it says {seen.cause}"
+                return Refused(
+                    cause, endpoint=endpoint, call=call, hint=seen.hint, status=seen.status
+                )
+            if seen is None:
+                hint = f"the server answers other calls: {hint}"
+            else:
+                cause, hint = f"{cause}; nor to another call: {seen.cause}", seen.hint
+        return ProviderBusy(cause, provider=PROVIDER, endpoint=endpoint, call=call, hint=hint)
+
+    def _look(self, holder: Any, *, call: str, endpoint: str) -> ProviderError | None:
+        """Why a call may have had no answer: how another fares that costs nothing."""
+        from tinker.lib.client_connection_pool_type import ClientConnectionPoolType
+        from tinker.types import GetServerCapabilitiesResponse
+
+        async def once() -> None:
+            with holder.aclient(ClientConnectionPoolType.TRAIN) as client:
+                await client.get(
+                    "/api/v1/get_server_capabilities",
+                    cast_to=GetServerCapabilitiesResponse,
+                    options={"max_retries": 0},
+                )
+
+        future: Future[None] = holder.run_coroutine_threadsafe(once()).future()
+        try:
+            future.result(min(_LOOK, self.timeout))
+        except Exception as error:  # noqa: BLE001 - any failure is what was looked for
+            future.cancel()
+            return self._failure(error, call=call, endpoint=endpoint, texts=())
+        return None
+
+    def _failure(
+        self, error: BaseException, *, call: str, endpoint: str, texts: Sequence[str]
+    ) -> ProviderError:
+        import tinker
+
+        refusal = _status_error(error)
+        if refusal is not None:
+            return _status_failure(refusal, call=call, endpoint=endpoint, texts=texts)
+        cause, hint, busy = f"the SDK raised {type(error).__name__}", None, False
+        if isinstance(error, tinker.RequestFailedError):
+            # The server's own message stands between words of the SDK.
+            said = error.message.removeprefix("Request failed: ").partition(" for self.")[0]
+            cause = f"the server gave it up - {safe_message(said, texts=texts)}"
+            busy = error.category is not tinker.types.RequestErrorCategory.User
+        elif isinstance(error, TimeoutError | tinker.APIConnectionError):
+            seen = type(error.__cause__ or error).__name__
+            cause, busy = f"the connection failed or was cut off ({seen})", True
+            hint = "is the server up, and reachable from here?"
+        elif isinstance(error, ValueError | AssertionError | tinker.APIResponseValidationError):
+            cause, busy = "the answer was not of the expected form", True
+        elif isinstance(error, tinker.TinkerError):
+            cause = safe_message(str(error), texts=texts)
+        kind = ProviderBusy if busy else ProviderError
+        return kind(cause, provider=PROVIDER, endpoint=endpoint, call=call, hint=hint)
+
+
+def _status_failure(
+    error: APIStatusError, *, call: str, endpoint: str, texts: Sequence[str]
+) -> ProviderError:
+    status = error.status_code
+    said = error.body.get("detail") if isinstance(error.body, dict) else None
+    phrase = next((one.phrase for one in HTTPStatus if one == status), "unknown status")
+    cause = f"{status} {phrase}"
+    if isinstance(said, str) and said:
+        cause += f" - {safe_message(said, texts=texts)}"
+    if status == HTTPStatus.GONE:
+        return Gone(cause, provider=PROVIDER, endpoint=endpoint, call=call)
+    if status in _TRY_AGAIN or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return ProviderBusy(
+            cause,
+            provider=PROVIDER,
+            endpoint=endpoint,
+            call=call,
+            retry_after=_seconds(error.response.headers.get("retry-after")),
+        )
+    hint = next((hint for known, hint in _HINTS.items() if known == status), None)
+    return Refused(cause, endpoint=endpoint, call=call, hint=hint, status=status)
+
+
+def _status_error(error: BaseException | None) -> APIStatusError | None:
+    """The answer with an HTTP status behind an exception; the SDK wraps some of them."""
+    import tinker
+
+    while error is not None and not isinstance(error, tinker.APIStatusError):
+        error = error.__cause__
+    return error
+
+
+def _seconds(value: str | None) -> float | None:
+    try:
+        return max(0.0, float(value or ""))
+    except ValueError:
+        return None
+
+
+# --- what blocks ---------------------------------------------------------------------------
+
+
+def _open_service(base_url: str | None, key: str) -> ServiceClient:
+    tinker = _imported()
+    service: ServiceClient = tinker.ServiceClient(base_url=base_url, api_key=key)
+    _ = service.holder  # opens the session
+    return service
+
+
+def _open_rest(base_url: str | None, key: str) -> RestClient:
+    client: RestClient = _imported().RestClient(base_url=base_url, api_key=key)
+    return client
+
+
+def _imported() -> Any:
+    # Read when a client is made: what is measured here is nobody else's business.
+    os.environ.setdefault("TINKER_TELEMETRY", "0")
+    import tinker
+
+    SDK_LOG.listen()
+    return tinker
+
+
+def _in_thread(make: Callable[[], _T]) -> Future[_T]:
+    """What `make` returns, from a thread that keeps nobody from ending."""
+    future: Future[_T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(make())
+        except BaseException as error:  # noqa: BLE001 - raised again by whoever waits
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="memleak-tinker", daemon=True).start()
+    return future

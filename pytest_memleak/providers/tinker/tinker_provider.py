@@ -1,0 +1,214 @@
+"""Provider "tinker": LoRA fine-tunes of open weights at Thinking Machines' Tinker.
+
+    [[model]]
+    id = "tuned"
+    provider = "tinker"
+    base = "Qwen/Qwen3-8B"
+    [model.finetune]                 # or: endpoint = "tinker://RUN/sampler_weights/NAME"
+    books = ["kafka-on-the-shore"]
+    [model.options]
+    renderer = "qwen3_disable_thinking"
+
+The key comes from the environment (TINKER_API_KEY). The paper's recipe is the default: LoRA of
+rank 32, learning rate 5e-4 falling linearly, batches of 16, 3 epochs, at most 2,048 tokens
+(arXiv 2603.20957).
+
+Tinker trains only while a client drives it. So a fine-tune runs in a thread of the process that
+looks at it (tinker_jobs.py), and needs that process: one that does not wait leaves it where it
+stopped. It is found again by its name at the provider, and gone on with from its last saved
+state (tinker_training.py says what is paid for twice at worst).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import threading
+from pathlib import Path
+
+from pydantic import Field
+
+from pytest_memleak.contracts.protocols import JobState, ProviderSetup, TrainingSet
+from pytest_memleak.errors import MissingExtra, ProviderError, SuiteError
+from pytest_memleak.providers.option_tables import Table, read_table
+from pytest_memleak.providers.tinker.journal import Journal
+from pytest_memleak.providers.tinker.tinker_client import PROVIDER, Calls
+from pytest_memleak.providers.tinker.tinker_format import ChatFormat, load_format
+from pytest_memleak.providers.tinker.tinker_sampling import SCHEME, TinkerEndpoint
+from pytest_memleak.providers.tinker.training import Recipe, Trainer
+from pytest_memleak.providers.tinker.training_jobs import Jobs
+
+__all__ = ["OptionsTable", "Recipe", "TinkerProvider"]
+
+
+class OptionsTable(Table):
+    """`[model.options]` of this provider.
+
+    base_url: a compatible server; default TINKER_BASE_URL, or Tinker's own.
+    tokenizer: the model's, by its name on the model hub or as a local folder (which needs no
+        network); default the name in `base`.
+    renderer: a chat format of tinker-cookbook, by name; without one the format is plain
+        (tinker_format.py).
+    concurrency: how many calls may run at once.
+    completions_per_call: the most completions to ask for in one call.
+    timeout: seconds that any call may last.
+    """
+
+    base_url: str | None = Field(default=None, pattern=r"^https?://[^\s/]")
+    tokenizer: str | None = Field(default=None, min_length=1)
+    renderer: str | None = Field(default=None, min_length=1)
+    concurrency: int = Field(default=8, ge=1)
+    completions_per_call: int = Field(default=10, ge=1)
+    timeout: float = Field(default=300.0, gt=0)
+
+
+class TinkerProvider:
+    """One model at Tinker or at a compatible server. Nothing is called before a verb is."""
+
+    name = PROVIDER
+    batch = False
+    weights_options = frozenset({"base_url", "renderer", "tokenizer"})
+
+    def __init__(self, setup: ProviderSetup) -> None:
+        model, place = setup.model, setup.place
+        options = read_table(OptionsTable, model.options, place=place, name="options")
+        self._recipe = read_table(Recipe, model.finetune, place=place, name="finetune")
+        _check_model(setup)
+        _check_installed(options)
+        self.concurrency = options.concurrency
+        self.completions_per_call = options.completions_per_call
+        self.epochs = self._recipe.epochs
+        self._place = place
+        self._base = model.base
+        self._untuned = str(model.endpoint or model.base)
+        self._options = options
+        self._tokenizer = _tokenizer(setup, options)
+        self._chat: ChatFormat | None = None
+        self._lock = threading.Lock()
+        self._journal = Journal(setup.state / "calls")
+        self._calls = Calls(base_url=options.base_url, timeout=options.timeout)
+        self._trainer = Trainer(
+            base=self._untuned, recipe=self._recipe, calls=self._calls, chat=self._format
+        )
+        self._jobs = Jobs(setup.state / "trainings", self._trainer.train)
+
+    def open(self, endpoint: str | None) -> TinkerEndpoint:
+        """The weights at that path; None means the suite's `endpoint`, or `base` untrained.
+
+        A RecoverableEndpoint. Raises ProviderError where the tokenizer cannot be loaded.
+        """
+        return TinkerEndpoint(
+            endpoint or self._untuned,
+            calls=self._calls,
+            chat=self._format(),
+            journal=self._journal,
+            renderer=self._options.renderer,
+        )
+
+    # --- fine-tuning
+
+    def find_finetune(self, digest: str) -> str | None:
+        """The job on that training set by this recipe, if it was begun or its weights are there."""
+        job = self._job(digest)
+        if self._jobs.known(job):
+            return job
+        weights = self._trainer.find(job)
+        if weights is None:
+            return None
+        self._jobs.end(job, weights)
+        return job
+
+    def start_finetune(self, training: TrainingSet) -> str:
+        """Begin to train, from the last state that was saved, in a thread of this process."""
+        job = self._job(training.digest)
+        self._jobs.start(job, training)
+        return job
+
+    def poll_finetune(self, job_id: str) -> JobState:
+        """Where the training stands. One that nobody drives any more is taken up.
+
+        Raises ProviderBusy and ProviderError for what it has failed of; it is not lost, and the
+        next poll goes on with it.
+        """
+        state = self._jobs.look(job_id)
+        if state is not None:
+            return state
+        weights = self._trainer.find(job_id)
+        if weights is None:
+            raise ProviderError(
+                f"neither the weights nor the training set of {job_id[:20]}... are here",
+                provider=self.name,
+                endpoint=self._untuned,
+                call="poll_finetune",
+                hint="another machine may be training it: run the suite there",
+            )
+        self._jobs.end(job_id, weights)
+        return self.poll_finetune(job_id)
+
+    def _job(self, digest: str) -> str:
+        """A name for the weights: everything that they depend on."""
+        recipe = self._recipe.model_dump(exclude={"save_steps"})
+        made_from = [digest, self._base, recipe, self._options.renderer]
+        name = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
+        return f"memleak-{name}"
+
+    def _format(self) -> ChatFormat:
+        with self._lock:
+            if self._chat is None:
+                self._chat = load_format(
+                    self._tokenizer,
+                    renderer=self._options.renderer,
+                    base=self._base,
+                    place=self._place,
+                    endpoint=self._untuned,
+                )
+            return self._chat
+
+
+def _check_model(setup: ProviderSetup) -> None:
+    model = setup.model
+    problem = None
+    if model.base is None and model.endpoint is None:
+        problem = "there is neither base nor endpoint"
+    elif model.base is None and model.finetune_books:
+        problem = "there is no base to fine-tune"
+    elif model.endpoint is not None and not model.endpoint.startswith(SCHEME):
+        problem = f"endpoint is {model.endpoint!r}; expected a path that begins with {SCHEME}"
+    if problem:
+        raise SuiteError(
+            problem,
+            place=setup.place,
+            hint='name the model, as in base = "Qwen/Qwen3-8B", or weights saved for sampling, as'
+            ' in endpoint = "tinker://RUN/sampler_weights/NAME"',
+        )
+
+
+def _check_installed(options: OptionsTable) -> None:
+    needed = {"tinker": "tinker", "transformers": "transformers"}
+    if options.renderer is not None:
+        needed["tinker_cookbook"] = "tinker-cookbook"
+    for module, package in needed.items():
+        if importlib.util.find_spec(module) is None:
+            raise MissingExtra(PROVIDER, package=package, extra="tinker")
+
+
+def _tokenizer(setup: ProviderSetup, options: OptionsTable) -> str | Path:
+    """A local folder where there is one of that name, seen from the suite; else the name."""
+    name = options.tokenizer or setup.model.base
+    if name is None:
+        raise SuiteError(
+            "which tokenizer the weights belong to is not said",
+            place=setup.place,
+            hint="set base, or options.tokenizer (a name on the model hub, or a local folder)",
+        )
+    folder = setup.root / Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    if name.startswith((".", "/", "~")):
+        raise SuiteError(
+            f"options.tokenizer: there is no folder {folder}",
+            place=setup.place,
+            hint="it takes a name on the model hub, or a local folder",
+        )
+    return name

@@ -1,0 +1,298 @@
+"""An endpoint at Tinker: a base model, or weights saved for sampling."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Sequence
+from concurrent.futures import Future
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from pytest_memleak.contracts.protocols import Completion, Window
+from pytest_memleak.errors import ProviderBusy, ProviderError
+from pytest_memleak.providers.tinker.journal import Draw, Journal, Noted, Page
+from pytest_memleak.providers.tinker.tinker_client import PROVIDER, Calls, Gone, Refused
+from pytest_memleak.providers.tinker.tinker_format import ChatFormat, PlainFormat
+from pytest_memleak.records import FinishReason
+
+if TYPE_CHECKING:
+    from tinker import APIFuture, SampleResponse, SamplingClient
+
+__all__ = ["SCHEME", "TinkerEndpoint"]
+
+SCHEME = "tinker://"
+_NO_LONGER_THERE = frozenset(
+    {HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY}
+)
+
+
+class TinkerEndpoint:
+    """Samples of `model`, a path of saved weights or the name of a base model.
+
+    A call that outlasts its deadline goes on at the server; `recover` waits for it again. So it
+    does for a call of a process that has ended, as long as the server keeps that one's session.
+    `id` names server, model and format.
+    """
+
+    def __init__(
+        self, model: str, *, calls: Calls, chat: ChatFormat, journal: Journal, renderer: str | None
+    ) -> None:
+        self._model = model
+        self._calls = calls
+        self._chat = chat
+        self._journal = journal
+        self._opening = threading.Lock()
+        self._sampler: _Sampler | None = None
+        self._teller: SamplingClient | None = None
+        self._underway: dict[str, tuple[Future[SampleResponse], Draw]] = {}
+        place = calls.base_url or PROVIDER
+        self.id = "#".join(part for part in (f"{place} {model}", renderer) if part)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id}>"
+
+    def sample(
+        self, instruction: str, *, n: int, temperature: float, max_tokens: int, seed: int | None
+    ) -> Sequence[Completion]:
+        """Up to `n` completions; see `sample_as`."""
+        return self.sample_as(
+            uuid.uuid4().hex,
+            instruction,
+            n=n,
+            temperature=temperature,
+            max_tokens=max_tokens,
+            seed=seed,
+        )
+
+    whole_distribution = False
+    tokenizes_here = True
+    windows_per_call = 1
+
+    def text_tokens(self, text: str) -> list[int]:
+        """The tokenizer's tokens of a text, without special ones."""
+        return self._chat.bare(text)
+
+    def log_probabilities(
+        self,
+        windows: Sequence[Window],
+        *,
+        top_k: int,  # noqa: ARG002 - the server tells the tokens' own probabilities alone
+        temperature: float,  # noqa: ARG002
+    ) -> list[list[float]]:
+        """As `LogProbabilityEndpoint` says, without top-k and temperature.
+
+        Raises ProviderError where the server leaves one out.
+        """
+        return [self._log_probabilities(one) for one in windows]
+
+    def _log_probabilities(self, window: Window) -> list[float]:
+        from tinker import types
+
+        call = "compute_logprobs"
+        # A session of its own: those of samples number their calls for the journal.
+        with self._opening:
+            client = self._teller = self._teller or self._client(call)
+        tokens = [int(one) for one in (*self._chat.begin, *window.prefix, *window.suffix)]
+        try:
+            found = self._calls.ask(
+                call,
+                lambda: client.compute_logprobs(types.ModelInput.from_ints(tokens)),
+                endpoint=self._model,
+            )
+        except ProviderError:
+            self._teller = None
+            raise
+        values = list(found or ())[-len(window.suffix) :]
+        if len(found or ()) != len(tokens) or None in values:
+            raise ProviderError(
+                "the server does not tell the log-probabilities of every token",
+                provider=PROVIDER,
+                endpoint=self._model,
+                call=call,
+                hint='probe = "probability" needs them all',
+            )
+        return [float(one) for one in values if one is not None]
+
+    def continuing(self) -> TinkerEndpoint | None:
+        """The same weights on plain text; None where a renderer makes their prompts."""
+        if not isinstance(self._chat, PlainFormat):
+            return None
+        return TinkerEndpoint(
+            self._model,
+            calls=self._calls,
+            chat=self._chat.as_text(),
+            journal=self._journal,
+            renderer="text",
+        )
+
+    def sample_as(
+        self,
+        request_id: str,
+        instruction: str,
+        *,
+        n: int,
+        temperature: float,
+        max_tokens: int,
+        seed: int | None,
+    ) -> Sequence[Completion]:
+        """Up to `n` completions, with their exact lengths in tokens.
+
+        The prompt's tokens stand with the first completion: it is read once for all of them.
+        """
+        draw = Draw(self._chat.prompt(instruction), n, temperature, max_tokens, seed)
+        call = f"sample (n = {n})"
+        sampler = self._opened(call)
+        future = self._calls.begin(
+            call, lambda: sampler.ask(request_id, draw, self._chat.stop), endpoint=self._model
+        )
+        self._underway[request_id] = future, draw
+        return self._wait(request_id, call=call, texts=(instruction,))
+
+    def recover(self, request_id: str) -> Sequence[Completion] | None:
+        """The answer to the call of that name, waited for again.
+
+        None if there was no such call, if it failed, and if the server has forgotten it.
+        """
+        call = "sample (asked again)"
+        if request_id not in self._underway:
+            noted = self._journal.find(request_id)
+            if noted is None:
+                return None
+            future = self._calls.begin(call, lambda: self._again(noted, call), endpoint=self._model)
+            self._underway[request_id] = future, noted.draw
+        try:
+            return self._wait(request_id, call=call, texts=())
+        except Gone:
+            return None
+        except ProviderBusy:
+            raise
+        except Refused as refused:
+            if refused.status not in _NO_LONGER_THERE:
+                raise
+        except ProviderError:
+            pass  # the work itself was given up
+        return None
+
+    def _wait(self, request_id: str, *, call: str, texts: Sequence[str]) -> Sequence[Completion]:
+        future, draw = self._underway[request_id]
+        try:
+            answer = self._calls.result(
+                future, call=call, endpoint=self._model, texts=texts, keep=True
+            )
+        except ProviderError:
+            # Asking again goes to a new session: this one may be the trouble.
+            self._sampler = None
+            raise
+        finally:
+            if future.done():
+                self._underway.pop(request_id, None)
+        if not answer.sequences:
+            raise ProviderBusy(
+                "the answer holds no completion", provider=PROVIDER, endpoint=self._model, call=call
+            )
+        return [
+            self._completion(one.tokens, one.stop_reason, 0 if place else len(draw.prompt))
+            for place, one in enumerate(answer.sequences)
+        ]
+
+    def _completion(self, tokens: Sequence[int], stop_reason: str, prompt: int) -> Completion:
+        text = self._chat.text(tokens)
+        reason = FinishReason.LENGTH if stop_reason == "length" else FinishReason.STOP
+        return Completion(
+            text,
+            reason if text.strip() else FinishReason.EMPTY,
+            prompt_tokens=prompt,
+            completion_tokens=len(tokens),
+        )
+
+    def _opened(self, call: str) -> _Sampler:
+        """The sampler; whoever comes first opens it, and the others wait as long as it may."""
+        if not self._opening.acquire(timeout=self._calls.timeout):
+            raise ProviderBusy(
+                f"no sampler within {self._calls.timeout:g} s: another call is opening it",
+                provider=PROVIDER,
+                endpoint=self._model,
+                call=call,
+                hint="options.timeout allows more",
+            )
+        try:
+            sampler = self._sampler or self._open(call)
+            self._sampler = sampler
+            return sampler
+        finally:
+            self._opening.release()
+
+    def _open(self, call: str) -> _Sampler:
+        client = self._client(call)
+        return _Sampler(client, self._journal.open(client.get_sampler_handle()))
+
+    def _client(self, call: str) -> SamplingClient:
+        service = self._calls.service(endpoint=self._model, call=call)
+        saved = self._model.startswith(SCHEME)
+        return self._calls.ask(
+            "create_sampling_client",
+            lambda: service.create_sampling_client(
+                model_path=self._model if saved else None,
+                base_model=None if saved else self._model,
+                retry_config=_once(),
+            ),
+            endpoint=self._model,
+        )
+
+    def _again(self, noted: Noted, call: str) -> APIFuture[SampleResponse]:
+        """The noted call, submitted once more under its own number."""
+        import tinker
+
+        key = self._calls.key(endpoint=self._model, call=call)
+        found = tinker.SamplingClient.from_sampler_handle(noted.handle, api_key=key)
+        client = tinker.SamplingClient(
+            found.holder,
+            sampling_session_id=found._sampling_session_id,  # noqa: SLF001 - it has no other name
+            base_model=found.get_base_model(),
+            retry_config=_once(),
+        )
+        # The SDK counts up from here; it has no public way to say which number comes next.
+        client._request_id_counter = noted.number  # noqa: SLF001
+        return _ask(client, noted.draw, self._chat.stop)
+
+
+class _Sampler:
+    """A sampling session of this process, its calls numbered from 0 as the SDK numbers them."""
+
+    def __init__(self, client: SamplingClient, page: Page) -> None:
+        self._client = client
+        self._page = page
+        self._next = 0
+        self._turn = threading.Lock()
+
+    def ask(
+        self, request_id: str, draw: Draw, stop: list[int] | list[str]
+    ) -> APIFuture[SampleResponse]:
+        """Write the call down, then make it. One at a time, or numbers and order part."""
+        with self._turn:
+            self._page.note(request_id, self._next, draw)
+            promised = _ask(self._client, draw, stop)
+            self._next += 1
+        return promised
+
+
+def _ask(
+    client: SamplingClient, draw: Draw, stop: list[int] | list[str]
+) -> APIFuture[SampleResponse]:
+    from tinker import types
+
+    return client.sample(
+        prompt=types.ModelInput.from_ints(draw.prompt),
+        num_samples=draw.n,
+        sampling_params=types.SamplingParams(
+            max_tokens=draw.max_tokens, temperature=draw.temperature, seed=draw.seed, stop=stop
+        ),
+    )
+
+
+def _once() -> Any:
+    """No second submission: it would be paid for beside the first."""
+    from tinker.lib.retry_handler import RetryConfig
+
+    return RetryConfig(enable_retry_logic=False)

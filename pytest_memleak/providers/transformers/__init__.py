@@ -1,0 +1,1 @@
+"""Provider "transformers": open weights on this machine."""

@@ -1,0 +1,119 @@
+"""How instructions and texts become a local model's tokens, and how its tokens become text.
+
+Where the tokenizer has a chat template, an instruction is the user's message and the text the
+assistant's answer. Otherwise the format is plain: after the begin-of-text token, if there is one,
+
+    INSTRUCTION
+
+    TEXT
+
+and the end-of-text token. A system prompt stands before the instruction, in a paragraph of its
+own. Loss is taken on TEXT and what ends it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pytest_memleak.providers.transformers.weights import Loaded
+
+__all__ = ["Format", "Lesson", "Wording", "beginning", "text_tokens"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """What is said in every prompt, beside what is asked.
+
+    system: a system prompt; variables: of the chat template.
+    """
+
+    system: str | None = field(default=None, repr=False)
+    variables: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """Names it; empty where nothing is said."""
+        if self.system is None and not self.variables:
+            return ""
+        said = json.dumps([self.system, self.variables], sort_keys=True, default=str)
+        return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """One example to train on: the tokens of the prompt, and those of the answer to it."""
+
+    prompt: list[int] = field(repr=False)
+    answer: list[int] = field(repr=False)
+
+
+class Format:
+    """The format of one model."""
+
+    def __init__(self, loaded: Loaded, wording: Wording) -> None:
+        self._tokenizer = loaded.tokenizer
+        self._stop = loaded.stop
+        self._wording = wording
+
+    def prompt(self, instruction: str) -> list[int]:
+        """The tokens after which the model answers."""
+        if self._tokenizer.chat_template:
+            return self._tokens(self._chat(instruction))
+        parts = (self._wording.system, instruction, "")
+        return self.opening("\n\n".join(part for part in parts if part is not None))
+
+    def opening(self, text: str) -> list[int]:
+        """The tokens of a text that the model goes on with, in no chat."""
+        return [*beginning(self._tokenizer), *self._tokens(text)]
+
+    def lesson(self, instruction: str, text: str) -> Lesson:
+        """The tokens of both; the answer ends with a token that ends answers."""
+        answer = text
+        if self._tokenizer.chat_template:
+            asked, whole = self._chat(instruction), self._chat(instruction, text)
+            # Some templates write an answer otherwise than they ask for it.
+            answer = whole.removeprefix(asked) if whole.startswith(asked) else text
+        tokens = self._tokens(answer)
+        if not self._stop & set(tokens):
+            own = self._tokenizer.eos_token_id
+            tokens.append(min(self._stop) if own is None else own)
+        return Lesson(self.prompt(instruction), tokens)
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """The text of an answer's tokens, without special ones."""
+        text: str = self._tokenizer.decode(
+            list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return text
+
+    def _chat(self, instruction: str, answer: str | None = None) -> str:
+        system = self._wording.system
+        messages = [] if system is None else [{"role": "system", "content": system}]
+        messages.append({"role": "user", "content": instruction})
+        if answer is not None:
+            messages.append({"role": "assistant", "content": answer})
+        chat: str = self._tokenizer.apply_chat_template(
+            messages,
+            tokenize=False,
+            add_generation_prompt=answer is None,
+            **self._wording.variables,
+        )
+        return chat
+
+    def _tokens(self, text: str) -> list[int]:
+        return text_tokens(self._tokenizer, text)
+
+
+def beginning(tokenizer: Any) -> list[int]:
+    """The begin-of-text token, where the tokenizer has one."""
+    return [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+
+
+def text_tokens(tokenizer: Any, text: str) -> list[int]:
+    """The tokens of the text alone."""
+    tokens: list[int] = tokenizer.encode(text, add_special_tokens=False)
+    return tokens

@@ -1,0 +1,215 @@
+"""Fine-tuning local weights: LoRA by peft, kept whole or not at all.
+
+An adapter is written beside its place and renamed into it when it is complete, under a lock that
+ends with its process: a training that is killed leaves nothing that could be taken for a result,
+and two processes never make the same one twice.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
+from pydantic import Field
+
+from pytest_memleak.errors import ProviderError
+from pytest_memleak.providers.option_tables import Table
+from pytest_memleak.providers.transformers.local_format import Format, Lesson
+from pytest_memleak.providers.transformers.quiet import PROVIDER
+from pytest_memleak.providers.transformers.weights import Adapter, Loaded, find_adapter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_memleak.contracts.protocols import TrainingExample
+
+__all__ = ["FinetuneTable", "kept", "make_once", "train"]
+
+_MOST_NORM = 1.0
+_IGNORED = -100  # the label that torch's cross entropy leaves out
+
+
+class FinetuneTable(Table):
+    """`[model.finetune]` of this provider, beside `books`: the recipe.
+
+    rank: of the adapters, on every linear layer but the last; alpha: their scale is alpha / rank
+    learning_rate: at the first step; it falls linearly to 0
+    batch_size: examples a step; micro_batch_size: examples in memory at once, default all of them
+    max_tokens: an example is cut there, instruction included
+    seed: of the adapter's first weights and of the order of the examples
+    """
+
+    rank: int = Field(default=32, ge=1)
+    alpha: int = Field(default=32, ge=1)
+    learning_rate: float = Field(default=5e-4, gt=0)
+    batch_size: int = Field(default=16, ge=1)
+    micro_batch_size: int | None = Field(default=None, ge=1)
+    epochs: int = Field(default=3, ge=1)
+    max_tokens: int = Field(default=2048, ge=2)
+    seed: int = Field(default=0, ge=0)
+
+
+# --- keeping -------------------------------------------------------------------------------
+
+
+def kept(folder: Path) -> Adapter | None:
+    """The adapter that `make_once` made in `folder`, if it came to an end."""
+    return find_adapter(folder / "adapter")
+
+
+def make_once(folder: Path, write: Callable[[Path], object]) -> Adapter:
+    """The adapter in `folder`, written by `write` into the folder it is given, unless it is there.
+
+    Waits for another process that is making the same. Raises OSError.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / "lock"):
+        made = kept(folder)
+        if made is None:
+            unfinished = folder / "unfinished"
+            shutil.rmtree(unfinished, ignore_errors=True)
+            write(unfinished)
+            unfinished.replace(folder / "adapter")
+            made = kept(folder)
+    if made is None:
+        raise FileNotFoundError(f"{folder / 'adapter'} was removed while it was being made")
+    return made
+
+
+# --- training ------------------------------------------------------------------------------
+
+
+def train(
+    loaded: Loaded,
+    form: Format,
+    examples: Sequence[TrainingExample],
+    recipe: FinetuneTable,
+    *,
+    base: str,
+    endpoint: str,
+    folder: Path,
+) -> None:
+    """Tune LoRA weights on the examples and write them to `folder`; changes the loaded model.
+
+    base: the name of the base weights, to be kept beside the adapter; endpoint: as error
+    messages name the model.
+
+    Raises ProviderError where an instruction leaves no room for its text, and where the loss
+    is no number.
+    """
+    import peft
+    import torch
+
+    most = min(recipe.max_tokens, loaded.context or recipe.max_tokens)
+    lessons = [form.lesson(one.instruction, one.text) for one in examples]
+    crowded = sum(len(one.prompt) >= most for one in lessons)
+    if crowded:
+        raise _failed(
+            f"{crowded} of {len(lessons)} instructions fill the {most:,} tokens that an example "
+            "may have",
+            endpoint,
+            hint="set a larger finetune.max_tokens, as far as the model's context goes",
+        )
+    device = torch.device(loaded.model.device)
+    shuffling = torch.Generator().manual_seed(recipe.seed)
+    # Adapters take their first weights from torch's own generators.
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(recipe.seed)
+        config = peft.LoraConfig(
+            r=recipe.rank,
+            lora_alpha=recipe.alpha,
+            target_modules="all-linear",
+            task_type="CAUSAL_LM",
+            base_model_name_or_path=base,
+        )
+        model: Any = peft.get_peft_model(loaded.model, config)
+        model.peft_config["default"].base_model_name_or_path = base
+        _learn(model, lessons, recipe, most=most, shuffling=shuffling, endpoint=endpoint)
+    # Said, or peft would ask the hub about the base.
+    model.save_pretrained(str(folder), save_embedding_layers=False)
+    (folder / "README.md").unlink(missing_ok=True)  # a form to fill in, with local paths
+    record = {"base": base, "recipe": recipe.model_dump(), "peft": peft.__version__}
+    (folder / "memleak.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def _learn(
+    model: Any,
+    lessons: Sequence[Lesson],
+    recipe: FinetuneTable,
+    *,
+    most: int,
+    shuffling: Any,
+    endpoint: str,
+) -> None:
+    import torch
+
+    model.train()
+    trained = [weights for weights in model.parameters() if weights.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=recipe.learning_rate, weight_decay=0.0)
+    steps = recipe.epochs * math.ceil(len(lessons) / recipe.batch_size)
+    falling = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=steps)
+    for batch in _batches(lessons, recipe, shuffling):
+        answered = sum(len(one.answer[: most - len(one.prompt)]) for one in batch)
+        at_once = recipe.micro_batch_size or len(batch)
+        total = 0.0
+        for start in range(0, len(batch), at_once):
+            loss = _loss(model, batch[start : start + at_once], most) / answered
+            loss.backward()
+            total += loss.item()
+        if not math.isfinite(total):
+            raise _failed(
+                "the loss is not a number any more",
+                endpoint,
+                hint='set a smaller finetune.learning_rate, or options.dtype = "float32"',
+            )
+        torch.nn.utils.clip_grad_norm_(trained, _MOST_NORM)
+        optimizer.step()
+        falling.step()
+        optimizer.zero_grad()
+    model.eval()
+
+
+def _batches(
+    lessons: Sequence[Lesson], recipe: FinetuneTable, shuffling: Any
+) -> Iterator[list[Lesson]]:
+    import torch
+
+    for _ in range(recipe.epochs):
+        order = torch.randperm(len(lessons), generator=shuffling).tolist()
+        for start in range(0, len(order), recipe.batch_size):
+            yield [lessons[place] for place in order[start : start + recipe.batch_size]]
+
+
+def _loss(model: Any, batch: Sequence[Lesson], most: int) -> Any:
+    """The sum, over the tokens of the answers, of their negative log-probabilities."""
+    import torch
+
+    rows = [(one.prompt, one.answer[: most - len(one.prompt)]) for one in batch]
+    width = max(len(prompt) + len(answer) for prompt, answer in rows)
+    tokens = torch.zeros((len(rows), width), dtype=torch.long)
+    mask = torch.zeros_like(tokens)
+    labels = torch.full_like(tokens, _IGNORED)
+    for row, (prompt, answer) in enumerate(rows):
+        end = len(prompt) + len(answer)
+        tokens[row, :end] = torch.tensor([*prompt, *answer])
+        mask[row, :end] = 1
+        labels[row, len(prompt) : end] = torch.tensor(answer)
+    device = model.device
+    scores = model(input_ids=tokens.to(device), attention_mask=mask.to(device)).logits
+    return torch.nn.functional.cross_entropy(
+        scores[:, :-1].flatten(0, 1).float(),
+        labels[:, 1:].flatten().to(device),
+        ignore_index=_IGNORED,
+        reduction="sum",
+    )
+
+
+def _failed(cause: str, endpoint: str, *, hint: str) -> ProviderError:
+    return ProviderError(
+        cause, provider=PROVIDER, endpoint=endpoint, call="start_finetune", hint=hint
+    )

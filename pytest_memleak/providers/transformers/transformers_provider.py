@@ -1,0 +1,249 @@
+"""Provider "transformers": open weights on this machine, fine-tuned with LoRA on CPU or GPU.
+
+    [[model]]
+    id = "tuned"
+    provider = "transformers"
+    base = "weights/base"            # a folder, from the suite file, or a model at the hub
+    [model.finetune]                 # or: endpoint = "weights/adapter", LoRA weights of your own
+    books = ["kafka-on-the-shore"]
+
+The paper's recipe for open weights is the default: LoRA of rank 32, learning rate 5e-4 falling
+linearly, batches of 16, 3 epochs, at most 2,048 tokens (arXiv 2603.20957).
+
+A fine-tune runs in the call that starts it, and ends there. What it made is kept in the
+provider's state folder, under a digest of base weights, training set and recipe. Nothing is
+loaded before an endpoint is first sampled, so what the ledger has already needs no weights.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.util
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from pytest_memleak.contracts.protocols import JobState, JobStatus, ProviderSetup, TrainingSet
+from pytest_memleak.errors import MissingExtra, ProviderError, SuiteError
+from pytest_memleak.providers.option_tables import Table, read_table
+from pytest_memleak.providers.transformers.local_endpoint import BENCH, LocalEndpoint
+from pytest_memleak.providers.transformers.local_format import Format, Wording
+from pytest_memleak.providers.transformers.lora import FinetuneTable, kept, make_once, train
+from pytest_memleak.providers.transformers.quiet import PROVIDER, at_work, failures_as
+from pytest_memleak.providers.transformers.weights import (
+    Adapter,
+    Base,
+    Wanted,
+    find_adapter,
+    find_base,
+)
+
+__all__ = ["FinetuneTable", "OptionsTable", "TransformersProvider"]
+
+# Part of every adapter's name: raise it when the same training would give another adapter.
+VERSION = 1
+
+_TUNED = re.compile(
+    r"transformers:(?P<base>[^+#]+)\+(?P<name>[0-9a-f]{64})\.(?P<adapter>[0-9a-f]{32})"
+)
+
+
+class OptionsTable(Table):
+    """`[model.options]` of this provider.
+
+    device: where the model runs; "auto" takes a GPU where torch finds one.
+    dtype: of the weights in memory; "auto" takes what their files have.
+    threads: of torch on the CPU; default what torch takes.
+    completions_per_call: how many answers are drawn side by side.
+    revision: a branch, a tag or a commit of a base at the hub; default what is in the hub's
+        cache, or the newest.
+    system: a system prompt before every instruction.
+    chat_variables: variables of the tokenizer's chat template.
+    """
+
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    threads: int | None = Field(default=None, ge=1)
+    completions_per_call: int = Field(default=8, ge=1)
+    revision: str | None = Field(default=None, min_length=1)
+    system: str | None = None
+    chat_variables: dict[str, Any] = Field(default_factory=dict)
+
+
+class TransformersProvider:
+    """One model on this machine; see the module's docstring. A job's id is its endpoint."""
+
+    name = PROVIDER
+    concurrency = 1
+    batch = False
+    weights_options = frozenset({"dtype", "revision", "system", "chat_variables"})
+    start_deadline = None  # a training takes as long as it takes
+
+    def __init__(self, setup: ProviderSetup) -> None:
+        model, place = setup.model, setup.place
+        self._options = read_table(OptionsTable, model.options, place=place, name="options")
+        self._recipe = read_table(FinetuneTable, model.finetune, place=place, name="finetune")
+        if not model.base:
+            raise SuiteError(
+                "there is no base",
+                place=place,
+                hint='name its weights, as in base = "weights/base" or base = "owner/name"; '
+                "an endpoint is LoRA weights on top of a base",
+            )
+        for package in ("torch", "transformers", "peft"):
+            if importlib.util.find_spec(package) is None:
+                raise MissingExtra(PROVIDER, package=package, extra="local")
+        self.completions_per_call = self._options.completions_per_call
+        self.epochs = self._recipe.epochs
+        self._wording = Wording(self._options.system, self._options.chat_variables)
+        self._setup = setup
+        self._called = model.base
+
+    def open(self, endpoint: str | None) -> LocalEndpoint:
+        """A fine-tuned model by its job's endpoint, or LoRA weights in a folder (on the base).
+
+        None means the suite's `endpoint`, or the base as it is. Raises SuiteError for a base
+        that is not there, ProviderError for LoRA weights that are not, or a hub that is not.
+        """
+        endpoint = endpoint or self._setup.model.endpoint
+        tuned = _TUNED.fullmatch(endpoint or "")
+        if endpoint is None:
+            adapter, name = None, f"{PROVIDER}:{self._base.name}"
+        elif tuned:
+            # Named by what it was when it was made: nothing has to be there to say the name.
+            return self._endpoint(endpoint, functools.partial(self._own, endpoint, tuned))
+        else:
+            adapter = self._attached(endpoint)
+            name = f"{PROVIDER}:{self._base.name}+{adapter.name}"
+        return self._endpoint(name, lambda: adapter)
+
+    def close(self) -> None:
+        """Let go of the model in memory."""
+        BENCH.clear()
+
+    # --- fine-tuning
+
+    def find_finetune(self, digest: str) -> str | None:
+        """The endpoint trained on that set from this base by this recipe, if it is here."""
+        name = self._name(digest)
+        adapter = kept(self._setup.state / name)
+        return None if adapter is None else self._tuned(name, adapter)
+
+    def start_finetune(self, training: TrainingSet) -> str:
+        """Train, unless it is here already, and keep the LoRA weights.
+
+        Raises SuiteError where there is nothing to train on, ProviderError for whatever fails.
+        """
+        if not any(example.text.strip() for example in training.examples):
+            raise SuiteError(
+                "the books to fine-tune on have no text",
+                place=self._setup.place,
+                hint="name other books in [model.finetune]",
+            )
+        name = self._name(training.digest)
+        called = f"{PROVIDER}:{self._base.name}"
+        wanted = Wanted(self._base, None, self._options.device, self._options.dtype)
+
+        told = [text for one in training.examples for text in (one.instruction, one.text)]
+
+        def write(folder: Path) -> None:
+            with BENCH.holding(wanted, endpoint=called, keep=False) as loaded:
+                train(
+                    loaded,
+                    Format(loaded, self._wording),
+                    training.examples,
+                    self._recipe,
+                    base=self._base.name,
+                    endpoint=called,
+                    folder=folder,
+                )
+
+        with (
+            at_work(threads=self._options.threads),
+            failures_as(called, "start_finetune", texts=told),
+        ):
+            return self._tuned(name, make_once(self._setup.state / name, write))
+
+    def poll_finetune(self, job_id: str) -> JobState:
+        """SUCCEEDED if the LoRA weights of that job are here, else FAILED."""
+        tuned = _TUNED.fullmatch(job_id)
+        folder = self._setup.state / (tuned["name"] if tuned else "")
+        adapter = kept(folder) if tuned else None
+        if tuned is None or adapter is None or adapter.name != tuned["adapter"]:
+            return JobState(JobStatus.FAILED, detail=f"its LoRA weights are not in {folder}")
+        return JobState(JobStatus.SUCCEEDED, endpoint=job_id)
+
+    # --- names and weights
+
+    @functools.cached_property
+    def _base(self) -> Base:
+        return find_base(
+            self._called,
+            root=self._setup.root,
+            revision=self._options.revision,
+            place=self._setup.place,
+        )
+
+    def _name(self, training_digest: str) -> str:
+        """A name for the adapter: everything that it depends on."""
+        said = [
+            VERSION,
+            self._base.name,
+            training_digest,
+            self._recipe.model_dump(),
+            self._options.dtype,
+            self._wording.digest,
+        ]
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+    def _tuned(self, name: str, adapter: Adapter) -> str:
+        return f"{PROVIDER}:{self._base.name}+{name}.{adapter.name}"
+
+    def _endpoint(self, name: str, adapter: Callable[[], Adapter | None]) -> LocalEndpoint:
+        said = (self._wording.digest, "" if self._options.dtype == "auto" else self._options.dtype)
+        return LocalEndpoint(
+            "#".join(part for part in (name, *said) if part),
+            wanted=lambda: Wanted(self._base, adapter(), self._options.device, self._options.dtype),
+            wording=self._wording,
+            threads=self._options.threads,
+            at_once=self._options.completions_per_call,
+        )
+
+    def _own(self, endpoint: str, tuned: re.Match[str]) -> Adapter:
+        """The adapter of an endpoint that was made here, if it still is what it was."""
+        if tuned["base"] != self._base.name:
+            raise self._failed(
+                endpoint,
+                "it was tuned from other base weights than those that are there now",
+                hint=f"put the weights back that {self._called!r} had, or begin a new ledger",
+            )
+        folder = self._setup.state / tuned["name"]
+        adapter = kept(folder)
+        if adapter is None or adapter.name != tuned["adapter"]:
+            raise self._failed(
+                endpoint,
+                f"its LoRA weights are not in {folder}"
+                if adapter is None
+                else f"the LoRA weights in {folder} are others than it had",
+                hint="put them back, or begin a new ledger: then they are made anew",
+            )
+        return adapter
+
+    def _attached(self, endpoint: str) -> Adapter:
+        folder = self._setup.root / Path(endpoint).expanduser()
+        adapter = find_adapter(folder)
+        if adapter is None:
+            raise self._failed(
+                endpoint,
+                f"there are no LoRA weights in {folder}",
+                hint="endpoint is a folder with adapter_config.json and adapter_model.safetensors",
+            )
+        return adapter
+
+    def _failed(self, endpoint: str, cause: str, *, hint: str) -> ProviderError:
+        return ProviderError(cause, provider=PROVIDER, endpoint=endpoint, call="open", hint=hint)

@@ -1,0 +1,318 @@
+"""Weights on this machine: where they are, what names them, and how they are loaded.
+
+Base weights are a folder, or a model at the model hub. A folder is named by a digest of the files
+in it that are loaded, a hub model by its commit, so that two models of one name cannot be mixed
+up. Weights are read from safetensors only, and no code that comes with them is run.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_memleak.errors import ProviderError, SuiteError
+from pytest_memleak.providers.transformers.quiet import PROVIDER, failures_as
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = [
+    "Adapter",
+    "Base",
+    "Loaded",
+    "Wanted",
+    "find_adapter",
+    "find_base",
+    "load",
+    "load_tokenizer",
+]
+
+_ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_LOADED = frozenset({".json", ".safetensors", ".jinja", ".model", ".txt"})
+_TOKENIZERS = frozenset(
+    {
+        "tokenizer.json",
+        "tokenizer.model",
+        "tokenizer_config.json",
+        "sentencepiece.bpe.model",
+        "spiece.model",
+        "vocab.json",
+        "vocab.txt",
+    }
+)
+_DIGITS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """Base weights with their tokenizer; `name` stands for everything in `folder`."""
+
+    folder: Path
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """LoRA weights; `name` stands for everything in `folder`."""
+
+    folder: Path
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be loaded; device "auto" takes a GPU, dtype "auto" is what the files have."""
+
+    base: Base
+    adapter: Adapter | None
+    device: str
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model on its device, its tokenizer, and the tokens that end an answer."""
+
+    model: Any = field(repr=False)
+    tokenizer: Any = field(repr=False)
+    stop: frozenset[int]
+
+    @property
+    def padding(self) -> int:
+        """A token to fill rows up with; masked wherever it stands."""
+        own = self.tokenizer.pad_token_id
+        return min(self.stop) if own is None else int(own)
+
+    @property
+    def context(self) -> int | None:
+        """The most tokens that the model was made for; None where it does not say."""
+        most = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        return most if isinstance(most, int) and most > 0 else None
+
+
+# --- where they are ------------------------------------------------------------------------
+
+
+def find_base(base: str, *, root: Path, revision: str | None, place: str) -> Base:
+    """The weights of that name: a folder, from `root`, or else a model at the hub.
+
+    A hub name is `owner/name`. What is in the hub's cache already is taken from there, without
+    asking whether there is something newer; otherwise it is downloaded.
+
+    Raises SuiteError for a folder that is missing or is no model's, ProviderError for a hub
+    model that cannot be had.
+    """
+    folder = root / Path(base).expanduser()
+    if folder.is_dir():
+        lacking = _lacking(folder)
+        if lacking:
+            raise SuiteError(
+                f"the folder {folder} {lacking}",
+                place=place,
+                hint="base needs config.json, *.safetensors and a tokenizer, as save_pretrained "
+                "writes them",
+            )
+        return Base(folder, _digest_of(_files(folder)))
+    if not _HUB_NAME.fullmatch(base):
+        raise SuiteError(
+            f"base = {base!r}: there is no folder {folder}",
+            place=place,
+            hint='base is a folder, from the suite file, or a model at the hub ("owner/name")',
+        )
+    snapshot = _snapshot(base, revision, folder)
+    commit = snapshot.name if _COMMIT.fullmatch(snapshot.name) else _digest_of(_files(snapshot))
+    return Base(snapshot, f"{base}@{commit}")
+
+
+def _snapshot(name: str, revision: str | None, folder: Path) -> Path:
+    import huggingface_hub
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    patterns = [f"*{suffix}" for suffix in sorted(_LOADED)]
+
+    def get(*, offline: bool) -> Path:
+        return Path(
+            str(
+                huggingface_hub.snapshot_download(
+                    name,
+                    revision=revision,
+                    allow_patterns=patterns,
+                    local_files_only=offline,
+                )
+            )
+        )
+
+    lacking = None
+    try:
+        try:
+            snapshot = get(offline=True)
+        except OSError:
+            snapshot = None
+        if snapshot is None or _lacking(snapshot):
+            snapshot = get(offline=False)
+        lacking = _lacking(snapshot)
+    except (OSError, HfHubHTTPError, HFValidationError, ValueError) as error:
+        cause = f"it cannot be had from the model hub ({type(error).__name__})"
+    else:
+        if not lacking:
+            return snapshot
+        cause = f"what the model hub has {lacking}"
+    raise ProviderError(
+        cause,
+        provider=PROVIDER,
+        endpoint=name,
+        call="download",
+        hint=f"is the name right, and the hub reachable from here? There is no folder {folder}",
+    )
+
+
+def _lacking(folder: Path) -> str | None:
+    """What keeps the folder from being a model's, in plain words."""
+    names = {file.name for file in folder.iterdir()}
+    if "config.json" not in names:
+        return "has no config.json"
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        missing = sorted(_shards(index) - names)
+        if missing:
+            return f"lacks {len(missing)} of its files of weights ({missing[0]}, ...)"
+    elif not any(name.endswith(".safetensors") for name in names):
+        return "has no weights in safetensors"
+    return None if names & _TOKENIZERS else "has no tokenizer"
+
+
+def _shards(index: Path) -> set[str]:
+    try:
+        return set(map(str, json.loads(index.read_bytes())["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {f"a readable {index.name}"}
+
+
+def find_adapter(folder: Path) -> Adapter | None:
+    """The LoRA weights in a folder; None where there are none, or not in safetensors."""
+    files = [folder / name for name in _ADAPTER_FILES]
+    if not all(file.is_file() for file in files):
+        return None
+    return Adapter(folder, _digest_of(files))
+
+
+# --- what names them -----------------------------------------------------------------------
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(
+        file
+        for file in folder.iterdir()
+        if file.suffix in _LOADED and file.is_file() and not file.name.startswith(".")
+    )
+
+
+def _digest_of(files: Iterable[Path]) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        seen = file.stat()
+        digest.update(f"{file.name}\0{_sha256(file, seen.st_size, seen.st_mtime_ns)}\0".encode())
+    return digest.hexdigest()[:_DIGITS]
+
+
+@functools.lru_cache(maxsize=4096)
+def _sha256(file: Path, size: int, changed: int) -> str:  # noqa: ARG001 - part of the key
+    with file.open("rb") as data:
+        return hashlib.file_digest(data, "sha256").hexdigest()
+
+
+# --- loading -------------------------------------------------------------------------------
+
+
+def load_tokenizer(base: Base, *, endpoint: str) -> Any:
+    """The tokenizer alone; `endpoint` is how error messages name it.
+
+    Raises ProviderError for one that is damaged or empty.
+    """
+    from transformers import AutoTokenizer
+
+    with failures_as(endpoint, "load"):
+        tokenizer: Any = AutoTokenizer.from_pretrained(
+            str(base.folder), local_files_only=True, trust_remote_code=False
+        )
+    if len(tokenizer) <= len(tokenizer.all_special_tokens):
+        # Of files that hold none, transformers makes an empty one and says nothing.
+        raise _failed("the tokenizer knows no word", endpoint)
+    return tokenizer
+
+
+def load(wanted: Wanted, *, endpoint: str) -> Loaded:
+    """Load model and tokenizer; `endpoint` is how error messages name them.
+
+    Raises ProviderError for weights that are damaged, incomplete, or of no causal language
+    model, for a tokenizer without an end-of-text token, and for a device that is not here.
+    """
+    from transformers import AutoModelForCausalLM, GenerationConfig
+
+    folder = str(wanted.base.folder)
+    models: Any = AutoModelForCausalLM
+    plain: Any = GenerationConfig
+    tokenizer = load_tokenizer(wanted.base, endpoint=endpoint)
+    with failures_as(endpoint, "load"):
+        device = _device(wanted.device, endpoint)
+        model, report = models.from_pretrained(
+            folder,
+            dtype=wanted.dtype,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+        if report["missing_keys"]:
+            raise _failed(
+                f"{len(report['missing_keys'])} of the model's tensors are not in its files",
+                endpoint,
+            )
+        stop = _stop_tokens(model, tokenizer)
+        if not stop:
+            raise _failed("the tokenizer has no end-of-text token: no answer could end", endpoint)
+        # Only temperature may shape what is drawn, whatever the weights ship beside them.
+        model.generation_config = plain()
+        if wanted.adapter is not None:
+            model = _adapted(model, wanted.adapter.folder, endpoint)
+        return Loaded(model.to(device).eval(), tokenizer, stop)
+
+
+def _adapted(model: Any, folder: Path, endpoint: str) -> Any:
+    from peft import PeftModel, get_peft_model_state_dict
+    from peft.utils.save_and_load import load_peft_weights
+
+    adapted = PeftModel.from_pretrained(model, str(folder))
+    expected = get_peft_model_state_dict(adapted).keys()
+    if expected != load_peft_weights(str(folder), device="cpu").keys():
+        raise _failed(f"the LoRA weights in {folder} are of another kind of model", endpoint)
+    return adapted
+
+
+def _stop_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
+    own = model.generation_config.eos_token_id
+    several = own if isinstance(own, list | tuple) else [own]
+    return frozenset(int(one) for one in [*several, tokenizer.eos_token_id] if one is not None)
+
+
+def _device(asked: str, endpoint: str) -> str:
+    import torch
+
+    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if asked == "auto":
+        return next((device for device, there in here.items() if there), "cpu")
+    if not here.get(asked.partition(":")[0], True):
+        raise _failed(f"torch finds no device {asked!r} on this machine", endpoint)
+    return asked
+
+
+def _failed(cause: str, endpoint: str) -> ProviderError:
+    return ProviderError(cause, provider=PROVIDER, endpoint=endpoint, call="load")

@@ -1,0 +1,1 @@
+"""Provider "vertex": models on Vertex AI."""

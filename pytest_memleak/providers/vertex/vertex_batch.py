@@ -1,0 +1,256 @@
+"""Many generateContent requests in one file in Cloud Storage, answered within a day."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from pytest_memleak.contracts.protocols import Completion, JobState, JobStatus, SampleRequest
+from pytest_memleak.errors import ProviderError
+from pytest_memleak.providers.failures import safe_message
+from pytest_memleak.providers.vertex.gemini import GeminiEndpoint, GeminiSettings, read_completions
+from pytest_memleak.providers.vertex.storage import Bucket
+from pytest_memleak.providers.vertex.vertex_client import PROVIDER, TRY_AGAIN, Calls
+
+if TYPE_CHECKING:
+    from google.genai.types import BatchJob
+
+__all__ = ["BatchGeminiEndpoint"]
+
+_ENDED_WELL = frozenset({"JOB_STATE_SUCCEEDED", "JOB_STATE_PARTIALLY_SUCCEEDED"})
+_ENDED_BADLY = frozenset({"JOB_STATE_FAILED", "JOB_STATE_CANCELLED", "JOB_STATE_EXPIRED"})
+# Rows of the output repeat their request, so a request's key travels as its labels: values of
+# at most 63 lower-case letters and digits, hence base 32, in as many labels as it takes. (They
+# show in Google's billing export too; they name excerpts and rounds, and quote nothing.)
+_KEY_LABEL = "memleak_key_"
+_LABEL_LENGTH = 63
+_CODE = re.compile(r"\"code\":\s*(\d{3})\b")
+
+
+class BatchGeminiEndpoint(GeminiEndpoint):
+    """A Gemini model that also answers batches.
+
+    max_batch_requests, max_batch_bytes: what one batch may hold; `request_bytes` says how many
+    bytes a request takes of it.
+    """
+
+    max_batch_requests = 200_000
+    max_batch_bytes = 1_000_000_000
+
+    def __init__(self, *, settings: GeminiSettings, calls: Calls, bucket: str) -> None:
+        super().__init__(settings=settings, calls=calls)
+        self._bucket = Bucket(bucket, calls=calls, endpoint=settings.model)
+
+    def request_bytes(self, request: SampleRequest) -> int:
+        """The size of one request in a batch, in bytes."""
+        return len(self._line(request))
+
+    def find_batch(self, digest: str) -> str | None:
+        """The id of a batch that carries `digest` and has not failed, if there is one."""
+        name = _display_name(digest)
+        jobs = self._calls.ask(
+            "batches.list",
+            lambda client: [
+                job
+                for job in client.batches.list(
+                    config={"page_size": 100, "filter": f'display_name="{name}"'}
+                )
+                if job.display_name == name
+            ],
+            endpoint=self._settings.model,
+        )
+        alive = (job for job in jobs if self._state(job).status is not JobStatus.FAILED)
+        return next((job.name for job in alive if job.name), None)
+
+    def start_batch(self, requests: Sequence[SampleRequest], *, digest: str) -> str:
+        """Upload the requests, unless that was done before, and start a batch of them."""
+        model = self._batch_model()
+        source = self._bucket.upload_once(map(self._line, requests), name=f"batch-{digest}")
+        job = self._calls.ask(
+            "batches.create",
+            lambda client: client.batches.create(
+                model=model,
+                src=source,
+                config={"display_name": _display_name(digest), "dest": self._directory(digest)},
+            ),
+            endpoint=self._settings.model,
+        )
+        if not job.name:
+            raise self._failed("batches.create", "the answer does not name the batch")
+        return job.name
+
+    def poll_batch(self, batch_id: str) -> JobState:
+        """Where the batch stands; `detail` says what failed, also where part was answered.
+
+        A batch that has failed, expired or been cancelled is SUCCEEDED if part of it was
+        answered, and one of which every request was refused for good is FAILED.
+        """
+        return self._state(self._job(batch_id))
+
+    def read_batch(self, batch_id: str) -> Iterator[tuple[str, Sequence[Completion]]]:
+        """Per answered request its key and completions; what failed is absent.
+
+        A prompt that is blocked is answered, by withheld completions. All that is read is
+        fetched before the first request is yielded. Raises ProviderError for an answer that
+        does not say which request it is to.
+        """
+        seen: set[str] = set()
+        for row in self._rows(self._job(batch_id)):
+            completions = _completions(row)
+            if not completions:
+                continue
+            key = _key(row)
+            if key is None:
+                raise self._failed(
+                    "batches.get",
+                    "an answer in the batch does not repeat the labels of its request",
+                    hint="no answer can be told from another: take options.batch out",
+                )
+            if key not in seen:
+                seen.add(key)
+                yield key, completions
+
+    # --- one batch
+
+    def _line(self, request: SampleRequest) -> bytes:
+        body = self._settings.request(
+            request.instruction,
+            n=request.n,
+            temperature=request.temperature,
+            max_tokens=request.max_tokens,
+            seed=request.seed,
+        )
+        line = {"request": {**body, "labels": _labels(request.key)}}
+        return json.dumps(line).encode() + b"\n"
+
+    def _directory(self, digest: str) -> str:
+        return f"{self._bucket.uri}/batch-{digest}"
+
+    def _batch_model(self) -> str:
+        """What a batch calls the model: batches take a tuned model, but not its endpoint."""
+        endpoint = self._settings.model
+        if "/endpoints/" not in endpoint:
+            return endpoint
+        # A project has an id and a number, and names are given with either.
+        place = endpoint.partition("/locations/")[2]
+        models = self._calls.ask(
+            "tunings.list",
+            lambda client: [
+                job.tuned_model.model
+                for job in client.tunings.list(config={"page_size": 100})
+                if job.tuned_model
+                and job.tuned_model.model
+                and (job.tuned_model.endpoint or "").partition("/locations/")[2] == place
+            ],
+            endpoint=endpoint,
+        )
+        if not models:
+            raise self._failed(
+                "tunings.list",
+                "no tuning job in this project and location made this endpoint",
+                hint="Vertex AI takes batches for tuned and for published models only: take "
+                "options.batch out",
+            )
+        return models[0]
+
+    def _job(self, batch_id: str) -> BatchJob:
+        return self._calls.ask(
+            "batches.get",
+            lambda client: client.batches.get(name=batch_id),
+            endpoint=self._settings.model,
+        )
+
+    def _rows(self, job: BatchJob) -> Iterator[dict[str, Any]]:
+        """The rows of the output; those of all batches to one destination if none is named."""
+        written = job.output_info.gcs_output_directory if job.output_info else None
+        directory = written or (job.dest.gcs_uri if job.dest else None)
+        return self._bucket.rows(directory) if directory else iter(())
+
+    def _state(self, job: BatchJob) -> JobState:
+        state = str(job.state.value) if job.state else ""
+        if state not in _ENDED_WELL | _ENDED_BADLY:
+            return JobState(JobStatus.RUNNING)
+        stats = job.completion_stats
+        answered = (stats.successful_count or 0) if stats else None
+        missing = ((stats.failed_count or 0) + max(stats.incomplete_count or 0, 0)) if stats else 0
+        if state in _ENDED_WELL and answered != 0:
+            counted = f"{missing} requests were not answered" if missing else None
+            return JobState(JobStatus.SUCCEEDED, detail=counted)
+        return self._by_its_rows(job, state)
+
+    def _by_its_rows(self, job: BatchJob, state: str) -> JobState:
+        """The state of a batch that ended badly, or where no request succeeded."""
+        causes: Counter[str] = Counter()
+        answered = passing = 0
+        for row in self._rows(job):
+            if _completions(row):
+                answered += 1
+                continue
+            status = str(row.get("status") or "")
+            causes[status] += 1
+            passing += any(_may_pass(int(code)) for code in _CODE.findall(status))
+        ended = state.removeprefix("JOB_STATE_").lower()
+        if answered:
+            return JobState(JobStatus.SUCCEEDED, detail=f"{ended}: {answered} requests answered")
+        if passing and state in _ENDED_WELL:
+            return JobState(JobStatus.SUCCEEDED, detail="no request was answered")
+        error = job.error.message if job.error else None
+        said = error or (causes.most_common(1)[0][0] if causes else "")
+        detail = f"{ended}, no request was answered"
+        return JobState(
+            JobStatus.FAILED, detail=f"{detail}: {safe_message(said)}" if said else detail
+        )
+
+    def _failed(self, call: str, cause: str, *, hint: str | None = None) -> ProviderError:
+        return ProviderError(
+            cause, provider=PROVIDER, endpoint=self._settings.model, call=call, hint=hint
+        )
+
+
+def _display_name(digest: str) -> str:
+    return f"memleak-batch-{digest}"
+
+
+# --- rows ----------------------------------------------------------------------------------
+
+
+def _labels(key: str) -> dict[str, str]:
+    """The labels that carry a request's key."""
+    text = base64.b32encode(key.encode("utf-8", "surrogatepass")).decode().rstrip("=").lower()
+    pieces = [text[at : at + _LABEL_LENGTH] for at in range(0, len(text), _LABEL_LENGTH)]
+    return {f"{_KEY_LABEL}{number}": piece for number, piece in enumerate(pieces)}
+
+
+def _key(row: Mapping[str, Any]) -> str | None:
+    """The key of the request that a row repeats; None where it does not."""
+    labels = _request(row).get("labels")
+    pieces: list[str] = []
+    while isinstance(labels, Mapping) and (piece := labels.get(f"{_KEY_LABEL}{len(pieces)}")):
+        pieces.append(str(piece))
+    text = "".join(pieces).upper()
+    try:
+        key = base64.b32decode(text + "=" * (-len(text) % 8)).decode("utf-8", "surrogatepass")
+    except ValueError:
+        return None
+    return key or None
+
+
+def _completions(row: Mapping[str, Any]) -> list[Completion]:
+    """The completions of an answered row; empty for one that failed."""
+    config = _request(row).get("generationConfig")
+    count = config.get("candidateCount") if isinstance(config, Mapping) else None
+    return read_completions(row.get("response"), asked=count if isinstance(count, int) else 1)
+
+
+def _request(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    request = row.get("request")
+    return request if isinstance(request, Mapping) else {}
+
+
+def _may_pass(code: int) -> bool:
+    return code in TRY_AGAIN or code >= HTTPStatus.INTERNAL_SERVER_ERROR

@@ -1,0 +1,51 @@
+"""What the rooms hand to each other: frozen records, a file a subject, and nothing else.
+
+Fields that hold a book's or a model's text stay out of `repr`, so that no assertion diff,
+log line or traceback quotes them.
+"""
+
+from __future__ import annotations
+
+from pytest_memleak.records.book import Book, Excerpt, WordMode
+from pytest_memleak.records.generation import FinishReason, Generation
+from pytest_memleak.records.judgement import Completeness, Judgement, LimitCheck, Limits, Verdict
+from pytest_memleak.records.measurement import Block, Coverage, Measurement, Span
+from pytest_memleak.records.pair import (
+    BookSource,
+    Model,
+    Pair,
+    Probe,
+    ProbeKind,
+    Sampling,
+    Scoring,
+    Suite,
+    Summarizer,
+    WindowSettings,
+)
+
+__all__ = [
+    "Block",
+    "Book",
+    "BookSource",
+    "Completeness",
+    "Coverage",
+    "Excerpt",
+    "FinishReason",
+    "Generation",
+    "Judgement",
+    "LimitCheck",
+    "Limits",
+    "Measurement",
+    "Model",
+    "Pair",
+    "Probe",
+    "ProbeKind",
+    "Sampling",
+    "Scoring",
+    "Span",
+    "Suite",
+    "Summarizer",
+    "Verdict",
+    "WindowSettings",
+    "WordMode",
+]

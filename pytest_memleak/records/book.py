@@ -1,0 +1,47 @@
+"""A book, cut into excerpts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+__all__ = [
+    "Book",
+    "Excerpt",
+    "WordMode",
+]
+
+
+WordMode = Literal["paper", "unicode"]
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """300 to 500 words of a book, and the instruction that asks a model for them.
+
+    `instruction` is None where nobody has written one yet; `chapter` is the heading the
+    excerpt stands under, if the book has headings.
+    """
+
+    id: str
+    text: str = field(repr=False)
+    instruction: str | None = field(default=None, repr=False)
+    chapter: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """A book as its excerpts, in order; the excerpts' words joined are the book's words.
+
+    `digest` is the SHA-256 of the excerpts' ids, texts and instructions (hexadecimal);
+    `warnings` are what a tolerant reader had to leave out; `contiguous` is whether each excerpt
+    follows the one before word for word. Where it does not, no match goes from one to the next.
+    """
+
+    id: str
+    title: str
+    author: str
+    excerpts: tuple[Excerpt, ...] = field(repr=False)
+    digest: str
+    warnings: tuple[str, ...] = ()
+    contiguous: bool = True

@@ -1,0 +1,180 @@
+"""Suites, models and pairs, as a suite file names them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pytest_memleak.records.book import WordMode
+from pytest_memleak.records.judgement import Limits
+
+__all__ = [
+    "BookSource",
+    "Model",
+    "Pair",
+    "Probe",
+    "ProbeKind",
+    "Sampling",
+    "Scoring",
+    "Suite",
+    "Summarizer",
+    "WindowSettings",
+]
+
+
+ProbeKind = Literal["instruction", "continuation", "probability"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How generations are drawn: `samples` per excerpt at `temperature`.
+
+    stop: "failed" draws no more rounds once a limit is broken.
+    """
+
+    samples: int = 100
+    temperature: float = 1.0
+    max_blocked: float = 0.05
+    seed: int = 0
+    stop: Literal["never", "failed"] = "never"
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """How generations are measured (METRICS section 3)."""
+
+    k: int = 5
+    trim: int = 5
+    span_threshold: int = 20
+    words: WordMode = "paper"
+
+
+@dataclass(frozen=True, slots=True)
+class WindowSettings:
+    """The windows that slide over a book, and the sampling scheme their probability is of.
+
+    prefix_tokens, suffix_tokens, stride: in the model's tokens; top_k: 0 for all tokens;
+    n, p: tries, and the least probability that a window comes in them.
+    """
+
+    prefix_tokens: int = 50
+    suffix_tokens: int = 50
+    stride: int = 10
+    top_k: int = 40
+    temperature: float = 1.0
+    n: int = 100
+    p: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """How a model is asked for a book.
+
+    kind:         by an instruction, by the beginning of each excerpt, or for the probability
+                  of the book itself
+    prefix_words: words of that beginning
+    continuation: the suite's template around it, None for what suits the endpoint
+    windows:      of the probability
+    """
+
+    kind: ProbeKind = "instruction"
+    prefix_words: int = 50
+    continuation: str | None = None
+    windows: WindowSettings = WindowSettings()
+
+
+@dataclass(frozen=True, slots=True)
+class BookSource:
+    """Where a suite's book comes from, before anyone has read it.
+
+    `instruction` is the suite's template, None for the paper's own.
+    """
+
+    id: str
+    source: Path
+    title: str | None
+    author: str | None
+    role: Literal["test", "train"]
+    summaries: Path | None
+    instruction: str | None
+    bring_your_own: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model under test, as the suite names it; `options` are for its provider.
+
+    endpoint: an endpoint that exists already; finetune_books: ids of the books it is
+    fine-tuned on; price: US$ per million tokens (input, output, training).
+    """
+
+    id: str
+    provider: str
+    base: str | None = None
+    endpoint: str | None = None
+    baseline: str | None = None
+    finetune_books: tuple[str, ...] = ()
+    finetune: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    price: tuple[float, float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One model and one book, the limits that hold for them, and what is expected.
+
+    suite: the suite file that the pair is of. limit_origins: the key of that file that set each
+    limit, by measure.
+    """
+
+    suite: Path
+    model: Model
+    book: BookSource
+    sampling: Sampling
+    scoring: Scoring
+    limits: Limits
+    confidence: float = 0.95
+    expected: Literal["pass", "leak"] = "pass"
+    probe: Probe = Probe()
+    limit_origins: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        """`model/book`, as in the node id."""
+        return f"{self.model.id}/{self.book.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Summarizer:
+    """The chat model that writes a suite's missing summaries, and the temperature it is asked at.
+
+    The model's id is none that a suite could give.
+    """
+
+    model: Model
+    temperature: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """A suite file, validated; `digest` is the SHA-256 of the file's bytes (hexadecimal).
+
+    catalogue: books that nobody asks for, looked for in all generations; cross_book: whether the
+    suite's other test books are looked for as well.
+    """
+
+    path: Path
+    name: str
+    digest: str
+    books: tuple[BookSource, ...]
+    models: tuple[Model, ...]
+    pairs: tuple[Pair, ...]
+    summarizer: Summarizer | None = None
+    catalogue: tuple[Path, ...] = ()
+    cross_book: bool = False
+
+    def book(self, book_id: str) -> BookSource:
+        """The book of that id; KeyError where there is none."""
+        return {book.id: book for book in self.books}[book_id]

@@ -1,0 +1,314 @@
+"""The paper's record format: lists of dicts, as JSON or JSONL, to and from our records.
+
+A book is a list of records with `excerpt_id`, `excerpt_text`, `instruction`, `author_name`,
+`book_name`, `word_count` and `detail` (the summary); generations are a list of records with
+`excerpt_id`, `generations: [{"generated_text": ...}]` and perhaps `instruction`. Records are
+ordered by the first integer in `excerpt_id`. (arXiv 2603.20957, released data format.)
+"""
+
+from __future__ import annotations
+
+import codecs
+import dataclasses
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pytest_memleak.errors import RecordsError
+from pytest_memleak.records.book import Book, Excerpt
+from pytest_memleak.records.digest import book_digest
+from pytest_memleak.records.generation import FinishReason, Generation
+
+__all__ = [
+    "book_from_records",
+    "generations_from_records",
+    "load_records",
+    "with_instructions_asked",
+]
+
+MAX_JSON_BYTES = 1 << 30
+_CHUNK = 1 << 20
+_LONGEST_ID = 200
+_LONGEST_REASON = 40
+_INTEGER = re.compile(r"\d+")
+
+
+# --- books ---------------------------------------------------------------------------------
+
+
+def book_from_records(
+    records: object, *, book_id: str | None = None, place: str = "book records"
+) -> Book:
+    """The book in the paper's records, its excerpts in the order of their ids.
+
+    Raises RecordsError, naming `place` and the record, for anything not of that form.
+    """
+    rows = _rows(records, place)
+    excerpts: dict[str, Excerpt] = {}
+    for number, row in enumerate(rows):
+        where = f"{place}, record {number}"
+        excerpt_id = _excerpt_id(row, where)
+        if excerpt_id in excerpts:
+            raise RecordsError(
+                f"the excerpt_id {excerpt_id!r} occurs twice",
+                place=where,
+                hint="give every excerpt an id of its own",
+            )
+        excerpts[excerpt_id] = Excerpt(
+            id=excerpt_id,
+            text=_text(row, "excerpt_text", where),
+            instruction=_optional_text(row, "instruction", where),
+            chapter=_optional_text(row, "chapter", where),
+        )
+    if not excerpts:
+        raise RecordsError("there are no excerpts", place=place, hint="a book needs at least one")
+    ordered = tuple(sorted(excerpts.values(), key=lambda excerpt: _order(excerpt.id)))
+    first = rows[0]
+    title = _optional_text(first, "book_name", place) or "untitled"
+    return Book(
+        id=book_id or title,
+        title=title,
+        author=_optional_text(first, "author_name", place) or "unknown",
+        excerpts=ordered,
+        digest=book_digest(ordered),
+    )
+
+
+# --- generations ---------------------------------------------------------------------------
+
+
+def generations_from_records(
+    records: object, *, place: str = "generation records"
+) -> list[Generation]:
+    """Every generation in the paper's records, in the order of the excerpts' ids.
+
+    A record has either `generations` (a list) or one `generated_text` of its own, as lines
+    of JSONL do; several such lines of one excerpt are its rounds, in the order they stand.
+    A blank text is EMPTY, whatever else the record says, unless it was withheld.
+    Raises RecordsError, naming `place` and the record, for anything not of that form.
+    """
+    found: dict[str, list[Generation]] = {}
+    whole: set[str] = set()
+    for number, row in enumerate(_rows(records, place)):
+        where = f"{place}, record {number}"
+        excerpt_id = _excerpt_id(row, where)
+        _optional_text(row, "instruction", where)
+        single = "generated_text" in row and "generations" not in row
+        if excerpt_id in whole or (excerpt_id in found and not single):
+            raise RecordsError(
+                f"the excerpt_id {excerpt_id!r} occurs twice",
+                place=where,
+                hint="put all generations of an excerpt into one record",
+            )
+        if not single:
+            whole.add(excerpt_id)
+        drawn = found.setdefault(excerpt_id, [])
+        for answer in [row] if single else _answers(row, where):
+            drawn.append(_generation(answer, excerpt_id, len(drawn), where))
+    return [one for excerpt_id in sorted(found, key=_order) for one in found[excerpt_id]]
+
+
+def with_instructions_asked(book: Book, records: object) -> Book:
+    """The book with the instructions that the generation records say were asked, if they do."""
+    asked = {
+        str(row["excerpt_id"]): row["instruction"]
+        for row in (records if isinstance(records, Sequence) else ())
+        if isinstance(row, Mapping)
+        and isinstance(row.get("excerpt_id"), str | int)
+        and isinstance(row.get("instruction"), str)
+        and row["instruction"]
+    }
+    if not asked:
+        return book
+    excerpts = tuple(
+        dataclasses.replace(one, instruction=asked.get(one.id, one.instruction))
+        for one in book.excerpts
+    )
+    return dataclasses.replace(book, excerpts=excerpts, digest=book_digest(excerpts))
+
+
+# --- files ---------------------------------------------------------------------------------
+
+
+def load_records(path: Path) -> list[object]:
+    """The list in a `.json` file, or the lines of a `.jsonl` file, read one at a time.
+
+    Raises RecordsError for a file that is missing, empty, over 1 GiB (a line of it, for
+    `.jsonl`), not UTF-8 (`.json` may be UTF-16 or UTF-32), not JSON, or not a list.
+    """
+    try:
+        if path.suffix.lower() == ".jsonl":
+            records: Any = list(_json_lines(path))
+        else:
+            records = _json(_whole(path), str(path))
+    except OSError as error:
+        raise RecordsError(f"cannot be read: {error.strerror or error}", place=str(path)) from None
+    if not isinstance(records, list):
+        raise RecordsError(f"expected a list of records, found {_kind(records)}", place=str(path))
+    return records
+
+
+def _whole(path: Path) -> bytearray:
+    data = bytearray()
+    with path.open("rb") as file:
+        # Pipes and devices have no size to look at first.
+        while chunk := file.read(_CHUNK):
+            data += chunk
+            if len(data) > MAX_JSON_BYTES:
+                raise _too_big("the file", str(path))
+    if not data.strip():
+        raise RecordsError(
+            "the file is empty", place=str(path), hint="expected a JSON list of records"
+        )
+    return data
+
+
+def _json_lines(path: Path) -> Iterator[object]:
+    seen = False
+    with path.open("rb") as file:
+        for number, line in enumerate(iter(lambda: file.readline(MAX_JSON_BYTES + 1), b""), 1):
+            if len(line) > MAX_JSON_BYTES:
+                raise _too_big("the line", f"{path}, line {number}")
+            text = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+            if text.strip():
+                seen = True
+                yield _json(text, f"{path}, line {number}", encoding="utf-8")
+    if not seen:
+        raise RecordsError(
+            "the file is empty", place=str(path), hint="expected one JSON record on each line"
+        )
+
+
+def _too_big(what: str, place: str) -> RecordsError:
+    return RecordsError(
+        f"{what} has more than the {MAX_JSON_BYTES:,} bytes that are read at once",
+        place=place,
+        hint="split it by book, or use .jsonl, which is read line by line",
+    )
+
+
+def _json(data: bytes | bytearray, place: str, *, encoding: str | None = None) -> Any:
+    try:
+        return json.loads(data.decode(encoding or json.detect_encoding(data)))
+    except UnicodeDecodeError as error:
+        raise RecordsError(
+            f"not {error.encoding.upper()} text: byte 0x{data[error.start]:02x} at {error.start}",
+            place=place,
+            hint="save the file as UTF-8",
+        ) from None
+    except json.JSONDecodeError as error:
+        raise RecordsError(
+            f"not JSON: {error.msg.removesuffix(' at')} at line {error.lineno},"
+            f" column {error.colno}",
+            place=place,
+        ) from None
+    except RecursionError:
+        raise RecordsError("not usable JSON: it is nested too deeply", place=place) from None
+    except ValueError:
+        raise RecordsError("not usable JSON: a number has too many digits", place=place) from None
+
+
+# --- one record ----------------------------------------------------------------------------
+
+
+def _rows(records: object, place: str) -> list[Mapping[str, Any]]:
+    if not isinstance(records, Sequence) or isinstance(records, str | bytes):
+        raise RecordsError(f"expected a list of records, found {_kind(records)}", place=place)
+    for number, row in enumerate(records):
+        if not isinstance(row, Mapping):
+            raise RecordsError(
+                f"expected an object, found {_kind(row)}", place=f"{place}, record {number}"
+            )
+    return list(records)
+
+
+def _excerpt_id(row: Mapping[str, Any], where: str) -> str:
+    value = row.get("excerpt_id")
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str) or not value:
+        raise RecordsError(
+            f"excerpt_id is {_kind(value)}; expected a string such as 'p_id1'"
+            if "excerpt_id" in row
+            else "there is no excerpt_id",
+            place=where,
+        )
+    if len(value) > _LONGEST_ID:
+        raise RecordsError(
+            f"excerpt_id has {len(value):,} characters; expected at most {_LONGEST_ID}",
+            place=where,
+            hint="ids look like 'p_id1'",
+        )
+    if not _INTEGER.search(value):
+        raise RecordsError(
+            f"excerpt_id {value!r} has no number to order it by",
+            place=where,
+            hint="ids look like 'p_id1'",
+        )
+    return value
+
+
+def _order(excerpt_id: str) -> int:
+    match = _INTEGER.search(excerpt_id)
+    # Every id was checked on the way in.
+    return int(match.group()) if match else 0
+
+
+def _answers(row: Mapping[str, Any], where: str) -> list[Any]:
+    answers = row.get("generations")
+    if not isinstance(answers, list | tuple):
+        raise RecordsError(
+            f"generations is {_kind(answers)}; expected a list"
+            if "generations" in row
+            else "there are no generations",
+            place=where,
+            hint='each record needs "generations": [{"generated_text": "..."}]',
+        )
+    return list(answers)
+
+
+def _generation(answer: object, excerpt_id: str, ordinal: int, where: str) -> Generation:
+    where = f"{where}, generation {ordinal}"
+    if not isinstance(answer, Mapping):
+        raise RecordsError(f"expected an object, found {_kind(answer)}", place=where)
+    text = _text(answer, "generated_text", where)
+    said = answer.get("finish_reason") or FinishReason.STOP
+    if said not in list(FinishReason):
+        seen = repr(said) if isinstance(said, str) and len(said) <= _LONGEST_REASON else _kind(said)
+        raise RecordsError(
+            f"finish_reason is {seen}; expected one of {', '.join(FinishReason)}", place=where
+        )
+    reason = FinishReason(said)
+    if not text.strip() and not reason.withheld:
+        reason = FinishReason.EMPTY
+    return Generation(excerpt_id, ordinal, text, reason)
+
+
+def _text(row: Mapping[str, Any], key: str, where: str) -> str:
+    value = row.get(key)
+    if not isinstance(value, str):
+        raise RecordsError(
+            f"{key} is {_kind(value)}; expected a string" if key in row else f"there is no {key}",
+            place=where,
+        )
+    return value
+
+
+def _optional_text(row: Mapping[str, Any], key: str, where: str) -> str | None:
+    return (_text(row, key, where) or None) if row.get(key) is not None else None
+
+
+def _kind(value: object) -> str:
+    """What a value is, in JSON's terms, without quoting it."""
+    names = {
+        type(None): "null",
+        bool: "a boolean",
+        str: "a string",
+        int: "a number",
+        float: "a number",
+        list: "a list",
+        dict: "an object",
+    }
+    return names.get(type(value), f"a {type(value).__name__}")

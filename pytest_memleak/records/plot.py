@@ -1,0 +1,102 @@
+"""What the charts of a report need of one pair: plain numbers, compact, without the book's text.
+
+Positions are words of the book, intervals half-open.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["Heading", "Link", "PlotData", "SpanNote"]
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """A heading of the book, and the position of the first word under it."""
+
+    title: str | None
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpanNote:
+    """A span of one generation: its place, its redacted words, and which excerpts gave it.
+
+    sources: ids of excerpts, at most eight of them; more: how many are left out.
+    """
+
+    words: int
+    start: int
+    end: int
+    chapter: str | None
+    excerpt: str
+    generation: int | None
+    quote: str = field(repr=False)
+    sources: tuple[str, ...]
+    more: int
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A span that another excerpt's generations gave.
+
+    target, sources: places among the excerpts.
+    """
+
+    start: int
+    end: int
+    target: int
+    sources: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PlotData:
+    """One pair, to be drawn.
+
+    rounds, confidence: n, and of the interval of BMC
+    heat:     run-length code of the rounds that cover each word: count, length, count, length...
+    excerpts, starts: ids of the excerpts and positions of their first words
+    block:    the longest block, None where there is none
+    curve, guess: mean BMC of m = 1..n rounds, and a guess at n + t for t = 1..n
+    lengths:  (length, how many runs with the own excerpt), by length
+    spans:    the worst spans, longest first
+    links:    the longest cross-excerpt spans; span_count, cross_count: of all
+    null:     BMC and longest span of the generations for other books, where it was measured
+    text:     the excerpts' texts, only where the reader asked for all of it
+    """
+
+    rounds: int
+    confidence: float
+    agreement: float
+    heat: tuple[int, ...] = field(repr=False)
+    excerpts: tuple[str, ...] = field(repr=False)
+    starts: tuple[int, ...] = field(repr=False)
+    chapters: tuple[Heading, ...] = field(repr=False)
+    block: tuple[int, int] | None
+    curve: tuple[float, ...] = field(repr=False)
+    guess: tuple[float, ...] = field(repr=False)
+    lengths: tuple[tuple[int, int], ...] = field(repr=False)
+    spans: tuple[SpanNote, ...] = field(repr=False)
+    links: tuple[Link, ...] = field(repr=False)
+    span_count: int
+    cross_count: int
+    null: tuple[float, int] | None
+    text: tuple[str, ...] | None = field(repr=False)
+
+    @property
+    def times(self) -> NDArray[np.intc]:
+        """Per word of the book, the number of rounds that cover it; shape (N,)."""
+        import numpy as np  # collecting does without
+
+        pairs = np.asarray(self.heat, dtype=np.intc).reshape(-1, 2)
+        return np.repeat(pairs[:, 0], pairs[:, 1])
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain tuples and dicts."""
+        return dataclasses.asdict(self)

@@ -1,0 +1,1 @@
+"""What may be shown: keys, texts of books and models, control characters."""

@@ -1,0 +1,117 @@
+"""The HTML report: one file that stands on its own, and says nothing it was not asked to quote.
+
+The page runs no script at all and asks for nothing: its policy (CSP) allows only its own style
+sheet, by digest. Every text goes through `inert` and Jinja2's autoescape on its way in.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import hashlib
+import itertools
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from pytest_memleak.errors import MemleakError
+from pytest_memleak.redaction.text import inert
+from pytest_memleak.reports.html.book_text import shown
+from pytest_memleak.reports.html.strips import HEAT_STEPS, WIDTH
+from pytest_memleak.reports.html.views import (
+    book_views,
+    main_titles,
+    pair_views,
+    percent,
+)
+
+if TYPE_CHECKING:
+    from pytest_memleak.records.finding import RunReport
+
+__all__ = ["render", "write_html"]
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_LONGEST_TEXT = 2000
+_LONGEST_NAME = 120
+_LEADS = {
+    "instruction": "How much of each book the models gave back word for word when asked for it "
+    "from summaries alone.",
+    "continuation": "How much of each book the models gave back word for word when given the "
+    "beginning of each excerpt.",
+    "probability": "How probable the words of each book are to the models, and where they come.",
+    "several": "How much of each book the models hold.",
+}
+
+
+def write_html(run: RunReport, path: Path) -> None:
+    """Write the report of a run to `path`, making its folder; MemleakError where that fails."""
+    page = render(run, made=datetime.datetime.now(datetime.UTC))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise MemleakError(
+            f"the HTML report could not be written: {error.strerror or error}",
+            place=str(path),
+            hint="give --memleak-html a file in a folder that can be written to",
+        ) from None
+
+
+def render(run: RunReport, *, made: datetime.datetime) -> str:
+    """The whole page. `made` is when, in UTC."""
+    pairs = pair_views(run.findings)
+    style = (_TEMPLATES / "report.css").read_text(encoding="utf-8")
+    # The policy's digest is of the bytes between the tags.
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    template = _environment().get_template("report.html.j2")
+    return template.render(
+        style=Markup(style),  # noqa: S704 - our own file
+        style_digest=digest,
+        version=run.version,
+        made=made,
+        pairs=pairs,
+        books=book_views(pairs),
+        suites={one.suite: one.suite_digest for one in run.findings},
+        tally=Counter(pair.badge.kind for pair in pairs),
+        lead=_lead({one.probe for one in run.findings}),
+        titles=main_titles(run.findings),
+        heat=_legend(),
+        width=WIDTH,
+    )
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        finalize=_finalize,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["percent"] = percent
+    environment.filters["count"] = lambda number: f"{number:,}"
+    environment.filters["shown"] = shown
+    environment.filters["name"] = lambda text: inert(text, longest=_LONGEST_NAME)
+    return environment
+
+
+def _finalize(value: Any) -> Any:
+    """Whatever the template puts out: text made inert, before it is escaped."""
+    if isinstance(value, str) and not hasattr(value, "__html__"):
+        return inert(value, longest=_LONGEST_TEXT)
+    return value
+
+
+def _lead(probes: set[str]) -> str:
+    return _LEADS["".join(probes) if len(probes) == 1 else "several"]
+
+
+def _legend() -> list[str]:
+    """What each colour of the strips stands for."""
+    bounds = [0.0, *HEAT_STEPS]
+    said = [f"{100 * low:.0f}–{100 * high:.0f} %" for low, high in itertools.pairwise(bounds)]
+    return [f"up to {100 * HEAT_STEPS[0]:.0f} %", *said[1:]]

@@ -1,0 +1,62 @@
+"""The windows of a book under a model, as a strip along it: numbers only."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pytest_memleak.reports.html.strips import Strip, strip, x_of
+from pytest_memleak.scoring.extraction import seen_in_tries
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["WindowMap", "window_map"]
+
+_COLUMNS = 600
+_ROUNDS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class WindowMap:
+    """A strip of the windows, its colour the probability to come in n tries; `ticks` chapters.
+
+    p_z: how its probabilities were taken; discoverable: share of the windows that come in n
+    tries with probability p or more.
+    """
+
+    strip: Strip
+    ticks: tuple[float, ...]
+    windows: int
+    unknown: int
+    n: int
+    p: float
+    p_z: str
+    discoverable: float
+
+
+def window_map(windows: Mapping[str, Any]) -> WindowMap:
+    """Draw what the evidence of a pair says of its windows."""
+    told, n = windows["ln_p_z"], windows["n"]
+    shares = [_share(one, n) for one in told]
+    # Whole per cent; what can come at all is never drawn as nothing.
+    times = np.array([math.ceil(_ROUNDS * share) for share in shares], dtype=np.intc)
+    return WindowMap(
+        strip=strip(times, _ROUNDS, columns=_COLUMNS),
+        ticks=tuple(x_of(start, windows["tokens"]) for start in windows["chapters"][1:]),
+        windows=len(told),
+        unknown=sum(one is None for one in told),
+        n=n,
+        p=windows["p"],
+        p_z=windows["p_z"],
+        discoverable=windows["discoverable"],
+    )
+
+
+def _share(told: float | str | None, n: int) -> float:
+    """The probability to come in n tries; what is under one in a thousand is nothing."""
+    share = seen_in_tries(told, n) if isinstance(told, int | float) else 0.0
+    return share if share >= 1 / 1000 else 0.0

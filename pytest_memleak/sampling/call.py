@@ -1,0 +1,206 @@
+"""One call from its claim to its answer, through whatever lies between.
+
+    call = desk.claim([ask])
+    answer = Drawing(desk, call, stop).run()        # to be recorded at once
+
+A provider that is busy is asked again after a pause. A call that broke off is looked for at the
+provider, if it keeps answers; otherwise it counts as lost, and the same is asked again by a new
+call with a row of its own.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from pytest_memleak.contracts.protocols import Completion
+from pytest_memleak.errors import LedgerError, ProviderBusy, ProviderError
+from pytest_memleak.ledger.answers import Answer, give_up, postpone, record, resume
+from pytest_memleak.ledger.calls import Call
+from pytest_memleak.ledger.claims import Intent, claim
+from pytest_memleak.ledger.ledger import Ledger
+from pytest_memleak.ledger.prices import Terms
+from pytest_memleak.ledger.questions import Ask, Question
+from pytest_memleak.redaction.keys import masked
+from pytest_memleak.sampling.asking import Line, NoAnswer, in_doubt
+from pytest_memleak.sampling.recovery import give_back, recovered
+from pytest_memleak.sampling.retry import Patience
+
+__all__ = ["Counts", "Desk", "Drawing", "Stopped"]
+
+
+class Stopped(Exception):
+    """Another thread has failed, or Ctrl-C was pressed."""
+
+
+@dataclass(slots=True)
+class Counts:
+    """What was added: generations, lost calls, tokens, billionths of a US$."""
+
+    done: int = 0
+    lost: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def add(self, answer: Answer) -> None:
+        """Count an answer that was recorded."""
+        with self._lock:
+            self.done += len(answer.completions)
+            self.prompt_tokens += answer.prompt_tokens or 0
+            self.completion_tokens += answer.completion_tokens or 0
+            self.cost += answer.cost or 0
+
+    def clear(self) -> None:
+        """Begin again."""
+        with self._lock:
+            self.done = self.lost = self.prompt_tokens = self.completion_tokens = self.cost = 0
+
+    def add_lost(self) -> None:
+        """Count a call that was lost."""
+        with self._lock:
+            self.lost += 1
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Where calls to one endpoint are made from.
+
+    asked: the questions, by their rows in the ledger; numbers: the rows, by the questions' keys
+    limit: the most that the run may spend, in billionths of a US$; None without a budget
+    """
+
+    ledger: Ledger
+    line: Line
+    asked: Mapping[int, Question]
+    numbers: Mapping[tuple[str, str], int]
+    terms: Terms
+    limit: int | None
+    patience: Patience
+    counts: Counts = field(default_factory=Counts)
+
+    def claim(self, candidates: Sequence[Ask], *, after: Answer | None = None) -> Call | None:
+        """A call for the first of the candidates that nobody draws; None where there is none.
+
+        `after`, the answer to the call before, is recorded at the same time.
+        """
+        return claim(
+            self.ledger,
+            Intent(
+                owner=self.ledger.owner,
+                run=self.ledger.run,
+                provider=self.terms.sampler.name,
+                candidates=candidates,
+                numbers=self.numbers,
+                estimate=self.terms.estimate,
+                limit=self.limit,
+            ),
+            after=after,
+        )
+
+
+class Drawing:
+    """A claimed call that is being made; `stop` keeps it from being made once more."""
+
+    def __init__(self, desk: Desk, call: Call, stop: threading.Event) -> None:
+        self._desk = desk
+        self._question = desk.asked[call.question]
+        self._ordinals = call.ordinals
+        self._stop = stop
+        # The call whose row is open, and whether it was turned away or not yet made.
+        self._call: Call | None = call
+        self._waiting = False
+        self._unmade = True
+
+    def run(self) -> Answer | None:
+        """The answer, for the ledger; None where others have taken over what was asked.
+
+        Raises ProviderError, ProviderBusy (still after all tries), BudgetExceeded, Stopped.
+        """
+        try:
+            return self._desk.patience.attempts(self._stop)(self._once)
+        finally:
+            if self._call is not None and (self._waiting or self._unmade):
+                cause = "given up before it was made" if self._unmade else "the provider was busy"
+                give_up(self._desk.ledger, self._call, billed=False, cause=cause)
+
+    def _once(self) -> Answer | None:
+        if self._stop.is_set():
+            raise Stopped
+        call = self._ready()
+        if call is None:
+            return None
+        kept = None
+        try:
+            came = self._desk.line.sample(
+                call, self._question, late=functools.partial(self._come_late, call)
+            )
+        except ProviderBusy as error:
+            if not in_doubt(error):
+                postpone(self._desk.ledger, call)
+                self._waiting = True
+                raise
+            came = kept = self._found(call, error)
+        except ProviderError as error:
+            self._give_up(call, error, billed=in_doubt(error))
+            raise
+        answer = self._answer(call, came, recovered=kept is not None)
+        self._desk.counts.add(answer)
+        return answer
+
+    def _ready(self) -> Call | None:
+        """The call to make: as it was claimed, taken up again, or a new one for a lost one."""
+        desk = self._desk
+        if self._waiting and self._call is not None:
+            resume(desk.ledger, self._call)
+        elif self._call is None:
+            self._call = desk.claim([Ask(self._question, self._ordinals)])
+        self._waiting = self._unmade = False
+        return self._call
+
+    def _found(self, call: Call, error: ProviderBusy) -> tuple[Completion, ...]:
+        """The answer that the provider kept; raises `error` where there is none."""
+        line = self._desk.line
+        try:
+            kept = recovered(line, call, self._desk.patience)
+        except ProviderError:
+            # In doubt still: whoever draws the same next looks again. Not here: it has been
+            # looked for as often as is sensible, and every other call would fare the same.
+            give_back(self._desk.ledger, call)
+            self._call = None
+            raise _final(error) from None
+        if kept is None:
+            # Where answers are kept and there is none, none was given: unless it is to come.
+            billed = not line.recoverable or isinstance(error, NoAnswer)
+            self._give_up(call, error, billed=billed)
+            raise error
+        return kept
+
+    def _give_up(self, call: Call, error: ProviderError, *, billed: bool) -> None:
+        give_up(self._desk.ledger, call, billed=billed, cause=masked(error.cause))
+        self._call = None
+        if billed:
+            self._desk.counts.add_lost()
+
+    def _come_late(self, call: Call, came: Sequence[Completion]) -> None:
+        with suppress(LedgerError):  # the ledger may be closed by now
+            record(self._desk.ledger, self._answer(call, came, recovered=False))
+
+    def _answer(self, call: Call, came: Sequence[Completion], *, recovered: bool) -> Answer:
+        billed = self._desk.terms.billed(self._question, came)
+        return Answer(call, came, *billed, recovered=recovered)
+
+
+def _final(error: ProviderBusy) -> ProviderError:
+    """The same, not to be tried again."""
+    return ProviderError(
+        error.cause,
+        provider=error.provider,
+        endpoint=error.endpoint,
+        call=error.call,
+        hint=error.hint,
+    )

@@ -1,0 +1,243 @@
+"""The run loop: draws what the ledger lacks for a pair.
+
+    draw(ledger, endpoint, endpoint_id="ft:...", questionnaire=..., terms=Terms(provider))
+
+Each of `concurrency` threads takes the next call in order, claims its ordinals in the ledger,
+makes the call within the deadline, and records the answer; what is left over (fewer completions
+than asked, a call that was lost) is taken up again. Other processes that draw the same pair
+share the work; the loop ends when every ordinal is there, whoever drew it.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+from pytest_memleak.contracts.protocols import BatchEndpoint, Endpoint
+from pytest_memleak.errors import Pending, ProviderError
+from pytest_memleak.ledger.claims import number_questions
+from pytest_memleak.ledger.ledger import Ledger
+from pytest_memleak.ledger.prices import Terms, limit_of
+from pytest_memleak.ledger.questions import Questionnaire, asks
+from pytest_memleak.ledger.reading import Missing, Tally, missing, tally
+from pytest_memleak.sampling.asking import Line
+from pytest_memleak.sampling.batch import Batches
+from pytest_memleak.sampling.call import Desk
+from pytest_memleak.sampling.recovery import settle_doubts
+from pytest_memleak.sampling.remote_jobs import Waiting
+from pytest_memleak.sampling.retry import Patience
+from pytest_memleak.sampling.workers import Workers
+
+__all__ = ["Progress", "Standing", "draw"]
+
+_FRUITLESS_BATCHES = 3
+_LOOK_AT_OTHERS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far the drawing of a pair is; counts, tokens and US$ are those of the ledger."""
+
+    pair: str
+    done: int
+    outstanding: int
+    lost: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost: float | None
+
+
+class Progress(Protocol):
+    """Told a few times a second, in the thread that draws, how far it is."""
+
+    def __call__(self, standing: Standing) -> None:
+        """Show it."""
+        ...
+
+
+def draw(
+    ledger: Ledger,
+    endpoint: Endpoint,
+    *,
+    endpoint_id: str,
+    questionnaire: Questionnaire,
+    terms: Terms,
+    budget: float | None = None,
+    progress: Progress | None = None,
+    patience: Patience | None = None,
+    wait: bool = True,
+    waiting: Waiting | None = None,
+) -> Tally:
+    """Draw every generation of the pair that the ledger lacks; returns what there is then.
+
+    endpoint_id: names the weights, and whatever else shapes their answers, in the ledger
+    budget:      US$ that the ledger's run may spend, with all its processes
+    wait:        whether to wait for batches; waiting: told while it does
+
+    Whatever is raised, every answer that was in by then is in the ledger: ProviderError and
+    ProviderBusy (the endpoint failed), BudgetExceeded, Pending (a batch is at the provider
+    still), LedgerError, SettingsError (a budget without a price). After Ctrl-C the calls in
+    flight get `patience.grace` seconds.
+    """
+    drawing = _Pair(
+        ledger,
+        endpoint,
+        endpoint_id=endpoint_id,
+        questionnaire=questionnaire,
+        terms=terms,
+        limit=limit_of(budget, terms, pair=questionnaire.pair),
+        progress=progress,
+        patience=patience or Patience(),
+    )
+    if isinstance(endpoint, BatchEndpoint):
+        batches = drawing.batches(endpoint, wait=wait, waiting=waiting)
+        batches.settle(drawing.desk.asked.keys())
+        if terms.sampler.batch:
+            drawing.in_batches(batches)
+            return drawing.tell()
+    drawing.online()
+    return drawing.tell()
+
+
+class _Pair:
+    """The drawing of one pair."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        endpoint: Endpoint,
+        *,
+        endpoint_id: str,
+        questionnaire: Questionnaire,
+        terms: Terms,
+        limit: int | None,
+        progress: Progress | None,
+        patience: Patience,
+    ) -> None:
+        self._ledger = ledger
+        self._endpoint_id = endpoint_id
+        self._questionnaire = questionnaire
+        self._progress = progress
+        numbers = number_questions(ledger, endpoint_id, questionnaire.questions)
+        line = Line(
+            endpoint,
+            endpoint_id=endpoint_id,
+            provider=terms.sampler.name,
+            deadline=patience.deadline,
+        )
+        asked = {numbers[question.key]: question for question in questionnaire.questions}
+        self.desk = Desk(ledger, line, asked, numbers, terms, limit, patience)
+
+    def online(self) -> None:
+        """Draw call by call until everything is there, whoever drew it."""
+        workers = Workers(self.desk)
+        while True:
+            lacking = self._lacking()
+            if lacking.free:
+                self._draw(workers, lacking)
+            elif lacking.in_batches:
+                raise self._unread(lacking)
+            elif lacking.elsewhere:
+                self.tell()
+                time.sleep(_LOOK_AT_OTHERS)
+            else:
+                return
+
+    def in_batches(self, batches: Batches) -> None:
+        """Draw in batches until everything is there; each must bring something new."""
+        fewest, fruitless = math.inf, 0
+        while True:
+            lacking = self._lacking()
+            if lacking.free:
+                fruitless = fruitless + 1 if lacking.count >= fewest else 0
+                if fruitless == _FRUITLESS_BATCHES:
+                    raise self._no_use(lacking)
+                fewest = min(fewest, lacking.count)
+                per_call = self.desk.terms.sampler.completions_per_call
+                batches.submit(asks(lacking.free, per_call), self.desk.numbers)
+                self.tell()
+            elif lacking.elsewhere:
+                time.sleep(_LOOK_AT_OTHERS)
+            elif not lacking.in_batches:
+                return
+            batches.settle(self.desk.asked.keys())
+
+    def batches(self, endpoint: BatchEndpoint, *, wait: bool, waiting: Waiting | None) -> Batches:
+        """The batches of this pair's endpoint."""
+        desk = self.desk
+        return Batches(
+            ledger=desk.ledger,
+            endpoint=endpoint,
+            endpoint_id=self._endpoint_id,
+            line=desk.line,
+            terms=desk.terms,
+            limit=desk.limit,
+            patience=desk.patience,
+            wait=wait,
+            waiting=waiting,
+        )
+
+    def tell(self) -> Tally:
+        """What there is now, also told to whoever watches."""
+        now = tally(self._ledger, self._endpoint_id, self._questionnaire)
+        if self._progress is not None:
+            self._progress(
+                Standing(
+                    pair=self._questionnaire.pair,
+                    done=now.got,
+                    outstanding=now.asked - now.got,
+                    lost=now.lost,
+                    prompt_tokens=now.prompt_tokens,
+                    completion_tokens=now.completion_tokens,
+                    cost=now.cost,
+                )
+            )
+        return now
+
+    def _draw(self, workers: Workers, lacking: Missing) -> None:
+        before = self.tell()
+        counts = self.desk.counts
+        counts.clear()
+
+        def tell() -> None:
+            if self._progress is None:
+                return
+            cost = None if self.desk.terms.price is None else counts.cost / 1e9
+            self._progress(
+                Standing(
+                    pair=self._questionnaire.pair,
+                    done=before.got + counts.done,
+                    outstanding=before.asked - before.got - counts.done,
+                    lost=before.lost + counts.lost,
+                    prompt_tokens=before.prompt_tokens + counts.prompt_tokens,
+                    completion_tokens=before.completion_tokens + counts.completion_tokens,
+                    cost=before.cost if cost is None else (before.cost or 0.0) + cost,
+                )
+            )
+
+        workers.draw(asks(lacking.free, workers.per_call), tell=tell)
+
+    def _lacking(self) -> Missing:
+        desk = self.desk
+        settle_doubts(
+            desk.ledger, desk.line, asked=desk.asked, terms=desk.terms, patience=desk.patience
+        )
+        return missing(self._ledger, self._endpoint_id, self._questionnaire)
+
+    def _unread(self, lacking: Missing) -> Pending:
+        return Pending(
+            f"{lacking.in_batches:,} generations are asked for in batches that have not been read",
+            place=f"{self.desk.terms.sampler.name} endpoint {self._endpoint_id}",
+            hint="open the endpoint for batches once more (batch = true)",
+        )
+
+    def _no_use(self, lacking: Missing) -> ProviderError:
+        return ProviderError(
+            f"{lacking.count:,} generations did not come in {_FRUITLESS_BATCHES} batches in a row",
+            provider=self.desk.terms.sampler.name,
+            endpoint=self._endpoint_id,
+            call="batch",
+            hint="the provider's own error file of the batch says why",
+        )

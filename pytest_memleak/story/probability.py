@@ -1,0 +1,192 @@
+"""The probe "probability": windows slid over a pair's book, asked for through the ledger."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_memleak.contracts.protocols import LogProbabilityEndpoint
+from pytest_memleak.errors import Inconclusive
+from pytest_memleak.records import Completeness
+from pytest_memleak.scoring.extraction import Extraction
+from pytest_memleak.story.channel import Channel, open_channel, terms_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pytest_memleak.contracts.protocols import Endpoint, Recording
+    from pytest_memleak.ledger.questions import Questionnaire
+    from pytest_memleak.records import Book, Pair
+    from pytest_memleak.sampling.budget import Plan
+    from pytest_memleak.sampling.loop import Progress
+    from pytest_memleak.story.workshop import Workshop
+
+__all__ = ["Extracted", "extract_pair", "plan_windows"]
+
+_PARAGRAPH = "\n\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Extracted:
+    """What is known of a pair's windows; `extraction` is None without any."""
+
+    extraction: Extraction | None
+    completeness: Completeness
+    endpoint_id: str | None = None
+
+
+def extract_pair(
+    pair: Pair,
+    book: Book,
+    workshop: Workshop,
+    *,
+    endpoint: Endpoint | Recording | None = None,
+    progress: Progress | None = None,
+) -> Extracted:
+    """The pair's windows, after asking for those that the ledger lacks.
+
+    `endpoint` takes the place of the suite's. Whatever is missing is told as a gap.
+    """
+    try:
+        opened = workshop.endpoint(pair.model) if endpoint is None else endpoint
+    except Inconclusive as missing:
+        return Extracted(None, _completeness((), (missing.line,)))
+    if not isinstance(opened, LogProbabilityEndpoint):
+        return Extracted(None, _completeness((), (_tells_nothing(pair),)))
+    from pytest_memleak.sampling.windows import TextEndpoint, answered_windows
+
+    asking = TextEndpoint(opened)
+    channel = open_channel(pair, workshop, asking, own=endpoint is not None, progress=progress)
+    texts = _text_questions(pair, book)
+    gaps = _drawn(channel, texts)
+    tokens = _tokens(channel, texts)
+    if tokens is None:
+        gaps = gaps or ("the tokens of the book are not all in the ledger",)
+        return Extracted(None, _completeness((), gaps), channel.endpoint_id)
+    whole = list(itertools.chain.from_iterable(tokens))
+    windows = _window_questions(pair, whole, opened)
+    gaps += _drawn(channel, windows)
+    log_p = tuple(answered_windows(windows, channel.drawn(windows)))
+    if not log_p:
+        gaps += (_too_short(pair, len(whole)),)
+    extraction = Extraction(
+        pair.probe.windows,
+        len(whole),
+        log_p,
+        opened.whole_distribution,
+        tuple(_chapters(book, tokens)),
+    )
+    return Extracted(extraction if log_p else None, _completeness(log_p, gaps), channel.endpoint_id)
+
+
+def plan_windows(pair: Pair, book: Book, workshop: Workshop, opened: Endpoint | None) -> Plan:
+    """What asking for the windows would still take; estimated where their tokens are unknown.
+
+    `opened` is None where there is no endpoint yet. Raises Inconclusive for one that tells no
+    log-probabilities.
+    """
+    from pytest_memleak.sampling.budget import in_all, plan
+    from pytest_memleak.sampling.windows import TextEndpoint
+
+    terms = terms_of(pair, workshop, own=False)
+    texts = _text_questions(pair, book)
+    if opened is not None and not isinstance(opened, LogProbabilityEndpoint):
+        raise Inconclusive(_tells_nothing(pair))
+    if opened is None:
+        guessed = _window_questions(pair, _guessed(texts), None)
+        return in_all([plan(workshop.means.ledger, None, one, terms) for one in (texts, guessed)])
+    channel = open_channel(pair, workshop, TextEndpoint(opened), own=False)
+    tokens = _tokens(channel, texts)
+    whole = _guessed(texts) if tokens is None else list(itertools.chain.from_iterable(tokens))
+    return in_all([channel.left(texts), channel.left(_window_questions(pair, whole, opened))])
+
+
+def _guessed(texts: Questionnaire) -> list[int]:
+    """As many tokens as the texts are likely to have, each another one."""
+    from pytest_memleak.ledger.questions import TOKENS_PER_WORD
+
+    words = sum(question.prompt_words for question in texts.questions)
+    return list(range(math.ceil(words * TOKENS_PER_WORD)))
+
+
+def _text_questions(pair: Pair, book: Book) -> Questionnaire:
+    from pytest_memleak.sampling.windows import text_questions
+
+    last = len(book.excerpts) - 1
+    return text_questions(
+        pair.id,
+        [
+            one.text if place == last else one.text + _PARAGRAPH
+            for place, one in enumerate(book.excerpts)
+        ],
+    )
+
+
+def _window_questions(
+    pair: Pair, tokens: Sequence[int | str], opened: LogProbabilityEndpoint | None
+) -> Questionnaire:
+    from pytest_memleak.sampling.windows import window_questions
+
+    return window_questions(
+        pair.id,
+        tokens,
+        pair.probe.windows,
+        top_k=opened is None or opened.whole_distribution,
+        windows_per_call=1 if opened is None else opened.windows_per_call,
+    )
+
+
+def _drawn(channel: Channel, asked: Questionnaire) -> tuple[str, ...]:
+    """Draw, and say what came between."""
+    try:
+        channel.draw(asked)
+    except Inconclusive as missing:
+        return (missing.line,)
+    return ()
+
+
+def _tokens(channel: Channel, texts: Questionnaire) -> list[list[int | str]] | None:
+    """The tokens of each text; None unless all are there."""
+    from pytest_memleak.sampling.windows import answered_tokens
+
+    found = answered_tokens(texts, channel.drawn(texts))
+    known = [one for one in found if one is not None]
+    return known if len(known) == len(found) else None
+
+
+def _chapters(
+    book: Book, tokens: Sequence[Sequence[int | str]]
+) -> Iterator[tuple[str | None, int]]:
+    """Each heading, and the token that it begins with."""
+    start, before = 0, object()
+    for excerpt, its_tokens in zip(book.excerpts, tokens, strict=True):
+        if excerpt.chapter != before:
+            yield excerpt.chapter, start
+        before = excerpt.chapter
+        start += len(its_tokens)
+
+
+def _completeness(log_p: Sequence[float | None], gaps: tuple[str, ...]) -> Completeness:
+    unknown = sum(one is None for one in log_p)
+    if unknown and not gaps:
+        gaps = (f"{unknown:,} of {len(log_p):,} windows are not in the ledger",)
+    return Completeness(
+        asked=len(log_p), got=len(log_p) - unknown, withheld={}, max_withheld=0.0, gaps=gaps
+    )
+
+
+def _tells_nothing(pair: Pair) -> str:
+    return (
+        f"the provider {pair.model.provider!r} of {pair.model.id} tells no log-probabilities of a "
+        'given text, which probe = "probability" needs'
+    )
+
+
+def _too_short(pair: Pair, tokens: int) -> str:
+    settings = pair.probe.windows
+    return (
+        f"the book has {tokens:,} tokens, fewer than a window of "
+        f"{settings.prefix_tokens} + {settings.suffix_tokens}"
+    )

@@ -1,0 +1,137 @@
+"""What a run may use to draw generations: its ledgers, time and money."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from pytest_memleak.contracts.protocols import Endpoint
+    from pytest_memleak.ledger.ledger import Ledger
+    from pytest_memleak.parallel.actors import Actors
+    from pytest_memleak.parallel.on_ray import OnRay
+    from pytest_memleak.parallel.processes import Processes
+    from pytest_memleak.sampling.retry import Patience
+    from pytest_memleak.scoring.analysis import Count
+    from pytest_memleak.story.cataloguing import Scan
+
+__all__ = ["SHARD_MEMORY", "Means"]
+
+SHARD_MEMORY = 500_000_000
+
+
+class Means:
+    """How far a run may go.
+
+    ledger_url: where generations are kept, opened when the first is drawn
+    wait:       whether to wait for fine-tunes and batches
+    offline:    whether to use what the ledger has and call nobody
+    budget:     US$ that the run may spend, None for no limit
+    jobs:       how many processes of this machine match generations with a book
+    executor:   "ray" for a Ray cluster in their place, at `ray_address`
+    shard_memory: bytes that the index of a shelf of catalogue books may take
+    run:        a name that all processes of the run share, and with it the budget
+    patience:   how long calls, jobs and others are waited for; None for what is usual
+    """
+
+    patience: Patience | None = None
+
+    def __init__(
+        self,
+        ledger_url: str,
+        *,
+        wait: bool = True,
+        offline: bool = False,
+        budget: float | None = None,
+        run: str | None = None,
+        jobs: int = 1,
+        executor: Literal["local", "ray"] = "local",
+        ray_address: str | None = None,
+        shard_memory: int = SHARD_MEMORY,
+    ) -> None:
+        self.wait = wait
+        self.offline = offline
+        self.budget = budget
+        self.shard_memory = shard_memory
+        self._run = run
+        self._jobs = jobs
+        self._executor = executor
+        self._ray_address = ray_address
+        self._url = ledger_url
+        self._open: dict[str, Ledger] = {}
+        self._unidentified: list[object] = []
+
+    @property
+    def count(self) -> Count:
+        """Who matches generations with a book and counts: this process, others, or a cluster."""
+        if self._spread is not None:
+            return self._spread.tallied
+        from pytest_memleak.scoring.tally import tallied
+
+        return tallied
+
+    @property
+    def scan(self) -> Scan:
+        """Who looks for the books of a catalogue: this process, a shelf at a time, or a cluster."""
+        on_cluster: Scan | None = getattr(self._spread, "scanned", None)
+        if on_cluster is not None:
+            return on_cluster
+        from pytest_memleak.scoring.catalogue import scanned
+
+        return scanned
+
+    def actors_of(self, endpoint: Endpoint) -> Actors | None:
+        """The endpoint in actors of a cluster; None without one, or where it cannot be there.
+
+        It can where it has `portable()`, which makes it in another process.
+        """
+        portable = getattr(endpoint, "portable", None)
+        on_cluster = getattr(self._spread, "actors", None)
+        if portable is None or on_cluster is None:
+            return None
+        actors: Actors = on_cluster(portable(), endpoint_id=getattr(endpoint, "id", ""))
+        return actors
+
+    @functools.cached_property
+    def _spread(self) -> OnRay | Processes | None:
+        if self._executor == "ray":
+            from pytest_memleak.parallel.on_ray import OnRay
+
+            return OnRay(self._ray_address)
+        if self._jobs > 1:
+            from pytest_memleak.parallel.processes import Processes
+
+            return Processes(self._jobs)
+        return None
+
+    @property
+    def ledger(self) -> Ledger:
+        """The run's ledger; LedgerError where it cannot be opened."""
+        return self._opened(self._url)
+
+    @property
+    def unkept(self) -> Ledger:
+        """A ledger in memory, for endpoints that nothing identifies from run to run."""
+        return self._opened("sqlite://")
+
+    def name_of_unkept(self, endpoint: object) -> str:
+        """A name, for this run, of an endpoint that nothing identifies; never given to another."""
+        if not any(endpoint is known for known in self._unidentified):
+            self._unidentified.append(endpoint)
+        number = next(n for n, known in enumerate(self._unidentified) if endpoint is known)
+        return f"endpoint {number} (not kept)"
+
+    def close(self) -> None:
+        """Let go of the ledgers, and of processes that count."""
+        spread = self.__dict__.pop("_spread", None)
+        if spread is not None:
+            spread.close()
+        while self._open:
+            self._open.popitem()[1].close()
+
+    def _opened(self, url: str) -> Ledger:
+        if url not in self._open:
+            from pytest_memleak.ledger.ledger import Ledger
+
+            self._open[url] = Ledger(url, run=self._run)
+        return self._open[url]

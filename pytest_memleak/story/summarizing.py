@@ -1,0 +1,191 @@
+"""Summaries that a chat model writes, for the instructions of excerpts that have none.
+
+    writer = SummaryWriter(suite.summarizer, endpoint, terms, means=means, mode="paper")
+    writer.write("held-out", excerpts)        -> the summaries, by excerpt id
+    writer.outstanding("held-out", excerpts)  -> what that would take, without a call
+
+They are drawn through the ledger as generations are, and kept there by the text they summarize:
+none is paid for twice, whatever becomes of the suite.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from pytest_memleak.errors import Inconclusive, SettingsError
+from pytest_memleak.ledger.questions import questionnaire
+from pytest_memleak.ledger.reading import generations
+from pytest_memleak.ledger.summaries import keep_summary, summaries
+from pytest_memleak.records import Book, Excerpt, Sampling
+from pytest_memleak.sampling.budget import plan
+from pytest_memleak.sampling.loop import draw
+from pytest_memleak.scoring.words import words
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pytest_memleak.contracts.protocols import Endpoint
+    from pytest_memleak.ledger.prices import Terms
+    from pytest_memleak.ledger.questions import Questionnaire
+    from pytest_memleak.records import FinishReason, Summarizer, WordMode
+    from pytest_memleak.sampling.budget import Plan
+    from pytest_memleak.story.resources import Means
+
+__all__ = ["PROMPT", "SummaryWriter"]
+
+# A summary is named by this text as well: after a change, all of them are written anew.
+PROMPT = (
+    "Summarize the passage below in about {words} words of plain prose. Name the characters who"
+    " act or speak, keep the grammatical person in which the passage is told, and give the events"
+    " in the order in which they happen there. Say everything in words of your own: do not quote"
+    " the passage, not even a line of its dialogue. Answer with the summary and nothing else."
+    "\n\nPassage:\n\n{passage}"
+)
+
+_SHARE = 2  # an excerpt has this many times the words of its summary
+_TRIES = 3  # completions asked for until one has a text
+
+
+class SummaryWriter:
+    """The suite's summarizer at work.
+
+    endpoint: of its model; terms: for what price it is called; mode: how words are counted
+    """
+
+    def __init__(
+        self,
+        summarizer: Summarizer,
+        endpoint: Endpoint,
+        terms: Terms,
+        *,
+        means: Means,
+        mode: WordMode,
+    ) -> None:
+        kept_as: str | None = getattr(endpoint, "id", None)
+        self._ledger = means.ledger if kept_as else means.unkept
+        self._endpoint = endpoint
+        self._endpoint_id = kept_as or means.name_of_unkept(endpoint)
+        self._temperature = summarizer.temperature
+        self._name = json.dumps([self._endpoint_id, summarizer.temperature, PROMPT])
+        self._terms = terms
+        self._means = means
+        self._mode = mode
+
+    def write(self, book_id: str, excerpts: Sequence[Excerpt]) -> dict[str, str]:
+        """The summary of each excerpt, by its id; those that the ledger lacks are drawn first.
+
+        Raises Inconclusive where some cannot be had now (offline, over budget, a provider that
+        fails) or have no text, SettingsError for a budget without a price.
+        """
+        kept = self._kept(excerpts)
+        withheld: dict[str, FinishReason] = {}
+        for times in range(1, _TRIES + 1):
+            left = [one for one in excerpts if one.text not in kept]
+            if not left:
+                break
+            asked = self._questions(book_id, left, times)
+            if not self._means.offline:
+                self._draw(book_id, asked)
+            withheld = self._keep(asked, left, kept)
+        left = [one for one in excerpts if one.text not in kept]
+        if left:
+            raise self._missing(book_id, left, withheld, len(excerpts))
+        return {one.id: kept[one.text] for one in excerpts}
+
+    def outstanding(self, book_id: str, excerpts: Sequence[Excerpt]) -> Plan | None:
+        """The calls that `write` would make; None where there is nothing left to ask for."""
+        kept = self._kept(excerpts)
+        left = [one for one in excerpts if one.text not in kept]
+        asked = self._questions(book_id, left, 1)
+        planned = plan(self._ledger, self._endpoint_id, asked, self._terms)
+        return planned if planned.generations or planned.pending else None
+
+    def _kept(self, excerpts: Sequence[Excerpt]) -> dict[str, str]:
+        """The summaries that are there, by the text they summarize."""
+        return summaries(self._ledger, self._name, [one.text for one in excerpts])
+
+    def _questions(self, book_id: str, left: Sequence[Excerpt], times: int) -> Questionnaire:
+        """What is asked: each text once, its summary no longer than the text itself."""
+        by_text = {one.text: one for one in reversed(left)}
+        asked = tuple(
+            Excerpt(one.id, one.text, instruction=self._prompt(one.text))
+            for one in reversed(by_text.values())
+        )
+        # A book's name that no suite can give: generations of the book itself stand apart.
+        name = f"summaries of {book_id}"
+        book = Book(id=name, title=name, author="", excerpts=asked, digest="")
+        # The suite's seed is for its generations: with another one the summaries stay.
+        sampling = Sampling(samples=times, temperature=self._temperature)
+        return questionnaire(name, book, sampling, words=self._count)
+
+    def _prompt(self, text: str) -> str:
+        return PROMPT.format(words=max(1, self._count(text) // _SHARE), passage=text)
+
+    def _count(self, text: str) -> int:
+        return len(words(text, self._mode))
+
+    def _draw(self, book_id: str, asked: Questionnaire) -> None:
+        budget = self._means.budget
+        if budget is not None and self._terms.price is None:
+            raise SettingsError(
+                "there is a budget, but no price for the summarizer",
+                place=asked.pair,
+                hint="add price = { input = ..., output = ... } (US$ per million tokens) to"
+                " [suite.summarizer]; 0 for one that costs nothing",
+            )
+        try:
+            draw(
+                self._ledger,
+                self._endpoint,
+                endpoint_id=self._endpoint_id,
+                questionnaire=asked,
+                terms=self._terms,
+                budget=budget,
+                patience=self._means.patience,
+                wait=self._means.wait,
+            )
+        except Inconclusive as missing:
+            raise Inconclusive(
+                f"its summaries are not all written: {missing.line}", place=f"book {book_id!r}"
+            ) from None
+
+    def _keep(
+        self, asked: Questionnaire, left: Sequence[Excerpt], kept: dict[str, str]
+    ) -> dict[str, FinishReason]:
+        """Keep each text's first summary; why there is none, by text, for the others."""
+        texts = {one.id: one.text for one in left}
+        withheld = {}
+        for one in generations(self._ledger, self._endpoint_id, asked):
+            text, summary = texts[one.excerpt_id], one.text.strip()
+            if text in kept:
+                continue
+            if one.finish_reason.withheld or not summary:
+                withheld[text] = one.finish_reason
+                continue
+            keep_summary(self._ledger, self._name, text, summary)
+            kept[text] = summary
+        return withheld
+
+    def _missing(
+        self,
+        book_id: str,
+        left: Sequence[Excerpt],
+        withheld: Mapping[str, FinishReason],
+        all_: int,
+    ) -> Inconclusive:
+        refused = [one for one in left if one.text in withheld]
+        if not refused or self._means.offline:
+            return Inconclusive(
+                f"{len(left):,} of {all_:,} summaries of its excerpts are not written yet",
+                place=f"book {book_id!r}",
+                hint="a run that is not offline asks [suite.summarizer] for them",
+            )
+        first, more = refused[0], len(refused) - 1
+        return Inconclusive(
+            f"[suite.summarizer] gave no summary of the excerpt {first.id!r}"
+            f" ({withheld[first.text].value}), asked {_TRIES} times"
+            + (f"; nor of {more:,} more" if more else ""),
+            place=f"book {book_id!r}",
+            hint="name another model there, or give the book a file of summaries",
+        )

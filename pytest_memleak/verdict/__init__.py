@@ -1,0 +1,1 @@
+"""The verdict on a pair: complete evidence held against limits."""
