@@ -25,12 +25,12 @@ import pytest
 from pydantic import BaseModel, TypeAdapter
 
 from pytest_memleak import builtin, errors
-from pytest_memleak.cli.main import main as cli
+from pytest_memleak.cli import main as cli
 from pytest_memleak.contracts import hookspecs, protocols
 from pytest_memleak.contracts.extensions import Extensions
 from pytest_memleak.contracts.protocols import ProviderSetup
-from pytest_memleak.plugin.hooks import fixtures
-from pytest_memleak.plugin.hooks import hooks as plugin
+from pytest_memleak.plugin import fixtures
+from pytest_memleak.plugin import hooks as plugin
 from pytest_memleak.providers.option_tables import Table as OptionsTable
 from pytest_memleak.providers.option_tables import read_table
 from pytest_memleak.records import Model

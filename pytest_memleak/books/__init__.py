@@ -40,7 +40,7 @@ _HOMES = {
     "read_text": "plain_text",
     **dict.fromkeys(("make_book", "paper_records", "read_json"), "assemble"),
     **dict.fromkeys(("DEFAULT_INSTRUCTION", "check_template", "instruct"), "instructions"),
-    **dict.fromkeys(("load_summaries", "write_summaries"), "summaries"),
+    **dict.fromkeys(("load_summaries", "write_summaries"), "summary_files"),
 }
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Block, Book, Measurement, Span
     from pytest_memleak.verdict.evaluation import Evaluation
 
-__all__ = ["finding", "findings_of", "main_measures"]
+__all__ = ["decoded_finding", "finding", "findings_of", "main_measures"]
 
 _PASSAGES = 5
 _ELSEWHERE = 20
@@ -28,7 +28,7 @@ _OF_WINDOWS = ("extractable", "extractable_plain")
 
 def findings_of(found: Iterable[dict[str, Any]]) -> tuple[Finding, ...]:
     """The findings of a run, from their JSON; suites of one name are told apart by their paths."""
-    findings = [_decoded(one) for one in found]
+    findings = [decoded_finding(one) for one in found]
     paths: dict[str, set[str]] = {}
     for one in findings:
         paths.setdefault(one.suite, set()).add(one.suite_path)
@@ -137,7 +137,7 @@ def _passage(
     )
 
 
-def _decoded(data: dict[str, Any]) -> Finding:
+def decoded_finding(data: dict[str, Any]) -> Finding:
     """The inverse of `Finding.to_json`."""
     from pytest_memleak.findings.plot_data import decoded_plot
 

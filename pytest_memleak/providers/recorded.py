@@ -6,7 +6,8 @@
     [model.options]
     path = "generations/gpt-4o/{book}.json"     # .json or .jsonl, beside the suite file
 
-`{book}` stands for the book's id. The files are of the paper's form (`pytest_memleak.records.paper_format`).
+`{book}` stands for the book's id. The files are of the paper's form
+(`pytest_memleak.records.paper_format`).
 """
 
 from __future__ import annotations

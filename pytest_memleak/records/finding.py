@@ -1,4 +1,4 @@
-"""What reports read: one pair's outcome, and a run's; plain values that travel between processes."""
+"""What reports read of a pair and of a run: plain values that travel between processes."""
 
 from __future__ import annotations
 

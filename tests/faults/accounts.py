@@ -1,6 +1,6 @@
 """A server's books held against the ledger, row by row.
 
-    account = settled(world, url, samples=12)
+    account = settled(scenario, url, samples=12)
     account.lost          # calls that the ledger calls lost
     account.unrecorded    # rows in the books whose answers never arrived: of lost calls only
 
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from worlds import World
+from scenarios import Scenario
 
 from pytest_memleak import score
 from pytest_memleak.ledger import tables as schema
@@ -82,14 +82,14 @@ def contents(url: str) -> Contents:
         )
 
 
-def settled(world: World, url: str, *, samples: int) -> Account:
+def settled(scenario: Scenario, url: str, *, samples: int) -> Account:
     """Hold books against ledger after a run that came to its end with everything drawn."""
     ledger = contents(url)
-    complete(ledger, samples, excerpts=len(world.stories["held-out"]))
-    _one_finetune(world, ledger)
-    _batches_agree(world, ledger)
-    booked = _booked(world)
-    recorded, unrecorded = _matched(world, ledger, booked)
+    complete(ledger, samples, excerpts=len(scenario.stories["held-out"]))
+    _one_finetune(scenario, ledger)
+    _batches_agree(scenario, ledger)
+    booked = _booked(scenario)
+    recorded, unrecorded = _matched(scenario, ledger, booked)
     account = Account(
         ledger,
         lost=len(ledger.by_state("lost")),
@@ -97,25 +97,25 @@ def settled(world: World, url: str, *, samples: int) -> Account:
         unrecorded=unrecorded,
         recorded=recorded,
     )
-    assert len(world.books.rows("completion")) == len(ledger.generations) + len(unrecorded)
+    assert len(scenario.books.rows("completion")) == len(ledger.generations) + len(unrecorded)
     _tokens_agree(ledger, recorded)
     return account
 
 
-def billed_without_answer(world: World, ledger: Contents) -> None:
+def billed_without_answer(scenario: Scenario, ledger: Contents) -> None:
     """Whatever was billed although no answer came is a call that the ledger calls lost.
 
     Of Tinker, whose answers can be had later, it may also be one that is in doubt still.
     """
-    booked = _booked(world)
-    recorded, unrecorded = _matched(world, ledger, booked, doubts=world.provider == "tinker")
+    booked = _booked(scenario)
+    recorded, unrecorded = _matched(scenario, ledger, booked, doubts=scenario.provider == "tinker")
     assert not recorded
-    assert len(unrecorded) == len(world.books.rows("completion"))
+    assert len(unrecorded) == len(scenario.books.rows("completion"))
 
 
-def numbers_agree(world: World, outcome: Any, account: Account) -> None:
+def numbers_agree(scenario: Scenario, outcome: Any, account: Account) -> None:
     """The reported numbers are those of scoring what the server has billed and we have got."""
-    held_out = world.stories["held-out"]
+    held_out = scenario.stories["held-out"]
     sent: dict[str, list[dict[str, str]]] = {record["instruction"]: [] for record in held_out}
     for row in account.recorded:
         # In Tinker's books stands the whole prompt.
@@ -150,20 +150,20 @@ def complete(ledger: Contents, samples: int, *, excerpts: int) -> None:
         assert came[call.id] == (call.came or 0)
 
 
-def _one_finetune(world: World, ledger: Contents) -> None:
+def _one_finetune(scenario: Scenario, ledger: Contents) -> None:
     (job,) = ledger.jobs
     assert job.state == "succeeded"
-    if world.provider == "tinker":
-        (weights,) = world.books.rows("weights")
+    if scenario.provider == "tinker":
+        (weights,) = scenario.books.rows("weights")
         assert job.endpoint == weights["path"]
         return
-    (booked,) = world.books.rows("finetune")
+    (booked,) = scenario.books.rows("finetune")
     assert job.job_id == booked["id"]
     assert job.tokens == booked["tokens"]
 
 
-def _batches_agree(world: World, ledger: Contents) -> None:
-    begun = [] if world.provider == "tinker" else world.books.rows("batch")
+def _batches_agree(scenario: Scenario, ledger: Contents) -> None:
+    begun = [] if scenario.provider == "tinker" else scenario.books.rows("batch")
     assert Counter(row["id"] for row in begun) == Counter(row.batch_id for row in ledger.batches)
     assert {row.state for row in ledger.batches} <= {"succeeded", "failed"}
 
@@ -173,33 +173,33 @@ def _batches_agree(world: World, ledger: Contents) -> None:
 Key = Hashable
 
 
-def _booked(world: World) -> dict[Key, list[list[dict[str, Any]]]]:
+def _booked(scenario: Scenario) -> dict[Key, list[list[dict[str, Any]]]]:
     """The rows of the books by what was asked, and by the call that they answered."""
     by_call: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row in world.books.rows("completion"):
+    for row in scenario.books.rows("completion"):
         by_call[row["call"]].append(row)
     booked: dict[Key, list[list[dict[str, Any]]]] = defaultdict(list)
     for rows in by_call.values():
-        booked[_key_in_books(world, rows[0])].append(rows)
+        booked[_key_in_books(scenario, rows[0])].append(rows)
     return booked
 
 
-def _key_in_books(world: World, row: Mapping[str, Any]) -> Key:
-    if world.provider == "tinker":
+def _key_in_books(scenario: Scenario, row: Mapping[str, Any]) -> Key:
+    if scenario.provider == "tinker":
         return "all"
     return row["request"] or (row["instruction"], row["seed"])
 
 
-def _key_in_ledger(world: World, ledger: Contents, call: Any) -> Key:
-    if world.provider == "tinker":
+def _key_in_ledger(scenario: Scenario, ledger: Contents, call: Any) -> Key:
+    if scenario.provider == "tinker":
         return "all"
-    if world.kind in {"openai-store", "openai-batch", "vertex-batch"}:
+    if scenario.kind in {"openai-store", "openai-batch", "vertex-batch"}:
         return call.request_id
     return ledger.questions[call.question].instruction, call.seed
 
 
 def _matched(
-    world: World,
+    scenario: Scenario,
     ledger: Contents,
     booked: Mapping[Key, list[list[dict[str, Any]]]],
     *,
@@ -214,14 +214,14 @@ def _matched(
     for call in ledger.by_state("answered"):
         if not call.came:
             continue
-        key = _key_in_ledger(world, ledger, call)
+        key = _key_in_ledger(scenario, ledger, call)
         answer = _taken(left[key], texts[call.id])
         assert answer is not None, f"the ledger has an answer that was never given: call {call.id}"
         recorded += answer
     unrecorded = [rows for calls in left.values() for rows in calls]
     states = {"lost", "asked"} if doubts else {"lost"}
     lost = Counter(
-        _key_in_ledger(world, ledger, call) for call in ledger.calls if call.state in states
+        _key_in_ledger(scenario, ledger, call) for call in ledger.calls if call.state in states
     )
     in_books = Counter(key for key, calls in left.items() for _ in calls)
     assert in_books <= lost, "an answer was billed that the ledger knows nothing of"

@@ -1,4 +1,4 @@
-"""Whole runs of small suites against the emulators; see worlds.py."""
+"""Whole runs of small suites against the emulators; see scenarios.py."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import scenarios
 import sqlalchemy.dialects.postgresql.psycopg  # noqa: F401 - pytester would forget it
-import worlds
 from gcs_server import gcs_server
 from local_weights import make_weights
 from nursery import Nursery
@@ -66,7 +66,7 @@ def storage() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def stories():
-    return worlds.stories()
+    return scenarios.stories()
 
 
 @pytest.fixture(scope="session")
@@ -91,13 +91,13 @@ def postgres() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture
-def world(stories, storage, tokenizer, tmp_path_factory):
-    """Starts servers: `world("vertex-batch", fault, ..., polls=0)`."""
+def scenario(stories, storage, tokenizer, tmp_path_factory):
+    """Starts servers: `scenario("vertex-batch", fault, ..., polls=0)`."""
     with contextlib.ExitStack() as stack:
 
         def start(kind, *faults, **settings):
             return stack.enter_context(
-                worlds.world_of(
+                scenarios.world_of(
                     kind,
                     tmp_path_factory.mktemp(kind),
                     stories=stories,
@@ -185,14 +185,14 @@ def _imports(tokenizer):
 
 @pytest.fixture
 def run(pytester, monkeypatch, _imports):
-    """Runs the suite in this process: `run(world, "--memleak-plan", tries=2)`."""
+    """Runs the suite in this process: `run(scenario, "--memleak-plan", tries=2)`."""
     for name in os.environ:
         if name.startswith(("GOOGLE_", "GEMINI_", "CLOUDSDK_", "OPENAI_", "TINKER_")):
             monkeypatch.delenv(name)
 
-    def go(world, *arguments, tries=HASTE.tries) -> Outcome:
+    def go(scenario, *arguments, tries=HASTE.tries) -> Outcome:
         monkeypatch.setattr(Means, "patience", dataclasses.replace(HASTE, tries=tries))
-        for name, value in world.environment.items():
+        for name, value in scenario.environment.items():
             monkeypatch.setenv(name, value)
         without = [part for name in OTHERS for part in ("-p", f"no:{name}")]
         _imports.recall()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from accounts import Contents, complete, contents
-from worlds import SUITE, toml_lines
+from scenarios import SUITE, toml_lines
 
 __all__ = ["LocalWeights", "make_weights"]
 

@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 from accounts import billed_without_answer, contents, numbers_agree, settled
 from faults import Fault, FaultKind, drop, lose, rate_limit, server_error, slow, trickle, truncate
-from worlds import KINDS
+from scenarios import KINDS
 
 SAMPLES = 6
 ASKED = 24
@@ -47,8 +47,8 @@ def slowly(*values):
     "kind",
     ["openai", "vertex-batch", *slowly("openai-store", "openai-batch", "vertex", "tinker")],
 )
-def test_what_strikes_every_endpoint_once_is_overcome(world, run, pytester, kind, what):
-    server = world(kind, polls=0)
+def test_what_strikes_every_endpoint_once_is_overcome(scenario, run, pytester, kind, what):
+    server = scenario(kind, polls=0)
     server.plan(*(at(place, what, calls=(0,)) for place in server.places.every))
     # The SDK of Tinker asks again by itself, after half a second.
     server.write_suite(pytester.path, timeout=3 if kind == "tinker" else TIMEOUT)
@@ -61,8 +61,8 @@ def test_what_strikes_every_endpoint_once_is_overcome(world, run, pytester, kind
 @pytest.mark.parametrize(
     "what", ["429", "lost", *slowly("500", "dropped", "truncated", "slow", "trickling")]
 )
-def test_what_strikes_tinker_where_it_costs_money_is_overcome(world, run, pytester, what):
-    server = world("tinker")
+def test_what_strikes_tinker_where_it_costs_money_is_overcome(scenario, run, pytester, what):
+    server = scenario("tinker")
     server.plan(*(at(place, what, calls=(0,)) for place in server.places.paid))
     server.write_suite(pytester.path, timeout=3)
     outcome = run(server)
@@ -98,18 +98,18 @@ CALLS = {
 }
 
 
-def told(world, outcome, call, cause):
+def told(scenario, outcome, call, cause):
     """INCONCLUSIVE, with provider, endpoint, call and cause; and nothing to score."""
     assert "INCONCLUSIVE" in outcome.text
     assert outcome.result.parseoutcomes() == {"errors": 1}
-    pattern = rf"{world.provider} endpoint \S.*?: {call} failed: .*?{re.escape(cause)}"
+    pattern = rf"{scenario.provider} endpoint \S.*?: {call} failed: .*?{re.escape(cause)}"
     assert re.search(pattern, outcome.text), outcome.text
 
 
 @pytest.mark.parametrize("what", WAYS)
 @pytest.mark.parametrize("kind", ["openai", "vertex", "tinker", *slowly("openai-store")])
-def test_draws_that_always_fail_are_told(world, run, pytester, kind, what):
-    server = world(kind, polls=0)
+def test_draws_that_always_fail_are_told(scenario, run, pytester, kind, what):
+    server = scenario(kind, polls=0)
     server.plan(at(server.places.sample, what))
     at_once = 4 if kind == "tinker" else 1  # the others end with the first failure
     server.write_suite(pytester.path, timeout=TIMEOUT, concurrency=at_once)
@@ -144,8 +144,8 @@ def test_draws_that_always_fail_are_told(world, run, pytester, kind, what):
         ("vertex-batch", "batch"),
     ],
 )
-def test_jobs_that_never_begin_are_told(world, run, pytester, kind, place, what):
-    server = world(kind, polls=0)
+def test_jobs_that_never_begin_are_told(scenario, run, pytester, kind, place, what):
+    server = scenario(kind, polls=0)
     server.plan(at(getattr(server.places, place), what))
     server.write_suite(pytester.path, timeout=TIMEOUT)
     outcome = run(server, tries=2)
@@ -159,8 +159,8 @@ def test_jobs_that_never_begin_are_told(world, run, pytester, kind, place, what)
     assert not server.books.rows("completion")
 
 
-def test_a_run_after_the_trouble_goes_on(world, run, pytester):
-    server = world("openai", polls=0)
+def test_a_run_after_the_trouble_goes_on(scenario, run, pytester):
+    server = scenario("openai", polls=0)
     server.plan(at("chat", "500", calls=tuple(range(4, 40))))
     server.write_suite(pytester.path, concurrency=1)
     first = run(server, tries=2)
@@ -175,8 +175,8 @@ def test_a_run_after_the_trouble_goes_on(world, run, pytester):
 
 
 @pytest.mark.parametrize("kind", ["openai", "vertex", "tinker"])
-def test_a_fine_tune_that_fails_is_told(world, run, pytester, kind):
-    server = world(kind, polls=0)
+def test_a_fine_tune_that_fails_is_told(scenario, run, pytester, kind):
+    server = scenario(kind, polls=0)
     fault = Fault(FaultKind.FAIL, server.places.tune, status=400, message="it cannot be learnt")
     server.plan(fault)
     server.write_suite(pytester.path, timeout=3)
@@ -191,8 +191,8 @@ def test_a_fine_tune_that_fails_is_told(world, run, pytester, kind):
 
 
 @pytest.mark.parametrize("kind", ["openai-batch", "vertex-batch"])
-def test_a_batch_that_fails_is_told(world, run, pytester, kind):
-    server = world(kind, Fault(FaultKind.FAIL, "batches.create"), polls=0)
+def test_a_batch_that_fails_is_told(scenario, run, pytester, kind):
+    server = scenario(kind, Fault(FaultKind.FAIL, "batches.create"), polls=0)
     server.write_suite(pytester.path)
     outcome = run(server)
     cause = {
@@ -208,8 +208,8 @@ def test_a_batch_that_fails_is_told(world, run, pytester, kind):
 
 @pytest.mark.parametrize("fault", [FaultKind.EXPIRE, FaultKind.PARTIAL])
 @pytest.mark.parametrize("kind", ["openai-batch", "vertex-batch"])
-def test_what_a_batch_has_not_answered_is_asked_again(world, run, pytester, kind, fault):
-    server = world(kind, Fault(fault, "batches.create", (0, 1), share=0.5), polls=0)
+def test_what_a_batch_has_not_answered_is_asked_again(scenario, run, pytester, kind, fault):
+    server = scenario(kind, Fault(fault, "batches.create", (0, 1), share=0.5), polls=0)
     server.write_suite(pytester.path)
     outcome = run(server)
     assert DRAWN in outcome.text
@@ -220,8 +220,8 @@ def test_what_a_batch_has_not_answered_is_asked_again(world, run, pytester, kind
 
 
 @pytest.mark.parametrize("kind", ["openai-batch", "vertex-batch"])
-def test_batches_that_always_expire_unanswered_are_told(world, run, pytester, kind):
-    server = world(kind, Fault(FaultKind.EXPIRE, "batches.create", share=0.0), polls=0)
+def test_batches_that_always_expire_unanswered_are_told(scenario, run, pytester, kind):
+    server = scenario(kind, Fault(FaultKind.EXPIRE, "batches.create", share=0.0), polls=0)
     server.write_suite(pytester.path)
     outcome = run(server)
     told(server, outcome, r"batch \S+", "expired, no request was answered")
@@ -232,8 +232,8 @@ def test_batches_that_always_expire_unanswered_are_told(world, run, pytester, ki
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_completions_that_did_not_come_are_asked_for_again(world, run, pytester, kind):
-    server = world(kind, polls=0)
+def test_completions_that_did_not_come_are_asked_for_again(scenario, run, pytester, kind):
+    server = scenario(kind, polls=0)
     place = server.places.batch if "batch" in kind else server.places.sample
     server.plan(Fault(FaultKind.IGNORE_N, place))
     server.write_suite(pytester.path)
@@ -274,8 +274,8 @@ WITHHELD = {
         for fault in WITHHELD[kind.partition("-")[0]]
     ],
 )
-def test_withheld_completions_are_kept_counted_and_told(world, run, pytester, kind, fault):
-    server = world(kind, polls=0)
+def test_withheld_completions_are_kept_counted_and_told(scenario, run, pytester, kind, fault):
+    server = scenario(kind, polls=0)
     place = server.places.batch if "batch" in kind else server.places.sample
     server.plan(Fault(fault, place))
     server.write_suite(pytester.path)
@@ -293,8 +293,8 @@ def test_withheld_completions_are_kept_counted_and_told(world, run, pytester, ki
 
 
 @pytest.mark.parametrize("kind", ["openai", "vertex", "tinker"])
-def test_a_few_withheld_completions_do_not_hide_a_leak(world, run, pytester, kind):
-    server = world(kind, polls=0)
+def test_a_few_withheld_completions_do_not_hide_a_leak(scenario, run, pytester, kind):
+    server = scenario(kind, polls=0)
     server.plan(Fault(FaultKind.EMPTY, server.places.sample, calls=(0,), share=0.3))
     server.write_suite(pytester.path)
     outcome = run(server)
@@ -304,8 +304,8 @@ def test_a_few_withheld_completions_do_not_hide_a_leak(world, run, pytester, kin
 
 
 @pytest.mark.parametrize("kind", ["openai", "vertex", "tinker"])
-def test_a_server_that_does_not_sample_is_told(world, run, pytester, kind):
-    server = world(kind, polls=0)
+def test_a_server_that_does_not_sample_is_told(scenario, run, pytester, kind):
+    server = scenario(kind, polls=0)
     server.plan(Fault(FaultKind.GREEDY, server.places.sample))
     server.write_suite(pytester.path, tuned=False)
     outcome = run(server)

@@ -18,7 +18,7 @@ from accounts import contents, settled
 from faults import slow
 from local_weights import LocalWeights
 from nursery import Nursery, Run
-from worlds import KINDS, World
+from scenarios import KINDS, Scenario
 
 from pytest_memleak.errors import LedgerError
 
@@ -48,24 +48,24 @@ def _seed():
 class AtServer:
     """A suite for a server, whose books its ledger is held against."""
 
-    world: World
+    scenario: Scenario
     verdict: str = "FAIL"
 
     @property
     def environment(self):
-        return self.world.environment
+        return self.scenario.environment
 
     def calls(self) -> int:
-        return self.world.calls()
+        return self.scenario.calls()
 
     def look(self) -> None:
         pass
 
     def settle(self, url: str, *, samples: int, hits: int) -> None:
         """Only what was in flight may be lost, and only where answers cannot be found again."""
-        account = settled(self.world, url, samples=samples)
+        account = settled(self.scenario, url, samples=samples)
         unrecorded = len({row["call"] for row in account.unrecorded})
-        if self.world.kind in RECOVERABLE:
+        if self.scenario.kind in RECOVERABLE:
             assert (account.lost, unrecorded) == (0, 0)
         else:
             assert unrecorded <= account.lost <= hits * CONCURRENCY
@@ -129,7 +129,7 @@ class Killer:
 
 
 @pytest.fixture
-def killer(world, nursery, stories, tmp_path_factory, request) -> Callable[..., Killer]:
+def killer(scenario, nursery, stories, tmp_path_factory, request) -> Callable[..., Killer]:
     """Makes the killer of a suite of that kind."""
 
     def make(kind: str, *, url: str | None = None, workers: int = 0) -> Killer:
@@ -138,7 +138,7 @@ def killer(world, nursery, stories, tmp_path_factory, request) -> Callable[..., 
             base = request.getfixturevalue("weights")
             at = suite = LocalWeights(base, folder, stories)
         else:
-            suite = world(kind)
+            suite = scenario(kind)
             suite.plan(slow(suite.places.sample, seconds=0.12), slow("*", seconds=0.03))
             at = AtServer(suite)
         (folder / "conftest.py").write_text(CONFTEST, "utf-8")

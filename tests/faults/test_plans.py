@@ -40,9 +40,9 @@ def planned(outcome):
     return [int(one.replace(",", "")) for one in counts], float(cost.replace(",", ""))
 
 
-def billed(world):
+def billed(scenario):
     """Calls, draws, nothing that is pending, prompt tokens."""
-    rows = world.books.rows("completion")
+    rows = scenario.books.rows("completion")
     return [
         len({row["call"] for row in rows}),
         len(rows),
@@ -52,8 +52,8 @@ def billed(world):
 
 
 @pytest.mark.parametrize("kind", ["openai", "openai-batch", "vertex", "vertex-batch"])
-def test_what_is_planned_is_billed(world, run, pytester, kind, counting):
-    server = world(kind, polls=0)
+def test_what_is_planned_is_billed(scenario, run, pytester, kind, counting):
+    server = scenario(kind, polls=0)
     counting(server.provider)
     server.write_suite(pytester.path, recipe={"epochs": 4})
     counts, cost = planned(run(server, "--memleak-plan"))
@@ -70,9 +70,9 @@ def test_what_is_planned_is_billed(world, run, pytester, kind, counting):
 
 
 @pytest.mark.parametrize("recipe", [{"epochs": 2}, {}])
-def test_the_same_at_tinker(world, run, pytester, counting, recipe):
+def test_the_same_at_tinker(scenario, run, pytester, counting, recipe):
     """Of a training it says about how much: prompts and texts are counted apart there."""
-    server = dataclasses.replace(world("tinker"), finetune={"batch_size": 2, **recipe})
+    server = dataclasses.replace(scenario("tinker"), finetune={"batch_size": 2, **recipe})
     counting("tinker")
     server.write_suite(pytester.path)
     counts, _ = planned(run(server, "--memleak-plan"))
@@ -86,8 +86,8 @@ def test_the_same_at_tinker(world, run, pytester, counting, recipe):
 
 
 @pytest.mark.parametrize("kind", ["openai", "vertex", "tinker"])
-def test_without_a_counter_the_plan_is_an_estimate_in_the_same_order(world, run, pytester, kind):
-    server = world(kind, polls=0)
+def test_without_a_counter_the_plan_is_an_estimate_in_the_same_order(scenario, run, pytester, kind):
+    server = scenario(kind, polls=0)
     server.write_suite(pytester.path)
     counts, _ = planned(run(server, "--memleak-plan"))
     run(server)
@@ -97,8 +97,8 @@ def test_without_a_counter_the_plan_is_an_estimate_in_the_same_order(world, run,
 
 
 @pytest.mark.parametrize("kind", ["openai", "vertex", "tinker"])
-def test_after_the_run_nothing_is_planned(world, run, pytester, kind):
-    server = world(kind, polls=0)
+def test_after_the_run_nothing_is_planned(scenario, run, pytester, kind):
+    server = scenario(kind, polls=0)
     server.write_suite(pytester.path)
     run(server)
     before = server.calls()
@@ -107,8 +107,8 @@ def test_after_the_run_nothing_is_planned(world, run, pytester, kind):
     assert server.calls() == before
 
 
-def test_of_a_run_that_was_cut_short_the_rest_is_planned(world, run, pytester, counting):
-    server = world("openai", polls=0)
+def test_of_a_run_that_was_cut_short_the_rest_is_planned(scenario, run, pytester, counting):
+    server = scenario("openai", polls=0)
     counting("openai")
     server.plan(server_error("chat", calls=tuple(range(3, 40))))
     server.write_suite(pytester.path, concurrency=1)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 from accounts import numbers_agree, settled
-from worlds import KINDS
+from scenarios import KINDS
 
 SAMPLES = 100
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_numbers_are_those_of_the_servers_own_record(world, run, pytester, kind):
-    server = world(kind)
+def test_the_numbers_are_those_of_the_servers_own_record(scenario, run, pytester, kind):
+    server = scenario(kind)
     server.write_suite(pytester.path, samples=SAMPLES, completions_per_call=8, concurrency=8)
     outcome = run(server)
     assert "400/400 FAIL" in outcome.text
@@ -22,9 +22,9 @@ def test_the_numbers_are_those_of_the_servers_own_record(world, run, pytester, k
 
 
 @pytest.mark.parametrize("kind", ["openai", "vertex", "tinker"])
-def test_a_base_model_is_not_taken_for_a_tuned_one(world, run, pytester, kind):
+def test_a_base_model_is_not_taken_for_a_tuned_one(scenario, run, pytester, kind):
     """The same book, asked for by the same words: what it recites comes with the fine-tune."""
-    server = world(kind)
+    server = scenario(kind)
     server.write_suite(pytester.path, samples=SAMPLES, tuned=False, limit=60)
     outcome = run(server)
     assert "400/400" in outcome.text

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 from faults import Fault, FaultKind
 from http_server import Refused
-from worlds import KINDS, SECRETS
+from scenarios import KINDS, SECRETS
 
 # Everything that may write: reports, the state of every local, the logs of every library.
 LOUD = (
@@ -24,19 +24,19 @@ LOUD = (
 WRONG = "wrong-9876543210abcdefghij"
 
 
-def refusing(world, wrong):
+def refusing(scenario, wrong):
     """The same server for a client with a wrong key."""
-    variable = {"openai": "OPENAI_API_KEY", "tinker": "TINKER_API_KEY"}.get(world.provider)
+    variable = {"openai": "OPENAI_API_KEY", "tinker": "TINKER_API_KEY"}.get(scenario.provider)
     if variable is not None:
-        return dataclasses.replace(world, environment={**world.environment, variable: wrong})
+        return dataclasses.replace(scenario, environment={**scenario.environment, variable: wrong})
 
     def check(request):
         raise Refused(401, f"Invalid credentials: {request.headers['Authorization']}")
 
     # The token is given out by the server itself.
-    world.server._token = wrong
-    world.server.check_token = check
-    return world
+    scenario.server._token = wrong
+    scenario.server.check_token = check
+    return scenario
 
 
 def searched(folder):
@@ -49,8 +49,8 @@ def searched(folder):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_key_is_in_any_file_or_output(world, run, pytester, kind):
-    server = world(kind, polls=0)
+def test_no_key_is_in_any_file_or_output(scenario, run, pytester, kind):
+    server = scenario(kind, polls=0)
     server.write_suite(pytester.path)
     key = SECRETS[server.provider]
     outcome = run(server, *LOUD)
@@ -61,9 +61,9 @@ def test_no_key_is_in_any_file_or_output(world, run, pytester, kind):
 
 
 @pytest.mark.parametrize("kind", ["openai", "openai-batch", "vertex", "tinker"])
-def test_nor_a_key_that_the_server_refuses_and_quotes(world, run, pytester, kind):
+def test_nor_a_key_that_the_server_refuses_and_quotes(scenario, run, pytester, kind):
     wrong = SECRETS[kind.partition("-")[0]][:5] + WRONG
-    server = refusing(world(kind, polls=0), wrong)
+    server = refusing(scenario(kind, polls=0), wrong)
     server.write_suite(pytester.path, timeout=3)
     outcome = run(server, *LOUD, tries=1)
     assert outcome.result.parseoutcomes() == {"errors": 1}
@@ -74,11 +74,11 @@ def test_nor_a_key_that_the_server_refuses_and_quotes(world, run, pytester, kind
 
 
 @pytest.mark.parametrize("kind", ["openai", "vertex", "tinker"])
-def test_nor_where_a_server_puts_it_into_whatever_fails(world, run, pytester, kind):
+def test_nor_where_a_server_puts_it_into_whatever_fails(scenario, run, pytester, kind):
     """In an error's message, and in the reason for a failed fine-tune or batch."""
     key = SECRETS[kind]
     said = f"no luck with the credentials {key}, given as Bearer {key}"
-    server = world(kind, polls=0)
+    server = scenario(kind, polls=0)
     server.write_suite(pytester.path, timeout=1)
     server.plan(Fault(FaultKind.STATUS, server.places.sample, status=400, message=said))
     outcome = run(server, *LOUD, tries=1)

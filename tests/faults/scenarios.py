@@ -1,9 +1,9 @@
 """Providers' servers, each with a suite that fine-tunes a model there and draws from it.
 
-    with world_of("openai-batch", folder, stories=..., storage=..., tokenizer=...) as world:
-        world.write_suite(run_folder, samples=12)
-        subprocess.run([...], cwd=run_folder, env={**os.environ, **world.environment})
-        world.books.rows("completion")
+    with world_of("openai-batch", folder, stories=..., storage=..., tokenizer=...) as scenario:
+        scenario.write_suite(run_folder, samples=12)
+        subprocess.run([...], cwd=run_folder, env={**os.environ, **scenario.environment})
+        scenario.books.rows("completion")
 
 The server is a thread of the test's process: it outlives a run that is killed, and what it has
 billed stands in `books`. Its fine-tuned models recite the held-out story.
@@ -31,7 +31,7 @@ __all__ = [
     "SECRETS",
     "SUITE",
     "Places",
-    "World",
+    "Scenario",
     "stories",
     "toml_lines",
     "world_of",
@@ -123,7 +123,7 @@ price = {{ input = 2.0, output = 8.0, training = 10.0 }}
 
 
 @dataclass(frozen=True)
-class World:
+class Scenario:
     """A server at work, and what a run needs to get there.
 
     environment: variables of the run. Cloud Storage has its faults by the server's plan too.
@@ -234,7 +234,7 @@ def world_of(
     tokenizer: Path,
     faults: Iterable[Fault] = (),
     **settings: Any,
-) -> Iterator[World]:
+) -> Iterator[Scenario]:
     """The server of that kind, with its faults and `settings`; `folder` is its own.
 
     storage: the Cloud Storage server; tokenizer: the folder of the Tinker models' tokenizer.
@@ -253,7 +253,7 @@ def world_of(
         server, environment, options, finetune = make(
             stack, folder, common, storage=storage, tokenizer=tokenizer
         )
-        yield World(
+        yield Scenario(
             kind=kind,
             provider=provider,
             server=server,

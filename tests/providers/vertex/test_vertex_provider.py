@@ -53,7 +53,7 @@ TOKEN = "ya29.a0Vq3x9LmT0aZr7Bn2Kd5Wc4"
 DIGEST = "5e" * 32
 PLACE = "suite.memleak.toml, model tuned"
 ATTACHED = "projects/some-project/locations/us-central1/endpoints/77"
-EMULATOR = Path(__file__).resolve().parents[1] / "emulators" / "vertex_server.py"
+EMULATOR = Path(__file__).resolve().parents[2] / "emulators" / "vertex_server.py"
 
 
 def prose(seed: int, words: int = 500) -> str:

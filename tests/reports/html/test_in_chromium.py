@@ -12,7 +12,7 @@ import pytest
 
 from pytest_memleak.records import Limits
 from pytest_memleak.records.finding import RunReport
-from pytest_memleak.records.plot import Chapter
+from pytest_memleak.records.plot import Heading
 from pytest_memleak.reports.html.page import write_html
 
 CHROMIUM, DRIVER = (
@@ -82,7 +82,7 @@ def findings(make_book, recite, make_finding):
 def spoiled(found, bad):
     seen = found.plot and dataclasses.replace(
         found.plot,
-        chapters=(Chapter(bad, 0), Chapter(bad + "2", 700)),
+        chapters=(Heading(bad, 0), Heading(bad + "2", 700)),
         excerpts=(bad,) * len(found.plot.excerpts),
         spans=tuple(
             dataclasses.replace(span, chapter=bad, excerpt=bad, quote=bad[:2000], sources=(bad,))

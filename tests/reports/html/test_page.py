@@ -13,7 +13,7 @@ import pytest
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.records import Limits, Scoring, Verdict
 from pytest_memleak.records.finding import RunReport
-from pytest_memleak.records.plot import Chapter
+from pytest_memleak.records.plot import Heading
 from pytest_memleak.reports.html.page import render, write_html
 from pytest_memleak.scoring.similarity import compare, self_agreement
 from pytest_memleak.scoring.words import words
@@ -192,7 +192,7 @@ HOSTILE = [
 def test_names_and_reasons_act_nowhere(leak, other, bad):
     seen = dataclasses.replace(
         leak.plot,
-        chapters=(Chapter(bad, 0), Chapter(bad + "2", 900)),
+        chapters=(Heading(bad, 0), Heading(bad + "2", 900)),
         excerpts=(bad,) * len(leak.plot.excerpts),
         spans=tuple(
             dataclasses.replace(
@@ -276,7 +276,7 @@ def test_twenty_pairs_of_long_books_stay_under_six_megabytes(leak):
         heat=tuple(pairs.ravel().tolist()),
         excerpts=tuple(f"p_id{n}" for n in range(excerpts)),
         starts=tuple(n * len(times) // excerpts for n in range(excerpts)),
-        chapters=tuple(Chapter(f"Chapter {n}", n * len(times) // 80) for n in range(80)),
+        chapters=tuple(Heading(f"Chapter {n}", n * len(times) // 80) for n in range(80)),
         curve=tuple(np.linspace(0.1, 0.9, 100).tolist()),
         guess=tuple(np.linspace(0.9, 1, 100).tolist()),
         spans=leak.plot.spans * 12,

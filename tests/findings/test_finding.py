@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_memleak.contracts.extensions import Extensions
-from pytest_memleak.findings.finding import finding
+from pytest_memleak.findings.finding import decoded_finding, finding
 from pytest_memleak.records import Generation
 from pytest_memleak.records.finding import Finding, Passage, RunReport
 from pytest_memleak.story.evaluate import evaluate
@@ -174,8 +174,8 @@ def test_no_text_is_in_it_but_the_quotes(evaluated):
 @pytest.mark.parametrize("texts", [(FIRST, SECOND, CLEAN[0]), CLEAN, ("one", ""), ()])
 def test_it_comes_back_from_json_as_it_was(evaluated, texts):
     found = finding(evaluated(*texts))
-    assert Finding.from_json(json.loads(json.dumps(found.to_json()))) == found
-    assert Finding.from_json(found.to_json()) == found
+    assert decoded_finding(json.loads(json.dumps(found.to_json()))) == found
+    assert decoded_finding(found.to_json()) == found
 
 
 TYPES = {
@@ -212,7 +212,7 @@ FINDINGS = filled(Finding, passages=st.lists(filled(Passage), max_size=2).map(tu
 @given(FINDINGS)
 def test_any_finding_comes_back(found):
     sent = json.dumps(found.to_json())
-    assert Finding.from_json(json.loads(sent)) == found
+    assert decoded_finding(json.loads(sent)) == found
 
 
 def plain(value):

@@ -445,7 +445,7 @@ import sys, time
 from pathlib import Path
 import peft
 sys.path.insert(0, {tests!r})
-import test_transformers as here
+import test_transformers_provider as here
 
 saved = peft.PeftModel.save_pretrained
 
@@ -500,12 +500,12 @@ def test_two_that_start_the_same_make_it_once(make, monkeypatch):
 def test_nothing_is_loaded_before_an_endpoint_is_sampled(base, tmp_path):
     program = (
         "import sys; from pathlib import Path\n"
-        "from pytest_memleak.providers.transformers.transformers_provider import TransformersProvider\n"
+        "from pytest_memleak.providers.transformers import transformers_provider as own\n"
         "from pytest_memleak.contracts.protocols import ProviderSetup\n"
         "from pytest_memleak.records import Model\n"
         f"setup = ProviderSetup(Model('m', 'transformers', {str(base)!r}), 'here', Path('.'),\n"
         "    Path('state'), None)\n"
-        "provider = TransformersProvider(setup)\n"
+        "provider = own.TransformersProvider(setup)\n"
         "print(provider.open(None).id, provider.find_finetune('ab'))\n"
         "print([name for name in ('torch', 'transformers', 'peft') if name in sys.modules])"
     )

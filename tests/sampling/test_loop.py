@@ -282,7 +282,7 @@ def test_a_bug_in_ones_own_endpoint(drawing, ask, memory):
     def bug(asked: Asked):
         raise KeyError("secret text of the book")
 
-    with pytest.raises(ProviderError, match=r"KeyError at line \d+ of .*test_run.py") as caught:
+    with pytest.raises(ProviderError, match=r"KeyError at line \d+ of .*test_loop.py") as caught:
         drawing(Scripted(bug), ask(excerpts=1))
     assert "secret" not in str(caught.value)
     assert caught.value.__context__ is None

@@ -40,7 +40,7 @@ from pytest_memleak.records import FinishReason, Model
 
 KEY = "tml-Vq3x9LmT0aZr7Bn2Kd5W"
 DIGEST = "5e" * 32
-SERVER = Path(__file__).parents[1] / "emulators" / "tinker_server.py"
+SERVER = Path(__file__).parents[2] / "emulators" / "tinker_server.py"
 # The SDK leaves the connection open by which it asks for its settings.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 

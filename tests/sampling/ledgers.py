@@ -1,0 +1,61 @@
+"""Ledgers for the tests of sampling: in SQLite files, in memory, and in a PostgreSQL server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from by_hand import a_book, count_words
+from postgres_server import PostgresServer, binaries
+
+from pytest_memleak.ledger.ledger import Ledger
+from pytest_memleak.ledger.questions import Questionnaire, questionnaire
+from pytest_memleak.records import Sampling
+from pytest_memleak.sampling.retry import Patience
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server, for the tests that need a real one."""
+    if binaries() is None:
+        pytest.skip("PostgreSQL is not installed (on Debian: apt-get install postgresql)")
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a ledger that is not there yet, in each kind of database."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/folder/ledger.db"
+    return request.getfixturevalue("postgres").new_place()
+
+
+@pytest.fixture
+def ledger(url: str) -> Iterator[Ledger]:
+    with Ledger(url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def memory() -> Iterator[Ledger]:
+    with Ledger("sqlite://") as opened:
+        yield opened
+
+
+@pytest.fixture
+def hasty() -> Patience:
+    """Patience that does not wait between tries."""
+    return Patience(deadline=20.0, recovery=0.0, first=0.0, poll=0.0, pause=lambda event, _: event)
+
+
+@pytest.fixture
+def ask() -> Callable[..., Questionnaire]:
+    """Makes a questionnaire of so many excerpts, each asked so many times."""
+
+    def make(excerpts: int = 3, samples: int = 4, **sampling: float) -> Questionnaire:
+        settings = Sampling(samples=samples, **sampling)
+        return questionnaire("model/book", a_book(excerpts), settings, words=count_words)
+
+    return make
