@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["JobKind", "JobRow"]
+__all__ = ["JobRow"]
 
 
 class JobRow(StrEnum):
@@ -14,10 +14,3 @@ class JobRow(StrEnum):
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
-
-
-class JobKind(StrEnum):
-    """What a job is."""
-
-    FINETUNE = "fine-tune"
-    BATCH = "batch"

@@ -17,9 +17,11 @@ from pytest_memleak import __version__
 from pytest_memleak.contracts.protocols import Recording
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.findings.finding import finding, findings_of
-from pytest_memleak.plugin.stash import baseline_key, gate_key
+from pytest_memleak.plugin.progress import display_for
+from pytest_memleak.plugin.stash import baseline_key, display_key, gate_key
 from pytest_memleak.records import Block, Span, Verdict
 from pytest_memleak.records.finding import RunReport
+from pytest_memleak.records.phases import Progress
 from pytest_memleak.redaction.text import inert, without_quotes
 from pytest_memleak.reports.junit import case_properties, suite_properties
 from pytest_memleak.story.resources import Means
@@ -109,7 +111,8 @@ class SuiteEndpoint:
 def gate_of(config: pytest.Config) -> Gate:
     """This run's gate, made when a suite is first met."""
     if gate_key not in config.stash:
-        means = _means_of(config)
+        display = config.stash[display_key] = display_for(config)
+        means = _means_of(config, Progress(display.tell if display else None))
         gate = config.stash[gate_key] = Gate(
             root=config.rootpath, means=means, plugins=config.pluginmanager.get_plugins()
         )
@@ -117,7 +120,7 @@ def gate_of(config: pytest.Config) -> Gate:
     return config.stash[gate_key]
 
 
-def _means_of(config: pytest.Config) -> Means:
+def _means_of(config: pytest.Config, progress: Progress) -> Means:
     worker = getattr(config, "workerinput", {})
     return Means(
         config.getoption("memleak_ledger")
@@ -130,6 +133,7 @@ def _means_of(config: pytest.Config) -> Means:
         executor=config.getoption("memleak_executor"),
         ray_address=config.getoption("memleak_ray_address"),
         shard_memory=config.getoption("memleak_shard_memory") * 1_000_000,
+        progress=progress,
     )
 
 
@@ -175,11 +179,10 @@ def show_plans(session: pytest.Session) -> None:
 
 def evaluate_for(pair: Pair, endpoint: object, config: pytest.Config) -> Evaluation:
     """The pair's evaluation, made now if it was not yet."""
-    from pytest_memleak.plugin.progress import progress_for
-
     own: Any = None if isinstance(endpoint, SuiteEndpoint) else endpoint
-    with plainly(), progress_for(config, pair) as progress:
-        return gate_of(config).evaluate(pair, endpoint=own, progress=progress)
+    display = config.stash.get(display_key, None)
+    with plainly(), display.shown() if display else contextlib.nullcontext():
+        return gate_of(config).evaluate(pair, endpoint=own)
 
 
 def conclusive(evaluation: Evaluation, config: pytest.Config) -> Evaluation:

@@ -28,17 +28,17 @@ from pytest_memleak.ledger.batches import (
     update_batch,
 )
 from pytest_memleak.ledger.calls import open_calls
-from pytest_memleak.ledger.jobs import JobKind, JobRow
+from pytest_memleak.ledger.jobs import JobRow
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prices import Terms
 from pytest_memleak.ledger.questions import Ask
 from pytest_memleak.ledger.tables import calls
+from pytest_memleak.records.phases import Phase, Progress, Standing
 from pytest_memleak.redaction.keys import masked
 from pytest_memleak.sampling.asking import Line
 from pytest_memleak.sampling.remote_jobs import (
     StartUnanswered,
     Verbs,
-    Waiting,
     found_or_started,
     looked_at,
     pauses,
@@ -60,7 +60,7 @@ class Batches:
     with a method `request_bytes(request)`.
 
     limit: the most that the run may spend, in billionths of a US$; None without a budget
-    wait:  whether to wait for batches to end; waiting: told while it does
+    wait:  whether to wait for batches to end; progress: told while it does
     """
 
     ledger: Ledger
@@ -71,7 +71,7 @@ class Batches:
     limit: int | None
     patience: Patience
     wait: bool
-    waiting: Waiting | None
+    progress: Progress
 
     def settle(self, asked: AbstractSet[int]) -> None:
         """See every batch that asks any of these questions (by their rows) to its end.
@@ -79,7 +79,7 @@ class Batches:
         Raises Pending where one has not ended and `wait` is false, ProviderError where one
         failed: its ordinals are free again then.
         """
-        for seconds in pauses(self.patience):
+        for _ in pauses(self.patience):
             self.ledger.bury_the_dead()
             known = open_batches(
                 self.ledger, self.endpoint_id, asked, recovery=self.patience.recovery
@@ -89,8 +89,7 @@ class Batches:
                 return
             if not self.wait or any(batch.stuck for batch in left):
                 raise self._pending(left)
-            if self.waiting is not None:
-                self.waiting(JobKind.BATCH, left[0].batch_id or "", seconds)
+            self.progress(Standing(Phase.WAITING, left[0].batch_id or "that is being started"))
 
     def submit(self, wanted: Iterable[Ask], numbers: Mapping[tuple[str, str], int]) -> None:
         """Ask for all of it, in as few batches as hold it."""

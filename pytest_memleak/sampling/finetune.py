@@ -22,15 +22,15 @@ from sqlalchemy.engine import Connection
 
 from pytest_memleak.contracts.protocols import JobStatus, Provider, TrainingExample, TrainingSet
 from pytest_memleak.errors import BookError, LedgerError, Pending, ProviderBusy, ProviderError
-from pytest_memleak.ledger.jobs import JobKind, JobRow
+from pytest_memleak.ledger.jobs import JobRow
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.tables import jobs, owners
 from pytest_memleak.records import Book
+from pytest_memleak.records.phases import Phase, Progress, Standing
 from pytest_memleak.redaction.keys import masked
 from pytest_memleak.sampling.remote_jobs import (
     StartUnanswered,
     Verbs,
-    Waiting,
     found_or_started,
     looked_at,
     pauses,
@@ -100,7 +100,7 @@ def ensure_finetune(
     *,
     wait: bool = True,
     patience: Patience | None = None,
-    waiting: Waiting | None = None,
+    progress: Progress | None = None,
 ) -> str:
     """The id of the endpoint fine-tuned on `training`: found, waited for, or started.
 
@@ -110,7 +110,7 @@ def ensure_finetune(
     Raises Pending where it is not ready and `wait` is false, ProviderError where it failed,
     ProviderBusy where the provider cannot be reached.
     """
-    patience = patience or Patience()
+    patience, tell = patience or Patience(), progress or Progress()
     verbs = Verbs(
         provider=provider.name,
         endpoint=f"fine-tuned on {training.digest[:12]}",
@@ -119,9 +119,11 @@ def ensure_finetune(
         start=lambda: provider.start_finetune(training),
         poll=provider.poll_finetune,
     )
-    for seconds in pauses(patience):
+    for _ in pauses(patience):
         ledger.bury_the_dead()
         job = _claim(ledger, provider.name, training, patience)
+        if job.state != JobRow.SUCCEEDED:
+            tell(Standing(Phase.TUNING, job.job_id or f"at {provider.name}"))
         if job.ours_to_start:
             deadline: float | None = getattr(provider, "start_deadline", patience.deadline)
             job = _start(ledger, job, verbs, patience, deadline)
@@ -133,8 +135,6 @@ def ensure_finetune(
             raise _failure(verbs, job)
         if not wait or job.stuck:
             raise _pending(verbs, job)
-        if waiting is not None:
-            waiting(JobKind.FINETUNE, job.job_id or "", seconds)
     raise AssertionError("pauses do not end")
 
 

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
-from typing import Protocol
 
 from pytest_memleak.contracts.protocols import BatchEndpoint, Endpoint
 from pytest_memleak.errors import Pending, ProviderError
@@ -22,39 +20,18 @@ from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prices import Terms, limit_of
 from pytest_memleak.ledger.questions import Questionnaire, asks
 from pytest_memleak.ledger.reading import Missing, Tally, missing, tally
+from pytest_memleak.records.phases import Phase, Progress, Standing
 from pytest_memleak.sampling.asking import Line
 from pytest_memleak.sampling.batch import Batches
 from pytest_memleak.sampling.call import Desk
 from pytest_memleak.sampling.recovery import settle_doubts
-from pytest_memleak.sampling.remote_jobs import Waiting
 from pytest_memleak.sampling.retry import Patience
 from pytest_memleak.sampling.workers import Workers
 
-__all__ = ["Progress", "Standing", "draw"]
+__all__ = ["draw"]
 
 _FRUITLESS_BATCHES = 3
 _LOOK_AT_OTHERS = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """How far the drawing of a pair is; counts, tokens and US$ are those of the ledger."""
-
-    pair: str
-    done: int
-    outstanding: int
-    lost: int
-    prompt_tokens: int
-    completion_tokens: int
-    cost: float | None
-
-
-class Progress(Protocol):
-    """Told a few times a second, in the thread that draws, how far it is."""
-
-    def __call__(self, standing: Standing) -> None:
-        """Show it."""
-        ...
 
 
 def draw(
@@ -68,13 +45,13 @@ def draw(
     progress: Progress | None = None,
     patience: Patience | None = None,
     wait: bool = True,
-    waiting: Waiting | None = None,
 ) -> Tally:
     """Draw every generation of the pair that the ledger lacks; returns what there is then.
 
     endpoint_id: names the weights, and whatever else shapes their answers, in the ledger
     budget:      US$ that the ledger's run may spend, with all its processes
-    wait:        whether to wait for batches; waiting: told while it does
+    progress:    told a few times a second, in the thread that draws
+    wait:        whether to wait for batches
 
     Whatever is raised, every answer that was in by then is in the ledger: ProviderError and
     ProviderBusy (the endpoint failed), BudgetExceeded, Pending (a batch is at the provider
@@ -88,11 +65,11 @@ def draw(
         questionnaire=questionnaire,
         terms=terms,
         limit=limit_of(budget, terms, pair=questionnaire.pair),
-        progress=progress,
+        progress=progress or Progress(),
         patience=patience or Patience(),
     )
     if isinstance(endpoint, BatchEndpoint):
-        batches = drawing.batches(endpoint, wait=wait, waiting=waiting)
+        batches = drawing.batches(endpoint, wait=wait)
         batches.settle(drawing.desk.asked.keys())
         if terms.sampler.batch:
             drawing.in_batches(batches)
@@ -113,7 +90,7 @@ class _Pair:
         questionnaire: Questionnaire,
         terms: Terms,
         limit: int | None,
-        progress: Progress | None,
+        progress: Progress,
         patience: Patience,
     ) -> None:
         self._ledger = ledger
@@ -164,7 +141,7 @@ class _Pair:
                 return
             batches.settle(self.desk.asked.keys())
 
-    def batches(self, endpoint: BatchEndpoint, *, wait: bool, waiting: Waiting | None) -> Batches:
+    def batches(self, endpoint: BatchEndpoint, *, wait: bool) -> Batches:
         """The batches of this pair's endpoint."""
         desk = self.desk
         return Batches(
@@ -176,25 +153,27 @@ class _Pair:
             limit=desk.limit,
             patience=desk.patience,
             wait=wait,
-            waiting=waiting,
+            progress=self._progress,
         )
 
     def tell(self) -> Tally:
         """What there is now, also told to whoever watches."""
         now = tally(self._ledger, self._endpoint_id, self._questionnaire)
-        if self._progress is not None:
-            self._progress(
-                Standing(
-                    pair=self._questionnaire.pair,
-                    done=now.got,
-                    outstanding=now.asked - now.got,
-                    lost=now.lost,
-                    prompt_tokens=now.prompt_tokens,
-                    completion_tokens=now.completion_tokens,
-                    cost=now.cost,
-                )
-            )
+        self._progress(self._standing(now, done=now.got))
         return now
+
+    def _standing(
+        self, then: Tally, *, done: int, tokens: int = 0, cost: float | None = None
+    ) -> Standing:
+        """How far it is: what there was at some time, and the tokens and US$ that came since."""
+        return Standing(
+            Phase.SAMPLING,
+            self._questionnaire.pair,
+            done,
+            then.asked,
+            then.prompt_tokens + then.completion_tokens + tokens,
+            then.cost if cost is None else (then.cost or 0.0) + cost,
+        )
 
     def _draw(self, workers: Workers, lacking: Missing) -> None:
         before = self.tell()
@@ -202,18 +181,13 @@ class _Pair:
         counts.clear()
 
         def tell() -> None:
-            if self._progress is None:
-                return
             cost = None if self.desk.terms.price is None else counts.cost / 1e9
             self._progress(
-                Standing(
-                    pair=self._questionnaire.pair,
+                self._standing(
+                    before,
                     done=before.got + counts.done,
-                    outstanding=before.asked - before.got - counts.done,
-                    lost=before.lost + counts.lost,
-                    prompt_tokens=before.prompt_tokens + counts.prompt_tokens,
-                    completion_tokens=before.completion_tokens + counts.completion_tokens,
-                    cost=before.cost if cost is None else (before.cost or 0.0) + cost,
+                    tokens=counts.prompt_tokens + counts.completion_tokens,
+                    cost=cost,
                 )
             )
 

@@ -10,18 +10,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from pytest_memleak.contracts.protocols import JobState
 from pytest_memleak.errors import ProviderBusy, ProviderError
-from pytest_memleak.ledger.jobs import JobKind
 from pytest_memleak.sampling.asking import NoAnswer, in_doubt, timed
 from pytest_memleak.sampling.retry import Patience
 
 __all__ = [
     "StartUnanswered",
     "Verbs",
-    "Waiting",
     "found_or_started",
     "looked_at",
     "pauses",
@@ -30,14 +28,6 @@ __all__ = [
 T = TypeVar("T")
 
 LOOK_AGAIN = 1.0
-
-
-class Waiting(Protocol):
-    """Told, each time before it is looked at again, what is waited for."""
-
-    def __call__(self, kind: JobKind, job_id: str, seconds: float) -> None:
-        """Show it; `seconds` is how long this run has waited for it."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,14 +102,13 @@ def looked_at(verbs: Verbs, job_id: str, patience: Patience) -> JobState:
     raise AssertionError("the last attempt raises")
 
 
-def pauses(patience: Patience) -> Iterator[float]:
-    """Waits between looks, longer each time; gives how long was waited by then."""
+def pauses(patience: Patience) -> Iterator[None]:
+    """Waits between looks, longer each time."""
     stop = threading.Event()
-    seconds, pause = 0.0, patience.poll
+    pause = patience.poll
     while True:
-        yield seconds
+        yield
         patience.pause(stop, pause)
-        seconds += pause
         pause = min(2 * pause, patience.poll_most)
 
 

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from pytest_memleak.ledger.questions import Questionnaire
     from pytest_memleak.records import Generation, Pair
     from pytest_memleak.sampling.budget import Plan
-    from pytest_memleak.sampling.loop import Progress
     from pytest_memleak.story.resources import Means
     from pytest_memleak.story.workshop import Workshop
 
@@ -30,7 +29,6 @@ class Channel:
     ledger: Ledger
     terms: Terms
     means: Means
-    progress: Progress | None
 
     def draw(self, asked: Questionnaire) -> None:
         """Draw what the ledger lacks; nothing where the run is offline. Raises Inconclusive."""
@@ -45,7 +43,7 @@ class Channel:
             questionnaire=asked,
             terms=self.terms,
             budget=self.means.budget,
-            progress=self.progress,
+            progress=self.means.progress,
             patience=self.means.patience,
             wait=self.means.wait,
         )
@@ -63,14 +61,7 @@ class Channel:
         return plan(self.ledger, self.endpoint_id, asked, self.terms)
 
 
-def open_channel(
-    pair: Pair,
-    workshop: Workshop,
-    endpoint: Endpoint,
-    *,
-    own: bool,
-    progress: Progress | None = None,
-) -> Channel:
+def open_channel(pair: Pair, workshop: Workshop, endpoint: Endpoint, *, own: bool) -> Channel:
     """The channel to an endpoint; `own` where no provider of the suite made it.
 
     One without an id is kept for this run only.
@@ -90,7 +81,6 @@ def open_channel(
         means.ledger if kept_as else means.unkept,
         terms,
         means,
-        progress,
     )
 
 

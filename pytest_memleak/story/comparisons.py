@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import MemleakError
+from pytest_memleak.records.phases import Phase, Standing
 from pytest_memleak.scoring.analysis import analyse
 from pytest_memleak.scoring.catalogue import words_digest
 from pytest_memleak.scoring.measures import measure
@@ -120,6 +121,7 @@ def _other_answers(
             try:
                 book = workshop.book_of(other)
                 drawn = draw_pair(other, book, workshop, endpoint=endpoint)
+                workshop.means.progress(Standing(Phase.COMPARING, pair.id))
             except MemleakError as error:
                 gaps.append(f"null from {other.book.id!r}: {error.line}")
                 continue
@@ -143,6 +145,7 @@ def _baseline(
         return None
     try:
         drawn = draw_pair(theirs, workshop.book_of(pair), workshop, endpoint=before)
+        workshop.means.progress(Standing(Phase.COMPARING, pair.id))
         census = Census(drawn.book, pair.sampling)
         watched = census.watch(drawn.generations())
         found = analyse(drawn.book, watched, pair.scoring, count=workshop.means.count)

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from pytest_memleak.ledger.questions import Questionnaire
     from pytest_memleak.records import Book, Generation, Pair
     from pytest_memleak.sampling.budget import Plan
-    from pytest_memleak.sampling.loop import Progress
     from pytest_memleak.story.workshop import Workshop
 
     Enough = Callable[[Book, Iterable[Generation]], bool]
@@ -59,7 +58,6 @@ def draw_pair(
     workshop: Workshop,
     *,
     endpoint: Endpoint | Recording | None = None,
-    progress: Progress | None = None,
     enough: Enough | None = None,
 ) -> Drawn:
     """Everything there is for the pair, after drawing what was missing.
@@ -82,7 +80,6 @@ def draw_pair(
         workshop,
         text_side(pair, opened) or opened,
         own=endpoint is not None,
-        progress=progress,
         enough=enough,
     )
 
@@ -94,10 +91,9 @@ def _draw_through_ledger(
     endpoint: Endpoint,
     *,
     own: bool,
-    progress: Progress | None,
     enough: Enough | None,
 ) -> Drawn:
-    channel = open_channel(pair, workshop, endpoint, own=own, progress=progress)
+    channel = open_channel(pair, workshop, endpoint, own=own)
     asked, greedy = pair_questionnaire(pair, book), _greedy_questionnaire(pair, book)
     gaps, spared = [], None
     drawn_so_far = partial(channel.drawn, asked)

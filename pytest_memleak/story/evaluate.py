@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.records import Completeness
+from pytest_memleak.records.phases import Phase, Standing
 from pytest_memleak.scoring.analysis import analyse, estimates
 from pytest_memleak.story.comparisons import (
     compared,
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
     from pytest_memleak.contracts.protocols import Endpoint, Recording
     from pytest_memleak.records import Book, Generation, Pair
-    from pytest_memleak.sampling.loop import Progress
     from pytest_memleak.scoring.analysis import Count
     from pytest_memleak.story.drawing import Enough
     from pytest_memleak.story.probability import Extracted
@@ -45,7 +45,6 @@ def evaluate(
     workshop: Workshop,
     *,
     endpoint: Endpoint | Recording | None = None,
-    progress: Progress | None = None,
 ) -> Evaluation:
     """Evaluate one model on one book.
 
@@ -53,24 +52,22 @@ def evaluate(
     the ledger is not drawn again. Whatever cannot be read, opened or drawn makes the pair
     INCONCLUSIVE, unless what is there is over a limit already; nothing is raised for it.
     """
+    tell = workshop.means.progress
     try:
+        tell(Standing(Phase.READING, pair.id))
         book = workshop.book_of(pair)
         workshop.refuse_shared_text(book, pair)
         if pair.probe.kind == "probability":
-            return _of_windows(
-                pair,
-                book,
-                workshop,
-                extract_pair(pair, book, workshop, endpoint=endpoint, progress=progress),
-            )
+            found = extract_pair(pair, book, workshop, endpoint=endpoint)
+            return _of_windows(pair, book, workshop, found)
         drawn = draw_pair(
             pair,
             book,
             workshop,
             endpoint=endpoint,
-            progress=progress,
             enough=_stop_for(pair, workshop.means.count),
         )
+        tell(Standing(Phase.SCORING, pair.id))
         census = Census(drawn.book, pair.sampling)
         analysis = analyse(
             drawn.book,
@@ -80,6 +77,7 @@ def evaluate(
             near=_asks_for_near_verbatim(pair),
             count=workshop.means.count,
         )
+        tell(Standing(Phase.COMPARING, pair.id))
         gaps, greedy_sha256 = drawn.gaps, ""
         if analysis:
             analysis, of_greedy, greedy_sha256 = with_greedy(analysis, pair, drawn)

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from pytest_memleak.ledger.questions import Questionnaire
     from pytest_memleak.records import Book, Pair
     from pytest_memleak.sampling.budget import Plan
-    from pytest_memleak.sampling.loop import Progress
     from pytest_memleak.story.workshop import Workshop
 
 __all__ = ["Extracted", "extract_pair", "plan_windows"]
@@ -43,7 +42,6 @@ def extract_pair(
     workshop: Workshop,
     *,
     endpoint: Endpoint | Recording | None = None,
-    progress: Progress | None = None,
 ) -> Extracted:
     """The pair's windows, after asking for those that the ledger lacks.
 
@@ -58,7 +56,7 @@ def extract_pair(
     from pytest_memleak.sampling.windows import TextEndpoint, answered_windows
 
     asking = TextEndpoint(opened)
-    channel = open_channel(pair, workshop, asking, own=endpoint is not None, progress=progress)
+    channel = open_channel(pair, workshop, asking, own=endpoint is not None)
     texts = _text_questions(pair, book)
     gaps = _drawn(channel, texts)
     tokens = _tokens(channel, texts)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Literal
 
+from pytest_memleak.records.phases import Progress
+
 if TYPE_CHECKING:
     from pytest_memleak.contracts.protocols import Endpoint
     from pytest_memleak.ledger.ledger import Ledger
@@ -31,6 +33,7 @@ class Means:
     executor:   "ray" for a Ray cluster in their place, at `ray_address`
     shard_memory: bytes that the index of a shelf of catalogue books may take
     run:        a name that all processes of the run share, and with it the budget
+    progress:   who is told how far it is
     patience:   how long calls, jobs and others are waited for; None for what is usual
     """
 
@@ -48,7 +51,9 @@ class Means:
         executor: Literal["local", "ray"] = "local",
         ray_address: str | None = None,
         shard_memory: int = SHARD_MEMORY,
+        progress: Progress | None = None,
     ) -> None:
+        self.progress = progress or Progress()
         self.wait = wait
         self.offline = offline
         self.budget = budget

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from pytest_memleak.contracts.protocols import Endpoint, Recording
     from pytest_memleak.records import Block, Pair, Suite
-    from pytest_memleak.sampling.loop import Progress
     from pytest_memleak.story.resources import Means
     from pytest_memleak.verdict.evaluation import Evaluation
 
@@ -81,19 +80,13 @@ class Gate:
         names = (model.provider for model in models)
         return next((name for name in names if not self.extensions.is_free(name)), None)
 
-    def evaluate(
-        self,
-        pair: Pair,
-        *,
-        endpoint: Endpoint | Recording | None = None,
-        progress: Progress | None = None,
-    ) -> Evaluation:
+    def evaluate(self, pair: Pair, *, endpoint: Endpoint | Recording | None = None) -> Evaluation:
         """The pair's evaluation, made when first asked for; see `pytest_memleak.story.evaluate`."""
         key = (pair.suite, pair.id, None if endpoint is None else id(endpoint))
         if key not in self._evaluations:
             from pytest_memleak.story.evaluate import evaluate  # with numpy: not needed to collect
 
-            made = evaluate(pair, self.workshop(pair.suite), endpoint=endpoint, progress=progress)
+            made = evaluate(pair, self.workshop(pair.suite), endpoint=endpoint)
             self._evaluations[key] = endpoint, made
         return self._evaluations[key][1]
 

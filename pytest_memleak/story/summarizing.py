@@ -142,6 +142,7 @@ class SummaryWriter:
                 questionnaire=asked,
                 terms=self._terms,
                 budget=budget,
+                progress=self._means.progress,
                 patience=self._means.patience,
                 wait=self._means.wait,
             )

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from pytest_memleak.contracts.protocols import Endpoint, Provider, TrainingSet
     from pytest_memleak.records import Book, BookSource, Excerpt, Model, Pair, Scoring, Suite
     from pytest_memleak.sampling.budget import Plan
-    from pytest_memleak.sampling.remote_jobs import Waiting
     from pytest_memleak.story.resources import Means
     from pytest_memleak.story.summarizing import SummaryWriter
 
@@ -101,7 +100,7 @@ class Workshop:
         """The books that the model is fine-tuned on."""
         return tuple(self.book(self.suite.book(book_id)) for book_id in model.finetune_books)
 
-    def endpoint(self, model: Model, waiting: Waiting | None = None) -> Endpoint | Recording:
+    def endpoint(self, model: Model) -> Endpoint | Recording:
         """The model's endpoint; fine-tuned first, if the suite asks for it and nobody has yet.
 
         Raises Inconclusive where it cannot be had now, SuiteError for what must be mended.
@@ -110,7 +109,7 @@ class Workshop:
             provider = self.provider(model)
             name = model.endpoint
             if model.finetune_books:
-                name = self._finetuned(model, provider, waiting)
+                name = self._finetuned(model, provider)
             self._endpoints[model.id] = provider.open(name)
         return self._endpoints[model.id]
 
@@ -176,7 +175,7 @@ class Workshop:
             tokens = sum(len(text.split()) for text in texts) * _TOKENS_PER_WORD
         return int(tokens * (epochs if isinstance(epochs, int) else 1))
 
-    def _finetuned(self, model: Model, provider: Provider, waiting: Waiting | None) -> str:
+    def _finetuned(self, model: Model, provider: Provider) -> str:
         from pytest_memleak.sampling.finetune import ensure_finetune, finetuned
 
         training = self.training_set(model)
@@ -188,7 +187,7 @@ class Workshop:
                 training,
                 wait=self.means.wait,
                 patience=self.means.patience,
-                waiting=waiting,
+                progress=self.means.progress,
             )
         name = finetuned(ledger, provider.name, training.digest)
         if name is None:

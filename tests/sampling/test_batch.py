@@ -13,10 +13,10 @@ from pytest_memleak.contracts.protocols import Completion, JobState, JobStatus
 from pytest_memleak.errors import BudgetExceeded, Pending, ProviderBusy, ProviderError
 from pytest_memleak.ledger.batches import request_key
 from pytest_memleak.ledger.calls import spent_by
-from pytest_memleak.ledger.jobs import JobKind
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.reading import generations, missing
 from pytest_memleak.ledger.tables import batches, calls, claims
+from pytest_memleak.records.phases import Phase, Progress, Standing
 from pytest_memleak.sampling.budget import plan
 from pytest_memleak.sampling.loop import draw
 from pytest_memleak.sampling.retry import Patience
@@ -39,11 +39,13 @@ def open_claims(ledger: Ledger) -> int:
 
 def test_everything_in_one_batch(ledger, ask, hasty):
     endpoint, asked = Batching(), ask(excerpts=3, samples=5)
-    told: list[tuple] = []
+    told: list[Standing] = []
     for _ in range(2):
-        counts = drawn(ledger, endpoint, asked, hasty, waiting=lambda *what: told.append(what))
+        counts = drawn(ledger, endpoint, asked, hasty, progress=Progress(told.append))
         assert (counts.got, counts.calls, counts.lost) == (15, 9, 0)
-    assert [(kind, batch) for kind, batch, _ in told] == [(JobKind.BATCH, "batch-0")]
+    assert [one for one in told if one.phase != Phase.SAMPLING] == [
+        Standing(Phase.WAITING, "batch-0")
+    ]
     ((_, requests),) = endpoint.started
     assert [request.n for request in requests] == [2] * 6 + [1] * 3
     assert len({request.key for request in requests}) == 9

@@ -12,9 +12,9 @@ from tuner import TRAINING, Tuner
 
 from pytest_memleak.contracts.protocols import JobState, JobStatus, TrainingExample, TrainingSet
 from pytest_memleak.errors import BookError, Pending, ProviderBusy, ProviderError
-from pytest_memleak.ledger.jobs import JobKind
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.tables import jobs
+from pytest_memleak.records.phases import Phase, Progress, Standing
 from pytest_memleak.sampling.finetune import ensure_finetune, finetuned, training_set
 from pytest_memleak.sampling.retry import Patience
 
@@ -25,12 +25,13 @@ def row(ledger: Ledger) -> sa.Row:
 
 def test_it_is_started_waited_for_and_known_from_then_on(ledger, hasty):
     tuner = Tuner()
-    told: list[tuple] = []
+    told: list[Standing] = []
     endpoint = ensure_finetune(
-        ledger, tuner, TRAINING, patience=hasty, waiting=lambda *what: told.append(what)
+        ledger, tuner, TRAINING, patience=hasty, progress=Progress(told.append)
     )
     assert endpoint == "tuned-job-0"
-    assert [(kind, job) for kind, job, _ in told] == [(JobKind.FINETUNE, "job-0")] * 2
+    assert [one.about for one in told] == ["at tuner", "job-0", "job-0"]
+    assert {one.phase for one in told} == {Phase.TUNING}
     found = row(ledger)
     assert (found.state, found.tokens, found.examples) == ("succeeded", 123, 1)
     assert finetuned(ledger, "tuner", TRAINING.digest) == endpoint
@@ -206,11 +207,17 @@ def test_threads_of_a_process_start_one(ledger):
     begin, release = threading.Barrier(4), threading.Event()
     tuner.failures["start"] = [release]
     patience = Patience(poll=0.01, poll_most=0.02, recovery=0.0)
+    told: list[Standing] = []
+
+    def released(standing: Standing) -> None:
+        told.append(standing)
+        if len(told) > 4:  # each has told that it is at it, and one looks again
+            release.set()
 
     def ensure(_: int) -> str:
         begin.wait()
         return ensure_finetune(
-            ledger, tuner, TRAINING, patience=patience, waiting=lambda *_: release.set()
+            ledger, tuner, TRAINING, patience=patience, progress=Progress(released)
         )
 
     with ThreadPoolExecutor(4) as pool:

@@ -15,7 +15,8 @@ from pytest_memleak.ledger.reading import generations
 from pytest_memleak.ledger.tables import calls, claims
 from pytest_memleak.ledger.tables import generations as generations_table
 from pytest_memleak.records import FinishReason
-from pytest_memleak.sampling.loop import Standing, draw
+from pytest_memleak.records.phases import Phase, Progress, Standing
+from pytest_memleak.sampling.loop import draw
 from pytest_memleak.sampling.retry import Patience
 
 
@@ -354,11 +355,13 @@ def test_a_provider_that_always_hangs(memory, ask):
 def test_progress(drawing, ask):
     told: list[Standing] = []
     endpoint = Scripted(lambda asked: [Completion("x", prompt_tokens=10, completion_tokens=5)])
-    drawing(endpoint, ask(excerpts=2, samples=3), terms(price=(1, 2)), progress=told.append)
-    assert told[0] == Standing("model/book", 0, 6, 0, 0, 0, None)
-    assert told[-1] == Standing("model/book", 6, 0, 0, 60, 30, pytest.approx(120e-6))
+    drawing(
+        endpoint, ask(excerpts=2, samples=3), terms(price=(1, 2)), progress=Progress(told.append)
+    )
+    assert told[0] == Standing(Phase.SAMPLING, "model/book", 0, 6, 0, None)
+    assert told[-1] == Standing(Phase.SAMPLING, "model/book", 6, 6, 90, pytest.approx(120e-6))
     assert [one.done for one in told] == sorted(one.done for one in told)
-    assert all(one.done + one.outstanding == 6 for one in told)
+    assert all(one.of == 6 for one in told)
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals go to one thread here")
