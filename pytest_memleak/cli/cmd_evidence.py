@@ -72,20 +72,20 @@ def _recomputed(made: dict[str, Any], ledger_url: str, suites: list[Path]) -> li
     from pytest_memleak.errors import EvidenceError
     from pytest_memleak.findings.bundle import differences
     from pytest_memleak.findings.pair_evidence import pair_evidence
-    from pytest_memleak.story.resources import Means
-    from pytest_memleak.story.run import Gate
+    from pytest_memleak.story.resources import Resources
+    from pytest_memleak.story.run import Run
 
-    gate = Gate(root=Path.cwd(), means=Means(ledger_url, offline=True))
+    run = Run(root=Path.cwd(), resources=Resources(ledger_url, offline=True))
     named = {path.name: path.resolve() for path in suites}
     wrong: list[str] = []
     try:
         for said in made["pairs"]:
             suite = said["suite"]
             path = named.get(suite["name"], Path(suite["path"]).resolve())
-            pair = next((one for one in gate.suite(path).pairs if one.id == said["pair"]), None)
+            pair = next((one for one in run.suite(path).pairs if one.id == said["pair"]), None)
             if pair is None:
                 raise EvidenceError(f"the suite has no pair {said['pair']!r}", place=str(path))
-            found = pair_evidence(gate.evaluate(pair))
+            found = pair_evidence(run.evaluate(pair))
             found["suite"]["path"] = suite["path"]
             found["stopped_early"] = said["stopped_early"]
             wrong += [
@@ -93,7 +93,7 @@ def _recomputed(made: dict[str, Any], ledger_url: str, suites: list[Path]) -> li
                 for line in differences(said, json.loads(json.dumps(found)))
             ]
     finally:
-        gate.close()
+        run.close()
     return wrong
 
 

@@ -268,9 +268,9 @@ def _import(parsed: argparse.Namespace) -> int:
     from pytest_memleak.errors import SuiteError
     from pytest_memleak.ledger.imports import import_generations
     from pytest_memleak.redaction.text import inert
-    from pytest_memleak.story.drawing import pair_questionnaire
-    from pytest_memleak.story.resources import Means
-    from pytest_memleak.story.workshop import Workshop
+    from pytest_memleak.story.probes import questions_of
+    from pytest_memleak.story.resources import Resources
+    from pytest_memleak.story.suite_run import SuiteRun
     from pytest_memleak.suite.load import load_suite
 
     suite = load_suite(parsed.suite)
@@ -281,17 +281,17 @@ def _import(parsed: argparse.Namespace) -> int:
             " instructions",
             place=str(parsed.suite),
         )
-    means = Means(_ledger_url(parsed), offline=True)
-    workshop = Workshop(suite, Extensions(), state=Path.cwd() / _FOLDER, means=means)
+    resources = Resources(_ledger_url(parsed), offline=True)
+    opened = SuiteRun(suite, Extensions(), state=Path.cwd() / _FOLDER, resources=resources)
     try:
-        asked = pair_questionnaire(pair, workshop.book(pair.book))
+        asked = questions_of(pair, opened.books.book(pair.book))
         done = import_generations(
-            means.ledger, parsed.file, endpoint_id=parsed.endpoint, questionnaire=asked
+            resources.ledger, parsed.file, endpoint_id=parsed.endpoint, questionnaire=asked
         )
-        place = means.ledger.place
+        place = resources.ledger.place
     finally:
-        workshop.close()
-        means.close()
+        opened.close()
+        resources.close()
     print(f"{done.added:,} generations added, {done.known:,} known already -> {inert(place)}")
     return 0
 

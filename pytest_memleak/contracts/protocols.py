@@ -17,6 +17,7 @@ from typing import Protocol, runtime_checkable
 from pytest_memleak.records import Book, FinishReason, Generation, Model
 
 __all__ = [
+    "BaselinedEndpoint",
     "BatchEndpoint",
     "Chapter",
     "Completion",
@@ -109,6 +110,13 @@ class Endpoint(Protocol):
     ) -> Sequence[Completion | str]:
         """Up to `n` completions of `instruction`; fewer means: ask again for the rest."""
         ...
+
+
+@runtime_checkable
+class BaselinedEndpoint(Endpoint, Protocol):
+    """An endpoint of one's own that brings the one it is to be compared with (`uplift`)."""
+
+    baseline: Endpoint
 
 
 @runtime_checkable

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 from pytest_memleak.records import Book, Sampling
 
-__all__ = ["Ask", "Question", "Questionnaire", "asks", "questionnaire"]
+__all__ = ["Ask", "Question", "Questionnaire", "asks", "most_tokens", "questionnaire"]
 
 TOKENS_PER_WORD = 4 / 3
 SPARE_TOKENS = 50
@@ -87,7 +87,7 @@ def questionnaire(
             continue
         repeat = repeats[excerpt.instruction]
         repeats[excerpt.instruction] += 1
-        max_tokens = int(words(excerpt.text) * TOKENS_PER_WORD) + SPARE_TOKENS
+        max_tokens = most_tokens(words(excerpt.text))
         questions.append(
             Question(
                 book_id=book.id,
@@ -102,6 +102,11 @@ def questionnaire(
             )
         )
     return Questionnaire(pair, sampling.samples, sampling.temperature, tuple(questions))
+
+
+def most_tokens(words: int) -> int:
+    """The most tokens that an answer of about so many words may have."""
+    return int(words * TOKENS_PER_WORD) + SPARE_TOKENS
 
 
 def asks(missing: Mapping[Question, Sequence[int]], per_call: int) -> Iterator[Ask]:

@@ -42,10 +42,10 @@ class SuiteModule(pytest.Module):
 
     def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
         """Read the suite; what is wrong with it is a collection error."""
-        from pytest_memleak.plugin.outcomes import gate_of
+        from pytest_memleak.plugin.outcomes import run_of
 
         try:
-            self.suite = gate_of(self.config).suite(self.path)
+            self.suite = run_of(self.config).suite(self.path)
         except MemleakError as error:
             raise self.CollectError(str(error)) from None
         module = types.ModuleType(self.path.name.partition(".")[0], str(self.path))
@@ -96,9 +96,9 @@ def _marked_suite(definition: pytest.Function) -> Path | None:
 
 
 def _load(metafunc: pytest.Metafunc, path: Path) -> Suite:
-    from pytest_memleak.plugin.outcomes import gate_of
+    from pytest_memleak.plugin.outcomes import run_of
 
     try:
-        return gate_of(metafunc.config).suite(path.resolve())
+        return run_of(metafunc.config).suite(path.resolve())
     except MemleakError as error:
         raise pytest.Collector.CollectError(str(error)) from None

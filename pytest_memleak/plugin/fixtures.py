@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_memleak.plugin.stash import gate_key
+from pytest_memleak.plugin.stash import run_key
 
 if TYPE_CHECKING:
     from pytest_memleak.contracts.protocols import Endpoint, Recording
@@ -42,9 +42,9 @@ def book(pair: Pair, request: pytest.FixtureRequest) -> Book:
     """The pair's book, cut into excerpts with their instructions."""
     from pytest_memleak.plugin.outcomes import plainly
 
-    gate = request.config.stash[gate_key]
+    run = request.config.stash[run_key]
     with plainly():
-        return gate.workshop(pair.suite).book_of(pair)
+        return run.of_suite(pair.suite).books.book_of(pair)
 
 
 @pytest.fixture(scope="session")
@@ -52,20 +52,20 @@ def endpoint(pair: Pair, request: pytest.FixtureRequest) -> Endpoint | Recording
     """The model's endpoint, opened (and fine-tuned, if need be) when it is first used."""
     from pytest_memleak.plugin.outcomes import SuiteEndpoint
 
-    return SuiteEndpoint(pair, request.config.stash[gate_key].workshop(pair.suite))
+    return SuiteEndpoint(pair, request.config.stash[run_key].of_suite(pair.suite))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def evaluation(pair: Pair, endpoint: Any, request: pytest.FixtureRequest) -> Evaluation:
     """The pair's evaluation: measurement, completeness, judgement. INCONCLUSIVE is an error."""
     from pytest_memleak.plugin.outcomes import conclusive, evaluate_for
 
-    return conclusive(evaluate_for(pair, endpoint, request.config), request.config)
+    return conclusive(evaluate_for(request.node, pair, endpoint), request.config)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def memorization(pair: Pair, endpoint: Any, request: pytest.FixtureRequest) -> Measurement:
     """The pair's Measurement, on complete evidence only; the suite's limits do not matter to it."""
     from pytest_memleak.plugin.outcomes import complete_measurement, evaluate_for
 
-    return complete_measurement(evaluate_for(pair, endpoint, request.config))
+    return complete_measurement(evaluate_for(request.node, pair, endpoint))

@@ -14,7 +14,7 @@ import pytest
 
 from pytest_memleak.plugin.fixtures import book, endpoint, evaluation, memorization, pair
 from pytest_memleak.plugin.options import add_options
-from pytest_memleak.plugin.stash import gate_key
+from pytest_memleak.plugin.stash import run_key
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -74,7 +74,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Pairs whose calls cost money wait until somebody asks for them."""
-    if gate_key in config.stash:
+    if run_key in config.stash:
         from pytest_memleak.plugin.outcomes import skip_what_nobody_asked_for
 
         skip_what_nobody_asked_for(config, items)
@@ -98,7 +98,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
     """Keep protected text out of the report, and let the pair's finding travel with it."""
     report = yield
-    if gate_key in item.config.stash and item.get_closest_marker("copyright"):
+    if run_key in item.config.stash and item.get_closest_marker("copyright"):
         from pytest_memleak.plugin.outcomes import publish
 
         publish(item, report)
@@ -109,11 +109,11 @@ def pytest_assertrepr_compare(
     config: pytest.Config, op: str, left: object, right: object
 ) -> list[str] | None:
     """Explain a limit that does not hold."""
-    if gate_key not in config.stash:
+    if run_key not in config.stash:
         return None
     from pytest_memleak.plugin.outcomes import explain_comparison
 
-    return explain_comparison(config.stash[gate_key], op, left, right)
+    return explain_comparison(config.stash[run_key], op, left, right)
 
 
 class Findings:
@@ -121,13 +121,13 @@ class Findings:
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
-        self._found: dict[str, dict[str, Any]] = {}
+        self._found: dict[tuple[str, str, str], dict[str, Any]] = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep the finding that travels with a report."""
         found = getattr(report, "memleak", None)
         if found is not None:
-            self._found[f"{found['suite_path']}::{found['pair']}"] = found
+            self._found[found["suite_path"], found["pair"], found["endpoint"]] = found
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self) -> Generator[None, Any, Any]:
@@ -146,7 +146,7 @@ class Findings:
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """After Ctrl-C: what was drawn is not lost."""
         # pytest.Session.Interrupted, after collection errors, is a KeyboardInterrupt too.
-        if gate_key in self._config.stash and type(excinfo.value) is KeyboardInterrupt:
+        if run_key in self._config.stash and type(excinfo.value) is KeyboardInterrupt:
             reporter: Any = self._config.pluginmanager.get_plugin("terminalreporter")
             reporter.write_line(
                 "\nmemleak: every answer that was in is in the ledger; the same command goes on"

@@ -18,14 +18,14 @@ from pytest_memleak.contracts.protocols import Recording
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.findings.finding import finding, findings_of
 from pytest_memleak.plugin.progress import display_for
-from pytest_memleak.plugin.stash import baseline_key, display_key, gate_key
+from pytest_memleak.plugin.stash import baseline_key, display_key, evaluation_key, run_key
 from pytest_memleak.records import Block, Span, Verdict
 from pytest_memleak.records.finding import RunReport
 from pytest_memleak.records.phases import Progress
 from pytest_memleak.redaction.text import inert, without_quotes
 from pytest_memleak.reports.junit import case_properties, suite_properties
-from pytest_memleak.story.resources import Means
-from pytest_memleak.story.run import Gate
+from pytest_memleak.story.resources import Resources
+from pytest_memleak.story.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     from pytest_memleak.contracts.protocols import Completion
     from pytest_memleak.findings.baseline import Comparison
     from pytest_memleak.records import Book, Measurement, Pair
-    from pytest_memleak.story.drawing import PairPlan
-    from pytest_memleak.story.workshop import Workshop
+    from pytest_memleak.story.suite_run import SuiteRun
     from pytest_memleak.verdict.evaluation import Evaluation
 
 if TYPE_CHECKING:
@@ -52,10 +51,10 @@ __all__ = [
     "conclusive",
     "evaluate_for",
     "explain_comparison",
-    "gate_of",
     "hold_limits",
     "plainly",
     "publish",
+    "run_of",
     "show_plans",
     "skip_what_nobody_asked_for",
     "summary_text",
@@ -86,16 +85,16 @@ LimitExceeded.__module__ = PairInconclusive.__module__ = "builtins"
 class SuiteEndpoint:
     """The suite's own endpoint for a pair, opened by its first call."""
 
-    def __init__(self, pair: Pair, workshop: Workshop) -> None:
+    def __init__(self, pair: Pair, suite: SuiteRun) -> None:
         self._pair = pair
-        self._workshop = workshop
+        self._suite = suite
 
     def sample(
         self, instruction: str, *, n: int, temperature: float, max_tokens: int, seed: int | None
     ) -> Sequence[Completion | str]:
         """As `Endpoint.sample`; what it answers is not kept in the ledger."""
         with plainly():
-            opened = self._workshop.endpoint(self._pair.model)
+            opened = self._suite.endpoints.endpoint(self._pair.model)
         if isinstance(opened, Recording):
             raise PairInconclusive(
                 f"{self._pair.model.id} is recorded: its generations cannot be drawn anew"
@@ -108,21 +107,21 @@ class SuiteEndpoint:
 # --- evaluating ----------------------------------------------------------------------------
 
 
-def gate_of(config: pytest.Config) -> Gate:
-    """This run's gate, made when a suite is first met."""
-    if gate_key not in config.stash:
+def run_of(config: pytest.Config) -> Run:
+    """This run, made when a suite is first met."""
+    if run_key not in config.stash:
         display = config.stash[display_key] = display_for(config)
-        means = _means_of(config, Progress(display.tell if display else None))
-        gate = config.stash[gate_key] = Gate(
-            root=config.rootpath, means=means, plugins=config.pluginmanager.get_plugins()
+        resources = _resources_of(config, Progress(display.tell if display else None))
+        run = config.stash[run_key] = Run(
+            root=config.rootpath, resources=resources, plugins=config.pluginmanager.get_plugins()
         )
-        config.add_cleanup(gate.close)
-    return config.stash[gate_key]
+        config.add_cleanup(run.close)
+    return config.stash[run_key]
 
 
-def _means_of(config: pytest.Config, progress: Progress) -> Means:
+def _resources_of(config: pytest.Config, progress: Progress) -> Resources:
     worker = getattr(config, "workerinput", {})
-    return Means(
+    return Resources(
         config.getoption("memleak_ledger")
         or f"sqlite:///{config.rootpath / '.memleak' / 'ledger.db'}",
         wait=not config.getoption("memleak_no_wait"),
@@ -144,7 +143,7 @@ def skip_what_nobody_asked_for(config: pytest.Config, items: Iterable[pytest.Ite
         return
     for item in items:
         pair = _pair_of(item)
-        provider = pair and gate_of(config).paid_provider(pair)
+        provider = pair and run_of(config).paid_provider(pair)
         if provider:
             reason = f"calls {provider}: run it with -m copyright or --memleak-run"
             item.add_marker(pytest.mark.skip(reason=reason))
@@ -153,36 +152,29 @@ def skip_what_nobody_asked_for(config: pytest.Config, items: Iterable[pytest.Ite
 def show_plans(session: pytest.Session) -> None:
     """Write the plans of the session's pairs to the terminal."""
     from pytest_memleak.reports.terminal import plans
-    from pytest_memleak.story.drawing import plan_pair, plan_summaries
+    from pytest_memleak.story.plan import plan_run
 
     config = session.config
     if config.getoption("numprocesses", None):
         raise pytest.UsageError("--memleak-plan runs in one process: leave -n out")
     pairs = {(pair.suite, pair.id): pair for pair in map(_pair_of, session.items) if pair}
-    planned: dict[tuple[Path, str], PairPlan] = {}
-    missing = []
-    for pair in pairs.values():
-        workshop = gate_of(config).workshop(pair.suite)
-        try:
-            planned |= {(pair.suite, one.pair): one for one in plan_summaries(pair, workshop)}
-            planned[pair.suite, pair.id] = plan_pair(pair, workshop)
-        except MemleakError as error:
-            missing.append(f"{pair.id}: {error.line}")
+    planned = plan_run(pairs.values(), lambda pair: run_of(config).of_suite(pair.suite))
     writer = config.get_terminal_writer()
     writer.line()
-    writer.write(
-        plans([*planned.values()], missing, width=writer.fullwidth, color=writer.hasmarkup)
-    )
-    if missing:
-        session.testsfailed = len(missing)
+    writer.write(plans(planned, width=writer.fullwidth, color=writer.hasmarkup))
+    if planned.obstacles:
+        session.testsfailed = len(planned.obstacles)
 
 
-def evaluate_for(pair: Pair, endpoint: object, config: pytest.Config) -> Evaluation:
-    """The pair's evaluation, made now if it was not yet."""
+def evaluate_for(item: pytest.Item, pair: Pair, endpoint: object) -> Evaluation:
+    """The pair's evaluation by the item's endpoint, made now if it was not yet."""
+    config = item.config
     own: Any = None if isinstance(endpoint, SuiteEndpoint) else endpoint
     display = config.stash.get(display_key, None)
     with plainly(), display.shown() if display else contextlib.nullcontext():
-        return gate_of(config).evaluate(pair, endpoint=own)
+        evaluation = run_of(config).evaluate(pair, endpoint=own)
+    item.stash[evaluation_key] = evaluation
+    return evaluation
 
 
 def conclusive(evaluation: Evaluation, config: pytest.Config) -> Evaluation:
@@ -260,8 +252,7 @@ def publish(item: pytest.Item, report: pytest.TestReport) -> None:
     What a provider or a test printed may be a copy of it, and so may an assertion's diff.
     """
     quoted = _quoted_words(item.config)
-    pair = _pair_of(item)
-    evaluation = pair and gate_of(item.config).evaluated(pair)
+    evaluation = item.stash.get(evaluation_key, None)
     if quoted is not None:
         _withhold_captured(report)
         if evaluation and evaluation.book and report.failed:
@@ -316,7 +307,7 @@ def conclude(config: pytest.Config, found: Iterable[dict[str, Any]]) -> None:
     if step_summary := os.environ.get("GITHUB_STEP_SUMMARY"):
         outputs["step_summary"] = Path(step_summary)
     try:
-        gate_of(config).extensions.report(RunReport(__version__, findings, outputs))
+        run_of(config).extensions.report(RunReport(__version__, findings, outputs))
     except MemleakError as error:
         pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
 
@@ -334,19 +325,21 @@ def summary_text(config: pytest.Config, found: Iterable[dict[str, Any]]) -> str:
     )
 
 
-def explain_comparison(gate: Gate, op: str, left: object, right: object) -> list[str] | None:
+def explain_comparison(run: Run, op: str, left: object, right: object) -> list[str] | None:
     """`assert memorization.longest_block <= 50` in words: value, limit, place in the book."""
-    run, bound = (left, right) if isinstance(left, Block) else (right, left)
-    if not isinstance(run, Block):
+    block, bound = (left, right) if isinstance(left, Block) else (right, left)
+    if not isinstance(block, Block):
         return None
     limit = f"{bound.words} words" if isinstance(bound, Block) else str(bound)
-    kind = "longest span" if isinstance(run, Span) else "longest block"
-    lines = [f"{kind} of {run.words} words {op} {limit}"]
-    evaluation = gate.evaluated_with(run)
-    if evaluation and evaluation.measurement and evaluation.book and run.start is not None:
-        excerpt = evaluation.book.excerpts[evaluation.measurement.excerpt_at(run.start)]
+    kind = "longest span" if isinstance(block, Span) else "longest block"
+    lines = [f"{kind} of {block.words} words {op} {limit}"]
+    evaluation = run.evaluated_with(block)
+    if evaluation and evaluation.measurement and evaluation.book and block.start is not None:
+        excerpt = evaluation.book.excerpts[evaluation.measurement.excerpt_at(block.start)]
         chapter = f"{inert(excerpt.chapter)}, " if excerpt.chapter else ""
-        lines.append(f"{evaluation.pair.id}: {chapter}{excerpt.id}, words {run.start}-{run.end}")
+        lines.append(
+            f"{evaluation.pair.id}: {chapter}{excerpt.id}, words {block.start}-{block.end}"
+        )
     return lines
 
 

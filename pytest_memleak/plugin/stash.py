@@ -1,4 +1,4 @@
-"""Where the plugin keeps this run's gate, its progress on the screen, and its baseline."""
+"""Where the plugin keeps this run, its progress on the screen, its baseline, and evaluations."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import pytest
 if TYPE_CHECKING:
     from pytest_memleak.findings.baseline import Baseline
     from pytest_memleak.plugin.progress import Display
-    from pytest_memleak.story.run import Gate
+    from pytest_memleak.story.run import Run
+    from pytest_memleak.verdict.evaluation import Evaluation
 
-__all__ = ["baseline_key", "display_key", "gate_key"]
+__all__ = ["baseline_key", "display_key", "evaluation_key", "run_key"]
 
 display_key: pytest.StashKey[Display | None] = pytest.StashKey()
-gate_key: pytest.StashKey[Gate] = pytest.StashKey()
+run_key: pytest.StashKey[Run] = pytest.StashKey()
 baseline_key: pytest.StashKey[Baseline] = pytest.StashKey()
+# Of an item: what its test was given, by the endpoint that it was given it with.
+evaluation_key: pytest.StashKey[Evaluation] = pytest.StashKey()

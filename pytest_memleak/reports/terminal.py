@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pytest_memleak.records.finding import Finding
-    from pytest_memleak.story.drawing import PairPlan
+    from pytest_memleak.story.plan import PlannedStep, RunPlan
 
 __all__ = ["plans", "summary"]
 
@@ -56,8 +56,8 @@ def summary(findings: Sequence[Finding], *, width: int, color: bool, verbose: bo
     return out.getvalue()
 
 
-def plans(planned: Sequence[PairPlan], missing: Sequence[str], *, width: int, color: bool) -> str:
-    """What a run would still do and pay, a row a pair, and what keeps others from being planned.
+def plans(planned: RunPlan, *, width: int, color: bool) -> str:
+    """What a run would still do and pay, a row a step, and what keeps others from being planned.
 
     draws: generations outstanding; in, out, train: tokens, estimated and at most.
     """
@@ -66,20 +66,20 @@ def plans(planned: Sequence[PairPlan], missing: Sequence[str], *, width: int, co
     table.add_column("pair", overflow="fold")
     for title in ("calls", "draws", "pending", "in", "out", "train", "US$"):
         table.add_column(title, justify="right", no_wrap=True)
-    for one in planned:
-        table.add_row(Text(one.pair), *_planned(one))
+    for one in planned.steps:
+        table.add_row(Text(inert(one.what)), *_planned(one))
     _print_whole(console, table)
-    if planned:
-        total = sum(_cost(one) or 0 for one in planned)
-        unpriced = sum(_cost(one) is None for one in planned)
+    if planned.steps:
+        total = sum(_cost(one) or 0 for one in planned.steps)
+        unpriced = sum(_cost(one) is None for one in planned.steps)
         said = f"at most US$ {total:,.2f} in all"
         console.print(said + (f", and {unpriced} pairs without a price" if unpriced else ""))
-    for line in missing:
+    for line in planned.obstacles:
         console.print(Text(f"cannot be planned: {inert(line)}", style="yellow"), soft_wrap=True)
     return out.getvalue()
 
 
-def _planned(one: PairPlan) -> list[str]:
+def _planned(one: PlannedStep) -> list[str]:
     if one.sampling is None:
         return ["recorded", "-", "-", "-", "-", "-", "-"]
     cost, sampling = _cost(one), one.sampling
@@ -94,7 +94,7 @@ def _planned(one: PairPlan) -> list[str]:
     return [*(f"{count:,}" for count in counts), "no price" if cost is None else f"{cost:,.2f}"]
 
 
-def _cost(one: PairPlan) -> float | None:
+def _cost(one: PlannedStep) -> float | None:
     if one.sampling is None or not (one.sampling.generations or one.training_tokens):
         return 0.0
     if one.sampling.cost is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import MemleakError
@@ -11,77 +12,64 @@ from pytest_memleak.scoring.analysis import analyse
 from pytest_memleak.scoring.catalogue import words_digest
 from pytest_memleak.scoring.measures import measure
 from pytest_memleak.scoring.null import excess_over_null, uplift
-from pytest_memleak.story.drawing import draw_pair
-from pytest_memleak.story.probing import as_greedy
-from pytest_memleak.verdict.judge import Census, what_is_missing
+from pytest_memleak.story.draw import CountedAnswers, draw
+from pytest_memleak.story.draws import Purpose
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from pytest_memleak.contracts.protocols import Endpoint, Recording
-    from pytest_memleak.records import Book, Generation, Pair
+    from pytest_memleak.records import Book, Generation
     from pytest_memleak.scoring.analysis import Analysis
     from pytest_memleak.scoring.catalogue import Elsewhere
-    from pytest_memleak.story.drawing import Drawn
-    from pytest_memleak.story.workshop import Workshop
+    from pytest_memleak.story.draws import Draws
+    from pytest_memleak.story.suite_run import SuiteRun
 
-__all__ = ["compared", "found_elsewhere", "with_greedy", "with_measures_of_extensions"]
+__all__ = ["Compared", "compared", "found_elsewhere"]
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """An analysis with what it was compared with, whose answers those were, and what is missing."""
+
+    analysis: Analysis | None
+    drawn: tuple[CountedAnswers, ...]
+    gaps: tuple[str, ...]
 
 
 def compared(
-    analysis: Analysis,
-    pair: Pair,
-    drawn: Drawn,
-    workshop: Workshop,
-    *,
-    endpoint: Endpoint | Recording | None = None,
-) -> tuple[Analysis, tuple[str, ...]]:
-    """The analysis with the null and the uplift that a limit or a baseline asks for, and gaps.
+    analysis: Analysis, own: CountedAnswers, wanted: Iterable[Draws], suite: SuiteRun
+) -> Compared:
+    """The analysis with everything beside the pair's own answers; what the ledger lacks is drawn.
 
-    The null takes the same model's generations for the suite's other test books, the uplift
-    those of its baseline for this one; what the ledger lacks of them is drawn. An `endpoint`
-    that took the place of the suite's answers for the other books too; it may say by an
-    attribute `baseline` which endpoint it is to be compared with.
+    The null takes the same model's generations for other books, the uplift those of its baseline
+    for this one; extensions measure the pair's own.
     """
+    pair = own.draws.pair
+    drawn: list[CountedAnswers] = []
     gaps: list[str] = []
-    if pair.limits.bmc_excess is not None:
-        others = list(_other_answers(pair, workshop, endpoint, gaps))
-        null = excess_over_null(
-            drawn.book,
-            _answers(drawn.book, drawn.generations()),
-            others,
-            pair.scoring,
-            seed=pair.sampling.seed,
-            confidence=pair.confidence,
-        )
-        analysis = dataclasses.replace(analysis, null=null)
-    if pair.model.baseline is not None:
-        baseline = _baseline(pair, workshop, endpoint, gaps)
-        if baseline is not None and baseline.counts.rounds == analysis.counts.rounds:
-            gain = uplift(
-                analysis.counts,
-                baseline.counts,
-                scoring=pair.scoring,
-                confidence=pair.confidence,
-            )
-            analysis = dataclasses.replace(analysis, uplift=gain)
-    return analysis, tuple(gaps)
-
-
-def with_greedy(
-    analysis: Analysis, pair: Pair, drawn: Drawn
-) -> tuple[Analysis, tuple[str, ...], str]:
-    """The analysis with the measures of the likeliest continuations, gaps, and their digest."""
-    if drawn.greedy is None:
-        return analysis, (), ""
-    census = Census(drawn.book, as_greedy(pair.sampling))
-    greedy = measure(drawn.book, census.watch(drawn.greedy()), pair.scoring)
-    gaps = tuple(f"greedy: {gap}" for gap in what_is_missing(census.completeness()))
-    return dataclasses.replace(analysis, greedy=greedy), gaps, census.digest
+    for draws in wanted:
+        suite.resources.progress(Standing(Phase.COMPARING, pair.id))
+        try:
+            drawn.append(CountedAnswers(draw(draws, suite)))
+        except MemleakError as error:
+            gaps.append(draws.told(error.line))
+    with_each = analysis
+    for one in drawn:
+        if one.draws.purpose is Purpose.GREEDY:
+            greedy = measure(one.book, one.generations(), pair.scoring)
+            with_each = dataclasses.replace(with_each, greedy=greedy)
+        elif one.draws.purpose is Purpose.BASELINE:
+            with_each = _with_uplift(with_each, one, own, suite)
+    null = [one for one in drawn if one.draws.purpose is Purpose.NULL]
+    if null:
+        with_each = _with_null(with_each, own, null)
+    if pair.limits.measures:
+        with_each = _with_measures_of_extensions(with_each, own, suite)
+    return Compared(with_each, tuple(drawn), (*gaps, *_missing(drawn, own)))
 
 
 def found_elsewhere(
-    pair: Pair, book: Book, drawn: Drawn, workshop: Workshop
+    book: Book, own: CountedAnswers, suite: SuiteRun
 ) -> tuple[tuple[Elsewhere, ...], tuple[str, ...]]:
     """What the generations give of books that nobody asked for, and books that cannot be read.
 
@@ -89,75 +77,68 @@ def found_elsewhere(
     other test books. The pair's own book is none of them, by whatever name.
     What fails here is told, and takes nothing from the pair: no limit rests on it.
     """
-    catalogue = workshop.catalogue
+    catalogue, pair = suite.catalogue, own.draws.pair
     if not catalogue:
         return (), ()
-    own = words_digest(book, pair.scoring.words)
+    digest = words_digest(book, pair.scoring.words)
     try:
-        found = catalogue.scan(drawn.generations, workshop.means.scan)
+        found = catalogue.scan(own.answers.generations, suite.resources.scan)
     except MemleakError as error:
         return (), (f"the catalogue: {error.line}",)
-    others = tuple(one for one in found if own != one.digest and one.book != pair.book.id)
+    others = tuple(one for one in found if digest != one.digest and one.book != pair.book.id)
     return others, tuple(f"{name}: {why}" for name, why in catalogue.unread.items())
 
 
-def with_measures_of_extensions(
-    analysis: Analysis, pair: Pair, drawn: Drawn, workshop: Workshop
+def _with_null(
+    analysis: Analysis, own: CountedAnswers, others: Sequence[CountedAnswers]
 ) -> Analysis:
-    """The analysis with the extensions' measures that limits are set on."""
-    if not pair.limits.measures:
+    pair = own.draws.pair
+    null = excess_over_null(
+        own.book,
+        _asked_and_answered(own.book, own.answers.generations()),
+        [one for other in others for one in _asked_and_answered(other.book, other.generations())],
+        pair.scoring,
+        seed=pair.sampling.seed,
+        confidence=pair.confidence,
+    )
+    return dataclasses.replace(analysis, null=null)
+
+
+def _with_uplift(
+    analysis: Analysis, baseline: CountedAnswers, own: CountedAnswers, suite: SuiteRun
+) -> Analysis:
+    """The analysis with its uplift, where the baseline was drawn as often."""
+    pair = own.draws.pair
+    theirs = analyse(
+        baseline.book, baseline.generations(), pair.scoring, count=suite.resources.count
+    )
+    if theirs is None or theirs.counts.rounds != analysis.counts.rounds:
         return analysis
-    known = workshop.extensions.measures()
-    further = {name: known[name](drawn.book, drawn.generations()) for name in pair.limits.measures}
+    gain = uplift(analysis.counts, theirs.counts, scoring=pair.scoring, confidence=pair.confidence)
+    return dataclasses.replace(analysis, uplift=gain)
+
+
+def _with_measures_of_extensions(
+    analysis: Analysis, own: CountedAnswers, suite: SuiteRun
+) -> Analysis:
+    known, names = suite.extensions.measures(), own.draws.pair.limits.measures
+    further = {name: known[name](own.book, own.answers.generations()) for name in names}
     return dataclasses.replace(analysis, further=further)
 
 
-def _other_answers(
-    pair: Pair, workshop: Workshop, endpoint: Endpoint | Recording | None, gaps: list[str]
+def _missing(drawn: Iterable[CountedAnswers], own: CountedAnswers) -> Iterator[str]:
+    """What the limits that rest on these answers cannot do without."""
+    for one in drawn:
+        purpose = one.draws.purpose
+        if purpose is Purpose.NULL:
+            yield from one.answers.gaps
+        elif purpose is Purpose.GREEDY or own.draws.pair.limits.uplift is not None:
+            yield from one.answers.gaps
+            yield from map(one.draws.told, one.missing)
+
+
+def _asked_and_answered(
+    book: Book, generations: Iterable[Generation]
 ) -> Iterator[tuple[str | None, str]]:
-    for other in workshop.suite.pairs:
-        alike = other.model.id == pair.model.id and other.probe.kind == pair.probe.kind
-        if alike and other.book.id != pair.book.id:
-            try:
-                book = workshop.book_of(other)
-                drawn = draw_pair(other, book, workshop, endpoint=endpoint)
-                workshop.means.progress(Standing(Phase.COMPARING, pair.id))
-            except MemleakError as error:
-                gaps.append(f"null from {other.book.id!r}: {error.line}")
-                continue
-            gaps += [f"null from {other.book.id!r}: {gap}" for gap in drawn.gaps]
-            yield from _answers(drawn.book, drawn.generations())
-
-
-def _baseline(
-    pair: Pair, workshop: Workshop, endpoint: Endpoint | Recording | None, gaps: list[str]
-) -> Analysis | None:
-    model = next(one for one in workshop.suite.models if one.id == pair.model.baseline)
-    theirs = dataclasses.replace(pair, model=model)
-    before = getattr(endpoint, "baseline", None)
-    if endpoint is not None and before is None:
-        # The suite's own baseline is of another model than an endpoint of one's own.
-        if pair.limits.uplift is not None:
-            gaps.append(
-                f"baseline {model.id!r}: the endpoint of your own has no attribute `baseline`, "
-                "the endpoint it is to be compared with"
-            )
-        return None
-    try:
-        drawn = draw_pair(theirs, workshop.book_of(pair), workshop, endpoint=before)
-        workshop.means.progress(Standing(Phase.COMPARING, pair.id))
-        census = Census(drawn.book, pair.sampling)
-        watched = census.watch(drawn.generations())
-        found = analyse(drawn.book, watched, pair.scoring, count=workshop.means.count)
-    except MemleakError as error:
-        gaps.append(f"baseline {model.id!r}: {error.line}")
-        return None
-    missing = what_is_missing(census.completeness(drawn.gaps))
-    if pair.limits.uplift is not None:
-        gaps += [f"baseline {model.id!r}: {gap}" for gap in missing]
-    return found
-
-
-def _answers(book: Book, generations: Iterable[Generation]) -> Iterator[tuple[str | None, str]]:
     asked = {excerpt.id: excerpt.instruction for excerpt in book.excerpts}
     return ((asked.get(one.excerpt_id), one.text) for one in generations)

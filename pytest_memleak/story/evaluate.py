@@ -1,11 +1,10 @@
 """The story of one pair, from its book to its verdict.
 
-    suite ── books ── models ── sampling ── scoring ── verdict ── reports
-                        (ledger)
+    suite ── books ── providers ── sampling ── scoring ── verdict ── reports
+                          (ledger)
 
-Read the book; open the model's endpoint; draw the missing generations through the ledger;
-measure them against the book, and the measures against chance; judge. Every room has a folder
-of its own.
+Read the book; say what has to be drawn; draw what is missing through the ledger; measure it
+against the book, and the measures against chance; judge. Every room has a folder of its own.
 """
 
 from __future__ import annotations
@@ -16,35 +15,27 @@ from pytest_memleak.errors import MemleakError
 from pytest_memleak.records import Completeness
 from pytest_memleak.records.phases import Phase, Standing
 from pytest_memleak.scoring.analysis import analyse, estimates
-from pytest_memleak.story.comparisons import (
-    compared,
-    found_elsewhere,
-    with_greedy,
-    with_measures_of_extensions,
-)
-from pytest_memleak.story.drawing import draw_pair
+from pytest_memleak.story.comparisons import Compared, compared, found_elsewhere
+from pytest_memleak.story.draw import CountedAnswers, draw
+from pytest_memleak.story.draws import draws_of
 from pytest_memleak.story.probability import extract_pair
 from pytest_memleak.verdict.evaluation import Evaluation
-from pytest_memleak.verdict.judge import Census, check_limits, judge
+from pytest_memleak.verdict.judge import check_limits, judge
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pytest_memleak.contracts.protocols import Endpoint, Recording
     from pytest_memleak.records import Book, Generation, Pair
-    from pytest_memleak.scoring.analysis import Count
-    from pytest_memleak.story.drawing import Enough
-    from pytest_memleak.story.probability import Extracted
-    from pytest_memleak.story.workshop import Workshop
+    from pytest_memleak.scoring.analysis import Analysis
+    from pytest_memleak.story.draw import Enough
+    from pytest_memleak.story.suite_run import SuiteRun
 
 __all__ = ["evaluate"]
 
 
 def evaluate(
-    pair: Pair,
-    workshop: Workshop,
-    *,
-    endpoint: Endpoint | Recording | None = None,
+    pair: Pair, suite: SuiteRun, *, endpoint: Endpoint | Recording | None = None
 ) -> Evaluation:
     """Evaluate one model on one book.
 
@@ -52,105 +43,99 @@ def evaluate(
     the ledger is not drawn again. Whatever cannot be read, opened or drawn makes the pair
     INCONCLUSIVE, unless what is there is over a limit already; nothing is raised for it.
     """
-    tell = workshop.means.progress
     try:
-        tell(Standing(Phase.READING, pair.id))
-        book = workshop.book_of(pair)
-        workshop.refuse_shared_text(book, pair)
+        suite.resources.progress(Standing(Phase.READING, pair.id))
+        book = suite.books.book_of(pair)
+        suite.books.refuse_shared_text(book, pair)
         if pair.probe.kind == "probability":
-            found = extract_pair(pair, book, workshop, endpoint=endpoint)
-            return _of_windows(pair, book, workshop, found)
-        drawn = draw_pair(
-            pair,
-            book,
-            workshop,
-            endpoint=endpoint,
-            enough=_stop_for(pair, workshop.means.count),
-        )
-        tell(Standing(Phase.SCORING, pair.id))
-        census = Census(drawn.book, pair.sampling)
-        analysis = analyse(
-            drawn.book,
-            census.watch(drawn.generations()),
-            pair.scoring,
-            confidence=pair.confidence,
-            near=_asks_for_near_verbatim(pair),
-            count=workshop.means.count,
-        )
-        tell(Standing(Phase.COMPARING, pair.id))
-        gaps, greedy_sha256 = drawn.gaps, ""
-        if analysis:
-            analysis, of_greedy, greedy_sha256 = with_greedy(analysis, pair, drawn)
-            gaps += of_greedy
-            analysis, more = compared(analysis, pair, drawn, workshop, endpoint=endpoint)
-            analysis = with_measures_of_extensions(analysis, pair, drawn, workshop)
-            gaps += more
-        elsewhere, unread = found_elsewhere(pair, book, drawn, workshop)
+            return _of_windows(pair, book, suite, endpoint)
+        return _of_generations(pair, book, suite, endpoint)
     except MemleakError as error:
-        return _without_evidence(pair, workshop, error.line)
+        return _without_evidence(pair, suite, error.line)
 
-    completeness = census.completeness(gaps)
+
+def _of_generations(
+    pair: Pair, book: Book, suite: SuiteRun, endpoint: Endpoint | Recording | None
+) -> Evaluation:
+    wanted, *others = draws_of(pair, suite.suite, endpoint)
+    own = CountedAnswers(draw(wanted, suite, enough=_stop_for(pair, suite)))
+    suite.resources.progress(Standing(Phase.SCORING, pair.id))
+    found = _analysed(pair, own.book, own.generations(), suite)
+    with_others = compared(found, own, others, suite) if found else Compared(None, (), ())
+    elsewhere, unread = found_elsewhere(book, own, suite)
+    completeness = own.completeness((*own.answers.gaps, *with_others.gaps))
+    analysis = with_others.analysis
     return Evaluation(
-        suite=workshop.suite.name,
-        suite_digest=workshop.suite.digest,
+        suite=suite.suite.name,
+        suite_digest=suite.suite.digest,
         pair=pair,
         judgement=judge(analysis, completeness, pair.limits),
         completeness=completeness,
-        book=drawn.book,
-        endpoint=drawn.endpoint_id,
-        job=workshop.job_of(pair.model),
+        book=own.book,
+        endpoint=own.answers.endpoint_id,
+        job=suite.endpoints.job_of(pair.model),
         measurement=analysis.measurement if analysis else None,
         analysis=analysis,
-        spared=drawn.spared,
-        generations_sha256=census.digest,
-        greedy_sha256=greedy_sha256,
+        spared=own.answers.spared,
+        draws=tuple(one.counted for one in (own, *with_others.drawn)),
         elsewhere=elsewhere,
         unread=unread,
     )
 
 
-def _asks_for_near_verbatim(pair: Pair) -> bool:
-    return pair.limits.nv_recall is not None or pair.limits.nv_longest_span is not None
-
-
-def _stop_for(pair: Pair, count: Count) -> Enough | None:
-    """With `stop = "failed"`: whether a limit is broken that more samples cannot mend."""
-    if pair.sampling.stop != "failed":
-        return None
-
-    def broken(book: Book, generations: Iterable[Generation]) -> bool:
-        near = _asks_for_near_verbatim(pair)
-        analysis = analyse(book, generations, pair.scoring, near=near, count=count)
-        found = estimates(analysis) if analysis else {}
-        return any(
-            check.over and found[check.measure].rises for check in check_limits(found, pair.limits)
-        )
-
-    return broken
-
-
-def _of_windows(pair: Pair, book: Book, workshop: Workshop, found: Extracted) -> Evaluation:
+def _of_windows(
+    pair: Pair, book: Book, suite: SuiteRun, endpoint: Endpoint | Recording | None
+) -> Evaluation:
+    found = extract_pair(pair, book, suite, endpoint=endpoint)
     return Evaluation(
-        suite=workshop.suite.name,
-        suite_digest=workshop.suite.digest,
+        suite=suite.suite.name,
+        suite_digest=suite.suite.digest,
         pair=pair,
         judgement=judge(found.extraction, found.completeness, pair.limits),
         completeness=found.completeness,
         book=book,
         endpoint=found.endpoint_id,
-        job=workshop.job_of(pair.model),
+        job=suite.endpoints.job_of(pair.model),
         extraction=found.extraction,
     )
 
 
-def _without_evidence(pair: Pair, workshop: Workshop, gap: str) -> Evaluation:
+def _without_evidence(pair: Pair, suite: SuiteRun, gap: str) -> Evaluation:
     nothing = Completeness(
         asked=0, got=0, withheld={}, max_withheld=pair.sampling.max_blocked, gaps=(gap,)
     )
     return Evaluation(
-        suite=workshop.suite.name,
-        suite_digest=workshop.suite.digest,
+        suite=suite.suite.name,
+        suite_digest=suite.suite.digest,
         pair=pair,
         judgement=judge(None, nothing, pair.limits),
         completeness=nothing,
     )
+
+
+def _analysed(
+    pair: Pair, book: Book, generations: Iterable[Generation], suite: SuiteRun
+) -> Analysis | None:
+    limits = pair.limits.given()
+    return analyse(
+        book,
+        generations,
+        pair.scoring,
+        confidence=pair.confidence,
+        near="nv_recall" in limits or "nv_longest_span" in limits,
+        count=suite.resources.count,
+    )
+
+
+def _stop_for(pair: Pair, suite: SuiteRun) -> Enough | None:
+    """With `stop = "failed"`: whether a limit is broken that more samples cannot mend."""
+    if pair.sampling.stop != "failed":
+        return None
+
+    def broken(book: Book, generations: Iterable[Generation]) -> bool:
+        analysis = _analysed(pair, book, generations, suite)
+        found = estimates(analysis) if analysis else {}
+        checks = check_limits(found, pair.limits)
+        return any(check.over and found[check.measure].rises for check in checks)
+
+    return broken

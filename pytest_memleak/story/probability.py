@@ -11,7 +11,7 @@ from pytest_memleak.contracts.protocols import LogProbabilityEndpoint
 from pytest_memleak.errors import Inconclusive
 from pytest_memleak.records import Completeness
 from pytest_memleak.scoring.extraction import Extraction
-from pytest_memleak.story.channel import Channel, open_channel, terms_of
+from pytest_memleak.story.draw import Channel, open_channel, terms_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pytest_memleak.ledger.questions import Questionnaire
     from pytest_memleak.records import Book, Pair
     from pytest_memleak.sampling.budget import Plan
-    from pytest_memleak.story.workshop import Workshop
+    from pytest_memleak.story.suite_run import SuiteRun
 
 __all__ = ["Extracted", "extract_pair", "plan_windows"]
 
@@ -39,7 +39,7 @@ class Extracted:
 def extract_pair(
     pair: Pair,
     book: Book,
-    workshop: Workshop,
+    suite: SuiteRun,
     *,
     endpoint: Endpoint | Recording | None = None,
 ) -> Extracted:
@@ -48,7 +48,7 @@ def extract_pair(
     `endpoint` takes the place of the suite's. Whatever is missing is told as a gap.
     """
     try:
-        opened = workshop.endpoint(pair.model) if endpoint is None else endpoint
+        opened = suite.endpoints.endpoint(pair.model) if endpoint is None else endpoint
     except Inconclusive as missing:
         return Extracted(None, _completeness((), (missing.line,)))
     if not isinstance(opened, LogProbabilityEndpoint):
@@ -56,7 +56,7 @@ def extract_pair(
     from pytest_memleak.sampling.windows import TextEndpoint, answered_windows
 
     asking = TextEndpoint(opened)
-    channel = open_channel(pair, workshop, asking, own=endpoint is not None)
+    channel = open_channel(pair, suite, asking, own=endpoint is not None)
     texts = _text_questions(pair, book)
     gaps = _drawn(channel, texts)
     tokens = _tokens(channel, texts)
@@ -79,7 +79,7 @@ def extract_pair(
     return Extracted(extraction if log_p else None, _completeness(log_p, gaps), channel.endpoint_id)
 
 
-def plan_windows(pair: Pair, book: Book, workshop: Workshop, opened: Endpoint | None) -> Plan:
+def plan_windows(pair: Pair, book: Book, suite: SuiteRun, opened: Endpoint | None) -> Plan:
     """What asking for the windows would still take; estimated where their tokens are unknown.
 
     `opened` is None where there is no endpoint yet. Raises Inconclusive for one that tells no
@@ -88,14 +88,14 @@ def plan_windows(pair: Pair, book: Book, workshop: Workshop, opened: Endpoint | 
     from pytest_memleak.sampling.budget import in_all, plan
     from pytest_memleak.sampling.windows import TextEndpoint
 
-    terms = terms_of(pair, workshop, own=False)
+    terms = terms_of(pair, suite, own=False)
     texts = _text_questions(pair, book)
     if opened is not None and not isinstance(opened, LogProbabilityEndpoint):
         raise Inconclusive(_tells_nothing(pair))
     if opened is None:
         guessed = _window_questions(pair, _guessed(texts), None)
-        return in_all([plan(workshop.means.ledger, None, one, terms) for one in (texts, guessed)])
-    channel = open_channel(pair, workshop, TextEndpoint(opened), own=False)
+        return in_all([plan(suite.resources.ledger, None, one, terms) for one in (texts, guessed)])
+    channel = open_channel(pair, suite, TextEndpoint(opened), own=False)
     tokens = _tokens(channel, texts)
     whole = _guessed(texts) if tokens is None else list(itertools.chain.from_iterable(tokens))
     return in_all([channel.left(texts), channel.left(_window_questions(pair, whole, opened))])

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from pytest_memleak.parallel.processes import Processes
     from pytest_memleak.sampling.retry import Patience
     from pytest_memleak.scoring.analysis import Count
-    from pytest_memleak.story.cataloguing import Scan
+    from pytest_memleak.story.shelves import Scan
 
-__all__ = ["SHARD_MEMORY", "Means"]
+__all__ = ["SHARD_MEMORY", "Resources"]
 
 SHARD_MEMORY = 500_000_000
 
 
-class Means:
+class Resources:
     """How far a run may go.
 
     ledger_url: where generations are kept, opened when the first is drawn

@@ -1,4 +1,4 @@
-"""The gate: one run's suites, each loaded once, and its pairs, each evaluated once."""
+"""A run: its suites, each loaded once, and its pairs, each evaluated once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.contracts.extensions import Extensions
 from pytest_memleak.errors import SuiteError
-from pytest_memleak.story.workshop import Workshop
+from pytest_memleak.story.suite_run import SuiteRun
 from pytest_memleak.suite.load import load_suite
 
 if TYPE_CHECKING:
@@ -15,40 +15,40 @@ if TYPE_CHECKING:
 
     from pytest_memleak.contracts.protocols import Endpoint, Recording
     from pytest_memleak.records import Block, Pair, Suite
-    from pytest_memleak.story.resources import Means
+    from pytest_memleak.story.resources import Resources
     from pytest_memleak.verdict.evaluation import Evaluation
 
-__all__ = ["Gate"]
+__all__ = ["Run"]
 
 
-class Gate:
+class Run:
     """What the pairs of a run share.
 
     `root` is the folder for what is kept between runs (`.memleak` below it); `plugins` are
     objects that may hold hooks.
     """
 
-    def __init__(self, *, root: Path, means: Means, plugins: Iterable[object] = ()) -> None:
+    def __init__(self, *, root: Path, resources: Resources, plugins: Iterable[object] = ()) -> None:
         self._state = root / ".memleak"
-        self._means = means
+        self._resources = resources
         self.extensions = Extensions(plugins)
-        self._workshops: dict[Path, Workshop] = {}
+        self._suites: dict[Path, SuiteRun] = {}
         # With their endpoints: an id is another object's once its own is gone.
-        self._evaluations: dict[tuple[Path, str, int | None], tuple[object, Evaluation]] = {}
+        self._evaluations: dict[tuple[Path, str, object], tuple[object, Evaluation]] = {}
 
     def close(self) -> None:
         """Let go of connections and ledgers."""
-        for workshop in self._workshops.values():
-            workshop.close()
-        self._means.close()
+        for suite in self._suites.values():
+            suite.close()
+        self._resources.close()
 
     def suite(self, path: Path) -> Suite:
         """The suite in a file; SuiteError where it cannot be run as written."""
-        return self.workshop(path).suite
+        return self.of_suite(path).suite
 
-    def workshop(self, path: Path) -> Workshop:
+    def of_suite(self, path: Path) -> SuiteRun:
         """Where the suite's books and endpoints are opened."""
-        if path not in self._workshops:
+        if path not in self._suites:
             suite = load_suite(path)
             for model in suite.models:
                 self.extensions.provider(model.provider, place=f"{path}: model {model.id!r}")
@@ -56,10 +56,10 @@ class Gate:
                 model = suite.summarizer.model
                 self.extensions.provider(model.provider, place=f"{path}: {model.id}")
             self._refuse_unknown_measures(suite)
-            self._workshops[path] = Workshop(
-                suite, self.extensions, state=self._state, means=self._means
+            self._suites[path] = SuiteRun(
+                suite, self.extensions, state=self._state, resources=self._resources
             )
-        return self._workshops[path]
+        return self._suites[path]
 
     def _refuse_unknown_measures(self, suite: Suite) -> None:
         known = self.extensions.measures()
@@ -81,19 +81,14 @@ class Gate:
         return next((name for name in names if not self.extensions.is_free(name)), None)
 
     def evaluate(self, pair: Pair, *, endpoint: Endpoint | Recording | None = None) -> Evaluation:
-        """The pair's evaluation, made when first asked for; see `pytest_memleak.story.evaluate`."""
-        key = (pair.suite, pair.id, None if endpoint is None else id(endpoint))
+        """The pair's evaluation by this endpoint, made when first asked for (`story.evaluate`)."""
+        key = (pair.suite, pair.id, _named(endpoint))
         if key not in self._evaluations:
             from pytest_memleak.story.evaluate import evaluate  # with numpy: not needed to collect
 
-            made = evaluate(pair, self.workshop(pair.suite), endpoint=endpoint)
+            made = evaluate(pair, self.of_suite(pair.suite), endpoint=endpoint)
             self._evaluations[key] = endpoint, made
         return self._evaluations[key][1]
-
-    def evaluated(self, pair: Pair) -> Evaluation | None:
-        """The pair's evaluation, if it was made in this process."""
-        asked = (pair.suite, pair.id)
-        return next((one for key, (_, one) in self._evaluations.items() if key[:2] == asked), None)
 
     def evaluated_with(self, run: Block) -> Evaluation | None:
         """The evaluation whose measurement holds this very block or span."""
@@ -105,3 +100,8 @@ class Gate:
             ):
                 return one
         return None
+
+
+def _named(endpoint: Endpoint | Recording | None) -> object:
+    """What an evaluation is kept by: the endpoint's own id, or else the very object."""
+    return None if endpoint is None else getattr(endpoint, "id", None) or id(endpoint)

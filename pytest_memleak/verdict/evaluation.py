@@ -11,7 +11,24 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.catalogue import Elsewhere
     from pytest_memleak.scoring.extraction import Extraction
 
-__all__ = ["Evaluation"]
+__all__ = ["CountedDraws", "Evaluation"]
+
+
+@dataclass(frozen=True, slots=True)
+class CountedDraws:
+    """Answers that a verdict rests on.
+
+    purpose: own, greedy, null or baseline; pair: whose questions they answer
+    endpoint: the ledger's name of who answered, None for a recording
+    asked, got: generations; sha256: over excerpts, ordinals, finish reasons and texts
+    """
+
+    purpose: str
+    pair: str
+    endpoint: str | None
+    asked: int
+    got: int
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +40,7 @@ class Evaluation:
     job: id of the fine-tune behind the endpoint; spared: what an early stop did not draw;
     elsewhere: what the generations give of books that nobody asked for; unread: those of them that
     could not be looked for, and why;
-    generations_sha256, greedy_sha256: name the generations that were scored.
+    draws: the answers that it rests on, counted: the pair's own first.
     """
 
     suite: str
@@ -38,7 +55,10 @@ class Evaluation:
     analysis: Analysis | None = None
     extraction: Extraction | None = None
     spared: str | None = None
-    generations_sha256: str = ""
-    greedy_sha256: str = ""
+    draws: tuple[CountedDraws, ...] = ()
     elsewhere: tuple[Elsewhere, ...] = ()
     unread: tuple[str, ...] = ()
+
+    def digest_of(self, purpose: str) -> str:
+        """SHA-256 of the answers drawn for that purpose, "" where there are none."""
+        return next((one.sha256 for one in self.draws if one.purpose == purpose), "")

@@ -13,8 +13,8 @@ from pytest_memleak.findings.finding import decoded_finding, finding
 from pytest_memleak.records import Generation
 from pytest_memleak.records.finding import Finding, Passage, RunReport
 from pytest_memleak.story.evaluate import evaluate
-from pytest_memleak.story.resources import Means
-from pytest_memleak.story.workshop import Workshop
+from pytest_memleak.story.resources import Resources
+from pytest_memleak.story.suite_run import SuiteRun
 from pytest_memleak.suite.load import load_suite
 
 FIRST = "the ferryman counted nine lanterns along the quay and did not like the number at all"
@@ -67,7 +67,7 @@ def evaluated(tmp_path):
         path = tmp_path / "x.memleak.toml"
         path.write_text(SUITE.format(limits=limits))
         suite = load_suite(path)
-        workshop = Workshop(suite, Extensions(), state=tmp_path, means=Means("sqlite://"))
+        workshop = SuiteRun(suite, Extensions(), state=tmp_path, resources=Resources("sqlite://"))
         return evaluate(suite.pairs[0], workshop, endpoint=Told(*texts))
 
     return run

@@ -101,7 +101,7 @@ def test_shelves_of_any_size_give_the_same(suite, library, run, pytester):
     assert len(whole) == 40
     assert {one["longest_span"] for one in whole.values()} == {21, 22, 23, 24, 25}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pytest_memleak.story.cataloguing._BYTES_A_WORD", 1_500)  # two books a shelf
+        patch.setattr("pytest_memleak.story.shelves._BYTES_A_WORD", 1_500)  # two books a shelf
         _, parts = run("--memleak-shard-memory=1")
     assert parts == whole
 

@@ -10,8 +10,8 @@ from pytest_memleak.errors import ProviderError
 from pytest_memleak.records import FinishReason, Verdict
 from pytest_memleak.sampling.retry import Patience
 from pytest_memleak.story.evaluate import evaluate
-from pytest_memleak.story.resources import Means
-from pytest_memleak.story.workshop import Workshop
+from pytest_memleak.story.resources import Resources
+from pytest_memleak.story.suite_run import SuiteRun
 from pytest_memleak.suite.load import load_suite
 
 TEXT = "the ferryman counted nine lanterns along the quay and did not like the number at all"
@@ -74,11 +74,11 @@ def judge_it(tmp_path):
         (tmp_path / "quay.json").write_text(json.dumps([other]))
         path = tmp_path / "x.memleak.toml"
         path.write_text(suite)
-        means = Means(f"sqlite:///{tmp_path / 'ledger.db'}", offline=offline)
+        means = Resources(f"sqlite:///{tmp_path / 'ledger.db'}", offline=offline)
         means.patience = Patience(tries=1, recovery=0.0)
         opened.append(means)
         extensions = Extensions([Fake(*answers)])
-        workshop = Workshop(load_suite(path), extensions, state=tmp_path / "state", means=means)
+        workshop = SuiteRun(load_suite(path), extensions, state=tmp_path / "state", resources=means)
         return evaluate(workshop.suite.pairs[0], workshop, endpoint=endpoint)
 
     yield run

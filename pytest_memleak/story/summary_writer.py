@@ -1,6 +1,6 @@
 """Summaries that a chat model writes, for the instructions of excerpts that have none.
 
-    writer = SummaryWriter(suite.summarizer, endpoint, terms, means=means, mode="paper")
+    writer = SummaryWriter(suite.summarizer, endpoints, resources, mode="paper")
     writer.write("held-out", excerpts)        -> the summaries, by excerpt id
     writer.outstanding("held-out", excerpts)  -> what that would take, without a call
 
@@ -11,10 +11,13 @@ none is paid for twice, whatever becomes of the suite.
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING
 
-from pytest_memleak.errors import Inconclusive, SettingsError
-from pytest_memleak.ledger.questions import questionnaire
+from pytest_memleak.contracts.protocols import Recording
+from pytest_memleak.errors import Inconclusive, SettingsError, SuiteError
+from pytest_memleak.ledger.prices import Terms
+from pytest_memleak.ledger.questions import TOKENS_PER_WORD, most_tokens, questionnaire
 from pytest_memleak.ledger.reading import generations
 from pytest_memleak.ledger.summaries import keep_summary, summaries
 from pytest_memleak.records import Book, Excerpt, Sampling
@@ -25,12 +28,11 @@ from pytest_memleak.scoring.words import words
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pytest_memleak.contracts.protocols import Endpoint
-    from pytest_memleak.ledger.prices import Terms
     from pytest_memleak.ledger.questions import Questionnaire
     from pytest_memleak.records import FinishReason, Summarizer, WordMode
     from pytest_memleak.sampling.budget import Plan
-    from pytest_memleak.story.resources import Means
+    from pytest_memleak.story.endpoints import Endpoints
+    from pytest_memleak.story.resources import Resources
 
 __all__ = ["PROMPT", "SummaryWriter"]
 
@@ -48,28 +50,35 @@ _TRIES = 3  # completions asked for until one has a text
 
 
 class SummaryWriter:
-    """The suite's summarizer at work.
+    """The suite's summarizer at work; mode: how words are counted.
 
-    endpoint: of its model; terms: for what price it is called; mode: how words are counted
+    Raises SuiteError where the summarizer's provider cannot write anything.
     """
 
     def __init__(
         self,
         summarizer: Summarizer,
-        endpoint: Endpoint,
-        terms: Terms,
+        endpoints: Endpoints,
+        resources: Resources,
         *,
-        means: Means,
         mode: WordMode,
     ) -> None:
+        model = summarizer.model
+        endpoint = endpoints.endpoint(model)
+        if isinstance(endpoint, Recording):
+            raise SuiteError(
+                f"the provider {model.provider!r} reads what is there: it cannot write summaries",
+                place=endpoints.place(model),
+                hint="name a chat model, or give the books files of summaries",
+            )
         kept_as: str | None = getattr(endpoint, "id", None)
-        self._ledger = means.ledger if kept_as else means.unkept
+        self._ledger = resources.ledger if kept_as else resources.unkept
         self._endpoint = endpoint
-        self._endpoint_id = kept_as or means.name_of_unkept(endpoint)
+        self._endpoint_id = kept_as or resources.name_of_unkept(endpoint)
         self._temperature = summarizer.temperature
         self._name = json.dumps([self._endpoint_id, summarizer.temperature, PROMPT])
-        self._terms = terms
-        self._means = means
+        self._terms = Terms(endpoints.provider(model), model.price and model.price[:2])
+        self._resources = resources
         self._mode = mode
 
     def write(self, book_id: str, excerpts: Sequence[Excerpt]) -> dict[str, str]:
@@ -85,7 +94,7 @@ class SummaryWriter:
             if not left:
                 break
             asked = self._questions(book_id, left, times)
-            if not self._means.offline:
+            if not self._resources.offline:
                 self._draw(book_id, asked)
             withheld = self._keep(asked, left, kept)
         left = [one for one in excerpts if one.text not in kept]
@@ -100,6 +109,15 @@ class SummaryWriter:
         asked = self._questions(book_id, left, 1)
         planned = plan(self._ledger, self._endpoint_id, asked, self._terms)
         return planned if planned.generations or planned.pending else None
+
+    def foreseen(self, excerpts: Sequence[Excerpt]) -> dict[str, str]:
+        """Per excerpt id the summary that is there, or as many words as it may have at most."""
+        kept = self._kept(excerpts)
+        return {one.id: kept.get(one.text) or self._longest(one.text) for one in excerpts}
+
+    def _longest(self, text: str) -> str:
+        tokens = most_tokens(self._count(text))
+        return " ".join(["word"] * math.ceil(tokens / TOKENS_PER_WORD))
 
     def _kept(self, excerpts: Sequence[Excerpt]) -> dict[str, str]:
         """The summaries that are there, by the text they summarize."""
@@ -126,7 +144,7 @@ class SummaryWriter:
         return len(words(text, self._mode))
 
     def _draw(self, book_id: str, asked: Questionnaire) -> None:
-        budget = self._means.budget
+        budget = self._resources.budget
         if budget is not None and self._terms.price is None:
             raise SettingsError(
                 "there is a budget, but no price for the summarizer",
@@ -142,9 +160,9 @@ class SummaryWriter:
                 questionnaire=asked,
                 terms=self._terms,
                 budget=budget,
-                progress=self._means.progress,
-                patience=self._means.patience,
-                wait=self._means.wait,
+                progress=self._resources.progress,
+                patience=self._resources.patience,
+                wait=self._resources.wait,
             )
         except Inconclusive as missing:
             raise Inconclusive(
@@ -176,7 +194,7 @@ class SummaryWriter:
         all_: int,
     ) -> Inconclusive:
         refused = [one for one in left if one.text in withheld]
-        if not refused or self._means.offline:
+        if not refused or self._resources.offline:
             return Inconclusive(
                 f"{len(left):,} of {all_:,} summaries of its excerpts are not written yet",
                 place=f"book {book_id!r}",

@@ -9,9 +9,10 @@ from pytest_memleak.contracts.protocols import ContinuingEndpoint
 
 if TYPE_CHECKING:
     from pytest_memleak.contracts.protocols import Endpoint
+    from pytest_memleak.ledger.questions import Questionnaire
     from pytest_memleak.records import Book, Pair, Sampling
 
-__all__ = ["as_greedy", "as_probed", "text_side"]
+__all__ = ["as_greedy", "as_probed", "questions_of", "text_side"]
 
 
 def as_probed(pair: Pair, book: Book, endpoint: Endpoint | None) -> Book:
@@ -45,3 +46,13 @@ def text_side(pair: Pair, endpoint: Endpoint | None) -> Endpoint | None:
 def as_greedy(sampling: Sampling) -> Sampling:
     """The settings of the likeliest answer: one, at temperature 0."""
     return dataclasses.replace(sampling, samples=1, temperature=0.0)
+
+
+def questions_of(pair: Pair, book: Book) -> Questionnaire:
+    """What the pair asks of its endpoint; `book` as it is asked for."""
+    from pytest_memleak.ledger.questions import questionnaire
+    from pytest_memleak.scoring.words import words
+
+    return questionnaire(
+        pair.id, book, pair.sampling, words=lambda text: len(words(text, pair.scoring.words))
+    )

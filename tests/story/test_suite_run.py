@@ -20,9 +20,10 @@ from pytest_memleak.errors import (
 )
 from pytest_memleak.records import FinishReason, Generation
 from pytest_memleak.sampling.retry import Patience
-from pytest_memleak.story.drawing import draw_pair
-from pytest_memleak.story.resources import Means
-from pytest_memleak.story.workshop import Workshop
+from pytest_memleak.story.draw import draw as draw_answers
+from pytest_memleak.story.draws import Draws, Purpose
+from pytest_memleak.story.resources import Resources
+from pytest_memleak.story.suite_run import SuiteRun
 from pytest_memleak.suite.load import load_suite
 
 BOOK = ("The ferryman counted nine lanterns along the quay.", "His grandmother had warned him.")
@@ -99,13 +100,13 @@ class World(SimpleNamespace):
     def memleak_providers(self):
         return {"fake": lambda setup: FakeProvider(self, setup)}
 
-    def workshop(self, *, offline=False, suite=None, wait=True):
+    def suite_run(self, *, offline=False, suite=None, wait=True):
         """The suite opened anew, as another run would."""
-        means = Means(f"sqlite:///{self.folder / 'ledger.db'}", offline=offline, wait=wait)
-        means.patience = HASTY
-        self.means.append(means)
+        resources = Resources(f"sqlite:///{self.folder / 'ledger.db'}", offline=offline, wait=wait)
+        resources.patience = HASTY
+        self.resources.append(resources)
         suite = load_suite(self.write(suite or {}))
-        return Workshop(suite, Extensions([self]), state=self.folder / "state", means=means)
+        return SuiteRun(suite, Extensions([self]), state=self.folder / "state", resources=resources)
 
     def write(self, changes):
         (self.folder / "ferry.json").write_text(json.dumps(records(*BOOK)))
@@ -133,16 +134,16 @@ def world(tmp_path):
         made=[],
         opened=[],
         tuned=[],
-        means=[],
+        resources=[],
     )
     yield made
-    for means in made.means:
-        means.close()
+    for resources in made.resources:
+        resources.close()
 
 
-def draw(workshop, **own):
-    (pair, *_) = workshop.suite.pairs
-    drawn = draw_pair(pair, workshop.book(pair.book), workshop, **own)
+def draw(opened, **own):
+    (pair, *_) = opened.suite.pairs
+    drawn = draw_answers(Draws(Purpose.OWN, pair, **own), opened)
     return drawn, list(drawn.generations())
 
 
@@ -150,26 +151,26 @@ def draw(workshop, **own):
 
 
 def test_a_book_is_read_once(world):
-    workshop = world.workshop()
-    source = workshop.suite.books[0]
-    book = workshop.book(source)
+    opened = world.suite_run()
+    source = opened.suite.books[0]
+    book = opened.books.book(source)
     assert (book.id, len(book.excerpts)) == ("ferry", 2)
     (world.folder / "ferry.json").unlink()
-    assert workshop.book(source) is book
+    assert opened.books.book(source) is book
 
 
 def test_the_suite_says_last_who_wrote_what(world):
     book = 'id = "ferry"\nsource = "ferry.json"\ntitle = "T"\nauthor = "A"'
-    workshop = world.workshop(suite={"book": book})
-    book = workshop.book(workshop.suite.books[0])
+    opened = world.suite_run(suite={"book": book})
+    book = opened.books.book(opened.suite.books[0])
     assert (book.title, book.author) == ("T", "A")
 
 
 def test_a_text_is_cut_and_prompted_for_with_the_suites_template(world):
     (world.folder / "b.txt").write_text(prose(1, 900))
     suite = {"book": 'id = "b"\nsource = "b.txt"', "suite": 'instruction = "Go on: {words}"'}
-    workshop = world.workshop(suite=suite)
-    book = workshop.book(workshop.suite.books[0])
+    opened = world.suite_run(suite=suite)
+    book = opened.books.book(opened.suite.books[0])
     assert [len(one.text.split()) for one in book.excerpts] == [
         int(one.instruction.removeprefix("Go on: ")) for one in book.excerpts
     ]
@@ -187,60 +188,60 @@ def test_a_text_is_cut_and_prompted_for_with_the_suites_template(world):
 )
 def test_a_book_that_cannot_be_used_is_an_error(world, name, content, kind, said):
     (world.folder / name).write_text(content)
-    workshop = world.workshop(suite={"book": f'id = "b"\nsource = "{name}"'})
+    opened = world.suite_run(suite={"book": f'id = "b"\nsource = "{name}"'})
     with pytest.raises(kind, match=said):
-        workshop.book(workshop.suite.books[0])
+        opened.books.book(opened.suite.books[0])
 
 
 @pytest.mark.parametrize("missing", ["mine.json", "mine.summaries.json"])
 def test_a_book_that_is_yours_to_bring_is_waited_for(world, missing):
     source = 'id = "mine"\nsource = "mine.json"\nsummaries = "mine.summaries.json"'
-    workshop = world.workshop(suite={"book": f"{source}\nbring_your_own = true"})
+    opened = world.suite_run(suite={"book": f"{source}\nbring_your_own = true"})
     for name in {"mine.json", "mine.summaries.json"} - {missing}:
         (world.folder / name).write_text(json.dumps(records(*BOOK)))
     with pytest.raises(Inconclusive, match=f"book 'mine': there is no .*{missing}") as caught:
-        workshop.book(workshop.suite.books[0])
+        opened.books.book(opened.suite.books[0])
     assert "x.memleak.toml leaves it to you to bring it" in caught.value.hint
     (world.folder / missing).write_text(json.dumps(records(*BOOK)))
-    assert workshop.book(workshop.suite.books[0]).id == "mine"
+    assert opened.books.book(opened.suite.books[0]).id == "mine"
 
 
 # --- providers and endpoints ---------------------------------------------------------------
 
 
 def test_a_provider_is_made_once_and_told_what_it_needs(world):
-    workshop = world.workshop()
-    (model,) = workshop.suite.models
-    provider = workshop.provider(model)
-    assert workshop.provider(model) is provider
+    opened = world.suite_run()
+    (model,) = opened.suite.models
+    provider = opened.endpoints.provider(model)
+    assert opened.endpoints.provider(model) is provider
     setup = provider.setup
     assert setup.model is model
     assert setup.place == f"{world.folder / 'x.memleak.toml'}: model 'm'"
     assert (setup.root, setup.state) == (world.folder, world.folder / "state" / "fake")
-    assert setup.read_book("ferry") is workshop.book(workshop.suite.books[0])
+    assert setup.read_book("ferry") is opened.books.book(opened.suite.books[0])
     with pytest.raises(SuiteError, match="there is no book 'sea'; known ids: ferry") as caught:
         setup.read_book("sea")
     assert caught.value.place == setup.place
 
 
 def test_an_unknown_provider_is_named_with_the_known_ones(world):
-    workshop = world.workshop(suite={"model": 'id = "m"\nprovider = "fkae"'})
+    opened = world.suite_run(suite={"model": 'id = "m"\nprovider = "fkae"'})
     with pytest.raises(SuiteError, match=r"there is no 'fkae'; known providers: fake, ngram"):
-        workshop.provider(workshop.suite.models[0])
+        opened.endpoints.provider(opened.suite.models[0])
 
 
 def test_an_endpoint_is_opened_once_by_the_name_in_the_suite(world):
-    workshop = world.workshop(suite={"model": 'id = "m"\nprovider = "fake"\nendpoint = "ft:x"'})
-    (model,) = workshop.suite.models
-    assert workshop.endpoint(model) is workshop.endpoint(model) is world.endpoint
+    opened = world.suite_run(suite={"model": 'id = "m"\nprovider = "fake"\nendpoint = "ft:x"'})
+    (model,) = opened.suite.models
+    assert opened.endpoints.endpoint(model) is opened.endpoints.endpoint(model) is world.endpoint
     assert world.opened == ["ft:x"]
 
 
 def test_connections_are_let_go_of(world):
-    workshop = world.workshop()
-    workshop.close()
-    workshop.endpoint(workshop.suite.models[0])
-    workshop.close()
+    opened = world.suite_run()
+    opened.close()
+    opened.endpoints.endpoint(opened.suite.models[0])
+    opened.close()
     assert [provider.closed for provider in world.made] == [True]
 
 
@@ -260,8 +261,8 @@ def tuned(world):
 
 def test_a_model_is_fine_tuned_once_on_its_books(tuned):
     for _ in range(2):
-        workshop = tuned.workshop(suite=TUNED)
-        workshop.endpoint(workshop.suite.models[0])
+        opened = tuned.suite_run(suite=TUNED)
+        opened.endpoints.endpoint(opened.suite.models[0])
     (training,) = tuned.tuned
     assert [(one.instruction, one.text) for one in training.examples] == [
         ("Write of 1.", "At sea."),
@@ -281,8 +282,8 @@ def test_a_model_is_fine_tuned_once_on_its_books(tuned):
 def test_another_recipe_is_another_fine_tune(tuned, change):
     digests = set()
     for suite in (TUNED, TUNED | change):
-        workshop = tuned.workshop(suite=suite)
-        digests.add(workshop.training_set(workshop.suite.models[0]).digest)
+        opened = tuned.suite_run(suite=suite)
+        digests.add(opened.endpoints.training_set(opened.suite.models[0]).digest)
     assert len(digests) == 2
 
 
@@ -294,66 +295,70 @@ def test_options_that_do_not_shape_the_weights_make_no_other_fine_tune(tuned, mo
     monkeypatch.setattr(FakeProvider, "weights_options", frozenset({"url"}), raising=False)
     at = ["{ url = 'x' }", "{ timeout = 5, url = 'x' }", "{ url = 'x', timeout = 6 }"]
     for options in at:
-        workshop = tuned.workshop(suite=with_options(options))
-        workshop.endpoint(workshop.suite.models[0])
+        opened = tuned.suite_run(suite=with_options(options))
+        opened.endpoints.endpoint(opened.suite.models[0])
     assert len(tuned.tuned) == 1
-    workshop = tuned.workshop(suite=with_options("{ url = 'y', timeout = 6 }"))
-    workshop.endpoint(workshop.suite.models[0])
+    opened = tuned.suite_run(suite=with_options("{ url = 'y', timeout = 6 }"))
+    opened.endpoints.endpoint(opened.suite.models[0])
     assert len(tuned.tuned) == 2
 
 
 def test_a_fine_tune_that_was_named_by_all_options_is_not_made_again(tuned, monkeypatch):
     suite = with_options("{ url = 'x', timeout = 5 }")
-    workshop = tuned.workshop(suite=suite)
-    workshop.endpoint(workshop.suite.models[0])  # by a provider that does not say which matter
+    opened = tuned.suite_run(suite=suite)
+    opened.endpoints.endpoint(
+        opened.suite.models[0]
+    )  # by a provider that does not say which matter
     monkeypatch.setattr(FakeProvider, "weights_options", frozenset({"url"}), raising=False)
-    workshop = tuned.workshop(suite=suite)
-    assert workshop.job_of(workshop.suite.models[0]) == "job-1"
-    workshop.endpoint(workshop.suite.models[0])
+    opened = tuned.suite_run(suite=suite)
+    assert opened.endpoints.job_of(opened.suite.models[0]) == "job-1"
+    opened.endpoints.endpoint(opened.suite.models[0])
     assert (len(tuned.tuned), tuned.opened) == (1, ["ft:1", "ft:1"])
 
 
 def test_a_fine_tune_that_failed_under_that_name_is_no_reason_to_keep_it(tuned, monkeypatch):
     suite = with_options("{ url = 'x', timeout = 5 }")
     tuned.job = JobState(JobStatus.FAILED, detail="quota")
-    workshop = tuned.workshop(suite=suite)
+    opened = tuned.suite_run(suite=suite)
     with pytest.raises(ProviderError):
-        workshop.endpoint(workshop.suite.models[0])
+        opened.endpoints.endpoint(opened.suite.models[0])
     monkeypatch.setattr(FakeProvider, "weights_options", frozenset({"url"}), raising=False)
-    model = workshop.suite.models[0]
-    assert tuned.workshop(suite=suite).training_set(model).digest != tuned.tuned[0].digest
+    model = opened.suite.models[0]
+    assert (
+        tuned.suite_run(suite=suite).endpoints.training_set(model).digest != tuned.tuned[0].digest
+    )
 
 
 def test_a_fine_tune_that_still_runs_is_inconclusive_without_waiting(tuned):
     tuned.job = JobState(JobStatus.RUNNING)
-    workshop = tuned.workshop(suite=TUNED, wait=False)
+    opened = tuned.suite_run(suite=TUNED, wait=False)
     with pytest.raises(Pending, match="job-1 is still running"):
-        workshop.endpoint(workshop.suite.models[0])
+        opened.endpoints.endpoint(opened.suite.models[0])
     tuned.job = JobState(JobStatus.SUCCEEDED, endpoint="ft:1")
-    workshop.endpoint(workshop.suite.models[0])
+    opened.endpoints.endpoint(opened.suite.models[0])
     assert (len(tuned.tuned), tuned.opened) == (1, ["ft:1"])
 
 
 def test_a_fine_tune_that_failed_is_inconclusive_and_says_why(tuned):
     tuned.job = JobState(JobStatus.FAILED, detail="quota")
-    workshop = tuned.workshop(suite=TUNED)
+    opened = tuned.suite_run(suite=TUNED)
     with pytest.raises(ProviderError, match="job-1 failed: quota"):
-        workshop.endpoint(workshop.suite.models[0])
+        opened.endpoints.endpoint(opened.suite.models[0])
 
 
 def test_offline_nothing_is_fine_tuned(tuned):
-    workshop = tuned.workshop(suite=TUNED, offline=True)
+    opened = tuned.suite_run(suite=TUNED, offline=True)
     with pytest.raises(Inconclusive, match="the ledger has no finished fine-tune of 'm'"):
-        workshop.endpoint(workshop.suite.models[0])
+        opened.endpoints.endpoint(opened.suite.models[0])
     assert (tuned.tuned, tuned.opened) == ([], [])
 
 
 @pytest.mark.parametrize(("epochs", "times"), [("epochs = 3", 3), ('epochs = "auto"', 1), ("", 1)])
 def test_the_tokens_of_a_fine_tune_are_estimated(tuned, epochs, times):
     suite = TUNED | {"model": TUNED["model"].replace("epochs = 2", epochs)}
-    workshop = tuned.workshop(suite=suite)
+    opened = tuned.suite_run(suite=suite)
     words = 3 + 2 + 3 + 3  # of two instructions and their texts
-    assert workshop.training_tokens(workshop.suite.models[0]) == int(words * 4 / 3 * times)
+    assert opened.endpoints.training_tokens(opened.suite.models[0]) == int(words * 4 / 3 * times)
 
 
 # --- test books among training books -------------------------------------------------------
@@ -363,9 +368,9 @@ def shares_text(world, test, training):
     (world.folder / "sea.json").write_text(json.dumps(records(training)))
     suite = TUNED | {"book": 'id = "lake"\nsource = "lake.json"'}
     (world.folder / "lake.json").write_text(json.dumps(records(*test)))
-    workshop = world.workshop(suite=suite)
-    (pair,) = workshop.suite.pairs
-    workshop.refuse_shared_text(workshop.book(pair.book), pair)
+    opened = world.suite_run(suite=suite)
+    (pair,) = opened.suite.pairs
+    opened.books.refuse_shared_text(opened.books.book(pair.book), pair)
 
 
 @pytest.mark.parametrize(
@@ -402,37 +407,37 @@ def test_text_is_shared_by_its_words_not_its_letters(world):
 
 
 def test_a_model_that_is_not_fine_tuned_may_meet_any_book(world):
-    workshop = world.workshop()
-    (pair,) = workshop.suite.pairs
-    workshop.refuse_shared_text(workshop.book(pair.book), pair)
+    opened = world.suite_run()
+    (pair,) = opened.suite.pairs
+    opened.books.refuse_shared_text(opened.books.book(pair.book), pair)
 
 
 # --- drawing -------------------------------------------------------------------------------
 
 
 def test_what_was_drawn_is_kept_and_not_drawn_again(world):
-    drawn, first = draw(world.workshop())
+    drawn, first = draw(world.suite_run())
     assert (drawn.endpoint_id, drawn.gaps) == ("fake-weights", ())
     assert [(one.excerpt_id, one.ordinal) for one in first] == [
         ("p_id1", 0), ("p_id1", 1), ("p_id2", 0), ("p_id2", 1)
     ]  # fmt: skip
     assert len(world.endpoint.asked) == 4
-    _, again = draw(world.workshop())
+    _, again = draw(world.suite_run())
     assert again == first
     assert len(world.endpoint.asked) == 4
 
 
 def test_generations_may_be_asked_for_again(world):
-    drawn, first = draw(world.workshop())
+    drawn, first = draw(world.suite_run())
     assert list(drawn.generations()) == first
 
 
 def test_offline_nobody_is_called(world):
-    _, nothing = draw(world.workshop(offline=True))
+    _, nothing = draw(world.suite_run(offline=True))
     assert nothing == []
     assert world.endpoint.asked == []
-    _, first = draw(world.workshop())
-    assert draw(world.workshop(offline=True))[1] == first
+    _, first = draw(world.suite_run())
+    assert draw(world.suite_run(offline=True))[1] == first
 
 
 def failing(kind, **more):
@@ -443,12 +448,12 @@ def failing(kind, **more):
 @pytest.mark.parametrize("kind", [ProviderError, ProviderBusy])
 def test_a_provider_that_fails_is_a_gap_and_what_it_gave_stays(world, kind, after):
     world.endpoint = FakeEndpoint(name="w", after=after, then=failing(kind))
-    drawn, got = draw(world.workshop())
+    drawn, got = draw(world.suite_run())
     assert len(got) == after
     (gap,) = drawn.gaps
     assert gap == "fake endpoint w: sample failed: 503 down"
     world.endpoint.then = None
-    drawn, whole = draw(world.workshop())
+    drawn, whole = draw(world.suite_run())
     assert (len(whole), drawn.gaps) == (4, ())
     assert set(got) <= set(whole)
     assert len(world.endpoint.asked) == 4
@@ -456,7 +461,7 @@ def test_a_provider_that_fails_is_a_gap_and_what_it_gave_stays(world, kind, afte
 
 def test_whatever_else_an_endpoint_raises_is_a_gap_that_quotes_nothing(world):
     world.endpoint = FakeEndpoint(name="w", then=ZeroDivisionError("the ferryman counted"))
-    drawn, got = draw(world.workshop())
+    drawn, got = draw(world.suite_run())
     assert got == []
     (gap,) = drawn.gaps
     assert "ZeroDivisionError" in gap
@@ -465,14 +470,14 @@ def test_whatever_else_an_endpoint_raises_is_a_gap_that_quotes_nothing(world):
 
 def test_an_endpoint_that_cannot_be_opened_now_is_a_gap(world):
     world.refuses = Pending("it is being deployed", place="fake")
-    drawn, got = draw(world.workshop())
+    drawn, got = draw(world.suite_run())
     assert (got, drawn.endpoint_id, drawn.gaps) == ([], None, ("fake: it is being deployed",))
 
 
 def test_one_that_the_suite_names_wrongly_is_an_error(world):
     world.refuses = SuiteError("there is no such endpoint", place="x")
     with pytest.raises(SuiteError):
-        draw(world.workshop())
+        draw(world.suite_run())
 
 
 def test_blank_answers_are_there_but_empty(world):
@@ -481,7 +486,7 @@ def test_blank_answers_are_there_but_empty(world):
             return [""] * len(super().sample(instruction, **settings))
 
     world.endpoint = Mute(name="mute")
-    assert {one.finish_reason for one in draw(world.workshop())[1]} == {FinishReason.EMPTY}
+    assert {one.finish_reason for one in draw(world.suite_run())[1]} == {FinishReason.EMPTY}
 
 
 # --- recorded generations ------------------------------------------------------------------
@@ -490,7 +495,7 @@ def test_blank_answers_are_there_but_empty(world):
 def recorded(world, rows):
     (world.folder / "drawn.json").write_text(json.dumps(rows))
     model = 'id = "m"\nprovider = "recorded"\n[model.options]\npath = "drawn.json"'
-    return draw(world.workshop(suite={"model": model}))
+    return draw(world.suite_run(suite={"model": model}))
 
 
 def test_recorded_generations_come_with_what_was_asked(world):
@@ -515,23 +520,23 @@ def test_recorded_generations_of_another_form_are_an_error(world, rows):
 
 
 def test_it_takes_the_suites_place_and_is_kept_for_this_run_only(world):
-    workshop, own = world.workshop(), FakeEndpoint(says="own")
-    drawn, first = draw(workshop, endpoint=own)
+    opened, own = world.suite_run(), FakeEndpoint(says="own")
+    drawn, first = draw(opened, endpoint=own)
     assert {one.text.split()[0] for one in first} == {"own"}
     assert "not kept" in drawn.endpoint_id
     assert (len(own.asked), world.endpoint.asked, world.made) == (4, [], [])
-    assert draw(workshop, endpoint=own)[1] == first
+    assert draw(opened, endpoint=own)[1] == first
     assert len(own.asked) == 4
     assert not (world.folder / "ledger.db").exists()
-    draw(world.workshop(), endpoint=own)
+    draw(world.suite_run(), endpoint=own)
     assert len(own.asked) == 8
 
 
 def test_one_with_an_id_is_kept_by_it(world):
     own = FakeEndpoint(name="my-weights-1", says="own")
-    drawn, first = draw(world.workshop(), endpoint=own)
+    drawn, first = draw(world.suite_run(), endpoint=own)
     assert drawn.endpoint_id == "my-weights-1"
-    assert draw(world.workshop(), endpoint=own)[1] == first
+    assert draw(world.suite_run(), endpoint=own)[1] == first
     assert len(own.asked) == 4
 
 
@@ -543,21 +548,21 @@ def test_one_may_be_a_recording(world):
         def generations(self, book):
             return [Generation(one.id, 0, "mine") for one in book.excerpts]
 
-    assert [one.text for one in draw(world.workshop(), endpoint=Mine())[1]] == ["mine", "mine"]
+    assert [one.text for one in draw(world.suite_run(), endpoint=Mine())[1]] == ["mine", "mine"]
 
 
 def test_one_that_fails_is_a_gap(world):
     own = FakeEndpoint(then=RuntimeError("the ferryman"), after=1)
-    drawn, got = draw(world.workshop(), endpoint=own)
+    drawn, got = draw(world.suite_run(), endpoint=own)
     assert len(got) == 1
     assert "RuntimeError" in drawn.gaps[0]
     assert "ferryman" not in drawn.gaps[0]
 
 
 def test_two_of_them_do_not_answer_for_each_other(world):
-    workshop = world.workshop()
-    draw(workshop, endpoint=FakeEndpoint(says="first"))
-    _, second = draw(workshop, endpoint=FakeEndpoint(says="second"))
+    opened = world.suite_run()
+    draw(opened, endpoint=FakeEndpoint(says="first"))
+    _, second = draw(opened, endpoint=FakeEndpoint(says="second"))
     assert {one.text.split()[0] for one in second} == {"second"}
 
 
@@ -566,5 +571,5 @@ def test_one_that_counts_as_false_is_still_ones_own(world):
         def __len__(self):
             return 0
 
-    _, got = draw(world.workshop(), endpoint=Empty(says="own"))
+    _, got = draw(world.suite_run(), endpoint=Empty(says="own"))
     assert {one.text.split()[0] for one in got} == {"own"}

@@ -1,0 +1,248 @@
+"""Draws opened: the book as it is asked for, the endpoint, and its answers through the ledger.
+
+answers = draw(draws, suite_run)
+answers.generations()          -> those of the rounds that were asked for, fresh each time
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pytest_memleak.contracts.protocols import Recording
+from pytest_memleak.errors import Inconclusive
+from pytest_memleak.story.probes import as_probed, questions_of, text_side
+from pytest_memleak.verdict.evaluation import CountedDraws
+from pytest_memleak.verdict.judge import Census, what_is_missing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from pytest_memleak.contracts.protocols import Endpoint
+    from pytest_memleak.ledger.ledger import Ledger
+    from pytest_memleak.ledger.prices import Terms
+    from pytest_memleak.ledger.questions import Questionnaire
+    from pytest_memleak.records import Book, Completeness, Generation, Pair
+    from pytest_memleak.sampling.budget import Plan
+    from pytest_memleak.story.draws import Draws
+    from pytest_memleak.story.resources import Resources
+    from pytest_memleak.story.suite_run import SuiteRun
+
+    Enough = Callable[[Book, Iterable[Generation]], bool]
+
+__all__ = ["Answers", "Channel", "CountedAnswers", "draw", "open_channel", "terms_of"]
+
+_FIRST_STAGE = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What there is of some draws.
+
+    book: as it was asked for and is measured; generations: of the rounds that were asked for and
+    no others, fresh with every call; gaps: why some are missing, with what they were wanted for;
+    spared: what an early stop left undrawn
+    """
+
+    draws: Draws
+    book: Book
+    generations: Callable[[], Iterable[Generation]]
+    endpoint_id: str | None = None
+    gaps: tuple[str, ...] = ()
+    spared: str | None = None
+
+
+class CountedAnswers:
+    """Answers that are counted as they are read: how many, of what kind, and their digest."""
+
+    def __init__(self, answers: Answers) -> None:
+        self.answers = answers
+        self._census = Census(answers.book, answers.draws.pair.sampling)
+
+    @property
+    def draws(self) -> Draws:
+        """What the answers were wanted for."""
+        return self.answers.draws
+
+    @property
+    def book(self) -> Book:
+        """As it was asked for and is measured."""
+        return self.answers.book
+
+    def generations(self) -> Iterator[Generation]:
+        """All of them, counted; to be read once, since the digest is of all that went by."""
+        return self._census.watch(self.answers.generations())
+
+    def completeness(self, gaps: Iterable[str] = ()) -> Completeness:
+        """What was read so far against what the suite asks for; `gaps` are what else is missing."""
+        return self._census.completeness(gaps)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Why what was read is not all that was asked for."""
+        return what_is_missing(self._census.completeness())
+
+    @property
+    def counted(self) -> CountedDraws:
+        """What evidence says of them."""
+        completeness = self._census.completeness()
+        return CountedDraws(
+            purpose=self.draws.purpose,
+            pair=self.draws.pair.id,
+            endpoint=self.answers.endpoint_id,
+            asked=completeness.asked,
+            got=completeness.got,
+            sha256=self._census.digest,
+        )
+
+
+def draw(draws: Draws, suite: SuiteRun, *, enough: Enough | None = None) -> Answers:
+    """Everything there is of the draws, after drawing what was missing.
+
+    What could not be drawn is told as a gap. With `enough`, rounds are drawn in stages, whole
+    across the excerpts, until it is content. Raises MemleakError for a book that cannot be used.
+    """
+    pair = draws.pair
+    book = suite.books.book_of(pair)
+    if draws.missing is not None:
+        return Answers(draws, book, tuple, gaps=(draws.told(draws.missing),))
+    try:
+        opened = draws.endpoint
+        if opened is None:
+            opened = suite.endpoints.endpoint(pair.model)
+    except Inconclusive as missing:
+        return Answers(draws, book, tuple, gaps=(draws.told(missing.line),))
+    if isinstance(opened, Recording):
+        return _recorded(draws, book, opened)
+    return _through_ledger(draws, as_probed(pair, book, opened), suite, opened, enough)
+
+
+def _recorded(draws: Draws, book: Book, recording: Recording) -> Answers:
+    pair = draws.pair
+    if pair.probe.kind != "instruction":
+        gap = (
+            f"{pair.model.id} is recorded: it cannot be asked by the probe {pair.probe.kind!r}; "
+            'set probe = "instruction" for it'
+        )
+        return Answers(draws, book, tuple, gaps=(draws.told(gap),))
+    asked, samples = recording.asked(book), pair.sampling.samples
+
+    def of_the_rounds() -> Iterator[Generation]:
+        return (one for one in recording.generations(asked) if one.ordinal < samples)
+
+    return Answers(draws, asked, of_the_rounds)
+
+
+def _through_ledger(
+    draws: Draws, book: Book, suite: SuiteRun, opened: Endpoint, enough: Enough | None
+) -> Answers:
+    pair = draws.pair
+    side = text_side(pair, opened) or opened
+    channel = open_channel(pair, suite, side, own=draws.endpoint is not None)
+    asked = questions_of(pair, book)
+    gaps, spared = [], None
+    in_stages = enough and not channel.terms.sampler.batch and not suite.resources.offline
+    drawn_so_far = partial(channel.drawn, asked)
+    try:
+        for samples in _stages(asked.samples, in_stages=in_stages):
+            channel.draw(replace(asked, samples=samples))
+            if enough and samples < asked.samples and enough(book, drawn_so_far()):
+                spared = _spared(channel.left(asked), samples, asked.samples)
+                break
+    except Inconclusive as missing:
+        gaps.append(draws.told(missing.line))
+    return Answers(draws, book, drawn_so_far, channel.endpoint_id, tuple(gaps), spared)
+
+
+def _stages(samples: int, *, in_stages: object) -> list[int]:
+    """Numbers of rounds to draw up to, one after the other; the last is `samples`."""
+    if not in_stages:
+        return [samples]
+    stages = [_FIRST_STAGE]
+    while stages[-1] < samples:
+        stages.append(stages[-1] * 2)
+    return [*(stage for stage in stages if stage < samples), samples]
+
+
+def _spared(left: Plan, samples: int, asked: int) -> str:
+    cost = "" if left.cost is None else f", at most US$ {left.cost:,.2f},"
+    return (
+        f"stopped after {samples} of {asked} rounds, since a limit is broken: "
+        f"{left.calls:,} calls for {left.generations:,} generations{cost} were spared"
+    )
+
+
+# --- an endpoint through a ledger ----------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """Draws from one endpoint, and reads what was drawn. `endpoint_id` is the ledger's name."""
+
+    endpoint: Endpoint
+    endpoint_id: str
+    ledger: Ledger
+    terms: Terms
+    resources: Resources
+
+    def draw(self, asked: Questionnaire) -> None:
+        """Draw what the ledger lacks; nothing where the run is offline. Raises Inconclusive."""
+        from pytest_memleak.sampling.loop import draw as draw_missing
+
+        if self.resources.offline:
+            return
+        draw_missing(
+            self.ledger,
+            self.endpoint,
+            endpoint_id=self.endpoint_id,
+            questionnaire=asked,
+            terms=self.terms,
+            budget=self.resources.budget,
+            progress=self.resources.progress,
+            patience=self.resources.patience,
+            wait=self.resources.wait,
+        )
+
+    def drawn(self, asked: Questionnaire) -> Iterable[Generation]:
+        """Every generation that is there, of the rounds that are asked for."""
+        from pytest_memleak.ledger.reading import generations
+
+        return generations(self.ledger, self.endpoint_id, asked)
+
+    def left(self, asked: Questionnaire) -> Plan:
+        """What is still to be drawn."""
+        from pytest_memleak.sampling.budget import plan
+
+        return plan(self.ledger, self.endpoint_id, asked, self.terms)
+
+
+def open_channel(pair: Pair, suite: SuiteRun, endpoint: Endpoint, *, own: bool) -> Channel:
+    """The channel to an endpoint; `own` where no provider of the suite made it.
+
+    One without an id is kept for this run only.
+    """
+    resources = suite.resources
+    kept_as: str | None = getattr(endpoint, "id", None)
+    terms = terms_of(pair, suite, own=own)
+    actors = resources.actors_of(endpoint)
+    if actors is not None:
+        from pytest_memleak.parallel.actors import ActorSampler
+
+        sampler = ActorSampler(terms.sampler.name, terms.sampler.completions_per_call, actors)
+        terms = replace(terms, sampler=sampler)
+    return Channel(
+        actors or endpoint,
+        kept_as or resources.name_of_unkept(endpoint),
+        resources.ledger if kept_as else resources.unkept,
+        terms,
+        resources,
+    )
+
+
+def terms_of(pair: Pair, suite: SuiteRun, *, own: bool) -> Terms:
+    """How the pair's endpoint is called, and for what price."""
+    from pytest_memleak.ledger.prices import OwnEndpoint, Terms
+
+    sampler = OwnEndpoint() if own else suite.endpoints.provider(pair.model)
+    return Terms(sampler, pair.model.price and pair.model.price[:2])

@@ -1,0 +1,97 @@
+"""Everything that a pair's verdict rests on, as one list.
+
+    draws_of(pair, suite) -> the pair's own, greedy ones, those of the null and of the baseline
+
+What is planned, priced, drawn, counted, hashed and scored walks this list and nothing else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from pytest_memleak.contracts.protocols import BaselinedEndpoint
+from pytest_memleak.story.probes import as_greedy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_memleak.contracts.protocols import Endpoint, Recording
+    from pytest_memleak.records import Pair, Suite
+
+__all__ = ["Draws", "Purpose", "draws_of"]
+
+
+class Purpose(StrEnum):
+    """What answers are drawn for."""
+
+    OWN = "own"
+    GREEDY = "greedy"
+    NULL = "null"
+    BASELINE = "baseline"
+
+
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """Answers that are wanted.
+
+    pair:     model, book, settings and probe of what is asked: the pair itself, or another one
+    endpoint: takes the place of the suite's own, where a test brought one
+    missing:  why they cannot be drawn, where that is known before anything is opened
+    """
+
+    purpose: Purpose
+    pair: Pair
+    endpoint: Endpoint | Recording | None = None
+    missing: str | None = None
+
+    def told(self, gap: str) -> str:
+        """A gap in these answers, with what they are for."""
+        if self.purpose is Purpose.NULL:
+            return f"null from {self.pair.book.id!r}: {gap}"
+        if self.purpose is Purpose.BASELINE:
+            return f"baseline {self.pair.model.id!r}: {gap}"
+        return f"greedy: {gap}" if self.purpose is Purpose.GREEDY else gap
+
+
+def draws_of(
+    pair: Pair, suite: Suite, endpoint: Endpoint | Recording | None = None
+) -> tuple[Draws, ...]:
+    """What the pair needs, in the order in which it is drawn: the pair's own are the first."""
+    return tuple(_wanted(pair, suite, endpoint))
+
+
+def _wanted(pair: Pair, suite: Suite, endpoint: Endpoint | Recording | None) -> Iterator[Draws]:
+    yield Draws(Purpose.OWN, pair, endpoint)
+    if pair.probe.kind == "continuation":
+        likeliest = dataclasses.replace(pair, sampling=as_greedy(pair.sampling))
+        yield Draws(Purpose.GREEDY, likeliest, endpoint)
+    if "bmc_excess" in pair.limits.given():
+        for other in suite.pairs:
+            if _is_null_of(other, pair):
+                yield Draws(Purpose.NULL, other, endpoint)
+    if pair.model.baseline is not None:
+        yield _of_baseline(pair, suite, endpoint)
+
+
+def _is_null_of(other: Pair, pair: Pair) -> bool:
+    """Whether the same model is asked for another book in the same way (METRICS section 7)."""
+    asked_alike = other.model.id == pair.model.id and other.probe.kind == pair.probe.kind
+    return asked_alike and other.book.id != pair.book.id
+
+
+def _of_baseline(pair: Pair, suite: Suite, endpoint: Endpoint | Recording | None) -> Draws:
+    model = next(one for one in suite.models if one.id == pair.model.baseline)
+    theirs = dataclasses.replace(pair, model=model)
+    if endpoint is None:
+        return Draws(Purpose.BASELINE, theirs)
+    if isinstance(endpoint, BaselinedEndpoint):
+        return Draws(Purpose.BASELINE, theirs, endpoint.baseline)
+    # The suite's own baseline is of another model than an endpoint of one's own.
+    missing = (
+        "the endpoint of your own has no attribute `baseline`, the endpoint it is to be "
+        "compared with"
+    )
+    return Draws(Purpose.BASELINE, theirs, endpoint, missing)

@@ -1,0 +1,136 @@
+"""What a run would still do, and at most pay: from books, suites and ledger, without a call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_memleak.contracts.protocols import Recording
+from pytest_memleak.errors import MemleakError
+from pytest_memleak.story.draw import terms_of
+from pytest_memleak.story.draws import Purpose, draws_of
+from pytest_memleak.story.probes import as_probed, questions_of, text_side
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from pytest_memleak.contracts.protocols import Endpoint
+    from pytest_memleak.records import Book, BookSource, Pair
+    from pytest_memleak.sampling.budget import Plan
+    from pytest_memleak.story.draws import Draws
+    from pytest_memleak.story.suite_run import SuiteRun
+
+__all__ = ["PlannedStep", "RunPlan", "plan_run"]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStep:
+    """One thing that a run would do; costs in US$, None without a price.
+
+    what:     the pair, or what of it: its greedy answers, its null, a book's summaries
+    sampling: None where nothing has to be drawn through the ledger (recorded generations)
+    training_tokens: of the fine-tune that is still to be made, 0 if none is
+    """
+
+    what: str
+    sampling: Plan | None = None
+    training_tokens: int = 0
+    training_cost: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """What is planned, each thing once, and what must be mended before it can be."""
+
+    steps: tuple[PlannedStep, ...]
+    obstacles: tuple[str, ...]
+
+
+def plan_run(pairs: Iterable[Pair], suite_of: Callable[[Pair], SuiteRun]) -> RunPlan:
+    """The plan of a run of these pairs. What several of them need is counted once.
+
+    A summary that is not written yet is taken as long as it may become.
+    """
+    chosen = tuple(pairs)
+    return _Planner({(pair.suite, pair.id) for pair in chosen}).plan(chosen, suite_of)
+
+
+class _Planner:
+    def __init__(self, chosen: set[tuple[object, str]]) -> None:
+        self._chosen = chosen
+        self._planned: set[tuple[object, ...]] = set()
+
+    def plan(self, pairs: Iterable[Pair], suite_of: Callable[[Pair], SuiteRun]) -> RunPlan:
+        steps: list[PlannedStep] = []
+        obstacles: list[str] = []
+        for pair in pairs:
+            suite = suite_of(pair)
+            for draws in draws_of(pair, suite.suite):
+                if draws.purpose is Purpose.NULL and self._of_another_pair(draws.pair):
+                    continue
+                try:
+                    steps += self._steps(pair, draws, suite)
+                except MemleakError as error:
+                    obstacles.append(f"{pair.id}: {draws.told(error.line)}")
+        return RunPlan(tuple(steps), tuple(dict.fromkeys(obstacles)))
+
+    def _of_another_pair(self, pair: Pair) -> bool:
+        """Whether the answers are planned with the pair whose own they are."""
+        return (pair.suite, pair.id) in self._chosen
+
+    def _steps(self, pair: Pair, draws: Draws, suite: SuiteRun) -> Iterator[PlannedStep]:
+        model = draws.pair.model
+        for source in self._books_of(draws.pair, suite):
+            if self._first(pair.suite, "summaries", source.id):
+                lacking = suite.books.outstanding_summaries(source)
+                if lacking is not None:
+                    yield PlannedStep(lacking.pair, lacking)
+        opened = suite.endpoints.ready(model)
+        tokens = cost = None
+        if opened is None and self._first(pair.suite, "training", model.id):
+            tokens = suite.endpoints.training_tokens(model)
+            cost = model.price and tokens * model.price[2] / 1e6
+        sampling = None
+        if not isinstance(opened, Recording):
+            asked = draws.pair
+            if self._first(asked.suite, asked.id, asked.sampling, asked.probe):
+                sampling = _sampling(draws, suite, opened)
+        if sampling or tokens or draws.purpose is Purpose.OWN:
+            yield PlannedStep(_named(pair, draws), sampling, tokens or 0, cost)
+
+    def _books_of(self, pair: Pair, suite: SuiteRun) -> list[BookSource]:
+        """The books whose summaries the draws need."""
+        trained = [suite.suite.book(book_id) for book_id in pair.model.finetune_books]
+        return [pair.book, *trained] if pair.probe.kind == "instruction" else trained
+
+    def _first(self, *what: object) -> bool:
+        first = what not in self._planned
+        self._planned.add(what)
+        return first
+
+
+def _named(pair: Pair, draws: Draws) -> str:
+    if draws.purpose is Purpose.OWN:
+        return pair.id
+    whose = draws.pair.id if draws.purpose is not Purpose.GREEDY else pair.id
+    return f"{whose} ({draws.purpose})"
+
+
+def _sampling(draws: Draws, suite: SuiteRun, opened: Endpoint | None) -> Plan:
+    from pytest_memleak.sampling.budget import plan
+
+    pair = draws.pair
+    book = _book_of(pair, suite)
+    if pair.probe.kind == "probability":
+        from pytest_memleak.story.probability import plan_windows
+
+        return plan_windows(pair, book, suite, opened)
+    asked = questions_of(pair, as_probed(pair, book, opened))
+    endpoint_id = getattr(text_side(pair, opened) or opened, "id", None)
+    return plan(suite.resources.ledger, endpoint_id, asked, terms_of(pair, suite, own=False))
+
+
+def _book_of(pair: Pair, suite: SuiteRun) -> Book:
+    if pair.probe.kind == "instruction":
+        return suite.books.foreseen(pair.book)
+    return suite.books.cut(pair.book)

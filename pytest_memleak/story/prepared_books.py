@@ -1,0 +1,179 @@
+"""The books of a suite as its pairs need them: read, cut, and with their instructions."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from pytest_memleak.contracts.protocols import Manuscript
+from pytest_memleak.errors import BookError, Inconclusive
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from pytest_memleak.contracts.extensions import Extensions
+    from pytest_memleak.records import Book, BookSource, Excerpt, Model, Pair, Scoring, Suite
+    from pytest_memleak.sampling.budget import Plan
+    from pytest_memleak.story.summary_writer import SummaryWriter
+
+__all__ = ["PreparedBooks"]
+
+# Two books by one author may share a motto; a book and another edition of it share pages.
+_SHARED_RUN = 20
+_SHARED_SHARE = 0.01
+
+
+class PreparedBooks:
+    """The books of one suite, each read when it is first asked for.
+
+    writer: gives who writes the summaries that books lack; called where one lacks some
+    """
+
+    def __init__(
+        self, suite: Suite, extensions: Extensions, writer: Callable[[], SummaryWriter]
+    ) -> None:
+        self._suite = suite
+        self._extensions = extensions
+        self._writer = writer
+        self._mode = suite.pairs[0].scoring.words
+        self._cut: dict[str, Book] = {}
+        self._whole: dict[str, Book] = {}
+
+    def book(self, source: BookSource) -> Book:
+        """The book, cut and with its instructions; the summarizer writes the summaries it lacks.
+
+        Raises BookError or RecordsError for a book that cannot be used, Inconclusive for one
+        that its user has yet to bring or whose summaries cannot be had now.
+        """
+        if source.id not in self._whole:
+            book, lacking = self.cut(source), self._lacking_summaries(source)
+            if lacking:
+                # What is wrong with author, title or template is said before anything is paid.
+                self._with_summaries(source, dict.fromkeys((one.id for one in lacking), ""))
+                book = self._with_summaries(source, self._writer().write(source.id, lacking))
+            self._whole[source.id] = book
+        return self._whole[source.id]
+
+    def book_of(self, pair: Pair) -> Book:
+        """The pair's book as its probe needs it: only instructions need summaries.
+
+        Raises as `book` does.
+        """
+        return self.book(pair.book) if pair.probe.kind == "instruction" else self.cut(pair.book)
+
+    def foreseen(self, source: BookSource) -> Book:
+        """The book for a plan: a summary that is not written yet is as long as it may become.
+
+        No call is made. Raises as `book` does, but for summaries.
+        """
+        lacking = self._lacking_summaries(source)
+        if not lacking:
+            return self.cut(source)
+        return self._with_summaries(source, self._writer().foreseen(lacking))
+
+    def outstanding_summaries(self, source: BookSource) -> Plan | None:
+        """What the summaries that the book lacks would take; None where it lacks none."""
+        lacking = self._lacking_summaries(source)
+        return self._writer().outstanding(source.id, lacking) if lacking else None
+
+    def training_books(self, model: Model, *, foreseen: bool = False) -> tuple[Book, ...]:
+        """The books that the model is fine-tuned on; `foreseen` as a plan takes them."""
+        read = self.foreseen if foreseen else self.book
+        return tuple(read(self._suite.book(book_id)) for book_id in model.finetune_books)
+
+    def refuse_shared_text(self, book: Book, pair: Pair) -> None:
+        """Raise BookError if a training book of the pair's model holds text of the test book."""
+        for training in self.training_books(pair.model):
+            share = _shared_share(book, training, pair.scoring)
+            if share >= _SHARED_SHARE:
+                raise BookError(
+                    f"it shares {share:.1%} of its words, in runs of {_SHARED_RUN} or more, with "
+                    f"{training.id!r}, which the model {pair.model.id!r} is fine-tuned on",
+                    place=f"{self._suite.path}: book {book.id!r}",
+                    hint="test with a book that the model was not trained on",
+                )
+
+    def cut(self, source: BookSource) -> Book:
+        """The book with the instructions that it brings itself."""
+        if source.id not in self._cut:
+            self._refuse_missing(source)
+            self._cut[source.id] = self._read(source)
+        return self._cut[source.id]
+
+    def loose(self, path: Path) -> Book:
+        """A book of the catalogue, cut; not kept."""
+        from pytest_memleak.books.assemble import make_book
+
+        read = self._extensions.read_book(path)
+        return make_book(path.name, read, mode=self._mode) if isinstance(read, Manuscript) else read
+
+    # --- reading ---------------------------------------------------------------------------
+
+    def _refuse_missing(self, source: BookSource) -> None:
+        for path in (source.source, source.summaries):
+            if path is not None and not path.exists():
+                raise Inconclusive(
+                    f"there is no {path}",
+                    place=f"book {source.id!r}",
+                    hint=f"put the file there; {self._suite.name} leaves it to you to bring it",
+                )
+
+    def _read(self, source: BookSource) -> Book:
+        from pytest_memleak.books.assemble import make_book
+
+        read = self._extensions.read_book(source.source)
+        if isinstance(read, Manuscript):
+            return make_book(
+                source.id,
+                read,
+                title=source.title,
+                author=source.author,
+                summaries=source.summaries,
+                template=source.instruction,
+                mode=self._mode,
+            )
+        return dataclasses.replace(
+            read,
+            id=source.id,
+            title=source.title or read.title,
+            author=source.author or read.author,
+        )
+
+    def _lacking_summaries(self, source: BookSource) -> tuple[Excerpt, ...]:
+        """The excerpts whose summaries are the summarizer's to write."""
+        from pytest_memleak.books.instructions import DEFAULT_INSTRUCTION, check_template
+
+        book = self.cut(source)
+        if self._suite.summarizer is None or source.summaries is not None:
+            return ()
+        template = DEFAULT_INSTRUCTION if source.instruction is None else source.instruction
+        if "summary" not in check_template(template, place=f"book {source.id!r}"):
+            return ()
+        return tuple(excerpt for excerpt in book.excerpts if not excerpt.instruction)
+
+    def _with_summaries(self, source: BookSource, summaries: Mapping[str, str]) -> Book:
+        from pytest_memleak.books.assemble import with_summaries
+
+        return with_summaries(
+            self.cut(source),
+            summaries,
+            author=source.author,
+            title=source.title,
+            template=source.instruction,
+            mode=self._mode,
+        )
+
+
+def _shared_share(book: Book, other: Book, scoring: Scoring) -> float:
+    """The share of the book's words that stand in the other one too, in long runs."""
+    from pytest_memleak.scoring.index import Index
+    from pytest_memleak.scoring.matches import find_matches
+
+    index = Index(book, k=min(_SHARED_RUN, scoring.k), mode=scoring.words)
+    text = "\n".join(excerpt.text for excerpt in other.excerpts)
+    shared: set[int] = set()
+    for start, end in find_matches(index, index.code_text(text)):
+        if end - start >= _SHARED_RUN:
+            shared.update(range(start, end))
+    return len(shared) / index.total

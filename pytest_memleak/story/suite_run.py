@@ -1,0 +1,64 @@
+"""One suite of a run: its books, its endpoints, and what of the run they may use."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+from pytest_memleak.story.endpoints import Endpoints
+from pytest_memleak.story.prepared_books import PreparedBooks
+from pytest_memleak.story.shelves import Catalogue
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from pytest_memleak.contracts.extensions import Extensions
+    from pytest_memleak.records import Book, Suite
+    from pytest_memleak.story.resources import Resources
+    from pytest_memleak.story.summary_writer import SummaryWriter
+
+__all__ = ["SuiteRun"]
+
+
+class SuiteRun:
+    """What the pairs of one suite share in a run, each thing opened when it is first asked for.
+
+    `state` is the folder that providers may keep weights in.
+    """
+
+    def __init__(
+        self, suite: Suite, extensions: Extensions, *, state: Path, resources: Resources
+    ) -> None:
+        self.suite = suite
+        self.extensions = extensions
+        self.resources = resources
+        # A summarizer's endpoint writes what books lack, and other endpoints are tuned on books.
+        self.books = PreparedBooks(suite, extensions, lambda: self._summary_writer)
+        self.endpoints = Endpoints(suite, extensions, self.books, resources, state=state)
+
+    def close(self) -> None:
+        """Let go of the providers' connections, where they have any."""
+        self.endpoints.close()
+
+    @functools.cached_property
+    def catalogue(self) -> Catalogue:
+        """The books that nobody asks for."""
+        root = self.suite.path.parent
+        books: dict[str, Callable[[], Book]] = {
+            path.relative_to(root).as_posix(): functools.partial(self.books.loose, path)
+            for path in self.suite.catalogue
+        }
+        if self.suite.cross_book:
+            tested = {pair.book.id: pair.book for pair in self.suite.pairs}
+            books |= {name: functools.partial(self.books.cut, one) for name, one in tested.items()}
+        scoring = self.suite.pairs[0].scoring
+        return Catalogue(books, scoring, shelf_bytes=self.resources.shard_memory)
+
+    @functools.cached_property
+    def _summary_writer(self) -> SummaryWriter:
+        from pytest_memleak.story.summary_writer import SummaryWriter
+
+        assert self.suite.summarizer is not None  # noqa: S101 - asked before by PreparedBooks
+        mode = self.suite.pairs[0].scoring.words
+        return SummaryWriter(self.suite.summarizer, self.endpoints, self.resources, mode=mode)
