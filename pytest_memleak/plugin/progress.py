@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Display", "display_for"]
 
 _REDRAW_EVERY = 0.1
+_FEWEST_ROWS = 3
 _LET_GO = 1.0  # seconds that a terminal which takes nothing more is waited for
 _GUESSED_AFTER = 3.0  # seconds of a phase after which its end is guessed
 
@@ -115,7 +116,7 @@ class Display:
     # --- in a thread -----------------------------------------------------------------------
 
     def _draw(self, terminal: int, column: int, stop: threading.Event) -> None:
-        drawn = False
+        drawn: tuple[str, int] | None = None
         with self._tried():
             try:
                 while not stop.wait(_REDRAW_EVERY):
@@ -123,10 +124,12 @@ class Display:
                     # In the last column a terminal has not gone to the next line yet, and cannot
                     # be brought back to that state.
                     at_edge = column > 0 and column % columns == 0
-                    if self._standing is not None and rows > 1 and not at_edge:
-                        line = self._line(self._standing)[: columns - 1]
-                        _write(terminal, _DOWN + line + _back(column % columns))
-                        drawn = True
+                    if self._standing is None or rows < _FEWEST_ROWS or at_edge:
+                        continue
+                    line = self._line(self._standing)[: columns - 1], columns
+                    if line != drawn:
+                        drawn = line
+                        _write(terminal, _DOWN + line[0] + _back(column % columns))
             finally:
                 with contextlib.suppress(OSError):
                     if drawn:

@@ -1,0 +1,93 @@
+"""pytest in a real terminal: a pseudo-terminal, and a screen that shows what comes out of it.
+
+seen = run_in_terminal(["-m", "copyright"], folder=..., columns=80)
+seen.code, seen.lines, seen.progress("sampling")
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyte
+
+__all__ = ["Seen", "run_in_terminal"]
+
+ROWS = 70
+SIZE = ("COLUMNS", "LINES")
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """code: the exit status; lines: of the last screen; screens: all, whenever one changed."""
+
+    code: int
+    lines: list[str]
+    screens: list[list[str]]
+
+    def line(self, beginning: str, screen: Sequence[str] | None = None) -> str:
+        """The one line of a screen, or of the last, that begins so."""
+        (found,) = [one for one in screen or self.lines if one.startswith(beginning)]
+        return found
+
+    def progress(self, phase: str) -> list[tuple[str, str]]:
+        """Each line that told of the phase, and the line above it."""
+        return [
+            (screen[place], screen[place - 1])
+            for screen in self.screens
+            for place, line in enumerate(screen)
+            if line.startswith(f"{phase} ")
+        ]
+
+
+def run_in_terminal(
+    arguments: Sequence[str],
+    *,
+    folder: Path,
+    columns: int = 80,
+    at_bottom: bool = False,
+    environment: Mapping[str, str] | None = None,
+) -> Seen:
+    """Run pytest with these arguments; `at_bottom` where the screen was full before."""
+    screen = pyte.Screen(columns, ROWS)
+    stream = pyte.ByteStream(screen)
+    if at_bottom:
+        stream.feed(b"\r\n" * ROWS)
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, columns, 0, 0))
+    # A size in the environment would count for more than the terminal's own.
+    inherited = {name: value for name, value in os.environ.items() if name not in SIZE}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pytest", *arguments],
+        cwd=folder,
+        env=inherited | {"TERM": "xterm"} | dict(environment or {}),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    screens: list[list[str]] = []
+    try:
+        while written := _read(ours):
+            stream.feed(written)
+            screens.append([line.rstrip() for line in screen.display])
+    finally:
+        os.close(ours)
+        code = process.wait(timeout=30)
+    return Seen(code, screens[-1], screens)
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65_536)
+    except OSError:  # how Linux says that nobody has it open any more
+        return b""
