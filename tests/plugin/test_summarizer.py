@@ -258,9 +258,8 @@ def test_a_plan_counts_them_and_takes_them_as_long_as_they_may_become(pytester, 
     pytester.runpytest("-m", "copyright").assert_outcomes(failed=1)
     paid = asked_for_excerpts(server)
     assert len(paid) == int(draws)
-    billed = {row["call"]: row["prompt_tokens"] for row in paid}
-    assert len(billed) == int(calls)
-    assert 0 < sum(billed.values()) <= int(tokens_in.replace(",", ""))
+    assert len({row["call"] for row in paid}) == int(calls)
+    assert 0 < sum(row["prompt_tokens"] for row in paid) <= int(tokens_in.replace(",", ""))
     assert int(train.replace(",", "")) > 0
 
 
