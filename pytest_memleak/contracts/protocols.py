@@ -8,7 +8,7 @@ So every verb is one exchange with the provider, and may raise `ProviderError` (
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -27,7 +27,6 @@ __all__ = [
     "LogProbabilityEndpoint",
     "Manuscript",
     "MeasureFunction",
-    "Measures",
     "Provider",
     "ProviderFactory",
     "ProviderSetup",
@@ -336,6 +335,3 @@ class MeasureFunction(Protocol):
     def __call__(self, book: Book, generations: Iterable[Generation]) -> float:
         """Measure one pair."""
         ...
-
-
-Measures = Mapping[str, MeasureFunction]

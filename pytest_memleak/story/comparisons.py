@@ -43,7 +43,7 @@ def compared(
     attribute `baseline` which endpoint it is to be compared with.
     """
     gaps: list[str] = []
-    if pair.limits.bmc_excess is not None:
+    if "bmc_excess" in pair.limits:
         others = list(_other_answers(pair, workshop, endpoint, gaps))
         null = excess_over_null(
             drawn.book,
@@ -100,14 +100,13 @@ def found_elsewhere(
     return others, tuple(f"{name}: {why}" for name, why in catalogue.unread.items())
 
 
-def with_measures_of_extensions(
-    analysis: Analysis, pair: Pair, drawn: Drawn, workshop: Workshop
-) -> Analysis:
+def with_measures_of_extensions(analysis: Analysis, pair: Pair, drawn: Drawn) -> Analysis:
     """The analysis with the extensions' measures that limits are set on."""
-    if not pair.limits.measures:
-        return analysis
-    known = workshop.extensions.measures()
-    further = {name: known[name](drawn.book, drawn.generations()) for name in pair.limits.measures}
+    further = {
+        name: row.function(drawn.book, drawn.generations())
+        for name, row in pair.limits.brought.items()
+        if row.function
+    }
     return dataclasses.replace(analysis, further=further)
 
 
@@ -135,7 +134,7 @@ def _baseline(
     before = getattr(endpoint, "baseline", None)
     if endpoint is not None and before is None:
         # The suite's own baseline is of another model than an endpoint of one's own.
-        if pair.limits.uplift is not None:
+        if "uplift" in pair.limits:
             gaps.append(
                 f"baseline {model.id!r}: the endpoint of your own has no attribute `baseline`, "
                 "the endpoint it is to be compared with"
@@ -150,7 +149,7 @@ def _baseline(
         gaps.append(f"baseline {model.id!r}: {error.line}")
         return None
     missing = what_is_missing(census.completeness(drawn.gaps))
-    if pair.limits.uplift is not None:
+    if "uplift" in pair.limits:
         gaps += [f"baseline {model.id!r}: {gap}" for gap in missing]
     return found
 

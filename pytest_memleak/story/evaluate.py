@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.records import Completeness
 from pytest_memleak.scoring.analysis import analyse, estimates
+from pytest_memleak.scoring.measure_table import asks_for
 from pytest_memleak.story.comparisons import (
     compared,
     found_elsewhere,
@@ -85,7 +86,7 @@ def evaluate(
             analysis, of_greedy, greedy_sha256 = with_greedy(analysis, pair, drawn)
             gaps += of_greedy
             analysis, more = compared(analysis, pair, drawn, workshop, endpoint=endpoint)
-            analysis = with_measures_of_extensions(analysis, pair, drawn, workshop)
+            analysis = with_measures_of_extensions(analysis, pair, drawn)
             gaps += more
         elsewhere, unread = found_elsewhere(pair, book, drawn, workshop)
     except MemleakError as error:
@@ -112,7 +113,7 @@ def evaluate(
 
 
 def _asks_for_near_verbatim(pair: Pair) -> bool:
-    return pair.limits.nv_recall is not None or pair.limits.nv_longest_span is not None
+    return asks_for(pair.limits, "near")
 
 
 def _stop_for(pair: Pair, count: Count) -> Enough | None:
@@ -124,9 +125,7 @@ def _stop_for(pair: Pair, count: Count) -> Enough | None:
         near = _asks_for_near_verbatim(pair)
         analysis = analyse(book, generations, pair.scoring, near=near, count=count)
         found = estimates(analysis) if analysis else {}
-        return any(
-            check.over and found[check.measure].rises for check in check_limits(found, pair.limits)
-        )
+        return any(check.over and check.rises for check in check_limits(found, pair.limits))
 
     return broken
 
