@@ -43,7 +43,7 @@ def summary(findings: Sequence[Finding], *, width: int, color: bool, verbose: bo
     Of a leak that is expected only the worst passages are shown, unless `verbose`.
     """
     console, out = _console(width=width, color=color)
-    _print_whole(console, _table(findings))
+    _print_table(console, findings)
     for found in findings:
         for line in _details(found, verbose=verbose):
             console.print(line, soft_wrap=True)
@@ -97,11 +97,23 @@ def _cost(one: PairPlan) -> float | None:
     return one.sampling.cost + (one.training_cost or 0)
 
 
+def _print_table(console: Console, findings: Sequence[Finding]) -> None:
+    """Print the pairs' table, with heads and blanks as narrow as the width needs them."""
+    for stacked, dense in ((False, False), (True, False), (True, True)):
+        table = _table(findings, stacked=stacked, dense=dense)
+        if _width(console, table) <= console.width:
+            break
+    _print_whole(console, table)
+
+
 def _print_whole(console: Console, table: Table) -> None:
     """Print the table as wide as it is: better that a terminal breaks lines than numbers lost."""
-    needed = Measurement.get(console, console.options.update(max_width=_WIDEST), table).maximum
-    console.width = max(console.width, needed)
+    console.width = max(console.width, _width(console, table))
     console.print(table)
+
+
+def _width(console: Console, table: Table) -> int:
+    return Measurement.get(console, console.options.update(max_width=_WIDEST), table).maximum
 
 
 def _console(*, width: int, color: bool) -> tuple[Console, io.StringIO]:
@@ -119,10 +131,15 @@ def _console(*, width: int, color: bool) -> tuple[Console, io.StringIO]:
     return console, out
 
 
-def _table(findings: Sequence[Finding]) -> Table:
-    """Pairs x measures; a row of limits where they are the same for all, else in the cells."""
+def _table(findings: Sequence[Finding], *, stacked: bool, dense: bool) -> Table:
+    """Pairs x measures; a row of limits where they are the same for all, else in the cells.
+
+    stacked: heads break after an underscore; dense: one blank between columns, not two.
+    """
     alike = all(found.limits == findings[0].limits for found in findings)
-    table = Table(box=None, pad_edge=False, header_style="bold", show_footer=alike)
+    table = Table(
+        box=None, pad_edge=False, collapse_padding=dense, header_style="bold", show_footer=alike
+    )
     limits = findings[0].limits
     suites = {found.suite for found in findings}
     if len(suites) > 1:
@@ -133,7 +150,8 @@ def _table(findings: Sequence[Finding]) -> Table:
     rows = [row for row in table_of(findings).values() if row.name in main]
     for row in rows:
         limit = f"≤{shown(row, limits[row.name])}" if row.name in limits else ""
-        table.add_column(row.name, footer=Text(limit, style="dim"), justify="right", no_wrap=True)
+        head = row.name.replace("_", "_\n") if stacked else row.name
+        table.add_column(head, footer=Text(limit, style="dim"), justify="right", no_wrap=True)
     table.add_column("drawn", justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for found in findings:

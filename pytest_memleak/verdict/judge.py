@@ -158,9 +158,8 @@ class Census:
         unasked = self._unasked - self._got.keys()
         if unasked:
             missing.append(
-                f"{len(unasked):,} of {amount(self._excerpts, 'excerpt')} "
-                f"{'has' if len(unasked) == 1 else 'have'} no instruction, so the "
-                f"model could not be asked for {'it' if len(unasked) == 1 else 'them'}"
+                f"no instruction for {len(unasked):,} of {amount(self._excerpts, 'excerpt')}, "
+                "which the model could not be asked for"
             )
         if self._sampling.temperature > 0:
             missing.extend(self._alike())
