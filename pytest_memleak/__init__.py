@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pytest_memleak.contracts.hookspecs import hookimpl
-    from pytest_memleak.records import Block, Book, Excerpt, Generation, Measurement, Span
+    from pytest_memleak.records import Block, Book, Excerpt, Generation, Measure, Measurement, Span
     from pytest_memleak.scoring import score
     from pytest_memleak.scoring.near_verbatim import near_verbatim
     from pytest_memleak.verdict.judge import judge
@@ -24,6 +24,7 @@ __all__ = [
     "Book",
     "Excerpt",
     "Generation",
+    "Measure",
     "Measurement",
     "Span",
     "__version__",
@@ -39,7 +40,9 @@ _HOMES = {
     "judge": "verdict.judge",
     "near_verbatim": "scoring.near_verbatim",
     "score": "scoring",
-    **dict.fromkeys(("Block", "Book", "Excerpt", "Generation", "Measurement", "Span"), "records"),
+    **dict.fromkeys(
+        ("Block", "Book", "Excerpt", "Generation", "Measure", "Measurement", "Span"), "records"
+    ),
 }
 
 

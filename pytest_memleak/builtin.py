@@ -84,9 +84,10 @@ def write_evidence(run: RunReport) -> None:
     """The evidence bundle, where --memleak-evidence asks for one."""
     if "evidence" in run.outputs:
         from pytest_memleak.findings.bundle import bundle, write_bundle
+        from pytest_memleak.findings.pair_evidence import pair_evidence
         from pytest_memleak.reports.signature import sign
 
-        made = bundle(found.evidence for found in run.findings)
+        made = bundle(map(pair_evidence, run.findings))
         if "sign" in run.outputs:
             made = sign(made, run.outputs["sign"])
         write_bundle(made, run.outputs["evidence"])

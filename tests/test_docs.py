@@ -616,7 +616,7 @@ def test_an_extension_runs(extension, tmp_path, monkeypatch):
     said = endpoint.sample("hi", n=2, temperature=1.0, max_tokens=9, seed=0)
     assert said == ["HI 0", "HI 1"]
 
-    assert extensions.measures()["longest_line"](None, []) == 0
+    assert extensions.measures()["longest_line"].function(None, []) == 0
     extensions.report(RunReport("1.0", ()))
     assert json.loads(Path("memleak-verdicts.json").read_text(encoding="utf-8")) == {}
 

@@ -71,6 +71,7 @@ def _recomputed(made: dict[str, Any], ledger_url: str, suites: list[Path]) -> li
     """Where the bundle differs from what suite, books and ledger give now."""
     from pytest_memleak.errors import EvidenceError
     from pytest_memleak.findings.bundle import differences
+    from pytest_memleak.findings.finding import facts
     from pytest_memleak.findings.pair_evidence import pair_evidence
     from pytest_memleak.story.resources import Resources
     from pytest_memleak.story.run import Run
@@ -85,7 +86,7 @@ def _recomputed(made: dict[str, Any], ledger_url: str, suites: list[Path]) -> li
             pair = next((one for one in run.suite(path).pairs if one.id == said["pair"]), None)
             if pair is None:
                 raise EvidenceError(f"the suite has no pair {said['pair']!r}", place=str(path))
-            found = pair_evidence(run.evaluate(pair))
+            found = pair_evidence(facts(run.evaluate(pair)))
             found["suite"]["path"] = suite["path"]
             found["stopped_early"] = said["stopped_early"]
             wrong += [

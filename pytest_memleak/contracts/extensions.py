@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import pluggy
 
 from pytest_memleak.contracts import hookspecs
 from pytest_memleak.errors import BookError, SuiteError
+from pytest_memleak.records.measure import Measure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from pytest_memleak.contracts.protocols import Manuscript, MeasureFunction, ProviderFactory
+    from pytest_memleak.contracts.protocols import Manuscript, ProviderFactory
     from pytest_memleak.records import Book
     from pytest_memleak.records.finding import RunReport
 
@@ -62,11 +64,13 @@ class Extensions:
         """Whether the provider runs at once and costs nothing (its factory says `free = True`)."""
         return bool(getattr(self.provider(name, place="provider"), "free", False))
 
-    def measures(self) -> dict[str, MeasureFunction]:
-        """The extensions' measures by name."""
-        measures: dict[str, MeasureFunction] = {}
+    def measures(self) -> dict[str, Measure]:
+        """The extensions' measures by name; a plain function is a row that says no more."""
+        measures: dict[str, Measure] = {}
         for provided in reversed(self._manager.hook.memleak_measures()):
-            measures.update(provided)
+            for name, one in provided.items():
+                row = one if isinstance(one, Measure) else Measure(name, function=one)
+                measures[name] = dataclasses.replace(row, name=name)
         return measures
 
     def report(self, run: RunReport) -> None:

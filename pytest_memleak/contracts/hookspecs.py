@@ -14,6 +14,7 @@ import pluggy
 
 if TYPE_CHECKING:
     from pytest_memleak.contracts.protocols import Manuscript, MeasureFunction, ProviderFactory
+    from pytest_memleak.records import Measure
     from pytest_memleak.records.finding import RunReport
 
 __all__ = ["hookimpl", "hookspec"]
@@ -48,17 +49,18 @@ def memleak_providers() -> Mapping[str, ProviderFactory]:  # type: ignore[empty-
 
 
 @hookspec
-def memleak_measures() -> Mapping[str, MeasureFunction]:  # type: ignore[empty-body]
+def memleak_measures() -> Mapping[str, MeasureFunction | Measure]:  # type: ignore[empty-body]
     """Measures beside the built-in ones, by the name that `[limits.measures]` uses.
 
-    ::
+    A function is enough; a row of the table says also how it is limited and shown::
 
         def longest_line(book, generations):
             return max(len(line) for g in generations for line in g.text.splitlines())
 
         @hookimpl
         def memleak_measures():
-            return {"longest_line": longest_line}
+            row = Measure("longest_line", kind="count", unit="letters", function=longest_line)
+            return {"longest_line": row}
     """
 
 

@@ -8,7 +8,7 @@ So every verb is one exchange with the provider, and may raise `ProviderError` (
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -28,7 +28,6 @@ __all__ = [
     "LogProbabilityEndpoint",
     "Manuscript",
     "MeasureFunction",
-    "Measures",
     "Provider",
     "ProviderFactory",
     "ProviderSetup",
@@ -344,6 +343,3 @@ class MeasureFunction(Protocol):
     def __call__(self, book: Book, generations: Iterable[Generation]) -> float:
         """Measure one pair."""
         ...
-
-
-Measures = Mapping[str, MeasureFunction]

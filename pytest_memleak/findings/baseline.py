@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import EvidenceError
 from pytest_memleak.findings.bundle import check_digest, read_bundle
+from pytest_memleak.findings.finding import facts
 from pytest_memleak.findings.pair_evidence import pair_evidence
+from pytest_memleak.records.amounts import figure
+from pytest_memleak.scoring.measure_table import why_unmeasured
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,19 +37,39 @@ class Change:
         return self.now - self.before
 
     def __str__(self) -> str:
-        shown = [_number(self.before), _number(self.now)]
+        shown = [figure(self.before), figure(self.now)]
         for place, (low, high) in enumerate((self.before_interval, self.interval)):
             if low < high:
-                shown[place] += f" [{_number(low)}, {_number(high)}]"
+                shown[place] += f" [{figure(low)}, {figure(high)}]"
         return f"{self.measure} {shown[0]} -> {shown[1]} ({self.by:+.4g})"
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A pair against the baseline; `obstacle` says why it cannot be compared, if it cannot."""
+    """A pair against the baseline; `obstacle` says why it cannot be compared, if it cannot.
+
+    now:     the measures that this release has of it
+    windows: whether its probe is "probability"
+    """
 
     changes: tuple[Change, ...] = ()
     obstacle: str | None = None
+    now: frozenset[str] = frozenset()
+    windows: bool = False
+
+    def uncompared(self, tolerances: Mapping[str, float]) -> tuple[str, ...]:
+        """Why measures that have a tolerance cannot be held against it; empty if all can."""
+        if self.obstacle:
+            return (self.obstacle,)
+        compared = {change.measure for change in self.changes}
+        return tuple(
+            f"{name} cannot be compared with the baseline, which does not have it"
+            if name in self.now
+            else f"{name} cannot be compared with the baseline, since it could not be measured: "
+            f"{why_unmeasured(name, windows=self.windows)}"
+            for name in tolerances
+            if name not in compared
+        )
 
     def worse(self, tolerances: Mapping[str, float]) -> list[Change]:
         """The changes that are larger than tolerated."""
@@ -69,7 +92,7 @@ class Baseline:
 
     def compare(self, evaluation: Evaluation) -> Comparison:
         """What changed of a pair."""
-        now = pair_evidence(evaluation)
+        now = pair_evidence(facts(evaluation))
         before = self._of(now)
         if before is None:
             return Comparison(obstacle="the baseline does not have this pair")
@@ -83,7 +106,11 @@ class Baseline:
             for name, one in before["measures"].items()
             if "low" in one and name in now["measures"] and "value" in one
         ]
-        return Comparison(tuple(_change(name, before, now) for name in names))
+        return Comparison(
+            tuple(_change(name, before, now) for name in names),
+            now=frozenset(now["measures"]),
+            windows=now["windows"] is not None,
+        )
 
     def _of(self, now: dict[str, Any]) -> dict[str, Any] | None:
         """The pair of that name in a suite of that name, and of that path if there are several."""
@@ -101,7 +128,3 @@ def _change(name: str, before: dict[str, Any], now: dict[str, Any]) -> Change:
     return Change(
         name, was["value"], is_["value"], (was["low"], was["high"]), (is_["low"], is_["high"])
     )
-
-
-def _number(value: float) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else f"{value:,}"

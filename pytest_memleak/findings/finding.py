@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from typing import TYPE_CHECKING, Any
 
-from pytest_memleak.findings.pair_evidence import pair_evidence, settings_of
 from pytest_memleak.findings.quotes import quote
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.finding import Finding, Passage
 from pytest_memleak.redaction.text import QUOTED_WORDS
+from pytest_memleak.scoring.measure_table import table_with
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pytest_memleak.records import Block, Book, Measurement, Span
+    from pytest_memleak.records import Block, Book, Measure, Measurement, Pair, Span
+    from pytest_memleak.scoring.analysis import Analysis
+    from pytest_memleak.scoring.extraction import Extraction
     from pytest_memleak.verdict.evaluation import Evaluation
 
-__all__ = ["decoded_finding", "finding", "findings_of", "main_measures"]
+__all__ = ["facts", "finding", "findings_of", "overview", "table_of"]
 
 _PASSAGES = 5
-_ELSEWHERE = 20
-_OF_GENERATIONS = ("bmc", "longest_block", "longest_span", "spans_over")
-_OF_WINDOWS = ("extractable", "extractable_plain")
 
 
 def findings_of(found: Iterable[dict[str, Any]]) -> tuple[Finding, ...]:
     """The findings of a run, from their JSON; suites of one name are told apart by their paths."""
-    findings = [decoded_finding(one) for one in found]
+    findings = [Finding.from_json(one) for one in found]
     paths: dict[str, set[str]] = {}
     for one in findings:
         paths.setdefault(one.suite, set()).add(one.suite_path)
@@ -40,15 +40,23 @@ def findings_of(found: Iterable[dict[str, Any]]) -> tuple[Finding, ...]:
     )
 
 
-def main_measures(findings: Sequence[Finding]) -> tuple[str, ...]:
-    """The measures that an overview has columns for: those that the probes of the run tell."""
-    probes = {found.probe for found in findings}
+def table_of(findings: Iterable[Finding]) -> dict[str, Measure]:
+    """The table of measures, with what extensions brought to these findings."""
+    return table_with({row.name: row for found in findings for row in found.brought})
+
+
+def overview(findings: Sequence[Finding]) -> tuple[Measure, ...]:
+    """The measures that an overview shows: those of the run's probes that some pair tells.
+
+    Where a probe told nothing, all of its own.
+    """
+    rows = table_of(findings).values()
     told = {name for found in findings for name in found.measures}
-    windows = tuple(name for name in _OF_WINDOWS if name in told) or _OF_WINDOWS[:1]
-    return (
-        *(_OF_GENERATIONS if probes - {"probability"} else ()),
-        *(windows if "probability" in probes else ()),
-    )
+    shown: set[str] = set()
+    for probe in {found.probe for found in findings}:
+        own = {row.name for row in rows if probe in row.overview}
+        shown |= own & told or own
+    return tuple(row for row in rows if row.name in shown)
 
 
 def finding(
@@ -61,12 +69,22 @@ def finding(
 
     quoted: words of each passage, None for all; changes: against a baseline, in words.
     """
-    # These bring numpy, which collecting does without.
-    from pytest_memleak.findings.plot_data import plot_data
-    from pytest_memleak.scoring.analysis import estimates
+    from pytest_memleak.findings.plot_data import plot_data  # with numpy: not needed to collect
+
+    return dataclasses.replace(
+        facts(evaluation),
+        passages=tuple(_passages(evaluation, quoted)),
+        changes=changes,
+        plot=plot_data(evaluation, quoted=quoted),
+    )
+
+
+def facts(evaluation: Evaluation) -> Finding:
+    """The finding of one evaluation, with nothing quoted and nothing to be drawn."""
+    from pytest_memleak.scoring.analysis import estimates  # with numpy: not needed to collect
 
     pair, measured = evaluation.pair, evaluation.measurement
-    completeness = evaluation.completeness
+    completeness, book = evaluation.completeness, evaluation.book
     known = evaluation.analysis or evaluation.extraction
     found = estimates(known) if known else {}
     return Finding(
@@ -75,31 +93,92 @@ def finding(
         suite_digest=evaluation.suite_digest,
         pair=pair.id,
         model=pair.model.id,
+        model_settings=_model_settings(evaluation),
         book=pair.book.id,
-        book_digest=evaluation.book.digest if evaluation.book else "",
+        book_digest=book.digest if book else "",
         endpoint=evaluation.endpoint or "",
         expected=pair.expected,
         verdict=evaluation.judgement.verdict.value,
         reasons=evaluation.judgement.reasons,
         measures={name: one.value for name, one in found.items()},
         intervals={name: (one.low, one.high) for name, one in found.items() if one.low < one.high},
-        limits=pair.limits.given(),
-        settings=settings_of(pair),
+        details=_details(evaluation.analysis) if evaluation.analysis else {},
+        limits=dict(pair.limits),
+        limit_origins=dict(pair.limit_origins),
+        settings=_settings(pair),
         words=measured.words if measured else 0,
+        excerpts=len(book.excerpts) if book else 0,
         asked=completeness.asked,
         got=completeness.got,
         withheld={reason.value: count for reason, count in completeness.withheld.items()},
-        passages=tuple(_passages(evaluation, quoted)),
+        draws=evaluation.draws,
         warnings=_warnings(evaluation),
         spared=evaluation.spared,
-        changes=changes,
-        evidence=pair_evidence(evaluation),
-        elsewhere=tuple(
-            dataclasses.asdict(one)
-            for one in sorted(evaluation.elsewhere, key=lambda one: -one.longest_span)[:_ELSEWHERE]
-        ),
-        plot=plot_data(evaluation, quoted=quoted),
+        elsewhere=tuple(dataclasses.asdict(one) for one in evaluation.elsewhere),
+        windows=_windows(evaluation.extraction) if evaluation.extraction else None,
+        brought=tuple(row.told() for row in pair.limits.brought.values()),
     )
+
+
+def _model_settings(evaluation: Evaluation) -> dict[str, Any]:
+    model = evaluation.pair.model
+    return {
+        "provider": model.provider,
+        "base": model.base,
+        "baseline": model.baseline,
+        "finetune_books": list(model.finetune_books),
+        "finetune": model.finetune,
+        "job": evaluation.job,
+        "options": model.options,
+    }
+
+
+def _settings(pair: Pair) -> dict[str, Any]:
+    return {
+        **dataclasses.asdict(pair.sampling),
+        **dataclasses.asdict(pair.scoring),
+        "confidence": pair.confidence,
+        "probe": dataclasses.asdict(pair.probe),
+    }
+
+
+def _details(analysis: Analysis) -> dict[str, Any]:
+    block, span = analysis.measurement.longest_block, analysis.measurement.longest_span
+    details: dict[str, Any] = {
+        "longest_block": {"start": block.start, "end": block.end},
+        "longest_span": {
+            "start": span.start,
+            "end": span.end,
+            "excerpt_id": span.excerpt_id,
+            "generation": span.generation,
+        },
+        "self_agreement": {"value": analysis.agreement},
+        "cross_excerpt": {
+            "spans": analysis.cross.count,
+            "cross": analysis.cross.cross,
+            "ratio": analysis.cross.ratio,
+        },
+    }
+    return details | ({"null": dataclasses.asdict(analysis.null)} if analysis.null else {})
+
+
+def _windows(extraction: Extraction) -> dict[str, Any]:
+    """The map along the book: p_z of every window, and what it makes of it; no text."""
+    settings = extraction.settings
+    return {
+        "tokens": extraction.tokens,
+        "windows": extraction.windows,
+        "p_z": f"top-k {settings.top_k}, temperature {settings.temperature:g}"
+        if extraction.top_k
+        else "plain product",
+        "n": settings.n,
+        "p": settings.p,
+        "discoverable": extraction.discoverable_share,
+        # In order, from token 0 by the stride; "zero" where p_z is 0, null where it is not known.
+        "ln_p_z": ["zero" if one == -math.inf else one for one in extraction.log_p],
+        "discoverable_windows": [place for place, one in enumerate(extraction.discoverable) if one],
+        "chapters": [start for _, start in extraction.chapters],
+    }
 
 
 def _warnings(evaluation: Evaluation) -> tuple[str, ...]:
@@ -135,15 +214,3 @@ def _passage(
         generation=getattr(run, "generation", None),
         quote=quote(book, run, measured, most=quoted),
     )
-
-
-def decoded_finding(data: dict[str, Any]) -> Finding:
-    """The inverse of `Finding.to_json`."""
-    from pytest_memleak.findings.plot_data import decoded_plot
-
-    passages = tuple(Passage(**passage) for passage in data["passages"])
-    lists = {name: tuple(data[name]) for name in ("reasons", "warnings", "changes", "elsewhere")}
-    intervals = {name: (low, high) for name, (low, high) in data["intervals"].items()}
-    seen = data["plot"] and decoded_plot(data["plot"])
-    plain = {**data, **lists, "intervals": intervals}
-    return Finding(**{**plain, "passages": passages, "plot": seen})

@@ -7,7 +7,7 @@ book, intervals half-open.
 from __future__ import annotations
 
 import bisect
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from pytest_memleak.findings.quotes import quote
 from pytest_memleak.records.plot import Heading, Link, PlotData, SpanNote
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -24,34 +24,11 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.provenance import CrossExcerpt, ExcerptSpan
     from pytest_memleak.verdict.evaluation import Evaluation
 
-__all__ = ["decoded_plot", "plot_data"]
+__all__ = ["plot_data"]
 
 _SPANS = 12
 _LINKS = 150
 _SOURCES = 8
-
-
-def decoded_plot(data: dict[str, Any]) -> PlotData:
-    """The inverse of `PlotData.to_json`, also after a journey through JSON."""
-    plain = ("heat", "excerpts", "starts", "curve", "guess", "block", "null", "text")
-    return PlotData(
-        **{
-            **data,
-            **{name: _tuple(data[name]) for name in plain},
-            "chapters": tuple(Heading(**one) for one in data["chapters"]),
-            "lengths": tuple((length, count) for length, count in data["lengths"]),
-            "spans": tuple(
-                SpanNote(**{**one, "sources": tuple(one["sources"])}) for one in data["spans"]
-            ),
-            "links": tuple(
-                Link(**{**one, "sources": tuple(one["sources"])}) for one in data["links"]
-            ),
-        }
-    )
-
-
-def _tuple(values: Iterable[Any] | None) -> Any:
-    return None if values is None else tuple(values)
 
 
 def plot_data(evaluation: Evaluation, *, quoted: int | None) -> PlotData | None:

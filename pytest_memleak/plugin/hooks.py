@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_memleak.plugin.fixtures import book, endpoint, evaluation, memorization, pair
-from pytest_memleak.plugin.options import add_options
+from pytest_memleak.plugin.options import add_options, refuse_unknown_measures
 from pytest_memleak.plugin.stash import run_key
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_memleak.plugin.collect import SuiteModule
+    from pytest_memleak.records.finding import Finding
 
 __all__ = ["book", "endpoint", "evaluation", "memorization", "pair"]
 
@@ -42,6 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     if config.getoption("memleak_fail_if_worse") and not config.getoption("memleak_baseline"):
         raise pytest.UsageError("--memleak-fail-if-worse needs --memleak-baseline")
+    refuse_unknown_measures(config)
     if config.getoption("memleak_ray_address") and config.getoption("memleak_executor") != "ray":
         raise pytest.UsageError("--memleak-ray-address needs --memleak-executor ray")
     if config.getoption("memleak_sign") and not config.getoption("memleak_evidence"):
@@ -122,6 +124,7 @@ class Findings:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._found: dict[tuple[str, str, str], dict[str, Any]] = {}
+        self._findings: tuple[Finding, ...] = ()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep the finding that travels with a report."""
@@ -133,14 +136,16 @@ class Findings:
     def pytest_sessionfinish(self) -> Generator[None, Any, Any]:
         """Before JUnit's file is written, the run's properties; after all else, the reports."""
         if self._found:
+            from pytest_memleak.findings.finding import findings_of
             from pytest_memleak.plugin.outcomes import tell_junit
 
-            tell_junit(self._config, self._found.values())
+            self._findings = findings_of(self._found.values())
+            tell_junit(self._config, self._findings)
         result = yield
-        if self._found:
+        if self._findings:
             from pytest_memleak.plugin.outcomes import conclude
 
-            conclude(self._config, self._found.values())
+            conclude(self._config, self._findings)
         return result
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
@@ -154,8 +159,8 @@ class Findings:
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """The table of pairs and the passages that came back."""
-        if self._found:
+        if self._findings:
             from pytest_memleak.plugin.outcomes import summary_text
 
             terminalreporter.section("memorization")
-            terminalreporter.write(summary_text(self._config, self._found.values()))
+            terminalreporter.write(summary_text(self._config, self._findings))

@@ -5,11 +5,12 @@ PYTEST_DONT_REWRITE
 
 from __future__ import annotations
 
+import math
 import os
 
 import pytest
 
-__all__ = ["DEFAULT_SUITES", "add_options"]
+__all__ = ["DEFAULT_SUITES", "add_options", "refuse_unknown_measures"]
 
 DEFAULT_SUITES = "*.memleak.toml"
 
@@ -61,14 +62,34 @@ def parse_tolerances(value: str) -> dict[str, float]:
     for part in value.split(","):
         measure, _, by = part.partition("=")
         try:
-            tolerances[measure.strip()] = float(by)
+            number = float(by)
         except ValueError:
-            by = ""
-        if not (measure.strip() and by):
+            number = math.nan
+        if not (measure.strip() and math.isfinite(number)):
             raise pytest.UsageError(
                 f"--memleak-fail-if-worse: expected MEASURE=NUMBER,..., got {part!r}"
             )
+        tolerances[measure.strip()] = number
     return tolerances
+
+
+def refuse_unknown_measures(config: pytest.Config) -> None:
+    """Raise UsageError where --memleak-fail-if-worse names a measure that there is not."""
+    tolerances = config.getoption("memleak_fail_if_worse")
+    if not tolerances:
+        return
+    from pytest_memleak.scoring.measure_table import MEASURES, nearest
+
+    if tolerances.keys() <= MEASURES.keys():
+        return
+    from pytest_memleak.contracts.extensions import Extensions
+
+    known = [*MEASURES, *Extensions(config.pluginmanager.get_plugins()).measures()]
+    for name in tolerances:
+        if name not in known:
+            raise pytest.UsageError(
+                f"--memleak-fail-if-worse: there is no measure {name!r}; {nearest(name, known)}"
+            )
 
 
 def add_options(parser: pytest.Parser) -> None:

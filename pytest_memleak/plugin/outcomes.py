@@ -16,7 +16,8 @@ import pytest
 from pytest_memleak import __version__
 from pytest_memleak.contracts.protocols import Recording
 from pytest_memleak.errors import MemleakError
-from pytest_memleak.findings.finding import finding, findings_of
+from pytest_memleak.findings.finding import finding
+from pytest_memleak.plugin.collect import SuiteModule
 from pytest_memleak.plugin.progress import display_for
 from pytest_memleak.plugin.stash import baseline_key, display_key, evaluation_key, run_key
 from pytest_memleak.records import Block, Span, Verdict
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from pytest_memleak.contracts.protocols import Completion
     from pytest_memleak.findings.baseline import Comparison
     from pytest_memleak.records import Book, Measurement, Pair
+    from pytest_memleak.records.finding import Finding
     from pytest_memleak.story.suite_run import SuiteRun
     from pytest_memleak.verdict.evaluation import Evaluation
 
@@ -182,9 +184,10 @@ def conclusive(evaluation: Evaluation, config: pytest.Config) -> Evaluation:
     judgement = evaluation.judgement
     if judgement.verdict is Verdict.INCONCLUSIVE:
         raise PairInconclusive(_told(judgement.reasons))
-    obstacle = _comparison(config, evaluation).obstacle
-    if obstacle and config.getoption("memleak_fail_if_worse"):
-        raise PairInconclusive(_told([obstacle]))
+    if tolerances := config.getoption("memleak_fail_if_worse"):
+        uncompared = _comparison(config, evaluation).uncompared(tolerances)
+        if uncompared:
+            raise PairInconclusive(_told(uncompared))
     return evaluation
 
 
@@ -260,7 +263,7 @@ def publish(item: pytest.Item, report: pytest.TestReport) -> None:
     if evaluation and report.when == "setup":
         found = finding(evaluation, quoted=quoted, changes=_changes(item.config, evaluation))
         report.memleak = found.to_json()  # type: ignore[attr-defined]
-        item.user_properties += case_properties(found)
+        item.user_properties += case_properties(found, own=item.getparent(SuiteModule) is None)
 
 
 def _changes(config: pytest.Config, evaluation: Evaluation) -> tuple[str, ...]:
@@ -286,9 +289,8 @@ def _withhold_quotes(report: pytest.TestReport, book: Book) -> None:
         report.longrepr = plain
 
 
-def tell_junit(config: pytest.Config, found: Iterable[dict[str, Any]]) -> None:
+def tell_junit(config: pytest.Config, findings: tuple[Finding, ...]) -> None:
     """Add the run's properties to the JUnit report, before its file is written."""
-    findings = findings_of(found)
     for plugin in config.pluginmanager.get_plugins():
         # The fixture record_testsuite_property does the same, but not from xdist's workers.
         if type(plugin).__name__ == "LogXML":
@@ -296,9 +298,8 @@ def tell_junit(config: pytest.Config, found: Iterable[dict[str, Any]]) -> None:
                 plugin.add_global_property(name, value)
 
 
-def conclude(config: pytest.Config, found: Iterable[dict[str, Any]]) -> None:
+def conclude(config: pytest.Config, findings: tuple[Finding, ...]) -> None:
     """Hand the run's findings to the report sinks; one that fails, fails the run."""
-    findings = findings_of(found)
     outputs = {
         name: Path(value)
         for name in ("html", "evidence", "sign")
@@ -312,13 +313,13 @@ def conclude(config: pytest.Config, found: Iterable[dict[str, Any]]) -> None:
         pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
 
 
-def summary_text(config: pytest.Config, found: Iterable[dict[str, Any]]) -> str:
+def summary_text(config: pytest.Config, findings: tuple[Finding, ...]) -> str:
     """The terminal summary of the findings."""
     from pytest_memleak.reports.terminal import summary
 
     writer = config.get_terminal_writer()
     return summary(
-        findings_of(found),
+        findings,
         width=writer.fullwidth,
         color=writer.hasmarkup,
         verbose=config.get_verbosity() > 0,

@@ -9,13 +9,13 @@ from __future__ import annotations
 from pytest_memleak.records.book import Book, Excerpt, WordMode
 from pytest_memleak.records.generation import FinishReason, Generation
 from pytest_memleak.records.judgement import Completeness, Judgement, LimitCheck, Limits, Verdict
+from pytest_memleak.records.measure import Estimate, Measure, Needs, ProbeKind
 from pytest_memleak.records.measurement import Block, Coverage, Measurement, Span
 from pytest_memleak.records.pair import (
     BookSource,
     Model,
     Pair,
     Probe,
-    ProbeKind,
     Sampling,
     Scoring,
     Suite,
@@ -29,14 +29,17 @@ __all__ = [
     "BookSource",
     "Completeness",
     "Coverage",
+    "Estimate",
     "Excerpt",
     "FinishReason",
     "Generation",
     "Judgement",
     "LimitCheck",
     "Limits",
+    "Measure",
     "Measurement",
     "Model",
+    "Needs",
     "Pair",
     "Probe",
     "ProbeKind",

@@ -6,12 +6,31 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from pytest_memleak.records.plot import PlotData
+from pytest_memleak.records.measure import Measure
+from pytest_memleak.records.plot import PlotData
 
-__all__ = ["Finding", "Passage", "RunReport"]
+__all__ = ["CountedDraws", "Finding", "Passage", "RunReport"]
+
+_ELSEWHERE = 20
+
+
+@dataclass(frozen=True, slots=True)
+class CountedDraws:
+    """Answers that a verdict rests on.
+
+    purpose: own, greedy, null or baseline; pair: whose questions they answer
+    endpoint: the ledger's name of who answered, None for a recording
+    asked, got: generations; sha256: over excerpts, ordinals, finish reasons and texts
+    """
+
+    purpose: str
+    pair: str
+    endpoint: str | None
+    asked: int
+    got: int
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +55,20 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One pair's outcome in plain numbers; no text but redacted quotes.
+    """One pair's outcome in plain numbers; no text but redacted quotes. All that reports read.
 
-    elsewhere: the books that nobody asked for of which the longest spans came, twenty at most
-    suite: the suite file's name, or its path from here where files of one name are in the run
+    suite:     the suite file's name, or its path from here where files of one name are in the run
+    model_settings: provider, base, baseline, job and so on, as the suite names them
+    measures:  by name; intervals: of those that have one
+    details:   what the evidence says beside the values: places, self-agreement, cross-excerpt, null
+    limits:    by measure; limit_origins: the key of the suite file that set each
+    settings:  how the pair was sampled, measured and judged: the suite's keys
+    words, excerpts: of the book, 0 where nothing was measured or read
+    draws: the answers that the verdict rests on, the pair's own first
+    changes:   against a baseline, in words
+    elsewhere: what came of books that nobody asked for
+    windows:   of the probe "probability": the map along the book
+    brought:   the rows of extensions' measures among the limits
     """
 
     suite: str
@@ -47,6 +76,7 @@ class Finding:
     suite_digest: str
     pair: str
     model: str
+    model_settings: dict[str, Any]
     book: str
     book_digest: str
     endpoint: str
@@ -55,18 +85,23 @@ class Finding:
     reasons: tuple[str, ...]
     measures: dict[str, float]
     intervals: dict[str, tuple[float, float]]
+    details: dict[str, Any]
     limits: dict[str, float]
+    limit_origins: dict[str, str]
     settings: dict[str, Any]
     words: int
+    excerpts: int
     asked: int
     got: int
     withheld: dict[str, int]
-    passages: tuple[Passage, ...]
+    draws: tuple[CountedDraws, ...]
     warnings: tuple[str, ...]
     spared: str | None
-    changes: tuple[str, ...]
-    evidence: dict[str, Any]
+    passages: tuple[Passage, ...] = ()
+    changes: tuple[str, ...] = ()
     elsewhere: tuple[dict[str, Any], ...] = ()
+    windows: dict[str, Any] | None = None
+    brought: tuple[Measure, ...] = ()
     plot: PlotData | None = None
 
     @property
@@ -74,9 +109,32 @@ class Finding:
         """How the model was asked for the book."""
         return str(self.settings["probe"]["kind"])
 
+    @property
+    def most_elsewhere(self) -> tuple[dict[str, Any], ...]:
+        """The books that nobody asked for of which the longest spans came, twenty at most."""
+        longest_first = sorted(self.elsewhere, key=lambda one: -one["longest_span"])
+        return tuple(longest_first[:_ELSEWHERE])
+
     def to_json(self) -> dict[str, Any]:
         """As plain lists and dicts."""
         return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Finding:
+        """The inverse of `to_json`, also after a journey through JSON."""
+        lists = ("reasons", "warnings", "changes", "elsewhere")
+        intervals = {name: (low, high) for name, (low, high) in data["intervals"].items()}
+        return cls(
+            **{
+                **data,
+                **{name: tuple(data[name]) for name in lists},
+                "intervals": intervals,
+                "passages": tuple(Passage(**one) for one in data["passages"]),
+                "draws": tuple(CountedDraws(**one) for one in data["draws"]),
+                "brought": tuple(map(Measure.from_json, data["brought"])),
+                "plot": data["plot"] and PlotData.from_json(data["plot"]),
+            }
+        )
 
 
 @dataclass(frozen=True, slots=True)

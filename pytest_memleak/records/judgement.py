@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 
 from pytest_memleak.records.generation import FinishReason
+from pytest_memleak.records.measure import Measure
 
 __all__ = [
     "Completeness",
@@ -25,43 +27,51 @@ class Verdict(StrEnum):
     INCONCLUSIVE = "INCONCLUSIVE"
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The most that a measure may be; None where there is no limit.
+class Limits(Mapping[str, float]):
+    """The most that measures may be, by their names: `Limits(bmc=0.1, longest_span=38)`.
 
-    `measures` are limits on the measures that extensions bring.
+    brought: the rows of those that extensions bring. Equal to any mapping of the same limits.
     """
 
-    bmc: float | None = None
-    bmc_excess: float | None = None
-    uplift: float | None = None
-    longest_block: int | None = None
-    longest_span: int | None = None
-    spans_over: int | None = None
-    nv_recall: float | None = None
-    nv_longest_span: int | None = None
-    greedy_bmc: float | None = None
-    greedy_longest_span: int | None = None
-    extractable: float | None = None
-    extractable_plain: float | None = None
-    measures: Mapping[str, float] = field(default_factory=dict)
+    __slots__ = ("_limits", "brought")
 
-    def given(self) -> dict[str, float]:
-        """The limits there are, by the measure's name."""
-        own = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "measures"}
-        return {name: limit for name, limit in own.items() if limit is not None} | dict(
-            self.measures
-        )
+    def __init__(
+        self,
+        limits: Mapping[str, float] = MappingProxyType({}),
+        /,
+        *,
+        brought: Iterable[Measure] = (),
+        **more: float,
+    ) -> None:
+        self._limits = {**limits, **more}
+        self.brought = {row.name: row for row in brought}
+
+    def __getitem__(self, name: str) -> float:
+        return self._limits[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._limits)
+
+    def __len__(self) -> int:
+        return len(self._limits)
+
+    def __repr__(self) -> str:
+        said = (f"{name}={limit!r}" for name, limit in self._limits.items())
+        return f"Limits({', '.join(said)})"
 
 
 @dataclass(frozen=True, slots=True)
 class LimitCheck:
-    """One limit held against one measure; `high` is the upper end of the measure's interval."""
+    """One limit held against one measure.
+
+    high: the upper end of the measure's interval; rises: whether more samples can only raise it.
+    """
 
     measure: str
     value: float
     limit: float
     high: float
+    rises: bool = True
 
     @property
     def over(self) -> bool:

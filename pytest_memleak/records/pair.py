@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pytest_memleak.records.book import WordMode
 from pytest_memleak.records.judgement import Limits
+from pytest_memleak.records.measure import ProbeKind
 
 __all__ = [
     "BookSource",
@@ -22,9 +23,6 @@ __all__ = [
     "Summarizer",
     "WindowSettings",
 ]
-
-
-ProbeKind = Literal["instruction", "continuation", "probability"]
 
 
 @dataclass(frozen=True, slots=True)

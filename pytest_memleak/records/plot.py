@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -100,3 +102,26 @@ class PlotData:
     def to_json(self) -> dict[str, Any]:
         """As plain tuples and dicts."""
         return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> PlotData:
+        """The inverse of `to_json`, also after a journey through JSON."""
+        plain = ("heat", "excerpts", "starts", "curve", "guess", "block", "null", "text")
+        return cls(
+            **{
+                **data,
+                **{name: _tuple(data[name]) for name in plain},
+                "chapters": tuple(Heading(**one) for one in data["chapters"]),
+                "lengths": tuple((length, count) for length, count in data["lengths"]),
+                "spans": tuple(
+                    SpanNote(**{**one, "sources": tuple(one["sources"])}) for one in data["spans"]
+                ),
+                "links": tuple(
+                    Link(**{**one, "sources": tuple(one["sources"])}) for one in data["links"]
+                ),
+            }
+        )
+
+
+def _tuple(values: Iterable[Any] | None) -> Any:
+    return None if values is None else tuple(values)

@@ -16,13 +16,19 @@ if TYPE_CHECKING:
 __all__ = ["case_properties", "suite_properties"]
 
 
-def case_properties(found: Finding) -> list[tuple[str, str]]:
-    """Properties of one test case."""
+def case_properties(found: Finding, *, own: bool = False) -> list[tuple[str, str]]:
+    """Properties of one test case.
+
+    own: the test is one's own, with limits of its own: the suite's verdict is not its outcome.
+    """
     properties: list[tuple[str, object]] = [
-        ("memleak.verdict", found.verdict),
+        *_verdict(found, own=own),
         ("memleak.expected", found.expected),
+        ("memleak.suite", found.suite),
         ("memleak.model", found.model),
         ("memleak.book", found.book),
+        ("memleak.book_sha256", found.book_digest),
+        ("memleak.settings", json.dumps(found.settings, sort_keys=True)),
         ("memleak.words", found.words),
         ("memleak.generations_asked", found.asked),
         ("memleak.generations_got", found.got),
@@ -31,21 +37,29 @@ def case_properties(found: Finding) -> list[tuple[str, str]]:
     properties += [(f"memleak.{name}", value) for name, value in found.measures.items()]
     for name, (low, high) in found.intervals.items():
         properties += [(f"memleak.{name}.low", low), (f"memleak.{name}.high", high)]
-    for one in found.elsewhere:
+    for one in found.most_elsewhere:
         name = f"memleak.elsewhere.{inert(one['book'])}"
         properties += [(f"{name}.{key}", one[key]) for key in ("longest_span", "spans_over")]
     properties += [(f"memleak.limit.{name}", value) for name, value in found.limits.items()]
     return [(name, str(value)) for name, value in properties]
 
 
+def _verdict(found: Finding, *, own: bool) -> list[tuple[str, str]]:
+    if not own:
+        return [("memleak.verdict", found.verdict)]
+    told = (
+        f"{found.suite} judges {found.pair} {found.verdict} by its own limits; "
+        "whether this test passed is by what it asserts itself"
+    )
+    return [("memleak.suite_verdict", found.verdict), ("memleak.suite_verdict.meaning", told)]
+
+
 def suite_properties(findings: Iterable[Finding], *, version: str) -> list[tuple[str, str]]:
-    """Properties of the whole run: what was used, by version and digest."""
+    """Properties of the whole run: its program, and each suite file by digest.
+
+    What differs from pair to pair stands with its case.
+    """
     properties = {"memleak.version": version, "memleak.python": platform.python_version()}
     for found in findings:
         properties[f"memleak.suite.{found.suite}.sha256"] = found.suite_digest
-        properties[f"memleak.suite.{found.suite}.settings"] = json.dumps(
-            found.settings, sort_keys=True
-        )
-        if found.book_digest:
-            properties[f"memleak.book.{found.book}.sha256"] = found.book_digest
     return list(properties.items())

@@ -9,14 +9,15 @@ import re
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import MemleakError
-from pytest_memleak.findings.finding import main_measures
-from pytest_memleak.records import Verdict
+from pytest_memleak.findings.finding import overview
 from pytest_memleak.redaction.text import inert
+from pytest_memleak.reports.wording import cell, outcome, passage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from pytest_memleak.records import Measure
     from pytest_memleak.records.finding import Finding, RunReport
 
 __all__ = ["append_summary", "summary"]
@@ -26,16 +27,8 @@ _MOST_ROWS = 200
 _MOST_DETAILS = 50
 _LONGEST_NAME = 120
 _LONGEST_REASON = 400
-_MARKS = {Verdict.PASS: "✅", Verdict.FAIL: "❌", Verdict.INCONCLUSIVE: "❔"}
+_MARKS = {"pass": "✅", "fail": "❌", "inconclusive": "❔", "expected": "☑️", "unexpected": "❗"}
 _MARK = re.compile(r"[!-/:-@\[-`{-~]")
-_TITLES = {
-    "bmc": "BMC",
-    "longest_block": "longest block",
-    "longest_span": "longest span",
-    "spans_over": "long spans",
-    "extractable": "extractable",
-    "extractable_plain": "extractable, plain product",
-}
 
 
 def append_summary(run: RunReport, path: Path) -> None:
@@ -66,56 +59,43 @@ def summary(run: RunReport) -> str:
 
 
 def _table(findings: tuple[Finding, ...]) -> Iterator[str]:
-    measures = main_measures(findings)
-    yield f"| pair | verdict | {' | '.join(_TITLES[name] for name in measures)} | drawn |"
+    measures = overview(findings)
+    yield f"| pair | verdict | {''.join(f'{row.name} | ' for row in measures)}drawn |"
     yield f"| --- | --- | {'---: | ' * len(measures)}---: |"
     for found in findings:
         cells = [
             _plain(found.pair, _LONGEST_NAME),
-            _verdict(found),
-            *(_cell(found, name) for name in measures),
+            f"{_MARKS[outcome(found).kind]} {outcome(found).word}",
+            *(_cell(found, row) for row in measures),
             f"{found.got:,} of {found.asked:,}",
         ]
         yield f"| {' | '.join(cells)} |"
 
 
-def _verdict(found: Finding) -> str:
-    verdict = Verdict(found.verdict)
-    if found.expected != "leak" or verdict is Verdict.INCONCLUSIVE:
-        return f"{_MARKS[verdict]} {verdict.value}"
-    return "☑️ FAIL (expected)" if verdict is Verdict.FAIL else "❔ PASS (a leak was expected)"
-
-
-def _cell(found: Finding, name: str) -> str:
-    if name not in found.measures:
+def _cell(found: Finding, row: Measure) -> str:
+    if row.name not in found.measures:
         return "not measured"
-    value, limit = found.measures[name], found.limits.get(name)
-    said = _number(value)
-    if name in found.intervals:
-        low, high = found.intervals[name]
-        said += f" ({_number(low)}–{_number(high)})"
-    if limit is None:
-        return said
-    sign = ">" if value > limit else "≤"
-    said += f" {sign} {_number(limit)}"
-    return f"**{said}**" if value > limit else said
-
-
-def _number(value: float) -> str:
-    return f"{value:.3f}" if isinstance(value, float) else f"{value:,}"
+    said, over = cell(found, row, interval=True, limit=True)
+    return f"**{said}**" if over else said
 
 
 def _to_tell(found: Finding) -> bool:
-    return bool(found.reasons or found.spared or found.warnings or found.changes)
+    told = found.reasons or found.spared or found.warnings or found.changes
+    return bool(told or outcome(found).note)
 
 
 def _details(found: Finding) -> Iterator[str]:
-    yield f"<details><summary>{_plain(found.pair, _LONGEST_NAME)}: {found.verdict}</summary>"
+    yield f"<details><summary>{_plain(found.pair, _LONGEST_NAME)}: {outcome(found).word}</summary>"
     yield ""
-    for reason in (*found.reasons, *found.changes, *filter(None, [found.spared])):
+    for reason in (
+        *filter(None, [outcome(found).note]),
+        *found.reasons,
+        *found.changes,
+        *filter(None, [found.spared]),
+    ):
         yield f"- {_plain(reason)}"
-    for passage in found.passages:
-        yield f"- {passage.kind} of {passage.words:,} words at {_plain(passage.place)}"
+    for one in found.passages:
+        yield f"- {passage(one, _plain(one.place))}"
     for warning in found.warnings:
         yield f"- warning: {_plain(warning)}"
     yield ""

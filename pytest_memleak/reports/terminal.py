@@ -10,14 +10,17 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from pytest_memleak.findings.finding import main_measures
-from pytest_memleak.records import Verdict
+from pytest_memleak.findings.finding import overview, table_of
+from pytest_memleak.records.amounts import amount
 from pytest_memleak.redaction.text import inert
+from pytest_memleak.reports.wording import cell, outcome, passage, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from pytest_memleak.records import Measure
     from pytest_memleak.records.finding import Finding
+    from pytest_memleak.reports.wording import Outcome
     from pytest_memleak.story.plan import PlannedStep, RunPlan
 
 __all__ = ["plans", "summary"]
@@ -25,21 +28,12 @@ __all__ = ["plans", "summary"]
 _NARROWEST = 80
 _WIDEST = 1000
 _FEW_PASSAGES = 2
-_STYLES = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.INCONCLUSIVE: "yellow"}
-# The main ones are always shown, the others where somebody set a limit on them.
-_TITLES = {
-    "bmc": "BMC@{k}",
-    "longest_block": "block",
-    "longest_span": "span",
-    "spans_over": "span>{span_threshold}",
-    "bmc_excess": "excess",
-    "uplift": "uplift",
-    "nv_recall": "nv",
-    "nv_longest_span": "nv span",
-    "greedy_bmc": "greedy",
-    "greedy_longest_span": "greedy span",
-    "extractable": "extractable",
-    "extractable_plain": "plain product",
+_STYLES = {
+    "pass": "green",
+    "fail": "red",
+    "inconclusive": "yellow",
+    "expected": "cyan",
+    "unexpected": "red",
 }
 
 
@@ -49,7 +43,7 @@ def summary(findings: Sequence[Finding], *, width: int, color: bool, verbose: bo
     Of a leak that is expected only the worst passages are shown, unless `verbose`.
     """
     console, out = _console(width=width, color=color)
-    _print_whole(console, _table(findings))
+    _print_table(console, findings)
     for found in findings:
         for line in _details(found, verbose=verbose):
             console.print(line, soft_wrap=True)
@@ -73,7 +67,8 @@ def plans(planned: RunPlan, *, width: int, color: bool) -> str:
         total = sum(_cost(one) or 0 for one in planned.steps)
         unpriced = sum(_cost(one) is None for one in planned.steps)
         said = f"at most US$ {total:,.2f} in all"
-        console.print(said + (f", and {unpriced} pairs without a price" if unpriced else ""))
+        without = f", and {amount(unpriced, 'step')} without a price" if unpriced else ""
+        console.print(said + without)
     for line in planned.obstacles:
         console.print(Text(f"cannot be planned: {inert(line)}", style="yellow"), soft_wrap=True)
     return out.getvalue()
@@ -102,11 +97,23 @@ def _cost(one: PlannedStep) -> float | None:
     return one.sampling.cost + (one.training_cost or 0)
 
 
+def _print_table(console: Console, findings: Sequence[Finding]) -> None:
+    """Print the pairs' table, with heads and blanks as narrow as the width needs them."""
+    for stacked, dense in ((False, False), (True, False), (True, True)):
+        table = _table(findings, stacked=stacked, dense=dense)
+        if _width(console, table) <= console.width:
+            break
+    _print_whole(console, table)
+
+
 def _print_whole(console: Console, table: Table) -> None:
     """Print the table as wide as it is: better that a terminal breaks lines than numbers lost."""
-    needed = Measurement.get(console, console.options.update(max_width=_WIDEST), table).maximum
-    console.width = max(console.width, needed)
+    console.width = max(console.width, _width(console, table))
     console.print(table)
+
+
+def _width(console: Console, table: Table) -> int:
+    return Measurement.get(console, console.options.update(max_width=_WIDEST), table).maximum
 
 
 def _console(*, width: int, color: bool) -> tuple[Console, io.StringIO]:
@@ -124,88 +131,78 @@ def _console(*, width: int, color: bool) -> tuple[Console, io.StringIO]:
     return console, out
 
 
-def _table(findings: Sequence[Finding]) -> Table:
-    """Pairs x measures; a row of limits where they are the same for all, else in the cells."""
+def _table(findings: Sequence[Finding], *, stacked: bool, dense: bool) -> Table:
+    """Pairs x measures; a row of limits where they are the same for all, else in the cells.
+
+    stacked: heads break after an underscore; dense: one blank between columns, not two.
+    """
     alike = all(found.limits == findings[0].limits for found in findings)
-    table = Table(box=None, pad_edge=False, header_style="bold", show_footer=alike)
+    table = Table(
+        box=None, pad_edge=False, collapse_padding=dense, header_style="bold", show_footer=alike
+    )
     limits = findings[0].limits
-    settings = _common_settings(findings)
     suites = {found.suite for found in findings}
     if len(suites) > 1:
         table.add_column("suite", overflow="fold")
     table.add_column("pair", footer=Text("limit", style="dim"), overflow="fold")
-    shown = {*main_measures(findings), *(name for found in findings for name in found.limits)}
-    titles = {name: title for name, title in _TITLES.items() if name in shown}
-    for name, title in titles.items():
-        limit = f"≤{_number(limits[name])}" if name in limits else ""
-        table.add_column(
-            title.format(**settings),
-            footer=Text(limit, style="dim"),
-            justify="right",
-            no_wrap=True,
-        )
+    main = {row.name for row in overview(findings)}
+    main |= {name for found in findings for name in found.limits}
+    rows = [row for row in table_of(findings).values() if row.name in main]
+    for row in rows:
+        limit = f"≤{shown(row, limits[row.name])}" if row.name in limits else ""
+        head = row.name.replace("_", "_\n") if stacked else row.name
+        table.add_column(head, footer=Text(limit, style="dim"), justify="right", no_wrap=True)
     table.add_column("drawn", justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for found in findings:
         table.add_row(
             *([Text(inert(found.suite))] if len(suites) > 1 else []),
             Text(found.pair),
-            *(_cell(found, name, with_limit=not alike) for name in titles),
+            *(_cell(found, row, with_limit=not alike) for row in rows),
             Text(f"{found.got:,}/{found.asked:,}" if found.asked else "-"),
-            _verdict(found),
+            _verdict(outcome(found)),
         )
     return table
 
 
-def _common_settings(findings: Sequence[Finding]) -> dict[str, object]:
-    """The headings' k and T; their letters where suites differ in them."""
-    letters = {"k": "k", "span_threshold": "T"}
-    values = {name: {found.settings[name] for found in findings} for name in letters}
-    return {name: seen.pop() if len(seen) == 1 else letters[name] for name, seen in values.items()}
-
-
-def _cell(found: Finding, name: str, *, with_limit: bool) -> Text:
-    if name not in found.measures:
+def _cell(found: Finding, row: Measure, *, with_limit: bool) -> Text:
+    if row.name not in found.measures:
         return Text("-")
-    value, limit = found.measures[name], found.limits.get(name)
-    over = limit is not None and value > limit
-    shown = _number(value)
-    if with_limit and limit is not None:
-        shown += f"{'>' if over else '≤'}{_number(limit)}"
-    return Text(shown, style="red" if over else "")
+    said, over = cell(found, row, interval=False, limit=with_limit)
+    return Text(said.replace(" ", ""), style="red" if over else "")
 
 
-def _verdict(found: Finding) -> Text:
-    verdict = Verdict(found.verdict)
-    if found.expected == "leak" and verdict is Verdict.FAIL:
-        return Text("FAIL (expected)", style="cyan")
-    return Text(verdict.value, style=_STYLES[verdict])
+def _verdict(became: Outcome) -> Text:
+    return Text(became.word, style=_STYLES[became.kind])
 
 
 def _details(found: Finding, *, verbose: bool) -> Iterator[Text]:
+    became = outcome(found)
     told = found.warnings or found.changes or _recited_elsewhere(found)
-    if found.verdict == Verdict.PASS and not told:
+    if became.kind == "pass" and not told:
         return
     yield Text()
-    yield Text.assemble((f"{found.pair}", "bold"), f": {found.verdict}")
+    yield Text.assemble((f"{found.pair}", "bold"), f": {became.word}")
+    if became.note:
+        yield Text(f"  {became.note}")
     for said in (*found.reasons, *found.changes, *filter(None, [found.spared])):
         yield Text(f"  {inert(said)}")
     few = found.expected == "leak" and not verbose
-    shown = found.passages[:_FEW_PASSAGES] if few else found.passages
-    for passage in shown:
-        where = f"  {passage.kind} of {passage.words:,} words at {inert(passage.place)}"
-        if passage.generation is not None:
-            where += f", generation {passage.generation}"
+    first = found.passages[:_FEW_PASSAGES] if few else found.passages
+    for one in first:
+        where = f"  {passage(one, inert(one.place))}"
+        if one.generation is not None:
+            where += f", generation {one.generation}"
         yield Text(where)
-        if passage.quote:
-            yield Text(f"    “{passage.quote}”", style="italic")
-    if left := len(found.passages) - len(shown):
+        if one.quote:
+            yield Text(f"    “{one.quote}”", style="italic")
+    if left := len(found.passages) - len(first):
         yield Text(f"  and {left} more, shown with -v", style="dim")
-    for one in _recited_elsewhere(found):
+    for book in _recited_elsewhere(found):
+        spans, longest = amount(book["spans_over"], "span"), amount(book["longest_span"], "word")
         yield Text(
-            f"  {one['spans_over']:,} spans over {found.settings['span_threshold']} words of "
-            f"{inert(one['book'])}, which was not asked for; the longest has "
-            f"{one['longest_span']:,} words"
+            f"  {spans} over {found.settings['span_threshold']} words of {inert(book['book'])}, "
+            f"which was not asked for; the longest has {longest}"
         )
     for warning in found.warnings:
         yield Text(f"  warning: {inert(warning)}")
@@ -213,8 +210,4 @@ def _details(found: Finding, *, verbose: bool) -> Iterator[Text]:
 
 def _recited_elsewhere(found: Finding) -> list[dict[str, Any]]:
     """The books that nobody asked for, of which long spans came."""
-    return [one for one in found.elsewhere if one["spans_over"]]
-
-
-def _number(value: float) -> str:
-    return f"{value:.3f}" if isinstance(value, float) else f"{value:,}"
+    return [one for one in found.most_elsewhere if one["spans_over"]]

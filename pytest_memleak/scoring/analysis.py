@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from pytest_memleak.records import Block, Measurement
-from pytest_memleak.scoring.extraction import Extraction
+from pytest_memleak.records import Estimate, Measurement
+from pytest_memleak.scoring.measure_table import MEASURES
 from pytest_memleak.scoring.measures import measurement
 from pytest_memleak.scoring.near_verbatim import NearVerbatimRecall, NearVerbatimTally
 from pytest_memleak.scoring.null import Null, Uplift
@@ -20,23 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from pytest_memleak.records import Book, Generation, Scoring
+    from pytest_memleak.scoring.extraction import Extraction
     from pytest_memleak.scoring.tally import Tally
 
     Count = Callable[[Book, Scoring, Iterable[Generation]], Tally]
 
-__all__ = ["Analysis", "Estimate", "analyse", "analysis_of", "estimates"]
-
-
-class Estimate(NamedTuple):
-    """A measure, and its interval where it has one (else both ends are the value).
-
-    rises: whether more samples can only raise it, so that a limit once broken stays broken.
-    """
-
-    value: float
-    low: float
-    high: float
-    rises: bool = True
+__all__ = ["Analysis", "analyse", "analysis_of", "estimates"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,30 +97,18 @@ def analysis_of(tally: Tally, scoring: Scoring, *, confidence: float = 0.95) -> 
 
 
 def estimates(analysis: Analysis | Extraction) -> dict[str, Estimate]:
-    """Every measure that can be held against a limit, by name; absent where it cannot be had."""
-    if isinstance(analysis, Extraction):
-        return {analysis.measure: _exact(analysis.extractable)}
-    measured, error = analysis.measurement, analysis.error
-    found = {"bmc": Estimate(measured.bmc, error.low, error.high)}
-    for name in ("longest_block", "longest_span", "spans_over"):
-        found[name] = _exact(getattr(measured, name))
-    if analysis.near:
-        found["nv_recall"] = _exact(analysis.near.nv_recall)
-        found["nv_longest_span"] = _exact(analysis.near.longest_span.words)
-    if analysis.null:
-        null = analysis.null
-        found["bmc_excess"] = Estimate(null.excess, null.low, null.high, rises=False)
-    if analysis.uplift:
-        gain = analysis.uplift
-        found["uplift"] = Estimate(gain.uplift, gain.low, gain.high, rises=False)
-    if analysis.greedy:
-        found["greedy_bmc"] = _exact(analysis.greedy.bmc)
-        found["greedy_longest_span"] = _exact(analysis.greedy.longest_span)
-    for name, value in analysis.further.items():
-        found[name] = Estimate(value, value, value, rises=False)
-    return found
+    """Every measure of the table that can be had, by name, and those of extensions.
 
-
-def _exact(value: Block | float) -> Estimate:
-    number = value.words if isinstance(value, Block) else value
-    return Estimate(number, number, number)
+    What is no finite number is no measure: it could be held against no limit.
+    """
+    found = {
+        name: estimate
+        for name, row in MEASURES.items()
+        if (estimate := row.estimate(analysis)) is not None
+    }
+    further = analysis.further if isinstance(analysis, Analysis) else {}
+    return found | {
+        name: Estimate(value, value, value)
+        for name, value in further.items()
+        if math.isfinite(value)
+    }

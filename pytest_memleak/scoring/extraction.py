@@ -103,11 +103,6 @@ class Extraction:
         return sum(one is not None for one in self.log_p)
 
     @property
-    def measure(self) -> str:
-        """The name of the share of extractable windows, which says what p_z is."""
-        return "extractable" if self.top_k else "extractable_plain"
-
-    @property
     def extractable(self) -> float:
         """The share of all windows with p_z >= 0.001; windows that are not known have none."""
         least = math.log(EXTRACTABLE)

@@ -63,8 +63,8 @@ def compared(
     null = [one for one in drawn if one.draws.purpose is Purpose.NULL]
     if null:
         with_each = _with_null(with_each, own, null)
-    if pair.limits.measures:
-        with_each = _with_measures_of_extensions(with_each, own, suite)
+    if pair.limits.brought:
+        with_each = _with_measures_of_extensions(with_each, own)
     return Compared(with_each, tuple(drawn), (*gaps, *_missing(drawn, own)))
 
 
@@ -118,11 +118,12 @@ def _with_uplift(
     return dataclasses.replace(analysis, uplift=gain)
 
 
-def _with_measures_of_extensions(
-    analysis: Analysis, own: CountedAnswers, suite: SuiteRun
-) -> Analysis:
-    known, names = suite.extensions.measures(), own.draws.pair.limits.measures
-    further = {name: known[name](own.book, own.answers.generations()) for name in names}
+def _with_measures_of_extensions(analysis: Analysis, own: CountedAnswers) -> Analysis:
+    further = {
+        name: row.function(own.book, own.answers.generations())
+        for name, row in own.draws.pair.limits.brought.items()
+        if row.function
+    }
     return dataclasses.replace(analysis, further=further)
 
 
@@ -132,7 +133,7 @@ def _missing(drawn: Iterable[CountedAnswers], own: CountedAnswers) -> Iterator[s
         purpose = one.draws.purpose
         if purpose is Purpose.NULL:
             yield from one.answers.gaps
-        elif purpose is Purpose.GREEDY or own.draws.pair.limits.uplift is not None:
+        elif purpose is Purpose.GREEDY or "uplift" in own.draws.pair.limits:
             yield from one.answers.gaps
             yield from map(one.draws.told, one.missing)
 

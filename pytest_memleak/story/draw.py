@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.contracts.protocols import Recording
 from pytest_memleak.errors import Inconclusive
+from pytest_memleak.records.finding import CountedDraws
 from pytest_memleak.story.probes import as_probed, questions_of, text_side
-from pytest_memleak.verdict.evaluation import CountedDraws
 from pytest_memleak.verdict.judge import Census, what_is_missing
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class CountedAnswers:
         """What evidence says of them."""
         completeness = self._census.completeness()
         return CountedDraws(
-            purpose=self.draws.purpose,
+            purpose=self.draws.purpose.value,
             pair=self.draws.pair.id,
             endpoint=self.answers.endpoint_id,
             asked=completeness.asked,

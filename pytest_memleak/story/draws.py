@@ -68,7 +68,7 @@ def _wanted(pair: Pair, suite: Suite, endpoint: Endpoint | Recording | None) -> 
     if pair.probe.kind == "continuation":
         likeliest = dataclasses.replace(pair, sampling=as_greedy(pair.sampling))
         yield Draws(Purpose.GREEDY, likeliest, endpoint)
-    if "bmc_excess" in pair.limits.given():
+    if "bmc_excess" in pair.limits:
         for other in suite.pairs:
             if _is_null_of(other, pair):
                 yield Draws(Purpose.NULL, other, endpoint)

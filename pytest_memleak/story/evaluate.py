@@ -15,6 +15,7 @@ from pytest_memleak.errors import MemleakError
 from pytest_memleak.records import Completeness
 from pytest_memleak.records.phases import Phase, Standing
 from pytest_memleak.scoring.analysis import analyse, estimates
+from pytest_memleak.scoring.measure_table import asks_for
 from pytest_memleak.story.comparisons import Compared, compared, found_elsewhere
 from pytest_memleak.story.draw import CountedAnswers, draw
 from pytest_memleak.story.draws import draws_of
@@ -116,13 +117,12 @@ def _without_evidence(pair: Pair, suite: SuiteRun, gap: str) -> Evaluation:
 def _analysed(
     pair: Pair, book: Book, generations: Iterable[Generation], suite: SuiteRun
 ) -> Analysis | None:
-    limits = pair.limits.given()
     return analyse(
         book,
         generations,
         pair.scoring,
         confidence=pair.confidence,
-        near="nv_recall" in limits or "nv_longest_span" in limits,
+        near=asks_for(pair.limits, "near"),
         count=suite.resources.count,
     )
 
@@ -136,6 +136,6 @@ def _stop_for(pair: Pair, suite: SuiteRun) -> Enough | None:
         analysis = _analysed(pair, book, generations, suite)
         found = estimates(analysis) if analysis else {}
         checks = check_limits(found, pair.limits)
-        return any(check.over and found[check.measure].rises for check in checks)
+        return any(check.over and check.rises for check in checks)
 
     return broken

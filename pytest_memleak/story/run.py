@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_memleak.contracts.extensions import Extensions
-from pytest_memleak.errors import SuiteError
 from pytest_memleak.story.suite_run import SuiteRun
 from pytest_memleak.suite.load import load_suite
 
@@ -49,27 +48,16 @@ class Run:
     def of_suite(self, path: Path) -> SuiteRun:
         """Where the suite's books and endpoints are opened."""
         if path not in self._suites:
-            suite = load_suite(path)
+            suite = load_suite(path, self.extensions.measures())
             for model in suite.models:
                 self.extensions.provider(model.provider, place=f"{path}: model {model.id!r}")
             if suite.summarizer:
                 model = suite.summarizer.model
                 self.extensions.provider(model.provider, place=f"{path}: {model.id}")
-            self._refuse_unknown_measures(suite)
             self._suites[path] = SuiteRun(
                 suite, self.extensions, state=self._state, resources=self._resources
             )
         return self._suites[path]
-
-    def _refuse_unknown_measures(self, suite: Suite) -> None:
-        known = self.extensions.measures()
-        for pair in suite.pairs:
-            for name in pair.limits.measures.keys() - known.keys():
-                raise SuiteError(
-                    f"limits.measures.{name}: no extension brings a measure of that name; known: "
-                    f"{', '.join(sorted(known)) or 'none'}",
-                    place=str(suite.path),
-                )
 
     def paid_provider(self, pair: Pair) -> str | None:
         """A provider whose paid calls evaluating the pair may need; None where all are free."""

@@ -7,11 +7,11 @@ No book is opened here; that a book's file is there is all that is looked at.
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import hashlib
 import tomllib
 from collections import Counter
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
@@ -31,12 +31,14 @@ from pytest_memleak.records import (
     Summarizer,
     WindowSettings,
 )
+from pytest_memleak.scoring.measure_table import MEASURES, nearest, table_with
 from pytest_memleak.suite.schema import SuiteFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from pytest_memleak.records import Measure
     from pytest_memleak.suite.schema import (
         BookTable,
         LimitsTable,
@@ -54,12 +56,13 @@ _DEEPEST = 50
 _WIDEST = 63  # bits: TOML's integers are signed and have 64
 
 
-def load_suite(path: Path) -> Suite:
-    """The suite in the file at `path`.
+def load_suite(path: Path, brought: Mapping[str, Measure] = MappingProxyType({})) -> Suite:
+    """The suite in the file at `path`; `brought`: the measures that extensions bring, by name.
 
     Raises SuiteError naming file, key and value: not TOML, an unknown key, a bad value, an id
     used twice or nowhere defined, a missing book, a pair without limits.
     """
+    table_with(brought)  # refuses a name that is taken
     content = _read(path)
     tables = _parse(content, path)
     _refuse_boundless(tables, path)
@@ -78,7 +81,7 @@ def load_suite(path: Path) -> Suite:
         digest=hashlib.sha256(content).hexdigest(),
         books=books,
         models=models,
-        pairs=_pairs(written, books, models, path),
+        pairs=_pairs(written, books, models, path, brought),
         summarizer=_summarizer(written.suite.summarizer),
         catalogue=_catalogue(written, path),
         cross_book=written.suite.cross_book,
@@ -278,7 +281,7 @@ def _catalogue(written: SuiteFile, path: Path) -> tuple[Path, ...]:
     """The files of the catalogue, each once."""
     hint = "patterns start from the suite file's folder, as in books/**/*.epub"
     found: dict[Path, None] = {}
-    for number, table in enumerate(written.catalogue):
+    for number, table in enumerate(written.catalogue, start=1):
         key = f"catalogue[{number}].source"
         try:
             files = sorted(one for one in path.parent.glob(table.source) if one.is_file())
@@ -347,12 +350,18 @@ def _price(table: PriceTable | None) -> tuple[float, float, float] | None:
 
 
 def _pairs(
-    written: SuiteFile, books: Sequence[BookSource], models: Sequence[Model], path: Path
+    written: SuiteFile,
+    books: Sequence[BookSource],
+    models: Sequence[Model],
+    path: Path,
+    brought: Mapping[str, Measure],
 ) -> tuple[Pair, ...]:
     listed = {(pair.model, pair.book): pair for pair in written.pair}
     tables = {table.id: table for table in written.model}
     pairs = tuple(
-        _pair(model, book, tables[model.id], listed.get((model.id, book.id)), written, path)
+        _pair(
+            model, book, tables[model.id], listed.get((model.id, book.id)), written, path, brought
+        )
         for model in models
         for book in books
         if book.role == "test" and (written.suite.pairs == "all" or (model.id, book.id) in listed)
@@ -373,17 +382,20 @@ def _pair(
     override: PairTable | None,
     written: SuiteFile,
     path: Path,
+    brought: Mapping[str, Measure],
 ) -> Pair:
     suite = written.suite
     tables = [("limits", written.limits), (f"model {model.id!r}.limits", table.limits)]
     if override:
         tables.append((f"pair {model.id}/{book.id}.limits", override.limits))
-    limits = Limits()
+    limits: dict[str, float] = {}
     origins: dict[str, str] = {}
     for key, tighter in tables:
-        limits = _tighten(limits, tighter, key, path)
-        origins |= {measure: f"{key}.{measure}" for measure in _limits(tighter).given()}
-    if not limits.given():
+        _refuse_unknown_measures(tighter, key, brought, path)
+        _tighten(limits, tighter, key, path)
+        origins |= {measure: f"{key}.{measure}" for measure in _limits(tighter)}
+        origins |= {measure: f"{key}.measures.{measure}" for measure in tighter.measures}
+    if not limits:
         raise SuiteError(
             f"the pair {model.id}/{book.id} has no limits, so nothing could fail",
             place=str(path),
@@ -404,7 +416,7 @@ def _pair(
         scoring=Scoring(
             k=suite.k, trim=suite.trim, span_threshold=suite.span_threshold, words=suite.words
         ),
-        limits=limits,
+        limits=Limits(limits, brought=[row for name, row in brought.items() if name in limits]),
         confidence=suite.confidence,
         expected=expected,
         probe=Probe(
@@ -417,13 +429,16 @@ def _pair(
     )
 
 
-def _limits(table: LimitsTable) -> Limits:
-    return Limits(**table.model_dump())
+def _limits(table: LimitsTable) -> dict[str, float]:
+    """What a table limits, by the measures' names."""
+    own: dict[str, float] = table.model_dump(exclude_none=True, exclude={"measures"})
+    return own | table.measures
 
 
-def _tighten(limits: Limits, table: LimitsTable, key: str, path: Path) -> Limits:
-    holding, tighter = limits.given(), _limits(table)
-    for measure, value in tighter.given().items():
+def _tighten(holding: dict[str, float], table: LimitsTable, key: str, path: Path) -> None:
+    """Put the table's limits in the place of those that hold; SuiteError for a looser one."""
+    tighter = _limits(table)
+    for measure, value in tighter.items():
         general = holding.get(measure)
         if general is not None and value > general:
             raise SuiteError(
@@ -431,5 +446,21 @@ def _tighten(limits: Limits, table: LimitsTable, key: str, path: Path) -> Limits
                 place=str(path),
                 hint="a model or a pair may only tighten limits",
             )
-    own = table.model_dump(exclude_none=True, exclude={"measures"})
-    return dataclasses.replace(limits, **own, measures={**limits.measures, **tighter.measures})
+    holding |= tighter
+
+
+def _refuse_unknown_measures(
+    table: LimitsTable, key: str, brought: Mapping[str, Measure], path: Path
+) -> None:
+    for name, limit in table.measures.items():
+        if name not in brought:
+            raise SuiteError(
+                f"{key}.measures.{name}: no extension brings a measure of that name; "
+                f"{nearest(name, sorted(brought))}",
+                place=str(path),
+                hint=f"a built-in one stands without measures: {key}.{name}"
+                if name in MEASURES
+                else None,
+            )
+        if refusal := brought[name].refusal(limit):
+            raise SuiteError(f"{key}.measures.{name}: {refusal}; got {limit}", place=str(path))

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, create_model
+
+from pytest_memleak.scoring.measure_table import MEASURES
 
 __all__ = [
     "BookTable",
@@ -45,38 +47,27 @@ class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, strict=True)
 
 
+_KINDS: dict[str, Any] = {"share": Share, "count": Count, "number": FiniteFloat}
+
+
 class LimitsTable(_Table):
     """The most that each measure may be; any subset."""
 
-    bmc: Share | None = Field(None, description="BMC@k, a share from 0 to 1")
-    bmc_excess: Share | None = Field(
-        None, description="BMC over chance: over what the model's other test books give of this one"
-    )
-    uplift: Share | None = Field(None, description="BMC over the baseline model's")
-    longest_block: Count | None = Field(None, description="longest memorized block, in words")
-    longest_span: Count | None = Field(None, description="longest regurgitated span, in words")
-    spans_over: Count | None = Field(None, description="number of spans over span_threshold words")
-    nv_recall: Share | None = Field(
-        None, description="share of the book's words in near-verbatim spans"
-    )
-    nv_longest_span: Count | None = Field(
-        None, description="longest near-verbatim span, in matching words"
-    )
-    greedy_bmc: Share | None = Field(
-        None, description='BMC@k of the likeliest continuations alone (probe = "continuation")'
-    )
-    greedy_longest_span: Count | None = Field(
-        None, description="longest regurgitated span of the likeliest continuations, in words"
-    )
-    extractable: Share | None = Field(
-        None,
-        description='share of the windows with p_z >= 0.001 (probe = "probability"), under top-k',
-    )
-    extractable_plain: Share | None = Field(
-        None, description="the same of the plain product, for models that tell no more"
-    )
-    measures: dict[str, float] = Field(
+    measures: dict[str, FiniteFloat] = Field(
         default_factory=dict, description="limits on the measures that extensions bring, by name"
+    )
+
+
+if not TYPE_CHECKING:  # a field for each row of the table, before what extensions bring
+    LimitsTable = create_model(
+        "LimitsTable",
+        __base__=_Table,
+        __doc__=LimitsTable.__doc__,
+        **{
+            row.name: (_KINDS[row.kind] | None, Field(None, description=row.about))
+            for row in MEASURES.values()
+        },
+        measures=(dict[str, FiniteFloat], LimitsTable.model_fields["measures"]),
     )
 
 

@@ -7,28 +7,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pytest_memleak.records import Book, Completeness, Judgement, Measurement, Pair
+    from pytest_memleak.records.finding import CountedDraws
     from pytest_memleak.scoring.analysis import Analysis
     from pytest_memleak.scoring.catalogue import Elsewhere
     from pytest_memleak.scoring.extraction import Extraction
 
-__all__ = ["CountedDraws", "Evaluation"]
-
-
-@dataclass(frozen=True, slots=True)
-class CountedDraws:
-    """Answers that a verdict rests on.
-
-    purpose: own, greedy, null or baseline; pair: whose questions they answer
-    endpoint: the ledger's name of who answered, None for a recording
-    asked, got: generations; sha256: over excerpts, ordinals, finish reasons and texts
-    """
-
-    purpose: str
-    pair: str
-    endpoint: str | None
-    asked: int
-    got: int
-    sha256: str
+__all__ = ["Evaluation"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +42,3 @@ class Evaluation:
     draws: tuple[CountedDraws, ...] = ()
     elsewhere: tuple[Elsewhere, ...] = ()
     unread: tuple[str, ...] = ()
-
-    def digest_of(self, purpose: str) -> str:
-        """SHA-256 of the answers drawn for that purpose, "" where there are none."""
-        return next((one.sha256 for one in self.draws if one.purpose == purpose), "")

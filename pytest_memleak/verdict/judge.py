@@ -7,33 +7,21 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from pytest_memleak.records import Completeness, FinishReason, Judgement, LimitCheck, Verdict
+from pytest_memleak.records.amounts import amount, figure
 from pytest_memleak.scoring.analysis import estimates
 from pytest_memleak.scoring.extraction import Extraction
+from pytest_memleak.scoring.measure_table import MEASURES, why_unmeasured
 from pytest_memleak.scoring.sampling_error import samples_to_settle
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from pytest_memleak.records import Book, Generation, Limits, Sampling
-    from pytest_memleak.scoring.analysis import Analysis, Estimate
+    from pytest_memleak.records import Book, Estimate, Generation, Limits, Sampling
+    from pytest_memleak.scoring.analysis import Analysis
 
 __all__ = ["Census", "check_limits", "judge", "what_is_missing"]
 
 _ENOUGH_TO_DIFFER = 3
-
-_NEEDS = {
-    "bmc_excess": "it needs a second test book in the suite, as the measure of chance",
-    "uplift": "the model needs a baseline, with the same rounds drawn",
-    "greedy_bmc": 'it needs probe = "continuation"',
-    "greedy_longest_span": 'it needs probe = "continuation"',
-    "extractable": 'it needs probe = "probability"',
-    "extractable_plain": 'it needs probe = "probability"',
-}
-_NEEDS_OF_WINDOWS = {
-    "extractable": "the model tells its tokens' own probabilities alone, so top-k cannot be"
-    " applied: set a limit on extractable_plain",
-    "extractable_plain": "the model tells more, so top-k is applied: set a limit on extractable",
-}
 
 
 def judge(
@@ -48,7 +36,7 @@ def judge(
     missing = what_is_missing(completeness)
     found = estimates(analysis) if analysis else {}
     checks = check_limits(found, limits)
-    over = [check for check in checks if check.over and (found[check.measure].rises or not missing)]
+    over = [check for check in checks if check.over and (check.rises or not missing)]
     if over:
         return Judgement(Verdict.FAIL, checks, tuple(map(_over_its_limit, over)))
     missing += _unmeasured(analysis, found, limits) if analysis else ()
@@ -62,10 +50,22 @@ def judge(
 
 
 def check_limits(found: Mapping[str, Estimate], limits: Limits) -> tuple[LimitCheck, ...]:
-    """Each limit that is set, beside the measure of the same name, where it was measured."""
+    """Each limit beside the measure of its name, where it was measured, as the table orders them.
+
+    An extension's measure comes last, and rises only if its row says so.
+    """
+    rows = {**MEASURES, **limits.brought}
+    order = [name for name in MEASURES if name in limits]
+    order += [name for name in limits if name not in MEASURES]
     return tuple(
-        LimitCheck(name, found[name].value, limit, found[name].high)
-        for name, limit in limits.given().items()
+        LimitCheck(
+            measure=name,
+            value=found[name].value,
+            limit=limits[name],
+            high=found[name].high,
+            rises=name in rows and rows[name].rises,
+        )
+        for name in order
         if name in found
     )
 
@@ -73,13 +73,12 @@ def check_limits(found: Mapping[str, Estimate], limits: Limits) -> tuple[LimitCh
 def _unmeasured(
     analysis: Analysis | Extraction, found: Mapping[str, Estimate], limits: Limits
 ) -> tuple[str, ...]:
-    needs = _NEEDS
-    if isinstance(analysis, Extraction):
-        of_text = 'the probe "probability" has no generations'
-        needs = dict.fromkeys(limits.given(), of_text) | _NEEDS_OF_WINDOWS
+    windows = isinstance(analysis, Extraction)
+    given = {} if isinstance(analysis, Extraction) else analysis.further
     return tuple(
-        f"{name} has a limit, but could not be measured: {needs.get(name, 'it was not asked for')}"
-        for name in limits.given()
+        f"{name} has a limit, but could not be measured: "
+        + (f"it gave {given[name]}" if name in given else why_unmeasured(name, windows=windows))
+        for name in limits
         if name not in found
     )
 
@@ -88,15 +87,16 @@ def _in_doubt(check: LimitCheck, analysis: Analysis) -> str:
     """A limit inside the sampling error, and how many more samples would settle it."""
     error = analysis.error
     said = (
-        f"{check.measure} {_shown(check.value)} may be over its limit {_shown(check.limit)}: with "
-        f"{error.rounds} samples it is known up to {_shown(check.high)} "
+        f"{check.measure} {figure(check.value)} may be over its limit {figure(check.limit)}: with "
+        f"{amount(error.rounds, 'sample')} it is known up to {figure(check.high)} "
         f"(at confidence {error.confidence:g})"
     )
     settling = samples_to_settle(error, check.limit) if check.measure == "bmc" else None
     if settling is None:
         return said
     direction = "over" if settling.over else "within"
-    return f"{said}; about {settling.samples} more samples would settle this (likely {direction})"
+    more = amount(settling.samples, "more sample")
+    return f"{said}; about {more} would settle this (likely {direction})"
 
 
 def what_is_missing(completeness: Completeness) -> tuple[str, ...]:
@@ -105,7 +105,10 @@ def what_is_missing(completeness: Completeness) -> tuple[str, ...]:
     if completeness.asked == 0 and not missing:
         missing.append("nothing was asked of the model")
     elif completeness.got < completeness.asked:
-        missing.append(f"{completeness.got:,} of {completeness.asked:,} generations are there")
+        asked = amount(completeness.asked, "generation")
+        missing.append(
+            f"{completeness.got:,} of {asked} {'is' if completeness.got == 1 else 'are'} there"
+        )
     withheld = sum(completeness.withheld.values())
     # Not max_withheld * asked: 0.29 * 100 is less than 29.
     if withheld / max(completeness.asked, 1) > completeness.max_withheld:
@@ -120,11 +123,7 @@ def what_is_missing(completeness: Completeness) -> tuple[str, ...]:
 
 
 def _over_its_limit(check: LimitCheck) -> str:
-    return f"{check.measure} {_shown(check.value)} is over its limit {_shown(check.limit)}"
-
-
-def _shown(value: float) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else f"{value:,}"
+    return f"{check.measure} {figure(check.value)} is over its limit {figure(check.limit)}"
 
 
 class Census:
@@ -159,8 +158,8 @@ class Census:
         unasked = self._unasked - self._got.keys()
         if unasked:
             missing.append(
-                f"{len(unasked):,} of {self._excerpts:,} excerpts have no instruction, so the "
-                "model could not be asked for them"
+                f"no instruction for {len(unasked):,} of {amount(self._excerpts, 'excerpt')}, "
+                "which the model could not be asked for"
             )
         if self._sampling.temperature > 0:
             missing.extend(self._alike())
@@ -195,6 +194,7 @@ class Census:
         ]
         if alike:
             yield (
-                f"all generations of {len(alike):,} excerpts ({alike[0]}, ...) are alike although "
+                f"all generations of {amount(len(alike), 'excerpt')} ({alike[0]}"
+                f"{', ...' if len(alike) > 1 else ''}) are alike although "
                 f"the temperature is {self._sampling.temperature:g}: the server may not sample"
             )

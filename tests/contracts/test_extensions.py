@@ -11,6 +11,7 @@ from pytest_memleak.contracts.extensions import Extensions
 from pytest_memleak.contracts.hookspecs import hookimpl
 from pytest_memleak.contracts.protocols import Chapter, Manuscript
 from pytest_memleak.errors import BookError, SuiteError
+from pytest_memleak.records import Measure
 from pytest_memleak.records.finding import RunReport
 
 BUILT_IN = ["ngram", "openai", "recorded", "tinker", "transformers", "vertex"]
@@ -135,7 +136,14 @@ def test_measures_of_all_extensions_come_together_and_the_last_registered_counts
     first = module(memleak_measures=lambda: {"a": len, "b": len})
     second = module(memleak_measures=lambda: {"b": max})
     assert Extensions().measures() == {}
-    assert Extensions([first, second]).measures() == {"a": len, "b": max}
+    known = Extensions([first, second]).measures()
+    assert {name: row.function for name, row in known.items()} == {"a": len, "b": max}
+
+
+def test_a_measure_may_be_a_row_that_says_more():
+    row = Measure("", kind="count", unit="letters", function=len)
+    (known,) = Extensions([module(memleak_measures=lambda: {"a": row})]).measures().values()
+    assert (known.name, known.kind, known.unit, known.function) == ("a", "count", "letters", len)
 
 
 def test_every_report_sink_gets_the_run():
@@ -160,7 +168,7 @@ def test_any_object_may_hold_hooks_and_others_are_let_be():
             raise AssertionError("not marked as a hook")
 
     extensions = Extensions([Plugin(), object(), ModuleType("conftest"), len])
-    assert extensions.measures() == {"mine": len}
+    assert extensions.measures()["mine"].function is len
     assert extensions.provider("ngram", place="x")
 
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_memleak.contracts.extensions import Extensions
-from pytest_memleak.findings.finding import decoded_finding, finding
+from pytest_memleak.findings.finding import finding
 from pytest_memleak.records import Generation
-from pytest_memleak.records.finding import Finding, Passage, RunReport
+from pytest_memleak.records.finding import CountedDraws, Finding, Passage, RunReport
 from pytest_memleak.story.evaluate import evaluate
 from pytest_memleak.story.resources import Resources
 from pytest_memleak.story.suite_run import SuiteRun
@@ -174,8 +174,8 @@ def test_no_text_is_in_it_but_the_quotes(evaluated):
 @pytest.mark.parametrize("texts", [(FIRST, SECOND, CLEAN[0]), CLEAN, ("one", ""), ()])
 def test_it_comes_back_from_json_as_it_was(evaluated, texts):
     found = finding(evaluated(*texts))
-    assert decoded_finding(json.loads(json.dumps(found.to_json()))) == found
-    assert decoded_finding(found.to_json()) == found
+    assert Finding.from_json(json.loads(json.dumps(found.to_json()))) == found
+    assert Finding.from_json(found.to_json()) == found
 
 
 TYPES = {
@@ -184,7 +184,20 @@ TYPES = {
     "str | None": st.none() | st.text(max_size=8),
     "int | None": st.none() | st.integers(),
     "tuple[str, ...]": st.lists(st.text(max_size=8), max_size=3).map(tuple),
+    "tuple[CountedDraws, ...]": st.lists(
+        st.builds(
+            CountedDraws,
+            purpose=st.sampled_from(["own", "null"]),
+            pair=st.text(max_size=8),
+            endpoint=st.none() | st.text(max_size=8),
+            asked=st.integers(),
+            got=st.integers(),
+            sha256=st.text(max_size=8),
+        ),
+        max_size=2,
+    ).map(tuple),
     "dict[str, float]": st.dictionaries(st.text(max_size=4), st.floats(0, 1) | st.integers()),
+    "dict[str, str]": st.dictionaries(st.text(max_size=4), st.text(max_size=8)),
     "dict[str, int]": st.dictionaries(st.text(max_size=4), st.integers()),
     "dict[str, tuple[float, float]]": st.dictionaries(
         st.text(max_size=4), st.tuples(st.floats(0, 1), st.floats(0, 1))
@@ -212,7 +225,7 @@ FINDINGS = filled(Finding, passages=st.lists(filled(Passage), max_size=2).map(tu
 @given(FINDINGS)
 def test_any_finding_comes_back(found):
     sent = json.dumps(found.to_json())
-    assert decoded_finding(json.loads(sent)) == found
+    assert Finding.from_json(json.loads(sent)) == found
 
 
 def plain(value):

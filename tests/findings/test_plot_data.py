@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from pytest_memleak.findings.finding import decoded_finding
 from pytest_memleak.records import Generation, Scoring
+from pytest_memleak.records.finding import Finding
 from pytest_memleak.records.plot import PlotData
 from pytest_memleak.scoring.measures import measure
 from pytest_memleak.scoring.provenance import cross_excerpt
@@ -36,9 +36,9 @@ def test_the_heat_is_the_measured_coverage_round_by_round(book, answers, found):
 
 
 def test_it_survives_json_and_xdist(found):
-    travelled = decoded_finding(json.loads(json.dumps(found.to_json())))
+    travelled = Finding.from_json(json.loads(json.dumps(found.to_json())))
     assert travelled.plot == found.plot
-    assert decoded_finding(found.to_json()) == found
+    assert Finding.from_json(found.to_json()) == found
 
 
 def test_chapters_block_and_lengths(book, found):
@@ -87,7 +87,7 @@ def test_the_text_travels_only_where_all_of_it_was_asked_for(book, answers, make
 def test_nothing_measured_nothing_drawn(book, make_finding):
     found = make_finding(book, [])
     assert found.plot is None
-    assert decoded_finding(json.loads(json.dumps(found.to_json()))) == found
+    assert Finding.from_json(json.loads(json.dumps(found.to_json()))) == found
 
 
 def test_a_book_that_nobody_gave_back(book, make_finding):

@@ -122,7 +122,7 @@ def test_a_changed_generation_is_found(evidence, capsys):
             ((b"!" if isinstance(text, bytes) else "!") + text,),
         )
     assert verify() == 1
-    assert "generations_sha256" in capsys.readouterr().out
+    assert "draws" in capsys.readouterr().out
 
 
 def test_a_changed_book_is_found(evidence, pytester, capsys):

@@ -50,7 +50,7 @@ def test_a_row_a_pair(leak):
     clean = dataclasses.replace(leak, model="b", pair="b/ferry", verdict="PASS", reasons=())
     wanted = dataclasses.replace(leak, expected="leak")
     heading, *found = rows(said(leak, clean, wanted))
-    assert heading[:3] == ["pair", "verdict", "BMC"]
+    assert heading[:3] == ["pair", "verdict", "bmc"]
     assert [row[0] for row in found] == ["leaky/ferry", "b/ferry", "leaky/ferry"]
     assert [row[1] for row in found] == ["❌ FAIL", "✅ PASS", "☑️ FAIL (expected)"]
     low, high = leak.intervals["bmc"]

@@ -194,11 +194,11 @@ SITUATIONS = [
     (analysis(excess=(0.1234, 0.2345), gain=(0.1234, 0.2345)), BLOCKED,
      Limits(bmc_excess=0.0512, uplift=0.0512), INCONCLUSIVE, (TOO_MANY_BLOCKED,)),
     # measures that extensions bring are exact, and judged on complete evidence
-    (analysis(further=3.0), WHOLE, Limits(measures={"rhymes": 3.0}), PASS, ()),
-    (analysis(further=4.0), WHOLE, Limits(measures={"rhymes": 3.0}), FAIL,
+    (analysis(further=3.0), WHOLE, Limits(rhymes=3.0), PASS, ()),
+    (analysis(further=4.0), WHOLE, Limits(rhymes=3.0), FAIL,
      ("rhymes 4 is over its limit 3",)),
-    (analysis(further=4.0), HALF, Limits(measures={"rhymes": 3.0}), INCONCLUSIVE, (GOT_HALF,)),
-    (analysis(), WHOLE, Limits(measures={"rhymes": 3.0}), INCONCLUSIVE,
+    (analysis(further=4.0), HALF, Limits(rhymes=3.0), INCONCLUSIVE, (GOT_HALF,)),
+    (analysis(), WHOLE, Limits(rhymes=3.0), INCONCLUSIVE,
      ("rhymes has a limit, but could not be measured: *",)),
 ]  # fmt: skip
 

@@ -163,7 +163,7 @@ def test_a_book_without_instructions_cannot_be_asked_for(judge_it):
     book = json.dumps([{"excerpt_id": "p_id1", "excerpt_text": TEXT}])
     found = judge_it(book=book)
     assert found.judgement.verdict is Verdict.INCONCLUSIVE
-    assert "1 of 1 excerpts have no instruction" in found.judgement.reasons[0]
+    assert "no instruction for 1 of 1 excerpt," in found.judgement.reasons[0]
 
 
 def test_a_model_that_was_trained_on_the_book_is_not_even_asked(judge_it):

@@ -25,8 +25,8 @@ from pytest_memleak.reports.html.views import (
     book_views,
     main_titles,
     pair_views,
-    percent,
 )
+from pytest_memleak.reports.wording import percent
 
 if TYPE_CHECKING:
     from pytest_memleak.records.finding import RunReport

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_memleak.findings.finding import main_measures
-from pytest_memleak.records import Verdict
+from pytest_memleak.findings.finding import overview, table_of
 from pytest_memleak.reports.html.book_text import coloured
 from pytest_memleak.reports.html.charts import coverage_chart, length_chart, length_classes
 from pytest_memleak.reports.html.strips import arcs, strip, x_of
 from pytest_memleak.reports.html.window_strip import WindowMap, window_map
+from pytest_memleak.reports.wording import in_percent, outcome, percent, unit
 from pytest_memleak.scoring.similarity import compare
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from markupsafe import Markup
 
+    from pytest_memleak.records import Measure
     from pytest_memleak.records.finding import Finding
     from pytest_memleak.records.plot import PlotData
     from pytest_memleak.reports.html.book_text import Run
@@ -31,40 +32,17 @@ if TYPE_CHECKING:
 __all__ = [
     "Badge",
     "BookView",
-    "Measure",
+    "MeasureView",
     "PairView",
     "book_views",
     "main_titles",
     "pair_views",
-    "percent",
 ]
 
 _COLUMNS = 600
 _CHAPTER_COLUMNS = 3000
 _LONGEST_LISTED = 10
-_SHARES = (
-    "bmc",
-    "bmc_excess",
-    "uplift",
-    "nv_recall",
-    "greedy_bmc",
-    "extractable",
-    "extractable_plain",
-)
-_TITLES = {
-    "bmc": ("Coverage", "BMC@{k}"),
-    "longest_block": ("Longest block", "words"),
-    "longest_span": ("Longest span", "words"),
-    "spans_over": ("Long spans", "over {span_threshold} words"),
-    "bmc_excess": ("Above chance", "BMC minus null"),
-    "uplift": ("Above baseline", "BMC minus baseline's"),
-    "nv_recall": ("Near-verbatim", "share of book"),
-    "nv_longest_span": ("Near-verbatim span", "words"),
-    "greedy_bmc": ("Likeliest answers", "BMC@{k}"),
-    "greedy_longest_span": ("Likeliest span", "words"),
-    "extractable": ("Extractable", "share of windows"),
-    "extractable_plain": ("Extractable, plain product", "share of windows"),
-}
+_MARKS = {"pass": "✓", "fail": "✗", "inconclusive": "?", "expected": "✗", "unexpected": "!"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +52,11 @@ class Badge:
     word: str
     mark: str
     kind: str
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
+class MeasureView:
     """One measure of a pair as shown. `state`: over, doubt, within, or "" without a limit.
 
     low, value_at, high, limit_at: places on a scale of 0 to 100, for shares of the book.
@@ -110,7 +89,7 @@ class PairView:
     anchor: str
     found: Finding
     badge: Badge
-    measures: tuple[Measure, ...]
+    measures: tuple[MeasureView, ...]
     plot: PlotData | None = None
     map: Strip | None = None
     ticks: tuple[float, ...] = ()
@@ -150,13 +129,11 @@ def pair_views(findings: Iterable[Finding]) -> list[PairView]:
 
 
 def _pair_view(found: Finding, anchor: str) -> PairView:
-    known = [name for name in _TITLES if name in found.measures]
-    brought = [name for name in found.measures if name not in _TITLES]
-    measures = tuple(_measure(found, name) for name in known + brought)
+    rows = table_of([found])
+    measures = tuple(_measure(found, row) for name, row in rows.items() if name in found.measures)
     seen = found.plot
     if seen is None:
-        windows = found.evidence.get("windows")
-        drawn = window_map(windows) if windows else None
+        drawn = window_map(found.windows) if found.windows else None
         return PairView(anchor, found, _badge(found), measures, windows=drawn)
     times, words = seen.times, found.words
     classes = length_classes(seen.lengths, k=found.settings["k"])
@@ -187,51 +164,30 @@ def _pair_view(found: Finding, anchor: str) -> PairView:
 
 
 def _badge(found: Finding) -> Badge:
-    verdict = Verdict(found.verdict)
-    if verdict is Verdict.FAIL and found.expected == "leak":
-        return Badge("FAIL (expected)", "✗", "expected")
-    if verdict is Verdict.PASS and found.expected == "leak":
-        return Badge("PASS (a leak was expected)", "!", "inconclusive")
-    mark = {Verdict.PASS: "✓", Verdict.FAIL: "✗", Verdict.INCONCLUSIVE: "?"}[verdict]
-    return Badge(verdict.value, mark, verdict.value.lower())
+    became = outcome(found)
+    return Badge(became.word, _MARKS[became.kind], became.kind, became.note)
 
 
-def _measure(found: Finding, name: str) -> Measure:
-    title, unit = _TITLES.get(name, (name, ""))  # an extension's has no other title
-    value, limit = found.measures[name], found.limits.get(name)
-    low, high = found.intervals.get(name, (value, value))
-    show = percent if name in _SHARES else _count if name in _TITLES else _plain
+def _measure(found: Finding, row: Measure) -> MeasureView:
+    value, limit = found.measures[row.name], found.limits.get(row.name)
+    low, high = found.intervals.get(row.name, (value, value))
     state = ""
     if limit is not None:
         state = "over" if value > limit else "doubt" if high > limit else "within"
     places = [round(100 * one, 2) for one in (low, value, high)]
-    return Measure(
-        name=name,
-        title=title,
-        unit=unit.format(**found.settings),
-        value=show(value),
-        interval=f"{show(low).removesuffix(' %')} to {show(high)}" if low < high else "",
-        limit="" if limit is None else show(limit),
+    least = in_percent(row, low).removesuffix(" %")
+    return MeasureView(
+        name=row.name,
+        title=row.title,
+        unit=unit(row, [found]),
+        value=in_percent(row, value),
+        interval=f"{least} to {in_percent(row, high)}" if low < high else "",
+        limit="" if limit is None else in_percent(row, limit),
         state=state,
         scale=(*places, None if limit is None else round(100 * limit, 2))  # type: ignore[arg-type]
-        if name == "bmc"
+        if row.name == "bmc"
         else None,
     )
-
-
-def percent(share: float) -> str:
-    """A share of the book, to three places where it is small."""
-    shown = 100 * share
-    places = 2 if shown and abs(shown) < 1 else 1
-    return f"{shown:.{places}f} %".replace("-", "−")
-
-
-def _count(number: float) -> str:
-    return f"{number:,.0f}"
-
-
-def _plain(number: float) -> str:
-    return f"{number:,.4g}"
 
 
 def _chapters(seen: PlotData, words: int) -> tuple[ChapterView, ...]:
@@ -297,20 +253,10 @@ def _text(found: Finding, seen: PlotData) -> tuple[tuple[str, tuple[Run, ...]], 
     )
 
 
-def main_titles(findings: Sequence[Finding]) -> dict[str, tuple[str, str]]:
-    """Headings of the main measures, with k and T; with the letters where pairs differ in them.
-
-    In the order in which an overview shows them.
-    """
-    letters = {"k": "k", "span_threshold": "T"}
-    settings: dict[str, object] = {}
-    for name, letter in letters.items():
-        values = {found.settings[name] for found in findings}
-        settings[name] = values.pop() if len(values) == 1 else letter
+def main_titles(findings: Sequence[Finding]) -> dict[str, str]:
+    """What the measures of an overview are, and in which unit, by name, in its order."""
     return {
-        name: (title, unit.format(**settings))
-        for name in main_measures(findings)
-        for title, unit in [_TITLES[name]]
+        row.name: f"{row.title}, {unit(row, findings)}".strip(", ") for row in overview(findings)
     }
 
 

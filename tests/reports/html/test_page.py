@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pytest_memleak.errors import MemleakError
-from pytest_memleak.records import Limits, Scoring, Verdict
+from pytest_memleak.records import Limits, Measure, Scoring, Verdict
 from pytest_memleak.records.finding import RunReport
 from pytest_memleak.records.plot import Heading
 from pytest_memleak.reports.html.page import render, write_html
@@ -136,8 +136,11 @@ def test_an_extension_s_measure_and_its_limit_are_shown(leak):
         leak,
         measures=leak.measures | {"longest_line": 71.5},
         limits=leak.limits | {"longest_line": 60.0},
+        brought=(Measure("longest_line", title="longest line", unit="letters"),),
     )
-    assert "longest_line 71.5 ✗ over the limit 60" in Page(page_of(brought)).text
+    assert (
+        "longest_line longest line 71.5 letters ✗ over the limit 60" in Page(page_of(brought)).text
+    )
 
 
 # --- what it keeps to itself ---------------------------------------------------------------

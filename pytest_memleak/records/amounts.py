@@ -1,0 +1,15 @@
+"""Numbers in sentences: `1 excerpt`, `1,002 excerpts`; 0.1568, 12,345."""
+
+from __future__ import annotations
+
+__all__ = ["amount", "figure"]
+
+
+def amount(number: int, noun: str, plural: str | None = None) -> str:
+    """So many of something; the plural takes an s where it is not given."""
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def figure(value: float) -> str:
+    """A value of a measure or a limit as a reason gives it: four digits, or the whole count."""
+    return f"{value:.4g}" if isinstance(value, float) else f"{value:,}"

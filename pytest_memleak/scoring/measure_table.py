@@ -1,0 +1,199 @@
+"""The table of measures: all there is to know of each, a row a measure.
+
+A measure is added here and nowhere else: suite files, verdict, reports, baselines and the JSON
+Schema read the table. What it is computed from must be in the Analysis (or the Extraction) that
+`read` takes. Light to import: rows are read of what is evaluated elsewhere.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+from pytest_memleak.errors import SettingsError
+from pytest_memleak.records.measure import Estimate, Measure, Needs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+__all__ = ["MEASURES", "asks_for", "nearest", "table_with", "why_unmeasured"]
+
+GENERATIONS = Needs("measurement")
+NEAR = Needs("near")
+CHANCE = Needs("null", "it needs a second test book in the suite, as the measure of chance")
+BASELINE = Needs("uplift", "the model needs a baseline, with the same rounds drawn")
+GREEDY = Needs("greedy", 'it needs probe = "continuation"')
+TOP_K = Needs(
+    "windows",
+    'it needs probe = "probability"',
+    "the model tells its tokens' own probabilities alone, so top-k cannot be applied: set a limit"
+    " on extractable_plain",
+)
+PLAIN = Needs(
+    "windows",
+    'it needs probe = "probability"',
+    "the model tells more, so top-k is applied: set a limit on extractable",
+)
+_OF_TEXT: Any = ("instruction", "continuation")
+
+_ROWS = (
+    Measure(
+        "bmc",
+        title="coverage",
+        unit="share of words, k = {k}",
+        about="BMC@k, a share from 0 to 1",
+        kind="share",
+        rises=True,
+        overview=_OF_TEXT,
+        needs=GENERATIONS,
+        read=lambda known: Estimate(known.measurement.bmc, known.error.low, known.error.high),
+    ),
+    Measure(
+        "longest_block",
+        title="longest block",
+        unit="words",
+        about="longest memorized block, in words",
+        kind="count",
+        rises=True,
+        overview=_OF_TEXT,
+        needs=GENERATIONS,
+        read=lambda known: known.measurement.longest_block,
+    ),
+    Measure(
+        "longest_span",
+        title="longest span",
+        unit="words",
+        about="longest regurgitated span, in words",
+        kind="count",
+        rises=True,
+        overview=_OF_TEXT,
+        needs=GENERATIONS,
+        read=lambda known: known.measurement.longest_span,
+    ),
+    Measure(
+        "spans_over",
+        title="long spans",
+        unit="over {span_threshold} words",
+        about="number of spans over span_threshold words",
+        kind="count",
+        rises=True,
+        overview=_OF_TEXT,
+        needs=GENERATIONS,
+        read=lambda known: known.measurement.spans_over,
+    ),
+    Measure(
+        "bmc_excess",
+        title="coverage above chance",
+        unit="bmc minus null",
+        about="BMC over chance: over what the model's other test books give of this one",
+        kind="share",
+        needs=CHANCE,
+        read=lambda known: Estimate(known.null.excess, known.null.low, known.null.high),
+    ),
+    Measure(
+        "uplift",
+        title="coverage above the baseline",
+        unit="bmc minus the baseline's",
+        about="BMC over the baseline model's",
+        kind="share",
+        needs=BASELINE,
+        read=lambda known: Estimate(known.uplift.uplift, known.uplift.low, known.uplift.high),
+    ),
+    Measure(
+        "nv_recall",
+        title="near-verbatim recall",
+        unit="share of words",
+        about="share of the book's words in near-verbatim spans",
+        kind="share",
+        rises=True,
+        needs=NEAR,
+        read=lambda known: known.near.nv_recall,
+    ),
+    Measure(
+        "nv_longest_span",
+        title="longest near-verbatim span",
+        unit="matching words",
+        about="longest near-verbatim span, in matching words",
+        kind="count",
+        rises=True,
+        needs=NEAR,
+        read=lambda known: known.near.longest_span.words,
+    ),
+    Measure(
+        "greedy_bmc",
+        title="coverage by the likeliest answers",
+        unit="share of words, k = {k}",
+        about='BMC@k of the likeliest continuations alone (probe = "continuation")',
+        kind="share",
+        rises=True,
+        needs=GREEDY,
+        read=lambda known: known.greedy.bmc,
+    ),
+    Measure(
+        "greedy_longest_span",
+        title="longest span of the likeliest answers",
+        unit="words",
+        about="longest regurgitated span of the likeliest continuations, in words",
+        kind="count",
+        rises=True,
+        needs=GREEDY,
+        read=lambda known: known.greedy.longest_span,
+    ),
+    Measure(
+        "extractable",
+        title="extractable windows",
+        unit="share of windows",
+        about='share of the windows with p_z >= 0.001 (probe = "probability"), under top-k',
+        kind="share",
+        rises=True,
+        overview=("probability",),
+        needs=TOP_K,
+        read=lambda known: known.extractable if known.top_k else None,
+    ),
+    Measure(
+        "extractable_plain",
+        title="extractable windows, plain product",
+        unit="share of windows",
+        about="the same of the plain product, for models that tell no more",
+        kind="share",
+        rises=True,
+        overview=("probability",),
+        needs=PLAIN,
+        read=lambda known: None if known.top_k else known.extractable,
+    ),
+)
+
+MEASURES: Mapping[str, Measure] = {row.name: row for row in _ROWS}
+"""The rows of this package, by name, in the order in which reports show them."""
+
+
+def table_with(brought: Mapping[str, Measure]) -> dict[str, Measure]:
+    """The table with the rows that extensions bring.
+
+    Raises SettingsError for one that has the name of a measure of this package.
+    """
+    if taken := sorted(MEASURES.keys() & brought.keys()):
+        raise SettingsError(
+            f"an extension brings a measure {taken[0]!r}, which is the name of a built-in one",
+            hint="give it another name in memleak_measures",
+        )
+    return {**MEASURES, **brought}
+
+
+def asks_for(names: Iterable[str], needs: str) -> bool:
+    """Whether one of the measures needs this part of an Analysis ("near", "null", ...)."""
+    return any(name in MEASURES and MEASURES[name].needs.part == needs for name in names)
+
+
+def why_unmeasured(name: str, *, windows: bool) -> str:
+    """What a measure would need that the pair lacks; `windows`: its probe is "probability"."""
+    needs = MEASURES[name].needs if name in MEASURES else Needs("further")
+    return needs.of_windows if windows else needs.otherwise
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`did you mean 'bmc'?` for an unknown name, or else which names are known."""
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names) or 'none'}"
