@@ -12,7 +12,11 @@ __all__ = [
 
 
 class FinishReason(StrEnum):
-    """Why a completion ended; all but the first two were withheld by the provider."""
+    """Why a completion ended; all but the first two were withheld by the provider.
+
+    UNKNOWN: the server said null or a word that is not known to end a whole answer;
+    UNTOLD: a recorded file has no finish reason for it.
+    """
 
     STOP = "stop"
     LENGTH = "length"
@@ -20,6 +24,8 @@ class FinishReason(StrEnum):
     RECITATION = "recitation"
     REFUSAL = "refusal"
     EMPTY = "empty"
+    UNKNOWN = "unknown"
+    UNTOLD = "untold"
 
     @property
     def withheld(self) -> bool:
@@ -29,7 +35,10 @@ class FinishReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One completion for one excerpt. `ordinal` is its round, from 0."""
+    """One completion for one excerpt. `ordinal` is its round, from 0.
+
+    finish_word: the server's own word for why it ended; "null" where it gave null.
+    """
 
     excerpt_id: str
     ordinal: int
@@ -37,3 +46,4 @@ class Generation:
     finish_reason: FinishReason = FinishReason.STOP
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    finish_word: str | None = None

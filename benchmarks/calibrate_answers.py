@@ -1,0 +1,180 @@
+"""How far honest answers, and what is no answer, lie from each threshold of completeness.
+
+    MEMLEAK_BOOKS=FOLDER python benchmarks/calibrate_answers.py > benchmarks/answers_calibration.md
+
+FOLDER holds EPUBs of novels, each of which answers the instructions of every other. A folder of
+the generations that `memleak ledger export` wrote (BOOK-NAME.json, of the fixtures' books) may
+be given as the argument. METRICS section 10; a threshold moves only with this table.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from corpus import king_james, shakespeare
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "verdict"))
+import answer_sets as sets
+
+from pytest_memleak.books.continuation import beginnings
+from pytest_memleak.records.paper_format import generations_from_records
+from pytest_memleak.verdict.answers import AnswerCensus
+from pytest_memleak.verdict.asked import Asked
+from pytest_memleak.verdict.completeness import Completeness, completeness
+from pytest_memleak.verdict.given_away import given_away
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pytest_memleak.records import Book, Generation
+
+RULES = {
+    "short": "<= 0.25",
+    "unanswered": "<= 0.05",
+    "median yield": ">= 0.5",
+    "distinct answers": "> 0.5",
+    "distinct 8-word runs": "> 0.5",
+    "common words": ">= 0.35",
+    "word order": ">= 0.75",
+    "common word pairs": ">= 0.1",
+}
+SIZES = {
+    "whole": (None, 400, 2),
+    "40 excerpts": (40, 400, 2),
+    "12 excerpts": (12, 400, 5),
+    "4 excerpts": (4, 400, 10),
+    "40 of 60 words": (40, 60, 10),
+}
+
+
+def weigh(book: Book, drawn: list[Generation], **asked: object) -> Completeness:
+    settings = Asked(**asked)  # type: ignore[arg-type]
+    census = AnswerCensus(book, settings)
+    for _ in census.watch(drawn):
+        pass
+    return completeness(census.counted(), given_away(book, settings))
+
+
+def novels(size: str) -> Iterator[tuple[Book, list[Generation], int]]:
+    excerpts, words, samples = SIZES[size]
+    texts = {path.stem: sets.novel_text(path) for path in sets.NOVELS}
+    for asked, answering in itertools.permutations(texts, 2):
+        most = excerpts or len(texts[answering]) // words // samples
+        book = sets.book_of(asked, texts[asked], words=words, excerpts=most)
+        yield book, sets.honest(book, texts[answering], samples), samples
+
+
+def honest_sets() -> Iterator[tuple[str, list[Completeness]]]:
+    for size in SIZES if sets.NOVELS else ():
+        cases = list(novels(size))
+        yield f"novels, {size}", [weigh(book, drawn, samples=n) for book, drawn, n in cases]
+    if sets.NOVELS:
+        cases = list(novels("40 excerpts"))
+        yield (
+            "novels, 40 excerpts, to continue",
+            [
+                weigh(beginnings(book, prefix_words=50), drawn, samples=n, continuation=True)
+                for book, drawn, n in cases
+            ],
+        )
+        yield (
+            "novels, 40 excerpts, one in seven short",
+            [weigh(book, sets.one_in_seven_short(drawn), samples=n) for book, drawn, n in cases],
+        )
+    plays = list(shakespeare())
+    for excerpts in (20, 4):
+        book = sets.book_of("plays", plays, excerpts=excerpts)
+        found = [
+            weigh(book, sets.honest(book, plays[at:], 10), samples=10)
+            for at in range(20_000, 700_000, 85_000)
+        ]
+        yield f"Shakespeare to Shakespeare (verse, dialogue), {excerpts} excerpts", found
+    for excerpts in (250, 40, 20, 12):
+        book = sets.book_of("kjv", king_james(), excerpts=excerpts)
+        samples = 8 if excerpts == 250 else 10
+        drawn = sets.honest(book, shakespeare(), samples)
+        yield (
+            f"Shakespeare to King James, {excerpts} excerpts",
+            [weigh(book, drawn, samples=samples)],
+        )
+
+
+def exported(folder: Path) -> Iterator[tuple[str, list[Completeness]]]:
+    for path in sorted(folder.glob("*.json")):
+        name = next(name for name in ("the-lamplighter", "the-seed-vault") if name in path.stem)
+        drawn = generations_from_records(json.loads(path.read_text(encoding="utf-8")))
+        yield f"quickstart, {path.stem}", [weigh(sets.fixture_book(name), drawn, samples=10)]
+
+
+def worst(found: list[Completeness]) -> dict[str, float]:
+    values = defaultdict(list)
+    for one in found:
+        for margin in one.margins:
+            values[margin.rule].append(margin.value)
+    return {
+        rule: (max if bound.startswith("<") else min)(values[rule])
+        for rule, bound in RULES.items()
+        if values[rule]
+    }
+
+
+def table_of_honest(named: Iterable[tuple[str, list[Completeness]]]) -> str:
+    rows = [
+        "| answers that are honest, the worst of each set | sets | complete |"
+        + "".join(f" {rule} {bound} |" for rule, bound in RULES.items()),
+        "| --- " * (3 + len(RULES)) + "|",
+    ]
+    for name, found in named:
+        far = worst(found)
+        complete = sum(one.complete for one in found)
+        cells = "".join(f" {far[rule]:.3g} |" if rule in far else " |" for rule in RULES)
+        rows.append(f"| {name} | {len(found)} | {complete} |{cells}")
+    return "\n".join(rows)
+
+
+def adversaries() -> Iterator[tuple[str, Book, list[Generation], int]]:
+    plays = list(shakespeare())
+    book = sets.book_of("plays", plays, excerpts=20)
+    yield "plays", book, sets.honest(book, plays[100_000:], 10), 10
+    for size in ("12 excerpts", "4 excerpts", "40 of 60 words") if sets.NOVELS else ():
+        for book, drawn, samples in novels(size):
+            yield f"novels, {size}", book, drawn, samples
+
+
+def table_of_adversaries() -> str:
+    told: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
+    rules: dict[str, set[str]] = defaultdict(set)
+    for where, book, drawn, samples in adversaries():
+        for name, changed in sets.adversaries(book, drawn):
+            found = weigh(book, changed, samples=samples)
+            told[name][where].append(not found.complete)
+            if where == "plays":
+                rules[name] = {gap.rule for gap in found.gaps}
+    columns = list(told["rot13"])
+    rows = [
+        "| what is no answer | rules broken (plays) |"
+        + "".join(f" incomplete, {column} |" for column in columns),
+        "| --- " * (2 + len(columns)) + "|",
+    ]
+    for name, found in told.items():
+        cells = "".join(f" {sum(found[one])} of {len(found[one])} |" for one in columns)
+        rows.append(f"| {name} | {', '.join(sorted(rules[name]))} |{cells}")
+    return "\n".join(rows)
+
+
+def main() -> None:
+    named = honest_sets()
+    if len(sys.argv) > 1:
+        named = itertools.chain(named, exported(Path(sys.argv[1])))
+    print(table_of_honest(named))
+    print()
+    print(table_of_adversaries())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,197 @@
+"""The census of a pair's answers: of what kind each is, and how much they differ.
+
+    census = AnswerCensus(book, asked)
+    for generation in census.watch(generations): ...
+    counted = census.counted()
+
+It streams: of 25,000 generations of 400 words 80 MB of hashes are kept, and never more than
+twice `_MOST_RUNS` of them; beyond that, a share of the 8-word runs chosen by their hash, which
+leaves the shares of METRICS section 10 what they are but for sampling. The censuses of a
+collection's works add up, where all were held against the collection's prose.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pytest_memleak.errors import SettingsError
+from pytest_memleak.records import FinishReason
+from pytest_memleak.verdict.kinds import kinds_of
+from pytest_memleak.verdict.prose import Prose
+from pytest_memleak.verdict.readings import Reader, Readings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    from pytest_memleak.records import Book, Generation
+    from pytest_memleak.verdict.asked import Asked
+    from pytest_memleak.verdict.shingles import Keys
+
+__all__ = ["AnswerCensus", "Counted"]
+
+_READ_TOGETHER = 500
+_MOST_RUNS = 1 << 25
+_MOST_WORDS_TOLD = 20
+_LONGEST_WORD_TOLD = 40
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Counted:
+    """What a census saw of the generations that were asked for.
+
+    excerpts: ids of the book's excerpts, in order, by which `readings` number them
+    kinds:    per generation, the place of its kind in `Kind`
+    runs:     all 8-word runs' hashes, generation by generation (`readings.runs` of each)
+    surplus:  generations that nobody asked for
+    withheld: those that were withheld, by the server's own word
+    recitation: those that were withheld for recitation
+    untold:   whether no generation said why it ended, so that all were taken as whole
+    """
+
+    asked: Asked
+    excerpts: tuple[str, ...]
+    prose: Prose
+    readings: Readings
+    kinds: NDArray[np.int8]
+    runs: Keys = field(repr=False)
+    surplus: int
+    withheld: Mapping[str, int]
+    recitation: int
+    untold: bool
+
+
+class AnswerCensus:
+    """Counts a pair's generations as they go by."""
+
+    def __init__(self, book: Book, asked: Asked, *, prose: Prose | None = None) -> None:
+        """Count for `book`. prose: that of its collection; without it, the book's own."""
+        self._asked = asked
+        self._prose = prose or Prose.of([book], asked.words)
+        self._reader = Reader(book, asked.words, self._prose)
+        self._number = {one.id: number for number, one in enumerate(book.excerpts)}
+        self._seen: set[tuple[str, int]] = set()
+        self._waiting: list[Generation] = []
+        self._parts: list[tuple[Readings, Keys]] = []
+        self._kept = 0
+        self._below = 1 << 64  # runs with hashes under it are kept
+        self._surplus = 0
+        self._withheld: Counter[str] = Counter()
+        self._recitation = 0
+
+    def watch(self, generations: Iterable[Generation]) -> Iterator[Generation]:
+        """Pass the generations on, every one, counting them."""
+        for generation in generations:
+            self._count(generation)
+            yield generation
+
+    def __add__(self, other: AnswerCensus) -> AnswerCensus:
+        """The census of two works of a collection, whose excerpts are all counted as different.
+
+        Raises SettingsError where they were not held against one prose, and asked alike.
+        """
+        if self._prose is not other._prose or self._asked != other._asked:
+            raise SettingsError(
+                "two works were counted for different collections or settings",
+                hint="give every census of a collection the collection's prose",
+            )
+        both: AnswerCensus = AnswerCensus.__new__(AnswerCensus)
+        both._asked, both._prose, both._reader = self._asked, self._prose, self._reader
+        first = len(self._number)
+        both._number = {f"1:{one}": number for one, number in self._number.items()}
+        both._number |= {f"2:{one}": first + number for one, number in other._number.items()}
+        both._seen = {(f"1:{one}", n) for one, n in self._seen}
+        both._seen |= {(f"2:{one}", n) for one, n in other._seen}
+        both._waiting, both._parts = [], []
+        both._below = min(self._below, other._below)
+        both._kept = 0
+        for census, offset in ((self, 0), (other, first)):
+            for readings, runs in census._read():
+                both._keep(readings.moved(offset), runs)
+        both._surplus = self._surplus + other._surplus
+        both._withheld = self._withheld + other._withheld
+        both._recitation = self._recitation + other._recitation
+        return both
+
+    def counted(self) -> Counted:
+        """What was seen so far."""
+        parts = self._read()
+        if not parts:
+            parts = [self._reader.read([], [])]
+        readings = Readings.together([readings for readings, _ in parts])
+        runs = np.concatenate([runs for _, runs in parts])
+        kinds, untold = kinds_of(readings, runs, self._asked, excerpts=len(self._number))
+        return Counted(
+            asked=self._asked,
+            excerpts=tuple(self._number),
+            prose=self._prose,
+            readings=readings,
+            kinds=kinds,
+            runs=runs,
+            surplus=self._surplus,
+            withheld=dict(self._told_untold(untold)),
+            recitation=self._recitation,
+            untold=untold,
+        )
+
+    def _told_untold(self, untold: bool) -> Counter[str]:
+        told = self._withheld.copy()
+        if untold:
+            del told[FinishReason.UNTOLD.value]
+        return told
+
+    def _count(self, generation: Generation) -> None:
+        round_of = (generation.excerpt_id, generation.ordinal)
+        if (
+            generation.excerpt_id not in self._number
+            or not 0 <= generation.ordinal < self._asked.samples
+            or round_of in self._seen
+        ):
+            self._surplus += 1
+            return
+        self._seen.add(round_of)
+        reason = generation.finish_reason
+        if reason.withheld and (reason is not FinishReason.EMPTY or generation.text.strip()):
+            self._withheld[self._word_of(generation)] += 1
+            self._recitation += reason is FinishReason.RECITATION
+        self._waiting.append(generation)
+        if len(self._waiting) >= _READ_TOGETHER:
+            self._read()
+
+    def _word_of(self, generation: Generation) -> str:
+        """The server's own word, where it is told; of a server with no end of words, some."""
+        word = (generation.finish_word or generation.finish_reason.value)[:_LONGEST_WORD_TOLD]
+        many = word not in self._withheld and len(self._withheld) >= _MOST_WORDS_TOLD
+        return "others" if many else word
+
+    def _read(self) -> list[tuple[Readings, Keys]]:
+        """Everything kept, after what has waited to be read."""
+        if self._waiting:
+            numbers = [self._number[one.excerpt_id] for one in self._waiting]
+            readings, runs = self._reader.read(self._waiting, numbers)
+            self._waiting = []
+            self._keep(readings, runs)
+        return self._parts
+
+    def _keep(self, readings: Readings, runs: Keys) -> None:
+        if self._below < 1 << 64:
+            readings, runs = _sampled(readings, runs, self._below)
+        self._parts.append((readings, runs))
+        self._kept += len(runs)
+        while self._kept > _MOST_RUNS:
+            self._below >>= 1
+            self._parts = [_sampled(*part, self._below) for part in self._parts]
+            self._kept = sum(len(runs) for _, runs in self._parts)
+
+
+def _sampled(readings: Readings, runs: Keys, below: int) -> tuple[Readings, Keys]:
+    """The same with only the runs whose hashes are under `below`, which chooses alike for all."""
+    kept = runs < np.uint64(below)
+    of = np.arange(len(readings)).repeat(readings.runs)
+    counts = np.bincount(of[kept], minlength=len(readings)).astype(np.int64)
+    return readings.with_runs(counts), runs[kept]

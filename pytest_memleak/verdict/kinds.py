@@ -1,0 +1,85 @@
+"""The kind of each generation, from the readings of all of them (METRICS section 10)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pytest_memleak.verdict.asked import Kind, exact
+from pytest_memleak.verdict.readings import ENDED, LENGTH, UNTOLD
+from pytest_memleak.verdict.shingles import KnownRuns, distinct_hashes
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pytest_memleak.verdict.asked import Asked
+    from pytest_memleak.verdict.readings import Flags, Readings
+    from pytest_memleak.verdict.shingles import Keys
+
+__all__ = ["KINDS", "kinds_of"]
+
+KINDS = tuple(Kind)
+
+_SHARED = 3
+"""What so many excerpts' answers share is not an answer to one of them."""
+
+
+def kinds_of(
+    readings: Readings, runs: Keys, asked: Asked, *, excerpts: int
+) -> tuple[NDArray[np.int8], bool]:
+    """Per generation the place of its kind in KINDS; whether none of them told why it ended.
+
+    runs: the generations' 8-word runs, `readings.runs` of each. excerpts: the book's.
+    """
+    untold = len(readings) > 0 and bool((readings.ended == UNTOLD).all())
+    whole = (readings.ended == ENDED) | (readings.ended == LENGTH) | untold
+    least = exact(asked.limits.min_answer)
+    own_is_short = readings.own * least.denominator < readings.expected * least.numerator
+    words_are_enough = readings.words * least.denominator >= readings.expected * least.numerator
+    there = whole & ~readings.blank
+    refuses = readings.few & (readings.listed | _open_alike(readings, there & readings.few))
+    cut = (readings.ended == LENGTH) & (2 * readings.own < readings.expected)
+    rules = {
+        Kind.WITHHELD: ~whole,
+        Kind.EMPTY: readings.blank,
+        Kind.REFUSAL: refuses,
+        Kind.ECHO: words_are_enough & own_is_short,
+        Kind.CUT: cut,
+        Kind.SHORT: own_is_short,
+    }
+    long_enough = ~np.logical_or.reduce(list(rules.values()))
+    if excerpts >= _SHARED:
+        rules[Kind.CANNED] = _canned(readings, runs, long_enough)
+    rules[Kind.UNREADABLE] = readings.unreadable
+    places = [KINDS.index(kind) for kind in rules]
+    kinds = np.select(list(rules.values()), places, default=KINDS.index(Kind.ANSWER))
+    return kinds.astype(np.int8), untold
+
+
+def _open_alike(readings: Readings, chosen: Flags) -> Flags:
+    """Of the chosen, those whose opening is that of the chosen for three or more excerpts."""
+    at = np.flatnonzero(chosen)
+    pairs = np.unique(
+        np.stack([readings.opening[at], readings.excerpt[at].astype(np.uint64)]), axis=1
+    )
+    openings, excerpts = np.unique(pairs[0], return_counts=True)
+    alike = np.zeros(len(readings), dtype=np.bool_)
+    alike[at] = np.isin(readings.opening[at], openings[excerpts >= _SHARED])
+    return alike
+
+
+def _canned(readings: Readings, runs: Keys, chosen: Flags) -> Flags:
+    """Of the chosen, those made of runs that the chosen have for three or more excerpts."""
+    of = np.arange(len(readings)).repeat(readings.runs)
+    by_excerpt: dict[int, list[Keys]] = {}
+    ends = readings.runs.cumsum()
+    for one in np.flatnonzero(chosen).tolist():
+        its = runs[ends[one] - readings.runs[one] : ends[one]]
+        by_excerpt.setdefault(int(readings.excerpt[one]), []).append(its)
+    distinct = [distinct_hashes(np.concatenate(its)) for its in by_excerpt.values()]
+    every = np.sort(np.concatenate([np.empty(0, dtype=np.uint64), *distinct]))
+    shared = KnownRuns([every[_SHARED - 1 :][every[_SHARED - 1 :] == every[: 1 - _SHARED]]])
+    hits = np.bincount(of[shared.places(runs)], minlength=len(readings))
+    canned: Flags = chosen & (2 * hits > readings.runs) & ~readings.recites
+    return canned

@@ -1,0 +1,109 @@
+"""A book's prose: its commonest words and word pairs, by which an answer's is told from noise.
+
+METRICS section 10, kind 8 and "it wrote prose". Prose shares its commonest words with any other
+of its language, in an order that reversing or shuffling undoes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import pairwise
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from pytest_memleak.scoring.words import words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from numpy.typing import NDArray
+
+    from pytest_memleak.records import Book, WordMode
+
+__all__ = ["COMMONEST", "FORWARD", "REVERSED", "Prose"]
+
+COMMONEST = 100
+"""How many of the commonest words, and of the commonest pairs, are looked at."""
+
+FORWARD, REVERSED = 1, 2
+
+_T = TypeVar("_T", str, tuple[str, str])
+
+_FEWEST_WORDS = 400
+_FEWEST_WORDS_FOR_PAIRS = 2_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prose:
+    """What is common in some books, and how common.
+
+    words:        N, the books' words
+    marks:        numbers of the marked words: 1 to 100 the commonest, from the commonest on, then
+                  the others that a commonest pair has
+    commonest:    how many of them are commonest words: 100, unless the books have fewer
+    order:        FORWARD where the pair of two marked words is among the commonest, REVERSED
+                  where only its reverse is; shape (marks + 1, marks + 1)
+    common, pair: the commonest words' share of the words, the commonest pairs' of the pairs
+    single:       the share of words of one character
+    """
+
+    words: int
+    marks: Mapping[str, int] = field(repr=False)
+    commonest: int
+    order: NDArray[np.uint8] = field(repr=False)
+    common: Fraction
+    pair: Fraction
+    single: Fraction
+
+    @classmethod
+    def of(cls, books: Iterable[Book], mode: WordMode) -> Prose:
+        """The prose of a book, or of the works of a collection pooled.
+
+        Commonest is by count, then alphabetically; no pair lies across two excerpts.
+        """
+        counts: Counter[str] = Counter()
+        pairs: Counter[tuple[str, str]] = Counter()
+        for book in books:
+            for excerpt in book.excerpts:
+                its = words(excerpt.text, mode)
+                counts.update(its)
+                pairs.update(pairwise(its))
+        common, common_pairs = _commonest(counts), _commonest(pairs)
+        marked = dict.fromkeys([*common, *(word for pair in common_pairs for word in pair)])
+        marks = {word: number for number, word in enumerate(marked, 1)}
+        order = np.zeros((len(marks) + 1, len(marks) + 1), dtype=np.uint8)
+        for first, second in common_pairs:
+            order[marks[second], marks[first]] = REVERSED
+        for first, second in common_pairs:
+            order[marks[first], marks[second]] = FORWARD
+        total = counts.total()
+        return cls(
+            words=total,
+            marks=marks,
+            commonest=len(common),
+            order=order,
+            common=_share((counts[word] for word in common), total),
+            pair=_share((pairs[pair] for pair in common_pairs), pairs.total()),
+            single=_share((n for word, n in counts.items() if len(word) == 1), total),
+        )
+
+    @property
+    def judges(self) -> bool:
+        """Whether answers can be held against it: 400 words, not of one character each."""
+        return self.words >= _FEWEST_WORDS and 2 * self.single <= 1
+
+    @property
+    def judges_pairs(self) -> bool:
+        """Whether the share of common pairs can be: 2,000 words."""
+        return self.judges and self.words >= _FEWEST_WORDS_FOR_PAIRS
+
+
+def _commonest(counts: Counter[_T]) -> list[_T]:
+    return sorted(counts, key=lambda one: (-counts[one], one))[:COMMONEST]
+
+
+def _share(counts: Iterable[int], total: int) -> Fraction:
+    return Fraction(sum(counts), max(total, 1))

@@ -1,0 +1,337 @@
+"""The rules of completeness, one function each (METRICS section 10)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pytest_memleak.verdict.asked import Kind, exact
+from pytest_memleak.verdict.kinds import KINDS
+from pytest_memleak.verdict.variety import variety
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pytest_memleak.verdict.answers import Counted
+    from pytest_memleak.verdict.given_away import GivenAway
+    from pytest_memleak.verdict.readings import Flags
+
+__all__ = ["Case", "Gap", "Margin", "gaps_and_margins"]
+
+_LEAST_MEDIAN_YIELD = Fraction(1, 2)
+_MOST_WITHOUT_ANSWER = Fraction(1, 20)
+_FEW_EXCERPTS = 10
+_LEAST_VARIETY = Fraction(1, 2)
+_LEAST_COMMON = Fraction(35, 100)
+_LEAST_ORDER = Fraction(3, 4)
+_FEWEST_PAIRS = 50  # F + R under which the order is not judged
+_LEAST_PAIRS = Fraction(1, 10)
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """What is missing from the evidence. rule: its name; cause; remedy: what to do about it."""
+
+    rule: str
+    cause: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.cause}; {self.remedy}"
+
+
+@dataclass(frozen=True, slots=True)
+class Margin:
+    """A rule's value beside its threshold: `value` has to be `bound` it, "<=", ">=" or ">"."""
+
+    rule: str
+    value: float
+    bound: str
+    threshold: float
+
+
+class Case:
+    """What the rules look at."""
+
+    def __init__(self, counted: Counted, given: GivenAway, *, over_limit: bool) -> None:
+        self.counted, self.given, self.over_limit = counted, given, over_limit
+        self.asked, self.limits = counted.asked, counted.asked.limits
+        self.readings, self.kinds = counted.readings, counted.kinds
+        self.excerpts = len(counted.excerpts)
+        self.asked_for = self.excerpts * counted.asked.samples
+        self.counts: list[int] = np.bincount(self.kinds, minlength=len(KINDS)).tolist()
+
+    def of(self, *kinds: Kind) -> Flags:
+        """Per generation, whether it is of one of these kinds."""
+        return np.isin(self.kinds, [KINDS.index(kind) for kind in kinds])
+
+    def count(self, kind: Kind) -> int:
+        """How many are of that kind."""
+        return self.counts[KINDS.index(kind)]
+
+    @property
+    def answering(self) -> tuple[Kind, ...]:
+        """The kinds that count as answers."""
+        refusals = (Kind.REFUSAL,) if self.limits.accept_refusals else ()
+        return (Kind.ANSWER, *refusals)
+
+    @cached_property
+    def median_yield(self) -> Fraction | None:
+        """Over all generations but refusals that are accepted."""
+        counts = (self.readings.expected > 0) & ~(
+            self.of(Kind.REFUSAL) & self.limits.accept_refusals
+        )
+        own, expected = self.readings.own[counts], self.readings.expected[counts]
+        if not len(own):
+            return None
+        order = np.argsort(own / expected, kind="stable")
+        middle = {int(order[(len(own) - 1) // 2]), int(order[len(own) // 2])}
+        return sum((Fraction(int(own[at]), int(expected[at])) for at in middle), Fraction(0)) / len(
+            middle
+        )
+
+
+def gaps_and_margins(case: Case) -> tuple[tuple[Gap, ...], tuple[Margin, ...], tuple[str, ...]]:
+    """Every rule's gaps, margins and notes, in the order of METRICS section 10."""
+    gaps: list[Gap] = []
+    margins: list[Margin] = []
+    notes: list[str] = []
+    for rule in _RULES:
+        for said in rule(case):
+            if isinstance(said, Gap):
+                gaps.append(said)
+            elif isinstance(said, Margin):
+                margins.append(said)
+            else:
+                notes.append(said)
+    return tuple(gaps), tuple(margins), tuple(notes)
+
+
+Said = Gap | Margin | str
+
+
+def _all_there(case: Case) -> Iterator[Said]:
+    got = len(case.readings)
+    if not case.asked_for:
+        yield Gap("all there", "nothing was asked of the model", "give the book excerpts")
+    if got < case.asked_for:
+        yield Gap(
+            "all there",
+            f"{got:,} of {case.asked_for:,} generations are there",
+            "run again to draw the others, or lower samples",
+        )
+    if case.counted.surplus:
+        yield Gap(
+            "no more",
+            f"{case.counted.surplus:,} generations are there that nobody asked for",
+            "raise samples to their number, so that all are measured and judged",
+        )
+    if case.counted.untold:
+        yield "no generation says why it ended: all were taken as whole"
+
+
+def _short(case: Case) -> Iterator[Said]:
+    got, short = len(case.readings), case.count(Kind.SHORT)
+    most = exact(case.limits.max_short)
+    yield Margin("short", short / max(got, 1), "<=", float(most))
+    if short * most.denominator > got * most.numerator:
+        yield Gap(
+            "short",
+            f"{short:,} of {got:,} generations are shorter than min_answer = "
+            f"{case.limits.min_answer:g} of what was asked for, more than max_short = "
+            f"{case.limits.max_short:g} allows",
+            "read some of them: ask more plainly for the length, or raise max_short if they are "
+            "whole answers",
+        )
+
+
+_REMEDIES = {
+    Kind.WITHHELD: "the provider keeps them back: measure an endpoint without its filters",
+    Kind.EMPTY: "see what the server sends in place of text",
+    Kind.REFUSAL: "set accept_refusals = true if refusing is what this model is there for",
+    Kind.ECHO: "they repeat the instruction: reword it",
+    Kind.CUT: "raise max_tokens: a model that thinks spends them before it writes",
+    Kind.CANNED: "they are the same whatever is asked: see what stands between you and the model",
+    Kind.UNREADABLE: "they are not prose like the book's: see what the server does to its text",
+}
+
+
+def _unanswered(case: Case) -> Iterator[Said]:
+    got = len(case.readings)
+    counted = {
+        kind: case.count(kind)
+        for kind in KINDS
+        if kind is not Kind.SHORT and kind not in case.answering
+    }
+    none, most = sum(counted.values()), exact(case.limits.max_unanswered)
+    yield Margin("unanswered", none / max(got, 1), "<=", float(most))
+    if none * most.denominator > got * most.numerator:
+        told = ", ".join(f"{n:,} {kind.value}" for kind, n in counted.items() if n)
+        chief = max(counted, key=lambda kind: counted[kind])
+        yield Gap(
+            "unanswered",
+            f"{none:,} of {got:,} generations are no answers ({told}"
+            f"{_server_words(case.counted.withheld)}), more than max_unanswered = "
+            f"{case.limits.max_unanswered:g} allows",
+            _REMEDIES[chief],
+        )
+
+
+def _server_words(withheld: object) -> str:
+    counts = dict(withheld) if isinstance(withheld, dict) else {}
+    told = ", ".join(f"{n:,} {ascii(word)[1:-1]}" for word, n in sorted(counts.items()))
+    return f"; withheld as {told}" if told else ""
+
+
+def _median(case: Case) -> Iterator[Said]:
+    median = case.median_yield
+    if median is None:
+        return
+    yield Margin("median yield", float(median), ">=", float(_LEAST_MEDIAN_YIELD))
+    if median < _LEAST_MEDIAN_YIELD:
+        yield Gap(
+            "median yield",
+            f"half of the generations have {_percent(median)} or less of the words that were "
+            "asked for; expected 50 %",
+            "ask more plainly for the length, or raise max_tokens",
+        )
+
+
+def _each_excerpt(case: Case) -> Iterator[Said]:
+    answers = np.bincount(case.readings.excerpt[case.of(*case.answering)], minlength=case.excerpts)
+    without = np.flatnonzero(answers == 0)
+    allowed = (
+        max(1, int(case.excerpts * _MOST_WITHOUT_ANSWER)) if case.excerpts >= _FEW_EXCERPTS else 0
+    )
+    yield Margin("excerpts without an answer", len(without), "<=", allowed)
+    if len(without) > allowed:
+        yield Gap(
+            "excerpts without an answer",
+            f"{len(without):,} of {case.excerpts:,} excerpts have no answer "
+            f"({_some(case, without.tolist())}); at most {allowed} may have none",
+            "look at their instructions and generations: what was asked may be what is refused",
+        )
+
+
+def _withheld(case: Case) -> Iterator[Said]:
+    kept = np.bincount(
+        case.readings.excerpt[case.of(Kind.WITHHELD)], minlength=max(case.excerpts, 1)
+    )
+    drawn = np.maximum(np.bincount(case.readings.excerpt, minlength=max(case.excerpts, 1)), 1)
+    yield Margin("withheld of one excerpt", float((kept / drawn).max()), "<=", 0.5)
+    most = np.flatnonzero(2 * kept > drawn)
+    if len(most):
+        yield Gap(
+            "withheld of one excerpt",
+            f"more than half of the generations of {len(most):,} excerpts were withheld by the "
+            f"provider ({_some(case, most.tolist())})",
+            _REMEDIES[Kind.WITHHELD],
+        )
+    if case.counted.recitation:
+        yield Gap(
+            "recitation",
+            f"{case.counted.recitation:,} generations were withheld for recitation: that filter "
+            "saw a recital",
+            "measure an endpoint without that filter; this is no evidence of a clean model",
+        )
+
+
+def _sampled(case: Case) -> Iterator[Said]:
+    if case.asked.temperature == 0 or case.over_limit:
+        return
+    texts, runs = variety(case.readings, case.counted.runs, case.of(Kind.ANSWER))
+    for what, values in (("distinct answers", texts), ("distinct 8-word runs", runs)):
+        if not values:
+            yield f"{what} were not judged: no excerpt has two answers"
+            continue
+        ordered = sorted(values)
+        middle = (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
+        yield Margin(what, float(middle), ">", float(_LEAST_VARIETY))
+        if middle <= _LEAST_VARIETY:
+            yield Gap(
+                what,
+                f"of the answers to one excerpt, {_percent(middle)} are {what} (median); "
+                "expected over 50 %: the server may not sample",
+                "see what temperature it takes, and whether something caches its answers",
+            )
+
+
+def _prose(case: Case) -> Iterator[Said]:
+    prose, chosen = case.counted.prose, case.of(Kind.ANSWER)
+    if not prose.judges:
+        yield "the book is too short, or its script has no words to tell prose by: not judged"
+        return
+    total, common, forward, backward = (
+        int(column[chosen].sum())
+        for column in (
+            case.readings.words,
+            case.readings.common,
+            case.readings.forward,
+            case.readings.reversed,
+        )
+    )
+    if not total:
+        return
+    shares = [("common words", Fraction(common, total) / prose.common, _LEAST_COMMON)]
+    if forward + backward >= _FEWEST_PAIRS:
+        shares.append(("word order", Fraction(forward, forward + backward), _LEAST_ORDER))
+    pairs = total - int(chosen.sum())
+    if prose.judges_pairs and pairs and prose.pair:
+        shares.append(("common word pairs", Fraction(forward, pairs) / prose.pair, _LEAST_PAIRS))
+    for what, value, least in shares:
+        yield Margin(what, float(value), ">=", float(least))
+        if value < least:
+            yield Gap(
+                what,
+                f"the answers are not prose as the book's is: {what} {_percent(value)}; expected "
+                f"{_percent(least)}",
+                _REMEDIES[Kind.UNREADABLE],
+            )
+
+
+def _instructions(case: Case) -> Iterator[Said]:
+    given, most = case.given, exact(case.limits.max_given_away)
+    if given.unasked:
+        yield Gap(
+            "instructions",
+            f"{len(given.unasked):,} of {case.excerpts:,} excerpts have no instruction "
+            f"({given.unasked[0]}), so nothing shows that the model was asked for them",
+            "give the book summaries, or records that say what was asked",
+        )
+    if given.vague:
+        yield Gap(
+            "instructions",
+            f"{len(given.vague):,} of {case.excerpts:,} instructions have under 10 words "
+            f"({given.vague[0]}): they do not say what is wanted",
+            "write summaries that say what happens in the excerpt",
+        )
+    if given.share is None:
+        yield "with trim = 0 it is not judged what instructions give away"
+        return
+    yield Margin("given away", float(given.share), "<=", float(most))
+    if given.share > most:
+        yield Gap(
+            "given away",
+            f"instructions have {_percent(given.share)} of the measured words in them, more than "
+            f"max_given_away = {case.limits.max_given_away:g} allows",
+            "write summaries in words of their own",
+        )
+
+
+_RULES = (
+    *(_all_there, _short, _unanswered, _median, _each_excerpt, _withheld),
+    *(_sampled, _prose, _instructions),
+)
+
+
+def _some(case: Case, numbers: Sequence[int]) -> str:
+    told = ", ".join(case.counted.excerpts[number] for number in numbers[:3])
+    return f"{told}, ..." if len(numbers) > 3 else told  # noqa: PLR2004 - so many were told
+
+
+def _percent(share: Fraction) -> str:
+    return f"{float(100 * share):.3g} %"

@@ -1,0 +1,37 @@
+"""One book, honest answers to it, and a judge that streams them."""
+
+import pytest
+from answer_sets import book_of, honest
+from corpus import shakespeare
+
+from pytest_memleak.verdict.answers import AnswerCensus
+from pytest_memleak.verdict.asked import AnswerLimits, Asked
+from pytest_memleak.verdict.completeness import completeness
+from pytest_memleak.verdict.given_away import given_away
+
+LIMITS = ("min_answer", "max_short", "max_unanswered", "accept_refusals", "max_given_away")
+
+
+@pytest.fixture(scope="session")
+def weigh():
+    """Judges generations; limits and settings by name."""
+
+    def judged(book, drawn, *, over_limit=False, **settings):
+        limits = AnswerLimits(**{key: settings.pop(key) for key in LIMITS if key in settings})
+        asked = Asked(**{"samples": 10} | settings, limits=limits)
+        census = AnswerCensus(book, asked)
+        assert list(census.watch(drawn)) == list(drawn)
+        return completeness(census.counted(), given_away(book, asked), over_limit=over_limit)
+
+    return judged
+
+
+@pytest.fixture(scope="session")
+def book():
+    return book_of("plays", shakespeare(), excerpts=20)
+
+
+@pytest.fixture(scope="session")
+def answers(book):
+    """Ten to each excerpt, of other plays, no passage twice."""
+    return honest(book, shakespeare()[100_000:], 10)

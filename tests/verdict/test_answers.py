@@ -1,0 +1,119 @@
+"""The census: streams, merges, keeps no text, and keeps to its memory."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from answer_sets import book_of, honest, two_alternating
+from corpus import shakespeare
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_memleak.errors import SettingsError
+from pytest_memleak.verdict.answers import AnswerCensus
+from pytest_memleak.verdict.asked import Asked
+from pytest_memleak.verdict.completeness import completeness
+from pytest_memleak.verdict.given_away import GivenAway, given_away
+from pytest_memleak.verdict.judge import answers as census_of_answers
+from pytest_memleak.verdict.prose import Prose
+from pytest_memleak.verdict.shingles import KnownRuns, WordKeys, run_hashes
+
+NOTHING_GIVEN = GivenAway(None, (), ())
+ASKED = Asked(samples=10)
+
+
+def counted(book, drawn, asked=ASKED, prose=None):
+    census = AnswerCensus(book, asked, prose=prose)
+    for _ in census.watch(drawn):
+        pass
+    return census
+
+
+def test_the_order_of_generations_is_nothing_to_it(book, answers):
+    one = completeness(counted(book, answers).counted(), given_away(book, ASKED))
+    other = completeness(counted(book, answers[::-1]).counted(), given_away(book, ASKED))
+    assert one == other
+
+
+def test_works_of_a_collection_add_up(book, answers):
+    works = [dataclasses.replace(book, id=name, excerpts=part) for name, part in (
+        ("a", book.excerpts[:2]), ("b", book.excerpts[2:]))]  # fmt: skip
+    prose = Prose.of(works, "paper")
+    both = [
+        counted(work, [a for a in answers if a.excerpt_id in {e.id for e in work.excerpts}],
+                prose=prose)
+        for work in works
+    ]  # fmt: skip
+    together = completeness((both[0] + both[1]).counted(), NOTHING_GIVEN)
+    whole = completeness(counted(book, answers, prose=prose).counted(), NOTHING_GIVEN)
+    assert together == whole
+    assert together.complete
+
+
+def test_what_one_work_cannot_show_the_pool_does(weigh):
+    """Single excerpts with one text: each alone of too few excerpts to know a canned answer."""
+    big = book_of("plays", shakespeare(), excerpts=6)
+    drawn = honest(big, shakespeare()[100_000:], 10)
+    works = [dataclasses.replace(big, excerpts=(one,)) for one in big.excerpts]
+    prose = Prose.of(works, "paper")
+    canned = [dataclasses.replace(drawn[one.ordinal], excerpt_id=one.excerpt_id,
+              ordinal=one.ordinal) for one in drawn]  # fmt: skip
+    parts = [
+        counted(work, [one for one in canned if one.excerpt_id == work.excerpts[0].id], prose=prose)
+        for work in works
+    ]
+    assert all(completeness(part.counted(), NOTHING_GIVEN).complete for part in parts)
+    pool = parts[0]
+    for part in parts[1:]:
+        pool += part
+    assert not completeness(pool.counted(), NOTHING_GIVEN).complete
+
+
+def test_other_prose_or_settings_do_not_add_up(book):
+    with pytest.raises(SettingsError, match="collection"):
+        AnswerCensus(book, ASKED) + AnswerCensus(book, ASKED)
+
+
+def test_beyond_its_memory_it_keeps_a_share_of_the_runs(book, answers, monkeypatch):
+    drawn = two_alternating(book, answers)
+    whole = {
+        margin.rule: margin.value
+        for margin in completeness(counted(book, drawn).counted(), NOTHING_GIVEN).margins
+    }
+    monkeypatch.setattr(census_of_answers, "_MOST_RUNS", 20_000)
+    monkeypatch.setattr(census_of_answers, "_READ_TOGETHER", 17)
+    kept = counted(book, drawn).counted()
+    assert 10_000 <= len(kept.runs) <= 20_000
+    found = {margin.rule: margin.value for margin in completeness(kept, NOTHING_GIVEN).margins}
+    assert found == pytest.approx(whole, abs=0.02)
+
+
+def test_equal_runs_have_equal_hashes():
+    keys = WordKeys({})
+    for length in range(1, 33):
+        words = [f"w{at}" for at in range(40)]
+        hashes = run_hashes(keys.of(["a", *words, "b", *words]), length)
+        assert len(hashes) == 82 - length + 1
+        assert (hashes[1 : 42 - length] == hashes[42 : 83 - length]).all()
+        assert len(np.unique(hashes[: 42 - length + 1])) == 42 - length + 1
+        swapped = run_hashes(keys.of(words[::-1]), length)
+        assert length == 1 or not np.isin(swapped, hashes).any()
+    assert len(run_hashes(keys.of(["a"] * 7), 8)) == 0
+
+
+@given(st.sets(st.integers(0, 2**64 - 1)), st.lists(st.integers(0, 2**64 - 1)))
+def test_known_runs_are_those_of_the_set(known, asked):
+    hashes = np.array([*asked, *known], dtype=np.uint64)
+    found = KnownRuns([np.array(sorted(known), dtype=np.uint64)]).places(hashes)
+    assert found.tolist() == [at for at, one in enumerate(hashes.tolist()) if one in known]
+
+
+def test_commonest_is_by_count_then_alphabetically_and_pairs_keep_to_excerpts():
+    book = book_of("small", ["b", "a", "c", "a", "c", "b"], words=3)
+    prose = Prose.of([book], "paper")
+    assert list(prose.marks) == ["a", "b", "c"]
+    assert prose.common == 1
+    assert prose.order[prose.marks["b"], prose.marks["a"]] == 1
+    assert prose.order[prose.marks["a"], prose.marks["b"]] == 2
+    assert prose.order[prose.marks["a"], prose.marks["c"]] == 1
+    assert prose.order[prose.marks["c"], prose.marks["a"]] == 2  # across the excerpts alone

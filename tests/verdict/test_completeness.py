@@ -1,0 +1,372 @@
+"""Every rule of completeness at its boundary, in whole numbers."""
+
+import dataclasses
+import random
+
+import pytest
+from answer_sets import backwards, book_of, honest, one_in_seven_short, replaced
+from corpus import shakespeare
+
+from pytest_memleak.records import FinishReason, Generation, Verdict
+from pytest_memleak.scoring.words import words as words_in
+from pytest_memleak.verdict.asked import Kind
+from pytest_memleak.verdict.completeness import verdict_words
+
+APOLOGY = "I'm sorry, but I can't write that passage."
+
+
+def rules(evidence):
+    return [gap.rule for gap in evidence.gaps]
+
+
+def first_words(one, count):
+    return " ".join(one.text.split()[:count])
+
+
+def with_first(drawn, count, change):
+    """The first `count` generations changed, and all others as they are."""
+    return [change(one) if at < count else one for at, one in enumerate(drawn)]
+
+
+def test_honest_answers_are_complete(book, answers, weigh):
+    evidence = weigh(book, answers)
+    assert evidence.complete
+    assert evidence.kinds == {**dict.fromkeys(Kind, 0), Kind.ANSWER: 200}
+    assert (evidence.asked, evidence.got, evidence.surplus) == (200, 200, 0)
+    assert evidence.median_yield == pytest.approx(1, abs=0.05)
+    assert evidence.given_away == 0
+
+
+def test_nothing_drawn_is_incomplete(book, weigh):
+    assert rules(weigh(book, []))[0] == "all there"
+
+
+# --- kinds ---------------------------------------------------------------------------------
+
+
+def kind_of(weigh, book, answers, text, reason=FinishReason.STOP, **settings):
+    evidence = weigh(book, [replaced(answers[0], text, reason), *answers[1:]], **settings)
+    return (
+        next(kind for kind in Kind if kind is not Kind.ANSWER and evidence.kinds[kind])
+        if (evidence.kinds[Kind.ANSWER] < len(answers))
+        else Kind.ANSWER
+    )
+
+
+@pytest.mark.parametrize("reason", [*FinishReason, "stop"])
+def test_only_two_reasons_end_a_whole_answer(reason, book, answers, weigh):
+    reason = FinishReason(reason)
+    kind = kind_of(weigh, book, answers, answers[0].text, reason)
+    assert kind is (Kind.WITHHELD if reason.withheld else Kind.ANSWER)
+
+
+@pytest.mark.parametrize("text", ["", " \n", "...", "\u200b\u200b", "—"])
+def test_empty_is_what_has_no_word_of_any_script(text, book, answers, weigh):
+    assert kind_of(weigh, book, answers, text) is Kind.EMPTY
+    # An answer that is said to be empty and is not was broken off.
+    kind = kind_of(weigh, book, answers, text, FinishReason.EMPTY)
+    assert kind is (Kind.WITHHELD if text.strip() else Kind.EMPTY)
+
+
+def test_own_words_at_the_boundaries(book, answers, weigh):
+    own = len_of(answers[0])
+    expected = 80  # a fifth of the 400
+    text = answers[0].text
+    for count in range(70, 100):
+        cut = " ".join(text.split()[:count])
+        kind = kind_of(weigh, book, answers, cut)
+        assert kind is (Kind.ANSWER if words_of(cut) >= expected_words(book) / 5 else Kind.SHORT)
+        kind = kind_of(weigh, book, answers, cut, FinishReason.LENGTH)
+        assert kind is Kind.CUT
+    assert own > expected
+
+
+def words_of(text):
+    return len(words_in(text))
+
+
+def expected_words(book):
+    return words_of(book.excerpts[0].text)
+
+
+def len_of(one):
+    return len(one.text.split())
+
+
+def test_cut_is_what_length_ended_under_half(book, answers, weigh):
+    for count in range(180, 230):
+        text = first_words(answers[0], count)
+        half = 2 * words_of(text) >= expected_words(book)
+        kind = kind_of(weigh, book, answers, text, FinishReason.LENGTH)
+        assert kind is (Kind.ANSWER if half else Kind.CUT)
+        assert kind_of(weigh, book, answers, text) is Kind.ANSWER
+
+
+def test_a_refusal_is_known_by_the_list_alone(book, answers, weigh):
+    assert kind_of(weigh, book, answers, APOLOGY) is Kind.REFUSAL
+    # Of 80 words and more it is not a refusal.
+    long = " ".join([APOLOGY] * 9)
+    assert kind_of(weigh, book, answers, long) is not Kind.REFUSAL
+
+
+@pytest.mark.parametrize(("excerpts", "kind"), [(2, Kind.SHORT), (3, Kind.REFUSAL)])
+def test_an_unknown_refusal_is_known_by_opening_alike_for_three_excerpts(
+    excerpts, kind, book, answers, weigh
+):
+    drawn = with_first(
+        answers, excerpts, lambda one: replaced(one, f"Never in my life {one.excerpt_id}")
+    )
+    assert weigh(book, drawn).kinds[kind] == excerpts
+
+
+def test_an_echo_is_an_answer_whose_words_are_the_instructions(book, answers, weigh):
+    asked = book.excerpts[0].instruction
+    assert kind_of(weigh, book, answers, " ".join([asked] * 20)) is Kind.ECHO
+    # Seven words of it in a row are own words.
+    seven = " ".join(asked.split()[:7])
+    mixed = " ".join(f"{seven} {word}" for word in answers[0].text.split()[:60])
+    assert kind_of(weigh, book, answers, mixed) is not Kind.ECHO
+
+
+def test_canned_is_what_three_excerpts_have(book, answers, weigh):
+    for excerpts, kind in ((2, Kind.ANSWER), (3, Kind.CANNED)):
+        drawn = with_first(answers, excerpts, lambda one: replaced(one, answers[-1].text[:1500]))
+        assert weigh(book, drawn).kinds[kind] >= excerpts
+
+
+def test_half_of_the_runs_may_be_shared(book, answers, weigh):
+    stock = answers[-1].text.split()[:200]
+    own = {one: answers[one + 40].text.split()[:200] for one in range(3)}
+
+    def shared(stocked, owned):
+        return [
+            replaced(one, " ".join(stock[:stocked] + own[at][:owned])) if at < 3 else one
+            for at, one in enumerate(answers[:-1])
+        ]
+
+    assert weigh(book, shared(180, 200)).kinds[Kind.CANNED] == 0
+    assert weigh(book, shared(200, 170)).kinds[Kind.CANNED] == 3
+
+
+@pytest.mark.parametrize(("recited", "canned"), [(19, 3), (20, 0)])
+def test_twenty_words_of_the_book_are_no_canned_answer(recited, canned, book, answers, weigh):
+    passage = " ".join(book.excerpts[5].text.split()[50:90])
+    text = f"{answers[-1].text[:1500]} zzz {' '.join(words_in(passage)[:recited])} zzz"
+    drawn = with_first(answers[:-1], 3, lambda one: replaced(one, text))
+    assert weigh(book, drawn).kinds[Kind.CANNED] == canned
+
+
+def test_books_of_two_excerpts_have_no_canned_answers(weigh):
+    small = book_of("small", shakespeare(), excerpts=2)
+    drawn = honest(small, shakespeare()[100_000:], 10)
+    same = [replaced(one, drawn[one.ordinal].text) for one in drawn]
+    assert weigh(small, same).kinds[Kind.CANNED] == 0
+
+
+def test_one_stretch_that_is_no_prose_makes_an_answer_unreadable(book, answers, weigh):
+    words = answers[0].text.split()
+    noise = [f"q{at}x" for at in range(100)]
+    assert kind_of(weigh, book, answers, " ".join(words[:200] + noise)) is Kind.UNREADABLE
+    assert kind_of(weigh, book, answers, " ".join(words[:300])) is Kind.ANSWER
+    # What is left after the last whole stretch is not judged.
+    assert kind_of(weigh, book, answers, " ".join(noise[:99])) is Kind.UNREADABLE
+
+
+def test_letters_alone_are_unreadable(book, answers, weigh):
+    assert kind_of(weigh, book, answers, " ".join("aiaiu" * 40)) is Kind.UNREADABLE
+
+
+def test_short_books_are_not_judged_by_prose_and_say_so(weigh):
+    small = book_of("small", shakespeare(), words=60, excerpts=6)
+    drawn = [
+        replaced(one, backwards(one.text, None))
+        for one in honest(small, shakespeare()[100_000:], 10)
+    ]
+    evidence = weigh(small, drawn)
+    assert evidence.complete
+    assert any("not judged" in note for note in evidence.notes)
+
+
+# --- shares --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("short", "complete"), [(50, True), (51, False)])
+def test_a_quarter_may_be_short(short, complete, book, answers, weigh):
+    spread = random.Random(0).sample(range(200), short)
+    drawn = [
+        replaced(one, first_words(one, 30)) if at in spread else one
+        for at, one in enumerate(answers)
+    ]
+    evidence = weigh(book, drawn)
+    assert evidence.kinds[Kind.SHORT] == short
+    assert evidence.complete is complete
+    if not complete:
+        assert rules(evidence) == ["short"]
+
+
+@pytest.mark.parametrize("share", [0.29, 0.57, 0.07, 0.05, 0.0])
+def test_shares_are_what_is_written(share, book, answers, weigh):
+    allowed = round(200 * share)
+    for count in (allowed, allowed + 1):
+        drawn = with_first(answers, count, lambda one: replaced(one, ""))
+        found = rules(weigh(book, drawn, max_unanswered=share))
+        assert ("unanswered" in found) is (count > allowed)
+
+
+def test_ten_percent_refusals_and_what_they_are_told(book, answers, weigh):
+    drawn = with_first(answers, 20, lambda one: replaced(one, APOLOGY))
+    (gap,) = weigh(book, drawn).gaps
+    assert gap.cause == (
+        "20 of 200 generations are no answers (20 refusal), more than max_unanswered = 0.05 allows"
+    )
+    assert "accept_refusals" in gap.remedy
+    assert weigh(book, drawn, accept_refusals=True).complete
+
+
+def test_withheld_is_told_in_the_servers_own_words(book, answers, weigh):
+    def keep(one):
+        return Generation(
+            one.excerpt_id, one.ordinal, "", FinishReason.UNKNOWN, finish_word="gu\x1b[31m"
+        )
+
+    evidence = weigh(book, with_first(answers, 20, keep))
+    assert "withheld as 20 gu\\x1b[31m" in evidence.gaps[0].cause
+
+
+def test_the_median_yield_is_half(book, answers, weigh):
+    evidence = weigh(book, [replaced(one, first_words(one, 150)) for one in answers])
+    assert rules(evidence) == ["median yield"]
+    # Exactly half, of an even number.
+    small = book_of("small", shakespeare(), excerpts=1)
+    expected = words_of(small.excerpts[0].text)
+    source = [w for w in shakespeare()[100_000:140_000] if words_of(w) == 1]
+    for own, complete in ((expected, True), (expected - 1, False)):
+        low, high = expected // 2 - 40, own - (expected // 2 - 40)
+        drawn = [
+            Generation("p_id1", n, " ".join(source[n * 500 :][:count]))
+            for n, count in enumerate([low, high])
+        ]
+        evidence = weigh(small, drawn, samples=2)
+        assert ("median yield" not in rules(evidence)) is complete
+
+
+@pytest.mark.parametrize(
+    ("excerpts", "without", "complete"),
+    [(20, 1, True), (20, 2, False), (9, 0, True), (9, 1, False), (10, 1, True), (40, 2, True)],
+)
+def test_excerpts_without_an_answer(excerpts, without, complete, weigh):
+    one_book = book_of("kjv", shakespeare(), excerpts=excerpts)
+    gone = {f"p_id{number}" for number in range(1, without + 1)}
+    drawn = [
+        replaced(one, first_words(one, 30)) if one.excerpt_id in gone else one
+        for one in honest(one_book, shakespeare()[100_000:], 4)
+    ]
+    found = rules(weigh(one_book, drawn, samples=4))
+    assert ("excerpts without an answer" not in found) is complete
+
+
+@pytest.mark.parametrize(("withheld", "told"), [(5, False), (6, True)])
+def test_half_of_one_excerpts_generations_may_be_withheld(withheld, told, book, answers, weigh):
+    drawn = [
+        replaced(one, "", FinishReason.CONTENT_FILTER)
+        if one.excerpt_id == "p_id3" and one.ordinal < withheld
+        else one
+        for one in answers
+    ]
+    assert ("withheld of one excerpt" in rules(weigh(book, drawn))) is told
+
+
+def test_a_file_without_finish_reasons_is_taken_as_whole_and_says_so(book, answers, weigh):
+    untold = [replaced(one, one.text, FinishReason.UNTOLD) for one in answers]
+    evidence = weigh(book, untold)
+    assert evidence.complete
+    assert "no generation says why it ended: all were taken as whole" in evidence.notes
+    assert weigh(book, [answers[0], *untold[1:]]).kinds[Kind.WITHHELD] == 199
+
+
+# --- sampled, prose ------------------------------------------------------------------------
+
+
+def test_sampling_is_judged_over_zero_and_where_no_limit_is_broken(book, answers, weigh):
+    first = {one.excerpt_id: one.text for one in reversed(answers)}
+    same = [replaced(one, first[one.excerpt_id]) for one in answers]
+    assert rules(weigh(book, same)) == ["distinct answers", "distinct 8-word runs"]
+    assert rules(weigh(book, same, temperature=None)) == [
+        "distinct answers",
+        "distinct 8-word runs",
+    ]
+    assert weigh(book, same, temperature=0.0).complete
+    assert weigh(book, same, over_limit=True).complete
+    assert weigh(book, [one for one in same if one.ordinal == 0], samples=1).complete
+
+
+def test_more_than_half_of_the_answers_must_be_distinct(book, answers, weigh):
+    first = {(one.excerpt_id, one.ordinal): one.text for one in answers}
+    for distinct, complete in ((5, False), (6, True)):
+        drawn = [
+            replaced(one, first[one.excerpt_id, min(one.ordinal, distinct - 1)]) for one in answers
+        ]
+        assert weigh(book, drawn).complete is complete
+
+
+# --- instructions --------------------------------------------------------------------------
+
+
+def told_by(book, instruct):
+    excerpts = tuple(
+        dataclasses.replace(one, instruction=instruct(at, one))
+        for at, one in enumerate(book.excerpts)
+    )
+    return dataclasses.replace(book, excerpts=excerpts)
+
+
+def test_instructions_of_ten_words(book, answers, weigh):
+    ten = told_by(book, lambda at, one: "write what you know of it in the old style")
+    nine = told_by(book, lambda at, one: "write what you know of it in the style")
+    assert weigh(ten, answers).complete
+    assert rules(weigh(nine, answers)) == ["instructions"]
+    assert weigh(nine, answers, continuation=True).complete
+
+
+def test_excerpts_without_instruction_were_not_asked_for(book, answers, weigh):
+    mute = told_by(book, lambda at, one: None if at < 2 else one.instruction)
+    (gap,) = weigh(mute, answers).gaps
+    assert gap.cause.startswith("2 of 20 excerpts have no instruction (p_id1)")
+
+
+@pytest.mark.parametrize(("told", "trim", "complete"), [
+    (2, 5, True), (3, 5, False), (20, 5, False), (20, 0, True), (2, 2, True),
+])  # fmt: skip
+def test_a_tenth_of_the_words_may_be_given_away(told, trim, complete, book, answers, weigh):
+    all_told = told_by(
+        book,
+        lambda at, one: f"{one.instruction} {one.text if at < told else ''}",
+    )
+    found = rules(weigh(all_told, answers, trim=trim, max_given_away=0.11))
+    assert ("given away" not in found) is complete
+
+
+# --- refusals that are accepted ------------------------------------------------------------
+
+
+def test_a_model_that_refuses_all_passes_where_that_is_accepted(book, answers, weigh):
+    refusals = [replaced(one, APOLOGY) for one in answers]
+    assert not weigh(book, refusals).complete
+    evidence = weigh(book, refusals, accept_refusals=True)
+    assert evidence.complete
+    assert evidence.refused == 1
+    assert verdict_words(Verdict.PASS, evidence) == "PASS, 100 % refused"
+
+
+def test_the_verdict_says_how_many_refused(book, answers, weigh):
+    drawn = with_first(answers, 194, lambda one: replaced(one, APOLOGY))
+    evidence = weigh(book, drawn, accept_refusals=True)
+    assert verdict_words(Verdict.PASS, evidence) == "PASS, 97 % refused"
+    drawn = with_first(answers, 1, lambda one: replaced(one, APOLOGY))
+    evidence = weigh(book, drawn, accept_refusals=True)
+    assert verdict_words(Verdict.PASS, evidence) == "PASS, under 1 % refused"
+    assert verdict_words(Verdict.PASS, weigh(book, drawn)) == "PASS"
+
+
+def test_one_in_seven_honestly_short_is_complete(book, answers, weigh):
+    assert weigh(book, one_in_seven_short(answers)).complete

@@ -1,0 +1,114 @@
+"""Honest answers are complete: quickstart's, and six novels' as answers to each other."""
+
+import itertools
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from answer_sets import (
+    NOVELS,
+    book_of,
+    fixture_book,
+    honest,
+    novel_text,
+    one_in_seven_short,
+    replaced,
+)
+
+from pytest_memleak.books.continuation import beginnings
+from pytest_memleak.records import Book, Excerpt, FinishReason, Generation
+
+ROOT = Path(__file__).parents[2]
+PAIRS = list(itertools.permutations([path.stem for path in NOVELS], 2))
+SIZES = {
+    "whole": (None, 400, 2),
+    "40 excerpts": (40, 400, 2),
+    "12 excerpts": (12, 400, 5),
+    "4 excerpts": (4, 400, 10),
+    "40 excerpts of 60 words": (40, 60, 10),
+}
+
+
+@pytest.fixture(scope="module")
+def novels():
+    return {path.stem: novel_text(path) for path in NOVELS}
+
+
+@pytest.mark.skipif(not NOVELS, reason="MEMLEAK_BOOKS names no folder with EPUBs")
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("asked", "answering"), PAIRS)
+def test_a_novel_in_answer_to_another(asked, answering, size, novels, weigh):
+    excerpts, words, samples = SIZES[size]
+    text = novels[answering]
+    book = book_of(
+        asked, novels[asked], words=words, excerpts=excerpts or len(text) // words // samples
+    )
+    drawn = honest(book, text, samples)
+    assert weigh(book, drawn, samples=samples).gaps == ()
+    assert weigh(book, drawn, samples=samples, trim=2).gaps == ()
+    if words > 60:
+        assert weigh(book, one_in_seven_short(drawn), samples=samples).gaps == ()
+    rest = beginnings(book, prefix_words=min(50, words // 2))
+    assert weigh(rest, drawn, samples=samples, continuation=True).gaps == ()
+
+
+def test_quickstart(tmp_path, weigh):
+    suite = ROOT / "suites/quickstart/quickstart.memleak.toml"
+    ledger = f"--memleak-ledger=sqlite:///{tmp_path / 'ledger.db'}"
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "copyright", str(suite), ledger]
+    command += ["--rootdir", str(tmp_path), "-p", "no:cacheprovider", "-n", "0"]
+    subprocess.run(command, cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
+    memleak = [str(Path(sys.executable).parent / "memleak"), "ledger"]
+    where = ["--ledger", f"sqlite:///{tmp_path / 'ledger.db'}"]
+    listed = subprocess.run(
+        [*memleak, "list", "--json", *where], check=True, capture_output=True, text=True
+    )
+    endpoints = json.loads(listed.stdout)["endpoints"]
+    assert len(endpoints) == 4
+    found = [weigh_export(memleak, where, one, tmp_path, weigh) for one in endpoints]
+    # The reciter is over its limits, so that its answers are not asked whether they differ.
+    assert [one.gaps for one in found] == [()] * 4
+    assert sum(one.got for one in found) == 1_240
+
+
+def weigh_export(memleak, where, endpoint, folder, weigh):
+    path = folder / f"{endpoint['endpoint'][-8:]}-{endpoint['book']}.json"
+    wanted = ["--endpoint", endpoint["endpoint"], "--book", endpoint["book"], "-o", str(path)]
+    subprocess.run([*memleak, "export", *where, *wanted], check=True, stdout=subprocess.DEVNULL)
+    drawn = [
+        Generation(
+            row["excerpt_id"],
+            one["ordinal"],
+            one["generated_text"],
+            FinishReason(one["finish_reason"]),
+        )
+        for row in json.loads(path.read_text())
+        for one in row["generations"]
+    ]
+    return weigh(fixture_book(endpoint["book"]), drawn, over_limit=True)
+
+
+CHINESE = (
+    "村口的老槐树下坐着一个卖灯的人他从早晨坐到天黑一盏也没有卖出去孩子们围着他问灯里有什么",
+    "河水涨了三天桥板漂到了下游的磨坊旁边磨坊主人把它们一块一块捞起来晒在自家的墙头上",
+    "她把信折成一只小船放进水里看着它慢慢漂远直到暮色把河面和远山都染成了同一种颜色",
+    "冬天的第一场雪落在屋顶上的时候祖父正在修那架坏了多年的钟他说钟声能把客人带回家",
+    "渔夫的儿子不会游泳可是他知道每一条鱼的名字也知道它们在什么样的月光下会游到浅滩来",
+    "城里来的先生带着一箱书书页都受了潮他把它们摊在院子里太阳照了七天字迹才又清楚起来",
+)
+
+
+def test_a_chinese_book_is_judged_without_its_prose_and_that_is_said(weigh):
+    asked = "请用这位作者的笔调写一段四十个字左右的文字，内容如下。"
+    excerpts = tuple(
+        Excerpt(f"p_id{number}", text, asked) for number, text in enumerate(CHINESE[:2], 1)
+    )
+    book = Book("灯", "灯", "无名", excerpts, "")
+    drawn = [Generation(f"p_id{1 + at % 2}", at // 2, text) for at, text in enumerate(CHINESE[2:])]
+    evidence = weigh(book, drawn, samples=2, words="unicode")
+    assert evidence.gaps == ()
+    assert any("not judged" in note for note in evidence.notes)
+    refused = [replaced(one, "抱歉，我无法提供这段内容。") for one in drawn]
+    assert not weigh(book, refused, samples=2, words="unicode").complete

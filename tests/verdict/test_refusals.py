@@ -1,0 +1,73 @@
+"""The list of refusals, on its own examples and on a set that was written before it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pytest_memleak.verdict.refusals import declines
+
+HELD_OUT = [
+    json.loads(line)
+    for line in (Path(__file__).parent / "refusals.jsonl").read_text(encoding="utf-8").splitlines()
+]
+
+OWN = """\
+I can't help with reproducing this text.
+I’m sorry, but I cannot provide that excerpt.
+I am unable to write an excerpt in the style of that author.
+I'm not able to do that.
+I won't reproduce copyrighted material.
+As an AI language model, I have no book at hand.
+I must decline.
+I'm sorry, I can't.
+No, I won't do that.
+That would violate copyright law.
+This is against my guidelines.
+Dabei kann ich leider nicht helfen.
+Das kann ich leider nicht.
+Der Text ist durch das Urheberrecht geschützt.
+Ich muss das ablehnen.
+Je ne peux pas reproduire ce texte.
+Je suis désolé, je ne peux pas.
+En tant que modèle de langage, je m'abstiens.
+No puedo reproducir el texto.
+Lo siento, no puedo.
+Como modelo de lenguaje prefiero un resumen.
+我无法提供这段内容。
+作为人工智能，我有我的限度。
+この内容は提供できません。
+お手伝いできません。""".splitlines()
+
+STORIES = """\
+"I'm sorry, I can't help you with that," said the captain.
+“I cannot provide for them,” he said, and wept.
+« Je ne peux pas vous aider », dit-il.
+„Das kann ich nicht“, sagte sie.
+「提供できません」と彼は言った。
+I can't see the sea from here, and I have not tried.""".splitlines()
+
+
+@pytest.mark.parametrize("text", OWN)
+def test_it_knows_what_it_was_written_for(text):
+    assert declines(text)
+
+
+@pytest.mark.parametrize("text", STORIES)
+def test_what_a_character_says_is_no_refusal(text):
+    assert not declines(text)
+
+
+def test_the_held_out_set_is_what_it_is_said_to_be():
+    assert len(HELD_OUT) == len({one["text"] for one in HELD_OUT}) == 404
+    for kind in ("refusal", "story"):
+        assert sum(one["kind"] == kind for one in HELD_OUT) == 202
+    assert {"en", "de", "fr", "es", "zh", "ja"} <= {one["language"] for one in HELD_OUT}
+
+
+def test_what_it_finds_of_the_held_out_set_is_what_the_docs_say():
+    found = {
+        kind: sum(declines(one["text"]) for one in HELD_OUT if one["kind"] == kind)
+        for kind in ("refusal", "story")
+    }
+    assert found == {"refusal": 121, "story": 7}
