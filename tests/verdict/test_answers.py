@@ -14,7 +14,7 @@ from pytest_memleak.verdict.answers import AnswerCensus
 from pytest_memleak.verdict.asked import Asked
 from pytest_memleak.verdict.completeness import completeness
 from pytest_memleak.verdict.given_away import GivenAway, given_away
-from pytest_memleak.verdict.judge import answers as census_of_answers
+from pytest_memleak.verdict import answers as census_of_answers
 from pytest_memleak.verdict.prose import Prose
 from pytest_memleak.verdict.shingles import KnownRuns, WordKeys, run_hashes
 
