@@ -144,7 +144,7 @@ def list_batches(ledger: Ledger) -> list[BatchListing]:
                 batches.c.provider,
                 batches.c.endpoint,
                 batches.c.digest,
-                batches.c.batch_id,
+                batches.c.job_id,
                 batches.c.state,
                 requests.scalar_subquery(),
                 answered.scalar_subquery(),

@@ -29,7 +29,10 @@ class FinishReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One completion for one excerpt. `ordinal` is its round, from 0."""
+    """One completion for one excerpt.
+
+    ordinal: its round, from 0; finish_word: the server's own word for why it ended, if it is known
+    """
 
     excerpt_id: str
     ordinal: int
@@ -37,3 +40,4 @@ class Generation:
     finish_reason: FinishReason = FinishReason.STOP
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    finish_word: str | None = None

@@ -46,7 +46,7 @@ class Channel:
             terms=self.terms,
             budget=self.means.budget,
             progress=self.progress,
-            patience=self.means.patience,
+            retry=self.means.patience,
             wait=self.means.wait,
         )
 

@@ -163,7 +163,7 @@ def plan_pair(pair: Pair, workshop: Workshop) -> PairPlan:
 
     Raises MemleakError for what must be mended first.
     """
-    from pytest_memleak.sampling.finetune import finetuned
+    from pytest_memleak.ledger.jobs import finetuned
 
     book = workshop.book_of(pair)
     provider = workshop.provider(pair.model)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pytest_memleak.parallel.actors import Actors
     from pytest_memleak.parallel.on_ray import OnRay
     from pytest_memleak.parallel.processes import Processes
-    from pytest_memleak.sampling.retry import Patience
+    from pytest_memleak.sampling.retry import Retry
     from pytest_memleak.scoring.analysis import Count
     from pytest_memleak.story.cataloguing import Scan
 
@@ -34,7 +34,7 @@ class Means:
     patience:   how long calls, jobs and others are waited for; None for what is usual
     """
 
-    patience: Patience | None = None
+    patience: Retry | None = None
 
     def __init__(
         self,

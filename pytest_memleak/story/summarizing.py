@@ -142,7 +142,7 @@ class SummaryWriter:
                 questionnaire=asked,
                 terms=self._terms,
                 budget=budget,
-                patience=self._means.patience,
+                retry=self._means.patience,
                 wait=self._means.wait,
             )
         except Inconclusive as missing:

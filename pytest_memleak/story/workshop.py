@@ -120,7 +120,7 @@ class Workshop:
         Of the options that is what the provider says (`weights_options`), else all of them. One
         that the ledger knows by all of them, as it was named once, keeps that name.
         """
-        from pytest_memleak.sampling.finetune import begun
+        from pytest_memleak.ledger.jobs import begun
 
         provider = self.provider(model)
         shaping = getattr(provider, "weights_options", model.options.keys())
@@ -177,7 +177,8 @@ class Workshop:
         return int(tokens * (epochs if isinstance(epochs, int) else 1))
 
     def _finetuned(self, model: Model, provider: Provider, waiting: Waiting | None) -> str:
-        from pytest_memleak.sampling.finetune import ensure_finetune, finetuned
+        from pytest_memleak.ledger.jobs import finetuned
+        from pytest_memleak.sampling.finetune import ensure_finetune
 
         training = self.training_set(model)
         ledger = self.means.ledger
@@ -187,7 +188,7 @@ class Workshop:
                 provider,
                 training,
                 wait=self.means.wait,
-                patience=self.means.patience,
+                retry=self.means.patience,
                 waiting=waiting,
             )
         name = finetuned(ledger, provider.name, training.digest)

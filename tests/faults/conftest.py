@@ -23,10 +23,10 @@ from nursery import Nursery
 from postgres_server import PostgresServer, binaries
 
 import pytest_memleak
-from pytest_memleak.sampling.retry import Patience
+from pytest_memleak.sampling.retry import Retry
 from pytest_memleak.story.resources import Means
 
-HASTE = Patience(
+HASTE = Retry(
     deadline=20.0, tries=8, total=5.0, first=0.01, most=0.05, recovery=0.2, poll=0.01, poll_most=0.1
 )
 

@@ -19,14 +19,14 @@ from pytest_memleak.errors import (
     SuiteError,
 )
 from pytest_memleak.records import FinishReason, Generation
-from pytest_memleak.sampling.retry import Patience
+from pytest_memleak.sampling.retry import Retry
 from pytest_memleak.story.drawing import draw_pair
 from pytest_memleak.story.resources import Means
 from pytest_memleak.story.workshop import Workshop
 from pytest_memleak.suite.load import load_suite
 
 BOOK = ("The ferryman counted nine lanterns along the quay.", "His grandmother had warned him.")
-HASTY = Patience(
+HASTY = Retry(
     deadline=20.0, tries=2, recovery=0.0, first=0.0, poll=0.0, pause=lambda event, _: event
 )
 
