@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pytest_memleak.contracts.protocols import Served
-from pytest_memleak.errors import SettingsError
+from pytest_memleak.errors import LedgerError, SettingsError
 from pytest_memleak.ledger.calls import QUESTIONS_AT_ONCE, CallState
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.questions import Questionnaire
@@ -129,6 +129,7 @@ class Attempt:
     source:      the run; of an import the SHA-256 of its file; None before version 2
     excerpts:    questions asked; calls: all of them, answered, lost and failed ones told apart
     generations: those that have a place; surplus: those that have none, because it was taken
+    removed:     those that came and are no longer in the ledger
     first, last: when it began and ended, in seconds since 1970
     """
 
@@ -145,16 +146,27 @@ class Attempt:
     failed: int
     generations: int
     surplus: int
+    removed: int
     first: float
     last: float
 
 
 def attempts(ledger: Ledger, endpoint_id: str, book_id: str | None = None) -> list[Attempt]:
-    """Every draw ever made of an endpoint for a book (None: for any), oldest first."""
+    """Every draw ever made of an endpoint for a book (None: for any), oldest first.
+
+    Raises LedgerError where there is none.
+    """
     wanted = [questions.c.endpoint == endpoint_id]
     if book_id is not None:
         wanted.append(questions.c.book == book_id)
     rows = ledger.read(lambda connection: connection.execute(_TRIED.where(*wanted)).all())
+    if not rows:
+        raise LedgerError(
+            f"endpoint {endpoint_id!r} was never drawn from"
+            + (f" for book {book_id!r}" if book_id else ""),
+            place=ledger.place,
+            hint="`memleak ledger list` shows what there is",
+        )
     return [Attempt(*row) for row in rows]
 
 
@@ -177,6 +189,7 @@ _CALL = (
         calls.c.question,
         calls.c.kind,
         calls.c.state,
+        sa.func.coalesce(calls.c.came, 0).label("came"),
         _SOURCE.label("source"),
         calls.c.began,
         sa.func.coalesce(calls.c.ended, calls.c.began).label("ended"),
@@ -202,6 +215,7 @@ _TRIED = (
         _times(_CALL.c.state == CallState.FAILED),
         sa.cast(sa.func.sum(_CALL.c.placed), sa.Integer),
         sa.cast(sa.func.sum(_CALL.c.surplus), sa.Integer),
+        sa.cast(sa.func.sum(_CALL.c.came - _CALL.c.placed - _CALL.c.surplus), sa.Integer),
         sa.func.min(_CALL.c.began),
         sa.func.max(_CALL.c.ended),
     )
