@@ -26,7 +26,7 @@ from pytest_memleak.ledger.questions import Questionnaire
 from pytest_memleak.ledger.reading import numbers_of
 from pytest_memleak.ledger.tables import calls, generations, questions
 
-__all__ = ["Attempt", "Provenance", "attempts", "of_release", "provenance", "release_of"]
+__all__ = ["Attempt", "Provenance", "attempts", "of_release", "provenance"]
 
 _RELEASE = "; release "
 
@@ -39,11 +39,6 @@ def of_release(endpoint_id: str, release: str) -> str:
     if _RELEASE in endpoint_id:
         raise SettingsError(f"the endpoint id {endpoint_id!r} holds {_RELEASE!r}")
     return f"{endpoint_id}{_RELEASE}{release}" if release else endpoint_id
-
-
-def release_of(endpoint_id: str) -> str:
-    """The release in the ledger's name of an endpoint, empty where there is none."""
-    return endpoint_id.partition(_RELEASE)[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,52 +169,43 @@ def _times(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
     return sa.func.sum(sa.case((condition, 1), else_=0))
 
 
-def _came(condition: sa.ColumnElement[bool]) -> sa.ScalarSelect[int]:
-    return (
-        sa.select(sa.func.count())
-        .where(generations.c.call == calls.c.id, condition)
-        .correlate(calls)
-        .scalar_subquery()
-    )
-
-
 _SOURCE = sa.case((calls.c.kind == "import", calls.c.request_id), else_=calls.c.run)
-_CALL = (
+_CAME = (
     sa.select(
-        calls.c.question,
-        calls.c.kind,
-        calls.c.state,
-        sa.func.coalesce(calls.c.came, 0).label("came"),
-        _SOURCE.label("source"),
-        calls.c.began,
-        sa.func.coalesce(calls.c.ended, calls.c.began).label("ended"),
-        _came(generations.c.ordinal >= 0).label("placed"),
-        _came(generations.c.ordinal < 0).label("surplus"),
+        generations.c.call,
+        _times(generations.c.ordinal >= 0).label("placed"),
+        _times(generations.c.ordinal < 0).label("surplus"),
     )
-).subquery()
+    .group_by(generations.c.call)
+    .subquery()
+)
+_PLACED = sa.func.coalesce(_CAME.c.placed, 0)
+_SURPLUS = sa.func.coalesce(_CAME.c.surplus, 0)
 _BY = (
     questions.c.endpoint,
     questions.c.book,
     questions.c.temperature,
     questions.c.seed,
-    _CALL.c.kind,
-    _CALL.c.source,
+    calls.c.kind,
+    _SOURCE,
 )
 _TRIED = (
     sa.select(
         *_BY,
-        sa.func.count(_CALL.c.question.distinct()),
+        sa.func.count(calls.c.question.distinct()),
         sa.func.count(),
-        _times(_CALL.c.state == CallState.ANSWERED),
-        _times(_CALL.c.state == CallState.LOST),
-        _times(_CALL.c.state == CallState.FAILED),
-        sa.cast(sa.func.sum(_CALL.c.placed), sa.Integer),
-        sa.cast(sa.func.sum(_CALL.c.surplus), sa.Integer),
-        sa.cast(sa.func.sum(_CALL.c.came - _CALL.c.placed - _CALL.c.surplus), sa.Integer),
-        sa.func.min(_CALL.c.began),
-        sa.func.max(_CALL.c.ended),
+        _times(calls.c.state == CallState.ANSWERED),
+        _times(calls.c.state == CallState.LOST),
+        _times(calls.c.state == CallState.FAILED),
+        sa.cast(sa.func.sum(_PLACED), sa.Integer),
+        sa.cast(sa.func.sum(_SURPLUS), sa.Integer),
+        sa.cast(sa.func.sum(sa.func.coalesce(calls.c.came, 0) - _PLACED - _SURPLUS), sa.Integer),
+        sa.func.min(calls.c.began),
+        sa.func.max(sa.func.coalesce(calls.c.ended, calls.c.began)),
     )
-    .join(questions, questions.c.id == _CALL.c.question)
+    .select_from(calls)
+    .join(questions, questions.c.id == calls.c.question)
+    .outerjoin(_CAME, _CAME.c.call == calls.c.id)
     .group_by(*_BY)
-    .order_by(sa.func.min(_CALL.c.began), *_BY)
+    .order_by(sa.func.min(calls.c.began), *_BY)
 )
