@@ -87,8 +87,8 @@ class BatchListing:
 
 def list_endpoints(ledger: Ledger) -> list[EndpointRow]:
     """One row per endpoint, book, temperature and seed, in that order."""
-    rows = ledger.read(lambda connection: connection.execute(_ENDPOINTS).all())
-    return [EndpointRow(*row[:-2], row.cost / 1e9 if row.priced else None) for row in rows]
+    rows: Sequence[Any] = ledger.read(lambda connection: connection.execute(_ENDPOINTS).all())
+    return [EndpointRow(*(*sums, cost / 1e9 if priced else None)) for *sums, cost, priced in rows]
 
 
 def list_jobs(ledger: Ledger) -> list[JobListing]:

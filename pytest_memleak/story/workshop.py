@@ -6,7 +6,12 @@ import dataclasses
 import functools
 from typing import TYPE_CHECKING
 
-from pytest_memleak.contracts.protocols import Manuscript, ProviderSetup, Recording
+from pytest_memleak.contracts.protocols import (
+    CountsTokens,
+    Manuscript,
+    ProviderSetup,
+    Recording,
+)
 from pytest_memleak.errors import BookError, Inconclusive, SuiteError
 from pytest_memleak.story.cataloguing import Catalogue
 
@@ -164,7 +169,7 @@ class Workshop:
         """
         provider = self.provider(model)
         epochs = getattr(provider, "epochs", model.finetune.get("epochs"))
-        count: Callable[[str], int] | None = getattr(provider, "count_tokens", None)
+        count = provider.count_tokens if isinstance(provider, CountsTokens) else None
         texts = [
             text
             for example in self.training_set(model).examples
