@@ -1,6 +1,7 @@
 """`memleak ledger`: what a ledger holds, and generations out of it and into it.
 
     memleak ledger list [--json]
+    memleak ledger attempts --endpoint ID [--book ID] [--json]
     memleak ledger export --endpoint ID [--book ID] [--temperature T] [--seed N] -o FILE
     memleak ledger import FILE --endpoint ID --suite SUITE --model ID --book ID
 
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from pytest_memleak.ledger.attempts import Attempt
     from pytest_memleak.ledger.ledger import Ledger
     from pytest_memleak.ledger.listing import BatchListing, EndpointRow, JobListing
     from pytest_memleak.records import Pair, Suite
@@ -38,6 +40,7 @@ def add_ledger(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     verbs = ledger.add_subparsers(dest="verb", required=True, metavar="COMMAND")
     _add_list(verbs)
+    _add_attempts(verbs)
     _add_export(verbs)
     _add_import(verbs)
 
@@ -86,7 +89,7 @@ def _list(parsed: argparse.Namespace) -> int:
         place = ledger.place
         endpoints, jobs, batches = list_endpoints(ledger), list_jobs(ledger), list_batches(ledger)
     if parsed.json:
-        print(_as_json(place, endpoints, jobs, batches))
+        print(_as_json(place, endpoints=endpoints, finetunes=jobs, batches=batches))
         return 0
     sections = (
         ("Endpoints", _ENDPOINT_COLUMNS, map(_endpoint_cells, endpoints)),
@@ -99,24 +102,19 @@ def _list(parsed: argparse.Namespace) -> int:
 
 
 def _as_json(
-    place: str,
-    endpoints: Iterable[EndpointRow],
-    jobs: Iterable[JobListing],
-    batches: Iterable[BatchListing],
+    place: str, **listed: Sequence[EndpointRow | JobListing | BatchListing | Attempt]
 ) -> str:
     from dataclasses import asdict
 
-    listed = {
-        "ledger": place,
-        "endpoints": list(map(asdict, endpoints)),
-        "finetunes": list(map(asdict, jobs)),
-        "batches": list(map(asdict, batches)),
-    }
+    rows = {name: list(map(asdict, several)) for name, several in listed.items()}
     # Whatever is not plain ASCII is escaped: no terminal acts on it, and no id is changed.
-    return json.dumps(listed, indent=2)
+    return json.dumps({"ledger": place} | rows, indent=2)
 
 
-_WORDS = {"provider", "endpoint", "book", "fine-tune", "batch", "state", "began", "cause"}
+_WORDS = {
+    *("provider", "endpoint", "book", "fine-tune", "batch", "state", "began", "cause"),
+    *("by", "run or file", "first", "last"),
+}
 _ENDPOINT_COLUMNS = (
     *("endpoint", "book", "temp.", "seed", "excerpts", "draws", "withheld"),
     *("calls", "lost", "open", "in", "out", "US$"),
@@ -198,6 +196,55 @@ def _table(title: str, columns: Iterable[str], rows: Iterable[Sequence[str]]) ->
     Console(file=out, width=_WIDEST, color_system=None).print(table)
     lines = (line.rstrip() for line in out.getvalue().splitlines())
     return "\n".join([f"{title}:", *lines])
+
+
+# --- memleak ledger attempts ---------------------------------------------------------------
+
+_ATTEMPT_COLUMNS = (
+    *("book", "temp.", "seed", "by", "run or file", "excerpts", "calls", "lost", "failed"),
+    *("draws", "surplus", "removed", "first", "last"),
+)
+_SHOWN_OF_SOURCE = 12  # characters
+
+
+def _add_attempts(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    verb = _add_verb(verbs, "attempts", "list every draw ever made of an endpoint")
+    verb.add_argument("--endpoint", metavar="ID", required=True, help="as `list` shows it")
+    verb.add_argument("--book", metavar="ID", help="the draws for this book only")
+    verb.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    verb.set_defaults(run=_attempts)
+
+
+def _attempts(parsed: argparse.Namespace) -> int:
+    from pytest_memleak.ledger.attempts import attempts
+
+    with _existing(parsed) as ledger:
+        place = ledger.place
+        made = attempts(ledger, parsed.endpoint, parsed.book)
+    if parsed.json:
+        print(_as_json(place, attempts=made))
+    else:
+        print(_table("Attempts", _ATTEMPT_COLUMNS, map(_attempt_cells, made)))
+    return 0
+
+
+def _attempt_cells(row: Attempt) -> Sequence[str]:
+    return (
+        row.book,
+        f"{row.temperature:g}",
+        str(row.seed),
+        row.kind,
+        (row.source or "-")[:_SHOWN_OF_SOURCE],
+        f"{row.excerpts:,}",
+        f"{row.calls:,}",
+        f"{row.lost:,}",
+        f"{row.failed:,}",
+        f"{row.generations:,}",
+        f"{row.surplus:,}",
+        f"{row.removed:,}",
+        _utc(row.first),
+        _utc(row.last),
+    )
 
 
 # --- memleak ledger export -----------------------------------------------------------------

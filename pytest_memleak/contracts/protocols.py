@@ -68,13 +68,34 @@ class Manuscript:
 
 
 @dataclass(frozen=True, slots=True)
+class Served:
+    """Who answered a call, in the server's own words; None where it does not say.
+
+    model:       the name of what answered, which need not be the one that was asked
+    fingerprint: the version or fingerprint of it
+    response_id: the server's id of the answer
+    refused:     the settings that it would not take, and that were left out
+    """
+
+    model: str | None = None
+    fingerprint: str | None = None
+    response_id: str | None = None
+    refused: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Completion:
-    """One answer of an endpoint. Token counts are None where the provider does not say."""
+    """One answer of an endpoint. Token counts are None where the provider does not say.
+
+    served: who answered; finish_word: the server's own word for why it ended.
+    """
 
     text: str = field(repr=False)
     finish_reason: FinishReason = FinishReason.STOP
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    served: Served | None = None
+    finish_word: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,11 +249,8 @@ class JobState:
 class BatchEndpoint(Endpoint, Protocol):
     """An endpoint that also takes many requests at once and answers within a day.
 
-    It may say how much one batch holds, so that more is asked for in several:
-
-    max_batch_requests: the most requests of a batch; without it, 50,000.
-    max_batch_bytes: the most bytes of a batch, with
-    request_bytes(request: SampleRequest) -> int: how many of them a request takes.
+    It may say how much one batch holds (CountedBatches, SizedBatches), so that more is asked
+    for in several; without that, one holds 50,000 requests.
     """
 
     def find_batch(self, digest: str) -> str | None:
@@ -282,10 +300,7 @@ class Provider(Protocol):
         they are. A fine-tune is named by these alone; without it, by all of them.
     epochs: how often a fine-tune reads its training set, an int if the client knows it. Plans
         count by it; without it, by `epochs` of the suite's recipe.
-    start_deadline: seconds that `start_finetune` may take, None for as long as it takes;
-        without it, as long as any call may.
-    count_tokens(text: str) -> int: the tokens that a text is billed as, without a call; plans
-        and budgets count by it. Without it they take 4/3 of the words.
+    start_deadline (TrainsInStart), count_tokens (CountsTokens): see there.
     close(): called once, at the end of the run.
     """
 
@@ -342,4 +357,54 @@ class MeasureFunction(Protocol):
 
     def __call__(self, book: Book, generations: Iterable[Generation]) -> float:
         """Measure one pair."""
+        ...
+
+
+# --- capabilities: what a provider or an endpoint may have, as isinstance sees it -----------
+
+
+@runtime_checkable
+class CountsTokens(Protocol):
+    """A provider that counts tokens without a call; else a text is billed as 4/3 of its words."""
+
+    def count_tokens(self, text: str) -> int:
+        """The tokens that a text is billed as; plans and budgets count by it."""
+        ...
+
+
+@runtime_checkable
+class TrainsInStart(Protocol):
+    """A provider whose `start_finetune` may take longer, or less, than any other call.
+
+    start_deadline: the seconds that it may take; None for as long as it takes.
+    """
+
+    start_deadline: float | None
+
+
+@runtime_checkable
+class NamedEndpoint(Protocol):
+    """An endpoint that names its weights: what is drawn from it stays in the ledger.
+
+    id: the name; None or empty for weights that have none.
+    """
+
+    id: str | None
+
+
+@runtime_checkable
+class CountedBatches(Protocol):
+    """A batch endpoint that says how many requests one batch holds at most."""
+
+    max_batch_requests: int
+
+
+@runtime_checkable
+class SizedBatches(Protocol):
+    """A batch endpoint that says how many bytes one batch holds at most."""
+
+    max_batch_bytes: int
+
+    def request_bytes(self, request: SampleRequest) -> int:
+        """How many of them a request takes."""
         ...

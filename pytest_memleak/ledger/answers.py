@@ -10,6 +10,7 @@ ordinal has been drawn by another call meanwhile is kept below 0: it was paid fo
 
 from __future__ import annotations
 
+import json
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -34,6 +35,7 @@ __all__ = [
     "resume",
 ]
 
+_SERVED = ("model", "fingerprint", "response_id", "refused")
 _AT_ONCE = 400  # calls that one statement names
 
 
@@ -103,6 +105,7 @@ _ANSWERED = (
                 "completion_tokens",
                 "cost",
                 "ended",
+                *_SERVED,
             )
         }
     )
@@ -110,7 +113,16 @@ _ANSWERED = (
 
 
 def _outcome(answer: Answer) -> dict[str, Any]:
+    served = [one.served for one in answer.completions if one.served is not None]
+    said = {
+        "model": _all_of(one.model for one in served),
+        "fingerprint": _all_of(one.fingerprint for one in served),
+        "response_id": _all_of(one.response_id for one in served),
+    }
+    refused = dict.fromkeys(name for one in served for name in one.refused)
     return {
+        **{f"new_{name}": value for name, value in said.items()},
+        "new_refused": json.dumps(list(refused)) if served else None,
         "call": answer.call.id,
         "new_state": CallState.ANSWERED,
         "new_came": len(answer.completions),
@@ -120,6 +132,11 @@ def _outcome(answer: Answer) -> dict[str, Any]:
         "new_cost": answer.cost,
         "new_ended": time.time(),
     }
+
+
+def _all_of(said: Iterable[str | None]) -> str | None:
+    """What a call's completions say, each once: servers that differ must not go unseen."""
+    return ", ".join(dict.fromkeys(one for one in said if one is not None)) or None
 
 
 def _placed(connection: Connection, answers: Sequence[Answer]) -> Iterable[dict[str, Any]]:
@@ -143,6 +160,7 @@ def _placed(connection: Connection, answers: Sequence[Answer]) -> Iterable[dict[
                 "ordinal": ordinal,
                 "call": answer.call.id,
                 "finish_reason": completion.finish_reason,
+                "finish_word": completion.finish_word,
                 "prompt_tokens": completion.prompt_tokens,
                 "completion_tokens": completion.completion_tokens,
                 "text": completion.text,

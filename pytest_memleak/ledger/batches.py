@@ -12,52 +12,36 @@ import itertools
 import time
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pytest_memleak.contracts.protocols import SampleRequest
-from pytest_memleak.ledger.answers import end_open_calls
-from pytest_memleak.ledger.calls import OPEN, CallState, add_to_runs, spent_by
+from pytest_memleak.ledger.calls import CallState, add_to_runs, spent_by
 from pytest_memleak.ledger.claims import first_free, insert_calls, over_budget, taken_of
-from pytest_memleak.ledger.jobs import JobRow
+from pytest_memleak.ledger.jobs import (
+    OPEN_JOB,
+    Job,
+    JobKind,
+    JobRow,
+    held_job,
+    rows_with_leases,
+)
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prices import Terms
 from pytest_memleak.ledger.questions import Ask, Question
-from pytest_memleak.ledger.tables import batches, calls, owners, questions
+from pytest_memleak.ledger.tables import batches, calls, questions
 
 __all__ = [
-    "Batch",
     "claim_batch",
-    "end_batch",
     "open_batches",
     "questions_of",
     "request_key",
     "requests_of",
-    "update_batch",
 ]
 
-_OPEN_BATCH = (JobRow.STARTING, JobRow.RUNNING)
 _DIGEST_IN_KEY = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """A row of `batches` that has not ended.
-
-    ours_to_start:  whether this process has just taken it to start it
-    doubtful_until: when a batch that the provider does not know does not exist either
-    stuck:          whether this process began to start it and has given up waiting
-    """
-
-    number: int
-    digest: str
-    batch_id: str | None = None
-    ours_to_start: bool = False
-    doubtful_until: float = 0.0
-    stuck: bool = False
 
 
 def request_key(digest: str, place: int) -> str:
@@ -76,14 +60,14 @@ def claim_batch(
     numbers: Mapping[tuple[str, str], int],
     terms: Terms,
     limit: int | None,
-) -> Batch | None:
+) -> Job | None:
     """Write down that a batch is about to be started, with all that is free of what is wanted.
 
     None where nothing is. Raises BudgetExceeded where the run has not enough left for it.
     """
-    owner, run, provider = ledger.owner, ledger.run, terms.sampler.name
+    lease, run, provider = ledger.lease, ledger.run, terms.sampler.name
 
-    def work(connection: Connection) -> Batch | None:
+    def work(connection: Connection) -> Job | None:
         taken = taken_of(connection, [(numbers[ask.question.key], ask) for ask in wanted])
         free = [ask for one in wanted if (ask := first_free([one], numbers, taken)) is not None]
         if not free:
@@ -102,7 +86,7 @@ def claim_batch(
                 endpoint=endpoint_id,
                 digest=digest,
                 state=JobRow.STARTING,
-                owner=owner,
+                lease=lease,
                 run=run,
                 began=began,
             )
@@ -116,7 +100,7 @@ def claim_batch(
                 "provider": provider,
                 "request_id": request_key(digest, place),
                 "state": CallState.ASKED,
-                "owner": owner,
+                "lease": lease,
                 "first": ask.ordinals[0],
                 "asked": len(ask.ordinals),
                 "max_tokens": ask.question.max_tokens,
@@ -129,7 +113,14 @@ def claim_batch(
         ]
         insert_calls(connection, rows, [ask.ordinals for ask in free])
         add_to_runs(connection, [(run, total)])
-        return Batch(number, digest, ours_to_start=True)
+        return Job(
+            JobKind.BATCH,
+            number,
+            digest,
+            JobRow.STARTING,
+            endpoint=endpoint_id,
+            ours_to_start=True,
+        )
 
     return ledger.write(work)
 
@@ -156,48 +147,34 @@ def _new_digest(connection: Connection, endpoint_id: str, asks: Sequence[Ask]) -
 
 def open_batches(
     ledger: Ledger, endpoint_id: str, asked: AbstractSet[int], *, recovery: float
-) -> list[Batch]:
+) -> list[Job]:
     """The batches that ask any of these questions (by their rows) and have not ended.
 
     Those whose start was cut off are taken for ourselves; they may be on their way to the
     provider until `recovery` seconds after that.
     """
-    owner = ledger.owner
+    lease = ledger.lease
 
-    def work(connection: Connection) -> list[Batch]:
+    def work(connection: Connection) -> list[Job]:
         rows = connection.execute(
-            sa.select(batches, owners.c.ended.label("owner_ended"))
-            .join(owners, owners.c.id == batches.c.owner, isouter=True)
-            .where(batches.c.endpoint == endpoint_id, batches.c.state.in_(_OPEN_BATCH))
+            rows_with_leases(JobKind.BATCH)
+            .where(batches.c.endpoint == endpoint_id, batches.c.state.in_(OPEN_JOB))
             .order_by(batches.c.id)
         ).all()
-        found = []
-        for row in rows:
-            of_batch = sa.select(calls.c.question).where(calls.c.batch == row.id).distinct()
-            if asked.isdisjoint(connection.execute(of_batch).scalars()):
-                continue
-            starting = row.state == JobRow.STARTING
-            ours = starting and (row.owner is None or row.owner_ended is not None)
-            if ours:
+        return [
+            held_job(connection, JobKind.BATCH, row, lease=lease, recovery=recovery)
+            for row in rows
+            if not asked.isdisjoint(
                 connection.execute(
-                    batches.update().where(batches.c.id == row.id).values(owner=owner)
-                )
-            found.append(
-                Batch(
-                    row.id,
-                    row.digest,
-                    row.batch_id,
-                    ours_to_start=ours,
-                    doubtful_until=row.began + recovery,
-                    stuck=starting and row.owner == owner and row.cause is not None,
-                )
+                    sa.select(calls.c.question).where(calls.c.batch == row.id).distinct()
+                ).scalars()
             )
-        return found
+        ]
 
     return ledger.write(work)
 
 
-def requests_of(ledger: Ledger, batch: Batch) -> list[SampleRequest]:
+def requests_of(ledger: Ledger, batch: Job) -> list[SampleRequest]:
     """The batch's requests, in order."""
     rows = ledger.read(
         lambda connection: connection.execute(
@@ -217,7 +194,7 @@ def requests_of(ledger: Ledger, batch: Batch) -> list[SampleRequest]:
     return [SampleRequest(*row) for row in rows]
 
 
-def questions_of(ledger: Ledger, batch: Batch) -> dict[int, Question]:
+def questions_of(ledger: Ledger, batch: Job) -> dict[int, Question]:
     """The batch's questions, by their rows."""
     of_batch = sa.select(calls.c.question).where(calls.c.batch == batch.number)
     rows = ledger.read(
@@ -239,37 +216,3 @@ def questions_of(ledger: Ledger, batch: Batch) -> dict[int, Question]:
         )
         for row in rows
     }
-
-
-def update_batch(ledger: Ledger, batch: Batch, **values: Any) -> None:
-    """Write it, unless the batch has ended meanwhile."""
-    ledger.write(
-        lambda connection: (
-            connection.execute(
-                batches.update()
-                .where(batches.c.id == batch.number, batches.c.state.in_(_OPEN_BATCH))
-                .values(values)
-            ).rowcount
-        )
-    )
-
-
-def end_batch(ledger: Ledger, batch: Batch, state: JobRow, *, cause: str) -> None:
-    """End a batch, and those of its calls that have no answer: they failed, for that cause."""
-
-    def work(connection: Connection) -> None:
-        unanswered = connection.execute(
-            sa.select(calls.c.id).where(calls.c.batch == batch.number, calls.c.state.in_(OPEN))
-        ).scalars()
-        end_open_calls(connection, list(unanswered), billed=False, cause=cause)
-        connection.execute(
-            batches.update()
-            .where(batches.c.id == batch.number, batches.c.state.in_(_OPEN_BATCH))
-            .values(
-                state=state,
-                ended=time.time(),
-                cause=cause if state is JobRow.FAILED else None,
-            )
-        )
-
-    ledger.write(work)

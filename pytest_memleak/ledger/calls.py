@@ -5,8 +5,8 @@
       │  └──> lost          nobody knows: counts as billed, its ordinals are free again
       └─────> waiting       not billed, to be asked again after a pause
 
-intents.py says how a call comes to be `asked`, outcomes.py what becomes of it. A process that
-ends while it has a call `asked` leaves its fate in doubt; doubts.py settles that.
+claims.py says how a call comes to be `asked`, answers.py what becomes of it. A process that
+ends while it has a call `asked` leaves its fate in doubt; recovery.py settles that.
 """
 
 from __future__ import annotations
@@ -21,15 +21,17 @@ from enum import StrEnum
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from pytest_memleak.ledger.tables import calls, claims, runs
+from pytest_memleak.ledger.tables import calls, claims, questions, runs
 
 __all__ = [
+    "NOT_SENT",
     "OPEN",
     "QUESTIONS_AT_ONCE",
     "Call",
     "CallState",
     "add_to_runs",
     "open_calls",
+    "outcomes_in_run",
     "spent_by",
 ]
 
@@ -46,6 +48,9 @@ class CallState(StrEnum):
 
 # Questions that one statement names; databases allow only so many parameters.
 QUESTIONS_AT_ONCE = 400
+
+# The cause of a call that was given up without having reached the server.
+NOT_SENT = "it never reached the server"
 
 OPEN = (CallState.ASKED, CallState.WAITING)
 
@@ -77,6 +82,20 @@ def open_calls(connection: Connection, *conditions: sa.ColumnElement[bool]) -> l
         )
         for several in by_call
     ]
+
+
+def outcomes_in_run(connection: Connection, run: str, endpoint_id: str) -> tuple[bool, bool]:
+    """Whether any call of the run to an endpoint was answered, and whether any was NOT_SENT."""
+    made = (
+        sa.select(calls.c.id)
+        .join(questions, questions.c.id == calls.c.question)
+        .where(questions.c.endpoint == endpoint_id, calls.c.run == run)
+        .limit(1)
+    )
+    answered = made.where(calls.c.state == CallState.ANSWERED)
+    in_vain = made.where(calls.c.state == CallState.FAILED, calls.c.cause == NOT_SENT)
+    found = [connection.execute(one).first() is not None for one in (answered, in_vain)]
+    return found[0], found[1]
 
 
 # --- what a run has spent ------------------------------------------------------------------

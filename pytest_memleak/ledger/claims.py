@@ -53,7 +53,7 @@ class Intent:
     limit:    the most that the run may spend, in the same; None without a budget
     """
 
-    owner: int
+    lease: int
     run: str
     provider: str
     candidates: Sequence[Ask]
@@ -160,7 +160,7 @@ def _row(intent: Intent, ask: Ask, question: int, estimate: int | None) -> dict[
         "provider": intent.provider,
         "request_id": intent.request_id,
         "state": CallState.ASKED,
-        "owner": intent.owner,
+        "lease": intent.lease,
         "first": ask.ordinals[0],
         "asked": len(ask.ordinals),
         "max_tokens": ask.question.max_tokens,

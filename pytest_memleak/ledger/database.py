@@ -110,7 +110,7 @@ class Database:
         """What `work` returns; it must not hand out a cursor."""
         self._check_open()
         with self._explained():
-            return self._patiently(lambda: self._read(work))
+            return self._while_it_restarts(lambda: self._read(work))
 
     def write(self, work: Work[T]) -> T:
         """What `work` returns, once what it wrote is kept."""
@@ -157,7 +157,7 @@ class Database:
 
     def _commit(self, batch: list[_Ticket]) -> None:
         try:
-            results = self._patiently(lambda: self._write(lambda c: _done(c, batch)))
+            results = self._while_it_restarts(lambda: self._write(lambda c: _done(c, batch)))
         except Exception as error:  # noqa: BLE001 - raised again, to those whose items it concerns
             if len(batch) > 1 and not isinstance(error, OperationalError):
                 for ticket in batch:  # one of them is to blame
@@ -191,7 +191,7 @@ class Database:
         with self.engine.connect() as connection:
             return work(connection)
 
-    def _patiently(self, attempt: Callable[[], T]) -> T:
+    def _while_it_restarts(self, attempt: Callable[[], T]) -> T:
         """Try again where the server went away, for as long as it takes one to restart."""
         until = time.monotonic() + RECONNECT_FOR
         was_there = False

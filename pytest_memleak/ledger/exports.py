@@ -165,14 +165,14 @@ def _write_lines(file: TextIO, records: Iterable[tuple[Any, Sequence[Any]]]) -> 
 
 
 def _generation(row: Any) -> dict[str, Any]:
-    counts = {
+    known = {
         name: value
-        for name in ("prompt_tokens", "completion_tokens")
+        for name in ("prompt_tokens", "completion_tokens", "finish_word")
         if (value := getattr(row, name)) is not None
     }
     return {
         "ordinal": row.ordinal,
         "generated_text": row.text,
         "finish_reason": row.finish_reason,
-        **counts,
+        **known,
     }

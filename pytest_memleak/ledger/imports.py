@@ -30,6 +30,7 @@ from pytest_memleak.records.paper_format import generations_from_records, load_r
 __all__ = ["Imported", "import_generations"]
 
 _MOST = 2**31
+_LONGEST_WORD = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ def import_generations(
 
 
 def _with_details(drawn: Iterable[Generation], records: Sequence[object]) -> Iterator[Generation]:
-    """The generations with what only our own files say of them: round and token counts."""
+    """The generations with what only our own files say: round, token counts, finish word."""
     answers: dict[str, list[Mapping[str, Any]]] = {}
     for record in records:
         if isinstance(record, Mapping):
@@ -102,6 +103,7 @@ def _with_details(drawn: Iterable[Generation], records: Sequence[object]) -> Ite
             ordinal=one.ordinal if ordinal is None else ordinal,
             prompt_tokens=_count(said, "prompt_tokens"),
             completion_tokens=_count(said, "completion_tokens"),
+            finish_word=said.get("finish_word") if _is_word(said.get("finish_word")) else None,
         )
 
 
@@ -109,6 +111,10 @@ def _count(said: Mapping[str, Any], name: str) -> int | None:
     value = said.get(name)
     right = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MOST
     return value if right else None
+
+
+def _is_word(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= _LONGEST_WORD
 
 
 def _refuse_other_instructions(
@@ -188,6 +194,7 @@ def _add(
                 "ordinal": one.ordinal,
                 "call": call,
                 "finish_reason": one.finish_reason,
+                "finish_word": one.finish_word,
                 "prompt_tokens": one.prompt_tokens,
                 "completion_tokens": one.completion_tokens,
                 "text": one.text,

@@ -1,10 +1,41 @@
-"""Jobs at a provider, as the ledger knows them: fine-tunes and batches."""
+"""Jobs at a provider in the ledger, fine-tunes and batches alike: one row each.
+
+    job = claim_finetune(ledger, provider, digest, examples=..., recovery=20.0)
+    job = update_job(ledger, job, state=JobRow.RUNNING, job_id="ftjob-1")
+    end_job(ledger, job, JobRow.FAILED, cause="...")
+
+A row is written before its job is started, and held by who starts it. One that was not started
+to its end is taken over by whoever finds it; batches.py says what else a batch's row holds.
+"""
 
 from __future__ import annotations
 
+import time
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
-__all__ = ["JobRow"]
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from pytest_memleak.ledger.answers import end_open_calls
+from pytest_memleak.ledger.calls import OPEN
+from pytest_memleak.ledger.ledger import Ledger
+from pytest_memleak.ledger.tables import batches, calls, jobs, leases
+
+__all__ = [
+    "OPEN_JOB",
+    "Job",
+    "JobKind",
+    "JobRow",
+    "begun",
+    "claim_finetune",
+    "end_job",
+    "finetuned",
+    "held_job",
+    "rows_with_leases",
+    "update_job",
+]
 
 
 class JobRow(StrEnum):
@@ -14,3 +45,170 @@ class JobRow(StrEnum):
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+
+
+class JobKind(StrEnum):
+    """What a job is."""
+
+    FINETUNE = "fine-tune"
+    BATCH = "batch"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A row of `jobs` or `batches`.
+
+    job_id:         the provider's name of it, None before it has one
+    endpoint:       of a fine-tune what it gave, None before it has; of a batch what it asks
+    ours_to_start:  whether this process has just taken it to start it
+    doubtful_until: when a job that the provider does not know does not exist either
+    stuck:          whether this process began to start it and has given up waiting
+    """
+
+    kind: JobKind
+    number: int
+    digest: str
+    state: str
+    job_id: str | None = None
+    endpoint: str | None = None
+    cause: str | None = None
+    ours_to_start: bool = False
+    doubtful_until: float = 0.0
+    stuck: bool = False
+
+
+_TABLES = {JobKind.FINETUNE: jobs, JobKind.BATCH: batches}
+OPEN_JOB = (JobRow.STARTING, JobRow.RUNNING)
+
+
+def rows_with_leases(kind: JobKind) -> sa.Select[Any]:
+    """The rows of a kind, each with the end of the lease that holds it (`lease_ended`)."""
+    table = _TABLES[kind]
+    return sa.select(table, leases.c.ended.label("lease_ended")).join(
+        leases, leases.c.id == table.c.lease, isouter=True
+    )
+
+
+def held_job(
+    connection: Connection, kind: JobKind, row: Any, *, lease: int, recovery: float
+) -> Job:
+    """A row of `rows_with_leases`; taken for `lease` where its start was cut off.
+
+    It may be on its way to the provider until `recovery` seconds after that.
+    """
+    starting = row.state == JobRow.STARTING
+    ours = starting and (row.lease is None or row.lease_ended is not None)
+    if ours:
+        table = _TABLES[kind]
+        connection.execute(table.update().where(table.c.id == row.id).values(lease=lease))
+    return Job(
+        kind,
+        row.id,
+        row.digest,
+        row.state,
+        row.job_id,
+        row.endpoint,
+        row.cause,
+        ours_to_start=ours,
+        doubtful_until=row.began + recovery if ours else 0.0,
+        stuck=starting and row.lease == lease and row.cause is not None,
+    )
+
+
+def update_job(ledger: Ledger, job: Job, **values: Any) -> Job:
+    """Write it, unless the job has ended meanwhile; the job as it is then."""
+    table = _TABLES[job.kind]
+
+    def work(connection: Connection) -> Job:
+        _update(connection, job, values)
+        row = connection.execute(sa.select(table).where(table.c.id == job.number)).one()
+        return Job(job.kind, row.id, row.digest, row.state, row.job_id, row.endpoint, row.cause)
+
+    return ledger.write(work)
+
+
+def end_job(ledger: Ledger, job: Job, state: JobRow, *, cause: str, **values: Any) -> None:
+    """End a job. Those of a batch's calls that have no answer failed, for that cause.
+
+    `cause` must have gone through `masked`; the row of a job that succeeded keeps none.
+    """
+
+    def work(connection: Connection) -> None:
+        if job.kind is JobKind.BATCH:
+            unanswered = connection.execute(
+                sa.select(calls.c.id).where(calls.c.batch == job.number, calls.c.state.in_(OPEN))
+            ).scalars()
+            end_open_calls(connection, list(unanswered), billed=False, cause=cause)
+        kept = cause if state is JobRow.FAILED else None
+        _update(connection, job, values | {"state": state, "cause": kept, "ended": time.time()})
+
+    ledger.write(work)
+
+
+def _update(connection: Connection, job: Job, values: dict[str, Any]) -> None:
+    table = _TABLES[job.kind]
+    connection.execute(
+        table.update().where(table.c.id == job.number, table.c.state.in_(OPEN_JOB)).values(values)
+    )
+
+
+# --- fine-tunes ----------------------------------------------------------------------------
+
+
+def claim_finetune(
+    ledger: Ledger, provider: str, digest: str, *, examples: int, recovery: float
+) -> Job:
+    """The fine-tune's row as it is, taken for ourselves where nobody else is starting it.
+
+    One that failed is begun anew by another run than the one it failed in.
+    """
+    lease, run, kind = ledger.lease, ledger.run, JobKind.FINETUNE
+    fresh = {"state": JobRow.STARTING, "lease": lease, "run": run}
+
+    def work(connection: Connection) -> Job:
+        row = connection.execute(
+            rows_with_leases(kind).where(jobs.c.provider == provider, jobs.c.digest == digest)
+        ).one_or_none()
+        if row is None:
+            new = {"provider": provider, "digest": digest, "examples": examples} | fresh
+            number = connection.execute(
+                jobs.insert().values(began=time.time(), **new).returning(jobs.c.id)
+            ).scalar_one()
+            return Job(kind, number, digest, JobRow.STARTING, ours_to_start=True)
+        job = held_job(connection, kind, row, lease=lease, recovery=recovery)
+        anew = row.state == JobRow.FAILED and row.run != run
+        if not anew and not job.ours_to_start:
+            return job
+        cleared = {"job_id": None, "cause": None, "ended": None}
+        connection.execute(jobs.update().where(jobs.c.id == row.id).values(fresh | cleared))
+        return Job(
+            kind,
+            row.id,
+            digest,
+            JobRow.STARTING,
+            ours_to_start=True,
+            doubtful_until=job.doubtful_until,
+        )
+
+    return ledger.write(work)
+
+
+def finetuned(ledger: Ledger, provider: str, digest: str) -> str | None:
+    """The endpoint of a fine-tune that has succeeded, by the ledger alone."""
+    return ledger.read(
+        lambda connection: connection.execute(
+            sa.select(jobs.c.endpoint).where(
+                jobs.c.provider == provider,
+                jobs.c.digest == digest,
+                jobs.c.state == JobRow.SUCCEEDED,
+            )
+        ).scalar()
+    )
+
+
+def begun(ledger: Ledger, provider: str, digest: str) -> bool:
+    """Whether the ledger has a fine-tune of that digest that has not failed."""
+    asked = sa.select(jobs.c.id).where(
+        jobs.c.provider == provider, jobs.c.digest == digest, jobs.c.state != JobRow.FAILED
+    )
+    return ledger.read(lambda connection: connection.execute(asked).first() is not None)

@@ -1,10 +1,10 @@
 """Who holds a call, a job or a batch, and whether that process is still there.
 
-Every open ledger is an owner: a row, and a lock that the operating system or the PostgreSQL
+Every open ledger has a lease: a row, and a lock that the operating system or the PostgreSQL
 server takes away the moment the process ends, however it ends. So what a killed run was doing
 is free at once, and what a living one does is never taken from it, however slow it is.
 
-    SQLite file   a locked file in the folder `<ledger>-owners/`
+    SQLite file   a locked file in the folder `<ledger>-leases/`
     in memory     nothing: nobody else can see it
     PostgreSQL    a session-level advisory lock on a connection of its own
 """
@@ -27,16 +27,16 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pytest_memleak.errors import LedgerError
 from pytest_memleak.ledger.database import Database
-from pytest_memleak.ledger.tables import owners
+from pytest_memleak.ledger.tables import leases
 
-__all__ = ["Owner", "bury_the_dead"]
+__all__ = ["Lease", "expire_leases"]
 
 
-class Owner:
-    """This process's row among the owners, and the lock that shows that it lives.
+class Lease:
+    """This process's row among the leases, and the lock that shows that it lives.
 
-    `id` may change: a server that lost our connection has called us dead, and others may have
-    taken what we held. `keep_alive` notices and begins anew.
+    `id` may change: a server that lost our connection has called our lease ended, and others
+    may have taken what we held. `keep_alive` notices and begins anew.
     """
 
     def __init__(self, database: Database) -> None:
@@ -45,7 +45,7 @@ class Owner:
         self._pid = os.getpid()
         self._renewing = threading.Lock()
         self._begin()
-        bury_the_dead(database)
+        expire_leases(database)
 
     def _begin(self) -> None:
         self._name = uuid.uuid4().hex
@@ -58,7 +58,7 @@ class Owner:
         }
         self.id: int = self._database.write(
             lambda connection: connection.execute(
-                owners.insert().values(row).returning(owners.c.id)
+                leases.insert().values(row).returning(leases.c.id)
             ).scalar_one()
         )
 
@@ -78,29 +78,29 @@ class Owner:
             self._database.write(
                 lambda connection: (
                     connection.execute(
-                        owners.update().where(owners.c.id == self.id).values(ended=time.time())
+                        leases.update().where(leases.c.id == self.id).values(ended=time.time())
                     ).rowcount
                 )
             )
         self._locks.leave()
 
 
-def bury_the_dead(database: Database) -> None:
-    """Mark the owners whose process is gone as ended."""
+def expire_leases(database: Database) -> None:
+    """End the leases whose process is gone."""
     locks = _locks_for(database)
 
     def work(connection: Connection) -> list[str]:
         living = connection.execute(
-            sa.select(owners.c.id, owners.c.lock).where(owners.c.ended.is_(None))
+            sa.select(leases.c.id, leases.c.lock).where(leases.c.ended.is_(None))
         ).all()
-        dead = [(owner, lock) for owner, lock in living if locks.free(connection, lock)]
-        if dead:
+        over = [(lease, lock) for lease, lock in living if locks.free(connection, lock)]
+        if over:
             connection.execute(
-                owners.update()
-                .where(owners.c.id.in_([owner for owner, _ in dead]))
+                leases.update()
+                .where(leases.c.id.in_([lease for lease, _ in over]))
                 .values(ended=time.time())
             )
-        return [lock for _, lock in dead]
+        return [lock for _, lock in over]
 
     for lock in database.write(work):
         locks.forget(lock)
@@ -119,7 +119,7 @@ class _Locks(Protocol):
 
 def _locks_for(database: Database) -> _Locks:
     if database.path is not None:
-        return _LockFiles(database.path.with_name(f"{database.path.name}-owners"))
+        return _LockFiles(database.path.with_name(f"{database.path.name}-leases"))
     return _Alone() if database.in_memory else _AdvisoryLocks(database.engine)
 
 
@@ -158,7 +158,7 @@ class _LockFiles:
             return False
 
     def forget(self, name: str) -> None:
-        # Nobody holds the lock of a dead owner again, so its file may go.
+        # Nobody holds the lock of an ended lease again, so its file may go.
         with suppress(OSError):
             self._file(name).unlink(missing_ok=True)
 
@@ -196,7 +196,7 @@ class _AdvisoryLocks:
             self._session = None
 
     def free(self, connection: Connection, name: str) -> bool:
-        # Ours until the transaction ends, so that nobody else buries the same owner.
+        # Ours until the transaction ends, so that nobody else ends the same lease.
         return bool(connection.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(_key(name)))))
 
     def forget(self, name: str) -> None: ...

@@ -1,12 +1,12 @@
 """The ledger: every paid call, written down before it is made and as soon as it is answered.
 
     with Ledger("sqlite:///.memleak/ledger.db") as ledger:
-        draw(ledger, endpoint, ...)                          # run.py: what is still missing
+        draw(ledger, endpoint, ...)                          # loop.py: what is still missing
         generations(ledger, endpoint_id, questionnaire)      # reading.py: what is there
 
 A ledger is opened by each process for itself and may be used by all its threads. The files
-beside this one say what is written into it: intents.py and outcomes.py (calls), finetune.py and
-batch.py (jobs at the provider), reading.py (what was drawn), exports.py, imports.py (files).
+beside this one say what is written into it: claims.py and answers.py (calls), jobs.py and
+batches.py (jobs at the provider), reading.py (what was drawn), exports.py, imports.py (files).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Self, TypeVar
 from sqlalchemy.engine import Connection
 
 from pytest_memleak.ledger.database import Database, Work
-from pytest_memleak.ledger.leases import Owner, bury_the_dead
+from pytest_memleak.ledger.leases import Lease, expire_leases
 
 __all__ = ["Ledger"]
 
@@ -43,8 +43,8 @@ class Ledger:
     def __init__(self, url: str, *, create: bool = True, run: str | None = None) -> None:
         self.run = run or uuid.uuid4().hex
         self._database = Database(url, create=create)
-        self._owner: Owner | None = None
-        self._making_owner = threading.Lock()
+        self._lease: Lease | None = None
+        self._making_lease = threading.Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -59,8 +59,8 @@ class Ledger:
 
     def close(self) -> None:
         """Let go of everything that is held. What is still in flight becomes anyone's."""
-        if self._owner is not None:
-            self._owner.end()
+        if self._lease is not None:
+            self._lease.end()
         self._database.close()
 
     @property
@@ -68,26 +68,26 @@ class Ledger:
         """Where the ledger is, as messages name it: without a password."""
         return self._database.place
 
-    # --- owners ----------------------------------------------------------------------------
+    # --- leases ----------------------------------------------------------------------------
 
     @property
-    def owner(self) -> int:
-        """The row of this process among the owners, made when first needed (not in a work)."""
-        return self._owning().id
+    def lease(self) -> int:
+        """The row of this process among the leases, made when first needed (not in a work)."""
+        return self._leased().id
 
     def keep_alive(self) -> None:
         """See to it that other processes know us alive; to be called every few seconds."""
-        self._owning().keep_alive()
+        self._leased().keep_alive()
 
-    def bury_the_dead(self) -> None:
-        """Mark the owners whose process is gone as ended: what they held is anyone's."""
-        bury_the_dead(self._database)
+    def expire_leases(self) -> None:
+        """End the leases whose process is gone: what they held is anyone's."""
+        expire_leases(self._database)
 
-    def _owning(self) -> Owner:
-        with self._making_owner:
-            if self._owner is None:
-                self._owner = Owner(self._database)
-            return self._owner
+    def _leased(self) -> Lease:
+        with self._making_lease:
+            if self._lease is None:
+                self._lease = Lease(self._database)
+            return self._lease
 
     # --- reading and writing ---------------------------------------------------------------
 

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
 
-from pytest_memleak.ledger.calls import CallState
+from pytest_memleak.ledger.calls import OPEN, CallState
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.tables import batches, calls, generations, jobs, questions
 from pytest_memleak.records import FinishReason
@@ -86,43 +85,10 @@ class BatchListing:
     ended: float | None
 
 
-_GROUP = (
-    questions.c.endpoint,
-    questions.c.book,
-    questions.c.temperature,
-    questions.c.seed,
-)
-
-
 def list_endpoints(ledger: Ledger) -> list[EndpointRow]:
     """One row per endpoint, book, temperature and seed, in that order."""
-
-    def work(connection: Connection) -> list[EndpointRow]:
-        asked = connection.execute(
-            sa.select(*_GROUP, sa.func.count().label("excerpts"))
-            .group_by(*_GROUP)
-            .order_by(*_GROUP)
-        ).all()
-        drawn = _by_group(connection.execute(_DRAWN).all())
-        made = _by_group(connection.execute(_MADE).all())
-        return [
-            EndpointRow(
-                *_key(row),
-                excerpts=row.excerpts,
-                generations=_of(drawn, row, "generations"),
-                withheld=_of(drawn, row, "withheld"),
-                surplus=_of(drawn, row, "surplus"),
-                calls=_of(made, row, "calls"),
-                lost=_of(made, row, "lost"),
-                open=_of(made, row, "open"),
-                prompt_tokens=_of(made, row, "prompt_tokens"),
-                completion_tokens=_of(made, row, "completion_tokens"),
-                cost=_of(made, row, "cost") / 1e9 if _of(made, row, "priced") else None,
-            )
-            for row in asked
-        ]
-
-    return ledger.read(work)
+    rows: Sequence[Any] = ledger.read(lambda connection: connection.execute(_ENDPOINTS).all())
+    return [EndpointRow(*(*sums, cost / 1e9 if priced else None)) for *sums, cost, priced in rows]
 
 
 def list_jobs(ledger: Ledger) -> list[JobListing]:
@@ -138,21 +104,15 @@ def list_batches(ledger: Ledger) -> list[BatchListing]:
     """Every batch, oldest first."""
     requests = sa.select(sa.func.count()).where(calls.c.batch == batches.c.id)
     answered = requests.where(calls.c.state == CallState.ANSWERED)
+    of_batch = {
+        "batch_id": batches.c.job_id,
+        "requests": requests.scalar_subquery(),
+        "answered": answered.scalar_subquery(),
+    }
+    names = BatchListing.__dataclass_fields__
+    columns = [of_batch[one] if one in of_batch else batches.c[one] for one in names]
     rows: Sequence[Any] = ledger.read(
-        lambda connection: connection.execute(
-            sa.select(
-                batches.c.provider,
-                batches.c.endpoint,
-                batches.c.digest,
-                batches.c.batch_id,
-                batches.c.state,
-                requests.scalar_subquery(),
-                answered.scalar_subquery(),
-                batches.c.cause,
-                batches.c.began,
-                batches.c.ended,
-            ).order_by(batches.c.id)
-        ).all()
+        lambda connection: connection.execute(sa.select(*columns).order_by(batches.c.id)).all()
     )
     return [BatchListing(*row) for row in rows]
 
@@ -164,42 +124,51 @@ def _times(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
     return sa.func.sum(sa.case((condition, 1), else_=0))
 
 
+def _sum(column: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
+    return sa.cast(sa.func.coalesce(sa.func.sum(column), 0), sa.BigInteger)
+
+
 _PAID = sa.and_(calls.c.state.in_([CallState.ANSWERED, CallState.LOST]), calls.c.kind != "import")
 _WITHHELD = generations.c.finish_reason.in_([one for one in FinishReason if one.withheld])
 _DRAWN = (
     sa.select(
-        *_GROUP,
+        generations.c.question,
         _times(generations.c.ordinal >= 0).label("generations"),
         _times(sa.and_(generations.c.ordinal >= 0, _WITHHELD)).label("withheld"),
         _times(generations.c.ordinal < 0).label("surplus"),
     )
-    .join(questions, questions.c.id == generations.c.question)
-    .group_by(*_GROUP)
+    .group_by(generations.c.question)
+    .subquery()
 )
 _MADE = (
     sa.select(
-        *_GROUP,
+        calls.c.question,
         _times(_PAID).label("calls"),
         _times(calls.c.state == CallState.LOST).label("lost"),
-        _times(calls.c.state.in_([CallState.ASKED, CallState.WAITING])).label("open"),
+        _times(calls.c.state.in_(OPEN)).label("open"),
         sa.func.sum(calls.c.prompt_tokens).label("prompt_tokens"),
         sa.func.sum(calls.c.completion_tokens).label("completion_tokens"),
         sa.func.sum(calls.c.cost).label("cost"),
         sa.func.count(calls.c.estimate).label("priced"),
     )
-    .join(questions, questions.c.id == calls.c.question)
-    .group_by(*_GROUP)
+    .group_by(calls.c.question)
+    .subquery()
 )
-
-
-def _key(row: Any) -> tuple[str, str, float, int]:
-    return row.endpoint, row.book, row.temperature, row.seed
-
-
-def _by_group(rows: Sequence[Any]) -> dict[tuple[str, str, float, int], Any]:
-    return {_key(row): row for row in rows}
-
-
-def _of(sums: dict[tuple[str, str, float, int], Any], row: Any, name: str) -> int:
-    found = sums.get(_key(row))
-    return int(getattr(found, name) or 0) if found is not None else 0
+_GROUP = (questions.c.endpoint, questions.c.book, questions.c.temperature, questions.c.seed)
+_ENDPOINTS = (
+    sa.select(
+        *_GROUP,
+        sa.func.count(),
+        *(
+            _sum(column).label(column.name)
+            for table in (_DRAWN, _MADE)
+            for column in table.c
+            if column.name != "question"
+        ),
+    )
+    .select_from(questions)
+    .outerjoin(_DRAWN, _DRAWN.c.question == questions.c.id)
+    .outerjoin(_MADE, _MADE.c.question == questions.c.id)
+    .group_by(*_GROUP)
+    .order_by(*_GROUP)
+)

@@ -10,11 +10,11 @@ budget.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from pytest_memleak.contracts.protocols import Completion
+from pytest_memleak.contracts.protocols import Completion, CountsTokens
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.ledger.questions import TOKENS_PER_WORD, Ask, Question
 
@@ -24,7 +24,7 @@ __all__ = ["OwnEndpoint", "Sampler", "Terms", "limit_of"]
 class Sampler(Protocol):
     """What of a `Provider` the run loop needs to know; every Provider is one.
 
-    If there is a method `count_tokens(text: str) -> int` beside it, prompts are counted by it.
+    Prompts are counted by one that CountsTokens.
     """
 
     @property
@@ -67,9 +67,8 @@ class Terms:
 
     def prompt_tokens(self, question: Question) -> int:
         """The tokens of a prompt: the provider's count, else 4/3 of its words."""
-        count: Callable[[str], int] | None = getattr(self.sampler, "count_tokens", None)
-        if count is not None:
-            return count(question.instruction)
+        if isinstance(self.sampler, CountsTokens):
+            return self.sampler.count_tokens(question.instruction)
         return math.ceil(question.prompt_words * TOKENS_PER_WORD)
 
     def estimate(self, ask: Ask) -> int | None:

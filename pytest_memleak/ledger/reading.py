@@ -20,7 +20,7 @@ from sqlalchemy.engine import Connection
 from pytest_memleak.ledger.calls import QUESTIONS_AT_ONCE, CallState
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.questions import Question, Questionnaire
-from pytest_memleak.ledger.tables import calls, claims, owners, questions
+from pytest_memleak.ledger.tables import calls, claims, leases, questions
 from pytest_memleak.ledger.tables import generations as generations_
 from pytest_memleak.records import FinishReason, Generation
 
@@ -86,6 +86,7 @@ def generations(
                     FinishReason(row.finish_reason),
                     row.prompt_tokens,
                     row.completion_tokens,
+                    row.finish_word,
                 )
 
 
@@ -103,6 +104,7 @@ class _RowsOf:
                 columns.finish_reason,
                 columns.prompt_tokens,
                 columns.completion_tokens,
+                columns.finish_word,
             )
             .where(
                 columns.question == self.question,
@@ -212,15 +214,15 @@ def missing(ledger: Ledger, endpoint_id: str, questionnaire: Questionnaire) -> M
     return Missing(free, elsewhere, in_batches)
 
 
-# Claims of calls that somebody will see through: a batch's, and a living owner's.
+# Claims of calls that somebody will see through: a batch's, and a living lease's.
 _HELD = (
     sa.select(claims.c.question, claims.c.ordinal, calls.c.batch)
     .join(calls, calls.c.id == claims.c.call)
-    .join(owners, owners.c.id == calls.c.owner, isouter=True)
+    .join(leases, leases.c.id == calls.c.lease, isouter=True)
     .where(
         sa.or_(
             calls.c.batch.is_not(None),
-            sa.and_(owners.c.id.is_not(None), owners.c.ended.is_(None)),
+            sa.and_(leases.c.id.is_not(None), leases.c.ended.is_(None)),
         )
     )
 )

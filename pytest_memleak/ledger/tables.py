@@ -8,7 +8,7 @@
     jobs            fine-tunes, by provider and digest of the training set
     batches         batches, by digest of their requests
     summaries       summaries of excerpts, by digest of the text and who wrote them
-    owners          the processes that hold calls, jobs and batches
+    leases          the processes that hold calls, jobs and batches
     runs            what each run has spent, its open calls counted at their worst
     ledger_version  one row: the version of these tables
 
@@ -28,7 +28,7 @@ from pytest_memleak.errors import LedgerError
 
 __all__ = ["SCHEMA_VERSION", "prepare"]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 metadata = sa.MetaData()
 
@@ -61,8 +61,8 @@ ledger_version = sa.Table(
     sa.Column("since", sa.Float, nullable=False),
 )
 
-owners = sa.Table(
-    "owners",
+leases = sa.Table(
+    "leases",
     metadata,
     sa.Column("id", RowId, primary_key=True),
     sa.Column("lock", sa.String(32), nullable=False, unique=True),
@@ -108,7 +108,7 @@ jobs = sa.Table(
     sa.Column("examples", sa.Integer, nullable=False),
     sa.Column("tokens", sa.BigInteger),
     sa.Column("cause", Text),
-    sa.Column("owner", RowId, sa.ForeignKey("owners.id")),
+    sa.Column("lease", RowId, sa.ForeignKey("leases.id")),
     sa.Column("began", sa.Float, nullable=False),
     sa.Column("ended", sa.Float),
     sa.Column("run", sa.String(64)),
@@ -122,10 +122,10 @@ batches = sa.Table(
     sa.Column("provider", Text, nullable=False),
     sa.Column("endpoint", Text, nullable=False),
     sa.Column("digest", Digest, nullable=False, unique=True),
-    sa.Column("batch_id", Text),
+    sa.Column("job_id", Text),
     sa.Column("state", State, nullable=False),  # starting, running, succeeded, failed
     sa.Column("cause", Text),
-    sa.Column("owner", RowId, sa.ForeignKey("owners.id")),
+    sa.Column("lease", RowId, sa.ForeignKey("leases.id")),
     sa.Column("began", sa.Float, nullable=False),
     sa.Column("ended", sa.Float),
     sa.Column("run", sa.String(64)),
@@ -141,7 +141,7 @@ calls = sa.Table(
     sa.Column("provider", Text, nullable=False),
     sa.Column("request_id", sa.String(128), nullable=False),
     sa.Column("state", State, nullable=False),  # asked, waiting, answered, failed, lost
-    sa.Column("owner", RowId, sa.ForeignKey("owners.id")),
+    sa.Column("lease", RowId, sa.ForeignKey("leases.id")),
     sa.Column("first", sa.Integer, nullable=False),
     sa.Column("asked", sa.Integer, nullable=False),
     sa.Column("came", sa.Integer),
@@ -156,9 +156,13 @@ calls = sa.Table(
     sa.Column("began", sa.Float, nullable=False),
     sa.Column("ended", sa.Float),
     sa.Column("run", sa.String(64)),
+    sa.Column("model", Text),
+    sa.Column("fingerprint", Text),
+    sa.Column("response_id", Text),
+    sa.Column("refused", Text),  # settings that the server would not take, a JSON list
     sa.Index("calls_by_question", "question", "state"),
     sa.Index("calls_by_batch", "batch"),
-    sa.Index("calls_by_owner", "owner", "state"),
+    sa.Index("calls_by_lease", "lease", "state"),
     sa.Index("calls_by_request", "request_id"),
 )
 
@@ -177,6 +181,7 @@ generations = sa.Table(
     sa.Column("ordinal", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("call", RowId, sa.ForeignKey("calls.id"), nullable=False),
     sa.Column("finish_reason", State, nullable=False),
+    sa.Column("finish_word", Text),  # the server's own
     sa.Column("prompt_tokens", sa.BigInteger),
     sa.Column("completion_tokens", sa.BigInteger),
     sa.Column("text", Text, nullable=False),
@@ -207,9 +212,32 @@ def _runs_and_their_budgets(connection: Connection) -> None:
     )
 
 
+def _leases_and_who_answered(connection: Connection) -> None:
+    """Version 3: calls say who answered and what was refused; owners are called leases."""
+    blob = "BLOB" if connection.dialect.name == "sqlite" else "BYTEA"
+    for statement in (
+        "ALTER TABLE owners RENAME TO leases",
+        "DROP INDEX calls_by_owner",
+        "ALTER TABLE calls RENAME COLUMN owner TO lease",
+        "ALTER TABLE jobs RENAME COLUMN owner TO lease",
+        "ALTER TABLE batches RENAME COLUMN owner TO lease",
+        "CREATE INDEX calls_by_lease ON calls (lease, state)",
+        "ALTER TABLE batches RENAME COLUMN batch_id TO job_id",
+        *(
+            f"ALTER TABLE calls ADD COLUMN {one} {blob}"
+            for one in ("model", "fingerprint", "response_id", "refused")
+        ),
+        f"ALTER TABLE generations ADD COLUMN finish_word {blob}",
+    ):
+        connection.exec_driver_sql(statement)
+
+
 # The step from the version before to this one. A step never changes once it is released:
 # it says what the tables were then, in plain SQL, and not what they have become.
-MIGRATIONS: dict[int, Callable[[Connection], None]] = {2: _runs_and_their_budgets}
+MIGRATIONS: dict[int, Callable[[Connection], None]] = {
+    2: _runs_and_their_budgets,
+    3: _leases_and_who_answered,
+}
 
 
 def prepare(connection: Connection, *, place: str) -> None:

@@ -14,23 +14,30 @@ import functools
 import re
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from dataclasses import dataclass, replace
 from http import HTTPStatus
-from typing import TypeVar
+from typing import TypeGuard, TypeVar, cast
 
-from pytest_memleak.contracts.protocols import Completion, Endpoint, RecoverableEndpoint
-from pytest_memleak.errors import MemleakError, ProviderBusy, ProviderError
+from pytest_memleak.contracts.protocols import (
+    Completion,
+    Endpoint,
+    RecoverableEndpoint,
+    Served,
+)
+from pytest_memleak.errors import MemleakError, NotSent, ProviderBusy, ProviderError
 from pytest_memleak.ledger.calls import Call
 from pytest_memleak.ledger.questions import Question
 from pytest_memleak.records import FinishReason
 from pytest_memleak.redaction.keys import masked
 from pytest_memleak.sampling.deadline import Overdue, within
 
-__all__ = ["Line", "NoAnswer", "in_doubt", "timed"]
+__all__ = ["BadAnswer", "Line", "NoAnswer", "Reach", "in_doubt", "timed"]
 
 T = TypeVar("T")
 
 _LONGEST_MESSAGE = 1000
+_MOST_TOKENS = 2**31  # whoever counts more, or below 0, does not know
+_MOST_CHARACTERS = 500  # of what a server says of itself
 _HTTP_STATUS = re.compile(r"(\d{3})\b")
 # Answers of a server or gateway that gave up waiting while the work may have been done.
 _UNSURE = {
@@ -40,6 +47,13 @@ _UNSURE = {
 }
 
 
+@dataclass(slots=True)
+class Reach:
+    """Whether a server has answered anything yet, in this process."""
+
+    reached: bool = False
+
+
 class Line:
     """Calls to one endpoint, each of which ends."""
 
@@ -47,9 +61,10 @@ class Line:
         self, endpoint: Endpoint, *, endpoint_id: str, provider: str, deadline: float
     ) -> None:
         self._endpoint = endpoint
-        self._endpoint_id = endpoint_id
+        self.endpoint_id = endpoint_id
         self._provider = provider
         self._deadline = deadline
+        self.reach = Reach()
         # Asked once: looking for a protocol's methods takes as long as a row's writing.
         self._keeping = endpoint if isinstance(endpoint, RecoverableEndpoint) else None
 
@@ -83,8 +98,10 @@ class Line:
 
         def too_late(answers: object) -> None:
             if not isinstance(answers, BaseException):
-                with suppress(ProviderError):  # not of the expected form
+                try:
                     late(self.completions(answers, "sample"))
+                except BadAnswer as error:
+                    late(error.kept)
 
         return self.completions(self.within("sample", sample, late=too_late), "sample")
 
@@ -107,10 +124,11 @@ class Line:
         return timed(
             call,
             provider=self._provider,
-            endpoint=self._endpoint_id,
+            endpoint=self.endpoint_id,
             verb=verb,
             deadline=self._deadline,
             late=late,
+            reach=self.reach,
         )
 
     def no_completions(self, times: int) -> ProviderError:
@@ -118,30 +136,30 @@ class Line:
         return self._error(f"no completions came, {times} times in a row", "sample")
 
     def completions(self, answers: object, verb: str) -> tuple[Completion, ...]:
-        """The answers of a verb as Completions; blank ones are EMPTY."""
+        """The answers of a verb as Completions; blank ones are EMPTY, impossible counts None.
+
+        Raises BadAnswer, with those that are of the expected form, where one is not.
+        """
         if isinstance(answers, str | bytes) or not isinstance(answers, Sequence):
             raise self._error(
                 f"it returned {_kind(answers)}; expected a sequence of completions", verb
             )
-        return tuple(self._completion(answer, verb) for answer in answers)
+        given = [Completion(one) if isinstance(one, str) else one for one in answers]
+        kept = tuple(_bounded(one) for one in given if _well_formed(one))
+        for one in given:
+            if not _well_formed(one):
+                raise self._error(
+                    f"it returned {_kind(one)} among its completions; expected a string or a"
+                    " Completion",
+                    verb,
+                    kept,
+                )
+        return kept
 
-    def _completion(self, answer: object, verb: str) -> Completion:
-        if isinstance(answer, str):
-            answer = Completion(answer)
-        if not isinstance(answer, Completion):
-            raise self._error(
-                f"it returned {_kind(answer)} among its completions; expected a string or a"
-                " Completion",
-                verb,
-            )
-        if answer.text.strip() or answer.finish_reason.withheld:
-            return answer
-        return Completion(
-            answer.text, FinishReason.EMPTY, answer.prompt_tokens, answer.completion_tokens
-        )
-
-    def _error(self, cause: str, verb: str) -> ProviderError:
-        return _Unforeseen(cause, provider=self._provider, endpoint=self._endpoint_id, call=verb)
+    def _error(self, cause: str, verb: str, kept: tuple[Completion, ...] = ()) -> ProviderError:
+        error = BadAnswer(cause, provider=self._provider, endpoint=self.endpoint_id, call=verb)
+        error.kept = kept
+        return error
 
 
 def timed(
@@ -152,27 +170,41 @@ def timed(
     verb: str,
     deadline: float | None,
     late: Callable[[T | BaseException], object] | None = None,
+    reach: Reach | None = None,
 ) -> T:
     """What `call` returns, if it does within `deadline` seconds (None: however long it takes).
+
+    `reach` is told of any answer, be it an error, that shows that there is a server.
 
     Raises NoAnswer where it does not, ProviderError for an exception that is not of this
     project: its type and place are named, but not its message, which may quote anything.
     """
     try:
-        return within(deadline, call, late=late)
+        returned = within(deadline, call, late=late)
     except Overdue:
         cause = f"no answer within {deadline:g} s"
         raise NoAnswer(cause, provider=provider, endpoint=endpoint, call=verb) from None
     except MemleakError as error:
         _mask(error)
+        if isinstance(error, NotSent):
+            error.hint = error.hint or _NOT_SENT
+        elif reach is not None:
+            reach.reached = True
         raise
     except Exception as error:  # noqa: BLE001 - whatever an SDK or a class of the user's raises
         last = traceback.extract_tb(error.__traceback__)[-1]
         cause = f"{type(error).__name__} at line {last.lineno} of {last.filename}"
         hint = "call the endpoint by itself to see the whole error"
         failure = _Unforeseen(cause, provider=provider, endpoint=endpoint, call=verb, hint=hint)
+    else:
+        if reach is not None:
+            reach.reached = True
+        return returned
     # Outside the handler: nothing that the error holds on to comes along.
     raise failure
+
+
+_NOT_SENT = "nothing was sent and nothing is billed: is the server there, at that address?"
 
 
 def _mask(error: MemleakError) -> None:
@@ -196,6 +228,12 @@ class _Unforeseen(ProviderError):
     in_doubt = True
 
 
+class BadAnswer(_Unforeseen):
+    """An answer that is not of the expected form; `kept` are those of its completions that are."""
+
+    kept: tuple[Completion, ...] = ()
+
+
 def in_doubt(error: ProviderError) -> bool:
     """Whether a call that failed so may have been answered, and billed, all the same.
 
@@ -208,6 +246,43 @@ def in_doubt(error: ProviderError) -> bool:
         return False
     status = _HTTP_STATUS.match(error.cause)
     return status is None or int(status[1]) in _UNSURE
+
+
+def _well_formed(answer: object) -> TypeGuard[Completion]:
+    return (
+        isinstance(answer, Completion)
+        and isinstance(answer.text, str)
+        and isinstance(answer.finish_reason, FinishReason)
+    )
+
+
+def _bounded(answer: Completion) -> Completion:
+    """With what the ledger can hold, whatever a server says; a blank answer is EMPTY."""
+    blank = not answer.text.strip() and not answer.finish_reason.withheld
+    served = answer.served
+    return replace(
+        answer,
+        finish_reason=FinishReason.EMPTY if blank else answer.finish_reason,
+        prompt_tokens=_tokens(answer.prompt_tokens),
+        completion_tokens=_tokens(answer.completion_tokens),
+        served=served
+        and Served(
+            _word(served.model),
+            _word(served.fingerprint),
+            _word(served.response_id),
+            tuple(map(str, served.refused)),
+        ),
+        finish_word=_word(answer.finish_word),
+    )
+
+
+def _tokens(count: object) -> int | None:
+    right = isinstance(count, int) and not isinstance(count, bool) and 0 <= count < _MOST_TOKENS
+    return cast(int, count) if right else None
+
+
+def _word(said: object) -> str | None:
+    return None if said is None else str(said)[:_MOST_CHARACTERS]
 
 
 def _kind(value: object) -> str:

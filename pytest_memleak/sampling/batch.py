@@ -8,27 +8,28 @@ A request that was not answered is asked again in a next batch.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from pytest_memleak.contracts.protocols import BatchEndpoint, JobStatus, SampleRequest
-from pytest_memleak.errors import LedgerError, Pending, ProviderBusy, ProviderError
+from pytest_memleak.contracts.protocols import (
+    BatchEndpoint,
+    CountedBatches,
+    JobStatus,
+    SampleRequest,
+    SizedBatches,
+)
+from pytest_memleak.errors import Pending, ProviderError
 from pytest_memleak.ledger.answers import Answer, record_each
 from pytest_memleak.ledger.batches import (
-    Batch,
     claim_batch,
-    end_batch,
     open_batches,
     questions_of,
     request_key,
     requests_of,
-    update_batch,
 )
 from pytest_memleak.ledger.calls import open_calls
-from pytest_memleak.ledger.jobs import JobRow
+from pytest_memleak.ledger.jobs import Job, JobRow, end_job
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prices import Terms
 from pytest_memleak.ledger.questions import Ask
@@ -36,14 +37,8 @@ from pytest_memleak.ledger.tables import calls
 from pytest_memleak.records.phases import Phase, Progress, Standing
 from pytest_memleak.redaction.keys import masked
 from pytest_memleak.sampling.asking import Line
-from pytest_memleak.sampling.remote_jobs import (
-    StartUnanswered,
-    Verbs,
-    found_or_started,
-    looked_at,
-    pauses,
-)
-from pytest_memleak.sampling.retry import Patience
+from pytest_memleak.sampling.remote_jobs import Verbs, looked_at, pauses, started
+from pytest_memleak.sampling.retry import Retry
 
 __all__ = ["Batches"]
 
@@ -56,9 +51,6 @@ _MOST_REQUESTS = 50_000  # where the endpoint does not say
 class Batches:
     """The batches of one endpoint.
 
-    An endpoint may say how much one batch holds: `max_batch_requests`, and `max_batch_bytes`
-    with a method `request_bytes(request)`.
-
     limit: the most that the run may spend, in billionths of a US$; None without a budget
     wait:  whether to wait for batches to end; progress: told while it does
     """
@@ -69,7 +61,7 @@ class Batches:
     line: Line
     terms: Terms
     limit: int | None
-    patience: Patience
+    retry: Retry
     wait: bool
     progress: Progress
 
@@ -79,17 +71,15 @@ class Batches:
         Raises Pending where one has not ended and `wait` is false, ProviderError where one
         failed: its ordinals are free again then.
         """
-        for _ in pauses(self.patience):
-            self.ledger.bury_the_dead()
-            known = open_batches(
-                self.ledger, self.endpoint_id, asked, recovery=self.patience.recovery
-            )
+        for _ in pauses(self.retry):
+            self.ledger.expire_leases()
+            known = open_batches(self.ledger, self.endpoint_id, asked, recovery=self.retry.recovery)
             left = [batch for batch in known if not self._advance(batch)]
             if not left:
                 return
             if not self.wait or any(batch.stuck for batch in left):
                 raise self._pending(left)
-            self.progress(Standing(Phase.WAITING, left[0].batch_id or "that is being started"))
+            self.progress(Standing(Phase.WAITING, left[0].job_id or "that is being started"))
 
     def submit(self, wanted: Iterable[Ask], numbers: Mapping[tuple[str, str], int]) -> None:
         """Ask for all of it, in as few batches as hold it."""
@@ -103,17 +93,22 @@ class Batches:
                 limit=self.limit,
             )
             if batch is not None:
-                self._start(batch)
+                self._started(batch)
 
     def _chunks(self, wanted: Iterable[Ask]) -> Iterator[list[Ask]]:
-        most = getattr(self.endpoint, "max_batch_requests", _MOST_REQUESTS)
-        most_bytes = getattr(self.endpoint, "max_batch_bytes", None)
-        size_of = getattr(self.endpoint, "request_bytes", None)
+        endpoint: object = self.endpoint
+        most = _MOST_REQUESTS
+        if isinstance(endpoint, CountedBatches):
+            most = endpoint.max_batch_requests
+        sized = endpoint if isinstance(endpoint, SizedBatches) else None
         chunk: list[Ask] = []
-        size = 0
+        size = own = 0
         for ask in wanted:
-            own = size_of(_measured(ask)) if size_of and most_bytes else 0
-            if chunk and (len(chunk) >= most or (most_bytes and size + own > most_bytes)):
+            too_large = False
+            if sized is not None:
+                own = sized.request_bytes(_measured(ask))
+                too_large = size + own > sized.max_batch_bytes
+            if chunk and (len(chunk) >= most or too_large):
                 yield chunk
                 chunk, size = [], 0
             chunk.append(ask)
@@ -123,19 +118,19 @@ class Batches:
 
     # --- one batch -------------------------------------------------------------------------
 
-    def _advance(self, batch: Batch) -> bool:
+    def _advance(self, batch: Job) -> bool:
         """Take a batch a step on; whether it has ended."""
         if batch.ours_to_start:
-            batch = self._start(batch)
-        if batch.batch_id is None:
+            batch = self._started(batch)
+        if batch.job_id is None:
             return False
-        batch_id = batch.batch_id
-        state = looked_at(self._verbs(batch), batch_id, self.patience)
+        batch_id = batch.job_id
+        state = looked_at(self._verbs(batch), batch_id, self.retry)
         if state.status is JobStatus.RUNNING:
             return False
         if state.status is JobStatus.FAILED:
             cause = masked(state.detail or "the provider gives no reason")
-            end_batch(self.ledger, batch, JobRow.FAILED, cause=cause)
+            end_job(self.ledger, batch, JobRow.FAILED, cause=cause)
             raise ProviderError(
                 cause,
                 provider=self.terms.sampler.name,
@@ -143,45 +138,16 @@ class Batches:
                 call=f"batch {batch_id}",
                 hint="the next run asks again for what it should have answered",
             )
-        for attempt in self.patience.attempts():
+        for attempt in self.retry.attempts():
             with attempt:
                 self.line.within("read_batch", lambda: self._read(batch, batch_id))
-        end_batch(self.ledger, batch, JobRow.SUCCEEDED, cause="not answered in its batch")
+        end_job(self.ledger, batch, JobRow.SUCCEEDED, cause="not answered in its batch")
         return True
 
-    def _start(self, batch: Batch) -> Batch:
-        def late(result: str | BaseException) -> None:
-            # The answer to a start that was given up: either there is a batch now, or none.
-            with suppress(LedgerError):
-                if isinstance(result, str):
-                    update_batch(
-                        self.ledger, batch, state=JobRow.RUNNING, batch_id=result, cause=None
-                    )
-                else:
-                    update_batch(self.ledger, batch, owner=None, cause=None)
+    def _started(self, batch: Job) -> Job:
+        return started(self.ledger, batch, self._verbs(batch), self.retry)
 
-        try:
-            batch_id = found_or_started(
-                self._verbs(batch),
-                self.patience,
-                deadline=self.patience.deadline,
-                doubtful_until=batch.doubtful_until,
-                starting=lambda: update_batch(self.ledger, batch, began=time.time()),
-                late=late,
-            )
-        except StartUnanswered as error:
-            update_batch(self.ledger, batch, cause=masked(error.cause))
-            raise
-        except ProviderBusy:
-            update_batch(self.ledger, batch, owner=None)
-            raise
-        except ProviderError as error:
-            end_batch(self.ledger, batch, JobRow.FAILED, cause=masked(error.cause))
-            raise
-        update_batch(self.ledger, batch, state=JobRow.RUNNING, batch_id=batch_id)
-        return replace(batch, batch_id=batch_id, ours_to_start=False)
-
-    def _verbs(self, batch: Batch) -> Verbs:
+    def _verbs(self, batch: Job) -> Verbs:
         return Verbs(
             provider=self.terms.sampler.name,
             endpoint=self.endpoint_id,
@@ -191,31 +157,36 @@ class Batches:
                 requests_of(self.ledger, batch), digest=batch.digest
             ),
             poll=self.endpoint.poll_batch,
+            deadline=self.retry.deadline,
+            reach=self.line.reach,
         )
 
-    def _read(self, batch: Batch, batch_id: str) -> None:
+    def _read(self, batch: Job, batch_id: str) -> None:
         """Record what has been answered; what was recorded before is left as it is."""
         unanswered = self.ledger.read(lambda c: open_calls(c, calls.c.batch == batch.number))
         by_key = {call.request_id: call for call in unanswered}
         asked = questions_of(self.ledger, batch)
         answers: list[Answer] = []
-        for key, completions in self.endpoint.read_batch(batch_id):
-            call = by_key.pop(key, None)
-            if call is None:
-                continue
-            came = self.line.completions(completions, "read_batch")
-            answers.append(Answer(call, came, *self.terms.billed(asked[call.question], came)))
-            if len(answers) == _RECORDED_AT_ONCE:
-                self._record(answers)
-                answers = []
-        self._record(answers)
+        try:
+            for key, completions in self.endpoint.read_batch(batch_id):
+                call = by_key.pop(key, None)
+                if call is None:
+                    continue
+                came = self.line.completions(completions, "read_batch")
+                answers.append(Answer(call, came, *self.terms.billed(asked[call.question], came)))
+                if len(answers) == _RECORDED_AT_ONCE:
+                    answers = self._recorded(answers)
+        finally:
+            self._recorded(answers)
 
-    def _record(self, answers: Sequence[Answer]) -> None:
+    def _recorded(self, answers: Sequence[Answer]) -> list[Answer]:
+        """What is left to be recorded then: nothing."""
         if answers:
             self.ledger.write(lambda connection: record_each(connection, answers))
+        return []
 
-    def _pending(self, left: Sequence[Batch]) -> Pending:
-        named = ", ".join(batch.batch_id or "one that is being started" for batch in left)
+    def _pending(self, left: Sequence[Job]) -> Pending:
+        named = ", ".join(batch.job_id or "one that is being started" for batch in left)
         return Pending(
             f"{len(left)} batches have not ended: {named}"
             if len(left) > 1

@@ -47,7 +47,7 @@ def plan(
     if endpoint_id is None:
         free = {one: list(range(questionnaire.samples)) for one in questionnaire.questions}
     else:
-        ledger.bury_the_dead()
+        ledger.expire_leases()
         lacking = missing(ledger, endpoint_id, questionnaire)
         free, pending = lacking.free, lacking.elsewhere + lacking.in_batches
     calls = list(asks(free, terms.sampler.completions_per_call))

@@ -17,17 +17,17 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from pytest_memleak.contracts.protocols import Completion
-from pytest_memleak.errors import LedgerError, ProviderBusy, ProviderError
+from pytest_memleak.errors import LedgerError, NotSent, ProviderBusy, ProviderError
 from pytest_memleak.ledger.answers import Answer, give_up, postpone, record, resume
-from pytest_memleak.ledger.calls import Call
+from pytest_memleak.ledger.calls import NOT_SENT, Call, outcomes_in_run
 from pytest_memleak.ledger.claims import Intent, claim
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prices import Terms
 from pytest_memleak.ledger.questions import Ask, Question
 from pytest_memleak.redaction.keys import masked
-from pytest_memleak.sampling.asking import Line, NoAnswer, in_doubt
+from pytest_memleak.sampling.asking import BadAnswer, Line, NoAnswer, in_doubt
 from pytest_memleak.sampling.recovery import give_back, recovered
-from pytest_memleak.sampling.retry import Patience
+from pytest_memleak.sampling.retry import Retry
 
 __all__ = ["Counts", "Desk", "Drawing", "Stopped"]
 
@@ -80,7 +80,7 @@ class Desk:
     numbers: Mapping[tuple[str, str], int]
     terms: Terms
     limit: int | None
-    patience: Patience
+    retry: Retry
     counts: Counts = field(default_factory=Counts)
 
     def claim(self, candidates: Sequence[Ask], *, after: Answer | None = None) -> Call | None:
@@ -91,7 +91,7 @@ class Desk:
         return claim(
             self.ledger,
             Intent(
-                owner=self.ledger.owner,
+                lease=self.ledger.lease,
                 run=self.ledger.run,
                 provider=self.terms.sampler.name,
                 candidates=candidates,
@@ -101,6 +101,18 @@ class Desk:
             ),
             after=after,
         )
+
+    def unreached(self) -> float | None:
+        """How many seconds to try a server that this run has never reached; None if it has.
+
+        Where others of the run have tried it in vain, no longer.
+        """
+        if self.line.reach.reached:
+            return None
+        answered, in_vain = self.ledger.read(
+            lambda connection: outcomes_in_run(connection, self.ledger.run, self.line.endpoint_id)
+        )
+        return None if answered else 0.0 if in_vain else self.retry.unreached
 
 
 class Drawing:
@@ -115,6 +127,7 @@ class Drawing:
         self._call: Call | None = call
         self._waiting = False
         self._unmade = True
+        self._turned_away = ""
 
     def run(self) -> Answer | None:
         """The answer, for the ledger; None where others have taken over what was asked.
@@ -122,10 +135,11 @@ class Drawing:
         Raises ProviderError, ProviderBusy (still after all tries), BudgetExceeded, Stopped.
         """
         try:
-            return self._desk.patience.attempts(self._stop)(self._once)
+            attempts = self._desk.retry.attempts(self._stop, unreached=self._desk.unreached)
+            return attempts(self._once)
         finally:
             if self._call is not None and (self._waiting or self._unmade):
-                cause = "given up before it was made" if self._unmade else "the provider was busy"
+                cause = "given up before it was made" if self._unmade else self._turned_away
                 give_up(self._desk.ledger, self._call, billed=False, cause=cause)
 
     def _once(self) -> Answer | None:
@@ -143,8 +157,13 @@ class Drawing:
             if not in_doubt(error):
                 postpone(self._desk.ledger, call)
                 self._waiting = True
+                sent = not isinstance(error, NotSent)
+                self._turned_away = "the provider was busy" if sent else NOT_SENT
                 raise
             came = kept = self._found(call, error)
+        except BadAnswer as error:
+            self._keep(call, error)
+            raise
         except ProviderError as error:
             self._give_up(call, error, billed=in_doubt(error))
             raise
@@ -166,7 +185,7 @@ class Drawing:
         """The answer that the provider kept; raises `error` where there is none."""
         line = self._desk.line
         try:
-            kept = recovered(line, call, self._desk.patience)
+            kept = recovered(line, call, self._desk.retry)
         except ProviderError:
             # In doubt still: whoever draws the same next looks again. Not here: it has been
             # looked for as often as is sensible, and every other call would fare the same.
@@ -179,6 +198,16 @@ class Drawing:
             self._give_up(call, error, billed=billed)
             raise error
         return kept
+
+    def _keep(self, call: Call, error: BadAnswer) -> None:
+        """What of a bad answer is good is kept: it was paid for."""
+        if not error.kept:
+            self._give_up(call, error, billed=in_doubt(error))
+            return
+        answer = self._answer(call, error.kept, recovered=False)
+        record(self._desk.ledger, answer)
+        self._call = None
+        self._desk.counts.add(answer)
 
     def _give_up(self, call: Call, error: ProviderError, *, billed: bool) -> None:
         give_up(self._desk.ledger, call, billed=billed, cause=masked(error.cause))

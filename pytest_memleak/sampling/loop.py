@@ -25,7 +25,7 @@ from pytest_memleak.sampling.asking import Line
 from pytest_memleak.sampling.batch import Batches
 from pytest_memleak.sampling.call import Desk
 from pytest_memleak.sampling.recovery import settle_doubts
-from pytest_memleak.sampling.retry import Patience
+from pytest_memleak.sampling.retry import Retry
 from pytest_memleak.sampling.workers import Workers
 
 __all__ = ["draw"]
@@ -43,7 +43,7 @@ def draw(
     terms: Terms,
     budget: float | None = None,
     progress: Progress | None = None,
-    patience: Patience | None = None,
+    retry: Retry | None = None,
     wait: bool = True,
 ) -> Tally:
     """Draw every generation of the pair that the ledger lacks; returns what there is then.
@@ -56,7 +56,7 @@ def draw(
     Whatever is raised, every answer that was in by then is in the ledger: ProviderError and
     ProviderBusy (the endpoint failed), BudgetExceeded, Pending (a batch is at the provider
     still), LedgerError, SettingsError (a budget without a price). After Ctrl-C the calls in
-    flight get `patience.grace` seconds.
+    flight get `retry.grace` seconds.
     """
     drawing = _Pair(
         ledger,
@@ -66,7 +66,7 @@ def draw(
         terms=terms,
         limit=limit_of(budget, terms, pair=questionnaire.pair),
         progress=progress or Progress(),
-        patience=patience or Patience(),
+        retry=retry or Retry(),
     )
     if isinstance(endpoint, BatchEndpoint):
         batches = drawing.batches(endpoint, wait=wait)
@@ -91,7 +91,7 @@ class _Pair:
         terms: Terms,
         limit: int | None,
         progress: Progress,
-        patience: Patience,
+        retry: Retry,
     ) -> None:
         self._ledger = ledger
         self._endpoint_id = endpoint_id
@@ -102,10 +102,10 @@ class _Pair:
             endpoint,
             endpoint_id=endpoint_id,
             provider=terms.sampler.name,
-            deadline=patience.deadline,
+            deadline=retry.deadline,
         )
         asked = {numbers[question.key]: question for question in questionnaire.questions}
-        self.desk = Desk(ledger, line, asked, numbers, terms, limit, patience)
+        self.desk = Desk(ledger, line, asked, numbers, terms, limit, retry)
 
     def online(self) -> None:
         """Draw call by call until everything is there, whoever drew it."""
@@ -151,7 +151,7 @@ class _Pair:
             line=desk.line,
             terms=desk.terms,
             limit=desk.limit,
-            patience=desk.patience,
+            retry=desk.retry,
             wait=wait,
             progress=self._progress,
         )
@@ -195,9 +195,7 @@ class _Pair:
 
     def _lacking(self) -> Missing:
         desk = self.desk
-        settle_doubts(
-            desk.ledger, desk.line, asked=desk.asked, terms=desk.terms, patience=desk.patience
-        )
+        settle_doubts(desk.ledger, desk.line, asked=desk.asked, terms=desk.terms, retry=desk.retry)
         return missing(self._ledger, self._endpoint_id, self._questionnaire)
 
     def _unread(self, lacking: Missing) -> Pending:

@@ -19,10 +19,10 @@ from pytest_memleak.ledger.calls import Call, CallState, open_calls
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prices import Terms
 from pytest_memleak.ledger.questions import Question
-from pytest_memleak.ledger.tables import calls, owners
+from pytest_memleak.ledger.tables import calls, leases
 from pytest_memleak.sampling.asking import Line
 from pytest_memleak.sampling.remote_jobs import LOOK_AGAIN
-from pytest_memleak.sampling.retry import Patience
+from pytest_memleak.sampling.retry import Retry
 
 __all__ = ["give_back", "recovered", "settle_doubts"]
 
@@ -36,7 +36,7 @@ def settle_doubts(
     *,
     asked: Mapping[int, Question],
     terms: Terms,
-    patience: Patience,
+    retry: Retry,
 ) -> None:
     """Find out what became of the calls that dead processes left open.
 
@@ -45,12 +45,12 @@ def settle_doubts(
     Raises ProviderBusy or ProviderError where the provider cannot be asked; the calls that are
     left stay in doubt for whoever comes next.
     """
-    ledger.bury_the_dead()
+    ledger.expire_leases()
     left = _take_over(ledger, asked, recoverable=line.recoverable)
     try:
         while left:
             call = left[0]
-            kept = recovered(line, call, patience)
+            kept = recovered(line, call, retry)
             if kept is None:
                 give_up(ledger, call, billed=False, cause=_NEVER)
             else:
@@ -62,23 +62,25 @@ def settle_doubts(
             give_back(ledger, call)
 
 
-def recovered(line: Line, call: Call, patience: Patience) -> tuple[Completion, ...] | None:
+def recovered(line: Line, call: Call, retry: Retry) -> tuple[Completion, ...] | None:
     """The answer that the provider kept; None where it never gave one, as far as one can tell.
 
     It may be at work still on a call that was cut off just now, so it is asked again until the
-    call is `patience.recovery` seconds old.
+    call is `retry.recovery` seconds old.
     """
     if not line.recoverable:
         return None
     stop = threading.Event()
-    until = min(call.began, time.time()) + patience.recovery
+    until = min(call.began, time.time()) + retry.recovery
     while True:
-        for attempt in patience.attempts(stop):
+        for attempt in retry.attempts(
+            stop, unreached=lambda: None if line.reach.reached else retry.unreached
+        ):
             with attempt:
                 kept = line.recover(call.request_id)
         if kept is not None or time.time() >= until:
             return kept
-        patience.pause(stop, min(LOOK_AGAIN, max(0.0, until - time.time())))
+        retry.pause(stop, min(LOOK_AGAIN, max(0.0, until - time.time())))
 
 
 def give_back(ledger: Ledger, call: Call) -> None:
@@ -88,19 +90,19 @@ def give_back(ledger: Ledger, call: Call) -> None:
             connection.execute(
                 calls.update()
                 .where(calls.c.id == call.id, calls.c.state == CallState.ASKED)
-                .values(owner=None)
+                .values(lease=None)
             ).rowcount
         )
     )
 
 
 def _take_over(ledger: Ledger, asked: Collection[int], *, recoverable: bool) -> list[Call]:
-    """The open calls that no living owner holds; ours from now on, or lost at once."""
-    owner = ledger.owner
-    living = sa.select(owners.c.id).where(owners.c.ended.is_(None))
+    """The open calls that no living lease holds; ours from now on, or lost at once."""
+    lease = ledger.lease
+    living = sa.select(leases.c.id).where(leases.c.ended.is_(None))
     orphaned = sa.and_(
         calls.c.kind == "sample",
-        sa.or_(calls.c.owner.is_(None), calls.c.owner.not_in(living)),
+        sa.or_(calls.c.lease.is_(None), calls.c.lease.not_in(living)),
     )
 
     def work(connection: Connection) -> list[Call]:
@@ -113,7 +115,7 @@ def _take_over(ledger: Ledger, asked: Collection[int], *, recoverable: bool) -> 
         if not recoverable:
             end_open_calls(connection, numbers, billed=True, cause=_LOST)
             return []
-        connection.execute(calls.update().where(calls.c.id.in_(numbers)).values(owner=owner))
+        connection.execute(calls.update().where(calls.c.id.in_(numbers)).values(lease=lease))
         return left
 
     return ledger.write(work)

@@ -9,20 +9,26 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
+from tenacity import Retrying
+
 from pytest_memleak.contracts.protocols import JobState
-from pytest_memleak.errors import ProviderBusy, ProviderError
-from pytest_memleak.sampling.asking import NoAnswer, in_doubt, timed
-from pytest_memleak.sampling.retry import Patience
+from pytest_memleak.errors import LedgerError, NotSent, ProviderBusy, ProviderError
+from pytest_memleak.ledger.jobs import Job, JobRow, end_job, update_job
+from pytest_memleak.ledger.ledger import Ledger
+from pytest_memleak.redaction.keys import masked
+from pytest_memleak.sampling.asking import NoAnswer, Reach, in_doubt, timed
+from pytest_memleak.sampling.retry import Retry
 
 __all__ = [
     "StartUnanswered",
     "Verbs",
-    "found_or_started",
     "looked_at",
     "pauses",
+    "started",
 ]
 
 T = TypeVar("T")
@@ -32,7 +38,11 @@ LOOK_AGAIN = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Verbs:
-    """The three things to do with a job, and the names that errors give them."""
+    """The three things to do with a job, and the names that errors give them.
+
+    deadline: the seconds that a start may take, None for as long as it takes
+    reach:    whether the server has answered anything yet
+    """
 
     provider: str
     endpoint: str
@@ -40,44 +50,83 @@ class Verbs:
     find: Callable[[], str | None]
     start: Callable[[], str]
     poll: Callable[[str], JobState]
+    deadline: float | None
+    reach: Reach
 
 
 class StartUnanswered(ProviderError):
     """A start that did not return by its deadline, and may yet begin a job."""
 
 
-def found_or_started(
+def started(ledger: Ledger, job: Job, verbs: Verbs, retry: Retry) -> Job:
+    """The job as it is once it was found at the provider, or else started there.
+
+    Raises ProviderError where that fails: a start that was refused, or never sent, has ended
+    the job; what else was cut off leaves it to whoever finds it next. Raises StartUnanswered
+    where a start does not return by its deadline: it is not repeated.
+    """
+
+    def late(result: str | BaseException) -> None:
+        # The answer to a start that was given up: either there is a job now, or there is none.
+        with suppress(LedgerError):
+            if isinstance(result, str):
+                update_job(ledger, job, state=JobRow.RUNNING, job_id=result, cause=None)
+            else:
+                update_job(ledger, job, lease=None, cause=None)
+
+    def starting() -> None:
+        update_job(ledger, job, began=time.time())
+
+    doubt = _Doubt(job.doubtful_until)
+    try:
+        job_id = _found_or_started(verbs, retry, doubt, starting, late)
+    except StartUnanswered as error:
+        update_job(ledger, job, cause=masked(error.cause))
+        raise
+    except ProviderBusy as error:
+        if isinstance(error, NotSent) and not doubt.until:
+            end_job(ledger, job, JobRow.FAILED, cause=masked(error.cause))
+        else:
+            update_job(ledger, job, lease=None)
+        raise
+    except ProviderError as error:
+        end_job(ledger, job, JobRow.FAILED, cause=masked(error.cause))
+        raise
+    return update_job(ledger, job, state=JobRow.RUNNING, job_id=job_id)
+
+
+@dataclass(slots=True)
+class _Doubt:
+    """When (seconds since 1970) a job that cannot be found does not exist either.
+
+    Until then one may be on its way from an earlier start; 0 where there was none.
+    """
+
+    until: float
+
+
+def _found_or_started(
     verbs: Verbs,
-    patience: Patience,
-    *,
-    deadline: float | None,
-    doubtful_until: float,
+    retry: Retry,
+    doubt: _Doubt,
     starting: Callable[[], object],
     late: Callable[[str | BaseException], object],
 ) -> str:
-    """The id of the job: found at the provider, or else started there.
+    """The id of the job.
 
-    doubtful_until: when (seconds since 1970) a job that cannot be found does not exist either;
-                    until then one may be on its way from an earlier start
-    starting:       called before each start
-    late:           called with what a start that was given up brings after all
-
-    Raises StartUnanswered where a start does not return by `deadline`: it is not repeated.
+    starting: called before each start
+    late:     called with what a start that was given up brings after all
     """
-    find_name, start_name, _ = verbs.names
+    start_name = verbs.names[1]
     stop = threading.Event()
-    for attempt in patience.attempts(stop):
+    for attempt in _attempts(verbs, retry, stop):
         with attempt:
-            while True:
-                found = _timed(verbs, find_name, verbs.find, patience.deadline)
-                if found is not None:
-                    return found
-                if time.time() >= doubtful_until:
-                    break
-                patience.pause(stop, min(LOOK_AGAIN, max(0.0, doubtful_until - time.time())))
+            found = _found(verbs, retry, doubt, stop)
+            if found is not None:
+                return found
             starting()
             try:
-                return _timed(verbs, start_name, verbs.start, deadline, late=late)
+                return _timed(verbs, start_name, verbs.start, verbs.deadline, late=late)
             except NoAnswer as error:
                 raise StartUnanswered(
                     error.cause,
@@ -88,28 +137,41 @@ def found_or_started(
                 ) from None
             except ProviderBusy as error:
                 if in_doubt(error):
-                    doubtful_until = time.time() + patience.recovery
+                    doubt.until = time.time() + retry.recovery
                 raise
     raise AssertionError("the last attempt raises")
 
 
-def looked_at(verbs: Verbs, job_id: str, patience: Patience) -> JobState:
+def _found(verbs: Verbs, retry: Retry, doubt: _Doubt, stop: threading.Event) -> str | None:
+    """The id of the job, looked for until it is known not to be there."""
+    while True:
+        found = _timed(verbs, verbs.names[0], verbs.find, retry.deadline)
+        if found is not None or time.time() >= doubt.until:
+            return found
+        retry.pause(stop, min(LOOK_AGAIN, max(0.0, doubt.until - time.time())))
+
+
+def looked_at(verbs: Verbs, job_id: str, retry: Retry) -> JobState:
     """Where the job stands at the provider."""
     name = verbs.names[2]
-    for attempt in patience.attempts():
+    for attempt in _attempts(verbs, retry, threading.Event()):
         with attempt:
-            return _timed(verbs, name, lambda: verbs.poll(job_id), patience.deadline)
+            return _timed(verbs, name, lambda: verbs.poll(job_id), retry.deadline)
     raise AssertionError("the last attempt raises")
 
 
-def pauses(patience: Patience) -> Iterator[None]:
+def _attempts(verbs: Verbs, retry: Retry, stop: threading.Event) -> Retrying:
+    return retry.attempts(stop, unreached=lambda: None if verbs.reach.reached else retry.unreached)
+
+
+def pauses(retry: Retry) -> Iterator[None]:
     """Waits between looks, longer each time."""
     stop = threading.Event()
-    pause = patience.poll
+    pause = retry.poll
     while True:
         yield
-        patience.pause(stop, pause)
-        pause = min(2 * pause, patience.poll_most)
+        retry.pause(stop, pause)
+        pause = min(2 * pause, retry.poll_most)
 
 
 def _timed(
@@ -127,4 +189,5 @@ def _timed(
         verb=name,
         deadline=deadline,
         late=late,
+        reach=verbs.reach,
     )

@@ -1,7 +1,7 @@
 """How long a run waits: for one call, between tries, for others, for a job.
 
-    patience = Patience(deadline=600, tries=8)
-    for attempt in patience.attempts(stop):
+    retry = Retry(deadline=600, tries=8)
+    for attempt in retry.attempts(stop):
         with attempt: ...                     # ProviderBusy is tried again, all else is raised
 
 Waiting goes through `pause`, so that a test can wait without time passing.
@@ -16,18 +16,19 @@ from dataclasses import dataclass
 from tenacity import RetryCallState, Retrying, retry_if_exception_type
 from tenacity.wait import wait_base, wait_exponential_jitter
 
-from pytest_memleak.errors import ProviderBusy
+from pytest_memleak.errors import NotSent, ProviderBusy
 
-__all__ = ["Patience"]
+__all__ = ["Retry"]
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class Retry:
     """Times in seconds.
 
     deadline:     what one call to a provider may take
     tries, total: how often a busy provider is asked, and the pauses in all
     first, most:  the first pause between tries, doubled each time, and the longest
+    unreached:    the pauses in all for a server that has never answered
     grace:        what calls in flight get after Ctrl-C
     recovery:     how old a call that was cut off must be before a provider that has no answer
                   to it is believed
@@ -40,22 +41,37 @@ class Patience:
     total: float = 900.0
     first: float = 1.0
     most: float = 60.0
+    unreached: float = 5.0
     grace: float = 10.0
     recovery: float = 20.0
     poll: float = 5.0
     poll_most: float = 60.0
     pause: Callable[[threading.Event, float], object] = threading.Event.wait
 
-    def attempts(self, stop: threading.Event | None = None) -> Retrying:
+    def attempts(
+        self,
+        stop: threading.Event | None = None,
+        *,
+        unreached: Callable[[], float | None] = lambda: None,
+    ) -> Retrying:
         """Tries at a call: again after ProviderBusy, with growing pauses or as it asked for.
 
-        The last ProviderBusy is raised once `tries` or `total` is used up.
+        unreached: how many seconds to try a server that has never answered, None where it has
+
+        The last ProviderBusy is raised once `tries` or `total` is used up. What was NotSent is
+        tried no longer than `unreached` says, and not again at all where that is of no use.
         """
         pausing = stop or threading.Event()
 
         def give_up(state: RetryCallState) -> bool:
-            used_up = state.attempt_number >= self.tries
-            return used_up or state.idle_for + state.upcoming_sleep > self.total
+            error = state.outcome.exception() if state.outcome else None
+            idle = state.idle_for + state.upcoming_sleep
+            if isinstance(error, NotSent):
+                passed = max(idle, (state.seconds_since_start or 0.0) + state.upcoming_sleep)
+                most = unreached()
+                if error.lasting or (most is not None and passed > most):
+                    return True
+            return state.attempt_number >= self.tries or idle > self.total
 
         def sleep(seconds: float) -> None:
             self.pause(pausing, seconds)

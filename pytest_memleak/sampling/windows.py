@@ -17,7 +17,12 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pytest_memleak.contracts.protocols import Completion, LogProbabilityEndpoint, Window
+from pytest_memleak.contracts.protocols import (
+    Completion,
+    LogProbabilityEndpoint,
+    NamedEndpoint,
+    Window,
+)
 from pytest_memleak.errors import ProviderError
 from pytest_memleak.ledger.questions import TOKENS_PER_WORD, Questionnaire, questionnaire
 from pytest_memleak.records import Book, Excerpt, Sampling
@@ -132,9 +137,8 @@ class TextEndpoint:
 
     def __init__(self, endpoint: LogProbabilityEndpoint) -> None:
         self._endpoint = endpoint
-        kept_as: str | None = getattr(endpoint, "id", None)
-        if kept_as:
-            self.id = f"{kept_as}#probability"
+        named = isinstance(endpoint, NamedEndpoint) and endpoint.id
+        self.id = f"{named}#probability" if named else None
 
     def sample(
         self, instruction: str, *, n: int, temperature: float, max_tokens: int, seed: int | None
@@ -168,7 +172,7 @@ class TextEndpoint:
                 f"{len(values)} log-probabilities with the sum {total:g} came for a suffix of "
                 f"{len(window.suffix)} tokens",
                 provider=type(self._endpoint).__name__,
-                endpoint=getattr(self, "id", "(no id)"),
+                endpoint=self.id or "(no id)",
                 call="log_probabilities",
                 hint="they are natural logarithms, one for each token of the suffix",
             )

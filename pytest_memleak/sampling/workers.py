@@ -56,7 +56,7 @@ class Workers:
             self._watch(tell)
         except BaseException:
             self._stop.set()
-            self._watch(lambda: None, until=time.monotonic() + self._desk.patience.grace)
+            self._watch(lambda: None, until=time.monotonic() + self._desk.retry.grace)
             raise
         if self._failure is not None:
             raise self._failure

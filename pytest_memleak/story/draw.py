@@ -200,7 +200,7 @@ class Channel:
             terms=self.terms,
             budget=self.resources.budget,
             progress=self.resources.progress,
-            patience=self.resources.patience,
+            retry=self.resources.retry,
             wait=self.resources.wait,
         )
 

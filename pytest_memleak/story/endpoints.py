@@ -86,7 +86,7 @@ class Endpoints:
         if not model.finetune_books:
             return self.endpoint(model)
         provider, ledger = self.provider(model), self._resources.ledger
-        from pytest_memleak.sampling.finetune import finetuned
+        from pytest_memleak.ledger.jobs import finetuned
 
         name = finetuned(ledger, provider.name, self.training_set(model, foreseen=True).digest)
         return provider.open(name) if name else None
@@ -97,7 +97,7 @@ class Endpoints:
         Of the options that is what the provider says (`weights_options`), else all of them. One
         that the ledger knows by all of them, as it was named once, keeps that name.
         """
-        from pytest_memleak.sampling.finetune import begun
+        from pytest_memleak.ledger.jobs import begun
 
         provider = self.provider(model)
         books = self._books.training_books(model, foreseen=foreseen)
@@ -148,7 +148,8 @@ class Endpoints:
         return f"{self._suite.path}: {named}"
 
     def _tuned(self, model: Model, provider: Provider) -> str:
-        from pytest_memleak.sampling.finetune import ensure_finetune, finetuned
+        from pytest_memleak.ledger.jobs import finetuned
+        from pytest_memleak.sampling.finetune import ensure_finetune
 
         training, ledger = self.training_set(model), self._resources.ledger
         if not self._resources.offline:
@@ -157,7 +158,7 @@ class Endpoints:
                 provider,
                 training,
                 wait=self._resources.wait,
-                patience=self._resources.patience,
+                retry=self._resources.retry,
                 progress=self._resources.progress,
             )
         name = finetuned(ledger, provider.name, training.digest)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pytest_memleak.parallel.actors import Actors
     from pytest_memleak.parallel.on_ray import OnRay
     from pytest_memleak.parallel.processes import Processes
-    from pytest_memleak.sampling.retry import Patience
+    from pytest_memleak.sampling.retry import Retry
     from pytest_memleak.scoring.analysis import Count
     from pytest_memleak.story.shelves import Scan
 
@@ -34,10 +34,10 @@ class Resources:
     shard_memory: bytes that the index of a shelf of catalogue books may take
     run:        a name that all processes of the run share, and with it the budget
     progress:   who is told how far it is
-    patience:   how long calls, jobs and others are waited for; None for what is usual
+    retry:      how long calls, jobs and others are waited for; None for what is usual
     """
 
-    patience: Patience | None = None
+    retry: Retry | None = None
 
     def __init__(
         self,

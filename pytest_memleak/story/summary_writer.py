@@ -161,7 +161,7 @@ class SummaryWriter:
                 terms=self._terms,
                 budget=budget,
                 progress=self._resources.progress,
-                patience=self._resources.patience,
+                retry=self._resources.retry,
                 wait=self._resources.wait,
             )
         except Inconclusive as missing:

@@ -361,6 +361,41 @@ def test_a_pair_that_the_suite_does_not_have(bring, sqlite, pair):
     assert "clean/ferry" in err
 
 
+# --- attempts ------------------------------------------------------------------------------
+
+
+def test_attempts_lists_every_run_and_file(memleak, bring, url):
+    for seed in (0, 7):
+        fill(url, seed=seed)
+    bring(answers("x", "y"), url)
+    status, out, err = memleak("attempts", "--ledger", url, "--endpoint", ENDPOINT)
+    assert (status, err) == (0, "")
+    title, header, *rows = out.splitlines()
+    assert title == "Attempts:"
+    assert header.split()[:4] == ["book", "temp.", "seed", "by"]
+    assert len(rows) == 2
+    # book, temperature, seed, by, run, excerpts, calls, lost, failed, draws, surplus, removed
+    for row, seed in zip(rows, ("0", "7"), strict=True):
+        book, temperature, drawn_by, kind, run, *counts = row.split()[:12]
+        assert (book, temperature, drawn_by, kind) == ("ferry", "1", seed, "sample")
+        assert len(run) == 12
+        assert counts == ["2", "4", "0", "0", "8", "0", "0"]
+    status, out, _ = memleak("attempts", "--ledger", url, "--endpoint", "e", "--json")
+    listed = json.loads(out)
+    assert list(listed) == ["ledger", "attempts"]
+    (row,) = listed["attempts"]
+    assert (row["kind"], len(row["source"]), row["generations"]) == ("import", 64, 2)
+
+
+def test_attempts_of_what_was_never_asked(memleak, sqlite):
+    fill(sqlite)
+    for more in (("--endpoint", "nobody"), ("--endpoint", ENDPOINT, "--book", "other")):
+        status, out, err = memleak("attempts", "--ledger", sqlite, *more)
+        assert (status, out) == (2, "")
+        assert "was never drawn from" in err
+        assert "memleak ledger list" in err
+
+
 # --- the command itself --------------------------------------------------------------------
 
 

@@ -164,7 +164,7 @@ def _one_finetune(scenario: Scenario, ledger: Contents) -> None:
 
 def _batches_agree(scenario: Scenario, ledger: Contents) -> None:
     begun = [] if scenario.provider == "tinker" else scenario.books.rows("batch")
-    assert Counter(row["id"] for row in begun) == Counter(row.batch_id for row in ledger.batches)
+    assert Counter(row["id"] for row in begun) == Counter(row.job_id for row in ledger.batches)
     assert {row.state for row in ledger.batches} <= {"succeeded", "failed"}
 
 

@@ -23,10 +23,10 @@ from nursery import Nursery
 from postgres_server import PostgresServer, binaries
 
 import pytest_memleak
-from pytest_memleak.sampling.retry import Patience
+from pytest_memleak.sampling.retry import Retry
 from pytest_memleak.story.resources import Resources
 
-HASTE = Patience(
+HASTE = Retry(
     deadline=20.0, tries=8, total=5.0, first=0.01, most=0.05, recovery=0.2, poll=0.01, poll_most=0.1
 )
 
@@ -191,7 +191,7 @@ def run(pytester, monkeypatch, _imports):
             monkeypatch.delenv(name)
 
     def go(scenario, *arguments, tries=HASTE.tries) -> Outcome:
-        monkeypatch.setattr(Resources, "patience", dataclasses.replace(HASTE, tries=tries))
+        monkeypatch.setattr(Resources, "retry", dataclasses.replace(HASTE, tries=tries))
         for name, value in scenario.environment.items():
             monkeypatch.setenv(name, value)
         without = [part for name in OTHERS for part in ("-p", f"no:{name}")]

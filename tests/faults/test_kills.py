@@ -33,9 +33,9 @@ AT_ONCE = 5  # kills of one and the same suite
 # Short waits, in the run and in its xdist workers alike.
 CONFTEST = """
 from pytest_memleak.story.resources import Resources
-from pytest_memleak.sampling.retry import Patience
+from pytest_memleak.sampling.retry import Retry
 
-Resources.patience = Patience(deadline=300.0, first=0.01, recovery=2.0, poll=0.02, poll_most=0.1)
+Resources.retry = Retry(deadline=300.0, first=0.01, recovery=2.0, poll=0.02, poll_most=0.1)
 """
 
 

@@ -188,14 +188,14 @@ def test_what_is_there_stays(ledger, asked, tmp_path):
 # --- listing -------------------------------------------------------------------------------
 
 
-def drawn_in_batches(ledger, endpoint, asked, patience):
+def drawn_in_batches(ledger, endpoint, asked, retry):
     return draw(
         ledger,
         endpoint,
         endpoint_id="e",
         questionnaire=asked,
         terms=terms(per_call=2, batch=True),
-        patience=patience,
+        retry=retry,
     )
 
 
@@ -239,7 +239,7 @@ def test_endpoints(filled, asked, ask):
 def test_jobs_and_batches(ledger, ask, hasty):
     tuner = Tuner()
     tuner.outcome = JobState(JobStatus.SUCCEEDED, endpoint="e", tokens=5)
-    ensure_finetune(ledger, tuner, TRAINING, patience=hasty)
+    ensure_finetune(ledger, tuner, TRAINING, retry=hasty)
     batching = Batching(fails=lambda batch, place: batch == place == 0)
     drawn_in_batches(ledger, batching, ask(), hasty)
     (job,) = list_jobs(ledger)
@@ -287,12 +287,12 @@ def test_no_key_reaches_the_ledger(tmp_path, ask, hasty, monkeypatch):
                     endpoint_id="e",
                     questionnaire=ask(),
                     terms=terms(),
-                    patience=hasty,
+                    retry=hasty,
                 )
             assert told_without_keys(caught.value)
         for one in (tuner, failing):
             with pytest.raises(ProviderError) as caught:
-                ensure_finetune(ledger, one, TRAINING, patience=hasty)
+                ensure_finetune(ledger, one, TRAINING, retry=hasty)
             assert told_without_keys(caught.value)
         with pytest.raises(ProviderError):
             drawn_in_batches(ledger, batching, ask(), hasty)

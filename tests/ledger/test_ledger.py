@@ -162,7 +162,7 @@ def test_closing_waits_for_its_turn():
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_forked_child_is_refused_and_harms_nothing(ledger):
-    assert ledger.owner
+    assert ledger.lease
     child = os.fork()
     if child == 0:
         code = 1
@@ -290,9 +290,9 @@ def test_short_forms_of_a_url(postgres, form):
 
 
 def test_a_server_that_is_started_anew(postgres):
-    """The run goes on, and others know that its owner lives."""
+    """The run goes on, and others know that its lease lives."""
     with Ledger(postgres.new_place()) as ledger:
-        first = ledger.owner
+        first = ledger.lease
         postgres.stop()
         restart = threading.Timer(1.0, postgres.start)
         restart.start()
@@ -300,15 +300,15 @@ def test_a_server_that_is_started_anew(postgres):
         restart.join()
         ledger.write(lambda c: add_run("a")(c).rowcount)
         ledger.keep_alive()
-        assert ledger.owner != first
-        ledger.bury_the_dead()
+        assert ledger.lease != first
+        ledger.expire_leases()
         assert count_runs(ledger) == 1
 
 
 def test_files_that_hold_no_text(tmp_path, monkeypatch):
     """Nothing but the ledger itself is left in the folder."""
     with Ledger(f"sqlite:///{tmp_path}/ledger.db") as ledger:
-        assert ledger.owner
+        assert ledger.lease
     names = {path.name for path in Path(tmp_path).iterdir()}
-    assert names == {"ledger.db", "ledger.db-owners"}
-    assert not list((tmp_path / "ledger.db-owners").iterdir())
+    assert names == {"ledger.db", "ledger.db-leases"}
+    assert not list((tmp_path / "ledger.db-leases").iterdir())

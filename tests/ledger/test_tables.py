@@ -7,12 +7,15 @@ import pytest
 import sqlalchemy as sa
 from by_hand import intent
 
-from pytest_memleak.contracts.protocols import Completion
+from pytest_memleak.contracts.protocols import Completion, Served
 from pytest_memleak.errors import LedgerError
 from pytest_memleak.ledger import tables as schema
 from pytest_memleak.ledger.answers import Answer, record
+from pytest_memleak.ledger.attempts import provenance
+from pytest_memleak.ledger.batches import open_batches
 from pytest_memleak.ledger.calls import spent_by
 from pytest_memleak.ledger.claims import claim, number_questions
+from pytest_memleak.ledger.jobs import claim_finetune
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.questions import Ask
 from pytest_memleak.ledger.reading import generations, tally
@@ -49,6 +52,14 @@ def a_first_ledger(url: str, asked) -> None:
         f" max_tokens, began) VALUES (1, 'sample', {text[0]}, 'r', 'answered', 0, 1, 1, 55, 0)",
         "INSERT INTO generations (question, ordinal, call, finish_reason, text) VALUES"
         f" (1, 0, 1, 'length', {text[1]})",
+        f"INSERT INTO owners (lock, host, pid, began, ended) VALUES ('l', {text[0]}, 1, 0, 1)",
+        "INSERT INTO jobs (provider, digest, job_id, state, examples, owner, began) VALUES"
+        f" ({text[0]}, 'd', {text[1]}, 'running', 1, 1, 0)",
+        "INSERT INTO batches (provider, endpoint, digest, batch_id, state, owner, began) VALUES"
+        f" ({text[0]}, {text[0]}, 'd', {text[1]}, 'running', 1, 0)",
+        "INSERT INTO calls (question, batch, kind, provider, request_id, state, owner, first,"
+        f" asked, max_tokens, began) VALUES (1, 1, 'batch', {text[0]}, 'b', 'asked', 1, 1, 1, 55,"
+        " 0)",
     )
 
 
@@ -61,6 +72,19 @@ def test_an_older_ledger_is_migrated(url, ask):
         assert tally(ledger, "e", asked).calls == 1
         assert ledger.read(lambda c: spent_by(c, {"now"})) == {}
         assert ledger.read(lambda c: c.scalar(sa.select(schema.calls.c.run))) is None
+        found = provenance(ledger, "e", asked)
+        assert (found.calls, found.calls_this_run, found.served) == (1, 0, ((Served(), 1),))
+        assert claim_finetune(ledger, "e", "d", examples=1, recovery=0.0).job_id == "book"
+        (batch,) = open_batches(ledger, "e", {1}, recovery=0.0)
+        assert (batch.job_id, batch.ours_to_start) == ("book", False)
+        lease, ended = ledger.read(
+            lambda c: c.execute(
+                sa.select(schema.calls.c.lease, schema.leases.c.ended)
+                .join(schema.leases)
+                .where(schema.calls.c.request_id == "b")
+            ).one()
+        )
+        assert (lease, ended) == (1, 1.0)
         version = ledger.read(lambda c: c.scalar(sa.select(schema.ledger_version.c.version)))
         assert version == schema.SCHEMA_VERSION
 
@@ -92,7 +116,7 @@ def test_there_is_a_step_to_every_version():
 def test_a_newer_ledger_is_refused(url):
     Ledger(url).close()
     execute(url, "UPDATE ledger_version SET version = 99")
-    with pytest.raises(LedgerError, match=r"version 99 .* versions up to 2") as caught:
+    with pytest.raises(LedgerError, match=r"version 99 .* versions up to 3") as caught:
         Ledger(url)
     assert "upgrade" in caught.value.hint
 

@@ -124,8 +124,8 @@ def test_fine_tunes_and_batches_are_told(pytester, online, server: OpenAIServer)
     online(("[model.options]", "[model.options]\nbatch = true"))
     pytester.makeconftest(
         "from pytest_memleak.story.resources import Resources\n"
-        "from pytest_memleak.sampling.retry import Patience\n"
-        "Resources.patience = Patience(poll=0.2, poll_most=0.2)\n"
+        "from pytest_memleak.sampling.retry import Retry\n"
+        "Resources.retry = Retry(poll=0.2, poll_most=0.2)\n"
     )
     seen = run(pytester, "-m", "copyright")
     assert seen.code == 1  # it recites

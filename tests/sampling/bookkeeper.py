@@ -34,11 +34,11 @@ from pytest_memleak.ledger.questions import Questionnaire, questionnaire
 from pytest_memleak.records import Book, Excerpt, Sampling
 from pytest_memleak.sampling.finetune import ensure_finetune
 from pytest_memleak.sampling.loop import draw
-from pytest_memleak.sampling.retry import Patience
+from pytest_memleak.sampling.retry import Retry
 
 CONCURRENCY = 4
 TRAINING = TrainingSet((TrainingExample("Write.", "Words."),), "d" * 64)
-PATIENCE = Patience(deadline=30.0, recovery=0.3, poll=0.02, poll_most=0.05, first=0.01)
+PATIENCE = Retry(deadline=30.0, recovery=0.3, poll=0.02, poll_most=0.05, first=0.01)
 
 
 class Books:
@@ -208,14 +208,14 @@ def main(folder: str, url: str, kind: str) -> None:
     provider = Bookkeeper(Books(Path(folder)), kind)
     with Ledger(url) as ledger:
         print("ready", flush=True)
-        endpoint_id = ensure_finetune(ledger, provider, TRAINING, patience=PATIENCE)
+        endpoint_id = ensure_finetune(ledger, provider, TRAINING, retry=PATIENCE)
         drawn = draw(
             ledger,
             provider.open(endpoint_id),
             endpoint_id=endpoint_id,
             questionnaire=asked(),
             terms=Terms(provider, price=(1.0, 2.0)),
-            patience=PATIENCE,
+            retry=PATIENCE,
         )
     print(drawn.got, flush=True)
 

@@ -20,7 +20,7 @@ def intent(
     endpoint_id: str = "e",
 ) -> Intent:
     return Intent(
-        owner=ledger.owner,
+        lease=ledger.lease,
         run=ledger.run,
         provider="p",
         candidates=wanted,

@@ -12,7 +12,7 @@ from postgres_server import PostgresServer, binaries
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.questions import Questionnaire, questionnaire
 from pytest_memleak.records import Sampling
-from pytest_memleak.sampling.retry import Patience
+from pytest_memleak.sampling.retry import Retry
 
 
 @pytest.fixture(scope="session")
@@ -45,9 +45,9 @@ def memory() -> Iterator[Ledger]:
 
 
 @pytest.fixture
-def hasty() -> Patience:
-    """Patience that does not wait between tries."""
-    return Patience(deadline=20.0, recovery=0.0, first=0.0, poll=0.0, pause=lambda event, _: event)
+def hasty() -> Retry:
+    """Retry that does not wait between tries."""
+    return Retry(deadline=20.0, recovery=0.0, first=0.0, poll=0.0, pause=lambda event, _: event)
 
 
 @pytest.fixture

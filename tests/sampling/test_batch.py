@@ -19,14 +19,12 @@ from pytest_memleak.ledger.tables import batches, calls, claims
 from pytest_memleak.records.phases import Phase, Progress, Standing
 from pytest_memleak.sampling.budget import plan
 from pytest_memleak.sampling.loop import draw
-from pytest_memleak.sampling.retry import Patience
+from pytest_memleak.sampling.retry import Retry
 
 
-def drawn(ledger, endpoint, asked, patience, per_call: int = 2, **options):
+def drawn(ledger, endpoint, asked, retry, per_call: int = 2, **options):
     options = {"terms": terms(per_call=per_call, batch=True)} | options
-    return draw(
-        ledger, endpoint, endpoint_id="e", questionnaire=asked, patience=patience, **options
-    )
+    return draw(ledger, endpoint, endpoint_id="e", questionnaire=asked, retry=retry, **options)
 
 
 def states(ledger: Ledger, table: sa.Table) -> Counter:
@@ -156,7 +154,7 @@ def test_a_start_that_was_cut_off_is_found(ledger, url, ask, hasty):
     with Ledger(url) as dead:
         with pytest.raises(Pending):
             drawn(dead, endpoint, asked, hasty, wait=False)
-        undone = batches.update().values(state="starting", batch_id=None)
+        undone = batches.update().values(state="starting", job_id=None)
         dead.write(lambda c: c.execute(undone).rowcount)
     assert drawn(ledger, endpoint, asked, hasty).got == 12
     assert len(endpoint.started) == 1
@@ -167,7 +165,7 @@ def test_a_start_that_never_reached_the_provider_is_made_again(ledger, url, ask,
     with Ledger(url) as dead:
         with pytest.raises(Pending):
             drawn(dead, endpoint, asked, hasty, wait=False)
-        undone = batches.update().values(state="starting", batch_id=None)
+        undone = batches.update().values(state="starting", job_id=None)
         dead.write(lambda c: c.execute(undone).rowcount)
     endpoint.found.clear()
     assert drawn(ledger, endpoint, asked, hasty).got == 12
@@ -189,26 +187,33 @@ def test_a_start_that_hangs_is_not_repeated(ledger, url, ask):
     endpoint, asked = Batching(), ask()
     release = threading.Event()
     endpoint.failures["start"] = [release]
-    patience = Patience(deadline=0.1, recovery=0.0, first=0.0, poll=0.0)
+    retry = Retry(deadline=0.1, recovery=0.0, first=0.0, poll=0.0)
     with pytest.raises(ProviderError, match="start_batch failed: no answer within"):
-        drawn(ledger, endpoint, asked, patience)
+        drawn(ledger, endpoint, asked, retry)
     with pytest.raises(Pending, match="one that is being started"):
-        drawn(ledger, endpoint, asked, patience)
+        drawn(ledger, endpoint, asked, retry)
     release.set()
     while states(ledger, batches) == {"starting": 1}:
         threading.Event().wait(0.01)
-    patience = Patience(deadline=20.0, recovery=0.0, first=0.0, poll=0.0)
-    assert drawn(ledger, endpoint, asked, patience).got == 12
+    retry = Retry(deadline=20.0, recovery=0.0, first=0.0, poll=0.0)
+    assert drawn(ledger, endpoint, asked, retry).got == 12
     assert len(endpoint.started) == 1
 
 
 def test_answers_are_kept_as_they_are_read(ledger, ask, hasty):
     """A read that breaks off has been recorded so far, and the rest is read again."""
     endpoint, asked = Batching(), ask(excerpts=150, samples=2)
-    endpoint.failures["read"] = [broken("the download broke off")]
+    whole = endpoint.read_batch
+
+    def read(batch_id: str):
+        yield from itertools.islice(whole(batch_id), 250)
+        raise broken("the download broke off")
+
+    endpoint.read_batch = read
     with pytest.raises(ProviderError, match="the download broke off"):
         drawn(ledger, endpoint, asked, hasty, per_call=1)
-    assert states(ledger, calls)["answered"] == 200
+    assert states(ledger, calls)["answered"] == 250
+    endpoint.read_batch = whole
     assert drawn(ledger, endpoint, asked, hasty, per_call=1).got == 300
     assert len(endpoint.started) == 1
 

@@ -20,14 +20,14 @@ from pytest_memleak.sampling.budget import plan
 from pytest_memleak.sampling.loop import draw
 
 
-def drawn(ledger, endpoint, asked, by, patience, **options):
+def drawn(ledger, endpoint, asked, by, retry, **options):
     return draw(
         ledger,
         endpoint,
         endpoint_id="e",
         questionnaire=asked,
         terms=by,
-        patience=patience,
+        retry=retry,
         **options,
     )
 

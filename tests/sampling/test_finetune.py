@@ -12,11 +12,12 @@ from tuner import TRAINING, Tuner
 
 from pytest_memleak.contracts.protocols import JobState, JobStatus, TrainingExample, TrainingSet
 from pytest_memleak.errors import BookError, Pending, ProviderBusy, ProviderError
+from pytest_memleak.ledger.jobs import finetuned
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.tables import jobs
 from pytest_memleak.records.phases import Phase, Progress, Standing
-from pytest_memleak.sampling.finetune import ensure_finetune, finetuned, training_set
-from pytest_memleak.sampling.retry import Patience
+from pytest_memleak.sampling.finetune import ensure_finetune, training_set
+from pytest_memleak.sampling.retry import Retry
 
 
 def row(ledger: Ledger) -> sa.Row:
@@ -26,9 +27,7 @@ def row(ledger: Ledger) -> sa.Row:
 def test_it_is_started_waited_for_and_known_from_then_on(ledger, hasty):
     tuner = Tuner()
     told: list[Standing] = []
-    endpoint = ensure_finetune(
-        ledger, tuner, TRAINING, patience=hasty, progress=Progress(told.append)
-    )
+    endpoint = ensure_finetune(ledger, tuner, TRAINING, retry=hasty, progress=Progress(told.append))
     assert endpoint == "tuned-job-0"
     assert [one.about for one in told] == ["at tuner", "job-0", "job-0"]
     assert {one.phase for one in told} == {Phase.TUNING}
@@ -37,16 +36,16 @@ def test_it_is_started_waited_for_and_known_from_then_on(ledger, hasty):
     assert finetuned(ledger, "tuner", TRAINING.digest) == endpoint
     assert finetuned(ledger, "tuner", "e" * 64) is None
     tuner.failures = {verb: [broken()] for verb in ("find", "start", "poll")}
-    assert ensure_finetune(ledger, tuner, TRAINING, patience=hasty) == endpoint
+    assert ensure_finetune(ledger, tuner, TRAINING, retry=hasty) == endpoint
 
 
 def test_it_need_not_be_waited_for(ledger, url, hasty):
     tuner = Tuner(looks=1)
     with pytest.raises(Pending, match="fine-tune job-0 is still running"):
-        ensure_finetune(ledger, tuner, TRAINING, patience=hasty, wait=False)
+        ensure_finetune(ledger, tuner, TRAINING, retry=hasty, wait=False)
     ledger.close()
     with Ledger(url) as later:
-        assert ensure_finetune(later, tuner, TRAINING, patience=hasty, wait=False) == "tuned-job-0"
+        assert ensure_finetune(later, tuner, TRAINING, retry=hasty, wait=False) == "tuned-job-0"
     assert tuner.started == ["job-0"]
 
 
@@ -54,7 +53,7 @@ def test_another_recipe_is_another_fine_tune(ledger, hasty):
     tuner = Tuner(looks=0)
     other = dataclasses.replace(TRAINING, digest="e" * 64)
     for training in (TRAINING, other, TRAINING):
-        ensure_finetune(ledger, tuner, training, patience=hasty)
+        ensure_finetune(ledger, tuner, training, retry=hasty)
     assert tuner.started == ["job-0", "job-1"]
 
 
@@ -64,17 +63,17 @@ def test_a_start_that_was_cut_off_is_found(ledger, url, hasty):
     with Ledger(url) as dead:
         tuner.failures["find"] = [ZeroDivisionError()]
         with pytest.raises(ProviderError):
-            ensure_finetune(dead, tuner, TRAINING, patience=hasty)
+            ensure_finetune(dead, tuner, TRAINING, retry=hasty)
         dead.write(lambda c: c.execute(jobs.update().values(state="starting")).rowcount)
     tuner.jobs["the-one"] = TRAINING.digest
-    assert ensure_finetune(ledger, tuner, TRAINING, patience=hasty) == "tuned-the-one"
+    assert ensure_finetune(ledger, tuner, TRAINING, retry=hasty) == "tuned-the-one"
     assert tuner.started == []
 
 
 def test_a_ledger_that_was_lost_finds_it_too(ledger, hasty):
     tuner = Tuner(looks=0)
     tuner.jobs["the-one"] = TRAINING.digest
-    assert ensure_finetune(ledger, tuner, TRAINING, patience=hasty) == "tuned-the-one"
+    assert ensure_finetune(ledger, tuner, TRAINING, retry=hasty) == "tuned-the-one"
     assert tuner.started == []
 
 
@@ -90,15 +89,15 @@ def test_one_that_may_be_on_its_way_is_looked_for_again(ledger):
         if looks == 4:
             tuner.jobs["the-one"] = TRAINING.digest
 
-    patience = Patience(pause=pause, recovery=60.0)
-    assert ensure_finetune(ledger, tuner, TRAINING, patience=patience) == "tuned-the-one"
+    retry = Retry(pause=pause, recovery=60.0)
+    assert ensure_finetune(ledger, tuner, TRAINING, retry=retry) == "tuned-the-one"
     assert (tuner.started, looks) == ([], 4)
 
 
 def test_a_busy_provider_is_asked_again(ledger, hasty):
     tuner = Tuner()
     tuner.failures = {"find": [busy()], "start": [busy()], "poll": [busy(), busy()]}
-    assert ensure_finetune(ledger, tuner, TRAINING, patience=hasty) == "tuned-job-0"
+    assert ensure_finetune(ledger, tuner, TRAINING, retry=hasty) == "tuned-job-0"
     assert tuner.started == ["job-0"]
 
 
@@ -107,8 +106,8 @@ def test_one_that_stays_busy(ledger, hasty, verb):
     tuner = Tuner()
     tuner.failures[verb] = [busy()] * hasty.tries
     with pytest.raises(ProviderBusy):
-        ensure_finetune(ledger, tuner, TRAINING, patience=hasty)
-    assert ensure_finetune(ledger, tuner, TRAINING, patience=hasty) == "tuned-job-0"
+        ensure_finetune(ledger, tuner, TRAINING, retry=hasty)
+    assert ensure_finetune(ledger, tuner, TRAINING, retry=hasty) == "tuned-job-0"
     assert tuner.started == ["job-0"]
 
 
@@ -118,7 +117,7 @@ def test_a_job_that_fails(url, hasty):
     with Ledger(url, run="first") as ledger:
         for _ in range(2):
             with pytest.raises(ProviderError, match="fine-tune job-0 failed: bad line 3") as caught:
-                ensure_finetune(ledger, tuner, TRAINING, patience=hasty)
+                ensure_finetune(ledger, tuner, TRAINING, retry=hasty)
             assert "sk-abc" not in str(caught.value)
             assert not isinstance(caught.value, ProviderBusy)
         assert tuner.started == ["job-0"]
@@ -126,7 +125,7 @@ def test_a_job_that_fails(url, hasty):
     tuner.jobs.clear()  # a provider does not find what has failed
     tuner.outcome = None
     with Ledger(url, run="second") as ledger:
-        assert ensure_finetune(ledger, tuner, TRAINING, patience=hasty) == "tuned-job-1"
+        assert ensure_finetune(ledger, tuner, TRAINING, retry=hasty) == "tuned-job-1"
 
 
 def test_a_refused_start(url, hasty):
@@ -135,16 +134,16 @@ def test_a_refused_start(url, hasty):
     with Ledger(url, run="first") as ledger:
         for _ in range(2):
             with pytest.raises(ProviderError, match="400 no such model"):
-                ensure_finetune(ledger, tuner, TRAINING, patience=hasty)
+                ensure_finetune(ledger, tuner, TRAINING, retry=hasty)
     with Ledger(url, run="second") as ledger:
-        assert ensure_finetune(ledger, tuner, TRAINING, patience=hasty) == "tuned-job-0"
+        assert ensure_finetune(ledger, tuner, TRAINING, retry=hasty) == "tuned-job-0"
 
 
 def test_success_without_an_endpoint_is_a_failure(ledger, hasty):
     tuner = Tuner()
     tuner.outcome = JobState(JobStatus.SUCCEEDED)
     with pytest.raises(ProviderError, match="without naming an endpoint"):
-        ensure_finetune(ledger, tuner, TRAINING, patience=hasty)
+        ensure_finetune(ledger, tuner, TRAINING, retry=hasty)
 
 
 def test_a_start_that_hangs_is_not_repeated(ledger, url, hasty):
@@ -153,17 +152,17 @@ def test_a_start_that_hangs_is_not_repeated(ledger, url, hasty):
     tuner.failures["start"] = [release]
     tuner.start_deadline = 0.05
     with pytest.raises(ProviderError, match=r"start_finetune failed: no answer within 0\.05 s"):
-        ensure_finetune(ledger, tuner, TRAINING, patience=hasty)
+        ensure_finetune(ledger, tuner, TRAINING, retry=hasty)
     for wait in (True, False):
         with pytest.raises(Pending, match="has not been answered"):
-            ensure_finetune(ledger, tuner, TRAINING, patience=hasty, wait=wait)
+            ensure_finetune(ledger, tuner, TRAINING, retry=hasty, wait=wait)
     with Ledger(url) as other, pytest.raises(Pending, match="another process is starting"):
-        ensure_finetune(other, tuner, TRAINING, patience=hasty, wait=False)
+        ensure_finetune(other, tuner, TRAINING, retry=hasty, wait=False)
     release.set()
     until = threading.Event()
     while row(ledger).state == "starting" and not until.wait(0.01):
         pass
-    assert ensure_finetune(ledger, tuner, TRAINING, patience=hasty) == "tuned-job-0"
+    assert ensure_finetune(ledger, tuner, TRAINING, retry=hasty) == "tuned-job-0"
     assert tuner.started == ["job-0"]
 
 
@@ -178,24 +177,24 @@ def test_a_hanging_start_that_fails_in_the_end(ledger, hasty):
     started, tuner.start_finetune = tuner.start_finetune, refuse
     tuner.start_deadline = 0.05
     with pytest.raises(ProviderError):
-        ensure_finetune(ledger, tuner, TRAINING, patience=hasty)
+        ensure_finetune(ledger, tuner, TRAINING, retry=hasty)
     release.set()
-    while row(ledger).owner is not None:
+    while row(ledger).lease is not None:
         threading.Event().wait(0.01)
     tuner.start_finetune = started
     tuner.start_deadline = None
-    assert ensure_finetune(ledger, tuner, TRAINING, patience=hasty) == "tuned-job-0"
+    assert ensure_finetune(ledger, tuner, TRAINING, retry=hasty) == "tuned-job-0"
 
 
 def test_many_at_once_start_one(url):
     tuner = Tuner(looks=5)
-    patience = Patience(poll=0.01, poll_most=0.02, recovery=0.0)
+    retry = Retry(poll=0.01, poll_most=0.02, recovery=0.0)
     begin = threading.Barrier(6)
 
     def ensure(_: int) -> str:
         with Ledger(url) as ledger:
             begin.wait()
-            return ensure_finetune(ledger, tuner, TRAINING, patience=patience)
+            return ensure_finetune(ledger, tuner, TRAINING, retry=retry)
 
     with ThreadPoolExecutor(6) as pool:
         assert set(pool.map(ensure, range(6))) == {"tuned-job-0"}
@@ -206,7 +205,7 @@ def test_threads_of_a_process_start_one(ledger):
     tuner = Tuner(looks=5)
     begin, release = threading.Barrier(4), threading.Event()
     tuner.failures["start"] = [release]
-    patience = Patience(poll=0.01, poll_most=0.02, recovery=0.0)
+    retry = Retry(poll=0.01, poll_most=0.02, recovery=0.0)
     told: list[Standing] = []
 
     def released(standing: Standing) -> None:
@@ -216,9 +215,7 @@ def test_threads_of_a_process_start_one(ledger):
 
     def ensure(_: int) -> str:
         begin.wait()
-        return ensure_finetune(
-            ledger, tuner, TRAINING, patience=patience, progress=Progress(released)
-        )
+        return ensure_finetune(ledger, tuner, TRAINING, retry=retry, progress=Progress(released))
 
     with ThreadPoolExecutor(4) as pool:
         assert set(pool.map(ensure, range(4))) == {"tuned-job-0"}

@@ -16,9 +16,9 @@ import sqlalchemy as sa
 from bookkeeper import CONCURRENCY, TRAINING, Books, asked, sent
 
 from pytest_memleak.ledger import tables as schema
+from pytest_memleak.ledger.jobs import finetuned
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.reading import generations, tally
-from pytest_memleak.sampling.finetune import finetuned
 
 SCRIPT = Path(__file__).with_name("bookkeeper.py")
 SEED = int(os.environ.get("MEMLEAK_KILL_SEED", "0")) or random.SystemRandom().randrange(10**6)

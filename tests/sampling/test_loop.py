@@ -17,7 +17,7 @@ from pytest_memleak.ledger.tables import generations as generations_table
 from pytest_memleak.records import FinishReason
 from pytest_memleak.records.phases import Phase, Progress, Standing
 from pytest_memleak.sampling.loop import draw
-from pytest_memleak.sampling.retry import Patience
+from pytest_memleak.sampling.retry import Retry
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def drawing(memory, hasty):
     """Draws into a ledger in memory, without waiting between tries."""
 
     def draw_all(endpoint, asked, by=None, **options):
-        options = {"patience": hasty, "terms": by or terms()} | options
+        options = {"retry": hasty, "terms": by or terms()} | options
         return draw(memory, endpoint, endpoint_id="e", questionnaire=asked, **options)
 
     return draw_all
@@ -61,7 +61,7 @@ def test_everything_is_drawn_and_nothing_twice(ledger, ask, hasty):
             endpoint_id="e",
             questionnaire=asked,
             terms=terms(concurrency=4, per_call=3),
-            patience=hasty,
+            retry=hasty,
         )
         assert (counts.got, counts.asked, counts.lost) == (35, 35, 0)
         assert len(endpoint.calls) == counts.calls == 15
@@ -310,9 +310,9 @@ def test_a_call_that_hangs_is_given_up_and_made_anew(memory, ask):
         return ["late"]
 
     endpoint, asked = Scripted(hang, answers), ask(excerpts=1, samples=2)
-    patience = Patience(deadline=0.2, first=0.0)
+    retry = Retry(deadline=0.2, first=0.0)
     counts = draw(
-        memory, endpoint, endpoint_id="e", questionnaire=asked, terms=terms(), patience=patience
+        memory, endpoint, endpoint_id="e", questionnaire=asked, terms=terms(), retry=retry
     )
     assert (counts.got, counts.lost) == (2, 1)
     release.set()
@@ -334,7 +334,7 @@ def everything(ledger) -> set[str]:
 def test_a_provider_that_always_hangs(memory, ask):
     release = threading.Event()
     endpoint = Scripted(lambda _: release.wait(20) and [])
-    patience = Patience(deadline=0.05, tries=2, first=0.0)
+    retry = Retry(deadline=0.05, tries=2, first=0.0)
     with pytest.raises(ProviderBusy, match=r"sample failed: no answer within 0\.05 s") as caught:
         draw(
             memory,
@@ -342,7 +342,7 @@ def test_a_provider_that_always_hangs(memory, ask):
             endpoint_id="e",
             questionnaire=ask(excerpts=1, samples=1),
             terms=terms(),
-            patience=patience,
+            retry=retry,
         )
     release.set()
     assert caught.value.place == "scripted endpoint e"
@@ -393,7 +393,7 @@ def test_ctrl_c_does_not_wait_for_ever(memory, ask):
         release.wait(20)
         return answers(asked)
 
-    patience = Patience(grace=0.05)
+    retry = Retry(grace=0.05)
     with pytest.raises(KeyboardInterrupt):
         draw(
             memory,
@@ -401,7 +401,7 @@ def test_ctrl_c_does_not_wait_for_ever(memory, ask):
             endpoint_id="e",
             questionnaire=ask(excerpts=1, samples=1),
             terms=terms(),
-            patience=patience,
+            retry=retry,
         )
     assert states(memory) == {"asked": 1}
     release.set()

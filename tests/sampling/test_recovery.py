@@ -15,9 +15,9 @@ from pytest_memleak.ledger.claims import claim
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.questions import Ask
 from pytest_memleak.ledger.reading import generations, missing
-from pytest_memleak.ledger.tables import calls, owners
+from pytest_memleak.ledger.tables import calls, leases
 from pytest_memleak.sampling.loop import draw
-from pytest_memleak.sampling.retry import Patience
+from pytest_memleak.sampling.retry import Retry
 
 
 @pytest.fixture
@@ -32,10 +32,8 @@ def cut_off(url, asked):
         return claim(dead, intent(dead, asked, Ask(asked.questions[0], (0, 1)), price=100))
 
 
-def drawn(ledger, endpoint, asked, patience):
-    return draw(
-        ledger, endpoint, endpoint_id="e", questionnaire=asked, terms=terms(), patience=patience
-    )
+def drawn(ledger, endpoint, asked, retry):
+    return draw(ledger, endpoint, endpoint_id="e", questionnaire=asked, terms=terms(), retry=retry)
 
 
 def states(ledger) -> list[str]:
@@ -75,8 +73,8 @@ def test_a_provider_may_be_at_work_on_it_still(cut_off, ledger, asked):
         if len(endpoint.looked_for) == 3:
             endpoint.kept[cut_off.request_id] = [Completion("a"), Completion("b")]
 
-    patience = Patience(recovery=time.time() - cut_off.began + 60, pause=pause)
-    assert drawn(ledger, endpoint, asked, patience).recovered == 1
+    retry = Retry(recovery=time.time() - cut_off.began + 60, pause=pause)
+    assert drawn(ledger, endpoint, asked, retry).recovered == 1
     assert len(endpoint.looked_for) == 4
 
 
@@ -138,7 +136,7 @@ def test_what_the_living_draw_is_left_to_them(ledger, url, asked):
         assert (lacking.count, lacking.elsewhere) == (2, 1)
         endpoint = Scripted(broken())
         with pytest.raises(ProviderError):
-            drawn(ledger, endpoint, asked, Patience())
+            drawn(ledger, endpoint, asked, Retry())
         still_open = sa.select(calls.c.id).where(calls.c.state == "asked")
         assert call.id in ledger.read(lambda c: c.execute(still_open).scalars().all())
 
@@ -163,7 +161,7 @@ def test_the_last_one_waits_for_the_living(ledger, url, asked, hasty):
 def test_an_owner_that_is_thought_dead_may_answer_late(ledger, asked, hasty):
     """As when a server has lost the connection that shows that it lives."""
     call = claim(ledger, intent(ledger, asked, Ask(asked.questions[0], (0, 1))))
-    ledger.write(lambda c: c.execute(owners.update().values(ended=1.0)).rowcount)
+    ledger.write(lambda c: c.execute(leases.update().values(ended=1.0)).rowcount)
     endpoint = Scripted()
     with pytest.raises(ProviderBusy):
         drawn(ledger, Scripted(busy()), asked, hasty)

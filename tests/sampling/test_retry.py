@@ -5,17 +5,17 @@ import threading
 from scripted import broken, busy
 
 from pytest_memleak.errors import ProviderBusy, ProviderError
-from pytest_memleak.sampling.retry import Patience
+from pytest_memleak.sampling.retry import Retry
 
 
-def tried(patience: Patience, *outcomes: Exception | None) -> tuple[int, list[float], object]:
+def tried(retry: Retry, *outcomes: Exception | None) -> tuple[int, list[float], object]:
     """How often it was tried, the pauses between, and how it ended."""
     pauses: list[float] = []
-    patience = Patience(
-        tries=patience.tries,
-        total=patience.total,
-        first=patience.first,
-        most=patience.most,
+    retry = Retry(
+        tries=retry.tries,
+        total=retry.total,
+        first=retry.first,
+        most=retry.most,
         pause=lambda _, seconds: pauses.append(seconds),
     )
     left = list(outcomes)
@@ -30,43 +30,43 @@ def tried(patience: Patience, *outcomes: Exception | None) -> tuple[int, list[fl
         return "done"
 
     try:
-        ended: object = patience.attempts()(attempt)
+        ended: object = retry.attempts()(attempt)
     except ProviderError as error:
         ended = error
     return count, pauses, ended
 
 
 def test_what_works_is_not_tried_again():
-    assert tried(Patience(), None) == (1, [], "done")
+    assert tried(Retry(), None) == (1, [], "done")
 
 
 def test_pauses_grow_to_the_longest():
-    count, pauses, ended = tried(Patience(first=1, most=10, tries=8), *[busy()] * 6, None)
+    count, pauses, ended = tried(Retry(first=1, most=10, tries=8), *[busy()] * 6, None)
     assert (count, ended) == (7, "done")
     for number, pause in enumerate(pauses):
         assert min(10, 2**number) <= pause <= min(10, 2**number + 1)
 
 
 def test_a_provider_is_left_alone_as_long_as_it_asks():
-    _, pauses, ended = tried(Patience(first=1, total=100), busy(retry_after=42.0), None)
+    _, pauses, ended = tried(Retry(first=1, total=100), busy(retry_after=42.0), None)
     assert (pauses, ended) == ([42.0], "done")
 
 
 def test_tries_are_counted():
     last = busy("the last")
-    count, pauses, ended = tried(Patience(tries=3), busy(), busy(), last)
+    count, pauses, ended = tried(Retry(tries=3), busy(), busy(), last)
     assert (count, len(pauses)) == (3, 2)
     assert ended is last
 
 
 def test_pauses_are_added_up():
-    count, pauses, ended = tried(Patience(tries=100, total=100), busy(retry_after=40.0))
+    count, pauses, ended = tried(Retry(tries=100, total=100), busy(retry_after=40.0))
     assert (count, pauses) == (3, [40.0, 40.0])
     assert isinstance(ended, ProviderBusy)
 
 
 def test_what_will_not_pass_is_not_tried_again():
-    count, pauses, ended = tried(Patience(), broken(), None)
+    count, pauses, ended = tried(Retry(), broken(), None)
     assert (count, pauses) == (1, [])
     assert isinstance(ended, ProviderError)
 
@@ -82,4 +82,4 @@ def test_a_pause_ends_when_the_event_is_set():
             raise outcome
         return "done"
 
-    assert Patience().attempts(stop)(attempt) == "done"
+    assert Retry().attempts(stop)(attempt) == "done"

@@ -8,7 +8,7 @@ from pytest_memleak.contracts.extensions import Extensions
 from pytest_memleak.contracts.hookspecs import hookimpl
 from pytest_memleak.errors import ProviderError
 from pytest_memleak.records import FinishReason, Verdict
-from pytest_memleak.sampling.retry import Patience
+from pytest_memleak.sampling.retry import Retry
 from pytest_memleak.story.evaluate import evaluate
 from pytest_memleak.story.resources import Resources
 from pytest_memleak.story.suite_run import SuiteRun
@@ -75,7 +75,7 @@ def judge_it(tmp_path):
         path = tmp_path / "x.memleak.toml"
         path.write_text(suite)
         means = Resources(f"sqlite:///{tmp_path / 'ledger.db'}", offline=offline)
-        means.patience = Patience(tries=1, recovery=0.0)
+        means.retry = Retry(tries=1, recovery=0.0)
         opened.append(means)
         extensions = Extensions([Fake(*answers)])
         workshop = SuiteRun(load_suite(path), extensions, state=tmp_path / "state", resources=means)

@@ -19,7 +19,7 @@ from pytest_memleak.errors import (
     SuiteError,
 )
 from pytest_memleak.records import FinishReason, Generation
-from pytest_memleak.sampling.retry import Patience
+from pytest_memleak.sampling.retry import Retry
 from pytest_memleak.story.draw import draw as draw_answers
 from pytest_memleak.story.draws import Draws, Purpose
 from pytest_memleak.story.resources import Resources
@@ -27,7 +27,7 @@ from pytest_memleak.story.suite_run import SuiteRun
 from pytest_memleak.suite.load import load_suite
 
 BOOK = ("The ferryman counted nine lanterns along the quay.", "His grandmother had warned him.")
-HASTY = Patience(
+HASTY = Retry(
     deadline=20.0, tries=2, recovery=0.0, first=0.0, poll=0.0, pause=lambda event, _: event
 )
 
@@ -103,7 +103,7 @@ class World(SimpleNamespace):
     def suite_run(self, *, offline=False, suite=None, wait=True):
         """The suite opened anew, as another run would."""
         resources = Resources(f"sqlite:///{self.folder / 'ledger.db'}", offline=offline, wait=wait)
-        resources.patience = HASTY
+        resources.retry = HASTY
         self.resources.append(resources)
         suite = load_suite(self.write(suite or {}))
         return SuiteRun(suite, Extensions([self]), state=self.folder / "state", resources=resources)

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_memleak.errors import SettingsError
+from pytest_memleak.verdict import answers as census_of_answers
 from pytest_memleak.verdict.answers import AnswerCensus
 from pytest_memleak.verdict.asked import Asked
 from pytest_memleak.verdict.completeness import completeness
 from pytest_memleak.verdict.given_away import GivenAway, given_away
-from pytest_memleak.verdict import answers as census_of_answers
 from pytest_memleak.verdict.prose import Prose
 from pytest_memleak.verdict.shingles import KnownRuns, WordKeys, run_hashes
 

@@ -1,0 +1,211 @@
+"""Who answered, when, and how often it was tried: where a pair's generations come from.
+
+    provenance(ledger, endpoint_id, questionnaire)   -> Provenance, of what counts for the pair
+    attempts(ledger, endpoint_id, book_id)           -> [Attempt(...)], every draw ever made
+    endpoint_id = of_release("gpt-4o", "2026-11")    # other weights behind the same name
+
+METRICS.md section 10 says what is judged by it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from pytest_memleak.contracts.protocols import Served
+from pytest_memleak.errors import LedgerError, SettingsError
+from pytest_memleak.ledger.calls import QUESTIONS_AT_ONCE, CallState
+from pytest_memleak.ledger.ledger import Ledger
+from pytest_memleak.ledger.questions import Questionnaire
+from pytest_memleak.ledger.reading import numbers_of
+from pytest_memleak.ledger.tables import calls, generations, questions
+
+__all__ = ["Attempt", "Provenance", "attempts", "of_release", "provenance"]
+
+_RELEASE = "; release "
+
+
+def of_release(endpoint_id: str, release: str) -> str:
+    """The ledger's name of an endpoint's weights of that release; as it is without a release.
+
+    Raises SettingsError for an id that reads as if it had a release already.
+    """
+    if _RELEASE in endpoint_id:
+        raise SettingsError(f"the endpoint id {endpoint_id!r} holds {_RELEASE!r}")
+    return f"{endpoint_id}{_RELEASE}{release}" if release else endpoint_id
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where the generations that count for a pair come from. Times are seconds since 1970.
+
+    first, last:    when the first and the last of them was drawn; None where all are imported
+    calls_this_run: answered calls behind them that the ledger's run made; calls: those of all
+    imported:       how many of the generations came from files
+    served:         who answered, and how many calls; response ids are left out
+    refused:        settings that the server would not take in any of the calls
+    """
+
+    first: float | None
+    last: float | None
+    calls_this_run: int
+    calls: int
+    imported: int
+    served: tuple[tuple[Served, int], ...]
+    refused: tuple[str, ...]
+
+
+def provenance(ledger: Ledger, endpoint_id: str, questionnaire: Questionnaire) -> Provenance:
+    """Where the pair's generations (ordinals below `samples`) come from."""
+    numbers = list(numbers_of(ledger, endpoint_id, questionnaire.questions).values())
+
+    def work(connection: Connection) -> list[Any]:
+        return [
+            row
+            for start in range(0, len(numbers), QUESTIONS_AT_ONCE)
+            for row in connection.execute(
+                _BEHIND.where(
+                    generations.c.question.in_(numbers[start : start + QUESTIONS_AT_ONCE]),
+                    generations.c.ordinal < questionnaire.samples,
+                )
+            )
+        ]
+
+    rows = ledger.read(work)
+    made = [row for row in rows if row.kind != "import"]
+    times = [row.ended or row.began for row in made]
+    served = Counter(Served(row.model, row.fingerprint) for row in made)
+    return Provenance(
+        first=min(times, default=None),
+        last=max(times, default=None),
+        calls_this_run=sum(row.run == ledger.run for row in made),
+        calls=len(made),
+        imported=sum(row.drawn for row in rows if row.kind == "import"),
+        served=tuple(served.most_common()),
+        refused=_refused(row.refused for row in made),
+    )
+
+
+def _refused(said: Iterable[str | None]) -> tuple[str, ...]:
+    return tuple(sorted({name for one in said if one for name in json.loads(one)}))
+
+
+_BEHIND = (
+    sa.select(
+        calls.c.kind,
+        calls.c.run,
+        calls.c.began,
+        calls.c.ended,
+        calls.c.model,
+        calls.c.fingerprint,
+        calls.c.refused,
+        sa.func.count().label("drawn"),
+    )
+    .join(calls, calls.c.id == generations.c.call)
+    .where(generations.c.ordinal >= 0)
+    .group_by(calls.c.id)
+)
+
+
+# --- every draw ever made ------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What one run drew of an endpoint for a book with one setting, or a file brought.
+
+    kind:        sample, batch or import
+    source:      the run; of an import the SHA-256 of its file; None before version 2
+    excerpts:    questions asked; calls: all of them, answered, lost and failed ones told apart
+    generations: those that have a place; surplus: those that have none, because it was taken
+    removed:     those that came and are no longer in the ledger
+    first, last: when it began and ended, in seconds since 1970
+    """
+
+    endpoint: str
+    book: str
+    temperature: float
+    seed: int
+    kind: str
+    source: str | None
+    excerpts: int
+    calls: int
+    answered: int
+    lost: int
+    failed: int
+    generations: int
+    surplus: int
+    removed: int
+    first: float
+    last: float
+
+
+def attempts(ledger: Ledger, endpoint_id: str, book_id: str | None = None) -> list[Attempt]:
+    """Every draw ever made of an endpoint for a book (None: for any), oldest first.
+
+    Raises LedgerError where there is none.
+    """
+    wanted = [questions.c.endpoint == endpoint_id]
+    if book_id is not None:
+        wanted.append(questions.c.book == book_id)
+    rows = ledger.read(lambda connection: connection.execute(_TRIED.where(*wanted)).all())
+    if not rows:
+        raise LedgerError(
+            f"endpoint {endpoint_id!r} was never drawn from"
+            + (f" for book {book_id!r}" if book_id else ""),
+            place=ledger.place,
+            hint="`memleak ledger list` shows what there is",
+        )
+    return [Attempt(*row) for row in rows]
+
+
+def _times(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
+    return sa.func.sum(sa.case((condition, 1), else_=0))
+
+
+_SOURCE = sa.case((calls.c.kind == "import", calls.c.request_id), else_=calls.c.run)
+_CAME = (
+    sa.select(
+        generations.c.call,
+        _times(generations.c.ordinal >= 0).label("placed"),
+        _times(generations.c.ordinal < 0).label("surplus"),
+    )
+    .group_by(generations.c.call)
+    .subquery()
+)
+_PLACED = sa.func.coalesce(_CAME.c.placed, 0)
+_SURPLUS = sa.func.coalesce(_CAME.c.surplus, 0)
+_BY = (
+    questions.c.endpoint,
+    questions.c.book,
+    questions.c.temperature,
+    questions.c.seed,
+    calls.c.kind,
+    _SOURCE,
+)
+_TRIED = (
+    sa.select(
+        *_BY,
+        sa.func.count(calls.c.question.distinct()),
+        sa.func.count(),
+        _times(calls.c.state == CallState.ANSWERED),
+        _times(calls.c.state == CallState.LOST),
+        _times(calls.c.state == CallState.FAILED),
+        sa.cast(sa.func.sum(_PLACED), sa.Integer),
+        sa.cast(sa.func.sum(_SURPLUS), sa.Integer),
+        sa.cast(sa.func.sum(sa.func.coalesce(calls.c.came, 0) - _PLACED - _SURPLUS), sa.Integer),
+        sa.func.min(calls.c.began),
+        sa.func.max(sa.func.coalesce(calls.c.ended, calls.c.began)),
+    )
+    .select_from(calls)
+    .join(questions, questions.c.id == calls.c.question)
+    .outerjoin(_CAME, _CAME.c.call == calls.c.id)
+    .group_by(*_BY)
+    .order_by(sa.func.min(calls.c.began), *_BY)
+)

@@ -1,0 +1,195 @@
+"""A server that is not there: nothing is booked, nothing is in doubt, and it is told soon."""
+
+from __future__ import annotations
+
+import dataclasses
+import socket
+from collections import Counter
+
+import pytest
+import sqlalchemy as sa
+from batching import Batching
+from scripted import Keeping, Scripted, answers, busy, terms
+from tuner import TRAINING, Tuner
+
+from pytest_memleak.errors import NotSent, ProviderBusy, ProviderError
+from pytest_memleak.ledger.calls import spent_by
+from pytest_memleak.ledger.jobs import JobRow
+from pytest_memleak.ledger.ledger import Ledger
+from pytest_memleak.ledger.tables import batches, calls, claims, jobs
+from pytest_memleak.sampling.finetune import ensure_finetune
+from pytest_memleak.sampling.loop import draw
+from pytest_memleak.sampling.retry import Retry
+
+PRICE = (1.0, 1.0)
+
+
+def refused(**more) -> NotSent:
+    return NotSent("connection refused", provider="scripted", endpoint="e", call="sample", **more)
+
+
+@pytest.fixture
+def paused() -> list[float]:
+    return []
+
+
+@pytest.fixture
+def retry(paused) -> Retry:
+    """As in a real run, only that no time passes."""
+    return Retry(pause=lambda _, seconds: paused.append(seconds))
+
+
+def drawn(ledger, endpoint, asked, retry, **more):
+    by = terms(price=PRICE) if not more else terms(price=PRICE, **more)
+    return draw(
+        ledger, endpoint, endpoint_id="e", questionnaire=asked, terms=by, budget=5.0, retry=retry
+    )
+
+
+def nothing_is_booked(ledger) -> None:
+    assert ledger.read(lambda c: spent_by(c, {ledger.run}))[ledger.run] == 0
+    assert not ledger.read(lambda c: c.execute(sa.select(claims)).all())
+    states = ledger.read(lambda c: c.execute(sa.select(calls.c.state)).scalars().all())
+    assert set(states) <= {"failed"}
+
+
+@pytest.mark.parametrize("concurrency", [1, 8])
+def test_it_is_told_after_a_few_quick_tries(ledger, ask, retry, paused, concurrency):
+    endpoint = Scripted(refused())
+    with pytest.raises(NotSent, match="connection refused") as caught:
+        drawn(ledger, endpoint, ask(), retry, concurrency=concurrency)
+    assert "is the server there" in caught.value.hint
+    if concurrency == 1:
+        assert 2 <= len(endpoint.calls) <= 4
+        assert sum(paused) <= 5.0
+    nothing_is_booked(ledger)
+
+
+def test_another_pair_of_the_run_tries_once(url, ask, retry, paused):
+    with Ledger(url, run="one") as ledger:
+        for tries in ((2, 3, 4), (1,)):
+            endpoint = Scripted(refused())
+            with pytest.raises(NotSent):
+                drawn(ledger, endpoint, ask(seed=tries[0]), retry)
+            assert len(endpoint.calls) in tries
+    with Ledger(url, run="another") as ledger:
+        endpoint = Scripted(refused(), refused(), answers)
+        assert drawn(ledger, endpoint, ask(excerpts=1, samples=1), retry).lost == 0
+
+
+def test_a_certificate_that_does_not_hold_is_told_at_once(ledger, ask, retry, paused):
+    endpoint = Scripted(refused(lasting=True, hint="trust its authority"))
+    with pytest.raises(NotSent, match="trust its authority"):
+        drawn(ledger, endpoint, ask(), retry)
+    assert (len(endpoint.calls), paused) == (1, [])
+    nothing_is_booked(ledger)
+
+
+def test_a_server_that_was_there_is_waited_for(ledger, ask, retry):
+    """It restarts in the middle of a run."""
+    endpoint = Scripted(answers, *[refused()] * 7, answers)
+    counts = drawn(ledger, endpoint, ask(excerpts=1, samples=2), retry)
+    assert (counts.got, counts.lost, counts.calls) == (2, 0, 2)
+
+
+def test_one_that_answered_another_pair_is_waited_for_too(ledger, ask, retry):
+    drawn(ledger, Scripted(), ask(excerpts=1, samples=1, seed=1), retry)
+    endpoint = Scripted(*[refused()] * 7, answers)
+    assert drawn(ledger, endpoint, ask(excerpts=1, samples=1), retry).got == 1
+
+
+def test_a_refusal_is_an_answer_of_the_server(ledger, ask, retry):
+    endpoint = Scripted(busy(), *[refused()] * 6, answers)
+    assert drawn(ledger, endpoint, ask(excerpts=1, samples=1), retry).got == 1
+
+
+def test_it_is_not_looked_for_where_answers_are_kept(ledger, ask, retry):
+    endpoint = Keeping(refused())
+    with pytest.raises(NotSent):
+        drawn(ledger, endpoint, ask(), retry)
+    assert endpoint.looked_for == []
+    nothing_is_booked(ledger)
+
+
+def test_a_closed_port(ledger, ask):
+    """In real time, with a real socket."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    def call(asked):
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        except ConnectionRefusedError:
+            raise refused() from None
+        return answers(asked)
+
+    with pytest.raises(NotSent):
+        drawn(ledger, Scripted(call), ask(), Retry(first=0.01, unreached=0.05))
+    nothing_is_booked(ledger)
+
+
+# --- jobs ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", ["find", "start"])
+def test_a_batch_that_was_never_sent(ledger, ask, retry, paused, verb):
+    endpoint = Batching()
+    endpoint.failures[verb] = [refused()] * (20 if verb == "find" else 8)
+    with pytest.raises(NotSent):
+        drawn(ledger, endpoint, ask(), retry, batch=True)
+    if verb == "find":
+        assert sum(paused) <= 5.0
+    nothing_is_booked(ledger)
+    (row,) = ledger.read(lambda c: c.execute(sa.select(batches)).all())
+    assert (row.state, row.cause) == (JobRow.FAILED, "connection refused")
+    endpoint.failures[verb] = []
+    assert drawn(ledger, endpoint, ask(), retry, batch=True).got == 12
+
+
+def test_a_batch_that_may_have_been_started_is_kept(ledger, ask, retry):
+    """The first start broke off, and then the server was gone: its requests stay promised."""
+    endpoint = Batching()
+    endpoint.failures["start"] = [busy("the connection was cut off")]
+    endpoint.failures["find"] = [None, *[refused()] * 20]
+    endpoint._fail = lambda verb: _fail(endpoint, verb)
+    hasty = dataclasses.replace(retry, recovery=0.0)
+    with pytest.raises(NotSent):
+        drawn(ledger, endpoint, ask(), hasty, batch=True)
+    (row,) = ledger.read(lambda c: c.execute(sa.select(batches)).all())
+    assert (row.state, row.lease) == (JobRow.STARTING, None)
+    states = ledger.read(lambda c: c.execute(sa.select(calls.c.state)).scalars().all())
+    assert Counter(states) == {"asked": 12}
+    assert ledger.read(lambda c: spent_by(c, {ledger.run}))[ledger.run] > 0
+
+
+def _fail(endpoint: Batching, verb: str) -> None:
+    if endpoint.failures[verb]:
+        failure = endpoint.failures[verb].pop(0)
+        if failure is not None:
+            raise failure
+
+
+@pytest.mark.parametrize("verb", ["find", "start"])
+def test_a_fine_tune_that_was_never_sent(url, retry, paused, verb):
+    tuner = Tuner(looks=0)
+    tuner.failures[verb] = [refused()] * (20 if verb == "find" else 8)
+    with Ledger(url, run="first") as ledger:
+        with pytest.raises(NotSent):
+            ensure_finetune(ledger, tuner, TRAINING, retry=retry)
+        with pytest.raises(ProviderError, match="connection refused") as caught:
+            ensure_finetune(ledger, tuner, TRAINING, retry=retry)
+        assert not isinstance(caught.value, ProviderBusy)
+        if verb == "find":
+            assert sum(paused) <= 5.0
+        (row,) = ledger.read(lambda c: c.execute(sa.select(jobs)).all())
+        assert row.state == JobRow.FAILED
+    tuner.failures[verb] = []
+    with Ledger(url, run="second") as ledger:
+        assert ensure_finetune(ledger, tuner, TRAINING, retry=retry) == "tuned-job-0"
+
+
+def test_a_fine_tune_that_runs_is_waited_for_through_a_restart(ledger, retry):
+    tuner = Tuner(looks=1)
+    tuner.failures["poll"] = [refused()] * 7
+    assert ensure_finetune(ledger, tuner, TRAINING, retry=retry) == "tuned-job-0"
