@@ -79,7 +79,9 @@ def test_limits_that_differ_stand_in_the_cells():
 
 @pytest.mark.parametrize("width", [80, 98, 200])
 def test_heads_are_the_measures_names_broken_where_the_width_asks_for_it(width):
-    long = found(pair="reciter/the-lamplighter", verdict="FAIL", expected="leak", got=310, asked=310)
+    long = found(
+        pair="reciter/the-lamplighter", verdict="FAIL", expected="leak", got=310, asked=310
+    )
     told = lines(long, width=width)
     heads, rows = (1, 2) if width < 98 else (1, 1)
     table = told[: heads + rows]

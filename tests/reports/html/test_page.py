@@ -138,7 +138,9 @@ def test_an_extension_s_measure_and_its_limit_are_shown(leak):
         limits=leak.limits | {"longest_line": 60.0},
         brought=(Measure("longest_line", title="longest line", unit="letters"),),
     )
-    assert "longest_line longest line 71.5 letters ✗ over the limit 60" in Page(page_of(brought)).text
+    assert (
+        "longest_line longest line 71.5 letters ✗ over the limit 60" in Page(page_of(brought)).text
+    )
 
 
 # --- what it keeps to itself ---------------------------------------------------------------
