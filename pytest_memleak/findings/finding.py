@@ -8,15 +8,15 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.findings.quotes import quote
-from pytest_memleak.records import Verdict
+from pytest_memleak.records import Measure, Verdict
 from pytest_memleak.records.finding import Finding, Passage
 from pytest_memleak.redaction.text import QUOTED_WORDS
-from pytest_memleak.scoring.measure_table import table_with
+from pytest_memleak.scoring.measure_table import MEASURES, table_with
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pytest_memleak.records import Block, Book, Measure, Measurement, Pair, Span
+    from pytest_memleak.records import Block, Book, Measurement, Pair, Span
     from pytest_memleak.scoring.analysis import Analysis
     from pytest_memleak.scoring.extraction import Extraction
     from pytest_memleak.verdict.evaluation import Evaluation
@@ -41,8 +41,13 @@ def findings_of(found: Iterable[dict[str, Any]]) -> tuple[Finding, ...]:
 
 
 def table_of(findings: Iterable[Finding]) -> dict[str, Measure]:
-    """The table of measures, with what extensions brought to these findings."""
-    return table_with({row.name: row for found in findings for row in found.brought})
+    """The table of measures, with those that extensions brought to these findings."""
+    brought: dict[str, Measure] = {}
+    for found in findings:
+        names = [*found.limits, *found.measures]
+        brought |= {name: Measure(name) for name in names if name not in MEASURES | brought}
+        brought |= {row.name: row for row in found.brought}
+    return table_with(brought)
 
 
 def overview(findings: Sequence[Finding]) -> tuple[Measure, ...]:

@@ -164,7 +164,7 @@ _ROWS = (
     ),
 )
 
-MEASURES: Mapping[str, Measure] = {row.name: row for row in _ROWS}
+MEASURES: dict[str, Measure] = {row.name: row for row in _ROWS}
 """The rows of this package, by name, in the order in which reports show them."""
 
 

@@ -60,7 +60,7 @@ def test_a_recited_book_that_nobody_asked_for_is_told_in_every_report(
     assert winds["asked_for"] == ["p_id1", "p_id2"]
     assert (quiet["longest_span"], quiet["start"], quiet["spans_over"]) == (0, None, 0)
     result.stdout.fnmatch_lines(
-        ["  1 spans over 20 words of library/shelf/winds.txt, which was not asked for; *25 words"]
+        ["  1 span over 20 words of library/shelf/winds.txt, which was not asked for; *25 words"]
     )
     junit = (pytester.path / "junit.xml").read_text("utf-8")
     name = "memleak.elsewhere.library/shelf/winds.txt.longest_span"
@@ -136,7 +136,7 @@ def test_a_pattern_that_finds_nothing_is_an_error_of_the_suite(pytester, suite, 
     suite((CATALOGUE[0], CATALOGUE[1].replace("library/**/*.txt", pattern)))
     result = pytester.runpytest()
     assert result.ret == pytest.ExitCode.INTERRUPTED
-    result.stdout.fnmatch_lines([f"*catalogue[[]0].source: *{said}*"])
+    result.stdout.fnmatch_lines([f"*catalogue[[]1].source: *{said}*"])
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "many", ""])

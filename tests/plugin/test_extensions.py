@@ -1,5 +1,7 @@
 """Hooks in a conftest: measures with limits, book readers, providers, report sinks."""
 
+import pytest
+
 MEASURE = """
     from pytest_memleak import hookimpl
 
@@ -10,6 +12,10 @@ MEASURE = """
     def longest_line(book, generations):
         return max(len(line) for one in generations for line in one.text.splitlines())
 """
+ROW = MEASURE.replace("import hookimpl", "import Measure, hookimpl").replace(
+    '{"longest_line": longest_line}',
+    '{"longest_line": Measure("", kind="count", unit="letters", function=longest_line)}',
+)
 LIMIT = ("longest_span = 10", "longest_span = 10\n[limits.measures]\nlongest_line = 30")
 
 
@@ -22,6 +28,45 @@ def test_a_measure_of_ones_own_is_held_against_its_limit(pytester, suite):
     result = pytester.runpytest("-k", "clean")
     result.assert_outcomes(failed=1, deselected=1)
     result.stdout.fnmatch_lines(["longest_line 30 is over its limit 20*"])
+
+
+def test_a_row_says_how_its_measure_is_limited_and_shown(pytester, suite):
+    pytester.makeconftest(ROW)
+    suite(LIMIT)
+    pytester.runpytest("--memleak-html=out.html", "-n", "2").assert_outcomes(passed=1, failed=1)
+    page = (pytester.path / "out.html").read_text(encoding="utf-8")
+    assert '>30</span> <span class="unit">letters</span>' in page
+    suite((LIMIT[0], LIMIT[1].replace("= 30", "= 29.5")))
+    result = pytester.runpytest()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*limits.measures.longest_line: a limit on a count is*; got 29.5"])
+
+
+def test_a_measure_that_gives_no_number_never_passes(pytester, suite):
+    pytester.makeconftest(MEASURE.replace("return max(", "return float('nan') or max("))
+    suite(LIMIT)
+    result = pytester.runpytest("-k", "clean")
+    result.assert_outcomes(errors=1, deselected=1)
+    result.stdout.fnmatch_lines(
+        ["*longest_line has a limit, but could not be measured: it gave nan"]
+    )
+
+
+def test_a_measure_with_the_name_of_a_built_in_one_is_refused(pytester, suite):
+    pytester.makeconftest(MEASURE.replace('"longest_line"', '"bmc"'))
+    suite()
+    result = pytester.runpytest()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*a measure 'bmc', which is the name of a built-in one*"])
+
+
+@pytest.mark.parametrize("limit", ["nan", "inf", "-inf"])
+def test_a_limit_on_it_is_a_finite_number(pytester, suite, limit):
+    pytester.makeconftest(MEASURE)
+    suite((LIMIT[0], LIMIT[1].replace("= 30", f"= {limit}")))
+    result = pytester.runpytest()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*limits.measures.longest_line: *finite*"])
 
 
 def test_a_limit_on_a_measure_that_nobody_brings_is_a_collection_error(pytester, suite):

@@ -1,5 +1,6 @@
 """--junitxml: properties and verdicts, and not a word of the book."""
 
+import json
 from xml.etree import ElementTree
 
 import pytest
@@ -27,9 +28,59 @@ def test_what_the_run_used_stands_once_for_the_whole_suite(report, workers):
     _, _, testsuite = report(*workers)
     told = properties(testsuite)
     assert len(told["memleak.suite.test.memleak.toml.sha256"]) == 64
-    assert len(told["memleak.book.ferry.sha256"]) == 64
-    assert '"samples": 3' in told["memleak.suite.test.memleak.toml.settings"]
     assert told["memleak.version"]
+    assert not [name for name in told if name.startswith("memleak.book")]
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+def test_what_differs_from_pair_to_pair_stands_with_each(report, workers):
+    few = '[[pair]]\nmodel = "leaky"\nbook = "ferry"\nsamples = 1\n[[model]]\nid = "clean"'
+    _, _, testsuite = report(*workers, replacements=[('[[model]]\nid = "clean"', few)])
+    cases = {case.get("name"): properties(case) for case in testsuite.iterfind("testcase")}
+    samples = {
+        name: json.loads(told["memleak.settings"])["samples"] for name, told in cases.items()
+    }
+    assert samples == {
+        "test_memorization[clean/ferry]": 3, "test_memorization[leaky/ferry]": 1
+    }  # fmt: skip
+
+
+def test_two_suites_may_call_two_books_by_one_id(pytester, report):
+    def second():
+        folder = pytester.mkdir("second")
+        for name in ("test.memleak.toml", "clean.json", "leaky.json"):
+            (folder / name).write_text((pytester.path / name).read_text())
+        book = json.loads((pytester.path / "ferry.json").read_text())
+        book[0]["excerpt_text"] += " And so he went home."
+        (folder / "ferry.json").write_text(json.dumps(book))
+
+    report()
+    second()
+    pytester.runpytest("--junitxml=both.xml", "-k", "clean").assert_outcomes(passed=2, deselected=2)
+    testsuite = ElementTree.parse(pytester.path / "both.xml").getroot().find("testsuite")
+    digests = {properties(case)["memleak.book_sha256"] for case in testsuite.iterfind("testcase")}
+    assert len(digests) == 2
+
+
+def test_of_a_test_of_ones_own_the_suite_s_verdict_is_told_as_the_suite_s(pytester, report):
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.copyright(suite="test.memleak.toml")
+        def test_mine(memorization):
+            assert memorization.words == 31
+        """
+    )
+    result, _, testsuite = report("-k", "mine and leaky")
+    result.assert_outcomes(passed=1, deselected=3)
+    told = properties(testsuite.find("testcase"))
+    assert told["memleak.suite_verdict"] == "FAIL"
+    assert told["memleak.suite_verdict.meaning"] == (
+        "test.memleak.toml judges leaky/ferry FAIL by its own limits; whether this test passed is "
+        "by what it asserts itself"
+    )
+    assert "memleak.verdict" not in told
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")])

@@ -14,7 +14,7 @@ def test_a_clean_pair_passes_and_a_leak_fails(pytester, suite):
         [
             "longest_span 16 is over its limit 10",
             "*= memorization =*",
-            "*pair*BMC@5*block*span*span>20*drawn*verdict*",
+            "pair *bmc  longest_block  longest_span  spans_over  drawn  verdict*",
             "clean/ferry *6/6*PASS*",
             "leaky/ferry *16*6/6*FAIL*",
             "limit*≤10*",
