@@ -13,6 +13,7 @@
         ├── BudgetExceeded      the next call would cost more than is left
         └── ProviderError       a call to a model failed for good
             └── ProviderBusy    it may succeed when tried again (429, 5xx, connection, deadline)
+                └── NotSent     it never reached the server: not billed, and not in doubt
 
 A message says what was expected, what was seen and where; `hint` says what to do next.
 No message carries a book's or a model's text.
@@ -28,6 +29,7 @@ __all__ = [
     "LedgerError",
     "MemleakError",
     "MissingExtra",
+    "NotSent",
     "Pending",
     "ProviderBusy",
     "ProviderError",
@@ -160,3 +162,18 @@ class ProviderBusy(ProviderError):
         super().__init__(cause, provider=provider, endpoint=endpoint, call=call, hint=hint)
         self.retry_after = retry_after
         self.in_doubt = in_doubt
+
+
+class NotSent(ProviderBusy):
+    """A call that never reached the server: it is not billed, and not in doubt.
+
+    The connection was refused, the name did not resolve, the certificate was bad, or no
+    connection was free.
+    """
+
+    def __init__(
+        self, cause: str, *, provider: str, endpoint: str, call: str, hint: str | None = None
+    ) -> None:
+        super().__init__(
+            cause, provider=provider, endpoint=endpoint, call=call, hint=hint, in_doubt=False
+        )

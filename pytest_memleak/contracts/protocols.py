@@ -34,6 +34,7 @@ __all__ = [
     "Recording",
     "RecoverableEndpoint",
     "SampleRequest",
+    "Served",
     "TrainingExample",
     "TrainingSet",
     "Window",
@@ -68,23 +69,57 @@ class Manuscript:
 
 
 @dataclass(frozen=True, slots=True)
+class Served:
+    """Who answered, in the server's own words; None where it does not say.
+
+    model: the name of the model. fingerprint: of the system, or the model's version.
+    response_id: the answer's, by which the provider finds the call.
+    """
+
+    model: str | None = None
+    fingerprint: str | None = None
+    response_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Completion:
-    """One answer of an endpoint. Token counts are None where the provider does not say."""
+    """One answer of an endpoint. Token counts are None where the provider does not say.
+
+    finish_word: the server's own word for why it ended; None where it gave none.
+    served: who answered; None where the endpoint cannot say. It is no part of what is compared:
+        no two calls have the same response id.
+    reasoning: what a model that thinks wrote before its answer, where the server shows it.
+    """
 
     text: str = field(repr=False)
     finish_reason: FinishReason = FinishReason.STOP
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    finish_word: str | None = None
+    served: Served | None = field(default=None, compare=False)
+    reasoning: str = field(default="", repr=False)
+
+    @property
+    def written(self) -> str:
+        """All that the model wrote, to be searched for recitals: thoughts, blank line, answer.
+
+        A recital in the thoughts is a recital. What kind of answer it is, and whether there is
+        one, is judged by `text` alone.
+        """
+        return f"{self.reasoning}\n\n{self.text}" if self.reasoning else self.text
 
 
 @dataclass(frozen=True, slots=True)
 class SampleRequest:
-    """`n` completions of one instruction. `key` is unique within a batch."""
+    """`n` completions of one instruction. `key` is unique within a batch.
+
+    temperature: None sends none.
+    """
 
     key: str
     instruction: str = field(repr=False)
     n: int
-    temperature: float
+    temperature: float | None
     max_tokens: int
     seed: int | None = None
 
@@ -103,11 +138,14 @@ class Endpoint(Protocol):
         instruction: str,
         *,
         n: int,
-        temperature: float,
+        temperature: float | None,
         max_tokens: int,
         seed: int | None,
     ) -> Sequence[Completion | str]:
-        """Up to `n` completions of `instruction`; fewer means: ask again for the rest."""
+        """Up to `n` completions of `instruction`; fewer means: ask again for the rest.
+
+        temperature: None leaves it to the model.
+        """
         ...
 
 
@@ -171,7 +209,7 @@ class RecoverableEndpoint(Endpoint, Protocol):
         instruction: str,
         *,
         n: int,
-        temperature: float,
+        temperature: float | None,
         max_tokens: int,
         seed: int | None,
     ) -> Sequence[Completion | str]:
@@ -221,11 +259,7 @@ class JobState:
 class BatchEndpoint(Endpoint, Protocol):
     """An endpoint that also takes many requests at once and answers within a day.
 
-    It may say how much one batch holds, so that more is asked for in several:
-
-    max_batch_requests: the most requests of a batch; without it, 50,000.
-    max_batch_bytes: the most bytes of a batch, with
-    request_bytes(request: SampleRequest) -> int: how many of them a request takes.
+    One that is a `SizedBatches` too says how much one batch holds; without it, 50,000 requests.
     """
 
     def find_batch(self, digest: str) -> str | None:
@@ -268,18 +302,7 @@ class Provider(Protocol):
     completions_per_call: the most completions to ask for in one call.
     batch: whether the suite asks for batches (then `open` returns a BatchEndpoint).
 
-    It may have, beside these:
-
-    free: of the factory: that it costs nothing, so that its pairs run without being asked for.
-    weights_options: the names of the options that shape the weights of a fine-tune, or say where
-        they are. A fine-tune is named by these alone; without it, by all of them.
-    epochs: how often a fine-tune reads its training set, an int if the client knows it. Plans
-        count by it; without it, by `epochs` of the suite's recipe.
-    start_deadline: seconds that `start_finetune` may take, None for as long as it takes;
-        without it, as long as any call may.
-    count_tokens(text: str) -> int: the tokens that a text is billed as, without a call; plans
-        and budgets count by it. Without it they take 4/3 of the words.
-    close(): called once, at the end of the run.
+    What else it can do it says by the protocols of contracts/capabilities.py.
     """
 
     name: str

@@ -12,7 +12,10 @@ __all__ = [
 
 
 class FinishReason(StrEnum):
-    """Why a completion ended; all but the first two were withheld by the provider."""
+    """Why a completion ended; all but the first two were withheld by the provider.
+
+    WITHHELD is for every reason that is not known to end a whole answer, and for none at all.
+    """
 
     STOP = "stop"
     LENGTH = "length"
@@ -20,6 +23,7 @@ class FinishReason(StrEnum):
     RECITATION = "recitation"
     REFUSAL = "refusal"
     EMPTY = "empty"
+    WITHHELD = "withheld"
 
     @property
     def withheld(self) -> bool:

@@ -10,6 +10,7 @@ names provider, endpoint and call. `in_doubt` tells whether the failed call may 
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import re
 import traceback
@@ -136,9 +137,7 @@ class Line:
             )
         if answer.text.strip() or answer.finish_reason.withheld:
             return answer
-        return Completion(
-            answer.text, FinishReason.EMPTY, answer.prompt_tokens, answer.completion_tokens
-        )
+        return dataclasses.replace(answer, finish_reason=FinishReason.EMPTY)
 
     def _error(self, cause: str, verb: str) -> ProviderError:
         return _Unforeseen(cause, provider=self._provider, endpoint=self._endpoint_id, call=verb)

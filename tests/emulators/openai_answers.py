@@ -101,6 +101,9 @@ class ChatCompletions:
         text = body["prompt"]
         if body.get("model") not in self.models:
             raise Refused(404, "The model does not exist.", code="model_not_found", param="model")
+        for name in ("return_token_ids", "prompt_logprobs"):
+            if name in body:
+                raise Refused(400, f"Unrecognized request argument supplied: {name}")
         if not isinstance(text, str) or not body.get("echo") or body.get("max_tokens", 16) < 1:
             raise Refused(400, "Only a text with echo is completed here.", param="prompt")
         tokens = cut(text)
