@@ -137,7 +137,13 @@ class TextEndpoint:
             self.id = f"{kept_as}#probability"
 
     def sample(
-        self, instruction: str, *, n: int, temperature: float, max_tokens: int, seed: int | None
+        self,
+        instruction: str,
+        *,
+        n: int,
+        temperature: float | None,
+        max_tokens: int,
+        seed: int | None,
     ) -> list[Completion]:
         """The answer, as one completion; its settings are in the question.
 

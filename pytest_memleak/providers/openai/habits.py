@@ -1,19 +1,14 @@
-"""What a server has turned out to take of what it was asked.
-
-A parameter that it refuses is left out from then on, one by one: a refused call costs nothing.
-What was asked and what was refused is kept, since an answer that was drawn otherwise than the
-suite says is evidence of something else.
-"""
+"""What a server of OpenAI's form has turned out to take of what it was asked."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Literal
 
 from pytest_memleak.contracts.capabilities import Obeyed
 from pytest_memleak.providers.failures import Refused
+from pytest_memleak.providers.obedience import Obedience
 
 __all__ = ["PLAIN", "PLAIN_ELSEWHERE", "Api", "Habits"]
 
@@ -34,13 +29,10 @@ _NEW_NAME, _OLD_NAME = "max_completion_tokens", "max_tokens"
 _COMPLAINTS = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY})
 _NAMES_OF_N = frozenset({"n", "n_cmpl", "n_choices"})
 _LEFT_OUT = frozenset({*PLAIN_ELSEWHERE, "temperature", "seed"})
-# Both mean that no token is too unlikely; servers differ in which of them they know.
-_SAID_OTHERWISE = {("top_k", -1): 0}
-_ANY = "given"
 
 
 class Habits:
-    """Shared by the endpoints of one provider; safe to share between threads.
+    """Shared by the endpoints of one provider, and by threads.
 
     api: "auto" begins with chat, and falls back to completions where there is none.
     max_tokens_parameter: "auto" begins with the new name and falls back to the old one.
@@ -55,18 +47,13 @@ class Habits:
         self.most_completions: int | None = None
         self.api: Api = api
         self._plain = dict(plain)
-        self._asked: dict[str, list[Any]] = {}
-        self._refused: dict[str, list[Any]] = {}
-        self._lock = threading.Lock()
+        # Both mean that no token is too unlikely; servers differ in which of them they know.
+        self._obedience = Obedience({("top_k", -1): 0})
 
     @property
-    def obeyed(self) -> dict[str, Obeyed]:
-        """Per parameter what was asked and what was refused; a seed stands as "given"."""
-        with self._lock:
-            return {
-                name: Obeyed(tuple(asked), tuple(self._refused.get(name, ())))
-                for name, asked in self._asked.items()
-            }
+    def obeyed(self) -> Mapping[str, Obeyed]:
+        """What was asked of how to sample, and what of it was refused."""
+        return self._obedience.obeyed
 
     def parameters(
         self, *, n: int, temperature: float | None, seed: int | None, limit: Mapping[str, int]
@@ -76,16 +63,8 @@ class Habits:
         limit: the tokens of an answer, by the name of that parameter.
         """
         wanted = {"n": n, "temperature": temperature, **limit, "seed": seed, **self._plain}
-        said: dict[str, Any] = {}
-        with self._lock:
-            for name, value in wanted.items():
-                if value is None:
-                    continue
-                self._note(self._asked, name, _kept(name, value))
-                taken = self._taken(name, value)
-                if taken is not None:
-                    said[name] = taken
-        return said
+        # `n` is never left out: fewer are asked for instead.
+        return {**self._obedience.ask(wanted), "n": n, **limit}
 
     def use_old_name(self) -> bool:
         """Say `max_tokens` from now on; False if the suite has settled on a name."""
@@ -95,10 +74,9 @@ class Habits:
 
     def use_completions(self) -> None:
         """There is no chat here: ask for completions from now on."""
-        with self._lock:
-            self._note(self._asked, "api", "chat")
-            self._note(self._refused, "api", "chat")
-            self.api = "completions"
+        self._obedience.ask({"api": "chat"})
+        self._obedience.refuse("api", "chat")
+        self.api = "completions"
 
     def learns(
         self, refused: Refused, body: Mapping[str, Any], *, fixed: Mapping[str, Any]
@@ -111,13 +89,11 @@ class Habits:
             return False
         # Judged by what was sent: another thread may have learnt the same in the meantime.
         if _NEW_NAME in refused.named and _NEW_NAME in body and self.use_old_name():
-            with self._lock:
-                self._note(self._refused, _NEW_NAME, body[_NEW_NAME])
+            self._obedience.refuse(_NEW_NAME, body[_NEW_NAME])
             return True
         for name in refused.named:
             if name in _LEFT_OUT and name in body and name not in fixed:
-                with self._lock:
-                    self._note(self._refused, name, _kept(name, body[name]))
+                self._obedience.refuse(name, body[name])
                 return True
         if _NAMES_OF_N.isdisjoint(refused.named):
             return False
@@ -127,25 +103,6 @@ class Habits:
         """Ask for what the server says it takes, or for half; False if `n` is 1 already."""
         if n > 1:
             fewer = most if most is not None and 1 <= most < n else n // 2
-            with self._lock:
-                self._note(self._refused, "n", n)
-                self.most_completions = min(fewer, self.most_completions or n)
+            self._obedience.refuse("n", n)
+            self.most_completions = min(fewer, self.most_completions or n)
         return n > 1
-
-    def _taken(self, name: str, value: Any) -> Any:
-        """The value, another one that says the same, or None where both were refused."""
-        refused = self._refused.get(name, ())
-        while value is not None and _kept(name, value) in refused:
-            value = _SAID_OTHERWISE.get((name, value))
-        return value
-
-    @staticmethod
-    def _note(where: dict[str, list[Any]], name: str, value: Any) -> None:
-        there = where.setdefault(name, [])
-        if value not in there:
-            there.append(value)
-
-
-def _kept(name: str, value: Any) -> Any:
-    """A value as it is remembered: no two calls have the same seed."""
-    return _ANY if name == "seed" else value

@@ -31,9 +31,10 @@ from pytest_memleak.contracts.protocols import (
     TrainingSet,
 )
 from pytest_memleak.errors import MissingExtra, ProviderBusy, ProviderError, SuiteError
+from pytest_memleak.providers.failures import Refused
 from pytest_memleak.providers.tinker import tinker_provider as provider_module
 from pytest_memleak.providers.tinker import training_jobs as tinker_jobs
-from pytest_memleak.providers.tinker.tinker_client import Gone, Refused
+from pytest_memleak.providers.tinker.tinker_client import Gone
 from pytest_memleak.providers.tinker.tinker_format import load_format
 from pytest_memleak.providers.tinker.tinker_provider import TinkerProvider
 from pytest_memleak.records import FinishReason, Model
