@@ -75,7 +75,6 @@ class FaultKind(StrEnum):
     NO_CHAT = "no_chat"  # 404 for a chat
     ENDED = "ended"  # `code` as the finish reason
     ONE_COUNTED = "one_counted"  # the usage of one choice for all
-    ENDLESS = "endless"  # an answer that never ends
 
 
 TRANSPORT = frozenset(

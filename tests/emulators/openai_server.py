@@ -320,7 +320,10 @@ class OpenAIServer(HttpServer):
     def _create_batch(self, request: Request) -> Response:
         body = request.json()
         file = self._file(body.get("input_file_id"))
-        if body.get("endpoint") not in {"/v1/chat/completions", "/v1/completions"} or file.purpose != "batch":
+        if (
+            body.get("endpoint") not in {"/v1/chat/completions", "/v1/completions"}
+            or file.purpose != "batch"
+        ):
             raise Refused(400, "Invalid 'endpoint' or 'input_file_id'.")
         total = file.data.count(b"\n")
         with self._state:
