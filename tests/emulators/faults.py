@@ -74,6 +74,7 @@ class FaultKind(StrEnum):
     REROUTE = "reroute"  # another model answers, and says so
     NO_CHAT = "no_chat"  # 404 for a chat
     ENDED = "ended"  # `code` as the finish reason
+    ONE_FEWER = "one_fewer"  # no log-probability of the first token, not even an empty one
     ONE_COUNTED = "one_counted"  # the usage of one choice for all
 
 

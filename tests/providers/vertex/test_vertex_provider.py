@@ -32,6 +32,7 @@ from hypothesis import strategies as st
 from reciter import Reciter
 from vertex_server import VertexServer
 
+from pytest_memleak.contracts.capabilities import Obeyed, ObeyingEndpoint
 from pytest_memleak.contracts.protocols import (
     BatchEndpoint,
     Endpoint,
@@ -1292,3 +1293,44 @@ def test_an_emulator_of_its_own_serves_credentials_too(tmp_path, storage, monkey
             sample(endpoint)
         assert [one.text for one in sample(endpoint)] == [row["text"] for row in Books.read(log)]
         assert emulator.calls() == {"token": 1, "generate": 2}
+
+
+# --- what was obeyed, who answered ---------------------------------------------------------
+
+
+def test_what_is_refused_is_left_out_and_told(serve):
+    server = serve(Fault(FaultKind.REFUSE_PARAMETER, code="temperature topP"))
+    endpoint = provider_of(server).open(None)
+    assert len(sample(endpoint)) == 3
+    assert server.plan.calls("generate") == 3
+    config = last_body(server)["generationConfig"]
+    assert not {"temperature", "topP"} & config.keys()
+    assert isinstance(endpoint, ObeyingEndpoint)
+    assert endpoint.obeyed["temperature"] == Obeyed(asked=(1.0,), refused=(1.0,))
+    assert endpoint.obeyed["candidateCount"].taken == (3,)
+
+
+def test_the_plain_distribution_is_asked_for_unless_the_suite_says_otherwise(serve):
+    server = serve()
+    sample(provider_of(server).open(None))
+    assert last_body(server)["generationConfig"]["topP"] == 1.0
+    sample(provider_of(server, sampling="server").open(None), temperature=None)
+    assert not {"topP", "temperature"} & last_body(server)["generationConfig"].keys()
+    sample(provider_of(server, generation_config={"topP": 0.5}).open(None))
+    assert last_body(server)["generationConfig"]["topP"] == 0.5
+
+
+def test_who_answered_and_why_it_ended_are_kept(serve):
+    (one,) = sample(provider_of(serve(Fault(FaultKind.REROUTE), thinks=5)).open(None), 1)
+    assert one.served.model == "another-model-2"
+    assert one.served.response_id
+    assert one.finish_word in {"STOP", "MAX_TOKENS"}
+    assert one.reasoning == "Let me think."
+
+
+@pytest.mark.parametrize("count", [-3, 2**63 - 1, "7"])
+def test_a_usage_out_of_bounds_is_none(count):
+    candidate = {"content": {"parts": [{"text": "a"}]}, "finishReason": "STOP"}
+    usage = {"promptTokenCount": count, "candidatesTokenCount": count}
+    (one,) = read_completions({"candidates": [candidate], "usageMetadata": usage}, asked=1)
+    assert (one.text, one.prompt_tokens, one.completion_tokens) == ("a", None, None)
