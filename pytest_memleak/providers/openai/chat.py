@@ -98,13 +98,11 @@ class ChatEndpoint:
         return self._habits.obeyed
 
     def continuing(self) -> ChatEndpoint | None:
-        """The same weights on text as it stands; None where the suite or the server has chat only.
+        """The same weights on text as it stands; None where they are asked in a chat.
 
-        OpenAI's and Google's own models of today have no completions.
+        That there is no chat the suite says, or the server has said by now.
         """
-        if self._settings.api == "chat":
-            return None
-        if self._settings.api == "auto" and self._calls.plain_by_itself:
+        if "completions" not in (self._settings.api, self._habits.api):
             return None
         settings = dataclasses.replace(self._settings, api="completions", system=None)
         return self._kind_of_text()(settings=settings, calls=self._calls, habits=self._habits)

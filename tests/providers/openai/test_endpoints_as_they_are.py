@@ -287,21 +287,24 @@ def test_a_model_that_is_nowhere_is_said_by_the_chat(serve):
         sample(provider_of(serve(models=("other",)).base_url).open(None))
 
 
-def test_an_endpoint_goes_on_with_text_as_it_stands(serve):
-    server = serve()
-    chat = endpoint_of(server, system="Be brief.")
-    assert isinstance(chat, ContinuingEndpoint)
-    text = chat.continuing()
-    assert text.id != chat.id
+@pytest.mark.parametrize("api", ["completions", "auto"])
+def test_an_endpoint_goes_on_with_text_as_it_stands(serve, api):
+    server = serve(Fault(FaultKind.NO_CHAT))
+    asked = endpoint_of(server, system="Be brief.", api=api)
+    sample(asked)
+    assert isinstance(asked, ContinuingEndpoint)
+    text = asked.continuing()
+    assert text.id != asked.id
     (greedy,) = sample(text, 1, temperature=0.0)
     assert greedy.text.strip().startswith("and nobody saw it go")
     assert bodies(server, "echo")[-1]["prompt"] == "the lamp went over the quay"
-    assert server.plan.calls("chat") == 0
 
 
-def test_who_has_no_completions_does_not_continue(serve):
-    assert endpoint_of(serve(), api="chat").continuing() is None
-    assert provider_of("https://api.openai.com/v1").open(None).continuing() is None
+def test_a_chat_does_not_continue(serve):
+    for api in ("chat", "auto"):
+        endpoint = endpoint_of(serve(), api=api)
+        sample(endpoint)
+        assert endpoint.continuing() is None
     raw = provider_of("https://api.openai.com/v1", api="completions").open(None)
     assert raw.continuing().id == raw.id
 
