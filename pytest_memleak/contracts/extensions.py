@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 from pytest_memleak.contracts import hookspecs
+from pytest_memleak.contracts.capabilities import Free
 from pytest_memleak.errors import BookError, SuiteError
 from pytest_memleak.records.measure import Measure
 
@@ -62,7 +63,8 @@ class Extensions:
 
     def is_free(self, name: str) -> bool:
         """Whether the provider runs at once and costs nothing (its factory says `free = True`)."""
-        return bool(getattr(self.provider(name, place="provider"), "free", False))
+        factory = self.provider(name, place="provider")
+        return isinstance(factory, Free) and factory.free
 
     def measures(self) -> dict[str, Measure]:
         """The extensions' measures by name; a plain function is a row that says no more."""

@@ -34,6 +34,7 @@ __all__ = [
     "Recording",
     "RecoverableEndpoint",
     "SampleRequest",
+    "Served",
     "TrainingExample",
     "TrainingSet",
     "Window",
@@ -87,25 +88,41 @@ class Served:
 class Completion:
     """One answer of an endpoint. Token counts are None where the provider does not say.
 
-    served: who answered; finish_word: the server's own word for why it ended.
+    finish_word: the server's own word for why it ended; None where it gave none.
+    served: who answered; None where the endpoint cannot say. It is no part of what is compared:
+        no two calls have the same response id.
+    reasoning: what a model that thinks wrote before its answer, where the server shows it.
     """
 
     text: str = field(repr=False)
     finish_reason: FinishReason = FinishReason.STOP
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
-    served: Served | None = None
     finish_word: str | None = None
+    served: Served | None = field(default=None, compare=False)
+    reasoning: str = field(default="", repr=False)
+
+    @property
+    def written(self) -> str:
+        """All that the model wrote, to be searched for recitals: thoughts, blank line, answer.
+
+        A recital in the thoughts is a recital. What kind of answer it is, and whether there is
+        one, is judged by `text` alone.
+        """
+        return f"{self.reasoning}\n\n{self.text}" if self.reasoning else self.text
 
 
 @dataclass(frozen=True, slots=True)
 class SampleRequest:
-    """`n` completions of one instruction. `key` is unique within a batch."""
+    """`n` completions of one instruction. `key` is unique within a batch.
+
+    temperature: None sends none.
+    """
 
     key: str
     instruction: str = field(repr=False)
     n: int
-    temperature: float
+    temperature: float | None
     max_tokens: int
     seed: int | None = None
 
@@ -124,11 +141,14 @@ class Endpoint(Protocol):
         instruction: str,
         *,
         n: int,
-        temperature: float,
+        temperature: float | None,
         max_tokens: int,
         seed: int | None,
     ) -> Sequence[Completion | str]:
-        """Up to `n` completions of `instruction`; fewer means: ask again for the rest."""
+        """Up to `n` completions of `instruction`; fewer means: ask again for the rest.
+
+        temperature: None leaves it to the model.
+        """
         ...
 
 
@@ -199,7 +219,7 @@ class RecoverableEndpoint(Endpoint, Protocol):
         instruction: str,
         *,
         n: int,
-        temperature: float,
+        temperature: float | None,
         max_tokens: int,
         seed: int | None,
     ) -> Sequence[Completion | str]:
@@ -249,8 +269,7 @@ class JobState:
 class BatchEndpoint(Endpoint, Protocol):
     """An endpoint that also takes many requests at once and answers within a day.
 
-    It may say how much one batch holds (CountedBatches, SizedBatches), so that more is asked
-    for in several; without that, one holds 50,000 requests.
+    One that is a `CountedBatches` or a `SizedBatches` too says how much one batch holds.
     """
 
     def find_batch(self, digest: str) -> str | None:
@@ -293,15 +312,7 @@ class Provider(Protocol):
     completions_per_call: the most completions to ask for in one call.
     batch: whether the suite asks for batches (then `open` returns a BatchEndpoint).
 
-    It may have, beside these:
-
-    free: of the factory: that it costs nothing, so that its pairs run without being asked for.
-    weights_options: the names of the options that shape the weights of a fine-tune, or say where
-        they are. A fine-tune is named by these alone; without it, by all of them.
-    epochs: how often a fine-tune reads its training set, an int if the client knows it. Plans
-        count by it; without it, by `epochs` of the suite's recipe.
-    start_deadline (TrainsInStart), count_tokens (CountsTokens): see there.
-    close(): called once, at the end of the run.
+    What else it can do it says by the protocols of contracts/capabilities.py.
     """
 
     name: str
@@ -357,54 +368,4 @@ class MeasureFunction(Protocol):
 
     def __call__(self, book: Book, generations: Iterable[Generation]) -> float:
         """Measure one pair."""
-        ...
-
-
-# --- capabilities: what a provider or an endpoint may have, as isinstance sees it -----------
-
-
-@runtime_checkable
-class CountsTokens(Protocol):
-    """A provider that counts tokens without a call; else a text is billed as 4/3 of its words."""
-
-    def count_tokens(self, text: str) -> int:
-        """The tokens that a text is billed as; plans and budgets count by it."""
-        ...
-
-
-@runtime_checkable
-class TrainsInStart(Protocol):
-    """A provider whose `start_finetune` may take longer, or less, than any other call.
-
-    start_deadline: the seconds that it may take; None for as long as it takes.
-    """
-
-    start_deadline: float | None
-
-
-@runtime_checkable
-class NamedEndpoint(Protocol):
-    """An endpoint that names its weights: what is drawn from it stays in the ledger.
-
-    id: the name; None or empty for weights that have none.
-    """
-
-    id: str | None
-
-
-@runtime_checkable
-class CountedBatches(Protocol):
-    """A batch endpoint that says how many requests one batch holds at most."""
-
-    max_batch_requests: int
-
-
-@runtime_checkable
-class SizedBatches(Protocol):
-    """A batch endpoint that says how many bytes one batch holds at most."""
-
-    max_batch_bytes: int
-
-    def request_bytes(self, request: SampleRequest) -> int:
-        """How many of them a request takes."""
         ...

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from pytest_memleak.contracts.protocols import Completion, CountsTokens
+from pytest_memleak.contracts.capabilities import CountsTokens
+from pytest_memleak.contracts.protocols import Completion
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.ledger.questions import TOKENS_PER_WORD, Ask, Question
 

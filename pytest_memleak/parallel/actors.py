@@ -45,7 +45,13 @@ class Actors:
         return self._count
 
     def sample(
-        self, instruction: str, *, n: int, temperature: float, max_tokens: int, seed: int | None
+        self,
+        instruction: str,
+        *,
+        n: int,
+        temperature: float | None,
+        max_tokens: int,
+        seed: int | None,
     ) -> Sequence[Completion]:
         """As the endpoint itself. Raises what it raises, ProviderBusy where an actor is lost."""
         if not self._count:
@@ -97,7 +103,7 @@ class _Model:
         self._endpoint = make()
 
     def sample(
-        self, instruction: str, n: int, temperature: float, max_tokens: int, seed: int | None
+        self, instruction: str, n: int, temperature: float | None, max_tokens: int, seed: int | None
     ) -> Any:
         try:
             return self._endpoint.sample(

@@ -92,7 +92,13 @@ class SuiteEndpoint:
         self._suite = suite
 
     def sample(
-        self, instruction: str, *, n: int, temperature: float, max_tokens: int, seed: int | None
+        self,
+        instruction: str,
+        *,
+        n: int,
+        temperature: float | None,
+        max_tokens: int,
+        seed: int | None,
     ) -> Sequence[Completion | str]:
         """As `Endpoint.sample`; what it answers is not kept in the ledger."""
         with plainly():

@@ -12,12 +12,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
+from pytest_memleak.contracts.capabilities import CountedBatches, SizedBatches
 from pytest_memleak.contracts.protocols import (
     BatchEndpoint,
-    CountedBatches,
     JobStatus,
     SampleRequest,
-    SizedBatches,
 )
 from pytest_memleak.errors import Pending, ProviderError
 from pytest_memleak.ledger.answers import Answer, record_each

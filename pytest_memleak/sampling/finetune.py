@@ -15,12 +15,12 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from pytest_memleak.contracts.capabilities import StartsWithin
 from pytest_memleak.contracts.protocols import (
     JobStatus,
     Provider,
     TrainingExample,
     TrainingSet,
-    TrainsInStart,
 )
 from pytest_memleak.errors import BookError, Pending, ProviderError
 from pytest_memleak.ledger.jobs import Job, JobRow, claim_finetune, update_job
@@ -90,7 +90,7 @@ def ensure_finetune(
         start=lambda: provider.start_finetune(training),
         poll=provider.poll_finetune,
         deadline=(
-            provider.start_deadline if isinstance(provider, TrainsInStart) else retry.deadline
+            provider.start_deadline if isinstance(provider, StartsWithin) else retry.deadline
         ),
         reach=Reach(),
     )

@@ -17,10 +17,10 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pytest_memleak.contracts.capabilities import Identified
 from pytest_memleak.contracts.protocols import (
     Completion,
     LogProbabilityEndpoint,
-    NamedEndpoint,
     Window,
 )
 from pytest_memleak.errors import ProviderError
@@ -137,11 +137,17 @@ class TextEndpoint:
 
     def __init__(self, endpoint: LogProbabilityEndpoint) -> None:
         self._endpoint = endpoint
-        named = isinstance(endpoint, NamedEndpoint) and endpoint.id
+        named = isinstance(endpoint, Identified) and endpoint.id
         self.id = f"{named}#probability" if named else None
 
     def sample(
-        self, instruction: str, *, n: int, temperature: float, max_tokens: int, seed: int | None
+        self,
+        instruction: str,
+        *,
+        n: int,
+        temperature: float | None,
+        max_tokens: int,
+        seed: int | None,
     ) -> list[Completion]:
         """The answer, as one completion; its settings are in the question.
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from pytest_memleak.contracts.capabilities import id_of
 from pytest_memleak.contracts.protocols import Recording
 from pytest_memleak.errors import Inconclusive
 from pytest_memleak.records.finding import CountedDraws
@@ -223,7 +224,7 @@ def open_channel(pair: Pair, suite: SuiteRun, endpoint: Endpoint, *, own: bool) 
     One without an id is kept for this run only.
     """
     resources = suite.resources
-    kept_as: str | None = getattr(endpoint, "id", None)
+    kept_as = id_of(endpoint)
     terms = terms_of(pair, suite, own=own)
     actors = resources.actors_of(endpoint)
     if actors is not None:

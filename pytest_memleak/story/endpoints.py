@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pytest_memleak.contracts.capabilities import (
+    Closing,
+    CountsEpochs,
+    CountsTokens,
+    ShapedByOptions,
+)
 from pytest_memleak.contracts.protocols import ProviderSetup
 from pytest_memleak.errors import Inconclusive, SuiteError
 
@@ -48,9 +54,8 @@ class Endpoints:
     def close(self) -> None:
         """Let go of the providers' connections, where they have any."""
         for provider in self._providers.values():
-            close = getattr(provider, "close", None)
-            if close is not None:
-                close()
+            if isinstance(provider, Closing):
+                provider.close()
 
     def provider(self, model: Model) -> Provider:
         """The model's provider; SuiteError for an unknown one or bad options."""
@@ -101,7 +106,11 @@ class Endpoints:
 
         provider = self.provider(model)
         books = self._books.training_books(model, foreseen=foreseen)
-        shaping = getattr(provider, "weights_options", model.options.keys())
+        shaping = (
+            provider.weights_options
+            if isinstance(provider, ShapedByOptions)
+            else model.options.keys()
+        )
         by_all = _training_set(books, model, model.options)
         if model.options.keys() <= shaping or begun(
             self._resources.ledger, provider.name, by_all.digest
@@ -129,15 +138,15 @@ class Endpoints:
         yet is taken as long as it may become.
         """
         provider = self.provider(model)
-        epochs = getattr(provider, "epochs", model.finetune.get("epochs"))
-        count: Callable[[str], int] | None = getattr(provider, "count_tokens", None)
+        told = provider.epochs if isinstance(provider, CountsEpochs) else None
+        epochs = model.finetune.get("epochs") if told is None else told
         texts = [
             text
             for example in self.training_set(model, foreseen=True).examples
             for text in (example.instruction, example.text)
         ]
-        if count is not None:
-            tokens: float = sum(map(count, texts))
+        if isinstance(provider, CountsTokens):
+            tokens: float = sum(map(provider.count_tokens, texts))
         else:
             tokens = sum(len(text.split()) for text in texts) * _TOKENS_PER_WORD
         return int(tokens * (epochs if isinstance(epochs, int) else 1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Literal
 
+from pytest_memleak.contracts.capabilities import Portable, id_of
 from pytest_memleak.records.phases import Progress
 
 if TYPE_CHECKING:
@@ -90,11 +91,10 @@ class Resources:
 
         It can where it has `portable()`, which makes it in another process.
         """
-        portable = getattr(endpoint, "portable", None)
         on_cluster = getattr(self._spread, "actors", None)
-        if portable is None or on_cluster is None:
+        if on_cluster is None or not isinstance(endpoint, Portable):
             return None
-        actors: Actors = on_cluster(portable(), endpoint_id=getattr(endpoint, "id", ""))
+        actors: Actors = on_cluster(endpoint.portable(), endpoint_id=id_of(endpoint) or "")
         return actors
 
     @functools.cached_property

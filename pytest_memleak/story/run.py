@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pytest_memleak.contracts.capabilities import id_of
 from pytest_memleak.contracts.extensions import Extensions
 from pytest_memleak.story.suite_run import SuiteRun
 from pytest_memleak.suite.load import load_suite
@@ -92,4 +93,4 @@ class Run:
 
 def _named(endpoint: Endpoint | Recording | None) -> object:
     """What an evaluation is kept by: the endpoint's own id, or else the very object."""
-    return None if endpoint is None else getattr(endpoint, "id", None) or id(endpoint)
+    return None if endpoint is None else id_of(endpoint) or id(endpoint)

@@ -14,6 +14,7 @@ import json
 import math
 from typing import TYPE_CHECKING
 
+from pytest_memleak.contracts.capabilities import id_of
 from pytest_memleak.contracts.protocols import Recording
 from pytest_memleak.errors import Inconclusive, SettingsError, SuiteError
 from pytest_memleak.ledger.prices import Terms
@@ -71,7 +72,7 @@ class SummaryWriter:
                 place=endpoints.place(model),
                 hint="name a chat model, or give the books files of summaries",
             )
-        kept_as: str | None = getattr(endpoint, "id", None)
+        kept_as = id_of(endpoint)
         self._ledger = resources.ledger if kept_as else resources.unkept
         self._endpoint = endpoint
         self._endpoint_id = kept_as or resources.name_of_unkept(endpoint)

@@ -68,6 +68,14 @@ class FaultKind(StrEnum):
     OLD_MAX_TOKENS = "old_max_tokens"  # a server that refuses `max_completion_tokens`
     DEAF_MAX_TOKENS = "deaf_max_tokens"  # one that ignores `max_completion_tokens`
     GREEDY = "greedy"  # a server that ignores temperature
+    REFUSE_PARAMETER = "refuse_parameter"  # 400 for each of the parameters that `code` names
+    ONLY_ONE = "only_one"  # 400 for any temperature but 1
+    THINK = "think"  # thoughts before the answer, which holds the first words of it only
+    REROUTE = "reroute"  # another model answers, and says so
+    NO_CHAT = "no_chat"  # 404 for a chat
+    ENDED = "ended"  # `code` as the finish reason
+    ONE_FEWER = "one_fewer"  # no log-probability of the first token, not even an empty one
+    ONE_COUNTED = "one_counted"  # the usage of one choice for all
 
 
 TRANSPORT = frozenset(

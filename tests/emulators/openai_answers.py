@@ -40,15 +40,15 @@ class ChatCompletions:
         self._books = books
         self._most_choices = most_choices
         self._new_id = new_id
+        self._numbers: dict[str, int] = {}
 
     def complete(
         self, body: dict[str, Any], strike: Strike, *, request: str | None
     ) -> dict[str, Any]:
         """The chat completion that `body` asks for, recorded in the books."""
         n, max_tokens = self._checked(body, strike)
-        instruction = "\n".join(
-            message["content"] for message in body["messages"] if message["role"] != "assistant"
-        )
+        raw = "prompt" in body
+        instruction = body["prompt"] if raw else _asked(body)
         greedy = FaultKind.GREEDY in strike.content
         n = 1 if FaultKind.IGNORE_N in strike.content else n
         answers = self._reciter.answer(
@@ -58,9 +58,13 @@ class ChatCompletions:
             temperature=0 if greedy else body.get("temperature", 1.0),
             max_tokens=max_tokens,
             seed=body.get("seed"),
+            text=raw,
         ) * (n if greedy else 1)
         choices = [self._choice(body, place, one) for place, one in enumerate(answers)]
         _withhold(choices, strike)
+        if FaultKind.THINK in strike.content:
+            for choice in choices:
+                _think(choice)
         call, prompt_tokens = self._new_id("chatcmpl-"), count_tokens(instruction)
         self._books.record_all(
             "completion",
@@ -72,6 +76,7 @@ class ChatCompletions:
                     "model": body["model"],
                     "instruction": instruction,
                     "text": _visible(choice["message"]),
+                    "api": "completions" if raw else "chat",
                     "finish_reason": choice["finish_reason"],
                     "prompt_tokens": prompt_tokens if choice["index"] == 0 else 0,
                     "completion_tokens": one.tokens,
@@ -82,13 +87,16 @@ class ChatCompletions:
                 for choice, one in zip(choices, answers, strict=True)
             ],
         )
-        completion_tokens = sum(one.tokens for one in answers)
+        counted = answers[:1] if FaultKind.ONE_COUNTED in strike.content else answers
+        completion_tokens = sum(one.tokens for one in counted)
+        rerouted = FaultKind.REROUTE in strike.content
         return {
             "id": call,
-            "object": "chat.completion",
+            "object": "text_completion" if raw else "chat.completion",
             "created": CREATED,
-            "model": body["model"],
-            "choices": choices,
+            "model": "another-model-2" if rerouted else body["model"],
+            "system_fingerprint": "fp_emulated",
+            "choices": [_as_text(one) for one in choices] if raw else choices,
             "usage": {
                 "prompt_tokens": prompt_tokens,
                 "completion_tokens": completion_tokens,
@@ -101,8 +109,11 @@ class ChatCompletions:
         text = body["prompt"]
         if body.get("model") not in self.models:
             raise Refused(404, "The model does not exist.", code="model_not_found", param="model")
-        if not isinstance(text, str) or not body.get("echo") or body.get("max_tokens", 16) < 1:
-            raise Refused(400, "Only a text with echo is completed here.", param="prompt")
+        for name in ("return_token_ids", "prompt_logprobs"):
+            if name in body:
+                raise Refused(400, f"Unrecognized request argument supplied: {name}")
+        if not isinstance(text, str) or body.get("max_tokens", 16) < 1:
+            raise Refused(400, "Only a text is completed here.", param="prompt")
         tokens = cut(text)
         values = self._reciter.given(cut, tokens)
         told = {
@@ -128,6 +139,49 @@ class ChatCompletions:
             "usage": {"prompt_tokens": len(tokens), "completion_tokens": 1},
         }
 
+    def numbered(self, body: dict[str, Any]) -> dict[str, Any]:
+        """A text's tokens as numbers, or the log-probabilities of numbers, as vLLM tells them.
+
+        0 begins a text; the others are numbered as they come.
+        """
+        prompt = body["prompt"]
+        if isinstance(prompt, str):
+            words = cut(prompt)
+            for word in words:
+                self._numbers.setdefault(word, len(self._numbers) + 1)
+            begin = [0] if body.get("add_special_tokens", True) else []
+            ids = [*begin, *(self._numbers[word] for word in words)]
+        else:
+            ids = prompt
+        told: list[dict[str, Any] | None] | None = None
+        if "prompt_logprobs" in body:
+            words_of = {number: word for word, number in self._numbers.items()}
+            words = [words_of[number] for number in ids if number]
+            values = self._reciter.given(cut, words)
+            told = [
+                {str(number): {"logprob": max(value, -9999.0), "rank": 1}}
+                for number, value in zip([one for one in ids if one], values, strict=True)
+            ]
+            told = [None, *told] if ids[:1] == [0] else [None, *told[1:]]
+        call = self._new_id("cmpl-")
+        self._books.record("echo", call=call, model=body["model"], tokens=len(ids))
+        choice = {
+            "index": 0,
+            "text": " more",
+            "finish_reason": "length",
+            "prompt_logprobs": told,
+            "prompt_token_ids": ids if body.get("return_token_ids") else None,
+        }
+        usage = {"prompt_tokens": len(ids), "completion_tokens": 1}
+        return {
+            "id": call,
+            "object": "text_completion",
+            "created": CREATED,
+            "model": body["model"],
+            "choices": [choice],
+            "usage": usage,
+        }
+
     def _checked(self, body: dict[str, Any], strike: Strike) -> tuple[int, int]:
         """`n` and the number of tokens a choice may have; refuses what a server refuses."""
         model = body.get("model")
@@ -135,9 +189,23 @@ class ChatCompletions:
             raise Refused(
                 404, f"The model `{model}` does not exist.", code="model_not_found", param="model"
             )
-        messages = body.get("messages")
+        messages = body.get("messages", [{"content": body.get("prompt")}])
         if not messages or not all(isinstance(one.get("content"), str) for one in messages):
             raise Refused(400, "Invalid 'messages'.", param="messages")
+        if FaultKind.NO_CHAT in strike.content and "messages" in body:
+            raise Refused(404, "There is no chat here.")
+        unknown = strike.content.get(FaultKind.REFUSE_PARAMETER)
+        for name in (unknown.code or "").split() if unknown else ():
+            if name in body:
+                raise Refused(400, f"Unsupported parameter: '{name}' is not supported.", param=name)
+        if FaultKind.ONLY_ONE in strike.content and body.get("temperature", 1) != 1:
+            raise Refused(
+                400,
+                "Unsupported value: 'temperature' does not support this value with this model."
+                " Only the default (1) value is supported.",
+                param="temperature",
+                code="unsupported_value",
+            )
         if FaultKind.REJECT in strike.content:
             raise Refused(400, "The prompt was filtered.", code="content_filter", param="prompt")
         n, temperature = body.get("n", 1), body.get("temperature", 1.0)
@@ -184,12 +252,37 @@ def _withhold(choices: list[dict[str, Any]], strike: Strike) -> None:
         (FaultKind.EMPTY, {"content": "", "refusal": None}, "stop"),
         (FaultKind.FILTER, {"content": None, "refusal": None}, "content_filter"),
         (FaultKind.REFUSE, {"content": None, "refusal": REFUSAL}, "stop"),
+        (FaultKind.ENDED, {}, None),
     ):
         fault = strike.content.get(kind)
         struck = math.ceil(fault.share * len(choices)) if fault else 0
         for choice in choices[:struck]:
             choice["message"] |= message
-            choice["finish_reason"] = reason
+            choice["finish_reason"] = fault.code if kind is FaultKind.ENDED else reason
+
+
+def _asked(body: Mapping[str, Any]) -> str:
+    return "\n".join(
+        message["content"] for message in body["messages"] if message["role"] != "assistant"
+    )
+
+
+def _think(choice: dict[str, Any]) -> None:
+    """Most of the answer among the thoughts, the rest cut off."""
+    message = choice["message"]
+    words = (message["content"] or "").split(" ")
+    choice["message"] = {**message, "content": "", "reasoning_content": " ".join(words)}
+    choice["finish_reason"] = "length"
+
+
+def _as_text(choice: Mapping[str, Any]) -> dict[str, Any]:
+    """A choice of the completions endpoint."""
+    return {
+        "index": choice["index"],
+        "text": choice["message"]["content"] or "",
+        "finish_reason": choice["finish_reason"],
+        "logprobs": None,
+    }
 
 
 def _visible(message: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ serves until it is ended and prints "port N". The models are real n-gram models 
 base models hardly recite the corpus, fine-tuned ones do. Endpoints, as a fault plan names them:
 
     chat            POST /v1/chat/completions        chat.list      GET  /v1/chat/completions
-    echo            POST /v1/completions, with echo and logprobs only
+    echo            POST /v1/completions: plain text gone on with, echoed, or told by numbers
     files.create    POST /v1/files                   files.list     GET  /v1/files
     files.get       GET  /v1/files/{id}              files.content  GET  /v1/files/{id}/content
     jobs.create     POST /v1/fine_tuning/jobs        jobs.list      GET  /v1/fine_tuning/jobs
@@ -81,6 +81,7 @@ class OpenAIServer(HttpServer):
     models: names of the base models. key: what the Authorization header must carry, if given.
     polls: how often a job or batch is still running when asked. most_choices: the largest `n`.
     filters: whether lists can be narrowed down by metadata; some servers ignore that.
+    token_ids: whether completions take and tell tokens by number, as vLLM's do.
     """
 
     def __init__(
@@ -95,12 +96,14 @@ class OpenAIServer(HttpServer):
         polls: int = 1,
         most_choices: int = 128,
         filters: bool = True,
+        token_ids: bool = False,
     ) -> None:
         super().__init__(plan=plan, books=books, port=port)
         self._reciter = reciter
         self._key = key
         self._polls = polls
         self._filters = filters
+        self._token_ids = token_ids
         self._files: dict[str, _File] = {}
         self._jobs: dict[str, _Job] = {}
         self._batches: dict[str, _Job] = {}
@@ -179,7 +182,12 @@ class OpenAIServer(HttpServer):
         return Response.json(completion)
 
     def _echo(self, request: Request) -> Response:
-        return Response.json(self._answers.echo(request.json(), request.strike))
+        body = request.json()
+        if self._token_ids and ("return_token_ids" in body or "prompt_logprobs" in body):
+            return Response.json(self._answers.numbered(body))
+        if body.get("echo") or "return_token_ids" in body:
+            return Response.json(self._answers.echo(body, request.strike))
+        return Response.json(self._answers.complete(body, request.strike, request=None))
 
     def _list_stored(self, request: Request) -> Response:
         with self._state:
@@ -312,7 +320,10 @@ class OpenAIServer(HttpServer):
     def _create_batch(self, request: Request) -> Response:
         body = request.json()
         file = self._file(body.get("input_file_id"))
-        if body.get("endpoint") != "/v1/chat/completions" or file.purpose != "batch":
+        if (
+            body.get("endpoint") not in {"/v1/chat/completions", "/v1/completions"}
+            or file.purpose != "batch"
+        ):
             raise Refused(400, "Invalid 'endpoint' or 'input_file_id'.")
         total = file.data.count(b"\n")
         with self._state:

@@ -464,6 +464,8 @@ class TinkerServer(HttpServer):
         if body.get("prompt_logprobs"):
             values = self._reciter.given(self._words.cut, list(map(str, asked)))
             values[0] = math.nan  # the first follows nothing
+            # SkyRL's server leaves it out.
+            values = values[1:] if FaultKind.ONE_FEWER in request.strike.content else values
             if not empty:
                 message.prompt_logprobs = np.array(values, dtype=np.float32).tobytes()
         for tokens, ended in sequences:

@@ -84,6 +84,10 @@ class ContentGenerator:
         request: what names the call in the books, if anything does.
         """
         asked = self._checked(model, body)
+        unknown = strike.content.get(FaultKind.REFUSE_PARAMETER)
+        for name in (unknown.code or "").split() if unknown else ():
+            if name in (body.get("generationConfig") or {}):
+                raise Refused(400, f"Invalid value at 'generation_config.{name}'.")
         blocked = FaultKind.REJECT in strike.content
         answers = [] if blocked else self._answers(model, asked, strike)
         candidates = [_candidate(place, one, asked) for place, one in enumerate(answers)]
@@ -126,7 +130,7 @@ class ContentGenerator:
             **({"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}} if blocked else {}),
             # As everywhere in this API, what is 0 is left out.
             "usageMetadata": {name: count for name, count in usage.items() if count},
-            "modelVersion": model,
+            "modelVersion": "another-model-2" if FaultKind.REROUTE in strike.content else model,
             "responseId": call,
         }
 

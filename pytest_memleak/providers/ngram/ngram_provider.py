@@ -92,9 +92,15 @@ class NgramEndpoint:
         return self._writer.model
 
     def sample(
-        self, instruction: str, *, n: int, temperature: float, max_tokens: int, seed: int | None
+        self,
+        instruction: str,
+        *,
+        n: int,
+        temperature: float | None,
+        max_tokens: int,
+        seed: int | None,
     ) -> list[Completion]:
-        """Always `n` completions; a seed of None is drawn at random.
+        """Always `n` completions; a seed of None is drawn at random, a temperature of None is 1.
 
         Raises ProviderError for a temperature below 0 and for fewer than one token.
         """
@@ -140,7 +146,13 @@ class NgramContinuation:
         self._writer = writer
 
     def sample(
-        self, instruction: str, *, n: int, temperature: float, max_tokens: int, seed: int | None
+        self,
+        instruction: str,
+        *,
+        n: int,
+        temperature: float | None,
+        max_tokens: int,
+        seed: int | None,
     ) -> list[Completion]:
         """Always `n` continuations of the text `instruction`; otherwise as `NgramEndpoint`."""
         return _sample(
@@ -160,10 +172,11 @@ def _sample(
     *,
     endpoint: str,
     n: int,
-    temperature: float,
+    temperature: float | None,
     max_tokens: int,
     seed: int | None,
 ) -> list[Completion]:
+    temperature = 1.0 if temperature is None else temperature
     if not 0 <= temperature < math.inf or max_tokens < 1:
         raise ProviderError(
             f"temperature {temperature} with at most {max_tokens} tokens cannot be sampled",

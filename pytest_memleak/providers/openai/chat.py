@@ -1,7 +1,8 @@
-"""An endpoint that speaks OpenAI's chat completions: online, stored, and in batches."""
+"""An endpoint that speaks OpenAI's chat completions, or its older completions of plain text."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -9,103 +10,115 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
+from pytest_memleak.contracts.capabilities import Obeyed
 from pytest_memleak.contracts.protocols import Completion, Window
 from pytest_memleak.errors import ProviderBusy
-from pytest_memleak.providers.openai.echo import EchoCompletions
-from pytest_memleak.providers.openai.openai_client import PROVIDER, Calls, Refused
-from pytest_memleak.records import FinishReason
+from pytest_memleak.providers.failures import Refused
+from pytest_memleak.providers.openai.choices import filtered, read_completions
+from pytest_memleak.providers.openai.habits import Api, Habits
+from pytest_memleak.providers.openai.openai_client import PROVIDER, Calls
+from pytest_memleak.providers.openai.told_tokens import TokenTeller
 
-__all__ = ["ChatEndpoint", "ChatSettings", "Habits", "StoredChatEndpoint", "read_completions"]
+__all__ = ["FILTER_CODES", "ChatEndpoint", "ChatSettings", "StoredChatEndpoint"]
 
 REQUEST_KEY = "memleak_request"
 FILTER_CODES = frozenset({"content_filter", "content_policy_violation", "invalid_prompt"})
-_COMPLAINTS = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY})
-_NAMES_OF_N = frozenset({"n", "n_cmpl", "n_choices"})
-_FINISH_REASONS = {
-    "length": FinishReason.LENGTH,
-    "max_tokens": FinishReason.LENGTH,
-    "refusal": FinishReason.REFUSAL,
-    "safety": FinishReason.CONTENT_FILTER,
-    # The server broke off: whatever it sent is no complete answer.
-    "abort": FinishReason.EMPTY,
-    "error": FinishReason.EMPTY,
-}
 
 
 @dataclass(frozen=True, slots=True)
 class ChatSettings:
-    """What is said in every request to `model`, beside what is asked."""
+    """What is said in every request to `model`, beside what is asked.
+
+    api: "completions" gives the text as it stands, without any chat around it.
+    plain: whether the model's own distribution is asked for.
+    """
 
     model: str
     system: str | None = field(default=None, repr=False)
     extra_body: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    api: Api = "chat"
+    plain: bool = True
 
     @property
     def digest(self) -> str:
-        """Names system prompt and extra body; empty where there are none."""
-        if self.system is None and not self.extra_body:
+        """Names system prompt, extra body and distribution; empty where none is out of the way."""
+        if self.system is None and not self.extra_body and self.plain:
             return ""
-        said = json.dumps([self.system, self.extra_body], sort_keys=True, default=str)
-        return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+        said = [self.system, self.extra_body, *([] if self.plain else ["server"])]
+        text = json.dumps(said, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
-
-class Habits:
-    """What a server has turned out to accept; shared by the endpoints of one provider.
-
-    max_tokens_parameter: "auto" begins with the new name and falls back to the old one.
-    """
-
-    def __init__(self, *, max_tokens_parameter: str) -> None:
-        self._fixed = max_tokens_parameter != "auto"
-        self.max_tokens_parameter = max_tokens_parameter if self._fixed else "max_completion_tokens"
-        self.most_completions: int | None = None
-
-    def use_old_name(self) -> bool:
-        """Say `max_tokens` from now on; False if the suite has settled on a name."""
-        if not self._fixed:
-            self.max_tokens_parameter = "max_tokens"
-        return not self._fixed
-
-    def ask_for_fewer(self, n: int) -> bool:
-        """Ask for half of `n` at most from now on; False if `n` is 1."""
-        if n > 1:
-            self.most_completions = min(n // 2, self.most_completions or n)
-        return n > 1
+    def asked(self, instruction: str, *, api: Api) -> dict[str, Any]:
+        """The part of a request that says what to answer."""
+        if api == "completions":
+            return {"prompt": f"{self.system}\n\n{instruction}" if self.system else instruction}
+        system = [{"role": "system", "content": self.system}] if self.system is not None else []
+        return {"messages": [*system, {"role": "user", "content": instruction}]}
 
 
 class ChatEndpoint:
-    """A chat model; `id` names server, model and what is said in every request."""
+    """A model; `id` names server, model and what is said in every request."""
 
     def __init__(self, *, settings: ChatSettings, calls: Calls, habits: Habits) -> None:
         self._settings = settings
         self._calls = calls
         self._habits = habits
         place = PROVIDER if calls.official else calls.base_url
-        self.id = "#".join(part for part in (f"{place} {settings.model}", settings.digest) if part)
+        raw = "text" if settings.api == "completions" else ""
+        parts = (f"{place} {settings.model}", settings.digest, raw)
+        self.id = "#".join(part for part in parts if part)
+        self._teller = TokenTeller(settings.model, calls)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id}>"
 
     def sample(
-        self, instruction: str, *, n: int, temperature: float, max_tokens: int, seed: int | None
+        self,
+        instruction: str,
+        *,
+        n: int,
+        temperature: float | None,
+        max_tokens: int,
+        seed: int | None,
     ) -> Sequence[Completion]:
         """Up to `n` completions; fewer where the server allows fewer in one call.
 
         Prompt tokens stand with the first completion of a call, completion tokens are shared
-        out evenly: both add up to what the server counted, which with some servers is one
-        completion only. A prompt that the provider's filter rejects is `n` withheld completions.
+        out evenly: both add up to what the server counted. A prompt that the provider's filter
+        rejects is `n` withheld completions. What the server refuses of how to sample is left
+        out (`obeyed`).
         """
-        return self._chat(
-            instruction, n=n, temperature=temperature, max_tokens=max_tokens, seed=seed, more={}
+        return self._draw(
+            instruction, n=n, temperature=temperature, max_tokens=max_tokens, seed=seed
         )
+
+    @property
+    def obeyed(self) -> Mapping[str, Obeyed]:
+        """What was asked of how to sample, and what of it was refused, by this model's calls."""
+        return self._habits.obeyed
+
+    def continuing(self) -> ChatEndpoint | None:
+        """The same weights on text as it stands; None where they are asked in a chat.
+
+        That there is no chat the suite says, or the server has said by now.
+        """
+        if "completions" not in (self._settings.api, self._habits.api):
+            return None
+        settings = dataclasses.replace(self._settings, api="completions", system=None)
+        return self._kind_of_text()(settings=settings, calls=self._calls, habits=self._habits)
+
+    def _kind_of_text(self) -> type[ChatEndpoint]:
+        return ChatEndpoint
+
+    # --- probabilities of a given text
 
     whole_distribution = False
     tokenizes_here = False
     windows_per_call = 1
 
-    def text_tokens(self, text: str) -> list[str]:
+    def text_tokens(self, text: str) -> Sequence[int | str]:
         """The server's tokens of a text, by its completions endpoint."""
-        return EchoCompletions(self._settings.model, self._calls).tokens(text)
+        return self._teller.tokens(text)
 
     def log_probabilities(
         self,
@@ -118,77 +131,99 @@ class ChatEndpoint:
 
         By the completions endpoint: neither chat nor system prompt stands around the text.
         """
-        echo = EchoCompletions(self._settings.model, self._calls)
-        return [echo.log_probabilities(one) for one in windows]
+        return [self._teller.log_probabilities(one) for one in windows]
 
-    def _chat(
+    # --- one call
+
+    def _draw(
         self,
         instruction: str,
         *,
         n: int,
-        temperature: float,
+        temperature: float | None,
         max_tokens: int,
         seed: int | None,
-        more: Mapping[str, Any],
+        more: Mapping[str, Any] | None = None,
+        api: Api | None = None,
     ) -> Sequence[Completion]:
-        asked = min(n, self._habits.most_completions or n)
+        settings, habits = self._settings, self._habits
+        api = api or (habits.api if settings.api == "auto" else settings.api)
+        api = "completions" if api == "completions" else "chat"
+        asked = min(n, habits.most_completions or n)
         body = self._body(
-            instruction, n=asked, temperature=temperature, max_tokens=max_tokens, seed=seed
+            instruction, api=api, n=asked, temperature=temperature, max_tokens=max_tokens, seed=seed
         )
-        call = f"chat.completions.create (n = {asked})"
+        call = f"{'chat.' if api == 'chat' else ''}completions.create (n = {asked})"
         try:
-            answer = self._ask(call, {**body, **more}, instruction)
+            answer = self._ask(call, {**body, **(more or {})}, instruction)
         except Refused as refused:
             if refused.code in FILTER_CODES:
                 return filtered(asked)
-            if not self._adapts(refused, body):
+            chatless = settings.api == "auto" and api == "chat" and not more
+            if chatless and refused.status == HTTPStatus.NOT_FOUND:
+                api = "completions"
+            elif not habits.learns(refused, body, fixed=settings.extra_body):
                 raise
+            failure = refused
         else:
-            return self._completions(answer, call=call, max_tokens=max_tokens)
+            return self._completions(answer, call=call, api=api, max_tokens=max_tokens)
         # A refused call cost nothing; asked once more, in the way that the server accepts.
-        return self._chat(
-            instruction, n=n, temperature=temperature, max_tokens=max_tokens, seed=seed, more=more
-        )
+        try:
+            came = self._draw(
+                instruction,
+                n=n,
+                temperature=temperature,
+                max_tokens=max_tokens,
+                seed=seed,
+                more=more,
+                api=api,
+            )
+        except Refused as refused:
+            # Neither is there: it is the model that is not, and the first answer says so.
+            neither = failure.status == refused.status == HTTPStatus.NOT_FOUND
+            raise (failure if neither else refused) from None
+        if api == "completions" and settings.api == "auto":
+            habits.use_completions()
+        return came
 
     def _ask(self, call: str, body: dict[str, Any], instruction: str) -> object:
-        texts = (instruction, *([self._settings.system] if self._settings.system else []))
-        return self._calls.ask_json(
-            call,
+        def create(client: Any) -> Any:
             # Everything goes by `extra_body`, so that any server's parameters are taken.
-            lambda client: client.chat.completions.with_streaming_response.create(
+            if "prompt" in body:
+                return client.completions.with_streaming_response.create(
+                    model=body["model"], prompt=body["prompt"], extra_body=body
+                )
+            return client.chat.completions.with_streaming_response.create(
                 model=body["model"], messages=body["messages"], extra_body=body
-            ),
-            endpoint=self._settings.model,
-            texts=texts,
-        )
+            )
+
+        texts = (instruction, *([self._settings.system] if self._settings.system else []))
+        return self._calls.ask_json(call, create, endpoint=self._settings.model, texts=texts)
 
     def _body(
-        self, instruction: str, *, n: int, temperature: float, max_tokens: int, seed: int | None
+        self,
+        instruction: str,
+        *,
+        api: Api,
+        n: int,
+        temperature: float | None,
+        max_tokens: int,
+        seed: int | None,
     ) -> dict[str, Any]:
-        system = self._settings.system
-        messages = [{"role": "system", "content": system}] if system is not None else []
+        name = "max_tokens" if api == "completions" else self._habits.max_tokens_parameter
         return {
             "model": self._settings.model,
-            "messages": [*messages, {"role": "user", "content": instruction}],
-            "n": n,
-            "temperature": temperature,
-            self._habits.max_tokens_parameter: max_tokens,
-            **({} if seed is None else {"seed": seed}),
+            **self._settings.asked(instruction, api=api),
+            **self._habits.parameters(
+                n=n, temperature=temperature, seed=seed, limit={name: max_tokens}
+            ),
             **self._settings.extra_body,
         }
 
-    def _adapts(self, refused: Refused, body: Mapping[str, Any]) -> bool:
-        """Whether the refusal is about how it was asked, and there is another way to ask."""
-        if refused.status not in _COMPLAINTS:
-            return False
-        # Judged by what was sent: another thread may have learnt the same in the meantime.
-        new_name = "max_completion_tokens"
-        if new_name in refused.named and new_name in body and self._habits.use_old_name():
-            return True
-        return bool(refused.named & _NAMES_OF_N) and self._habits.ask_for_fewer(body["n"])
-
-    def _completions(self, answer: object, *, call: str, max_tokens: int) -> list[Completion]:
-        completions = read_completions(answer)
+    def _completions(
+        self, answer: object, *, call: str, api: Api, max_tokens: int
+    ) -> list[Completion]:
+        completions = read_completions(answer, max_tokens=max_tokens)
         if not completions:
             raise ProviderBusy(
                 "the answer holds no completion",
@@ -197,7 +232,7 @@ class ChatEndpoint:
                 call=call,
                 hint=f"is {self._calls.base_url} a chat completions server?",
             )
-        if all((one.completion_tokens or 0) > max_tokens for one in completions):
+        if api == "chat" and all((one.completion_tokens or 0) > max_tokens for one in completions):
             # The server did not know the new name, and ignored it without a word.
             self._habits.use_old_name()
         return completions
@@ -212,12 +247,12 @@ class StoredChatEndpoint(ChatEndpoint):
         instruction: str,
         *,
         n: int,
-        temperature: float,
+        temperature: float | None,
         max_tokens: int,
         seed: int | None,
     ) -> Sequence[Completion]:
         """As `sample`; the provider keeps the answer under `request_id`."""
-        return self._chat(
+        return self._draw(
             instruction,
             n=n,
             temperature=temperature,
@@ -245,66 +280,3 @@ class StoredChatEndpoint(ChatEndpoint):
             and kept.get(REQUEST_KEY) == request_id
         ]
         return [one for answer in mine for one in read_completions(answer)] if mine else None
-
-
-# --- answers -------------------------------------------------------------------------------
-
-
-def filtered(n: int) -> list[Completion]:
-    """`n` completions of a prompt that the provider's filter rejected; nothing was billed."""
-    return [Completion("", FinishReason.CONTENT_FILTER, 0, 0) for _ in range(n)]
-
-
-def read_completions(answer: object) -> list[Completion]:
-    """The completions in a chat completion object, in the order of its choices.
-
-    Empty where there are none, or where `answer` is no such object.
-    """
-    if not isinstance(answer, Mapping):
-        return []
-    choices = [choice for choice in _list(answer.get("choices")) if isinstance(choice, Mapping)]
-    usage = answer.get("usage")
-    prompt, total = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
-    return [
-        Completion(
-            *_text_and_reason(choice),
-            prompt_tokens=None if prompt is None else prompt * (place == 0),
-            completion_tokens=(
-                None if total is None else (total + len(choices) - 1 - place) // len(choices)
-            ),
-        )
-        for place, choice in enumerate(choices)
-    ]
-
-
-def _text_and_reason(choice: Mapping[str, Any]) -> tuple[str, FinishReason]:
-    message = choice.get("message")
-    message = message if isinstance(message, Mapping) else {}
-    text, refusal = _text(message.get("content")), _text(message.get("refusal"))
-    said = str(choice.get("finish_reason") or "stop").lower()
-    if refusal:
-        return text or refusal, FinishReason.REFUSAL
-    if "recitation" in said:
-        return text, FinishReason.RECITATION
-    if said.startswith("content_filter"):
-        return text, FinishReason.CONTENT_FILTER
-    reason = _FINISH_REASONS.get(said, FinishReason.STOP)
-    if not reason.withheld and not text.strip():
-        return text, FinishReason.EMPTY
-    return text, reason
-
-
-def _text(content: object) -> str:
-    if isinstance(content, str):
-        return content
-    parts = (part for part in _list(content) if isinstance(part, Mapping))
-    return "".join(str(part.get("text") or "") for part in parts)
-
-
-def _list(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _count(usage: object, name: str) -> int | None:
-    value = usage.get(name) if isinstance(usage, Mapping) else None
-    return value if isinstance(value, int) and value >= 0 else None

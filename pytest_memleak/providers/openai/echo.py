@@ -19,6 +19,8 @@ from pytest_memleak.providers.openai.openai_client import PROVIDER, Calls
 
 __all__ = ["EchoCompletions"]
 
+_ENOUGH = 20
+
 _CALL = "completions.create (echo)"
 
 
@@ -89,7 +91,7 @@ class EchoCompletions:
             left = left[len(token) :]
             found.append((token, None if value is None else float(value)))
         if left:
-            raise self._lacking("the answer does not echo the prompt's tokens")
+            raise self._lacking(_reason(tokens, text))
         return found
 
     def _lacking(self, cause: str) -> ProviderError:
@@ -100,6 +102,21 @@ class EchoCompletions:
             call=_CALL,
             hint='probe = "probability" needs a server whose completions take echo and logprobs',
         )
+
+
+def _reason(tokens: list[Any], text: str) -> str:
+    """Why the tokens of an answer are of no use, without a word of them."""
+    cause = "the answer does not echo the prompt's tokens"
+    texts = [one for one in tokens if isinstance(one, str)]
+    joined = "".join(texts)
+    if "\ufffd" in joined and "\ufffd" not in text:
+        return f"{cause} in full: characters that several tokens share come as U+FFFD"
+    if len(texts) < len(tokens) or not joined:
+        return cause
+    bare = "".join(text.split())
+    if "".join(joined.replace("\u2581", " ").split()).startswith(bare[:_ENOUGH]) and bare:
+        return f"{cause} as they stand in the text: blanks are lost or added (SentencePiece)"
+    return cause
 
 
 def _told(answer: object) -> tuple[list[Any], list[Any]]:

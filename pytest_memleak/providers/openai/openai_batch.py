@@ -6,19 +6,13 @@ import json
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from http import HTTPStatus
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final, Literal
 
 from pytest_memleak.contracts.protocols import Completion, JobState, JobStatus, SampleRequest
 from pytest_memleak.errors import ProviderBusy
-from pytest_memleak.providers.failures import safe_message
-from pytest_memleak.providers.openai.chat import (
-    FILTER_CODES,
-    ChatEndpoint,
-    StoredChatEndpoint,
-    filtered,
-    read_completions,
-)
+from pytest_memleak.providers.failures import may_pass, safe_message
+from pytest_memleak.providers.openai.chat import FILTER_CODES, ChatEndpoint, StoredChatEndpoint
+from pytest_memleak.providers.openai.choices import filtered, read_completions
 from pytest_memleak.providers.openai.files import DIGEST_KEY, file_name, upload_once
 from pytest_memleak.providers.openai.openai_client import PROVIDER
 
@@ -27,9 +21,11 @@ if TYPE_CHECKING:
 
 __all__ = ["BatchChatEndpoint", "StoredBatchChatEndpoint"]
 
-_URL: Final = "/v1/chat/completions"
+_URLS: Final[Mapping[str, Literal["/v1/chat/completions", "/v1/completions"]]] = {
+    "chat": "/v1/chat/completions",
+    "completions": "/v1/completions",
+}
 _RUNNING = frozenset({"validating", "in_progress", "finalizing", "cancelling"})
-_TRY_AGAIN = frozenset({408, 409, 425, 429})
 
 
 class BatchChatEndpoint(ChatEndpoint):
@@ -76,7 +72,7 @@ class BatchChatEndpoint(ChatEndpoint):
             "batches.create",
             lambda client: client.batches.create(
                 completion_window="24h",
-                endpoint=_URL,
+                endpoint=_URLS[self._batch_api],
                 input_file_id=file_id,
                 metadata={DIGEST_KEY: digest},
             ),
@@ -120,15 +116,28 @@ class BatchChatEndpoint(ChatEndpoint):
 
     # --- one batch
 
+    @property
+    def _batch_api(self) -> Literal["chat", "completions"]:
+        return "completions" if self._settings.api == "completions" else "chat"
+
+    def _kind_of_text(self) -> type[ChatEndpoint]:
+        return BatchChatEndpoint
+
     def _line(self, request: SampleRequest) -> bytes:
         body = self._body(
             request.instruction,
+            api=self._batch_api,
             n=request.n,
             temperature=request.temperature,
             max_tokens=request.max_tokens,
             seed=request.seed,
         )
-        line = {"custom_id": request.key, "method": "POST", "url": _URL, "body": body}
+        line = {
+            "custom_id": request.key,
+            "method": "POST",
+            "url": _URLS[self._batch_api],
+            "body": body,
+        }
         return json.dumps(line).encode() + b"\n"
 
     def _state(self, batch: Batch) -> JobState:
@@ -167,8 +176,7 @@ class BatchChatEndpoint(ChatEndpoint):
         worth_reading = False
         for row in self._rows(batch.error_file_id):
             status, error = _status(row), _error(row)
-            passing = status in _TRY_AGAIN or status >= HTTPStatus.INTERNAL_SERVER_ERROR
-            worth_reading |= passing or error.get("code") in FILTER_CODES
+            worth_reading |= may_pass(status) or error.get("code") in FILTER_CODES
             message = error.get("message") or error.get("code") or ""
             causes[" ".join(part for part in (f"{status or ''}", message) if part)] += 1
         (cause, count) = causes.most_common(1)[0] if causes else ("", 0)

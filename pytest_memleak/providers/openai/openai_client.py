@@ -1,4 +1,4 @@
-"""Calls to an OpenAI-compatible server: the SDK's client, and what its failures mean.
+"""Calls to an OpenAI-compatible server: the SDK's client, and what its failures are called.
 
 The SDK's own retries are off: a call that may have been paid for is tried again only by those
 who keep the ledger. Every failure becomes a `ProviderBusy` (may pass) or a `Refused` (final),
@@ -14,19 +14,27 @@ import os
 import re
 import sys
 import threading
-import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
-from pytest_memleak.errors import ProviderBusy, ProviderError
-from pytest_memleak.providers.failures import safe_message
+from pytest_memleak.errors import ProviderError
+from pytest_memleak.providers.failures import (
+    Astray,
+    Failing,
+    Refusal,
+    retry_after,
+    without_password,
+)
+from pytest_memleak.providers.http_bounds import Bounds
 
 if TYPE_CHECKING:
     from openai import APIResponse, APIStatusError, OpenAI
 
-__all__ = ["OFFICIAL_URL", "Calls", "Refused"]
+__all__ = ["OFFICIAL_URL", "PROVIDER", "Calls"]
 
 OFFICIAL_URL = "https://api.openai.com/v1"
 PROVIDER = "openai"
@@ -35,30 +43,15 @@ _Answer = TypeVar("_Answer")
 
 # Names of parameters that a server may complain of, as they stand in its message.
 _PARAMETERS = re.compile(
-    r"(?<![\w.\\])(max_completion_tokens|max_tokens|n_cmpl|n_choices|n)(?![\w.])", re.ASCII
+    r"(?<![\w.\\])(max_completion_tokens|max_tokens|n_cmpl|n_choices|n|temperature|top_p|top_k"
+    r"|min_p|presence_penalty|frequency_penalty|repetition_penalty|seed|return_token_ids"
+    r"|prompt_logprobs)(?![\w.])",
+    re.ASCII,
 )
-_TRY_AGAIN = frozenset({408, 409, 425, 429})
+_LOOKED_AT = 2000
 _OUT_OF_MONEY = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
-
-
-class Refused(ProviderError):
-    """The server understood and said no: the HTTP `status`, its `code`, and `named` parameters."""
-
-    def __init__(
-        self,
-        cause: str,
-        *,
-        endpoint: str,
-        call: str,
-        hint: str | None,
-        status: int,
-        code: str | None,
-        named: frozenset[str],
-    ) -> None:
-        super().__init__(cause, provider=PROVIDER, endpoint=endpoint, call=call, hint=hint)
-        self.status = status
-        self.code = code
-        self.named = named
+# Who samples from the model's own distribution unless told otherwise.
+_PLAIN_HOSTS = ("api.openai.com", ".openai.azure.com", ".googleapis.com")
 
 
 class Calls:
@@ -67,6 +60,8 @@ class Calls:
     base_url: None takes OPENAI_BASE_URL, or the official server.
     key_variable: the environment variable that holds the key. A server of one's own needs none.
     timeout: seconds that any wait for the server may last.
+    base_url, as others see it, is without a password. plain_by_itself: whether the server is
+    one that samples from the model's own distribution unless it is told otherwise.
     """
 
     def __init__(
@@ -78,8 +73,11 @@ class Calls:
         project: str | None,
         timeout: float,
     ) -> None:
-        self.base_url = (base_url or os.environ.get("OPENAI_BASE_URL") or OFFICIAL_URL).rstrip("/")
+        self._address = (base_url or os.environ.get("OPENAI_BASE_URL") or OFFICIAL_URL).rstrip("/")
+        self.base_url = without_password(self._address)
         self.official = self.base_url == OFFICIAL_URL
+        host = f"{urlsplit(self.base_url).hostname}"
+        self.plain_by_itself = host.endswith(_PLAIN_HOSTS)
         self._key_variable = key_variable
         self._organization = organization
         self._project = project
@@ -93,7 +91,7 @@ class Calls:
             self._client.close()
 
     def _connected(self) -> OpenAI:
-        from openai import OpenAI
+        from openai import DefaultHttpxClient, OpenAI
 
         with self._lock:
             if self._client is None:
@@ -102,12 +100,19 @@ class Calls:
                     key = "no-key"  # the SDK insists on one; servers of one's own do not look
                 self._client = OpenAI(
                     api_key=key,
-                    base_url=self.base_url,
+                    base_url=self._address,
                     organization=self._organization,
                     project=self._project,
                     timeout=self._timeout,
                     max_retries=0,
+                    http_client=DefaultHttpxClient(
+                        base_url=self._address,
+                        timeout=self._timeout,
+                        event_hooks=Bounds(timeout=self._timeout).hooks,
+                    ),
                 )
+                # The SDK closes only the clients it has made itself.
+                weakref.finalize(self, self._client.close)
             return self._client
 
     def ask(
@@ -126,7 +131,7 @@ class Calls:
         try:
             return function(self._connected())
         except _failures() as error:
-            failure = self._failure(error, call=call, endpoint=endpoint, texts=texts)
+            failure = self._failure(error, Failing(PROVIDER, endpoint, call, texts))
         raise failure
 
     def ask_json(
@@ -137,154 +142,95 @@ class Calls:
         endpoint: str,
         texts: Sequence[str] = (),
     ) -> object:
-        """As `ask`, for an answer that `function` opens as a stream: its body as JSON.
-
-        The timeout holds for the answer as a whole, also where the server sends blanks to
-        keep the connection.
-        """
+        """As `ask`, for an answer that `function` opens as a stream: its body as JSON."""
 
         def read(client: OpenAI) -> object:
-            deadline = time.monotonic() + self._timeout
-            body = bytearray()
             with function(client) as response:
-                for piece in response.iter_bytes():
-                    body += piece
-                    if time.monotonic() > deadline:
-                        raise TimeoutError
-            return json.loads(body)
+                return json.loads(b"".join(response.iter_bytes()))
 
         return self.ask(call, read, endpoint=endpoint, texts=texts)
 
     # --- what a failure means
 
-    def _failure(
-        self, error: Exception, *, call: str, endpoint: str, texts: Sequence[str]
-    ) -> ProviderError:
+    def _failure(self, error: Exception, failing: Failing) -> ProviderError:
         import openai
 
         if isinstance(error, openai.APIStatusError):
-            return self._status_failure(error, call=call, endpoint=endpoint, texts=texts)
-        hint: str | None
+            said = _refusal(error)
+            return failing.refusal(said, self._hint(said, call=failing.call))
         if isinstance(error, UnicodeEncodeError):
-            cause, hint = "the text holds characters that cannot be sent (lone surrogates)", None
-            return ProviderError(cause, provider=PROVIDER, endpoint=endpoint, call=call, hint=hint)
+            return failing.final("the text holds characters that cannot be sent (lone surrogates)")
         if isinstance(error, openai.OpenAIError) and not isinstance(error, openai.APIError):
-            cause, hint = (
-                "there is no API key",
-                f"set the environment variable {self._key_variable}",
+            return failing.final(
+                "there is no API key", f"set the environment variable {self._key_variable}"
             )
-            return ProviderError(cause, provider=PROVIDER, endpoint=endpoint, call=call, hint=hint)
-        seen = type(error.__cause__ or error).__name__
-        if isinstance(error, openai.APITimeoutError) or "Timeout" in seen:
-            cause, hint = f"no answer within {self._timeout:g} s", "options.timeout allows more"
-        elif isinstance(error, ValueError | openai.APIResponseValidationError):
-            cause, hint = "the answer was not of the expected form", f"it came from {self.base_url}"
-        else:
-            cause = f"the connection failed or was cut off ({seen})"
-            hint = f"is {self.base_url} up, and reachable from here?"
-        return ProviderBusy(cause, provider=PROVIDER, endpoint=endpoint, call=call, hint=hint)
+        form = (ValueError, RecursionError, openai.APIResponseValidationError)
+        if isinstance(error, form) or isinstance(error.__cause__, form):
+            return failing.malformed(self.base_url)
+        return failing.connection(error, server=self.base_url, timeout=self._timeout)
 
-    def _status_failure(
-        self, error: APIStatusError, *, call: str, endpoint: str, texts: Sequence[str]
-    ) -> ProviderError:
-        status, code = error.status_code, error.code or error.type
-        said = _said(error.body)
-        cause = " ".join(
-            part
-            for part in (
-                f"{status} {_phrase(status)}",
-                f"({safe_message(code)})" if code and code != str(status) else "",
-                f"- {safe_message(said, texts=texts)}" if said else "",
-            )
-            if part
-        )
-        passing = status in _TRY_AGAIN or status >= HTTPStatus.INTERNAL_SERVER_ERROR
-        if passing and error.code not in _OUT_OF_MONEY:
-            return ProviderBusy(
-                cause,
-                provider=PROVIDER,
-                endpoint=endpoint,
-                call=call,
-                retry_after=_retry_after(error.response.headers),
-            )
-        named = set(_PARAMETERS.findall(said))
-        return Refused(
-            cause,
-            endpoint=endpoint,
-            call=call,
-            hint=self._hint(status, error.code, call=call),
-            status=status,
-            code=error.code,
-            named=frozenset(named | ({error.param} if error.param else set())),
-        )
-
-    def _hint(self, status: int, code: str | None, *, call: str) -> str | None:
-        if code in _OUT_OF_MONEY:
+    def _hint(self, said: Refusal, *, call: str) -> str | None:
+        if said.final:
             return "the account has no credit left, or has reached its own limit"
-        if status == HTTPStatus.UNAUTHORIZED:
-            return f"check the key in the environment variable {self._key_variable}"
-        if call.startswith("fine_tuning.jobs.create"):
-            return (
-                "the server may not offer fine-tuning of this model (OpenAI is ending fine-tuning):"
-                ' test an existing model with endpoint = "ft:...", or use another provider'
-            )
-        if status == HTTPStatus.FORBIDDEN:
-            return "the key's account or project may not use this model or endpoint"
-        if status == HTTPStatus.NOT_FOUND:
-            asked = "have this model? check base, endpoint and base_url"
-            if call.startswith("completions.create"):
-                asked = (
-                    'offer completions? probe = "probability" needs them, with echo and logprobs'
-                )
-            elif not call.startswith("chat.completions.create"):
-                asked = (
-                    "offer this at all? where it does not, leave out [model.finetune],"
-                    " options.batch and options.store"
-                )
-            return f"does {self.base_url} {asked}"
-        return None
+        hints = {
+            HTTPStatus.UNAUTHORIZED: f"check the key in the environment variable"
+            f" {self._key_variable}",
+            HTTPStatus.FORBIDDEN: "the key's account or project may not use this model or endpoint",
+            HTTPStatus.NOT_FOUND: f"does {self.base_url} {_MISSING[_kind(call)]}",
+        }
+        if call.startswith("fine_tuning.jobs.create") and said.status != HTTPStatus.UNAUTHORIZED:
+            return _NO_FINETUNES
+        return next((hint for status, hint in hints.items() if status == said.status), None)
 
 
 # --- messages ------------------------------------------------------------------------------
 
 
-def _said(body: object) -> str:
-    """The message in an error's body; other forms of body may echo the request and are left."""
-    if isinstance(body, Mapping):
-        inner = body.get("error", body)
-        message = inner.get("message") if isinstance(inner, Mapping) else inner
-        return message if isinstance(message, str) else ""
-    return ""
+_NO_FINETUNES = (
+    "the server may not offer fine-tuning of this model (OpenAI is ending fine-tuning):"
+    ' test an existing model with endpoint = "ft:...", or use another provider'
+)
+_MISSING = {
+    "chat": "have this model? check base, endpoint and base_url",
+    "echo": 'offer completions? probe = "probability" needs them, with echo and logprobs',
+    "text": 'offer completions of this model? options.api = "chat" asks in a chat instead',
+    "": (
+        "offer this at all? where it does not, leave out [model.finetune],"
+        " options.batch and options.store"
+    ),
+}
 
 
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return "unknown status"
+def _kind(call: str) -> str:
+    kinds = {
+        "chat.completions.create": "chat",
+        "completions.create (n": "text",
+        "completions.create": "echo",
+    }
+    return next((kind for start, kind in kinds.items() if call.startswith(start)), "")
 
 
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        value = headers.get(name, "")
-        if re.fullmatch(r"\d+(\.\d+)?", value):
-            return float(value) * unit
-    return _seconds_until(headers.get("retry-after"))
-
-
-def _seconds_until(date: str | None) -> float | None:
-    import email.utils
-    from datetime import UTC, datetime
-
-    if not date:
-        return None
-    try:
-        moment = email.utils.parsedate_to_datetime(date)
-    except ValueError:
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+def _refusal(error: APIStatusError) -> Refusal:
+    """An answer that says no, in OpenAI's form or FastAPI's; other forms may echo the request."""
+    body = error.body if isinstance(error.body, Mapping) else {}
+    inner = body.get("error", body)
+    message = inner.get("message") if isinstance(inner, Mapping) else inner
+    message = message[:_LOOKED_AT] if isinstance(message, str) else ""
+    named = list(_PARAMETERS.findall(message))
+    for one in body["detail"][:20] if isinstance(body.get("detail"), list) else ():
+        where = one.get("loc") if isinstance(one, Mapping) else None
+        named += _PARAMETERS.findall(f"{where[-1]}" if isinstance(where, list) and where else "")
+    if isinstance(error.param, str) and _PARAMETERS.fullmatch(error.param):
+        named.insert(0, error.param)
+    code = error.code or error.type
+    return Refusal(
+        error.status_code,
+        message,
+        code=code if isinstance(code, str) else None,
+        retry_after=retry_after(error.response.headers),
+        named=tuple(dict.fromkeys(named)),
+        final=error.code in _OUT_OF_MONEY,
+    )
 
 
 def _failures() -> tuple[type[Exception], ...]:
@@ -293,4 +239,4 @@ def _failures() -> tuple[type[Exception], ...]:
     # A download raises the errors of the HTTP library; the SDK has moved from httpx to httpx2.
     libraries: list[Any] = [sys.modules.get(name) for name in ("httpx2", "httpx")]
     transport = (library.HTTPError for library in libraries if library is not None)
-    return (OpenAIError, json.JSONDecodeError, UnicodeError, TimeoutError, *transport)
+    return (OpenAIError, ValueError, RecursionError, TimeoutError, Astray, *transport)

@@ -25,13 +25,9 @@ from pydantic import Field
 from pytest_memleak.contracts.protocols import JobState, JobStatus, ProviderSetup, TrainingSet
 from pytest_memleak.errors import MissingExtra, SuiteError
 from pytest_memleak.providers.failures import safe_message
-from pytest_memleak.providers.openai.chat import (
-    ChatEndpoint,
-    ChatSettings,
-    Habits,
-    StoredChatEndpoint,
-)
+from pytest_memleak.providers.openai.chat import ChatEndpoint, ChatSettings, StoredChatEndpoint
 from pytest_memleak.providers.openai.files import DIGEST_KEY, file_name, upload_once
+from pytest_memleak.providers.openai.habits import PLAIN, PLAIN_ELSEWHERE, Api, Habits
 from pytest_memleak.providers.openai.openai_batch import BatchChatEndpoint, StoredBatchChatEndpoint
 from pytest_memleak.providers.openai.openai_client import Calls
 from pytest_memleak.providers.option_tables import Table, read_table
@@ -68,6 +64,10 @@ class OptionsTable(Table):
     timeout: seconds that any wait for the server may last.
     max_tokens_parameter: the name of that parameter; "auto" begins with the new one and falls
         back to the old one where the server does not know it (never within a batch).
+    api: "completions" gives each instruction as plain text to a model without a chat; "auto"
+        begins with chat, and falls back where the server has none for the model.
+    sampling: "plain" asks for the model's own distribution (top_p 1; elsewhere than at OpenAI
+        and Google also top_k off, min_p 0, no penalties), "server" for the server's defaults.
     system: a system prompt before every instruction.
     store: keep answers at the provider, so that one that was cut off on its way is found again.
     extra_body: further fields of the request, as the server takes them.
@@ -82,6 +82,8 @@ class OptionsTable(Table):
     completions_per_call: int = Field(default=10, ge=1)
     timeout: float = Field(default=300.0, gt=0)
     max_tokens_parameter: Literal["auto", "max_completion_tokens", "max_tokens"] = "auto"
+    api: Api = "auto"
+    sampling: Literal["plain", "server"] = "plain"
     system: str | None = None
     store: bool = False
     extra_body: dict[str, Any] = Field(default_factory=dict)
@@ -117,6 +119,12 @@ class OpenAIProvider:
                 place=setup.place,
                 hint="these come from the suite's own keys",
             )
+        if options.store and options.api == "completions":
+            raise SuiteError(
+                'options.store needs a chat, and options.api is "completions"',
+                place=setup.place,
+                hint="take one of them out: no server keeps completions of plain text",
+            )
         started_from = model.endpoint or model.base
         if started_from is None:
             raise SuiteError(
@@ -133,7 +141,6 @@ class OpenAIProvider:
         self._base = model.base or started_from
         self._untuned = started_from
         self._options = options
-        self._habits = Habits(max_tokens_parameter=options.max_tokens_parameter)
         self._calls = Calls(
             base_url=options.base_url,
             key_variable=options.api_key_env,
@@ -141,11 +148,18 @@ class OpenAIProvider:
             project=options.project,
             timeout=options.timeout,
         )
+        plain = PLAIN if self._calls.plain_by_itself else PLAIN_ELSEWHERE
+        self._habits = Habits(
+            max_tokens_parameter=options.max_tokens_parameter,
+            api=options.api,
+            plain=plain if options.sampling == "plain" else {},
+        )
 
     def open(self, endpoint: str | None) -> ChatEndpoint:
         """The endpoint of that model name; None means the suite's `endpoint`, or `base`.
 
-        A BatchEndpoint where the options say `batch`, a RecoverableEndpoint where `store`.
+        A BatchEndpoint where the options say `batch`, a RecoverableEndpoint where `store`; always
+        an ObeyingEndpoint.
         """
         kind = {
             (False, False): ChatEndpoint,
@@ -157,6 +171,8 @@ class OpenAIProvider:
             model=endpoint or self._untuned,
             system=self._options.system,
             extra_body=self._options.extra_body,
+            api=self._options.api,
+            plain=self._options.sampling == "plain",
         )
         return kind(settings=settings, calls=self._calls, habits=self._habits)
 

@@ -29,7 +29,7 @@ class Draw:
 
     prompt: list[int] = field(repr=False)
     n: int
-    temperature: float
+    temperature: float | None
     max_tokens: int
     seed: int | None
 

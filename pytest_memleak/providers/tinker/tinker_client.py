@@ -24,13 +24,20 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pytest_memleak.errors import ProviderBusy, ProviderError
-from pytest_memleak.providers.failures import safe_message
+from pytest_memleak.providers.failures import (
+    Failing,
+    Refusal,
+    Refused,
+    retry_after,
+    safe_message,
+    without_password,
+)
 from pytest_memleak.providers.tinker.sdk_log import SDK_LOG
 
 if TYPE_CHECKING:
     from tinker import APIFuture, APIStatusError, RestClient, ServiceClient
 
-__all__ = ["KEY_VARIABLE", "PROVIDER", "Calls", "Gone", "Refused"]
+__all__ = ["KEY_VARIABLE", "PROVIDER", "Calls", "Gone"]
 
 PROVIDER = "tinker"
 KEY_VARIABLE = "TINKER_API_KEY"
@@ -38,7 +45,7 @@ KEY_VARIABLE = "TINKER_API_KEY"
 _T = TypeVar("_T")
 
 _LOOK = 5.0
-_TRY_AGAIN = frozenset({408, 409, 425, 429})
+_LOOKED_AT = 2000
 _HINTS = {
     HTTPStatus.BAD_REQUEST: "does the server offer this base model and these settings?",
     HTTPStatus.UNAUTHORIZED: f"check the key in the environment variable {KEY_VARIABLE}",
@@ -46,16 +53,6 @@ _HINTS = {
     HTTPStatus.FORBIDDEN: "the key's account or project may not use this model or checkpoint",
     HTTPStatus.NOT_FOUND: "does the server have this model or checkpoint? it may have expired",
 }
-
-
-class Refused(ProviderError):
-    """The server understood and said no, with the HTTP `status`."""
-
-    def __init__(
-        self, cause: str, *, endpoint: str, call: str, hint: str | None, status: int
-    ) -> None:
-        super().__init__(cause, provider=PROVIDER, endpoint=endpoint, call=call, hint=hint)
-        self.status = status
 
 
 class Gone(ProviderBusy):
@@ -71,7 +68,8 @@ class Calls:
 
     def __init__(self, *, base_url: str | None, timeout: float) -> None:
         given = base_url or os.environ.get("TINKER_BASE_URL")
-        self.base_url = given.rstrip("/") if given else None
+        self._address = given.rstrip("/") if given else None
+        self.base_url = without_password(self._address) if self._address else None
         self.timeout = timeout
         self._openings: dict[str, Future[Any]] = {}
         self._lock = threading.Lock()
@@ -163,14 +161,14 @@ class Calls:
             opening = self._openings.get(kind)
             if opening is None or (opening.done() and opening.exception()):
                 self._check_reachable(endpoint=endpoint, call=call)
-                opening = _in_thread(lambda: make(self.base_url, key))
+                opening = _in_thread(lambda: make(self._address, key))
                 self._openings[kind] = opening
         return self.result(opening, call=f"{call}: connecting", endpoint=endpoint, keep=True)
 
     def _check_reachable(self, *, endpoint: str, call: str) -> None:
         from tinker.lib.base_url import resolve_base_url
 
-        url = urllib.parse.urlsplit(resolve_base_url(self.base_url))
+        url = urllib.parse.urlsplit(resolve_base_url(self._address))
         if url.scheme in urllib.request.getproxies():
             return  # what the proxy reaches is not known here
         port = url.port or (443 if url.scheme == "https" else 80)
@@ -180,12 +178,9 @@ class Calls:
             seen = error.strerror or type(error).__name__
         else:
             return
-        raise ProviderBusy(
+        raise Failing(PROVIDER, endpoint, call).not_sent(
             f"there is no connection to {url.hostname}:{port} ({seen})",
-            provider=PROVIDER,
-            endpoint=endpoint,
-            call=call,
-            hint="is the server up, and reachable from here?",
+            "is the server up, and reachable from here?",
         )
 
     # --- what a failure means
@@ -207,7 +202,12 @@ class Calls:
             if isinstance(seen, Refused):
                 cause = f"{cause}; to another call it says {seen.cause}"
                 return Refused(
-                    cause, endpoint=endpoint, call=call, hint=seen.hint, status=seen.status
+                    cause,
+                    provider=PROVIDER,
+                    endpoint=endpoint,
+                    call=call,
+                    hint=seen.hint,
+                    status=seen.status,
                 )
             if seen is None:
                 hint = f"the server answers other calls: {hint}"
@@ -241,48 +241,47 @@ class Calls:
     ) -> ProviderError:
         import tinker
 
+        failing = Failing(PROVIDER, endpoint, call, texts)
         refusal = _status_error(error)
         if refusal is not None:
-            return _status_failure(refusal, call=call, endpoint=endpoint, texts=texts)
-        cause, hint, busy = f"the SDK raised {type(error).__name__}", None, False
+            return _status_failure(refusal, failing)
         if isinstance(error, tinker.RequestFailedError):
             # The server's own message stands between words of the SDK.
-            said = error.message.removeprefix("Request failed: ").partition(" for self.")[0]
+            said = error.message[:_LOOKED_AT].removeprefix("Request failed: ")
+            said = said.partition(" for self.")[0]
             cause = f"the server gave it up - {safe_message(said, texts=texts)}"
-            busy = error.category is not tinker.types.RequestErrorCategory.User
-        elif isinstance(error, TimeoutError | tinker.APIConnectionError):
+            final = error.category is tinker.types.RequestErrorCategory.User
+            return failing.final(cause) if final else failing.busy(cause)
+        if isinstance(error, TimeoutError | tinker.APIConnectionError):
+            # Never NotSent: the SDK has tried before, and an earlier try may have arrived.
             seen = type(error.__cause__ or error).__name__
-            cause, busy = f"the connection failed or was cut off ({seen})", True
-            hint = "is the server up, and reachable from here?"
-        elif isinstance(error, ValueError | AssertionError | tinker.APIResponseValidationError):
-            cause, busy = "the answer was not of the expected form", True
-        elif isinstance(error, tinker.TinkerError):
-            cause = safe_message(str(error), texts=texts)
-        kind = ProviderBusy if busy else ProviderError
-        return kind(cause, provider=PROVIDER, endpoint=endpoint, call=call, hint=hint)
+            return failing.busy(
+                f"the connection failed or was cut off ({seen})",
+                "is the server up, and reachable from here?",
+            )
+        if isinstance(error, ValueError | AssertionError | tinker.APIResponseValidationError):
+            return failing.busy("the answer was not of the expected form")
+        if isinstance(error, tinker.TinkerError):
+            return failing.final(safe_message(str(error), texts=texts))
+        return failing.final(f"the SDK raised {type(error).__name__}")
 
 
-def _status_failure(
-    error: APIStatusError, *, call: str, endpoint: str, texts: Sequence[str]
-) -> ProviderError:
+def _status_failure(error: APIStatusError, failing: Failing) -> ProviderError:
     status = error.status_code
     said = error.body.get("detail") if isinstance(error.body, dict) else None
-    phrase = next((one.phrase for one in HTTPStatus if one == status), "unknown status")
-    cause = f"{status} {phrase}"
-    if isinstance(said, str) and said:
-        cause += f" - {safe_message(said, texts=texts)}"
+    refusal = Refusal(
+        status,
+        said[:_LOOKED_AT] if isinstance(said, str) else "",
+        retry_after=retry_after(error.response.headers),
+    )
     if status == HTTPStatus.GONE:
-        return Gone(cause, provider=PROVIDER, endpoint=endpoint, call=call)
-    if status in _TRY_AGAIN or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return ProviderBusy(
-            cause,
+        return Gone(
+            failing.cause(refusal),
             provider=PROVIDER,
-            endpoint=endpoint,
-            call=call,
-            retry_after=_seconds(error.response.headers.get("retry-after")),
+            endpoint=failing.endpoint,
+            call=failing.call,
         )
-    hint = next((hint for known, hint in _HINTS.items() if known == status), None)
-    return Refused(cause, endpoint=endpoint, call=call, hint=hint, status=status)
+    return failing.refusal(refusal, next((_HINTS[one] for one in _HINTS if one == status), None))
 
 
 def _status_error(error: BaseException | None) -> APIStatusError | None:
@@ -292,13 +291,6 @@ def _status_error(error: BaseException | None) -> APIStatusError | None:
     while error is not None and not isinstance(error, tinker.APIStatusError):
         error = error.__cause__
     return error
-
-
-def _seconds(value: str | None) -> float | None:
-    try:
-        return max(0.0, float(value or ""))
-    except ValueError:
-        return None
 
 
 # --- what blocks ---------------------------------------------------------------------------

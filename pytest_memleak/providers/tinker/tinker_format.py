@@ -58,6 +58,10 @@ class ChatFormat(Protocol):
         """The text of an answer's tokens, without what ends it."""
         ...
 
+    def thoughts(self, tokens: Sequence[int]) -> str:
+        """What an answer thinks aloud before its text; empty where it does not."""
+        ...
+
 
 class PlainFormat:
     """The format described above. `tokenizer` is one of transformers' fast tokenizers."""
@@ -84,6 +88,10 @@ class PlainFormat:
             list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
         return text.removeprefix(" ")
+
+    def thoughts(self, tokens: Sequence[int]) -> str:  # noqa: ARG002
+        """None: all that comes is text."""
+        return ""
 
     def as_text(self) -> TextFormat:
         """The same tokenizer, for text that is gone on with."""
@@ -141,6 +149,14 @@ class RenderedFormat:
 
         message, _ = self._renderer.parse_response(list(tokens))
         return str(get_text_content(message))
+
+    def thoughts(self, tokens: Sequence[int]) -> str:
+        """The parts of the answer that the renderer takes for thoughts."""
+        message, _ = self._renderer.parse_response(list(tokens))
+        parts = message.get("content")
+        if not isinstance(parts, list):
+            return ""
+        return "".join(str(part.get("thinking") or "") for part in parts)
 
 
 def load_format(

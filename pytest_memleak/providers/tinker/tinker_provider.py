@@ -185,12 +185,12 @@ def _check_model(setup: ProviderSetup) -> None:
 
 
 def _check_installed(options: OptionsTable) -> None:
-    needed = {"tinker": "tinker", "transformers": "transformers"}
+    needed = [("tinker", "tinker", "tinker"), ("transformers", "transformers", "tinker")]
     if options.renderer is not None:
-        needed["tinker_cookbook"] = "tinker-cookbook"
-    for module, package in needed.items():
+        needed.append(("tinker_cookbook", "tinker-cookbook", "renderers"))
+    for module, package, extra in needed:
         if importlib.util.find_spec(module) is None:
-            raise MissingExtra(PROVIDER, package=package, extra="tinker")
+            raise MissingExtra(PROVIDER, package=package, extra=extra)
 
 
 def _tokenizer(setup: ProviderSetup, options: OptionsTable) -> str | Path:

@@ -9,10 +9,11 @@ from concurrent.futures import Future
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from pytest_memleak.contracts.protocols import Completion, Window
+from pytest_memleak.contracts.protocols import Completion, Served, Window
 from pytest_memleak.errors import ProviderBusy, ProviderError
+from pytest_memleak.providers.failures import Refused
 from pytest_memleak.providers.tinker.journal import Draw, Journal, Noted, Page
-from pytest_memleak.providers.tinker.tinker_client import PROVIDER, Calls, Gone, Refused
+from pytest_memleak.providers.tinker.tinker_client import PROVIDER, Calls, Gone
 from pytest_memleak.providers.tinker.tinker_format import ChatFormat, PlainFormat
 from pytest_memleak.records import FinishReason
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["SCHEME", "TinkerEndpoint"]
 
 SCHEME = "tinker://"
+_FINISH_REASONS = {"stop": FinishReason.STOP, "length": FinishReason.LENGTH}
 _NO_LONGER_THERE = frozenset(
     {HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY}
 )
@@ -53,7 +55,13 @@ class TinkerEndpoint:
         return f"<{type(self).__name__} {self.id}>"
 
     def sample(
-        self, instruction: str, *, n: int, temperature: float, max_tokens: int, seed: int | None
+        self,
+        instruction: str,
+        *,
+        n: int,
+        temperature: float | None,
+        max_tokens: int,
+        seed: int | None,
     ) -> Sequence[Completion]:
         """Up to `n` completions; see `sample_as`."""
         return self.sample_as(
@@ -103,8 +111,11 @@ class TinkerEndpoint:
         except ProviderError:
             self._teller = None
             raise
+        # The first token follows nothing: servers say None for it, or leave it out.
+        told = len(found or ())
         values = list(found or ())[-len(window.suffix) :]
-        if len(found or ()) != len(tokens) or None in values:
+        whole = told in {len(tokens), len(tokens) - 1} and told >= len(window.suffix)
+        if not whole or None in values:
             raise ProviderError(
                 "the server does not tell the log-probabilities of every token",
                 provider=PROVIDER,
@@ -132,7 +143,7 @@ class TinkerEndpoint:
         instruction: str,
         *,
         n: int,
-        temperature: float,
+        temperature: float | None,
         max_tokens: int,
         seed: int | None,
     ) -> Sequence[Completion]:
@@ -198,12 +209,16 @@ class TinkerEndpoint:
 
     def _completion(self, tokens: Sequence[int], stop_reason: str, prompt: int) -> Completion:
         text = self._chat.text(tokens)
-        reason = FinishReason.LENGTH if stop_reason == "length" else FinishReason.STOP
+        reason = _FINISH_REASONS.get(stop_reason, FinishReason.UNKNOWN)
         return Completion(
             text,
-            reason if text.strip() else FinishReason.EMPTY,
+            reason if text.strip() or reason.withheld else FinishReason.EMPTY,
             prompt_tokens=prompt,
             completion_tokens=len(tokens),
+            finish_word=stop_reason,
+            # What is sampled is named by its path: the server names nothing else.
+            served=Served(model=self._model),
+            reasoning=self._chat.thoughts(tokens),
         )
 
     def _opened(self, call: str) -> _Sampler:
@@ -282,12 +297,17 @@ def _ask(
 ) -> APIFuture[SampleResponse]:
     from tinker import types
 
+    params = types.SamplingParams(
+        max_tokens=draw.max_tokens,
+        seed=draw.seed,
+        stop=stop,
+        # The server's own default, where none is asked for.
+        **({} if draw.temperature is None else {"temperature": draw.temperature}),
+    )
     return client.sample(
         prompt=types.ModelInput.from_ints(draw.prompt),
         num_samples=draw.n,
-        sampling_params=types.SamplingParams(
-            max_tokens=draw.max_tokens, temperature=draw.temperature, seed=draw.seed, stop=stop
-        ),
+        sampling_params=params,
     )
 
 

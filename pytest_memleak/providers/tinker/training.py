@@ -21,8 +21,9 @@ from pydantic import Field
 
 from pytest_memleak.contracts.protocols import TrainingSet
 from pytest_memleak.errors import ProviderError
+from pytest_memleak.providers.failures import Refused
 from pytest_memleak.providers.option_tables import Table
-from pytest_memleak.providers.tinker.tinker_client import PROVIDER, Calls, Refused
+from pytest_memleak.providers.tinker.tinker_client import PROVIDER, Calls
 from pytest_memleak.providers.tinker.tinker_format import ChatFormat, Lesson
 from pytest_memleak.providers.tinker.training_jobs import Drive, Weights
 

@@ -102,17 +102,24 @@ class LocalEndpoint:
         return f"<{type(self).__name__} {self.id}>"
 
     def sample(
-        self, instruction: str, *, n: int, temperature: float, max_tokens: int, seed: int | None
+        self,
+        instruction: str,
+        *,
+        n: int,
+        temperature: float | None,
+        max_tokens: int,
+        seed: int | None,
     ) -> list[Completion]:
         """Always `n` completions; answer i is that of seed + i, a seed of None drawn at random.
 
-        They come from the model's own distribution at that temperature: no top-k, no top-p, no
-        penalty, whatever ships with the weights. Where the model's context has no room for
+        They come from the model's own distribution at that temperature (None: 1): no top-k, no
+        top-p, no penalty, whatever ships with the weights. Where the context has no room for
         `max_tokens`, an answer is cut at its end (LENGTH). Prompt tokens stand with the first.
 
         Raises ProviderError for a temperature below 0, for fewer than one token, for an
         instruction that fills the context, and for whatever torch fails of.
         """
+        temperature = 1.0 if temperature is None else temperature
         if temperature < 0 or max_tokens < 1:
             raise self._failed(
                 f"temperature {temperature} with at most {max_tokens} tokens cannot be sampled",

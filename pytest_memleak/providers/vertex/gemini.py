@@ -6,11 +6,16 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from pytest_memleak.contracts.protocols import Completion
+from pytest_memleak.contracts.capabilities import Obeyed
+from pytest_memleak.contracts.protocols import Completion, Served
 from pytest_memleak.errors import ProviderBusy
-from pytest_memleak.providers.vertex.vertex_client import PROVIDER, Calls, Refused
+from pytest_memleak.providers.failures import Refused
+from pytest_memleak.providers.obedience import Obedience
+from pytest_memleak.providers.usage import shared_out, token_count
+from pytest_memleak.providers.vertex.vertex_client import PROVIDER, Calls
 from pytest_memleak.records import FinishReason
 
 if TYPE_CHECKING:
@@ -18,10 +23,11 @@ if TYPE_CHECKING:
 
 __all__ = ["GeminiEndpoint", "GeminiSettings", "read_completions"]
 
+_LONGEST_NAME = 200
 _SEED_BITS = 0x7FFF_FFFF
 _HARMS = ("HARASSMENT", "HATE_SPEECH", "SEXUALLY_EXPLICIT", "DANGEROUS_CONTENT")
+# Any other reason, and none, is withheld: what came may be a part.
 _FINISH_REASONS = {
-    "": FinishReason.STOP,
     "STOP": FinishReason.STOP,
     "MAX_TOKENS": FinishReason.LENGTH,
     "CONTINUATION": FinishReason.LENGTH,
@@ -43,6 +49,7 @@ class GeminiSettings:
     thinking_budget: tokens a thinking model may think; they come on top of an answer's.
     safety_threshold: of every harm category; None leaves Vertex AI's own.
     generation_config: further fields of the request's generationConfig.
+    plain: whether the model's own distribution is asked for (topP 1).
     """
 
     model: str
@@ -50,34 +57,44 @@ class GeminiSettings:
     thinking_budget: int | None = None
     safety_threshold: str | None = None
     generation_config: Mapping[str, Any] = field(default_factory=dict)
+    plain: bool = True
 
     @property
     def digest(self) -> str:
         """Names all but the model; empty where nothing is set."""
-        said = [
+        said: list[object] = [
             self.system,
             self.thinking_budget,
             self.safety_threshold,
             dict(self.generation_config) or None,
         ]
-        if not any(one is not None for one in said):
+        if self.plain and not any(one is not None for one in said):
             return ""
+        said += [] if self.plain else ["server"]
         return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()[
             :12
         ]
 
-    def request(
-        self, instruction: str, *, n: int, temperature: float, max_tokens: int, seed: int | None
+    def wanted(
+        self, *, n: int, temperature: float | None, max_tokens: int, seed: int | None
     ) -> dict[str, Any]:
-        """A GenerateContentRequest, in the API's own names."""
-        thinking = self.thinking_budget
-        config = {
-            **self.generation_config,
+        """What is asked of how to sample, in the API's own names; None where nothing is."""
+        given = {name.replace("_", "").lower() for name in self.generation_config}
+        return {
             "candidateCount": n,
             "temperature": temperature,
             # Thoughts count against the limit: without room of their own they eat the answer.
-            "maxOutputTokens": max_tokens + (thinking or 0),
-            **({} if seed is None else {"seed": seed & _SEED_BITS}),
+            "maxOutputTokens": max_tokens + (self.thinking_budget or 0),
+            "seed": None if seed is None else seed & _SEED_BITS,
+            "topP": 1.0 if self.plain and "topp" not in given else None,
+        }
+
+    def request(self, instruction: str, said: Mapping[str, Any]) -> dict[str, Any]:
+        """A GenerateContentRequest; `said` is what of `wanted` is sent."""
+        thinking = self.thinking_budget
+        config = {
+            **self.generation_config,
+            **said,
             **({} if thinking is None else {"thinkingConfig": {"thinkingBudget": thinking}}),
         }
         request: dict[str, Any] = {
@@ -100,31 +117,43 @@ class GeminiEndpoint:
     def __init__(self, *, settings: GeminiSettings, calls: Calls) -> None:
         self._settings = settings
         self._calls = calls
-        self._one_candidate_only = False
+        self._most_candidates: int | None = None
+        self._obedience = Obedience()
         place = calls.base_url or PROVIDER
         self.id = "#".join(part for part in (f"{place} {settings.model}", settings.digest) if part)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id}>"
 
+    @property
+    def obeyed(self) -> Mapping[str, Obeyed]:
+        """What was asked of how to sample, and what of it was refused."""
+        return self._obedience.obeyed
+
     def sample(
-        self, instruction: str, *, n: int, temperature: float, max_tokens: int, seed: int | None
+        self,
+        instruction: str,
+        *,
+        n: int,
+        temperature: float | None,
+        max_tokens: int,
+        seed: int | None,
     ) -> Sequence[Completion]:
-        """Up to `n` completions; one where the model allows no more in one call.
+        """Up to `n` completions; fewer where the model allows no more in one call.
 
         Prompt tokens stand with the first completion of a call; completion tokens, thoughts
         among them, are shared out evenly: both add up to what Vertex AI counted. A prompt that
-        it blocks is `n` withheld completions.
+        it blocks is `n` withheld completions. What it refuses of how to sample is left out.
         """
-        asked = 1 if self._one_candidate_only else n
-        request = self._settings.request(
+        asked = min(n, self._most_candidates or n)
+        request = self._request(
             instruction, n=asked, temperature=temperature, max_tokens=max_tokens, seed=seed
         )
         call = f"models.generate_content (candidateCount = {asked})"
         try:
             answer = self._generate(call, request, instruction)
         except Refused as refused:
-            if asked == 1 or not refused.too_many_candidates:
+            if not self._learns(refused, request["generationConfig"]):
                 raise
         else:
             completions = read_completions(answer, asked=asked)
@@ -137,10 +166,41 @@ class GeminiEndpoint:
                 call=call,
             )
         # A refused call cost nothing; asked once more, in the way that the model accepts.
-        self._one_candidate_only = True
         return self.sample(
             instruction, n=n, temperature=temperature, max_tokens=max_tokens, seed=seed
         )
+
+    def _request(
+        self,
+        instruction: str,
+        *,
+        n: int,
+        temperature: float | None,
+        max_tokens: int,
+        seed: int | None,
+    ) -> dict[str, Any]:
+        wanted = self._settings.wanted(
+            n=n, temperature=temperature, max_tokens=max_tokens, seed=seed
+        )
+        always = {"candidateCount": n, "maxOutputTokens": wanted["maxOutputTokens"]}
+        return self._settings.request(instruction, {**self._obedience.ask(wanted), **always})
+
+    def _learns(self, refused: Refused, config: Mapping[str, Any]) -> bool:
+        """Whether the refusal is about how it was asked, and there is another way to ask."""
+        if refused.status != HTTPStatus.BAD_REQUEST:
+            return False
+        for name in refused.named:
+            if name == "candidateCount" and (n := config[name]) > 1:
+                most = refused.most
+                self._obedience.refuse(name, n)
+                self._most_candidates = most if most is not None and 1 <= most < n else 1
+                return True
+            if name != "candidateCount" and name in config:
+                if name in self._settings.generation_config:
+                    return False  # the suite's own word
+                self._obedience.refuse(name, config[name])
+                return True
+        return False
 
     def _generate(self, call: str, request: dict[str, Any], instruction: str) -> object:
         from google.genai import types
@@ -186,16 +246,24 @@ def read_completions(answer: object, *, asked: int) -> list[Completion]:
     elif not said and isinstance(usage, Mapping):
         said = [("", FinishReason.EMPTY)] * asked
     prompt, total = _counts(usage)
+    words = [_name(one.get("finishReason")) for one in candidates]
+    blocked = _name(_mapping(answer.get("promptFeedback")).get("blockReason"))
+    served = Served(
+        model=_name(answer.get("modelVersion")), response_id=_name(answer.get("responseId"))
+    )
     return [
         Completion(
             text,
             reason,
             prompt_tokens=None if prompt is None else prompt * (place == 0),
-            completion_tokens=(
-                None if total is None else (total + len(said) - 1 - place) // len(said)
-            ),
+            completion_tokens=tokens,
+            finish_word=words[place] if words else blocked,
+            served=served,
+            reasoning=_parts(candidates[place], thought=True) if candidates else "",
         )
-        for place, (text, reason) in enumerate(said)
+        for place, ((text, reason), tokens) in enumerate(
+            zip(said, shared_out(total, len(said)), strict=True)
+        )
     ]
 
 
@@ -206,28 +274,38 @@ def _index(candidate: Mapping[str, Any]) -> int:
 
 
 def _text_and_reason(candidate: Mapping[str, Any]) -> tuple[str, FinishReason]:
-    parts = _list(_mapping(candidate.get("content")).get("parts"))
-    text = "".join(
-        str(part.get("text") or "")
-        for part in parts
-        if isinstance(part, Mapping) and not part.get("thought")
-    )
-    # A reason that is not known here broke the answer off: whatever came is not complete.
-    reason = _FINISH_REASONS.get(str(candidate.get("finishReason") or ""), FinishReason.EMPTY)
+    text = _parts(candidate, thought=False)
+    word = _name(candidate.get("finishReason")) or ""
+    reason = _FINISH_REASONS.get(word, FinishReason.UNKNOWN)
     if not reason.withheld and not text.strip():
         return text, FinishReason.EMPTY
     return text, reason
+
+
+def _parts(candidate: Mapping[str, Any], *, thought: bool) -> str:
+    """The text of an answer's parts, or of the thoughts that the model shows."""
+    parts = _list(_mapping(candidate.get("content")).get("parts"))
+    return "".join(
+        str(part.get("text") or "")
+        for part in parts
+        if isinstance(part, Mapping) and bool(part.get("thought")) is thought
+    )
 
 
 def _counts(usage: object) -> tuple[int | None, int | None]:
     """Prompt and completion tokens; a count of 0 is left out of the usage."""
     if not isinstance(usage, Mapping):
         return None, None
-    counts = [
-        value if isinstance(value := usage.get(name, 0), int) and value >= 0 else 0
+    prompt, answer, thoughts = (
+        token_count(usage.get(name, 0))
         for name in ("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount")
-    ]
-    return counts[0], counts[1] + counts[2]
+    )
+    return prompt, None if answer is None or thoughts is None else answer + thoughts
+
+
+def _name(value: object) -> str | None:
+    """A word of the server's, in one line of bounded length."""
+    return " ".join(str(value)[:_LONGEST_NAME].split()) if value is not None else None
 
 
 def _list(value: object) -> list[Any]:

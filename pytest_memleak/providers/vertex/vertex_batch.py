@@ -7,15 +7,14 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.contracts.protocols import Completion, JobState, JobStatus, SampleRequest
 from pytest_memleak.errors import ProviderError
-from pytest_memleak.providers.failures import safe_message
+from pytest_memleak.providers.failures import may_pass, safe_message
 from pytest_memleak.providers.vertex.gemini import GeminiEndpoint, GeminiSettings, read_completions
 from pytest_memleak.providers.vertex.storage import Bucket
-from pytest_memleak.providers.vertex.vertex_client import PROVIDER, TRY_AGAIN, Calls
+from pytest_memleak.providers.vertex.vertex_client import PROVIDER, Calls
 
 if TYPE_CHECKING:
     from google.genai.types import BatchJob
@@ -118,7 +117,7 @@ class BatchGeminiEndpoint(GeminiEndpoint):
     # --- one batch
 
     def _line(self, request: SampleRequest) -> bytes:
-        body = self._settings.request(
+        body = self._request(
             request.instruction,
             n=request.n,
             temperature=request.temperature,
@@ -193,7 +192,7 @@ class BatchGeminiEndpoint(GeminiEndpoint):
                 continue
             status = str(row.get("status") or "")
             causes[status] += 1
-            passing += any(_may_pass(int(code)) for code in _CODE.findall(status))
+            passing += any(may_pass(int(code)) for code in _CODE.findall(status))
         ended = state.removeprefix("JOB_STATE_").lower()
         if answered:
             return JobState(JobStatus.SUCCEEDED, detail=f"{ended}: {answered} requests answered")
@@ -250,7 +249,3 @@ def _completions(row: Mapping[str, Any]) -> list[Completion]:
 def _request(row: Mapping[str, Any]) -> Mapping[str, Any]:
     request = row.get("request")
     return request if isinstance(request, Mapping) else {}
-
-
-def _may_pass(code: int) -> bool:
-    return code in TRY_AGAIN or code >= HTTPStatus.INTERNAL_SERVER_ERROR

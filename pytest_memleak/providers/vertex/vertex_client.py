@@ -13,48 +13,39 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pytest_memleak.errors import ProviderBusy, ProviderError
-from pytest_memleak.providers.failures import safe_message
+from pytest_memleak.errors import ProviderError
+from pytest_memleak.providers.failures import (
+    Astray,
+    Failing,
+    Refusal,
+    retry_after,
+    without_password,
+)
+from pytest_memleak.providers.http_bounds import Bounds
 
 if TYPE_CHECKING:
     from google.cloud.storage import Client as StorageClient  # type: ignore[import-untyped]
     from google.genai import Client
 
-__all__ = ["PROVIDER", "TRY_AGAIN", "Calls", "Refused"]
+__all__ = ["PROVIDER", "Calls"]
 
 PROVIDER = "vertex"
-TRY_AGAIN = frozenset({408, 409, 425, 429, 499})
 
 _Answer = TypeVar("_Answer")
 
 _LOGIN = "run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS"
-_CANDIDATES = re.compile(r"candidate_?count|multiple candidates", re.IGNORECASE)
-
-
-class Refused(ProviderError):
-    """Vertex AI understood and said no.
-
-    status: of HTTP. too_many_candidates: whether it complains of `candidateCount`.
-    """
-
-    def __init__(
-        self,
-        cause: str,
-        *,
-        endpoint: str,
-        call: str,
-        hint: str | None,
-        status: int,
-        too_many_candidates: bool,
-    ) -> None:
-        super().__init__(cause, provider=PROVIDER, endpoint=endpoint, call=call, hint=hint)
-        self.status = status
-        self.too_many_candidates = too_many_candidates
+# Names of parameters that Vertex AI may complain of, in any of its spellings.
+_PARAMETERS = {
+    "candidateCount": re.compile(r"candidate_?count|multiple candidates", re.IGNORECASE),
+    "temperature": re.compile(r"\btemperature\b", re.IGNORECASE),
+    "topP": re.compile(r"\btop_?p\b", re.IGNORECASE),
+    "seed": re.compile(r"\bseed\b", re.IGNORECASE),
+}
+_LOOKED_AT = 2000
 
 
 class Calls:
@@ -69,7 +60,8 @@ class Calls:
         self, *, project: str | None, location: str | None, base_url: str | None, timeout: float
     ) -> None:
         base_url = base_url or os.environ.get("GOOGLE_VERTEX_BASE_URL")
-        self.base_url = base_url.rstrip("/") if base_url else None
+        self._address = base_url.rstrip("/") if base_url else None
+        self.base_url = without_password(self._address) if self._address else None
         self.timeout = timeout
         self._project = project
         self._location = location
@@ -101,7 +93,7 @@ class Calls:
         try:
             return function(self._vertex())
         except _failures() as error:
-            failure = self._failure(error, call=call, endpoint=endpoint, texts=texts)
+            failure = self._failure(error, Failing(PROVIDER, endpoint, call, texts))
         raise failure
 
     def ask_storage(
@@ -112,7 +104,7 @@ class Calls:
         try:
             return function(self._stored())
         except _failures() as error:
-            failure = self._failure(error, call=call, endpoint=endpoint, texts=())
+            failure = self._failure(error, Failing(PROVIDER, endpoint, call))
         raise failure
 
     # --- clients
@@ -120,13 +112,9 @@ class Calls:
     def _check_place(self, *, call: str, endpoint: str) -> None:
         for name, value in (("project", self._project), ("location", self._location)):
             if not value:
-                raise ProviderError(
+                raise Failing(PROVIDER, endpoint, call).final(
                     f"there is no {name}",
-                    provider=PROVIDER,
-                    endpoint=endpoint,
-                    call=call,
-                    hint=f"set options.{name}, or the environment variable "
-                    f"GOOGLE_CLOUD_{name.upper()}",
+                    f"set options.{name}, or the environment variable GOOGLE_CLOUD_{name.upper()}",
                 )
 
     def _vertex(self) -> Client:
@@ -140,9 +128,10 @@ class Calls:
                     project=self._project,
                     location=self._location,
                     http_options=HttpOptions(
-                        base_url=self.base_url,
+                        base_url=self._address,
                         timeout=max(1, round(self.timeout * 1000)),
                         retry_options=HttpRetryOptions(attempts=1),
+                        client_args={"event_hooks": Bounds(timeout=self.timeout).hooks},
                     ),
                 )
             return self._client
@@ -157,62 +146,26 @@ class Calls:
 
     # --- what a failure means
 
-    def _failure(
-        self, error: Exception, *, call: str, endpoint: str, texts: Sequence[str]
-    ) -> ProviderError:
+    def _failure(self, error: Exception, failing: Failing) -> ProviderError:
         from google.auth import exceptions as auth
 
-        said = _said(error)
-        if said is not None:
-            return self._status_failure(said, call=call, endpoint=endpoint, texts=texts)
-        final = _Failing(ProviderError, endpoint, call)
-        busy = _Failing(ProviderBusy, endpoint, call)
-        if isinstance(error, auth.DefaultCredentialsError):
-            return final("there are no credentials", _LOGIN)
-        if isinstance(error, auth.GoogleAuthError) and not isinstance(error, auth.TransportError):
-            kind = busy if error.retryable else final
-            return kind(f"the credentials are of no use ({type(error).__name__})", _LOGIN)
-        seen = " ".join(type(one).__name__ for one in _chain(error))
-        if "Timeout" in seen:
-            return busy(f"no answer within {self.timeout:g} s", "options.timeout allows more")
         server = self.base_url or "Google Cloud"
-        if isinstance(error, ValueError | Warning):
-            return busy("the answer was not of the expected form", f"it came from {server}")
-        return busy(
-            f"the connection failed or was cut off ({type(error).__name__})",
-            f"is {server} up, and reachable from here?",
-        )
-
-    def _status_failure(
-        self, said: _Said, *, call: str, endpoint: str, texts: Sequence[str]
-    ) -> ProviderError:
-        cause = " ".join(
-            part
-            for part in (
-                f"{said.status} {_phrase(said.status)}",
-                f"({said.name})" if said.name else "",
-                f"- {safe_message(said.message, texts=texts)}" if said.message else "",
-            )
-            if part
-        )
-        if said.status in TRY_AGAIN or said.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            return ProviderBusy(
-                cause,
-                provider=PROVIDER,
-                endpoint=endpoint,
-                call=call,
-                hint=_QUOTA if said.status == HTTPStatus.TOO_MANY_REQUESTS else None,
-                retry_after=said.retry_after,
-            )
-        return Refused(
-            cause,
-            endpoint=endpoint,
-            call=call,
-            hint=self._hint(said.status, call=call),
-            status=said.status,
-            too_many_candidates=said.status == HTTPStatus.BAD_REQUEST
-            and _CANDIDATES.search(said.message) is not None,
-        )
+        said = _refusal(error)
+        if said is not None:
+            many = said.status == HTTPStatus.TOO_MANY_REQUESTS
+            hint = _QUOTA if many else self._hint(said.status, call=failing.call)
+            return failing.refusal(said, hint)
+        if isinstance(error, auth.DefaultCredentialsError):
+            return failing.final("there are no credentials", _LOGIN)
+        if isinstance(error, auth.TransportError):
+            # What fetches the credentials, before anything is asked.
+            return failing.not_sent(f"no credentials came ({type(error).__name__})", _LOGIN)
+        if isinstance(error, auth.GoogleAuthError):
+            kind = failing.not_sent if error.retryable else failing.final
+            return kind(f"the credentials are of no use ({type(error).__name__})", _LOGIN)
+        if isinstance(error, ValueError | RecursionError | Warning):
+            return failing.malformed(server)
+        return failing.connection(error, server=server, timeout=self.timeout)
 
     def _hint(self, status: int, *, call: str) -> str | None:
         of_storage = call.startswith("storage")
@@ -243,34 +196,10 @@ _VERTEX = ("Vertex AI User", "aiplatform")
 _QUOTA = "it may be the project's quota for this model: a smaller options.concurrency asks for less"
 
 
-@dataclass(frozen=True, slots=True)
-class _Failing:
-    """Makes errors of one kind about one call."""
-
-    kind: type[ProviderError]
-    endpoint: str
-    call: str
-
-    def __call__(self, cause: str, hint: str) -> ProviderError:
-        return self.kind(
-            cause, provider=PROVIDER, endpoint=self.endpoint, call=self.call, hint=hint
-        )
-
-
 # --- what an exception says ----------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Said:
-    """A server's refusal; `retry_after` in seconds."""
-
-    status: int
-    name: str | None
-    message: str = field(repr=False)
-    retry_after: float | None
-
-
-def _said(error: Exception) -> _Said | None:
+def _refusal(error: Exception) -> Refusal | None:
     """The refusal in an exception of either SDK; None where there was no answer to read."""
     from google.genai.errors import APIError
 
@@ -284,13 +213,14 @@ def _said(error: Exception) -> _Said | None:
     else:
         return None
     inner = _mapping(_mapping(body).get("error", body))
-    return _Said(
-        status=int(code) if isinstance(code, int) else HTTPStatus.INTERNAL_SERVER_ERROR,
-        name=str(inner.get("status") or "") or None,
-        message=str(inner.get("message") or ""),
-        retry_after=_retry_after(
-            getattr(getattr(error, "response", None), "headers", None), inner.get("details")
-        ),
+    message = str(inner.get("message") or "")[:_LOOKED_AT]
+    headers = getattr(getattr(error, "response", None), "headers", None)
+    return Refusal(
+        int(code) if isinstance(code, int) else HTTPStatus.INTERNAL_SERVER_ERROR,
+        message,
+        code=str(inner.get("status") or "")[:_LOOKED_AT] or None,
+        retry_after=_delay(inner.get("details")) if _unsaid(headers) else retry_after(headers),
+        named=tuple(name for name, pattern in _PARAMETERS.items() if pattern.search(message)),
     )
 
 
@@ -301,13 +231,14 @@ def _json(text: str) -> object:
         return None
 
 
-def _retry_after(headers: Mapping[str, str] | None, details: object) -> float | None:
-    """Seconds to wait, from a Retry-After header or the body's google.rpc.RetryInfo."""
-    value = str((headers or {}).get("retry-after", ""))
-    if re.fullmatch(r"\d+(\.\d+)?", value):
-        return float(value)
+def _unsaid(headers: Mapping[str, str] | None) -> bool:
+    return not headers or retry_after(headers) is None
+
+
+def _delay(details: object) -> float | None:
+    """Seconds to wait, from the body's google.rpc.RetryInfo."""
     for detail in details if isinstance(details, list) else ():
-        delay = str(_mapping(detail).get("retryDelay", ""))
+        delay = str(_mapping(detail).get("retryDelay", ""))[:_LOOKED_AT]
         if re.fullmatch(r"\d+(\.\d+)?s", delay):
             return float(delay[:-1])
     return None
@@ -315,19 +246,6 @@ def _retry_after(headers: Mapping[str, str] | None, details: object) -> float | 
 
 def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
-
-
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return "unknown status"
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def _failures() -> tuple[type[Exception], ...]:
@@ -345,7 +263,16 @@ def _failures() -> tuple[type[Exception], ...]:
         ("google.cloud.storage.exceptions", "DataCorruption"),
     )
     loaded = (kind for module, name in modules for kind in _loaded(module, name))
-    return (APIError, GoogleAuthError, ValueError, TimeoutError, Warning, *loaded)
+    return (
+        APIError,
+        GoogleAuthError,
+        Astray,
+        ValueError,
+        RecursionError,
+        TimeoutError,
+        Warning,
+        *loaded,
+    )
 
 
 def _loaded(module: str, name: str) -> tuple[type[Exception], ...]:

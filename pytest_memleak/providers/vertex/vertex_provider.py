@@ -70,6 +70,7 @@ class OptionsTable(Table):
     concurrency: how many calls may run at once.
     completions_per_call: the most completions to ask for in one call (`candidateCount`).
     timeout: seconds that any wait for a server may last.
+    sampling: "plain" asks for the model's own distribution (topP 1), "server" for its default.
     system: a system instruction before every instruction that is asked.
     thinking_budget: tokens a thinking model may think, on top of an answer's; 0 turns it off.
     safety_threshold: of every harm category; default Vertex AI's own.
@@ -84,6 +85,7 @@ class OptionsTable(Table):
     concurrency: int = Field(default=8, ge=1)
     completions_per_call: int = Field(default=8, ge=1, le=8)
     timeout: float = Field(default=300.0, gt=0)
+    sampling: Literal["plain", "server"] = "plain"
     system: str | None = None
     thinking_budget: int | None = Field(default=None, ge=0)
     safety_threshold: (
@@ -153,6 +155,7 @@ class VertexProvider:
             thinking_budget=self._options.thinking_budget,
             safety_threshold=self._options.safety_threshold,
             generation_config=self._options.generation_config,
+            plain=self._options.sampling == "plain",
         )
         if self._options.batch and self._options.bucket:
             return BatchGeminiEndpoint(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pytest_memleak.contracts.protocols import ProviderSetup
-from pytest_memleak.providers.openai.openai_client import Refused
+from pytest_memleak.providers.failures import Refused
 from pytest_memleak.providers.openai.openai_provider import OpenAIProvider
 from pytest_memleak.records import FinishReason, Model
 

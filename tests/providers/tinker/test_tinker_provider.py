@@ -29,11 +29,13 @@ from pytest_memleak.contracts.protocols import (
     RecoverableEndpoint,
     TrainingExample,
     TrainingSet,
+    Window,
 )
-from pytest_memleak.errors import MissingExtra, ProviderBusy, ProviderError, SuiteError
+from pytest_memleak.errors import MissingExtra, NotSent, ProviderBusy, ProviderError, SuiteError
+from pytest_memleak.providers.failures import Refused
 from pytest_memleak.providers.tinker import tinker_provider as provider_module
 from pytest_memleak.providers.tinker import training_jobs as tinker_jobs
-from pytest_memleak.providers.tinker.tinker_client import Gone, Refused
+from pytest_memleak.providers.tinker.tinker_client import Gone
 from pytest_memleak.providers.tinker.tinker_format import load_format
 from pytest_memleak.providers.tinker.tinker_provider import TinkerProvider
 from pytest_memleak.records import FinishReason, Model
@@ -225,7 +227,8 @@ def test_a_missing_sdk_names_the_extra(provider_of, monkeypatch, missing, option
         "find_spec",
         lambda name: None if name == missing else find(name),
     )
-    with pytest.raises(MissingExtra, match=r"pytest-memleak\[tinker\]"):
+    extra = "renderers" if options else "tinker"
+    with pytest.raises(MissingExtra, match=rf"pytest-memleak\[{extra}\]"):
         provider_of(**options)
 
 
@@ -808,8 +811,9 @@ def test_a_refused_connection_is_said_at_once(provider_of):
         port = taken.getsockname()[1]
     provider = provider_of(f"http://127.0.0.1:{port}", timeout=300.0)
     for verb in (lambda: ask(provider.open(None)), lambda: provider.find_finetune(DIGEST)):
-        with pytest.raises(ProviderBusy, match=f"no connection to 127.0.0.1:{port}") as caught:
+        with pytest.raises(NotSent, match=f"no connection to 127.0.0.1:{port}") as caught:
             verb()
+        assert caught.value.in_doubt is False
         assert "is the server up" in str(caught.value)
 
 
@@ -869,3 +873,27 @@ def test_calls_run_at_once_and_every_answer_reaches_its_asker(serve, provider_of
         drawn = list(pool.map(draw, range(0, 60, 10)))
     assert drawn == [[one.text for one in ask(endpoint, n=2, seed=s)] for s in range(0, 60, 10)]
     assert server.peak("futures") > 1
+
+
+@pytest.mark.parametrize("faults", [(), (Fault(FaultKind.ONE_FEWER, "sample"),)])
+def test_log_probabilities_with_and_without_the_first_token(serve, provider_of, faults):
+    endpoint = provider_of(serve(*faults)).open(None)
+    tokens = tuple(endpoint.text_tokens(BOOK))[:24]
+    (found,) = endpoint.log_probabilities(
+        [Window(tokens[:16], tokens[16:])], top_k=0, temperature=1.0
+    )
+    (whole,) = (
+        provider_of(serve())
+        .open(None)
+        .log_probabilities([Window(tokens[:16], tokens[16:])], top_k=0, temperature=1.0)
+    )
+    assert len(found) == 8
+    assert found == whole
+
+
+def test_a_temperature_of_none_is_the_servers_and_answers_say_why_they_ended(serve, provider_of):
+    endpoint = provider_of(serve()).open(None)
+    (one,) = ask(endpoint, n=1, temperature=None)
+    assert one.finish_word == one.finish_reason.value
+    assert one.served.model == "base"
+    assert one.written == one.text

@@ -32,6 +32,7 @@ from hypothesis import strategies as st
 from reciter import Reciter
 from vertex_server import VertexServer
 
+from pytest_memleak.contracts.capabilities import Obeyed, ObeyingEndpoint
 from pytest_memleak.contracts.protocols import (
     BatchEndpoint,
     Endpoint,
@@ -41,11 +42,11 @@ from pytest_memleak.contracts.protocols import (
     TrainingExample,
     TrainingSet,
 )
-from pytest_memleak.errors import MissingExtra, ProviderBusy, ProviderError, SuiteError
+from pytest_memleak.errors import MissingExtra, NotSent, ProviderBusy, ProviderError, SuiteError
+from pytest_memleak.providers.failures import Refused
 from pytest_memleak.providers.vertex import vertex_batch
 from pytest_memleak.providers.vertex import vertex_provider as provider_module
 from pytest_memleak.providers.vertex.gemini import read_completions
-from pytest_memleak.providers.vertex.vertex_client import Refused
 from pytest_memleak.providers.vertex.vertex_provider import VertexProvider
 from pytest_memleak.records import FinishReason, Model
 
@@ -408,7 +409,7 @@ def test_without_credentials_the_way_to_get_some_is_named(serve, monkeypatch):
 
 @pytest.mark.parametrize(
     ("fault", "kind"),
-    [(server_error("token", status=400), ProviderError), (drop("token"), ProviderBusy)],
+    [(server_error("token", status=400), ProviderError), (drop("token"), NotSent)],
 )
 def test_credentials_that_are_not_honoured(serve, fault, kind):
     with pytest.raises(ProviderError) as error:
@@ -590,7 +591,7 @@ def test_no_server_at_all(serve):
     endpoint = provider_of(server).open(None)
     sample(endpoint)
     server.stop()
-    with pytest.raises(ProviderBusy, match=r"ConnectError|RemoteProtocolError") as error:
+    with pytest.raises(ProviderBusy, match=r"ConnectionRefusedError|RemoteProtocolError") as error:
         sample(endpoint)
     assert server.url in error.value.hint
 
@@ -750,7 +751,7 @@ def test_a_greedy_server_answers_alike(serve):
     ("said", "text", "reason"),
     [
         ("STOP", "A tale.", FinishReason.STOP),
-        (None, "A tale.", FinishReason.STOP),
+        (None, "A tale.", FinishReason.UNKNOWN),
         ("STOP", " \n", FinishReason.EMPTY),
         ("MAX_TOKENS", "A ta", FinishReason.LENGTH),
         ("MAX_TOKENS", "", FinishReason.EMPTY),
@@ -760,8 +761,8 @@ def test_a_greedy_server_answers_alike(serve):
         ("PROHIBITED_CONTENT", "", FinishReason.CONTENT_FILTER),
         ("BLOCKLIST", "", FinishReason.CONTENT_FILTER),
         ("SPII", "", FinishReason.CONTENT_FILTER),
-        ("OTHER", "A ta", FinishReason.EMPTY),
-        ("A_REASON_OF_TOMORROW", "A ta", FinishReason.EMPTY),
+        ("OTHER", "A ta", FinishReason.UNKNOWN),
+        ("A_REASON_OF_TOMORROW", "A ta", FinishReason.UNKNOWN),
     ],
 )
 def test_finish_reasons(said, text, reason):
@@ -1292,3 +1293,44 @@ def test_an_emulator_of_its_own_serves_credentials_too(tmp_path, storage, monkey
             sample(endpoint)
         assert [one.text for one in sample(endpoint)] == [row["text"] for row in Books.read(log)]
         assert emulator.calls() == {"token": 1, "generate": 2}
+
+
+# --- what was obeyed, who answered ---------------------------------------------------------
+
+
+def test_what_is_refused_is_left_out_and_told(serve):
+    server = serve(Fault(FaultKind.REFUSE_PARAMETER, code="temperature topP"))
+    endpoint = provider_of(server).open(None)
+    assert len(sample(endpoint)) == 3
+    assert server.plan.calls("generate") == 3
+    config = last_body(server)["generationConfig"]
+    assert not {"temperature", "topP"} & config.keys()
+    assert isinstance(endpoint, ObeyingEndpoint)
+    assert endpoint.obeyed["temperature"] == Obeyed(asked=(1.0,), refused=(1.0,))
+    assert endpoint.obeyed["candidateCount"].taken == (3,)
+
+
+def test_the_plain_distribution_is_asked_for_unless_the_suite_says_otherwise(serve):
+    server = serve()
+    sample(provider_of(server).open(None))
+    assert last_body(server)["generationConfig"]["topP"] == 1.0
+    sample(provider_of(server, sampling="server").open(None), temperature=None)
+    assert not {"topP", "temperature"} & last_body(server)["generationConfig"].keys()
+    sample(provider_of(server, generation_config={"topP": 0.5}).open(None))
+    assert last_body(server)["generationConfig"]["topP"] == 0.5
+
+
+def test_who_answered_and_why_it_ended_are_kept(serve):
+    (one,) = sample(provider_of(serve(Fault(FaultKind.REROUTE), thinks=5)).open(None), 1)
+    assert one.served.model == "another-model-2"
+    assert one.served.response_id
+    assert one.finish_word in {"STOP", "MAX_TOKENS"}
+    assert one.reasoning == "Let me think."
+
+
+@pytest.mark.parametrize("count", [-3, 2**63 - 1, "7"])
+def test_a_usage_out_of_bounds_is_none(count):
+    candidate = {"content": {"parts": [{"text": "a"}]}, "finishReason": "STOP"}
+    usage = {"promptTokenCount": count, "candidatesTokenCount": count}
+    (one,) = read_completions({"candidates": [candidate], "usageMetadata": usage}, asked=1)
+    assert (one.text, one.prompt_tokens, one.completion_tokens) == ("a", None, None)

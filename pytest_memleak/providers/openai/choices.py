@@ -1,0 +1,120 @@
+"""The completions in an answer of OpenAI's form, of a chat or of plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pytest_memleak.contracts.protocols import Completion, Served
+from pytest_memleak.providers.usage import shared_out, token_count, whole_count
+from pytest_memleak.records import FinishReason
+
+__all__ = ["filtered", "read_completions"]
+
+_LONGEST_NAME = 200
+# The words that servers have for the end of a whole answer. Any other word, and none, is
+# withheld: what came may be a part, and why it ended is the server's secret.
+_FINISH_REASONS = {
+    "stop": FinishReason.STOP,
+    "end_turn": FinishReason.STOP,
+    "eos": FinishReason.STOP,
+    "eos_token": FinishReason.STOP,
+    "stop_sequence": FinishReason.STOP,
+    "complete": FinishReason.STOP,
+    "length": FinishReason.LENGTH,
+    "max_tokens": FinishReason.LENGTH,
+    "model_length": FinishReason.LENGTH,
+    "refusal": FinishReason.REFUSAL,
+    "safety": FinishReason.CONTENT_FILTER,
+}
+
+
+def filtered(n: int) -> list[Completion]:
+    """`n` completions of a prompt that the provider's filter rejected; nothing was billed."""
+    return [
+        Completion("", FinishReason.CONTENT_FILTER, 0, 0, finish_word="content_filter")
+        for _ in range(n)
+    ]
+
+
+def read_completions(answer: object, *, max_tokens: int | None = None) -> list[Completion]:
+    """The completions in a chat completion or text completion object, in its choices' order.
+
+    max_tokens: what a choice may have, where that is known; so it is noticed when a server
+    counts one choice's tokens for all of them. Empty where there are no choices, or where
+    `answer` is no such object.
+    """
+    if not isinstance(answer, Mapping):
+        return []
+    choices = [choice for choice in _list(answer.get("choices")) if isinstance(choice, Mapping)]
+    said = [_text_and_reason(choice) for choice in choices]
+    usage = answer.get("usage")
+    usage = usage if isinstance(usage, Mapping) else {}
+    prompt = token_count(usage.get("prompt_tokens"))
+    total = whole_count(token_count(usage.get("completion_tokens")), said, max_tokens=max_tokens)
+    model, fingerprint, response_id = (
+        _name(answer.get(key)) for key in ("model", "system_fingerprint", "id")
+    )
+    served = Served(model, fingerprint, response_id)
+    return [
+        Completion(
+            text,
+            reason,
+            prompt_tokens=None if prompt is None else prompt * (place == 0),
+            completion_tokens=tokens,
+            finish_word=_name(choice.get("finish_reason")),
+            served=served,
+            reasoning=_reasoning(choice),
+        )
+        for place, (choice, (text, reason), tokens) in enumerate(
+            zip(choices, said, shared_out(total, len(choices)), strict=True)
+        )
+    ]
+
+
+def _text_and_reason(choice: Mapping[str, Any]) -> tuple[str, FinishReason]:
+    message = _message(choice)
+    text = _text(message.get("content")) or _text(choice.get("text"))
+    refusal = _text(message.get("refusal"))
+    said = (_name(choice.get("finish_reason")) or "").lower()
+    if refusal:
+        return text or refusal, FinishReason.REFUSAL
+    if "recitation" in said:
+        return text, FinishReason.RECITATION
+    if said.startswith(("content_filter", "content-filter")):
+        return text, FinishReason.CONTENT_FILTER
+    reason = _FINISH_REASONS.get(said, FinishReason.UNKNOWN)
+    if not reason.withheld and not text.strip():
+        return text, FinishReason.EMPTY
+    return text, reason
+
+
+def _reasoning(choice: Mapping[str, Any]) -> str:
+    """What was thought aloud; servers call it by either name."""
+    message = _message(choice)
+    return _text(message.get("reasoning_content")) or _text(message.get("reasoning"))
+
+
+def _message(choice: Mapping[str, Any]) -> Mapping[str, Any]:
+    message = choice.get("message")
+    return message if isinstance(message, Mapping) else {}
+
+
+def _text(content: object) -> str:
+    if isinstance(content, str):
+        return content
+    parts = (part for part in _list(content) if isinstance(part, Mapping))
+    return "".join(str(part.get("text") or "") for part in parts)
+
+
+def _name(value: object) -> str | None:
+    """A word of the server's, in one line of bounded length; a word of another form by its kind."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        return f"({type(value).__name__})"
+    return " ".join(value[:_LONGEST_NAME].split())
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []

@@ -1,0 +1,390 @@
+"""Servers that refuse parameters, think, reroute, have no chat, or say little of themselves."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+from faults import Fault, FaultKind, FaultPlan
+from http_server import Books
+from openai_server import OpenAIServer
+from reciter import Reciter
+
+from pytest_memleak.contracts.capabilities import Obeyed, ObeyingEndpoint
+from pytest_memleak.contracts.protocols import (
+    ContinuingEndpoint,
+    ProviderSetup,
+    SampleRequest,
+    Window,
+)
+from pytest_memleak.errors import NotSent, ProviderError, SuiteError
+from pytest_memleak.providers.failures import Refused
+from pytest_memleak.providers.openai.choices import read_completions
+from pytest_memleak.providers.openai.openai_client import Calls
+from pytest_memleak.providers.openai.openai_provider import OpenAIProvider
+from pytest_memleak.records import FinishReason, Model
+
+BOOK = " ".join(
+    f"the {word} went over the {other} and nobody saw it go"
+    for word in ("lamp", "ferry", "goose", "clerk", "baker", "miller")
+    for other in ("quay", "moor", "hill", "ford", "weir", "dune", "lane")
+)
+PLAIN = {
+    "top_p": 1.0,
+    "top_k": -1,
+    "min_p": 0.0,
+    "presence_penalty": 0.0,
+    "frequency_penalty": 0.0,
+    "repetition_penalty": 1.0,
+}
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch):
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def serve(tmp_path):
+    servers = []
+    books = Books(tmp_path / "books.jsonl")
+
+    def start(*faults: Fault, **settings) -> OpenAIServer:
+        server = OpenAIServer(
+            reciter=Reciter([BOOK]), books=books, plan=FaultPlan(faults), **settings
+        )
+        servers.append(server)
+        return server.start()
+
+    yield start
+    for server in servers:
+        server.stop()
+    books.close()
+
+
+def provider_of(base_url: str, **options) -> OpenAIProvider:
+    model = Model(id="m", provider="openai", base="base", options={"base_url": base_url, **options})
+    return OpenAIProvider(
+        ProviderSetup(
+            model=model,
+            place="s, model m",
+            root=Path(),
+            state=Path("state"),
+            read_book=lambda _: None,
+        )
+    )
+
+
+def endpoint_of(server: OpenAIServer, **options):
+    return provider_of(server.base_url, **options).open(None)
+
+
+def sample(endpoint, n=2, **changes):
+    settings = {"temperature": 1.0, "max_tokens": 30, "seed": 7, **changes}
+    return endpoint.sample("the lamp went over the quay", n=n, **settings)
+
+
+def bodies(server: OpenAIServer, endpoint: str = "chat"):
+    return [request.json() for name, request in server.recent if name == endpoint]
+
+
+def refusing(names: str) -> Fault:
+    return Fault(FaultKind.REFUSE_PARAMETER, code=names)
+
+
+# --- what was obeyed -----------------------------------------------------------------------
+
+
+def test_the_plain_distribution_is_asked_for(serve):
+    server = serve()
+    endpoint = endpoint_of(server)
+    sample(endpoint)
+    assert bodies(server)[-1].items() >= PLAIN.items()
+    sample(endpoint_of(server, sampling="server"))
+    assert not PLAIN.keys() & bodies(server)[-1].keys()
+    assert endpoint.id != endpoint_of(server, sampling="server").id
+    sample(endpoint_of(server, extra_body={"top_p": 0.5}))
+    assert bodies(server)[-1]["top_p"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("url", "plain"),
+    [
+        ("https://api.openai.com/v1", True),
+        ("https://r.openai.azure.com/openai/v1", True),
+        ("https://us-aiplatform.googleapis.com/v1", True),
+        ("https://api.together.xyz/v1", False),
+        ("https://api.openai.com.example.org/v1", False),
+    ],
+)
+def test_who_samples_plainly_unless_told_otherwise(url, plain):
+    calls = Calls(
+        base_url=url, key_variable="OPENAI_API_KEY", organization=None, project=None, timeout=5
+    )
+    assert calls.plain_by_itself is plain
+
+
+def test_what_a_server_refuses_is_left_out_one_by_one_and_told(serve):
+    server = serve(refusing("temperature min_p seed"))
+    endpoint = endpoint_of(server)
+    assert len(sample(endpoint)) == 2
+    assert server.plan.calls("chat") == 4
+    left = bodies(server)[-1]
+    assert {"top_p", "top_k"} <= left.keys()
+    assert not {"temperature", "min_p", "seed"} & left.keys()
+    assert isinstance(endpoint, ObeyingEndpoint)
+    assert endpoint.obeyed["temperature"] == Obeyed(asked=(1.0,), refused=(1.0,))
+    assert endpoint.obeyed["seed"] == Obeyed(asked=("given",), refused=("given",))
+    assert endpoint.obeyed["top_p"].taken == (1.0,)
+    sample(endpoint, seed=8)
+    assert server.plan.calls("chat") == 5
+
+
+def test_a_server_that_knows_top_k_off_as_0_only(serve):
+    server = serve()
+    endpoint = endpoint_of(server)
+    server.plan.add(Fault(FaultKind.REFUSE_PARAMETER, "chat", calls=(0,), code="top_k"))
+    sample(endpoint)
+    assert bodies(server)[-1]["top_k"] == 0
+
+
+def test_what_the_suite_says_itself_is_never_left_out(serve):
+    server = serve(refusing("top_p"))
+    with pytest.raises(Refused, match="top_p"):
+        sample(endpoint_of(server, extra_body={"top_p": 0.5}))
+    assert server.plan.calls("chat") == 1
+
+
+def test_a_temperature_of_1_only_is_obeyed_where_it_is_1(serve):
+    server = serve(Fault(FaultKind.ONLY_ONE))
+    endpoint = endpoint_of(server)
+    sample(endpoint)
+    sample(endpoint, temperature=0.0)
+    assert "temperature" not in bodies(server)[-1]
+    assert endpoint.obeyed["temperature"] == Obeyed(asked=(1.0, 0.0), refused=(0.0,))
+
+
+def test_the_default_temperature_sends_none(serve):
+    server = serve()
+    endpoint = endpoint_of(server)
+    assert len(sample(endpoint, temperature=None)) == 2
+    assert "temperature" not in bodies(server)[-1]
+    assert "temperature" not in endpoint.obeyed
+
+
+def test_the_name_of_the_token_limit_is_told_too(serve):
+    endpoint = endpoint_of(serve(Fault(FaultKind.OLD_MAX_TOKENS)))
+    sample(endpoint)
+    assert endpoint.obeyed["max_completion_tokens"] == Obeyed(asked=(30,), refused=(30,))
+    assert endpoint.obeyed["max_tokens"].taken == (30,)
+
+
+def test_a_batch_asks_for_the_plain_distribution(serve):
+    server = serve()
+    request = SampleRequest("k", "the lamp", n=1, temperature=None, max_tokens=5)
+    line = endpoint_of(server, batch=True)._line(request)
+    assert b'"top_k": -1' in line
+    assert b"temperature" not in line
+
+
+# --- who answered, and why it ended --------------------------------------------------------
+
+
+def test_who_answered_is_kept(serve):
+    (one,) = sample(endpoint_of(serve(Fault(FaultKind.REROUTE))), 1)
+    assert one.served.model == "another-model-2"
+    assert one.served.fingerprint == "fp_emulated"
+    assert one.served.response_id.startswith("chatcmpl-")
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "guardrail_intervened",
+        "sensitive",
+        "prohibited_content",
+        "insufficient_system_resource",
+        "cancelled",
+        "tool_calls",
+        "a_word_of_tomorrow",
+        None,
+    ],
+)
+def test_a_reason_that_is_not_known_to_end_an_answer_withholds_it(serve, word):
+    (one,) = sample(endpoint_of(serve(Fault(FaultKind.ENDED, code=word))), 1)
+    assert one.finish_reason is FinishReason.UNKNOWN
+    assert one.finish_reason.withheld
+    assert one.finish_word == word
+    assert one.text
+
+
+@pytest.mark.parametrize("word", ["stop", "end_turn", "eos", "length", "max_tokens"])
+def test_a_reason_that_ends_a_whole_answer(serve, word):
+    (one,) = sample(endpoint_of(serve(Fault(FaultKind.ENDED, code=word))), 1)
+    assert not one.finish_reason.withheld
+
+
+def test_a_reason_of_another_form_is_withheld():
+    choice = {"message": {"content": "a"}, "finish_reason": {"type": "stop"}}
+    (one,) = read_completions({"choices": [choice]})
+    assert (one.finish_reason, one.finish_word) == (FinishReason.UNKNOWN, "(dict)")
+
+
+def test_what_was_thought_is_kept_beside_the_answer(serve):
+    (one,) = sample(endpoint_of(serve(Fault(FaultKind.THINK))), 1)
+    assert one.text == ""
+    assert one.finish_reason is FinishReason.EMPTY
+    assert one.finish_word == "length"
+    assert one.reasoning
+    assert one.written == f"{one.reasoning}\n\n"
+    assert one.reasoning not in repr(one)
+
+
+# --- n and usage ---------------------------------------------------------------------------
+
+
+def test_n_follows_what_the_server_says_it_takes(serve):
+    server = serve(most_choices=3)
+    endpoint = endpoint_of(server)
+    assert len(sample(endpoint, 10)) == 3
+    assert server.plan.calls("chat") == 2
+    assert endpoint.obeyed["n"].refused == (10,)
+
+
+def test_the_usage_of_one_choice_is_noticed(serve):
+    whole = sample(endpoint_of(serve()), 4)
+    one = sample(endpoint_of(serve(Fault(FaultKind.ONE_COUNTED))), 4)
+    assert sum(each.completion_tokens for each in whole) == 4 * 30
+    assert sum(each.completion_tokens for each in one) == 4 * 30
+
+
+@pytest.mark.parametrize("count", [-5, 2**63 - 1, True, "12", 1.5, None])
+def test_a_usage_out_of_bounds_is_none(count):
+    usage = {"prompt_tokens": count, "completion_tokens": count}
+    choices = [{"message": {"content": "a"}, "finish_reason": "stop"}]
+    (one,) = read_completions({"choices": choices, "usage": usage})
+    assert (one.text, one.prompt_tokens, one.completion_tokens) == ("a", None, None)
+
+
+# --- plain text ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_completions_are_chosen_by_themselves_where_there_is_no_chat(serve, temperature):
+    server = serve(Fault(FaultKind.NO_CHAT))
+    endpoint = endpoint_of(server)
+    assert len(sample(endpoint, temperature=temperature)) == 2
+    sample(endpoint)
+    assert server.plan.calls("chat") == 1
+    assert bodies(server, "echo")[-1]["prompt"] == "the lamp went over the quay"
+    assert endpoint.obeyed["api"].refused == ("chat",)
+
+
+def test_a_model_that_is_nowhere_is_said_by_the_chat(serve):
+    with pytest.raises(Refused, match=r"chat\.completions\.create .*404"):
+        sample(provider_of(serve(models=("other",)).base_url).open(None))
+
+
+@pytest.mark.parametrize("api", ["completions", "auto"])
+def test_an_endpoint_goes_on_with_text_as_it_stands(serve, api):
+    server = serve(Fault(FaultKind.NO_CHAT))
+    asked = endpoint_of(server, system="Be brief.", api=api)
+    sample(asked)
+    assert isinstance(asked, ContinuingEndpoint)
+    text = asked.continuing()
+    assert text.id != asked.id
+    (greedy,) = sample(text, 1, temperature=0.0)
+    assert greedy.text.strip().startswith("and nobody saw it go")
+    assert bodies(server, "echo")[-1]["prompt"] == "the lamp went over the quay"
+
+
+def test_a_chat_does_not_continue(serve):
+    for api in ("chat", "auto"):
+        endpoint = endpoint_of(serve(), api=api)
+        sample(endpoint)
+        assert endpoint.continuing() is None
+    raw = provider_of("https://api.openai.com/v1", api="completions").open(None)
+    assert raw.continuing().id == raw.id
+
+
+def test_kept_answers_need_a_chat(serve):
+    with pytest.raises(SuiteError, match=r"options\.store needs a chat"):
+        endpoint_of(serve(), api="completions", store=True)
+
+
+# --- log-probabilities ---------------------------------------------------------------------
+
+
+def test_tokens_by_number_need_no_text(serve):
+    numbered, echoed = serve(token_ids=True), serve()
+    text = " ".join(BOOK.split()[:40])
+    by_number, by_text = endpoint_of(numbered), endpoint_of(echoed)
+    ids, words = by_number.text_tokens(text), by_text.text_tokens(text)
+    assert all(isinstance(one, int) for one in ids)
+    assert len(ids) == len(words)
+    found, expected = (
+        endpoint.log_probabilities(
+            [Window(tuple(tokens[:20]), tuple(tokens[20:]))], top_k=0, temperature=1.0
+        )[0]
+        for endpoint, tokens in ((by_number, ids), (by_text, words))
+    )
+    assert found == pytest.approx(expected)
+    assert math.fsum(found) < 0
+    assert bodies(numbered, "echo")[-1]["prompt"] == [0, *ids]
+
+
+def test_a_server_without_numbers_is_asked_once_whether_it_has_them(serve):
+    server = serve()
+    endpoint = endpoint_of(server)
+    for _ in range(3):
+        endpoint.text_tokens("the lamp went over")
+    assert server.plan.calls("echo") == 4
+
+
+# --- never sent ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "seen"),
+    [
+        ("http://127.0.0.1:9/v1", "ConnectionRefusedError"),
+        ("http://nowhere.invalid/v1", "gaierror"),
+    ],
+)
+def test_what_never_left_is_not_in_doubt(url, seen):
+    with pytest.raises(NotSent, match=seen) as error:
+        sample(provider_of(url, timeout=8.0).open(None))
+    assert error.value.in_doubt is False
+    assert "nothing was asked or billed" in error.value.cause
+
+
+def test_a_certificate_that_nobody_signed(serve):
+    # A server without TLS at all gives no certificate either.
+    with pytest.raises(NotSent, match="SSL"):
+        sample(provider_of(serve().base_url.replace("http:", "https:")).open(None))
+
+
+def test_a_password_in_an_address_is_used_and_never_shown(serve, monkeypatch):
+    server = serve()
+    address = server.base_url.replace("://", "://svc:hunter2hunter2@")
+    monkeypatch.setenv("OPENAI_BASE_URL", address)
+    provider = OpenAIProvider(
+        ProviderSetup(
+            model=Model(id="m", provider="openai", base="base"),
+            place="s, model m",
+            root=Path(),
+            state=Path("state"),
+            read_book=lambda _: None,
+        )
+    )
+    endpoint = provider.open(None)
+    assert endpoint.id == f"{server.base_url} base"
+    sample(endpoint)
+    (request,) = [request for name, request in server.recent if name == "chat"]
+    assert request.headers["Authorization"].startswith("Basic ")
+    server.stop()
+    with pytest.raises(ProviderError) as error:
+        sample(endpoint)
+    assert "hunter2" not in str(error.value)

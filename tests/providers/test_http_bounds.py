@@ -1,0 +1,140 @@
+"""Answers without end, endless errors, redirects: real sockets on loopback, each client."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import threading
+from pathlib import Path
+
+import pytest
+from google.oauth2.credentials import Credentials
+
+from pytest_memleak.contracts.protocols import ProviderSetup
+from pytest_memleak.errors import ProviderError
+from pytest_memleak.providers import http_bounds
+from pytest_memleak.providers.failures import Refused
+from pytest_memleak.providers.openai.openai_provider import OpenAIProvider
+from pytest_memleak.providers.vertex.vertex_provider import VertexProvider
+from pytest_memleak.records import Model
+
+PIECE = b" " * 65_536
+SECRET = "sk-proj-Vq3x9LmT0aZr7Bn2Kd5W"
+
+
+class Hostile(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.server.asked += 1
+        status, headers, pieces = self.server.answer
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            for piece in pieces():
+                self.wfile.write(piece)
+                self.server.sent += len(piece)
+        self.close_connection = True
+
+    def log_message(self, *args):
+        pass
+
+
+@contextlib.contextmanager
+def hostile(status, headers, pieces):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hostile)
+    server.daemon_threads = True
+    server.answer = status, {"Content-Type": "application/json", **headers}, pieces
+    server.sent = server.asked = 0
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def endless():
+    while True:
+        yield PIECE
+
+
+@pytest.fixture(autouse=True)
+def _bounds(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+    monkeypatch.setattr(http_bounds.Bounds, "__init__", _small(http_bounds.Bounds.__init__))
+    credentials = Credentials(token="token-of-a-test")
+    monkeypatch.setattr("google.auth.default", lambda *_, **__: (credentials, "p"))
+
+
+def _small(made):
+    def init(self, *, timeout):
+        made(self, timeout=timeout, most=2_000_000)
+
+    return init
+
+
+def endpoint_of(name, server):
+    url = f"http://127.0.0.1:{server.server_address[1]}"
+    kind, options = {
+        "openai": (OpenAIProvider, {"base_url": f"{url}/v1"}),
+        "vertex": (VertexProvider, {"base_url": url, "project": "p", "location": "l"}),
+    }[name]
+    model = Model(id="m", provider=name, base="base", options={"timeout": 20.0, **options})
+    return kind(
+        ProviderSetup(
+            model=model, place="s", root=Path(), state=Path("state"), read_book=lambda _: None
+        )
+    ).open(None)
+
+
+def failure_of(name, server):
+    with pytest.raises(ProviderError) as error:
+        endpoint_of(name, server).sample("Go on.", n=1, temperature=1.0, max_tokens=5, seed=1)
+    return error.value
+
+
+@pytest.mark.parametrize("name", ["openai", "vertex"])
+def test_an_answer_that_never_ends_is_read_up_to_a_bound(name):
+    with hostile(200, {}, endless) as server:
+        error = failure_of(name, server)
+        assert "not of the expected form" in error.cause
+        assert server.sent < 20_000_000
+
+
+@pytest.mark.parametrize("name", ["openai", "vertex"])
+def test_an_error_that_never_ends_is_cut_off_and_keeps_its_status(name):
+    with hostile(403, {}, endless) as server:
+        error = failure_of(name, server)
+        assert isinstance(error, Refused)
+        assert error.status == 403
+        assert len(error.cause) < 1000
+        assert server.sent < 20_000_000
+
+
+@pytest.mark.parametrize("name", ["openai", "vertex"])
+def test_a_long_line_is_cut_before_it_is_looked_at(name):
+    line = b'{"error": {"message": "' + b"a." * 25_000 + b'", "code": 400}}'
+    with hostile(400, {"Content-Length": str(len(line))}, lambda: [line]) as server:
+        error = failure_of(name, server)
+        assert error.status == 400
+        assert len(error.cause) < 1000
+
+
+@pytest.mark.parametrize("name", ["openai", "vertex"])
+def test_a_redirect_to_another_host_is_not_followed(name):
+    with hostile(200, {}, lambda: [b"{}"]) as other:
+        there = f"http://127.0.0.1:{other.server_address[1]}/v1/chat/completions"
+        moved = {"Location": there, "Content-Length": "0"}
+        with hostile(307, moved, list) as server:
+            failure_of(name, server)
+            assert server.asked == 1
+        assert other.asked == 0
+
+
+def test_nothing_packed_is_unpacked():
+    with hostile(200, {"Content-Encoding": "gzip"}, endless) as server:
+        assert "not of the expected form" in failure_of("openai", server).cause
