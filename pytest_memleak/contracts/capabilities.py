@@ -9,17 +9,22 @@ without it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from pytest_memleak.contracts.protocols import SampleRequest
+from pytest_memleak.records import Book
+from pytest_memleak.records.answerer import RecordedAs
 
 __all__ = [
+    "AsksByName",
     "Closing",
     "CountedBatches",
     "CountsEpochs",
     "CountsTokens",
+    "DescribedRecording",
+    "FixedWeights",
     "Free",
     "Identified",
     "Obeyed",
@@ -107,6 +112,42 @@ class Identified(Protocol):
     """
 
     id: str
+
+
+@runtime_checkable
+class FixedWeights(Protocol):
+    """An endpoint whose `id` says which weights answer, by their digest or by a fine-tune's name.
+
+    fixed_weights: whether it does; else, and without it, the id is a name behind which others may
+        come to stand, and what was drawn from it ages (METRICS section 10).
+    """
+
+    @property
+    def fixed_weights(self) -> bool:
+        """Whether the id names weights."""
+        ...
+
+
+@runtime_checkable
+class DescribedRecording(Protocol):
+    """A recording whose records say of which book they are."""
+
+    def described(self, book: Book) -> Iterable[RecordedAs]:
+        """What each record says of its excerpt's book."""
+        ...
+
+
+@runtime_checkable
+class AsksByName(Protocol):
+    """An endpoint that asks its server for a model by a name, which the answers should bear.
+
+    model_name: None where what answers has no name of that kind.
+    """
+
+    @property
+    def model_name(self) -> str | None:
+        """The name."""
+        ...
 
 
 def id_of(endpoint: object) -> str | None:

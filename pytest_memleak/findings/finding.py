@@ -115,7 +115,7 @@ def facts(evaluation: Evaluation) -> Finding:
         excerpts=len(book.excerpts) if book else 0,
         asked=completeness.asked,
         got=completeness.got,
-        withheld={reason.value: count for reason, count in completeness.withheld.items()},
+        withheld=dict(completeness.withheld),
         draws=evaluation.draws,
         warnings=_warnings(evaluation),
         spared=evaluation.spared,

@@ -161,6 +161,7 @@ def _placed(connection: Connection, answers: Sequence[Answer]) -> Iterable[dict[
                 "call": answer.call.id,
                 "finish_reason": completion.finish_reason,
                 "finish_word": completion.finish_word,
+                "reasoning": completion.reasoning or None,
                 "prompt_tokens": completion.prompt_tokens,
                 "completion_tokens": completion.completion_tokens,
                 "text": completion.text,

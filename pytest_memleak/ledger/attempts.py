@@ -26,9 +26,10 @@ from pytest_memleak.ledger.questions import Questionnaire
 from pytest_memleak.ledger.reading import numbers_of
 from pytest_memleak.ledger.tables import calls, generations, questions
 
-__all__ = ["Attempt", "Provenance", "attempts", "of_release", "provenance"]
+__all__ = ["Attempt", "Provenance", "attempts", "drawn_anew", "of_release", "provenance"]
 
 _RELEASE = "; release "
+_ANEW = "; series "
 
 
 def of_release(endpoint_id: str, release: str) -> str:
@@ -39,6 +40,12 @@ def of_release(endpoint_id: str, release: str) -> str:
     if _RELEASE in endpoint_id:
         raise SettingsError(f"the endpoint id {endpoint_id!r} holds {_RELEASE!r}")
     return f"{endpoint_id}{_RELEASE}{release}" if release else endpoint_id
+
+
+def drawn_anew(endpoint_id: str) -> str:
+    """The ledger's name of the next series of answers, once those under `endpoint_id` have aged."""
+    name, anew, number = endpoint_id.rpartition(_ANEW)
+    return f"{name}{_ANEW}{int(number) + 1}" if anew else f"{endpoint_id}{_ANEW}2"
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from pytest_memleak.ledger.jobs import (
 )
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prices import Terms
-from pytest_memleak.ledger.questions import Ask, Question
+from pytest_memleak.ledger.questions import Ask, Question, asked_temperature
 from pytest_memleak.ledger.tables import batches, calls, questions
 
 __all__ = [
@@ -209,7 +209,7 @@ def questions_of(ledger: Ledger, batch: Job) -> dict[int, Question]:
             instruction=row.instruction,
             instruction_digest=row.instruction_digest,
             settings_digest=row.settings_digest,
-            temperature=row.temperature,
+            temperature=asked_temperature(row.temperature),
             max_tokens=row.max_tokens,
             seed=row.seed,
             prompt_words=len(row.instruction.split()),

@@ -30,7 +30,7 @@ from pytest_memleak.ledger.calls import (
     spent_by,
 )
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.questions import Ask, Question
+from pytest_memleak.ledger.questions import Ask, Question, kept_temperature
 from pytest_memleak.ledger.tables import calls, claims, generations, questions
 
 __all__ = [
@@ -75,7 +75,7 @@ def number_questions(
             "book": one.book_id,
             "excerpt": one.excerpt_id,
             "instruction": one.instruction,
-            "temperature": one.temperature,
+            "temperature": kept_temperature(one.temperature),
             "max_tokens": one.max_tokens,
             "seed": one.seed,
         }

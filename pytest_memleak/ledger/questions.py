@@ -19,7 +19,16 @@ from dataclasses import dataclass, field
 
 from pytest_memleak.records import Book, Sampling
 
-__all__ = ["Ask", "Question", "Questionnaire", "asks", "most_tokens", "questionnaire"]
+__all__ = [
+    "Ask",
+    "Question",
+    "Questionnaire",
+    "asked_temperature",
+    "asks",
+    "kept_temperature",
+    "most_tokens",
+    "questionnaire",
+]
 
 TOKENS_PER_WORD = 4 / 3
 SPARE_TOKENS = 50
@@ -34,7 +43,7 @@ class Question:
     instruction: str = field(repr=False)
     instruction_digest: str
     settings_digest: str
-    temperature: float
+    temperature: float | None
     max_tokens: int
     seed: int
     prompt_words: int
@@ -56,7 +65,7 @@ class Questionnaire:
 
     pair: str
     samples: int
-    temperature: float
+    temperature: float | None
     questions: tuple[Question, ...]
 
     @property
@@ -87,14 +96,14 @@ def questionnaire(
             continue
         repeat = repeats[excerpt.instruction]
         repeats[excerpt.instruction] += 1
-        max_tokens = most_tokens(words(excerpt.text))
+        max_tokens = sampling.max_tokens or most_tokens(words(excerpt.text))
         questions.append(
             Question(
                 book_id=book.id,
                 excerpt_id=excerpt.id,
                 instruction=excerpt.instruction,
                 instruction_digest=_digest(excerpt.instruction, repeat),
-                settings_digest=_digest(float(sampling.temperature), max_tokens, sampling.seed),
+                settings_digest=_digest(_told(sampling.temperature), max_tokens, sampling.seed),
                 temperature=sampling.temperature,
                 max_tokens=max_tokens,
                 seed=sampling.seed,
@@ -102,6 +111,20 @@ def questionnaire(
             )
         )
     return Questionnaire(pair, sampling.samples, sampling.temperature, tuple(questions))
+
+
+def _told(temperature: float | None) -> object:
+    return "default" if temperature is None else float(temperature)
+
+
+def kept_temperature(temperature: float | None) -> float:
+    """As it stands in the ledger: -1 for the server's own."""
+    return -1.0 if temperature is None else temperature
+
+
+def asked_temperature(kept: float) -> float | None:
+    """The inverse of `kept_temperature`."""
+    return None if kept < 0 else kept
 
 
 def most_tokens(words: int) -> int:

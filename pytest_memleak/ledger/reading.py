@@ -87,6 +87,7 @@ def generations(
                     row.prompt_tokens,
                     row.completion_tokens,
                     row.finish_word,
+                    row.reasoning or "",
                 )
 
 
@@ -105,6 +106,7 @@ class _RowsOf:
                 columns.prompt_tokens,
                 columns.completion_tokens,
                 columns.finish_word,
+                columns.reasoning,
             )
             .where(
                 columns.question == self.question,

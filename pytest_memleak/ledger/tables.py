@@ -90,7 +90,7 @@ questions = sa.Table(
     sa.Column("book", Text, nullable=False),
     sa.Column("excerpt", Text, nullable=False),
     sa.Column("instruction", Text, nullable=False),
-    sa.Column("temperature", sa.Float, nullable=False),
+    sa.Column("temperature", sa.Float, nullable=False),  # -1: the server's own
     sa.Column("max_tokens", sa.Integer, nullable=False),
     sa.Column("seed", sa.BigInteger, nullable=False),
     sa.UniqueConstraint("endpoint", "instruction_digest", "settings_digest"),
@@ -182,6 +182,7 @@ generations = sa.Table(
     sa.Column("call", RowId, sa.ForeignKey("calls.id"), nullable=False),
     sa.Column("finish_reason", State, nullable=False),
     sa.Column("finish_word", Text),  # the server's own
+    sa.Column("reasoning", Text),  # what it thought, where it was shown
     sa.Column("prompt_tokens", sa.BigInteger),
     sa.Column("completion_tokens", sa.BigInteger),
     sa.Column("text", Text, nullable=False),
@@ -228,6 +229,7 @@ def _leases_and_who_answered(connection: Connection) -> None:
             for one in ("model", "fingerprint", "response_id", "refused")
         ),
         f"ALTER TABLE generations ADD COLUMN finish_word {blob}",
+        f"ALTER TABLE generations ADD COLUMN reasoning {blob}",
     ):
         connection.exec_driver_sql(statement)
 

@@ -212,9 +212,7 @@ def _comparison(config: pytest.Config, evaluation: Evaluation) -> Comparison:
 
 def complete_measurement(evaluation: Evaluation) -> Measurement:
     """The measurement, for a test that sets limits of its own."""
-    from pytest_memleak.verdict.judge import what_is_missing
-
-    missing = what_is_missing(evaluation.completeness)
+    missing = tuple(map(str, evaluation.completeness.gaps))
     if not missing and evaluation.extraction is not None:
         missing = ('the probe "probability" makes no Measurement: ask for `evaluation`',)
     if missing or evaluation.measurement is None:

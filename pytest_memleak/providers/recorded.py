@@ -22,7 +22,9 @@ from pytest_memleak.contracts.protocols import JobState, ProviderSetup, Training
 from pytest_memleak.errors import RecordsError, SuiteError
 from pytest_memleak.providers.option_tables import Table, read_table
 from pytest_memleak.records import Book, Generation
+from pytest_memleak.records.answerer import RecordedAs
 from pytest_memleak.records.paper_format import (
+    described_records,
     generations_from_records,
     load_records,
     with_instructions_asked,
@@ -59,6 +61,10 @@ class RecordedEndpoint:
     def asked(self, book: Book) -> Book:
         """The book with the instructions that the records say were asked, if they do."""
         return with_instructions_asked(book, self._records(book))
+
+    def described(self, book: Book) -> Iterator[RecordedAs]:
+        """What the records say of which book they are."""
+        return described_records(self._records(book))
 
     def generations(self, book: Book) -> Iterator[Generation]:
         """Every generation for `book`, in the order of its excerpts' ids, ordinals from 0.

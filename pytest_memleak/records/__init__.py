@@ -7,11 +7,20 @@ log line or traceback quotes them.
 from __future__ import annotations
 
 from pytest_memleak.records.book import Book, Excerpt, WordMode
-from pytest_memleak.records.generation import FinishReason, Generation
-from pytest_memleak.records.judgement import Completeness, Judgement, LimitCheck, Limits, Verdict
+from pytest_memleak.records.generation import FinishReason, Generation, Kind
+from pytest_memleak.records.judgement import (
+    Completeness,
+    Gap,
+    Judgement,
+    LimitCheck,
+    Limits,
+    Margin,
+    Verdict,
+)
 from pytest_memleak.records.measure import Estimate, Measure, Needs, ProbeKind
 from pytest_memleak.records.measurement import Block, Coverage, Measurement, Span
 from pytest_memleak.records.pair import (
+    AnswerLimits,
     BookSource,
     Model,
     Pair,
@@ -24,6 +33,7 @@ from pytest_memleak.records.pair import (
 )
 
 __all__ = [
+    "AnswerLimits",
     "Block",
     "Book",
     "BookSource",
@@ -32,10 +42,13 @@ __all__ = [
     "Estimate",
     "Excerpt",
     "FinishReason",
+    "Gap",
     "Generation",
     "Judgement",
+    "Kind",
     "LimitCheck",
     "Limits",
+    "Margin",
     "Measure",
     "Measurement",
     "Model",

@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-__all__ = [
-    "FinishReason",
-    "Generation",
-]
+__all__ = ["FinishReason", "Generation", "Kind"]
 
 
 class FinishReason(StrEnum):
@@ -33,11 +30,26 @@ class FinishReason(StrEnum):
         return self not in {FinishReason.STOP, FinishReason.LENGTH}
 
 
+class Kind(StrEnum):
+    """What one generation is; the first that applies."""
+
+    WITHHELD = "withheld"
+    EMPTY = "empty"
+    REFUSAL = "refusal"
+    ECHO = "echo"
+    CUT = "cut"
+    SHORT = "short"
+    CANNED = "canned"
+    UNREADABLE = "unreadable"
+    ANSWER = "answer"
+
+
 @dataclass(frozen=True, slots=True)
 class Generation:
     """One completion for one excerpt. `ordinal` is its round, from 0.
 
     finish_word: the server's own word for why it ended; "null" where it gave null.
+    reasoning: what a model that thinks wrote before it, where the server shows it.
     """
 
     excerpt_id: str
@@ -47,3 +59,9 @@ class Generation:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     finish_word: str | None = None
+    reasoning: str = field(default="", repr=False)
+
+    @property
+    def written(self) -> str:
+        """All that the model wrote, to be searched for recitals: thoughts, then the answer."""
+        return f"{self.reasoning}\n\n{self.text}" if self.reasoning else self.text

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 
-from pytest_memleak.records.generation import FinishReason
+from pytest_memleak.records.generation import Kind
 from pytest_memleak.records.measure import Measure
 
 __all__ = [
     "Completeness",
+    "Gap",
     "Judgement",
     "LimitCheck",
     "Limits",
+    "Margin",
     "Verdict",
 ]
 
@@ -85,18 +87,63 @@ class LimitCheck:
 
 
 @dataclass(frozen=True, slots=True)
-class Completeness:
-    """How much of the evidence that the suite asks for is there.
+class Gap:
+    """What is missing from the evidence. rule: its name; cause; remedy: what to do about it."""
 
-    asked, got: generations; withheld: counts by finish reason; max_withheld: the share of
-    the asked ones that may be withheld; gaps: what else is missing, in plain words.
+    rule: str
+    cause: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.cause}; {self.remedy}" if self.remedy else self.cause
+
+
+@dataclass(frozen=True, slots=True)
+class Margin:
+    """A rule's value beside its threshold: `value` has to be `bound` it, "<=", ">=" or ">"."""
+
+    rule: str
+    value: float
+    bound: str
+    threshold: float
+
+
+@dataclass(frozen=True, slots=True)
+class Completeness:
+    """How complete a pair's evidence is, and what it consists of.
+
+    asked, got, surplus: generations: asked for, there, and there without being asked for
+    kinds:        how many of those there are of each kind
+    withheld:     those that were withheld, by the server's own word
+    median_yield: own words as a share of the excerpt's, over all that count; None without any
+    given_away:   the share of the measured words that instructions tell; None for trim = 0
+    accept_refusals: whether refusals count as answers
+    gaps:         what is missing, in the order of METRICS section 10; empty if it is complete
+    margins:      each rule that was judged, its value and its threshold
+    notes:        what could not be judged and is no gap
     """
 
     asked: int
     got: int
-    withheld: dict[FinishReason, int]
-    max_withheld: float
-    gaps: tuple[str, ...] = ()
+    surplus: int = 0
+    kinds: Mapping[Kind, int] = field(default_factory=dict)
+    withheld: Mapping[str, int] = field(default_factory=dict)
+    median_yield: float | None = None
+    given_away: float | None = None
+    accept_refusals: bool = False
+    gaps: tuple[Gap, ...] = ()
+    margins: tuple[Margin, ...] = field(default=(), repr=False)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether a pass may rest on it."""
+        return not self.gaps
+
+    @property
+    def refused(self) -> float:
+        """The share of refusals."""
+        return self.kinds.get(Kind.REFUSAL, 0) / max(self.got, 1)
 
 
 @dataclass(frozen=True, slots=True)

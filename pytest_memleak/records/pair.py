@@ -12,6 +12,7 @@ from pytest_memleak.records.judgement import Limits
 from pytest_memleak.records.measure import ProbeKind
 
 __all__ = [
+    "AnswerLimits",
     "BookSource",
     "Model",
     "Pair",
@@ -26,16 +27,38 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerLimits:
+    """How complete answers have to be; keys of the suite, and of a model.
+
+    min_answer:     own words, as a share of the excerpt's, under which an answer is short
+    max_short:      the share of generations that may be short
+    max_unanswered: the share that may be neither short nor an answer
+    accept_refusals: whether a refusal counts as an answer
+    max_given_away: the share of the measured words that instructions may tell
+    """
+
+    min_answer: float = 0.2
+    max_short: float = 0.25
+    max_unanswered: float = 0.05
+    accept_refusals: bool = False
+    max_given_away: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
 class Sampling:
     """How generations are drawn: `samples` per excerpt at `temperature`.
 
+    temperature: None leaves it to the server
+    max_tokens: the most an answer may have; None for what the excerpt's length asks for
+    max_age: days after which answers of an endpoint that is only a name are drawn anew
     stop: "failed" draws no more rounds once a limit is broken.
     """
 
     samples: int = 100
-    temperature: float = 1.0
-    max_blocked: float = 0.05
+    temperature: float | None = 1.0
     seed: int = 0
+    max_tokens: int | None = None
+    max_age: float = 7.0
     stop: Literal["never", "failed"] = "never"
 
 
@@ -105,7 +128,8 @@ class Model:
     """A model under test, as the suite names it; `options` are for its provider.
 
     endpoint: an endpoint that exists already; finetune_books: ids of the books it is
-    fine-tuned on; price: US$ per million tokens (input, output, training).
+    fine-tuned on; price: US$ per million tokens (input, output, training); release: which weights
+    stand behind the name; serves: further names that the server may give them.
     """
 
     id: str
@@ -117,13 +141,15 @@ class Model:
     finetune: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     price: tuple[float, float, float] | None = None
+    release: str = ""
+    serves: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
     """One model and one book, the limits that hold for them, and what is expected.
 
-    suite: the suite file that the pair is of. limit_origins: the key of that file that set each
+    suite: the suite file that the pair is of. answers: how complete they have to be. limit_origins: the key of that file that set each
     limit, by measure.
     """
 
@@ -136,6 +162,7 @@ class Pair:
     confidence: float = 0.95
     expected: Literal["pass", "leak"] = "pass"
     probe: Probe = Probe()
+    answers: AnswerLimits = AnswerLimits()
     limit_origins: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -160,7 +187,8 @@ class Suite:
     """A suite file, validated; `digest` is the SHA-256 of the file's bytes (hexadecimal).
 
     catalogue: books that nobody asks for, looked for in all generations; cross_book: whether the
-    suite's other test books are looked for as well.
+    suite's other test books are looked for as well; preregistered: the digest of what the suite
+    was to be, in hexadecimal, None where nobody said.
     """
 
     path: Path
@@ -172,6 +200,7 @@ class Suite:
     summarizer: Summarizer | None = None
     catalogue: tuple[Path, ...] = ()
     cross_book: bool = False
+    preregistered: str | None = None
 
     def book(self, book_id: str) -> BookSource:
         """The book of that id; KeyError where there is none."""

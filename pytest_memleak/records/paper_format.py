@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from pytest_memleak.errors import RecordsError
+from pytest_memleak.records.answerer import RecordedAs
 from pytest_memleak.records.book import Book, Excerpt
 from pytest_memleak.records.digest import book_digest
 from pytest_memleak.records.generation import FinishReason, Generation
 
 __all__ = [
     "book_from_records",
+    "described_records",
     "generations_from_records",
     "load_records",
     "with_instructions_asked",
@@ -32,6 +34,15 @@ MAX_JSON_BYTES = 1 << 30
 _CHUNK = 1 << 20
 _LONGEST_ID = 200
 _LONGEST_REASON = 40
+# What servers call the end of a whole answer, and of one that had to be cut.
+_FINISH_WORDS = {
+    "end_turn": "stop",
+    "eos": "stop",
+    "eos_token": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "max_output_tokens": "length",
+}
 _INTEGER = re.compile(r"\d+")
 
 
@@ -108,6 +119,18 @@ def generations_from_records(
         for answer in [row] if single else _answers(row, where):
             drawn.append(_generation(answer, excerpt_id, len(drawn), where))
     return [one for excerpt_id in sorted(found, key=_order) for one in found[excerpt_id]]
+
+
+def described_records(records: object) -> Iterator[RecordedAs]:
+    """What generation records say of their book, where they say anything."""
+    for row in records if isinstance(records, Sequence) else ():
+        told = {
+            key: value
+            for key in ("book_name", "author_name", "excerpt_text")
+            if isinstance(value := row.get(key), str) and value
+        }
+        if told and isinstance(row.get("excerpt_id"), str | int):
+            yield RecordedAs(str(row["excerpt_id"]), **told)
 
 
 def with_instructions_asked(book: Book, records: object) -> Book:
@@ -274,16 +297,29 @@ def _generation(answer: object, excerpt_id: str, ordinal: int, where: str) -> Ge
     if not isinstance(answer, Mapping):
         raise RecordsError(f"expected an object, found {_kind(answer)}", place=where)
     text = _text(answer, "generated_text", where)
-    said = answer.get("finish_reason") or FinishReason.STOP
-    if said not in list(FinishReason):
-        seen = repr(said) if isinstance(said, str) and len(said) <= _LONGEST_REASON else _kind(said)
-        raise RecordsError(
-            f"finish_reason is {seen}; expected one of {', '.join(FinishReason)}", place=where
-        )
-    reason = FinishReason(said)
+    reason, word = _finish(answer, where)
     if not text.strip() and not reason.withheld:
         reason = FinishReason.EMPTY
-    return Generation(excerpt_id, ordinal, text, reason)
+    reasoning = _optional_text(answer, "reasoning", where) or ""
+    return Generation(excerpt_id, ordinal, text, reason, finish_word=word, reasoning=reasoning)
+
+
+def _finish(answer: Mapping[str, Any], where: str) -> tuple[FinishReason, str | None]:
+    """Why it ended, and the word for it: only a word that is known to end a whole answer does."""
+    if "finish_reason" not in answer:
+        return FinishReason.UNTOLD, None
+    said = answer["finish_reason"]
+    if said is None:
+        return FinishReason.UNKNOWN, "null"
+    if not isinstance(said, str):
+        raise RecordsError(
+            f"finish_reason is {_kind(said)}; expected a string such as 'stop', or null",
+            place=where,
+        )
+    word = _optional_text(answer, "finish_word", where) or said
+    known = _FINISH_WORDS.get(said.lower(), said.lower())
+    reason = FinishReason(known) if known in list(FinishReason) else FinishReason.UNKNOWN
+    return reason, None if reason is FinishReason.UNTOLD else word[:_LONGEST_REASON]
 
 
 def _text(row: Mapping[str, Any], key: str, where: str) -> str:

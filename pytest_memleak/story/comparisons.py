@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import MemleakError
+from pytest_memleak.records import Gap
 from pytest_memleak.records.phases import Phase, Standing
 from pytest_memleak.scoring.analysis import analyse
 from pytest_memleak.scoring.catalogue import words_digest
@@ -33,7 +34,7 @@ class Compared:
 
     analysis: Analysis | None
     drawn: tuple[CountedAnswers, ...]
-    gaps: tuple[str, ...]
+    gaps: tuple[Gap, ...]
 
 
 def compared(
@@ -46,13 +47,13 @@ def compared(
     """
     pair = own.draws.pair
     drawn: list[CountedAnswers] = []
-    gaps: list[str] = []
+    gaps: list[Gap] = []
     for draws in wanted:
         suite.resources.progress(Standing(Phase.COMPARING, pair.id))
         try:
             drawn.append(CountedAnswers(draw(draws, suite)))
         except MemleakError as error:
-            gaps.append(draws.told(error.line))
+            gaps.append(Gap(draws.purpose, draws.told(error.line)))
     with_each = analysis
     for one in drawn:
         if one.draws.purpose is Purpose.GREEDY:
@@ -127,15 +128,17 @@ def _with_measures_of_extensions(analysis: Analysis, own: CountedAnswers) -> Ana
     return dataclasses.replace(analysis, further=further)
 
 
-def _missing(drawn: Iterable[CountedAnswers], own: CountedAnswers) -> Iterator[str]:
+def _missing(drawn: Iterable[CountedAnswers], own: CountedAnswers) -> Iterator[Gap]:
     """What the limits that rest on these answers cannot do without."""
     for one in drawn:
         purpose = one.draws.purpose
         if purpose is Purpose.NULL:
-            yield from one.answers.gaps
+            yield from (Gap(purpose, gap) for gap in one.answers.gaps)
         elif purpose is Purpose.GREEDY or "uplift" in own.draws.pair.limits:
-            yield from one.answers.gaps
-            yield from map(one.draws.told, one.missing)
+            for gap in one.completeness().gaps:
+                yield replace(
+                    gap, cause=gap.cause if gap.rule == "drawn" else one.draws.told(gap.cause)
+                )
 
 
 def _asked_and_answered(

@@ -6,6 +6,7 @@ answers.generations()          -> those of the rounds that were asked for, fresh
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -13,9 +14,16 @@ from typing import TYPE_CHECKING
 from pytest_memleak.contracts.capabilities import id_of
 from pytest_memleak.contracts.protocols import Recording
 from pytest_memleak.errors import Inconclusive
+from pytest_memleak.records import Gap
 from pytest_memleak.records.finding import CountedDraws
+from pytest_memleak.story.answerer import weights_named
+from pytest_memleak.story.canaries import canary_questions, canary_rounds
+from pytest_memleak.story.draws import Purpose
 from pytest_memleak.story.probes import as_probed, questions_of, text_side
-from pytest_memleak.verdict.judge import Census, what_is_missing
+from pytest_memleak.verdict.answers import AnswerCensus
+from pytest_memleak.verdict.asked import Asked
+from pytest_memleak.verdict.completeness import completeness
+from pytest_memleak.verdict.given_away import given_away
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -32,7 +40,7 @@ if TYPE_CHECKING:
 
     Enough = Callable[[Book, Iterable[Generation]], bool]
 
-__all__ = ["Answers", "Channel", "CountedAnswers", "draw", "open_channel", "terms_of"]
+__all__ = ["Answers", "Channel", "CountedAnswers", "asked_of", "draw", "open_channel", "terms_of"]
 
 _FIRST_STAGE = 5
 
@@ -41,17 +49,27 @@ _FIRST_STAGE = 5
 class Answers:
     """What there is of some draws.
 
-    book: as it was asked for and is measured; generations: of the rounds that were asked for and
-    no others, fresh with every call; gaps: why some are missing, with what they were wanted for;
-    spared: what an early stop left undrawn
+    book: as it was asked for and is measured; all_there: every generation there is, those that
+    nobody asked for too, fresh with every call; gaps: why some are missing, with what they were wanted for;
+    spared: what an early stop left undrawn; channel, asked: through which they were drawn, or else
+    the recording that they were read from
     """
 
     draws: Draws
     book: Book
-    generations: Callable[[], Iterable[Generation]]
+    all_there: Callable[[], Iterable[Generation]]
     endpoint_id: str | None = None
     gaps: tuple[str, ...] = ()
     spared: str | None = None
+    channel: Channel | None = None
+    asked: Questionnaire | None = None
+    recording: Recording | None = None
+
+    def generations(self) -> Iterator[Generation]:
+        """Those of the rounds that were asked for, with all that was written for each."""
+        samples = self.draws.pair.sampling.samples
+        asked_for = (one for one in self.all_there() if one.ordinal < samples)
+        return (replace(one, text=one.written) if one.reasoning else one for one in asked_for)
 
 
 class CountedAnswers:
@@ -59,7 +77,9 @@ class CountedAnswers:
 
     def __init__(self, answers: Answers) -> None:
         self.answers = answers
-        self._census = Census(answers.book, answers.draws.pair.sampling)
+        self._asked = asked_of(answers.draws)
+        self._census = AnswerCensus(answers.book, self._asked)
+        self._digest = hashlib.sha256()
 
     @property
     def draws(self) -> Draws:
@@ -72,30 +92,58 @@ class CountedAnswers:
         return self.answers.book
 
     def generations(self) -> Iterator[Generation]:
-        """All of them, counted; to be read once, since the digest is of all that went by."""
-        return self._census.watch(self.answers.generations())
+        """Those that were asked for, with all that was written for each; all that is there counts.
 
-    def completeness(self, gaps: Iterable[str] = ()) -> Completeness:
-        """What was read so far against what the suite asks for; `gaps` are what else is missing."""
-        return self._census.completeness(gaps)
+        To be read once, since the digest is of all that went by.
+        """
+        for one in self._census.watch(self.answers.all_there()):
+            if one.ordinal < self._asked.samples:
+                for part in (one.excerpt_id, one.ordinal, one.finish_reason, one.written):
+                    data = str(part).encode("utf-8", "surrogatepass")
+                    self._digest.update(len(data).to_bytes(8, "big") + data)
+                yield replace(one, text=one.written) if one.reasoning else one
 
-    @property
-    def missing(self) -> tuple[str, ...]:
-        """Why what was read is not all that was asked for."""
-        return what_is_missing(self._census.completeness())
+    def completeness(
+        self, *, over_limit: bool = False, gaps: Iterable[Gap] = (), notes: Iterable[str] = ()
+    ) -> Completeness:
+        """What was read, judged (METRICS section 10); gaps, notes: what else is known."""
+        told = (Gap("drawn", gap) for gap in self.answers.gaps)
+        return completeness(
+            self._census.counted(),
+            given_away(self.book, self._asked),
+            over_limit=over_limit,
+            gaps=(*told, *gaps),
+            notes=notes,
+        )
 
     @property
     def counted(self) -> CountedDraws:
         """What evidence says of them."""
-        completeness = self._census.completeness()
+        counted = self._census.counted()
         return CountedDraws(
             purpose=self.draws.purpose.value,
             pair=self.draws.pair.id,
             endpoint=self.answers.endpoint_id,
-            asked=completeness.asked,
-            got=completeness.got,
-            sha256=self._census.digest,
+            asked=len(counted.excerpts) * self._asked.samples,
+            got=len(counted.readings),
+            sha256=self._digest.hexdigest(),
         )
+
+
+def asked_of(draws: Draws) -> Asked:
+    """How the draws ask, as their completeness is judged: a baseline may refuse."""
+    pair = draws.pair
+    limits = pair.answers
+    if draws.purpose is Purpose.BASELINE:
+        limits = replace(limits, accept_refusals=True)
+    return Asked(
+        samples=pair.sampling.samples,
+        temperature=pair.sampling.temperature,
+        trim=pair.scoring.trim,
+        words=pair.scoring.words,
+        continuation=pair.probe.kind == "continuation",
+        limits=limits,
+    )
 
 
 def draw(draws: Draws, suite: SuiteRun, *, enough: Enough | None = None) -> Answers:
@@ -127,12 +175,8 @@ def _recorded(draws: Draws, book: Book, recording: Recording) -> Answers:
             'set probe = "instruction" for it'
         )
         return Answers(draws, book, tuple, gaps=(draws.told(gap),))
-    asked, samples = recording.asked(book), pair.sampling.samples
-
-    def of_the_rounds() -> Iterator[Generation]:
-        return (one for one in recording.generations(asked) if one.ordinal < samples)
-
-    return Answers(draws, asked, of_the_rounds)
+    asked = recording.asked(book)
+    return Answers(draws, asked, partial(recording.generations, asked), recording=recording)
 
 
 def _through_ledger(
@@ -146,6 +190,9 @@ def _through_ledger(
     in_stages = enough and not channel.terms.sampler.batch and not suite.resources.offline
     drawn_so_far = partial(channel.drawn, asked)
     try:
+        if draws.purpose is Purpose.OWN:
+            channel = channel.with_canaries(pair, book, asked)
+            drawn_so_far = partial(channel.drawn, asked)
         for samples in _stages(asked.samples, in_stages=in_stages):
             channel.draw(replace(asked, samples=samples))
             if enough and samples < asked.samples and enough(book, drawn_so_far()):
@@ -153,7 +200,9 @@ def _through_ledger(
                 break
     except Inconclusive as missing:
         gaps.append(draws.told(missing.line))
-    return Answers(draws, book, drawn_so_far, channel.endpoint_id, tuple(gaps), spared)
+    return Answers(
+        draws, book, drawn_so_far, channel.endpoint_id, tuple(gaps), spared, channel, asked
+    )
 
 
 def _stages(samples: int, *, in_stages: object) -> list[int]:
@@ -179,13 +228,19 @@ def _spared(left: Plan, samples: int, asked: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """Draws from one endpoint, and reads what was drawn. `endpoint_id` is the ledger's name."""
+    """Draws from one endpoint, and reads what was drawn.
+
+    endpoint: what is called, perhaps `opened` in other processes; endpoint_id: the ledger's name;
+    kept: whether the ledger outlives the run
+    """
 
     endpoint: Endpoint
+    opened: Endpoint
     endpoint_id: str
     ledger: Ledger
     terms: Terms
     resources: Resources
+    kept: bool
 
     def draw(self, asked: Questionnaire) -> None:
         """Draw what the ledger lacks; nothing where the run is offline. Raises Inconclusive."""
@@ -211,6 +266,26 @@ class Channel:
 
         return generations(self.ledger, self.endpoint_id, asked)
 
+    def with_canaries(self, pair: Pair, book: Book, asked: Questionnaire) -> Channel:
+        """Itself, once canaries were asked where weights are only a name; anew where answers aged.
+
+        Raises Inconclusive where they cannot be asked.
+        """
+        from pytest_memleak.ledger.attempts import provenance
+
+        if not self.kept or self.resources.offline or weights_named(pair, self.opened):
+            return self
+        told = provenance(self.ledger, self.endpoint_id, asked)
+        if told.first is not None and self.resources.aged(told.first, pair.sampling.max_age):
+            from pytest_memleak.ledger.attempts import drawn_anew
+
+            again = replace(self, endpoint_id=drawn_anew(self.endpoint_id))
+            return again.with_canaries(pair, book, asked)
+        rounds = canary_rounds(self, pair, book)
+        if rounds == 0 or told.calls > told.calls_this_run:
+            self.draw(canary_questions(pair, book, rounds=rounds + 1))
+        return self
+
     def left(self, asked: Questionnaire) -> Plan:
         """What is still to be drawn."""
         from pytest_memleak.sampling.budget import plan
@@ -224,7 +299,7 @@ def open_channel(pair: Pair, suite: SuiteRun, endpoint: Endpoint, *, own: bool) 
     One without an id is kept for this run only.
     """
     resources = suite.resources
-    kept_as = id_of(endpoint)
+    kept_as = ledger_name(pair, endpoint)
     terms = terms_of(pair, suite, own=own)
     actors = resources.actors_of(endpoint)
     if actors is not None:
@@ -234,11 +309,21 @@ def open_channel(pair: Pair, suite: SuiteRun, endpoint: Endpoint, *, own: bool) 
         terms = replace(terms, sampler=sampler)
     return Channel(
         actors or endpoint,
+        endpoint,
         kept_as or resources.name_of_unkept(endpoint),
         resources.ledger if kept_as else resources.unkept,
         terms,
         resources,
+        kept=bool(kept_as),
     )
+
+
+def ledger_name(pair: Pair, endpoint: object) -> str | None:
+    """What the ledger calls the endpoint; None where nothing names it from run to run."""
+    from pytest_memleak.ledger.attempts import of_release
+
+    named = id_of(endpoint)
+    return of_release(named, pair.model.release) if named else None
 
 
 def terms_of(pair: Pair, suite: SuiteRun, *, own: bool) -> Terms:

@@ -12,10 +12,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import MemleakError
-from pytest_memleak.records import Completeness
+from pytest_memleak.records import Completeness, Gap
 from pytest_memleak.records.phases import Phase, Standing
 from pytest_memleak.scoring.analysis import analyse, estimates
 from pytest_memleak.scoring.measure_table import asks_for
+from pytest_memleak.story.answerer import answered_by
 from pytest_memleak.story.comparisons import Compared, compared, found_elsewhere
 from pytest_memleak.story.draw import CountedAnswers, draw
 from pytest_memleak.story.draws import draws_of
@@ -64,8 +65,14 @@ def _of_generations(
     found = _analysed(pair, own.book, own.generations(), suite)
     with_others = compared(found, own, others, suite) if found else Compared(None, (), ())
     elsewhere, unread = found_elsewhere(book, own, suite)
-    completeness = own.completeness((*own.answers.gaps, *with_others.gaps))
     analysis = with_others.analysis
+    checks = check_limits(estimates(analysis), pair.limits) if analysis else ()
+    who = answered_by(own.answers, suite.resources)
+    completeness = own.completeness(
+        over_limit=any(check.over for check in checks),
+        gaps=(*with_others.gaps, *who.gaps),
+        notes=who.notes,
+    )
     return Evaluation(
         suite=suite.suite.name,
         suite_digest=suite.suite.digest,
@@ -78,6 +85,7 @@ def _of_generations(
         measurement=analysis.measurement if analysis else None,
         analysis=analysis,
         spared=own.answers.spared,
+        answerer=who.answerer,
         draws=tuple(one.counted for one in (own, *with_others.drawn)),
         elsewhere=elsewhere,
         unread=unread,
@@ -102,9 +110,7 @@ def _of_windows(
 
 
 def _without_evidence(pair: Pair, suite: SuiteRun, gap: str) -> Evaluation:
-    nothing = Completeness(
-        asked=0, got=0, withheld={}, max_withheld=pair.sampling.max_blocked, gaps=(gap,)
-    )
+    nothing = Completeness(asked=0, got=0, gaps=(Gap("drawn", gap),))
     return Evaluation(
         suite=suite.suite.name,
         suite_digest=suite.suite.digest,

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_memleak.contracts.capabilities import id_of
 from pytest_memleak.contracts.protocols import Recording
 from pytest_memleak.errors import MemleakError
-from pytest_memleak.story.draw import terms_of
+from pytest_memleak.story.draw import ledger_name, terms_of
 from pytest_memleak.story.draws import Purpose, draws_of
 from pytest_memleak.story.probes import as_probed, questions_of, text_side
 
@@ -127,7 +126,7 @@ def _sampling(draws: Draws, suite: SuiteRun, opened: Endpoint | None) -> Plan:
 
         return plan_windows(pair, book, suite, opened)
     asked = questions_of(pair, as_probed(pair, book, opened))
-    endpoint_id = id_of(text_side(pair, opened) or opened)
+    endpoint_id = ledger_name(pair, text_side(pair, opened) or opened)
     return plan(suite.resources.ledger, endpoint_id, asked, terms_of(pair, suite, own=False))
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.contracts.protocols import LogProbabilityEndpoint
 from pytest_memleak.errors import Inconclusive
-from pytest_memleak.records import Completeness
+from pytest_memleak.records import Completeness, Gap
 from pytest_memleak.scoring.extraction import Extraction
 from pytest_memleak.story.draw import Channel, open_channel, terms_of
 
@@ -171,7 +171,9 @@ def _completeness(log_p: Sequence[float | None], gaps: tuple[str, ...]) -> Compl
     if unknown and not gaps:
         gaps = (f"{unknown:,} of {len(log_p):,} windows are not in the ledger",)
     return Completeness(
-        asked=len(log_p), got=len(log_p) - unknown, withheld={}, max_withheld=0.0, gaps=gaps
+        asked=len(log_p),
+        got=len(log_p) - unknown,
+        gaps=tuple(Gap("drawn", gap) for gap in gaps),
     )
 
 

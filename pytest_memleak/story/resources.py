@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from typing import TYPE_CHECKING, Literal
 
 from pytest_memleak.contracts.capabilities import Portable, id_of
@@ -35,6 +36,7 @@ class Resources:
     shard_memory: bytes that the index of a shelf of catalogue books may take
     run:        a name that all processes of the run share, and with it the budget
     progress:   who is told how far it is
+    as_of:      when the run was, in seconds since 1970, where an earlier one is looked at again
     retry:      how long calls, jobs and others are waited for; None for what is usual
     """
 
@@ -53,7 +55,9 @@ class Resources:
         ray_address: str | None = None,
         shard_memory: int = SHARD_MEMORY,
         progress: Progress | None = None,
+        as_of: float | None = None,
     ) -> None:
+        self.as_of = as_of
         self.progress = progress or Progress()
         self.wait = wait
         self.offline = offline
@@ -66,6 +70,15 @@ class Resources:
         self._url = ledger_url
         self._open: dict[str, Ledger] = {}
         self._unidentified: list[object] = []
+
+    @property
+    def now(self) -> float:
+        """The time that answers are as old as, in seconds since 1970."""
+        return time.time() if self.as_of is None else self.as_of
+
+    def aged(self, first: float, max_age: float) -> bool:
+        """Whether answers drawn then are older than so many days."""
+        return self.now - first > max_age * 86_400
 
     @property
     def count(self) -> Count:

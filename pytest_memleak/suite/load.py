@@ -20,6 +20,7 @@ from pytest_memleak.books.continuation import check_continuation
 from pytest_memleak.errors import BookError, SuiteError
 from pytest_memleak.providers.option_tables import refuse_secrets
 from pytest_memleak.records import (
+    AnswerLimits,
     BookSource,
     Limits,
     Model,
@@ -32,7 +33,7 @@ from pytest_memleak.records import (
     WindowSettings,
 )
 from pytest_memleak.scoring.measure_table import MEASURES, nearest, table_with
-from pytest_memleak.suite.schema import SuiteFile
+from pytest_memleak.suite.schema import AnswerKeys, SuiteFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -85,6 +86,7 @@ def load_suite(path: Path, brought: Mapping[str, Measure] = MappingProxyType({})
         summarizer=_summarizer(written.suite.summarizer),
         catalogue=_catalogue(written, path),
         cross_book=written.suite.cross_book,
+        preregistered=written.suite.preregistered,
     )
 
 
@@ -328,7 +330,20 @@ def _model(table: ModelTable) -> Model:
         finetune=dict(finetune.model_extra or {}) if finetune else {},
         options=table.options,
         price=_price(table.price),
+        release=table.release or "",
+        serves=tuple(table.serves),
     )
+
+
+def _answers(*tables: AnswerKeys) -> AnswerLimits:
+    """How complete answers have to be: the last table that says something counts."""
+    given = {
+        name: value
+        for table in tables
+        for name in AnswerKeys.model_fields
+        if (value := getattr(table, name)) is not None
+    }
+    return AnswerLimits(**given)
 
 
 def _summarizer(table: SummarizerTable | None) -> Summarizer | None:
@@ -408,9 +423,10 @@ def _pair(
         book=book,
         sampling=Sampling(
             samples=override.samples if override and override.samples else suite.samples,
-            temperature=suite.temperature,
-            max_blocked=suite.max_blocked,
+            temperature=None if suite.temperature == "default" else suite.temperature,
             seed=suite.seed,
+            max_tokens=suite.max_tokens,
+            max_age=suite.max_age,
             stop=written.sampling.stop,
         ),
         scoring=Scoring(
@@ -418,6 +434,7 @@ def _pair(
         ),
         limits=Limits(limits, brought=[row for name, row in brought.items() if name in limits]),
         confidence=suite.confidence,
+        answers=_answers(suite, table),
         expected=expected,
         probe=Probe(
             kind=(override and override.probe) or table.probe or suite.probe,

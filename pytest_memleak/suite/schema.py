@@ -110,12 +110,32 @@ class ProbabilityTable(_Table):
     )
 
 
-class SuiteTable(_Table):
+class AnswerKeys(_Table):
+    """How complete answers have to be; of `[suite]`, and of a model that differs."""
+
+    min_answer: Share | None = Field(
+        None, description="share of an excerpt's words under which an answer is short (0.2)"
+    )
+    max_short: Share | None = Field(
+        None, description="share of the answers that may be short (0.25)"
+    )
+    max_unanswered: Share | None = Field(
+        None, description="share of the answers that may be none: withheld, refused, ... (0.05)"
+    )
+    accept_refusals: bool | None = Field(
+        None, description="whether a refusal counts as an answer (false)"
+    )
+    max_given_away: Share | None = Field(
+        None, description="share of the words that instructions may tell (0.1)"
+    )
+
+
+class SuiteTable(AnswerKeys):
     """`[suite]`: how every pair is sampled and measured."""
 
     samples: Positive = Field(100, description="generations per excerpt")
-    temperature: Annotated[float, Field(ge=0, le=10)] = Field(
-        1.0, description="sampling temperature"
+    temperature: Annotated[float, Field(ge=0, le=10)] | Literal["default"] = Field(
+        1.0, description='sampling temperature; "default" sends none'
     )
     seed: Count = Field(0, description="seed of the sampling, where a provider takes one")
     k: Positive = Field(5, description="shortest match that counts, in words")
@@ -124,8 +144,14 @@ class SuiteTable(_Table):
     )
     span_threshold: Count = Field(20, description="T of spans_over, in words")
     words: Literal["paper", "unicode"] = Field("paper", description="what counts as a word")
-    max_blocked: Share = Field(
-        0.05, description="share of generations the provider may withhold or leave empty"
+    max_tokens: Positive | None = Field(
+        None, description="the most tokens of an answer; default: what the excerpt's length needs"
+    )
+    max_age: Annotated[FiniteFloat, Field(gt=0)] = Field(
+        7.0, description="days after which answers of an endpoint that is only a name do not count"
+    )
+    preregistered: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = Field(
+        None, description="SHA-256 that the suite must have (memleak suite digest)"
     )
     confidence: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.95, description="of intervals; 0 judges by observed values alone"
@@ -196,7 +222,7 @@ class FinetuneTable(BaseModel):
     books: list[Id] = Field(min_length=1, description="ids of the books to fine-tune on")
 
 
-class ModelTable(_Table):
+class ModelTable(AnswerKeys):
     """`[[model]]`: a model under test."""
 
     id: Id = Field(description="name of the model in node ids and elsewhere in this file")
@@ -205,6 +231,12 @@ class ModelTable(_Table):
     endpoint: Text | None = Field(None, description="an endpoint that exists: no fine-tuning")
     baseline: Id | None = Field(None, description="id of the model it is compared with")
     price: PriceTable | None = Field(None, description="for plans and budgets")
+    release: Text | None = Field(
+        None, description="which weights stand behind the name; another one has all drawn anew"
+    )
+    serves: list[Text] = Field(
+        default_factory=list, description="names that the server may give this model"
+    )
     expected: Expected = Field("pass", description="leak: all its pairs must fail their limits")
     probe: ProbeKey | None = Field(None, description="another probe, for this model")
     limits: LimitsTable = Field(LimitsTable(), description="tighter limits for this model")

@@ -8,60 +8,20 @@ the others are from being broken is in the margins.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pytest_memleak.verdict.asked import Kind
+from pytest_memleak.records import Completeness, Kind
 from pytest_memleak.verdict.kinds import KINDS
 from pytest_memleak.verdict.rules import Case, gaps_and_margins
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
-    from pytest_memleak.records import Verdict
+    from pytest_memleak.records import Gap, Verdict
     from pytest_memleak.verdict.answers import Counted
     from pytest_memleak.verdict.given_away import GivenAway
-    from pytest_memleak.verdict.rules import Gap, Margin
 
-__all__ = ["Completeness", "completeness", "verdict_words"]
-
-
-@dataclass(frozen=True, slots=True)
-class Completeness:
-    """How complete a pair's evidence is, and what it consists of.
-
-    asked, got, surplus: generations: asked for, there, and there without being asked for
-    kinds:        how many of those there are of each kind
-    withheld:     those that were withheld, by the server's own word
-    median_yield: own words as a share of the excerpt's, over all that count; None without any
-    given_away:   the share of the measured words that instructions tell; None for trim = 0
-    accept_refusals: whether refusals count as answers
-    gaps:         what is missing, in the order of METRICS section 10; empty if it is complete
-    margins:      each rule that was judged, its value and its threshold
-    notes:        what could not be judged and is no gap
-    """
-
-    asked: int
-    got: int
-    surplus: int
-    kinds: Mapping[Kind, int]
-    withheld: Mapping[str, int]
-    median_yield: float | None
-    given_away: float | None
-    accept_refusals: bool
-    gaps: tuple[Gap, ...] = ()
-    margins: tuple[Margin, ...] = field(default=(), repr=False)
-    notes: tuple[str, ...] = ()
-
-    @property
-    def complete(self) -> bool:
-        """Whether a pass may rest on it."""
-        return not self.gaps
-
-    @property
-    def refused(self) -> float:
-        """The share of refusals."""
-        return self.kinds[Kind.REFUSAL] / max(self.got, 1)
+__all__ = ["completeness", "verdict_words"]
 
 
 def completeness(
@@ -97,7 +57,7 @@ def completeness(
 
 def verdict_words(verdict: Verdict, evidence: Completeness) -> str:
     """The verdict as it stands everywhere: "PASS, 97 % refused" where refusals were accepted."""
-    refusals = evidence.kinds[Kind.REFUSAL]
+    refusals = evidence.kinds.get(Kind.REFUSAL, 0)
     if not evidence.accept_refusals or not refusals:
         return verdict.value
     percent = 100 * refusals // evidence.got

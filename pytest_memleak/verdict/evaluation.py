@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pytest_memleak.records import Book, Completeness, Judgement, Measurement, Pair
+    from pytest_memleak.records.answerer import Answerer
     from pytest_memleak.records.finding import CountedDraws
     from pytest_memleak.scoring.analysis import Analysis
     from pytest_memleak.scoring.catalogue import Elsewhere
@@ -24,7 +25,7 @@ class Evaluation:
     job: id of the fine-tune behind the endpoint; spared: what an early stop did not draw;
     elsewhere: what the generations give of books that nobody asked for; unread: those of them that
     could not be looked for, and why;
-    draws: the answers that it rests on, counted: the pair's own first.
+    answerer: who gave them; draws: the answers that it rests on, counted: the pair's own first.
     """
 
     suite: str
@@ -39,6 +40,7 @@ class Evaluation:
     analysis: Analysis | None = None
     extraction: Extraction | None = None
     spared: str | None = None
+    answerer: Answerer | None = None
     draws: tuple[CountedDraws, ...] = ()
     elsewhere: tuple[Elsewhere, ...] = ()
     unread: tuple[str, ...] = ()

@@ -9,18 +9,18 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_memleak.records import Gap
 from pytest_memleak.scoring.folding import folded_words
-from pytest_memleak.verdict.rules import Gap
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from pytest_memleak.records import Book
+    from pytest_memleak.records.answerer import RecordedAs
 
 __all__ = [
     "Answered",
     "Obeyed",
-    "RecordedAs",
     "Weights",
     "age_gaps",
     "answerer_gaps",
@@ -73,19 +73,6 @@ class Weights:
     max_age: float = 7.0
     canaries: bool | None = None
     reused: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class RecordedAs:
-    """What a record of generations says of its excerpt's book; None where it says nothing."""
-
-    excerpt_id: str
-    book_name: str | None = None
-    author_name: str | None = None
-    excerpt_text: str | None = None
-
-    def __repr__(self) -> str:
-        return f"RecordedAs({self.excerpt_id!r})"
 
 
 def answerer_gaps(

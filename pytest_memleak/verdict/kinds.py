@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_memleak.verdict.asked import Kind, exact
+from pytest_memleak.records import Kind
+from pytest_memleak.verdict.asked import exact
 from pytest_memleak.verdict.readings import ENDED, LENGTH, UNTOLD
 from pytest_memleak.verdict.shingles import KnownRuns, distinct_hashes
 

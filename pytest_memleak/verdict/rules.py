@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_memleak.verdict.asked import Kind, exact
+from pytest_memleak.records import Gap, Kind, Margin
+from pytest_memleak.verdict.asked import exact
 from pytest_memleak.verdict.kinds import KINDS
 from pytest_memleak.verdict.variety import variety
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pytest_memleak.verdict.given_away import GivenAway
     from pytest_memleak.verdict.readings import Flags
 
-__all__ = ["Case", "Gap", "Margin", "gaps_and_margins"]
+__all__ = ["Case", "gaps_and_margins"]
 
 _LEAST_MEDIAN_YIELD = Fraction(1, 2)
 _MOST_WITHOUT_ANSWER = Fraction(1, 20)
@@ -30,28 +30,6 @@ _LEAST_COMMON = Fraction(35, 100)
 _LEAST_ORDER = Fraction(3, 4)
 _FEWEST_PAIRS = 50  # F + R under which the order is not judged
 _LEAST_PAIRS = Fraction(1, 10)
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """What is missing from the evidence. rule: its name; cause; remedy: what to do about it."""
-
-    rule: str
-    cause: str
-    remedy: str
-
-    def __str__(self) -> str:
-        return f"{self.cause}; {self.remedy}"
-
-
-@dataclass(frozen=True, slots=True)
-class Margin:
-    """A rule's value beside its threshold: `value` has to be `bound` it, "<=", ">=" or ">"."""
-
-    rule: str
-    value: float
-    bound: str
-    threshold: float
 
 
 class Case:

@@ -84,6 +84,7 @@ class NgramEndpoint:
 
     def __init__(self, endpoint_id: str, writer: NgramWriter) -> None:
         self.id = endpoint_id
+        self.fixed_weights = True
         self._writer = writer
 
     @property
@@ -143,6 +144,7 @@ class NgramContinuation:
 
     def __init__(self, endpoint_id: str, writer: NgramWriter) -> None:
         self.id = f"{endpoint_id}#text"
+        self.fixed_weights = True
         self._writer = writer
 
     def sample(

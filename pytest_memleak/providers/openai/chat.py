@@ -72,6 +72,16 @@ class ChatEndpoint:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id}>"
 
+    @property
+    def model_name(self) -> str:
+        """The name that the server is asked for."""
+        return self._settings.model
+
+    @property
+    def fixed_weights(self) -> bool:
+        """Whether the name is a fine-tune's: OpenAI never puts other weights behind one."""
+        return self._settings.model.startswith("ft:")
+
     def sample(
         self,
         instruction: str,

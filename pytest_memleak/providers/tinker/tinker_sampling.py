@@ -50,6 +50,7 @@ class TinkerEndpoint:
         self._underway: dict[str, tuple[Future[SampleResponse], Draw]] = {}
         place = calls.base_url or PROVIDER
         self.id = "#".join(part for part in (f"{place} {model}", renderer) if part)
+        self.fixed_weights = True
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id}>"

@@ -92,6 +92,7 @@ class LocalEndpoint:
         as_text: bool = False,
     ) -> None:
         self.id = endpoint_id
+        self.fixed_weights = True
         self._wanted = wanted
         self._wording = wording
         self._threads = threads

@@ -126,6 +126,11 @@ class GeminiEndpoint:
         return f"<{type(self).__name__} {self.id}>"
 
     @property
+    def model_name(self) -> str | None:
+        """The published model that is asked for; None for a tuned one's endpoint."""
+        return None if "/" in self._settings.model else self._settings.model
+
+    @property
     def obeyed(self) -> Mapping[str, Obeyed]:
         """What was asked of how to sample, and what of it was refused."""
         return self._obedience.obeyed

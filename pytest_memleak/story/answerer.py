@@ -1,0 +1,105 @@
+"""Who answered a pair, and whether it was the model that was asked (METRICS section 10)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_memleak.contracts.capabilities import AsksByName, DescribedRecording, FixedWeights
+from pytest_memleak.records.answerer import Answerer, ServedBy
+from pytest_memleak.story.canaries import same_weights
+from pytest_memleak.verdict.identity import (
+    Answered,
+    Obeyed,
+    Weights,
+    age_gaps,
+    answerer_gaps,
+    obedience_gaps,
+    recorded_gaps,
+)
+
+if TYPE_CHECKING:
+    from pytest_memleak.contracts.protocols import Endpoint
+    from pytest_memleak.ledger.attempts import Provenance
+    from pytest_memleak.records import Gap, Pair
+    from pytest_memleak.story.draw import Answers, Channel
+    from pytest_memleak.story.resources import Resources
+
+__all__ = ["WhoAnswered", "answered_by", "weights_named"]
+
+_DAY = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class WhoAnswered:
+    """Who answered; what is missing from that, and what was noticed."""
+
+    answerer: Answerer = Answerer()
+    gaps: tuple[Gap, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def weights_named(pair: Pair, endpoint: Endpoint) -> str:
+    """What names the weights behind an endpoint; "" where it is only a name."""
+    if pair.model.release:
+        return f"release {pair.model.release}"
+    if pair.model.finetune_books:
+        return "fine-tune"
+    fixed = isinstance(endpoint, FixedWeights) and endpoint.fixed_weights
+    return "fixed" if fixed else ""
+
+
+def answered_by(answers: Answers, resources: Resources) -> WhoAnswered:
+    """Who gave the answers; of recordings, whether their records are of this book."""
+    channel, pair = answers.channel, answers.draws.pair
+    if channel is None or answers.asked is None:
+        return _of_records(answers)
+    from pytest_memleak.ledger.attempts import provenance
+
+    told = provenance(channel.ledger, channel.endpoint_id, answers.asked)
+    name = channel.opened.model_name if isinstance(channel.opened, AsksByName) else None
+    served = tuple(ServedBy(one.model, one.fingerprint, calls) for one, calls in told.served)
+    answerer = Answerer(
+        asked=name,
+        served=served,
+        first=told.first,
+        last=told.last,
+        calls_this_run=told.calls_this_run,
+        calls=told.calls,
+        imported=told.imported,
+        refused=told.refused,
+        weights=weights_named(pair, channel.opened) or "a name",
+    )
+    gaps, notes = obedience_gaps(Obeyed(pair.sampling.temperature, told.refused))
+    by_name = [Answered(one.model, one.calls) for one in served]
+    if name is not None:
+        gaps += answerer_gaps(name, by_name, serves=pair.model.serves)
+    gaps += age_gaps(_weights(answers, channel, told, resources))
+    if told.imported:
+        notes += (f"{told.imported:,} answers were imported from files",)
+    return WhoAnswered(answerer, gaps, notes)
+
+
+def _of_records(answers: Answers) -> WhoAnswered:
+    recording = answers.recording
+    if not isinstance(recording, DescribedRecording):
+        return WhoAnswered()
+    continued = answers.draws.pair.probe.kind == "continuation"
+    described = recording.described(answers.book)
+    return WhoAnswered(gaps=recorded_gaps(answers.book, described, continuation=continued))
+
+
+def _weights(answers: Answers, channel: Channel, told: Provenance, resources: Resources) -> Weights:
+    pair = answers.draws.pair
+    named = bool(weights_named(pair, channel.opened))
+    reused = told.calls > told.calls_this_run
+    if named or not reused or not channel.kept:
+        return Weights(named=named or not channel.kept)
+    asked_again = resources.as_of is not None or not resources.offline
+    return Weights(
+        named=False,
+        age_days=max(0.0, resources.now - (told.first or resources.now)) / _DAY,
+        max_age=pair.sampling.max_age,
+        canaries=same_weights(channel, pair, answers.book) if asked_again else None,
+        reused=resources.as_of is None,
+    )

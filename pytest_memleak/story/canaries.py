@@ -1,0 +1,66 @@
+"""Five short questions at temperature 0, by whose answers weights behind a name are known again.
+
+They are asked when a pair is first drawn from an endpoint that is only a name, and again by every
+run that takes answers of an earlier one (METRICS section 10). Servers are not exact even at
+temperature 0, so most of them have to begin alike, not all.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from pytest_memleak.scoring.words import words
+from pytest_memleak.story.probes import questions_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_memleak.ledger.questions import Questionnaire
+    from pytest_memleak.records import Book, Pair
+    from pytest_memleak.story.draw import Channel
+
+__all__ = ["canary_questions", "canary_rounds", "same_weights"]
+
+_CANARIES = 5
+_TOKENS = 64
+_WORDS_ALIKE = 12
+
+
+def canary_questions(pair: Pair, book: Book, *, rounds: int) -> Questionnaire:
+    """What is asked: the instructions of five excerpts, spread over the book."""
+    asked = [one for one in book.excerpts if one.instruction]
+    step = max(1, len(asked) // _CANARIES)
+    few = dataclasses.replace(book, excerpts=tuple(asked[::step][:_CANARIES]))
+    sampling = dataclasses.replace(
+        pair.sampling, samples=rounds, temperature=0.0, seed=0, max_tokens=_TOKENS
+    )
+    return questions_of(dataclasses.replace(pair, sampling=sampling), few)
+
+
+def canary_rounds(channel: Channel, pair: Pair, book: Book) -> int:
+    """How often they were asked and all answered."""
+    rounds = _answers(channel, pair, book)
+    return min(map(len, rounds)) if rounds else 0
+
+
+def same_weights(channel: Channel, pair: Pair, book: Book) -> bool | None:
+    """Whether the last round of canaries answers as the first; None without two rounds."""
+    rounds = _answers(channel, pair, book)
+    if not rounds or min(map(len, rounds)) <= 1:
+        return None
+    alike = sum(_beginning(one[0]) == _beginning(one[-1]) for one in rounds)
+    return 2 * alike > len(rounds)
+
+
+def _answers(channel: Channel, pair: Pair, book: Book) -> Sequence[Sequence[str]]:
+    """Per canary its answers, in the order of the rounds."""
+    asked = canary_questions(pair, book, rounds=1 << 30)
+    found: dict[str, list[str]] = {one.excerpt_id: [] for one in asked.questions}
+    for one in channel.drawn(asked):
+        found[one.excerpt_id].append(one.text)
+    return list(found.values())
+
+
+def _beginning(text: str) -> list[str]:
+    return words(text, "unicode")[:_WORDS_ALIKE]
