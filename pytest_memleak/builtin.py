@@ -62,21 +62,14 @@ def memleak_providers() -> Mapping[str, ProviderFactory]:
 
 @hookimpl(trylast=True)
 def memleak_read_book(path: Path) -> Manuscript | Book | None:
-    """EPUB, plain text and the paper's JSON, by the file's name."""
-    suffix = path.suffix.lower()
-    if suffix == ".epub":
-        from pytest_memleak.books.epub import read_epub
-
-        return read_epub(path)
-    if suffix == ".txt":
-        from pytest_memleak.books.plain_text import read_text
-
-        return read_text(path)
-    if suffix == ".json":
+    """EPUB, text, HTML, Markdown, Word, PDF and the paper's JSON or JSONL, by the file's name."""
+    if path.suffix.lower() in {".json", ".jsonl"}:
         from pytest_memleak.records.paper_format import book_from_records, load_records
 
         return book_from_records(load_records(path), place=str(path))
-    return None
+    from pytest_memleak.books.formats import read_manuscript
+
+    return read_manuscript(path)
 
 
 @hookimpl(specname="memleak_report")

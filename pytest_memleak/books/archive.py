@@ -113,6 +113,8 @@ def open_archive(path: Path) -> Iterator[Archive]:
 
 def _open_table(stream: io.BufferedReader, place: str) -> zipfile.ZipFile:
     start = stream.read(4)
+    if not start:
+        raise BookError("is empty", place=place, hint="get the file again")
     guarded = _Guarded(stream, place)
     try:
         members = zipfile.ZipFile(guarded)

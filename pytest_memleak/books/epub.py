@@ -3,81 +3,136 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_memleak.books.archive import Archive, open_archive
-from pytest_memleak.books.chapters import assemble, require_words
+from pytest_memleak.books.block_styles import block_classes
+from pytest_memleak.books.budget import Budget
+from pytest_memleak.books.chapters import require_words
+from pytest_memleak.books.contents import Entry, navigation_contents, ncx_contents
 from pytest_memleak.books.encryption import refuse_drm
-from pytest_memleak.books.gutenberg import without_licence
-from pytest_memleak.books.landmarks import (
-    Landmark,
-    guide_landmarks,
-    navigation_landmarks,
-    outside_the_text,
-)
-from pytest_memleak.books.markup import Block, Markup, read_markup
+from pytest_memleak.books.landmarks import Landmark, guide_landmarks, navigation_landmarks
+from pytest_memleak.books.markup import Markup, read_markup
 from pytest_memleak.books.package import NAVIGATION, TidyPackage, tidy_package
+from pytest_memleak.books.parts import compose
+from pytest_memleak.books.source import decode
+from pytest_memleak.books.surroundings import Leaf
 from pytest_memleak.contracts.protocols import Manuscript
+from pytest_memleak.errors import BookError
 
 if TYPE_CHECKING:
     from ebooklib.epub import EpubBook
 
 __all__ = ["read_epub"]
 
+_MOST_SHEETS = 20
+_LONGEST_SHEET = 1 << 20
 
-def read_epub(path: Path) -> Manuscript:
+
+def read_epub(
+    path: Path, *, include: Sequence[str] = (), exclude: Sequence[str] = ()
+) -> Manuscript:
     """The text of an EPUB: its spine in order, without what stands around the text.
 
     Left out are documents with `linear="no"`, the navigation document, front and back matter
-    that `epub:type`, `role` or landmarks declare, and Project Gutenberg's licence. What could
-    not be read is named in the manuscript's `warnings`.
+    that `epub:type`, `role`, landmarks or the table of contents name, copyright notices, and
+    Project Gutenberg's licence. The manuscript's `parts` say of each document whether it is
+    text, and why; its `warnings` name what could not be read.
+
+    `include` and `exclude` are names of documents, whole or without their folders, that are read
+    whole or not at all, whatever is said of them; `*` and `?` stand for any letters.
 
     Raises BookError, naming the file and the reason, for what is no readable EPUB: a directory,
     no zip, a damaged or locked one, DRM, a path that leads out of it, no package, no spine, more
-    than 64 MiB in a document or 512 MiB in all once inflated, or no words.
+    than 64 MiB in a document or 512 MiB in all once inflated, more text than the budget, a name
+    in `include` or `exclude` that fits no document, or no words.
     """
     with open_archive(path) as archive:
         refuse_drm(archive)
         package = tidy_package(archive)
-        book = _load(path, archive, package)
-        documents = [
-            _Document(item.file_name, read_markup(_take_content(item)))
-            for item in _reading_order(book)
-        ]
-        landmarks = _landmarks(book)
-    noted = list(package.warnings)
-    noted += [f"{one.name!r}: {note}" for one in documents for note in one.markup.notes]
-    documents, left_out = _without_surroundings(documents, landmarks)
-    noted += left_out
+        book = _load(path, package)
+        navigation = [one.file_name for one in book.get_items() if NAVIGATION in one.properties]
+        entries = _contents(archive, navigation, package)
+        leaves = _leaves(book, archive, entries)
+        landmarks = _landmarks(book, archive, navigation)
     title, author = _metadata(book)
-    chapters = assemble(_without_licence(documents), title=title)
+    composed = compose(
+        leaves,
+        landmarks,
+        entries,
+        title=title,
+        author=author,
+        include=include,
+        exclude=exclude,
+        place=str(path),
+    )
+    noted = list(package.warnings)
+    noted += [f"{one.name!r}: {note}" for one in leaves for note in one.markup.notes]
+    noted += composed.warnings
     require_words(
-        chapters,
+        composed.chapters,
         place=str(path),
         hint="; ".join(noted) or "are its pages images, or is all of it declared front matter?",
     )
-    return Manuscript(title, author, chapters, tuple(noted))
+    return Manuscript(title, author, composed.chapters, tuple(noted), composed.parts)
 
 
-@dataclass(frozen=True, slots=True)
-class _Document:
-    name: str
-    markup: Markup
+def _leaves(book: EpubBook, archive: Archive, entries: Sequence[Entry]) -> list[Leaf]:
+    """The documents of the spine."""
+    budget = Budget(archive.place)
+    as_blocks = block_classes(_style_sheets(archive))
+    places: dict[str, set[str]] = {}
+    for entry in entries:
+        places.setdefault(entry.document, set()).add(entry.place)
+    # ebooklib's own look-up by id is a search through all items.
+    items = {item.get_id(): item for item in book.get_items()}
+    found = []
+    for idref, linear in book.spine:
+        name = items[idref].file_name
+        role = "navigation" if NAVIGATION in items[idref].properties else ""
+        if linear == "no":
+            role = "not linear"
+        wanted = frozenset(places.get(name, ())) - {""}
+        markup = _read_document(archive, name, budget, as_blocks, wanted)
+        found.append(Leaf(name, markup, role))
+    return found
 
-    @property
-    def letters(self) -> int:
-        return sum(len(block.text) for block in self.markup.blocks)
+
+def _style_sheets(archive: Archive) -> Iterator[str]:
+    """The style sheets of the book; it reads as well without those that cannot be read."""
+    for name in [one for one in archive.names if one.lower().endswith(".css")][:_MOST_SHEETS]:
+        with suppress(BookError):
+            yield decode(archive.read(name, limit=_LONGEST_SHEET))[0]
 
 
-def _load(path: Path, archive: Archive, package: TidyPackage) -> EpubBook:
-    """What ebooklib makes of a tidy package, with its documents' bytes from the archive."""
+def _read_document(
+    archive: Archive,
+    name: str,
+    budget: Budget,
+    as_blocks: frozenset[str],
+    places: frozenset[str],
+) -> Markup:
+    data = archive.read(name)
+    try:
+        return read_markup(data, budget=budget, as_blocks=as_blocks, places=places)
+    except BookError as error:
+        raise BookError(f"{name!r} {error.message}", place=archive.place, hint=error.hint) from None
+
+
+def _load(path: Path, package: TidyPackage) -> EpubBook:
+    """What ebooklib makes of a tidy package.
+
+    Documents have no content yet: all of them at once may be more than memory holds, and
+    ebooklib's own ways to their text would re-indent them, which splits words.
+    """
     from ebooklib.epub import EpubReader
 
     class Reader(EpubReader):  # type: ignore[misc] # ebooklib has no types
         def read_file(self, name: str) -> bytes:
-            return package.files[name] if name in package.files else archive.read(name)
+            return package.files.get(name, b"")
 
     with warnings.catch_warnings():
         # Older releases warn of changes to come in themselves.
@@ -85,34 +140,18 @@ def _load(path: Path, archive: Archive, package: TidyPackage) -> EpubBook:
         return Reader(str(path), {"ignore_ncx": True}).load()
 
 
-def _reading_order(book: EpubBook) -> list[Any]:
-    # ebooklib's own look-up by id is a search through all items.
-    items = {item.get_id(): item for item in book.get_items()}
-    return [
-        items[idref]
-        for idref, linear in book.spine
-        if linear != "no" and NAVIGATION not in items[idref].properties
-    ]
-
-
-def _take_content(item: Any) -> bytes:
-    """The document's raw bytes, which the item then lets go of.
-
-    `get_content` and `get_body_content` would re-indent them, which splits words, and take
-    UTF-8 for granted.
-    """
-    data: bytes = item.content
-    item.content = b""
-    return data
-
-
-def _landmarks(book: EpubBook) -> list[Landmark]:
+def _contents(archive: Archive, navigation: Sequence[str], package: TidyPackage) -> list[Entry]:
+    """The table of contents of the navigation document, or else of the NCX."""
     found = [
-        mark
-        for item in book.get_items()
-        if NAVIGATION in item.properties
-        for mark in navigation_landmarks(item.content, item.file_name)
+        entry for name in navigation for entry in navigation_contents(archive.read(name), name)
     ]
+    if not found and package.ncx:
+        found = ncx_contents(archive.read(package.ncx), package.ncx)
+    return found
+
+
+def _landmarks(book: EpubBook, archive: Archive, navigation: Sequence[str]) -> list[Landmark]:
+    found = [mark for name in navigation for mark in navigation_landmarks(archive.read(name), name)]
     return found or guide_landmarks(book.guide)
 
 
@@ -120,37 +159,3 @@ def _metadata(book: EpubBook) -> tuple[str | None, str | None]:
     titles = [value for value, _ in book.get_metadata("DC", "title")]
     authors = list(dict.fromkeys(value for value, _ in book.get_metadata("DC", "creator")))
     return (titles[0] if titles else None), (" and ".join(authors) or None)
-
-
-# --- what stands around the text -----------------------------------------------------------
-
-
-def _without_surroundings(
-    documents: list[_Document], landmarks: list[Landmark]
-) -> tuple[list[_Document], list[str]]:
-    """The documents that landmarks do not place outside the text, and a warning if any."""
-    outside = outside_the_text(
-        [one.name for one in documents],
-        landmarks,
-        declared_text=frozenset(one.name for one in documents if one.markup.declares_body),
-    )
-    kept = [one for one in documents if one.name not in outside]
-    dropped = [one for one in documents if one.name in outside and one.letters]
-    if sum(one.letters for one in dropped) > sum(one.letters for one in kept):
-        return documents, [
-            "the landmarks place most of the book outside its text; they are not believed"
-        ]
-    return kept, []
-
-
-def _without_licence(documents: list[_Document]) -> list[list[Block]]:
-    blocks = [block for one in documents for block in one.markup.blocks]
-    texts = iter(without_licence([block.text for block in blocks]))
-    return [
-        [
-            block if text is block.text else replace(block, text=text)
-            for block in one.markup.blocks
-            if (text := next(texts))
-        ]
-        for one in documents
-    ]

@@ -9,6 +9,7 @@ stands before or after it.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,9 @@ _PRICE_OF_CUT_AT_WORD = 120.0
 # A paragraph of so few words stays with the next: a cut between them would gain nothing.
 _SMALL = 10
 _NOT_SMALL = 50
+
+# A name in capitals; initials alone sign what stands before them.
+_IN_CAPITALS = re.compile(r"[^\W\d_]{3}")
 
 # After so many rounds a cut stays, whether a sentence ends there or not; and in a paragraph as long
 # as a chapter, which no author wrote, punctuation decides alone.
@@ -120,8 +124,10 @@ def _paragraphs(chapters: Sequence[Chapter], mode: WordMode) -> Iterator[_Fragme
                 yield whole
 
 
-def _sentences(whole: _Fragment, mode: WordMode) -> Iterator[_Fragment]:
-    for piece in cut_paragraph(whole.text, mode=mode, longest=LONGEST_EXCERPT):
+def _sentences(
+    whole: _Fragment, mode: WordMode, longest: int = LONGEST_EXCERPT
+) -> Iterator[_Fragment]:
+    for piece in cut_paragraph(whole.text, mode=mode, longest=longest):
         within = piece.end < whole.end
         price = _PRICE_OF_CUT_AT_SENTENCE if piece.ends_sentence else _PRICE_OF_CUT_AT_WORD
         yield _Fragment(
@@ -138,10 +144,24 @@ def _sentences(whole: _Fragment, mode: WordMode) -> Iterator[_Fragment]:
 
 def _units(fragments: Iterable[_Fragment]) -> list[_Unit]:
     """Fragments by themselves, but small ones with the next, and those of no words with any."""
+    fragments = list(fragments)
+    sizes: Counter[int] = Counter()
+    for fragment in fragments:
+        sizes[fragment.chapter] += fragment.words
     units: list[_Unit] = []
     for fragment in fragments:
         last = units[-1] if units else None
-        if last and (not fragment.words or not last.words or _belong_together(last, fragment)):
+        if (
+            last
+            and (not fragment.words or not last.words or _belong_together(last, fragment))
+            and (
+                fragment.chapter == last.chapter
+                or not fragment.words
+                or not last.words
+                # Chapters of a few words each, as in a dictionary, are too many to choose among.
+                or max(sizes[fragment.chapter], sizes[last.chapter]) < _SMALL
+            )
+        ):
             if not last.words:
                 last.chapter = fragment.chapter
             last.fragments.append(fragment)
@@ -152,7 +172,18 @@ def _units(fragments: Iterable[_Fragment]) -> list[_Unit]:
 
 
 def _belong_together(unit: _Unit, fragment: _Fragment) -> bool:
-    return unit.words < _SMALL and fragment.words < _NOT_SMALL and unit.chapter == fragment.chapter
+    """Whether a cut between them would leave a speaker, a heading or a few words at an end."""
+    if unit.words >= _SMALL or unit.words + fragment.words > LONGEST_EXCERPT:
+        return False
+    return fragment.words < _NOT_SMALL or _leads_on(unit.fragments[-1])
+
+
+def _leads_on(fragment: _Fragment) -> bool:
+    """Whether a short paragraph names what follows: a bare speaker, a heading, `he said:`."""
+    text = fragment.text[fragment.start : fragment.end].rstrip()
+    if text[-1:] in {":", "："} or (text.isupper() and _IN_CAPITALS.search(text)):
+        return True
+    return text[-1:].isalnum()
 
 
 # --- cuts ----------------------------------------------------------------------------------
@@ -184,13 +215,17 @@ def _runs(units: Sequence[_Unit], long_chapters: frozenset[int]) -> Iterator[lis
 def _cut_run(
     run: list[_Unit], long_chapters: frozenset[int], mode: WordMode, judge: SentenceJudge
 ) -> list[list[_Fragment]]:
-    short = False
-    parts = _cheapest(run, long_chapters, allow_short=False)
-    if parts is None:
-        short = True
+    exact = _cheapest(run, long_chapters, allow_short=False)
+    short = exact is None
+    parts = exact or []
+    if short:
         rough = _cheapest(run, long_chapters, allow_short=True) or []
-        run = _with_sentences_around_short_parts(run, rough, mode)
-        parts = _cheapest(run, long_chapters, allow_short=True) or []
+        whole = run
+        for longest in (LONGEST_EXCERPT, _WORTH_CUTTING):
+            run = _with_sentences_around_short_parts(whole, rough, mode, longest)
+            parts = _cheapest(run, long_chapters, allow_short=True) or []
+            if not _has_short_part(run, parts) or not _has_room(run):
+                break
     for _ in range(_ROUNDS):
         if _all_end_sentences((run[end - 1].fragments[-1] for _, end in parts), judge):
             break
@@ -198,6 +233,16 @@ def _cut_run(
     return [
         [fragment for unit in run[first:end] for fragment in unit.fragments] for first, end in parts
     ]
+
+
+def _has_short_part(run: Sequence[_Unit], parts: Iterable[tuple[int, int]]) -> bool:
+    return any(sum(one.words for one in run[a:b]) < SHORTEST_EXCERPT for a, b in parts)
+
+
+def _has_room(run: Sequence[_Unit]) -> bool:
+    """Whether so many words can be cut into excerpts none of which is too short."""
+    total = sum(unit.words for unit in run)
+    return -(-total // LONGEST_EXCERPT) * SHORTEST_EXCERPT <= total
 
 
 def _all_end_sentences(fragments: Iterable[_Fragment], judge: SentenceJudge) -> bool:
@@ -227,9 +272,12 @@ def _cheapest(
 
 
 def _with_sentences_around_short_parts(
-    run: Sequence[_Unit], parts: Sequence[tuple[int, int]], mode: WordMode
+    run: Sequence[_Unit], parts: Sequence[tuple[int, int]], mode: WordMode, longest: int
 ) -> list[_Unit]:
-    """The units, with sentences in place of paragraphs near every part that is too short."""
+    """The units, with sentences in place of paragraphs near every part that is too short.
+
+    Sentences of more than `longest` words are cut themselves.
+    """
     finer: set[int] = set()
     for index, (first, end) in enumerate(parts):
         if sum(unit.words for unit in run[first:end]) < SHORTEST_EXCERPT:
@@ -240,7 +288,7 @@ def _with_sentences_around_short_parts(
         for index, unit in enumerate(run)
         for fragment in unit.fragments
         for piece in (
-            _sentences(fragment, mode)
+            _sentences(fragment, mode, longest)
             if index in finer and fragment.words > _WORTH_CUTTING and _is_whole(fragment)
             else (fragment,)
         )

@@ -7,14 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from pytest_memleak.books.markup import EPUB_TYPE, parse_events
+from pytest_memleak.books.events import parse_events
+from pytest_memleak.books.markup import EPUB_TYPE
 from pytest_memleak.books.matter import APPARATUS, is_matter, terms
 from pytest_memleak.books.source import read_source
 
 __all__ = ["Landmark", "guide_landmarks", "navigation_landmarks", "outside_the_text"]
 
-# EPUB 2's names for what EPUB 3 calls otherwise. Its "text" is where to open the book, which is
-# often later than where its text begins.
+# EPUB 2's names for what EPUB 3 calls otherwise. Its "text" is where to open the book: that is
+# text, but often not the first of it.
 _GUIDE_TYPES = {"notes": "endnotes", "other.endnotes": "endnotes"}
 
 
@@ -42,7 +43,7 @@ def guide_landmarks(guide: Iterable[Mapping[str, str | None]]) -> list[Landmark]
     return [
         _landmark(_GUIDE_TYPES.get(kind, kind), one.get("href") or "", "")
         for one in guide
-        if (kind := (one.get("type") or "").strip().lower()) not in {"", "text", "bodymatter"}
+        if (kind := (one.get("type") or "").strip().lower()) not in {"", "bodymatter"}
     ]
 
 

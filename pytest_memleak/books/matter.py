@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-__all__ = ["APPARATUS", "BODY", "is_matter", "terms"]
+__all__ = ["APPARATUS", "BODY", "is_matter", "kind_of_matter", "terms"]
 
 
 def _names(listed: str) -> frozenset[str]:
@@ -35,6 +35,8 @@ _AROUND = _names(
     " bibliography colophon credit credits other-credits contributors keywords errata"
     " revision-history"
 )
+
+_GENERAL = frozenset({"frontmatter", "backmatter", "rearmatter"})
 
 # Around the text, unless it stands within what declares itself text.
 _AROUND_UNLESS_IN_BODY = _names(
@@ -65,3 +67,14 @@ def is_matter(found: Iterable[str], *, within: bool | None) -> bool | None:
     if found & BODY and within is None:
         return False
     return within
+
+
+def kind_of_matter(found: Iterable[str], within: str = "") -> str:
+    """The term that says what a part around the text is, the most particular one first.
+
+    `within` is that of the part around it.
+    """
+    found = frozenset(found)
+    particular = sorted(found & (_AROUND | _AROUND_UNLESS_IN_BODY) - _GENERAL)
+    general = [within] if within else sorted(found & _GENERAL)
+    return next(iter([*particular, *general]), "matter")

@@ -31,7 +31,7 @@ def parse_member(archive: Archive, name: str) -> _Element:
         remove_comments=True,
         remove_pis=True,
         encoding="utf-8",
-        huge_tree=True,
+        # Not `huge_tree`: no such file is deeper than libxml2 lets it be without.
     )
     try:
         root = etree.fromstring(source.text.encode("utf-8"), parser)

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections import Counter
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
@@ -36,6 +38,7 @@ _PACKAGE_TYPE = "application/oebps-package+xml"
 _DOCUMENT = "application/xhtml+xml"
 _DOCUMENT_TYPES = {_DOCUMENT, "text/html", "text/x-oeb1-document", "application/x-dtbook+xml"}
 _DOCUMENT_SUFFIXES = (".xhtml", ".html", ".htm", ".xht")
+_NCX_TYPE = "application/x-dtbncx+xml"
 _TIDY_NAME = "package.opf"
 _TIDY_CONTAINER = f"""<?xml version="1.0"?>
 <container version="1.0" xmlns="urn:oasis:names:tc:opendocument:xmlns:container"><rootfiles>
@@ -44,15 +47,21 @@ _TIDY_CONTAINER = f"""<?xml version="1.0"?>
 _REMOTE = re.compile(r"[a-z][a-z0-9+.-]*:|//", re.IGNORECASE)
 _SHOWN = 3
 
+# No title has so many characters, nor a book so many authors.
+_MOST_TEXT = 1_000
+_MOST_CREATORS = 100
+
 
 @dataclass(frozen=True, slots=True)
 class TidyPackage:
     """The files that describe an EPUB, by the names ebooklib asks for, and what had to go.
 
-    The manifest has the documents' names in the archive, from its root.
+    The manifest has the documents' names in the archive, from its root; `ncx` is the name of
+    EPUB 2's table of contents there, if it has one.
     """
 
     files: dict[str, bytes] = field(repr=False)
+    ncx: str | None
     warnings: tuple[str, ...]
 
 
@@ -86,7 +95,9 @@ def tidy_package(archive: Archive) -> TidyPackage:
     items = _read_manifest(root, archive, posixpath.dirname(name), notes)
     spine = _read_spine(root, items, archive, notes)
     package = _write_package(root, items, spine, posixpath.dirname(name))
-    return TidyPackage({_CONTAINER: _TIDY_CONTAINER, _TIDY_NAME: package}, notes.warnings())
+    files = {_CONTAINER: _TIDY_CONTAINER, _TIDY_NAME: package}
+    ncx = next((one.name for one in items.values() if one.media_type == _NCX_TYPE), None)
+    return TidyPackage(files, ncx, notes.warnings())
 
 
 # --- the container -------------------------------------------------------------------------
@@ -107,7 +118,8 @@ def _find_package_file(archive: Archive, notes: _Notes) -> str:
     rootfiles = list(elements(parse_member(archive, container), "rootfile"))
     typed = [one for one in rootfiles if one.get("media-type") == _PACKAGE_TYPE]
     path = next((one.get("full-path") or "" for one in typed or rootfiles), "")
-    name = archive.find(_within(path, archive)) if path else None
+    addresses = (path, unquote(path)) if path else ()
+    name = next(filter(None, (archive.find(_within(one, archive)) for one in addresses)), None)
     if name is None:
         raise BookError(
             f"the package file (OPF) {path!r} that {_CONTAINER} names is not in the zip"
@@ -126,22 +138,26 @@ def _read_manifest(
     root: _Element, archive: Archive, folder: str, notes: _Notes
 ) -> dict[str, _Item]:
     items: dict[str, _Item] = {}
-    for manifest in elements(root, "manifest"):
-        for element in elements(manifest, "item"):
-            href = (element.get("href") or "").strip()
-            item_id = element.get("id")
-            if not item_id:
-                notes.add("manifest items without an id are left out", href)
-                continue
-            item = _Item(
-                id=item_id,
-                href=href,
-                media_type=(element.get("media-type") or "").strip().lower(),
-                properties=element.get("properties") or "",
-                fallback=element.get("fallback") or "",
-                name=_resolve(href, archive, folder, notes),
-            )
-            items.setdefault(item.id, item)
+    # Wherever they stand: looking within each of many nested manifests would not end.
+    for element in elements(root, "item"):
+        href = (element.get("href") or "").strip()
+        item_id = element.get("id")
+        if not item_id:
+            notes.add("manifest items without an id are left out", href)
+            continue
+        item = _Item(
+            id=item_id,
+            href=href,
+            media_type=(element.get("media-type") or "").strip().lower(),
+            properties=element.get("properties") or "",
+            fallback=element.get("fallback") or "",
+            name=None,
+        )
+        if item.is_document or not _leads_out(href, folder):
+            item.name = _resolve(href, archive, folder, notes)
+        else:
+            notes.add("manifest items that lead out of the zip are left out", href)
+        items.setdefault(item.id, item)
     return items
 
 
@@ -161,10 +177,18 @@ def _resolve(href: str, archive: Archive, folder: str, notes: _Notes) -> str | N
     return None
 
 
+def _joined(path: str, folder: str) -> str:
+    path = path.replace("\\", "/")
+    return posixpath.normpath(posixpath.join(folder, path) if path[:1] != "/" else path[1:])
+
+
+def _leads_out(href: str, folder: str) -> bool:
+    return any(f"{_joined(one, folder)}/".startswith("../") for one in (href, unquote(href)))
+
+
 def _within(path: str, archive: Archive, folder: str = "") -> str:
     """A path from the archive's root. Raises BookError where it leads out."""
-    path = path.replace("\\", "/")
-    joined = posixpath.normpath(posixpath.join(folder, path) if path[:1] != "/" else path[1:])
+    joined = _joined(path, folder)
     if joined == ".." or joined.startswith("../"):
         raise BookError(
             f"the package names the path {path!r}, which leads out of the zip",
@@ -178,7 +202,8 @@ def _read_spine(
     root: _Element, items: dict[str, _Item], archive: Archive, notes: _Notes
 ) -> list[tuple[_Item, str]]:
     """The documents to read, in order, each with its `linear`."""
-    references = [one for spine in elements(root, "spine") for one in elements(spine, "itemref")]
+    spines = elements(root, "spine")
+    references = list(elements(root, "itemref")) if next(spines, None) is not None else []
     if not references:
         raise BookError(
             "the package has no spine, so nothing says what to read in which order",
@@ -186,9 +211,10 @@ def _read_spine(
             hint="repair the EPUB with an editor such as Sigil",
         )
     spine: dict[str, tuple[_Item, str]] = {}
+    documents: dict[str, _Item | None] = {}
     for reference in references:
         idref = reference.get("idref") or ""
-        item = _document(idref, items)
+        item = _document(idref, items, documents)
         if item is None:
             notes.add(
                 "the spine names items that are not XHTML, left out"
@@ -209,15 +235,25 @@ def _read_spine(
     return list(spine.values())
 
 
-def _document(idref: str, items: dict[str, _Item]) -> _Item | None:
-    """The spine's item, or the first XHTML document in its chain of fallbacks."""
-    seen: set[str] = set()
-    while idref in items and idref not in seen:
+def _document(idref: str, items: dict[str, _Item], known: dict[str, _Item | None]) -> _Item | None:
+    """The spine's item, or the first XHTML document in its chain of fallbacks.
+
+    `known` takes what was found for every item on the way, so that none is gone twice.
+    """
+    on_the_way: list[str] = []
+    found = None
+    while idref in items:
+        if idref in known:
+            found = known[idref]
+            break
         if items[idref].is_document:
-            return items[idref]
-        seen.add(idref)
+            found = items[idref]
+            break
+        known[idref] = None  # a chain that comes back here has no document
+        on_the_way.append(idref)
         idref = items[idref].fallback
-    return None
+    known.update(dict.fromkeys(on_the_way, found))
+    return found
 
 
 # --- the tidy package ----------------------------------------------------------------------
@@ -260,9 +296,9 @@ def _metadata(root: _Element) -> _Element:
 
     metadata = etree.Element(f"{{{_OPF}}}metadata", nsmap={"opf": _OPF, "dc": _DC})
     refined = _refinements(root)
-    titles = [one for one in elements(root, "title") if _text(one)]
+    titles = [one for one in islice(elements(root, "title"), _MOST_CREATORS) if _text(one)]
     titles.sort(key=lambda one: refined.get((one.get("id"), "title-type"), {"main"}) != {"main"})
-    creators = [one for one in elements(root, "creator") if _text(one)]
+    creators = [one for one in islice(elements(root, "creator"), _MOST_CREATORS) if _text(one)]
     roles = [
         {one.get(f"{{{_OPF}}}role") or one.get("role")} - {None}
         or refined.get((one.get("id"), "role"), set())
@@ -286,22 +322,27 @@ def _refinements(root: _Element) -> dict[tuple[str | None, str], set[str | None]
 
 
 def _text(element: _Element) -> str:
-    return " ".join(legible("".join(map(str, element.itertext()))).split())
+    text = "".join(map(str, islice(element.itertext(), _MOST_TEXT)))[:_MOST_TEXT]
+    return " ".join(legible(text).split())
 
 
 class _Notes:
     """Warnings of one kind are gathered into one line."""
 
     def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
         self._examples: dict[str, list[str]] = {}
 
     def add(self, kind: str, example: str) -> None:
-        self._examples.setdefault(kind, []).append(example)
+        self._counts[kind] += 1
+        examples = self._examples.setdefault(kind, [])
+        if len(examples) < _SHOWN:
+            # repr: what a file says of itself may hold controls that a terminal would obey.
+            examples.append(repr(example[:80]))
 
     def warnings(self) -> tuple[str, ...]:
         return tuple(
-            # repr: what a file says of itself may hold controls that a terminal would obey.
-            f"{kind} ({len(examples):,}): {', '.join(repr(one[:80]) for one in examples[:_SHOWN])}"
-            + (", ..." if len(examples) > _SHOWN else "")
+            f"{kind} ({self._counts[kind]:,}): {', '.join(examples)}"
+            + (", ..." if self._counts[kind] > _SHOWN else "")
             for kind, examples in self._examples.items()
         )

@@ -39,6 +39,7 @@ def cheapest_cuts(
     that makes it the last resort. A unit of more than `longest` words is a part of its own.
     """
     count = len(row.words)
+    long_begun = _long_chapters_begun(row)
     before = [0, *accumulate(row.words)]
     size_prices = _size_prices(shortest, longest)
     unreachable = float("inf")
@@ -59,7 +60,8 @@ def cheapest_cuts(
                 break
             price = best[first] + price_of_cut + size_prices[min(size, longest)]
             if row.chapters[first] != last_chapter:
-                if not _may_share(row, first, end):
+                begun = long_begun[end - 1] - long_begun[first]
+                if begun + (row.chapters[first] in row.long_chapters) > 1:
                     continue
                 price += _PRICE_OF_CHAPTER_BORDER * (last_chapter - row.chapters[first])
             if price < best[end]:
@@ -78,8 +80,15 @@ def _size_prices(shortest: int, longest: int) -> Sequence[float]:
     )
 
 
-def _may_share(row: Row, first: int, end: int) -> bool:
-    return len(row.long_chapters.intersection(row.chapters[first:end])) <= 1
+def _long_chapters_begun(row: Row) -> Sequence[int]:
+    """How many long chapters have begun with each unit and those before it."""
+    before = (None, *row.chapters)
+    return list(
+        accumulate(
+            one != last and one in row.long_chapters
+            for one, last in zip(row.chapters, before, strict=False)
+        )
+    )
 
 
 def _follow(first_of: Sequence[int], count: int) -> list[tuple[int, int]]:

@@ -7,15 +7,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pytest_memleak.books.archive import MAX_DOCUMENT_BYTES
-from pytest_memleak.books.chapters import assemble, require_words
+from pytest_memleak.books.budget import Budget
 from pytest_memleak.books.characters import is_binary, legible, without_controls
 from pytest_memleak.books.gutenberg import header_field, without_licence
-from pytest_memleak.books.markup import Block
+from pytest_memleak.books.markup import Block, Markup
+from pytest_memleak.books.parts import of_one_document
 from pytest_memleak.books.source import decode
 from pytest_memleak.contracts.protocols import Manuscript
 from pytest_memleak.errors import BookError
 
-__all__ = ["read_text"]
+__all__ = ["lines_manuscript", "read_bytes", "read_text", "text_manuscript"]
 
 _NUMBERS = (
     "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen"
@@ -49,6 +50,8 @@ _BLANK_LINE = re.compile(r"\n[^\S\n]*\n")
 _LONGEST_WRAPPED_LINE = 100
 _LONGEST_PARAGRAPH = 500
 
+_LONGEST_PREAMBLE = 1_000
+
 _ROMAN = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100}
 
 
@@ -62,27 +65,55 @@ def read_text(path: Path) -> Manuscript:
     Raises BookError, naming the file and the reason, for a directory, a file that cannot be
     read, is over 64 MiB, is not text, or has no words.
     """
-    place = str(path)
-    text, note = decode(_read(path))
+    return text_manuscript(read_bytes(path), name=path.name, place=str(path))
+
+
+def text_manuscript(data: bytes, *, name: str, place: str) -> Manuscript:
+    """What `read_text` makes of the bytes of the file `name`. Raises BookError as it does."""
+    text, note = decode(data)
+    _refuse_what_is_no_text(text, place)
     if is_binary(text):
         raise BookError(
             "is not text: it is full of control characters", place=place, hint="is it a .txt file?"
         )
+    return lines_manuscript(text, name=name, warnings=(note,) if note else (), place=place)
+
+
+def lines_manuscript(text: str, *, name: str, warnings: Sequence[str], place: str) -> Manuscript:
+    """The manuscript in lines of text, of a file in whatever format."""
+    budget = Budget(place)
+    budget.spend(len(text), "characters of text")
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\f", "\n\n")
+    budget.spend(text.count("\n"), "lines")
     paragraphs = _paragraphs(legible(without_controls(text)).strip("\n"))
     title, author = header_field(paragraphs, "Title"), header_field(paragraphs, "Author")
     kept = [one for one in without_licence(paragraphs) if one.strip()]
-    chapters = assemble([list(_blocks(kept))], title=title)
-    require_words(chapters, place=place, hint=note or "is it the right file?")
-    return Manuscript(title, author, chapters, (note,) if note else ())
+    budget.spend(len(kept), "paragraphs")
+    markup = Markup(tuple(_blocks(kept)))
+    return of_one_document(name, markup, title=title, author=author, warnings=warnings, place=place)
 
 
-def _read(path: Path) -> bytes:
+def _refuse_what_is_no_text(text: str, place: str) -> None:
+    beginning = text[:_LONGEST_PREAMBLE].lstrip("\ufeff \t\r\n").lower()
+    if beginning.startswith("{\\rtf"):
+        raise BookError(
+            "is RTF, not plain text",
+            place=place,
+            hint="save it as .docx or .txt, or convert it: soffice --convert-to txt:Text FILE",
+        )
+    if beginning.startswith(("<!doctype html", "<html", "<?xml")):
+        raise BookError("is HTML, not plain text", place=place, hint="name the file .html")
+
+
+def read_bytes(path: Path) -> bytes:
+    """A file's bytes. Raises BookError for no file, an empty one, and one over 64 MiB."""
     place = str(path)
     try:
         if path.exists() and not path.is_file():
             raise BookError("is a directory or a device; expected a file", place=place)
         size = path.stat().st_size
+        if not size:
+            raise BookError("is empty", place=place, hint="get the file again")
         if size > MAX_DOCUMENT_BYTES:
             raise BookError(
                 f"has {size:,} bytes; the most that is read is {MAX_DOCUMENT_BYTES:,}",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -27,8 +27,11 @@ _CHARACTERS_AROUND = 200
 
 # The parts of a sentence that is cut between words; small, so that cuts can be placed well.
 _WORDS_BETWEEN_CUTS = 50
-_WORD_BORDER = re.compile(r"(?<=\w)(?=\W)|(?<=\W)(?=\w)|(?<=[\u0e00-\u0e7f\u3040-\u9fff])")
-_TRIES = 50
+_WORD_BORDER = re.compile(
+    r"(?<=\w)(?=\W)|(?<=\W)(?=\w)|(?<=[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u9fff])"
+)
+_TRIES = 5
+_REACH = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +141,19 @@ def _halved(text: str, start: int, end: int, mode: WordMode, count: int) -> Iter
 def _middle(text: str, start: int, end: int, mode: WordMode, count: int) -> tuple[int, int] | None:
     """The border between words nearest to the middle, and the number of words before it."""
     middle = (start + end) // 2
-    borders = (match.start() for match in _WORD_BORDER.finditer(text, start + 1, end - 1))
-    for position in sorted(borders, key=lambda one: abs(one - middle))[:_TRIES]:
+    for position in _borders_around(middle, text, start, end):
         left = len(words(text[start:position], mode))
         if left + len(words(text[position:end], mode)) == count and 0 < left < count:
             return position, left
     return None
+
+
+def _borders_around(middle: int, text: str, start: int, end: int) -> Sequence[int]:
+    """The places that look like borders between words, the nearest to `middle` first."""
+    reach = _REACH
+    while True:
+        first, last = max(start + 1, middle - reach), min(end - 1, middle + reach)
+        borders = [match.start() for match in _WORD_BORDER.finditer(text, first, last)]
+        if borders or (first, last) == (start + 1, end - 1):
+            return sorted(borders, key=lambda one: abs(one - middle))[:_TRIES]
+        reach *= 2

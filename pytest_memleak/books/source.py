@@ -9,11 +9,13 @@ from __future__ import annotations
 import codecs
 import encodings.aliases
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from html import unescape
 from html.entities import html5
 from importlib.util import find_spec
 
-from pytest_memleak.books.characters import without_controls
+from pytest_memleak.books.characters import is_noise, without_controls
 
 __all__ = ["Source", "decode", "read_source"]
 
@@ -38,9 +40,15 @@ _DECLARED_IN_META = re.compile(
     rb"""<meta\b[^>]*?\bcharset\s*=\s*["']?\s*([\w.:-]+)""", re.IGNORECASE
 )
 
-_BEFORE_DOCTYPE = re.compile(r"(?:\s+|<!--.*?-->|<\?.*?\?>)*", re.DOTALL)
-_IN_DOCTYPE = re.compile(r"""<!--.*?-->|<\?.*?\?>|"[^"]*"|'[^']*'|[\[\]>]""", re.DOTALL)
-_DECLARED_ENTITY = re.compile(r"<!ENTITY\s+([\w.:-]+)")
+_BEFORE_DOCTYPE = re.compile(r"\s*(<!--|<\?)?")
+_IN_DOCTYPE = re.compile(r"""<!--|<\?|["'\[\]>]""")
+_ENDS = {"<!--": "-->", "<?": "?>", '"': '"', "'": "'"}
+# A short value without references or tags is a character or two that the author has no key for.
+_PLAIN_VALUE = r"(?:[^{0}<&%]|&\#x?[0-9A-Fa-f]{{1,7}};){{0,100}}"
+_DECLARED_ENTITY = re.compile(
+    rf"""<!ENTITY\s+([\w.:-]+)(?:\s+(?:"({_PLAIN_VALUE.format('"')})"|'({_PLAIN_VALUE.format("'")})'))?"""
+)
+_MOST_EXPANDED = 1_000_000
 _NAMED_ENTITY = re.compile(r"&([A-Za-z_][\w.:-]*);")
 _XML_ENTITIES = frozenset({"amp", "lt", "gt", "quot", "apos"})
 
@@ -60,6 +68,8 @@ def read_source(data: bytes) -> Source:
     """Decode a markup document and take out all that a parser might expand or fetch."""
     text, note = decode(data, declared=_declared_encoding(data))
     notes = [note] if note else []
+    if is_noise(text):
+        return Source("", ("is not text: it is full of control characters",))
     text = without_controls(text)
     text = text[_end_of(_XML_DECLARATION, text) :]
     text, own_entities = _without_doctype(text)
@@ -67,7 +77,7 @@ def read_source(data: bytes) -> Source:
     if dropped:
         notes.append(
             f"{dropped:,} references to entities of the document's own are left out"
-            " (entities are never expanded)"
+            " (only short ones without tags or further references are read)"
         )
     return Source(text, tuple(notes))
 
@@ -105,7 +115,8 @@ def _decode_as(data: bytes, encoding: str) -> tuple[str, str | None]:
         return text, f"{text.count(chr(0xFFFD)):,} characters are not {encoding.upper()}"
     text = data.decode("utf-8", "replace")
     broken = text.count("\ufffd")
-    if broken < sum(1 for char in text if char > "\x7f") - broken:
+    beyond_ascii = len(text) - len(text.encode("ascii", "ignore"))
+    if broken < beyond_ascii - broken:
         return text, f"{broken:,} characters are not UTF-8"
     return data.decode("cp1252", "replace"), "not UTF-8; read as windows-1252"
 
@@ -151,23 +162,60 @@ def _wide_encoding(data: bytes) -> str | None:
 # --- document types and entities -----------------------------------------------------------
 
 
-def _without_doctype(text: str) -> tuple[str, frozenset[str]]:
-    """The text without its document type, and the names of the entities declared in it."""
-    start = _end_of(_BEFORE_DOCTYPE, text)
+def _without_doctype(text: str) -> tuple[str, dict[str, str | None]]:
+    """The text without its document type, and the entities declared in it.
+
+    Their values are None but for plain ones.
+    """
+    start = _start_of_doctype(text)
     if text[start : start + 9].upper() != "<!DOCTYPE":
-        return text, frozenset()
-    inside = False
-    for token in _IN_DOCTYPE.finditer(text, start + 9):
-        match token[0]:
-            case "[":
-                inside = True
-            case "]":
-                inside = False
-            case ">" if not inside:
-                declared = frozenset(_DECLARED_ENTITY.findall(text, start, token.end()))
-                return text[:start] + text[token.end() :], declared
+        return text, {}
+    end = _end_of_doctype(text, start + 9)
+    if end is not None:
+        return text[:start] + text[end:], _declared_entities(text, start, end)
     # It never ends. Without these letters it is a broken tag, which the parser steps over.
-    return text[:start] + text[start + 9 :], frozenset()
+    return text[:start] + text[start + 9 :], {}
+
+
+def _declared_entities(text: str, start: int, end: int) -> dict[str, str | None]:
+    declared: dict[str, str | None] = {}
+    for match in _DECLARED_ENTITY.finditer(text, start, end):
+        value = match[2] if match[2] is not None else match[3]
+        # XML says that the first declaration holds.
+        declared.setdefault(match[1], None if value is None else unescape(value))
+    return declared
+
+
+def _start_of_doctype(text: str) -> int:
+    """The first place after white space, comments and processing instructions."""
+    position = 0
+    while match := _BEFORE_DOCTYPE.match(text, position):
+        end = text.find(_ENDS[match[1]], match.end()) if match[1] else -1
+        if end < 0:
+            return match.end() - len(match[1] or "")
+        position = end + len(_ENDS[match[1]])
+    return position
+
+
+def _end_of_doctype(text: str, position: int) -> int | None:
+    inside = False
+    never_ends: set[str] = set()
+    while match := _IN_DOCTYPE.search(text, position):
+        found, position = match[0], match.end()
+        if closing := _ENDS.get(found):
+            end = -1 if found in never_ends else text.find(closing, position)
+            if end < 0:
+                # Nor does any that begins later: nobody looks for its end again.
+                never_ends.add(found)
+            else:
+                position = end + len(closing)
+        elif found == "[":
+            inside = True
+        elif found == "]":
+            inside = False
+        elif not inside:
+            return position
+    return None
 
 
 def _end_of(pattern: re.Pattern[str], text: str) -> int:
@@ -175,20 +223,26 @@ def _end_of(pattern: re.Pattern[str], text: str) -> int:
     return match.end() if match else 0
 
 
-def _with_named_entities(text: str, own: frozenset[str]) -> tuple[str, int]:
-    """HTML's named entities as characters; the number of the document's own that were dropped."""
-    dropped = 0
+def _with_named_entities(text: str, own: Mapping[str, str | None]) -> tuple[str, int]:
+    """Named entities as characters; the number of the document's own that were dropped."""
+    if "&" not in text:
+        return text, 0
+    dropped, room = 0, _MOST_EXPANDED
 
     def character(match: re.Match[str]) -> str:
-        nonlocal dropped
+        nonlocal dropped, room
         name = match[1]
         if name in _XML_ENTITIES:
             return match[0]
-        if known := html5.get(f"{name};"):
-            return "".join(f"&#{ord(char)};" if char in "&<>\"'" else char for char in known)
-        if name in own:
-            dropped += 1
-            return ""
-        return f"&amp;{name};"
+        known = html5.get(f"{name};")
+        if known is None and name in own:
+            known = own[name]
+            if known is None or len(known) > room:
+                dropped += 1
+                return ""
+            room -= len(known)
+        if known is None:
+            return f"&amp;{name};"
+        return "".join(f"&#{ord(char)};" if char in "&<>\"'" else char for char in known)
 
-    return (_NAMED_ENTITY.sub(character, text), dropped) if "&" in text else (text, 0)
+    return _NAMED_ENTITY.sub(character, text), dropped

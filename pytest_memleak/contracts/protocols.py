@@ -19,6 +19,7 @@ from pytest_memleak.records import Book, FinishReason, Generation, Model
 __all__ = [
     "BaselinedEndpoint",
     "BatchEndpoint",
+    "BookPart",
     "Chapter",
     "Completion",
     "ContinuingEndpoint",
@@ -53,16 +54,38 @@ class Chapter:
 
 
 @dataclass(frozen=True, slots=True)
+class BookPart:
+    """A document of a book, and what of it was read as its text.
+
+    `label` is its title in the table of contents, or its first heading; `kept`: whether it is
+    text; `rule`: what said so. Words are those of every script (METRICS section 1): `words` of
+    the text, `matter` left out as front and back matter or copyright notices, `notes` left out
+    as notes, `headings` those of titles.
+    """
+
+    name: str
+    label: str | None
+    kept: bool
+    rule: str
+    words: int
+    matter: int = 0
+    notes: int = 0
+    headings: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Manuscript:
     """What a book reader returns: a book before it is cut into excerpts.
 
-    `warnings` name what was left out because it could not be read.
+    `warnings` name what was left out because it could not be read; `parts` say of each document
+    of the file whether it is text, in reading order.
     """
 
     title: str | None
     author: str | None
     chapters: tuple[Chapter, ...] = field(repr=False)
     warnings: tuple[str, ...] = ()
+    parts: tuple[BookPart, ...] = field(default=(), repr=False)
 
 
 # --- sampling ------------------------------------------------------------------------------

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
+from typing import Literal
 
 from pytest_memleak.records import WordMode
 
-__all__ = ["words"]
+__all__ = ["normalized", "words"]
 
 _TOKEN = re.compile(r"\w+")
+_LETTER_OR_DIGIT = re.compile(r"[^\W_]")
 _ASCII_ALNUM = re.compile(r"[A-Za-z0-9]")
 
 # Marks outside Latin-1 that most prose has.
@@ -31,18 +34,29 @@ _SHAPE = bytes(range(0x80)) + b"_" * 0x80
 # ASCII letters (and would then count), and a sigma's lower case depends on its neighbours.
 _LOWERS_ALONE = re.compile("[\u0130\u212aΣ]")
 
-# Scripts written without spaces, by Unicode's Script property, with the two marks
-# (U+3006, U+30FC) that only they use: each character is a word of its own.
-_UNSPACED = re.compile(
-    "["
+# Scripts written without spaces, by Unicode's Script property, with the two marks (U+3006,
+# U+30FC) that only they use: each user-perceived character is a word of its own.
+_UNSPACED = (
     "\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3038-\u303b"  # Han: radicals, marks, numerals
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00016fe3\U00020000-\U000323af"  # Han
     "\u3041-\u309f\U0001b001-\U0001b11f\U0001b132\U0001b150-\U0001b152"  # Hiragana
     "\u30a0-\u30ff\u31f0-\u31ff\U0001aff0-\U0001affe\U0001b000"  # Katakana
     "\U0001b120-\U0001b122\U0001b155\U0001b164-\U0001b167"  # Katakana
     "\u0e01-\u0e3a\u0e40-\u0e5b"  # Thai
-    "]"
+    "\u0e81-\u0edf"  # Lao
+    "\u1780-\u17dd\u17e0-\u17e9\u17f0-\u17f9\u19e0-\u19ff"  # Khmer
+    "\u1000-\u109f\ua9e0-\ua9fe\uaa60-\uaa7f\U000116d0-\U000116e3"  # Burmese
 )
+_IS_UNSPACED = re.compile(f"[{_UNSPACED}]")
+
+# NFKC takes the vowel am of Thai and Lao apart, which readers see as one with its consonant.
+_REST_OF_AM = (
+    "(?:(?:(?<=\u0e4d)|(?<=\u0e4d[\u0e48-\u0e4b]))\u0e32"
+    "|(?:(?<=\u0ecd)|(?<=\u0ecd[\u0ec8-\u0ecb]))\u0eb2)"
+)
+
+# Normalizing sorts the marks on a letter by a method that takes minutes for many of them.
+_MANY_MARKS = 30
 
 
 def words(text: str, mode: WordMode = "paper") -> list[str]:
@@ -50,7 +64,8 @@ def words(text: str, mode: WordMode = "paper") -> list[str]:
 
     `paper`: the runs of word characters that have an ASCII letter or digit in them, as the
     paper's released code counts them (arXiv 2603.20957). `unicode`: those of every script,
-    after NFKC and without format characters; Han, Hiragana, Katakana and Thai one by one.
+    after NFKC and without format characters, with the combining marks that stand in them; Han,
+    Hiragana, Katakana, Thai, Lao, Khmer and Burmese are cut into user-perceived characters.
     """
     return _paper_words(text) if mode == "paper" else _unicode_words(text)
 
@@ -92,15 +107,45 @@ def _words_beyond_latin_1(text: str) -> list[str]:
 
 
 def _unicode_words(text: str) -> list[str]:
-    if not text.isascii():
-        text = unicodedata.normalize("NFKC", text)
-        text = "".join(c for c in text if c.isascii() or unicodedata.category(c) != "Cf")
-    found = [word for word in _TOKEN.findall(text) if word.strip("_")]
-    if not text.isascii() and _UNSPACED.search(text):
-        found = [piece for word in found for piece in _cut_unspaced(word)]
-    return [word.lower() for word in found]
+    if text.isascii():
+        return [word.lower() for word in _TOKEN.findall(text) if word.strip("_")]
+    text = normalized(text, "NFKC")
+    letters = set(text)
+    formats = {ord(c) for c in letters if not c.isascii() and unicodedata.category(c) == "Cf"}
+    if formats:
+        text = text.translate(dict.fromkeys(formats))
+    marks = "".join(sorted(c for c in letters if unicodedata.category(c).startswith("M")))
+    tokens, pieces = _patterns(marks)
+    found = tokens.findall(text)
+    if _IS_UNSPACED.search(text):
+        found = [piece for word in found for piece in pieces.findall(word)]
+    return [word.lower() for word in found if "_" not in word or _LETTER_OR_DIGIT.search(word)]
 
 
-def _cut_unspaced(word: str) -> list[str]:
-    pieces = _UNSPACED.sub(r" \g<0> ", word).split()
-    return [piece for piece in pieces if piece.strip("_")]
+@lru_cache(maxsize=64)
+def _patterns(marks: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """What finds words with these combining marks in them, and the pieces of an unspaced one."""
+    more = f"[{marks}]*" if marks else ""
+    return (
+        re.compile(rf"\w[\w{marks}]*"),
+        re.compile(
+            rf"[{_UNSPACED}]{more}(?:{_REST_OF_AM}{more})?|[^\W{_UNSPACED}](?:[^\W{_UNSPACED}]"
+            + (f"|[{marks}])*" if marks else ")*")
+        ),
+    )
+
+
+def normalized(text: str, form: Literal["NFC", "NFKC"]) -> str:
+    """`text` in a normal form of Unicode, in time that grows as its length does."""
+    if text.isascii():
+        return text
+    combining = "".join(sorted(c for c in set(text) if unicodedata.combining(c)))
+    if len(text) > _MANY_MARKS and combining:
+        text = re.sub(f"[{combining}]{{{_MANY_MARKS},}}", _in_order, text)
+    return unicodedata.normalize(form, text)
+
+
+def _in_order(marks: re.Match[str]) -> str:
+    """The marks in the order that normalizing gives them, so that it finds nothing to sort."""
+    apart = "".join(unicodedata.normalize("NFD", mark) for mark in marks[0])
+    return "".join(sorted(apart, key=unicodedata.combining))

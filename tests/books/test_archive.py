@@ -54,11 +54,17 @@ def test_a_pipe_is_refused_instead_of_waited_for(tmp_path, refuse):
     refuse(tmp_path / "pipe.epub", "a device or a pipe")
 
 
-@pytest.mark.parametrize("data", [b"", b"PDF-1.4 and so on", b"\0" * 1000])
+@pytest.mark.parametrize("data", [b"PDF-1.4 and so on", b"\0" * 1000])
 def test_what_is_no_zip_is_refused(tmp_path, refuse, data):
     path = tmp_path / "book.epub"
     path.write_bytes(data)
     refuse(path, "is not a zip file")
+
+
+def test_a_file_of_no_bytes_is_empty(tmp_path, refuse):
+    path = tmp_path / "book.epub"
+    path.touch()
+    refuse(path, "is empty")
 
 
 def test_a_truncated_zip_is_refused(new_epub, refuse):

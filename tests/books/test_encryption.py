@@ -35,6 +35,7 @@ def encrypted(new_epub):
         [(IDPF, "OEBPS/fonts/a.otf"), (ADOBE, "OEBPS/fonts/b.TTF")],
         [(IDPF, "OEBPS/fonts/00001")],
         [(AES, "OEBPS/fonts/a.woff2")],
+        [(AES, "OEBPS/film.mp4"), (AES, "OEBPS/song.MP3")],
         [],
     ],
 )
@@ -69,3 +70,20 @@ def test_encryption_that_cannot_be_read_is_refused(new_epub):
     made = new_epub(files={"META-INF/encryption.xml": b"\x00\x01"})
     with pytest.raises(BookError, match=r"'META-INF/encryption.xml' is not XML"):
         read_epub(made.write())
+
+
+@pytest.mark.parametrize("name", ["rights.xml", "sinf.xml"])
+def test_the_files_of_a_drm_mean_drm(new_epub, name):
+    made = new_epub(files={f"META-INF/{name}": "<rights/>"})
+    with pytest.raises(BookError, match=f"is under DRM: it has META-INF/{name}"):
+        read_epub(made.write())
+
+
+def test_of_two_methods_that_of_the_data_counts(new_epub):
+    made = new_epub()
+    made.files["META-INF/encryption.xml"] = (
+        f'<e><EncryptedData><EncryptionMethod Algorithm="{IDPF}"/><KeyInfo><EncryptedKey>'
+        f'<EncryptionMethod Algorithm="{AES}"/></EncryptedKey></KeyInfo><CipherData>'
+        '<CipherReference URI="fonts/1"/></CipherData></EncryptedData></e>'
+    )
+    assert read_epub(made.write()).chapters

@@ -187,3 +187,25 @@ def test_the_rules_hold_whatever_the_book(lengths, sentence, rng: random.Random)
 def test_a_chapter_of_many_sentences_has_no_short_excerpt(counts, sentence):
     excerpts = cut(manuscript([paragraph(count, sentence=sentence) for count in counts]))
     assert all(300 <= size <= 500 for size in sizes(excerpts))
+
+
+@pytest.mark.parametrize("lead", ["HAMLET.", "The Second Part", "He said:", "1"])
+def test_no_excerpt_ends_on_a_bare_speaker_or_a_heading(lead):
+    speeches = [one for _ in range(40) for one in (lead, paragraph(95))]
+    excerpts = cut(manuscript(speeches))
+    assert all(300 <= size <= 500 for size in sizes(excerpts))
+    assert not any(excerpt.text.endswith(lead) for excerpt in excerpts)
+
+
+def test_a_long_chapter_without_punctuation_has_no_scrap():
+    # Paragraphs of 416 words, each a sentence of its own, with 84 words among them.
+    bare = [" ".join(f"w{number}" for number in range(416)) for _ in range(16)]
+    bare.insert(8, " ".join(f"v{number}" for number in range(84)))
+    bare.insert(4, " ".join(f"u{number}" for number in range(480)))
+    excerpts = cut(manuscript(bare))
+    assert all(300 <= size <= 500 for size in sizes(excerpts))
+
+
+def test_chapters_of_a_few_words_share_excerpts():
+    excerpts = cut(manuscript(*([paragraph(7)] for _ in range(300))))
+    assert all(300 <= size <= 500 for size in sizes(excerpts))

@@ -205,3 +205,28 @@ def test_a_rootfile_that_leads_out(new_epub, refused):
     made = new_epub()
     made.files["META-INF/container.xml"] = '<c><rootfile full-path="../content.opf"/></c>'
     refused(made.write(), "leads out of the zip")
+
+
+def test_a_rootfile_whose_path_is_percent_encoded(new_epub, text_of):
+    made = new_epub()
+    made.files["META-INF/container.xml"] = '<c><rootfile full-path="my%20book/a.opf"/></c>'
+    made.files["my book/a.opf"] = made.package().replace('href="', 'href="../OEBPS/')
+    assert text_of(made.write()) == ["Some words."]
+
+
+def test_an_image_that_leads_out_is_left_out(new_epub, text_of):
+    made = new_epub()
+    made.manifest = '<item id="a" href="../../cover.jpg" media-type="image/jpeg"/>'
+    path = made.write()
+    assert text_of(path) == ["Some words."]
+    assert read_epub(path).warnings == (
+        "manifest items that lead out of the zip are left out (1): '../../cover.jpg'",
+    )
+
+
+def test_style_sheets_say_which_lines_stand_apart(new_epub, text_of):
+    made = new_epub(
+        {"a.xhtml": "<p><span class='line'>one</span><span class='line'>two</span></p>"}
+    )
+    made.files["OEBPS/s.css"] = "/* . { */ .line, i.x { display: block }"
+    assert text_of(made.write()) == ["one", "two"]

@@ -145,7 +145,7 @@ def test_project_gutenberg(read):
 @pytest.mark.parametrize(
     ("data", "match"),
     [
-        (b"", "there are no words in it"),
+        (b"", "is empty"),
         (b"\n\n * * * \n", "there are no words in it"),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" * 20, "is not text"),
         (bytes(range(1, 9)) * 100, "is not text"),
@@ -173,3 +173,19 @@ def test_a_file_over_64_mib_is_refused_unread(tmp_path):
         stream.truncate((64 << 20) + 1)
     with pytest.raises(BookError, match="has 67,108,865 bytes"):
         read_text(path)
+
+
+@pytest.mark.parametrize(
+    ("data", "match", "hint"),
+    [
+        (b"{\\rtf1\\ansi words}", "is RTF, not plain text", "convert"),
+        (b"\xef\xbb\xbf\n<!DOCTYPE html><p>words</p>", "is HTML, not plain text", ".html"),
+        (b"<HTML><body>words</body></HTML>", "is HTML, not plain text", ".html"),
+    ],
+)
+def test_what_is_another_format_says_so(read, tmp_path, data, match, hint):
+    path = tmp_path / "book.txt"
+    path.write_bytes(data)
+    with pytest.raises(BookError, match=match) as caught:
+        read_text(path)
+    assert hint in caught.value.hint

@@ -98,6 +98,21 @@ def test_entities_of_the_document_are_not_expanded_but_noted():
     assert source.notes[0].startswith("2 references to entities of the document's own")
 
 
+def test_short_entities_of_the_document_are_characters():
+    declared = """<!ENTITY oe "&#339;"><!ENTITY oe "x"><!ENTITY lt2 '&#60;b'><!ENTITY eacute 'E'>"""
+    source = read_source(f"<!DOCTYPE p [{declared}]><p>c&oe;ur &lt2; &eacute;</p>".encode())
+    assert source.text == "<p>cœur &#60;b é</p>"
+    assert source.notes == ()
+
+
+def test_but_only_a_million_characters_of_them():
+    value = "x" * 100
+    text = f'<!DOCTYPE p [<!ENTITY a "{value}">]><p>{"&a;" * 20_000}</p>'
+    source = read_source(text.encode())
+    assert source.text.count("x") == 1_000_000
+    assert source.notes[0].startswith("10,000 references")
+
+
 def test_control_characters_go():
     assert read_source(b"<p>one\x00 word\x0cand\x1b more</p>").text == "<p>one word and more</p>"
 

@@ -455,7 +455,7 @@ def test_letters_stay_letters_and_lone_surrogates_stay_json(file, tmp_path):
         ("gone.epub", None, "cannot be read: No such file or directory"),
         ("gone.txt", None, "cannot be read: No such file or directory"),
         ("gone.json", None, "cannot be read: No such file or directory"),
-        ("b.pdf", b"%PDF", "no reader for files named '.pdf'\n  use .epub, .txt or"),
+        ("b.djvu", b"AT&T", "no reader for files named '.djvu'\n  use .epub, .txt or"),
         ("b", b"text", "no reader for files named 'b'"),
         ("b.epub", b"", "b.epub"),
         ("b.epub", b"no zip at all", "b.epub"),

@@ -10,37 +10,58 @@ import unicodedata
 import regex
 
 UNSPACED = regex.compile(
-    r"[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\u3006\u30fc]"
+    r"[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}"
+    r"\p{Script=Khmer}\p{Script=Myanmar}\u3006\u30fc]"
 )
 
 
 def words(text, mode="paper"):
     if mode == "unicode":
-        text = unicodedata.normalize("NFKC", text)
-        text = "".join(c for c in text if unicodedata.category(c) != "Cf")
-    kept = []
-    for token in re.findall(r"\w+|[^\w\s]+", text):
-        if mode == "paper":
-            if any(
-                c in "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789" for c in token
-            ):
-                kept.append(token.lower())
-        else:
-            kept.extend(
-                piece.lower() for piece in cut_unspaced(token) if any(c.isalnum() for c in piece)
-            )
-    return kept
+        return unicode_words(text)
+    return [
+        token.lower()
+        for token in re.findall(r"\w+|[^\w\s]+", text)
+        if any(c in "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789" for c in token)
+    ]
 
 
-def cut_unspaced(token):
-    pieces, run = [], ""
-    for c in token:
-        if UNSPACED.match(c):
-            pieces += [run, c] if run else [c]
+def is_mark(c):
+    return unicodedata.category(c).startswith("M")
+
+
+def unicode_words(text):
+    text = unicodedata.normalize("NFKC", text)
+    text = "".join(c for c in text if unicodedata.category(c) != "Cf")
+    kept, run = [], ""
+    for c in text + " ":
+        if not re.match(r"\w", c) and not (run and is_mark(c)):
+            kept += cut_unspaced(run)
             run = ""
         else:
             run += c
-    return [*pieces, run] if run else pieces
+    return [piece.lower() for piece in kept if any(c.isalnum() for c in piece)]
+
+
+def cut_unspaced(token):
+    pieces = []
+    for c in token:
+        if pieces and (is_mark(c) or completes_am(pieces[-1], c)):
+            pieces[-1] += c
+        elif not pieces or UNSPACED.match(c) or UNSPACED.match(pieces[-1][0]):
+            pieces.append(c)
+        else:
+            pieces[-1] += c
+    return pieces
+
+
+def completes_am(piece, c):
+    for am, aa, tones in (
+        ("\u0e4d", "\u0e32", "\u0e48-\u0e4b"),
+        ("\u0ecd", "\u0eb2", "\u0ec8-\u0ecb"),
+    ):
+        if c == aa and re.search(f"{am}[{tones}]?$", piece) and UNSPACED.match(piece[0]):
+            return piece.count(aa) == 0
+    return False
 
 
 def matches(book, text, k):

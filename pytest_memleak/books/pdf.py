@@ -1,0 +1,157 @@
+"""PDF files, through pypdfium2: lines of pages become paragraphs again, as well as can be.
+
+A PDF holds letters and places, neither paragraphs nor words. Running heads, page numbers and
+hyphens at line ends are taken out, and the manuscript's warnings say how many.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+from pytest_memleak.books.budget import Budget
+from pytest_memleak.books.plain_text import lines_manuscript, read_bytes
+from pytest_memleak.contracts.protocols import Manuscript
+from pytest_memleak.errors import BookError
+
+__all__ = ["MAX_PAGES", "read_pdf"]
+
+MAX_PAGES = 3_000
+
+# A line at a page's edge that so many pages have, but for its numbers, is no text.
+_EDGE_LINES = 2
+_FEWEST_PAGES = 3
+_SHARE_OF_PAGES = 0.2
+
+_NUMBER = re.compile(r"\d+|\b[ivxlc]{1,8}\b")
+_PAGE_NUMBER = re.compile(r"\W{0,5}(?:\d{1,5}|[ivxlc]{1,8})\W{0,5}", re.IGNORECASE)
+_HYPHENS = "-\u00ad\u2010\u0002\ufffe"
+_MARKED_HYPHEN = re.compile("[\u0002\ufffe](?=\\w)")
+_ENDS_SENTENCE = tuple(".!?…:”’\"'»)")
+_SHORT_LINE = 0.8
+_LONGEST_EDGE = 120
+
+
+def read_pdf(path: Path) -> Manuscript:
+    """The text of a PDF file. Needs pypdfium2.
+
+    Raises BookError, naming the file and the reason, for what is no PDF, a locked one, more than
+    3,000 pages, more text than the budget, or no words, as where pages are images.
+    """
+    place = str(path)
+    pages = _pages(read_bytes(path), place)
+    found, heads = _without_heads(pages)
+    text, hyphens = _flowing(found)
+    said = (
+        "read from a PDF, whose paragraphs are guessed from its lines:"
+        f" {heads:,} running heads and page numbers left out, {hyphens:,} hyphens at line ends"
+        " taken out"
+    )
+    if not text.strip():
+        raise BookError(
+            "there are no words in it",
+            place=place,
+            hint="its pages are images: recognise them first (ocrmypdf), or use another edition",
+        )
+    return lines_manuscript(text, name=path.name, warnings=(said,), place=place)
+
+
+def _pages(data: bytes, place: str) -> list[list[str]]:
+    try:
+        import pypdfium2
+    except ImportError:
+        raise BookError(
+            "needs the package 'pypdfium2', which is not installed",
+            place=place,
+            hint="install it with: pip install 'pytest-memleak[formats]'",
+        ) from None
+    budget = Budget(place)
+    try:
+        document = pypdfium2.PdfDocument(data)
+    except pypdfium2.PdfiumError as error:
+        locked = "password" in str(error).lower()
+        raise BookError(
+            "is locked with a password" if locked else "is no PDF that can be read",
+            place=place,
+            hint="unlock it first" if locked else "get the file again",
+        ) from None
+    try:
+        if len(document) > MAX_PAGES:
+            raise BookError(
+                f"has {len(document):,} pages; the most that are read is {MAX_PAGES:,}",
+                place=place,
+                hint="split a collection into its books",
+            )
+        pages = []
+        for number in range(len(document)):
+            text = _text_of(document, number)
+            budget.spend(len(text), "characters of text")
+            pages.append([line.rstrip() for line in text.replace("\r", "").split("\n")])
+        return pages
+    finally:
+        document.close()
+
+
+def _text_of(document: object, number: int) -> str:
+    import pypdfium2
+
+    try:
+        page = document[number]  # type: ignore[index] # pypdfium2 has no types
+        text: str = page.get_textpage().get_text_range()
+        page.close()
+    except pypdfium2.PdfiumError:
+        return ""
+    return text
+
+
+def _without_heads(pages: Sequence[list[str]]) -> tuple[list[list[str]], int]:
+    """The pages without running heads and page numbers, and how many went."""
+    filled = [[line for line in page if line.strip()] for page in pages]
+    seen = Counter(key for page in filled for key in {_key(page[at]) for at in _edges(len(page))})
+    enough = max(_FEWEST_PAGES, _SHARE_OF_PAGES * len(pages))
+    removed = 0
+    kept = []
+    for page in filled:
+        gone: set[int] = set()
+        for edge in (range(len(page)), range(len(page) - 1, -1, -1)):
+            # From the page's edge inwards, as far as lines are no text.
+            for at in edge[:_EDGE_LINES]:
+                if seen[_key(page[at])] < enough and not _PAGE_NUMBER.fullmatch(page[at].strip()):
+                    break
+                gone.add(at)
+        removed += len(gone)
+        kept.append([line for at, line in enumerate(page) if at not in gone])
+    return kept, removed
+
+
+def _edges(count: int) -> set[int]:
+    return {*range(min(_EDGE_LINES, count)), *range(max(count - _EDGE_LINES, 0), count)}
+
+
+def _key(line: str) -> str:
+    return _NUMBER.sub("0", line.strip().casefold()[:_LONGEST_EDGE])
+
+
+def _flowing(pages: Sequence[list[str]]) -> tuple[str, int]:
+    """Paragraphs with blank lines between them, and the number of hyphens taken out."""
+    lines = [line.strip() for page in pages for line in page]
+    if not lines:
+        return "", 0
+    wide = median(map(len, lines)) * _SHORT_LINE
+    pieces: list[str] = []
+    hyphens = 0
+    for whole, following in zip(lines, [*lines[1:], ""], strict=True):
+        # pdfium marks most hyphens at line ends itself, and joins the lines.
+        line, marked = _MARKED_HYPHEN.subn("", whole)
+        hyphens += marked
+        if line[-1:] in _HYPHENS and line[-2:-1].isalpha() and following[:1].islower():
+            pieces.append(line[:-1])
+            hyphens += 1
+        elif len(line) < wide and (line.endswith(_ENDS_SENTENCE) or not following[:1].islower()):
+            pieces.append(f"{line}\n\n")
+        else:
+            pieces.append(f"{line}\n")
+    return "".join(pieces), hyphens

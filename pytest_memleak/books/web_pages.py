@@ -1,0 +1,142 @@
+"""HTML, and what becomes HTML on its way: Markdown and Word documents."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+from pathlib import Path
+
+from pytest_memleak.books.archive import open_archive
+from pytest_memleak.books.budget import Budget
+from pytest_memleak.books.characters import legible, without_controls
+from pytest_memleak.books.markup import read_markup
+from pytest_memleak.books.parts import of_one_document
+from pytest_memleak.books.plain_text import read_bytes
+from pytest_memleak.books.source import decode, read_source
+from pytest_memleak.contracts.protocols import Manuscript
+from pytest_memleak.errors import BookError
+
+__all__ = ["page_manuscript", "read_docx", "read_html", "read_markdown"]
+
+_HEAD = 20_000
+_TITLE = re.compile(r"<title[^>]{0,200}>([^<]{1,300})", re.IGNORECASE)
+_AUTHOR = re.compile(
+    r"""<meta\s{1,9}name=["']?author["']?\s{1,9}content=["']([^"'<>]{1,300})["']""", re.IGNORECASE
+)
+_FRONT_MATTER = re.compile(r"---[ \t]*\n((?:[^\n]*\n){0,100}?)(?:---|\.\.\.)[ \t]*(?:\n|\Z)")
+_FIELD = re.compile(r"^(title|author):[ \t]*[\"']?([^\n\"']{1,300})", re.MULTILINE | re.IGNORECASE)
+
+# markdown-it takes some two seconds for a million characters, mammoth holds a document as a tree.
+_LONGEST_MARKDOWN = 8_000_000
+_LARGEST_WORD_XML = 12 << 20
+
+
+def read_html(path: Path) -> Manuscript:
+    """The text of an HTML or XHTML file. Raises BookError as `read_text` does."""
+    return page_manuscript(read_bytes(path), name=path.name, place=str(path))
+
+
+def page_manuscript(
+    data: bytes, *, name: str, place: str, warnings: tuple[str, ...] = ()
+) -> Manuscript:
+    """What `read_html` makes of the bytes of the file `name`."""
+    head = read_source(data[:_HEAD]).text
+    title, author = _TITLE.search(head), _AUTHOR.search(head)
+    try:
+        markup = read_markup(data, budget=Budget())
+    except BookError as error:
+        raise BookError(error.message, place=place, hint=error.hint) from None
+    return of_one_document(
+        name,
+        markup,
+        title=_one_line(title[1]) if title else None,
+        author=_one_line(author[1]) if author else None,
+        warnings=warnings,
+        place=place,
+    )
+
+
+def read_markdown(path: Path) -> Manuscript:
+    """The text of a Markdown file; title and author are those of a YAML header, if any.
+
+    Raises BookError as `read_text` does, and for more than 8,000,000 characters.
+    """
+    from markdown_it import MarkdownIt
+
+    place = str(path)
+    text, note = decode(read_bytes(path))
+    if len(text) > _LONGEST_MARKDOWN:
+        raise BookError(
+            f"has {len(text):,} characters; the most of Markdown that is read is"
+            f" {_LONGEST_MARKDOWN:,}",
+            place=place,
+            hint="split a collection into its books, or make it an EPUB with pandoc",
+        )
+    text = without_controls(text.replace("\r\n", "\n"))
+    header = _FRONT_MATTER.match(text)
+    fields = {}
+    if header:
+        fields = {key.lower(): _one_line(value) for key, value in _FIELD.findall(header[1])}
+        text = text[header.end() :]
+    html = MarkdownIt("commonmark").render(text)
+    markup = read_markup(html.encode("utf-8"), budget=Budget(place))
+    return of_one_document(
+        path.name,
+        markup,
+        title=fields.get("title"),
+        author=fields.get("author"),
+        warnings=(note,) if note else (),
+        place=place,
+    )
+
+
+def read_docx(path: Path) -> Manuscript:
+    """The text of a Word document, through mammoth; its notes and comments are left out.
+
+    Raises BookError without mammoth, as `read_epub` does for what is no zip, and for a document
+    of more than 12 MiB of XML.
+    """
+    try:
+        import mammoth
+    except ImportError:
+        raise BookError(
+            "needs the package 'mammoth', which is not installed",
+            place=str(path),
+            hint="install it with: pip install 'pytest-memleak[formats]'",
+        ) from None
+    with open_archive(path) as archive:
+        if archive.find("word/document.xml") is None:
+            raise BookError(
+                "has no word/document.xml, which every Word document has",
+                place=str(path),
+                hint="save it again as .docx",
+            )
+        for name in archive.names:
+            if name.lower().endswith((".xml", ".rels")):
+                data = archive.read(name, limit=_LARGEST_WORD_XML)
+                if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
+                    raise BookError(
+                        f"{name!r} has a document type, as no Word document has",
+                        place=str(path),
+                        hint="the file is hostile",
+                    )
+    try:
+        with path.open("rb") as file:
+            html: str = mammoth.convert_to_html(file, convert_image=_no_image).value
+    except Exception as error:  # noqa: BLE001 - mammoth raises whatever it meets
+        raise BookError(
+            f"is no Word document that mammoth can read ({type(error).__name__})",
+            place=str(path),
+            hint="save it again as .docx, or as .txt",
+        ) from None
+    for kind in ("footnote", "endnote"):
+        html = html.replace(f'<li id="{kind}-', f'<li role="doc-{kind}" id="{kind}-')
+    return page_manuscript(html.encode("utf-8"), name=path.name, place=str(path))
+
+
+def _no_image(_: object) -> list[object]:
+    return []
+
+
+def _one_line(text: str) -> str:
+    return " ".join(legible(unescape(text)).split())

@@ -1,0 +1,212 @@
+"""Files that would hang, fill or mislead a reader: each is read or refused, and nothing worse."""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+import resource
+import struct
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from pytest_memleak.books import cut
+from pytest_memleak.builtin import memleak_read_book
+from pytest_memleak.contracts.protocols import Manuscript
+from pytest_memleak.errors import BookError, MemleakError
+
+MEBI = 1 << 20
+N = 200_000
+DTD = "<!DOCTYPE html [{}]><html><body><p>word</p></body></html>"
+
+
+def bytes_at_random(size, seed=1):
+    return random.Random(seed).randbytes(size)
+
+
+def chained(count):
+    """A manifest of items that fall back on each other, each of them in the spine."""
+    items = "".join(
+        f'<item id="i{n}" href="{n}.bin" media-type="x/y" fallback="i{n + 1}"/>'
+        for n in range(count)
+    )
+    return items, [f'<itemref idref="i{n}"/>' for n in range(count)]
+
+
+BODIES = {
+    "spaces in a link": f"<p>x <a href='#n'>{' ' * N}</a></p>",
+    "brackets and spaces in a link": f"<p>x <a href='#n'>{'[ ' * N}</a></p>",
+    "links in links": "<a href='#n'>1" * 20_000 + " word",
+    "dashes for a page number": f"<p>word<span class='pagenum'>{'-' * N}</span></p>",
+    "page numbers in page numbers": "<span class='pagenum'>-" * 20_000 + " word",
+    "stars before a marker": f"<p>word</p><p>{'*' * N} PROJECT GUTENBERG</p>",
+    "many markers": f"<p>word</p><p>{'START OF THE PROJECT GUTENBERG ' * 10_000}</p>",
+    "end tags that close nothing": f"{'<b>' * 150_000}word{'</i>' * 150_000}",
+    "tags alone": "<b/>" * 2_100_000 + "word",
+    "a paragraph a letter": "<p>a" * 400_000,
+    "headings alone": "<h1>a</h1>" * 150_000,
+    "a chapter a word": "<h1>a</h1><p>b</p>" * 50_000,
+    "a break a letter": "<pre>" + "a\n" * 1_100_000 + "</pre>",
+    "a word a letter": f"<p>{'a ' * MEBI}</p>",
+    "no space": f"<p>{'word-' * N}</p>",
+    "no space in Thai": f"<p>{'กิ' * N}</p>",
+    "full stops": f"<p>{'. ' * N}a</p>",
+    "full stops and quotes": f"<p>{'.”’' * N} a</p>",
+    "marks on one letter": f"<p>a{chr(0x301) * N}{chr(0x323) * N} word</p>",
+    "a title as long as a book": f"<h1>{'word' * MEBI}</h1>" + "<h2>a</h2><p>b</p>" * 2_000,
+    "styles": f"<p style='{'display: ' * N}'>word</p>",
+    "attributes": "<p " + " ".join(f"a{n}='1'" for n in range(N)) + ">word</p>",
+    "entities": f"<p>{'&eacute;&' * N}</p>",
+    "comments that never end": f"<p>word</p>{'<!--' * N}",
+}
+DOCUMENTS = {
+    "comments that never end in a document type": DTD.format("<!-- " * N),
+    "quotes in a document type": DTD.format("\"'" * N + '"'),
+    "instructions in a document type": DTD.format("<? " * N),
+    "entities in a document type": DTD.format("<!ENTITY " * N),
+    "comments before a document type": "<!---->" * N + DTD.format(""),
+    "expansions": '<!DOCTYPE p [<!ENTITY long "' + "x" * 100 + '">]><p>' + "&long;" * N + "</p>",
+    "metas": "<meta " * 1_000 + "<p>word</p>",
+    "zeros": bytes(MEBI),
+    "random bytes": bytes_at_random(MEBI),
+}
+TEXTS = {
+    "blank lines.txt": b"\n \n" * N + b"word",
+    "titles.txt": b"Title:\n " * N + b"\n\n*** START OF THE PROJECT GUTENBERG EBOOK ***\n\nword",
+    "numerals.txt": b"I\n\n" * N + b"word",
+    "random.txt": bytes_at_random(MEBI),
+    "lines.txt": b"a\n" * 1_100_000,
+    "an only word.txt": b"word" * MEBI,
+    "empty.txt": b"",
+    "empty.epub": b"",
+    "random.epub": b"PK\x03\x04" + bytes_at_random(MEBI),
+}
+
+
+@pytest.fixture
+def outcome():
+    """What comes of reading and cutting a file, within 600 MB and 30 s of processor time."""
+
+    def read(path):
+        context = multiprocessing.get_context("fork")
+        ours, theirs = context.Pipe(duplex=False)
+        child = context.Process(target=_read_within_bounds, args=(path, theirs))
+        child.start()
+        theirs.close()
+        try:
+            return ours.recv()
+        except EOFError:
+            child.join()
+            pytest.fail(f"the reader ended by {child.exitcode}: too much memory or time")
+        finally:
+            child.join()
+
+    return read
+
+
+def _read_within_bounds(path, results):
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    most = pages * resource.getpagesize() + 600 * MEBI
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    resource.setrlimit(resource.RLIMIT_CPU, (30, 30))
+    results.send(_read(path))
+
+
+def _read(path):
+    try:
+        read = memleak_read_book(path)
+        if isinstance(read, Manuscript):
+            cut(read, mode="unicode", place=str(path))
+    except MemleakError as error:
+        return error
+    except BaseException as error:  # noqa: BLE001 - the test names whatever it was
+        return repr(error)[:200]
+    return "read"
+
+
+def accept(found, path):
+    if found != "read":
+        assert isinstance(found, BookError), found
+        assert found.place
+        assert str(path) in found.place
+        assert found.hint
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_hostile_bodies(new_epub, outcome, name):
+    path = new_epub({"one.xhtml": BODIES[name]}).write()
+    accept(outcome(path), path)
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_hostile_documents(new_epub, outcome, name):
+    document = DOCUMENTS[name]
+    data = document if isinstance(document, bytes) else document.encode()
+    path = new_epub({"one.xhtml": data}).write()
+    accept(outcome(path), path)
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_hostile_files(tmp_path, outcome, name):
+    path = tmp_path / name
+    path.write_bytes(TEXTS[name])
+    accept(outcome(path), path)
+
+
+def test_a_chain_of_fallbacks(new_epub, outcome):
+    made = new_epub({"one.xhtml": "<p>word</p>"})
+    made.manifest, chain = chained(20_000)
+    made.spine = [*chain, '<itemref idref="one.xhtml"/>']
+    path = made.write()
+    assert outcome(path) == "read"
+
+
+def test_packages_in_packages(new_epub, outcome):
+    made = new_epub()
+    made.manifest = "<manifest>" * 200 + '<item id="x"/>' * 50_000 + "</manifest>" * 200
+    path = made.write()
+    assert outcome(path) == "read"
+
+
+def test_many_words_in_little_space(new_epub, outcome):
+    path = new_epub({f"{n}.xhtml": "<p>" + "a " * 8 * MEBI + "</p>" for n in range(4)}).write()
+    assert path.stat().st_size < MEBI
+    found = outcome(path)
+    accept(found, path)
+    assert "20,000,000 characters of text" in found.message
+
+
+def test_many_documents_of_nothing(new_epub, outcome):
+    path = new_epub({f"{n}.xhtml": "<!--" + " " * 30 * MEBI + "-->word" for n in range(4)}).write()
+    found = outcome(path)
+    accept(found, path)
+    assert "bytes of markup" in found.message
+
+
+def test_a_table_of_many_members(tmp_path, outcome):
+    path = tmp_path / "book.epub"
+    with zipfile.ZipFile(path, "w") as made:
+        for number in range(60_000):
+            made.writestr(f"{number}", b"")
+    accept(outcome(path), path)
+
+
+def test_members_that_lie_upon_each_other(new_epub, outcome):
+    path = new_epub({f"{n}.xhtml": f"<p>word {n}</p>" for n in range(3)}).write()
+    data = bytearray(path.read_bytes())
+    start = data.find(b"PK\x01\x02")
+    while start >= 0:
+        struct.pack_into("<L", data, start + 42, 0)
+        start = data.find(b"PK\x01\x02", start + 4)
+    path.write_bytes(data)
+    accept(outcome(path), path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("letters", ["word ", "слово ", "a🦀 ", "木", "a. "])
+def test_a_text_of_64_mebibytes(tmp_path, outcome, letters):
+    path = tmp_path / "book.txt"
+    data = letters.encode()
+    path.write_bytes(data * (64 * MEBI // len(data)))
+    accept(outcome(path), path)

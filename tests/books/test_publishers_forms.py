@@ -1,0 +1,323 @@
+"""EPUBs in the forms in which publishers make them: chapters, titles and matter as readers see."""
+
+from __future__ import annotations
+
+import html
+
+import pytest
+
+from pytest_memleak.books import cut
+from pytest_memleak.books.boilerplate import boilerplate, matter_of_title
+from pytest_memleak.books.epub import read_epub
+from pytest_memleak.errors import BookError
+from pytest_memleak.scoring.words import words
+
+NCX_ITEM = '<item id="ncx" href="toc.ncx" media-type="application/x-dtbncx+xml"/>'
+NAV_ITEM = '<item id="nav" href="nav.xhtml" media-type="application/xhtml+xml" properties="nav"/>'
+
+
+def prose(name, count=320):
+    """Paragraphs of a chapter, no two alike."""
+    sentences = [
+        f"The {name} went on by the sea road, mile {n}, and said so." for n in range(count // 12)
+    ]
+    return "".join(f"<p>{' '.join(sentences[n : n + 4])}</p>" for n in range(0, len(sentences), 4))
+
+
+def ncx(*points):
+    """An NCX; each point is (title, address, points beneath it ...)."""
+
+    def write(point):
+        title, address, *beneath = point
+        return (
+            f"<navPoint><navLabel><text>{html.escape(title)}</text></navLabel>"
+            f'<content src="{address}"/>{"".join(map(write, beneath))}</navPoint>'
+        )
+
+    return (
+        '<?xml version="1.0"?><!DOCTYPE ncx PUBLIC "-//NISO//DTD ncx 2005-1//EN" "x.dtd">'
+        f'<ncx xmlns="http://www.daisy.org/z3986/2005/ncx/"><navMap>{"".join(map(write, points))}'
+        "</navMap></ncx>"
+    )
+
+
+def nav(new_page, *points):
+    def write(point):
+        title, address, *beneath = point
+        inner = f"<ol>{''.join(map(write, beneath))}</ol>" if beneath else ""
+        return f'<li><a href="{address}">{title}</a>{inner}</li>'
+
+    return new_page(f'<nav epub:type="toc"><ol>{"".join(map(write, points))}</ol></nav>')
+
+
+def titles(manuscript):
+    return [one.title for one in manuscript.chapters]
+
+
+def texts(manuscript):
+    return [paragraph for one in manuscript.chapters for paragraph in one.paragraphs]
+
+
+def rules(manuscript):
+    return {one.name.removeprefix("OEBPS/"): one.rule for one in manuscript.parts if not one.kept}
+
+
+NOTICE = (
+    "<p>Copyright © 2019 by Jane Doe</p><p>All rights reserved. No part of this publication may be"
+    " reproduced without permission.</p><p>Published in the United States by Harbour Books, a"
+    " division of Big House, 1745 Broadway, New York, NY 10019.</p>"
+    "<p>ISBN 978-1-2345-6789-0 (ebook)</p><p>Cover design by John Roe</p>"
+    "<p>10 9 8 7 6 5 4 3 2 1</p>"
+)
+
+
+@pytest.fixture
+def trade(new_epub):
+    """An EPUB 2 whose headings are paragraphs with classes."""
+
+    def make(**more):
+        documents = {
+            "cover.xhtml": "<div><img src='c.jpg' alt='Cover'/></div>",
+            "also.xhtml": "<p class='h'>ALSO BY JANE DOE</p><p>The First Book</p><p>The Next</p>",
+            "title.xhtml": "<p>A BOOK</p><p>Jane Doe</p><p>Harbour Books</p>",
+            "copy.xhtml": NOTICE,
+            "ded.xhtml": "<p>For my mother</p>",
+            "c1.xhtml": f"<p class='cn'>1</p><p class='ct'>The Storm</p>{prose('first')}",
+            "c2.xhtml": f"<p class='cn'>2</p><p class='ct'>THE CALM</p>{prose('second')}",
+            "c3.xhtml": f"<p class='cn'>3</p>{prose('third')}",
+            "ack.xhtml": f"<p class='h'>ACKNOWLEDGMENTS</p>{prose('helper', 150)}",
+            "about.xhtml": "<p class='h'>About the Author</p><p>Jane Doe lives by the sea.</p>",
+            "guide.xhtml": f"<p>A Reader’s Guide</p>{prose('question', 150)}",
+            "next.xhtml": "<p>Read on for an excerpt from her next novel</p>",
+            "next1.xhtml": f"<p>1</p>{prose('other', 400)}",
+            **more,
+        }
+        made = new_epub(documents)
+        made.manifest = NCX_ITEM
+        made.files["OEBPS/toc.ncx"] = ncx(
+            ("Cover", "cover.xhtml"),
+            ("Title Page", "title.xhtml"),
+            ("Copyright", "copy.xhtml"),
+            ("1. The Storm", "c1.xhtml"),
+            ("2. The Calm", "c2.xhtml"),
+            ("Chapter 3", "c3.xhtml"),
+            ("Acknowledgments", "ack.xhtml"),
+            ("About the Author", "about.xhtml"),
+            ("Reading Group Guide", "guide.xhtml"),
+            ("An Excerpt from The Other Shore", "next.xhtml"),
+        )
+        made.after_spine = '<guide><reference type="text" href="c1.xhtml"/></guide>'
+        return made
+
+    return make
+
+
+def test_a_trade_epub_2(trade):
+    manuscript = read_epub(trade().write())
+    assert titles(manuscript) == ["1. The Storm", "2. The Calm", "Chapter 3"]
+    assert all(text.startswith("The ") and "sea road" in text for text in texts(manuscript))
+    assert set(rules(manuscript)) == {
+        "cover.xhtml", "also.xhtml", "title.xhtml", "copy.xhtml", "ded.xhtml", "ack.xhtml",
+        "about.xhtml", "guide.xhtml", "next.xhtml", "next1.xhtml",
+    }  # fmt: skip
+    assert rules(manuscript)["also.xhtml"] == "it begins as 'also by'"
+    assert rules(manuscript)["guide.xhtml"] == "the contents call it 'reading group guide'"
+    assert "before the first chapter" in rules(manuscript)["ded.xhtml"]
+
+
+def test_its_excerpts_stay_within_chapters(trade):
+    manuscript = read_epub(trade().write())
+    found = cut(manuscript)
+    assert [one.chapter for one in found] == titles(manuscript)
+    for name, one in zip(("first", "second", "third"), found, strict=True):
+        assert one.text.count(f"The {name} ") * 13 == len(words(one.text))
+
+
+def test_ulysses_files_without_headings_that_the_contents_name(new_epub, new_page):
+    documents = {"part-1.xhtml": "<section epub:type='part'><h2>I</h2></section>"}
+    names = ("Telemachus", "Nestor", "Proteus")
+    for name in names:
+        documents[f"{name}.xhtml"] = f"<section epub:type='chapter'>{prose(name)}</section>"
+    made = new_epub(documents)
+    made.manifest = NAV_ITEM
+    made.files["OEBPS/nav.xhtml"] = nav(
+        new_page, ("I", "part-1.xhtml", *((name, f"{name}.xhtml") for name in names))
+    )
+    manuscript = read_epub(made.write())
+    assert titles(manuscript) == ["I: Telemachus", "Nestor", "Proteus"]
+    assert sum("sea road" in text for text in texts(manuscript)) == len(texts(manuscript))
+
+
+def test_alice_with_wrong_headings(new_epub):
+    documents = {
+        f"{n}.xhtml": f"<h1>{wrong}</h1>{prose(f'hare{n}', 240)}"
+        f"<h3>DRINK ME</h3>{prose(f'cat{n}', 120)}"
+        for n, wrong in enumerate(("ALICE", "CHAPTER I.", "CHAPTER I.", "x"), start=1)
+    }
+    made = new_epub(documents)
+    made.manifest = NCX_ITEM
+    right = ["I. Down the Rabbit-Hole", "II. The Pool of Tears", "III. A Race", "IV. The Rabbit"]
+    made.files["OEBPS/toc.ncx"] = ncx(
+        *((title, f"{n}.xhtml") for n, title in enumerate(right, start=1))
+    )
+    manuscript = read_epub(made.write())
+    assert titles(manuscript) == right
+    assert not any("DRINK" in text for text in texts(manuscript))
+
+
+def test_a_book_by_sphinx(new_epub, new_page):
+    link = '<a class="headerlink" href="#x" title="Link to this heading">¶</a>'
+    documents = {
+        "index.xhtml": f"<section id='w'><h1>Welcome{link}</h1>{prose('reader', 240)}"
+        "<div class='toctree-wrapper'><ul><li><a href='usage.xhtml'>Usage</a></li></ul></div>"
+        "</section>",
+        "usage.xhtml": f"<section id='usage'><h1>Usage{link}</h1>{prose('user')}"
+        f"<section id='install'><h2>Install{link}</h2>{prose('installer')}</section></section>",
+        "api.xhtml": f"<section id='api'><h1>API{link}</h1>{prose('caller')}</section>",
+        "genindex.xhtml": "<h1 id='index'>Index</h1><p>a</p><p>b</p>",
+    }
+    made = new_epub(documents)
+    made.manifest = NAV_ITEM
+    made.files["OEBPS/nav.xhtml"] = nav(
+        new_page,
+        ("Welcome", "index.xhtml"),
+        ("Usage", "usage.xhtml", ("Install", "usage.xhtml#install")),
+        ("API", "api.xhtml"),
+        ("Index", "genindex.xhtml"),
+    )
+    made.after_spine = '<guide><reference type="toc" href="index.xhtml"/></guide>'
+    manuscript = read_epub(made.write())
+    assert titles(manuscript) == ["Welcome", "Usage", "Usage: Install", "API"]
+    assert rules(manuscript) == {"genindex.xhtml": "the contents call it 'notes'"}
+
+
+def test_copyright_pages_at_the_back(new_epub):
+    made = new_epub(
+        {
+            "1.xhtml": f"<h2>One</h2>{prose('first')}",
+            "2.xhtml": f"<h2>Two</h2>{prose('second')}{NOTICE}",
+            "3.xhtml": f"<h2>Impressum</h2>{NOTICE}",
+        }
+    )
+    manuscript = read_epub(made.write())
+    assert titles(manuscript) == ["One", "Two"]
+    assert all("sea road" in text for text in texts(manuscript))
+    second = manuscript.parts[1]
+    assert second.kept
+    assert second.matter == sum(len(words(text, "unicode")) for text in NOTICE.split("<p>")) - 6
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "“All rights reserved for the captain,” she said, and the crew laughed at the joke of it.",
+        "He published the map in 1871, and the edition sold out.",
+        "He had the copyright of nothing in this world but his own name.",
+        "They walked down the avenue to the square, and along the road.",
+    ],
+)
+def test_a_novel_may_speak_of_these_things(text):
+    assert boilerplate(["The sea.", text, "The sea."]) == [False] * 3
+
+
+@pytest.mark.parametrize(
+    ("title", "kind"),
+    [
+        ("ALSO BY JANE DOE", "also by"), ("Copyright Page", "copyright"),
+        ("About the Authors", "about the author"),
+        ("Acknowledgements", "acknowledgements"), ("A Reading Group Guide", "reading group guide"),
+        ("An excerpt from The Sea", "excerpt"), ("Table of Contents", "contents"),
+        ("The Contents of the Chest", None), ("An Index of Sorrows", None), ("Chapter 1", None),
+    ],
+)  # fmt: skip
+def test_titles_of_matter(title, kind):
+    assert matter_of_title(title) == kind
+
+
+def test_in_the_midst_of_a_book_such_titles_are_chapters(new_epub):
+    made = new_epub(
+        {
+            f"{n}.xhtml": f"<h2>{title}</h2>{prose(str(n))}"
+            for n, title in enumerate(("One", "Acknowledgements", "Contents", "Four"))
+        }
+    )
+    assert titles(read_epub(made.write())) == ["One", "Acknowledgements", "Contents", "Four"]
+
+
+@pytest.mark.parametrize(
+    ("title", "end", "stays"),
+    [
+        ("Preface", "<p>A. A.</p>", True),
+        ("Preface", "<p>An Author, London, 1831</p>", True),
+        ("Author’s Preface", "<p>London</p>", True),
+        ("Preface", "<p>The Editor</p>", False),
+        ("Preface", "", False),
+    ],
+)
+def test_prefaces_by_the_author_stay(new_epub, title, end, stays):
+    preface = f"<section epub:type='preface'><h2>{title}</h2><p>I wrote this.</p>{end}</section>"
+    made = new_epub({"p.xhtml": preface, "1.xhtml": f"<h2>One</h2>{prose('first')}"})
+    made.metadata = "<dc:title>A Book</dc:title><dc:creator>Ann Author</dc:creator>"
+    assert ("I wrote this." in texts(read_epub(made.write()))) == stays
+
+
+def test_contents_that_name_most_of_a_book_matter_are_not_believed(new_epub):
+    made = new_epub({"a.xhtml": f"<h2>Index</h2>{prose('first')}", "b.xhtml": "<p>end</p>"})
+    manuscript = read_epub(made.write())
+    assert len(texts(manuscript)) > 1
+    assert "not believed" in manuscript.warnings[0]
+
+
+# --- the account ---------------------------------------------------------------------------
+
+
+def test_the_account_holds_every_document_and_every_word(trade):
+    manuscript = read_epub(trade().write())
+    assert [one.name for one in manuscript.parts][:2] == ["OEBPS/cover.xhtml", "OEBPS/also.xhtml"]
+    kept = [one for one in manuscript.parts if one.kept and one.words]
+    assert [one.label for one in kept] == ["1. The Storm", "2. The Calm", "Chapter 3"]
+    assert sum(one.words for one in kept) == sum(
+        len(words(text, "unicode")) for text in texts(manuscript)
+    )
+    assert all(one.words == 0 and one.rule for one in manuscript.parts if not one.kept)
+    copyright_page = manuscript.parts[3]
+    assert copyright_page.matter == len(words(html.unescape(NOTICE.replace("p>", "")), "unicode"))
+
+
+def test_notes_are_counted(new_epub):
+    made = new_epub({"1.xhtml": "<p>Text<aside epub:type='footnote'><p>of a note</p></aside></p>"})
+    (part,) = read_epub(made.write()).parts
+    assert (part.words, part.notes, part.matter) == (1, 3, 0)
+
+
+def test_include_and_exclude(trade):
+    path = trade().write()
+    manuscript = read_epub(path, include=["ded.xhtml", "OEBPS/cop*"], exclude=["c3.xhtml"])
+    found = texts(manuscript)
+    assert found[0].startswith("Copyright ©")
+    assert "For my mother" in found
+    assert titles(manuscript)[-2:] == ["1. The Storm", "2. The Calm"]
+    said = {one.name: (one.kept, one.rule) for one in manuscript.parts}
+    assert said["OEBPS/ded.xhtml"] == (True, "include names it")
+    assert said["OEBPS/c3.xhtml"] == (False, "exclude names it")
+
+
+def test_what_is_declared_matter_can_be_included(new_epub):
+    made = new_epub(
+        {"a.xhtml": "<section epub:type='foreword'><p>before</p></section>", "b.xhtml": "<p>x</p>"}
+    )
+    assert texts(read_epub(made.write(), include=["a.xhtml"])) == ["before", "x"]
+
+
+@pytest.mark.parametrize("key", ["include", "exclude"])
+def test_a_name_that_fits_no_document_is_an_error(new_epub, key):
+    path = new_epub().write()
+    with pytest.raises(BookError, match=f"{key} names 'x.xhtml', which fits no") as caught:
+        read_epub(path, **{key: ["x.xhtml"]})
+    assert "'OEBPS/one.xhtml'" in caught.value.hint
+    with pytest.raises(BookError, match="both name"):
+        read_epub(path, include=["*"], exclude=["one.xhtml"])
+
+
+def test_the_account_tells_no_text(trade):
+    assert "sea road" not in repr(read_epub(trade().write()))
