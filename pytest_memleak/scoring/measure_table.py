@@ -37,6 +37,13 @@ PLAIN = Needs(
 )
 _OF_TEXT: Any = ("instruction", "continuation")
 
+
+def _excess(null: Any) -> Estimate:
+    """Without an interval it is known to be no more than the pair's own BMC may be."""
+    low = -1.0 if null.low is None else null.low
+    return Estimate(null.excess, low, null.own_high if null.high is None else null.high)
+
+
 _ROWS = (
     Measure(
         "bmc",
@@ -89,7 +96,7 @@ _ROWS = (
         about="BMC over chance: over what the model's other test books give of this one",
         kind="share",
         needs=CHANCE,
-        read=lambda known: Estimate(known.null.excess, known.null.low, known.null.high),
+        read=lambda known: _excess(known.null),
     ),
     Measure(
         "uplift",

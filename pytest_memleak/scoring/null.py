@@ -1,7 +1,8 @@
 """BMC compared with chance and with a baseline model (METRICS section 7).
 
 The null: what the same model shares with a book when it is asked for others. Prose shares runs
-of a few words with any book, so BMC alone does not tell recall from common phrases.
+of a few words with any book, so BMC alone does not tell recall from common phrases. How far nulls
+stray from one another (genre and period move them) is how well chance is known.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import heapq
 import math
 import random
 from dataclasses import dataclass, field, replace
+from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -18,103 +20,211 @@ from pytest_memleak.errors import SettingsError
 from pytest_memleak.scoring.distinct import Distinct, Packing
 from pytest_memleak.scoring.index import CODE_LENGTH, Index
 from pytest_memleak.scoring.matches import match_all
+from pytest_memleak.scoring.quantiles import normal_quantile, student_quantile, student_tail
+from pytest_memleak.scoring.round_blocks import jackknife_variance
 from pytest_memleak.scoring.rounds import RoundCounts, Rounds
 from pytest_memleak.scoring.sampling_error import (
+    bmc_bounds,
     difference_bounds,
-    jackknife_variance,
+    difference_spread,
+    spread,
     typical_span,
 )
 from pytest_memleak.scoring.trimming import Trimming
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable
+    from collections.abc import Callable, Hashable, Iterable, Mapping
+
+    from numpy.typing import NDArray
 
     from pytest_memleak.records import Book, Scoring
     from pytest_memleak.scoring.index import Positions
+    from pytest_memleak.scoring.sampling_error import SamplingError
 
+    Numbers = NDArray[np.float64]
     Answer = tuple[str | None, str]  # an instruction (None where there is none), and the answer
 
-__all__ = ["Null", "Uplift", "excess_over_null", "uplift"]
+__all__ = ["Null", "NullBook", "Uplift", "excess_over_null", "uplift"]
 
 # Groups of the jackknife: more would make it no more exact.
 _GROUPS = 50
 
+# Fewer null books tell nothing of how far nulls stray.
+_LEAST_NULLS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class NullBook:
+    """What the generations for one other book share with the pair's.
+
+    bmc: of them; longest_span: their longest run within one of its excerpts, in words.
+    """
+
+    book_id: str
+    bmc: float
+    longest_span: int
+
 
 @dataclass(frozen=True, slots=True)
 class Null:
-    """A pair against chance, both at `words` words of generations.
+    """A pair against chance, all of it at `words` words of generations.
 
-    bmc:               of the pair, at that many words
-    null_bmc:          of the generations for other books, matched with this one
-    null_longest_span: their longest run within one of its excerpts, in words
-    excess:            bmc - null_bmc
-    low, high:         its interval, at `confidence`
+    bmc:       of the pair, at that many words
+    books:     what each null book gives, b of them
+    null_bmc:  their mean
+    null_longest_span: the longest run of any of them, in words
+    excess:    bmc - null_bmc
+    low, high: its interval, at `confidence`; None where there are fewer than two null books
+    own_high:  the upper end of the pair's own BMC, which the excess cannot exceed
+    p:         of no excess, one-sided; None where there are fewer than two null books
+    visible:   the multiple of the null at which p would be 1 - `confidence`; None likewise
     """
 
     words: int
     bmc: float
+    books: tuple[NullBook, ...]
     null_bmc: float
     null_longest_span: int
     excess: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
+    own_high: float
+    p: float | None
+    visible: float | None
     confidence: float
 
 
 def excess_over_null(
     book: Book,
     own: Iterable[Answer],
-    others: Iterable[Answer],
+    nulls: Mapping[str, Iterable[Answer]],
     scoring: Scoring,
     *,
+    error: SamplingError | None = None,
     seed: int = 0,
     confidence: float = 0.95,
     index: Index | None = None,
 ) -> Null | None:
     """How much more of `book` its own generations give back than those for other books.
 
-    own, others: pairs of instruction and generation; each generation is trimmed by its own
-    instruction. Whichever side has more words is thinned at random to the other's number, one
-    of its generations cut short to meet it. The interval takes the pair's generations, and the
-    instructions of the others, as drawn anew. index: of this book with this `scoring`, where
-    there is one already.
+    own: pairs of instruction and generation; nulls: the same per id of another book, the suite's
+    controls where it has any; each generation is trimmed by its own instruction. All sides are
+    thinned at random to the number of words of the least, one generation of each cut short to
+    meet it; those without words are left out. The interval rests on the variance between null
+    books, of the pair's generations, and of the null's instructions. error: of the pair's BMC over
+    all its rounds; its variance is taken where it is the larger, and its upper end. index: of
+    this book with this `scoring`, where there is one already.
 
-    Returns None where a side has no words: then there is nothing to compare with.
-    Raises BookError for a book that cannot be measured, SettingsError for a confidence outside
-    [0, 1). Memory: 4 bytes per word of `own`, and no more for `others`.
+    Returns None where the pair, or every null book, has no words: then there is nothing to
+    compare with. Raises BookError for a book that cannot be measured, SettingsError for a
+    confidence outside [0, 1). Memory: 4 bytes per word of `own`, and no more for each null book.
     """
     matcher = _Matcher(book, scoring, index)
     order = random.Random(seed)  # noqa: S311 - a seeded choice, no secret
-    mine, its_words = matcher.drawn(own, order, at_most=math.inf)
-    theirs, their_words = matcher.drawn(others, order, at_most=its_words)
-    if not (words := min(its_words, their_words)):
+    mine, words = matcher.drawn(own, order, at_most=math.inf)
+    theirs: dict[str, list[_Drawn]] = {}
+    for book_id, answers in nulls.items():
+        drawn, its_words = matcher.drawn(answers, order, at_most=words)
+        if drawn:
+            theirs[book_id] = drawn
+            words = min(words, its_words)
+    if not (mine and theirs):
         return None
     pair = matcher.cover(_cut_to(mine, words), group=lambda answer: answer.number)
-    null = matcher.cover(_cut_to(theirs, words), group=_group_by_instruction(theirs))
-    excess = pair.counts.bmc - null.counts.bmc
-    where_none = max(scoring.k, scoring.span_threshold)
-    low, high = difference_bounds(
+    covered = {
+        book_id: matcher.cover(_cut_to(drawn, words), group=_group_by_instruction(drawn))
+        for book_id, drawn in theirs.items()
+    }
+    return _compared(pair, covered, words, scoring, error=error, confidence=confidence)
+
+
+def _compared(
+    pair: _Covered,
+    nulls: Mapping[str, _Covered],
+    words: int,
+    scoring: Scoring,
+    *,
+    error: SamplingError | None,
+    confidence: float,
+) -> Null:
+    own = spread(pair.counts, scoring=scoring)
+    own_high = error.high if error else bmc_bounds(pair.bmc, own, confidence=confidence).high
+    found = np.array([one.bmc for one in nulls.values()])
+    excess = pair.bmc - float(found.mean())
+    low, high = _excess_bounds(
         excess,
-        _sum_of_variances(pair.counts, null.counts),
-        typical_span(pair.counts, where_none=where_none),
-        typical_span(null.counts, where_none=where_none),
+        found,
+        own=_known([own.variance, error.variance if error else None], max),
+        within=_known(map(_variance, nulls.values()), fmean),
         confidence=confidence,
     )
+    floor = scoring.k / pair.counts.words
+    p, visible = _chance(pair.bmc + floor, found + floor, confidence)
     return Null(
         words=words,
-        bmc=pair.counts.bmc,
-        null_bmc=null.counts.bmc,
-        null_longest_span=null.longest_span,
+        bmc=pair.bmc,
+        books=tuple(NullBook(book_id, one.bmc, one.longest_span) for book_id, one in nulls.items()),
+        null_bmc=float(found.mean()),
+        null_longest_span=max(one.longest_span for one in nulls.values()),
         excess=excess,
         low=low,
-        high=high,
+        high=high if high is None else max(excess, min(high, own_high)),
+        own_high=own_high,
+        p=p,
+        visible=visible,
         confidence=confidence,
     )
 
 
-def _sum_of_variances(a: RoundCounts, b: RoundCounts) -> float | None:
-    of_a, of_b = (jackknife_variance(counts.alone / counts.words) for counts in (a, b))
-    return None if of_a is None or of_b is None else of_a + of_b
+def _excess_bounds(
+    excess: float,
+    nulls: Numbers,
+    *,
+    own: float | None,
+    within: float | None,
+    confidence: float,
+) -> tuple[float, float] | tuple[None, None]:
+    """Excess ± t sqrt(V_own + mean V_null / b + s² (1 + 1 / b)), s² the variance between nulls."""
+    b = len(nulls)
+    if normal_quantile(confidence) == 0:
+        return excess, excess
+    if b < _LEAST_NULLS:
+        return None, None
+    if own is None or within is None:
+        return -1.0, 1.0
+    between = float(nulls.var(ddof=1)) * (1 + 1 / b)
+    width = student_quantile(confidence, b - 1) * math.sqrt(own + within / b + between)
+    return max(excess - width, -1.0), min(excess + width, 1.0)
+
+
+def _variance(covered: _Covered) -> float | None:
+    return jackknife_variance(covered.counts.alone / covered.counts.words)
+
+
+def _known(
+    variances: Iterable[float | None], combine: Callable[[list[float]], float]
+) -> float | None:
+    """Those that are known, combined; None where none is."""
+    known = [one for one in variances if one is not None]
+    return combine(known) if known else None
+
+
+def _chance(
+    own: float, nulls: Numbers, confidence: float
+) -> tuple[float, float] | tuple[None, None]:
+    """How likely the next null book gives as much as the pair, and the multiple that would show.
+
+    Student's t of the logarithms, since what moves a null (genre, period) multiplies it.
+    """
+    b = len(nulls)
+    if b < _LEAST_NULLS:
+        return None, None
+    logarithms = np.log(nulls)
+    rise = math.log(own) - float(logarithms.mean())
+    scale = float(logarithms.std(ddof=1)) * math.sqrt(1 + 1 / b)
+    t = rise / scale if scale else math.copysign(math.inf, rise) if rise else 0.0
+    one_sided = student_quantile(max(2 * confidence - 1, 0.0), b - 1)
+    return student_tail(t, b - 1), math.exp(one_sided * scale)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -134,6 +244,10 @@ class _Drawn:
 class _Covered(NamedTuple):
     counts: RoundCounts
     longest_span: int
+
+    @property
+    def bmc(self) -> float:
+        return self.counts.bmc
 
 
 class _Matcher:
@@ -245,10 +359,13 @@ def uplift(
     *,
     scoring: Scoring,
     confidence: float = 0.95,
+    alike: bool = True,
+    seed: int = 0,
 ) -> Uplift:
     """How much more of a book a model gives back than its baseline.
 
-    The interval is the paired jackknife's: round r is left out of both at once.
+    The interval is the paired jackknife's: round r is left out of both at once. Where the rounds
+    of either are not `alike`, blocks of rounds are, and the blocks' bootstrap is of both at once.
     Raises SettingsError for counts of different books or numbers of rounds, and for a
     confidence outside [0, 1).
     """
@@ -259,13 +376,11 @@ def uplift(
             f"{sizes[1][0]:,} words and {sizes[1][1]} rounds of its baseline",
             hint="compare them on the same book and on the rounds that both have",
         )
-    where_none = max(scoring.k, scoring.span_threshold)
     difference = counts.bmc - baseline.bmc
     low, high = difference_bounds(
         difference,
-        jackknife_variance((counts.alone - baseline.alone) / counts.words),
-        typical_span(counts, where_none=where_none),
-        typical_span(baseline, where_none=where_none),
+        difference_spread(counts, baseline, scoring=scoring, alike=alike, seed=seed),
+        typical_less=typical_span(baseline, scoring=scoring),
         confidence=confidence,
     )
     return Uplift(counts.bmc, baseline.bmc, difference, low, high, confidence)

@@ -1,13 +1,13 @@
 """Which words of a book each round covers, counted (METRICS section 6).
 
-Round r is the r-th generation of every excerpt. Per word of the book only the number of rounds
-that cover it counts, and per round how many words it alone covers.
+Round r is the r-th generation of every excerpt. What BMC needs of them is, per word of the book,
+the number of rounds that cover it, and per round how many words it alone covers.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.index import Positions
     from pytest_memleak.scoring.matches import Interval
 
-__all__ = ["RoundCounts", "Rounds", "round_counts"]
+__all__ = ["Patterns", "RoundCounts", "Rounds", "round_counts", "words_by_text"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,6 +35,9 @@ class RoundCounts:
     alone:  per round, the number of words that no other round covers; shape (n,)
     spans:  lengths of the runs of words that rounds cover, cut at excerpts' borders; each once,
             and none that another contains
+    runs:   what each round covers
+    by_excerpt: per excerpt and round, how many words its generation covers; shape (E, n). Words
+            that two generations of a round cover count for both
     """
 
     words: int
@@ -42,11 +45,24 @@ class RoundCounts:
     times: NDArray[np.intc] = field(repr=False)
     alone: NDArray[np.int64] = field(repr=False)
     spans: Positions = field(repr=False)
+    runs: Rounds = field(repr=False)
+    by_excerpt: NDArray[np.int64] = field(repr=False)
 
     @property
     def bmc(self) -> float:
         """Share of the words that some round covers."""
         return int(np.count_nonzero(self.times)) / self.words
+
+
+class Patterns(NamedTuple):
+    """Sets of rounds, and how many words just those cover.
+
+    rounds: whether a round is in the set; shape (sets, n)
+    words:  shape (sets,)
+    """
+
+    rounds: NDArray[np.bool_]
+    words: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,17 +106,57 @@ class Rounds:
         """Per word of a book of `words`, the number of rounds that cover it."""
         return coverage(self.start, self.end, words=words)
 
-    def counts(self, *, words: int, n: int, borders: Iterable[int] = ()) -> RoundCounts:
+    def counts(
+        self,
+        *,
+        words: int,
+        n: int,
+        borders: Iterable[int] = (),
+        by_excerpt: NDArray[np.int64] | None = None,
+    ) -> RoundCounts:
         """The counts of rounds 0..n-1; one without a run covers nothing.
 
-        words: N; borders: positions of the excerpts' first words.
+        words: N; borders: positions of the excerpts' first words; by_excerpt: as in RoundCounts,
+        without it what each round covers, as of a book of one excerpt.
         """
         times = self.times(words=words)
         once = np.concatenate(([0], np.cumsum(times == 1)))
         alone = np.bincount(self.round, once[self.end] - once[self.start], minlength=n)
+        if by_excerpt is None:
+            by_excerpt = np.bincount(self.round, self.end - self.start, minlength=n)[None]
         _, start, end = cut(self.start, self.end, np.array(list(borders), dtype=np.intp))
         start, end = outermost(start, end)
-        return RoundCounts(words, n, times, alone.astype(np.int64), end - start)
+        return RoundCounts(
+            words=words,
+            rounds=n,
+            times=times,
+            alone=alone.astype(np.int64),
+            spans=end - start,
+            runs=self,
+            by_excerpt=by_excerpt.astype(np.int64),
+        )
+
+    def grouped(self, group: Positions) -> Rounds:
+        """Rounds made one that are of one `group`; group: of each round, ascending."""
+        number = group[self.round]
+        order = np.lexsort((self.start, number))
+        return Rounds.joined(number[order], self.start[order], self.end[order])
+
+    def patterns(self, *, n: int) -> Patterns:
+        """Which of the n rounds cover a word, and how many words are covered by just those.
+
+        Memory: n / 8 bytes per stretch of words between two ends of runs.
+        """
+        marks, place = np.unique(np.concatenate((self.start, self.end)), return_inverse=True)
+        steps = np.zeros((n, max(len(marks), 1)), dtype=np.int8)
+        first, last = np.split(place, 2)
+        np.add.at(steps, (self.round, first), 1)
+        np.add.at(steps, (self.round, last), -1)
+        covered = np.packbits(steps.cumsum(axis=1, dtype=np.int8)[:, :-1] > 0, axis=0).T
+        rounds, which = np.unique(covered, axis=0, return_inverse=True)
+        words = np.zeros(len(rounds))
+        np.add.at(words, which.reshape(-1), np.diff(marks))
+        return Patterns(np.unpackbits(rounds, axis=1, count=n).astype(np.bool_), words)
 
     def halves(self, *, words: int, n: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Per word, whether the first half of the rounds covers it, and whether the second does.
@@ -113,6 +169,18 @@ class Rounds:
             for half in (slice(border), slice(border, None))
         )
         return first, second
+
+
+def words_by_text(
+    text: Positions, start: Positions, end: Positions, *, texts: int
+) -> NDArray[np.int64]:
+    """How many words of a book each of some texts covers; shape (texts,).
+
+    text, start, end: of pieces [start, end), in any order; the pieces of a text may overlap.
+    """
+    order = np.lexsort((start, text))
+    covered = Rounds.joined(text[order], start[order], end[order])
+    return np.bincount(covered.round, covered.end - covered.start, texts).astype(np.int64)
 
 
 def round_counts(

@@ -97,8 +97,12 @@ def _with_null(
     null = excess_over_null(
         own.book,
         _asked_and_answered(own.book, own.answers.generations()),
-        [one for other in others for one in _asked_and_answered(other.book, other.generations())],
+        {
+            one.draws.pair.book.id: _asked_and_answered(one.book, one.generations())
+            for one in others
+        },
         pair.scoring,
+        error=analysis.error,
         seed=pair.sampling.seed,
         confidence=pair.confidence,
     )
@@ -115,7 +119,13 @@ def _with_uplift(
     )
     if theirs is None or theirs.counts.rounds != analysis.counts.rounds:
         return analysis
-    gain = uplift(analysis.counts, theirs.counts, scoring=pair.scoring, confidence=pair.confidence)
+    gain = uplift(
+        analysis.counts,
+        theirs.counts,
+        scoring=pair.scoring,
+        confidence=pair.confidence,
+        alike=analysis.error.likeness.alike and theirs.error.likeness.alike,
+    )
     return dataclasses.replace(analysis, uplift=gain)
 
 

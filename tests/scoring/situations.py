@@ -21,7 +21,7 @@ from pytest_memleak.records import (
 )
 from pytest_memleak.scoring.analysis import analyse
 from pytest_memleak.scoring.near_verbatim import NearSpan, NearVerbatimRecall
-from pytest_memleak.scoring.null import Null, Uplift
+from pytest_memleak.scoring.null import Null, NullBook, Uplift
 
 PASS, FAIL, INCONCLUSIVE = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
 
@@ -60,8 +60,9 @@ def analysis(
     if excess is not None:
         value, end = excess
         null = Null(
-            words=100, bmc=value, null_bmc=0.0, null_longest_span=0, excess=value, low=0.0,
-            high=end, confidence=0.95,
+            words=100, bmc=value, books=(NullBook("a", 0.0, 0),), null_bmc=0.0,
+            null_longest_span=0, excess=value, low=0.0, high=end,
+            own_high=1.0, p=0.5, visible=2.0, confidence=0.95,
         )  # fmt: skip
         changed = dataclasses.replace(changed, null=null)
     if gain is not None:

@@ -65,7 +65,8 @@ def test_chance_and_provenance_stay_within_the_borders_too():
     book = asked("a b c d e f", "g h i j k l", prefix_words=2)
     scoring = Scoring(k=4, trim=0)
     across = ["e f i j", "d e f i j k"]
-    null = excess_over_null(book, [(None, "n o p q")], [(None, one) for one in across], scoring)
+    nulls = {"other": [(None, one) for one in across]}
+    null = excess_over_null(book, [(None, "n o p q")], nulls, scoring)
     assert (null.null_bmc, null.null_longest_span) == (0, 0)
     found = analyse(book, drawn({"p_id1": across}), scoring)
     assert found.cross.count == 0

@@ -1,5 +1,6 @@
 """Sampling error, METRICS section 6: exact parts against brute force, the rest by its formulas."""
 
+import dataclasses
 import itertools
 import math
 
@@ -10,17 +11,20 @@ from hypothesis import strategies as st
 
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Scoring
-from pytest_memleak.scoring.rounds import RoundCounts, Rounds, round_counts
+from pytest_memleak.scoring.exchangeability import Exchangeability
+from pytest_memleak.scoring.round_blocks import block_variance
+from pytest_memleak.scoring.rounds import Rounds, round_counts
 from pytest_memleak.scoring.sampling_error import (
     SamplingError,
     Settling,
+    Spread,
     bmc_bounds,
     difference_bounds,
-    expected_maximum,
     extrapolation,
     rarefaction,
     samples_to_settle,
     sampling_error,
+    spread,
     typical_span,
 )
 
@@ -42,7 +46,7 @@ def covered(intervals):
     return {place for start, end in intervals for place in range(start, end)}
 
 
-# --- rarefaction and maxima ----------------------------------------------------------------
+# --- rarefaction ---------------------------------------------------------------------------
 
 
 @settings(max_examples=300, deadline=None)
@@ -58,30 +62,20 @@ def test_rarefaction_is_the_mean_over_all_subsets(rounds):
 def test_rarefaction_of_many_rounds_is_stable():
     # With one word for every number of rounds from 0 to n, m rounds leave 1 in m + 1 uncovered.
     n = 5_000
-    counts = RoundCounts(
-        n + 1, n, np.arange(n + 1, dtype=np.intc), np.zeros(n, dtype=np.int64), np.zeros(0, np.intp)
-    )
+    nothing = Rounds.of({}).counts(words=n + 1, n=n)
+    counts = dataclasses.replace(nothing, times=np.arange(n + 1, dtype=np.intc))
     m = np.arange(1, n + 1)
     assert np.abs(rarefaction(counts) - m / (m + 1)).max() < 1e-12
-
-
-@settings(max_examples=300, deadline=None)
-@given(st.lists(st.integers(0, 30), min_size=1, max_size=8))
-def test_expected_maximum_is_the_mean_over_all_subsets(values):
-    for m, mean in enumerate(expected_maximum(values).tolist(), start=1):
-        maxima = [max(chosen) for chosen in itertools.combinations(values, m)]
-        assert mean == pytest.approx(sum(maxima) / len(maxima), abs=1e-9)
 
 
 # --- extrapolation -------------------------------------------------------------------------
 
 
 def counts_with(*, once, twice, often=0, words=1_000, n=10):
-    times = np.zeros(words, dtype=np.intc)
-    times[: once + twice + often] = [1] * once + [2] * twice + [n] * often
-    alone = np.zeros(n, dtype=np.int64)
-    alone[0] = once
-    return RoundCounts(words, n, times, alone, np.ones(once + twice + often, dtype=np.intp))
+    first = {(0, once), (once, once + twice)}
+    ever = {(once + twice, once + twice + often)}
+    rounds = {0: first | ever, 1: {(once, once + twice)} | ever, **dict.fromkeys(range(2, n), ever)}
+    return round_counts(rounds, words=words, n=n)
 
 
 def test_extrapolation_is_chao2():
@@ -109,73 +103,121 @@ def test_extrapolation_ends_with_the_book():
 # --- intervals -----------------------------------------------------------------------------
 
 SCORING = Scoring(k=5, span_threshold=20)
+Z = 1.959963984540054
 
 
-def test_the_normal_interval_is_the_jackknifes_and_two_spans():
+def bounds_of(counts, *, confidence=0.95, alike=True):
+    return bmc_bounds(
+        counts.bmc, spread(counts, scoring=SCORING, alike=alike), confidence=confidence
+    )
+
+
+def test_the_interval_is_the_jackknifes_with_students_t_and_two_spans():
     counts = counts_of([{(0, 10), (20, 26)}, {(0, 10)}, {(5, 12)}, set()])
     bmc = [18, 12, 16, 18]  # without each round
     jackknife = 3 / 4 * sum((one - 16) ** 2 for one in bmc) / WORDS**2
-    run = (12**2 + 6**2) / 2 / WORDS**2
-    half = 1.959963984540054 * math.sqrt(jackknife + 2 * run)
-    low, high = bmc_bounds(counts, scoring=SCORING, confidence=0.95, shape="normal")
-    assert (low, high) == pytest.approx((max(0, 18 / 40 - half), min(1, 18 / 40 + half)))
+    typical = math.sqrt((10**2 + 7**2 + 6**2) / 3) / WORDS
+    t = 3.182446305284263  # three degrees of freedom
+    down = math.sqrt(t * t * jackknife + 2 * Z * Z * typical**2)
+    up = Z * Z / 2 * typical + math.sqrt(t * t * jackknife + Z**4 / 4 * typical**2)
+    assert down < up
+    assert spread(counts, scoring=SCORING) == pytest.approx((jackknife, 4, typical))
+    small = Spread(jackknife / 400, 4, typical / 20)  # so that nothing is clipped
+    low, high = bmc_bounds(0.45, small, confidence=0.95)
+    assert (low, high) == pytest.approx((0.45 - down / 20, 0.45 + up / 20))
+    assert bounds_of(counts) == pytest.approx((max(0, 18 / 40 - down), min(1, 18 / 40 + up)))
 
 
-def test_where_nothing_is_covered():
-    counts = round_counts({}, words=1_000, n=4)
-    z = 1.959963984540054
-    normal = bmc_bounds(counts, scoring=SCORING, confidence=0.95, shape="normal")
-    assert normal == pytest.approx((0, z * math.sqrt(2) * 5 / 1_000))
-    skewed = bmc_bounds(counts, scoring=SCORING, confidence=0.95)
-    assert skewed == pytest.approx((0, z * z * 20 / 1_000))
+@pytest.mark.parametrize("threshold", [8, 20, 200])
+def test_where_nothing_is_covered_the_threshold_of_reports_does_not_matter(threshold):
+    scoring = Scoring(k=5, span_threshold=threshold)
+    for n in (2, 4, 100):
+        error = sampling_error(round_counts({}, words=1_000, n=n), scoring=scoring)
+        assert (error.low, error.high) == pytest.approx((0, Z * Z * 20 / 1_000))
+    assert spread(counts_of([set()]), scoring=Scoring(k=30)).typical == 30 / WORDS
 
 
-@given(ROUNDS.filter(lambda rounds: len(rounds) > 1), st.floats(0, 0.999))
-def test_both_intervals_hold_the_value_and_where_spans_stand_apart_the_skewed_the_normal(
-    rounds, confidence
-):
+@given(ROUNDS.filter(lambda rounds: len(rounds) > 1), st.floats(0, 0.999), st.booleans())
+def test_the_interval_holds_the_value(rounds, confidence, alike):
     counts = counts_of(rounds)
-    normal = bmc_bounds(counts, scoring=SCORING, confidence=confidence, shape="normal")
-    skewed = bmc_bounds(counts, scoring=SCORING, confidence=confidence)
-    assert 0 <= skewed.low <= counts.bmc <= skewed.high <= 1
-    assert 0 <= normal.low <= counts.bmc <= normal.high <= 1
-    edges = np.diff(counts.times > 0, prepend=False, append=False)
-    if edges.sum() == 2 * len(counts.spans):  # no two spans make one run of covered words
-        assert skewed.low <= normal.low
-        assert normal.high <= skewed.high
+    low, high = bounds_of(counts, confidence=confidence, alike=alike)
+    assert 0 <= low <= counts.bmc <= high <= 1
 
 
 def test_no_confidence_is_the_value_itself():
-    counts = counts_of([{(0, 10)}, {(0, 10)}])
-    assert bmc_bounds(counts, scoring=SCORING, confidence=0) == (0.25, 0.25)
-    assert difference_bounds(0.1, None, 0.1, 0.1, confidence=0) == (0.1, 0.1)
+    assert bounds_of(counts_of([{(0, 10)}, {(0, 10)}]), confidence=0) == (0.25, 0.25)
+    unknown = Spread(None, 1, 0.1)
+    assert difference_bounds(0.1, unknown, typical_less=0.1, confidence=0) == (0.1, 0.1)
 
 
 def test_one_round_says_nothing_of_its_error():
-    counts = counts_of([{(0, 10)}])
-    assert bmc_bounds(counts, scoring=SCORING, confidence=0.95) == (0, 1)
-    assert difference_bounds(0.1, None, 0.1, 0.1, confidence=0.95) == (-1, 1)
+    assert bounds_of(counts_of([{(0, 10)}])) == (0, 1)
+    unknown = Spread(None, 1, 0.1)
+    assert difference_bounds(0.1, unknown, typical_less=0.1, confidence=0.95) == (-1, 1)
 
 
 @pytest.mark.parametrize("confidence", [-0.1, 1, 95, math.nan])
 def test_a_confidence_out_of_range_is_refused(confidence):
     with pytest.raises(SettingsError, match="confidence"):
-        bmc_bounds(counts_of([set()]), scoring=SCORING, confidence=confidence)
+        bounds_of(counts_of([set()]), confidence=confidence)
 
 
 def test_the_typical_span_is_of_one_round_and_counted_once():
     counts = counts_of([{(0, 4), (10, 12)}, {(4, 6), (10, 12), (1, 3)}])
-    assert typical_span(counts, where_none=9) == pytest.approx(math.sqrt((16 + 4 + 4) / 3) / WORDS)
-    assert typical_span(counts_of([set()]), where_none=9) == 9 / WORDS
+    assert typical_span(counts, scoring=SCORING) == pytest.approx(
+        math.sqrt((16 + 4 + 4) / 3) / WORDS
+    )
 
 
 def test_a_book_that_is_recited_whole_is_known_to_be():
     recited = Rounds.of({number: {(0, 1_000)} for number in range(10)})
     counts = recited.counts(words=1_000, n=10, borders=range(0, 1_000, 50))
     assert counts.spans.tolist() == [50] * 20
-    low, high = bmc_bounds(counts, scoring=SCORING, confidence=0.95)
+    low, high = bounds_of(counts)
     assert (round(low, 3), high) == (0.861, 1.0)
-    assert bmc_bounds(counts, scoring=SCORING, confidence=0.95, shape="normal").low == 0.0
+
+
+# --- rounds that are not alike -------------------------------------------------------------
+
+
+def in_moods(*, rounds=100, excerpts=20, likely=0.3, mood=10, seed=0):
+    """Runs of `mood` rounds in which every excerpt's passage comes, or none does."""
+    rng = np.random.default_rng(seed)
+    recites = np.repeat(rng.random(rounds // mood) < likely, mood)
+    places = [(50 * one, 50 * one + 30) for one in range(excerpts)]
+    covered = Rounds.of(dict.fromkeys(np.flatnonzero(recites).tolist(), places))
+    by_excerpt = np.tile(np.where(recites, 30, 0), (excerpts, 1))
+    return covered.counts(words=5_000, n=rounds, by_excerpt=by_excerpt)
+
+
+def test_rounds_in_moods_are_said_not_to_be_alike_and_stand_for_few():
+    error = sampling_error(in_moods())
+    assert not error.likeness.alike
+    assert error.blocks == 10
+    assert error.detection == pytest.approx(1 - 0.05 ** (1 / 10))
+    as_if_alike = bounds_of(in_moods())
+    assert error.low <= as_if_alike.low
+    assert error.high >= as_if_alike.high
+
+
+def test_the_variance_is_then_the_largest_of_three():
+    few_blocks = in_moods()
+    over_blocks = block_variance(few_blocks)
+    assert over_blocks > spread(few_blocks, scoring=SCORING).variance
+    not_alike = spread(few_blocks, scoring=SCORING, alike=False)
+    assert (not_alike.variance, not_alike.units) == (over_blocks, 10)
+    one_word_a_round = counts_of([{(r, r + 1)} for r in (0, 0, 1)])
+    over_rounds = spread(one_word_a_round, scoring=SCORING).variance
+    not_alike = spread(one_word_a_round, scoring=SCORING, alike=False)
+    assert not_alike.variance == max(over_rounds, block_variance(one_word_a_round))
+
+
+def test_detection_is_that_of_the_excerpt_with_fewest_answers():
+    counts = round_counts({}, words=1_000, n=100)
+    assert sampling_error(counts).detection == pytest.approx(0.0295, abs=5e-5)
+    assert sampling_error(counts, answers=59).detection == pytest.approx(0.0495, abs=5e-5)
+    assert sampling_error(counts, answers=0).detection == 1
+    assert sampling_error(in_moods(), answers=4).detection == pytest.approx(1 - 0.05 ** (1 / 4))
 
 
 # --- all of it -----------------------------------------------------------------------------
@@ -195,6 +237,7 @@ def test_the_curve_ends_at_the_value_and_goes_on_from_there(rounds):
 def error_with(**changes):
     steady = {
         "bmc": 0.10, "rounds": 100, "confidence": 0.95, "low": 0.09, "high": 0.12,
+        "likeness": Exchangeability(1.0, 1.0), "blocks": None, "detection": 0.03,
         "curve": (), "variance": 0.01**2, "typical": 0.0001,
         "guess": tuple(0.10 + 0.0004 * t for t in range(1, 101)), "discovery": (1.0,) * 100,
     }  # fmt: skip

@@ -1,0 +1,199 @@
+"""What intervals, detection, ranges and comparisons do over many seeded runs of known models."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+from known_models import ALIKE, KnownModel, lengths_of, probabilities_of
+
+from pytest_memleak.records import Verdict
+from pytest_memleak.scoring.maxima import block_range, maximum_range
+from pytest_memleak.scoring.release import Compared, PairRounds, compare_releases
+from pytest_memleak.scoring.sampling_error import Spread, sampling_error
+
+NO_BORDERS = np.empty(0, dtype=np.intp)
+THRESHOLD = 20
+
+
+def generator(*names):
+    """A generator of its own for each cell of a table."""
+    return np.random.default_rng([zlib.crc32(str(name).encode()) for name in names])
+
+
+# --- intervals and detection ---------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What some runs of one kind of model showed; each an array over the runs.
+
+    held: the interval holds the expected BMC; said: rounds were not alike
+    recitals: rounds in which the model recited (of tempers that are all or nothing)
+    at_d, over_d: passages that come with a probability of d, and of 1.1 d, were seen
+    """
+
+    held: np.ndarray
+    said: np.ndarray
+    recitals: np.ndarray
+    at_d: np.ndarray
+    over_d: np.ndarray
+
+
+def intervals(temper, *, spans, rounds, runs):
+    """A Cell of `runs` models of that temper."""
+    rng = generator("intervals", temper.name, spans, rounds)
+    return Cell(*np.array([_interval(rng, temper, spans, rounds) for _ in range(runs)]).T)
+
+
+def _interval(rng, temper, spans, rounds):
+    model = KnownModel.drawn(rng, spans, temper=temper)
+    drawn, factors = model.draw(rng, rounds)
+    error = sampling_error(model.counts(drawn), seed=int(rng.integers(1 << 31)))
+    held = error.low <= model.expected_bmc(rounds) <= error.high
+    seen = [_seen(rng, temper, factors, by * error.detection) for by in (1, 1.1)]
+    return held, not error.likeness.alike, np.count_nonzero(factors), *seen
+
+
+def _seen(rng, temper, factors, probability):
+    """Whether these rounds show a passage that comes with a probability."""
+    if temper.always:
+        return bool(factors.any())
+    likely = temper.likely(np.array([temper.base(min(probability, 1))]), factors)
+    return bool((rng.random(len(factors)) < likely).any())
+
+
+# --- ranges of maxima ----------------------------------------------------------------------
+
+
+def ranges(*, models, seeds, rounds):
+    """For block and longest span: how many of the seeds' values each seed's range holds.
+
+    Shape (models, seeds) each, out of `seeds`.
+    """
+    rng = generator("ranges", models, seeds, rounds)
+    held = {"longest_block": [], "longest_span": []}
+    for number in range(models):
+        spans = (5, 20, 100, 400)[number % 4]
+        words = max(40 * spans, 2_000)  # so dense that blocks are joined of several spans
+        model = KnownModel.drawn(rng, spans, words=words, overlapping=True)
+        found = [_maxima(rng, model, rounds) for _ in range(seeds)]
+        for name, of in held.items():
+            values = np.array([one[name][0] for one in found])
+            bounds = [one[name][1] for one in found]
+            inside = [(low <= values) & (values <= high) for low, high in bounds]
+            of.append([np.count_nonzero(one) for one in inside])
+    return {name: np.array(of) for name, of in held.items()}
+
+
+def _maxima(rng, model, rounds):
+    """Value and range, by measure, of a draw."""
+    drawn, _ = model.draw(rng, rounds)
+    counts, longest = model.counts(drawn), model.longest(drawn)
+    typical = sampling_error(counts).typical * model.words
+    mask = np.diff(np.concatenate(([0], counts.times > 0, [0])).astype(np.int8))
+    block = int((np.flatnonzero(mask < 0) - np.flatnonzero(mask > 0)).max(initial=0))
+    of_blocks = block_range(
+        counts.runs, n=rounds, borders=NO_BORDERS, typical=typical, words=model.words
+    )
+    of_spans = maximum_range(longest, typical=typical, most=model.words)
+    return {"longest_block": (block, of_blocks), "longest_span": (int(longest.max()), of_spans)}
+
+
+# --- release against release ---------------------------------------------------------------
+
+MEASURES = ("bmc", "longest_span", "spans_over")
+
+
+def called_worse_though_the_same(temper, *, releases, pairs=20, rounds=100, spans=40):
+    """In how many releases of the same models anything was called worse; shape (releases,)."""
+    rng = generator("same", temper.name, pairs, rounds, spans)
+    named = [Compared(str(pair), measure) for pair in range(pairs) for measure in MEASURES]
+    called = []
+    for _ in range(releases):
+        before, after = {}, {}
+        for pair in range(pairs):
+            model = KnownModel.drawn(rng, spans, temper=temper, words=8_000)
+            before[str(pair)], after[str(pair)] = (_release(rng, model, rounds) for _ in range(2))
+        changes = compare_releases(before, after, named, seed=int(rng.integers(1 << 31)))
+        called.append(any(one.verdict is Verdict.FAIL for one in changes))
+    return np.array(called)
+
+
+def _release(rng, model, rounds):
+    drawn, _ = model.draw(rng, rounds)
+    counts = model.counts(drawn)
+    error = sampling_error(counts, seed=int(rng.integers(1 << 31)))
+    over = model.lengths > THRESHOLD
+    longest = model.longest(drawn)
+    return PairRounds(
+        words=model.words,
+        values={
+            "bmc": error.bmc,
+            "longest_span": int(longest.max()),
+            "spans_over": int(drawn[:, over].any(axis=0).sum()),
+        },
+        per_round={
+            "bmc": counts.by_excerpt.sum(axis=0),
+            "longest_span": longest,
+            "spans_over": drawn[:, over].sum(axis=1),
+        },
+        spread=Spread(error.variance, error.blocks or rounds, error.typical),
+        alike=error.likeness.alike,
+    )
+
+
+def more_passages(rng, lengths, probabilities):
+    """A tenth more passages of the same kind."""
+    more = len(lengths) // 10
+    return (
+        np.concatenate((lengths, lengths_of(rng, more))),
+        np.concatenate((probabilities, probabilities_of(rng, more))),
+    )
+
+
+def more_often(_, lengths, probabilities):
+    """The same passages, as much more often as brings a tenth more words in 100 rounds."""
+    ever = (1 - (1 - probabilities) ** 100) @ lengths
+    low, high = 1.0, 1e4
+    for _ in range(60):
+        middle = (low * high) ** 0.5
+        raised = (1 - (1 - np.minimum(1, middle * probabilities)) ** 100) @ lengths
+        low, high = (middle, high) if raised < 1.1 * ever else (low, middle)
+    return lengths, np.minimum(1, low * probabilities)
+
+
+def rare_passages(rng, lengths, probabilities):
+    """New passages that one answer in a hundred gives or fewer; a tenth more words again."""
+    wanted = 0.1 * ((1 - (1 - probabilities) ** 100) @ lengths)
+    new_lengths = lengths_of(rng, 2 * len(lengths))
+    new = probabilities_of(rng, 2 * len(lengths), commonest=-2.0)
+    enough = int(np.searchsorted(np.cumsum((1 - (1 - new) ** 100) * new_lengths), wanted)) + 1
+    return (
+        np.concatenate((lengths, new_lengths[:enough])),
+        np.concatenate((probabilities, new[:enough])),
+    )
+
+
+def called_worse(change, *, runs, pairs=20, rounds=100, spans=400, tolerance=0.005):
+    """In how many runs the one pair of `pairs` that changed was called worse; shape (runs,).
+
+    BMC is 0.2, and rises by 0.02; it is named for every pair.
+    """
+    rng = generator("changed", change.__name__, pairs, rounds, spans)
+    same = _release(rng, KnownModel.drawn(rng, 20, words=8_000), rounds)
+    others = {str(pair): same for pair in range(1, pairs)}
+    named = [Compared(str(pair), "bmc", tolerance) for pair in range(pairs)]
+    called = []
+    for _ in range(runs):
+        lengths, probabilities = lengths_of(rng, spans), probabilities_of(rng, spans)
+        words = round(5 * ((1 - (1 - probabilities) ** rounds) @ lengths))
+        sides = (lengths, probabilities), change(rng, lengths, probabilities)
+        before, after = (
+            _release(rng, KnownModel(rng, *side, temper=ALIKE, words=words), rounds)
+            for side in sides
+        )
+        changes = compare_releases({**others, "0": before}, {**others, "0": after}, named)
+        called.append(changes[0].verdict is Verdict.FAIL)
+    return np.array(called)

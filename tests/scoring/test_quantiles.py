@@ -1,0 +1,104 @@
+"""Quantiles against printed tables, against what they are defined by, and against scipy."""
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pytest_memleak.errors import SettingsError
+from pytest_memleak.scoring.quantiles import (
+    clopper_pearson,
+    normal_quantile,
+    student_quantile,
+    student_tail,
+)
+
+# Student's t, two-sided, as any table prints it.
+TABLE = {
+    (0.95, 1): 12.706, (0.95, 2): 4.303, (0.95, 4): 2.776, (0.95, 9): 2.262, (0.95, 99): 1.984,
+    (0.99, 1): 63.657, (0.99, 3): 5.841, (0.99, 10): 3.169, (0.90, 5): 2.015, (0.50, 1): 1.0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("confidence", "freedom"), TABLE)
+def test_students_quantiles_are_the_tables(confidence, freedom):
+    expected = TABLE[confidence, freedom]
+    assert student_quantile(confidence, freedom) == pytest.approx(expected, abs=5e-4)
+
+
+def test_with_much_freedom_it_is_the_normal_quantile():
+    assert normal_quantile(0.95) == pytest.approx(1.959963984540054)
+    assert student_quantile(0.95, 1e7) == pytest.approx(normal_quantile(0.95), rel=1e-6)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.floats(0.001, 0.9999), st.floats(1, 2_000))
+def test_the_tail_is_what_the_quantile_leaves(confidence, freedom):
+    t = student_quantile(confidence, freedom)
+    assert 2 * student_tail(t, freedom) == pytest.approx(1 - confidence, rel=1e-7)
+    assert student_tail(-t, freedom) == pytest.approx(1 - (1 - confidence) / 2)
+
+
+def test_tails_at_the_ends():
+    assert student_tail(0, 3) == pytest.approx(0.5)
+    assert (student_tail(math.inf, 3), student_tail(-math.inf, 3)) == (0, 1)
+    assert student_quantile(0, 4) == 0
+
+
+def binomial_at_least(hits, tries, p):
+    return sum(math.comb(tries, k) * p**k * (1 - p) ** (tries - k) for k in range(hits, tries + 1))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(1, 60).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_clopper_pearson_is_where_the_binomial_tails_are(seen):
+    hits, tries = seen
+    low, high = clopper_pearson(hits, tries, confidence=0.95)
+    if hits:
+        assert binomial_at_least(hits, tries, low) == pytest.approx(0.025, rel=1e-6)
+    else:
+        assert low == 0
+    if hits < tries:
+        assert 1 - binomial_at_least(hits + 1, tries, high) == pytest.approx(0.025, rel=1e-6)
+    else:
+        assert high == 1
+
+
+@pytest.mark.parametrize(
+    ("hits", "low", "high"), [(0, 0, 0.0362), (1, 0.0003, 0.0545), (50, 0.3983, 0.6017)]
+)
+def test_clopper_pearson_is_the_tables(hits, low, high):
+    assert clopper_pearson(hits, 100, confidence=0.95) == pytest.approx((low, high), abs=5e-5)
+
+
+def test_clopper_pearson_without_tries_or_confidence():
+    assert clopper_pearson(0, 0, confidence=0.95) == (0, 1)
+    assert clopper_pearson(1, 4, confidence=0) == (0.25, 0.25)
+
+
+def test_clopper_pearson_of_a_hundred_thousand_tries():
+    low, high = clopper_pearson(50_000, 100_000, confidence=0.95)
+    half = 1.96 * math.sqrt(0.25 / 100_000)
+    assert (low, high) == pytest.approx((0.5 - half, 0.5 + half), abs=1e-5)
+
+
+def test_all_of_it_against_scipy():
+    stats = pytest.importorskip("scipy.stats")
+    for freedom in (1, 2.5, 9, 250, 1e5):
+        assert student_quantile(0.975, freedom) == pytest.approx(stats.t.ppf(0.9875, freedom))
+    for hits, tries in ((0.4, 7.7), (3.3, 10), (90, 1_000), (999, 1_000)):
+        low, high = clopper_pearson(hits, tries, confidence=0.9)
+        assert low == pytest.approx(stats.beta.ppf(0.05, hits, tries - hits + 1))
+        assert high == pytest.approx(stats.beta.ppf(0.95, hits + 1, tries - hits))
+
+
+@pytest.mark.parametrize("confidence", [-0.1, 1, 95, math.nan])
+def test_a_confidence_out_of_range_is_refused(confidence):
+    for asked in (
+        normal_quantile,
+        lambda value: student_quantile(value, 3),
+        lambda value: clopper_pearson(1, 2, confidence=value),
+    ):
+        with pytest.raises(SettingsError, match="confidence"):
+            asked(confidence)
