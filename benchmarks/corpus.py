@@ -92,6 +92,33 @@ def with_marks(text: str, draw: random.Random) -> str:
     return " ".join(words)
 
 
+def with_markdown(text: str, draw: random.Random) -> str:
+    """The text as a chat model would set it: a heading, a list, paragraphs, bold and italics."""
+    words = text.split(" ")
+    for at in range(draw.randrange(40), len(words), 40):
+        mark = draw.choice(("**", "*", "_"))
+        words[at] = f"{mark}{words[at]}{mark}"
+    lines = [" ".join(words[at : at + 60]) for at in range(0, len(words), 60)]
+    lines[1::3] = [f"{n}. {line}" for n, line in enumerate(lines[1::3], start=1)]
+    return "\n\n".join(["## An answer", *lines])
+
+
+def with_accents(text: str, draw: random.Random) -> str:
+    """The text with an accented Latin letter in every tenth word."""
+    words = text.split(" ")
+    for at in range(draw.randrange(10), len(words), 10):
+        words[at] = words[at].replace("e", "é", 1).replace("o", "ö", 1)
+    return " ".join(words)
+
+
+def in_style(number: int, words: int = BOOK_WORDS) -> Book:
+    """A book in the style of the generations' own: prose of a chain over the King James text."""
+    text = _stretch(_chain_of("king james"), words, random.Random(number))
+    excerpts = (text[at : at + EXCERPT_WORDS] for at in range(0, words, EXCERPT_WORDS))
+    texts = tuple(Excerpt(f"p_id{n}", " ".join(own)) for n, own in enumerate(excerpts, start=1))
+    return Book(f"style-{number}", "A book", "various", texts, digest="")
+
+
 def _another_author(_: int, draw: random.Random) -> tuple[str, ...]:
     return _stretch(shakespeare(), GENERATION_WORDS, draw)
 

@@ -18,17 +18,22 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import corpus
 import floor
+import numpy as np
 
 from pytest_memleak.parallel.processes import Processes
 from pytest_memleak.records import Book, Excerpt, Generation, Scoring
 from pytest_memleak.scoring.analysis import analyse
 from pytest_memleak.scoring.index import Index
+from pytest_memleak.scoring.matches import match_all
+from pytest_memleak.scoring.recitals import Protected
+from pytest_memleak.scoring.shared_index import Found, SharedIndex
 from pytest_memleak.scoring.tally import tallied
 
 ORACLE_WORDS = 10_000
@@ -38,30 +43,68 @@ _ORACLE = Path(__file__).parents[1] / "tests" / "scoring" / "oracle.py"
 
 @dataclass(frozen=True)
 class Rate:
-    """One leak rate: millions of words per second, and what was measured of the book."""
+    """One leak rate: seconds of processor time for `words` words, and what was measured.
+
+    floor, scoring, markdown, accents, marks: of the floor, and of scoring whole (both recitals
+    included) the text as it is, with markdown, accented letters, and marks
+    recitals: share of `scoring` that would not be there without recitals
+    """
 
     leak_rate: str
     words: int
     floor: float
     scoring: float
-    with_marks: float
+    markdown: float
+    accents: float
+    marks: float
+    without_recitals: float
     bmc: float
+    longest: int
+    nv_longest: int
 
-    @property
-    def times_floor(self) -> float:
-        return self.floor / self.scoring
+    def times_floor(self, seconds: float) -> float:
+        return seconds / self.floor
 
-    @property
-    def marks_cost(self) -> float:
-        return self.scoring / self.with_marks
+
+@dataclass(frozen=True)
+class Matcher:
+    """What matching alone takes, in times the floor, all with the same matches.
+
+    automaton:      pyahocorasick's scans every word
+    sieve_and_join: the sieve, and runs joined and compared in numpy
+    sieve_first:    the sieve, and the automaton scans each text in which it found anything
+    """
+
+    leak_rate: str
+    automaton: float
+    sieve_and_join: float
+    sieve_first: float
 
 
 @dataclass(frozen=True)
 class IndexCost:
-    """Of one book: microseconds and bytes a word."""
+    """Of one book, in ms: the sieve's tables, and the automaton; of eighty: seconds and MB.
 
-    microseconds: float
-    bytes: float
+    others, style: times as long to score as with one book, where the generations are another
+    author's, and where they are in the style of all eighty
+    """
+
+    sieve: float
+    automaton: float
+    eighty_seconds: float
+    eighty_megabytes: float
+    eighty_peak: float
+    others: float
+    style: float
+
+
+@dataclass(frozen=True)
+class PairCost:
+    """Milliseconds a pair, whatever its generations, and nanoseconds a word of them."""
+
+    leak_rate: str
+    fixed: float
+    a_word: float
 
 
 def least(repeats: int, *works: Callable[[], object]) -> list[float]:
@@ -77,32 +120,84 @@ def least(repeats: int, *works: Callable[[], object]) -> list[float]:
 
 
 def rate(leak_rate: str, *, count: int, repeats: int) -> Rate:
-    """Score `count` generations whole (index, all measures, rounds, cross-excerpt)."""
-    book = corpus.book()
+    """Score `count` generations whole (index, all measures and recitals, rounds, sources)."""
+    book, scoring = corpus.book(), Scoring()
     drawn = list(corpus.generations(leak_rate, count))
-    draw = random.Random(5)
-    marked = [replace(one, text=corpus.with_marks(one.text, draw)) for one in drawn]
     known = floor.vocabulary(excerpt.text for excerpt in book.excerpts)
     words = sum(len(floor.look_up(one.text, known)) for one in drawn)
+
+    def changed(change: Callable[[str, random.Random], str]) -> list[Generation]:
+        draw = random.Random(5)
+        return [replace(one, text=change(one.text, draw)) for one in drawn]
 
     def look_up_all() -> None:
         for one in drawn:
             floor.look_up(one.text, known)
 
-    at_floor, plain, with_marks = least(
+    sets = [drawn, *map(changed, (corpus.with_markdown, corpus.with_accents, corpus.with_marks))]
+    at_floor, without, *scored = least(
         repeats,
         look_up_all,
-        lambda: analyse(book, drawn, Scoring()),
-        lambda: analyse(book, marked, Scoring()),
+        lambda: analyse(book, drawn, scoring, count=partial(tallied, recitals=False)),
+        *(partial(analyse, book, its, scoring) for its in sets),
     )
-    seen = analyse(book, drawn, Scoring())
+    seen = analyse(book, drawn, scoring)
+    if seen is None or seen.recitals is None:
+        raise RuntimeError("nothing was measured")
     return Rate(
-        leak_rate,
-        words,
-        words / at_floor / 1e6,
-        words / plain / 1e6,
-        words / with_marks / 1e6,
-        seen.measurement.bmc if seen else 0.0,
+        leak_rate, words, at_floor, *scored, without_recitals=without, bmc=seen.measurement.bmc,
+        longest=seen.recitals.longest_recital.words,
+        nv_longest=seen.recitals.nv_longest_recital.words,
+    )  # fmt: skip
+
+
+def matchers(leak_rate: str, *, count: int, repeats: int) -> Matcher:
+    """Three ways to the same matches."""
+    book = corpus.book()
+    texts = [one.text for one in corpus.generations(leak_rate, count)]
+    known = floor.vocabulary(excerpt.text for excerpt in book.excerpts)
+    index, shared = _ready(book), SharedIndex([book], k=5)
+    batches = [texts[at : at + 1_000] for at in range(0, len(texts), 1_000)]
+
+    def scanned(some: list[str]) -> set[tuple[int, int, int]]:
+        found = match_all(index, map(index.code_text, some))
+        return {row for one in found for row in one.rows()}
+
+    def joined(some: list[str]) -> Found:
+        return shared.matches(some, near=False).matches
+
+    def sieved_first(some: list[str]) -> object:
+        return scanned([some[n] for n in np.unique(joined(some).text).tolist()])
+
+    some = batches[0]
+    rows = joined(some)
+    mine = set(zip(rows.text.tolist(), rows.start.tolist(), rows.end.tolist(), strict=True))
+    if mine != scanned(some):
+        raise RuntimeError("the matchers do not agree")
+    at_floor, *took = least(
+        repeats,
+        lambda: [floor.look_up(text, known) for text in texts],
+        lambda: [list(match_all(index, map(index.code_text, one))) for one in batches],
+        lambda: [joined(one) for one in batches],
+        lambda: [sieved_first(one) for one in batches],
+    )
+    return Matcher(leak_rate, *(one / at_floor for one in took))
+
+
+def pair_cost(leak_rate: str, *, count: int, repeats: int) -> PairCost:
+    """From two numbers of generations, with an index that is there."""
+    book, scoring = corpus.book(), Scoring()
+    protected = Protected(SharedIndex([book], k=5), book.id, (book.id,))
+    drawn = list(corpus.generations(leak_rate, count))
+    few = drawn[: max(count // 10, 1)]
+    small, large = least(
+        repeats,
+        lambda: analyse(book, few, scoring, protected=protected),
+        lambda: analyse(book, drawn, scoring, protected=protected),
+    )
+    a_text = (large - small) / max(len(drawn) - len(few), 1)
+    return PairCost(
+        leak_rate, (small - a_text * len(few)) * 1e3, a_text / corpus.GENERATION_WORDS * 1e9
     )
 
 
@@ -140,32 +235,38 @@ def _processor_time(ids: list[int]) -> float:
     return sum(int(one[11]) + int(one[12]) for one in fields) / os.sysconf("SC_CLK_TCK")
 
 
-def index_cost(*, repeats: int) -> IndexCost:
-    """What the index of the book costs."""
+def index_cost(*, count: int, repeats: int) -> IndexCost:
+    """What the sieve of one book and of eighty costs, and the automaton of one."""
     book = corpus.book()
-    index = _ready(book)
-    (seconds,) = least(repeats, lambda: _ready(book))
-    return IndexCost(seconds / index.total * 1e6, _bytes_of(index) / index.total)
+    sieve, automaton = least(5, lambda: SharedIndex([book], k=5), lambda: _ready(book))
+    others = [corpus.in_style(number) for number in range(79)]
+    gc.collect()
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    before, start = _peak(), time.process_time()
+    eighty = SharedIndex([book, *others], k=5)
+    seconds, peak = time.process_time() - start, (_peak() - before) / 1e6
+    del others
+    alone = SharedIndex([book], k=5)
+
+    def score(index: SharedIndex, drawn: list[Generation]) -> Callable[[], object]:
+        protected = Protected(index, book.id, tuple(index.numbers))
+        return lambda: tallied(book, Scoring(), drawn, protected=protected)
+
+    def times_one(leak_rate: str) -> float:
+        drawn = list(corpus.generations(leak_rate, count))
+        one, all_of_them = least(repeats, score(alone, drawn), score(eighty, drawn))
+        return all_of_them / one
+
+    return IndexCost(
+        sieve * 1e3, automaton * 1e3, seconds, eighty.nbytes / 1e6, peak, times_one("none"),
+        times_one("fifth in style"),
+    )  # fmt: skip
 
 
 def _ready(book: Book) -> Index:
     index = Index(book, k=5)
     index.anchors("")  # what it looks for is made when first needed
     return index
-
-
-def _bytes_of(index: Index) -> int:
-    """What the automaton, the tables of places and the codes of words take."""
-    anchors = index._anchors  # noqa: SLF001 - nobody else asks
-    codes = index._codes  # noqa: SLF001
-    arrays = (index._numbers.base, anchors.lengths, anchors.place_count, anchors.first_place)  # noqa: SLF001
-    size = int(anchors.automaton.get_stats()["total_size"]) + anchors.places.nbytes
-    size += sys.getsizeof(codes) + sum(map(sys.getsizeof, [*codes, *codes.values()]))
-    return size + sum(map(_size, arrays))
-
-
-def _size(array: Any) -> int:
-    return int(getattr(array, "nbytes", 0)) or sys.getsizeof(array)
 
 
 def oracle_rate(*, count: int = 2) -> float:

@@ -12,7 +12,8 @@ import pytest
 from pytest_memleak.records import Scoring
 from pytest_memleak.scoring.analysis import analyse
 from pytest_memleak.scoring.index import Index
-from pytest_memleak.scoring.matches import match_texts
+from pytest_memleak.scoring.matches import match_all
+from pytest_memleak.scoring.shared_index import SharedIndex
 from pytest_memleak.scoring.words import words
 
 pytestmark = pytest.mark.benchmark(timer=time.process_time)
@@ -33,13 +34,23 @@ def test_words_with_marks(benchmark, drawn):
 
 
 def test_index(benchmark, book):
+    assert benchmark(lambda: SharedIndex([book], k=5)).books[0].id == book.id
+
+
+def test_automaton(benchmark, book):
     assert len(benchmark(lambda: Index(book, k=5).anchors(""))) == 0
 
 
 def test_matches(benchmark, book, drawn):
+    index = SharedIndex([book], k=5)
+    texts = [one.text for one in drawn]
+    benchmark(lambda: index.matches(texts))
+
+
+def test_matches_of_the_automaton(benchmark, book, drawn):
     index = Index(book, k=5)
-    coded = [index.code_text(one.text) for one in drawn]
-    benchmark(lambda: [match_texts(index, coded[at : at + 16]) for at in range(0, len(coded), 16)])
+    texts = [one.text for one in drawn]
+    benchmark(lambda: list(match_all(index, map(index.code_text, texts))))
 
 
 def test_whole_scoring(benchmark, book, drawn):
@@ -47,10 +58,11 @@ def test_whole_scoring(benchmark, book, drawn):
     assert found.measurement.generations == len(drawn)
 
 
-def test_whole_scoring_with_marks(benchmark, book, drawn):
+@pytest.mark.parametrize("set_as", [corpus.with_marks, corpus.with_markdown, corpus.with_accents])
+def test_whole_scoring_of_text_set_otherwise(benchmark, book, drawn, set_as):
     draw = random.Random(5)
-    marked = [replace(one, text=corpus.with_marks(one.text, draw)) for one in drawn]
-    benchmark(lambda: analyse(book, marked, Scoring()))
+    changed = [replace(one, text=set_as(one.text, draw)) for one in drawn]
+    benchmark(lambda: analyse(book, changed, Scoring()))
 
 
 def test_oracle_on_a_part(benchmark):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pytest_memleak.parallel.blocks import Block
     from pytest_memleak.records import Book, Generation, Scoring
     from pytest_memleak.scoring.catalogue import Elsewhere
+    from pytest_memleak.scoring.recitals import Protected
 
 __all__ = ["OnRay"]
 
@@ -39,7 +40,7 @@ _RETRIES = 5
 _PATIENCE = 10
 
 _BOOKS_KEPT = 2
-_tallies: OrderedDict[tuple[str, Scoring], Tally] = OrderedDict()
+_tallies: OrderedDict[tuple[str, Scoring, tuple[str, ...]], Tally] = OrderedDict()
 
 
 class OnRay:
@@ -54,22 +55,29 @@ class OnRay:
         self._ray: Any = None
         self._actors: dict[str, Actors] = {}
 
-    def tallied(self, book: Book, scoring: Scoring, generations: Iterable[Generation]) -> Tally:
+    def tallied(
+        self,
+        book: Book,
+        scoring: Scoring,
+        generations: Iterable[Generation],
+        *,
+        protected: Protected | None = None,
+    ) -> Tally:
         """The generations, counted by the cluster.
 
         Raises what `pytest_memleak.scoring.tally.tallied` raises, SettingsError without Ray, and
         Inconclusive where the cluster cannot be reached or loses a task for good.
         """
-        tally = Tally(book, scoring)
+        tally = Tally(book, scoring, protected=protected)
         ray = self._joined()
         task = ray.remote(num_cpus=1, max_retries=_RETRIES)(_count)
         try:
-            kept = ray.put(book)
+            kept, index = ray.put(book), ray.put(protected)
             digest = book_digest(book.excerpts)
             cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
             under_way: list[Any] = []
             for block in blocks(generations):
-                under_way.append(task.remote(kept, digest, scoring, block))
+                under_way.append(task.remote(kept, digest, scoring, index, block))
                 if len(under_way) >= _AHEAD * cores:
                     _add_one(ray, tally, under_way)
             while under_way:
@@ -173,10 +181,12 @@ def _add_one(ray: Any, tally: Tally, under_way: list[Any]) -> None:
     tally.add_counted(answer)
 
 
-def _count(book: Book, digest: str, scoring: Scoring, block: Block) -> Counted | MemleakError:
+def _count(
+    book: Book, digest: str, scoring: Scoring, protected: Protected | None, block: Block
+) -> Counted | MemleakError:
     """A task: what there is in one block. The book's index stays for the next."""
     try:
-        tally = _tally_of(book, digest, scoring)
+        tally = _tally_of(book, digest, scoring, protected)
         tally.counted = Counted()
         tally.add(generations_of(block))
     except MemleakError as error:
@@ -192,10 +202,11 @@ def _scan(books: list[Book], scoring: Scoring, kept: list[Any]) -> list[Elsewher
     return Shelf(books, scoring).scan(generations)
 
 
-def _tally_of(book: Book, digest: str, scoring: Scoring) -> Tally:
-    key = (digest, scoring)
+def _tally_of(book: Book, digest: str, scoring: Scoring, protected: Protected | None) -> Tally:
+    books = () if protected is None else (*protected.books, *protected.training)
+    key = (digest, scoring, books)
     if key not in _tallies:
-        _tallies[key] = Tally(book, scoring)
+        _tallies[key] = Tally(book, scoring, protected=protected)
     _tallies.move_to_end(key)
     while len(_tallies) > _BOOKS_KEPT:
         _tallies.popitem(last=False)

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
     from pytest_memleak.parallel.blocks import Block
     from pytest_memleak.records import Book, Generation, Scoring
+    from pytest_memleak.scoring.recitals import Protected
+
+    _Work = tuple[Book, Scoring, Protected | None]
 
 __all__ = ["Processes"]
 
@@ -35,19 +38,26 @@ class Processes:
         self._jobs = jobs
         self._running: list[tuple[BaseProcess, Connection]] = []
 
-    def tallied(self, book: Book, scoring: Scoring, generations: Iterable[Generation]) -> Tally:
+    def tallied(
+        self,
+        book: Book,
+        scoring: Scoring,
+        generations: Iterable[Generation],
+        *,
+        protected: Protected | None = None,
+    ) -> Tally:
         """The generations, counted by all processes together.
 
         Raises what `pytest_memleak.scoring.tally.tallied` raises, and Inconclusive where a
         process ends before its work is done.
         """
-        tally = Tally(book, scoring)
+        tally = Tally(book, scoring, protected=protected)
         self._start()
         waiting: queue.Queue[Block | None] = queue.Queue(maxsize=self._jobs)
         try:
             with ThreadPoolExecutor(self._jobs) as threads:
                 counting = [
-                    threads.submit(_feed, connection, book, scoring, waiting)
+                    threads.submit(_feed, connection, (book, scoring, protected), waiting)
                     for _, connection in self._running
                 ]
                 try:
@@ -106,10 +116,10 @@ def _put(
 
 
 def _feed(
-    connection: Connection, book: Book, scoring: Scoring, waiting: queue.Queue[Block | None]
+    connection: Connection, work: _Work, waiting: queue.Queue[Block | None]
 ) -> Counted | MemleakError:
     """Send blocks to one process, each when it has taken the one before; what it counted."""
-    connection.send((book, scoring))
+    connection.send(work)
     while (block := waiting.get()) is not None:
         connection.send(block)
     connection.send(None)
@@ -122,14 +132,14 @@ def _count(connection: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this
     while True:
         try:
-            book, scoring = connection.recv()
-            connection.send(_answer(connection, book, scoring))
+            connection.send(_answer(connection, connection.recv()))
         except (EOFError, OSError):
             return
 
 
-def _answer(connection: Connection, book: Book, scoring: Scoring) -> Counted | MemleakError:
-    tally = Tally(book, scoring)
+def _answer(connection: Connection, work: _Work) -> Counted | MemleakError:
+    book, scoring, protected = work
+    tally = Tally(book, scoring, protected=protected)
     error: MemleakError | None = None
     while (block := connection.recv()) is not None:
         try:

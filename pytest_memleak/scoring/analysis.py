@@ -12,6 +12,7 @@ from pytest_memleak.scoring.measures import measurement
 from pytest_memleak.scoring.near_verbatim import NearVerbatimRecall, NearVerbatimTally
 from pytest_memleak.scoring.null import Null, Uplift
 from pytest_memleak.scoring.provenance import CrossExcerpt, cross_excerpt_of
+from pytest_memleak.scoring.recitals import Recitals
 from pytest_memleak.scoring.rounds import RoundCounts
 from pytest_memleak.scoring.sampling_error import SamplingError, sampling_error
 from pytest_memleak.scoring.similarity import round_agreement
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records import Book, Generation, Scoring
     from pytest_memleak.scoring.extraction import Extraction
+    from pytest_memleak.scoring.recitals import Protected
     from pytest_memleak.scoring.tally import Tally
 
-    Count = Callable[[Book, Scoring, Iterable[Generation]], Tally]
+    Count = Callable[..., Tally]
 
 __all__ = ["Analysis", "analyse", "analysis_of", "estimates"]
 
@@ -38,6 +40,7 @@ class Analysis:
     agreement: self-agreement of the first and second half of the rounds (section 5)
     cross:     where spans came from (section 4)
     lengths:   how many runs with the own excerpt there are of each length
+    recitals:  any passage of any protected book (section 11)
     near:      near-verbatim recall (section 8), where a limit asks for it
     null, uplift: comparisons (section 7), where they can be had and a limit or baseline asks
     greedy:    the measures of the likeliest continuations alone, where the probe asks for them
@@ -50,6 +53,7 @@ class Analysis:
     agreement: float
     cross: CrossExcerpt
     lengths: Mapping[int, int] = field(repr=False)
+    recitals: Recitals | None = None
     near: NearVerbatimRecall | None = None
     null: Null | None = None
     uplift: Uplift | None = None
@@ -64,16 +68,19 @@ def analyse(
     *,
     confidence: float = 0.95,
     near: bool = False,
+    protected: Protected | None = None,
     count: Count = tallied,
 ) -> Analysis | None:
     """Measure the generations and how far the measures can be trusted; None without any.
 
     near: whether to look for near-verbatim spans too, which takes far longer than the rest.
+    protected: the run's books and their index; without it, recitals are looked for in `book`.
     count: who matches and counts the generations, in other processes perhaps.
     Raises as `measure` does.
     """
     nearly = NearVerbatimTally(book) if near else None
-    tally = count(book, scoring, nearly.watch(generations) if nearly else generations)
+    watched = nearly.watch(generations) if nearly else generations
+    tally = count(book, scoring, watched, **({"protected": protected} if protected else {}))
     if not tally.counted.generations:
         return None
     analysis = analysis_of(tally, scoring, confidence=confidence)
@@ -82,17 +89,18 @@ def analyse(
 
 def analysis_of(tally: Tally, scoring: Scoring, *, confidence: float = 0.95) -> Analysis:
     """What is told by a tally, with its own settings, that has counted a generation or more."""
-    words, n = tally.index.total, tally.counted.rounds
+    words, n = tally.layout.total, tally.counted.rounds
     rounds = tally.rounds()
-    borders = (start for start, _ in tally.index.bounds.values())
+    borders = (start for start, _ in tally.layout.bounds.values())
     counts = rounds.counts(words=words, n=n, borders=borders)
     return Analysis(
         measurement=measurement(tally, scoring, rounds),
         error=sampling_error(counts, scoring=scoring, confidence=confidence),
         counts=counts,
         agreement=round_agreement(rounds, words=words, n=n),
-        cross=cross_excerpt_of(tally.index, *tally.matches()),
+        cross=cross_excerpt_of(tally.layout, *tally.matches()),
         lengths=dict(sorted(tally.counted.own_lengths.items())),
+        recitals=tally.recitals(),
     )
 
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_memleak.records import Book, Excerpt
-from pytest_memleak.scoring.index import Index, refuse_unmeasurable
+from pytest_memleak.scoring.index import Index
+from pytest_memleak.scoring.layout import refuse_unmeasurable
 from pytest_memleak.scoring.provenance import distinct_matches, targeted
 from pytest_memleak.scoring.words import words
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from pytest_memleak.scoring.look_alikes import LATIN_FORMS, LIGATURES, LOOK_ALIKES
+
 __all__ = ["folded_words"]
 
 _WORD = re.compile(r"[^\W_](?:\S*[^\W_])?")
@@ -21,28 +23,6 @@ _FEW = 16
 # Marks above and below Latin, Greek and Cyrillic letters.
 _FIRST_MARK, _LAST_MARK = "\u0300", "\u036f"
 
-_LIGATURES = {
-    "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ꜳ": "aa", "Ꜳ": "AA", "ꝏ": "oo", "Ꝏ": "OO",
-}  # fmt: skip
-
-# Other forms of Latin letters (small capitals, IPA): read so in any word.
-_LATIN_FORMS = {
-    "a": "ɑᴀ", "b": "ʙ", "c": "ᴄ", "d": "ᴅ", "e": "ᴇ", "f": "ꜰ", "g": "ɡɢ", "h": "ʜ", "i": "ıɩɪ",
-    "j": "ȷᴊ", "k": "ᴋ", "l": "ʟ", "m": "ᴍ", "n": "ɴ", "o": "ᴏᴑ", "p": "ᴘ", "r": "ʀ", "s": "ꜱ",
-    "t": "ᴛ", "u": "ᴜʋ", "v": "ᴠ", "w": "ᴡɯ", "y": "ʏɣ", "z": "ᴢ",
-}  # fmt: skip
-
-# Letters of other scripts that are drawn like a Latin letter, as Unicode's confusables (UTS 39)
-# have them, and small letters drawn like a small capital. Cyrillic, Greek, Armenian, Cherokee.
-# The capitals of four Greek letters (Η, Μ, Ν, Υ) look like another letter than the small ones.
-_LOOK_ALIKES = {
-    "a": "аАαΑᎪ", "b": "вВьЬβΒᏴᏏ", "c": "сСᏟꮯ", "d": "ԁᎠᏧ", "e": "еЕҽεΕᎬ", "f": "Ϝք",
-    "g": "ԌցᏀ", "h": "нНһҺΗհᎻᏂ", "i": "іІιΙᎥꭵ", "j": "јЈϳͿᎫ", "k": "кКκΚᏦ", "l": "ӏӀᏞ",
-    "m": "мМΜϺᎷ", "n": "ηΝոռ", "o": "оОοΟσօՕ", "p": "рРρΡϱᏢ", "q": "ԛԚգզ", "r": "гᏒᎡꮁ",
-    "s": "ѕЅՏᏕᏚꮪ", "t": "тТτΤᎢ", "u": "υμսՍ", "v": "ѵѴνᏙꮩ", "w": "ԝԜѡωաᎳᏔꮃ", "x": "хХχΧ",
-    "y": "уУүҮγΥᎩᎽ", "z": "ζΖᏃꮓ",
-}  # fmt: skip
-
 
 def _inverted(forms: dict[str, str]) -> dict[str, str]:
     return {form: letter for letter, its_forms in forms.items() for form in its_forms}
@@ -53,14 +33,14 @@ _READ_AS = {
     **dict.fromkeys("‐‑−", "-"),
     **dict.fromkeys("‘’‚‛′ʹʻʼʽˊˋ`´", "'"),
     **dict.fromkeys("“”„‟«»", '"'),
-    **_LIGATURES,
-    **_inverted(_LATIN_FORMS),
+    **LIGATURES,
+    **_inverted(LATIN_FORMS),
     # Shown as nothing, though Unicode counts them as letters or marks.
     **dict.fromkeys("\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u3164\uffa0", ""),
     **{chr(code): "" for code in (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))},
 }
 
-_AS_LATIN = str.maketrans(_inverted(_LOOK_ALIKES) | _inverted(_LATIN_FORMS))
+_AS_LATIN = str.maketrans(_inverted(LOOK_ALIKES) | _inverted(LATIN_FORMS))
 
 
 def folded_words(text: str) -> list[str]:

@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING
 import ahocorasick
 import numpy as np
 
-from pytest_memleak.errors import BookError, SettingsError
+from pytest_memleak.errors import SettingsError
+from pytest_memleak.scoring.layout import layout_of, refuse_unmeasurable
 from pytest_memleak.scoring.words import words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
@@ -38,7 +39,6 @@ __all__ = [
     "UNKNOWN",
     "Index",
     "numbers_of",
-    "refuse_unmeasurable",
 ]
 
 CODE_LENGTH = 2
@@ -57,17 +57,11 @@ _FEW_PLACES = 8
 # So many common words are given to the automaton first: their edges are then found first.
 _COMMON_WORDS = 200
 
-_LEAST_KEPT = 0.90
-
 
 class Index:
     """A book's words, and where its anchors stand.
 
-    total:   N, the number of words
-    bounds:  per excerpt id, its words [start, end)
-    order:   per excerpt id, its place among the excerpts
-    borders: positions that no match may lie across, ascending; those of the excerpts, where
-             something stands between them that is not measured
+    layout:  its excerpts; `total`, `bounds`, `order` and `borders` are the layout's
     anchor:  the number of words of an anchor that has not all k
     """
 
@@ -82,17 +76,12 @@ class Index:
         excerpts = [words(excerpt.text, mode) for excerpt in book.excerpts]
         self.mode = mode
         self.k = k
-        self.bounds: dict[str, tuple[int, int]] = {}
-        self.order: dict[str, int] = {}
-        start = 0
-        for place, (excerpt, its_words) in enumerate(zip(book.excerpts, excerpts, strict=True)):
-            self.bounds[excerpt.id] = (start, start + len(its_words))
-            self.order[excerpt.id] = place
-            start += len(its_words)
-        self.total = start
-        starts = [] if book.contiguous else [first for first, _ in self.bounds.values()]
-        self.borders = np.array(starts[1:], dtype=np.intp)
-        refuse_unmeasurable(book, list(map(len, excerpts)), k=k, mode=mode)
+        lengths = list(map(len, excerpts))
+        refuse_unmeasurable(book, lengths, k=k, mode=mode)
+        layout = layout_of(book, lengths)
+        self.layout = layout
+        self.total, self.bounds, self.order = layout.total, layout.bounds, layout.order
+        self.borders = layout.borders
         frequency = Counter(chain.from_iterable(excerpts))
         self._codes = {
             word: chr(_FIRST_ALPHABET + number // _RADIX) + chr(_SECOND_ALPHABET + number % _RADIX)
@@ -147,28 +136,6 @@ class Index:
         self._coded = ""
         common = list(self._codes.values())[:_COMMON_WORDS]
         return _Anchors(anchors, k=self.k, common=common)
-
-
-def refuse_unmeasurable(book: Book, lengths: Sequence[int], *, k: int, mode: WordMode) -> None:
-    """Raise BookError for a book of fewer than k words, and for one that mode `paper` cannot see.
-
-    lengths: of its excerpts, in words of that mode.
-    """
-    total = sum(lengths)
-    if mode == "paper":
-        seen = sum(
-            length if excerpt.text.isascii() else len(words(excerpt.text, "unicode"))
-            for excerpt, length in zip(book.excerpts, lengths, strict=True)
-        )
-        if total < _LEAST_KEPT * seen:
-            raise BookError(
-                f"word mode 'paper' keeps {total:,} of its {seen:,} words "
-                f"({total / seen:.0%}), and would measure nothing",
-                place=f"book {book.id!r}",
-                hint='set words = "unicode" (--words unicode on the command line)',
-            )
-    if total < k:
-        raise BookError(f"it has {total} words, fewer than k = {k}", place=f"book {book.id!r}")
 
 
 class _Anchors:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["MEASURES", "asks_for", "nearest", "table_with", "why_unmeasured"]
 
 GENERATIONS = Needs("measurement")
+RECITALS = Needs("recitals")
 NEAR = Needs("near")
 CHANCE = Needs("null", "it needs a second test book in the suite, as the measure of chance")
 BASELINE = Needs("uplift", "the model needs a baseline, with the same rounds drawn")
@@ -45,6 +46,37 @@ def _excess(null: Any) -> Estimate:
 
 
 _ROWS = (
+    Measure(
+        "longest_recital",
+        title="longest recital",
+        unit="words",
+        about="longest passage of any protected book, whatever was asked for, in words",
+        kind="count",
+        rises=True,
+        overview=_OF_TEXT,
+        needs=RECITALS,
+        read=lambda known: known.recitals.longest_recital,
+    ),
+    Measure(
+        "recitals_over",
+        title="long recitals",
+        unit="over {span_threshold} words",
+        about="number of distinct passages of protected books over span_threshold words",
+        kind="count",
+        rises=True,
+        needs=RECITALS,
+        read=lambda known: known.recitals.recitals_over,
+    ),
+    Measure(
+        "nv_longest_recital",
+        title="longest near-verbatim recital",
+        unit="matching words",
+        about="longest near-verbatim passage of any protected book, in matching words",
+        kind="count",
+        rises=True,
+        needs=RECITALS,
+        read=lambda known: known.recitals.nv_longest_recital,
+    ),
     Measure(
         "bmc",
         title="coverage",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records import Book, Generation, Scoring
     from pytest_memleak.scoring.index import Positions
+    from pytest_memleak.scoring.layout import Layout
 
 __all__ = [
     "BookSpan",
@@ -139,7 +140,7 @@ def cross_excerpt(
 
 
 def cross_excerpt_of(
-    index: Index, excerpt: Positions, start: Positions, end: Positions
+    index: Index | Layout, excerpt: Positions, start: Positions, end: Positions
 ) -> CrossExcerpt:
     """The spans among matches [start, end), of generations for the `excerpt` at that place."""
     ids = list(index.bounds)
@@ -211,7 +212,7 @@ def distinct_matches(
 
 
 def targeted(
-    index: Index, source: Positions, start: Positions, end: Positions
+    index: Index | Layout, source: Positions, start: Positions, end: Positions
 ) -> Iterator[tuple[int, int, int, list[int]]]:
     """The intervals that no other contains and that lie in one excerpt, with its place.
 

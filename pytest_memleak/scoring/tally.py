@@ -11,20 +11,26 @@ import numpy as np
 from pytest_memleak.errors import BookError, RecordsError, SettingsError
 from pytest_memleak.records import Generation, Span
 from pytest_memleak.scoring.distinct import Distinct, Packing, distinct
-from pytest_memleak.scoring.index import Index
-from pytest_memleak.scoring.matches import Matches, match_all
+from pytest_memleak.scoring.matches import Matches
+from pytest_memleak.scoring.recitals import Protected, RecitalCounts, RecitalTally
 from pytest_memleak.scoring.rounds import Rounds
-from pytest_memleak.scoring.trimming import Trimming
+from pytest_memleak.scoring.shared_index import SharedIndex
+from pytest_memleak.scoring.trimming import GivenAway, untold
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pytest_memleak.records import Book, Scoring
     from pytest_memleak.scoring.index import Positions
+    from pytest_memleak.scoring.recitals import Recitals
 
 __all__ = ["Counted", "OwnRun", "Tally", "tallied"]
 
-# Generations that `match_all` may give out together need a number each.
+# Generations that are matched together: so many, or so many characters of them.
+_TEXTS_TOGETHER = 1 << 12
+_CHARACTERS_TOGETHER = 1 << 19
+
+# Bits that are left for a round or an excerpt.
 _LEAST_NUMBER_BITS = 13
 
 _PIECES_TOGETHER = 1 << 17
@@ -57,6 +63,7 @@ class Counted:
     pieces:      round, start, end of memorized pieces
     matches:     excerpt, start, end of matches, untrimmed
     over:        end, start, round of runs with the own excerpt over T words
+    recitals:    of all protected books
     """
 
     generations: int = 0
@@ -67,33 +74,55 @@ class Counted:
     pieces: Distinct = field(default_factory=Distinct)
     matches: Distinct = field(default_factory=Distinct)
     over: Distinct = field(default_factory=Distinct)
+    recitals: RecitalCounts = field(default_factory=RecitalCounts)
 
 
 class Tally:
     """Counts matches; what is counted may be looked at, and added to another's, at any time.
 
-    index:   of the book
+    layout:  the excerpts of the book among its words
     counted: of the generations so far
     """
 
-    def __init__(self, book: Book, scoring: Scoring) -> None:
-        """Raises SettingsError for settings out of range, BookError where `Index` does."""
+    def __init__(
+        self,
+        book: Book,
+        scoring: Scoring,
+        *,
+        protected: Protected | None = None,
+        recitals: bool = True,
+    ) -> None:
+        """Count generations that were asked for excerpts of `book`.
+
+        protected: the run's books and their index, `book` the one that is measured; without it,
+        an index is made of `book` alone. recitals: whether to look for them, too.
+
+        Raises SettingsError for settings out of range and for an index that was made with others
+        or of another book of that id, BookError for a book that cannot be measured.
+        """
         _check(scoring)
-        self.index = Index(book, k=scoring.k, mode=scoring.words)
+        if protected is None:
+            index = SharedIndex([book], k=scoring.k, mode=scoring.words)
+            protected = Protected(index, book.id, (book.id,))
+        self._index = protected.index
+        self._measured = self._index.numbers[protected.measured]
+        self.layout = self._index.books[self._measured].layout
+        _check_index(book, scoring, protected)
         self.counted = Counted()
         self._book = book
+        self._k, self._trim = scoring.k, scoring.trim
         self._threshold = scoring.span_threshold
-        self._trimming = Trimming(
-            book, self.index, [one.instruction for one in book.excerpts], trim=scoring.trim
-        )
-        bounds = np.array(list(self.index.bounds.values()), dtype=np.intp)
+        asked = [excerpt.instruction or "" for excerpt in book.excerpts]
+        self._given = GivenAway(self._index.instructions(asked, folded=False), trim=scoring.trim)
+        self._recitals = RecitalTally(book, protected, scoring) if recitals else None
+        bounds = np.array(list(self.layout.bounds.values()), dtype=np.intp)
         self._excerpt_start, self._excerpt_end = bounds.T
-        bits = self.index.total.bit_length()
+        bits = self.layout.total.bit_length()
         self._packing = Packing(bits, bits)
         self._packing_by_end = Packing(bits, self._packing.high)
         if self._packing.high < _LEAST_NUMBER_BITS:
             raise BookError(
-                f"it has {self.index.total:,} words: too many",
+                f"it has {self.layout.total:,} words: too many",
                 place=f"book {book.id!r}",
                 hint="measure it in parts",
             )
@@ -104,13 +133,8 @@ class Tally:
         Raises RecordsError for one that belongs to none of the book's excerpts, comes twice, or
         has an ordinal that is below 0 or too large.
         """
-        owners: list[tuple[int, int]] = []
-        first = 0  # the number of the text that owners[0] is of
-        for found in match_all(self.index, self._coded(generations, owners)):
-            excerpt, ordinal = np.array(owners, dtype=np.intp).reshape(-1, 2).T
-            self._count(found._replace(text=found.text - first), excerpt, ordinal)
-            first += len(owners)
-            owners.clear()
+        for batch in self._batches(generations):
+            self._count(batch)
 
     def add_counted(self, other: Counted) -> None:
         """Add what a tally of the same book and settings has counted of other generations.
@@ -129,6 +153,7 @@ class Tally:
         mine.pieces.update(other.pieces)
         mine.matches.update(other.matches)
         mine.over.update(other.over)
+        mine.recitals.add(other.recitals)
         if other.longest:
             self._note_longest([other.longest])
 
@@ -154,12 +179,14 @@ class Tally:
         """Excerpt (by place), start and end of each distinct match, untrimmed, ascending."""
         return self._packing.unpack(self.counted.matches.ascending())
 
-    def runs_over(self) -> list[OwnRun]:
-        """For each end of own runs over T words, the longest; of equals that of the first round."""
+    def runs_over(self) -> tuple[Positions, Positions, Positions]:
+        """Start, end and round of the longest own run over T words with each end.
+
+        Of equals that of the first round.
+        """
         end, start, ordinal = self._packing_by_end.unpack(self.counted.over.ascending())
         first = np.flatnonzero(np.diff(end, prepend=-1))
-        columns = (start[first].tolist(), end[first].tolist(), ordinal[first].tolist())
-        return list(map(OwnRun, *columns))
+        return start[first], end[first], ordinal[first]
 
     def span(self, run: OwnRun | None) -> Span:
         """The run as records have it, with the id of its excerpt; None is the empty one."""
@@ -168,14 +195,20 @@ class Tally:
         excerpt_id = self._book.excerpts[self._place_of(run)].id
         return Span(run.words, run.start, run.end, excerpt_id, run.ordinal)
 
+    def recitals(self) -> Recitals | None:
+        """What was recited of all protected books; None where nobody looked for that."""
+        if self._recitals is None:
+            return None
+        return self._recitals.recitals(self.counted.recitals, rounds=self.counted.rounds)
+
     # --- counting --------------------------------------------------------------------------
 
-    def _coded(
-        self, generations: Iterable[Generation], owners: list[tuple[int, int]]
-    ) -> Iterator[str]:
-        """The generations' texts, coded; their excerpts and ordinals are put down."""
-        order, code_text = self.index.order, self.index.code_text
+    def _batches(self, generations: Iterable[Generation]) -> Iterator[list[Generation]]:
+        """The generations, some hundreds at a time; what they are is put down."""
+        order = self.layout.order
         known = range(1 << self._packing.high)
+        batch: list[Generation] = []
+        left = _CHARACTERS_TOGETHER
         for one in generations:
             seen = self.counted.seen.setdefault(one.excerpt_id, set())
             if one.excerpt_id not in order or one.ordinal in seen or one.ordinal not in known:
@@ -183,21 +216,38 @@ class Tally:
             seen.add(one.ordinal)
             self.counted.generations += 1
             self.counted.rounds = max(self.counted.rounds, one.ordinal + 1)
-            owners.append((order[one.excerpt_id], one.ordinal))
-            yield code_text(one.text)
+            batch.append(one)
+            left -= len(one.text)
+            if left <= 0 or len(batch) >= _TEXTS_TOGETHER:
+                yield batch
+                batch, left = [], _CHARACTERS_TOGETHER
+        if batch:
+            yield batch
 
-    def _count(self, found: Matches, excerpt: Positions, ordinal: Positions) -> None:
-        """Count the matches of texts for the `excerpt`, round `ordinal`, of each."""
-        text, start, end = found
+    def _count(self, batch: Sequence[Generation]) -> None:
+        """Count the matches of some generations' texts."""
+        excerpt = np.array([self.layout.order[one.excerpt_id] for one in batch], dtype=np.intp)
+        ordinal = np.array([one.ordinal for one in batch], dtype=np.intp)
+        found = self._index.matches([one.text for one in batch], near=self._recitals is not None)
+        given = self._given.ranges(found.exact, excerpt)
+        if self._recitals:
+            self._recitals.count(self.counted.recitals, found, given, excerpt, ordinal)
+        matches = found.matches
+        if len(self._index.books) > 1:
+            matches = matches.where(matches.book == self._measured)
+        text, start, end = matches.text, matches.start, matches.end
         its_excerpt = excerpt[text]
         self.counted.matches.add(self._packing.pack(its_excerpt, start, end))
-        left = self._trimming.pieces(its_excerpt, start, end)
-        self.counted.pieces.add(self._packing.pack(ordinal[text[left.of]], left.start, left.end))
+        place = matches.place
+        left = untold(place, place + matches.words, given, trim=self._trim, keep=self._k)
+        ahead = (start - place)[left.of]
+        self.counted.pieces.add(
+            self._packing.pack(ordinal[text[left.of]], left.start + ahead, left.end + ahead)
+        )
         inside = np.minimum(end, self._excerpt_end[its_excerpt])
         inside -= np.maximum(start, self._excerpt_start[its_excerpt])
-        own = distinct(
-            self._packing.pack(*found.where(inside >= self.index.k))
-        )  # a match counts once
+        found_own = Matches(text, start, end).where(inside >= self._k)
+        own = distinct(self._packing.pack(*found_own))  # a match counts once
         if len(own):
             self._count_own(Matches(*self._packing.unpack(own)), excerpt, ordinal)
 
@@ -228,7 +278,7 @@ class Tally:
 
     def _refusal(self, one: Generation) -> RecordsError:
         place = f"book {self._book.id!r}"
-        if one.excerpt_id not in self.index.order:
+        if one.excerpt_id not in self.layout.order:
             return RecordsError(
                 f"a generation is for the excerpt {one.excerpt_id!r}, which the book does not have",
                 place=place,
@@ -246,9 +296,16 @@ class Tally:
         )
 
 
-def tallied(book: Book, scoring: Scoring, generations: Iterable[Generation]) -> Tally:
+def tallied(
+    book: Book,
+    scoring: Scoring,
+    generations: Iterable[Generation],
+    *,
+    protected: Protected | None = None,
+    recitals: bool = True,
+) -> Tally:
     """The generations, counted here and now. Raises what `Tally` and `Tally.add` raise."""
-    tally = Tally(book, scoring)
+    tally = Tally(book, scoring, protected=protected, recitals=recitals)
     tally.add(generations)
     return tally
 
@@ -263,3 +320,19 @@ def _check(scoring: Scoring) -> None:
             raise SettingsError(f"{name} must be a whole number of at least {least}, not {value!r}")
     if scoring.words not in ("paper", "unicode"):
         raise SettingsError(f"words must be 'paper' or 'unicode', not {scoring.words!r}")
+
+
+def _check_index(book: Book, scoring: Scoring, protected: Protected) -> None:
+    index = protected.index
+    if (index.k, index.mode) != (scoring.k, scoring.words):
+        raise SettingsError(
+            f"the index was made with k = {index.k} and words = {index.mode!r}, "
+            f"but k = {scoring.k} and words = {scoring.words!r} are asked for",
+            place=f"book {book.id!r}",
+        )
+    layout = index.books[index.numbers[protected.measured]].layout
+    if list(layout.bounds) != [excerpt.id for excerpt in book.excerpts]:
+        raise SettingsError(
+            f"the index has another book {protected.measured!r}, with other excerpts",
+            hint="make the index of the book that is measured",
+        )

@@ -10,14 +10,36 @@ import numpy as np
 from pytest_memleak.scoring.index import Index
 from pytest_memleak.scoring.intervals import united
 from pytest_memleak.scoring.matches import match_all
+from pytest_memleak.scoring.sieve import gram_hashes, whole_grams
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from pytest_memleak.records import Book
     from pytest_memleak.scoring.index import Positions
+    from pytest_memleak.scoring.keys import Keyed
 
-__all__ = ["Pieces", "Trimming"]
+__all__ = ["NO_RANGES", "GivenAway", "Pieces", "Ranges", "Trimming", "told", "untold"]
+
+_FILTER_BITS = 18
+_FILTERED = np.uint64(64 - _FILTER_BITS)
+
+
+class Ranges(NamedTuple):
+    """Places [first, last) where m-grams begin that are given away, ascending.
+
+    counted: how many such places there are before each place, where that is known
+    """
+
+    first: Positions
+    last: Positions
+    counted: Positions | None = None
+
+
+_NOTHING = np.empty(0, dtype=np.intp)
+NO_RANGES = Ranges(_NOTHING, _NOTHING)
 
 
 class Pieces(NamedTuple):
@@ -48,29 +70,15 @@ class Trimming:
         Each is cut where it shares m words or more with its instruction, on its own words.
         Pieces under k words are dropped.
         """
-        whole = np.arange(len(start))
-        firsts, lasts = self._ranges
-        if not len(firsts):
-            return Pieces(whole, start, end)
         offset = instruction * self._apart
-        begun = firsts.searchsorted(offset + (end - self._trim), side="right")
-        cut = lasts[begun - 1] > offset + start
-        cut &= (begun > 0) & (end - start >= self._trim)
-        if not cut.any():
-            return Pieces(whole, start, end)
-        untouched = ~cut
-        left = self._cut(start[cut], end[cut], offset[cut], begun[cut])
-        return Pieces(
-            np.concatenate((whole[untouched], whole[cut][left.of])),
-            np.concatenate((start[untouched], left.start)),
-            np.concatenate((end[untouched], left.end)),
-        )
+        left = untold(start + offset, end + offset, self._ranges, trim=self._trim, keep=self._keep)
+        return Pieces(left.of, left.start - offset[left.of], left.end - offset[left.of])
 
     @cached_property
-    def _ranges(self) -> tuple[Positions, Positions]:
+    def _ranges(self) -> Ranges:
         """First and last of the ranges, ascending; made when first needed."""
         if not 0 < self._trim <= self._index.total:
-            return np.empty(0, dtype=np.intp), np.empty(0, dtype=np.intp)
+            return NO_RANGES
         grams = self._index
         if self._trim != grams.k:
             grams = Index(self._book, k=self._trim, mode=grams.mode)
@@ -79,21 +87,102 @@ class Trimming:
         first = np.concatenate([one.text * self._apart + one.start for one in found])
         last = np.concatenate([one.text * self._apart + one.end for one in found])
         order = first.argsort()
-        return united(first[order], last[order] - self._trim + 1)
+        return Ranges(*united(first[order], last[order] - self._trim + 1))
 
-    def _cut(self, start: Positions, end: Positions, offset: Positions, begun: Positions) -> Pieces:
-        """Pieces before, between and after the ranges, of which the last is `begun` - 1."""
-        firsts, lasts = self._ranges
-        passed = lasts.searchsorted(offset + start, side="right")
-        ranges = begun - passed
-        of = np.arange(len(start)).repeat(ranges + 1)
-        nth = np.arange(len(of)) - (ranges + 1).cumsum().repeat(ranges + 1)  # from -ranges - 1
-        after = begun[of] + nth  # the range before the piece, and `after + 1` the one behind it
-        is_first, is_last = nth == -1 - ranges[of], nth == -1
-        last_gram = (end - self._trim)[of]
-        begin = np.minimum(lasts[after] - 1 - offset[of], last_gram) + self._trim
-        begin[is_first] = start
-        stop = firsts[np.minimum(after + 1, len(firsts) - 1)] - offset[of]
-        stop[is_last] = end
-        enough = stop - begin >= self._keep
-        return Pieces(of[enough], begin[enough], stop[enough])
+
+def untold(start: Positions, end: Positions, given: Ranges, *, trim: int, keep: int) -> Pieces:
+    """What is left of [start, end) without the `trim`-grams that begin in the given ranges.
+
+    Each is cut on its own words: an m-gram that reaches beyond it takes nothing from it.
+    Pieces under `keep` words are dropped.
+    """
+    whole = np.arange(len(start))
+    cut = told(start, end, given, trim=trim)
+    if not cut.any():
+        return Pieces(whole, start, end)
+    untouched = ~cut
+    left = _cut(start[cut], end[cut], given, trim=trim, keep=keep)
+    return Pieces(
+        np.concatenate((whole[untouched], whole[cut][left.of])),
+        np.concatenate((start[untouched], left.start)),
+        np.concatenate((end[untouched], left.end)),
+    )
+
+
+def told(start: Positions, end: Positions, given: Ranges, *, trim: int) -> NDArray[np.bool_]:
+    """Whether an interval holds an m-gram that begins in the given ranges."""
+    if not len(given.first):
+        return np.zeros(len(start), dtype=np.bool_)
+    long_enough: NDArray[np.bool_] = end - start >= trim
+    if given.counted is not None:
+        before_last = given.counted[np.maximum(end - trim + 1, start)]
+        return long_enough & (before_last > given.counted[start])
+    begun = given.first.searchsorted(end - trim, side="right")
+    return long_enough & (begun > 0) & (given.last[begun - 1] > start)
+
+
+def _cut(start: Positions, end: Positions, given: Ranges, *, trim: int, keep: int) -> Pieces:
+    """Pieces before, between and after the ranges in each interval."""
+    firsts, lasts = given.first, given.last
+    begun = firsts.searchsorted(end - trim, side="right")
+    passed = lasts.searchsorted(start, side="right")
+    ranges = begun - passed
+    of = np.arange(len(start)).repeat(ranges + 1)
+    nth = np.arange(len(of)) - (ranges + 1).cumsum().repeat(ranges + 1)  # from -ranges - 1
+    after = begun[of] + nth  # the range before the piece, and `after + 1` the one behind it
+    is_first, is_last = nth == -1 - ranges[of], nth == -1
+    last_gram = (end - trim)[of]
+    begin = np.minimum(lasts[after] - 1, last_gram) + trim
+    begin[is_first] = start
+    stop = firsts[np.minimum(after + 1, len(firsts) - 1)].copy()
+    stop[is_last] = end
+    enough = stop - begin >= keep
+    return Pieces(of[enough], begin[enough], stop[enough])
+
+
+class GivenAway:
+    """The m-grams of some instructions, found in texts that answer them."""
+
+    def __init__(self, instructions: Keyed, *, trim: int) -> None:
+        """instructions: their words, with the keys that texts have; `trim` 0 is for none."""
+        self._trim, self._keys = trim, instructions.keys
+        places = whole_grams(self._keys, trim) if trim else np.empty(0, dtype=np.intp)
+        hashes = gram_hashes(self._keys, trim)[places] if trim else self._keys[:0]
+        self._salts = gram_hashes(np.arange(1, instructions.texts + 1, dtype=np.uint64), 1)
+        hashes = hashes ^ self._salts[instructions.text_of(places)]
+        order = np.argsort(hashes, kind="stable")
+        self._hashes, self._places = hashes[order], places[order]
+        self._may_be = np.zeros(1 << _FILTER_BITS, dtype=np.bool_)
+        self._may_be[(hashes >> _FILTERED).view(np.intp)] = True
+
+    def ranges(self, words: Keyed, asked: Positions) -> Ranges:
+        """Where m-grams begin in texts that are in their own instructions: ranges, ascending.
+
+        asked: per text, the number of its instruction.
+        """
+        if not len(self._hashes):
+            return NO_RANGES
+        keys, lengths = words.keys, words.lengths()
+        salts = np.repeat(self._salts[asked], lengths + 1)
+        hashes = gram_hashes(keys, self._trim)[1:]
+        hashes ^= salts[: len(hashes)]
+        at = np.flatnonzero(self._may_be[(hashes >> _FILTERED).view(np.intp)])
+        hashes = hashes[at]
+        at += 1
+        nth = self._hashes.searchsorted(hashes)
+        found = [at[:0]]
+        while len(at):
+            nth_in = np.minimum(nth, len(self._hashes) - 1)
+            there = (nth < len(self._hashes)) & (self._hashes[nth_in] == hashes)
+            at, nth, hashes = at[there], nth[there], hashes[there]
+            same = np.ones(len(at), dtype=np.bool_)
+            for word in range(self._trim):
+                same &= keys[at + word] == self._keys[self._places[nth] + word]
+            found.append(at[same])
+            at, nth, hashes = at[~same], nth[~same] + 1, hashes[~same]
+        starts = np.sort(np.concatenate(found))
+        if not len(starts):
+            return NO_RANGES
+        counted = np.zeros(len(keys) + 1, dtype=np.int32)
+        counted[starts + 1] = 1
+        return Ranges(*united(starts, starts + 1), np.cumsum(counted, dtype=np.int32))

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pytest_memleak.records import WordMode
 
-__all__ = ["normalized", "words"]
+__all__ = ["LOWER_OR_SPACE", "in_latin_1", "normalized", "separated_in_latin_1", "words"]
 
 _TOKEN = re.compile(r"\w+")
 _LETTER_OR_DIGIT = re.compile(r"[^\W_]")
@@ -21,7 +21,7 @@ _COMMON_MARKS = "’‘“”—–…"
 _SEPARATORS_BEYOND_LATIN_1 = re.compile(r"[^\w\x00-\xff]")
 
 # Per byte of Latin-1: a word character's lower case, a space for any other character.
-_LOWER_OR_SPACE = "".join(
+LOWER_OR_SPACE = "".join(
     c.lower() if _TOKEN.match(c) else " " for c in map(chr, range(256))
 ).encode("latin-1")
 
@@ -71,28 +71,32 @@ def words(text: str, mode: WordMode = "paper") -> list[str]:
 
 
 def _paper_words(text: str) -> list[str]:
-    latin_1 = _latin_1(text)
+    latin_1 = separated_in_latin_1(text)
     if latin_1 is None:
         return _words_beyond_latin_1(text)
-    lower = latin_1.translate(_LOWER_OR_SPACE)
+    lower = latin_1.translate(LOWER_OR_SPACE)
     if b" _" in b" " + (lower if lower.isascii() else lower.translate(_SHAPE)):
         lower = _NOT_COUNTED.sub(b" ", lower)
     return lower.decode("latin-1").split()
 
 
-def _latin_1(text: str) -> bytes | None:
-    """The text in Latin-1, with spaces for separators beyond it; None for letters beyond it."""
+def in_latin_1(text: str, *, mark_as: str = " ") -> bytes | None:
+    """The text in Latin-1, with `mark_as` for quotes, dashes and ellipses; None for others."""
     if not text.isascii():
         for mark in _COMMON_MARKS:
-            text = text.replace(mark, " ")
-    try:
-        return text.encode("latin-1")
-    except UnicodeEncodeError:
-        text = _SEPARATORS_BEYOND_LATIN_1.sub(" ", text)
+            text = text.replace(mark, mark_as)
     try:
         return text.encode("latin-1")
     except UnicodeEncodeError:
         return None
+
+
+def separated_in_latin_1(text: str) -> bytes | None:
+    """The text in Latin-1, with spaces for separators beyond it; None for letters beyond it."""
+    latin_1 = in_latin_1(text)
+    if latin_1 is None:
+        latin_1 = in_latin_1(_SEPARATORS_BEYOND_LATIN_1.sub(" ", text))
+    return latin_1
 
 
 def _words_beyond_latin_1(text: str) -> list[str]:

@@ -88,7 +88,7 @@ def _of_generations(
         answerer=who.answerer,
         draws=tuple(one.counted for one in (own, *with_others.drawn)),
         elsewhere=elsewhere,
-        unread=unread,
+        unread=(*unread, *(f"{name}: {why}" for name, why in suite.protected.unread.items())),
     )
 
 
@@ -129,6 +129,7 @@ def _analysed(
         pair.scoring,
         confidence=pair.confidence,
         near=asks_for(pair.limits, "near"),
+        protected=suite.protected.for_pair(pair, book),
         count=suite.resources.count,
     )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.story.endpoints import Endpoints
 from pytest_memleak.story.prepared_books import PreparedBooks
+from pytest_memleak.story.protected import ProtectedBooks
 from pytest_memleak.story.shelves import Catalogue
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class SuiteRun:
         self.resources = resources
         # A summarizer's endpoint writes what books lack, and other endpoints are tuned on books.
         self.books = PreparedBooks(suite, extensions, lambda: self._summary_writer)
+        self.protected = ProtectedBooks(suite, self.books)
         self.endpoints = Endpoints(suite, extensions, self.books, resources, state=state)
 
     def close(self) -> None:

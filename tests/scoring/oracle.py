@@ -1,13 +1,17 @@
-"""A slow, literal reading of METRICS.md sections 1 to 3, against which the core is held.
+"""A slow, literal reading of METRICS.md sections 1 to 3 and 11, against which the core is held.
 
-Nothing here is shared with the core: words by one regular expression, matches by comparing
-every position of the book with every position of the text, masks as lists of booleans.
+Nothing here is shared with the core but its table of look-alike letters: words by one regular
+expression, matches by comparing every position of the book with every position of the text,
+masks as lists of booleans.
 """
 
+import html
 import re
 import unicodedata
 
 import regex
+
+from pytest_memleak.scoring.look_alikes import LATIN
 
 UNSPACED = regex.compile(
     r"[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}"
@@ -153,7 +157,7 @@ def measure(excerpts, generations, *, k=5, trim=5, span_threshold=20, mode="pape
         "bmc": sum(map(bool, reach)) / total if total else None,
         "longest_block": longest_block(reach),
         "longest_span": longest,
-        "spans": spans_over(candidates, span_threshold),
+        "spans": spans_over(candidates, max(span_threshold, k - 1)),
         "rounds": [len(rounds.get(i, ())) for i in range(total)],
         "reach": reach,
     }
@@ -196,3 +200,263 @@ def measure_continuations(excerpts, generations, **settings):
         "rounds": kept(found["rounds"]),
         "reach": kept(found["reach"]),
     }
+
+
+# --- any passage of any protected book (METRICS section 11) --------------------------------
+
+UNSEEN_TAGS = (
+    "b", "i", "em", "strong", "u", "s", "span", "sup", "sub", "mark", "a", "font", "small", "big",
+    "code",
+)  # fmt: skip
+NEAR_MATCH, NEAR_RECITAL, GAP, SHIFT = 5, 20, 10, 3
+
+
+def folded(text):
+    """Words of the folded text, in the order of section 11's steps."""
+    text = re.sub("\r\n|[\r\x0b\x0c\x85\u2028\u2029]", "\n", text)
+    text = html.unescape(text)
+    text = re.sub(
+        r"</?([A-Za-z][A-Za-z0-9-]*)(?:\s[^<>]*)?/?>",
+        lambda tag: "" if tag[1].lower() in UNSEEN_TAGS else " ",
+        text,
+    )
+    text = unicodedata.normalize("NFKC", text)
+    # A mark is a mark also where NFKC has made one character of it and its letter.
+    text = unicodedata.normalize("NFKD", text)
+    text = "".join(c for c in text if unicodedata.category(c) not in ("Cf", "Mn", "Mc", "Me"))
+    text = unicodedata.normalize("NFC", text)
+    text = re.sub(r"(?<=[^\W_])[-\u2010][^\S\n]*\n[^\S\n]*(?=[^\W_])", "", text)
+    text = "\n".join(map(without_number, text.split("\n")))
+    text = text.replace("_", " ").replace("*", "")
+    text = "".join(LATIN.get(c, c) for c in text)
+    return re.findall(r"[^\W_]+", text.casefold())
+
+
+def without_number(line):
+    at = end = 0
+    while at < len(line) and (line[at].isdecimal() or not line[at].isalnum()):
+        run = at
+        while run < len(line) and line[run].isdecimal():
+            run += 1
+        if run > at and (run == len(line) or not line[run].isalnum()):
+            end = run
+        elif run > at:
+            break
+        at = max(run, at + 1)
+    return line[end:]
+
+
+def matches_at(parts, text, k):
+    """Every maximal run as (start in the book, start in the text, words).
+
+    parts: [(words, start)] of the book, none of which a run may leave.
+    """
+    found, places = [], {}
+    for j, word in enumerate(text):
+        places.setdefault(word, []).append(j)
+    for book, first in parts:
+        for s, word in enumerate(book):
+            for j in places.get(word, ()):
+                if s and j and book[s - 1] == text[j - 1]:
+                    continue
+                n = 0
+                while s + n < len(book) and j + n < len(text) and book[s + n] == text[j + n]:
+                    n += 1
+                if n >= k:
+                    found.append((first + s, j, n))
+    return found
+
+
+def parts_of(book, to_words):
+    """A book's words in parts: one where its excerpts follow each other, else one an excerpt."""
+    parts, start = [], 0
+    for text in book["excerpts"]:
+        its = to_words(text)
+        if book.get("contiguous", True) and parts:
+            parts = [(parts[0][0] + its, 0)]
+        else:
+            parts.append((its, start))
+        start += len(its)
+    return parts
+
+
+def given_away(words, instruction, m):
+    """The places of `words` in an m-gram that the instruction has too."""
+    grams = {tuple(instruction[i : i + m]) for i in range(len(instruction) - m + 1)} if m else ()
+    return {
+        place
+        for i in range(len(words) - m + 1)
+        if tuple(words[i : i + m]) in grams
+        for place in range(i, i + m)
+    }
+
+
+def pieces_at(parts, text, instruction, k, m):
+    """What is left of the matches: (start in the book, start in the text, words)."""
+    found = []
+    for s, j, n in matches_at(parts, text, k):
+        gone = given_away(text[j : j + n], instruction, m)
+        run = 0
+        for i in range(n + 1):
+            if i < n and i not in gone:
+                run += 1
+            else:
+                if run >= k:
+                    found.append((s + i - run, j + i - run, run))
+                run = 0
+    return found
+
+
+def chains(parts, text, instruction, m):
+    """Of every chain of matches: its last, words, start in the text, in the book, ends in both.
+
+    Each match follows the one before it, and lies in the same part of the book.
+    """
+    found = set()
+    for part in parts:
+        runs = matches_at([part], text, NEAR_MATCH)
+        gone = {run: given_away(text[run[1] : sum(run[1:])], instruction, m) for run in runs}
+
+        def extend(last, words, first, text_end, book_end, *, runs=runs, gone=gone):
+            chain = (last, words, first[1], first[0], text_end, book_end)
+            if chain in found:
+                return
+            found.add(chain)
+            for run in runs:
+                s, j, n = run
+                in_book = max(0, s - last[0] - last[2])
+                in_text = max(0, j - last[1] - last[2])
+                if (
+                    s > last[0] and j > last[1]
+                    and max(in_book, in_text) <= GAP and abs(in_book - in_text) <= SHIFT
+                ):  # fmt: skip
+                    seen = max(0, text_end - j, book_end - s)
+                    new = sum(i not in gone[run] for i in range(seen, n))
+                    ends = max(text_end, j + n), max(book_end, s + n)
+                    extend(run, words + new, first, *ends)
+
+        for run in runs:
+            s, j, n = run
+            extend(run, n - len(gone[run]), run, j + n, s + n)
+    return found
+
+
+def recitals(books, excerpts, generations, *, k=5, trim=5, span_threshold=20, mode="paper"):
+    """books: in order, the pair's first, each {"id", "excerpts": [text], "contiguous",
+    "training"}; excerpts: [(id, instruction)] of the pair's; generations: {id: [text]}.
+
+    A recital is (words, excerpt's place, ordinal, start in the text, book's place, start, end).
+    """
+    exact, near = [], []
+    held = {}  # per generation and book, where matches stand in the text
+    for asked, (excerpt_id, instruction) in enumerate(excerpts):
+        for number, text in enumerate(generations.get(excerpt_id, [])):
+            said, said_folded = words(text, mode), folded(text)
+            given, given_folded = words(instruction or "", mode), folded(instruction or "")
+            learnt = [[], []]
+            for place, book in enumerate(books):
+                parts = parts_of(book, lambda one: words(one, mode))
+                held[asked, number, place] = [(j, j + n) for _, j, n in matches_at(parts, said, k)]
+                if book.get("training"):
+                    learnt[0] += held[asked, number, place]
+                    learnt[1].append(parts_of(book, folded))
+            for place, book in enumerate(books):
+                if book.get("training"):
+                    continue
+                parts = parts_of(book, lambda one: words(one, mode))
+                for s, j, n in pieces_at(parts, said, given, k, trim):
+                    known = any(a <= j and j + n <= b for a, b in learnt[0])
+                    exact.append(((n, asked, number, j, place, s, s + n), known))
+                of_last = {}
+                for last, n, *where in chains(
+                    parts_of(book, folded), said_folded, given_folded, trim
+                ):
+                    one = (-n, *where)
+                    of_last[last] = min(of_last.get(last, one), one)
+                for n, j, s, j_end, s_end in of_last.values():
+                    if -n >= NEAR_RECITAL:
+                        known = any(
+                            longest_within(one, said_folded, j, j_end) >= -n for one in learnt[1]
+                        )
+                        near.append(((-n, asked, number, j, place, s, s_end), known))
+    over = []
+    for place in range(len(books)):
+        own = [
+            one for one, known in exact
+            if one[4] == place and one[0] > span_threshold and not known
+            and not any(
+                other[1:3] == one[1:3] and other[4] < place
+                and other[3] <= one[3] and one[3] + one[0] <= other[3] + other[0]
+                for other, _ in exact
+            )
+        ]  # fmt: skip
+        for start, end in spans_over({one[5:] for one in own}, max(span_threshold, k - 1)):
+            first = min((one for one in own if one[6] == end), key=in_order)
+            j = first[3] + start - first[5]
+            holding = [
+                book["id"] for number, book in enumerate(books)
+                if any(
+                    a <= j and j + end - start <= b for a, b in held[first[1], first[2], number]
+                )
+            ]  # fmt: skip
+            over.append((place, start, end, first[1], first[2], j, holding))
+    return {
+        "longest": longest_of(exact, known=False),
+        "learnt": longest_of(exact, known=True),
+        "nv_longest": longest_of(near, known=False),
+        "nv_learnt": longest_of(near, known=True),
+        "over": over,
+        "by_round": by_round(exact),
+        "nv_by_round": by_round(near),
+    }
+
+
+def longest_within(parts, text, start, end):
+    """Words of the longest chain of a book's matches, cut to the text's words [start, end)."""
+    cut = []
+    for part in parts:
+        runs = []
+        for s, j, n in matches_at([part], text, NEAR_MATCH):
+            first, last = max(j, start), min(j + n, end)
+            if first < last:
+                runs.append((s + first - j, first, last - first))
+        cut.append(runs)
+    most = 0
+    for runs in cut:
+        seen = set()
+
+        def extend(last, words, text_end, book_end, *, runs=runs, seen=seen):
+            nonlocal most
+            most = max(most, words)
+            if (last, words, text_end, book_end) in seen:
+                return
+            seen.add((last, words, text_end, book_end))
+            for s, j, n in runs:
+                in_book = max(0, s - last[0] - last[2])
+                in_text = max(0, j - last[1] - last[2])
+                if (
+                    s > last[0] and j > last[1]
+                    and max(in_book, in_text) <= GAP and abs(in_book - in_text) <= SHIFT
+                ):  # fmt: skip
+                    new = max(0, n - max(0, text_end - j, book_end - s))
+                    extend((s, j, n), words + new, max(text_end, j + n), max(book_end, s + n))
+
+        for run in runs:
+            extend(run, run[2], run[1] + run[2], run[0] + run[2])
+    return most
+
+
+def in_order(one):
+    return (-one[0], *one[1:])
+
+
+def longest_of(recitals, *, known):
+    return min((one for one, its in recitals if its == known), key=in_order, default=None)
+
+
+def by_round(recitals):
+    found = {}
+    for one, known in recitals:
+        if not known:
+            found[one[2]] = max(found.get(one[2], 0), one[0])
+    return found

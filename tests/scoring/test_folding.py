@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_memleak.scoring import folding
 from pytest_memleak.scoring.folding import folded_words
+from pytest_memleak.scoring.look_alikes import LATIN_FORMS, LOOK_ALIKES
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_a_capital_at_the_head_of_a_word_changes_nothing():
 
 
 def test_every_look_alike_is_one_letter_of_the_script_it_imitates():
-    forms = [*folding._LATIN_FORMS.items(), *folding._LOOK_ALIKES.items()]
+    forms = [*LATIN_FORMS.items(), *LOOK_ALIKES.items()]
     for letter, its_forms in forms:
         for form in its_forms:
             assert folded_words(f"x{form}x") == [f"x{letter}x"], unicodedata.name(form)

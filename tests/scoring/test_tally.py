@@ -8,7 +8,7 @@ import pytest
 
 from pytest_memleak.errors import RecordsError
 from pytest_memleak.records import Book, Excerpt, Generation, Scoring
-from pytest_memleak.scoring import matches
+from pytest_memleak.scoring import tally as module
 from pytest_memleak.scoring.analysis import analyse, analysis_of
 from pytest_memleak.scoring.tally import Tally
 
@@ -71,9 +71,8 @@ def test_what_is_given_out_together_changes_nothing(plain, monkeypatch):
     cases = [generated_case(rng) for _ in range(50)]
     cases = [case for case in cases if case[1]]
     expected = [plain(analyse(*case, SCORING)) for case in cases]
-    monkeypatch.setattr(matches, "_CODED_TOGETHER", 90)
-    monkeypatch.setattr(matches, "_SCANNED_TOGETHER", 40)
-    monkeypatch.setattr(matches, "_TEXTS_TOGETHER", 3)
+    monkeypatch.setattr(module, "_CHARACTERS_TOGETHER", 90)
+    monkeypatch.setattr(module, "_TEXTS_TOGETHER", 3)
     assert [plain(analyse(*case, SCORING)) for case in cases] == expected
 
 

@@ -1,0 +1,61 @@
+"""Words of near-verbatim recitals: whatever only changes a text's looks is undone (section 11).
+
+They are not the words of section 8, which `folded_words` gives, nor those of the four measures.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+import unicodedata
+
+from pytest_memleak.scoring.look_alikes import LATIN
+
+__all__ = ["folded", "recital_words"]
+
+_WORD = re.compile(r"[^\W_]+")
+_LINE_END = re.compile("\r\n|[\r\v\f\x85\u2028\u2029]")
+_TAG = re.compile(r"</?([A-Za-z][A-Za-z0-9-]*)(?:\s[^<>]*)?/?>")
+_WITHIN_WORDS = frozenset(
+    ("b", "i", "em", "strong", "u", "s", "span", "sup", "sub", "mark", "a", "font", "small", "big",
+     "code")
+)  # fmt: skip
+_PARTED = re.compile(r"(?<=[^\W_])[-\u2010][^\S\n]*\n[^\S\n]*(?=[^\W_])")
+_NUMBERS = re.compile(r"^(?:[^\w\n]|_)*\d+(?:(?:[^\w\n]|_)+\d+)*(?![^\W_])", re.MULTILINE)
+_READ_AS = str.maketrans({**LATIN, "_": " ", "*": ""})
+
+
+def recital_words(text: str) -> list[str]:
+    """The runs of letters and digits of the folded text, in order."""
+    return _WORD.findall(folded(text))
+
+
+def folded(text: str) -> str:
+    """The text as METRICS section 11 folds it: what stays between words does not matter."""
+    text = _LINE_END.sub("\n", text)
+    if "&" in text:
+        text = html.unescape(text)
+    if "<" in text:
+        text = _TAG.sub(_without, text)
+    if not text.isascii():
+        text = _unmarked(text)
+    if "\n" in text:
+        text = _PARTED.sub("", text)
+    return _NUMBERS.sub("", text).translate(_READ_AS).casefold()
+
+
+def _without(tag: re.Match[str]) -> str:
+    return "" if tag[1].lower() in _WITHIN_WORDS else " "
+
+
+def _unmarked(text: str) -> str:
+    """Compatibility forms made plain, without format characters and combining marks.
+
+    Taken apart first: NFKC makes one character of a letter and its mark.
+    """
+    parts = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text))
+    gone = {ord(c): None for c in set(parts) if unicodedata.category(c) in _UNSEEN}
+    return unicodedata.normalize("NFC", parts.translate(gone))
+
+
+_UNSEEN = frozenset(("Cf", "Mn", "Mc", "Me"))

@@ -1,0 +1,394 @@
+"""Any passage of any protected book, in any generation of a pair (METRICS section 11)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from pytest_memleak.errors import SettingsError
+from pytest_memleak.records import Block
+from pytest_memleak.scoring.chains import chained, longest_within
+from pytest_memleak.scoring.passages import distinct_passages
+from pytest_memleak.scoring.trimming import GivenAway, untold
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from pytest_memleak.records import Book, Scoring
+    from pytest_memleak.scoring.chains import Chains
+    from pytest_memleak.scoring.index import Positions
+    from pytest_memleak.scoring.shared_index import Found, NearMatches, SharedIndex, TextMatches
+    from pytest_memleak.scoring.trimming import Ranges
+
+__all__ = ["Protected", "Recital", "RecitalCounts", "RecitalTally", "Recitals"]
+
+# So many pieces over T wait before all but the best of each place are dropped.
+_WAITING = 1 << 16
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recital(Block):
+    """A passage of `book` that one generation gives back; words 0 and None where there is none.
+
+    words:      its words that match; start, end: among the book's words (of a near-verbatim
+                recital, among the book's folded words, `recital_words`)
+    excerpt_at: id of the excerpt in which it begins
+    excerpt_id, generation: what was asked for, and the ordinal of the answer
+    place:      its first word among the answer's (folded) words
+    books:      ids of all books that hold it, protected and of training, in their order
+    """
+
+    book: str | None = None
+    excerpt_at: str | None = None
+    excerpt_id: str | None = None
+    generation: int | None = None
+    place: int | None = None
+    books: tuple[str, ...] = ()
+
+    def __eq__(self, other: object) -> bool:
+        """Recitals are equal in all they say; with runs and numbers they compare as blocks do."""
+        if isinstance(other, Recital):
+            return all(getattr(self, one.name) == getattr(other, one.name) for one in fields(self))
+        return Block.__eq__(self, other)
+
+    __hash__ = Block.__hash__
+
+
+@dataclass(frozen=True, slots=True)
+class Recitals:
+    """What a pair's generations recite of all protected books.
+
+    longest_recital, nv_longest_recital: exact and near-verbatim; of equals the first by excerpt
+                 asked for, generation, place in the answer, book and place in the book
+    passages:    the distinct passages over T, book by book, longest first
+    in_training, nv_in_training: the longest that a training book of the model holds at least as
+                 long: reported, and held to no limit
+    by_round, nv_by_round: per round the words of its longest recital
+    """
+
+    longest_recital: Recital
+    nv_longest_recital: Recital
+    passages: tuple[Recital, ...] = field(repr=False)
+    in_training: Recital
+    nv_in_training: Recital
+    by_round: tuple[int, ...] = field(repr=False)
+    nv_by_round: tuple[int, ...] = field(repr=False)
+
+    @property
+    def recitals_over(self) -> int:
+        """How many distinct passages are longer than T words."""
+        return len(self.passages)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Protected:
+    """The books that a pair's generations are held against, all of them in `index`.
+
+    measured: id of the book whose excerpts were asked for; the four measures are of its words
+    books:    ids of the protected books, in the order in which they count: the pair's first
+    training: ids of the books that the model was tuned on
+    """
+
+    index: SharedIndex
+    measured: str
+    books: tuple[str, ...]
+    training: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raise SettingsError for a book that is not in the index."""
+        for book_id in (self.measured, *self.books, *self.training):
+            if book_id not in self.index.numbers:
+                raise SettingsError(
+                    f"the book {book_id!r} is not in the index",
+                    hint="make the index of all protected books of the run",
+                )
+
+
+class _Key(NamedTuple):
+    """A recital as it is ranked: the least is the longest, and the first of equals."""
+
+    minus_words: int
+    asked: int
+    ordinal: int
+    place: int
+    rank: int
+    start: int
+    end: int
+
+
+@dataclass(slots=True)
+class RecitalCounts:
+    """What was counted of some generations; small beside them, so that it travels well.
+
+    longest, in_training and their near-verbatim kin, as they are ranked; per round the longest;
+    over: of pieces over T: rank, end, minus words, excerpt, ordinal, place, start; shape (n, 7)
+    """
+
+    longest: _Key | None = None
+    in_training: _Key | None = None
+    nv_longest: _Key | None = None
+    nv_in_training: _Key | None = None
+    by_round: dict[int, int] = field(default_factory=dict)
+    nv_by_round: dict[int, int] = field(default_factory=dict)
+    over: list[NDArray[np.int64]] = field(default_factory=list)
+
+    def add(self, other: RecitalCounts) -> None:
+        """Add what was counted of other generations."""
+        for name in ("longest", "in_training", "nv_longest", "nv_in_training"):
+            self.note(name, getattr(other, name))
+        for mine, its in (
+            (self.by_round, other.by_round),
+            (self.nv_by_round, other.nv_by_round),
+        ):
+            for ordinal, words in its.items():
+                mine[ordinal] = max(mine.get(ordinal, 0), words)
+        for rows in other.over:
+            self.add_over(rows)
+
+    def note(self, name: str, key: _Key | None) -> None:
+        """Keep whichever is longer, or first."""
+        known: _Key | None = getattr(self, name)
+        if key is not None and (known is None or key < known):
+            setattr(self, name, key)
+
+    def add_over(self, rows: NDArray[np.int64]) -> None:
+        """Add pieces over T."""
+        self.over.append(rows)
+        if sum(map(len, self.over)) > max(_WAITING, 2 * len(self.over[0])):
+            self.longest_over()
+
+    def longest_over(self) -> NDArray[np.int64]:
+        """Of the pieces over T, the longest of each book and end; of equals the first."""
+        if not self.over:
+            return np.empty((0, 7), dtype=np.int64)
+        rows = np.concatenate(self.over)
+        rows = rows[np.lexsort(rows.T[::-1])]
+        first = np.ones(len(rows), dtype=np.bool_)
+        first[1:] = (rows[1:, :2] != rows[:-1, :2]).any(axis=1)
+        self.over = [rows[first]]
+        return self.over[0]
+
+
+class RecitalTally:
+    """Finds recitals and puts them down in `RecitalCounts`."""
+
+    def __init__(self, book: Book, protected: Protected, scoring: Scoring) -> None:
+        """book: the one whose excerpts were asked for, and their instructions."""
+        self._protected, self._scoring = protected, scoring
+        self._excerpt_ids = [excerpt.id for excerpt in book.excerpts]
+        index = protected.index
+        asked = [excerpt.instruction or "" for excerpt in book.excerpts]
+        self._near_given = GivenAway(index.instructions(asked, folded=True), trim=scoring.trim)
+        self._rank = np.full(len(index.books), -1, dtype=np.intp)
+        self._training = np.zeros(len(index.books), dtype=np.bool_)
+        self._training[[index.numbers[one] for one in protected.training]] = True
+        order = [one for one in dict.fromkeys(protected.books) if one not in protected.training]
+        self._rank[[index.numbers[one] for one in order]] = np.arange(len(order))
+        self._order = [index.numbers[one] for one in order]
+
+    def count(
+        self,
+        counts: RecitalCounts,
+        found: TextMatches,
+        given: Ranges,
+        excerpt: Positions,
+        ordinal: Positions,
+    ) -> None:
+        """Count what texts recite that answer to the `excerpt` of each, in round `ordinal`.
+
+        given: where their own instructions' m-grams begin in them.
+        """
+        self._count_exact(counts, found, given, excerpt, ordinal)
+        for near in found.near:
+            self._count_near(counts, near, excerpt[near.texts], ordinal[near.texts])
+
+    def recitals(self, counts: RecitalCounts, *, rounds: int) -> Recitals:
+        """What was recited in rounds 0 to rounds - 1."""
+        passages = self._passages(counts)
+        exact = [counts.longest, counts.in_training, *passages]
+        longest, in_training, *told = self._told(exact)
+        return Recitals(
+            longest_recital=longest,
+            nv_longest_recital=self._told_nearly(counts.nv_longest),
+            passages=tuple(told),
+            in_training=in_training,
+            nv_in_training=self._told_nearly(counts.nv_in_training),
+            by_round=tuple(counts.by_round.get(one, 0) for one in range(rounds)),
+            nv_by_round=tuple(counts.nv_by_round.get(one, 0) for one in range(rounds)),
+        )
+
+    # --- counting --------------------------------------------------------------------------
+
+    def _count_exact(
+        self,
+        counts: RecitalCounts,
+        found: TextMatches,
+        given: Ranges,
+        excerpt: Positions,
+        ordinal: Positions,
+    ) -> None:
+        matches = found.matches
+        protected = matches.where(self._rank[matches.book] >= 0)
+        trim, keep = self._scoring.trim, self._scoring.k
+        pieces = untold(
+            protected.place, protected.place + protected.words, given, trim=trim, keep=keep
+        )
+        words = pieces.end - pieces.start
+        if not len(words):
+            return
+        text, rank = protected.text[pieces.of], self._rank[protected.book[pieces.of]]
+        start = protected.start[pieces.of] + pieces.start - protected.place[pieces.of]
+        known = _inside(pieces.start, pieces.end, *self._of_training(matches))
+        columns = (
+            -words, excerpt[text], ordinal[text], pieces.start - found.exact.ends[text] - 1, rank,
+            start, start + words,
+        )  # fmt: skip
+        _note_best(counts, "longest", "in_training", columns, known)
+        _note_rounds(counts.by_round, text[~known], words[~known], ordinal)
+        over = np.flatnonzero(words > self._scoring.span_threshold)
+        if len(over):
+            first = self._counts_first(pieces.start[over], pieces.end[over], rank[over])
+            over = over[first & ~known[over]]
+            minus_words, asked, round_, place, rank, start, end = (one[over] for one in columns)
+            counts.add_over(np.stack((rank, end, minus_words, asked, round_, place, start), axis=1))
+
+    def _of_training(self, matches: Found) -> tuple[Positions, Positions]:
+        """Where in the texts their matches with training books begin and end."""
+        learnt = matches.where(self._training[matches.book])
+        return learnt.place, learnt.place + learnt.words
+
+    def _counts_first(self, start: Positions, end: Positions, rank: Positions) -> NDArray[np.bool_]:
+        """Which pieces no book before theirs has a piece around."""
+        first = np.ones(len(start), dtype=np.bool_)
+        for book in np.unique(rank).tolist():
+            own, before = rank == book, rank < book
+            first[own] = ~_inside(start[own], end[own], start[before], end[before])
+        return first
+
+    def _count_near(
+        self, counts: RecitalCounts, matched: NearMatches, excerpt: Positions, ordinal: Positions
+    ) -> None:
+        near = matched.found
+        protected = near.where(self._rank[near.book] >= 0)
+        given = self._near_given.ranges(matched.words, excerpt)
+        chains = chained(protected, given, trim=self._scoring.trim)
+        if not len(chains.words):
+            return
+        text = chains.text
+        known = self._known(near, chains)
+        place = chains.place - matched.words.ends[text] - 1
+        columns = (
+            -chains.words, excerpt[text], ordinal[text], place,
+            self._rank[chains.book], chains.start, chains.end,
+        )  # fmt: skip
+        _note_best(counts, "nv_longest", "nv_in_training", columns, known)
+        _note_rounds(counts.nv_by_round, text[~known], chains.words[~known], ordinal)
+
+    def _known(self, near: Found, chains: Chains) -> NDArray[np.bool_]:
+        """Which chains a training book has as many words of."""
+        known = np.zeros(len(chains.words), dtype=np.bool_)
+        learnt = near.where(self._training[near.book])
+        if not len(learnt.text):
+            return known
+        order = np.argsort(learnt.text, kind="stable")
+        learnt = learnt.where(order)
+        for row, text in enumerate(chains.text.tolist()):
+            first, last = learnt.text.searchsorted(text), learnt.text.searchsorted(text, "right")
+            if first < last:
+                its = learnt.where(np.arange(first, last))
+                place, end = int(chains.place[row]), int(chains.place_end[row])
+                known[row] = longest_within(its, place, end) >= chains.words[row]
+        return known
+
+    # --- telling ---------------------------------------------------------------------------
+
+    def _passages(self, counts: RecitalCounts) -> list[_Key]:
+        over = max(self._scoring.span_threshold, self._scoring.k - 1)
+        found = []
+        rows = counts.longest_over()
+        for rank in np.unique(rows[:, 0]).tolist():
+            its = rows[rows[:, 0] == rank]
+            for start, end, nth in distinct_passages(its[:, 6], its[:, 1], over=over):
+                _, _, _, asked, ordinal, place, first = its[nth].tolist()
+                moved = place + start - first
+                found.append(_Key(start - end, asked, ordinal, moved, rank, start, end))
+        return found
+
+    def _told(self, keys: Sequence[_Key | None]) -> list[Recital]:
+        index = self._protected.index
+        asked = [(self._order[one.rank], one.start, one.end) for one in keys if one]
+        holding = iter(index.holding(asked))
+        return [
+            self._recital(one, near=False, holding=next(holding)) if one else Recital(0)
+            for one in keys
+        ]
+
+    def _told_nearly(self, key: _Key | None) -> Recital:
+        return Recital(0) if key is None else self._recital(key, near=True, holding=())
+
+    def _recital(self, key: _Key, *, near: bool, holding: Iterable[int]) -> Recital:
+        index = self._protected.index
+        book = index.books[self._order[key.rank]]
+        layout = book.folded if near else book.layout
+        return Recital(
+            words=-key.minus_words,
+            start=key.start,
+            end=key.end,
+            book=book.id,
+            excerpt_at=layout.excerpt_at(key.start),
+            excerpt_id=self._excerpt_ids[key.asked],
+            generation=key.ordinal,
+            place=key.place,
+            books=self._in_order(holding) if not near else (book.id,),
+        )
+
+    def _in_order(self, holding: Iterable[int]) -> tuple[str, ...]:
+        """The ids of the pair's books among these, protected ones first, in their order."""
+        held, index = set(holding), self._protected.index
+        ids = dict.fromkeys(
+            (*(index.books[one].id for one in self._order), *self._protected.training)
+        )
+        return tuple(one for one in ids if index.numbers[one] in held)
+
+
+def _inside(
+    start: Positions, end: Positions, around_start: Positions, around_end: Positions
+) -> NDArray[np.bool_]:
+    """Which intervals lie in one of the others."""
+    if not len(around_start):
+        return np.zeros(len(start), dtype=np.bool_)
+    order = np.argsort(around_start, kind="stable")
+    around_start = around_start[order]
+    reached = np.append(np.maximum.accumulate(around_end[order]), -1)
+    inside: NDArray[np.bool_] = reached[around_start.searchsorted(start, side="right") - 1] >= end
+    return inside
+
+
+def _note_best(
+    counts: RecitalCounts,
+    name: str,
+    in_training: str,
+    columns: tuple[Positions, ...],
+    known: NDArray[np.bool_],
+) -> None:
+    for its, chosen in ((name, ~known), (in_training, known)):
+        if not chosen.any():
+            continue
+        least = int(columns[0][chosen].min())
+        best = np.flatnonzero(chosen & (columns[0] == least))
+        rows = np.stack([column[best] for column in columns], axis=1).tolist()
+        counts.note(its, min(_Key(*row) for row in rows))
+
+
+def _note_rounds(
+    rounds: dict[int, int], text: Positions, words: Positions, ordinal: Positions
+) -> None:
+    longest = np.zeros(len(ordinal), dtype=np.intp)
+    np.maximum.at(longest, text, words)
+    for number, most in zip(ordinal.tolist(), longest.tolist(), strict=True):
+        if most > rounds.get(number, 0):
+            rounds[number] = most

@@ -1,0 +1,61 @@
+"""A library streamed past all generations: nothing that the exact index would find is lost."""
+
+import random
+
+import numpy as np
+import pytest
+from test_recitals import book_of, case_of
+
+from pytest_memleak.errors import BookError
+from pytest_memleak.records import Generation, Scoring
+from pytest_memleak.scoring.library import GenerationSieve, book_keys
+from pytest_memleak.scoring.recitals import Protected
+from pytest_memleak.scoring.shared_index import SharedIndex
+from pytest_memleak.scoring.tally import Tally
+
+
+def untrimmed(book, generations, scoring):
+    index = SharedIndex([book], k=scoring.k, mode=scoring.words)
+    tally = Tally(book, scoring, protected=Protected(index, book.id, (book.id,)))
+    tally.add(Generation(book.excerpts[0].id, n, text) for n, text in enumerate(generations))
+    found = tally.recitals()
+    return found.longest_recital.words, found.nv_longest_recital.words
+
+
+def test_survivors_are_what_the_exact_index_finds():
+    survived = 0
+    for seed in range(600):
+        rng = random.Random(seed)
+        books, _, generations, settings = case_of(rng)
+        scoring = Scoring(k=settings["k"], trim=0, words="unicode")
+        texts = [text for its in generations.values() for text in its]
+        library = [
+            book_of(one["id"], *one["excerpts"], contiguous=one["contiguous"]) for one in books
+        ]
+        try:
+            keys = [(one.id, book_keys(one, k=scoring.k, mode="unicode")) for one in library]
+        except BookError:
+            continue
+        least = rng.choice([scoring.k, 12, 20])
+        found = GenerationSieve(texts, k=scoring.k, mode="unicode").survivors(keys, least=least)
+        expected = []
+        for book in library:
+            exact, near = untrimmed(book, texts, scoring)
+            if exact >= least or near >= 20:
+                expected.append((book.id, exact, near))
+        assert list(found) == expected
+        survived += len(expected)
+    assert survived > 100
+
+
+def test_keys_tell_nothing_of_the_text_but_short_words():
+    keys = book_keys(book_of("b", "short unforgettable words of five"), k=5)
+    assert keys.words == 5
+    assert keys.folded is keys.exact
+    assert "short" not in repr(keys)
+    assert keys.exact.dtype == np.uint64
+
+
+def test_a_book_that_cannot_be_measured_is_refused():
+    with pytest.raises(BookError, match="2 words"):
+        book_keys(book_of("b", "two words"), k=5)

@@ -1,0 +1,217 @@
+"""Passages planted in other prose are found, whatever was done to them (METRICS section 11)."""
+
+import random
+from functools import cache
+
+import pytest
+
+from pytest_memleak.records import Book, Excerpt, Generation, Scoring
+from pytest_memleak.scoring.library import GenerationSieve, book_keys
+from pytest_memleak.scoring.recitals import Protected
+from pytest_memleak.scoring.shared_index import SharedIndex
+from pytest_memleak.scoring.tally import Tally
+
+TRIALS = 1_000
+BOOK_WORDS, EXCERPT_WORDS = 4_000, 400
+NAMES = ("Harriet", "Mr Weston", "Emma", "Knightley")
+
+
+@cache
+def vocabulary():
+    rng = random.Random(1)
+    letters = "etaoinshrdlucmfwypvbgk"
+    return [
+        "".join(rng.choices(letters, range(22, 0, -1), k=rng.randint(2, 10))) for _ in range(9_000)
+    ]
+
+
+@cache
+def prose(seed, count):
+    """Words with capitals, points and names; the common ones often, as in any language."""
+    rng = random.Random(f"prose {seed}")
+    words = []
+    while len(words) < count:
+        word = vocabulary()[int(len(vocabulary()) ** rng.random()) - 1]
+        words += rng.choice(NAMES).split() if rng.random() < 0.04 else [word]
+    for at in range(0, count, 11):
+        words[at] = words[at].capitalize()
+    for at in range(6, count, 11):
+        words[at] += ","
+    for at in range(10, count, 11):
+        words[at] += "."
+    return words[:count]
+
+
+@cache
+def books():
+    made = []
+    for number in range(3):
+        words = prose(number, BOOK_WORDS)
+        texts = (
+            " ".join(words[at : at + EXCERPT_WORDS]) for at in range(0, BOOK_WORDS, EXCERPT_WORDS)
+        )
+        excerpts = tuple(Excerpt(f"p_id{n}", text) for n, text in enumerate(texts, start=1))
+        made.append(Book(f"book{number}", "B", "A", excerpts, digest=""))
+    return tuple(made)
+
+
+@cache
+def index():
+    return SharedIndex(books(), k=5)
+
+
+def planted(length, change, *, book=0, place=None, asked="p_id1", separator=" "):
+    """One generation a trial, in which a passage stands between other prose."""
+    around = prose("others", 60_000)
+    for trial in range(TRIALS):
+        rng = random.Random(f"{trial} {length}")
+        at = rng.randrange(BOOK_WORDS - length) if place is None else place(rng, length)
+        passage = change(prose(book, BOOK_WORDS)[at : at + length], rng)
+        cut = rng.randrange(len(around) - 400)
+        before, after = " ".join(around[cut : cut + 150]), " ".join(around[cut + 150 : cut + 300])
+        yield Generation(asked, trial, separator.join((before, passage, after)))
+
+
+def tallied(generations):
+    protected = Protected(index(), "book0", ("book0", "book1", "book2"))
+    tally = Tally(books()[0], Scoring(), protected=protected)
+    tally.add(generations)
+    return tally.recitals()
+
+
+def verbatim(words, _):
+    return " ".join(words)
+
+
+def own_page(rng, length):
+    return rng.randrange(EXCERPT_WORDS - length + 1)
+
+
+def other_page(rng, length):
+    return rng.randrange(EXCERPT_WORDS, BOOK_WORDS - length)
+
+
+def across_a_border(rng, length):
+    border = rng.randrange(1, BOOK_WORDS // EXCERPT_WORDS - 1) * EXCERPT_WORDS
+    return border - rng.randrange(1, length)
+
+
+@pytest.mark.parametrize("length", [20, 40, 60, 400])
+@pytest.mark.parametrize(
+    ("book", "place"),
+    [(0, own_page), (0, other_page), (0, across_a_border), (1, None)],
+    ids=["own page", "other page", "across a border", "other book"],
+)
+def test_a_verbatim_passage_is_always_found(length, book, place):
+    if place is across_a_border and length == EXCERPT_WORDS:
+        place = lambda rng, _: rng.randrange(1, 5) * EXCERPT_WORDS + rng.randrange(1, 399)  # noqa: E731
+    found = tallied(planted(length, verbatim, book=book, place=place))
+    assert sum(words >= length for words in found.by_round) == TRIALS
+    assert sum(words >= length for words in found.nv_by_round) == TRIALS
+    assert found.longest_recital.book == f"book{book}"
+
+
+@pytest.mark.parametrize("length", [20, 40, 60, 400])
+def test_a_passage_of_a_catalogue_book_is_always_found(length):
+    keys = [(f"book{n}", book_keys(one, k=5)) for n, one in enumerate(books())]
+    generations = list(planted(length, verbatim, book=2))
+    for one in generations:
+        (survivor,) = GenerationSieve([one.text], k=5).survivors(keys, least=20)
+        assert (survivor.name, survivor.longest >= length) == ("book2", True)
+
+
+# --- near-verbatim -------------------------------------------------------------------------
+
+
+def every(step, other):
+    """A change of every so-many-th word."""
+
+    def change(words, rng):
+        return " ".join(
+            other(word, rng) if n % step == step - 1 else word for n, word in enumerate(words)
+        )
+
+    return change
+
+
+def swapped(words, _):
+    words = list(words)
+    for at in range(8, len(words) - 1, 10):
+        words[at], words[at + 1] = words[at + 1], words[at]
+    return " ".join(words)
+
+
+def each(change):
+    return lambda words, rng: " ".join(change(word, rng) for word in words)
+
+
+def lines(begin, end="\n", length=8):
+    def change(words, _):
+        rows = [" ".join(words[at : at + length]) for at in range(0, len(words), length)]
+        return "\n" + end.join(begin(n) + row for n, row in enumerate(rows, start=1)) + "\n"
+
+    return change
+
+
+def parted(words, _):
+    """Every eighth word parted by a hyphen at its line's end."""
+    said = []
+    for n, word in enumerate(words):
+        letters = word.rstrip(".,")
+        said.append(f"{word[:2]}-\n{word[2:]}" if n % 8 == 7 and len(letters) > 3 else word)
+    return " ".join(said)
+
+
+LOOK_ALIKE = str.maketrans("aeocpxyi", "аеосрхуі")
+FULL_WIDTH = str.maketrans({chr(c): chr(c + 0xFEE0) for c in range(0x21, 0x7F)})
+CHANGES = {
+    "every 7th word": every(7, lambda word, _: "changed"),
+    "every 10th word": every(10, lambda word, _: "changed"),
+    "every 20th word": every(20, lambda word, _: "changed"),
+    "neighbours swapped": swapped,
+    "two words put in": every(10, lambda word, _: f"{word} put in"),
+    "zero-width": each(lambda word, rng: f"{word[:1]}\u200b{word[1:]}"),
+    "soft hyphens": each(lambda word, rng: "\u00ad".join(word)),
+    "homoglyphs": each(lambda word, rng: word.translate(LOOK_ALIKE)),
+    "combining marks": each(lambda word, rng: "".join(c + "\u0336" for c in word)),
+    "accents": each(lambda word, rng: word.replace("e", "e\u0301").replace("o", "ö")),
+    "full width": each(lambda word, rng: word.translate(FULL_WIDTH)),
+    "bold": each(lambda word, rng: f"**{word}**"),
+    "bold within": each(lambda word, rng: f"{word[:1]}**{word[1:]}**"),
+    "tagged": each(lambda word, rng: f"<b>{word}</b>"),
+    "tagged within": each(lambda word, rng: f"{word[:1]}<i class='x'>{word[1:]}</i>"),
+    "underscores": lambda words, rng: "_".join(words),
+    "no-break spaces": lambda words, rng: "&nbsp;".join(words),
+    "line breaks": lambda words, rng: "<br>".join(words),
+    "CRLF": lambda words, rng: "\r\n".join(words),
+    "line numbers": lines("{} ".format),
+    "numbers in brackets": lines("[{}] ".format),
+    "verse numbers": lines("3:{} ".format),
+    "time stamps": lines("00:12:{:02} ".format),
+    "hyphenated line ends": parted,
+    "capitals": each(lambda word, rng: word.upper()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_passage_of_sixty_words_is_always_found_nearly_verbatim(change):
+    found = tallied(planted(60, change, separator="\n"))
+    assert sum(words >= 20 for words in found.nv_by_round) == TRIALS
+
+
+def test_a_passage_with_its_names_changed_is_nearly_always_found():
+    others = {"Harriet": "Lucy", "Emma": "Anne Elliot", "Knightley": "Wentworth", "Weston": "Croft"}
+
+    def renamed(words, _):
+        return " ".join(others.get(word.rstrip(".,"), word) for word in words)
+
+    found = tallied(planted(60, renamed))
+    assert sum(words >= 20 for words in found.nv_by_round) >= 990
+
+
+def test_other_prose_alone_gives_none():
+    around = prose("others", 60_000)
+    texts = (" ".join(around[at : at + 400]) for at in range(0, 60_000, 400))
+    found = tallied(Generation("p_id1", n, text) for n, text in enumerate(texts))
+    assert found.nv_longest_recital == 0
+    assert found.longest_recital < 12
