@@ -149,7 +149,8 @@ class Model:
 class Pair:
     """One model and one book, the limits that hold for them, and what is expected.
 
-    suite: the suite file that the pair is of. answers: how complete they have to be. limit_origins: the key of that file that set each
+    suite: the suite file that the pair is of. answers: how complete they have to be.
+    limit_origins: the key of that file that set each
     limit, by measure.
     """
 

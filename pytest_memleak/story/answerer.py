@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pytest_memleak.contracts.capabilities import AsksByName, DescribedRecording, FixedWeights
@@ -34,7 +34,7 @@ _DAY = 86_400.0
 class WhoAnswered:
     """Who answered; what is missing from that, and what was noticed."""
 
-    answerer: Answerer = Answerer()
+    answerer: Answerer = field(default_factory=Answerer)
     gaps: tuple[Gap, ...] = ()
     notes: tuple[str, ...] = ()
 

@@ -50,9 +50,9 @@ class Answers:
     """What there is of some draws.
 
     book: as it was asked for and is measured; all_there: every generation there is, those that
-    nobody asked for too, fresh with every call; gaps: why some are missing, with what they were wanted for;
-    spared: what an early stop left undrawn; channel, asked: through which they were drawn, or else
-    the recording that they were read from
+    nobody asked for too, fresh with every call; gaps: why some are missing, with what they were
+    wanted for; spared: what an early stop left undrawn; channel, asked: through which they were
+    drawn, or else the recording that they were read from
     """
 
     draws: Draws
