@@ -67,7 +67,7 @@ class Keyed:
     start, end: where each word's bytes are, shape (n,)
     joined: of all texts, as they were cut
     ends:  places of the `TEXT_END`, one more than texts
-    whole: whether everything between spaces counts as a word
+    dropped: where the bytes begin of what stands between spaces and is no word
     """
 
     keys: Keys
@@ -75,7 +75,7 @@ class Keyed:
     end: Positions
     joined: bytes
     ends: Positions
-    whole: bool
+    dropped: Positions
 
     @property
     def texts(self) -> int:
@@ -132,7 +132,7 @@ def keyed_folded(texts: Sequence[str], plain: Keyed | None = None) -> Keyed:
     plain: the same texts' other words; it is returned itself where folding changes none of them.
     """
     joined = _joined(texts, _AS_FOLDED)
-    if plain is not None and plain.whole and joined == plain.joined:
+    if plain is not None and not len(plain.dropped) and joined == plain.joined:
         return plain
     return _cut(joined, None)
 
@@ -143,7 +143,7 @@ def changed_by_folding(texts: Sequence[str], plain: Keyed) -> tuple[Keyed, list[
     plain: all the texts' words as measured, which serve for the others.
     """
     joined = _joined(texts, _AS_FOLDED)
-    if plain.whole and joined == plain.joined:
+    if not len(plain.dropped) and joined == plain.joined:
         return _cut(_BEFORE[:1] + _BEHIND[2:], None), []
     its, mine = (read.split(b"\x00")[1:-1] for read in (joined, plain.joined))
     changed = [
@@ -151,10 +151,9 @@ def changed_by_folding(texts: Sequence[str], plain: Keyed) -> tuple[Keyed, list[
         for number, (one, other) in enumerate(zip(its, mine, strict=True))
         if one.strip(b" ") != other.strip(b" ")
     ]
-    if not plain.whole:
-        lengths, known = plain.lengths().tolist(), set(changed)
-        dropped = [n for n, one in enumerate(its) if len(one.split()) != lengths[n]]
-        changed = sorted(known.union(dropped))
+    if len(plain.dropped):
+        dropped = plain.start[plain.ends].searchsorted(plain.dropped) - 1
+        changed = sorted({*changed, *dropped.tolist()})
     together = b"".join(b"\x00" + its[n] for n in changed)
     return _cut(together + b"\x00" + _BEHIND[2:], None), changed
 
@@ -304,10 +303,11 @@ def _cut(joined: bytes, counted: NDArray[np.bool_] | None) -> Keyed:
         edges = np.concatenate((edges, [len(letters)]))
     start, end = np.ascontiguousarray(edges[::2]), np.ascontiguousarray(edges[1::2])
     kept = None if counted is None else _counted(letters, start, end, counted)
+    dropped = start[:0]
     if kept is not None:
-        start, end = start[kept], end[kept]
+        start, end, dropped = start[kept], end[kept], start[~kept]
     keys = _keys(joined, start, end)
-    return Keyed(keys, start, end, joined, np.flatnonzero(keys == TEXT_END), kept is None)
+    return Keyed(keys, start, end, joined, np.flatnonzero(keys == TEXT_END), dropped)
 
 
 def _counted(

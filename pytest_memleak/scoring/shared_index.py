@@ -302,7 +302,7 @@ class SharedIndex:
         ends = np.cumsum([len(one) for one in spelled])
         starts = ends - [len(one) for one in spelled]
         joined = b"".join(spelled) + bytes(8)
-        return known, Keyed(known, starts, ends, joined, starts[:0], whole=True)
+        return known, Keyed(known, starts, ends, joined, starts[:0], starts[:0])
 
     def _runs(self, words: Keyed, placed: _Placed) -> tuple[Keyed, Runs]:
         """Runs of words, of which the long ones were compared by spelling, too."""
