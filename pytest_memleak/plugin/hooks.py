@@ -99,7 +99,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
     """Keep protected text out of the report, and let the pair's finding travel with it."""
     report = yield
     if run_key in item.config.stash and item.get_closest_marker("copyright"):
-        from pytest_memleak.plugin.outcomes import publish
+        from pytest_memleak.plugin.publishing import publish
 
         publish(item, report)
     return report
@@ -111,7 +111,7 @@ def pytest_assertrepr_compare(
     """Explain a limit that does not hold."""
     if run_key not in config.stash:
         return None
-    from pytest_memleak.plugin.outcomes import explain_comparison
+    from pytest_memleak.plugin.publishing import explain_comparison
 
     return explain_comparison(config.stash[run_key], op, left, right)
 
@@ -133,12 +133,12 @@ class Findings:
     def pytest_sessionfinish(self) -> Generator[None, Any, Any]:
         """Before JUnit's file is written, the run's properties; after all else, the reports."""
         if self._found:
-            from pytest_memleak.plugin.outcomes import tell_junit
+            from pytest_memleak.plugin.publishing import tell_junit
 
             tell_junit(self._config, self._found.values())
         result = yield
         if self._found:
-            from pytest_memleak.plugin.outcomes import conclude
+            from pytest_memleak.plugin.publishing import conclude
 
             conclude(self._config, self._found.values())
         return result
@@ -155,7 +155,7 @@ class Findings:
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """The table of pairs and the passages that came back."""
         if self._found:
-            from pytest_memleak.plugin.outcomes import summary_text
+            from pytest_memleak.plugin.publishing import summary_text
 
             terminalreporter.section("memorization")
             terminalreporter.write(summary_text(self._config, self._found.values()))

@@ -6,24 +6,19 @@ PYTEST_DONT_REWRITE
 from __future__ import annotations
 
 import contextlib
-import os
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_memleak import __version__
 from pytest_memleak.contracts.protocols import Recording
 from pytest_memleak.errors import MemleakError
-from pytest_memleak.findings.finding import finding, findings_of
 from pytest_memleak.plugin.progress import display_for
 from pytest_memleak.plugin.stash import baseline_key, display_key, evaluation_key, run_key
-from pytest_memleak.records import Block, Span, Verdict
-from pytest_memleak.records.finding import RunReport
+from pytest_memleak.records import Verdict
 from pytest_memleak.records.phases import Progress
-from pytest_memleak.redaction.text import inert, without_quotes
-from pytest_memleak.reports.junit import case_properties, suite_properties
+from pytest_memleak.redaction.text import inert
 from pytest_memleak.story.resources import Resources
 from pytest_memleak.story.run import Run
 
@@ -32,7 +27,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.contracts.protocols import Completion
     from pytest_memleak.findings.baseline import Comparison
-    from pytest_memleak.records import Book, Measurement, Pair
+    from pytest_memleak.records import Measurement, Pair
     from pytest_memleak.story.suite_run import SuiteRun
     from pytest_memleak.verdict.evaluation import Evaluation
 
@@ -46,19 +41,15 @@ __all__ = [
     "LimitExceeded",
     "PairInconclusive",
     "SuiteEndpoint",
+    "compared_with_baseline",
     "complete_measurement",
-    "conclude",
     "conclusive",
     "evaluate_for",
-    "explain_comparison",
     "hold_limits",
     "plainly",
-    "publish",
     "run_of",
     "show_plans",
     "skip_what_nobody_asked_for",
-    "summary_text",
-    "tell_junit",
 ]
 
 
@@ -182,13 +173,13 @@ def conclusive(evaluation: Evaluation, config: pytest.Config) -> Evaluation:
     judgement = evaluation.judgement
     if judgement.verdict is Verdict.INCONCLUSIVE:
         raise PairInconclusive(_told(judgement.reasons))
-    obstacle = _comparison(config, evaluation).obstacle
+    obstacle = compared_with_baseline(config, evaluation).obstacle
     if obstacle and config.getoption("memleak_fail_if_worse"):
         raise PairInconclusive(_told([obstacle]))
     return evaluation
 
 
-def _comparison(config: pytest.Config, evaluation: Evaluation) -> Comparison:
+def compared_with_baseline(config: pytest.Config, evaluation: Evaluation) -> Comparison:
     """The pair against --memleak-baseline; empty without one."""
     from pytest_memleak.findings.baseline import Baseline, Comparison
 
@@ -217,7 +208,9 @@ def hold_limits(evaluation: Evaluation, config: pytest.Config) -> None:
     """Fail the test if a limit does not hold, or if it is worse than the baseline may be."""
     if evaluation.judgement.verdict is Verdict.FAIL:
         raise LimitExceeded("; ".join(evaluation.judgement.reasons))
-    worse = _comparison(config, evaluation).worse(config.getoption("memleak_fail_if_worse") or {})
+    worse = compared_with_baseline(config, evaluation).worse(
+        config.getoption("memleak_fail_if_worse") or {}
+    )
     if worse:
         raise LimitExceeded("worse than the baseline: " + "; ".join(map(str, worse)))
 
@@ -243,111 +236,6 @@ def _where_it_broke(error: Exception) -> str:
     return "\n".join([f"INCONCLUSIVE: {type(error).__name__} while evaluating the pair:", *places])
 
 
-# --- reporting -----------------------------------------------------------------------------
-
-
-def publish(item: pytest.Item, report: pytest.TestReport) -> None:
-    """Attach the pair's finding to the report, and take out what would quote the book.
-
-    What a provider or a test printed may be a copy of it, and so may an assertion's diff.
-    """
-    quoted = _quoted_words(item.config)
-    evaluation = item.stash.get(evaluation_key, None)
-    if quoted is not None:
-        _withhold_captured(report)
-        if evaluation and evaluation.book and report.failed:
-            _withhold_quotes(report, evaluation.book)
-    if evaluation and report.when == "setup":
-        found = finding(evaluation, quoted=quoted, changes=_changes(item.config, evaluation))
-        report.memleak = found.to_json()  # type: ignore[attr-defined]
-        item.user_properties += case_properties(found)
-
-
-def _changes(config: pytest.Config, evaluation: Evaluation) -> tuple[str, ...]:
-    try:
-        comparison = _comparison(config, evaluation)
-    except PairInconclusive as error:
-        return (f"against the baseline: {error}",)
-    told = [comparison.obstacle] if comparison.obstacle else map(str, comparison.changes)
-    return tuple(f"against the baseline: {one}" for one in told)
-
-
-def _withhold_captured(report: pytest.TestReport) -> None:
-    length = sum(len(text) for _, text in report.sections)
-    if length:
-        note = f"{length:,} characters withheld, since they may quote the book"
-        report.sections[:] = [("Captured output", note)]
-
-
-def _withhold_quotes(report: pytest.TestReport, book: Book) -> None:
-    text = str(report.longrepr)
-    plain = without_quotes(text, book)
-    if plain != text:
-        report.longrepr = plain
-
-
-def tell_junit(config: pytest.Config, found: Iterable[dict[str, Any]]) -> None:
-    """Add the run's properties to the JUnit report, before its file is written."""
-    findings = findings_of(found)
-    for plugin in config.pluginmanager.get_plugins():
-        # The fixture record_testsuite_property does the same, but not from xdist's workers.
-        if type(plugin).__name__ == "LogXML":
-            for name, value in suite_properties(findings, version=__version__):
-                plugin.add_global_property(name, value)
-
-
-def conclude(config: pytest.Config, found: Iterable[dict[str, Any]]) -> None:
-    """Hand the run's findings to the report sinks; one that fails, fails the run."""
-    findings = findings_of(found)
-    outputs = {
-        name: Path(value)
-        for name in ("html", "evidence", "sign")
-        if (value := config.getoption(f"memleak_{name}", None))
-    }
-    if step_summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-        outputs["step_summary"] = Path(step_summary)
-    try:
-        run_of(config).extensions.report(RunReport(__version__, findings, outputs))
-    except MemleakError as error:
-        pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
-
-
-def summary_text(config: pytest.Config, found: Iterable[dict[str, Any]]) -> str:
-    """The terminal summary of the findings."""
-    from pytest_memleak.reports.terminal import summary
-
-    writer = config.get_terminal_writer()
-    return summary(
-        findings_of(found),
-        width=writer.fullwidth,
-        color=writer.hasmarkup,
-        verbose=config.get_verbosity() > 0,
-    )
-
-
-def explain_comparison(run: Run, op: str, left: object, right: object) -> list[str] | None:
-    """`assert memorization.longest_block <= 50` in words: value, limit, place in the book."""
-    block, bound = (left, right) if isinstance(left, Block) else (right, left)
-    if not isinstance(block, Block):
-        return None
-    limit = f"{bound.words} words" if isinstance(bound, Block) else str(bound)
-    kind = "longest span" if isinstance(block, Span) else "longest block"
-    lines = [f"{kind} of {block.words} words {op} {limit}"]
-    evaluation = run.evaluated_with(block)
-    if evaluation and evaluation.measurement and evaluation.book and block.start is not None:
-        excerpt = evaluation.book.excerpts[evaluation.measurement.excerpt_at(block.start)]
-        chapter = f"{inert(excerpt.chapter)}, " if excerpt.chapter else ""
-        lines.append(
-            f"{evaluation.pair.id}: {chapter}{excerpt.id}, words {block.start}-{block.end}"
-        )
-    return lines
-
-
 def _pair_of(item: pytest.Item) -> Pair | None:
     callspec = getattr(item, "callspec", None)
     return callspec.params.get("pair") if callspec else None
-
-
-def _quoted_words(config: pytest.Config) -> int | None:
-    value = config.getoption("memleak_quote")
-    return None if value == "full" else int(value)

@@ -12,6 +12,7 @@ from reciter import Reciter
 import pytest_memleak.plugin.collect
 import pytest_memleak.plugin.outcomes
 import pytest_memleak.plugin.progress
+import pytest_memleak.plugin.publishing
 import pytest_memleak.providers.ngram.ngram_provider
 import pytest_memleak.providers.openai.openai_provider
 import pytest_memleak.providers.recorded
