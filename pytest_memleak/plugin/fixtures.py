@@ -52,7 +52,7 @@ def endpoint(pair: Pair, request: pytest.FixtureRequest) -> Endpoint | Recording
     """The model's endpoint, opened (and fine-tuned, if need be) when it is first used."""
     from pytest_memleak.plugin.outcomes import SuiteEndpoint
 
-    return SuiteEndpoint(pair, request.config.stash[run_key].of_suite(pair.suite))
+    return SuiteEndpoint(pair, request.config)
 
 
 @pytest.fixture

@@ -15,7 +15,14 @@ import pytest
 from pytest_memleak.contracts.protocols import Recording
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.plugin.progress import display_for
-from pytest_memleak.plugin.stash import baseline_key, display_key, evaluation_key, run_key
+from pytest_memleak.plugin.stash import (
+    answered_key,
+    baseline_key,
+    display_key,
+    evaluation_key,
+    run_key,
+)
+from pytest_memleak.plugin.withholding import WithholdingHooks, quoted_words
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.phases import Progress
 from pytest_memleak.redaction.text import inert
@@ -28,7 +35,6 @@ if TYPE_CHECKING:
     from pytest_memleak.contracts.protocols import Completion
     from pytest_memleak.findings.baseline import Comparison
     from pytest_memleak.records import Measurement, Pair
-    from pytest_memleak.story.suite_run import SuiteRun
     from pytest_memleak.verdict.evaluation import Evaluation
 
 if TYPE_CHECKING:
@@ -76,9 +82,10 @@ LimitExceeded.__module__ = PairInconclusive.__module__ = "builtins"
 class SuiteEndpoint:
     """The suite's own endpoint for a pair, opened by its first call."""
 
-    def __init__(self, pair: Pair, suite: SuiteRun) -> None:
+    def __init__(self, pair: Pair, config: pytest.Config) -> None:
         self._pair = pair
-        self._suite = suite
+        self._suite = config.stash[run_key].of_suite(pair.suite)
+        self._answered = config.stash.setdefault(answered_key, [])
 
     def sample(
         self, instruction: str, *, n: int, temperature: float, max_tokens: int, seed: int | None
@@ -90,9 +97,11 @@ class SuiteEndpoint:
             raise PairInconclusive(
                 f"{self._pair.model.id} is recorded: its generations cannot be drawn anew"
             )
-        return opened.sample(
+        answers = opened.sample(
             instruction, n=n, temperature=temperature, max_tokens=max_tokens, seed=seed
         )
+        self._answered += [one if isinstance(one, str) else one.text for one in answers]
+        return answers
 
 
 # --- evaluating ----------------------------------------------------------------------------
@@ -107,6 +116,8 @@ def run_of(config: pytest.Config) -> Run:
             root=config.rootpath, resources=resources, plugins=config.pluginmanager.get_plugins()
         )
         config.add_cleanup(run.close)
+        if quoted_words(config) is not None:
+            config.pluginmanager.register(WithholdingHooks(config), "memleak-withholding")
     return config.stash[run_key]
 
 

@@ -14,17 +14,18 @@ import pytest
 from pytest_memleak import __version__
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.findings.finding import finding, findings_of
+from pytest_memleak.plugin.collect import SuiteModule
 from pytest_memleak.plugin.outcomes import PairInconclusive, compared_with_baseline, run_of
 from pytest_memleak.plugin.stash import evaluation_key
+from pytest_memleak.plugin.withholding import Withholding, quoted_words, withholding_of
 from pytest_memleak.records import Block, Span
 from pytest_memleak.records.finding import RunReport
-from pytest_memleak.redaction.text import inert, without_quotes
+from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.junit import case_properties, suite_properties
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pytest_memleak.records import Book
     from pytest_memleak.story.run import Run
     from pytest_memleak.verdict.evaluation import Evaluation
 
@@ -32,20 +33,19 @@ __all__ = ["conclude", "explain_comparison", "publish", "summary_text", "tell_ju
 
 
 def publish(item: pytest.Item, report: pytest.TestReport) -> None:
-    """Attach the pair's finding to the report, and take out what would quote the book.
-
-    What a provider or a test printed may be a copy of it, and so may an assertion's diff.
-    """
-    quoted = _quoted_words(item.config)
+    """Attach the pair's finding to the report, and keep back what may not be shown of it."""
     evaluation = item.stash.get(evaluation_key, None)
-    if quoted is not None:
-        _withhold_captured(report)
-        if evaluation and evaluation.book and report.failed:
-            _withhold_quotes(report, evaluation.book)
+    withholding = withholding_of(item)
     if evaluation and report.when == "setup":
+        quoted = quoted_words(item.config)
         found = finding(evaluation, quoted=quoted, changes=_changes(item.config, evaluation))
         report.memleak = found.to_json()  # type: ignore[attr-defined]
-        item.user_properties += case_properties(found)
+        properties = case_properties(found, own=item.getparent(SuiteModule) is None)
+        if withholding:
+            properties = [(name, withholding.say(value)) for name, value in properties]
+        item.user_properties += properties
+    if withholding:
+        withholding.report(report)
 
 
 def _changes(config: pytest.Config, evaluation: Evaluation) -> tuple[str, ...]:
@@ -57,26 +57,15 @@ def _changes(config: pytest.Config, evaluation: Evaluation) -> tuple[str, ...]:
     return tuple(f"against the baseline: {one}" for one in told)
 
 
-def _withhold_captured(report: pytest.TestReport) -> None:
-    length = sum(len(text) for _, text in report.sections)
-    if length:
-        note = f"{length:,} characters withheld, since they may quote the book"
-        report.sections[:] = [("Captured output", note)]
-
-
-def _withhold_quotes(report: pytest.TestReport, book: Book) -> None:
-    text = str(report.longrepr)
-    plain = without_quotes(text, book)
-    if plain != text:
-        report.longrepr = plain
-
-
 def tell_junit(config: pytest.Config, found: Iterable[dict[str, Any]]) -> None:
     """Add the run's properties to the JUnit report, before its file is written."""
     findings = findings_of(found)
     for plugin in config.pluginmanager.get_plugins():
         # The fixture record_testsuite_property does the same, but not from xdist's workers.
         if type(plugin).__name__ == "LogXML":
+            if (most := quoted_words(config)) is not None:
+                shown = Withholding(config, None, most=most)
+                plugin.global_properties[:] = shown.value(plugin.global_properties)
             for name, value in suite_properties(findings, version=__version__):
                 plugin.add_global_property(name, value)
 
@@ -126,8 +115,3 @@ def explain_comparison(run: Run, op: str, left: object, right: object) -> list[s
             f"{evaluation.pair.id}: {chapter}{excerpt.id}, words {block.start}-{block.end}"
         )
     return lines
-
-
-def _quoted_words(config: pytest.Config) -> int | None:
-    value = config.getoption("memleak_quote")
-    return None if value == "full" else int(value)

@@ -16,10 +16,13 @@ if TYPE_CHECKING:
 __all__ = ["case_properties", "suite_properties"]
 
 
-def case_properties(found: Finding) -> list[tuple[str, str]]:
-    """Properties of one test case."""
+def case_properties(found: Finding, *, own: bool = False) -> list[tuple[str, str]]:
+    """Properties of one test case.
+
+    own: the test is one's own, with limits of its own: the suite's verdict is not its outcome.
+    """
     properties: list[tuple[str, object]] = [
-        ("memleak.verdict", found.verdict),
+        *_verdict(found, own=own),
         ("memleak.expected", found.expected),
         ("memleak.model", found.model),
         ("memleak.book", found.book),
@@ -36,6 +39,16 @@ def case_properties(found: Finding) -> list[tuple[str, str]]:
         properties += [(f"{name}.{key}", one[key]) for key in ("longest_span", "spans_over")]
     properties += [(f"memleak.limit.{name}", value) for name, value in found.limits.items()]
     return [(name, str(value)) for name, value in properties]
+
+
+def _verdict(found: Finding, *, own: bool) -> list[tuple[str, str]]:
+    if not own:
+        return [("memleak.verdict", found.verdict)]
+    told = (
+        f"{found.suite} judges {found.pair} {found.verdict} by its own limits; "
+        "whether this test passed is by what it asserts itself"
+    )
+    return [("memleak.suite_verdict", found.verdict), ("memleak.suite_verdict.meaning", told)]
 
 
 def suite_properties(findings: Iterable[Finding], *, version: str) -> list[tuple[str, str]]:

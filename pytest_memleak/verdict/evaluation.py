@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pytest_memleak.records import Book, Completeness, Judgement, Measurement, Pair
+    from collections.abc import Callable, Iterable
+
+    from pytest_memleak.records import (
+        Book,
+        Completeness,
+        Generation,
+        Judgement,
+        Measurement,
+        Pair,
+    )
     from pytest_memleak.scoring.analysis import Analysis
     from pytest_memleak.scoring.catalogue import Elsewhere
     from pytest_memleak.scoring.extraction import Extraction
@@ -40,7 +49,8 @@ class Evaluation:
     job: id of the fine-tune behind the endpoint; spared: what an early stop did not draw;
     elsewhere: what the generations give of books that nobody asked for; unread: those of them that
     could not be looked for, and why;
-    draws: the answers that it rests on, counted: the pair's own first.
+    draws: the answers that it rests on, counted: the pair's own first; generations: these
+    answers themselves, fresh with each call.
     """
 
     suite: str
@@ -58,6 +68,7 @@ class Evaluation:
     draws: tuple[CountedDraws, ...] = ()
     elsewhere: tuple[Elsewhere, ...] = ()
     unread: tuple[str, ...] = ()
+    generations: Callable[[], Iterable[Generation]] = field(default=tuple, repr=False)
 
     def digest_of(self, purpose: str) -> str:
         """SHA-256 of the answers drawn for that purpose, "" where there are none."""

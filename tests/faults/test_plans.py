@@ -127,6 +127,7 @@ def test_of_a_run_that_was_cut_short_the_rest_is_planned(scenario, run, pytester
 # --- everything that a verdict rests on ----------------------------------------------------
 
 KINDS = ["openai", "openai-batch", "vertex", "vertex-batch", "tinker"]
+PLAIN = 'id = "plain"\nprovider = "%s"\nbase = "plain-base"'
 LISTED = '\n[[pair]]\nmodel = "tuned"\nbook = "held-out"\n'
 
 
@@ -153,17 +154,12 @@ def plan_and_run(run, server, *arguments):
     """The plan's lines together, how many, and what was billed then."""
     counts, lines = all_planned(run(server, "--memleak-plan", *arguments))
     assert server.calls() == 0
-    outcome = run(server, *arguments)
-    outcome.result.assert_outcomes(
-        **{
-            name: count
-            for name, count in outcome.result.parseoutcomes().items()
-            if name in {"passed", "failed", "deselected"}
-        }
-    )
+    assert "errors" not in run(server, *arguments).result.parseoutcomes()
     rows = server.books.rows("completion")
-    most = sum(row["max_tokens"] for row in rows)
-    return counts, lines, [*billed(server), most]
+    if server.provider == "tinker":  # which does not bill by what is asked for at most
+        assert sum(row["completion_tokens"] for row in rows) <= counts[4]
+        return counts, lines, [*billed(server), counts[4]]
+    return counts, lines, [*billed(server), sum(row["max_tokens"] for row in rows)]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -175,7 +171,7 @@ def test_a_listed_pair_and_its_baseline(scenario, run, pytester, kind, counting)
         pytester,
         ("[suite]\n", '[suite]\npairs = "listed"\n'),
         ('id = "tuned"\n', 'id = "tuned"\nbaseline = "plain"\n'),
-        ('id = "plain"\n', 'id = "plain"\n'),
+        (f'id = "plain"\nprovider = "{server.provider}"\nbase = "base"', PLAIN % server.provider),
         end=LISTED,
     )
     counts, lines, bill = plan_and_run(run, server)
@@ -207,7 +203,7 @@ def test_a_pair_and_its_greedy_answers(scenario, run, pytester, kind, counting):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_summaries_that_are_not_written_yet(scenario, run, pytester, kind, counting):
-    """They are planned to the token; what asks with them, as if they were as long as they may be."""
+    """They are planned to the token; what asks with them, as if they were as long as can be."""
     server = scenario(kind, polls=0)
     counting(server.provider)
     server.write_suite(pytester.path, tuned=False)

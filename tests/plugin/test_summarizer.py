@@ -239,7 +239,9 @@ def test_offline_the_ledgers_summaries_are_used(pytester, bare, server):
     pytester.runpytest("--memleak-offline").assert_outcomes(failed=1)
 
 
-def test_a_plan_counts_them_and_takes_them_as_long_as_they_may_become(pytester, bare, server, stories):
+def test_a_plan_counts_them_and_takes_them_as_long_as_they_may_become(
+    pytester, bare, server, stories
+):
     bare()
     result = pytester.runpytest("--memleak-plan")
     assert result.ret == pytest.ExitCode.OK
