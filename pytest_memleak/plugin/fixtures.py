@@ -43,7 +43,7 @@ def book(pair: Pair, request: pytest.FixtureRequest) -> Book:
     from pytest_memleak.plugin.outcomes import plainly
 
     run = request.config.stash[run_key]
-    with plainly():
+    with plainly(request.config):
         return run.of_suite(pair.suite).books.book_of(pair)
 
 

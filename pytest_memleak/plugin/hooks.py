@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["book", "endpoint", "evaluation", "memorization", "pair"]
 
 
+_FILES = [f"memleak_{name}" for name in ("html", "evidence", "sign", "baseline", "ledger")]
+
 # --- options -------------------------------------------------------------------------------
 
 
@@ -47,6 +49,10 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("memleak_sign") and not config.getoption("memleak_evidence"):
         raise pytest.UsageError("--memleak-sign needs --memleak-evidence")
     if not hasattr(config, "workerinput"):
+        if any(map(config.getoption, _FILES)):
+            from pytest_memleak.plugin.preflight import refuse_bad_options
+
+            refuse_bad_options(config)
         config.pluginmanager.register(Findings(config), "memleak-findings")
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from pytest_memleak.contracts.protocols import Recording
 from pytest_memleak.errors import MemleakError
+from pytest_memleak.plugin.accounts import sentence_of, write_account
 from pytest_memleak.plugin.progress import display_for
 from pytest_memleak.plugin.stash import (
     answered_key,
@@ -84,6 +85,7 @@ class SuiteEndpoint:
 
     def __init__(self, pair: Pair, config: pytest.Config) -> None:
         self._pair = pair
+        self._config = config
         self._suite = config.stash[run_key].of_suite(pair.suite)
         self._answered = config.stash.setdefault(answered_key, [])
 
@@ -91,7 +93,7 @@ class SuiteEndpoint:
         self, instruction: str, *, n: int, temperature: float, max_tokens: int, seed: int | None
     ) -> Sequence[Completion | str]:
         """As `Endpoint.sample`; what it answers is not kept in the ledger."""
-        with plainly():
+        with plainly(self._config):
             opened = self._suite.endpoints.endpoint(self._pair.model)
         if isinstance(opened, Recording):
             raise PairInconclusive(
@@ -173,7 +175,7 @@ def evaluate_for(item: pytest.Item, pair: Pair, endpoint: object) -> Evaluation:
     config = item.config
     own: Any = None if isinstance(endpoint, SuiteEndpoint) else endpoint
     display = config.stash.get(display_key, None)
-    with plainly(), display.shown() if display else contextlib.nullcontext():
+    with plainly(config), display.shown() if display else contextlib.nullcontext():
         evaluation = run_of(config).evaluate(pair, endpoint=own)
     item.stash[evaluation_key] = evaluation
     return evaluation
@@ -198,7 +200,7 @@ def compared_with_baseline(config: pytest.Config, evaluation: Evaluation) -> Com
     if path is None:
         return Comparison()
     if baseline_key not in config.stash:
-        with plainly():
+        with plainly(config):
             config.stash[baseline_key] = Baseline(Path(path))
     return config.stash[baseline_key].compare(evaluation)
 
@@ -231,20 +233,26 @@ def _told(reasons: Iterable[str]) -> str:
 
 
 @contextlib.contextmanager
-def plainly() -> Iterator[None]:
+def plainly(config: pytest.Config) -> Iterator[None]:
     """What goes wrong inside is told without a traceback, whose lines and locals quote books."""
     try:
         yield
     except MemleakError as error:
         raise PairInconclusive(str(error)) from None
     except Exception as error:  # noqa: BLE001 - whatever it is, its frames hold protected text
-        raise PairInconclusive(_where_it_broke(error)) from None
+        raise PairInconclusive(_where_it_broke(error, config)) from None
 
 
-def _where_it_broke(error: Exception) -> str:
-    frames = traceback.extract_tb(error.__traceback__)
-    places = [f"  {Path(frame.filename).name}:{frame.lineno} in {frame.name}" for frame in frames]
-    return "\n".join([f"INCONCLUSIVE: {type(error).__name__} while evaluating the pair:", *places])
+def _where_it_broke(error: Exception, config: pytest.Config) -> str:
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{Path(last.filename).name}:{last.lineno} in {last.name}"
+    told = f"INCONCLUSIVE: {sentence_of(error)}, at {place}"
+    account = write_account(error, config.rootpath / ".memleak")
+    if account is None:
+        return told
+    if config.get_verbosity() <= 0:
+        return f"{told}\n  the full account is in a file below .memleak; -v says in which"
+    return f"{told}\n  the full account, which may quote books, is in {account}"
 
 
 def _pair_of(item: pytest.Item) -> Pair | None:

@@ -127,7 +127,6 @@ def test_of_a_run_that_was_cut_short_the_rest_is_planned(scenario, run, pytester
 # --- everything that a verdict rests on ----------------------------------------------------
 
 KINDS = ["openai", "openai-batch", "vertex", "vertex-batch", "tinker"]
-PLAIN = 'id = "plain"\nprovider = "%s"\nbase = "plain-base"'
 LISTED = '\n[[pair]]\nmodel = "tuned"\nbook = "held-out"\n'
 
 
@@ -166,17 +165,21 @@ def plan_and_run(run, server, *arguments):
 def test_a_listed_pair_and_its_baseline(scenario, run, pytester, kind, counting):
     server = scenario(kind, polls=0)
     counting(server.provider)
-    server.write_suite(pytester.path, models=("tuned", "plain"), tuned=False)
+    server.write_suite(pytester.path)
+    text = (pytester.path / "run.memleak.toml").read_text("utf-8")
+    tuned = text[text.index("[[model]]") :]
+    finetune = tuned[tuned.index("[model.finetune]") : tuned.index("[model.options]")]
+    plain = tuned.replace(finetune, "").replace('"tuned"', '"plain"')
     rewrite(
         pytester,
         ("[suite]\n", '[suite]\npairs = "listed"\n'),
         ('id = "tuned"\n', 'id = "tuned"\nbaseline = "plain"\n'),
-        (f'id = "plain"\nprovider = "{server.provider}"\nbase = "base"', PLAIN % server.provider),
-        end=LISTED,
+        end=plain + LISTED,
     )
     counts, lines, bill = plan_and_run(run, server)
-    assert counts == [*bill, 0]
+    assert counts[:5] == bill
     assert (lines, bill[1]) == (2, 48)
+    assert counts[5] > 0
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -197,6 +200,9 @@ def test_a_pair_and_its_greedy_answers(scenario, run, pytester, kind, counting):
     server.write_suite(pytester.path, tuned=False)
     rewrite(pytester, ("[suite]\n", '[suite]\nprobe = "continuation"\nprefix_words = 20\n'))
     counts, lines, bill = plan_and_run(run, server)
+    if kind == "tinker":  # its counter counts a chat's prompt, of which a text has only the words
+        assert counts[3] > bill[3]
+        counts[3] = bill[3]
     assert counts == [*bill, 0]
     assert (lines, bill[1]) == (2, 28)
 
@@ -218,9 +224,6 @@ def test_summaries_that_are_not_written_yet(scenario, run, pytester, kind, count
     records = json.loads(path.read_text("utf-8"))
     path.write_text(json.dumps([{**one, "instruction": "", "detail": ""} for one in records]))
     counts, lines, bill = plan_and_run(run, server)
-    rows = server.books.rows("completion")
-    written = [row for row in rows if row["instruction"].startswith("Summarize")]
-    assert lines == 2
-    assert len(written) == 4
+    assert (lines, bill[1]) == (2, 4 + 24)
     assert (counts[:3], counts[4]) == (bill[:3], bill[4])
     assert counts[3] >= bill[3]
