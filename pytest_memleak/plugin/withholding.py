@@ -126,8 +126,7 @@ class Withholding:
             "__module__": kind.__module__,
             "__qualname__": kind.__qualname__,
         }
-        standing_in = type(kind.__name__, (kind,), methods)
-        made: Any = standing_in.__new__(standing_in, text)
+        made = _made(kind, methods, text)
         made.__dict__.update(
             {
                 name: self.value(value)
@@ -174,6 +173,17 @@ class Withholding:
 
     def _key(self, key: Any) -> Any:
         return self.text(key) if isinstance(key, str) and len(key) > _LONGEST_KEY else key
+
+
+def _made(kind: type[BaseException], methods: dict[str, Any], text: str) -> BaseException:
+    """An exception of a kind like that one; of a wider one where it cannot be made of a text."""
+    wider = Exception if issubclass(kind, Exception) else BaseException
+    for base in (kind, wider):
+        with contextlib.suppress(TypeError):
+            like: Any = type(kind.__name__, (base,), methods)
+            made: BaseException = like.__new__(like, text)
+            return made
+    raise AssertionError(kind)
 
 
 def _raised(error: BaseException) -> BaseException:

@@ -121,7 +121,7 @@ class Model:
     price: tuple[float, float, float] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Pair:
     """One model and one book, the limits that hold for them, and what is expected.
 
@@ -139,6 +139,10 @@ class Pair:
     expected: Literal["pass", "leak"] = "pass"
     probe: Probe = Probe()
     limit_origins: Mapping[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        # As reporters show the parameters of a test.
+        return self.id
 
     @property
     def id(self) -> str:
