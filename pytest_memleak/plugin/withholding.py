@@ -88,9 +88,11 @@ class Withholding:
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, dict):
-            return {self._key(key): self.value(one) for key, one in value.items()}
-        if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
-            return type(value)(map(self.value, value))
+            return self._whole({self._key(key): self.value(one) for key, one in value.items()})
+        if isinstance(value, list):
+            return self._whole(list(map(self.value, value)))
+        if type(value) is tuple:
+            return tuple(map(self.value, value))
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             fields = dataclasses.fields(value)
             parts = {one.name: self.value(getattr(value, one.name)) for one in fields}
@@ -108,8 +110,11 @@ class Withholding:
             report.sections[:] = [(_CAPTURED, note)]
         report.longrepr = self._told(report, raised)
         for name in _FILLED:
-            if hasattr(report, name):
-                setattr(report, name, self.value(getattr(report, name)))
+            filled = getattr(report, name, None)
+            if isinstance(filled, list):
+                setattr(report, name, list(map(self.value, filled)))
+            elif filled is not None:
+                setattr(report, name, self.value(filled))
 
     def call(self, call: pytest.CallInfo[Any]) -> None:
         """Put another exception in the place of what was raised, which others may yet tell."""
@@ -135,6 +140,16 @@ class Withholding:
             }
         )
         return _raised(made)
+
+    @contextlib.contextmanager
+    def raising(self) -> Iterator[None]:
+        """What is raised inside is raised with a message that may be shown."""
+        try:
+            yield
+        except Exception as error:
+            if _is_ours(error) or self.text(str(error)) == str(error):
+                raise
+            raise self.exception(error) from None
 
     # --- what is shown ---------------------------------------------------------------------
 
@@ -170,6 +185,12 @@ class Withholding:
         yield from self._config.stash.get(answered_key, ())
         if self._evaluation is not None:
             yield from (one.text for one in self._evaluation.generations())
+
+    def _whole(self, value: Any) -> Any:
+        """A list of single words is a quote, too."""
+        said = str(value)
+        plain = without_quotes(said, self._protected(), most=self._most or QUOTED_WORDS)
+        return value if plain == said else plain
 
     def _key(self, key: Any) -> Any:
         return self.text(key) if isinstance(key, str) and len(key) > _LONGEST_KEY else key
@@ -228,16 +249,19 @@ class WithholdingHooks:
             return (yield)
 
     @pytest.hookimpl(wrapper=True, trylast=True)
-    def pytest_fixture_setup(self, request: pytest.FixtureRequest) -> Generator[None, Any, Any]:
-        """What a fixture raises is told by some before there is a report."""
-        try:
+    def pytest_fixture_setup(
+        self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+    ) -> Generator[None, Any, Any]:
+        """What a fixture raises, at once or when it ends, some tell before there is a report."""
+        item = getattr(request, "_pyfuncitem", None)
+        withholding = item and withholding_of(item)
+        if not withholding:
             return (yield)
-        except Exception as error:
-            item = getattr(request, "_pyfuncitem", None)
-            withholding = item and withholding_of(item)
-            if withholding and not _is_ours(error) and withholding.text(str(error)) != str(error):
-                raise withholding.exception(error) from None
-            raise
+        with withholding.raising():
+            result = yield
+        finalizers = getattr(fixturedef, "_finalizers", [])
+        finalizers[:] = [withholding.raising()(one) for one in finalizers]
+        return result
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_makereport(

@@ -53,7 +53,8 @@ WAYS = {
     "own_repr": "class Own:\n        def __repr__(self): return text\n    assert Own() is None",
     "asserts_with_words": "assert 0, text",
     "xpasses": "request.node.add_marker(pytest.mark.xfail(reason=text, strict=True))",
-    "xfails_by_mark": "request.node.add_marker(pytest.mark.xfail(reason=text))\n    assert not text",
+    "xfails_by_mark": "request.node.add_marker(pytest.mark.xfail(reason=text))\n"
+    "    assert not text",
 }
 FIXTURES = (
     "book, evaluation, endpoint, record_property, record_testsuite_property, subtests, request"
@@ -94,6 +95,11 @@ def careless():
         for whose, text in TEXTS.items()
     ]
     return HEAD + "\n".join(tests) + IN_FIXTURES
+
+
+@pytest.fixture(autouse=True)
+def _with_others(monkeypatch, _only_our_plugin):
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest -p no:benchmark -p no:pytest_cov")
 
 
 @pytest.fixture
@@ -157,7 +163,7 @@ def test_no_thirteen_words_are_in_any_of_them(written, protected, options):
     for name, text in found.items():
         for said in (text, undone(text)):
             told = kept & grams(said)
-            assert not told, f"{name}: {sorted(told)[0]}"
+            assert not told, f"{name}: {min(told)}"
 
 
 def test_with_quote_0_there_is_no_word_in_any_of_them(written, protected):
