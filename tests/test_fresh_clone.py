@@ -6,8 +6,14 @@ from pathlib import Path
 
 WITHOUT_DEV = """
 import sys
-sys.modules["hypothesis"] = None
 import pytest
+
+class NotInstalled:
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] == "hypothesis":
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, NotInstalled())
 sys.exit(pytest.main(sys.argv[1:]))
 """
 

@@ -190,7 +190,7 @@ class Withholding:
         """A list of single words is a quote, too."""
         said = str(value)
         plain = without_quotes(said, self._protected(), most=self._most or QUOTED_WORDS)
-        return value if plain == said else plain
+        return value if plain == said else _emptied(value)
 
     def _key(self, key: Any) -> Any:
         return self.text(key) if isinstance(key, str) and len(key) > _LONGEST_KEY else key
@@ -214,6 +214,15 @@ def _raised(error: BaseException) -> BaseException:
     except BaseException as caught:  # noqa: BLE001 - what was raised may be anything
         caught.__context__ = None
         return caught
+
+
+def _emptied(value: Any) -> Any:
+    """The same lists and dicts without a word in them."""
+    if isinstance(value, dict):
+        return {key: _emptied(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return list(map(_emptied, value))
+    return "withheld" if isinstance(value, str) else value
 
 
 def _is_ours(error: BaseException) -> bool:
