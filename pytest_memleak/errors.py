@@ -85,7 +85,7 @@ class RecordsError(MemleakError):
 
 
 class SettingsError(MemleakError, ValueError):
-    """A setting of the measures outside its range."""
+    """A setting of the measures, or a budget, that means nothing."""
 
 
 class EvidenceError(MemleakError):

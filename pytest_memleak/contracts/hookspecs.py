@@ -66,7 +66,9 @@ def memleak_measures() -> Mapping[str, MeasureFunction | Measure]:  # type: igno
 
 @hookspec
 def memleak_report(run: RunReport) -> None:
-    """Called once, after the last pair, with everything that was measured.
+    """Called once, when the session ends, with the findings of all pairs that were evaluated.
+
+    Not called where none was. Under xdist it is called in the controller only.
 
     ::
 

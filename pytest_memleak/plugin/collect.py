@@ -42,10 +42,8 @@ class SuiteModule(pytest.Module):
 
     def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
         """Read the suite; what is wrong with it is a collection error."""
-        from pytest_memleak.plugin.outcomes import run_of
-
         try:
-            self.suite = run_of(self.config).suite(self.path)
+            self.suite = _checked(self.config, self.path)
         except MemleakError as error:
             raise self.CollectError(str(error)) from None
         module = types.ModuleType(self.path.name.partition(".")[0], str(self.path))
@@ -96,9 +94,16 @@ def _marked_suite(definition: pytest.Function) -> Path | None:
 
 
 def _load(metafunc: pytest.Metafunc, path: Path) -> Suite:
-    from pytest_memleak.plugin.outcomes import run_of
-
     try:
-        return run_of(metafunc.config).suite(path.resolve())
+        return _checked(metafunc.config, path.resolve())
     except MemleakError as error:
         raise pytest.Collector.CollectError(str(error)) from None
+
+
+def _checked(config: pytest.Config, path: Path) -> Suite:
+    from pytest_memleak.plugin.outcomes import run_of
+    from pytest_memleak.plugin.preflight import refuse_bad_suite
+
+    suite_run = run_of(config).of_suite(path)
+    refuse_bad_suite(suite_run, config)
+    return suite_run.suite

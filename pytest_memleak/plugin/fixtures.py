@@ -43,7 +43,7 @@ def book(pair: Pair, request: pytest.FixtureRequest) -> Book:
     from pytest_memleak.plugin.outcomes import plainly
 
     run = request.config.stash[run_key]
-    with plainly():
+    with plainly(request.config):
         return run.of_suite(pair.suite).books.book_of(pair)
 
 
@@ -52,7 +52,7 @@ def endpoint(pair: Pair, request: pytest.FixtureRequest) -> Endpoint | Recording
     """The model's endpoint, opened (and fine-tuned, if need be) when it is first used."""
     from pytest_memleak.plugin.outcomes import SuiteEndpoint
 
-    return SuiteEndpoint(pair, request.config.stash[run_key].of_suite(pair.suite))
+    return SuiteEndpoint(pair, request.config)
 
 
 @pytest.fixture

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["book", "endpoint", "evaluation", "memorization", "pair"]
 
 
+_FILES = [f"memleak_{name}" for name in ("html", "evidence", "sign", "baseline", "ledger")]
+
 # --- options -------------------------------------------------------------------------------
 
 
@@ -49,6 +51,10 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("memleak_sign") and not config.getoption("memleak_evidence"):
         raise pytest.UsageError("--memleak-sign needs --memleak-evidence")
     if not hasattr(config, "workerinput"):
+        if any(map(config.getoption, _FILES)):
+            from pytest_memleak.plugin.preflight import refuse_bad_options
+
+            refuse_bad_options(config)
         config.pluginmanager.register(Findings(config), "memleak-findings")
 
 
@@ -101,7 +107,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
     """Keep protected text out of the report, and let the pair's finding travel with it."""
     report = yield
     if run_key in item.config.stash and item.get_closest_marker("copyright"):
-        from pytest_memleak.plugin.outcomes import publish
+        from pytest_memleak.plugin.publishing import publish
 
         publish(item, report)
     return report
@@ -113,7 +119,7 @@ def pytest_assertrepr_compare(
     """Explain a limit that does not hold."""
     if run_key not in config.stash:
         return None
-    from pytest_memleak.plugin.outcomes import explain_comparison
+    from pytest_memleak.plugin.publishing import explain_comparison
 
     return explain_comparison(config.stash[run_key], op, left, right)
 
@@ -137,13 +143,13 @@ class Findings:
         """Before JUnit's file is written, the run's properties; after all else, the reports."""
         if self._found:
             from pytest_memleak.findings.finding import findings_of
-            from pytest_memleak.plugin.outcomes import tell_junit
+            from pytest_memleak.plugin.publishing import tell_junit
 
             self._findings = findings_of(self._found.values())
             tell_junit(self._config, self._findings)
         result = yield
         if self._findings:
-            from pytest_memleak.plugin.outcomes import conclude
+            from pytest_memleak.plugin.publishing import conclude
 
             conclude(self._config, self._findings)
         return result
@@ -160,7 +166,7 @@ class Findings:
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """The table of pairs and the passages that came back."""
         if self._findings:
-            from pytest_memleak.plugin.outcomes import summary_text
+            from pytest_memleak.plugin.publishing import summary_text
 
             terminalreporter.section("memorization")
             terminalreporter.write(summary_text(self._config, self._findings))

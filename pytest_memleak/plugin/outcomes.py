@@ -6,25 +6,27 @@ PYTEST_DONT_REWRITE
 from __future__ import annotations
 
 import contextlib
-import os
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_memleak import __version__
 from pytest_memleak.contracts.protocols import Recording
 from pytest_memleak.errors import MemleakError
-from pytest_memleak.findings.finding import finding
-from pytest_memleak.plugin.collect import SuiteModule
+from pytest_memleak.plugin.accounts import sentence_of, write_account
 from pytest_memleak.plugin.progress import display_for
-from pytest_memleak.plugin.stash import baseline_key, display_key, evaluation_key, run_key
-from pytest_memleak.records import Block, Span, Verdict
-from pytest_memleak.records.finding import RunReport
+from pytest_memleak.plugin.stash import (
+    answered_key,
+    baseline_key,
+    display_key,
+    evaluation_key,
+    run_key,
+)
+from pytest_memleak.plugin.withholding import WithholdingHooks, quoted_words
+from pytest_memleak.records import Verdict
 from pytest_memleak.records.phases import Progress
-from pytest_memleak.redaction.text import inert, without_quotes
-from pytest_memleak.reports.junit import case_properties, suite_properties
+from pytest_memleak.redaction.text import inert
 from pytest_memleak.story.resources import Resources
 from pytest_memleak.story.run import Run
 
@@ -33,9 +35,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.contracts.protocols import Completion
     from pytest_memleak.findings.baseline import Comparison
-    from pytest_memleak.records import Book, Measurement, Pair
-    from pytest_memleak.records.finding import Finding
-    from pytest_memleak.story.suite_run import SuiteRun
+    from pytest_memleak.records import Measurement, Pair
     from pytest_memleak.verdict.evaluation import Evaluation
 
 if TYPE_CHECKING:
@@ -48,19 +48,15 @@ __all__ = [
     "LimitExceeded",
     "PairInconclusive",
     "SuiteEndpoint",
+    "compared_with_baseline",
     "complete_measurement",
-    "conclude",
     "conclusive",
     "evaluate_for",
-    "explain_comparison",
     "hold_limits",
     "plainly",
-    "publish",
     "run_of",
     "show_plans",
     "skip_what_nobody_asked_for",
-    "summary_text",
-    "tell_junit",
 ]
 
 
@@ -87,9 +83,11 @@ LimitExceeded.__module__ = PairInconclusive.__module__ = "builtins"
 class SuiteEndpoint:
     """The suite's own endpoint for a pair, opened by its first call."""
 
-    def __init__(self, pair: Pair, suite: SuiteRun) -> None:
+    def __init__(self, pair: Pair, config: pytest.Config) -> None:
         self._pair = pair
-        self._suite = suite
+        self._config = config
+        self._suite = config.stash[run_key].of_suite(pair.suite)
+        self._answered = config.stash.setdefault(answered_key, [])
 
     def sample(
         self,
@@ -101,15 +99,17 @@ class SuiteEndpoint:
         seed: int | None,
     ) -> Sequence[Completion | str]:
         """As `Endpoint.sample`; what it answers is not kept in the ledger."""
-        with plainly():
+        with plainly(self._config):
             opened = self._suite.endpoints.endpoint(self._pair.model)
         if isinstance(opened, Recording):
             raise PairInconclusive(
                 f"{self._pair.model.id} is recorded: its generations cannot be drawn anew"
             )
-        return opened.sample(
+        answers = opened.sample(
             instruction, n=n, temperature=temperature, max_tokens=max_tokens, seed=seed
         )
+        self._answered += [one if isinstance(one, str) else one.text for one in answers]
+        return answers
 
 
 # --- evaluating ----------------------------------------------------------------------------
@@ -124,6 +124,8 @@ def run_of(config: pytest.Config) -> Run:
             root=config.rootpath, resources=resources, plugins=config.pluginmanager.get_plugins()
         )
         config.add_cleanup(run.close)
+        if quoted_words(config) is not None:
+            config.pluginmanager.register(WithholdingHooks(config), "memleak-withholding")
     return config.stash[run_key]
 
 
@@ -179,7 +181,7 @@ def evaluate_for(item: pytest.Item, pair: Pair, endpoint: object) -> Evaluation:
     config = item.config
     own: Any = None if isinstance(endpoint, SuiteEndpoint) else endpoint
     display = config.stash.get(display_key, None)
-    with plainly(), display.shown() if display else contextlib.nullcontext():
+    with plainly(config), display.shown() if display else contextlib.nullcontext():
         evaluation = run_of(config).evaluate(pair, endpoint=own)
     item.stash[evaluation_key] = evaluation
     return evaluation
@@ -191,13 +193,13 @@ def conclusive(evaluation: Evaluation, config: pytest.Config) -> Evaluation:
     if judgement.verdict is Verdict.INCONCLUSIVE:
         raise PairInconclusive(_told(judgement.reasons))
     if tolerances := config.getoption("memleak_fail_if_worse"):
-        uncompared = _comparison(config, evaluation).uncompared(tolerances)
+        uncompared = compared_with_baseline(config, evaluation).uncompared(tolerances)
         if uncompared:
             raise PairInconclusive(_told(uncompared))
     return evaluation
 
 
-def _comparison(config: pytest.Config, evaluation: Evaluation) -> Comparison:
+def compared_with_baseline(config: pytest.Config, evaluation: Evaluation) -> Comparison:
     """The pair against --memleak-baseline; empty without one."""
     from pytest_memleak.findings.baseline import Baseline, Comparison
 
@@ -205,7 +207,7 @@ def _comparison(config: pytest.Config, evaluation: Evaluation) -> Comparison:
     if path is None:
         return Comparison()
     if baseline_key not in config.stash:
-        with plainly():
+        with plainly(config):
             config.stash[baseline_key] = Baseline(Path(path))
     return config.stash[baseline_key].compare(evaluation)
 
@@ -224,7 +226,9 @@ def hold_limits(evaluation: Evaluation, config: pytest.Config) -> None:
     """Fail the test if a limit does not hold, or if it is worse than the baseline may be."""
     if evaluation.judgement.verdict is Verdict.FAIL:
         raise LimitExceeded("; ".join(evaluation.judgement.reasons))
-    worse = _comparison(config, evaluation).worse(config.getoption("memleak_fail_if_worse") or {})
+    worse = compared_with_baseline(config, evaluation).worse(
+        config.getoption("memleak_fail_if_worse") or {}
+    )
     if worse:
         raise LimitExceeded("worse than the baseline: " + "; ".join(map(str, worse)))
 
@@ -234,125 +238,28 @@ def _told(reasons: Iterable[str]) -> str:
 
 
 @contextlib.contextmanager
-def plainly() -> Iterator[None]:
+def plainly(config: pytest.Config) -> Iterator[None]:
     """What goes wrong inside is told without a traceback, whose lines and locals quote books."""
     try:
         yield
     except MemleakError as error:
         raise PairInconclusive(str(error)) from None
     except Exception as error:  # noqa: BLE001 - whatever it is, its frames hold protected text
-        raise PairInconclusive(_where_it_broke(error)) from None
+        raise PairInconclusive(_where_it_broke(error, config)) from None
 
 
-def _where_it_broke(error: Exception) -> str:
-    frames = traceback.extract_tb(error.__traceback__)
-    places = [f"  {Path(frame.filename).name}:{frame.lineno} in {frame.name}" for frame in frames]
-    return "\n".join([f"INCONCLUSIVE: {type(error).__name__} while evaluating the pair:", *places])
-
-
-# --- reporting -----------------------------------------------------------------------------
-
-
-def publish(item: pytest.Item, report: pytest.TestReport) -> None:
-    """Attach the pair's finding to the report, and take out what would quote the book.
-
-    What a provider or a test printed may be a copy of it, and so may an assertion's diff.
-    """
-    quoted = _quoted_words(item.config)
-    evaluation = item.stash.get(evaluation_key, None)
-    if quoted is not None:
-        _withhold_captured(report)
-        if evaluation and evaluation.book and report.failed:
-            _withhold_quotes(report, evaluation.book)
-    if evaluation and report.when == "setup":
-        found = finding(evaluation, quoted=quoted, changes=_changes(item.config, evaluation))
-        report.memleak = found.to_json()  # type: ignore[attr-defined]
-        item.user_properties += case_properties(found, own=item.getparent(SuiteModule) is None)
-
-
-def _changes(config: pytest.Config, evaluation: Evaluation) -> tuple[str, ...]:
-    try:
-        comparison = _comparison(config, evaluation)
-    except PairInconclusive as error:
-        return (f"against the baseline: {error}",)
-    told = [comparison.obstacle] if comparison.obstacle else map(str, comparison.changes)
-    return tuple(f"against the baseline: {one}" for one in told)
-
-
-def _withhold_captured(report: pytest.TestReport) -> None:
-    length = sum(len(text) for _, text in report.sections)
-    if length:
-        note = f"{length:,} characters withheld, since they may quote the book"
-        report.sections[:] = [("Captured output", note)]
-
-
-def _withhold_quotes(report: pytest.TestReport, book: Book) -> None:
-    text = str(report.longrepr)
-    plain = without_quotes(text, book)
-    if plain != text:
-        report.longrepr = plain
-
-
-def tell_junit(config: pytest.Config, findings: tuple[Finding, ...]) -> None:
-    """Add the run's properties to the JUnit report, before its file is written."""
-    for plugin in config.pluginmanager.get_plugins():
-        # The fixture record_testsuite_property does the same, but not from xdist's workers.
-        if type(plugin).__name__ == "LogXML":
-            for name, value in suite_properties(findings, version=__version__):
-                plugin.add_global_property(name, value)
-
-
-def conclude(config: pytest.Config, findings: tuple[Finding, ...]) -> None:
-    """Hand the run's findings to the report sinks; one that fails, fails the run."""
-    outputs = {
-        name: Path(value)
-        for name in ("html", "evidence", "sign")
-        if (value := config.getoption(f"memleak_{name}", None))
-    }
-    if step_summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-        outputs["step_summary"] = Path(step_summary)
-    try:
-        run_of(config).extensions.report(RunReport(__version__, findings, outputs))
-    except MemleakError as error:
-        pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
-
-
-def summary_text(config: pytest.Config, findings: tuple[Finding, ...]) -> str:
-    """The terminal summary of the findings."""
-    from pytest_memleak.reports.terminal import summary
-
-    writer = config.get_terminal_writer()
-    return summary(
-        findings,
-        width=writer.fullwidth,
-        color=writer.hasmarkup,
-        verbose=config.get_verbosity() > 0,
-    )
-
-
-def explain_comparison(run: Run, op: str, left: object, right: object) -> list[str] | None:
-    """`assert memorization.longest_block <= 50` in words: value, limit, place in the book."""
-    block, bound = (left, right) if isinstance(left, Block) else (right, left)
-    if not isinstance(block, Block):
-        return None
-    limit = f"{bound.words} words" if isinstance(bound, Block) else str(bound)
-    kind = "longest span" if isinstance(block, Span) else "longest block"
-    lines = [f"{kind} of {block.words} words {op} {limit}"]
-    evaluation = run.evaluated_with(block)
-    if evaluation and evaluation.measurement and evaluation.book and block.start is not None:
-        excerpt = evaluation.book.excerpts[evaluation.measurement.excerpt_at(block.start)]
-        chapter = f"{inert(excerpt.chapter)}, " if excerpt.chapter else ""
-        lines.append(
-            f"{evaluation.pair.id}: {chapter}{excerpt.id}, words {block.start}-{block.end}"
-        )
-    return lines
+def _where_it_broke(error: Exception, config: pytest.Config) -> str:
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{Path(last.filename).name}:{last.lineno} in {last.name}"
+    told = f"INCONCLUSIVE: {sentence_of(error)}, at {place}"
+    account = write_account(error, config.rootpath / ".memleak")
+    if account is None:
+        return told
+    if config.get_verbosity() <= 0:
+        return f"{told}\n  the full account is in a file below .memleak; -v says in which"
+    return f"{told}\n  the full account, which may quote books, is in {account}"
 
 
 def _pair_of(item: pytest.Item) -> Pair | None:
     callspec = getattr(item, "callspec", None)
     return callspec.params.get("pair") if callspec else None
-
-
-def _quoted_words(config: pytest.Config) -> int | None:
-    value = config.getoption("memleak_quote")
-    return None if value == "full" else int(value)

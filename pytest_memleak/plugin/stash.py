@@ -1,4 +1,4 @@
-"""Where the plugin keeps this run, its progress on the screen, its baseline, and evaluations."""
+"""Where the plugin keeps this run, its progress on the screen, its baseline, and what items use."""
 
 from __future__ import annotations
 
@@ -9,13 +9,25 @@ import pytest
 if TYPE_CHECKING:
     from pytest_memleak.findings.baseline import Baseline
     from pytest_memleak.plugin.progress import Display
+    from pytest_memleak.plugin.withholding import Withholding
     from pytest_memleak.story.run import Run
     from pytest_memleak.verdict.evaluation import Evaluation
 
-__all__ = ["baseline_key", "display_key", "evaluation_key", "run_key"]
+__all__ = [
+    "answered_key",
+    "baseline_key",
+    "display_key",
+    "evaluation_key",
+    "run_key",
+    "withholding_key",
+]
 
 display_key: pytest.StashKey[Display | None] = pytest.StashKey()
 run_key: pytest.StashKey[Run] = pytest.StashKey()
 baseline_key: pytest.StashKey[Baseline] = pytest.StashKey()
 # Of an item: what its test was given, by the endpoint that it was given it with.
 evaluation_key: pytest.StashKey[Evaluation] = pytest.StashKey()
+# Texts that endpoints have answered tests with, past the ledger.
+answered_key: pytest.StashKey[list[str]] = pytest.StashKey()
+# Of an item: what may be shown of it.
+withholding_key: pytest.StashKey[Withholding] = pytest.StashKey()

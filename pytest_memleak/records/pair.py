@@ -145,7 +145,7 @@ class Model:
     serves: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Pair:
     """One model and one book, the limits that hold for them, and what is expected.
 
@@ -165,6 +165,10 @@ class Pair:
     probe: Probe = Probe()
     answers: AnswerLimits = AnswerLimits()
     limit_origins: Mapping[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        # As reporters show the parameters of a test.
+        return self.id
 
     @property
     def id(self) -> str:

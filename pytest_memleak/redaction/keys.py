@@ -11,10 +11,11 @@ from __future__ import annotations
 import os
 import re
 
-__all__ = ["masked"]
+__all__ = ["masked", "without_credentials"]
 
 MASK = "[masked]"
 _SHORTEST_SECRET = 8
+_LOOKED_AT = 8_192  # characters behind what may be shown, which masks may make shorter
 
 # Forms of keys that name themselves: OpenAI and its kin, Tinker, Google access tokens and API
 # keys, GitHub, Hugging Face, AWS, JSON web tokens, private key blocks.
@@ -25,35 +26,63 @@ _KEYS = re.compile(
     | \bAIza[A-Za-z0-9_\-]{10,}
     | \b(?:ghp|gho|ghs|ghu|github_pat)_[A-Za-z0-9_]{10,}
     | \b(?:AKIA|ASIA)[A-Z0-9]{12,}
-    | \beyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]+(?:\.[A-Za-z0-9_\-]*)?
+    | \beyJ[A-Za-z0-9_\-]{8,}(?:\.[A-Za-z0-9_\-]*)*
     | -----BEGIN[^-]*PRIVATE\ KEY-----[\s\S]*?(?:-----END[^-]*-----|\Z)
     """,
     re.VERBOSE,
 )
-# Places where a value of any form is a secret.
+# Places where a value of any form is a secret. No part of this begins with a repetition: a text
+# of nothing but beginnings would be read anew from each.
 _PLACES = re.compile(
     r"""(?ix)
       (?P<before> \bbearer\s+
-        | ://[^/\s:@]*:
-        | ["']?\b(?:[a-z0-9]+[-_])*(?:api[-_]?key|secret|password|passwd|token|authorization)\b
+        | (?<![a-z0-9])(?:api[-_]?key|secret|password|passwd|token|authorization)\b
           ["']?\s*[=:]\s*["']?(?:bearer\s+|basic\s+)?
       )
       (?P<secret> [^\s"'&,;@]{4,} )
     """
 )
+# What stands before the host of a URL: at most a name is shown, where a password follows.
+_CREDENTIALS = re.compile(
+    r"(?P<before>://(?:[^/\s:@]{0,80}:)?)[^\s/@]{1,200}(?:@[^\s/@]{1,200}){0,2}(?=@)"
+)
+_PORT = re.compile(r":[0-9]*$")
 _NAMES = re.compile(r"(?:_|\b)(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS)$", re.IGNORECASE)
 
 
 def masked(message: str, *, limit: int = 300) -> str:
     """The message on one line, without what looks like a key, at most `limit` characters long.
 
-    Values of environment variables named like secrets are masked wherever they stand.
+    Values of environment variables named like secrets are masked wherever they stand. A message
+    is cut before anything looks at it: what stands behind its first thousands of characters is
+    not read, and what stands at the cut, where it could be half a secret, is not shown.
     """
-    for value in _secrets_of_the_environment():
-        message = message.replace(value, MASK)
-    message = _PLACES.sub(lambda found: found["before"] + MASK, _KEYS.sub(MASK, message))
-    message = " ".join("".join(c if c.isprintable() else " " for c in message).split())
-    return message if len(message) <= limit else message[: limit - 1] + "…"
+    secrets = _secrets_of_the_environment()
+    cut = message[: limit + _LOOKED_AT]
+    for value in secrets:
+        cut = cut.replace(value, MASK)
+    if len(message) > limit + _LOOKED_AT:
+        cut = cut[: len(cut) - max(map(len, secrets), default=0)].rpartition(" ")[0]
+    cut = _KEYS.sub(MASK, cut)
+    for pattern in (_PLACES, _CREDENTIALS):
+        cut = pattern.sub(lambda found: found["before"] + MASK, cut)
+    cut = " ".join("".join(c if c.isprintable() else " " for c in cut).split())
+    if len(cut) <= limit and len(message) <= limit + _LOOKED_AT:
+        return cut
+    return cut[: limit - 1] + "…"
+
+
+def without_credentials(url: str) -> str:
+    """The URL without the name and the password before its host, as in `http://host:8000/v1`.
+
+    To be called where a URL comes in, so that nothing behind it can show, log or keep them.
+    """
+    scheme, separator, rest = url.partition("://")
+    end = min((at for at in map(rest.find, "/?#") if at >= 0), default=len(rest))
+    # A password that was not encoded may hold any of these three; a path seldom holds an @.
+    if "@" not in rest[:end] and ":" in rest[:end] and not _PORT.search(rest[:end]):
+        end = len(rest)
+    return scheme + separator + rest[:end].rpartition("@")[2] + rest[end:]
 
 
 def _secrets_of_the_environment() -> list[str]:

@@ -9,6 +9,7 @@ against the book, and the measures against chance; judge. Every room has a folde
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import MemleakError
@@ -25,7 +26,7 @@ from pytest_memleak.verdict.evaluation import Evaluation
 from pytest_memleak.verdict.judge import check_limits, judge
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from pytest_memleak.contracts.protocols import Endpoint, Recording
     from pytest_memleak.records import Book, Generation, Pair
@@ -87,9 +88,14 @@ def _of_generations(
         spared=own.answers.spared,
         answerer=who.answerer,
         draws=tuple(one.counted for one in (own, *with_others.drawn)),
+        generations=partial(_all_of, (own, *with_others.drawn)),
         elsewhere=elsewhere,
         unread=(*unread, *(f"{name}: {why}" for name, why in suite.protected.unread.items())),
     )
+
+
+def _all_of(drawn: Iterable[CountedAnswers]) -> Iterator[Generation]:
+    return (generation for one in drawn for generation in one.answers.generations())
 
 
 def _of_windows(

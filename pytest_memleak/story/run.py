@@ -10,7 +10,7 @@ from pytest_memleak.story.suite_run import SuiteRun
 from pytest_memleak.suite.load import load_suite
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from pytest_memleak.contracts.protocols import Endpoint, Recording
@@ -41,6 +41,11 @@ class Run:
         for suite in self._suites.values():
             suite.close()
         self._resources.close()
+
+    def book_texts(self) -> Iterator[str]:
+        """The texts of all books of all suites, each whole; those that cannot be read are not."""
+        for suite in self._suites.values():
+            yield from suite.book_texts()
 
     def suite(self, path: Path) -> Suite:
         """The suite in a file; SuiteError where it cannot be run as written."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from typing import TYPE_CHECKING
 
+from pytest_memleak.errors import MemleakError
 from pytest_memleak.story.endpoints import Endpoints
 from pytest_memleak.story.prepared_books import PreparedBooks
 from pytest_memleak.story.protected import ProtectedBooks
 from pytest_memleak.story.shelves import Catalogue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from pytest_memleak.contracts.extensions import Extensions
@@ -42,6 +44,12 @@ class SuiteRun:
     def close(self) -> None:
         """Let go of the providers' connections, where they have any."""
         self.endpoints.close()
+
+    def book_texts(self) -> Iterator[str]:
+        """The text of each book that can be read now, whole."""
+        for source in self.suite.books:
+            with contextlib.suppress(MemleakError):
+                yield " ".join(one.text for one in self.books.cut(source).excerpts)
 
     @functools.cached_property
     def catalogue(self) -> Catalogue:

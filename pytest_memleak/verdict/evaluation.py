@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pytest_memleak.records import Book, Completeness, Judgement, Measurement, Pair
+    from collections.abc import Callable, Iterable
+
+    from pytest_memleak.records import (
+        Book,
+        Completeness,
+        Generation,
+        Judgement,
+        Measurement,
+        Pair,
+    )
     from pytest_memleak.records.answerer import Answerer
     from pytest_memleak.records.finding import CountedDraws
     from pytest_memleak.scoring.analysis import Analysis
@@ -25,7 +34,8 @@ class Evaluation:
     job: id of the fine-tune behind the endpoint; spared: what an early stop did not draw;
     elsewhere: what the generations give of books that nobody asked for; unread: those of them that
     could not be looked for, and why;
-    answerer: who gave them; draws: the answers that it rests on, counted: the pair's own first.
+    answerer: who gave the answers; draws: all that it rests on, counted, the pair's own first;
+    generations: these answers themselves, fresh with each call.
     """
 
     suite: str
@@ -44,3 +54,4 @@ class Evaluation:
     draws: tuple[CountedDraws, ...] = ()
     elsewhere: tuple[Elsewhere, ...] = ()
     unread: tuple[str, ...] = ()
+    generations: Callable[[], Iterable[Generation]] = field(default=tuple, repr=False)

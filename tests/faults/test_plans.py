@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import re
 
 import pytest
 from accounts import settled
@@ -120,3 +122,108 @@ def test_of_a_run_that_was_cut_short_the_rest_is_planned(scenario, run, pytester
     after = billed(server)
     assert counts[:4] == [one - other for one, other in zip(after, before, strict=True)]
     assert counts[5] == 0
+
+
+# --- everything that a verdict rests on ----------------------------------------------------
+
+KINDS = ["openai", "openai-batch", "vertex", "vertex-batch", "tinker"]
+LISTED = '\n[[pair]]\nmodel = "tuned"\nbook = "held-out"\n'
+
+
+def all_planned(outcome):
+    """calls, draws, pending, in, out, train of all lines together, and how many lines there are."""
+    rows = []
+    for line in outcome.result.stdout.lines:
+        *_, last = [[], *re.findall(r"((?: +[\d,]+){6}) +[\d,.]+$", line)]
+        if last:
+            rows.append([int(one.replace(",", "")) for one in last.split()])
+    return [sum(column) for column in zip(*rows, strict=True)], len(rows)
+
+
+def rewrite(pytester, *replacements, end=""):
+    path = pytester.path / "run.memleak.toml"
+    text = path.read_text("utf-8")
+    for old, new in replacements:
+        assert old in text
+        text = text.replace(old, new)
+    path.write_text(text + end, "utf-8")
+
+
+def plan_and_run(run, server, *arguments):
+    """The plan's lines together, how many, and what was billed then."""
+    counts, lines = all_planned(run(server, "--memleak-plan", *arguments))
+    assert server.calls() == 0
+    assert "errors" not in run(server, *arguments).result.parseoutcomes()
+    rows = server.books.rows("completion")
+    if server.provider == "tinker":  # which does not bill by what is asked for at most
+        assert sum(row["completion_tokens"] for row in rows) <= counts[4]
+        return counts, lines, [*billed(server), counts[4]]
+    return counts, lines, [*billed(server), sum(row["max_tokens"] for row in rows)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_listed_pair_and_its_baseline(scenario, run, pytester, kind, counting):
+    server = scenario(kind, polls=0)
+    counting(server.provider)
+    server.write_suite(pytester.path)
+    text = (pytester.path / "run.memleak.toml").read_text("utf-8")
+    tuned = text[text.index("[[model]]") :]
+    finetune = tuned[tuned.index("[model.finetune]") : tuned.index("[model.options]")]
+    plain = tuned.replace(finetune, "").replace('"tuned"', '"plain"')
+    rewrite(
+        pytester,
+        ("[suite]\n", '[suite]\npairs = "listed"\n'),
+        ('id = "tuned"\n', 'id = "tuned"\nbaseline = "plain"\n'),
+        end=plain + LISTED,
+    )
+    counts, lines, bill = plan_and_run(run, server)
+    assert counts[:5] == bill
+    assert (lines, bill[1]) == (2, 48)
+    assert counts[5] > 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_pair_and_its_null(scenario, run, pytester, kind, counting):
+    server = scenario(kind, polls=0)
+    counting(server.provider)
+    server.write_suite(pytester.path, tuned=False)
+    rewrite(pytester, ('role = "train"', ""), ("[limits]\n", "[limits]\nbmc_excess = 1.0\n"))
+    counts, lines, bill = plan_and_run(run, server, "-k", "held-out")
+    assert counts == [*bill, 0]
+    assert (lines, bill[1]) == (2, 48)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_pair_and_its_greedy_answers(scenario, run, pytester, kind, counting):
+    server = scenario(kind, polls=0)
+    counting(server.provider)
+    server.write_suite(pytester.path, tuned=False)
+    rewrite(pytester, ("[suite]\n", '[suite]\nprobe = "continuation"\nprefix_words = 20\n'))
+    counts, lines, bill = plan_and_run(run, server)
+    if kind == "tinker":  # its counter counts a chat's prompt, of which a text has only the words
+        assert counts[3] > bill[3]
+        counts[3] = bill[3]
+    assert counts == [*bill, 0]
+    assert (lines, bill[1]) == (2, 28)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_summaries_that_are_not_written_yet(scenario, run, pytester, kind, counting):
+    """They are planned to the token; what asks with them, as if they were as long as can be."""
+    server = scenario(kind, polls=0)
+    counting(server.provider)
+    server.write_suite(pytester.path, tuned=False)
+    text = (pytester.path / "run.memleak.toml").read_text("utf-8")
+    options = text.partition("[model.options]\n")[2]
+    summarizer = (
+        f'[suite.summarizer]\nprovider = "{server.provider}"\nbase = "base"\n'
+        f"price = {{ input = 2.0, output = 8.0 }}\n[suite.summarizer.options]\n{options}\n"
+    )
+    rewrite(pytester, ("[limits]\n", f"{summarizer}\n[limits]\n"))
+    path = pytester.path / "held-out.json"
+    records = json.loads(path.read_text("utf-8"))
+    path.write_text(json.dumps([{**one, "instruction": "", "detail": ""} for one in records]))
+    counts, lines, bill = plan_and_run(run, server)
+    assert (lines, bill[1]) == (2, 4 + 24)
+    assert (counts[:3], counts[4]) == (bill[:3], bill[4])
+    assert counts[3] >= bill[3]

@@ -12,6 +12,7 @@ from reciter import Reciter
 import pytest_memleak.plugin.collect
 import pytest_memleak.plugin.outcomes
 import pytest_memleak.plugin.progress
+import pytest_memleak.plugin.publishing
 import pytest_memleak.providers.ngram.ngram_provider
 import pytest_memleak.providers.openai.openai_provider
 import pytest_memleak.providers.recorded
@@ -81,7 +82,10 @@ CLEAN = ("A boat crossed at night.", "Nothing was seen on the water.", "It raine
 @pytest.fixture(autouse=True)
 def _only_our_plugin(pytester, monkeypatch):
     """Other installed plugins only take time; a run that needs xdist finds it all the same."""
-    others = ("hypothesispytest", "benchmark", "anyio", "pytest_cov")
+    others = (
+        *("hypothesispytest", "benchmark", "anyio", "pytest_cov", "html", "metadata"),
+        *("allure_pytest", "pytest_jsonreport", "pytest_reportlog"),
+    )
     monkeypatch.setenv("PYTEST_ADDOPTS", " ".join(f"-p no:{name}" for name in others))
 
 

@@ -43,9 +43,10 @@ def test_a_secret_among_the_providers_options_is_refused(pytester, suite):
 
 def test_the_providers_own_options_are_checked(pytester, suite):
     suite(('path = "leaky.json"', 'path = "leaky.json"\nspeed = 3'))
-    result = pytester.runpytest("-k", "leaky")
-    result.assert_outcomes(errors=1, deselected=1)
-    result.stdout.fnmatch_lines(["*unknown key 'options.speed'*"])
+    result = pytester.runpytest("-k", "clean")
+    result.assert_outcomes(errors=1)
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.fnmatch_lines(["*model 'leaky': unknown key 'options.speed'*"])
 
 
 def test_a_training_book_that_holds_the_test_book_is_refused(pytester, suite):

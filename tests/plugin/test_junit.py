@@ -126,5 +126,29 @@ def test_no_text_gets_in_through_output_logs_locals_or_assertions(pytester, repo
     result, text, _ = report("-l", "-k", "mine", "-o", "junit_logging=all", "--memleak-quote=0")
     result.assert_outcomes(failed=2, deselected=2)
     assert [words for words in TEXTS if words in text.lower()] == []
-    assert "words withheld" in text
+    assert "characters withheld" in text
     assert [words for words in TEXTS if words in result.stdout.str().lower()] == []
+
+
+def test_a_test_of_ones_own_says_whose_verdict_it_is(pytester, report):
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.copyright(suite="test.memleak.toml")
+        def test_mine(memorization):
+            pass
+        """
+    )
+    result, _, testsuite = report("-k", "leaky")
+    result.assert_outcomes(passed=1, failed=1, deselected=2)
+    mine = properties(testsuite.find("testcase[@name='test_mine[leaky/ferry]']"))
+    assert "memleak.verdict" not in mine
+    assert mine["memleak.suite_verdict"] == "FAIL"
+    assert mine["memleak.suite_verdict.meaning"] == (
+        "test.memleak.toml judges leaky/ferry FAIL by its own limits; "
+        "whether this test passed is by what it asserts itself"
+    )
+    suites = properties(testsuite.find("testcase[@name='test_memorization[leaky/ferry]']"))
+    assert suites["memleak.verdict"] == "FAIL"
+    assert "memleak.suite_verdict" not in suites

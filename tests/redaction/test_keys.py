@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_memleak.redaction.keys import masked
+from pytest_memleak.redaction.keys import masked, without_credentials
 
 KEYS = [
     "sk-proj-abcDEF0123456789",
@@ -58,6 +58,53 @@ def test_secrets_of_the_environment(monkeypatch):
     monkeypatch.setenv("SOME_SERVICE_KEY", "open sesame")
     monkeypatch.setenv("PAGER", "less and less")
     assert masked("it said open sesame, less and less") == "it said [masked], less and less"
+
+
+@pytest.mark.parametrize(
+    ("url", "plain"),
+    [
+        ("http://svc:password@host/v1", "http://host/v1"),
+        ("http://svc:pass@word@host:8000/v1", "http://host:8000/v1"),
+        ("http://svc:pa/ss@host/v1", "http://host/v1"),
+        ("https://token@host", "https://host"),
+        ("http://localhost:8000/v1", "http://localhost:8000/v1"),
+        ("http://localhost:8000/v1/@me", "http://localhost:8000/v1/@me"),
+        ("https://host/a@b?c=d@e#f", "https://host/a@b?c=d@e#f"),
+        ("postgresql+psycopg://me:secret@db/x", "postgresql+psycopg://db/x"),
+        ("", ""),
+        ("no url", "no url"),
+    ],
+)
+def test_urls_come_without_credentials(url, plain):
+    assert without_credentials(url) == plain
+
+
+def test_credentials_in_a_message():
+    assert masked("GET http://svc:pass@word@host/v1") == "GET http://svc:[masked]@host/v1"
+    assert masked("no http://localhost:8000/v1 here") == "no http://localhost:8000/v1 here"
+
+
+HOSTILE = [
+    "a-", "api_key-", "token ", "://", "://a:", "eyJ", "eyJ-", "-----BEGIN", "sk-", "bearer ",
+    "AKIA", "-----BEGIN PRIVATE KEY", "token=", "://@", "key:", "  ", "authorization: basic ",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("part", HOSTILE)
+def test_what_a_stranger_sends_is_read_once(part):
+    """Sixteen times as long as what took 30 s: whatever is quadratic would take hours."""
+    many = part * (640_000 // len(part))
+    masked(many, limit=len(many))
+    assert len(masked(many)) <= 300
+
+
+def test_half_a_secret_at_the_cut_is_not_shown(monkeypatch):
+    monkeypatch.setenv("SOME_SERVICE_KEY", "open sesame and more")
+    long = "sk-" + "a" * 8_470
+    for secret in ("open sesame and more", "tml-abcdefghijkl0123"):
+        for before in range(30):
+            shown = masked(f"{long} {'x' * before} {secret} {'y ' * 9_000}")
+            assert not any(secret[:size] in shown for size in range(5, len(secret)))
 
 
 def test_one_line_of_bounded_length():

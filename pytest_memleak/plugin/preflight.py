@@ -1,0 +1,74 @@
+"""What would go wrong at the end of a run, found before anything runs or is paid.
+
+PYTEST_DONT_REWRITE
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_memleak.errors import Inconclusive, MemleakError, MissingExtra
+
+if TYPE_CHECKING:
+    from pytest_memleak.story.suite_run import SuiteRun
+
+__all__ = ["refuse_bad_options", "refuse_bad_suite"]
+
+
+def refuse_bad_options(config: pytest.Config) -> None:
+    """Raise UsageError for a file that an option names and that cannot be read or written."""
+    for name in ("html", "evidence"):
+        if value := config.getoption(f"memleak_{name}"):
+            _refuse_unwritable(f"--memleak-{name}", Path(value))
+    try:
+        if value := config.getoption("memleak_baseline"):
+            from pytest_memleak.findings.baseline import Baseline
+
+            Baseline(Path(value))
+        if value := config.getoption("memleak_sign"):
+            from pytest_memleak.findings.bundle import bundle
+            from pytest_memleak.reports.signature import sign
+
+            sign(bundle(()), Path(value))
+        if value := config.getoption("memleak_ledger"):
+            from pytest_memleak.ledger.engines import parsed_url
+
+            parsed_url(value)
+    except MemleakError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def refuse_bad_suite(suite_run: SuiteRun, config: pytest.Config) -> None:
+    """Raise MemleakError where a model's options are not its provider's, or there is no ledger.
+
+    No provider is called. What is not installed is a matter of the pairs that need it.
+    """
+    suite = suite_run.suite
+    models = [*suite.models, *([suite.summarizer.model] if suite.summarizer else [])]
+    for model in models:
+        with contextlib.suppress(Inconclusive, MissingExtra):
+            suite_run.endpoints.provider(model)
+    if config.getoption("memleak_ledger") and not config.getoption("collectonly"):
+        suite_run.resources.ledger  # noqa: B018 - opened by asking for it
+
+
+def _refuse_unwritable(option: str, path: Path) -> None:
+    if path.is_dir():
+        raise pytest.UsageError(f"{option}: {path} is a folder; name a file in it")
+    folder = next(one for one in path.absolute().parents if one.exists())
+    try:
+        if path.exists():
+            path.open("r+b").close()
+        # What is written is written beside it first, and its folder may have to be made.
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise pytest.UsageError(
+            f"{option}: {path} cannot be written: {error.strerror or error}\n"
+            "  name a file in a folder that can be written to"
+        ) from None

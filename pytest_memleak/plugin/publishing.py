@@ -1,0 +1,114 @@
+"""What is told of a pair, and of a run: findings, JUnit's properties, reports, explanations.
+
+PYTEST_DONT_REWRITE
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_memleak import __version__
+from pytest_memleak.errors import MemleakError
+from pytest_memleak.findings.finding import finding
+from pytest_memleak.plugin.collect import SuiteModule
+from pytest_memleak.plugin.outcomes import PairInconclusive, compared_with_baseline, run_of
+from pytest_memleak.plugin.stash import evaluation_key
+from pytest_memleak.plugin.withholding import Withholding, quoted_words, withholding_of
+from pytest_memleak.records import Block, Span
+from pytest_memleak.records.finding import RunReport
+from pytest_memleak.redaction.text import inert
+from pytest_memleak.reports.junit import case_properties, suite_properties
+
+if TYPE_CHECKING:
+    from pytest_memleak.records.finding import Finding
+    from pytest_memleak.story.run import Run
+    from pytest_memleak.verdict.evaluation import Evaluation
+
+__all__ = ["conclude", "explain_comparison", "publish", "summary_text", "tell_junit"]
+
+
+def publish(item: pytest.Item, report: pytest.TestReport) -> None:
+    """Attach the pair's finding to the report, and keep back what may not be shown of it."""
+    evaluation = item.stash.get(evaluation_key, None)
+    withholding = withholding_of(item)
+    if evaluation and report.when == "setup":
+        quoted = quoted_words(item.config)
+        found = finding(evaluation, quoted=quoted, changes=_changes(item.config, evaluation))
+        report.memleak = found.to_json()  # type: ignore[attr-defined]
+        properties = case_properties(found, own=item.getparent(SuiteModule) is None)
+        if withholding:
+            properties = [(name, withholding.say(value)) for name, value in properties]
+        item.user_properties += properties
+    if withholding:
+        withholding.report(report)
+
+
+def _changes(config: pytest.Config, evaluation: Evaluation) -> tuple[str, ...]:
+    try:
+        comparison = compared_with_baseline(config, evaluation)
+    except PairInconclusive as error:
+        return (f"against the baseline: {error}",)
+    told = [comparison.obstacle] if comparison.obstacle else map(str, comparison.changes)
+    return tuple(f"against the baseline: {one}" for one in told)
+
+
+def tell_junit(config: pytest.Config, findings: tuple[Finding, ...]) -> None:
+    """Add the run's properties to the JUnit report, before its file is written."""
+    for plugin in config.pluginmanager.get_plugins():
+        # The fixture record_testsuite_property does the same, but not from xdist's workers.
+        if type(plugin).__name__ == "LogXML":
+            if (most := quoted_words(config)) is not None:
+                shown = Withholding(config, None, most=most)
+                plugin.global_properties[:] = shown.value(plugin.global_properties)
+            for name, value in suite_properties(findings, version=__version__):
+                plugin.add_global_property(name, value)
+
+
+def conclude(config: pytest.Config, findings: tuple[Finding, ...]) -> None:
+    """Hand the run's findings to the report sinks; one that fails, fails the run."""
+    outputs = {
+        name: Path(value)
+        for name in ("html", "evidence", "sign")
+        if (value := config.getoption(f"memleak_{name}", None))
+    }
+    if step_summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        outputs["step_summary"] = Path(step_summary)
+    try:
+        run_of(config).extensions.report(RunReport(__version__, findings, outputs))
+    except MemleakError as error:
+        pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
+
+
+def summary_text(config: pytest.Config, findings: tuple[Finding, ...]) -> str:
+    """The terminal summary of the findings."""
+    from pytest_memleak.reports.terminal import summary
+
+    writer = config.get_terminal_writer()
+    return summary(
+        findings,
+        width=writer.fullwidth,
+        color=writer.hasmarkup,
+        verbose=config.get_verbosity() > 0,
+    )
+
+
+def explain_comparison(run: Run, op: str, left: object, right: object) -> list[str] | None:
+    """`assert memorization.longest_block <= 50` in words: value, limit, place in the book."""
+    block, bound = (left, right) if isinstance(left, Block) else (right, left)
+    if not isinstance(block, Block):
+        return None
+    limit = f"{bound.words} words" if isinstance(bound, Block) else str(bound)
+    kind = "longest span" if isinstance(block, Span) else "longest block"
+    lines = [f"{kind} of {block.words} words {op} {limit}"]
+    evaluation = run.evaluated_with(block)
+    if evaluation and evaluation.measurement and evaluation.book and block.start is not None:
+        excerpt = evaluation.book.excerpts[evaluation.measurement.excerpt_at(block.start)]
+        chapter = f"{inert(excerpt.chapter)}, " if excerpt.chapter else ""
+        lines.append(
+            f"{evaluation.pair.id}: {chapter}{excerpt.id}, words {block.start}-{block.end}"
+        )
+    return lines

@@ -1,0 +1,323 @@
+"""What may be shown of a pair's test: no more than so many words in a row of a book or an answer.
+
+PYTEST_DONT_REWRITE
+
+Whatever a test raises, skips with, warns of, logs, prints or records goes through here before
+pytest, or any other plugin, tells it: every part of a report, and the exception behind it. It is
+held against the books of all suites of the run and against the pair's generations. Where there is
+no evaluation nobody knows what was generated, and with --memleak-quote 0 no word may be shown:
+then whatever this plugin does not say itself is withheld as a whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_memleak.plugin.collect import SuiteModule
+from pytest_memleak.plugin.stash import answered_key, evaluation_key, run_key, withholding_key
+from pytest_memleak.redaction.text import QUOTED_WORDS, count_words, without_quotes
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+    from warnings import WarningMessage
+
+    from pytest_memleak.verdict.evaluation import Evaluation
+
+__all__ = ["Withholding", "WithholdingHooks", "quoted_words", "withholding_of"]
+
+_CAPTURED = "Captured output"
+# Parts of a report that others fill with text: pytest, its subtests, HTML and JSON reporters.
+_FILLED = ("user_properties", "wasxfail", "context", "extras", "_json_report_extra")
+_LONGEST_KEY = 80
+
+
+def quoted_words(config: pytest.Config) -> int | None:
+    """How many words of a passage may be shown; None for all of them."""
+    value = config.getoption("memleak_quote")
+    return None if value == "full" else int(value)
+
+
+def withholding_of(item: pytest.Item) -> Withholding | None:
+    """The item's; None where all may be shown, or where the item has nothing to do with books."""
+    most = quoted_words(item.config)
+    if most is None or item.get_closest_marker("copyright") is None:
+        return None
+    if withholding_key not in item.stash:
+        item.stash[withholding_key] = Withholding(item.config, item, most=most)
+    return item.stash[withholding_key]
+
+
+class Withholding:
+    """Takes out of what is told of one item what may not be shown; none stands for the session."""
+
+    def __init__(self, config: pytest.Config, item: pytest.Item | None, *, most: int) -> None:
+        self._config = config
+        self._item = item
+        self._most = most
+        self._shown: dict[str, str] = {}
+        if item is not None and item.getparent(SuiteModule) is not None:
+            reasons = (mark.kwargs.get("reason") for mark in item.iter_markers())
+            for reason in filter(None, reasons):
+                self.say(reason)
+                self.say(f"[XPASS(strict)] {reason}")
+
+    def say(self, text: str) -> str:
+        """A text of this plugin's own; only runs of a book's words are taken out of it."""
+        if text not in self._shown:
+            plain = without_quotes(text, self._protected(), most=self._most or QUOTED_WORDS)
+            self._shown[text] = self._shown[plain] = plain
+        return self._shown[text]
+
+    def text(self, text: str, *, kind: str = "") -> str:
+        """Anybody's text; where it is withheld as a whole, `kind` says what it was."""
+        if text in self._shown or not count_words(text):
+            return self._shown.get(text, text)
+        unread = self._most == 0 or self._evaluation is None
+        if unread and count_words(text) > self._most:
+            plain = f"{kind}{len(text):,} characters withheld, since they may quote a book"
+            self._shown[text] = self._shown[plain] = plain
+        return self.say(text)
+
+    def value(self, value: Any) -> Any:
+        """The same of every text in lists, tuples, dicts and records."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, dict):
+            return self._whole({self._key(key): self.value(one) for key, one in value.items()})
+        if isinstance(value, list):
+            return self._whole(list(map(self.value, value)))
+        if type(value) is tuple:
+            return tuple(map(self.value, value))
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            fields = dataclasses.fields(value)
+            parts = {one.name: self.value(getattr(value, one.name)) for one in fields}
+            return dataclasses.replace(value, **parts)
+        return value
+
+    def report(self, report: pytest.TestReport, raised: BaseException | None = None) -> None:
+        """Clean every part of a report; again where something may have been added to it since.
+
+        raised: the exception that it tells, if that is known.
+        """
+        length = sum(len(text) for name, text in report.sections if name != _CAPTURED)
+        if length:
+            note = f"{length:,} characters withheld, since they may quote the book"
+            report.sections[:] = [(_CAPTURED, note)]
+        report.longrepr = self._told(report, raised)
+        for name in _FILLED:
+            filled = getattr(report, name, None)
+            if isinstance(filled, list):
+                setattr(report, name, list(map(self.value, filled)))
+            elif filled is not None:
+                setattr(report, name, self.value(filled))
+
+    def call(self, call: pytest.CallInfo[Any]) -> None:
+        """Put another exception in the place of what was raised, which others may yet tell."""
+        if call.excinfo is not None and not self._config.getoption("usepdb"):
+            call.excinfo = pytest.ExceptionInfo.from_exception(self.exception(call.excinfo.value))
+
+    def exception(self, error: BaseException) -> BaseException:
+        """An exception of the same kind, with a message that may be shown and no history."""
+        text = self.say(str(error)) if _is_ours(error) else self.text(str(error))
+        kind = type(error)
+        methods = {
+            "__str__": lambda _: text,
+            "__repr__": lambda _: f"{kind.__name__}({text!r})",
+            "__module__": kind.__module__,
+            "__qualname__": kind.__qualname__,
+        }
+        made = _made(kind, methods, text)
+        made.__dict__.update(
+            {
+                name: self.value(value)
+                for name, value in error.__dict__.items()
+                if isinstance(value, str | bool | int | None)
+            }
+        )
+        return _raised(made)
+
+    @contextlib.contextmanager
+    def raising(self) -> Iterator[None]:
+        """What is raised inside is raised with a message that may be shown."""
+        try:
+            yield
+        except Exception as error:
+            if _is_ours(error) or self.text(str(error)) == str(error):
+                raise
+            raise self.exception(error) from None
+
+    # --- what is shown ---------------------------------------------------------------------
+
+    def _told(self, report: pytest.TestReport, raised: BaseException | None) -> Any:
+        told: Any = report.longrepr
+        if told is None:
+            return None
+        if isinstance(told, tuple):  # what was skipped: file, line, reason
+            path, line, reason = told
+            return path, line, self.text(reason)
+        whole = str(told)
+        if raised is not None and _is_ours(raised):
+            plain = self.say(whole)
+        else:
+            place = _place_of(raised) if raised else ""
+            plain = self.text(whole, kind=place)
+        if plain != whole:
+            return plain
+        # What this way of showing it leaves out others may show.
+        parts = self._config.hook.pytest_report_to_serializable(config=self._config, report=report)
+        hidden = parts["longrepr"] if parts else None
+        if isinstance(hidden, dict) and self._evaluation is not None:
+            return told if self.value(hidden) == hidden else plain
+        return plain if isinstance(hidden, dict) else told
+
+    @property
+    def _evaluation(self) -> Evaluation | None:
+        return self._item.stash.get(evaluation_key, None) if self._item else None
+
+    def _protected(self) -> Iterator[str]:
+        if run_key in self._config.stash:
+            yield from self._config.stash[run_key].book_texts()
+        yield from self._config.stash.get(answered_key, ())
+        if self._evaluation is not None:
+            yield from (one.text for one in self._evaluation.generations())
+
+    def _whole(self, value: Any) -> Any:
+        """A list of single words is a quote, too."""
+        said = str(value)
+        plain = without_quotes(said, self._protected(), most=self._most or QUOTED_WORDS)
+        return value if plain == said else _emptied(value)
+
+    def _key(self, key: Any) -> Any:
+        return self.text(key) if isinstance(key, str) and len(key) > _LONGEST_KEY else key
+
+
+def _made(kind: type[BaseException], methods: dict[str, Any], text: str) -> BaseException:
+    """An exception of a kind like that one; of a wider one where it cannot be made of a text."""
+    wider = Exception if issubclass(kind, Exception) else BaseException
+    for base in (kind, wider):
+        with contextlib.suppress(TypeError):
+            like: Any = type(kind.__name__, (base,), methods)
+            made: BaseException = like.__new__(like, text)
+            return made
+    raise AssertionError(kind)
+
+
+def _raised(error: BaseException) -> BaseException:
+    """The exception with a traceback of its own, as what asks for one expects."""
+    try:
+        raise error  # noqa: TRY301 - to be caught at once
+    except BaseException as caught:  # noqa: BLE001 - what was raised may be anything
+        caught.__context__ = None
+        return caught
+
+
+def _emptied(value: Any) -> Any:
+    """The same lists and dicts without a word in them."""
+    if isinstance(value, dict):
+        return {key: _emptied(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return list(map(_emptied, value))
+    return "withheld" if isinstance(value, str) else value
+
+
+def _is_ours(error: BaseException) -> bool:
+    from pytest_memleak.plugin.outcomes import LimitExceeded, PairInconclusive
+
+    return isinstance(error, LimitExceeded | PairInconclusive)
+
+
+def _place_of(error: BaseException) -> str:
+    """The kind of an exception, and the line that raised it."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    place = f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}: " if frame else ""
+    return f"{place}{type(error).__name__}: "
+
+
+# --- where it is told ----------------------------------------------------------------------
+
+
+class WithholdingHooks:
+    """What pytest and other plugins would tell, cleaned before they are told."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._items: dict[str, pytest.Item] = {}
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, Any]:
+        """While a test of a pair runs, log records are made without their text."""
+        self._items[item.nodeid] = item
+        with _logs_withheld() if withholding_of(item) else contextlib.nullcontext():
+            return (yield)
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_fixture_setup(
+        self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+    ) -> Generator[None, Any, Any]:
+        """What a fixture raises, at once or when it ends, some tell before there is a report."""
+        item = getattr(request, "_pyfuncitem", None)
+        withholding = item and withholding_of(item)
+        if not withholding:
+            return (yield)
+        with withholding.raising():
+            result = yield
+        finalizers = getattr(fixturedef, "_finalizers", [])
+        finalizers[:] = [withholding.raising()(one) for one in finalizers]
+        return result
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[Any]
+    ) -> Generator[None, Any, Any]:
+        """The innermost: no other plugin has seen report or exception yet."""
+        report = yield
+        if withholding := withholding_of(item):
+            withholding.report(report, call.excinfo and call.excinfo.value)
+            withholding.call(call)
+        return report
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None, Any, Any]:
+        """The outermost: what others have added to the report, and the reports of subtests."""
+        item = self._items.get(report.nodeid)
+        if item is not None and (withholding := withholding_of(item)):
+            withholding.report(report)
+        return (yield)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_warning_recorded(self, warning_message: WarningMessage, nodeid: str) -> None:
+        """A warning's message, too."""
+        item = self._items.get(nodeid)
+        if item is not None and (withholding := withholding_of(item)):
+            said: Any = warning_message.message
+            if withholding.text(str(said)) != str(said):
+                warning_message.message = withholding.exception(said)  # type: ignore[assignment]
+
+
+@contextlib.contextmanager
+def _logs_withheld() -> Iterator[None]:
+    """Records without text: handlers that write them at once are nobody's to stop afterwards."""
+    usual = logging.getLogRecordFactory()
+
+    def without_text(*args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = usual(*args, **kwargs)
+        try:
+            length = len(record.getMessage())
+        except Exception:  # noqa: BLE001 - a message that cannot be formatted is its author's matter
+            length = len(str(record.msg))
+        record.msg = f"{length:,} characters withheld, since they may quote the book"
+        record.args = record.exc_info = record.exc_text = record.stack_info = None
+        return record
+
+    logging.setLogRecordFactory(without_text)
+    try:
+        yield
+    finally:
+        logging.setLogRecordFactory(usual)

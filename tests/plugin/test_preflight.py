@@ -1,0 +1,69 @@
+"""What would go wrong at the end of a run is told before anything runs or is paid."""
+
+import pytest
+
+
+@pytest.fixture
+def places(pytester):
+    (pytester.path / "folder").mkdir()
+    (pytester.path / "file").write_text("nothing of this kind")
+    (pytester.path / "own.key").write_text("no key")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--memleak-baseline=gone.json"], "gone.json: cannot be read: No such file*"),
+        (["--memleak-baseline=file"], "file: not a bundle*"),
+        (["--memleak-html=folder"], "--memleak-html: folder is a folder*"),
+        (["--memleak-evidence=folder"], "--memleak-evidence: folder is a folder*"),
+        (
+            ["--memleak-html=file/report.html"],
+            "--memleak-html: file/report.html cannot be*",
+        ),
+        (["--memleak-evidence=/proc/no/e.json"], "--memleak-evidence: /proc/no/e.json cannot*"),
+        (["--memleak-evidence=e.json", "--memleak-sign=gone.key"], "gone.key: cannot be read: *"),
+        (["--memleak-evidence=e.json", "--memleak-sign=own.key"], "own.key: not an unencrypted*"),
+        (["--memleak-evidence=e.json", "--memleak-sign=folder"], "folder: cannot be read: *"),
+        (["--memleak-ledger=mysql://svc:hunter22@host/x"], "a ledger cannot be kept in 'mysql'*"),
+        (["--memleak-ledger=nonsense"], "the ledger's URL cannot be read: *"),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+@pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["here", "workers"])
+def test_files_and_urls_of_options(pytester, online, server, places, options, said, workers):
+    online()
+    result = pytester.runpytest("-m", "copyright", *options, *workers)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*ERROR: {said}"])
+    assert "hunter22" not in result.stderr.str() + result.stdout.str()
+    assert server.plan.counts() == {}
+    assert not (pytester.path / ".memleak").exists()
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["here", "workers"])
+def test_a_ledger_that_cannot_be_opened(pytester, online, server, places, workers):
+    online()
+    result = pytester.runpytest("-m", "copyright", "--memleak-ledger=sqlite:///folder", *workers)
+    assert result.ret != pytest.ExitCode.OK
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*folder: the file cannot be opened*"])
+    assert server.plan.counts() == {}
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["here", "workers"])
+def test_options_of_a_model_that_is_not_even_asked(pytester, online, server, workers):
+    bad = '[[model]]\nid = "other"\nprovider = "openai"\nbase = "base"\n[model.options]\nn = 3\n\n'
+    online(("[[model]]", f"{bad}[[model]]"))
+    result = pytester.runpytest("-m", "copyright", "-k", "tuned", *workers)
+    assert result.ret != pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(["*model 'other': *unknown key*n*"])
+    assert "passed" not in result.parseoutcomes()
+    assert server.plan.counts() == {}
+
+
+def test_what_can_be_written_is_not_written_before_the_end(pytester, suite):
+    suite()
+    result = pytester.runpytest("--memleak-html=new/deep/report.html", "--collect-only")
+    assert result.ret == pytest.ExitCode.OK
+    assert not (pytester.path / "new").exists()

@@ -1,0 +1,31 @@
+"""`pytest -m copyright` in this repository, with no more installed than the package itself."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+WITHOUT_DEV = """
+import sys
+import pytest
+
+class NotInstalled:
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] == "hypothesis":
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, NotInstalled())
+sys.exit(pytest.main(sys.argv[1:]))
+"""
+
+
+def test_the_quickstart_runs_without_a_path_and_without_the_extra_dev():
+    options = ["-m", "copyright", "--collect-only", "-q", "-p", "no:hypothesispytest"]
+    result = subprocess.run(
+        [sys.executable, "-c", WITHOUT_DEV, *options, "-p", "no:cacheprovider"],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "suites/quickstart/quickstart.memleak.toml::test_memorization" in result.stdout
