@@ -69,6 +69,5 @@ def _refuse_unwritable(option: str, path: Path) -> None:
             pass
     except OSError as error:
         raise pytest.UsageError(
-            f"{option}: {path} cannot be written: {error.strerror or error}\n"
-            "  name a file in a folder that can be written to"
+            f"{option}: {path} cannot be written: {error.strerror or error}"
         ) from None

@@ -19,7 +19,9 @@ def test_offline_all_that_is_there_is_scored(pytester, online):
     online()
     pytester.runpytest("-m", "copyright").assert_outcomes(failed=1)
     path = pytester.path / "online.memleak.toml"
-    path.write_text(path.read_text("utf-8").replace("[limits]", 'stop = "failed"\n[limits]'))
+    path.write_text(
+        path.read_text("utf-8").replace("[limits]", '[sampling]\nstop = "failed"\n[limits]')
+    )
     result = pytester.runpytest("--memleak-offline", "--memleak-evidence=evidence.json")
     result.assert_outcomes(failed=1)
     (pair,) = json.loads((pytester.path / "evidence.json").read_text("utf-8"))["pairs"]
