@@ -10,20 +10,19 @@ against the book, and the measures against chance; judge. Every room has a folde
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.records import Completeness, Gap
 from pytest_memleak.records.phases import Phase, Standing
-from pytest_memleak.scoring.analysis import analyse, estimates
-from pytest_memleak.scoring.measure_table import asks_for
 from pytest_memleak.story.answerer import answered_by
 from pytest_memleak.story.comparisons import Compared, compared, found_elsewhere
 from pytest_memleak.story.draw import CountedAnswers, draw
 from pytest_memleak.story.draws import draws_of
+from pytest_memleak.story.measured import analysed, is_over_a_limit, stop_for
 from pytest_memleak.story.probability import extract_pair
 from pytest_memleak.verdict.evaluation import Evaluation
-from pytest_memleak.verdict.judge import check_limits, judge
+from pytest_memleak.verdict.judge import judge
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from pytest_memleak.contracts.protocols import Endpoint, Recording
     from pytest_memleak.records import Book, Generation, Pair
     from pytest_memleak.scoring.analysis import Analysis
-    from pytest_memleak.story.draw import Enough
+    from pytest_memleak.scoring.extraction import Extraction
     from pytest_memleak.story.suite_run import SuiteRun
 
 __all__ = ["evaluate"]
@@ -54,41 +53,40 @@ def evaluate(
             return _of_windows(pair, book, suite, endpoint)
         return _of_generations(pair, book, suite, endpoint)
     except MemleakError as error:
-        return _without_evidence(pair, suite, error.line)
+        nothing = Completeness(asked=0, got=0, gaps=(Gap("drawn", error.line),))
+        return _judged(pair, suite, None, nothing)
 
 
 def _of_generations(
     pair: Pair, book: Book, suite: SuiteRun, endpoint: Endpoint | Recording | None
 ) -> Evaluation:
     wanted, *others = draws_of(pair, suite.suite, endpoint)
-    own = CountedAnswers(draw(wanted, suite, enough=_stop_for(pair, suite)))
+    own = CountedAnswers(draw(wanted, suite, enough=stop_for(pair, suite)))
     suite.resources.progress(Standing(Phase.SCORING, pair.id))
-    found = _analysed(pair, own.book, own.generations(), suite)
+    found = analysed(pair, own.book, own.generations(), suite)
     with_others = compared(found, own, others, suite) if found else Compared(None, (), ())
     elsewhere, unread = found_elsewhere(book, own, suite)
     analysis = with_others.analysis
-    checks = check_limits(estimates(analysis), pair.limits) if analysis else ()
     who = answered_by(own.answers, suite.resources)
     completeness = own.completeness(
-        over_limit=any(check.over for check in checks),
+        over_limit=is_over_a_limit(analysis, pair),
         gaps=(*with_others.gaps, *who.gaps),
         notes=who.notes,
     )
-    return Evaluation(
-        suite=suite.suite.name,
-        suite_digest=suite.suite.digest,
-        pair=pair,
-        judgement=judge(analysis, completeness, pair.limits),
-        completeness=completeness,
+    drawn = (own, *with_others.drawn)
+    return _judged(
+        pair,
+        suite,
+        analysis,
+        completeness,
         book=own.book,
         endpoint=own.answers.endpoint_id,
-        job=suite.endpoints.job_of(pair.model),
         measurement=analysis.measurement if analysis else None,
         analysis=analysis,
         spared=own.answers.spared,
         answerer=who.answerer,
-        draws=tuple(one.counted for one in (own, *with_others.drawn)),
-        generations=partial(_all_of, (own, *with_others.drawn)),
+        draws=tuple(one.counted for one in drawn),
+        generations=partial(_all_of, drawn),
         elsewhere=elsewhere,
         unread=(*unread, *(f"{name}: {why}" for name, why in suite.protected.unread.items())),
     )
@@ -102,53 +100,30 @@ def _of_windows(
     pair: Pair, book: Book, suite: SuiteRun, endpoint: Endpoint | Recording | None
 ) -> Evaluation:
     found = extract_pair(pair, book, suite, endpoint=endpoint)
-    return Evaluation(
-        suite=suite.suite.name,
-        suite_digest=suite.suite.digest,
-        pair=pair,
-        judgement=judge(found.extraction, found.completeness, pair.limits),
-        completeness=found.completeness,
+    return _judged(
+        pair,
+        suite,
+        found.extraction,
+        found.completeness,
         book=book,
         endpoint=found.endpoint_id,
-        job=suite.endpoints.job_of(pair.model),
         extraction=found.extraction,
     )
 
 
-def _without_evidence(pair: Pair, suite: SuiteRun, gap: str) -> Evaluation:
-    nothing = Completeness(asked=0, got=0, gaps=(Gap("drawn", gap),))
+def _judged(
+    pair: Pair,
+    suite: SuiteRun,
+    known: Analysis | Extraction | None,
+    completeness: Completeness,
+    **found: Any,
+) -> Evaluation:
     return Evaluation(
         suite=suite.suite.name,
         suite_digest=suite.suite.digest,
         pair=pair,
-        judgement=judge(None, nothing, pair.limits),
-        completeness=nothing,
+        judgement=judge(known, completeness, pair.limits),
+        completeness=completeness,
+        job=suite.endpoints.job_of(pair.model) if found else None,
+        **found,
     )
-
-
-def _analysed(
-    pair: Pair, book: Book, generations: Iterable[Generation], suite: SuiteRun
-) -> Analysis | None:
-    return analyse(
-        book,
-        generations,
-        pair.scoring,
-        confidence=pair.confidence,
-        near=asks_for(pair.limits, "near"),
-        protected=suite.protected.for_pair(pair, book),
-        count=suite.resources.count,
-    )
-
-
-def _stop_for(pair: Pair, suite: SuiteRun) -> Enough | None:
-    """With `stop = "failed"`: whether a limit is broken that more samples cannot mend."""
-    if pair.sampling.stop != "failed":
-        return None
-
-    def broken(book: Book, generations: Iterable[Generation]) -> bool:
-        analysis = _analysed(pair, book, generations, suite)
-        found = estimates(analysis) if analysis else {}
-        checks = check_limits(found, pair.limits)
-        return any(check.over and check.rises for check in checks)
-
-    return broken
