@@ -36,12 +36,13 @@ def record(number: int, *texts: str) -> dict[str, Any]:
 
 
 RECORDS = [record(3, "three", "Three"), record(1, "one", ""), record(2, "two")]
+# No record says why its generations ended.
 GENERATIONS = [
-    Generation("p_id1", 0, "one"),
-    Generation("p_id1", 1, "", FinishReason.EMPTY),
-    Generation("p_id2", 0, "two"),
-    Generation("p_id3", 0, "three"),
-    Generation("p_id3", 1, "Three"),
+    Generation("p_id1", 0, "one", FinishReason.UNTOLD),
+    Generation("p_id1", 1, "", FinishReason.UNTOLD),
+    Generation("p_id2", 0, "two", FinishReason.UNTOLD),
+    Generation("p_id3", 0, "three", FinishReason.UNTOLD),
+    Generation("p_id3", 1, "Three", FinishReason.UNTOLD),
 ]
 
 
@@ -113,14 +114,18 @@ def test_a_template_names_a_file_for_each_book(make_provider: MakeProvider, tmp_
 
 def test_excerpts_without_a_record_are_absent(make_provider: MakeProvider, tmp_path: Path) -> None:
     write_json(tmp_path / "answers.json", [record(2, "two")])
-    assert read(make_provider(), make_book("road")) == [Generation("p_id2", 0, "two")]
+    assert read(make_provider(), make_book("road")) == [
+        Generation("p_id2", 0, "two", FinishReason.UNTOLD)
+    ]
 
 
 def test_a_provider_s_reasons_are_kept(make_provider: MakeProvider, tmp_path: Path) -> None:
     withheld = {"generated_text": "", "finish_reason": "recitation"}
     write_json(tmp_path / "answers.json", [{"excerpt_id": 1, "generations": [withheld]}])
     book = book_from_records([{"excerpt_id": 1, "excerpt_text": "Text."}])
-    assert read(make_provider(), book) == [Generation("1", 0, "", FinishReason.RECITATION)]
+    assert read(make_provider(), book) == [
+        Generation("1", 0, "", FinishReason.RECITATION, finish_word="recitation")
+    ]
 
 
 def test_it_is_a_recording_and_nothing_can_be_sampled(make_provider: MakeProvider) -> None:
