@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from ferry import CLEAN
 from http_server import Books
 from openai_server import OpenAIServer
 from reciter import Reciter
@@ -74,8 +75,6 @@ def generation_records(*texts):
         for n in (1, 2)
     ]
 
-
-CLEAN = ("A boat crossed at night.", "Nothing was seen on the water.", "It rained for a while.")
 
 
 @pytest.fixture(autouse=True)
