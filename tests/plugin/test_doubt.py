@@ -192,7 +192,7 @@ def test_near_verbatim_sees_through_every_twentieth_word_changed(pytester, suite
 
 def test_a_broken_limit_stops_the_drawing_and_says_what_was_spared(pytester, online, server):
     online(
-        ('[model.finetune]\nbooks = ["training"]', 'endpoint = "base"'),
+        ('[model.finetune]\nbooks = ["training"]', 'endpoint = "base"\nrelease = "1"'),
         ("longest_span = 30", 'longest_span = 1\n\n[sampling]\nstop = "failed"'),
         ("samples = 6", "samples = 40"),
         ("[model.options]", "[model.options]\ncompletions_per_call = 1"),
@@ -210,7 +210,7 @@ def test_a_broken_limit_stops_the_drawing_and_says_what_was_spared(pytester, onl
 
 def test_a_limit_that_holds_never_stops_early(pytester, online, server):
     online(
-        ('[model.finetune]\nbooks = ["training"]', 'endpoint = "base"'),
+        ('[model.finetune]\nbooks = ["training"]', 'endpoint = "base"\nrelease = "1"'),
         ("longest_span = 30", 'longest_span = 5000\n\n[sampling]\nstop = "failed"'),
         ("samples = 6", "samples = 12"),
     )
