@@ -19,6 +19,7 @@ import pytest_memleak.providers.recorded
 import pytest_memleak.providers.transformers.transformers_provider
 import pytest_memleak.reports.terminal
 import pytest_memleak.sampling.finetune
+import pytest_memleak.scoring.catalogue
 import pytest_memleak.sampling.loop  # noqa: F401
 
 BOOK = (
