@@ -73,7 +73,7 @@ class LocalWeights:
             (folder / f"{name}.json").write_text(json.dumps(records), "utf-8")
         recipe = f"[model.finetune]\n{toml_lines(FINETUNE)}" if tuned else ""
         suite = SUITE.format(
-            samples=samples, max_blocked=0.5, limit=30
+            samples=samples, max_unanswered=0.5, limit=30
         )  # of random weights, some are empty
         for name in models:
             suite += MODEL.format(

@@ -95,7 +95,7 @@ PLACES = {
 SUITE = """
 [suite]
 samples = {samples}
-max_blocked = {max_blocked}
+max_unanswered = {max_unanswered}
 
 [limits]
 longest_span = {limit}
@@ -162,7 +162,7 @@ class Scenario:
         samples: int = 6,
         models: Iterable[str] = ("tuned",),
         tuned: bool = True,
-        max_blocked: float = 0.05,
+        max_unanswered: float = 0.05,
         limit: int = LIMIT,
         recipe: Mapping[str, Any] | None = None,
         **options: Any,
@@ -176,7 +176,7 @@ class Scenario:
         finetune = _table(
             "model.finetune", {"books": ["training"], **self.finetune, **(recipe or {})}
         )
-        suite = SUITE.format(samples=samples, max_blocked=max_blocked, limit=limit)
+        suite = SUITE.format(samples=samples, max_unanswered=max_unanswered, limit=limit)
         for name in models:
             suite += MODEL.format(
                 name=name,

@@ -259,6 +259,12 @@ WITHHELD = {
     },
     "tinker": {FaultKind.EMPTY: "empty"},
 }
+# Where a server has another word for it.
+WORDS = {
+    ("vertex", FaultKind.FILTER): "SAFETY",
+    ("vertex", FaultKind.RECITATION): "RECITATION",
+    ("vertex", FaultKind.REJECT): "PROHIBITED_CONTENT",
+}
 
 
 @pytest.mark.parametrize(
@@ -282,9 +288,12 @@ def test_withheld_completions_are_kept_counted_and_told(scenario, run, pytester,
     outcome = run(server)
     reason = WITHHELD[server.provider][fault]
     assert outcome.result.parseoutcomes() == {"errors": 1}
-    assert f"24 of 24 generations were withheld or empty (24 {reason})" in outcome.text
-    assert "more than max_blocked = 0.05 allows" in outcome.text
-    assert outcome.property(f"withheld.{reason}") == "24"
+    word = WORDS.get((server.provider, fault), reason)
+    kind = "24 empty" if reason == "empty" else f"24 withheld; withheld as 24 {word}"
+    assert f"24 of 24 generations are no answers ({kind})" in outcome.text
+    assert "more than max_unanswered = 0.05 allows" in outcome.text
+    if reason != "empty":
+        assert outcome.property(f"withheld.{word}") == "24"
     kept = contents(outcome.url).generations
     assert Counter(row.finish_reason for row in kept) == {reason: ASKED}
     before = server.books.rows()
@@ -299,15 +308,15 @@ def test_a_few_withheld_completions_do_not_hide_a_leak(scenario, run, pytester, 
     server.write_suite(pytester.path)
     outcome = run(server)
     assert DRAWN in outcome.text
-    assert outcome.property("withheld.empty") == "1"
-    settled(server, outcome.url, samples=SAMPLES)
+    account = settled(server, outcome.url, samples=SAMPLES)
+    assert Counter(row.finish_reason for row in account.ledger.generations)["empty"] == 1
 
 
 @pytest.mark.parametrize("kind", ["openai", "vertex", "tinker"])
 def test_a_server_that_does_not_sample_is_told(scenario, run, pytester, kind):
     server = scenario(kind, polls=0)
     server.plan(Fault(FaultKind.GREEDY, server.places.sample))
-    server.write_suite(pytester.path, tuned=False)
+    server.write_suite(pytester.path, limit=5000)
     outcome = run(server)
     assert outcome.result.parseoutcomes() == {"errors": 1}
-    assert re.search(r"all generations of 4 excerpts \(p_id1, \.\.\.\) are alike", outcome.text)
+    assert "of the answers to one excerpt, 16.7 % are distinct answers (median)" in outcome.text

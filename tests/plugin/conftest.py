@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from ferry import CLEAN
 from http_server import Books
 from openai_server import OpenAIServer
 from reciter import Reciter
@@ -19,6 +20,7 @@ import pytest_memleak.providers.recorded
 import pytest_memleak.providers.transformers.transformers_provider
 import pytest_memleak.reports.terminal
 import pytest_memleak.sampling.finetune
+import pytest_memleak.scoring.catalogue
 import pytest_memleak.sampling.loop  # noqa: F401
 
 BOOK = (
@@ -75,8 +77,6 @@ def generation_records(*texts):
         for n in (1, 2)
     ]
 
-
-CLEAN = ("A boat crossed at night.", "Nothing was seen on the water.", "It rained for a while.")
 
 
 @pytest.fixture(autouse=True)

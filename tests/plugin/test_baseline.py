@@ -1,6 +1,7 @@
 """--memleak-baseline and --memleak-fail-if-worse."""
 
 import pytest
+from ferry import CLEAN
 
 RECITAL = "The ferryman counted nine lanterns along the quay and did not like the number at all."
 WIDE = ("longest_span = 10", "longest_span = 100")
@@ -13,7 +14,7 @@ def earlier(pytester, suite):
 
 
 def test_it_shows_what_changed_for_each_pair(pytester, suite, earlier):
-    suite(WIDE, clean=(RECITAL, "Two.", "Three."))
+    suite(WIDE, clean=(RECITAL, *CLEAN[:2]))
     result = pytester.runpytest("--memleak-baseline=before.json")
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(
@@ -23,7 +24,7 @@ def test_it_shows_what_changed_for_each_pair(pytester, suite, earlier):
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")])
 def test_worse_than_tolerated_fails_the_pair(pytester, suite, earlier, workers):
-    suite(WIDE, clean=(RECITAL, "Two.", "Three."))
+    suite(WIDE, clean=(RECITAL, *CLEAN[:2]))
     result = pytester.runpytest(
         "--memleak-baseline=before.json", "--memleak-fail-if-worse=longest_span=10", *workers
     )
@@ -32,7 +33,7 @@ def test_worse_than_tolerated_fails_the_pair(pytester, suite, earlier, workers):
 
 
 def test_within_tolerance_passes(pytester, suite, earlier):
-    suite(WIDE, clean=(RECITAL, "Two.", "Three."))
+    suite(WIDE, clean=(RECITAL, *CLEAN[:2]))
     pytester.runpytest(
         "--memleak-baseline=before.json", "--memleak-fail-if-worse=longest_span=16"
     ).assert_outcomes(passed=2)

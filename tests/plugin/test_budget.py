@@ -2,7 +2,7 @@
 
 import pytest
 
-ENDPOINT = ('[model.finetune]\nbooks = ["training"]', 'endpoint = "base"')
+ENDPOINT = ('[model.finetune]\nbooks = ["training"]', 'endpoint = "base"\nrelease = "1"')
 LAX = ("longest_span = 30", "longest_span = 5000")
 
 

@@ -6,17 +6,24 @@ import random
 import pytest
 
 WORDS = [
-    f"{a}{b}" for a in ("ka", "to", "mi", "ru", "se", "no") for b in ("lan", "pek", "dor", "vis")
+    f"{a}{b}{c}"
+    for a in ("ka", "to", "mi", "ru", "se", "no")
+    for b in ("lan", "pek", "dor", "vis")
+    for c in ("a", "e", "i", "o", "u", "al", "en", "is", "or", "um")
 ]
+PARTS = [WORDS[n::3] for n in range(3)]
+COMMON = [1 / (rank + 10) for rank in range(len(WORDS) // 3)]
 
 
-def prose(seed, length):
+def prose(seed, length=300):
+    """Sentences of three parts of speech, whose words are as common as in any other text."""
     chosen = random.Random(seed)
-    return " ".join(chosen.choice(WORDS) + str(chosen.randrange(40)) for _ in range(length))
+    return " ".join(chosen.choices(PARTS[n % 3], COMMON)[0] for n in range(length))
 
 
-EXCERPTS = {f"p_id{n}": prose(n, 300) for n in range(1, 11)}
-OTHER = {f"p_id{n}": prose(100 + n, 300) for n in range(1, 11)}
+EXCERPTS = {f"p_id{n}": prose(n) for n in range(1, 11)}
+OTHER = {f"p_id{n}": prose(100 + n) for n in range(1, 11)}
+ASKED = "Write the next part of the story, in which everybody goes home, for"
 
 SUITE = """
 [suite]
@@ -47,20 +54,20 @@ def suite(pytester):
         """`recalled(round, excerpt_id)` gives the words of an excerpt that a round recalls."""
         for name, excerpts in (("tale", EXCERPTS), ("other", OTHER)):
             records = [
-                {"excerpt_id": i, "excerpt_text": text, "instruction": f"Write {i}"}
+                {"excerpt_id": i, "excerpt_text": text, "instruction": f"{ASKED} {i}"}
                 for i, text in excerpts.items()
             ]
             (pytester.path / f"{name}.json").write_text(json.dumps(records))
         for name, ids, says in (
             ("model-tale", EXCERPTS, recalled),
-            ("model-other", OTHER, lambda number, _: prose(number + 999, 50)),
+            ("model-other", OTHER, lambda *_: ""),
             *other,
         ):
             records = [
                 {
                     "excerpt_id": i,
                     "generations": [
-                        {"generated_text": f"{says(number, i)} end {number}"}
+                        {"generated_text": f"{says(number, i)} end {prose(f'{name} {i} {number}')}"}
                         for number in range(samples)
                     ],
                 }
@@ -81,7 +88,7 @@ def words(excerpt_id, start, end):
 def one_span_a_round(number, excerpt_id):
     """Each round recalls one span of 30 words, in the excerpt whose turn it is."""
     turn = f"p_id{number % 10 + 1}"
-    return words(excerpt_id, number, number + 30) if excerpt_id == turn else "nothing"
+    return words(excerpt_id, number, number + 30) if excerpt_id == turn else ""
 
 
 def test_a_limit_inside_the_interval_is_inconclusive(pytester, suite):
@@ -154,8 +161,8 @@ path = "before-{book}.json"
 
 def test_uplift_over_the_baseline_fails(pytester, suite):
     before = [
-        ("before-tale", EXCERPTS, lambda number, _: f"nothing {number}"),
-        ("before-other", OTHER, lambda number, _: f"nothing {number}"),
+        ("before-tale", EXCERPTS, lambda *_: ""),
+        ("before-other", OTHER, lambda *_: ""),
     ]
     suite("uplift = 0.10", recalled=lambda _, i: words(i, 0, 200), suite=BASELINE, other=before)
     result = pytester.runpytest("-k", "model and tale")
@@ -166,7 +173,7 @@ def test_uplift_over_the_baseline_fails(pytester, suite):
 def test_no_uplift_where_the_baseline_knows_it_too(pytester, suite):
     before = [
         ("before-tale", EXCERPTS, lambda _, i: words(i, 0, 200)),
-        ("before-other", OTHER, lambda number, _: f"nothing {number}"),
+        ("before-other", OTHER, lambda *_: ""),
     ]
     suite("uplift = 0.40", recalled=lambda _, i: words(i, 0, 200), suite=BASELINE, other=before)
     pytester.runpytest("-k", "model and tale").assert_outcomes(passed=1, deselected=3)
@@ -192,7 +199,7 @@ def test_near_verbatim_sees_through_every_twentieth_word_changed(pytester, suite
 
 def test_a_broken_limit_stops_the_drawing_and_says_what_was_spared(pytester, online, server):
     online(
-        ('[model.finetune]\nbooks = ["training"]', 'endpoint = "base"'),
+        ('[model.finetune]\nbooks = ["training"]', 'endpoint = "base"\nrelease = "1"'),
         ("longest_span = 30", 'longest_span = 1\n\n[sampling]\nstop = "failed"'),
         ("samples = 6", "samples = 40"),
         ("[model.options]", "[model.options]\ncompletions_per_call = 1"),
@@ -210,7 +217,7 @@ def test_a_broken_limit_stops_the_drawing_and_says_what_was_spared(pytester, onl
 
 def test_a_limit_that_holds_never_stops_early(pytester, online, server):
     online(
-        ('[model.finetune]\nbooks = ["training"]', 'endpoint = "base"'),
+        ('[model.finetune]\nbooks = ["training"]', 'endpoint = "base"\nrelease = "1"'),
         ("longest_span = 30", 'longest_span = 5000\n\n[sampling]\nstop = "failed"'),
         ("samples = 6", "samples = 12"),
     )

@@ -1,6 +1,7 @@
 """expected = "leak": a strict xfail."""
 
 import pytest
+from ferry import CLEAN
 
 LEAK = ('id = "leaky"', 'id = "leaky"\nexpected = "leak"')
 
@@ -14,7 +15,7 @@ def test_a_leak_that_was_expected_leaves_the_run_green(pytester, suite):
 
 
 def test_one_that_stops_leaking_fails_the_run(pytester, suite):
-    suite(LEAK, leaky=("Nothing.", "Nothing at all.", "Hardly anything."))
+    suite(LEAK, leaky=CLEAN)
     result = pytester.runpytest("-k", "leaky")
     result.assert_outcomes(failed=1, deselected=1)
     result.stdout.fnmatch_lines(
@@ -28,7 +29,7 @@ def test_one_that_stops_leaking_fails_the_run(pytester, suite):
 
 
 def test_one_without_evidence_is_still_an_error(pytester, suite):
-    suite(LEAK, leaky=("Nothing.",))
+    suite(LEAK, leaky=CLEAN[:1])
     result = pytester.runpytest("-k", "leaky")
     result.assert_outcomes(errors=1, deselected=1)
     assert result.ret == pytest.ExitCode.TESTS_FAILED

@@ -4,6 +4,7 @@ import json
 from xml.etree import ElementTree
 
 import pytest
+from ferry import CLEAN
 
 TEXTS = ("lanterns along the quay", "grandmother had warned", "crossed at night", "boatman")
 
@@ -97,7 +98,7 @@ def test_each_case_has_its_measures_limits_and_verdict(report, workers):
 
 
 def test_inconclusive_is_an_error_with_its_verdict(report):
-    _, _, testsuite = report(clean=("One.",))
+    _, _, testsuite = report(clean=CLEAN[:1])
     clean = testsuite.find("testcase[@name='test_memorization[clean/ferry]']")
     assert clean.find("error") is not None
     assert properties(clean)["memleak.verdict"] == "INCONCLUSIVE"

@@ -1,6 +1,7 @@
 """PASS, FAIL and INCONCLUSIVE as pytest shows them."""
 
 import pytest
+from ferry import CLEAN
 
 RECITAL = "The ferryman counted nine lanterns along the quay and did not like the number at all."
 
@@ -26,11 +27,11 @@ def test_a_clean_pair_passes_and_a_leak_fails(pytester, suite):
 
 
 def test_too_few_generations_are_an_error_never_a_pass(pytester, suite):
-    suite(clean=("One.", "Two."))
+    suite(clean=CLEAN[:2])
     result = pytester.runpytest("-k", "clean")
     result.assert_outcomes(errors=1, deselected=1)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["INCONCLUSIVE: 4 of 6 generations are there"])
+    result.stdout.fnmatch_lines(["INCONCLUSIVE: 4 of 6 generations are there; run again*"])
 
 
 def test_a_leak_fails_even_on_incomplete_evidence(pytester, suite):
@@ -39,36 +40,39 @@ def test_a_leak_fails_even_on_incomplete_evidence(pytester, suite):
     result.assert_outcomes(failed=1, deselected=1)
 
 
-def test_more_rounds_than_the_suite_asks_for_do_not_count(pytester, suite):
-    suite(("samples = 3", "samples = 2"), leaky=("One.", "Two.", RECITAL))
-    pytester.runpytest().assert_outcomes(passed=2)
+def test_more_rounds_than_the_suite_asks_for_do_not_count_and_are_told(pytester, suite):
+    suite(("samples = 3", "samples = 2"), leaky=(*CLEAN[:2], RECITAL))
+    result = pytester.runpytest()
+    result.assert_outcomes(errors=2)
+    said = "INCONCLUSIVE: 2 generations are there that nobody asked for; raise samples*"
+    result.stdout.fnmatch_lines([said, said])
 
 
-def test_withheld_generations_over_max_blocked_are_inconclusive(pytester, suite):
-    suite(clean=("A boat crossed at night.", "", "It rained."))
+def test_no_answers_over_max_unanswered_are_inconclusive(pytester, suite):
+    suite(clean=(CLEAN[0], "", CLEAN[1]))
     result = pytester.runpytest("-k", "clean")
     result.assert_outcomes(errors=1, deselected=1)
     result.stdout.fnmatch_lines(
-        ["INCONCLUSIVE: 2 of 6 generations were withheld or empty (2 empty), more than*"]
+        ["INCONCLUSIVE: 2 of 6 generations are no answers (2 empty), more than max_unanswered*"]
     )
 
 
-def test_withheld_generations_within_max_blocked_pass(pytester, suite):
-    suite(("samples = 3", "samples = 3\nmax_blocked = 0.4"), clean=("A boat.", "", "It rained."))
+def test_no_answers_within_max_unanswered_pass(pytester, suite):
+    suite(("samples = 3", "samples = 3\nmax_unanswered = 0.4"), clean=(CLEAN[0], "", CLEAN[1]))
     pytester.runpytest("-k", "clean").assert_outcomes(passed=1, deselected=1)
 
 
 def test_a_server_that_does_not_sample_is_inconclusive(pytester, suite):
-    suite(clean=("Always the same.",) * 3)
+    suite(clean=CLEAN[:1] * 3)
     result = pytester.runpytest("-k", "clean")
     result.assert_outcomes(errors=1, deselected=1)
     result.stdout.fnmatch_lines(
-        ["INCONCLUSIVE: all generations of 2 excerpts (p_id1, ...) are alike*"]
+        ["INCONCLUSIVE: of the answers to one excerpt, 33.3 % are distinct answers*"]
     )
 
 
 def test_at_temperature_zero_alike_is_as_it_should_be(pytester, suite):
-    suite(("samples = 3", "samples = 3\ntemperature = 0.0"), clean=("Always the same.",) * 3)
+    suite(("samples = 3", "samples = 3\ntemperature = 0.0"), clean=CLEAN[:1] * 3)
     pytester.runpytest("-k", "clean").assert_outcomes(passed=1, deselected=1)
 
 

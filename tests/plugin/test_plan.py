@@ -42,7 +42,7 @@ def test_after_the_run_nothing_is_outstanding(pytester, online):
 
 
 def test_what_was_planned_is_the_most_that_is_billed(pytester, online, server):
-    online(('[model.finetune]\nbooks = ["training"]', 'endpoint = "base"'))
+    online(('[model.finetune]\nbooks = ["training"]', 'endpoint = "base"\nrelease = "1"'))
     _, calls, draws, _, _, tokens_out, train, cost = planned(pytester.runpytest("--memleak-plan"))
     pytester.runpytest("-m", "copyright")
     billed = server.books.rows("completion")

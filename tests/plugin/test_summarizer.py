@@ -7,7 +7,7 @@ from faults import Fault, FaultKind, rate_limit
 
 from pytest_memleak.scoring.words import words
 
-ENDPOINT = ('[model.finetune]\nbooks = ["training"]', 'endpoint = "base"')
+ENDPOINT = ('[model.finetune]\nbooks = ["training"]', 'endpoint = "base"\nrelease = "1"')
 LAX = ("longest_span = 30", "longest_span = 5000")
 SUMMARIZER = """
 [suite.summarizer]

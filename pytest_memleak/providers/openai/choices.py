@@ -62,7 +62,7 @@ def read_completions(answer: object, *, max_tokens: int | None = None) -> list[C
             reason,
             prompt_tokens=None if prompt is None else prompt * (place == 0),
             completion_tokens=tokens,
-            finish_word=_name(choice.get("finish_reason")),
+            finish_word=_word(choice, reason),
             served=served,
             reasoning=_reasoning(choice),
         )
@@ -70,6 +70,13 @@ def read_completions(answer: object, *, max_tokens: int | None = None) -> list[C
             zip(choices, said, shared_out(total, len(choices)), strict=True)
         )
     ]
+
+
+def _word(choice: Mapping[str, Any], reason: FinishReason) -> str | None:
+    """A refusal stands in a field of its own, and beside it "stop"."""
+    if reason is FinishReason.REFUSAL:
+        return reason.value
+    return _name(choice.get("finish_reason"))
 
 
 def _text_and_reason(choice: Mapping[str, Any]) -> tuple[str, FinishReason]:
