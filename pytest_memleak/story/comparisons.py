@@ -13,6 +13,7 @@ from pytest_memleak.scoring.analysis import analyse
 from pytest_memleak.scoring.catalogue import words_digest
 from pytest_memleak.scoring.measures import measure
 from pytest_memleak.scoring.null import excess_over_null, uplift
+from pytest_memleak.story.answerer import greedy_gaps
 from pytest_memleak.story.draw import CountedAnswers, draw
 from pytest_memleak.story.draws import Purpose
 
@@ -30,11 +31,15 @@ __all__ = ["Compared", "compared", "found_elsewhere"]
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """An analysis with what it was compared with, whose answers those were, and what is missing."""
+    """An analysis with what it was compared with, whose answers those were, and what is missing.
+
+    notes: what was noticed, and takes nothing from the pair
+    """
 
     analysis: Analysis | None
-    drawn: tuple[CountedAnswers, ...]
-    gaps: tuple[Gap, ...]
+    drawn: tuple[CountedAnswers, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def compared(
@@ -66,7 +71,12 @@ def compared(
         with_each = _with_null(with_each, own, null)
     if pair.limits.brought:
         with_each = _with_measures_of_extensions(with_each, own)
-    return Compared(with_each, tuple(drawn), (*gaps, *_missing(drawn, own)))
+    gaps += _missing(drawn, own)
+    likeliest = [one.answers for one in drawn if one.draws.purpose is Purpose.GREEDY]
+    not_greedy = tuple(gap for answers in likeliest for gap in greedy_gaps(answers))
+    if any(name.startswith("greedy_") for name in pair.limits):
+        return Compared(with_each, tuple(drawn), (*gaps, *not_greedy))
+    return Compared(with_each, tuple(drawn), tuple(gaps), tuple(gap.cause for gap in not_greedy))
 
 
 def found_elsewhere(

@@ -63,7 +63,7 @@ def _of_generations(
     own = CountedAnswers(draw(wanted, suite, enough=_stop_for(pair, suite)))
     suite.resources.progress(Standing(Phase.SCORING, pair.id))
     found = _analysed(pair, own.book, own.generations(), suite)
-    with_others = compared(found, own, others, suite) if found else Compared(None, (), ())
+    with_others = compared(found, own, others, suite) if found else Compared(None)
     elsewhere, unread = found_elsewhere(book, own, suite)
     analysis = with_others.analysis
     checks = check_limits(estimates(analysis), pair.limits) if analysis else ()
@@ -71,7 +71,7 @@ def _of_generations(
     completeness = own.completeness(
         over_limit=any(check.over for check in checks),
         gaps=(*with_others.gaps, *who.gaps),
-        notes=who.notes,
+        notes=(*who.notes, *with_others.notes),
     )
     return Evaluation(
         suite=suite.suite.name,
