@@ -10,14 +10,17 @@ from pathlib import Path
 
 import pytest
 import unearned
+import unearned_servers
 from test_situations import HTML_WORDS, READERS, plain
 
 DOCS = Path(__file__).parents[2] / "docs" / "errors.md"
 REPORTS = ("--junitxml=junit.xml", "--memleak-html=report.html", "--memleak-evidence=evidence.json")
+KEY = "sk-test-0123456789abcdefghij"
 OTHERS = ("xdist", "hypothesispytest", "benchmark", "anyio", "pytest_cov", "cacheprovider")
-RECORDED = f"""
+SUITE = """
 [suite]
-samples = {unearned.SAMPLES}
+samples = {samples}
+{keys}
 
 [limits]
 bmc = 0.2
@@ -48,7 +51,12 @@ def run_here(folder, *options):
     result = subprocess.run(
         command,
         cwd=folder,
-        env={**os.environ, "GITHUB_STEP_SUMMARY": str(step), "COLUMNS": "120"},
+        env={
+            **os.environ,
+            "OPENAI_API_KEY": KEY,
+            "GITHUB_STEP_SUMMARY": str(step),
+            "COLUMNS": "120",
+        },
         capture_output=True,
         text=True,
         check=False,
@@ -61,6 +69,20 @@ def run_here(folder, *options):
         "markdown": step.read_text("utf-8"),
         "evidence": json.loads((folder / "evidence.json").read_text("utf-8")),
     }
+
+
+def write_book(folder, book):
+    texts = [
+        {
+            "excerpt_id": one.id,
+            "excerpt_text": one.text,
+            "instruction": one.instruction,
+            "author_name": book.author,
+            "book_name": book.title,
+        }
+        for one in book.excerpts
+    ]
+    (folder / "b.json").write_text(json.dumps(texts), "utf-8")
 
 
 def model_ids(names):
@@ -85,18 +107,8 @@ def recorded(tmp_path_factory):
     """One run of all recorded cases."""
     folder = tmp_path_factory.mktemp("recorded")
     book, drawn = unearned.plays()
-    texts = [
-        {
-            "excerpt_id": one.id,
-            "excerpt_text": one.text,
-            "instruction": one.instruction,
-            "author_name": book.author,
-            "book_name": book.title,
-        }
-        for one in book.excerpts
-    ]
-    (folder / "b.json").write_text(json.dumps(texts), "utf-8")
-    suite = RECORDED
+    write_book(folder, book)
+    suite = SUITE.format(samples=unearned.SAMPLES, keys="")
     for name, number in model_ids(unearned.CASES).items():
         case = unearned.CASES[name]
         told = case.told(book, unearned.records(book, case.made(book, drawn)))
@@ -114,3 +126,39 @@ def test_the_table_names_every_case():
 @pytest.mark.parametrize("name", unearned.CASES)
 def test_recorded(name, recorded):
     check(recorded, f"{model_ids(unearned.CASES)[name]}/b", *documented("Recorded")[name])
+
+
+# --- servers -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory):
+    """One run of all servers' cases."""
+    folder = tmp_path_factory.mktemp("served")
+    book = unearned_servers.book_of_servers()
+    write_book(folder, book)
+    cases = unearned_servers.SERVED
+    suites = {}
+    with unearned_servers.serving(cases, book, folder) as servers:
+        for server, (name, number) in zip(servers, model_ids(cases).items(), strict=True):
+            case = cases[name]
+            suites.setdefault(
+                case.suite, SUITE.format(samples=unearned_servers.SAMPLES, keys=case.suite)
+            )
+            suites[case.suite] += (
+                f'[[model]]\nid = "{number}"\nprovider = "openai"\nbase = "base"\n{case.keys}\n'
+                f'options = {{ base_url = "{server.base_url}" }}\n'
+            )
+        for number, suite in enumerate(suites.values()):
+            (folder / f"s{number}.memleak.toml").write_text(suite, "utf-8")
+        return run_here(folder)
+
+
+def test_the_table_names_every_server():
+    assert documented("Servers").keys() == unearned_servers.SERVED.keys()
+
+
+@pytest.mark.parametrize("name", unearned_servers.SERVED)
+def test_served(name, served):
+    number = model_ids(unearned_servers.SERVED)[name]
+    check(served, f"{number}/b", *documented("Servers")[name])

@@ -265,9 +265,7 @@ def cut_at(share: float) -> Callable[[Book, Drawn], Drawn]:
 
 
 def over_length(book: Book, drawn: Drawn) -> Drawn:
-    return [
-        replaced(one, " ".join(one.text.split()[:80]), FinishReason.LENGTH) for one in drawn
-    ]
+    return [replaced(one, " ".join(one.text.split()[:80]), FinishReason.LENGTH) for one in drawn]
 
 
 def changed(name: str) -> Callable[[Book, Drawn], Drawn]:
@@ -295,9 +293,7 @@ CASES: Mapping[str, Case] = {
         )
     ),
     "a canned refusal, accept_refusals = true": Case(said(CANNED), keys="accept_refusals = true"),
-    "one excerpt of twelve refused": Case(
-        refused_for(1), keys="max_unanswered = 0.1"
-    ),
+    "one excerpt of twelve refused": Case(refused_for(1), keys="max_unanswered = 0.1"),
     "a content filter on one answer in twenty-four": Case(
         told=finished("content_filter", every=24)
     ),
@@ -379,7 +375,10 @@ CASES: Mapping[str, Case] = {
         told=with_key("excerpt_text", lambda book, _: "Call me Ishmael. Some years ago")
     ),
     "an instruction that holds the whole excerpt": Case(
-        lambda book, drawn: written(lambda text, draw: text)(book, drawn),
+        told=with_key("instruction", lambda book, name: f"Write it: {own_text(book, name)}"),
+    ),
+    "an instruction that holds the whole excerpt, and a recital": Case(
+        written(lambda text, draw: text),
         told=with_key("instruction", lambda book, name: f"Write it: {own_text(book, name)}"),
     ),
     "instructions of under ten words": Case(
