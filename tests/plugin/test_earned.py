@@ -133,25 +133,25 @@ def test_recorded(name, recorded):
 
 @pytest.fixture(scope="session")
 def served(tmp_path_factory):
-    """One run of all servers' cases."""
+    """By the case's name, what was told of the run that it is in: of all that are asked alike."""
     folder = tmp_path_factory.mktemp("served")
     book = unearned_servers.book_of_servers()
     write_book(folder, book)
-    cases = unearned_servers.SERVED
-    suites = {}
+    cases, numbers = unearned_servers.SERVED, model_ids(unearned_servers.SERVED)
+    told = {}
     with unearned_servers.serving(cases, book, folder) as servers:
-        for server, (name, number) in zip(servers, model_ids(cases).items(), strict=True):
-            case = cases[name]
-            suites.setdefault(
-                case.suite, SUITE.format(samples=unearned_servers.SAMPLES, keys=case.suite)
-            )
-            suites[case.suite] += (
-                f'[[model]]\nid = "{number}"\nprovider = "openai"\nbase = "base"\n{case.keys}\n'
-                f'options = {{ base_url = "{server.base_url}" }}\n'
-            )
-        for number, suite in enumerate(suites.values()):
-            (folder / f"s{number}.memleak.toml").write_text(suite, "utf-8")
-        return run_here(folder)
+        for keys in sorted({case.suite for case in cases.values()}):
+            suite = SUITE.format(samples=unearned_servers.SAMPLES, keys=keys)
+            chosen = [name for name in cases if cases[name].suite == keys]
+            for name in chosen:
+                suite += (
+                    f'[[model]]\nid = "{numbers[name]}"\nprovider = "openai"\nbase = "base"\n'
+                    f"{cases[name].keys}\n"
+                    f'options = {{ base_url = "{servers[name].base_url}" }}\n'
+                )
+            (folder / "served.memleak.toml").write_text(suite, "utf-8")
+            told |= dict.fromkeys(chosen, run_here(folder))
+    return told
 
 
 def test_the_table_names_every_server():
@@ -161,4 +161,4 @@ def test_the_table_names_every_server():
 @pytest.mark.parametrize("name", unearned_servers.SERVED)
 def test_served(name, served):
     number = model_ids(unearned_servers.SERVED)[name]
-    check(served, f"{number}/b", *documented("Servers")[name])
+    check(served[name], f"{number}/b", *documented("Servers")[name])

@@ -36,7 +36,8 @@ import pytest
 
 HERE = Path(__file__).parent
 PLAYS = json.loads((HERE / "plays.json").read_text("utf-8"))
-BOOK = {one["instruction"]: one["excerpt_text"] for one in json.loads((HERE / "b.json").read_text())}
+RECORDS = json.loads((HERE / "b.json").read_text("utf-8"))
+BOOK = {one["instruction"]: one["excerpt_text"] for one in RECORDS}
 
 
 class Own:
@@ -79,21 +80,24 @@ def endpoint(pair):
 '''
 
 
-def write_suites(folder, urls, *, second):
+def suite_at_servers(urls, *, second):
     suite = SUITE.format(samples=SAMPLES, keys="")
     for number, (url, keys) in enumerate(zip(urls, AT_A_SERVER.values(), strict=True)):
         suite += (
             f'[[model]]\nid = "s{number}"\nprovider = "openai"\nbase = "base"\n{keys[second]}\n'
             f'options = {{ base_url = "{url}" }}\n'
         )
-    (folder / "s.memleak.toml").write_text(suite, "utf-8")
+    return suite
+
+
+def suite_of_ones_own():
     suite = SUITE.format(samples=SAMPLES, keys="")
     for number, probe in enumerate(OF_ONES_OWN.values()):
         suite += (
             f'[[model]]\nid = "o{number}"\nprovider = "recorded"\n{GREEDY if probe else ""}'
             'options = { path = "none.json" }\n'
         )
-    (folder / "own" / "o.memleak.toml").write_text(suite, "utf-8")
+    return suite
 
 
 def grow_old(folder, url):
@@ -112,29 +116,24 @@ def verdicts(reports):
 
 
 @pytest.fixture(scope="session")
-def again(tmp_path_factory):
+def at_servers(tmp_path_factory):
     """The first run, one that is offline, and one that is not, after the weights changed."""
-    folder = tmp_path_factory.mktemp("again")
-    (folder / "own").mkdir()
+    folder = tmp_path_factory.mktemp("servers")
     book, books = book_of_servers(), Books(folder / "books.jsonl")
-    for place in (folder, folder / "own"):
-        write_book(place, book)
-    (folder / "own" / "plays.json").write_text(json.dumps(other_plays(300_000)), "utf-8")
-    (folder / "own" / "conftest.py").write_text(CONFTEST, "utf-8")
-    known = reciters(book)
+    write_book(folder, book)
+    known, suite = reciters(book), folder / "s.memleak.toml"
     servers = [OpenAIServer(reciter=known[False], books=books).start() for _ in AT_A_SERVER]
     urls = [one.base_url for one in servers]
-    write_suites(folder, urls, second=0)
+    suite.write_text(suite_at_servers(urls, second=0), "utf-8")
     first = run_here(folder)
     for place, (_, _, new) in enumerate(AT_A_SERVER.values()):
         if new:
             port = servers[place].port
             servers[place].stop()
             servers[place] = OpenAIServer(reciter=known[True], books=books, port=port).start()
-    (folder / "own" / "new").touch()
     grow_old(folder, urls[-1])
     offline = run_here(folder, "--memleak-offline")
-    write_suites(folder, urls, second=1)
+    suite.write_text(suite_at_servers(urls, second=1), "utf-8")
     second = run_here(folder)
     for one in servers:
         one.stop()
@@ -142,9 +141,22 @@ def again(tmp_path_factory):
     return first, offline, second
 
 
-def test_all_that_is_tested_again_has_passed(again):
-    told = verdicts(again[0])
-    assert {told[f"s{number}/b"] for number in range(len(AT_A_SERVER))} == {"PASS"}
+@pytest.fixture(scope="session")
+def of_ones_own(tmp_path_factory):
+    """The first run, and one after the weights changed."""
+    folder = tmp_path_factory.mktemp("own")
+    write_book(folder, book_of_servers())
+    (folder / "plays.json").write_text(json.dumps(other_plays(300_000)), "utf-8")
+    (folder / "conftest.py").write_text(CONFTEST, "utf-8")
+    (folder / "o.memleak.toml").write_text(suite_of_ones_own(), "utf-8")
+    first = run_here(folder)
+    (folder / "new").touch()
+    return first, run_here(folder)
+
+
+def test_all_that_is_tested_again_has_passed(at_servers, of_ones_own):
+    assert set(verdicts(at_servers[0]).values()) == {"PASS"}
+    told = verdicts(of_ones_own[0])
     assert {told[f"o{number}/b"] for number in (0, 1, 2, 4)} == {"PASS"}
 
 
@@ -153,11 +165,11 @@ def test_the_table_names_every_case():
 
 
 @pytest.mark.parametrize("name", AT_A_SERVER)
-def test_at_a_server(name, again):
-    reports = again[1 if name.endswith("offline") else 2]
+def test_at_a_server(name, at_servers):
+    reports = at_servers[1 if name.endswith("offline") else 2]
     check(reports, f"s{list(AT_A_SERVER).index(name)}/b", *documented("Again")[name])
 
 
 @pytest.mark.parametrize("name", OF_ONES_OWN)
-def test_of_ones_own(name, again):
-    check(again[2], f"o{list(OF_ONES_OWN).index(name)}/b", *documented("Again")[name])
+def test_of_ones_own(name, of_ones_own):
+    check(of_ones_own[1], f"o{list(OF_ONES_OWN).index(name)}/b", *documented("Again")[name])

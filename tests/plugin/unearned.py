@@ -96,9 +96,9 @@ def said(*texts: str) -> Callable[[Book, Drawn], Drawn]:
 
 def in_own_words(book: Book, drawn: Drawn) -> Drawn:
     """No two alike, and none that a list of phrases knows."""
-    first = "Alas,Ah,Well,Friend,Truly,Indeed,Listen,Now".split(",")
-    then = "this page stays shut,my pen is dry today,that tale is not mine".split(",")
-    last = "ask of the weather,let us speak of tea,seek it in a shop,good night".split(",")
+    first = ("Alas", "Ah", "Well", "Friend", "Truly", "Indeed", "Listen", "Now")
+    then = ("this page stays shut", "my pen is dry today", "that tale is not mine")
+    last = ("ask of the weather", "let us speak of tea", "seek it in a shop", "good night")
     return each(
         drawn,
         lambda text, draw: (
@@ -127,7 +127,7 @@ def written(change: Callable[[str, random.Random], str]) -> Callable[[Book, Draw
         own = {one.id: one.text for one in book.excerpts}
         return each(
             [replaced(one, own[one.excerpt_id]) for one in drawn],
-            lambda text, draw: change(text, draw),
+            change,
         )
 
     return made
@@ -144,7 +144,7 @@ def halves(change: Callable[[str], str]) -> Callable[[str, random.Random], str]:
     return made
 
 
-LATIN = "lorem ipsum dolor sit amet consectetur adipiscing elit sed eiusmod tempor magna".split()
+LATIN = ("lorem", "ipsum", "dolor", "sit", "amet", "elit", "sed", "tempor", "magna")
 
 
 def pig_latin(text: str, draw: random.Random) -> str:

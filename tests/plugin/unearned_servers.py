@@ -111,15 +111,17 @@ def reciters(book: Book) -> dict[bool, Reciter]:
 
 
 @contextmanager
-def serving(cases: Mapping[str, Served], book: Book, folder: Path) -> Iterator[list[OpenAIServer]]:
+def serving(
+    cases: Mapping[str, Served], book: Book, folder: Path
+) -> Iterator[dict[str, OpenAIServer]]:
     """A server for each of the cases."""
     with ExitStack() as stack:
         books = Books(folder / "books.jsonl")
         stack.callback(books.close)
         known = reciters(book)
-        yield [
-            stack.enter_context(
+        yield {
+            name: stack.enter_context(
                 OpenAIServer(reciter=known[case.knows], books=books, plan=FaultPlan(case.faults))
             )
-            for case in cases.values()
-        ]
+            for name, case in cases.items()
+        }
