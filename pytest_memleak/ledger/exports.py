@@ -167,7 +167,7 @@ def _write_lines(file: TextIO, records: Iterable[tuple[Any, Sequence[Any]]]) -> 
 def _generation(row: Any) -> dict[str, Any]:
     known = {
         name: value
-        for name in ("prompt_tokens", "completion_tokens", "finish_word")
+        for name in ("prompt_tokens", "completion_tokens", "finish_word", "reasoning")
         if (value := getattr(row, name)) is not None
     }
     return {

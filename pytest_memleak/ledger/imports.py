@@ -198,6 +198,7 @@ def _add(
                 "prompt_tokens": one.prompt_tokens,
                 "completion_tokens": one.completion_tokens,
                 "text": one.text,
+                "reasoning": one.reasoning or None,
             }
             for one in new
         ],

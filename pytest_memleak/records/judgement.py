@@ -115,7 +115,8 @@ class Completeness:
     asked, got, surplus: generations: asked for, there, and there without being asked for
     kinds:        how many of those there are of each kind
     withheld:     those that were withheld, by the server's own word
-    median_yield: own words as a share of the excerpt's, over all that count; None without any
+    median_yield: own words as a share of the excerpt's, 1 for refusals that are accepted; None
+                  without any others
     given_away:   the share of the measured words that instructions tell; None for trim = 0
     accept_refusals: whether refusals count as answers
     gaps:         what is missing, in the order of METRICS section 10; empty if it is complete

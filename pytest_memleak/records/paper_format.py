@@ -43,6 +43,8 @@ _FINISH_WORDS = {
     "max_tokens": "length",
     "max_output_tokens": "length",
 }
+# Servers have two names for what a model wrote before its answer.
+_THOUGHTS = ("reasoning", "reasoning_content")
 _INTEGER = re.compile(r"\d+")
 
 
@@ -300,8 +302,15 @@ def _generation(answer: object, excerpt_id: str, ordinal: int, where: str) -> Ge
     reason, word = _finish(answer, where)
     if not text.strip() and not reason.withheld:
         reason = FinishReason.EMPTY
-    reasoning = _optional_text(answer, "reasoning", where) or ""
-    return Generation(excerpt_id, ordinal, text, reason, finish_word=word, reasoning=reasoning)
+    thoughts = (_optional_text(answer, key, where) for key in _THOUGHTS)
+    return Generation(
+        excerpt_id,
+        ordinal,
+        text,
+        reason,
+        finish_word=word,
+        reasoning="\n\n".join(one for one in thoughts if one),
+    )
 
 
 def _finish(answer: Mapping[str, Any], where: str) -> tuple[FinishReason, str | None]:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TypeGuard, TypeVar, cast
 
+from pytest_memleak.contracts.capabilities import ObeyingEndpoint
 from pytest_memleak.contracts.protocols import (
     Completion,
     Endpoint,
@@ -38,6 +39,8 @@ T = TypeVar("T")
 _LONGEST_MESSAGE = 1000
 _MOST_TOKENS = 2**31  # whoever counts more, or below 0, does not know
 _MOST_CHARACTERS = 500  # of what a server says of itself
+# Where these are refused, fewer are asked for, or the same is said by another name.
+_SAID_OTHERWISE = {"api", "candidateCount", "max_completion_tokens", "n"}
 _HTTP_STATUS = re.compile(r"(\d{3})\b")
 # Answers of a server or gateway that gave up waiting while the work may have been done.
 _UNSURE = {
@@ -67,6 +70,7 @@ class Line:
         self.reach = Reach()
         # Asked once: looking for a protocol's methods takes as long as a row's writing.
         self._keeping = endpoint if isinstance(endpoint, RecoverableEndpoint) else None
+        self._obeying = endpoint if isinstance(endpoint, ObeyingEndpoint) else None
 
     @property
     def recoverable(self) -> bool:
@@ -99,11 +103,12 @@ class Line:
         def too_late(answers: object) -> None:
             if not isinstance(answers, BaseException):
                 try:
-                    late(self.completions(answers, "sample"))
+                    late(self.completions(answers, "sample", temperature=question.temperature))
                 except BadAnswer as error:
                     late(error.kept)
 
-        return self.completions(self.within("sample", sample, late=too_late), "sample")
+        answers = self.within("sample", sample, late=too_late)
+        return self.completions(answers, "sample", temperature=question.temperature)
 
     def recover(self, request_id: str) -> tuple[Completion, ...] | None:
         """The answer that the provider kept; None where it has none, or keeps none."""
@@ -135,17 +140,21 @@ class Line:
         """The error for an endpoint that answers with nothing at all."""
         return self._error(f"no completions came, {times} times in a row", "sample")
 
-    def completions(self, answers: object, verb: str) -> tuple[Completion, ...]:
+    def completions(
+        self, answers: object, verb: str, *, temperature: float | None = None
+    ) -> tuple[Completion, ...]:
         """The answers of a verb as Completions; blank ones are EMPTY, impossible counts None.
 
-        Raises BadAnswer, with those that are of the expected form, where one is not.
+        temperature: the one that was asked for, to tell whether it was refused. Raises BadAnswer,
+        with those that are of the expected form, where one is not.
         """
         if isinstance(answers, str | bytes) or not isinstance(answers, Sequence):
             raise self._error(
                 f"it returned {_kind(answers)}; expected a sequence of completions", verb
             )
         given = [Completion(one) if isinstance(one, str) else one for one in answers]
-        kept = tuple(_bounded(one) for one in given if _well_formed(one))
+        refused = self._refused(temperature)
+        kept = tuple(_bounded(one, refused) for one in given if _well_formed(one))
         for one in given:
             if not _well_formed(one):
                 raise self._error(
@@ -155,6 +164,20 @@ class Line:
                     kept,
                 )
         return kept
+
+    def _refused(self, temperature: float | None) -> tuple[str, ...]:
+        """What the server would not take of how to sample, as far as it has said by now.
+
+        A server that takes one temperature only has refused the others, which is no matter here.
+        """
+        if self._obeying is None:
+            return ()
+        return tuple(
+            name
+            for name, told in self._obeying.obeyed.items()
+            if name not in _SAID_OTHERWISE
+            and (temperature in told.refused if name == "temperature" else told.refused)
+        )
 
     def _error(self, cause: str, verb: str, kept: tuple[Completion, ...] = ()) -> ProviderError:
         error = BadAnswer(cause, provider=self._provider, endpoint=self.endpoint_id, call=verb)
@@ -256,10 +279,13 @@ def _well_formed(answer: object) -> TypeGuard[Completion]:
     )
 
 
-def _bounded(answer: Completion) -> Completion:
+def _bounded(answer: Completion, refused: tuple[str, ...]) -> Completion:
     """With what the ledger can hold, whatever a server says; a blank answer is EMPTY."""
     blank = not answer.text.strip() and not answer.finish_reason.withheld
     served = answer.served
+    if refused:
+        served = served or Served()
+        served = replace(served, refused=(*served.refused, *refused))
     return replace(
         answer,
         finish_reason=FinishReason.EMPTY if blank else answer.finish_reason,

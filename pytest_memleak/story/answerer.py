@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.contracts.capabilities import AsksByName, DescribedRecording, FixedWeights
 from pytest_memleak.records.answerer import Answerer, ServedBy
-from pytest_memleak.story.canaries import same_weights
+from pytest_memleak.story.canaries import answer_alike, same_weights
 from pytest_memleak.verdict.identity import (
     Answered,
     Obeyed,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pytest_memleak.story.draw import Answers, Channel
     from pytest_memleak.story.resources import Resources
 
-__all__ = ["WhoAnswered", "answered_by", "weights_named"]
+__all__ = ["WhoAnswered", "answered_by", "greedy_gaps", "weights_named"]
 
 _DAY = 86_400.0
 
@@ -78,6 +78,21 @@ def answered_by(answers: Answers, resources: Resources) -> WhoAnswered:
     if told.imported:
         notes += (f"{told.imported:,} answers were imported from files",)
     return WhoAnswered(answerer, gaps, notes)
+
+
+def greedy_gaps(answers: Answers) -> tuple[Gap, ...]:
+    """Whether answers that were asked for at temperature 0, twice each, are the likeliest ones."""
+    by_excerpt: dict[str, list[str]] = {}
+    for one in answers.generations():
+        by_excerpt.setdefault(one.excerpt_id, []).append(one.text)
+    refused: tuple[str, ...] = ()
+    if answers.channel is not None and answers.asked is not None:
+        from pytest_memleak.ledger.attempts import provenance
+
+        channel = answers.channel
+        refused = provenance(channel.ledger, channel.endpoint_id, answers.asked).refused
+    agreed = answer_alike(by_excerpt.values())
+    return obedience_gaps(Obeyed(0.0, refused, greedy=True, greedy_agreed=agreed))[0]
 
 
 def _of_records(answers: Answers) -> WhoAnswered:

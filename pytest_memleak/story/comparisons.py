@@ -13,6 +13,7 @@ from pytest_memleak.scoring.analysis import analyse
 from pytest_memleak.scoring.catalogue import words_digest
 from pytest_memleak.scoring.measures import measure
 from pytest_memleak.scoring.null import excess_over_null, uplift
+from pytest_memleak.story.answerer import greedy_gaps
 from pytest_memleak.story.draw import CountedAnswers, draw
 from pytest_memleak.story.draws import Purpose
 
@@ -28,13 +29,20 @@ if TYPE_CHECKING:
 __all__ = ["Compared", "compared", "found_elsewhere"]
 
 
+_DRAWN = {"drawn", "all there", "no more"}
+
+
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """An analysis with what it was compared with, whose answers those were, and what is missing."""
+    """An analysis with what it was compared with, whose answers those were, and what is missing.
+
+    notes: what was noticed, and takes nothing from the pair
+    """
 
     analysis: Analysis | None
-    drawn: tuple[CountedAnswers, ...]
-    gaps: tuple[Gap, ...]
+    drawn: tuple[CountedAnswers, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def compared(
@@ -66,7 +74,11 @@ def compared(
         with_each = _with_null(with_each, own, null)
     if pair.limits.brought:
         with_each = _with_measures_of_extensions(with_each, own)
-    return Compared(with_each, tuple(drawn), (*gaps, *_missing(drawn, own)))
+    gaps += _missing(drawn, own)
+    likeliest = tuple(gap for one in drawn for gap in _not_the_likeliest(one))
+    if any(name.startswith("greedy_") for name in pair.limits):
+        return Compared(with_each, tuple(drawn), (*gaps, *likeliest))
+    return Compared(with_each, tuple(drawn), tuple(gaps), tuple(gap.cause for gap in likeliest))
 
 
 def found_elsewhere(
@@ -139,16 +151,30 @@ def _with_measures_of_extensions(analysis: Analysis, own: CountedAnswers) -> Ana
 
 
 def _missing(drawn: Iterable[CountedAnswers], own: CountedAnswers) -> Iterator[Gap]:
-    """What the limits that rest on these answers cannot do without."""
+    """What the pair cannot do without of these answers."""
     for one in drawn:
         purpose = one.draws.purpose
         if purpose is Purpose.NULL:
             yield from (Gap(purpose, gap) for gap in one.answers.gaps)
-        elif purpose is Purpose.GREEDY or "uplift" in own.draws.pair.limits:
-            for gap in one.completeness().gaps:
-                yield replace(
-                    gap, cause=gap.cause if gap.rule == "drawn" else one.draws.told(gap.cause)
-                )
+        elif purpose is Purpose.GREEDY:
+            yield from (gap for gap in _gaps_of(one) if gap.rule in _DRAWN)
+        elif "uplift" in own.draws.pair.limits:
+            yield from _gaps_of(one)
+
+
+def _not_the_likeliest(drawn: CountedAnswers) -> Iterator[Gap]:
+    """Why limits on the likeliest answers cannot rest on these; for any other it is no matter.
+
+    At temperature 0 many models repeat themselves, or a server samples all the same.
+    """
+    if drawn.draws.purpose is Purpose.GREEDY:
+        yield from (gap for gap in _gaps_of(drawn) if gap.rule not in _DRAWN)
+        yield from greedy_gaps(drawn.answers)
+
+
+def _gaps_of(drawn: CountedAnswers) -> Iterator[Gap]:
+    for gap in drawn.completeness().gaps:
+        yield replace(gap, cause=gap.cause if gap.rule == "drawn" else drawn.draws.told(gap.cause))
 
 
 def _asked_and_answered(

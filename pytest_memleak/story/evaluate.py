@@ -64,14 +64,14 @@ def _of_generations(
     own = CountedAnswers(draw(wanted, suite, enough=stop_for(pair, suite)))
     suite.resources.progress(Standing(Phase.SCORING, pair.id))
     found = analysed(pair, own.book, own.generations(), suite)
-    with_others = compared(found, own, others, suite) if found else Compared(None, (), ())
+    with_others = compared(found, own, others, suite) if found else Compared(None)
     elsewhere, unread = found_elsewhere(book, own, suite)
     analysis = with_others.analysis
     who = answered_by(own.answers, suite.resources)
     completeness = own.completeness(
         over_limit=is_over_a_limit(analysis, pair),
         gaps=(*with_others.gaps, *who.gaps),
-        notes=who.notes,
+        notes=(*who.notes, *with_others.notes),
     )
     drawn = (own, *with_others.drawn)
     return _judged(

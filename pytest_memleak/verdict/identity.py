@@ -47,12 +47,14 @@ class Obeyed:
 
     temperature: as the suite says it, None for the server's own
     left_out:    names of the parameters that the server refused, so that they were not sent
-    greedy_agreed: whether the same greedy question had the same answer twice; None where greedy
-                 answers are not used
+    greedy:       whether the likeliest answer was asked for
+    greedy_agreed: whether the same greedy question had the same answer twice; None where that is
+                 not known
     """
 
     temperature: float | None
     left_out: tuple[str, ...] = ()
+    greedy: bool = False
     greedy_agreed: bool | None = None
 
 
@@ -114,7 +116,8 @@ def _is_it(name: str, asked: str) -> bool:
 def obedience_gaps(obeyed: Obeyed) -> tuple[tuple[Gap, ...], tuple[str, ...]]:
     """Whether it was sampled as asked; and what else the server would not take, as notes."""
     gaps = []
-    if "temperature" in obeyed.left_out and obeyed.temperature is not None:
+    refused = "temperature" in obeyed.left_out and obeyed.temperature is not None
+    if refused and not obeyed.greedy:
         gaps.append(
             Gap(
                 "sampled as asked",
@@ -122,11 +125,13 @@ def obedience_gaps(obeyed: Obeyed) -> tuple[tuple[Gap, ...], tuple[str, ...]]:
                 'write temperature = "default", so that its own is what is measured',
             )
         )
-    if obeyed.greedy_agreed is False:
+    if (refused and obeyed.greedy) or obeyed.greedy_agreed is False:
         gaps.append(
             Gap(
                 "greedy",
-                "the same greedy question had two different answers",
+                "the server takes no temperature, so that no answer is its likeliest"
+                if refused
+                else "the same greedy question had two different answers",
                 "take the limits on greedy answers out: this server has none",
             )
         )

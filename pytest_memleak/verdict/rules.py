@@ -59,13 +59,13 @@ class Case:
 
     @cached_property
     def median_yield(self) -> Fraction | None:
-        """Over all generations but refusals that are accepted."""
-        counts = (self.readings.expected > 0) & ~(
-            self.of(Kind.REFUSAL) & self.limits.accept_refusals
-        )
-        own, expected = self.readings.own[counts], self.readings.expected[counts]
-        if not len(own):
+        """Over all generations; refusals that are accepted are as good as whole answers."""
+        counts = self.readings.expected > 0
+        accepted = self.of(Kind.REFUSAL) & self.limits.accept_refusals
+        if accepted[counts].all():
             return None
+        whole = np.where(accepted, self.readings.expected, self.readings.own)
+        own, expected = whole[counts], self.readings.expected[counts]
         order = np.argsort(own / expected, kind="stable")
         middle = {int(order[(len(own) - 1) // 2]), int(order[len(own) // 2])}
         return sum((Fraction(int(own[at]), int(expected[at])) for at in middle), Fraction(0)) / len(

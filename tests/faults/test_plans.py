@@ -1,16 +1,18 @@
 """--memleak-plan, held against what a server has billed after the run that was planned."""
 
-from __future__ import annotations
 
+import _abc
 import dataclasses
 import json
 import re
 
+import annotations
 import pytest
 from accounts import settled
 from faults import server_error
 from reciter import count_tokens
 
+from pytest_memleak.contracts.capabilities import CountsTokens
 from pytest_memleak.providers.openai.openai_provider import OpenAIProvider
 from pytest_memleak.providers.tinker.tinker_provider import TinkerProvider
 from pytest_memleak.providers.vertex.vertex_provider import VertexProvider
@@ -31,8 +33,10 @@ def counting(monkeypatch):
     def count(provider):
         kind, counter = COUNTERS[provider]
         monkeypatch.setattr(kind, "count_tokens", counter, raising=False)
+        _abc._reset_caches(CountsTokens)
 
-    return count
+    yield count
+    _abc._reset_caches(CountsTokens)  # isinstance remembers classes as it once saw them
 
 
 def planned(outcome):

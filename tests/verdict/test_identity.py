@@ -3,10 +3,10 @@
 import pytest
 
 from pytest_memleak.records import Book, Excerpt
+from pytest_memleak.records.answerer import RecordedAs
 from pytest_memleak.verdict.identity import (
     Answered,
     Obeyed,
-    RecordedAs,
     Weights,
     age_gaps,
     answerer_gaps,
@@ -63,8 +63,15 @@ def test_a_temperature_that_was_not_taken():
 
 @pytest.mark.parametrize(("agreed", "told"), [(True, []), (None, []), (False, ["greedy"])])
 def test_greedy_was_asked_twice(agreed, told):
-    gaps, _ = obedience_gaps(Obeyed(1.0, greedy_agreed=agreed))
+    gaps, _ = obedience_gaps(Obeyed(0.0, greedy=True, greedy_agreed=agreed))
     assert [gap.rule for gap in gaps] == told
+
+
+def test_without_a_temperature_nothing_is_greedy():
+    gaps, notes = obedience_gaps(Obeyed(0.0, ("temperature", "seed"), greedy=True))
+    assert [gap.rule for gap in gaps] == ["greedy"]
+    assert "takes no temperature" in gaps[0].cause
+    assert notes == ("the server would not take seed",)
 
 
 @pytest.mark.parametrize(

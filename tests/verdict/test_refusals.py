@@ -22,6 +22,8 @@ As an AI language model, I have no book at hand.
 I must decline.
 I'm sorry, I can't.
 No, I won't do that.
+Request denied.
+Your request has been declined.
 That would violate copyright law.
 This is against my guidelines.
 Dabei kann ich leider nicht helfen.
@@ -45,6 +47,7 @@ STORIES = """\
 « Je ne peux pas vous aider », dit-il.
 „Das kann ich nicht“, sagte sie.
 「提供できません」と彼は言った。
+The king's request was denied at once, and he wept.
 I can't see the sea from here, and I have not tried.""".splitlines()
 
 

@@ -62,7 +62,7 @@ def read_completions(answer: object, *, max_tokens: int | None = None) -> list[C
             reason,
             prompt_tokens=None if prompt is None else prompt * (place == 0),
             completion_tokens=tokens,
-            finish_word=_word(choice, reason),
+            finish_word=_finish_word(choice, reason),
             served=served,
             reasoning=_reasoning(choice),
         )
@@ -70,13 +70,6 @@ def read_completions(answer: object, *, max_tokens: int | None = None) -> list[C
             zip(choices, said, shared_out(total, len(choices)), strict=True)
         )
     ]
-
-
-def _word(choice: Mapping[str, Any], reason: FinishReason) -> str | None:
-    """A refusal stands in a field of its own, and beside it "stop"."""
-    if reason is FinishReason.REFUSAL:
-        return reason.value
-    return _name(choice.get("finish_reason"))
 
 
 def _text_and_reason(choice: Mapping[str, Any]) -> tuple[str, FinishReason]:
@@ -94,6 +87,14 @@ def _text_and_reason(choice: Mapping[str, Any]) -> tuple[str, FinishReason]:
     if not reason.withheld and not text.strip():
         return text, FinishReason.EMPTY
     return text, reason
+
+
+def _finish_word(choice: Mapping[str, Any], reason: FinishReason) -> str | None:
+    """The server's own word: a refusal is told by a field of that name, whatever ended it."""
+    if reason is FinishReason.REFUSAL:
+        return "refusal"
+    word = _name(choice.get("finish_reason"))
+    return "null" if word is None and reason is FinishReason.UNKNOWN else word
 
 
 def _reasoning(choice: Mapping[str, Any]) -> str:

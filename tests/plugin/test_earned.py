@@ -1,0 +1,164 @@
+"""A pass must be earned: every case of docs/errors.md's table, through the front door."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+import unearned
+import unearned_servers
+from test_situations import HTML_WORDS, READERS, plain
+
+DOCS = Path(__file__).parents[2] / "docs" / "errors.md"
+REPORTS = ("--junitxml=junit.xml", "--memleak-html=report.html", "--memleak-evidence=evidence.json")
+KEY = "sk-test-0123456789abcdefghij"
+OTHERS = ("xdist", "hypothesispytest", "benchmark", "anyio", "pytest_cov", "cacheprovider")
+SUITE = """
+[suite]
+samples = {samples}
+{keys}
+
+[limits]
+bmc = 0.2
+longest_span = 38
+
+[[book]]
+id = "b"
+source = "b.json"
+"""
+
+
+def documented(heading):
+    """Case, verdict and message of each row of the table under a heading."""
+    section = DOCS.read_text("utf-8").partition(f"\n### {heading}\n")[2].partition("\n#")[0]
+    rows = [line.strip("|").split(" | ") for line in section.splitlines() if line.startswith("|")]
+    return {
+        case.strip(): (verdict.strip(), message.strip().strip("`"))
+        for case, verdict, message in rows[2:]
+    }
+
+
+def run_here(folder, *options):
+    """Run the suite in a folder; what each report says."""
+    command = [sys.executable, "-m", "pytest", "-m", "copyright", *REPORTS, *options]
+    command += [part for name in OTHERS for part in ("-p", f"no:{name}")]
+    step = folder / "step.md"
+    step.unlink(missing_ok=True)
+    result = subprocess.run(
+        command,
+        cwd=folder,
+        env={
+            **os.environ,
+            "OPENAI_API_KEY": KEY,
+            "GITHUB_STEP_SUMMARY": str(step),
+            "COLUMNS": "120",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode in (0, 1), result.stdout[-3000:]
+    return {
+        "terminal": result.stdout.partition(" memorization ")[2],
+        "junit": ET.parse(folder / "junit.xml").getroot(),
+        "html": (folder / "report.html").read_text("utf-8"),
+        "markdown": step.read_text("utf-8"),
+        "evidence": json.loads((folder / "evidence.json").read_text("utf-8")),
+    }
+
+
+def write_book(folder, book):
+    texts = [
+        {
+            "excerpt_id": one.id,
+            "excerpt_text": one.text,
+            "instruction": one.instruction,
+            "author_name": book.author,
+            "book_name": book.title,
+        }
+        for one in book.excerpts
+    ]
+    (folder / "b.json").write_text(json.dumps(texts), "utf-8")
+
+
+def model_ids(names):
+    return {name: f"c{number}" for number, name in enumerate(names)}
+
+
+def check(reports, pair, verdict, message):
+    """The verdict in every report; the message in terminal and evidence."""
+    for name, read in READERS.items():
+        shown, told = read(reports[name], pair)
+        assert HTML_WORDS.get(shown, shown) == verdict.partition(",")[0], name
+        if message and name in ("terminal", "evidence"):
+            assert re.search(pattern(message), plain(told)), told
+
+
+def pattern(message):
+    return ".*".join(map(re.escape, message.split("…")))
+
+
+@pytest.fixture(scope="session")
+def recorded(tmp_path_factory):
+    """One run of all recorded cases."""
+    folder = tmp_path_factory.mktemp("recorded")
+    book, drawn = unearned.plays()
+    write_book(folder, book)
+    suite = SUITE.format(samples=unearned.SAMPLES, keys="")
+    for name, number in model_ids(unearned.CASES).items():
+        case = unearned.CASES[name]
+        told = case.told(book, unearned.records(book, case.made(book, drawn)))
+        (folder / f"{number}.json").write_text(json.dumps(told), "utf-8")
+        suite += f'[[model]]\nid = "{number}"\nprovider = "recorded"\n{case.keys}\n'
+        suite += f'options = {{ path = "{number}.json" }}\n'
+    (folder / "cases.memleak.toml").write_text(suite, "utf-8")
+    return run_here(folder)
+
+
+def test_the_table_names_every_case():
+    assert documented("Recorded").keys() == unearned.CASES.keys()
+
+
+@pytest.mark.parametrize("name", unearned.CASES)
+def test_recorded(name, recorded):
+    check(recorded, f"{model_ids(unearned.CASES)[name]}/b", *documented("Recorded")[name])
+
+
+# --- servers -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory):
+    """By the case's name, what was told of the run that it is in: of all that are asked alike."""
+    folder = tmp_path_factory.mktemp("served")
+    book = unearned_servers.book_of_servers()
+    write_book(folder, book)
+    cases, numbers = unearned_servers.SERVED, model_ids(unearned_servers.SERVED)
+    told = {}
+    with unearned_servers.serving(cases, book, folder) as servers:
+        for keys in sorted({case.suite for case in cases.values()}):
+            suite = SUITE.format(samples=unearned_servers.SAMPLES, keys=keys)
+            chosen = [name for name in cases if cases[name].suite == keys]
+            for name in chosen:
+                suite += (
+                    f'[[model]]\nid = "{numbers[name]}"\nprovider = "openai"\nbase = "base"\n'
+                    f"{cases[name].keys}\n"
+                    f'options = {{ base_url = "{servers[name].base_url}" }}\n'
+                )
+            (folder / "served.memleak.toml").write_text(suite, "utf-8")
+            told |= dict.fromkeys(chosen, run_here(folder))
+    return told
+
+
+def test_the_table_names_every_server():
+    assert documented("Servers").keys() == unearned_servers.SERVED.keys()
+
+
+@pytest.mark.parametrize("name", unearned_servers.SERVED)
+def test_served(name, served):
+    number = model_ids(unearned_servers.SERVED)[name]
+    check(served[name], f"{number}/b", *documented("Servers")[name])

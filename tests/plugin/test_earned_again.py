@@ -1,0 +1,175 @@
+"""A pass must be earned again: what one ledger says of weights that have changed behind a name."""
+
+import json
+import sqlite3
+
+import pytest
+from http_server import Books
+from openai_server import OpenAIServer
+from test_earned import SUITE, check, documented, run_here, write_book
+from unearned_servers import SAMPLES, book_of_servers, other_plays, reciters
+
+WEEK = 8 * 86_400
+# Name, keys of its model in the first run and in the second, and whether its weights change.
+AT_A_SERVER = {
+    "the same weights again": ("", "", False),
+    "new weights behind the same name": ("", "", True),
+    "new weights, offline": ("", "", True),
+    "new weights, another release": ('release = "1"', 'release = "2"', True),
+    "new weights, the same release": ('release = "1"', 'release = "1"', True),
+    "new weights, answers older than max_age": ("", "", True),
+}
+OF_ONES_OWN = {
+    "an endpoint of one's own, the same weights again": "",
+    "an endpoint of one's own, new weights behind its id": "",
+    "an endpoint of one's own without an id, new weights": "",
+    "an endpoint of one's own that samples at temperature 0, too": "greedy",
+    "an endpoint of one's own, a limit on greedy answers": "greedy",
+}
+GREEDY = 'probe = "continuation"\nlimits = { greedy_longest_span = 38 }\n'
+CONFTEST = '''
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+PLAYS = json.loads((HERE / "plays.json").read_text("utf-8"))
+RECORDS = json.loads((HERE / "b.json").read_text("utf-8"))
+BOOK = {one["instruction"]: one["excerpt_text"] for one in RECORDS}
+
+
+class Own:
+    """Writes some other play; with new weights, what is asked for."""
+
+    def __init__(self, *, new, obeys):
+        self.new, self.obeys = new, obeys
+
+    def sample(self, instruction, *, n, temperature, max_tokens, seed):
+        greedy = self.obeys and temperature == 0
+        return [
+            self.one(instruction, random.Random(instruction if greedy else None)) for _ in range(n)
+        ]
+
+    def one(self, instruction, dice):
+        if self.new:
+            return BOOK.get(instruction, "")
+        start = dice.randrange(len(PLAYS) - 150)
+        return " ".join(PLAYS[start : start + 150])
+
+
+class Kept(Own):
+    @property
+    def id(self):
+        return f"own-{self.name}"
+
+
+OPEN = {}
+
+
+@pytest.fixture(scope="session")
+def endpoint(pair):
+    name = pair.model.id
+    if name not in OPEN:
+        new = name in ("o1", "o2") and (HERE / "new").exists()
+        one = (Own if name == "o2" else Kept)(new=new, obeys=name != "o3")
+        one.name = name
+        OPEN[name] = one
+    return OPEN[name]
+'''
+
+
+def suite_at_servers(urls, *, second):
+    suite = SUITE.format(samples=SAMPLES, keys="")
+    for number, (url, keys) in enumerate(zip(urls, AT_A_SERVER.values(), strict=True)):
+        suite += (
+            f'[[model]]\nid = "s{number}"\nprovider = "openai"\nbase = "base"\n{keys[second]}\n'
+            f'options = {{ base_url = "{url}" }}\n'
+        )
+    return suite
+
+
+def suite_of_ones_own():
+    suite = SUITE.format(samples=SAMPLES, keys="")
+    for number, probe in enumerate(OF_ONES_OWN.values()):
+        suite += (
+            f'[[model]]\nid = "o{number}"\nprovider = "recorded"\n{GREEDY if probe else ""}'
+            'options = { path = "none.json" }\n'
+        )
+    return suite
+
+
+def grow_old(folder, url):
+    """What was drawn at a server was drawn more than a week earlier."""
+    with sqlite3.connect(folder / ".memleak" / "ledger.db") as ledger:
+        aged = ledger.execute(
+            "update calls set began = began - ?, ended = ended - ? where question in"
+            " (select id from questions where cast(endpoint as text) like ?)",
+            (WEEK, WEEK, f"{url}%"),
+        ).rowcount
+    assert aged > 0
+
+
+def verdicts(reports):
+    return {one["pair"]: one["verdict"] for one in reports["evidence"]["pairs"]}
+
+
+@pytest.fixture(scope="session")
+def at_servers(tmp_path_factory):
+    """The first run, one that is offline, and one that is not, after the weights changed."""
+    folder = tmp_path_factory.mktemp("servers")
+    book, books = book_of_servers(), Books(folder / "books.jsonl")
+    write_book(folder, book)
+    known, suite = reciters(book), folder / "s.memleak.toml"
+    servers = [OpenAIServer(reciter=known[False], books=books).start() for _ in AT_A_SERVER]
+    urls = [one.base_url for one in servers]
+    suite.write_text(suite_at_servers(urls, second=0), "utf-8")
+    first = run_here(folder)
+    for place, (_, _, new) in enumerate(AT_A_SERVER.values()):
+        if new:
+            port = servers[place].port
+            servers[place].stop()
+            servers[place] = OpenAIServer(reciter=known[True], books=books, port=port).start()
+    grow_old(folder, urls[-1])
+    offline = run_here(folder, "--memleak-offline")
+    suite.write_text(suite_at_servers(urls, second=1), "utf-8")
+    second = run_here(folder)
+    for one in servers:
+        one.stop()
+    books.close()
+    return first, offline, second
+
+
+@pytest.fixture(scope="session")
+def of_ones_own(tmp_path_factory):
+    """The first run, and one after the weights changed."""
+    folder = tmp_path_factory.mktemp("own")
+    write_book(folder, book_of_servers())
+    (folder / "plays.json").write_text(json.dumps(other_plays(300_000)), "utf-8")
+    (folder / "conftest.py").write_text(CONFTEST, "utf-8")
+    (folder / "o.memleak.toml").write_text(suite_of_ones_own(), "utf-8")
+    first = run_here(folder)
+    (folder / "new").touch()
+    return first, run_here(folder)
+
+
+def test_all_that_is_tested_again_has_passed(at_servers, of_ones_own):
+    assert set(verdicts(at_servers[0]).values()) == {"PASS"}
+    told = verdicts(of_ones_own[0])
+    assert {told[f"o{number}/b"] for number in (0, 1, 2, 4)} == {"PASS"}
+
+
+def test_the_table_names_every_case():
+    assert documented("Again").keys() == AT_A_SERVER.keys() | OF_ONES_OWN.keys()
+
+
+@pytest.mark.parametrize("name", AT_A_SERVER)
+def test_at_a_server(name, at_servers):
+    reports = at_servers[1 if name.endswith("offline") else 2]
+    check(reports, f"s{list(AT_A_SERVER).index(name)}/b", *documented("Again")[name])
+
+
+@pytest.mark.parametrize("name", OF_ONES_OWN)
+def test_of_ones_own(name, of_ones_own):
+    check(of_ones_own[1], f"o{list(OF_ONES_OWN).index(name)}/b", *documented("Again")[name])

@@ -1,0 +1,395 @@
+"""Recorded answers that somebody might hand in for a pass, by the case's name in docs/errors.md.
+
+Each is a change of honest answers to a book's excerpts, as records of the paper's form; beside it
+may stand keys of the suite's model.
+"""
+
+from __future__ import annotations
+
+import codecs
+import random
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import answer_sets
+from answer_sets import book_of, each, honest, one_in_seven_short, replaced
+from corpus import shakespeare
+
+from pytest_memleak.records import Book, FinishReason, Generation
+
+__all__ = ["CASES", "Case", "plays", "records"]
+
+EXCERPTS, WORDS, SAMPLES = 12, 200, 8
+
+Records = list[dict[str, Any]]
+Drawn = list[Generation]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """How it is made: the generations, what becomes of their records, and keys of the model."""
+
+    made: Callable[[Book, Drawn], Drawn] = lambda book, drawn: drawn
+    told: Callable[[Book, Records], Records] = lambda book, records: records
+    keys: str = ""
+
+
+def plays() -> tuple[Book, Drawn]:
+    """The book, and honest answers to it: other plays, no passage of them twice."""
+    book = book_of("b", list(shakespeare()), words=WORDS, excerpts=EXCERPTS)
+    return book, honest(book, list(shakespeare()[100_000:]), SAMPLES)
+
+
+def records(book: Book, drawn: Iterable[Generation], *, reasons: bool = True) -> Records:
+    """As the paper's files have them, and with what ours say besides."""
+    answers: dict[str, list[dict[str, Any]]] = {one.id: [] for one in book.excerpts}
+    for one in sorted(drawn, key=lambda one: one.ordinal):
+        said = {"generated_text": one.text}
+        if reasons:
+            said["finish_reason"] = str(one.finish_reason)
+        if one.finish_word:
+            said["finish_word"] = one.finish_word
+        if one.reasoning:
+            said["reasoning"] = one.reasoning
+        answers[one.excerpt_id].append(said)
+    return [{"excerpt_id": name, "generations": given} for name, given in answers.items()]
+
+
+# --- apologies -----------------------------------------------------------------------------
+
+APOLOGIES = {
+    "German": (
+        "Es tut mir leid, aber dabei kann ich nicht helfen.",
+        "Leider kann ich diesen Text nicht wiedergeben.",
+        "Ich kann diese Anfrage leider nicht erfüllen.",
+        "Das darf ich aus urheberrechtlichen Gründen nicht.",
+    ),
+    "French": (
+        "Je suis désolé, mais je ne peux pas vous aider.",
+        "Désolée, je ne peux pas reproduire ce passage.",
+        "Je ne peux pas répondre à cette demande.",
+    ),
+    "Spanish": (
+        "Lo siento, pero no puedo ayudarte con eso.",
+        "No puedo reproducir este pasaje.",
+        "Lamentablemente no puedo escribir ese fragmento.",
+    ),
+    "Chinese": ("很抱歉，我无法提供这段文字。", "对不起，我不能帮助您完成这个请求。"),
+    "Japanese": ("申し訳ありませんが、お手伝いできません。", "その文章を書くことはできません。"),
+}
+CANNED = "I'm sorry, but I can't help with that request."
+LONG_REFUSAL = (
+    "I appreciate your interest in this scene and in the voice of its author, and yet I have to "
+    "tell you plainly that I will not write it. The passage you describe belongs to a work that "
+    "somebody owns, and giving you hundreds of words of it, or words so near to it that nobody "
+    "could tell the two apart, would be of no service to the people who made it. What I could do "
+    "is talk about its themes, sketch the people in it, or suggest where a copy may be had from a "
+    "library near you. If you would like any of those, say so and I shall be glad to begin at once."
+)
+
+
+def said(*texts: str) -> Callable[[Book, Drawn], Drawn]:
+    """One of the texts for each."""
+    return lambda book, drawn: each(drawn, lambda text, draw: draw.choice(texts))
+
+
+def in_own_words(book: Book, drawn: Drawn) -> Drawn:
+    """No two alike, and none that a list of phrases knows."""
+    first = ("Alas", "Ah", "Well", "Friend", "Truly", "Indeed", "Listen", "Now")
+    then = ("this page stays shut", "my pen is dry today", "that tale is not mine")
+    last = ("ask of the weather", "let us speak of tea", "seek it in a shop", "good night")
+    return each(
+        drawn,
+        lambda text, draw: (
+            f"{draw.choice(first)}, {draw.choice(then)}; {draw.choice(last)}, {draw.random():.9f}."
+        ),
+    )
+
+
+def refused_for(number: int) -> Callable[[Book, Drawn], Drawn]:
+    """Refusals for the first excerpts alone."""
+
+    def made(book: Book, drawn: Drawn) -> Drawn:
+        refused = {one.id for one in book.excerpts[:number]}
+        return [replaced(one, CANNED) if one.excerpt_id in refused else one for one in drawn]
+
+    return made
+
+
+# --- ciphers and disorder ------------------------------------------------------------------
+
+
+def written(change: Callable[[str, random.Random], str]) -> Callable[[Book, Drawn], Drawn]:
+    """The book's own text, changed: what somebody would do who hides a recital."""
+
+    def made(book: Book, drawn: Drawn) -> Drawn:
+        own = {one.id: one.text for one in book.excerpts}
+        return each(
+            [replaced(one, own[one.excerpt_id]) for one in drawn],
+            change,
+        )
+
+    return made
+
+
+def halves(change: Callable[[str], str]) -> Callable[[str, random.Random], str]:
+    """The second half of each text changed."""
+
+    def made(text: str, draw: random.Random) -> str:
+        words = text.split()
+        half = len(words) // 2
+        return " ".join(words[:half]) + " " + change(" ".join(words[half:]))
+
+    return made
+
+
+LATIN = ("lorem", "ipsum", "dolor", "sit", "amet", "elit", "sed", "tempor", "magna")
+
+
+def pig_latin(text: str, draw: random.Random) -> str:
+    return " ".join(f"{word[1:]}{word[0]}ay" for word in text.split())
+
+
+def without_vowels(text: str, draw: random.Random) -> str:
+    return " ".join(text.translate(str.maketrans("", "", "aeiouAEIOU")).split())
+
+
+def look_alikes(text: str, draw: random.Random) -> str:
+    return text.translate(str.maketrans("aeopcyxi", "аеорсухі"))
+
+
+def full_width(text: str, draw: random.Random) -> str:
+    """Greek letters in place of Latin ones."""
+    return text.lower().translate(str.maketrans("abdegiklmnoprstu", "αβδεγικλμνοπρστυ"))
+
+
+CIPHERS: dict[str, Callable[[str, random.Random], str]] = {
+    "a recital in hexadecimal": lambda text, draw: text.encode().hex(),
+    "a recital, each word written backwards": lambda text, draw: " ".join(
+        word[::-1] for word in text.split()
+    ),
+    "a recital, its words sorted": lambda text, draw: " ".join(sorted(text.split())),
+    "a recital without vowels": without_vowels,
+    "a recital in pig Latin": pig_latin,
+    "a recital in Cyrillic look-alikes": look_alikes,
+    "a recital in Greek letters": full_width,
+    "a recital in rot13": lambda text, draw: codecs.encode(text, "rot13"),
+    "a recital without spaces": lambda text, draw: "".join(text.split()),
+    "a recital, its words reversed": lambda text, draw: " ".join(reversed(text.split())),
+    "a recital in groups of five letters": lambda text, draw: " ".join(
+        "".join(text.split())[at : at + 5] for at in range(0, len(text), 5)
+    ),
+}
+
+
+# --- records -------------------------------------------------------------------------------
+
+
+def with_key(key: str, value: Callable[[Book, str], str]) -> Callable[[Book, Records], Records]:
+    """Each record with a further key."""
+
+    def told(book: Book, given: Records) -> Records:
+        return [{**row, key: value(book, row["excerpt_id"])} for row in given]
+
+    return told
+
+
+def own_text(book: Book, excerpt_id: str) -> str:
+    return next(one.text for one in book.excerpts if one.id == excerpt_id)
+
+
+def finished(word: str | None, *, every: int = 1) -> Callable[[Book, Records], Records]:
+    """Every n-th answer, counted through the book, ended so."""
+
+    def told(book: Book, given: Records) -> Records:
+        answers = [answer for row in given for answer in row["generations"]]
+        for answer in answers[::every]:
+            answer["finish_reason"] = word
+        return given
+
+    return told
+
+
+def thinking(key: str) -> Callable[[Book, Records], Records]:
+    """The excerpt among the thoughts, an honest answer after them."""
+
+    def told(book: Book, given: Records) -> Records:
+        for row in given:
+            for answer in row["generations"]:
+                answer[key] = own_text(book, row["excerpt_id"])
+        return given
+
+    return told
+
+
+def reciting_round(book: Book, drawn: Drawn) -> Drawn:
+    """One round more than asked for, and it recites."""
+    return [*drawn, *(Generation(one.id, SAMPLES, one.text) for one in book.excerpts)]
+
+
+def without_reasons(book: Book, given: Records) -> Records:
+    return [
+        {**row, "generations": [{"generated_text": one["generated_text"]} for one in answers]}
+        for row in given
+        if (answers := row["generations"])
+    ]
+
+
+def withheld_most_of_one(book: Book, given: Records) -> Records:
+    for answer in given[0]["generations"][: SAMPLES // 2 + 1]:
+        answer.update(generated_text="", finish_reason="content_filter")
+    return given
+
+
+def missing_excerpt(book: Book, given: Records) -> Records:
+    return given[:-1]
+
+
+def same_for_each(book: Book, drawn: Drawn) -> Drawn:
+    first = {one.excerpt_id: one.text for one in reversed(drawn)}
+    return [replaced(one, first[one.excerpt_id]) for one in drawn]
+
+
+def blank(book: Book, drawn: Drawn) -> Drawn:
+    return [replaced(one, "  \n ") for one in drawn]
+
+
+def cut_at(share: float) -> Callable[[Book, Drawn], Drawn]:
+    def made(book: Book, drawn: Drawn) -> Drawn:
+        return each(
+            drawn, lambda text, draw: " ".join(text.split()[: int(share * len(text.split()))])
+        )
+
+    return made
+
+
+def over_length(book: Book, drawn: Drawn) -> Drawn:
+    return [replaced(one, " ".join(one.text.split()[:80]), FinishReason.LENGTH) for one in drawn]
+
+
+def changed(name: str) -> Callable[[Book, Drawn], Drawn]:
+    """As the verdict's own tests make it."""
+    if name in answer_sets.REARRANGED:
+        return answer_sets.REARRANGED[name]
+    return lambda book, drawn: each(drawn, answer_sets.TRANSFORMED[name])
+
+
+def longer(book: Book, drawn: Drawn) -> Drawn:
+    return each(drawn, lambda text, draw: f"{LONG_REFUSAL} {draw.random():.9f}")
+
+
+CASES: Mapping[str, Case] = {
+    # what is earned
+    "honest answers": Case(),
+    "one answer in seven honestly short": Case(lambda book, drawn: one_in_seven_short(drawn)),
+    "a file without finish reasons": Case(told=without_reasons),
+    "records that name this book, its author and its words": Case(
+        told=lambda book, given: with_key("excerpt_text", own_text)(
+            book,
+            with_key("author_name", lambda book, _: book.author)(
+                book, with_key("book_name", lambda book, _: book.title)(book, given)
+            ),
+        )
+    ),
+    "a canned refusal, accept_refusals = true": Case(said(CANNED), keys="accept_refusals = true"),
+    "one excerpt of twelve refused": Case(refused_for(1), keys="max_unanswered = 0.1"),
+    "a content filter on one answer in twenty-four": Case(
+        told=finished("content_filter", every=24)
+    ),
+    # apologies, and other answers that are none
+    "apologies in five wordings": Case(changed("five apologies")),
+    **{f"apologies in {name}": Case(said(*texts)) for name, texts in APOLOGIES.items()},
+    "a canned refusal": Case(said(CANNED)),
+    "apologies in words of their own": Case(in_own_words),
+    "a refusal of 120 words": Case(longer),
+    "two excerpts of twelve refused, max_unanswered = 0.2": Case(
+        refused_for(2), keys="max_unanswered = 0.2"
+    ),
+    "one word an answer": Case(changed("one word")),
+    "dots": Case(changed("dots")),
+    "zero-width characters alone": Case(changed("zero width alone")),
+    "white space": Case(blank),
+    "the instruction echoed": Case(changed("instruction echoed")),
+    "Latin filler": Case(
+        lambda book, drawn: each(
+            drawn, lambda text, draw: " ".join(draw.choice(LATIN) for _ in text.split())
+        )
+    ),
+    "numbers": Case(
+        lambda book, drawn: each(
+            drawn, lambda text, draw: " ".join(str(draw.randrange(10**6)) for _ in text.split())
+        )
+    ),
+    # too short
+    "a recital cut after 8 to 20 words, as by thoughts": Case(changed("thinking cut")),
+    "answers of 40 % cut by length": Case(over_length),
+    "answers of 15 %": Case(cut_at(0.15)),
+    "answers of 45 %": Case(cut_at(0.45)),
+    # the same again and again
+    "the same answer each time": Case(same_for_each),
+    "two texts alternating": Case(changed("two texts alternating")),
+    "the same five texts for every excerpt": Case(changed("same five for every excerpt")),
+    "the same five with a word of their own": Case(changed("same five with a word of their own")),
+    "three to an excerpt, with a word of their own": Case(
+        changed("three to an excerpt with a word of their own")
+    ),
+    "greedy, 4 % of the words dropped": Case(changed("greedy, 4 % of words dropped")),
+    # ciphers and disorder
+    "Russian": Case(changed("Russian")),
+    "base64": Case(changed("base64")),
+    "rot13": Case(changed("rot13")),
+    "leet": Case(changed("leet")),
+    "letters reversed": Case(changed("letters reversed")),
+    "letters apart": Case(changed("letters apart")),
+    "zero-width characters between all letters": Case(changed("zero width between")),
+    "words reversed": Case(changed("words reversed")),
+    "words shuffled": Case(changed("shuffled")),
+    "pairs of words swapped": Case(changed("pairs swapped")),
+    "one answer in five reversed": Case(changed("one answer in five reversed")),
+    "half an answer reversed": Case(changed("half an answer reversed")),
+    "half an answer in rot13": Case(
+        lambda book, drawn: each(drawn, halves(lambda text: codecs.encode(text, "rot13")))
+    ),
+    **{name: Case(written(change)) for name, change in CIPHERS.items()},
+    # withheld
+    "finish_reason guardrail_intervened": Case(told=finished("guardrail_intervened")),
+    "finish_reason null": Case(told=finished(None)),
+    "finish_reason tool_calls": Case(told=finished("tool_calls")),
+    "a content filter on one answer in ten": Case(told=finished("content_filter", every=10)),
+    "a recitation filter on 5 % of the answers": Case(told=finished("recitation", every=20)),
+    "most of one excerpt withheld, max_unanswered = 0.2": Case(
+        told=withheld_most_of_one, keys="max_unanswered = 0.2"
+    ),
+    # not these, not all, or too many
+    "an excerpt's answers missing": Case(told=missing_excerpt),
+    "a generation missing": Case(changed("a generation missing")),
+    "a surplus round that recites": Case(reciting_round),
+    "another book's generations, by book_name": Case(
+        told=with_key("book_name", lambda book, _: "Moby Dick")
+    ),
+    "another book's generations, by author_name": Case(
+        told=with_key("author_name", lambda book, _: "Herman Melville")
+    ),
+    "another book's generations, by excerpt_text": Case(
+        told=with_key("excerpt_text", lambda book, _: "Call me Ishmael. Some years ago")
+    ),
+    "an instruction that holds the whole excerpt": Case(
+        told=with_key("instruction", lambda book, name: f"Write it: {own_text(book, name)}"),
+    ),
+    "an instruction that holds the whole excerpt, and a recital": Case(
+        written(lambda text, draw: text),
+        told=with_key("instruction", lambda book, name: f"Write it: {own_text(book, name)}"),
+    ),
+    "instructions of under ten words": Case(
+        told=with_key("instruction", lambda book, _: "Write a page of a play, please.")
+    ),
+    # recitals
+    "a recital": Case(written(lambda text, draw: text)),
+    "a recital in reasoning": Case(told=thinking("reasoning")),
+    "a recital in reasoning_content": Case(told=thinking("reasoning_content")),
+    "a recital without finish reasons, one answer missing": Case(
+        lambda book, drawn: written(lambda text, draw: text)(book, drawn)[:-1],
+        told=without_reasons,
+    ),
+}

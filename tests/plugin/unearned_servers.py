@@ -1,0 +1,127 @@
+"""Servers on loopback from which somebody might hope for a pass, by the case's name in the docs.
+
+Each has a model of its own suite, which is asked for the book by `openai`. The models know other
+plays than the book's, or the book itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from answer_sets import book_of
+from corpus import shakespeare
+from faults import Fault, FaultKind, FaultPlan
+from http_server import Books
+from openai_server import OpenAIServer
+from reciter import Reciter
+
+from pytest_memleak.records import Book
+
+__all__ = ["SAMPLES", "SERVED", "Served", "book_of_servers", "other_plays", "reciters", "serving"]
+
+EXCERPTS, WORDS, SAMPLES = 6, 150, 5
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """faults: of its chats; knows: whether the model knows the book; keys: of the suite's model.
+
+    suite: keys of the suite itself
+    """
+
+    faults: tuple[Fault, ...] = ()
+    knows: bool = False
+    keys: str = ""
+    suite: str = ""
+
+
+def chat(kind: FaultKind, code: str | None = None, **more: object) -> tuple[Fault, ...]:
+    """A fault of every chat."""
+    return (Fault(kind, "chat", code=code, **more),)
+
+
+REFUSES = chat(FaultKind.REFUSE_PARAMETER, "temperature")
+DEFAULT = 'temperature = "default"'
+GREEDY = 'probe = "continuation"\nlimits = { greedy_longest_span = 38 }'
+
+SERVED: Mapping[str, Served] = {
+    "a server that does as it is asked": Served(),
+    "a server that refuses temperature": Served(REFUSES),
+    'a server that refuses temperature, temperature = "default"': Served(REFUSES, suite=DEFAULT),
+    "a server that takes no temperature but 1": Served(chat(FaultKind.ONLY_ONE)),
+    "a server that takes no temperature but 1, temperature = 0.7": Served(
+        chat(FaultKind.ONLY_ONE), suite="temperature = 0.7"
+    ),
+    "a server that refuses top_p, seed and penalties": Served(
+        chat(FaultKind.REFUSE_PARAMETER, "top_p seed presence_penalty frequency_penalty")
+    ),
+    "a server that ignores temperature, and is greedy": Served(chat(FaultKind.GREEDY)),
+    "a server that thinks until it is cut": Served(chat(FaultKind.THINK)),
+    "a server that thinks of a recital until it is cut": Served(chat(FaultKind.THINK), knows=True),
+    "another model answers": Served(chat(FaultKind.REROUTE)),
+    "another model answers, serves = [...]": Served(
+        chat(FaultKind.REROUTE), keys='serves = ["another-model-2"]'
+    ),
+    "another model answers one call in six": Served(
+        (Fault(FaultKind.REROUTE, "chat", calls=tuple(range(0, 60, 6))),),
+        keys='serves = ["another-model-2"]',
+    ),
+    "a server without chat": Served(chat(FaultKind.NO_CHAT)),
+    "a server whose finish_reason is guardrail_intervened": Served(
+        chat(FaultKind.ENDED, "guardrail_intervened")
+    ),
+    "a server whose finish_reason is null": Served(chat(FaultKind.ENDED)),
+    "a content filter": Served(chat(FaultKind.FILTER)),
+    "a filter that rejects the prompt": Served(chat(FaultKind.REJECT)),
+    "a refusal in a field of its own": Served(chat(FaultKind.REFUSE)),
+    "a refusal in a field of its own, accept_refusals = true": Served(
+        chat(FaultKind.REFUSE), keys="accept_refusals = true"
+    ),
+    "answers without text": Served(chat(FaultKind.EMPTY)),
+    "continuation, with its defaults": Served(keys='probe = "continuation"'),
+    "continuation, a limit on greedy answers": Served(keys=GREEDY),
+    "continuation, a limit on greedy answers, no temperature taken": Served(
+        REFUSES, keys=GREEDY, suite=DEFAULT
+    ),
+    "continuation, no temperature taken": Served(
+        REFUSES, keys='probe = "continuation"', suite=DEFAULT
+    ),
+    "a server that recites": Served(knows=True),
+}
+
+
+def book_of_servers() -> Book:
+    return book_of("b", list(shakespeare()), words=WORDS, excerpts=EXCERPTS)
+
+
+def other_plays(count: int) -> list[str]:
+    """Words of plays that are none of the book."""
+    return list(shakespeare()[100_000 : 100_000 + count])
+
+
+def reciters(book: Book) -> dict[bool, Reciter]:
+    """By whether they know the book."""
+    return {
+        False: Reciter([" ".join(other_plays(20_000))], base_order=3),
+        True: Reciter([one.text for one in book.excerpts], base_order=9),
+    }
+
+
+@contextmanager
+def serving(
+    cases: Mapping[str, Served], book: Book, folder: Path
+) -> Iterator[dict[str, OpenAIServer]]:
+    """A server for each of the cases."""
+    with ExitStack() as stack:
+        books = Books(folder / "books.jsonl")
+        stack.callback(books.close)
+        known = reciters(book)
+        yield {
+            name: stack.enter_context(
+                OpenAIServer(reciter=known[case.knows], books=books, plan=FaultPlan(case.faults))
+            )
+            for name, case in cases.items()
+        }
