@@ -47,10 +47,24 @@ def canary_rounds(channel: Channel, pair: Pair, book: Book) -> int:
 def same_weights(channel: Channel, pair: Pair, book: Book) -> bool | None:
     """Whether the last round of canaries answers as the first; None without two rounds."""
     rounds = _answers(channel, pair, book)
-    if not rounds or min(map(len, rounds)) <= 1:
+    asked = _asked_by(channel, pair, book, canary_rounds(channel, pair, book))
+    if asked <= 1:
         return None
-    alike = sum(_beginning(one[0]) == _beginning(one[-1]) for one in rounds)
+    alike = sum(_beginning(one[0]) == _beginning(one[asked - 1]) for one in rounds)
     return 2 * alike > len(rounds)
+
+
+def _asked_by(channel: Channel, pair: Pair, book: Book, rounds: int) -> int:
+    """How many of the rounds had been asked at the time that is looked at."""
+    from pytest_memleak.ledger.attempts import provenance
+
+    while rounds:
+        asked = canary_questions(pair, book, rounds=rounds)
+        last = provenance(channel.ledger, channel.endpoint_id, asked).last
+        if last is None or last <= channel.resources.now:
+            break
+        rounds -= 1
+    return rounds
 
 
 def _answers(channel: Channel, pair: Pair, book: Book) -> Sequence[Sequence[str]]:

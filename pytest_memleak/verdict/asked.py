@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -30,7 +30,7 @@ class Asked:
     trim: int = 5
     words: WordMode = "paper"
     continuation: bool = False
-    limits: AnswerLimits = AnswerLimits()
+    limits: AnswerLimits = field(default_factory=AnswerLimits)
 
 
 def exact(share: float) -> Fraction:

@@ -23,7 +23,8 @@ SUITE = """
 [suite]
 samples = 3
 span_threshold = 5
-max_blocked = 0.5
+max_short = 1.0
+max_unanswered = 0.5
 [limits]
 {limits}
 [[book]]
@@ -94,7 +95,7 @@ def test_a_leak(evaluated):
     low, high = found.intervals["bmc"]
     assert low <= found.measures["bmc"] <= high
     assert "longest_span" not in found.intervals
-    assert (found.asked, found.got, found.withheld) == (6, 6, {})
+    assert (found.asked, found.got, found.completeness.withheld) == (6, 6, {})
     told = {"samples": 3, "k": 5, "trim": 5, "span_threshold": 5, "words": "paper"}
     assert found.settings.items() >= told.items()
 
@@ -157,7 +158,7 @@ def test_without_evidence_there_is_little_to_tell(evaluated, tmp_path):
 
 
 def test_what_was_withheld_is_counted_by_reason(evaluated):
-    assert finding(evaluated("one", "", "two")).withheld == {"empty": 2}
+    assert finding(evaluated("one", "", "two")).completeness.withheld == {"empty": 2}
 
 
 def test_no_text_is_in_it_but_the_quotes(evaluated):
