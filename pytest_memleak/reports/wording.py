@@ -33,6 +33,7 @@ __all__ = [
     "unit",
 ]
 
+_WEIGHTS = {"fixed": "fixed weights", "a name": "weights that only a name tells"}
 _LETTERS = {"k": "k", "span_threshold": "T"}
 
 
@@ -173,7 +174,9 @@ def _drawn(who: Answerer) -> str:
 
 
 def _answered_by(who: Answerer) -> str:
-    said = ", ".join(f"{served_by(one)}, {amount(one.calls, 'call')}" for one in who.served)
+    if who.asked is None and not any(one.model for one in who.served):
+        return _WEIGHTS.get(who.weights, who.weights)
+    said = [f"{served_by(one)}, {amount(one.calls, 'call')}" for one in who.served]
     if who.asked is not None:
-        said += f"; {who.asked} was asked"
-    return f"{said}; weights known by {who.weights}" if who.weights else said
+        said.append(f"{who.asked} was asked")
+    return "; ".join([*said, _WEIGHTS.get(who.weights, who.weights)])

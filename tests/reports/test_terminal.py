@@ -11,7 +11,7 @@ from pytest_memleak.records import Completeness
 from pytest_memleak.records.finding import Finding, Passage
 from pytest_memleak.reports.terminal import summary
 
-EMPTY = {"str": "", "int": 0, "str | None": None, "int | None": None}
+EMPTY = {"str": "", "int": 0, "str | None": None, "int | None": None, "Answerer | None": None}
 SETTINGS = {"k": 5, "span_threshold": 20, "probe": {"kind": "instruction"}}
 MEASURES = {"bmc": 0.0, "longest_block": 0, "longest_span": 0, "spans_over": 0}
 
@@ -84,7 +84,10 @@ def test_limits_that_differ_stand_in_the_cells():
 @pytest.mark.parametrize("width", [80, 98, 200])
 def test_heads_are_the_measures_names_broken_where_the_width_asks_for_it(width):
     long = found(
-        pair="reciter/the-lamplighter", verdict="FAIL", expected="leak", completeness=evidence(310, 310)
+        pair="reciter/the-lamplighter",
+        verdict="FAIL",
+        expected="leak",
+        completeness=evidence(310, 310),
     )
     told = lines(long, width=width)
     heads, rows = (1, 2) if width < 98 else (1, 1)
