@@ -76,7 +76,8 @@ def _recomputed(made: dict[str, Any], ledger_url: str, suites: list[Path]) -> li
     from pytest_memleak.story.resources import Resources
     from pytest_memleak.story.run import Run
 
-    run = Run(root=Path.cwd(), resources=Resources(ledger_url, offline=True))
+    resources = Resources(ledger_url, offline=True, as_of=_end_of(made.get("created")))
+    run = Run(root=Path.cwd(), resources=resources)
     named = {path.name: path.resolve() for path in suites}
     wrong: list[str] = []
     try:
@@ -89,6 +90,7 @@ def _recomputed(made: dict[str, Any], ledger_url: str, suites: list[Path]) -> li
             found = pair_evidence(facts(run.evaluate(pair)))
             found["suite"]["path"] = suite["path"]
             found["stopped_early"] = said["stopped_early"]
+            _take_calls_of_that_run(found["answerer"], said.get("answerer"))
             wrong += [
                 f"{said['pair']}: {line}"
                 for line in differences(said, json.loads(json.dumps(found)))
@@ -96,6 +98,26 @@ def _recomputed(made: dict[str, Any], ledger_url: str, suites: list[Path]) -> li
     finally:
         run.close()
     return wrong
+
+
+def _end_of(second: Any) -> float:
+    """The end of the second in which a bundle was made, in seconds since 1970."""
+    from datetime import datetime
+
+    from pytest_memleak.errors import EvidenceError
+
+    try:
+        return datetime.fromisoformat(second).timestamp() + 1
+    except (TypeError, ValueError, OverflowError):
+        raise EvidenceError(f"not a bundle: created is {second!r}, which is no time") from None
+
+
+def _take_calls_of_that_run(found: dict[str, Any] | None, said: object) -> None:
+    """How many calls the bundle's run made, which nothing tells but that there were no more."""
+    if found and isinstance(said, dict):
+        calls = said.get("calls_this_run")
+        if type(calls) is int and 0 <= calls <= found["calls"]:
+            found["calls_this_run"] = calls
 
 
 # --- memleak compare -----------------------------------------------------------------------

@@ -99,7 +99,11 @@ class Baseline:
         for what in ("book", "settings"):
             if before[what] != now[what]:
                 return Comparison(obstacle=f"the baseline was made with another {what}")
-        if before["verdict"] == "INCONCLUSIVE" or not before["measures"] or not now["measures"]:
+        if (
+            before["verdict"].startswith("INCONCLUSIVE")
+            or not before["measures"]
+            or not now["measures"]
+        ):
             return Comparison(obstacle="one side has no complete evidence")
         names = [
             name

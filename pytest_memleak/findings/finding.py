@@ -89,7 +89,7 @@ def facts(evaluation: Evaluation) -> Finding:
     from pytest_memleak.scoring.analysis import estimates  # with numpy: not needed to collect
 
     pair, measured = evaluation.pair, evaluation.measurement
-    completeness, book = evaluation.completeness, evaluation.book
+    book = evaluation.book
     known = evaluation.analysis or evaluation.extraction
     found = estimates(known) if known else {}
     return Finding(
@@ -113,9 +113,8 @@ def facts(evaluation: Evaluation) -> Finding:
         settings=_settings(pair),
         words=measured.words if measured else 0,
         excerpts=len(book.excerpts) if book else 0,
-        asked=completeness.asked,
-        got=completeness.got,
-        withheld=dict(completeness.withheld),
+        completeness=evaluation.completeness,
+        answerer=evaluation.answerer,
         draws=evaluation.draws,
         warnings=_warnings(evaluation),
         spared=evaluation.spared,
@@ -135,6 +134,8 @@ def _model_settings(evaluation: Evaluation) -> dict[str, Any]:
         "finetune": model.finetune,
         "job": evaluation.job,
         "options": model.options,
+        "release": model.release or None,
+        "serves": list(model.serves),
     }
 
 
@@ -142,6 +143,7 @@ def _settings(pair: Pair) -> dict[str, Any]:
     return {
         **dataclasses.asdict(pair.sampling),
         **dataclasses.asdict(pair.scoring),
+        **dataclasses.asdict(pair.answers),
         "confidence": pair.confidence,
         "probe": dataclasses.asdict(pair.probe),
     }

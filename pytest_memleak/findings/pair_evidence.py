@@ -6,7 +6,11 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_memleak.records.amounts import day
+
 if TYPE_CHECKING:
+    from pytest_memleak.records import Completeness
+    from pytest_memleak.records.answerer import Answerer
     from pytest_memleak.records.finding import Finding
 
 __all__ = ["pair_evidence"]
@@ -33,8 +37,10 @@ def pair_evidence(found: Finding) -> dict[str, Any]:
         "counts": {
             "asked": found.asked,
             "got": found.got,
-            "withheld": found.withheld,
+            "surplus": found.completeness.surplus,
         },
+        "answers": _answers(found.completeness),
+        "answerer": _answerer(found.answerer) if found.answerer else None,
         "draws": [dataclasses.asdict(one) for one in found.draws],
         "measures": _measures(found),
         "windows": found.windows,
@@ -44,10 +50,21 @@ def pair_evidence(found: Finding) -> dict[str, Any]:
             for name, limit in found.limits.items()
         },
         "expected": found.expected,
-        "verdict": found.verdict,
+        "verdict": found.verdict_words,
         "reasons": list(found.reasons),
         "stopped_early": found.spared is not None,
     }
+
+
+def _answers(completeness: Completeness) -> dict[str, Any]:
+    counted = ("asked", "got", "surplus")
+    told = completeness.to_json().items()
+    return {name: value for name, value in told if name not in counted}
+
+
+def _answerer(answerer: Answerer) -> dict[str, Any]:
+    days = {"first": day(answerer.first), "last": day(answerer.last)}
+    return dataclasses.asdict(answerer) | days
 
 
 def _measures(found: Finding) -> dict[str, Any]:

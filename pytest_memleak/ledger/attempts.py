@@ -2,6 +2,7 @@
 
     provenance(ledger, endpoint_id, questionnaire)   -> Provenance, of what counts for the pair
     attempts(ledger, endpoint_id, book_id)           -> [Attempt(...)], every draw ever made
+    tried(ledger, endpoint_id, questionnaire)        -> Tried, which of the attempts a pair's is
     endpoint_id = of_release("gpt-4o", "2026-11")    # other weights behind the same name
 
 METRICS.md section 10 says what is judged by it.
@@ -22,11 +23,12 @@ from pytest_memleak.contracts.protocols import Served
 from pytest_memleak.errors import LedgerError, SettingsError
 from pytest_memleak.ledger.calls import QUESTIONS_AT_ONCE, CallState
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.questions import Questionnaire
+from pytest_memleak.ledger.questions import Questionnaire, kept_temperature
 from pytest_memleak.ledger.reading import numbers_of
 from pytest_memleak.ledger.tables import calls, generations, questions
+from pytest_memleak.records.answerer import Tried
 
-__all__ = ["Attempt", "Provenance", "attempts", "drawn_anew", "of_release", "provenance"]
+__all__ = ["Attempt", "Provenance", "attempts", "drawn_anew", "of_release", "provenance", "tried"]
 
 _RELEASE = "; release "
 _ANEW = "; series "
@@ -46,6 +48,14 @@ def drawn_anew(endpoint_id: str) -> str:
     """The ledger's name of the next series of answers, once those under `endpoint_id` have aged."""
     name, anew, number = endpoint_id.rpartition(_ANEW)
     return f"{name}{_ANEW}{int(number) + 1}" if anew else f"{endpoint_id}{_ANEW}2"
+
+
+def _all_series(endpoint_id: str) -> list[str]:
+    """The names of that series of answers and of those before it, the first first."""
+    name, anew, number = endpoint_id.rpartition(_ANEW)
+    if not anew:
+        return [endpoint_id]
+    return [name, *(f"{name}{_ANEW}{n}" for n in range(2, int(number) + 1))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,17 +168,61 @@ def attempts(ledger: Ledger, endpoint_id: str, book_id: str | None = None) -> li
 
     Raises LedgerError where there is none.
     """
-    wanted = [questions.c.endpoint == endpoint_id]
-    if book_id is not None:
-        wanted.append(questions.c.book == book_id)
-    rows = ledger.read(lambda connection: connection.execute(_TRIED.where(*wanted)).all())
-    if not rows:
+    found = _attempts(ledger, [endpoint_id], book_id)
+    if not found:
         raise LedgerError(
             f"endpoint {endpoint_id!r} was never drawn from"
             + (f" for book {book_id!r}" if book_id else ""),
             place=ledger.place,
             hint="`memleak ledger list` shows what there is",
         )
+    return found
+
+
+def tried(
+    ledger: Ledger, endpoint_id: str, questionnaire: Questionnaire, *, until: float
+) -> Tried | None:
+    """Which attempt the questionnaire's answers are, of those begun by then (since 1970).
+
+    None where nothing was drawn for it.
+    """
+    if not questionnaire.questions:
+        return None
+    asked = questionnaire.questions[0]
+    own = (endpoint_id, kept_temperature(asked.temperature), asked.seed)
+    began: dict[tuple[str, float, int], float] = {}
+    made = [
+        one
+        for one in _attempts(ledger, _all_series(endpoint_id), asked.book_id)
+        if one.first <= until and (one.temperature != 0 or own[1] == 0)
+    ]
+    for one in made:
+        key = _setting(one)
+        began[key] = min(one.first, began.get(key, one.first))
+    if own not in began:
+        return None
+    before = {key for key, first in began.items() if first < began[own]}
+    counted = [one for one in made if _setting(one) in before | {own}]
+    return Tried(
+        number=len(before) + 1,
+        seeds=len({one.seed for one in counted}),
+        temperatures=len({one.temperature for one in counted}),
+        anew=len({one.endpoint for one in counted}) - 1,
+        runs=len({one.source for one in counted if one.kind != "import"}),
+        files=len({one.source for one in counted if one.kind == "import"}),
+        removed=sum(one.removed for one in counted),
+    )
+
+
+def _setting(one: Attempt) -> tuple[str, float, int]:
+    return one.endpoint, one.temperature, one.seed
+
+
+def _attempts(ledger: Ledger, endpoint_ids: list[str], book_id: str | None) -> list[Attempt]:
+    wanted: list[sa.ColumnElement[bool]] = [questions.c.endpoint.in_(endpoint_ids)]
+    if book_id is not None:
+        wanted.append(questions.c.book == book_id)
+    rows = ledger.read(lambda connection: connection.execute(_TRIED.where(*wanted)).all())
     return [Attempt(*row) for row in rows]
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
-__all__ = ["Answerer", "RecordedAs", "ServedBy"]
+__all__ = ["Answerer", "RecordedAs", "ServedBy", "Tried"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +15,29 @@ class ServedBy:
     model: str | None
     fingerprint: str | None
     calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """How often an endpoint was asked for a book before, up to these answers.
+
+    number:       which attempt they are, the first being 1. Answers with another seed or
+                  temperature, and those drawn anew since others had aged, are another attempt;
+                  those at temperature 0 only where these are at 0 too, since greedy answers and
+                  canaries are
+    seeds, temperatures: how many different ones these and the earlier attempts had
+    anew:         how often answers were drawn anew since others had aged
+    runs, files:  how many runs drew them, and from how many files some were imported
+    removed:      answers that came and are no longer in the ledger
+    """
+
+    number: int
+    seeds: int = 1
+    temperatures: int = 1
+    anew: int = 0
+    runs: int = 1
+    files: int = 0
+    removed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +52,7 @@ class Answerer:
     imported:       how many of the answers came from files
     refused:        settings that the server would not take
     weights:        what names the weights: "release R", "fixed", or "a name" that others may have
+    tried:          how often they were drawn before; None where nothing was drawn
     """
 
     asked: str | None = None
@@ -39,6 +64,19 @@ class Answerer:
     imported: int = 0
     refused: tuple[str, ...] = ()
     weights: str = ""
+    tried: Tried | None = None
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Answerer:
+        """The inverse of `dataclasses.asdict`, also after a journey through JSON."""
+        return cls(
+            **{
+                **data,
+                "served": tuple(ServedBy(**one) for one in data["served"]),
+                "refused": tuple(data["refused"]),
+                "tried": data["tried"] and Tried(**data["tried"]),
+            }
+        )
 
 
 @dataclass(frozen=True, slots=True)

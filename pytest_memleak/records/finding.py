@@ -8,12 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pytest_memleak.records.answerer import Answerer
+from pytest_memleak.records.judgement import Completeness, Verdict, verdict_words
 from pytest_memleak.records.measure import Measure
 from pytest_memleak.records.plot import PlotData
 
 __all__ = ["CountedDraws", "Finding", "Passage", "RunReport"]
 
 _ELSEWHERE = 20
+_NOTHING = Completeness(asked=0, got=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +25,8 @@ class CountedDraws:
 
     purpose: own, greedy, null or baseline; pair: whose questions they answer
     endpoint: the ledger's name of who answered, None for a recording
-    asked, got: generations; sha256: over excerpts, ordinals, finish reasons and texts
+    asked, got: generations; refused: those that are refusals
+    sha256: over excerpts, ordinals, finish reasons and texts
     """
 
     purpose: str
@@ -30,6 +34,7 @@ class CountedDraws:
     endpoint: str | None
     asked: int
     got: int
+    refused: int
     sha256: str
 
 
@@ -64,6 +69,8 @@ class Finding:
     limits:    by measure; limit_origins: the key of the suite file that set each
     settings:  how the pair was sampled, measured and judged: the suite's keys
     words, excerpts: of the book, 0 where nothing was measured or read
+    completeness: what the answers were, and what is missing; answerer: who gave them, and when;
+              None where nobody was asked
     draws: the answers that the verdict rests on, the pair's own first
     changes:   against a baseline, in words
     elsewhere: what came of books that nobody asked for
@@ -91,9 +98,7 @@ class Finding:
     settings: dict[str, Any]
     words: int
     excerpts: int
-    asked: int
-    got: int
-    withheld: dict[str, int]
+    completeness: Completeness
     draws: tuple[CountedDraws, ...]
     warnings: tuple[str, ...]
     spared: str | None
@@ -103,6 +108,22 @@ class Finding:
     windows: dict[str, Any] | None = None
     brought: tuple[Measure, ...] = ()
     plot: PlotData | None = None
+    answerer: Answerer | None = None
+
+    @property
+    def verdict_words(self) -> str:
+        """The verdict as it stands everywhere, with the refusals that a pass was given for."""
+        return verdict_words(Verdict(self.verdict), self.completeness)
+
+    @property
+    def asked(self) -> int:
+        """How many generations were asked for."""
+        return self.completeness.asked
+
+    @property
+    def got(self) -> int:
+        """How many of them are there."""
+        return self.completeness.got
 
     @property
     def probe(self) -> str:
@@ -117,7 +138,8 @@ class Finding:
 
     def to_json(self) -> dict[str, Any]:
         """As plain lists and dicts."""
-        return dataclasses.asdict(self)
+        made = dataclasses.asdict(dataclasses.replace(self, completeness=_NOTHING))
+        return made | {"completeness": self.completeness.to_json()}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Finding:
@@ -130,6 +152,8 @@ class Finding:
                 **{name: tuple(data[name]) for name in lists},
                 "intervals": intervals,
                 "passages": tuple(Passage(**one) for one in data["passages"]),
+                "completeness": Completeness.from_json(data["completeness"]),
+                "answerer": data["answerer"] and Answerer.from_json(data["answerer"]),
                 "draws": tuple(CountedDraws(**one) for one in data["draws"]),
                 "brought": tuple(map(Measure.from_json, data["brought"])),
                 "plot": data["plot"] and PlotData.from_json(data["plot"]),

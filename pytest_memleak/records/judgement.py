@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Any
 
 from pytest_memleak.records.generation import Kind
 from pytest_memleak.records.measure import Measure
@@ -18,6 +19,8 @@ __all__ = [
     "Limits",
     "Margin",
     "Verdict",
+    "refused_words",
+    "verdict_words",
 ]
 
 
@@ -145,6 +148,46 @@ class Completeness:
     def refused(self) -> float:
         """The share of refusals."""
         return self.kinds.get(Kind.REFUSAL, 0) / max(self.got, 1)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain lists and dicts."""
+        counted = {
+            "kinds": {kind.value: count for kind, count in self.kinds.items()},
+            "withheld": dict(self.withheld),
+        }
+        lists = {
+            "gaps": [asdict(one) for one in self.gaps],
+            "margins": [asdict(one) for one in self.margins],
+            "notes": list(self.notes),
+        }
+        plain = ("asked", "got", "surplus", "median_yield", "given_away", "accept_refusals")
+        return {name: getattr(self, name) for name in plain} | counted | lists
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Completeness:
+        """The inverse of `to_json`, also after a journey through JSON."""
+        return cls(
+            **{
+                **data,
+                "kinds": {Kind(kind): count for kind, count in data["kinds"].items()},
+                "gaps": tuple(Gap(**one) for one in data["gaps"]),
+                "margins": tuple(Margin(**one) for one in data["margins"]),
+                "notes": tuple(data["notes"]),
+            }
+        )
+
+
+def refused_words(refusals: int, got: int) -> str:
+    """So many refusals of so many generations, in words: "97 % refused"."""
+    return f"{100 * refusals // max(got, 1) or 'under 1'} % refused"
+
+
+def verdict_words(verdict: Verdict, evidence: Completeness) -> str:
+    """The verdict as it stands everywhere: "PASS, 97 % refused" where refusals were accepted."""
+    refusals = evidence.kinds.get(Kind.REFUSAL, 0)
+    if not evidence.accept_refusals or not refusals:
+        return verdict.value
+    return f"{verdict.value}, {refused_words(refusals, evidence.got)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,8 +150,7 @@ class Pair:
     """One model and one book, the limits that hold for them, and what is expected.
 
     suite: the suite file that the pair is of. answers: how complete they have to be.
-    limit_origins: the key of that file that set each
-    limit, by measure.
+    limit_origins: the key of that file that set each limit, by measure.
     """
 
     suite: Path
@@ -192,8 +191,9 @@ class Suite:
     """A suite file, validated; `digest` is the SHA-256 of the file's bytes (hexadecimal).
 
     catalogue: books that nobody asks for, looked for in all generations; cross_book: whether the
-    suite's other test books are looked for as well; preregistered: the digest of what the suite
-    was to be, in hexadecimal, None where nobody said.
+    suite's other test books are looked for as well; content_digest: the SHA-256 of what the file
+    says, whatever its comments and blanks, without `preregistered`: the content digest that the
+    suite was to have, None where nobody said.
     """
 
     path: Path
@@ -205,6 +205,7 @@ class Suite:
     summarizer: Summarizer | None = None
     catalogue: tuple[Path, ...] = ()
     cross_book: bool = False
+    content_digest: str = ""
     preregistered: str | None = None
 
     def book(self, book_id: str) -> BookSource:

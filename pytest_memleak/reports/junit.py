@@ -6,11 +6,14 @@ import json
 import platform
 from typing import TYPE_CHECKING
 
+from pytest_memleak.records.amounts import day
 from pytest_memleak.redaction.text import inert
+from pytest_memleak.reports.wording import served_by
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
+    from pytest_memleak.records import Completeness
     from pytest_memleak.records.finding import Finding
 
 __all__ = ["case_properties", "suite_properties"]
@@ -32,8 +35,9 @@ def case_properties(found: Finding, *, own: bool = False) -> list[tuple[str, str
         ("memleak.words", found.words),
         ("memleak.generations_asked", found.asked),
         ("memleak.generations_got", found.got),
+        *_answers(found.completeness),
+        *_answerer(found),
     ]
-    properties += [(f"memleak.withheld.{why}", count) for why, count in found.withheld.items()]
     properties += [(f"memleak.{name}", value) for name, value in found.measures.items()]
     for name, (low, high) in found.intervals.items():
         properties += [(f"memleak.{name}.low", low), (f"memleak.{name}.high", high)]
@@ -44,14 +48,49 @@ def case_properties(found: Finding, *, own: bool = False) -> list[tuple[str, str
     return [(name, str(value)) for name, value in properties]
 
 
+def _answers(evidence: Completeness) -> Iterator[tuple[str, object]]:
+    yield "memleak.generations_surplus", evidence.surplus
+    for kind, count in evidence.kinds.items():
+        yield f"memleak.answers.{kind.value}", count
+    for word, count in evidence.withheld.items():
+        yield f"memleak.withheld.{inert(word)}", count
+    if evidence.median_yield is not None:
+        yield "memleak.median_yield", evidence.median_yield
+    if evidence.given_away is not None:
+        yield "memleak.given_away", evidence.given_away
+
+
+def _answerer(found: Finding) -> Iterator[tuple[str, object]]:
+    who = found.answerer
+    if who is None:
+        return
+    if who.first is not None and who.last is not None:
+        yield "memleak.drawn_first", day(who.first)
+        yield "memleak.drawn_last", day(who.last)
+    yield "memleak.calls", who.calls
+    yield "memleak.calls_this_run", who.calls_this_run
+    yield "memleak.imported", who.imported
+    if who.asked is not None:
+        yield "memleak.asked", inert(who.asked)
+    for number, one in enumerate(who.served, 1):
+        yield f"memleak.answered_by.{number}", inert(served_by(one))
+        yield f"memleak.answered_by.{number}.calls", one.calls
+    if who.refused:
+        yield "memleak.refused_settings", inert(", ".join(who.refused))
+    if who.weights:
+        yield "memleak.weights", inert(who.weights)
+    if who.tried:
+        yield "memleak.attempt", who.tried.number
+
+
 def _verdict(found: Finding, *, own: bool) -> list[tuple[str, str]]:
     if not own:
-        return [("memleak.verdict", found.verdict)]
+        return [("memleak.verdict", found.verdict_words)]
     told = (
-        f"{found.suite} judges {found.pair} {found.verdict} by its own limits; "
+        f"{found.suite} judges {found.pair} {found.verdict_words} by its own limits; "
         "whether this test passed is by what it asserts itself"
     )
-    return [("memleak.suite_verdict", found.verdict), ("memleak.suite_verdict.meaning", told)]
+    return [("memleak.suite_verdict", found.verdict_words), ("memleak.suite_verdict.meaning", told)]
 
 
 def suite_properties(findings: Iterable[Finding], *, version: str) -> list[tuple[str, str]]:

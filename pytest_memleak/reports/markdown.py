@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.findings.finding import overview
 from pytest_memleak.redaction.text import inert
-from pytest_memleak.reports.wording import cell, outcome, passage
+from pytest_memleak.reports.wording import attempt, cell, of_answers, outcome, passage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,7 +81,7 @@ def _cell(found: Finding, row: Measure) -> str:
 
 def _to_tell(found: Finding) -> bool:
     told = found.reasons or found.spared or found.warnings or found.changes
-    return bool(told or outcome(found).note)
+    return bool(told or outcome(found).note or attempt(found))
 
 
 def _details(found: Finding) -> Iterator[str]:
@@ -94,6 +94,8 @@ def _details(found: Finding) -> Iterator[str]:
         *filter(None, [found.spared]),
     ):
         yield f"- {_plain(reason)}"
+    for title, said in of_answers(found):
+        yield f"- {title}: {_plain(said)}"
     for one in found.passages:
         yield f"- {passage(one, _plain(one.place))}"
     for warning in found.warnings:

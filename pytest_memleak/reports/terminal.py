@@ -13,7 +13,7 @@ from rich.text import Text
 from pytest_memleak.findings.finding import overview, table_of
 from pytest_memleak.records.amounts import amount
 from pytest_memleak.redaction.text import inert
-from pytest_memleak.reports.wording import cell, outcome, passage, shown
+from pytest_memleak.reports.wording import attempt, cell, of_answers, outcome, passage, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,7 +40,8 @@ _STYLES = {
 def summary(findings: Sequence[Finding], *, width: int, color: bool, verbose: bool = False) -> str:
     """The whole summary as text, with colours if `color`.
 
-    Of a leak that is expected only the worst passages are shown, unless `verbose`.
+    Unless `verbose`, only the worst passages of a leak that is expected are shown, and of a pass
+    not what its answers were.
     """
     console, out = _console(width=width, color=color)
     _print_table(console, findings)
@@ -178,8 +179,8 @@ def _verdict(became: Outcome) -> Text:
 
 def _details(found: Finding, *, verbose: bool) -> Iterator[Text]:
     became = outcome(found)
-    told = found.warnings or found.changes or _recited_elsewhere(found)
-    if became.kind == "pass" and not told:
+    told = found.warnings or found.changes or _recited_elsewhere(found) or attempt(found)
+    if became.kind == "pass" and not told and not verbose:
         return
     yield Text()
     yield Text.assemble((f"{found.pair}", "bold"), f": {became.word}")
@@ -187,7 +188,21 @@ def _details(found: Finding, *, verbose: bool) -> Iterator[Text]:
         yield Text(f"  {became.note}")
     for said in (*found.reasons, *found.changes, *filter(None, [found.spared])):
         yield Text(f"  {inert(said)}")
-    few = found.expected == "leak" and not verbose
+    for title, said in of_answers(found):
+        if became.kind != "pass" or verbose or title == "attempt":
+            yield Text(f"  {title}: {inert(said)}", style="dim")
+    yield from _passages(found, few=found.expected == "leak" and not verbose)
+    for book in _recited_elsewhere(found):
+        spans, longest = amount(book["spans_over"], "span"), amount(book["longest_span"], "word")
+        yield Text(
+            f"  {spans} over {found.settings['span_threshold']} words of {inert(book['book'])}, "
+            f"which was not asked for; the longest has {longest}"
+        )
+    for warning in found.warnings:
+        yield Text(f"  warning: {inert(warning)}")
+
+
+def _passages(found: Finding, *, few: bool) -> Iterator[Text]:
     first = found.passages[:_FEW_PASSAGES] if few else found.passages
     for one in first:
         where = f"  {passage(one, inert(one.place))}"
@@ -198,14 +213,6 @@ def _details(found: Finding, *, verbose: bool) -> Iterator[Text]:
             yield Text(f"    “{one.quote}”", style="italic")
     if left := len(found.passages) - len(first):
         yield Text(f"  and {left} more, shown with -v", style="dim")
-    for book in _recited_elsewhere(found):
-        spans, longest = amount(book["spans_over"], "span"), amount(book["longest_span"], "word")
-        yield Text(
-            f"  {spans} over {found.settings['span_threshold']} words of {inert(book['book'])}, "
-            f"which was not asked for; the longest has {longest}"
-        )
-    for warning in found.warnings:
-        yield Text(f"  warning: {inert(warning)}")
 
 
 def _recited_elsewhere(found: Finding) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""How every report says things: verdicts, values of measures, what holds of a limit.
+"""How every report says things: verdicts, values of measures, what holds of a limit, who answered.
 
 Heads are the measures' own names, as suite files have them.
 """
@@ -9,16 +9,31 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_memleak.records import Verdict
-from pytest_memleak.records.amounts import amount
+from pytest_memleak.records.amounts import amount, day
+from pytest_memleak.records.judgement import refused_words
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from pytest_memleak.records import Measure
+    from pytest_memleak.records.answerer import Answerer, ServedBy
     from pytest_memleak.records.finding import Finding, Passage
 
-__all__ = ["Outcome", "cell", "in_percent", "outcome", "passage", "percent", "shown", "unit"]
+__all__ = [
+    "Outcome",
+    "attempt",
+    "cell",
+    "in_percent",
+    "of_answers",
+    "outcome",
+    "passage",
+    "percent",
+    "served_by",
+    "shown",
+    "unit",
+]
 
+_WEIGHTS = {"fixed": "fixed weights", "a name": "weights that only a name tells"}
 _LETTERS = {"k": "k", "span_threshold": "T"}
 
 
@@ -41,11 +56,11 @@ def outcome(found: Finding) -> Outcome:
     """What became of the pair."""
     verdict = Verdict(found.verdict)
     if found.expected == "leak" and verdict is Verdict.FAIL:
-        return Outcome("FAIL (expected)", "expected")
+        return Outcome(f"{found.verdict_words} (expected)", "expected")
     if found.expected == "leak" and verdict is Verdict.PASS:
         note = "it was expected to leak, and its limits hold: its item fails"
-        return Outcome("PASS (a leak was expected)", "unexpected", note)
-    return Outcome(verdict.value, verdict.value.lower())
+        return Outcome(f"{found.verdict_words} (a leak was expected)", "unexpected", note)
+    return Outcome(found.verdict_words, verdict.value.lower())
 
 
 def shown(row: Measure, value: float) -> str:
@@ -92,3 +107,76 @@ def unit(row: Measure, findings: Sequence[Finding]) -> str:
 def passage(one: Passage, place: str) -> str:
     """Where a passage stands, and how long it is; `place` as the report may show it."""
     return f"{one.kind} of {amount(one.words, 'word')} at {place}"
+
+
+# --- the answers, and who gave them --------------------------------------------------------
+
+
+def of_answers(found: Finding) -> Iterator[tuple[str, str]]:
+    """What is said of a pair's answers: a title and a sentence each; servers' words are in them."""
+    evidence, who = found.completeness, found.answerer
+    if any(evidence.kinds.values()):
+        yield "kinds", _kinds(found)
+    if who is not None and evidence.got:
+        yield "drawn", _drawn(who)
+        if who.served:
+            yield "answered by", _answered_by(who)
+    if said := attempt(found):
+        yield "attempt", said
+    for one in found.draws:
+        if one.purpose == "baseline" and one.refused:
+            yield "uplift", f"its baseline: {refused_words(one.refused, one.got)}"
+    for note in evidence.notes:
+        yield "note", note
+
+
+def attempt(found: Finding) -> str:
+    """Which attempt the pair's answers are, where they are not the first."""
+    tried = found.answerer and found.answerer.tried
+    if not tried or tried.number == 1:
+        return ""
+    of = [amount(tried.seeds, "seed"), amount(tried.temperatures, "temperature")]
+    of += [f"drawn anew {amount(tried.anew, 'time')} since answers aged"] if tried.anew else []
+    of += [amount(tried.runs, "run")] if tried.runs else []
+    of += [amount(tried.files, "imported file")] if tried.files else []
+    of += [f"{amount(tried.removed, 'answer')} no longer there"] if tried.removed else []
+    return f"attempt {tried.number:,} of this endpoint for this book ({', '.join(of)})"
+
+
+def served_by(one: ServedBy) -> str:
+    """What a server said of itself."""
+    name = one.model or "a server that gives no name"
+    return f"{name} ({one.fingerprint})" if one.fingerprint else name
+
+
+def _kinds(found: Finding) -> str:
+    evidence = found.completeness
+    said = ", ".join(f"{count:,} {kind.value}" for kind, count in evidence.kinds.items() if count)
+    if evidence.withheld:
+        words = ", ".join(f"{count:,} {word}" for word, count in evidence.withheld.items())
+        said += f"; withheld as {words}"
+    if evidence.surplus:
+        said += f"; {evidence.surplus:,} more that nobody asked for"
+    if evidence.median_yield is not None:
+        said += f"; median yield {percent(evidence.median_yield)}"
+    if evidence.given_away is not None:
+        said += f"; given away {percent(evidence.given_away)}"
+    return said
+
+
+def _drawn(who: Answerer) -> str:
+    if who.first is None or who.last is None:
+        return "from files, which do not say when"
+    first, last = day(who.first), day(who.last)
+    days = first if first == last else f"{first} to {last}"
+    said = f"{days}, {who.calls_this_run:,} of {amount(who.calls, 'call')} in this run"
+    return f"{said}; {amount(who.imported, 'answer')} from files" if who.imported else said
+
+
+def _answered_by(who: Answerer) -> str:
+    if who.asked is None and not any(one.model for one in who.served):
+        return _WEIGHTS.get(who.weights, who.weights)
+    said = [f"{served_by(one)}, {amount(one.calls, 'call')}" for one in who.served]
+    if who.asked is not None:
+        said.append(f"{who.asked} was asked")
+    return "; ".join([*said, _WEIGHTS.get(who.weights, who.weights)])

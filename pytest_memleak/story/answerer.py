@@ -54,7 +54,7 @@ def answered_by(answers: Answers, resources: Resources) -> WhoAnswered:
     channel, pair = answers.channel, answers.draws.pair
     if channel is None or answers.asked is None:
         return _of_records(answers)
-    from pytest_memleak.ledger.attempts import provenance
+    from pytest_memleak.ledger.attempts import provenance, tried
 
     told = provenance(channel.ledger, channel.endpoint_id, answers.asked)
     name = channel.opened.model_name if isinstance(channel.opened, AsksByName) else None
@@ -69,6 +69,7 @@ def answered_by(answers: Answers, resources: Resources) -> WhoAnswered:
         imported=told.imported,
         refused=told.refused,
         weights=weights_named(pair, channel.opened) or "a name",
+        tried=tried(channel.ledger, channel.endpoint_id, answers.asked, until=resources.now),
     )
     gaps, notes = obedience_gaps(Obeyed(pair.sampling.temperature, told.refused))
     by_name = [Answered(one.model, one.calls) for one in served]

@@ -46,7 +46,8 @@ def canary_rounds(channel: Channel, pair: Pair, book: Book) -> int:
 
 def same_weights(channel: Channel, pair: Pair, book: Book) -> bool | None:
     """Whether the last round of canaries answers as the first; None without two rounds."""
-    return answer_alike(_answers(channel, pair, book))
+    asked = _asked_by(channel, pair, book, canary_rounds(channel, pair, book))
+    return answer_alike([one[:asked] for one in _answers(channel, pair, book)])
 
 
 def answer_alike(answers: Collection[Sequence[str]]) -> bool | None:
@@ -55,6 +56,19 @@ def answer_alike(answers: Collection[Sequence[str]]) -> bool | None:
         return None
     alike = sum(_beginning(one[0]) == _beginning(one[-1]) for one in answers)
     return 2 * alike > len(answers)
+
+
+def _asked_by(channel: Channel, pair: Pair, book: Book, rounds: int) -> int:
+    """How many of the rounds had been asked at the time that is looked at."""
+    from pytest_memleak.ledger.attempts import provenance
+
+    while rounds:
+        asked = canary_questions(pair, book, rounds=rounds)
+        last = provenance(channel.ledger, channel.endpoint_id, asked).last
+        if last is None or last <= channel.resources.now:
+            break
+        rounds -= 1
+    return rounds
 
 
 def _answers(channel: Channel, pair: Pair, book: Book) -> Sequence[Sequence[str]]:

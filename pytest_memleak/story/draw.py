@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pytest_memleak.contracts.capabilities import id_of
 from pytest_memleak.contracts.protocols import Recording
 from pytest_memleak.errors import Inconclusive
-from pytest_memleak.records import Gap
+from pytest_memleak.records import Gap, Kind
 from pytest_memleak.records.finding import CountedDraws
 from pytest_memleak.story.answerer import weights_named
 from pytest_memleak.story.canaries import canary_questions, canary_rounds
@@ -24,6 +24,7 @@ from pytest_memleak.verdict.answers import AnswerCensus
 from pytest_memleak.verdict.asked import Asked
 from pytest_memleak.verdict.completeness import completeness
 from pytest_memleak.verdict.given_away import given_away
+from pytest_memleak.verdict.kinds import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -126,6 +127,7 @@ class CountedAnswers:
             endpoint=self.answers.endpoint_id,
             asked=len(counted.excerpts) * self._asked.samples,
             got=len(counted.readings),
+            refused=int((counted.kinds == KINDS.index(Kind.REFUSAL)).sum()),
             sha256=self._digest.hexdigest(),
         )
 
@@ -273,18 +275,28 @@ class Channel:
         """
         from pytest_memleak.ledger.attempts import provenance
 
-        if not self.kept or self.resources.offline or weights_named(pair, self.opened):
+        if not self.kept or weights_named(pair, self.opened):
             return self
         told = provenance(self.ledger, self.endpoint_id, asked)
         if told.first is not None and self.resources.aged(told.first, pair.sampling.max_age):
             from pytest_memleak.ledger.attempts import drawn_anew
 
             again = replace(self, endpoint_id=drawn_anew(self.endpoint_id))
-            return again.with_canaries(pair, book, asked)
+            if not self.resources.offline or again.has_answers(asked):
+                return again.with_canaries(pair, book, asked)
+        if self.resources.offline:
+            return self
         rounds = canary_rounds(self, pair, book)
         if rounds == 0 or told.calls > told.calls_this_run:
             self.draw(canary_questions(pair, book, rounds=rounds + 1))
         return self
+
+    def has_answers(self, asked: Questionnaire) -> bool:
+        """Whether any were drawn by now."""
+        from pytest_memleak.ledger.attempts import provenance
+
+        first = provenance(self.ledger, self.endpoint_id, asked).first
+        return first is not None and first <= self.resources.now
 
     def left(self, asked: Questionnaire) -> Plan:
         """What is still to be drawn."""

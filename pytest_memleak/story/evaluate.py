@@ -46,6 +46,7 @@ def evaluate(
     INCONCLUSIVE, unless what is there is over a limit already; nothing is raised for it.
     """
     try:
+        suite.refuse_unregistered()
         suite.resources.progress(Standing(Phase.READING, pair.id))
         book = suite.books.book_of(pair)
         suite.books.refuse_shared_text(book, pair)

@@ -79,6 +79,7 @@ class _Planner:
         return (pair.suite, pair.id) in self._chosen
 
     def _steps(self, pair: Pair, draws: Draws, suite: SuiteRun) -> Iterator[PlannedStep]:
+        suite.refuse_unregistered()
         model = draws.pair.model
         for source in self._books_of(draws.pair, suite):
             if self._first(pair.suite, "summaries", source.id):

@@ -6,7 +6,7 @@ import contextlib
 import functools
 from typing import TYPE_CHECKING
 
-from pytest_memleak.errors import MemleakError
+from pytest_memleak.errors import MemleakError, SuiteError
 from pytest_memleak.story.endpoints import Endpoints
 from pytest_memleak.story.prepared_books import PreparedBooks
 from pytest_memleak.story.protected import ProtectedBooks
@@ -40,6 +40,18 @@ class SuiteRun:
         self.books = PreparedBooks(suite, extensions, lambda: self._summary_writer)
         self.protected = ProtectedBooks(suite, self.books)
         self.endpoints = Endpoints(suite, extensions, self.books, resources, state=state)
+
+    def refuse_unregistered(self) -> None:
+        """Raise SuiteError where another suite than this was preregistered."""
+        said, found = self.suite.preregistered, self.suite.content_digest
+        if said not in (None, found):
+            raise SuiteError(
+                f"not the suite that was preregistered: that one's SHA-256 is {said}, "
+                f"this one's is {found}",
+                place=self.suite.name,
+                hint="take back what was changed since; or write "
+                f'preregistered = "{found}", and announce it, before anything is drawn',
+            )
 
     def close(self) -> None:
         """Let go of the providers' connections, where they have any."""

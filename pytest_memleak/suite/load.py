@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import json
 import tomllib
 from collections import Counter
 from types import MappingProxyType
@@ -86,6 +87,7 @@ def load_suite(path: Path, brought: Mapping[str, Measure] = MappingProxyType({})
         summarizer=_summarizer(written.suite.summarizer),
         catalogue=_catalogue(written, path),
         cross_book=written.suite.cross_book,
+        content_digest=_content_digest(tables),
         preregistered=written.suite.preregistered,
     )
 
@@ -131,6 +133,17 @@ def _refuse_boundless(tables: dict[str, Any], path: Path) -> None:
             todo += [(f"{key}[{n}]", depth + 1, inner) for n, inner in enumerate(value, start=1)]
         elif isinstance(value, int) and value.bit_length() > _WIDEST:
             raise SuiteError(f"{_clipped(key)}: the number is over 64 bits", place=str(path))
+
+
+def _content_digest(tables: dict[str, Any]) -> str:
+    """The SHA-256 of the tables as JSON (sorted keys, no blanks, ASCII), but for `preregistered`.
+
+    Every limit, book, model and setting is in it as it is written; books by their paths.
+    """
+    suite = {key: one for key, one in tables.get("suite", {}).items() if key != "preregistered"}
+    said = {key: one for key, one in (tables | {"suite": suite}).items() if one != {}}
+    written = json.dumps(said, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(written.encode()).hexdigest()
 
 
 def _explain(error: ValidationError, tables: dict[str, Any]) -> str:

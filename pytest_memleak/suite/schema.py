@@ -151,7 +151,7 @@ class SuiteTable(AnswerKeys):
         7.0, description="days after which answers of an endpoint that is only a name do not count"
     )
     preregistered: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = Field(
-        None, description="SHA-256 that the suite must have (memleak suite digest)"
+        None, description="SHA-256 of the suite that was announced; of another one no pair can pass"
     )
     confidence: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.95, description="of intervals; 0 judges by observed values alone"

@@ -17,11 +17,11 @@ from pytest_memleak.verdict.rules import Case, gaps_and_margins
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pytest_memleak.records import Gap, Verdict
+    from pytest_memleak.records import Gap
     from pytest_memleak.verdict.answers import Counted
     from pytest_memleak.verdict.given_away import GivenAway
 
-__all__ = ["completeness", "verdict_words"]
+__all__ = ["completeness"]
 
 
 def completeness(
@@ -53,12 +53,3 @@ def completeness(
         margins=margins,
         notes=(*more, *notes),
     )
-
-
-def verdict_words(verdict: Verdict, evidence: Completeness) -> str:
-    """The verdict as it stands everywhere: "PASS, 97 % refused" where refusals were accepted."""
-    refusals = evidence.kinds.get(Kind.REFUSAL, 0)
-    if not evidence.accept_refusals or not refusals:
-        return verdict.value
-    percent = 100 * refusals // evidence.got
-    return f"{verdict.value}, {percent or 'under 1'} % refused"

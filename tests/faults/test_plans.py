@@ -1,12 +1,10 @@
 """--memleak-plan, held against what a server has billed after the run that was planned."""
 
-
 import _abc
 import dataclasses
 import json
 import re
 
-import annotations
 import pytest
 from accounts import settled
 from faults import server_error

@@ -10,8 +10,11 @@ from pytest_memleak.findings.finding import finding
 from pytest_memleak.records import (
     Book,
     BookSource,
+    Completeness,
     Excerpt,
+    Gap,
     Generation,
+    Kind,
     Limits,
     Model,
     Pair,
@@ -20,7 +23,7 @@ from pytest_memleak.records import (
 )
 from pytest_memleak.scoring.analysis import analyse
 from pytest_memleak.verdict.evaluation import Evaluation
-from pytest_memleak.verdict.judge import Census, judge
+from pytest_memleak.verdict.judge import judge
 
 _WORDS = [
     "".join(parts)
@@ -109,9 +112,14 @@ def make_finding():
             limits=limits or Limits(bmc=0.3, longest_span=30),
             expected=expected,
         )
-        census = Census(book, pair.sampling)
-        analysis = analyse(book, census.watch(generations), pair.scoring)
-        completeness = census.completeness(gaps)
+        answers = list(generations)
+        analysis = analyse(book, answers, pair.scoring)
+        completeness = Completeness(
+            asked=len(book.excerpts) * samples,
+            got=len(answers),
+            kinds={Kind.ANSWER: len(answers)},
+            gaps=tuple(Gap("drawn", gap) for gap in gaps),
+        )
         evaluation = Evaluation(
             suite=suite,
             suite_digest="5" * 64,

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from pytest_memleak.contracts.extensions import Extensions
 from pytest_memleak.findings.finding import finding
-from pytest_memleak.records import Generation
+from pytest_memleak.records import Completeness, Gap, Generation, Kind, Margin
+from pytest_memleak.records.answerer import Answerer, ServedBy, Tried
 from pytest_memleak.records.finding import CountedDraws, Finding, Passage, RunReport
 from pytest_memleak.story.evaluate import evaluate
 from pytest_memleak.story.resources import Resources
@@ -23,7 +24,8 @@ SUITE = """
 [suite]
 samples = 3
 span_threshold = 5
-max_blocked = 0.5
+max_short = 1.0
+max_unanswered = 0.5
 [limits]
 {limits}
 [[book]]
@@ -94,7 +96,7 @@ def test_a_leak(evaluated):
     low, high = found.intervals["bmc"]
     assert low <= found.measures["bmc"] <= high
     assert "longest_span" not in found.intervals
-    assert (found.asked, found.got, found.withheld) == (6, 6, {})
+    assert (found.asked, found.got, found.completeness.withheld) == (6, 6, {})
     told = {"samples": 3, "k": 5, "trim": 5, "span_threshold": 5, "words": "paper"}
     assert found.settings.items() >= told.items()
 
@@ -156,8 +158,9 @@ def test_without_evidence_there_is_little_to_tell(evaluated, tmp_path):
     assert (nothing.book_digest, nothing.endpoint, nothing.warnings) == ("", "", ())
 
 
-def test_what_was_withheld_is_counted_by_reason(evaluated):
-    assert finding(evaluated("one", "", "two")).withheld == {"empty": 2}
+def test_of_what_kinds_the_answers_are(evaluated):
+    kinds = finding(evaluated("one", "", "two")).completeness.kinds
+    assert {kind: n for kind, n in kinds.items() if n} == {Kind.EMPTY: 2, Kind.SHORT: 4}
 
 
 def test_no_text_is_in_it_but_the_quotes(evaluated):
@@ -192,10 +195,40 @@ TYPES = {
             endpoint=st.none() | st.text(max_size=8),
             asked=st.integers(),
             got=st.integers(),
+            refused=st.integers(),
             sha256=st.text(max_size=8),
         ),
         max_size=2,
     ).map(tuple),
+    "Completeness": st.builds(
+        Completeness,
+        asked=st.integers(),
+        got=st.integers(),
+        kinds=st.dictionaries(st.sampled_from(Kind), st.integers()),
+        withheld=st.dictionaries(st.text(max_size=4), st.integers()),
+        median_yield=st.none() | st.floats(0, 2),
+        given_away=st.none() | st.floats(0, 1),
+        accept_refusals=st.booleans(),
+        gaps=st.lists(st.builds(Gap, *[st.text(max_size=8)] * 3), max_size=2).map(tuple),
+        margins=st.lists(
+            st.builds(Margin, st.text(max_size=8), st.floats(0, 1), st.just("<="), st.floats(0, 1)),
+            max_size=2,
+        ).map(tuple),
+        notes=st.lists(st.text(max_size=8), max_size=2).map(tuple),
+    ),
+    "Answerer | None": st.none()
+    | st.builds(
+        Answerer,
+        asked=st.none() | st.text(max_size=8),
+        served=st.lists(
+            st.builds(ServedBy, st.none() | st.text(max_size=8), st.none(), st.integers()),
+            max_size=2,
+        ).map(tuple),
+        first=st.none() | st.floats(0, 2e9),
+        last=st.none() | st.floats(0, 2e9),
+        refused=st.lists(st.text(max_size=8), max_size=2).map(tuple),
+        tried=st.none() | st.builds(Tried, st.integers(1, 9), seeds=st.integers(1, 9)),
+    ),
     "dict[str, float]": st.dictionaries(st.text(max_size=4), st.floats(0, 1) | st.integers()),
     "dict[str, str]": st.dictionaries(st.text(max_size=4), st.text(max_size=8)),
     "dict[str, int]": st.dictionaries(st.text(max_size=4), st.integers()),

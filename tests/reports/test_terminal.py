@@ -7,12 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_memleak.records import Completeness
 from pytest_memleak.records.finding import Finding, Passage
 from pytest_memleak.reports.terminal import summary
 
-EMPTY = {"str": "", "int": 0, "str | None": None, "int | None": None}
+EMPTY = {"str": "", "int": 0, "str | None": None, "int | None": None, "Answerer | None": None}
 SETTINGS = {"k": 5, "span_threshold": 20, "probe": {"kind": "instruction"}}
 MEASURES = {"bmc": 0.0, "longest_block": 0, "longest_span": 0, "spans_over": 0}
+
+
+def evidence(asked=6, got=6, **told):
+    return Completeness(asked=asked, got=got, **told)
 
 
 def blank(type_):
@@ -25,7 +30,7 @@ def found(**told):
     """A finding that tells this, and of everything else nothing."""
     made = {one.name: blank(one.type) for one in dataclasses.fields(Finding)}
     made |= {"pair": "m/book", "verdict": "PASS", "expected": "pass", "settings": SETTINGS}
-    made |= {"measures": MEASURES, "asked": 6, "got": 6}
+    made |= {"measures": MEASURES, "completeness": evidence()}
     return Finding(**made | told)
 
 
@@ -53,8 +58,7 @@ def test_a_row_for_each_pair_and_one_for_the_limits():
         limits=limits,
         verdict="FAIL",
         measures={"bmc": 0.8765, "longest_block": 12_345, "longest_span": 16, "spans_over": 3},
-        asked=3100,
-        got=3100,
+        completeness=evidence(3100, 3100),
     )
     table = lines(clean, leaky)[:4]
     assert [re.sub(" +", " ", line) for line in table] == [
@@ -80,7 +84,10 @@ def test_limits_that_differ_stand_in_the_cells():
 @pytest.mark.parametrize("width", [80, 98, 200])
 def test_heads_are_the_measures_names_broken_where_the_width_asks_for_it(width):
     long = found(
-        pair="reciter/the-lamplighter", verdict="FAIL", expected="leak", got=310, asked=310
+        pair="reciter/the-lamplighter",
+        verdict="FAIL",
+        expected="leak",
+        completeness=evidence(310, 310),
     )
     told = lines(long, width=width)
     heads, rows = (1, 2) if width < 98 else (1, 1)
@@ -96,7 +103,7 @@ def test_heads_are_the_measures_names_broken_where_the_width_asks_for_it(width):
 
 
 def test_measures_that_could_not_be_had_are_a_dash():
-    row = lines(found(measures={}, asked=0, got=0, verdict="INCONCLUSIVE"))[1]
+    row = lines(found(measures={}, completeness=evidence(0, 0), verdict="INCONCLUSIVE"))[1]
     assert re.sub(" +", " ", row) == "m/book - - - - - INCONCLUSIVE"
 
 
@@ -125,8 +132,7 @@ def test_a_narrow_terminal_folds_the_pair_and_cuts_no_number(width):
     long = found(
         pair="a-model-with-a-very-long-name/a-book-with-a-very-long-name",
         measures={"bmc": 0.5, "longest_block": 12_345, "longest_span": 678, "spans_over": 90},
-        asked=31_000,
-        got=31_000,
+        completeness=evidence(31_000, 31_000),
         verdict="FAIL",
         expected="leak",
     )

@@ -8,8 +8,8 @@ from answer_sets import backwards, book_of, honest, one_in_seven_short, replaced
 from corpus import shakespeare
 
 from pytest_memleak.records import FinishReason, Generation, Kind, Verdict
+from pytest_memleak.records.judgement import verdict_words
 from pytest_memleak.scoring.words import words as words_in
-from pytest_memleak.verdict.completeness import verdict_words
 
 APOLOGY = "I'm sorry, but I can't write that passage."
 

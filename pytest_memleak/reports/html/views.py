@@ -13,7 +13,7 @@ from pytest_memleak.reports.html.book_text import coloured
 from pytest_memleak.reports.html.charts import coverage_chart, length_chart, length_classes
 from pytest_memleak.reports.html.strips import arcs, strip, x_of
 from pytest_memleak.reports.html.window_strip import WindowMap, window_map
-from pytest_memleak.reports.wording import in_percent, outcome, percent, unit
+from pytest_memleak.reports.wording import in_percent, of_answers, outcome, percent, unit
 from pytest_memleak.scoring.similarity import compare
 
 if TYPE_CHECKING:
@@ -84,12 +84,16 @@ class ChapterView:
 
 @dataclass(frozen=True, slots=True)
 class PairView:
-    """A pair's part of the page; plot and all drawings are None where nothing was measured."""
+    """A pair's part of the page; plot and all drawings are None where nothing was measured.
+
+    answers: what is said of them, by titles
+    """
 
     anchor: str
     found: Finding
     badge: Badge
     measures: tuple[MeasureView, ...]
+    answers: tuple[tuple[str, str], ...]
     plot: PlotData | None = None
     map: Strip | None = None
     ticks: tuple[float, ...] = ()
@@ -131,10 +135,11 @@ def pair_views(findings: Iterable[Finding]) -> list[PairView]:
 def _pair_view(found: Finding, anchor: str) -> PairView:
     rows = table_of([found])
     measures = tuple(_measure(found, row) for name, row in rows.items() if name in found.measures)
+    answers = tuple(of_answers(found))
     seen = found.plot
     if seen is None:
         drawn = window_map(found.windows) if found.windows else None
-        return PairView(anchor, found, _badge(found), measures, windows=drawn)
+        return PairView(anchor, found, _badge(found), measures, answers, windows=drawn)
     times, words = seen.times, found.words
     classes = length_classes(seen.lengths, k=found.settings["k"])
     return PairView(
@@ -142,6 +147,7 @@ def _pair_view(found: Finding, anchor: str) -> PairView:
         found,
         _badge(found),
         measures,
+        answers,
         plot=seen,
         map=strip(times, seen.rounds, columns=_COLUMNS),
         ticks=tuple(x_of(chapter.start, words) for chapter in seen.chapters[1:]),

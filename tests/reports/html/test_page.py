@@ -12,6 +12,7 @@ import pytest
 
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.records import Limits, Measure, Scoring, Verdict
+from pytest_memleak.records.answerer import Answerer, ServedBy
 from pytest_memleak.records.finding import RunReport
 from pytest_memleak.records.plot import Heading
 from pytest_memleak.reports.html.page import render, write_html
@@ -216,7 +217,8 @@ def test_names_and_reasons_act_nowhere(leak, other, bad):
         warnings=(bad,),
         changes=(bad,),
         spared=bad,
-        withheld={bad: 3},
+        completeness=dataclasses.replace(leak.completeness, withheld={bad: 3}, notes=(bad,)),
+        answerer=Answerer(bad, (ServedBy(bad, bad, 3),), 1.0, 2.0, 3, 4, 5, (bad,), bad),
         plot=seen,
     )
     page = page_of(hostile, dataclasses.replace(hostile, model=bad + "b"))
