@@ -193,7 +193,9 @@ def _through_ledger(
     drawn_so_far = partial(channel.drawn, asked)
     try:
         if draws.purpose is Purpose.OWN:
-            channel = channel.with_canaries(pair, book, asked)
+            channel = channel.of_today(pair, asked, may_draw=not suite.resources.offline)
+            if (canaries := channel.canaries(pair, book, asked)) is not None:
+                channel.draw(canaries)
             drawn_so_far = partial(channel.drawn, asked)
         for samples in _stages(asked.samples, in_stages=in_stages):
             channel.draw(replace(asked, samples=samples))
@@ -268,28 +270,34 @@ class Channel:
 
         return generations(self.ledger, self.endpoint_id, asked)
 
-    def with_canaries(self, pair: Pair, book: Book, asked: Questionnaire) -> Channel:
-        """Itself, once canaries were asked where weights are only a name; anew where answers aged.
+    def of_today(self, pair: Pair, asked: Questionnaire, *, may_draw: bool) -> Channel:
+        """Itself, or the series after it where its answers have aged and only a name holds them.
 
-        Raises Inconclusive where they cannot be asked.
+        may_draw: whether a series may be begun; else one is taken only where it has answers.
         """
-        from pytest_memleak.ledger.attempts import provenance
+        from pytest_memleak.ledger.attempts import drawn_anew, provenance
 
         if not self.kept or weights_named(pair, self.opened):
             return self
-        told = provenance(self.ledger, self.endpoint_id, asked)
-        if told.first is not None and self.resources.aged(told.first, pair.sampling.max_age):
-            from pytest_memleak.ledger.attempts import drawn_anew
-
-            again = replace(self, endpoint_id=drawn_anew(self.endpoint_id))
-            if not self.resources.offline or again.has_answers(asked):
-                return again.with_canaries(pair, book, asked)
-        if self.resources.offline:
+        first = provenance(self.ledger, self.endpoint_id, asked).first
+        if first is None or not self.resources.aged(first, pair.sampling.max_age):
             return self
-        rounds = canary_rounds(self, pair, book)
-        if rounds == 0 or told.calls > told.calls_this_run:
-            self.draw(canary_questions(pair, book, rounds=rounds + 1))
+        again = replace(self, endpoint_id=drawn_anew(self.endpoint_id))
+        if may_draw or again.has_answers(asked):
+            return again.of_today(pair, asked, may_draw=may_draw)
         return self
+
+    def canaries(self, pair: Pair, book: Book, asked: Questionnaire) -> Questionnaire | None:
+        """The canaries to ask before the pair's answers are drawn, or taken from earlier runs."""
+        from pytest_memleak.ledger.attempts import provenance
+
+        if not self.kept or weights_named(pair, self.opened):
+            return None
+        told = provenance(self.ledger, self.endpoint_id, asked)
+        rounds = canary_rounds(self, pair, book)
+        if rounds and told.calls <= told.calls_this_run:
+            return None
+        return canary_questions(pair, book, rounds=rounds + 1)
 
     def has_answers(self, asked: Questionnaire) -> bool:
         """Whether any were drawn by now."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.contracts.protocols import Recording
 from pytest_memleak.errors import MemleakError
-from pytest_memleak.story.draw import ledger_name, terms_of
+from pytest_memleak.story.draw import open_channel, terms_of
 from pytest_memleak.story.draws import Purpose, draws_of
 from pytest_memleak.story.probes import as_probed, questions_of, text_side
 
@@ -118,7 +118,7 @@ def _named(pair: Pair, draws: Draws) -> str:
 
 
 def _sampling(draws: Draws, suite: SuiteRun, opened: Endpoint | None) -> Plan:
-    from pytest_memleak.sampling.budget import plan
+    from pytest_memleak.sampling.budget import in_all, plan
 
     pair = draws.pair
     book = _book_of(pair, suite)
@@ -126,9 +126,16 @@ def _sampling(draws: Draws, suite: SuiteRun, opened: Endpoint | None) -> Plan:
         from pytest_memleak.story.probability import plan_windows
 
         return plan_windows(pair, book, suite, opened)
-    asked = questions_of(pair, as_probed(pair, book, opened))
-    endpoint_id = ledger_name(pair, text_side(pair, opened) or opened)
-    return plan(suite.resources.ledger, endpoint_id, asked, terms_of(pair, suite, own=False))
+    probed = as_probed(pair, book, opened)
+    asked = questions_of(pair, probed)
+    if opened is None:
+        return plan(suite.resources.ledger, None, asked, terms_of(pair, suite, own=False))
+    channel = open_channel(pair, suite, text_side(pair, opened) or opened, own=False)
+    if draws.purpose is not Purpose.OWN:
+        return channel.left(asked)
+    channel = channel.of_today(pair, asked, may_draw=True)
+    canaries = channel.canaries(pair, probed, asked)
+    return in_all([channel.left(one) for one in (asked, canaries) if one is not None])
 
 
 def _book_of(pair: Pair, suite: SuiteRun) -> Book:
