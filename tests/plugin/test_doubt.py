@@ -24,6 +24,7 @@ def prose(seed, length=300):
 EXCERPTS = {f"p_id{n}": prose(n) for n in range(1, 11)}
 OTHER = {f"p_id{n}": prose(100 + n) for n in range(1, 11)}
 ASKED = "Write the next part of the story, in which everybody goes home, for"
+END = "and there it came to its end"  # longer than what near-verbatim spans reach over
 
 SUITE = """
 [suite]
@@ -67,7 +68,9 @@ def suite(pytester):
                 {
                     "excerpt_id": i,
                     "generations": [
-                        {"generated_text": f"{says(number, i)} end {prose(f'{name} {i} {number}')}"}
+                        {
+                            "generated_text": f"{says(number, i)} {END} {prose(f'{name} {i} {number}')}"
+                        }
                         for number in range(samples)
                     ],
                 }

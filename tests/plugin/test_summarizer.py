@@ -8,6 +8,8 @@ from faults import Fault, FaultKind, rate_limit
 from pytest_memleak.scoring.words import words
 
 ENDPOINT = ('[model.finetune]\nbooks = ["training"]', 'endpoint = "base"\nrelease = "1"')
+# The base model ends some answers early.
+BRIEF = ("samples = 6\n", "samples = 6\nmax_short = 0.5\n")
 LAX = ("longest_span = 30", "longest_span = 5000")
 SUMMARIZER = """
 [suite.summarizer]
@@ -30,7 +32,7 @@ def bare(pytester, stories, server, online):
 
     def write(*replacements, summarizer=SUMMARIZER):
         text = summarizer % server.base_url if "%s" in summarizer else summarizer
-        path = online(("\n[limits]", text), *replacements)
+        path = online(("\n[limits]", text), BRIEF, *replacements)
         for name, records in stories.items():
             rows = without_instructions(records)
             (pytester.path / f"{name}.json").write_text(json.dumps(rows), encoding="utf-8")
@@ -156,7 +158,8 @@ def test_the_summarizers_draws_stand_apart_in_the_ledger(pytester, bare, capsys)
     rows = {row["book"]: row for row in json.loads(capsys.readouterr().out)["endpoints"]}
     assert rows["summaries of held-out"]["generations"] == 4
     assert rows["held-out"]["generations"] == 24
-    assert rows["held-out"]["endpoint"] == rows["summaries of held-out"]["endpoint"]
+    named = rows["summaries of held-out"]["endpoint"]
+    assert rows["held-out"]["endpoint"] == f"{named}; release 1"
 
 
 # --- what goes wrong -----------------------------------------------------------------------
@@ -325,7 +328,8 @@ def test_a_paid_one_waits_until_somebody_asks(pytester, suite, server):
 
 
 def test_a_free_one_runs_at_once_and_reads_books_that_have_no_summaries(pytester, suite):
-    suite(("\n[limits]", FREE))
+    # It knows one book only, and writes its summaries in that book's words.
+    suite(("\n[limits]", FREE), ("samples = 3", "samples = 3\nmax_given_away = 1.0"))
     bare_ferry(pytester)
     pytester.runpytest().assert_outcomes(passed=1, failed=1)
 
