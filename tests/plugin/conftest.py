@@ -77,7 +77,6 @@ def generation_records(*texts):
     ]
 
 
-
 @pytest.fixture(autouse=True)
 def _only_our_plugin(pytester, monkeypatch):
     """Other installed plugins only take time; a run that needs xdist finds it all the same."""

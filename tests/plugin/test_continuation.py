@@ -193,7 +193,7 @@ def test_one_pair_may_be_asked_in_another_way(pytester, write, stories):
 
 
 def test_chat_models_get_an_instruction_around_the_prefix(pytester, write, server, stories):
-    model = f'provider = "openai"\nbase = "base"\n[model.options]\nbase_url = "{server.base_url}"\n'
+    model = f'provider = "openai"\nbase = "base"\nrelease = "1"\n[model.options]\nbase_url = "{server.base_url}"\n'
     write(model)
     result, pair = evidence(pytester)
     result.assert_outcomes(passed=1)
@@ -239,7 +239,9 @@ def test_vertex(pytester, write, stories, reciting, monkeypatch):
     ):
         credentials = server.write_credentials(pytester.path)
         monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(credentials))
-        write(f'provider = "vertex"\nbase = "base"\n[model.options]\nbase_url = "{server.url}"\n')
+        write(
+            f'provider = "vertex"\nbase = "base"\nrelease = "1"\n[model.options]\nbase_url = "{server.url}"\n'
+        )
         result, pair = evidence(pytester, run="runpytest_subprocess")
     result.assert_outcomes(failed=1)
     texts = [record["excerpt_text"] for record in stories["held-out"]]

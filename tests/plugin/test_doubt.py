@@ -17,7 +17,7 @@ COMMON = [1 / (rank + 10) for rank in range(len(WORDS) // 3)]
 
 def prose(seed, length=300):
     """Sentences of three parts of speech, whose words are as common as in any other text."""
-    chosen = random.Random(seed)
+    chosen = random.Random(str(seed))
     return " ".join(chosen.choices(PARTS[n % 3], COMMON)[0] for n in range(length))
 
 
@@ -68,9 +68,7 @@ def suite(pytester):
                 {
                     "excerpt_id": i,
                     "generations": [
-                        {
-                            "generated_text": f"{says(number, i)} {END} {prose(f'{name} {i} {number}')}"
-                        }
+                        {"generated_text": f"{says(number, i)} {END} {prose((name, i, number))}"}
                         for number in range(samples)
                     ],
                 }

@@ -129,12 +129,13 @@ def test_only_excerpts_without_an_instruction_are_summarized(pytester, bare, ser
 
 
 def test_a_text_file_is_cut_and_summarized(pytester, bare, server, stories):
-    bare(ENDPOINT, LAX, ('source = "held-out.json"', 'source = "held-out.txt"\nauthor = "A. N."'))
+    bare(('source = "held-out.json"', 'source = "held-out.txt"\nauthor = "A. N."'))
     text = "\n\n".join(record["excerpt_text"] for record in stories["held-out"])
     (pytester.path / "held-out.txt").write_text(text, encoding="utf-8")
-    pytester.runpytest("-m", "copyright").assert_outcomes(passed=1)
+    pytester.runpytest("-m", "copyright").assert_outcomes(failed=1)
     excerpts = {row["instruction"] for row in asked_for_excerpts(server)}
-    assert len(asked_for_summaries(server)) == len(excerpts) > 1
+    assert len(excerpts) > 1
+    assert len(asked_for_summaries(server)) == len(excerpts) + len(stories["training"])
     assert all("voice of A. N." in one for one in excerpts)
 
 
