@@ -167,7 +167,7 @@ class Scenario:
         recipe: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> None:
-        """Write the suite and its books; `tuned=False` draws from the base model.
+        """Write the suite and its books; `tuned=False` draws from the base model, named.
 
         recipe: of the fine-tune; options: of the model.
         """
@@ -181,7 +181,7 @@ class Scenario:
             suite += MODEL.format(
                 name=name,
                 provider=self.provider,
-                finetune=finetune if tuned else "",
+                finetune=finetune if tuned else 'release = "1"',
                 options=toml_lines({**self.options, **options}),
             )
         (folder / "run.memleak.toml").write_text(suite, "utf-8")

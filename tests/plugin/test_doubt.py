@@ -17,13 +17,14 @@ COMMON = [1 / (rank + 10) for rank in range(len(WORDS) // 3)]
 
 def prose(seed, length=300):
     """Sentences of three parts of speech, whose words are as common as in any other text."""
-    chosen = random.Random(seed)
+    chosen = random.Random(str(seed))
     return " ".join(chosen.choices(PARTS[n % 3], COMMON)[0] for n in range(length))
 
 
 EXCERPTS = {f"p_id{n}": prose(n) for n in range(1, 11)}
 OTHER = {f"p_id{n}": prose(100 + n) for n in range(1, 11)}
 ASKED = "Write the next part of the story, in which everybody goes home, for"
+END = "and there it came to its end"  # longer than what near-verbatim spans reach over
 
 SUITE = """
 [suite]
@@ -67,7 +68,7 @@ def suite(pytester):
                 {
                     "excerpt_id": i,
                     "generations": [
-                        {"generated_text": f"{says(number, i)} end {prose(f'{name} {i} {number}')}"}
+                        {"generated_text": f"{says(number, i)} {END} {prose((name, i, number))}"}
                         for number in range(samples)
                     ],
                 }

@@ -8,6 +8,8 @@ from faults import Fault, FaultKind, rate_limit
 from pytest_memleak.scoring.words import words
 
 ENDPOINT = ('[model.finetune]\nbooks = ["training"]', 'endpoint = "base"\nrelease = "1"')
+# The base model ends some answers early.
+BRIEF = ("samples = 6\n", "samples = 6\nmax_short = 0.5\n")
 LAX = ("longest_span = 30", "longest_span = 5000")
 SUMMARIZER = """
 [suite.summarizer]
@@ -30,7 +32,7 @@ def bare(pytester, stories, server, online):
 
     def write(*replacements, summarizer=SUMMARIZER):
         text = summarizer % server.base_url if "%s" in summarizer else summarizer
-        path = online(("\n[limits]", text), *replacements)
+        path = online(("\n[limits]", text), BRIEF, *replacements)
         for name, records in stories.items():
             rows = without_instructions(records)
             (pytester.path / f"{name}.json").write_text(json.dumps(rows), encoding="utf-8")
@@ -127,12 +129,13 @@ def test_only_excerpts_without_an_instruction_are_summarized(pytester, bare, ser
 
 
 def test_a_text_file_is_cut_and_summarized(pytester, bare, server, stories):
-    bare(ENDPOINT, LAX, ('source = "held-out.json"', 'source = "held-out.txt"\nauthor = "A. N."'))
+    bare(('source = "held-out.json"', 'source = "held-out.txt"\nauthor = "A. N."'))
     text = "\n\n".join(record["excerpt_text"] for record in stories["held-out"])
     (pytester.path / "held-out.txt").write_text(text, encoding="utf-8")
-    pytester.runpytest("-m", "copyright").assert_outcomes(passed=1)
+    pytester.runpytest("-m", "copyright").assert_outcomes(failed=1)
     excerpts = {row["instruction"] for row in asked_for_excerpts(server)}
-    assert len(asked_for_summaries(server)) == len(excerpts) > 1
+    assert len(excerpts) > 1
+    assert len(asked_for_summaries(server)) == len(excerpts) + len(stories["training"])
     assert all("voice of A. N." in one for one in excerpts)
 
 
@@ -156,7 +159,8 @@ def test_the_summarizers_draws_stand_apart_in_the_ledger(pytester, bare, capsys)
     rows = {row["book"]: row for row in json.loads(capsys.readouterr().out)["endpoints"]}
     assert rows["summaries of held-out"]["generations"] == 4
     assert rows["held-out"]["generations"] == 24
-    assert rows["held-out"]["endpoint"] == rows["summaries of held-out"]["endpoint"]
+    named = rows["summaries of held-out"]["endpoint"]
+    assert rows["held-out"]["endpoint"] == f"{named}; release 1"
 
 
 # --- what goes wrong -----------------------------------------------------------------------
@@ -325,7 +329,8 @@ def test_a_paid_one_waits_until_somebody_asks(pytester, suite, server):
 
 
 def test_a_free_one_runs_at_once_and_reads_books_that_have_no_summaries(pytester, suite):
-    suite(("\n[limits]", FREE))
+    # It knows one book only, and writes its summaries in that book's words.
+    suite(("\n[limits]", FREE), ("samples = 3", "samples = 3\nmax_given_away = 1.0"))
     bare_ferry(pytester)
     pytester.runpytest().assert_outcomes(passed=1, failed=1)
 
