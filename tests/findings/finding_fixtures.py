@@ -11,6 +11,7 @@ from pytest_memleak.records import (
     Book,
     BookSource,
     Excerpt,
+    Gap,
     Generation,
     Limits,
     Model,
@@ -19,8 +20,12 @@ from pytest_memleak.records import (
     Scoring,
 )
 from pytest_memleak.scoring.analysis import analyse
+from pytest_memleak.verdict.answers import AnswerCensus
+from pytest_memleak.verdict.asked import Asked
+from pytest_memleak.verdict.completeness import completeness
 from pytest_memleak.verdict.evaluation import Evaluation
-from pytest_memleak.verdict.judge import Census, judge
+from pytest_memleak.verdict.given_away import given_away
+from pytest_memleak.verdict.judge import judge
 
 _WORDS = [
     "".join(parts)
@@ -109,15 +114,20 @@ def make_finding():
             limits=limits or Limits(bmc=0.3, longest_span=30),
             expected=expected,
         )
-        census = Census(book, pair.sampling)
+        asked = Asked(samples)
+        census = AnswerCensus(book, asked)
         analysis = analyse(book, census.watch(generations), pair.scoring)
-        completeness = census.completeness(gaps)
+        evidence = completeness(
+            census.counted(),
+            given_away(book, asked),
+            gaps=[Gap("drawn", cause) for cause in gaps],
+        )
         evaluation = Evaluation(
             suite=suite,
             suite_digest="5" * 64,
             pair=pair,
-            judgement=judge(analysis, completeness, pair.limits),
-            completeness=completeness,
+            judgement=judge(analysis, evidence, pair.limits),
+            completeness=evidence,
             book=book,
             endpoint=endpoint,
             measurement=analysis.measurement if analysis else None,
