@@ -23,7 +23,7 @@ SUITE = """
 [suite]
 samples = 3
 span_threshold = 5
-max_blocked = 0.5
+max_unanswered = 0.5
 [limits]
 {limits}
 [[book]]

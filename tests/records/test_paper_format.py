@@ -150,8 +150,9 @@ def test_what_is_no_book_is_an_error_that_says_where(records, said):
 def test_generations_are_rounds_of_their_excerpt():
     drawn = generations_from_records([answered("p2", "c"), answered("p1", "a", "b"), answered(3)])
     assert drawn == [
-        Generation("p1", 0, "a"), Generation("p1", 1, "b"), Generation("p2", 0, "c")
-    ]  # fmt: skip
+        Generation(excerpt_id, ordinal, text, FinishReason.UNTOLD)
+        for excerpt_id, ordinal, text in (("p1", 0, "a"), ("p1", 1, "b"), ("p2", 0, "c"))
+    ]
 
 
 def test_lines_of_one_excerpt_are_its_rounds_in_the_order_they_stand():
@@ -164,7 +165,7 @@ def test_lines_of_one_excerpt_are_its_rounds_in_the_order_they_stand():
 
 def test_a_record_with_both_forms_has_its_generations_in_the_list():
     both = {"excerpt_id": "p1", "generated_text": "old", "generations": [{"generated_text": "n"}]}
-    assert generations_from_records([both]) == [Generation("p1", 0, "n")]
+    assert generations_from_records([both]) == [Generation("p1", 0, "n", FinishReason.UNTOLD)]
 
 
 @pytest.mark.parametrize("reason", FinishReason)
@@ -177,7 +178,7 @@ def test_a_finish_reason_is_kept(reason):
 @pytest.mark.parametrize(
     ("said", "kept"),
     [
-        (None, FinishReason.EMPTY),
+        (None, FinishReason.UNKNOWN),
         ("stop", FinishReason.EMPTY),
         ("length", FinishReason.EMPTY),
         ("empty", FinishReason.EMPTY),

@@ -20,7 +20,8 @@ MINIMAL = {
 FULL = {
     "suite": {
         "samples": 7, "temperature": 0.5, "seed": 3, "k": 4, "trim": 3, "span_threshold": 9,
-        "words": "unicode", "max_unanswered": 0.1, "pairs": "all", "instruction": "Write: {summary}",
+        "words": "unicode", "max_unanswered": 0.1, "pairs": "all",
+        "instruction": "Write: {summary}",
     },
     "limits": {"bmc": 0.15, "longest_block": 100, "longest_span": 38, "spans_over": 3},
     "book": [
