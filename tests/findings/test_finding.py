@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pytest_memleak.contracts.extensions import Extensions
 from pytest_memleak.findings.finding import finding
-from pytest_memleak.records import Generation
+from pytest_memleak.records import FinishReason, Generation
 from pytest_memleak.records.finding import CountedDraws, Finding, Passage, RunReport
 from pytest_memleak.story.evaluate import evaluate
 from pytest_memleak.story.resources import Resources
@@ -41,6 +41,13 @@ BOOK = [
 CLEAN = ("a boat crossed", "nothing was seen", "it rained")
 
 
+class Withheld:
+    """A generation that the provider kept back."""
+
+    def of(self, excerpt_id, ordinal):
+        return Generation(excerpt_id, ordinal, "", FinishReason.CONTENT_FILTER)
+
+
 class Told:
     """Generations that are there already."""
 
@@ -52,7 +59,7 @@ class Told:
 
     def generations(self, book):
         return [
-            Generation(one.id, n, text)
+            text.of(one.id, n) if isinstance(text, Withheld) else Generation(one.id, n, text)
             for one in book.excerpts
             for n, text in enumerate(self.texts)
         ]
@@ -157,7 +164,7 @@ def test_without_evidence_there_is_little_to_tell(evaluated, tmp_path):
 
 
 def test_what_was_withheld_is_counted_by_reason(evaluated):
-    assert finding(evaluated("one", "", "two")).withheld == {"empty": 2}
+    assert finding(evaluated("one", Withheld(), "two")).withheld == {"content_filter": 2}
 
 
 def test_no_text_is_in_it_but_the_quotes(evaluated):

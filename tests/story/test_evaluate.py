@@ -15,6 +15,7 @@ from pytest_memleak.story.suite_run import SuiteRun
 from pytest_memleak.suite.load import load_suite
 
 TEXT = "the ferryman counted nine lanterns along the quay and did not like the number at all"
+ASKED = "Write a passage of sixteen words in which somebody waits for a boat."
 SUITE = """
 [suite]
 samples = 4
@@ -57,7 +58,12 @@ class Fake:
         return [answer]
 
 
-CLEAN = ("a boat crossed", "nothing was seen", "it rained", "it snowed")
+CLEAN = (
+    "a boat crossed before anyone was awake and left behind it only a little smoke at dawn",
+    "nothing was seen from our window that evening except two gulls who quarrelled over some bread",
+    "it rained so long that my mother put every bucket we owned under her leaking kitchen roof",
+    "when snow came at last they burned old chairs and told each other stories until spring returned",
+)
 DOWN = ProviderError("401 no access", provider="fake", endpoint="w", call="sample")
 
 
@@ -67,10 +73,10 @@ def judge_it(tmp_path):
     opened = []
 
     def run(*answers, suite=SUITE, book=None, endpoint=None, offline=False):
-        record = {"excerpt_id": "p_id1", "excerpt_text": TEXT, "instruction": "Write."}
+        record = {"excerpt_id": "p_id1", "excerpt_text": TEXT, "instruction": ASKED}
         content = json.dumps([record]) if book is None else book
         (tmp_path / "ferry.json").write_text(content)
-        other = {**record, "instruction": "Write of the quay."}
+        other = {**record, "instruction": f"{ASKED} Of the quay."}
         (tmp_path / "quay.json").write_text(json.dumps([other]))
         path = tmp_path / "x.memleak.toml"
         path.write_text(suite)
