@@ -67,7 +67,7 @@ CLEAN = (
     "a boat crossed before anyone was awake and left behind it only a little smoke at dawn",
     "nothing was seen from our window that evening except two gulls who quarrelled over some bread",
     "it rained so long that my mother put every bucket we owned under her leaking kitchen roof",
-    "when snow came at last they burned old chairs and told each other stories until spring returned",
+    "when snow came at last they burned old chairs and told each other stories until spring came",
 )
 DOWN = ProviderError("401 no access", provider="fake", endpoint="w", call="sample")
 
