@@ -55,6 +55,7 @@ __all__ = ["load_suite"]
 
 _SHOWN = 80
 _DEEPEST = 50
+_SHOULD_BE = "Input should be "
 _WIDEST = 63  # bits: TOML's integers are signed and have 64
 
 
@@ -148,17 +149,31 @@ def _content_digest(tables: dict[str, Any]) -> str:
 
 def _explain(error: ValidationError, tables: dict[str, Any]) -> str:
     """Every problem on a line of its own: key, what is wrong, the value seen."""
-    lines = []
+    lines: dict[str, str] = {}
     for problem in error.errors(include_url=False, include_context=False):
-        key = _key(problem["loc"], tables)
+        location = _within(problem["loc"], tables)
+        key = _key(location, tables)
         if problem["type"] == "extra_forbidden":
-            lines.append(f"{key}: unknown key{_nearest(problem['loc'])}")
+            lines[key] = f"{key}: unknown key{_nearest(location)}"
         elif problem["type"] == "missing":
-            lines.append(f"{key}: missing")
+            lines[key] = f"{key}: missing"
         else:
             said = problem["msg"].removeprefix("Value error, ")
-            lines.append(f"{key}: {said}; got {_shown(problem['input'])}")
-    return "\n  ".join(lines) if len(lines) == 1 else "\n  " + "\n  ".join(lines)
+            other = _SHOULD_BE + said.removeprefix(_SHOULD_BE) + " or "
+            before = lines.get(key, f"{key}: {_SHOULD_BE}").partition(f"{key}: {_SHOULD_BE}")[2]
+            said = other + before if before else f"{said}; got {_shown(problem['input'])}"
+            lines[key] = f"{key}: {said}"
+    return "\n  ".join([*lines.values()] if len(lines) == 1 else ["", *lines.values()])
+
+
+def _within(location: Sequence[int | str], tables: dict[str, Any]) -> Sequence[int | str]:
+    """A problem's place without the name of the alternative that a plain value was held against."""
+    at: Any = tables
+    for depth, step in enumerate(location):
+        if at is not None and not isinstance(at, dict | list):
+            return location[:depth]
+        at = _step(at, step)
+    return location
 
 
 def _key(location: Sequence[int | str], tables: dict[str, Any]) -> str:

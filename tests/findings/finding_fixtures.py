@@ -114,7 +114,7 @@ def make_finding():
         )
         answers = list(generations)
         analysis = analyse(book, answers, pair.scoring)
-        completeness = Completeness(
+        evidence = Completeness(
             asked=len(book.excerpts) * samples,
             got=len(answers),
             kinds={Kind.ANSWER: len(answers)},
@@ -124,8 +124,8 @@ def make_finding():
             suite=suite,
             suite_digest="5" * 64,
             pair=pair,
-            judgement=judge(analysis, completeness, pair.limits),
-            completeness=completeness,
+            judgement=judge(analysis, evidence, pair.limits),
+            completeness=evidence,
             book=book,
             endpoint=endpoint,
             measurement=analysis.measurement if analysis else None,

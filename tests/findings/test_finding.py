@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pytest_memleak.contracts.extensions import Extensions
 from pytest_memleak.findings.finding import finding
-from pytest_memleak.records import Completeness, Gap, Generation, Kind, Margin
+from pytest_memleak.records import Completeness, FinishReason, Gap, Generation, Kind, Margin
 from pytest_memleak.records.answerer import Answerer, ServedBy, Tried
 from pytest_memleak.records.finding import CountedDraws, Finding, Passage, RunReport
 from pytest_memleak.story.evaluate import evaluate
@@ -43,6 +43,13 @@ BOOK = [
 CLEAN = ("a boat crossed", "nothing was seen", "it rained")
 
 
+class Withheld:
+    """A generation that the provider kept back."""
+
+    def of(self, excerpt_id, ordinal):
+        return Generation(excerpt_id, ordinal, "", FinishReason.CONTENT_FILTER)
+
+
 class Told:
     """Generations that are there already."""
 
@@ -54,7 +61,7 @@ class Told:
 
     def generations(self, book):
         return [
-            Generation(one.id, n, text)
+            text.of(one.id, n) if isinstance(text, Withheld) else Generation(one.id, n, text)
             for one in book.excerpts
             for n, text in enumerate(self.texts)
         ]

@@ -48,7 +48,16 @@ def drawn(url, asked, *replies, run="first", endpoint_id="e", per_call=1):
 def a_file(tmp_path, *texts):
     path = tmp_path / "in.json"
     path.write_text(
-        json.dumps([{"excerpt_id": "p_id1", "generations": [{"generated_text": t} for t in texts]}])
+        json.dumps(
+            [
+                {
+                    "excerpt_id": "p_id1",
+                    "generations": [
+                        {"generated_text": text, "finish_reason": "stop"} for text in texts
+                    ],
+                }
+            ]
+        )
     )
     return path
 

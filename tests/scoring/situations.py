@@ -12,7 +12,7 @@ from pytest_memleak.records import (
     Book,
     Completeness,
     Excerpt,
-    FinishReason,
+    Gap,
     Generation,
     Limits,
     Scoring,
@@ -79,14 +79,15 @@ def _near_span(words):
     return NearSpan(**{name: words if name == "words" else None for name in names})
 
 
-def completeness(*, asked=100, got=100, withheld=0, most=0.05, gaps=()):
-    counts = {FinishReason.REFUSAL: withheld} if withheld else {}
-    return Completeness(asked, got, counts, most, gaps)
+def completeness(*, asked=100, got=100, gaps=()):
+    """So many generations of those asked for, with these gaps besides."""
+    missing = () if got == asked else (f"{got} of {asked} generations are there",)
+    told = tuple(Gap("all there", cause) for cause in (*missing, *gaps))
+    return Completeness(asked, got, gaps=told)
 
 
 WHOLE = completeness()
 HALF = completeness(got=50)
-BLOCKED = completeness(withheld=6)
 GAP = completeness(gaps=("the server went away",))
 
 ONE_OVER = (
@@ -100,7 +101,6 @@ NO_BASELINE = "uplift has a limit, but could not be measured: the model needs a 
 NO_NV = "nv_recall has a limit, but could not be measured: it was not asked for"
 NV_OVER = "nv_recall 0.2345 is over its limit 0.1234"
 GOT_HALF = "50 of 100 generations are there"
-TOO_MANY_BLOCKED = "6 of 100 generations were withheld or empty (6 refusal), more than*0.05 allows"
 
 SITUATIONS = [
     # complete evidence
@@ -121,20 +121,17 @@ SITUATIONS = [
      ONE_OVER[2:3]),
     # something missing: never a pass, and still a failure where a limit is broken
     (analysis(), HALF, Limits(bmc=0.1567), INCONCLUSIVE, (GOT_HALF,)),
-    (analysis(), BLOCKED, Limits(bmc=0.1567), INCONCLUSIVE, (TOO_MANY_BLOCKED,)),
     (analysis(), GAP, Limits(bmc=0.1567), INCONCLUSIVE, ("the server went away",)),
-    (analysis(), completeness(got=50, withheld=6, gaps=("gone",)), Limits(bmc=0.1567), INCONCLUSIVE,
-     ("gone", GOT_HALF, TOO_MANY_BLOCKED)),
+    (analysis(), completeness(got=50, gaps=("gone",)), Limits(bmc=0.1567), INCONCLUSIVE,
+     (GOT_HALF, "gone")),
     (analysis(bmc=0.1234, high=0.2345), HALF, Limits(bmc=0.1567), INCONCLUSIVE,
      (GOT_HALF, "bmc 0.1234 may be over*")),
     (analysis(bmc=0.2345), HALF, Limits(bmc=0.1567), FAIL, ONE_OVER[:1]),
-    (analysis(span=39), BLOCKED, Limits(longest_span=38), FAIL, ONE_OVER[2:3]),
+    (analysis(span=39), HALF, Limits(longest_span=38), FAIL, ONE_OVER[2:3]),
     (analysis(over=1), GAP, Limits(spans_over=0), FAIL, ONE_OVER[3:]),
     # no measurement, no limit
     (None, WHOLE, Limits(bmc=0.1567), INCONCLUSIVE, ("nothing could be held against a limit",)),
     (None, GAP, Limits(bmc=0.1567), INCONCLUSIVE, ("the server went away",)),
-    (None, completeness(asked=0, got=0), Limits(bmc=0.1567), INCONCLUSIVE,
-     ("nothing was asked of the model",)),
     (None, completeness(asked=0, got=0, gaps=("no book",)), Limits(bmc=0.1567), INCONCLUSIVE,
      ("no book",)),
     (analysis(), WHOLE, Limits(), INCONCLUSIVE, ("nothing could be held against a limit",)),
@@ -159,11 +156,7 @@ SITUATIONS = [
     (analysis(excess=(0.1234, 0.2345)), HALF, Limits(bmc_excess=0.0512), INCONCLUSIVE, (GOT_HALF,)),
     (analysis(gain=(0.1234, 0.2345)), GAP, Limits(uplift=0.0512), INCONCLUSIVE, ("the server*",)),
     (analysis(nv=0.2345), HALF, Limits(nv_recall=0.1234), FAIL, (NV_OVER,)),
-    # all that the suite allows, and one more
-    (analysis(), completeness(withheld=5), Limits(bmc=0.1567), PASS, ()),
-    (analysis(), completeness(withheld=1, most=0.0), Limits(bmc=0.1567), INCONCLUSIVE,
-     ("1 of 100 generations were withheld or empty (1 refusal), more than*= 0 allows",)),
-    (analysis(), completeness(withheld=100, most=1.0), Limits(bmc=0.1567), PASS, ()),
+    # one that is not there, and none that is
     (analysis(), completeness(got=99), Limits(bmc=0.1567), INCONCLUSIVE,
      ("99 of 100 generations are there",)),
     (analysis(), completeness(got=0), Limits(bmc=0.1567), INCONCLUSIVE,
@@ -192,8 +185,8 @@ SITUATIONS = [
      ("uplift 0.0123 may be over its limit 0.0512: *",)),
     (analysis(gain=(0.1234, 0.2345), span=39), GAP, Limits(uplift=0.0512, longest_span=38), FAIL,
      ONE_OVER[2:3]),
-    (analysis(excess=(0.1234, 0.2345), gain=(0.1234, 0.2345)), BLOCKED,
-     Limits(bmc_excess=0.0512, uplift=0.0512), INCONCLUSIVE, (TOO_MANY_BLOCKED,)),
+    (analysis(excess=(0.1234, 0.2345), gain=(0.1234, 0.2345)), HALF,
+     Limits(bmc_excess=0.0512, uplift=0.0512), INCONCLUSIVE, (GOT_HALF,)),
     # measures that extensions bring are exact, and judged on complete evidence
     (analysis(further=3.0), WHOLE, Limits(rhymes=3.0), PASS, ()),
     (analysis(further=4.0), WHOLE, Limits(rhymes=3.0), FAIL,

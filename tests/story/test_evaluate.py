@@ -7,7 +7,7 @@ import pytest
 from pytest_memleak.contracts.extensions import Extensions
 from pytest_memleak.contracts.hookspecs import hookimpl
 from pytest_memleak.errors import ProviderError
-from pytest_memleak.records import FinishReason, Verdict
+from pytest_memleak.records import Kind, Verdict
 from pytest_memleak.sampling.retry import Retry
 from pytest_memleak.story.evaluate import evaluate
 from pytest_memleak.story.resources import Resources
@@ -15,6 +15,7 @@ from pytest_memleak.story.suite_run import SuiteRun
 from pytest_memleak.suite.load import load_suite
 
 TEXT = "the ferryman counted nine lanterns along the quay and did not like the number at all"
+ASKED = "Write a passage of sixteen words in which somebody waits for a boat."
 SUITE = """
 [suite]
 samples = 4
@@ -30,7 +31,10 @@ provider = "fake"
 
 
 class Fake:
-    """A provider whose endpoint gives these answers in turn; an exception among them is raised."""
+    """A provider whose endpoint gives these answers in turn; an exception among them is raised.
+
+    Canaries, which are asked without sampling, take none of them.
+    """
 
     name = "fake"
     concurrency = 1
@@ -50,6 +54,8 @@ class Fake:
         return self
 
     def sample(self, instruction, *, n, temperature, max_tokens, seed):
+        if temperature == 0:
+            return ["the same as ever"]
         answer = self.answers[self.asked]
         self.asked += 1
         if isinstance(answer, Exception):
@@ -57,7 +63,12 @@ class Fake:
         return [answer]
 
 
-CLEAN = ("a boat crossed", "nothing was seen", "it rained", "it snowed")
+CLEAN = (
+    "a boat crossed before anyone was awake and left behind it only a little smoke at dawn",
+    "nothing was seen from our window that evening except two gulls who quarrelled over some bread",
+    "it rained so long that my mother put every bucket we owned under her leaking kitchen roof",
+    "when snow came at last they burned old chairs and told each other stories until spring came",
+)
 DOWN = ProviderError("401 no access", provider="fake", endpoint="w", call="sample")
 
 
@@ -67,10 +78,10 @@ def judge_it(tmp_path):
     opened = []
 
     def run(*answers, suite=SUITE, book=None, endpoint=None, offline=False):
-        record = {"excerpt_id": "p_id1", "excerpt_text": TEXT, "instruction": "Write."}
+        record = {"excerpt_id": "p_id1", "excerpt_text": TEXT, "instruction": ASKED}
         content = json.dumps([record]) if book is None else book
         (tmp_path / "ferry.json").write_text(content)
-        other = {**record, "instruction": "Write of the quay."}
+        other = {**record, "instruction": f"{ASKED} Of the quay."}
         (tmp_path / "quay.json").write_text(json.dumps([other]))
         path = tmp_path / "x.memleak.toml"
         path.write_text(suite)
@@ -109,16 +120,15 @@ def test_a_leak_fails(judge_it):
 def test_withheld_answers_leave_it_open(judge_it):
     found = judge_it(*CLEAN[:2], "", " ")
     assert found.judgement.verdict is Verdict.INCONCLUSIVE
-    assert found.completeness.withheld == {FinishReason.EMPTY: 2}
+    assert found.completeness.kinds[Kind.EMPTY] == 2
 
 
 def test_a_provider_that_goes_down_leaves_it_open_with_what_there_is(judge_it):
     found = judge_it(*CLEAN[:2], DOWN)
     assert found.judgement.verdict is Verdict.INCONCLUSIVE
-    assert found.judgement.reasons == (
-        "fake endpoint w: sample failed: 401 no access",
-        "2 of 4 generations are there",
-    )
+    first, *others = found.judgement.reasons
+    assert first.startswith("2 of 4 generations are there; ")
+    assert "fake endpoint w: sample failed: 401 no access" in others
     assert found.measurement.generations == 2
 
 
@@ -138,7 +148,7 @@ def test_a_leak_before_it_went_down_is_a_leak(judge_it):
 def test_offline_what_was_never_drawn_is_missing(judge_it):
     found = judge_it(offline=True)
     assert found.judgement.verdict is Verdict.INCONCLUSIVE
-    assert "0 of 4 generations are there" in found.judgement.reasons
+    assert found.judgement.reasons[0].startswith("0 of 4 generations are there")
 
 
 @pytest.mark.parametrize(
@@ -163,7 +173,7 @@ def test_a_book_without_instructions_cannot_be_asked_for(judge_it):
     book = json.dumps([{"excerpt_id": "p_id1", "excerpt_text": TEXT}])
     found = judge_it(book=book)
     assert found.judgement.verdict is Verdict.INCONCLUSIVE
-    assert "no instruction for 1 of 1 excerpt," in found.judgement.reasons[0]
+    assert any("1 of 1 excerpts have no instruction" in one for one in found.judgement.reasons)
 
 
 def test_a_model_that_was_trained_on_the_book_is_not_even_asked(judge_it):
@@ -232,7 +242,7 @@ def test_an_endpoint_of_ones_own_brings_its_own_baseline(judge_it):
 def test_an_endpoint_of_ones_own_is_not_compared_with_the_suites_baseline(judge_it):
     found = judge_it(suite=WITH_BASELINE, endpoint=Fake(*CLEAN))
     assert found.judgement.verdict is Verdict.INCONCLUSIVE
-    assert "has no attribute `baseline`" in found.judgement.reasons[0]
+    assert any("has no attribute `baseline`" in one for one in found.judgement.reasons)
 
 
 @pytest.mark.parametrize("limit", ["bmc_excess = 0.5", "uplift = 0.5"])

@@ -20,7 +20,8 @@ MINIMAL = {
 FULL = {
     "suite": {
         "samples": 7, "temperature": 0.5, "seed": 3, "k": 4, "trim": 3, "span_threshold": 9,
-        "words": "unicode", "max_blocked": 0.1, "pairs": "all", "instruction": "Write: {summary}",
+        "words": "unicode", "max_unanswered": 0.1, "pairs": "all",
+        "instruction": "Write: {summary}",
     },
     "limits": {"bmc": 0.15, "longest_block": 100, "longest_span": 38, "spans_over": 3},
     "book": [
@@ -130,7 +131,7 @@ def test_a_full_suite_says_everything(load, folder):
     assert suite.name == "x.memleak.toml"
     assert suite.digest == hashlib.sha256(document(FULL).encode()).hexdigest()
     sampling = (first.sampling.samples, first.sampling.temperature, first.sampling.seed)
-    assert (sampling, first.sampling.max_blocked) == ((7, 0.5, 3), 0.1)
+    assert (sampling, first.answers.max_unanswered) == ((7, 0.5, 3), 0.1)
     assert first.scoring == Scoring(k=4, trim=3, span_threshold=9, words="unicode")
     assert first.limits == Limits(bmc=0.1, longest_block=100, longest_span=38, spans_over=3)
     book = first.book
@@ -198,7 +199,7 @@ k = 5
 trim = 5
 span_threshold = 20
 confidence = 0.95
-max_blocked = 0.05       # share of generations the provider may withhold
+max_unanswered = 0.05    # share of generations that may be no answers
 
 [limits]                 # any subset; a pair or model may tighten them
 bmc = 0.15
@@ -289,7 +290,7 @@ REFUSED = [
     (["suite", "trim"], -1, "suite.trim: *greater than or equal to 0; got -1"),
     (["suite", "temperature"], -0.1, "suite.temperature: *greater than or equal to 0; got -0.1"),
     (["suite", "temperature"], float("nan"), "suite.temperature: *; got nan"),
-    (["suite", "max_blocked"], 1.5, "suite.max_blocked: *less than or equal to 1; got 1.5"),
+    (["suite", "max_unanswered"], 1.5, "suite.max_unanswered: *less than or equal to 1; got 1.5"),
     (["limits", "bmc"], 15, "limits.bmc: *less than or equal to 1; got 15"),
     (["limits", "bmc"], float("nan"), "limits.bmc: *; got nan"),
     (["limits", "bmc"], float("inf"), "limits.bmc: *less than or equal to 1; got inf"),
