@@ -14,13 +14,13 @@ from pytest_memleak.scoring.words import words
 from pytest_memleak.story.probes import questions_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from pytest_memleak.ledger.questions import Questionnaire
     from pytest_memleak.records import Book, Pair
     from pytest_memleak.story.draw import Channel
 
-__all__ = ["canary_questions", "canary_rounds", "same_weights"]
+__all__ = ["answer_alike", "canary_questions", "canary_rounds", "same_weights"]
 
 _CANARIES = 5
 _TOKENS = 64
@@ -46,12 +46,16 @@ def canary_rounds(channel: Channel, pair: Pair, book: Book) -> int:
 
 def same_weights(channel: Channel, pair: Pair, book: Book) -> bool | None:
     """Whether the last round of canaries answers as the first; None without two rounds."""
-    rounds = _answers(channel, pair, book)
     asked = _asked_by(channel, pair, book, canary_rounds(channel, pair, book))
-    if asked <= 1:
+    return answer_alike([one[:asked] for one in _answers(channel, pair, book)])
+
+
+def answer_alike(answers: Collection[Sequence[str]]) -> bool | None:
+    """Whether the last answers to most questions begin as the first; None without two of each."""
+    if not answers or min(map(len, answers)) <= 1:
         return None
-    alike = sum(_beginning(one[0]) == _beginning(one[asked - 1]) for one in rounds)
-    return 2 * alike > len(rounds)
+    alike = sum(_beginning(one[0]) == _beginning(one[-1]) for one in answers)
+    return 2 * alike > len(answers)
 
 
 def _asked_by(channel: Channel, pair: Pair, book: Book, rounds: int) -> int:
