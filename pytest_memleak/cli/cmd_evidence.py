@@ -87,7 +87,11 @@ def _recomputed(made: dict[str, Any], ledger_url: str, suites: list[Path]) -> li
             pair = next((one for one in run.suite(path).pairs if one.id == said["pair"]), None)
             if pair is None:
                 raise EvidenceError(f"the suite has no pair {said['pair']!r}", place=str(path))
-            found = pair_evidence(facts(run.evaluate(pair)))
+            evaluation = run.evaluate(pair)
+            found = pair_evidence(facts(evaluation))
+            drawn = evaluation.answerer.last if evaluation.answerer else None
+            if drawn is not None and drawn > resources.now:
+                wrong.append(f"{said['pair']}: its answers were drawn after {made['created']}")
             found["suite"]["path"] = suite["path"]
             found["stopped_early"] = said["stopped_early"]
             _take_calls_of_that_run(found["answerer"], said.get("answerer"))

@@ -38,6 +38,11 @@ def case_properties(found: Finding, *, own: bool = False) -> list[tuple[str, str
         *_answers(found.completeness),
         *_answerer(found),
     ]
+    properties += [
+        ("memleak.baseline_refused", one.refused)
+        for one in found.draws
+        if one.purpose == "baseline"
+    ]
     properties += [(f"memleak.{name}", value) for name, value in found.measures.items()]
     for name, (low, high) in found.intervals.items():
         properties += [(f"memleak.{name}.low", low), (f"memleak.{name}.high", high)]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.findings.finding import overview
 from pytest_memleak.redaction.text import inert
-from pytest_memleak.reports.wording import attempt, cell, of_answers, outcome, passage
+from pytest_memleak.reports.wording import cell, of_answers, out_of_the_ordinary, outcome, passage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,7 +81,7 @@ def _cell(found: Finding, row: Measure) -> str:
 
 def _to_tell(found: Finding) -> bool:
     told = found.reasons or found.spared or found.warnings or found.changes
-    return bool(told or outcome(found).note or attempt(found))
+    return bool(told or outcome(found).note or any(out_of_the_ordinary(found)))
 
 
 def _details(found: Finding) -> Iterator[str]:

@@ -13,7 +13,14 @@ from rich.text import Text
 from pytest_memleak.findings.finding import overview, table_of
 from pytest_memleak.records.amounts import amount
 from pytest_memleak.redaction.text import inert
-from pytest_memleak.reports.wording import attempt, cell, of_answers, outcome, passage, shown
+from pytest_memleak.reports.wording import (
+    cell,
+    of_answers,
+    out_of_the_ordinary,
+    outcome,
+    passage,
+    shown,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -179,8 +186,10 @@ def _verdict(became: Outcome) -> Text:
 
 def _details(found: Finding, *, verbose: bool) -> Iterator[Text]:
     became = outcome(found)
-    told = found.warnings or found.changes or _recited_elsewhere(found) or attempt(found)
-    if became.kind == "pass" and not told and not verbose:
+    whole = became.kind != "pass" or verbose
+    answers = tuple(of_answers(found) if whole else out_of_the_ordinary(found))
+    told = found.warnings or found.changes or _recited_elsewhere(found) or answers
+    if not whole and not told:
         return
     yield Text()
     yield Text.assemble((f"{found.pair}", "bold"), f": {became.word}")
@@ -188,9 +197,8 @@ def _details(found: Finding, *, verbose: bool) -> Iterator[Text]:
         yield Text(f"  {became.note}")
     for said in (*found.reasons, *found.changes, *filter(None, [found.spared])):
         yield Text(f"  {inert(said)}")
-    for title, said in of_answers(found):
-        if became.kind != "pass" or verbose or title == "attempt":
-            yield Text(f"  {title}: {inert(said)}", style="dim")
+    for title, said in answers:
+        yield Text(f"  {title}: {inert(said)}", style="dim")
     yield from _passages(found, few=found.expected == "leak" and not verbose)
     for book in _recited_elsewhere(found):
         spans, longest = amount(book["spans_over"], "span"), amount(book["longest_span"], "word")

@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pytest_memleak.records import Measure
-    from pytest_memleak.records.answerer import Answerer, ServedBy
+    from pytest_memleak.records.answerer import Answerer, ServedBy, Tried
     from pytest_memleak.records.finding import Finding, Passage
 
 __all__ = [
     "Outcome",
-    "attempt",
     "cell",
     "in_percent",
     "of_answers",
+    "out_of_the_ordinary",
     "outcome",
     "passage",
     "percent",
@@ -121,20 +121,22 @@ def of_answers(found: Finding) -> Iterator[tuple[str, str]]:
         yield "drawn", _drawn(who)
         if who.served:
             yield "answered by", _answered_by(who)
-    if said := attempt(found):
-        yield "attempt", said
-    for one in found.draws:
-        if one.purpose == "baseline" and one.refused:
-            yield "uplift", f"its baseline: {refused_words(one.refused, one.got)}"
+    yield from out_of_the_ordinary(found)
     for note in evidence.notes:
         yield "note", note
 
 
-def attempt(found: Finding) -> str:
-    """Which attempt the pair's answers are, where they are not the first."""
+def out_of_the_ordinary(found: Finding) -> Iterator[tuple[str, str]]:
+    """What of it is told even of a pass: an attempt that is not the first, a refusing baseline."""
     tried = found.answerer and found.answerer.tried
-    if not tried or tried.number == 1:
-        return ""
+    if tried and tried.number > 1:
+        yield "attempt", _attempt(tried)
+    for one in found.draws:
+        if one.purpose == "baseline" and one.refused:
+            yield "uplift", f"over a baseline of which {refused_words(one.refused, one.got)}"
+
+
+def _attempt(tried: Tried) -> str:
     of = [amount(tried.seeds, "seed"), amount(tried.temperatures, "temperature")]
     of += [f"drawn anew {amount(tried.anew, 'time')} since answers aged"] if tried.anew else []
     of += [amount(tried.runs, "run")] if tried.runs else []

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 
 import pytest
 import sqlalchemy as sa
@@ -12,13 +13,16 @@ from pytest_memleak.errors import LedgerError, ProviderError, SettingsError
 from pytest_memleak.ledger.attempts import (
     Provenance,
     attempts,
+    drawn_anew,
     of_release,
     provenance,
+    tried,
 )
 from pytest_memleak.ledger.imports import import_generations
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.reading import generations
 from pytest_memleak.ledger.tables import generations as table
+from pytest_memleak.records.answerer import Tried
 from pytest_memleak.sampling.loop import draw
 
 NOBODY = Served(None, None)
@@ -201,3 +205,68 @@ def test_a_late_answer_is_surplus(ledger, ask, hasty):
             break
         threading.Event().wait(0.01)
     assert (found.calls, found.answered, found.generations, found.surplus) == (2, 2, 1, 1)
+
+
+# --- which of them -------------------------------------------------------------------------
+
+EVER = 1e12
+
+
+def test_what_was_never_drawn_is_no_attempt(ledger, ask):
+    assert tried(ledger, "e", ask(), until=EVER) is None
+
+
+def test_going_on_with_the_same_is_the_same_attempt(url, ask):
+    drawn(url, ask(excerpts=1, samples=1))
+    drawn(url, ask(excerpts=1, samples=3), run="second")
+    with Ledger(url) as ledger:
+        found = tried(ledger, "e", ask(excerpts=1, samples=3), until=EVER)
+    assert found == Tried(1, runs=2)
+
+
+def test_other_seeds_temperatures_and_series_are_other_attempts(url, ask):
+    first, seven = ask(excerpts=1, samples=1), ask(excerpts=1, samples=1, seed=7)
+    hot = ask(excerpts=1, samples=1, temperature=1.5)
+    drawn(url, first)
+    drawn(url, seven, run="second")
+    drawn(url, hot, run="second")
+    drawn(url, hot, run="elsewhere", endpoint_id="another")
+    then = time.time()
+    anew = drawn_anew("e")
+    drawn(url, first, run="third", endpoint_id=anew)
+    with Ledger(url) as ledger:
+        assert tried(ledger, "e", first, until=EVER) == Tried(1)
+        assert tried(ledger, "e", seven, until=EVER) == Tried(2, seeds=2, runs=2)
+        three = Tried(3, seeds=2, temperatures=2, runs=2)
+        assert tried(ledger, "e", hot, until=EVER) == three
+        four = Tried(4, seeds=2, temperatures=2, anew=1, runs=3)
+        assert tried(ledger, anew, first, until=EVER) == four
+        assert tried(ledger, anew, first, until=then) is None
+
+
+def test_greedy_answers_count_only_against_greedy_ones(url, ask):
+    greedy, other = ask(excerpts=1, samples=1, temperature=0.0), ask(excerpts=1, samples=1)
+    again = ask(excerpts=1, samples=1, temperature=0.0, seed=1)
+    for asked in (greedy, other, again):
+        drawn(url, asked)
+    with Ledger(url) as ledger:
+        assert tried(ledger, "e", other, until=EVER).number == 1
+        assert tried(ledger, "e", again, until=EVER).number == 3
+
+
+def test_files_are_counted_apart_from_runs(url, ask, tmp_path):
+    asked = ask(excerpts=1, samples=3)
+    drawn(url, ask(excerpts=1, samples=1, seed=1))
+    with Ledger(url) as ledger:
+        import_generations(ledger, a_file(tmp_path, "x", "y"), endpoint_id="e", questionnaire=asked)
+    drawn(url, asked)
+    with Ledger(url) as ledger:
+        assert tried(ledger, "e", asked, until=EVER) == Tried(2, seeds=2, runs=1, files=1)
+
+
+def test_what_was_removed_is_told(url, ask):
+    asked = ask(excerpts=1, samples=3)
+    drawn(url, asked)
+    with Ledger(url) as ledger:
+        ledger.write(lambda c: c.execute(sa.delete(table).where(table.c.ordinal == 1)).rowcount)
+        assert tried(ledger, "e", asked, until=EVER) == Tried(1, removed=1)

@@ -121,6 +121,18 @@ def test_more_calls_than_there_are_is_no_evidence(pytester, online, run, capsys)
     assert "answerer.calls_this_run" in capsys.readouterr().out
 
 
+def test_a_bundle_cannot_be_older_than_its_answers(pytester, online, run, capsys):
+    online(*BY_NAME)
+    run()
+    path = pytester.path / "evidence.json"
+    made = json.loads(path.read_text())
+    created = datetime.datetime.fromisoformat(made["created"]) - datetime.timedelta(days=1)
+    made["created"] = created.isoformat(timespec="seconds")
+    seal(path, made)
+    assert verify() == 1
+    assert f"its answers were drawn after {made['created']}" in capsys.readouterr().out
+
+
 def test_a_bundle_that_names_no_time_is_none(pytester, online, run, capsys):
     online(*BY_NAME)
     run()
@@ -169,6 +181,8 @@ def test_a_bundle_of_a_month_ago_still_holds_after_the_answers_were_drawn_anew(
     assert anew["pair"]["answerer"]["tried"]["anew"] == 1
     assert "attempt 2 of this endpoint for this book" in anew["terminal"]
     assert "drawn anew 1 time since answers aged" in anew["terminal"]
+    offline = run("--memleak-offline", bundle="offline.json")
+    assert offline["pair"]["model"]["endpoint"] == anew["pair"]["model"]["endpoint"]
     assert verify() == verify("old.json") == 0
 
 
@@ -186,7 +200,7 @@ def test_another_seed_is_another_attempt_and_every_report_says_so(online, run):
     tried = third["pair"]["answerer"]["tried"]
     assert (tried["number"], tried["seeds"], tried["temperatures"]) == (3, 2, 2)
     assert (tried["runs"], tried["anew"], tried["files"], tried["removed"]) == (3, 0, 0, 0)
-    said = "ttempt 3 of this endpoint for this book (2 seeds, 2 temperatures, 3 runs)"
+    said = "attempt 3 of this endpoint for this book (2 seeds, 2 temperatures, 3 runs)"
     for report in ("terminal", "html", "markdown"):
         assert said in third[report], report
     assert third["junit"]["memleak.attempt"] == "3"

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_memleak.records import Completeness
-from pytest_memleak.records.finding import Finding, Passage
+from pytest_memleak.records import Completeness, Kind
+from pytest_memleak.records.answerer import Answerer, ServedBy, Tried
+from pytest_memleak.records.finding import CountedDraws, Finding, Passage
 from pytest_memleak.reports.terminal import summary
 
 EMPTY = {"str": "", "int": 0, "str | None": None, "int | None": None, "Answerer | None": None}
@@ -262,3 +263,56 @@ def test_markup_and_emoji_codes_are_no_markup():
         color=False,
     )
     assert "[bold red]x[/] :warning: [link=http://x]y[/link]" in told
+
+
+# --- the answers, and who gave them --------------------------------------------------------
+
+
+def drawn(**told):
+    return found(
+        completeness=evidence(6, 6, kinds={Kind.ANSWER: 5, Kind.SHORT: 1}, median_yield=0.9),
+        **told,
+    )
+
+
+WHO = Answerer(
+    "gpt",
+    (ServedBy("gpt-2024-08-06", "fp1", 5), ServedBy(None, None, 1)),
+    1.7e9,
+    1.7e9 + 86_400,
+    calls_this_run=2,
+    calls=6,
+    weights="release R",
+)
+
+
+def test_who_answered_and_when_is_told_of_what_does_not_pass():
+    told = lines(drawn(verdict="INCONCLUSIVE", answerer=WHO))[3:]
+    assert told == [
+        "",
+        "m/book: INCONCLUSIVE",
+        "  kinds: 5 answer, 1 short; median yield 90.0 %",
+        "  drawn: 2023-11-14 to 2023-11-15, 2 of 6 calls in this run",
+        "  answered by: gpt-2024-08-06 (fp1), 5 calls; a server that gives no name, 1 call; "
+        "gpt was asked; release R",
+    ]
+
+
+def test_of_a_pass_only_what_is_out_of_the_ordinary():
+    assert lines(drawn(answerer=WHO))[3:] == []
+    again = dataclasses.replace(WHO, tried=Tried(3, seeds=2, runs=3, anew=1, removed=1))
+    baseline = CountedDraws("baseline", "b/book", None, 10, 10, 5, "0")
+    assert lines(drawn(answerer=again, draws=(baseline,)))[3:] == [
+        "",
+        "m/book: PASS",
+        "  attempt: attempt 3 of this endpoint for this book (2 seeds, 1 temperature, "
+        "drawn anew 1 time since answers aged, 3 runs, 1 answer no longer there)",
+        "  uplift: over a baseline of which 50 % refused",
+    ]
+
+
+def test_a_pass_for_refusals_reads_so():
+    refused = evidence(100, 100, kinds={Kind.REFUSAL: 97}, accept_refusals=True)
+    assert lines(found(completeness=refused))[1].endswith("PASS, 97 % refused")
+    leak = found(completeness=refused, verdict="FAIL", expected="leak")
+    assert lines(leak)[1].endswith("FAIL, 97 % refused (expected)")
