@@ -165,7 +165,9 @@ class AnswerCensus:
 
     def _word_of(self, generation: Generation) -> str:
         """The server's own word, where it is told; of a server with no end of words, some."""
-        word = (generation.finish_word or generation.finish_reason.value)[:_LONGEST_WORD_TOLD]
+        reason = generation.finish_reason
+        none = "null" if reason is FinishReason.UNKNOWN else reason.value
+        word = (generation.finish_word or none)[:_LONGEST_WORD_TOLD]
         many = word not in self._withheld and len(self._withheld) >= _MOST_WORDS_TOLD
         return "others" if many else word
 

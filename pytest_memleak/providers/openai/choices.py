@@ -93,8 +93,7 @@ def _finish_word(choice: Mapping[str, Any], reason: FinishReason) -> str | None:
     """The server's own word: a refusal is told by a field of that name, whatever ended it."""
     if reason is FinishReason.REFUSAL:
         return "refusal"
-    word = _name(choice.get("finish_reason"))
-    return "null" if word is None and reason is FinishReason.UNKNOWN else word
+    return _name(choice.get("finish_reason"))
 
 
 def _reasoning(choice: Mapping[str, Any]) -> str:
