@@ -191,9 +191,8 @@ class Summarizer:
 class Suite:
     """A suite file, validated; `digest` is the SHA-256 of the file's bytes (hexadecimal).
 
-    catalogue: books that nobody asks for, looked for in all generations; cross_book: whether the
-    suite's other test books are looked for as well; preregistered: the digest of what the suite
-    was to be, in hexadecimal, None where nobody said.
+    catalogue: books that nobody asks for, looked for in all generations; preregistered: the digest
+    of what the suite was to be, in hexadecimal, None where nobody said.
     """
 
     path: Path
@@ -204,7 +203,6 @@ class Suite:
     pairs: tuple[Pair, ...]
     summarizer: Summarizer | None = None
     catalogue: tuple[Path, ...] = ()
-    cross_book: bool = False
     preregistered: str | None = None
 
     def book(self, book_id: str) -> BookSource:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.findings.finding import overview
 from pytest_memleak.redaction.text import inert
-from pytest_memleak.reports.wording import cell, outcome, passage
+from pytest_memleak.reports.wording import cell, of_other_books, outcome, passage, told_passages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,7 +80,7 @@ def _cell(found: Finding, row: Measure) -> str:
 
 
 def _to_tell(found: Finding) -> bool:
-    told = found.reasons or found.spared or found.warnings or found.changes
+    told = found.reasons or found.spared or found.warnings or found.changes or found.unasked
     return bool(told or outcome(found).note)
 
 
@@ -94,8 +94,10 @@ def _details(found: Finding) -> Iterator[str]:
         *filter(None, [found.spared]),
     ):
         yield f"- {_plain(reason)}"
-    for one in found.passages:
+    for one in told_passages(found):
         yield f"- {passage(one, _plain(one.place))}"
+    for line in of_other_books(found):
+        yield f"- {_plain(line)}"
     for warning in found.warnings:
         yield f"- warning: {_plain(warning)}"
     yield ""

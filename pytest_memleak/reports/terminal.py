@@ -13,7 +13,14 @@ from rich.text import Text
 from pytest_memleak.findings.finding import overview, table_of
 from pytest_memleak.records.amounts import amount
 from pytest_memleak.redaction.text import inert
-from pytest_memleak.reports.wording import cell, outcome, passage, shown
+from pytest_memleak.reports.wording import (
+    cell,
+    of_other_books,
+    outcome,
+    passage,
+    shown,
+    told_passages,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -178,7 +185,7 @@ def _verdict(became: Outcome) -> Text:
 
 def _details(found: Finding, *, verbose: bool) -> Iterator[Text]:
     became = outcome(found)
-    told = found.warnings or found.changes or _recited_elsewhere(found)
+    told = found.warnings or found.changes or found.unasked or _recited_elsewhere(found)
     if became.kind == "pass" and not told:
         return
     yield Text()
@@ -188,7 +195,8 @@ def _details(found: Finding, *, verbose: bool) -> Iterator[Text]:
     for said in (*found.reasons, *found.changes, *filter(None, [found.spared])):
         yield Text(f"  {inert(said)}")
     few = found.expected == "leak" and not verbose
-    first = found.passages[:_FEW_PASSAGES] if few else found.passages
+    passages = told_passages(found)
+    first = passages[:_FEW_PASSAGES] if few else passages
     for one in first:
         where = f"  {passage(one, inert(one.place))}"
         if one.generation is not None:
@@ -196,16 +204,20 @@ def _details(found: Finding, *, verbose: bool) -> Iterator[Text]:
         yield Text(where)
         if one.quote:
             yield Text(f"    “{one.quote}”", style="italic")
-    if left := len(found.passages) - len(first):
+    if left := len(passages) - len(first):
         yield Text(f"  and {left} more, shown with -v", style="dim")
+    yield from (Text(f"  {inert(line)}") for line in of_other_books(found))
+    yield from (Text(f"  {inert(line)}") for line in _of_catalogue(found))
+    yield from (Text(f"  warning: {inert(warning)}") for warning in found.warnings)
+
+
+def _of_catalogue(found: Finding) -> Iterator[str]:
     for book in _recited_elsewhere(found):
         spans, longest = amount(book["spans_over"], "span"), amount(book["longest_span"], "word")
-        yield Text(
-            f"  {spans} over {found.settings['span_threshold']} words of {inert(book['book'])}, "
+        yield (
+            f"{spans} over {found.settings['span_threshold']} words of {book['book']}, "
             f"which was not asked for; the longest has {longest}"
         )
-    for warning in found.warnings:
-        yield Text(f"  warning: {inert(warning)}")
 
 
 def _recited_elsewhere(found: Finding) -> list[dict[str, Any]]:

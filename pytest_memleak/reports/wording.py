@@ -12,12 +12,23 @@ from pytest_memleak.records import Verdict
 from pytest_memleak.records.amounts import amount
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from pytest_memleak.records import Measure
     from pytest_memleak.records.finding import Finding, Passage
 
-__all__ = ["Outcome", "cell", "in_percent", "outcome", "passage", "percent", "shown", "unit"]
+__all__ = [
+    "Outcome",
+    "cell",
+    "in_percent",
+    "of_other_books",
+    "outcome",
+    "passage",
+    "percent",
+    "shown",
+    "told_passages",
+    "unit",
+]
 
 _LETTERS = {"k": "k", "span_threshold": "T"}
 
@@ -92,3 +103,34 @@ def unit(row: Measure, findings: Sequence[Finding]) -> str:
 def passage(one: Passage, place: str) -> str:
     """Where a passage stands, and how long it is; `place` as the report may show it."""
     return f"{one.kind} of {amount(one.words, 'word')} at {place}"
+
+
+def told_passages(found: Finding) -> tuple[Passage, ...]:
+    """The passages to tell of a pair, the worst first.
+
+    Of a FAIL recitals and then the own book's spans, but for those that lie in a recital told;
+    else the long recitals that no verdict tells.
+    """
+    if Verdict(found.verdict) is not Verdict.FAIL:
+        return found.unasked
+    own = [one for one in found.recitals if not one.book and not _near(one)]
+    rest = (
+        one
+        for one in found.passages
+        if not any(each.start <= one.start and one.end <= each.end for each in own)
+    )
+    return (*found.recitals, *rest)
+
+
+def of_other_books(found: Finding) -> Iterator[str]:
+    """How many long recitals there are of each book that was not asked for."""
+    over = found.details.get("recitals_over", {}).get("books", {})
+    for book, count in over.items():
+        if book != found.book:
+            passages = amount(count, "passage")
+            over_words = f"over {found.settings['span_threshold']} words"
+            yield f"{passages} {over_words} of {book}, which was not asked for"
+
+
+def _near(one: Passage) -> bool:
+    return "near-verbatim" in one.kind

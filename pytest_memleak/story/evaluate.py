@@ -65,8 +65,8 @@ def _of_generations(
     suite.resources.progress(Standing(Phase.SCORING, pair.id))
     found = _analysed(pair, own.book, own.generations(), suite)
     with_others = compared(found, own, others, suite) if found else Compared(None, (), ())
-    elsewhere, unread = found_elsewhere(book, own, suite)
     analysis = with_others.analysis
+    elsewhere, unread = found_elsewhere(book, own, suite)
     checks = check_limits(estimates(analysis), pair.limits) if analysis else ()
     who = answered_by(own.answers, suite.resources)
     completeness = own.completeness(
@@ -89,6 +89,7 @@ def _of_generations(
         answerer=who.answerer,
         draws=tuple(one.counted for one in (own, *with_others.drawn)),
         generations=partial(_all_of, (own, *with_others.drawn)),
+        protected=suite.protected.holding(analysis, own.book),
         elsewhere=elsewhere,
         unread=(*unread, *(f"{name}: {why}" for name, why in suite.protected.unread.items())),
     )
