@@ -47,7 +47,10 @@ path = "answers.json"
 model = "candidate"
 book = "lamp"
 """
-TUNED = ("[model.options]", '[model.finetune]\nbooks = ["lessons"]\n[model.options]')
+TUNED = (
+    'provider = "recorded"\n[model.options]\npath = "answers.json"',
+    'provider = "ngram"\n[model.options]\norder = 12\n[model.finetune]\nbooks = ["lessons"]',
+)
 EVERYTHING = (
     "--junitxml=junit.xml",
     "--memleak-evidence=evidence.json",
@@ -200,12 +203,14 @@ def test_another_book_of_the_suite_that_was_not_asked_for(run, text, pytester):
 
 def test_what_a_training_book_holds_is_told_and_held_to_no_limit(run, text):
     passage = page_of(text, "lamp", 5_000, 60)
-    result, pair = run(passage, replaced=[TUNED], lesson=f"Xyzzy {passage} xyzzy")
+    result, pair = run("", replaced=[TUNED], lesson=f"Xyzzy {passage} xyzzy")
     found, length = pair["measures"], len(words(passage))
-    assert pair["verdict"] == "PASS"
+    assert pair["verdict"] != "FAIL"
+    assert not [one for one in pair["reasons"] if "recital" in one]
     assert found["longest_recital"]["value"] < 20
     assert found["recital_in_training"]["value"] == length
     assert found["recital_in_training"]["held_by"] == ["lamp", "lessons"]
+    assert found["nv_recital_in_training"]["value"] == length
     result.stdout.fnmatch_lines(
         [f"  recital of {length} words at *, also in lessons, known from training: *"]
     )
