@@ -27,7 +27,7 @@ class ProtectedBooks:
     def __init__(self, suite: Suite, books: PreparedBooks) -> None:
         self._suite = suite
         self._books = books
-        self._index: dict[tuple[Scoring, str | None], SharedIndex] = {}
+        self._index: dict[tuple[Scoring, str, str], SharedIndex] = {}
         self._readable: dict[str, Book] | None = None
         self.unread: dict[str, str] = {}
 
@@ -67,15 +67,14 @@ class ProtectedBooks:
         readable = self._all_readable()
         own = readable.get(measured.id)
         if own is not None and _texts(own) == _texts(measured):
-            books, key = list(readable.values()), None
+            books, key = list(readable.values()), (pair.scoring, "", "")
         else:
             others = [one for one in readable.values() if one.id != measured.id]
             whole = [dataclasses.replace(own, id=f"{own.id}{_WHOLE}")] if own else []
-            books, key = [measured, *whole, *others], measured.digest
-        if (pair.scoring, key) not in self._index:
-            index = SharedIndex(books, k=pair.scoring.k, mode=pair.scoring.words)
-            self._index[pair.scoring, key] = index
-        return self._index[pair.scoring, key]
+            books, key = [measured, *whole, *others], (pair.scoring, measured.id, measured.digest)
+        if key not in self._index:
+            self._index[key] = SharedIndex(books, k=pair.scoring.k, mode=pair.scoring.words)
+        return self._index[key]
 
     def _all_readable(self) -> dict[str, Book]:
         """The suite's books that are there and can be measured; why not, of the others."""
