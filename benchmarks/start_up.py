@@ -65,6 +65,7 @@ def _write_suite(folder: Path) -> None:
         lines += ["[[book]]", f'id = "book-{number}"', f'source = "book{number}.epub"']
     for number in range(MODELS):
         lines += ["[[model]]", f'id = "model-{number}"', 'provider = "ngram"']
+        lines += ['options = { pretraining = ["book-0"] }']
     (folder / "large.memleak.toml").write_text("\n".join(lines) + "\n")
 
 

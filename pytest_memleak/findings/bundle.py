@@ -40,8 +40,8 @@ _SEALS = ("sha256", "signature")
 LIMITATIONS = """
 A PASS says that this sampling brought back no more than the limits allow; it does not show that \
 the model holds nothing of the book.
-Only literal recall is measured (and near-verbatim recall where it has a limit): not paraphrase, \
-not translation.
+Only literal and near-verbatim recall is measured: not paraphrase, not translation, and no passage \
+that is changed at every fifth word or closer, or whose letters are parted.
 Intervals speak of the same experiment run again with the same number of rounds; they say nothing \
 of other instructions, temperatures or prompts.
 Long spans and blocks have no interval: more samples may find longer ones.

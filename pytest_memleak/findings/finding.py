@@ -8,6 +8,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.findings.quotes import quote
+from pytest_memleak.findings.recited import recital_details, recital_passages
 from pytest_memleak.records import Measure, Verdict
 from pytest_memleak.records.finding import Finding, Passage
 from pytest_memleak.redaction.text import QUOTED_WORDS
@@ -78,6 +79,7 @@ def finding(
 
     return dataclasses.replace(
         facts(evaluation),
+        recitals=recital_passages(evaluation, quoted),
         passages=tuple(_passages(evaluation, quoted)),
         changes=changes,
         plot=plot_data(evaluation, quoted=quoted),
@@ -107,7 +109,7 @@ def facts(evaluation: Evaluation) -> Finding:
         reasons=evaluation.judgement.reasons,
         measures={name: one.value for name, one in found.items()},
         intervals={name: (one.low, one.high) for name, one in found.items() if one.low < one.high},
-        details=_details(evaluation.analysis) if evaluation.analysis else {},
+        details=_details(evaluation, evaluation.analysis) if evaluation.analysis else {},
         limits=dict(pair.limits),
         limit_origins=dict(pair.limit_origins),
         settings=_settings(pair),
@@ -149,7 +151,7 @@ def _settings(pair: Pair) -> dict[str, Any]:
     }
 
 
-def _details(analysis: Analysis) -> dict[str, Any]:
+def _details(evaluation: Evaluation, analysis: Analysis) -> dict[str, Any]:
     block, span = analysis.measurement.longest_block, analysis.measurement.longest_span
     details: dict[str, Any] = {
         "longest_block": {"start": block.start, "end": block.end},
@@ -166,6 +168,7 @@ def _details(analysis: Analysis) -> dict[str, Any]:
             "ratio": analysis.cross.ratio,
         },
     }
+    details |= recital_details(evaluation)
     return details | ({"null": dataclasses.asdict(analysis.null)} if analysis.null else {})
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_memleak.redaction.text import QUOTED_WORDS, inert
+from pytest_memleak.scoring.recital_words import recital_words
 from pytest_memleak.scoring.words import words
 
 if TYPE_CHECKING:
-    from pytest_memleak.records import Block, Book, Measurement
+    from collections.abc import Callable, Sequence
 
-__all__ = ["quote"]
+    from pytest_memleak.records import Block, Book, Excerpt, Measurement, WordMode
+
+__all__ = ["quote", "quote_anywhere"]
 
 _LONGEST_WORD = 40
 
@@ -25,11 +28,48 @@ def quote(book: Book, run: Block, measured: Measurement, *, most: int | None = Q
     wanted = run.words if most is None else min(run.words, most)
     place = measured.excerpt_at(run.start)
     skipped = run.start - measured.excerpt_starts[place]
+
+    def split(text: str) -> list[str]:
+        return words(text, measured.word_mode)
+
+    return _quoted(book.excerpts[place:], split, skipped, wanted, run.words)
+
+
+def quote_anywhere(
+    book: Book,
+    start: int,
+    end: int,
+    *,
+    mode: WordMode,
+    folded: bool = False,
+    most: int | None = QUOTED_WORDS,
+) -> str:
+    """Words [start, end) of any book, as `quote` gives them.
+
+    folded: they are counted, and given, as words of near-verbatim recitals.
+    """
+    if most == 0:
+        return ""
+    wanted = end - start if most is None else min(end - start, most)
+
+    def split(text: str) -> list[str]:
+        return recital_words(text) if folded else words(text, mode)
+
+    return _quoted(book.excerpts, split, start, wanted, end - start)
+
+
+def _quoted(
+    excerpts: Sequence[Excerpt],
+    split: Callable[[str], list[str]],
+    skipped: int,
+    wanted: int,
+    of: int,
+) -> str:
     found: list[str] = []
-    for excerpt in book.excerpts[place:]:
-        found += words(excerpt.text, measured.word_mode)
+    for excerpt in excerpts:
+        found += split(excerpt.text)
         if len(found) >= skipped + wanted:
             break
     said = " ".join(inert(word, longest=_LONGEST_WORD) for word in found[skipped:][:wanted])
-    left = run.words - wanted
+    left = of - wanted
     return f"{said} … (+{left:,} words)" if left else said

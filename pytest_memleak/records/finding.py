@@ -40,7 +40,13 @@ class CountedDraws:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A passage that came back: what it is, where it stands, and its redacted words."""
+    """A passage that came back: what it is, where it stands, and its redacted words.
+
+    book:      id of the book that it is of, and that book's title; None for the pair's own
+    asked_for: of a recital, the excerpt whose answer gave it
+    others:    ids of further books that hold it
+    training:  whether a training book holds it as well: reported, and held to no limit
+    """
 
     kind: str
     words: int
@@ -50,12 +56,28 @@ class Passage:
     excerpt_id: str
     generation: int | None
     quote: str = field(repr=False)
+    book: str | None = None
+    title: str | None = None
+    asked_for: str | None = None
+    others: tuple[str, ...] = ()
+    training: bool = False
 
     @property
     def place(self) -> str:
-        """Where in the book, for a reader."""
+        """Where in which book, for a reader, and what was asked for where it was something else."""
+        title = f" ({self.title})" if self.title and self.title != self.book else ""
+        book = f"{self.book}{title}: " if self.book else ""
         chapter = f"{self.chapter}, " if self.chapter else ""
-        return f"{chapter}{self.excerpt_id}, words {self.start:,}-{self.end:,}"
+        asked = f", asked for {self.asked_for}" if self.asked_for else ""
+        others = f", also in {', '.join(self.others)}" if self.others else ""
+        training = ", known from training: held to no limit" if self.training else ""
+        words = f"words {self.start:,}-{self.end:,}"
+        return f"{book}{chapter}{self.excerpt_id}, {words}{others}{training}{asked}"
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Passage:
+        """The inverse of `dataclasses.asdict`, also after a journey through JSON."""
+        return cls(**{**data, "others": tuple(data["others"])})
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +94,8 @@ class Finding:
     completeness: what the answers were, and what is missing; answerer: who gave them, and when;
               None where nobody was asked
     draws: the answers that the verdict rests on, the pair's own first
+    recitals:  of any protected book: the longest, the longest near-verbatim one, other long ones
+    passages:  the worst passages of the pair's own book, where its verdict is FAIL
     changes:   against a baseline, in words
     elsewhere: what came of books that nobody asked for
     windows:   of the probe "probability": the map along the book
@@ -102,6 +126,7 @@ class Finding:
     draws: tuple[CountedDraws, ...]
     warnings: tuple[str, ...]
     spared: str | None
+    recitals: tuple[Passage, ...] = ()
     passages: tuple[Passage, ...] = ()
     changes: tuple[str, ...] = ()
     elsewhere: tuple[dict[str, Any], ...] = ()
@@ -131,6 +156,14 @@ class Finding:
         return str(self.settings["probe"]["kind"])
 
     @property
+    def unasked(self) -> tuple[Passage, ...]:
+        """Long recitals that no verdict tells by itself: of other books, or known from training."""
+        over = self.settings["span_threshold"]
+        return tuple(
+            one for one in self.recitals if one.words > over and (one.book or one.training)
+        )
+
+    @property
     def most_elsewhere(self) -> tuple[dict[str, Any], ...]:
         """The books that nobody asked for of which the longest spans came, twenty at most."""
         longest_first = sorted(self.elsewhere, key=lambda one: -one["longest_span"])
@@ -151,7 +184,8 @@ class Finding:
                 **data,
                 **{name: tuple(data[name]) for name in lists},
                 "intervals": intervals,
-                "passages": tuple(Passage(**one) for one in data["passages"]),
+                "recitals": tuple(map(Passage.from_json, data["recitals"])),
+                "passages": tuple(map(Passage.from_json, data["passages"])),
                 "completeness": Completeness.from_json(data["completeness"]),
                 "answerer": data["answerer"] and Answerer.from_json(data["answerer"]),
                 "draws": tuple(CountedDraws(**one) for one in data["draws"]),

@@ -190,10 +190,9 @@ class Summarizer:
 class Suite:
     """A suite file, validated; `digest` is the SHA-256 of the file's bytes (hexadecimal).
 
-    catalogue: books that nobody asks for, looked for in all generations; cross_book: whether the
-    suite's other test books are looked for as well; content_digest: the SHA-256 of what the file
-    says, whatever its comments and blanks, without `preregistered`: the content digest that the
-    suite was to have, None where nobody said.
+    catalogue: books that nobody asks for, looked for in all generations; content_digest: the
+    SHA-256 of what the file says, whatever its comments and blanks, without `preregistered`: the
+    content digest that the suite was to have, None where nobody said.
     """
 
     path: Path
@@ -204,7 +203,6 @@ class Suite:
     pairs: tuple[Pair, ...]
     summarizer: Summarizer | None = None
     catalogue: tuple[Path, ...] = ()
-    cross_book: bool = False
     content_digest: str = ""
     preregistered: str | None = None
 

@@ -46,6 +46,12 @@ def case_properties(found: Finding, *, own: bool = False) -> list[tuple[str, str
     properties += [(f"memleak.{name}", value) for name, value in found.measures.items()]
     for name, (low, high) in found.intervals.items():
         properties += [(f"memleak.{name}.low", low), (f"memleak.{name}.high", high)]
+    for kind in ("longest_recital", "nv_longest_recital"):
+        place = found.details.get(kind, {})
+        keys = ("book", "excerpt_at", "start", "end", "excerpt_id", "generation")
+        properties += [(f"memleak.{kind}.{key}", place[key]) for key in keys if place.get("book")]
+    for book, count in found.details.get("recitals_over", {}).get("books", {}).items():
+        properties.append((f"memleak.recitals_over.{inert(book)}", count))
     for one in found.most_elsewhere:
         name = f"memleak.elsewhere.{inert(one['book'])}"
         properties += [(f"{name}.{key}", one[key]) for key in ("longest_span", "spans_over")]

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.findings.finding import overview
 from pytest_memleak.redaction.text import inert
-from pytest_memleak.reports.wording import cell, of_answers, out_of_the_ordinary, outcome, passage
+from pytest_memleak.reports.wording import (
+    cell,
+    of_answers,
+    of_other_books,
+    out_of_the_ordinary,
+    outcome,
+    passage,
+    told_passages,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,7 +88,7 @@ def _cell(found: Finding, row: Measure) -> str:
 
 
 def _to_tell(found: Finding) -> bool:
-    told = found.reasons or found.spared or found.warnings or found.changes
+    told = found.reasons or found.spared or found.warnings or found.changes or found.unasked
     return bool(told or outcome(found).note or any(out_of_the_ordinary(found)))
 
 
@@ -96,8 +104,10 @@ def _details(found: Finding) -> Iterator[str]:
         yield f"- {_plain(reason)}"
     for title, said in of_answers(found):
         yield f"- {title}: {_plain(said)}"
-    for one in found.passages:
+    for one in told_passages(found):
         yield f"- {passage(one, _plain(one.place))}"
+    for line in of_other_books(found):
+        yield f"- {_plain(line)}"
     for warning in found.warnings:
         yield f"- warning: {_plain(warning)}"
     yield ""

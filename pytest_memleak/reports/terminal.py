@@ -16,10 +16,12 @@ from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.wording import (
     cell,
     of_answers,
+    of_other_books,
     out_of_the_ordinary,
     outcome,
     passage,
     shown,
+    told_passages,
 )
 
 if TYPE_CHECKING:
@@ -188,7 +190,7 @@ def _details(found: Finding, *, verbose: bool) -> Iterator[Text]:
     became = outcome(found)
     whole = became.kind != "pass" or verbose
     answers = tuple(of_answers(found) if whole else out_of_the_ordinary(found))
-    told = found.warnings or found.changes or _recited_elsewhere(found) or answers
+    told = found.warnings or found.changes or found.unasked or _recited_elsewhere(found) or answers
     if not whole and not told:
         return
     yield Text()
@@ -200,18 +202,23 @@ def _details(found: Finding, *, verbose: bool) -> Iterator[Text]:
     for title, said in answers:
         yield Text(f"  {title}: {inert(said)}", style="dim")
     yield from _passages(found, few=found.expected == "leak" and not verbose)
+    yield from (Text(f"  {inert(line)}") for line in of_other_books(found))
+    yield from (Text(f"  {inert(line)}") for line in _of_catalogue(found))
+    yield from (Text(f"  warning: {inert(warning)}") for warning in found.warnings)
+
+
+def _of_catalogue(found: Finding) -> Iterator[str]:
     for book in _recited_elsewhere(found):
         spans, longest = amount(book["spans_over"], "span"), amount(book["longest_span"], "word")
-        yield Text(
-            f"  {spans} over {found.settings['span_threshold']} words of {inert(book['book'])}, "
+        yield (
+            f"{spans} over {found.settings['span_threshold']} words of {book['book']}, "
             f"which was not asked for; the longest has {longest}"
         )
-    for warning in found.warnings:
-        yield Text(f"  warning: {inert(warning)}")
 
 
 def _passages(found: Finding, *, few: bool) -> Iterator[Text]:
-    first = found.passages[:_FEW_PASSAGES] if few else found.passages
+    passages = told_passages(found)
+    first = passages[:_FEW_PASSAGES] if few else passages
     for one in first:
         where = f"  {passage(one, inert(one.place))}"
         if one.generation is not None:
@@ -219,7 +226,7 @@ def _passages(found: Finding, *, few: bool) -> Iterator[Text]:
         yield Text(where)
         if one.quote:
             yield Text(f"    “{one.quote}”", style="italic")
-    if left := len(found.passages) - len(first):
+    if left := len(passages) - len(first):
         yield Text(f"  and {left} more, shown with -v", style="dim")
 
 

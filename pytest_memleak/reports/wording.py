@@ -24,12 +24,14 @@ __all__ = [
     "cell",
     "in_percent",
     "of_answers",
+    "of_other_books",
     "out_of_the_ordinary",
     "outcome",
     "passage",
     "percent",
     "served_by",
     "shown",
+    "told_passages",
     "unit",
 ]
 
@@ -182,3 +184,34 @@ def _answered_by(who: Answerer) -> str:
     if who.asked is not None:
         said.append(f"{who.asked} was asked")
     return "; ".join([*said, _WEIGHTS.get(who.weights, who.weights)])
+
+
+def told_passages(found: Finding) -> tuple[Passage, ...]:
+    """The passages to tell of a pair, the worst first.
+
+    Of a FAIL recitals and then the own book's spans, but for those that lie in a recital told;
+    else the long recitals that no verdict tells.
+    """
+    if Verdict(found.verdict) is not Verdict.FAIL:
+        return found.unasked
+    own = [one for one in found.recitals if not one.book and not _near(one)]
+    rest = (
+        one
+        for one in found.passages
+        if not any(each.start <= one.start and one.end <= each.end for each in own)
+    )
+    return (*found.recitals, *rest)
+
+
+def of_other_books(found: Finding) -> Iterator[str]:
+    """How many long recitals there are of each book that was not asked for."""
+    over = found.details.get("recitals_over", {}).get("books", {})
+    for book, count in over.items():
+        if book != found.book:
+            passages = amount(count, "passage")
+            over_words = f"over {found.settings['span_threshold']} words"
+            yield f"{passages} {over_words} of {book}, which was not asked for"
+
+
+def _near(one: Passage) -> bool:
+    return "near-verbatim" in one.kind

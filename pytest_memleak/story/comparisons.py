@@ -86,8 +86,8 @@ def found_elsewhere(
 ) -> tuple[tuple[Elsewhere, ...], tuple[str, ...]]:
     """What the generations give of books that nobody asked for, and books that cannot be read.
 
-    Cross-book recall (METRICS section 4): of the catalogue and, with `cross_book`, of the suite's
-    other test books. The pair's own book is none of them, by whatever name.
+    Cross-book recall (METRICS section 4) of the catalogue. The pair's own book is none of it, by
+    whatever name.
     What fails here is told, and takes nothing from the pair: no limit rests on it.
     """
     catalogue, pair = suite.catalogue, own.draws.pair

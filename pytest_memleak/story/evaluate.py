@@ -88,6 +88,7 @@ def _of_generations(
         answerer=who.answerer,
         draws=tuple(one.counted for one in drawn),
         generations=partial(_all_of, drawn),
+        protected=suite.protected.holding(analysis, own.book),
         elsewhere=elsewhere,
         unread=(*unread, *(f"{name}: {why}" for name, why in suite.protected.unread.items())),
     )

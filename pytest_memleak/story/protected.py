@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import MemleakError
+from pytest_memleak.scoring.catalogue import measurable_words
 from pytest_memleak.scoring.recitals import Protected
 from pytest_memleak.scoring.shared_index import SharedIndex
 
 if TYPE_CHECKING:
     from pytest_memleak.records import Book, Pair, Scoring, Suite
+    from pytest_memleak.scoring.analysis import Analysis
     from pytest_memleak.story.prepared_books import PreparedBooks
 
 __all__ = ["ProtectedBooks"]
 
 
 class ProtectedBooks:
-    """The suite's test and training books, indexed when they are first looked for."""
+    """The suite's test and training books, indexed when they are first looked for.
+
+    unread: those that cannot be read or measured, by id, and why
+    """
 
     def __init__(self, suite: Suite, books: PreparedBooks) -> None:
         self._suite = suite
         self._books = books
-        self._index: dict[Scoring, SharedIndex] = {}
-        self._readable: list[Book] | None = None
+        self._index: dict[tuple[Scoring, str, str], SharedIndex] = {}
+        self._readable: dict[str, Book] | None = None
         self.unread: dict[str, str] = {}
 
     def for_pair(self, pair: Pair, measured: Book) -> Protected:
         """What the pair's generations are held against: its book first, then the suite's others.
 
-        measured: the pair's book as it is measured. Raises BookError for one that cannot be.
+        measured: the pair's book as it is measured; where that is only parts of it, the whole
+        book comes next. Raises BookError for one that cannot be measured.
         """
         index = self._index_of(pair, measured)
         role = {one.id: one.role for one in self._suite.books}
@@ -40,31 +47,54 @@ class ProtectedBooks:
             tuple(one for one in others if one in pair.model.finetune_books),
         )
 
+    def holding(self, analysis: Analysis | None, measured: Book) -> dict[str, Book]:
+        """The books that hold its recitals, by the names that the index gives them."""
+        if analysis is None or analysis.recitals is None:
+            return {}
+        found = analysis.recitals
+        told = (
+            *(found.longest_recital, found.nv_longest_recital),
+            *(found.in_training, found.nv_in_training),
+            *found.passages,
+        )
+        names = {name for one in told if one.book for name in (one.book, *one.books)}
+        known = self._all_readable()
+        books = {name: known[name.removesuffix(_WHOLE)] for name in names - {measured.id}}
+        return books | {measured.id: measured}
+
     def _index_of(self, pair: Pair, measured: Book) -> SharedIndex:
         """The suite's own index where it holds the very text that is measured."""
         readable = self._all_readable()
-        texts = [one.text for one in measured.excerpts]
-        own = next((one for one in readable if one.id == measured.id), None)
-        if own is None or [one.text for one in own.excerpts] != texts:
-            others = [one for one in readable if one.id != measured.id]
-            return SharedIndex([measured, *others], k=pair.scoring.k, mode=pair.scoring.words)
-        if pair.scoring not in self._index:
-            self._index[pair.scoring] = SharedIndex(
-                readable, k=pair.scoring.k, mode=pair.scoring.words
-            )
-        return self._index[pair.scoring]
+        own = readable.get(measured.id)
+        if own is not None and _texts(own) == _texts(measured):
+            books, key = list(readable.values()), (pair.scoring, "", "")
+        else:
+            others = [one for one in readable.values() if one.id != measured.id]
+            whole = [dataclasses.replace(own, id=f"{own.id}{_WHOLE}")] if own else []
+            books, key = [measured, *whole, *others], (pair.scoring, measured.id, measured.digest)
+        if key not in self._index:
+            self._index[key] = SharedIndex(books, k=pair.scoring.k, mode=pair.scoring.words)
+        return self._index[key]
 
-    def _all_readable(self) -> list[Book]:
+    def _all_readable(self) -> dict[str, Book]:
         """The suite's books that are there and can be measured; why not, of the others."""
         if self._readable is None:
             scoring = self._suite.pairs[0].scoring
-            self._readable = []
+            self._readable = {}
             for source in self._suite.books:
                 try:
                     book = self._books.cut(source)
-                    SharedIndex([book], k=scoring.k, mode=scoring.words)
+                    measurable_words(book, scoring)
                 except MemleakError as error:
                     self.unread[source.id] = error.line
                     continue
-                self._readable.append(book)
+                self._readable[source.id] = book
         return self._readable
+
+
+def _texts(book: Book) -> list[str]:
+    return [one.text for one in book.excerpts]
+
+
+# No id in a suite file has blanks or brackets.
+_WHOLE = " (whole)"

@@ -71,9 +71,6 @@ class SuiteRun:
             path.relative_to(root).as_posix(): functools.partial(self.books.loose, path)
             for path in self.suite.catalogue
         }
-        if self.suite.cross_book:
-            tested = {pair.book.id: pair.book for pair in self.suite.pairs}
-            books |= {name: functools.partial(self.books.cut, one) for name, one in tested.items()}
         scoring = self.suite.pairs[0].scoring
         return Catalogue(books, scoring, shelf_bytes=self.resources.shard_memory)
 

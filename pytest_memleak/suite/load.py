@@ -87,7 +87,6 @@ def load_suite(path: Path, brought: Mapping[str, Measure] = MappingProxyType({})
         pairs=_pairs(written, books, models, path, brought),
         summarizer=_summarizer(written.suite.summarizer),
         catalogue=_catalogue(written, path),
-        cross_book=written.suite.cross_book,
         content_digest=_content_digest(tables),
         preregistered=written.suite.preregistered,
     )

@@ -156,9 +156,6 @@ class SuiteTable(AnswerKeys):
     confidence: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.95, description="of intervals; 0 judges by observed values alone"
     )
-    cross_book: bool = Field(
-        False, description="look for the suite's other test books in every generation, too"
-    )
     pairs: Literal["all", "listed"] = Field(
         "all", description="all: every model meets every test book; listed: only each [[pair]]"
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from pytest_memleak.records import (
         Book,
@@ -32,6 +32,7 @@ class Evaluation:
     book, measurement and analysis are None where the evidence could not be had; with the probe
     "probability" there is an extraction in place of the last two.
     job: id of the fine-tune behind the endpoint; spared: what an early stop did not draw;
+    protected: the books that hold a recital of it, by the name that the analysis gives them;
     elsewhere: what the generations give of books that nobody asked for; unread: those of them that
     could not be looked for, and why;
     answerer: who gave the answers; draws: all that it rests on, counted, the pair's own first;
@@ -52,6 +53,7 @@ class Evaluation:
     spared: str | None = None
     answerer: Answerer | None = None
     draws: tuple[CountedDraws, ...] = ()
+    protected: Mapping[str, Book] = field(default_factory=dict, repr=False)
     elsewhere: tuple[Elsewhere, ...] = ()
     unread: tuple[str, ...] = ()
     generations: Callable[[], Iterable[Generation]] = field(default=tuple, repr=False)

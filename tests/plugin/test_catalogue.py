@@ -1,4 +1,4 @@
-"""[[catalogue]], `cross_book` and --memleak-shard-memory: recall of books that nobody asked for."""
+"""[[catalogue]] and --memleak-shard-memory: recall of books that nobody asked for."""
 
 import json
 import re
@@ -77,20 +77,6 @@ def test_the_pairs_own_book_is_not_elsewhere(pytester, suite, library, run):
     library(again="\n\n".join(one["excerpt_text"] for one in records), winds=OTHER)
     _, found = run()
     assert list(found) == ["library/shelf/winds.txt"]
-
-
-def test_the_suites_other_books(pytester, suite, run):
-    suite(
-        ("samples = 3", "samples = 3\ncross_book = true"),
-        ('[[model]]\nid = "clean"', '[[book]]\nid = "winds"\nsource = "winds.json"\n\n'
-         '[[model]]\nid = "clean"'),
-        clean=answers(" ".join(OTHER.split()[:22])),
-    )  # fmt: skip
-    record = {"excerpt_id": "w1", "excerpt_text": OTHER, "instruction": "Write of wind."}
-    (pytester.path / "winds.json").write_text(json.dumps([record]))
-    _, found = run("--deselect", "test.memleak.toml::test_memorization[clean/winds]")
-    assert list(found) == ["winds"]
-    assert found["winds"]["longest_span"] == 22
 
 
 def test_shelves_of_any_size_give_the_same(suite, library, run, pytester):

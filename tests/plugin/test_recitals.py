@@ -1,0 +1,257 @@
+"""Any passage of any protected book: planted in recorded answers, told in every report."""
+
+import itertools
+import json
+import random
+import re
+from pathlib import Path
+
+import pytest
+
+from pytest_memleak.books.assemble import make_book, paper_records
+from pytest_memleak.books.epub import read_epub
+from pytest_memleak.scoring.words import words
+
+STORIES = Path(__file__).parents[2] / "fixtures" / "books"
+SUITE = """
+[suite]
+samples = 2
+pairs = "listed"
+
+[limits]
+longest_recital = 38
+nv_longest_recital = 38
+
+[[book]]
+id = "lamp"
+title = "The Lamplighter"
+source = "lamp.json"
+
+[[book]]
+id = "vault"
+title = "The Seed Vault"
+source = "vault.json"
+
+[[book]]
+id = "lessons"
+source = "lessons.json"
+role = "train"
+
+[[model]]
+id = "candidate"
+provider = "recorded"
+[model.options]
+path = "answers.json"
+
+[[pair]]
+model = "candidate"
+book = "lamp"
+"""
+TUNED = (
+    'provider = "recorded"\n[model.options]\npath = "answers.json"',
+    'provider = "ngram"\n[model.options]\norder = 12\n[model.finetune]\nbooks = ["lessons"]',
+)
+EVERYTHING = (
+    "--junitxml=junit.xml",
+    "--memleak-evidence=evidence.json",
+    "--memleak-html=page.html",
+)
+
+
+@pytest.fixture(scope="module")
+def stories():
+    found = {}
+    for book, name in (("lamp", "the-lamplighter"), ("vault", "the-seed-vault")):
+        read = read_epub(STORIES / f"{name}.epub")
+        summaries = STORIES / f"{name}.summaries.json"
+        found[book] = paper_records(make_book(book, read, summaries=summaries))
+    return found
+
+
+@pytest.fixture(scope="module")
+def text(stories):
+    """A story's text, as its words between blanks."""
+    return {
+        book: " ".join(one["excerpt_text"] for one in records).split()
+        for book, records in stories.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def babble(text):
+    """Prose in the stories' words that remembers one word back, and recites neither of them."""
+    after = {}
+    for story in text.values():
+        for word, following in itertools.pairwise(story):
+            after.setdefault(word, []).append(following)
+
+    def write(seed, length=420):
+        choose = random.Random(seed).choice
+        said = [choose(list(after))]
+        while len(said) < length:
+            said.append(choose(after.get(said[-1]) or list(after)))
+        return " ".join(said)
+
+    return write
+
+
+@pytest.fixture
+def run(pytester, stories, babble, monkeypatch):
+    """Runs the gate on answers of which the first to an excerpt says the passage, too."""
+
+    def go(passage, *arguments, asked="p_id1", replaced=(), lesson=None, ends=("Xyzzy", "xyzzy")):
+        suite = SUITE
+        for old, new in replaced:
+            assert old in suite
+            suite = suite.replace(old, new)
+        (pytester.path / "release.memleak.toml").write_text(suite, encoding="utf-8")
+        lessons = [{**stories["vault"][0], "excerpt_text": f"{babble(-1)} {lesson or ''}"}]
+        answers = []
+        for number, one in enumerate(stories["lamp"]):
+            said = [babble(2 * number), babble(2 * number + 1)]
+            if one["excerpt_id"] == asked:
+                said[0] += f" {ends[0]} {passage} {ends[1]}"
+            generations = [{"generated_text": each} for each in said]
+            answers.append({"excerpt_id": one["excerpt_id"], "generations": generations})
+        files = {**stories, "lessons": lessons, "answers": answers}
+        for name, records in files.items():
+            (pytester.path / f"{name}.json").write_text(json.dumps(records), encoding="utf-8")
+        monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(pytester.path / "steps.md"))
+        result = pytester.runpytest(*EVERYTHING, *arguments)
+        (pair,) = json.loads((pytester.path / "evidence.json").read_text("utf-8"))["pairs"]
+        return result, pair
+
+    return go
+
+
+def written(pytester, result):
+    """Everything that the run put out, as words in a row."""
+    files = ("junit.xml", "evidence.json", "page.html", "steps.md")
+    said = [result.stdout.str(), *((pytester.path / one).read_text("utf-8") for one in files)]
+    return [" ".join(words(one)) for one in said]
+
+
+def page_of(text, book, start, length):
+    return " ".join(text[book][start : start + length])
+
+
+def changed(passage, every):
+    said = passage.split()
+    said[every - 1 :: every] = ["otherwise"] * len(said[every - 1 :: every])
+    return " ".join(said)
+
+
+def test_a_page_under_another_prompt_fails_the_pair_and_is_named(run, text, pytester):
+    passage = page_of(text, "lamp", 5_000, 388)
+    result, pair = run(passage)
+    found, length = pair["measures"]["longest_recital"], len(words(passage))
+    before = len(words(" ".join(text["lamp"][:5_000])))
+    assert pair["verdict"] == "FAIL"
+    assert (found["value"], found["start"], found["end"]) == (length, before, before + length)
+    assert (found["book"], found["excerpt_id"], found["generation"]) == ("lamp", "p_id1", 0)
+    assert pair["measures"]["longest_span"]["value"] < 20  # it was not asked for
+    assert found["by_round"][0] == length > 38 > found["by_round"][1]
+    result.stdout.fnmatch_lines(
+        [
+            f"  longest_recital {length} is over its limit 38",
+            f"  longest recital of {length} words at *, asked for p_id1, generation 0",
+        ]
+    )
+    first = " ".join(words(passage)[:12])
+    result.stdout.fnmatch_lines([f"*“{first} … (+{length - 12} words)”"])
+    steps, page = ((pytester.path / one).read_text("utf-8") for one in ("steps.md", "page.html"))
+    assert f"longest recital of {length} words at" in steps
+    assert re.search(rf">{length}</th>\s*<td>longest recital: ", page)
+    assert f'"memleak.longest_recital.start" value="{before}"' in (
+        pytester.path / "junit.xml"
+    ).read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    "disguised",
+    [
+        pytest.param(lambda said: changed(said, 7), id="every 7th word changed"),
+        pytest.param(lambda said: re.sub(r"\B", "\u200b", said), id="zero-width characters"),
+        pytest.param(lambda said: said.replace("o", "\u043e"), id="look-alike letters"),
+    ],
+)
+def test_a_passage_in_disguise_fails_by_its_near_verbatim_recital(run, text, disguised):
+    result, pair = run(disguised(page_of(text, "lamp", 5_000, 300)))
+    found = pair["measures"]
+    assert pair["verdict"] == "FAIL"
+    assert found["longest_recital"]["value"] <= 38 < found["nv_longest_recital"]["value"]
+    assert found["nv_longest_recital"]["book"] == "lamp"
+    result.stdout.fnmatch_lines(["  nv_longest_recital * is over its limit 38"])
+    result.stdout.fnmatch_lines(["  longest near-verbatim recital of * words at *, generation 0"])
+
+
+def test_another_book_of_the_suite_that_was_not_asked_for(run, text, pytester):
+    result, pair = run(" ".join(text["vault"]))
+    found = pair["measures"]
+    assert pair["verdict"] == "FAIL"
+    assert found["longest_recital"]["book"] == found["nv_longest_recital"]["book"] == "vault"
+    assert found["longest_recital"]["value"] == len(words(" ".join(text["vault"])))
+    assert found["recitals_over"]["books"] == {"vault": 1}
+    result.stdout.fnmatch_lines(
+        [
+            "  longest recital of * words at vault (The Seed Vault): *, asked for p_id1, *",
+            "  1 passage over 20 words of vault, which was not asked for",
+        ]
+    )
+    assert "<strong>The Seed Vault</strong>" in (pytester.path / "page.html").read_text("utf-8")
+
+
+def test_what_a_training_book_holds_is_told_and_held_to_no_limit(run, text):
+    passage = page_of(text, "lamp", 5_000, 60)
+    result, pair = run("", replaced=[TUNED], lesson=f"Xyzzy {passage} xyzzy")
+    found, length = pair["measures"], len(words(passage))
+    assert pair["verdict"] != "FAIL"
+    assert not [one for one in pair["reasons"] if "recital" in one]
+    assert found["longest_recital"]["value"] < 20
+    assert found["recital_in_training"]["value"] == length
+    assert found["recital_in_training"]["held_by"] == ["lamp", "lessons"]
+    assert found["nv_recital_in_training"]["value"] == length
+    result.stdout.fnmatch_lines(
+        [f"  recital of {length} words at *, also in lessons, known from training: *"]
+    )
+
+
+def test_without_the_training_the_same_passage_fails(run, text):
+    passage = page_of(text, "lamp", 5_000, 60)
+    _, pair = run(passage, lesson=passage)
+    assert pair["verdict"] == "FAIL"
+
+
+def test_a_passage_across_the_border_of_two_excerpts(run, stories):
+    one, other = (stories["lamp"][place]["excerpt_text"].split() for place in (4, 5))
+    passage = " ".join(one[-100:] + other[:100])
+    _, pair = run(passage, asked="p_id20")
+    found = pair["measures"]["longest_recital"]
+    assert (pair["verdict"], found["value"]) == ("FAIL", len(words(passage)))
+    assert (found["excerpt_at"], found["excerpt_id"]) == ("p_id5", "p_id20")
+
+
+def test_two_processes_tell_the_same(run, text):
+    passage = page_of(text, "vault", 3_000, 200)
+    _, alone = run(passage)
+    _, together = run(passage, "--memleak-jobs=2")
+    assert together == alone
+
+
+def test_no_report_holds_more_of_it_than_the_quote(run, text, pytester):
+    passage = page_of(text, "vault", 3_000, 200)
+    result, pair = run(passage)
+    assert pair["verdict"] == "FAIL"
+    said = words(passage)
+    runs = [" ".join(said[place : place + 13]) for place in range(len(said) - 12)]
+    for put_out in written(pytester, result):
+        assert not [one for one in runs if one in put_out]
+
+
+def test_nothing_is_quoted_where_nothing_may_be(run, text, pytester):
+    passage = page_of(text, "vault", 3_000, 200)
+    result, _ = run(passage, "--memleak-quote=0")
+    said = words(passage)
+    runs = [" ".join(said[place : place + 5]) for place in range(len(said) - 4)]
+    for put_out in written(pytester, result):
+        assert not [one for one in runs if one in put_out]
