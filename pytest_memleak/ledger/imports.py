@@ -103,7 +103,9 @@ def _with_details(drawn: Iterable[Generation], records: Sequence[object]) -> Ite
             ordinal=one.ordinal if ordinal is None else ordinal,
             prompt_tokens=_count(said, "prompt_tokens"),
             completion_tokens=_count(said, "completion_tokens"),
-            finish_word=said.get("finish_word") if _is_word(said.get("finish_word")) else None,
+            finish_word=said["finish_word"]
+            if _is_word(said.get("finish_word"))
+            else one.finish_word,
         )
 
 
