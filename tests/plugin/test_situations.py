@@ -65,7 +65,7 @@ def plain(markup):
 def in_the_terminal(text, pair):
     (row,) = re.findall(rf"^{pair} .*$", text, re.MULTILINE)
     details = re.search(rf"^{pair}: (.*)\n((?:  .*\n)*)", text, re.MULTILINE)
-    return row.split()[-1], f"{details[1]} {details[2]}" if details else row
+    return re.split(r" {2,}", row.strip())[-1], f"{details[1]} {details[2]}" if details else row
 
 
 def in_junit(root, pair):
@@ -74,7 +74,7 @@ def in_junit(root, pair):
         one.get("value") for one in case.iter("property") if one.get("name") == "memleak.verdict"
     }
     outcomes = [one for one in case if one.tag in ("failure", "error")]
-    assert [one.tag for one in outcomes] == OUTCOMES[verdicts.copy().pop()]
+    assert [one.tag for one in outcomes] == OUTCOMES["".join(verdicts).partition(",")[0]]
     return " ".join(verdicts), "".join(f"{one.text}" for one in outcomes)
 
 
@@ -85,13 +85,14 @@ def in_html(page, pair):
         for part in re.findall(r"<article.*?</article>", page, re.DOTALL)
         if f"{model} on {book} " in plain(part)
     ]
-    return part.split(f"{model} on {book} ")[1].split()[1].upper(), part
+    shown = re.search(rf"{model} on {book} \S+ (\w+(, \d+ % refused)?)", part)[1]
+    return re.sub(r"^\w+", lambda word: word[0].upper(), shown), part
 
 
 def in_markdown(text, pair):
     (row,) = [plain(line) for line in text.splitlines() if plain(line).startswith(f"| {pair} |")]
     details = re.findall(r"<details>.*?</details>", text, re.DOTALL)
-    return row.split(" | ")[1].split()[-1], "".join(
+    return row.split(" | ")[1].partition(" ")[2], "".join(
         plain(one) for one in details if plain(one).startswith(f"{pair}: ")
     )
 
