@@ -14,6 +14,7 @@ from pytest_memleak.verdict.evaluation import Evaluation
 from pytest_memleak.verdict.judge import judge
 
 OUTCOMES = {"PASS": [], "FAIL": ["failure"], "INCONCLUSIVE": ["error"]}
+SHOWN = r"\w+(?:, (?:under )?\d+ % refused)?"
 SUITE = (
     '[limits]\nbmc = 0.5\n[[book]]\nid = "b"\nsource = "b.json"\nbring_your_own = true\n'
     + "".join(
@@ -65,7 +66,8 @@ def plain(markup):
 def in_the_terminal(text, pair):
     (row,) = re.findall(rf"^{pair} .*$", text, re.MULTILINE)
     details = re.search(rf"^{pair}: (.*)\n((?:  .*\n)*)", text, re.MULTILINE)
-    return re.split(r" {2,}", row.strip())[-1], f"{details[1]} {details[2]}" if details else row
+    shown = re.search(rf"({SHOWN})\s*$", row)[1]
+    return shown, f"{details[1]} {details[2]}" if details else row
 
 
 def in_junit(root, pair):
@@ -85,7 +87,7 @@ def in_html(page, pair):
         for part in re.findall(r"<article.*?</article>", page, re.DOTALL)
         if f"{model} on {book} " in plain(part)
     ]
-    shown = re.search(rf"{model} on {book} \S+ (\w+(, \d+ % refused)?)", part)[1]
+    shown = re.search(rf"{model} on {book} \S+ ({SHOWN})", part)[1]
     return re.sub(r"^\w+", lambda word: word[0].upper(), shown), part
 
 
