@@ -24,7 +24,7 @@ from pytest_memleak.ledger.claims import number_questions
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.questions import Question, Questionnaire
 from pytest_memleak.ledger.tables import calls, generations
-from pytest_memleak.records import Generation
+from pytest_memleak.records import FinishReason, Generation
 from pytest_memleak.records.paper_format import generations_from_records, load_records
 
 __all__ = ["Imported", "import_generations"]
@@ -98,12 +98,13 @@ def _with_details(drawn: Iterable[Generation], records: Sequence[object]) -> Ite
     for one in drawn:
         said = answers[one.excerpt_id][one.ordinal]
         ordinal = _count(said, "ordinal")
+        unknown = one.finish_word if one.finish_reason is FinishReason.UNKNOWN else None
         yield replace(
             one,
             ordinal=one.ordinal if ordinal is None else ordinal,
             prompt_tokens=_count(said, "prompt_tokens"),
             completion_tokens=_count(said, "completion_tokens"),
-            finish_word=said.get("finish_word") if _is_word(said.get("finish_word")) else None,
+            finish_word=said["finish_word"] if _is_word(said.get("finish_word")) else unknown,
         )
 
 

@@ -14,6 +14,7 @@ from pytest_memleak.verdict.evaluation import Evaluation
 from pytest_memleak.verdict.judge import judge
 
 OUTCOMES = {"PASS": [], "FAIL": ["failure"], "INCONCLUSIVE": ["error"]}
+SHOWN = r"\w+(?:, (?:under )?\d+ % refused)?"
 SUITE = (
     '[limits]\nbmc = 0.5\n[[book]]\nid = "b"\nsource = "b.json"\nbring_your_own = true\n'
     + "".join(
@@ -65,7 +66,8 @@ def plain(markup):
 def in_the_terminal(text, pair):
     (row,) = re.findall(rf"^{pair} .*$", text, re.MULTILINE)
     details = re.search(rf"^{pair}: (.*)\n((?:  .*\n)*)", text, re.MULTILINE)
-    return row.split()[-1], f"{details[1]} {details[2]}" if details else row
+    shown = re.search(rf"({SHOWN})\s*$", row)[1]
+    return shown, f"{details[1]} {details[2]}" if details else row
 
 
 def in_junit(root, pair):
@@ -74,7 +76,7 @@ def in_junit(root, pair):
         one.get("value") for one in case.iter("property") if one.get("name") == "memleak.verdict"
     }
     outcomes = [one for one in case if one.tag in ("failure", "error")]
-    assert [one.tag for one in outcomes] == OUTCOMES[verdicts.copy().pop()]
+    assert [one.tag for one in outcomes] == OUTCOMES["".join(verdicts).partition(",")[0]]
     return " ".join(verdicts), "".join(f"{one.text}" for one in outcomes)
 
 
@@ -85,13 +87,14 @@ def in_html(page, pair):
         for part in re.findall(r"<article.*?</article>", page, re.DOTALL)
         if f"{model} on {book} " in plain(part)
     ]
-    return part.split(f"{model} on {book} ")[1].split()[1].upper(), part
+    shown = re.search(rf"{model} on {book} \S+ ({SHOWN})", part)[1]
+    return re.sub(r"^\w+", lambda word: word[0].upper(), shown), part
 
 
 def in_markdown(text, pair):
     (row,) = [plain(line) for line in text.splitlines() if plain(line).startswith(f"| {pair} |")]
     details = re.findall(r"<details>.*?</details>", text, re.DOTALL)
-    return row.split(" | ")[1].split()[-1], "".join(
+    return row.split(" | ")[1].partition(" ")[2], "".join(
         plain(one) for one in details if plain(one).startswith(f"{pair}: ")
     )
 

@@ -1,0 +1,115 @@
+"""No false alarm: quickstart's models, asked, continued, exported and read again, trimmed less."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from test_earned import run_here
+
+ROOT = Path(__file__).parents[2]
+QUICKSTART = ROOT / "suites" / "quickstart" / "quickstart.memleak.toml"
+CONTINUED = """
+[[model]]
+id = "continued"
+provider = "ngram"
+probe = "continuation"
+[model.options]
+order = 2
+pretraining = ["the-lamplighter", "the-seed-vault"]
+"""
+
+
+def pairs(reports):
+    return {one["pair"]: one for one in reports["evidence"]["pairs"]}
+
+
+def memleak(folder, *arguments):
+    command = [str(Path(sys.executable).parent / "memleak"), "ledger", *arguments]
+    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+def exported(folder, drawn):
+    """Each instructed pair's generations in a file of its own; tables of models that read them."""
+    told = ""
+    for name, pair in drawn.items():
+        model, _, book = name.partition("/")
+        if model == "continued":
+            continue
+        file = f"{model}-{book}.jsonl"
+        where = ["--ledger", "sqlite:///.memleak/ledger.db", "--temperature", "1"]
+        wanted = ["--endpoint", pair["model"]["endpoint"], "--book", book, "-o", file]
+        memleak(folder, "export", *where, *wanted)
+        if f'id = "{model}"' not in told:
+            told += (
+                f'[[model]]\nid = "{model}"\nprovider = "recorded"\n'
+                f'options = {{ path = "{model}-{{book}}.jsonl" }}\n'
+            )
+    return told
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Drawn, read again, and read again with trim = 2: each pair's evidence."""
+    folder = tmp_path_factory.mktemp("honest")
+    suite = QUICKSTART.read_text("utf-8").replace("../../", f"{ROOT.as_posix()}/")
+    path = folder / "it.memleak.toml"
+    path.write_text(suite.replace('expected = "leak"\n', "") + CONTINUED, "utf-8")
+    drawn = pairs(run_here(folder))
+    again = suite.partition("[[model]]")[0] + exported(folder, drawn)
+    path.write_text(again, "utf-8")
+    read = pairs(run_here(folder))
+    path.write_text(again.replace("trim = 5", "trim = 2"), "utf-8")
+    return drawn, read, pairs(run_here(folder))
+
+
+def test_what_was_drawn_is_complete(runs):
+    told = {name: pair["verdict"] for name, pair in runs[0].items()}
+    books = ("the-lamplighter", "the-seed-vault")
+    assert told == {
+        f"{model}/{book}": verdict
+        for model, verdict in (("babbler", "PASS"), ("continued", "PASS"), ("reciter", "FAIL"))
+        for book in books
+    }
+
+
+def test_an_export_read_again_is_worth_the_same(runs):
+    drawn, read, _ = runs
+    assert read.keys() == {name for name in drawn if not name.startswith("continued")}
+    for name, pair in read.items():
+        assert pair["verdict"] == drawn[name]["verdict"], name
+        assert pair["measures"] == drawn[name]["measures"], name
+        assert pair["counts"]["got"] == drawn[name]["counts"]["got"], name
+
+
+def test_trimmed_less_they_are_complete(runs):
+    assert {name: pair["verdict"] for name, pair in runs[2].items()} == {
+        name: pair["verdict"] for name, pair in runs[1].items()
+    }
+
+
+def test_an_export_keeps_what_was_thought_and_why_it_ended(tmp_path):
+    """Through the ledger's own commands: what was imported comes out as it came in."""
+    answers = [
+        {"generated_text": "one", "finish_reason": "stop", "reasoning": "a recital, in thought"},
+        {"generated_text": "two", "finish_reason": "guardrail_intervened"},
+    ]
+    rows = [{"excerpt_id": "p_id1", "generations": answers}]
+    record = {"excerpt_id": "p_id1", "excerpt_text": "Some words.", "instruction": "Say some."}
+    (tmp_path / "b.json").write_text(json.dumps([record]), "utf-8")
+    (tmp_path / "in.json").write_text(json.dumps(rows), "utf-8")
+    (tmp_path / "it.memleak.toml").write_text(
+        '[suite]\nsamples = 2\n[limits]\nbmc = 1.0\n[[book]]\nid = "b"\nsource = "b.json"\n'
+        '[[model]]\nid = "m"\nprovider = "openai"\nbase = "base"\n',
+        "utf-8",
+    )
+    where = ["--ledger", "sqlite:///ledger.db"]
+    arguments = ["--suite", "it.memleak.toml", "--model", "m", "--book", "b", "--endpoint", "e"]
+    memleak(tmp_path, "import", *where, *arguments, "in.json")
+    memleak(tmp_path, "export", *where, "--endpoint", "e", "-o", "out.json")
+    (row,) = json.loads((tmp_path / "out.json").read_text("utf-8"))
+    first, second = row["generations"]
+    assert (first["finish_reason"], first["reasoning"]) == ("stop", "a recital, in thought")
+    assert (second["finish_reason"], second["finish_word"]) == ("unknown", "guardrail_intervened")
+    assert "reasoning" not in second
