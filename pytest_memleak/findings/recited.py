@@ -11,6 +11,7 @@ from pytest_memleak.records.finding import Passage
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pytest_memleak.records import Book
     from pytest_memleak.scoring.recitals import Recital, Recitals
     from pytest_memleak.verdict.evaluation import Evaluation
 
@@ -77,7 +78,7 @@ def _within(one: Recital, other: Recital) -> bool:
 def _passage(
     kind: str, one: Recital, evaluation: Evaluation, quoted: int | None, *, from_training: bool
 ) -> Passage:
-    book = evaluation.protected[one.book or ""]
+    book = _book(one.book, evaluation)
     start, end = one.start or 0, one.end or 0
     of_other = book.id != evaluation.pair.book.id
     chapters = {excerpt.id: excerpt.chapter for excerpt in book.excerpts}
@@ -111,8 +112,14 @@ def _others(one: Recital, evaluation: Evaluation) -> tuple[str, ...]:
     return tuple(book for book in ids if book != _book_id(one.book, evaluation))
 
 
-def _book_id(book: str | None, evaluation: Evaluation) -> str:
-    return evaluation.protected[book or ""].id
+def _book_id(name: str | None, evaluation: Evaluation) -> str:
+    return _book(name, evaluation).id
+
+
+def _book(name: str | None, evaluation: Evaluation) -> Book:
+    """The book that the analysis calls so; without a suite's others, the one that was measured."""
+    own = {evaluation.book.id: evaluation.book} if evaluation.book else {}
+    return {**own, **evaluation.protected}[name or ""]
 
 
 def _place(one: Recital, evaluation: Evaluation) -> dict[str, Any]:
