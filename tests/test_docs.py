@@ -568,8 +568,13 @@ def test_the_command_line_says_what_is_shown(files_of_the_command_line, capsys):
 @pytest.fixture
 def tests_of_ones_own(pytester):
     text = "The ferryman counted nine lanterns along the quay and did not like the number at all."
-    book = {"excerpt_id": "p_id1", "excerpt_text": text, "instruction": "Write about a boatman."}
-    answers = [{"excerpt_id": "p_id1", "generated_text": one} for one in (text, "A", "B")]
+    asked = "Write about a boatman who counts the lanterns along the quay at night."
+    book = {"excerpt_id": "p_id1", "excerpt_text": text, "instruction": asked}
+    others = (
+        "A boat crossed the river at night while everybody in the village was asleep.",
+        "It rained for a while, and then an old man rowed home to his supper.",
+    )
+    answers = [{"excerpt_id": "p_id1", "generated_text": one} for one in (text, *others)]
     Path("ferry.json").write_text(json.dumps([book]), encoding="utf-8")
     lines = "".join(f"{json.dumps(one)}\n" for one in answers)
     Path("generations.jsonl").write_text(lines, encoding="utf-8")

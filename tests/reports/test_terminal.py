@@ -104,7 +104,7 @@ def test_heads_are_the_measures_names_broken_where_the_width_asks_for_it(width):
 
 
 def test_measures_that_could_not_be_had_are_a_dash():
-    row = lines(found(measures={}, asked=0, got=0, verdict="INCONCLUSIVE"))[1]
+    row = lines(found(measures={}, completeness=evidence(0, 0), verdict="INCONCLUSIVE"))[1]
     assert re.sub(" +", " ", row) == "m/book - - - - - - INCONCLUSIVE"
 
 
