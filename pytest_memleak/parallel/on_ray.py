@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from pytest_memleak.errors import Inconclusive, MemleakError, SettingsError
 from pytest_memleak.parallel.actors import Actors
 from pytest_memleak.parallel.blocks import blocks, generations_of
-from pytest_memleak.records.digest import book_digest
 from pytest_memleak.scoring.catalogue import Shelf
 from pytest_memleak.scoring.tally import Counted, Tally
 
@@ -40,7 +39,7 @@ _RETRIES = 5
 _PATIENCE = 10
 
 _BOOKS_KEPT = 2
-_tallies: OrderedDict[tuple[str, Scoring, tuple[str, ...]], Tally] = OrderedDict()
+_tallies: OrderedDict[str, Tally] = OrderedDict()
 
 
 class OnRay:
@@ -73,11 +72,10 @@ class OnRay:
         task = ray.remote(num_cpus=1, max_retries=_RETRIES)(_count)
         try:
             kept, index = ray.put(book), ray.put(protected)
-            digest = book_digest(book.excerpts)
             cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
             under_way: list[Any] = []
             for block in blocks(generations):
-                under_way.append(task.remote(kept, digest, scoring, index, block))
+                under_way.append(task.remote(kept, index.hex(), scoring, index, block))
                 if len(under_way) >= _AHEAD * cores:
                     _add_one(ray, tally, under_way)
             while under_way:
@@ -182,11 +180,14 @@ def _add_one(ray: Any, tally: Tally, under_way: list[Any]) -> None:
 
 
 def _count(
-    book: Book, digest: str, scoring: Scoring, protected: Protected | None, block: Block
+    book: Book, index: str, scoring: Scoring, protected: Protected | None, block: Block
 ) -> Counted | MemleakError:
-    """A task: what there is in one block. The book's index stays for the next."""
+    """A task: what there is in one block. The books' index stays for the next.
+
+    index: the cluster's name of `protected`, which no other books of the same ids have
+    """
     try:
-        tally = _tally_of(book, digest, scoring, protected)
+        tally = _tally_of(book, index, scoring, protected)
         tally.counted = Counted()
         tally.add(generations_of(block))
     except MemleakError as error:
@@ -202,12 +203,10 @@ def _scan(books: list[Book], scoring: Scoring, kept: list[Any]) -> list[Elsewher
     return Shelf(books, scoring).scan(generations)
 
 
-def _tally_of(book: Book, digest: str, scoring: Scoring, protected: Protected | None) -> Tally:
-    books = () if protected is None else (*protected.books, *protected.training)
-    key = (digest, scoring, books)
-    if key not in _tallies:
-        _tallies[key] = Tally(book, scoring, protected=protected)
-    _tallies.move_to_end(key)
+def _tally_of(book: Book, index: str, scoring: Scoring, protected: Protected | None) -> Tally:
+    if index not in _tallies:
+        _tallies[index] = Tally(book, scoring, protected=protected)
+    _tallies.move_to_end(index)
     while len(_tallies) > _BOOKS_KEPT:
         _tallies.popitem(last=False)
-    return _tallies[key]
+    return _tallies[index]

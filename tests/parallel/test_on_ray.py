@@ -77,7 +77,7 @@ def test_a_node_that_is_killed_changes_nothing(cluster, joined, case, plain, mon
 
 
 def test_a_task_that_is_lost_for_good_leaves_the_pair_inconclusive(joined, case, monkeypatch):
-    def lost(book, digest, scoring, block):
+    def lost(book, index, scoring, protected, block):
         import os
 
         os._exit(1)
