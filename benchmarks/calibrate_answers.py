@@ -24,7 +24,7 @@ import answer_sets as sets
 from pytest_memleak.books.continuation import beginnings
 from pytest_memleak.records import Completeness
 from pytest_memleak.records.paper_format import generations_from_records
-from pytest_memleak.verdict.answers import AnswerCensus
+from pytest_memleak.verdict.answer_census import AnswerCensus
 from pytest_memleak.verdict.asked import Asked
 from pytest_memleak.verdict.completeness import completeness
 from pytest_memleak.verdict.given_away import given_away

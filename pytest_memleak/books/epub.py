@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.books.archive import Archive, open_archive
 from pytest_memleak.books.block_styles import block_classes
-from pytest_memleak.books.budget import Budget
+from pytest_memleak.books.bounds import Budget
 from pytest_memleak.books.chapters import require_words
 from pytest_memleak.books.contents import Entry, navigation_contents, ncx_contents
 from pytest_memleak.books.encryption import refuse_drm

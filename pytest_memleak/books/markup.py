@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from pytest_memleak.books.block_styles import block_classes
-from pytest_memleak.books.budget import Budget
+from pytest_memleak.books.bounds import Budget
 from pytest_memleak.books.characters import legible
 from pytest_memleak.books.events import parse_events
 from pytest_memleak.books.matter import APPARATUS, BODY, is_matter, kind_of_matter, terms

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-from pytest_memleak.books.budget import Budget
+from pytest_memleak.books.bounds import Budget
 from pytest_memleak.books.plain_text import lines_manuscript, read_bytes
 from pytest_memleak.contracts.protocols import Manuscript
 from pytest_memleak.errors import BookError

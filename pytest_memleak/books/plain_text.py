@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pytest_memleak.books.archive import MAX_DOCUMENT_BYTES
-from pytest_memleak.books.budget import Budget
+from pytest_memleak.books.bounds import Budget
 from pytest_memleak.books.characters import is_binary, legible, without_controls
 from pytest_memleak.books.gutenberg import header_field, without_licence
 from pytest_memleak.books.markup import Block, Markup

@@ -7,7 +7,7 @@ from html import unescape
 from pathlib import Path
 
 from pytest_memleak.books.archive import open_archive
-from pytest_memleak.books.budget import Budget
+from pytest_memleak.books.bounds import Budget
 from pytest_memleak.books.characters import legible, without_controls
 from pytest_memleak.books.markup import read_markup
 from pytest_memleak.books.parts import of_one_document

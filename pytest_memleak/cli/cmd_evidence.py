@@ -71,7 +71,7 @@ def _recomputed(made: dict[str, Any], ledger_url: str, suites: list[Path]) -> li
     """Where the bundle differs from what suite, books and ledger give now."""
     from pytest_memleak.errors import EvidenceError
     from pytest_memleak.findings.bundle import differences
-    from pytest_memleak.findings.finding import facts
+    from pytest_memleak.findings.from_evaluation import facts
     from pytest_memleak.findings.pair_evidence import pair_evidence
     from pytest_memleak.story.resources import Resources
     from pytest_memleak.story.run import Run

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import EvidenceError
 from pytest_memleak.findings.bundle import check_digest, read_bundle
-from pytest_memleak.findings.finding import facts
+from pytest_memleak.findings.from_evaluation import facts
 from pytest_memleak.findings.pair_evidence import pair_evidence
 from pytest_memleak.records.amounts import figure
 from pytest_memleak.scoring.measure_table import why_unmeasured

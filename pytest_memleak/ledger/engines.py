@@ -18,7 +18,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
 from pytest_memleak.errors import LedgerError
-from pytest_memleak.redaction.keys import masked
+from pytest_memleak.redaction.credentials import masked
 
 __all__ = ["LOCK_WAIT", "engine_for", "explained", "file_of", "parsed_url", "shown"]
 

@@ -11,7 +11,7 @@ import time
 import traceback
 from typing import TYPE_CHECKING
 
-from pytest_memleak.redaction.keys import masked
+from pytest_memleak.redaction.credentials import masked
 from pytest_memleak.redaction.text import QUOTED_WORDS
 
 if TYPE_CHECKING:

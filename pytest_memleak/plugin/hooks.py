@@ -142,7 +142,7 @@ class Findings:
     def pytest_sessionfinish(self) -> Generator[None, Any, Any]:
         """Before JUnit's file is written, the run's properties; after all else, the reports."""
         if self._found:
-            from pytest_memleak.findings.finding import findings_of
+            from pytest_memleak.findings.from_evaluation import findings_of
             from pytest_memleak.plugin.publishing import tell_junit
 
             self._findings = findings_of(self._found.values())

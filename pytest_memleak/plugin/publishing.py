@@ -13,7 +13,7 @@ import pytest
 
 from pytest_memleak import __version__
 from pytest_memleak.errors import MemleakError
-from pytest_memleak.findings.finding import finding
+from pytest_memleak.findings.from_evaluation import finding
 from pytest_memleak.plugin.collect import SuiteModule
 from pytest_memleak.plugin.outcomes import PairInconclusive, compared_with_baseline, run_of
 from pytest_memleak.plugin.stash import evaluation_key

@@ -23,7 +23,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from pytest_memleak.errors import NotSent, ProviderBusy, ProviderError
-from pytest_memleak.redaction.keys import masked
+from pytest_memleak.redaction.credentials import masked
 
 __all__ = [
     "Astray",

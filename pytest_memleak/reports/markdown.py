@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import MemleakError
-from pytest_memleak.findings.finding import overview
+from pytest_memleak.findings.from_evaluation import overview
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.wording import (
     cell,

@@ -10,7 +10,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from pytest_memleak.findings.finding import overview, table_of
+from pytest_memleak.findings.from_evaluation import overview, table_of
 from pytest_memleak.records.amounts import amount
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.wording import (

@@ -29,7 +29,7 @@ from pytest_memleak.errors import MemleakError, NotSent, ProviderBusy, ProviderE
 from pytest_memleak.ledger.calls import Call
 from pytest_memleak.ledger.questions import Question
 from pytest_memleak.records import FinishReason
-from pytest_memleak.redaction.keys import masked
+from pytest_memleak.redaction.credentials import masked
 from pytest_memleak.sampling.deadline import Overdue, within
 
 __all__ = ["BadAnswer", "Line", "NoAnswer", "Reach", "in_doubt", "timed"]

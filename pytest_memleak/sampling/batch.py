@@ -34,7 +34,7 @@ from pytest_memleak.ledger.prices import Terms
 from pytest_memleak.ledger.questions import Ask
 from pytest_memleak.ledger.tables import calls
 from pytest_memleak.records.phases import Phase, Progress, Standing
-from pytest_memleak.redaction.keys import masked
+from pytest_memleak.redaction.credentials import masked
 from pytest_memleak.sampling.asking import Line
 from pytest_memleak.sampling.remote_jobs import Verbs, looked_at, pauses, started
 from pytest_memleak.sampling.retry import Retry

@@ -24,7 +24,7 @@ from pytest_memleak.ledger.claims import Intent, claim
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prices import Terms
 from pytest_memleak.ledger.questions import Ask, Question
-from pytest_memleak.redaction.keys import masked
+from pytest_memleak.redaction.credentials import masked
 from pytest_memleak.sampling.asking import BadAnswer, Line, NoAnswer, in_doubt
 from pytest_memleak.sampling.recovery import give_back, recovered
 from pytest_memleak.sampling.retry import Retry

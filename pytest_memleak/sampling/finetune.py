@@ -27,7 +27,7 @@ from pytest_memleak.ledger.jobs import Job, JobRow, claim_finetune, update_job
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.records import Book
 from pytest_memleak.records.phases import Phase, Progress, Standing
-from pytest_memleak.redaction.keys import masked
+from pytest_memleak.redaction.credentials import masked
 from pytest_memleak.sampling.asking import Reach
 from pytest_memleak.sampling.remote_jobs import Verbs, looked_at, pauses, started
 from pytest_memleak.sampling.retry import Retry

@@ -19,7 +19,7 @@ from pytest_memleak.contracts.protocols import JobState
 from pytest_memleak.errors import LedgerError, NotSent, ProviderBusy, ProviderError
 from pytest_memleak.ledger.jobs import Job, JobRow, end_job, update_job
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.redaction.keys import masked
+from pytest_memleak.redaction.credentials import masked
 from pytest_memleak.sampling.asking import NoAnswer, Reach, in_doubt, timed
 from pytest_memleak.sampling.retry import Retry
 

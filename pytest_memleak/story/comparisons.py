@@ -13,9 +13,9 @@ from pytest_memleak.scoring.analysis import analyse
 from pytest_memleak.scoring.catalogue import words_digest
 from pytest_memleak.scoring.measures import measure
 from pytest_memleak.scoring.null import excess_over_null, uplift
-from pytest_memleak.story.answerer import greedy_gaps
 from pytest_memleak.story.draw import CountedAnswers, draw
 from pytest_memleak.story.draws import Purpose
+from pytest_memleak.story.who_answered import greedy_gaps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -16,11 +16,11 @@ from pytest_memleak.contracts.protocols import Recording
 from pytest_memleak.errors import Inconclusive
 from pytest_memleak.records import Gap, Kind
 from pytest_memleak.records.finding import CountedDraws
-from pytest_memleak.story.answerer import weights_named
 from pytest_memleak.story.canaries import canary_questions, canary_rounds
 from pytest_memleak.story.draws import Purpose
 from pytest_memleak.story.probes import as_probed, questions_of, text_side
-from pytest_memleak.verdict.answers import AnswerCensus
+from pytest_memleak.story.who_answered import weights_named
+from pytest_memleak.verdict.answer_census import AnswerCensus
 from pytest_memleak.verdict.asked import Asked
 from pytest_memleak.verdict.completeness import completeness
 from pytest_memleak.verdict.given_away import given_away

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.records import Completeness, Gap
 from pytest_memleak.records.phases import Phase, Standing
-from pytest_memleak.story.answerer import answered_by
 from pytest_memleak.story.comparisons import Compared, compared, found_elsewhere
 from pytest_memleak.story.draw import CountedAnswers, draw
 from pytest_memleak.story.draws import draws_of
 from pytest_memleak.story.measured import analysed, is_over_a_limit, stop_for
 from pytest_memleak.story.probability import extract_pair
+from pytest_memleak.story.who_answered import answered_by
 from pytest_memleak.verdict.evaluation import Evaluation
 from pytest_memleak.verdict.judge import judge
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pytest_memleak.records import Gap
-    from pytest_memleak.verdict.answers import Counted
+    from pytest_memleak.verdict.answer_census import Counted
     from pytest_memleak.verdict.given_away import GivenAway
 
 __all__ = ["completeness"]

@@ -16,7 +16,7 @@ from pytest_memleak.verdict.variety import variety
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pytest_memleak.verdict.answers import Counted
+    from pytest_memleak.verdict.answer_census import Counted
     from pytest_memleak.verdict.given_away import GivenAway
     from pytest_memleak.verdict.readings import Flags
 

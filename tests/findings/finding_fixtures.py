@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_memleak.findings.finding import finding
+from pytest_memleak.findings.from_evaluation import finding
 from pytest_memleak.records import (
     Book,
     BookSource,

@@ -5,7 +5,7 @@ from answer_sets import book_of, honest
 from corpus import shakespeare
 
 from pytest_memleak.records import AnswerLimits
-from pytest_memleak.verdict.answers import AnswerCensus
+from pytest_memleak.verdict.answer_census import AnswerCensus
 from pytest_memleak.verdict.asked import Asked
 from pytest_memleak.verdict.completeness import completeness
 from pytest_memleak.verdict.given_away import given_away

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_memleak.findings.finding import overview, table_of
+from pytest_memleak.findings.from_evaluation import overview, table_of
 from pytest_memleak.reports.html.book_text import coloured
 from pytest_memleak.reports.html.charts import coverage_chart, length_chart, length_classes
 from pytest_memleak.reports.html.strips import arcs, strip, x_of

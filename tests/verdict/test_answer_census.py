@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_memleak.errors import SettingsError
-from pytest_memleak.verdict import answers as census_of_answers
-from pytest_memleak.verdict.answers import AnswerCensus
+from pytest_memleak.verdict import answer_census as census_of_answers
+from pytest_memleak.verdict.answer_census import AnswerCensus
 from pytest_memleak.verdict.asked import Asked
 from pytest_memleak.verdict.completeness import completeness
 from pytest_memleak.verdict.given_away import GivenAway, given_away

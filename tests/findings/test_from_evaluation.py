@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_memleak.contracts.extensions import Extensions
-from pytest_memleak.findings.finding import finding
+from pytest_memleak.findings.from_evaluation import finding
 from pytest_memleak.records import Completeness, FinishReason, Gap, Generation, Kind, Margin
 from pytest_memleak.records.answerer import Answerer, ServedBy, Tried
 from pytest_memleak.records.finding import CountedDraws, Finding, Passage, RunReport

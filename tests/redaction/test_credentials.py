@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_memleak.redaction.keys import masked, without_credentials
+from pytest_memleak.redaction.credentials import masked, without_credentials
 
 KEYS = [
     "sk-proj-abcDEF0123456789",
