@@ -126,9 +126,9 @@ def test_withheld_answers_leave_it_open(judge_it):
 def test_a_provider_that_goes_down_leaves_it_open_with_what_there_is(judge_it):
     found = judge_it(*CLEAN[:2], DOWN)
     assert found.judgement.verdict is Verdict.INCONCLUSIVE
-    first, *others = found.judgement.reasons
-    assert first.startswith("2 of 4 generations are there; ")
-    assert "fake endpoint w: sample failed: 401 no access" in others
+    first, second, *_ = found.judgement.reasons
+    assert first == "fake endpoint w: sample failed: 401 no access"
+    assert second.startswith("2 of 4 generations are there; ")
     assert found.measurement.generations == 2
 
 
