@@ -1,7 +1,7 @@
 """The command `memleak`: measure files, prepare books, look into ledgers.
 
-Exit codes: 0 done, 2 for anything that must be mended first (said in one plain error), 130 after
-Ctrl-C. Nothing heavy is imported before a subcommand needs it.
+Exit codes: 0 done, 1 where `verify` found a difference, 2 for anything that must be mended first
+(said in one plain error), 130 after Ctrl-C. Nothing heavy is imported before a subcommand needs it.
 """
 
 from __future__ import annotations

@@ -19,12 +19,23 @@ if TYPE_CHECKING:
 
 __all__ = ["refuse_bad_options", "refuse_bad_suite"]
 
+# What each report has near its beginning, by which an earlier one may be written over.
+_SIGNS = {"html": b"<html", "evidence": b'"schema": "pytest-memleak evidence'}
+_LOOKED_AT = 10_000
+
 
 def refuse_bad_options(config: pytest.Config) -> None:
     """Raise UsageError for a file that an option names and that cannot be read or written."""
-    for name in ("html", "evidence"):
-        if value := config.getoption(f"memleak_{name}"):
-            _refuse_unwritable(f"--memleak-{name}", Path(value))
+    asked = [
+        (f"--memleak-{name}", Path(value))
+        for name in _SIGNS
+        if (value := config.getoption(f"memleak_{name}"))
+    ]
+    for option, path in asked:
+        _refuse_unwritable(option, path)
+        _refuse_what_is_no_report(option, path)
+    if len({path.absolute() for _, path in asked}) < len(asked):
+        raise pytest.UsageError(f"{' and '.join(one for one, _ in asked)}: name two files")
     try:
         if value := config.getoption("memleak_baseline"):
             from pytest_memleak.findings.baseline import Baseline
@@ -55,6 +66,19 @@ def refuse_bad_suite(suite_run: SuiteRun, config: pytest.Config) -> None:
             suite_run.endpoints.provider(model)
     if config.getoption("memleak_ledger") and not config.getoption("collectonly"):
         suite_run.resources.ledger  # noqa: B018 - opened by asking for it
+
+
+def _refuse_what_is_no_report(option: str, path: Path) -> None:
+    """A forgotten file name makes the suite, or a book, the option's value."""
+    sign = _SIGNS[option.removeprefix("--memleak-")]
+    with contextlib.suppress(OSError):
+        with path.open("rb") as file:
+            begins = file.read(_LOOKED_AT)
+        if begins.strip() and sign not in begins:
+            raise pytest.UsageError(
+                f"{option}: {path} is there and is no earlier report; name another file, or "
+                "delete it"
+            )
 
 
 def _refuse_unwritable(option: str, path: Path) -> None:

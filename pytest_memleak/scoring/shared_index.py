@@ -33,7 +33,6 @@ NEAR_MATCH = 5
 
 _EXACT, _FOLDED = 1, 2
 _BORDER = np.array([BORDER], dtype=np.uint64)
-_BOOKS_TOGETHER = 1_000_000  # characters
 
 
 class Found(NamedTuple):

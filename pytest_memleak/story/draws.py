@@ -2,7 +2,8 @@
 
     draws_of(pair, suite) -> the pair's own, greedy ones, those of the null and of the baseline
 
-What is planned, priced, drawn, counted, hashed and scored walks this list and nothing else.
+What is planned, priced, drawn, counted, hashed and scored walks this list. Canaries go with the
+pair's own answers (`story.canaries`), and windows of a text take their place (`story.probability`).
 """
 
 from __future__ import annotations

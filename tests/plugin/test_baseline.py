@@ -86,7 +86,7 @@ def test_tolerances_need_a_baseline(pytester, suite):
     [
         ("bcm", "there is no measure 'bcm'; did you mean 'bmc'?"),
         ("longest-span", "there is no measure 'longest-span'; did you mean 'longest_span'?"),
-        ("x", "there is no measure 'x'; known: bmc, longest_block, *"),
+        ("x", "there is no measure 'x'; known: longest_recital, *"),
     ],
 )
 def test_a_measure_that_there_is_not_is_an_error_before_anything_runs(

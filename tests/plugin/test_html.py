@@ -85,7 +85,7 @@ def test_a_path_that_cannot_be_written_fails_the_run_plainly(pytester, suite):
     result = pytester.runpytest("-k", "clean", OPTION)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     text = result.stdout.str() + result.stderr.str()
-    assert "the HTML report could not be written" in text
+    assert "cannot be written: Not a directory" in text
     assert "Traceback" not in text
     assert "INTERNALERROR" not in text
 

@@ -22,6 +22,7 @@ from pytest_memleak.records import (
 from pytest_memleak.scoring.analysis import analyse
 from pytest_memleak.scoring.near_verbatim import NearSpan, NearVerbatimRecall
 from pytest_memleak.scoring.null import Null, NullBook, Uplift
+from pytest_memleak.scoring.recitals import Recital
 
 PASS, FAIL, INCONCLUSIVE = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
 
@@ -37,8 +38,9 @@ CLEAN = analyse(BOOK, DRAWN, Scoring())
 
 
 def analysis(
-    *, bmc=0.0, high=None, block=0, span=0, over=0, nv=None, excess=None, gain=None, further=None
-):
+    *, bmc=0.0, high=None, block=0, span=0, over=0, nv=None, excess=None, gain=None, further=None,
+    recital=0, nv_recital=0,
+):  # fmt: skip
     """An analysis with these measures, whose intervals end at `high` or at `(value, high)`."""
     measurement = dataclasses.replace(
         CLEAN.measurement,
@@ -53,7 +55,12 @@ def analysis(
         high=bmc if high is None else high,
         guess=(bmc,) * len(CLEAN.error.guess),
     )
-    changed = dataclasses.replace(CLEAN, measurement=measurement, error=error)
+    recited = dataclasses.replace(
+        CLEAN.recitals,
+        longest_recital=Recital(recital),
+        nv_longest_recital=Recital(nv_recital),
+    )
+    changed = dataclasses.replace(CLEAN, measurement=measurement, error=error, recitals=recited)
     if nv is not None:
         near = NearVerbatimRecall(words=16, nv_recall=nv, longest_span=_near_span(span))
         changed = dataclasses.replace(changed, near=near)
@@ -116,6 +123,16 @@ SITUATIONS = [
     (analysis(over=1), WHOLE, Limits(spans_over=0), FAIL, ONE_OVER[3:]),
     (analysis(bmc=0.2345, block=101, span=39, over=1), WHOLE,
      Limits(bmc=0.1567, longest_block=100, longest_span=38, spans_over=0), FAIL, ONE_OVER),
+    # any passage of any protected book
+    (analysis(recital=38, nv_recital=38), WHOLE,
+     Limits(longest_recital=38, nv_longest_recital=38), PASS, ()),
+    (analysis(recital=39), WHOLE, Limits(longest_recital=38), FAIL,
+     ("longest_recital 39 is over its limit 38",)),
+    (analysis(nv_recital=60), WHOLE, Limits(longest_recital=38, nv_longest_recital=38), FAIL,
+     ("nv_longest_recital 60 is over its limit 38",)),
+    (analysis(recital=39), GAP, Limits(longest_recital=38), FAIL,
+     ("longest_recital 39 is over its limit 38",)),
+    (analysis(recital=38), HALF, Limits(longest_recital=38), INCONCLUSIVE, (GOT_HALF,)),
     # one limit broken outweighs another in doubt
     (analysis(bmc=0.1234, high=0.2345, span=39), WHOLE, Limits(bmc=0.1567, longest_span=38), FAIL,
      ONE_OVER[2:3]),

@@ -14,9 +14,9 @@ rank 32, learning rate 5e-4 falling linearly, batches of 16, 3 epochs, at most 2
 (arXiv 2603.20957).
 
 Tinker trains only while a client drives it. So a fine-tune runs in a thread of the process that
-looks at it (tinker_jobs.py), and needs that process: one that does not wait leaves it where it
+looks at it (training_jobs.py), and needs that process: one that does not wait leaves it where it
 stopped. It is found again by its name at the provider, and gone on with from its last saved
-state (tinker_training.py says what is paid for twice at worst).
+state (training.py says what is paid for twice at worst).
 """
 
 from __future__ import annotations

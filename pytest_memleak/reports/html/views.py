@@ -41,7 +41,6 @@ __all__ = [
 
 _COLUMNS = 600
 _CHAPTER_COLUMNS = 3000
-_LONGEST_LISTED = 10
 _MARKS = {"pass": "✓", "fail": "✗", "inconclusive": "?", "expected": "✗", "unexpected": "!"}
 
 
