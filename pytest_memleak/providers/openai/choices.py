@@ -96,10 +96,35 @@ def _finish_word(choice: Mapping[str, Any], reason: FinishReason) -> str | None:
     return _name(choice.get("finish_reason"))
 
 
+# Where servers put what a model wrote beside its answer: thoughts, under several names, and calls.
+_BESIDE = (
+    *("reasoning_content", "reasoning", "reasoning_details", "thinking", "thinking_blocks"),
+    *("thoughts", "tool_calls", "function_call", "audio"),
+)
+_DEEPEST = 6
+
+
 def _reasoning(choice: Mapping[str, Any]) -> str:
-    """What was thought aloud; servers call it by either name."""
+    """All that was written beside the answer: a recital there is a recital."""
     message = _message(choice)
-    return _text(message.get("reasoning_content")) or _text(message.get("reasoning"))
+    found = [text for key in _BESIDE for text in _texts(message.get(key))]
+    content = message.get("content")
+    if isinstance(content, list):
+        found += [
+            text
+            for part in content
+            if isinstance(part, Mapping) and part.get("type") not in {"text", "output_text"}
+            for text in _texts(part)
+        ]
+    return "\n\n".join(dict.fromkeys(found))
+
+
+def _texts(said: object, depth: int = 0) -> list[str]:
+    """Every string of more than a word in it, however a server has wrapped it."""
+    if isinstance(said, str):
+        return [said] if " " in said.strip() else []
+    inner = said.values() if isinstance(said, Mapping) else said if isinstance(said, list) else ()
+    return [text for one in inner for text in _texts(one, depth + 1)] if depth < _DEEPEST else []
 
 
 def _message(choice: Mapping[str, Any]) -> Mapping[str, Any]:

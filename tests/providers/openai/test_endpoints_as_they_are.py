@@ -388,3 +388,22 @@ def test_a_password_in_an_address_is_used_and_never_shown(serve, monkeypatch):
     with pytest.raises(ProviderError) as error:
         sample(endpoint)
     assert "hunter2" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"reasoning_details": [{"type": "reasoning.text", "text": "a whole page of it"}]},
+        {"thinking": "a whole page of it"},
+        {"thinking_blocks": [{"thinking": "a whole page of it", "signature": "x"}]},
+        {"content": [{"type": "thinking", "thinking": [{"text": "a whole page of it"}]}]},
+        {"tool_calls": [{"function": {"name": "f", "arguments": "a whole page of it"}}]},
+        {"audio": {"transcript": "a whole page of it"}},
+        {"reasoning_content": "short thought", "reasoning": "a whole page of it"},
+    ],
+    ids=lambda one: next(iter(one)),
+)
+def test_whatever_is_written_beside_the_answer_is_kept(beside):
+    message = {"content": "It rained."} | beside
+    (one,) = read_completions({"choices": [{"message": message, "finish_reason": "stop"}]})
+    assert "a whole page of it" in one.written
