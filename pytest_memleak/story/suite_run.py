@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from pytest_memleak.errors import MemleakError, SuiteError
 from pytest_memleak.story.endpoints import Endpoints
 from pytest_memleak.story.prepared_books import PreparedBooks
-from pytest_memleak.story.protected import ProtectedBooks
 from pytest_memleak.story.shelves import Catalogue
 
 if TYPE_CHECKING:
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.contracts.extensions import Extensions
     from pytest_memleak.records import Book, Suite
+    from pytest_memleak.story.protected import ProtectedBooks
     from pytest_memleak.story.resources import Resources
     from pytest_memleak.story.summary_writer import SummaryWriter
 
@@ -38,7 +38,6 @@ class SuiteRun:
         self.resources = resources
         # A summarizer's endpoint writes what books lack, and other endpoints are tuned on books.
         self.books = PreparedBooks(suite, extensions, lambda: self._summary_writer)
-        self.protected = ProtectedBooks(suite, self.books)
         self.endpoints = Endpoints(suite, extensions, self.books, resources, state=state)
 
     def refuse_unregistered(self) -> None:
@@ -62,6 +61,13 @@ class SuiteRun:
         for source in self.suite.books:
             with contextlib.suppress(MemleakError):
                 yield " ".join(one.text for one in self.books.cut(source).excerpts)
+
+    @functools.cached_property
+    def protected(self) -> ProtectedBooks:
+        """The suite's books that no generation may recite."""
+        from pytest_memleak.story.protected import ProtectedBooks  # with numpy
+
+        return ProtectedBooks(self.suite, self.books)
 
     @functools.cached_property
     def catalogue(self) -> Catalogue:

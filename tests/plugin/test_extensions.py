@@ -16,7 +16,7 @@ ROW = MEASURE.replace("import hookimpl", "import Measure, hookimpl").replace(
     '{"longest_line": longest_line}',
     '{"longest_line": Measure("", kind="count", unit="letters", function=longest_line)}',
 )
-LIMIT = ("longest_span = 10", "longest_span = 10\n[limits.measures]\nlongest_line = 30")
+LIMIT = ("longest_span = 10", "longest_span = 10\n[limits.measures]\nlongest_line = 90")
 
 
 def test_a_measure_of_ones_own_is_held_against_its_limit(pytester, suite):
@@ -27,7 +27,7 @@ def test_a_measure_of_ones_own_is_held_against_its_limit(pytester, suite):
     suite(("longest_span = 10", "longest_span = 10\n[limits.measures]\nlongest_line = 20"))
     result = pytester.runpytest("-k", "clean")
     result.assert_outcomes(failed=1, deselected=1)
-    result.stdout.fnmatch_lines(["longest_line 30 is over its limit 20*"])
+    result.stdout.fnmatch_lines(["longest_line 76 is over its limit 20*"])
 
 
 def test_a_row_says_how_its_measure_is_limited_and_shown(pytester, suite):
@@ -35,8 +35,8 @@ def test_a_row_says_how_its_measure_is_limited_and_shown(pytester, suite):
     suite(LIMIT)
     pytester.runpytest("--memleak-html=out.html", "-n", "2").assert_outcomes(passed=1, failed=1)
     page = (pytester.path / "out.html").read_text(encoding="utf-8")
-    assert '>30</span> <span class="unit">letters</span>' in page
-    suite((LIMIT[0], LIMIT[1].replace("= 30", "= 29.5")))
+    assert '>76</span> <span class="unit">letters</span>' in page
+    suite((LIMIT[0], LIMIT[1].replace("= 90", "= 29.5")))
     result = pytester.runpytest()
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*limits.measures.longest_line: a limit on a count is*; got 29.5"])
@@ -63,7 +63,7 @@ def test_a_measure_with_the_name_of_a_built_in_one_is_refused(pytester, suite):
 @pytest.mark.parametrize("limit", ["nan", "inf", "-inf"])
 def test_a_limit_on_it_is_a_finite_number(pytester, suite, limit):
     pytester.makeconftest(MEASURE)
-    suite((LIMIT[0], LIMIT[1].replace("= 30", f"= {limit}")))
+    suite((LIMIT[0], LIMIT[1].replace("= 90", f"= {limit}")))
     result = pytester.runpytest()
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*limits.measures.longest_line: *finite*"])
@@ -96,8 +96,11 @@ def test_a_reader_of_ones_own_reads_its_kind_of_book(pytester, suite):
 def test_a_provider_of_ones_own_is_found_by_name(pytester, suite):
     pytester.makeconftest(
         """
+        import random
         from pytest_memleak import hookimpl
         from pytest_memleak.contracts.protocols import Completion
+
+        SQUAWK = "a parrot sat in rain on some boat and said nothing to anybody there".split()
 
         class Parrot:
             name, concurrency, completions_per_call, batch = "parrot", 1, 1, False
@@ -109,7 +112,7 @@ def test_a_provider_of_ones_own_is_found_by_name(pytester, suite):
                 return self
 
             def sample(self, instruction, *, n, temperature, max_tokens, seed):
-                return [Completion(f"Squawk {seed}.")]
+                return [Completion(" ".join(random.Random(seed).sample(SQUAWK, 14)))]
 
         @hookimpl
         def memleak_providers():
