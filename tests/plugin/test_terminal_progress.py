@@ -176,7 +176,7 @@ def test_there_is_none(pytester, slow, arguments, environment):
     seen = run(pytester, *arguments, environment=environment)
     assert seen.code == 0
     assert not any(seen.progress(phase) for phase in PHASES)
-    assert seen.line("clean/ferry").split()[-1] == "PASS"
+    assert seen.line("clean/ferry ").split()[-1] == "PASS"
 
 
 # --- nothing decorative decides ------------------------------------------------------------
