@@ -308,6 +308,9 @@ def _logs_withheld() -> Iterator[None]:
 
     def without_text(*args: Any, **kwargs: Any) -> logging.LogRecord:
         record = usual(*args, **kwargs)
+        match record.name, record.args:
+            case "httpx", (str(), _, str(), int(), str()):
+                return record  # method, address and status: no text, and clients read it
         try:
             length = len(record.getMessage())
         except Exception:  # noqa: BLE001 - a message that cannot be formatted is its author's matter

@@ -45,6 +45,7 @@ KEY_VARIABLE = "TINKER_API_KEY"
 _T = TypeVar("_T")
 
 _LOOK = 5.0
+_PAUSE = 5.0  # as long as the SDK may send nothing, for any call, after a 429
 _LOOKED_AT = 2000
 _HINTS = {
     HTTPStatus.BAD_REQUEST: "does the server offer this base model and these settings?",
@@ -189,7 +190,7 @@ class Calls:
         self, began: float, *, call: str, endpoint: str, texts: Sequence[str]
     ) -> ProviderError:
         cause = f"no answer within {self.timeout:g} s"
-        warning, refusal = SDK_LOG.warning_since(began), SDK_LOG.refusal_since(began)
+        warning, refusal = SDK_LOG.warning_since(began), SDK_LOG.refusal_since(began - _PAUSE)
         if warning:
             cause += f"; the SDK says: {safe_message(warning, texts=texts)}"
         if refusal:
