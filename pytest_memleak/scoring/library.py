@@ -4,6 +4,8 @@ The generations make the sieve, and the library's books stream past it as word k
 be kept and read again without parsing a book twice. No book's text can be had from its keys
 alone where words are long, and none needs it: what comes through is few, and goes to the exact
 index with its text.
+
+A run does not go this way yet: its pairs are held against `shared_index` one by one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""How often each passage comes back, with an exact interval (METRICS section 6)."""
+"""How often each passage comes back, with an exact interval (METRICS section 6).
+
+No report shows it yet.
+"""
 
 from __future__ import annotations
 

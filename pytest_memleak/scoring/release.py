@@ -2,6 +2,8 @@
 
 Each measure that is named for a pair is tested by permuting whole rounds between the releases;
 Holm's procedure holds the chance that any rise is called by noise to 1 - confidence over all.
+
+No report shows it and no verdict rests on it yet.
 """
 
 from __future__ import annotations
