@@ -1,9 +1,15 @@
 """For all tests: a warning is an error, and time is not; the oracle of the measures."""
 
+import contextlib
 import importlib.util
 from pathlib import Path
 
 import pytest
+
+with contextlib.suppress(ImportError):
+    # httpx imports it late and keeps its errors. First imported within a run of pytester, it would
+    # be forgotten with that run, and be another package to all later tests.
+    import httpcore  # noqa: F401
 
 try:
     import hypothesis

@@ -97,6 +97,11 @@ def not_numbers(base):
     save_file(tensors, path, metadata={"format": "pt"})
 
 
+OF_NO_WORD = {
+    "version": "1.0",
+    "added_tokens": [],
+    "model": {"type": "BPE", "vocab": {}, "merges": []},
+}
 DAMAGE = {
     "no weights": (without("model.safetensors"), "base has no weights in safetensors"),
     "weights cut short": (cut_short, failed("load", ".*incomplete metadata")),
@@ -112,9 +117,7 @@ DAMAGE = {
     ),
     "no tokenizer": (without("tokenizer.json", "tokenizer_config.json"), "base has no tokenizer"),
     "no word": (
-        lambda base: (
-            (base / "tokenizer_config.json").write_text("{}") and (base / "tokenizer.json").unlink()
-        ),
+        lambda base: (base / "tokenizer.json").write_text(json.dumps(OF_NO_WORD)),
         failed("load", "the tokenizer knows no word"),
     ),
 }

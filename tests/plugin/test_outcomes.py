@@ -15,12 +15,13 @@ def test_a_clean_pair_passes_and_a_leak_fails(pytester, suite):
         [
             "longest_span 16 is over its limit 10",
             "*= memorization =*",
-            "pair *bmc  longest_block  longest_span  spans_over  drawn  verdict*",
+            " *longest_ *longest_ *longest_ *spans_ *",
+            "pair *recital *bmc *block *span *over *drawn *verdict*",
             "clean/ferry *6/6*PASS*",
             "leaky/ferry *16*6/6*FAIL*",
             "limit*≤10*",
             "leaky/ferry: FAIL",
-            "*span of 16 words at p_id1, words 0-16, generation 0",
+            "*longest recital of 16 words at p_id1, words 0-16, generation 0",
             "*“the ferryman counted nine lanterns along the quay and did not like … (+4 words)”",
         ]
     )

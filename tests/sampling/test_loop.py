@@ -364,6 +364,15 @@ def test_progress(drawing, ask):
     assert all(one.of == 6 for one in told)
 
 
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C is heard, even in tests that a shell runs in the background, where it is not."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals go to one thread here")
 def test_ctrl_c_keeps_what_is_in_flight(drawing, ask, memory):
     main = threading.main_thread().ident
@@ -383,6 +392,7 @@ def test_ctrl_c_keeps_what_is_in_flight(drawing, ask, memory):
     assert drawing(Scripted(), asked).got == 100
 
 
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals go to one thread here")
 def test_ctrl_c_does_not_wait_for_ever(memory, ask):
     release = threading.Event()

@@ -265,6 +265,7 @@ def test_the_plain_format_puts_loss_on_the_text_alone(tokenizer):
 
 
 def test_a_renderer_of_the_cookbook_trains_and_samples(serve, provider_of, books):
+    pytest.importorskip("tinker_cookbook")
     server = serve()
     provider = provider_of(server, renderer="role_colon", finetune={"epochs": 1})
     state = finish(provider, provider.start_finetune(training()))
@@ -278,9 +279,13 @@ def test_a_renderer_of_the_cookbook_trains_and_samples(serve, provider_of, books
     assert sent[0]["sampling_params"]["stop"] == ["\n\nUser:"]
 
 
-def test_an_unknown_renderer_and_a_tokenizer_that_is_not_there_are_said(provider_of, tmp_path):
+def test_an_unknown_renderer_is_said(provider_of):
+    pytest.importorskip("tinker_cookbook")
     with pytest.raises(SuiteError, match=r"options\.renderer: 'qwen99' cannot be made"):
         provider_of(renderer="qwen99").open(None)
+
+
+def test_a_tokenizer_that_is_not_there_is_said(provider_of, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ProviderError, match="cannot be loaded") as caught:
         provider_of(tokenizer="empty").open(None)
