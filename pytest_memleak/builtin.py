@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_memleak.contracts.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from pytest_memleak.contracts.protocols import (
@@ -61,7 +61,9 @@ def memleak_providers() -> Mapping[str, ProviderFactory]:
 
 
 @hookimpl(trylast=True)
-def memleak_read_book(path: Path) -> Manuscript | Book | None:
+def memleak_read_book(
+    path: Path, include: Sequence[str], exclude: Sequence[str]
+) -> Manuscript | Book | None:
     """EPUB, text, HTML, Markdown, Word, PDF and the paper's JSON or JSONL, by the file's name."""
     if path.suffix.lower() in {".json", ".jsonl"}:
         from pytest_memleak.records.paper_format import book_from_records, load_records
@@ -69,7 +71,7 @@ def memleak_read_book(path: Path) -> Manuscript | Book | None:
         return book_from_records(load_records(path), place=str(path))
     from pytest_memleak.books.formats import read_manuscript
 
-    return read_manuscript(path)
+    return read_manuscript(path, include=include, exclude=exclude)
 
 
 @hookimpl(specname="memleak_report")

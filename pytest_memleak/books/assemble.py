@@ -60,6 +60,7 @@ def make_book(
         excerpts=excerpts,
         digest=book_digest(excerpts),
         warnings=manuscript.warnings,
+        parts=manuscript.parts,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,7 +34,6 @@ _CONVERTED = {
 _PAGES = (".html", ".htm", ".xhtml")
 # Each is imported when the first of its books is read.
 _READERS = {
-    ".epub": ("epub", "read_epub"),
     ".txt": ("plain_text", "read_text"),
     ".md": ("web_pages", "read_markdown"),
     ".markdown": ("web_pages", "read_markdown"),
@@ -45,9 +44,12 @@ _READERS = {
 _LISTED = 5
 
 
-def read_manuscript(path: Path) -> Manuscript | None:
+def read_manuscript(
+    path: Path, *, include: Sequence[str] = (), exclude: Sequence[str] = ()
+) -> Manuscript | None:
     """The manuscript in a file of a format that is known here; None for any other.
 
+    include, exclude: documents of an EPUB (`read_epub`).
     Raises BookError for a book that cannot be read, and for a format that another tool has to
     convert first or the extra `formats` has to be installed for.
     """
@@ -59,10 +61,20 @@ def read_manuscript(path: Path) -> Manuscript | None:
             place=str(path),
             hint=advice.format(name=path.name, stem=path.stem),
         )
+    if suffix not in {".epub", ".zip", *_READERS}:
+        return None
+    if suffix == ".epub":
+        from pytest_memleak.books.epub import read_epub
+
+        return read_epub(path, include=include, exclude=exclude)
+    if include or exclude:
+        raise BookError(
+            "include and exclude name documents of an EPUB, and this is none",
+            place=str(path),
+            hint="take them out",
+        )
     if suffix == ".zip":
         return _read_zip(path)
-    if suffix not in _READERS:
-        return None
     module, reader = _READERS[suffix]
     read: Reader = getattr(import_module(f"pytest_memleak.books.{module}"), reader)
     return read(path)

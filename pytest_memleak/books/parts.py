@@ -13,8 +13,9 @@ from pytest_memleak.books.landmarks import Landmark, outside_the_text
 from pytest_memleak.books.markup import Block, Markup
 from pytest_memleak.books.named_chapters import Document, with_titles
 from pytest_memleak.books.surroundings import Leaf, matching, outer_matter, preface_by
-from pytest_memleak.contracts.protocols import BookPart, Chapter, Manuscript
+from pytest_memleak.contracts.protocols import Chapter, Manuscript
 from pytest_memleak.errors import BookError
+from pytest_memleak.records import BookPart
 from pytest_memleak.scoring.words import words
 
 __all__ = ["Composed", "compose", "of_one_document"]

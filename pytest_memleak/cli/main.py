@@ -19,6 +19,7 @@ from pytest_memleak import __version__
 from pytest_memleak.cli.arguments import add_scoring_options
 from pytest_memleak.cli.cmd_evidence import add_compare, add_cross, add_verify
 from pytest_memleak.cli.cmd_ledger import add_ledger
+from pytest_memleak.cli.cmd_prepare import add_prepare
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -78,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"memleak {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_score(commands)
-    _add_prepare(commands)
+    add_prepare(commands)
     add_ledger(commands)
     add_verify(commands)
     add_compare(commands)
@@ -195,89 +196,3 @@ def _as_table(measured: Measurement) -> str:
 
 def _at(run: Block) -> str:
     return "" if run.start is None else f"words {run.start:,}-{run.end:,}"
-
-
-# --- memleak prepare -----------------------------------------------------------------------
-
-
-def _add_prepare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    prepare = commands.add_parser(
-        "prepare",
-        help="cut a book into excerpts",
-        description="Cut an .epub or .txt into excerpts of 300-500 words, in the paper's format.",
-    )
-    prepare.add_argument("book", metavar="BOOK.epub", type=Path, help="the book (.epub or .txt)")
-    prepare.add_argument(
-        "-o", "--output", metavar="BOOK.json", type=Path, required=True, help="where to write it"
-    )
-    prepare.add_argument("--author", help="default: what the book says of itself")
-    prepare.add_argument("--title", help="default: what the book says of itself")
-    prepare.add_argument(
-        "--summaries",
-        metavar="FILE",
-        type=Path,
-        help="a file with a summary per excerpt, for the instructions",
-    )
-    prepare.add_argument(
-        "--words", choices=("paper", "unicode"), default="paper", help="what counts as a word"
-    )
-    prepare.set_defaults(run=_prepare)
-
-
-def _prepare(parsed: argparse.Namespace) -> int:
-    from pytest_memleak.books.assemble import make_book, paper_records
-    from pytest_memleak.books.summary_files import load_summaries
-    from pytest_memleak.contracts.extensions import Extensions
-    from pytest_memleak.contracts.protocols import Manuscript
-    from pytest_memleak.errors import BookError
-    from pytest_memleak.redaction.text import inert
-
-    _refuse_overwriting(parsed.output, (parsed.book, parsed.summaries))
-    read = Extensions().read_book(parsed.book)
-    if not isinstance(read, Manuscript):
-        raise BookError("it is cut into excerpts already", place=str(parsed.book))
-    book = make_book(
-        str(parsed.book),
-        read,
-        title=parsed.title,
-        author=parsed.author,
-        summaries=parsed.summaries,
-        mode=parsed.words,
-    )
-    summaries = load_summaries(parsed.summaries, book.excerpts) if parsed.summaries else None
-    records = paper_records(book, summaries=summaries, mode=parsed.words)
-    try:
-        # A lone surrogate becomes \udc80, which is how JSON writes it.
-        parsed.output.write_text(
-            json.dumps(records, ensure_ascii=False, indent=1) + "\n",
-            encoding="utf-8",
-            errors="backslashreplace",
-        )
-    except OSError as error:
-        raise BookError(
-            f"cannot be written: {error.strerror or error}", place=str(parsed.output)
-        ) from None
-    for warning in book.warnings:
-        print(f"memleak prepare: warning: {inert(warning)}", file=sys.stderr)
-    total = sum(int(record["word_count"]) for record in records)
-    print(f"{len(records):,} excerpts, {total:,} words -> {parsed.output}")
-    if summaries is None:
-        print(
-            "memleak prepare: warning: they have no instructions, since there are no summaries: "
-            "give --summaries, or [suite.summarizer] in the suite file",
-            file=sys.stderr,
-        )
-    return 0
-
-
-def _refuse_overwriting(output: Path, read: Iterable[Path | None]) -> None:
-    from pytest_memleak.errors import BookError
-
-    for path in read:
-        with contextlib.suppress(OSError):  # one of them is not there, which is as well
-            if path is not None and output.samefile(path):
-                raise BookError(
-                    "it would be overwritten by its own excerpts",
-                    place=str(path),
-                    hint="give another file with --output",
-                )

@@ -13,7 +13,7 @@ from pytest_memleak.errors import BookError, SuiteError
 from pytest_memleak.records.measure import Measure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from pytest_memleak.contracts.protocols import Manuscript, ProviderFactory
@@ -38,14 +38,28 @@ class Extensions:
                 # Named by itself: the conftest modules of two folders are both called conftest.
                 self._manager.register(plugin, name=str(id(plugin)))
 
-    def read_book(self, path: Path) -> Manuscript | Book:
-        """What the first reader that knows the file makes of it; BookError if none does."""
-        found: Manuscript | Book | None = self._manager.hook.memleak_read_book(path=path)
+    def read_book(
+        self, path: Path, *, include: Sequence[str] = (), exclude: Sequence[str] = ()
+    ) -> Manuscript | Book:
+        """What the first reader that knows the file makes of it; BookError if none does.
+
+        include, exclude: documents in it that are read whole, or not at all; BookError where its
+        reader tells of none.
+        """
+        found: Manuscript | Book | None = self._manager.hook.memleak_read_book(
+            path=path, include=tuple(include), exclude=tuple(exclude)
+        )
         if found is None:
             raise BookError(
                 f"no reader for files named {path.suffix or path.name!r}",
                 place=str(path),
                 hint="use .epub, .txt or the paper's .json, or install a reader",
+            )
+        if (include or exclude) and not found.parts:
+            raise BookError(
+                "include and exclude name documents, and its reader tells of none",
+                place=str(path),
+                hint="take them out",
             )
         return found
 

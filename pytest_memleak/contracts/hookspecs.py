@@ -6,7 +6,7 @@ entry-point group `memleak` (found with and without pytest), or a conftest's own
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,8 +24,13 @@ hookimpl = pluggy.HookimplMarker("memleak")
 
 
 @hookspec(firstresult=True)
-def memleak_read_book(path: Path) -> Manuscript | None:
+def memleak_read_book(
+    path: Path, include: Sequence[str], exclude: Sequence[str]
+) -> Manuscript | None:
     """Read the book at `path`, or return None to leave it to another reader.
+
+    include, exclude: patterns of names of documents in it that a suite has read whole, or not at
+    all. A reader of files that hold several takes them, and tells of each in `Manuscript.parts`.
 
     Raise `BookError` where the file is of your kind and cannot be read::
 

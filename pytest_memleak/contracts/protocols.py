@@ -14,12 +14,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from pytest_memleak.records import Book, FinishReason, Generation, Model
+from pytest_memleak.records import Book, BookPart, FinishReason, Generation, Model
 
 __all__ = [
     "BaselinedEndpoint",
     "BatchEndpoint",
-    "BookPart",
     "Chapter",
     "Completion",
     "ContinuingEndpoint",
@@ -51,26 +50,6 @@ class Chapter:
 
     title: str | None
     paragraphs: tuple[str, ...] = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class BookPart:
-    """A document of a book, and what of it was read as its text.
-
-    `label` is its title in the table of contents, or its first heading; `kept`: whether it is
-    text; `rule`: what said so. Words are those of every script (METRICS section 1): `words` of
-    the text, `matter` left out as front and back matter or copyright notices, `notes` left out
-    as notes, `headings` those of titles.
-    """
-
-    name: str
-    label: str | None
-    kept: bool
-    rule: str
-    words: int
-    matter: int = 0
-    notes: int = 0
-    headings: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,6 +115,7 @@ def facts(evaluation: Evaluation) -> Finding:
         settings=_settings(pair),
         words=measured.words if measured else 0,
         excerpts=len(book.excerpts) if book else 0,
+        parts=book.parts if book else (),
         completeness=evaluation.completeness,
         answerer=evaluation.answerer,
         draws=evaluation.draws,

@@ -31,6 +31,7 @@ def pair_evidence(found: Finding) -> dict[str, Any]:
             "sha256": found.book_digest or None,
             "words": found.words or None,
             "excerpts": found.excerpts or None,
+            "parts": [dataclasses.asdict(one) for one in found.parts],
         },
         "model": {"id": found.model, "endpoint": found.endpoint or None, **found.model_settings},
         "settings": found.settings,

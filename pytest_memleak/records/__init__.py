@@ -6,7 +6,7 @@ log line or traceback quotes them.
 
 from __future__ import annotations
 
-from pytest_memleak.records.book import Book, Excerpt, WordMode
+from pytest_memleak.records.book import Book, BookPart, Excerpt, WordMode
 from pytest_memleak.records.generation import FinishReason, Generation, Kind
 from pytest_memleak.records.judgement import (
     Completeness,
@@ -36,6 +36,7 @@ __all__ = [
     "AnswerLimits",
     "Block",
     "Book",
+    "BookPart",
     "BookSource",
     "Completeness",
     "Coverage",

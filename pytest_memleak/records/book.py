@@ -7,6 +7,7 @@ from typing import Literal
 
 __all__ = [
     "Book",
+    "BookPart",
     "Excerpt",
     "WordMode",
 ]
@@ -30,12 +31,33 @@ class Excerpt:
 
 
 @dataclass(frozen=True, slots=True)
+class BookPart:
+    """A document of a book, and what of it was read as its text.
+
+    `label` is its title in the table of contents, or its first heading; `kept`: whether it is
+    text; `rule`: what said so. Words are those of every script (METRICS section 1): `words` of
+    the text, `matter` left out as front and back matter or copyright notices, `notes` left out
+    as notes, `headings` those of titles.
+    """
+
+    name: str
+    label: str | None
+    kept: bool
+    rule: str
+    words: int
+    matter: int = 0
+    notes: int = 0
+    headings: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Book:
     """A book as its excerpts, in order; the excerpts' words joined are the book's words.
 
     `digest` is the SHA-256 of the excerpts' ids, texts and instructions (hexadecimal);
     `warnings` are what a tolerant reader had to leave out; `contiguous` is whether each excerpt
     follows the one before word for word. Where it does not, no match goes from one to the next.
+    `parts` are the documents of its file, in reading order, where its reader told of them.
     """
 
     id: str
@@ -45,3 +67,4 @@ class Book:
     digest: str
     warnings: tuple[str, ...] = ()
     contiguous: bool = True
+    parts: tuple[BookPart, ...] = field(default=(), repr=False)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_memleak.records.answerer import Answerer
+from pytest_memleak.records.book import BookPart
 from pytest_memleak.records.judgement import Completeness, Verdict, verdict_words
 from pytest_memleak.records.measure import Measure
 from pytest_memleak.records.plot import PlotData
@@ -99,6 +100,7 @@ class Finding:
     changes:   against a baseline, in words
     elsewhere: what came of books that nobody asked for
     windows:   of the probe "probability": the map along the book
+    parts:     the documents of the book's file: which are text, and by which rule
     brought:   the rows of extensions' measures among the limits
     """
 
@@ -134,6 +136,7 @@ class Finding:
     brought: tuple[Measure, ...] = ()
     plot: PlotData | None = None
     answerer: Answerer | None = None
+    parts: tuple[BookPart, ...] = ()
 
     @property
     def verdict_words(self) -> str:
@@ -189,6 +192,7 @@ class Finding:
                 "completeness": Completeness.from_json(data["completeness"]),
                 "answerer": data["answerer"] and Answerer.from_json(data["answerer"]),
                 "draws": tuple(CountedDraws(**one) for one in data["draws"]),
+                "parts": tuple(BookPart(**one) for one in data["parts"]),
                 "brought": tuple(map(Measure.from_json, data["brought"])),
                 "plot": data["plot"] and PlotData.from_json(data["plot"]),
             }

@@ -110,7 +110,8 @@ class Probe:
 class BookSource:
     """Where a suite's book comes from, before anyone has read it.
 
-    `instruction` is the suite's template, None for the paper's own.
+    `instruction` is the suite's template, None for the paper's own; `include` and `exclude` name
+    documents in it that are read whole, or not at all.
     """
 
     id: str
@@ -121,6 +122,8 @@ class BookSource:
     summaries: Path | None
     instruction: str | None
     bring_your_own: bool
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

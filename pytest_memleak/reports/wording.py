@@ -15,7 +15,7 @@ from pytest_memleak.records.judgement import refused_words
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pytest_memleak.records import Measure
+    from pytest_memleak.records import BookPart, Measure
     from pytest_memleak.records.answerer import Answerer, ServedBy, Tried
     from pytest_memleak.records.finding import Finding, Passage
 
@@ -24,6 +24,7 @@ __all__ = [
     "cell",
     "in_percent",
     "of_answers",
+    "of_documents",
     "of_other_books",
     "out_of_the_ordinary",
     "outcome",
@@ -109,6 +110,29 @@ def unit(row: Measure, findings: Sequence[Finding]) -> str:
 def passage(one: Passage, place: str) -> str:
     """Where a passage stands, and how long it is; `place` as the report may show it."""
     return f"{one.kind} of {amount(one.words, 'word')} at {place}"
+
+
+# --- the book's documents ------------------------------------------------------------------
+
+
+def of_documents(parts: Sequence[BookPart]) -> Iterator[str]:
+    """How much of a book's file is text, and how much was left out, by which rule."""
+    kept = [one for one in parts if one.kept]
+    words, headings, notes = (
+        sum(getattr(one, name) for one in parts) for name in ("words", "headings", "notes")
+    )
+    yield (
+        f"{words:,} words of text in {len(kept):,} of {amount(len(parts), 'document')}; beside "
+        f"them {headings:,} of headings, {notes:,} of notes and "
+        f"{sum(one.matter for one in kept):,} of matter, which are left out"
+    )
+    rules: dict[str, list[BookPart]] = {}
+    for one in parts:
+        if not one.kept:
+            rules.setdefault(one.rule, []).append(one)
+    for rule, its in rules.items():
+        total = sum(one.matter for one in its)
+        yield f"left out, since {rule}: {amount(len(its), 'document')}, {total:,} words"
 
 
 # --- the answers, and who gave them --------------------------------------------------------

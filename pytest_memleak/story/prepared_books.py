@@ -122,7 +122,9 @@ class PreparedBooks:
     def _read(self, source: BookSource) -> Book:
         from pytest_memleak.books.assemble import make_book
 
-        read = self._extensions.read_book(source.source)
+        read = self._extensions.read_book(
+            source.source, include=source.include, exclude=source.exclude
+        )
         if isinstance(read, Manuscript):
             return make_book(
                 source.id,

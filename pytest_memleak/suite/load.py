@@ -303,6 +303,8 @@ def _book(table: BookTable, suite: SuiteTable, path: Path) -> BookSource:
         summaries=summaries or None,
         instruction=suite.instruction,
         bring_your_own=table.bring_your_own,
+        include=tuple(table.include),
+        exclude=tuple(table.exclude),
     )
 
 

@@ -190,12 +190,19 @@ class BookTable(_Table):
 
     id: Id = Field(description="name of the book in node ids and elsewhere in this file")
     source: Text = Field(
-        description="path of an .epub, a .txt or the paper's .json, from this file"
+        description="path of the book, from this file: .epub, .txt, the paper's .json, ..."
     )
     title: Text | None = Field(None, description="title; default: what the book says of itself")
     author: Text | None = Field(None, description="author; default: what the book says of itself")
     role: Literal["test", "train"] = Field("test", description="train: used only to fine-tune")
     summaries: Text | None = Field(None, description="path of a file with a summary per excerpt")
+    include: list[Text] = Field(
+        default_factory=list,
+        description="documents of an EPUB that are read whole; * and ? may be any",
+    )
+    exclude: list[Text] = Field(
+        default_factory=list, description="documents of an EPUB that are not read"
+    )
     bring_your_own: bool = Field(
         False,
         description="whoever runs the suite puts the file there; until then its pairs are "

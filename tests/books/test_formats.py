@@ -8,14 +8,19 @@ import zipfile
 
 import pytest
 
+from pytest_memleak import builtin
 from pytest_memleak.books import cut
-from pytest_memleak.builtin import memleak_read_book
+from pytest_memleak.contracts.extensions import Extensions
 from pytest_memleak.errors import BookError, RecordsError
 from pytest_memleak.records import Book
 
 
 def told(manuscript):
     return [(one.title, one.paragraphs) for one in manuscript.chapters]
+
+
+def memleak_read_book(path):
+    return builtin.memleak_read_book(path, (), ())
 
 
 PAGE = (
@@ -293,3 +298,13 @@ def test_they_are_cut_as_any_book(tmp_path):
     path = tmp_path / "book.md"
     path.write_text("# One\n\n" + "All the words of it. " * 100, encoding="utf-8")
     assert len(cut(memleak_read_book(path))) == 1
+
+
+@pytest.mark.parametrize("name", ["book.txt", "book.json"])
+def test_only_a_book_of_several_documents_has_some_to_include(tmp_path, name):
+    path = tmp_path / name
+    rows = [{"excerpt_id": "p_id1", "excerpt_text": "text"}]
+    path.write_text("some words" if name == "book.txt" else json.dumps(rows), encoding="utf-8")
+    with pytest.raises(BookError, match="include and exclude name documents") as caught:
+        Extensions().read_book(path, exclude=["chapter-1*"])
+    assert caught.value.hint == "take them out"

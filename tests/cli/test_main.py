@@ -369,7 +369,6 @@ def test_settings_out_of_range_are_one_plain_error(refused, files, option, said)
         (["score"], "required: BOOK.json, GENERATIONS.json"),
         (["score", "a", "b", "--k", "five"], "argument --k: invalid int value: 'five'"),
         (["score", "a", "b", "--words", "ascii"], "argument --words: invalid choice: 'ascii'"),
-        (["prepare", "a"], "required: -o/--output"),
     ],
 )
 def test_wrong_usage_ends_with_the_same_code(capsys, arguments, said):

@@ -26,7 +26,7 @@ from pytest_memleak.reports.html.views import (
     main_titles,
     pair_views,
 )
-from pytest_memleak.reports.wording import of_other_books, percent
+from pytest_memleak.reports.wording import of_documents, of_other_books, percent
 
 if TYPE_CHECKING:
     from pytest_memleak.records.finding import RunReport
@@ -93,6 +93,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals["of_other_books"] = of_other_books
+    environment.globals["of_documents"] = of_documents
     environment.filters["percent"] = percent
     environment.filters["count"] = lambda number: f"{number:,}"
     environment.filters["shown"] = shown

@@ -1,0 +1,172 @@
+"""`memleak prepare`: a book cut into excerpts, and what its reader made of each document."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pytest_memleak.records import Book, BookPart
+
+__all__ = ["add_prepare"]
+
+
+def add_prepare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register `memleak prepare`."""
+    prepare = commands.add_parser(
+        "prepare",
+        help="cut a book into excerpts",
+        description="Cut a book into excerpts of 300-500 words, in the paper's format.",
+    )
+    prepare.add_argument("book", metavar="BOOK.epub", type=Path, help="the book (.epub, .txt, ...)")
+    prepare.add_argument(
+        "-o",
+        "--output",
+        metavar="BOOK.json",
+        type=Path,
+        help="where to write it; may be left out with --explain",
+    )
+    prepare.add_argument(
+        "--explain",
+        action="store_true",
+        help="list each document of the book: whether it is read, by which rule, its words",
+    )
+    prepare.add_argument(
+        "--include",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="read this document of an EPUB whole; * and ? stand for any letters",
+    )
+    prepare.add_argument(
+        "--exclude", metavar="NAME", action="append", default=[], help="do not read this one"
+    )
+    prepare.add_argument("--author", help="default: what the book says of itself")
+    prepare.add_argument("--title", help="default: what the book says of itself")
+    prepare.add_argument(
+        "--summaries",
+        metavar="FILE",
+        type=Path,
+        help="a file with a summary per excerpt, for the instructions",
+    )
+    prepare.add_argument(
+        "--words", choices=("paper", "unicode"), default="paper", help="what counts as a word"
+    )
+    prepare.set_defaults(run=_prepare)
+
+
+def _prepare(parsed: argparse.Namespace) -> int:
+    from pytest_memleak.books.assemble import make_book
+    from pytest_memleak.contracts.extensions import Extensions
+    from pytest_memleak.contracts.protocols import Manuscript
+    from pytest_memleak.errors import BookError, SettingsError
+    from pytest_memleak.records import Scoring
+    from pytest_memleak.redaction.text import inert
+    from pytest_memleak.scoring.catalogue import measurable_words
+
+    if parsed.output is None and not parsed.explain:
+        raise SettingsError(
+            "nothing says where to write the excerpts",
+            hint="give -o BOOK.json, or --explain to see what becomes of the book",
+        )
+    if parsed.output is not None:
+        _refuse_overwriting(parsed.output, (parsed.book, parsed.summaries))
+    read = Extensions().read_book(parsed.book, include=parsed.include, exclude=parsed.exclude)
+    if not isinstance(read, Manuscript):
+        raise BookError("it is cut into excerpts already", place=str(parsed.book))
+    if parsed.explain:
+        _print_documents(read.parts)
+    book = make_book(
+        str(parsed.book),
+        read,
+        title=parsed.title,
+        author=parsed.author,
+        summaries=parsed.summaries,
+        mode=parsed.words,
+    )
+    # What no gate could measure is not worth preparing.
+    measurable_words(book, Scoring(words=parsed.words))
+    for warning in book.warnings:
+        print(f"memleak prepare: warning: {inert(warning)}", file=sys.stderr)
+    if parsed.output is not None:
+        _write(book, parsed)
+    return 0
+
+
+def _write(book: Book, parsed: argparse.Namespace) -> None:
+    from pytest_memleak.books.assemble import paper_records
+    from pytest_memleak.books.summary_files import load_summaries
+    from pytest_memleak.errors import BookError
+    from pytest_memleak.records.amounts import amount
+
+    summaries = load_summaries(parsed.summaries, book.excerpts) if parsed.summaries else None
+    records = paper_records(book, summaries=summaries, mode=parsed.words)
+    try:
+        # A lone surrogate becomes \udc80, which is how JSON writes it.
+        parsed.output.write_text(
+            json.dumps(records, ensure_ascii=False, indent=1) + "\n",
+            encoding="utf-8",
+            errors="backslashreplace",
+        )
+    except OSError as error:
+        raise BookError(
+            f"cannot be written: {error.strerror or error}", place=str(parsed.output)
+        ) from None
+    total = sum(int(record["word_count"]) for record in records)
+    print(f"{amount(len(records), 'excerpt')}, {total:,} words -> {parsed.output}")
+    if summaries is None:
+        print(
+            "memleak prepare: warning: they have no instructions, since there are no summaries: "
+            "give --summaries, or [suite.summarizer] in the suite file",
+            file=sys.stderr,
+        )
+
+
+def _print_documents(parts: Iterable[BookPart]) -> None:
+    from pytest_memleak.redaction.text import inert
+    from pytest_memleak.reports.wording import of_documents
+
+    parts = tuple(parts)
+    if not parts:
+        print("its reader tells of no documents")
+        return
+    head = ("document", "label", "read", "words", "matter", "notes", "headings", "rule")
+    rows = [head] + [
+        (
+            inert(one.name),
+            inert(one.label or "-"),
+            "text" if one.kept else "left out",
+            *(f"{count:,}" for count in (one.words, one.matter, one.notes, one.headings)),
+            one.rule,
+        )
+        for one in parts
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    for row in rows:
+        cells = (
+            cell.rjust(width) if head[place] in {"words", "matter", "notes", "headings"}
+            else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )  # fmt: skip
+        print("  ".join(cells).rstrip())
+    for line in of_documents(parts):
+        print(line)
+
+
+def _refuse_overwriting(output: Path, read: Iterable[Path | None]) -> None:
+    from pytest_memleak.errors import BookError
+
+    for path in read:
+        with contextlib.suppress(OSError):  # one of them is not there, which is as well
+            if path is not None and output.samefile(path):
+                raise BookError(
+                    "it would be overwritten by its own excerpts",
+                    place=str(path),
+                    hint="give another file with --output",
+                )
