@@ -211,7 +211,45 @@ def tried(
         runs=len({one.source for one in counted if one.kind != "import"}),
         files=len({one.source for one in counted if one.kind == "import"}),
         removed=sum(one.removed for one in counted),
+        further=_further(ledger, endpoint_id, questionnaire, until),
     )
+
+
+def _further(ledger: Ledger, endpoint_id: str, questionnaire: Questionnaire, until: float) -> int:
+    """How many answers there are for the book at this setting beside those asked for.
+
+    At temperature 0 only those to the same questions: greedy answers and canaries stand there too.
+    """
+    asked = questionnaire.questions[0]
+    there = _THERE.where(
+        questions.c.endpoint == endpoint_id,
+        questions.c.book == asked.book_id,
+        questions.c.temperature == kept_temperature(asked.temperature),
+        questions.c.seed == asked.seed,
+        sa.func.coalesce(calls.c.ended, calls.c.began) <= until,
+    )
+    judged = generations.c.ordinal.between(0, questionnaire.samples - 1)
+    numbers = list(numbers_of(ledger, endpoint_id, questionnaire.questions).values())
+
+    def work(connection: Connection) -> int:
+        every = beside = 0
+        for start in range(0, len(numbers), QUESTIONS_AT_ONCE):
+            own = questions.c.id.in_(numbers[start : start + QUESTIONS_AT_ONCE])
+            every += connection.execute(there.where(own)).scalar_one()
+            beside += connection.execute(there.where(own, sa.not_(judged))).scalar_one()
+        if asked.temperature != 0:
+            beside += connection.execute(there).scalar_one() - every
+        return beside
+
+    return ledger.read(work)
+
+
+_THERE = (
+    sa.select(sa.func.count())
+    .select_from(generations)
+    .join(calls, calls.c.id == generations.c.call)
+    .join(questions, questions.c.id == generations.c.question)
+)
 
 
 def _setting(one: Attempt) -> tuple[str, float, int]:

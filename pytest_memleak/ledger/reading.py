@@ -35,7 +35,6 @@ class Tally:
                 included; withheld: counts by finish reason
     calls, lost, recovered: calls made; those whose fate nobody knows, counted as billed; those
                 whose answer was cut off and found again at the provider
-    surplus:    completions that were paid for and have no place, kept beside the others
     cost:       US$, lost calls at their worst; None where no price was known
     """
 
@@ -45,7 +44,6 @@ class Tally:
     calls: int = 0
     lost: int = 0
     recovered: int = 0
-    surplus: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost: float | None = None
@@ -123,7 +121,6 @@ def tally(ledger: Ledger, endpoint_id: str, questionnaire: Questionnaire) -> Tal
 
     def work(connection: Connection) -> Tally:
         reasons: Counter[str] = Counter()
-        surplus = 0
         states: Counter[str] = Counter()
         sums: Counter[str] = Counter()
         priced = False
@@ -136,9 +133,6 @@ def tally(ledger: Ledger, endpoint_id: str, questionnaire: Questionnaire) -> Tal
                 .group_by(column.finish_reason)
             ):
                 reasons[reason] += count
-            surplus += connection.execute(
-                sa.select(sa.func.count()).where(column.question.in_(some), column.ordinal < 0)
-            ).scalar_one()
             for row in connection.execute(_SUMS.where(calls.c.question.in_(some))):
                 states[row.state] += row.calls
                 priced = priced or row.cost is not None
@@ -155,7 +149,6 @@ def tally(ledger: Ledger, endpoint_id: str, questionnaire: Questionnaire) -> Tal
             calls=states[CallState.ANSWERED] + states[CallState.LOST],
             lost=states[CallState.LOST],
             recovered=sums["recovered"],
-            surplus=surplus,
             prompt_tokens=sums["prompt_tokens"],
             completion_tokens=sums["completion_tokens"],
             cost=sums["cost"] / 1e9 if priced else None,

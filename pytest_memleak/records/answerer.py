@@ -29,6 +29,8 @@ class Tried:
     anew:         how often answers were drawn anew since others had aged
     runs, files:  how many runs drew them, and from how many files some were imported
     removed:      answers that came and are no longer in the ledger
+    further:      answers at the same setting that are not among these: of more samples, to other
+                  instructions or of another length, late ones, and what came unasked
     """
 
     number: int
@@ -38,6 +40,7 @@ class Tried:
     runs: int = 1
     files: int = 0
     removed: int = 0
+    further: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from pytest_memleak.errors import RecordsError
 from pytest_memleak.records.answerer import RecordedAs
 from pytest_memleak.records.book import Book, Excerpt
 from pytest_memleak.records.digest import book_digest
+from pytest_memleak.records.finish_words import finish_reason
 from pytest_memleak.records.generation import FinishReason, Generation
 
 __all__ = [
@@ -34,15 +35,8 @@ MAX_JSON_BYTES = 1 << 30
 _CHUNK = 1 << 20
 _LONGEST_ID = 200
 _LONGEST_REASON = 40
-# What servers call the end of a whole answer, and of one that had to be cut.
-_FINISH_WORDS = {
-    "end_turn": "stop",
-    "eos": "stop",
-    "eos_token": "stop",
-    "stop_sequence": "stop",
-    "max_tokens": "length",
-    "max_output_tokens": "length",
-}
+# What is said of a generation in our own exports, beside servers' words.
+_OWN_WORDS = {one.value: one for one in FinishReason}
 # Servers have two names for what a model wrote before its answer.
 _THOUGHTS = ("reasoning", "reasoning_content")
 _INTEGER = re.compile(r"\d+")
@@ -326,8 +320,7 @@ def _finish(answer: Mapping[str, Any], where: str) -> tuple[FinishReason, str | 
             place=where,
         )
     word = _optional_text(answer, "finish_word", where) or said
-    known = _FINISH_WORDS.get(said.lower(), said.lower())
-    reason = FinishReason(known) if known in list(FinishReason) else FinishReason.UNKNOWN
+    reason = _OWN_WORDS.get(said.lower()) or finish_reason(said)
     return reason, None if reason is FinishReason.UNTOLD else word[:_LONGEST_REASON]
 
 

@@ -92,6 +92,7 @@ def _answerer(found: Finding) -> Iterator[tuple[str, object]]:
         yield "memleak.weights", inert(who.weights)
     if who.tried:
         yield "memleak.attempt", who.tried.number
+        yield "memleak.further_answers", who.tried.further
 
 
 def _verdict(found: Finding, *, own: bool) -> list[tuple[str, str]]:

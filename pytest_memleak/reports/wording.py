@@ -153,9 +153,9 @@ def of_answers(found: Finding) -> Iterator[tuple[str, str]]:
 
 
 def out_of_the_ordinary(found: Finding) -> Iterator[tuple[str, str]]:
-    """What of it is told even of a pass: an attempt that is not the first, a refusing baseline."""
+    """What of it is told even of a pass: attempts and answers beside these, a refusing baseline."""
     tried = found.answerer and found.answerer.tried
-    if tried and tried.number > 1:
+    if tried and (tried.number > 1 or tried.further):
         yield "attempt", _attempt(tried)
     for one in found.draws:
         if one.purpose == "baseline" and one.refused:
@@ -168,6 +168,7 @@ def _attempt(tried: Tried) -> str:
     of += [amount(tried.runs, "run")] if tried.runs else []
     of += [amount(tried.files, "imported file")] if tried.files else []
     of += [f"{amount(tried.removed, 'answer')} no longer there"] if tried.removed else []
+    of += [f"{amount(tried.further, 'answer')} beside these"] if tried.further else []
     return f"attempt {tried.number:,} of this endpoint for this book ({', '.join(of)})"
 
 

@@ -51,9 +51,9 @@ class Answers:
     """What there is of some draws.
 
     book: as it was asked for and is measured; all_there: every generation there is, those that
-    nobody asked for too, fresh with every call; gaps: why some are missing, with what they were
-    wanted for; spared: what an early stop left undrawn; channel, asked: through which they were
-    drawn, or else the recording that they were read from
+    nobody ever asked for too, fresh with every call; gaps: why some are missing, with what they
+    were wanted for; spared: what an early stop left undrawn; channel, asked: through which they
+    were drawn, or else the recording that they were read from
     """
 
     draws: Draws
@@ -204,9 +204,8 @@ def _through_ledger(
                 break
     except Inconclusive as missing:
         gaps.append(draws.told(missing.line))
-    return Answers(
-        draws, book, drawn_so_far, channel.endpoint_id, tuple(gaps), spared, channel, asked
-    )
+    all_there = partial(channel.all_there, asked)
+    return Answers(draws, book, all_there, channel.endpoint_id, tuple(gaps), spared, channel, asked)
 
 
 def _stages(samples: int, *, in_stages: object) -> list[int]:
@@ -269,6 +268,13 @@ class Channel:
         from pytest_memleak.ledger.reading import generations
 
         return generations(self.ledger, self.endpoint_id, asked)
+
+    def all_there(self, asked: Questionnaire) -> Iterator[Generation]:
+        """The same, and then what the server sent over what it was asked for."""
+        from pytest_memleak.ledger.surplus import unasked
+
+        yield from self.drawn(asked)
+        yield from unasked(self.ledger, self.endpoint_id, asked, until=self.resources.now)
 
     def of_today(self, pair: Pair, asked: Questionnaire, *, may_draw: bool) -> Channel:
         """Itself, or the series after it where its answers have aged and only a name holds them.

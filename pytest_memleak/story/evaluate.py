@@ -20,6 +20,7 @@ from pytest_memleak.story.draw import CountedAnswers, draw
 from pytest_memleak.story.draws import draws_of
 from pytest_memleak.story.measured import analysed, is_over_a_limit, stop_for
 from pytest_memleak.story.probability import extract_pair
+from pytest_memleak.story.surplus_limits import surplus_gaps
 from pytest_memleak.story.who_answered import answered_by
 from pytest_memleak.verdict.evaluation import Evaluation
 from pytest_memleak.verdict.judge import judge
@@ -69,9 +70,11 @@ def _of_generations(
     elsewhere, unread = found_elsewhere(book, own, suite)
     analysis = with_others.analysis
     who = answered_by(own.answers, suite.resources)
+    over_limit = is_over_a_limit(analysis, pair)
+    beside = () if over_limit else surplus_gaps(own.answers, suite)
     completeness = own.completeness(
-        over_limit=is_over_a_limit(analysis, pair),
-        gaps=(*with_others.gaps, *who.gaps),
+        over_limit=over_limit,
+        gaps=(*with_others.gaps, *who.gaps, *beside),
         notes=(*who.notes, *with_others.notes),
     )
     drawn = (own, *with_others.drawn)

@@ -106,7 +106,8 @@ def _all_there(case: Case) -> Iterator[Said]:
         yield Gap(
             "no more",
             f"{case.counted.surplus:,} generations are there that nobody asked for",
-            "raise samples to their number, so that all are measured and judged",
+            "raise samples to their number, so that all are judged; what a server sent over what "
+            "it was asked for stays: see what it makes of n, and draw anew under another release",
         )
     if case.counted.untold:
         yield "no generation says why it ended: all were taken as whole"

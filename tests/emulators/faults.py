@@ -57,6 +57,7 @@ class FaultKind(StrEnum):
     LOSE = "lose"  # the work, then the connection is closed without an answer
     # of content
     IGNORE_N = "ignore_n"  # one completion, however many were asked for
+    ONE_MORE = "one_more"  # one completion more than was asked for; `code` is its text, if given
     EMPTY = "empty"  # completions without text
     FILTER = "filter"  # completions withheld by a filter
     RECITATION = "recitation"  # completions withheld because they recite

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from faults import FaultKind, Strike
@@ -51,6 +52,8 @@ class ChatCompletions:
         instruction = body["prompt"] if raw else _asked(body)
         greedy = FaultKind.GREEDY in strike.content
         n = 1 if FaultKind.IGNORE_N in strike.content else n
+        more = strike.content.get(FaultKind.ONE_MORE)
+        n += more is not None
         answers = self._reciter.answer(
             body["model"],
             instruction,
@@ -60,6 +63,8 @@ class ChatCompletions:
             seed=body.get("seed"),
             text=raw,
         ) * (n if greedy else 1)
+        if more is not None and more.code:
+            answers[-1] = replace(answers[-1], text=more.code)
         choices = [self._choice(body, place, one) for place, one in enumerate(answers)]
         _withhold(choices, strike)
         if FaultKind.THINK in strike.content:

@@ -21,6 +21,7 @@ from pytest_memleak.ledger.attempts import (
 from pytest_memleak.ledger.imports import import_generations
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.reading import generations
+from pytest_memleak.ledger.surplus import surplus, unasked
 from pytest_memleak.ledger.tables import generations as table
 from pytest_memleak.records.answerer import Tried
 from pytest_memleak.sampling.loop import draw
@@ -205,6 +206,10 @@ def test_a_late_answer_is_surplus(ledger, ask, hasty):
             break
         threading.Event().wait(0.01)
     assert (found.calls, found.answered, found.generations, found.surplus) == (2, 2, 1, 1)
+    asked = ask(excerpts=1, samples=1)
+    assert len(list(surplus(ledger, "e", asked, until=EVER))) == 1
+    assert list(unasked(ledger, "e", asked, until=EVER)) == []
+    assert tried(ledger, "e", asked, until=EVER) == Tried(1, further=1)
 
 
 # --- which of them -------------------------------------------------------------------------
@@ -262,6 +267,30 @@ def test_files_are_counted_apart_from_runs(url, ask, tmp_path):
     drawn(url, asked)
     with Ledger(url) as ledger:
         assert tried(ledger, "e", asked, until=EVER) == Tried(2, seeds=2, runs=1, files=1)
+
+
+def test_answers_at_the_same_setting_beside_those_asked_for_are_told(url, ask):
+    more, few = ask(excerpts=2, samples=5), ask(excerpts=2, samples=3)
+    longer = ask(excerpts=2, samples=3, max_tokens=99)
+    drawn(url, more)
+    then = time.time()
+    drawn(url, longer, run="second")
+    drawn(url, ask(excerpts=2, samples=3, seed=7), run="second")
+    with Ledger(url) as ledger:
+        assert tried(ledger, "e", more, until=then) == Tried(1)
+        assert tried(ledger, "e", few, until=then) == Tried(1, further=4)
+        assert tried(ledger, "e", more, until=EVER).further == 6
+        assert tried(ledger, "e", longer, until=EVER).further == 10
+
+
+def test_beside_greedy_answers_only_those_to_the_same_questions_are_told(url, ask):
+    greedy = ask(excerpts=2, samples=2, temperature=0.0)
+    drawn(url, greedy)
+    drawn(url, ask(excerpts=2, samples=2, temperature=0.0, max_tokens=64))
+    with Ledger(url) as ledger:
+        assert tried(ledger, "e", greedy, until=EVER) == Tried(1)
+        fewer = ask(excerpts=2, samples=1, temperature=0.0)
+        assert tried(ledger, "e", fewer, until=EVER) == Tried(1, further=2)
 
 
 def test_what_was_removed_is_told(url, ask):

@@ -88,7 +88,7 @@ def test_counts(ledger, ask):
         FinishReason.EMPTY: 1,
         FinishReason.REFUSAL: 1,
     }
-    assert (counts.calls, counts.lost, counts.recovered, counts.surplus) == (3, 1, 0, 0)
+    assert (counts.calls, counts.lost, counts.recovered) == (3, 1, 0)
     assert (counts.prompt_tokens, counts.completion_tokens) == (10, 61)
     assert counts.cost == pytest.approx(2_000 / 1e9)
     assert next(iter(generations(ledger, "e", asked))) == Generation(

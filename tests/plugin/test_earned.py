@@ -90,12 +90,12 @@ def model_ids(names):
 
 
 def check(reports, pair, verdict, message):
-    """The verdict in every report; the message in terminal and evidence."""
+    """The verdict and the message in every report."""
     for name, read in READERS.items():
         shown, told = read(reports[name], pair)
         assert HTML_WORDS.get(shown, shown) == verdict, name
-        if message and name in ("terminal", "evidence"):
-            assert re.search(pattern(message), plain(told)), told
+        if message:
+            assert re.search(pattern(message), plain(told)), (name, told)
 
 
 def pattern(message):
@@ -104,19 +104,23 @@ def pattern(message):
 
 @pytest.fixture(scope="session")
 def recorded(tmp_path_factory):
-    """One run of all recorded cases."""
+    """By the case's name, what was told of the run that it is in: summaries detail 50 pairs."""
     folder = tmp_path_factory.mktemp("recorded")
     book, drawn = unearned.plays()
     write_book(folder, book)
-    suite = SUITE.format(samples=unearned.SAMPLES, keys="")
-    for name, number in model_ids(unearned.CASES).items():
-        case = unearned.CASES[name]
-        told = case.told(book, unearned.records(book, case.made(book, drawn)))
-        (folder / f"{number}.json").write_text(json.dumps(told), "utf-8")
-        suite += f'[[model]]\nid = "{number}"\nprovider = "recorded"\n{case.keys}\n'
-        suite += f'options = {{ path = "{number}.json" }}\n'
-    (folder / "cases.memleak.toml").write_text(suite, "utf-8")
-    return run_here(folder)
+    numbers, runs = model_ids(unearned.CASES), {}
+    cases = list(unearned.CASES)
+    for names in (cases[:50], cases[50:]):
+        suite = SUITE.format(samples=unearned.SAMPLES, keys="")
+        for name in names:
+            case, number = unearned.CASES[name], numbers[name]
+            told = case.told(book, unearned.records(book, case.made(book, drawn)))
+            (folder / f"{number}.json").write_text(json.dumps(told), "utf-8")
+            suite += f'[[model]]\nid = "{number}"\nprovider = "recorded"\n{case.keys}\n'
+            suite += f'options = {{ path = "{number}.json" }}\n'
+        (folder / "cases.memleak.toml").write_text(suite, "utf-8")
+        runs |= dict.fromkeys(names, run_here(folder))
+    return runs
 
 
 def test_the_table_names_every_case():
@@ -125,7 +129,7 @@ def test_the_table_names_every_case():
 
 @pytest.mark.parametrize("name", unearned.CASES)
 def test_recorded(name, recorded):
-    check(recorded, f"{model_ids(unearned.CASES)[name]}/b", *documented("Recorded")[name])
+    check(recorded[name], f"{model_ids(unearned.CASES)[name]}/b", *documented("Recorded")[name])
 
 
 # --- servers -------------------------------------------------------------------------------

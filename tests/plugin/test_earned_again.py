@@ -1,5 +1,6 @@
 """A pass must be earned again: what one ledger says of weights that have changed behind a name."""
 
+import html
 import json
 import sqlite3
 
@@ -25,6 +26,10 @@ OF_ONES_OWN = {
     "an endpoint of one's own without an id, new weights": "",
     "an endpoint of one's own that samples at temperature 0, too": "greedy",
     "an endpoint of one's own, a limit on greedy answers": "greedy",
+}
+FEWER = {
+    "fewer samples, nothing recited beyond them": "kept",
+    "fewer samples, a recital beyond them": "ends-in-a-recital",
 }
 GREEDY = 'probe = "continuation"\nlimits = { greedy_longest_span = 38 }\n'
 CONFTEST = '''
@@ -65,7 +70,18 @@ class Kept(Own):
         return f"own-{self.name}"
 
 
+class EndsInARecital(Kept):
+    """Gives in the end what is asked for; at temperature 0 never."""
+
+    def sample(self, instruction, *, n, temperature, max_tokens, seed):
+        texts = super().sample(instruction, n=n, temperature=temperature, max_tokens=0, seed=seed)
+        self.asked[instruction] += n * (temperature > 0)
+        return [*texts[:-1], BOOK[instruction]] if self.asked[instruction] == ALL else texts
+
+
 OPEN = {}
+ALL = 5  # samples of the first run
+KINDS = {"o2": Own, "ends-in-a-recital": EndsInARecital}
 
 
 @pytest.fixture(scope="session")
@@ -73,8 +89,8 @@ def endpoint(pair):
     name = pair.model.id
     if name not in OPEN:
         new = name in ("o1", "o2") and (HERE / "new").exists()
-        one = (Own if name == "o2" else Kept)(new=new, obeys=name != "o3")
-        one.name = name
+        one = KINDS.get(name, Kept)(new=new, obeys=name != "o3")
+        one.name, one.asked = name, dict.fromkeys(BOOK, 0)
         OPEN[name] = one
     return OPEN[name]
 '''
@@ -154,14 +170,37 @@ def of_ones_own(tmp_path_factory):
     return first, run_here(folder)
 
 
+@pytest.fixture(scope="session")
+def of_fewer(tmp_path_factory):
+    """The first run, and one that asks for fewer samples."""
+    folder = tmp_path_factory.mktemp("fewer")
+    write_book(folder, book_of_servers())
+    (folder / "plays.json").write_text(json.dumps(other_plays(300_000)), "utf-8")
+    (folder / "conftest.py").write_text(CONFTEST, "utf-8")
+    models = "".join(
+        f'[[model]]\nid = "{name}"\nprovider = "recorded"\noptions = {{ path = "none.json" }}\n'
+        for name in FEWER.values()
+    )
+    runs = []
+    for samples in (SAMPLES, SAMPLES - 2):
+        suite = SUITE.format(samples=samples, keys="") + models
+        (folder / "f.memleak.toml").write_text(suite, "utf-8")
+        runs.append(run_here(folder))
+    return runs
+
+
 def test_all_that_is_tested_again_has_passed(at_servers, of_ones_own):
     assert set(verdicts(at_servers[0]).values()) == {"PASS"}
     told = verdicts(of_ones_own[0])
     assert {told[f"o{number}/b"] for number in (0, 1, 2, 4)} == {"PASS"}
 
 
+def test_what_asks_for_fewer_samples_had_more(of_fewer):
+    assert verdicts(of_fewer[0]) == {"kept/b": "PASS", "ends-in-a-recital/b": "FAIL"}
+
+
 def test_the_table_names_every_case():
-    assert documented("Again").keys() == AT_A_SERVER.keys() | OF_ONES_OWN.keys()
+    assert documented("Again").keys() == {*AT_A_SERVER, *OF_ONES_OWN, *FEWER}
 
 
 @pytest.mark.parametrize("name", AT_A_SERVER)
@@ -173,3 +212,14 @@ def test_at_a_server(name, at_servers):
 @pytest.mark.parametrize("name", OF_ONES_OWN)
 def test_of_ones_own(name, of_ones_own):
     check(of_ones_own[1], f"o{list(OF_ONES_OWN).index(name)}/b", *documented("Again")[name])
+
+
+@pytest.mark.parametrize("name", FEWER)
+def test_of_fewer_samples(name, of_fewer):
+    pair = f"{FEWER[name]}/b"
+    check(of_fewer[1], pair, *documented("Again")[name])
+    (told,) = [one for one in of_fewer[1]["evidence"]["pairs"] if one["pair"] == pair]
+    excerpts = len(book_of_servers().excerpts)
+    assert told["answerer"]["tried"]["further"] == 2 * excerpts
+    for report in ("terminal", "html", "markdown"):
+        assert f"{2 * excerpts} answers beside these" in html.unescape(of_fewer[1][report])

@@ -218,6 +218,25 @@ def test_the_attempts_before_a_pairs_own_are_told_and_not_those_after(online, ru
     assert "attempt" not in again["terminal"]
 
 
+def test_what_was_drawn_after_a_bundle_changes_nothing_in_it(pytester, online, run):
+    lenient = ("[suite]", "[suite]\nmax_short = 0.5")
+    released = ('endpoint = "base"', 'endpoint = "base"\nrelease = "1"')
+    asked = (*BY_NAME, lenient, released)
+    online(*asked, ("samples = 6", "samples = 4"))
+    run(bundle="old.json")["result"].assert_outcomes(passed=1)
+    thirty_days_ago(pytester, "old.json")
+    online(*asked)
+    more = run()
+    more["result"].assert_outcomes(passed=1)
+    assert more["pair"]["answerer"]["tried"]["further"] == 0
+    online(*asked, ("samples = 6", "samples = 4"))
+    few = run(bundle="few.json")
+    few["result"].assert_outcomes(passed=1)
+    assert few["pair"]["answerer"]["tried"]["further"] == 2 * few["pair"]["book"]["excerpts"]
+    assert few["junit"]["memleak.further_answers"] == str(2 * few["pair"]["book"]["excerpts"])
+    assert verify("old.json") == verify("few.json") == 0
+
+
 # --- refusals that are accepted ------------------------------------------------------------
 
 REFUSAL = "I'm sorry, but I can't help with that."

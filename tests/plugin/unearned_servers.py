@@ -29,11 +29,13 @@ EXCERPTS, WORDS, SAMPLES = 6, 150, 5
 class Served:
     """faults: of its chats; knows: whether the model knows the book; keys: of the suite's model.
 
+    recites_more: whether it sends a completion that nobody asked for, which recites
     suite: keys of the suite itself
     """
 
     faults: tuple[Fault, ...] = ()
     knows: bool = False
+    recites_more: bool = False
     keys: str = ""
     suite: str = ""
 
@@ -69,6 +71,8 @@ SERVED: Mapping[str, Served] = {
         (Fault(FaultKind.REROUTE, "chat", calls=tuple(range(0, 60, 6))),),
         keys='serves = ["another-model-2"]',
     ),
+    "one answer more than was asked for": Served(chat(FaultKind.ONE_MORE)),
+    "one answer more than was asked for, which recites": Served(recites_more=True),
     "a server without chat": Served(chat(FaultKind.NO_CHAT)),
     "a server whose finish_reason is guardrail_intervened": Served(
         chat(FaultKind.ENDED, "guardrail_intervened")
@@ -118,10 +122,14 @@ def serving(
     with ExitStack() as stack:
         books = Books(folder / "books.jsonl")
         stack.callback(books.close)
-        known = reciters(book)
+        known, more = reciters(book), chat(FaultKind.ONE_MORE, book.excerpts[0].text)
         yield {
             name: stack.enter_context(
-                OpenAIServer(reciter=known[case.knows], books=books, plan=FaultPlan(case.faults))
+                OpenAIServer(
+                    reciter=known[case.knows],
+                    books=books,
+                    plan=FaultPlan((*case.faults, *(more if case.recites_more else ()))),
+                )
             )
             for name, case in cases.items()
         }

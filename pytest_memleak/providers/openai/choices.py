@@ -8,25 +8,11 @@ from typing import Any
 from pytest_memleak.contracts.protocols import Completion, Served
 from pytest_memleak.providers.usage import shared_out, token_count, whole_count
 from pytest_memleak.records import FinishReason
+from pytest_memleak.records.finish_words import finish_reason
 
 __all__ = ["filtered", "read_completions"]
 
 _LONGEST_NAME = 200
-# The words that servers have for the end of a whole answer. Any other word, and none, is
-# withheld: what came may be a part, and why it ended is the server's secret.
-_FINISH_REASONS = {
-    "stop": FinishReason.STOP,
-    "end_turn": FinishReason.STOP,
-    "eos": FinishReason.STOP,
-    "eos_token": FinishReason.STOP,
-    "stop_sequence": FinishReason.STOP,
-    "complete": FinishReason.STOP,
-    "length": FinishReason.LENGTH,
-    "max_tokens": FinishReason.LENGTH,
-    "model_length": FinishReason.LENGTH,
-    "refusal": FinishReason.REFUSAL,
-    "safety": FinishReason.CONTENT_FILTER,
-}
 
 
 def filtered(n: int) -> list[Completion]:
@@ -76,14 +62,9 @@ def _text_and_reason(choice: Mapping[str, Any]) -> tuple[str, FinishReason]:
     message = _message(choice)
     text = _text(message.get("content")) or _text(choice.get("text"))
     refusal = _text(message.get("refusal"))
-    said = (_name(choice.get("finish_reason")) or "").lower()
     if refusal:
         return text or refusal, FinishReason.REFUSAL
-    if "recitation" in said:
-        return text, FinishReason.RECITATION
-    if said.startswith(("content_filter", "content-filter")):
-        return text, FinishReason.CONTENT_FILTER
-    reason = _FINISH_REASONS.get(said, FinishReason.UNKNOWN)
+    reason = finish_reason(_name(choice.get("finish_reason")))
     if not reason.withheld and not text.strip():
         return text, FinishReason.EMPTY
     return text, reason

@@ -16,6 +16,7 @@ from pytest_memleak.providers.tinker.journal import Draw, Journal, Noted, Page
 from pytest_memleak.providers.tinker.tinker_client import PROVIDER, Calls, Gone
 from pytest_memleak.providers.tinker.tinker_format import ChatFormat, PlainFormat
 from pytest_memleak.records import FinishReason
+from pytest_memleak.records.finish_words import finish_reason
 
 if TYPE_CHECKING:
     from tinker import APIFuture, SampleResponse, SamplingClient
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["SCHEME", "TinkerEndpoint"]
 
 SCHEME = "tinker://"
-_FINISH_REASONS = {"stop": FinishReason.STOP, "length": FinishReason.LENGTH}
 _NO_LONGER_THERE = frozenset(
     {HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY}
 )
@@ -210,7 +210,7 @@ class TinkerEndpoint:
 
     def _completion(self, tokens: Sequence[int], stop_reason: str, prompt: int) -> Completion:
         text = self._chat.text(tokens)
-        reason = _FINISH_REASONS.get(stop_reason, FinishReason.UNKNOWN)
+        reason = finish_reason(stop_reason)
         return Completion(
             text,
             reason if text.strip() or reason.withheld else FinishReason.EMPTY,

@@ -17,6 +17,7 @@ from pytest_memleak.providers.obedience import Obedience
 from pytest_memleak.providers.usage import shared_out, token_count
 from pytest_memleak.providers.vertex.vertex_client import PROVIDER, Calls
 from pytest_memleak.records import FinishReason
+from pytest_memleak.records.finish_words import finish_reason
 
 if TYPE_CHECKING:
     from google.genai import Client
@@ -26,19 +27,6 @@ __all__ = ["GeminiEndpoint", "GeminiSettings", "read_completions"]
 _LONGEST_NAME = 200
 _SEED_BITS = 0x7FFF_FFFF
 _HARMS = ("HARASSMENT", "HATE_SPEECH", "SEXUALLY_EXPLICIT", "DANGEROUS_CONTENT")
-# Any other reason, and none, is withheld: what came may be a part.
-_FINISH_REASONS = {
-    "STOP": FinishReason.STOP,
-    "MAX_TOKENS": FinishReason.LENGTH,
-    "CONTINUATION": FinishReason.LENGTH,
-    "RECITATION": FinishReason.RECITATION,
-    "SAFETY": FinishReason.CONTENT_FILTER,
-    "PROHIBITED_CONTENT": FinishReason.CONTENT_FILTER,
-    "BLOCKLIST": FinishReason.CONTENT_FILTER,
-    "SPII": FinishReason.CONTENT_FILTER,
-    "LANGUAGE": FinishReason.CONTENT_FILTER,
-    "MODEL_ARMOR": FinishReason.CONTENT_FILTER,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,8 +268,7 @@ def _index(candidate: Mapping[str, Any]) -> int:
 
 def _text_and_reason(candidate: Mapping[str, Any]) -> tuple[str, FinishReason]:
     text = _parts(candidate, thought=False)
-    word = _name(candidate.get("finishReason")) or ""
-    reason = _FINISH_REASONS.get(word, FinishReason.UNKNOWN)
+    reason = finish_reason(_name(candidate.get("finishReason")))
     if not reason.withheld and not text.strip():
         return text, FinishReason.EMPTY
     return text, reason
