@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 from accounts import Contents, complete, contents
 from scenarios import SUITE, toml_lines
 
@@ -106,8 +107,9 @@ class LocalWeights:
 
 def make_weights(folder: Path, texts: list[str]) -> Path:
     """A Llama of random weights, with a tokenizer of the texts."""
-    import torch
-    import transformers
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    pytest.importorskip("peft")
     from tinker_words import save_tokenizer
 
     save_tokenizer(folder, texts)

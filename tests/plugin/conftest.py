@@ -199,6 +199,8 @@ def online(pytester, stories, server):
 def local_base(tmp_path_factory, stories):
     """Weights that know nothing; made once, and before pytester looks what is imported."""
     transformers = pytest.importorskip("transformers")
+    pytest.importorskip("torch")
+    pytest.importorskip("peft")
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
     texts = [one["excerpt_text"] for one in stories["held-out"]]

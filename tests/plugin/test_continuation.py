@@ -3,11 +3,11 @@
 import json
 import re
 import shutil
-import sqlite3
 
 import pytest
 from gcs_server import gcs_server
 from http_server import Books
+from ledger_file import ledger_file
 from one_model import evidence, write_suite
 from reciter import Reciter
 from tinker_server import TinkerServer
@@ -57,7 +57,7 @@ def write(pytester, stories):
 
 def asked_in_ledger(pytester):
     """(instruction, temperature) of every question, and how many generations there are."""
-    with sqlite3.connect(pytester.path / ".memleak" / "ledger.db") as ledger:
+    with ledger_file(pytester.path) as ledger:
         asked = ledger.execute("select instruction, temperature from questions").fetchall()
         (drawn,) = ledger.execute("select count(*) from generations").fetchone()
     return [(text.decode(), temperature) for text, temperature in asked], drawn
@@ -135,7 +135,7 @@ def test_another_prefix_is_asked_anew(pytester, write):
 def test_without_the_likeliest_ones_it_is_inconclusive(pytester, write):
     write(NGRAM, ("ORDER", "2"))
     evidence(pytester)
-    with sqlite3.connect(pytester.path / ".memleak" / "ledger.db") as ledger:
+    with ledger_file(pytester.path) as ledger:
         ledger.execute(
             "delete from generations where question ="
             " (select min(id) from questions where temperature = 0)"

@@ -2,10 +2,10 @@
 
 import html
 import json
-import sqlite3
 
 import pytest
 from http_server import Books
+from ledger_file import ledger_file
 from openai_server import OpenAIServer
 from test_earned import SUITE, check, documented, run_here, write_book
 from unearned_servers import SAMPLES, book_of_servers, other_plays, reciters
@@ -118,7 +118,7 @@ def suite_of_ones_own():
 
 def grow_old(folder, url):
     """What was drawn at a server was drawn more than a week earlier."""
-    with sqlite3.connect(folder / ".memleak" / "ledger.db") as ledger:
+    with ledger_file(folder) as ledger:
         aged = ledger.execute(
             "update calls set began = began - ?, ended = ended - ? where question in"
             " (select id from questions where cast(endpoint as text) like ?)",

@@ -3,10 +3,11 @@
 import hashlib
 import json
 import random
-import sqlite3
 import subprocess
+from pathlib import Path
 
 import pytest
+from ledger_file import ledger_file
 
 from pytest_memleak.cli.main import main
 from pytest_memleak.findings.bundle import canonical
@@ -115,7 +116,7 @@ def test_a_changed_number_is_found_even_if_the_digest_was_made_anew(evidence, ca
 
 
 def test_a_changed_generation_is_found(evidence, capsys):
-    with sqlite3.connect(".memleak/ledger.db") as ledger:
+    with ledger_file(Path()) as ledger:
         text = ledger.execute("select text from generations order by rowid limit 1").fetchone()[0]
         ledger.execute(
             "update generations set text = ? where rowid = (select min(rowid) from generations)",

@@ -3,11 +3,11 @@
 import json
 import math
 import shutil
-import sqlite3
 
 import pytest
 from faults import Fault, FaultKind, FaultPlan
 from http_server import Books
+from ledger_file import ledger_file
 from one_model import evidence, write_suite
 from openai_answers import cut
 from openai_server import OpenAIServer
@@ -173,7 +173,7 @@ def test_another_scheme_is_asked_anew(pytester, write):
 def test_a_missing_window_is_inconclusive(pytester, write):
     write(NGRAM, ("ORDER", "2"))
     evidence(pytester)
-    with sqlite3.connect(pytester.path / ".memleak" / "ledger.db") as ledger:
+    with ledger_file(pytester.path) as ledger:
         ledger.execute("delete from generations where question = (select max(id) from questions)")
     result, pair = evidence(pytester, "--memleak-offline")
     result.assert_outcomes(errors=1)

@@ -5,10 +5,10 @@ import hashlib
 import html
 import json
 import re
-import sqlite3
 import xml.etree.ElementTree as ET
 
 import pytest
+from ledger_file import ledger_file
 
 from pytest_memleak.cli.main import main
 from pytest_memleak.findings.bundle import canonical
@@ -154,7 +154,7 @@ def seal(path, made):
 
 def thirty_days_ago(pytester, bundle):
     """The ledger and the bundle as if all of it had been then."""
-    with sqlite3.connect(pytester.path / ".memleak" / "ledger.db") as ledger:
+    with ledger_file(pytester.path) as ledger:
         ledger.execute(f"update calls set began = began - 30 * {DAY}, ended = ended - 30 * {DAY}")
     path = pytester.path / bundle
     made = json.loads(path.read_text())
