@@ -1,6 +1,7 @@
-"""The command `memleak`: measure files, prepare books, look into ledgers.
+"""The command `memleak`: first steps, measure files, prepare books, look into ledgers.
 
-Exit codes: 0 done, 1 where `verify` found a difference, 2 for anything that must be mended first
+Exit codes: 0 done, 1 where `verify` found a difference, `doctor` something to mend or a gate did
+not pass (`demo`, `try`), 2 for anything that must be mended first
 (said in one plain error), 130 after Ctrl-C. Nothing heavy is imported before a subcommand needs it.
 """
 
@@ -17,9 +18,13 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak import __version__
 from pytest_memleak.cli.arguments import add_scoring_options
+from pytest_memleak.cli.cmd_demo import add_demo
+from pytest_memleak.cli.cmd_doctor import add_doctor
 from pytest_memleak.cli.cmd_evidence import add_compare, add_cross, add_verify
+from pytest_memleak.cli.cmd_init import add_init
 from pytest_memleak.cli.cmd_ledger import add_ledger
 from pytest_memleak.cli.cmd_prepare import add_prepare
+from pytest_memleak.cli.cmd_try import add_try
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -78,6 +83,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"memleak {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    add_demo(commands)
+    add_try(commands)
+    add_init(commands)
+    add_doctor(commands)
     _add_score(commands)
     add_prepare(commands)
     add_ledger(commands)

@@ -55,8 +55,13 @@ def run_in_terminal(
     columns: int = 80,
     at_bottom: bool = False,
     environment: Mapping[str, str] | None = None,
+    program: Sequence[str] = ("-m", "pytest"),
+    typed: str = "",
 ) -> Seen:
-    """Run pytest with these arguments; `at_bottom` where the screen was full before."""
+    """Run pytest with these arguments; `at_bottom` where the screen was full before.
+
+    program: what Python runs in its place; typed: on the keyboard, before it asks.
+    """
     screen = pyte.Screen(columns, ROWS)
     stream = pyte.ByteStream(screen)
     if at_bottom:
@@ -66,7 +71,7 @@ def run_in_terminal(
     # A size in the environment would count for more than the terminal's own.
     inherited = {name: value for name, value in os.environ.items() if name not in SIZE}
     process = subprocess.Popen(
-        [sys.executable, "-m", "pytest", *arguments],
+        [sys.executable, *program, *arguments],
         cwd=folder,
         env=inherited | {"TERM": "xterm"} | dict(environment or {}),
         stdin=theirs,
@@ -75,6 +80,8 @@ def run_in_terminal(
         start_new_session=True,
     )
     os.close(theirs)
+    if typed:
+        os.write(ours, typed.encode())
     screens: list[list[str]] = []
     try:
         while written := _read(ours):

@@ -1,0 +1,305 @@
+"""`memleak try`: from a book and a model's name to a verdict, and a suite file to keep.
+
+The endpoint is asked once, about the weather, before anything is asked about the book: so what it
+takes, who answers and how long all of it will last is known before anybody says yes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_memleak.cli.gate_run import command_line, next_step, run_gate
+from pytest_memleak.cli.suite_text import Draft, identifier, model_named, price_of
+
+if TYPE_CHECKING:
+    from pytest_memleak.contracts.protocols import Endpoint
+    from pytest_memleak.sampling.budget import Plan
+    from pytest_memleak.story.suite_run import SuiteRun
+
+__all__ = ["add_try"]
+
+_MINUTES = 5
+_MOST_SAMPLES = 10
+_QUESTION = "Describe a day in late autumn in a small town, in about a hundred words."
+_QUESTION_TOKENS = 200
+_LONG_ANSWER = 500  # tokens, about what an excerpt has
+
+
+def add_try(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register `memleak try`."""
+    trial = commands.add_parser(
+        "try",
+        help="from a book and a model to a first verdict, in about five minutes",
+        description="Ask a model once what it takes, say what a probe of the book costs, run it "
+        "after a yes, and leave the suite file. Exit code as pytest's: 0 where the limits hold.",
+    )
+    trial.add_argument("book", metavar="BOOK", type=Path, help="the book (.epub, .txt, ...)")
+    trial.add_argument(
+        "--model",
+        metavar="PROVIDER/NAME",
+        required=True,
+        help="the model, as in openai/gpt-4o",
+    )
+    trial.add_argument(
+        "--base-url",
+        metavar="URL",
+        help="a server of your own, as in http://localhost:8000/v1",
+    )
+    trial.add_argument(
+        "--price",
+        metavar="IN,OUT",
+        type=price_of,
+        help="US$ per million tokens of prompts and of answers; without it tokens are told",
+    )
+    trial.add_argument("-y", "--yes", action="store_true", help="run without asking first")
+    trial.add_argument(
+        "-o",
+        "--output",
+        metavar="SUITE",
+        type=Path,
+        help="the suite file (default: MODEL-BOOK.memleak.toml)",
+    )
+    trial.set_defaults(run=_try)
+
+
+def _try(parsed: argparse.Namespace) -> int:
+    from pytest_memleak.errors import SettingsError
+
+    provider, base = model_named(parsed.model)
+    named = f"{identifier(base)}-{identifier(parsed.book.stem)}.memleak.toml"
+    path: Path = parsed.output or Path(named)
+    if path.exists():
+        raise SettingsError(
+            "there is such a suite already",
+            place=str(path),
+            hint=f"run it with: {_gate(path)}; or name another file with -o",
+        )
+    draft = Draft((parsed.book,), provider, base, 1, base_url=parsed.base_url, price=parsed.price)
+    draft = replace(draft, words=_words_of(parsed.book))
+    path.write_text(draft.text(path), encoding="utf-8")
+    try:
+        asked = _ask(path)
+        samples = asked.samples_in(_MINUTES * 60)
+        draft = replace(draft, samples=samples, text_only=asked.text_only)
+        path.write_text(draft.text(path), encoding="utf-8")
+        planned = _planned(path)
+        cost = None if planned.cost is None else math.ceil(planned.cost * 100) / 100
+        _tell(asked, planned, samples, cost)
+        agreed = parsed.yes or _agreed()
+    except BaseException:
+        path.unlink()  # a file that nobody could run is no help
+        raise
+    if not agreed:
+        print(f"Nothing was asked about the book. The suite is in {path}.")
+        print(next_step(_gate(path), "when you are ready"))
+        return 0
+    return _run(path, cost)
+
+
+def _run(path: Path, cost: float | None) -> int:
+    options = [f"--memleak-budget={cost:.2f}"] if cost else []
+    status = run_gate(path, *options, folder=Path.cwd(), seconds=_MINUTES * 60)
+    if status is None:
+        print(f"\n{_MINUTES} minutes are over; this is what came in them:")
+        status = run_gate(path, "--memleak-offline", folder=Path.cwd())
+        more = "goes on where it was"
+    else:
+        more = "the same answers with more passages, and a page with maps"
+    print(f"\nWritten: {path}, and the answers in .memleak/ledger.db")
+    page = path.name.removesuffix(".memleak.toml") + ".html"
+    print(next_step(_gate(path, "-v", f"--memleak-html={page}"), more))
+    return int(status or 0)
+
+
+def _gate(path: Path, *options: str) -> str:
+    return command_line("pytest", "-m", "copyright", path, *options)
+
+
+def _agreed() -> bool:
+    from pytest_memleak.errors import SettingsError
+
+    if not sys.stdin.isatty():
+        raise SettingsError("nobody is there to say yes", hint="give --yes to run it all the same")
+    return input("Go on? [y/N] ").strip().lower() in {"y", "yes"}
+
+
+# --- the book ------------------------------------------------------------------------------
+
+
+def _words_of(path: Path) -> str:
+    """The word mode that sees the book; what it is, in a line. BookError where none does."""
+    from pytest_memleak.books.assemble import make_book
+    from pytest_memleak.contracts.extensions import Extensions
+    from pytest_memleak.contracts.protocols import Manuscript
+    from pytest_memleak.errors import BookError
+    from pytest_memleak.records import Scoring, WordMode
+    from pytest_memleak.records.amounts import amount
+    from pytest_memleak.redaction.text import inert
+    from pytest_memleak.scoring.catalogue import measurable_words
+
+    read = Extensions().read_book(path)
+
+    def measured(mode: WordMode) -> str:
+        book = make_book(str(path), read, mode=mode) if isinstance(read, Manuscript) else read
+        words = measurable_words(book, Scoring(words=mode))
+        by = f" by {inert(book.author)}" if book.author else ""
+        title = inert(book.title or path.name)
+        print(f"{title}{by}: {amount(len(book.excerpts), 'excerpt')}, {words:,} words")
+        return mode
+
+    try:
+        return measured("paper")
+    except BookError:
+        return measured("unicode")
+
+
+# --- the endpoint --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What one question showed.
+
+    lines:    what to tell of it
+    seconds:  that an answer as long as an excerpt takes
+    at_once:  answers that are on their way at the same time
+    excerpts: of the book
+    text_only: whether there is no chat for the model
+    """
+
+    lines: tuple[tuple[str, str], ...]
+    seconds: float
+    at_once: int
+    excerpts: int
+    text_only: bool
+
+    def samples_in(self, seconds: float) -> int:
+        """How many answers for each excerpt the time is long enough for."""
+        return max(1, min(_MOST_SAMPLES, int(seconds // self.round)))
+
+    @property
+    def round(self) -> float:
+        """Seconds that one answer for each excerpt takes, about."""
+        return self.seconds * math.ceil(self.excerpts / self.at_once)
+
+
+def _opened(path: Path) -> SuiteRun:
+    from pytest_memleak.story.resources import Resources
+    from pytest_memleak.story.run import Run
+
+    run = Run(root=Path.cwd(), resources=Resources("sqlite://"))
+    return run.of_suite(path.resolve())
+
+
+def _ask(path: Path) -> _Asked:
+    from pytest_memleak.contracts.protocols import Endpoint
+    from pytest_memleak.errors import SettingsError
+
+    suite = _opened(path)
+    (pair,) = suite.suite.pairs
+    opened = suite.endpoints.endpoint(pair.model)
+    if not isinstance(opened, Endpoint):
+        raise SettingsError(
+            f"provider {pair.model.provider!r} answers from files: there is nobody to ask",
+            hint="measure files with: memleak score BOOK.json GENERATIONS.json",
+        )
+    try:
+        before = time.monotonic()
+        answers = opened.sample(
+            _QUESTION, n=2, temperature=1.0, max_tokens=_QUESTION_TOKENS, seed=0
+        )
+        took = time.monotonic() - before
+        tokens = max(len(str(getattr(one, "text", one)).split()) for one in answers) * 4 / 3
+        provider = suite.endpoints.provider(pair.model)
+        return _Asked(
+            lines=(*_who(opened, answers), *_takes(opened)),
+            seconds=took * max(1.0, _LONG_ANSWER / max(tokens, 1)),
+            at_once=provider.concurrency,
+            excerpts=len(suite.books.cut(pair.book).excerpts),
+            text_only="chat" in _refused(opened, "api"),
+        )
+    finally:
+        suite.close()
+        suite.resources.close()
+
+
+def _who(endpoint: Endpoint, answers: object) -> list[tuple[str, str]]:
+    from pytest_memleak.contracts.capabilities import id_of
+    from pytest_memleak.contracts.protocols import Completion
+
+    told = [("asked", id_of(endpoint) or "an endpoint without a name")]
+    first = next((one for one in answers if isinstance(one, Completion)), None)  # type: ignore[attr-defined]
+    if first is not None and first.served is not None:
+        served = [first.served.model or "a server that gives no name", first.served.fingerprint]
+        told.append(("answered by", " ".join(filter(None, served))))
+    if first is not None:
+        ended = first.finish_word or first.finish_reason.value
+        counted = "counted" if first.completion_tokens is not None else "not counted"
+        told.append(("tells", f"why an answer ended ({ended}); tokens are {counted}"))
+    return told
+
+
+def _takes(endpoint: Endpoint) -> list[tuple[str, str]]:
+    from pytest_memleak.contracts.capabilities import ObeyingEndpoint
+
+    if not isinstance(endpoint, ObeyingEndpoint):
+        return []
+    obeyed = endpoint.obeyed
+    taken = [name for name, one in obeyed.items() if one.taken]
+    refused = [name for name, one in obeyed.items() if not one.taken]
+    told = [("takes", ", ".join(taken))]
+    return told + ([("refuses", f"{', '.join(refused)}; left out")] if refused else [])
+
+
+def _refused(endpoint: Endpoint, name: str) -> tuple[object, ...]:
+    from pytest_memleak.contracts.capabilities import ObeyingEndpoint
+
+    obeyed = endpoint.obeyed if isinstance(endpoint, ObeyingEndpoint) else {}
+    return obeyed[name].refused if name in obeyed else ()
+
+
+# --- what it will cost ---------------------------------------------------------------------
+
+
+def _planned(path: Path) -> Plan:
+    from pytest_memleak.errors import SettingsError
+    from pytest_memleak.sampling.budget import in_all
+    from pytest_memleak.story.plan import plan_run
+
+    suite = _opened(path)
+    try:
+        planned = plan_run(suite.suite.pairs, lambda _: suite)
+        if planned.obstacles:
+            raise SettingsError(f"it cannot be planned: {planned.obstacles[0]}", place=str(path))
+        return in_all([step.sampling for step in planned.steps if step.sampling])
+    finally:
+        suite.close()
+        suite.resources.close()
+
+
+def _tell(asked: _Asked, planned: Plan, samples: int, cost: float | None) -> None:
+    from pytest_memleak.records.amounts import amount
+    from pytest_memleak.redaction.text import inert
+
+    for title, said in asked.lines:
+        print(f"  {title:<12} {inert(said)}")
+    print(
+        f"\nThe probe: the model goes on with the beginning of each of "
+        f"{amount(asked.excerpts, 'excerpt')}, {amount(samples, 'time')}."
+    )
+    tokens = f"{planned.prompt_tokens:,} tokens in, {planned.completion_tokens:,} out"
+    if cost is None:
+        print(f"At most {tokens}; with --price IN,OUT also what they cost.")
+    else:
+        print(f"At most US$ {cost:,.2f} ({tokens}), and no more is spent.")
+    minutes = math.ceil(asked.round * samples / 60)
+    if minutes > _MINUTES:
+        print(f"All of it takes about {minutes} minutes; after {_MINUTES} it stops, to be gone on.")
+    else:
+        print(f"It takes about {amount(max(1, minutes), 'minute')}.")

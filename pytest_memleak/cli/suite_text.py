@@ -1,0 +1,124 @@
+"""A suite file as a command writes it: few keys, each with what it is for."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Draft", "identifier", "model_named", "price_of"]
+
+_HEAD = """\
+# Does this model recite these books?
+#
+#     pytest -m copyright {name}
+"""
+_PROBE = """\
+# The model goes on with the beginning of each excerpt. With a summary for each, in a file that the
+# book names (summaries = "..."), it can be asked by them instead: take this line out.
+probe = "continuation"
+"""
+_LIMITS = """\
+[limits]
+longest_recital = 38     # words in a row, from any book here, in any one answer
+nv_longest_recital = 38  # the same, words changed here and there
+longest_span = 38        # words in a row of the excerpt that was asked for
+bmc = 0.15               # share of the book in pieces of 5 words and more
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What a suite is made of.
+
+    books:   paths, as they are found from the working folder
+    provider, base: the model, as in openai/gpt-4o
+    price:   US$ per million tokens, in and out
+    text_only: whether the server has no chat for the model
+    """
+
+    books: tuple[Path, ...]
+    provider: str
+    base: str
+    samples: int
+    base_url: str | None = None
+    price: tuple[float, float] | None = None
+    words: str = "paper"
+    text_only: bool = False
+
+    def text(self, path: Path) -> str:
+        """The suite, for a file at `path`: books are named from its folder."""
+        blocks = [_HEAD.format(name=path.name), self._suite(), _LIMITS]
+        blocks += [_book(name, book, path) for name, book in _named(self.books).items()]
+        return "\n".join([*blocks, self._model()])
+
+    def _suite(self) -> str:
+        said = f"[suite]\nsamples = {self.samples}  # answers for each excerpt\n{_PROBE}"
+        return said if self.words == "paper" else f'{said}words = "{self.words}"\n'
+
+    def _model(self) -> str:
+        lines = ["[[model]]", f"id = {_quoted(identifier(self.base))}"]
+        lines += [f"provider = {_quoted(self.provider)}", f"base = {_quoted(self.base)}"]
+        if self.price:
+            said = "price = {{ input = {}, output = {} }}  # US$ per million tokens"
+            lines.append(said.format(*self.price))
+        options = [f"base_url = {_quoted(self.base_url)}"] if self.base_url else []
+        options += ['api = "completions"'] if self.text_only else []
+        lines += ["[model.options]", *options] if options else []
+        return "\n".join(lines) + "\n"
+
+
+def _named(books: tuple[Path, ...]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for book in books:
+        name = identifier(book.stem)
+        while name in found:
+            name += "-2"
+        found[name] = book
+    return found
+
+
+def _book(name: str, book: Path, path: Path) -> str:
+    source = Path(os.path.relpath(book, path.parent)).as_posix()
+    return f"[[book]]\nid = {_quoted(name)}\nsource = {_quoted(source)}\n"
+
+
+def identifier(text: str) -> str:
+    """An id for books, models and files: letters, digits, dots and dashes."""
+    plain = re.sub(r"[^A-Za-z0-9._]+", "-", text.rstrip("/").rpartition("/")[2]).strip("-._")
+    return plain[:60].lower() or "it"
+
+
+def _quoted(text: str) -> str:
+    """A TOML string: JSON's, but for one letter."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def model_named(text: str) -> tuple[str, str]:
+    """Provider and name of `openai/gpt-4o`; SettingsError where one is missing."""
+    from pytest_memleak.errors import SettingsError
+
+    provider, _, name = text.partition("/")
+    if not (provider and name):
+        raise SettingsError(
+            f"--model: expected PROVIDER/NAME, got {text!r}",
+            hint="as in --model openai/gpt-4o, or with --base-url for a server of your own",
+        )
+    return provider, name
+
+
+def price_of(text: str) -> tuple[float, float]:
+    """US$ per million tokens, of prompts and of answers, in `3.75,15`."""
+    import argparse
+
+    try:
+        prices = [float(part) for part in text.split(",")]
+    except ValueError:
+        prices = []
+    if len(prices) != 2 or not all(0 <= one < float("inf") for one in prices):  # noqa: PLR2004
+        raise argparse.ArgumentTypeError(
+            f"expected US$ per million tokens as IN,OUT, as in 3.75,15; got {text!r}"
+        )
+    return prices[0], prices[1]

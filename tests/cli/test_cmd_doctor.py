@@ -1,0 +1,84 @@
+"""`memleak doctor`: what is there, what is to be mended, and no key in sight."""
+
+import socket
+
+import pytest
+
+KEY = "sk-test-0123456789abcdefghij"
+
+
+@pytest.fixture
+def suite(tmp_path, lamplighter):
+    def write(*lines):
+        text = f"""
+[limits]
+longest_recital = 38
+[[book]]
+id = "it"
+source = "{lamplighter}"
+[[model]]
+id = "candidate"
+provider = "openai"
+base = "x"
+"""
+        (tmp_path / "it.memleak.toml").write_text("\n".join([*lines[:1], text, *lines[1:]]))
+        return "it.memleak.toml"
+
+    return write
+
+
+def rows(done):
+    return {
+        line.split(maxsplit=1)[1].split("   ")[0].strip(): line.split()[0]
+        for line in done.stdout.splitlines()
+        if line.startswith(("ok ", "mend "))
+    }
+
+
+def test_without_a_suite_it_says_what_could_be_used(memleak, last_line):
+    done = memleak("doctor", OPENAI_API_KEY=KEY)
+    assert done.returncode == 0
+    assert "ledger" in rows(done)
+    assert "provider transformers" in done.stdout
+    assert last_line(done).startswith("memleak demo")
+    assert KEY not in done.stdout + done.stderr
+
+
+def test_a_suite_that_lacks_instructions_and_a_key(memleak, last_line, suite):
+    done = memleak("doctor", suite())
+    assert done.returncode == 1
+    assert "31 excerpts, 12,345 words, 31 without an instruction" in done.stdout
+    for way in ('summaries = "FILE"', "[suite.summarizer]", 'probe = "continuation"'):
+        assert way in done.stdout
+    assert "OPENAI_API_KEY: export OPENAI_API_KEY=..." in done.stdout
+    assert last_line(done) == "memleak doctor it.memleak.toml"
+
+
+def test_a_suite_that_can_be_run(memleak, last_line, suite):
+    done = memleak("doctor", suite('[suite]\nprobe = "continuation"'), OPENAI_API_KEY=KEY)
+    assert done.returncode == 0, done.stdout
+    assert last_line(done) == "pytest -m copyright it.memleak.toml --memleak-plan"
+    assert KEY not in done.stdout + done.stderr
+
+
+def test_a_server_that_listens_and_one_that_does_not(memleak, suite):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/v1"
+        probe, options = '[suite]\nprobe = "continuation"', f'[model.options]\nbase_url = "{url}"'
+        there = memleak("doctor", suite(probe, options))
+    assert "somebody listens" in there.stdout
+    assert "OPENAI_API_KEY" not in there.stdout  # a server of one's own needs none
+    assert there.returncode == 0
+    gone = memleak("doctor", suite(probe, options))
+    assert gone.returncode == 1
+    assert "nobody answers" in gone.stdout
+    assert "start it, or mend options.base_url" in gone.stdout
+
+
+def test_a_suite_that_cannot_be_read_and_a_ledger_that_is_none(memleak, tmp_path):
+    (tmp_path / "ledger.db").write_text("no ledger")
+    done = memleak("doctor", "gone.memleak.toml", "--ledger", "sqlite:///ledger.db")
+    assert done.returncode == 1
+    assert "gone.memleak.toml" in done.stdout
+    assert "No such file" in done.stdout
+    assert sum(line.startswith("mend") for line in done.stdout.splitlines()) == 2

@@ -1,0 +1,71 @@
+"""`memleak init`: a suite that can be run, a job, a line; from options and from answers."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pytest_memleak.suite.load import load_suite
+
+sys.path.append(str(Path(__file__).parents[1] / "plugin"))
+from screen import run_in_terminal
+
+
+def test_options_make_a_suite_a_job_and_a_line(memleak, last_line, tmp_path, lamplighter):
+    (tmp_path / ".gitignore").write_text("*.pyc")
+    done = memleak("init", "--book", lamplighter, "--model", "openai/gpt-4o", "--ci", "github")
+    assert done.returncode == 0, done.stderr
+    (pair,) = load_suite(tmp_path / "release.memleak.toml").pairs
+    assert pair.id == "gpt-4o/the-lamplighter"
+    assert pair.book.source.resolve() == lamplighter
+    assert pair.probe.kind == "continuation"
+    assert pair.limits["longest_recital"] == pair.limits["nv_longest_recital"] == 38
+    job = yaml.safe_load((tmp_path / ".github/workflows/memorization.yml").read_text())
+    steps = job["jobs"]["memorization"]["steps"]
+    runs = [step["run"] for step in steps if "run" in step]
+    assert runs[0] == "pip install 'pytest-memleak[openai]'"
+    assert runs[1].startswith("pytest -m copyright release.memleak.toml --memleak-quote 0")
+    (keys,) = [step["env"] for step in steps if "env" in step]
+    assert keys == {"OPENAI_API_KEY": "${{ secrets.OPENAI_API_KEY }}"}
+    assert (tmp_path / ".gitignore").read_text() == "*.pyc\n.memleak/\n"
+    assert last_line(done) == "memleak doctor release.memleak.toml"
+
+
+def test_gitlab_and_a_server_of_ones_own(memleak, tmp_path, lamplighter):
+    local = ("--model", "openai/acme/Novelist-7B", "--base-url", "http://127.0.0.1:8000/v1")
+    done = memleak("init", "--book", lamplighter, *local, "--price", "0.5,1", "--ci", "gitlab")
+    assert done.returncode == 0, done.stderr
+    (model,) = load_suite(tmp_path / "release.memleak.toml").models
+    assert (model.id, model.base) == ("novelist-7b", "acme/Novelist-7B")
+    assert model.options == {"base_url": "http://127.0.0.1:8000/v1"}
+    assert model.price[:2] == (0.5, 1.0)
+    job = yaml.safe_load((tmp_path / ".gitlab-ci.yml").read_text())["memorization"]
+    assert job["artifacts"]["reports"] == {"junit": "memleak.xml"}
+
+
+def test_what_no_option_says_is_asked(program, tmp_path, lamplighter):
+    answers = f"{lamplighter}\nopenai/gpt-4o\n\n"
+    seen = run_in_terminal(["init"], folder=tmp_path, program=program, typed=answers)
+    assert seen.code == 0, seen.lines
+    assert load_suite(tmp_path / "release.memleak.toml").pairs
+    assert not (tmp_path / ".github").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "memleak init --book BOOK.epub --model openai/NAME"),
+        (("--book", "gone.epub", "--model", "openai/x"), "gone.epub: there is no such file"),
+        (("--book", "it.txt", "--model", "gpt-4o"), "expected PROVIDER/NAME, got 'gpt-4o'"),
+        (("--book", "it.txt", "--model", "opnai/x"), "known providers: ngram, openai"),
+        (("--book", "it.txt", "--model", "openai/x", "-o", "it.txt"), "nothing is written over"),
+        (("--book", "it.txt", "--model", "openai/x", "--price", "3"), "IN,OUT, as in 3.75,15"),
+    ],
+)
+def test_what_cannot_be_written_says_what_to_type(memleak, tmp_path, arguments, said):
+    (tmp_path / "it.txt").write_text("Every word of it was true.")
+    done = memleak("init", *arguments)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert [one.name for one in tmp_path.iterdir()] == ["it.txt"]

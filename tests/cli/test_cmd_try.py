@@ -1,0 +1,125 @@
+"""`memleak try`: from a book and a server on loopback to a verdict, in one command."""
+
+import json
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from http_server import Books
+from openai_server import OpenAIServer
+from reciter import Reciter
+
+sys.path.append(str(Path(__file__).parents[1] / "plugin"))
+from screen import run_in_terminal
+
+from pytest_memleak.books.assemble import make_book, paper_records
+from pytest_memleak.books.epub import read_epub
+from pytest_memleak.cli.gate_run import run_gate
+
+SUITE = "base-story.memleak.toml"
+
+
+@pytest.fixture
+def story(tmp_path, lamplighter):
+    """Six excerpts of a story."""
+    records = paper_records(make_book("it", read_epub(lamplighter)))[:6]
+    (tmp_path / "story.json").write_text(json.dumps(records), encoding="utf-8")
+    return [one["excerpt_text"] for one in records]
+
+
+@pytest.fixture
+def serve(tmp_path, story):
+    """A server whose model looks back so many words."""
+    running = []
+
+    def start(order, **more):
+        books = Books(tmp_path / "books.jsonl")
+        server = OpenAIServer(reciter=Reciter(story, base_order=order), books=books, **more)
+        running.append(server.__enter__())
+        return "--model", "openai/base", "--base-url", server.base_url
+
+    yield start
+    for server in running:
+        server.__exit__(None, None, None)
+
+
+def asked(tmp_path):
+    lines = (tmp_path / "books.jsonl").read_text().splitlines()
+    return [one["instruction"] for one in map(json.loads, lines) if one["kind"] == "completion"]
+
+
+def test_a_model_that_recites_fails_and_the_suite_stays(memleak, last_line, tmp_path, serve):
+    done = memleak("try", "story.json", *serve(9), "--price", "1,2", "--yes")
+    assert done.returncode == 1, done.stdout + done.stderr
+    told = done.stdout
+    assert "6 excerpts" in told
+    assert "answered by  base fp_emulated" in told
+    assert "takes        n, temperature" in told
+    assert "At most US$ 0." in told
+    assert "base/story" in told
+    assert "FAIL" in told
+    kept = tomllib.loads((tmp_path / SUITE).read_text(encoding="utf-8"))
+    assert kept["suite"]["probe"] == "continuation"
+    assert kept["suite"]["samples"] == 10
+    assert kept["model"][0]["price"] == {"input": 1.0, "output": 2.0}
+    command = last_line(done)
+    assert command.startswith(f"pytest -m copyright {SUITE} -v --memleak-html=base-story.html")
+
+
+def test_a_model_that_the_server_does_not_have(memleak, tmp_path, serve):
+    done = memleak("try", "story.json", *serve(9, models=("another",)))
+    assert done.returncode == 2
+    assert "have this model?" in done.stderr
+    assert not (tmp_path / SUITE).exists()
+
+
+def test_nothing_is_asked_about_the_book_before_a_yes(program, tmp_path, serve):
+    arguments = ["try", "story.json", *serve(9)]
+    seen = run_in_terminal(arguments, folder=tmp_path, program=program, typed="n\n", columns=100)
+    assert seen.code == 0, seen.lines
+    assert seen.line("At most").endswith("with --price IN,OUT also what they cost.")
+    assert seen.line("next: ").startswith(f"next: pytest -m copyright {SUITE}")
+    assert {one.partition(",")[0] for one in asked(tmp_path)} == {
+        "Describe a day in late autumn in a small town"
+    }
+    assert (tmp_path / SUITE).exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("gone.epub", "--model", "openai/x"), "gone.epub: cannot be read"),
+        (("story.json", "--model", "gpt"), "as in --model openai/gpt-4o"),
+        (("story.json", "--model", "opnai/x"), "known providers: ngram, openai"),
+        (("story.json", "--model", "openai/x"), "set the environment variable OPENAI_API_KEY"),
+        (
+            ("story.json", "--model", "openai/x", "--base-url", "http://127.0.0.1:9/v1"),
+            "is http://127.0.0.1:9/v1 up",
+        ),
+        (
+            ("story.json", "--model", "openai/x", "-o", "story.json"),
+            "pytest -m copyright story.json; or name another file with -o",
+        ),
+    ],
+)
+def test_what_cannot_be_tried_says_what_to_type(memleak, tmp_path, story, arguments, said):
+    done = memleak("try", *arguments)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert said in done.stderr
+    assert [one.name for one in tmp_path.iterdir()] == ["story.json"]
+
+
+def test_nobody_there_to_say_yes(memleak, tmp_path, serve):
+    done = memleak("try", "story.json", *serve(9))
+    assert done.returncode == 2
+    assert "give --yes" in done.stderr
+    assert not (tmp_path / SUITE).exists()
+
+
+def test_a_run_that_takes_too_long_is_stopped_and_its_answers_are_kept(tmp_path, serve, memleak):
+    (tmp_path / "test_slow.py").write_text(
+        "import pytest, time\n@pytest.mark.copyright\ndef test_it(): time.sleep(60)\n"
+    )
+    assert run_gate("test_slow.py", folder=tmp_path, seconds=2) is None
