@@ -58,14 +58,20 @@ def endpoint(pair: Pair, request: pytest.FixtureRequest) -> Endpoint | Recording
 @pytest.fixture
 def evaluation(pair: Pair, endpoint: Any, request: pytest.FixtureRequest) -> Evaluation:
     """The pair's evaluation: measurement, completeness, judgement. INCONCLUSIVE is an error."""
-    from pytest_memleak.plugin.outcomes import conclusive, evaluate_for
+    from pytest_memleak.plugin.outcomes import conclusive, evaluate_for, remembering_doubt
 
-    return conclusive(evaluate_for(request.node, pair, endpoint), request.config)
+    with remembering_doubt(request.node):
+        return conclusive(evaluate_for(request.node, pair, endpoint), request.config)
 
 
 @pytest.fixture
 def memorization(pair: Pair, endpoint: Any, request: pytest.FixtureRequest) -> Measurement:
     """The pair's Measurement, on complete evidence only; the suite's limits do not matter to it."""
-    from pytest_memleak.plugin.outcomes import complete_measurement, evaluate_for
+    from pytest_memleak.plugin.outcomes import (
+        complete_measurement,
+        evaluate_for,
+        remembering_doubt,
+    )
 
-    return complete_measurement(evaluate_for(request.node, pair, endpoint))
+    with remembering_doubt(request.node):
+        return complete_measurement(evaluate_for(request.node, pair, endpoint))

@@ -20,6 +20,7 @@ from pytest_memleak.plugin.stash import (
     answered_key,
     baseline_key,
     display_key,
+    doubt_key,
     evaluation_key,
     run_key,
 )
@@ -54,6 +55,7 @@ __all__ = [
     "evaluate_for",
     "hold_limits",
     "plainly",
+    "remembering_doubt",
     "run_of",
     "show_plans",
     "skip_what_nobody_asked_for",
@@ -231,6 +233,16 @@ def hold_limits(evaluation: Evaluation, config: pytest.Config) -> None:
     )
     if worse:
         raise LimitExceeded("worse than the baseline: " + "; ".join(map(str, worse)))
+
+
+@contextlib.contextmanager
+def remembering_doubt(item: pytest.Item) -> Iterator[None]:
+    """What INCONCLUSIVE tells a test is kept, so that the test cannot pass over it."""
+    try:
+        yield
+    except PairInconclusive as doubt:
+        item.stash[doubt_key] = str(doubt)
+        raise
 
 
 def _told(reasons: Iterable[str]) -> str:

@@ -16,7 +16,7 @@ from pytest_memleak.errors import MemleakError
 from pytest_memleak.findings.from_evaluation import finding
 from pytest_memleak.plugin.collect import SuiteModule
 from pytest_memleak.plugin.outcomes import PairInconclusive, compared_with_baseline, run_of
-from pytest_memleak.plugin.stash import evaluation_key
+from pytest_memleak.plugin.stash import doubt_key, evaluation_key, published_key
 from pytest_memleak.plugin.withholding import Withholding, quoted_words, withholding_of
 from pytest_memleak.records import Block, Span
 from pytest_memleak.records.finding import RunReport
@@ -32,10 +32,16 @@ __all__ = ["conclude", "explain_comparison", "publish", "summary_text", "tell_ju
 
 
 def publish(item: pytest.Item, report: pytest.TestReport) -> None:
-    """Attach the pair's finding to the report, and keep back what may not be shown of it."""
+    """Attach the pair's finding to the report, and keep back what may not be shown of it.
+
+    A test that asks for its evaluation in its body has one with its call's report.
+    """
     evaluation = item.stash.get(evaluation_key, None)
     withholding = withholding_of(item)
-    if evaluation and report.when == "setup":
+    _hold_doubt(item, report)
+    told = item.stash.get(published_key, None)
+    if evaluation and (report.when == "setup" or told is not evaluation):
+        item.stash[published_key] = evaluation
         quoted = quoted_words(item.config)
         found = finding(evaluation, quoted=quoted, changes=_changes(item.config, evaluation))
         report.memleak = found.to_json()  # type: ignore[attr-defined]
@@ -45,6 +51,18 @@ def publish(item: pytest.Item, report: pytest.TestReport) -> None:
         item.user_properties += properties
     if withholding:
         withholding.report(report)
+
+
+def _hold_doubt(item: pytest.Item, report: pytest.TestReport) -> None:
+    """INCONCLUSIVE is no pass, whatever the test made of it: caught, skipped, or marked xfail."""
+    doubt = item.stash.get(doubt_key, None)
+    if doubt is None:
+        return
+    del item.stash[doubt_key]
+    if not report.failed:
+        expected = vars(report).pop("wasxfail", None) is not None
+        report.outcome = "failed"
+        report.longrepr = report.longrepr if expected and report.longrepr else doubt
 
 
 def _changes(config: pytest.Config, evaluation: Evaluation) -> tuple[str, ...]:

@@ -17,7 +17,9 @@ __all__ = [
     "answered_key",
     "baseline_key",
     "display_key",
+    "doubt_key",
     "evaluation_key",
+    "published_key",
     "run_key",
     "withholding_key",
 ]
@@ -27,6 +29,10 @@ run_key: pytest.StashKey[Run] = pytest.StashKey()
 baseline_key: pytest.StashKey[Baseline] = pytest.StashKey()
 # Of an item: what its test was given, by the endpoint that it was given it with.
 evaluation_key: pytest.StashKey[Evaluation] = pytest.StashKey()
+# Of an item: the evaluation that its reports have told of already.
+published_key: pytest.StashKey[Evaluation] = pytest.StashKey()
+# Of an item: what INCONCLUSIVE told its test, until a report says so.
+doubt_key: pytest.StashKey[str] = pytest.StashKey()
 # Texts that endpoints have answered tests with, past the ledger.
 answered_key: pytest.StashKey[list[str]] = pytest.StashKey()
 # Of an item: what may be shown of it.

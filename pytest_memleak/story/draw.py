@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     Enough = Callable[[Book, Iterable[Generation]], bool]
 
-__all__ = ["Answers", "Channel", "CountedAnswers", "asked_of", "draw", "open_channel", "terms_of"]
+__all__ = ["Answers", "Channel", "CountedAnswers", "draw", "open_channel", "terms_of"]
 
 _FIRST_STAGE = 5
 
@@ -78,7 +78,7 @@ class CountedAnswers:
 
     def __init__(self, answers: Answers) -> None:
         self.answers = answers
-        self._asked = asked_of(answers.draws)
+        self._asked = replace(_asked_of(answers.draws), recorded=answers.recording is not None)
         self._census = AnswerCensus(answers.book, self._asked)
         self._digest = hashlib.sha256()
 
@@ -132,7 +132,7 @@ class CountedAnswers:
         )
 
 
-def asked_of(draws: Draws) -> Asked:
+def _asked_of(draws: Draws) -> Asked:
     """How the draws ask, as their completeness is judged: a baseline may refuse."""
     pair = draws.pair
     limits = pair.answers

@@ -23,6 +23,7 @@ class Asked:
     trim:         m of the m-grams that an instruction gives away
     words:        the suite's word mode
     continuation: whether excerpts were to be continued; the book is then of their rests
+    recorded:     whether the generations come from a file, so that nobody here draws them
     """
 
     samples: int
@@ -30,6 +31,7 @@ class Asked:
     trim: int = 5
     words: WordMode = "paper"
     continuation: bool = False
+    recorded: bool = False
     limits: AnswerLimits = field(default_factory=AnswerLimits)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from pytest_memleak.records import Gap, Kind, Margin
 from pytest_memleak.verdict.asked import exact
 from pytest_memleak.verdict.kinds import KINDS
+from pytest_memleak.verdict.remedies import remedy
 from pytest_memleak.verdict.variety import variety
 
 if TYPE_CHECKING:
@@ -50,6 +51,10 @@ class Case:
     def count(self, kind: Kind) -> int:
         """How many are of that kind."""
         return self.counts[KINDS.index(kind)]
+
+    def remedy(self, rule: str) -> str:
+        """What to do where that rule, or that kind, breaks the evidence."""
+        return remedy(rule, recorded=self.asked.recorded)
 
     @property
     def answering(self) -> tuple[Kind, ...]:
@@ -95,19 +100,18 @@ Said = Gap | Margin | str
 def _all_there(case: Case) -> Iterator[Said]:
     got = len(case.readings)
     if not case.asked_for:
-        yield Gap("all there", "nothing was asked of the model", "give the book excerpts")
+        yield Gap("all there", "nothing was asked of the model", case.remedy("asked"))
     if got < case.asked_for:
         yield Gap(
             "all there",
             f"{got:,} of {case.asked_for:,} generations are there",
-            "run again to draw the others, or lower samples",
+            case.remedy("all there"),
         )
     if case.counted.surplus:
         yield Gap(
             "no more",
             f"{case.counted.surplus:,} generations are there that nobody asked for",
-            "raise samples to their number, so that all are judged; what a server sent over what "
-            "it was asked for stays: see what it makes of n, and draw anew under another release",
+            case.remedy("no more"),
         )
     if case.counted.untold:
         yield "no generation says why it ended: all were taken as whole"
@@ -123,20 +127,8 @@ def _short(case: Case) -> Iterator[Said]:
             f"{short:,} of {got:,} generations are shorter than min_answer = "
             f"{case.limits.min_answer:g} of what was asked for, more than max_short = "
             f"{case.limits.max_short:g} allows",
-            "read some of them: ask more plainly for the length, or raise max_short if they are "
-            "whole answers",
+            case.remedy("short"),
         )
-
-
-_REMEDIES = {
-    Kind.WITHHELD: "the provider keeps them back: measure an endpoint without its filters",
-    Kind.EMPTY: "see what the server sends in place of text",
-    Kind.REFUSAL: "set accept_refusals = true if refusing is what this model is there for",
-    Kind.ECHO: "they repeat the instruction: reword it",
-    Kind.CUT: "raise max_tokens: a model that thinks spends them before it writes",
-    Kind.CANNED: "they are the same whatever is asked: see what stands between you and the model",
-    Kind.UNREADABLE: "they are not prose like the book's: see what the server does to its text",
-}
 
 
 def _unanswered(case: Case) -> Iterator[Said]:
@@ -156,7 +148,7 @@ def _unanswered(case: Case) -> Iterator[Said]:
             f"{none:,} of {got:,} generations are no answers ({told}"
             f"{_server_words(case.counted.withheld)}), more than max_unanswered = "
             f"{case.limits.max_unanswered:g} allows",
-            _REMEDIES[chief],
+            case.remedy(chief),
         )
 
 
@@ -176,7 +168,7 @@ def _median(case: Case) -> Iterator[Said]:
             "median yield",
             f"half of the generations have {_percent(median)} or less of the words that were "
             "asked for; expected 50 %",
-            "ask more plainly for the length, or raise max_tokens",
+            case.remedy("median yield"),
         )
 
 
@@ -192,7 +184,7 @@ def _each_excerpt(case: Case) -> Iterator[Said]:
             "excerpts without an answer",
             f"{len(without):,} of {case.excerpts:,} excerpts have no answer "
             f"({_some(case, without.tolist())}); at most {allowed} may have none",
-            "look at their instructions and generations: what was asked may be what is refused",
+            case.remedy("excerpts without an answer"),
         )
 
 
@@ -208,20 +200,21 @@ def _withheld(case: Case) -> Iterator[Said]:
             "withheld of one excerpt",
             f"more than half of the generations of {len(most):,} excerpts were withheld by the "
             f"provider ({_some(case, most.tolist())})",
-            _REMEDIES[Kind.WITHHELD],
+            case.remedy(Kind.WITHHELD),
         )
     if case.counted.recitation:
         yield Gap(
             "recitation",
             f"{case.counted.recitation:,} generations were withheld for recitation: that filter "
             "saw a recital",
-            "measure an endpoint without that filter; this is no evidence of a clean model",
+            case.remedy("recitation"),
         )
 
 
 def _sampled(case: Case) -> Iterator[Said]:
     if case.asked.temperature == 0 or case.over_limit:
         return
+    suspected = "they may be no samples" if case.asked.recorded else "the server may not sample"
     texts, runs = variety(case.readings, case.counted.runs, case.of(Kind.ANSWER))
     for what, values in (("distinct answers", texts), ("distinct 8-word runs", runs)):
         if not values:
@@ -234,8 +227,8 @@ def _sampled(case: Case) -> Iterator[Said]:
             yield Gap(
                 what,
                 f"of the answers to one excerpt, {_percent(middle)} are {what} (median); "
-                "expected over 50 %: the server may not sample",
-                "see what temperature it takes, and whether something caches its answers",
+                f"expected over 50 %: {suspected}",
+                case.remedy("sampled"),
             )
 
 
@@ -268,7 +261,7 @@ def _prose(case: Case) -> Iterator[Said]:
                 what,
                 f"the answers are not prose as the book's is: {what} {_percent(value)}; expected "
                 f"{_percent(least)}",
-                _REMEDIES[Kind.UNREADABLE],
+                case.remedy(Kind.UNREADABLE),
             )
 
 
@@ -279,14 +272,14 @@ def _instructions(case: Case) -> Iterator[Said]:
             "instructions",
             f"{len(given.unasked):,} of {case.excerpts:,} excerpts have no instruction "
             f"({given.unasked[0]}), so nothing shows that the model was asked for them",
-            "give the book summaries, or records that say what was asked",
+            case.remedy("not asked"),
         )
     if given.vague:
         yield Gap(
             "instructions",
             f"{len(given.vague):,} of {case.excerpts:,} instructions have under 10 words "
             f"({given.vague[0]}): they do not say what is wanted",
-            "write summaries that say what happens in the excerpt",
+            case.remedy("vague"),
         )
     if given.share is None:
         yield "with trim = 0 it is not judged what instructions give away"
@@ -297,7 +290,7 @@ def _instructions(case: Case) -> Iterator[Said]:
             "given away",
             f"instructions have {_percent(given.share)} of the measured words in them, more than "
             f"max_given_away = {case.limits.max_given_away:g} allows",
-            "write summaries in words of their own",
+            case.remedy("given away"),
         )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import unearned
 import unearned_servers
-from test_situations import HTML_WORDS, READERS, plain
+from test_situations import HTML_WORDS, READERS, in_evidence, plain
 
 DOCS = Path(__file__).parents[2] / "docs" / "errors.md"
 REPORTS = ("--junitxml=junit.xml", "--memleak-html=report.html", "--memleak-evidence=evidence.json")
@@ -32,13 +32,18 @@ source = "b.json"
 """
 
 
-def documented(heading):
-    """Case, verdict and message of each row of the table under a heading."""
-    section = DOCS.read_text("utf-8").partition(f"\n### {heading}\n")[2].partition("\n#")[0]
+def table():
+    """The rows of the table: case, how it comes about, verdict, message."""
+    section = DOCS.read_text("utf-8").partition("\n## A pass that is not earned\n")[2]
+    section = section.partition("\n#")[0]
     rows = [line.strip("|").split(" | ") for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in row] for row in rows[2:]]
+
+
+def documented(how):
+    """Verdict and message of each case that comes about so."""
     return {
-        case.strip(): (verdict.strip(), message.strip().strip("`"))
-        for case, verdict, message in rows[2:]
+        case: (verdict, message.strip("`")) for case, its, verdict, message in table() if its == how
     }
 
 
@@ -123,13 +128,25 @@ def recorded(tmp_path_factory):
     return runs
 
 
+def test_the_table_has_enough_cases_and_no_name_twice():
+    names = [case for case, *_ in table()]
+    assert len(set(names)) == len(names) >= 120
+    assert {how for _, how, *_ in table()} == {"recorded", "server", "second run", "own test"}
+    assert not [case for case, _, verdict, said in table() if bool(said) == ("PASS" in verdict)]
+
+
 def test_the_table_names_every_case():
-    assert documented("Recorded").keys() == unearned.CASES.keys()
+    assert documented("recorded").keys() == unearned.CASES.keys()
 
 
 @pytest.mark.parametrize("name", unearned.CASES)
 def test_recorded(name, recorded):
-    check(recorded[name], f"{model_ids(unearned.CASES)[name]}/b", *documented("Recorded")[name])
+    pair = f"{model_ids(unearned.CASES)[name]}/b"
+    check(recorded[name], pair, *documented("recorded")[name])
+    # Who hands in a file has no server to look at, and nothing to draw.
+    assert not re.search(
+        r"\b(server|draw|run again)\b", in_evidence(recorded[name]["evidence"], pair)[1]
+    )
 
 
 # --- servers -------------------------------------------------------------------------------
@@ -159,10 +176,10 @@ def served(tmp_path_factory):
 
 
 def test_the_table_names_every_server():
-    assert documented("Servers").keys() == unearned_servers.SERVED.keys()
+    assert documented("server").keys() == unearned_servers.SERVED.keys()
 
 
 @pytest.mark.parametrize("name", unearned_servers.SERVED)
 def test_served(name, served):
     number = model_ids(unearned_servers.SERVED)[name]
-    check(served[name], f"{number}/b", *documented("Servers")[name])
+    check(served[name], f"{number}/b", *documented("server")[name])

@@ -32,7 +32,7 @@ def test_too_few_generations_are_an_error_never_a_pass(pytester, suite):
     result = pytester.runpytest("-k", "clean")
     result.assert_outcomes(errors=1, deselected=1)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["INCONCLUSIVE: 4 of 6 generations are there; run again*"])
+    result.stdout.fnmatch_lines(["INCONCLUSIVE: 4 of 6 generations are there; hand in the file*"])
 
 
 def test_a_leak_fails_even_on_incomplete_evidence(pytester, suite):
