@@ -310,7 +310,8 @@ class TrainingSet:
 class Provider(Protocol):
     """A place where models are fine-tuned and sampled; made for one model of a suite.
 
-    concurrency: how many calls of `Endpoint.sample` may run at once.
+    concurrency: how many calls of `Endpoint.sample` may run at once; None for as many as turns
+        out well: from 8 on, more while that is faster, fewer where the server has no room.
     completions_per_call: the most completions to ask for in one call.
     batch: whether the suite asks for batches (then `open` returns a BatchEndpoint).
 
@@ -318,7 +319,7 @@ class Provider(Protocol):
     """
 
     name: str
-    concurrency: int
+    concurrency: int | None
     completions_per_call: int
     batch: bool
 

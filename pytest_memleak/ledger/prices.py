@@ -34,8 +34,8 @@ class Sampler(Protocol):
         ...
 
     @property
-    def concurrency(self) -> int:
-        """How many calls may run at once."""
+    def concurrency(self) -> int | None:
+        """How many calls may run at once; None for as many as turns out well."""
         ...
 
     @property

@@ -26,6 +26,7 @@ from pytest_memleak.ledger.prices import Terms
 from pytest_memleak.ledger.questions import Ask, Question
 from pytest_memleak.redaction.credentials import masked
 from pytest_memleak.sampling.asking import BadAnswer, Line, NoAnswer, in_doubt
+from pytest_memleak.sampling.pace import Pace
 from pytest_memleak.sampling.recovery import give_back, recovered
 from pytest_memleak.sampling.retry import Retry
 
@@ -72,6 +73,7 @@ class Desk:
 
     asked: the questions, by their rows in the ledger; numbers: the rows, by the questions' keys
     limit: the most that the run may spend, in billionths of a US$; None without a budget
+    pace: how many calls are made at once
     """
 
     ledger: Ledger
@@ -81,6 +83,7 @@ class Desk:
     terms: Terms
     limit: int | None
     retry: Retry
+    pace: Pace
     counts: Counts = field(default_factory=Counts)
 
     def claim(self, candidates: Sequence[Ask], *, after: Answer | None = None) -> Call | None:
@@ -158,6 +161,8 @@ class Drawing:
                 postpone(self._desk.ledger, call)
                 self._waiting = True
                 sent = not isinstance(error, NotSent)
+                if sent:
+                    self._desk.pace.turned_away()
                 self._turned_away = "the provider was busy" if sent else NOT_SENT
                 raise
             came = kept = self._found(call, error)

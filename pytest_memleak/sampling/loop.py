@@ -2,10 +2,10 @@
 
     draw(ledger, endpoint, endpoint_id="ft:...", questionnaire=..., terms=Terms(provider))
 
-Each of `concurrency` threads takes the next call in order, claims its ordinals in the ledger,
-makes the call within the deadline, and records the answer; what is left over (fewer completions
-than asked, a call that was lost) is taken up again. Other processes that draw the same pair
-share the work; the loop ends when every ordinal is there, whoever drew it.
+Each of as many threads as pace.py says takes the next call in order, claims its ordinals in the
+ledger, makes the call within the deadline, and records the answer; what is left over (fewer
+completions than asked, a call that was lost) is taken up again. Other processes that draw the
+same pair share the work; the loop ends when every ordinal is there, whoever drew it.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from pytest_memleak.records.phases import Phase, Progress, Standing
 from pytest_memleak.sampling.asking import Line
 from pytest_memleak.sampling.batch import Batches
 from pytest_memleak.sampling.call import Desk
+from pytest_memleak.sampling.pace import Pace
 from pytest_memleak.sampling.recovery import settle_doubts
 from pytest_memleak.sampling.retry import Retry
 from pytest_memleak.sampling.workers import Workers
@@ -105,7 +106,8 @@ class _Pair:
             deadline=retry.deadline,
         )
         asked = {numbers[question.key]: question for question in questionnaire.questions}
-        self.desk = Desk(ledger, line, asked, numbers, terms, limit, retry)
+        pace = Pace(terms.sampler.concurrency)
+        self.desk = Desk(ledger, line, asked, numbers, terms, limit, retry, pace)
 
     def online(self) -> None:
         """Draw call by call until everything is there, whoever drew it."""

@@ -1,4 +1,4 @@
-"""The threads that draw: as many as the provider allows calls at once.
+"""The threads that draw: as many as may call at once (pace.py).
 
     Workers(desk, stop).draw(asks, tell=...)      # until nothing of it is left that is free
 
@@ -39,6 +39,7 @@ class Workers:
         self._work: deque[Ask] = deque()
         self._crowded = False
         self._running = 0
+        self._retiring = 0
         self._failure: BaseException | None = None
         self._nothing: Counter[tuple[str, str]] = Counter()
         self._singles = 0
@@ -49,10 +50,8 @@ class Workers:
         Raises the first failure of any thread, and KeyboardInterrupt after a time of grace.
         """
         self._work = deque(wanted)
-        at_once = max(1, min(self._desk.terms.sampler.concurrency, len(self._work)))
         try:
-            for number in range(at_once):
-                self._start(f"memleak-worker-{number}")
+            self._start_more()
             self._watch(tell)
         except BaseException:
             self._stop.set()
@@ -61,11 +60,16 @@ class Workers:
         if self._failure is not None:
             raise self._failure
 
-    def _start(self, name: str) -> None:
-        thread = threading.Thread(target=self._run, name=name, daemon=True)
+    def _start_more(self) -> None:
+        """As many threads as there is work for, and room."""
         with self._lock:
-            self._running += 1
-        thread.start()
+            at_work = self._running - self._retiring
+            more = min(self._desk.pace.at_once - at_work, len(self._work))
+            if self._stop.is_set() or more <= 0:
+                return
+            for _ in range(more):
+                threading.Thread(target=self._run, name="memleak-worker", daemon=True).start()
+                self._running += 1  # it ends with the lock, which is ours
 
     def _watch(self, tell: Callable[[], None], *, until: float | None = None) -> None:
         seen = time.monotonic()
@@ -80,8 +84,9 @@ class Workers:
     # --- in a thread -----------------------------------------------------------------------
 
     def _run(self) -> None:
+        retired = False
         try:
-            self._draw_until_done()
+            retired = self._draw_until_done()
         except Stopped:
             pass
         except BaseException as error:  # noqa: BLE001 - raised again by `draw`
@@ -91,12 +96,18 @@ class Workers:
         finally:
             with self._lock:
                 self._running -= 1
+                self._retiring -= retired
             self._changed.set()
 
-    def _draw_until_done(self) -> None:
+    def _draw_until_done(self) -> bool:
+        """Whether it ended since fewer may call at once, and not for want of work."""
         answer: Answer | None = None
         try:
-            while not self._stop.is_set() and (candidates := self._next()):
+            while not self._stop.is_set():
+                if self._retires():
+                    return True
+                if not (candidates := self._next()):
+                    break
                 # The answer goes in with the next intent: one commit for both.
                 call = self._claimed(candidates, answer)
                 answer = None
@@ -104,9 +115,18 @@ class Workers:
                     answer = Drawing(self._desk, call, self._stop).run()
                     if answer is not None:
                         self._take_up_the_rest(answer)
+                        self._desk.pace.answered()
+                        self._start_more()
         finally:
             if answer is not None:
                 record(self._desk.ledger, answer)
+        return False
+
+    def _retires(self) -> bool:
+        with self._lock:
+            retires = self._running - self._retiring > self._desk.pace.at_once
+            self._retiring += retires
+        return retires
 
     def _next(self) -> list[Ask]:
         with self._lock:

@@ -84,7 +84,7 @@ class Sampler:
     """The provider's terms."""
 
     name: str = "scripted"
-    concurrency: int = 1
+    concurrency: int | None = 1
     completions_per_call: int = 1
     batch: bool = False
 
@@ -101,7 +101,7 @@ class CountingSampler(Sampler):
 
 
 def terms(
-    concurrency: int = 1,
+    concurrency: int | None = 1,
     per_call: int = 1,
     *,
     price: tuple[float, float] | None = None,

@@ -59,7 +59,7 @@ class OptionsTable(Table):
     api_key_env: the environment variable that holds the key.
     organization, project: whose account pays, where the key is good for several.
     batch: draw by the Batch API: half the price, within a day.
-    concurrency: how many calls may run at once.
+    concurrency: how many calls may run at once; default from 8 to 64, as the server bears.
     completions_per_call: the most completions to ask for in one call (`n`).
     timeout: seconds that any wait for the server may last.
     max_tokens_parameter: the name of that parameter; "auto" begins with the new one and falls
@@ -78,7 +78,7 @@ class OptionsTable(Table):
     organization: str | None = None
     project: str | None = None
     batch: bool = False
-    concurrency: int = Field(default=8, ge=1)
+    concurrency: int | None = Field(default=None, ge=1)
     completions_per_call: int = Field(default=10, ge=1)
     timeout: float = Field(default=300.0, gt=0)
     max_tokens_parameter: Literal["auto", "max_completion_tokens", "max_tokens"] = "auto"

@@ -50,7 +50,7 @@ class OptionsTable(Table):
         network); default the name in `base`.
     renderer: a chat format of tinker-cookbook, by name; without one the format is plain
         (tinker_format.py).
-    concurrency: how many calls may run at once.
+    concurrency: how many calls may run at once; default from 8 to 64, as the server bears.
     completions_per_call: the most completions to ask for in one call.
     timeout: seconds that any call may last.
     """
@@ -58,7 +58,7 @@ class OptionsTable(Table):
     base_url: str | None = Field(default=None, pattern=r"^https?://[^\s/]")
     tokenizer: str | None = Field(default=None, min_length=1)
     renderer: str | None = Field(default=None, min_length=1)
-    concurrency: int = Field(default=8, ge=1)
+    concurrency: int | None = Field(default=None, ge=1)
     completions_per_call: int = Field(default=10, ge=1)
     timeout: float = Field(default=300.0, gt=0)
 

@@ -67,7 +67,7 @@ class OptionsTable(Table):
     bucket: where training data and batches go, in the location of the model.
     base_url: a server in front of Vertex AI (a proxy); default GOOGLE_VERTEX_BASE_URL, or none.
     batch: draw by batch prediction: half the price, within a day.
-    concurrency: how many calls may run at once.
+    concurrency: how many calls may run at once; default from 8 to 64, as the server bears.
     completions_per_call: the most completions to ask for in one call (`candidateCount`).
     timeout: seconds that any wait for a server may last.
     sampling: "plain" asks for the model's own distribution (topP 1), "server" for its default.
@@ -82,7 +82,7 @@ class OptionsTable(Table):
     bucket: str | None = Field(default=None, pattern=r"^gs://[^\s/]+(/[^\s/]+)*/?$")
     base_url: str | None = Field(default=None, pattern=r"^https?://[^\s/]")
     batch: bool = False
-    concurrency: int = Field(default=8, ge=1)
+    concurrency: int | None = Field(default=None, ge=1)
     completions_per_call: int = Field(default=8, ge=1, le=8)
     timeout: float = Field(default=300.0, gt=0)
     sampling: Literal["plain", "server"] = "plain"
