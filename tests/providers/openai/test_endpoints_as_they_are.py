@@ -204,7 +204,6 @@ def test_who_answered_is_kept(serve):
     [
         "guardrail_intervened",
         "sensitive",
-        "prohibited_content",
         "insufficient_system_resource",
         "cancelled",
         "tool_calls",
