@@ -2,11 +2,12 @@
 
     memleak ledger list [--json]
     memleak ledger attempts --endpoint ID [--book ID] [--json]
+    memleak ledger check
     memleak ledger export --endpoint ID [--book ID] [--temperature T] [--seed N] -o FILE
     memleak ledger import FILE --endpoint ID --suite SUITE --model ID --book ID
 
-Listing and exporting make no ledger where there is none. Nothing heavy is imported before one
-of them runs.
+Listing, checking and exporting make no ledger where there is none. Nothing heavy is imported
+before one of them runs.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ def add_ledger(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     verbs = ledger.add_subparsers(dest="verb", required=True, metavar="COMMAND")
     _add_list(verbs)
     _add_attempts(verbs)
+    _add_check(verbs)
     _add_export(verbs)
     _add_import(verbs)
 
@@ -245,6 +247,35 @@ def _attempt_cells(row: Attempt) -> Sequence[str]:
         _utc(row.first),
         _utc(row.last),
     )
+
+
+# --- memleak ledger check ------------------------------------------------------------------
+
+_DIFFERS = 1
+
+
+def _add_check(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    verb = _add_verb(verbs, "check", "hold every row against the chain of what was written")
+    verb.set_defaults(run=_check)
+
+
+def _check(parsed: argparse.Namespace) -> int:
+    from pytest_memleak.ledger.chain_check import check_ledger
+    from pytest_memleak.redaction.text import inert
+
+    with _existing(parsed) as ledger:
+        place = inert(ledger.place)
+        checked = check_ledger(ledger)
+    for line in checked.wrong:
+        print(inert(line))
+    told = f"{checked.entries:,} entries, {checked.calls:,} calls"
+    if checked.imports:
+        told += f", {checked.imports:,} of them with answers from files"
+    if checked.found:
+        told += f"; {checked.found:,} entries of what was there before the chain began"
+    kept = f"{len(checked.wrong):,} faults" if checked.wrong else "every row is as it was written"
+    print(f"{place}: {told}: {kept}")
+    return _DIFFERS if checked.wrong else 0
 
 
 # --- memleak ledger export -----------------------------------------------------------------

@@ -22,6 +22,7 @@ from sqlalchemy.engine import Connection
 
 from pytest_memleak.contracts.protocols import Completion
 from pytest_memleak.ledger.calls import OPEN, Call, CallState, add_to_runs
+from pytest_memleak.ledger.chain import changed
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.tables import calls, claims, generations
 
@@ -69,6 +70,7 @@ def record_each(connection: Connection, answers: Sequence[Answer]) -> list[bool 
         if rows:
             connection.execute(generations.insert(), rows)
         connection.execute(_ANSWERED, [_outcome(answer) for answer in new])
+        changed(connection, calls, (one.call.id for one in new), brought=rows)
         add_to_runs(
             connection,
             (
@@ -201,6 +203,7 @@ def end_open_calls(
                 ended=time.time(),
             )
         )
+        changed(connection, calls, ids)
         if not billed:
             add_to_runs(connection, ((row.run, -(row.estimate or 0)) for row in still_open))
 
@@ -216,15 +219,15 @@ def resume(ledger: Ledger, call: Call) -> None:
 
 
 def _move(ledger: Ledger, call: Call, before: CallState, after: CallState) -> None:
-    ledger.write(
-        lambda connection: (
-            connection.execute(
-                calls.update()
-                .where(calls.c.id == call.id, calls.c.state == before)
-                .values(state=after, began=time.time())
-            ).rowcount
+    def work(connection: Connection) -> None:
+        connection.execute(
+            calls.update()
+            .where(calls.c.id == call.id, calls.c.state == before)
+            .values(state=after, began=time.time())
         )
-    )
+        changed(connection, calls, [call.id])
+
+    ledger.write(work)
 
 
 def _reserved(row: Any) -> int:

@@ -19,6 +19,7 @@ from sqlalchemy.engine import Connection
 
 from pytest_memleak.contracts.protocols import SampleRequest
 from pytest_memleak.ledger.calls import CallState, add_to_runs, spent_by
+from pytest_memleak.ledger.chain import changed
 from pytest_memleak.ledger.claims import first_free, insert_calls, over_budget, taken_of
 from pytest_memleak.ledger.jobs import (
     OPEN_JOB,
@@ -30,7 +31,7 @@ from pytest_memleak.ledger.jobs import (
 )
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prices import Terms
-from pytest_memleak.ledger.questions import Ask, Question, asked_temperature
+from pytest_memleak.ledger.questions import Ask, Question, question_of
 from pytest_memleak.ledger.tables import batches, calls, questions
 
 __all__ = [
@@ -92,6 +93,7 @@ def claim_batch(
             )
             .returning(batches.c.id)
         ).scalar_one()
+        changed(connection, batches, [number])
         rows: list[dict[str, Any]] = [
             {
                 "question": numbers[ask.question.key],
@@ -198,21 +200,10 @@ def questions_of(ledger: Ledger, batch: Job) -> dict[int, Question]:
     """The batch's questions, by their rows."""
     of_batch = sa.select(calls.c.question).where(calls.c.batch == batch.number)
     rows = ledger.read(
-        lambda connection: connection.execute(
-            sa.select(questions).where(questions.c.id.in_(of_batch))
-        ).all()
-    )
-    return {
-        row.id: Question(
-            book_id=row.book,
-            excerpt_id=row.excerpt,
-            instruction=row.instruction,
-            instruction_digest=row.instruction_digest,
-            settings_digest=row.settings_digest,
-            temperature=asked_temperature(row.temperature),
-            max_tokens=row.max_tokens,
-            seed=row.seed,
-            prompt_words=len(row.instruction.split()),
+        lambda connection: (
+            connection.execute(sa.select(questions).where(questions.c.id.in_(of_batch)))
+            .mappings()
+            .all()
         )
-        for row in rows
-    }
+    )
+    return {row["id"]: question_of(row) for row in rows}

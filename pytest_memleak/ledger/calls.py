@@ -21,6 +21,7 @@ from enum import StrEnum
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from pytest_memleak.ledger.chain import changed
 from pytest_memleak.ledger.tables import calls, claims, questions, runs
 
 __all__ = [
@@ -119,6 +120,7 @@ def add_to_runs(connection: Connection, sums: Iterable[tuple[str | None, int]]) 
         added = connection.execute(_ADD, {"run": run, "amount": amount})
         if added.rowcount == 0:
             connection.execute(runs.insert().values(id=run, spent=amount, began=time.time()))
+            changed(connection, runs, [run])
 
 
 # Statements of the run loop are made once: making one takes longer than running it.

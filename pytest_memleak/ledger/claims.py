@@ -29,6 +29,7 @@ from pytest_memleak.ledger.calls import (
     open_calls,
     spent_by,
 )
+from pytest_memleak.ledger.chain import changed
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.questions import Ask, Question, kept_temperature
 from pytest_memleak.ledger.tables import calls, claims, generations, questions
@@ -85,7 +86,8 @@ def number_questions(
     def work(connection: Connection) -> dict[tuple[str, str], int]:
         kind = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
         if rows:
-            connection.execute(kind(questions).on_conflict_do_nothing(), rows)
+            new = kind(questions).on_conflict_do_nothing().returning(questions.c.id)
+            changed(connection, questions, connection.execute(new, rows).scalars())
         found = connection.execute(
             sa.select(
                 questions.c.instruction_digest, questions.c.settings_digest, questions.c.id
@@ -176,6 +178,7 @@ def insert_calls(
 ) -> list[int]:
     """Add calls and the claims they hold; returns the calls' numbers."""
     found = list(connection.execute(_INSERT, rows).scalars())
+    changed(connection, calls, found)
     connection.execute(
         claims.insert(),
         [

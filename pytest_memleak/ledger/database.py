@@ -28,6 +28,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from pytest_memleak.errors import LedgerError
+from pytest_memleak.ledger.chain import append, forget
 from pytest_memleak.ledger.corruption import unreadable_row
 from pytest_memleak.ledger.engines import (
     LOCK_WAIT,
@@ -37,7 +38,7 @@ from pytest_memleak.ledger.engines import (
     parsed_url,
     shown,
 )
-from pytest_memleak.ledger.tables import SCHEMA_VERSION, prepare, version_of
+from pytest_memleak.ledger.versions import SCHEMA_VERSION, prepare, version_of
 
 __all__ = ["Database", "Work"]
 
@@ -112,6 +113,12 @@ class Database:
         with self._explained():
             return self._while_it_restarts(lambda: self._read(work))
 
+    def snapshot(self, work: Work[T]) -> T:
+        """As `read`; all that `work` reads is of one moment."""
+        self._check_open()
+        with self._explained():
+            return self._while_it_restarts(lambda: self._read(_of_one_moment(work)))
+
     def write(self, work: Work[T]) -> T:
         """What `work` returns, once what it wrote is kept."""
 
@@ -174,8 +181,10 @@ class Database:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             else:
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_PG_TURN)))
+            forget(connection)
             try:
                 result = work(connection)
+                append(connection)
             except BaseException:
                 connection.rollback()
                 raise
@@ -259,6 +268,20 @@ class Database:
                     hint="restore it from a copy, or move it away to begin a new one",
                 )
         return explained(error, self._url)
+
+
+def _of_one_moment(work: Work[T]) -> Work[T]:
+    def within(connection: Connection) -> T:
+        if connection.dialect.name == "sqlite":
+            connection.exec_driver_sql("BEGIN")
+        else:
+            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        try:
+            return work(connection)
+        finally:
+            connection.rollback()
+
+    return within
 
 
 def _done(connection: Connection, batch: Sequence[_Ticket]) -> list[tuple[_Ticket, Any]]:

@@ -20,6 +20,7 @@ from sqlalchemy.engine import Connection
 
 from pytest_memleak.errors import LedgerError, RecordsError
 from pytest_memleak.ledger.calls import CallState
+from pytest_memleak.ledger.chain import changed
 from pytest_memleak.ledger.claims import number_questions
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.questions import Question, Questionnaire
@@ -187,20 +188,19 @@ def _add(
         )
         .returning(calls.c.id)
     ).scalar_one()
-    connection.execute(
-        generations.insert(),
-        [
-            {
-                "question": number,
-                "ordinal": one.ordinal,
-                "call": call,
-                "finish_reason": one.finish_reason,
-                "finish_word": one.finish_word,
-                "prompt_tokens": one.prompt_tokens,
-                "completion_tokens": one.completion_tokens,
-                "text": one.text,
-                "reasoning": one.reasoning or None,
-            }
-            for one in new
-        ],
-    )
+    rows = [
+        {
+            "question": number,
+            "ordinal": one.ordinal,
+            "call": call,
+            "finish_reason": one.finish_reason,
+            "finish_word": one.finish_word,
+            "prompt_tokens": one.prompt_tokens,
+            "completion_tokens": one.completion_tokens,
+            "text": one.text,
+            "reasoning": one.reasoning or None,
+        }
+        for one in new
+    ]
+    connection.execute(generations.insert(), rows)
+    changed(connection, calls, [call], brought=rows)

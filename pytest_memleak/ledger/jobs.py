@@ -20,6 +20,7 @@ from sqlalchemy.engine import Connection
 
 from pytest_memleak.ledger.answers import end_open_calls
 from pytest_memleak.ledger.calls import OPEN
+from pytest_memleak.ledger.chain import changed
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.tables import batches, calls, jobs, leases
 
@@ -101,6 +102,7 @@ def held_job(
     if ours:
         table = _TABLES[kind]
         connection.execute(table.update().where(table.c.id == row.id).values(lease=lease))
+        changed(connection, table, [row.id])
     return Job(
         kind,
         row.id,
@@ -147,9 +149,11 @@ def end_job(ledger: Ledger, job: Job, state: JobRow, *, cause: str, **values: An
 
 def _update(connection: Connection, job: Job, values: dict[str, Any]) -> None:
     table = _TABLES[job.kind]
-    connection.execute(
+    done = connection.execute(
         table.update().where(table.c.id == job.number, table.c.state.in_(OPEN_JOB)).values(values)
     )
+    if done.rowcount:
+        changed(connection, table, [job.number])
 
 
 # --- fine-tunes ----------------------------------------------------------------------------
@@ -174,6 +178,7 @@ def claim_finetune(
             number = connection.execute(
                 jobs.insert().values(began=time.time(), **new).returning(jobs.c.id)
             ).scalar_one()
+            changed(connection, jobs, [number])
             return Job(kind, number, digest, JobRow.STARTING, ours_to_start=True)
         job = held_job(connection, kind, row, lease=lease, recovery=recovery)
         anew = row.state == JobRow.FAILED and row.run != run
@@ -181,6 +186,7 @@ def claim_finetune(
             return job
         cleared = {"job_id": None, "cause": None, "ended": None}
         connection.execute(jobs.update().where(jobs.c.id == row.id).values(fresh | cleared))
+        changed(connection, jobs, [row.id])
         return Job(
             kind,
             row.id,

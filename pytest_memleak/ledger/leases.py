@@ -16,6 +16,7 @@ import platform
 import threading
 import time
 import uuid
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -26,6 +27,7 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from pytest_memleak.errors import LedgerError
+from pytest_memleak.ledger.chain import changed
 from pytest_memleak.ledger.database import Database
 from pytest_memleak.ledger.tables import leases
 
@@ -56,11 +58,15 @@ class Lease:
             "pid": os.getpid(),
             "began": time.time(),
         }
-        self.id: int = self._database.write(
-            lambda connection: connection.execute(
+
+        def work(connection: Connection) -> int:
+            number: int = connection.execute(
                 leases.insert().values(row).returning(leases.c.id)
             ).scalar_one()
-        )
+            changed(connection, leases, [number])
+            return number
+
+        self.id: int = self._database.write(work)
 
     def keep_alive(self) -> None:
         """See to it that others still think us alive; call it every few seconds."""
@@ -75,13 +81,7 @@ class Lease:
         if os.getpid() != self._pid:
             return
         with suppress(LedgerError):
-            self._database.write(
-                lambda connection: (
-                    connection.execute(
-                        leases.update().where(leases.c.id == self.id).values(ended=time.time())
-                    ).rowcount
-                )
-            )
+            self._database.write(lambda connection: _end(connection, [self.id]))
         self._locks.leave()
 
 
@@ -95,15 +95,16 @@ def expire_leases(database: Database) -> None:
         ).all()
         over = [(lease, lock) for lease, lock in living if locks.free(connection, lock)]
         if over:
-            connection.execute(
-                leases.update()
-                .where(leases.c.id.in_([lease for lease, _ in over]))
-                .values(ended=time.time())
-            )
+            _end(connection, [lease for lease, _ in over])
         return [lock for _, lock in over]
 
     for lock in database.write(work):
         locks.forget(lock)
+
+
+def _end(connection: Connection, numbers: Sequence[int]) -> None:
+    connection.execute(leases.update().where(leases.c.id.in_(numbers)).values(ended=time.time()))
+    changed(connection, leases, numbers)
 
 
 # --- locks that die with their process -----------------------------------------------------

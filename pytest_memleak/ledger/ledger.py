@@ -95,6 +95,10 @@ class Ledger:
         """As `Database.read`."""
         return self._database.read(work)
 
+    def snapshot(self, work: Work[T]) -> T:
+        """As `Database.snapshot`."""
+        return self._database.snapshot(work)
+
     def write(self, work: Work[T]) -> T:
         """As `Database.write`."""
         return self._database.write(work)

@@ -16,6 +16,7 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from pytest_memleak.records import Book, Sampling
 
@@ -27,11 +28,13 @@ __all__ = [
     "asks",
     "kept_temperature",
     "most_tokens",
+    "question_of",
     "questionnaire",
 ]
 
 TOKENS_PER_WORD = 4 / 3
 SPARE_TOKENS = 50
+_MOST_REPEATS = 10_000  # of one instruction in a book, that are looked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,15 @@ class Question:
     def key(self) -> tuple[str, str]:
         """The two digests that name the question in the ledger."""
         return self.instruction_digest, self.settings_digest
+
+    @property
+    def keyed(self) -> bool:
+        """Whether the digests are of what is asked (for some repeat of it in its book)."""
+        settings = _digest(_told(self.temperature), self.max_tokens, self.seed)
+        return self.settings_digest == settings and any(
+            self.instruction_digest == _digest(self.instruction, repeat)
+            for repeat in range(_MOST_REPEATS)
+        )
 
     def seed_from(self, first: int) -> int:
         """The seed (31 bits) of the call whose first completion gets the ordinal `first`."""
@@ -111,6 +123,21 @@ def questionnaire(
             )
         )
     return Questionnaire(pair, sampling.samples, sampling.temperature, tuple(questions))
+
+
+def question_of(row: Mapping[Any, Any]) -> Question:
+    """The question in a row of the ledger."""
+    return Question(
+        book_id=row["book"],
+        excerpt_id=row["excerpt"],
+        instruction=row["instruction"],
+        instruction_digest=row["instruction_digest"],
+        settings_digest=row["settings_digest"],
+        temperature=asked_temperature(row["temperature"]),
+        max_tokens=row["max_tokens"],
+        seed=row["seed"],
+        prompt_words=len(row["instruction"].split()),
+    )
 
 
 def _told(temperature: float | None) -> object:

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
+from pytest_memleak.ledger.chain import changed
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.tables import summaries as table
 
@@ -55,7 +56,9 @@ def keep_summary(ledger: Ledger, summarizer: str, text: str, summary: str) -> No
 
     def work(connection: Connection) -> None:
         kind = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-        connection.execute(kind(table).values(row).on_conflict_do_nothing())
+        added = connection.execute(kind(table).values(row).on_conflict_do_nothing())
+        if added.rowcount:
+            changed(connection, table, [(row["text_digest"], row["summarizer"])])
 
     ledger.write(work)
 

@@ -1,4 +1,4 @@
-"""The ledger's tables, and the step from each older version to the next.
+"""The ledger's tables.
 
     questions       what was asked of an endpoint: one row per endpoint, instruction, settings
     calls           one row per paid call: the intent before, the outcome after
@@ -10,7 +10,8 @@
     summaries       summaries of excerpts, by digest of the text and who wrote them
     leases          the processes that hold calls, jobs and batches
     runs            what each run has spent, its open calls counted at their worst
-    ledger_version  one row: the version of these tables
+    chain           every row as it was written, each entry sealed to the one before (chain.py)
+    ledger_version  one row: the version of these tables (versions.py)
 
 Whatever others wrote (texts, ids, causes) is stored as UTF-8 bytes, so that NUL and lone
 surrogates survive in every database. Times are seconds since 1970, costs billionths of a US$.
@@ -18,17 +19,24 @@ surrogates survive in every database. Times are seconds since 1970, costs billio
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, Dialect
+from sqlalchemy.engine import Dialect
 
-from pytest_memleak.errors import LedgerError
-
-__all__ = ["SCHEMA_VERSION", "prepare"]
-
-SCHEMA_VERSION = 3
+__all__ = [
+    "Text",
+    "batches",
+    "calls",
+    "chain",
+    "claims",
+    "generations",
+    "jobs",
+    "leases",
+    "ledger_version",
+    "metadata",
+    "questions",
+    "runs",
+    "summaries",
+]
 
 metadata = sa.MetaData()
 
@@ -199,102 +207,10 @@ summaries = sa.Table(
     sa.Column("made", sa.Float, nullable=False),
 )
 
-
-# --- versions ------------------------------------------------------------------------------
-
-
-def _runs_and_their_budgets(connection: Connection) -> None:
-    """Version 2: calls, jobs and batches know their run, and runs what they have spent."""
-    for table in ("calls", "jobs", "batches"):
-        connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN run VARCHAR(64)")
-    connection.exec_driver_sql(
-        "CREATE TABLE runs (id VARCHAR(64) NOT NULL PRIMARY KEY, spent BIGINT NOT NULL,"
-        " began FLOAT NOT NULL)"
-    )
-
-
-def _leases_and_who_answered(connection: Connection) -> None:
-    """Version 3: calls say who answered and what was refused; owners are called leases."""
-    blob = "BLOB" if connection.dialect.name == "sqlite" else "BYTEA"
-    for statement in (
-        "ALTER TABLE owners RENAME TO leases",
-        "DROP INDEX calls_by_owner",
-        "ALTER TABLE calls RENAME COLUMN owner TO lease",
-        "ALTER TABLE jobs RENAME COLUMN owner TO lease",
-        "ALTER TABLE batches RENAME COLUMN owner TO lease",
-        "CREATE INDEX calls_by_lease ON calls (lease, state)",
-        "ALTER TABLE batches RENAME COLUMN batch_id TO job_id",
-        *(
-            f"ALTER TABLE calls ADD COLUMN {one} {blob}"
-            for one in ("model", "fingerprint", "response_id", "refused")
-        ),
-        f"ALTER TABLE generations ADD COLUMN finish_word {blob}",
-        f"ALTER TABLE generations ADD COLUMN reasoning {blob}",
-    ):
-        connection.exec_driver_sql(statement)
-
-
-# The step from the version before to this one. A step never changes once it is released:
-# it says what the tables were then, in plain SQL, and not what they have become.
-MIGRATIONS: dict[int, Callable[[Connection], None]] = {
-    2: _runs_and_their_budgets,
-    3: _leases_and_who_answered,
-}
-
-
-def prepare(connection: Connection, *, place: str) -> None:
-    """Bring the database to this version, within the caller's transaction.
-
-    Creates the tables in a database without them and migrates older ones. Raises LedgerError
-    for a newer version and for a database that holds something else.
-    """
-    version = version_of(connection, place=place)
-    if version == SCHEMA_VERSION:
-        return
-    if version is None:
-        metadata.create_all(connection, checkfirst=False)
-        connection.execute(
-            ledger_version.insert().values(version=SCHEMA_VERSION, since=time.time())
-        )
-        return
-    for step in range(version + 1, SCHEMA_VERSION + 1):
-        MIGRATIONS[step](connection)
-    connection.execute(ledger_version.update().values(version=SCHEMA_VERSION, since=time.time()))
-
-
-def version_of(connection: Connection, *, place: str) -> int | None:
-    """The version of the tables that are there, None where there are none.
-
-    Raises LedgerError for a newer version and for tables that are not a ledger's.
-    """
-    present = set(sa.inspect(connection).get_table_names())
-    if ledger_version.name not in present:
-        foreign = present & set(metadata.tables)
-        if connection.dialect.name == "sqlite":
-            foreign = present
-        if foreign:
-            raise LedgerError(
-                f"the database is not a ledger: it holds a table {min(foreign)!r} of some other"
-                " program's",
-                place=place,
-                hint="give the ledger a file or a database of its own",
-            )
-        return None
-    found = connection.execute(sa.select(ledger_version.c.version)).scalars().all()
-    if len(found) != 1 or found[0] < 1:
-        raise LedgerError(
-            f"the ledger is damaged: it has {len(found)} versions where 1 was expected"
-            if len(found) != 1
-            else f"the ledger is damaged: its version is {found[0]}",
-            place=place,
-            hint="restore it from a copy, or move it away to begin a new one",
-        )
-    version = int(found[0])
-    if version > SCHEMA_VERSION:
-        raise LedgerError(
-            f"the ledger has version {version} and this program knows versions up to"
-            f" {SCHEMA_VERSION}",
-            place=place,
-            hint="upgrade pytest-memleak, or use another ledger",
-        )
-    return version
+chain = sa.Table(
+    "chain",
+    metadata,
+    sa.Column("number", RowId, primary_key=True, autoincrement=False),  # 1, 2, 3, ...
+    sa.Column("entry", Text, nullable=False),
+    sa.Column("link", Digest, nullable=False),
+)

@@ -16,6 +16,7 @@ from sqlalchemy.engine import Connection
 from pytest_memleak.contracts.protocols import Completion
 from pytest_memleak.ledger.answers import Answer, end_open_calls, give_up, record
 from pytest_memleak.ledger.calls import Call, CallState, open_calls
+from pytest_memleak.ledger.chain import changed
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prices import Terms
 from pytest_memleak.ledger.questions import Question
@@ -85,15 +86,16 @@ def recovered(line: Line, call: Call, retry: Retry) -> tuple[Completion, ...] | 
 
 def give_back(ledger: Ledger, call: Call) -> None:
     """Leave a call in doubt for whoever draws the same questions next."""
-    ledger.write(
-        lambda connection: (
-            connection.execute(
-                calls.update()
-                .where(calls.c.id == call.id, calls.c.state == CallState.ASKED)
-                .values(lease=None)
-            ).rowcount
+
+    def work(connection: Connection) -> None:
+        connection.execute(
+            calls.update()
+            .where(calls.c.id == call.id, calls.c.state == CallState.ASKED)
+            .values(lease=None)
         )
-    )
+        changed(connection, calls, [call.id])
+
+    ledger.write(work)
 
 
 def _take_over(ledger: Ledger, asked: Collection[int], *, recoverable: bool) -> list[Call]:
@@ -116,6 +118,7 @@ def _take_over(ledger: Ledger, asked: Collection[int], *, recoverable: bool) -> 
             end_open_calls(connection, numbers, billed=True, cause=_LOST)
             return []
         connection.execute(calls.update().where(calls.c.id.in_(numbers)).values(lease=lease))
+        changed(connection, calls, numbers)
         return left
 
     return ledger.write(work)

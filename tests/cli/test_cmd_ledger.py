@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+import sqlalchemy as sa
 from postgres_server import PostgresServer, binaries
 
 from pytest_memleak.cli.main import main
@@ -359,6 +360,31 @@ def test_a_pair_that_the_suite_does_not_have(bring, sqlite, pair):
     assert status == 2
     assert "there is no pair" in err
     assert "clean/ferry" in err
+
+
+# --- check ---------------------------------------------------------------------------------
+
+
+def test_check_holds_every_row_against_the_chain(memleak, bring, url):
+    bring(answers("one", "two"), url)
+    status, out, err = memleak("check", "--ledger", url)
+    assert (status, err) == (0, "")
+    assert "1 of them with answers from files: every row is as it was written" in out
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(sa.text("UPDATE calls SET kind = 'sample' WHERE kind = 'import'"))
+    engine.dispose()
+    status, out, _ = memleak("check", "--ledger", url)
+    assert status == 1
+    first, *_, last = out.splitlines()
+    assert ': kind is "sample", and was written as "import"' in first
+    assert last.endswith(": 2 faults")
+
+
+def test_check_of_no_ledger(memleak, sqlite):
+    status, _, err = memleak("check", "--ledger", sqlite)
+    assert status == 2
+    assert "there is no ledger here" in err
 
 
 # --- attempts ------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from scenarios import Scenario
 
 from pytest_memleak import score
 from pytest_memleak.ledger import tables as schema
+from pytest_memleak.ledger.chain_check import check_ledger
 from pytest_memleak.ledger.ledger import Ledger
 
 __all__ = [
@@ -65,8 +66,9 @@ class Account:
 
 
 def contents(url: str) -> Contents:
-    """Everything in the ledger at `url`."""
+    """Everything in the ledger at `url`, whose chain holds."""
     with Ledger(url, create=False) as ledger:
+        assert check_ledger(ledger).wrong == []
 
         def rows(table: sa.Table) -> list[Any]:
             ordered = sa.select(table).order_by(*table.primary_key.columns)

@@ -1,15 +1,16 @@
 from __future__ import annotations
 
 import sqlite3
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from by_hand import intent
+from first_ledger import a_first_ledger, execute
 
 from pytest_memleak.contracts.protocols import Completion, Served
 from pytest_memleak.errors import LedgerError
 from pytest_memleak.ledger import tables as schema
+from pytest_memleak.ledger import versions
 from pytest_memleak.ledger.answers import Answer, record
 from pytest_memleak.ledger.attempts import provenance
 from pytest_memleak.ledger.batches import open_batches
@@ -20,47 +21,6 @@ from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.questions import Ask
 from pytest_memleak.ledger.reading import generations, tally
 from pytest_memleak.records import FinishReason, Generation
-
-FOLDER = Path(__file__).parent
-
-
-def execute(url: str, *statements: str) -> None:
-    engine = sa.create_engine(url)
-    with engine.begin() as connection:
-        for statement in statements:
-            connection.exec_driver_sql(statement)
-    engine.dispose()
-
-
-def a_first_ledger(url: str, asked) -> None:
-    """A ledger of version 1 with one generation in it."""
-    if url.startswith("sqlite"):
-        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True)
-    kind = "sqlite" if url.startswith("sqlite") else "postgresql"
-    statements = (FOLDER / f"ledger_v1.{kind}.sql").read_text().split(";\n")
-    question = asked.questions[0]
-    binary = "X'{}'" if kind == "sqlite" else "'\\x{}'"
-    text = [binary.format(one.encode().hex()) for one in ("e", "book", "p_id1", "Write number 1.")]
-    execute(
-        url,
-        *(statement for statement in statements if statement.strip()),
-        "INSERT INTO ledger_version (version, since) VALUES (1, 0)",
-        "INSERT INTO questions (endpoint, book, excerpt, instruction, instruction_digest,"
-        f" settings_digest, temperature, max_tokens, seed) VALUES ({', '.join(text)},"
-        f" '{question.instruction_digest}', '{question.settings_digest}', 1.0, 55, 0)",
-        "INSERT INTO calls (question, kind, provider, request_id, state, first, asked, came,"
-        f" max_tokens, began) VALUES (1, 'sample', {text[0]}, 'r', 'answered', 0, 1, 1, 55, 0)",
-        "INSERT INTO generations (question, ordinal, call, finish_reason, text) VALUES"
-        f" (1, 0, 1, 'length', {text[1]})",
-        f"INSERT INTO owners (lock, host, pid, began, ended) VALUES ('l', {text[0]}, 1, 0, 1)",
-        "INSERT INTO jobs (provider, digest, job_id, state, examples, owner, began) VALUES"
-        f" ({text[0]}, 'd', {text[1]}, 'running', 1, 1, 0)",
-        "INSERT INTO batches (provider, endpoint, digest, batch_id, state, owner, began) VALUES"
-        f" ({text[0]}, {text[0]}, 'd', {text[1]}, 'running', 1, 0)",
-        "INSERT INTO calls (question, batch, kind, provider, request_id, state, owner, first,"
-        f" asked, max_tokens, began) VALUES (1, 1, 'batch', {text[0]}, 'b', 'asked', 1, 1, 1, 55,"
-        " 0)",
-    )
 
 
 def test_an_older_ledger_is_migrated(url, ask):
@@ -86,7 +46,7 @@ def test_an_older_ledger_is_migrated(url, ask):
         )
         assert (lease, ended) == (1, 1.0)
         version = ledger.read(lambda c: c.scalar(sa.select(schema.ledger_version.c.version)))
-        assert version == schema.SCHEMA_VERSION
+        assert version == versions.SCHEMA_VERSION
 
 
 def test_a_migrated_ledger_has_the_tables_of_a_new_one(url, ask, tmp_path):
@@ -110,13 +70,13 @@ def columns(url: str) -> dict[str, set[str]]:
 
 
 def test_there_is_a_step_to_every_version():
-    assert sorted(schema.MIGRATIONS) == list(range(2, schema.SCHEMA_VERSION + 1))
+    assert sorted(versions.MIGRATIONS) == list(range(2, versions.SCHEMA_VERSION + 1))
 
 
 def test_a_newer_ledger_is_refused(url):
     Ledger(url).close()
     execute(url, "UPDATE ledger_version SET version = 99")
-    with pytest.raises(LedgerError, match=r"version 99 .* versions up to 3") as caught:
+    with pytest.raises(LedgerError, match=r"version 99 .* versions up to 4") as caught:
         Ledger(url)
     assert "upgrade" in caught.value.hint
 

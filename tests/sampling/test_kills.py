@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from bookkeeper import CONCURRENCY, TRAINING, Books, asked, sent
 
 from pytest_memleak.ledger import tables as schema
+from pytest_memleak.ledger.chain_check import check_ledger
 from pytest_memleak.ledger.jobs import finetuned
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.reading import generations, tally
@@ -99,6 +100,7 @@ def compare(folder: Path, url: str) -> tuple[int, int, int]:
         assert counts.got == counts.asked
         assert len(sent(books)) - len(unrecorded) == counts.calls - counts.lost
         assert not rows(ledger, sa.select(schema.claims))
+        assert check_ledger(ledger).wrong == []
         states = {row.state for row in rows(ledger, sa.select(schema.calls))}
         assert states <= {"answered", "lost", "failed"}
         return counts.lost, len(unrecorded), counts.recovered
