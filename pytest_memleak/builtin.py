@@ -74,15 +74,15 @@ def memleak_read_book(
     return read_manuscript(path, include=include, exclude=exclude)
 
 
-@hookimpl(specname="memleak_report")
+@hookimpl(specname="memleak_report", tryfirst=True)
 def write_evidence(run: RunReport) -> None:
-    """The evidence bundle, where --memleak-evidence asks for one."""
+    """The evidence bundle, where --memleak-evidence asks for one; no other sink comes before it."""
     if "evidence" in run.outputs:
-        from pytest_memleak.findings.bundle import bundle, write_bundle
-        from pytest_memleak.findings.pair_evidence import pair_evidence
+        from pytest_memleak.findings.bundle import write_bundle
+        from pytest_memleak.findings.run_evidence import run_evidence
         from pytest_memleak.reports.signature import sign
 
-        made = bundle(map(pair_evidence, run.findings))
+        made = run_evidence(run)
         if "sign" in run.outputs:
             made = sign(made, run.outputs["sign"])
         write_bundle(made, run.outputs["evidence"])
@@ -91,7 +91,7 @@ def write_evidence(run: RunReport) -> None:
 @hookimpl(specname="memleak_report", trylast=True)
 def write_html(run: RunReport) -> None:
     """The HTML report, where --memleak-html asks for one."""
-    if "html" in run.outputs:
+    if "html" in run.outputs and run.findings:
         from pytest_memleak.reports.html.page import write_html as write
 
         write(run, run.outputs["html"])
@@ -100,7 +100,7 @@ def write_html(run: RunReport) -> None:
 @hookimpl(specname="memleak_report", trylast=True)
 def write_step_summary(run: RunReport) -> None:
     """The Markdown summary, where GitHub's runner shows one."""
-    if "step_summary" in run.outputs:
+    if "step_summary" in run.outputs and run.findings:
         from pytest_memleak.reports.markdown import append_summary
 
         append_summary(run, run.outputs["step_summary"])

@@ -59,7 +59,7 @@ def _verify(parsed: argparse.Namespace) -> int:
         wrong += check_signature(made, parsed.public_key)
     elif "signature" in made:
         print("signed, but not checked: give --public-key", file=sys.stderr)
-    wrong += [] if wrong else _recomputed(made, parsed.ledger, parsed.suite)
+    wrong += [] if wrong else _differing(made, parsed.ledger, parsed.suite)
     for line in wrong:
         print(inert(line))
     if not wrong:
@@ -67,61 +67,23 @@ def _verify(parsed: argparse.Namespace) -> int:
     return DIFFERS if wrong else 0
 
 
-def _recomputed(made: dict[str, Any], ledger_url: str, suites: list[Path]) -> list[str]:
+def _differing(made: dict[str, Any], ledger_url: str, suites: list[Path]) -> list[str]:
     """Where the bundle differs from what suite, books and ledger give now."""
-    from pytest_memleak.errors import EvidenceError
-    from pytest_memleak.findings.bundle import differences
-    from pytest_memleak.findings.from_evaluation import facts
-    from pytest_memleak.findings.pair_evidence import pair_evidence
+    from pytest_memleak.story.recomputed import end_of, recomputed
     from pytest_memleak.story.resources import Resources
     from pytest_memleak.story.run import Run
 
-    resources = Resources(ledger_url, offline=True, as_of=_end_of(made.get("created")))
+    resources = Resources(ledger_url, offline=True, as_of=end_of(made["created"]))
     run = Run(root=Path.cwd(), resources=resources)
     named = {path.name: path.resolve() for path in suites}
-    wrong: list[str] = []
     try:
-        for said in made["pairs"]:
-            suite = said["suite"]
-            path = named.get(suite["name"], Path(suite["path"]).resolve())
-            pair = next((one for one in run.suite(path).pairs if one.id == said["pair"]), None)
-            if pair is None:
-                raise EvidenceError(f"the suite has no pair {said['pair']!r}", place=str(path))
-            evaluation = run.evaluate(pair)
-            found = pair_evidence(facts(evaluation))
-            drawn = evaluation.answerer.last if evaluation.answerer else None
-            if drawn is not None and drawn > resources.now:
-                wrong.append(f"{said['pair']}: its answers were drawn after {made['created']}")
-            found["suite"]["path"] = suite["path"]
-            found["stopped_early"] = said["stopped_early"]
-            _take_calls_of_that_run(found["answerer"], said.get("answerer"))
-            wrong += [
-                f"{said['pair']}: {line}"
-                for line in differences(said, json.loads(json.dumps(found)))
-            ]
+        return [
+            *recomputed(
+                made, run, suite_file=lambda name, path: named.get(name, Path(path).resolve())
+            )
+        ]
     finally:
         run.close()
-    return wrong
-
-
-def _end_of(second: Any) -> float:
-    """The end of the second in which a bundle was made, in seconds since 1970."""
-    from datetime import datetime
-
-    from pytest_memleak.errors import EvidenceError
-
-    try:
-        return datetime.fromisoformat(second).timestamp() + 1
-    except (TypeError, ValueError, OverflowError):
-        raise EvidenceError(f"not a bundle: created is {second!r}, which is no time") from None
-
-
-def _take_calls_of_that_run(found: dict[str, Any] | None, said: object) -> None:
-    """How many calls the bundle's run made, which nothing tells but that there were no more."""
-    if found and isinstance(said, dict):
-        calls = said.get("calls_this_run")
-        if type(calls) is int and 0 <= calls <= found["calls"]:
-            found["calls_this_run"] = calls
 
 
 # --- memleak compare -----------------------------------------------------------------------

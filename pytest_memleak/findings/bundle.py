@@ -1,7 +1,8 @@
 """The evidence bundle: one JSON file that stands on its own, without a word of any book.
 
-    {"schema": ..., "program": ..., "platform": ..., "created": ..., "pairs": [...],
-     "limitations": [...], "sha256": ..., "signature": ...}
+    {"schema": ..., "result": ..., "release": ..., "program": ..., "platform": ...,
+     "created": ..., "selection": ..., "broken": [...], "pairs": [...], "limitations": [...],
+     "sha256": ..., "signature": ...}
 
 `sha256` is over the canonical JSON (sorted keys, no spaces, ASCII) of all the rest but the
 signature; the signature (Ed25519) is over the same bytes. Who has the ledger, the suite and its
@@ -10,59 +11,33 @@ books can compute every number of `pairs` again (`memleak verify`).
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 import json
-import platform
-from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import EvidenceError
+from pytest_memleak.findings.bundle_shape import misshapen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
+    from pathlib import Path
 
 __all__ = [
-    "bundle",
+    "SCHEMA",
     "canonical",
     "check_digest",
     "differences",
     "read_bundle",
+    "sealed",
     "write_bundle",
 ]
 
-SCHEMA = "pytest-memleak evidence 1"
-_PROGRAMS = ("pytest-memleak", "pytest", "numpy", "pyahocorasick", "ebooklib", "lxml")
+SCHEMA = "pytest-memleak evidence 2"
 _SEALS = ("sha256", "signature")
 
-LIMITATIONS = """
-A PASS says that this sampling brought back no more than the limits allow; it does not show that \
-the model holds nothing of the book.
-Only literal and near-verbatim recall is measured: not paraphrase, not translation, and no passage \
-that is changed at every fifth word or closer, or whose letters are parted.
-Intervals speak of the same experiment run again with the same number of rounds; they say nothing \
-of other instructions, temperatures or prompts.
-Long spans and blocks have no interval: more samples may find longer ones.
-Short runs are shared by any two texts of a language; bmc alone does not tell recall from common \
-phrases, bmc_excess does.
-Generations that the provider withheld were not measured; they are counted by reason.
-"""
 
-
-def bundle(pairs: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """The bundle of a run, with its digest and without a signature."""
-    made: dict[str, Any] = {
-        "schema": SCHEMA,
-        "program": {name: _version(name) for name in _PROGRAMS},
-        "platform": {"python": platform.python_version(), "system": platform.platform()},
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "pairs": sorted(pairs, key=lambda pair: (pair["suite"]["name"], pair["pair"])),
-        "limitations": LIMITATIONS.strip().splitlines(),
-    }
-    made["sha256"] = hashlib.sha256(canonical(made)).hexdigest()
-    return made
+def sealed(made: dict[str, Any]) -> dict[str, Any]:
+    """The bundle with its digest, and without a signature."""
+    return made | {"sha256": hashlib.sha256(canonical(made)).hexdigest()}
 
 
 def canonical(made: dict[str, Any]) -> bytes:
@@ -97,6 +72,8 @@ def read_bundle(path: Path) -> dict[str, Any]:
         raise EvidenceError(f"not a bundle of the schema {SCHEMA!r}", place=str(path))
     if text != json.dumps(made, indent=1) + "\n":
         raise EvidenceError("it is not as it was written", place=str(path))
+    if wrong := misshapen(made):
+        raise EvidenceError(f"not a bundle: {wrong}", place=str(path))
     return made
 
 
@@ -136,10 +113,3 @@ def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(made) < len(pairs):
         raise ValueError("a key stands twice")
     return made
-
-
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None

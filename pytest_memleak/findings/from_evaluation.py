@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.findings.quotes import quote
 from pytest_memleak.findings.recited import recital_details, recital_passages
-from pytest_memleak.records import Measure, Verdict
+from pytest_memleak.records import Completeness, Judgement, Measure, Verdict
 from pytest_memleak.records.finding import Finding, Passage
 from pytest_memleak.redaction.text import QUOTED_WORDS
 from pytest_memleak.scoring.measure_table import MEASURES, table_with
+from pytest_memleak.verdict.evaluation import Evaluation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pytest_memleak.records import Block, Book, Measurement, Pair, Span
+    from pytest_memleak.records import Block, Book, Estimate, Measurement, Pair, Span, Suite
     from pytest_memleak.scoring.analysis import Analysis
     from pytest_memleak.scoring.extraction import Extraction
-    from pytest_memleak.verdict.evaluation import Evaluation
 
-__all__ = ["facts", "finding", "findings_of", "overview", "table_of"]
+__all__ = ["facts", "finding", "findings_of", "overview", "table_of", "unrun"]
 
 _PASSAGES = 5
 
@@ -88,12 +88,9 @@ def finding(
 
 def facts(evaluation: Evaluation) -> Finding:
     """The finding of one evaluation, with nothing quoted and nothing to be drawn."""
-    from pytest_memleak.scoring.analysis import estimates  # with numpy: not needed to collect
-
     pair, measured = evaluation.pair, evaluation.measurement
     book = evaluation.book
-    known = evaluation.analysis or evaluation.extraction
-    found = estimates(known) if known else {}
+    found = _estimates(evaluation.analysis or evaluation.extraction)
     return Finding(
         suite=evaluation.suite,
         suite_path=str(pair.suite),
@@ -124,7 +121,25 @@ def facts(evaluation: Evaluation) -> Finding:
         elsewhere=tuple(dataclasses.asdict(one) for one in evaluation.elsewhere),
         windows=_windows(evaluation.extraction) if evaluation.extraction else None,
         brought=tuple(row.told() for row in pair.limits.brought.values()),
+        title=(book.title if book else pair.book.title) or "",
+        author=(book.author if book else pair.book.author) or "",
+        book_file=evaluation.book_file,
     )
+
+
+def unrun(pair: Pair, suite: Suite, *, reasons: tuple[str, ...] = ()) -> Finding:
+    """The finding of a pair that nobody looked at: what the suite says of it, and why."""
+    nobody = Judgement(Verdict.NOT_RUN, (), reasons)
+    nothing = Completeness(asked=0, got=0)
+    return facts(Evaluation(suite.name, suite.digest, pair, nobody, nothing))
+
+
+def _estimates(known: Analysis | Extraction | None) -> dict[str, Estimate]:
+    if known is None:
+        return {}
+    from pytest_memleak.scoring.analysis import estimates  # with numpy: not needed to collect
+
+    return estimates(known)
 
 
 def _model_settings(evaluation: Evaluation) -> dict[str, Any]:

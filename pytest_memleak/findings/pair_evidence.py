@@ -28,6 +28,9 @@ def pair_evidence(found: Finding) -> dict[str, Any]:
         },
         "book": {
             "id": found.book,
+            "title": found.title or None,
+            "author": found.author or None,
+            "file_sha256": found.book_file,
             "sha256": found.book_digest or None,
             "words": found.words or None,
             "excerpts": found.excerpts or None,

@@ -14,14 +14,14 @@ import pytest
 
 from pytest_memleak.plugin.fixtures import book, endpoint, evaluation, memorization, pair
 from pytest_memleak.plugin.options import add_options, refuse_unknown_measures
-from pytest_memleak.plugin.stash import run_key
+from pytest_memleak.plugin.stash import run_key, run_record_key
 
 if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
     from pytest_memleak.plugin.collect import SuiteModule
-    from pytest_memleak.records.finding import Finding
+    from pytest_memleak.records.finding import RunReport
 
 __all__ = ["book", "endpoint", "evaluation", "memorization", "pair"]
 
@@ -48,14 +48,22 @@ def pytest_configure(config: pytest.Config) -> None:
     refuse_unknown_measures(config)
     if config.getoption("memleak_ray_address") and config.getoption("memleak_executor") != "ray":
         raise pytest.UsageError("--memleak-ray-address needs --memleak-executor ray")
-    if config.getoption("memleak_sign") and not config.getoption("memleak_evidence"):
-        raise pytest.UsageError("--memleak-sign needs --memleak-evidence")
+    for name in ("sign", "release"):
+        if config.getoption(f"memleak_{name}") and not config.getoption("memleak_evidence"):
+            raise pytest.UsageError(f"--memleak-{name} needs --memleak-evidence")
     if not hasattr(config, "workerinput"):
         if any(map(config.getoption, _FILES)):
             from pytest_memleak.plugin.preflight import refuse_bad_options
 
             refuse_bad_options(config)
         config.pluginmanager.register(Findings(config), "memleak-findings")
+    if config.getoption("memleak_evidence") and not any(
+        map(config.getoption, ("memleak_plan", "collectonly"))
+    ):
+        from pytest_memleak.plugin.run_record import RunRecord
+
+        config.stash[run_record_key] = RunRecord(config)
+        config.pluginmanager.register(config.stash[run_record_key], "memleak-run-record")
 
 
 # --- collection ----------------------------------------------------------------------------
@@ -130,7 +138,12 @@ class Findings:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._found: dict[tuple[str, str, str], dict[str, Any]] = {}
-        self._findings: tuple[Finding, ...] = ()
+        self._report: RunReport | None = None
+        self._broke = False
+
+    def pytest_internalerror(self) -> None:
+        """Note it: xdist tells of a worker's, and ends with 0 all the same."""
+        self._broke = True
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep the finding that travels with a report."""
@@ -139,20 +152,26 @@ class Findings:
             self._found[found["suite_path"], found["pair"], found["endpoint"]] = found
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_sessionfinish(self) -> Generator[None, Any, Any]:
+    def pytest_sessionfinish(
+        self, session: pytest.Session, exitstatus: int
+    ) -> Generator[None, Any, Any]:
         """Before JUnit's file is written, the run's properties; after all else, the reports."""
-        if self._found:
-            from pytest_memleak.findings.from_evaluation import findings_of
-            from pytest_memleak.plugin.publishing import tell_junit
+        if self._broke:
+            exitstatus = session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+        if self._found or run_record_key in self._config.stash:
+            from pytest_memleak.plugin.publishing import run_report
 
-            self._findings = findings_of(self._found.values())
-            tell_junit(self._config, self._findings)
-        result = yield
-        if self._findings:
-            from pytest_memleak.plugin.publishing import conclude
+            self._report = run_report(self._config, self._found.values(), exitstatus)
+        if self._report is None:
+            return (yield)
+        from pytest_memleak.plugin.publishing import conclude, tell_junit
 
-            conclude(self._config, self._findings)
-        return result
+        try:
+            if self._report.findings:
+                tell_junit(self._config, self._report.findings)
+            return (yield)
+        finally:
+            conclude(self._config, self._report)
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """After Ctrl-C: what was drawn is not lost."""
@@ -165,8 +184,11 @@ class Findings:
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """The table of pairs and the passages that came back."""
-        if self._findings:
-            from pytest_memleak.plugin.publishing import summary_text
+        if self._report is not None:
+            from pytest_memleak.plugin.publishing import evidence_line, summary_text
 
             terminalreporter.section("memorization")
-            terminalreporter.write(summary_text(self._config, self._findings))
+            if self._report.findings:
+                terminalreporter.write(summary_text(self._config, self._report.findings))
+            if "evidence" in self._report.outputs:
+                terminalreporter.write_line(evidence_line(self._report))

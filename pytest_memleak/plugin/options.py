@@ -13,6 +13,7 @@ import pytest
 __all__ = ["DEFAULT_SUITES", "add_options", "refuse_unknown_measures"]
 
 DEFAULT_SUITES = "*.memleak.toml"
+_LONGEST_NAME = 100
 
 
 def parse_quote(value: str) -> str:
@@ -54,6 +55,16 @@ def parse_megabytes(value: str) -> int:
             f"--memleak-shard-memory: expected a number of megabytes, got {value!r}"
         )
     return int(value)
+
+
+def parse_release(value: str) -> str:
+    """A name on one line."""
+    if not (value.strip() and value.isprintable() and len(value) <= _LONGEST_NAME):
+        raise pytest.UsageError(
+            f"--memleak-release: expected a name of at most {_LONGEST_NAME} characters on one "
+            f"line, got {value[:_LONGEST_NAME]!r}"
+        )
+    return value.strip()
 
 
 def parse_tolerances(value: str) -> dict[str, float]:
@@ -185,6 +196,13 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="KEYFILE",
         default=None,
         help="sign the evidence bundle with this Ed25519 private key (PEM)",
+    )
+    group.addoption(
+        "--memleak-release",
+        metavar="NAME",
+        default=None,
+        type=parse_release,
+        help="what the release is called, for the evidence bundle",
     )
     group.addoption(
         "--memleak-baseline",

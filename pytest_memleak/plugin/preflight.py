@@ -42,10 +42,10 @@ def refuse_bad_options(config: pytest.Config) -> None:
 
             Baseline(Path(value))
         if value := config.getoption("memleak_sign"):
-            from pytest_memleak.findings.bundle import bundle
+            from pytest_memleak.findings.bundle import sealed
             from pytest_memleak.reports.signature import sign
 
-            sign(bundle(()), Path(value))
+            sign(sealed({}), Path(value))
         if value := config.getoption("memleak_ledger"):
             from pytest_memleak.ledger.engines import parsed_url
 

@@ -5,18 +5,26 @@ PYTEST_DONT_REWRITE
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_memleak import __version__
 from pytest_memleak.errors import MemleakError
-from pytest_memleak.findings.from_evaluation import finding
+from pytest_memleak.findings.from_evaluation import finding, findings_of
+from pytest_memleak.findings.overall import counted, result_of
 from pytest_memleak.plugin.collect import SuiteModule
 from pytest_memleak.plugin.outcomes import PairInconclusive, compared_with_baseline, run_of
-from pytest_memleak.plugin.stash import doubt_key, evaluation_key, published_key
+from pytest_memleak.plugin.run_record import selection_of
+from pytest_memleak.plugin.stash import (
+    doubt_key,
+    evaluation_key,
+    published_key,
+    run_record_key,
+)
 from pytest_memleak.plugin.withholding import Withholding, quoted_words, withholding_of
 from pytest_memleak.records import Block, Span
 from pytest_memleak.records.finding import RunReport
@@ -24,11 +32,21 @@ from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.junit import case_properties, suite_properties
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pytest_memleak.records.finding import Finding
     from pytest_memleak.story.run import Run
     from pytest_memleak.verdict.evaluation import Evaluation
 
-__all__ = ["conclude", "explain_comparison", "publish", "summary_text", "tell_junit"]
+__all__ = [
+    "conclude",
+    "evidence_line",
+    "explain_comparison",
+    "publish",
+    "run_report",
+    "summary_text",
+    "tell_junit",
+]
 
 
 def publish(item: pytest.Item, report: pytest.TestReport) -> None:
@@ -86,8 +104,13 @@ def tell_junit(config: pytest.Config, findings: tuple[Finding, ...]) -> None:
                 plugin.add_global_property(name, value)
 
 
-def conclude(config: pytest.Config, findings: tuple[Finding, ...]) -> None:
-    """Hand the run's findings to the report sinks; one that fails, fails the run."""
+def run_report(
+    config: pytest.Config, found: Iterable[dict[str, Any]], status: int
+) -> RunReport | None:
+    """What there is to report of a run; None where it has no pair.
+
+    found: findings as they travelled; status: the session's exit status.
+    """
     outputs = {
         name: Path(value)
         for name in ("html", "evidence", "sign")
@@ -95,8 +118,36 @@ def conclude(config: pytest.Config, findings: tuple[Finding, ...]) -> None:
     }
     if step_summary := os.environ.get("GITHUB_STEP_SUMMARY"):
         outputs["step_summary"] = Path(step_summary)
+    report = RunReport(__version__, findings_of(found), outputs)
+    record = config.stash.get(run_record_key, None)
+    if record is None:
+        return report
+    tests, unrun = record.settled(status)
+    if status == pytest.ExitCode.USAGE_ERROR or not (report.findings or unrun or record.broken):
+        return None
+    return dataclasses.replace(
+        report,
+        release=config.getoption("memleak_release"),
+        selection=selection_of(config),
+        tests=tests,
+        unrun=unrun,
+        broken=record.broken,
+    )
+
+
+def evidence_line(report: RunReport) -> str:
+    """The result that the evidence bundle has, for the terminal."""
+    from pytest_memleak.findings.run_evidence import pairs_of
+
+    pairs = pairs_of(report)
+    result = result_of(pairs, broken=report.broken)
+    return f"evidence: {result} ({counted(pairs)}), {report.outputs['evidence']}"
+
+
+def conclude(config: pytest.Config, report: RunReport) -> None:
+    """Hand the run's findings to the report sinks; one that fails, fails the run."""
     try:
-        run_of(config).extensions.report(RunReport(__version__, findings, outputs))
+        run_of(config).extensions.report(report)
     except MemleakError as error:
         pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
 

@@ -9,6 +9,7 @@ import pytest
 if TYPE_CHECKING:
     from pytest_memleak.findings.baseline import Baseline
     from pytest_memleak.plugin.progress import Display
+    from pytest_memleak.plugin.run_record import RunRecord
     from pytest_memleak.plugin.withholding import Withholding
     from pytest_memleak.story.run import Run
     from pytest_memleak.verdict.evaluation import Evaluation
@@ -21,10 +22,12 @@ __all__ = [
     "evaluation_key",
     "published_key",
     "run_key",
+    "run_record_key",
     "withholding_key",
 ]
 
 display_key: pytest.StashKey[Display | None] = pytest.StashKey()
+run_record_key: pytest.StashKey[RunRecord] = pytest.StashKey()
 run_key: pytest.StashKey[Run] = pytest.StashKey()
 baseline_key: pytest.StashKey[Baseline] = pytest.StashKey()
 # Of an item: what its test was given, by the endpoint that it was given it with.

@@ -13,6 +13,7 @@ from pytest_memleak.records.book import BookPart
 from pytest_memleak.records.judgement import Completeness, Verdict, verdict_words
 from pytest_memleak.records.measure import Measure
 from pytest_memleak.records.plot import PlotData
+from pytest_memleak.records.selection import PairTest, Selection
 
 __all__ = ["CountedDraws", "Finding", "Passage", "RunReport"]
 
@@ -101,6 +102,7 @@ class Finding:
     elsewhere: what came of books that nobody asked for
     windows:   of the probe "probability": the map along the book
     parts:     the documents of the book's file: which are text, and by which rule
+    title, author: of the book, "" where nobody says; book_file: SHA-256 of its file
     brought:   the rows of extensions' measures among the limits
     """
 
@@ -137,6 +139,9 @@ class Finding:
     plot: PlotData | None = None
     answerer: Answerer | None = None
     parts: tuple[BookPart, ...] = ()
+    title: str = ""
+    author: str = ""
+    book_file: str | None = None
 
     @property
     def verdict_words(self) -> str:
@@ -205,8 +210,17 @@ class RunReport:
 
     outputs: the files that were asked for, by option name ("html", "evidence", "sign"),
     and "step_summary" where the CI server has one.
+    Where evidence is asked for, also what it says of the run as a whole:
+    release: its name; selection: what was asked to run; tests: what became of each pair's tests;
+    unrun: the pairs that some test would have evaluated and none did; broken: what could not be
+    collected, so that nobody knows which pairs it has.
     """
 
     version: str
     findings: tuple[Finding, ...]
     outputs: Mapping[str, Path] = field(default_factory=dict)
+    release: str | None = None
+    selection: Selection = field(default_factory=Selection)
+    tests: tuple[PairTest, ...] = ()
+    unrun: tuple[Finding, ...] = ()
+    broken: tuple[str, ...] = ()

@@ -25,11 +25,15 @@ __all__ = [
 
 
 class Verdict(StrEnum):
-    """What a pair's evidence says of its limits (METRICS section 9)."""
+    """What a pair's evidence says of its limits (METRICS section 9).
+
+    NOT_RUN is no verdict: of a pair of the run that nobody looked at.
+    """
 
     PASS = "PASS"  # noqa: S105 - a verdict
     FAIL = "FAIL"
     INCONCLUSIVE = "INCONCLUSIVE"
+    NOT_RUN = "NOT RUN"
 
 
 class Limits(Mapping[str, float]):

@@ -130,5 +130,6 @@ def _judged(
         judgement=judge(known, completeness, pair.limits),
         completeness=completeness,
         job=suite.endpoints.job_of(pair.model) if found else None,
+        book_file=suite.books.file_digest(pair.book),
         **found,
     )

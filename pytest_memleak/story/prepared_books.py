@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from typing import TYPE_CHECKING
 
 from pytest_memleak.contracts.protocols import Manuscript
@@ -38,6 +39,7 @@ class PreparedBooks:
         self._writer = writer
         self._mode = suite.pairs[0].scoring.words
         self._cut: dict[str, Book] = {}
+        self._files: dict[str, str | None] = {}
         self._whole: dict[str, Book] = {}
 
     def book(self, source: BookSource) -> Book:
@@ -108,6 +110,12 @@ class PreparedBooks:
         read = self._extensions.read_book(path)
         return make_book(path.name, read, mode=self._mode) if isinstance(read, Manuscript) else read
 
+    def file_digest(self, source: BookSource) -> str | None:
+        """The SHA-256 of the book's file (hexadecimal); None where there is no file to read."""
+        if source.id not in self._files:
+            self._files[source.id] = _sha256(source.source)
+        return self._files[source.id]
+
     # --- reading ---------------------------------------------------------------------------
 
     def _refuse_missing(self, source: BookSource) -> None:
@@ -165,6 +173,16 @@ class PreparedBooks:
             template=source.instruction,
             mode=self._mode,
         )
+
+
+def _sha256(path: Path) -> str | None:
+    if not path.is_file():
+        return None
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
 
 
 def _shared_share(book: Book, other: Book, scoring: Scoring) -> float:

@@ -47,6 +47,11 @@ class Run:
         for suite in self._suites.values():
             yield from suite.book_texts()
 
+    @property
+    def suites(self) -> list[Suite]:
+        """Those that were met so far."""
+        return [one.suite for one in self._suites.values()]
+
     def suite(self, path: Path) -> Suite:
         """The suite in a file; SuiteError where it cannot be run as written."""
         return self.of_suite(path).suite

@@ -36,7 +36,8 @@ class Evaluation:
     elsewhere: what the generations give of books that nobody asked for; unread: those of them that
     could not be looked for, and why;
     answerer: who gave the answers; draws: all that it rests on, counted, the pair's own first;
-    generations: these answers themselves, fresh with each call.
+    generations: these answers themselves, fresh with each call;
+    book_file: SHA-256 of the book's file, None where there is none to read.
     """
 
     suite: str
@@ -56,4 +57,5 @@ class Evaluation:
     protected: Mapping[str, Book] = field(default_factory=dict, repr=False)
     elsewhere: tuple[Elsewhere, ...] = ()
     unread: tuple[str, ...] = ()
+    book_file: str | None = None
     generations: Callable[[], Iterable[Generation]] = field(default=tuple, repr=False)

@@ -43,8 +43,8 @@ def test_each_has_its_own_result_and_evidence_holds_both(pytester, both, paths):
     assert "failed" not in result.parseoutcomes()
     pairs = json.loads((pytester.path / "evidence.json").read_text("utf-8"))["pairs"]
     told = {(one["model"]["endpoint"], one["verdict"]) for one in pairs}
-    assert len(pairs) == 2
-    assert told == {(None, "PASS"), ("parrot-1", "FAIL")}
+    assert len(pairs) == 3
+    assert told == {(None, "PASS"), ("parrot-1", "FAIL"), (None, "NOT RUN")}
 
 
 def test_alone_it_is_the_same(pytester, both):

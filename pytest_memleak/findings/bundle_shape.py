@@ -1,0 +1,87 @@
+"""What a bundle must have at least before anything of it is believed or compared."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+__all__ = ["misshapen"]
+
+
+def _a_time(value: str) -> str:
+    when = datetime.datetime.fromisoformat(value)
+    if when.tzinfo is None:
+        raise ValueError("it has no time zone")
+    when.timestamp()
+    return value
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(strict=True, extra="allow")
+
+
+class _Suite(_Shape):
+    name: str
+    path: str
+    sha256: str
+
+
+class _Test(_Shape):
+    test: str
+    outcome: str
+    reason: str
+
+
+class _Model(_Shape):
+    id: str
+    provider: str
+    base: str | None
+    endpoint: str | None
+    options: dict[str, Any]
+
+
+class _Answerer(_Shape):
+    asked: str | None
+    served: list[dict[str, Any]]
+    first: str | None
+    last: str | None
+    imported: int
+
+
+class _Pair(_Shape):
+    pair: str
+    suite: _Suite
+    book: dict[str, Any]
+    model: _Model
+    settings: dict[str, Any]
+    measures: dict[str, dict[str, Any]]
+    answerer: _Answerer | None
+    expected: Literal["pass", "leak"]
+    verdict: Annotated[str, Field(pattern=r"^(PASS|FAIL|INCONCLUSIVE|NOT RUN)(, .*)?$")]
+    reasons: list[str]
+    stopped_early: bool
+    tests: list[_Test]
+
+
+class _Bundle(_Shape):
+    created: Annotated[str, AfterValidator(_a_time)]
+    result: Literal["PASS", "FAIL", "INCONCLUSIVE"]
+    release: str | None
+    selection: dict[str, Any]
+    broken: list[str]
+    pairs: list[_Pair]
+    sha256: str
+
+
+def misshapen(made: dict[str, Any]) -> str | None:
+    """The first thing that a bundle lacks or has in another form; None if it is a bundle."""
+    try:
+        _Bundle.model_validate(made)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    except OverflowError:
+        return "created: no time"
+    return None

@@ -1,0 +1,61 @@
+"""One result for a whole release, from what its bundle says of each pair."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from pytest_memleak.records import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["counted", "result_of", "verdict_of"]
+
+_FAILED = {"failed", "xpassed"}
+_ENDED_OTHERWISE = {"error", "crashed", "unfinished"}
+
+
+def verdict_of(pair: Mapping[str, Any]) -> Verdict:
+    """The verdict in a pair's evidence, without the refusals behind it."""
+    return Verdict(pair["verdict"].partition(",")[0])
+
+
+def result_of(pairs: Sequence[Mapping[str, Any]], *, broken: Sequence[str] = ()) -> Verdict:
+    """FAIL if any pair failed, PASS if all passed, INCONCLUSIVE for all else.
+
+    A leak that the suite expects counts as a pass, and none as a failure. A pair that was not
+    run, a suite that could not be collected and a run without pairs are no pass; nor is a pair
+    that passed and whose test failed by limits of its own.
+    """
+    became = {_became(pair) for pair in pairs}
+    if Verdict.FAIL in became:
+        return Verdict.FAIL
+    return Verdict.INCONCLUSIVE if broken or became != {Verdict.PASS} else Verdict.PASS
+
+
+def counted(pairs: Sequence[Mapping[str, Any]]) -> str:
+    """How many pairs there are of each verdict, in words: "3 PASS, 1 FAIL (expected)"."""
+    counts = Counter(map(_word, pairs))
+    return ", ".join(f"{count:,} {word}" for word, count in sorted(counts.items())) or "no pair"
+
+
+def _became(pair: Mapping[str, Any]) -> Verdict:
+    verdict, leak = verdict_of(pair), pair["expected"] == "leak"
+    outcomes = {one["outcome"] for one in pair["tests"]}
+    if verdict in {Verdict.PASS, Verdict.FAIL} and (
+        leak is (verdict is Verdict.PASS) or outcomes & _FAILED
+    ):
+        return Verdict.FAIL
+    if verdict in {Verdict.INCONCLUSIVE, Verdict.NOT_RUN} or outcomes & _ENDED_OTHERWISE:
+        return Verdict.INCONCLUSIVE
+    return Verdict.PASS
+
+
+def _word(pair: Mapping[str, Any]) -> str:
+    verdict = verdict_of(pair)
+    if pair["expected"] == "leak" and verdict is Verdict.FAIL:
+        return "FAIL (expected)"
+    if pair["expected"] == "leak" and verdict is Verdict.PASS:
+        return "PASS (a leak was expected)"
+    return str(verdict)
