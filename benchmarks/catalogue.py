@@ -1,11 +1,12 @@
-"""Measure how fast a library of prepared keys streams past a run's generations.
+"""How fast a catalogue streams past a run's generations: prepared keys, and books parsed anew.
 
     python benchmarks/catalogue.py                 # some minutes
     python benchmarks/catalogue.py --scale 0.1     # a tenth of the generations
 
 The generations are another author's prose ("none"). Books are synthetic, of 100,000 words each in
 the style of the King James text; twenty are made, and come again in larger libraries:
-what is told of them is the same, and so is what they cost.
+what is told of them is the same, and so is what they cost. `benchmarks/scale.py` puts the tables
+into docs/scale.md.
 """
 
 from __future__ import annotations
@@ -13,57 +14,108 @@ from __future__ import annotations
 import argparse
 import gc
 import sys
+import tempfile
 import time
 from itertools import cycle, islice
 from pathlib import Path
 
 import corpus
 
-from pytest_memleak.scoring.library import GenerationSieve, book_keys
+from pytest_memleak.books.catalogue_file import CatalogueFile, Part, PreparedBook, write_catalogue
+from pytest_memleak.records import Book, Scoring
+from pytest_memleak.scoring.library import GenerationSieve, scan
+from pytest_memleak.story.loose_books import LooseBooks, LooseReader
 
 BOOKS = (1, 20, 200, 2_000)
 GENERATIONS = (2_500, 25_000)
+AIMS = {2_500: 15, 25_000: 12}
+LEAST, MEGABYTES = 12, 500
 _MADE = 20
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Measure a catalogue of prepared keys.")
-    parser.add_argument("--scale", type=float, default=1.0, metavar="SHARE", help="of generations")
-    parser.add_argument("--books", type=int, default=max(BOOKS), metavar="N", help="at most")
-    arguments = parser.parse_args()
-    print("| generations | books | M library words/s | survivors | tables, MB | peak, MB |")
-    print("| --: | --: | --: | --: | --: | --: |")
+def tables(scale: float = 1.0, most: int = max(BOOKS)) -> str:
+    """Both tables: looking for prepared books, and what preparing them takes."""
+    with tempfile.TemporaryDirectory() as folder:
+        books = [corpus.in_style(number) for number in range(_MADE)]
+        paths = [_written(book, Path(folder)) for book in books]
+        reader = LooseReader(Scoring())
+        start = time.process_time()
+        for one in LooseBooks((("", paths[0]),), reader).books():
+            if isinstance(one[1], Exception):
+                raise one[1]
+        parsed = time.process_time() - start
+        file = Path(folder) / "library.keys"
+        keys = [(path, "", reader.keys(path)) for path in paths]
+        start = time.process_time()
+        prepared = write_catalogue(file, keys, mode="paper")
+        written = time.process_time() - start
+        del books, keys
+        rows = [row for count in GENERATIONS for row in _rows(file, count, scale, most)]
+        words, size = sum(one.words for one in prepared), file.stat().st_size
+    head = (
+        "| generations | words of them | books | M library words/s | aim | survivors | tables, MB "
+        f"| peak, MB (aim {MEGABYTES}) |"
+    )
+    return f"""\
+{head}
+| --: | --: | --: | --: | --: | --: | --: | --: |
+{chr(10).join(rows)}
+
+Reading, cutting and numbering a plain text of {corpus.BOOK_WORDS:,} words takes {parsed:.2f} s, \
+writing its numbers {written / _MADE * 1e3:.0f} ms; a prepared word takes {size / words:.1f} \
+bytes."""
+
+
+def _rows(file: Path, count: int, scale: float, most: int) -> list[str]:
+    drawn = [one.text for one in corpus.generations("none", round(count * scale))]
+    said = sum(len(text.split()) for text in drawn)
+    prepared = CatalogueFile(file).books
+    scan(_part(file, prepared, 1), GenerationSieve(drawn[:100], k=5), least=LEAST)
+    gc.collect()
+    Path("/proc/self/clear_refs").write_text("5")
+    before = _kilobytes("VmRSS:")
     start = time.process_time()
-    books = [corpus.in_style(number) for number in range(_MADE)]
-    made = time.process_time() - start
-    start = time.process_time()
-    keys = [(book.id, book_keys(book, k=5)) for book in books]
-    prepared = time.process_time() - start
-    print(f"made in {made:.1f} s, prepared in {prepared:.1f} s", file=sys.stderr)
-    del books
-    for count in GENERATIONS:
-        drawn = [one.text for one in corpus.generations("none", round(count * arguments.scale))]
-        gc.collect()
-        Path("/proc/self/clear_refs").write_text("5")
-        before = _kilobytes("VmRSS:")
-        sieve = GenerationSieve(drawn, k=5)
-        for number in BOOKS:
-            if number > arguments.books:
-                break
-            start = time.process_time()
-            found = list(sieve.survivors(islice(cycle(keys), number), least=20))
-            took = time.process_time() - start
-            words = sum(its.words for _, its in islice(cycle(keys), number))
-            peak = (_kilobytes("VmHWM:") - before) / 1e3
-            print(
-                f"| {len(drawn):,} | {number:,} | {words / took / 1e6:.1f} | {len(found):,} | "
-                f"{sieve.nbytes / 1e6:.0f} | {peak:.0f} |",
-                flush=True,
-            )
+    sieve = GenerationSieve(drawn, k=5)
+    print(f"table made in {time.process_time() - start:.1f} s", file=sys.stderr)
+    rows = []
+    for number in BOOKS:
+        if number > most:
+            break
+        part = _part(file, prepared, number)
+        start = time.process_time()
+        found = scan(part, sieve, least=LEAST)
+        took = time.process_time() - start
+        words = sum(one.words for one in found.looked)
+        peak = (_kilobytes("VmHWM:") - before) / 1e3
+        rows.append(
+            f"| {len(drawn):,} | {said:,} | {number:,} | {words / took / 1e6:.1f} | "
+            f"{AIMS[count]} | {len(found.survivors):,} | {sieve.nbytes / 1e6:.0f} | {peak:.0f} |"
+        )
+        print(rows[-1], file=sys.stderr)
+    return rows
+
+
+def _part(file: Path, prepared: tuple[PreparedBook, ...], number: int) -> Part:
+    named = ((f"book {n}", one) for n, one in enumerate(islice(cycle(prepared), number)))
+    return Part(file, tuple(named))
+
+
+def _written(book: Book, folder: Path) -> Path:
+    path = folder / f"{book.id}.txt"
+    path.write_text("\n\n".join(one.text for one in book.excerpts), encoding="utf-8")
+    return path
 
 
 def _kilobytes(field: str) -> int:
     return int(Path("/proc/self/status").read_text().partition(field)[2].split()[0])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measure a catalogue.")
+    parser.add_argument("--scale", type=float, default=1.0, metavar="SHARE", help="of generations")
+    parser.add_argument("--books", type=int, default=max(BOOKS), metavar="N", help="at most")
+    arguments = parser.parse_args()
+    print(tables(arguments.scale, arguments.books))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Measure how scoring grows with books, samples and nodes, and write docs/scale.md.
+"""Measure how scoring grows with books, samples, nodes and a catalogue; write docs/scale.md.
 
     python benchmarks/scale.py               # as the page shows it, some minutes
     python benchmarks/scale.py --scale 0.1   # a quick look, nothing written
@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import catalogue
 import corpus
 from pages import write_measured
 from ray.cluster_utils import Cluster
@@ -129,6 +130,7 @@ def main() -> None:
             *rows,
         ]
     )
+    table += "\n\n" + catalogue.tables(scale)
     print(table)
     if scale == 1:
         write_measured("scale.md", table)

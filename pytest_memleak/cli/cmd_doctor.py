@@ -148,7 +148,7 @@ def _of_suite(path: Path) -> Iterator[_Checked]:
 def _book(source: BookSource, suite: Suite, opened: SuiteRun) -> _Checked:
     from pytest_memleak.errors import MemleakError
     from pytest_memleak.records.amounts import amount
-    from pytest_memleak.scoring.catalogue import measurable_words
+    from pytest_memleak.scoring.measurable import measurable_words
 
     what = f"book {source.id}"
     try:

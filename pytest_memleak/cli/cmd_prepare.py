@@ -68,7 +68,7 @@ def _prepare(parsed: argparse.Namespace) -> int:
     from pytest_memleak.errors import BookError, SettingsError
     from pytest_memleak.records import Scoring
     from pytest_memleak.redaction.text import inert
-    from pytest_memleak.scoring.catalogue import measurable_words
+    from pytest_memleak.scoring.measurable import measurable_words
 
     if parsed.output is None and not parsed.explain:
         raise SettingsError(

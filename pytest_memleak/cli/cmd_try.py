@@ -141,7 +141,7 @@ def _words_of(path: Path) -> str:
     from pytest_memleak.records import Scoring, WordMode
     from pytest_memleak.records.amounts import amount
     from pytest_memleak.redaction.text import inert
-    from pytest_memleak.scoring.catalogue import measurable_words
+    from pytest_memleak.scoring.measurable import measurable_words
 
     read = Extensions().read_book(path)
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak import __version__
 from pytest_memleak.cli.arguments import add_scoring_options
+from pytest_memleak.cli.cmd_catalogue import add_catalogue
 from pytest_memleak.cli.cmd_demo import add_demo
 from pytest_memleak.cli.cmd_doctor import add_doctor
 from pytest_memleak.cli.cmd_evidence import add_compare, add_cross, add_verify
@@ -89,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     add_doctor(commands)
     _add_score(commands)
     add_prepare(commands)
+    add_catalogue(commands)
     add_ledger(commands)
     add_verify(commands)
     add_compare(commands)

@@ -118,7 +118,7 @@ def facts(evaluation: Evaluation) -> Finding:
         draws=evaluation.draws,
         warnings=_warnings(evaluation),
         spared=evaluation.spared,
-        elsewhere=tuple(dataclasses.asdict(one) for one in evaluation.elsewhere),
+        catalogue=dict(evaluation.catalogue) if evaluation.catalogue else None,
         windows=_windows(evaluation.extraction) if evaluation.extraction else None,
         brought=tuple(row.told() for row in pair.limits.brought.values()),
         title=(book.title if book else pair.book.title) or "",

@@ -48,7 +48,7 @@ def pair_evidence(found: Finding) -> dict[str, Any]:
         "draws": [dataclasses.asdict(one) for one in found.draws],
         "measures": _measures(found),
         "windows": found.windows,
-        "elsewhere": list(found.elsewhere),
+        "catalogue": found.catalogue,
         "limits": {
             name: {"limit": limit, "set_by": found.limit_origins.get(name)}
             for name, limit in found.limits.items()

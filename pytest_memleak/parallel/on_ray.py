@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 from pytest_memleak.errors import Inconclusive, MemleakError, SettingsError
 from pytest_memleak.parallel.actors import Actors
 from pytest_memleak.parallel.blocks import blocks, generations_of
-from pytest_memleak.scoring.catalogue import Shelf
+from pytest_memleak.scoring.library import scan
 from pytest_memleak.scoring.tally import Counted, Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
     from pytest_memleak.contracts.protocols import Endpoint
     from pytest_memleak.parallel.blocks import Block
     from pytest_memleak.records import Book, Generation, Scoring
-    from pytest_memleak.scoring.catalogue import Elsewhere
+    from pytest_memleak.scoring.library import GenerationSieve, Scanned, Shard
     from pytest_memleak.scoring.recitals import Protected
 
 __all__ = ["OnRay"]
@@ -70,18 +70,19 @@ class OnRay:
         tally = Tally(book, scoring, protected=protected)
         ray = self._joined()
         task = ray.remote(num_cpus=1, max_retries=_RETRIES)(_count)
+        under_way: list[Any] = []
         try:
             kept, index = ray.put(book), ray.put(protected)
-            cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
-            under_way: list[Any] = []
             for block in blocks(generations):
                 under_way.append(task.remote(kept, index.hex(), scoring, index, block))
-                if len(under_way) >= _AHEAD * cores:
+                if len(under_way) >= _AHEAD * _cores(ray):
                     _add_one(ray, tally, under_way)
             while under_way:
                 _add_one(ray, tally, under_way)
         except ray.exceptions.RayError as error:
             raise _lost(error, f"book {book.id!r}") from None
+        finally:
+            _cancel(ray, under_way)
         return tally
 
     def actors(self, make: Callable[[], Endpoint], *, endpoint_id: str) -> Actors:
@@ -91,30 +92,29 @@ class OnRay:
         return self._actors[endpoint_id]
 
     def scanned(
-        self,
-        shelves: Iterable[Sequence[Book]],
-        scoring: Scoring,
-        generations: Callable[[], Iterable[Generation]],
-    ) -> Iterator[list[Elsewhere]]:
-        """As `pytest_memleak.scoring.catalogue.scanned`, shelves side by side, one a core.
+        self, shards: Iterable[Shard], table: GenerationSieve, *, least: int
+    ) -> Iterator[Scanned]:
+        """As `pytest_memleak.scoring.library.scanned`, in no order, a shard a core.
 
+        A shard is read and parsed where it is scanned: its files must be there, too.
         Raises SettingsError without Ray, and Inconclusive where the cluster cannot be reached or
         loses a task for good.
         """
         ray = self._joined()
         task = ray.remote(num_cpus=1, max_retries=_RETRIES)(_scan)
+        under_way: list[Any] = []
         try:
-            kept = [ray.put(block) for block in blocks(generations())]
-            cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
-            under_way: list[Any] = []
-            for books in shelves:
-                under_way.append(task.remote(list(books), scoring, kept))
-                if len(under_way) >= cores:
-                    yield ray.get(under_way.pop(0))
+            kept = ray.put(table)
+            for shard in shards:
+                under_way.append(task.remote(shard, kept, least))
+                if len(under_way) >= _AHEAD * _cores(ray):
+                    yield _first(ray, under_way)
             while under_way:
-                yield ray.get(under_way.pop(0))
+                yield _first(ray, under_way)
         except ray.exceptions.RayError as error:
             raise _lost(error, "the catalogue") from None
+        finally:
+            _cancel(ray, under_way)
 
     def close(self) -> None:
         """Leave the cluster, if it was joined here."""
@@ -167,16 +167,29 @@ def _knock(address: str | None) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE).close()
 
 
-def _add_one(ray: Any, tally: Tally, under_way: list[Any]) -> None:
-    """Add up one block's result, whichever is there first."""
+def _cores(ray: Any) -> int:
+    """How many cores the cluster has now: nodes come and go."""
+    return max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+
+def _first(ray: Any, under_way: list[Any]) -> Any:
+    """The result that is there first. Raises the error that a task gives back."""
     (ready,), under_way[:] = ray.wait(under_way, num_returns=1)
     answer = ray.get(ready)
     if isinstance(answer, MemleakError):
-        for other in under_way:
-            with contextlib.suppress(Exception):
-                ray.cancel(other)
         raise answer
-    tally.add_counted(answer)
+    return answer
+
+
+def _cancel(ray: Any, under_way: list[Any]) -> None:
+    for one in under_way:
+        with contextlib.suppress(Exception):
+            ray.cancel(one)
+
+
+def _add_one(ray: Any, tally: Tally, under_way: list[Any]) -> None:
+    """Add up one block's result, whichever is there first."""
+    tally.add_counted(_first(ray, under_way))
 
 
 def _count(
@@ -195,12 +208,12 @@ def _count(
     return tally.counted
 
 
-def _scan(books: list[Book], scoring: Scoring, kept: list[Any]) -> list[Elsewhere]:
-    """A task: one shelf, looked for in all blocks."""
-    import ray
-
-    generations = (one for block in kept for one in generations_of(ray.get(block)))
-    return Shelf(books, scoring).scan(generations)
+def _scan(shard: Shard, table: GenerationSieve, least: int) -> Scanned | MemleakError:
+    """A task: one shard, read here and held against the generations."""
+    try:
+        return scan(shard, table, least=least)
+    except MemleakError as error:
+        return error
 
 
 def _tally_of(book: Book, index: str, scoring: Scoring, protected: Protected | None) -> Tally:

@@ -96,6 +96,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         skip_what_nobody_asked_for(config, items)
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What the pairs that were chosen share is done once."""
+    if run_key in session.config.stash:
+        from pytest_memleak.plugin.outcomes import expect_pairs
+
+        expect_pairs(session)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> bool | None:
     """With --memleak-plan, plans instead of tests."""

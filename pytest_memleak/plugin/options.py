@@ -48,15 +48,6 @@ def parse_jobs(value: str) -> int:
     return int(value)
 
 
-def parse_megabytes(value: str) -> int:
-    """A number of megabytes."""
-    if not (value.isascii() and value.isdecimal() and int(value)):
-        raise pytest.UsageError(
-            f"--memleak-shard-memory: expected a number of megabytes, got {value!r}"
-        )
-    return int(value)
-
-
 def parse_release(value: str) -> str:
     """A name on one line."""
     if not (value.strip() and value.isprintable() and len(value) <= _LONGEST_NAME):
@@ -154,14 +145,6 @@ def add_options(parser: pytest.Parser) -> None:
         default="1",
         type=parse_jobs,
         help="match generations with a book in so many processes, 'auto' for one a core "
-        "(default: %(default)s)",
-    )
-    group.addoption(
-        "--memleak-shard-memory",
-        metavar="MB",
-        default="500",
-        type=parse_megabytes,
-        help="memory for the index of catalogue books that are looked for at once "
         "(default: %(default)s)",
     )
     group.addoption(

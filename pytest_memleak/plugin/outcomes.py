@@ -143,7 +143,6 @@ def _resources_of(config: pytest.Config, progress: Progress) -> Resources:
         jobs=config.getoption("memleak_jobs"),
         executor=config.getoption("memleak_executor"),
         ray_address=config.getoption("memleak_ray_address"),
-        shard_memory=config.getoption("memleak_shard_memory") * 1_000_000,
         progress=progress,
     )
 
@@ -159,6 +158,14 @@ def skip_what_nobody_asked_for(config: pytest.Config, items: Iterable[pytest.Ite
         if provider:
             reason = f"calls {provider}: run it with -m copyright or --memleak-run"
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def expect_pairs(session: pytest.Session) -> None:
+    """Tell each suite which of its pairs the session comes to."""
+    pairs = {(pair.suite, pair.id): pair for pair in map(_pair_of, session.items) if pair}
+    for path in {suite for suite, _ in pairs}:
+        its = [pair for (suite, _), pair in pairs.items() if suite == path]
+        run_of(session.config).of_suite(path).expect(its)
 
 
 def show_plans(session: pytest.Session) -> None:

@@ -55,7 +55,7 @@ def refuse_bad_options(config: pytest.Config) -> None:
 
 
 def refuse_bad_suite(suite_run: SuiteRun, config: pytest.Config) -> None:
-    """Raise MemleakError where a model's options are not its provider's, or there is no ledger.
+    """Raise MemleakError for options that a provider has not, a bad catalogue, a missing ledger.
 
     No provider is called. What is not installed is a matter of the pairs that need it.
     """
@@ -64,6 +64,10 @@ def refuse_bad_suite(suite_run: SuiteRun, config: pytest.Config) -> None:
     for model in models:
         with contextlib.suppress(Inconclusive, MissingExtra):
             suite_run.endpoints.provider(model)
+    if suite.catalogue:
+        from pytest_memleak.story.catalogue import refuse_bad_catalogue  # with numpy
+
+        refuse_bad_catalogue(suite)
     if config.getoption("memleak_ledger") and not config.getoption("collectonly"):
         suite_run.resources.ledger  # noqa: B018 - opened by asking for it
 

@@ -17,7 +17,6 @@ from pytest_memleak.records.selection import PairTest, Selection
 
 __all__ = ["CountedDraws", "Finding", "Passage", "RunReport"]
 
-_ELSEWHERE = 20
 _NOTHING = Completeness(asked=0, got=0)
 
 
@@ -99,7 +98,8 @@ class Finding:
     recitals:  of any protected book: the longest, the longest near-verbatim one, other long ones
     passages:  the worst passages of the pair's own book, where its verdict is FAIL
     changes:   against a baseline, in words
-    elsewhere: what came of books that nobody asked for
+    catalogue: how many books that nobody asks for were looked for, their words, a digest of all,
+              and the words from which on a recital of them counts
     windows:   of the probe "probability": the map along the book
     parts:     the documents of the book's file: which are text, and by which rule
     title, author: of the book, "" where nobody says; book_file: SHA-256 of its file
@@ -133,7 +133,7 @@ class Finding:
     recitals: tuple[Passage, ...] = ()
     passages: tuple[Passage, ...] = ()
     changes: tuple[str, ...] = ()
-    elsewhere: tuple[dict[str, Any], ...] = ()
+    catalogue: dict[str, Any] | None = None
     windows: dict[str, Any] | None = None
     brought: tuple[Measure, ...] = ()
     plot: PlotData | None = None
@@ -171,12 +171,6 @@ class Finding:
             one for one in self.recitals if one.words > over and (one.book or one.training)
         )
 
-    @property
-    def most_elsewhere(self) -> tuple[dict[str, Any], ...]:
-        """The books that nobody asked for of which the longest spans came, twenty at most."""
-        longest_first = sorted(self.elsewhere, key=lambda one: -one["longest_span"])
-        return tuple(longest_first[:_ELSEWHERE])
-
     def to_json(self) -> dict[str, Any]:
         """As plain lists and dicts."""
         made = dataclasses.asdict(dataclasses.replace(self, completeness=_NOTHING))
@@ -185,7 +179,7 @@ class Finding:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Finding:
         """The inverse of `to_json`, also after a journey through JSON."""
-        lists = ("reasons", "warnings", "changes", "elsewhere")
+        lists = ("reasons", "warnings", "changes")
         intervals = {name: (low, high) for name, (low, high) in data["intervals"].items()}
         return cls(
             **{

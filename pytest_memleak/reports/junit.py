@@ -52,9 +52,6 @@ def case_properties(found: Finding, *, own: bool = False) -> list[tuple[str, str
         properties += [(f"memleak.{kind}.{key}", place[key]) for key in keys if place.get("book")]
     for book, count in found.details.get("recitals_over", {}).get("books", {}).items():
         properties.append((f"memleak.recitals_over.{inert(book)}", count))
-    for one in found.most_elsewhere:
-        name = f"memleak.elsewhere.{inert(one['book'])}"
-        properties += [(f"{name}.{key}", one[key]) for key in ("longest_span", "spans_over")]
     properties += [(f"memleak.limit.{name}", value) for name, value in found.limits.items()]
     return [(name, str(value)) for name, value in properties]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.measure import Measurement
@@ -190,7 +190,7 @@ def _details(found: Finding, *, verbose: bool) -> Iterator[Text]:
     became = outcome(found)
     whole = became.kind != "pass" or verbose
     answers = tuple(of_answers(found) if whole else out_of_the_ordinary(found))
-    told = found.warnings or found.changes or found.unasked or _recited_elsewhere(found) or answers
+    told = found.warnings or found.changes or found.unasked or answers
     if not whole and not told:
         return
     yield Text()
@@ -203,17 +203,7 @@ def _details(found: Finding, *, verbose: bool) -> Iterator[Text]:
         yield Text(f"  {title}: {inert(said)}", style="dim")
     yield from _passages(found, few=found.expected == "leak" and not verbose)
     yield from (Text(f"  {inert(line)}") for line in of_other_books(found))
-    yield from (Text(f"  {inert(line)}") for line in _of_catalogue(found))
     yield from (Text(f"  warning: {inert(warning)}") for warning in found.warnings)
-
-
-def _of_catalogue(found: Finding) -> Iterator[str]:
-    for book in _recited_elsewhere(found):
-        spans, longest = amount(book["spans_over"], "span"), amount(book["longest_span"], "word")
-        yield (
-            f"{spans} over {found.settings['span_threshold']} words of {book['book']}, "
-            f"which was not asked for; the longest has {longest}"
-        )
 
 
 def _passages(found: Finding, *, few: bool) -> Iterator[Text]:
@@ -228,8 +218,3 @@ def _passages(found: Finding, *, few: bool) -> Iterator[Text]:
             yield Text(f"    “{one.quote}”", style="italic")
     if left := len(passages) - len(first):
         yield Text(f"  and {left} more, shown with -v", style="dim")
-
-
-def _recited_elsewhere(found: Finding) -> list[dict[str, Any]]:
-    """The books that nobody asked for, of which long spans came."""
-    return [one for one in found.most_elsewhere if one["spans_over"]]

@@ -1,22 +1,22 @@
 """A library of any size, held against all generations of a run at once (METRICS section 11).
 
 The generations make the sieve, and the library's books stream past it as word keys, which can
-be kept and read again without parsing a book twice. No book's text can be had from its keys
-alone where words are long, and none needs it: what comes through is few, and goes to the exact
-index with its text.
-
-A run does not go this way yet: its pairs are held against `shared_index` one by one.
+be kept and read again without parsing a book twice. What comes through is few, and goes to the
+exact index with its text (`recitals`). The keys are scrambled, so that no word can be read in
+them; who scrambles a dictionary can still tell which word each is.
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
+from pytest_memleak.errors import MemleakError
 from pytest_memleak.scoring.chains import chained
-from pytest_memleak.scoring.keys import TEXT_END, keyed, keyed_folded
+from pytest_memleak.scoring.keys import NO_WORD, TEXT_END, keyed, keyed_folded
 from pytest_memleak.scoring.layout import layout_of, refuse_unmeasurable
 from pytest_memleak.scoring.shared_index import NEAR_MATCH, Found
 from pytest_memleak.scoring.sieve import BORDER, Sieve
@@ -31,11 +31,25 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.keys import Keyed, Keys, Positions
     from pytest_memleak.scoring.sieve import Runs
 
-__all__ = ["BookKeys", "GenerationSieve", "Survivor", "book_keys"]
+    Books = Iterable[tuple[str, "BookKeys"]]
 
+__all__ = [
+    "BookKeys",
+    "GenerationSieve",
+    "Looked",
+    "Scanned",
+    "Shard",
+    "Survivor",
+    "book_keys",
+    "scan",
+    "scanned",
+]
+
+_SCRAMBLE, _SPREAD = np.uint64(0xD6E8FEB86659FD93), np.uint64(32)
 _BORDER = np.array([BORDER], dtype=np.uint64)
 _TEXT_END = np.array([TEXT_END], dtype=np.uint64)
 _CHARACTERS_TOGETHER = 1 << 20
+_SCRAMBLED_TOGETHER = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,11 +57,13 @@ class BookKeys:
     """A book as keys of its words, with `BORDER` first, last and where no match goes across.
 
     words:  N
+    digest: SHA-256 of its words' keys (hexadecimal): the same however it is cut into excerpts
     exact:  of its words as the measures count them; shape (n,), uint64
     folded: of its folded words; `exact` itself where folding changes none
     """
 
     words: int
+    digest: str
     exact: Keys = field(repr=False)
     folded: Keys = field(repr=False)
 
@@ -62,16 +78,35 @@ def book_keys(book: Book, *, k: int, mode: WordMode = "paper") -> BookKeys:
     exact = _bordered(plain, layout.borders)
     near = keyed_folded(texts, plain)
     if near is plain:
-        return BookKeys(layout.total, exact, exact)
+        return BookKeys(layout.total, _digest(exact), exact, exact)
     borders = layout_of(book, near.lengths().tolist()).borders
-    return BookKeys(layout.total, exact, _bordered(near, borders))
+    return BookKeys(layout.total, _digest(exact), exact, _bordered(near, borders))
+
+
+def _digest(keys: Keys) -> str:
+    return hashlib.sha256(keys[keys != BORDER].astype("<u8").tobytes()).hexdigest()
 
 
 def _bordered(words: Keyed, borders: Positions) -> Keys:
     inside = np.ones(len(words.keys), dtype=np.bool_)
     inside[words.ends] = False
     keys = np.insert(words.keys[inside], borders, _BORDER[0])
-    return np.concatenate((_BORDER, keys, _BORDER))
+    return _scrambled(np.concatenate((_BORDER, keys, _BORDER)))
+
+
+def _scrambled(keys: Keys) -> Keys:
+    """The keys made others, in place; different ones stay different, and what is no word is kept.
+
+    A word of up to eight bytes is its own key, and could be read by anyone.
+    """
+    for begin in range(0, len(keys), _SCRAMBLED_TOGETHER):
+        some = keys[begin : begin + _SCRAMBLED_TOGETHER]
+        is_word = some > NO_WORD
+        made = some * _SCRAMBLE
+        made ^= made >> _SPREAD
+        made *= _SCRAMBLE
+        np.copyto(some, np.maximum(made, NO_WORD + 1), where=is_word)
+    return keys
 
 
 class Survivor(NamedTuple):
@@ -84,6 +119,54 @@ class Survivor(NamedTuple):
     name: str
     longest: int
     nv_longest: int
+
+
+class Shard(Protocol):
+    """Some books of a library, which can be sent to where they are read."""
+
+    def books(self) -> Iterable[tuple[str, BookKeys | MemleakError]]:
+        """Their names and keys; in place of keys why a book cannot be read or measured."""
+
+
+class Looked(NamedTuple):
+    """A book that was looked for; digest: that of its keys."""
+
+    name: str
+    words: int
+    digest: str
+
+
+class Scanned(NamedTuple):
+    """What came of a shard: the books that survived, all that were looked for, and the others.
+
+    unread: by name, why it could not be looked for
+    """
+
+    survivors: list[Survivor]
+    looked: list[Looked]
+    unread: dict[str, str]
+
+
+def scan(shard: Shard, table: GenerationSieve, *, least: int) -> Scanned:
+    """Hold one shard's books against the generations; see `GenerationSieve.survivors`."""
+    looked: list[Looked] = []
+    unread: dict[str, str] = {}
+
+    def readable() -> Iterator[tuple[str, BookKeys]]:
+        for name, book in shard.books():
+            if isinstance(book, MemleakError):
+                unread[name] = book.line
+                continue
+            looked.append(Looked(name, book.words, book.digest))
+            yield name, book
+
+    return Scanned(list(table.survivors(readable(), least=least)), looked, unread)
+
+
+def scanned(shards: Iterable[Shard], table: GenerationSieve, *, least: int) -> Iterator[Scanned]:
+    """What comes of each shard, one after the other, here and now."""
+    for shard in shards:
+        yield scan(shard, table, least=least)
 
 
 class GenerationSieve:
@@ -123,7 +206,7 @@ class GenerationSieve:
         sieves = {id(one.sieve): one.sieve for one in (self._exact, self._folded)}
         return sum(one.nbytes for one in sieves.values())
 
-    def survivors(self, books: Iterable[tuple[str, BookKeys]], *, least: int) -> Iterator[Survivor]:
+    def survivors(self, books: Books, *, least: int) -> Iterator[Survivor]:
         """The books of which some generation has a run of `least` words, or a chain of 20.
 
         books: with their names, each looked at once, in their order.
@@ -174,7 +257,7 @@ def _end_to_end(*parts: list[Keys]) -> Keys:
     keys: Keys = np.concatenate([one for some in parts for one in some])
     for some in parts:
         some.clear()
-    return keys
+    return _scrambled(keys)
 
 
 def _each(words: Keyed) -> list[Keys]:

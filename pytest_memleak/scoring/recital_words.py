@@ -15,7 +15,8 @@ __all__ = ["folded", "recital_words"]
 
 _WORD = re.compile(r"[^\W_]+")
 _LINE_END = re.compile("\r\n|[\r\v\f\x85\u2028\u2029]")
-_TAG = re.compile(r"</?([A-Za-z][A-Za-z0-9-]*)(?:\s[^<>]*)?/?>")
+# A quoted attribute may hold what would end the tag.
+_TAG = re.compile(r"""</?([A-Za-z][A-Za-z0-9-]*)(?:\s(?:=\s*(?:"[^"<]*"|'[^'<]*')|[^<>])*+|/)?>""")
 _WITHIN_WORDS = frozenset(
     ("b", "i", "em", "strong", "u", "s", "span", "sup", "sub", "mark", "a", "font", "small", "big",
      "code")

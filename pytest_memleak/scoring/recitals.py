@@ -11,7 +11,7 @@ from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Block
 from pytest_memleak.scoring.chains import chained, longest_within
 from pytest_memleak.scoring.passages import distinct_passages
-from pytest_memleak.scoring.trimming import GivenAway, untold
+from pytest_memleak.scoring.trimming import GivenAway, Pieces, untold
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -91,16 +91,20 @@ class Protected:
     measured: id of the book whose excerpts were asked for; the four measures are of its words
     books:    ids of the protected books, in the order in which they count: the pair's first
     training: ids of the books that the model was tuned on
+    catalogue: ids of further protected books, which count after the others, and with nothing
+              under `least` words: all that any answer shares so many words with are in the index
     """
 
     index: SharedIndex
     measured: str
     books: tuple[str, ...]
     training: tuple[str, ...] = ()
+    catalogue: tuple[str, ...] = ()
+    least: int = 0
 
     def __post_init__(self) -> None:
         """Raise SettingsError for a book that is not in the index."""
-        for book_id in (self.measured, *self.books, *self.training):
+        for book_id in (self.measured, *self.books, *self.training, *self.catalogue):
             if book_id not in self.index.numbers:
                 raise SettingsError(
                     f"the book {book_id!r} is not in the index",
@@ -186,9 +190,13 @@ class RecitalTally:
         self._rank = np.full(len(index.books), -1, dtype=np.intp)
         self._training = np.zeros(len(index.books), dtype=np.bool_)
         self._training[[index.numbers[one] for one in protected.training]] = True
-        order = [one for one in dict.fromkeys(protected.books) if one not in protected.training]
+        books = dict.fromkeys((*protected.books, *protected.catalogue))
+        order = [one for one in books if one not in protected.training]
         self._rank[[index.numbers[one] for one in order]] = np.arange(len(order))
         self._order = [index.numbers[one] for one in order]
+        # A book of the catalogue that few words of are shared with need not be in the index.
+        catalogue = set(protected.catalogue) - set(protected.books)
+        self._least = np.array([protected.least if one in catalogue else 0 for one in order])
 
     def count(
         self,
@@ -238,6 +246,9 @@ class RecitalTally:
             protected.place, protected.place + protected.words, given, trim=trim, keep=keep
         )
         words = pieces.end - pieces.start
+        counts_here = words >= self._least[self._rank[protected.book[pieces.of]]]
+        if not counts_here.all():
+            pieces, words = Pieces(*(one[counts_here] for one in pieces)), words[counts_here]
         if not len(words):
             return
         text, rank = protected.text[pieces.of], self._rank[protected.book[pieces.of]]
@@ -343,15 +354,15 @@ class RecitalTally:
             excerpt_id=self._excerpt_ids[key.asked],
             generation=key.ordinal,
             place=key.place,
-            books=self._in_order(holding) if not near else (book.id,),
+            books=self._in_order(holding, -key.minus_words) if not near else (book.id,),
         )
 
-    def _in_order(self, holding: Iterable[int]) -> tuple[str, ...]:
+    def _in_order(self, holding: Iterable[int], words: int) -> tuple[str, ...]:
         """The ids of the pair's books among these, protected ones first, in their order."""
         held, index = set(holding), self._protected.index
-        ids = dict.fromkeys(
-            (*(index.books[one].id for one in self._order), *self._protected.training)
-        )
+        order = zip(self._order, self._least.tolist(), strict=True)
+        told = (index.books[one].id for one, least in order if words >= least)
+        ids = dict.fromkeys((*told, *self._protected.training))
         return tuple(one for one in ids if index.numbers[one] in held)
 
 

@@ -10,7 +10,6 @@ from pytest_memleak.errors import MemleakError
 from pytest_memleak.records import Gap
 from pytest_memleak.records.phases import Phase, Standing
 from pytest_memleak.scoring.analysis import analyse
-from pytest_memleak.scoring.catalogue import words_digest
 from pytest_memleak.scoring.measures import measure
 from pytest_memleak.scoring.null import excess_over_null, uplift
 from pytest_memleak.story.draw import CountedAnswers, draw
@@ -22,11 +21,10 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records import Book, Generation
     from pytest_memleak.scoring.analysis import Analysis
-    from pytest_memleak.scoring.catalogue import Elsewhere
     from pytest_memleak.story.draws import Draws
     from pytest_memleak.story.suite_run import SuiteRun
 
-__all__ = ["Compared", "compared", "found_elsewhere"]
+__all__ = ["Compared", "compared"]
 
 
 _DRAWN = {"drawn", "all there", "no more"}
@@ -79,27 +77,6 @@ def compared(
     if any(name.startswith("greedy_") for name in pair.limits):
         return Compared(with_each, tuple(drawn), (*gaps, *likeliest))
     return Compared(with_each, tuple(drawn), tuple(gaps), tuple(gap.cause for gap in likeliest))
-
-
-def found_elsewhere(
-    book: Book, own: CountedAnswers, suite: SuiteRun
-) -> tuple[tuple[Elsewhere, ...], tuple[str, ...]]:
-    """What the generations give of books that nobody asked for, and books that cannot be read.
-
-    Cross-book recall (METRICS section 4) of the catalogue. The pair's own book is none of it, by
-    whatever name.
-    What fails here is told, and takes nothing from the pair: no limit rests on it.
-    """
-    catalogue, pair = suite.catalogue, own.draws.pair
-    if not catalogue:
-        return (), ()
-    digest = words_digest(book, pair.scoring.words)
-    try:
-        found = catalogue.scan(own.answers.generations, suite.resources.scan)
-    except MemleakError as error:
-        return (), (f"the catalogue: {error.line}",)
-    others = tuple(one for one in found if digest != one.digest and one.book != pair.book.id)
-    return others, tuple(f"{name}: {why}" for name, why in catalogue.unread.items())
 
 
 def _with_null(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.records import Completeness, Gap
 from pytest_memleak.records.phases import Phase, Standing
-from pytest_memleak.story.comparisons import Compared, compared, found_elsewhere
+from pytest_memleak.story.comparisons import Compared, compared
 from pytest_memleak.story.draw import CountedAnswers, draw
 from pytest_memleak.story.draws import draws_of
 from pytest_memleak.story.measured import analysed, is_over_a_limit, stop_for
@@ -53,28 +53,28 @@ def evaluate(
         suite.books.refuse_shared_text(book, pair)
         if pair.probe.kind == "probability":
             return _of_windows(pair, book, suite, endpoint)
-        return _of_generations(pair, book, suite, endpoint)
+        return _of_generations(pair, suite, endpoint)
     except MemleakError as error:
         nothing = Completeness(asked=0, got=0, gaps=(Gap("drawn", error.line),))
         return _judged(pair, suite, None, nothing)
 
 
 def _of_generations(
-    pair: Pair, book: Book, suite: SuiteRun, endpoint: Endpoint | Recording | None
+    pair: Pair, suite: SuiteRun, endpoint: Endpoint | Recording | None
 ) -> Evaluation:
     wanted, *others = draws_of(pair, suite.suite, endpoint)
     own = CountedAnswers(draw(wanted, suite, enough=stop_for(pair, suite)))
     suite.resources.progress(Standing(Phase.SCORING, pair.id))
-    found = analysed(pair, own.book, own.generations(), suite)
+    held = suite.catalogue.held_by(own.answers)
+    found = analysed(pair, own.book, own.generations(), suite, held)
     with_others = compared(found, own, others, suite) if found else Compared(None)
-    elsewhere, unread = found_elsewhere(book, own, suite)
     analysis = with_others.analysis
     who = answered_by(own.answers, suite.resources)
     over_limit = is_over_a_limit(analysis, pair)
-    beside = () if over_limit else surplus_gaps(own.answers, suite)
+    beside = () if over_limit else surplus_gaps(own.answers, suite, held)
     completeness = own.completeness(
         over_limit=over_limit,
-        gaps=(*with_others.gaps, *who.gaps, *beside),
+        gaps=(*with_others.gaps, *who.gaps, *held.gaps, *beside),
         notes=(*who.notes, *with_others.notes),
     )
     drawn = (own, *with_others.drawn)
@@ -91,9 +91,9 @@ def _of_generations(
         answerer=who.answerer,
         draws=tuple(one.counted for one in drawn),
         generations=partial(_all_of, drawn),
-        protected=suite.protected.holding(analysis, own.book),
-        elsewhere=elsewhere,
-        unread=(*unread, *(f"{name}: {why}" for name, why in suite.protected.unread.items())),
+        protected=suite.protected.holding(analysis, own.book, held.books),
+        catalogue=held.told,
+        unread=(*held.unread, *(f"{name}: {why}" for name, why in suite.protected.unread.items())),
     )
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records import Book, Generation, Pair
     from pytest_memleak.scoring.analysis import Analysis
+    from pytest_memleak.story.catalogue import Held
     from pytest_memleak.story.draw import Enough
     from pytest_memleak.story.suite_run import SuiteRun
 
@@ -20,16 +21,24 @@ __all__ = ["analysed", "is_over_a_limit", "stop_for"]
 
 
 def analysed(
-    pair: Pair, book: Book, generations: Iterable[Generation], suite: SuiteRun
+    pair: Pair,
+    book: Book,
+    generations: Iterable[Generation],
+    suite: SuiteRun,
+    held: Held | None = None,
 ) -> Analysis | None:
-    """What the generations give back of the book, and of every protected one; None without any."""
+    """What the generations give back of the book, and of every protected one; None without any.
+
+    held: the books of the catalogue that they have to be held against.
+    """
+    beyond = (held.books, held.least) if held else ((), 0)
     return analyse(
         book,
         generations,
         pair.scoring,
         confidence=pair.confidence,
         near=asks_for(pair.limits, "near"),
-        protected=suite.protected.for_pair(pair, book),
+        protected=suite.protected.for_pair(pair, book, beyond[0], least=beyond[1]),
         count=suite.resources.count,
     )
 

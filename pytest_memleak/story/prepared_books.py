@@ -103,13 +103,6 @@ class PreparedBooks:
             self._cut[source.id] = self._read(source)
         return self._cut[source.id]
 
-    def loose(self, path: Path) -> Book:
-        """A book of the catalogue, cut; not kept."""
-        from pytest_memleak.books.assemble import make_book
-
-        read = self._extensions.read_book(path)
-        return make_book(path.name, read, mode=self._mode) if isinstance(read, Manuscript) else read
-
     def file_digest(self, source: BookSource) -> str | None:
         """The SHA-256 of the book's file (hexadecimal); None where there is no file to read."""
         if source.id not in self._files:

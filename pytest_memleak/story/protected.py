@@ -6,11 +6,13 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import MemleakError
-from pytest_memleak.scoring.catalogue import measurable_words
+from pytest_memleak.scoring.measurable import measurable_words
 from pytest_memleak.scoring.recitals import Protected
 from pytest_memleak.scoring.shared_index import SharedIndex
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from pytest_memleak.records import Book, Pair, Scoring, Suite
     from pytest_memleak.scoring.analysis import Analysis
     from pytest_memleak.story.prepared_books import PreparedBooks
@@ -31,23 +33,31 @@ class ProtectedBooks:
         self._readable: dict[str, Book] | None = None
         self.unread: dict[str, str] = {}
 
-    def for_pair(self, pair: Pair, measured: Book) -> Protected:
+    def for_pair(
+        self, pair: Pair, measured: Book, beyond: Sequence[Book] = (), *, least: int = 0
+    ) -> Protected:
         """What the pair's generations are held against: its book first, then the suite's others.
 
         measured: the pair's book as it is measured; where that is only parts of it, the whole
-        book comes next. Raises BookError for one that cannot be measured.
+        book comes next. beyond: those of the catalogue, last, from `least` words on.
+        Raises BookError for one that cannot be measured.
         """
-        index = self._index_of(pair, measured)
+        index = self._index_of(pair, measured, beyond)
         role = {one.id: one.role for one in self._suite.books}
-        others = [one.id for one in index.books if one.id != measured.id]
+        others = [one.id for one in index.books if one.id.removesuffix(_WHOLE) in role]
+        others = [one for one in others if one != measured.id]
         return Protected(
             index,
             measured.id,
             (measured.id, *(one for one in others if role.get(one) != "train")),
             tuple(one for one in others if one in pair.model.finetune_books),
+            tuple(one.id for one in beyond),
+            least,
         )
 
-    def holding(self, analysis: Analysis | None, measured: Book) -> dict[str, Book]:
+    def holding(
+        self, analysis: Analysis | None, measured: Book, beyond: Iterable[Book] = ()
+    ) -> dict[str, Book]:
         """The books that hold its recitals, by the names that the index gives them."""
         if analysis is None or analysis.recitals is None:
             return {}
@@ -58,12 +68,15 @@ class ProtectedBooks:
             *found.passages,
         )
         names = {name for one in told if one.book for name in (one.book, *one.books)}
-        known = self._all_readable()
+        known = self._all_readable() | {one.id: one for one in beyond}
         books = {name: known[name.removesuffix(_WHOLE)] for name in names - {measured.id}}
         return books | {measured.id: measured}
 
-    def _index_of(self, pair: Pair, measured: Book) -> SharedIndex:
-        """The suite's own index where it holds the very text that is measured."""
+    def _index_of(self, pair: Pair, measured: Book, beyond: Sequence[Book]) -> SharedIndex:
+        """The suite's own index where it holds the very text that is measured.
+
+        One that holds more books of the catalogue takes the place of one that holds fewer.
+        """
         readable = self._all_readable()
         own = readable.get(measured.id)
         if own is not None and _texts(own) == _texts(measured):
@@ -72,9 +85,16 @@ class ProtectedBooks:
             others = [one for one in readable.values() if one.id != measured.id]
             whole = [dataclasses.replace(own, id=f"{own.id}{_WHOLE}")] if own else []
             books, key = [measured, *whole, *others], (pair.scoring, measured.id, measured.digest)
-        if key not in self._index:
+        known = self._index.get(key)
+        if known is None or any(one.id not in known.numbers for one in beyond):
+            self._index.pop(key, None)  # both at once would take much memory
+            books += beyond
             self._index[key] = SharedIndex(books, k=pair.scoring.k, mode=pair.scoring.words)
         return self._index[key]
+
+    def readable(self) -> Iterable[Book]:
+        """The suite's books that are there and can be measured, each whole."""
+        return self._all_readable().values()
 
     def _all_readable(self) -> dict[str, Book]:
         """The suite's books that are there and can be measured; why not, of the others."""

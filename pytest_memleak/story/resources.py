@@ -17,11 +17,9 @@ if TYPE_CHECKING:
     from pytest_memleak.parallel.processes import Processes
     from pytest_memleak.sampling.retry import Retry
     from pytest_memleak.scoring.analysis import Count
-    from pytest_memleak.story.shelves import Scan
+    from pytest_memleak.story.catalogue import Scan
 
-__all__ = ["SHARD_MEMORY", "Resources"]
-
-SHARD_MEMORY = 500_000_000
+__all__ = ["Resources"]
 
 
 class Resources:
@@ -33,7 +31,6 @@ class Resources:
     budget:     US$ that the run may spend, None for no limit
     jobs:       how many processes of this machine match generations with a book
     executor:   "ray" for a Ray cluster in their place, at `ray_address`
-    shard_memory: bytes that the index of a shelf of catalogue books may take
     run:        a name that all processes of the run share, and with it the budget
     progress:   who is told how far it is
     as_of:      when the run was, in seconds since 1970, where an earlier one is looked at again
@@ -53,7 +50,6 @@ class Resources:
         jobs: int = 1,
         executor: Literal["local", "ray"] = "local",
         ray_address: str | None = None,
-        shard_memory: int = SHARD_MEMORY,
         progress: Progress | None = None,
         as_of: float | None = None,
     ) -> None:
@@ -62,7 +58,6 @@ class Resources:
         self.wait = wait
         self.offline = offline
         self.budget = budget
-        self.shard_memory = shard_memory
         self._run = run
         self._jobs = jobs
         self._executor = executor
@@ -91,11 +86,11 @@ class Resources:
 
     @property
     def scan(self) -> Scan:
-        """Who looks for the books of a catalogue: this process, a shelf at a time, or a cluster."""
+        """Who looks for the books of a catalogue: this process, or a cluster, shards at a time."""
         on_cluster: Scan | None = getattr(self._spread, "scanned", None)
         if on_cluster is not None:
             return on_cluster
-        from pytest_memleak.scoring.catalogue import scanned
+        from pytest_memleak.scoring.library import scanned
 
         return scanned
 

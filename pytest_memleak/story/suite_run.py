@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 from pytest_memleak.errors import MemleakError, SuiteError
 from pytest_memleak.story.endpoints import Endpoints
 from pytest_memleak.story.prepared_books import PreparedBooks
-from pytest_memleak.story.shelves import Catalogue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from pytest_memleak.contracts.extensions import Extensions
-    from pytest_memleak.records import Book, Suite
+    from pytest_memleak.records import Pair, Suite
+    from pytest_memleak.story.catalogue import Catalogue
+    from pytest_memleak.story.draw import Answers
     from pytest_memleak.story.protected import ProtectedBooks
     from pytest_memleak.story.resources import Resources
     from pytest_memleak.story.summary_writer import SummaryWriter
@@ -36,6 +37,7 @@ class SuiteRun:
         self.suite = suite
         self.extensions = extensions
         self.resources = resources
+        self._expected: tuple[Pair, ...] = ()
         # A summarizer's endpoint writes what books lack, and other endpoints are tuned on books.
         self.books = PreparedBooks(suite, extensions, lambda: self._summary_writer)
         self.endpoints = Endpoints(suite, extensions, self.books, resources, state=state)
@@ -72,13 +74,35 @@ class SuiteRun:
     @functools.cached_property
     def catalogue(self) -> Catalogue:
         """The books that nobody asks for."""
-        root = self.suite.path.parent
-        books: dict[str, Callable[[], Book]] = {
-            path.relative_to(root).as_posix(): functools.partial(self.books.loose, path)
-            for path in self.suite.catalogue
-        }
-        scoring = self.suite.pairs[0].scoring
-        return Catalogue(books, scoring, shelf_bytes=self.resources.shard_memory)
+        from pytest_memleak.story.catalogue import Catalogue  # with numpy
+        from pytest_memleak.story.loose_books import LooseReader
+
+        return Catalogue(
+            self.suite,
+            LooseReader(self.suite.pairs[0].scoring, self.extensions),
+            own_books=self.protected.readable,
+            at_hand=self._at_hand,
+            scan=lambda: self.resources.scan,
+        )
+
+    def expect(self, pairs: Iterable[Pair]) -> None:
+        """Note which pairs the run comes to, so that what they share is done once."""
+        self._expected = tuple(pairs)
+
+    def _at_hand(self, answers: Answers) -> Iterator[Answers]:
+        """The answers of the other pairs of the run that are there without any call."""
+        from pytest_memleak.story.draw import draw
+        from pytest_memleak.story.draws import Draws, Purpose
+
+        offline = self.resources.offline
+        recorded = answers.recording is not None and self.suite.summarizer is None
+        own = answers.draws.pair
+        for pair in self._expected:
+            alike = recorded and pair.model.provider == own.model.provider
+            asked = pair.probe.kind != "probability" and pair.id != own.id
+            if asked and (offline or alike):
+                with contextlib.suppress(MemleakError):  # it says so where its turn comes
+                    yield draw(Draws(Purpose.OWN, pair), self)
 
     @functools.cached_property
     def _summary_writer(self) -> SummaryWriter:

@@ -19,20 +19,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytest_memleak.records import Generation, LimitCheck
+    from pytest_memleak.story.catalogue import Held
     from pytest_memleak.story.draw import Answers
     from pytest_memleak.story.suite_run import SuiteRun
 
-__all__ = ["surplus_gaps"]
+__all__ = ["surplus_gaps", "surplus_rounds"]
 
 
-def surplus_gaps(answers: Answers, suite: SuiteRun) -> tuple[Gap, ...]:
-    """The limits that the surplus breaks, taken as many rounds at a time as the pair has."""
-    there = _rounds(answers)
+def surplus_gaps(answers: Answers, suite: SuiteRun, held: Held) -> tuple[Gap, ...]:
+    """The limits that the surplus breaks, taken as many rounds at a time as the pair has.
+
+    held: what of the catalogue the answers, these too, are held against.
+    """
+    there = surplus_rounds(answers)
     if not there:
         return ()
     worst: dict[str, LimitCheck] = {}
     for draw in there.values():
-        for check in _over(answers, draw, suite):
+        for check in _over(answers, draw, suite, held):
             known = worst.get(check.measure)
             worst[check.measure] = check if known is None else max(check, known, key=_value)
     beside = amount(sum(map(len, there.values())), "answer")
@@ -52,7 +56,7 @@ def _value(check: LimitCheck) -> float:
     return check.value
 
 
-def _rounds(answers: Answers) -> dict[int, list[Generation]]:
+def surplus_rounds(answers: Answers) -> dict[int, list[Generation]]:
     """The surplus, in draws of as many rounds as the pair has."""
     channel, asked = answers.channel, answers.asked
     found: dict[int, list[Generation]] = {}
@@ -67,8 +71,10 @@ def _rounds(answers: Answers) -> dict[int, list[Generation]]:
     return found
 
 
-def _over(answers: Answers, drawn: list[Generation], suite: SuiteRun) -> Iterator[LimitCheck]:
+def _over(
+    answers: Answers, drawn: list[Generation], suite: SuiteRun, held: Held
+) -> Iterator[LimitCheck]:
     pair = answers.draws.pair
-    analysis = analysed(pair, answers.book, drawn, suite)
+    analysis = analysed(pair, answers.book, drawn, suite, held)
     checks = check_limits(estimates(analysis), pair.limits) if analysis else ()
     return (check for check in checks if check.over and check.rises)

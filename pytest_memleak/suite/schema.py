@@ -211,10 +211,11 @@ class BookTable(_Table):
 
 
 class CatalogueTable(_Table):
-    """`[[catalogue]]`: books that nobody asks for, looked for in every generation."""
+    """`[[catalogue]]`: protected books that nobody asks for, looked for in every generation."""
 
     source: Text = Field(
-        description="pattern of .epub, .txt or .json files, from this file, as in books/**/*.epub"
+        description="pattern of books, or of files of `memleak catalogue build`, from this file, "
+        "as in books/**/*.epub"
     )
 
 

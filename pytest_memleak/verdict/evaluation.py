@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from pytest_memleak.records.answerer import Answerer
     from pytest_memleak.records.finding import CountedDraws
     from pytest_memleak.scoring.analysis import Analysis
-    from pytest_memleak.scoring.catalogue import Elsewhere
     from pytest_memleak.scoring.extraction import Extraction
 
 __all__ = ["Evaluation"]
@@ -33,8 +32,8 @@ class Evaluation:
     "probability" there is an extraction in place of the last two.
     job: id of the fine-tune behind the endpoint; spared: what an early stop did not draw;
     protected: the books that hold a recital of it, by the name that the analysis gives them;
-    elsewhere: what the generations give of books that nobody asked for; unread: those of them that
-    could not be looked for, and why;
+    catalogue: what of books that nobody asks for was looked for, None without a catalogue; unread:
+    the books that could not be looked for, and why;
     answerer: who gave the answers; draws: all that it rests on, counted, the pair's own first;
     generations: these answers themselves, fresh with each call;
     book_file: SHA-256 of the book's file, None where there is none to read.
@@ -55,7 +54,7 @@ class Evaluation:
     answerer: Answerer | None = None
     draws: tuple[CountedDraws, ...] = ()
     protected: Mapping[str, Book] = field(default_factory=dict, repr=False)
-    elsewhere: tuple[Elsewhere, ...] = ()
+    catalogue: Mapping[str, object] | None = None
     unread: tuple[str, ...] = ()
     book_file: str | None = None
     generations: Callable[[], Iterable[Generation]] = field(default=tuple, repr=False)

@@ -10,12 +10,12 @@ ray = pytest.importorskip("ray", reason="the extra ray is not installed")
 
 from ray.cluster_utils import Cluster  # noqa: E402
 
-from pytest_memleak.errors import Inconclusive, RecordsError  # noqa: E402
+from pytest_memleak.errors import BookError, Inconclusive, RecordsError  # noqa: E402
 from pytest_memleak.parallel import on_ray  # noqa: E402
 from pytest_memleak.parallel.on_ray import OnRay  # noqa: E402
 from pytest_memleak.records import Scoring  # noqa: E402
 from pytest_memleak.scoring.analysis import analyse  # noqa: E402
-from pytest_memleak.scoring.catalogue import scanned  # noqa: E402
+from pytest_memleak.scoring.library import GenerationSieve, book_keys, scanned  # noqa: E402
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 SCORING = Scoring(k=3, trim=3, span_threshold=8)
@@ -39,12 +39,31 @@ def test_the_numbers_are_those_of_one_process(joined, case, plain):
     assert plain(analyse(*case, SCORING, count=joined.tallied)) == plain(analyse(*case, SCORING))
 
 
-def test_a_catalogue_is_looked_for_shelf_by_shelf(joined, case):
+class Shelf:
+    """Books of a library, as they come to where they are scanned."""
+
+    def __init__(self, *books, broken=False):
+        self._books, self._broken = books, broken
+
+    def books(self):
+        if self._broken:
+            raise BookError("it is damaged")
+        return [(one.id, book_keys(one, k=SCORING.k)) for one in self._books]
+
+
+def test_a_catalogue_is_read_where_it_is_scanned(joined, case):
     book, generations = case
-    shelves = [[replace(book, id=f"b{n}{m}") for m in range(2)] for n in range(3)]
-    told = list(joined.scanned(shelves, SCORING, lambda: generations))
-    assert told == list(scanned(shelves, SCORING, lambda: generations))
-    assert max(one.longest_span for shelf in told for one in shelf) > SCORING.k
+    shards = [Shelf(*(replace(book, id=f"b{n}{m}") for m in range(2))) for n in range(5)]
+    table = GenerationSieve([one.text for one in generations], k=SCORING.k)
+    told = sorted(joined.scanned(shards, table, least=12))
+    assert told == sorted(scanned(shards, table, least=12))
+    assert max(one.longest for shard in told for one in shard.survivors) > 12
+
+
+def test_a_damaged_part_of_a_catalogue_is_told(joined, case):
+    table = GenerationSieve([case[1][0].text], k=SCORING.k)
+    with pytest.raises(BookError, match="it is damaged"):
+        list(joined.scanned([Shelf(case[0]), Shelf(broken=True)], table, least=12))
 
 
 def test_a_generation_that_comes_twice_is_refused(joined, case):

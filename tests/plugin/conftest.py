@@ -21,7 +21,7 @@ import pytest_memleak.providers.transformers.transformers_provider
 import pytest_memleak.reports.terminal
 import pytest_memleak.sampling.finetune
 import pytest_memleak.sampling.loop
-import pytest_memleak.scoring.catalogue  # noqa: F401
+import pytest_memleak.scoring.library  # noqa: F401
 
 BOOK = (
     "The ferryman counted nine lanterns along the quay and did not like the number at all.",

@@ -1,7 +1,8 @@
-"""[[catalogue]] and --memleak-shard-memory: recall of books that nobody asked for."""
+"""[[catalogue]]: books that nobody asks for, and that no answer may recite either."""
 
 import json
-import re
+import subprocess
+import sys
 
 import pytest
 from ferry import CLEAN
@@ -12,8 +13,13 @@ OTHER = (
     "Seven clerks kept the registry of winds, and not one of them had ever been outside in a gale, "
     "since the windows of the registry had been painted shut the year that it was founded."
 )
+QUIET = "Nothing of this book is ever said by anyone, in any words at all."
+MEMLEAK = "import sys; from pytest_memleak.cli.main import main; sys.exit(main())"
+RECITAL = " ".join(OTHER.split()[3:28])
 MODEL = '[[model]]\nid = "clean"'
 CATALOGUE = (MODEL, '[[catalogue]]\nsource = "library/**/*.txt"\n\n' + MODEL)
+PREPARED = (MODEL, '[[catalogue]]\nsource = "library.keys"\n\n' + MODEL)
+LIMITED = ("longest_span = 10", "longest_span = 10\nlongest_recital = 20\nnv_longest_recital = 20")
 
 
 @pytest.fixture
@@ -22,7 +28,7 @@ def library(pytester):
 
     def write(**books):
         folder = pytester.path / "library" / "shelf"
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         for name, text in books.items():
             (folder / f"{name}.txt").write_text(text, encoding="utf-8")
 
@@ -30,14 +36,27 @@ def library(pytester):
 
 
 @pytest.fixture
+def build(pytester):
+    """Runs `memleak catalogue build`."""
+
+    def go(*arguments, folder="library", output="library.keys"):
+        command = [sys.executable, "-c", MEMLEAK, "catalogue", "build", folder, "-o", output]
+        return subprocess.run(
+            [*command, *arguments], cwd=pytester.path, capture_output=True, text=True, check=False
+        )
+
+    return go
+
+
+@pytest.fixture
 def run(pytester):
-    def go(*arguments):
+    def go(*arguments, chosen="clean"):
         result = pytester.runpytest(
             *("--junitxml=junit.xml", "--memleak-evidence=evidence.json"),
-            *("--memleak-html=report.html", "-k", "clean", *arguments),
+            *("--memleak-html=report.html", "-k", chosen, *arguments),
         )
-        (pair,) = json.loads((pytester.path / "evidence.json").read_text("utf-8"))["pairs"]
-        return result, {one["book"]: one for one in pair["elsewhere"]}
+        pairs = json.loads((pytester.path / "evidence.json").read_text("utf-8"))["pairs"]
+        return result, {one["pair"].partition("/")[0]: one for one in pairs}
 
     return go
 
@@ -46,73 +65,189 @@ def answers(text):
     return (text, *CLEAN[:2])
 
 
-def test_a_recited_book_that_nobody_asked_for_is_told_in_every_report(
+def test_a_recited_book_that_nobody_asked_for_breaks_the_limit_in_every_report(
     pytester, suite, library, run
 ):
-    recital = " ".join(OTHER.split()[3:28])
-    suite(CATALOGUE, clean=answers(f"It is said that {recital} and so on."))
-    library(winds=OTHER, quiet="Nothing of this book is ever said by anyone, in any words at all.")
+    suite(CATALOGUE, LIMITED, clean=answers(f"It is said that {RECITAL} and so on."))
+    library(winds=OTHER, quiet=QUIET)
     result, found = run()
-    result.assert_outcomes(passed=1)  # it holds no limit
-    winds, quiet = found["library/shelf/winds.txt"], found["library/shelf/quiet.txt"]
-    assert (winds["longest_span"], winds["start"], winds["end"]) == (25, 3, 28)
-    assert winds["spans_over"] == 1
-    assert winds["words"] == len(OTHER.split())
-    assert winds["asked_for"] == ["p_id1", "p_id2"]
-    assert (quiet["longest_span"], quiet["start"], quiet["spans_over"]) == (0, None, 0)
-    result.stdout.fnmatch_lines(
-        ["  1 span over 20 words of library/shelf/winds.txt, which was not asked for; *25 words"]
-    )
+    result.assert_outcomes(failed=1)
+    measures = found["clean"]["measures"]
+    recital = measures["longest_recital"]
+    assert (recital["value"], recital["book"]) == (25, "library/shelf/winds.txt")
+    assert (recital["start"], recital["end"], recital["excerpt_id"]) == (3, 28, "p_id1")
+    assert measures["nv_longest_recital"]["book"] == "library/shelf/winds.txt"
+    assert measures["recitals_over"]["books"] == {"library/shelf/winds.txt": 1}
+    catalogue = found["clean"]["catalogue"]
+    assert (catalogue["books"], catalogue["words"]) == (2, len(f"{OTHER} {QUIET}".split()))
+    assert catalogue["from_words"] == 12
+    said = "1 passage over 20 words of library/shelf/winds.txt, which was not asked for"
+    result.stdout.fnmatch_lines([f"  {said}*"])
     junit = (pytester.path / "junit.xml").read_text("utf-8")
-    name = "memleak.elsewhere.library/shelf/winds.txt.longest_span"
-    assert f'name="{name}" value="25"' in junit
+    assert 'name="memleak.recitals_over.library/shelf/winds.txt" value="1"' in junit
     page = (pytester.path / "report.html").read_text("utf-8")
-    assert re.search(r"library/shelf/winds\.txt</th><td class=\"n\">25</td>", page)
-    assert " ".join(recital.split()[:13]).lower() not in f"{page} {junit}".lower()
+    assert "library/shelf/winds.txt" in page
+    assert " ".join(RECITAL.split()[:13]).lower() not in f"{page} {junit}".lower()
 
 
-def test_the_pairs_own_book_is_not_elsewhere(pytester, suite, library, run):
+def test_what_is_shorter_than_a_quotation_counts_for_no_book_of_the_catalogue(suite, library, run):
+    suite(CATALOGUE, clean=answers(f"It is said that {' '.join(OTHER.split()[3:14])} and so on."))
+    library(winds=OTHER)
+    _, found = run()
+    assert found["clean"]["measures"]["longest_recital"]["value"] == 0
+
+
+def test_a_lower_limit_counts_shorter_recitals(suite, library, run):
+    shorter = f"It is said that {' '.join(OTHER.split()[3:14])} and so on."
+    limited = (LIMITED[0], f"{LIMITED[0]}\nlongest_recital = 8")
+    suite(CATALOGUE, limited, clean=answers(shorter))
+    library(winds=OTHER)
+    result, found = run()
+    result.assert_outcomes(failed=1)
+    assert found["clean"]["measures"]["longest_recital"]["value"] == 11
+
+
+def test_the_suites_own_books_are_looked_for_once(pytester, suite, library, run):
     suite(CATALOGUE)
     records = json.loads((pytester.path / "ferry.json").read_text("utf-8"))
     library(again="\n\n".join(one["excerpt_text"] for one in records), winds=OTHER)
-    _, found = run()
-    assert list(found) == ["library/shelf/winds.txt"]
+    result, found = run(chosen="leaky")
+    result.assert_outcomes(failed=1)
+    recital = found["leaky"]["measures"]["longest_recital"]
+    assert (recital["book"], recital["held_by"]) == ("ferry", ["ferry"])
 
 
-def test_shelves_of_any_size_give_the_same(suite, library, run, pytester):
-    words = OTHER.split()
-    books = {f"b{n:02}": " ".join(words[n % 7 :] * 9 + [f"end{n}"]) for n in range(40)}
-    suite(CATALOGUE, clean=answers(" ".join(words[2:27])))
-    library(**books)
-    _, whole = run()
-    assert len(whole) == 40
-    assert {one["longest_span"] for one in whole.values()} == {21, 22, 23, 24, 25}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pytest_memleak.story.shelves._BYTES_A_WORD", 1_500)  # two books a shelf
-        _, parts = run("--memleak-shard-memory=1")
-    assert parts == whole
+def test_a_prepared_catalogue_gives_the_same_and_holds_no_text(
+    pytester, suite, library, run, build
+):
+    library(winds=OTHER, quiet=QUIET)
+    suite(CATALOGUE, LIMITED, clean=answers(f"It is said that {RECITAL} and so on."))
+    _, parsed = run()
+    built = build()
+    assert (built.returncode, built.stderr) == (0, "")
+    words = len(f"{OTHER} {QUIET}".split())
+    assert built.stdout == f"2 books, {words} words -> library.keys\n"
+    path = pytester.path / "library.keys"
+    assert path.stat().st_mode & 0o077 == 0
+    data = path.read_bytes().lower()
+    assert not any(word.lower().encode() in data for word in OTHER.split() if len(word) > 3)
+    suite(PREPARED, LIMITED, clean=answers(f"It is said that {RECITAL} and so on."))
+    result, prepared = run()
+    result.assert_outcomes(failed=1)
+    for name in ("measures", "catalogue", "reasons"):
+        assert prepared["clean"][name] == parsed["clean"][name]
 
 
-def test_what_cannot_be_read_is_a_warning(pytester, suite, library, run):
-    suite(CATALOGUE)
+def test_pairs_whose_answers_are_there_share_one_pass(suite, library, run, monkeypatch):
+    from pytest_memleak.scoring import library as scoring_library
+
+    passes = []
+    scanned = scoring_library.scanned
+
+    def counted(*arguments, **settings):
+        passes.append(1)
+        return scanned(*arguments, **settings)
+
+    monkeypatch.setattr(scoring_library, "scanned", counted)
+    suite(CATALOGUE, clean=answers(f"It is said that {RECITAL} and so on."))
+    library(winds=OTHER)
+    result, found = run(chosen="clean or leaky")
+    result.assert_outcomes(passed=1, failed=1)
+    assert len(passes) == 1
+    # What one pair recites is no matter of the other's.
+    assert found["clean"]["measures"]["recitals_over"]["books"] == {"library/shelf/winds.txt": 1}
+    assert found["leaky"]["measures"]["longest_recital"]["book"] == "ferry"
+
+
+def test_what_cannot_be_read_is_a_warning(suite, library, run):
+    suite(CATALOGUE, LIMITED)
     library(winds=OTHER, short="too short", foreign="Ветер не знает дороги домой. " * 20)
     result, found = run()
-    assert list(found) == ["library/shelf/winds.txt"]
+    result.assert_outcomes(passed=1)
+    assert found["clean"]["catalogue"]["books"] == 1
     result.stdout.fnmatch_lines(["  warning: not looked for: library/shelf/foreign.txt: *'paper'*"])
     result.stdout.fnmatch_lines(["  warning: not looked for: library/shelf/short.txt: *2 words*"])
 
 
-def test_a_catalogue_that_fails_takes_nothing_from_the_pair(suite, library, run, monkeypatch):
-    def lost(shelves, scoring, generations):
+@pytest.mark.parametrize("limited", [False, True])
+def test_no_pass_rests_on_a_catalogue_that_was_not_looked_for(
+    suite, library, run, monkeypatch, limited
+):
+    def lost(shards, table, *, least):
         raise Inconclusive("the cluster is gone")
 
-    monkeypatch.setattr("pytest_memleak.scoring.catalogue.scanned", lost)
-    suite(CATALOGUE)
+    monkeypatch.setattr("pytest_memleak.scoring.library.scanned", lost)
+    suite(CATALOGUE, *([LIMITED] if limited else []))
     library(winds=OTHER)
-    result, found = run()
-    result.assert_outcomes(passed=1)
-    assert found == {}
-    result.stdout.fnmatch_lines(["  warning: not looked for: the catalogue: the cluster is gone"])
+    result, _ = run()
+    if limited:
+        result.assert_outcomes(errors=1)
+        result.stdout.fnmatch_lines(["*not looked for: the catalogue: the cluster is gone*"])
+    else:
+        result.assert_outcomes(passed=1)
+        result.stdout.fnmatch_lines(
+            ["  warning: not looked for: the catalogue: the cluster is gone"]
+        )
+
+
+def test_a_prepared_book_whose_text_is_gone_leaves_no_pass(pytester, suite, library, run, build):
+    library(winds=OTHER, quiet=QUIET)
+    assert build().returncode == 0
+    suite(PREPARED, LIMITED, clean=answers(f"It is said that {RECITAL} and so on."))
+    library(winds="Another text, of other words than it was once prepared from, and as long.")
+    result, _ = run()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        ["*library/shelf/winds.txt: an answer shares a long run with it, and its file is gone*"]
+    )
+    (pytester.path / "library" / "shelf" / "quiet.txt").unlink()  # nobody needs it
+    suite(PREPARED, LIMITED)
+    run()[0].assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda data: data[:-20], "no whole catalogue file"),
+        (lambda data: data[:40] + b"x" + data[41:], "are damaged"),
+    ],
+)
+def test_a_damaged_catalogue_leaves_no_pass(pytester, suite, library, run, build, damage, said):
+    library(winds=OTHER)
+    assert build().returncode == 0
+    path = pytester.path / "library.keys"
+    path.write_bytes(damage(path.read_bytes()))
+    suite(PREPARED, LIMITED)
+    result = pytester.runpytest("-k", "clean")
+    assert result.ret != 0
+    result.stdout.fnmatch_lines([f"*{said}*", "*memleak catalogue build*"])
+
+
+def test_a_catalogue_of_other_words_is_refused_before_anything_runs(
+    pytester, suite, library, build
+):
+    library(winds=OTHER)
+    assert build("--words", "unicode").returncode == 0
+    suite(PREPARED)
+    result = pytester.runpytest()
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.fnmatch_lines(["*library.keys was made for words = 'unicode'*'paper'*"])
+
+
+def test_what_build_refuses(pytester, library, build):
+    assert "there is no such folder" in build(folder="nowhere").stderr
+    library(short="two words")
+    refused = build()
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "left out" in refused.stderr
+    assert "no file below it is a book" in refused.stderr
+    assert not (pytester.path / "library.keys").exists()
+    library(winds=OTHER)
+    own = build(output="library/shelf/winds.txt")
+    assert "no earlier catalogue" in own.stderr
+    assert (pytester.path / "library" / "shelf" / "winds.txt").read_text("utf-8") == OTHER
+    assert build().returncode == 0
+    assert build().returncode == 0  # anew
 
 
 @pytest.mark.parametrize(
@@ -124,11 +259,3 @@ def test_a_pattern_that_finds_nothing_is_an_error_of_the_suite(pytester, suite, 
     result = pytester.runpytest()
     assert result.ret == pytest.ExitCode.INTERRUPTED
     result.stdout.fnmatch_lines([f"*catalogue[[]1].source: *{said}*"])
-
-
-@pytest.mark.parametrize("value", ["0", "-1", "many", ""])
-def test_a_shard_memory_that_is_no_number_of_megabytes(pytester, suite, value):
-    suite()
-    result = pytester.runpytest(f"--memleak-shard-memory={value}")
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*--memleak-shard-memory: expected a number of megabytes, got*"])

@@ -216,7 +216,8 @@ def folded(text):
     text = re.sub("\r\n|[\r\x0b\x0c\x85\u2028\u2029]", "\n", text)
     text = html.unescape(text)
     text = re.sub(
-        r"</?([A-Za-z][A-Za-z0-9-]*)(?:\s[^<>]*)?/?>",
+        r"</?([A-Za-z][A-Za-z0-9-]*)"
+        r"""(?:/|\s(?:=\s*"[^"<]*"|=\s*'[^'<]*'|[^<>])*+)?>""",
         lambda tag: "" if tag[1].lower() in UNSEEN_TAGS else " ",
         text,
     )
@@ -343,7 +344,8 @@ def chains(parts, text, instruction, m):
 
 def recitals(books, excerpts, generations, *, k=5, trim=5, span_threshold=20, mode="paper"):
     """books: in order, the pair's first, each {"id", "excerpts": [text], "contiguous",
-    "training"}; excerpts: [(id, instruction)] of the pair's; generations: {id: [text]}.
+    "training"}; excerpts: [(id, instruction)] of the pair's; generations: {id: [text]}. A book
+    with "least" is of the catalogue, and exact recitals of it count from so many words on.
 
     A recital is (words, excerpt's place, ordinal, start in the text, book's place, start, end).
     """
@@ -367,6 +369,7 @@ def recitals(books, excerpts, generations, *, k=5, trim=5, span_threshold=20, mo
                 for s, j, n in pieces_at(parts, said, given, k, trim):
                     known = any(a <= j and j + n <= b for a, b in learnt[0])
                     exact.append(((n, asked, number, j, place, s, s + n), known))
+                exact = [one for one in exact if one[0][0] >= books[one[0][4]].get("least", 0)]
                 of_last = {}
                 for last, n, *where in chains(
                     parts_of(book, folded), said_folded, given_folded, trim

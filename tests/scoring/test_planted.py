@@ -180,6 +180,7 @@ CHANGES = {
     "bold within": each(lambda word, rng: f"{word[:1]}**{word[1:]}**"),
     "tagged": each(lambda word, rng: f"<b>{word}</b>"),
     "tagged within": each(lambda word, rng: f"{word[:1]}<i class='x'>{word[1:]}</i>"),
+    "tagged with attributes": each(lambda word, rng: f"<span title='a > b'>{word}</span>"),
     "underscores": lambda words, rng: "_".join(words),
     "no-break spaces": lambda words, rng: "&nbsp;".join(words),
     "line breaks": lambda words, rng: "<br>".join(words),

@@ -20,6 +20,7 @@ from pytest_memleak.scoring.recital_words import recital_words
         ("Mаrу Ηаs", "mary has"),
         ("w<b>or</b>d <i class='x'>one</i><br>two<br/>three", "word one two three"),
         ("a <y> 1 < 2 > 0", "a 1 2 0"),
+        ("w<b title='1 > 0' x=\"'>\">or</b>d <i it's>one</i>", "word one"),
         ("a&nbsp;b&amp;c &#8212; d", "a b c d"),
         ("wo**r**d **bold** _under_score", "word bold under score"),
         ("exam-\nple exam- \r\n ple self-made", "example example self made"),
@@ -52,7 +53,8 @@ def test_look_alikes_are_no_latin_letters_and_read_as_some():
 PIECES = st.sampled_from([
     *"aeZ9. -_*\n\r<>&;/[]():½²ªµßæøÞ÷", "-\n", "\r\n", "\n3. ", "\n12:", "\u2010\n", "é",
     "e\u0301", "\u200b", "\u00ad", "\u2028", "\x85", "\x00", "\xa0", "’", "—", "…", "–", "<b>",
-    "</b>", "<br>", "<x y>", "&nbsp;", "&amp;", "&lt;b&gt;", "&#13;", "аЕ", "Η", "ω", "İ", "ﬁ", "ﬀ",
+    "</b>", "<br>", "<x y>", "<b x='", "'>", "<i x=\"", '"', "=",
+    "&nbsp;", "&amp;", "&lt;b&gt;", "&#13;", "аЕ", "Η", "ω", "İ", "ﬁ", "ﬀ",
     "Ⅷ", "木", "각", "ा", "٣", "¨", "´", "word ", "1 ",
 ])  # fmt: skip
 

@@ -9,6 +9,7 @@ from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Book, Excerpt, Generation, Scoring
 from pytest_memleak.scoring import recitals as module
 from pytest_memleak.scoring import tally as tally_module
+from pytest_memleak.scoring.library import GenerationSieve, book_keys
 from pytest_memleak.scoring.recitals import Protected
 from pytest_memleak.scoring.shared_index import SharedIndex
 from pytest_memleak.scoring.tally import Tally
@@ -23,11 +24,14 @@ def book_of(book_id, *texts, asked=(), contiguous=True):
     return Book(book_id, book_id, "A", excerpts, digest="", contiguous=contiguous)
 
 
-def tally_of(books, generations, *, training=(), scoring=None, measured=None):
+def tally_of(
+    books, generations, *, training=(), scoring=None, measured=None, catalogue=(), least=0
+):
     scoring = scoring or Scoring()
-    ids = [book.id for book in books if book.id not in training]
+    ids = [book.id for book in books if book.id not in {*training, *catalogue}]
+    further = tuple(book.id for book in books if book.id in catalogue)
     index = SharedIndex(books, k=scoring.k, mode=scoring.words)
-    protected = Protected(index, measured or ids[0], tuple(ids), tuple(training))
+    protected = Protected(index, measured or ids[0], tuple(ids), tuple(training), further, least)
     measured = next(book for book in books if book.id == protected.measured)
     tally = Tally(measured, scoring, protected=protected)
     tally.add(generations)
@@ -233,6 +237,16 @@ def case_of(rng):
     return books, asked, generations, settings
 
 
+def as_catalogue(books, settings, rng):
+    """Make some of the last books those of a catalogue; the words from which on they count."""
+    k, over = settings["k"], settings["span_threshold"] + 1
+    least = max(k, min(rng.choice([k, 12]), over))
+    for book in books[rng.randint(1, len(books)) :]:
+        if not book["training"]:
+            book["least"] = least
+    return least
+
+
 def agree_with_oracle(oracle, seed):
     rng = random.Random(seed)
     books, asked, generations, settings = case_of(rng)
@@ -241,6 +255,7 @@ def agree_with_oracle(oracle, seed):
         seen = [len(oracle.words(text, "unicode")) for text in book["excerpts"]]
         if sum(its) < settings["k"] or sum(its) < 0.9 * sum(seen):
             return False
+    least = as_catalogue(books, settings, random.Random(seed + 0.5))
     expected = oracle.recitals(books, asked, generations, **settings)
     ours = [
         book_of(one["id"], *one["excerpts"], contiguous=one["contiguous"],
@@ -255,7 +270,15 @@ def agree_with_oracle(oracle, seed):
     ]
     rng.shuffle(drawn)
     training = [one["id"] for one in books if one["training"]]
-    tally = tally_of(ours, drawn, training=training, scoring=scoring, measured="book0")
+    catalogue = {one["id"] for one in books if "least" in one}
+    library = [(one.id, book_keys(one, k=scoring.k, mode=scoring.words)) for one in ours]
+    table = GenerationSieve([one.text for one in drawn], k=scoring.k, mode=scoring.words)
+    surviving = {one.name for one in table.survivors(library, least=least)}
+    kept = [one for one in ours if one.id not in catalogue - surviving]
+    tally = tally_of(
+        kept, drawn, training=training, scoring=scoring, measured="book0",
+        catalogue=catalogue & surviving, least=least,
+    )  # fmt: skip
     found = tally.recitals()
     ids = [one["id"] for one in books]
     excerpts = [excerpt_id for excerpt_id, _ in asked]

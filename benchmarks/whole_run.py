@@ -1,0 +1,93 @@
+"""What a whole `pytest -m copyright` takes: a recorded suite of 250 excerpts, plugin to reports.
+
+python benchmarks/whole_run.py
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import corpus
+
+ROUNDS, FEW = 100, 12
+AIM = 2.5
+_SUITE = """
+[suite]
+samples = {rounds}
+confidence = 0
+min_answer = 0.0
+
+[limits]
+longest_recital = 38
+
+[[book]]
+id = "kjv"
+source = "kjv.json"
+
+[[model]]
+id = "recorded"
+provider = "recorded"
+[model.options]
+path = "answers.json"
+"""
+
+
+@dataclass(frozen=True)
+class WholeRun:
+    """Seconds of processor time: of pytest with nothing to do, and with a suite's one pair."""
+
+    nothing: float
+    few: float
+    whole: float
+
+
+def whole_run(leak_rate: str = "none") -> WholeRun:
+    """Run pytest in processes of their own, each twice; the least counts."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        excerpts = [
+            {"excerpt_id": one.id, "excerpt_text": one.text, "instruction": one.instruction}
+            for one in corpus.book().excerpts
+        ]
+        (folder / "kjv.json").write_text(json.dumps(excerpts), encoding="utf-8")
+        (folder / "test_nothing.py").write_text("def test_nothing(): pass\n", encoding="utf-8")
+        took = [_least(folder, "test_nothing.py")]
+        for rounds in (FEW, ROUNDS):
+            (folder / "it.memleak.toml").write_text(_SUITE.format(rounds=rounds), encoding="utf-8")
+            answers: dict[str, list[dict[str, str]]] = {}
+            for one in corpus.generations(leak_rate, rounds * len(excerpts)):
+                answers.setdefault(one.excerpt_id, []).append({"generated_text": one.text})
+            records = [{"excerpt_id": its, "generations": of} for its, of in answers.items()]
+            (folder / "answers.json").write_text(json.dumps(records), encoding="utf-8")
+            took.append(_least(folder, "-m", "copyright", "it.memleak.toml"))
+    return WholeRun(*took)
+
+
+def _least(folder: Path, *arguments: str) -> float:
+    environment = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    command = [sys.executable, "-m", "pytest", "-p", "pytest_memleak.plugin.hooks", "-q"]
+    times = []
+    for _ in range(2):
+        before = _children()
+        subprocess.run(
+            [*command, "-p", "no:cacheprovider", *arguments],
+            cwd=folder, env=environment, check=False, stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        times.append(_children() - before)
+    return min(times)
+
+
+def _children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+if __name__ == "__main__":
+    print(whole_run())
