@@ -1,13 +1,26 @@
-"""Options that several commands share."""
+"""How arguments are read, and options that several commands share."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import argparse
+import difflib
+from typing import NoReturn
 
-if TYPE_CHECKING:
-    import argparse
+__all__ = ["Parser", "add_scoring_options"]
 
-__all__ = ["add_scoring_options"]
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors end in what to type."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what was wrong and what to type, and exit with 2."""
+        super().error(f"{message}\n  {self._hint(message)}")
+
+    def _hint(self, message: str) -> str:
+        given = message.partition("invalid choice: '")[2].partition("'")[0]
+        choices = message.partition("(choose from ")[2].rstrip(")").replace("'", "").split(", ")
+        near = difflib.get_close_matches(given, choices, n=1) if given else []
+        return f"write {near[0]}" if near else f"{self.prog} --help says what it takes"
 
 
 def add_scoring_options(parser: argparse.ArgumentParser) -> None:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from pytest_memleak.cli.columns import print_table
 from pytest_memleak.cli.gate_run import command_line, next_step
 from pytest_memleak.cli.provider_needs import NEEDS
+from pytest_memleak.records.book import WAYS_TO_ASK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -165,8 +166,7 @@ def _book(source: BookSource, suite: Suite, opened: SuiteRun) -> _Checked:
         return _Checked(
             what,
             f"{state}, {unasked:,} without an instruction",
-            'give it summaries = "FILE"; or a [suite.summarizer], which writes them; or set '
-            'probe = "continuation" in [suite], which needs none',
+            WAYS_TO_ASK,
         )
     return _Checked(what, state)
 

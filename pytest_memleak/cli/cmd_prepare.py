@@ -123,7 +123,7 @@ def _write(book: Book, parsed: argparse.Namespace) -> None:
     if summaries is None:
         print(
             "memleak prepare: warning: they have no instructions, since there are no summaries: "
-            "give --summaries, or [suite.summarizer] in the suite file",
+            'give --summaries; or, in the suite file, [suite.summarizer] or probe = "continuation"',
             file=sys.stderr,
         )
 

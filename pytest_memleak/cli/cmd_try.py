@@ -28,6 +28,7 @@ _MINUTES = 5
 _MOST_SAMPLES = 10
 _QUESTION = "Describe a day in late autumn in a small town, in about a hundred words."
 _QUESTION_TOKENS = 200
+_AT_ONCE = 8  # calls to begin with, where a provider finds out how many it can have
 _LONG_ANSWER = 500  # tokens, about what an excerpt has
 
 
@@ -220,7 +221,7 @@ def _ask(path: Path) -> _Asked:
         return _Asked(
             lines=(*_who(opened, answers), *_takes(opened)),
             seconds=took * max(1.0, _LONG_ANSWER / max(tokens, 1)),
-            at_once=provider.concurrency,
+            at_once=provider.concurrency or _AT_ONCE,
             excerpts=len(suite.books.cut(pair.book).excerpts),
             text_only="chat" in _refused(opened, "api"),
         )

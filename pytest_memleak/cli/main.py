@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_memleak import __version__
-from pytest_memleak.cli.arguments import add_scoring_options
+from pytest_memleak.cli.arguments import Parser, add_scoring_options
 from pytest_memleak.cli.cmd_catalogue import add_catalogue
 from pytest_memleak.cli.cmd_demo import add_demo
 from pytest_memleak.cli.cmd_doctor import add_doctor
@@ -50,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if sys.stdout is not None:
             sys.stdout.flush()  # at exit it would be too late to tell that it failed
     except MemleakError as error:
+        error.hint = error.hint or f"memleak {parsed.command} --help says what it takes"
         _complain(parsed.command, str(error))
     except BrokenPipeError:
         _drop_output()  # the reader has gone: nothing more to say
@@ -79,7 +80,7 @@ def _drop_output() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser: argparse.ArgumentParser = Parser(
         prog="memleak", description="Measure how much of a book a language model recites."
     )
     parser.add_argument("--version", action="version", version=f"memleak {__version__}")

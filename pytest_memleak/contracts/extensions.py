@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 from typing import TYPE_CHECKING
 
 import pluggy
@@ -72,6 +73,8 @@ class Extensions:
             raise SuiteError(
                 f"provider: there is no {name!r}; known providers: {', '.join(sorted(known))}",
                 place=place,
+                hint=f"write {(difflib.get_close_matches(name, known) or ['openai'])[0]!r} if that "
+                "is what is meant",
             )
         return known[name]
 

@@ -73,10 +73,31 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> SuiteModul
     """A suite file is a test module."""
     patterns = parent.config.getini("memleak_suites")
     if not any(fnmatch.fnmatch(file_path.name, pattern) for pattern in patterns):
+        if parent.session.isinitpath(file_path):
+            _refuse_what_looks_like_one(file_path, patterns)
         return None
     from pytest_memleak.plugin.collect import SuiteModule
 
     return SuiteModule.from_parent(parent, path=file_path)
+
+
+def _refuse_what_looks_like_one(path: Path, patterns: list[str]) -> None:
+    """Raise CollectError for a suite by another name, or a book in a suite's place."""
+    from pytest_memleak.errors import SuiteError
+
+    error = None
+    if path.suffix == ".toml":
+        error = SuiteError(
+            f"{path.name} is no suite by its name: memleak_suites is {' '.join(patterns)}",
+            hint=f"mv {path.name} {path.stem}.memleak.toml, or add -o memleak_suites={path.name}",
+        )
+    elif path.suffix == ".epub":
+        error = SuiteError(
+            f"{path.name} is a book, and pytest runs suites",
+            hint=f"memleak try {path.name} --model openai/NAME",
+        )
+    if error is not None:
+        raise pytest.Collector.CollectError(str(error))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -190,9 +211,14 @@ class Findings:
                 "\nmemleak: every answer that was in is in the ledger; the same command goes on"
             )
 
-    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        """The table of pairs and the passages that came back."""
-        if self._report is not None:
+    def pytest_terminal_summary(self, terminalreporter: Any, exitstatus: int) -> None:
+        """The table of pairs and the passages that came back; what to do where no suite is."""
+        if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and self._report is None:
+            if self._config.getoption("markexpr") == "copyright":
+                patterns = " ".join(self._config.getini("memleak_suites"))
+                terminalreporter.write_line(f"memleak: there is no suite ({patterns}) here")
+                terminalreporter.write_line("  memleak init writes one, memleak demo shows one")
+        elif self._report is not None:
             from pytest_memleak.plugin.publishing import evidence_line, summary_text
 
             terminalreporter.section("memorization")

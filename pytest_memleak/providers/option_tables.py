@@ -54,7 +54,8 @@ def read_table(kind: type[TableT], values: Mapping[str, Any], *, place: str, nam
         return kind.model_validate(dict(values))
     except ValidationError as error:
         wrong = error.errors(include_url=False, include_context=False)
-    first = wrong[0]
+    # A key that is misspelt is missing, too: the misspelling says more.
+    first = next((one for one in wrong if one["type"] == "extra_forbidden"), wrong[0])
     # The branches of a union are reported one by one, each below the key they share.
     alike = [one for one in wrong if one["loc"][:1] == first["loc"][:1]]
     key = ".".join([name, *map(str, _shared([one["loc"] for one in alike]))])

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 __all__ = [
+    "WAYS_TO_ASK",
     "Book",
     "BookPart",
     "Excerpt",
@@ -14,6 +15,12 @@ __all__ = [
 
 
 WordMode = Literal["paper", "unicode"]
+
+WAYS_TO_ASK = (
+    'name a file with a summary for each, summaries = "FILE", in the [[book]]; or let a '
+    '[suite.summarizer] write them; or set probe = "continuation" in [suite], which needs none'
+)
+"""What can be done for a book whose excerpts have no instructions."""
 
 
 @dataclass(frozen=True, slots=True)

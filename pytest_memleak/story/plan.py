@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_memleak.contracts.protocols import Recording
-from pytest_memleak.errors import MemleakError
+from pytest_memleak.errors import BookError, MemleakError
+from pytest_memleak.records.book import WAYS_TO_ASK
 from pytest_memleak.story.draw import open_channel, terms_of
 from pytest_memleak.story.draws import Purpose, draws_of
 from pytest_memleak.story.probes import as_probed, questions_of, text_side
@@ -122,6 +123,8 @@ def _sampling(draws: Draws, suite: SuiteRun, opened: Endpoint | None) -> Plan:
 
     pair = draws.pair
     book = _book_of(pair, suite)
+    if pair.probe.kind == "instruction":
+        _refuse_unasked(book)
     if pair.probe.kind == "probability":
         from pytest_memleak.story.probability import plan_windows
 
@@ -136,6 +139,18 @@ def _sampling(draws: Draws, suite: SuiteRun, opened: Endpoint | None) -> Plan:
     channel = channel.of_today(pair, asked, may_draw=True)
     canaries = channel.canaries(pair, probed, asked)
     return in_all([channel.left(one) for one in (asked, canaries) if one is not None])
+
+
+def _refuse_unasked(book: Book) -> None:
+    """Raise BookError where excerpts have no instruction: their pair could not pass."""
+    unasked = [one for one in book.excerpts if not one.instruction]
+    if unasked:
+        raise BookError(
+            f"{len(unasked):,} of {len(book.excerpts):,} excerpts have no instruction "
+            f"({unasked[0].id})",
+            place=f"book {book.id!r}",
+            hint=WAYS_TO_ASK,
+        )
 
 
 def _book_of(pair: Pair, suite: SuiteRun) -> Book:

@@ -35,6 +35,7 @@ from pytest_memleak.records import (
 )
 from pytest_memleak.scoring.measure_table import MEASURES, nearest, table_with
 from pytest_memleak.suite.schema import AnswerKeys, SuiteFile
+from pytest_memleak.suite.what_to_type import NO_FILE, of_problem, of_syntax, table_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -73,7 +74,9 @@ def load_suite(path: Path, brought: Mapping[str, Measure] = MappingProxyType({})
     try:
         written = SuiteFile.model_validate(tables)
     except ValidationError as error:
-        raise SuiteError(_explain(error, tables), place=str(path)) from None
+        first = error.errors(include_url=False, include_context=False)[0]
+        hint = of_problem(dict(first), _within(first["loc"], tables))
+        raise SuiteError(_explain(error, tables), place=str(path), hint=hint) from None
     _check_ids(written, path)
     _check_continuation(written.suite, path)
     books = tuple(_book(table, written.suite, path) for table in written.book)
@@ -99,7 +102,9 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise SuiteError(f"cannot be read: {error.strerror or error}", place=str(path)) from None
+        raise SuiteError(
+            f"cannot be read: {error.strerror or error}", place=str(path), hint=NO_FILE
+        ) from None
 
 
 def _parse(content: bytes, path: Path) -> dict[str, Any]:
@@ -110,7 +115,9 @@ def _parse(content: bytes, path: Path) -> dict[str, Any]:
             f"not UTF-8: byte 0x{content[error.start]:02x} at {error.start}", place=str(path)
         ) from None
     except tomllib.TOMLDecodeError as error:
-        raise SuiteError(f"not TOML: {error}", place=str(path)) from None
+        raise SuiteError(
+            f"not TOML: {error}", place=str(path), hint=of_syntax(str(error))
+        ) from None
     except RecursionError:
         raise SuiteError("not usable TOML: it is nested too deeply", place=str(path)) from None
     except ValueError:
@@ -205,20 +212,12 @@ def _nearest(location: Sequence[int | str]) -> str:
     kind: type[BaseModel] | None = SuiteFile
     for step in location[:-1]:
         if isinstance(step, str) and kind is not None:
-            kind = _table_of(kind, step)
+            kind = table_of(kind, step)
     known = sorted(kind.model_fields) if kind else []
     near = difflib.get_close_matches(str(location[-1]), known, n=1)
     if near:
         return f"; did you mean {near[0]!r}?"
     return f"; known keys: {', '.join(known)}" if known else ""
-
-
-def _table_of(kind: type[BaseModel], name: str) -> type[BaseModel] | None:
-    """The class of the table (or of the tables in the list) that the field `name` holds."""
-    field = kind.model_fields.get(name)
-    parts = [field.annotation, *getattr(field.annotation, "__args__", ())] if field else []
-    tables = (part for part in parts if isinstance(part, type) and issubclass(part, BaseModel))
-    return next(tables, None)
 
 
 def _shown(value: object) -> str:

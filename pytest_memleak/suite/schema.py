@@ -278,9 +278,11 @@ class SuiteFile(_Table):
 
 def json_schema() -> str:
     """The JSON Schema of suite files, as text, as it ships."""
+    from pytest_memleak.suite.provider_schema import with_providers  # no run needs it
+
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **SuiteFile.model_json_schema(),
+        **with_providers(SuiteFile.model_json_schema()),
         "title": "pytest-memleak suite",
     }
     return json.dumps(schema, indent=2) + "\n"

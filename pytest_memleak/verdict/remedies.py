@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_memleak.records import Kind
+from pytest_memleak.records.book import WAYS_TO_ASK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +27,7 @@ DRAWN: Mapping[str, str] = {
     "be what is refused",
     "recitation": "measure an endpoint without that filter; this is no evidence of a clean model",
     "sampled": "see what temperature it takes, and whether something caches its answers",
-    "not asked": "give the book summaries, or records that say what was asked",
+    "not asked": WAYS_TO_ASK,
     "vague": "write summaries that say what happens in the excerpt",
     "given away": "write summaries in words of their own",
     Kind.WITHHELD: "the provider keeps them back: measure an endpoint without its filters",

@@ -324,6 +324,7 @@ def test_files_that_are_not_there_or_no_files(refused, files, tmp_path, place):
         arguments[place] = str(tmp_path / path)
         assert refused("score", *arguments) == (
             f"memleak score: {arguments[place]}: cannot be read: {why}\n"
+            "  memleak score --help says what it takes\n"
         )
 
 
@@ -492,6 +493,7 @@ def test_an_output_that_cannot_be_written(refused, file, tmp_path, output, why):
     output = tmp_path / output
     assert refused("prepare", file("s.txt", STORY), "-o", output) == (
         f"memleak prepare: {output}: cannot be written: {why}\n"
+        "  memleak prepare --help says what it takes\n"
     )
 
 
@@ -552,6 +554,7 @@ def test_the_command_is_installed(tmp_path):
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
         f"memleak score: {tmp_path / 'no.json'}: cannot be read: No such file or directory\n"
+        "  memleak score --help says what it takes\n"
     )
 
 

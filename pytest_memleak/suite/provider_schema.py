@@ -1,0 +1,74 @@
+"""The providers' own tables in the JSON Schema: which options a model may have depends on it."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from typing import Any
+
+from pytest_memleak.providers.option_tables import Table
+
+__all__ = ["with_providers"]
+
+_MODULES = {
+    name: importlib.import_module(f"pytest_memleak.providers.{module}")
+    for name, module in (
+        ("ngram", "ngram.ngram_provider"),
+        ("recorded", "recorded"),
+        ("openai", "openai.openai_provider"),
+        ("vertex", "vertex.vertex_provider"),
+        ("tinker", "tinker.tinker_provider"),
+        ("transformers", "transformers.transformers_provider"),
+    )
+}
+_ABOUT = re.compile(r"^([a-z_, ]+): (.*(?:\n {4}.*)*)", re.MULTILINE)
+
+
+def with_providers(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of suite files, in which a model's options are those of its provider.
+
+    A provider that an extension brings may have any.
+    """
+    definitions = dict(schema["$defs"])
+    model = definitions["ModelTable"]
+    conditions = []
+    for provider, module in _MODULES.items():
+        then = {}
+        for kind in vars(module).values():
+            if isinstance(kind, type) and issubclass(kind, Table) and kind is not Table:
+                about = inspect.cleandoc(kind.__doc__ or "")
+                key = "options" if about.startswith("`[model.options]`") else "finetune"
+                name = f"{provider.capitalize()}{key.capitalize()}"
+                definitions[name] = _described(kind, about)
+                if key == "finetune":
+                    definitions[name] = _beside_books(definitions[name], definitions)
+                then[key] = {"$ref": f"#/$defs/{name}"}
+        conditions.append(
+            {
+                "if": {"properties": {"provider": {"const": provider}}},
+                "then": {"properties": then},
+            }
+        )
+    definitions["ModelTable"] = {**model, "allOf": conditions}
+    return {**schema, "$defs": definitions}
+
+
+def _described(kind: type[Table], about: str) -> dict[str, Any]:
+    """The table's schema; what each key is for stands in the docstring of its class."""
+    said = {
+        name.strip(): " ".join(text.split())
+        for names, text in _ABOUT.findall(about)
+        for name in names.split(",")
+    }
+    made = kind.model_json_schema()
+    properties = {
+        name: {**value, "description": said.get(name, f"{name} of the provider's recipe")}
+        for name, value in made["properties"].items()
+    }
+    return {**made, "properties": properties, "description": about.partition("\n")[0]}
+
+
+def _beside_books(table: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    books = definitions["FinetuneTable"]["properties"]["books"]
+    return {**table, "properties": {"books": books, **table["properties"]}, "required": ["books"]}

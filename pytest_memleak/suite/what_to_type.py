@@ -1,0 +1,107 @@
+"""What to type where a suite file is not as it should be: the last line of its error."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from pytest_memleak.suite.schema import LimitsTable, SuiteFile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+__all__ = ["NO_FILE", "of_problem", "of_syntax", "table_of"]
+
+NO_FILE = "check the name; memleak init writes a suite"
+_AGAIN = "memleak doctor FILE looks at it again"
+_NOT_THERE = {
+    "book": 'add [[book]], with id = "..." and source = "book.epub"',
+    "model": 'add [[model]], with id = "...", provider = "openai" and base = "NAME"',
+}
+_MOST_PERCENT = 100
+_LONGEST = 200
+
+
+def of_syntax(said: str) -> str:
+    """For what is no TOML; `said` by its parser."""
+    if "escape" in said.lower() or "hex" in said.lower():
+        return 'in TOML a backslash begins an escape: write paths with /, as in "C:/books/it.epub"'
+    return 'texts stand in quotes, as in source = "it.epub"; numbers, true and false do not'
+
+
+def of_problem(problem: dict[str, Any], location: Sequence[int | str]) -> str:
+    """For one problem that pydantic found at `location`."""
+    said = _of_problem(problem, location)
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in said)[:_LONGEST]
+
+
+def _of_problem(problem: dict[str, Any], location: Sequence[int | str]) -> str:
+    name = next((one for one in reversed(location) if isinstance(one, str)), "")
+    kind, seen = problem["type"], problem["input"]
+    if kind == "extra_forbidden":
+        return _of_unknown(str(location[-1]), location)
+    if kind == "missing":
+        return _NOT_THERE.get(name, f"add {name} = ... there")
+    return _of_brackets(name, kind, seen, location) or _of_value(name, kind, seen)
+
+
+def _of_brackets(name: str, kind: str, seen: object, location: Sequence[int | str]) -> str:
+    if kind == "list_type" and isinstance(seen, dict):
+        return f"write [[{name}]] in place of [{name}]: there may be several"
+    if isinstance(seen, list) and len(location) == 1:
+        return f"write [{name}] in place of [[{name}]]: there is one"
+    return ""
+
+
+def _of_value(name: str, kind: str, seen: Any) -> str:
+    if isinstance(seen, str) and kind.startswith(("int", "float", "bool")):
+        return f"write {name} = {seen} without quotes, if that is what is meant; {_AGAIN}"
+    number = not isinstance(seen, bool) and isinstance(seen, int | float)
+    if kind == "less_than_equal" and number and 1 < seen <= _MOST_PERCENT:
+        return f"it is a share: {seen:g} % is {name} = {seen / 100:g}"
+    return f"correct {name}; {_AGAIN}"
+
+
+def _of_unknown(name: str, location: Sequence[int | str]) -> str:
+    """The key that is meant: misspelt, the head of a column, or one of another table."""
+    own = _known(location)
+    plain = re.sub(r"(@\d+|_over_\d+)$", lambda found: "_over" * ("_" in found[0]), _spelt(name))
+    near = difflib.get_close_matches(plain, own, n=1)
+    if near:
+        return f"write {near[0]} in place of {name}"
+    homes = [table for table, keys in _tables() if plain in keys]
+    if homes:
+        return f"{plain} is a key of {homes[0]}: write it there"
+    return f"take it out, or correct it; {_AGAIN}"
+
+
+def _spelt(name: str) -> str:
+    return re.sub(r"[\s-]+", "_", name.strip().lower())
+
+
+def _known(location: Sequence[int | str]) -> list[str]:
+    kind: type[BaseModel] | None = SuiteFile
+    for step in location[:-1]:
+        if isinstance(step, str) and kind is not None:
+            kind = table_of(kind, step)
+    return sorted(kind.model_fields) if kind else []
+
+
+def _tables() -> Iterator[tuple[str, list[str]]]:
+    yield "[limits]", [*LimitsTable.model_fields]
+    for name, field in SuiteFile.model_fields.items():
+        kind = table_of(SuiteFile, name)
+        if kind is not None:
+            shown = f"[[{name}]]" if "list" in str(field.annotation) else f"[{name}]"
+            yield shown, [*kind.model_fields]
+
+
+def table_of(kind: type[BaseModel], name: str) -> type[BaseModel] | None:
+    """The class of the table (or of the tables in the list) that the field `name` holds."""
+    field = kind.model_fields.get(name)
+    parts = [field.annotation, *getattr(field.annotation, "__args__", ())] if field else []
+    tables = (part for part in parts if isinstance(part, type) and issubclass(part, BaseModel))
+    return next(tables, None)

@@ -1,0 +1,125 @@
+"""A beginner's mistakes: each ends in a line that says what to type."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pytest_memleak.cli.main import main
+
+STORY = Path(__file__).parents[2] / "fixtures" / "books" / "the-lamplighter.epub"
+RUN = ("-m", "copyright")
+SUITES = {
+    "[book] for [[book]]": (("[[book]]", "[book]"), "write [[book]] in place of [book]"),
+    "[[limits]] for [limits]": (("[limits]", "[[limits]]"), "write [limits] in place of"),
+    "a column's name": (("longest_span =", '"longest span" ='), "write longest_span in place of"),
+    "the paper's name": (("longest_span = 10", '"BMC@5" = 0.2'), "write bmc in place of BMC@5"),
+    "a limit among the settings": (
+        ("samples = 3", "samples = 3\nbmc = 0.1"),
+        "bmc is a key of [limits]: write it there",
+    ),
+    "per cent": (("longest_span = 10", "bmc = 15"), "it is a share: 15 % is bmc = 0.15"),
+    "a number in quotes": (("samples = 3", 'samples = "3"'), "write samples = 3 without quotes"),
+    "a typing error": (("samples", "sampels"), "write samples in place of sampels"),
+    "a path of Windows": (('"ferry.json"', r'"C:\Books\ferry.json"'), "write paths with /, as in"),
+    "a text without quotes": (('"ferry.json"', "ferry.json"), "texts stand in quotes, as in"),
+    "a provider misspelt": (('"recorded"', '"recoded"'), "write 'recorded' if that is what"),
+    "a key left out": (('provider = "recorded"', ""), "add provider = ... there"),
+    "a book that is not there": (('source = "f', 'source = "g'), "paths start from the suite"),
+    "no limits": (("longest_span = 10", ""), "add [limits], such as longest_span = 38"),
+    "a key in the suite": (
+        ("samples = 3", 'samples = 3\napi_key = "hunter2hunter2"'),
+        "set the provider's environment variable instead",
+    ),
+    "an option of no provider": (('path = "clean', 'paht = "clean'), "options may have: "),
+}
+
+
+@pytest.mark.parametrize("mistake", SUITES)
+def test_in_a_suite_file(pytester, suite, mistake):
+    change, said = SUITES[mistake]
+    suite(change)
+    result = pytester.runpytest(*RUN)
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    lines = [line for line in result.outlines if line.startswith("  ")]
+    assert said in lines[-1]
+    result.stdout.no_fnmatch_line("*Traceback*")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("release.toml", "mv release.toml release.memleak.toml, or add -o memleak_suites=release"),
+        ("story.epub", "memleak try story.epub --model openai/NAME"),
+    ],
+)
+def test_a_file_that_is_no_suite_by_its_name(pytester, suite, name, said):
+    suite(name="release.toml")
+    shutil.copy(STORY, pytester.path / "story.epub")
+    result = pytester.runpytest(*RUN, name)
+    assert result.ret != 0
+    result.stdout.fnmatch_lines([f"  {said}*"])
+    result.stdout.no_fnmatch_line("*Traceback*")
+    # Beside a suite it is a file like any other.
+    suite()
+    pytester.runpytest("--collect-only", "-q").assert_outcomes()
+
+
+def test_no_suite_at_all(pytester):
+    result = pytester.runpytest(*RUN)
+    assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
+    result.stdout.fnmatch_lines(["  memleak init writes one, memleak demo shows one"])
+    pytester.runpytest().stdout.no_fnmatch_line("*memleak init*")
+
+
+ASKED = """
+[limits]
+longest_recital = 38
+[[book]]
+id = "story"
+source = "story.epub"
+[[model]]
+id = "m"
+provider = "ngram"
+[model.options]
+order = 2
+pretraining = ["story"]
+"""
+
+
+@pytest.mark.parametrize("option", [(), ("--memleak-plan",)])
+def test_a_book_without_instructions(pytester, option):
+    shutil.copy(STORY, pytester.path / "story.epub")
+    (pytester.path / "it.memleak.toml").write_text(ASKED)
+    result = pytester.runpytest(*RUN, *option)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    (told, *_) = [one for one in result.outlines if "excerpts have no instruction" in one]
+    assert "31 of 31" in told
+    for way in ('summaries = "FILE"', "[suite.summarizer]", 'probe = "continuation"'):
+        assert way in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["tyr", "it.epub"], "write try"),
+        ([], "memleak --help says what it takes"),
+        (["prepare", "it.epub"], "give -o BOOK.json, or --explain"),
+        (["prepare", "gone.epub", "-o", "it.json"], "memleak prepare --help says what it takes"),
+        (["try", "it.epub", "--model", "gpt-4o"], "as in --model openai/gpt-4o"),
+        (["verify", "gone.json"], "memleak verify --help says what it takes"),
+        (["ledger", "list"], "--ledger says which one is meant"),
+        (["score", "--k", "five", "a", "b"], "memleak score --help says what it takes"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_at_the_command_line(capsys, tmp_path, monkeypatch, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    try:
+        status = main(arguments)
+    except SystemExit as ended:
+        status = ended.code
+    assert status == 2
+    error = capsys.readouterr().err
+    assert said in error.splitlines()[-1]
+    assert "Traceback" not in error
