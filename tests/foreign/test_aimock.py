@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import urllib.request
 
 import pytest
 from environments import npm_environment, running
 from scenarios import stories
-
-from pytest_memleak.sampling.retry import Retry
-from pytest_memleak.story.resources import Resources
 
 pytestmark = pytest.mark.slow
 
@@ -70,10 +66,8 @@ def aimock(books, tmp_path):
 
 
 @pytest.fixture
-def run(pytester, books, monkeypatch):
+def run(pytester, books):
     """Runs the suite at an address; the result, and the pair of its evidence."""
-    hasty = Retry(first=0.01, most=0.05, poll=0.05, poll_most=0.1, tries=50)
-    monkeypatch.setattr(Resources, "retry", dataclasses.replace(hasty))
 
     def go(url, options=""):
         for name, records in books.items():
@@ -81,7 +75,7 @@ def run(pytester, books, monkeypatch):
         suite = SUITE.replace("URL", url).replace("OPTIONS", options)
         suite = suite.replace("SAMPLES", str(SAMPLES))
         pytester.makefile(".memleak.toml", it=suite)
-        result = pytester.runpytest("-m", "copyright", "--memleak-evidence=e.json")
+        result = pytester.runpytest_subprocess("-m", "copyright", "--memleak-evidence=e.json")
         (pair,) = json.loads((pytester.path / "e.json").read_text("utf-8"))["pairs"]
         return result, pair
 
@@ -93,19 +87,26 @@ def journal(url, path):
         return json.load(answer)
 
 
-@pytest.mark.parametrize("options", ["", "batch = true"])
-def test_it_is_tuned_and_asked_and_recites(run, aimock, books, options):
+def test_it_is_tuned_once_and_asked_and_recites(run, aimock, books):
     with aimock() as url:
-        result, pair = run(url, options)
+        result, pair = run(url)
         result.assert_outcomes(failed=1)
-        assert pair["verdict"] == "FAIL"
         assert pair["measures"]["bmc"]["value"] == 1.0
         assert pair["counts"]["got"] == SAMPLES * len(books["held-out"])
-        assert pair["model"]["endpoint"].startswith("ft:gpt-4o-mini:aimock:memleak-")
-        tuned = len(journal(url, "/v1/fine_tuning/jobs"))
-        result, _ = run(url, options)
+        assert " ft:gpt-4o-mini:aimock:memleak-" in pair["model"]["endpoint"]
+        asked = len(journal(url, "/v1/fine_tuning/jobs"))
+        result, _ = run(url)
         result.assert_outcomes(failed=1)
-        assert len(journal(url, "/v1/fine_tuning/jobs")) == tuned
+        assert len(journal(url, "/v1/fine_tuning/jobs")) == asked
+
+
+def test_what_its_batches_say_is_no_answer(run, aimock, books):
+    """It says the same three words to whatever stands in a batch."""
+    with aimock() as url:
+        result, pair = run(url, "batch = true")
+    result.assert_outcomes(errors=1)
+    assert pair["verdict"] == "INCONCLUSIVE"
+    assert pair["counts"]["got"] == SAMPLES * len(books["held-out"])
 
 
 def test_what_breaks_on_its_way_is_asked_again(run, aimock, books):

@@ -52,7 +52,7 @@ def run(pytester):
         suite = SUITE.replace("ADDRESS", address).replace("NAME", name)
         suite = suite.replace("SAMPLES", str(samples))
         pytester.makefile(".memleak.toml", it=suite)
-        result = pytester.runpytest("-m", "copyright", "--memleak-evidence=e.json", "-v")
+        result = pytester.runpytest_subprocess("-m", "copyright", "--memleak-evidence=e.json", "-v")
         (pair,) = json.loads((pytester.path / "e.json").read_text("utf-8"))["pairs"]
         return result, pair
 
@@ -94,7 +94,6 @@ def test_the_first_amendment_comes_back_whole(run, gemma):
     assert pair["measures"]["greedy_longest_span"]["value"] == REST
     rest = " ".join(AMENDMENT.split()[PREFIX:])
     assert in_common(rest, directly(gemma)) == REST
-    assert "api" not in str(pair["reasons"])
 
 
 def test_through_a_proxy_it_does_too(run, through_litellm):
