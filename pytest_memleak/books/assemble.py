@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pytest_memleak.books.excerpts import cut
 from pytest_memleak.books.instructions import DEFAULT_INSTRUCTION, instruct
 from pytest_memleak.books.summary_files import load_summaries
 from pytest_memleak.contracts.protocols import Manuscript
-from pytest_memleak.records import Book, WordMode
+from pytest_memleak.records import Book, Excerpt, WordMode, Work
 from pytest_memleak.records.digest import book_digest
 from pytest_memleak.records.paper_format import book_from_records, load_records
 from pytest_memleak.scoring.words import words
 
-__all__ = ["make_book", "paper_records", "read_json", "with_summaries"]
+__all__ = ["instructed", "make_book", "paper_records", "read_json", "with_summaries"]
 
 _UNTITLED = "untitled"
 _UNKNOWN = "unknown"
@@ -44,12 +44,12 @@ def make_book(
     title = title or manuscript.title
     author = author or manuscript.author
     excerpts = cut(manuscript, mode=mode, place=place)
-    excerpts = instruct(
+    excerpts = instructed(
         excerpts,
         author=author,
         title=title,
         summaries=load_summaries(summaries, excerpts) if summaries else None,
-        template=DEFAULT_INSTRUCTION if template is None else template,
+        template=template,
         mode=mode,
         place=place,
     )
@@ -78,18 +78,54 @@ def with_summaries(
     `summaries` are by the excerpts' ids; `author` and `title` come before the book's own. Raises
     BookError as `make_book` does.
     """
-    written = instruct(
-        (excerpt for excerpt in book.excerpts if not excerpt.instruction),
+    excerpts = instructed(
+        book.excerpts,
+        works=book.works,
         author=author or (None if book.author == _UNKNOWN else book.author),
         title=title or (None if book.title == _UNTITLED else book.title),
         summaries=summaries,
-        template=DEFAULT_INSTRUCTION if template is None else template,
+        template=template,
         mode=mode,
         place=f"book {book.id!r}",
     )
-    by_id = {excerpt.id: excerpt for excerpt in written}
-    excerpts = tuple(by_id.get(excerpt.id, excerpt) for excerpt in book.excerpts)
     return dataclasses.replace(book, excerpts=excerpts, digest=book_digest(excerpts))
+
+
+def instructed(
+    excerpts: Sequence[Excerpt],
+    *,
+    works: Sequence[Work] = (),
+    author: str | None,
+    title: str | None,
+    summaries: Mapping[str, str] | None,
+    template: str | None,
+    mode: WordMode,
+    place: str,
+) -> tuple[Excerpt, ...]:
+    """The excerpts, each that has none with its instruction: of its work, or else of the book.
+
+    Raises BookError as `make_book` does.
+    """
+    whole = Work("", title or "", author, 0, len(excerpts))
+    asked: list[Excerpt] = []
+    for work in works or (whole,):
+        its = excerpts[work.first : work.end]
+        lacking = [one for one in its if not one.instruction]
+        if not lacking:
+            asked += its
+            continue
+        written = instruct(
+            lacking,
+            author=work.author,
+            title=work.title or None,
+            summaries=summaries,
+            template=DEFAULT_INSTRUCTION if template is None else template,
+            mode=mode,
+            place=f"{place}, work {work.id!r}" if works else place,
+        )
+        by_id = {one.id: one for one in written}
+        asked += (by_id.get(one.id, one) for one in its)
+    return tuple(asked)
 
 
 def read_json(
@@ -108,18 +144,22 @@ def paper_records(
 ) -> list[dict[str, str | int]]:
     """The book in the paper's format: a record for each excerpt, in order.
 
+    In a collection `book_name` and `author_name` are the work's.
     `word_count` is counted in `mode`; `detail` is the summary, `""` without one, as is
     `instruction` where nobody has written it.
     """
+    of_works: list[Work | None] = [None] * len(book.excerpts)
+    for work in book.works:
+        of_works[work.first : work.end] = [work] * (work.end - work.first)
     return [
         {
             "excerpt_id": excerpt.id,
             "excerpt_text": excerpt.text,
             "instruction": excerpt.instruction or "",
-            "author_name": book.author,
-            "book_name": book.title,
+            "author_name": (work.author or "") if work else book.author,
+            "book_name": work.title if work else book.title,
             "word_count": len(words(excerpt.text, mode)),
             "detail": (summaries or {}).get(excerpt.id, ""),
         }
-        for excerpt in book.excerpts
+        for excerpt, work in zip(book.excerpts, of_works, strict=True)
     ]

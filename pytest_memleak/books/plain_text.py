@@ -16,7 +16,7 @@ from pytest_memleak.books.source import decode
 from pytest_memleak.contracts.protocols import Manuscript
 from pytest_memleak.errors import BookError
 
-__all__ = ["lines_manuscript", "read_bytes", "read_text", "text_manuscript"]
+__all__ = ["lines_manuscript", "paragraphs_of", "read_bytes", "read_text", "text_manuscript"]
 
 _NUMBERS = (
     "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen"
@@ -55,8 +55,10 @@ _LONGEST_PREAMBLE = 1_000
 _ROMAN = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100}
 
 
-def read_text(path: Path) -> Manuscript:
+def read_text(path: Path, *, lines: bool = False) -> Manuscript:
     """The chapters of a plain text file, without Project Gutenberg's licence.
+
+    lines: whether lines are kept, as of verse; else those of a paragraph are one.
 
     The encoding is told by a byte order mark; without one it is UTF-8, or else windows-1252, of
     which the manuscript's `warnings` speak. Paragraphs end at blank lines, or where there are
@@ -65,10 +67,10 @@ def read_text(path: Path) -> Manuscript:
     Raises BookError, naming the file and the reason, for a directory, a file that cannot be
     read, is over 64 MiB, is not text, or has no words.
     """
-    return text_manuscript(read_bytes(path), name=path.name, place=str(path))
+    return text_manuscript(read_bytes(path), name=path.name, place=str(path), lines=lines)
 
 
-def text_manuscript(data: bytes, *, name: str, place: str) -> Manuscript:
+def text_manuscript(data: bytes, *, name: str, place: str, lines: bool = False) -> Manuscript:
     """What `read_text` makes of the bytes of the file `name`. Raises BookError as it does."""
     text, note = decode(data)
     _refuse_what_is_no_text(text, place)
@@ -76,20 +78,23 @@ def text_manuscript(data: bytes, *, name: str, place: str) -> Manuscript:
         raise BookError(
             "is not text: it is full of control characters", place=place, hint="is it a .txt file?"
         )
-    return lines_manuscript(text, name=name, warnings=(note,) if note else (), place=place)
+    noted = (note,) if note else ()
+    return lines_manuscript(text, name=name, warnings=noted, place=place, lines=lines)
 
 
-def lines_manuscript(text: str, *, name: str, warnings: Sequence[str], place: str) -> Manuscript:
-    """The manuscript in lines of text, of a file in whatever format."""
+def lines_manuscript(
+    text: str, *, name: str, warnings: Sequence[str], place: str, lines: bool = False
+) -> Manuscript:
+    """The manuscript in lines of text, of a file in whatever format; `lines`: they are kept."""
     budget = Budget(place)
     budget.spend(len(text), "characters of text")
-    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\f", "\n\n")
+    text = _with_line_feeds(text)
     budget.spend(text.count("\n"), "lines")
-    paragraphs = _paragraphs(legible(without_controls(text)).strip("\n"))
+    paragraphs = _paragraphs(legible(without_controls(text)).strip("\n"), lines=lines)
     title, author = header_field(paragraphs, "Title"), header_field(paragraphs, "Author")
     kept = [one for one in without_licence(paragraphs) if one.strip()]
     budget.spend(len(kept), "paragraphs")
-    markup = Markup(tuple(_blocks(kept)))
+    markup = Markup(tuple(_blocks(kept, lines=lines)))
     return of_one_document(name, markup, title=title, author=author, warnings=warnings, place=place)
 
 
@@ -128,8 +133,21 @@ def read_bytes(path: Path) -> bytes:
 # --- paragraphs ----------------------------------------------------------------------------
 
 
-def _paragraphs(text: str) -> list[str]:
+def paragraphs_of(text: str, *, lines: bool = False) -> tuple[str, ...]:
+    """The paragraphs of a text that is nothing else: no heading, no licence; `lines`: kept."""
+    text = legible(without_controls(_with_line_feeds(text)))
+    found = (one for one in _paragraphs(text.strip("\n"), lines=lines) if one.strip())
+    return tuple(_in_lines(one) if lines else _unwrapped(one) for one in found)
+
+
+def _with_line_feeds(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n").replace("\f", "\n\n")
+
+
+def _paragraphs(text: str, *, lines: bool) -> list[str]:
     """The paragraphs, their lines still as they are in the file."""
+    if lines:
+        return _BLANK_LINE.split(text)
     if not _BLANK_LINE.search(text):
         return text.split("\n")
     wrapped = max(map(len, text.split("\n"))) <= _LONGEST_WRAPPED_LINE
@@ -151,10 +169,15 @@ def _unwrapped(paragraph: str) -> str:
     return "".join(pieces)
 
 
+def _in_lines(paragraph: str) -> str:
+    lines = (" ".join(line.split()) for line in paragraph.split("\n"))
+    return "\n".join(line for line in lines if line)
+
+
 # --- headings ------------------------------------------------------------------------------
 
 
-def _blocks(paragraphs: Sequence[str]) -> Iterator[Block]:
+def _blocks(paragraphs: Sequence[str], *, lines: bool) -> Iterator[Block]:
     levels = [_heading_level(one) for one in paragraphs]
     for index in _numerals_in_sequence(paragraphs):
         levels[index] = _LONE_NUMERAL_LEVEL
@@ -165,10 +188,9 @@ def _blocks(paragraphs: Sequence[str]) -> Iterator[Block]:
             # A table of contents: nothing stands under this one.
             continue
         if level:
-            lines = (" ".join(line.split()) for line in paragraph.split("\n"))
-            yield Block(": ".join(line for line in lines if line), level)
+            yield Block(_in_lines(paragraph).replace("\n", ": "), level)
         else:
-            yield Block(_unwrapped(paragraph))
+            yield Block(_in_lines(paragraph) if lines else _unwrapped(paragraph))
 
 
 def _heading_level(paragraph: str) -> int:

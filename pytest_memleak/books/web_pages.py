@@ -56,8 +56,10 @@ def page_manuscript(
     )
 
 
-def read_markdown(path: Path) -> Manuscript:
+def read_markdown(path: Path, *, lines: bool = False) -> Manuscript:
     """The text of a Markdown file; title and author are those of a YAML header, if any.
+
+    lines: whether every line is kept, as of verse, not only those that the file marks.
 
     Raises BookError as `read_text` does, and for more than 8,000,000 characters.
     """
@@ -78,7 +80,7 @@ def read_markdown(path: Path) -> Manuscript:
     if header:
         fields = {key.lower(): _one_line(value) for key, value in _FIELD.findall(header[1])}
         text = text[header.end() :]
-    html = MarkdownIt("commonmark").render(text)
+    html = MarkdownIt("commonmark", {"breaks": lines}).render(text)
     markup = read_markup(html.encode("utf-8"), budget=Budget(place))
     return of_one_document(
         path.name,

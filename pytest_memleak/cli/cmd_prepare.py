@@ -22,9 +22,26 @@ def add_prepare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     prepare = commands.add_parser(
         "prepare",
         help="cut a book into excerpts",
-        description="Cut a book into excerpts of 300-500 words, in the paper's format.",
+        description="Cut a book, or the works of a collection, into excerpts of at most 500 "
+        "words, in the paper's format.",
     )
-    prepare.add_argument("book", metavar="BOOK.epub", type=Path, help="the book (.epub, .txt, ...)")
+    prepare.add_argument(
+        "book",
+        metavar="BOOK.epub",
+        type=Path,
+        help="the book (.epub, .txt, ...); of a collection its file, or a quoted pattern",
+    )
+    prepare.add_argument(
+        "--collection",
+        action="store_true",
+        help="many works: each file of a pattern such as 'songs/**', each heading of one file, "
+        "or each row of .jsonl",
+    )
+    prepare.add_argument(
+        "--unit",
+        choices=("sentence", "line"),
+        help="of a collection: line keeps lines as they are, and parts none",
+    )
     prepare.add_argument(
         "-o",
         "--output",
@@ -62,10 +79,7 @@ def add_prepare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def _prepare(parsed: argparse.Namespace) -> int:
-    from pytest_memleak.books.assemble import make_book
-    from pytest_memleak.contracts.extensions import Extensions
-    from pytest_memleak.contracts.protocols import Manuscript
-    from pytest_memleak.errors import BookError, SettingsError
+    from pytest_memleak.errors import SettingsError
     from pytest_memleak.records import Scoring
     from pytest_memleak.redaction.text import inert
     from pytest_memleak.scoring.measurable import measurable_words
@@ -77,19 +91,7 @@ def _prepare(parsed: argparse.Namespace) -> int:
         )
     if parsed.output is not None:
         _refuse_overwriting(parsed.output, (parsed.book, parsed.summaries))
-    read = Extensions().read_book(parsed.book, include=parsed.include, exclude=parsed.exclude)
-    if not isinstance(read, Manuscript):
-        raise BookError("it is cut into excerpts already", place=str(parsed.book))
-    if parsed.explain:
-        _print_documents(read.parts)
-    book = make_book(
-        str(parsed.book),
-        read,
-        title=parsed.title,
-        author=parsed.author,
-        summaries=parsed.summaries,
-        mode=parsed.words,
-    )
+    book = _works(parsed) if parsed.collection else _book(parsed)
     # What no gate could measure is not worth preparing.
     measurable_words(book, Scoring(words=parsed.words))
     for warning in book.warnings:
@@ -97,6 +99,62 @@ def _prepare(parsed: argparse.Namespace) -> int:
     if parsed.output is not None:
         _write(book, parsed)
     return 0
+
+
+def _book(parsed: argparse.Namespace) -> Book:
+    from pytest_memleak.books.assemble import make_book
+    from pytest_memleak.contracts.extensions import Extensions
+    from pytest_memleak.contracts.protocols import Manuscript
+    from pytest_memleak.errors import BookError, SettingsError
+
+    if parsed.unit:
+        raise SettingsError("--unit is of a collection", hint="add --collection, or leave it out")
+    read = Extensions().read_book(parsed.book, include=parsed.include, exclude=parsed.exclude)
+    if not isinstance(read, Manuscript):
+        raise BookError("it is cut into excerpts already", place=str(parsed.book))
+    if parsed.explain:
+        _print_documents(read.parts)
+    return make_book(
+        str(parsed.book),
+        read,
+        title=parsed.title,
+        author=parsed.author,
+        summaries=parsed.summaries,
+        mode=parsed.words,
+    )
+
+
+def _works(parsed: argparse.Namespace) -> Book:
+    from pytest_memleak.books.collection import make_collection
+    from pytest_memleak.books.works import works_in
+    from pytest_memleak.contracts.extensions import Extensions
+    from pytest_memleak.errors import BookError, SettingsError
+    from pytest_memleak.records import CollectionSource, Scoring
+    from pytest_memleak.suite.book_sources import collection_files
+
+    if parsed.include or parsed.exclude:
+        raise SettingsError(
+            "--include and --exclude name documents of one EPUB, and this is a collection",
+            hint="leave them out; a pattern says which files are works",
+        )
+    written = str(parsed.book)
+    files, together = collection_files(Path(), written, "BOOK", written)
+    if not files:
+        raise BookError("no file fits", place=written, hint="quote the pattern, as in 'songs/**'")
+    source = CollectionSource(files, together, parsed.unit or "sentence")
+    book = make_collection(
+        written,
+        works_in(source, Extensions().read_book),
+        k=Scoring().k,
+        title=parsed.title,
+        author=parsed.author,
+        in_lines=source.unit == "line",
+        summaries=parsed.summaries,
+        mode=parsed.words,
+    )
+    if parsed.explain:
+        _print_documents(book.parts)
+    return book
 
 
 def _write(book: Book, parsed: argparse.Namespace) -> None:
@@ -119,7 +177,8 @@ def _write(book: Book, parsed: argparse.Namespace) -> None:
             f"cannot be written: {error.strerror or error}", place=str(parsed.output)
         ) from None
     total = sum(int(record["word_count"]) for record in records)
-    print(f"{amount(len(records), 'excerpt')}, {total:,} words -> {parsed.output}")
+    works = f"{amount(len(book.works), 'work')}, " if book.works else ""
+    print(f"{works}{amount(len(records), 'excerpt')}, {total:,} words -> {parsed.output}")
     if summaries is None:
         print(
             "memleak prepare: warning: they have no instructions, since there are no summaries: "

@@ -113,6 +113,7 @@ def facts(evaluation: Evaluation) -> Finding:
         words=measured.words if measured else 0,
         excerpts=len(book.excerpts) if book else 0,
         parts=book.parts if book else (),
+        works=evaluation.judgement.works,
         completeness=evaluation.completeness,
         answerer=evaluation.answerer,
         draws=evaluation.draws,

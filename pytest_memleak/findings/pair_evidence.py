@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_memleak.records.amounts import day
 
 if TYPE_CHECKING:
-    from pytest_memleak.records import Completeness
+    from pytest_memleak.records import Completeness, WorkVerdict
     from pytest_memleak.records.answerer import Answerer
     from pytest_memleak.records.finding import Finding
 
@@ -47,6 +47,7 @@ def pair_evidence(found: Finding) -> dict[str, Any]:
         "answerer": _answerer(found.answerer) if found.answerer else None,
         "draws": [dataclasses.asdict(one) for one in found.draws],
         "measures": _measures(found),
+        "works": [_work(one, found) for one in found.works],
         "windows": found.windows,
         "catalogue": found.catalogue,
         "limits": {
@@ -58,6 +59,12 @@ def pair_evidence(found: Finding) -> dict[str, Any]:
         "reasons": list(found.reasons),
         "stopped_early": found.spared is not None,
     }
+
+
+def _work(one: WorkVerdict, found: Finding) -> dict[str, Any]:
+    told = {"id": one.id, "title": one.title, "words": one.words, "verdict": one.verdict.value}
+    over = {name: found.limits[name] for name in one.over}
+    return told | {"measures": dict(one.measures), "over": over, "reason": one.reason}
 
 
 def _answers(completeness: Completeness) -> dict[str, Any]:

@@ -6,7 +6,7 @@ log line or traceback quotes them.
 
 from __future__ import annotations
 
-from pytest_memleak.records.book import Book, BookPart, Excerpt, WordMode
+from pytest_memleak.records.book import Book, BookPart, Excerpt, WordMode, Work
 from pytest_memleak.records.generation import FinishReason, Generation, Kind
 from pytest_memleak.records.judgement import (
     Completeness,
@@ -16,12 +16,14 @@ from pytest_memleak.records.judgement import (
     Limits,
     Margin,
     Verdict,
+    WorkVerdict,
 )
 from pytest_memleak.records.measure import Estimate, Measure, Needs, ProbeKind
 from pytest_memleak.records.measurement import Block, Coverage, Measurement, Span
 from pytest_memleak.records.pair import (
     AnswerLimits,
     BookSource,
+    CollectionSource,
     Model,
     Pair,
     Probe,
@@ -38,6 +40,7 @@ __all__ = [
     "Book",
     "BookPart",
     "BookSource",
+    "CollectionSource",
     "Completeness",
     "Coverage",
     "Estimate",
@@ -65,4 +68,6 @@ __all__ = [
     "Verdict",
     "WindowSettings",
     "WordMode",
+    "Work",
+    "WorkVerdict",
 ]

@@ -11,6 +11,7 @@ __all__ = [
     "BookPart",
     "Excerpt",
     "WordMode",
+    "Work",
 ]
 
 
@@ -58,6 +59,21 @@ class BookPart:
 
 
 @dataclass(frozen=True, slots=True)
+class Work:
+    """A work of a collection: the excerpts [first, end) of its book, by their places.
+
+    `id` is its name in the collection, which no other work has; `title` is for readers; `author`
+    is None where nobody says.
+    """
+
+    id: str
+    title: str
+    author: str | None
+    first: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
 class Book:
     """A book as its excerpts, in order; the excerpts' words joined are the book's words.
 
@@ -65,6 +81,8 @@ class Book:
     `warnings` are what a tolerant reader had to leave out; `contiguous` is whether each excerpt
     follows the one before word for word. Where it does not, no match goes from one to the next.
     `parts` are the documents of its file, in reading order, where its reader told of them.
+    `works` are those of a collection, each a book by itself, one after the other over all the
+    excerpts; empty for a book. No match goes from one work to the next.
     """
 
     id: str
@@ -75,3 +93,11 @@ class Book:
     warnings: tuple[str, ...] = ()
     contiguous: bool = True
     parts: tuple[BookPart, ...] = field(default=(), repr=False)
+    works: tuple[Work, ...] = field(default=(), repr=False)
+
+    @property
+    def breaks(self) -> tuple[int, ...]:
+        """The places of the excerpts that no match goes into from the one before, ascending."""
+        if not self.contiguous:
+            return tuple(range(1, len(self.excerpts)))
+        return tuple(work.first for work in self.works[1:])

@@ -10,7 +10,7 @@ from typing import Any
 
 from pytest_memleak.records.answerer import Answerer
 from pytest_memleak.records.book import BookPart
-from pytest_memleak.records.judgement import Completeness, Verdict, verdict_words
+from pytest_memleak.records.judgement import Completeness, Verdict, WorkVerdict, verdict_words
 from pytest_memleak.records.measure import Measure
 from pytest_memleak.records.plot import PlotData
 from pytest_memleak.records.selection import PairTest, Selection
@@ -104,6 +104,7 @@ class Finding:
     parts:     the documents of the book's file: which are text, and by which rule
     title, author: of the book, "" where nobody says; book_file: SHA-256 of its file
     brought:   the rows of extensions' measures among the limits
+    works:     those of a collection, each judged by itself
     """
 
     suite: str
@@ -142,6 +143,7 @@ class Finding:
     title: str = ""
     author: str = ""
     book_file: str | None = None
+    works: tuple[WorkVerdict, ...] = ()
 
     @property
     def verdict_words(self) -> str:
@@ -171,10 +173,16 @@ class Finding:
             one for one in self.recitals if one.words > over and (one.book or one.training)
         )
 
+    @property
+    def leaking(self) -> tuple[WorkVerdict, ...]:
+        """The works of the collection that are over a limit."""
+        return tuple(one for one in self.works if one.verdict is Verdict.FAIL)
+
     def to_json(self) -> dict[str, Any]:
         """As plain lists and dicts."""
         made = dataclasses.asdict(dataclasses.replace(self, completeness=_NOTHING))
-        return made | {"completeness": self.completeness.to_json()}
+        works = [one | {"verdict": one["verdict"].value} for one in made["works"]]
+        return made | {"completeness": self.completeness.to_json(), "works": works}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Finding:
@@ -192,6 +200,7 @@ class Finding:
                 "answerer": data["answerer"] and Answerer.from_json(data["answerer"]),
                 "draws": tuple(CountedDraws(**one) for one in data["draws"]),
                 "parts": tuple(BookPart(**one) for one in data["parts"]),
+                "works": tuple(map(WorkVerdict.from_json, data["works"])),
                 "brought": tuple(map(Measure.from_json, data["brought"])),
                 "plot": data["plot"] and PlotData.from_json(data["plot"]),
             }

@@ -19,6 +19,7 @@ __all__ = [
     "Limits",
     "Margin",
     "Verdict",
+    "WorkVerdict",
     "refused_words",
     "verdict_words",
 ]
@@ -126,6 +127,7 @@ class Completeness:
                   without any others
     given_away:   the share of the measured words that instructions tell; None for trim = 0
     accept_refusals: whether refusals count as answers
+    unanswered:   ids of the excerpts that have no answer
     gaps:         what is missing, in the order of METRICS section 10; empty if it is complete
     margins:      each rule that was judged, its value and its threshold
     notes:        what could not be judged and is no gap
@@ -139,6 +141,7 @@ class Completeness:
     median_yield: float | None = None
     given_away: float | None = None
     accept_refusals: bool = False
+    unanswered: tuple[str, ...] = field(default=(), repr=False)
     gaps: tuple[Gap, ...] = ()
     margins: tuple[Margin, ...] = field(default=(), repr=False)
     notes: tuple[str, ...] = ()
@@ -163,6 +166,7 @@ class Completeness:
             "gaps": [asdict(one) for one in self.gaps],
             "margins": [asdict(one) for one in self.margins],
             "notes": list(self.notes),
+            "unanswered": list(self.unanswered),
         }
         plain = ("asked", "got", "surplus", "median_yield", "given_away", "accept_refusals")
         return {name: getattr(self, name) for name in plain} | counted | lists
@@ -177,6 +181,7 @@ class Completeness:
                 "gaps": tuple(Gap(**one) for one in data["gaps"]),
                 "margins": tuple(Margin(**one) for one in data["margins"]),
                 "notes": tuple(data["notes"]),
+                "unanswered": tuple(data["unanswered"]),
             }
         )
 
@@ -195,9 +200,32 @@ def verdict_words(verdict: Verdict, evidence: Completeness) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkVerdict:
+    """A work of a collection, judged as the book that it is.
+
+    id, title: as in the collection; words: N; measures: by name; over: those that are over their
+    limit; reason: why it is INCONCLUSIVE where that is its own matter
+    """
+
+    id: str
+    title: str
+    verdict: Verdict
+    words: int
+    measures: Mapping[str, float] = field(repr=False)
+    over: tuple[str, ...] = ()
+    reason: str | None = None
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> WorkVerdict:
+        """The inverse of `dataclasses.asdict`, also after a journey through JSON."""
+        return cls(**{**data, "verdict": Verdict(data["verdict"]), "over": tuple(data["over"])})
+
+
+@dataclass(frozen=True, slots=True)
 class Judgement:
-    """A verdict, the limits it rests on, and why it is not a pass."""
+    """A verdict, the limits it rests on, and why it is not a pass; of a collection work by work."""
 
     verdict: Verdict
     checks: tuple[LimitCheck, ...]
     reasons: tuple[str, ...] = ()
+    works: tuple[WorkVerdict, ...] = field(default=(), repr=False)

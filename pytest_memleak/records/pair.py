@@ -14,6 +14,7 @@ from pytest_memleak.records.measure import ProbeKind
 __all__ = [
     "AnswerLimits",
     "BookSource",
+    "CollectionSource",
     "Model",
     "Pair",
     "Probe",
@@ -107,11 +108,25 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True)
+class CollectionSource:
+    """Where a collection's works come from.
+
+    files: those of its pattern, in order, each a work; or the one file that holds all works
+    together: whether it is that one file
+    unit:  what is never parted where a work is cut: a sentence, or a line of verse
+    """
+
+    files: tuple[Path, ...]
+    together: bool
+    unit: Literal["sentence", "line"] = "sentence"
+
+
+@dataclass(frozen=True, slots=True)
 class BookSource:
     """Where a suite's book comes from, before anyone has read it.
 
     `instruction` is the suite's template, None for the paper's own; `include` and `exclude` name
-    documents in it that are read whole, or not at all.
+    documents in it that are read whole, or not at all; `collection` is None for a book.
     """
 
     id: str
@@ -124,6 +139,7 @@ class BookSource:
     bring_your_own: bool
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    collection: CollectionSource | None = None
 
 
 @dataclass(frozen=True, slots=True)

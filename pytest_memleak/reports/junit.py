@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import platform
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from pytest_memleak.records.amounts import day
 from pytest_memleak.redaction.text import inert
-from pytest_memleak.reports.wording import served_by
+from pytest_memleak.reports.wording import served_by, work_named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -35,6 +36,7 @@ def case_properties(found: Finding, *, own: bool = False) -> list[tuple[str, str
         ("memleak.words", found.words),
         ("memleak.generations_asked", found.asked),
         ("memleak.generations_got", found.got),
+        *_works(found),
         *_answers(found.completeness),
         *_answerer(found),
     ]
@@ -54,6 +56,18 @@ def case_properties(found: Finding, *, own: bool = False) -> list[tuple[str, str
         properties.append((f"memleak.recitals_over.{inert(book)}", count))
     properties += [(f"memleak.limit.{name}", value) for name, value in found.limits.items()]
     return [(name, str(value)) for name, value in properties]
+
+
+def _works(found: Finding) -> Iterator[tuple[str, object]]:
+    if not found.works:
+        return
+    yield "memleak.works", len(found.works)
+    for verdict, count in Counter(one.verdict for one in found.works).items():
+        yield f"memleak.works.{verdict.value}", count
+    for number, one in enumerate(found.leaking, 1):
+        name = f"memleak.leaking_work.{number}"
+        yield name, inert(work_named(one))
+        yield from ((f"{name}.{measure}", one.measures[measure]) for measure in one.over)
 
 
 def _answers(evidence: Completeness) -> Iterator[tuple[str, object]]:

@@ -15,6 +15,7 @@ from pytest_memleak.reports.wording import (
     cell,
     of_answers,
     of_other_books,
+    of_works,
     out_of_the_ordinary,
     outcome,
     passage,
@@ -89,7 +90,7 @@ def _cell(found: Finding, row: Measure) -> str:
 
 def _to_tell(found: Finding) -> bool:
     told = found.reasons or found.spared or found.warnings or found.changes or found.unasked
-    return bool(told or outcome(found).note or any(out_of_the_ordinary(found)))
+    return bool(told or found.leaking or outcome(found).note or any(out_of_the_ordinary(found)))
 
 
 def _details(found: Finding) -> Iterator[str]:
@@ -102,6 +103,8 @@ def _details(found: Finding) -> Iterator[str]:
         *filter(None, [found.spared]),
     ):
         yield f"- {_plain(reason)}"
+    for line in of_works(found):
+        yield f"- {_plain(line)}"
     for title, said in of_answers(found):
         yield f"- {title}: {_plain(said)}"
     for one in told_passages(found):

@@ -17,6 +17,7 @@ from pytest_memleak.reports.wording import (
     cell,
     of_answers,
     of_other_books,
+    of_works,
     out_of_the_ordinary,
     outcome,
     passage,
@@ -191,7 +192,7 @@ def _details(found: Finding, *, verbose: bool) -> Iterator[Text]:
     whole = became.kind != "pass" or verbose
     answers = tuple(of_answers(found) if whole else out_of_the_ordinary(found))
     told = found.warnings or found.changes or found.unasked or answers
-    if not whole and not told:
+    if not whole and not told and not found.leaking:
         return
     yield Text()
     yield Text.assemble((f"{found.pair}", "bold"), f": {became.word}")
@@ -199,6 +200,7 @@ def _details(found: Finding, *, verbose: bool) -> Iterator[Text]:
         yield Text(f"  {became.note}")
     for said in (*found.reasons, *found.changes, *filter(None, [found.spared])):
         yield Text(f"  {inert(said)}")
+    yield from (Text(f"  {inert(line)}") for line in of_works(found))
     for title, said in answers:
         yield Text(f"  {title}: {inert(said)}", style="dim")
     yield from _passages(found, few=found.expected == "leak" and not verbose)

@@ -5,17 +5,19 @@ Heads are the measures' own names, as suite files have them.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.amounts import amount, day
 from pytest_memleak.records.judgement import refused_words
+from pytest_memleak.scoring.measure_table import MEASURES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pytest_memleak.records import BookPart, Measure
+    from pytest_memleak.records import BookPart, Measure, WorkVerdict
     from pytest_memleak.records.answerer import Answerer, ServedBy, Tried
     from pytest_memleak.records.finding import Finding, Passage
 
@@ -26,6 +28,7 @@ __all__ = [
     "of_answers",
     "of_documents",
     "of_other_books",
+    "of_works",
     "out_of_the_ordinary",
     "outcome",
     "passage",
@@ -34,6 +37,7 @@ __all__ = [
     "shown",
     "told_passages",
     "unit",
+    "work_named",
 ]
 
 _WEIGHTS = {"fixed": "fixed weights", "a name": "weights that only a name tells"}
@@ -110,6 +114,34 @@ def unit(row: Measure, findings: Sequence[Finding]) -> str:
 def passage(one: Passage, place: str) -> str:
     """Where a passage stands, and how long it is; `place` as the report may show it."""
     return f"{one.kind} of {amount(one.words, 'word')} at {place}"
+
+
+# --- a collection's works ------------------------------------------------------------------
+
+
+def of_works(found: Finding) -> Iterator[str]:
+    """How many works leak, each of them, and those that could not be judged by themselves."""
+    works = found.works
+    if not works:
+        return
+    count = Counter(one.verdict for one in works)
+    told = [f"{count[verdict]:,} {verdict}" for verdict in Verdict if count[verdict]]
+    yield f"{count[Verdict.FAIL]:,} of {amount(len(works), 'work')} leak: {', '.join(told)}"
+    for one in found.leaking:
+        over = (
+            f"{name} {shown(MEASURES[name], one.measures[name])} > "
+            f"{shown(MEASURES[name], found.limits[name])}"
+            for name in one.over
+        )
+        yield f"leaks: {work_named(one)}, {amount(one.words, 'word')}: {', '.join(over)}"
+    for one in works:
+        if one.reason:
+            yield f"not judged: {work_named(one)}: {one.reason}"
+
+
+def work_named(one: WorkVerdict) -> str:
+    """A work's title, and its place in the collection where that says more."""
+    return one.title if one.title == one.id else f"{one.title} ({one.id})"
 
 
 # --- the book's documents ------------------------------------------------------------------

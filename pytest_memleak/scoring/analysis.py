@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pytest_memleak.records import Estimate, Measurement
@@ -17,6 +18,7 @@ from pytest_memleak.scoring.rounds import RoundCounts
 from pytest_memleak.scoring.sampling_error import SamplingError, sampling_error
 from pytest_memleak.scoring.similarity import round_agreement
 from pytest_memleak.scoring.tally import tallied
+from pytest_memleak.scoring.work_measures import WorkMeasures, measured_works
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
     Count = Callable[..., Tally]
 
-__all__ = ["Analysis", "analyse", "analysis_of", "estimates"]
+__all__ = ["Analysis", "analyse", "analysis_of", "estimates", "judged_measures"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class Analysis:
     null, uplift: comparisons (section 7), where they can be had and a limit or baseline asks
     greedy:    the measures of the likeliest continuations alone, where the probe asks for them
     further:   the measures of extensions, where a limit asks for them
+    works:     those of a collection, each by itself
     """
 
     measurement: Measurement
@@ -59,6 +62,7 @@ class Analysis:
     uplift: Uplift | None = None
     greedy: Measurement | None = None
     further: Mapping[str, float] = field(default_factory=dict)
+    works: WorkMeasures | None = None
 
 
 def analyse(
@@ -69,12 +73,14 @@ def analyse(
     confidence: float = 0.95,
     near: bool = False,
     protected: Protected | None = None,
+    limits: Mapping[str, float] = MappingProxyType({}),
     count: Count = tallied,
 ) -> Analysis | None:
     """Measure the generations and how far the measures can be trusted; None without any.
 
     near: whether to look for near-verbatim spans too, which takes far longer than the rest.
     protected: the run's books and their index; without it, recitals are looked for in `book`.
+    limits: those that each work of a collection is held against.
     count: who matches and counts the generations, in other processes perhaps.
     Raises as `measure` does.
     """
@@ -84,6 +90,9 @@ def analyse(
     if not tally.counted.generations:
         return None
     analysis = analysis_of(tally, scoring, confidence=confidence)
+    if book.works and analysis.recitals:
+        measured = analysis.measurement, analysis.recitals
+        analysis = replace(analysis, works=measured_works(book, tally, *measured, limits))
     return replace(analysis, near=nearly.recall()) if nearly else analysis
 
 
@@ -120,3 +129,13 @@ def estimates(analysis: Analysis | Extraction) -> dict[str, Estimate]:
         for name, value in further.items()
         if math.isfinite(value)
     }
+
+
+def judged_measures(known: Analysis | Extraction) -> dict[str, Estimate]:
+    """The measures that limits of the pair are held against: all of them, where it is of a book.
+
+    Of a collection most limits are on each of its works, and hold for the pair by their share.
+    """
+    found = estimates(known)
+    works = known.works if isinstance(known, Analysis) else None
+    return works.held(found) if works else found

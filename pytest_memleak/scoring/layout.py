@@ -32,8 +32,8 @@ class Layout:
     total:   N, the number of words
     bounds:  per excerpt id, its words [start, end)
     order:   per excerpt id, its place among the excerpts
-    borders: positions that no match may lie across, ascending; those of the excerpts, where
-             something stands between them that is not measured
+    borders: positions that no match may lie across, ascending: those of works, and those of
+             excerpts where something stands between them that is not measured
     ids, ends: of the excerpts in order, and behind the last word of each
     """
 
@@ -56,12 +56,12 @@ def layout_of(book: Book, lengths: Sequence[int]) -> Layout:
         bounds[excerpt.id] = (start, start + length)
         order[excerpt.id] = place
         start += length
-    starts = [] if book.contiguous else [first for first, _ in bounds.values()]
+    starts = [first for first, _ in bounds.values()]
     return Layout(
         start,
         bounds,
         order,
-        np.array(starts[1:], dtype=np.intp),
+        np.array([starts[place] for place in book.breaks], dtype=np.intp),
         tuple(bounds),
         np.array([end for _, end in bounds.values()], dtype=np.intp),
     )

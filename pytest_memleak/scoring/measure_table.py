@@ -24,6 +24,7 @@ RECITALS = Needs("recitals")
 NEAR = Needs("near")
 CHANCE = Needs("null", "it needs a second test book in the suite, as the measure of chance")
 BASELINE = Needs("uplift", "the model needs a baseline, with the same rounds drawn")
+WORKS = Needs("works", "it needs a [[collection]]")
 GREEDY = Needs("greedy", 'it needs probe = "continuation"')
 TOP_K = Needs(
     "windows",
@@ -120,6 +121,16 @@ _ROWS = (
         overview=_OF_TEXT,
         needs=GENERATIONS,
         read=lambda known: known.measurement.spans_over,
+    ),
+    Measure(
+        "leaking_works",
+        title="leaking works",
+        unit="share of works",
+        about="share of a collection's works that are over a limit (0)",
+        kind="share",
+        rises=True,
+        needs=WORKS,
+        read=lambda known: known.works.leaking_share,
     ),
     Measure(
         "bmc_excess",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.rounds import Rounds
     from pytest_memleak.scoring.tally import Tally
 
-__all__ = ["measure", "measurement"]
+__all__ = ["measure", "measurement", "runs_of"]
 
 
 def measure(
@@ -84,10 +84,16 @@ def _spans_over(tally: Tally, *, over: int) -> tuple[Span, ...]:
     )
 
 
-def _longest_run(mask: NDArray[np.bool_], borders: Positions) -> Block:
-    """The longest run of True that lies across no border; the first of equals."""
+def runs_of(mask: NDArray[np.bool_], borders: Positions) -> tuple[Positions, Positions]:
+    """Start and end of each run of True, cut at the borders."""
     edges = np.flatnonzero(np.diff(np.concatenate(([False], mask, [False])).astype(np.int8)))
     _, starts, ends = cut(edges[::2], edges[1::2], borders)
+    return starts, ends
+
+
+def _longest_run(mask: NDArray[np.bool_], borders: Positions) -> Block:
+    """The longest run of True that lies across no border; the first of equals."""
+    starts, ends = runs_of(mask, borders)
     if not len(starts):
         return Block(0)
     longest = int(np.argmax(ends - starts))

@@ -14,7 +14,7 @@ from pytest_memleak.scoring.passages import distinct_passages
 from pytest_memleak.scoring.trimming import GivenAway, Pieces, untold
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -68,6 +68,9 @@ class Recitals:
     in_training, nv_in_training: the longest that a training book of the model holds at least as
                  long: reported, and held to no limit
     by_round, nv_by_round: per round the words of its longest recital
+    of_excerpts, nv_of_excerpts: of a collection's answers, the words of the longest recital that
+                 begins in each excerpt of each book (id, excerpt's id)
+    measured:    the names of the measured book; also that of the whole of it, where only parts are
     """
 
     longest_recital: Recital
@@ -77,6 +80,9 @@ class Recitals:
     nv_in_training: Recital
     by_round: tuple[int, ...] = field(repr=False)
     nv_by_round: tuple[int, ...] = field(repr=False)
+    of_excerpts: Mapping[tuple[str, str], int] = field(default_factory=dict, repr=False)
+    nv_of_excerpts: Mapping[tuple[str, str], int] = field(default_factory=dict, repr=False)
+    measured: frozenset[str] = frozenset()
 
     @property
     def recitals_over(self) -> int:
@@ -93,6 +99,7 @@ class Protected:
     training: ids of the books that the model was tuned on
     catalogue: ids of further protected books, which count after the others, and with nothing
               under `least` words: all that any answer shares so many words with are in the index
+    whole:    another name of the measured book in the index, where only parts of it are measured
     """
 
     index: SharedIndex
@@ -101,6 +108,7 @@ class Protected:
     training: tuple[str, ...] = ()
     catalogue: tuple[str, ...] = ()
     least: int = 0
+    whole: str | None = None
 
     def __post_init__(self) -> None:
         """Raise SettingsError for a book that is not in the index."""
@@ -129,6 +137,8 @@ class RecitalCounts:
     """What was counted of some generations; small beside them, so that it travels well.
 
     longest, in_training and their near-verbatim kin, as they are ranked; per round the longest;
+    of_excerpts, nv_of_excerpts: the longest that begins in each excerpt, by its number among those
+    of all protected books, where that is asked for
     over: of pieces over T: rank, end, minus words, excerpt, ordinal, place, start; shape (n, 7)
     """
 
@@ -138,6 +148,8 @@ class RecitalCounts:
     nv_in_training: _Key | None = None
     by_round: dict[int, int] = field(default_factory=dict)
     nv_by_round: dict[int, int] = field(default_factory=dict)
+    of_excerpts: dict[int, int] = field(default_factory=dict)
+    nv_of_excerpts: dict[int, int] = field(default_factory=dict)
     over: list[NDArray[np.int64]] = field(default_factory=list)
 
     def add(self, other: RecitalCounts) -> None:
@@ -147,9 +159,11 @@ class RecitalCounts:
         for mine, its in (
             (self.by_round, other.by_round),
             (self.nv_by_round, other.nv_by_round),
+            (self.of_excerpts, other.of_excerpts),
+            (self.nv_of_excerpts, other.nv_of_excerpts),
         ):
-            for ordinal, words in its.items():
-                mine[ordinal] = max(mine.get(ordinal, 0), words)
+            for number, words in its.items():
+                mine[number] = max(mine.get(number, 0), words)
         for rows in other.over:
             self.add_over(rows)
 
@@ -197,6 +211,10 @@ class RecitalTally:
         # A book of the catalogue that few words of are shared with need not be in the index.
         catalogue = set(protected.catalogue) - set(protected.books)
         self._least = np.array([protected.least if one in catalogue else 0 for one in order])
+        # Of a collection it is asked what each of its works gives.
+        self._by_excerpt = bool(book.works)
+        counts = [len(index.books[number].layout.ids) for number in self._order]
+        self._first_excerpt = np.cumsum([0, *counts])
 
     def count(
         self,
@@ -227,7 +245,19 @@ class RecitalTally:
             nv_in_training=self._told_nearly(counts.nv_in_training),
             by_round=tuple(counts.by_round.get(one, 0) for one in range(rounds)),
             nv_by_round=tuple(counts.nv_by_round.get(one, 0) for one in range(rounds)),
+            of_excerpts=self._named(counts.of_excerpts),
+            nv_of_excerpts=self._named(counts.nv_of_excerpts),
+            measured=frozenset(filter(None, (self._protected.measured, self._protected.whole))),
         )
+
+    def _named(self, longest: Mapping[int, int]) -> dict[tuple[str, str], int]:
+        """Numbers of excerpts as their books' ids and their own."""
+        found = {}
+        for number, words in longest.items():
+            rank = int(self._first_excerpt.searchsorted(number, side="right")) - 1
+            book = self._protected.index.books[self._order[rank]]
+            found[book.id, book.layout.ids[number - int(self._first_excerpt[rank])]] = words
+        return found
 
     # --- counting --------------------------------------------------------------------------
 
@@ -260,6 +290,11 @@ class RecitalTally:
         )  # fmt: skip
         _note_best(counts, "longest", "in_training", columns, known)
         _note_rounds(counts.by_round, text[~known], words[~known], ordinal)
+        if self._by_excerpt:
+            ends = [self._protected.index.books[one].layout.ends for one in self._order]
+            self._note_excerpts(
+                counts.of_excerpts, rank[~known], start[~known], words[~known], ends
+            )
         over = np.flatnonzero(words > self._scoring.span_threshold)
         if len(over):
             first = self._counts_first(pieces.start[over], pieces.end[over], rank[over])
@@ -298,6 +333,27 @@ class RecitalTally:
         )  # fmt: skip
         _note_best(counts, "nv_longest", "nv_in_training", columns, known)
         _note_rounds(counts.nv_by_round, text[~known], chains.words[~known], ordinal)
+        if self._by_excerpt:
+            ends = [self._protected.index.books[one].folded.ends for one in self._order]
+            rank, start = self._rank[chains.book[~known]], chains.start[~known]
+            self._note_excerpts(counts.nv_of_excerpts, rank, start, chains.words[~known], ends)
+
+    def _note_excerpts(
+        self,
+        longest: dict[int, int],
+        rank: Positions,
+        start: Positions,
+        words: Positions,
+        ends: Sequence[Positions],
+    ) -> None:
+        """Put down recitals by the excerpts that they begin in; `ends`: those of each book."""
+        most = np.zeros(int(self._first_excerpt[-1]), dtype=np.intp)
+        for book in np.unique(rank).tolist():
+            its = rank == book
+            place = ends[book].searchsorted(start[its], side="right")
+            np.maximum.at(most, self._first_excerpt[book] + place, words[its])
+        for number in np.flatnonzero(most).tolist():
+            longest[number] = max(longest.get(number, 0), int(most[number]))
 
     def _known(self, near: Found, chains: Chains) -> NDArray[np.bool_]:
         """Which chains a training book has as many words of."""

@@ -157,6 +157,11 @@ class Tally:
         if other.longest:
             self._note_longest([other.longest])
 
+    @property
+    def k(self) -> int:
+        """The shortest match that counts, in words."""
+        return self._k
+
     def rounds(self) -> Rounds:
         """What the memorized pieces of each round cover."""
         packed = self.counted.pieces.ascending()

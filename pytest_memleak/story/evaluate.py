@@ -127,7 +127,7 @@ def _judged(
         suite=suite.suite.name,
         suite_digest=suite.suite.digest,
         pair=pair,
-        judgement=judge(known, completeness, pair.limits),
+        judgement=judge(known, completeness, pair.limits, found.get("book")),
         completeness=completeness,
         job=suite.endpoints.job_of(pair.model) if found else None,
         book_file=suite.books.file_digest(pair.book),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_memleak.scoring.analysis import analyse, estimates
+from pytest_memleak.scoring.analysis import analyse, judged_measures
 from pytest_memleak.scoring.measure_table import asks_for
 from pytest_memleak.verdict.judge import check_limits
 
@@ -39,6 +39,7 @@ def analysed(
         confidence=pair.confidence,
         near=asks_for(pair.limits, "near"),
         protected=suite.protected.for_pair(pair, book, beyond[0], least=beyond[1]),
+        limits=pair.limits,
         count=suite.resources.count,
     )
 
@@ -50,7 +51,7 @@ def stop_for(pair: Pair, suite: SuiteRun) -> Enough | None:
 
     def broken(book: Book, generations: Iterable[Generation]) -> bool:
         analysis = analysed(pair, book, generations, suite)
-        found = estimates(analysis) if analysis else {}
+        found = judged_measures(analysis) if analysis else {}
         checks = check_limits(found, pair.limits)
         return any(check.over and check.rises for check in checks)
 
@@ -59,5 +60,5 @@ def stop_for(pair: Pair, suite: SuiteRun) -> Enough | None:
 
 def is_over_a_limit(analysis: Analysis | None, pair: Pair) -> bool:
     """Whether something observed is over the pair's limit."""
-    found = estimates(analysis) if analysis else {}
+    found = judged_measures(analysis) if analysis else {}
     return any(check.over for check in check_limits(found, pair.limits))

@@ -14,7 +14,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_memleak.contracts.extensions import Extensions
-    from pytest_memleak.records import Book, BookSource, Excerpt, Model, Pair, Scoring, Suite
+    from pytest_memleak.records import (
+        Book,
+        BookSource,
+        CollectionSource,
+        Excerpt,
+        Model,
+        Pair,
+        Scoring,
+        Suite,
+    )
     from pytest_memleak.sampling.budget import Plan
     from pytest_memleak.story.summary_writer import SummaryWriter
 
@@ -112,7 +121,10 @@ class PreparedBooks:
     # --- reading ---------------------------------------------------------------------------
 
     def _refuse_missing(self, source: BookSource) -> None:
+        whole = source.collection
         for path in (source.source, source.summaries):
+            if path is source.source and whole is not None and whole.files:
+                continue
             if path is not None and not path.exists():
                 raise Inconclusive(
                     f"there is no {path}",
@@ -123,6 +135,8 @@ class PreparedBooks:
     def _read(self, source: BookSource) -> Book:
         from pytest_memleak.books.assemble import make_book
 
+        if source.collection is not None:
+            return self._read_works(source, source.collection)
         read = self._extensions.read_book(
             source.source, include=source.include, exclude=source.exclude
         )
@@ -141,6 +155,22 @@ class PreparedBooks:
             id=source.id,
             title=source.title or read.title,
             author=source.author or read.author,
+        )
+
+    def _read_works(self, source: BookSource, collection: CollectionSource) -> Book:
+        from pytest_memleak.books.collection import make_collection
+        from pytest_memleak.books.works import works_in
+
+        return make_collection(
+            source.id,
+            works_in(collection, self._extensions.read_book),
+            k=self._suite.pairs[0].scoring.k,
+            title=source.title,
+            author=source.author,
+            in_lines=collection.unit == "line",
+            summaries=source.summaries,
+            template=source.instruction,
+            mode=self._mode,
         )
 
     def _lacking_summaries(self, source: BookSource) -> tuple[Excerpt, ...]:

@@ -53,6 +53,7 @@ class ProtectedBooks:
             tuple(one for one in others if one in pair.model.finetune_books),
             tuple(one.id for one in beyond),
             least,
+            whole=next((one for one in others if one == f"{measured.id}{_WHOLE}"), None),
         )
 
     def holding(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.records import Gap
 from pytest_memleak.records.amounts import amount, figure
-from pytest_memleak.scoring.analysis import estimates
+from pytest_memleak.scoring.analysis import judged_measures
 from pytest_memleak.story.measured import analysed
 from pytest_memleak.verdict.judge import check_limits
 
@@ -76,5 +76,5 @@ def _over(
 ) -> Iterator[LimitCheck]:
     pair = answers.draws.pair
     analysis = analysed(pair, answers.book, drawn, suite, held)
-    checks = check_limits(estimates(analysis), pair.limits) if analysis else ()
+    checks = check_limits(judged_measures(analysis), pair.limits) if analysis else ()
     return (check for check in checks if check.over and check.rises)

@@ -34,6 +34,8 @@ from pytest_memleak.records import (
     WindowSettings,
 )
 from pytest_memleak.scoring.measure_table import MEASURES, nearest, table_with
+from pytest_memleak.suite.book_sources import book_source, catalogue, collection_source
+from pytest_memleak.suite.quoted import clipped, plain, shown
 from pytest_memleak.suite.schema import AnswerKeys, SuiteFile
 from pytest_memleak.suite.what_to_type import NO_FILE, of_problem, of_syntax, table_of
 
@@ -41,9 +43,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from pytest_memleak.records import Measure
+    from pytest_memleak.records import Measure, ProbeKind
     from pytest_memleak.suite.schema import (
         BookTable,
+        CollectionTable,
         LimitsTable,
         ModelTable,
         PairTable,
@@ -54,9 +57,9 @@ if TYPE_CHECKING:
 
 __all__ = ["load_suite"]
 
-_SHOWN = 80
 _DEEPEST = 50
 _SHOULD_BE = "Input should be "
+_NO_BOOK = "book: missing, and so is collection"
 _WIDEST = 63  # bits: TOML's integers are signed and have 64
 
 
@@ -79,7 +82,10 @@ def load_suite(path: Path, brought: Mapping[str, Measure] = MappingProxyType({})
         raise SuiteError(_explain(error, tables), place=str(path), hint=hint) from None
     _check_ids(written, path)
     _check_continuation(written.suite, path)
-    books = tuple(_book(table, written.suite, path) for table in written.book)
+    books = (
+        *(book_source(table, written.suite, path) for table in written.book),
+        *(collection_source(table, written.suite, path) for table in written.collection),
+    )
     models = tuple(_model(table) for table in written.model)
     return Suite(
         path=path,
@@ -89,7 +95,7 @@ def load_suite(path: Path, brought: Mapping[str, Measure] = MappingProxyType({})
         models=models,
         pairs=_pairs(written, books, models, path, brought),
         summarizer=_summarizer(written.suite.summarizer),
-        catalogue=_catalogue(written, path),
+        catalogue=catalogue(written, path),
         content_digest=_content_digest(tables),
         preregistered=written.suite.preregistered,
     )
@@ -130,16 +136,16 @@ def _refuse_boundless(tables: dict[str, Any], path: Path) -> None:
     while todo:
         key, depth, value = todo.pop()
         if depth > _DEEPEST:
-            raise SuiteError(f"{_clipped(key)}: nested too deeply", place=str(path))
+            raise SuiteError(f"{clipped(key)}: nested too deeply", place=str(path))
         if isinstance(value, dict):
             todo += [
-                (f"{key}.{_plain(name)}" if key else _plain(name), depth + 1, inner)
+                (f"{key}.{plain(name)}" if key else plain(name), depth + 1, inner)
                 for name, inner in value.items()
             ]
         elif isinstance(value, list):
             todo += [(f"{key}[{n}]", depth + 1, inner) for n, inner in enumerate(value, start=1)]
         elif isinstance(value, int) and value.bit_length() > _WIDEST:
-            raise SuiteError(f"{_clipped(key)}: the number is over 64 bits", place=str(path))
+            raise SuiteError(f"{clipped(key)}: the number is over 64 bits", place=str(path))
 
 
 def _content_digest(tables: dict[str, Any]) -> str:
@@ -167,8 +173,10 @@ def _explain(error: ValidationError, tables: dict[str, Any]) -> str:
             said = problem["msg"].removeprefix("Value error, ")
             other = _SHOULD_BE + said.removeprefix(_SHOULD_BE) + " or "
             before = lines.get(key, f"{key}: {_SHOULD_BE}").partition(f"{key}: {_SHOULD_BE}")[2]
-            said = other + before if before else f"{said}; got {_shown(problem['input'])}"
+            said = other + before if before else f"{said}; got {shown(problem['input'])}"
             lines[key] = f"{key}: {said}"
+    if not tables.get("book") and not tables.get("collection"):
+        lines.setdefault("book", _NO_BOOK)
     return "\n  ".join([*lines.values()] if len(lines) == 1 else ["", *lines.values()])
 
 
@@ -190,15 +198,10 @@ def _key(location: Sequence[int | str], tables: dict[str, Any]) -> str:
         at = _step(at, step)
         if isinstance(step, int):
             its_id = at.get("id") if isinstance(at, dict) else None
-            key += f"[{step + 1}]" + (f" {_shown(its_id)}" if isinstance(its_id, str) else "")
+            key += f"[{step + 1}]" + (f" {shown(its_id)}" if isinstance(its_id, str) else "")
         else:
-            key += f".{_plain(step)}" if key else _plain(step)
+            key += f".{plain(step)}" if key else plain(step)
     return key
-
-
-def _plain(name: str) -> str:
-    """A key as it is written, its control characters shown for what they are."""
-    return _clipped(name if name.isprintable() else repr(name))
 
 
 def _step(at: Any, step: int | str) -> Any:
@@ -220,21 +223,18 @@ def _nearest(location: Sequence[int | str]) -> str:
     return f"; known keys: {', '.join(known)}" if known else ""
 
 
-def _shown(value: object) -> str:
-    return _clipped(repr(value))
-
-
-def _clipped(text: str) -> str:
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text)} characters)"
-
 
 # --- across the tables ---------------------------------------------------------------------
 
 
 def _check_ids(written: SuiteFile, path: Path) -> None:
-    books = {book.id: book for book in written.book}
+    tables: tuple[BookTable | CollectionTable, ...] = (*written.book, *written.collection)
+    books = {book.id: book for book in tables}
     models = {model.id for model in written.model}
-    _refuse_twice("book", (book.id for book in written.book), path)
+    if not tables:
+        hint = of_problem({"type": "missing", "input": None}, ("book",))
+        raise SuiteError(_NO_BOOK, place=str(path), hint=hint)
+    _refuse_twice("book", (book.id for book in tables), path)
     _refuse_twice("model", (model.id for model in written.model), path)
     _refuse_twice("pair", (f"{pair.model}/{pair.book}" for pair in written.pair), path)
     for model in written.model:
@@ -286,64 +286,6 @@ def _refuse_unknown(key: str, value: str, known: Iterable[str], path: Path) -> N
 
 
 # --- records -------------------------------------------------------------------------------
-
-
-def _book(table: BookTable, suite: SuiteTable, path: Path) -> BookSource:
-    source = _existing(table.source, f"book {table.id!r}.source", path, table.bring_your_own)
-    summaries = table.summaries and _existing(
-        table.summaries, f"book {table.id!r}.summaries", path, table.bring_your_own
-    )
-    return BookSource(
-        id=table.id,
-        source=source,
-        title=table.title,
-        author=table.author,
-        role=table.role,
-        summaries=summaries or None,
-        instruction=suite.instruction,
-        bring_your_own=table.bring_your_own,
-        include=tuple(table.include),
-        exclude=tuple(table.exclude),
-    )
-
-
-def _catalogue(written: SuiteFile, path: Path) -> tuple[Path, ...]:
-    """The files of the catalogue, each once."""
-    hint = "patterns start from the suite file's folder, as in books/**/*.epub"
-    found: dict[Path, None] = {}
-    for number, table in enumerate(written.catalogue, start=1):
-        key = f"catalogue[{number}].source"
-        try:
-            files = sorted(one for one in path.parent.glob(table.source) if one.is_file())
-        except (ValueError, NotImplementedError, OSError) as error:
-            raise SuiteError(
-                f"{key}: {_shown(table.source)} is no pattern of files here: {error}",
-                place=str(path),
-                hint=hint,
-            ) from None
-        if not files:
-            raise SuiteError(
-                f"{key}: no file fits {_shown(table.source)}", place=str(path), hint=hint
-            )
-        found |= dict.fromkeys(files)
-    return tuple(found)
-
-
-def _existing(written: str, key: str, path: Path, may_be_missing: bool) -> Path:
-    found = path.parent / written
-    try:
-        is_there = found.exists()
-    except OSError as error:  # a name that is too long, a folder that may not be entered
-        raise SuiteError(
-            f"{key}: {_shown(written)} cannot be looked at: {error.strerror}", place=str(path)
-        ) from None
-    if not is_there and not may_be_missing:
-        raise SuiteError(
-            f"{key}: there is no file {_shown(written)}",
-            place=str(path),
-            hint=f"looked for {_plain(str(found))}; paths start from the suite file's folder",
-        )
-    return found
 
 
 def _model(table: ModelTable) -> Model:
@@ -413,7 +355,8 @@ def _pairs(
         raise SuiteError(
             "there is no pair to test",
             place=str(path),
-            hint='it needs a book with role = "test", and with pairs = "listed" a [[pair]]',
+            hint='it needs a [[book]] or a [[collection]] with role = "test", and with '
+            'pairs = "listed" a [[pair]]',
         )
     return pairs
 
@@ -428,17 +371,27 @@ def _pair(
     brought: Mapping[str, Measure],
 ) -> Pair:
     suite = written.suite
-    tables = [("limits", written.limits), (f"model {model.id!r}.limits", table.limits)]
+    of_works = [one.limits for one in written.collection if one.id == book.id]
+    tables = [
+        ("limits", written.limits),
+        *((f"collection {book.id!r}.limits", one) for one in of_works),
+        (f"model {model.id!r}.limits", table.limits),
+    ]
     if override:
         tables.append((f"pair {model.id}/{book.id}.limits", override.limits))
     limits: dict[str, float] = {}
     origins: dict[str, str] = {}
     for key, tighter in tables:
         _refuse_unknown_measures(tighter, key, brought, path)
-        _tighten(limits, tighter, key, path)
+        if key.startswith("collection "):
+            limits |= _limits(tighter)  # those of a work, in place of a whole book's
+        else:
+            _tighten(limits, tighter, key, path)
         origins |= {measure: f"{key}.{measure}" for measure in _limits(tighter)}
         origins |= {measure: f"{key}.measures.{measure}" for measure in tighter.measures}
-    if not limits:
+    probe = (override and override.probe) or table.probe or suite.probe
+    _hold_works(limits, origins, book, probe, any_works=bool(written.collection), place=str(path))
+    if not limits.keys() - {"leaking_works"}:
         raise SuiteError(
             f"the pair {model.id}/{book.id} has no limits, so nothing could fail",
             place=str(path),
@@ -465,13 +418,42 @@ def _pair(
         answers=_answers(suite, table),
         expected=expected,
         probe=Probe(
-            kind=(override and override.probe) or table.probe or suite.probe,
+            kind=probe,
             prefix_words=suite.prefix_words,
             continuation=suite.continuation,
             windows=WindowSettings(**suite.probability.model_dump()),
         ),
         limit_origins=origins,
     )
+
+
+def _hold_works(
+    limits: dict[str, float],
+    origins: dict[str, str],
+    book: BookSource,
+    probe: ProbeKind,
+    *,
+    any_works: bool,
+    place: str,
+) -> None:
+    """Of a collection no work may leak, unless a limit says how many; a book has no works."""
+    if book.collection is None:
+        limits.pop("leaking_works", None)
+        key = origins.pop("leaking_works", None)
+        if key and (key.startswith("pair ") or not any_works):
+            raise SuiteError(
+                f"{key}: the book {book.id!r} has no works",
+                place=place,
+                hint="it limits the share of a [[collection]]'s works",
+            )
+        return
+    if probe == "probability":
+        raise SuiteError(
+            f"{book.id!r}: the windows of probe = 'probability' would go from one work to the next",
+            place=place,
+            hint='ask for a collection with probe = "instruction" or "continuation"',
+        )
+    limits.setdefault("leaking_works", 0.0)
 
 
 def _limits(table: LimitsTable) -> dict[str, float]:

@@ -21,6 +21,7 @@ from pytest_memleak.scoring.measure_table import MEASURES
 __all__ = [
     "BookTable",
     "CatalogueTable",
+    "CollectionTable",
     "FinetuneTable",
     "LimitsTable",
     "ModelTable",
@@ -210,6 +211,31 @@ class BookTable(_Table):
     )
 
 
+class CollectionTable(_Table):
+    """`[[collection]]`: works that are each a book, tested or trained on together."""
+
+    id: Id = Field(description="name of the collection in node ids and elsewhere in this file")
+    source: Text = Field(
+        description="pattern of files, from this file, each a work, as in songs/**; or one file "
+        "that holds many: under headings, or in rows of .jsonl or .json"
+    )
+    title: Text | None = Field(None, description="title of the collection; default: its id")
+    author: Text | None = Field(None, description="author of the works that do not say")
+    role: Literal["test", "train"] = Field("test", description="train: used only to fine-tune")
+    limits: LimitsTable = Field(
+        LimitsTable(), description="limits of each work, in place of the suite's"
+    )
+    unit: Literal["sentence", "line"] = Field(
+        "sentence", description="line: lines are kept as they are, and none is parted"
+    )
+    summaries: Text | None = Field(None, description="path of a file with a summary per excerpt")
+    bring_your_own: bool = Field(
+        False,
+        description="whoever runs the suite puts the files there; until then its pairs are "
+        "INCONCLUSIVE instead of an error of this file",
+    )
+
+
 class CatalogueTable(_Table):
     """`[[catalogue]]`: protected books that nobody asks for, looked for in every generation."""
 
@@ -255,7 +281,7 @@ class PairTable(_Table):
     """`[[pair]]`: one model and one book, where something differs for them."""
 
     model: Id = Field(description="a model's id")
-    book: Id = Field(description="a test book's id")
+    book: Id = Field(description="id of a test book or collection")
     samples: Positive | None = Field(None, description="generations per excerpt, for this pair")
     expected: Expected | None = Field(None, description="leak: this pair must fail its limits")
     probe: ProbeKey | None = Field(None, description="another probe, for this pair")
@@ -268,7 +294,10 @@ class SuiteFile(_Table):
     suite: SuiteTable = Field(SuiteTable(), description="sampling and measuring")
     sampling: SamplingTable = Field(SamplingTable(), description="when to stop drawing")
     limits: LimitsTable = Field(LimitsTable(), description="limits of every pair")
-    book: list[BookTable] = Field(min_length=1, description="the books")
+    book: list[BookTable] = Field(default_factory=list, description="the books")
+    collection: list[CollectionTable] = Field(
+        default_factory=list, description="the collections of works"
+    )
     model: list[ModelTable] = Field(min_length=1, description="the models")
     pair: list[PairTable] = Field(default_factory=list, description="pairs that differ")
     catalogue: list[CatalogueTable] = Field(

@@ -6,8 +6,8 @@
 
 It streams: of 25,000 generations of 400 words 80 MB of hashes are kept, and never more than
 twice `_MOST_RUNS` of them; beyond that, a share of the 8-word runs chosen by their hash, which
-leaves the shares of METRICS section 10 what they are but for sampling. The censuses of a
-collection's works add up, where all were held against the collection's prose.
+leaves the shares of METRICS section 10 what they are but for sampling. A collection is one book
+here: what cannot be judged of one short work is judged of its works pooled.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import FinishReason
 from pytest_memleak.verdict.kinds import kinds_of
 from pytest_memleak.verdict.prose import Prose
@@ -69,10 +68,9 @@ class Counted:
 class AnswerCensus:
     """Counts a pair's generations as they go by."""
 
-    def __init__(self, book: Book, asked: Asked, *, prose: Prose | None = None) -> None:
-        """Count for `book`. prose: that of its collection; without it, the book's own."""
+    def __init__(self, book: Book, asked: Asked) -> None:
         self._asked = asked
-        self._prose = prose or Prose.of([book], asked.words)
+        self._prose = Prose.of(book, asked.words)
         self._reader = Reader(book, asked.words, self._prose)
         self._number = {one.id: number for number, one in enumerate(book.excerpts)}
         self._seen: set[tuple[str, int]] = set()
@@ -89,34 +87,6 @@ class AnswerCensus:
         for generation in generations:
             self._count(generation)
             yield generation
-
-    def __add__(self, other: AnswerCensus) -> AnswerCensus:
-        """The census of two works of a collection, whose excerpts are all counted as different.
-
-        Raises SettingsError where they were not held against one prose, and asked alike.
-        """
-        if self._prose is not other._prose or self._asked != other._asked:
-            raise SettingsError(
-                "two works were counted for different collections or settings",
-                hint="give every census of a collection the collection's prose",
-            )
-        both: AnswerCensus = AnswerCensus.__new__(AnswerCensus)
-        both._asked, both._prose, both._reader = self._asked, self._prose, self._reader
-        first = len(self._number)
-        both._number = {f"1:{one}": number for one, number in self._number.items()}
-        both._number |= {f"2:{one}": first + number for one, number in other._number.items()}
-        both._seen = {(f"1:{one}", n) for one, n in self._seen}
-        both._seen |= {(f"2:{one}", n) for one, n in other._seen}
-        both._waiting, both._parts = [], []
-        both._below = min(self._below, other._below)
-        both._kept = 0
-        for census, offset in ((self, 0), (other, first)):
-            for readings, runs in census._read():
-                both._keep(readings.moved(offset), runs)
-        both._surplus = self._surplus + other._surplus
-        both._withheld = self._withheld + other._withheld
-        both._recitation = self._recitation + other._recitation
-        return both
 
     def counted(self) -> Counted:
         """What was seen so far."""

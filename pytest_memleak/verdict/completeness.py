@@ -49,6 +49,7 @@ def completeness(
         median_yield=None if case.median_yield is None else float(case.median_yield),
         given_away=None if given.share is None else float(given.share),
         accept_refusals=counted.asked.limits.accept_refusals,
+        unanswered=tuple(counted.excerpts[number] for number in case.unanswered.tolist()),
         gaps=(*gaps, *found),
         margins=margins,
         notes=(*more, *notes),

@@ -15,7 +15,7 @@ from pytest_memleak.scoring.folding import folded_words
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from pytest_memleak.records import Book
+    from pytest_memleak.records import Book, Work
     from pytest_memleak.records.answerer import RecordedAs
 
 __all__ = [
@@ -180,9 +180,15 @@ def recorded_gaps(
     All is compared folded. continuation: the book's excerpts are the rests of the records'.
     """
     texts = {one.id: folded_words(one.text) for one in book.excerpts}
+    of = {
+        excerpt.id: work for work in book.works for excerpt in book.excerpts[work.first : work.end]
+    }
     wrong: dict[str, list[str]] = {}
     for record in records:
-        for what in _disagreements(book, record, texts, continuation=continuation):
+        told = _disagreements(
+            book, record, texts, of.get(record.excerpt_id), continuation=continuation
+        )
+        for what in told:
             wrong.setdefault(what, []).append(record.excerpt_id)
     return tuple(
         Gap(
@@ -196,12 +202,19 @@ def recorded_gaps(
 
 
 def _disagreements(
-    book: Book, record: RecordedAs, texts: dict[str, list[str]], *, continuation: bool
+    book: Book,
+    record: RecordedAs,
+    texts: dict[str, list[str]],
+    work: Work | None,
+    *,
+    continuation: bool,
 ) -> Iterator[str]:
-    if record.book_name and not _same(record.book_name, book.id, book.title):
+    """What the record says of its book, or of the work of a collection, that is not so."""
+    titles = (book.id, book.title, *([work.title] if work else []))
+    if record.book_name and not _same(record.book_name, *titles):
         yield "book_name"
-    author_is_known = book.author not in {"", "unknown"}
-    if record.author_name and author_is_known and not _same(record.author_name, book.author):
+    authors = {book.author, (work.author if work else None) or ""} - {"", "unknown", "various"}
+    if record.author_name and authors and not _same(record.author_name, *authors):
         yield "author_name"
     if record.excerpt_text is not None:
         own, said = texts.get(record.excerpt_id), folded_words(record.excerpt_text)

@@ -6,43 +6,54 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.records import Judgement, LimitCheck, Verdict
 from pytest_memleak.records.amounts import amount, figure
-from pytest_memleak.scoring.analysis import estimates
+from pytest_memleak.scoring.analysis import judged_measures
 from pytest_memleak.scoring.extraction import Extraction
 from pytest_memleak.scoring.measure_table import MEASURES, why_unmeasured
 from pytest_memleak.scoring.sampling_error import samples_to_settle
+from pytest_memleak.verdict.work_verdicts import leaks_told, undecided, work_verdicts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from pytest_memleak.records import Completeness, Estimate, Limits
+    from pytest_memleak.records import Book, Completeness, Estimate, Limits, WorkVerdict
     from pytest_memleak.scoring.analysis import Analysis
 
 __all__ = ["check_limits", "judge"]
 
 
 def judge(
-    analysis: Analysis | Extraction | None, completeness: Completeness, limits: Limits
+    analysis: Analysis | Extraction | None,
+    completeness: Completeness,
+    limits: Limits,
+    book: Book | None = None,
 ) -> Judgement:
-    """PASS, FAIL or INCONCLUSIVE, and why.
+    """PASS, FAIL or INCONCLUSIVE, and why; of a collection (`book`) for each of its works, too.
 
     FAIL needs an observed value over its limit, whatever else is missing, since most measures
     never fall as samples are added; the others (`bmc_excess`, `uplift`) need complete evidence
     as well. PASS needs every limit to hold at its interval's upper end, on complete evidence.
     """
     missing = tuple(map(str, completeness.gaps))
-    found = estimates(analysis) if analysis else {}
+    found = judged_measures(analysis) if analysis else {}
     checks = check_limits(found, limits)
+    measured = getattr(analysis, "works", None)
+    works = work_verdicts(measured, book, completeness) if measured and book else ()
     over = [check for check in checks if check.over and (check.rises or not missing)]
     if over:
-        return Judgement(Verdict.FAIL, checks, tuple(map(_over_its_limit, over)))
-    missing += _unmeasured(analysis, found, limits) if analysis else ()
+        reasons = tuple(_over_its_limit(check, works) for check in over)
+        return Judgement(Verdict.FAIL, checks, reasons, works)
+    if analysis:
+        of_works = measured.limits_of_works if measured else frozenset()
+        named = [name for name in limits if name not in of_works]
+        missing += _unmeasured(analysis, found, named)
+    missing += undecided(works, limits.get("leaking_works", 0.0))
     if analysis and not isinstance(analysis, Extraction):
         missing += tuple(_in_doubt(check, analysis) for check in checks if check.in_doubt)
     if not checks and not missing:
         missing = ("nothing could be held against a limit",)
     if missing:
-        return Judgement(Verdict.INCONCLUSIVE, checks, missing)
-    return Judgement(Verdict.PASS, checks)
+        return Judgement(Verdict.INCONCLUSIVE, checks, missing, works)
+    return Judgement(Verdict.PASS, checks, works=works)
 
 
 def check_limits(found: Mapping[str, Estimate], limits: Limits) -> tuple[LimitCheck, ...]:
@@ -67,7 +78,7 @@ def check_limits(found: Mapping[str, Estimate], limits: Limits) -> tuple[LimitCh
 
 
 def _unmeasured(
-    analysis: Analysis | Extraction, found: Mapping[str, Estimate], limits: Limits
+    analysis: Analysis | Extraction, found: Mapping[str, Estimate], limits: Iterable[str]
 ) -> tuple[str, ...]:
     windows = isinstance(analysis, Extraction)
     given = {} if isinstance(analysis, Extraction) else analysis.further
@@ -95,5 +106,7 @@ def _in_doubt(check: LimitCheck, analysis: Analysis) -> str:
     return f"{said}; about {more} would settle this (likely {direction})"
 
 
-def _over_its_limit(check: LimitCheck) -> str:
+def _over_its_limit(check: LimitCheck, works: Sequence[WorkVerdict]) -> str:
+    if check.measure == "leaking_works":
+        return leaks_told(works, check.limit)
     return f"{check.measure} {figure(check.value)} is over its limit {figure(check.limit)}"

@@ -59,18 +59,17 @@ class Prose:
     single: Fraction
 
     @classmethod
-    def of(cls, books: Iterable[Book], mode: WordMode) -> Prose:
-        """The prose of a book, or of the works of a collection pooled.
+    def of(cls, book: Book, mode: WordMode) -> Prose:
+        """The prose of a book, or of a collection's works together.
 
         Commonest is by count, then alphabetically; no pair lies across two excerpts.
         """
         counts: Counter[str] = Counter()
         pairs: Counter[tuple[str, str]] = Counter()
-        for book in books:
-            for excerpt in book.excerpts:
-                its = words(excerpt.text, mode)
-                counts.update(its)
-                pairs.update(pairwise(its))
+        for excerpt in book.excerpts:
+            its = words(excerpt.text, mode)
+            counts.update(its)
+            pairs.update(pairwise(its))
         common, common_pairs = _commonest(counts), _commonest(pairs)
         marked = dict.fromkeys([*common, *(word for pair in common_pairs for word in pair)])
         marks = {word: number for number, word in enumerate(marked, 1)}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import unicodedata
 from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -97,10 +98,6 @@ class Readings:
     def __len__(self) -> int:
         return len(self.excerpt)
 
-    def moved(self, by: int) -> Readings:
-        """The same, for the excerpts whose numbers are higher by so many."""
-        return replace(self, excerpt=self.excerpt + by)
-
     def with_runs(self, runs: Numbers) -> Readings:
         """The same, of which so many runs are kept."""
         return replace(self, runs=runs)
@@ -115,7 +112,7 @@ class Readings:
 
 
 class Reader:
-    """Reads generations for one book, held against some prose: its own, or its collection's."""
+    """Reads generations for one book, held against its prose."""
 
     def __init__(self, book: Book, mode: WordMode, prose: Prose) -> None:
         self._mode, self._prose = mode, prose
@@ -123,8 +120,9 @@ class Reader:
         texts = [words(excerpt.text, mode) for excerpt in book.excerpts]
         self._lengths = np.array([len(one) for one in texts], dtype=np.int64)
         of_book = [self._keys.of(one) for one in texts]
-        if book.contiguous:
-            of_book = [np.concatenate(of_book)] if of_book else []
+        if of_book:
+            starts = (0, *book.breaks, len(of_book))
+            of_book = [np.concatenate(of_book[a:b]) for a, b in pairwise(starts)]
         self._recitable = KnownRuns(run_hashes(one, _RECITED) for one in of_book)
         self._book_runs = KnownRuns(run_hashes(one, RUN) for one in of_book)
         self._told = KnownRuns(

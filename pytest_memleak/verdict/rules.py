@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pytest_memleak.verdict.answer_census import Counted
     from pytest_memleak.verdict.given_away import GivenAway
     from pytest_memleak.verdict.readings import Flags
+    from pytest_memleak.verdict.shingles import Positions
 
 __all__ = ["Case", "gaps_and_margins"]
 
@@ -61,6 +62,12 @@ class Case:
         """The kinds that count as answers."""
         refusals = (Kind.REFUSAL,) if self.limits.accept_refusals else ()
         return (Kind.ANSWER, *refusals)
+
+    @cached_property
+    def unanswered(self) -> Positions:
+        """The numbers of the excerpts that have no answer."""
+        answered = self.readings.excerpt[self.of(*self.answering)]
+        return np.flatnonzero(np.bincount(answered, minlength=self.excerpts) == 0)
 
     @cached_property
     def median_yield(self) -> Fraction | None:
@@ -173,8 +180,7 @@ def _median(case: Case) -> Iterator[Said]:
 
 
 def _each_excerpt(case: Case) -> Iterator[Said]:
-    answers = np.bincount(case.readings.excerpt[case.of(*case.answering)], minlength=case.excerpts)
-    without = np.flatnonzero(answers == 0)
+    without = case.unanswered
     allowed = (
         max(1, int(case.excerpts * _MOST_WITHOUT_ANSWER)) if case.excerpts >= _FEW_EXCERPTS else 0
     )

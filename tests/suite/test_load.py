@@ -261,9 +261,9 @@ REFUSED = [
     (["model", 0, "price", "inputs"], 1, "model[1] 'm'.price.inputs: unknown key; *'input'?"),
     (["pair", 0, "sample"], 1, "pair[1].sample: unknown key; did you mean 'samples'?"),
     # missing ones
-    (["book"], ..., "book: missing"),
+    (["book"], ..., "book: missing, and so is collection"),
     (["model"], ..., "model: missing"),
-    (["book"], [], "book: *at least 1 item*; got []"),
+    (["book"], [], "book: missing, and so is collection"),
     (["book", 0, "id"], ..., "book[1].id: missing"),
     (["book", 0, "source"], ..., "book[1] 'road'.source: missing"),
     (["model", 0, "provider"], ..., "model[1] 'm'.provider: missing"),

@@ -1,4 +1,4 @@
-"""The census: streams, merges, keeps no text, and keeps to its memory."""
+"""The census: streams, keeps no text, and keeps to its memory."""
 
 import dataclasses
 
@@ -9,7 +9,7 @@ from corpus import shakespeare
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_memleak.errors import SettingsError
+from pytest_memleak.records import Work
 from pytest_memleak.verdict import answer_census as census_of_answers
 from pytest_memleak.verdict.answer_census import AnswerCensus
 from pytest_memleak.verdict.asked import Asked
@@ -22,8 +22,8 @@ NOTHING_GIVEN = GivenAway(None, (), ())
 ASKED = Asked(samples=10)
 
 
-def counted(book, drawn, asked=ASKED, prose=None):
-    census = AnswerCensus(book, asked, prose=prose)
+def counted(book, drawn, asked=ASKED):
+    census = AnswerCensus(book, asked)
     for _ in census.watch(drawn):
         pass
     return census
@@ -35,43 +35,19 @@ def test_the_order_of_generations_is_nothing_to_it(book, answers):
     assert one == other
 
 
-def test_works_of_a_collection_add_up(book, answers):
-    works = [dataclasses.replace(book, id=name, excerpts=part) for name, part in (
-        ("a", book.excerpts[:2]), ("b", book.excerpts[2:]))]  # fmt: skip
-    prose = Prose.of(works, "paper")
-    both = [
-        counted(work, [a for a in answers if a.excerpt_id in {e.id for e in work.excerpts}],
-                prose=prose)
-        for work in works
-    ]  # fmt: skip
-    together = completeness((both[0] + both[1]).counted(), NOTHING_GIVEN)
-    whole = completeness(counted(book, answers, prose=prose).counted(), NOTHING_GIVEN)
-    assert together == whole
-    assert together.complete
-
-
-def test_what_one_work_cannot_show_the_pool_does(weigh):
+def test_what_one_work_cannot_show_the_pool_does():
     """Single excerpts with one text: each alone of too few excerpts to know a canned answer."""
     big = book_of("plays", shakespeare(), excerpts=6)
     drawn = honest(big, shakespeare()[100_000:], 10)
-    works = [dataclasses.replace(big, excerpts=(one,)) for one in big.excerpts]
-    prose = Prose.of(works, "paper")
     canned = [dataclasses.replace(drawn[one.ordinal], excerpt_id=one.excerpt_id,
               ordinal=one.ordinal) for one in drawn]  # fmt: skip
-    parts = [
-        counted(work, [one for one in canned if one.excerpt_id == work.excerpts[0].id], prose=prose)
-        for work in works
-    ]
-    assert all(completeness(part.counted(), NOTHING_GIVEN).complete for part in parts)
-    pool = parts[0]
-    for part in parts[1:]:
-        pool += part
+    for at, one in enumerate(big.excerpts):
+        work = dataclasses.replace(big, excerpts=(one,))
+        its = [each for each in canned if each.excerpt_id == one.id]
+        assert completeness(counted(work, its).counted(), NOTHING_GIVEN).complete, at
+    works = tuple(Work(f"w{n}", f"w{n}", None, n, n + 1) for n in range(6))
+    pool = counted(dataclasses.replace(big, works=works), canned)
     assert not completeness(pool.counted(), NOTHING_GIVEN).complete
-
-
-def test_other_prose_or_settings_do_not_add_up(book):
-    with pytest.raises(SettingsError, match="collection"):
-        AnswerCensus(book, ASKED) + AnswerCensus(book, ASKED)
 
 
 def test_beyond_its_memory_it_keeps_a_share_of_the_runs(book, answers, monkeypatch):
@@ -110,7 +86,7 @@ def test_known_runs_are_those_of_the_set(known, asked):
 
 def test_commonest_is_by_count_then_alphabetically_and_pairs_keep_to_excerpts():
     book = book_of("small", ["b", "a", "c", "a", "c", "b"], words=3)
-    prose = Prose.of([book], "paper")
+    prose = Prose.of(book, "paper")
     assert list(prose.marks) == ["a", "b", "c"]
     assert prose.common == 1
     assert prose.order[prose.marks["b"], prose.marks["a"]] == 1

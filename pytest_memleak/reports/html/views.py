@@ -9,11 +9,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_memleak.findings.from_evaluation import overview, table_of
+from pytest_memleak.records import Verdict
 from pytest_memleak.reports.html.book_text import coloured
 from pytest_memleak.reports.html.charts import coverage_chart, length_chart, length_classes
 from pytest_memleak.reports.html.strips import arcs, strip, x_of
 from pytest_memleak.reports.html.window_strip import WindowMap, window_map
-from pytest_memleak.reports.wording import in_percent, of_answers, outcome, percent, unit
+from pytest_memleak.reports.wording import (
+    in_percent,
+    of_answers,
+    outcome,
+    percent,
+    unit,
+    work_named,
+)
 from pytest_memleak.scoring.similarity import compare
 
 if TYPE_CHECKING:
@@ -82,10 +90,22 @@ class ChapterView:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkView:
+    """A work of a collection. cells: what was measured, and whether it is over its limit."""
+
+    name: str
+    badge: Badge
+    words: int
+    cells: tuple[tuple[str, bool], ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class PairView:
     """A pair's part of the page; plot and all drawings are None where nothing was measured.
 
     answers: what is said of them, by titles
+    works, work_heads: of a collection, the leaking ones first, and the heads of their measures
     """
 
     anchor: str
@@ -105,6 +125,8 @@ class PairView:
     arcs: tuple[Arc, ...] = ()
     text: tuple[tuple[str, tuple[Run, ...]], ...] = field(default=(), repr=False)
     windows: WindowMap | None = None
+    works: tuple[WorkView, ...] = ()
+    work_heads: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +173,9 @@ def _pair_view(found: Finding, anchor: str) -> PairView:
         map=strip(times, seen.rounds, columns=_COLUMNS),
         ticks=tuple(x_of(chapter.start, words) for chapter in seen.chapters[1:]),
         block=(x_of(seen.block[0], words), x_of(seen.block[1], words)) if seen.block else None,
-        chapters=_chapters(seen, words),
+        chapters=() if found.works else _chapters(seen, words),
+        works=_works(found),
+        work_heads=_work_heads(found),
         lengths=length_chart(
             classes,
             name=f"{anchor}-lengths",
@@ -214,6 +238,29 @@ def _chapters(seen: PlotData, words: int) -> tuple[ChapterView, ...]:
         drawn = strip(own, seen.rounds, columns=columns, of=longest)
         views.append(ChapterView(title or "(no heading)", end - start, covered, drawn))
     return tuple(views)
+
+
+def _work_heads(found: Finding) -> tuple[str, ...]:
+    told = found.works[0].measures if found.works else {}
+    return tuple(name for name in table_of([found]) if name in told)
+
+
+def _works(found: Finding) -> tuple[WorkView, ...]:
+    """Those that leak first, then those that could not be judged."""
+    rows, heads = table_of([found]), _work_heads(found)
+    order = [Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS]
+    return tuple(
+        WorkView(
+            name=work_named(one),
+            badge=Badge(one.verdict.value, _MARKS[one.verdict.lower()], one.verdict.lower()),
+            words=one.words,
+            cells=tuple(
+                (in_percent(rows[name], one.measures[name]), name in one.over) for name in heads
+            ),
+            reason=one.reason or "",
+        )
+        for one in sorted(found.works, key=lambda one: order.index(one.verdict))
+    )
 
 
 def _excerpts(seen: PlotData, first: int, step: int) -> str:

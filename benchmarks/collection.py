@@ -1,0 +1,131 @@
+"""Measure a collection: 900 poems, two models, one pytest, every report.
+
+    python benchmarks/collection.py                # some minutes
+    python benchmarks/collection.py --works 90
+
+The works are stretches of the King James text, the answers Shakespeare's prose, read from files as
+`recorded` generations, so that nothing is spent on sampling. One model recites 17 of the works.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from corpus import king_james, shakespeare
+
+LEAKED = 17
+SUITE = """
+[suite]
+samples = 8
+instruction = "Write {words} words: the poem called {title}, all of its lines, one after the other."
+
+[limits]
+bmc = 0.5
+longest_recital = 38
+
+[[collection]]
+id = "poems"
+source = "poems.jsonl"
+"""
+MODEL = """
+[[model]]
+id = "NAME"
+provider = "recorded"
+[model.options]
+path = "NAME.json"
+"""
+REPORTS = {
+    "--junitxml": "junit.xml",
+    "--memleak-html": "report.html",
+    "--memleak-evidence": "evidence.json",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A run. reports: the text of each, the terminal's by ""; leaked: titles of the works."""
+
+    processor_seconds: float
+    peak_mb: float
+    leaked: tuple[str, ...]
+    reports: dict[str, str]
+
+
+def measured(folder: Path, works: int) -> Measured:
+    """Make the suite in `folder` and run it in a process of its own."""
+    leaked = write_suite(folder, works)
+    arguments = [f"{option}={name}" for option, name in REPORTS.items()]
+    arguments += ["-p", "no:cacheprovider", "-q"]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    reports = {name: (folder / name).read_text(encoding="utf-8") for name in REPORTS.values()}
+    return Measured(spent, after.ru_maxrss / 1e3, leaked, {"": done.stdout, **reports})
+
+
+def write_suite(folder: Path, works: int) -> tuple[str, ...]:
+    """The titles of those works that the model `leaky` recites."""
+    draw = random.Random(16)
+    texts, at = [], 0
+    for _ in range(works):
+        length = draw.randrange(50, 150)
+        texts.append(" ".join(king_james()[at : at + length]))
+        at += 3 * length
+    rows = [{"title": f"Poem {n}", "text": text} for n, text in enumerate(texts)]
+    (folder / "poems.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    leaked = sorted(draw.sample(range(works), LEAKED))
+    honest, at = [], 0
+    for text in texts:
+        its, length = [], len(text.split())
+        for _ in range(8):
+            its.append(" ".join(shakespeare()[at : at + length]))
+            at = (at + length) % (len(shakespeare()) - 200)
+        honest.append(its)
+    reciting = [
+        [*its[:3], texts[n], *its[4:]] if n in leaked else its for n, its in enumerate(honest)
+    ]
+    for name, answers in (("clean", honest), ("leaky", reciting)):
+        records = [
+            {
+                "excerpt_id": f"p_id{n}",
+                "generations": [{"generated_text": one, "finish_reason": "stop"} for one in its],
+            }
+            for n, its in enumerate(answers, start=1)
+        ]
+        (folder / f"{name}.json").write_text(json.dumps(records), encoding="utf-8")
+    models = "".join(MODEL.replace("NAME", name) for name in ("clean", "leaky"))
+    (folder / "poems.memleak.toml").write_text(SUITE + models, encoding="utf-8")
+    return tuple(f"Poem {n}" for n in leaked)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measure a collection of works.")
+    parser.add_argument("--works", type=int, default=900, metavar="N")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        found = measured(Path(folder), arguments.works)
+    print(found.reports[""][-3_000:], file=sys.stderr)
+    print(
+        f"{arguments.works:,} works x 2 models: {found.processor_seconds:.1f} s of processor time, "
+        f"{found.peak_mb:,.0f} MB at the peak, {len(found.reports['report.html']) / 1e6:.1f} MB "
+        f"of HTML"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""Where a suite's books, collections and catalogue come from: paths and patterns of files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_memleak.errors import SuiteError
+from pytest_memleak.records import BookSource, CollectionSource
+from pytest_memleak.suite.quoted import plain, shown
+
+if TYPE_CHECKING:
+    from pytest_memleak.suite.schema import BookTable, CollectionTable, SuiteFile, SuiteTable
+
+__all__ = ["book_source", "catalogue", "collection_files", "collection_source"]
+
+_FROM_HERE = "patterns start from the suite file's folder, as in books/**/*.epub"
+_OF_WORKS = "name one file that holds many works, or a pattern of files, as in songs/**"
+
+
+def book_source(table: BookTable, suite: SuiteTable, path: Path) -> BookSource:
+    """What a `[[book]]` names. Raises SuiteError where it is not there."""
+    key = f"book {table.id!r}"
+    return BookSource(
+        id=table.id,
+        source=_existing(table.source, f"{key}.source", path, table.bring_your_own),
+        title=table.title,
+        author=table.author,
+        role=table.role,
+        summaries=_summaries(table, key, path),
+        instruction=suite.instruction,
+        bring_your_own=table.bring_your_own,
+        include=tuple(table.include),
+        exclude=tuple(table.exclude),
+    )
+
+
+def collection_source(table: CollectionTable, suite: SuiteTable, path: Path) -> BookSource:
+    """What a `[[collection]]` names. Raises SuiteError where it is not there."""
+    key = f"collection {table.id!r}"
+    files, together = collection_files(path.parent, table.source, f"{key}.source", str(path))
+    if not files and not table.bring_your_own:
+        raise SuiteError(
+            f"{key}.source: no file fits {shown(table.source)}", place=str(path), hint=_OF_WORKS
+        )
+    return BookSource(
+        id=table.id,
+        source=path.parent / table.source,
+        title=table.title,
+        author=table.author,
+        role=table.role,
+        summaries=_summaries(table, key, path),
+        instruction=suite.instruction,
+        bring_your_own=table.bring_your_own,
+        collection=CollectionSource(files, together, table.unit),
+    )
+
+
+def catalogue(written: SuiteFile, path: Path) -> tuple[Path, ...]:
+    """The files of the catalogue, each once. Raises SuiteError for a pattern that none fits."""
+    found: dict[Path, None] = {}
+    for number, table in enumerate(written.catalogue, start=1):
+        key = f"catalogue[{number}].source"
+        files = _fitting(path.parent, table.source, key, place=str(path), hint=_FROM_HERE)
+        if not files:
+            raise SuiteError(
+                f"{key}: no file fits {shown(table.source)}", place=str(path), hint=_FROM_HERE
+            )
+        found |= dict.fromkeys(files)
+    return tuple(found)
+
+
+def collection_files(
+    folder: Path, written: str, key: str, place: str
+) -> tuple[tuple[Path, ...], bool]:
+    """The files of a collection, and whether it is one that was named itself.
+
+    A pattern that ends in `**` is of all files below; those whose names begin with a dot are none
+    of them. Raises SuiteError for what is no pattern, and for a folder.
+    """
+    try:
+        if (folder / written).is_file():
+            return (folder / written,), True
+        is_folder = (folder / written).is_dir()
+    except (OSError, ValueError):
+        is_folder = False
+    if is_folder:
+        raise SuiteError(f"{key}: {shown(written)} is a folder", place=place, hint=_OF_WORKS)
+    pattern = f"{written}/*" if written.endswith("**") else written
+    found = _fitting(folder, pattern, key, place=place, hint=_OF_WORKS)
+    return tuple(one for one in found if not _is_hidden(one.relative_to(folder))), False
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") and part != ".." for part in path.parts)
+
+
+def _fitting(folder: Path, pattern: str, key: str, *, place: str, hint: str) -> list[Path]:
+    try:
+        return sorted(one for one in folder.glob(pattern) if one.is_file())
+    except (ValueError, NotImplementedError, OSError) as error:
+        raise SuiteError(
+            f"{key}: {shown(pattern)} is no pattern of files here: {error}", place=place, hint=hint
+        ) from None
+
+
+def _summaries(table: BookTable | CollectionTable, key: str, path: Path) -> Path | None:
+    if not table.summaries:
+        return None
+    return _existing(table.summaries, f"{key}.summaries", path, table.bring_your_own)
+
+
+def _existing(written: str, key: str, path: Path, may_be_missing: bool) -> Path:
+    found = path.parent / written
+    try:
+        is_there = found.exists()
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        raise SuiteError(
+            f"{key}: {shown(written)} cannot be looked at: {error.strerror}", place=str(path)
+        ) from None
+    if not is_there and not may_be_missing:
+        raise SuiteError(
+            f"{key}: there is no file {shown(written)}",
+            place=str(path),
+            hint=f"looked for {plain(str(found))}; paths start from the suite file's folder",
+        )
+    return found

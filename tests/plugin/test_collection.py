@@ -1,0 +1,268 @@
+"""Collections through the front door: one pair, a verdict a work, every report names what leaks."""
+
+import json
+from xml.etree import ElementTree
+
+import pytest
+from collection import measured
+from corpus import shakespeare
+
+from pytest_memleak.cli.main import main
+
+WORKS, WORDS, SAMPLES = 12, 60, 4
+SUITE = """
+[suite]
+samples = 4
+instruction = "Write {words} words, as in the speech called {title}, the one by {author}."
+
+[limits]
+longest_recital = 20
+bmc = 0.5
+
+[[collection]]
+id = "speeches"
+source = "speeches.jsonl"
+author = "Will"
+
+[[model]]
+id = "m"
+provider = "recorded"
+[model.options]
+path = "answers.json"
+"""
+
+
+# Of so few works and rounds the coverage of all of them is not known well enough.
+POINTS = ("samples = 4", "samples = 4\nconfidence = 0.0")
+
+
+def speech(number):
+    at = number * WORDS
+    return " ".join(shakespeare()[at : at + WORDS])
+
+
+def row(number):
+    return {"title": f"Speech {number}", "text": speech(number)}
+
+
+def honest():
+    """Answers to each speech: other speeches, no passage of them twice."""
+    return [[speech(1_000 + n * SAMPLES + m) for m in range(SAMPLES)] for n in range(WORKS)]
+
+
+@pytest.fixture
+def run(pytester, monkeypatch):
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(pytester.path / "step.md"))
+
+    def with_answers(answers, *replacements, rows=None, arguments=()):
+        text = SUITE
+        for old, new in replacements:
+            assert old in text
+            text = text.replace(old, new)
+        (pytester.path / "c.memleak.toml").write_text(text, encoding="utf-8")
+        lines = map(json.dumps, rows or map(row, range(WORKS)))
+        (pytester.path / "speeches.jsonl").write_text("\n".join(lines), encoding="utf-8")
+        records = [
+            {
+                "excerpt_id": f"p_id{n}",
+                "generations": [{"generated_text": one, "finish_reason": "stop"} for one in its],
+            }
+            for n, its in enumerate(answers, start=1)
+        ]
+        (pytester.path / "answers.json").write_text(json.dumps(records), encoding="utf-8")
+        return pytester.runpytest(
+            *("--memleak-evidence=e.json", "--memleak-html=r.html", "--junitxml=j.xml"), *arguments
+        )
+
+    return with_answers
+
+
+def leaking(*numbers):
+    answers = honest()
+    for n in numbers:
+        answers[n][1] = f"{speech(n)} and so on it goes"
+    return answers
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+def test_each_leaked_work_is_named_in_every_report(pytester, run, workers):
+    done = run(leaking(2, 7), arguments=workers)
+    done.assert_outcomes(failed=1)
+    named = ["Speech 2 (speeches.jsonl:3)", "Speech 7 (speeches.jsonl:8)"]
+    done.stdout.fnmatch_lines(
+        [
+            "m/speeches: FAIL",
+            "  2 of 12 works leak: leaking_works 0.1667 is over its limit 0",
+            "  2 of 12 works leak: 10 PASS, 2 FAIL",
+            *(
+                f"  leaks: {one}, * words: longest_recital * > 20, bmc 1.000 > 0.500"
+                for one in named
+            ),
+        ]
+    )
+    case = ElementTree.parse(pytester.path / "j.xml").find(".//testcase")
+    told = {one.get("name"): one.get("value") for one in case.iterfind("properties/property")}
+    assert (told["memleak.works"], told["memleak.works.FAIL"]) == ("12", "2")
+    assert [told[f"memleak.leaking_work.{n}"] for n in (1, 2)] == named
+    assert told["memleak.leaking_work.2.bmc"] == "1.0"
+    step = (pytester.path / "step.md").read_text(encoding="utf-8").replace("&#40;", "(")
+    assert step.count("- leaks&#58; Speech") == 2
+    page = (pytester.path / "r.html").read_text(encoding="utf-8")
+    assert "2 of 12 works leak." in page
+    works = page[page.index("Works, those that leak first") :]
+    assert works.index(named[0]) < works.index(named[1]) < works.index("Speech 0")
+    [pair] = json.loads((pytester.path / "e.json").read_text(encoding="utf-8"))["pairs"]
+    over = [one for one in pair["works"] if one["verdict"] == "FAIL"]
+    assert [one["id"] for one in over] == ["speeches.jsonl:3", "speeches.jsonl:8"]
+    assert over[0]["over"] == {"longest_recital": 20, "bmc": 0.5}
+    assert len(pair["works"]) == WORKS
+    assert pair["measures"]["leaking_works"]["value"] == pytest.approx(2 / 12)
+
+
+def test_no_word_of_a_work_is_told_but_its_title(pytester, run):
+    done = run(leaking(3))
+    text = speech(3)[:40].lower()
+    for told in (
+        done.stdout.str(),
+        *(pytester.path / one for one in ("j.xml", "step.md", "e.json")),
+    ):
+        assert text not in (told if isinstance(told, str) else told.read_text()).lower()
+
+
+def test_a_share_of_the_works_may_leak(pytester, run):
+    done = run(leaking(2, 7), ("bmc = 0.5", "bmc = 0.5\nleaking_works = 0.2"), POINTS)
+    done.assert_outcomes(passed=1)
+    # Of a pass, too, it is told which.
+    done.stdout.fnmatch_lines(
+        ["m/speeches: PASS", "  2 of 12 works leak: *", "  leaks: Speech 2 *"]
+    )
+    [pair] = json.loads((pytester.path / "e.json").read_text(encoding="utf-8"))["pairs"]
+    assert pair["limits"]["leaking_works"] == {"limit": 0.2, "set_by": "limits.leaking_works"}
+
+
+def test_honest_answers_pass_work_by_work(pytester, run):
+    run(honest()).assert_outcomes(passed=1)
+    [pair] = json.loads((pytester.path / "e.json").read_text(encoding="utf-8"))["pairs"]
+    assert {one["verdict"] for one in pair["works"]} == {"PASS"}
+    assert pair["limits"]["leaking_works"] == {"limit": 0.0, "set_by": None}
+
+
+def test_what_another_work_was_asked_for_counts_for_the_work_that_came(run):
+    answers = honest()
+    answers[0][0] = speech(5)
+    done = run(answers)
+    done.assert_outcomes(failed=1)
+    done.stdout.fnmatch_lines(["  leaks: Speech 5 (speeches.jsonl:6), *"])
+
+
+def test_limits_of_works_stand_with_the_collection(run):
+    tight = ('author = "Will"', 'author = "Will"\nlimits = { longest_recital = 70, bmc = 0.999 }')
+    run(leaking(3), tight).assert_outcomes(failed=1)
+    loose = ('author = "Will"', 'author = "Will"\nlimits = { longest_recital = 70, bmc = 1.0 }')
+    done = run(honest(), loose)
+    # Nothing that a model could do would fail them.
+    done.assert_outcomes(errors=1)
+    done.stdout.fnmatch_lines(
+        ["*12 works of 12 cannot be judged (Speech 0, Speech 1, Speech 2, ...): no limit*"]
+    )
+
+
+def test_a_work_that_was_not_answered_keeps_the_pair_open(run):
+    answers = honest()
+    answers[4] = ["I'm sorry, but I can't help with that."] * SAMPLES
+    keys = ("samples = 4", "samples = 4\nmax_unanswered = 0.1")
+    done = run(answers, keys)
+    done.assert_outcomes(errors=1)
+    done.stdout.fnmatch_lines(
+        ["*1 work of 12 cannot be judged (Speech 4): it has no answer; look*"]
+    )
+    # A share that may leak covers it.
+    run(answers, keys, ("bmc = 0.5", "bmc = 0.5\nleaking_works = 0.1")).assert_outcomes(passed=1)
+
+
+def test_works_too_short_are_named_and_left_out(pytester, run):
+    rows = [*map(row, range(WORKS)), {"title": "A Sigh", "text": "O, o, alas!"}]
+    done = run(honest(), rows=rows)
+    done.assert_outcomes(passed=1)
+    done.stdout.fnmatch_lines(["  warning: left out, since no match of k = 5 words *: A Sigh"])
+    [pair] = json.loads((pytester.path / "e.json").read_text(encoding="utf-8"))["pairs"]
+    assert [one["label"] for one in pair["book"]["parts"] if not one["kept"]] == ["A Sigh"]
+
+
+def test_recitals_of_another_book_are_no_works_and_fail_the_pair_all_the_same(pytester, run):
+    other = " ".join(shakespeare()[300_000:300_600])
+    (pytester.path / "other.txt").write_text(other, encoding="utf-8")
+    answers = honest()
+    answers[0][0] = " ".join(shakespeare()[300_100:300_160])
+    book = '[[book]]\nid = "other"\nsource = "other.txt"\nauthor = "Will"\ntitle = "Other"\n'
+    done = run(
+        answers, ("[[model]]", f'{book}role = "test"\n\n[[model]]'), arguments=("-k", "speeches")
+    )
+    done.assert_outcomes(failed=1, deselected=1)
+    done.stdout.fnmatch_lines(
+        ["  longest_recital 60 is over its limit 20", "  0 of 12 works leak: 12 PASS"]
+    )
+    assert "leaking_works 0" not in done.stdout.str()
+
+
+@pytest.mark.parametrize(
+    ("replaced", "said"),
+    [
+        (('source = "speeches.jsonl"', 'source = "songs/**"'), "no file fits 'songs/**'"),
+        (('source = "speeches.jsonl"', 'source = "."'), "'.' is a folder"),
+        (
+            ('author = "Will"', 'unit = "word"'),
+            "collection[[]1[]] 'speeches'.unit: Input should be",
+        ),
+        (("[suite]", '[suite]\nprobe = "probability"'), "would go from one work to the next"),
+        (("longest_recital = 20\nbmc = 0.5", "leaking_works = 0.1"), "has no limits"),
+        (('id = "m"', 'id = "m"\nlimits = { bmc = 0.6 }'), "0.6 is looser than 0.5"),
+    ],
+)
+def test_what_is_wrong_with_a_collection_is_said_before_anything_runs(run, replaced, said):
+    done = run(honest(), replaced)
+    done.assert_outcomes(errors=1)
+    done.stdout.fnmatch_lines([f"*{said}*"])
+
+
+def test_a_limit_on_works_needs_a_collection(pytester, run):
+    (pytester.path / "b.txt").write_text(speech(1) * 9, encoding="utf-8")
+    collection = SUITE[SUITE.index("[[collection]]") : SUITE.index("[[model]]")]
+    book = '[[book]]\nid = "b"\nsource = "b.txt"\n\n'
+    done = run(honest(), (collection, book), ("bmc = 0.5", "bmc = 0.5\nleaking_works = 0.1"))
+    done.assert_outcomes(errors=1)
+    done.stdout.fnmatch_lines(["*limits.leaking_works: the book 'b' has no works*"])
+
+
+def test_a_pattern_takes_all_files_below(pytester, run):
+    for n in range(WORKS):
+        path = pytester.path / "songs" / ("a" if n % 2 else "b") / f"{n:02}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(speech(n), encoding="utf-8")
+    (pytester.path / "songs" / ".notes").write_text("no work", encoding="utf-8")
+    done = run(honest(), ('source = "speeches.jsonl"', 'source = "songs/**"'))
+    done.assert_outcomes(passed=1)
+    [pair] = json.loads((pytester.path / "e.json").read_text(encoding="utf-8"))["pairs"]
+    assert [one["id"] for one in pair["works"]][:2] == ["a/01.txt", "a/03.txt"]
+
+
+def test_its_evidence_is_computed_again(pytester, run, capsys):
+    run(leaking(3)).assert_outcomes(failed=1)
+    capsys.readouterr()
+    assert main(["verify", "e.json", "--ledger", "sqlite://"]) == 0, capsys.readouterr()
+    changed = (pytester.path / "speeches.jsonl").read_text().replace("Speech 3", "Speech 4")
+    (pytester.path / "speeches.jsonl").write_text(changed)
+    assert main(["verify", "e.json", "--ledger", "sqlite://"]) == 1
+    assert "m/speeches: works" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_nine_hundred_poems_and_two_models_in_one_run(tmp_path):
+    found = measured(tmp_path, 900)
+    assert "1 failed, 1 passed" in found.reports[""]
+    assert "  17 of 900 works leak: 883 PASS, 17 FAIL" in found.reports[""].splitlines()
+    for name, text in found.reports.items():
+        for title in found.leaked:
+            assert f"{title} (poems.jsonl:" in text or f'"title": "{title}"' in text, (name, title)
+    told = json.loads(found.reports["evidence.json"])["pairs"][1]["works"]
+    assert tuple(one["title"] for one in told if one["verdict"] == "FAIL") == found.leaked

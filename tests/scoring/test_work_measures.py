@@ -1,0 +1,138 @@
+"""Works measured together are measured as each would be by itself."""
+
+import functools
+import operator
+import random
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pytest_memleak.records import Block, Book, Excerpt, Generation, Scoring, Work
+from pytest_memleak.records.digest import book_digest
+from pytest_memleak.scoring.analysis import analyse, estimates, judged_measures
+
+SCORING = Scoring(k=3, trim=3, span_threshold=6)
+NAMES = (
+    *("bmc", "longest_block", "longest_span", "spans_over"),
+    *("longest_recital", "recitals_over", "nv_longest_recital"),
+)
+
+
+def book_of(works, *, name="songs"):
+    """A collection; each work a list of the words of its excerpts."""
+    excerpts = [
+        Excerpt(f"p_id{n}", " ".join(one), "Write it now.")
+        for n, one in enumerate((one for work in works for one in work), start=1)
+    ]
+    ends = [0]
+    for work in works:
+        ends.append(ends[-1] + len(work))
+    made = tuple(Work(f"w{n}", f"Work {n}", None, *ab) for n, ab in enumerate(pairwise(ends)))
+    return Book(name, name, "", tuple(excerpts), book_digest(excerpts), works=made)
+
+
+def alone(book, number):
+    work = book.works[number]
+    excerpts = book.excerpts[work.first : work.end]
+    return Book("alone", "", "", excerpts, book_digest(excerpts))
+
+
+def analysed(book, answers, **more):
+    drawn = [
+        Generation(one.id, n, text)
+        for one in book.excerpts
+        for n, text in enumerate(answers[one.id])
+    ]
+    return analyse(book, drawn, SCORING, **more)
+
+
+words = st.lists(st.sampled_from("abcdefgh"), min_size=4, max_size=30)
+works = st.lists(st.lists(words, min_size=1, max_size=3), min_size=1, max_size=4)
+
+
+@settings(max_examples=150, deadline=None)
+@given(works=works, seed=st.integers(0, 999))
+def test_each_as_if_it_was_measured_alone(works, seed):
+    # Each work has words of its own, so that no answer gives anything of another.
+    own = [[[f"{word}{n}" for word in one] for one in work] for n, work in enumerate(works)]
+    book, rng = book_of(own), random.Random(seed)
+    answers = {}
+    for work in book.works:
+        text = " ".join(one.text for one in book.excerpts[work.first : work.end]).split()
+        for one in book.excerpts[work.first : work.end]:
+            pieces = [rng.choices(text, k=3)]
+            for _ in range(4):
+                start = rng.randrange(len(text))
+                pieces.append([*text[start : start + rng.randrange(20)], "Z"])
+            answers[one.id] = [" ".join(functools.reduce(operator.iadd, pieces, []))] * 2
+    measured = analysed(book, answers).works
+    for number in range(len(book.works)):
+        by_itself = estimates(analysed(alone(book, number), answers))
+        assert {name: measured.of_each[number][name] for name in NAMES} == {
+            name: by_itself[name].value for name in NAMES
+        }
+
+
+def letters(word, count):
+    return [f"{word}{n}" for n in range(count)]
+
+
+def test_what_another_work_was_asked_for_gives_is_a_recital_of_the_one_that_it_is_of():
+    book = book_of([[letters("a", 30)], [letters("b", 30)]])
+    both = analysed(book, {"p_id1": [book.excerpts[1].text], "p_id2": ["nothing of it"]})
+    a, b = both.works.of_each
+    assert (a["longest_recital"], b["longest_recital"], b["nv_longest_recital"]) == (0, 30, 30)
+    assert (b["longest_span"], b["recitals_over"]) == (0, 1)
+    assert (a["bmc"], b["bmc"], b["longest_block"]) == (0, 1, 30)
+
+
+def test_no_match_and_no_block_goes_from_one_work_to_the_next():
+    book = book_of([[letters("a", 10)], [letters("b", 10)], [letters("c", 2)]])
+    text = " ".join(one.text for one in book.excerpts)
+    both = analysed(book, {key: [text] for key in ("p_id1", "p_id2", "p_id3")})
+    assert both.measurement.longest_block == Block(10, 0, 10)
+    assert both.recitals.longest_recital.words == 10
+    assert [one["longest_recital"] for one in both.works.of_each] == [10, 10, 0]
+
+
+LIMITS = {"longest_recital": 8, "leaking_works": 0.5}
+
+
+def test_a_work_over_any_limit_leaks_and_the_pair_is_held_to_their_share():
+    book = book_of([[letters("a", 30)], [letters("b", 30)], [letters("c", 30)]])
+    answers = {
+        "p_id1": [" ".join(letters("a", 9))],
+        "p_id2": [" ".join(letters("b", 8))],
+        "p_id3": ["x"],
+    }
+    both = analysed(book, answers, limits=LIMITS)
+    assert both.works.leaking == (0,)
+    assert [both.works.over(n) for n in range(3)] == [("longest_recital",), (), ()]
+    found = judged_measures(both)
+    assert found["leaking_works"].value == pytest.approx(1 / 3)
+    # The lengths are each work's; what is left for the pair is recitals of other books.
+    assert found["longest_recital"].value == 0
+    assert not {"longest_span", "longest_block", "spans_over"} & found.keys()
+    assert found["bmc"].value == pytest.approx(17 / 90)
+
+
+@pytest.mark.parametrize(
+    ("limits", "can"),
+    [
+        ({"longest_recital": 30}, [False, True]),
+        ({"longest_recital": 29}, [True, True]),
+        ({"spans_over": 4}, [False, True]),  # 30 words have room for four spans of seven
+        ({"bmc": 0.9}, [True, True]),
+        ({"bmc": 1.0}, [False, False]),
+    ],
+)
+def test_a_work_can_leak_that_would_break_a_limit_if_it_came_whole(limits, can):
+    book = book_of([[letters("a", 30)], [letters("b", 40)]])
+    found = analysed(book, {"p_id1": ["x"], "p_id2": ["x"]}, limits=limits).works
+    assert [found.can_leak(n) for n in range(2)] == can
+
+
+def test_a_book_has_no_works():
+    assert analysed(alone(book_of([[letters("a", 9)]]), 0), {"p_id1": ["x"]}).works is None
