@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import sqlalchemy as sa
@@ -35,10 +36,12 @@ from pytest_memleak.ledger.engines import (
     engine_for,
     explained,
     file_of,
+    is_away,
     parsed_url,
     shown,
 )
 from pytest_memleak.ledger.versions import SCHEMA_VERSION, prepare, version_of
+from pytest_memleak.redaction.private_files import private_file, private_folder
 
 __all__ = ["Database", "Work"]
 
@@ -46,7 +49,7 @@ T = TypeVar("T")
 Item = TypeVar("Item")
 Work = Callable[[Connection], T]
 
-RECONNECT_FOR = 30.0
+RECONNECT_FOR = 90.0
 # While several threads write, each turn waits this long for the others: a commit costs more.
 _FOR_COMPANY = 0.001
 # Names the writers' turn among the advisory locks of a PostgreSQL database.
@@ -85,17 +88,22 @@ class Database:
         self._waiting: list[_Ticket] = []
         self._company = False
         self._closed = False
+        self._met = False  # whether the server was ever there
+        self._file: tuple[int, int] | None = None
         if self.path and not self.path.exists() and not create:
             raise LedgerError("there is no ledger here", place=self.place)
         with self._explained():
             if self.path:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
+                private_folder(self.path.parent)
+                private_file(self.path)
+                self._file = _identity(self.path)
             self.engine = engine_for(self._url)
             try:
                 self._open(create=create)
             except BaseException:
                 self.close()
                 raise
+        self._met = True
 
     def close(self) -> None:
         """Let go of the database. What comes in later is refused."""
@@ -201,17 +209,43 @@ class Database:
             return work(connection)
 
     def _while_it_restarts(self, attempt: Callable[[], T]) -> T:
-        """Try again where the server went away, for as long as it takes one to restart."""
+        """Try again where the server went away, for as long as it takes one to come back."""
         until = time.monotonic() + RECONNECT_FOR
-        was_there = False
         while True:
             try:
                 return attempt()
             except DBAPIError as error:
-                was_there = was_there or error.connection_invalidated
-                if not was_there or time.monotonic() > until:
+                self._met = self._met or error.connection_invalidated
+                gone = error.connection_invalidated or is_away(error)
+                if not gone or not self._met or time.monotonic() > until:
                     raise
             time.sleep(0.5)
+
+    def refuse_damage(self) -> None:
+        """Raise LedgerError where the file is not as it was left, or SQLite finds faults in it."""
+        if not self.path:
+            return
+        self._check_open()
+        # Connections that are open see what they have in memory still.
+        anew = engine_for(self._url)
+        try:
+            with self._explained(), anew.connect() as connection:
+                version = version_of(connection, place=self.place)
+                found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+        finally:
+            anew.dispose()
+        if version is None or found != "ok":
+            raise LedgerError(
+                "the file is damaged: "
+                + ("it was emptied" if version is None else f"{found}".replace("\n", " ")),
+                place=self.place,
+                hint="restore it from a copy, or move it away to begin a new one",
+            )
+
+    def patiently(self, attempt: Callable[[], T]) -> T:
+        """What `attempt` gives; made again while the server is away."""
+        with self._explained():
+            return self._while_it_restarts(attempt)
 
     # --- opening ---------------------------------------------------------------------------
 
@@ -247,6 +281,12 @@ class Database:
             )
         if self._closed:
             raise LedgerError("the ledger is closed", place=self.place)
+        if self.path and _identity(self.path) != self._file:
+            raise LedgerError(
+                "the ledger was deleted, moved or replaced while it was in use",
+                place=self.place,
+                hint="what was written since is not in it: put it back as it was, or run again",
+            )
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -268,6 +308,15 @@ class Database:
                     hint="restore it from a copy, or move it away to begin a new one",
                 )
         return explained(error, self._url)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file this is: device and inode; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _of_one_moment(work: Work[T]) -> Work[T]:

@@ -14,13 +14,13 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Engine
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
 from pytest_memleak.errors import LedgerError
 from pytest_memleak.redaction.credentials import masked
 
-__all__ = ["LOCK_WAIT", "engine_for", "explained", "file_of", "parsed_url", "shown"]
+__all__ = ["LOCK_WAIT", "engine_for", "explained", "file_of", "is_away", "parsed_url", "shown"]
 
 LOCK_WAIT = 60.0
 _PG_CONNECT = {
@@ -148,6 +148,7 @@ _DAMAGED = "restore it from a copy, or move it away to begin a new one"
 _EXPLANATIONS = {
     "file is not a database": ("the file is not an SQLite database", _DAMAGED),
     "malformed": ("the file is damaged", _DAMAGED),
+    "no such table": ("the file was emptied while it was in use", _DAMAGED),
     "unable to open database file": ("the file cannot be opened", "is it a folder, or unreadable?"),
     "readonly database": ("the file may only be read", "give it write permission, or copy it"),
     "database is locked": (
@@ -167,11 +168,54 @@ _EXPLANATIONS = {
         "the server asks for a password",
         "put it into the URL, or set PGPASSWORD or a .pgpass file",
     ),
+    "no space left on device": (
+        "the server's disk is full",
+        "make room there and run again; what was drawn is kept",
+    ),
+    "disk i/o error": (
+        "the file cannot be read or written to its end",
+        "is it cut short, is there a limit on the size of files (ulimit -f), does the disk fail?",
+    ),
+    "read-only transaction": (
+        "the server takes nothing in: it is read-only",
+        "name the primary server, not a replica, or end the maintenance",
+    ),
+    "permission denied": (
+        "the server does not let this user write here",
+        "grant it CREATE on the schema, or name another database",
+    ),
+    "does not support ssl": (
+        "the server speaks no TLS, and the URL asks for it",
+        "leave sslmode out of the URL, or turn TLS on at the server",
+    ),
+    "certificate verify failed": (
+        "the server's certificate is not one that is trusted here",
+        "name its authority with sslrootcert=FILE in the URL",
+    ),
+    "root certificate file": (
+        "there is no certificate to check the server's with",
+        "name its authority with sslrootcert=FILE in the URL",
+    ),
+    "no encryption": (
+        "the server takes no connection without TLS, or none of this user and database",
+        "add sslmode=require to the URL, or ask for an entry in pg_hba.conf",
+    ),
     "connection refused": ("the server cannot be reached", "is it running, at that host and port?"),
     "connection timeout": ("the server did not answer in 10 s", "check host, port and firewall"),
     "resolve host": ("there is no host of that name", "check the URL"),
     "could not translate host name": ("there is no host of that name", "check the URL"),
 }
+
+
+# A server that is starting, or is being shut down; None: there is no server.
+_AWAY = (None, "57P01", "57P02", "57P03")
+
+
+def is_away(error: DBAPIError) -> bool:
+    """Whether a PostgreSQL server is not there, or not yet."""
+    return isinstance(error, OperationalError) and (
+        getattr(error.orig, "sqlstate", "no server's") in _AWAY
+    )
 
 
 def explained(error: Exception, url: URL) -> Exception:

@@ -51,7 +51,7 @@ class Lease:
 
     def _begin(self) -> None:
         self._name = uuid.uuid4().hex
-        self._locks.hold(self._name)
+        self._database.patiently(lambda: self._locks.hold(self._name))
         row = {
             "lock": self._name,
             "host": platform.node(),
@@ -131,8 +131,8 @@ class _LockFiles:
 
     def hold(self, name: str) -> None:
         try:
-            self._folder.mkdir(exist_ok=True)
-            self._lock = FileLock(self._file(name), timeout=0, thread_local=False)
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            self._lock = FileLock(self._file(name), timeout=0, mode=0o600, thread_local=False)
             self._lock.acquire()
         except (OSError, Timeout) as error:
             raise LedgerError(

@@ -68,6 +68,10 @@ class Ledger:
         """Where the ledger is, as messages name it: without a password."""
         return self._database.place
 
+    def refuse_damage(self) -> None:
+        """Raise LedgerError where a file of ours was replaced, or is damaged; reads all of it."""
+        self._database.refuse_damage()
+
     # --- leases ----------------------------------------------------------------------------
 
     @property

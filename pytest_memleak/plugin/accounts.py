@@ -12,6 +12,7 @@ import traceback
 from typing import TYPE_CHECKING
 
 from pytest_memleak.redaction.credentials import masked
+from pytest_memleak.redaction.private_files import private_folder
 from pytest_memleak.redaction.text import QUOTED_WORDS
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def write_account(error: BaseException, folder: Path) -> Path | None:
     """
     path = folder / f"error-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{id(error):x}.txt"
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_folder(folder)
         opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(opened, "w", encoding="utf-8", errors="replace") as file:
             file.writelines(traceback.format_exception(error))

@@ -145,8 +145,12 @@ def evidence_line(report: RunReport) -> str:
 
 
 def conclude(config: pytest.Config, report: RunReport) -> None:
-    """Hand the run's findings to the report sinks; one that fails, fails the run."""
+    """Hand the run's findings to the report sinks; one that fails, fails the run.
+
+    So does a ledger that is damaged by then, or no longer there.
+    """
     try:
+        run_of(config).refuse_damage()
         run_of(config).extensions.report(report)
     except MemleakError as error:
         pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)

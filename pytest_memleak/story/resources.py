@@ -134,6 +134,18 @@ class Resources:
         number = next(n for n, known in enumerate(self._unidentified) if endpoint is known)
         return f"endpoint {number} (not kept)"
 
+    def refuse_damage(self) -> None:
+        """Raise LedgerError where the run's ledger is damaged, or no longer what it was."""
+        from pytest_memleak.ledger.engines import file_of, parsed_url
+        from pytest_memleak.ledger.ledger import Ledger
+
+        path = file_of(parsed_url(self._url))
+        if self._url in self._open:
+            self._open[self._url].refuse_damage()
+        elif path and path.exists():  # processes of the run may have written to it
+            with Ledger(self._url, create=False) as ledger:
+                ledger.refuse_damage()
+
     def close(self) -> None:
         """Let go of the ledgers, and of processes that count."""
         spread = self.__dict__.pop("_spread", None)

@@ -42,6 +42,10 @@ class Run:
             suite.close()
         self._resources.close()
 
+    def refuse_damage(self) -> None:
+        """Raise LedgerError where the run's ledger is damaged, or no longer what it was."""
+        self._resources.refuse_damage()
+
     def book_texts(self) -> Iterator[str]:
         """The texts of all books of all suites, each whole; those that cannot be read are not."""
         for suite in self._suites.values():

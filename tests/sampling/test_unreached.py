@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import socket
+import threading
+import time
 from collections import Counter
 
 import pytest
@@ -14,6 +16,7 @@ from tuner import TRAINING, Tuner
 
 from pytest_memleak.errors import NotSent, ProviderBusy, ProviderError
 from pytest_memleak.ledger.calls import spent_by
+from pytest_memleak.ledger.chain_check import check_ledger
 from pytest_memleak.ledger.jobs import JobRow
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.tables import batches, calls, claims, jobs
@@ -90,6 +93,26 @@ def test_a_server_that_was_there_is_waited_for(ledger, ask, retry):
     endpoint = Scripted(answers, *[refused()] * 7, answers)
     counts = drawn(ledger, endpoint, ask(excerpts=1, samples=2), retry)
     assert (counts.got, counts.lost, counts.calls) == (2, 0, 2)
+
+
+@pytest.mark.parametrize("away", [4.0, pytest.param(32.0, marks=pytest.mark.slow)])
+def test_the_ledgers_own_server_may_be_away(postgres, ask, retry, away):
+    """PostgreSQL is stopped in the middle of a run, and is back after a while."""
+    back = threading.Timer(away, postgres.start)
+
+    def stopping(asked):
+        postgres.stop()
+        back.start()
+        return answers(asked)
+
+    with Ledger(postgres.new_place()) as ledger:
+        endpoint = Scripted(answers, stopping, *[answers] * 20)
+        began = time.monotonic()
+        counts = drawn(ledger, endpoint, ask(excerpts=3, samples=6), retry)
+        assert (counts.got, counts.lost) == (18, 0)
+        assert time.monotonic() - began >= away
+        assert check_ledger(ledger).wrong == []
+    back.join()
 
 
 def test_one_that_answered_another_pair_is_waited_for_too(ledger, ask, retry):

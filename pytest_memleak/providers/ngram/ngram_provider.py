@@ -41,6 +41,7 @@ from pytest_memleak.providers.ngram.ngram_text import PARAGRAPH, tokenise
 from pytest_memleak.providers.ngram.ngram_writer import Draft, NgramWriter, TrainingText
 from pytest_memleak.providers.option_tables import Table, read_table
 from pytest_memleak.records import Book, FinishReason
+from pytest_memleak.redaction.private_files import private_folder
 
 __all__ = ["NgramContinuation", "NgramEndpoint", "NgramFinetune", "NgramOptions", "NgramProvider"]
 
@@ -342,7 +343,7 @@ def _cause(error: OSError) -> str:
 
 def _write_whole(path: Path, text: str) -> None:
     """Write a file that other processes see complete or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    private_folder(path.parent)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:12]}-")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:

@@ -18,6 +18,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pytest_memleak.redaction.private_files import private_folder
+
 __all__ = ["Draw", "Journal", "Noted", "Page"]
 
 _KEPT = 7 * 24 * 3600
@@ -47,7 +49,7 @@ class Page:
     """One sampling session's file, written by one process."""
 
     def __init__(self, path: Path, handle: str) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(path.parent)
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         self._write({"handle": handle})
 

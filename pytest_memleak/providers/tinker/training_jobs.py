@@ -25,6 +25,7 @@ from filelock import FileLock, Timeout
 
 from pytest_memleak.contracts.protocols import JobState, JobStatus, TrainingExample, TrainingSet
 from pytest_memleak.errors import ProviderBusy, ProviderError
+from pytest_memleak.redaction.private_files import private_folder
 
 __all__ = ["Drive", "Jobs", "Train", "Weights"]
 
@@ -173,7 +174,7 @@ def _training(path: Path) -> TrainingSet:
 
 def _write(path: Path, record: dict[str, Any]) -> None:
     """Write a file that other processes see complete or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    private_folder(path.parent)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:24]}-")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:

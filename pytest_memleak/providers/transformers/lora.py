@@ -22,6 +22,7 @@ from pytest_memleak.providers.option_tables import Table
 from pytest_memleak.providers.transformers.local_format import Format, Lesson
 from pytest_memleak.providers.transformers.quiet import PROVIDER
 from pytest_memleak.providers.transformers.weights import Adapter, Loaded, find_adapter
+from pytest_memleak.redaction.private_files import private_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,7 +68,7 @@ def make_once(folder: Path, write: Callable[[Path], object]) -> Adapter:
 
     Waits for another process that is making the same. Raises OSError.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    private_folder(folder)
     with FileLock(folder / "lock"):
         made = kept(folder)
         if made is None:

@@ -1,0 +1,48 @@
+import os
+import stat
+
+import pytest
+
+from pytest_memleak.redaction.private_files import private_file, private_folder
+
+
+@pytest.fixture(autouse=True)
+def _as_most_people_have_it():
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+def mode(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_all_that_is_made_is_for_its_owner_alone(tmp_path):
+    private_folder(tmp_path / "a" / "b")
+    private_file(tmp_path / "a" / "b" / "file")
+    assert (mode(tmp_path / "a"), mode(tmp_path / "a" / "b")) == (0o700, 0o700)
+    assert mode(tmp_path / "a" / "b" / "file") == 0o600
+    assert "\n*\n" in (tmp_path / "a" / ".gitignore").read_text()
+    assert not (tmp_path / "a" / "b" / ".gitignore").exists()
+
+
+def test_what_others_made_is_left_as_it_is(tmp_path):
+    (tmp_path / "theirs").mkdir(mode=0o755)
+    (tmp_path / "theirs" / "file").touch(mode=0o644)
+    private_folder(tmp_path / "theirs")
+    private_file(tmp_path / "theirs" / "file")
+    assert mode(tmp_path / "theirs") == 0o755
+    assert mode(tmp_path / "theirs" / "file") == 0o644
+    assert not (tmp_path / "theirs" / ".gitignore").exists()
+
+
+def test_our_own_folder_is_closed_where_it_stood_open(tmp_path):
+    ours = tmp_path / ".memleak"
+    ours.mkdir(mode=0o755)
+    (ours / "ledger.db").write_text("kept")
+    (ours / ".gitignore").write_text("!mine\n")
+    private_folder(ours / "tinker")
+    private_file(ours / "ledger.db")
+    assert (mode(ours), mode(ours / "ledger.db")) == (0o700, 0o600)
+    assert (ours / "ledger.db").read_text() == "kept"
+    assert (ours / ".gitignore").read_text() == "!mine\n"
