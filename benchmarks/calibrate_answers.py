@@ -1,14 +1,15 @@
 """How far honest answers, and what is no answer, lie from each threshold of completeness.
 
-    MEMLEAK_BOOKS=FOLDER python benchmarks/calibrate_answers.py > benchmarks/answers_calibration.md
+    MEMLEAK_BOOKS=FOLDER python benchmarks/calibrate_answers.py [RECORDED]   # into docs/method.md
 
-FOLDER holds EPUBs of novels, each of which answers the instructions of every other. A folder of
-the generations that `memleak ledger export` wrote (BOOK-NAME.json, of the fixtures' books) may
-be given as the argument. METRICS section 10; a threshold moves only with this table.
+FOLDER holds EPUBs of novels, each of which answers the instructions of every other. RECORDED is a
+folder of generations as `memleak ledger export` writes them, NAME.BOOK.json for one of the
+fixtures' books. METRICS section 10; a threshold moves only with this table.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import sys
@@ -22,22 +23,28 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "verdict"))
 import answer_sets as sets
 
 from pytest_memleak.books.continuation import beginnings
-from pytest_memleak.records import Completeness
+from pytest_memleak.records import Completeness, FinishReason
 from pytest_memleak.records.paper_format import generations_from_records
 from pytest_memleak.verdict.answer_census import AnswerCensus
 from pytest_memleak.verdict.asked import Asked
 from pytest_memleak.verdict.completeness import completeness
 from pytest_memleak.verdict.given_away import given_away
+from pytest_memleak.verdict.refusals import declines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from pytest_memleak.records import Book, Generation
 
+PAGE = Path(__file__).parents[1] / "docs" / "method.md"
+BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+REFUSALS = Path(__file__).parents[1] / "tests" / "verdict" / "refusals.jsonl"
+LISTED = {"en", "de", "fr", "es", "zh", "ja"}
 RULES = {
     "short": "<= 0.25",
     "unanswered": "<= 0.05",
     "median yield": ">= 0.5",
+    "given away": "<= 0.1",
     "distinct answers": "> 0.5",
     "distinct 8-word runs": "> 0.5",
     "common words": ">= 0.35",
@@ -84,6 +91,14 @@ def honest_sets() -> Iterator[tuple[str, list[Completeness]]]:
             ],
         )
         yield (
+            "novels, 40 excerpts, trim = 2",
+            [weigh(book, drawn, samples=n, trim=2) for book, drawn, n in cases],
+        )
+        yield (
+            "novels, 40 excerpts, no finish reasons",
+            [weigh(book, untold(drawn), samples=n) for book, drawn, n in cases],
+        )
+        yield (
             "novels, 40 excerpts, one in seven short",
             [weigh(book, sets.one_in_seven_short(drawn), samples=n) for book, drawn, n in cases],
         )
@@ -105,11 +120,21 @@ def honest_sets() -> Iterator[tuple[str, list[Completeness]]]:
         )
 
 
-def exported(folder: Path) -> Iterator[tuple[str, list[Completeness]]]:
+def untold(drawn: list[Generation]) -> list[Generation]:
+    return [dataclasses.replace(one, finish_reason=FinishReason.UNTOLD) for one in drawn]
+
+
+def recorded(folder: Path) -> Iterator[tuple[str, list[Completeness]]]:
     for path in sorted(folder.glob("*.json")):
-        name = next(name for name in ("the-lamplighter", "the-seed-vault") if name in path.stem)
+        name, _, book_id = path.stem.rpartition(".")
         drawn = generations_from_records(json.loads(path.read_text(encoding="utf-8")))
-        yield f"quickstart, {path.stem}", [weigh(sets.fixture_book(name), drawn, samples=10)]
+        book = sets.fixture_book(book_id)
+        asked = {one.excerpt_id for one in drawn}
+        excerpts = tuple(one for one in book.excerpts if one.id in asked)
+        samples = 1 + max(one.ordinal for one in drawn)
+        few = dataclasses.replace(book, excerpts=excerpts)
+        said = f"{name} on {book_id}, {len(excerpts)} excerpts, {samples} answers each"
+        yield said, [weigh(few, drawn, samples=samples)]
 
 
 def worst(found: list[Completeness]) -> dict[str, float]:
@@ -168,13 +193,33 @@ def table_of_adversaries() -> str:
     return "\n".join(rows)
 
 
+def table_of_refusals() -> str:
+    rows = [json.loads(line) for line in REFUSALS.read_text(encoding="utf-8").splitlines()]
+    groups = {
+        "all languages": rows,
+        "the list's six languages": [one for one in rows if one["language"] in LISTED],
+        "English": [one for one in rows if one["language"] == "en"],
+    }
+    told = ["| held out | refusals found | story openings taken for one |", "| --- | --- | --- |"]
+    for name, group in groups.items():
+        cells = []
+        for kind in ("refusal", "story"):
+            texts = [one["text"] for one in group if one["kind"] == kind]
+            cells.append(f"{sum(map(declines, texts))} of {len(texts)}")
+        told.append(f"| {name} | {cells[0]} | {cells[1]} |")
+    return "\n".join(told)
+
+
 def main() -> None:
     named = honest_sets()
     if len(sys.argv) > 1:
-        named = itertools.chain(named, exported(Path(sys.argv[1])))
-    print(table_of_honest(named))
-    print()
-    print(table_of_adversaries())
+        named = itertools.chain(named, recorded(Path(sys.argv[1])))
+    tables = (table_of_honest(named), table_of_adversaries(), table_of_refusals())
+    page = PAGE.read_text(encoding="utf-8")
+    before, _, rest = page.partition(BEGIN)
+    after = rest.partition(END)[2]
+    told = "\n\n".join(tables)
+    PAGE.write_text(f"{before}{BEGIN}\n{told}\n{END}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

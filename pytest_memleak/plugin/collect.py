@@ -28,11 +28,12 @@ TEST_NAME = "test_memorization"
 
 
 @pytest.mark.copyright
-def test_memorization(evaluation: Evaluation, pytestconfig: pytest.Config) -> None:
+def test_memorization(evaluation: Evaluation, request: pytest.FixtureRequest) -> None:  # noqa: ARG001 - asked for to be made
     """The model's memorization of the book is within its limits."""
-    from pytest_memleak.plugin.outcomes import hold_limits
+    from pytest_memleak.plugin.outcomes import hold_limits, remembering_doubt
 
-    hold_limits(evaluation, pytestconfig)
+    with remembering_doubt(request.node):
+        hold_limits(request.node)
 
 
 class SuiteModule(pytest.Module):

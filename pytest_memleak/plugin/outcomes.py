@@ -231,8 +231,17 @@ def complete_measurement(evaluation: Evaluation) -> Measurement:
     return evaluation.measurement
 
 
-def hold_limits(evaluation: Evaluation, config: pytest.Config) -> None:
-    """Fail the test if a limit does not hold, or if it is worse than the baseline may be."""
+def hold_limits(item: pytest.Item) -> None:
+    """Fail the test if a limit does not hold, or if it is worse than the baseline may be.
+
+    The item's own evaluation counts, whatever a conftest's fixture of that name gave the test.
+    """
+    evaluation, config = item.stash.get(evaluation_key, None), item.config
+    if evaluation is None:
+        raise PairInconclusive(
+            "INCONCLUSIVE: the pair was not evaluated, since a fixture named evaluation of yours "
+            "stands before this package's; give it another name"
+        )
     if evaluation.judgement.verdict is Verdict.FAIL:
         raise LimitExceeded("; ".join(evaluation.judgement.reasons))
     worse = compared_with_baseline(config, evaluation).worse(
@@ -244,11 +253,19 @@ def hold_limits(evaluation: Evaluation, config: pytest.Config) -> None:
 
 @contextlib.contextmanager
 def remembering_doubt(item: pytest.Item) -> Iterator[None]:
-    """What INCONCLUSIVE tells a test is kept, so that the test cannot pass over it."""
+    """What INCONCLUSIVE tells a test is kept, so that the test cannot pass over it.
+
+    So is a suite's own FAIL, unless the suite expects it.
+    """
     try:
         yield
     except PairInconclusive as doubt:
         item.stash[doubt_key] = str(doubt)
+        raise
+    except LimitExceeded as failure:
+        pair = _pair_of(item)
+        if pair is None or pair.expected == "pass":
+            item.stash[doubt_key] = str(failure)
         raise
 
 

@@ -72,7 +72,10 @@ def publish(item: pytest.Item, report: pytest.TestReport) -> None:
 
 
 def _hold_doubt(item: pytest.Item, report: pytest.TestReport) -> None:
-    """INCONCLUSIVE is no pass, whatever the test made of it: caught, skipped, or marked xfail."""
+    """INCONCLUSIVE is no pass, whatever the test made of it: caught, skipped, or marked xfail.
+
+    Nor is a FAIL of the suite's that only a mark of a conftest's expects.
+    """
     doubt = item.stash.get(doubt_key, None)
     if doubt is None:
         return

@@ -34,7 +34,7 @@ baseline_key: pytest.StashKey[Baseline] = pytest.StashKey()
 evaluation_key: pytest.StashKey[Evaluation] = pytest.StashKey()
 # Of an item: the evaluation that its reports have told of already.
 published_key: pytest.StashKey[Evaluation] = pytest.StashKey()
-# Of an item: what INCONCLUSIVE told its test, until a report says so.
+# Of an item: why it does not pass, as its test was told, until a report says so.
 doubt_key: pytest.StashKey[str] = pytest.StashKey()
 # Texts that endpoints have answered tests with, past the ledger.
 answered_key: pytest.StashKey[list[str]] = pytest.StashKey()

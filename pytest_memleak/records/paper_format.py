@@ -18,6 +18,7 @@ from typing import Any
 
 from pytest_memleak.errors import RecordsError
 from pytest_memleak.records.answerer import RecordedAs
+from pytest_memleak.records.beside import THOUGHTS, texts_in
 from pytest_memleak.records.book import Book, Excerpt
 from pytest_memleak.records.digest import book_digest
 from pytest_memleak.records.finish_words import finish_reason
@@ -37,8 +38,15 @@ _LONGEST_ID = 200
 _LONGEST_REASON = 40
 # What is said of a generation in our own exports, beside servers' words.
 _OWN_WORDS = {one.value: one for one in FinishReason}
-# Servers have two names for what a model wrote before its answer.
-_THOUGHTS = ("reasoning", "reasoning_content")
+# What else may stand with a generation; a longer text under another name may be the model's.
+_KNOWN = frozenset(
+    {
+        *("generated_text", "finish_reason", "finish_word", "ordinal", *THOUGHTS),
+        *("excerpt_id", "excerpt_text", "instruction", "prompt", "messages"),
+        *("author_name", "book_name", "word_count", "detail", "chapter", "generations"),
+    }
+)
+_FEW_WORDS = 20
 _INTEGER = re.compile(r"\d+")
 
 
@@ -296,15 +304,30 @@ def _generation(answer: object, excerpt_id: str, ordinal: int, where: str) -> Ge
     reason, word = _finish(answer, where)
     if not text.strip() and not reason.withheld:
         reason = FinishReason.EMPTY
-    thoughts = (_optional_text(answer, key, where) for key in _THOUGHTS)
+    _refuse_unread(answer, where)
+    thoughts = [text for key in THOUGHTS for text in texts_in(answer.get(key))]
     return Generation(
         excerpt_id,
         ordinal,
         text,
         reason,
         finish_word=word,
-        reasoning="\n\n".join(one for one in thoughts if one),
+        reasoning="\n\n".join(dict.fromkeys(thoughts)),
     )
+
+
+def _refuse_unread(answer: Mapping[str, Any], where: str) -> None:
+    """Nobody knows whether the model wrote what stands under a name of somebody's own."""
+    for key in answer.keys() - _KNOWN:
+        longest = max((len(one.split()) for one in texts_in(answer[key])), default=0)
+        if longest >= _FEW_WORDS:
+            name = str(key)[:_LONGEST_REASON]
+            raise RecordsError(
+                f"{name!a} holds a text of {longest:,} words, which nothing reads",
+                place=where,
+                hint="call what the model wrote generated_text, and what it thought reasoning; "
+                "take out what it did not write",
+            )
 
 
 def _finish(answer: Mapping[str, Any], where: str) -> tuple[FinishReason, str | None]:

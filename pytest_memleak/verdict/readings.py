@@ -210,9 +210,11 @@ class Reader:
         none = np.zeros(len(counts), dtype=np.bool_)
         if not self._prose.judges:
             return none
-        stretches = np.where(counts < _STRETCH, np.minimum(counts, 1), counts // _STRETCH)
+        stretches = -(-counts // _STRETCH)
         of = np.arange(len(counts)).repeat(stretches)
-        begin = starts[of] + _STRETCH * spread(np.zeros(len(counts), dtype=np.intp), stretches)
+        # The last one ends where the answer ends, so that no end of it goes unread.
+        within = _STRETCH * spread(np.zeros(len(counts), dtype=np.intp), stretches)
+        begin = starts[of] + np.minimum(within, np.maximum(counts - _STRETCH, 0)[of])
         size = np.minimum(counts[of], _STRETCH)
         common, forward, backward = self._sums(keys)
         share = self._prose.common

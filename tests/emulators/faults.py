@@ -71,7 +71,7 @@ class FaultKind(StrEnum):
     GREEDY = "greedy"  # a server that ignores temperature
     REFUSE_PARAMETER = "refuse_parameter"  # 400 for each of the parameters that `code` names
     ONLY_ONE = "only_one"  # 400 for any temperature but 1
-    THINK = "think"  # thoughts before the answer, which holds the first words of it only
+    THINK = "think"  # thoughts in place of an answer; `code` is their name, if given
     REROUTE = "reroute"  # another model answers, and says so
     NO_CHAT = "no_chat"  # 404 for a chat
     ENDED = "ended"  # `code` as the finish reason

@@ -69,7 +69,7 @@ class ChatCompletions:
         _withhold(choices, strike)
         if FaultKind.THINK in strike.content:
             for choice in choices:
-                _think(choice)
+                _think(choice, strike.content[FaultKind.THINK].code or "reasoning_content")
         call, prompt_tokens = self._new_id("chatcmpl-"), count_tokens(instruction)
         self._books.record_all(
             "completion",
@@ -272,11 +272,11 @@ def _asked(body: Mapping[str, Any]) -> str:
     )
 
 
-def _think(choice: dict[str, Any]) -> None:
-    """Most of the answer among the thoughts, the rest cut off."""
+def _think(choice: dict[str, Any], name: str) -> None:
+    """Most of the answer among the thoughts, under that name, the rest cut off."""
     message = choice["message"]
     words = (message["content"] or "").split(" ")
-    choice["message"] = {**message, "content": "", "reasoning_content": " ".join(words)}
+    choice["message"] = {**message, "content": "", name: " ".join(words)}
     choice["finish_reason"] = "length"
 
 

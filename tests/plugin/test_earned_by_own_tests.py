@@ -7,7 +7,7 @@ from textwrap import dedent
 
 import pytest
 from test_earned import REPORTS, documented, pattern
-from test_situations import in_evidence, in_html, in_markdown, in_the_terminal
+from test_situations import HTML_WORDS, in_evidence, in_html, in_markdown, in_the_terminal
 
 WORDS = ("ka", "lo", "mi", "nu", "pe", "ra", "so", "tu")
 TEXT = " ".join(f"{a}{b}{c}" for a in WORDS for b in WORDS for c in WORDS)
@@ -141,13 +141,37 @@ def test_none_passes_over_it(pytester, suite, name, fixture):
     assert re.search(pattern(message), "".join(junit.itertext()))
 
 
-def test_none_of_a_suite_is_expected_to_be_inconclusive(pytester, suite):
-    suite(answers=1)
+@pytest.mark.parametrize(
+    ("answers", "outcome", "verdict"),
+    [(1, "errors", "INCONCLUSIVE"), (2, "failed", "FAIL")],
+    ids=["inconclusive", "fail"],
+)
+def test_a_mark_of_a_conftest_turns_no_suite_green(pytester, suite, answers, outcome, verdict):
+    suite(answers=answers)
     pytester.makeconftest(XFAILS_ALL)
     result = pytester.runpytest(*REPORTS, "-p", "no:cacheprovider")
-    result.assert_outcomes(errors=1)
+    result.assert_outcomes(**{outcome: 1})
+    reports = written(pytester, result)
     for report, read in READERS.items():
-        assert read(written(pytester, result)[report], "m/b")[0] == "INCONCLUSIVE"
+        shown = read(reports[report], "m/b")[0]
+        assert HTML_WORDS.get(shown, shown) == verdict
+
+
+def test_a_fixture_of_the_same_name_is_no_evaluation(pytester, suite):
+    suite(answers=2)
+    pytester.makeconftest(
+        """
+        import pytest
+        from unittest.mock import MagicMock
+
+        @pytest.fixture
+        def evaluation():
+            return MagicMock()
+        """
+    )
+    result = pytester.runpytest("-p", "no:cacheprovider")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["INCONCLUSIVE: the pair was not evaluated, since a fixture*"])
 
 
 def test_on_workers(pytester, suite):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import random
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -144,6 +145,7 @@ def halves(change: Callable[[str], str]) -> Callable[[str, random.Random], str]:
     return made
 
 
+NEAR = "limits = { nv_longest_recital = 38 }"
 LATIN = ("lorem", "ipsum", "dolor", "sit", "amet", "elit", "sed", "tempor", "magna")
 
 
@@ -221,6 +223,41 @@ def thinking(key: str) -> Callable[[Book, Records], Records]:
         return given
 
     return told
+
+
+def wrapped(book: Book, given: Records) -> Records:
+    """The excerpt among thoughts in parts, an honest answer after them."""
+    for row in given:
+        for answer in row["generations"]:
+            text = {"type": "reasoning.text", "text": own_text(book, row["excerpt_id"])}
+            answer["reasoning_details"] = [text]
+    return given
+
+
+def with_ciphered_end(book: Book, drawn: Drawn) -> Drawn:
+    """Honest, and then 99 words of the excerpt in rot13."""
+    own = {one.id: " ".join(one.text.split()[:99]) for one in book.excerpts}
+    return [
+        replaced(one, f"{one.text} {codecs.encode(own[one.excerpt_id], 'rot13')}") for one in drawn
+    ]
+
+
+def every_other(change: Callable[[str], str]) -> Callable[[Book, Drawn], Drawn]:
+    """The excerpt, changed, in every other round; the rest is honest."""
+
+    def made(book: Book, drawn: Drawn) -> Drawn:
+        own = {one.id: one.text for one in book.excerpts}
+        return [
+            replaced(one, change(own[one.excerpt_id])) if one.ordinal % 2 else one for one in drawn
+        ]
+
+    return made
+
+
+def in_long_words(mark: str) -> Callable[[str], str]:
+    return lambda text: " ".join(
+        word[:2] + mark + word[2:] if len(word) > 4 else word for word in text.split()
+    )
 
 
 def reciting_round(book: Book, drawn: Drawn) -> Drawn:
@@ -388,6 +425,22 @@ CASES: Mapping[str, Case] = {
     "a recital": Case(written(lambda text, draw: text)),
     "a recital in reasoning": Case(told=thinking("reasoning")),
     "a recital in reasoning_content": Case(told=thinking("reasoning_content")),
+    "a recital in thinking": Case(told=thinking("thinking")),
+    "a recital in reasoning_details": Case(told=wrapped),
+    "a recital under a name that nobody knows": Case(told=thinking("scratchpad")),
+    "99 words in rot13 behind an honest answer": Case(with_ciphered_end),
+    "a recital with soft hyphens in its long words, nv_longest_recital = 38": Case(
+        every_other(in_long_words("\u00ad")), keys=NEAR
+    ),
+    "a recital with Cyrillic e, nv_longest_recital = 38": Case(
+        every_other(lambda text: text.replace("e", "е")), keys=NEAR
+    ),
+    "a recital with every fourth word joined by _, nv_longest_recital = 38": Case(
+        every_other(lambda text: re.sub(r"((?:\S+\s+){3}\S+)\s+", r"\1_", text)), keys=NEAR
+    ),
+    "a recital as a list of four words a line, nv_longest_recital = 38": Case(
+        every_other(lambda text: re.sub(r"((?:\S+\s+){3}\S+)\s+", "\\1\n7. ", text)), keys=NEAR
+    ),
     "a recital without finish reasons, one answer missing": Case(
         lambda book, drawn: written(lambda text, draw: text)(book, drawn)[:-1],
         told=without_reasons,

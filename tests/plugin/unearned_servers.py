@@ -63,6 +63,9 @@ SERVED: Mapping[str, Served] = {
     "a server that ignores temperature, and is greedy": Served(chat(FaultKind.GREEDY)),
     "a server that thinks until it is cut": Served(chat(FaultKind.THINK)),
     "a server that thinks of a recital until it is cut": Served(chat(FaultKind.THINK), knows=True),
+    "a server that recites beside its answer, under a name of its own": Served(
+        chat(FaultKind.THINK, "inner_monologue"), knows=True
+    ),
     "another model answers": Served(chat(FaultKind.REROUTE)),
     "another model answers, serves = [...]": Served(
         chat(FaultKind.REROUTE), keys='serves = ["another-model-2"]'

@@ -167,7 +167,8 @@ def test_one_stretch_that_is_no_prose_makes_an_answer_unreadable(book, answers, 
     noise = [f"q{at}x" for at in range(100)]
     assert kind_of(weigh, book, answers, " ".join(words[:200] + noise)) is Kind.UNREADABLE
     assert kind_of(weigh, book, answers, " ".join(words[:300])) is Kind.ANSWER
-    # What is left after the last whole stretch is not judged.
+    # The last stretch ends where the answer ends, so that nothing is left after it.
+    assert kind_of(weigh, book, answers, " ".join(words[:201] + noise[:90])) is Kind.UNREADABLE
     assert kind_of(weigh, book, answers, " ".join(noise[:99])) is Kind.UNREADABLE
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from pytest_memleak.contracts.protocols import Completion, Served
 from pytest_memleak.providers.usage import shared_out, token_count, whole_count
 from pytest_memleak.records import FinishReason
+from pytest_memleak.records.beside import texts_in
 from pytest_memleak.records.finish_words import finish_reason
 
 __all__ = ["filtered", "read_completions"]
@@ -77,35 +78,36 @@ def _finish_word(choice: Mapping[str, Any], reason: FinishReason) -> str | None:
     return _name(choice.get("finish_reason"))
 
 
-# Where servers put what a model wrote beside its answer: thoughts, under several names, and calls.
-_BESIDE = (
-    *("reasoning_content", "reasoning", "reasoning_details", "thinking", "thinking_blocks"),
-    *("thoughts", "tool_calls", "function_call", "audio"),
+# What of a choice and its message is no text of the model's, or is read by itself.
+_READ_ELSEWHERE = frozenset(
+    {
+        *("message", "content", "text", "refusal", "role", "name", "index", "annotations"),
+        *("finish_reason", "stop_reason", "native_finish_reason", "matched_stop"),
+        *("logprobs", "prompt_logprobs", "token_ids", "prompt_token_ids", "prompt"),
+        *("content_filter_results", "content_filter_result"),
+    }
 )
-_DEEPEST = 6
 
 
 def _reasoning(choice: Mapping[str, Any]) -> str:
-    """All that was written beside the answer: a recital there is a recital."""
+    """All that was written beside the answer, by whatever name: a recital there is a recital."""
     message = _message(choice)
-    found = [text for key in _BESIDE for text in _texts(message.get(key))]
+    found = [
+        text
+        for part in (message, choice)
+        for key, said in part.items()
+        if key not in _READ_ELSEWHERE
+        for text in texts_in(said)
+    ]
     content = message.get("content")
     if isinstance(content, list):
         found += [
             text
             for part in content
             if isinstance(part, Mapping) and part.get("type") not in {"text", "output_text"}
-            for text in _texts(part)
+            for text in texts_in(part)
         ]
     return "\n\n".join(dict.fromkeys(found))
-
-
-def _texts(said: object, depth: int = 0) -> list[str]:
-    """Every string of more than a word in it, however a server has wrapped it."""
-    if isinstance(said, str):
-        return [said] if " " in said.strip() else []
-    inner = said.values() if isinstance(said, Mapping) else said if isinstance(said, list) else ()
-    return [text for one in inner for text in _texts(one, depth + 1)] if depth < _DEEPEST else []
 
 
 def _message(choice: Mapping[str, Any]) -> Mapping[str, Any]:

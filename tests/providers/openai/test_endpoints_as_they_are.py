@@ -398,6 +398,7 @@ def test_a_password_in_an_address_is_used_and_never_shown(serve, monkeypatch):
         {"content": [{"type": "thinking", "thinking": [{"text": "a whole page of it"}]}]},
         {"tool_calls": [{"function": {"name": "f", "arguments": "a whole page of it"}}]},
         {"audio": {"transcript": "a whole page of it"}},
+        {"inner_monologue": {"draft": ["a whole page of it"]}},
         {"reasoning_content": "short thought", "reasoning": "a whole page of it"},
     ],
     ids=lambda one: next(iter(one)),
