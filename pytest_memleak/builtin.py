@@ -78,14 +78,14 @@ def memleak_read_book(
 def write_evidence(run: RunReport) -> None:
     """The evidence bundle, where --memleak-evidence asks for one; no other sink comes before it."""
     if "evidence" in run.outputs:
-        from pytest_memleak.findings.bundle import write_bundle
+        from pytest_memleak.findings.bundle import write_evidence_file
         from pytest_memleak.findings.run_evidence import run_evidence
-        from pytest_memleak.reports.signature import sign
+        from pytest_memleak.reports.signature import signed
 
         made = run_evidence(run)
         if "sign" in run.outputs:
-            made = sign(made, run.outputs["sign"])
-        write_bundle(made, run.outputs["evidence"])
+            made = signed(made, run.outputs["sign"])
+        write_evidence_file(made, run.outputs["evidence"])
 
 
 @hookimpl(specname="memleak_report", trylast=True)

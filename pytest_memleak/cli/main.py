@@ -1,8 +1,8 @@
 """The command `memleak`: first steps, measure files, prepare books, look into ledgers.
 
-Exit codes: 0 done, 1 where `verify` found a difference, `doctor` something to mend or a gate did
-not pass (`demo`, `try`), 2 for anything that must be mended first
-(said in one plain error), 130 after Ctrl-C. Nothing heavy is imported before a subcommand needs it.
+Exit codes: 0 done, 1 where `verify` found a difference or no PASS, `doctor` something to mend or
+a gate did not pass (`demo`, `try`), 2 for anything that must be mended first (said in one plain
+error), 130 after Ctrl-C. Nothing heavy is imported before a subcommand needs it.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING
 from pytest_memleak import __version__
 from pytest_memleak.cli.arguments import Parser, add_scoring_options
 from pytest_memleak.cli.cmd_catalogue import add_catalogue
+from pytest_memleak.cli.cmd_compare import add_compare, add_cross
 from pytest_memleak.cli.cmd_demo import add_demo
 from pytest_memleak.cli.cmd_doctor import add_doctor
-from pytest_memleak.cli.cmd_evidence import add_compare, add_cross, add_verify
 from pytest_memleak.cli.cmd_init import add_init
 from pytest_memleak.cli.cmd_ledger import add_ledger
 from pytest_memleak.cli.cmd_prepare import add_prepare
 from pytest_memleak.cli.cmd_try import add_try
+from pytest_memleak.cli.cmd_verify import add_verify
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -59,6 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _drop_output()
         place = error.filename or "standard output"
         _complain(parsed.command, f"{place}: {error.strerror or error}")
+    except MemoryError:
+        _complain(parsed.command, "there is not enough memory for what it was given")
     except KeyboardInterrupt:
         return INTERRUPTED
     else:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import EvidenceError
-from pytest_memleak.findings.bundle import check_digest, read_bundle
+from pytest_memleak.findings.bundle import check_digest, read_evidence
 from pytest_memleak.findings.from_evaluation import facts
 from pytest_memleak.findings.pair_evidence import pair_evidence
 from pytest_memleak.records.amounts import figure
@@ -84,7 +84,7 @@ class Baseline:
     """The bundle in a file. Raises EvidenceError for one that cannot be read or was changed."""
 
     def __init__(self, path: Path) -> None:
-        made = read_bundle(path)
+        made = read_evidence(path).made
         wrong = check_digest(made)
         if wrong:
             raise EvidenceError(wrong[0], place=str(path), hint="it was changed after it was made")

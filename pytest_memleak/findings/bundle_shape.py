@@ -42,12 +42,21 @@ class _Model(_Shape):
     options: dict[str, Any]
 
 
+class _Served(_Shape):
+    model: str | None
+
+
 class _Answerer(_Shape):
     asked: str | None
-    served: list[dict[str, Any]]
+    served: list[_Served]
     first: str | None
     last: str | None
     imported: int
+
+
+class _Ledger(_Shape):
+    entries: int
+    link: str
 
 
 class _Pair(_Shape):
@@ -71,6 +80,7 @@ class _Bundle(_Shape):
     release: str | None
     selection: dict[str, Any]
     broken: list[str]
+    ledger: _Ledger | None
     pairs: list[_Pair]
     sha256: str
 

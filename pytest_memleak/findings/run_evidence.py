@@ -54,6 +54,7 @@ def run_evidence(run: RunReport) -> dict[str, Any]:
                 for name, said in dataclasses.asdict(run.selection).items()
             },
             "broken": list(run.broken),
+            "ledger": run.ledger,
             "pairs": pairs,
             "limitations": LIMITATIONS.strip().splitlines(),
         }

@@ -5,6 +5,7 @@ PYTEST_DONT_REWRITE
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import tempfile
 from pathlib import Path
@@ -20,7 +21,14 @@ if TYPE_CHECKING:
 __all__ = ["refuse_bad_options", "refuse_bad_suite"]
 
 # What each report has near its beginning, by which an earlier one may be written over.
-_SIGNS = {"html": b"<html", "evidence": b'"schema": "pytest-memleak evidence'}
+# Signed evidence begins with its payload, base64 of a Statement whose predicate is a bundle.
+_SIGNS = {
+    "html": (b"<html",),
+    "evidence": (
+        b'"schema": "pytest-memleak evidence',
+        base64.b64encode(b'{"_type":"https://in-toto.io/Statement/v1","predicate":{"broken'),
+    ),
+}
 _LOOKED_AT = 10_000
 
 
@@ -42,10 +50,10 @@ def refuse_bad_options(config: pytest.Config) -> None:
 
             Baseline(Path(value))
         if value := config.getoption("memleak_sign"):
-            from pytest_memleak.findings.bundle import sealed
-            from pytest_memleak.reports.signature import sign
+            from pytest_memleak.findings.bundle import SCHEMA
+            from pytest_memleak.reports.signature import signed
 
-            sign(sealed({}), Path(value))
+            signed({"schema": SCHEMA, "pairs": []}, Path(value))
         if value := config.getoption("memleak_ledger"):
             from pytest_memleak.ledger.engines import parsed_url
 
@@ -74,11 +82,11 @@ def refuse_bad_suite(suite_run: SuiteRun, config: pytest.Config) -> None:
 
 def _refuse_what_is_no_report(option: str, path: Path) -> None:
     """A forgotten file name makes the suite, or a book, the option's value."""
-    sign = _SIGNS[option.removeprefix("--memleak-")]
+    signs = _SIGNS[option.removeprefix("--memleak-")]
     with contextlib.suppress(OSError):
         with path.open("rb") as file:
             begins = file.read(_LOOKED_AT)
-        if begins.strip() and sign not in begins:
+        if begins.strip() and not any(one in begins for one in signs):
             raise pytest.UsageError(
                 f"{option}: {path} is there and is no earlier report; name another file, or "
                 "delete it"

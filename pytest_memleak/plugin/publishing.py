@@ -135,6 +135,7 @@ def run_report(
         tests=tests,
         unrun=unrun,
         broken=record.broken,
+        ledger=run_of(config).end_of_chain(),
     )
 
 

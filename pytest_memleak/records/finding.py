@@ -216,7 +216,8 @@ class RunReport:
     Where evidence is asked for, also what it says of the run as a whole:
     release: its name; selection: what was asked to run; tests: what became of each pair's tests;
     unrun: the pairs that some test would have evaluated and none did; broken: what could not be
-    collected, so that nobody knows which pairs it has.
+    collected, so that nobody knows which pairs it has; ledger: where its chain ends, as
+    `{"entries": ..., "link": ...}`, None where nothing was ever written to it.
     """
 
     version: str
@@ -227,3 +228,4 @@ class RunReport:
     tests: tuple[PairTest, ...] = ()
     unrun: tuple[Finding, ...] = ()
     broken: tuple[str, ...] = ()
+    ledger: Mapping[str, Any] | None = None

@@ -1,90 +1,136 @@
-"""Ed25519 signatures on evidence bundles, with keys as OpenSSL writes them.
+"""Signed evidence: an in-toto Statement in a DSSE envelope, with Ed25519 keys as OpenSSL has them.
 
 openssl genpkey -algorithm ed25519 -out release.key
 openssl pkey -in release.key -pubout -out release.pub
+
+Any tool that checks DSSE envelopes checks these too: the signature is over DSSE's encoding of the
+payload, and the key id is that of securesystemslib.
 """
 
 from __future__ import annotations
 
-import base64
+import copy
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import EvidenceError, MissingExtra
-from pytest_memleak.findings.bundle import canonical
+from pytest_memleak.findings.bundle import (
+    PAYLOAD_TYPE,
+    PREDICATE_TYPE,
+    canonical,
+    read_regular,
+)
+from pytest_memleak.findings.subjects import subjects
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["check_signature", "sign"]
+    from pytest_memleak.findings.bundle import EvidenceFile
 
-ALGORITHM = "Ed25519"
+__all__ = ["check_signature", "require", "signed"]
+
+_MOST_OF_A_KEY = 100_000  # bytes
 
 
-def sign(made: dict[str, Any], key_file: Path) -> dict[str, Any]:
-    """The bundle with a signature by the private key in `key_file` (PEM).
+def signed(made: dict[str, Any], key_file: Path) -> dict[str, Any]:
+    """The envelope around a bundle, signed by the private key in `key_file` (PEM).
 
     Raises EvidenceError for a file that is no such key.
     """
-    _require_cryptography()
+    require("securesystemslib", "in_toto_attestation", "cryptography")
+    from securesystemslib.dsse import Envelope
+    from securesystemslib.signer import CryptoSigner
+
+    envelope = Envelope(canonical(_statement(made)), PAYLOAD_TYPE, {})
+    envelope.sign(CryptoSigner(_private_key(key_file)))
+    told = envelope.to_dict()
+    return {key: told[key] for key in ("payloadType", "payload", "signatures")}
+
+
+def check_signature(evidence: EvidenceFile, key_file: Path) -> list[str]:
+    """What is wrong with the signature by the public key in `key_file`, and with its subjects.
+
+    Raises EvidenceError for a file that is no such key.
+    """
+    require("securesystemslib", "in_toto_attestation", "cryptography")
+    from securesystemslib.dsse import Envelope
+    from securesystemslib.exceptions import VerificationError
+    from securesystemslib.signer import SSlibKey
+
+    key = SSlibKey.from_crypto(_public_key(key_file))
+    if evidence.envelope is None or evidence.statement is None:
+        return ["signature: there is none"]
+    by_another = [f"signature: it is not by the key in {key_file}"]
+    try:
+        envelope = Envelope.from_dict(copy.deepcopy(evidence.envelope))
+        envelope.verify([key], 1)
+    except (VerificationError, ValueError, TypeError, LookupError, AttributeError):
+        return by_another
+    [signature, *more] = evidence.envelope["signatures"]
+    if more or {*signature} != {"keyid", "sig"} or envelope.to_dict()["signatures"] != [signature]:
+        return by_another
+    if evidence.statement["subject"] != subjects(evidence.made):
+        return ["subject: it is not what the bundle's pairs give"]
+    return []
+
+
+def _statement(made: dict[str, Any]) -> dict[str, Any]:
+    """The Statement as JSON. Its numbers stay as they are, which protobuf's would not."""
+    from in_toto_attestation.v1.resource_descriptor import ResourceDescriptor
+    from in_toto_attestation.v1.statement import Statement
+
+    about = [ResourceDescriptor(**one).pb for one in subjects(made)]
+    statement = Statement(about, PREDICATE_TYPE, {"schema": made["schema"]})
+    statement.validate()
+    return {
+        "_type": statement.pb.type,
+        "subject": [{"name": one.name, "digest": dict(one.digest)} for one in statement.pb.subject],
+        "predicateType": statement.pb.predicate_type,
+        "predicate": made,
+    }
+
+
+def _private_key(path: Path) -> Any:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     try:
-        key = load_pem_private_key(_read(key_file), password=None)
+        key = load_pem_private_key(path.read_bytes(), password=None)
+    except OSError as error:
+        raise EvidenceError(f"cannot be read: {error.strerror or error}", place=str(path)) from None
     except (ValueError, TypeError) as error:
         raise EvidenceError(
             f"not an unencrypted private key in PEM form ({type(error).__name__})",
-            place=str(key_file),
+            place=str(path),
             hint="openssl genpkey -algorithm ed25519 -out release.key",
         ) from None
     if not isinstance(key, Ed25519PrivateKey):
-        raise EvidenceError("not an Ed25519 key", place=str(key_file))
-    signature = base64.b64encode(key.sign(canonical(made))).decode()
-    return {**made, "signature": {"algorithm": ALGORITHM, "value": signature}}
+        raise EvidenceError("not an Ed25519 key", place=str(path))
+    return key
 
 
-def check_signature(made: dict[str, Any], key_file: Path) -> list[str]:
-    """What is wrong with the bundle's signature by the public key in `key_file`.
-
-    Raises EvidenceError for a file that is no such key.
-    """
-    _require_cryptography()
-    from cryptography.exceptions import InvalidSignature
+def _public_key(path: Path) -> Any:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
     try:
-        key = load_pem_public_key(_read(key_file))
+        key = load_pem_public_key(read_regular(path, most=_MOST_OF_A_KEY))
     except ValueError as error:
         raise EvidenceError(
             f"not a public key in PEM form ({type(error).__name__})",
-            place=str(key_file),
+            place=str(path),
             hint="openssl pkey -in release.key -pubout -out release.pub",
         ) from None
     if not isinstance(key, Ed25519PublicKey):
-        raise EvidenceError("not an Ed25519 key", place=str(key_file))
-    signature = made.get("signature")
-    if not isinstance(signature, dict) or set(signature) != {"algorithm", "value"}:
-        return ["signature: there is none"]
-    told = [f"signature: it is not by the key in {key_file}"]
-    try:
-        value = base64.b64decode(signature["value"], validate=True)
-        key.verify(value, canonical(made))
-    except (ValueError, TypeError, InvalidSignature):
-        return told
-    as_written = {"algorithm": ALGORITHM, "value": base64.b64encode(value).decode()}
-    return [] if signature == as_written else told
+        raise EvidenceError("not an Ed25519 key", place=str(path))
+    return key
 
 
-def _require_cryptography() -> None:
-    try:
-        import cryptography  # noqa: F401
-    except ImportError:
-        raise MissingExtra("signature", package="cryptography", extra="sign") from None
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise EvidenceError(f"cannot be read: {error.strerror or error}", place=str(path)) from None
+def require(*modules: str) -> None:
+    """Raise MissingExtra where a module of the extra `sign` is not installed."""
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except ImportError:
+            package = module.replace("_", "-")
+            raise MissingExtra("signature", package=package, extra="sign") from None

@@ -4,51 +4,68 @@ from __future__ import annotations
 
 import datetime
 import json
-from typing import TYPE_CHECKING, Any
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from pytest_memleak.errors import EvidenceError
+from pytest_memleak.errors import EvidenceError, Inconclusive
 from pytest_memleak.findings.bundle import differences
 from pytest_memleak.findings.from_evaluation import facts, unrun
 from pytest_memleak.findings.overall import result_of, verdict_of
 from pytest_memleak.findings.pair_evidence import pair_evidence
+from pytest_memleak.ledger.chain import Head
 from pytest_memleak.records import Verdict
+from pytest_memleak.story.confined import refuse_outside, refuse_paths_outside
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from pytest_memleak.records import Pair, Suite
+    from pytest_memleak.story.resources import Resources
     from pytest_memleak.story.run import Run
 
-__all__ = ["end_of", "recomputed"]
+__all__ = ["Recomputed", "end_of", "recomputed"]
+
+_NOT_KEPT = re.compile(r"endpoint \d+ \(not kept\)")
+
+
+@dataclass(slots=True)
+class Recomputed:
+    """What came of it, in sentences.
+
+    wrong: where the bundle differs; checked: what holds; unchecked: what cannot be told
+    complete: whether every pair that was run could be computed again
+    """
+
+    wrong: list[str] = field(default_factory=list)
+    checked: list[str] = field(default_factory=list)
+    unchecked: list[str] = field(default_factory=list)
+    complete: bool = True
 
 
 def recomputed(
-    made: dict[str, Any], run: Run, *, suite_file: Callable[[str, str], Path]
-) -> Iterator[str]:
-    """Where the bundle differs from what suites, books and ledger give now, a sentence each.
+    made: Mapping[str, Any],
+    run: Run,
+    resources: Resources,
+    *,
+    suites: Sequence[Path] = (),
+    folders: Sequence[Path],
+) -> Recomputed:
+    """Compute all of a bundle again, as of when it was made.
 
-    run: its time is the bundle's; suite_file: where the suite of a name and a path is. Raises
-    MemleakError for what cannot be read.
+    suites:  files that stand for those of their names, wherever the bundle says they are
+    folders: where files may be opened; a suite of `suites` may be anywhere
+
+    Raises MemleakError for what cannot be read, or may not be.
     """
-    told = result_of(made["pairs"], broken=made["broken"])
-    if made["result"] != told:
-        yield f"result: the bundle says {made['result']}, its pairs give {told}"
-    suites: dict[Path, Suite] = {}
+    again = _Again(made, run, resources, suites, folders)
+    again.look_at_result()
+    again.look_at_ledger()
     for said in made["pairs"]:
-        path = suite_file(said["suite"]["name"], said["suite"]["path"])
-        suites[path] = run.suite(path)
-        for line in _of_pair(said, suites[path], run, made["created"]):
-            yield f"{said['pair']}: {line}"
-    for path, suite in suites.items():
-        there = {
-            one["pair"]
-            for one in made["pairs"]
-            if suite_file(one["suite"]["name"], one["suite"]["path"]) == path
-        }
-        for pair in suite.pairs:
-            if pair.id not in there:
-                yield f"{pair.id}: the suite {suite.name} has this pair, and the bundle has not"
+        again.look_at_pair(said)
+    again.look_for_pairs()
+    return again.found
 
 
 def end_of(second: str) -> float:
@@ -56,28 +73,137 @@ def end_of(second: str) -> float:
     return datetime.datetime.fromisoformat(second).timestamp() + 1
 
 
-def _of_pair(said: dict[str, Any], suite: Suite, run: Run, created: str) -> Iterator[str]:
-    pair = next((one for one in suite.pairs if one.id == said["pair"]), None)
-    if pair is None:
-        raise EvidenceError(f"the suite has no pair {said['pair']!r}", place=str(suite.path))
-    if verdict_of(said) is Verdict.NOT_RUN:
-        found = pair_evidence(unrun(pair, suite, reasons=tuple(said["reasons"])))
-    else:
-        found, last = _evaluated(pair, run)
-        if last is not None and last > end_of(created):
-            yield f"its answers were drawn after {created}"
-        _take_calls_of_that_run(found["answerer"], said.get("answerer"))
-    # Nothing that is kept tells these, so they are taken as they are said.
-    found["suite"]["path"] = said["suite"]["path"]
-    found["stopped_early"] = said["stopped_early"]
-    found["tests"] = said["tests"]
-    yield from differences(said, json.loads(json.dumps(found)))
+class _Absent:
+    """An endpoint of a test's own, which only the ledger still knows."""
+
+    def __init__(self, name: str) -> None:
+        self.id = name
+
+    def sample(self, *_: object, **__: object) -> NoReturn:
+        raise Inconclusive(f"{self.id} is a test's own endpoint, and not here")
 
 
-def _evaluated(pair: Pair, run: Run) -> tuple[dict[str, Any], float | None]:
-    evaluation = run.evaluate(pair)
-    drawn = evaluation.answerer.last if evaluation.answerer else None
-    return pair_evidence(facts(evaluation)), drawn
+class _Again:
+    def __init__(
+        self,
+        made: Mapping[str, Any],
+        run: Run,
+        resources: Resources,
+        suites: Sequence[Path],
+        folders: Sequence[Path],
+    ) -> None:
+        self.found = Recomputed()
+        self._made = made
+        self._run = run
+        self._resources = resources
+        self._named = {path.name: path.resolve() for path in suites}
+        self._folders = folders
+        self._suites: dict[Path, Suite] = {}
+        self._computed = 0
+
+    def look_at_result(self) -> None:
+        made = self._made
+        told = result_of(made["pairs"], broken=made["broken"])
+        if made["result"] != told:
+            self.found.wrong.append(
+                f"result: the bundle says {made['result']}, its pairs give {told}"
+            )
+        self.found.unchecked += [f"{one} could not be collected" for one in made["broken"]]
+
+    def look_at_ledger(self) -> None:
+        from pytest_memleak.ledger.chain_check import check_ledger
+
+        if self._made["ledger"] is None:
+            if any(map(_is_of_a_ledger, self._made["pairs"])):
+                self.found.wrong.append("ledger: the bundle has answers of one, and not its end")
+            return
+        head = Head(**self._made["ledger"])
+        checked = check_ledger(self._resources.ledger, said=head)
+        self.found.wrong += [f"ledger: {one}" for one in checked.wrong]
+        if not checked.wrong:
+            self.found.checked.append(
+                f"the ledger is as it was written, entry {head.entries:,} as the bundle has it"
+            )
+
+    def look_at_pair(self, said: Mapping[str, Any]) -> None:
+        suite = self._suite_of(said)
+        pair = next((one for one in suite.pairs if one.id == said["pair"]), None)
+        if pair is None:
+            raise EvidenceError(f"the suite has no pair {said['pair']!r}", place=str(suite.path))
+        name, endpoint = said["pair"], said["model"]["endpoint"]
+        if endpoint is not None and _NOT_KEPT.fullmatch(endpoint):
+            self.found.complete = False
+            self.found.unchecked.append(f"{name}: answers of {endpoint} are in no ledger")
+            return
+        self.found.wrong += [f"{name}: {line}" for line in self._of_pair(said, pair, suite)]
+
+    def look_for_pairs(self) -> None:
+        """A bundle is of whole suites."""
+        there = {(self._path_of(one), one["pair"]) for one in self._made["pairs"]}
+        for path, suite in self._suites.items():
+            self.found.wrong += [
+                f"{pair.id}: the suite {suite.name} has this pair, and the bundle has not"
+                for pair in suite.pairs
+                if (path, pair.id) not in there
+            ]
+        if not self.found.wrong:
+            self.found.checked.append(
+                f"{self._computed:,} of {len(self._made['pairs']):,} pairs computed again from "
+                "suite, books and ledger"
+            )
+
+    def _path_of(self, said: Mapping[str, Any]) -> Path:
+        from pathlib import Path
+
+        suite = said["suite"]
+        if suite["name"] in self._named:
+            return self._named[suite["name"]]
+        return refuse_outside(Path(suite["path"]), self._folders)
+
+    def _suite_of(self, said: Mapping[str, Any]) -> Suite:
+        path = self._path_of(said)
+        if path not in self._suites:
+            suite = self._run.suite(path)
+            refuse_paths_outside(suite, self._folders)
+            self._suites[path] = suite
+        return self._suites[path]
+
+    def _of_pair(self, said: Mapping[str, Any], pair: Pair, suite: Suite) -> Iterator[str]:
+        if verdict_of(said) is Verdict.NOT_RUN:
+            found = pair_evidence(unrun(pair, suite, reasons=tuple(said["reasons"])))
+        else:
+            found, last = self._evaluated(pair, said["model"]["endpoint"])
+            if last is not None and last > self._resources.now:
+                yield f"its answers were drawn after {self._made['created']}"
+            _take_calls_of_that_run(found["answerer"], said.get("answerer"))
+            self._computed += 1
+        # Nothing that is kept tells these, so they are taken as they are said.
+        found["suite"]["path"] = said["suite"]["path"]
+        found["stopped_early"] = said["stopped_early"]
+        found["tests"] = said["tests"]
+        yield from differences(said, json.loads(json.dumps(found)))
+
+    def _evaluated(self, pair: Pair, endpoint: str | None) -> tuple[dict[str, Any], float | None]:
+        evaluation = self._run.evaluate(pair)
+        if endpoint not in (None, evaluation.endpoint):
+            evaluation = self._run.evaluate(pair, endpoint=_Absent(endpoint))
+            self.found.unchecked.append(
+                f"{pair.id}: answered by {endpoint}, a test's own endpoint and not the suite's"
+            )
+        answerer = evaluation.answerer
+        imported = answerer.imported if answerer else 0
+        if imported or (answerer and not answerer.calls):
+            count = f"{imported:,} of its answers are" if imported else "its answers are all"
+            self.found.unchecked.append(
+                f"{pair.id}: {count} from files: nothing says who gave them"
+            )
+        return pair_evidence(facts(evaluation)), answerer.last if answerer else None
+
+
+def _is_of_a_ledger(said: Mapping[str, Any]) -> bool:
+    """Whether a pair has answers that a ledger has to know."""
+    calls = (said["answerer"] or {}).get("calls")
+    return bool(calls) and not _NOT_KEPT.fullmatch(said["model"]["endpoint"] or "")
 
 
 def _take_calls_of_that_run(found: dict[str, Any] | None, said: object) -> None:

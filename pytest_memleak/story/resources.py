@@ -7,10 +7,12 @@ import time
 from typing import TYPE_CHECKING, Literal
 
 from pytest_memleak.contracts.capabilities import Portable, id_of
+from pytest_memleak.errors import LedgerError
 from pytest_memleak.records.phases import Progress
 
 if TYPE_CHECKING:
     from pytest_memleak.contracts.protocols import Endpoint
+    from pytest_memleak.ledger.chain import Head
     from pytest_memleak.ledger.ledger import Ledger
     from pytest_memleak.parallel.actors import Actors
     from pytest_memleak.parallel.on_ray import OnRay
@@ -121,6 +123,19 @@ class Resources:
     def ledger(self) -> Ledger:
         """The run's ledger; LedgerError where it cannot be opened."""
         return self._opened(self._url)
+
+    def end_of_chain(self) -> Head | None:
+        """Where the ledger's chain ends now; None where there is no ledger, or none that opens."""
+        from pytest_memleak.ledger.chain import head
+        from pytest_memleak.ledger.ledger import Ledger
+
+        if self._url in self._open:
+            return head(self._open[self._url])
+        try:
+            with Ledger(self._url, create=False) as ledger:
+                return head(ledger)
+        except LedgerError:
+            return None
 
     @property
     def unkept(self) -> Ledger:

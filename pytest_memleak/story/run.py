@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import dataclasses
+from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.contracts.capabilities import id_of
 from pytest_memleak.contracts.extensions import Extensions
@@ -55,6 +56,11 @@ class Run:
     def suites(self) -> list[Suite]:
         """Those that were met so far."""
         return [one.suite for one in self._suites.values()]
+
+    def end_of_chain(self) -> dict[str, Any] | None:
+        """Where the ledger's chain ends now, as evidence has it; None where there is no ledger."""
+        end = self._resources.end_of_chain()
+        return None if end is None else dataclasses.asdict(end)
 
     def suite(self, path: Path) -> Suite:
         """The suite in a file; SuiteError where it cannot be run as written."""

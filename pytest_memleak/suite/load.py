@@ -223,7 +223,6 @@ def _nearest(location: Sequence[int | str]) -> str:
     return f"; known keys: {', '.join(known)}" if known else ""
 
 
-
 # --- across the tables ---------------------------------------------------------------------
 
 

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+
+import sqlalchemy as sa
+
+from pytest_memleak.ledger.chain import head, take_over
+from pytest_memleak.ledger.ledger import Ledger
+from pytest_memleak.ledger.tables import chain
 
 __all__ = ["ledger_file"]
 
@@ -15,3 +22,17 @@ def ledger_file(folder: Path) -> Iterator[sqlite3.Connection]:
     """The ledger under `folder`, in one transaction, closed behind it."""
     with contextlib.closing(sqlite3.connect(folder / ".memleak" / "ledger.db")) as ledger, ledger:
         yield ledger
+
+
+def chain_anew(folder: Path) -> dict[str, object]:
+    """Let the ledger's chain begin again with its rows as they are now; its new end."""
+    url = f"sqlite:///{folder / '.memleak' / 'ledger.db'}"
+    engine = sa.create_engine(url)
+    try:
+        with engine.begin() as connection:
+            connection.execute(sa.delete(chain))
+            take_over(connection)
+    finally:
+        engine.dispose()
+    with Ledger(url) as ledger:
+        return dataclasses.asdict(head(ledger))

@@ -1,10 +1,9 @@
-"""`memleak verify`, `memleak compare`, `memleak cross`: evidence checked, models compared."""
+"""`memleak compare` and `memleak cross`: what models memorized, and where it came from."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,76 +13,8 @@ if TYPE_CHECKING:
     import argparse
 
     from pytest_memleak.records import Book, Generation, Scoring
-__all__ = ["add_compare", "add_cross", "add_verify"]
 
-DIFFERS = 1
-
-
-# --- memleak verify ------------------------------------------------------------------------
-
-
-def add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Register `memleak verify`."""
-    verify = commands.add_parser(
-        "verify",
-        help="check an evidence bundle against ledger and books",
-        description="Compute every number of an evidence bundle again, from the suite, its books "
-        "and the ledger. Exit code 0: it holds; 1: it does not; 2: it cannot be checked.",
-    )
-    verify.add_argument("evidence", metavar="EVIDENCE", type=Path, help="the bundle (JSON)")
-    verify.add_argument(
-        "--ledger", metavar="URL", default="sqlite:///.memleak/ledger.db", help="its ledger"
-    )
-    verify.add_argument(
-        "--suite",
-        metavar="FILE",
-        type=Path,
-        action="append",
-        default=[],
-        help="the suite file, where it is not at the path that the bundle names",
-    )
-    verify.add_argument(
-        "--public-key", metavar="FILE", type=Path, help="check the signature with this key (PEM)"
-    )
-    verify.set_defaults(run=_verify)
-
-
-def _verify(parsed: argparse.Namespace) -> int:
-    from pytest_memleak.findings.bundle import check_digest, read_bundle
-    from pytest_memleak.redaction.text import inert
-    from pytest_memleak.reports.signature import check_signature
-
-    made = read_bundle(parsed.evidence)
-    wrong = check_digest(made)
-    if parsed.public_key:
-        wrong += check_signature(made, parsed.public_key)
-    elif "signature" in made:
-        print("signed, but not checked: give --public-key", file=sys.stderr)
-    wrong += [] if wrong else _differing(made, parsed.ledger, parsed.suite)
-    for line in wrong:
-        print(inert(line))
-    if not wrong:
-        print(f"{parsed.evidence}: {len(made['pairs'])} pairs, every number as computed anew")
-    return DIFFERS if wrong else 0
-
-
-def _differing(made: dict[str, Any], ledger_url: str, suites: list[Path]) -> list[str]:
-    """Where the bundle differs from what suite, books and ledger give now."""
-    from pytest_memleak.story.recomputed import end_of, recomputed
-    from pytest_memleak.story.resources import Resources
-    from pytest_memleak.story.run import Run
-
-    resources = Resources(ledger_url, offline=True, as_of=end_of(made["created"]))
-    run = Run(root=Path.cwd(), resources=resources)
-    named = {path.name: path.resolve() for path in suites}
-    try:
-        return [
-            *recomputed(
-                made, run, suite_file=lambda name, path: named.get(name, Path(path).resolve())
-            )
-        ]
-    finally:
-        run.close()
+__all__ = ["add_compare", "add_cross"]
 
 
 # --- memleak compare -----------------------------------------------------------------------

@@ -1,0 +1,252 @@
+"""`memleak verify`: whether evidence of a release is what it says, and what it says."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_memleak.findings.bundle import EvidenceFile
+    from pytest_memleak.story.recomputed import Recomputed
+
+__all__ = ["add_verify"]
+
+_HOLDS, _DOES_NOT = 0, 1
+_HEX = 64
+_TAKEN_AS_SAID = (
+    "what was selected, what became of the tests and the release's name are as its maker said",
+    "who answered, and what, is as the ledger has it, which its maker could write",
+)
+
+
+def add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register `memleak verify`."""
+    verify = commands.add_parser(
+        "verify",
+        help="check the evidence of a release against ledger and books",
+        description="Compute every number of an evidence bundle again, from the suite, its books "
+        "and the ledger. Exit code 0: all of it holds, and the result is PASS; 1: something "
+        "differs, could not be computed, or is no PASS; 2: bad input.",
+    )
+    verify.add_argument("evidence", metavar="EVIDENCE", type=Path, help="the bundle (JSON)")
+    verify.add_argument(
+        "--ledger", metavar="URL", default="sqlite:///.memleak/ledger.db", help="its ledger"
+    )
+    verify.add_argument(
+        "--suite",
+        metavar="FILE",
+        type=Path,
+        action="append",
+        default=[],
+        help="the suite file, where it is not at the path that the bundle names",
+    )
+    verify.add_argument(
+        "--folder",
+        metavar="DIR",
+        type=Path,
+        action="append",
+        help="where the suite and what it names may be read; nothing else is opened",
+    )
+    verify.add_argument(
+        "--public-key", metavar="FILE", type=Path, help="require a signature by this key (PEM)"
+    )
+    verify.add_argument(
+        "--require-signature",
+        action="store_true",
+        help="refuse what is unsigned, or whose signature is not checked",
+    )
+    verify.add_argument(
+        "--anchor", metavar="FILE", type=Path, help="check this RFC 3161 time stamp of the file"
+    )
+    verify.add_argument(
+        "--anchor-roots",
+        metavar="FILE",
+        type=Path,
+        help="certificates of the time stamp authorities that are trusted (PEM)",
+    )
+    _add_expectations(verify)
+    verify.add_argument(
+        "--allow-failures",
+        action="store_true",
+        help="exit with 0 where all of it holds, whatever the result (for archives)",
+    )
+    verify.set_defaults(run=_verify)
+
+
+def _add_expectations(verify: argparse.ArgumentParser) -> None:
+    verify.add_argument("--release", metavar="NAME", help="the release that it has to be of")
+    verify.add_argument(
+        "--model",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="a model that it has to be of, by the server's name; it may have no other",
+    )
+    verify.add_argument(
+        "--suite-sha256",
+        metavar="HEX",
+        type=_sha256,
+        action="append",
+        default=[],
+        help="a suite that it has to be of, by its file's digest; it may have no other",
+    )
+    verify.add_argument(
+        "--not-before",
+        metavar="DATE",
+        type=_time,
+        help="when it may have been made, and its answers drawn, at the earliest",
+    )
+
+
+def _sha256(value: str) -> str:
+    if len(value) != _HEX or not set(value.lower()) <= set("0123456789abcdef"):
+        raise argparse.ArgumentTypeError(f"expected 64 hexadecimal digits, got {value[:80]!r}")
+    return value.lower()
+
+
+def _time(value: str) -> datetime.datetime:
+    try:
+        when = datetime.datetime.fromisoformat(value)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected a date, as in 2026-11-30, got {value[:80]!r}"
+        ) from None
+    return when if when.tzinfo else when.replace(tzinfo=datetime.UTC)
+
+
+@dataclass(slots=True)
+class _Findings:
+    """What was found to hold, what nobody can tell, and what is not so."""
+
+    checked: list[str] = field(default_factory=list)
+    unchecked: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+
+
+def _verify(parsed: argparse.Namespace) -> int:
+    from pytest_memleak.findings.bundle import check_digest, read_evidence
+    from pytest_memleak.findings.expectations import Expected, unmet
+
+    evidence = read_evidence(parsed.evidence)
+    found = _Findings(wrong=check_digest(evidence.made))
+    _check_signature(evidence, parsed, found)
+    _check_time_stamp(evidence, parsed, found)
+    expected = Expected(
+        parsed.release, frozenset(parsed.model), frozenset(parsed.suite_sha256), parsed.not_before
+    )
+    if expected != Expected():
+        met = [*unmet(expected, evidence.made)]
+        found.wrong += met
+        found.checked += [] if met else ["it is of the release that was asked for"]
+    if found.wrong:
+        found.unchecked.append("nothing was computed again, since that much is wrong already")
+        return _told(parsed, evidence, found, complete=False)
+    again = _again(evidence, parsed)
+    found.wrong += again.wrong
+    found.checked += again.checked
+    found.unchecked += again.unchecked
+    return _told(parsed, evidence, found, complete=again.complete)
+
+
+def _check_signature(evidence: EvidenceFile, parsed: argparse.Namespace, found: _Findings) -> None:
+    if parsed.public_key:
+        from pytest_memleak.reports.signature import check_signature
+
+        wrong = check_signature(evidence, parsed.public_key)
+        found.wrong += wrong
+        found.checked += [] if wrong else [f"signed by the key in {parsed.public_key}"]
+    elif evidence.envelope is not None:
+        found.unchecked.append("SIGNED, BUT BY WHOM WAS NOT CHECKED: give --public-key")
+    else:
+        found.unchecked.append("UNSIGNED: anybody can have written it")
+    if parsed.require_signature and not parsed.public_key:
+        found.wrong.append(
+            "signature: there is none"
+            if evidence.envelope is None
+            else "signature: it was not checked, for want of --public-key"
+        )
+
+
+def _check_time_stamp(evidence: EvidenceFile, parsed: argparse.Namespace, found: _Findings) -> None:
+    from pytest_memleak.errors import EvidenceError
+
+    if bool(parsed.anchor) is not bool(parsed.anchor_roots):
+        raise EvidenceError("--anchor and --anchor-roots: one needs the other")
+    if not parsed.anchor:
+        found.unchecked.append("when it was made is its maker's word: there is no time stamp")
+        return
+    from pytest_memleak.reports.timestamp import check_time_stamp
+
+    when, wrong = check_time_stamp(evidence, parsed.anchor, parsed.anchor_roots)
+    found.wrong += wrong
+    if not wrong:
+        told = when.astimezone(datetime.UTC).isoformat(timespec="seconds")
+        found.checked.append(f"it was there by {told}, as {parsed.anchor} says")
+
+
+def _again(evidence: EvidenceFile, parsed: argparse.Namespace) -> Recomputed:
+    from pytest_memleak.errors import EvidenceError
+    from pytest_memleak.ledger.engines import file_of, parsed_url
+    from pytest_memleak.story.recomputed import end_of, recomputed
+    from pytest_memleak.story.resources import Resources
+    from pytest_memleak.story.run import Run
+
+    url = parsed.ledger
+    path = file_of(parsed_url(url))
+    if path is not None and not path.exists():
+        url = "sqlite://"  # none is begun: what it had is missing
+    elif path is not None and not path.is_file():
+        raise EvidenceError("not a plain file", place=str(path))
+    resources = Resources(url, offline=True, as_of=end_of(evidence.made["created"]))
+    run = Run(root=Path.cwd(), resources=resources)
+    try:
+        return recomputed(
+            evidence.made,
+            run,
+            resources,
+            suites=parsed.suite,
+            folders=parsed.folder or [Path.cwd()],
+        )
+    finally:
+        run.close()
+
+
+# --- what is printed -----------------------------------------------------------------------
+
+
+def _told(
+    parsed: argparse.Namespace, evidence: EvidenceFile, found: _Findings, *, complete: bool
+) -> int:
+    from pytest_memleak.findings.overall import counted
+    from pytest_memleak.records import Verdict
+    from pytest_memleak.redaction.text import inert
+
+    made = evidence.made
+    says = f"{made['result']} ({counted(made['pairs'])})"
+    if made["release"]:
+        says += f", release {made['release']}"
+    word = says
+    if found.wrong:
+        word = f"DOES NOT HOLD; it says {says}"
+    elif not complete:
+        word = f"NOT ALL COULD BE COMPUTED AGAIN; it says {says}"
+    print(inert(f"{parsed.evidence}: {word}"))
+    _list("wrong", found.wrong)
+    _list("checked", found.checked)
+    _list("not checked", [*found.unchecked, *_TAKEN_AS_SAID])
+    passed = made["result"] == Verdict.PASS or parsed.allow_failures
+    return _HOLDS if passed and complete and not found.wrong else _DOES_NOT
+
+
+def _list(title: str, lines: Sequence[str]) -> None:
+    from pytest_memleak.redaction.text import inert
+
+    if lines:
+        print(f"{title}:")
+    for line in lines:
+        print(f"  {inert(line)}")

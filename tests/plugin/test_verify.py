@@ -1,0 +1,311 @@
+"""`memleak verify`: the result first, what was checked and what not, and its exit code."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from ferry import CLEAN
+
+from pytest_memleak.cli.main import main
+from pytest_memleak.findings.bundle import sealed
+
+WIDE = ("longest_span = 10", "longest_span = 100")
+EVIDENCE = "--memleak-evidence=evidence.json"
+
+
+@pytest.fixture
+def passed(pytester, suite):
+    """Evidence of a release that passed, of recorded generations."""
+    suite(WIDE)
+    pytester.runpytest(EVIDENCE, "--memleak-release=2.1").assert_outcomes(passed=2)
+    return pytester.path / "evidence.json"
+
+
+@pytest.fixture
+def verify(capsys):
+    """Exit code, and what it says: of the runs before it nothing."""
+
+    def run(*options):
+        capsys.readouterr()
+        code = main(["verify", "evidence.json", *options])
+        said = capsys.readouterr()
+        return code, said.out + said.err
+
+    return run
+
+
+def resealed(path, change):
+    """Change the bundle, and make its digest anew, as who has the program can."""
+    made = json.loads(path.read_text(encoding="utf-8"))
+    change(made)
+    path.write_text(json.dumps(made | sealed(made), indent=1) + "\n", encoding="utf-8")
+
+
+def test_a_pass_that_holds(passed, verify):
+    code, told = verify()
+    assert code == 0
+    told = told.splitlines()
+    assert told[0] == "evidence.json: PASS (2 PASS), release 2.1"
+    assert told[1:3] == [
+        "checked:",
+        "  2 of 2 pairs computed again from suite, books and ledger",
+    ]
+    assert told[3:5] == ["not checked:", "  UNSIGNED: anybody can have written it"]
+    assert "  clean/ferry: its answers are all from files: nothing says who gave them" in told
+
+
+def test_a_fail_that_holds_is_still_a_fail(pytester, suite, verify):
+    suite()
+    pytester.runpytest(EVIDENCE).assert_outcomes(passed=1, failed=1)
+    code, told = verify()
+    assert code == 1
+    assert told.startswith("evidence.json: FAIL (1 FAIL, 1 PASS)\nchecked:")
+    assert verify("--allow-failures")[0] == 0
+
+
+def test_what_was_not_run_is_no_pass(pytester, suite, verify):
+    suite(WIDE)
+    pytester.runpytest(EVIDENCE, "-k", "clean").assert_outcomes(passed=1, deselected=1)
+    code, told = verify()
+    assert code == 1
+    assert told.startswith("evidence.json: INCONCLUSIVE (1 NOT RUN, 1 PASS)\n")
+    assert verify("--allow-failures")[0] == 0
+
+
+def test_an_expected_leak_counts_as_a_pass(pytester, suite, verify):
+    suite(('id = "leaky"', 'id = "leaky"\nexpected = "leak"'))
+    pytester.runpytest(EVIDENCE).assert_outcomes(passed=1, xfailed=1)
+    assert verify()[0] == 0
+
+
+def take_out_a_pair(made):
+    del made["pairs"][1]
+
+
+def take_out_all(made):
+    made["pairs"] = []
+
+
+def say_pass(made):
+    made["result"] = "PASS"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (take_out_a_pair, "leaky/ferry: the suite test.memleak.toml has this pair"),
+        (take_out_all, "result: the bundle says FAIL, its pairs give INCONCLUSIVE"),
+        (say_pass, "result: the bundle says PASS, its pairs give FAIL"),
+    ],
+)
+def test_what_is_trimmed_and_sealed_again_is_told(pytester, suite, verify, change, said):
+    suite()
+    pytester.runpytest(EVIDENCE)
+    resealed(pytester.path / "evidence.json", change)
+    code, told = verify("--allow-failures")
+    assert code == 1
+    assert told.startswith("evidence.json: DOES NOT HOLD; it says ")
+    assert said in told
+
+
+def test_it_is_of_the_release_that_was_asked_for(passed, verify):
+    code, told = verify("--release", "2.1", "--model", "clean", "--model", "leaky")
+    assert code == 0
+    assert "  it is of the release that was asked for" in told
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--release", "2.2"), "release: expected '2.2', the bundle says '2.1'"),
+        (("--model", "clean"), "model: the bundle has 'leaky', which was not expected"),
+        (
+            ("--model", "clean", "--model", "leaky", "--model", "gpt"),
+            "model: expected 'gpt', which the bundle does not have",
+        ),
+        (("--suite-sha256", "0" * 64), "which was not expected"),
+        (("--not-before", "2999-01-01"), "created: the bundle was made on"),
+        (
+            ("--not-before", "2020-01-01"),
+            "clean/ferry: nothing says when its answers were drawn",
+        ),
+        (("--require-signature",), "signature: there is none"),
+    ],
+)
+def test_it_is_held_to_the_release_that_was_asked_for(passed, options, said, verify):
+    code, told = verify(*options)
+    assert code == 1
+    assert said in told
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--suite-sha256", "abc"), "expected 64 hexadecimal digits, got 'abc'"),
+        (("--not-before", "soon"), "expected a date, as in 2026-11-30, got 'soon'"),
+    ],
+)
+def test_bad_options(passed, options, said, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["verify", "evidence.json", *options])
+    assert end.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_drawn_in_time(pytester, online, server, verify):
+    online(("longest_span = 30", "longest_span = 3000"))
+    pytester.runpytest("-m", "copyright", EVIDENCE)
+    assert verify("--not-before", "2020-01-01")[0] == 0
+    code, told = verify("--not-before", "2999-01-01")
+    assert code == 1
+    assert "tuned/held-out: its first answer was drawn on" in told
+
+
+# --- an endpoint of a test's own -----------------------------------------------------------
+
+OWN = (
+    """
+import pytest
+
+class Parrot:
+    NAME
+
+    def sample(self, instruction, *, n, temperature, max_tokens, seed):
+        return [f"{{seed}} {{one}} {text}" for one in range(n)]
+
+@pytest.fixture(scope="session")
+def endpoint():
+    return Parrot()
+
+@pytest.mark.copyright(suite="test.memleak.toml")
+def test_own(evaluation):
+    pass
+""".replace("{text}", CLEAN[0])
+    .replace("{{", "{")
+    .replace("}}", "}")
+)
+
+
+@pytest.mark.parametrize("name", ['id = "parrot-1"', "pass"], ids=["kept", "not kept"])
+def test_an_endpoint_of_one_s_own(pytester, suite, name, verify):
+    suite(WIDE)
+    (pytester.path / "test_own.py").write_text(OWN.replace("NAME", name), encoding="utf-8")
+    pytester.runpytest(EVIDENCE, "test_own.py")
+    kept = name != "pass"
+    code, told = verify("--allow-failures")
+    assert code == (0 if kept else 1)
+    assert ("answered by parrot-1, a test's own endpoint" in told) is kept
+    assert ("NOT ALL COULD BE COMPUTED AGAIN" in told) is not kept
+
+
+COMMAND = "from pytest_memleak.cli.main import main; raise SystemExit(main())"
+
+# --- strangers' files ----------------------------------------------------------------------
+
+
+def test_a_suite_outside_of_the_folder_is_not_opened(passed, tmp_path_factory, verify):
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "test.memleak.toml"
+    elsewhere.write_text("secret = 1")
+
+    def lead_away(made):
+        for one in made["pairs"]:
+            one["suite"]["path"] = str(elsewhere)
+
+    resealed(passed, lead_away)
+    code, told = verify()
+    assert code == 2
+    assert "outside of the folders that may be read" in told
+    assert "secret" not in told
+
+
+def test_a_book_outside_of_the_folder_is_not_opened(pytester, passed, verify, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (pytester.path / "ferry.json").rename(elsewhere / "ferry.json")
+    (pytester.path / "ferry.json").symlink_to(elsewhere / "ferry.json")
+    code, told = verify()
+    assert code == 2
+    assert "ferry.json: outside of the folders that may be read" in told
+    assert verify("--folder", ".", "--folder", str(elsewhere))[0] == 0
+
+
+def test_a_pipe_for_a_book_is_not_opened(pytester, passed, verify):
+    (pytester.path / "ferry.json").unlink()
+    os.mkfifo(pytester.path / "ferry.json")
+    code, told = verify()
+    assert code == 2
+    assert "ferry.json: neither a file nor a folder" in told
+
+
+@pytest.mark.parametrize("which", ["evidence", "key", "ledger"])
+@pytest.mark.parametrize("kind", ["pipe", "/dev/zero"])
+def test_a_device_or_a_pipe_is_bad_input(pytester, passed, which, kind):
+    path = kind
+    if kind == "pipe":
+        path = str(pytester.path / "pipe")
+        os.mkfifo(path)
+    arguments = {
+        "evidence": [path],
+        "key": ["evidence.json", "--public-key", path],
+        "ledger": ["evidence.json", "--ledger", f"sqlite:///{path}"],
+    }[which]
+    done = subprocess.run(
+        [sys.executable, "-c", COMMAND, "verify", *arguments],
+        check=False,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert "not a plain file" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"schema": "pytest-memleak evidence 2"}',
+        "[" * 100_000,
+        '{"schema": NaN}',
+        '{"a": ' + "9" * 5000 + "}",
+        '{"payload": "e30=", "payloadType": "x", "signatures": []}',
+        '{"payload": 1}',
+        "\udcff",
+    ],
+    ids=lambda text: text[:20],
+)
+def test_what_is_no_bundle_is_bad_input(passed, text, verify):
+    passed.write_text(text, encoding="utf-8", errors="surrogateescape")
+    code, told = verify()
+    assert code == 2
+    assert told.startswith("memleak verify: evidence.json: ")
+
+
+def test_a_file_without_end_is_bad_input(passed, verify):
+    os.truncate(passed, 300_000_000)
+    code, told = verify()
+    assert code == 2
+    assert "it has over 200 MB" in told
+
+
+def test_too_little_memory_is_bad_input(passed, verify, monkeypatch):
+    def greedy(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(json, "loads", greedy)
+    code, told = verify()
+    assert code == 2
+    assert "there is not enough memory" in told
+
+
+def test_no_ledger_is_begun(pytester, online, server, verify):
+    online(("longest_span = 30", "longest_span = 3000"))
+    pytester.runpytest("-m", "copyright", EVIDENCE)
+    elsewhere = pytester.path / "elsewhere.db"
+    code, told = verify("--ledger", f"sqlite:///{elsewhere}")
+    assert code == 1
+    assert "ledger: the ledger's chain ends at entry 1" in told
+    assert not elsewhere.exists()
