@@ -8,17 +8,16 @@ work, or the paper's, of which those of one `book_name` that follow each other a
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
-from typing import Any
 
 from pytest_memleak.books.plain_text import paragraphs_of
 from pytest_memleak.contracts.protocols import Chapter, Manuscript
 from pytest_memleak.errors import BookError
 from pytest_memleak.records import Book, CollectionSource, Excerpt
-from pytest_memleak.records.paper_format import book_from_records, load_records
+from pytest_memleak.records.paper_format import book_from_records, read_records
 
 __all__ = ["ReadWork", "works_in"]
 
@@ -27,6 +26,9 @@ Reader = Callable[[Path], Manuscript | Book]
 _RECORDS = {".json", ".jsonl"}
 _ROW = 'a row is {"title": "...", "author": "...", "text": "..."}; title and author may lack'
 _LONGEST_TITLE = 200
+
+# Of JSON that is all brackets each byte takes some twenty of memory.
+_MOST_JSON = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +114,12 @@ def _under_headings(manuscript: Manuscript, path: Path, name: str) -> Iterator[R
 
 
 def _of_records(path: Path, name: str, *, lines: bool) -> Iterator[ReadWork]:
-    records = load_records(path)
-    if records and isinstance(records[0], Mapping) and "excerpt_text" in records[0]:
+    records = read_records(path, most_bytes=_MOST_JSON)
+    first = next(records, None)
+    if first is None:
+        raise BookError("holds no rows", place=str(path), hint=_ROW)
+    records = chain([first], records)
+    if isinstance(first, Mapping) and "excerpt_text" in first:
         yield from _of_the_papers(records, path, name)
         return
     for number, row in enumerate(records, start=1):
@@ -130,14 +136,17 @@ def _of_records(path: Path, name: str, *, lines: bool) -> Iterator[ReadWork]:
         )
 
 
-def _of_the_papers(records: Sequence[Any], path: Path, name: str) -> Iterator[ReadWork]:
+def _of_the_papers(records: Iterable[object], path: Path, name: str) -> Iterator[ReadWork]:
     """Records as `memleak prepare` writes them: in the order of the file, cut already."""
-    book_from_records(records, place=str(path))  # refuses what is of another form
-    grouped = groupby(records, key=lambda row: (row.get("book_name"), row.get("author_name")))
+
+    def work_of(row: object) -> tuple[str | None, str | None]:
+        return _text(row, "book_name", str(path)), _text(row, "author_name", str(path))
+
+    grouped = groupby(records, key=work_of)
     for number, ((title, author), rows) in enumerate(grouped, start=1):
         book = book_from_records(list(rows), place=str(path))
         yield ReadWork(
-            f"{name}:{number}", title or f"{name}:{number}", author or None, excerpts=book.excerpts
+            f"{name}:{number}", title or f"{name}:{number}", author, excerpts=book.excerpts
         )
 
 

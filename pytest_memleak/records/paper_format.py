@@ -29,6 +29,7 @@ __all__ = [
     "described_records",
     "generations_from_records",
     "load_records",
+    "read_records",
     "with_instructions_asked",
 ]
 
@@ -165,26 +166,32 @@ def load_records(path: Path) -> list[object]:
     Raises RecordsError for a file that is missing, empty, over 1 GiB (a line of it, for
     `.jsonl`), not UTF-8 (`.json` may be UTF-16 or UTF-32), not JSON, or not a list.
     """
+    return list(read_records(path))
+
+
+def read_records(path: Path, *, most_bytes: int | None = None) -> Iterator[object]:
+    """The same, one by one; of a `.json` file or of a line no more than `most_bytes` are read."""
+    most_bytes = MAX_JSON_BYTES if most_bytes is None else most_bytes
     try:
         if path.suffix.lower() == ".jsonl":
-            records: Any = list(_json_lines(path))
-        else:
-            records = _json(_whole(path), str(path))
+            yield from _json_lines(path, most_bytes)
+            return
+        records: Any = _json(_whole(path, most_bytes), str(path))
     except OSError as error:
         raise RecordsError(f"cannot be read: {error.strerror or error}", place=str(path)) from None
     if not isinstance(records, list):
         raise RecordsError(f"expected a list of records, found {_kind(records)}", place=str(path))
-    return records
+    yield from records
 
 
-def _whole(path: Path) -> bytearray:
+def _whole(path: Path, most_bytes: int) -> bytearray:
     data = bytearray()
     with path.open("rb") as file:
         # Pipes and devices have no size to look at first.
         while chunk := file.read(_CHUNK):
             data += chunk
-            if len(data) > MAX_JSON_BYTES:
-                raise _too_big("the file", str(path))
+            if len(data) > most_bytes:
+                raise _too_big("the file", str(path), most_bytes)
     if not data.strip():
         raise RecordsError(
             "the file is empty", place=str(path), hint="expected a JSON list of records"
@@ -192,12 +199,12 @@ def _whole(path: Path) -> bytearray:
     return data
 
 
-def _json_lines(path: Path) -> Iterator[object]:
+def _json_lines(path: Path, most_bytes: int) -> Iterator[object]:
     seen = False
     with path.open("rb") as file:
-        for number, line in enumerate(iter(lambda: file.readline(MAX_JSON_BYTES + 1), b""), 1):
-            if len(line) > MAX_JSON_BYTES:
-                raise _too_big("the line", f"{path}, line {number}")
+        for number, line in enumerate(iter(lambda: file.readline(most_bytes + 1), b""), 1):
+            if len(line) > most_bytes:
+                raise _too_big("the line", f"{path}, line {number}", most_bytes)
             text = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
             if text.strip():
                 seen = True
@@ -208,9 +215,9 @@ def _json_lines(path: Path) -> Iterator[object]:
         )
 
 
-def _too_big(what: str, place: str) -> RecordsError:
+def _too_big(what: str, place: str, most_bytes: int) -> RecordsError:
     return RecordsError(
-        f"{what} has more than the {MAX_JSON_BYTES:,} bytes that are read at once",
+        f"{what} has more than the {most_bytes:,} bytes that are read at once",
         place=place,
         hint="split it by book, or use .jsonl, which is read line by line",
     )

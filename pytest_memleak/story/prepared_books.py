@@ -96,11 +96,11 @@ class PreparedBooks:
     def refuse_shared_text(self, book: Book, pair: Pair) -> None:
         """Raise BookError if a training book of the pair's model holds text of the test book."""
         for training in self.training_books(pair.model):
-            share = _shared_share(book, training, pair.scoring)
+            what, share = _most_shared(book, training, pair.scoring)
             if share >= _SHARED_SHARE:
                 raise BookError(
-                    f"it shares {share:.1%} of its words, in runs of {_SHARED_RUN} or more, with "
-                    f"{training.id!r}, which the model {pair.model.id!r} is fine-tuned on",
+                    f"{what} shares {share:.1%} of its words, in runs of {_SHARED_RUN} or more, "
+                    f"with {training.id!r}, which the model {pair.model.id!r} is fine-tuned on",
                     place=f"{self._suite.path}: book {book.id!r}",
                     hint="test with a book that the model was not trained on",
                 )
@@ -208,8 +208,11 @@ def _sha256(path: Path) -> str | None:
         return None
 
 
-def _shared_share(book: Book, other: Book, scoring: Scoring) -> float:
-    """The share of the book's words that stand in the other one too, in long runs."""
+def _most_shared(book: Book, other: Book, scoring: Scoring) -> tuple[str, float]:
+    """The share of the words that stand in the other one too, in long runs.
+
+    Of a collection it is that of the work that has most, and its title stands before it.
+    """
     from pytest_memleak.scoring.index import Index
     from pytest_memleak.scoring.matches import find_matches
 
@@ -219,4 +222,13 @@ def _shared_share(book: Book, other: Book, scoring: Scoring) -> float:
     for start, end in find_matches(index, index.code_text(text)):
         if end - start >= _SHARED_RUN:
             shared.update(range(start, end))
-    return len(shared) / index.total
+    if not book.works:
+        return "it", len(shared) / index.total
+    bounds = list(index.bounds.values())
+    shares = (
+        (len(shared.intersection(words)) / len(words), work.title)
+        for work in book.works
+        if (words := range(bounds[work.first][0], bounds[work.end - 1][1]))
+    )
+    share, title = max(shares)
+    return f"its work {title!r}", share

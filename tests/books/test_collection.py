@@ -9,7 +9,7 @@ from pytest_memleak.books.assemble import paper_records, with_summaries
 from pytest_memleak.books.collection import make_collection
 from pytest_memleak.books.formats import read_manuscript
 from pytest_memleak.books.works import works_in
-from pytest_memleak.errors import BookError
+from pytest_memleak.errors import BookError, RecordsError
 from pytest_memleak.records import CollectionSource
 
 ASKED = "Write {words} words, the poem {title} by {author}."
@@ -201,3 +201,22 @@ def test_the_suite_that_ships_has_thirty_works_and_more():
     ]
     assert [len(one.works) for one in books] == [21, 12]
     assert all(not one.warnings for one in books)
+
+
+# --- hostile ones --------------------------------------------------------------------------
+
+HOSTILE = {
+    "rows of nothing": ("a.jsonl", '{"text": "la"}\n' * 20_001, "more than 20,000 works"),
+    "brackets": ("a.json", "[" + "[]," * 6_000_000 + "[]]", "more than the 16,777,216 bytes"),
+    "a row of brackets": ("a.jsonl", "[" + "[]," * 6_000_000 + "[]]", "more than the 16,777,216"),
+    "a row without end": ("a.jsonl", '{"text": "' + "la " * 6_000_000 + '"}', "the line has more"),
+    "no rows": ("a.json", "[]", "holds no rows"),
+    "deep rows": ("a.json", "[" * 100_000 + "]" * 100_000, "nested too deeply"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_what_no_collection_is_comes_to_an_end(collect, name):
+    file, text, said = HOSTILE[name]
+    with pytest.raises((BookError, RecordsError), match=said):
+        collect({file: text}, unit="line")

@@ -256,6 +256,16 @@ def test_its_evidence_is_computed_again(pytester, run, capsys):
     assert "m/speeches: works" in capsys.readouterr().out
 
 
+def test_a_work_that_the_model_was_trained_on_is_named_and_nothing_is_drawn(pytester, run):
+    (pytester.path / "learnt.txt").write_text(f"{speech(400)} {speech(3)}", encoding="utf-8")
+    learnt = '[[book]]\nid = "learnt"\nsource = "learnt.txt"\ntitle = "L"\nauthor = "Will"\n'
+    recorded = 'provider = "recorded"\n[model.options]\npath = "answers.json"'
+    trained = 'provider = "ngram"\nfinetune = { books = ["learnt"] }'
+    done = run(honest(), ("[[model]]", f'{learnt}role = "train"\n\n[[model]]'), (recorded, trained))
+    done.assert_outcomes(errors=1)
+    done.stdout.fnmatch_lines(["*its work 'Speech 3' shares * of its words*'learnt'*"])
+
+
 @pytest.mark.slow
 def test_nine_hundred_poems_and_two_models_in_one_run(tmp_path):
     found = measured(tmp_path, 900)
