@@ -10,6 +10,7 @@ from pytest_memleak.findings.bundle import check_digest, read_evidence
 from pytest_memleak.findings.from_evaluation import facts
 from pytest_memleak.findings.pair_evidence import pair_evidence
 from pytest_memleak.records.amounts import figure
+from pytest_memleak.records.distribution import distribution
 from pytest_memleak.scoring.measure_table import why_unmeasured
 
 if TYPE_CHECKING:
@@ -99,6 +100,11 @@ class Baseline:
         for what in ("book", "settings"):
             if before[what] != now[what]:
                 return Comparison(obstacle=f"the baseline was made with another {what}")
+        theirs, ours = _drawn_from(before), _drawn_from(now)
+        if theirs != ours:
+            return Comparison(
+                obstacle=f"the baseline was drawn from another distribution: {theirs}; now {ours}"
+            )
         if (
             before["verdict"].startswith("INCONCLUSIVE")
             or not before["measures"]
@@ -125,6 +131,12 @@ class Baseline:
         ]
         at_its_path = [one for one in alike if one["suite"]["path"] == now["suite"]["path"]]
         return next(iter(at_its_path if len(alike) > 1 else alike), None)
+
+
+def _drawn_from(pair: dict[str, Any]) -> str:
+    """The distribution of a pair's evidence."""
+    answerer = pair["answerer"] or {}
+    return distribution(pair["model"]["options"], answerer.get("refused", ()))
 
 
 def _change(name: str, before: dict[str, Any], now: dict[str, Any]) -> Change:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.amounts import amount, day
+from pytest_memleak.records.distribution import distribution
 from pytest_memleak.records.judgement import refused_words
 from pytest_memleak.scoring.measure_table import MEASURES
 
@@ -179,6 +180,8 @@ def of_answers(found: Finding) -> Iterator[tuple[str, str]]:
         yield "drawn", _drawn(who)
         if who.served:
             yield "answered by", _answered_by(who)
+        if who.calls:
+            yield "drawn from", distribution(found.model_settings.get("options", {}), who.refused)
     yield from out_of_the_ordinary(found)
     for note in evidence.notes:
         yield "note", note

@@ -14,7 +14,7 @@ from pytest_memleak.scoring.measures import measure
 from pytest_memleak.scoring.null import excess_over_null, uplift
 from pytest_memleak.story.draw import CountedAnswers, draw
 from pytest_memleak.story.draws import Purpose
-from pytest_memleak.story.who_answered import greedy_gaps
+from pytest_memleak.story.who_answered import drawn_from, greedy_gaps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -101,12 +101,14 @@ def _with_null(
 def _with_uplift(
     analysis: Analysis, baseline: CountedAnswers, own: CountedAnswers, suite: SuiteRun
 ) -> Analysis:
-    """The analysis with its uplift, where the baseline was drawn as often."""
+    """The analysis with its uplift, where the baseline was drawn as often, and from the same."""
     pair = own.draws.pair
     theirs = analyse(
         baseline.book, baseline.generations(), pair.scoring, count=suite.resources.count
     )
     if theirs is None or theirs.counts.rounds != analysis.counts.rounds:
+        return analysis
+    if drawn_from(baseline.answers) != drawn_from(own.answers):
         return analysis
     gain = uplift(
         analysis.counts,
@@ -137,6 +139,18 @@ def _missing(drawn: Iterable[CountedAnswers], own: CountedAnswers) -> Iterator[G
             yield from (gap for gap in _gaps_of(one) if gap.rule in _DRAWN)
         elif "uplift" in own.draws.pair.limits:
             yield from _gaps_of(one)
+            yield from _drawn_otherwise(one, own)
+
+
+def _drawn_otherwise(baseline: CountedAnswers, own: CountedAnswers) -> Iterator[Gap]:
+    theirs, ours = drawn_from(baseline.answers), drawn_from(own.answers)
+    if theirs != ours:
+        told = f"it was drawn from another distribution: {theirs}; the model itself from {ours}"
+        yield Gap(
+            "distribution",
+            baseline.draws.told(told),
+            "set options.sampling alike for both, and ask both of one kind of server",
+        )
 
 
 def _not_the_likeliest(drawn: CountedAnswers) -> Iterator[Gap]:

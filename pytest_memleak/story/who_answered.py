@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.contracts.capabilities import AsksByName, DescribedRecording, FixedWeights
 from pytest_memleak.records.answerer import Answerer, ServedBy
+from pytest_memleak.records.distribution import distribution
 from pytest_memleak.story.canaries import answer_alike, same_weights
 from pytest_memleak.verdict.identity import (
     Answered,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from pytest_memleak.story.draw import Answers, Channel
     from pytest_memleak.story.resources import Resources
 
-__all__ = ["WhoAnswered", "answered_by", "greedy_gaps", "weights_named"]
+__all__ = ["WhoAnswered", "answered_by", "drawn_from", "greedy_gaps", "weights_named"]
 
 _DAY = 86_400.0
 
@@ -79,6 +80,17 @@ def answered_by(answers: Answers, resources: Resources) -> WhoAnswered:
     if told.imported:
         notes += (f"{told.imported:,} answers were imported from files",)
     return WhoAnswered(answerer, gaps, notes)
+
+
+def drawn_from(answers: Answers) -> str:
+    """The distribution that the answers are of, in words."""
+    refused: tuple[str, ...] = ()
+    if answers.channel is not None and answers.asked is not None:
+        from pytest_memleak.ledger.attempts import provenance
+
+        channel = answers.channel
+        refused = provenance(channel.ledger, channel.endpoint_id, answers.asked).refused
+    return distribution(answers.draws.pair.model.options, refused)
 
 
 def greedy_gaps(answers: Answers) -> tuple[Gap, ...]:

@@ -295,6 +295,7 @@ def test_who_answered_and_when_is_told_of_what_does_not_pass():
         "  drawn: 2023-11-14 to 2023-11-15, 2 of 6 calls in this run",
         "  answered by: gpt-2024-08-06 (fp1), 5 calls; a server that gives no name, 1 call; "
         "gpt was asked; release R",
+        "  drawn from: the model's own",
     ]
 
 

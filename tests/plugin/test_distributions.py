@@ -1,0 +1,82 @@
+"""Answers of two distributions are not compared, and each report says of which they are."""
+
+import pytest
+from faults import Fault, FaultKind, FaultPlan
+from test_situations import plain
+
+OTHERS_OWN = ("[model.options]", '[model.options]\nsampling = "server"')
+OTHER = """
+[[model]]
+id = "before"
+provider = "openai"
+base = "base"
+[model.options]
+base_url = "URL"
+"""
+
+
+@pytest.fixture
+def before(pytester, online):
+    """A bundle of a server that was left to its own distribution."""
+    online(OTHERS_OWN)
+    pytester.runpytest("-m", "copyright", "--memleak-evidence=before.json")
+
+
+def test_a_bundle_of_another_distribution_is_not_compared(pytester, online, before):
+    online()
+    result = pytester.runpytest(
+        *("-m", "copyright", "--memleak-baseline=before.json", "--memleak-fail-if-worse=bmc=1"),
+        "--memleak-html=report.html",
+    )
+    result.stdout.fnmatch_lines(
+        [
+            "*the baseline was drawn from another distribution: the server's own; now the "
+            "model's own*"
+        ]
+    )
+    told = plain((pytester.path / "report.html").read_text("utf-8"))
+    assert "Drawn from the model's own" in told
+
+
+def test_a_bundle_of_the_same_is(pytester, online, before):
+    online(OTHERS_OWN)
+    result = pytester.runpytest("-m", "copyright", "--memleak-baseline=before.json", "-v")
+    result.stdout.fnmatch_lines(["*drawn from: the server's own"])
+    result.stdout.no_fnmatch_line("*another distribution*")
+
+
+def test_what_a_server_refuses_is_another_distribution(pytester, online, server):
+    online()
+    pytester.runpytest("-m", "copyright", "--memleak-evidence=before.json")
+    server.plan = FaultPlan((Fault(FaultKind.REFUSE_PARAMETER, "chat", code="min_p top_k"),))
+    online(("samples = 6", "samples = 6\nseed = 7"))
+    result = pytester.runpytest("-m", "copyright", "-v")
+    result.stdout.fnmatch_lines(
+        ["*drawn from: the model's own, but for top_k, min_p, which the server refuses"]
+    )
+
+
+def test_what_a_suite_sets_beside_it_is_another_distribution(pytester, online):
+    online(("[model.options]", "[model.options]\nextra_body = { top_p = 0.5 }"))
+    result = pytester.runpytest("-m", "copyright", "-v")
+    result.stdout.fnmatch_lines(["*drawn from: the model's own, but for top_p = 0.5"])
+
+
+def test_an_uplift_over_another_distribution_is_inconclusive(pytester, online, server):
+    online(
+        ('base = "base"\nprice', 'base = "base"\nbaseline = "before"\nprice'),
+        ("longest_span = 30", "longest_span = 3000\nuplift = 1.0"),
+    )
+    path = pytester.path / "online.memleak.toml"
+    path.write_text(
+        path.read_text("utf-8")
+        + OTHER.replace("URL", server.base_url).replace("[model.options]", OTHERS_OWN[1])
+    )
+    result = pytester.runpytest("-m", "copyright", "-k", "tuned", "--memleak-evidence=e.json")
+    result.assert_outcomes(errors=1, deselected=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*baseline 'before': it was drawn from another distribution: the server's own; the "
+            "model itself from the model's own; set options.sampling alike*"
+        ]
+    )
