@@ -25,6 +25,7 @@ from pytest_memleak.cli.cmd_doctor import add_doctor
 from pytest_memleak.cli.cmd_init import add_init
 from pytest_memleak.cli.cmd_ledger import add_ledger
 from pytest_memleak.cli.cmd_prepare import add_prepare
+from pytest_memleak.cli.cmd_table import add_table
 from pytest_memleak.cli.cmd_try import add_try
 from pytest_memleak.cli.cmd_verify import add_verify
 
@@ -99,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     add_verify(commands)
     add_compare(commands)
     add_cross(commands)
+    add_table(commands)
     return parser
 
 

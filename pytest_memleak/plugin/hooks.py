@@ -219,10 +219,12 @@ class Findings:
                 terminalreporter.write_line(f"memleak: there is no suite ({patterns}) here")
                 terminalreporter.write_line("  memleak init writes one, memleak demo shows one")
         elif self._report is not None:
-            from pytest_memleak.plugin.publishing import evidence_line, summary_text
+            from pytest_memleak.plugin.publishing import evidence_line, next_lines, summary_text
 
             terminalreporter.section("memorization")
             if self._report.findings:
                 terminalreporter.write(summary_text(self._config, self._report.findings))
             if "evidence" in self._report.outputs:
                 terminalreporter.write_line(evidence_line(self._report))
+            for line in next_lines(self._config, self._report):
+                terminalreporter.write_line(line)

@@ -30,9 +30,10 @@ from pytest_memleak.records import Block, Span
 from pytest_memleak.records.finding import RunReport
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.junit import case_properties, suite_properties
+from pytest_memleak.reports.wording import outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from pytest_memleak.records.finding import Finding
     from pytest_memleak.story.run import Run
@@ -170,7 +171,22 @@ def summary_text(config: pytest.Config, findings: tuple[Finding, ...]) -> str:
         width=writer.fullwidth,
         color=writer.hasmarkup,
         verbose=config.get_verbosity() > 0,
+        wrap=bool(getattr(config.pluginmanager.get_plugin("terminalreporter"), "isatty", False)),
     )
+
+
+def next_lines(config: pytest.Config, report: RunReport) -> Iterator[str]:
+    """What was written, and what to do about pairs that did not become what they should."""
+    if "html" in report.outputs:
+        yield f"page: {report.outputs['html']}"
+    verdicts = {outcome(found).kind for found in report.findings}
+    if "inconclusive" in verdicts:
+        yield "next: mend what the reasons name, and run it again: no answer is drawn twice"
+    elif verdicts & {"fail", "unexpected"}:
+        more = [] if config.get_verbosity() > 0 else ["-v for every passage"]
+        more += [] if "html" in report.outputs else ["--memleak-html=FILE for maps of the book"]
+        if more:
+            yield f"next: add {', '.join(more)}; no answer is drawn twice"
 
 
 def explain_comparison(run: Run, op: str, left: object, right: object) -> list[str] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -32,7 +31,8 @@ def case_properties(found: Finding, *, own: bool = False) -> list[tuple[str, str
         ("memleak.model", found.model),
         ("memleak.book", found.book),
         ("memleak.book_sha256", found.book_digest),
-        ("memleak.settings", json.dumps(found.settings, sort_keys=True)),
+        *_identity(found),
+        *_settings("memleak.setting", found.settings),
         ("memleak.words", found.words),
         ("memleak.generations_asked", found.asked),
         ("memleak.generations_got", found.got),
@@ -68,6 +68,25 @@ def _works(found: Finding) -> Iterator[tuple[str, object]]:
         name = f"memleak.leaking_work.{number}"
         yield name, inert(work_named(one))
         yield from ((f"{name}.{measure}", one.measures[measure]) for measure in one.over)
+
+
+def _identity(found: Finding) -> Iterator[tuple[str, object]]:
+    """Which suite, and which weights by which name."""
+    yield "memleak.suite_sha256", found.suite_digest
+    if found.endpoint:
+        yield "memleak.endpoint", inert(found.endpoint)
+    for key in ("provider", "base", "release", "baseline", "job"):
+        if found.model_settings.get(key):
+            yield f"memleak.{key}", inert(str(found.model_settings[key]))
+
+
+def _settings(name: str, value: object) -> Iterator[tuple[str, object]]:
+    """Each setting as a property of its own."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _settings(f"{name}.{key}", inner)
+    elif value is not None:
+        yield name, inert(str(value))
 
 
 def _answers(evidence: Completeness) -> Iterator[tuple[str, object]]:

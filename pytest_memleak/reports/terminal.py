@@ -21,6 +21,7 @@ from pytest_memleak.reports.wording import (
     out_of_the_ordinary,
     outcome,
     passage,
+    percent,
     shown,
     told_passages,
 )
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pytest_memleak.records import Measure
-    from pytest_memleak.records.finding import Finding
+    from pytest_memleak.records.finding import Finding, Passage
     from pytest_memleak.reports.wording import Outcome
     from pytest_memleak.story.plan import PlannedStep, RunPlan
 
@@ -47,17 +48,28 @@ _STYLES = {
 }
 
 
-def summary(findings: Sequence[Finding], *, width: int, color: bool, verbose: bool = False) -> str:
+def summary(
+    findings: Sequence[Finding],
+    *,
+    width: int,
+    color: bool,
+    verbose: bool = False,
+    wrap: bool = False,
+) -> str:
     """The whole summary as text, with colours if `color`.
 
     Unless `verbose`, only the worst passages of a leak that is expected are shown, and of a pass
-    not what its answers were.
+    not what its answers were. wrap: break long lines between words, below their own beginning,
+    for a reader at a terminal; a log keeps them whole.
     """
     console, out = _console(width=width, color=color)
     _print_table(console, findings)
     for found in findings:
         for line in _details(found, verbose=verbose):
-            console.print(line, soft_wrap=True)
+            if wrap:
+                _print_wrapped(console, line, width=max(width, _NARROWEST))
+            else:
+                console.print(line, soft_wrap=True)
     return out.getvalue()
 
 
@@ -121,6 +133,20 @@ def _print_whole(console: Console, table: Table) -> None:
     """Print the table as wide as it is: better that a terminal breaks lines than numbers lost."""
     console.width = max(console.width, _width(console, table))
     console.print(table)
+
+
+def _print_wrapped(console: Console, line: Text, *, width: int) -> None:
+    """Print a line of any length; what does not fit goes on two columns further in."""
+    indent = len(line.plain) - len(line.plain.lstrip())
+    first, *rest = line.wrap(console, width) if line.cell_len > width else [line]
+    console.print(first, soft_wrap=True)
+    if rest:
+        ahead = " " * (indent + 2)
+        left = line[len(first.plain) :]
+        left = left[len(left.plain) - len(left.plain.lstrip()) :]
+        for one in left.wrap(console, width - len(ahead)):
+            one.rstrip()
+            console.print(Text(ahead).append_text(one), soft_wrap=True)
 
 
 def _width(console: Console, table: Table) -> int:
@@ -198,18 +224,32 @@ def _details(found: Finding, *, verbose: bool) -> Iterator[Text]:
     yield Text.assemble((f"{found.pair}", "bold"), f": {became.word}")
     if became.note:
         yield Text(f"  {became.note}")
+    yield from _passages(found, few=found.expected == "leak" and not verbose)
     for said in (*found.reasons, *found.changes, *filter(None, [found.spared])):
         yield Text(f"  {inert(said)}")
     yield from (Text(f"  {inert(line)}") for line in of_works(found))
+    if whole and (ranges := _intervals(found)):
+        yield Text(f"  {ranges}", style="dim")
     for title, said in answers:
         yield Text(f"  {title}: {inert(said)}", style="dim")
-    yield from _passages(found, few=found.expected == "leak" and not verbose)
     yield from (Text(f"  {inert(line)}") for line in of_other_books(found))
     yield from (Text(f"  warning: {inert(warning)}") for warning in found.warnings)
 
 
+def _intervals(found: Finding) -> str:
+    """The intervals of what the limits are on."""
+    rows = table_of([found])
+    ranges = [
+        f"{name} {shown(rows[name], low)} to {shown(rows[name], high)}"
+        for name, (low, high) in found.intervals.items()
+        if name in found.limits and name in rows
+    ]
+    confidence = percent(found.settings.get("confidence", 0))
+    return f"intervals ({confidence}): {', '.join(ranges)}" if ranges else ""
+
+
 def _passages(found: Finding, *, few: bool) -> Iterator[Text]:
-    passages = told_passages(found)
+    passages = _once(told_passages(found))
     first = passages[:_FEW_PASSAGES] if few else passages
     for one in first:
         where = f"  {passage(one, inert(one.place))}"
@@ -220,3 +260,18 @@ def _passages(found: Finding, *, few: bool) -> Iterator[Text]:
             yield Text(f"    “{one.quote}”", style="italic")
     if left := len(passages) - len(first):
         yield Text(f"  and {left} more, shown with -v", style="dim")
+
+
+def _once(passages: Sequence[Passage]) -> list[Passage]:
+    """The passages without a near-verbatim one that is a word-for-word one, told already."""
+    exact = {
+        (one.book, one.excerpt_id, one.generation, one.words)
+        for one in passages
+        if "near-verbatim" not in one.kind
+    }
+    return [
+        one
+        for one in passages
+        if "near-verbatim" not in one.kind
+        or (one.book, one.excerpt_id, one.generation, one.words) not in exact
+    ]

@@ -38,12 +38,14 @@ def test_what_differs_from_pair_to_pair_stands_with_each(report, workers):
     few = '[[pair]]\nmodel = "leaky"\nbook = "ferry"\nsamples = 1\n[[model]]\nid = "clean"'
     _, _, testsuite = report(*workers, replacements=[('[[model]]\nid = "clean"', few)])
     cases = {case.get("name"): properties(case) for case in testsuite.iterfind("testcase")}
-    samples = {
-        name: json.loads(told["memleak.settings"])["samples"] for name, told in cases.items()
-    }
+    samples = {name: told["memleak.setting.samples"] for name, told in cases.items()}
     assert samples == {
-        "test_memorization[clean/ferry]": 3, "test_memorization[leaky/ferry]": 1
+        "test_memorization[clean/ferry]": "3", "test_memorization[leaky/ferry]": "1"
     }  # fmt: skip
+    for told in cases.values():
+        assert told["memleak.provider"] == "recorded"
+        assert told["memleak.setting.probe.kind"] == "instruction"
+        assert len(told["memleak.suite_sha256"]) == 64
 
 
 def test_two_suites_may_call_two_books_by_one_id(pytester, report):

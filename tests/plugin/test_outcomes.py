@@ -23,8 +23,16 @@ def test_a_clean_pair_passes_and_a_leak_fails(pytester, suite):
             "leaky/ferry: FAIL",
             "*longest recital of 16 words at p_id1, words 0-16, generation 0",
             "*“the ferryman counted nine lanterns along the quay and did not like … (+4 words)”",
+            "next: add -v for every passage, --memleak-html=FILE for maps of the book; *",
         ]
     )
+
+
+def test_a_page_that_was_written_is_named(pytester, suite):
+    suite()
+    result = pytester.runpytest("-v", "--memleak-html=page.html")
+    result.stdout.fnmatch_lines(["page: page.html"])
+    result.stdout.no_fnmatch_line("next: *")
 
 
 def test_too_few_generations_are_an_error_never_a_pass(pytester, suite):

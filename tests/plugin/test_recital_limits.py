@@ -153,8 +153,8 @@ def test_a_page_under_another_prompt_fails_the_pair_and_is_named(run, text, pyte
     assert found["by_round"][0] == length > 38 > found["by_round"][1]
     result.stdout.fnmatch_lines(
         [
-            f"  longest_recital {length} is over its limit 38",
             f"  longest recital of {length} words at *, asked for p_id1, generation 0",
+            f"  longest_recital {length} is over its limit 38",
         ]
     )
     first = " ".join(words(passage)[:12])

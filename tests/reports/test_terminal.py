@@ -182,12 +182,12 @@ def test_reasons_passages_and_quotes():
     assert told[3:] == [
         "",
         "m/book: FAIL",
-        "  longest_span 16 is over its limit 10",
-        "  spans_over 1 is over its limit 0",
-        "  stopped after 5 of 10 rounds",
         "  longest block of 1,234 words at The Quay, p_id1, words 1,000-1,016",
         "  span of 16 words at p_id1, words 1,000-1,016, generation 2",
         "    “the ferryman counted … (+13 words)”",
+        "  longest_span 16 is over its limit 10",
+        "  spans_over 1 is over its limit 0",
+        "  stopped after 5 of 10 rounds",
     ]
 
 
@@ -216,6 +216,46 @@ def test_a_long_reason_is_one_line_for_the_terminal_to_fold():
     assert f"  {reason.strip()}" in lines(
         found(verdict="INCONCLUSIVE", reasons=(reason,)), width=80
     )
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_for_a_reader_at_a_terminal_long_lines_go_on_below_their_beginning(width):
+    one = passage(
+        kind="longest recital",
+        chapter="The Coming of the Prudence on a Very Long Night in Late Autumn",
+        asked_for="p_id24",
+        quote=" ".join(["ferryman"] * 14),
+    )
+    reason = "9 of 31 excerpts have no answer; at most 1 may have none; " * 3
+    leak = found(verdict="FAIL", passages=(one,), reasons=(reason.strip(),))
+    whole = summary([leak], width=width, color=False)
+    told = summary([leak], width=width, color=False, wrap=True)
+    assert max(map(len, whole.splitlines())) > width
+    lines = told.splitlines()[3:]
+    assert max(map(len, lines)) <= width
+    assert " ".join(told.split()) == " ".join(whole.split())  # the same words
+    assert all(line.startswith("    ") for line in lines if line[:3] == "   ")
+
+
+def test_a_recital_that_is_near_verbatim_as_well_is_told_once():
+    exact = passage(kind="longest recital", words=604)
+    near = dataclasses.replace(exact, kind="longest near-verbatim recital")
+    longer = dataclasses.replace(near, words=612)
+    told = "\n".join(lines(found(verdict="FAIL", recitals=(exact, near))))
+    assert told.count("recital of 604 words") == 1
+    told = "\n".join(lines(found(verdict="FAIL", recitals=(exact, longer))))
+    assert "longest near-verbatim recital of 612 words" in told
+
+
+def test_intervals_of_what_the_limits_are_on():
+    leak = found(
+        verdict="FAIL",
+        limits={"bmc": 0.15},
+        measures=MEASURES | {"bmc": 0.5},
+        intervals={"bmc": (0.46, 0.55), "longest_span": (1, 2)},
+        settings=SETTINGS | {"confidence": 0.95},
+    )
+    assert "  intervals (95.0 %): bmc 0.460 to 0.550" in lines(leak)
 
 
 # --- colours and hostile text --------------------------------------------------------------
