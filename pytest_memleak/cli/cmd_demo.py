@@ -61,7 +61,7 @@ def _lay_out(folder: Path) -> Path:
     if source is None:
         raise SettingsError(
             "the quickstart is not in this installation",
-            hint="install it anew: pip install --force-reinstall pytest-memleak",
+            hint="install it anew, from the checkout or the wheel that it came from",
         )
     folder.mkdir(parents=True, exist_ok=True)
     suite = folder / Path(_SUITE).name

@@ -24,7 +24,7 @@ def test_options_make_a_suite_a_job_and_a_line(memleak, last_line, tmp_path, lam
     job = yaml.safe_load((tmp_path / ".github/workflows/memorization.yml").read_text())
     steps = job["jobs"]["memorization"]["steps"]
     runs = [step["run"] for step in steps if "run" in step]
-    assert runs[0] == "pip install 'pytest-memleak[openai]'"
+    assert runs[0] == "pip install --require-hashes -r memleak.lock"
     assert runs[1].startswith("pytest -m copyright release.memleak.toml --memleak-quote 0")
     (keys,) = [step["env"] for step in steps if "env" in step]
     assert keys == {"OPENAI_API_KEY": "${{ secrets.OPENAI_API_KEY }}"}

@@ -1,0 +1,61 @@
+"""A dependency's name is a door: what a job that holds keys installs, and what CI does."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from pytest_memleak.cli.ci_job import CI, ci_job
+
+ROOT = Path(__file__).parents[1]
+LOCK = ROOT / ".ci" / "requirements.lock"
+
+
+@pytest.mark.parametrize("name", CI)
+def test_a_job_that_holds_keys_installs_files_by_their_hash(name):
+    _, text = ci_job(name, Path("release.memleak.toml"), "openai")
+    installs = [line for line in text.splitlines() if "pip install" in line]
+    assert installs
+    assert all("--require-hashes" in line for line in installs)
+
+
+def test_so_does_every_job_in_the_docs():
+    text = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
+    installs = [line for line in text.splitlines() if "pip install" in line]
+    assert len(installs) >= 3
+    assert all("--require-hashes" in line for line in installs)
+
+
+def test_nothing_tells_to_fetch_the_package_anew_by_its_name():
+    told = re.compile(r"pip install (?:\S+ )*(?:-U|--upgrade|--force-reinstall)\b.*pytest-memleak")
+    files = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("pytest_memleak/**/*.py")]
+    assert [one for one in files if told.search(one.read_text(encoding="utf-8"))] == []
+
+
+def test_the_lock_has_every_requirement_by_its_hash():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    everything = re.search(r"\[(.*)\]", extras["all"][0])[1].split(",")
+    asked = [*project["dependencies"], *(one for name in everything for one in extras[name])]
+    asked += extras["dev"]
+    entries = re.findall(
+        r"^(\S+?)==(\S+)(.*(?:\n    --hash=sha256:\w{64}.*)+)", _lock(), re.MULTILINE
+    )
+    locked = {(canonicalize_name(name), release) for name, release, _ in entries}
+    assert len(entries) == len(re.findall(r"^\S+==", _lock(), re.MULTILINE))
+    for one in map(Requirement, asked):
+        if one.name == "torch":  # CI takes whichever is cheapest to get
+            continue
+        found = [release for name, release in locked if name == canonicalize_name(one.name)]
+        assert any(one.specifier.contains(release) for release in found), one
+
+
+def _lock():
+    return LOCK.read_text(encoding="utf-8")
+
+
+def test_the_package_is_in_no_lock_by_name():
+    assert not re.search(r"^pytest-memleak", _lock(), re.MULTILINE)
