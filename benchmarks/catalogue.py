@@ -1,18 +1,18 @@
-"""How fast a catalogue streams past a run's generations: prepared keys, and books parsed anew.
+"""Measure how fast a catalogue streams past a run's generations, and write it into docs/scale.md.
 
-    python benchmarks/catalogue.py                 # some minutes
-    python benchmarks/catalogue.py --scale 0.1     # a tenth of the generations
+    python benchmarks/catalogue.py                 # as the page shows it, a minute or two
+    python benchmarks/catalogue.py --scale 0.1     # a tenth of the generations, nothing written
 
 The generations are another author's prose ("none"). Books are synthetic, of 100,000 words each in
-the style of the King James text; twenty are made, and come again in larger libraries:
-what is told of them is the same, and so is what they cost. `benchmarks/scale.py` puts the tables
-into docs/scale.md.
+the style of the King James text, every other one with accents, so that folding changes it; twenty
+are made, and come again in larger libraries: what is told of them is the same, and what they cost.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import random
 import sys
 import tempfile
 import time
@@ -20,6 +20,7 @@ from itertools import cycle, islice
 from pathlib import Path
 
 import corpus
+from pages import write_measured
 
 from pytest_memleak.books.catalogue_file import CatalogueFile, Part, PreparedBook, write_catalogue
 from pytest_memleak.records import Book, Scoring
@@ -37,7 +38,7 @@ def tables(scale: float = 1.0, most: int = max(BOOKS)) -> str:
     """Both tables: looking for prepared books, and what preparing them takes."""
     with tempfile.TemporaryDirectory() as folder:
         books = [corpus.in_style(number) for number in range(_MADE)]
-        paths = [_written(book, Path(folder)) for book in books]
+        paths = [_written(book, Path(folder), n % 2 > 0) for n, book in enumerate(books)]
         reader = LooseReader(Scoring())
         start = time.process_time()
         for one in LooseBooks((("", paths[0]),), reader).books():
@@ -100,9 +101,10 @@ def _part(file: Path, prepared: tuple[PreparedBook, ...], number: int) -> Part:
     return Part(file, tuple(named))
 
 
-def _written(book: Book, folder: Path) -> Path:
+def _written(book: Book, folder: Path, accented: bool) -> Path:
+    text = "\n\n".join(one.text for one in book.excerpts)
     path = folder / f"{book.id}.txt"
-    path.write_text("\n\n".join(one.text for one in book.excerpts), encoding="utf-8")
+    path.write_text(corpus.with_accents(text, random.Random(3)) if accented else text, "utf-8")
     return path
 
 
@@ -115,7 +117,10 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0, metavar="SHARE", help="of generations")
     parser.add_argument("--books", type=int, default=max(BOOKS), metavar="N", help="at most")
     arguments = parser.parse_args()
-    print(tables(arguments.scale, arguments.books))
+    made = tables(arguments.scale, arguments.books)
+    print(made)
+    if arguments.scale == 1 and arguments.books == max(BOOKS):
+        write_measured("scale.md", made, name="catalogue")
 
 
 if __name__ == "__main__":

@@ -213,6 +213,16 @@ class Spread:
     processor: float
 
 
+def near_verbatim(leak_rate: str, *, count: int) -> float:
+    """How many times as long scoring takes where a limit asks for near-verbatim recall, too."""
+    book, scoring = corpus.book(), Scoring()
+    drawn = list(corpus.generations(leak_rate, count))
+    alone, with_it = least(
+        1, lambda: analyse(book, drawn, scoring), lambda: analyse(book, drawn, scoring, near=True)
+    )
+    return with_it / alone
+
+
 def two_processes(leak_rate: str, *, count: int) -> Spread:
     """Score `count` generations in this process, and then in two others."""
     book, scoring = corpus.book(), Scoring()

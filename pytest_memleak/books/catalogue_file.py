@@ -150,8 +150,9 @@ class Part:
 
     def books(self) -> Iterator[tuple[str, BookKeys]]:
         """Each book's keys. Raises BookError where they are not those that were written."""
+        at = self.path.stat()
+        keys = _keys(self.path, at.st_size, at.st_mtime_ns)
         for name, book in self.named:
-            keys = _keys(self.path)
             exact = keys[book.exact[0] : sum(book.exact)]
             folded = exact if book.folded == book.exact else keys[book.folded[0] : sum(book.folded)]
             digest = hashlib.sha256(exact.data)
@@ -167,13 +168,11 @@ class Part:
 
 
 @functools.lru_cache(maxsize=8)
-def _keys(path: Path) -> Keys:
-    mapped: Keys = np.memmap(path, dtype="<u8", mode="r", offset=len(_SIGN), shape=_count(path))
+def _keys(path: Path, size: int, _changed: int) -> Keys:
+    """All numbers of the file, which was last changed then; its table, too, as if it were some."""
+    count = (size - len(_SIGN)) // _KEY_BYTES
+    mapped: Keys = np.memmap(path, dtype="<u8", mode="r", offset=len(_SIGN), shape=(count,))
     return mapped.view(np.ndarray)
-
-
-def _count(path: Path) -> tuple[int]:
-    return ((path.stat().st_size - len(_SIGN)) // _KEY_BYTES,)
 
 
 def _book(told: dict[str, Any]) -> PreparedBook:

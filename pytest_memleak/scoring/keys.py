@@ -266,7 +266,8 @@ def _folded(latin_1: bytes) -> bytes:
         for mark, made in longer.items():
             latin_1 = latin_1.replace(mark, made)
     for mark in _LINE_ENDS:
-        latin_1 = latin_1.replace(mark, b"\n")
+        if mark[:1] in latin_1:  # sooner told than two bytes are looked for
+            latin_1 = latin_1.replace(mark, b"\n")
     latin_1 = _PARTED.sub(b"", latin_1)
     latin_1 = _NUMBERS.sub(b"\n", b"\n" + latin_1)[1:]
     return latin_1.translate(table, b"*")

@@ -200,7 +200,10 @@ class RecitalTally:
         self._excerpt_ids = [excerpt.id for excerpt in book.excerpts]
         index = protected.index
         asked = [excerpt.instruction or "" for excerpt in book.excerpts]
-        self._near_given = GivenAway(index.instructions(asked, folded=True), trim=scoring.trim)
+        folded = index.instructions(asked, folded=True)
+        self._near_given = GivenAway(folded, trim=scoring.trim)
+        plain = index.instructions(asked, folded=False)
+        self._asked_alike = np.array_equal(folded.keys, plain.keys)
         self._rank = np.full(len(index.books), -1, dtype=np.intp)
         self._training = np.zeros(len(index.books), dtype=np.bool_)
         self._training[[index.numbers[one] for one in protected.training]] = True
@@ -230,7 +233,9 @@ class RecitalTally:
         """
         self._count_exact(counts, found, given, excerpt, ordinal)
         for near in found.near:
-            self._count_near(counts, near, excerpt[near.texts], ordinal[near.texts])
+            alike = self._asked_alike and near.words is found.exact
+            its = given if alike else self._near_given.ranges(near.words, excerpt[near.texts])
+            self._count_near(counts, near, its, excerpt[near.texts], ordinal[near.texts])
 
     def recitals(self, counts: RecitalCounts, *, rounds: int) -> Recitals:
         """What was recited in rounds 0 to rounds - 1."""
@@ -316,11 +321,15 @@ class RecitalTally:
         return first
 
     def _count_near(
-        self, counts: RecitalCounts, matched: NearMatches, excerpt: Positions, ordinal: Positions
+        self,
+        counts: RecitalCounts,
+        matched: NearMatches,
+        given: Ranges,
+        excerpt: Positions,
+        ordinal: Positions,
     ) -> None:
         near = matched.found
         protected = near.where(self._rank[near.book] >= 0)
-        given = self._near_given.ranges(matched.words, excerpt)
         chains = chained(protected, given, trim=self._scoring.trim)
         if not len(chains.words):
             return

@@ -164,6 +164,7 @@ class _Again:
         path = self._path_of(said)
         if path not in self._suites:
             suite = self._run.suite(path)
+            self._run.of_suite(path).expect(suite.pairs)
             refuse_paths_outside(suite, self._folders)
             self._suites[path] = suite
         return self._suites[path]
