@@ -65,6 +65,7 @@ def plain():
             analysis.agreement,
             analysis.cross,
             analysis.lengths,
+            analysis.ranges,
         )
 
     return as_plain

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pytest_memleak.records import Estimate, Measurement
+from pytest_memleak.scoring.maxima import Range, block_range, maximum_range
 from pytest_memleak.scoring.measure_table import MEASURES
 from pytest_memleak.scoring.measures import measurement
 from pytest_memleak.scoring.near_verbatim import NearVerbatimRecall, NearVerbatimTally
@@ -21,11 +22,12 @@ from pytest_memleak.scoring.tally import tallied
 from pytest_memleak.scoring.work_measures import WorkMeasures, measured_works
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from pytest_memleak.records import Book, Generation, Scoring
     from pytest_memleak.scoring.extraction import Extraction
     from pytest_memleak.scoring.recitals import Protected
+    from pytest_memleak.scoring.rounds import Rounds
     from pytest_memleak.scoring.tally import Tally
 
     Count = Callable[..., Tally]
@@ -43,6 +45,7 @@ class Analysis:
     cross:     where spans came from (section 4)
     lengths:   how many runs with the own excerpt there are of each length
     recitals:  any passage of any protected book (section 11)
+    ranges:    where another n rounds are likely to have the longest block, span and recitals
     near:      near-verbatim recall (section 8), where a limit asks for it
     null, uplift: comparisons (section 7), where they can be had and a limit or baseline asks
     greedy:    the measures of the likeliest continuations alone, where the probe asks for them
@@ -57,6 +60,7 @@ class Analysis:
     cross: CrossExcerpt
     lengths: Mapping[int, int] = field(repr=False)
     recitals: Recitals | None = None
+    ranges: Mapping[str, Range] = field(default_factory=dict)
     near: NearVerbatimRecall | None = None
     null: Null | None = None
     uplift: Uplift | None = None
@@ -101,15 +105,46 @@ def analysis_of(tally: Tally, scoring: Scoring, *, confidence: float = 0.95) -> 
     words, n = tally.layout.total, tally.counted.rounds
     rounds = tally.rounds()
     borders = (start for start, _ in tally.layout.bounds.values())
-    counts = rounds.counts(words=words, n=n, borders=borders)
+    counts = rounds.counts(words=words, n=n, borders=borders, by_excerpt=tally.covered_by_excerpt())
+    error = sampling_error(counts, scoring=scoring, confidence=confidence)
+    recitals = tally.recitals()
     return Analysis(
         measurement=measurement(tally, scoring, rounds),
-        error=sampling_error(counts, scoring=scoring, confidence=confidence),
+        error=error,
         counts=counts,
         agreement=round_agreement(rounds, words=words, n=n),
         cross=cross_excerpt_of(tally.layout, *tally.matches()),
         lengths=dict(sorted(tally.counted.own_lengths.items())),
-        recitals=tally.recitals(),
+        recitals=recitals,
+        ranges=dict(_ranges(tally, rounds, recitals, typical=error.typical * words)),
+    )
+
+
+def _ranges(
+    tally: Tally, rounds: Rounds, recitals: Recitals | None, *, typical: float
+) -> Iterator[tuple[str, Range]]:
+    """The ranges of the maxima; typical: length of a typical span, in words."""
+    if recitals:
+        for name, by_round, most in (
+            ("longest_recital", recitals.by_round, tally.most_recited(near=False)),
+            ("nv_longest_recital", recitals.nv_by_round, tally.most_recited(near=True)),
+        ):
+            yield name, maximum_range(by_round, typical=typical, most=most)
+    layout = tally.layout
+    yield (
+        "longest_block",
+        block_range(
+            rounds,
+            n=tally.counted.rounds,
+            borders=layout.borders,
+            typical=typical,
+            words=layout.total,
+        ),
+    )
+    longest_excerpt = max(end - start for start, end in layout.bounds.values())
+    yield (
+        "longest_span",
+        maximum_range(tally.longest_by_round(), typical=typical, most=longest_excerpt),
     )
 
 

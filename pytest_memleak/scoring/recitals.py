@@ -264,6 +264,11 @@ class RecitalTally:
             found[book.id, book.layout.ids[number - int(self._first_excerpt[rank])]] = words
         return found
 
+    def most_words(self, *, near: bool) -> int:
+        """The words of the longest protected book, folded if `near`: no recital has more."""
+        books = [self._protected.index.books[one] for one in self._order]
+        return max(((one.folded if near else one.layout).total for one in books), default=0)
+
     # --- counting --------------------------------------------------------------------------
 
     def _count_exact(

@@ -13,12 +13,14 @@ from pytest_memleak.records import Generation, Span
 from pytest_memleak.scoring.distinct import Distinct, Packing, distinct
 from pytest_memleak.scoring.matches import Matches
 from pytest_memleak.scoring.recitals import Protected, RecitalCounts, RecitalTally
-from pytest_memleak.scoring.rounds import Rounds
+from pytest_memleak.scoring.rounds import Rounds, words_by_text
 from pytest_memleak.scoring.shared_index import SharedIndex
 from pytest_memleak.scoring.trimming import GivenAway, untold
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
 
     from pytest_memleak.records import Book, Scoring
     from pytest_memleak.scoring.index import Positions
@@ -60,6 +62,8 @@ class Counted:
     own_lengths: how many runs with the own excerpt there are of each length
     longest:     the longest such run; the first of equals, by excerpt, generation, start
     seen:        per excerpt id, the ordinals of its generations
+    given_back:  rows of excerpt (by place), round, covered words and longest run with the own
+                 excerpt, one of each generation that has either; shape (m, 4) each
     pieces:      round, start, end of memorized pieces
     matches:     excerpt, start, end of matches, untrimmed
     over:        end, start, round of runs with the own excerpt over T words
@@ -71,6 +75,7 @@ class Counted:
     own_lengths: Counter[int] = field(default_factory=Counter)
     longest: OwnRun | None = None
     seen: dict[str, set[int]] = field(default_factory=dict)
+    given_back: list[NDArray[np.intp]] = field(default_factory=list)
     pieces: Distinct = field(default_factory=Distinct)
     matches: Distinct = field(default_factory=Distinct)
     over: Distinct = field(default_factory=Distinct)
@@ -150,6 +155,7 @@ class Tally:
         mine.generations += other.generations
         mine.rounds = max(mine.rounds, other.rounds)
         mine.own_lengths.update(other.own_lengths)
+        mine.given_back += other.given_back
         mine.pieces.update(other.pieces)
         mine.matches.update(other.matches)
         mine.over.update(other.over)
@@ -173,6 +179,20 @@ class Tally:
             parts.append(Rounds.joined(*self._packing.unpack(packed[begin:end])))
             begin = end
         return Rounds.together(parts)
+
+    def covered_by_excerpt(self) -> NDArray[np.int64]:
+        """How many words each excerpt's generation of each round covers; shape (E, n)."""
+        covered = np.zeros((len(self.layout.bounds), self.counted.rounds), dtype=np.int64)
+        for excerpt, ordinal, words, _ in (rows.T for rows in self.counted.given_back):
+            covered[excerpt, ordinal] = words
+        return covered
+
+    def longest_by_round(self) -> NDArray[np.intp]:
+        """The longest run with its own excerpt that a generation of each round has; shape (n,)."""
+        longest = np.zeros(self.counted.rounds, dtype=np.intp)
+        for _, ordinal, _, words in (rows.T for rows in self.counted.given_back):
+            np.maximum.at(longest, ordinal, words)
+        return longest
 
     def pieces(self) -> tuple[Positions, Positions]:
         """Start and end of each distinct memorized piece, of any round, ascending."""
@@ -205,6 +225,10 @@ class Tally:
         if self._recitals is None:
             return None
         return self._recitals.recitals(self.counted.recitals, rounds=self.counted.rounds)
+
+    def most_recited(self, *, near: bool) -> int:
+        """The most words that a recital may have, folded ones if `near`; 0 where none is sought."""
+        return self._recitals.most_words(near=near) if self._recitals else 0
 
     # --- counting --------------------------------------------------------------------------
 
@@ -246,12 +270,16 @@ class Tally:
         place = matches.place
         left = untold(place, place + matches.words, given, trim=self._trim, keep=self._k)
         ahead = (start - place)[left.of]
-        self.counted.pieces.add(
-            self._packing.pack(ordinal[text[left.of]], left.start + ahead, left.end + ahead)
-        )
+        first, last = left.start + ahead, left.end + ahead
+        self.counted.pieces.add(self._packing.pack(ordinal[text[left.of]], first, last))
         inside = np.minimum(end, self._excerpt_end[its_excerpt])
         inside -= np.maximum(start, self._excerpt_start[its_excerpt])
         found_own = Matches(text, start, end).where(inside >= self._k)
+        longest = np.zeros(len(batch), dtype=np.intp)
+        np.maximum.at(longest, found_own.text, inside[inside >= self._k])
+        covered = words_by_text(text[left.of], first, last, texts=len(batch))
+        rows = np.stack((excerpt, ordinal, covered, longest), axis=1)
+        self.counted.given_back.append(rows[(covered > 0) | (longest > 0)])
         own = distinct(self._packing.pack(*found_own))  # a match counts once
         if len(own):
             self._count_own(Matches(*self._packing.unpack(own)), excerpt, ordinal)

@@ -10,6 +10,7 @@ from pytest_memleak.errors import RecordsError
 from pytest_memleak.records import Book, Excerpt, Generation, Scoring
 from pytest_memleak.scoring import tally as module
 from pytest_memleak.scoring.analysis import analyse, analysis_of
+from pytest_memleak.scoring.measures import measure
 from pytest_memleak.scoring.tally import Tally
 
 SCORING = Scoring(k=3, trim=3, span_threshold=5)
@@ -110,3 +111,56 @@ def test_an_ordinal_out_of_range_is_refused(ordinal):
     book = Book("b", "B", "A", (Excerpt("p_id1", "a b c d"),), digest="")
     with pytest.raises(RecordsError, match=rf"the ordinal {ordinal}; expected 0 to 1"):
         Tally(book, SCORING).add([Generation("p_id1", ordinal, "a b")])
+
+
+def test_each_generation_and_round_is_told_as_if_it_were_alone():
+    rng = random.Random(6)
+    for _ in range(60):
+        book, generations = generated_case(rng)
+        tally = Tally(book, SCORING)
+        tally.add(generations)
+        covered, longest = tally.covered_by_excerpt(), tally.longest_by_round()
+        assert covered.shape == (len(book.excerpts), tally.counted.rounds)
+        for place, excerpt in enumerate(book.excerpts):
+            for ordinal in range(tally.counted.rounds):
+                one = [g for g in generations if (g.excerpt_id, g.ordinal) == (excerpt.id, ordinal)]
+                alone = measure(book, one, SCORING)
+                assert covered[place, ordinal] == round(alone.bmc * alone.words)
+        for ordinal, words in enumerate(longest.tolist()):
+            of_round = [one for one in generations if one.ordinal == ordinal]
+            assert words == measure(book, of_round, SCORING).longest_span.words
+
+
+def test_rounds_that_recite_everything_or_nothing_are_seen_not_to_be_alike():
+    words = [f"w{n}" for n in range(1000)]
+    excerpts = tuple(Excerpt(f"p{n}", " ".join(words[50 * n : 50 * n + 50])) for n in range(20))
+    book = Book("b", "B", "A", excerpts, digest="")
+    generations = [
+        Generation(one.id, ordinal, one.text if ordinal % 20 == 7 else "nothing of it at all")
+        for one in excerpts
+        for ordinal in range(40)
+    ]
+    analysis = analyse(book, generations, Scoring())
+    assert not analysis.error.likeness.alike
+    assert analysis.error.blocks == 6
+    assert analysis.error.detection == pytest.approx(1 - 0.05 ** (1 / 6))
+
+
+def test_ranges_of_maxima_rest_on_each_rounds_longest():
+    words = [f"w{n}" for n in range(1000)]
+    excerpts = tuple(Excerpt(f"p{n}", " ".join(words[100 * n : 100 * n + 100])) for n in range(10))
+    book = Book("b", "B", "A", excerpts, digest="")
+    lucky = {3: 90, 8: 40}  # one round gives 90 words of an excerpt back, one 40, all others 10
+    generations = [
+        Generation(one.id, ordinal, " ".join(one.text.split()[: lucky.get(ordinal, 10)]))
+        for one in excerpts[:1]
+        for ordinal in range(10)
+    ]
+    ranges = analyse(book, generations, Scoring()).ranges
+    assert set(ranges) == {"longest_span", "longest_block", "longest_recital", "nv_longest_recital"}
+    for name in ("longest_span", "longest_block", "longest_recital"):
+        assert ranges[name].low == 10  # half of the halves have neither lucky round
+        assert ranges[name].high == (
+            100 if name == "longest_span" else 270
+        )  # two typical spans of 90
+    assert ranges["nv_longest_recital"].low == 0  # ten words make no near-verbatim recital
