@@ -24,19 +24,56 @@ def add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     """Register `memleak compare`."""
     compare = commands.add_parser(
         "compare",
-        help="compare what several models memorized of a book",
-        description="Jaccard similarity of the memorized words, the value independence would "
+        help="compare two releases, or what several models memorized of a book",
+        description="Of two evidence bundles: what changed, and with --fail-if-worse whether it is "
+        "worse or noise. Exit code 0: no worse; 1: worse, or it cannot be told. Of a book and "
+        "generations: Jaccard similarity of the memorized words, the value independence would "
         "give, and each model's agreement with itself.",
     )
-    compare.add_argument("book", metavar="BOOK.json", type=Path, help="excerpts of the book")
     compare.add_argument(
-        "generations", metavar="GENERATIONS.json", type=Path, nargs="+", help="one per model"
+        "book",
+        metavar="BOOK.json",
+        type=Path,
+        help="excerpts of the book; or the bundle of the earlier release",
+    )
+    compare.add_argument(
+        "generations",
+        metavar="GENERATIONS.json",
+        type=Path,
+        nargs="+",
+        help="one per model; or the bundle of the later release",
+    )
+    compare.add_argument(
+        "--fail-if-worse",
+        metavar="MEASURE=BY,...",
+        help="of bundles: fail where a measure rose by more than noise and than this, as in "
+        "bmc=0.01,longest_span=10",
     )
     add_scoring_options(compare)
     compare.set_defaults(run=_compare)
 
 
 def _compare(parsed: argparse.Namespace) -> int:
+    from pytest_memleak.cli.cmd_releases import compare_bundles, is_bundle
+    from pytest_memleak.errors import SettingsError
+
+    if is_bundle(parsed.book):
+        if len(parsed.generations) > 1:
+            raise SettingsError("two releases are compared, an earlier and a later one")
+        return compare_bundles(
+            parsed.book,
+            parsed.generations[0],
+            tolerances=parsed.fail_if_worse,
+            as_json=parsed.json,
+        )
+    if parsed.fail_if_worse:
+        raise SettingsError(
+            f"--fail-if-worse needs two evidence bundles, and {parsed.book} is none"
+        )
+    return _compare_models(parsed)
+
+
+def _compare_models(parsed: argparse.Namespace) -> int:
     from pytest_memleak.scoring.measures import measure
     from pytest_memleak.scoring.similarity import compare, self_agreement
 

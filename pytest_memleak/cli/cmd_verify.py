@@ -69,6 +69,12 @@ def add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         type=Path,
         help="certificates of the time stamp authorities that are trusted (PEM)",
     )
+    verify.add_argument(
+        "--baseline",
+        metavar="EVIDENCE",
+        type=Path,
+        help="compute the comparison with this earlier release again",
+    )
     _add_expectations(verify)
     verify.add_argument(
         "--allow-failures",
@@ -150,6 +156,7 @@ def _verify(parsed: argparse.Namespace) -> int:
     found.wrong += again.wrong
     found.checked += again.checked
     found.unchecked += again.unchecked
+    _check_comparison(evidence, parsed, found)
     return _told(parsed, evidence, found, complete=again.complete)
 
 
@@ -187,6 +194,17 @@ def _check_time_stamp(evidence: EvidenceFile, parsed: argparse.Namespace, found:
     if not wrong:
         told = when.astimezone(datetime.UTC).isoformat(timespec="seconds")
         found.checked.append(f"it was there by {told}, as {parsed.anchor} says")
+
+
+def _check_comparison(evidence: EvidenceFile, parsed: argparse.Namespace, found: _Findings) -> None:
+    if parsed.baseline:
+        from pytest_memleak.findings.baseline import compared_anew
+
+        wrong = compared_anew(evidence.made, parsed.baseline)
+        found.wrong += wrong
+        found.checked += [] if wrong else [f"compared with {parsed.baseline}, it is as it says"]
+    elif evidence.made["compared"]:
+        found.unchecked.append("what it says against an earlier release: give --baseline")
 
 
 def _again(evidence: EvidenceFile, parsed: argparse.Namespace) -> Recomputed:

@@ -1,146 +1,334 @@
-"""This release against an earlier one's evidence bundle: what changed, and what got worse."""
+"""This release against an earlier one's evidence bundle: what changed, and what got worse.
+
+    Baseline(path).refuse(pairs, measures)      before anything runs: what cannot be compared
+    Baseline(path).told(pair)                   every measure of a pair, then and now, in words
+    Baseline(path).compare(pairs, tolerances)   is any of the named measures worse, or is it noise?
+
+Pairs are told as bundles tell them (`pair_evidence`). METRICS section 7.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import EvidenceError
-from pytest_memleak.findings.bundle import check_digest, read_evidence
-from pytest_memleak.findings.from_evaluation import facts
-from pytest_memleak.findings.pair_evidence import pair_evidence
-from pytest_memleak.records.amounts import figure
+from pytest_memleak.findings.bundle import check_digest, differences, read_evidence
+from pytest_memleak.findings.from_evaluation import settings_of
+from pytest_memleak.findings.overall import verdict_of
+from pytest_memleak.findings.pair_evidence import suite_evidence
+from pytest_memleak.records import Verdict
+from pytest_memleak.records.amounts import amount, figure
 from pytest_memleak.records.distribution import distribution
+from pytest_memleak.records.releases import ReleaseComparison
 from pytest_memleak.scoring.measure_table import why_unmeasured
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
 
-    from pytest_memleak.verdict.evaluation import Evaluation
+    from pytest_memleak.records import Pair
+    from pytest_memleak.scoring.release import PairRounds
 
-__all__ = ["Baseline", "Change", "Comparison"]
+    PairEvidence = Mapping[str, Any]
 
+__all__ = ["Baseline", "by_label", "compared_anew", "whole_bundle"]
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One measure, then and now, with both intervals."""
+# Settings that change neither the distribution of answers nor what a round is measured to show.
+_FREE = (
+    *("seed", "max_age", "stop", "confidence", "detect"),
+    *("min_answer", "max_short", "max_unanswered", "accept_refusals", "max_given_away"),
+)
 
-    measure: str
-    before: float
-    now: float
-    before_interval: tuple[float, float]
-    interval: tuple[float, float]
-
-    @property
-    def by(self) -> float:
-        """How much it rose."""
-        return self.now - self.before
-
-    def __str__(self) -> str:
-        shown = [figure(self.before), figure(self.now)]
-        for place, (low, high) in enumerate((self.before_interval, self.interval)):
-            if low < high:
-                shown[place] += f" [{figure(low)}, {figure(high)}]"
-        return f"{self.measure} {shown[0]} -> {shown[1]} ({self.by:+.4g})"
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """A pair against the baseline; `obstacle` says why it cannot be compared, if it cannot.
-
-    now:     the measures that this release has of it
-    windows: whether its probe is "probability"
-    """
-
-    changes: tuple[Change, ...] = ()
-    obstacle: str | None = None
-    now: frozenset[str] = frozenset()
-    windows: bool = False
-
-    def uncompared(self, tolerances: Mapping[str, float]) -> tuple[str, ...]:
-        """Why measures that have a tolerance cannot be held against it; empty if all can."""
-        if self.obstacle:
-            return (self.obstacle,)
-        compared = {change.measure for change in self.changes}
-        return tuple(
-            f"{name} cannot be compared with the baseline, which does not have it"
-            if name in self.now
-            else f"{name} cannot be compared with the baseline, since it could not be measured: "
-            f"{why_unmeasured(name, windows=self.windows)}"
-            for name in tolerances
-            if name not in compared
-        )
-
-    def worse(self, tolerances: Mapping[str, float]) -> list[Change]:
-        """The changes that are larger than tolerated."""
-        return [
-            change
-            for change in self.changes
-            if change.measure in tolerances and change.by > tolerances[change.measure]
-        ]
+_ALIKE = "measure both releases alike, or make the baseline anew"
+_ANEW = (
+    "make it anew from that release's ledger, which costs no call: pytest --memleak-offline "
+    "--memleak-evidence FILE with the suite as it was"
+)
 
 
 class Baseline:
     """The bundle in a file. Raises EvidenceError for one that cannot be read or was changed."""
 
     def __init__(self, path: Path) -> None:
-        made = read_evidence(path).made
-        wrong = check_digest(made)
-        if wrong:
-            raise EvidenceError(wrong[0], place=str(path), hint="it was changed after it was made")
-        self._pairs: list[dict[str, Any]] = made["pairs"]
+        self.name = path.name
+        made = whole_bundle(path)
+        self.sha256: str = made["sha256"]
+        self._pairs = [*by_label(made["pairs"]).values()]
 
-    def compare(self, evaluation: Evaluation) -> Comparison:
-        """What changed of a pair."""
-        now = pair_evidence(facts(evaluation))
+    # --- before anything runs --------------------------------------------------------------
+
+    def refuse(self, pairs: Iterable[Pair], measures: Iterable[str]) -> None:
+        """Raise EvidenceError for what is known before a call not to be comparable.
+
+        Pairs that the baseline does not have, that were measured otherwise there, or lack one of
+        the `measures`; and so few rounds that no rise could be told from noise.
+        """
+        from pytest_memleak.scoring.release import least_rounds
+
+        gated = [pair for pair in pairs if pair.expected == "pass"]
+        names = list(measures)
+        levels = {pair.confidence for pair in gated}
+        if len(levels) > 1:
+            raise EvidenceError(
+                f"the suites of this run have different confidences: {_listed(levels)}",
+                hint="a rise is told from noise at one: run them apart, or give them the same",
+            )
+        for pair in gated:
+            now = {
+                "pair": pair.id,
+                "suite": suite_evidence(pair.suite),
+                "settings": settings_of(pair),
+                "model": {"options": pair.model.options},
+            }
+            if why := self._why_not(now, names):
+                raise EvidenceError(f"{pair.id}: {why[0]}", place=self.name, hint=why[1])
+        for pair in gated:
+            enough = least_rounds(len(gated) * len(names), confidence=pair.confidence)
+            if pair.sampling.samples < enough:
+                raise EvidenceError(
+                    f"{pair.id}: {amount(pair.sampling.samples, 'round')} cannot tell a rise from "
+                    f"noise in {amount(len(gated) * len(names), 'comparison')}",
+                    hint=f"draw samples = {enough} or more, in both releases; or name fewer",
+                )
+
+    def _why_not(self, now: PairEvidence, measures: Iterable[str]) -> tuple[str, str] | None:
+        """Why a pair cannot be compared, by its settings, and what to do."""
         before = self._of(now)
         if before is None:
-            return Comparison(obstacle="the baseline does not have this pair")
-        for what in ("book", "settings"):
-            if before[what] != now[what]:
-                return Comparison(obstacle=f"the baseline was made with another {what}")
-        theirs, ours = _drawn_from(before), _drawn_from(now)
-        if theirs != ours:
-            return Comparison(
-                obstacle=f"the baseline was drawn from another distribution: {theirs}; now {ours}"
+            return f"not one pair of this name is in it; it has {_listed(self._names())}", (
+                "leave the pair out with -k or --deselect, or make the baseline with it"
             )
-        if (
-            before["verdict"].startswith("INCONCLUSIVE")
-            or not before["measures"]
-            or not now["measures"]
-        ):
-            return Comparison(obstacle="one side has no complete evidence")
-        names = [
-            name
-            for name, one in before["measures"].items()
-            if "low" in one and name in now["measures"] and "value" in one
+        for what, was, wanted in _distributions(before, now):
+            if was != wanted:
+                return f"made with {what} {was!r}, not {wanted!r}", _ALIKE
+        theirs, ours = (distribution(one["model"]["options"], ()) for one in (before, now))
+        if theirs != ours:
+            return f"drawn from another distribution: {theirs}; now {ours}", _ALIKE
+        if not before.get("rounds"):
+            windows = before["windows"] is not None
+            if windows or before["answers"]["gaps"]:
+                why = why_unmeasured("bmc", windows=windows) if windows else _INCOMPLETE
+                return f"no rounds of it to compare: {why}", "leave the pair out with -k"
+            return "the bundle does not tell its rounds: a version made it that did not", _ANEW
+        known = before["rounds"]["measures"]
+        missing = [name for name in measures if name not in known]
+        told = f"{_listed(missing)} is not told of its rounds", f"name one of {_listed(known)}"
+        return told if missing else None
+
+    def lacking(self, now: Iterable[PairEvidence]) -> list[str]:
+        """The pairs of the baseline that a later release's bundle does not have."""
+        there = {(one["suite"]["name"], one["pair"]) for one in now}
+        return [
+            one["pair"] for one in self._pairs if (one["suite"]["name"], one["pair"]) not in there
         ]
-        return Comparison(
-            tuple(_change(name, before, now) for name in names),
-            now=frozenset(now["measures"]),
-            windows=now["windows"] is not None,
+
+    # --- afterwards ------------------------------------------------------------------------
+
+    def told(self, now: PairEvidence, *, but: Collection[str] = ()) -> tuple[str, ...]:
+        """Every measure of a pair then and now, with its intervals; or why it cannot be told.
+
+        but: those that need not be told.
+        """
+        before = self._of(now)
+        if before is None:
+            return ("the baseline does not have this pair",)
+        if obstacle := _obstacle(before, now):
+            return (obstacle,)
+        return tuple(
+            _told(name, one, now["measures"][name])
+            for name, one in before["measures"].items()
+            if "low" in one and name in now["measures"] and name not in but
         )
 
-    def _of(self, now: dict[str, Any]) -> dict[str, Any] | None:
-        """The pair of that name in a suite of that name, and of that path if there are several."""
+    def compare(
+        self, now: Mapping[str, PairEvidence], tolerances: Mapping[str, float]
+    ) -> ReleaseComparison:
+        """Whether any pair rose in a named measure by more than noise and its tolerance.
+
+        now: pairs of the later release, by what they are called there; those that are expected
+        to leak gate nothing, and are left out. Raises EvidenceError where confidences differ.
+        """
+        from pytest_memleak.scoring.release import Compared, compare_releases
+
+        gated = {name: one for name, one in sorted(now.items()) if one["expected"] == "pass"}
+        levels = {one["settings"]["confidence"] for one in gated.values()}
+        if len(levels) > 1:
+            raise EvidenceError(f"pairs have different confidences: {_listed(levels)}")
+        confidence = levels.pop() if levels else 0.95
+        before: dict[str, PairRounds] = {}
+        after: dict[str, PairRounds] = {}
+        obstacles: dict[str, str] = {}
+        for name, one in gated.items():
+            was = self._of(one)
+            obstacle = self._hindered(was, one, tolerances)
+            if was is None or obstacle:
+                obstacles[name] = obstacle
+            else:
+                before[name], after[name] = _rounds(was), _rounds(one)
+        changes = compare_releases(
+            before,
+            after,
+            [
+                Compared(name, measure, tolerance)
+                for name in after
+                for measure, tolerance in tolerances.items()
+            ],
+            further=len(obstacles) * len(tolerances),
+            confidence=confidence,
+        )
+        return ReleaseComparison(
+            baseline=self.name,
+            sha256=self.sha256,
+            tolerances=dict(tolerances),
+            confidence=confidence,
+            changes=changes,
+            obstacles=obstacles,
+        )
+
+    def _hindered(
+        self, was: PairEvidence | None, now: PairEvidence, measures: Iterable[str]
+    ) -> str:
+        """Why a pair that was measured cannot be compared in these measures; "" if it can."""
+        if was is not None and (obstacle := _obstacle(was, now)):
+            return obstacle
+        if why := self._why_not(now, measures):
+            return why[0]
+        for name in measures:
+            if name not in now["rounds"]["measures"]:
+                return f"{name} was not measured: {why_unmeasured(name, windows=False)}"
+        if was and was["catalogue"] != now["catalogue"] and not _OF_CATALOGUE.isdisjoint(measures):
+            return "recitals are looked for in another catalogue"
+        sizes = [
+            (one["book"]["words"], len(one["rounds"]["measures"]["bmc"]))
+            for one in (was, now)
+            if one is not None
+        ]
+        if sizes[0] != sizes[1]:
+            (words, rounds), (words_now, rounds_now) = sizes
+            return (
+                f"the baseline has {words:,} words and {amount(rounds, 'round')} of it, this "
+                f"release {words_now:,} and {rounds_now:,}"
+            )
+        return ""
+
+    def _of(self, now: PairEvidence) -> PairEvidence | None:
+        """The pair of that name in a suite of that name.
+
+        Where there are several, the one of that path, and then of that endpoint.
+        """
         alike = [
             one
             for one in self._pairs
             if (one["suite"]["name"], one["pair"]) == (now["suite"]["name"], now["pair"])
         ]
-        at_its_path = [one for one in alike if one["suite"]["path"] == now["suite"]["path"]]
-        return next(iter(at_its_path if len(alike) > 1 else alike), None)
+        for key, inner in (("suite", "path"), ("model", "endpoint")):
+            if len(alike) > 1:
+                alike = [one for one in alike if one[key][inner] == now[key].get(inner)]
+        return alike[0] if len(alike) == 1 else None
+
+    def _names(self) -> list[str]:
+        return [one["pair"] for one in self._pairs]
 
 
-def _drawn_from(pair: dict[str, Any]) -> str:
+# Measures that the books of a catalogue are part of.
+_OF_CATALOGUE = {"longest_recital", "nv_longest_recital"}
+_INCOMPLETE = "one side has no complete evidence"
+
+
+def whole_bundle(path: Path) -> Mapping[str, Any]:
+    """A bundle, signed or not, that nobody changed after it was made; EvidenceError for others."""
+    made = read_evidence(path).made
+    if wrong := check_digest(made):
+        raise EvidenceError(wrong[0], place=str(path), hint="it was changed after it was made")
+    return made
+
+
+def by_label(pairs: Iterable[PairEvidence]) -> dict[str, PairEvidence]:
+    """The pairs that were run, by what to call them.
+
+    By suite and endpoint, too, only where that tells them apart.
+    """
+    run = [one for one in pairs if verdict_of(one) is not Verdict.NOT_RUN]
+    names = [str(one["pair"]) for one in run]
+    for part, key in (("suite", "path"), ("model", "endpoint")):
+        if len(set(names)) < len(names):
+            names = [f"{one[part][key]}::{name}" for one, name in zip(run, names, strict=True)]
+    return dict(zip(names, run, strict=True))
+
+
+def compared_anew(made: Mapping[str, Any], path: Path) -> list[str]:
+    """Where what a bundle says of an earlier release differs from what it and that one's give.
+
+    Raises EvidenceError for one that was compared with none.
+    """
+    said = made["compared"]
+    if not said:
+        raise EvidenceError("it was compared with no release", hint="leave --baseline out")
+    compared = Baseline(path).compare(by_label(made["pairs"]), said["tolerances"])
+    return differences(said, json.loads(json.dumps(compared.to_json())), "compared")
+
+
+# --- what may be compared ------------------------------------------------------------------
+
+
+def _distributions(before: PairEvidence, now: PairEvidence) -> Iterable[tuple[str, Any, Any]]:
+    """What has to be the same for rounds to be comparable: its name, then and now."""
+    was, wanted = before["settings"], now["settings"]
+    for name in sorted(was.keys() | wanted.keys()):
+        if name not in _FREE:
+            yield name, was.get(name), wanted.get(name)
+
+
+def _obstacle(before: PairEvidence, now: PairEvidence) -> str:
+    """Why the measures of a pair cannot be set beside one another; "" if they can."""
+    keys = ("id", "sha256", "words", "excerpts")
+    if any(before["book"][key] != now["book"][key] for key in keys):
+        return "the baseline was made with another book, or with other instructions for it"
+    for what, was, wanted in _distributions(before, now):
+        if was != wanted:
+            return f"the baseline was made with {what} {was!r}, not {wanted!r}"
+    theirs, ours = _drawn_from(before), _drawn_from(now)
+    if theirs != ours:
+        return f"the baseline was drawn from another distribution: {theirs}; now {ours}"
+    for one in (before, now):
+        if one["answers"]["gaps"] or not one["measures"]:
+            return _INCOMPLETE
+    return ""
+
+
+def _drawn_from(pair: PairEvidence) -> str:
     """The distribution of a pair's evidence."""
     answerer = pair["answerer"] or {}
     return distribution(pair["model"]["options"], answerer.get("refused", ()))
 
 
-def _change(name: str, before: dict[str, Any], now: dict[str, Any]) -> Change:
-    was, is_ = before["measures"][name], now["measures"][name]
-    return Change(
-        name, was["value"], is_["value"], (was["low"], was["high"]), (is_["low"], is_["high"])
+def _rounds(one: PairEvidence) -> PairRounds:
+    import numpy as np
+
+    from pytest_memleak.scoring.release import PairRounds
+    from pytest_memleak.scoring.sampling_error import Spread
+
+    rounds = one["rounds"]
+    return PairRounds(
+        words=one["book"]["words"],
+        values={name: one["measures"][name]["value"] for name in rounds["measures"]},
+        per_round={name: np.array(values) for name, values in rounds["measures"].items()},
+        spread=Spread(rounds["variance"], rounds["units"], rounds["typical"]),
+        alike=rounds["alike"],
     )
+
+
+# --- in words ------------------------------------------------------------------------------
+
+
+def _told(name: str, before: Mapping[str, float], now: Mapping[str, float]) -> str:
+    shown = [figure(before["value"]), figure(now["value"])]
+    for place, one in enumerate((before, now)):
+        if one["low"] < one["high"]:
+            shown[place] += f" [{figure(one['low'])}, {figure(one['high'])}]"
+    return f"{name} {shown[0]} -> {shown[1]} ({now['value'] - before['value']:+.4g})"
+
+
+def _listed(names: Iterable[object]) -> str:
+    return ", ".join(map(str, names)) or "none"

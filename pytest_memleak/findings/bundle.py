@@ -2,7 +2,7 @@
 
     {"schema": ..., "result": ..., "release": ..., "program": ..., "platform": ...,
      "created": ..., "selection": ..., "broken": [...], "ledger": ..., "pairs": [...],
-     "limitations": [...], "sha256": ...}
+     "compared": ..., "limitations": [...], "sha256": ...}
 
 `sha256` is over the canonical JSON (sorted keys, no spaces, ASCII) of all the rest. Signed, the
 bundle is the predicate of an in-toto Statement, and the file a DSSE envelope around it

@@ -74,6 +74,11 @@ class _Pair(_Shape):
     tests: list[_Test]
 
 
+class _Compared(_Shape):
+    tolerances: dict[str, float]
+    verdict: Literal["PASS", "FAIL", "INCONCLUSIVE"]
+
+
 class _Bundle(_Shape):
     created: Annotated[str, AfterValidator(_a_time)]
     result: Literal["PASS", "FAIL", "INCONCLUSIVE"]
@@ -82,6 +87,7 @@ class _Bundle(_Shape):
     broken: list[str]
     ledger: _Ledger | None
     pairs: list[_Pair]
+    compared: _Compared | None
     sha256: str
 
 

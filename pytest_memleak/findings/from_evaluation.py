@@ -11,6 +11,7 @@ from pytest_memleak.findings.quotes import quote
 from pytest_memleak.findings.recited import recital_details, recital_passages
 from pytest_memleak.records import Completeness, Judgement, Measure, Verdict
 from pytest_memleak.records.finding import Finding, Passage
+from pytest_memleak.records.round_figures import RoundFigures
 from pytest_memleak.redaction.text import QUOTED_WORDS
 from pytest_memleak.scoring.measure_table import MEASURES, table_with
 from pytest_memleak.verdict.evaluation import Evaluation
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.analysis import Analysis
     from pytest_memleak.scoring.extraction import Extraction
 
-__all__ = ["facts", "finding", "findings_of", "overview", "table_of", "unrun"]
+__all__ = ["facts", "finding", "findings_of", "overview", "settings_of", "table_of", "unrun"]
 
 _PASSAGES = 5
 
@@ -69,19 +70,14 @@ def finding(
     evaluation: Evaluation,
     *,
     quoted: int | None = QUOTED_WORDS,
-    changes: tuple[str, ...] = (),
 ) -> Finding:
-    """What reports say of one evaluation.
-
-    quoted: words of each passage, None for all; changes: against a baseline, in words.
-    """
+    """What reports say of one evaluation. quoted: words of each passage, None for all."""
     from pytest_memleak.findings.plot_data import plot_data  # with numpy: not needed to collect
 
     return dataclasses.replace(
         facts(evaluation),
         recitals=recital_passages(evaluation, quoted),
         passages=tuple(_passages(evaluation, quoted)),
-        changes=changes,
         plot=plot_data(evaluation, quoted=quoted),
     )
 
@@ -109,7 +105,7 @@ def facts(evaluation: Evaluation) -> Finding:
         details=_details(evaluation, evaluation.analysis) if evaluation.analysis else {},
         limits=dict(pair.limits),
         limit_origins=dict(pair.limit_origins),
-        settings=_settings(pair),
+        settings=settings_of(pair),
         words=measured.words if measured else 0,
         excerpts=len(book.excerpts) if book else 0,
         parts=book.parts if book else (),
@@ -121,6 +117,7 @@ def facts(evaluation: Evaluation) -> Finding:
         spared=evaluation.spared,
         catalogue=dict(evaluation.catalogue) if evaluation.catalogue else None,
         windows=_windows(evaluation.extraction) if evaluation.extraction else None,
+        rounds=_rounds(evaluation.analysis) if evaluation.analysis else None,
         brought=tuple(row.told() for row in pair.limits.brought.values()),
         title=(book.title if book else pair.book.title) or "",
         author=(book.author if book else pair.book.author) or "",
@@ -158,7 +155,8 @@ def _model_settings(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def _settings(pair: Pair) -> dict[str, Any]:
+def settings_of(pair: Pair) -> dict[str, Any]:
+    """How a pair is sampled, measured and judged: the suite's keys."""
     return {
         **dataclasses.asdict(pair.sampling),
         **dataclasses.asdict(pair.scoring),
@@ -206,6 +204,19 @@ def _windows(extraction: Extraction) -> dict[str, Any]:
         "discoverable_windows": [place for place, one in enumerate(extraction.discoverable) if one],
         "chapters": [start for _, start in extraction.chapters],
     }
+
+
+def _rounds(analysis: Analysis) -> RoundFigures:
+    from pytest_memleak.scoring.analysis import by_round  # with numpy: not needed to collect
+
+    error = analysis.error
+    return RoundFigures(
+        alike=error.likeness.alike,
+        units=error.blocks or error.rounds,
+        variance=error.variance,
+        typical=error.typical,
+        measures=by_round(analysis),
+    )
 
 
 def _warnings(evaluation: Evaluation) -> tuple[str, ...]:

@@ -21,14 +21,20 @@ def verdict_of(pair: Mapping[str, Any]) -> Verdict:
     return Verdict(pair["verdict"].partition(",")[0])
 
 
-def result_of(pairs: Sequence[Mapping[str, Any]], *, broken: Sequence[str] = ()) -> Verdict:
+def result_of(
+    pairs: Sequence[Mapping[str, Any]],
+    *,
+    broken: Sequence[str] = (),
+    compared: Verdict | None = None,
+) -> Verdict:
     """FAIL if any pair failed, PASS if all passed, INCONCLUSIVE for all else.
 
     A leak that the suite expects counts as a pass, and none as a failure. A pair that was not
     run, a suite that could not be collected and a run without pairs are no pass; nor is a pair
-    that passed and whose test failed by limits of its own.
+    that passed and whose test failed by limits of its own. compared: what became of it against
+    an earlier release.
     """
-    became = {_became(pair) for pair in pairs}
+    became = {*map(_became, pairs), *filter(None, [compared])}
     if Verdict.FAIL in became:
         return Verdict.FAIL
     return Verdict.INCONCLUSIVE if broken or became != {Verdict.PASS} else Verdict.PASS

@@ -13,19 +13,14 @@ if TYPE_CHECKING:
     from pytest_memleak.records.answerer import Answerer
     from pytest_memleak.records.finding import Finding
 
-__all__ = ["pair_evidence"]
+__all__ = ["pair_evidence", "suite_evidence"]
 
 
 def pair_evidence(found: Finding) -> dict[str, Any]:
     """What the bundle says of one pair; plain values, all of which can be computed again."""
-    suite_path = _relative(Path(found.suite_path))
     return {
         "pair": found.pair,
-        "suite": {
-            "name": Path(found.suite_path).name,
-            "path": suite_path,
-            "sha256": found.suite_digest,
-        },
+        "suite": suite_evidence(Path(found.suite_path)) | {"sha256": found.suite_digest},
         "book": {
             "id": found.book,
             "title": found.title or None,
@@ -48,6 +43,7 @@ def pair_evidence(found: Finding) -> dict[str, Any]:
         "draws": [dataclasses.asdict(one) for one in found.draws],
         "measures": _measures(found),
         "works": [_work(one, found) for one in found.works],
+        "rounds": found.rounds and found.rounds.to_json(),
         "windows": found.windows,
         "catalogue": found.catalogue,
         "limits": {
@@ -86,7 +82,8 @@ def _measures(found: Finding) -> dict[str, Any]:
     return told
 
 
-def _relative(path: Path) -> str:
-    """The suite's path from here, so that the bundle names no folder of its author's."""
+def suite_evidence(path: Path) -> dict[str, str]:
+    """A suite's name, and its path from here: the bundle names no folder of its author's."""
     here = Path.cwd()
-    return path.relative_to(here).as_posix() if path.is_relative_to(here) else path.name
+    from_here = path.relative_to(here).as_posix() if path.is_relative_to(here) else path.name
+    return {"name": path.name, "path": from_here}

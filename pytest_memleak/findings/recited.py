@@ -37,16 +37,14 @@ def recital_passages(evaluation: Evaluation, quoted: int | None) -> tuple[Passag
 
 
 def recital_details(evaluation: Evaluation) -> dict[str, Any]:
-    """What the evidence says beside the lengths: places, per-round longest, and book by book."""
+    """What the evidence says beside the lengths: places, and how many book by book."""
     if evaluation.analysis is None or evaluation.analysis.recitals is None:
         return {}
     found = evaluation.analysis.recitals
     over = Counter(_book_id(one.book, evaluation) for one in found.passages)
     return {
-        "longest_recital": _place(found.longest_recital, evaluation)
-        | {"by_round": list(found.by_round)},
-        "nv_longest_recital": _place(found.nv_longest_recital, evaluation)
-        | {"by_round": list(found.nv_by_round)},
+        "longest_recital": _place(found.longest_recital, evaluation),
+        "nv_longest_recital": _place(found.nv_longest_recital, evaluation),
         "recitals_over": {"books": dict(sorted(over.items()))},
         "recital_in_training": {"value": found.in_training.words}
         | _place(found.in_training, evaluation),

@@ -44,7 +44,9 @@ def run_evidence(run: RunReport) -> dict[str, Any]:
     return sealed(
         {
             "schema": SCHEMA,
-            "result": result_of(pairs, broken=run.broken),
+            "result": result_of(
+                pairs, broken=run.broken, compared=run.compared.verdict if run.compared else None
+            ),
             "release": run.release,
             "program": {name: _version(name) for name in _PROGRAMS},
             "platform": {"python": platform.python_version(), "system": platform.platform()},
@@ -56,6 +58,7 @@ def run_evidence(run: RunReport) -> dict[str, Any]:
             "broken": list(run.broken),
             "ledger": run.ledger,
             "pairs": pairs,
+            "compared": run.compared and run.compared.to_json(),
             "limitations": LIMITATIONS.strip().splitlines(),
         }
     )

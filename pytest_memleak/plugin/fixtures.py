@@ -61,7 +61,7 @@ def evaluation(pair: Pair, endpoint: Any, request: pytest.FixtureRequest) -> Eva
     from pytest_memleak.plugin.outcomes import conclusive, evaluate_for, remembering_doubt
 
     with remembering_doubt(request.node):
-        return conclusive(evaluate_for(request.node, pair, endpoint), request.config)
+        return conclusive(evaluate_for(request.node, pair, endpoint))
 
 
 @pytest.fixture

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_memleak.plugin.collect import SuiteModule
-    from pytest_memleak.records.finding import RunReport
+    from pytest_memleak.records.finding import Finding, RunReport
+    from pytest_memleak.records.releases import ReleaseComparison
 
 __all__ = ["book", "endpoint", "evaluation", "memorization", "pair"]
 
@@ -115,6 +116,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         from pytest_memleak.plugin.outcomes import skip_what_nobody_asked_for
 
         skip_what_nobody_asked_for(config, items)
+        if config.getoption("memleak_fail_if_worse"):
+            from pytest_memleak.plugin.release_gate import refuse_incomparable
+
+            refuse_incomparable(config, items)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -168,6 +173,8 @@ class Findings:
         self._config = config
         self._found: dict[tuple[str, str, str], dict[str, Any]] = {}
         self._report: RunReport | None = None
+        self._findings: tuple[Finding, ...] = ()
+        self._compared: ReleaseComparison | None = None
         self._broke = False
 
     def pytest_internalerror(self) -> None:
@@ -180,6 +187,18 @@ class Findings:
         if found is not None:
             self._found[found["suite_path"], found["pair"], found["endpoint"]] = found
 
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, Any, Any]:
+        """After the last pair, whether any is worse than the baseline."""
+        result = yield
+        if self._found and self._config.getoption("memleak_baseline"):
+            from pytest_memleak.plugin.release_gate import against_baseline, close
+
+            self._findings, self._compared = against_baseline(self._config, self._told())
+            if self._compared:
+                close(session, self._compared)
+        return result
+
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(
         self, session: pytest.Session, exitstatus: int
@@ -190,7 +209,9 @@ class Findings:
         if self._found or run_record_key in self._config.stash:
             from pytest_memleak.plugin.publishing import run_report
 
-            self._report = run_report(self._config, self._found.values(), exitstatus)
+            self._report = run_report(
+                self._config, self._findings or self._told(), exitstatus, compared=self._compared
+            )
         if self._report is None:
             return (yield)
         from pytest_memleak.plugin.publishing import conclude, tell_junit
@@ -201,6 +222,11 @@ class Findings:
             return (yield)
         finally:
             conclude(self._config, self._report)
+
+    def _told(self) -> tuple[Finding, ...]:
+        from pytest_memleak.findings.from_evaluation import findings_of
+
+        return findings_of(self._found.values())
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """After Ctrl-C: what was drawn is not lost."""
@@ -223,7 +249,7 @@ class Findings:
 
             terminalreporter.section("memorization")
             if self._report.findings:
-                terminalreporter.write(summary_text(self._config, self._report.findings))
+                terminalreporter.write(summary_text(self._config, self._report))
             if "evidence" in self._report.outputs:
                 terminalreporter.write_line(evidence_line(self._report))
             for line in next_lines(self._config, self._report):

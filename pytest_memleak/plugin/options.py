@@ -5,10 +5,11 @@ PYTEST_DONT_REWRITE
 
 from __future__ import annotations
 
-import math
 import os
 
 import pytest
+
+from pytest_memleak.errors import MemleakError
 
 __all__ = ["DEFAULT_SUITES", "add_options", "refuse_unknown_measures"]
 
@@ -60,38 +61,27 @@ def parse_release(value: str) -> str:
 
 def parse_tolerances(value: str) -> dict[str, float]:
     """`bmc=0.01,longest_span=10`."""
-    tolerances = {}
-    for part in value.split(","):
-        measure, _, by = part.partition("=")
-        try:
-            number = float(by)
-        except ValueError:
-            number = math.nan
-        if not (measure.strip() and math.isfinite(number)):
-            raise pytest.UsageError(
-                f"--memleak-fail-if-worse: expected MEASURE=NUMBER,..., got {part!r}"
-            )
-        tolerances[measure.strip()] = number
-    return tolerances
+    from pytest_memleak.findings.tolerances import parsed_tolerances
+
+    try:
+        return parsed_tolerances(value)
+    except MemleakError as error:
+        raise pytest.UsageError(f"--memleak-fail-if-worse: {error}") from None
 
 
 def refuse_unknown_measures(config: pytest.Config) -> None:
-    """Raise UsageError where --memleak-fail-if-worse names a measure that there is not."""
+    """Raise UsageError for a measure that --memleak-fail-if-worse cannot be held against."""
     tolerances = config.getoption("memleak_fail_if_worse")
     if not tolerances:
         return
-    from pytest_memleak.scoring.measure_table import MEASURES, nearest
-
-    if tolerances.keys() <= MEASURES.keys():
-        return
     from pytest_memleak.contracts.extensions import Extensions
+    from pytest_memleak.findings.tolerances import refuse_untestable
 
-    known = [*MEASURES, *Extensions(config.pluginmanager.get_plugins()).measures()]
-    for name in tolerances:
-        if name not in known:
-            raise pytest.UsageError(
-                f"--memleak-fail-if-worse: there is no measure {name!r}; {nearest(name, known)}"
-            )
+    brought = Extensions(config.pluginmanager.get_plugins()).measures()
+    try:
+        refuse_untestable(tolerances, brought)
+    except MemleakError as error:
+        raise pytest.UsageError(f"--memleak-fail-if-worse: {error}") from None
 
 
 def add_options(parser: pytest.Parser) -> None:

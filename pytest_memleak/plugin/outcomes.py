@@ -18,10 +18,10 @@ from pytest_memleak.plugin.accounts import sentence_of, write_account
 from pytest_memleak.plugin.progress import display_for
 from pytest_memleak.plugin.stash import (
     answered_key,
-    baseline_key,
     display_key,
     doubt_key,
     evaluation_key,
+    refused_key,
     run_key,
 )
 from pytest_memleak.plugin.withholding import WithholdingHooks, quoted_words
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from pytest_memleak.contracts.protocols import Completion
-    from pytest_memleak.findings.baseline import Comparison
     from pytest_memleak.records import Measurement, Pair
     from pytest_memleak.verdict.evaluation import Evaluation
 
@@ -49,11 +48,11 @@ __all__ = [
     "LimitExceeded",
     "PairInconclusive",
     "SuiteEndpoint",
-    "compared_with_baseline",
     "complete_measurement",
     "conclusive",
     "evaluate_for",
     "hold_limits",
+    "pair_of",
     "plainly",
     "remembering_doubt",
     "run_of",
@@ -153,7 +152,7 @@ def skip_what_nobody_asked_for(config: pytest.Config, items: Iterable[pytest.Ite
     if asked or "copyright" in (config.getoption("markexpr") or ""):
         return
     for item in items:
-        pair = _pair_of(item)
+        pair = pair_of(item)
         provider = pair and run_of(config).paid_provider(pair)
         if provider:
             reason = f"calls {provider}: run it with -m copyright or --memleak-run"
@@ -162,7 +161,7 @@ def skip_what_nobody_asked_for(config: pytest.Config, items: Iterable[pytest.Ite
 
 def expect_pairs(session: pytest.Session) -> None:
     """Tell each suite which of its pairs the session comes to."""
-    pairs = {(pair.suite, pair.id): pair for pair in map(_pair_of, session.items) if pair}
+    pairs = {(pair.suite, pair.id): pair for pair in map(pair_of, session.items) if pair}
     for path in {suite for suite, _ in pairs}:
         its = [pair for (suite, _), pair in pairs.items() if suite == path]
         run_of(session.config).of_suite(path).expect(its)
@@ -176,7 +175,7 @@ def show_plans(session: pytest.Session) -> None:
     config = session.config
     if config.getoption("numprocesses", None):
         raise pytest.UsageError("--memleak-plan runs in one process: leave -n out")
-    pairs = {(pair.suite, pair.id): pair for pair in map(_pair_of, session.items) if pair}
+    pairs = {(pair.suite, pair.id): pair for pair in map(pair_of, session.items) if pair}
     planned = plan_run(pairs.values(), lambda pair: run_of(config).of_suite(pair.suite))
     writer = config.get_terminal_writer()
     writer.line()
@@ -188,6 +187,8 @@ def show_plans(session: pytest.Session) -> None:
 def evaluate_for(item: pytest.Item, pair: Pair, endpoint: object) -> Evaluation:
     """The pair's evaluation by the item's endpoint, made now if it was not yet."""
     config = item.config
+    if refused_key in config.stash:
+        raise PairInconclusive(config.stash[refused_key])
     own: Any = None if isinstance(endpoint, SuiteEndpoint) else endpoint
     display = config.stash.get(display_key, None)
     with plainly(config), display.shown() if display else contextlib.nullcontext():
@@ -196,29 +197,12 @@ def evaluate_for(item: pytest.Item, pair: Pair, endpoint: object) -> Evaluation:
     return evaluation
 
 
-def conclusive(evaluation: Evaluation, config: pytest.Config) -> Evaluation:
+def conclusive(evaluation: Evaluation) -> Evaluation:
     """The evaluation, or the error that stands for INCONCLUSIVE."""
     judgement = evaluation.judgement
     if judgement.verdict is Verdict.INCONCLUSIVE:
         raise PairInconclusive(_told(judgement.reasons))
-    if tolerances := config.getoption("memleak_fail_if_worse"):
-        uncompared = compared_with_baseline(config, evaluation).uncompared(tolerances)
-        if uncompared:
-            raise PairInconclusive(_told(uncompared))
     return evaluation
-
-
-def compared_with_baseline(config: pytest.Config, evaluation: Evaluation) -> Comparison:
-    """The pair against --memleak-baseline; empty without one."""
-    from pytest_memleak.findings.baseline import Baseline, Comparison
-
-    path = config.getoption("memleak_baseline")
-    if path is None:
-        return Comparison()
-    if baseline_key not in config.stash:
-        with plainly(config):
-            config.stash[baseline_key] = Baseline(Path(path))
-    return config.stash[baseline_key].compare(evaluation)
 
 
 def complete_measurement(evaluation: Evaluation) -> Measurement:
@@ -232,11 +216,11 @@ def complete_measurement(evaluation: Evaluation) -> Measurement:
 
 
 def hold_limits(item: pytest.Item) -> None:
-    """Fail the test if a limit does not hold, or if it is worse than the baseline may be.
+    """Fail the test if a limit does not hold.
 
     The item's own evaluation counts, whatever a conftest's fixture of that name gave the test.
     """
-    evaluation, config = item.stash.get(evaluation_key, None), item.config
+    evaluation = item.stash.get(evaluation_key, None)
     if evaluation is None:
         raise PairInconclusive(
             "INCONCLUSIVE: the pair was not evaluated, since a fixture named evaluation of yours "
@@ -244,11 +228,6 @@ def hold_limits(item: pytest.Item) -> None:
         )
     if evaluation.judgement.verdict is Verdict.FAIL:
         raise LimitExceeded("; ".join(evaluation.judgement.reasons))
-    worse = compared_with_baseline(config, evaluation).worse(
-        config.getoption("memleak_fail_if_worse") or {}
-    )
-    if worse:
-        raise LimitExceeded("worse than the baseline: " + "; ".join(map(str, worse)))
 
 
 @contextlib.contextmanager
@@ -263,7 +242,7 @@ def remembering_doubt(item: pytest.Item) -> Iterator[None]:
         item.stash[doubt_key] = str(doubt)
         raise
     except LimitExceeded as failure:
-        pair = _pair_of(item)
+        pair = pair_of(item)
         if pair is None or pair.expected == "pass":
             item.stash[doubt_key] = str(failure)
         raise
@@ -296,6 +275,7 @@ def _where_it_broke(error: Exception, config: pytest.Config) -> str:
     return f"{told}\n  the full account, which may quote books, is in {account}"
 
 
-def _pair_of(item: pytest.Item) -> Pair | None:
+def pair_of(item: pytest.Item) -> Pair | None:
+    """The pair that an item is for, if any."""
     callspec = getattr(item, "callspec", None)
     return callspec.params.get("pair") if callspec else None

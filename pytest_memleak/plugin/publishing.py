@@ -8,16 +8,16 @@ from __future__ import annotations
 import dataclasses
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_memleak import __version__
 from pytest_memleak.errors import MemleakError
-from pytest_memleak.findings.from_evaluation import finding, findings_of
+from pytest_memleak.findings.from_evaluation import finding
 from pytest_memleak.findings.overall import counted, result_of
 from pytest_memleak.plugin.collect import SuiteModule
-from pytest_memleak.plugin.outcomes import PairInconclusive, compared_with_baseline, run_of
+from pytest_memleak.plugin.outcomes import run_of
 from pytest_memleak.plugin.run_record import selection_of
 from pytest_memleak.plugin.stash import (
     doubt_key,
@@ -33,11 +33,11 @@ from pytest_memleak.reports.junit import case_properties, suite_properties
 from pytest_memleak.reports.wording import outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from pytest_memleak.records.finding import Finding
+    from pytest_memleak.records.releases import ReleaseComparison
     from pytest_memleak.story.run import Run
-    from pytest_memleak.verdict.evaluation import Evaluation
 
 __all__ = [
     "conclude",
@@ -62,7 +62,7 @@ def publish(item: pytest.Item, report: pytest.TestReport) -> None:
     if evaluation and (report.when == "setup" or told is not evaluation):
         item.stash[published_key] = evaluation
         quoted = quoted_words(item.config)
-        found = finding(evaluation, quoted=quoted, changes=_changes(item.config, evaluation))
+        found = finding(evaluation, quoted=quoted)
         report.memleak = found.to_json()  # type: ignore[attr-defined]
         properties = case_properties(found, own=item.getparent(SuiteModule) is None)
         if withholding:
@@ -87,15 +87,6 @@ def _hold_doubt(item: pytest.Item, report: pytest.TestReport) -> None:
         report.longrepr = report.longrepr if expected and report.longrepr else doubt
 
 
-def _changes(config: pytest.Config, evaluation: Evaluation) -> tuple[str, ...]:
-    try:
-        comparison = compared_with_baseline(config, evaluation)
-    except PairInconclusive as error:
-        return (f"against the baseline: {error}",)
-    told = [comparison.obstacle] if comparison.obstacle else map(str, comparison.changes)
-    return tuple(f"against the baseline: {one}" for one in told)
-
-
 def tell_junit(config: pytest.Config, findings: tuple[Finding, ...]) -> None:
     """Add the run's properties to the JUnit report, before its file is written."""
     for plugin in config.pluginmanager.get_plugins():
@@ -109,11 +100,15 @@ def tell_junit(config: pytest.Config, findings: tuple[Finding, ...]) -> None:
 
 
 def run_report(
-    config: pytest.Config, found: Iterable[dict[str, Any]], status: int
+    config: pytest.Config,
+    findings: tuple[Finding, ...],
+    status: int,
+    *,
+    compared: ReleaseComparison | None = None,
 ) -> RunReport | None:
     """What there is to report of a run; None where it has no pair.
 
-    found: findings as they travelled; status: the session's exit status.
+    status: the session's exit status; compared: what became of it against an earlier release.
     """
     outputs = {
         name: Path(value)
@@ -122,7 +117,7 @@ def run_report(
     }
     if step_summary := os.environ.get("GITHUB_STEP_SUMMARY"):
         outputs["step_summary"] = Path(step_summary)
-    report = RunReport(__version__, findings_of(found), outputs)
+    report = RunReport(__version__, findings, outputs, compared)
     record = config.stash.get(run_record_key, None)
     if record is None:
         return report
@@ -145,7 +140,11 @@ def evidence_line(report: RunReport) -> str:
     from pytest_memleak.findings.run_evidence import pairs_of
 
     pairs = pairs_of(report)
-    result = result_of(pairs, broken=report.broken)
+    result = result_of(
+        pairs,
+        broken=report.broken,
+        compared=report.compared.verdict if report.compared else None,
+    )
     return f"evidence: {result} ({counted(pairs)}), {report.outputs['evidence']}"
 
 
@@ -161,17 +160,18 @@ def conclude(config: pytest.Config, report: RunReport) -> None:
         pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
 
 
-def summary_text(config: pytest.Config, findings: tuple[Finding, ...]) -> str:
+def summary_text(config: pytest.Config, report: RunReport) -> str:
     """The terminal summary of the findings."""
     from pytest_memleak.reports.terminal import summary
 
     writer = config.get_terminal_writer()
     return summary(
-        findings,
+        report.findings,
         width=writer.fullwidth,
         color=writer.hasmarkup,
         verbose=config.get_verbosity() > 0,
         wrap=bool(getattr(config.pluginmanager.get_plugin("terminalreporter"), "isatty", False)),
+        compared=report.compared,
     )
 
 

@@ -1,4 +1,4 @@
-"""Where the plugin keeps this run, its progress on the screen, its baseline, and what items use."""
+"""Where the plugin keeps this run, its progress on the screen, and what items use."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from pytest_memleak.findings.baseline import Baseline
     from pytest_memleak.plugin.progress import Display
     from pytest_memleak.plugin.run_record import RunRecord
     from pytest_memleak.plugin.withholding import Withholding
@@ -16,11 +15,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "answered_key",
-    "baseline_key",
     "display_key",
     "doubt_key",
     "evaluation_key",
     "published_key",
+    "refused_key",
     "run_key",
     "run_record_key",
     "withholding_key",
@@ -29,7 +28,8 @@ __all__ = [
 display_key: pytest.StashKey[Display | None] = pytest.StashKey()
 run_record_key: pytest.StashKey[RunRecord] = pytest.StashKey()
 run_key: pytest.StashKey[Run] = pytest.StashKey()
-baseline_key: pytest.StashKey[Baseline] = pytest.StashKey()
+# Why nothing may run.
+refused_key: pytest.StashKey[str] = pytest.StashKey()
 # Of an item: what its test was given, by the endpoint that it was given it with.
 evaluation_key: pytest.StashKey[Evaluation] = pytest.StashKey()
 # Of an item: the evaluation that its reports have told of already.

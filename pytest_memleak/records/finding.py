@@ -13,6 +13,8 @@ from pytest_memleak.records.book import BookPart
 from pytest_memleak.records.judgement import Completeness, Verdict, WorkVerdict, verdict_words
 from pytest_memleak.records.measure import Measure
 from pytest_memleak.records.plot import PlotData
+from pytest_memleak.records.releases import ReleaseComparison
+from pytest_memleak.records.round_figures import RoundFigures
 from pytest_memleak.records.selection import PairTest, Selection
 
 __all__ = ["CountedDraws", "Finding", "Passage", "RunReport"]
@@ -97,10 +99,12 @@ class Finding:
     draws: the answers that the verdict rests on, the pair's own first
     recitals:  of any protected book: the longest, the longest near-verbatim one, other long ones
     passages:  the worst passages of the pair's own book, where its verdict is FAIL
-    changes:   against a baseline, in words
+    changes:   against a baseline, in words; compared: what the comparison says of it, ""
+               where it says nothing
     catalogue: how many books that nobody asks for were looked for, their words, a digest of all,
               and the words from which on a recital of them counts
     windows:   of the probe "probability": the map along the book
+    rounds:    of the others: what each round shows, in numbers
     parts:     the documents of the book's file: which are text, and by which rule
     title, author: of the book, "" where nobody says; book_file: SHA-256 of its file
     brought:   the rows of extensions' measures among the limits
@@ -134,8 +138,10 @@ class Finding:
     recitals: tuple[Passage, ...] = ()
     passages: tuple[Passage, ...] = ()
     changes: tuple[str, ...] = ()
+    compared: str = ""
     catalogue: dict[str, Any] | None = None
     windows: dict[str, Any] | None = None
+    rounds: RoundFigures | None = None
     brought: tuple[Measure, ...] = ()
     plot: PlotData | None = None
     answerer: Answerer | None = None
@@ -202,6 +208,7 @@ class Finding:
                 "parts": tuple(BookPart(**one) for one in data["parts"]),
                 "works": tuple(map(WorkVerdict.from_json, data["works"])),
                 "brought": tuple(map(Measure.from_json, data["brought"])),
+                "rounds": data["rounds"] and RoundFigures.from_json(data["rounds"]),
                 "plot": data["plot"] and PlotData.from_json(data["plot"]),
             }
         )
@@ -213,6 +220,7 @@ class RunReport:
 
     outputs: the files that were asked for, by option name ("html", "evidence", "sign"),
     and "step_summary" where the CI server has one.
+    compared: whether anything got worse since an earlier release, where that was asked.
     Where evidence is asked for, also what it says of the run as a whole:
     release: its name; selection: what was asked to run; tests: what became of each pair's tests;
     unrun: the pairs that some test would have evaluated and none did; broken: what could not be
@@ -223,6 +231,7 @@ class RunReport:
     version: str
     findings: tuple[Finding, ...]
     outputs: Mapping[str, Path] = field(default_factory=dict)
+    compared: ReleaseComparison | None = None
     release: str | None = None
     selection: Selection = field(default_factory=Selection)
     tests: tuple[PairTest, ...] = ()

@@ -6,7 +6,7 @@ The rows of this package stand in `pytest_memleak.scoring.measure_table`; extens
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
@@ -53,6 +53,8 @@ class Measure:
     needs:    what it cannot be had without
     read:     of what `needs` names (an Analysis or an Extraction): its value, perhaps with an
               interval; None where it cannot be had
+    by_round: of what `needs` names: its value in each round alone, of a share in whole words;
+              None for one of which no round tells, which releases cannot be compared in
     function: of an extension's, in place of `read`: (book, generations) -> number
     """
 
@@ -67,6 +69,7 @@ class Measure:
     read: Callable[[Any], Estimate | Block | float | None] | None = field(
         default=None, repr=False, compare=False
     )
+    by_round: Callable[[Any], Iterable[int]] | None = field(default=None, repr=False, compare=False)
     function: Callable[..., float] | None = field(default=None, repr=False, compare=False)
 
     def estimate(self, known: Any) -> Estimate | None:
@@ -81,7 +84,7 @@ class Measure:
 
     def told(self) -> Measure:
         """The row without its functions, for whoever only shows it."""
-        return replace(self, read=None, function=None)
+        return replace(self, read=None, by_round=None, function=None)
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Measure:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import platform
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -15,8 +16,9 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records import Completeness
     from pytest_memleak.records.finding import Finding
+    from pytest_memleak.records.releases import ReleaseComparison
 
-__all__ = ["case_properties", "suite_properties"]
+__all__ = ["case_properties", "compared_properties", "suite_properties"]
 
 
 def case_properties(found: Finding, *, own: bool = False) -> list[tuple[str, str]]:
@@ -144,3 +146,25 @@ def suite_properties(findings: Iterable[Finding], *, version: str) -> list[tuple
     for found in findings:
         properties[f"memleak.suite.{found.suite}.sha256"] = found.suite_digest
     return list(properties.items())
+
+
+def compared_properties(compared: ReleaseComparison) -> list[tuple[str, str]]:
+    """Properties of the closing statement on a release against an earlier one."""
+    properties: dict[str, object] = {
+        "memleak.compared.verdict": compared.verdict.value,
+        "memleak.compared.baseline": inert(compared.baseline),
+        "memleak.compared.baseline_sha256": compared.sha256,
+        "memleak.compared.confidence": compared.confidence,
+        "memleak.compared.comparisons": compared.comparisons,
+    }
+    for one in compared.changes:
+        name = f"memleak.compared.{inert(one.pair)}.{one.measure}"
+        told = dataclasses.asdict(one) | {"verdict": one.verdict.value}
+        properties |= {
+            f"{name}.{key}": value
+            for key, value in told.items()
+            if key not in ("pair", "measure") and value is not None
+        }
+    for pair, why in compared.obstacles.items():
+        properties[f"memleak.compared.{inert(pair)}.obstacle"] = inert(why)
+    return [(name, str(value)) for name, value in properties.items()]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.findings.from_evaluation import overview
 from pytest_memleak.redaction.text import inert
+from pytest_memleak.reports.release_words import release_details, release_words
 from pytest_memleak.reports.wording import (
     cell,
     of_answers,
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["append_summary", "summary"]
 
-# GitHub shows no step's summary of more than 1 MiB.
 _MOST_ROWS = 200
 _MOST_DETAILS = 50
 _LONGEST_NAME = 120
@@ -56,6 +56,9 @@ def append_summary(run: RunReport, path: Path) -> None:
 def summary(run: RunReport) -> str:
     """The whole summary in GitHub's Markdown."""
     lines = ["## Memorization", "", *_table(run.findings[:_MOST_ROWS])]
+    if run.compared:
+        lines += ["", f"**{_plain(release_words(run.compared))}**", ""]
+        lines += [f"- {_plain(said)}" for said in release_details(run.compared)]
     if left := len(run.findings) - _MOST_ROWS:
         lines += ["", f"… and {left:,} more pairs."] if left > 0 else []
     told = [found for found in run.findings if _to_tell(found)]
@@ -69,16 +72,23 @@ def summary(run: RunReport) -> str:
 
 def _table(findings: tuple[Finding, ...]) -> Iterator[str]:
     measures = overview(findings)
-    yield f"| pair | verdict | {''.join(f'{row.name} | ' for row in measures)}drawn |"
-    yield f"| --- | --- | {'---: | ' * len(measures)}---: |"
+    compared = ["compared"] if any(found.compared for found in findings) else []
+    heads = ["pair", "verdict", *compared, *(row.name for row in measures), "drawn"]
+    yield f"| {' | '.join(heads)} |"
+    yield f"| {'--- | ' * (2 + len(compared))}{'---: | ' * len(measures)}---: |"
     for found in findings:
         cells = [
             _plain(found.pair, _LONGEST_NAME),
             f"{_MARKS[outcome(found).kind]} {outcome(found).word}",
+            *([_compared(found)] if compared else []),
             *(_cell(found, row) for row in measures),
             f"{found.got:,} of {found.asked:,}",
         ]
         yield f"| {' | '.join(cells)} |"
+
+
+def _compared(found: Finding) -> str:
+    return f"{_MARKS[found.compared.lower()]} {found.compared}" if found.compared else ""
 
 
 def _cell(found: Finding, row: Measure) -> str:

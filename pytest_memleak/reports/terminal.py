@@ -13,6 +13,7 @@ from rich.text import Text
 from pytest_memleak.findings.from_evaluation import overview, table_of
 from pytest_memleak.records.amounts import amount
 from pytest_memleak.redaction.text import inert
+from pytest_memleak.reports.release_words import release_details, release_words
 from pytest_memleak.reports.wording import (
     cell,
     of_answers,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records import Measure
     from pytest_memleak.records.finding import Finding, Passage
+    from pytest_memleak.records.releases import ReleaseComparison
     from pytest_memleak.reports.wording import Outcome
     from pytest_memleak.story.plan import PlannedStep, RunPlan
 
@@ -55,8 +57,9 @@ def summary(
     color: bool,
     verbose: bool = False,
     wrap: bool = False,
+    compared: ReleaseComparison | None = None,
 ) -> str:
-    """The whole summary as text, with colours if `color`.
+    """The whole summary as text, with colours if `color`; last what was `compared` with a release.
 
     Unless `verbose`, only the worst passages of a leak that is expected are shown, and of a pass
     not what its answers were. wrap: break long lines between words, below their own beginning,
@@ -70,6 +73,11 @@ def summary(
                 _print_wrapped(console, line, width=max(width, _NARROWEST))
             else:
                 console.print(line, soft_wrap=True)
+    if compared:
+        console.print()
+        console.print(Text(inert(release_words(compared)), style="bold"), soft_wrap=True)
+        for said in release_details(compared):
+            console.print(Text(f"  {inert(said)}"), soft_wrap=True)
     return out.getvalue()
 
 
@@ -191,6 +199,9 @@ def _table(findings: Sequence[Finding], *, stacked: bool, dense: bool) -> Table:
         table.add_column(head, footer=Text(limit, style="dim"), justify="right", no_wrap=True)
     table.add_column("drawn", justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
+    with_compared = any(found.compared for found in findings)
+    if with_compared:
+        table.add_column("compared", no_wrap=True)
     for found in findings:
         table.add_row(
             *([Text(inert(found.suite))] if len(suites) > 1 else []),
@@ -198,8 +209,13 @@ def _table(findings: Sequence[Finding], *, stacked: bool, dense: bool) -> Table:
             *(_cell(found, row, with_limit=not alike) for row in rows),
             Text(f"{found.got:,}/{found.asked:,}" if found.asked else "-"),
             _verdict(outcome(found)),
+            *([_compared(found)] if with_compared else []),
         )
     return table
+
+
+def _compared(found: Finding) -> Text:
+    return Text(found.compared or "-", style=_STYLES.get(found.compared.lower(), ""))
 
 
 def _cell(found: Finding, row: Measure, *, with_limit: bool) -> Text:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_memleak.records import Estimate, Measurement
 from pytest_memleak.scoring.maxima import Range, block_range, maximum_range
@@ -32,7 +32,25 @@ if TYPE_CHECKING:
 
     Count = Callable[..., Tally]
 
-__all__ = ["Analysis", "analyse", "analysis_of", "estimates", "judged_measures"]
+__all__ = [
+    "Analysis",
+    "SpansByRound",
+    "analyse",
+    "analysis_of",
+    "by_round",
+    "estimates",
+    "judged_measures",
+]
+
+
+class SpansByRound(NamedTuple):
+    """Spans with the own excerpt, of each round as if it were alone; shape (n,) each.
+
+    longest: the words of its longest; over: how many distinct ones are longer than T
+    """
+
+    longest: tuple[int, ...]
+    over: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +62,7 @@ class Analysis:
     agreement: self-agreement of the first and second half of the rounds (section 5)
     cross:     where spans came from (section 4)
     lengths:   how many runs with the own excerpt there are of each length
+    own_spans: what each round alone gives of its own excerpts
     recitals:  any passage of any protected book (section 11)
     ranges:    where another n rounds are likely to have the longest block, span and recitals
     near:      near-verbatim recall (section 8), where a limit asks for it
@@ -59,6 +78,7 @@ class Analysis:
     agreement: float
     cross: CrossExcerpt
     lengths: Mapping[int, int] = field(repr=False)
+    own_spans: SpansByRound = field(repr=False)
     recitals: Recitals | None = None
     ranges: Mapping[str, Range] = field(default_factory=dict)
     near: NearVerbatimRecall | None = None
@@ -115,6 +135,12 @@ def analysis_of(tally: Tally, scoring: Scoring, *, confidence: float = 0.95) -> 
         agreement=round_agreement(rounds, words=words, n=n),
         cross=cross_excerpt_of(tally.layout, *tally.matches()),
         lengths=dict(sorted(tally.counted.own_lengths.items())),
+        own_spans=SpansByRound(
+            longest=tuple(tally.longest_by_round().tolist()),
+            over=tuple(
+                tally.over_by_round(over=max(scoring.span_threshold, scoring.k - 1)).tolist()
+            ),
+        ),
         recitals=recitals,
         ranges=dict(_ranges(tally, rounds, recitals, typical=error.typical * words)),
     )
@@ -174,3 +200,15 @@ def judged_measures(known: Analysis | Extraction) -> dict[str, Estimate]:
     found = estimates(known)
     works = known.works if isinstance(known, Analysis) else None
     return works.held(found) if works else found
+
+
+def by_round(analysis: Analysis) -> dict[str, tuple[int, ...]]:
+    """Per measure, what each round alone shows of it, where releases can be compared in it.
+
+    By name; of shares in whole words. METRICS section 7.
+    """
+    return {
+        name: tuple(row.by_round(analysis))
+        for name, row in MEASURES.items()
+        if row.by_round and getattr(analysis, row.needs.part) is not None
+    }

@@ -47,8 +47,10 @@ class Exchangeability:
         return 2 * min(self.clumped, self.drifting) > _LEVEL
 
 
-def exchangeability(by_excerpt: Words, *, seed: int = 0) -> Exchangeability:
-    """Permute, 999 times, which generation of an excerpt belongs to which round.
+def exchangeability(
+    by_excerpt: Words, *, permutations: int = _PERMUTATIONS, seed: int = 0
+) -> Exchangeability:
+    """Permute, `permutations` times, which generation of an excerpt belongs to which round.
 
     by_excerpt: covered words per excerpt and round, shape (E, n). One excerpt alone cannot show
     clumps. Cost: 20 ms for 100 rounds, however many excerpts; proportional to the rounds.
@@ -56,10 +58,10 @@ def exchangeability(by_excerpt: Words, *, seed: int = 0) -> Exchangeability:
     pools = _pooled(by_excerpt)
     n = pools.shape[1]
     rng = np.random.default_rng(seed)
-    covered = np.zeros((_PERMUTATIONS + 1, n), dtype=np.int64)
+    covered = np.zeros((permutations + 1, n), dtype=np.int64)
     covered[0] = pools.sum(axis=0)
     for pool in pools:
-        covered[1:] += pool.take(random_orders(rng, rows=_PERMUTATIONS, n=n))
+        covered[1:] += pool.take(random_orders(rng, rows=permutations, n=n))
     # The sum is the same however rounds are made up, so the squares' sum stands for the variance.
     return Exchangeability(
         clumped=_p((covered**2).sum(axis=1)), drifting=_p(np.abs(_correlation_with_order(covered)))

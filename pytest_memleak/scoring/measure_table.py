@@ -57,6 +57,7 @@ _ROWS = (
         overview=_OF_TEXT,
         needs=RECITALS,
         read=lambda known: known.recitals.longest_recital,
+        by_round=lambda known: known.recitals.by_round,
     ),
     Measure(
         "recitals_over",
@@ -77,6 +78,7 @@ _ROWS = (
         rises=True,
         needs=RECITALS,
         read=lambda known: known.recitals.nv_longest_recital,
+        by_round=lambda known: known.recitals.nv_by_round,
     ),
     Measure(
         "bmc",
@@ -88,6 +90,7 @@ _ROWS = (
         overview=_OF_TEXT,
         needs=GENERATIONS,
         read=lambda known: Estimate(known.measurement.bmc, known.error.low, known.error.high),
+        by_round=lambda known: known.counts.covered.tolist(),
     ),
     Measure(
         "longest_block",
@@ -110,6 +113,7 @@ _ROWS = (
         overview=_OF_TEXT,
         needs=GENERATIONS,
         read=lambda known: known.measurement.longest_span,
+        by_round=lambda known: known.own_spans.longest,
     ),
     Measure(
         "spans_over",
@@ -121,6 +125,7 @@ _ROWS = (
         overview=_OF_TEXT,
         needs=GENERATIONS,
         read=lambda known: known.measurement.spans_over,
+        by_round=lambda known: known.own_spans.over,
     ),
     Measure(
         "leaking_works",

@@ -2,12 +2,11 @@
 
 Each measure that is named for a pair is tested by permuting whole rounds between the releases;
 Holm's procedure holds the chance that any rise is called by noise to 1 - confidence over all.
-
-No report shows it and no verdict rests on it yet.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ import numpy as np
 
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Verdict
+from pytest_memleak.records.releases import Change
 from pytest_memleak.scoring.quantiles import normal_quantile
 from pytest_memleak.scoring.random_orders import random_orders
 from pytest_memleak.scoring.round_blocks import blocks_of
@@ -28,10 +28,13 @@ if TYPE_CHECKING:
 
     Numbers = NDArray[np.float64]
 
-__all__ = ["Change", "Compared", "PairRounds", "compare_releases"]
+__all__ = ["Compared", "PairRounds", "compare_releases", "least_rounds"]
 
 _LEAST_PERMUTATIONS = 9_999
 _TOGETHER = 1_000
+
+# By how much the smallest p is below the smallest level.
+_FINER = 10
 
 # Standard errors of a difference that one test at 5 % sees four times in five.
 _RESOLVED = 2.5
@@ -64,46 +67,20 @@ class Compared:
     tolerance: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A measure of a pair in two releases.
-
-    p:           one-sided, of no rise in the mean per round
-    verdict:     FAIL where Holm over all that is named rejects and the rise is over the tolerance;
-                 INCONCLUSIVE where so few rounds can reach no level that Holm may ask for
-    low, high:   interval of the rise of `bmc`; None for other measures
-    resolved:    the rise of `bmc` that these rounds could resolve, in one test; else None. A rise
-                 in rarely recited passages shows later
-    approximate: whether blocks of rounds were permuted, since those of either were not alike
-    """
-
-    pair: str
-    measure: str
-    before: float
-    after: float
-    tolerance: float
-    p: float
-    verdict: Verdict
-    low: float | None
-    high: float | None
-    resolved: float | None
-    approximate: bool
-
-    @property
-    def rise(self) -> float:
-        """By how much the later release's value is higher."""
-        return self.after - self.before
-
-
 def compare_releases(
     before: Mapping[str, PairRounds],
     after: Mapping[str, PairRounds],
     compared: Sequence[Compared],
     *,
+    further: int = 0,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> tuple[Change, ...]:
     """The change of everything that is `compared`, in its order; pairs by their names.
+
+    further: how many comparisons were named beside these and cannot be made. Holm's procedure is
+    over all; of these it takes it that nothing rose. With a confidence of 0 every rise is over
+    noise.
 
     Raises SettingsError for a pair or measure that either release lacks, for one that is named
     twice, for books or numbers of rounds that differ, a tolerance that is negative or no number,
@@ -114,24 +91,42 @@ def compare_releases(
     _refuse_twice(compared)
     if not compared:
         return ()
-    level = (1 - confidence) / len(compared)  # the smallest that Holm asks for
-    permutations = max(_LEAST_PERMUTATIONS, math.ceil(10 / level) - 1)
+    level = _smallest_level(len(compared) + further, confidence)
+    permutations = max(_LEAST_PERMUTATIONS, math.ceil(_FINER / level) - 1)
     units = [_units(*both, one.measure) for both, one in zip(sides, compared, strict=True)]
     p = _p_values(units, permutations, seed)
-    rejected = _holm(p, 1 - confidence)
+    rejected = _holm(p, 1 - confidence, further) if confidence else [True] * len(p)
     return tuple(
         _change(
             one,
             *both,
             p=its_p,
             rejected=is_rejected,
-            reachable=math.comb(2 * len(mine[0]), len(mine[0])) * level >= 10,  # noqa: PLR2004
+            reachable=not confidence or _can_reach(len(mine[0]), level),
             confidence=confidence,
         )
         for one, both, mine, its_p, is_rejected in zip(
             compared, sides, units, p, rejected, strict=True
         )
     )
+
+
+def least_rounds(comparisons: int, *, confidence: float) -> int:
+    """How many rounds, or blocks, it takes to tell a rise from noise in so many comparisons."""
+    if not confidence:
+        return 1
+    level = _smallest_level(comparisons, confidence)
+    return next(units for units in itertools.count(1) if _can_reach(units, level))
+
+
+def _smallest_level(comparisons: int, confidence: float) -> float:
+    """The smallest p that Holm may ask for."""
+    return (1 - confidence) / comparisons
+
+
+def _can_reach(units: int, level: float) -> bool:
+    """Whether the smallest p of so many units, of either release, is a tenth of the level."""
+    return math.comb(2 * units, units) * level >= _FINER
 
 
 # --- what may be compared ------------------------------------------------------------------
@@ -219,11 +214,11 @@ def _permuted(values: Numbers, size: int, permutations: int, seed: int) -> Numbe
     return np.asarray(hits / (permutations + 1))
 
 
-def _holm(p: Sequence[float], level: float) -> list[bool]:
-    """Which hypotheses Holm's procedure rejects at this `level` over all."""
+def _holm(p: Sequence[float], level: float, further: int) -> list[bool]:
+    """Which hypotheses Holm's procedure rejects at this `level` over all and `further` ones."""
     rejected = [False] * len(p)
     for done, at in enumerate(sorted(range(len(p)), key=p.__getitem__)):
-        if p[at] > level / (len(p) - done):
+        if p[at] > level / (len(p) + further - done):
             break
         rejected[at] = True
     return rejected
@@ -249,7 +244,7 @@ def _change(
         low, high = difference_bounds(
             after - before, spread, typical_less=old.spread.typical, confidence=confidence
         )
-        if spread.variance is not None:
+        if spread.variance:
             resolved = _RESOLVED * math.sqrt(spread.variance)
     return Change(
         pair=one.pair,
@@ -257,6 +252,7 @@ def _change(
         before=before,
         after=after,
         tolerance=one.tolerance,
+        rounds=len(new.per_round[one.measure]),
         p=p,
         verdict=verdict,
         low=low,

@@ -53,6 +53,12 @@ class RoundCounts:
         """Share of the words that some round covers."""
         return int(np.count_nonzero(self.times)) / self.words
 
+    @property
+    def covered(self) -> NDArray[np.int64]:
+        """How many words each round covers; shape (n,)."""
+        words = self.runs.end - self.runs.start
+        return np.bincount(self.runs.round, words, self.rounds).astype(np.int64)
+
 
 class Patterns(NamedTuple):
     """Sets of rounds, and how many words just those cover.

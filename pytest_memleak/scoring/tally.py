@@ -12,6 +12,7 @@ from pytest_memleak.errors import BookError, RecordsError, SettingsError
 from pytest_memleak.records import Generation, Span
 from pytest_memleak.scoring.distinct import Distinct, Packing, distinct
 from pytest_memleak.scoring.matches import Matches
+from pytest_memleak.scoring.passages import distinct_passages
 from pytest_memleak.scoring.recitals import Protected, RecitalCounts, RecitalTally
 from pytest_memleak.scoring.rounds import Rounds, words_by_text
 from pytest_memleak.scoring.shared_index import SharedIndex
@@ -193,6 +194,22 @@ class Tally:
         for _, ordinal, _, words in (rows.T for rows in self.counted.given_back):
             np.maximum.at(longest, ordinal, words)
         return longest
+
+    def over_by_round(self, *, over: int) -> NDArray[np.intp]:
+        """How many spans of more than `over` words, at least T, each round has; shape (n,).
+
+        Of a round alone, as if there were no other.
+        """
+        end, start, ordinal = self._packing_by_end.unpack(self.counted.over.ascending())
+        order = np.lexsort((start, end, ordinal))  # of those of a round that end alike the longest
+        end, start, ordinal = end[order], start[order], ordinal[order]
+        first = (np.diff(end, prepend=-1) != 0) | (np.diff(ordinal, prepend=-1) != 0)
+        end, start, ordinal = end[first], start[first], ordinal[first]
+        spans = np.zeros(self.counted.rounds, dtype=np.intp)
+        for one in np.unique(ordinal).tolist():
+            its = slice(*ordinal.searchsorted([one, one + 1]))
+            spans[one] = len(distinct_passages(start[its], end[its], over=over))
+        return spans
 
     def pieces(self) -> tuple[Positions, Positions]:
         """Start and end of each distinct memorized piece, of any round, ascending."""

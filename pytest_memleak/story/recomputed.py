@@ -103,7 +103,9 @@ class _Again:
 
     def look_at_result(self) -> None:
         made = self._made
-        told = result_of(made["pairs"], broken=made["broken"])
+        said = made["compared"]
+        compared = Verdict(said["verdict"]) if said else None
+        told = result_of(made["pairs"], broken=made["broken"], compared=compared)
         if made["result"] != told:
             self.found.wrong.append(
                 f"result: the bundle says {made['result']}, its pairs give {told}"

@@ -1,76 +1,408 @@
 """--memleak-baseline and --memleak-fail-if-worse."""
 
+import json
+import random
+import re
+from xml.etree import ElementTree
+
 import pytest
 from ferry import CLEAN
 
+from pytest_memleak.cli.main import main
+from pytest_memleak.findings.bundle import sealed
+
 RECITAL = "The ferryman counted nine lanterns along the quay and did not like the number at all."
+TWELVE = ("samples = 3", "samples = 12")
 WIDE = ("longest_span = 10", "longest_span = 100")
+SAME = ("--memleak-baseline=before.json", "--memleak-fail-if-worse=longest_span=10")
+
+
+def answers(*, recite=0):
+    """Twelve answers, of which so many recite a sentence."""
+    draw = random.Random(7)
+    words = " ".join(CLEAN).split()
+    told = [" ".join(draw.choices(words, k=45)) for _ in range(12)]
+    return [f"{RECITAL} {one}" if n < recite else one for n, one in enumerate(told)]
 
 
 @pytest.fixture
-def earlier(pytester, suite):
-    suite(WIDE)
+def release(suite):
+    """Writes the suite of a release, in which so many answers recite, with some text replaced."""
+
+    def write(*replacements, recite=0, leaky=12):
+        suite(
+            WIDE, TWELVE, *replacements, clean=answers(recite=recite), leaky=answers(recite=leaky)
+        )
+
+    return write
+
+
+@pytest.fixture
+def earlier(pytester, release):
+    release()
     pytester.runpytest("--memleak-evidence=before.json").assert_outcomes(passed=2)
 
 
-def test_it_shows_what_changed_for_each_pair(pytester, suite, earlier):
-    suite(WIDE, clean=(RECITAL, *CLEAN[:2]))
+def change_bundle(pytester, change, name="before.json"):
+    path = pytester.path / name
+    made = json.loads(path.read_text())
+    change(made)
+    made.pop("sha256")
+    path.write_text(json.dumps(sealed(made), indent=1) + "\n")
+
+
+# --- what changed --------------------------------------------------------------------------
+
+
+def test_it_shows_what_changed_for_each_pair(pytester, release, earlier):
+    release(recite=1)
     result = pytester.runpytest("--memleak-baseline=before.json")
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(
         ["clean/ferry: PASS", "*against the baseline: longest_span 0 -> 16 (+16)"]
     )
+    result.stdout.no_fnmatch_line("*compared*")
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")])
-def test_worse_than_tolerated_fails_the_pair(pytester, suite, earlier, workers):
-    suite(WIDE, clean=(RECITAL, *CLEAN[:2]))
-    result = pytester.runpytest(
-        "--memleak-baseline=before.json", "--memleak-fail-if-worse=longest_span=10", *workers
+def test_worse_than_tolerated_fails_the_run_by_a_closing_statement(
+    pytester, release, earlier, workers
+):
+    release(recite=12)
+    result = pytester.runpytest(*SAME, *workers)
+    result.assert_outcomes(passed=2, failed=1)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(
+        [
+            "*_ no_worse_than_baseline _*",
+            "release against before.json: FAIL: worse in 1 of 2 comparisons (that any is called "
+            "worse by chance has a probability of at most 0.05)",
+            "clean/ferry: longest_span 0 -> 16 (+16), p = 0.0001, tolerance 10: FAIL",
+            "*pair *verdict*compared",
+            "release against before.json: FAIL*",
+            "FAILED memleak::no_worse_than_baseline*",
+        ]
     )
-    result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(["worse than the baseline: longest_span 0 -> 16 (+16)"])
-
-
-def test_within_tolerance_passes(pytester, suite, earlier):
-    suite(WIDE, clean=(RECITAL, *CLEAN[:2]))
-    pytester.runpytest(
-        "--memleak-baseline=before.json", "--memleak-fail-if-worse=longest_span=16"
-    ).assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines_random(
+        [
+            "clean/ferry *PASS *FAIL*",
+            "leaky/ferry *PASS *PASS*",
+            "clean/ferry: PASS",
+            "  against the baseline: longest_span 0 -> 16 (+16), p = 0.0001, tolerance 10: FAIL",
+            "  against the baseline: bmc *",
+        ]
+    )
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("recite", "tolerance"),
     [
-        (('id = "clean"', 'id = "newer"'), "the baseline does not have this pair"),
-        (("samples = 3", "samples = 3\nk = 4"), "the baseline was made with another settings"),
+        pytest.param(12, 16, id="within its tolerance"),
+        pytest.param(2, 10, id="noise"),
+        pytest.param(0, 0, id="the same"),
     ],
 )
-def test_what_cannot_be_compared_is_inconclusive(pytester, suite, earlier, change, said):
-    suite(WIDE, change)
-    result = pytester.runpytest(
-        "-k", "newer or clean", "--memleak-baseline=before.json",
-        "--memleak-fail-if-worse=bmc=0.1",
-    )  # fmt: skip
-    result.assert_outcomes(errors=1, deselected=1)
-    result.stdout.fnmatch_lines([f"INCONCLUSIVE: {said}"])
+def test_what_is_tolerated_or_noise_passes(pytester, release, earlier, recite, tolerance):
+    release(recite=recite)
+    result = pytester.runpytest(SAME[0], f"--memleak-fail-if-worse=longest_span={tolerance}")
+    result.assert_outcomes(passed=3)
+    result.stdout.fnmatch_lines(["release against before.json: PASS: worse in 0 of 2*"])
 
 
-def test_a_baseline_that_was_changed_is_refused(pytester, suite, earlier):
-    path = pytester.path / "before.json"
-    path.write_text(path.read_text().replace('"got": 6', '"got": 5', 1))
+def test_the_rise_of_bmc_comes_with_its_interval_and_what_could_be_resolved(
+    pytester, release, earlier
+):
+    release(recite=1)
+    result = pytester.runpytest(SAME[0], "--memleak-fail-if-worse=bmc=0.1,longest_span=10")
+    result.assert_outcomes(passed=3)
+    result.stdout.fnmatch_lines(
+        [
+            "  against the baseline: bmc 0 -> 0.5161 (+0.5161, interval -1 to +1), p = 0.5, "
+            "tolerance 0.1, 12 rounds resolve a rise of 1.2: PASS"
+        ]
+    )
+
+
+def test_all_reports_agree(pytester, release, earlier):
+    release(recite=12)
+    pytester.runpytest(
+        *SAME, "--junitxml=out.xml", "--memleak-html=page.html", "--memleak-evidence=after.json"
+    ).assert_outcomes(passed=2, failed=1)
+    made = json.loads((pytester.path / "after.json").read_text())
+    told = made["compared"]
+    assert (told["verdict"], told["baseline"], told["confidence"]) == ("FAIL", "before.json", 0.95)
+    assert told["sha256"] == json.loads((pytester.path / "before.json").read_text())["sha256"]
+    assert [(one["pair"], one["verdict"]) for one in told["changes"]] == [
+        ("clean/ferry", "FAIL"),
+        ("leaky/ferry", "PASS"),
+    ]
+    assert [one["verdict"] for one in made["pairs"]] == ["PASS", "PASS"]
+    cases = {
+        case.get("name"): case
+        for case in ElementTree.parse(pytester.path / "out.xml").iter("testcase")
+    }
+    assert len(cases) == 3
+    closing = cases.pop("no_worse_than_baseline")
+    assert closing.find("failure").get("message").startswith("release against before.json: FAIL")
+    properties = {one.get("name"): one.get("value") for one in closing.iter("property")}
+    assert properties["memleak.compared.verdict"] == "FAIL"
+    assert properties["memleak.compared.clean/ferry.longest_span.verdict"] == "FAIL"
+    assert float(properties["memleak.compared.clean/ferry.longest_span.p"]) < 0.001
+    for case in cases.values():
+        assert case.find("failure") is None
+        told = {one.get("name"): one.get("value") for one in case.iter("property")}
+        assert told["memleak.verdict"] == "PASS"
+    page = (pytester.path / "page.html").read_text()
+    assert "release against before.json: FAIL: worse in 1 of 2 comparisons" in page
+    verdicts = re.findall(r'<span class="badge (\w+)">', page.partition("</table>")[0])
+    assert verdicts == ["pass", "fail", "pass", "pass"]
+
+
+def test_the_step_summary_agrees(pytester, release, earlier, monkeypatch):
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(pytester.path / "steps.md"))
+    release(recite=12)
+    pytester.runpytest(*SAME).assert_outcomes(passed=2, failed=1)
+    lines = (pytester.path / "steps.md").read_text().splitlines()
+    assert "| pair | verdict | compared | " in next(one for one in lines if "| pair" in one)
+    (clean,) = (one for one in lines if one.startswith("| clean"))
+    assert clean.split(" | ")[1:3] == ["✅ PASS", "❌ FAIL"]
+    assert any(one.startswith("**release against before") and "FAIL" in one for one in lines)
+
+
+def test_the_comparison_is_computed_anew_by_who_has_both_bundles(
+    pytester, release, earlier, capsys
+):
+    release(recite=12)
+    pytester.runpytest(*SAME, "--memleak-evidence=after.json").assert_outcomes(passed=2, failed=1)
+    verify = ["verify", "after.json", "--ledger", "sqlite:///none.db", "--allow-failures"]
+    assert main(verify) == 0
+    assert "what it says against an earlier release: give --baseline" in capsys.readouterr().out
+    assert main([*verify, "--baseline=before.json"]) == 0
+    assert "compared with before.json, it is as it says" in capsys.readouterr().out
+    assert main([*verify, "--baseline=after.json"]) == 1
+    assert "compared.sha256: the bundle says" in capsys.readouterr().out
+
+    def lower(made):
+        made["compared"]["changes"][0]["p"] = 0.5
+
+    change_bundle(pytester, lower, "after.json")
+    assert main([*verify, "--baseline=before.json"]) == 1
+    assert "compared.changes: the bundle says" in capsys.readouterr().out
+
+
+def test_two_bundles_are_compared_by_the_same_statement(pytester, release, earlier, capsys):
+    release(recite=12)
+    pytester.runpytest(*SAME, "--memleak-evidence=after.json").assert_outcomes(passed=2, failed=1)
+    told = json.loads((pytester.path / "after.json").read_text())["compared"]
+    compare = ["compare", "before.json", "after.json"]
+    capsys.readouterr()
+    assert main([*compare, "--fail-if-worse=longest_span=10"]) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "clean/ferry: longest_span 0 -> 16 (+16), p = 0.0001, tolerance 10: FAIL",
+        "leaky/ferry: longest_span 16 -> 16 (+0), p = 1, tolerance 10: PASS",
+        "release against before.json: FAIL: worse in 1 of 2 comparisons (that any is called worse "
+        "by chance has a probability of at most 0.05)",
+    ]
+    assert main([*compare, "--fail-if-worse=longest_span=10", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out) == told
+    assert main([*compare, "--fail-if-worse=longest_span=16"]) == 0
+    assert main(["compare", "after.json", "before.json", "--fail-if-worse=longest_span=0"]) == 0
+    capsys.readouterr()
+    assert main(compare) == 0
+    assert "clean/ferry: longest_span 0 -> 16 (+16)" in capsys.readouterr().out.splitlines()
+
+
+def test_bundles_that_tell_nothing_of_one_another_are_no_pass(pytester, release, earlier, capsys):
+    release(('id = "clean"', 'id = "newer"'), ("samples = 12", "samples = 11"))
+    pytester.runpytest("--memleak-evidence=after.json")
+    compare = ["compare", "before.json", "after.json", "--fail-if-worse"]
+    assert main([*compare, "bmc=0"]) == 1
+    told = capsys.readouterr()
+    assert "INCONCLUSIVE: nothing could be compared" in told.out
+    assert "newer/ferry: INCONCLUSIVE: not one pair of this name is in it; it has" in told.out
+    assert "clean/ferry: only the earlier release was looked at" in told.err
+    for value, said in (
+        ("bcm=0", "there is no measure 'bcm'; did you mean 'bmc'?"),
+        ("uplift=0", "uplift has no value in each round"),
+        ("bmc", "expected MEASURE=NUMBER"),
+    ):
+        assert main([*compare, value]) == 2
+        assert said in capsys.readouterr().err
+    assert main(["compare", "before.json", "after.json", "after.json"]) == 2
+    assert main(["compare", "ferry.json", "clean.json", "--fail-if-worse=bmc=0"]) == 2
+    assert "ferry.json is none" in capsys.readouterr().err
+    path = pytester.path / "after.json"
+    path.write_text(path.read_text().replace('"broken": []', '"broken": [\n  "x"\n ]'))
+    assert main([*compare, "bmc=0"]) == 2
+    assert "it was changed after it was made" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verbosity", ["-q", "-v", "-x"])
+def test_it_is_told_at_any_verbosity_and_counts_nowhere_twice(
+    pytester, release, earlier, verbosity
+):
+    release(recite=12)
+    result = pytester.runpytest(*SAME, verbosity)
+    result.assert_outcomes(passed=2, failed=1)
+    assert result.stdout.str().count("FAILED memleak::no_worse") == 1
+
+
+def test_an_expected_leak_gates_nothing(pytester, release):
+    leak = (
+        ('id = "leaky"\n', 'id = "leaky"\nexpected = "leak"\n'),
+        (
+            "longest_span = 100",
+            "longest_span = 10",
+        ),
+    )
+    release(*leak, leaky=1)
+    pytester.runpytest("--memleak-evidence=before.json").assert_outcomes(passed=1, xfailed=1)
+    release(*leak, leaky=12)
+    result = pytester.runpytest(*SAME)
+    result.assert_outcomes(passed=2, xfailed=1)
+    result.stdout.fnmatch_lines(["release against before.json: PASS: worse in 0 of 1 comparison*"])
+
+
+def test_answers_that_cannot_be_judged_leave_it_inconclusive(pytester, release, earlier):
+    release(recite=12)
+    path = pytester.path / "clean.json"
+    records = json.loads(path.read_text())
+    del records[0]["generations"][-1]
+    path.write_text(json.dumps(records))
+    result = pytester.runpytest(*SAME)
+    result.assert_outcomes(passed=1, errors=2)
+    result.stdout.fnmatch_lines(
+        [
+            "release against before.json: INCONCLUSIVE: worse in 0 of 2 comparisons, 1 of them *",
+            "clean/ferry: INCONCLUSIVE: one side has no complete evidence",
+        ]
+    )
+
+
+def test_another_book_leaves_it_inconclusive(pytester, release, earlier):
+    release()
+    path = pytester.path / "ferry.json"
+    path.write_text(path.read_text().replace("an odd light", "an odder light"))
+    result = pytester.runpytest(*SAME)
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            "release against before.json: INCONCLUSIVE: nothing could be compared*",
+            "clean/ferry: INCONCLUSIVE: the baseline was made with another book, or with other*",
+        ]
+    )
+
+
+def test_a_run_that_stops_early_says_nothing_of_a_release(pytester, release, earlier):
+    release(("longest_span = 100", "longest_span = 10"), recite=12)
+    result = pytester.runpytest(*SAME, "-x")
+    result.assert_outcomes(failed=1)
+    assert "release against" not in result.stdout.str()
+
+
+def test_confidence_0_counts_every_rise(pytester, release):
+    point = ("[limits]", "confidence = 0\n[limits]")
+    release(point)
+    pytester.runpytest("--memleak-evidence=before.json").assert_outcomes(passed=2)
+    release(point, recite=1)
+    result = pytester.runpytest(*SAME)
+    result.assert_outcomes(passed=2, failed=1)
+    result.stdout.fnmatch_lines(["*worse in 1 of 2 comparisons (point value: every rise over*"])
+
+
+# --- before anything runs ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (('id = "clean"', 'id = "newer"'), "newer/ferry: not one pair of this name is in it; it *"),
+        (("samples = 12", "samples = 12\nk = 4"), "clean/ferry: made with k 5, not 4*"),
+        (("samples = 12", "samples = 11"), "clean/ferry: made with samples 12, not 11*"),
+        (("samples = 12", "samples = 12\ntemperature = 0.7"), "*with temperature 1.0, not 0.7*"),
+        (('path = "clean.json"', 'path = "clean.json"\n[[book]]\nid="b"\nsource="ferry.json"'),
+         "clean/b: not one pair of this name is in it*"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_compared_is_an_error_before_anything_runs(
+    pytester, release, earlier, change, said, workers
+):
+    release(change)
+    result = pytester.runpytest(SAME[0], "--memleak-fail-if-worse=bmc=0.1", *workers)
+    told = [f"*--memleak-fail-if-worse: before.json: {said}"]
+    if workers:
+        assert result.parseoutcomes().keys() == {"errors"}
+        result.stdout.fnmatch_lines(told)
+    else:
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines(told)
+    assert "= memorization =" not in result.stdout.str()
+
+
+def test_what_does_not_change_the_answers_may_change(pytester, release, earlier):
+    release(("samples = 12", "samples = 12\nseed = 3\nmax_age = 1\nmin_answer = 0.1"), recite=0)
+    pytester.runpytest(*SAME).assert_outcomes(passed=3)
+
+
+def test_pairs_that_are_left_out_need_not_be_comparable(pytester, release, earlier):
+    release(('id = "clean"', 'id = "newer"'))
+    pytester.runpytest(*SAME, "-k", "leaky").assert_outcomes(passed=2, deselected=1)
+
+
+def test_so_few_rounds_that_they_could_tell_nothing(pytester, suite):
     suite(WIDE)
+    pytester.runpytest("--memleak-evidence=before.json").assert_outcomes(passed=2)
+    result = pytester.runpytest(*SAME)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        [
+            "*3 rounds cannot tell a rise from noise in 2 comparisons",
+            "*draw samples = 6 or more, in both releases; or name fewer",
+        ]
+    )
+
+
+def test_a_bundle_that_does_not_tell_its_rounds_says_how_to_make_it_anew(
+    pytester, release, earlier
+):
+    change_bundle(pytester, lambda made: [one.pop("rounds") for one in made["pairs"]])
+    result = pytester.runpytest(*SAME)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        [
+            "*clean/ferry: the bundle does not tell its rounds: a version made it that did not",
+            "*make it anew from that release's ledger, which costs no call: pytest "
+            "--memleak-offline --memleak-evidence FILE with the suite as it was",
+        ]
+    )
+    pytester.runpytest("--memleak-baseline=before.json").assert_outcomes(passed=2)
+
+
+def test_a_baseline_that_was_changed_is_refused(pytester, release, earlier):
+    path = pytester.path / "before.json"
+    path.write_text(path.read_text().replace('"got": 24', '"got": 23', 1))
+    release()
     result = pytester.runpytest("--memleak-baseline=before.json", "--memleak-fail-if-worse=bmc=1")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*before.json: sha256: *", "*it was changed after it was made*"])
 
 
-@pytest.mark.parametrize("value", ["bmc", "bmc=", "=1", "bmc=much", "bmc=nan", "longest_span=inf"])
+@pytest.mark.parametrize(
+    "value", ["bmc", "bmc=", "=1", "bmc=much", "bmc=nan", "longest_span=inf", "bmc=-0.1"]
+)
 def test_a_tolerance_is_a_measure_and_a_number(pytester, suite, value):
     suite()
     result = pytester.runpytest("--memleak-baseline=x", f"--memleak-fail-if-worse={value}")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([f"*--memleak-fail-if-worse: expected MEASURE=NUMBER*'{value}'*"])
+
+
+def test_a_measure_is_named_once(pytester, suite):
+    suite()
+    result = pytester.runpytest("--memleak-baseline=x", "--memleak-fail-if-worse=bmc=0,bmc=1")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--memleak-fail-if-worse: bmc stands there twice*"])
 
 
 def test_tolerances_need_a_baseline(pytester, suite):
@@ -80,75 +412,37 @@ def test_tolerances_need_a_baseline(pytester, suite):
     result.stderr.fnmatch_lines(["*--memleak-fail-if-worse needs --memleak-baseline*"])
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "2")])
 @pytest.mark.parametrize(
     ("name", "said"),
     [
         ("bcm", "there is no measure 'bcm'; did you mean 'bmc'?"),
         ("longest-span", "there is no measure 'longest-span'; did you mean 'longest_span'?"),
         ("x", "there is no measure 'x'; known: longest_recital, *"),
+        ("uplift", "uplift has no value in each round, so that a rise cannot be told from noise*"),
+        ("longest_block", "longest_block has no value in each round, *; name *longest_span*"),
     ],
 )
-def test_a_measure_that_there_is_not_is_an_error_before_anything_runs(
-    pytester, suite, earlier, name, said, workers
+@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+def test_a_measure_that_cannot_be_compared_is_an_error_before_anything_runs(
+    pytester, suite, name, said, workers
 ):
-    result = pytester.runpytest(
-        "--memleak-baseline=before.json", f"--memleak-fail-if-worse=bmc=1,{name}=0.01", *workers
-    )
+    suite()
+    result = pytester.runpytest(SAME[0], f"--memleak-fail-if-worse=bmc=1,{name}=0.01", *workers)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([f"*--memleak-fail-if-worse: {said}"])
     assert "memorization" not in result.stdout.str()
 
 
-@pytest.mark.parametrize(
-    ("name", "why"),
-    [
-        ("nv_recall", "it was not asked for"),
-        ("uplift", "the model needs a baseline, with the same rounds drawn"),
-        ("extractable", 'it needs probe = "probability"'),
-    ],
-)
-def test_a_measure_that_a_pair_does_not_have_makes_it_inconclusive(
-    pytester, suite, earlier, name, why
-):
-    result = pytester.runpytest(
-        "--memleak-baseline=before.json", f"--memleak-fail-if-worse=bmc=1,{name}=0.01"
-    )
-    result.assert_outcomes(errors=2)
-    result.stdout.fnmatch_lines(
-        [
-            f"INCONCLUSIVE: {name} cannot be compared with the baseline, since it could not be "
-            f"measured: {why}"
-        ]
-    )
-
-
-def test_a_measure_that_only_the_baseline_lacks_makes_it_inconclusive(pytester, suite, earlier):
-    suite(("longest_span = 10", "longest_span = 100\nnv_recall = 1.0"))
-    result = pytester.runpytest(
-        "--memleak-baseline=before.json", "--memleak-fail-if-worse=nv_recall=0.01"
-    )
-    result.assert_outcomes(errors=2)
-    result.stdout.fnmatch_lines(
-        ["INCONCLUSIVE: nv_recall cannot be compared with the baseline, which does not have it"]
-    )
-
-
-def test_an_extension_s_measure_is_known(pytester, suite):
+def test_an_extension_s_measure_has_no_rounds_either(pytester, suite):
     pytester.makeconftest(
         "from pytest_memleak import hookimpl\n"
         "@hookimpl\n"
         "def memleak_measures():\n"
         "    return {'answers': lambda book, generations: len(list(generations))}\n"
     )
-    wide = (WIDE[0], f"{WIDE[1]}\n[limits.measures]\nanswers = 100")
-    suite(wide)
-    pytester.runpytest("--memleak-evidence=before.json").assert_outcomes(passed=2)
-    pytester.runpytest(
-        "--memleak-baseline=before.json", "--memleak-fail-if-worse=answers=0"
-    ).assert_outcomes(passed=2)
-    result = pytester.runpytest(
-        "--memleak-baseline=before.json", "--memleak-fail-if-worse=anwsers=0"
-    )
+    suite()
+    result = pytester.runpytest(SAME[0], "--memleak-fail-if-worse=answers=0")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*answers has no value in each round*"])
+    result = pytester.runpytest(SAME[0], "--memleak-fail-if-worse=anwsers=0")
     result.stderr.fnmatch_lines(["*did you mean 'answers'?"])

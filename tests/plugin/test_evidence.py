@@ -41,6 +41,20 @@ def test_it_says_what_was_asked_measured_and_judged(evidence):
     assert made["limitations"]
 
 
+def test_it_tells_of_each_round_in_numbers(evidence):
+    [pair] = json.loads(evidence.read_text())["pairs"]
+    rounds = pair["rounds"]
+    by_round = rounds["measures"]
+    assert list(map(len, by_round.values())) == [6] * 5
+    for name in ("longest_span", "longest_recital", "nv_longest_recital"):
+        assert max(by_round[name]) == pair["measures"][name]["value"]
+    words = pair["measures"]["bmc"]["value"] * pair["book"]["words"]
+    assert max(by_round["bmc"]) <= words <= sum(by_round["bmc"])
+    assert min(by_round["spans_over"]) > 0
+    assert (rounds["alike"], rounds["units"]) == (True, 6)
+    assert rounds["variance"] > 0 < rounds["typical"] < 1
+
+
 def test_an_honest_bundle_holds(evidence, capsys):
     assert verify() == 0
     told = capsys.readouterr().out

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from known_models import ALIKE, KnownModel, lengths_of, probabilities_of
 
-from pytest_memleak.records import Verdict
+from pytest_memleak.records import Scoring, Verdict
+from pytest_memleak.scoring.exchangeability import exchangeability
 from pytest_memleak.scoring.maxima import block_range, maximum_range
 from pytest_memleak.scoring.release import Compared, PairRounds, compare_releases
-from pytest_memleak.scoring.sampling_error import Spread, sampling_error
+from pytest_memleak.scoring.sampling_error import sampling_error, spread
 
 NO_BORDERS = np.empty(0, dtype=np.intp)
 THRESHOLD = 20
@@ -124,13 +125,14 @@ def called_worse_though_the_same(temper, *, releases, pairs=20, rounds=100, span
 def _release(rng, model, rounds):
     drawn, _ = model.draw(rng, rounds)
     counts = model.counts(drawn)
-    error = sampling_error(counts, seed=int(rng.integers(1 << 31)))
+    seed = int(rng.integers(1 << 31))
+    alike = _alike(counts.by_excerpt, seed)
     over = model.lengths > THRESHOLD
     longest = model.longest(drawn)
     return PairRounds(
         words=model.words,
         values={
-            "bmc": error.bmc,
+            "bmc": counts.bmc,
             "longest_span": int(longest.max()),
             "spans_over": int(drawn[:, over].any(axis=0).sum()),
         },
@@ -139,9 +141,20 @@ def _release(rng, model, rounds):
             "longest_span": longest,
             "spans_over": drawn[:, over].sum(axis=1),
         },
-        spread=Spread(error.variance, error.blocks or rounds, error.typical),
-        alike=error.likeness.alike,
+        spread=spread(counts, scoring=Scoring(), alike=alike, seed=seed),
+        alike=alike,
     )
+
+
+def _alike(by_excerpt, seed):
+    """Whether rounds are alike; a tenth of the permutations does where it can be told by them.
+
+    Of 1,000 orders more than five have to be as far out as the one observed.
+    """
+    first = exchangeability(by_excerpt, permutations=99, seed=seed)
+    if round(100 * min(first.clumped, first.drifting)) > 5:
+        return True
+    return exchangeability(by_excerpt, seed=seed).alike
 
 
 def more_passages(rng, lengths, probabilities):

@@ -9,7 +9,7 @@ import pytest
 from pytest_memleak.errors import RecordsError
 from pytest_memleak.records import Book, Excerpt, Generation, Scoring
 from pytest_memleak.scoring import tally as module
-from pytest_memleak.scoring.analysis import analyse, analysis_of
+from pytest_memleak.scoring.analysis import analyse, analysis_of, by_round, estimates
 from pytest_memleak.scoring.measures import measure
 from pytest_memleak.scoring.tally import Tally
 
@@ -129,6 +129,37 @@ def test_each_generation_and_round_is_told_as_if_it_were_alone():
         for ordinal, words in enumerate(longest.tolist()):
             of_round = [one for one in generations if one.ordinal == ordinal]
             assert words == measure(book, of_round, SCORING).longest_span.words
+
+
+def test_what_releases_are_compared_in_is_told_of_each_round_as_if_it_were_alone():
+    rng = random.Random(7)
+    told = 0
+    for _ in range(30):
+        book, generations = generated_case(rng)
+        if not generations:
+            continue
+        found = by_round(analyse(book, generations, SCORING))
+        rounds = 1 + max(one.ordinal for one in generations)
+        assert {len(one) for one in found.values()} == {rounds}
+        for ordinal in range(rounds):
+            alone = analyse(book, [one for one in generations if one.ordinal == ordinal], SCORING)
+            expected = (
+                {name: one.value for name, one in estimates(alone).items() if name in found}
+                if alone
+                else dict.fromkeys(found, 0)
+            )
+            if alone:
+                expected["bmc"] *= alone.measurement.words
+            assert {name: one[ordinal] for name, one in found.items()} == pytest.approx(expected)
+            told += expected["spans_over"] > 1
+    assert set(found) == {
+        "bmc",
+        "longest_span",
+        "spans_over",
+        "longest_recital",
+        "nv_longest_recital",
+    }
+    assert told > 3
 
 
 def test_rounds_that_recite_everything_or_nothing_are_seen_not_to_be_alike():

@@ -26,6 +26,7 @@ from pytest_memleak.reports.html.views import (
     main_titles,
     pair_views,
 )
+from pytest_memleak.reports.release_words import release_details, release_words
 from pytest_memleak.reports.wording import of_documents, of_other_books, percent
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ def render(run: RunReport, *, made: datetime.datetime) -> str:
         tally=Counter(pair.badge.kind for pair in pairs),
         lead=_lead({one.probe for one in run.findings}),
         titles=main_titles(run.findings),
+        compared=run.compared,
         heat=_legend(),
         width=WIDTH,
     )
@@ -94,6 +96,8 @@ def _environment() -> Environment:
     )
     environment.globals["of_other_books"] = of_other_books
     environment.globals["of_documents"] = of_documents
+    environment.globals["release_details"] = release_details
+    environment.globals["release_words"] = release_words
     environment.filters["percent"] = percent
     environment.filters["count"] = lambda number: f"{number:,}"
     environment.filters["shown"] = shown

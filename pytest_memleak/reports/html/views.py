@@ -128,6 +128,12 @@ class PairView:
     works: tuple[WorkView, ...] = ()
     work_heads: tuple[str, ...] = ()
 
+    @property
+    def compared(self) -> Badge | None:
+        """What is said of it against an earlier release."""
+        kind = self.found.compared.lower()
+        return Badge(self.found.compared, _MARKS[kind], kind) if kind else None
+
 
 @dataclass(frozen=True, slots=True)
 class BookView:
