@@ -5,10 +5,12 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Verdict
-from pytest_memleak.scoring.release import Compared, PairRounds, compare_releases
+from pytest_memleak.scoring.release import Compared, PairRounds, compare_releases, least_rounds
 from pytest_memleak.scoring.sampling_error import Spread, difference_bounds
 
 PASS, FAIL, INCONCLUSIVE = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
@@ -204,3 +206,69 @@ def test_a_comparison_that_is_named_twice_is_refused():
 def test_a_confidence_out_of_range_is_refused():
     with pytest.raises(SettingsError, match="confidence"):
         compare(poisson(5), poisson(5), confidence=1)
+
+
+# --- against a slow reading ----------------------------------------------------------------
+
+
+def exact_p(old, new):
+    """The share of all divisions of the rounds whose later part has a mean as high as observed."""
+    both, size = old + new, len(new)
+    sums = [
+        sum(both[n] for n in chosen) for chosen in itertools.combinations(range(2 * size), size)
+    ]
+    return sum(one >= sum(new) for one in sums) / len(sums)
+
+
+def holm_by_hand(p, level):
+    """Those rejected: the smallest p against level / m, the next against level / (m - 1), ..."""
+    left = dict(enumerate(p))
+    rejected = set()
+    while left:
+        at = min(left, key=left.get)
+        if left[at] > level / len(left):
+            break
+        rejected.add(at)
+        del left[at]
+    return rejected
+
+
+@given(
+    st.integers(5, 6).flatmap(
+        lambda n: st.tuples(
+            *[st.lists(st.integers(0, 6), min_size=n, max_size=n) for _ in range(2)]
+        )
+    )
+)
+@settings(max_examples=40)
+def test_p_is_that_of_every_division_gone_through(sides):
+    old, new = sides
+    (change,) = compare(rounds_of(old), rounds_of(new))
+    exact = exact_p(old, new)
+    error = 5 * math.sqrt(exact * (1 - exact) / 9_999) + 2 / 10_000
+    assert change.p == pytest.approx(exact, abs=error)
+
+
+@given(st.lists(st.sampled_from([5.0, 5.6, 6.2, 9.0]), min_size=1, max_size=6), st.integers(0, 30))
+@settings(max_examples=25)
+def test_what_fails_is_what_holm_rejects_over_all_that_is_named(means, further):
+    before = {str(n): poisson(5, n=30, seed=n) for n in range(len(means))}
+    after = {str(n): poisson(mean, n=30, seed=100 + n, bmc=0.2) for n, mean in enumerate(means)}
+    named = [Compared(pair, "bmc", 0.01) for pair in before]
+    changes = compare_releases(before, after, named, further=further)
+    rejected = holm_by_hand([one.p for one in changes] + [1.0] * further, 0.05)
+    assert {n for n, one in enumerate(changes) if one.verdict is FAIL} == rejected
+
+
+@pytest.mark.parametrize(("comparisons", "confidence", "rounds"), [
+    (1, 0.95, 5), (60, 0.95, 8), (2, 0.95, 6), (60, 0, 1),
+])  # fmt: skip
+def test_the_rounds_that_it_takes(comparisons, confidence, rounds):
+    assert least_rounds(comparisons, confidence=confidence) == rounds
+
+
+def test_with_confidence_0_every_rise_over_its_tolerance_counts():
+    one, more = rounds_of([5], variance=None), rounds_of([5], bmc=0.2, variance=None)
+    for tolerance, verdict in ((0.05, FAIL), (0.1, PASS)):
+        (change,) = compare(one, more, Compared("a", "bmc", tolerance), confidence=0)
+        assert change.verdict is verdict
