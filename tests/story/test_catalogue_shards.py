@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import pickle
 import random
 from types import SimpleNamespace
 
@@ -10,7 +11,7 @@ import pytest
 from pytest_memleak.books.catalogue_file import write_catalogue
 from pytest_memleak.records import Book, Excerpt, Generation, Limits, Scoring
 from pytest_memleak.scoring.analysis import analyse
-from pytest_memleak.scoring.library import scanned
+from pytest_memleak.scoring.library import scan, scanned
 from pytest_memleak.story import catalogue as catalogue_module
 from pytest_memleak.story.catalogue import Catalogue
 from pytest_memleak.story.loose_books import LooseReader
@@ -112,8 +113,21 @@ def same_in_shards_and_prepared(library, shard_bytes, monkeypatch):
     return one_shard
 
 
+def on_other_nodes(shards, table, *, least):
+    """Each shard, the table and what comes of them go to another process and back, in any order."""
+    there = pickle.loads(pickle.dumps(table))
+    for shard in reversed([pickle.loads(pickle.dumps(one)) for one in shards]):
+        yield pickle.loads(pickle.dumps(scan(shard, there, least=least)))
+
+
 def test_one_shard_or_many_or_prepared(tmp_path, monkeypatch):
-    same_in_shards_and_prepared(Library(tmp_path, 40), 8_000, monkeypatch)
+    library = Library(tmp_path, 40)
+    with monkeypatch.context() as patch:
+        one_shard = same_in_shards_and_prepared(library, 8_000, patch)
+    monkeypatch.setattr(catalogue_module, "_SHARD_BYTES", 8_000)
+    assert library.findings(scan=on_other_nodes) == one_shard
+    file = library.prepare("there.keys", library.paths)
+    assert library.findings(file, scan=on_other_nodes) == one_shard
 
 
 @pytest.mark.slow
