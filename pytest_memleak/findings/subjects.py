@@ -16,8 +16,8 @@ __all__ = ["names_of", "subjects"]
 def subjects(made: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The models of a bundle, each once: `{"name": ..., "digest": {"sha256": ...}}`.
 
-    The digest is that of the weights, where they were on the machine that asked them; else of
-    the canonical JSON of provider, server, endpoint and the names that the server gave.
+    The digest is that of the canonical JSON of provider, server, endpoint and the names that the
+    server gave. Of weights that were on the machine, the endpoint's name has their own digest.
     """
     found = {
         (model["id"], _digest(pair)): None for pair in made["pairs"] for model in [pair["model"]]
@@ -37,9 +37,6 @@ def names_of(pair: Mapping[str, Any]) -> set[str]:
 
 def _digest(pair: Mapping[str, Any]) -> str:
     model = pair["model"]
-    weights = model.get("weights_sha256")
-    if isinstance(weights, str):
-        return weights
     said = {
         "provider": model["provider"],
         "server": model["options"].get("base_url"),

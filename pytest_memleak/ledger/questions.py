@@ -58,9 +58,13 @@ class Question:
 
     @property
     def keyed(self) -> bool:
-        """Whether the digests are of what is asked (for some repeat of it in its book)."""
-        settings = _digest(_told(self.temperature), self.max_tokens, self.seed)
-        return self.settings_digest == settings and any(
+        """Whether the digests are of what is asked (for some repeat of it in its book).
+
+        Questions for windows are for one token, and keyed as those for a text without words.
+        """
+        most = {self.max_tokens} | ({most_tokens(0)} if self.max_tokens == 1 else set())
+        told = _told(self.temperature)
+        return self.settings_digest in {_digest(told, one, self.seed) for one in most} and any(
             self.instruction_digest == _digest(self.instruction, repeat)
             for repeat in range(_MOST_REPEATS)
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -140,8 +141,18 @@ class _Again:
         self.found.wrong += [f"{name}: {line}" for line in self._of_pair(said, pair, suite)]
 
     def look_for_pairs(self) -> None:
-        """A bundle is of whole suites."""
-        there = {(self._path_of(one), one["pair"]) for one in self._made["pairs"]}
+        """A bundle is of whole suites, and has each pair once by each endpoint."""
+        pairs = self._made["pairs"]
+        there = {(self._path_of(one), one["pair"]) for one in pairs}
+        told = Counter(
+            (self._path_of(one), one["pair"], one["model"]["endpoint"], verdict_of(one))
+            for one in pairs
+        )
+        self.found.wrong += [
+            f"{name}: the bundle has this pair {count:,} times"
+            for (_, name, *_), count in told.items()
+            if count > 1
+        ]
         for path, suite in self._suites.items():
             self.found.wrong += [
                 f"{pair.id}: the suite {suite.name} has this pair, and the bundle has not"
