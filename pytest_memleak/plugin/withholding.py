@@ -20,6 +20,7 @@ import pytest
 
 from pytest_memleak.plugin.collect import SuiteModule
 from pytest_memleak.plugin.stash import answered_key, evaluation_key, run_key, withholding_key
+from pytest_memleak.redaction.credentials import masked
 from pytest_memleak.redaction.text import QUOTED_WORDS, count_words, without_quotes
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ _CAPTURED = "Captured output"
 # Parts of a report that others fill with text: pytest, its subtests, HTML and JSON reporters.
 _FILLED = ("user_properties", "wasxfail", "context", "extras", "_json_report_extra")
 _LONGEST_KEY = 80
+_SDK = "tinker"  # its clients read what it warns of
+_LONGEST_WARNING = 1_000  # characters
 
 
 def quoted_words(config: pytest.Config) -> int | None:
@@ -82,6 +85,12 @@ class Withholding:
             plain = f"{kind}{len(text):,} characters withheld, since they may quote a book"
             self._shown[text] = self._shown[plain] = plain
         return self.say(text)
+
+    def stop(self, error: BaseException) -> BaseException:
+        """What ends the whole run, with a message that may be shown and no history."""
+        if isinstance(error, pytest.exit.Exception):
+            return pytest.exit.Exception(self.text(error.msg), error.returncode)
+        return KeyboardInterrupt(*map(self.text, map(str, error.args)))
 
     def value(self, value: Any) -> Any:
         """The same of every text in lists, tuples, dicts and records."""
@@ -254,8 +263,19 @@ class WithholdingHooks:
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, Any]:
         """While a test of a pair runs, log records are made without their text."""
         self._items[item.nodeid] = item
-        with _logs_withheld() if withholding_of(item) else contextlib.nullcontext():
+        withholding = withholding_of(item)
+        if withholding is None:
             return (yield)
+        try:
+            with _logs_withheld(quoted_words(self._config) or 0):
+                return (yield)
+        except (pytest.exit.Exception, KeyboardInterrupt) as error:
+            raise withholding.stop(error) from None
+        finally:
+            for name in ("shouldstop", "shouldfail"):
+                reason = getattr(item.session, name)
+                if isinstance(reason, str):
+                    setattr(item.session, name, withholding.text(reason))
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_fixture_setup(
@@ -301,9 +321,17 @@ class WithholdingHooks:
                 warning_message.message = withholding.exception(said)  # type: ignore[assignment]
 
 
+def _first_words(text: str, most: int) -> str:
+    words = text.split()
+    return " ".join(words[:most]) + (" …" if len(words) > most else "")
+
+
 @contextlib.contextmanager
-def _logs_withheld() -> Iterator[None]:
-    """Records without text: handlers that write them at once are nobody's to stop afterwards."""
+def _logs_withheld(most: int) -> Iterator[None]:
+    """Records without text: handlers that write them at once are nobody's to stop afterwards.
+
+    Of what Tinker's SDK warns of, why it waits for one, the first `most` words are kept.
+    """
     usual = logging.getLogRecordFactory()
 
     def without_text(*args: Any, **kwargs: Any) -> logging.LogRecord:
@@ -312,10 +340,13 @@ def _logs_withheld() -> Iterator[None]:
             case "httpx", (str(), _, str(), int(), str()):
                 return record  # method, address and status: no text, and clients read it
         try:
-            length = len(record.getMessage())
+            message = record.getMessage()
         except Exception:  # noqa: BLE001 - a message that cannot be formatted is its author's matter
-            length = len(str(record.msg))
-        record.msg = f"{length:,} characters withheld, since they may quote the book"
+            message = str(record.msg)
+        if record.name.partition(".")[0] == _SDK and record.levelno >= logging.WARNING and most:
+            record.msg = _first_words(masked(message[:_LONGEST_WARNING]), most)
+        else:
+            record.msg = f"{len(message):,} characters withheld, since they may quote the book"
         record.args = record.exc_info = record.exc_text = record.stack_info = None
         return record
 

@@ -193,3 +193,27 @@ def test_of_parameters_allure_tells_the_ids(pytester, suite):
     (result,) = (pytester.path / "allure").glob("*-result.json")
     told = json.loads(result.read_text("utf-8"))["parameters"]
     assert [(one["name"], one["value"]) for one in told] == [("pair", "clean/ferry")]
+
+
+# What ends the whole run ends it after what it says: one run for each.
+ENDS = {
+    "exits_pytest": "pytest.exit(text)",
+    "exits_pytest_with_a_code": "pytest.exit(text, returncode=3)",
+    "interrupts": "raise KeyboardInterrupt(text)",
+    "stops": "request.session.shouldstop = text",
+    "fails_the_run": "request.session.shouldfail = text",
+}
+
+
+@pytest.mark.parametrize("way", ENDS.values(), ids=ENDS)
+@pytest.mark.parametrize("most", ["12", pytest.param("0", marks=pytest.mark.slow)])
+def test_what_ends_a_run_is_no_quote_either(written, protected, way, most):
+    whole = "\n    ".join([TEXTS["book"], way])
+    tests = f"{HEAD}\ndef test_it({FIXTURES}):\n    {whole}\n"
+    found = written("--full-trace", f"--memleak-quote={most}", tests=tests)
+    texts = protected()
+    kept = set().union(*(grams(undone(text)) for text in texts))
+    for name, text in found.items():
+        told = kept & grams(undone(text))
+        assert not told, f"{name}: {min(told)}"
+    assert "withheld, since they may quote" in found["stdout"] or most == "12"
