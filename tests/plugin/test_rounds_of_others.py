@@ -10,7 +10,7 @@ def test_a_baseline_of_other_rounds_takes_nothing_from_the_pair(pytester, suite)
     )
     result = pytester.runpytest("-k", "leaky", "--memleak-evidence=evidence.json")
     result.assert_outcomes(failed=1, deselected=1)
-    (pair,) = json.loads((pytester.path / "evidence.json").read_text("utf-8"))["pairs"]
+    _, pair = json.loads((pytester.path / "evidence.json").read_text("utf-8"))["pairs"]
     assert pair["verdict"] == "FAIL"
     assert "uplift" not in pair["measures"]
 
