@@ -66,7 +66,7 @@ def summary(
     for a reader at a terminal; a log keeps them whole.
     """
     console, out = _console(width=width, color=color)
-    _print_table(console, findings)
+    _print_table(console, findings, wrap=wrap)
     for found in findings:
         for line in _details(found, verbose=verbose):
             if wrap:
@@ -128,10 +128,13 @@ def _cost(one: PlannedStep) -> float | None:
     return one.sampling.cost + (one.training_cost or 0)
 
 
-def _print_table(console: Console, findings: Sequence[Finding]) -> None:
-    """Print the pairs' table, with heads and blanks as narrow as the width needs them."""
-    for stacked, dense in ((False, False), (True, False), (True, True)):
-        table = _table(findings, stacked=stacked, dense=dense)
+def _print_table(console: Console, findings: Sequence[Finding], *, wrap: bool) -> None:
+    """Print the pairs' table, with heads and blanks as narrow as the width needs them.
+
+    wrap: rows as well, where that is still too wide.
+    """
+    for stacked, dense, folded in ((0, 0, 0), (1, 0, 0), (1, 1, 0), *([(1, 1, 1)] if wrap else [])):
+        table = _table(findings, stacked=bool(stacked), dense=bool(dense), folded=bool(folded))
         if _width(console, table) <= console.width:
             break
     _print_whole(console, table)
@@ -140,7 +143,11 @@ def _print_table(console: Console, findings: Sequence[Finding]) -> None:
 def _print_whole(console: Console, table: Table) -> None:
     """Print the table as wide as it is: better that a terminal breaks lines than numbers lost."""
     console.width = max(console.width, _width(console, table))
-    console.print(table)
+    with console.capture() as printed:
+        console.print(table)
+    # Blanks at the end of a line would make a line of their own where it is too long.
+    lines = (line.rstrip() for line in printed.get().splitlines())
+    console.file.write("".join(f"{line}\n" for line in lines))
 
 
 def _print_wrapped(console: Console, line: Text, *, width: int) -> None:
@@ -176,10 +183,11 @@ def _console(*, width: int, color: bool) -> tuple[Console, io.StringIO]:
     return console, out
 
 
-def _table(findings: Sequence[Finding], *, stacked: bool, dense: bool) -> Table:
+def _table(findings: Sequence[Finding], *, stacked: bool, dense: bool, folded: bool) -> Table:
     """Pairs x measures; a row of limits where they are the same for all, else in the cells.
 
-    stacked: heads break after an underscore; dense: one blank between columns, not two.
+    stacked: heads break after an underscore; dense: one blank between columns, not two;
+    folded: books stand below their models, what was expected below the verdict.
     """
     alike = all(found.limits == findings[0].limits for found in findings)
     table = Table(
@@ -205,10 +213,10 @@ def _table(findings: Sequence[Finding], *, stacked: bool, dense: bool) -> Table:
     for found in findings:
         table.add_row(
             *([Text(inert(found.suite))] if len(suites) > 1 else []),
-            Text(found.pair),
+            Text(found.pair.replace("/", "/\n", 1) if folded else found.pair),
             *(_cell(found, row, with_limit=not alike) for row in rows),
             Text(f"{found.got:,}/{found.asked:,}" if found.asked else "-"),
-            _verdict(outcome(found)),
+            _verdict(outcome(found), folded=folded),
             *([_compared(found)] if with_compared else []),
         )
     return table
@@ -225,8 +233,9 @@ def _cell(found: Finding, row: Measure, *, with_limit: bool) -> Text:
     return Text(said.replace(" ", ""), style="red" if over else "")
 
 
-def _verdict(became: Outcome) -> Text:
-    return Text(became.word, style=_STYLES[became.kind])
+def _verdict(became: Outcome, *, folded: bool) -> Text:
+    word = became.word.replace(" (", "\n(") if folded else became.word
+    return Text(word, style=_STYLES[became.kind])
 
 
 def _details(found: Finding, *, verbose: bool) -> Iterator[Text]:

@@ -50,7 +50,7 @@ def test_from_pip_install_to_the_table_in_one_command(tmp_path):
     home, folder = tmp_path / "home", tmp_path / "work"
     home.mkdir()
     folder.mkdir()
-    there = {"HOME": str(home), "PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
+    there = {"HOME": str(home), "PATH": os.environ["PATH"], "LANG": "C.UTF-8", "COLUMNS": "100"}
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
     pip = [tmp_path / "venv/bin/python", "-m", "pip", "install", "-q", ROOT]
     subprocess.run(pip, check=True, cwd=folder)

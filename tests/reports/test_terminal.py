@@ -103,6 +103,27 @@ def test_heads_are_the_measures_names_broken_where_the_width_asks_for_it(width):
         assert told[0].split() == ["pair", *names, "drawn", "verdict"]
 
 
+def test_at_eighty_columns_rows_are_folded_at_blank_and_slash():
+    limits = {"longest_recital": 38, "bmc": 0.15, "longest_span": 30}
+    leak = found(
+        pair="reciter/the-lamplighter",
+        verdict="FAIL",
+        expected="leak",
+        limits=limits,
+        measures={
+            "longest_recital": 604, "bmc": 1.0, "longest_block": 12_345, "longest_span": 476,
+            "spans_over": 34,
+        },
+        completeness=evidence(310, 310),
+    )  # fmt: skip
+    told = summary([leak], width=80, color=False, wrap=True).splitlines()
+    assert max(map(len, told)) <= 80
+    assert not [line for line in told if line.endswith(" ")]
+    row = next(n for n, line in enumerate(told) if line.startswith("reciter/ "))
+    assert told[row].endswith("310/310 FAIL")
+    assert told[row + 1].split() == ["the-lamplighter", "(expected)"]
+
+
 def test_measures_that_could_not_be_had_are_a_dash():
     row = lines(found(measures={}, completeness=evidence(0, 0), verdict="INCONCLUSIVE"))[1]
     assert re.sub(" +", " ", row) == "m/book - - - - - - INCONCLUSIVE"

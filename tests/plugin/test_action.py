@@ -1,0 +1,60 @@
+"""action.yml: its shell steps, run as GitHub's runner would."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ACTION = yaml.safe_load((Path(__file__).parents[2] / "action.yml").read_text(encoding="utf-8"))
+STEPS = {one["name"]: one for one in ACTION["runs"]["steps"] if "run" in one}
+
+
+@pytest.fixture
+def step(pytester, tmp_path):
+    """Runs a step with these inputs; the others have their defaults."""
+
+    def run(name, **given):
+        inputs = {key: one.get("default", "") for key, one in ACTION["inputs"].items()} | given
+        stands_for = re.compile(r"\$\{\{ inputs\.(\w+) \}\}")
+        told = {
+            key: stands_for.sub(lambda found: inputs[found[1]], value)
+            for key, value in STEPS[name]["env"].items()
+        }
+        assert "${{" not in STEPS[name]["run"]  # an input is never part of a script
+        return subprocess.run(
+            ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", STEPS[name]["run"]],
+            cwd=pytester.path,
+            env={
+                **os.environ, **told, "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"),
+                "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            },
+            capture_output=True,
+            check=False,
+            encoding="utf-8",
+        )  # fmt: skip
+
+    return run
+
+
+def test_it_measures_and_leaves_reports_and_a_summary(step, suite, pytester, tmp_path):
+    suite()
+    done = step("Measure", suite="test.memleak.toml", options="-k clean")
+    assert done.returncode == 0, done.stdout + done.stderr
+    made = {one.name for one in (pytester.path / "memleak-reports").iterdir()}
+    assert made == {"memleak.xml", "memleak.html", "memleak.json"}
+    summary = (tmp_path / "summary.md").read_text(encoding="utf-8")
+    assert "ferry | ✅ PASS" in summary
+
+
+def test_a_leak_fails_the_step_and_an_input_runs_nothing(step, suite, pytester):
+    suite()
+    done = step("Measure", suite="test.memleak.toml", options="-k leaky; touch $(echo owned)")
+    assert done.returncode != 0
+    assert not (pytester.path / "owned").exists()
+    done = step("Measure", suite="test.memleak.toml", folder="there")
+    assert done.returncode == 1
+    assert (pytester.path / "there" / "memleak.xml").exists()
