@@ -1,9 +1,10 @@
-"""Simulate what docs/method.md says of intervals, detection, ranges and releases; write the tables.
+"""Simulate what docs/method.md says of intervals, detection, ranges and releases, into that page.
 
     OPENBLAS_NUM_THREADS=1 nice python docs/figures/simulated.py [--runs 1000] [SECTION ...]
 
-Writes simulated.json and simulated.md beside this file. The whole takes three quarters of an hour
-on one processor; every cell has a seed of its own, so that sections can be made anew by themselves.
+Writes simulated.json beside this file, and the tables of method.md from it. The whole takes three
+quarters of an hour on one processor; every cell has a seed of its own, so that sections can be made
+anew by themselves.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ import known_models as known  # noqa: E402
 import simulations  # noqa: E402
 
 DATA = HERE / "simulated.json"
-PAGE = HERE / "simulated.md"
+PAGE = HERE.parent / "method.md"
+FIRST, LAST = "<!-- Made by figures/simulated.py; not to be edited. -->", "<!-- So far. -->"
 
 Row = dict[str, str | int | float | None]
 
@@ -142,15 +144,13 @@ def _kept() -> dict[str, list[Row]]:
 
 def _write(data: dict[str, list[Row]]) -> None:
     DATA.write_text(json.dumps(data, indent=1) + "\n", "utf-8")
-    PAGE.write_text(_page(data), "utf-8")
+    before, rest = PAGE.read_text("utf-8").split(FIRST)
+    PAGE.write_text(f"{before}{FIRST}\n\n{_tables(data)}\n{LAST}{rest.split(LAST)[1]}", "utf-8")
 
 
-def _page(data: dict[str, list[Row]]) -> str:
-    parts = ["<!-- Made by simulated.py; not to be edited. -->\n"]
-    for name, (_, title) in SECTIONS.items():
-        if rows := data.get(name):
-            parts.append(f"### {title}\n\n{_table(rows)}")
-    return "\n".join(parts)
+def _tables(data: dict[str, list[Row]]) -> str:
+    told = ((title, data.get(name)) for name, (_, title) in SECTIONS.items())
+    return "\n".join(f"**{title}**\n\n{_table(rows)}" for title, rows in told if rows)
 
 
 def _table(rows: list[Row]) -> str:

@@ -24,6 +24,7 @@ from pytest_memleak.cli.cmd_demo import add_demo
 from pytest_memleak.cli.cmd_doctor import add_doctor
 from pytest_memleak.cli.cmd_init import add_init
 from pytest_memleak.cli.cmd_ledger import add_ledger
+from pytest_memleak.cli.cmd_power import add_power
 from pytest_memleak.cli.cmd_prepare import add_prepare
 from pytest_memleak.cli.cmd_table import add_table
 from pytest_memleak.cli.cmd_try import add_try
@@ -96,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_score(commands)
     add_prepare(commands)
     add_catalogue(commands)
+    add_power(commands)
     add_ledger(commands)
     add_verify(commands)
     add_compare(commands)

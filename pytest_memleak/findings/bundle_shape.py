@@ -67,6 +67,8 @@ class _Pair(_Shape):
     settings: dict[str, Any]
     measures: dict[str, dict[str, Any]]
     answerer: _Answerer | None
+    limits: dict[str, dict[str, Any]]
+    control: bool
     expected: Literal["pass", "leak"]
     verdict: Annotated[str, Field(pattern=r"^(PASS|FAIL|INCONCLUSIVE|NOT RUN)(, .*)?$")]
     reasons: list[str]
@@ -88,6 +90,7 @@ class _Bundle(_Shape):
     ledger: _Ledger | None
     pairs: list[_Pair]
     compared: _Compared | None
+    suites: list[dict[str, Any]]
     sha256: str
 
 

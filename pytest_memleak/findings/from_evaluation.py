@@ -102,6 +102,8 @@ def facts(evaluation: Evaluation) -> Finding:
         reasons=evaluation.judgement.reasons,
         measures={name: one.value for name, one in found.items()},
         intervals={name: (one.low, one.high) for name, one in found.items() if one.low < one.high},
+        chances={name: one.p for name, one in found.items() if one.p is not None},
+        control=pair.control,
         details=_details(evaluation, evaluation.analysis) if evaluation.analysis else {},
         limits=dict(pair.limits),
         limit_origins=dict(pair.limit_origins),
@@ -113,6 +115,7 @@ def facts(evaluation: Evaluation) -> Finding:
         completeness=evaluation.completeness,
         answerer=evaluation.answerer,
         draws=evaluation.draws,
+        sensitivity=evaluation.sensitivity,
         warnings=_warnings(evaluation),
         spared=evaluation.spared,
         catalogue=dict(evaluation.catalogue) if evaluation.catalogue else None,
@@ -162,6 +165,7 @@ def settings_of(pair: Pair) -> dict[str, Any]:
         **dataclasses.asdict(pair.scoring),
         **dataclasses.asdict(pair.answers),
         "confidence": pair.confidence,
+        "detect": pair.detect,
         "probe": dataclasses.asdict(pair.probe),
     }
 

@@ -29,12 +29,14 @@ def result_of(
 ) -> Verdict:
     """FAIL if any pair failed, PASS if all passed, INCONCLUSIVE for all else.
 
-    A leak that the suite expects counts as a pass, and none as a failure. A pair that was not
+    A leak that the suite expects counts as a pass, and none as a failure; controls count as
+    neither. A pair that was not
     run, a suite that could not be collected and a run without pairs are no pass; nor is a pair
     that passed and whose test failed by limits of its own. compared: what became of it against
     an earlier release.
     """
-    became = {*map(_became, pairs), *filter(None, [compared])}
+    became = {_became(pair) for pair in pairs if not pair["control"]}
+    became |= set(filter(None, [compared]))
     if Verdict.FAIL in became:
         return Verdict.FAIL
     return Verdict.INCONCLUSIVE if broken or became != {Verdict.PASS} else Verdict.PASS
@@ -60,6 +62,8 @@ def _became(pair: Mapping[str, Any]) -> Verdict:
 
 def _word(pair: Mapping[str, Any]) -> str:
     verdict = verdict_of(pair)
+    if pair["control"]:
+        return f"{verdict} (control)"
     if pair["expected"] == "leak" and verdict is Verdict.FAIL:
         return "FAIL (expected)"
     if pair["expected"] == "leak" and verdict is Verdict.PASS:

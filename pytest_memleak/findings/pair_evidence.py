@@ -41,6 +41,7 @@ def pair_evidence(found: Finding) -> dict[str, Any]:
         "answers": _answers(found.completeness),
         "answerer": _answerer(found.answerer) if found.answerer else None,
         "draws": [dataclasses.asdict(one) for one in found.draws],
+        "sensitivity": found.sensitivity.to_json() if found.sensitivity else None,
         "measures": _measures(found),
         "works": [_work(one, found) for one in found.works],
         "rounds": found.rounds and found.rounds.to_json(),
@@ -50,6 +51,7 @@ def pair_evidence(found: Finding) -> dict[str, Any]:
             name: {"limit": limit, "set_by": found.limit_origins.get(name)}
             for name, limit in found.limits.items()
         },
+        "control": found.control,
         "expected": found.expected,
         "verdict": found.verdict_words,
         "reasons": list(found.reasons),
@@ -78,7 +80,8 @@ def _measures(found: Finding) -> dict[str, Any]:
     told: dict[str, Any] = {name: dict(one) for name, one in found.details.items()}
     for name, value in found.measures.items():
         low, high = found.intervals.get(name, (value, value))
-        told[name] = {"value": value, "low": low, "high": high} | told.get(name, {})
+        chance = {"p": found.chances[name]} if name in found.chances else {}
+        told[name] = {"value": value, "low": low, "high": high} | chance | told.get(name, {})
     return told
 
 

@@ -9,6 +9,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.findings.bundle import SCHEMA, sealed
+from pytest_memleak.findings.controls import controls_in
 from pytest_memleak.findings.overall import result_of
 from pytest_memleak.findings.pair_evidence import pair_evidence
 
@@ -27,9 +28,11 @@ A PASS says that this sampling brought back no more than the limits allow; it do
 the model holds nothing of the book.
 Only literal and near-verbatim recall is measured: not paraphrase, not translation, and no passage \
 that is changed at every fifth word or closer, or whose letters are parted.
-Intervals speak of the same experiment run again with the same number of rounds; they say nothing \
-of other instructions, temperatures or prompts.
-Long spans and blocks have no interval: more samples may find longer ones.
+Intervals speak of the coverage to expect of so many rounds, not of the figure that a second run \
+would show; they say nothing of other instructions, temperatures or prompts.
+A passage that comes more rarely than `sensitivity.detection` may be there and not have been seen.
+Limits on long spans, blocks and recitals hold at the observed value; `sensitivity.ranges` says \
+what another such run may have.
 Short runs are shared by any two texts of a language; bmc alone does not tell recall from common \
 phrases, bmc_excess does.
 Generations that the provider withheld were not measured; they are counted by reason.
@@ -59,6 +62,7 @@ def run_evidence(run: RunReport) -> dict[str, Any]:
             "ledger": run.ledger,
             "pairs": pairs,
             "compared": run.compared and run.compared.to_json(),
+            "suites": [one.to_json() for one in controls_in(pairs)],
             "limitations": LIMITATIONS.strip().splitlines(),
         }
     )

@@ -200,6 +200,8 @@ def evaluate_for(item: pytest.Item, pair: Pair, endpoint: object) -> Evaluation:
 def conclusive(evaluation: Evaluation) -> Evaluation:
     """The evaluation, or the error that stands for INCONCLUSIVE."""
     judgement = evaluation.judgement
+    if evaluation.pair.control:
+        return evaluation  # its verdict is told, and gates nothing
     if judgement.verdict is Verdict.INCONCLUSIVE:
         raise PairInconclusive(_told(judgement.reasons))
     return evaluation
@@ -218,7 +220,8 @@ def complete_measurement(evaluation: Evaluation) -> Measurement:
 def hold_limits(item: pytest.Item) -> None:
     """Fail the test if a limit does not hold.
 
-    The item's own evaluation counts, whatever a conftest's fixture of that name gave the test.
+    A control gates nothing. The item's own evaluation counts, whatever a conftest's fixture of
+    that name gave the test.
     """
     evaluation = item.stash.get(evaluation_key, None)
     if evaluation is None:
@@ -226,6 +229,8 @@ def hold_limits(item: pytest.Item) -> None:
             "INCONCLUSIVE: the pair was not evaluated, since a fixture named evaluation of yours "
             "stands before this package's; give it another name"
         )
+    if evaluation.pair.control:
+        return
     if evaluation.judgement.verdict is Verdict.FAIL:
         raise LimitExceeded("; ".join(evaluation.judgement.reasons))
 

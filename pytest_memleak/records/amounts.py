@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from typing import overload
 
-__all__ = ["amount", "day", "figure"]
+__all__ = ["amount", "day", "figure", "percent", "percent_at_most"]
 
 
 def amount(number: int, noun: str, plural: str | None = None) -> str:
@@ -25,3 +26,16 @@ def day(seconds: None) -> None: ...
 def day(seconds: float | None) -> str | None:
     """The day in UTC of a time in seconds since 1970."""
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC).date().isoformat()
+
+
+def percent(share: float) -> str:
+    """A share of the book, to three places where it is small."""
+    hundredths = 100 * share
+    places = 2 if hundredths and abs(hundredths) < 1 else 1
+    return f"{hundredths:.{places}f} %".replace("-", "−")
+
+
+def percent_at_most(share: float) -> str:
+    """The same, never rounded down."""
+    steps = 10_000 if share < 0.01 else 1_000  # noqa: PLR2004 - where `percent` gives two places
+    return percent(min(math.ceil(share * steps - 1e-9) / steps, 1.0))

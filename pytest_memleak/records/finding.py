@@ -16,6 +16,7 @@ from pytest_memleak.records.plot import PlotData
 from pytest_memleak.records.releases import ReleaseComparison
 from pytest_memleak.records.round_figures import RoundFigures
 from pytest_memleak.records.selection import PairTest, Selection
+from pytest_memleak.records.sensitivity import Sensitivity
 
 __all__ = ["CountedDraws", "Finding", "Passage", "RunReport"]
 
@@ -89,7 +90,8 @@ class Finding:
 
     suite:     the suite file's name, or its path from here where files of one name are in the run
     model_settings: provider, base, baseline, job and so on, as the suite names them
-    measures:  by name; intervals: of those that have one
+    control:   whether its book is a control, so that its verdict gates nothing
+    measures:  by name; intervals: of those that have one; chances: p of "no more than chance"
     details:   what the evidence says beside the values: places, self-agreement, cross-excerpt, null
     limits:    by measure; limit_origins: the key of the suite file that set each
     settings:  how the pair was sampled, measured and judged: the suite's keys
@@ -105,6 +107,7 @@ class Finding:
               and the words from which on a recital of them counts
     windows:   of the probe "probability": the map along the book
     rounds:    of the others: what each round shows, in numbers
+    sensitivity: what its rounds can show; None where none were measured
     parts:     the documents of the book's file: which are text, and by which rule
     title, author: of the book, "" where nobody says; book_file: SHA-256 of its file
     brought:   the rows of extensions' measures among the limits
@@ -150,6 +153,9 @@ class Finding:
     author: str = ""
     book_file: str | None = None
     works: tuple[WorkVerdict, ...] = ()
+    sensitivity: Sensitivity | None = None
+    control: bool = False
+    chances: dict[str, float] = field(default_factory=dict)
 
     @property
     def verdict_words(self) -> str:
@@ -204,6 +210,7 @@ class Finding:
                 "passages": tuple(map(Passage.from_json, data["passages"])),
                 "completeness": Completeness.from_json(data["completeness"]),
                 "answerer": data["answerer"] and Answerer.from_json(data["answerer"]),
+                "sensitivity": data["sensitivity"] and Sensitivity.from_json(data["sensitivity"]),
                 "draws": tuple(CountedDraws(**one) for one in data["draws"]),
                 "parts": tuple(BookPart(**one) for one in data["parts"]),
                 "works": tuple(map(WorkVerdict.from_json, data["works"])),

@@ -74,24 +74,25 @@ class Limits(Mapping[str, float]):
 class LimitCheck:
     """One limit held against one measure.
 
-    high: the upper end of the measure's interval; rises: whether more samples can only raise it.
+    low, high: the ends of the measure's interval; rises: whether more samples can only raise it.
     """
 
     measure: str
     value: float
     limit: float
+    low: float
     high: float
     rises: bool = True
 
     @property
     def over(self) -> bool:
-        """Whether the observed value is over the limit."""
-        return self.value > self.limit
+        """Whether it is broken: by the observed value, or by the interval where that can fall."""
+        return (self.value if self.rises else self.low) > self.limit
 
     @property
     def in_doubt(self) -> bool:
-        """Whether the observed value holds, but the interval's upper end does not."""
-        return self.value <= self.limit < self.high
+        """Whether it is not broken, but the interval's upper end does not keep it."""
+        return not self.over and self.limit < self.high
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,11 +18,15 @@ ProbeKind = Literal["instruction", "continuation", "probability"]
 
 
 class Estimate(NamedTuple):
-    """A value, and its interval where it has one (else both ends are the value)."""
+    """A value, and its interval where it has one (else both ends are the value).
+
+    p: one-sided, of "no more than chance"; None where nothing tells it
+    """
 
     value: float
     low: float
     high: float
+    p: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

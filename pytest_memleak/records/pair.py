@@ -126,14 +126,15 @@ class BookSource:
     """Where a suite's book comes from, before anyone has read it.
 
     `instruction` is the suite's template, None for the paper's own; `include` and `exclude` name
-    documents in it that are read whole, or not at all; `collection` is None for a book.
+    documents in it that are read whole, or not at all; `collection` is None for a book. A
+    control is known to be in no training set.
     """
 
     id: str
     source: Path
     title: str | None
     author: str | None
-    role: Literal["test", "train"]
+    role: Literal["test", "train", "control"]
     summaries: Path | None
     instruction: str | None
     bring_your_own: bool
@@ -169,6 +170,7 @@ class Pair:
     """One model and one book, the limits that hold for them, and what is expected.
 
     suite: the suite file that the pair is of. answers: how complete they have to be.
+    detect: the most that detection may be for a pass, None for any.
     limit_origins: the key of that file that set each limit, by measure.
     """
 
@@ -179,6 +181,7 @@ class Pair:
     scoring: Scoring
     limits: Limits
     confidence: float = 0.95
+    detect: float | None = None
     expected: Literal["pass", "leak"] = "pass"
     probe: Probe = Probe()
     answers: AnswerLimits = AnswerLimits()
@@ -187,6 +190,11 @@ class Pair:
     def __repr__(self) -> str:
         # As reporters show the parameters of a test.
         return self.id
+
+    @property
+    def control(self) -> bool:
+        """Whether its book is a control: measured like any, but its verdict gates nothing."""
+        return self.book.role == "control"
 
     @property
     def id(self) -> str:

@@ -7,12 +7,13 @@ import platform
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from pytest_memleak.findings.controls import suite_controls
 from pytest_memleak.records.amounts import day
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.wording import served_by, work_named
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Sequence
 
     from pytest_memleak.records import Completeness
     from pytest_memleak.records.finding import Finding
@@ -29,6 +30,7 @@ def case_properties(found: Finding, *, own: bool = False) -> list[tuple[str, str
     properties: list[tuple[str, object]] = [
         *_verdict(found, own=own),
         ("memleak.expected", found.expected),
+        ("memleak.control", "yes" if found.control else "no"),
         ("memleak.suite", found.suite),
         ("memleak.model", found.model),
         ("memleak.book", found.book),
@@ -41,6 +43,7 @@ def case_properties(found: Finding, *, own: bool = False) -> list[tuple[str, str
         *_works(found),
         *_answers(found.completeness),
         *_answerer(found),
+        *_sensitivity(found),
     ]
     properties += [
         ("memleak.baseline_refused", one.refused)
@@ -50,6 +53,7 @@ def case_properties(found: Finding, *, own: bool = False) -> list[tuple[str, str
     properties += [(f"memleak.{name}", value) for name, value in found.measures.items()]
     for name, (low, high) in found.intervals.items():
         properties += [(f"memleak.{name}.low", low), (f"memleak.{name}.high", high)]
+    properties += [(f"memleak.{name}.p", p) for name, p in found.chances.items()]
     for kind in ("longest_recital", "nv_longest_recital"):
         place = found.details.get(kind, {})
         keys = ("book", "excerpt_at", "start", "end", "excerpt_id", "generation")
@@ -127,6 +131,19 @@ def _answerer(found: Finding) -> Iterator[tuple[str, object]]:
         yield "memleak.further_answers", who.tried.further
 
 
+def _sensitivity(found: Finding) -> Iterator[tuple[str, object]]:
+    known = found.sensitivity
+    if known is None:
+        return
+    yield "memleak.rounds", known.rounds
+    yield "memleak.detection", known.detection
+    yield "memleak.detection.confidence", known.confidence
+    yield "memleak.rounds_alike", "no" if known.blocks is not None else "yes"
+    for name, (low, high) in known.ranges.items():
+        yield f"memleak.{name}.range_low", low
+        yield f"memleak.{name}.range_high", high
+
+
 def _verdict(found: Finding, *, own: bool) -> list[tuple[str, str]]:
     if not own:
         return [("memleak.verdict", found.verdict_words)]
@@ -137,7 +154,7 @@ def _verdict(found: Finding, *, own: bool) -> list[tuple[str, str]]:
     return [("memleak.suite_verdict", found.verdict_words), ("memleak.suite_verdict.meaning", told)]
 
 
-def suite_properties(findings: Iterable[Finding], *, version: str) -> list[tuple[str, str]]:
+def suite_properties(findings: Sequence[Finding], *, version: str) -> list[tuple[str, str]]:
     """Properties of the whole run: its program, and each suite file by digest.
 
     What differs from pair to pair stands with its case.
@@ -145,6 +162,13 @@ def suite_properties(findings: Iterable[Finding], *, version: str) -> list[tuple
     properties = {"memleak.version": version, "memleak.python": platform.python_version()}
     for found in findings:
         properties[f"memleak.suite.{found.suite}.sha256"] = found.suite_digest
+    for suite in suite_controls(findings):
+        name = f"memleak.suite.{suite.suite}"
+        properties[f"{name}.controls"] = str(suite.controls)
+        properties[f"{name}.leak_seen"] = "yes" if suite.saw else "no"
+        properties[f"{name}.gates"] = "yes" if suite.gates else "no"
+        for limit, one in suite.alarms.items():
+            properties[f"{name}.false_alarms.{limit}"] = f"{one.over} of {one.measured}"
     return list(properties.items())
 
 

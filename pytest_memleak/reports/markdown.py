@@ -13,9 +13,12 @@ from pytest_memleak.findings.from_evaluation import overview
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.release_words import release_details, release_words
 from pytest_memleak.reports.wording import (
+    captions,
     cell,
+    detects,
     of_answers,
     of_other_books,
+    of_suites,
     of_works,
     out_of_the_ordinary,
     outcome,
@@ -56,6 +59,10 @@ def append_summary(run: RunReport, path: Path) -> None:
 def summary(run: RunReport) -> str:
     """The whole summary in GitHub's Markdown."""
     lines = ["## Memorization", "", *_table(run.findings[:_MOST_ROWS])]
+    for caption in captions(run.findings):
+        lines += ["", _plain(caption)]
+    for line in of_suites(run.findings):
+        lines += ["", _plain(line)]
     if run.compared:
         lines += ["", f"**{_plain(release_words(run.compared))}**", ""]
         lines += [f"- {_plain(said)}" for said in release_details(run.compared)]
@@ -73,9 +80,9 @@ def summary(run: RunReport) -> str:
 def _table(findings: tuple[Finding, ...]) -> Iterator[str]:
     measures = overview(findings)
     compared = ["compared"] if any(found.compared for found in findings) else []
-    heads = ["pair", "verdict", *compared, *(row.name for row in measures), "drawn"]
+    heads = ["pair", "verdict", *compared, *(row.name for row in measures), "drawn", "detects"]
     yield f"| {' | '.join(heads)} |"
-    yield f"| {'--- | ' * (2 + len(compared))}{'---: | ' * len(measures)}---: |"
+    yield f"| {'--- | ' * (2 + len(compared))}{'---: | ' * len(measures)}---: | ---: |"
     for found in findings:
         cells = [
             _plain(found.pair, _LONGEST_NAME),
@@ -83,6 +90,7 @@ def _table(findings: tuple[Finding, ...]) -> Iterator[str]:
             *([_compared(found)] if compared else []),
             *(_cell(found, row) for row in measures),
             f"{found.got:,} of {found.asked:,}",
+            detects(found),
         ]
         yield f"| {' | '.join(cells)} |"
 

@@ -11,18 +11,21 @@ from rich.table import Table
 from rich.text import Text
 
 from pytest_memleak.findings.from_evaluation import overview, table_of
-from pytest_memleak.records.amounts import amount
+from pytest_memleak.records.amounts import amount, percent, percent_at_most
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.release_words import release_details, release_words
 from pytest_memleak.reports.wording import (
+    captions,
     cell,
+    detection_caption,
+    detects,
     of_answers,
     of_other_books,
+    of_suites,
     of_works,
     out_of_the_ordinary,
     outcome,
     passage,
-    percent,
     shown,
     told_passages,
 )
@@ -34,9 +37,11 @@ if TYPE_CHECKING:
     from pytest_memleak.records.finding import Finding, Passage
     from pytest_memleak.records.releases import ReleaseComparison
     from pytest_memleak.reports.wording import Outcome
+    from pytest_memleak.story.enough_rounds import PlannedRounds
     from pytest_memleak.story.plan import PlannedStep, RunPlan
+    from pytest_memleak.story.power import Power
 
-__all__ = ["plans", "summary"]
+__all__ = ["plans", "power_table", "summary"]
 
 _NARROWEST = 80
 _WIDEST = 1000
@@ -67,12 +72,13 @@ def summary(
     """
     console, out = _console(width=width, color=color)
     _print_table(console, findings, wrap=wrap)
-    for found in findings:
-        for line in _details(found, verbose=verbose):
-            if wrap:
-                _print_wrapped(console, line, width=max(width, _NARROWEST))
-            else:
-                console.print(line, soft_wrap=True)
+    notes = (Text(inert(one), style="dim") for one in (*captions(findings), *of_suites(findings)))
+    details = (line for found in findings for line in _details(found, verbose=verbose))
+    for line in (*notes, *details):
+        if wrap:
+            _print_wrapped(console, line, width=max(width, _NARROWEST))
+        else:
+            console.print(line, soft_wrap=True)
     if compared:
         console.print()
         console.print(Text(inert(release_words(compared)), style="bold"), soft_wrap=True)
@@ -95,20 +101,63 @@ def plans(planned: RunPlan, *, width: int, color: bool) -> str:
         table.add_row(Text(inert(one.what)), *_planned(one))
     _print_whole(console, table)
     if planned.steps:
-        total = sum(_cost(one) or 0 for one in planned.steps)
-        unpriced = sum(_cost(one) is None for one in planned.steps)
+        total = sum(one.cost or 0 for one in planned.steps)
+        unpriced = sum(one.cost is None for one in planned.steps)
         said = f"at most US$ {total:,.2f} in all"
         without = f", and {amount(unpriced, 'step')} without a price" if unpriced else ""
         console.print(said + without)
+    for said in _rounds(planned.steps):
+        console.print(Text(inert(said)), soft_wrap=True)
     for line in planned.obstacles:
         console.print(Text(f"cannot be planned: {inert(line)}", style="yellow"), soft_wrap=True)
     return out.getvalue()
 
 
+def power_table(power: Power, *, width: int, color: bool) -> str:
+    """What a suite could see with so many rounds, and what they cost."""
+    console, out = _console(width=width, color=color)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("samples", "detects", "calls", "draws", "US$"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for one in power.rows:
+        table.add_row(
+            f"{one.samples:,}",
+            "-" if one.detection is None else percent_at_most(one.detection).replace(" ", ""),
+            f"{one.calls:,}",
+            f"{one.generations:,}",
+            "no price" if one.cost is None else f"{one.cost:,.2f}",
+            Text(inert(one.said), style="dim"),
+        )
+    _print_whole(console, table)
+    console.print(Text(detection_caption(power.confidence), style="dim"), soft_wrap=True)
+    for line in power.limits:
+        console.print(Text(inert(line)), soft_wrap=True)
+    for line in power.obstacles:
+        console.print(Text(f"cannot be planned: {inert(line)}", style="yellow"), soft_wrap=True)
+    return out.getvalue()
+
+
+def _rounds(steps: Sequence[PlannedStep]) -> Iterator[str]:
+    """What the planned rounds will see, once for all pairs of which it is the same."""
+    groups: dict[PlannedRounds, list[str]] = {}
+    for one in steps:
+        if one.rounds:
+            groups.setdefault(one.rounds, []).append(one.what)
+    for rounds, pairs in groups.items():
+        said = (
+            f"{amount(rounds.samples, 'sample')} will see a passage that comes in more than "
+            f"{percent_at_most(rounds.detection)} of its answers ({100 * rounds.confidence:g} %)"
+        )
+        if rounds.needed is not None and rounds.needed > rounds.samples:
+            said += f"; detect = {rounds.detect:g} needs samples = {rounds.needed}"
+        yield said if len(groups) == 1 else f"{', '.join(pairs)}: {said}"
+
+
 def _planned(one: PlannedStep) -> list[str]:
     if one.sampling is None:
         return ["recorded", "-", "-", "-", "-", "-", "-"]
-    cost, sampling = _cost(one), one.sampling
+    cost, sampling = one.cost, one.sampling
     counts = (
         sampling.calls,
         sampling.generations,
@@ -118,14 +167,6 @@ def _planned(one: PlannedStep) -> list[str]:
         one.training_tokens,
     )
     return [*(f"{count:,}" for count in counts), "no price" if cost is None else f"{cost:,.2f}"]
-
-
-def _cost(one: PlannedStep) -> float | None:
-    if one.sampling is None or not (one.sampling.generations or one.training_tokens):
-        return 0.0
-    if one.sampling.cost is None:
-        return None
-    return one.sampling.cost + (one.training_cost or 0)
 
 
 def _print_table(console: Console, findings: Sequence[Finding], *, wrap: bool) -> None:
@@ -206,6 +247,9 @@ def _table(findings: Sequence[Finding], *, stacked: bool, dense: bool, folded: b
         head = row.name.replace("_", "_\n") if stacked else row.name
         table.add_column(head, footer=Text(limit, style="dim"), justify="right", no_wrap=True)
     table.add_column("drawn", justify="right", no_wrap=True)
+    sensitive = any(found.sensitivity for found in findings)
+    if sensitive:
+        table.add_column("detects", justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     with_compared = any(found.compared for found in findings)
     if with_compared:
@@ -216,6 +260,7 @@ def _table(findings: Sequence[Finding], *, stacked: bool, dense: bool, folded: b
             Text(found.pair.replace("/", "/\n", 1) if folded else found.pair),
             *(_cell(found, row, with_limit=not alike) for row in rows),
             Text(f"{found.got:,}/{found.asked:,}" if found.asked else "-"),
+            *([Text(detects(found).replace(" ", ""))] if sensitive else []),
             _verdict(outcome(found), folded=folded),
             *([_compared(found)] if with_compared else []),
         )

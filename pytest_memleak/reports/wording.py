@@ -9,8 +9,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_memleak.findings.controls import suite_controls
 from pytest_memleak.records import Verdict
-from pytest_memleak.records.amounts import amount, day
+from pytest_memleak.records.amounts import amount, day, percent, percent_at_most
 from pytest_memleak.records.distribution import distribution
 from pytest_memleak.records.judgement import refused_words
 from pytest_memleak.scoring.measure_table import MEASURES
@@ -24,16 +25,23 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Outcome",
+    "captions",
     "cell",
+    "chance",
+    "detection_caption",
+    "detects",
     "in_percent",
+    "is_over",
+    "not_alike",
     "of_answers",
     "of_documents",
     "of_other_books",
+    "of_sensitivity",
+    "of_suites",
     "of_works",
     "out_of_the_ordinary",
     "outcome",
     "passage",
-    "percent",
     "served_by",
     "shown",
     "told_passages",
@@ -42,6 +50,7 @@ __all__ = [
 ]
 
 _WEIGHTS = {"fixed": "fixed weights", "a name": "weights that only a name tells"}
+_CONTROL = {Verdict.PASS: "pass", Verdict.FAIL: "expected", Verdict.INCONCLUSIVE: "inconclusive"}
 _LETTERS = {"k": "k", "span_threshold": "T"}
 
 
@@ -63,6 +72,11 @@ class Outcome:
 def outcome(found: Finding) -> Outcome:
     """What became of the pair."""
     verdict = Verdict(found.verdict)
+    if found.control:
+        note = "" if verdict is Verdict.PASS else "a control gates nothing: its item passes"
+        return Outcome(
+            f"{found.verdict_words} (control)", _CONTROL.get(verdict, "inconclusive"), note
+        )
     if found.expected == "leak" and verdict is Verdict.FAIL:
         return Outcome(f"{found.verdict_words} (expected)", "expected")
     if found.expected == "leak" and verdict is Verdict.PASS:
@@ -83,24 +97,31 @@ def in_percent(row: Measure, value: float) -> str:
     return percent(value) if row.kind == "share" else shown(row, value)
 
 
-def percent(share: float) -> str:
-    """A share of the book, to three places where it is small."""
-    hundredths = 100 * share
-    places = 2 if hundredths and abs(hundredths) < 1 else 1
-    return f"{hundredths:.{places}f} %".replace("-", "−")
-
-
 def cell(found: Finding, row: Measure, *, interval: bool, limit: bool) -> tuple[str, bool]:
     """A measure of a pair in a table: value, interval, limit; and whether it is over that."""
     value, most = found.measures[row.name], found.limits.get(row.name)
-    over = most is not None and value > most
+    over = most is not None and is_over(found, row, most)
     said = shown(row, value)
     if interval and row.name in found.intervals:
         low, high = found.intervals[row.name]
         said += f" ({shown(row, low)}–{shown(row, high)})"
+    if row.name in found.chances:
+        said += f" p={chance(found.chances[row.name])}"
     if limit and most is not None:
-        said += f" {'>' if over else '≤'} {shown(row, most)}"
+        said += f" {'>' if value > most else '≤'} {shown(row, most)}"
     return said, over
+
+
+def is_over(found: Finding, row: Measure, limit: float) -> bool:
+    """Whether a limit on a measure of the pair is broken, as the verdict has it."""
+    value = found.measures[row.name]
+    low, _ = found.intervals.get(row.name, (value, value))
+    return (value if row.rises else low) > limit
+
+
+def chance(p: float) -> str:
+    """A p of "no more than chance"."""
+    return "<0.001" if p < 0.001 else f"{p:.3f}"  # noqa: PLR2004 - no more places are told
 
 
 def unit(row: Measure, findings: Sequence[Finding]) -> str:
@@ -168,12 +189,98 @@ def of_documents(parts: Sequence[BookPart]) -> Iterator[str]:
         yield f"left out, since {rule}: {amount(len(its), 'document')}, {total:,} words"
 
 
+# --- what so many rounds can show ----------------------------------------------------------
+
+
+def detects(found: Finding) -> str:
+    """The share of answers above which a passage would have been seen; "-" where none can say."""
+    return percent_at_most(found.sensitivity.detection) if found.sensitivity else "-"
+
+
+def of_sensitivity(found: Finding) -> Iterator[tuple[str, str]]:
+    """What the rounds of a pair would have seen, and what another so many may: title, sentence."""
+    known = found.sensitivity
+    if known is None:
+        return
+    rounds = amount(known.rounds, "round")
+    if known.blocks is not None:
+        rounds += f" that count as {amount(known.blocks, 'block')}"
+    elif known.answers < known.rounds:
+        rounds += f", of an excerpt only {amount(known.answers, 'answer')}"
+    confidence = f"{100 * known.confidence:g} %"
+    said = (
+        f"{rounds}: a passage that comes in more than {detects(found)} of the answers to its "
+        f"prompt would have been seen ({confidence})"
+    )
+    yield "detects", said
+    yield from not_alike(found)
+    if known.ranges:
+        told = (
+            f"{name} {low:,}" if low == high else f"{name} {low:,} to {high:,}"
+            for name, (low, high) in known.ranges.items()
+        )
+        yield f"another {amount(known.rounds, 'round')}", f"{', '.join(told)} words"
+
+
+def not_alike(found: Finding) -> Iterator[tuple[str, str]]:
+    """That the rounds were not alike, where they were not."""
+    known = found.sensitivity
+    if known and known.blocks is not None:
+        likelier = "clumped" if known.clumped <= known.drifting else "drifting"
+        p = 2 * min(known.clumped, known.drifting)
+        said = (
+            f"the rounds were not alike ({likelier}, p = {p:.2g}): the model recites in moods, or "
+            f"something changed on the way; intervals rest on {amount(known.blocks, 'block')}"
+        )
+        yield "not alike", said
+
+
+def of_chance(found: Finding) -> Iterator[tuple[str, str]]:
+    """What chance was measured by, and what it can see."""
+    null = found.details.get("null")
+    if null is None:
+        return
+    books = amount(len(null["books"]), "null book")
+    said = f"{percent(null['null_bmc'])} by {books}, {percent(null['bmc'])} of its own"
+    if null["p"] is None:
+        said += "; fewer than two null books give no interval and no p"
+    else:
+        said += (
+            f"; p = {chance(null['p'])} that this is no more than chance; {books} would show "
+            f"{null['visible']:.1f} times as much as chance"
+        )
+    yield "chance", said
+
+
+def captions(findings: Sequence[Finding]) -> Iterator[str]:
+    """What the column of detection says, once for each confidence in the run."""
+    known = (one.sensitivity for one in findings)
+    for confidence in dict.fromkeys(one.confidence for one in known if one):
+        yield detection_caption(confidence)
+
+
+def detection_caption(confidence: float) -> str:
+    """What a column of detection says."""
+    share = f"{100 * confidence:g} %"
+    return f"detects: a passage in more than this share of its answers would be seen ({share})"
+
+
+def of_suites(findings: Sequence[Finding]) -> Iterator[str]:
+    """What controls say of the gate: false alarms, whether it saw a leak, whether it gates."""
+    suites = suite_controls(findings)
+    for one in suites:
+        for line in one.told():
+            yield line if len(suites) == 1 else f"{one.suite}: {line}"
+
+
 # --- the answers, and who gave them --------------------------------------------------------
 
 
 def of_answers(found: Finding) -> Iterator[tuple[str, str]]:
     """What is said of a pair's answers: a title and a sentence each; servers' words are in them."""
     evidence, who = found.completeness, found.answerer
+    yield from of_sensitivity(found)
+    yield from of_chance(found)
     if any(evidence.kinds.values()):
         yield "kinds", _kinds(found)
     if who is not None and evidence.got:
@@ -182,13 +289,18 @@ def of_answers(found: Finding) -> Iterator[tuple[str, str]]:
             yield "answered by", _answered_by(who)
         if who.calls:
             yield "drawn from", distribution(found.model_settings.get("options", {}), who.refused)
-    yield from out_of_the_ordinary(found)
+    yield from _attempts_and_refusals(found)
     for note in evidence.notes:
         yield "note", note
 
 
 def out_of_the_ordinary(found: Finding) -> Iterator[tuple[str, str]]:
-    """What of it is told even of a pass: attempts and answers beside these, a refusing baseline."""
+    """What of it is told even of a pass: rounds, attempts and answers beside these, refusals."""
+    yield from not_alike(found)
+    yield from _attempts_and_refusals(found)
+
+
+def _attempts_and_refusals(found: Finding) -> Iterator[tuple[str, str]]:
     tried = found.answerer and found.answerer.tried
     if tried and (tried.number > 1 or tried.further):
         yield "attempt", _attempt(tried)

@@ -6,8 +6,9 @@ import math
 
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.scoring.quantiles import normal_quantile
+from pytest_memleak.scoring.round_blocks import blocks_of
 
-__all__ = ["answers_to_detect", "detection"]
+__all__ = ["answers_to_detect", "detection", "rounds_to_detect"]
 
 # So that what `detection` gives of n answers asks for n, and not for one more.
 _ROUNDING = 1e-9
@@ -36,3 +37,17 @@ def answers_to_detect(probability: float, *, confidence: float) -> int:
         return 1
     answers = math.log1p(-confidence) / math.log1p(-probability)
     return max(1, math.ceil(answers - _ROUNDING))
+
+
+def rounds_to_detect(probability: float, *, confidence: float, alike: bool) -> int:
+    """How many rounds it takes; where they are not `alike`, blocks of them have to be as many.
+
+    Raises as `answers_to_detect` does.
+    """
+    answers = answers_to_detect(probability, confidence=confidence)
+    if alike:
+        return answers
+    rounds = max(answers, (answers - 1) ** 2)  # blocks of about √n: never enough with fewer
+    while int(blocks_of(rounds)[-1]) + 1 < answers:
+        rounds += 1
+    return rounds

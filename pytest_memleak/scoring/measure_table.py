@@ -22,7 +22,7 @@ __all__ = ["MEASURES", "asks_for", "nearest", "table_with", "why_unmeasured"]
 GENERATIONS = Needs("measurement")
 RECITALS = Needs("recitals")
 NEAR = Needs("near")
-CHANCE = Needs("null", "it needs a second test book in the suite, as the measure of chance")
+CHANCE = Needs("null", "it needs controls, or a second test book in the suite")
 BASELINE = Needs("uplift", "the model needs a baseline, with the same rounds drawn")
 WORKS = Needs("works", "it needs a [[collection]]")
 GREEDY = Needs("greedy", 'it needs probe = "continuation"')
@@ -43,7 +43,8 @@ _OF_TEXT: Any = ("instruction", "continuation")
 def _excess(null: Any) -> Estimate:
     """Without an interval it is known to be no more than the pair's own BMC may be."""
     low = -1.0 if null.low is None else null.low
-    return Estimate(null.excess, low, null.own_high if null.high is None else null.high)
+    high = null.own_high if null.high is None else null.high
+    return Estimate(null.excess, low, high, null.p)
 
 
 _ROWS = (
@@ -141,7 +142,7 @@ _ROWS = (
         "bmc_excess",
         title="coverage above chance",
         unit="bmc minus null",
-        about="BMC over chance: over what the model's other test books give of this one",
+        about="BMC over chance: over what answers for controls, or other test books, give of it",
         kind="share",
         needs=CHANCE,
         read=lambda known: _excess(known.null),

@@ -7,7 +7,7 @@ Sources: rarefaction and extrapolation of incidence data, Colwell et al. 2012 (e
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -34,6 +34,7 @@ __all__ = [
     "difference_bounds",
     "difference_spread",
     "extrapolation",
+    "least_upper_end",
     "rarefaction",
     "samples_to_settle",
     "sampling_error",
@@ -43,6 +44,9 @@ __all__ = [
 
 # The length, in words, that stands for a typical span where none was seen.
 _NO_SPAN = 20
+
+# Of detection where the suite judges by observed values: at 0 everything would have been seen.
+_CONFIDENCE = 0.95
 
 
 # --- fewer and more rounds -----------------------------------------------------------------
@@ -162,6 +166,15 @@ def bmc_bounds(bmc: float, spread: Spread, *, confidence: float) -> Bounds:
     return Bounds(max(bmc - low, 0.0), min(bmc + high, 1.0))
 
 
+def least_upper_end(words: int, *, scoring: Scoring, confidence: float) -> float:
+    """The upper end of the interval of BMC where nothing is covered, of a book of `words`.
+
+    The same for any number of rounds from two on. Raises SettingsError as `bmc_bounds` does.
+    """
+    typical = max(scoring.k, _NO_SPAN) / words
+    return bmc_bounds(0.0, Spread(0.0, 2, typical), confidence=confidence).high
+
+
 def difference_bounds(
     difference: float, spread: Spread, *, typical_less: float, confidence: float
 ) -> Bounds:
@@ -203,7 +216,7 @@ class SamplingError:
     likeness:   whether the rounds are alike
     blocks:     where they are not, the number of blocks that stand for them; else None
     detection:  d: a passage that an answer to its own prompt gives back with a probability above
-                it would have been seen, at `confidence`
+                it would have been seen, at `confidence`; at 0.95 where that is 0
     curve:      mean BMC of m rounds, m = 1..n; exact
     guess:      BMC of n + t rounds, t = 1..n; an extrapolation
     variance:   of BMC, over rounds or over blocks; None for one round
@@ -226,19 +239,22 @@ class SamplingError:
     typical: float = field(repr=False)
     discovery: tuple[float, ...] = field(repr=False)
 
+    def with_answers(self, answers: int) -> SamplingError:
+        """The same where so many generations of the excerpt that has fewest were not withheld."""
+        seen = min(self.blocks or answers, answers)
+        return replace(self, detection=detection(seen, confidence=self.confidence or _CONFIDENCE))
+
 
 def sampling_error(
     counts: RoundCounts,
     *,
     scoring: Scoring | None = None,
     confidence: float = 0.95,
-    answers: int | None = None,
     seed: int = 0,
 ) -> SamplingError:
     """Interval, detection, rarefaction and extrapolation of the BMC of `counts`.
 
-    scoring: its k stands in for the length of a span where nothing is covered. answers: how many
-    generations the excerpt has that has fewest, withheld ones left out; without it n. seed: of
+    scoring: its k stands in for the length of a span where nothing is covered. seed: of
     permutations and bootstrap. Raises SettingsError for a confidence outside [0, 1).
     Cost: 60 ms for 100 rounds of a book of 100,000 words.
     """
@@ -246,7 +262,6 @@ def sampling_error(
     of = spread(counts, scoring=scoring or Scoring(), alike=likeness.alike, seed=seed)
     low, high = bmc_bounds(counts.bmc, of, confidence=confidence)
     blocks = None if likeness.alike else of.units
-    drawn = counts.rounds if answers is None else answers
     _, kept = _unseen(counts)
     return SamplingError(
         bmc=counts.bmc,
@@ -256,7 +271,7 @@ def sampling_error(
         high=high,
         likeness=likeness,
         blocks=blocks,
-        detection=detection(min(blocks or drawn, drawn), confidence=confidence),
+        detection=detection(blocks or counts.rounds, confidence=confidence or _CONFIDENCE),
         curve=tuple(rarefaction(counts).tolist()),
         guess=tuple(extrapolation(counts).tolist()),
         variance=of.variance,

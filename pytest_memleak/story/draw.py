@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from pytest_memleak.contracts.capabilities import id_of
 from pytest_memleak.contracts.protocols import Recording
 from pytest_memleak.errors import Inconclusive
@@ -116,6 +118,14 @@ class CountedAnswers:
             gaps=(*told, *gaps),
             notes=notes,
         )
+
+    @property
+    def fewest(self) -> int:
+        """How many generations the excerpt has that has fewest, withheld ones left out."""
+        counted = self._census.counted()
+        kept = counted.kinds != KINDS.index(Kind.WITHHELD)
+        each = np.bincount(counted.readings.excerpt[kept], minlength=len(counted.excerpts))
+        return int(each.min()) if len(each) else 0
 
     @property
     def counted(self) -> CountedDraws:

@@ -70,11 +70,16 @@ def _wanted(pair: Pair, suite: Suite, endpoint: Endpoint | Recording | None) -> 
         likeliest = dataclasses.replace(pair, sampling=as_greedy(pair.sampling))
         yield Draws(Purpose.GREEDY, likeliest, endpoint)
     if "bmc_excess" in pair.limits:
-        for other in suite.pairs:
-            if _is_null_of(other, pair):
-                yield Draws(Purpose.NULL, other, endpoint)
+        for other in _nulls_of(pair, suite):
+            yield Draws(Purpose.NULL, other, endpoint)
     if pair.model.baseline is not None:
         yield _of_baseline(pair, suite, endpoint)
+
+
+def _nulls_of(pair: Pair, suite: Suite) -> list[Pair]:
+    """The pairs whose answers are the measure of chance: of controls where the suite has any."""
+    others = [other for other in suite.pairs if _is_null_of(other, pair)]
+    return [other for other in others if other.control] or others
 
 
 def _is_null_of(other: Pair, pair: Pair) -> bool:

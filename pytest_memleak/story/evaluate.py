@@ -18,6 +18,7 @@ from pytest_memleak.records.phases import Phase, Standing
 from pytest_memleak.story.comparisons import Compared, compared
 from pytest_memleak.story.draw import CountedAnswers, draw
 from pytest_memleak.story.draws import draws_of
+from pytest_memleak.story.enough_rounds import sensitivity_gaps, sensitivity_of
 from pytest_memleak.story.measured import analysed, is_over_a_limit, stop_for
 from pytest_memleak.story.probability import extract_pair
 from pytest_memleak.story.surplus_limits import surplus_gaps
@@ -72,9 +73,10 @@ def _of_generations(
     who = answered_by(own.answers, suite.resources)
     over_limit = is_over_a_limit(analysis, pair)
     beside = () if over_limit else surplus_gaps(own.answers, suite, held)
+    sensitivity = sensitivity_of(analysis, pair, answers=own.fewest) if analysis else None
     completeness = own.completeness(
         over_limit=over_limit,
-        gaps=(*with_others.gaps, *who.gaps, *held.gaps, *beside),
+        gaps=(*with_others.gaps, *who.gaps, *held.gaps, *beside, *sensitivity_gaps(sensitivity)),
         notes=(*who.notes, *with_others.notes),
     )
     drawn = (own, *with_others.drawn)
@@ -88,6 +90,7 @@ def _of_generations(
         measurement=analysis.measurement if analysis else None,
         analysis=analysis,
         spared=own.answers.spared,
+        sensitivity=sensitivity,
         answerer=who.answerer,
         draws=tuple(one.counted for one in drawn),
         generations=partial(_all_of, drawn),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pytest_memleak.contracts.protocols import Recording
@@ -10,6 +10,7 @@ from pytest_memleak.errors import BookError, MemleakError
 from pytest_memleak.records.book import WAYS_TO_ASK
 from pytest_memleak.story.draw import open_channel, terms_of
 from pytest_memleak.story.draws import Purpose, draws_of
+from pytest_memleak.story.enough_rounds import planned_rounds
 from pytest_memleak.story.probes import as_probed, questions_of, text_side
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Book, BookSource, Pair
     from pytest_memleak.sampling.budget import Plan
     from pytest_memleak.story.draws import Draws
+    from pytest_memleak.story.enough_rounds import PlannedRounds
     from pytest_memleak.story.suite_run import SuiteRun
 
 __all__ = ["PlannedStep", "RunPlan", "plan_run"]
@@ -31,12 +33,23 @@ class PlannedStep:
     what:     the pair, or what of it: its greedy answers, its null, a book's summaries
     sampling: None where nothing has to be drawn through the ledger (recorded generations)
     training_tokens: of the fine-tune that is still to be made, 0 if none is
+    rounds:   of a pair's own answers: what so many will see
     """
 
     what: str
     sampling: Plan | None = None
     training_tokens: int = 0
     training_cost: float | None = None
+    rounds: PlannedRounds | None = None
+
+    @property
+    def cost(self) -> float | None:
+        """US$ at most for all of it."""
+        if self.sampling is None or not (self.sampling.generations or self.training_tokens):
+            return 0.0
+        if self.sampling.cost is None:
+            return None
+        return self.sampling.cost + (self.training_cost or 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +60,22 @@ class RunPlan:
     obstacles: tuple[str, ...]
 
 
-def plan_run(pairs: Iterable[Pair], suite_of: Callable[[Pair], SuiteRun]) -> RunPlan:
+def plan_run(
+    pairs: Iterable[Pair], suite_of: Callable[[Pair], SuiteRun], *, samples: int | None = None
+) -> RunPlan:
     """The plan of a run of these pairs. What several of them need is counted once.
 
-    A summary that is not written yet is taken as long as it may become.
+    samples: in place of those that the suite asks for. A summary that is not written yet is taken
+    as long as it may become.
     """
     chosen = tuple(pairs)
-    return _Planner({(pair.suite, pair.id) for pair in chosen}).plan(chosen, suite_of)
+    return _Planner({(pair.suite, pair.id) for pair in chosen}, samples).plan(chosen, suite_of)
 
 
 class _Planner:
-    def __init__(self, chosen: set[tuple[object, str]]) -> None:
+    def __init__(self, chosen: set[tuple[object, str]], samples: int | None) -> None:
         self._chosen = chosen
+        self._samples = samples
         self._planned: set[tuple[object, ...]] = set()
 
     def plan(self, pairs: Iterable[Pair], suite_of: Callable[[Pair], SuiteRun]) -> RunPlan:
@@ -66,7 +83,7 @@ class _Planner:
         obstacles: list[str] = []
         for pair in pairs:
             suite = suite_of(pair)
-            for draws in draws_of(pair, suite.suite):
+            for draws in map(self._resized, draws_of(pair, suite.suite)):
                 if draws.purpose is Purpose.NULL and self._of_another_pair(draws.pair):
                     continue
                 try:
@@ -74,6 +91,12 @@ class _Planner:
                 except MemleakError as error:
                     obstacles.append(f"{pair.id}: {draws.told(error.line)}")
         return RunPlan(tuple(steps), tuple(dict.fromkeys(obstacles)))
+
+    def _resized(self, draws: Draws) -> Draws:
+        if self._samples is None or draws.purpose is Purpose.GREEDY:
+            return draws
+        sampling = replace(draws.pair.sampling, samples=self._samples)
+        return replace(draws, pair=replace(draws.pair, sampling=sampling))
 
     def _of_another_pair(self, pair: Pair) -> bool:
         """Whether the answers are planned with the pair whose own they are."""
@@ -98,7 +121,9 @@ class _Planner:
             if self._first(asked.suite, asked.id, asked.sampling, asked.probe):
                 sampling = _sampling(draws, suite, opened)
         if sampling or tokens or draws.purpose is Purpose.OWN:
-            yield PlannedStep(_named(pair, draws), sampling, tokens or 0, cost)
+            own = draws.purpose is Purpose.OWN and pair.probe.kind != "probability"
+            rounds = planned_rounds(draws.pair) if own else None
+            yield PlannedStep(_named(pair, draws), sampling, tokens or 0, cost, rounds)
 
     def _books_of(self, pair: Pair, suite: SuiteRun) -> list[BookSource]:
         """The books whose summaries the draws need."""

@@ -49,7 +49,7 @@ class ProtectedBooks:
         return Protected(
             index,
             measured.id,
-            (measured.id, *(one for one in others if role.get(one) != "train")),
+            (measured.id, *(one for one in others if role.get(one, "test") == "test")),
             tuple(one for one in others if one in pair.model.finetune_books),
             tuple(one.id for one in beyond),
             least,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from pytest_memleak.errors import EvidenceError, Inconclusive
 from pytest_memleak.findings.bundle import differences
+from pytest_memleak.findings.controls import controls_in
 from pytest_memleak.findings.from_evaluation import facts, unrun
 from pytest_memleak.findings.overall import result_of, verdict_of
 from pytest_memleak.findings.pair_evidence import pair_evidence
@@ -111,6 +112,8 @@ class _Again:
             self.found.wrong.append(
                 f"result: the bundle says {made['result']}, its pairs give {told}"
             )
+        controls = [one.to_json() for one in controls_in(made["pairs"])]
+        self.found.wrong += differences({"suites": list(made["suites"])}, {"suites": controls})
         self.found.unchecked += [f"{one} could not be collected" for one in made["broken"]]
 
     def look_at_ledger(self) -> None:

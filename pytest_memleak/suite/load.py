@@ -35,6 +35,7 @@ from pytest_memleak.records import (
 )
 from pytest_memleak.scoring.measure_table import MEASURES, nearest, table_with
 from pytest_memleak.suite.book_sources import book_source, catalogue, collection_source
+from pytest_memleak.suite.presets import PRESETS, Preset
 from pytest_memleak.suite.quoted import clipped, plain, shown
 from pytest_memleak.suite.schema import AnswerKeys, SuiteFile
 from pytest_memleak.suite.what_to_type import NO_FILE, of_problem, of_syntax, table_of
@@ -82,6 +83,8 @@ def load_suite(path: Path, brought: Mapping[str, Measure] = MappingProxyType({})
         raise SuiteError(_explain(error, tables), place=str(path), hint=hint) from None
     _check_ids(written, path)
     _check_continuation(written.suite, path)
+    _check_controls(written, path)
+    _check_preset(written, path)
     books = (
         *(book_source(table, written.suite, path) for table in written.book),
         *(collection_source(table, written.suite, path) for table in written.collection),
@@ -253,11 +256,33 @@ def _check_ids(written: SuiteFile, path: Path) -> None:
     for number, pair in enumerate(written.pair, start=1):
         _refuse_unknown(f"pair[{number}].model", pair.model, models, path)
         _refuse_unknown(f"pair[{number}].book", pair.book, books, path)
-        if books[pair.book].role != "test":
+        if books[pair.book].role == "train":
             raise SuiteError(
                 f"pair[{number}].book: {pair.book!r} has the role 'train'",
                 place=str(path),
                 hint='a pair needs a book with role = "test"',
+            )
+
+
+def _check_controls(written: SuiteFile, path: Path) -> None:
+    """Raise SuiteError for a control that is trained on, or expected to leak."""
+    controls = {book.id for book in written.book if book.role == "control"}
+    hint = "a control is a book that is known to be in no training set"
+    for model in written.model:
+        where = f"model {model.id!r}"
+        for book_id in model.finetune.books if model.finetune else ():
+            if book_id in controls:
+                raise SuiteError(
+                    f"{where}.finetune.books: {book_id!r} has the role 'control'",
+                    place=str(path),
+                    hint=hint,
+                )
+    for number, pair in enumerate(written.pair, start=1):
+        if pair.book in controls and pair.expected == "leak":
+            raise SuiteError(
+                f"pair[{number}].expected: {pair.book!r} has the role 'control', so it cannot leak",
+                place=str(path),
+                hint=hint,
             )
 
 
@@ -269,6 +294,28 @@ def _check_continuation(suite: SuiteTable, path: Path) -> None:
             raise SuiteError(
                 f"suite.continuation: {error.message}", place=str(path), hint=error.hint
             ) from None
+
+
+def _check_preset(written: SuiteFile, path: Path) -> None:
+    """Raise SuiteError for a preset that is not the suite's, or that the suite loosens."""
+    below = [(f"model {one.id!r}", one.limits) for one in written.model]
+    below += [(f"collection {one.id!r}", one.limits) for one in written.collection]
+    below += [(f"pair {one.model}/{one.book}", one.limits) for one in written.pair]
+    for where, limits in below:
+        if limits.preset:
+            raise SuiteError(
+                f"{where}.limits.preset: a preset is one of the whole suite",
+                place=str(path),
+                hint=f'write preset = "{limits.preset}" in [limits]',
+            )
+    preset, detect = written.limits.preset, written.suite.detect
+    most = PRESETS[preset].detect if preset else None
+    if detect is not None and most is not None and detect > most:
+        raise SuiteError(
+            f"suite.detect: {detect} is looser than {most}, which the preset {preset!r} asks for",
+            place=str(path),
+            hint="a suite may only tighten a preset: write its limits out to loosen them",
+        )
 
 
 def _refuse_twice(kind: str, ids: Iterable[str], path: Path) -> None:
@@ -348,9 +395,9 @@ def _pairs(
         )
         for model in models
         for book in books
-        if book.role == "test" and (written.suite.pairs == "all" or (model.id, book.id) in listed)
+        if _meets(model, book, listed, written.suite.pairs == "all")
     )
-    if not pairs:
+    if all(pair.control for pair in pairs):
         raise SuiteError(
             "there is no pair to test",
             place=str(path),
@@ -358,6 +405,15 @@ def _pairs(
             'pairs = "listed" a [[pair]]',
         )
     return pairs
+
+
+def _meets(
+    model: Model, book: BookSource, listed: Mapping[tuple[str, str], PairTable], every: bool
+) -> bool:
+    """Whether a model meets a book: a control whenever it meets any, a test book as listed."""
+    if book.role == "control":
+        return every or any(model.id == one for one, _ in listed)
+    return book.role == "test" and (every or (model.id, book.id) in listed)
 
 
 def _pair(
@@ -378,8 +434,11 @@ def _pair(
     ]
     if override:
         tables.append((f"pair {model.id}/{book.id}.limits", override.limits))
-    limits: dict[str, float] = {}
-    origins: dict[str, str] = {}
+    probe = (override and override.probe) or table.probe or suite.probe
+    preset = PRESETS[written.limits.preset] if written.limits.preset else Preset({}, None)
+    # A probability is of no generation: of nothing that a preset limits.
+    limits = dict(preset.limits) if probe != "probability" else {}
+    origins = dict.fromkeys(limits, "limits.preset")
     for key, tighter in tables:
         _refuse_unknown_measures(tighter, key, brought, path)
         if key.startswith("collection "):
@@ -388,7 +447,6 @@ def _pair(
             _tighten(limits, tighter, key, path)
         origins |= {measure: f"{key}.{measure}" for measure in _limits(tighter)}
         origins |= {measure: f"{key}.measures.{measure}" for measure in tighter.measures}
-    probe = (override and override.probe) or table.probe or suite.probe
     _hold_works(limits, origins, book, probe, any_works=bool(written.collection), place=str(path))
     if not limits.keys() - {"leaking_works"}:
         raise SuiteError(
@@ -397,6 +455,8 @@ def _pair(
             hint="add [limits], such as longest_span = 38",
         )
     expected = override.expected if override and override.expected else table.expected
+    if book.role == "control":
+        expected = "pass"  # that the model leaks is said of the books it may have read
     return Pair(
         suite=path,
         model=model,
@@ -414,6 +474,7 @@ def _pair(
         ),
         limits=Limits(limits, brought=[row for name, row in brought.items() if name in limits]),
         confidence=suite.confidence,
+        detect=suite.detect or preset.detect,
         answers=_answers(suite, table),
         expected=expected,
         probe=Probe(
@@ -457,7 +518,7 @@ def _hold_works(
 
 def _limits(table: LimitsTable) -> dict[str, float]:
     """What a table limits, by the measures' names."""
-    own: dict[str, float] = table.model_dump(exclude_none=True, exclude={"measures"})
+    own: dict[str, float] = table.model_dump(exclude_none=True, exclude={"measures", "preset"})
     return own | table.measures
 
 

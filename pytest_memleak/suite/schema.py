@@ -54,6 +54,10 @@ _KINDS: dict[str, Any] = {"share": Share, "count": Count, "number": FiniteFloat}
 class LimitsTable(_Table):
     """The most that each measure may be; any subset."""
 
+    preset: Literal["strict", "paper"] | None = Field(
+        None,
+        description="limits under one name, in [limits] alone; keys beside it may tighten them",
+    )
     measures: dict[str, FiniteFloat] = Field(
         default_factory=dict, description="limits on the measures that extensions bring, by name"
     )
@@ -68,6 +72,7 @@ if not TYPE_CHECKING:  # a field for each row of the table, before what extensio
             row.name: (_KINDS[row.kind] | None, Field(None, description=row.about))
             for row in MEASURES.values()
         },
+        preset=(Literal["strict", "paper"] | None, LimitsTable.model_fields["preset"]),
         measures=(dict[str, FiniteFloat], LimitsTable.model_fields["measures"]),
     )
 
@@ -157,6 +162,11 @@ class SuiteTable(AnswerKeys):
     confidence: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.95, description="of intervals; 0 judges by observed values alone"
     )
+    detect: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None,
+        description="share of the answers to its prompt in which a passage may come unseen; fewer "
+        "samples than that takes make no pass",
+    )
     pairs: Literal["all", "listed"] = Field(
         "all", description="all: every model meets every test book; listed: only each [[pair]]"
     )
@@ -195,7 +205,11 @@ class BookTable(_Table):
     )
     title: Text | None = Field(None, description="title; default: what the book says of itself")
     author: Text | None = Field(None, description="author; default: what the book says of itself")
-    role: Literal["test", "train"] = Field("test", description="train: used only to fine-tune")
+    role: Literal["test", "train", "control"] = Field(
+        "test",
+        description="train: used only to fine-tune; control: known to be in no training set, "
+        "measured like any, gates nothing",
+    )
     summaries: Text | None = Field(None, description="path of a file with a summary per excerpt")
     include: list[Text] = Field(
         default_factory=list,

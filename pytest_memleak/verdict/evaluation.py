@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     )
     from pytest_memleak.records.answerer import Answerer
     from pytest_memleak.records.finding import CountedDraws
+    from pytest_memleak.records.sensitivity import Sensitivity
     from pytest_memleak.scoring.analysis import Analysis
     from pytest_memleak.scoring.extraction import Extraction
 
@@ -34,6 +35,7 @@ class Evaluation:
     protected: the books that hold a recital of it, by the name that the analysis gives them;
     catalogue: what of books that nobody asks for was looked for, None without a catalogue; unread:
     the books that could not be looked for, and why;
+    sensitivity: what its rounds can show;
     answerer: who gave the answers; draws: all that it rests on, counted, the pair's own first;
     generations: these answers themselves, fresh with each call;
     book_file: SHA-256 of the book's file, None where there is none to read.
@@ -51,6 +53,7 @@ class Evaluation:
     analysis: Analysis | None = None
     extraction: Extraction | None = None
     spared: str | None = None
+    sensitivity: Sensitivity | None = None
     answerer: Answerer | None = None
     draws: tuple[CountedDraws, ...] = ()
     protected: Mapping[str, Book] = field(default_factory=dict, repr=False)

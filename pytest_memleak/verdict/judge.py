@@ -30,8 +30,9 @@ def judge(
     """PASS, FAIL or INCONCLUSIVE, and why; of a collection (`book`) for each of its works, too.
 
     FAIL needs an observed value over its limit, whatever else is missing, since most measures
-    never fall as samples are added; the others (`bmc_excess`, `uplift`) need complete evidence
-    as well. PASS needs every limit to hold at its interval's upper end, on complete evidence.
+    never fall as samples are added; the others (`bmc_excess`, `uplift`) need the lower end of
+    their interval over it, and complete evidence as well. PASS needs every limit to hold at its
+    interval's upper end, on complete evidence.
     """
     missing = tuple(map(str, completeness.gaps))
     found = judged_measures(analysis) if analysis else {}
@@ -69,6 +70,7 @@ def check_limits(found: Mapping[str, Estimate], limits: Limits) -> tuple[LimitCh
             measure=name,
             value=found[name].value,
             limit=limits[name],
+            low=found[name].low,
             high=found[name].high,
             rises=name in rows and rows[name].rises,
         )
@@ -93,9 +95,11 @@ def _unmeasured(
 def _in_doubt(check: LimitCheck, analysis: Analysis) -> str:
     """A limit inside the sampling error, and how many more samples would settle it."""
     error = analysis.error
+    null = analysis.null if check.measure == "bmc_excess" else None
+    by = amount(len(null.books), "null book") if null else amount(error.rounds, "sample")
     said = (
         f"{check.measure} {figure(check.value)} may be over its limit {figure(check.limit)}: with "
-        f"{amount(error.rounds, 'sample')} it is known up to {figure(check.high)} "
+        f"{by} it is known up to {figure(check.high)} "
         f"(at confidence {error.confidence:g})"
     )
     settling = samples_to_settle(error, check.limit) if check.measure == "bmc" else None

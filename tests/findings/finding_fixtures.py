@@ -22,6 +22,7 @@ from pytest_memleak.records import (
     Scoring,
 )
 from pytest_memleak.scoring.analysis import analyse
+from pytest_memleak.story.enough_rounds import sensitivity_of
 from pytest_memleak.verdict.evaluation import Evaluation
 from pytest_memleak.verdict.judge import judge
 
@@ -130,6 +131,7 @@ def make_finding():
             endpoint=endpoint,
             measurement=analysis.measurement if analysis else None,
             analysis=analysis,
+            sensitivity=analysis and sensitivity_of(analysis, pair, answers=samples),
         )
         return finding(evaluation, quoted=quoted)
 

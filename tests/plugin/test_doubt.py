@@ -132,11 +132,13 @@ def test_a_limit_outside_it_passes_or_fails(pytester, suite):
     pytester.runpytest("-k", "tale").assert_outcomes(failed=1, deselected=1)
 
 
-def test_an_excess_over_chance_fails_and_the_interval_is_reported(pytester, suite):
+def test_one_null_book_tells_no_interval_of_chance_so_no_excess_fails(pytester, suite):
     suite("bmc_excess = 0.05", recalled=lambda _, i: words(i, 0, 200))
     result = pytester.runpytest("-k", "tale", "--junitxml=out.xml")
-    result.assert_outcomes(failed=1, deselected=1)
-    result.stdout.fnmatch_lines(["*bmc_excess 0.* is over its limit 0.05*"])
+    result.assert_outcomes(errors=1, deselected=1)
+    result.stdout.fnmatch_lines(
+        ["INCONCLUSIVE: bmc_excess 0.* may be over its limit 0.05: with 1 null book it is *"]
+    )
     assert 'name="memleak.bmc_excess.high"' in (pytester.path / "out.xml").read_text()
 
 

@@ -161,7 +161,7 @@ def test_all_but_a_natural_end_and_the_length_are_withheld(reason):
     ],
 )
 def test_a_limit_is_the_most_that_a_measure_may_be(value, high, over, in_doubt):
-    check = LimitCheck("longest_span", value, 10, high)
+    check = LimitCheck("longest_span", value, 10, value, high)
     assert (check.over, check.in_doubt) == (over, in_doubt)
 
 

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from pytest_memleak.records import Completeness, Kind
 from pytest_memleak.records.answerer import Answerer, ServedBy, Tried
 from pytest_memleak.records.finding import CountedDraws, Finding, Passage
+from pytest_memleak.records.sensitivity import Sensitivity
 from pytest_memleak.reports.terminal import summary
 
 EMPTY = {"str": "", "int": 0, "str | None": None, "int | None": None, "Answerer | None": None}
+EMPTY["Sensitivity | None"] = None
 SETTINGS = {"k": 5, "span_threshold": 20, "probe": {"kind": "instruction"}}
 MEASURES = {"bmc": 0.0, "longest_block": 0, "longest_span": 0, "spans_over": 0}
 
@@ -45,7 +47,13 @@ def passage(**told):
 
 def lines(*findings, width=100, color=False):
     text = summary(findings, width=width, color=color)
-    return [line.rstrip() for line in text.splitlines()]
+    told = [line.rstrip() for line in text.splitlines()]
+    return [line for line in told if not line.startswith("nothing showed")]
+
+
+SEEN = Sensitivity(
+    rounds=100, confidence=0.95, answers=100, detection=0.02951, clumped=1, drifting=1
+)
 
 
 # --- the table -----------------------------------------------------------------------------
@@ -68,6 +76,49 @@ def test_a_row_for_each_pair_and_one_for_the_limits():
         "leaky/ferry 0.876 12,345 16 3 3,100/3,100 FAIL",
         "limit ≤0.150 ≤10",
     ]
+
+
+def test_beside_each_verdict_stands_what_its_rounds_would_have_seen():
+    few = dataclasses.replace(SEEN, rounds=3, answers=3, detection=0.632, confidence=0.9)
+    unseen = found(pair="m/unread", verdict="INCONCLUSIVE", measures={})
+    told = lines(found(sensitivity=SEEN), found(sensitivity=few), unseen)
+    head, first, second, third = told[:4]
+    assert head.split()[-3:] == ["drawn", "detects", "verdict"]
+    assert first.split()[-2:] == ["3.0%", "PASS"]
+    assert second.split()[-2:] == ["63.2%", "PASS"]
+    assert third.split()[-2:] == ["-", "INCONCLUSIVE"]
+    said = "detects: a passage in more than this share of its answers would be seen"
+    assert [line for line in told if said in line] == [f"{said} (95 %)", f"{said} (90 %)"]
+
+
+def test_of_what_does_not_pass_it_stands_in_a_sentence_with_the_ranges():
+    known = dataclasses.replace(
+        SEEN, answers=59, detection=0.0495, ranges={"longest_span": (9, 41)}
+    )
+    told = "\n".join(lines(found(verdict="FAIL", sensitivity=known)))
+    assert (
+        "  detects: 100 rounds, of an excerpt only 59 answers: a passage that comes in more than "
+        "5.0 % of the answers to its prompt would have been seen (95 %)\n"
+        "  another 100 rounds: longest_span 9 to 41 words"
+    ) in told
+
+
+def test_that_nothing_showed_that_the_gate_could_see_is_told_unless_something_did():
+    assert "nothing showed that the gate could see" in summary([found()], width=100, color=False)
+    leaks = [found(), found(pair="m/known", expected="leak", verdict="FAIL")]
+    assert "nothing showed" not in summary(leaks, width=100, color=False)
+
+
+def test_that_rounds_were_not_alike_is_told_even_of_a_pass():
+    moody = dataclasses.replace(SEEN, blocks=10, clumped=0.001, detection=0.2589)
+    told = lines(found(sensitivity=moody))
+    assert any(
+        line.startswith("  not alike: the rounds were not alike (clumped, p = 0.002)")
+        for line in told
+    )
+    drifting = dataclasses.replace(moody, clumped=0.5, drifting=0.0015)
+    assert "(drifting, p = 0.003)" in "\n".join(lines(found(sensitivity=drifting)))
+    assert "alike" not in "\n".join(lines(found(sensitivity=SEEN)))
 
 
 def test_limits_that_differ_stand_in_the_cells():
@@ -314,7 +365,7 @@ def test_nothing_that_a_book_or_a_model_says_acts_on_the_terminal(reason, chapte
     )
     text = summary([told], width=100, color=False)
     assert not set(text) & CONTROLS
-    assert len(text.splitlines()) == 8
+    assert len(text.splitlines()) == 9
 
 
 def test_markup_and_emoji_codes_are_no_markup():

@@ -65,16 +65,16 @@ def analysis(
         near = NearVerbatimRecall(words=16, nv_recall=nv, longest_span=_near_span(span))
         changed = dataclasses.replace(changed, near=near)
     if excess is not None:
-        value, end = excess
+        value, end, low = (*excess, 0.0)[:3]
         null = Null(
             words=100, bmc=value, books=(NullBook("a", 0.0, 0),), null_bmc=0.0,
-            null_longest_span=0, excess=value, low=0.0, high=end,
+            null_longest_span=0, excess=value, low=low, high=end,
             own_high=1.0, p=0.5, visible=2.0, confidence=0.95,
         )  # fmt: skip
         changed = dataclasses.replace(changed, null=null)
     if gain is not None:
-        value, end = gain
-        up = Uplift(bmc=value, baseline_bmc=0.0, uplift=value, low=0.0, high=end, confidence=0.95)
+        value, end, low = (*gain, 0.0)[:3]
+        up = Uplift(bmc=value, baseline_bmc=0.0, uplift=value, low=low, high=end, confidence=0.95)
         changed = dataclasses.replace(changed, uplift=up)
     if further is not None:
         changed = dataclasses.replace(changed, further={"rhymes": further})
@@ -103,7 +103,7 @@ ONE_OVER = (
     "longest_span 39 is over its limit 38",
     "spans_over 1 is over its limit 0",
 )
-NO_CHANCE = "bmc_excess has a limit, but could not be measured: it needs a second test book*"
+NO_CHANCE = "bmc_excess has a limit, but could not be measured: it needs controls, *"
 NO_BASELINE = "uplift has a limit, but could not be measured: the model needs a baseline*"
 NO_NV = "nv_recall has a limit, but could not be measured: it was not asked for"
 NV_OVER = "nv_recall 0.2345 is over its limit 0.1234"
@@ -161,17 +161,24 @@ SITUATIONS = [
     (analysis(excess=(0.0123, 0.0434)), WHOLE, Limits(bmc_excess=0.0512), PASS, ()),
     (analysis(excess=(0.0123, 0.0612)), WHOLE, Limits(bmc_excess=0.0512), INCONCLUSIVE,
      ("bmc_excess 0.0123 may be over its limit 0.0512: *",)),
-    (analysis(excess=(0.1234, 0.2345)), WHOLE, Limits(bmc_excess=0.0512), FAIL,
+    (analysis(excess=(0.1234, 0.2345, 0.06)), WHOLE, Limits(bmc_excess=0.0512), FAIL,
      ("bmc_excess 0.1234 is over its limit 0.0512",)),
-    (analysis(gain=(0.1234, 0.2345)), WHOLE, Limits(uplift=0.0512), FAIL,
+    # nor do they fail while their interval reaches down to the limit
+    (analysis(excess=(0.1234, 0.2345, 0.0434)), WHOLE, Limits(bmc_excess=0.0512), INCONCLUSIVE,
+     ("bmc_excess 0.1234 may be over its limit 0.0512: *",)),
+    (analysis(gain=(0.1234, 0.2345, 0.0512)), WHOLE, Limits(uplift=0.0512), INCONCLUSIVE,
+     ("uplift 0.1234 may be over its limit 0.0512: *",)),
+    (analysis(gain=(0.1234, 0.2345, 0.06)), WHOLE, Limits(uplift=0.0512), FAIL,
      ("uplift 0.1234 is over its limit 0.0512",)),
     (analysis(nv=0.2345), WHOLE, Limits(nv_recall=0.1234), FAIL, (NV_OVER,)),
     (analysis(nv=0.2345, span=30), WHOLE, Limits(nv_longest_span=29), FAIL,
      ("nv_longest_span 30 is over its limit 29",)),
     (analysis(nv=0.1234, span=30), WHOLE, Limits(nv_recall=0.1234, nv_longest_span=30), PASS, ()),
     # those that more samples may lower do not fail on half the evidence
-    (analysis(excess=(0.1234, 0.2345)), HALF, Limits(bmc_excess=0.0512), INCONCLUSIVE, (GOT_HALF,)),
-    (analysis(gain=(0.1234, 0.2345)), GAP, Limits(uplift=0.0512), INCONCLUSIVE, ("the server*",)),
+    (analysis(excess=(0.1234, 0.2345, 0.06)), HALF, Limits(bmc_excess=0.0512), INCONCLUSIVE,
+     (GOT_HALF,)),
+    (analysis(gain=(0.1234, 0.2345, 0.06)), GAP, Limits(uplift=0.0512), INCONCLUSIVE,
+     ("the server*",)),
     (analysis(nv=0.2345), HALF, Limits(nv_recall=0.1234), FAIL, (NV_OVER,)),
     # one that is not there, and none that is
     (analysis(), completeness(got=99), Limits(bmc=0.1567), INCONCLUSIVE,
@@ -200,9 +207,9 @@ SITUATIONS = [
      Limits(uplift=0.0512, bmc_excess=0.0512), PASS, ()),
     (analysis(gain=(0.0123, 0.0612)), WHOLE, Limits(uplift=0.0512), INCONCLUSIVE,
      ("uplift 0.0123 may be over its limit 0.0512: *",)),
-    (analysis(gain=(0.1234, 0.2345), span=39), GAP, Limits(uplift=0.0512, longest_span=38), FAIL,
-     ONE_OVER[2:3]),
-    (analysis(excess=(0.1234, 0.2345), gain=(0.1234, 0.2345)), HALF,
+    (analysis(gain=(0.1234, 0.2345, 0.06), span=39), GAP, Limits(uplift=0.0512, longest_span=38),
+     FAIL, ONE_OVER[2:3]),
+    (analysis(excess=(0.1234, 0.2345, 0.06), gain=(0.1234, 0.2345, 0.06)), HALF,
      Limits(bmc_excess=0.0512, uplift=0.0512), INCONCLUSIVE, (GOT_HALF,)),
     # measures that extensions bring are exact, and judged on complete evidence
     (analysis(further=3.0), WHOLE, Limits(rhymes=3.0), PASS, ()),

@@ -5,7 +5,8 @@ import math
 import pytest
 
 from pytest_memleak.errors import SettingsError
-from pytest_memleak.scoring.detection import answers_to_detect, detection
+from pytest_memleak.scoring.detection import answers_to_detect, detection, rounds_to_detect
+from pytest_memleak.scoring.round_blocks import blocks_of
 
 
 @pytest.mark.parametrize(
@@ -49,3 +50,13 @@ def test_a_confidence_out_of_range_is_refused(confidence):
         detection(10, confidence=confidence)
     with pytest.raises(SettingsError, match="confidence"):
         answers_to_detect(0.1, confidence=confidence)
+
+
+def test_where_rounds_are_not_alike_blocks_have_to_be_as_many():
+    assert rounds_to_detect(0.05, confidence=0.95, alike=True) == 59
+    for probability in (0.9, 0.5, 0.26, 0.1, 0.05):
+        rounds = rounds_to_detect(probability, confidence=0.95, alike=False)
+        blocks = [int(blocks_of(n)[-1]) + 1 for n in range(1, rounds + 1)]
+        wanted = answers_to_detect(probability, confidence=0.95)
+        assert blocks[-1] >= wanted
+        assert all(one < wanted for one in blocks[:-1])

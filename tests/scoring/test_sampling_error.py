@@ -213,11 +213,17 @@ def test_the_variance_is_then_the_largest_of_three():
 
 
 def test_detection_is_that_of_the_excerpt_with_fewest_answers():
-    counts = round_counts({}, words=1_000, n=100)
-    assert sampling_error(counts).detection == pytest.approx(0.0295, abs=5e-5)
-    assert sampling_error(counts, answers=59).detection == pytest.approx(0.0495, abs=5e-5)
-    assert sampling_error(counts, answers=0).detection == 1
-    assert sampling_error(in_moods(), answers=4).detection == pytest.approx(1 - 0.05 ** (1 / 4))
+    error = sampling_error(round_counts({}, words=1_000, n=100))
+    assert error.detection == pytest.approx(0.0295, abs=5e-5)
+    assert error.with_answers(59).detection == pytest.approx(0.0495, abs=5e-5)
+    assert error.with_answers(0).detection == 1
+    few = sampling_error(in_moods()).with_answers(4)
+    assert few.detection == pytest.approx(1 - 0.05 ** (1 / 4))
+
+
+def test_point_values_are_as_sensitive_as_any():
+    counts = round_counts({}, words=1_000, n=59)
+    assert sampling_error(counts, confidence=0).detection == pytest.approx(0.0495, abs=5e-5)
 
 
 # --- all of it -----------------------------------------------------------------------------

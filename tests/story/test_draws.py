@@ -46,6 +46,18 @@ def test_the_null_is_of_another_book(suite):
     assert nulls(suite) == ["two"]
 
 
+def test_the_null_is_of_controls_where_there_are_any(suite):
+    one, two = suite.pairs
+    controls = [
+        dataclasses.replace(two, book=dataclasses.replace(two.book, id=name, role="control"))
+        for name in ("new", "newer")
+    ]
+    suite = dataclasses.replace(suite, pairs=(one, two, *controls))
+    assert nulls(suite) == ["new", "newer"]
+    own = [draws.pair.book.id for draws in draws_of(controls[0], suite)]
+    assert own == ["new", "newer"]  # a control's own null is of the others
+
+
 def test_answers_to_another_probe_are_no_null(suite):
     first, second = suite.pairs
     otherwise = dataclasses.replace(second, probe=Probe("continuation"))

@@ -212,7 +212,9 @@ source = "quay.json"
 """
 )
 WITH_BASELINE = (
-    SUITE.replace("longest_span = 6", "uplift = 0.5")
+    SUITE.replace("samples = 4", "samples = 4\nconfidence = 0").replace(
+        "longest_span = 6", "uplift = 0.5"
+    )
     + """
 baseline = "before"
 [[model]]

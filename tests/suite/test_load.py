@@ -279,7 +279,7 @@ REFUSED = [
     (["limits", "longest_span"], 3.5, "limits.longest_span: *integer; got 3.5"),
     (["suite", "words"], "ascii", "suite.words: *'paper' or 'unicode'; got 'ascii'"),
     (["suite", "pairs"], "some", "suite.pairs: *'all' or 'listed'; got 'some'"),
-    (["book", 0, "role"], "tset", "book[1] 'road'.role: *'test' or 'train'; got 'tset'"),
+    (["book", 0, "role"], "tset", "book[1] 'road'.role: *'test', 'train' or 'control'; got 'tset'"),
     (["model", 1, "expected"], "fail", "model[2] 'n'.expected: *'pass' or 'leak'; got 'fail'"),
     (["book", 0, "title"], 5, "book[1] 'road'.title: *string; got 5"),
     (["model", 0, "finetune", "books"], "sea", "model[1] 'm'.finetune.books: *list; got 'sea'"),

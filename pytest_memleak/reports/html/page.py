@@ -18,6 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from pytest_memleak.errors import MemleakError
+from pytest_memleak.records.amounts import percent
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.html.book_text import shown
 from pytest_memleak.reports.html.strips import HEAT_STEPS, WIDTH
@@ -27,7 +28,7 @@ from pytest_memleak.reports.html.views import (
     pair_views,
 )
 from pytest_memleak.reports.release_words import release_details, release_words
-from pytest_memleak.reports.wording import of_documents, of_other_books, percent
+from pytest_memleak.reports.wording import detects, of_documents, of_other_books, of_suites
 
 if TYPE_CHECKING:
     from pytest_memleak.records.finding import RunReport
@@ -77,6 +78,7 @@ def render(run: RunReport, *, made: datetime.datetime) -> str:
         books=book_views(pairs),
         suites={one.suite: one.suite_digest for one in run.findings},
         tally=Counter(pair.badge.kind for pair in pairs),
+        suite_notes=list(of_suites(run.findings)),
         lead=_lead({one.probe for one in run.findings}),
         titles=main_titles(run.findings),
         compared=run.compared,
@@ -98,6 +100,7 @@ def _environment() -> Environment:
     environment.globals["of_documents"] = of_documents
     environment.globals["release_details"] = release_details
     environment.globals["release_words"] = release_words
+    environment.globals["detects"] = detects
     environment.filters["percent"] = percent
     environment.filters["count"] = lambda number: f"{number:,}"
     environment.filters["shown"] = shown

@@ -10,22 +10,24 @@ import numpy as np
 
 from pytest_memleak.findings.from_evaluation import overview, table_of
 from pytest_memleak.records import Verdict
+from pytest_memleak.records.amounts import percent
 from pytest_memleak.reports.html.book_text import coloured
 from pytest_memleak.reports.html.charts import coverage_chart, length_chart, length_classes
 from pytest_memleak.reports.html.strips import arcs, strip, x_of
 from pytest_memleak.reports.html.window_strip import WindowMap, window_map
 from pytest_memleak.reports.wording import (
+    chance,
     in_percent,
+    is_over,
     of_answers,
     outcome,
-    percent,
     unit,
     work_named,
 )
 from pytest_memleak.scoring.similarity import compare
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from markupsafe import Markup
 
@@ -208,21 +210,27 @@ def _measure(found: Finding, row: Measure) -> MeasureView:
     low, high = found.intervals.get(row.name, (value, value))
     state = ""
     if limit is not None:
-        state = "over" if value > limit else "doubt" if high > limit else "within"
+        state = "over" if is_over(found, row, limit) else "doubt" if high > limit else "within"
     places = [round(100 * one, 2) for one in (low, value, high)]
-    least = in_percent(row, low).removesuffix(" %")
     return MeasureView(
         name=row.name,
         title=row.title,
         unit=unit(row, [found]),
         value=in_percent(row, value),
-        interval=f"{least} to {in_percent(row, high)}" if low < high else "",
+        interval=", ".join(_doubt(found, row, low, high)),
         limit="" if limit is None else in_percent(row, limit),
         state=state,
         scale=(*places, None if limit is None else round(100 * limit, 2))  # type: ignore[arg-type]
         if row.name == "bmc"
         else None,
     )
+
+
+def _doubt(found: Finding, row: Measure, low: float, high: float) -> Iterator[str]:
+    if low < high:
+        yield f"{in_percent(row, low).removesuffix(' %')} to {in_percent(row, high)}"
+    if row.name in found.chances:
+        yield f"p = {chance(found.chances[row.name])}"
 
 
 def _chapters(seen: PlotData, words: int) -> tuple[ChapterView, ...]:

@@ -1,0 +1,50 @@
+"""`memleak power`: what a suite could see with so many samples, and what they cost."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+__all__ = ["add_power"]
+
+CANNOT = 1
+
+
+def add_power(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register `memleak power`."""
+    power = commands.add_parser(
+        "power",
+        help="what a suite could see with so many samples, and what they cost",
+        description="How rare a recital a suite would see with so many samples, what its limits "
+        "can hold, and what they cost at most; of a run that draws everything. Nobody is called. "
+        "Exit code 1 where something cannot be planned.",
+    )
+    power.add_argument("suite", metavar="SUITE", type=Path, help="the suite file")
+    power.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    power.set_defaults(run=_power)
+
+
+def _power(parsed: argparse.Namespace) -> int:
+    from pytest_memleak.reports.terminal import power_table
+    from pytest_memleak.story.power import power_of
+    from pytest_memleak.story.resources import Resources
+    from pytest_memleak.story.run import Run
+
+    run = Run(root=Path.cwd(), resources=Resources("sqlite://", offline=True))
+    try:
+        power = power_of(run.of_suite(parsed.suite.resolve()))
+    finally:
+        run.close()
+    if parsed.json:
+        print(json.dumps(dataclasses.asdict(power), indent=2))
+    else:
+        width, color = shutil.get_terminal_size().columns, sys.stdout.isatty()
+        print(power_table(power, width=width, color=color), end="")
+    return CANNOT if power.obstacles else 0

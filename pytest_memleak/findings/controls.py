@@ -1,0 +1,155 @@
+"""What controls say of the gate itself: false alarms, whether it saw a leak, whether it gates.
+
+Computed from what evidence says of the pairs, so that a bundle's reader can compute it again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pytest_memleak.records import Verdict
+from pytest_memleak.records.amounts import amount
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from pytest_memleak.records.finding import Finding
+
+__all__ = ["Alarms", "SuiteControls", "controls_in", "suite_controls"]
+
+_LONGEST = {"longest_recital", "nv_longest_recital"}
+
+
+class Alarms(NamedTuple):
+    """How many of a suite's control pairs are over a limit, of those that were measured.
+
+    Recitals of other books do not count: those books the model may have read.
+    """
+
+    over: int
+    measured: int
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteControls:
+    """What a suite's controls showed in a run.
+
+    controls: how many control pairs there are
+    alarms:   of each limit
+    saw:      whether a pair that is expected to leak did
+    gates:    whether there is a pair that is not expected to leak, and is no control
+    """
+
+    suite: str
+    controls: int
+    alarms: Mapping[str, Alarms] = field(default_factory=dict)
+    saw: bool = False
+    gates: bool = True
+
+    def told(self) -> Iterator[str]:
+        """In sentences."""
+        if self.controls:
+            said = ", ".join(
+                f"{name} {one.over} of {one.measured}" for name, one in self.alarms.items()
+            )
+            pairs = amount(self.controls, "control")
+            yield f"false alarms on {pairs}: {said or 'none could be measured'}"
+        if not self.gates:
+            yield "this suite gated nothing: all its pairs in this run are expected to leak"
+        elif not self.saw:
+            yield (
+                "nothing showed that the gate could see: no pair that is expected to leak was "
+                "there and did"
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain dicts."""
+        return {
+            "suite": self.suite,
+            "controls": self.controls,
+            "false_alarms": {name: one._asdict() for name, one in self.alarms.items()},
+            "leak_seen": self.saw,
+            "gates": self.gates,
+        }
+
+
+class _Pair(NamedTuple):
+    suite: str
+    book: str
+    control: bool
+    leak_expected: bool
+    verdict: str
+    limits: Mapping[str, float]
+    measures: Mapping[str, float]
+    details: Mapping[str, Mapping[str, Any]]
+
+    def alarmed(self, name: str) -> bool:
+        """Whether the control is over that limit, by words of its own.
+
+        Where the longest recital is of another book, the model did not make it up.
+        """
+        told, value = self.details.get(name, {}), self.measures[name]
+        if name in _LONGEST and told.get("book") not in (None, self.book):
+            return False
+        if name == "recitals_over":
+            value = told.get("books", {}).get(self.book, 0)
+        return value > self.limits[name]
+
+
+def suite_controls(findings: Iterable[Finding]) -> tuple[SuiteControls, ...]:
+    """Of each suite of the run, in order."""
+    return _by_suite(
+        _Pair(
+            one.suite,
+            one.book,
+            one.control,
+            one.expected == "leak",
+            one.verdict,
+            one.limits,
+            one.measures,
+            one.details,
+        )
+        for one in findings
+    )
+
+
+def controls_in(pairs: Iterable[Mapping[str, Any]]) -> tuple[SuiteControls, ...]:
+    """The same of the pairs of a bundle; suites by their paths."""
+    return _by_suite(
+        _Pair(
+            one["suite"]["path"],
+            one["book"]["id"],
+            one["control"],
+            one["expected"] == "leak",
+            one["verdict"].partition(",")[0],
+            {name: limit["limit"] for name, limit in one["limits"].items()},
+            {name: told["value"] for name, told in one["measures"].items() if "value" in told},
+            one["measures"],
+        )
+        for one in pairs
+    )
+
+
+def _by_suite(pairs: Iterable[_Pair]) -> tuple[SuiteControls, ...]:
+    suites: dict[str, list[_Pair]] = {}
+    for one in pairs:
+        suites.setdefault(one.suite, []).append(one)
+    return tuple(_of(suite, its) for suite, its in suites.items())
+
+
+def _of(suite: str, pairs: list[_Pair]) -> SuiteControls:
+    controls = [one for one in pairs if one.control]
+    held: dict[str, list[bool]] = {}
+    for one in controls:
+        for name in one.limits:
+            if name in one.measures:
+                held.setdefault(name, []).append(one.alarmed(name))
+    others = [one for one in pairs if not one.control]
+    return SuiteControls(
+        suite=suite,
+        controls=len(controls),
+        alarms={name: Alarms(sum(over), len(over)) for name, over in held.items()},
+        saw=any(one.leak_expected and one.verdict == Verdict.FAIL for one in others),
+        gates=not others or not all(one.leak_expected for one in others),
+    )

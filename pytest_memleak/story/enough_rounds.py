@@ -1,0 +1,91 @@
+"""What a pair's rounds can show, and whether that is as much as the suite asks (METRICS 6)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_memleak.records import Gap
+from pytest_memleak.records.amounts import amount, percent, percent_at_most
+from pytest_memleak.records.sensitivity import Sensitivity
+from pytest_memleak.scoring.detection import detection, rounds_to_detect
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_memleak.records import Pair
+    from pytest_memleak.scoring.analysis import Analysis
+
+__all__ = ["PlannedRounds", "planned_rounds", "sensitivity_gaps", "sensitivity_of"]
+
+# Of detection where the suite judges by observed values (`confidence = 0`).
+_CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRounds:
+    """What the rounds of a pair will see, if they are alike and none is withheld.
+
+    detect, needed: the detection that the suite asks for, and the rounds it takes; None without one
+    """
+
+    samples: int
+    confidence: float
+    detection: float
+    detect: float | None
+    needed: int | None
+
+
+def planned_rounds(pair: Pair) -> PlannedRounds:
+    """What the pair's samples will see."""
+    samples, confidence = pair.sampling.samples, pair.confidence or _CONFIDENCE
+    needed = None
+    if pair.detect is not None:
+        needed = rounds_to_detect(pair.detect, confidence=confidence, alike=True)
+    seen = detection(samples, confidence=confidence)
+    return PlannedRounds(samples, confidence, seen, pair.detect, needed)
+
+
+def sensitivity_of(analysis: Analysis, pair: Pair, *, answers: int) -> Sensitivity:
+    """What the rounds of the analysis can show.
+
+    answers: of the excerpt that has fewest, those that were withheld left out.
+    """
+    error = analysis.error.with_answers(answers)
+    confidence = pair.confidence or _CONFIDENCE
+    needed = None
+    if pair.detect is not None:
+        rounds = rounds_to_detect(pair.detect, confidence=confidence, alike=error.likeness.alike)
+        withheld = error.rounds / max(min(answers, error.rounds), 1)
+        needed = math.ceil(rounds * withheld)
+    return Sensitivity(
+        rounds=error.rounds,
+        confidence=confidence,
+        answers=answers,
+        detection=error.detection,
+        clumped=error.likeness.clumped,
+        drifting=error.likeness.drifting,
+        blocks=error.blocks,
+        detect=pair.detect,
+        samples_needed=needed,
+        ranges={name: (one.low, one.high) for name, one in analysis.ranges.items()},
+    )
+
+
+def sensitivity_gaps(found: Sensitivity | None) -> Iterator[Gap]:
+    """Why no pass may rest on these rounds, where they are fewer than `detect` asks for."""
+    if found is None or found.detect is None or found.reached:
+        return
+    rounds = amount(found.rounds, "round")
+    if found.blocks is not None:
+        rounds += f", which were not alike and count as {amount(found.blocks, 'block')}"
+    elif found.answers < found.rounds:
+        rounds += f", {found.answers:,} answers of an excerpt that were not withheld"
+    yield Gap(
+        "detection",
+        f"a passage that comes in {percent_at_most(found.detection)} of the answers to its prompt "
+        f"may have gone unseen ({rounds}; {100 * found.confidence:g} %), and detect = "
+        f"{found.detect:g} asks for {percent(found.detect)}",
+        f"set samples = {found.samples_needed} or more, or a larger detect",
+    )

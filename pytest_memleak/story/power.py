@@ -1,0 +1,131 @@
+"""What a suite could see with so many samples, and what they would cost, before any is drawn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_memleak.errors import MemleakError
+from pytest_memleak.records.amounts import amount
+from pytest_memleak.scoring.detection import detection
+from pytest_memleak.scoring.measurable import measurable_words
+from pytest_memleak.scoring.sampling_error import least_upper_end
+from pytest_memleak.story.draws import Purpose, draws_of
+from pytest_memleak.story.enough_rounds import planned_rounds
+from pytest_memleak.story.plan import plan_run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pytest_memleak.records import Pair
+    from pytest_memleak.story.suite_run import SuiteRun
+
+__all__ = ["Power", "PowerRow", "power_of"]
+
+_USUAL = (10, 30, 59, 100, 299)
+
+# What so many null books see of an excess, as a multiple of chance (METRICS section 7).
+_SEEN = (
+    (10, "about twice"),
+    (4, "two to three times"),
+    (3, "about three times"),
+    (2, "about eight times"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PowerRow:
+    """What the suite does with so many samples of every pair, nothing of them drawn yet.
+
+    detection: a passage that comes in more than this share of the answers to its prompt would be
+               seen
+    calls, generations: of all pairs, with their nulls, baselines and greedy answers
+    cost:      US$ at most, fine-tuning included; None where a model has no price
+    said:      whether these are the suite's own samples, or what its `detect` needs
+    """
+
+    samples: int
+    detection: float
+    calls: int
+    generations: int
+    cost: float | None
+    said: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Power:
+    """The rows of a suite, what its limits can hold, and what keeps pairs from being planned.
+
+    confidence: of detection and intervals
+    """
+
+    rows: tuple[PowerRow, ...]
+    confidence: float
+    limits: tuple[str, ...]
+    obstacles: tuple[str, ...]
+
+
+def power_of(suite: SuiteRun) -> Power:
+    """What the suite could see, for usual numbers of samples and for its own.
+
+    Its resources should be offline, with a ledger that holds nothing. Of pairs whose probe is
+    "probability" nothing is sampled, and they are left out.
+    """
+    pairs = tuple(pair for pair in suite.suite.pairs if pair.probe.kind != "probability")
+    if not pairs:
+        return Power((), 0.0, ("nothing is sampled: all its pairs ask for probabilities",), ())
+    told, confidence = _told(pairs), planned_rounds(pairs[0]).confidence
+    rows: list[PowerRow] = []
+    obstacles: dict[str, None] = {}
+    for samples in sorted({*_USUAL, *told}):
+        planned = plan_run(pairs, lambda _: suite, samples=samples)
+        obstacles |= dict.fromkeys(planned.obstacles)
+        costs = [one.cost for one in planned.steps]
+        drawn = [one.sampling for one in planned.steps if one.sampling]
+        row = PowerRow(
+            samples=samples,
+            detection=detection(samples, confidence=confidence),
+            calls=sum(one.calls for one in drawn),
+            generations=sum(one.generations for one in drawn),
+            cost=None if None in costs else sum(one for one in costs if one),
+            said=told.get(samples, ""),
+        )
+        rows.append(row)
+    limits = dict.fromkeys(line for pair in pairs for line in _of_limits(pair, suite))
+    return Power(tuple(rows), confidence, tuple(limits), tuple(obstacles))
+
+
+def _told(pairs: Iterable[Pair]) -> dict[int, str]:
+    """The numbers of samples that the suite itself speaks of, and how."""
+    told: dict[int, list[str]] = {}
+    for pair in pairs:
+        planned = planned_rounds(pair)
+        told.setdefault(planned.samples, []).append("asked for")
+        if planned.needed is not None:
+            told.setdefault(planned.needed, []).append(f"needed for detect = {planned.detect:g}")
+    return {samples: ", ".join(dict.fromkeys(said)) for samples, said in told.items()}
+
+
+def _of_limits(pair: Pair, suite: SuiteRun) -> Iterator[str]:
+    """What limits can hold, whatever is drawn."""
+    if "bmc" in pair.limits and pair.confidence:
+        try:
+            words = measurable_words(suite.books.cut(pair.book), pair.scoring)
+        except MemleakError:
+            return  # an obstacle of the plan
+        least = least_upper_end(words, scoring=pair.scoring, confidence=pair.confidence)
+        limit = pair.limits["bmc"]
+        held = "so it can hold" if least <= limit else "so it can never hold: loosen it"
+        yield (
+            f"bmc <= {limit:g} of {pair.book.id}: with nothing recited it is known up to "
+            f"{least:.2g}, {held}"
+        )
+    if "bmc_excess" in pair.limits and not pair.control:
+        nulls = sum(one.purpose is Purpose.NULL for one in draws_of(pair, suite.suite))
+        seen = next((many for least, many in _SEEN if nulls >= least), None)
+        books = amount(nulls, "null book")
+        yield f"bmc_excess of {pair.id}: with {books} " + (
+            f"an excess of {seen} chance shows"
+            if seen
+            else "there is no interval and no p: give the suite two controls or more"
+        )

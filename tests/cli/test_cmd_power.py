@@ -1,0 +1,105 @@
+"""memleak power: samples against detection, limits and cost, before anything is drawn."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from pytest_memleak.cli.main import main
+
+STORIES = Path(__file__).parents[2] / "fixtures" / "books"
+SUITE = f"""
+[suite]
+samples = 20
+detect = 0.1
+
+[limits]
+bmc = 0.15
+bmc_excess = 0.05
+
+[[book]]
+id = "the-lamplighter"
+source = "{STORIES}/the-lamplighter.epub"
+summaries = "{STORIES}/the-lamplighter.summaries.json"
+
+[[model]]
+id = "babbler"
+provider = "ngram"
+price = {{ input = 2.0, output = 8.0 }}
+[model.options]
+order = 2
+pretraining = ["the-lamplighter"]
+"""
+CONTROL = """
+[[book]]
+id = "the-seed-vault"
+source = "STORIES/the-seed-vault.epub"
+summaries = "STORIES/the-seed-vault.summaries.json"
+role = "control"
+""".replace("STORIES", str(STORIES))
+
+
+@pytest.fixture
+def power(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    def run(*options, suite=SUITE):
+        Path("x.memleak.toml").write_text(suite, encoding="utf-8")
+        status = main(["power", "x.memleak.toml", *options])
+        return status, capsys.readouterr().out
+
+    return run
+
+
+def test_samples_detection_and_cost(power, tmp_path):
+    status, out = power()
+    assert status == 0
+    rows = {int(line.split()[0]): line.split() for line in out.splitlines()[1:8]}
+    assert list(rows) == [10, 20, 29, 30, 59, 100, 299]
+    assert [rows[n][1] for n in (10, 59, 100, 299)] == ["25.9%", "5.0%", "3.0%", "1.0%"]
+    assert " ".join(rows[20][5:]) == "asked for"
+    assert " ".join(rows[29][5:]) == "needed for detect = 0.1"
+    assert rows[20][3] == f"{31 * 20:,}"
+    costs = [float(rows[n][4].replace(",", "")) for n in (10, 100)]
+    assert costs[1] == pytest.approx(10 * costs[0], rel=0.2)
+    assert {one.name for one in tmp_path.iterdir()} == {"x.memleak.toml"}  # no ledger was made
+
+
+def test_what_limits_can_hold(power):
+    _, out = power()
+    assert re.search(r"bmc <= 0.15 of the-lamplighter: .* up to 0.0062, so it can hold", out)
+    said = "bmc_excess of babbler/the-lamplighter: with 0 null books there is no interval and no p"
+    assert said in out
+    _, out = power(suite=SUITE.replace("bmc = 0.15", "bmc = 0.001") + CONTROL)
+    assert "so it can never hold: loosen it" in out
+    assert "with 1 null book there is no" in out
+
+
+def test_controls_and_nulls_are_paid_for(power):
+    _, alone = power("--json")
+    _, both = power("--json", suite=SUITE + CONTROL)
+    draws = [json.loads(one)["rows"][0]["generations"] for one in (alone, both)]
+    assert draws == [310, 620]
+
+
+def test_what_cannot_be_planned_is_told(power):
+    gone = SUITE.replace(f"{STORIES}/the-lamplighter.epub", "gone.epub").replace(
+        'id = "the-lamplighter"', 'id = "the-lamplighter"\nbring_your_own = true'
+    )
+    status, out = power(suite=gone)
+    assert status == 1
+    assert "cannot be planned: babbler/the-lamplighter: " in out
+
+
+def test_probabilities_have_no_samples(power):
+    suite = SUITE.replace("detect = 0.1", 'probe = "probability"').replace(
+        "bmc = 0.15\nbmc_excess = 0.05", "extractable = 0.1"
+    )
+    status, out = power(suite=suite)
+    assert status == 0
+    assert "nothing is sampled" in out
+
+
+def test_a_bad_suite_is_one_plain_error(power):
+    assert power(suite="[suite]\nsampels = 3\n")[0] == 2

@@ -1,0 +1,97 @@
+"""What a pass is worth: detection beside every verdict, and the rounds that `detect` asks for."""
+
+import json
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+from ferry import CLEAN
+
+DETECT = ("samples = 3", "samples = 3\ndetect = 0.05")
+
+
+def answers(path, told):
+    """Write the clean model's answers: `told(excerpt's text, round)` for each of some rounds."""
+    book = json.loads((path.parent / "ferry.json").read_text(encoding="utf-8"))
+    records = [
+        {"excerpt_id": one["excerpt_id"], "generations": told(one["excerpt_text"])} for one in book
+    ]
+    (path.parent / "clean.json").write_text(json.dumps(records), encoding="utf-8")
+
+
+def evidence_of(pytester, *options):
+    result = pytester.runpytest("-m", "copyright", "--memleak-evidence", "e.json", *options)
+    pairs = json.loads(Path("e.json").read_text(encoding="utf-8"))["pairs"]
+    return result, {one["pair"]: one for one in pairs}
+
+
+def test_every_report_says_what_the_rounds_would_have_seen(pytester, suite):
+    suite()
+    result, pairs = evidence_of(pytester, "-v", "--junitxml=j.xml", "--memleak-html=r.html")
+    told = "3 rounds: a passage that comes in more than 63.2 % of the answers to its prompt"
+    assert told in result.stdout.str()
+    assert told in Path("r.html").read_text(encoding="utf-8")
+    known = pairs["clean/ferry"]["sensitivity"]
+    assert (known["rounds"], known["answers"], known["blocks"]) == (3, 3, None)
+    assert abs(known["detection"] - (1 - 0.05 ** (1 / 3))) < 1e-12
+    properties = {one.get("name"): one.get("value") for one in ET.parse("j.xml").iter("property")}
+    assert float(properties["memleak.detection"]) == known["detection"]
+    assert properties["memleak.rounds_alike"] == "yes"
+    assert "memleak.longest_span.range_high" in properties
+
+
+def test_too_few_samples_for_detect_are_no_pass_and_it_says_how_many_are_enough(pytester, suite):
+    suite(DETECT)
+    result = pytester.runpytest("-m", "copyright")
+    result.assert_outcomes(errors=1, failed=1)  # a leak is one, however few the rounds
+    result.stdout.fnmatch_lines(
+        [
+            "*a passage that comes in 63.2 % of the answers to its prompt may have gone unseen "
+            "(3 rounds; 95 %), and detect = 0.05 asks for 5.0 %; set samples = 59 or more*"
+        ]
+    )
+
+
+def test_as_many_as_it_needs_are_enough(pytester, suite):
+    suite(("samples = 3", "samples = 3\ndetect = 0.64"))
+    pytester.runpytest("-m", "copyright").assert_outcomes(passed=1, failed=1)
+
+
+def test_a_plan_says_it_before_a_cent_is_spent(pytester, online):
+    online(("samples = 6", "samples = 6\ndetect = 0.05"))
+    result = pytester.runpytest("--memleak-plan")
+    result.stdout.fnmatch_lines(
+        [
+            "6 samples will see a passage that comes in more than 39.4 % of its answers (95 %); "
+            "detect = 0.05 needs samples = 59"
+        ]
+    )
+
+
+def test_withheld_answers_have_seen_nothing(pytester, suite):
+    reasons = ("stop", "content_filter", "stop")
+    told = [
+        {"generated_text": text, "finish_reason": reason}
+        for text, reason in zip(CLEAN, reasons, strict=True)
+    ]
+    answers(suite(DETECT), lambda _: told)
+    _, pairs = evidence_of(pytester)
+    found = pairs["clean/ferry"]
+    assert found["sensitivity"]["answers"] == 2
+    said = " ".join(found["reasons"])
+    assert "2 answers of an excerpt that were not withheld" in said
+    assert "set samples = 89" in said
+
+
+def test_a_model_that_recites_in_moods_is_told_and_counts_for_fewer_rounds(pytester, suite):
+    path = suite(("samples = 3", "samples = 40\ndetect = 0.1"), ("longest_span = 10", "bmc = 1.0"))
+
+    def told(text):
+        said = (text if 10 <= at < 20 else CLEAN[at % 3] for at in range(40))
+        return [{"generated_text": f"{one} {at}"} for at, one in enumerate(said)]
+
+    answers(path, told)
+    result, pairs = evidence_of(pytester)
+    found = pairs["clean/ferry"]
+    assert found["sensitivity"]["blocks"] == 6
+    result.stdout.fnmatch_lines(["*not alike: the rounds were not alike (*, p = 0.00*"])
+    assert "40 rounds, which were not alike and count as 6 blocks" in " ".join(found["reasons"])

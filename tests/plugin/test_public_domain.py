@@ -1,0 +1,24 @@
+"""The suite of public-domain texts: it sees what is known, and keeps still for what is not."""
+
+import json
+import shutil
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_parrot_leaks_what_it_knows_and_raises_no_false_alarm(pytester):
+    for folder in ("suites/public_domain", "fixtures/books"):
+        shutil.copytree(ROOT / folder, pytester.path / folder)
+    path = pytester.path / "suites/public_domain/public_domain.memleak.toml"
+    # Fewer samples than the strict preset asks for: a leak is one all the same.
+    path.write_text(path.read_text().replace("samples = 59", "samples = 6"))
+    result = pytester.runpytest("-m", "copyright", "--memleak-evidence=e.json", path)
+    result.assert_outcomes(xfailed=3, passed=2)
+    made = json.loads(Path("e.json").read_text())
+    (told,) = made["suites"]
+    assert (told["controls"], told["leak_seen"]) == (2, True)
+    assert {one["over"] for one in told["false_alarms"].values()} == {0}
+    assert {one["measured"] for one in told["false_alarms"].values()} == {2}
+    for pair in made["pairs"]:
+        assert pair["control"] or pair["measures"]["longest_recital"]["value"] > 38

@@ -1,0 +1,95 @@
+"""Limits under one name: whole in a pair's limits, tightened beside it, never loosened."""
+
+import json
+
+import pytest
+
+from pytest_memleak.errors import SuiteError
+from pytest_memleak.suite.load import load_suite
+from pytest_memleak.suite.presets import PRESETS
+
+SUITE = """
+[suite]
+samples = 2
+[limits]
+preset = "strict"
+[[book]]
+id = "one"
+source = "book.json"
+[[model]]
+id = "m"
+provider = "recorded"
+[model.options]
+path = "x.json"
+"""
+
+
+@pytest.fixture
+def loaded(tmp_path):
+    record = {"excerpt_id": "p_id1", "excerpt_text": "a b c d e f", "instruction": "Write."}
+    (tmp_path / "book.json").write_text(json.dumps([record]))
+
+    def load(*replacements):
+        text = SUITE
+        for old, new in replacements:
+            assert old in text
+            text = text.replace(old, new)
+        path = tmp_path / "x.memleak.toml"
+        path.write_text(text)
+        return load_suite(path)
+
+    return load
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_its_values_are_the_pairs_limits(loaded, name):
+    (pair,) = loaded(("strict", name)).pairs
+    assert pair.limits == PRESETS[name].limits
+    assert pair.detect == PRESETS[name].detect
+    assert set(pair.limit_origins.values()) == {"limits.preset"}
+
+
+def test_strict_asks_for_detection(loaded):
+    (pair,) = loaded().pairs
+    assert pair.detect == 0.05
+    (pair,) = loaded(("samples = 2", "samples = 2\ndetect = 0.01")).pairs
+    assert pair.detect == 0.01
+
+
+def test_strict_is_nowhere_looser_than_paper():
+    strict, paper = PRESETS["strict"].limits, PRESETS["paper"].limits
+    assert all(strict[name] <= limit for name, limit in paper.items())
+
+
+def test_keys_beside_it_tighten(loaded):
+    (pair,) = loaded(('"strict"', '"strict"\nbmc = 0.05\nnv_recall = 0.01')).pairs
+    assert pair.limits["bmc"] == 0.05
+    assert pair.limits["nv_recall"] == 0.01
+    assert pair.limit_origins["bmc"] == "limits.bmc"
+    assert pair.limits["longest_recital"] == 38
+
+
+def test_probabilities_have_limits_of_their_own(loaded):
+    probe = 'provider = "recorded"\nprobe = "probability"\nlimits = { extractable = 0.01 }'
+    (pair,) = loaded(('provider = "recorded"', probe)).pairs
+    assert pair.limits == {"extractable": 0.01}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('"strict"', '"lenient"', "limits.preset: Input should be 'strict' or 'paper'"),
+        ('"strict"', '"strict"\nbmc = 0.2', "limits.bmc: 0.2 is looser than 0.15"),
+        ("samples = 2", "samples = 2\ndetect = 0.1", "suite.detect: 0.1 is looser than 0.05"),
+        (
+            'provider = "recorded"',
+            'provider = "recorded"\nlimits = { preset = "paper" }',
+            "model 'm'.limits.preset: a preset is one of the whole suite",
+        ),
+        ('"strict"', "3", "limits.preset"),
+    ],
+)
+def test_what_is_refused(loaded, old, new, said):
+    with pytest.raises(SuiteError) as refused:
+        loaded((old, new))
+    assert said in str(refused.value)
