@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,6 +11,12 @@ from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Block
 from pytest_memleak.scoring.chains import chained, longest_within
 from pytest_memleak.scoring.passages import distinct_passages
+from pytest_memleak.scoring.recital_counts import (
+    RankedRecital,
+    RecitalCounts,
+    note_longest,
+    note_rounds,
+)
 from pytest_memleak.scoring.trimming import GivenAway, Pieces, untold
 
 if TYPE_CHECKING:
@@ -24,10 +30,7 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.shared_index import Found, NearMatches, SharedIndex, TextMatches
     from pytest_memleak.scoring.trimming import Ranges
 
-__all__ = ["Protected", "Recital", "RecitalCounts", "RecitalTally", "Recitals"]
-
-# So many pieces over T wait before all but the best of each place are dropped.
-_WAITING = 1 << 16
+__all__ = ["Protected", "Recital", "RecitalTally", "Recitals"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,77 +121,6 @@ class Protected:
                     f"the book {book_id!r} is not in the index",
                     hint="make the index of all protected books of the run",
                 )
-
-
-class _Key(NamedTuple):
-    """A recital as it is ranked: the least is the longest, and the first of equals."""
-
-    minus_words: int
-    asked: int
-    ordinal: int
-    place: int
-    rank: int
-    start: int
-    end: int
-
-
-@dataclass(slots=True)
-class RecitalCounts:
-    """What was counted of some generations; small beside them, so that it travels well.
-
-    longest, in_training and their near-verbatim kin, as they are ranked; per round the longest;
-    of_excerpts, nv_of_excerpts: the longest that begins in each excerpt, by its number among those
-    of all protected books, where that is asked for
-    over: of pieces over T: rank, end, minus words, excerpt, ordinal, place, start; shape (n, 7)
-    """
-
-    longest: _Key | None = None
-    in_training: _Key | None = None
-    nv_longest: _Key | None = None
-    nv_in_training: _Key | None = None
-    by_round: dict[int, int] = field(default_factory=dict)
-    nv_by_round: dict[int, int] = field(default_factory=dict)
-    of_excerpts: dict[int, int] = field(default_factory=dict)
-    nv_of_excerpts: dict[int, int] = field(default_factory=dict)
-    over: list[NDArray[np.int64]] = field(default_factory=list)
-
-    def add(self, other: RecitalCounts) -> None:
-        """Add what was counted of other generations."""
-        for name in ("longest", "in_training", "nv_longest", "nv_in_training"):
-            self.note(name, getattr(other, name))
-        for mine, its in (
-            (self.by_round, other.by_round),
-            (self.nv_by_round, other.nv_by_round),
-            (self.of_excerpts, other.of_excerpts),
-            (self.nv_of_excerpts, other.nv_of_excerpts),
-        ):
-            for number, words in its.items():
-                mine[number] = max(mine.get(number, 0), words)
-        for rows in other.over:
-            self.add_over(rows)
-
-    def note(self, name: str, key: _Key | None) -> None:
-        """Keep whichever is longer, or first."""
-        known: _Key | None = getattr(self, name)
-        if key is not None and (known is None or key < known):
-            setattr(self, name, key)
-
-    def add_over(self, rows: NDArray[np.int64]) -> None:
-        """Add pieces over T."""
-        self.over.append(rows)
-        if sum(map(len, self.over)) > max(_WAITING, 2 * len(self.over[0])):
-            self.longest_over()
-
-    def longest_over(self) -> NDArray[np.int64]:
-        """Of the pieces over T, the longest of each book and end; of equals the first."""
-        if not self.over:
-            return np.empty((0, 7), dtype=np.int64)
-        rows = np.concatenate(self.over)
-        rows = rows[np.lexsort(rows.T[::-1])]
-        first = np.ones(len(rows), dtype=np.bool_)
-        first[1:] = (rows[1:, :2] != rows[:-1, :2]).any(axis=1)
-        self.over = [rows[first]]
-        return self.over[0]
 
 
 class RecitalTally:
@@ -298,8 +230,8 @@ class RecitalTally:
             -words, excerpt[text], ordinal[text], pieces.start - found.exact.ends[text] - 1, rank,
             start, start + words,
         )  # fmt: skip
-        _note_best(counts, "longest", "in_training", columns, known)
-        _note_rounds(counts.by_round, text[~known], words[~known], ordinal)
+        counts.note_best("longest", "in_training", columns, known)
+        note_rounds(counts.by_round, text[~known], words[~known], ordinal)
         if self._by_excerpt:
             ends = [self._protected.index.books[one].layout.ends for one in self._order]
             self._note_excerpts(
@@ -345,8 +277,8 @@ class RecitalTally:
             -chains.words, excerpt[text], ordinal[text], place,
             self._rank[chains.book], chains.start, chains.end,
         )  # fmt: skip
-        _note_best(counts, "nv_longest", "nv_in_training", columns, known)
-        _note_rounds(counts.nv_by_round, text[~known], chains.words[~known], ordinal)
+        counts.note_best("nv_longest", "nv_in_training", columns, known)
+        note_rounds(counts.nv_by_round, text[~known], chains.words[~known], ordinal)
         if self._by_excerpt:
             ends = [self._protected.index.books[one].folded.ends for one in self._order]
             rank, start = self._rank[chains.book[~known]], chains.start[~known]
@@ -361,13 +293,11 @@ class RecitalTally:
         ends: Sequence[Positions],
     ) -> None:
         """Put down recitals by the excerpts that they begin in; `ends`: those of each book."""
-        most = np.zeros(int(self._first_excerpt[-1]), dtype=np.intp)
+        place = self._first_excerpt[rank]
         for book in np.unique(rank).tolist():
             its = rank == book
-            place = ends[book].searchsorted(start[its], side="right")
-            np.maximum.at(most, self._first_excerpt[book] + place, words[its])
-        for number in np.flatnonzero(most).tolist():
-            longest[number] = max(longest.get(number, 0), int(most[number]))
+            place[its] += ends[book].searchsorted(start[its], side="right")
+        note_longest(longest, place, words, size=int(self._first_excerpt[-1]))
 
     def _known(self, near: Found, chains: Chains) -> NDArray[np.bool_]:
         """Which chains a training book has as many words of."""
@@ -387,7 +317,7 @@ class RecitalTally:
 
     # --- telling ---------------------------------------------------------------------------
 
-    def _passages(self, counts: RecitalCounts) -> list[_Key]:
+    def _passages(self, counts: RecitalCounts) -> list[RankedRecital]:
         over = max(self._scoring.span_threshold, self._scoring.k - 1)
         found = []
         rows = counts.longest_over()
@@ -396,10 +326,10 @@ class RecitalTally:
             for start, end, nth in distinct_passages(its[:, 6], its[:, 1], over=over):
                 _, _, _, asked, ordinal, place, first = its[nth].tolist()
                 moved = place + start - first
-                found.append(_Key(start - end, asked, ordinal, moved, rank, start, end))
+                found.append(RankedRecital(start - end, asked, ordinal, moved, rank, start, end))
         return found
 
-    def _told(self, keys: Sequence[_Key | None]) -> list[Recital]:
+    def _told(self, keys: Sequence[RankedRecital | None]) -> list[Recital]:
         index = self._protected.index
         asked = [(self._order[one.rank], one.start, one.end) for one in keys if one]
         holding = iter(index.holding(asked))
@@ -408,10 +338,10 @@ class RecitalTally:
             for one in keys
         ]
 
-    def _told_nearly(self, key: _Key | None) -> Recital:
+    def _told_nearly(self, key: RankedRecital | None) -> Recital:
         return Recital(0) if key is None else self._recital(key, near=True, holding=())
 
-    def _recital(self, key: _Key, *, near: bool, holding: Iterable[int]) -> Recital:
+    def _recital(self, key: RankedRecital, *, near: bool, holding: Iterable[int]) -> Recital:
         index = self._protected.index
         book = index.books[self._order[key.rank]]
         layout = book.folded if near else book.layout
@@ -447,29 +377,3 @@ def _inside(
     reached = np.append(np.maximum.accumulate(around_end[order]), -1)
     inside: NDArray[np.bool_] = reached[around_start.searchsorted(start, side="right") - 1] >= end
     return inside
-
-
-def _note_best(
-    counts: RecitalCounts,
-    name: str,
-    in_training: str,
-    columns: tuple[Positions, ...],
-    known: NDArray[np.bool_],
-) -> None:
-    for its, chosen in ((name, ~known), (in_training, known)):
-        if not chosen.any():
-            continue
-        least = int(columns[0][chosen].min())
-        best = np.flatnonzero(chosen & (columns[0] == least))
-        rows = np.stack([column[best] for column in columns], axis=1).tolist()
-        counts.note(its, min(_Key(*row) for row in rows))
-
-
-def _note_rounds(
-    rounds: dict[int, int], text: Positions, words: Positions, ordinal: Positions
-) -> None:
-    longest = np.zeros(len(ordinal), dtype=np.intp)
-    np.maximum.at(longest, text, words)
-    for number, most in zip(ordinal.tolist(), longest.tolist(), strict=True):
-        if most > rounds.get(number, 0):
-            rounds[number] = most

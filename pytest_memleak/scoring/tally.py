@@ -13,7 +13,8 @@ from pytest_memleak.records import Generation, Span
 from pytest_memleak.scoring.distinct import Distinct, Packing, distinct
 from pytest_memleak.scoring.matches import Matches
 from pytest_memleak.scoring.passages import distinct_passages
-from pytest_memleak.scoring.recitals import Protected, RecitalCounts, RecitalTally
+from pytest_memleak.scoring.recital_counts import RecitalCounts
+from pytest_memleak.scoring.recitals import Protected, RecitalTally
 from pytest_memleak.scoring.rounds import Rounds, words_by_text
 from pytest_memleak.scoring.shared_index import SharedIndex
 from pytest_memleak.scoring.trimming import GivenAway, untold

@@ -12,9 +12,12 @@ from pathlib import Path
 import pytest
 
 from pytest_memleak.books import cut
+from pytest_memleak.books.collection import make_collection
+from pytest_memleak.books.works import works_in
 from pytest_memleak.builtin import memleak_read_book
 from pytest_memleak.contracts.protocols import Manuscript
 from pytest_memleak.errors import BookError, MemleakError
+from pytest_memleak.records import CollectionSource
 
 MEBI = 1 << 20
 N = 200_000
@@ -80,6 +83,10 @@ TEXTS = {
     "an only word.txt": b"word" * MEBI,
     "empty.txt": b"",
     "empty.epub": b"",
+    "works of a letter.jsonl": b'{"text": "a"}\n' * N,
+    "works of brackets.json": b"[" + b"[]," * 5_000_000 + b"[]]",
+    "works in many lines.jsonl": b'{"text": "' + b"la la la la la\\n" * 900_000 + b'"}',
+    "works.md": b"# A\n\nla la la la la\n\n" * 15_000,
     "random.epub": b"PK\x03\x04" + bytes_at_random(MEBI),
 }
 
@@ -115,14 +122,21 @@ def _read_within_bounds(path, results):
 
 def _read(path):
     try:
-        read = memleak_read_book(path)
-        if isinstance(read, Manuscript):
+        if path.stem.startswith("works"):
+            source = CollectionSource((path,), together=True, unit="line")
+            works = works_in(source, _manuscript)
+            make_collection(str(path), works, k=5, in_lines=True, mode="unicode")
+        elif isinstance(read := _manuscript(path), Manuscript):
             cut(read, mode="unicode", place=str(path))
     except MemleakError as error:
         return error
     except BaseException as error:  # noqa: BLE001 - the test names whatever it was
         return repr(error)[:200]
     return "read"
+
+
+def _manuscript(path):
+    return memleak_read_book(path, (), ())
 
 
 def accept(found, path):

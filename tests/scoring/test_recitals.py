@@ -7,7 +7,7 @@ import pytest
 
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Book, Excerpt, Generation, Scoring
-from pytest_memleak.scoring import recitals as module
+from pytest_memleak.scoring import recital_counts as module
 from pytest_memleak.scoring import tally as tally_module
 from pytest_memleak.scoring.library import GenerationSieve, book_keys
 from pytest_memleak.scoring.recitals import Protected
