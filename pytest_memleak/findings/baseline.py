@@ -66,7 +66,7 @@ class Baseline:
         """
         from pytest_memleak.scoring.release import least_rounds
 
-        gated = [pair for pair in pairs if pair.expected == "pass"]
+        gated = [pair for pair in pairs if pair.expected == "pass" and not pair.control]
         names = list(measures)
         levels = {pair.confidence for pair in gated}
         if len(levels) > 1:
@@ -147,11 +147,15 @@ class Baseline:
         """Whether any pair rose in a named measure by more than noise and its tolerance.
 
         now: pairs of the later release, by what they are called there; those that are expected
-        to leak gate nothing, and are left out. Raises EvidenceError where confidences differ.
+        to leak, and controls, gate nothing, and are left out. Raises EvidenceError where confidences differ.
         """
         from pytest_memleak.scoring.release import Compared, compare_releases
 
-        gated = {name: one for name, one in sorted(now.items()) if one["expected"] == "pass"}
+        gated = {
+            name: one
+            for name, one in sorted(now.items())
+            if one["expected"] == "pass" and not one["control"]
+        }
         levels = {one["settings"]["confidence"] for one in gated.values()}
         if len(levels) > 1:
             raise EvidenceError(f"pairs have different confidences: {_listed(levels)}")
