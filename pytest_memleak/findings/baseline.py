@@ -147,7 +147,9 @@ class Baseline:
         """Whether any pair rose in a named measure by more than noise and its tolerance.
 
         now: pairs of the later release, by what they are called there; those that are expected
-        to leak, and controls, gate nothing, and are left out. Raises EvidenceError where confidences differ.
+        to leak, and controls, gate nothing, and are left out.
+
+        Raises EvidenceError where confidences differ.
         """
         from pytest_memleak.scoring.release import Compared, compare_releases
 
