@@ -21,7 +21,7 @@ import pytest
 from pytest_memleak.plugin.collect import SuiteModule
 from pytest_memleak.plugin.stash import answered_key, evaluation_key, run_key, withholding_key
 from pytest_memleak.redaction.credentials import masked
-from pytest_memleak.redaction.text import QUOTED_WORDS, count_words, without_quotes
+from pytest_memleak.redaction.text import QUOTED_WORDS, Quotes, count_words
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -63,6 +63,7 @@ class Withholding:
         self._item = item
         self._most = most
         self._shown: dict[str, str] = {}
+        self._quotes: tuple[tuple[int, int], Quotes] | None = None
         if item is not None and item.getparent(SuiteModule) is not None:
             reasons = (mark.kwargs.get("reason") for mark in item.iter_markers())
             for reason in filter(None, reasons):
@@ -72,7 +73,7 @@ class Withholding:
     def say(self, text: str) -> str:
         """A text of this plugin's own; only runs of a book's words are taken out of it."""
         if text not in self._shown:
-            plain = without_quotes(text, self._protected(), most=self._most or QUOTED_WORDS)
+            plain = self._without_quotes(text)
             self._shown[text] = self._shown[plain] = plain
         return self._shown[text]
 
@@ -113,6 +114,7 @@ class Withholding:
 
         raised: the exception that it tells, if that is known.
         """
+        self._quoting().look_for(_texts_of(report))
         length = sum(len(text) for name, text in report.sections if name != _CAPTURED)
         if length:
             note = f"{length:,} characters withheld, since they may quote the book"
@@ -188,6 +190,17 @@ class Withholding:
     def _evaluation(self) -> Evaluation | None:
         return self._item.stash.get(evaluation_key, None) if self._item else None
 
+    def _without_quotes(self, text: str) -> str:
+        return self._quoting().taken_out(text)
+
+    def _quoting(self) -> Quotes:
+        """Of what is protected by now: an evaluation may have come since it was last asked for."""
+        by_now = (id(self._evaluation), len(self._config.stash.get(answered_key, ())))
+        if self._quotes is None or self._quotes[0] != by_now:
+            quotes = Quotes(self._protected, most=self._most or QUOTED_WORDS)
+            self._quotes = (by_now, quotes)
+        return self._quotes[1]
+
     def _protected(self) -> Iterator[str]:
         if run_key in self._config.stash:
             yield from self._config.stash[run_key].book_texts()
@@ -198,11 +211,27 @@ class Withholding:
     def _whole(self, value: Any) -> Any:
         """A list of single words is a quote, too."""
         said = str(value)
-        plain = without_quotes(said, self._protected(), most=self._most or QUOTED_WORDS)
-        return value if plain == said else _emptied(value)
+        return value if self._without_quotes(said) == said else _emptied(value)
 
     def _key(self, key: Any) -> Any:
         return self.text(key) if isinstance(key, str) and len(key) > _LONGEST_KEY else key
+
+
+def _texts_of(report: pytest.TestReport) -> Iterator[str]:
+    """All that a report may tell, so that what it quotes is found at once."""
+    told = report.longrepr
+    yield str(told[2] if isinstance(told, tuple) else told)
+    for name in _FILLED:
+        yield from _texts_in(getattr(report, name, None))
+
+
+def _texts_in(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        yield str(value)
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _texts_in(one)
 
 
 def _made(kind: type[BaseException], methods: dict[str, Any], text: str) -> BaseException:

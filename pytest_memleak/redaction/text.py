@@ -10,9 +10,11 @@ import unicodedata
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-__all__ = ["LONGEST_TEXT", "QUOTED_WORDS", "count_words", "inert", "without_quotes"]
+    _Run = tuple[str, ...]
+
+__all__ = ["LONGEST_TEXT", "QUOTED_WORDS", "Quotes", "count_words", "inert", "without_quotes"]
 
 QUOTED_WORDS = 12
 LONGEST_TEXT = 200_000
@@ -44,28 +46,56 @@ def without_quotes(text: str, protected: Iterable[str], *, most: int = QUOTED_WO
     or with underscores between words. Time and memory are linear in `text`, which is cut after
     LONGEST_TEXT characters; of `protected`, which may be a stream, one is held at a time.
     """
-    left = len(text) - LONGEST_TEXT
-    if left > 0:
-        cut = without_quotes(text[:LONGEST_TEXT], protected, most=most)
-        return f"{cut}[{left:,} more characters withheld]"
-    spots = list(_spots(text))
-    said = [spot.group().casefold() for spot in spots]
-    length = most + 1
-    if len(said) < length:
-        return text
-    told = _told(said, length, protected)
-    shown: list[str] = []
-    copied = position = 0
-    while position < len(spots):
-        end = position
-        while tuple(said[end : end + length]) in told:
-            end += 1
-        if end > position:
-            end += length - 1
-            shown += [text[copied : spots[position].start()], f"[{end - position} words withheld]"]
-            copied = spots[end - 1].end()
-        position = max(end, position + 1)
-    return "".join([*shown, text[copied:]])
+    return Quotes(lambda: protected, most=most).taken_out(text)
+
+
+class Quotes:
+    """Protected texts that many texts may quote, gone through as seldom as can be.
+
+    protected: gives them; it is called once for each `look_for` with something new in it, and
+        for each text that was not looked for. most: as many of their words may stand in a row.
+    """
+
+    def __init__(self, protected: Callable[[], Iterable[str]], *, most: int) -> None:
+        self._protected = protected
+        self._length = most + 1
+        self._known: set[_Run] = set()
+        self._told: set[_Run] = set()
+
+    def look_for(self, texts: Iterable[str]) -> None:
+        """Find at once what all these texts quote."""
+        runs = {run for text in texts for run in self._runs(_said(_spots(text[:LONGEST_TEXT])))}
+        new = runs - self._known
+        if new:
+            self._told |= _told(new, self._length, self._protected())
+            self._known |= new
+
+    def taken_out(self, text: str) -> str:
+        """`text` without what it quotes, as `without_quotes` says."""
+        left = len(text) - LONGEST_TEXT
+        if left > 0:
+            cut = self.taken_out(text[:LONGEST_TEXT])
+            return f"{cut}[{left:,} more characters withheld]"
+        self.look_for([text])
+        spots = list(_spots(text))
+        told = [run in self._told for run in self._runs(_said(spots))]
+        shown: list[str] = []
+        copied = position = 0
+        while position < len(told):
+            end = position
+            while end < len(told) and told[end]:
+                end += 1
+            if end > position:
+                end += self._length - 1
+                withheld = f"[{end - position} words withheld]"
+                shown += [text[copied : spots[position].start()], withheld]
+                copied = spots[end - 1].end()
+            position = max(end, position + 1)
+        return "".join([*shown, text[copied:]])
+
+    def _runs(self, said: list[str]) -> list[_Run]:
+        length = self._length
+        return [tuple(said[at : at + length]) for at in range(len(said) - length + 1)]
 
 
 def count_words(text: str) -> int:
@@ -85,20 +115,39 @@ def _words(text: str) -> list[str]:
     return [word.casefold() for word in pattern.findall(text) if not word.isdecimal()]
 
 
-def _told(said: list[str], length: int, protected: Iterable[str]) -> set[tuple[str, ...]]:
-    """The runs of `length` words that are both said and protected."""
-    runs = {tuple(said[at : at + length]) for at in range(len(said) - length + 1)}
+def _said(spots: Iterable[re.Match[str]]) -> list[str]:
+    return [spot.group().casefold() for spot in spots]
+
+
+def _told(runs: set[_Run], length: int, protected: Iterable[str]) -> set[_Run]:
+    """The runs of `length` words that are protected, too."""
     # Looked for by the longest word of each run, which is seldom a common one.
-    anchors: dict[str, set[int]] = {}
+    anchored: dict[str, list[tuple[int, _Run]]] = {}
     for run in runs:
         offset = max(range(length), key=lambda at: len(run[at]))
-        anchors.setdefault(run[offset], set()).add(offset)
-    told: set[tuple[str, ...]] = set()
+        anchored.setdefault(run[offset], []).append((offset, run))
+    told: set[_Run] = set()
     for one in protected:
-        words = _words(one)
-        for at, word in enumerate(words):
-            for offset in anchors.get(word, ()):
-                run = tuple(words[max(at - offset, 0) : at - offset + length])
-                if run in runs:
-                    told.add(run)
+        # Few protected texts hold all words of a run: only they are taken apart.
+        folded = one.casefold()
+        near = [
+            anchor
+            for anchor, its in anchored.items()
+            if anchor in folded and any(all(word in folded for word in run) for _, run in its)
+        ]
+        if near:
+            told |= _found(_words(one), {anchor: anchored[anchor] for anchor in near}, length)
     return told
+
+
+def _found(
+    words: list[str], anchored: Mapping[str, list[tuple[int, _Run]]], length: int
+) -> set[_Run]:
+    runs = {run for its in anchored.values() for _, run in its}
+    offsets = {anchor: {offset for offset, _ in its} for anchor, its in anchored.items()}
+    return {
+        run
+        for at, word in enumerate(words)
+        for offset in offsets.get(word, ())
+        if (run := tuple(words[max(at - offset, 0) : at - offset + length])) in runs
+    }

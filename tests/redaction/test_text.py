@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pytest_memleak import score
 from pytest_memleak.findings.quotes import quote
 from pytest_memleak.records import Block, Book, Coverage, Excerpt, Measurement, Span
-from pytest_memleak.redaction.text import QUOTED_WORDS, inert, without_quotes
+from pytest_memleak.redaction.text import QUOTED_WORDS, Quotes, inert, without_quotes
 from pytest_memleak.scoring.words import words
 
 ANY_TEXT = st.text(
@@ -246,3 +246,19 @@ def test_no_run_of_the_books_words_is_left(book_words, said, most):
     for part in plain.split("]"):
         left = part.partition("[")[0].split()
         assert not {tuple(left[n : n + most + 1]) for n in range(len(left) - most)} & runs
+
+
+def test_many_texts_are_held_against_a_stream_that_is_gone_through_once():
+    read = []
+
+    def protected():
+        read.append(1)
+        yield from TEXTS
+
+    quotes = Quotes(protected, most=QUOTED_WORDS)
+    said = [f"{number} {TEXT}" for number in range(3)]
+    quotes.look_for([*said, "a text of its own that is long enough to be looked for at all, yes"])
+    assert [quotes.taken_out(one) for one in said] == [without_quotes(one, TEXTS) for one in said]
+    assert len(read) == 1
+    assert "withheld" in quotes.taken_out(" ".join(TEXT.split()[::-1]) + " " + TEXT)
+    assert len(read) == 2
