@@ -37,6 +37,7 @@ def test_the_built_in_providers_are_there():
         extensions.provider("ngarm", place="x.toml: model 'm'")
     assert str(caught.value) == (
         f"x.toml: model 'm': provider: there is no 'ngarm'; known providers: {', '.join(BUILT_IN)}"
+        "\n  write 'ngram' if that is what is meant"
     )
 
 

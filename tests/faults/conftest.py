@@ -146,6 +146,12 @@ class Outcome:
         """The output, in words with one blank between them."""
         return " ".join(self.result.stdout.str().split())
 
+    @property
+    def ended(self) -> str:
+        """How many answers of those asked for were drawn, and the verdict: "24/24 FAIL"."""
+        drawn, verdict = re.findall(r"(\d+/\d+) (?:\S+ )?(PASS|FAIL|INCONCLUSIVE)", self.text)[0]
+        return f"{drawn} {verdict}"
+
     def property(self, name: str) -> str:
         """A property of the pair in the JUnit report."""
         junit = (self.folder / "junit.xml").read_text("utf-8")

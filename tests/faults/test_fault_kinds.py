@@ -53,7 +53,7 @@ def test_what_strikes_every_endpoint_once_is_overcome(scenario, run, pytester, k
     # The SDK of Tinker asks again by itself, after half a second.
     server.write_suite(pytester.path, timeout=3 if kind == "tinker" else TIMEOUT)
     outcome = run(server)
-    assert DRAWN in outcome.text
+    assert outcome.ended == DRAWN
     account = settled(server, outcome.url, samples=SAMPLES)
     numbers_agree(server, outcome, account)
 
@@ -66,7 +66,7 @@ def test_what_strikes_tinker_where_it_costs_money_is_overcome(scenario, run, pyt
     server.plan(*(at(place, what, calls=(0,)) for place in server.places.paid))
     server.write_suite(pytester.path, timeout=3)
     outcome = run(server)
-    assert DRAWN in outcome.text
+    assert outcome.ended == DRAWN
     account = settled(server, outcome.url, samples=SAMPLES)
     numbers_agree(server, outcome, account)
     assert (account.lost, account.unrecorded) == (0, [])
@@ -116,15 +116,15 @@ def test_draws_that_always_fail_are_told(scenario, run, pytester, kind, what):
     if kind == "tinker" and what in {"slow", "trickling"}:
         # The work goes on at the server, and what it brings is waited for again.
         outcome = run(server)
-        assert DRAWN in outcome.text
+        assert outcome.ended == DRAWN
         settled(server, outcome.url, samples=SAMPLES)
         return
     outcome = run(server, tries=2)
     if kind == "vertex" and what == "trickling":
-        assert DRAWN in outcome.text  # the SDK waits as long as anything comes
+        assert outcome.ended == DRAWN  # the SDK waits as long as anything comes
         return
     if kind == "openai-store" and what in {"lost", "truncated", "slow", "trickling"}:
-        assert DRAWN in outcome.text  # every answer was found again
+        assert outcome.ended == DRAWN  # every answer was found again
         assert settled(server, outcome.url, samples=SAMPLES).lost == 0
         return
     cause = SAID_OF_TINKER.get(what, CAUSES["slow"]) if kind == "tinker" else CAUSES[what]
@@ -151,7 +151,7 @@ def test_jobs_that_never_begin_are_told(scenario, run, pytester, kind, place, wh
     outcome = run(server, tries=2)
     if server.provider != "tinker" and what in {"lost", "truncated", "slow", "trickling"}:
         # They have begun, and are found by their digest.
-        assert DRAWN in outcome.text
+        assert outcome.ended == DRAWN
         settled(server, outcome.url, samples=SAMPLES)
         return
     cause = SAID_OF_TINKER.get(what, CAUSES["slow"]) if kind == "tinker" else CAUSES[what]
@@ -164,9 +164,9 @@ def test_a_run_after_the_trouble_goes_on(scenario, run, pytester):
     server.plan(at("chat", "500", calls=tuple(range(4, 40))))
     server.write_suite(pytester.path, concurrency=1)
     first = run(server, tries=2)
-    assert "12/24 FAIL" in first.text
+    assert first.ended == "12/24 FAIL"
     server.plan()
-    assert DRAWN in run(server).text
+    assert run(server).ended == DRAWN
     account = settled(server, first.url, samples=SAMPLES)
     assert account.lost == 0
 
@@ -202,7 +202,7 @@ def test_a_batch_that_fails_is_told(scenario, run, pytester, kind):
     told(server, outcome, r"batch \S+", cause)
     server.plan()
     again = run(server)
-    assert DRAWN in again.text
+    assert again.ended == DRAWN
     settled(server, again.url, samples=SAMPLES)
 
 
@@ -212,7 +212,7 @@ def test_what_a_batch_has_not_answered_is_asked_again(scenario, run, pytester, k
     server = scenario(kind, Fault(fault, "batches.create", (0, 1), share=0.5), polls=0)
     server.write_suite(pytester.path)
     outcome = run(server)
-    assert DRAWN in outcome.text
+    assert outcome.ended == DRAWN
     account = settled(server, outcome.url, samples=SAMPLES)
     numbers_agree(server, outcome, account)
     assert len(account.ledger.batches) == 3
@@ -238,7 +238,7 @@ def test_completions_that_did_not_come_are_asked_for_again(scenario, run, pytest
     server.plan(Fault(FaultKind.IGNORE_N, place))
     server.write_suite(pytester.path)
     outcome = run(server)
-    assert DRAWN in outcome.text
+    assert outcome.ended == DRAWN
     account = settled(server, outcome.url, samples=SAMPLES)
     numbers_agree(server, outcome, account)
     assert len({row["call"] for row in account.recorded}) == ASKED
@@ -307,7 +307,7 @@ def test_a_few_withheld_completions_do_not_hide_a_leak(scenario, run, pytester, 
     server.plan(Fault(FaultKind.EMPTY, server.places.sample, calls=(0,), share=0.3))
     server.write_suite(pytester.path)
     outcome = run(server)
-    assert DRAWN in outcome.text
+    assert outcome.ended == DRAWN
     account = settled(server, outcome.url, samples=SAMPLES)
     assert Counter(row.finish_reason for row in account.ledger.generations)["empty"] == 1
 
