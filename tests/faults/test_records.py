@@ -14,7 +14,7 @@ def test_the_numbers_are_those_of_the_servers_own_record(scenario, run, pytester
     server = scenario(kind)
     server.write_suite(pytester.path, samples=SAMPLES, completions_per_call=8, concurrency=8)
     outcome = run(server)
-    assert "400/400 FAIL" in outcome.text
+    assert outcome.ended == "400/400 FAIL"
     account = settled(server, outcome.url, samples=SAMPLES)
     assert (account.lost, account.unrecorded) == (0, [])
     numbers_agree(server, outcome, account)
