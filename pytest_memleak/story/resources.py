@@ -125,13 +125,16 @@ class Resources:
         return self._opened(self._url)
 
     def end_of_chain(self) -> Head | None:
-        """Where the ledger's chain ends now; None where there is no ledger, or none that opens."""
+        """Where the ledger's chain ends now; None where there is none that can be read.
+
+        What is wrong with it `refuse_damage` says.
+        """
         from pytest_memleak.ledger.chain import head
         from pytest_memleak.ledger.ledger import Ledger
 
-        if self._url in self._open:
-            return head(self._open[self._url])
         try:
+            if self._url in self._open:
+                return head(self._open[self._url])
             with Ledger(self._url, create=False) as ledger:
                 return head(ledger)
         except LedgerError:
