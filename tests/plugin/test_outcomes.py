@@ -15,7 +15,7 @@ def test_a_clean_pair_passes_and_a_leak_fails(pytester, suite):
         [
             "longest_span 16 is over its limit 10",
             "*= memorization =*",
-            " *longest_ *longest_ *longest_ *spans_ *",
+            " *longest_ *longest_ *longest_ *spans_*",
             "pair *recital *bmc *block *span *over *drawn *verdict*",
             "clean/ferry *6/6*PASS*",
             "leaky/ferry *16*6/6*FAIL*",
