@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["append_summary", "summary"]
 
 _MOST_ROWS = 200
-_MOST_DETAILS = 50
+_MOST_DETAILS = 100
 _LONGEST_NAME = 120
 _LONGEST_REASON = 400
 _MARKS = {"pass": "✅", "fail": "❌", "inconclusive": "❔", "expected": "☑️", "unexpected": "❗"}
@@ -68,7 +68,8 @@ def summary(run: RunReport) -> str:
         lines += [f"- {_plain(said)}" for said in release_details(run.compared)]
     if left := len(run.findings) - _MOST_ROWS:
         lines += ["", f"… and {left:,} more pairs."] if left > 0 else []
-    told = [found for found in run.findings if _to_tell(found)]
+    # Whatever has to be left out, no reason is.
+    told = sorted(filter(_to_tell, run.findings), key=lambda found: not found.reasons)
     for found in told[:_MOST_DETAILS]:
         lines += ["", *_details(found)]
     if len(told) > _MOST_DETAILS:

@@ -21,7 +21,7 @@ import pyte
 
 __all__ = ["Seen", "run_in_terminal"]
 
-ROWS = 70
+ROWS = 120
 SIZE = ("COLUMNS", "LINES")
 
 
