@@ -9,8 +9,6 @@ import os
 
 import pytest
 
-from pytest_memleak.errors import MemleakError
-
 __all__ = ["DEFAULT_SUITES", "add_options", "refuse_unknown_measures"]
 
 DEFAULT_SUITES = "*.memleak.toml"
@@ -61,6 +59,7 @@ def parse_release(value: str) -> str:
 
 def parse_tolerances(value: str) -> dict[str, float]:
     """`bmc=0.01,longest_span=10`."""
+    from pytest_memleak.errors import MemleakError
     from pytest_memleak.findings.tolerances import parsed_tolerances
 
     try:
@@ -75,6 +74,7 @@ def refuse_unknown_measures(config: pytest.Config) -> None:
     if not tolerances:
         return
     from pytest_memleak.contracts.extensions import Extensions
+    from pytest_memleak.errors import MemleakError
     from pytest_memleak.findings.tolerances import refuse_untestable
 
     brought = Extensions(config.pluginmanager.get_plugins()).measures()

@@ -228,7 +228,8 @@ def _table(findings: Sequence[Finding], *, stacked: bool, dense: bool, folded: b
     """Pairs x measures; a row of limits where they are the same for all, else in the cells.
 
     stacked: heads break after an underscore; dense: one blank between columns, not two;
-    folded: books stand below their models, what was expected below the verdict.
+    folded: books stand below their models, what was expected below the verdict, and what would have
+        been seen below what was drawn.
     """
     alike = all(found.limits == findings[0].limits for found in findings)
     table = Table(
@@ -246,10 +247,10 @@ def _table(findings: Sequence[Finding], *, stacked: bool, dense: bool, folded: b
         limit = f"≤{shown(row, limits[row.name])}" if row.name in limits else ""
         head = row.name.replace("_", "_\n") if stacked else row.name
         table.add_column(head, footer=Text(limit, style="dim"), justify="right", no_wrap=True)
-    table.add_column("drawn", justify="right", no_wrap=True)
     sensitive = any(found.sensitivity for found in findings)
-    if sensitive:
-        table.add_column("detects", justify="right", no_wrap=True)
+    counts = ["drawn", "detects"] if sensitive else ["drawn"]
+    for head in ["\n".join(counts)] if folded else counts:
+        table.add_column(head, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     with_compared = any(found.compared for found in findings)
     if with_compared:
@@ -259,12 +260,18 @@ def _table(findings: Sequence[Finding], *, stacked: bool, dense: bool, folded: b
             *([Text(inert(found.suite))] if len(suites) > 1 else []),
             Text(found.pair.replace("/", "/\n", 1) if folded else found.pair),
             *(_cell(found, row, with_limit=not alike) for row in rows),
-            Text(f"{found.got:,}/{found.asked:,}" if found.asked else "-"),
-            *([Text(detects(found).replace(" ", ""))] if sensitive else []),
+            *_counts(found, sensitive=sensitive, folded=folded),
             _verdict(outcome(found), folded=folded),
             *([_compared(found)] if with_compared else []),
         )
     return table
+
+
+def _counts(found: Finding, *, sensitive: bool, folded: bool) -> Iterator[Text]:
+    said = [f"{found.got:,}/{found.asked:,}" if found.asked else "-"]
+    if sensitive:
+        said.append(detects(found).replace(" ", ""))
+    return map(Text, ["\n".join(said)] if folded else said)
 
 
 def _compared(found: Finding) -> Text:
