@@ -35,7 +35,7 @@ class Pace:
 
     def __init__(self, fixed: int | None, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.at_once = FIRST if fixed is None else max(1, fixed)
-        self._fixed = fixed is not None
+        self._fixed = self._settled = fixed is not None
         self._clock = clock
         self._lock = threading.Lock()
         self._doubling = True
@@ -49,7 +49,7 @@ class Pace:
         with self._lock:
             self._answers += 1
             self._excused = max(0, self._excused - 1)
-            if not self._fixed and self._answers >= _JUDGED_BY * self.at_once:
+            if not self._settled and self._answers >= _JUDGED_BY * self.at_once:
                 self._judge()
 
     def turned_away(self) -> None:
@@ -61,7 +61,7 @@ class Pace:
                 self._excused -= 1
                 return
             self._excused = self.at_once - 1
-            self._doubling = False
+            self._doubling = self._settled = False
             self._go_on(max(1, self.at_once // 2))
 
     def _judge(self) -> None:
@@ -69,7 +69,7 @@ class Pace:
         if not self._doubling:
             self._go_on(min(self.at_once + 1, MOST))
         elif self._slower is not None and rate < _WORTH_IT * self._slower[1]:
-            self._fixed = True
+            self._settled = True
             self._go_on(self._slower[0])
         else:
             self._slower = (self.at_once, rate)

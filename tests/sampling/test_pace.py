@@ -44,6 +44,14 @@ def test_it_goes_back_where_it_is_not(at_once, found):
     assert max(seen) <= 2 * found
 
 
+def test_it_is_halved_where_it_is_turned_away_after_it_had_settled():
+    server = Server(at_once=16)
+    pace = Pace(None, clock=lambda: server.now)
+    assert server.answer(pace, 1000)[-1] == 16
+    pace.turned_away()
+    assert pace.at_once == 8
+
+
 def test_it_is_halved_once_for_all_that_were_on_their_way_and_then_grows_by_one():
     server = Server(at_once=1000)
     pace = Pace(None, clock=lambda: server.now)
