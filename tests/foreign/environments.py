@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -16,6 +18,8 @@ from filelock import FileLock
 __all__ = ["environment", "npm_environment", "running"]
 
 KEPT = Path(__file__).resolve().parents[2] / ".foreign"
+TO_INSTALL = 600.0  # seconds, at most
+TO_BE_READY = 180.0
 # Nothing is looked up, and nobody is told, while a server starts.
 QUIETLY = {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
@@ -64,7 +68,12 @@ def _made_once(name: str) -> Iterator[Path | None]:
 def _do(*command: str | Path) -> None:
     if shutil.which(command[0]) is None:
         pytest.skip(f"{command[0]} is not installed")
-    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(
+            [*map(str, command)], capture_output=True, text=True, check=False, timeout=TO_INSTALL
+        )
+    except subprocess.TimeoutExpired:
+        pytest.skip(f"cannot be installed here within {TO_INSTALL:.0f} seconds: {command[-1]}")
     if done.returncode:
         said = (done.stderr.strip().splitlines() or ["nothing"])[-1]
         pytest.skip(f"cannot be installed here: {said}")
@@ -74,7 +83,8 @@ def _do(*command: str | Path) -> None:
 def running(*command: str | Path, ready: str, **settings: str) -> Iterator[str]:
     """Runs a server; what stands behind `ready` on the first line of its output that has it.
 
-    settings: variables of its environment.
+    settings: variables of its environment. Skips where it is not ready in time: what does not
+    start says nothing about what is tested.
     """
     with subprocess.Popen(
         [*map(str, command)],
@@ -86,12 +96,18 @@ def running(*command: str | Path, ready: str, **settings: str) -> Iterator[str]:
         try:
             assert server.stdout is not None
             said = []
+            patience = threading.Timer(TO_BE_READY, server.kill)
+            patience.start()
             for line in server.stdout:
                 said.append(line)
                 if ready in line:
                     break
             else:
+                patience.cancel()
+                if server.wait() == -signal.SIGKILL:
+                    pytest.skip(f"{command[0]} was not ready within {TO_BE_READY:.0f} seconds")
                 pytest.fail(f"{command[0]} ended before it was ready:\n{''.join(said[-10:])}")
+            patience.cancel()
             # What it goes on to say fills no pipe.
             with subprocess.Popen(["cat"], stdin=server.stdout, stdout=subprocess.DEVNULL):
                 try:

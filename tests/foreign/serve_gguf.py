@@ -32,6 +32,7 @@ with tempfile.TemporaryDirectory() as folder:
     params.n_parallel, params.n_ctx, params.port = SLOTS, WORDS_OF_CONTEXT * SLOTS, 0
     params.cpuparams.n_threads = 1  # more would wait for each other on a busy machine
     server = xllamacpp.Server(params)
-    print("listening at", server.listening_address, flush=True)
+    # In one write: the server's own threads write there too.
+    print(f"listening at {server.listening_address}\n", end="", flush=True)
     while True:
         time.sleep(60)
