@@ -10,14 +10,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import json
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_memleak import __version__
-from pytest_memleak.cli.arguments import Parser, add_scoring_options
+from pytest_memleak.cli.arguments import Parser
 from pytest_memleak.cli.cmd_catalogue import add_catalogue
 from pytest_memleak.cli.cmd_compare import add_compare, add_cross
 from pytest_memleak.cli.cmd_demo import add_demo
@@ -26,14 +24,13 @@ from pytest_memleak.cli.cmd_init import add_init
 from pytest_memleak.cli.cmd_ledger import add_ledger
 from pytest_memleak.cli.cmd_power import add_power
 from pytest_memleak.cli.cmd_prepare import add_prepare
+from pytest_memleak.cli.cmd_score import add_score
 from pytest_memleak.cli.cmd_table import add_table
 from pytest_memleak.cli.cmd_try import add_try
 from pytest_memleak.cli.cmd_verify import add_verify
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from pytest_memleak.records import Block, Book, Generation, Measurement
+    from collections.abc import Sequence
 
 __all__ = ["main"]
 
@@ -94,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     add_try(commands)
     add_init(commands)
     add_doctor(commands)
-    _add_score(commands)
+    add_score(commands)
     add_prepare(commands)
     add_catalogue(commands)
     add_power(commands)
@@ -104,114 +101,3 @@ def _parser() -> argparse.ArgumentParser:
     add_cross(commands)
     add_table(commands)
     return parser
-
-
-# --- memleak score -------------------------------------------------------------------------
-
-
-def _add_score(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    score = commands.add_parser(
-        "score",
-        help="measure generations against a book",
-        description="Measure generations against a book, both in the paper's format.",
-    )
-    score.add_argument("book", metavar="BOOK.json", type=Path, help="excerpts of the book")
-    score.add_argument(
-        "generations", metavar="GENERATIONS.json", type=Path, help="generations (.json or .jsonl)"
-    )
-    add_scoring_options(score)
-    score.set_defaults(run=_score)
-
-
-def _score(parsed: argparse.Namespace) -> int:
-    from pytest_memleak.errors import RecordsError
-    from pytest_memleak.records.paper_format import (
-        book_from_records,
-        generations_from_records,
-        load_records,
-        with_instructions_asked,
-    )
-    from pytest_memleak.scoring import score
-
-    book_file = str(parsed.book)
-    book = book_from_records(_excerpts(parsed.book), book_id=book_file, place=book_file)
-    records = load_records(parsed.generations)
-    generations = generations_from_records(records, place=str(parsed.generations))
-    if not records:
-        raise RecordsError("there are no records", place=str(parsed.generations))
-    if not generations:
-        _complain("score", f"warning: {parsed.generations}: there are no generations in it")
-    _refuse_strangers(book, generations, parsed.generations)
-    measured = score(
-        with_instructions_asked(book, records),
-        generations,
-        k=parsed.k,
-        trim=parsed.trim,
-        span_threshold=parsed.span_threshold,
-        words=parsed.words,
-    )
-    print(json.dumps(_as_json(measured), indent=2) if parsed.json else _as_table(measured))
-    return 0
-
-
-def _excerpts(path: Path) -> list[object]:
-    from pytest_memleak.errors import RecordsError
-    from pytest_memleak.records.paper_format import load_records
-
-    try:
-        return load_records(path)
-    except RecordsError as error:
-        if path.suffix.lower() in {".epub", ".txt"}:
-            error.hint = f"to make BOOK.json of a book: memleak prepare {path.name} -o BOOK.json"
-        raise
-
-
-def _refuse_strangers(book: Book, generations: Iterable[Generation], path: Path) -> None:
-    from pytest_memleak.errors import RecordsError
-
-    strangers = {one.excerpt_id for one in generations} - {one.id for one in book.excerpts}
-    if strangers:
-        raise RecordsError(
-            f"there is no excerpt {min(strangers)!r} in {book.id}",
-            place=str(path),
-            hint="score generations against the book they were prompted with",
-        )
-
-
-def _as_json(measured: Measurement) -> dict[str, object]:
-    block, span = measured.longest_block, measured.longest_span
-    return {
-        "words": measured.words,
-        "k": measured.k,
-        "trim": measured.trim,
-        "span_threshold": measured.span_threshold,
-        "bmc": measured.bmc,
-        "longest_block": {"words": block.words, "start": block.start, "end": block.end},
-        "longest_span": {
-            "words": span.words,
-            "excerpt_id": span.excerpt_id,
-            "generation": span.generation,
-            "start": span.start,
-            "end": span.end,
-        },
-        "spans_over": measured.spans_over,
-    }
-
-
-def _as_table(measured: Measurement) -> str:
-    from pytest_memleak.redaction.text import inert
-
-    block, span = measured.longest_block, measured.longest_span
-    source = f"{inert(span.excerpt_id or '')}, generation {span.generation}" if span else ""
-    rows = [
-        ("words", f"{measured.words:,}", ""),
-        (f"BMC@{measured.k}", f"{measured.bmc:.4f}", ""),
-        ("longest block", f"{block.words:,}", _at(block)),
-        ("longest span", f"{span.words:,}", ", ".join(filter(None, (_at(span), source)))),
-        (f"spans over {measured.span_threshold}", f"{measured.spans_over:,}", ""),
-    ]
-    return "\n".join(f"{name:<16}{value:>10}   {place}".rstrip() for name, value, place in rows)
-
-
-def _at(run: Block) -> str:
-    return "" if run.start is None else f"words {run.start:,}-{run.end:,}"

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.index import Positions
     from pytest_memleak.scoring.recitals import Recitals
 
-__all__ = ["Counted", "OwnRun", "Tally", "tallied"]
+__all__ = ["Counted", "OwnRun", "Tally", "check_scoring", "tallied"]
 
 # Generations that are matched together: so many, or so many characters of them.
 _TEXTS_TOGETHER = 1 << 12
@@ -107,7 +107,7 @@ class Tally:
         Raises SettingsError for settings out of range and for an index that was made with others
         or of another book of that id, BookError for a book that cannot be measured.
         """
-        _check(scoring)
+        check_scoring(scoring)
         if protected is None:
             index = SharedIndex([book], k=scoring.k, mode=scoring.words)
             protected = Protected(index, book.id, (book.id,))
@@ -361,7 +361,8 @@ def tallied(
     return tally
 
 
-def _check(scoring: Scoring) -> None:
+def check_scoring(scoring: Scoring) -> None:
+    """Raise SettingsError for settings out of range."""
     for name, value, least in (
         ("k", scoring.k, 1),
         ("trim", scoring.trim, 0),

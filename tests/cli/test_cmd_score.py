@@ -1,0 +1,172 @@
+"""`memleak score`: several books, EPUBs among them, in the very numbers of the gate."""
+
+import csv
+import io
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pytest_memleak.books.assemble import make_book
+from pytest_memleak.books.epub import read_epub
+from pytest_memleak.cli.main import main
+
+FIXTURES = Path(__file__).parents[2] / "fixtures" / "books"
+NAMES = ("the-lamplighter", "the-seed-vault")
+MEASURES = (
+    *("bmc", "longest_block", "longest_span", "spans_over", "nv_recall", "nv_longest_span"),
+    *("longest_recital", "recitals_over", "nv_longest_recital"),
+)
+SUITE = """
+[suite]
+samples = 3
+[limits]
+bmc = 0.1
+nv_recall = 0.1
+[[model]]
+id = "m"
+provider = "recorded"
+[model.options]
+path = "{book}.json"
+"""
+
+
+@pytest.fixture(scope="module")
+def gate(tmp_path_factory):
+    """A folder with two books, what a model answered for each, and the gate's evidence on it."""
+    folder = tmp_path_factory.mktemp("gate")
+    books = {}
+    for name in NAMES:
+        shutil.copy(FIXTURES / f"{name}.epub", folder)
+        books[name] = make_book(name, read_epub(folder / f"{name}.epub")).excerpts
+    for name, cut in books.items():
+        (other,) = [one for key, one in books.items() if key != name]
+        records = [record(one, other[at % len(other)].text, at) for at, one in enumerate(cut)]
+        (folder / f"{name}.json").write_text(json.dumps(records), encoding="utf-8")
+    entries = "".join(f'[[book]]\nid = "{name}"\nsource = "{name}.epub"\n' for name in NAMES)
+    (folder / "it.memleak.toml").write_text(SUITE + entries, encoding="utf-8")
+    arguments = ["-q", "-p", "no:cacheprovider", f"--rootdir={folder}", "-m", "copyright"]
+    evidence = folder / "evidence.json"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(folder)
+        pytest.main([*arguments, f"--memleak-evidence={evidence}", "it.memleak.toml"])
+    pairs = json.loads(evidence.read_text(encoding="utf-8"))["pairs"]
+    return folder, {one["book"]["id"]: one for one in pairs}
+
+
+def record(excerpt, other, at):
+    """Three answers, unlike each other: of its own words, of another book's, of none."""
+    own = excerpt.text.split()
+    changed = [word if place % 9 else "otherwise" for place, word in enumerate(own)]
+    drawn = (
+        " ".join(own[at : at + 8 + 5 * (at % 9)]) + " and then nothing more was said of it",
+        f"It began so: {' '.join(other.split()[: 20 + at])} and there it ended.",
+        " ".join(changed) if at % 2 else "Nothing of the kind was ever written anywhere.",
+    )
+    return {
+        "excerpt_id": excerpt.id,
+        "instruction": f"Tell of {' '.join(own[:7])} in words of your own, at some length.",
+        "generations": [{"generated_text": one, "finish_reason": "stop"} for one in drawn],
+    }
+
+
+@pytest.fixture
+def score(gate, capsys, monkeypatch):
+    monkeypatch.chdir(gate[0])
+
+    def run(*options, names=NAMES):
+        files = [f"{name}{end}" for name in names for end in (".epub", ".json")]
+        assert main(["score", *files, *options]) == 0
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_the_numbers_are_the_gates(gate, score):
+    told = {one["book"]: one for one in json.loads(score("--near", "--json"))}
+    assert list(told) == list(NAMES)
+    for name, pair in gate[1].items():
+        measures, ranges = pair["measures"], pair["sensitivity"]["ranges"]
+        shown = told[name]
+        for measure in MEASURES:
+            value, said = shown[measure], measures[measure]
+            if not isinstance(value, dict):
+                assert value == said["value"]
+                continue
+            assert value["words"] == said["value"]
+            both = [key for key in ("start", "end", "excerpt_id", "generation") if key in value]
+            assert {key: value[key] for key in both} == {key: said[key] for key in both}
+        assert (shown["bmc_low"], shown["bmc_high"]) == (
+            measures["bmc"]["low"],
+            measures["bmc"]["high"],
+        )
+        for measure, (low, high) in ranges.items():
+            ends = shown[f"{measure}_range_low"], shown[f"{measure}_range_high"]
+            assert ends == (low, high)
+        assert (shown["words"], shown["rounds"]) == (pair["book"]["words"], 3)
+        assert 0 < shown["bmc"] < 1
+        assert shown["nv_recall"] > 0
+        # What it recites of the other book is found, too.
+        assert shown["longest_recital"]["book"] in NAMES
+        assert shown["recitals_over"] > shown["spans_over"] > 0
+
+
+def test_one_book_by_itself_has_no_recitals_of_others(score):
+    (alone,) = json.loads(score("--json", names=NAMES[:1]))
+    among, _ = json.loads(score("--json"))
+    assert alone["bmc"] == among["bmc"]
+    assert alone["recitals_over"] < among["recitals_over"]
+
+
+def test_spans_are_those_that_are_counted(gate, score):
+    spans = json.loads(score("--spans", "--json"))
+    for name, pair in gate[1].items():
+        own = [one for one in spans if one["book"] == name]
+        assert len(own) == pair["measures"]["spans_over"]["value"]
+        assert own[0]["words"] == pair["measures"]["longest_span"]["value"]
+        assert all(one["end"] - one["start"] == one["words"] > 20 for one in own)
+    assert list(csv.DictReader(io.StringIO(score("--spans", "--csv")))) == [
+        {key: str(value) for key, value in one.items()} for one in spans
+    ]
+
+
+def test_csv_has_a_row_a_book_and_every_number_whole(score):
+    rows = list(csv.DictReader(io.StringIO(score("--csv"))))
+    told = json.loads(score("--json"))
+    assert [float(one["bmc"]) for one in rows] == [one["bmc"] for one in told]
+    assert [int(one["longest_span_start"]) for one in rows] == [
+        one["longest_span"]["start"] for one in told
+    ]
+
+
+def test_the_table_names_each_book_once(score):
+    lines = score().splitlines()
+    assert [line.split()[0] for line in lines if not line.startswith(" ")] == ["book", *NAMES]
+    assert "the-seed-vault, words" in "".join(lines)  # where a recital is of
+    models = score(names=NAMES[:1] * 2).splitlines()
+    assert models[1].startswith("the-lamplighter (the-lamplighter)  words")
+
+
+def test_no_text_appears(gate, score):
+    shown = score("--json") + score() + score("--spans") + score("--csv")
+    for name in NAMES:
+        records = json.loads((gate[0] / f"{name}.json").read_text(encoding="utf-8"))
+        texts = [one["generated_text"] for record in records for one in record["generations"]]
+        assert not any(" ".join(text.split()[:4]) in shown for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["b.epub", "g.json", "c.epub"], "c.epub has no generations"),
+        (["b.epub", "g.json", "--csv", "--json"], "leave one of them out"),
+        (["b.epub", "g.json"], "b.epub: cannot be read: No such file or directory"),
+    ],
+)
+def test_what_cannot_be_had(capsys, tmp_path, monkeypatch, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    assert main(["score", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.splitlines()[-1].startswith("  ")
