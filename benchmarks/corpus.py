@@ -84,6 +84,20 @@ def generations(leak_rate: str, count: int, *, seed: int = 1) -> Iterator[Genera
         yield Generation(f"p_id{excerpt + 1}", ordinal, text)
 
 
+def answers(count: int, *, seed: int = 1) -> Iterator[Generation]:
+    """As many, none of them like another, of a chain over Shakespeare that recites nothing.
+
+    What `generations` draws stands in many of them, which no model's own prose does.
+    """
+    excerpts = BOOK_WORDS // EXCERPT_WORDS
+    text = _chain(shakespeare(), count * GENERATION_WORDS, random.Random(seed))
+    for number in range(count):
+        ordinal, excerpt = divmod(number, excerpts)
+        at = number * GENERATION_WORDS
+        own = " ".join(text[at : at + GENERATION_WORDS])
+        yield Generation(f"p_id{excerpt + 1}", ordinal, own)
+
+
 def with_marks(text: str, draw: random.Random) -> str:
     """The text as a model would set it: curly quotes, dashes, an accent on every fiftieth word."""
     words = text.replace("'", "’").replace(". ", ".” “", 6).replace("; ", "—", 4).split(" ")
@@ -163,12 +177,21 @@ def _book_words() -> tuple[str, ...]:
 def _chain_of(author: str) -> tuple[str, ...]:
     """A million words of a trigram chain over the author's text, without the book."""
     source = shakespeare() if author == "shakespeare" else king_james()[BOOK_WORDS:]
-    draw = random.Random(7)
-    followers = defaultdict(list)
-    for first, second, third in zip(source, source[1:], source[2:], strict=False):
-        followers[first, second].append(third)
+    return _chain(source, 1_000_000, random.Random(7))
+
+
+def _chain(source: tuple[str, ...], words: int, draw: random.Random) -> tuple[str, ...]:
+    followers = _followers(source)
     text = list(source[:2])
-    while len(text) < 1_000_000:
+    while len(text) < words:
         following = followers.get((text[-2], text[-1]))
         text += [draw.choice(following)] if following else _stretch(source, 2, draw)
     return tuple(text)
+
+
+@cache
+def _followers(source: tuple[str, ...]) -> dict[tuple[str, str], list[str]]:
+    followers = defaultdict(list)
+    for first, second, third in zip(source, source[1:], source[2:], strict=False):
+        followers[first, second].append(third)
+    return followers

@@ -24,11 +24,9 @@ NEAR = 250
 _SUITE = """
 [suite]
 samples = {rounds}
-confidence = 0
-min_answer = 0.0
 
 [limits]
-longest_recital = 38
+longest_recital = {limit}
 
 [[book]]
 id = "kjv"
@@ -44,46 +42,57 @@ path = "answers.json"
 
 @dataclass(frozen=True)
 class WholeRun:
-    """Seconds of processor time: of pytest with nothing to do, and with a suite's one pair."""
+    """Seconds of processor time: of pytest with nothing to do, and with a suite's one pair.
+
+    few, whole: a PASS with few samples and with all; failed: the latter as a FAIL
+    """
 
     nothing: float
     few: float
     whole: float
+    failed: float
 
 
-def whole_run(leak_rate: str = "none") -> WholeRun:
+def whole_run() -> WholeRun:
     """Run pytest in processes of their own, each twice; the least counts."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         excerpts = [
-            {"excerpt_id": one.id, "excerpt_text": one.text, "instruction": one.instruction}
+            {
+                "excerpt_id": one.id,
+                "excerpt_text": one.text,
+                "instruction": f"Write this part of the book in its own style. {one.instruction}",
+            }
             for one in corpus.book().excerpts
         ]
         (folder / "kjv.json").write_text(json.dumps(excerpts), encoding="utf-8")
         (folder / "test_nothing.py").write_text("def test_nothing(): pass\n", encoding="utf-8")
-        took = [_least(folder, "test_nothing.py")]
-        for rounds in (FEW, ROUNDS):
-            (folder / "it.memleak.toml").write_text(_SUITE.format(rounds=rounds), encoding="utf-8")
+        took = [_least(folder, 0, "test_nothing.py")]
+        for rounds, limit in ((FEW, 38), (ROUNDS, 38), (ROUNDS, 2)):
+            suite = _SUITE.format(rounds=rounds, limit=limit)
+            (folder / "it.memleak.toml").write_text(suite, encoding="utf-8")
             answers: dict[str, list[dict[str, str]]] = {}
-            for one in corpus.generations(leak_rate, rounds * len(excerpts)):
+            for one in corpus.answers(rounds * len(excerpts)):
                 answers.setdefault(one.excerpt_id, []).append({"generated_text": one.text})
             records = [{"excerpt_id": its, "generations": of} for its, of in answers.items()]
             (folder / "answers.json").write_text(json.dumps(records), encoding="utf-8")
-            took.append(_least(folder, "-m", "copyright", "it.memleak.toml"))
+            took.append(_least(folder, int(limit < 3), "-m", "copyright", "it.memleak.toml"))
     return WholeRun(*took)
 
 
-def _least(folder: Path, *arguments: str) -> float:
+def _least(folder: Path, status: int, *arguments: str) -> float:
     environment = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     command = [sys.executable, "-m", "pytest", "-p", "pytest_memleak.plugin.hooks", "-q"]
     times = []
     for _ in range(2):
         before = _children()
-        subprocess.run(
+        done = subprocess.run(
             [*command, "-p", "no:cacheprovider", *arguments],
-            cwd=folder, env=environment, check=False, stdout=subprocess.DEVNULL,
+            cwd=folder, env=environment, check=False, capture_output=True, text=True,
         )  # fmt: skip
         times.append(_children() - before)
+        if done.returncode != status:
+            raise RuntimeError(done.stdout[-2000:])
     return min(times)
 
 
@@ -99,8 +108,9 @@ def main() -> None:
 | processor time | measured | aim |
 | --- | --: | --: |
 | `pytest` with one empty test | {run.nothing:.1f} s | |
-| `pytest -m copyright`, one pair of 250 excerpts, {FEW} recorded samples | {run.few:.1f} s | |
+| `pytest -m copyright`, a PASS of 250 excerpts, {FEW} recorded samples | {run.few:.1f} s | |
 | the same with {ROUNDS} samples | {run.whole:.1f} s | {AIM} |
+| the same with a limit that fails, so that its report is held against all answers | {run.failed:.1f} s | |
 | scoring {NEAR} generations with `nv_recall`, a fifth recited | {near:.1f} times without | |"""
     print(table)
     write_measured("performance.md", table, name="whole runs")

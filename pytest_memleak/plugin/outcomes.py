@@ -15,6 +15,7 @@ import pytest
 from pytest_memleak.contracts.protocols import Recording
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.plugin.accounts import sentence_of, write_account
+from pytest_memleak.plugin.collect import pair_of
 from pytest_memleak.plugin.progress import display_for
 from pytest_memleak.plugin.stash import (
     answered_key,
@@ -52,7 +53,6 @@ __all__ = [
     "conclusive",
     "evaluate_for",
     "hold_limits",
-    "pair_of",
     "plainly",
     "remembering_doubt",
     "run_of",
@@ -278,9 +278,3 @@ def _where_it_broke(error: Exception, config: pytest.Config) -> str:
     if config.get_verbosity() <= 0:
         return f"{told}\n  the full account is in a file below .memleak; -v says in which"
     return f"{told}\n  the full account, which may quote books, is in {account}"
-
-
-def pair_of(item: pytest.Item) -> Pair | None:
-    """The pair that an item is for, if any."""
-    callspec = getattr(item, "callspec", None)
-    return callspec.params.get("pair") if callspec else None

@@ -19,7 +19,7 @@ import pytest
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.findings.baseline import Baseline, by_label
 from pytest_memleak.findings.pair_evidence import pair_evidence
-from pytest_memleak.plugin.outcomes import pair_of
+from pytest_memleak.plugin.collect import pair_of
 from pytest_memleak.plugin.stash import refused_key
 from pytest_memleak.records import Verdict
 from pytest_memleak.reports.junit import compared_properties

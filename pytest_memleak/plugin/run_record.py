@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_memleak.plugin.collect import pair_of
 from pytest_memleak.plugin.stash import run_key
 from pytest_memleak.records.finding import Finding
 from pytest_memleak.records.selection import PairTest, Selection
@@ -119,8 +120,7 @@ class RunRecord:
         items = [(item, "not run") for item in selected]
         items += [(item, "deselected") for item in self._deselected]
         for item, state in items:
-            callspec = getattr(item, "callspec", None)
-            pair = callspec.params.get("pair") if callspec else None
+            pair = pair_of(item)
             if pair is not None and item.get_closest_marker("copyright"):
                 yield {
                     "node": item.nodeid,

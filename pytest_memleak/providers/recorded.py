@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -50,6 +51,22 @@ class RecordedOptions(Table):
     """The file of generations, relative to the suite file; `{book}` stands for the book's id."""
 
 
+class _Read:
+    """What a file held: its records, and the generations in them."""
+
+    def __init__(self, path: Path, version: tuple[int, ...], records: list[object]) -> None:
+        self.path, self.version, self.records = path, version, records
+
+    @cached_property
+    def generations(self) -> list[Generation]:
+        return generations_from_records(self.records, place=str(self.path))
+
+
+def _version_of(path: Path) -> tuple[int, ...]:
+    seen = path.stat()
+    return seen.st_ino, seen.st_size, seen.st_mtime_ns
+
+
 class RecordedEndpoint:
     """The generations in a file for each book (`Recording`); nothing can be sampled from it."""
 
@@ -57,14 +74,15 @@ class RecordedEndpoint:
         self._path = path
         self._root = root
         self._place = place
+        self._read: _Read | None = None
 
     def asked(self, book: Book) -> Book:
         """The book with the instructions that the records say were asked, if they do."""
-        return with_instructions_asked(book, self._records(book))
+        return with_instructions_asked(book, self._reading(book).records)
 
     def described(self, book: Book) -> Iterator[RecordedAs]:
         """What the records say of which book they are."""
-        return described_records(self._records(book))
+        return described_records(self._reading(book).records)
 
     def generations(self, book: Book) -> Iterator[Generation]:
         """Every generation for `book`, in the order of its excerpts' ids, ordinals from 0.
@@ -72,15 +90,15 @@ class RecordedEndpoint:
         Excerpts without a record give none. Raises SuiteError where there is no file, and
         RecordsError for records of another form or of excerpts that `book` does not have.
         """
-        path = self._file(book)
-        found = generations_from_records(self._records(book), place=str(path))
-        self._refuse_strangers(found, book, path)
-        return iter(found)
+        read = self._reading(book)
+        self._refuse_strangers(read.generations, book, read.path)
+        return iter(read.generations)
 
     def _file(self, book: Book) -> Path:
         return self._root / self._path.replace(BOOK, book.id)
 
-    def _records(self, book: Book) -> list[object]:
+    def _reading(self, book: Book) -> _Read:
+        """The file, read once for as long as no other is asked for and nobody writes to it."""
         path = self._file(book)
         if not path.is_file():
             raise SuiteError(
@@ -88,7 +106,11 @@ class RecordedEndpoint:
                 place=self._place,
                 hint=f"put the generations for the book {book.id!r} there, or correct the path",
             )
-        return load_records(path)
+        version = _version_of(path)
+        if self._read is None or self._read.path != path or self._read.version != version:
+            self._read = None  # before the next one is in memory, too
+            self._read = _Read(path, version, load_records(path))
+        return self._read
 
     def _refuse_strangers(self, found: Iterable[Generation], book: Book, path: Path) -> None:
         known = {excerpt.id for excerpt in book.excerpts}

@@ -312,7 +312,7 @@ def _generation(answer: object, excerpt_id: str, ordinal: int, where: str) -> Ge
     if not text.strip() and not reason.withheld:
         reason = FinishReason.EMPTY
     _refuse_unread(answer, where)
-    thoughts = [text for key in THOUGHTS for text in texts_in(answer.get(key))]
+    thoughts = [text for key in THOUGHTS if key in answer for text in texts_in(answer[key])]
     return Generation(
         excerpt_id,
         ordinal,

@@ -81,6 +81,7 @@ class AnswerCensus:
         self._surplus = 0
         self._withheld: Counter[str] = Counter()
         self._recitation = 0
+        self._counted: Counted | None = None
 
     def watch(self, generations: Iterable[Generation]) -> Iterator[Generation]:
         """Pass the generations on, every one, counting them."""
@@ -90,6 +91,11 @@ class AnswerCensus:
 
     def counted(self) -> Counted:
         """What was seen so far."""
+        if self._counted is None:
+            self._counted = self._count_all()
+        return self._counted
+
+    def _count_all(self) -> Counted:
         parts = self._read()
         if not parts:
             parts = [self._reader.read([], [])]
@@ -116,6 +122,7 @@ class AnswerCensus:
         return told
 
     def _count(self, generation: Generation) -> None:
+        self._counted = None
         round_of = (generation.excerpt_id, generation.ordinal)
         if (
             generation.excerpt_id not in self._number

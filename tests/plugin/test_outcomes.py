@@ -35,6 +35,22 @@ def test_a_page_that_was_written_is_named(pytester, suite):
     result.stdout.no_fnmatch_line("next: *")
 
 
+def test_a_test_of_others_may_have_a_parameter_of_that_name(pytester, suite):
+    suite()
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.copyright
+        @pytest.mark.parametrize("pair", [{"left": 1}, (1, 2), "text"])
+        def test_it(pair):
+            assert pair
+        """
+    )
+    result = pytester.runpytest("--memleak-evidence=e.json")
+    result.assert_outcomes(passed=4, failed=1)
+
+
 def test_too_few_generations_are_an_error_never_a_pass(pytester, suite):
     suite(clean=CLEAN[:2])
     result = pytester.runpytest("-k", "clean")
