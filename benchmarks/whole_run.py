@@ -110,7 +110,7 @@ def main() -> None:
 | `pytest` with one empty test | {run.nothing:.1f} s | |
 | `pytest -m copyright`, a PASS of 250 excerpts, {FEW} recorded samples | {run.few:.1f} s | |
 | the same with {ROUNDS} samples | {run.whole:.1f} s | {AIM} |
-| the same with a limit that fails, so that its report is held against all answers | {run.failed:.1f} s | |
+| the same as a FAIL, whose report is held against all answers | {run.failed:.1f} s | |
 | scoring {NEAR} generations with `nv_recall`, a fifth recited | {near:.1f} times without | |"""
     print(table)
     write_measured("performance.md", table, name="whole runs")

@@ -9,7 +9,7 @@ import numpy as np
 from pytest_memleak.records import Kind
 from pytest_memleak.verdict.asked import exact
 from pytest_memleak.verdict.readings import ENDED, LENGTH, UNTOLD
-from pytest_memleak.verdict.shingles import KnownRuns, distinct_hashes
+from pytest_memleak.verdict.shingles import KnownRuns, distinct_hashes, slots
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,6 +24,8 @@ KINDS = tuple(Kind)
 
 _SHARED = 3
 """What so many excerpts' answers share is not an answer to one of them."""
+
+_SLOT_BITS = 24
 
 
 def kinds_of(
@@ -78,8 +80,14 @@ def _canned(readings: Readings, runs: Keys, chosen: Flags) -> Flags:
     for one in np.flatnonzero(chosen).tolist():
         its = runs[ends[one] - readings.runs[one] : ends[one]]
         by_excerpt.setdefault(int(readings.excerpt[one]), []).append(its)
-    distinct = [distinct_hashes(np.concatenate(its)) for its in by_excerpt.values()]
-    every = np.sort(np.concatenate([np.empty(0, dtype=np.uint64), *distinct]))
+    parts = [np.concatenate(its) for its in by_excerpt.values()]
+    # Few runs share a slot with runs of so many excerpts: only they are looked at one by one.
+    excerpts = np.zeros(1 << _SLOT_BITS, dtype=np.uint8)
+    for part in parts:
+        its_slots = slots(part, _SLOT_BITS)
+        excerpts[its_slots] += excerpts[its_slots] < _SHARED
+    likely = (part[excerpts[slots(part, _SLOT_BITS)] == _SHARED] for part in parts)
+    every = np.sort(np.concatenate([np.empty(0, dtype=np.uint64), *map(distinct_hashes, likely)]))
     shared = KnownRuns([every[_SHARED - 1 :][every[_SHARED - 1 :] == every[: 1 - _SHARED]]])
     hits = np.bincount(of[shared.places(runs)], minlength=len(readings))
     canned: Flags = chosen & (2 * hits > readings.runs) & ~readings.recites

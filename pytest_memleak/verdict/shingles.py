@@ -28,6 +28,7 @@ __all__ = [
     "digest64",
     "distinct_hashes",
     "run_hashes",
+    "slots",
     "spread",
 ]
 
@@ -119,7 +120,7 @@ class KnownRuns:
         every = np.concatenate([np.empty(0, dtype=np.uint64), *hashes])
         self._known = distinct_hashes(every)
         self._may_be = np.zeros(1 << _FILTER_BITS, dtype=np.bool_)
-        self._may_be[_slots(self._known)] = True
+        self._may_be[slots(self._known, _FILTER_BITS)] = True
 
     def __len__(self) -> int:
         return len(self._known)
@@ -128,7 +129,7 @@ class KnownRuns:
         """Where in `hashes` known ones stand, ascending."""
         if not len(self._known):
             return np.empty(0, dtype=np.intp)
-        at = np.flatnonzero(self._may_be[_slots(hashes)])
+        at = np.flatnonzero(self._may_be[slots(hashes, _FILTER_BITS)])
         chosen = hashes[at]
         found = self._known.searchsorted(chosen)
         found[found == len(self._known)] = 0
@@ -136,5 +137,6 @@ class KnownRuns:
         return known
 
 
-def _slots(hashes: Keys) -> Keys:
-    return hashes >> np.uint64(64 - _FILTER_BITS)
+def slots(hashes: Keys, bits: int) -> Keys:
+    """The first bits of each: where it stands in a table of 2**bits."""
+    return hashes >> np.uint64(64 - bits)
