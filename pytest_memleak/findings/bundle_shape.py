@@ -18,6 +18,9 @@ def _a_time(value: str) -> str:
     return value
 
 
+_Number = Annotated[int, Field(ge=0)]
+
+
 class _Shape(BaseModel):
     model_config = ConfigDict(strict=True, extra="allow")
 
@@ -59,6 +62,29 @@ class _Ledger(_Shape):
     link: str
 
 
+class _Excerpt(_Shape):
+    id: str
+    start: _Number
+    words: _Number
+    covered: _Number
+    longest_span: _Number
+
+
+class _Span(_Shape):
+    start: _Number
+    end: _Number
+    excerpt_id: str
+    generation: _Number
+
+
+class _Coverage(_Shape):
+    rounds: _Number
+    times: Annotated[str, Field(pattern=r"^\d{1,9}x\d{1,9}( \d{1,9}x\d{1,9})*$")]
+    excerpts: list[_Excerpt]
+    spans: list[_Span]
+    curve: list[float]
+
+
 class _Pair(_Shape):
     pair: str
     suite: _Suite
@@ -67,6 +93,7 @@ class _Pair(_Shape):
     settings: dict[str, Any]
     measures: dict[str, dict[str, Any]]
     answerer: _Answerer | None
+    coverage: _Coverage | None = None
     limits: dict[str, dict[str, Any]]
     control: bool
     expected: Literal["pass", "leak"]

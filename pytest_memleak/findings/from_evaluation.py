@@ -121,6 +121,7 @@ def facts(evaluation: Evaluation) -> Finding:
         catalogue=dict(evaluation.catalogue) if evaluation.catalogue else None,
         windows=_windows(evaluation.extraction) if evaluation.extraction else None,
         rounds=_rounds(evaluation.analysis) if evaluation.analysis else None,
+        coverage=_coverage(evaluation),
         brought=tuple(row.told() for row in pair.limits.brought.values()),
         title=(book.title if book else pair.book.title) or "",
         author=(book.author if book else pair.book.author) or "",
@@ -221,6 +222,14 @@ def _rounds(analysis: Analysis) -> RoundFigures:
         typical=error.typical,
         measures=by_round(analysis),
     )
+
+
+def _coverage(evaluation: Evaluation) -> dict[str, Any] | None:
+    if evaluation.analysis is None or evaluation.book is None:
+        return None
+    from pytest_memleak.findings.coverage_map import coverage_map  # with numpy, as above
+
+    return coverage_map(evaluation.analysis, [one.id for one in evaluation.book.excerpts])
 
 
 def _warnings(evaluation: Evaluation) -> tuple[str, ...]:

@@ -45,6 +45,7 @@ def pair_evidence(found: Finding) -> dict[str, Any]:
         "measures": _measures(found),
         "works": [_work(one, found) for one in found.works],
         "rounds": found.rounds and found.rounds.to_json(),
+        "coverage": found.coverage,
         "windows": found.windows,
         "catalogue": found.catalogue,
         "limits": {

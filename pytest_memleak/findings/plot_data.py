@@ -7,17 +7,15 @@ book, intervals half-open.
 from __future__ import annotations
 
 import bisect
+from itertools import chain
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from pytest_memleak.findings.coverage_map import run_lengths
 from pytest_memleak.findings.quotes import quote
 from pytest_memleak.records.plot import Heading, Link, PlotData, SpanNote
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from numpy.typing import NDArray
 
     from pytest_memleak.records import Book, Measurement, Span
     from pytest_memleak.scoring.analysis import Analysis
@@ -45,7 +43,7 @@ def plot_data(evaluation: Evaluation, *, quoted: int | None) -> PlotData | None:
         rounds=error.rounds,
         confidence=error.confidence,
         agreement=analysis.agreement,
-        heat=_run_lengths(analysis.counts.times),
+        heat=tuple(chain.from_iterable(run_lengths(analysis.counts.times))),
         excerpts=tuple(excerpt.id for excerpt in book.excerpts),
         starts=measured.excerpt_starts,
         chapters=_chapters(book, measured),
@@ -60,13 +58,6 @@ def plot_data(evaluation: Evaluation, *, quoted: int | None) -> PlotData | None:
         null=(analysis.null.null_bmc, analysis.null.null_longest_span) if analysis.null else None,
         text=tuple(excerpt.text for excerpt in book.excerpts) if quoted is None else None,
     )
-
-
-def _run_lengths(times: NDArray[np.intc]) -> tuple[int, ...]:
-    edges = np.flatnonzero(np.diff(times)) + 1
-    starts = np.concatenate(([0], edges))
-    lengths = np.diff(np.concatenate((starts, [len(times)])))
-    return tuple(np.column_stack((times[starts], lengths)).ravel().tolist())
 
 
 def _rounded(shares: Sequence[float]) -> tuple[float, ...]:

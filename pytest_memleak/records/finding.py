@@ -107,6 +107,7 @@ class Finding:
               and the words from which on a recital of them counts
     windows:   of the probe "probability": the map along the book
     rounds:    of the others: what each round shows, in numbers
+    coverage:  of the others: where in the book, in numbers (findings/coverage_map.py)
     sensitivity: what its rounds can show; None where none were measured
     parts:     the documents of the book's file: which are text, and by which rule
     title, author: of the book, "" where nobody says; book_file: SHA-256 of its file
@@ -145,6 +146,7 @@ class Finding:
     catalogue: dict[str, Any] | None = None
     windows: dict[str, Any] | None = None
     rounds: RoundFigures | None = None
+    coverage: dict[str, Any] | None = None
     brought: tuple[Measure, ...] = ()
     plot: PlotData | None = None
     answerer: Answerer | None = None

@@ -1,47 +1,50 @@
-"""Evidence bundles as tables: a row a pair, or books x models by one measure.
+"""Evidence bundles as tables: a row a pair, an excerpt or a span, or books x models.
 
     Evidence(Path("evidence.json")).to_frame()
 
-Numbers are the bundles' own. A bundle whose digest is not its content's is refused.
+Numbers are the bundles' own. A bundle whose digest is not its content's is refused, and what one
+does not hold is said in `lacking`.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import json
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import EvidenceError, SettingsError
 from pytest_memleak.findings.bundle import check_digest, read_evidence
-from pytest_memleak.redaction.text import inert
-from pytest_memleak.reports.wording import shown
 from pytest_memleak.scoring.measure_table import MEASURES, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import pandas as pd
 
-__all__ = ["FORMATS", "Evidence", "as_text", "write_parquet"]
+__all__ = ["ROWS", "Evidence", "Row", "write_parquet"]
 
 Row = dict[str, Any]
-_FORMULA = ("=", "+", "-", "@")
-_LATEX = {char: f"\\{char}" for char in "&%$#_{}"} | {
-    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-}  # fmt: skip
+
+ROWS = ("pairs", "excerpts", "spans")
+"""What a table may have its rows of."""
 
 
 class Evidence:
     """What evidence bundles say of their pairs. Raises EvidenceError for what is no bundle.
 
-    rows: one a pair, in the bundles' order: who, what, how much was drawn, the verdict, and of
-          each measure `NAME` (its value), `NAME_low`, `NAME_high` and, where it has one,
-          `NAME_limit`. Shares are fractions, lengths and counts words and whole numbers.
+    rows:     one a pair, in the bundles' order: who, what, how much was drawn, the verdict, and of
+              each measure `NAME` (its value), `NAME_low`, `NAME_high` and, where it has one,
+              `NAME_limit`; of lengths also where another such run is likely to have them,
+              `NAME_range_low` and `NAME_range_high`. Shares are fractions, lengths and counts
+              words and whole numbers.
+    excerpts: one an excerpt of a pair: first word, words, `covered` words, their share `bmc`, and
+              the words of the longest span that an answer to its own prompt has
+    spans:    one a span over span_threshold, longest first in each pair
+    lacking:  what the bundles do not hold, a sentence a pair
     """
 
     def __init__(self, *paths: Path) -> None:
+        self.pairs: list[tuple[str, Mapping[str, Any]]] = []
         self.rows: list[Row] = []
         for path in paths:
             made = read_evidence(path).made
@@ -49,7 +52,15 @@ class Evidence:
                 raise EvidenceError(
                     wrong[0], place=str(path), hint=f"memleak verify {path} says what differs"
                 )
+            self.pairs += [(path.stem, pair) for pair in made["pairs"]]
             self.rows += [_row(path.stem, made, pair) for pair in made["pairs"]]
+        self.excerpts = [row for pair in self.pairs for row in _excerpts(*pair)]
+        self.spans = [row for pair in self.pairs for row in _spans(*pair)]
+        self.lacking = [
+            f"{bundle}: {pair['pair']}: {_why_lacking(pair)}"
+            for bundle, pair in self.pairs
+            if not pair.get("coverage")
+        ]
 
     @property
     def measures(self) -> list[str]:
@@ -57,34 +68,82 @@ class Evidence:
         known = {key for row in self.rows for key in row}
         return [name for name in MEASURES if name in known]
 
+    @property
+    def titles(self) -> dict[str, str]:
+        """What to call each book in print: its title, with its id where two have the same."""
+        told = {row["book"]: row["title"] or row["book"] for row in self.rows}
+        same = Counter(told.values())
+        return {
+            book: title if same[title] == 1 else f"{title} ({book})" for book, title in told.items()
+        }
+
     def grid(self, measure: str) -> list[Row]:
         """Books x models: a row a book, a column a model, the measure in the cells.
 
-        A model that stands for a book in several bundles has a column for each. SettingsError for
-        a measure that no pair has.
+        A model that stands for a book in several bundles or suites has a column for each.
+        SettingsError for a measure that no pair has.
         """
         if measure not in self.measures:
             raise SettingsError(
                 f"no pair has the measure {measure!r}", hint=nearest(measure, self.measures)
             )
-        seen: dict[tuple[str, str], set[str]] = {}
-        for row in self.rows:
-            seen.setdefault((row["book"], row["model"]), set()).add(row["bundle"])
-        several = {model for (_, model), bundles in seen.items() if len(bundles) > 1}
-        columns = list(dict.fromkeys(_column(row, several) for row in self.rows))
+        named = dict(zip(map(id, self.rows), columns_of(self.rows), strict=True))
+        columns = list(dict.fromkeys(named.values()))
         books: dict[str, Row] = {}
         for row in self.rows:
             line = books.setdefault(row["book"], {"book": row["book"], **dict.fromkeys(columns)})
-            line[_column(row, several)] = row.get(measure)
+            line[named[id(row)]] = row.get(measure)
         return list(books.values())
 
-    def to_frame(self) -> pd.DataFrame:
-        """The rows as a pandas DataFrame; SettingsError without the extra `tables`."""
-        return _frame(self.rows)
+    def of(self, kind: str) -> list[Row]:
+        """The rows of one of ROWS; SettingsError where no bundle holds any for want of them."""
+        found = {"pairs": self.rows, "excerpts": self.excerpts, "spans": self.spans}[kind]
+        if not found and len(self.lacking) == len(self.pairs):
+            raise SettingsError(
+                f"there are no {kind} in the evidence",
+                hint=self.lacking[0] if self.lacking else "it has no pairs",
+            )
+        return found
+
+    def to_frame(self, kind: str = "pairs") -> pd.DataFrame:
+        """The rows as a pandas DataFrame; SettingsError without the extra `tables`.
+
+        kind: one of ROWS.
+        """
+        return _frame(self.of(kind))
 
 
-def _column(row: Row, several: set[str]) -> str:
-    return f"{row['model']} ({row['bundle']})" if row["model"] in several else str(row["model"])
+def columns_of(rows: Iterable[Row]) -> list[str]:
+    """The column of each row in a grid: its model, with bundle or suite where it has several."""
+    rows = list(rows)
+    for told in (("model",), ("model", "bundle"), ("model", "suite"), ("model", "bundle", "suite")):
+        cells = Counter((row["book"], *(row[key] for key in told)) for row in rows)
+        if max(cells.values(), default=1) == 1:
+            break
+    several = {
+        model
+        for (_, model), count in Counter((row["book"], row["model"]) for row in rows).items()
+        if count > 1
+    }
+    return [
+        f"{row['model']} ({', '.join(row[key] for key in told[1:])})"
+        if row["model"] in several
+        else str(row["model"])
+        for row in rows
+    ]
+
+
+def _why_lacking(pair: Mapping[str, Any]) -> str:
+    if pair["verdict"].startswith("NOT RUN"):
+        return "it was not run"
+    if not pair["measures"]:
+        return "nothing of it was measured"
+    if pair.get("windows"):
+        return "its probe has no answers, so no excerpts and no spans"
+    return "the bundle was made by an earlier version, which kept no excerpts and no spans"
+
+
+# --- rows ----------------------------------------------------------------------------------
 
 
 def _row(bundle: str, made: Mapping[str, Any], pair: Mapping[str, Any]) -> Row:
@@ -111,90 +170,51 @@ def _row(bundle: str, made: Mapping[str, Any], pair: Mapping[str, Any]) -> Row:
         "verdict": pair.get("verdict"),
     }
     limits, measures = pair.get("limits") or {}, pair.get("measures") or {}
+    ranges = (pair.get("sensitivity") or {}).get("ranges") or {}
     for name in MEASURES:
         told = measures.get(name, {})
         if "value" in told:
             row |= {name: told["value"], f"{name}_low": told.get("low")}
             row[f"{name}_high"] = told.get("high")
+        if name in ranges:
+            row[f"{name}_range_low"], row[f"{name}_range_high"] = ranges[name]
         if name in limits:
             row[f"{name}_limit"] = limits[name]["limit"]
     return row
 
 
-# --- as text -------------------------------------------------------------------------------
+def _whose(bundle: str, pair: Mapping[str, Any]) -> Row:
+    return {
+        "bundle": bundle,
+        "suite": pair["suite"]["name"],
+        "model": pair["model"].get("id"),
+        "book": pair["book"].get("id"),
+    }
 
 
-def as_text(rows: Sequence[Row], form: str, *, measure: str | None = None) -> str:
-    """Rows in one of FORMATS; csv and json have the numbers whole, md and latex as reports do.
-
-    measure: what the cells of a grid hold.
-    """
-    heads = list(dict.fromkeys(key for row in rows for key in row))
-    return FORMATS[form](rows, heads, measure)
-
-
-def _csv(rows: Sequence[Row], heads: Sequence[str], _: str | None) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(heads)
-    for row in rows:
-        writer.writerow([_safe(row.get(head)) for head in heads])
-    return out.getvalue()
+def _excerpts(bundle: str, pair: Mapping[str, Any]) -> Iterator[Row]:
+    told = pair.get("coverage") or {"excerpts": ()}
+    for one in told["excerpts"]:
+        yield _whose(bundle, pair) | {
+            "excerpt_id": one["id"],
+            "start": one["start"],
+            "words": one["words"],
+            "rounds": told["rounds"],
+            "covered": one["covered"],
+            "bmc": one["covered"] / one["words"] if one["words"] else 0.0,
+            "longest_span": one["longest_span"],
+        }
 
 
-def _safe(value: object) -> object:
-    """Text that no spreadsheet takes for a formula."""
-    if isinstance(value, str):
-        text = inert(value)
-        return f"'{text}" if text.startswith(_FORMULA) else text
-    return value
-
-
-def _json(rows: Sequence[Row], _: Sequence[str], __: str | None) -> str:
-    return json.dumps(list(rows), indent=1) + "\n"
-
-
-def _md(rows: Sequence[Row], heads: Sequence[str], measure: str | None) -> str:
-    lines = [heads, ["---"] * len(heads)]
-    lines += [[_cell(row.get(head), head, measure) for head in heads] for row in rows]
-    return "".join(f"| {' | '.join(one.replace('|', '/') for one in line)} |\n" for line in lines)
-
-
-def _latex(rows: Sequence[Row], heads: Sequence[str], measure: str | None) -> str:
-    def line(cells: Sequence[str]) -> str:
-        return " & ".join("".join(_LATEX.get(c, c) for c in cell) for cell in cells) + r" \\"
-
-    numbers = [any(isinstance(row.get(head), int | float) for row in rows) for head in heads]
-    return "\n".join(
-        [
-            rf"\begin{{tabular}}{{{''.join('r' if one else 'l' for one in numbers)}}}",
-            *(r"\hline", line(heads), r"\hline"),
-            *(line([_cell(row.get(head), head, measure) for head in heads]) for row in rows),
-            r"\hline",
-            "\\end{tabular}\n",
-        ]
-    )
-
-
-def _cell(value: object, head: str, measure: str | None) -> str:
-    if value is None:
-        return "-"
-    name = head
-    for end in ("_low", "_high", "_limit"):
-        name = name.removesuffix(end) if name not in MEASURES else name
-    row = MEASURES.get(name) or (MEASURES[measure] if measure else None)
-    if row and isinstance(value, int | float):
-        return shown(row, value)
-    return f"{value:,}" if isinstance(value, int) else inert(str(value))
-
-
-FORMATS: dict[str, Callable[[Sequence[Row], Sequence[str], str | None], str]] = {
-    "md": _md,
-    "csv": _csv,
-    "json": _json,
-    "latex": _latex,
-}
-"""The forms of a table that are text."""
+def _spans(bundle: str, pair: Mapping[str, Any]) -> Iterator[Row]:
+    for one in (pair.get("coverage") or {"spans": ()})["spans"]:
+        yield _whose(bundle, pair) | {
+            "words": one["end"] - one["start"],
+            "start": one["start"],
+            "end": one["end"],
+            "excerpt_id": one["excerpt_id"],
+            "generation": one["generation"],
+        }
 
 
 # --- with the extra `tables` ---------------------------------------------------------------

@@ -47,10 +47,12 @@ class SpansByRound(NamedTuple):
     """Spans with the own excerpt, of each round as if it were alone; shape (n,) each.
 
     longest: the words of its longest; over: how many distinct ones are longer than T
+    by_excerpt: the words of the longest for each excerpt, in all rounds; shape (E,)
     """
 
     longest: tuple[int, ...]
     over: tuple[int, ...]
+    by_excerpt: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ class Analysis:
     agreement: self-agreement of the first and second half of the rounds (section 5)
     cross:     where spans came from (section 4)
     lengths:   how many runs with the own excerpt there are of each length
-    own_spans: what each round alone gives of its own excerpts
+    own_spans: what each round alone gives of its own excerpts, and what each excerpt gives
     recitals:  any passage of any protected book (section 11)
     ranges:    where another n rounds are likely to have the longest block, span and recitals
     near:      near-verbatim recall (section 8), where a limit asks for it
@@ -140,6 +142,7 @@ def analysis_of(tally: Tally, scoring: Scoring, *, confidence: float = 0.95) -> 
             over=tuple(
                 tally.over_by_round(over=max(scoring.span_threshold, scoring.k - 1)).tolist()
             ),
+            by_excerpt=tuple(tally.longest_by_excerpt().tolist()),
         ),
         recitals=recitals,
         ranges=dict(_ranges(tally, rounds, recitals, typical=error.typical * words)),

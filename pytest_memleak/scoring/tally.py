@@ -196,6 +196,13 @@ class Tally:
             np.maximum.at(longest, ordinal, words)
         return longest
 
+    def longest_by_excerpt(self) -> NDArray[np.intp]:
+        """The longest run with its own excerpt among each excerpt's generations; shape (E,)."""
+        longest = np.zeros(len(self.layout.bounds), dtype=np.intp)
+        for excerpt, _, _, words in (rows.T for rows in self.counted.given_back):
+            np.maximum.at(longest, excerpt, words)
+        return longest
+
     def over_by_round(self, *, over: int) -> NDArray[np.intp]:
         """How many spans of more than `over` words, at least T, each round has; shape (n,).
 

@@ -1,14 +1,32 @@
 """The command as it is typed: in a process of its own, in a folder of its own."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from pytest_memleak.books.assemble import make_book
+from pytest_memleak.books.epub import read_epub
+
 PROGRAM = ("-c", "import sys; from pytest_memleak.cli.main import main; sys.exit(main())")
 BOOKS = Path(__file__).parents[2] / "fixtures" / "books"
+NAMES = ("the-lamplighter", "the-seed-vault")
+SUITE = """
+[suite]
+samples = 3
+[limits]
+bmc = 0.1
+nv_recall = 0.1
+[[model]]
+id = "m"
+provider = "recorded"
+[model.options]
+path = "{book}.json"
+"""
 
 
 @pytest.fixture
@@ -52,3 +70,42 @@ def last_line():
 @pytest.fixture
 def lamplighter():
     return BOOKS / "the-lamplighter.epub"
+
+
+@pytest.fixture(scope="session")
+def gate(tmp_path_factory):
+    """A folder with two books, what a model answered for each, and the gate's evidence on it."""
+    folder = tmp_path_factory.mktemp("gate")
+    books = {}
+    for name in NAMES:
+        shutil.copy(BOOKS / f"{name}.epub", folder)
+        books[name] = make_book(name, read_epub(folder / f"{name}.epub")).excerpts
+    for name, cut in books.items():
+        (other,) = [one for key, one in books.items() if key != name]
+        records = [record(one, other[at % len(other)].text, at) for at, one in enumerate(cut)]
+        (folder / f"{name}.json").write_text(json.dumps(records), encoding="utf-8")
+    entries = "".join(f'[[book]]\nid = "{name}"\nsource = "{name}.epub"\n' for name in NAMES)
+    (folder / "it.memleak.toml").write_text(SUITE + entries, encoding="utf-8")
+    arguments = ["-q", "-p", "no:cacheprovider", f"--rootdir={folder}", "-m", "copyright"]
+    evidence = folder / "evidence.json"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(folder)
+        pytest.main([*arguments, f"--memleak-evidence={evidence}", "it.memleak.toml"])
+    pairs = json.loads(evidence.read_text(encoding="utf-8"))["pairs"]
+    return folder, {one["book"]["id"]: one for one in pairs}
+
+
+def record(excerpt, other, at):
+    """Three answers, unlike each other: of its own words, of another book's, of none."""
+    own = excerpt.text.split()
+    changed = [word if place % 9 else "otherwise" for place, word in enumerate(own)]
+    drawn = (
+        " ".join(own[at : at + 8 + 5 * (at % 9)]) + " and then nothing more was said of it",
+        f"It began so: {' '.join(other.split()[: 20 + at])} and there it ended.",
+        " ".join(changed) if at % 2 else "Nothing of the kind was ever written anywhere.",
+    )
+    return {
+        "excerpt_id": excerpt.id,
+        "instruction": f"Tell of {' '.join(own[:7])} in words of your own, at some length.",
+        "generations": [{"generated_text": one, "finish_reason": "stop"} for one in drawn],
+    }

@@ -1,14 +1,18 @@
-"""`memleak table`: the numbers of evidence bundles, as they are, in five forms."""
+"""`memleak table`: the numbers of evidence bundles, as they are, in six forms."""
 
 import csv
 import io
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pytest_memleak.cli.main import main
+from pytest_memleak.errors import EvidenceError
 from pytest_memleak.findings.bundle import SCHEMA, sealed, write_evidence_file
-from pytest_memleak.reports.evidence_table import Evidence
+from pytest_memleak.findings.coverage_map import times_in
+from pytest_memleak.reports.evidence_table import ROWS, Evidence
 
 BMC = {("gpt", "road"): 0.123456789, ("gpt", "sea"): 0.5, ("gemini", "road"): 0.0}
 TITLE = "=The | Road & 50 %"
@@ -68,15 +72,19 @@ def test_a_row_a_pair_with_the_bundles_own_numbers(bundle, table):
 
 
 def test_books_and_models_by_one_measure(bundle, table):
-    assert table(bundle(), "--measure", "bmc").splitlines() == [
-        "| book | gpt | gemini |",
-        "| --- | --- | --- |",
-        "| road | 0.123 | 0.000 |",
-        "| sea | 0.500 | - |",
+    told = table(bundle(), "--measure", "bmc", "--format", "md").splitlines()
+    assert [line.split("|")[1:-1] for line in told] == [
+        [" book                      ", "                 gpt ", "              gemini "],
+        [" ------------------------- ", " ------------------: ", " ------------------: "],
+        [" =The / Road & 50 % (road) ", " 0.123 (0.123–0.373) ", " 0.000 (0.000–0.250) "],
+        [" =The / Road & 50 % (sea)  ", " 0.500 (0.500–0.750) ", "                   - "],
     ]
     latex = table("evidence.json", "--measure", "longest_span", "--format", "latex")
     assert latex.splitlines()[0] == r"\begin{tabular}{lrr}"
-    assert r"road & 1,234 & 1,234 \\" in latex
+    assert r" (road) & 1,234 (1,000--2,000) & 1,234 (1,000--2,000) \\" in latex
+    text = table("evidence.json", "--measure", "bmc").splitlines()
+    assert text[0].split() == ["book", "gpt", "gemini"]
+    assert text[1].endswith("0.123 (0.123–0.373)  0.000 (0.000–0.250)")
 
 
 def test_a_model_of_two_releases_has_a_column_of_each(bundle, table):
@@ -87,9 +95,28 @@ def test_a_model_of_two_releases_has_a_column_of_each(bundle, table):
     }  # fmt: skip
 
 
+def test_a_model_of_two_suites_has_a_column_of_each(bundle, table):
+    bundle("one.json")
+    made = json.loads(Path("one.json").read_text())
+    del made["sha256"]
+    further = pair("gpt", "road", 0.25)
+    further["suite"] = further["suite"] | {"name": "other.memleak.toml"}
+    made["pairs"].append(further)
+    write_evidence_file(sealed(made), Path("two.json"))
+    rows = json.loads(table("two.json", "--measure", "bmc", "--format", "json"))
+    assert rows[0]["gpt (s.memleak.toml)"] == 0.123456789
+    assert rows[0]["gpt (other.memleak.toml)"] == 0.25
+
+
 def test_text_of_others_is_no_markup(bundle, table):
-    assert r"The | Road \& 50 \%" in table(bundle(), "--format", "latex")
-    assert "=The / Road & 50 %" in table("evidence.json")
+    assert r"The | Road \& 50 \% (sea)" in table(bundle(), "--format", "latex")
+    assert "=The / Road & 50 %" in table("evidence.json", "--format", "md")
+
+
+def test_the_ending_of_the_file_says_how_it_is_written(bundle, table):
+    for name, begin in (("t.csv", "bundle,"), ("t.md", "| model"), ("t.tex", r"\begin{tab")):
+        assert table(bundle(), "-o", name) == ""
+        assert Path(name).read_text(encoding="utf-8").startswith(begin)
 
 
 def test_a_frame_and_parquet_say_the_same(bundle, table, tmp_path):
@@ -108,6 +135,9 @@ def test_a_frame_and_parquet_say_the_same(bundle, table, tmp_path):
         (["--measure", "bcm"], "did you mean 'bmc'?"),
         (["--format", "parquet"], "name a file with -o"),
         (["gone.json"], "gone.json: cannot be read"),
+        (["-o", "evidence.json"], "name another file with -o"),
+        (["--rows", "spans", "--measure", "bmc"], "leave one of them out"),
+        (["--rows", "excerpts"], "made by an earlier version, which kept no excerpts"),
     ],
 )
 def test_what_cannot_be_had(bundle, capsys, arguments, said):
@@ -118,3 +148,78 @@ def test_what_cannot_be_had(bundle, capsys, arguments, said):
 def test_a_bundle_that_was_changed_is_refused(bundle, capsys):
     assert main(["table", bundle(sha256="0" * 64)]) == 2
     assert "memleak verify evidence.json" in capsys.readouterr().err
+
+
+# --- a run's own bundle --------------------------------------------------------------------
+
+
+def test_excerpts_and_spans_are_the_evidences(gate, table):
+    folder, pairs = gate
+    file = str(folder / "evidence.json")
+    excerpts = json.loads(table(file, "--rows", "excerpts", "--format", "json"))
+    spans = json.loads(table(file, "--rows", "spans", "--format", "json"))
+    rows = list(csv.DictReader(io.StringIO(table(file, "--format", "csv"))))
+    assert {one["book"] for one in rows} == {*pairs}
+    for name, told in pairs.items():
+        own = [one for one in excerpts if one["book"] == name]
+        measures, words = told["measures"], told["book"]["words"]
+        assert len(own) == told["book"]["excerpts"]
+        assert sum(one["words"] for one in own) == words
+        assert sum(one["covered"] for one in own) / words == measures["bmc"]["value"]
+        assert max(one["longest_span"] for one in own) == measures["longest_span"]["value"]
+        its = [one for one in spans if one["book"] == name]
+        assert len(its) == measures["spans_over"]["value"] > 0
+        assert all(one["words"] == one["end"] - one["start"] > 20 for one in its)
+        (row,) = [one for one in rows if one["book"] == name]
+        low, high = told["sensitivity"]["ranges"]["longest_span"]
+        assert (row["longest_span_range_low"], row["longest_span_range_high"]) == (
+            f"{low}",
+            f"{high}",
+        )
+
+
+def test_the_map_is_of_the_books_words_and_its_curve_ends_in_bmc(gate):
+    for told in gate[1].values():
+        held = told["coverage"]
+        times = times_in(held)
+        assert len(times) == told["book"]["words"]
+        assert np.count_nonzero(times) / len(times) == told["measures"]["bmc"]["value"]
+        assert held["curve"][-1] == pytest.approx(told["measures"]["bmc"]["value"], abs=1e-6)
+        assert len(held["curve"]) == held["rounds"] == 3
+        for one in held["excerpts"]:
+            part = times[one["start"] : one["start"] + one["words"]]
+            assert np.count_nonzero(part) == one["covered"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"times": "0x5"}, "not of the words of its excerpts"),
+        ({"times": "9x16"}, "not of the words of its excerpts"),
+    ],
+)
+def test_a_map_that_is_none_is_refused(change, said):
+    held = {"rounds": 3, "times": "0x16", "excerpts": [{"words": 16}]}
+    assert len(times_in(held)) == 16
+    with pytest.raises(EvidenceError, match=said):
+        times_in(held | change)
+
+
+def test_what_was_not_measured_is_said(gate, capsys, tmp_path):
+    made = json.loads((gate[0] / "evidence.json").read_text(encoding="utf-8"))
+    del made["sha256"]
+    made["pairs"][0] |= {"coverage": None, "verdict": "NOT RUN"}
+    write_evidence_file(sealed(made), tmp_path / "part.json")
+    assert main(["table", str(tmp_path / "part.json"), "--rows", "excerpts"]) == 0
+    said = capsys.readouterr()
+    assert said.err == f"memleak table: part: {made['pairs'][0]['pair']}: it was not run\n"
+    assert made["pairs"][1]["book"]["title"] in said.out
+
+
+def test_no_text_appears(gate, table):
+    file = str(gate[0] / "evidence.json")
+    shown = "".join(table(file, "--rows", kind, "--format", "csv") for kind in ROWS)
+    for name in gate[1]:
+        records = json.loads((gate[0] / f"{name}.json").read_text(encoding="utf-8"))
+        for record in records:
+            assert " ".join(record["instruction"].split()[2:6]) not in shown

@@ -1,0 +1,185 @@
+"""Rows of evidence as text: whole for programs (CSV, JSON), in few columns for print.
+
+In print a pair is model, book by its title, samples, measures with their intervals and verdict;
+what is the same of all rows is left out.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import TYPE_CHECKING, NamedTuple
+
+from pytest_memleak.redaction.text import inert
+from pytest_memleak.reports.evidence_table import columns_of
+from pytest_memleak.reports.wording import shown
+from pytest_memleak.scoring.measure_table import MEASURES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_memleak.records import Measure
+    from pytest_memleak.reports.evidence_table import Evidence, Row
+
+__all__ = [
+    "Printed",
+    "as_csv",
+    "as_json",
+    "as_latex",
+    "as_markdown",
+    "printed_grid",
+    "printed_rows",
+]
+
+_FORMULA = ("=", "+", "-", "@")
+_LATEX = {char: f"\\{char}" for char in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "–": "--",
+}  # fmt: skip
+_NOTHING = "-"
+
+
+class Printed(NamedTuple):
+    """A table for print: heads, cells, and the heads of the columns of numbers."""
+
+    heads: list[str]
+    rows: list[list[str]]
+    numbers: list[str]
+
+
+# --- for programs --------------------------------------------------------------------------
+
+
+def as_csv(rows: Sequence[Row]) -> str:
+    """CSV with all numbers whole; what a spreadsheet would take for a formula has a ' first."""
+    heads = list(dict.fromkeys(key for row in rows for key in row))
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([_safe(head) for head in heads])
+    writer.writerows([_safe(row.get(head)) for head in heads] for row in rows)
+    return out.getvalue()
+
+
+def _safe(value: object) -> object:
+    if isinstance(value, str):
+        text = inert(value)
+        return f"'{text}" if text.startswith(_FORMULA) else text
+    return value
+
+
+def as_json(rows: Sequence[Row]) -> str:
+    """A JSON list of objects, a row each."""
+    return json.dumps(list(rows), indent=1) + "\n"
+
+
+# --- for print -----------------------------------------------------------------------------
+
+
+def printed_rows(evidence: Evidence, kind: str) -> Printed:
+    """The rows of one of ROWS for print."""
+    rows = evidence.of(kind)
+    if kind != "pairs":
+        heads = [head for head in (rows[0] if rows else ()) if head not in ("bundle", "suite")]
+        return _cells(evidence, rows, [*_several(rows), *heads])
+    names = evidence.measures
+    heads = [*_several(rows), "model", "book", "samples", *names, "verdict"]
+    told = _cells(evidence, rows, heads)
+    for row, cells in zip(rows, told.rows, strict=True):
+        for name in names:
+            cells[heads.index(name)] += _interval(row, MEASURES[name])
+    return told
+
+
+def printed_grid(evidence: Evidence, measure: str) -> Printed:
+    """Books x models for print, the measure with its interval in the cells."""
+    grid = evidence.grid(measure)
+    models = [head for head in grid[0] if head != "book"]
+    intervals = {
+        (row["book"], column): _interval(row, MEASURES[measure])
+        for row, column in zip(evidence.rows, columns_of(evidence.rows), strict=True)
+    }
+    lines = [
+        [
+            inert(evidence.titles[row["book"]]),
+            *(
+                _value(row[model], MEASURES[measure]) + intervals.get((row["book"], model), "")
+                for model in models
+            ),
+        ]
+        for row in grid
+    ]
+    return Printed(["book", *map(inert, models)], lines, list(map(inert, models)))
+
+
+def _several(rows: Sequence[Row]) -> list[str]:
+    """What of the rows' origin is not the same of all."""
+    return [key for key in ("bundle", "suite") if len({row[key] for row in rows}) > 1]
+
+
+def _cells(evidence: Evidence, rows: Sequence[Row], heads: list[str]) -> Printed:
+    lines = [[_cell(evidence, row, head) for head in heads] for row in rows]
+    numbers = [head for head in heads if any(_is_number(row.get(head)) for row in rows)]
+    return Printed(heads, lines, numbers)
+
+
+def _cell(evidence: Evidence, row: Row, head: str) -> str:
+    if head == "book":
+        return inert(evidence.titles[row["book"]])
+    return _value(row.get(head), MEASURES.get(head))
+
+
+def _value(value: object, measure: Measure | None) -> str:
+    if value is None:
+        return _NOTHING
+    if measure and isinstance(value, int | float):
+        return shown(measure, value)
+    return f"{value:,}" if isinstance(value, int) else inert(str(value))
+
+
+def _interval(row: Row, measure: Measure) -> str:
+    low, high = row.get(f"{measure.name}_low"), row.get(f"{measure.name}_high")
+    if low is None or high is None or low == high:
+        return ""
+    return f" ({shown(measure, low)}–{shown(measure, high)})"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float)
+
+
+def as_markdown(table: Printed) -> str:
+    """A Markdown table, its columns aligned for whoever reads the source."""
+    lines = [[cell.replace("|", "/") for cell in line] for line in (table.heads, *table.rows)]
+    widths = [max(3, *map(len, column)) for column in zip(*lines, strict=True)]
+    right = [head in table.numbers for head in table.heads]
+    rule = [
+        f"{'-' * (width - 1)}:" if numbers else "-" * width
+        for width, numbers in zip(widths, right, strict=True)
+    ]
+    made = []
+    for line in (lines[0], rule, *lines[1:]):
+        columns = zip(line, widths, right, strict=True)
+        cells = (cell.rjust(w) if numbers else cell.ljust(w) for cell, w, numbers in columns)
+        made.append(f"| {' | '.join(cells)} |\n")
+    return "".join(made)
+
+
+def as_latex(table: Printed) -> str:
+    """A LaTeX tabular; it needs no package."""
+
+    def line(cells: Sequence[str]) -> str:
+        return " & ".join(map(_escaped, cells)) + r" \\"
+
+    columns = "".join("r" if head in table.numbers else "l" for head in table.heads)
+    lines = [
+        rf"\begin{{tabular}}{{{columns}}}",
+        *(r"\hline", line(table.heads), r"\hline"),
+        *map(line, table.rows),
+        *(r"\hline", r"\end{tabular}"),
+    ]
+    return "".join(f"{one}\n" for one in lines)
+
+
+def _escaped(cell: str) -> str:
+    return "".join(_LATEX.get(char, char) for char in cell)
