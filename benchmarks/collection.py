@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import resource
 import subprocess
@@ -47,6 +48,8 @@ REPORTS = {
     "--memleak-html": "report.html",
     "--memleak-evidence": "evidence.json",
 }
+SUMMARY = "summary.md"
+LONGEST = 1_200  # seconds, on a machine with other work
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +74,13 @@ def measured(folder: Path, works: int) -> Measured:
         capture_output=True,
         text=True,
         check=False,
+        timeout=LONGEST,
+        env=os.environ | {"GITHUB_STEP_SUMMARY": str(folder / SUMMARY)},
     )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    reports = {name: (folder / name).read_text(encoding="utf-8") for name in REPORTS.values()}
+    names = (*REPORTS.values(), SUMMARY)
+    reports = {name: (folder / name).read_text(encoding="utf-8") for name in names}
     return Measured(spent, after.ru_maxrss / 1e3, leaked, {"": done.stdout, **reports})
 
 

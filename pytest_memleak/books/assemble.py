@@ -144,13 +144,19 @@ def paper_records(
 ) -> list[dict[str, str | int]]:
     """The book in the paper's format: a record for each excerpt, in order.
 
-    In a collection `book_name` and `author_name` are the work's.
+    In a collection `book_name` and `author_name` are the work's; of one whose neighbour before it
+    has the same, the id stands behind its title, so that they are read as two.
     `word_count` is counted in `mode`; `detail` is the summary, `""` without one, as is
     `instruction` where nobody has written it.
     """
     of_works: list[Work | None] = [None] * len(book.excerpts)
+    before = None
     for work in book.works:
-        of_works[work.first : work.end] = [work] * (work.end - work.first)
+        told = work
+        if before and (before.title, before.author) == (work.title, work.author):
+            told = dataclasses.replace(work, title=f"{work.title} ({work.id})")
+        of_works[work.first : work.end] = [told] * (work.end - work.first)
+        before = work
     return [
         {
             "excerpt_id": excerpt.id,

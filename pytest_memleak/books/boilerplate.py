@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-__all__ = ["boilerplate", "matter_of_title"]
+__all__ = ["boilerplate", "matter_of_title", "notices_within"]
 
 # A paragraph of more words is no notice.
 _LONGEST = 250
@@ -43,6 +43,7 @@ _HINT_PATTERNS = tuple(re.compile(one, re.IGNORECASE | re.DOTALL) for one in _HI
 _LONGEST_CHARACTERS = 2_500
 _NEIGHBOURS = 3
 _ENOUGH = 2
+_MOST_WITHIN = 2
 
 
 def boilerplate(paragraphs: Sequence[str]) -> list[bool]:
@@ -57,6 +58,17 @@ def boilerplate(paragraphs: Sequence[str]) -> list[bool]:
             if found[index]:
                 last = index
     return found
+
+
+def notices_within(pieces: Sequence[str]) -> list[bool]:
+    """Of a paragraph that is a notice, which of its lines or sentences are.
+
+    One or two with the fewer words stand beneath a text of another kind; else all of them are.
+    """
+    found = boilerplate(pieces)
+    its = sum(len(one.split()) for one, is_one in zip(pieces, found, strict=True) if is_one)
+    alone = 0 < sum(found) <= _MOST_WITHIN and 2 * its < sum(len(one.split()) for one in pieces)
+    return found if alone else [True] * len(pieces)
 
 
 def _score(text: str) -> int:

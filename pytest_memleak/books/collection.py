@@ -136,5 +136,5 @@ def _part(work: ReadWork, count: int, left_out: str | None) -> BookPart:
         kept=kept,
         rule=left_out or _KEPT,
         words=count if kept else 0,
-        matter=0 if kept else count,
+        matter=work.matter + (0 if kept else count),
     )

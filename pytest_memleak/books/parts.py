@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
+from operator import itemgetter
 
-from pytest_memleak.books.boilerplate import boilerplate
+from pytest_memleak.books.boilerplate import boilerplate, notices_within
 from pytest_memleak.books.chapters import assemble, require_words
 from pytest_memleak.books.contents import Entry
 from pytest_memleak.books.gutenberg import without_licence
 from pytest_memleak.books.landmarks import Landmark, outside_the_text
 from pytest_memleak.books.markup import Block, Markup
 from pytest_memleak.books.named_chapters import Document, with_titles
+from pytest_memleak.books.sentences import sentences
 from pytest_memleak.books.surroundings import Leaf, matching, outer_matter, preface_by
 from pytest_memleak.contracts.protocols import Chapter, Manuscript
 from pytest_memleak.errors import BookError
 from pytest_memleak.records import BookPart
 from pytest_memleak.scoring.words import words
 
-__all__ = ["Composed", "compose", "of_one_document"]
+__all__ = ["Composed", "compose", "of_one_document", "without_notices"]
 
 _TEXT = "it is text"
+_NOTICE = "copyright notice"
 _PREFACES = frozenset({"preface", "foreword", "introduction"})
 
 # A table of contents is links; what a landmark calls one and is not may be the book itself.
@@ -88,7 +92,7 @@ def compose(
         ],
         entries,
     )
-    titled = _without_licence(titled)
+    titled = _without_licence([_with_verse(blocks) for blocks in titled])
     chapters = assemble([[b for b in blocks if not b.matter] for blocks in titled], title=title)
     blocks_of = dict(zip((one.name for one in texts), titled, strict=True))
     parts = tuple(
@@ -207,9 +211,48 @@ def _marked(leaf: Leaf, *, whole: bool) -> tuple[Block, ...]:
         return tuple(replace(block, matter="") for block in leaf.markup.everything)
     notices = boilerplate([block.text for block in leaf.markup.everything])
     return tuple(
-        replace(block, matter=block.matter or "copyright notice") if is_one else block
+        replace(block, matter=block.matter or _NOTICE) if is_one else block
         for block, is_one in zip(leaf.markup.everything, notices, strict=True)
     )
+
+
+def _with_verse(blocks: Iterable[Block]) -> tuple[Block, ...]:
+    """The blocks; of a stanza that has a notice beneath, the notice alone is matter."""
+    return tuple(
+        piece
+        for block in blocks
+        for piece in (_parted(block, block.text.split("\n")) if block.matter else (block,))
+    )
+
+
+def _parted(block: Block, pieces: Sequence[str], joint: str = "\n") -> tuple[Block, ...]:
+    if block.matter != _NOTICE:
+        return (block,)
+    grouped = groupby(zip(pieces, notices_within(pieces), strict=True), key=itemgetter(1))
+    return tuple(
+        Block(joint.join(piece for piece, _ in its), matter=_NOTICE if is_one else "")
+        for is_one, its in grouped
+    )
+
+
+def without_notices(paragraphs: Sequence[str], *, lines: bool) -> tuple[tuple[str, ...], int]:
+    """Paragraphs that are no document's, less copyright notices, and the words of these.
+
+    lines: whether they are verse; of prose a notice may be a sentence. Words are those of every
+    script.
+    """
+    kept: list[str] = []
+    matter = 0
+    for text, is_one in zip(paragraphs, boilerplate(paragraphs), strict=True):
+        pieces = text.split("\n") if lines or not is_one else sentences(text)
+        for one in _parted(
+            Block(text, matter=_NOTICE if is_one else ""), pieces, "\n" if lines else " "
+        ):
+            if one.matter:
+                matter += len(words(one.text, "unicode"))
+            else:
+                kept.append(one.text)
+    return tuple(kept), matter
 
 
 def _without_licence(documents: Sequence[Sequence[Block]]) -> list[tuple[Block, ...]]:

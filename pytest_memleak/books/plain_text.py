@@ -13,6 +13,7 @@ from pytest_memleak.books.gutenberg import header_field, without_licence
 from pytest_memleak.books.markup import Block, Markup
 from pytest_memleak.books.parts import of_one_document
 from pytest_memleak.books.source import decode
+from pytest_memleak.books.wrong_names import refuse_other_formats, refuse_pages
 from pytest_memleak.contracts.protocols import Manuscript
 from pytest_memleak.errors import BookError
 
@@ -50,8 +51,6 @@ _BLANK_LINE = re.compile(r"\n[^\S\n]*\n")
 _LONGEST_WRAPPED_LINE = 100
 _LONGEST_PARAGRAPH = 500
 
-_LONGEST_PREAMBLE = 1_000
-
 _ROMAN = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100}
 
 
@@ -72,8 +71,9 @@ def read_text(path: Path, *, lines: bool = False) -> Manuscript:
 
 def text_manuscript(data: bytes, *, name: str, place: str, lines: bool = False) -> Manuscript:
     """What `read_text` makes of the bytes of the file `name`. Raises BookError as it does."""
+    refuse_other_formats(data, place=place)
     text, note = decode(data)
-    _refuse_what_is_no_text(text, place)
+    refuse_pages(text, place=place)
     if is_binary(text):
         raise BookError(
             "is not text: it is full of control characters", place=place, hint="is it a .txt file?"
@@ -96,18 +96,6 @@ def lines_manuscript(
     budget.spend(len(kept), "paragraphs")
     markup = Markup(tuple(_blocks(kept, lines=lines)))
     return of_one_document(name, markup, title=title, author=author, warnings=warnings, place=place)
-
-
-def _refuse_what_is_no_text(text: str, place: str) -> None:
-    beginning = text[:_LONGEST_PREAMBLE].lstrip("\ufeff \t\r\n").lower()
-    if beginning.startswith("{\\rtf"):
-        raise BookError(
-            "is RTF, not plain text",
-            place=place,
-            hint="save it as .docx or .txt, or convert it: soffice --convert-to txt:Text FILE",
-        )
-    if beginning.startswith(("<!doctype html", "<html", "<?xml")):
-        raise BookError("is HTML, not plain text", place=place, hint="name the file .html")
 
 
 def read_bytes(path: Path) -> bytes:

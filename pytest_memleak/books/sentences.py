@@ -17,7 +17,7 @@ from typing import Any
 from pytest_memleak.records import WordMode
 from pytest_memleak.scoring.words import words
 
-__all__ = ["Piece", "SentenceJudge", "cut_paragraph"]
+__all__ = ["Piece", "SentenceJudge", "cut_paragraph", "sentences"]
 
 _CANDIDATE = re.compile(r"""[.!?…]["'’”)\]»]*(?=\s+[^\w\s]*(\w))|[。！？][」』”’）]*""")
 
@@ -67,6 +67,12 @@ def cut_paragraph(text: str, *, mode: WordMode, longest: int) -> list[Piece]:
 
 
 # --- sentences -----------------------------------------------------------------------------
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of a paragraph, as its punctuation marks them, without space around them."""
+    borders = [0, *_candidates(text), len(text)]
+    return [text[start:end].strip() for start, end in pairwise(borders)]
 
 
 def _candidates(text: str) -> Iterator[int]:

@@ -13,6 +13,7 @@ from pytest_memleak.books.markup import read_markup
 from pytest_memleak.books.parts import of_one_document
 from pytest_memleak.books.plain_text import read_bytes
 from pytest_memleak.books.source import decode, read_source
+from pytest_memleak.books.wrong_names import refuse_other_formats
 from pytest_memleak.contracts.protocols import Manuscript
 from pytest_memleak.errors import BookError
 
@@ -33,7 +34,9 @@ _LARGEST_WORD_XML = 12 << 20
 
 def read_html(path: Path) -> Manuscript:
     """The text of an HTML or XHTML file. Raises BookError as `read_text` does."""
-    return page_manuscript(read_bytes(path), name=path.name, place=str(path))
+    data = read_bytes(path)
+    refuse_other_formats(data, place=str(path))
+    return page_manuscript(data, name=path.name, place=str(path))
 
 
 def page_manuscript(
@@ -66,7 +69,9 @@ def read_markdown(path: Path, *, lines: bool = False) -> Manuscript:
     from markdown_it import MarkdownIt
 
     place = str(path)
-    text, note = decode(read_bytes(path))
+    data = read_bytes(path)
+    refuse_other_formats(data, place=place)
+    text, note = decode(data)
     if len(text) > _LONGEST_MARKDOWN:
         raise BookError(
             f"has {len(text):,} characters; the most of Markdown that is read is"

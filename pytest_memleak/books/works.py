@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from itertools import chain, groupby
 from pathlib import Path
 
+from pytest_memleak.books.parts import without_notices
 from pytest_memleak.books.plain_text import paragraphs_of
 from pytest_memleak.contracts.protocols import Chapter, Manuscript
 from pytest_memleak.errors import BookError
@@ -36,6 +37,7 @@ class ReadWork:
     """A work before it is cut, or with its excerpts where its file has them.
 
     id: its file from the collection's folder, and behind a colon its number where that holds more
+    matter: words, of any script, of what stood around it and is left out
     """
 
     id: str
@@ -43,6 +45,7 @@ class ReadWork:
     author: str | None
     chapters: tuple[Chapter, ...] = field(default=(), repr=False)
     excerpts: tuple[Excerpt, ...] = field(default=(), repr=False)
+    matter: int = 0
     warnings: tuple[str, ...] = ()
 
 
@@ -67,6 +70,7 @@ def works_in(source: CollectionSource, read: Reader) -> Iterator[ReadWork]:
                 manuscript.title or path.stem,
                 manuscript.author,
                 manuscript.chapters,
+                matter=sum(part.matter for part in manuscript.parts),
                 warnings=tuple(f"{name}: {one}" for one in manuscript.warnings),
             )
 
@@ -128,11 +132,13 @@ def _of_records(path: Path, name: str, *, lines: bool) -> Iterator[ReadWork]:
         if text is None:
             raise BookError("there is no text", place=place, hint=_ROW)
         title = _text(row, "title", place)
+        paragraphs, matter = without_notices(paragraphs_of(text, lines=lines), lines=lines)
         yield ReadWork(
             f"{name}:{number}",
             " ".join((title or f"{name}:{number}").split())[:_LONGEST_TITLE],
             _text(row, "author", place),
-            (Chapter(None, paragraphs_of(text, lines=lines)),),
+            (Chapter(None, paragraphs),),
+            matter=matter,
         )
 
 
@@ -144,10 +150,14 @@ def _of_the_papers(records: Iterable[object], path: Path, name: str) -> Iterator
 
     grouped = groupby(records, key=work_of)
     for number, ((title, author), rows) in enumerate(grouped, start=1):
+        if title is None:
+            raise BookError(
+                "there are rows without book_name, so that nothing says which are of one work",
+                place=f"{path}, work {number}",
+                hint=f"name the work in each of its rows; {_ROW}",
+            )
         book = book_from_records(list(rows), place=str(path))
-        yield ReadWork(
-            f"{name}:{number}", title or f"{name}:{number}", author, excerpts=book.excerpts
-        )
+        yield ReadWork(f"{name}:{number}", title, author, excerpts=book.excerpts)
 
 
 def _text(row: object, key: str, place: str) -> str | None:

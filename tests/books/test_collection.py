@@ -109,6 +109,25 @@ def test_what_prepare_writes_is_the_same_collection_again(collect):
     assert [one.text for one in again.excerpts] == [one.text for one in first.excerpts]
 
 
+def test_works_of_one_name_stay_two_when_they_are_read_again(collect):
+    rows = [{"title": "Song", "author": "Ann", "text": poem(one)} for one in ("a", "b", "c")]
+    first = collect({"songs.jsonl": "\n".join(map(json.dumps, rows))})
+    again = collect({"again.json": json.dumps(paper_records(first))})
+    assert [one.title for one in again.works] == [
+        "Song",
+        "Song (songs.jsonl:2)",
+        "Song (songs.jsonl:3)",
+    ]
+    assert [one.text for one in again.excerpts] == [one.text for one in first.excerpts]
+
+
+def test_rows_of_the_papers_that_name_no_work_are_not_taken_for_one(collect):
+    rows = [{"excerpt_id": f"p_id{n}", "excerpt_text": poem(f"w{n}")} for n in range(9)]
+    with pytest.raises(BookError, match="rows without book_name") as refused:
+        collect({"songs.jsonl": "\n".join(map(json.dumps, rows))})
+    assert "work 1" in refused.value.place
+
+
 # --- how they are cut ----------------------------------------------------------------------
 
 
@@ -146,6 +165,30 @@ def test_rows_keep_theirs(collect):
     rows = json.dumps({"text": "one two three\r\nfour five six\r\n\r\nseven eight"})
     text = collect({"songs.jsonl": rows}, unit="line").excerpts[0].text
     assert text == "one two three\nfour five six\n\nseven eight"
+
+
+NOTICE = "Copyright © 1999 by Ann Example. All rights reserved."
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.md", "a.jsonl"])
+@pytest.mark.parametrize(
+    ("unit", "between"), [("line", "\n"), ("line", "\n\n"), ("sentence", "\n\n")]
+)
+def test_notices_are_left_out_of_works_and_told(collect, name, unit, between):
+    text = f"{poem('kite')}{between}{NOTICE}"
+    text = json.dumps({"text": text}) if name.endswith("jsonl") else text
+    book = collect({name: text, "b.txt": poem("b")}, unit=unit)
+    assert book.excerpts[0].text.split() == poem("kite").split()
+    assert [(one.kept, one.words, one.matter) for one in book.parts] == [
+        (True, 24, 8),
+        (True, 24, 0),
+    ]
+
+
+def test_of_a_row_of_one_paragraph_the_notice_goes_alone(collect):
+    text = f"The kite rose over the town. {NOTICE} It fell before the night was over."
+    [first, *_] = collect({"a.jsonl": json.dumps({"text": text}), "b.txt": poem("b")}).excerpts
+    assert first.text == "The kite rose over the town.\n\nIt fell before the night was over."
 
 
 # --- what is left out, and refused ---------------------------------------------------------

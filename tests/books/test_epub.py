@@ -227,3 +227,29 @@ def test_an_image_too_large_to_be_a_document_is_no_matter(new_epub, text_of, pat
     path = made.write()
     patch_member(path, "OEBPS/film.mp4", "size", 100 << 20)
     assert text_of(path) == ["Some words."]
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("<p>note<sup><a href='n.xhtml#n4'>4</a></sup> it</p>", ["note it"]),
+        ("<p>word<a href='#fn4'>note 4</a> it</p>", ["word it"]),
+        ("<p>page <a id='page12'>12</a>number</p>", ["page number"]),
+        (
+            "<p>one<span class='v'>two</span><span class='v'>three</span></p>",
+            ["one", "two", "three"],
+        ),
+        ("<p>one<span style='display:block'>two</span></p>", ["one", "two"]),
+    ],
+)
+def test_marks_never_join_words_and_lines_of_verse_never_run_on(new_epub, text_of, body, expected):
+    made = new_epub({"one.xhtml": body})
+    made.files["OEBPS/s.css"] = ".v { display: block }"
+    assert text_of(made.write()) == expected
+
+
+def test_entities_that_a_document_declares_itself(new_epub, text_of):
+    document = (
+        '<!DOCTYPE html [<!ENTITY hero "K\u00e4the">]><html><body><p>&hero; went</p></body></html>'
+    )
+    assert text_of(new_epub({"one.xhtml": document.encode()}).write()) == ["K\u00e4the went"]

@@ -290,6 +290,36 @@ def test_formats_that_are_refused_name_the_tool(tmp_path, name, kind, tool):
     assert tool in caught.value.hint
 
 
+@pytest.mark.parametrize("suffix", ["txt", "md", "html"])
+@pytest.mark.parametrize(
+    ("data", "match", "hint"),
+    [
+        (b"PK\x03\x04 and so on", "is a zip, not text", ".epub"),
+        (b"%PDF-1.7 and so on", "is PDF, not text", ".pdf"),
+        (b"\xef\xbb\xbf{\\RTF1 words}", "is RTF, not text", "soffice"),
+        (b"\xd0\xcf\x11\xe0 and so on", "is an old Office document", "docx"),
+        (b"\x1f\x8b\x08 and so on", "is a gzip", "unpack"),
+        (b"A Title".ljust(60, b"\0") + b"BOOKMOBI", "is a Kindle book", "ebook-convert"),
+    ],
+)
+def test_no_file_under_a_texts_name_is_measured_as_one(tmp_path, suffix, data, match, hint):
+    path = tmp_path / f"book.{suffix}"
+    path.write_bytes(data)
+    with pytest.raises(BookError, match=match) as caught:
+        memleak_read_book(path)
+    assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "suffix", ["epub", "txt", "md", "html", "zip", "docx", "pdf", "json", "jsonl"]
+)
+def test_a_file_of_no_bytes_is_empty(tmp_path, suffix):
+    path = tmp_path / f"book.{suffix}"
+    path.touch()
+    with pytest.raises((BookError, RecordsError), match="is empty"):
+        memleak_read_book(path)
+
+
 def test_what_nobody_knows_is_left_to_other_readers(tmp_path):
     assert memleak_read_book(tmp_path / "book.xyz") is None
 

@@ -178,9 +178,10 @@ def test_a_file_over_64_mib_is_refused_unread(tmp_path):
 @pytest.mark.parametrize(
     ("data", "match", "hint"),
     [
-        (b"{\\rtf1\\ansi words}", "is RTF, not plain text", "convert"),
+        (b"{\\rtf1\\ansi words}", "is RTF, not text", "convert"),
         (b"\xef\xbb\xbf\n<!DOCTYPE html><p>words</p>", "is HTML, not plain text", ".html"),
         (b"<HTML><body>words</body></HTML>", "is HTML, not plain text", ".html"),
+        (b"<!-- made by hand -->\n<html>words</html>", "is HTML, not plain text", ".html"),
     ],
 )
 def test_what_is_another_format_says_so(read, tmp_path, data, match, hint):

@@ -1,5 +1,6 @@
 """Collections through the front door: one pair, a verdict a work, every report names what leaks."""
 
+import html
 import json
 from xml.etree import ElementTree
 
@@ -272,8 +273,10 @@ def test_nine_hundred_poems_and_two_models_in_one_run(tmp_path):
     found = measured(tmp_path, 900)
     assert "1 failed, 1 passed" in found.reports[""]
     assert "  17 of 900 works leak: 883 PASS, 17 FAIL" in found.reports[""].splitlines()
+    assert set(found.reports) == {"", "junit.xml", "report.html", "evidence.json", "summary.md"}
     for name, text in found.reports.items():
+        told = html.unescape(text)
         for title in found.leaked:
-            assert f"{title} (poems.jsonl:" in text or f'"title": "{title}"' in text, (name, title)
+            assert f"{title} (poems.jsonl:" in told or f'"title": "{title}"' in told, (name, title)
     told = json.loads(found.reports["evidence.json"])["pairs"][1]["works"]
     assert tuple(one["title"] for one in told if one["verdict"] == "FAIL") == found.leaked
