@@ -9,7 +9,7 @@
     ├── LedgerError             the ledger: unreachable, newer than this program, damaged
     ├── MissingExtra            a provider's SDK is not installed
     └── Inconclusive            evidence cannot be completed now; never a pass
-        ├── Pending             a fine-tune or a batch is still running at the provider
+        ├── Pending             a fine-tune, batch or deployment is under way at the provider
         ├── BudgetExceeded      the next call would cost more than is left
         └── ProviderError       a call to a model failed for good
             └── ProviderBusy    it may succeed when tried again (429, 5xx, connection, deadline)

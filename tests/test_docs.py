@@ -378,6 +378,11 @@ def test_provider_keys(provider):
         assert (section in headings) == (name in tables)
         if name in tables:
             check_keys(rows("providers.md", *section), tables[name])
+    for key, field in tables["options"].model_fields.items():
+        for inner in get_args(field.annotation):
+            if isinstance(inner, type) and issubclass(inner, OptionsTable):
+                section = (f"`{provider}`", f"`[model.options.{key}]`")
+                check_keys(rows("providers.md", *section), inner)
 
 
 def test_no_sdk_is_needed_to_read_the_tables():

@@ -2,6 +2,7 @@
 
     memleak ledger list [--json]
     memleak ledger attempts --endpoint ID [--book ID] [--json]
+    memleak ledger debts [--json]
     memleak ledger check
     memleak ledger export --endpoint ID [--book ID] [--temperature T] [--seed N] -o FILE
     memleak ledger import FILE --endpoint ID --suite SUITE --model ID --book ID
@@ -17,17 +18,18 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_memleak.cli.ledger_argument import FOLDER, add_verb, existing, ledger_url
+from pytest_memleak.cli.ledger_debts import add_debts
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from pytest_memleak.ledger.attempts import Attempt
-    from pytest_memleak.ledger.ledger import Ledger
     from pytest_memleak.ledger.listing import BatchListing, EndpointRow, JobListing
     from pytest_memleak.records import Pair, Suite
 
 __all__ = ["add_ledger"]
 
-_FOLDER = ".memleak"
 _SUFFIXES = (".json", ".jsonl")
 _WIDEST = 10_000  # characters of a line: a terminal folds it itself, and a pipe gets it whole
 
@@ -42,44 +44,17 @@ def add_ledger(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     verbs = ledger.add_subparsers(dest="verb", required=True, metavar="COMMAND")
     _add_list(verbs)
     _add_attempts(verbs)
+    add_debts(verbs)
     _add_check(verbs)
     _add_export(verbs)
     _add_import(verbs)
-
-
-def _add_verb(
-    verbs: argparse._SubParsersAction[argparse.ArgumentParser], name: str, description: str
-) -> argparse.ArgumentParser:
-    verb = verbs.add_parser(name, help=description, description=f"{description.capitalize()}.")
-    verb.add_argument(
-        "--ledger",
-        metavar="URL",
-        help="sqlite:///PATH or postgresql+psycopg://USER@HOST/NAME "
-        "(default: .memleak/ledger.db below the current folder)",
-    )
-    return verb
-
-
-def _ledger_url(parsed: argparse.Namespace) -> str:
-    return parsed.ledger or f"sqlite:///{Path.cwd() / _FOLDER / 'ledger.db'}"
-
-
-def _existing(parsed: argparse.Namespace) -> Ledger:
-    from pytest_memleak.errors import LedgerError
-    from pytest_memleak.ledger.ledger import Ledger
-
-    try:
-        return Ledger(_ledger_url(parsed), create=False)
-    except LedgerError as error:
-        error.hint = error.hint or "--ledger says which one is meant"
-        raise
 
 
 # --- memleak ledger list -------------------------------------------------------------------
 
 
 def _add_list(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    verb = _add_verb(verbs, "list", "list endpoints, fine-tunes and batches")
+    verb = add_verb(verbs, "list", "list endpoints, fine-tunes and batches")
     verb.add_argument("--json", action="store_true", help="print JSON instead of tables")
     verb.set_defaults(run=_list)
 
@@ -87,7 +62,7 @@ def _add_list(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 def _list(parsed: argparse.Namespace) -> int:
     from pytest_memleak.ledger.listing import list_batches, list_endpoints, list_jobs
 
-    with _existing(parsed) as ledger:
+    with existing(parsed) as ledger:
         place = ledger.place
         endpoints, jobs, batches = list_endpoints(ledger), list_jobs(ledger), list_batches(ledger)
     if parsed.json:
@@ -210,7 +185,7 @@ _SHOWN_OF_SOURCE = 12  # characters
 
 
 def _add_attempts(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    verb = _add_verb(verbs, "attempts", "list every draw ever made of an endpoint")
+    verb = add_verb(verbs, "attempts", "list every draw ever made of an endpoint")
     verb.add_argument("--endpoint", metavar="ID", required=True, help="as `list` shows it")
     verb.add_argument("--book", metavar="ID", help="the draws for this book only")
     verb.add_argument("--json", action="store_true", help="print JSON instead of a table")
@@ -220,7 +195,7 @@ def _add_attempts(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def _attempts(parsed: argparse.Namespace) -> int:
     from pytest_memleak.ledger.attempts import attempts
 
-    with _existing(parsed) as ledger:
+    with existing(parsed) as ledger:
         place = ledger.place
         made = attempts(ledger, parsed.endpoint, parsed.book)
     if parsed.json:
@@ -255,7 +230,7 @@ _DIFFERS = 1
 
 
 def _add_check(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    verb = _add_verb(verbs, "check", "hold every row against the chain of what was written")
+    verb = add_verb(verbs, "check", "hold every row against the chain of what was written")
     verb.set_defaults(run=_check)
 
 
@@ -263,7 +238,7 @@ def _check(parsed: argparse.Namespace) -> int:
     from pytest_memleak.ledger.chain_check import check_ledger
     from pytest_memleak.redaction.text import inert
 
-    with _existing(parsed) as ledger:
+    with existing(parsed) as ledger:
         place = inert(ledger.place)
         checked = check_ledger(ledger)
     for line in checked.wrong:
@@ -282,7 +257,7 @@ def _check(parsed: argparse.Namespace) -> int:
 
 
 def _add_export(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    verb = _add_verb(verbs, "export", "write an endpoint's generations to a file")
+    verb = add_verb(verbs, "export", "write an endpoint's generations to a file")
     verb.add_argument("--endpoint", metavar="ID", required=True, help="as `list` shows it")
     verb.add_argument("--book", metavar="ID", help="where the endpoint was asked for several")
     verb.add_argument("--temperature", metavar="T", type=float, help="where there are several")
@@ -309,7 +284,7 @@ def _export(parsed: argparse.Namespace) -> int:
             f" {parsed.output.suffix or 'a file without an ending'}",
             place=str(parsed.output),
         )
-    with _existing(parsed) as ledger:
+    with existing(parsed) as ledger:
         written = export_generations(
             ledger,
             parsed.output,
@@ -326,7 +301,7 @@ def _export(parsed: argparse.Namespace) -> int:
 
 
 def _add_import(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    verb = _add_verb(verbs, "import", "take a file's generations as drawn from an endpoint")
+    verb = add_verb(verbs, "import", "take a file's generations as drawn from an endpoint")
     verb.add_argument("file", metavar="FILE", type=Path, help="generations (.json or .jsonl)")
     verb.add_argument("--endpoint", metavar="ID", required=True, help="as `list` shows it")
     verb.add_argument(
@@ -359,8 +334,8 @@ def _import(parsed: argparse.Namespace) -> int:
             " instructions",
             place=str(parsed.suite),
         )
-    resources = Resources(_ledger_url(parsed), offline=True)
-    opened = SuiteRun(suite, Extensions(), state=Path.cwd() / _FOLDER, resources=resources)
+    resources = Resources(ledger_url(parsed), offline=True)
+    opened = SuiteRun(suite, Extensions(), state=Path.cwd() / FOLDER, resources=resources)
     try:
         asked = questions_of(pair, opened.books.book(pair.book))
         done = import_generations(

@@ -30,6 +30,7 @@ from pytest_memleak.ledger.tables import (
     calls,
     chain,
     claims,
+    deployments,
     generations,
     jobs,
     leases,
@@ -59,8 +60,10 @@ __all__ = [
 _PENDING = "pytest_memleak.changed"
 _AT_ONCE = 400  # rows that one statement names
 
-# Claims and generations stand in the rows of their calls.
-CHAINED = (ledger_version, leases, runs, questions, jobs, batches, calls, summaries)
+# Claims and generations stand in the rows of their calls; tenants come and go.
+CHAINED = (
+    *(ledger_version, leases, runs, questions, jobs, batches, deployments, calls, summaries),
+)
 _DIGESTED = {"instruction", "text", "reasoning"}
 # What a run has spent is the sum of its calls.
 _LEFT_OUT = {runs.name: {"spent"}, generations.name: {"call"}}

@@ -37,6 +37,7 @@ _ONE_OF = {
     "questions": "question",
     "jobs": "fine-tune",
     "batches": "batch",
+    "deployments": "deployment",
     "calls": "call",
     "summaries": "summary",
 }

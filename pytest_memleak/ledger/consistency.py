@@ -2,7 +2,7 @@
 
 fault_of_question(row)         # its digests are of what it asks
 fault_of_call(row, question)   # its answers are as many as came; claims end with the call
-faults_of_runs(connection)     # a run has spent what its calls cost
+faults_of_runs(connection)     # a run has spent what its calls and deployments cost
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection
 
 from pytest_memleak.ledger.calls import OPEN, CallState
 from pytest_memleak.ledger.questions import question_of
-from pytest_memleak.ledger.tables import calls, runs
+from pytest_memleak.ledger.tables import calls, deployments, runs
 
 __all__ = ["fault_of_call", "fault_of_question", "faults_of_runs"]
 
@@ -53,7 +53,7 @@ def _cause(row: Mapping[Any, Any], question: Any) -> str | None:
 
 
 def faults_of_runs(connection: Connection) -> list[str]:
-    """Runs that have spent something else than their calls did."""
+    """Runs that have spent something else than their calls and deployments did."""
     return [
         f"run {row.id}: it has spent {row.spent}, and its calls {row.cost} (billionths of a US$)"
         for row in connection.execute(_SPENT)
@@ -66,13 +66,15 @@ _COST = sa.case(
     (calls.c.state == CallState.FAILED, 0),
     else_=calls.c.estimate,
 )
-_SPENT = (
-    sa.select(
-        runs.c.id,
-        runs.c.spent,
-        sa.cast(sa.func.coalesce(sa.func.sum(_COST), 0), sa.BigInteger).label("cost"),
-    )
-    .outerjoin(calls, calls.c.run == runs.c.id)
-    .group_by(runs.c.id, runs.c.spent)
-    .order_by(runs.c.id)
+_STOOD = sa.case(
+    (deployments.c.undeployed.is_(None), deployments.c.estimate), else_=deployments.c.cost
 )
+_BY_CALLS, _BY_HOURS = (
+    sa.select(sa.func.coalesce(sa.func.sum(amount), 0))
+    .where(table.c.run == runs.c.id)
+    .scalar_subquery()
+    for table, amount in ((calls, _COST), (deployments, _STOOD))
+)
+_SPENT = sa.select(
+    runs.c.id, runs.c.spent, sa.cast(_BY_CALLS + _BY_HOURS, sa.BigInteger).label("cost")
+).order_by(runs.c.id)

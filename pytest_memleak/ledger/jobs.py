@@ -1,11 +1,12 @@
-"""Jobs at a provider in the ledger, fine-tunes and batches alike: one row each.
+"""Jobs at a provider in the ledger, fine-tunes, batches and deployments alike: one row each.
 
     job = claim_finetune(ledger, provider, digest, examples=..., recovery=20.0)
     job = update_job(ledger, job, state=JobRow.RUNNING, job_id="ftjob-1")
     end_job(ledger, job, JobRow.FAILED, cause="...")
 
 A row is written before its job is started, and held by who starts it. One that was not started
-to its end is taken over by whoever finds it; batches.py says what else a batch's row holds.
+to its end is taken over by whoever finds it; batches.py and deployments.py say what else the
+rows of those hold.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from pytest_memleak.ledger.answers import end_open_calls
 from pytest_memleak.ledger.calls import OPEN
 from pytest_memleak.ledger.chain import changed
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.tables import batches, calls, jobs, leases
+from pytest_memleak.ledger.tables import batches, calls, deployments, jobs, leases
 
 __all__ = [
     "OPEN_JOB",
@@ -46,6 +47,7 @@ class JobRow(StrEnum):
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+    LEAVING = "leaving"  # of a deployment: it is being taken down
 
 
 class JobKind(StrEnum):
@@ -53,14 +55,15 @@ class JobKind(StrEnum):
 
     FINETUNE = "fine-tune"
     BATCH = "batch"
+    DEPLOYMENT = "deployment"
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A row of `jobs` or `batches`.
+    """A row of `jobs`, `batches` or `deployments`.
 
     job_id:         the provider's name of it, None before it has one
-    endpoint:       of a fine-tune what it gave, None before it has; of a batch what it asks
+    endpoint:       of a batch what it asks; of the others what they gave, None before they have
     ours_to_start:  whether this process has just taken it to start it
     doubtful_until: when a job that the provider does not know does not exist either
     stuck:          whether this process began to start it and has given up waiting
@@ -78,7 +81,7 @@ class Job:
     stuck: bool = False
 
 
-_TABLES = {JobKind.FINETUNE: jobs, JobKind.BATCH: batches}
+_TABLES = {JobKind.FINETUNE: jobs, JobKind.BATCH: batches, JobKind.DEPLOYMENT: deployments}
 OPEN_JOB = (JobRow.STARTING, JobRow.RUNNING)
 
 

@@ -7,6 +7,8 @@
                     and kept, never scored
     jobs            fine-tunes, by provider and digest of the training set
     batches         batches, by digest of their requests
+    deployments     models on machines paid by the hour: a debt until `undeployed` is there
+    tenants         the processes that ask a deployment now; only the last one takes it down
     summaries       summaries of excerpts, by digest of the text and who wrote them
     leases          the processes that hold calls, jobs and batches
     runs            what each run has spent, its open calls counted at their worst
@@ -28,6 +30,7 @@ __all__ = [
     "calls",
     "chain",
     "claims",
+    "deployments",
     "generations",
     "jobs",
     "leases",
@@ -36,6 +39,7 @@ __all__ = [
     "questions",
     "runs",
     "summaries",
+    "tenants",
 ]
 
 metadata = sa.MetaData()
@@ -137,6 +141,35 @@ batches = sa.Table(
     sa.Column("began", sa.Float, nullable=False),
     sa.Column("ended", sa.Float),
     sa.Column("run", sa.String(64)),
+)
+
+deployments = sa.Table(
+    "deployments",
+    metadata,
+    sa.Column("id", RowId, primary_key=True),
+    sa.Column("provider", Text, nullable=False),
+    sa.Column("digest", Digest, nullable=False, index=True),
+    sa.Column("weights", Text, nullable=False),
+    sa.Column("options", Text, nullable=False),  # what takes it down, a JSON object
+    sa.Column("hours", sa.Float, nullable=False),
+    sa.Column("job_id", Text),
+    sa.Column("state", State, nullable=False),  # as of jobs; then leaving
+    sa.Column("endpoint", Text),
+    sa.Column("cause", Text),
+    sa.Column("lease", RowId, sa.ForeignKey("leases.id")),
+    sa.Column("began", sa.Float, nullable=False),
+    sa.Column("ended", sa.Float),
+    sa.Column("undeployed", sa.Float),
+    sa.Column("run", sa.String(64)),
+    sa.Column("estimate", sa.BigInteger),  # of all its hours
+    sa.Column("cost", sa.BigInteger),
+)
+
+tenants = sa.Table(
+    "tenants",
+    metadata,
+    sa.Column("deployment", RowId, sa.ForeignKey("deployments.id"), primary_key=True),
+    sa.Column("lease", RowId, sa.ForeignKey("leases.id"), primary_key=True),
 )
 
 calls = sa.Table(

@@ -18,7 +18,7 @@ from pytest_memleak.ledger.tables import ledger_version, metadata
 
 __all__ = ["MIGRATIONS", "SCHEMA_VERSION", "prepare", "version_of"]
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 _CHAINED_SINCE = 4
 
 
@@ -62,12 +62,34 @@ def _the_chain(connection: Connection) -> None:
     )
 
 
+def _deployments(connection: Connection) -> None:
+    """Version 5: models that stand on machines, and who asks them."""
+    sqlite = connection.dialect.name == "sqlite"
+    number = "INTEGER" if sqlite else "BIGSERIAL"
+    row, blob = ("INTEGER", "BLOB") if sqlite else ("BIGINT", "BYTEA")
+    columns = (
+        *(f"id {number} NOT NULL PRIMARY KEY", f"provider {blob} NOT NULL"),
+        *("digest VARCHAR(64) NOT NULL", f"weights {blob} NOT NULL", f"options {blob} NOT NULL"),
+        *("hours FLOAT NOT NULL", f"job_id {blob}", "state VARCHAR(16) NOT NULL"),
+        *(f"endpoint {blob}", f"cause {blob}", f"lease {row} REFERENCES leases (id)"),
+        *("began FLOAT NOT NULL", "ended FLOAT", "undeployed FLOAT", "run VARCHAR(64)"),
+        *("estimate BIGINT", "cost BIGINT"),
+    )
+    connection.exec_driver_sql(f"CREATE TABLE deployments ({', '.join(columns)})")
+    connection.exec_driver_sql("CREATE INDEX ix_deployments_digest ON deployments (digest)")
+    connection.exec_driver_sql(
+        f"CREATE TABLE tenants (deployment {row} NOT NULL REFERENCES deployments (id),"
+        f" lease {row} NOT NULL REFERENCES leases (id), PRIMARY KEY (deployment, lease))"
+    )
+
+
 # The step from the version before to this one. A step never changes once it is released:
 # it says what the tables were then, in plain SQL, and not what they have become.
 MIGRATIONS: dict[int, Callable[[Connection], None]] = {
     2: _runs_and_their_budgets,
     3: _leases_and_who_answered,
     4: _the_chain,
+    5: _deployments,
 }
 
 

@@ -49,18 +49,18 @@ def pytest_configure(config: pytest.Config) -> None:
     refuse_unknown_measures(config)
     if config.getoption("memleak_ray_address") and config.getoption("memleak_executor") != "ray":
         raise pytest.UsageError("--memleak-ray-address needs --memleak-executor ray")
-    evidence, page = map(config.getoption, ("memleak_evidence", "memleak_html"))
-    if config.getoption("memleak_sign") and not evidence:
-        raise pytest.UsageError("--memleak-sign needs --memleak-evidence")
-    if config.getoption("memleak_release") and not (evidence or page):
-        raise pytest.UsageError("--memleak-release needs --memleak-evidence or --memleak-html")
+    for name in ("sign", "release"):
+        if config.getoption(f"memleak_{name}") and not config.getoption("memleak_evidence"):
+            raise pytest.UsageError(f"--memleak-{name} needs --memleak-evidence")
     if not hasattr(config, "workerinput"):
         if any(map(config.getoption, _FILES)):
             from pytest_memleak.plugin.preflight import refuse_bad_options
 
             refuse_bad_options(config)
         config.pluginmanager.register(Findings(config), "memleak-findings")
-    if (evidence or page) and not any(map(config.getoption, ("memleak_plan", "collectonly"))):
+    if config.getoption("memleak_evidence") and not any(
+        map(config.getoption, ("memleak_plan", "collectonly"))
+    ):
         from pytest_memleak.plugin.run_record import RunRecord
 
         config.stash[run_record_key] = RunRecord(config)
@@ -139,6 +139,13 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
 
     show_plans(session)
     return True
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """What was deployed for the run is taken down, by the last process that asks it."""
+    if run_key in session.config.stash:
+        session.config.stash[run_key].settle()
 
 
 # --- outcomes ------------------------------------------------------------------------------
@@ -245,6 +252,7 @@ class Findings:
                 terminalreporter.write_line(f"memleak: there is no suite ({patterns}) here")
                 terminalreporter.write_line("  memleak init writes one, memleak demo shows one")
         elif self._report is not None:
+            from pytest_memleak.plugin.outcomes import debt_lines
             from pytest_memleak.plugin.publishing import evidence_line, next_lines, summary_text
 
             terminalreporter.section("memorization")
@@ -252,5 +260,5 @@ class Findings:
                 terminalreporter.write(summary_text(self._config, self._report))
             if "evidence" in self._report.outputs:
                 terminalreporter.write_line(evidence_line(self._report))
-            for line in next_lines(self._config, self._report):
+            for line in (*next_lines(self._config, self._report), *debt_lines(self._config)):
                 terminalreporter.write_line(line)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_memleak.contracts.protocols import Recording
-from pytest_memleak.errors import MemleakError
+from pytest_memleak.errors import LedgerError, MemleakError
 from pytest_memleak.plugin.accounts import sentence_of, write_account
 from pytest_memleak.plugin.collect import pair_of
 from pytest_memleak.plugin.progress import display_for
@@ -51,6 +51,7 @@ __all__ = [
     "SuiteEndpoint",
     "complete_measurement",
     "conclusive",
+    "debt_lines",
     "evaluate_for",
     "hold_limits",
     "plainly",
@@ -102,6 +103,7 @@ class SuiteEndpoint:
         """As `Endpoint.sample`; what it answers is not kept in the ledger."""
         with plainly(self._config):
             opened = self._suite.endpoints.endpoint(self._pair.model)
+            self._suite.endpoints.stand_up(self._pair.model)
         if isinstance(opened, Recording):
             raise PairInconclusive(
                 f"{self._pair.model.id} is recorded: its generations cannot be drawn anew"
@@ -182,6 +184,26 @@ def show_plans(session: pytest.Session) -> None:
     writer.write(plans(planned, width=writer.fullwidth, color=writer.hasmarkup))
     if planned.obstacles:
         session.testsfailed = len(planned.obstacles)
+
+
+def debt_lines(config: pytest.Config) -> Iterator[str]:
+    """What is still standing somewhere after the run, and costs by the hour."""
+    resources = _resources_of(config, Progress())
+    try:
+        ledger = None if resources.offline else resources.existing_ledger
+        if ledger is None:
+            return
+        from pytest_memleak.ledger.deployments import debts
+
+        for debt in debts(ledger):
+            hourly = "" if debt.an_hour is None else f", US$ {debt.an_hour:,.2f} an hour"
+            name = debt.endpoint or debt.job_id or "one that was asked for"
+            cause = f" ({debt.cause})" if debt.cause else ""
+            yield inert(f"still deployed: {name}{hourly}{cause}; memleak ledger debts ends it")
+    except LedgerError:
+        return  # told where it was met
+    finally:
+        resources.close()
 
 
 def evaluate_for(item: pytest.Item, pair: Pair, endpoint: object) -> Evaluation:

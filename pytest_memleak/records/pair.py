@@ -148,8 +148,9 @@ class Model:
     """A model under test, as the suite names it; `options` are for its provider.
 
     endpoint: an endpoint that exists already; finetune_books: ids of the books it is
-    fine-tuned on; price: US$ per million tokens (input, output, training); release: which weights
-    stand behind the name; serves: further names that the server may give them.
+    fine-tuned on; price: US$ per million tokens (input, output, training); price_per_hour: US$ of
+    a model that has to be deployed; release: which weights stand behind the name; serves: further
+    names that the server may give them.
     """
 
     id: str
@@ -161,6 +162,7 @@ class Model:
     finetune: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     price: tuple[float, float, float] | None = None
+    price_per_hour: float | None = None
     release: str = ""
     serves: tuple[str, ...] = ()
 

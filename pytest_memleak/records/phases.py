@@ -23,6 +23,7 @@ class Phase(StrEnum):
 
     READING = "reading"
     TUNING = "tuning"
+    DEPLOYING = "deploying"
     WAITING = "waiting for a batch"
     SAMPLING = "sampling"
     SCORING = "scoring"

@@ -14,25 +14,27 @@ from pytest_memleak.findings.from_evaluation import overview, table_of
 from pytest_memleak.records.amounts import amount, percent, percent_at_most
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.release_words import release_details, release_words
-from pytest_memleak.reports.told_passages import of_other_books, passage, told_once, told_passages
 from pytest_memleak.reports.wording import (
     captions,
     cell,
     detection_caption,
     detects,
     of_answers,
+    of_other_books,
     of_suites,
     of_works,
     out_of_the_ordinary,
     outcome,
+    passage,
     shown,
+    told_passages,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pytest_memleak.records import Measure
-    from pytest_memleak.records.finding import Finding
+    from pytest_memleak.records.finding import Finding, Passage
     from pytest_memleak.records.releases import ReleaseComparison
     from pytest_memleak.reports.wording import Outcome
     from pytest_memleak.story.enough_rounds import PlannedRounds
@@ -153,9 +155,11 @@ def _rounds(steps: Sequence[PlannedStep]) -> Iterator[str]:
 
 
 def _planned(one: PlannedStep) -> list[str]:
-    if one.sampling is None:
-        return ["recorded", "-", "-", "-", "-", "-", "-"]
     cost, sampling = one.cost, one.sampling
+    if sampling is None and one.hours:
+        return [*"------", "no price" if cost is None else f"{cost:,.2f}"]
+    if sampling is None:
+        return ["recorded", *"------"]
     counts = (
         sampling.calls,
         sampling.generations,
@@ -324,7 +328,7 @@ def _intervals(found: Finding) -> str:
 
 
 def _passages(found: Finding, *, few: bool) -> Iterator[Text]:
-    passages = told_once(told_passages(found))
+    passages = _once(told_passages(found))
     first = passages[:_FEW_PASSAGES] if few else passages
     for one in first:
         where = f"  {passage(one, inert(one.place))}"
@@ -335,3 +339,18 @@ def _passages(found: Finding, *, few: bool) -> Iterator[Text]:
             yield Text(f"    “{one.quote}”", style="italic")
     if left := len(passages) - len(first):
         yield Text(f"  and {left} more, shown with -v", style="dim")
+
+
+def _once(passages: Sequence[Passage]) -> list[Passage]:
+    """The passages without a near-verbatim one that is a word-for-word one, told already."""
+    exact = {
+        (one.book, one.excerpt_id, one.generation, one.words)
+        for one in passages
+        if "near-verbatim" not in one.kind
+    }
+    return [
+        one
+        for one in passages
+        if "near-verbatim" not in one.kind
+        or (one.book, one.excerpt_id, one.generation, one.words) not in exact
+    ]

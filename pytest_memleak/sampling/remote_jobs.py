@@ -1,4 +1,4 @@
-"""Jobs at the provider, fine-tunes and batches alike: started once, looked at until they end.
+"""Jobs at the provider, fine-tunes, batches, deployments: started once, looked at to their end.
 
 A job's row is written before it is started, and held by who starts it. Whoever finds a row that
 was not started to its end looks for the job at the provider, by its digest, before starting it.
@@ -26,6 +26,7 @@ from pytest_memleak.sampling.retry import Retry
 __all__ = [
     "StartUnanswered",
     "Verbs",
+    "found",
     "looked_at",
     "pauses",
     "started",
@@ -121,9 +122,9 @@ def _found_or_started(
     stop = threading.Event()
     for attempt in _attempts(verbs, retry, stop):
         with attempt:
-            found = _found(verbs, retry, doubt, stop)
-            if found is not None:
-                return found
+            known = found(verbs, retry, until=doubt.until, stop=stop)
+            if known is not None:
+                return known
             starting()
             try:
                 return _timed(verbs, start_name, verbs.start, verbs.deadline, late=late)
@@ -142,13 +143,15 @@ def _found_or_started(
     raise AssertionError("the last attempt raises")
 
 
-def _found(verbs: Verbs, retry: Retry, doubt: _Doubt, stop: threading.Event) -> str | None:
-    """The id of the job, looked for until it is known not to be there."""
+def found(
+    verbs: Verbs, retry: Retry, *, until: float, stop: threading.Event | None = None
+) -> str | None:
+    """The id of the job, looked for until then (seconds since 1970) if it is not there."""
     while True:
-        found = _timed(verbs, verbs.names[0], verbs.find, retry.deadline)
-        if found is not None or time.time() >= doubt.until:
-            return found
-        retry.pause(stop, min(LOOK_AGAIN, max(0.0, doubt.until - time.time())))
+        job_id = _timed(verbs, verbs.names[0], verbs.find, retry.deadline)
+        if job_id is not None or time.time() >= until:
+            return job_id
+        retry.pause(stop or threading.Event(), min(LOOK_AGAIN, max(0.0, until - time.time())))
 
 
 def looked_at(verbs: Verbs, job_id: str, retry: Retry) -> JobState:

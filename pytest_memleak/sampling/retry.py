@@ -32,6 +32,7 @@ class Retry:
     grace:        what calls in flight get after Ctrl-C
     recovery:     how old a call that was cut off must be before a provider that has no answer
                   to it is believed
+    deploying:    the same of a deployment, which no list may show at once
     poll, poll_most: the first pause between looks at a job or a batch, and the longest
     pause:        waits for so many seconds, or until the event is set
     """
@@ -44,6 +45,7 @@ class Retry:
     unreached: float = 5.0
     grace: float = 10.0
     recovery: float = 20.0
+    deploying: float = 120.0
     poll: float = 5.0
     poll_most: float = 60.0
     pause: Callable[[threading.Event, float], object] = threading.Event.wait

@@ -244,7 +244,7 @@ class Channel:
     """Draws from one endpoint, and reads what was drawn.
 
     endpoint: what is called, perhaps `opened` in other processes; endpoint_id: the ledger's name;
-    kept: whether the ledger outlives the run
+    kept: whether the ledger outlives the run; stand_up: sees to it that there is one to call
     """
 
     endpoint: Endpoint
@@ -254,6 +254,7 @@ class Channel:
     terms: Terms
     resources: Resources
     kept: bool
+    stand_up: Callable[[], object] | None = None
 
     def draw(self, asked: Questionnaire) -> None:
         """Draw what the ledger lacks; nothing where the run is offline. Raises Inconclusive."""
@@ -261,6 +262,8 @@ class Channel:
 
         if self.resources.offline:
             return
+        if self.stand_up is not None and self.left(asked).generations:
+            self.stand_up()
         draw_missing(
             self.ledger,
             self.endpoint,
@@ -351,6 +354,7 @@ def open_channel(pair: Pair, suite: SuiteRun, endpoint: Endpoint, *, own: bool) 
         terms,
         resources,
         kept=bool(kept_as),
+        stand_up=None if own else partial(suite.endpoints.stand_up, pair.model),
     )
 
 

@@ -10,13 +10,16 @@ from pytest_memleak.contracts.capabilities import (
     CountsTokens,
     ShapedByOptions,
 )
+from pytest_memleak.contracts.deploying import DeployingProvider
 from pytest_memleak.contracts.protocols import ProviderSetup
 from pytest_memleak.errors import Inconclusive, SuiteError
+from pytest_memleak.story.deployed_models import Deployments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from pytest_memleak.contracts.deploying import Deployment
     from pytest_memleak.contracts.extensions import Extensions
     from pytest_memleak.contracts.protocols import Endpoint, Provider, Recording, TrainingSet
     from pytest_memleak.records import Book, BookSource, Model, Suite
@@ -48,11 +51,13 @@ class Endpoints:
         self._books = books
         self._resources = resources
         self._state = state
+        self.deployments = Deployments(resources)
         self._providers: dict[str, Provider] = {}
         self._opened: dict[str, Endpoint | Recording] = {}
 
     def close(self) -> None:
-        """Let go of the providers' connections, where they have any."""
+        """Take down what was put up, and let go of the providers' connections."""
+        self.deployments.leave()
         for provider in self._providers.values():
             if isinstance(provider, Closing):
                 provider.close()
@@ -85,6 +90,33 @@ class Endpoints:
             name = self._tuned(model, provider) if model.finetune_books else model.endpoint
             self._opened[model.id] = provider.open(name)
         return self._opened[model.id]
+
+    def stand_up(self, model: Model) -> None:
+        """See to it that the model can be asked now, where it has to be deployed for that.
+
+        Raises Inconclusive where it cannot be had now.
+        """
+        provider, wanted = self.provider(model), self.deployment_of(model)
+        if wanted is not None and isinstance(provider, DeployingProvider):
+            self.deployments.stand_up(provider, wanted, price=model.price_per_hour)
+
+    def deployment_of(self, model: Model, *, foreseen: bool = False) -> Deployment | None:
+        """What has to stand before the model can be asked; None where nothing has to.
+
+        None, too, where it is still to be tuned, unless that is to be `foreseen`.
+        """
+        provider = self.provider(model)
+        if not isinstance(provider, DeployingProvider):
+            return None
+        weights = model.endpoint
+        if model.finetune_books:
+            from pytest_memleak.ledger.jobs import finetuned
+
+            digest = self.training_set(model, foreseen=True).digest
+            weights = finetuned(self._resources.ledger, provider.name, digest)
+            if weights is None and not foreseen:
+                return None
+        return provider.deployment(weights)
 
     def ready(self, model: Model) -> Endpoint | Recording | None:
         """The model's endpoint without any call; None where it is still to be fine-tuned."""

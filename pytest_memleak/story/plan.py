@@ -33,6 +33,7 @@ class PlannedStep:
     what:     the pair, or what of it: its greedy answers, its null, a book's summaries
     sampling: None where nothing has to be drawn through the ledger (recorded generations)
     training_tokens: of the fine-tune that is still to be made, 0 if none is
+    hours:    that a model is to be deployed for at most, where that is what it is
     rounds:   of a pair's own answers: what so many will see
     """
 
@@ -40,11 +41,15 @@ class PlannedStep:
     sampling: Plan | None = None
     training_tokens: int = 0
     training_cost: float | None = None
+    hours: float = 0.0
+    hours_cost: float | None = None
     rounds: PlannedRounds | None = None
 
     @property
     def cost(self) -> float | None:
         """US$ at most for all of it."""
+        if self.hours:
+            return self.hours_cost
         if self.sampling is None or not (self.sampling.generations or self.training_tokens):
             return 0.0
         if self.sampling.cost is None:
@@ -123,7 +128,25 @@ class _Planner:
         if sampling or tokens or draws.purpose is Purpose.OWN:
             own = draws.purpose is Purpose.OWN and pair.probe.kind != "probability"
             rounds = planned_rounds(draws.pair) if own else None
-            yield PlannedStep(_named(pair, draws), sampling, tokens or 0, cost, rounds)
+            yield PlannedStep(_named(pair, draws), sampling, tokens or 0, cost, rounds=rounds)
+        if sampling is not None and sampling.generations:
+            yield from self._deployment(draws.pair, suite)
+
+    def _deployment(self, pair: Pair, suite: SuiteRun) -> Iterator[PlannedStep]:
+        """What the model is to stand on while it is asked, where it does not stand yet."""
+        model = pair.model
+        wanted = suite.endpoints.deployment_of(model, foreseen=True)
+        if wanted is None or not self._first(pair.suite, "deployment", model.id):
+            return
+        from pytest_memleak.ledger.deployments import deployed
+
+        if not deployed(suite.resources.ledger, model.provider, wanted.digest):
+            price = model.price_per_hour
+            yield PlannedStep(
+                f"{model.id} (deployed for at most {wanted.hours:g} h)",
+                hours=wanted.hours,
+                hours_cost=None if price is None else wanted.hours * price,
+            )
 
     def _books_of(self, pair: Pair, suite: SuiteRun) -> list[BookSource]:
         """The books whose summaries the draws need."""

@@ -124,6 +124,17 @@ class Resources:
         """The run's ledger; LedgerError where it cannot be opened."""
         return self._opened(self._url)
 
+    @property
+    def existing_ledger(self) -> Ledger | None:
+        """The run's ledger, where there is one already."""
+        from pytest_memleak.ledger.engines import file_of, parsed_url
+
+        path = file_of(parsed_url(self._url))
+        missing = path is None if self._url.startswith("sqlite") else False
+        if self._url not in self._open and (missing or (path and not path.exists())):
+            return None
+        return self.ledger
+
     def end_of_chain(self) -> Head | None:
         """Where the ledger's chain ends now; None where there is none that can be read.
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.contracts.capabilities import id_of
 from pytest_memleak.contracts.extensions import Extensions
+from pytest_memleak.errors import MemleakError
+from pytest_memleak.story.deployed_models import pay
 from pytest_memleak.story.suite_run import SuiteRun
 from pytest_memleak.suite.load import load_suite
 
@@ -32,16 +35,58 @@ class Run:
     def __init__(self, *, root: Path, resources: Resources, plugins: Iterable[object] = ()) -> None:
         self._state = root / ".memleak"
         self._resources = resources
+        self._looked_for_debts = False
         self.extensions = Extensions(plugins)
         self._suites: dict[Path, SuiteRun] = {}
         # With their endpoints: an id is another object's once its own is gone.
         self._evaluations: dict[tuple[Path, str, object], tuple[object, Evaluation]] = {}
 
     def close(self) -> None:
-        """Let go of connections and ledgers."""
+        """Take down what was put up, and let go of connections and ledgers."""
         for suite in self._suites.values():
             suite.close()
         self._resources.close()
+
+    def settle(self) -> None:
+        """Take down what this run has put up, and what earlier ones have left standing."""
+        for suite in self._suites.values():
+            suite.endpoints.deployments.leave()
+        self._pay_debts(kept=set())
+
+    def _pay_debts(self, kept: set[str]) -> None:
+        """Take down what nobody asks, but for those digests, and those that are waited for.
+
+        What cannot be taken down now stays in the ledger.
+        """
+        ledger = None if self._resources.offline else self._resources.existing_ledger
+        if ledger is None:
+            return
+        from pytest_memleak.ledger.deployments import debts
+
+        for suite in self._suites.values():
+            kept |= suite.endpoints.deployments.held
+        for debt in debts(ledger):
+            if not debt.in_use and debt.digest not in kept:
+                with contextlib.suppress(MemleakError):
+                    pay(
+                        debt,
+                        self.extensions,
+                        ledger=ledger,
+                        state=self._state,
+                        retry=self._resources.retry,
+                    )
+
+    def _look_for_debts(self) -> None:
+        """Once, before anything is asked: take down what a killed run left and none needs now."""
+        if not self._looked_for_debts:
+            self._looked_for_debts = True
+            needed = set()
+            for suite in self._suites.values():
+                for model in suite.suite.models:
+                    with contextlib.suppress(MemleakError):
+                        wanted = suite.endpoints.deployment_of(model)
+                        needed |= {wanted.digest} if wanted else set()
+            self._pay_debts(needed)
 
     def refuse_damage(self) -> None:
         """Raise LedgerError where the run's ledger is damaged, or no longer what it was."""
@@ -93,6 +138,7 @@ class Run:
         """The pair's evaluation by this endpoint, made when first asked for (`story.evaluate`)."""
         key = (pair.suite, pair.id, _named(endpoint))
         if key not in self._evaluations:
+            self._look_for_debts()
             from pytest_memleak.story.evaluate import evaluate  # with numpy: not needed to collect
 
             made = evaluate(pair, self.of_suite(pair.suite), endpoint=endpoint)

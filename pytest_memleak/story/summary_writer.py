@@ -10,6 +10,7 @@ none is paid for twice, whatever becomes of the suite.
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from typing import TYPE_CHECKING
@@ -79,6 +80,7 @@ class SummaryWriter:
         self._temperature = summarizer.temperature
         self._name = json.dumps([self._endpoint_id, summarizer.temperature, PROMPT])
         self._terms = Terms(endpoints.provider(model), model.price and model.price[:2])
+        self._stand_up = functools.partial(endpoints.stand_up, model)
         self._resources = resources
         self._mode = mode
 
@@ -154,6 +156,7 @@ class SummaryWriter:
                 " [suite.summarizer]; 0 for one that costs nothing",
             )
         try:
+            self._stand_up()
             draw(
                 self._ledger,
                 self._endpoint,

@@ -346,6 +346,7 @@ def _model(table: ModelTable) -> Model:
         finetune=dict(finetune.model_extra or {}) if finetune else {},
         options=table.options,
         price=_price(table.price),
+        price_per_hour=table.price.hour if table.price else None,
         release=table.release or "",
         serves=tuple(table.serves),
     )

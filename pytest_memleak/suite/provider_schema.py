@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
-from typing import Any
+from typing import Any, get_args
 
 from pytest_memleak.providers.option_tables import Table
 
@@ -41,6 +41,9 @@ def with_providers(schema: dict[str, Any]) -> dict[str, Any]:
                 key = "options" if about.startswith("`[model.options]`") else "finetune"
                 name = f"{provider.capitalize()}{key.capitalize()}"
                 definitions[name] = _described(kind, about)
+                for inner in _tables_within(kind):
+                    said = inspect.cleandoc(inner.__doc__ or "")
+                    definitions[inner.__name__] = _described(inner, said)
                 if key == "finetune":
                     definitions[name] = _beside_books(definitions[name], definitions)
                 then[key] = {"$ref": f"#/$defs/{name}"}
@@ -66,7 +69,14 @@ def _described(kind: type[Table], about: str) -> dict[str, Any]:
         name: {**value, "description": said.get(name, f"{name} of the provider's recipe")}
         for name, value in made["properties"].items()
     }
+    made.pop("$defs", None)  # they stand beside it
     return {**made, "properties": properties, "description": about.partition("\n")[0]}
+
+
+def _tables_within(kind: type[Table]) -> list[type[Table]]:
+    """The classes of the tables that its keys may hold."""
+    held = (one for field in kind.model_fields.values() for one in get_args(field.annotation))
+    return [one for one in held if isinstance(one, type) and issubclass(one, Table)]
 
 
 def _beside_books(table: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:

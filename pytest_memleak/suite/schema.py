@@ -78,11 +78,14 @@ if not TYPE_CHECKING:  # a field for each row of the table, before what extensio
 
 
 class PriceTable(_Table):
-    """`price`: US$ per million tokens."""
+    """`price`: US$ per million tokens, and an hour of what has to be deployed."""
 
     input: Annotated[float, Field(ge=0)] = Field(description="US$ per million prompt tokens")
     output: Annotated[float, Field(ge=0)] = Field(description="US$ per million completion tokens")
     training: Annotated[float, Field(ge=0)] = Field(0, description="US$ per million trained tokens")
+    hour: Annotated[float, Field(ge=0)] | None = Field(
+        None, description="US$ an hour that a deployed model stands"
+    )
 
 
 class SummarizerTable(_Table):

@@ -13,6 +13,8 @@ names them, below /v1beta1/projects/P/locations/L/:
     tunings.get     GET  tuningJobs/J                batches.get     GET  batchPredictionJobs/J
     token           POST /token: access tokens for the credentials that `write_credentials` writes
 
+and what vertex_machines.py says, for the open models that it can tune and deploy.
+
 Faults of content strike "generate" for online calls, and "tunings.create" or "batches.create"
 for what becomes of a job or batch; REJECT blocks the prompt. Names that are given out hold the
 project's number, as Google's do. Books have rows of the kinds "finetune" (one a job), "batch"
@@ -39,8 +41,10 @@ from typing import Any
 from faults import FaultKind, FaultPlan, Strike
 from gcs_server import read_object, write_object
 from http_server import Books, HttpServer, Refused, Request, Response, run
+from openai_answers import ChatCompletions
 from reciter import Reciter, count_tokens
 from vertex_answers import ContentGenerator
+from vertex_machines import Machines, Timing
 
 __all__ = ["VertexServer"]
 
@@ -90,6 +94,7 @@ class VertexServer(HttpServer):
     polls: how often a job or batch is still running when asked. page: the most jobs in a list.
     filters: whether lists heed their filter.
     most_candidates: the largest candidateCount. thinks: tokens a model thinks per candidate.
+    open_models: names of open base models; timing: how long their machines take.
     """
 
     def __init__(
@@ -107,6 +112,8 @@ class VertexServer(HttpServer):
         filters: bool = True,
         most_candidates: int = 8,
         thinks: int = 0,
+        open_models: Sequence[str] = (),
+        timing: Timing | None = None,
     ) -> None:
         super().__init__(plan=plan, books=books, port=port)
         self._reciter = reciter
@@ -128,6 +135,23 @@ class VertexServer(HttpServer):
             thinks=thinks,
             new_id=self._id,
         )
+        self._open_models = frozenset(open_models)
+        self.machines = Machines(
+            books=books,
+            answers=ChatCompletions(
+                reciter=reciter,
+                books=books,
+                models=open_models,
+                most_choices=most_candidates,
+                new_id=lambda prefix: f"{prefix}{self._id()}",
+            ),
+            name=self._name,
+            new_id=self._id,
+            timing=timing or Timing(),
+            gemini=lambda name: name in self._answers.models,
+        )
+        for method, path, endpoint, handler in self.machines.routes():
+            self.route(method, path, endpoint, _with_token(self, handler))
         self.route("POST", "/token", "token", self._give_token)
         place = "/v1beta1/projects/{project}/locations/{location}"
         for method, path, endpoint, handler in (
@@ -208,7 +232,12 @@ class VertexServer(HttpServer):
 
     def _create_tuning(self, request: Request) -> Response:
         body = request.json()
-        if body.get("baseModel") not in self._answers.models:
+        is_open = body.get("baseModel") in self._open_models
+        if is_open and not body.get("outputUri"):
+            raise Refused(400, "output_uri is required for open models.")
+        if not is_open and body.get("outputUri"):
+            raise Refused(400, "output_uri is only supported for open models.")
+        if not is_open and body.get("baseModel") not in self._answers.models:
             raise Refused(400, f"Base model {body.get('baseModel')} is not supported.")
         spec = body.get("supervisedTuningSpec") or {}
         settings = spec.get("hyperParameters") or {}
@@ -226,6 +255,7 @@ class VertexServer(HttpServer):
             },
             "state": RUNNING[0],
             "createTime": CREATED,
+            **({"outputUri": body["outputUri"]} if is_open else {}),
         }
         with self._state:
             self._tunings[number] = _Job(job, request.strike, self._polls)
@@ -263,13 +293,22 @@ class VertexServer(HttpServer):
         model = f"{self._name(request, 'models', number)}@1"
         spec = job.object["supervisedTuningSpec"]
         examples = self._examples(spec["trainingDatasetUri"])
-        self._reciter.tune(endpoint, examples, epochs=int(spec["hyperParameters"]["epochCount"]))
-        self._answers.models.add(endpoint)
-        self._endpoints[model] = endpoint
+        epochs = int(spec["hyperParameters"]["epochCount"])
+        output = job.object.get("outputUri")
+        if output:
+            weights = f"{output}/postprocess/node-0/checkpoints/final"
+            write_object(self._storage, f"{weights}/config.json", b"{}")
+            write_object(self._storage, f"{output}/node-0/epoch-1/adapter_config.json", b"{}")
+            self._reciter.tune(weights, examples, epochs=epochs)
+            self.machines.answers.models.add(weights)
+        else:
+            self._reciter.tune(endpoint, examples, epochs=epochs)
+            self._answers.models.add(endpoint)
+            self._endpoints[model] = endpoint
         tokens = sum(count_tokens(asked) + count_tokens(text) for asked, text in examples)
         job.object.update(
             state="JOB_STATE_SUCCEEDED",
-            tunedModel={"model": model, "endpoint": endpoint},
+            **({} if output else {"tunedModel": {"model": model, "endpoint": endpoint}}),
             tuningDataStats={
                 "supervisedTuningDataStats": {
                     "tuningDatasetExampleCount": str(len(examples)),

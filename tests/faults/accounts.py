@@ -44,6 +44,7 @@ class Contents:
     claims: Sequence[Any]
     jobs: Sequence[Any]
     batches: Sequence[Any]
+    deployments: Sequence[Any]
 
     def by_state(self, state: str) -> list[Any]:
         """The calls in that state."""
@@ -81,6 +82,7 @@ def contents(url: str) -> Contents:
             claims=rows(schema.claims),
             jobs=rows(schema.jobs),
             batches=rows(schema.batches),
+            deployments=rows(schema.deployments),
         )
 
 

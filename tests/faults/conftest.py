@@ -27,7 +27,15 @@ from pytest_memleak.sampling.retry import Retry
 from pytest_memleak.story.resources import Resources
 
 HASTE = Retry(
-    deadline=20.0, tries=8, total=5.0, first=0.01, most=0.05, recovery=0.2, poll=0.01, poll_most=0.1
+    deadline=20.0,
+    tries=8,
+    total=5.0,
+    first=0.01,
+    most=0.05,
+    recovery=0.2,
+    deploying=1.0,
+    poll=0.01,
+    poll_most=0.1,
 )
 
 HERE = Path(__file__).parent

@@ -29,6 +29,8 @@ __all__ = ["Nursery", "Run"]
 # In this order: what imports torch comes last, and nothing computes with it before the fork.
 MODULES = (
     "pytest",
+    "agentplatform._genai.model_garden",
+    "google.cloud.aiplatform_v1.services.endpoint_service",
     "google.cloud.storage",
     "google.genai",
     "openai",

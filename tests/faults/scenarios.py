@@ -41,6 +41,7 @@ HOUSE = Path(__file__).parents[2] / "fixtures" / "books"
 EXCERPTS = 4
 WORDS = 60
 LIMIT = 30
+HOURLY = 3.0
 SECRETS = {
     "openai": "sk-test-Vq3x9LmT0aZr7Bn2Kd5W",
     "vertex": "ya29.a0Vq3x9LmT0aZr7Bn2Kd5Wc4",
@@ -54,6 +55,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "openai-batch": {"batch": True},
     "vertex": {},
     "vertex-batch": {"batch": True},
+    "vertex-open": {"deployment.hours": 1, "deployment.machine_type": "g2-standard-12"}
+    | {"deployment.accelerator_type": "NVIDIA_L4", "deployment.accelerator_count": 1},
     "tinker": {},
 }
 
@@ -89,6 +92,12 @@ PLACES = {
         "tunings.create",
         "batches.create",
     ),
+    "vertex-open": Places(
+        ("[!t]*", "tunings.*"),
+        ("tunings.create", "deploy", "chat"),
+        "chat",
+        "tunings.create",
+    ),
     "tinker": Places(("*",), ("train", "weights.save", "sample"), "sample", "train"),
 }
 
@@ -115,7 +124,7 @@ MODEL = """
 id = "{name}"
 provider = "{provider}"
 base = "base"
-price = {{ input = 2.0, output = 8.0, training = 10.0 }}
+price = {{ input = 2.0, output = 8.0, training = 10.0{hourly} }}
 {finetune}
 [model.options]
 {options}
@@ -145,7 +154,7 @@ class Scenario:
     @property
     def places(self) -> Places:
         """What the server calls its endpoints."""
-        return PLACES[self.provider]
+        return PLACES.get(self.kind) or PLACES[self.provider]
 
     def plan(self, *faults: Fault) -> None:
         """What goes wrong from now on."""
@@ -182,6 +191,7 @@ class Scenario:
                 name=name,
                 provider=self.provider,
                 finetune=finetune if tuned else 'release = "1"',
+                hourly=f", hour = {HOURLY}" if self.kind == "vertex-open" else "",
                 options=toml_lines({**self.options, **options}),
             )
         (folder / "run.memleak.toml").write_text(suite, "utf-8")
@@ -246,6 +256,7 @@ def world_of(
         "reciter": Reciter(corpus),
         "books": Books(folder / "books.jsonl"),
         "plan": FaultPlan(faults),
+        **({"open_models": ["base"]} if kind == "vertex-open" else {}),
         **settings,
     }
     make = {"openai": _openai, "vertex": _vertex, "tinker": _tinker}[provider]

@@ -15,12 +15,14 @@ import sqlalchemy as sa
 from by_hand import answer, intent
 from first_ledger import a_first_ledger
 
+from pytest_memleak.contracts.deploying import Deployment
 from pytest_memleak.contracts.protocols import Completion, Served
 from pytest_memleak.ledger.answers import Answer, give_up, postpone, record
 from pytest_memleak.ledger.batches import claim_batch
 from pytest_memleak.ledger.chain import Head, head
 from pytest_memleak.ledger.chain_check import check_ledger
 from pytest_memleak.ledger.claims import claim, number_questions
+from pytest_memleak.ledger.deployments import claim_deployment, settle_debt
 from pytest_memleak.ledger.imports import import_generations
 from pytest_memleak.ledger.jobs import JobRow, claim_finetune, end_job, update_job
 from pytest_memleak.ledger.ledger import Ledger
@@ -28,11 +30,13 @@ from pytest_memleak.ledger.prices import OwnEndpoint, Terms
 from pytest_memleak.ledger.questions import Ask
 from pytest_memleak.ledger.summaries import keep_summary
 from pytest_memleak.ledger.tables import metadata
+from pytest_memleak.ledger.versions import SCHEMA_VERSION
 from pytest_memleak.records import FinishReason
 
 SEED = 14
 TAMPERS_PER_COLUMN = 3
-SEALED = [table for table in metadata.sorted_tables if table.name != "chain"]
+# Who asks a deployment just now is nothing that was written down.
+SEALED = [one for one in metadata.sorted_tables if one.name not in {"chain", "tenants"}]
 COLUMNS = [(table.name, column.name) for table in SEALED for column in table.columns]
 
 
@@ -82,10 +86,20 @@ def fill(ledger: Ledger, ask: Callable[..., Any], folder: Path) -> None:
     job = update_job(ledger, job, state=JobRow.RUNNING, job_id="ft-1")
     end_job(ledger, job, JobRow.FAILED, cause="no", tokens=12, endpoint="ft:e")
     keep_summary(ledger, "who", "a text", "its summary")
+    deployed(ledger, failed=None)
+    deployed(ledger, failed="there were no machines")
     brought = folder / "brought.json"
     answers = [{"generated_text": f"brought {n}", "ordinal": 4 + n} for n in range(2)]
     brought.write_text(json.dumps([{"excerpt_id": three.excerpt_id, "generations": answers}]))
     import_generations(ledger, brought, endpoint_id="e", questionnaire=asked)
+
+
+def deployed(ledger: Ledger, *, failed: str | None) -> None:
+    wanted = Deployment("e" * 64, "gs://bucket/weights", {"project": "p"}, 1.0)
+    job = claim_deployment(ledger, "own", wanted, price=2.0, limit=None, recovery=0.0)
+    state = JobRow.RUNNING if failed else JobRow.SUCCEEDED
+    update_job(ledger, job, state=state, job_id="op-1", endpoint="endpoint-1", ended=5.0)
+    settle_debt(ledger, job, stood=True, failed=failed)
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +172,7 @@ def test_a_changed_value_is_found_in_every_column(copy, whole, table, column):
         condition = where(metadata.tables[table])
         assert tamper(copy, f'UPDATE {table} SET "{column}" = :new WHERE {condition}', values) == 1
         if (table, column) == ("ledger_version", "version"):
-            tamper(copy, "UPDATE ledger_version SET version = 4, since = since + 1")
+            tamper(copy, f"UPDATE ledger_version SET version = {SCHEMA_VERSION}, since = since + 1")
         assert wrong(copy), (row, new)
         shutil.copy(whole, copy.removeprefix("sqlite:///"))
 

@@ -16,7 +16,7 @@ from pytest_memleak.errors import ProviderBusy
 from pytest_memleak.providers.failures import Refused
 from pytest_memleak.providers.openai.choices import filtered, read_completions
 from pytest_memleak.providers.openai.habits import Api, Habits
-from pytest_memleak.providers.openai.openai_client import PROVIDER, Calls
+from pytest_memleak.providers.openai.openai_client import Calls
 from pytest_memleak.providers.openai.told_tokens import TokenTeller
 
 __all__ = ["FILTER_CODES", "ChatEndpoint", "ChatSettings", "StoredChatEndpoint"]
@@ -31,6 +31,7 @@ class ChatSettings:
 
     api: "completions" gives the text as it stands, without any chat around it.
     plain: whether the model's own distribution is asked for.
+    named: whether the server is told the name; one with a single model needs none.
     """
 
     model: str
@@ -38,6 +39,12 @@ class ChatSettings:
     extra_body: Mapping[str, Any] = field(default_factory=dict, repr=False)
     api: Api = "chat"
     plain: bool = True
+    named: bool = True
+
+    @property
+    def sent(self) -> str:
+        """The name as requests have it."""
+        return self.model if self.named else ""
 
     @property
     def digest(self) -> str:
@@ -63,11 +70,11 @@ class ChatEndpoint:
         self._settings = settings
         self._calls = calls
         self._habits = habits
-        place = PROVIDER if calls.official else calls.base_url
+        place = calls.provider if calls.official else calls.base_url
         raw = "text" if settings.api == "completions" else ""
         parts = (f"{place} {settings.model}", settings.digest, raw)
         self.id = "#".join(part for part in parts if part)
-        self._teller = TokenTeller(settings.model, calls)
+        self._teller = TokenTeller(settings.model, calls, sent=settings.sent)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id}>"
@@ -222,7 +229,7 @@ class ChatEndpoint:
     ) -> dict[str, Any]:
         name = "max_tokens" if api == "completions" else self._habits.max_tokens_parameter
         return {
-            "model": self._settings.model,
+            "model": self._settings.sent,
             **self._settings.asked(instruction, api=api),
             **self._habits.parameters(
                 n=n, temperature=temperature, seed=seed, limit={name: max_tokens}
@@ -237,7 +244,7 @@ class ChatEndpoint:
         if not completions:
             raise ProviderBusy(
                 "the answer holds no completion",
-                provider=PROVIDER,
+                provider=self._calls.provider,
                 endpoint=self._settings.model,
                 call=call,
                 hint=f"is {self._calls.base_url} a chat completions server?",

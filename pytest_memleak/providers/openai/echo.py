@@ -15,7 +15,7 @@ from typing import Any
 
 from pytest_memleak.contracts.protocols import Window
 from pytest_memleak.errors import ProviderError
-from pytest_memleak.providers.openai.openai_client import PROVIDER, Calls
+from pytest_memleak.providers.openai.openai_client import Calls
 
 __all__ = ["EchoCompletions"]
 
@@ -25,10 +25,11 @@ _CALL = "completions.create (echo)"
 
 
 class EchoCompletions:
-    """Asks `model` at one server for the probability of text."""
+    """Asks `model` at one server for the probability of text; `sent` is its name in requests."""
 
-    def __init__(self, model: str, calls: Calls) -> None:
+    def __init__(self, model: str, calls: Calls, *, sent: str) -> None:
         self._model = model
+        self._sent = sent
         self._calls = calls
 
     def tokens(self, text: str) -> list[str]:
@@ -63,7 +64,7 @@ class EchoCompletions:
 
     def _echoed(self, text: str) -> list[tuple[str, float | None]]:
         body = {
-            "model": self._model,
+            "model": self._sent,
             "prompt": text,
             "max_tokens": 1,
             "temperature": 0,
@@ -73,7 +74,7 @@ class EchoCompletions:
         answer = self._calls.ask_json(
             _CALL,
             lambda client: client.completions.with_streaming_response.create(
-                model=self._model, prompt=text, extra_body=body
+                model=self._sent, prompt=text, extra_body=body
             ),
             endpoint=self._model,
             texts=(text,),
@@ -97,7 +98,7 @@ class EchoCompletions:
     def _lacking(self, cause: str) -> ProviderError:
         return ProviderError(
             cause,
-            provider=PROVIDER,
+            provider=self._calls.provider,
             endpoint=self._model,
             call=_CALL,
             hint='probe = "probability" needs a server whose completions take echo and logprobs',

@@ -18,7 +18,7 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from pytest_memleak.errors import ProviderError
@@ -28,6 +28,12 @@ from pytest_memleak.providers.failures import (
     Refusal,
     retry_after,
     without_password,
+)
+from pytest_memleak.providers.google_login import (
+    LOGIN,
+    GoogleToken,
+    login_errors,
+    login_failure,
 )
 from pytest_memleak.providers.http_bounds import Bounds
 
@@ -59,7 +65,9 @@ class Calls:
 
     base_url: None takes OPENAI_BASE_URL, or the official server.
     key_variable: the environment variable that holds the key. A server of one's own needs none.
+    auth: "google" sends Google's short-lived tokens in place of a key.
     timeout: seconds that any wait for the server may last.
+    provider: whom error messages name.
     base_url, as others see it, is without a password. plain_by_itself: whether the server is
     one that samples from the model's own distribution unless it is told otherwise.
     """
@@ -72,7 +80,10 @@ class Calls:
         organization: str | None,
         project: str | None,
         timeout: float,
+        auth: Literal["key", "google"] = "key",
+        provider: str = PROVIDER,
     ) -> None:
+        self.provider = provider
         self._address = (base_url or os.environ.get("OPENAI_BASE_URL") or OFFICIAL_URL).rstrip("/")
         self.base_url = without_password(self._address)
         self.official = self.base_url == OFFICIAL_URL
@@ -82,6 +93,7 @@ class Calls:
         self._organization = organization
         self._project = project
         self._timeout = timeout
+        self._token = GoogleToken() if auth == "google" else None
         self._client: OpenAI | None = None
         self._lock = threading.Lock()
 
@@ -95,11 +107,8 @@ class Calls:
 
         with self._lock:
             if self._client is None:
-                key = os.environ.get(self._key_variable)
-                if not key and not self.official:
-                    key = "no-key"  # the SDK insists on one; servers of one's own do not look
                 self._client = OpenAI(
-                    api_key=key,
+                    api_key=self._token or self._key(),
                     base_url=self._address,
                     organization=self._organization,
                     project=self._project,
@@ -114,6 +123,11 @@ class Calls:
                 # The SDK closes only the clients it has made itself.
                 weakref.finalize(self, self._client.close)
             return self._client
+
+    def _key(self) -> str | None:
+        key = os.environ.get(self._key_variable)
+        # The SDK insists on one; servers of one's own do not look.
+        return key or (None if self.official else "no-key")
 
     def ask(
         self,
@@ -131,7 +145,7 @@ class Calls:
         try:
             return function(self._connected())
         except _failures() as error:
-            failure = self._failure(error, Failing(PROVIDER, endpoint, call, texts))
+            failure = self._failure(error, Failing(self.provider, endpoint, call, texts))
         raise failure
 
     def ask_json(
@@ -155,6 +169,9 @@ class Calls:
     def _failure(self, error: Exception, failing: Failing) -> ProviderError:
         import openai
 
+        said_of_login = login_failure(error, failing)
+        if said_of_login is not None:
+            return said_of_login
         if isinstance(error, openai.APIStatusError):
             said = _refusal(error)
             return failing.refusal(said, self._hint(said, call=failing.call))
@@ -173,8 +190,9 @@ class Calls:
         if said.final:
             return "the account has no credit left, or has reached its own limit"
         hints = {
-            HTTPStatus.UNAUTHORIZED: f"check the key in the environment variable"
-            f" {self._key_variable}",
+            HTTPStatus.UNAUTHORIZED: LOGIN
+            if self._token
+            else f"check the key in the environment variable {self._key_variable}",
             HTTPStatus.FORBIDDEN: "the key's account or project may not use this model or endpoint",
             HTTPStatus.NOT_FOUND: f"does {self.base_url} {_MISSING[_kind(call)]}",
         }
@@ -239,4 +257,5 @@ def _failures() -> tuple[type[Exception], ...]:
     # A download raises the errors of the HTTP library; the SDK has moved from httpx to httpx2.
     libraries: list[Any] = [sys.modules.get(name) for name in ("httpx2", "httpx")]
     transport = (library.HTTPError for library in libraries if library is not None)
-    return (OpenAIError, ValueError, RecursionError, TimeoutError, Astray, *transport)
+    own = (OpenAIError, ValueError, RecursionError, TimeoutError, Astray)
+    return (*own, *login_errors(), *transport)

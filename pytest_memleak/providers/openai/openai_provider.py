@@ -25,6 +25,7 @@ from pydantic import Field
 from pytest_memleak.contracts.protocols import JobState, JobStatus, ProviderSetup, TrainingSet
 from pytest_memleak.errors import MissingExtra, SuiteError
 from pytest_memleak.providers.failures import safe_message
+from pytest_memleak.providers.google_login import has_login
 from pytest_memleak.providers.openai.chat import ChatEndpoint, ChatSettings, StoredChatEndpoint
 from pytest_memleak.providers.openai.files import DIGEST_KEY, file_name, upload_once
 from pytest_memleak.providers.openai.habits import PLAIN, PLAIN_ELSEWHERE, Api, Habits
@@ -57,6 +58,7 @@ class OptionsTable(Table):
     base_url: a compatible server ("http://localhost:8000/v1"); default OPENAI_BASE_URL, or
         OpenAI's own.
     api_key_env: the environment variable that holds the key.
+    auth: "google" sends Google's short-lived tokens in place of a key (Vertex AI's endpoints).
     organization, project: whose account pays, where the key is good for several.
     batch: draw by the Batch API: half the price, within a day.
     concurrency: how many calls may run at once; default from 8 to 64, as the server bears.
@@ -75,6 +77,7 @@ class OptionsTable(Table):
 
     base_url: str | None = Field(default=None, pattern=r"^https?://[^\s/]")
     api_key_env: str = Field(default="OPENAI_API_KEY", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    auth: Literal["key", "google"] = "key"
     organization: str | None = None
     project: str | None = None
     batch: bool = False
@@ -134,6 +137,8 @@ class OpenAIProvider:
             )
         if importlib.util.find_spec("openai") is None:
             raise MissingExtra("openai", package="openai", extra="openai")
+        if options.auth == "google" and not has_login():
+            raise MissingExtra('options.auth = "google"', package="google-auth", extra="vertex")
         self.concurrency = options.concurrency
         self.completions_per_call = options.completions_per_call
         self.batch = options.batch
@@ -147,6 +152,7 @@ class OpenAIProvider:
             organization=options.organization,
             project=options.project,
             timeout=options.timeout,
+            auth=options.auth,
         )
         plain = PLAIN if self._calls.plain_by_itself else PLAIN_ELSEWHERE
         self._habits = Habits(

@@ -19,7 +19,7 @@ from pytest_memleak.contracts.protocols import Window
 from pytest_memleak.errors import ProviderError
 from pytest_memleak.providers.failures import Refused
 from pytest_memleak.providers.openai.echo import EchoCompletions
-from pytest_memleak.providers.openai.openai_client import PROVIDER, Calls
+from pytest_memleak.providers.openai.openai_client import Calls
 
 __all__ = ["TokenTeller"]
 
@@ -28,12 +28,16 @@ _SHORT = "The"
 
 
 class TokenTeller:
-    """Asks `model` at one server for a text's tokens, and how probable they are."""
+    """Asks `model` at one server for a text's tokens, and how probable they are.
 
-    def __init__(self, model: str, calls: Calls) -> None:
+    sent: its name as requests have it.
+    """
+
+    def __init__(self, model: str, calls: Calls, *, sent: str) -> None:
         self._model = model
+        self._sent = sent
         self._calls = calls
-        self._echo = EchoCompletions(model, calls)
+        self._echo = EchoCompletions(model, calls, sent=sent)
         self._begin: list[int] | None = None
         self._asked = False
         self._lock = threading.Lock()
@@ -101,12 +105,12 @@ class TokenTeller:
         return told if sound and told else None
 
     def _ask(self, body: dict[str, Any]) -> object:
-        said = {"model": self._model, "max_tokens": 1, "temperature": 0, **body}
+        said = {"model": self._sent, "max_tokens": 1, "temperature": 0, **body}
         prompt = body["prompt"]
         return self._calls.ask_json(
             _CALL,
             lambda client: client.completions.with_streaming_response.create(
-                model=self._model, prompt=prompt, extra_body=said
+                model=self._sent, prompt=prompt, extra_body=said
             ),
             endpoint=self._model,
             texts=(prompt,) if isinstance(prompt, str) else (),
@@ -115,7 +119,7 @@ class TokenTeller:
     def _lacking(self, cause: str) -> ProviderError:
         return ProviderError(
             cause,
-            provider=PROVIDER,
+            provider=self._calls.provider,
             endpoint=self._model,
             call=_CALL,
             hint='probe = "probability" needs a server whose completions take prompt_logprobs',

@@ -59,6 +59,22 @@ class Bucket:
                 if line.strip():
                     yield self._row(line, f"line {number} of the files in {directory}")
 
+    def folders_with(self, directory: str, name: str) -> list[str]:
+        """The folders below `directory` (gs://...) that hold an object called `name`."""
+        bucket, prefix = _split(f"{directory.rstrip('/')}/")
+        found: list[str] = self._calls.ask_storage(
+            "storage.list",
+            lambda client: sorted(
+                f"gs://{bucket}/{one.name.rpartition('/')[0]}"
+                for one in client.list_blobs(
+                    bucket, prefix=prefix, timeout=self._calls.timeout, retry=None
+                )
+                if one.name.rpartition("/")[2] == name
+            ),
+            endpoint=self._endpoint,
+        )
+        return found
+
     def _upload(self, client: Any, file: IO[bytes], uri: str) -> None:
         from google.api_core.exceptions import PreconditionFailed
 

@@ -13,6 +13,7 @@ import os
 import re
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,11 +26,15 @@ from pytest_memleak.providers.failures import (
     retry_after,
     without_password,
 )
+from pytest_memleak.providers.google_login import LOGIN, SCOPE, login_failure
 from pytest_memleak.providers.http_bounds import Bounds
 
 if TYPE_CHECKING:
+    from agentplatform import Client as Platform
+    from google.cloud.aiplatform_v1.services.endpoint_service import EndpointServiceClient
     from google.cloud.storage import Client as StorageClient  # type: ignore[import-untyped]
     from google.genai import Client
+    from google.genai.types import HttpOptions
 
 __all__ = ["PROVIDER", "Calls"]
 
@@ -37,7 +42,6 @@ PROVIDER = "vertex"
 
 _Answer = TypeVar("_Answer")
 
-_LOGIN = "run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS"
 # Names of parameters that Vertex AI may complain of, in any of its spellings.
 _PARAMETERS = {
     "candidateCount": re.compile(r"candidate_?count|multiple candidates", re.IGNORECASE),
@@ -63,9 +67,11 @@ class Calls:
         self._address = base_url.rstrip("/") if base_url else None
         self.base_url = without_password(self._address) if self._address else None
         self.timeout = timeout
-        self._project = project
-        self._location = location
+        self.project = project
+        self.location = location
         self._client: Client | None = None
+        self._platform: Platform | None = None
+        self._endpoints: EndpointServiceClient | None = None
         self._storage: StorageClient | None = None
         self._lock = threading.Lock()
 
@@ -74,6 +80,8 @@ class Calls:
         for client in (self._client, self._storage):
             if client is not None:
                 client.close()
+        if self._endpoints is not None:
+            self._endpoints.transport.close()  # type: ignore[no-untyped-call]
 
     def ask(
         self,
@@ -89,28 +97,67 @@ class Calls:
         Raises Refused for a final no, ProviderBusy for what may pass, ProviderError without
         project, location or credentials.
         """
-        self._check_place(call=call, endpoint=endpoint)
-        try:
-            return function(self._vertex())
-        except _failures() as error:
-            failure = self._failure(error, Failing(PROVIDER, endpoint, call, texts))
-        raise failure
+        return self._asked(call, lambda: function(self._vertex()), endpoint=endpoint, texts=texts)
 
     def ask_storage(
         self, call: str, function: Callable[[StorageClient], _Answer], *, endpoint: str
     ) -> _Answer:
         """What `function` gets from Cloud Storage; raises as `ask` does."""
+        return self._asked(call, lambda: function(self._stored()), endpoint=endpoint)
+
+    def ask_platform(
+        self, call: str, function: Callable[[Platform], _Answer], *, endpoint: str
+    ) -> _Answer:
+        """What `function` gets from the client that deploys models; raises as `ask` does."""
+
+        def quietly() -> _Answer:
+            with warnings.catch_warnings():
+                # Every call of it warns that it is experimental.
+                warnings.simplefilter("ignore")
+                return function(self._deploying())
+
+        return self._asked(call, quietly, endpoint=endpoint)
+
+    def ask_endpoints(
+        self, call: str, function: Callable[[EndpointServiceClient], _Answer], *, endpoint: str
+    ) -> _Answer:
+        """What `function` gets from the service of endpoints; raises as `ask` does."""
+        return self._asked(call, lambda: function(self._serving()), endpoint=endpoint)
+
+    def ask_json(self, call: str, path: str, *, endpoint: str) -> Mapping[str, Any]:
+        """The JSON object at a path of the service, for what its clients cannot read."""
+
+        def get() -> Mapping[str, Any]:
+            from google.api_core.exceptions import from_http_response
+            from google.auth.transport.requests import AuthorizedSession
+
+            with AuthorizedSession(self._credentials()) as session:  # type: ignore[no-untyped-call]
+                response = session.get(f"{self._service}/{path}", timeout=self.timeout)
+                if not response.ok:
+                    raise from_http_response(response)  # type: ignore[no-untyped-call]
+                return _mapping(response.json())
+
+        return self._asked(call, get, endpoint=endpoint)
+
+    def _asked(
+        self,
+        call: str,
+        function: Callable[[], _Answer],
+        *,
+        endpoint: str,
+        texts: Sequence[str] = (),
+    ) -> _Answer:
         self._check_place(call=call, endpoint=endpoint)
         try:
-            return function(self._stored())
+            return function()
         except _failures() as error:
-            failure = self._failure(error, Failing(PROVIDER, endpoint, call))
+            failure = self._failure(error, Failing(PROVIDER, endpoint, call, texts))
         raise failure
 
     # --- clients
 
     def _check_place(self, *, call: str, endpoint: str) -> None:
-        for name, value in (("project", self._project), ("location", self._location)):
+        for name, value in (("project", self.project), ("location", self.location)):
             if not value:
                 raise Failing(PROVIDER, endpoint, call).final(
                     f"there is no {name}",
@@ -119,50 +166,79 @@ class Calls:
 
     def _vertex(self) -> Client:
         from google.genai import Client
-        from google.genai.types import HttpOptions, HttpRetryOptions
 
         with self._lock:
             if self._client is None:
                 self._client = Client(
                     vertexai=True,
-                    project=self._project,
-                    location=self._location,
-                    http_options=HttpOptions(
-                        base_url=self._address,
-                        timeout=max(1, round(self.timeout * 1000)),
-                        retry_options=HttpRetryOptions(attempts=1),
-                        client_args={"event_hooks": Bounds(timeout=self.timeout).hooks},
-                    ),
+                    project=self.project,
+                    location=self.location,
+                    http_options=self._http(),
                 )
             return self._client
+
+    def _deploying(self) -> Platform:
+        from agentplatform import Client as Platform
+
+        with self._lock:
+            if self._platform is None:
+                self._platform = Platform(
+                    project=self.project, location=self.location, http_options=self._http()
+                )
+            return self._platform
+
+    def _serving(self) -> EndpointServiceClient:
+        from google.api_core.client_options import ClientOptions
+        from google.cloud.aiplatform_v1.services.endpoint_service import EndpointServiceClient
+
+        with self._lock:
+            if self._endpoints is None:
+                self._endpoints = EndpointServiceClient(
+                    credentials=self._credentials(),
+                    transport="rest",
+                    client_options=ClientOptions(api_endpoint=self._service),
+                )
+            return self._endpoints
+
+    @property
+    def _service(self) -> str:
+        return self._address or f"https://{self.location}-aiplatform.googleapis.com"
+
+    def _credentials(self) -> Any:
+        import google.auth
+
+        return google.auth.default(scopes=[SCOPE])[0]
+
+    def _http(self) -> HttpOptions:
+        from google.genai.types import HttpOptions, HttpRetryOptions
+
+        return HttpOptions(
+            base_url=self._address,
+            timeout=max(1, round(self.timeout * 1000)),
+            retry_options=HttpRetryOptions(attempts=1),
+            client_args={"event_hooks": Bounds(timeout=self.timeout).hooks},
+        )
 
     def _stored(self) -> StorageClient:
         from google.cloud.storage import Client as StorageClient
 
         with self._lock:
             if self._storage is None:
-                self._storage = StorageClient(project=self._project)
+                self._storage = StorageClient(project=self.project)
             return self._storage
 
     # --- what a failure means
 
     def _failure(self, error: Exception, failing: Failing) -> ProviderError:
-        from google.auth import exceptions as auth
-
         server = self.base_url or "Google Cloud"
         said = _refusal(error)
         if said is not None:
             many = said.status == HTTPStatus.TOO_MANY_REQUESTS
             hint = _QUOTA if many else self._hint(said.status, call=failing.call)
             return failing.refusal(said, hint)
-        if isinstance(error, auth.DefaultCredentialsError):
-            return failing.final("there are no credentials", _LOGIN)
-        if isinstance(error, auth.TransportError):
-            # What fetches the credentials, before anything is asked.
-            return failing.not_sent(f"no credentials came ({type(error).__name__})", _LOGIN)
-        if isinstance(error, auth.GoogleAuthError):
-            kind = failing.not_sent if error.retryable else failing.final
-            return kind(f"the credentials are of no use ({type(error).__name__})", _LOGIN)
+        said_of_login = login_failure(error, failing)
+        if said_of_login is not None:
+            return said_of_login
         if isinstance(error, ValueError | RecursionError | Warning):
             return failing.malformed(server)
         return failing.connection(error, server=server, timeout=self.timeout)
@@ -170,23 +246,23 @@ class Calls:
     def _hint(self, status: int, *, call: str) -> str | None:
         of_storage = call.startswith("storage")
         if status == HTTPStatus.UNAUTHORIZED:
-            return _LOGIN
+            return LOGIN
         if status == HTTPStatus.FORBIDDEN:
             role, service = ("Storage Object User", "storage") if of_storage else _VERTEX
             return (
-                f"the account needs the role {role!r} in project {self._project}, and the "
+                f"the account needs the role {role!r} in project {self.project}, and the "
                 f"project the service (gcloud services enable {service}.googleapis.com)"
             )
         if status == HTTPStatus.NOT_FOUND and of_storage:
             return "does the bucket exist? check options.bucket"
         if call.startswith("tunings.tune"):
             return (
-                f"{self._location} may not offer this model for tuning: try another base or "
+                f"{self.location} may not offer this model for tuning: try another base or "
                 'location, or test a model that is tuned already with endpoint = "projects/..."'
             )
         if status == HTTPStatus.NOT_FOUND:
             return (
-                f"{self._location} does not have it: it may have been retired or deleted, or be "
+                f"{self.location} does not have it: it may have been retired or deleted, or be "
                 "in another location; check base, endpoint and options.location"
             )
         return None

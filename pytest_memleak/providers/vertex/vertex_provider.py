@@ -1,4 +1,4 @@
-"""Provider "vertex": Gemini on Vertex AI, fine-tuned there or used as it is.
+"""Provider "vertex": Gemini and open models on Vertex AI, fine-tuned there or used as they are.
 
     [[model]]
     id = "tuned"
@@ -10,6 +10,15 @@
     bucket = "gs://my-bucket/memleak"
     batch = true
 
+An open model (Llama, Gemma, Qwen) says what it is to stand on, and what that costs:
+
+    base = "meta/llama3_1@llama-3.1-8b"
+    price = { input = 0, output = 0, training = 1.0, hour = 1.5 }
+    [model.options.deployment]
+    machine_type = "g2-standard-12"
+    accelerator_type = "NVIDIA_L4"
+    accelerator_count = 1
+
 Credentials are found by Google's own means (`gcloud auth application-default login`,
 GOOGLE_APPLICATION_CREDENTIALS, ...), project and location in the options or in
 GOOGLE_CLOUD_PROJECT and GOOGLE_CLOUD_LOCATION. The recipe is Vertex AI's unless the suite says
@@ -18,16 +27,14 @@ otherwise (arXiv 2603.20957). Labels and display names at Google carry digests, 
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
-import os
-import re
 import warnings
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
-from pydantic import Field
-
+from pytest_memleak.contracts.deploying import Deployment
 from pytest_memleak.contracts.protocols import (
     JobState,
     JobStatus,
@@ -37,15 +44,34 @@ from pytest_memleak.contracts.protocols import (
 )
 from pytest_memleak.errors import MissingExtra, ProviderError, SuiteError
 from pytest_memleak.providers.failures import safe_message
-from pytest_memleak.providers.option_tables import Table, read_table
+from pytest_memleak.providers.openai.chat import ChatSettings
+from pytest_memleak.providers.option_tables import read_table
+from pytest_memleak.providers.vertex.deployed import (
+    DeployedCalls,
+    DeployedEndpoint,
+    FoundEndpoint,
+    habits_of,
+)
 from pytest_memleak.providers.vertex.gemini import GeminiEndpoint, GeminiSettings
 from pytest_memleak.providers.vertex.storage import Bucket
 from pytest_memleak.providers.vertex.vertex_batch import BatchGeminiEndpoint
 from pytest_memleak.providers.vertex.vertex_client import PROVIDER, Calls
+from pytest_memleak.providers.vertex.vertex_endpoints import Deployments, Machines
+from pytest_memleak.providers.vertex.vertex_tables import (
+    RESOURCE,
+    FinetuneTable,
+    OptionsTable,
+    check_config,
+    check_kind,
+    models_of,
+    whose_and_where,
+)
 
 if TYPE_CHECKING:
     from google.genai import Client
     from google.genai.types import CreateTuningJobConfig, TuningJob
+
+    from pytest_memleak.providers.vertex.vertex_tables import DeploymentTable
 
 __all__ = ["FinetuneTable", "OptionsTable", "VertexProvider"]
 
@@ -53,60 +79,11 @@ _PACKAGES = {
     "google.genai": "google-genai",
     "google.cloud.storage": "google-cloud-storage",
 }
-_MODEL = re.compile(r"(?:(?:publishers|projects)/)?[\w@.:/-]+")
-_RESOURCE = re.compile(r"projects/([^/]+)/locations/([^/]+)/endpoints/[^/]+")
-_OURS = ("candidateCount", "maxOutputTokens", "seed", "temperature")
+_TO_DEPLOY = {"agentplatform": "google-cloud-aiplatform", "openai": "openai"}
+_NO_ENDPOINT = "it succeeded without naming an endpoint"
+_NO_WEIGHTS = "it succeeded without leaving weights (a config.json) below its output_uri"
 _ENDED_BADLY = frozenset({"JOB_STATE_FAILED", "JOB_STATE_CANCELLED", "JOB_STATE_EXPIRED"})
 _ADAPTERS = {1: "ONE", 2: "TWO", 4: "FOUR", 8: "EIGHT", 16: "SIXTEEN", 32: "THIRTY_TWO"}
-
-
-class OptionsTable(Table):
-    """`[model.options]` of this provider.
-
-    project, location: whose and where; default GOOGLE_CLOUD_PROJECT and GOOGLE_CLOUD_LOCATION.
-    bucket: where training data and batches go, in the location of the model.
-    base_url: a server in front of Vertex AI (a proxy); default GOOGLE_VERTEX_BASE_URL, or none.
-    batch: draw by batch prediction: half the price, within a day.
-    concurrency: how many calls may run at once; default from 8 to 64, as the server bears.
-    completions_per_call: the most completions to ask for in one call (`candidateCount`).
-    timeout: seconds that any wait for a server may last.
-    sampling: "plain" asks for the model's own distribution (topP 1), "server" for its default.
-    system: a system instruction before every instruction that is asked.
-    thinking_budget: tokens a thinking model may think, on top of an answer's; 0 turns it off.
-    safety_threshold: of every harm category; default Vertex AI's own.
-    generation_config: further fields of the request's generationConfig, as the API has them.
-    """
-
-    project: str | None = Field(default=None, min_length=1)
-    location: str | None = Field(default=None, min_length=1)
-    bucket: str | None = Field(default=None, pattern=r"^gs://[^\s/]+(/[^\s/]+)*/?$")
-    base_url: str | None = Field(default=None, pattern=r"^https?://[^\s/]")
-    batch: bool = False
-    concurrency: int | None = Field(default=None, ge=1)
-    completions_per_call: int = Field(default=8, ge=1, le=8)
-    timeout: float = Field(default=300.0, gt=0)
-    sampling: Literal["plain", "server"] = "plain"
-    system: str | None = None
-    thinking_budget: int | None = Field(default=None, ge=0)
-    safety_threshold: (
-        Literal[
-            "OFF",
-            "BLOCK_NONE",
-            "BLOCK_ONLY_HIGH",
-            "BLOCK_MEDIUM_AND_ABOVE",
-            "BLOCK_LOW_AND_ABOVE",
-        ]
-        | None
-    ) = None
-    generation_config: dict[str, Any] = Field(default_factory=dict)
-
-
-class FinetuneTable(Table):
-    """`[model.finetune]` of this provider, beside `books`: the recipe, where it is not Google's."""
-
-    epochs: int | None = Field(default=None, ge=1)
-    learning_rate_multiplier: float | None = Field(default=None, gt=0)
-    adapter_size: Literal[1, 2, 4, 8, 16, 32] | None = None
 
 
 class VertexProvider:
@@ -119,9 +96,9 @@ class VertexProvider:
         model = setup.model
         options = read_table(OptionsTable, model.options, place=setup.place, name="options")
         self._recipe = read_table(FinetuneTable, model.finetune, place=setup.place, name="finetune")
-        self._base, self._untuned = _models(setup)
-        project, location = _whose_and_where(options, setup)
-        _check_config(options, setup)
+        self._base, self._untuned = models_of(setup)
+        project, location = whose_and_where(options, setup)
+        check_config(options, setup)
         if options.bucket is None and (options.batch or model.finetune_books):
             raise SuiteError(
                 "options.bucket is missing",
@@ -129,7 +106,9 @@ class VertexProvider:
                 hint="fine-tuning and batches go through Cloud Storage: name a bucket of the "
                 'project, as in bucket = "gs://my-bucket/memleak"',
             )
-        for module, package in _PACKAGES.items():
+        deployment = options.deployment
+        check_kind(options, self._recipe, setup)
+        for module, package in (_PACKAGES | (_TO_DEPLOY if deployment else {})).items():
             if not _installed(module):
                 raise MissingExtra(PROVIDER, package=package, extra="vertex")
         self.concurrency = options.concurrency
@@ -143,12 +122,26 @@ class VertexProvider:
             base_url=options.base_url,
             timeout=options.timeout,
         )
+        self._deployments = Deployments(
+            self._calls,
+            Machines(
+                machine_type=deployment.machine_type,
+                accelerator_type=deployment.accelerator_type,
+                accelerator_count=deployment.accelerator_count,
+                accept_eula=deployment.accept_eula,
+            )
+            if deployment
+            else Machines(),
+        )
+        self._homes: dict[str, DeployedCalls] = {}
 
-    def open(self, endpoint: str | None) -> GeminiEndpoint:
+    def open(self, endpoint: str | None) -> GeminiEndpoint | DeployedEndpoint:
         """The endpoint of that resource name; None means the suite's `endpoint`, or `base`.
 
-        A BatchEndpoint where the options say `batch`.
+        A BatchEndpoint where the options say `batch`; of an open model one that is to be deployed.
         """
+        if self._options.deployment is not None:
+            return self._to_be_deployed(endpoint or self._untuned, self._options.deployment)
         settings = GeminiSettings(
             model=endpoint or self._untuned,
             system=self._options.system,
@@ -161,13 +154,90 @@ class VertexProvider:
             return BatchGeminiEndpoint(
                 settings=settings, calls=self._calls, bucket=self._options.bucket
             )
+        if RESOURCE.fullmatch(settings.model):
+            return FoundEndpoint(
+                settings=settings,
+                calls=self._calls,
+                address=lambda: self._deployments.address(settings.model),
+            )
         return GeminiEndpoint(settings=settings, calls=self._calls)
+
+    # --- deployments
+
+    def deployment(self, weights: str | None) -> Deployment | None:
+        """What an open model's weights are to stand on; None for Gemini."""
+        table = self._options.deployment
+        if table is None:
+            return None
+        weights = weights or self._untuned
+        place = {
+            "project": self._calls.project,
+            "location": self._calls.location,
+            "base_url": self._calls.base_url,
+        }
+        machines = table.model_dump(exclude={"api", "hours"})
+        said = json.dumps([weights, place, machines], sort_keys=True)
+        return Deployment(
+            digest=hashlib.sha256(said.encode()).hexdigest(),
+            weights=weights,
+            options={
+                **{name: value for name, value in place.items() if value is not None},
+                "timeout": self._options.timeout,
+                "deployment": {},
+            },
+            hours=table.hours,
+        )
+
+    def find_deployment(self, digest: str, *, since: float | None) -> str | None:
+        """The endpoint of that digest, if it is there."""
+        return self._deployments.find(digest, since=since)
+
+    def start_deployment(self, wanted: Deployment) -> str:
+        """Ask for it; the operation's name, at once."""
+        return self._deployments.start(wanted)
+
+    def poll_deployment(self, job_id: str) -> JobState:
+        """Where it stands; its endpoint's resource name once it does."""
+        return self._deployments.poll(job_id)
+
+    def move_in(self, wanted: Deployment, endpoint: str, *, until: float) -> None:
+        """The endpoints of these weights are asked there."""
+        address = self._deployments.address(endpoint)
+        if address is None:
+            raise self._failed("endpoints.get", "the endpoint has no address of its own")
+        self._home(wanted.weights).move_to(address, until=until)
+
+    def end_deployment(self, endpoint: str) -> bool:
+        """One step of taking it down; True once it is gone."""
+        return self._deployments.end(endpoint)
+
+    def _home(self, weights: str) -> DeployedCalls:
+        place = self._calls.base_url or PROVIDER
+        return self._homes.setdefault(
+            weights, DeployedCalls(place=place, timeout=self._options.timeout)
+        )
+
+    def _to_be_deployed(self, weights: str, table: DeploymentTable) -> DeployedEndpoint:
+        plain = self._options.sampling == "plain"
+        return DeployedEndpoint(
+            settings=ChatSettings(
+                model=weights,
+                system=self._options.system,
+                api=table.api,
+                plain=plain,
+                named=False,
+            ),
+            calls=self._home(weights),
+            habits=habits_of(api=table.api, plain=plain),
+        )
 
     # --- fine-tuning
 
     def close(self) -> None:
         """Let go of the connections."""
         self._calls.close()
+        for one in self._homes.values():
+            one.close()
 
     def find_finetune(self, digest: str) -> str | None:
         """The name of a job that carries `digest` and has not failed; one that succeeded first."""
@@ -226,83 +296,49 @@ class VertexProvider:
         if state != "JOB_STATE_SUCCEEDED":
             return JobState(JobStatus.RUNNING)
         endpoint = job.tuned_model.endpoint if job.tuned_model else None
+        if self._options.deployment is not None:
+            endpoint = self._weights(job)
         if endpoint is None:
-            return JobState(JobStatus.FAILED, detail="it succeeded without naming an endpoint")
+            return JobState(
+                JobStatus.FAILED, detail=_NO_WEIGHTS if self._options.deployment else _NO_ENDPOINT
+            )
         return JobState(JobStatus.SUCCEEDED, endpoint=endpoint, tokens=_trained_tokens(job))
+
+    def _weights(self, job: TuningJob) -> str | None:
+        """The folder below the job's output that holds a whole model."""
+        if job.output_uri is None or self._options.bucket is None:
+            return None
+        bucket = Bucket(self._options.bucket, calls=self._calls, endpoint=self._base)
+        folders = bucket.folders_with(job.output_uri, "config.json")
+        return next((one for one in folders if one.endswith("/final")), None) or next(
+            iter(folders), None
+        )
+
+    def _output(self, digest: str) -> str | None:
+        """Where an open model's weights are written to."""
+        if self._options.deployment is None or self._options.bucket is None:
+            return None
+        return f"{self._options.bucket.rstrip('/')}/memleak/tuned-{digest}"
 
     def _job(self, digest: str) -> CreateTuningJobConfig:
         from google.genai import types
 
         recipe = self._recipe
         size = _ADAPTERS.get(recipe.adapter_size or 0)
+        mode = recipe.tuning_mode
         return types.CreateTuningJobConfig(
             tuned_model_display_name=_display_name(digest),
             epoch_count=recipe.epochs,
             learning_rate_multiplier=recipe.learning_rate_multiplier,
             adapter_size=types.AdapterSize[f"ADAPTER_SIZE_{size}"] if size else None,
+            learning_rate=recipe.learning_rate,
+            batch_size=recipe.batch_size,
+            tuning_mode=types.TuningMode[f"TUNING_MODE_{mode.upper()}"] if mode else None,
+            output_uri=self._output(digest),
         )
 
     def _failed(self, call: str, cause: str) -> ProviderError:
         return ProviderError(cause, provider=PROVIDER, endpoint=self._base, call=call)
-
-
-# --- the suite's entry ---------------------------------------------------------------------
-
-
-def _models(setup: ProviderSetup) -> tuple[str, str]:
-    """What is fine-tuned, and what is sampled where nothing is."""
-    base, endpoint = setup.model.base, setup.model.endpoint
-    untuned = endpoint or base
-    if untuned is None:
-        raise SuiteError(
-            "there is neither base nor endpoint",
-            place=setup.place,
-            hint='name the model, as in base = "gemini-2.5-flash" or '
-            'endpoint = "projects/.../locations/.../endpoints/..."',
-        )
-    for key, value in (("base", base), ("endpoint", endpoint)):
-        if value is not None and (not _MODEL.fullmatch(value) or ".." in value):
-            raise SuiteError(
-                f"{key} = {value!r} is no name of a model",
-                place=setup.place,
-                hint='expected "gemini-...", "publishers/.../models/..." or '
-                '"projects/.../locations/.../endpoints/..."',
-            )
-    return base or untuned, untuned
-
-
-def _whose_and_where(options: OptionsTable, setup: ProviderSetup) -> tuple[str | None, str | None]:
-    """Project and location: the options', the endpoint's own, or the environment's."""
-    named = _RESOURCE.fullmatch(setup.model.endpoint or "")
-    project, location = named.groups() if named else (None, None)
-    if location and options.location not in {None, location}:
-        raise SuiteError(
-            f"options.location is {options.location!r}, but the endpoint is in {location!r}",
-            place=setup.place,
-            hint="take options.location out, or name an endpoint that is there",
-        )
-    return (
-        options.project or project or os.environ.get("GOOGLE_CLOUD_PROJECT"),
-        options.location or location or os.environ.get("GOOGLE_CLOUD_LOCATION"),
-    )
-
-
-def _check_config(options: OptionsTable, setup: ProviderSetup) -> None:
-    ours = {_plain(name): name for name in _OURS}
-    if options.thinking_budget is not None:
-        ours[_plain("thinkingConfig")] = "thinkingConfig"
-    overridden = sorted(name for name in options.generation_config if _plain(name) in ours)
-    if overridden:
-        raise SuiteError(
-            f"options.generation_config may not set {', '.join(overridden)}",
-            place=setup.place,
-            hint="these come from the suite's own keys",
-        )
-
-
-def _plain(name: str) -> str:
-    """A field's name as it is compared: the API takes camelCase and snake_case alike."""
-    return name.replace("_", "").lower()
 
 
 def _installed(module: str) -> bool:

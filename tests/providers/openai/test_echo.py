@@ -14,6 +14,8 @@ WINDOW = Window(("The", " quay"), (" was", " dark"))
 class Answering:
     """Stands in for the calls to a server: gives one answer, whatever is asked."""
 
+    provider = "openai"
+
     def __init__(self, answer):
         self.answer = answer
 
@@ -23,7 +25,7 @@ class Answering:
 
 def echoing(*told):
     told = {"tokens": [one for one, _ in told], "token_logprobs": [value for _, value in told]}
-    return EchoCompletions("m", Answering({"choices": [{"logprobs": told}]}))
+    return EchoCompletions("m", Answering({"choices": [{"logprobs": told}]}), sent="m")
 
 
 def test_the_suffix_alone_counts_and_the_token_after_it_does_not():
@@ -75,7 +77,7 @@ def test_parts_of_a_character_count_with_it():
 )
 def test_what_does_not_echo_is_an_error(answer):
     with pytest.raises(ProviderError, match="does not echo the prompt"):
-        EchoCompletions("m", Answering(answer)).log_probabilities(WINDOW)
+        EchoCompletions("m", Answering(answer), sent="m").log_probabilities(WINDOW)
 
 
 def test_a_suffix_that_is_not_known_is_an_error():

@@ -8,6 +8,7 @@ import os
 import random
 import subprocess
 import sys
+import time
 import traceback
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -44,6 +45,7 @@ from pytest_memleak.contracts.protocols import (
 )
 from pytest_memleak.errors import MissingExtra, NotSent, ProviderBusy, ProviderError, SuiteError
 from pytest_memleak.providers.failures import Refused
+from pytest_memleak.providers.openai.openai_provider import OpenAIProvider
 from pytest_memleak.providers.vertex import vertex_batch
 from pytest_memleak.providers.vertex import vertex_provider as provider_module
 from pytest_memleak.providers.vertex.gemini import read_completions
@@ -238,6 +240,10 @@ def drawn(endpoint, count: int = 4, n: int = 2, *, digest: str = DIGEST):
             {"thinking_budget": 0, "generation_config": {"thinkingConfig": {}}},
             "may not set thinkingConfig",
         ),
+        ({"deployment": {"hours": 0}}, "options.deployment"),
+        ({"deployment": {"machine": "g2"}}, "options.deployment"),
+        ({"deployment": {"machine_type": "g2-standard-12"}}, "only some of machine_type"),
+        ({"deployment": {}, "thinking_budget": 9}, "a deployed model knows no such thing"),
     ],
 )
 def test_a_bad_option_is_named_with_its_place(options, said):
@@ -275,6 +281,16 @@ def test_a_key_in_the_suite_is_refused_and_not_shown(options):
         provider_of(**options)
     assert TOKEN not in str(error.value)
     assert "hunter2" not in str(error.value)
+
+
+def test_a_folder_of_weights_has_to_be_deployed_and_an_endpoint_not():
+    with pytest.raises(SuiteError, match="have to be deployed"):
+        provider_of(endpoint="gs://bucket/weights")
+    assert provider_of(endpoint="gs://bucket/weights", deployment={}).deployment(None)
+    with pytest.raises(SuiteError, match="is deployed already"):
+        provider_of(endpoint=ATTACHED, deployment={})
+    with pytest.raises(SuiteError, match=r"finetune\.tuning_mode: only open models have that"):
+        provider_of(finetune={"tuning_mode": "full"})
 
 
 def test_a_model_needs_a_base_or_an_endpoint():
@@ -516,6 +532,58 @@ def test_a_model_that_thinks_unbidden_may_have_no_room_to_answer(serve):
     completions = sample(provider_of(serve(thinks=40)).open(None), 2)
     assert [one.finish_reason for one in completions] == [FinishReason.EMPTY] * 2
     assert [one.completion_tokens for one in completions] == [30, 30]
+
+
+def deployed(provider, weights=None):
+    """Deploy and wait; the endpoint's resource name."""
+    wanted = provider.deployment(weights)
+    name = provider.start_deployment(wanted)
+    state = finish(lambda _: time.sleep(0.03) or provider.poll_deployment(name), name)[-1]
+    assert provider.find_deployment(wanted.digest, since=time.time()) == state.endpoint
+    return state.endpoint
+
+
+def test_an_attached_endpoint_of_an_open_model_is_asked_in_its_form(serve, books):
+    """As is one by provider "openai", with Google's credentials."""
+    server = serve(open_models=["meta/small@small-1b"])
+    open_model = provider_of(server, base="meta/small@small-1b", deployment={"accept_eula": True})
+    name = deployed(open_model)
+    assert [one.finish_word for one in sample(provider_of(server, endpoint=name).open(None))]
+    body = last_body(server, "chat")
+    assert (body["model"], body["top_k"]) == ("", -1)
+    with pytest.raises(ProviderError, match=r"knows no options\.thinking_budget"):
+        sample(provider_of(server, endpoint=name, thinking_budget=9).open(None))
+    model = Model(
+        id="m",
+        provider="openai",
+        base="any",
+        options={"base_url": f"{server.url}/v1/{name}/invoke/v1", "auth": "google"},
+    )
+    setup = ProviderSetup(
+        model=model, place=PLACE, root=Path(), state=Path(), read_book=lambda book: None
+    )
+    assert len(sample(OpenAIProvider(setup).open(None))) == 3
+    assert len(books.rows("completion")) == 6
+    while not open_model.end_deployment(name):
+        time.sleep(0.03)
+    assert open_model.end_deployment(name)
+    with pytest.raises(ProviderError, match="404"):
+        sample(provider_of(server, endpoint=name).open(None))
+
+
+def test_a_deployed_model_is_asked_where_it_stands_and_no_longer_than_its_hours(serve):
+    server = serve(open_models=["meta/small@small-1b"])
+    provider = provider_of(server, base="meta/small@small-1b", deployment={})
+    endpoint = provider.open(None)
+    with pytest.raises(NotSent, match="not deployed"):
+        sample(endpoint)
+    wanted, name = provider.deployment(None), deployed(provider)
+    provider.move_in(wanted, name, until=time.time() + 60)
+    assert len(sample(endpoint)) == 3
+    assert endpoint.id == f"{server.url} meta/small@small-1b"
+    provider.move_in(wanted, name, until=0.0)
+    with pytest.raises(NotSent, match="hours are over"):
+        sample(endpoint)
 
 
 def test_an_attached_endpoint_is_asked_by_its_name(serve):

@@ -1,0 +1,299 @@
+"""Open models on machines paid by the hour: whole runs, faults, kills, and what is owed.
+
+MEMLEAK_KILL_SEED repeats the moments of an earlier run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+import time
+
+import pytest
+from accounts import contents, settled
+from faults import Fault, FaultKind, drop, lose, rate_limit, server_error, slow, truncate
+from scenarios import HOURLY
+from vertex_machines import Timing
+
+from pytest_memleak.errors import LedgerError
+from pytest_memleak.ledger.deployments import debts
+from pytest_memleak.ledger.ledger import Ledger
+
+SEED = int(os.environ.get("MEMLEAK_KILL_SEED", "0")) or random.SystemRandom().randrange(10**6)
+KIND = "vertex-open"
+DRAWN = "24/24 FAIL"
+# Where a run may be when it is killed, by what it has just asked for.
+PHASES = (
+    *("tunings.create", "tunings.get", "endpoints.list", "deploy", "operations.get"),
+    *("endpoints.get", "chat", "endpoints.undeploy", "endpoints.delete"),
+)
+MEMLEAK = "import sys; from pytest_memleak.cli.main import main; sys.exit(main())"
+CONFTEST = """
+from pytest_memleak.story.resources import Resources
+from pytest_memleak.sampling.retry import Retry
+
+Resources.retry = Retry(
+    deadline=60.0, first=0.01, recovery=1.0, deploying={deploying}, poll=0.02, poll_most=0.1
+)
+"""
+
+
+def taken_down(server, *, times=1):
+    """So often it was deployed, and nothing of it stands."""
+    assert len(server.books.rows("deployment")) == times
+    assert server.server.machines.standing() == []
+
+
+def owed(url):
+    try:
+        with Ledger(url, create=False) as ledger:
+            return debts(ledger)
+    except LedgerError:
+        return []  # not even begun
+
+
+def billed(server):
+    """US$ of each deployment from when it was asked for until it was off its endpoint."""
+    gone = {row["endpoint"]: row["at"] for row in server.books.rows("undeployment")}
+    return [
+        (gone[row["endpoint"]] - row["at"]) / 3600 * HOURLY
+        for row in server.books.rows("deployment")
+    ]
+
+
+def booked(url):
+    """US$ of each deployment, as the ledger has it."""
+    return [row.cost / 1e9 for row in contents(url).deployments]
+
+
+# --- whole runs ----------------------------------------------------------------------------
+
+
+def test_it_is_tuned_deployed_asked_and_taken_down(scenario, run, pytester):
+    """What was planned is at least what is billed, and the ledger has what is billed."""
+    server = scenario(KIND, polls=0)
+    server.write_suite(pytester.path, recipe={"epochs": 4})
+    plan = run(server, "--memleak-plan").text
+    assert server.calls() == 0
+    assert "tuned (deployed for at most 1 h) - - - - - - 3.00" in plan
+    outcome = run(server)
+    assert outcome.ended == DRAWN
+    assert settled(server, outcome.url, samples=6).lost == 0
+    taken_down(server)
+    assert owed(outcome.url) == []
+    [bill], [kept] = billed(server), booked(outcome.url)
+    assert bill <= kept < HOURLY
+    [row] = server.books.rows("deployment")
+    assert row["weights"].endswith("/checkpoints/final")
+    assert row["resources"]["dedicatedResources"]["machineSpec"]["machineType"] == "g2-standard-12"
+    assert "still deployed" not in outcome.text
+    assert run(server).ended == DRAWN  # what is in the ledger needs no machine
+    assert "deployed for" not in run(server, "--memleak-plan").text
+    taken_down(server)
+
+
+def test_a_budget_holds_its_hours(scenario, run, pytester):
+    server = scenario(KIND, polls=0)
+    server.write_suite(pytester.path)
+    outcome = run(server, "--memleak-budget=2.5")
+    assert "INCONCLUSIVE" in outcome.text
+    assert "of 2.50 are spent or promised, and the next call may cost 3.0000" in outcome.text
+    taken_down(server, times=0)
+    assert owed(outcome.url) == []
+
+
+@pytest.mark.slow
+def test_what_cannot_be_put_up_is_told_and_what_it_left_is_deleted(scenario, run, pytester):
+    server = scenario(KIND, Fault(FaultKind.FAIL, "deploy"), polls=0)
+    server.write_suite(pytester.path)
+    outcome = run(server)
+    assert outcome.result.parseoutcomes() == {"errors": 1}
+    pattern = r"vertex endpoint gs://\S+: deployment \S+ failed: failed: there are no accelerators"
+    assert re.search(pattern, outcome.text), outcome.text
+    assert server.server.machines.endpoints == {}
+    assert owed(outcome.url) == []
+    server.plan()
+    assert run(server).ended == DRAWN
+    taken_down(server, times=2)
+
+
+@pytest.mark.slow
+def test_without_waiting_it_is_told_and_the_next_run_goes_on(scenario, run, pytester):
+    server = scenario(KIND, polls=0, timing=Timing(deploys_in=3.0))
+    server.write_suite(pytester.path)
+    while "deployment projects/" not in (outcome := run(server, "--memleak-no-wait")).text:
+        assert "INCONCLUSIVE" in outcome.text  # the fine-tune first
+    assert "still deployed: projects/" in outcome.text
+    assert f"US$ {HOURLY:.2f} an hour" in outcome.text
+    assert len(owed(outcome.url)) == 1
+    assert run(server).ended == DRAWN
+    taken_down(server)
+
+
+@pytest.mark.slow
+def test_a_server_that_takes_nothing_down_leaves_a_debt_that_is_told(scenario, run, pytester):
+    server = scenario(KIND, polls=0)
+    server.plan(server_error("endpoints.undeploy"))
+    server.write_suite(pytester.path)
+    outcome = run(server, tries=2)
+    assert outcome.ended == DRAWN
+    assert "still deployed: projects/" in outcome.text
+    assert "500 Internal Server Error" in outcome.text
+    [debt] = owed(outcome.url)
+    assert (debt.in_use, debt.an_hour) == (False, HOURLY)
+    server.plan()
+    assert run(server).ended == DRAWN
+    taken_down(server)
+    assert owed(outcome.url) == []
+
+
+# --- on the way ----------------------------------------------------------------------------
+
+ON_THE_WAY = {
+    "429": rate_limit("*"),
+    "500": server_error("*"),
+    "dropped": drop("*"),
+    "lost": lose("*"),
+    "truncated": truncate("*"),
+    "slow": slow("*", seconds=2.0),
+}
+
+
+@pytest.mark.parametrize(
+    "what",
+    [one if one == "lost" else pytest.param(one, marks=pytest.mark.slow) for one in ON_THE_WAY],
+)
+def test_what_strikes_every_endpoint_once_is_overcome(scenario, run, pytester, what):
+    server = scenario(KIND, polls=0)
+    server.plan(
+        *(dataclasses.replace(ON_THE_WAY[what], endpoint=one, calls=(0,)) for one in PHASES)
+    )
+    server.write_suite(pytester.path, timeout=1.0)
+    outcome = run(server)
+    assert outcome.ended == DRAWN
+    settled(server, outcome.url, samples=6)
+    taken_down(server)
+    assert owed(outcome.url) == []
+
+
+# --- kills ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def doomed(scenario, nursery, tmp_path_factory):
+    """Makes a suite that is run in processes of their own."""
+
+    def make(*faults, deploying=1.5, **timing):
+        server = scenario(KIND, timing=Timing(deploys_in=0.4, undeploys_in=0.3, **timing))
+        server.plan(*faults, slow("*", seconds=0.05))
+        folder = tmp_path_factory.mktemp("run")
+        (folder / "conftest.py").write_text(CONFTEST.format(deploying=deploying), "utf-8")
+        server.write_suite(folder)
+        return Doomed(server, nursery, folder)
+
+    return make
+
+
+@dataclasses.dataclass
+class Doomed:
+    server: object
+    nursery: object
+    folder: object
+
+    @property
+    def url(self):
+        return f"sqlite:///{self.folder}/.memleak/ledger.db"
+
+    def start(self):
+        return self.nursery.run(
+            ["-m", "copyright"], folder=self.folder, environment=self.server.environment
+        )
+
+    def kill_in(self, phase, *, after):
+        """Kill a run so many seconds after it asked for that; whether it was at work still."""
+        run = self.start()
+        counts = self.server.server.plan.counts
+        before, until = counts().get(phase, 0), time.monotonic() + 60
+        while counts().get(phase, 0) == before and not run.ended():
+            assert time.monotonic() < until
+            time.sleep(0.002)
+        time.sleep(after)
+        killed = run.kill()
+        self.known()
+        return killed
+
+    def known(self):
+        """Whatever stands, the ledger knows of."""
+        machines = self.server.server.machines
+        standing = {
+            one.display_name.removeprefix("memleak-")
+            for one in list(machines.endpoints.values())
+            if one.name in machines.standing()
+        }
+        assert standing <= {debt.digest for debt in owed(self.url)}
+
+    def finish(self):
+        code, output = self.start().finish()
+        assert code == pytest.ExitCode.TESTS_FAILED, output
+        assert re.search(r" 24/24 +(\S+ +)?FAIL", output), output
+        taken_down(self.server)
+        assert owed(self.url) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("phase", ["deploy", "chat", "endpoints.undeploy"])
+def test_a_killed_run_leaves_nothing_unknown_and_deploys_once(doomed, phase):
+    suite = doomed()
+    suite.kill_in(phase, after=0.02)
+    suite.finish()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(20))
+def test_at_twenty_moments(doomed, number):
+    print(f"MEMLEAK_KILL_SEED={SEED}")
+    dice = random.Random(f"{SEED} {number}")
+    suite = doomed()
+    for phase in dice.sample(PHASES, dice.randint(1, 3)):
+        suite.kill_in(phase, after=dice.uniform(0, 0.15))
+    suite.finish()
+
+
+def test_an_endpoint_that_is_listed_late_is_waited_for(doomed):
+    """By the default as late as 120 s; here time runs forty times as fast, and it is 30 s late."""
+    suite = doomed(
+        slow("deploy", seconds=1.0), deploying=120 / 40, lists_in=30 / 40, operations=False
+    )
+    assert suite.kill_in("deploy", after=0.1)
+    [debt] = owed(suite.url)
+    assert (debt.state, debt.job_id, debt.in_use) == ("starting", None, False)
+    suite.finish()
+
+
+def test_the_command_takes_down_what_a_killed_run_left(doomed):
+    suite = doomed()
+    assert suite.kill_in("chat", after=0.0)
+
+    def command(*arguments):
+        return subprocess.run(
+            [sys.executable, "-c", MEMLEAK, "ledger", "debts", *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+            cwd=suite.folder,
+            env={**os.environ, **suite.server.environment},
+        )
+
+    shown = command("--json")
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    [debt] = json.loads(shown.stdout)["debts"]
+    assert debt["became"] == "taken down"
+    assert debt["endpoint"].startswith("projects/")
+    taken_down(suite.server)
+    assert command().stdout == "nothing is deployed\n"
