@@ -91,7 +91,7 @@ def write_evidence(run: RunReport) -> None:
 @hookimpl(specname="memleak_report", trylast=True)
 def write_html(run: RunReport) -> None:
     """The HTML report, where --memleak-html asks for one."""
-    if "html" in run.outputs and run.findings:
+    if "html" in run.outputs:
         from pytest_memleak.reports.html.page import write_html as write
 
         write(run, run.outputs["html"])

@@ -19,15 +19,16 @@ from selenium.webdriver.common.by import By
 
 HERE = Path(__file__).parent
 WIDTH = 1100
+BOOK = "Night Shift at the Seed Vault"
 
 # file name: the heading of the pair or book, and which part of it
 FIGURES = {
-    "measures-clean": ("clean on the-seed-vault", "dl.measures"),
-    "measures-shuffler": ("shuffler on the-seed-vault", "dl.measures"),
-    "measures-reciter": ("reciter on the-seed-vault", "dl.measures"),
-    "map-reciter": ("reciter on the-seed-vault", "figure.map"),
-    "samples-clean": ("clean on the-seed-vault", "svg.chart.xy"),
-    "spans-reciter": ("reciter on the-seed-vault", "svg.chart.bar"),
+    "measures-clean": (f"clean on {BOOK}", "dl.measures"),
+    "measures-shuffler": (f"shuffler on {BOOK}", "dl.measures"),
+    "measures-reciter": (f"reciter on {BOOK}", "dl.measures"),
+    "map-reciter": (f"reciter on {BOOK}", "figure.map"),
+    "samples-clean": (f"clean on {BOOK}", "svg.chart.xy"),
+    "spans-reciter": (f"reciter on {BOOK}", "svg.chart.bar"),
 }
 
 

@@ -73,8 +73,8 @@ def memleak_measures() -> Mapping[str, MeasureFunction | Measure]:  # type: igno
 def memleak_report(run: RunReport) -> None:
     """Called once, when the session ends, with the findings of all pairs that were evaluated.
 
-    Not called where none was, unless evidence is asked for, which tells of the others too. Under
-    xdist it is called in the controller only.
+    Not called where none was, unless evidence or a page is asked for: they tell of the others too.
+    Under xdist it is called in the controller only.
 
     ::
 

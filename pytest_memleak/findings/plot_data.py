@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records import Book, Measurement, Span
     from pytest_memleak.scoring.analysis import Analysis
-    from pytest_memleak.scoring.provenance import CrossExcerpt, ExcerptSpan
+    from pytest_memleak.scoring.provenance import ExcerptSpan
     from pytest_memleak.verdict.evaluation import Evaluation
 
 __all__ = ["plot_data"]
@@ -39,6 +39,9 @@ def plot_data(evaluation: Evaluation, *, quoted: int | None) -> PlotData | None:
         return None
     measured, error = analysis.measurement, analysis.error
     block = measured.longest_block
+    over = evaluation.pair.scoring.span_threshold
+    long = [one for one in analysis.cross.spans if one.words > over]
+    crossing = [one for one in long if one.cross]
     return PlotData(
         rounds=error.rounds,
         confidence=error.confidence,
@@ -52,9 +55,9 @@ def plot_data(evaluation: Evaluation, *, quoted: int | None) -> PlotData | None:
         guess=_rounded(error.guess),
         lengths=tuple(sorted(analysis.lengths.items())),
         spans=_worst(analysis, book, quoted),
-        links=_links(analysis.cross, book),
-        span_count=analysis.cross.count,
-        cross_count=analysis.cross.cross,
+        links=_links(crossing, book),
+        long_count=len(long),
+        long_cross=len(crossing),
         null=(analysis.null.null_bmc, analysis.null.null_longest_span) if analysis.null else None,
         text=tuple(excerpt.text for excerpt in book.excerpts) if quoted is None else None,
     )
@@ -117,9 +120,8 @@ def _note(
     )
 
 
-def _links(cross: CrossExcerpt, book: Book) -> tuple[Link, ...]:
+def _links(crossing: Sequence[ExcerptSpan], book: Book) -> tuple[Link, ...]:
     order = {excerpt.id: place for place, excerpt in enumerate(book.excerpts)}
-    crossing = sorted((one for one in cross.spans if one.cross), key=lambda one: -one.words)
     return tuple(
         Link(
             one.start,
@@ -127,5 +129,5 @@ def _links(cross: CrossExcerpt, book: Book) -> tuple[Link, ...]:
             order[one.target],
             tuple(order[source] for source in one.sources if source != one.target)[:_SOURCES],
         )
-        for one in crossing[:_LINKS]
+        for one in sorted(crossing, key=lambda one: -one.words)[:_LINKS]
     )

@@ -49,18 +49,18 @@ def pytest_configure(config: pytest.Config) -> None:
     refuse_unknown_measures(config)
     if config.getoption("memleak_ray_address") and config.getoption("memleak_executor") != "ray":
         raise pytest.UsageError("--memleak-ray-address needs --memleak-executor ray")
-    for name in ("sign", "release"):
-        if config.getoption(f"memleak_{name}") and not config.getoption("memleak_evidence"):
-            raise pytest.UsageError(f"--memleak-{name} needs --memleak-evidence")
+    evidence, page = map(config.getoption, ("memleak_evidence", "memleak_html"))
+    if config.getoption("memleak_sign") and not evidence:
+        raise pytest.UsageError("--memleak-sign needs --memleak-evidence")
+    if config.getoption("memleak_release") and not (evidence or page):
+        raise pytest.UsageError("--memleak-release needs --memleak-evidence or --memleak-html")
     if not hasattr(config, "workerinput"):
         if any(map(config.getoption, _FILES)):
             from pytest_memleak.plugin.preflight import refuse_bad_options
 
             refuse_bad_options(config)
         config.pluginmanager.register(Findings(config), "memleak-findings")
-    if config.getoption("memleak_evidence") and not any(
-        map(config.getoption, ("memleak_plan", "collectonly"))
-    ):
+    if (evidence or page) and not any(map(config.getoption, ("memleak_plan", "collectonly"))):
         from pytest_memleak.plugin.run_record import RunRecord
 
         config.stash[run_record_key] = RunRecord(config)

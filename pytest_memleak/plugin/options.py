@@ -175,7 +175,7 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="NAME",
         default=None,
         type=parse_release,
-        help="what the release is called, for the evidence bundle",
+        help="what the release is called, for the evidence bundle and the HTML report",
     )
     group.addoption(
         "--memleak-baseline",

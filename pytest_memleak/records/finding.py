@@ -230,7 +230,7 @@ class RunReport:
     outputs: the files that were asked for, by option name ("html", "evidence", "sign"),
     and "step_summary" where the CI server has one.
     compared: whether anything got worse since an earlier release, where that was asked.
-    Where evidence is asked for, also what it says of the run as a whole:
+    Where evidence or a page is asked for, also what they say of the run as a whole:
     release: its name; selection: what was asked to run; tests: what became of each pair's tests;
     unrun: the pairs that some test would have evaluated and none did; broken: what could not be
     collected, so that nobody knows which pairs it has; ledger: where its chain ends, as

@@ -68,7 +68,8 @@ class PlotData:
     curve, guess: mean BMC of m = 1..n rounds, and a guess at n + t for t = 1..n
     lengths:  (length, how many runs with the own excerpt), by length
     spans:    the worst spans, longest first
-    links:    the longest cross-excerpt spans; span_count, cross_count: of all
+    links:    the longest cross-excerpt spans over the suite's threshold
+    long_count, long_cross: distinct spans over it, and how many of them are cross-excerpt
     null:     BMC and longest span of the generations for other books, where it was measured
     text:     the excerpts' texts, only where the reader asked for all of it
     """
@@ -86,8 +87,8 @@ class PlotData:
     lengths: tuple[tuple[int, int], ...] = field(repr=False)
     spans: tuple[SpanNote, ...] = field(repr=False)
     links: tuple[Link, ...] = field(repr=False)
-    span_count: int
-    cross_count: int
+    long_count: int
+    long_cross: int
     null: tuple[float, int] | None
     text: tuple[str, ...] | None = field(repr=False)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pytest_memleak.findings.controls import suite_controls
 from pytest_memleak.records.amounts import day
 from pytest_memleak.redaction.text import inert
+from pytest_memleak.reports.plain_settings import flattened
 from pytest_memleak.reports.wording import served_by, work_named
 
 if TYPE_CHECKING:
@@ -36,7 +37,10 @@ def case_properties(found: Finding, *, own: bool = False) -> list[tuple[str, str
         ("memleak.book", found.book),
         ("memleak.book_sha256", found.book_digest),
         *_identity(found),
-        *_settings("memleak.setting", found.settings),
+        *(
+            (f"memleak.setting.{name}", inert(str(value)))
+            for name, value in flattened(found.settings)
+        ),
         ("memleak.words", found.words),
         ("memleak.generations_asked", found.asked),
         ("memleak.generations_got", found.got),
@@ -84,15 +88,6 @@ def _identity(found: Finding) -> Iterator[tuple[str, object]]:
     for key in ("provider", "base", "release", "baseline", "job"):
         if found.model_settings.get(key):
             yield f"memleak.{key}", inert(str(found.model_settings[key]))
-
-
-def _settings(name: str, value: object) -> Iterator[tuple[str, object]]:
-    """Each setting as a property of its own."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _settings(f"{name}.{key}", inner)
-    elif value is not None:
-        yield name, inert(str(value))
 
 
 def _answers(evidence: Completeness) -> Iterator[tuple[str, object]]:

@@ -12,18 +12,16 @@ from pytest_memleak.errors import MemleakError
 from pytest_memleak.findings.from_evaluation import overview
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.release_words import release_details, release_words
+from pytest_memleak.reports.told_passages import of_other_books, passage, told_passages
 from pytest_memleak.reports.wording import (
     captions,
     cell,
     detects,
     of_answers,
-    of_other_books,
     of_suites,
     of_works,
     out_of_the_ordinary,
     outcome,
-    passage,
-    told_passages,
 )
 
 if TYPE_CHECKING:

@@ -14,27 +14,25 @@ from pytest_memleak.findings.from_evaluation import overview, table_of
 from pytest_memleak.records.amounts import amount, percent, percent_at_most
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.release_words import release_details, release_words
+from pytest_memleak.reports.told_passages import of_other_books, passage, told_once, told_passages
 from pytest_memleak.reports.wording import (
     captions,
     cell,
     detection_caption,
     detects,
     of_answers,
-    of_other_books,
     of_suites,
     of_works,
     out_of_the_ordinary,
     outcome,
-    passage,
     shown,
-    told_passages,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pytest_memleak.records import Measure
-    from pytest_memleak.records.finding import Finding, Passage
+    from pytest_memleak.records.finding import Finding
     from pytest_memleak.records.releases import ReleaseComparison
     from pytest_memleak.reports.wording import Outcome
     from pytest_memleak.story.enough_rounds import PlannedRounds
@@ -328,7 +326,7 @@ def _intervals(found: Finding) -> str:
 
 
 def _passages(found: Finding, *, few: bool) -> Iterator[Text]:
-    passages = _once(told_passages(found))
+    passages = told_once(told_passages(found))
     first = passages[:_FEW_PASSAGES] if few else passages
     for one in first:
         where = f"  {passage(one, inert(one.place))}"
@@ -339,18 +337,3 @@ def _passages(found: Finding, *, few: bool) -> Iterator[Text]:
             yield Text(f"    “{one.quote}”", style="italic")
     if left := len(passages) - len(first):
         yield Text(f"  and {left} more, shown with -v", style="dim")
-
-
-def _once(passages: Sequence[Passage]) -> list[Passage]:
-    """The passages without a near-verbatim one that is a word-for-word one, told already."""
-    exact = {
-        (one.book, one.excerpt_id, one.generation, one.words)
-        for one in passages
-        if "near-verbatim" not in one.kind
-    }
-    return [
-        one
-        for one in passages
-        if "near-verbatim" not in one.kind
-        or (one.book, one.excerpt_id, one.generation, one.words) not in exact
-    ]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records import BookPart, Measure, WorkVerdict
     from pytest_memleak.records.answerer import Answerer, ServedBy, Tried
-    from pytest_memleak.records.finding import Finding, Passage
+    from pytest_memleak.records.finding import Finding
 
 __all__ = [
     "Outcome",
@@ -35,16 +35,13 @@ __all__ = [
     "not_alike",
     "of_answers",
     "of_documents",
-    "of_other_books",
     "of_sensitivity",
     "of_suites",
     "of_works",
     "out_of_the_ordinary",
     "outcome",
-    "passage",
     "served_by",
     "shown",
-    "told_passages",
     "unit",
     "work_named",
 ]
@@ -131,11 +128,6 @@ def unit(row: Measure, findings: Sequence[Finding]) -> str:
         name: seen.pop() if len(seen) == 1 else _LETTERS[name] for name, seen in values.items()
     }
     return row.unit.format(**settings)
-
-
-def passage(one: Passage, place: str) -> str:
-    """Where a passage stands, and how long it is; `place` as the report may show it."""
-    return f"{one.kind} of {amount(one.words, 'word')} at {place}"
 
 
 # --- a collection's works ------------------------------------------------------------------
@@ -356,34 +348,3 @@ def _answered_by(who: Answerer) -> str:
     if who.asked is not None:
         said.append(f"{who.asked} was asked")
     return "; ".join([*said, _WEIGHTS.get(who.weights, who.weights)])
-
-
-def told_passages(found: Finding) -> tuple[Passage, ...]:
-    """The passages to tell of a pair, the worst first.
-
-    Of a FAIL recitals and then the own book's spans, but for those that lie in a recital told;
-    else the long recitals that no verdict tells.
-    """
-    if Verdict(found.verdict) is not Verdict.FAIL:
-        return found.unasked
-    own = [one for one in found.recitals if not one.book and not _near(one)]
-    rest = (
-        one
-        for one in found.passages
-        if not any(each.start <= one.start and one.end <= each.end for each in own)
-    )
-    return (*found.recitals, *rest)
-
-
-def of_other_books(found: Finding) -> Iterator[str]:
-    """How many long recitals there are of each book that was not asked for."""
-    over = found.details.get("recitals_over", {}).get("books", {})
-    for book, count in over.items():
-        if book != found.book:
-            passages = amount(count, "passage")
-            over_words = f"over {found.settings['span_threshold']} words"
-            yield f"{passages} {over_words} of {book}, which was not asked for"
-
-
-def _near(one: Passage) -> bool:
-    return "near-verbatim" in one.kind

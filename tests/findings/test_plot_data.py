@@ -51,13 +51,16 @@ def test_chapters_block_and_lengths(book, found):
     assert seen.curve[-1] == pytest.approx(found.measures["bmc"], abs=1e-6)
 
 
-def test_links_are_the_cross_excerpt_spans_longest_first(book, answers, found):
-    cross = cross_excerpt(book, answers, Scoring())
-    seen = found.plot
-    assert (seen.span_count, seen.cross_count) == (cross.count, cross.cross)
-    assert cross.cross > 0
+@pytest.mark.parametrize("over", [5, 20, 39])
+def test_links_are_the_cross_excerpt_spans_over_the_threshold(book, answers, make_finding, over):
+    scoring = Scoring(span_threshold=over)
+    seen = make_finding(book, answers, scoring=scoring).plot
+    cross = cross_excerpt(book, answers, scoring)
+    long = [one for one in cross.spans if one.words > over]
     ids = [excerpt.id for excerpt in book.excerpts]
-    spans = {(one.start, one.end): one for one in cross.spans if one.cross}
+    spans = {(one.start, one.end): one for one in long if one.cross}
+    assert (seen.long_count, seen.long_cross) == (len(long), len(spans))
+    assert len(spans) > 0
     assert len(seen.links) == len(spans)
     for link in seen.links:
         whole = spans[link.start, link.end]

@@ -28,7 +28,8 @@ def test_every_pair_is_in_it(pytester, suite, report):
     pytester.runpytest(OPTION).assert_outcomes(passed=1, failed=1)
     page = report.read_text(encoding="utf-8")
     assert page.startswith("<!doctype html>")
-    assert 'clean<span class="on"> on </span>ferry' in page
+    assert 'clean<span class="on"> on </span>The Ferry' in page
+    assert "FAIL</p><p>1 pair is over a limit." in page
     assert "longest_span 16 is over its limit 10" in page
 
 
@@ -48,7 +49,7 @@ def test_the_controller_writes_what_the_workers_found(pytester, suite, report):
     # Workers finish in any order; the lines are the same.
     assert len(without_time(spread)) == len(without_time(alone))
     for name in ("clean", "leaky"):
-        assert f'{name}<span class="on"> on </span>ferry' in spread
+        assert f'{name}<span class="on"> on </span>The Ferry' in spread
 
 
 def test_quotes_are_as_long_as_memleak_quote_says(pytester, suite, report):
@@ -88,6 +89,28 @@ def test_a_path_that_cannot_be_written_fails_the_run_plainly(pytester, suite):
     assert "cannot be written: Not a directory" in text
     assert "Traceback" not in text
     assert "INTERNALERROR" not in text
+
+
+def test_what_was_not_run_makes_it_no_pass(pytester, suite, report):
+    suite()
+    pytester.runpytest(OPTION, "-k", "clean").assert_outcomes(passed=1, deselected=1)
+    page = report.read_text(encoding="utf-8")
+    assert "INCONCLUSIVE</p><p>1 pair was not run, and that is no pass." in page
+    assert "leaky/ferry: deselected" in page
+
+
+def test_a_run_of_nothing_does_not_leave_an_earlier_page(pytester, suite, report):
+    suite()
+    pytester.runpytest(OPTION)
+    pytester.runpytest(OPTION, "-k", "nothing")
+    page = report.read_text(encoding="utf-8")
+    assert "2 pairs were not run, and that is no pass." in page
+
+
+def test_the_release_is_on_its_cover(pytester, suite, report):
+    suite()
+    pytester.runpytest(OPTION, "--memleak-release", "novelist 7")
+    assert '<p class="release">Release novelist 7</p>' in report.read_text(encoding="utf-8")
 
 
 def test_other_tests_make_no_report(pytester, report):

@@ -81,13 +81,13 @@ def in_junit(root, pair):
 
 
 def in_html(page, pair):
-    model, _, book = pair.partition("/")
+    model, _, _ = pair.partition("/")
     (part,) = [
         plain(part)
         for part in re.findall(r"<article.*?</article>", page, re.DOTALL)
-        if f"{model} on {book} " in plain(part)
+        if f"words; pair {pair} " in plain(part)
     ]
-    shown = re.search(rf"{model} on {book} \S+ ({SHOWN})", part)[1]
+    shown = re.search(rf"{model} on .*? [✓✗?!] ({SHOWN})", part)[1]
     return re.sub(r"^\w+", lambda word: word[0].upper(), shown), part
 
 

@@ -10,6 +10,7 @@ import base64
 import datetime
 import hashlib
 import itertools
+import re
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,17 +22,16 @@ from pytest_memleak.errors import MemleakError
 from pytest_memleak.records.amounts import percent
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.html.book_text import shown
+from pytest_memleak.reports.html.cover import book_titles, cover
+from pytest_memleak.reports.html.models_compared import book_views
 from pytest_memleak.reports.html.strips import HEAT_STEPS, WIDTH
-from pytest_memleak.reports.html.views import (
-    book_views,
-    main_titles,
-    pair_views,
-)
+from pytest_memleak.reports.html.views import main_titles, pair_views
 from pytest_memleak.reports.release_words import release_details, release_words
-from pytest_memleak.reports.wording import detects, of_documents, of_other_books, of_suites
+from pytest_memleak.reports.wording import captions, detects, of_documents
 
 if TYPE_CHECKING:
     from pytest_memleak.records.finding import RunReport
+    from pytest_memleak.reports.html.cover import Cover
 
 __all__ = ["render", "write_html"]
 
@@ -64,8 +64,10 @@ def write_html(run: RunReport, path: Path) -> None:
 
 def render(run: RunReport, *, made: datetime.datetime) -> str:
     """The whole page. `made` is when, in UTC."""
-    pairs = pair_views(run.findings)
-    style = (_TEMPLATES / "report.css").read_text(encoding="utf-8")
+    titles = book_titles((*run.findings, *run.unrun))
+    pairs = pair_views(run.findings, titles)
+    front = cover(run, pairs, titles)
+    style = (_TEMPLATES / "report.css").read_text(encoding="utf-8") + _running_head(front, made)
     # The policy's digest is of the bytes between the tags.
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     template = _environment().get_template("report.html.j2")
@@ -76,15 +78,40 @@ def render(run: RunReport, *, made: datetime.datetime) -> str:
         made=made,
         pairs=pairs,
         books=book_views(pairs),
-        suites={one.suite: one.suite_digest for one in run.findings},
+        cover=front,
+        captions=list(captions(run.findings)),
         tally=Counter(pair.badge.kind for pair in pairs),
-        suite_notes=list(of_suites(run.findings)),
         lead=_lead({one.probe for one in run.findings}),
-        titles=main_titles(run.findings),
+        heads=main_titles(run.findings),
         compared=run.compared,
         heat=_legend(),
         width=WIDTH,
     )
+
+
+def _running_head(front: Cover, made: datetime.datetime) -> str:
+    """The rule that prints what this is at the head of each page, and its number at the foot."""
+    of = front.release or ", ".join(name for name, _ in front.suites)
+    said = inert(f"{front.result.word}: {of}", longest=_LONGEST_NAME)
+    return (
+        f"@page{{@top-left{{content:{_css_text(f'Memorization report · {said}')}}}"
+        f"@top-right{{content:{_css_text(made.strftime('%d %B %Y'))}}}}}"
+    )
+
+
+def _css_text(text: str) -> str:
+    """A CSS string: all but plain letters and digits by their code points."""
+    plain = "".join(c if c.isascii() and c.isalnum() else f"\\{ord(c):x} " for c in text)
+    return f'"{plain}"'
+
+
+def _name(text: str) -> str:
+    return inert(text, longest=_LONGEST_NAME)
+
+
+def _key(text: str) -> Markup:
+    """A name that may break after its underscores and dots."""
+    return Markup("<wbr>").join(re.split(r"(?<=[_.])", _name(text)))
 
 
 def _environment() -> Environment:
@@ -96,7 +123,6 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals["of_other_books"] = of_other_books
     environment.globals["of_documents"] = of_documents
     environment.globals["release_details"] = release_details
     environment.globals["release_words"] = release_words
@@ -104,7 +130,8 @@ def _environment() -> Environment:
     environment.filters["percent"] = percent
     environment.filters["count"] = lambda number: f"{number:,}"
     environment.filters["shown"] = shown
-    environment.filters["name"] = lambda text: inert(text, longest=_LONGEST_NAME)
+    environment.filters["name"] = _name
+    environment.filters["key"] = _key
     return environment
 
 

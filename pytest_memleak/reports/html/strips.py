@@ -38,7 +38,10 @@ class Strip:
 
 @dataclass(frozen=True, slots=True)
 class Arc:
-    """A curve from an excerpt to the span its generations gave; `weight` 1 to 3 by its length."""
+    """A curve from an excerpt to the span its generations gave.
+
+    weight: 1 to 3, for spans of up to twice, four times and more of the threshold
+    """
 
     path: str
     weight: int
@@ -92,8 +95,11 @@ def _paths(columns: Sequence[tuple[int, int]], xs: Sequence[float]) -> tuple[tup
     return tuple((level, "".join(parts)) for level, parts in sorted(drawn.items()))
 
 
-def arcs(links: Iterable[Link], starts: Sequence[int], words: int) -> tuple[Arc, ...]:
-    """From the middle of each source excerpt to the middle of the span; short links first."""
+def arcs(links: Iterable[Link], starts: Sequence[int], words: int, *, over: int) -> tuple[Arc, ...]:
+    """From the middle of each source excerpt to the middle of the span; short links first.
+
+    over: the suite's threshold of long spans
+    """
     ends = [*starts[1:], words]
     middles = [(start + end) / 2 for start, end in zip(starts, ends, strict=True)]
     drawn = []
@@ -104,9 +110,9 @@ def arcs(links: Iterable[Link], starts: Sequence[int], words: int) -> tuple[Arc,
             height = 20 + (_ARC_HEIGHT - 24) * (abs(b - a) / WIDTH) ** 0.5
             top = round(_ARC_HEIGHT - height, 1)
             path = f"M{a:g} {_ARC_HEIGHT}C{a:g} {top:g} {b:g} {top:g} {b:g} {_ARC_HEIGHT}"
-            drawn.append(Arc(path, _weight(link.end - link.start)))
+            drawn.append(Arc(path, _weight(link.end - link.start, over)))
     return tuple(drawn)
 
 
-def _weight(words: int) -> int:
-    return 1 + sum(words >= least for least in (10, 20))
+def _weight(words: int, over: int) -> int:
+    return 1 + sum(words > times * over for times in (2, 4))

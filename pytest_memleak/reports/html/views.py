@@ -1,8 +1,8 @@
-"""What the page shows of each pair and of each book: everything worked out before the template."""
+"""What the page shows of each pair: everything worked out before the template."""
 
 from __future__ import annotations
 
-import itertools
+import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -11,57 +11,43 @@ import numpy as np
 from pytest_memleak.findings.from_evaluation import overview, table_of
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.amounts import percent
+from pytest_memleak.reports.html.badges import Badge, outcome_badge, verdict_badge
 from pytest_memleak.reports.html.book_text import coloured
 from pytest_memleak.reports.html.charts import coverage_chart, length_chart, length_classes
 from pytest_memleak.reports.html.strips import arcs, strip, x_of
 from pytest_memleak.reports.html.window_strip import WindowMap, window_map
+from pytest_memleak.reports.plain_settings import recipe, settings_told
+from pytest_memleak.reports.told_passages import of_other_books, told_once
 from pytest_memleak.reports.wording import (
     chance,
     in_percent,
     is_over,
     of_answers,
-    outcome,
     unit,
     work_named,
 )
-from pytest_memleak.scoring.similarity import compare
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from markupsafe import Markup
 
     from pytest_memleak.records import Measure
-    from pytest_memleak.records.finding import Finding
+    from pytest_memleak.records.finding import Finding, Passage
     from pytest_memleak.records.plot import PlotData
     from pytest_memleak.reports.html.book_text import Run
     from pytest_memleak.reports.html.charts import LengthClass
     from pytest_memleak.reports.html.strips import Arc, Strip
-    from pytest_memleak.scoring.similarity import Similarity
 
 __all__ = [
-    "Badge",
-    "BookView",
     "MeasureView",
     "PairView",
-    "book_views",
     "main_titles",
     "pair_views",
 ]
 
 _COLUMNS = 600
 _CHAPTER_COLUMNS = 3000
-_MARKS = {"pass": "✓", "fail": "✗", "inconclusive": "?", "expected": "✗", "unexpected": "!"}
-
-
-@dataclass(frozen=True, slots=True)
-class Badge:
-    """A verdict as shown: never by colour alone."""
-
-    word: str
-    mark: str
-    kind: str
-    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,15 +92,24 @@ class WorkView:
 class PairView:
     """A pair's part of the page; plot and all drawings are None where nothing was measured.
 
+    book:    what the book is called
+    measures: those with a limit first
     answers: what is said of them, by titles
+    passages: the worst, once each; elsewhere: how many there are of books that nobody asked for
+    recipe, settings: of the model, and how the pair was sampled, measured and judged, key by key
     works, work_heads: of a collection, the leaking ones first, and the heads of their measures
     """
 
     anchor: str
     found: Finding
+    book: str
     badge: Badge
     measures: tuple[MeasureView, ...]
     answers: tuple[tuple[str, str], ...]
+    passages: tuple[Passage, ...]
+    elsewhere: tuple[str, ...]
+    recipe: tuple[tuple[str, str], ...]
+    settings: tuple[tuple[str, str], ...]
     plot: PlotData | None = None
     map: Strip | None = None
     ticks: tuple[float, ...] = ()
@@ -133,50 +128,56 @@ class PairView:
     @property
     def compared(self) -> Badge | None:
         """What is said of it against an earlier release."""
-        kind = self.found.compared.lower()
-        return Badge(self.found.compared, _MARKS[kind], kind) if kind else None
-
-
-@dataclass(frozen=True, slots=True)
-class BookView:
-    """Models compared on one book: their strips, and a matrix of Jaccard indices.
-
-    cells: rows x columns; the diagonal's is the self-agreement, without a baseline.
-    left_out: models whose masks cannot be compared, since the book was cut or counted otherwise.
-    """
-
-    anchor: str
-    book: str
-    suite: str
-    pairs: tuple[PairView, ...]
-    cells: tuple[tuple[Similarity | float, ...], ...]
-    left_out: tuple[str, ...]
+        return verdict_badge(self.found.compared) if self.found.compared else None
 
 
 # --- pairs ---------------------------------------------------------------------------------
 
 
-def pair_views(findings: Iterable[Finding]) -> list[PairView]:
-    """One view per finding, in their order."""
-    return [_pair_view(found, f"pair-{n}") for n, found in enumerate(findings, 1)]
+def pair_views(
+    findings: Iterable[Finding], titles: Mapping[tuple[str, str], str]
+) -> list[PairView]:
+    """One view per finding, in their order. titles: of books, by suite and id."""
+    views = []
+    for n, found in enumerate(findings, 1):
+        own = {book: title for (suite, book), title in titles.items() if suite == found.suite}
+        views.append(_pair_view(found, f"pair-{n}", own))
+    return views
 
 
-def _pair_view(found: Finding, anchor: str) -> PairView:
+def _pair_view(found: Finding, anchor: str, titles: Mapping[str, str]) -> PairView:
     rows = table_of([found])
-    measures = tuple(_measure(found, row) for name, row in rows.items() if name in found.measures)
-    answers = tuple(of_answers(found))
-    seen = found.plot
-    if seen is None:
-        drawn = window_map(found.windows) if found.windows else None
-        return PairView(anchor, found, _badge(found), measures, answers, windows=drawn)
+    measures = [_measure(found, row) for name, row in rows.items() if name in found.measures]
+    view = PairView(
+        anchor=anchor,
+        found=found,
+        book=titles[found.book],
+        badge=outcome_badge(found),
+        measures=tuple(sorted(measures, key=lambda one: not one.limit)),
+        answers=tuple(of_answers(found)),
+        passages=tuple(_titled(one, titles) for one in told_once(found.recitals)),
+        elsewhere=tuple(of_other_books(found, titles)),
+        recipe=tuple(recipe(found, titles)),
+        settings=tuple(settings_told(found)),
+        windows=window_map(found.windows) if found.windows and not found.plot else None,
+    )
+    return _drawn(view, found.plot, anchor) if found.plot else view
+
+
+def _titled(one: Passage, titles: Mapping[str, str]) -> Passage:
+    """The passage, with its books by their titles."""
+    others = tuple(titles.get(book, book) for book in one.others)
+    title = one.book and (titles.get(one.book) or one.title or one.book)
+    return dataclasses.replace(one, others=others, title=title)
+
+
+def _drawn(view: PairView, seen: PlotData, anchor: str) -> PairView:
+    """The view with all of its drawings."""
+    found = view.found
     times, words = seen.times, found.words
     classes = length_classes(seen.lengths, k=found.settings["k"])
-    return PairView(
-        anchor,
-        found,
-        _badge(found),
-        measures,
-        answers,
+    return dataclasses.replace(
+        view,
         plot=seen,
         map=strip(times, seen.rounds, columns=_COLUMNS),
         ticks=tuple(x_of(chapter.start, words) for chapter in seen.chapters[1:]),
@@ -190,19 +191,14 @@ def _pair_view(found: Finding, anchor: str) -> PairView:
             title="How long the recited spans are",
             text="; ".join(f"{low} to {high} words: {count:,}" for low, high, count in classes),
         )
-        if classes
+        if classes[1:]
         else None,
         classes=tuple(classes),
         coverage=_coverage(found, seen, anchor),
         points=_points(seen),
-        arcs=arcs(seen.links, seen.starts, words),
+        arcs=arcs(seen.links, seen.starts, words, over=found.settings["span_threshold"]),
         text=_text(found, seen),
     )
-
-
-def _badge(found: Finding) -> Badge:
-    became = outcome(found)
-    return Badge(became.word, _MARKS[became.kind], became.kind, became.note)
 
 
 def _measure(found: Finding, row: Measure) -> MeasureView:
@@ -266,7 +262,7 @@ def _works(found: Finding) -> tuple[WorkView, ...]:
     return tuple(
         WorkView(
             name=work_named(one),
-            badge=Badge(one.verdict.value, _MARKS[one.verdict.lower()], one.verdict.lower()),
+            badge=verdict_badge(one.verdict),
             words=one.words,
             cells=tuple(
                 (in_percent(rows[name], one.measures[name]), name in one.over) for name in heads
@@ -324,38 +320,3 @@ def main_titles(findings: Sequence[Finding]) -> dict[str, str]:
     return {
         row.name: f"{row.title}, {unit(row, findings)}".strip(", ") for row in overview(findings)
     }
-
-
-# --- books ---------------------------------------------------------------------------------
-
-
-def book_views(views: Iterable[PairView]) -> list[BookView]:
-    """One view per book that was measured with at least one model."""
-    by_book: dict[tuple[str, str], list[PairView]] = {}
-    for view in views:
-        if view.plot:
-            by_book.setdefault((view.found.suite, view.found.book), []).append(view)
-    return [
-        _book_view(pairs, f"book-{n}", suite=suite, book=book)
-        for n, ((suite, book), pairs) in enumerate(by_book.items(), 1)
-    ]
-
-
-def _book_view(pairs: Sequence[PairView], anchor: str, *, suite: str, book: str) -> BookView:
-    alike = [one for one in pairs if _counted(one) == _counted(pairs[0])]
-    left_out = tuple(one.found.model for one in pairs if one not in alike)
-    masks = [one.plot.times > 0 for one in alike if one.plot]
-    agreements = [one.plot.agreement for one in alike if one.plot]
-    size = range(len(masks))
-    similar = {(i, j): compare(masks[i], masks[j]) for i, j in itertools.combinations(size, 2)}
-    cells = tuple(
-        tuple(agreements[i] if i == j else similar[min(i, j), max(i, j)] for j in size)
-        for i in size
-    )
-    return BookView(anchor, book, suite, tuple(alike), cells, left_out)
-
-
-def _counted(view: PairView) -> tuple[object, ...]:
-    """What must be the same for two masks to be of the same words."""
-    settings = view.found.settings
-    return view.found.words, view.found.book_digest, settings["words"], settings["k"]

@@ -1,5 +1,6 @@
 """The HTML report in a real browser: nothing runs, nothing leaves, and everyone can read it."""
 
+import base64
 import dataclasses
 import functools
 import http.server
@@ -329,6 +330,79 @@ def test_a_verdict_is_never_a_colour_alone(browser, page):
     assert badges == ["✗ FAIL", "✓ PASS", "✗ FAIL (expected)", "? INCONCLUSIVE"]
     marks = {one.text for one in browser.find_elements("css selector", ".measures .held")}
     assert all(one[0] in "✗✓?" or one == "no limit" for one in marks)
+
+
+def show(browser, kind):
+    browser.execute_script(
+        "document.querySelector(arguments[0]).click()", f"label:has(#show-{kind})"
+    )
+
+
+def test_the_contents_filter_by_verdict_and_show_where_one_is(browser, page):
+    look(browser, page)
+    articles = browser.find_elements("tag name", "article")
+    links = browser.find_elements("css selector", "nav li[class^=is-]")
+    assert [one.is_displayed() for one in (*articles, *links)] == [True] * 8
+    show(browser, "fail")
+    assert [one.is_displayed() for one in articles] == [True, False, False, False]
+    assert [one.is_displayed() for one in links] == [True, False, False, False]
+    assert len([one for one in browser.find_elements("css selector", ".overview tbody tr")
+                if one.is_displayed()]) == 1  # fmt: skip
+    show(browser, "all")
+    assert all(one.is_displayed() for one in articles)
+
+
+@pytest.mark.parametrize("number", [1, 3, 4])
+def test_the_contents_show_the_current_section(browser, page, number):
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    look(browser, page)
+    # A little below its top: at the very edge either section may count.
+    browser.execute_script(
+        "window.scrollTo({top: document.getElementById(arguments[0]).offsetTop + 40, "
+        "behavior: 'instant'})",
+        f"pair-{number}",
+    )
+    find = "return document.querySelector('nav a:target-current').hash"
+    WebDriverWait(browser, 10).until(
+        lambda browser: browser.execute_script(find) == f"#pair-{number}",
+        f"pair-{number} is not current",
+    )
+
+
+def printed(browser):
+    """The text of each page as it prints, with folded evidence folded as a reader has left it."""
+    pdfium = pytest.importorskip("pypdfium2")
+    made = browser.execute_cdp_cmd(
+        "Page.printToPDF", {"printBackground": True, "preferCSSPageSize": True}
+    )
+    pages = pdfium.PdfDocument(base64.b64decode(made["data"]))
+    texts = [one.get_textpage().get_text_range() for one in pages]
+    return [" ".join(text.split()) for text in texts], [one.get_size() for one in pages]
+
+
+def test_all_evidence_prints_with_page_numbers_and_running_heads(browser, page, findings):
+    look(browser, page, PHONE)
+    show(browser, "fail")
+    browser.execute_script("document.querySelectorAll('details').forEach(one => one.open = false)")
+    pages, sizes = printed(browser)
+    for number, text in enumerate(pages, 1):
+        assert "Memorization report · FAIL: x.memleak.toml" in text
+        assert f"{number} / {len(pages)}" in text
+    whole = " ".join(pages)
+    assert whole.count("Endpoint ep") == whole.count("Evidence and settings") == len(findings)
+    assert whole.count("BMC by samples per excerpt") == 3
+    assert whole.count(findings[0].book_digest) >= len(findings)
+    # The overview is a table, on a page that lies.
+    [overview] = [n for n, text in enumerate(pages) if "Overview One row" in text]
+    assert sizes[overview][0] > sizes[overview][1]
+    assert "Pair Verdict longest_" in pages[overview]
+    # A heading stands on the page of what it heads.
+    for text in pages:
+        if "Map of the book" in text:
+            assert "Longest block" in text
+        if "Coverage and samples" in text:
+            assert "samples per excerpt" in text
 
 
 def test_it_prints(browser, page):

@@ -6,12 +6,13 @@ import datetime
 import hashlib
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pytest_memleak.errors import MemleakError
-from pytest_memleak.records import Limits, Measure, Scoring, Verdict
+from pytest_memleak.records import Generation, Limits, Measure, Scoring, Verdict
 from pytest_memleak.records.answerer import Answerer, ServedBy
 from pytest_memleak.records.finding import RunReport
 from pytest_memleak.records.plot import Heading
@@ -20,7 +21,7 @@ from pytest_memleak.scoring.similarity import compare, self_agreement
 from pytest_memleak.scoring.words import words
 
 MADE = datetime.datetime(2031, 2, 3, 4, 5, tzinfo=datetime.UTC)
-NO_END = {"meta", "link", "path", "rect"}
+NO_END = {"meta", "link", "path", "rect", "wbr", "input"}
 
 
 class Page(HTMLParser):
@@ -28,12 +29,13 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.elements, self.texts, self._open = [], [], []
+        self.elements, self.texts, self._open, self._may_break = [], [], [], False
         self.feed(text)
         assert self._open == []
 
     def handle_starttag(self, tag, attrs):
         self.elements.append((tag, dict(attrs)))
+        self._may_break = tag == "wbr"
         if tag not in NO_END:
             self._open.append(tag)
 
@@ -46,7 +48,10 @@ class Page(HTMLParser):
 
     def handle_data(self, data):
         if self._open and self._open[-1] != "style":
+            if self._may_break:
+                data = self.texts.pop() + data
             self.texts.append(data)
+        self._may_break = False
 
     @property
     def text(self):
@@ -78,7 +83,7 @@ def other(book, recite, make_finding):
 def test_every_pair_measure_interval_limit_and_verdict_is_in_the_overview(leak, other):
     text = Page(page_of(leak, other)).text
     for found in (leak, other):
-        assert f"{found.model} on {found.book}" in text
+        assert f"{found.model} on The Ferry" in text
         assert found.verdict in text
         bmc = 100 * found.measures["bmc"]
         low, high = (100 * end for end in found.intervals["bmc"])
@@ -89,6 +94,146 @@ def test_every_pair_measure_interval_limit_and_verdict_is_in_the_overview(leak, 
     assert "within the limit 90.0 %" in text
     assert "03 February 2031, 04:05 UTC" in text
     assert all(reason in text for reason in leak.reasons)
+
+
+def section(parsed_page, title, until):
+    """What the page says from a heading on to another."""
+    return parsed_page.text.partition(title)[2].partition(until)[0]
+
+
+def test_the_cover_says_what_came_of_it_of_what_and_by_whose_limits(leak, other):
+    leak = dataclasses.replace(leak, limit_origins={"bmc": "limits.preset"}, book_file="f" * 64)
+    run = RunReport(
+        "9.9",
+        (other, leak),
+        {"evidence": Path("out/evidence.json")},
+        release="novelist 7",
+    )
+    page = Page(render(run, made=MADE))
+    front = section(page, "Skip to the results", "Contents")
+    assert "Release novelist 7" in front
+    assert "✗ FAIL 1 pair is over a limit." in front
+    assert "1 ✗ failed 1 ✓ passed" in front
+    worst = max(leak.recitals, key=lambda one: one.words)
+    assert f"Worst passage {worst.words} words" in front
+    assert worst.quote in front
+    assert f"The Ferry , {worst.chapter} , excerpt {worst.excerpt_id}, words" in front
+    assert "leaky on The Ferry ✗ FAIL" in front
+    assert "A passage that comes in more than 39.4 % of the answers to its prompt would" in front
+    assert "“memleak verify evidence.json” computes it again" in front
+    tested = section(page, "Suite x.memleak.toml sha256 " + "5" * 64, "Overview One row")
+    assert "Made 03 February 2031, 04:05 UTC" in tested
+    assert "provider recorded" in tested
+    assert f"The Ferry by Nobody 1,920 file {'f' * 64} words {'d' * 64}" in tested.replace(
+        "Words ", ""
+    ).replace("Digests (SHA-256) ", "")
+    assert re.search(
+        r"bmc coverage, share of words, k = 5 (At most )?30.0 % .* limits.preset", tested
+    )
+
+
+def test_the_cover_s_result_is_that_of_the_evidence(book, leak, other, make_finding, recite):
+    silent = make_finding(book, [], model="silent", gaps=("the server did not answer",))
+    wanted = make_finding(book, recite(book, run=60), model="wanted", expected="leak")
+    spoiled = dataclasses.replace(wanted, verdict="PASS")
+
+    def said(*findings, **more):
+        front = Page(render(RunReport("9.9", findings, **more), made=MADE))
+        return section(front, "from summaries alone.", "1 ")
+
+    assert said(other).startswith(" ✓ PASS Every limit holds, on complete evidence.")
+    assert "and 1 leak came that had to come" in section(
+        Page(render(RunReport("9.9", (other, wanted)), made=MADE)), "PASS", "expected"
+    )
+    assert said(leak, silent).startswith(" ✗ FAIL")
+    assert said(spoiled).startswith(" ✗ FAIL")
+    assert said(other, silent).startswith(" ? INCONCLUSIVE")
+    unrun = dataclasses.replace(silent, verdict="NOT RUN", reasons=("deselected",))
+    assert said(other, unrun=(unrun,)).startswith(" ? INCONCLUSIVE")
+    assert said(other, broken=("b.memleak.toml",)).startswith(" ? INCONCLUSIVE")
+    page = Page(render(RunReport("9.9", (silent,)), made=MADE))
+    assert "silent on The Ferry: the server did not answer" in page.text
+    nothing = Page(render(RunReport("9.9", (), unrun=(unrun,)), made=MADE)).text
+    assert "1 pair was not run, and that is no pass" in nothing
+    assert "silent/ferry: deselected" in nothing
+
+
+def test_the_worst_passage_is_of_one_answer(leak):
+    block = max(leak.passages, key=lambda one: one.words)
+    assert block.generation is None
+    assert block.words > max(one.words for one in leak.recitals)
+    front = section(Page(page_of(leak)), "Worst passage", "What to do")
+    assert f"{block.words} words in a row" not in front
+
+
+def test_worst_passages_stand_before_tables_and_ordinals_are_the_ledger_s(leak):
+    page = Page(page_of(leak)).text
+    pair = page.partition("Pair 1 of 1")[2]
+    assert pair.index("Worst passages") < pair.index("Measures") < pair.index("Map of the book")
+    for one in leak.recitals:
+        assert f"excerpt {one.asked_for or one.excerpt_id}, generation {one.generation}" in pair
+    assert "answer 1" not in pair
+
+
+def test_nothing_is_said_of_other_questions_but_for_long_spans(book, recite, make_finding):
+    answers = list(recite(book, run=30))
+    short = page_of(make_finding(book, answers, scoring=Scoring(span_threshold=40)))
+    assert "No span over 40 words came out when another excerpt" in Page(short).text
+    assert "the right question" not in short
+    assert "cross-excerpt" not in short
+    assert 'class="arcs"' not in short
+    long = page_of(make_finding(book, answers, scoring=Scoring(span_threshold=20)))
+    assert "the right question" in long
+    assert "Stronger: over 40 words; bold: over 80." in Page(long).text
+    assert 'class="arcs"' in long
+
+
+def test_one_class_of_lengths_is_a_sentence(book, make_finding):
+    told = " ".join(book.excerpts[2].text.split()[10:16])
+    page = page_of(make_finding(book, [Generation("p_id2", 0, told)]))
+    assert "1 of 5 to 9 words, and none longer." in Page(page).text
+    assert 'class="chart bar"' not in page
+
+
+def test_settings_and_recipe_are_told_key_by_key(leak):
+    told = {
+        **leak.model_settings,
+        "finetune_books": ["ferry", "quay"],
+        "finetune": {"epochs": 3},
+        "options": {"order": 2, "extra_body": {"top_k": 40}, "pretraining": ["ferry"]},
+    }
+    text = Page(page_of(dataclasses.replace(leak, model_settings=told))).text
+    settings = section_after(text, "Evidence and settings")
+    assert "tuned on The Ferry, quay finetune.epochs 3 options.order 2" in settings
+    assert "options.extra_body.top_k 40 options.pretraining The Ferry" in settings
+    assert "probe instruction" in settings
+    assert "span_threshold 20" in settings
+    assert "{" not in settings
+    assert "prefix_words" not in settings
+
+
+def section_after(text, title):
+    return text.partition(title)[2].partition("How to read this")[0]
+
+
+def test_titles_stand_for_ids_unless_two_books_have_one(leak, other):
+    again = dataclasses.replace(other, book="ferry-2", pair="mild/ferry-2")
+    text = Page(page_of(leak, again)).text
+    assert "leaky on The Ferry (ferry)" in text
+    assert "mild on The Ferry (ferry-2)" in text
+
+
+def test_the_release_and_the_suite_stand_at_the_head_of_printed_pages(leak):
+    bad = 'r"} </style><script>1</script> @import url(x)'
+    hostile = dataclasses.replace(leak, suite=bad)
+    page = render(RunReport("9.9", (hostile,)), made=MADE)
+    [style] = re.findall(r"<style>(.*?)</style>", page, re.DOTALL)
+    [head] = re.findall(r'@top-left\{content:"([^"]*)"\}', style)
+    shown = re.sub(r"\\([0-9a-f]+) ", lambda found: chr(int(found[1], 16)), head)
+    assert shown == f"Memorization report · FAIL: {bad}"
+    assert "@import" not in style
+    assert "url(" not in style
+    assert "<script" not in page
 
 
 def test_chapters_with_their_own_coverage(book, leak):

@@ -1,0 +1,61 @@
+"""Models compared on one book: their strips, and how alike they are."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_memleak.scoring.similarity import compare
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pytest_memleak.reports.html.views import PairView
+    from pytest_memleak.scoring.similarity import Similarity
+
+__all__ = ["BookView", "book_views"]
+
+
+@dataclass(frozen=True, slots=True)
+class BookView:
+    """Models compared on one book: their strips, and a matrix of Jaccard indices.
+
+    cells: rows x columns; the diagonal's is the self-agreement, without a baseline.
+    left_out: models whose masks cannot be compared, since the book was cut or counted otherwise.
+    """
+
+    anchor: str
+    title: str
+    pairs: tuple[PairView, ...]
+    cells: tuple[tuple[Similarity | float, ...], ...]
+    left_out: tuple[str, ...]
+
+
+def book_views(views: Iterable[PairView]) -> list[BookView]:
+    """One view per book that was measured with at least one model."""
+    by_book: dict[tuple[str, str], list[PairView]] = {}
+    for view in views:
+        if view.plot:
+            by_book.setdefault((view.found.suite, view.found.book), []).append(view)
+    return [_book_view(pairs, f"book-{n}") for n, pairs in enumerate(by_book.values(), 1)]
+
+
+def _book_view(pairs: Sequence[PairView], anchor: str) -> BookView:
+    alike = [one for one in pairs if _counted(one) == _counted(pairs[0])]
+    left_out = tuple(one.found.model for one in pairs if one not in alike)
+    masks = [one.plot.times > 0 for one in alike if one.plot]
+    agreements = [one.plot.agreement for one in alike if one.plot]
+    size = range(len(masks))
+    similar = {(i, j): compare(masks[i], masks[j]) for i, j in itertools.combinations(size, 2)}
+    cells = tuple(
+        tuple(agreements[i] if i == j else similar[min(i, j), max(i, j)] for j in size)
+        for i in size
+    )
+    return BookView(anchor, pairs[0].book, tuple(alike), cells, left_out)
+
+
+def _counted(view: PairView) -> tuple[object, ...]:
+    """What must be the same for two masks to be of the same words."""
+    settings = view.found.settings
+    return view.found.words, view.found.book_digest, settings["words"], settings["k"]

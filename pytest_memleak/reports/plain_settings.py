@@ -1,0 +1,67 @@
+"""Settings as a suite file has them: one key a line, values as they are typed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pytest_memleak.records.finding import Finding
+
+__all__ = ["flattened", "recipe", "settings_told", "value_told"]
+
+# Where a finding has them: keys of [suite.probability], which only that probe reads.
+_WINDOWS = "probe.windows."
+_RECIPE = ("base", "baseline", "release", "job")
+
+
+def flattened(settings: Mapping[str, Any], name: str = "") -> Iterator[tuple[str, Any]]:
+    """Each setting that has a value, those of inner tables with dots in their names."""
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            yield from flattened(value, f"{name}{key}.")
+        elif value is not None:
+            yield f"{name}{key}", value
+
+
+def settings_told(found: Finding) -> Iterator[tuple[str, str]]:
+    """How a pair was sampled, measured and judged, without what its probe does not read."""
+    for key, value in flattened(found.settings):
+        if key.startswith(_WINDOWS) and found.probe != "probability":
+            continue
+        if key == "probe.prefix_words" and found.probe != "continuation":
+            continue
+        yield (
+            key.replace(_WINDOWS, "probability.").replace("probe.kind", "probe"),
+            value_told(value),
+        )
+
+
+def recipe(found: Finding, titles: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """What the model of a pair is: provider, base, what it was tuned on and how, its options.
+
+    titles: of books by their ids.
+    """
+    told = found.model_settings
+    yield "provider", str(told["provider"])
+    yield from ((key, str(told[key])) for key in _RECIPE if told.get(key))
+    if told["finetune_books"]:
+        yield "tuned on", ", ".join(titles.get(one, one) for one in told["finetune_books"])
+    yield from ((key, value_told(one)) for key, one in flattened(told["finetune"], "finetune."))
+    for key, value in flattened(told["options"], "options."):
+        books = [titles.get(one, one) for one in value] if isinstance(value, list) else value
+        yield key, value_told(books)
+    if told["serves"]:
+        yield "serves", value_told(told["serves"])
+
+
+def value_told(value: object) -> str:
+    """A value as a suite file has it, without quotation marks and brackets."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(value_told, value))
+    return str(value)
