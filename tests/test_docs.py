@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, get_args
+from xml.etree import ElementTree
 
 import pluggy
 import pytest
@@ -544,6 +545,55 @@ def test_the_quickstart_says_what_is_shown(quickstart):
     for line in shown[1:]:
         assert " ".join(line.split()) in printed
     assert any(line.startswith(shown[0]) for line in printed)
+
+
+def recorded(name):
+    """The lines of a recorded terminal."""
+    svg = ElementTree.parse(DOCS / "screens" / name).getroot()
+    lines = {}
+    for text in svg.iter("{http://www.w3.org/2000/svg}text"):
+        lines.setdefault(float(text.get("y")), []).append(text)
+    return [
+        "".join(one.text for one in sorted(its, key=lambda one: float(one.get("x"))))
+        .replace("\N{NO-BREAK SPACE}", " ").rstrip()
+        for _, its in sorted(lines.items())
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+@pytest.mark.parametrize("name", ["quickstart-80", "demo-80", "demo-120"])
+def test_recorded_terminals_say_what_the_quickstart_says(quickstart, name, theme):
+    said = " ".join(quickstart[0].split())
+    columns = int(name.partition("-")[2])
+    lines = recorded(f"{name}-{theme}.svg")
+    assert all(len(line) <= columns for line in lines)
+    whole = " ".join(" ".join(lines).split())
+    shown = re.findall(r"“.*?”|[a-z_]+ [\d,.]+ is over its limit [\d.]+", whole)
+    assert len(shown) >= 7
+    assert all(one in said for one in shown)
+    rows = [line.split() for line in quickstart[0].splitlines() if line.startswith("reciter/")]
+    told = {word for line in lines for word in line.split()}
+    assert all(set(row[1:6]) <= told for row in rows[:1])
+
+
+def test_pictures_load_nothing_and_are_named():
+    for path in sorted((DOCS / "screens").glob("*.svg")):
+        svg = path.read_text(encoding="utf-8")
+        assert not re.search(r"url\((?!#)|@import|@font-face|<script|href=", svg)
+        assert re.match(r'<svg role="img" aria-label="A terminal of \d+ columns after: ', svg)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    used = re.findall(r"docs/screens/[\w.-]+", readme)
+    pages = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    assert {Path(one).name for one in used} <= {one.name for one in DOCS.glob("screens/*")}
+    for one in DOCS.glob("screens/*"):
+        assert f"](screens/{one.name})" in pages
+
+
+def test_the_readme_begins_with_what_it_is_and_has_two_commands():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    first = readme.partition("\n\n")[2].partition(".")[0].partition(":")[0]
+    assert "memorization" in first
+    assert len(re.findall(r"^    python3 -m venv", readme, re.MULTILINE)) == 2
 
 
 def test_what_stands_in_evidence(quickstart):

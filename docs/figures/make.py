@@ -8,11 +8,14 @@ The report is that of figures.memleak.toml, whose models are trained and drawn o
 from __future__ import annotations
 
 import base64
+import contextlib
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from selenium import webdriver
 from selenium.webdriver.common.by import By
@@ -34,21 +37,52 @@ FIGURES = {
 
 def main() -> None:
     """Run the suite and photograph its report."""
+    with report_of_figures() as report:
+        photograph(report)
+
+
+@contextlib.contextmanager
+def report_of_figures(*options: str) -> Iterator[Path]:
+    """The HTML report of figures.memleak.toml, in a folder that is gone afterwards."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.html"
         subprocess.run(
             [
                 *(sys.executable, "-m", "pytest", "-q", "-m", "copyright"),
                 *(HERE / "figures.memleak.toml", "--rootdir", folder, "-p", "no:cacheprovider"),
-                f"--memleak-html={report}",
+                *(f"--memleak-html={report}", *options),
+                f"--memleak-ledger=sqlite:///{folder}/ledger.db",
             ],
             check=False,  # that a model leaks is what is to be seen
+            timeout=600,
         )
-        photograph(report)
+        yield report
 
 
 def photograph(report: Path) -> None:
     """Write every figure beside this file."""
+    with chromium() as browser:
+        browser.set_window_size(WIDTH, 900)
+        browser.get(report.as_uri())
+        for name, (heading, part) in FIGURES.items():
+            article = browser.find_element(
+                By.XPATH, f"//article[.//h2[normalize-space(.)='{heading}']]"
+            )
+            taken(browser, article.find_element(By.CSS_SELECTOR, part).rect, HERE / f"{name}.png")
+
+
+def taken(browser: webdriver.Chrome, place: Any, file: Path, *, scale: float = 1.5) -> None:
+    """Write what stands at a place of the page, as a picture."""
+    shot = browser.execute_cdp_cmd(
+        "Page.captureScreenshot",
+        {"clip": {**place, "scale": scale}, "captureBeyondViewport": True},
+    )
+    file.write_bytes(base64.b64decode(shot["data"]))
+
+
+@contextlib.contextmanager
+def chromium() -> Iterator[webdriver.Chrome]:
+    """A browser without a window."""
     options = webdriver.ChromeOptions()
     options.binary_location = _found("chromium")
     for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
@@ -57,18 +91,7 @@ def photograph(report: Path) -> None:
     service = webdriver.ChromeService(_found("chromedriver"))
     browser = webdriver.Chrome(options=options, service=service)
     try:
-        browser.set_window_size(WIDTH, 900)
-        browser.get(report.as_uri())
-        for name, (heading, part) in FIGURES.items():
-            article = browser.find_element(
-                By.XPATH, f"//article[.//h2[normalize-space(.)='{heading}']]"
-            )
-            shown = article.find_element(By.CSS_SELECTOR, part).rect
-            clip = {**shown, "scale": 1.5}
-            taken = browser.execute_cdp_cmd(
-                "Page.captureScreenshot", {"clip": clip, "captureBeyondViewport": True}
-            )
-            (HERE / f"{name}.png").write_bytes(base64.b64decode(taken["data"]))
+        yield browser
     finally:
         browser.quit()
 
