@@ -30,15 +30,19 @@ class Budget:
     """What may still be read of the file `place`."""
 
     def __init__(self, place: str | None = None) -> None:
-        self._place = place
+        self.place = place
         self._left = dict(_MOST)
+
+    def left(self, what: Amount) -> int:
+        """How much may still be read."""
+        return self._left[what]
 
     def allow(self, amount: int, what: Amount) -> None:
         """Raise BookError where `amount` is more than is left."""
         if amount > self._left[what]:
             raise BookError(
                 f"has more than the {_MOST[what]:,} {what} that are read of a book",
-                place=self._place,
+                place=self.place,
                 hint="the longest novels have ten million characters: split a collection into"
                 " its books",
             )

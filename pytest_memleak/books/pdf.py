@@ -9,17 +9,18 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 
+from pytest_memleak.books.bounded_parsing import ParserFailure, parsed
 from pytest_memleak.books.bounds import Budget
+from pytest_memleak.books.parser_process import MAX_PAGES
 from pytest_memleak.books.plain_text import lines_manuscript, read_bytes
 from pytest_memleak.contracts.protocols import Manuscript
 from pytest_memleak.errors import BookError
 
-__all__ = ["MAX_PAGES", "read_pdf"]
-
-MAX_PAGES = 3_000
+__all__ = ["read_pdf"]
 
 # A line at a page's edge that so many pages have, but for its numbers, is no text.
 _EDGE_LINES = 2
@@ -39,7 +40,8 @@ def read_pdf(path: Path) -> Manuscript:
     """The text of a PDF file. Needs pypdfium2.
 
     Raises BookError, naming the file and the reason, for what is no PDF, a locked one, more than
-    3,000 pages, more text than the budget, or no words, as where pages are images.
+    3,000 pages, more text than the budget, what takes too much time or memory, or no words, as
+    where pages are images.
     """
     place = str(path)
     pages = _pages(read_bytes(path), place)
@@ -60,51 +62,32 @@ def read_pdf(path: Path) -> Manuscript:
 
 
 def _pages(data: bytes, place: str) -> list[list[str]]:
-    try:
-        import pypdfium2
-    except ImportError:
+    if find_spec("pypdfium2") is None:
         raise BookError(
             "needs the package 'pypdfium2', which is not installed",
             place=place,
             hint="install it with: pip install 'pytest-memleak[formats]'",
-        ) from None
-    budget = Budget(place)
+        )
     try:
-        document = pypdfium2.PdfDocument(data)
-    except pypdfium2.PdfiumError as error:
-        locked = "password" in str(error).lower()
-        raise BookError(
-            "is locked with a password" if locked else "is no PDF that can be read",
+        texts = parsed("pdf", data, budget=Budget(place), of="characters of text")
+    except ParserFailure as failure:
+        raise _refused(failure, place) from None
+    return [[line.rstrip() for line in text.replace("\r", "").split("\n")] for text in texts]
+
+
+def _refused(failure: ParserFailure, place: str) -> BookError:
+    if failure.why == "pages":
+        return BookError(
+            f"has {failure.number:,} pages; the most that are read is {MAX_PAGES:,}",
             place=place,
-            hint="unlock it first" if locked else "get the file again",
-        ) from None
-    try:
-        if len(document) > MAX_PAGES:
-            raise BookError(
-                f"has {len(document):,} pages; the most that are read is {MAX_PAGES:,}",
-                place=place,
-                hint="split a collection into its books",
-            )
-        pages = []
-        for number in range(len(document)):
-            text = _text_of(document, number)
-            budget.spend(len(text), "characters of text")
-            pages.append([line.rstrip() for line in text.replace("\r", "").split("\n")])
-        return pages
-    finally:
-        document.close()
-
-
-def _text_of(document: object, number: int) -> str:
-    import pypdfium2
-
-    try:
-        page = document[number]  # type: ignore[index] # pypdfium2 has no types
-        text: str = page.get_textpage().get_text_range()
-        page.close()
-    except pypdfium2.PdfiumError:
-        return ""
-    return text
+            hint="split a collection into its books",
+        )
+    locked = failure.why == "locked"
+    return BookError(
+        "is locked with a password" if locked else "is no PDF that can be read",
+        place=place,
+        hint="unlock it first" if locked else "get the file again",
+    )
 
 
 def _without_heads(pages: Sequence[list[str]]) -> tuple[list[list[str]], int]:

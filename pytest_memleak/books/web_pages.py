@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from html import unescape
+from importlib.util import find_spec
 from pathlib import Path
 
 from pytest_memleak.books.archive import open_archive
+from pytest_memleak.books.bounded_parsing import ParserFailure, parsed
 from pytest_memleak.books.bounds import Budget
 from pytest_memleak.books.characters import legible, without_controls
 from pytest_memleak.books.markup import read_markup
@@ -27,7 +29,8 @@ _AUTHOR = re.compile(
 _FRONT_MATTER = re.compile(r"---[ \t]*\n((?:[^\n]*\n){0,100}?)(?:---|\.\.\.)[ \t]*(?:\n|\Z)")
 _FIELD = re.compile(r"^(title|author):[ \t]*[\"']?([^\n\"']{1,300})", re.MULTILINE | re.IGNORECASE)
 
-# markdown-it takes some two seconds for a million characters, mammoth holds a document as a tree.
+# markdown-it takes up to 15 seconds and 500 MB for a million characters that are all marks.
+_MARKDOWN_IN_PROCESS = 200_000
 _LONGEST_MARKDOWN = 8_000_000
 _LARGEST_WORD_XML = 12 << 20
 
@@ -66,8 +69,6 @@ def read_markdown(path: Path, *, lines: bool = False) -> Manuscript:
 
     Raises BookError as `read_text` does, and for more than 8,000,000 characters.
     """
-    from markdown_it import MarkdownIt
-
     place = str(path)
     data = read_bytes(path)
     refuse_other_formats(data, place=place)
@@ -85,7 +86,7 @@ def read_markdown(path: Path, *, lines: bool = False) -> Manuscript:
     if header:
         fields = {key.lower(): _one_line(value) for key, value in _FIELD.findall(header[1])}
         text = text[header.end() :]
-    html = MarkdownIt("commonmark", {"breaks": lines}).render(text)
+    html = _rendered(text, lines=lines, place=place)
     markup = read_markup(html.encode("utf-8"), budget=Budget(place))
     return of_one_document(
         path.name,
@@ -97,20 +98,30 @@ def read_markdown(path: Path, *, lines: bool = False) -> Manuscript:
     )
 
 
+def _rendered(text: str, *, lines: bool, place: str) -> str:
+    """Markdown as HTML; a long one in a process of its own, which has bounds of memory."""
+    if len(text) <= _MARKDOWN_IN_PROCESS:
+        from markdown_it import MarkdownIt
+
+        return str(MarkdownIt("commonmark", {"breaks": lines}).render(text))
+    data = text.encode("utf-8", "surrogatepass")
+    budget = Budget(place)
+    [html] = parsed("verse" if lines else "markdown", data, budget=budget, of="bytes of markup")
+    return html
+
+
 def read_docx(path: Path) -> Manuscript:
     """The text of a Word document, through mammoth; its notes and comments are left out.
 
     Raises BookError without mammoth, as `read_epub` does for what is no zip, and for a document
-    of more than 12 MiB of XML.
+    of more than 12 MiB of XML or one that takes too much time or memory.
     """
-    try:
-        import mammoth
-    except ImportError:
+    if find_spec("mammoth") is None:
         raise BookError(
             "needs the package 'mammoth', which is not installed",
             place=str(path),
             hint="install it with: pip install 'pytest-memleak[formats]'",
-        ) from None
+        )
     with open_archive(path) as archive:
         if archive.find("word/document.xml") is None:
             raise BookError(
@@ -127,22 +138,18 @@ def read_docx(path: Path) -> Manuscript:
                         place=str(path),
                         hint="the file is hostile",
                     )
+    budget = Budget(str(path))
     try:
-        with path.open("rb") as file:
-            html: str = mammoth.convert_to_html(file, convert_image=_no_image).value
-    except Exception as error:  # noqa: BLE001 - mammoth raises whatever it meets
+        [html] = parsed("docx", read_bytes(path), budget=budget, of="bytes of markup")
+    except ParserFailure as failure:
         raise BookError(
-            f"is no Word document that mammoth can read ({type(error).__name__})",
+            f"is no Word document that mammoth can read ({failure.why})",
             place=str(path),
             hint="save it again as .docx, or as .txt",
         ) from None
     for kind in ("footnote", "endnote"):
         html = html.replace(f'<li id="{kind}-', f'<li role="doc-{kind}" id="{kind}-')
     return page_manuscript(html.encode("utf-8"), name=path.name, place=str(path))
-
-
-def _no_image(_: object) -> list[object]:
-    return []
 
 
 def _one_line(text: str) -> str:

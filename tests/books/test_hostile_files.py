@@ -7,6 +7,7 @@ import random
 import resource
 import struct
 import zipfile
+import zlib
 from pathlib import Path
 
 import pytest
@@ -88,7 +89,75 @@ TEXTS = {
     "works in many lines.jsonl": b'{"text": "' + b"la la la la la\\n" * 900_000 + b'"}',
     "works.md": b"# A\n\nla la la la la\n\n" * 15_000,
     "random.epub": b"PK\x03\x04" + bytes_at_random(MEBI),
+    "random.html": bytes_at_random(MEBI),
+    "random.md": bytes_at_random(MEBI),
+    "marks.md": b"*a* " * 2_000_000,
+    "open links.md": b"![" * 95_000,
+    "lists in lists.md": b"".join(b"  " * n + b"- a\n" for n in range(1_500)),
+    "quotes in quotes.md": b"> " * 900_000 + b"a",
+    "random.pdf": b"%PDF-1.7\n" + bytes_at_random(MEBI),
+    "random.docx": b"PK\x03\x04" + bytes_at_random(MEBI),
 }
+
+
+def pdf(content, resources=b"", more=()):
+    """A PDF of one page with this content, deflated, and more objects behind it, from 6."""
+    objects = [
+        b"<</Type/Catalog/Pages 2 0 R>>",
+        b"<</Type/Pages/Kids[5 0 R]/Count 1>>",
+        b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
+        stream(content),
+        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 600 800]/Contents 4 0 R/Resources"
+        b"<</Font<</F 3 0 R>>" + resources + b">>>>",
+        *more,
+    ]
+    whole = b"%PDF-1.5\n"
+    for number, one in enumerate(objects, start=1):
+        whole += b"%d 0 obj\n%b\nendobj\n" % (number, one)
+    return whole + b"trailer<</Size %d/Root 1 0 R>>\n%%%%EOF\n" % (len(objects) + 1)
+
+
+def stream(content, keys=b""):
+    packed = zlib.compress(content, 9)
+    return b"<</Filter/FlateDecode/Length %d%b>>stream\n%b\nendstream" % (
+        len(packed), keys, packed
+    )  # fmt: skip
+
+
+def forms_in_forms(depth):
+    """Objects each of which is drawn ten times by the one before it."""
+    keys = b"/Type/XObject/Subtype/Form/BBox[0 0 9 9]/Resources<</XObject<</X %d 0 R>>>>"
+    return [stream(b"/X Do " * 10, keys % number) for number in range(7, 7 + depth)]
+
+
+PDFS = {
+    "words without end": lambda: pdf(b"BT /F 12 Tf " + b"(a) Tj 0 -1 Td " * 9_000_000 + b"ET"),
+    "lines without end": lambda: pdf(b"0 0 m 1 1 l S " * 9_000_000),
+    "states without end": lambda: pdf(b"q " * 50_000_000),
+    "spaces without end": lambda: pdf(b" " * 600_000_000),
+    "forms in forms": lambda: pdf(b"/X Do ", b"/XObject<</X 6 0 R>>", forms_in_forms(9)),
+    "pages in themselves": lambda: (
+        b"%PDF-1.5\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n"
+        b"2 0 obj<</Type/Pages/Kids[2 0 R 2 0 R]/Count 3>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF"
+    ),
+    "pages that are not there": lambda: pdf(b"BT ET").replace(b"/Count 1", b"/Count 2999"),
+}
+W = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
+TABLE = "<w:tbl><w:tr><w:tc>"
+WORD_BODIES = {
+    "a paragraph a letter": "<w:p><w:r><w:t>a</w:t></w:r></w:p>" * 300_000,
+    "tables in tables": TABLE * 20_000 + "</w:tc></w:tr></w:tbl>" * 20_000,
+    "breaks": f"<w:p><w:r>{'<w:br/>' * 1_500_000}</w:r></w:p>",
+    "no end tags": "<w:p>" * 500_000,
+}
+
+
+# These keep a processor busy for some ten seconds each.
+LONG = {"marks.md", "open links.md", "random.md", "a paragraph a letter", "breaks"}
+
+
+def _marked(names):
+    return [pytest.param(one, marks=pytest.mark.slow if one in LONG else ()) for one in names]
 
 
 @pytest.fixture
@@ -102,7 +171,10 @@ def outcome():
         child.start()
         theirs.close()
         try:
-            return ours.recv()
+            if ours.poll(900):
+                return ours.recv()
+            child.kill()
+            pytest.fail("the reader has come to no end")
         except EOFError:
             child.join()
             pytest.fail(f"the reader ended by {child.exitcode}: too much memory or time")
@@ -161,11 +233,41 @@ def test_hostile_documents(new_epub, outcome, name):
     accept(outcome(path), path)
 
 
-@pytest.mark.parametrize("name", TEXTS)
+@pytest.mark.parametrize("name", _marked(TEXTS))
 def test_hostile_files(tmp_path, outcome, name):
     path = tmp_path / name
     path.write_bytes(TEXTS[name])
     accept(outcome(path), path)
+
+
+@pytest.mark.parametrize("name", PDFS)
+def test_hostile_pdfs(tmp_path, outcome, name):
+    pytest.importorskip("pypdfium2")
+    path = tmp_path / "book.pdf"
+    path.write_bytes(PDFS[name]())
+    assert path.stat().st_size < 2 * MEBI
+    accept(outcome(path), path)
+
+
+@pytest.mark.parametrize("name", _marked(WORD_BODIES))
+def test_hostile_word_documents(tmp_path, outcome, name):
+    pytest.importorskip("mammoth")
+    path = tmp_path / "book.docx"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as made:
+        body = f'<w:document xmlns:w="{W}"><w:body>{WORD_BODIES[name]}</w:body></w:document>'
+        made.writestr("word/document.xml", body)
+    accept(outcome(path), path)
+
+
+@pytest.mark.slow
+def test_a_page_that_takes_its_time_on_three_thousand_pages(tmp_path, outcome):
+    pytest.importorskip("pypdfium2")
+    path = tmp_path / "book.pdf"
+    data = pdf(b"0 0 m 1 1 l S " * 100_000 + b"BT /F 12 Tf (word) Tj ET")
+    path.write_bytes(data.replace(b"[5 0 R]/Count 1", b"[%b]/Count 3000" % (b"5 0 R " * 3_000)))
+    found = outcome(path)
+    accept(found, path)
+    assert "within 20 s of processor time" in found.message
 
 
 def test_a_chain_of_fallbacks(new_epub, outcome):
