@@ -20,6 +20,7 @@ from pytest_memleak.cli.cmd_catalogue import add_catalogue
 from pytest_memleak.cli.cmd_compare import add_compare, add_cross
 from pytest_memleak.cli.cmd_demo import add_demo
 from pytest_memleak.cli.cmd_doctor import add_doctor
+from pytest_memleak.cli.cmd_figures import add_figures
 from pytest_memleak.cli.cmd_init import add_init
 from pytest_memleak.cli.cmd_ledger import add_ledger
 from pytest_memleak.cli.cmd_power import add_power
@@ -100,4 +101,5 @@ def _parser() -> argparse.ArgumentParser:
     add_compare(commands)
     add_cross(commands)
     add_table(commands)
+    add_figures(commands)
     return parser

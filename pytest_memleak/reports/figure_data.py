@@ -1,0 +1,139 @@
+"""What figures of evidence show, as plain numbers: maps, counts of spans, overlaps of models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from pytest_memleak.findings.coverage_map import times_in
+from pytest_memleak.redaction.text import inert
+from pytest_memleak.reports.evidence_table import columns_of
+from pytest_memleak.scoring.similarity import compare
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from pytest_memleak.reports.evidence_table import Evidence, Row
+
+    Books = Mapping[str, Sequence["DrawnPair"]]
+
+__all__ = ["DrawnPair", "Overlap", "Strip", "drawn_pairs", "overlaps", "span_counts", "strip_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnPair:
+    """A pair whose answers were measured.
+
+    label:    its model, told apart from others that stand for the book
+    row:      as in `Evidence.rows`
+    coverage: as in the bundle; times: per word of the book, the rounds that cover it; shape (N,)
+    block:    first word and end of the longest block, None where there is none
+    agreement: of the model with itself
+    """
+
+    label: str
+    row: Row
+    threshold: int
+    coverage: Mapping[str, Any] = field(repr=False)
+    times: NDArray[np.intc] = field(repr=False)
+    block: tuple[int, int] | None
+    agreement: float | None
+
+
+def drawn_pairs(evidence: Evidence) -> dict[str, list[DrawnPair]]:
+    """The pairs that the bundles hold a map of, by the titles of their books.
+
+    Raises EvidenceError for a map that is not of its book's words.
+    """
+    found: dict[str, list[DrawnPair]] = {}
+    labels = columns_of(evidence.rows)
+    for (_, pair), row, label in zip(evidence.pairs, evidence.rows, labels, strict=True):
+        if not (held := pair.get("coverage")):
+            continue
+        measures = pair["measures"]
+        block = measures.get("longest_block", {})
+        start, end = block.get("start"), block.get("end")
+        one = DrawnPair(
+            label=inert(label),
+            row=row,
+            threshold=pair["settings"]["span_threshold"],
+            coverage=held,
+            times=times_in(held),
+            block=None if start is None or end is None else (start, end),
+            agreement=measures.get("self_agreement", {}).get("value"),
+        )
+        found.setdefault(inert(evidence.titles[row["book"]]), []).append(one)
+    return found
+
+
+class Strip(NamedTuple):
+    """A book in columns; shape (columns,) each.
+
+    left, width: in words
+    covered:     the share of a column's words that some round covers
+    often:       the mean share of the rounds that cover those; 0 where there are none
+    """
+
+    left: NDArray[np.float64]
+    width: NDArray[np.float64]
+    covered: NDArray[np.float64]
+    often: NDArray[np.float64]
+
+
+def strip_of(times: NDArray[np.intc], rounds: int, *, columns: int) -> Strip:
+    """The rounds that cover each word, in at most so many columns."""
+    edges = np.linspace(0, len(times), min(columns, len(times)) + 1).astype(int)
+    sizes = np.diff(edges)
+    covered = np.add.reduceat((times > 0).astype(int), edges[:-1])
+    total = np.add.reduceat(times.astype(int), edges[:-1])
+    often = total / np.maximum(covered, 1) / max(rounds, 1)
+    return Strip(edges[:-1].astype(float), sizes.astype(float), covered / sizes, often)
+
+
+def span_counts(pair: DrawnPair) -> tuple[list[int], list[int]]:
+    """Lengths of the distinct spans over T, each once, and how many are at least so long."""
+    spans = np.sort([one["end"] - one["start"] for one in pair.coverage["spans"]]).astype(int)
+    lengths, first = np.unique(spans, return_index=True)
+    return lengths.tolist(), (len(spans) - first).tolist()
+
+
+class Overlap(NamedTuple):
+    """Models on one book: the Jaccard index of the words that each two give back, shape (m, m).
+
+    jaccard:     on the diagonal the model's agreement with itself, NaN where nothing tells it
+    independent: what it would be if they were independent; NaN on the diagonal
+    """
+
+    labels: list[str]
+    jaccard: NDArray[np.float64]
+    independent: NDArray[np.float64]
+
+
+def overlaps(books: Books) -> dict[str, Overlap]:
+    """Of each book that several models were asked for, cut in the same way (METRICS section 5)."""
+    return {
+        title: _overlap(alike) for title, pairs in books.items() if len(alike := _alike(pairs)) > 1
+    }
+
+
+def _alike(pairs: Sequence[DrawnPair]) -> list[DrawnPair]:
+    def cut(one: DrawnPair) -> list[tuple[Any, ...]]:
+        return [(part["id"], part["start"], part["words"]) for part in one.coverage["excerpts"]]
+
+    return [one for one in pairs if cut(one) == cut(pairs[0])]
+
+
+def _overlap(pairs: Sequence[DrawnPair]) -> Overlap:
+    jaccard = np.full((len(pairs), len(pairs)), np.nan)
+    independent = jaccard.copy()
+    for row, a in enumerate(pairs):
+        jaccard[row, row] = np.nan if a.agreement is None else a.agreement
+        for column, b in enumerate(pairs[:row]):
+            found = compare(a.times > 0, b.times > 0)
+            jaccard[row, column] = jaccard[column, row] = found.jaccard
+            independent[row, column] = independent[column, row] = found.baseline
+    return Overlap([one.label for one in pairs], jaccard, independent)

@@ -1,0 +1,356 @@
+"""Figures of evidence bundles, as a paper prints them, drawn by matplotlib in SVG and PDF.
+
+Numbers are the bundles' own; no figure holds a word of a book but its title.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pytest_memleak.errors import SettingsError
+from pytest_memleak.reports.figure_data import drawn_pairs, overlaps, span_counts, strip_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from pytest_memleak.reports.evidence_table import Evidence
+    from pytest_memleak.reports.figure_data import Books, DrawnPair, Overlap
+
+__all__ = ["figures_of", "write_figures"]
+
+# Okabe and Ito's colours, which colour-blind readers tell apart; marks tell them apart in grey.
+_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_MARKS = "osD^vPX"
+_HEAT = ("#fdd49e", "#fdae6b", "#f16913", "#d94801", "#7f2704")
+_STEPS = (0.1, 0.25, 0.5, 0.75, 1.0)
+_GREY = "#777777"
+_WIDTH = 5.5  # inches: a column of text
+_COLUMNS = 400
+_ACROSS = 2
+_DARK = 0.6
+_STYLE: Mapping[str, Any] = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "lines.linewidth": 1.2,
+    "legend.frameon": False,
+    "savefig.bbox": "tight",
+    "savefig.pad_inches": 0.05,
+    # Text stays text, in titles too, and the same evidence gives the same file.
+    "text.parse_math": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "memleak",
+    "pdf.fonttype": 42,
+}
+_UNDATED: Mapping[str, Mapping[str, None]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+
+
+def write_figures(evidence: Evidence, folder: Path) -> tuple[list[Path], list[str]]:
+    """Write each figure as SVG and PDF; returns the files, and why others are not there.
+
+    Raises SettingsError without the extra `tables` and where no pair can be drawn.
+    """
+    mpl = _matplotlib()
+    written: list[Path] = []
+    drawn, left_out = figures_of(evidence)
+    folder.mkdir(parents=True, exist_ok=True)
+    with mpl.rc_context(_STYLE), warnings.catch_warnings():
+        # A title in a script that no font here has is boxes in PDF, and text in SVG.
+        warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)
+        for name, figure in drawn.items():
+            for form, undated in _UNDATED.items():
+                path = folder / f"{name}.{form}"
+                figure.savefig(path, format=form, metadata=dict(undated))
+                written.append(path)
+    return written, left_out
+
+
+def figures_of(evidence: Evidence) -> tuple[dict[str, Figure], list[str]]:
+    """The figures by name, and why others are not there.
+
+    coverage: where in each book; samples: BMC against samples; spans: how many of which length;
+    bmc: BMC of all pairs with intervals and limits; overlap: whether models hold the same words
+
+    Raises as `write_figures` does.
+    """
+    mpl = _matplotlib()
+    books = drawn_pairs(evidence)
+    if not books:
+        raise SettingsError(
+            "nothing in the evidence can be drawn",
+            hint=evidence.lacking[0] if evidence.lacking else "it has no pairs",
+        )
+    left_out = []
+    with mpl.rc_context(_STYLE):
+        drawn = {"coverage": _coverage(books), "samples": _samples(books), "bmc": _bmc(books)}
+        if any(one.coverage["spans"] for pairs in books.values() for one in pairs):
+            drawn["spans"] = _spans(books)
+        else:
+            left_out.append("spans: no pair has a span over its span_threshold")
+        if found := overlaps(books):
+            drawn["overlap"] = _overlap(found)
+        else:
+            left_out.append("overlap: no book was asked of two models")
+    return drawn, left_out
+
+
+# --- one figure each -----------------------------------------------------------------------
+
+
+def _coverage(books: Books) -> Figure:
+    """A strip a model: a column is as high as the share of its words that come back."""
+    from matplotlib.patches import Patch
+
+    rows = [len(pairs) for pairs in books.values()]
+    height = 0.8 + sum(0.27 * count + 0.5 for count in rows)
+    figure, panels = _panels(len(books), 1, height, ratios=[0.27 * count + 0.1 for count in rows])
+    for axes, (title, pairs) in zip(panels, books.items(), strict=True):
+        for at, one in enumerate(reversed(pairs)):
+            _draw_strip(axes, one, at)
+        labels = [one.label for one in reversed(pairs)]
+        axes.set_yticks([at + 0.37 for at in range(len(pairs))], labels)
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+        axes.set_xlim(0, max(len(one.times) for one in pairs))
+        axes.set_ylim(-0.2, len(pairs) - 0.2)
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+        axes.set_title(title, loc="left")
+    panels[-1].set_xlabel("word of the book")
+    levels = zip((0.0, *_STEPS), _STEPS, _HEAT, strict=False)
+    figure.legend(
+        handles=[Patch(color=c, label=f"{100 * low:g}–{100 * up:g} %") for low, up, c in levels],
+        title="share of the rounds that give a word back; line below: longest block",
+        loc="outside lower center",
+        ncols=len(_HEAT),
+        handlelength=1.2,
+        columnspacing=1.4,
+    )
+    return figure
+
+
+def _draw_strip(axes: Axes, one: DrawnPair, at: int) -> None:
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path
+
+    strip = strip_of(one.times, one.coverage["rounds"], columns=_COLUMNS)
+    levels = np.minimum(np.searchsorted(_STEPS, strip.often - 1e-9), len(_HEAT) - 1)
+    heights = np.where(strip.covered > 0, np.maximum(strip.covered, 0.06), 0).round(2)
+    # Neighbours that look the same are one column, and all of a level one path: no seams.
+    unlike = (np.diff(levels, prepend=-1) != 0) | (np.diff(heights, prepend=-1) != 0)
+    left = strip.left[unlike]
+    right = np.append(left[1:], len(one.times))
+    top = at + 0.74 * heights[unlike]
+    axes.barh(at + 0.37, len(one.times), 0.74, color="#f3f3f3", linewidth=0)
+    for level, color in enumerate(_HEAT):
+        its = (levels[unlike] == level) & (top > at)
+        low = np.full(int(its.sum()), float(at))
+        x, y = (left[its], right[its]), (low, top[its])
+        corners = [(x[0], y[0]), (x[1], y[0]), (x[1], y[1]), (x[0], y[1])]
+        boxes = np.moveaxis(np.array(corners), 2, 0)
+        path = Path.make_compound_path_from_polys(boxes)
+        axes.add_patch(PathPatch(path, facecolor=color, linewidth=0))
+    if one.block:
+        axes.plot(one.block, [at - 0.1] * 2, color="black", linewidth=1.5, solid_capstyle="butt")
+
+
+def _samples(books: Books) -> Figure:
+    """BMC to expect of 1, 2, ... n rounds, with its interval at n."""
+    from matplotlib.ticker import MaxNLocator
+
+    figure, panels = _panels(len(books), _ACROSS)
+    looks = _looks(books)
+    for axes, (title, pairs) in zip(panels, books.items(), strict=True):
+        most = max(len(one.coverage["curve"]) for one in pairs)
+        for place, one in enumerate(pairs):
+            curve, (color, mark) = one.coverage["curve"], looks[one.label]
+            axes.plot(range(1, len(curve) + 1), curve, color=color)
+            # Beside each other where they would stand on each other.
+            at = len(curve) + most * 0.02 * place
+            axes.errorbar([at], [one.row["bmc"]], _ends(one), fmt=mark, color=color, **_BAR)
+        for limit in {one.row["bmc_limit"] for one in pairs if "bmc_limit" in one.row}:
+            axes.axhline(limit, color=_GREY, linewidth=0.8, linestyle=(0, (4, 3)))
+        axes.set_ylim(bottom=0)
+        axes.set_xlim(left=0)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_title(title, loc="left")
+    _name_axes(panels, "samples per excerpt", "bmc")
+    _add_legend(figure, looks, "dashed: the limit")
+    return figure
+
+
+def _spans(books: Books) -> Figure:
+    """How many distinct spans over T are at least so long, on logarithmic scales."""
+    figure, panels = _panels(len(books), _ACROSS)
+    looks = _looks(books)
+    for axes, (title, pairs) in zip(panels, books.items(), strict=True):
+        without = []
+        for one in pairs:
+            lengths, counts = span_counts(one)
+            color, mark = looks[one.label]
+            if lengths:
+                axes.step([one.threshold + 1, *lengths], [counts[0], *counts], color=color)
+                axes.plot(lengths[-1:], counts[-1:], mark, color=color, markersize=3.5)
+            else:
+                without.append(one.label)
+        if without:
+            said = f"none over {pairs[0].threshold}:\n" + "\n".join(without)
+            axes.text(
+                0.98, 0.97, said, transform=axes.transAxes,
+                ha="right", va="top", color=_GREY, fontsize=7,
+            )  # fmt: skip
+        if len(without) < len(pairs):
+            _make_logarithmic(axes)
+        else:
+            axes.set_xticks([])
+            axes.set_yticks([])
+        axes.set_title(title, loc="left")
+    _name_axes(panels, "words in a row", "spans at least as long")
+    _add_legend(figure, looks)
+    return figure
+
+
+def _bmc(books: Books) -> Figure:
+    """Pairs below each other: BMC with its interval, and the limit on it."""
+    rows = sum(map(len, books.values()))
+    figure, (axes,) = _panels(1, 1, 0.7 + 0.19 * (rows + 1.3 * len(books)))
+    looks = _looks(books)
+    at, ticks = 0.0, []
+    for title, pairs in books.items():
+        at -= 1.3
+        ticks.append((at, title))
+        for one in pairs:
+            at -= 1
+            ticks.append((at, one.label))
+            color, mark = looks[one.label]
+            axes.errorbar([one.row["bmc"]], [at], xerr=_ends(one), fmt=mark, color=color, **_BAR)
+            if "bmc_limit" in one.row:
+                axes.vlines(one.row["bmc_limit"], at - 0.4, at + 0.4, color=_GREY, linewidth=1)
+    axes.set_yticks([place for place, _ in ticks], [label for _, label in ticks])
+    for label in axes.get_yticklabels():
+        if label.get_text() in books:
+            label.set_fontweight("bold")
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(at - 0.8, -0.5)
+    axes.set_xlim(left=0)
+    axes.grid(axis="x", color="#e5e5e5", linewidth=0.5)
+    axes.set_axisbelow(True)
+    axes.set_xlabel("bmc, with its interval; grey: the limit")
+    return figure
+
+
+def _overlap(found: Mapping[str, Overlap]) -> Figure:
+    """Whether models hold the same words, a matrix a book."""
+    across = min(_ACROSS, len(found))
+    side = min(_WIDTH / across, 1.2 + 0.45 * max(len(one.labels) for one in found.values()))
+    figure, panels = _panels(len(found), across, side * math.ceil(len(found) / across))
+    for axes, (title, one) in zip(panels, found.items(), strict=True):
+        axes.imshow(one.jaccard, cmap="Blues", vmin=0, vmax=1)
+        for (y, x), value in np.ndenumerate(one.jaccard):
+            independent = one.independent[y, x]
+            told = "–" if math.isnan(value) else f"{value:.2f}"
+            told += "" if math.isnan(independent) else f"\n({independent:.2f})"
+            color = "white" if value > _DARK else "black"
+            axes.text(x, y, told, ha="center", va="center", color=color, fontsize=7)
+        places = range(len(one.labels))
+        axes.set_xticks(places, one.labels, rotation=30, ha="right", rotation_mode="anchor")
+        axes.set_yticks(places, one.labels)
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        axes.set_title(title, loc="left")
+    said = "Jaccard index of the words given back (if independent); diagonal: with itself"
+    figure.supxlabel(said, fontsize=7)
+    return figure
+
+
+# --- what they share -----------------------------------------------------------------------
+
+_BAR: Mapping[str, Any] = {"markersize": 3.5, "elinewidth": 0.9, "capsize": 2}
+
+
+def _ends(one: DrawnPair) -> list[list[float]]:
+    """How far the interval of BMC reaches down and up from it."""
+    value = one.row["bmc"]
+    return [[max(value - one.row["bmc_low"], 0)], [max(one.row["bmc_high"] - value, 0)]]
+
+
+def _panels(
+    count: int, across: int, height: float | None = None, *, ratios: Sequence[float] | None = None
+) -> tuple[Figure, list[Axes]]:
+    """A figure with so many panels, `across` of them beside each other."""
+    from matplotlib.figure import Figure
+
+    across = min(across, count)
+    down = math.ceil(count / across)
+    figure = Figure(figsize=(_WIDTH, height or 2.1 * down + 0.5), layout="constrained")
+    axes = figure.subplots(down, across, squeeze=False, height_ratios=ratios).ravel().tolist()
+    for spare in axes[count:]:
+        spare.remove()
+    return figure, axes[:count]
+
+
+def _looks(books: Books) -> dict[str, tuple[str, str]]:
+    """Colour and mark of each model, the same in every figure."""
+    labels = dict.fromkeys(one.label for pairs in books.values() for one in pairs)
+    return {
+        label: (_COLORS[place % len(_COLORS)], _MARKS[place % len(_MARKS)])
+        for place, label in enumerate(labels)
+    }
+
+
+def _add_legend(figure: Figure, looks: Mapping[str, tuple[str, str]], more: str = "") -> None:
+    from matplotlib.lines import Line2D
+
+    figure.legend(
+        handles=[
+            Line2D([], [], color=color, marker=mark, markersize=3.5, label=label)
+            for label, (color, mark) in looks.items()
+        ],
+        title=more or None,
+        loc="outside lower center",
+        ncols=min(len(looks), 4),
+    )
+
+
+def _name_axes(panels: Iterable[Axes], x: str, y: str) -> None:
+    for axes in panels:
+        place = axes.get_subplotspec()
+        if place and place.is_last_row():
+            axes.set_xlabel(x)
+        if place and place.is_first_col():
+            axes.set_ylabel(y)
+
+
+def _make_logarithmic(axes: Axes) -> None:
+    """Logarithmic scales with plain numbers on them."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    for axis, steps in ((axes.xaxis, (1, 2, 3, 5, 7)), (axes.yaxis, (1, 2, 5))):
+        axis.set_major_locator(LogLocator(subs=steps))
+        axis.set_major_formatter("{x:,.0f}")
+        axis.set_minor_formatter(NullFormatter())
+    axes.set_ylim(bottom=0.8)
+
+
+def _matplotlib() -> Any:
+    try:
+        import matplotlib as mpl
+    except ImportError:
+        raise SettingsError(
+            "figures need the package matplotlib",
+            hint="install it with: pip install 'pytest-memleak[tables]'",
+        ) from None
+    return mpl

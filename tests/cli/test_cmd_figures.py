@@ -1,0 +1,202 @@
+"""`memleak figures`: what is drawn are the evidence's numbers, as SVG and PDF."""
+
+import json
+import sys
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from pytest_memleak.cli.main import main
+from pytest_memleak.errors import SettingsError
+from pytest_memleak.findings.bundle import sealed, write_evidence_file
+from pytest_memleak.findings.coverage_map import times_in
+from pytest_memleak.reports.evidence_table import Evidence
+from pytest_memleak.reports.figure_data import drawn_pairs, overlaps, span_counts, strip_of
+from pytest_memleak.reports.figures import figures_of, write_figures
+
+pytest.importorskip("matplotlib")
+
+NAMES = ("coverage", "samples", "bmc", "spans", "overlap")
+
+
+@pytest.fixture(scope="module")
+def bundle(gate, tmp_path_factory):
+    """The gate's bundle, and of its first book a second model that recites less."""
+    folder = tmp_path_factory.mktemp("figures")
+
+    def write(name, change=lambda pairs: None):
+        made = json.loads((gate[0] / "evidence.json").read_text(encoding="utf-8"))
+        del made["sha256"]
+        other = json.loads(json.dumps(made["pairs"][0]))
+        other["model"]["id"] = "other"
+        held = other["coverage"]
+        words = other["book"]["words"]
+        held["times"], held["spans"] = f"0x{words - 60} 1x60", []
+        other["measures"]["bmc"] = {"value": 60 / words, "low": 0.0, "high": 0.2}
+        held["curve"] = [20 / words, 40 / words, 60 / words]
+        made["pairs"].append(other)
+        change(made["pairs"])
+        write_evidence_file(sealed(made), folder / name)
+        return folder / name
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def evidence(bundle):
+    return Evidence(bundle("evidence.json"))
+
+
+@pytest.fixture(scope="module")
+def figures(evidence):
+    drawn, left_out = figures_of(evidence)
+    assert left_out == []
+    assert set(drawn) == set(NAMES)
+    return drawn
+
+
+def panels(figure):
+    return {axes.get_title(loc="left"): axes for axes in figure.axes}
+
+
+def points(axes):
+    """The markers of error bars: place and value."""
+    return [(line.get_xdata()[0], line.get_ydata()[0]) for line in axes.lines if one_point(line)]
+
+
+def one_point(line):
+    return len(line.get_xdata()) == 1 and line.get_marker() in "osD"
+
+
+def test_curves_end_in_the_evidences_bmc(evidence, figures):
+    for (_, pair), row in zip(evidence.pairs, evidence.rows, strict=True):
+        axes = panels(figures["samples"])[row["title"]]
+        curves = [list(line.get_ydata()) for line in axes.lines if len(line.get_ydata()) == 3]
+        assert pair["coverage"]["curve"] in curves
+        assert any(value == row["bmc"] for _, value in points(axes))
+
+
+def test_bmc_of_each_pair_has_its_interval_and_limit(evidence, figures):
+    (axes,) = figures["bmc"].axes
+    assert sorted(x for x, _ in points(axes)) == sorted(row["bmc"] for row in evidence.rows)
+    ends = {
+        tuple(path.vertices[:, 0].round(12))
+        for bars in axes.collections
+        for path in bars.get_paths()
+        if path.vertices[0, 1] == path.vertices[1, 1]
+    }
+    assert ends == {tuple(np.round((r["bmc_low"], r["bmc_high"]), 12)) for r in evidence.rows}
+
+
+def test_strips_hold_every_covered_word(evidence):
+    for pairs in drawn_pairs(evidence).values():
+        for one in pairs:
+            for columns in (7, 400, 10**6):
+                strip = strip_of(one.times, 3, columns=columns)
+                assert strip.width.sum() == one.row["words"]
+                covered = (strip.covered * strip.width).sum()
+                assert covered == pytest.approx(one.row["bmc"] * one.row["words"])
+                often = (strip.covered * strip.width * strip.often).sum() * 3
+                assert often == pytest.approx(one.times.sum())
+
+
+def test_the_strips_are_drawn_over_the_whole_book(evidence, figures):
+    for title, axes in panels(figures["coverage"]).items():
+        own = [row for row in evidence.rows if row["title"] == title]
+        assert axes.get_xlim() == (0, own[0]["words"])
+        assert [text.get_text() for text in axes.get_yticklabels()] == [
+            row["model"] for row in reversed(own)
+        ]
+
+
+def test_spans_are_counted_by_length(evidence):
+    for pairs in drawn_pairs(evidence).values():
+        for one in pairs:
+            lengths, counts = span_counts(one)
+            spans = [span["end"] - span["start"] for span in one.coverage["spans"]]
+            assert counts == [sum(size >= least for size in spans) for least in lengths]
+            assert len(spans) == one.row["spans_over"] or one.label == "other"
+
+
+def test_overlaps_are_the_jaccard_index_of_what_both_cover(evidence, figures):
+    ((title, found),) = overlaps(drawn_pairs(evidence)).items()
+    (a, _, b) = (times_in(pair["coverage"]) > 0 for _, pair in evidence.pairs)
+    assert found.labels == ["m", "other"]
+    assert found.jaccard[0, 1] == found.jaccard[1, 0] == (a & b).sum() / (a | b).sum()
+    p, q = a.mean(), b.mean()
+    assert found.independent[1, 0] == pytest.approx(p * q / (p + q - p * q))
+    axes = panels(figures["overlap"])[title]
+    assert f"{found.jaccard[0, 1]:.2f}\n({found.independent[0, 1]:.2f})" in {
+        text.get_text() for text in axes.texts
+    }
+
+
+def test_svg_and_pdf_of_each(bundle, tmp_path, capsys):
+    folder = tmp_path / "new" / "folder"
+    assert main(["figures", str(bundle("evidence.json")), "-o", str(folder)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        str(folder / f"{name}.{form}") for name in NAMES for form in ("svg", "pdf")
+    ]
+    for name in NAMES:
+        svg = ElementTree.fromstring((folder / f"{name}.svg").read_bytes())
+        assert svg.tag.endswith("svg")
+        assert (folder / f"{name}.pdf").read_bytes().startswith(b"%PDF-")
+    assert b"The Lamplighter of Saltmarsh Row" in (folder / "coverage.svg").read_bytes()
+
+
+def test_the_same_evidence_gives_the_same_file(bundle, tmp_path, monkeypatch):
+    monkeypatch.setattr("pytest_memleak.reports.figures._UNDATED", {"svg": {"Date": None}})
+    made = []
+    for _ in range(2):
+        write_figures(Evidence(bundle("part.json", lambda pairs: pairs.pop(0))), tmp_path)
+        made.append({path.name: path.read_bytes() for path in tmp_path.iterdir()})
+    assert made[0] == made[1]
+    assert made[0]
+
+
+def test_what_is_not_drawn_is_said(bundle, tmp_path, capsys):
+    def change(pairs):
+        del pairs[2]
+        pairs[0] |= {"coverage": None, "verdict": "NOT RUN"}
+        pairs[1]["coverage"]["spans"] = []
+
+    file = bundle("part.json", change)
+    assert main(["figures", str(file), "-o", str(tmp_path)]) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].endswith(": it was not run")
+    assert said[1:] == [
+        "memleak figures: spans: no pair has a span over its span_threshold",
+        "memleak figures: overlap: no book was asked of two models",
+    ]
+    assert {path.stem for path in tmp_path.iterdir()} == {"coverage", "samples", "bmc"}
+
+
+def test_evidence_without_a_map_is_no_figure(bundle, tmp_path, capsys):
+    def change(pairs):
+        for pair in pairs:
+            del pair["coverage"]
+
+    file = bundle("old.json", change)
+    assert main(["figures", str(file), "-o", str(tmp_path / "new")]) == 2
+    error = capsys.readouterr().err
+    assert "nothing in the evidence can be drawn" in error
+    assert "made by an earlier version" in error
+    assert not (tmp_path / "new").exists()
+
+
+def test_titles_of_others_are_no_formulas(bundle, tmp_path):
+    def change(pairs):
+        for pair in pairs:
+            pair["book"]["title"] = "$\\frac{1}$ 第 <b>\x1b[31m"
+
+    file = bundle("odd.json", change)
+    assert main(["figures", str(file), "-o", str(tmp_path)]) == 0
+    assert b"$" in (tmp_path / "coverage.svg").read_bytes()
+
+
+def test_without_the_extra(evidence, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(SettingsError, match=r"matplotlib") as caught:
+        figures_of(evidence)
+    assert "pytest-memleak[tables]" in caught.value.hint
