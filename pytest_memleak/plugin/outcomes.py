@@ -209,6 +209,11 @@ def debt_lines(config: pytest.Config) -> Iterator[str]:
 def evaluate_for(item: pytest.Item, pair: Pair, endpoint: object) -> Evaluation:
     """The pair's evaluation by the item's endpoint, made now if it was not yet."""
     config = item.config
+    if pair_of(item) not in (None, pair):
+        raise PairInconclusive(
+            "INCONCLUSIVE: the pair was not evaluated, since a fixture named pair of yours gives "
+            "another in its place; give it another name"
+        )
     if refused_key in config.stash:
         raise PairInconclusive(config.stash[refused_key])
     own: Any = None if isinstance(endpoint, SuiteEndpoint) else endpoint

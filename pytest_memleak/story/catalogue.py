@@ -21,6 +21,7 @@ from pytest_memleak.errors import BookError, MemleakError, SuiteError
 from pytest_memleak.records import Gap
 from pytest_memleak.scoring.library import GenerationSieve, book_keys
 from pytest_memleak.story.loose_books import LooseBooks, LooseReader, catalogue_name
+from pytest_memleak.story.protected import OF_RECITALS
 from pytest_memleak.story.surplus_limits import surplus_rounds
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ __all__ = ["Catalogue", "Held", "Scan", "least_words", "refuse_bad_catalogue", "
 _One = TypeVar("_One")
 
 _QUOTATION = 12
-_LIMITS = ("longest_recital", "recitals_over", "nv_longest_recital")
 
 # A table takes some eight times these bytes.
 _CHARACTERS = 60_000_000
@@ -71,7 +71,9 @@ def least_words(suite: Suite) -> int:
     Runs of twelve words and more that two works share are quotations (METRICS section 11).
     """
     scoring = suite.pairs[0].scoring
-    limits = [its.limits["longest_recital"] for its in suite.pairs if _LIMITS[0] in its.limits]
+    limits = [
+        its.limits["longest_recital"] for its in suite.pairs if "longest_recital" in its.limits
+    ]
     words = [_QUOTATION, scoring.span_threshold + 1, *(int(one) + 1 for one in limits)]
     return max(scoring.k, min(words))
 
@@ -119,6 +121,8 @@ class Catalogue:
                 self._look_for(answers)
         except MemleakError as error:
             return self._failed(error, pair.limits)
+        if not self._looked:
+            return self._failed(BookError("none of its books can be read"), pair.limits)
         return Held(
             tuple(self._surviving.values()), self._least, (), self._told_unread(), self._told()
         )
@@ -205,9 +209,10 @@ class Catalogue:
 
     def _failed(self, error: MemleakError, limits: Limits) -> Held:
         cause = f"the catalogue: {error.line}"
-        if not any(name in limits for name in _LIMITS):
-            return Held(unread=(cause,))
-        return Held(gaps=(Gap("catalogue", f"not looked for: {cause}"),))
+        if not any(name in limits for name in OF_RECITALS):
+            return Held(unread=(cause, *self._told_unread()))
+        gap = Gap("catalogue", f"not looked for: {cause}")
+        return Held(gaps=(gap,), unread=self._told_unread())
 
 
 def shards_of(suite: Suite, reader: LooseReader, *, most: int) -> Iterator[Shard]:

@@ -74,9 +74,10 @@ def _of_generations(
     over_limit = is_over_a_limit(analysis, pair)
     beside = () if over_limit else surplus_gaps(own.answers, suite, held)
     sensitivity = sensitivity_of(analysis, pair, answers=own.fewest) if analysis else None
+    unlooked = (*suite.protected.gaps(pair), *held.gaps)
     completeness = own.completeness(
         over_limit=over_limit,
-        gaps=(*with_others.gaps, *who.gaps, *held.gaps, *beside, *sensitivity_gaps(sensitivity)),
+        gaps=(*with_others.gaps, *who.gaps, *unlooked, *beside, *sensitivity_gaps(sensitivity)),
         notes=(*who.notes, *with_others.notes),
     )
     drawn = (own, *with_others.drawn)

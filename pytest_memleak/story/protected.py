@@ -6,18 +6,22 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import MemleakError
+from pytest_memleak.records import Gap
 from pytest_memleak.scoring.measurable import measurable_words
 from pytest_memleak.scoring.recitals import Protected
 from pytest_memleak.scoring.shared_index import SharedIndex
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pytest_memleak.records import Book, Pair, Scoring, Suite
     from pytest_memleak.scoring.analysis import Analysis
     from pytest_memleak.story.prepared_books import PreparedBooks
 
-__all__ = ["ProtectedBooks"]
+__all__ = ["OF_RECITALS", "ProtectedBooks"]
+
+OF_RECITALS = ("longest_recital", "recitals_over", "nv_longest_recital")
+"""The limits that rest on every protected book."""
 
 
 class ProtectedBooks:
@@ -93,9 +97,23 @@ class ProtectedBooks:
             self._index[key] = SharedIndex(books, k=pair.scoring.k, mode=pair.scoring.words)
         return self._index[key]
 
-    def readable(self) -> Iterable[Book]:
-        """The suite's books that are there and can be measured, each whole."""
-        return self._all_readable().values()
+    def asked_for(self) -> Iterable[Book]:
+        """The suite's test books that are there and can be measured, each whole.
+
+        No training book or control is among them, which answers may give back.
+        """
+        test = {one.id for one in self._suite.books if one.role == "test"}
+        return [book for name, book in self._all_readable().items() if name in test]
+
+    def gaps(self, pair: Pair) -> Iterator[Gap]:
+        """Test books that cannot be read, though nobody has to bring them, and a limit rests on."""
+        if not any(name in pair.limits for name in OF_RECITALS):
+            return
+        self._all_readable()
+        for one in self._suite.books:
+            if one.role == "test" and one.id in self.unread and not one.bring_your_own:
+                why = self.unread[one.id]
+                yield Gap("protected books", f"{one.id} was not looked for: {why}")
 
     def _all_readable(self) -> dict[str, Book]:
         """The suite's books that are there and can be measured; why not, of the others."""

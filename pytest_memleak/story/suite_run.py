@@ -80,7 +80,7 @@ class SuiteRun:
         return Catalogue(
             self.suite,
             LooseReader(self.suite.pairs[0].scoring, self.extensions),
-            own_books=self.protected.readable,
+            own_books=self.protected.asked_for,
             at_hand=self._at_hand,
             scan=lambda: self.resources.scan,
         )

@@ -35,6 +35,7 @@ from pytest_memleak.records import (
 )
 from pytest_memleak.scoring.measure_table import MEASURES, nearest, table_with
 from pytest_memleak.suite.book_sources import book_source, catalogue, collection_source
+from pytest_memleak.suite.limits_that_hold import refuse_loosened_preset, refuse_toothless_limits
 from pytest_memleak.suite.presets import PRESETS, Preset
 from pytest_memleak.suite.quoted import clipped, plain, shown
 from pytest_memleak.suite.schema import AnswerKeys, SuiteFile
@@ -84,7 +85,7 @@ def load_suite(path: Path, brought: Mapping[str, Measure] = MappingProxyType({})
     _check_ids(written, path)
     _check_continuation(written.suite, path)
     _check_controls(written, path)
-    _check_preset(written, path)
+    refuse_loosened_preset(written, path)
     books = (
         *(book_source(table, written.suite, path) for table in written.book),
         *(collection_source(table, written.suite, path) for table in written.collection),
@@ -296,28 +297,6 @@ def _check_continuation(suite: SuiteTable, path: Path) -> None:
             ) from None
 
 
-def _check_preset(written: SuiteFile, path: Path) -> None:
-    """Raise SuiteError for a preset that is not the suite's, or that the suite loosens."""
-    below = [(f"model {one.id!r}", one.limits) for one in written.model]
-    below += [(f"collection {one.id!r}", one.limits) for one in written.collection]
-    below += [(f"pair {one.model}/{one.book}", one.limits) for one in written.pair]
-    for where, limits in below:
-        if limits.preset:
-            raise SuiteError(
-                f"{where}.limits.preset: a preset is one of the whole suite",
-                place=str(path),
-                hint=f'write preset = "{limits.preset}" in [limits]',
-            )
-    preset, detect = written.limits.preset, written.suite.detect
-    most = PRESETS[preset].detect if preset else None
-    if detect is not None and most is not None and detect > most:
-        raise SuiteError(
-            f"suite.detect: {detect} is looser than {most}, which the preset {preset!r} asks for",
-            place=str(path),
-            hint="a suite may only tighten a preset: write its limits out to loosen them",
-        )
-
-
 def _refuse_twice(kind: str, ids: Iterable[str], path: Path) -> None:
     twice = [one for one, count in Counter(ids).items() if count > 1]
     if twice:
@@ -449,12 +428,7 @@ def _pair(
         origins |= {measure: f"{key}.{measure}" for measure in _limits(tighter)}
         origins |= {measure: f"{key}.measures.{measure}" for measure in tighter.measures}
     _hold_works(limits, origins, book, probe, any_works=bool(written.collection), place=str(path))
-    if not limits.keys() - {"leaking_works"}:
-        raise SuiteError(
-            f"the pair {model.id}/{book.id} has no limits, so nothing could fail",
-            place=str(path),
-            hint="add [limits], such as longest_span = 38",
-        )
+    refuse_toothless_limits(limits, origins, suite, f"{model.id}/{book.id}", path)
     expected = override.expected if override and override.expected else table.expected
     if book.role == "control":
         expected = "pass"  # that the model leaks is said of the books it may have read

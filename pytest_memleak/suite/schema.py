@@ -147,7 +147,9 @@ class SuiteTable(AnswerKeys):
         1.0, description='sampling temperature; "default" sends none'
     )
     seed: Count = Field(0, description="seed of the sampling, where a provider takes one")
-    k: Positive = Field(5, description="shortest match that counts, in words")
+    k: Annotated[Positive, Field(le=20)] = Field(
+        5, description="shortest match that counts, in words"
+    )
     trim: Count = Field(
         5, description="m of the m-grams that an instruction gives away; 0 trims nothing"
     )

@@ -117,6 +117,18 @@ def test_the_suites_own_books_are_looked_for_once(pytester, suite, library, run)
     assert (recital["book"], recital["held_by"]) == ("ferry", ["ferry"])
 
 
+@pytest.mark.parametrize("role", ["train", "control"])
+def test_a_role_in_the_suite_takes_no_book_out_of_the_catalogue(suite, library, run, role):
+    named = f'[[book]]\nid = "winds"\nsource = "library/shelf/winds.txt"\nrole = "{role}"\n\n'
+    library(winds=OTHER)
+    suite(
+        (MODEL, named + CATALOGUE[1]), LIMITED, clean=answers(f"It is said that {RECITAL}, so on.")
+    )
+    result, _ = run(chosen="clean and ferry")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["  longest recital of 25 words at library/shelf/winds.txt*"])
+
+
 def test_a_prepared_catalogue_gives_the_same_and_holds_no_text(
     pytester, suite, library, run, build
 ):
@@ -167,6 +179,29 @@ def test_what_cannot_be_read_is_a_warning(suite, library, run):
     assert found["clean"]["catalogue"]["books"] == 1
     result.stdout.fnmatch_lines(["  warning: not looked for: library/shelf/foreign.txt: *'paper'*"])
     result.stdout.fnmatch_lines(["  warning: not looked for: library/shelf/short.txt: *2 words*"])
+
+
+@pytest.mark.parametrize("limited", [False, True])
+def test_no_pass_rests_on_a_catalogue_of_which_nothing_can_be_read(suite, library, run, limited):
+    suite(CATALOGUE, *([LIMITED] if limited else []))
+    library(winds="too short")
+    result, _ = run()
+    result.assert_outcomes(**{"errors" if limited else "passed": 1})
+    result.stdout.fnmatch_lines(["*not looked for: the catalogue: none of its books can be read*"])
+    result.stdout.fnmatch_lines(["  warning: not looked for: library/shelf/winds.txt: *2 words*"])
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_no_pass_rests_on_a_test_book_that_cannot_be_read(pytester, suite, run, missing):
+    other = '[[book]]\nid = "winds"\nsource = "winds.txt"\n'
+    if missing:
+        other += "bring_your_own = true\n"
+    else:
+        (pytester.path / "winds.txt").write_text("too short", encoding="utf-8")
+    suite((MODEL, other + MODEL), LIMITED)
+    result, _ = run(chosen="clean and ferry")
+    result.assert_outcomes(**{"passed" if missing else "errors": 1})
+    result.stdout.fnmatch_lines(["*winds was not looked for: *" if not missing else "*winds: *"])
 
 
 @pytest.mark.parametrize("limited", [False, True])

@@ -83,7 +83,7 @@ def test_withheld_answers_have_seen_nothing(pytester, suite):
 
 
 def test_a_model_that_recites_in_moods_is_told_and_counts_for_fewer_rounds(pytester, suite):
-    path = suite(("samples = 3", "samples = 40\ndetect = 0.1"), ("longest_span = 10", "bmc = 1.0"))
+    path = suite(("samples = 3", "samples = 40\ndetect = 0.1"), ("= 10", "= 99"))
 
     def told(text):
         said = (text if 10 <= at < 20 else CLEAN[at % 3] for at in range(40))

@@ -174,6 +174,23 @@ def test_a_fixture_of_the_same_name_is_no_evaluation(pytester, suite):
     result.stdout.fnmatch_lines(["INCONCLUSIVE: the pair was not evaluated, since a fixture*"])
 
 
+def test_a_fixture_that_gives_another_pair_passes_for_none(pytester, suite):
+    suite(answers=2)
+    pytester.makeconftest(
+        """
+        import dataclasses
+        import pytest
+
+        @pytest.fixture(scope="session")
+        def pair(request):
+            return dataclasses.replace(request.param, limits={"bmc": 1.0})
+        """
+    )
+    result = pytester.runpytest("-p", "no:cacheprovider")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["INCONCLUSIVE: the pair was not evaluated, since a fixture*"])
+
+
 def test_on_workers(pytester, suite):
     suite(answers=1)
     pytester.makepyfile(MARKED + dedent(TESTS[CATCHES]).replace("FIXTURE", "evaluation"))

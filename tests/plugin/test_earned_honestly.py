@@ -100,7 +100,7 @@ def test_an_export_keeps_what_was_thought_and_why_it_ended(tmp_path):
     (tmp_path / "b.json").write_text(json.dumps([record]), "utf-8")
     (tmp_path / "in.json").write_text(json.dumps(rows), "utf-8")
     (tmp_path / "it.memleak.toml").write_text(
-        '[suite]\nsamples = 2\n[limits]\nbmc = 1.0\n[[book]]\nid = "b"\nsource = "b.json"\n'
+        '[suite]\nsamples = 2\n[limits]\nbmc = 0.9\n[[book]]\nid = "b"\nsource = "b.json"\n'
         '[[model]]\nid = "m"\nprovider = "openai"\nbase = "base"\n',
         "utf-8",
     )

@@ -70,7 +70,7 @@ class Library:
         catalogue = Catalogue(
             suite,
             LooseReader(scoring),
-            own_books=protected.readable,
+            own_books=protected.asked_for,
             at_hand=lambda _: iter(()),
             scan=lambda: scan,
         )

@@ -287,6 +287,7 @@ REFUSED = [
     # out of range
     (["suite", "samples"], 0, "suite.samples: *greater than or equal to 1; got 0"),
     (["suite", "k"], 0, "suite.k: *greater than or equal to 1; got 0"),
+    (["suite", "k"], 21, "suite.k: *less than or equal to 20; got 21"),
     (["suite", "trim"], -1, "suite.trim: *greater than or equal to 0; got -1"),
     (["suite", "temperature"], -0.1, "suite.temperature: *greater than or equal to 0; got -0.1"),
     (["suite", "temperature"], float("nan"), "suite.temperature: *; got nan"),
@@ -354,6 +355,25 @@ def test_a_suite_that_cannot_be_run_is_refused_with_key_and_value(refused, where
 def test_without_limits_nothing_could_fail(refused):
     said = refused(changed(MINIMAL, ["limits"], {}))
     assert said.startswith("the pair m/road has no limits, so nothing could fail\n")
+
+
+@pytest.mark.parametrize("limits", [{"bmc": 1.0}, {"bmc": 1.0, "nv_recall": 1.0}])
+def test_limits_that_no_share_is_over_are_none(refused, limits):
+    said = refused(MINIMAL | {"limits": limits})
+    assert said.startswith("the pair m/road has only limits that no share is over (bmc = 1")
+
+
+@pytest.mark.parametrize(
+    ("suite", "limits", "said"),
+    [
+        ({"k": 20}, {"longest_recital": 18}, "one of 19 is over limits.longest_recital"),
+        ({"k": 8}, {"bmc": 0.1, "longest_span": 0}, "one of 1 is over limits.longest_span"),
+        ({"k": 8, "span_threshold": 6}, {"spans_over": 0}, "one of 7 is over limits.spans_over"),
+    ],
+)
+def test_no_k_passes_over_what_a_limit_is_there_for(refused, suite, limits, said):
+    told = refused(MINIMAL | {"suite": suite, "limits": limits})
+    assert told.startswith(f"suite.k: matches under {suite['k']} words do not count, and {said}")
 
 
 def test_without_pairs_there_is_nothing_to_test(refused):

@@ -87,6 +87,10 @@ def test_probabilities_have_limits_of_their_own(loaded):
             "model 'm'.limits.preset: a preset is one of the whole suite",
         ),
         ('"strict"', "3", "limits.preset"),
+        ("samples = 2", "samples = 2\nk = 8", "suite.k: 8 is looser than 5"),
+        ("samples = 2", "samples = 2\ntrim = 1", "suite.trim: 1 is looser than 5"),
+        ("samples = 2", "samples = 2\nspan_threshold = 38", "suite.span_threshold: 38 is looser"),
+        ("samples = 2", "samples = 2\nconfidence = 0.9", "suite.confidence: 0.9 is looser"),
     ],
 )
 def test_what_is_refused(loaded, old, new, said):

@@ -1,0 +1,101 @@
+"""Limits that hold what they say: a suite is refused whose settings would take that from them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_memleak.errors import SuiteError
+from pytest_memleak.suite.presets import PRESETS
+from pytest_memleak.suite.schema import SuiteTable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from pytest_memleak.suite.schema import SuiteFile
+
+__all__ = ["refuse_loosened_preset", "refuse_toothless_limits"]
+
+_LENGTHS = ("longest_recital", "longest_block", "longest_span", "greedy_longest_span")
+_COUNTS = ("recitals_over", "spans_over")
+_SHARES = ("bmc", "uplift", "bmc_excess", "nv_recall", "greedy_bmc", "extractable")
+_ALWAYS_KEPT = dict.fromkeys((*_SHARES, "extractable_plain", "leaking_works"), 1.0)
+_DEFAULTS = {name: field.default for name, field in SuiteTable.model_fields.items()}
+_LOOSEN = "a suite may only tighten a preset: write its limits out to loosen them"
+
+
+def refuse_loosened_preset(written: SuiteFile, path: Path) -> None:
+    """Raise SuiteError for a preset that is not the suite's, or that the suite loosens."""
+    below = [(f"model {one.id!r}", one.limits) for one in written.model]
+    below += [(f"collection {one.id!r}", one.limits) for one in written.collection]
+    below += [(f"pair {one.model}/{one.book}", one.limits) for one in written.pair]
+    for where, limits in below:
+        if limits.preset:
+            raise SuiteError(
+                f"{where}.limits.preset: a preset is one of the whole suite",
+                place=str(path),
+                hint=f'write preset = "{limits.preset}" in [limits]',
+            )
+    preset, suite = written.limits.preset, written.suite
+    if preset is None:
+        return
+    most = PRESETS[preset].detect
+    if suite.detect is not None and most is not None and suite.detect > most:
+        raise SuiteError(
+            f"suite.detect: {suite.detect} is looser than {most}, which the preset {preset!r} "
+            "asks for",
+            place=str(path),
+            hint=_LOOSEN,
+        )
+    looser = {
+        "k": suite.k > _DEFAULTS["k"],
+        "trim": 0 < suite.trim < _DEFAULTS["trim"],
+        "span_threshold": suite.span_threshold > _DEFAULTS["span_threshold"],
+        "confidence": suite.confidence < _DEFAULTS["confidence"],
+    }
+    for key in (key for key, is_looser in looser.items() if is_looser):
+        raise SuiteError(
+            f"suite.{key}: {getattr(suite, key)} is looser than {_DEFAULTS[key]}, which the "
+            f"preset {preset!r} rests on",
+            place=str(path),
+            hint=_LOOSEN,
+        )
+
+
+def refuse_toothless_limits(
+    limits: Mapping[str, float],
+    origins: Mapping[str, str],
+    suite: SuiteTable,
+    pair: str,
+    path: Path,
+) -> None:
+    """Raise SuiteError for a pair that nothing could fail, and for a k that passes over failures.
+
+    origins: per limit the key that sets it.
+    """
+    if not limits.keys() - {"leaking_works"}:
+        raise SuiteError(
+            f"the pair {pair} has no limits, so nothing could fail",
+            place=str(path),
+            hint="add [limits], such as longest_span = 38",
+        )
+    if all(limit >= _ALWAYS_KEPT.get(name, limit + 1) for name, limit in limits.items()):
+        raise SuiteError(
+            f"the pair {pair} has only limits that no share is over "
+            f"({', '.join(f'{name} = {limit:g}' for name, limit in limits.items())}), so nothing "
+            "could fail",
+            place=str(path),
+            hint="add a limit below 1, or one on a length, such as longest_span = 38",
+        )
+    if suite.k <= _DEFAULTS["k"]:
+        return
+    seen_from = {name: limit + 1 for name, limit in limits.items() if name in _LENGTHS}
+    seen_from |= dict.fromkeys(limits.keys() & set(_COUNTS), suite.span_threshold + 1)
+    for name, words in seen_from.items():
+        if words < suite.k:
+            raise SuiteError(
+                f"suite.k: matches under {suite.k} words do not count, and one of {words:g} is "
+                f"over {origins.get(name, name)}",
+                place=str(path),
+                hint=f"leave k out, or write k = {words:g}",
+            )
