@@ -37,7 +37,7 @@ class Bounds:
     """
 
     timeout: float
-    most: int = 64 * _MEGABYTE
+    most: int = 16 * _MEGABYTE
     most_of_a_file: int = 4000 * _MEGABYTE
 
     @property
@@ -53,22 +53,26 @@ class Bounds:
     def _answered(self, response: Any) -> None:
         request = response.request
         if response.has_redirect_location:
-            there = request.url.join(response.headers["location"])
+            try:
+                there = request.url.join(response.headers["location"])
+            except Exception:  # noqa: BLE001 - each version of the library has errors of its own
+                raise Astray("the server redirects to what is no address") from None
             if (there.scheme, there.host, there.port) != (
                 request.url.scheme,
                 request.url.host,
                 request.url.port,
             ):
-                raise Astray(f"the server redirects to another one ({there.host[:100]})")
+                place = there.host[:100] or f"{there.scheme[:20]}:"
+                raise Astray(f"the server redirects to another one ({place})")
         if response.headers.get("content-encoding", "identity").lower() != "identity":
             raise Endless("packed, though nobody asked for it")
+        until = request.extensions.get(_BEGAN, time.monotonic()) + self.timeout
         if response.is_error:
-            pieces = _cut_off(response.stream, _LONGEST_ERROR)
+            pieces = _up_to(_cut_off(response.stream, _LONGEST_ERROR), self.most, until)
         elif request.url.path.endswith("/content"):
             pieces = _up_to(response.stream, self.most_of_a_file, None)
         else:
-            began = request.extensions.get(_BEGAN, time.monotonic())
-            pieces = _up_to(response.stream, self.most, began + self.timeout)
+            pieces = _up_to(response.stream, self.most, until)
         response.stream = _stream(type(response.stream), response.stream, pieces)
 
 

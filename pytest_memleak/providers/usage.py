@@ -6,7 +6,10 @@ from collections.abc import Sequence
 
 from pytest_memleak.records import FinishReason
 
-__all__ = ["shared_out", "token_count", "whole_count"]
+__all__ = ["MOST_CHOICES", "shared_out", "token_count", "whole_count"]
+
+MOST_CHOICES = 1_000
+"""No call of ours asks for as many completions: those behind are not looked at."""
 
 # No call of ours has more tokens: a count above it is no count.
 _MOST_TOKENS = 100_000_000

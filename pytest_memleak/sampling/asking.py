@@ -39,6 +39,8 @@ T = TypeVar("T")
 _LONGEST_MESSAGE = 1000
 _MOST_TOKENS = 2**31  # whoever counts more, or below 0, does not know
 _MOST_CHARACTERS = 500  # of what a server says of itself
+# No model writes as much in one answer: what goes on behind is cut off, and told.
+_LONGEST_ANSWER = 1_000_000
 # Where these are refused, fewer are asked for, or the same is said by another name.
 _SAID_OTHERWISE = {"api", "candidateCount", "max_completion_tokens", "n"}
 _HTTP_STATUS = re.compile(r"(\d{3})\b")
@@ -275,12 +277,24 @@ def _well_formed(answer: object) -> TypeGuard[Completion]:
     return (
         isinstance(answer, Completion)
         and isinstance(answer.text, str)
+        and isinstance(answer.reasoning, str)
         and isinstance(answer.finish_reason, FinishReason)
     )
 
 
 def _bounded(answer: Completion, refused: tuple[str, ...]) -> Completion:
-    """With what the ledger can hold, whatever a server says; a blank answer is EMPTY."""
+    """With what the ledger can hold, whatever a server says; a blank answer is EMPTY.
+
+    What is longer than any answer is cut, and withheld by that: the rest is not looked at.
+    """
+    if max(len(answer.text), len(answer.reasoning)) > _LONGEST_ANSWER:
+        word = f"longer than {_LONGEST_ANSWER:,} characters"
+        answer = replace(answer, finish_reason=FinishReason.UNKNOWN, finish_word=word)
+    answer = replace(
+        answer,
+        text=_characters(answer.text[:_LONGEST_ANSWER]),
+        reasoning=_characters(answer.reasoning[:_LONGEST_ANSWER]),
+    )
     blank = not answer.text.strip() and not answer.finish_reason.withheld
     served = answer.served
     if refused:
@@ -300,6 +314,15 @@ def _bounded(answer: Completion, refused: tuple[str, ...]) -> Completion:
         ),
         finish_word=_word(answer.finish_word),
     )
+
+
+def _characters(text: str) -> str:
+    """The text without halves of characters, which nobody sees, but which part words."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "ignore")
+    return text
 
 
 def _tokens(count: object) -> int | None:

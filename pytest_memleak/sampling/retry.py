@@ -43,7 +43,7 @@ class Retry:
     first: float = 1.0
     most: float = 60.0
     unreached: float = 5.0
-    grace: float = 10.0
+    grace: float = 1.5
     recovery: float = 20.0
     deploying: float = 120.0
     poll: float = 5.0

@@ -12,6 +12,7 @@ import functools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -48,6 +49,7 @@ LONG = 0xFF
 """The last byte of a long word's key."""
 
 _KEY_BYTES = 8
+_LONGEST_USUAL = 256  # bytes of a word; one that is longer is no word of a language
 _MANY = 8
 _LAST_BYTE = np.uint64(56)
 _LONG_MARK = np.uint64(LONG << 56)
@@ -320,12 +322,16 @@ def _counted(
         return None
     kept = np.ones(len(start), dtype=np.bool_)
     at = start[open_] + 1
-    while len(open_):
+    for _ in range(_LONGEST_USUAL):
         over = at >= end[open_]
         kept[open_[over]] = False
         going = ~over
         going[going] = ~counted[letters[at[going]]]
         open_, at = open_[going], at[going] + 1
+        if not len(open_):
+            return kept
+    for one in open_.tolist():
+        kept[one] = counted[letters[start[one] : end[one]]].any()
     return kept
 
 
@@ -341,17 +347,22 @@ def _keys(joined: bytes, start: Positions, end: Positions) -> Keys:
     keys &= _MASKS.take(np.minimum(length, _KEY_BYTES))
     long = np.flatnonzero((length > _KEY_BYTES) | ((keys >> _LAST_BYTE) == LONG))
     if len(long):
-        keys[long] = _hashes(eight, start[long], length[long])
+        keys[long] = _hashes(joined, eight, start[long], length[long])
     return keys
 
 
-def _hashes(eight: Keys, start: Positions, length: Positions) -> Keys:
+def _hashes(joined: bytes, eight: Keys, start: Positions, length: Positions) -> Keys:
     """Of words of which eight bytes do not tell which they are."""
     found = np.zeros(len(start), dtype=np.uint64)
-    at = np.arange(len(start))
+    unusual = length > _LONGEST_USUAL
+    for one in np.flatnonzero(unusual).tolist():
+        word = joined[start[one] : start[one] + length[one]]
+        found[one] = int.from_bytes(blake2b(word, digest_size=8).digest(), "little")
+    at = np.flatnonzero(~unusual)
     done = 0
     while len(at):
-        piece = eight.take(start[at] + done)
+        # `take` would copy all of `eight` each time.
+        piece = eight[start[at] + done]
         piece &= _MASKS.take(np.minimum(length[at] - done, _KEY_BYTES))
         mixed = (found[at] ^ piece) * _MIX
         found[at] = mixed ^ (mixed >> _FOLD)

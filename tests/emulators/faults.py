@@ -77,6 +77,8 @@ class FaultKind(StrEnum):
     ENDED = "ended"  # `code` as the finish reason
     ONE_FEWER = "one_fewer"  # no log-probability of the first token, not even an empty one
     ONE_COUNTED = "one_counted"  # the usage of one choice for all
+    # of both
+    HOSTILE = "hostile"  # the work, then what `hostile.ACTS` has under `code` for an answer
 
 
 TRANSPORT = frozenset(
@@ -87,6 +89,7 @@ TRANSPORT = frozenset(
         FaultKind.TRUNCATE,
         FaultKind.TRICKLE,
         FaultKind.LOSE,
+        FaultKind.HOSTILE,
     }
 )
 
@@ -99,6 +102,7 @@ class Fault:
     status, code, message, retry_after: of STATUS; `code` is the provider's word for the error,
     retry_after is in seconds, and None leaves the header out.
     seconds: of SLOW and TRICKLE.
+    asked: strikes only requests in whose path or body these words stand.
     share: of EXPIRE and PARTIAL; of EMPTY, FILTER and REFUSE the share of a call's completions
     that are struck, at least one.
     """
@@ -112,10 +116,15 @@ class Fault:
     message: str = "emulated fault"
     seconds: float = 0.5
     share: float = 1.0
+    asked: str = ""
 
-    def strikes(self, endpoint: str, call: int) -> bool:
-        """Whether it strikes call number `call` of `endpoint`."""
-        return fnmatchcase(endpoint, self.endpoint) and (self.calls is None or call in self.calls)
+    def strikes(self, endpoint: str, call: int, said: str = "") -> bool:
+        """Whether it strikes call number `call` of `endpoint`, which says that."""
+        return (
+            fnmatchcase(endpoint, self.endpoint)
+            and (self.calls is None or call in self.calls)
+            and self.asked in said
+        )
 
 
 def rate_limit(
@@ -199,12 +208,12 @@ class FaultPlan:
         with self._lock:
             return dict(self._calls)
 
-    def strike(self, endpoint: str) -> Strike:
-        """Count a call of `endpoint`, and say what goes wrong with it."""
+    def strike(self, endpoint: str, said: str = "") -> Strike:
+        """Count a call of `endpoint`, and say what goes wrong with it; `said` is path and body."""
         with self._lock:
             call = self._calls[endpoint]
             self._calls[endpoint] += 1
-            fitting = [fault for fault in self._faults if fault.strikes(endpoint, call)]
+            fitting = [fault for fault in self._faults if fault.strikes(endpoint, call, said)]
         transport = next((fault for fault in fitting if fault.kind in TRANSPORT), None)
         content = {fault.kind: fault for fault in fitting if fault.kind not in TRANSPORT}
         return Strike(endpoint, call, transport, content)

@@ -51,6 +51,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from faults import Fault, FaultKind, FaultPlan, Strike
+from hostile import ACTS, Act, Honest
 
 __all__ = [
     "Books",
@@ -339,7 +340,7 @@ class HttpServer:
             exchange.send(self.refusal(404, message, {}))
             return
         route, match = found
-        strike = self.plan.strike(route.endpoint)
+        strike = self.plan.strike(route.endpoint, f"{url.path} {body.decode('latin-1')}")
         request = Request(
             method=exchange.command,
             path=url.path,
@@ -373,6 +374,9 @@ class HttpServer:
         response = self._work(route, request)
         if kind is FaultKind.LOSE:
             exchange.cut()
+            return
+        if fault and kind is FaultKind.HOSTILE:
+            exchange.act(ACTS[fault.code or ""], response, self._stopping)
             return
         if fault and kind is FaultKind.SLOW:
             self._stopping.wait(fault.seconds)
@@ -487,6 +491,12 @@ class _Exchange(http.server.BaseHTTPRequestHandler):
         for start in range(0, len(response.body), size):
             pause()
             self.wfile.write(response.body[start : start + size])
+
+    def act(self, act: Act, response: Response, stopping: threading.Event) -> None:
+        """Act out an answer that is none, and close the connection behind it."""
+        self.close_connection = True
+        with contextlib.suppress(OSError):  # nobody listens to the end
+            act(self.connection, Honest(response.body, response.content_type), stopping)
 
     def cut(self) -> None:
         """Close the connection without another word."""

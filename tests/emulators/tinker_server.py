@@ -388,7 +388,7 @@ class TinkerServer(HttpServer):
         session = self._living(body["session_id"])
         path = body.get("model_path")
         base = self._checkpoint(path, "sampler").base if path else body["base_model"]
-        name = f"{session}:sample:{body['sampling_session_seq_id']}"
+        name = f"{session}:sample:{body['sampling_session_seq_id']}:{base}"
         self._samplers[name] = (self._known_base(base), path)
         return Response.json({"sampling_session_id": name, "type": "create_sampling_session"})
 

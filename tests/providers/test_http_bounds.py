@@ -77,13 +77,13 @@ def _small(made):
     return init
 
 
-def endpoint_of(name, server):
+def endpoint_of(name, server, timeout):
     url = f"http://127.0.0.1:{server.server_address[1]}"
     kind, options = {
         "openai": (OpenAIProvider, {"base_url": f"{url}/v1"}),
         "vertex": (VertexProvider, {"base_url": url, "project": "p", "location": "l"}),
     }[name]
-    model = Model(id="m", provider=name, base="base", options={"timeout": 20.0, **options})
+    model = Model(id="m", provider=name, base="base", options={"timeout": timeout, **options})
     return kind(
         ProviderSetup(
             model=model, place="s", root=Path(), state=Path("state"), read_book=lambda _: None
@@ -91,9 +91,11 @@ def endpoint_of(name, server):
     ).open(None)
 
 
-def failure_of(name, server):
+def failure_of(name, server, *, timeout=20.0):
     with pytest.raises(ProviderError) as error:
-        endpoint_of(name, server).sample("Go on.", n=1, temperature=1.0, max_tokens=5, seed=1)
+        endpoint_of(name, server, timeout).sample(
+            "Go on.", n=1, temperature=1.0, max_tokens=5, seed=1
+        )
     return error.value
 
 
@@ -133,6 +135,45 @@ def test_a_redirect_to_another_host_is_not_followed(name):
             failure_of(name, server)
             assert server.asked == 1
         assert other.asked == 0
+
+
+@pytest.mark.parametrize("name", ["openai", "vertex"])
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ("http://[::1", "redirects to what is no address"),
+        ("file:///etc/passwd", "redirects to another one (file:)"),
+        ("http://me:hunter2hunter2@127.0.0.1:9/", "redirects to another one (127.0.0.1)"),
+    ],
+)
+def test_where_a_redirect_leads_is_told(name, where, said):
+    with hostile(302, {"Location": where, "Content-Length": "0"}, list) as server:
+        error = failure_of(name, server)
+        assert said in error.cause
+        assert "hunter2" not in str(error)
+        assert server.asked == 1
+
+
+@pytest.mark.parametrize("name", ["openai", "vertex"])
+def test_an_error_has_as_much_time_as_an_answer(name):
+    ended = threading.Event()
+
+    def slowly():
+        while not ended.wait(0.05):
+            yield b" "
+
+    try:
+        with hostile(500, {}, slowly) as server:
+            assert "no answer within 0.4 s" in failure_of(name, server, timeout=0.4).cause
+    finally:
+        ended.set()
+
+
+def test_a_body_that_is_no_error_of_googles_is_not_quoted():
+    text = b'{"candidates": [{"content": {"parts": [{"text": "the ferryman counted nine lan'
+    for body in (text, text + b'terns"}]}}]}', b"the ferryman counted nine lanterns"):
+        with hostile(206, {"Content-Length": str(len(body))}, lambda body=body: [body]) as server:
+            assert "ferryman" not in str(failure_of("vertex", server))
 
 
 def test_nothing_packed_is_unpacked():

@@ -109,3 +109,39 @@ def test_what_a_server_says_of_itself_is_cut(ledger, ask):
     assert (len(who.model), who.fingerprint, count) == (500, "\x00\ud800", 1)
     kept = ledger.read(lambda c: c.execute(sa.select(calls.c.response_id, calls.c.refused)).one())
     assert tuple(kept) == ("42", '["temperature"]')
+
+
+MOST_CHARACTERS = 1_000_000
+
+
+@pytest.mark.parametrize("name", ["text", "reasoning"])
+def test_an_answer_longer_than_any_is_cut_and_withheld_by_that(ledger, ask, name):
+    asked = ask(excerpts=1, samples=2)
+    texts = {"text": "a", "reasoning": ""}
+    whole = Completion(**{**texts, name: "b" * MOST_CHARACTERS})
+    drawn(
+        ledger,
+        Scripted(lambda _: [whole, Completion(**{**texts, name: "b" * 3 * MOST_CHARACTERS})]),
+        asked,
+    )
+    one, other = generations(ledger, "e", asked)
+    assert getattr(one, name) == getattr(other, name) == "b" * MOST_CHARACTERS
+    assert (one.finish_reason, other.finish_reason) == (FinishReason.STOP, FinishReason.UNKNOWN)
+    assert other.finish_word == "longer than 1,000,000 characters"
+
+
+@pytest.mark.parametrize(
+    ("came", "kept"),
+    [
+        ("\ud800".join("the old lamp"), "the old lamp"),
+        ("cut off in \ud83d", "cut off in "),
+        ("\udca1\ud83d", ""),
+        ("two halves \ud83d\udca1", "two halves \U0001f4a1"),
+        ("whole \U0001f4a1\x00", "whole \U0001f4a1\x00"),
+    ],
+)
+def test_half_a_character_is_none(ledger, ask, came, kept):
+    asked = ask(excerpts=1, samples=1)
+    drawn(ledger, Scripted(lambda _: [Completion(came, reasoning=came)]), asked)
+    (one,) = generations(ledger, "e", asked)
+    assert (one.text, one.reasoning) == (kept, kept)

@@ -79,3 +79,15 @@ def test_what_folding_leaves_alone_is_read_once():
 def test_what_bytes_cannot_fold_is_left_to_the_slow_way(text):
     assert module._foldable(text) is None
     assert module._foldable("plain, 3. and\n4. numbered: _and_ **só** on") is not None
+
+
+@pytest.mark.parametrize("letter", ["a", "é", "_", "木"])
+@pytest.mark.parametrize("mode", ["paper", "unicode"])
+def test_a_word_of_any_length_is_a_word(letter, mode):
+    """Each eight letters of a word once cost a copy of all texts."""
+    lengths = [255, 256, 257, 263, 264, 265, 600, 100_000]
+    texts = [" ".join((letter * length, f"{letter * length}b", "an end")) for length in lengths]
+    found = keyed(texts, mode)
+    assert spellings(found) == [spelled(words(text, mode)) for text in texts]
+    kept = {found.spelling(place) for place in range(len(found.keys))}
+    assert len(set(found.keys.tolist())) == len(kept)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pytest_memleak.contracts.protocols import Completion, Served
-from pytest_memleak.providers.usage import shared_out, token_count, whole_count
+from pytest_memleak.providers.usage import MOST_CHOICES, shared_out, token_count, whole_count
 from pytest_memleak.records import FinishReason
 from pytest_memleak.records.beside import texts_in
 from pytest_memleak.records.finish_words import finish_reason
@@ -33,7 +33,8 @@ def read_completions(answer: object, *, max_tokens: int | None = None) -> list[C
     """
     if not isinstance(answer, Mapping):
         return []
-    choices = [choice for choice in _list(answer.get("choices")) if isinstance(choice, Mapping)]
+    listed = _list(answer.get("choices"))[:MOST_CHOICES]
+    choices = [choice for choice in listed if isinstance(choice, Mapping)]
     said = [_text_and_reason(choice) for choice in choices]
     usage = answer.get("usage")
     usage = usage if isinstance(usage, Mapping) else {}

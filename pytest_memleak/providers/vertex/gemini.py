@@ -14,7 +14,7 @@ from pytest_memleak.contracts.protocols import Completion, Served
 from pytest_memleak.errors import ProviderBusy
 from pytest_memleak.providers.failures import Refused
 from pytest_memleak.providers.obedience import Obedience
-from pytest_memleak.providers.usage import shared_out, token_count
+from pytest_memleak.providers.usage import MOST_CHOICES, shared_out, token_count
 from pytest_memleak.providers.vertex.vertex_client import PROVIDER, Calls
 from pytest_memleak.records import FinishReason
 from pytest_memleak.records.finish_words import finish_reason
@@ -230,7 +230,8 @@ def read_completions(answer: object, *, asked: int) -> list[Completion]:
     """
     if not isinstance(answer, Mapping):
         return []
-    candidates = [one for one in _list(answer.get("candidates")) if isinstance(one, Mapping)]
+    listed = _list(answer.get("candidates"))[:MOST_CHOICES]
+    candidates = [one for one in listed if isinstance(one, Mapping)]
     candidates.sort(key=_index)
     said = [_text_and_reason(candidate) for candidate in candidates]
     usage = answer.get("usageMetadata")

@@ -288,7 +288,8 @@ def _refusal(error: Exception) -> Refusal | None:
         body = _json(getattr(getattr(error, "response", None), "text", ""))
     else:
         return None
-    inner = _mapping(_mapping(body).get("error", body))
+    # In Google's form only: what else stands in a body may be an answer.
+    inner = _mapping(_mapping(body).get("error"))
     message = str(inner.get("message") or "")[:_LOOKED_AT]
     headers = getattr(getattr(error, "response", None), "headers", None)
     return Refusal(

@@ -1,0 +1,352 @@
+"""Answers of a server that means ill, or has gone mad: one act each, on the wire.
+
+    Fault(FaultKind.HOSTILE, "chat", code="endless_body", asked="hostile-endless_body")
+
+strikes each request that holds the words `asked`: the work is done and billed, and in the place
+of its answer `ACTS["endless_body"]` is acted out. An act gets the connection, the honest answer
+and an event that is set when the server stops; whatever it leaves open is closed behind it. Samples
+of Tinker's form are in hostile_samples.py.
+"""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import json
+import os
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["ACTS", "Act", "Honest"]
+
+
+@dataclass(frozen=True, slots=True)
+class Honest:
+    """The answer that should have gone out."""
+
+    body: bytes
+    content_type: str
+
+
+Act = Callable[[socket.socket, Honest, threading.Event], None]
+
+PIECE = 65_536
+DRIP = 0.05  # seconds between the bytes of what comes slowly
+
+
+def _head(status: str = "200 OK", **headers: str) -> bytes:
+    lines = [f"HTTP/1.1 {status}"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return "".join(f"{line}\r\n" for line in [*lines, ""]).encode("latin-1")
+
+
+def _whole(body: bytes, status: str = "200 OK", **headers: str) -> bytes:
+    kept = {"Content-Type": "application/json", "Content-Length": str(len(body)), **headers}
+    return _head(status, **kept) + body
+
+
+def _wire(made: Callable[[Honest], bytes | Iterable[bytes]], *, pause: float = 0.0) -> Act:
+    """Writes what `made` gives, all at once or piece by piece."""
+
+    def act(wire: socket.socket, answer: Honest, stopping: threading.Event) -> None:
+        pieces = made(answer)
+        for piece in [pieces] if isinstance(pieces, bytes) else pieces:
+            if stopping.wait(pause) if pause else stopping.is_set():
+                return
+            wire.sendall(piece)
+
+    return act
+
+
+def _body(made: Callable[[bytes], bytes], status: str = "200 OK", **headers: str) -> Act:
+    """Writes another body in the place of the honest one."""
+    return _wire(
+        lambda answer: _whole(
+            made(answer.body), status, **{"Content-Type": answer.content_type, **headers}
+        )
+    )
+
+
+def _instead(body: bytes, status: str = "200 OK", **headers: str) -> Act:
+    return _wire(lambda _: _whole(body, status, **headers))
+
+
+def _endless(head: bytes, piece: bytes, *, start: bytes = b"") -> Act:
+    return _wire(lambda _: itertools.chain([head + start], itertools.repeat(piece)))
+
+
+def _json(changed: Callable[[Any], Any]) -> Act:
+    """Writes the honest JSON, each of its values changed; what is no JSON goes as it is."""
+
+    def made(body: bytes) -> bytes:
+        try:
+            told = json.loads(body)
+        except ValueError:
+            return body
+        return json.dumps(_changed(told, changed)).encode()
+
+    return _body(made)
+
+
+def _changed(value: Any, changed: Callable[[Any], Any]) -> Any:
+    new = changed(value)
+    if new is not value:
+        return new
+    if isinstance(value, dict):
+        return {key: _changed(one, changed) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_changed(one, changed) for one in value]
+    return value
+
+
+def _each(kind: type, made: Callable[[Any], Any]) -> Act:
+    return _json(lambda one: made(one) if type(one) is kind else one)
+
+
+# What holds an answer's completions, and what stands beside them, in any provider's form.
+CHOICES = ("choices", "candidates")
+USAGE = ("usage", "usageMetadata")
+
+
+def _key(names: Iterable[str], made: Callable[[Any], Any]) -> Act:
+    """The value of the keys of these names, changed."""
+    names = frozenset(names)
+
+    def changed(value: Any) -> Any:
+        if isinstance(value, dict) and names & value.keys():
+            return {
+                key: made(one) if key in names else _changed(one, changed)
+                for key, one in value.items()
+            }
+        return value
+
+    return _json(changed)
+
+
+def _counts(made: object) -> Act:
+    return _key(USAGE, lambda usage: dict.fromkeys(usage, made))
+
+
+def _words(made: Callable[[str], str]) -> Act:
+    """The texts that the model wrote, changed."""
+    return _json(
+        lambda one: (
+            {**one, **{key: made(one[key]) for key in _TEXTS if _is_text(one, key)}}
+            if isinstance(one, dict) and any(_is_text(one, key) for key in _TEXTS)
+            else one
+        )
+    )
+
+
+_TEXTS = ("content", "text")
+
+
+def _is_text(value: dict[str, Any], key: str) -> bool:
+    return isinstance(value.get(key), str)
+
+
+def _silence(_wire: socket.socket, _answer: Honest, stopping: threading.Event) -> None:
+    stopping.wait()
+
+
+def _nothing(_wire: socket.socket, _answer: Honest, _stopping: threading.Event) -> None:
+    """The connection is closed."""
+
+
+def _reset(wire: socket.socket, _answer: Honest, _stopping: threading.Event) -> None:
+    wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def _bytes_of(body: bytes) -> Iterator[bytes]:
+    return (body[at : at + 1] for at in range(len(body)))
+
+
+def _spaces() -> Iterator[bytes]:
+    return itertools.repeat(b" ")
+
+
+def _redirect(where: str, status: str = "307 Temporary Redirect") -> Act:
+    return _wire(lambda _: _head(status, Location=where, Content_Length="0"))
+
+
+CHUNKED = {"Content_Type": "application/json", "Transfer_Encoding": "chunked"}
+PLAIN = {"Content_Type": "application/json", "Connection": "close"}
+CHUNK = b"10000\r\n" + b" " * PIECE + b"\r\n"
+LONG_LINE = b"a." * 60_000
+
+
+ACTS: dict[str, Act] = {
+    # without an end
+    "endless_chunks": _endless(_head(**CHUNKED), CHUNK),
+    "endless_body": _endless(_head(**PLAIN), b" " * PIECE),
+    "endless_text": _endless(
+        _head(**PLAIN), b"a" * PIECE, start=b'{"choices": [{"message": {"content": "'
+    ),
+    "endless_lists": _endless(_head(**PLAIN), b"[" * PIECE),
+    "endless_error": _endless(_head("403 Forbidden", **PLAIN), b"a" * PIECE),
+    "endless_server_error": _endless(_head("503 Service Unavailable", **PLAIN), b"a." * 32_768),
+    "endless_headers": _endless(b"HTTP/1.1 200 OK\r\n", b"X-More: 1\r\n" * 1000),
+    "endless_header": _endless(b"HTTP/1.1 200 OK\r\nX-More: ", b"1" * PIECE),
+    "endless_status": _endless(b"HTTP/1.1 200 ", b"OK" * 1000),
+    "endless_chunk_extension": _endless(_head(**CHUNKED), b";x" * 1000, start=b"1"),
+    "endless_trailers": _endless(
+        _head(**CHUNKED), b"X-More: 1\r\n" * 1000, start=b"2\r\n{}\r\n0\r\n"
+    ),
+    # slow
+    "silence": _silence,
+    "slow_headers": _wire(
+        lambda _: itertools.chain(_bytes_of(b"HTTP/1.1 200 OK\r\nX: "), _spaces()), pause=DRIP
+    ),
+    "slow_body": _wire(
+        lambda _: itertools.chain([_head(**PLAIN)], _bytes_of(b"{"), _spaces()), pause=DRIP
+    ),
+    "slow_error": _wire(
+        lambda _: itertools.chain([_head("500 Oh", **PLAIN)], _spaces()), pause=DRIP
+    ),
+    "slow_1xx": _wire(lambda _: itertools.repeat(b"HTTP/1.1 102 Processing\r\n\r\n"), pause=DRIP),
+    "promises_more": _wire(lambda answer: [_head(Content_Length=str(10**10)) + answer.body]),
+    # broken off
+    "nothing": _nothing,
+    "reset": _reset,
+    "half_a_head": _wire(lambda _: b"HTTP/1.1 200 OK\r\nContent-Type: appl"),
+    "half_a_body": _wire(lambda answer: _whole(answer.body)[: -(len(answer.body) // 2 or 1)]),
+    "half_without_length": _wire(
+        lambda answer: _head(**PLAIN) + answer.body[: len(answer.body) // 2]
+    ),
+    "half_a_chunk": _wire(lambda answer: _head(**CHUNKED) + b"FFFF\r\n" + answer.body[:50]),
+    # no HTTP, or hardly
+    "another_protocol": _wire(lambda _: b"SSH-2.0-OpenSSH_9.9\r\n"),
+    "no_head": _wire(lambda answer: answer.body),
+    "two_lengths": _wire(
+        lambda answer: (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 99999\r\n\r\n" + answer.body
+        )
+    ),
+    "negative_length": _wire(lambda answer: _head(Content_Length="-1") + answer.body),
+    "huge_length": _wire(lambda answer: _head(Content_Length="9" * 400) + answer.body),
+    "bad_chunk": _wire(lambda _: _head(**CHUNKED) + b"zz\r\n{}\r\n0\r\n\r\n"),
+    "huge_chunk": _wire(lambda _: _head(**CHUNKED) + b"F" * 16 + b"\r\n{}\r\n"),
+    "many_headers": _wire(
+        lambda answer: (
+            _head(**{f"X-{n}": "1" for n in range(20_000)})[:-2]
+            + f"Content-Length: {len(answer.body)}\r\n\r\n".encode()
+            + answer.body
+        )
+    ),
+    "long_header": _wire(lambda answer: _whole(answer.body, X="1" * 10_000_000)),
+    "many_cookies": _wire(
+        lambda answer: (
+            b"HTTP/1.1 200 OK\r\n"
+            + b"".join(b"Set-Cookie: c%d=1; Domain=.com\r\n" % n for n in range(500))
+            + b"Content-Length: %d\r\n\r\n" % len(answer.body)
+            + answer.body
+        )
+    ),
+    "two_answers": _wire(lambda answer: _whole(answer.body) + _whole(b'{"choices": []}')),
+    "1xx_before": _wire(
+        lambda answer: (
+            b"HTTP/1.1 102 Processing\r\n\r\n" * 20
+            + _whole(answer.body, **{"Content-Type": answer.content_type})
+        )
+    ),
+    # another status
+    "status_204": _wire(lambda _: _head("204 No Content")),
+    "status_304": _wire(lambda _: _head("304 Not Modified")),
+    "status_600": _instead(b"{}", "600 Beyond"),
+    "status_999": _instead(b"{}", "999 Beyond"),
+    "status_206": _body(lambda body: body[: len(body) // 2], "206 Partial Content"),
+    # sent away
+    "redirect_elsewhere": _redirect("http://127.0.0.1:9/v1"),
+    "redirect_to_a_file": _redirect("file:///etc/passwd"),
+    "redirect_nowhere": _wire(lambda _: _head("302 Found", Content_Length="0")),
+    "redirect_with_password": _redirect("http://me:hunter2hunter2@127.0.0.1:9/"),
+    "redirect_for_ever": _redirect("?again"),
+    "redirect_unreadable": _redirect("http://[::1"),
+    # errors
+    "long_line": _instead(LONG_LINE, "400 Bad Request"),
+    "long_message": _instead(
+        json.dumps(
+            {"error": {"message": LONG_LINE.decode(), "code": 400}, "detail": LONG_LINE.decode()}
+        ).encode(),
+        "400 Bad Request",
+    ),
+    "error_page": _instead(
+        b"<html>" + b"<p>no</p>" * 500_000, "502 Bad Gateway", **{"Content-Type": "text/html"}
+    ),
+    "error_of_lists": _instead(b"[" * 50_000, "400 Bad Request"),
+    "error_of_terminal": _instead(
+        b'{"error": {"message": "\\u001b[2J\\u001b]0;owned\\u0007\\u202e", "code": "\\u001b[2J"}}',
+        "400 Bad Request",
+    ),
+    "error_of_surrogates": _instead(
+        b'{"error": {"message": "\\ud800\\udfff\\ud800", "type": "\\ud800"}, "detail": "\\ud800"}',
+        "400 Bad Request",
+    ),
+    "error_of_other_types": _instead(
+        b'{"error": {"message": {"a": [1]}, "code": {"a": 1}, "status": [1]}, "detail": [null, 7]}',
+        "400 Bad Request",
+    ),
+    "wait_for_ever": _instead(b"{}", "429 Too Many Requests", **{"Retry-After": "1e308"}),
+    "wait_nan": _instead(b"{}", "429 Too Many Requests", **{"Retry-After": "nan"}),
+    "wait_long": _instead(b"{}", "429 Too Many Requests", **{"Retry-After": "9" * 300}),
+    "wait_until": _instead(b"{}", "503 No", **{"Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT"}),
+    # another body
+    "empty": _instead(b""),
+    "null": _instead(b"null"),
+    "number": _instead(b"42"),
+    "string": _instead(b'"all is well"'),
+    "list": _instead(b"[]"),
+    "object": _instead(b"{}"),
+    "page": _instead(b"<html><h1>Log in</h1></html>", **{"Content-Type": "text/html"}),
+    "binary": _wire(
+        lambda _: _whole(os.urandom(5000), **{"Content-Type": "application/octet-stream"})
+    ),
+    "not_utf8": _body(lambda body: body.replace(b"a", b"\xff")),
+    "deep_lists": _instead(b"[" * 100_000 + b"]" * 100_000),
+    "deep_objects": _instead(b'{"a":' * 100_000 + b"1" + b"}" * 100_000),
+    "long_number": _instead(b'{"created": ' + b"9" * 100_000 + b"}"),
+    "gzip_bomb": _wire(lambda _: _whole(_bomb(), **{"Content-Encoding": "gzip"})),
+    "unknown_packing": _body(lambda body: body, **{"Content-Encoding": "br, zstd, gzip"}),
+    "wrong_content_type": _body(lambda body: body, **{"Content-Type": "text/csv"}),
+    "no_content_type": _body(lambda body: body, **{"Content-Type": ""}),
+    "unknown_charset": _body(
+        lambda body: body, **{"Content-Type": "application/json; charset=klingon"}
+    ),
+    # another content
+    "nan": _each(int, lambda _: float("nan")),
+    "infinity": _each(int, lambda _: float("inf")),
+    "nulls": _each(str, lambda _: None),
+    "numbers_for_texts": _each(str, lambda _: 7),
+    "lists_for_texts": _each(str, lambda one: [one]),
+    "null_choices": _key(CHOICES, lambda _: None),
+    "no_choices": _key(CHOICES, lambda _: []),
+    "choices_of_anything": _key(CHOICES, lambda _: [None, 7, "a", [], {}]),
+    "choice_alone": _key(CHOICES, lambda choices: choices[0]),
+    "a_million_choices": _key(CHOICES, lambda _: [{}] * 1_000_000),
+    "too_many_choices": _key(CHOICES, lambda choices: choices * 50),
+    "null_usage": _key(USAGE, lambda _: None),
+    "negative_usage": _counts(-5),
+    "huge_usage": _counts(2**63),
+    "usage_of_words": _counts("many"),
+    "surrogates": _words("\ud800".join),
+    "terminal": _words(lambda text: f"\x1b[2J\x1b]0;owned\x07\u202e{text}"),
+    "nul": _words(lambda text: text.replace(" ", "\0")),
+    "long_text": _words(lambda text: text + "ab " * 2_000_000),
+    "long_word": _words(lambda _: "a" * 4_000_000),
+    "finish_unknown": _key(("finish_reason", "finishReason"), lambda _: "\x1b[2Jbecause"),
+    "finish_of_objects": _key(("finish_reason", "finishReason"), lambda _: {"a": [1]}),
+    "another_model": _key(("model", "modelVersion"), lambda _: "m" * 1_000_000),
+    "another_id": _key(("id", "responseId"), lambda _: "\x1b[2J" + "i" * 1_000_000),
+    # The call is left behind, and goes on reading until the run ends: so it comes last.
+    "endless_1xx": _endless(b"", b"HTTP/1.1 102 Processing\r\n\r\n" * 1000),
+}
+
+
+def _bomb() -> bytes:
+    """A megabyte that is a gigabyte."""
+    part = gzip.compress(b" " * 100_000_000)
+    return part * 10

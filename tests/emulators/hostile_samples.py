@@ -1,0 +1,88 @@
+"""Samples of a Tinker server that means ill: protobuf messages, each as an act of hostile.py."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Callable
+
+import numpy as np
+from hostile import ACTS, Act, Honest
+from tinker.proto import tinker_public_pb2 as pb
+
+__all__ = ["SAMPLES"]
+
+
+def _samples(changed: Callable[[pb.SampleResponse], object]) -> Act:
+    """Writes the honest samples, changed; what is no sample goes as it is."""
+
+    def act(wire: socket.socket, answer: Honest, _stopping: threading.Event) -> None:
+        body = answer.body
+        if "protobuf" in answer.content_type:
+            message = pb.SampleResponse.FromString(body)
+            changed(message)
+            body = message.SerializeToString()
+        wire.sendall(_whole(body, answer.content_type))
+
+    return act
+
+
+def _whole(body: bytes, content_type: str) -> bytes:
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+def _json(value: object) -> Act:
+    """Writes that in the place of samples."""
+    body = json.dumps(value).encode()
+
+    def act(wire: socket.socket, _answer: Honest, _stopping: threading.Event) -> None:
+        wire.sendall(_whole(body, "application/json"))
+
+    return act
+
+
+def _cut(wire: socket.socket, answer: Honest, _stopping: threading.Event) -> None:
+    wire.sendall(_whole(answer.body[: len(answer.body) // 2], answer.content_type))
+
+
+def _tokens(made: Callable[[bytes], bytes]) -> Act:
+    def changed(message: pb.SampleResponse) -> None:
+        for one in message.sequences:
+            one.tokens = made(one.tokens)
+
+    return _samples(changed)
+
+
+def _of(*numbers: int) -> bytes:
+    return np.array(numbers, dtype=np.int64).astype(np.int32).tobytes()
+
+
+def _many(message: pb.SampleResponse) -> None:
+    message.sequences.extend(list(message.sequences) * 40)
+
+
+def _stop(message: pb.SampleResponse) -> None:
+    for one in message.sequences:
+        one.stop_reason = 77
+
+
+SAMPLES: dict[str, Act] = {
+    "no_samples": _samples(lambda message: message.ClearField("sequences")),
+    "many_samples": _samples(_many),
+    "stop_unknown": _samples(_stop),
+    "cut_samples": _cut,
+    "odd_tokens": _tokens(lambda tokens: tokens[:-1]),
+    "no_tokens": _tokens(lambda _: b""),
+    "negative_tokens": _tokens(lambda tokens: _of(-1, -(2**31)) + tokens),
+    "foreign_tokens": _tokens(lambda tokens: _of(2**31 - 1) + tokens),
+    "many_tokens": _tokens(lambda tokens: tokens * 20_000),
+    "failed_strangely": _json({"error": {"a": 1}, "category": ["x"]}),
+    "failed_without_a_word": _json({"error": None, "category": None}),
+    "failed_at_length": _json({"error": "a." * 60_000, "category": "user"}),
+    "failed_as_a_terminal": _json({"error": "\x1b[2J\x07\u202e gone", "category": "user"}),
+    "try_again_for_ever": _json({"type": "try_again", "request_id": "x", "queue_state": "active"}),
+    "try_again_strangely": _json({"type": "try_again", "queue_state": {"a": 1}, "retry_after": -1}),
+}
+ACTS.update(SAMPLES)

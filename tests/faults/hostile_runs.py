@@ -1,0 +1,209 @@
+"""A run of its own against a server whose answers are hostile: one model for each act.
+
+    met = meet(scenario, folder, ["endless_body", "nan"], seconds=2)
+    met.pairs["nan"].verdict, met.pairs["nan"].message, met.pairs["nan"].seconds, met.memory
+
+The models differ by their names alone, and so does what the server answers them. One more,
+HONEST, is answered as it should be.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+from faults import Fault, FaultKind
+from scenarios import Scenario, toml_lines
+
+__all__ = ["HONEST", "Met", "Pair", "meet", "under_way"]
+
+HONEST = "honest"
+_LONGEST_RUN = 240  # seconds
+_PATIENCE = 60.0
+
+_CONFTEST = """
+import {sdk}  # which takes its time: not the first call's
+
+from pytest_memleak.sampling.retry import Retry
+from pytest_memleak.story.resources import Resources
+
+Resources.retry = Retry(deadline={deadline}, tries={tries}, total=0.5, first=0.01, most=0.02)
+"""
+_SUITE = """
+[suite]
+samples = 1
+
+[limits]
+longest_span = 20
+
+[[book]]
+id = "held-out"
+source = "held-out.json"
+"""
+_MODEL = """
+[[model]]
+id = "{name}"
+provider = "{provider}"
+base = "{name}"
+release = "1"
+
+[model.options]
+{options}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """What became of a pair; `message` is all that the report of its test says."""
+
+    verdict: str
+    message: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """What became of a run. memory: the most that it had, in bytes."""
+
+    pairs: Mapping[str, Pair]
+    output: str
+    code: int
+    memory: int
+
+
+def meet(
+    scenario: Scenario, folder: Path, acts: Iterable[str], *, deadline: float, timeout: float
+) -> Met:
+    """Run against each of the acts; deadline and timeout of a call, in seconds."""
+    names = [HONEST, *acts]
+    _prepare(scenario, folder, names, deadline=deadline, timeout=timeout, tries=1)
+    until = time.monotonic() + _LONGEST_RUN
+    memory = 0
+    with _started(scenario, folder) as process:
+        while process.poll() is None:
+            assert time.monotonic() < until, "it did not end"
+            memory = max(memory, _memory(process.pid))
+            time.sleep(0.02)
+    return Met(
+        _pairs(folder, names),
+        (folder / "output.txt").read_text("utf-8", "surrogateescape"),
+        process.returncode,
+        memory,
+    )
+
+
+@contextmanager
+def under_way(scenario: Scenario, folder: Path, act: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A run that waits for such an answer, with more time than any test has."""
+    _prepare(scenario, folder, [act], deadline=120.0, timeout=120.0, tries=8)
+    with _started(scenario, folder) as process:
+        until = time.monotonic() + 60
+        while scenario.server.plan.calls(_place(scenario)) == 0:
+            assert process.poll() is None
+            assert time.monotonic() < until, "nothing was asked"
+            time.sleep(0.01)
+        yield process
+
+
+def _place(scenario: Scenario) -> str:
+    """Where an answer of the model comes from."""
+    return "futures" if scenario.provider == "tinker" else scenario.places.sample
+
+
+def _prepare(
+    scenario: Scenario,
+    folder: Path,
+    names: Iterable[str],
+    *,
+    deadline: float,
+    timeout: float,
+    tries: int,
+) -> None:
+    scenario.plan(
+        *(
+            Fault(FaultKind.HOSTILE, _place(scenario), code=name, asked=f"hostile-{name}-")
+            for name in names
+            if name != HONEST
+        )
+    )
+    record = scenario.stories["held-out"]
+    (folder / "held-out.json").write_text(json.dumps(record), "utf-8")
+    models = (
+        _MODEL.format(
+            name=f"hostile-{name}-",
+            provider=scenario.provider,
+            options=toml_lines(
+                {
+                    **scenario.options,
+                    "completions_per_call": 1,
+                    # The first brings the SDK in.
+                    "timeout": _PATIENCE if name == HONEST else timeout,
+                }
+            ),
+        )
+        for name in names
+    )
+    (folder / "run.memleak.toml").write_text(_SUITE + "".join(models), "utf-8")
+    sdk = {"vertex": "google.genai"}.get(scenario.provider, scenario.provider)
+    conftest = _CONFTEST.format(sdk=sdk, deadline=deadline, tries=tries)
+    (folder / "conftest.py").write_text(conftest, "utf-8")
+
+
+def _memory(process: int) -> int:
+    """The most that a process has had; of one that has just ended nothing is known."""
+    told = Path(f"/proc/{process}/status").read_text("utf-8")
+    return 1024 * int((re.findall(r"VmHWM:\s*(\d+) kB", told) or ["0"])[0])
+
+
+@contextmanager
+def _started(scenario: Scenario, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    with (folder / "output.txt").open("wb") as output:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "pytest", "-m", "copyright", "--junitxml=junit.xml"),
+                *("-p", "pytest_memleak.plugin.hooks", "-p", "no:cacheprovider"),
+                *("--memleak-evidence=evidence.json", "-v", "-l", "-rA", "--log-file=log.txt"),
+            ],
+            cwd=folder,
+            env={
+                **{name: value for name, value in os.environ.items() if "API_KEY" not in name},
+                "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+                **scenario.environment,
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            yield process
+        finally:
+            if process.returncode is None:
+                process.send_signal(signal.SIGKILL)
+                process.wait(timeout=30)
+
+
+def _pairs(folder: Path, names: Iterable[str]) -> dict[str, Pair]:
+    made = json.loads((folder / "evidence.json").read_bytes())
+    verdicts = {pair["model"]["id"]: pair["verdict"] for pair in made["pairs"]}
+    cases = {
+        case.attrib["name"]: case
+        for case in ElementTree.parse(folder / "junit.xml").getroot().iter("testcase")
+    }
+    pairs = {}
+    for name in names:
+        model = f"hostile-{name}-"
+        case = next(case for said, case in cases.items() if model in said)
+        told = [one for one in case if one.tag in {"failure", "error"}]
+        message = "\n".join(f"{one.attrib['message']}\n{one.text}" for one in told)
+        pairs[name] = Pair(str(verdicts[model]), message, float(case.attrib["time"]))
+    return pairs

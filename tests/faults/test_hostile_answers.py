@@ -1,0 +1,142 @@
+"""Servers whose answers are hostile: told, in time and within bounds; and never a pass.
+
+The model recites whatever it is asked for. So its verdict is FAIL where an answer can be read,
+INCONCLUSIVE where none can, and PASS would be wrong whatever the server sends.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+
+import pytest
+from hostile import ACTS
+from hostile_runs import HONEST, meet, under_way
+from hostile_samples import SAMPLES
+from reciter import Reciter
+from scenarios import SECRETS
+
+DEADLINE = 4.0
+TIMEOUT = 0.5
+MEMORY = 600_000_000
+COMMON = [name for name in ACTS if name not in SAMPLES]
+EVERY = {"openai": COMMON, "vertex": COMMON, "tinker": [*COMMON, *SAMPLES]}
+# The answer is there all the same: what stands beside it is mad, or goes before it.
+READ = {
+    *("many_cookies", "two_answers", "1xx_before", "wrong_content_type", "no_content_type"),
+    *("unknown_charset", "nan", "infinity", "too_many_choices", "null_usage", "negative_usage"),
+    *("huge_usage", "usage_of_words", "surrogates", "terminal", "nul", "long_text"),
+    *("finish_unknown", "finish_of_objects", "another_model", "another_id"),
+    *("many_samples", "stop_unknown"),
+}
+# What no two clients read alike.
+EITHER = {
+    "openai": {"long_text"},
+    "vertex": {"lists_for_texts", "long_text"},
+    "tinker": {*EVERY["tinker"]} - {"silence", "nothing", "page", "no_samples", "cut_samples"},
+}
+EVERY_DAY = {
+    "openai": [
+        *("endless_text", "endless_error", "slow_error", "half_a_body", "huge_chunk"),
+        *("redirect_elsewhere", "redirect_unreadable", "long_message", "error_of_surrogates"),
+        *("wait_nan", "deep_lists", "gzip_bomb", "null_choices", "negative_usage", "nan"),
+        *("surrogates", "terminal", "long_word"),
+    ],
+    "vertex": [
+        *("endless_chunks", "endless_error", "slow_body", "status_206", "redirect_elsewhere"),
+        *("redirect_unreadable", "error_page", "deep_objects", "gzip_bomb", "choices_of_anything"),
+        *("huge_usage", "surrogates"),
+    ],
+    "tinker": ["page", "no_samples", "odd_tokens"],
+}
+REST = {kind: [one for one in EVERY[kind] if one not in EVERY_DAY[kind]] for kind in EVERY}
+PART = 24  # acts in one run
+
+
+def patiently(seconds):
+    """So long where the machine has nothing else to do; much longer where it has."""
+    return seconds if os.getloadavg()[0] < (os.cpu_count() or 1) else 10 * seconds
+
+
+def parts():
+    """The acts of every day, and the rest of them in parts."""
+    for kind, every_day in EVERY_DAY.items():
+        yield pytest.param(kind, every_day, id=kind)
+        for first in range(0, len(REST[kind]), PART):
+            yield pytest.param(
+                kind,
+                REST[kind][first : first + PART],
+                id=f"{kind}-{first}",
+                marks=pytest.mark.slow,
+            )
+
+
+def test_there_are_sixty_and_more_for_each_provider():
+    assert min(map(len, EVERY.values())) >= 60
+    for kind, every_day in EVERY_DAY.items():
+        assert set(every_day) <= set(EVERY[kind])
+
+
+@pytest.fixture
+def mad(scenario, stories):
+    """A server of that kind whose model recites, under a name for each act."""
+
+    def start(kind, acts):
+        corpus = [record["excerpt_text"] for record in stories["held-out"]]
+        names = [f"hostile-{name}-" for name in (HONEST, *acts)]
+        return scenario(kind, reciter=Reciter(corpus, base_order=9), models=["base", *names])
+
+    return start
+
+
+@pytest.mark.parametrize(("kind", "acts"), list(parts()))
+def test_each_has_its_verdict_in_time_and_within_bounds(mad, tmp_path, kind, acts):
+    met = meet(mad(kind, acts), tmp_path, acts, deadline=DEADLINE, timeout=TIMEOUT)
+    assert met.pairs[HONEST].verdict == "FAIL"
+    assert met.code == pytest.ExitCode.TESTS_FAILED
+    for name in acts:
+        pair = met.pairs[name]
+        wrong = f"{name}: {pair}"
+        if name not in EITHER[kind]:
+            assert pair.verdict == ("FAIL" if name in READ else "INCONCLUSIVE"), wrong
+        assert pair.verdict in {"FAIL", "INCONCLUSIVE"}, wrong
+        if pair.verdict == "INCONCLUSIVE":
+            assert re.search(rf"{kind} endpoint .*failed: \w|no answers|was asked", pair.message)
+        assert len(pair.message) < 6000, wrong
+        assert pair.seconds < patiently(DEADLINE + 5), wrong
+    assert met.memory < MEMORY
+    for said in (met.output, *(one.message for one in met.pairs.values())):
+        assert not re.findall(r"Traceback|INTERNALERROR|\x1b|\x07|\u202e|Exception in thread", said)
+        assert SECRETS[kind] not in said
+        assert "hunter2" not in said
+
+
+@pytest.mark.parametrize(
+    ("kind", "act"),
+    [
+        ("openai", "endless_text"),
+        ("tinker", "silence"),
+        *(
+            pytest.param(kind, act, marks=pytest.mark.slow)
+            for kind in EVERY
+            for act in (
+                "slow_headers",
+                "endless_1xx",
+                "endless_error",
+                "slow_body",
+                "long_line",
+                "deep_lists",
+            )
+        ),
+    ],
+)
+def test_ctrl_c_ends_it_within_three_seconds(mad, tmp_path, kind, act):
+    with under_way(mad(kind, [act]), tmp_path, act) as process:
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        began = time.monotonic()
+        assert process.wait(timeout=60) == pytest.ExitCode.INTERRUPTED
+        assert time.monotonic() - began < patiently(3)
+    assert "Exception in thread" not in (tmp_path / "output.txt").read_text("utf-8", "replace")
