@@ -204,8 +204,8 @@ def run(pytester, monkeypatch, _imports):
         if name.startswith(("GOOGLE_", "GEMINI_", "CLOUDSDK_", "OPENAI_", "TINKER_")):
             monkeypatch.delenv(name)
 
-    def go(scenario, *arguments, tries=HASTE.tries) -> Outcome:
-        monkeypatch.setattr(Resources, "retry", dataclasses.replace(HASTE, tries=tries))
+    def go(scenario, *arguments, tries=HASTE.tries, retry=HASTE) -> Outcome:
+        monkeypatch.setattr(Resources, "retry", dataclasses.replace(retry, tries=tries))
         for name, value in scenario.environment.items():
             monkeypatch.setenv(name, value)
         without = [part for name in OTHERS for part in ("-p", f"no:{name}")]

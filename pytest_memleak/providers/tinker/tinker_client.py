@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 import threading
 import time
 import urllib.parse
@@ -172,16 +173,18 @@ class Calls:
         url = urllib.parse.urlsplit(resolve_base_url(self._address))
         if url.scheme in urllib.request.getproxies():
             return  # what the proxy reaches is not known here
-        port = url.port or (443 if url.scheme == "https" else 80)
+        host, port = url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
         try:
-            socket.create_connection((url.hostname or "", port), min(_LOOK, self.timeout)).close()
+            _shake_hands(host, port, tls=url.scheme == "https", timeout=min(_LOOK, self.timeout))
         except OSError as error:
-            seen = error.strerror or type(error).__name__
+            distrusted = isinstance(error, ssl.SSLCertVerificationError)
+            seen = type(error).__name__ if distrusted else error.strerror or type(error).__name__
         else:
             return
         raise Failing(PROVIDER, endpoint, call).not_sent(
-            f"there is no connection to {url.hostname}:{port} ({seen})",
+            f"there is no connection to {host}:{port} ({seen}), so nothing was asked or billed",
             "is the server up, and reachable from here?",
+            lasting=distrusted,
         )
 
     # --- what a failure means
@@ -295,6 +298,16 @@ def _status_error(error: BaseException | None) -> APIStatusError | None:
 
 
 # --- what blocks ---------------------------------------------------------------------------
+
+
+def _shake_hands(host: str, port: int, *, tls: bool, timeout: float) -> None:
+    """Connect, and hold the server's certificate against what the SDK's HTTP library trusts."""
+    with socket.create_connection((host, port), timeout) as plain:
+        if tls:
+            import httpx
+
+            with httpx.create_ssl_context().wrap_socket(plain, server_hostname=host):
+                pass
 
 
 def _open_service(base_url: str | None, key: str) -> ServiceClient:

@@ -1,0 +1,129 @@
+"""Runs whose server is not there, cannot be found or cannot be trusted: nothing is spent."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import socket
+import ssl
+import threading
+from collections import Counter
+
+import pytest
+from accounts import contents
+
+from pytest_memleak.ledger.calls import spent_by
+from pytest_memleak.ledger.ledger import Ledger
+from pytest_memleak.sampling.retry import Retry
+
+EVERY_DAY = ("openai", "vertex", "tinker")
+NOW_AND_THEN = (
+    *(("openai-store", False), ("openai-batch", False), ("vertex-batch", False)),
+    *(("vertex-open", True), ("openai", True)),
+)
+WHAT = ("a closed port", "no such host", "a bad certificate")
+MOST_SECONDS = 10
+
+
+@pytest.fixture(scope="module")
+def untrusted(tmp_path_factory):
+    """The address of a server whose certificate nobody has signed but itself."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path_factory.mktemp("certificate") / "both.pem"
+    path.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        + made.public_bytes(serialization.Encoding.PEM)
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path)
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def shake_hands():
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return  # it was closed
+            connection.settimeout(5)
+            try:
+                context.wrap_socket(connection, server_side=True).close()
+            except OSError:
+                connection.close()  # whoever came did not trust us
+
+    thread = threading.Thread(target=shake_hands, daemon=True)
+    thread.start()
+    yield f"https://127.0.0.1:{listener.getsockname()[1]}"
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+    thread.join(timeout=10)
+    assert not thread.is_alive()
+
+
+@pytest.fixture
+def address(untrusted):
+    def of(what):
+        if what == "a bad certificate":
+            return untrusted
+        if what == "no such host":
+            return "http://no-such-host.invalid:8000"
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            return f"http://127.0.0.1:{free.getsockname()[1]}"
+
+    return of
+
+
+@pytest.mark.parametrize("what", WHAT)
+@pytest.mark.parametrize(
+    ("kind", "tuned"),
+    [
+        *((kind, False) for kind in EVERY_DAY),
+        *(pytest.param(*one, marks=pytest.mark.slow) for one in NOW_AND_THEN),
+    ],
+)
+def test_it_is_told_soon_and_nothing_is_spent(scenario, run, pytester, address, kind, tuned, what):
+    server = scenario(kind)
+    base = address(what) + ("/v1" if server.provider == "openai" else "")
+    server.write_suite(pytester.path, tuned=tuned, base_url=base)
+    waited = Counter()  # by thread: calls wait side by side
+
+    def pause(_, seconds):
+        waited[threading.get_ident()] += seconds
+
+    as_it_is = Retry(pause=pause)
+    outcome = run(server, "--memleak-budget=50", retry=as_it_is)
+    assert outcome.result.parseoutcomes() == {"errors": 1}
+    assert "INCONCLUSIVE" in outcome.text
+    assert "nothing was asked or billed" in outcome.text
+    assert base.split("//")[1].split("/")[0].split(":")[0] in outcome.text
+    assert max(waited.values(), default=0) <= MOST_SECONDS
+    ledger = contents(outcome.url)
+    assert {call.state for call in ledger.calls} <= {"failed"}
+    assert {job.state for job in (*ledger.jobs, *ledger.batches)} <= {"failed"}
+    assert not ledger.claims
+    with Ledger(outcome.url, create=False) as opened:
+        runs = {call.run for call in ledger.calls}
+        assert sum(opened.read(lambda c: spent_by(c, runs)).values()) == 0
+    assert not server.books.rows()
