@@ -182,17 +182,12 @@ def _load(book_path: Path, path: Path) -> tuple[Book, list[Generation]]:
 
 
 def _table(rows: list[dict[str, Any]]) -> None:
-    """Rows of equal keys, aligned."""
-    if not rows:
-        return
-    shown = [[*rows[0]], *([_cell(value) for value in row.values()] for row in rows)]
-    widths = [max(len(row[column]) for row in shown) for column in range(len(shown[0]))]
-    for row in shown:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        print("  ".join(cells).rstrip())
+    """Rows of equal keys."""
+    from pytest_memleak.cli.columns import print_table
+
+    if rows:
+        print_table(list(rows[0]), [list(map(_cell, row.values())) for row in rows])
 
 
 def _cell(value: object) -> str:
-    from pytest_memleak.redaction.text import inert
-
-    return f"{value:.4f}" if isinstance(value, float) else inert(str(value))
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

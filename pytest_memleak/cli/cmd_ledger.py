@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["add_ledger"]
 
 _SUFFIXES = (".json", ".jsonl")
-_WIDEST = 10_000  # characters of a line: a terminal folds it itself, and a pipe gets it whole
+_ENDPOINT = "as `list` shows it; of a digest the beginning will do"
 
 
 def add_ledger(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -69,12 +69,16 @@ def _list(parsed: argparse.Namespace) -> int:
         print(_as_json(place, endpoints=endpoints, finetunes=jobs, batches=batches))
         return 0
     sections = (
-        ("Endpoints", _ENDPOINT_COLUMNS, map(_endpoint_cells, endpoints)),
-        ("Fine-tunes", _JOB_COLUMNS, map(_job_cells, jobs)),
-        ("Batches", _BATCH_COLUMNS, map(_batch_cells, batches)),
+        ("Endpoints", _ENDPOINT_COLUMNS, list(map(_endpoint_cells, endpoints))),
+        ("Fine-tunes", _JOB_COLUMNS, list(map(_job_cells, jobs))),
+        ("Batches", _BATCH_COLUMNS, list(map(_batch_cells, batches))),
     )
-    tables = [_table(title, columns, rows) for title, columns, rows in sections]
-    print("\n\n".join(filter(None, tables)) or "the ledger is empty")
+    told = [section for section in sections if section[2]]
+    for nth, (title, columns, rows) in enumerate(told):
+        print(end="\n" if nth else "")
+        _print(title, columns, rows)
+    if not told:
+        print("the ledger is empty")
     return 0
 
 
@@ -152,27 +156,11 @@ def _utc(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def _table(title: str, columns: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
-    """The rows below a title, aligned however wide their letters are; empty without rows."""
-    import io
+def _print(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    from pytest_memleak.cli.columns import print_table
 
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    from pytest_memleak.redaction.text import inert
-
-    table = Table(box=None, pad_edge=False, header_style="")
-    for name in columns:
-        table.add_column(name, justify="left" if name in _WORDS else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*(Text(inert(cell)) for cell in row))
-    if not table.row_count:
-        return ""
-    out = io.StringIO()
-    Console(file=out, width=_WIDEST, color_system=None).print(table)
-    lines = (line.rstrip() for line in out.getvalue().splitlines())
-    return "\n".join([f"{title}:", *lines])
+    print(f"{title}:")
+    print_table(columns, rows, right=[name for name in columns if name not in _WORDS])
 
 
 # --- memleak ledger attempts ---------------------------------------------------------------
@@ -186,7 +174,7 @@ _SHOWN_OF_SOURCE = 12  # characters
 
 def _add_attempts(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     verb = add_verb(verbs, "attempts", "list every draw ever made of an endpoint")
-    verb.add_argument("--endpoint", metavar="ID", required=True, help="as `list` shows it")
+    verb.add_argument("--endpoint", metavar="ID", required=True, help=_ENDPOINT)
     verb.add_argument("--book", metavar="ID", help="the draws for this book only")
     verb.add_argument("--json", action="store_true", help="print JSON instead of a table")
     verb.set_defaults(run=_attempts)
@@ -194,14 +182,15 @@ def _add_attempts(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _attempts(parsed: argparse.Namespace) -> int:
     from pytest_memleak.ledger.attempts import attempts
+    from pytest_memleak.ledger.listing import endpoint_meant
 
     with existing(parsed) as ledger:
         place = ledger.place
-        made = attempts(ledger, parsed.endpoint, parsed.book)
+        made = attempts(ledger, endpoint_meant(ledger, parsed.endpoint), parsed.book)
     if parsed.json:
         print(_as_json(place, attempts=made))
     else:
-        print(_table("Attempts", _ATTEMPT_COLUMNS, map(_attempt_cells, made)))
+        _print("Attempts", _ATTEMPT_COLUMNS, map(_attempt_cells, made))
     return 0
 
 
@@ -258,7 +247,7 @@ def _check(parsed: argparse.Namespace) -> int:
 
 def _add_export(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     verb = add_verb(verbs, "export", "write an endpoint's generations to a file")
-    verb.add_argument("--endpoint", metavar="ID", required=True, help="as `list` shows it")
+    verb.add_argument("--endpoint", metavar="ID", required=True, help=_ENDPOINT)
     verb.add_argument("--book", metavar="ID", help="where the endpoint was asked for several")
     verb.add_argument("--temperature", metavar="T", type=float, help="where there are several")
     verb.add_argument("--seed", metavar="N", type=int, help="where there are several")
@@ -276,6 +265,7 @@ def _add_export(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def _export(parsed: argparse.Namespace) -> int:
     from pytest_memleak.errors import RecordsError
     from pytest_memleak.ledger.exports import export_generations
+    from pytest_memleak.ledger.listing import endpoint_meant
     from pytest_memleak.redaction.text import inert
 
     if parsed.output.suffix.lower() not in _SUFFIXES:
@@ -288,7 +278,7 @@ def _export(parsed: argparse.Namespace) -> int:
         written = export_generations(
             ledger,
             parsed.output,
-            endpoint_id=parsed.endpoint,
+            endpoint_id=endpoint_meant(ledger, parsed.endpoint),
             book_id=parsed.book,
             temperature=parsed.temperature,
             seed=parsed.seed,

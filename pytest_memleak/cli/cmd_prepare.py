@@ -188,7 +188,7 @@ def _write(book: Book, parsed: argparse.Namespace) -> None:
 
 
 def _print_documents(parts: Iterable[BookPart]) -> None:
-    from pytest_memleak.redaction.text import inert
+    from pytest_memleak.cli.columns import print_table
     from pytest_memleak.reports.wording import of_documents
 
     parts = tuple(parts)
@@ -196,24 +196,17 @@ def _print_documents(parts: Iterable[BookPart]) -> None:
         print("its reader tells of no documents")
         return
     head = ("document", "label", "read", "words", "matter", "notes", "headings", "rule")
-    rows = [head] + [
+    rows = [
         (
-            inert(one.name),
-            inert(one.label or "-"),
+            one.name,
+            one.label or "-",
             "text" if one.kept else "left out",
             *(f"{count:,}" for count in (one.words, one.matter, one.notes, one.headings)),
             one.rule,
         )
         for one in parts
     ]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
-    for row in rows:
-        cells = (
-            cell.rjust(width) if head[place] in {"words", "matter", "notes", "headings"}
-            else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )  # fmt: skip
-        print("  ".join(cells).rstrip())
+    print_table(head, rows, right=head[3:7])
     for line in of_documents(parts):
         print(line)
 

@@ -23,7 +23,7 @@ def add_verb(
     verb.add_argument(
         "--ledger",
         metavar="URL",
-        help="sqlite:///PATH or postgresql+psycopg://USER@HOST/NAME "
+        help="PATH.db, sqlite:///PATH or postgresql+psycopg://USER@HOST/NAME "
         "(default: .memleak/ledger.db below the current folder)",
     )
     return verb

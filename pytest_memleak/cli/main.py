@@ -29,6 +29,7 @@ from pytest_memleak.cli.cmd_score import add_score
 from pytest_memleak.cli.cmd_table import add_table
 from pytest_memleak.cli.cmd_try import add_try
 from pytest_memleak.cli.cmd_verify import add_verify
+from pytest_memleak.cli.completion import PrintCompletion
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,6 +88,12 @@ def _parser() -> argparse.ArgumentParser:
         prog="memleak", description="Measure how much of a book a language model recites."
     )
     parser.add_argument("--version", action="version", version=f"memleak {__version__}")
+    parser.add_argument(
+        "--print-completion",
+        action=PrintCompletion,
+        choices=("bash", "zsh", "tcsh"),
+        help="print what makes a shell complete commands, options and files",
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     add_demo(commands)
     add_try(commands)

@@ -1,7 +1,7 @@
 """The ways to a database: what a ledger's URL may be, how it is connected to, how it fails.
 
-SQLite by file (`sqlite:///PATH`) or in memory (`sqlite://`), PostgreSQL by
-`postgresql+psycopg://USER@HOST/DATABASE`. A URL's password appears in no message.
+SQLite by file (`sqlite:///PATH`, or a path that ends in `.db`) or in memory (`sqlite://`),
+PostgreSQL by `postgresql+psycopg://USER@HOST/DATABASE`. A URL's password appears in no message.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pytest_memleak.redaction.credentials import masked
 __all__ = ["LOCK_WAIT", "engine_for", "explained", "file_of", "is_away", "parsed_url", "shown"]
 
 LOCK_WAIT = 60.0
+_FILE = (".db", ".sqlite", ".sqlite3")
 _PG_CONNECT = {
     "connect_timeout": 10,
     "application_name": "pytest-memleak",
@@ -41,7 +42,9 @@ _PG_SETTINGS = {
 
 def parsed_url(url: str) -> URL:
     """The URL in the form that SQLAlchemy takes; LedgerError for any other kind."""
-    expected = "expected sqlite:///PATH or postgresql+psycopg://USER@HOST/DATABASE"
+    expected = "expected a path that ends in .db, sqlite:///PATH or postgresql+psycopg://USER@HOST/DATABASE"
+    if "://" not in url and url.endswith(_FILE):
+        return URL.create("sqlite", database=url)
     try:
         parsed = sa.make_url(url)
     except (ArgumentError, ValueError):

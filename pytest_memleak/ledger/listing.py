@@ -7,12 +7,14 @@ list_batches(ledger)   -> [BatchListing(...)]
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
+from pytest_memleak.errors import LedgerError
 from pytest_memleak.ledger.calls import OPEN, CallState
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.tables import batches, calls, generations, jobs, questions
@@ -22,10 +24,15 @@ __all__ = [
     "BatchListing",
     "EndpointRow",
     "JobListing",
+    "endpoint_meant",
     "list_batches",
     "list_endpoints",
     "list_jobs",
 ]
+
+
+_DIGEST = re.compile(r"[0-9a-f]{16,}$")
+_LEAST_DIGITS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +96,36 @@ def list_endpoints(ledger: Ledger) -> list[EndpointRow]:
     """One row per endpoint, book, temperature and seed, in that order."""
     rows: Sequence[Any] = ledger.read(lambda connection: connection.execute(_ENDPOINTS).all())
     return [EndpointRow(*(*sums, cost / 1e9 if priced else None)) for *sums, cost, priced in rows]
+
+
+def endpoint_meant(ledger: Ledger, given: str) -> str:
+    """The endpoint whose id, or whose digest, begins as `given` does; `given` if there is none.
+
+    Of the digest at least four digits have to be there; "..." behind it is left out. Raises
+    LedgerError where it is the beginning of several.
+    """
+    begin = given.removesuffix("…").removesuffix("...")
+    ids: Sequence[str] = ledger.read(
+        lambda connection: connection.scalars(sa.select(questions.c.endpoint).distinct()).all()
+    )
+    if given in ids:
+        return given
+    meant = [one for one in ids if _begins(one, begin)]
+    if len(meant) > 1:
+        raise LedgerError(
+            f"{given!r} is the beginning of {len(meant)} endpoints: {', '.join(sorted(meant))}",
+            place=ledger.place,
+            hint="write more of it",
+        )
+    return meant[0] if meant else given
+
+
+def _begins(endpoint: str, begin: str) -> bool:
+    digest = _DIGEST.search(endpoint)
+    if digest is None:
+        return False
+    whole = digest[0].startswith(begin) and len(begin) >= _LEAST_DIGITS
+    return whole or (endpoint.startswith(begin) and len(begin) >= digest.start() + _LEAST_DIGITS)
 
 
 def list_jobs(ledger: Ledger) -> list[JobListing]:

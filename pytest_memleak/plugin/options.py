@@ -104,8 +104,8 @@ def add_options(parser: pytest.Parser) -> None:
         "--memleak-ledger",
         metavar="URL",
         default=None,
-        help="where generations are kept: sqlite:///PATH or postgresql+psycopg://USER@HOST/NAME "
-        "(default: .memleak/ledger.db below the rootdir)",
+        help="where generations are kept: PATH.db, sqlite:///PATH or "
+        "postgresql+psycopg://USER@HOST/NAME (default: .memleak/ledger.db below the rootdir)",
     )
     group.addoption(
         "--memleak-plan",

@@ -448,3 +448,60 @@ def test_help_imports_nothing_heavy(arguments):
 def test_what_is_missing_is_a_usage_error(memleak, arguments):
     with pytest.raises(SystemExit, match="2"):
         memleak(*arguments)
+
+
+# --- a path, and the beginning of a digest -------------------------------------------------
+
+DIGESTS = (f"ngram:abcd{'0' * 60}", f"ngram:abef{'1' * 60}", f"local:abcd{'2' * 60}")
+
+
+@pytest.fixture
+def of_digests(sqlite):
+    for one in DIGESTS:
+        fill(sqlite, endpoint=one)
+    return sqlite.removeprefix("sqlite:///")
+
+
+def test_a_ledger_is_named_by_its_path(memleak, of_digests, tmp_path, monkeypatch):
+    by_url = memleak("list", "--ledger", f"sqlite:///{of_digests}", "--json")
+    assert memleak("list", "--ledger", of_digests, "--json") == by_url
+    monkeypatch.chdir(tmp_path)
+    status, _, err = memleak("list", "--ledger", "gone.db")
+    assert (status, "there is no ledger here" in err) == (2, True)
+    assert not (tmp_path / "gone.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("begin", "meant"),
+    [
+        ("ngram:abcd", DIGESTS[0]),
+        ("abef", DIGESTS[1]),
+        ("abef11...", DIGESTS[1]),
+        ("ngram:abef1…", DIGESTS[1]),
+        (DIGESTS[2], DIGESTS[2]),
+    ],
+)
+def test_the_beginning_of_a_digest_will_do(memleak, of_digests, tmp_path, begin, meant):
+    whole = memleak("attempts", "--ledger", of_digests, "--endpoint", meant)
+    assert whole[0] == 0
+    assert memleak("attempts", "--ledger", of_digests, "--endpoint", begin) == whole
+    output = tmp_path / "drawn.jsonl"
+    status, _, _ = memleak("export", "--ledger", of_digests, "--endpoint", begin, "-o", str(output))
+    assert status == 0
+    assert output.exists()
+
+
+@pytest.mark.parametrize(
+    ("begin", "said"),
+    [
+        ("abcd", "is the beginning of 2 endpoints: local:abcd"),
+        ("ngram:", "was never drawn from"),
+        ("abe", "was never drawn from"),
+        ("ngram:abe", "was never drawn from"),
+        ("", "was never drawn from"),
+    ],
+)
+def test_a_beginning_that_tells_no_one_endpoint(memleak, of_digests, begin, said):
+    status, out, err = memleak("attempts", "--ledger", of_digests, "--endpoint", begin)
+    assert (status, out) == (2, "")
+    assert said in err

@@ -24,7 +24,10 @@ def test_a_file_of_ones_own(pytester, online, server):
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("nonsense", "the ledger's URL cannot be read: expected sqlite:///PATH*"),
+        (
+            "nonsense",
+            "the ledger's URL cannot be read: expected a path that ends in .db, sqlite:///PATH*",
+        ),
         ("oracle://here/there", "*oracle*"),
         ("postgresql+psycopg://user:hunter2@127.0.0.1:1/none", "*127.0.0.1*"),
     ],
