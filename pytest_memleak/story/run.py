@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.contracts.capabilities import id_of
 from pytest_memleak.contracts.extensions import Extensions
-from pytest_memleak.errors import MemleakError
+from pytest_memleak.errors import LedgerError, MemleakError
 from pytest_memleak.story.deployed_models import pay
 from pytest_memleak.story.suite_run import SuiteRun
 from pytest_memleak.suite.load import load_suite
@@ -58,7 +58,10 @@ class Run:
 
         What cannot be taken down now stays in the ledger.
         """
-        ledger = None if self._resources.offline else self._resources.existing_ledger
+        try:
+            ledger = None if self._resources.offline else self._resources.existing_ledger
+        except LedgerError:
+            return  # the run has told it, and a ledger that cannot be opened tells no debts
         if ledger is None:
             return
         from pytest_memleak.ledger.deployments import debts
