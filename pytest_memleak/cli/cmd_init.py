@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pytest_memleak.cli.ci_job import CI, ci_job
 from pytest_memleak.cli.gate_run import command_line, next_step
-from pytest_memleak.cli.suite_text import Draft, model_named, price_of
+from pytest_memleak.cli.suite_text import Draft, model_named, price_of, url_of
 
 __all__ = ["add_init"]
 
@@ -36,7 +36,10 @@ def add_init(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "--model", metavar="PROVIDER/NAME", help="the model under test, as in openai/gpt-4o"
     )
     init.add_argument(
-        "--base-url", metavar="URL", help="a server of your own, as in http://localhost:8000/v1"
+        "--base-url",
+        metavar="URL",
+        type=url_of,
+        help="a server of your own, as in http://localhost:8000/v1",
     )
     init.add_argument(
         "--price",

@@ -1,9 +1,10 @@
-"""One way to print tables: aligned columns, folded at a terminal's width, whole in a pipe."""
+"""Tables and sentences for an output: folded at a terminal's width, whole in a pipe."""
 
 from __future__ import annotations
 
 import io
 import sys
+import textwrap
 from typing import TYPE_CHECKING
 
 from pytest_memleak.redaction.text import inert
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-__all__ = ["WHOLE", "output_width", "print_table", "table_text"]
+__all__ = ["WHOLE", "output_width", "print_sentence", "print_table", "table_text"]
 
 WHOLE = 10_000
 """Characters of a line where nothing bounds them, as in a pipe."""
@@ -24,6 +25,21 @@ def print_table(
 ) -> None:
     """Print rows under their heads to the standard output; right: heads of columns of numbers."""
     sys.stdout.write(table_text(heads, rows, right=right, width=output_width()))
+
+
+def print_sentence(text: str, *, indent: int = 0) -> None:
+    """Print a line; where a terminal is too narrow it goes on below, `indent` columns further in.
+
+    For what is read. What is to be copied, as a command, is printed whole.
+    """
+    folded = textwrap.wrap(
+        text,
+        output_width(),
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    print("\n".join(folded))
 
 
 def output_width() -> int:

@@ -24,7 +24,9 @@ def run_gate(
     seconds: how long it may take; then it is stopped as by Ctrl-C, and None is returned. What was
     drawn is in its ledger.
     """
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "copyright", str(suite), *options]
+    # Not with -q, which hides progress too: somebody may look on for minutes.
+    pytest = [sys.executable, "-m", "pytest", "--no-header"]
+    command = [*pytest, "-m", "copyright", str(suite), *options]
     sys.stdout.flush()
     with subprocess.Popen(command, cwd=folder) as gate:  # noqa: S603 - no shell, our own pytest
         try:

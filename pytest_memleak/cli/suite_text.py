@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Draft", "identifier", "model_named", "price_of"]
+__all__ = ["Draft", "identifier", "model_named", "price_of", "url_of"]
 
 _HEAD = """\
 # Does this model recite these books?
@@ -122,3 +122,14 @@ def price_of(text: str) -> tuple[float, float]:
             f"expected US$ per million tokens as IN,OUT, as in 3.75,15; got {text!r}"
         )
     return prices[0], prices[1]
+
+
+def url_of(text: str) -> str:
+    """The address of a server, with its scheme."""
+    import argparse
+
+    if not re.match(r"https?://[^\s/]", text):  # not shown: a password may be in it
+        raise argparse.ArgumentTypeError(
+            "expected an address with http:// or https://, as in http://localhost:8000/v1"
+        )
+    return text

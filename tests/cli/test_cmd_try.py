@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 import tomllib
 from pathlib import Path
 
@@ -86,12 +87,33 @@ def test_nothing_is_asked_about_the_book_before_a_yes(program, tmp_path, serve):
     assert (tmp_path / SUITE).exists()
 
 
+def test_who_waits_sees_how_far_it_is_and_whole_words(program, tmp_path, serve, monkeypatch):
+    write = Reciter.answer
+
+    def slowly(self, *arguments, **more):
+        time.sleep(0.3)
+        return write(self, *arguments, **more)
+
+    monkeypatch.setattr(Reciter, "answer", slowly)
+    arguments = ["try", "story.json", *serve(9), "--yes"]
+    seen = run_in_terminal(arguments, folder=tmp_path, program=program, columns=60)
+    assert seen.code == 1, seen.lines
+    assert seen.progress("sampling")
+    taken = seen.lines.index(seen.line("  takes        n, temperature, "))
+    assert seen.lines[taken + 1].startswith(" " * 15)
+    assert seen.line("The probe: ").endswith(" of 6")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (("gone.epub", "--model", "openai/x"), "gone.epub: cannot be read"),
         (("story.json", "--model", "gpt"), "as in --model openai/gpt-4o"),
         (("story.json", "--model", "opnai/x"), "known providers: ngram, openai"),
+        (
+            ("story.json", "--model", "openai/x", "--base-url", "localhost:8000"),
+            "--base-url: expected an address with http:// or https://, as in http://localhost:8000",
+        ),
         (("story.json", "--model", "openai/x"), "set the environment variable OPENAI_API_KEY"),
         (
             ("story.json", "--model", "openai/x", "--base-url", "http://127.0.0.1:9/v1"),

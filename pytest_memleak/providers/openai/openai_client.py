@@ -186,6 +186,11 @@ class Calls:
             return failing.malformed(self.base_url)
         return failing.connection(error, server=self.base_url, timeout=self._timeout)
 
+    @property
+    def _bare(self) -> str:
+        """What to say of an address without a path, which few servers answer at."""
+        return "" if urlsplit(self.base_url).path else "; of most servers it ends in /v1"
+
     def _hint(self, said: Refusal, *, call: str) -> str | None:
         if said.final:
             return "the account has no credit left, or has reached its own limit"
@@ -194,7 +199,7 @@ class Calls:
             if self._token
             else f"check the key in the environment variable {self._key_variable}",
             HTTPStatus.FORBIDDEN: "the key's account or project may not use this model or endpoint",
-            HTTPStatus.NOT_FOUND: f"does {self.base_url} {_MISSING[_kind(call)]}",
+            HTTPStatus.NOT_FOUND: f"does {self.base_url} {_MISSING[_kind(call)]}{self._bare}",
         }
         if call.startswith("fine_tuning.jobs.create") and said.status != HTTPStatus.UNAUTHORIZED:
             return _NO_FINETUNES
