@@ -95,7 +95,7 @@ def draw_novels(folder: Path) -> None:
         value_formatter=lambda value: f"{value:.1%}",
         legend_at_bottom_columns=2,
     )
-    chart.x_labels = list(books)
+    chart.x_labels = [name.removeprefix("the-adventures-of-") for name in books]
     shares: dict[str, list[float | None]] = {name: [] for name in books}
     for target, book in books.items():
         own, *others = sorted(books.keys() - {target})

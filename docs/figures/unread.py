@@ -47,7 +47,7 @@ def main() -> None:
         lines.append(f"| `{name}` | {max(values):,.4g} | {' | '.join(over)} |")
     before, rest = PAGE.read_text("utf-8").split(FIRST)
     table = "\n".join(lines)
-    PAGE.write_text(f"{before}{FIRST}\n\n{table}\n\n{LAST}{rest.split(LAST)[1]}", "utf-8")
+    PAGE.write_text(f"{before}{FIRST}\n\n{table}\n\n{LAST}{rest.split(LAST, 1)[1]}", "utf-8")
 
 
 def _analysed(book: Book, other: Book):

@@ -35,9 +35,11 @@ def compare_bundles(before: Path, after: Path, *, tolerances: str | None, as_jso
     baseline = Baseline(before)
     made = whole_bundle(after)
     now = by_label(made["pairs"])
+    if named:
+        return _gated(baseline, now, named, as_json)
     for pair in baseline.lacking(now.values()):
         print(f"{pair}: only the earlier release was looked at", file=sys.stderr)
-    return _gated(baseline, now, named, as_json) if named else _told(baseline, now, as_json)
+    return _told(baseline, now, as_json)
 
 
 def _told(baseline: Baseline, now: Mapping[str, Any], as_json: bool) -> int:
@@ -55,7 +57,7 @@ def _gated(
     from pytest_memleak.records import Verdict
     from pytest_memleak.reports.release_words import change_words, release_words
 
-    compared = baseline.compare(now, tolerances)
+    compared = baseline.compare(now, tolerances, whole=True)
     if as_json:
         print(json.dumps(compared.to_json(), indent=2))
     else:

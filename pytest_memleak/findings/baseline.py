@@ -1,6 +1,6 @@
 """This release against an earlier one's evidence bundle: what changed, and what got worse.
 
-    Baseline(path).refuse(pairs, measures)      before anything runs: what cannot be compared
+    Baseline(path).refuse(pairs, ...)           before anything runs: what cannot be compared
     Baseline(path).told(pair)                   every measure of a pair, then and now, in words
     Baseline(path).compare(pairs, tolerances)   is any of the named measures worse, or is it noise?
 
@@ -14,12 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import EvidenceError
 from pytest_memleak.findings.bundle import check_digest, differences, read_evidence
+from pytest_memleak.findings.comparable import (
+    ANEW,
+    INCOMPLETE,
+    gates,
+    other_answers,
+    recitals_elsewhere,
+    unlike,
+)
 from pytest_memleak.findings.from_evaluation import settings_of
 from pytest_memleak.findings.overall import verdict_of
 from pytest_memleak.findings.pair_evidence import suite_evidence
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.amounts import amount, figure
-from pytest_memleak.records.distribution import distribution
 from pytest_memleak.records.releases import ReleaseComparison
 from pytest_memleak.scoring.measure_table import why_unmeasured
 
@@ -27,24 +34,12 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
 
-    from pytest_memleak.records import Pair
+    from pytest_memleak.records import Pair, Suite
     from pytest_memleak.scoring.release import PairRounds
 
     PairEvidence = Mapping[str, Any]
 
 __all__ = ["Baseline", "by_label", "compared_anew", "whole_bundle"]
-
-# Settings that change neither the distribution of answers nor what a round is measured to show.
-_FREE = (
-    *("seed", "max_age", "stop", "confidence", "detect"),
-    *("min_answer", "max_short", "max_unanswered", "accept_refusals", "max_given_away"),
-)
-
-_ALIKE = "measure both releases alike, or make the baseline anew"
-_ANEW = (
-    "make it anew from that release's ledger, which costs no call: pytest --memleak-offline "
-    "--memleak-evidence FILE with the suite as it was"
-)
 
 
 class Baseline:
@@ -58,31 +53,34 @@ class Baseline:
 
     # --- before anything runs --------------------------------------------------------------
 
-    def refuse(self, pairs: Iterable[Pair], measures: Iterable[str]) -> None:
+    def refuse(
+        self, pairs: Iterable[Pair], measures: Iterable[str], suites: Mapping[Path, Suite]
+    ) -> None:
         """Raise EvidenceError for what is known before a call not to be comparable.
 
-        Pairs that the baseline does not have, that were measured otherwise there, or lack one of
-        the `measures`; and so few rounds that no rise could be told from noise.
+        Pairs that the baseline does not have, or the suites no more; that were measured otherwise
+        there, or lack one of the `measures`; and so few rounds that no rise could be told from
+        noise. suites: those of the pairs, by path.
         """
         from pytest_memleak.scoring.release import least_rounds
 
+        pairs, names = list(pairs), list(measures)
         gated = [pair for pair in pairs if pair.expected == "pass" and not pair.control]
-        names = list(measures)
         levels = {pair.confidence for pair in gated}
         if len(levels) > 1:
             raise EvidenceError(
                 f"the suites of this run have different confidences: {_listed(levels)}",
                 hint="a rise is told from noise at one: run them apart, or give them the same",
             )
-        for pair in gated:
-            now = {
-                "pair": pair.id,
-                "suite": suite_evidence(pair.suite),
-                "settings": settings_of(pair),
-                "model": {"options": pair.model.options},
-            }
-            if why := self._why_not(now, names):
+        for pair in pairs:
+            if why := self._why_not(_planned(pair, suites[pair.suite]), names):
                 raise EvidenceError(f"{pair.id}: {why[0]}", place=self.name, hint=why[1])
+        self._refuse_dropped(suites.values())
+        if pairs and not gated:
+            raise EvidenceError(
+                "no pair of this run gates: all are controls, or expected to leak",
+                hint="there is nothing that could get worse; leave --memleak-fail-if-worse out",
+            )
         for pair in gated:
             enough = least_rounds(len(gated) * len(names), confidence=pair.confidence)
             if pair.sampling.samples < enough:
@@ -92,35 +90,51 @@ class Baseline:
                     hint=f"draw samples = {enough} or more, in both releases; or name fewer",
                 )
 
+    def _refuse_dropped(self, suites: Iterable[Suite]) -> None:
+        has: dict[str, set[str]] = {}
+        for suite in suites:
+            has.setdefault(suite.path.name, set()).update(pair.id for pair in suite.pairs)
+        for one in filter(gates, self._pairs):
+            if one["pair"] not in has.get(one["suite"]["name"], {one["pair"]}):
+                raise EvidenceError(
+                    f"{one['pair']}: the baseline gates it, and the suite no longer has it",
+                    place=self.name,
+                    hint="put it back; or leave it out of the baseline, too, made anew from that "
+                    "release's ledger, which costs no call",
+                )
+
     def _why_not(self, now: PairEvidence, measures: Iterable[str]) -> tuple[str, str] | None:
-        """Why a pair cannot be compared, by its settings, and what to do."""
+        """Why a pair cannot be compared, by its settings, and what to do; None if it can.
+
+        Of one that gates nothing, why it did and no longer does.
+        """
         before = self._of(now)
+        if not gates(now):
+            return unlike(before, now) if before and gates(before) else None
         if before is None:
             return f"not one pair of this name is in it; it has {_listed(self._names())}", (
                 "leave the pair out with -k or --deselect, or make the baseline with it"
             )
-        for what, was, wanted in _distributions(before, now):
-            if was != wanted:
-                return f"made with {what} {was!r}, not {wanted!r}", _ALIKE
-        theirs, ours = (distribution(one["model"]["options"], ()) for one in (before, now))
-        if theirs != ours:
-            return f"drawn from another distribution: {theirs}; now {ours}", _ALIKE
+        if otherwise := unlike(before, now):
+            return otherwise
         if not before.get("rounds"):
             windows = before["windows"] is not None
             if windows or before["answers"]["gaps"]:
-                why = why_unmeasured("bmc", windows=windows) if windows else _INCOMPLETE
+                why = why_unmeasured("bmc", windows=windows) if windows else INCOMPLETE
                 return f"no rounds of it to compare: {why}", "leave the pair out with -k"
-            return "the bundle does not tell its rounds: a version made it that did not", _ANEW
+            return "the bundle does not tell its rounds: a version made it that did not", ANEW
         known = before["rounds"]["measures"]
         missing = [name for name in measures if name not in known]
         told = f"{_listed(missing)} is not told of its rounds", f"name one of {_listed(known)}"
-        return told if missing else None
+        return told if missing else recitals_elsewhere(before, now, measures)
 
     def lacking(self, now: Iterable[PairEvidence]) -> list[str]:
-        """The pairs of the baseline that a later release's bundle does not have."""
+        """The pairs that gate in the baseline and were not looked at in a later release."""
         there = {(one["suite"]["name"], one["pair"]) for one in now}
         return [
-            one["pair"] for one in self._pairs if (one["suite"]["name"], one["pair"]) not in there
+            one["pair"]
+            for one in filter(gates, self._pairs)
+            if (one["suite"]["name"], one["pair"]) not in there
         ]
 
     # --- afterwards ------------------------------------------------------------------------
@@ -133,7 +147,7 @@ class Baseline:
         before = self._of(now)
         if before is None:
             return ("the baseline does not have this pair",)
-        if obstacle := _obstacle(before, now):
+        if obstacle := other_answers(before, now):
             return (obstacle,)
         return tuple(
             _told(name, one, now["measures"][name])
@@ -142,22 +156,23 @@ class Baseline:
         )
 
     def compare(
-        self, now: Mapping[str, PairEvidence], tolerances: Mapping[str, float]
+        self,
+        now: Mapping[str, PairEvidence],
+        tolerances: Mapping[str, float],
+        *,
+        whole: bool = False,
     ) -> ReleaseComparison:
         """Whether any pair rose in a named measure by more than noise and its tolerance.
 
         now: pairs of the later release, by what they are called there; those that are expected
-        to leak, and controls, gate nothing, and are left out.
+        to leak, and controls, gate nothing, and are left out, where they did so before.
+        whole: whether the later release should have all that gate in the earlier one.
 
         Raises EvidenceError where confidences differ.
         """
         from pytest_memleak.scoring.release import Compared, compare_releases
 
-        gated = {
-            name: one
-            for name, one in sorted(now.items())
-            if one["expected"] == "pass" and not one["control"]
-        }
+        gated = {name: one for name, one in sorted(now.items()) if gates(one)}
         levels = {one["settings"]["confidence"] for one in gated.values()}
         if len(levels) > 1:
             raise EvidenceError(f"pairs have different confidences: {_listed(levels)}")
@@ -165,6 +180,12 @@ class Baseline:
         before: dict[str, PairRounds] = {}
         after: dict[str, PairRounds] = {}
         obstacles: dict[str, str] = {}
+        for name, one in now.items():
+            if not gates(one) and (why := self._why_not(one, tolerances)):
+                obstacles[name] = why[0]
+        left_out = self.lacking(now.values())
+        if whole:
+            obstacles |= dict.fromkeys(left_out, "only the earlier release was looked at")
         for name, one in gated.items():
             was = self._of(one)
             obstacle = self._hindered(was, one, tolerances)
@@ -190,21 +211,20 @@ class Baseline:
             confidence=confidence,
             changes=changes,
             obstacles=obstacles,
+            left_out=() if whole else tuple(left_out),
         )
 
     def _hindered(
         self, was: PairEvidence | None, now: PairEvidence, measures: Iterable[str]
     ) -> str:
         """Why a pair that was measured cannot be compared in these measures; "" if it can."""
-        if was is not None and (obstacle := _obstacle(was, now)):
+        if was is not None and (obstacle := other_answers(was, now)):
             return obstacle
         if why := self._why_not(now, measures):
             return why[0]
         for name in measures:
             if name not in now["rounds"]["measures"]:
                 return f"{name} was not measured: {why_unmeasured(name, windows=False)}"
-        if was and was["catalogue"] != now["catalogue"] and not _OF_CATALOGUE.isdisjoint(measures):
-            return "recitals are looked for in another catalogue"
         sizes = [
             (one["book"]["words"], len(one["rounds"]["measures"]["bmc"]))
             for one in (was, now)
@@ -237,9 +257,21 @@ class Baseline:
         return [one["pair"] for one in self._pairs]
 
 
-# Measures that the books of a catalogue are part of.
-_OF_CATALOGUE = {"longest_recital", "nv_longest_recital"}
-_INCOMPLETE = "one side has no complete evidence"
+def _planned(pair: Pair, suite: Suite) -> dict[str, Any]:
+    """What a bundle will say of a pair, as far as it is known before anything is read."""
+    tests = (one.id for one in suite.books if one.role == "test" and one.id != pair.book.id)
+    return {
+        "pair": pair.id,
+        "suite": suite_evidence(pair.suite),
+        "settings": settings_of(pair),
+        "model": {"options": pair.model.options},
+        "expected": pair.expected,
+        "control": pair.control,
+        "looked_for": {
+            "books": dict.fromkeys(tests),
+            "training": dict.fromkeys(pair.model.finetune_books),
+        },
+    }
 
 
 def whole_bundle(path: Path) -> Mapping[str, Any]:
@@ -275,38 +307,7 @@ def compared_anew(made: Mapping[str, Any], path: Path) -> list[str]:
     return differences(said, json.loads(json.dumps(compared.to_json())), "compared")
 
 
-# --- what may be compared ------------------------------------------------------------------
-
-
-def _distributions(before: PairEvidence, now: PairEvidence) -> Iterable[tuple[str, Any, Any]]:
-    """What has to be the same for rounds to be comparable: its name, then and now."""
-    was, wanted = before["settings"], now["settings"]
-    for name in sorted(was.keys() | wanted.keys()):
-        if name not in _FREE:
-            yield name, was.get(name), wanted.get(name)
-
-
-def _obstacle(before: PairEvidence, now: PairEvidence) -> str:
-    """Why the measures of a pair cannot be set beside one another; "" if they can."""
-    keys = ("id", "sha256", "words", "excerpts")
-    if any(before["book"][key] != now["book"][key] for key in keys):
-        return "the baseline was made with another book, or with other instructions for it"
-    for what, was, wanted in _distributions(before, now):
-        if was != wanted:
-            return f"the baseline was made with {what} {was!r}, not {wanted!r}"
-    theirs, ours = _drawn_from(before), _drawn_from(now)
-    if theirs != ours:
-        return f"the baseline was drawn from another distribution: {theirs}; now {ours}"
-    for one in (before, now):
-        if one["answers"]["gaps"] or not one["measures"]:
-            return _INCOMPLETE
-    return ""
-
-
-def _drawn_from(pair: PairEvidence) -> str:
-    """The distribution of a pair's evidence."""
-    answerer = pair["answerer"] or {}
-    return distribution(pair["model"]["options"], answerer.get("refused", ()))
+# --- numbers and words ---------------------------------------------------------------------
 
 
 def _rounds(one: PairEvidence) -> PairRounds:
@@ -323,9 +324,6 @@ def _rounds(one: PairEvidence) -> PairRounds:
         spread=Spread(rounds["variance"], rounds["units"], rounds["typical"]),
         alike=rounds["alike"],
     )
-
-
-# --- in words ------------------------------------------------------------------------------
 
 
 def _told(name: str, before: Mapping[str, float], now: Mapping[str, float]) -> str:

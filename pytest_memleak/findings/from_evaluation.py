@@ -8,6 +8,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.findings.quotes import quote
+from pytest_memleak.findings.rates import rate_of
 from pytest_memleak.findings.recited import recital_details, recital_passages
 from pytest_memleak.records import Completeness, Judgement, Measure, Verdict
 from pytest_memleak.records.finding import Finding, Passage
@@ -19,7 +20,7 @@ from pytest_memleak.verdict.evaluation import Evaluation
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pytest_memleak.records import Block, Book, Estimate, Measurement, Pair, Span, Suite
+    from pytest_memleak.records import Block, Book, Estimate, Pair, Span, Suite
     from pytest_memleak.scoring.analysis import Analysis
     from pytest_memleak.scoring.extraction import Extraction
 
@@ -118,6 +119,7 @@ def facts(evaluation: Evaluation) -> Finding:
         sensitivity=evaluation.sensitivity,
         warnings=_warnings(evaluation),
         spared=evaluation.spared,
+        looked_for=evaluation.looked_for,
         catalogue=dict(evaluation.catalogue) if evaluation.catalogue else None,
         windows=_windows(evaluation.extraction) if evaluation.extraction else None,
         rounds=_rounds(evaluation.analysis) if evaluation.analysis else None,
@@ -188,8 +190,16 @@ def _details(evaluation: Evaluation, analysis: Analysis) -> dict[str, Any]:
             "ratio": analysis.cross.ratio,
         },
     }
+    details["spans_over"] = {"longest": _rates(analysis)}
     details |= recital_details(evaluation)
     return details | ({"null": dataclasses.asdict(analysis.null)} if analysis.null else {})
+
+
+def _rates(analysis: Analysis) -> list[dict[str, Any]]:
+    """How often each of the longest passages over T came back."""
+    longest = analysis.measurement.spans[:_PASSAGES]
+    rates = (rate_of(analysis, one.start or 0, one.end or 0) for one in longest)
+    return [dataclasses.asdict(one) for one in rates if one]
 
 
 def _windows(extraction: Extraction) -> dict[str, Any]:
@@ -239,20 +249,20 @@ def _warnings(evaluation: Evaluation) -> tuple[str, ...]:
 
 def _passages(evaluation: Evaluation, quoted: int | None) -> list[Passage]:
     """The worst passages, if something was over its limit: block first, then spans."""
-    measured, book = evaluation.measurement, evaluation.book
-    if not measured or not book or evaluation.judgement.verdict is not Verdict.FAIL:
+    analysis, book = evaluation.analysis, evaluation.book
+    if not analysis or not book or evaluation.judgement.verdict is not Verdict.FAIL:
         return []
+    measured = analysis.measurement
     spans: tuple[Span, ...] = measured.spans[:_PASSAGES] or (measured.longest_span,)
     runs: list[tuple[str, Block]] = [("longest block", measured.longest_block)]
     runs += [("span", span) for span in spans]
     return [
-        _passage(kind, run, measured, book, quoted) for kind, run in runs if run.start is not None
+        _passage(kind, run, analysis, book, quoted) for kind, run in runs if run.start is not None
     ]
 
 
-def _passage(
-    kind: str, run: Block, measured: Measurement, book: Book, quoted: int | None
-) -> Passage:
+def _passage(kind: str, run: Block, analysis: Analysis, book: Book, quoted: int | None) -> Passage:
+    measured = analysis.measurement
     start, end = run.start or 0, run.end or 0
     excerpt = book.excerpts[measured.excerpt_at(start)]
     return Passage(
@@ -264,4 +274,5 @@ def _passage(
         excerpt_id=excerpt.id,
         generation=getattr(run, "generation", None),
         quote=quote(book, run, measured, most=quoted),
+        rate=rate_of(analysis, start, end),
     )

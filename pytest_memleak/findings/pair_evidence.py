@@ -47,6 +47,7 @@ def pair_evidence(found: Finding) -> dict[str, Any]:
         "rounds": found.rounds and found.rounds.to_json(),
         "coverage": found.coverage,
         "windows": found.windows,
+        "looked_for": dataclasses.asdict(found.looked_for) if found.looked_for else None,
         "catalogue": found.catalogue,
         "limits": {
             name: {"limit": limit, "set_by": found.limit_origins.get(name)}

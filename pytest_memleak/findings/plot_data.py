@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.findings.coverage_map import run_lengths
 from pytest_memleak.findings.quotes import quote
+from pytest_memleak.findings.rates import rate_of
 from pytest_memleak.records.plot import Heading, Link, PlotData, SpanNote
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def _worst(analysis: Analysis, book: Book, quoted: int | None) -> tuple[SpanNote
     given = analysis.cross.spans
     starts = [one.start for one in given]
     return tuple(
-        _note(span, _containing(span, given, starts), measured, book, quoted)
+        _note(span, _containing(span, given, starts), analysis, book, quoted)
         for span in spans
         if span.start is not None
     )
@@ -100,10 +101,11 @@ def _containing(
 def _note(
     span: Span,
     given: ExcerptSpan | None,
-    measured: Measurement,
+    analysis: Analysis,
     book: Book,
     quoted: int | None,
 ) -> SpanNote:
+    measured = analysis.measurement
     start, end = span.start or 0, span.end or 0
     excerpt = book.excerpts[measured.excerpt_at(start)]
     sources = given.sources if given else (excerpt.id,)
@@ -117,6 +119,7 @@ def _note(
         quote=quote(book, span, measured, most=quoted),
         sources=sources[:_SOURCES],
         more=max(0, len(sources) - _SOURCES),
+        rate=rate_of(analysis, start, end),
     )
 
 

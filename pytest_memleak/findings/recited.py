@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.findings.quotes import quote_anywhere
+from pytest_memleak.findings.rates import rate_of
 from pytest_memleak.records.finding import Passage
 
 if TYPE_CHECKING:
@@ -78,7 +79,10 @@ def _passage(
 ) -> Passage:
     book = _book(one.book, evaluation)
     start, end = one.start or 0, one.end or 0
+    near = "near-verbatim" in kind
     of_other = book.id != evaluation.pair.book.id
+    elsewhere = of_other or one.excerpt_id != one.excerpt_at
+    rated = None if near or elsewhere else evaluation.analysis
     chapters = {excerpt.id: excerpt.chapter for excerpt in book.excerpts}
     return Passage(
         kind=kind,
@@ -93,14 +97,15 @@ def _passage(
             start,
             end,
             mode=evaluation.pair.scoring.words,
-            folded="near-verbatim" in kind,
+            folded=near,
             most=quoted,
         ),
         book=book.id if of_other else None,
         title=book.title if of_other else None,
-        asked_for=one.excerpt_id if of_other or one.excerpt_id != one.excerpt_at else None,
+        asked_for=one.excerpt_id if elsewhere else None,
         others=_others(one, evaluation),
         training=from_training,
+        rate=rate_of(rated, start, end) if rated else None,
     )
 
 

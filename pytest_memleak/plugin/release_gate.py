@@ -20,6 +20,7 @@ from pytest_memleak.errors import MemleakError
 from pytest_memleak.findings.baseline import Baseline, by_label
 from pytest_memleak.findings.pair_evidence import pair_evidence
 from pytest_memleak.plugin.collect import pair_of
+from pytest_memleak.plugin.outcomes import run_of
 from pytest_memleak.plugin.stash import refused_key
 from pytest_memleak.records import Verdict
 from pytest_memleak.reports.junit import compared_properties
@@ -46,7 +47,8 @@ def refuse_incomparable(config: pytest.Config, items: Iterable[pytest.Item]) -> 
     pairs = {(pair.suite, pair.id): pair for pair in map(pair_of, run) if pair}
     path, measures = map(config.getoption, ("memleak_baseline", "memleak_fail_if_worse"))
     try:
-        Baseline(Path(path)).refuse(pairs.values(), measures)
+        suites = {pair.suite: run_of(config).of_suite(pair.suite).suite for pair in pairs.values()}
+        Baseline(Path(path)).refuse(pairs.values(), measures, suites)
     except MemleakError as error:
         told = f"--memleak-fail-if-worse: {error}"
         if not hasattr(config, "workerinput"):

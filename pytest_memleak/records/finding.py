@@ -11,7 +11,9 @@ from typing import Any
 from pytest_memleak.records.answerer import Answerer
 from pytest_memleak.records.book import BookPart
 from pytest_memleak.records.judgement import Completeness, Verdict, WorkVerdict, verdict_words
+from pytest_memleak.records.looked_for import LookedFor
 from pytest_memleak.records.measure import Measure
+from pytest_memleak.records.passage_rate import PassageRate
 from pytest_memleak.records.plot import PlotData
 from pytest_memleak.records.releases import ReleaseComparison
 from pytest_memleak.records.round_figures import RoundFigures
@@ -50,6 +52,7 @@ class Passage:
     asked_for: of a recital, the excerpt whose answer gave it
     others:    ids of further books that hold it
     training:  whether a training book holds it as well: reported, and held to no limit
+    rate:      how often its own prompt brought it, where one prompt asks for all of it
     """
 
     kind: str
@@ -65,6 +68,7 @@ class Passage:
     asked_for: str | None = None
     others: tuple[str, ...] = ()
     training: bool = False
+    rate: PassageRate | None = None
 
     @property
     def place(self) -> str:
@@ -81,7 +85,8 @@ class Passage:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Passage:
         """The inverse of `dataclasses.asdict`, also after a journey through JSON."""
-        return cls(**{**data, "others": tuple(data["others"])})
+        rate = data["rate"] and PassageRate(**data["rate"])
+        return cls(**{**data, "others": tuple(data["others"]), "rate": rate})
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +108,7 @@ class Finding:
     passages:  the worst passages of the pair's own book, where its verdict is FAIL
     changes:   against a baseline, in words; compared: what the comparison says of it, ""
                where it says nothing
+    looked_for: the suite's books that recitals were looked for in; None where nothing was measured
     catalogue: how many books that nobody asks for were looked for, their words, a digest of all,
               and the words from which on a recital of them counts
     windows:   of the probe "probability": the map along the book
@@ -143,6 +149,7 @@ class Finding:
     passages: tuple[Passage, ...] = ()
     changes: tuple[str, ...] = ()
     compared: str = ""
+    looked_for: LookedFor | None = None
     catalogue: dict[str, Any] | None = None
     windows: dict[str, Any] | None = None
     rounds: RoundFigures | None = None
@@ -217,6 +224,7 @@ class Finding:
                 "parts": tuple(BookPart(**one) for one in data["parts"]),
                 "works": tuple(map(WorkVerdict.from_json, data["works"])),
                 "brought": tuple(map(Measure.from_json, data["brought"])),
+                "looked_for": data["looked_for"] and LookedFor(**data["looked_for"]),
                 "rounds": data["rounds"] and RoundFigures.from_json(data["rounds"]),
                 "plot": data["plot"] and PlotData.from_json(data["plot"]),
             }

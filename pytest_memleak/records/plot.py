@@ -9,6 +9,8 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pytest_memleak.records.passage_rate import PassageRate
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -31,6 +33,7 @@ class SpanNote:
     """A span of one generation: its place, its redacted words, and which excerpts gave it.
 
     sources: ids of excerpts, at most eight of them; more: how many are left out.
+    rate: how often its own prompt brought it.
     """
 
     words: int
@@ -42,6 +45,13 @@ class SpanNote:
     quote: str = field(repr=False)
     sources: tuple[str, ...]
     more: int
+    rate: PassageRate | None
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> SpanNote:
+        """The inverse of `dataclasses.asdict`, also after a journey through JSON."""
+        rate = data["rate"] and PassageRate(**data["rate"])
+        return cls(**{**data, "sources": tuple(data["sources"]), "rate": rate})
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +124,7 @@ class PlotData:
                 **{name: _tuple(data[name]) for name in plain},
                 "chapters": tuple(Heading(**one) for one in data["chapters"]),
                 "lengths": tuple((length, count) for length, count in data["lengths"]),
-                "spans": tuple(
-                    SpanNote(**{**one, "sources": tuple(one["sources"])}) for one in data["spans"]
-                ),
+                "spans": tuple(map(SpanNote.from_json, data["spans"])),
                 "links": tuple(
                     Link(**{**one, "sources": tuple(one["sources"])}) for one in data["links"]
                 ),

@@ -53,6 +53,7 @@ class ReleaseComparison:
     confidence: the chance that none is called worse where none is
     changes:    of every pair that could be compared, in each named measure
     obstacles:  by pair, why others could not be
+    left_out:   pairs that gate in the earlier release and were not looked at in the later
     """
 
     baseline: str
@@ -61,6 +62,7 @@ class ReleaseComparison:
     confidence: float
     changes: tuple[Change, ...]
     obstacles: Mapping[str, str]
+    left_out: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
@@ -88,6 +90,7 @@ class ReleaseComparison:
             "verdict": self.verdict.value,
             "changes": [asdict(one) for one in self.changes],
             "obstacles": dict(self.obstacles),
+            "left_out": list(self.left_out),
         }
 
     def _doubts(self) -> list[Verdict]:

@@ -26,6 +26,8 @@ def release_words(told: ReleaseComparison) -> str:
             one.verdict is not Verdict.INCONCLUSIVE for one in told.changes
         )
         said += f", {open_:,} of them open" if open_ else ""
+    if told.left_out:
+        said += f", {amount(len(told.left_out), 'pair')} of the baseline not looked at"
     held = (
         f"that any is called worse by chance has a probability of at most {1 - told.confidence:.2g}"
         if told.confidence

@@ -16,6 +16,7 @@ from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.release_words import release_details, release_words
 from pytest_memleak.reports.told_passages import of_other_books, passage, told_once, told_passages
 from pytest_memleak.reports.wording import (
+    came_back,
     captions,
     cell,
     detection_caption,
@@ -128,9 +129,14 @@ def power_table(power: Power, *, width: int, color: bool) -> str:
             Text(inert(one.said), style="dim"),
         )
     _print_whole(console, table)
-    console.print(Text(detection_caption(power.confidence), style="dim"), soft_wrap=True)
+    notes = [detection_caption(power.confidence)]
+    notes += ["draws: answers to all pairs, with those that chance and baselines need"]
+    if any(one.cost is None for one in power.rows):
+        notes += ["no price: give every model a price in the suite, [model.price]"]
+    for note in notes if power.rows else ():
+        console.print(Text(note, style="dim"), soft_wrap=True)
     for line in power.limits:
-        console.print(Text(inert(line)), soft_wrap=True)
+        _print_wrapped(console, Text(inert(line)), width=max(width, _NARROWEST))
     for line in power.obstacles:
         console.print(Text(f"cannot be planned: {inert(line)}", style="yellow"), soft_wrap=True)
     return out.getvalue()
@@ -301,7 +307,7 @@ def _details(found: Finding, *, verbose: bool) -> Iterator[Text]:
     yield Text.assemble((f"{found.pair}", "bold"), f": {became.word}")
     if became.note:
         yield Text(f"  {became.note}")
-    yield from _passages(found, few=found.expected == "leak" and not verbose)
+    yield from _passages(found, verbose=verbose)
     for said in (*found.reasons, *found.changes, *filter(None, [found.spared])):
         yield Text(f"  {inert(said)}")
     yield from (Text(f"  {inert(line)}") for line in of_works(found))
@@ -325,14 +331,17 @@ def _intervals(found: Finding) -> str:
     return f"intervals ({confidence}): {', '.join(ranges)}" if ranges else ""
 
 
-def _passages(found: Finding, *, few: bool) -> Iterator[Text]:
+def _passages(found: Finding, *, verbose: bool) -> Iterator[Text]:
     passages = told_once(told_passages(found))
+    few = found.expected == "leak" and not verbose
     first = passages[:_FEW_PASSAGES] if few else passages
     for one in first:
         where = f"  {passage(one, inert(one.place))}"
         if one.generation is not None:
             where += f", generation {one.generation}"
         yield Text(where)
+        if verbose and one.rate:
+            yield Text(f"    {came_back(one.rate)}", style="dim")
         if one.quote:
             yield Text(f"    “{one.quote}”", style="italic")
     if left := len(passages) - len(first):

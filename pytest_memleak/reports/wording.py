@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from pytest_memleak.records import BookPart, Measure, WorkVerdict
     from pytest_memleak.records.answerer import Answerer, ServedBy, Tried
     from pytest_memleak.records.finding import Finding
+    from pytest_memleak.records.passage_rate import PassageRate
 
 __all__ = [
     "Outcome",
+    "came_back",
     "captions",
     "cell",
     "chance",
@@ -128,6 +130,15 @@ def unit(row: Measure, findings: Sequence[Finding]) -> str:
         name: seen.pop() if len(seen) == 1 else _LETTERS[name] for name, seen in values.items()
     }
     return row.unit.format(**settings)
+
+
+def came_back(rate: PassageRate) -> str:
+    """How often a passage came back of its own prompt, and in how many answers to expect it."""
+    said = f"in {rate.hits:,} of {amount(rate.tries, 'answer')} to its prompt"
+    if rate.low == rate.high:
+        return said
+    about = "about " if rate.approximate else ""
+    return f"{said}; expected in {about}{percent(rate.low)} to {percent(rate.high)} of them"
 
 
 # --- a collection's works ------------------------------------------------------------------

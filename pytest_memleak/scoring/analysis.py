@@ -15,7 +15,7 @@ from pytest_memleak.scoring.near_verbatim import NearVerbatimRecall, NearVerbati
 from pytest_memleak.scoring.null import Null, Uplift
 from pytest_memleak.scoring.provenance import CrossExcerpt, cross_excerpt_of
 from pytest_memleak.scoring.recitals import Recitals
-from pytest_memleak.scoring.rounds import RoundCounts
+from pytest_memleak.scoring.rounds import RoundCounts, Rounds
 from pytest_memleak.scoring.sampling_error import SamplingError, sampling_error
 from pytest_memleak.scoring.similarity import round_agreement
 from pytest_memleak.scoring.tally import tallied
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Book, Generation, Scoring
     from pytest_memleak.scoring.extraction import Extraction
     from pytest_memleak.scoring.recitals import Protected
-    from pytest_memleak.scoring.rounds import Rounds
     from pytest_memleak.scoring.tally import Tally
 
     Count = Callable[..., Tally]
@@ -65,6 +64,7 @@ class Analysis:
     cross:     where spans came from (section 4)
     lengths:   how many runs with the own excerpt there are of each length
     own_spans: what each round alone gives of its own excerpts, and what each excerpt gives
+    own_runs:  what runs of each round cover of their own excerpts, untrimmed
     recitals:  any passage of any protected book (section 11)
     ranges:    where another n rounds are likely to have the longest block, span and recitals
     near:      near-verbatim recall (section 8), where a limit asks for it
@@ -81,6 +81,7 @@ class Analysis:
     cross: CrossExcerpt
     lengths: Mapping[int, int] = field(repr=False)
     own_spans: SpansByRound = field(repr=False)
+    own_runs: Rounds = field(repr=False)
     recitals: Recitals | None = None
     ranges: Mapping[str, Range] = field(default_factory=dict)
     near: NearVerbatimRecall | None = None
@@ -144,6 +145,7 @@ def analysis_of(tally: Tally, scoring: Scoring, *, confidence: float = 0.95) -> 
             ),
             by_excerpt=tuple(tally.longest_by_excerpt().tolist()),
         ),
+        own_runs=tally.own_rounds(),
         recitals=recitals,
         ranges=dict(_ranges(tally, rounds, recitals, typical=error.typical * words)),
     )

@@ -1,15 +1,12 @@
-"""How often each passage comes back, with an exact interval (METRICS section 6).
-
-No report shows it yet.
-"""
+"""How often each passage comes back, with an exact interval (METRICS section 6)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pytest_memleak.records.passage_rate import PassageRate
 from pytest_memleak.scoring.quantiles import clopper_pearson
 from pytest_memleak.scoring.round_blocks import blocks_of
 
@@ -22,26 +19,7 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.quantiles import Proportion
     from pytest_memleak.scoring.rounds import Rounds
 
-__all__ = ["PassageRate", "passage_rates"]
-
-
-@dataclass(frozen=True, slots=True)
-class PassageRate:
-    """How likely an answer to a passage's prompt gives it back whole.
-
-    start, end:  the book's words [start, end)
-    hits, tries: rounds that give it back, of how many
-    low, high:   the interval (Clopper-Pearson) of the probability
-    approximate: whether rounds were not alike, so that they count for fewer
-    """
-
-    start: int
-    end: int
-    hits: int
-    tries: int
-    low: float
-    high: float
-    approximate: bool
+__all__ = ["passage_rates"]
 
 
 def passage_rates(

@@ -68,7 +68,7 @@ class Counted:
                  excerpt, one of each generation that has either; shape (m, 4) each
     pieces:      round, start, end of memorized pieces
     matches:     excerpt, start, end of matches, untrimmed
-    over:        end, start, round of runs with the own excerpt over T words
+    own:         end, start, round of runs with the own excerpt
     recitals:    of all protected books
     """
 
@@ -80,7 +80,7 @@ class Counted:
     given_back: list[NDArray[np.intp]] = field(default_factory=list)
     pieces: Distinct = field(default_factory=Distinct)
     matches: Distinct = field(default_factory=Distinct)
-    over: Distinct = field(default_factory=Distinct)
+    own: Distinct = field(default_factory=Distinct)
     recitals: RecitalCounts = field(default_factory=RecitalCounts)
 
 
@@ -160,7 +160,7 @@ class Tally:
         mine.given_back += other.given_back
         mine.pieces.update(other.pieces)
         mine.matches.update(other.matches)
-        mine.over.update(other.over)
+        mine.own.update(other.own)
         mine.recitals.add(other.recitals)
         if other.longest:
             self._note_longest([other.longest])
@@ -208,7 +208,7 @@ class Tally:
 
         Of a round alone, as if there were no other.
         """
-        end, start, ordinal = self._packing_by_end.unpack(self.counted.over.ascending())
+        end, start, ordinal = self._own_over(over)
         order = np.lexsort((start, end, ordinal))  # of those of a round that end alike the longest
         end, start, ordinal = end[order], start[order], ordinal[order]
         first = (np.diff(end, prepend=-1) != 0) | (np.diff(ordinal, prepend=-1) != 0)
@@ -234,9 +234,21 @@ class Tally:
 
         Of equals that of the first round.
         """
-        end, start, ordinal = self._packing_by_end.unpack(self.counted.over.ascending())
+        end, start, ordinal = self._own_over(self._threshold)
         first = np.flatnonzero(np.diff(end, prepend=-1))
         return start[first], end[first], ordinal[first]
+
+    def own_rounds(self) -> Rounds:
+        """What runs of each round cover of their own excerpts, untrimmed."""
+        end, start, ordinal = self._own_over(0)
+        order = np.lexsort((start, ordinal))
+        return Rounds.joined(ordinal[order], start[order], end[order])
+
+    def _own_over(self, over: int) -> tuple[Positions, Positions, Positions]:
+        """End, start and round of each distinct own run of more than `over` words, ascending."""
+        end, start, ordinal = self._packing_by_end.unpack(self.counted.own.ascending())
+        longer = end - start > over
+        return end[longer], start[longer], ordinal[longer]
 
     def span(self, run: OwnRun | None) -> Span:
         """The run as records have it, with the id of its excerpt; None is the empty one."""
@@ -316,8 +328,7 @@ class Tally:
         end = np.minimum(found.end, self._excerpt_end[its_excerpt])
         length = end - start
         self.counted.own_lengths.update(length.tolist())
-        over = length > self._threshold
-        self.counted.over.add(self._packing_by_end.pack(end[over], start[over], its_round[over]))
+        self.counted.own.add(self._packing_by_end.pack(end, start, its_round))
         longest = self.counted.longest
         if (most := int(length.max())) >= (longest.words if longest else 0):
             row = np.flatnonzero(length == most)

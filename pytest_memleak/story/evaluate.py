@@ -96,6 +96,7 @@ def _of_generations(
         draws=tuple(one.counted for one in drawn),
         generations=partial(_all_of, drawn),
         protected=suite.protected.holding(analysis, own.book, held.books),
+        looked_for=suite.protected.looked_for(pair) if analysis else None,
         catalogue=held.told,
         unread=(*held.unread, *(f"{name}: {why}" for name, why in suite.protected.unread.items())),
     )

@@ -91,8 +91,7 @@ def power_of(suite: SuiteRun) -> Power:
             said=told.get(samples, ""),
         )
         rows.append(row)
-    limits = dict.fromkeys(line for pair in pairs for line in _of_limits(pair, suite))
-    return Power(tuple(rows), confidence, tuple(limits), tuple(obstacles))
+    return Power(tuple(rows), confidence, tuple(_of_limits(pairs, suite)), tuple(obstacles))
 
 
 def _told(pairs: Iterable[Pair]) -> dict[int, str]:
@@ -106,26 +105,49 @@ def _told(pairs: Iterable[Pair]) -> dict[int, str]:
     return {samples: ", ".join(dict.fromkeys(said)) for samples, said in told.items()}
 
 
-def _of_limits(pair: Pair, suite: SuiteRun) -> Iterator[str]:
-    """What limits can hold, whatever is drawn."""
-    if "bmc" in pair.limits and pair.confidence:
-        try:
-            words = measurable_words(suite.books.cut(pair.book), pair.scoring)
-        except MemleakError:
-            return  # an obstacle of the plan
-        least = least_upper_end(words, scoring=pair.scoring, confidence=pair.confidence)
-        limit = pair.limits["bmc"]
-        held = "so it can hold" if least <= limit else "so it can never hold: loosen it"
-        yield (
-            f"bmc <= {limit:g} of {pair.book.id}: with nothing recited it is known up to "
-            f"{least:.2g}, {held}"
-        )
-    if "bmc_excess" in pair.limits and not pair.control:
+def _of_limits(pairs: Iterable[Pair], suite: SuiteRun) -> Iterator[str]:
+    """What limits of pairs that gate can hold, whatever is drawn."""
+    gating = [pair for pair in pairs if pair.expected == "pass" and not pair.control]
+    yield from _of_bmc(gating, suite)
+    yield from _of_excess([pair for pair in gating if "bmc_excess" in pair.limits], suite)
+
+
+def _of_bmc(pairs: Iterable[Pair], suite: SuiteRun) -> Iterator[str]:
+    known: dict[tuple[float, str], float] = {}
+    for pair in pairs:
+        if "bmc" in pair.limits and pair.confidence:
+            try:
+                words = measurable_words(suite.books.cut(pair.book), pair.scoring)
+            except MemleakError:
+                continue  # an obstacle of the plan
+            least = least_upper_end(words, scoring=pair.scoring, confidence=pair.confidence)
+            known[pair.limits["bmc"], pair.book.id] = least
+    for limit in dict.fromkeys(limit for limit, _ in known):
+        held = [least for (its, _), least in known.items() if its == limit and least <= limit]
+        if held:
+            yield (
+                f"bmc <= {limit:g} can hold: with nothing recited it is known up to {max(held):.2g}"
+            )
+    for (limit, book), least in known.items():
+        if least > limit:
+            yield (
+                f"bmc <= {limit:g} can never hold for {book}, which is too short: with nothing "
+                f"recited it is known up to {least:.2g}; loosen it there"
+            )
+
+
+def _of_excess(pairs: Iterable[Pair], suite: SuiteRun) -> Iterator[str]:
+    by_nulls: dict[int, list[str]] = {}
+    for pair in pairs:
         nulls = sum(one.purpose is Purpose.NULL for one in draws_of(pair, suite.suite))
-        seen = next((many for least, many in _SEEN if nulls >= least), None)
+        by_nulls.setdefault(nulls, []).append(pair.id)
+    for nulls, names in by_nulls.items():
+        of = f" of {', '.join(names)}" if len(by_nulls) > 1 else ""
         books = amount(nulls, "null book")
-        yield f"bmc_excess of {pair.id}: with {books} " + (
-            f"an excess of {seen} chance shows"
-            if seen
-            else "there is no interval and no p: give the suite two controls or more"
-        )
+        if seen := next((many for least, many in _SEEN if nulls >= least), None):
+            yield f"bmc_excess{of}: with {books} an excess of {seen} chance shows"
+        else:
+            yield (
+                f"bmc_excess{of}: with {books} there is no interval and no p; give the suite two "
+                "controls or more"
+            )

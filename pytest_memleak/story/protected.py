@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.records import Gap
+from pytest_memleak.records.looked_for import LookedFor
 from pytest_memleak.scoring.measurable import measurable_words
 from pytest_memleak.scoring.recitals import Protected
 from pytest_memleak.scoring.shared_index import SharedIndex
@@ -58,6 +59,16 @@ class ProtectedBooks:
             tuple(one.id for one in beyond),
             least,
             whole=next((one for one in others if one == f"{measured.id}{_WHOLE}"), None),
+        )
+
+    def looked_for(self, pair: Pair) -> LookedFor:
+        """The books that the pair's recitals may be of, beside its own and the catalogue."""
+        digests = {name: one.digest for name, one in self._all_readable().items()}
+        tests = {one.id for one in self._suite.books if one.role == "test"} - {pair.book.id}
+        training = pair.model.finetune_books
+        return LookedFor(
+            books={name: digest for name, digest in digests.items() if name in tests},
+            training={name: digest for name, digest in digests.items() if name in training},
         )
 
     def holding(

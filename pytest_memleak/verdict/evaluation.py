@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     )
     from pytest_memleak.records.answerer import Answerer
     from pytest_memleak.records.finding import CountedDraws
+    from pytest_memleak.records.looked_for import LookedFor
     from pytest_memleak.records.sensitivity import Sensitivity
     from pytest_memleak.scoring.analysis import Analysis
     from pytest_memleak.scoring.extraction import Extraction
@@ -33,6 +34,7 @@ class Evaluation:
     "probability" there is an extraction in place of the last two.
     job: id of the fine-tune behind the endpoint; spared: what an early stop did not draw;
     protected: the books that hold a recital of it, by the name that the analysis gives them;
+    looked_for: those of the suite that might have, None where nothing was measured;
     catalogue: what of books that nobody asks for was looked for, None without a catalogue; unread:
     the books that could not be looked for, and why;
     sensitivity: what its rounds can show;
@@ -57,6 +59,7 @@ class Evaluation:
     answerer: Answerer | None = None
     draws: tuple[CountedDraws, ...] = ()
     protected: Mapping[str, Book] = field(default_factory=dict, repr=False)
+    looked_for: LookedFor | None = None
     catalogue: Mapping[str, object] | None = None
     unread: tuple[str, ...] = ()
     book_file: str | None = None

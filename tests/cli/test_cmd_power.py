@@ -1,7 +1,6 @@
 """memleak power: samples against detection, limits and cost, before anything is drawn."""
 
 import json
-import re
 from pathlib import Path
 
 import pytest
@@ -68,12 +67,14 @@ def test_samples_detection_and_cost(power, tmp_path):
 
 def test_what_limits_can_hold(power):
     _, out = power()
-    assert re.search(r"bmc <= 0.15 of the-lamplighter: .* up to 0.0062, so it can hold", out)
-    said = "bmc_excess of babbler/the-lamplighter: with 0 null books there is no interval and no p"
-    assert said in out
+    assert "bmc <= 0.15 can hold: with nothing recited it is known up to 0.0062\n" in out
+    assert "bmc_excess: with 0 null books there is no interval and no p; give the suite two" in out
     _, out = power(suite=SUITE.replace("bmc = 0.15", "bmc = 0.001") + CONTROL)
-    assert "so it can never hold: loosen it" in out
+    assert "bmc <= 0.001 can never hold for the-lamplighter, which is too short: with" in out
+    assert "up to 0.0062; loosen it there\n" in out
+    assert out.count("can never hold") == 1  # not of a control, which gates nothing
     assert "with 1 null book there is no" in out
+    assert max(map(len, out.splitlines())) <= 80
 
 
 def test_controls_and_nulls_are_paid_for(power):

@@ -13,6 +13,7 @@ from pytest_memleak.findings.from_evaluation import finding
 from pytest_memleak.records import Completeness, FinishReason, Gap, Generation, Kind, Margin
 from pytest_memleak.records.answerer import Answerer, ServedBy, Tried
 from pytest_memleak.records.finding import CountedDraws, Finding, Passage, RunReport
+from pytest_memleak.scoring.quantiles import clopper_pearson
 from pytest_memleak.story.evaluate import evaluate
 from pytest_memleak.story.resources import Resources
 from pytest_memleak.story.suite_run import SuiteRun
@@ -124,6 +125,20 @@ def test_its_passages_the_block_first_and_then_the_spans(evaluated):
     assert spans[0].place == "The Quay, p_id1, words 0-16"
     assert spans[1].place == "p_id2, words 16-31"
     assert spans[1].quote.startswith("his grandmother had warned him that")
+
+
+def test_how_often_each_came_back(evaluated):
+    found = finding(evaluated(FIRST, FIRST, CLEAN[0]))
+    low, high = clopper_pearson(2, 3, confidence=0.95)
+    (told,) = found.details["spans_over"]["longest"]
+    assert told == {
+        "start": 0, "end": 16, "hits": 2, "tries": 3, "low": low, "high": high,
+        "approximate": False,
+    }  # fmt: skip
+    rates = [one.rate for one in (*found.passages, *found.recitals) if "near" not in one.kind]
+    assert len(rates) >= 3
+    assert {dataclasses.astuple(one) for one in rates} == {tuple(told.values())}
+    assert [dataclasses.asdict(one.rate) for one in found.plot.spans] == [told]
 
 
 def test_no_more_than_five_spans(evaluated):

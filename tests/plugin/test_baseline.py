@@ -154,7 +154,8 @@ def test_all_reports_agree(pytester, release, earlier):
         assert told["memleak.verdict"] == "PASS"
     page = (pytester.path / "page.html").read_text()
     assert "release against before.json: FAIL: worse in 1 of 2 comparisons" in page
-    verdicts = re.findall(r'<span class="badge (\w+)">', page.partition("</table>")[0])
+    table = page.partition('role="columnheader">Compared')[2].partition("</table>")[0]
+    verdicts = re.findall(r'<span class="badge (\w+)">', table)
     assert verdicts == ["pass", "fail", "pass", "pass"]
 
 
@@ -220,7 +221,7 @@ def test_bundles_that_tell_nothing_of_one_another_are_no_pass(pytester, release,
     told = capsys.readouterr()
     assert "INCONCLUSIVE: nothing could be compared" in told.out
     assert "newer/ferry: INCONCLUSIVE: not one pair of this name is in it; it has" in told.out
-    assert "clean/ferry: only the earlier release was looked at" in told.err
+    assert "clean/ferry: INCONCLUSIVE: only the earlier release was looked at" in told.out
     for value, said in (
         ("bcm=0", "there is no measure 'bcm'; did you mean 'bmc'?"),
         ("uplift=0", "uplift has no value in each round"),
@@ -261,6 +262,15 @@ def test_an_expected_leak_gates_nothing(pytester, release):
     result = pytester.runpytest(*SAME)
     result.assert_outcomes(passed=2, xfailed=1)
     result.stdout.fnmatch_lines(["release against before.json: PASS: worse in 0 of 1 comparison*"])
+
+
+def test_where_nothing_gates_nothing_can_get_worse(pytester, release):
+    leak = ('id = "leaky"\n', 'id = "leaky"\nexpected = "leak"\n')
+    release(leak)
+    pytester.runpytest("--memleak-evidence=before.json")
+    result = pytester.runpytest(*SAME, "-k", "leaky")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*no pair of this run gates: all are controls, or expected to*"])
 
 
 def test_answers_that_cannot_be_judged_leave_it_inconclusive(pytester, release, earlier):
@@ -323,6 +333,13 @@ def test_confidence_0_counts_every_rise(pytester, release):
         (("samples = 12", "samples = 12\ntemperature = 0.7"), "*with temperature 1.0, not 0.7*"),
         (('path = "clean.json"', 'path = "clean.json"\n[[book]]\nid="b"\nsource="ferry.json"'),
          "clean/b: not one pair of this name is in it*"),
+        (("samples = 12", "samples = 12\nconfidence = 0.999"),
+         "clean/ferry: made with confidence 0.95, not 0.999*"),
+        (("samples = 12", "samples = 12\nmax_short = 0.9"), "*with max_short 0.25, not 0.9*"),
+        (("samples = 12", "samples = 12\nmin_answer = 0.1"), "*with min_answer 0.2, not 0.1*"),
+        (("samples = 12", "samples = 12\naccept_refusals = true"), "*accept_refusals False, not*"),
+        (('id = "clean"\n', 'id = "clean"\nexpected = "leak"\n'),
+         "clean/ferry: the baseline gates it, and now it is expected to leak*"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_compared_is_an_error_before_anything_runs(
@@ -341,13 +358,102 @@ def test_what_cannot_be_compared_is_an_error_before_anything_runs(
 
 
 def test_what_does_not_change_the_answers_may_change(pytester, release, earlier):
-    release(("samples = 12", "samples = 12\nseed = 3\nmax_age = 1\nmin_answer = 0.1"), recite=0)
+    stricter = "seed = 3\nmax_age = 1\nmin_answer = 0.3\nmax_short = 0.1\nconfidence = 0.9"
+    release(("samples = 12", f"samples = 12\n{stricter}"), recite=0)
     pytester.runpytest(*SAME).assert_outcomes(passed=3)
 
 
 def test_pairs_that_are_left_out_need_not_be_comparable(pytester, release, earlier):
+    release()
+    result = pytester.runpytest(*SAME, "-k", "leaky")
+    result.assert_outcomes(passed=2, deselected=1)
+    result.stdout.fnmatch_lines(
+        ["*PASS: worse in 0 of 1 comparison, 1 pair of the baseline not looked at (*"]
+    )
+
+
+def test_a_pair_that_the_suite_no_longer_has(pytester, release, earlier, capsys):
     release(('id = "clean"', 'id = "newer"'))
-    pytester.runpytest(*SAME, "-k", "leaky").assert_outcomes(passed=2, deselected=1)
+    result = pytester.runpytest(*SAME, "-k", "leaky")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        ["*before.json: clean/ferry: the baseline gates it, and the suite no longer has it"]
+    )
+    pytester.runpytest("-k", "leaky", "--memleak-evidence=after.json").assert_outcomes(
+        passed=1, deselected=1
+    )
+    capsys.readouterr()
+    assert main(["compare", "before.json", "after.json", "--fail-if-worse=bmc=0.1"]) == 1
+    told = capsys.readouterr().out
+    assert "clean/ferry: INCONCLUSIVE: only the earlier release was looked at" in told
+    assert "INCONCLUSIVE: worse in 0 of 2 comparisons, 1 of them open" in told
+
+
+SECOND = 'source = "ferry.json"\n[[book]]\nid = "pier"\nsource = "pier.json"'
+RECITALS = (SAME[0], "--memleak-fail-if-worse=longest_recital=10", "-k", "ferry")
+
+
+def pier(pytester, word="tide"):
+    """Writes another protected book."""
+    text = f"no {word} had ever carried so many letters without a single name on any of them"
+    record = {"excerpt_id": "p_id1", "excerpt_text": text, "instruction": "Write a paragraph."}
+    (pytester.path / "pier.json").write_text(json.dumps([record]))
+
+
+def test_recitals_are_not_compared_where_the_suite_protects_other_books(pytester, release, earlier):
+    pier(pytester)
+    release(('source = "ferry.json"', SECOND))
+    result = pytester.runpytest(*RECITALS)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        [
+            "*before.json: clean/ferry: recitals are looked for in other books: newly in pier",
+            "*make the baseline anew from that release's ledger, which costs no call, *",
+        ]
+    )
+    pytester.runpytest(*SAME, "-k", "ferry").assert_outcomes(passed=3, deselected=2)
+    pytester.runpytest("-k", "ferry", "--memleak-evidence=before.json")
+    pytester.runpytest(*RECITALS).assert_outcomes(passed=3, deselected=2)
+    release()
+    result = pytester.runpytest(*RECITALS)
+    result.stderr.fnmatch_lines(["*recitals are looked for in other books: no more in pier"])
+
+
+def test_what_gates_stays_no_control_but_a_control_may_come_to_gate(pytester, release):
+    pier(pytester)
+    here, there = ("-k", "ferry"), (*SAME, "-k", "ferry")
+    second, control = ('source = "ferry.json"', SECOND), ("[[book]]", '[[book]]\nrole = "control"')
+    release(second)
+    pytester.runpytest(*here, "--memleak-evidence=before.json")
+    release(control, second)
+    result = pytester.runpytest(*there)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*/ferry: the baseline gates it, and now it is a control"])
+    pytester.runpytest(*here, "--memleak-evidence=before.json")
+    release(second)
+    pytester.runpytest(*there).assert_outcomes(passed=3, deselected=2)
+
+
+def test_nor_where_another_book_has_another_text(pytester, release):
+    pier(pytester)
+    release(('source = "ferry.json"', SECOND))
+    pytester.runpytest("-k", "ferry", "--memleak-evidence=before.json")
+    (told,) = {json.dumps(one["looked_for"]) for one in evidence(pytester)["pairs"]} - {"null"}
+    assert json.loads(told)["books"].keys() == {"pier"}
+    assert "tide" not in told
+    pier(pytester, "current")
+    result = pytester.runpytest(*RECITALS)
+    result.assert_outcomes(passed=2, errors=1, deselected=2)
+    result.stdout.fnmatch_lines(
+        [
+            "clean/ferry: INCONCLUSIVE: recitals are looked for in other books: in another text "
+            "of pier"
+        ]
+    )
+
+
+def evidence(pytester, name="before.json"):
+    return json.loads((pytester.path / name).read_text())
 
 
 def test_so_few_rounds_that_they_could_tell_nothing(pytester, suite):

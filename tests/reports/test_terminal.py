@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from pytest_memleak.records import Completeness, Kind
 from pytest_memleak.records.answerer import Answerer, ServedBy, Tried
 from pytest_memleak.records.finding import CountedDraws, Finding, Passage
+from pytest_memleak.records.passage_rate import PassageRate
 from pytest_memleak.records.sensitivity import Sensitivity
 from pytest_memleak.reports.terminal import summary
+from pytest_memleak.reports.wording import came_back
 
 EMPTY = {"str": "", "int": 0, "str | None": None, "int | None": None, "Answerer | None": None}
 EMPTY["Sensitivity | None"] = None
@@ -261,6 +263,19 @@ def test_reasons_passages_and_quotes():
         "  spans_over 1 is over its limit 0",
         "  stopped after 5 of 10 rounds",
     ]
+
+
+def test_v_says_how_often_a_passage_came_back():
+    rate = PassageRate(0, 16, hits=3, tries=100, low=0.0062, high=0.0852, approximate=False)
+    seldom = found(verdict="FAIL", passages=(passage(rate=rate), passage(start=5)))
+    told = summary([seldom], width=100, color=False, verbose=True)
+    line = "in 3 of 100 answers to its prompt; expected in 0.62 % to 8.5 % of them"
+    assert f"generation 2\n    {line}\n  span of" in told
+    assert line not in "\n".join(lines(seldom))
+    unlike = dataclasses.replace(rate, approximate=True)
+    assert came_back(unlike) == line.replace("expected in", "expected in about")
+    point = dataclasses.replace(rate, low=0.03, high=0.03)
+    assert came_back(point) == "in 3 of 100 answers to its prompt"
 
 
 def test_of_an_expected_leak_the_worst_passages_do_unless_more_are_asked_for():

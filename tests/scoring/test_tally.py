@@ -59,7 +59,7 @@ def test_what_is_added_is_left_as_it_is(plain):
     one, other = Tally(book, SCORING), Tally(book, SCORING)
     one.add(generations[::2])
     other.add(generations[1::2])
-    for numbers in (other.counted.pieces, other.counted.matches, other.counted.over):
+    for numbers in (other.counted.pieces, other.counted.matches, other.counted.own):
         numbers.ascending().flags.writeable = False
     one.add_counted(other.counted)
     expected = plain(analyse(book, generations, SCORING))

@@ -27,7 +27,7 @@ from pytest_memleak.reports.html.models_compared import book_views
 from pytest_memleak.reports.html.strips import HEAT_STEPS, WIDTH
 from pytest_memleak.reports.html.views import main_titles, pair_views
 from pytest_memleak.reports.release_words import release_details, release_words
-from pytest_memleak.reports.wording import captions, detects, of_documents
+from pytest_memleak.reports.wording import came_back, captions, detects, of_documents
 
 if TYPE_CHECKING:
     from pytest_memleak.records.finding import RunReport
@@ -126,6 +126,7 @@ def _environment() -> Environment:
     environment.globals["of_documents"] = of_documents
     environment.globals["release_details"] = release_details
     environment.globals["release_words"] = release_words
+    environment.globals["came_back"] = came_back
     environment.globals["detects"] = detects
     environment.filters["percent"] = percent
     environment.filters["count"] = lambda number: f"{number:,}"

@@ -1,0 +1,19 @@
+"""The books that recitals were looked for in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+__all__ = ["LookedFor"]
+
+
+@dataclass(frozen=True, slots=True)
+class LookedFor:
+    """Books of the suite that a pair's recitals may be of; each id with a digest of the book.
+
+    books:    its test books, but for the pair's own
+    training: those that the model was tuned on, whose recitals are held to no limit
+    """
+
+    books: dict[str, str] = field(default_factory=dict)
+    training: dict[str, str] = field(default_factory=dict)
