@@ -5,7 +5,7 @@ Python compiles, and what is shown as output is what comes out.
 """
 
 import ast
-import importlib
+import importlib.util
 import inspect
 import json
 import os
@@ -510,6 +510,16 @@ def test_a_file_of_this_repository_is_shown_as_it_is(snippet):
     assert snippet.text == (ROOT / snippet.title).read_text(encoding="utf-8")
 
 
+@pytest.mark.skipif(not importlib.util.find_spec("mkdocs"), reason="needs the extra docs")
+def test_the_site_is_built_strictly(tmp_path):
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-q", "-d", str(tmp_path)]
+    run = subprocess.run(
+        command, cwd=ROOT, capture_output=True, encoding="utf-8", timeout=300, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    assert (tmp_path / "index.html").is_file()
+
+
 # --- what is shown runs --------------------------------------------------------------------
 
 
@@ -594,6 +604,28 @@ def test_the_readme_begins_with_what_it_is_and_has_two_commands():
     first = readme.partition("\n\n")[2].partition(".")[0].partition(":")[0]
     assert "memorization" in first
     assert len(re.findall(r"^    python3 -m venv", readme, re.MULTILINE)) == 2
+
+
+GATSBY = Path(os.environ.get("MEMLEAK_BOOKS", "nowhere"), "the-great-gatsby.epub")
+
+
+@pytest.mark.skipif(not GATSBY.is_file(), reason="MEMLEAK_BOOKS names no folder with it")
+def test_what_a_novel_costs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("gatsby.memleak.toml").write_text(titled("costs.md", "gatsby.memleak.toml"))
+    Path("the-great-gatsby.epub").symlink_to(GATSBY)
+    power, plan = (one.text for one in snippets("console", pages=[DOCS / "costs.md"]))
+    assert cli.main(["power", "gatsby.memleak.toml"]) == 0
+    assert capsys.readouterr().out == power.partition("\n")[2]
+    run = subprocess.run(
+        [sys.executable, "-m", *plan.partition("\n")[0].split()[1:], "-p", "no:cacheprovider"],
+        env={**os.environ, "COLUMNS": "100", "PYTEST_ADDOPTS": ""},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=300,
+        check=True,
+    )
+    assert plan.partition("\n")[2] in run.stdout
 
 
 def test_what_stands_in_evidence(quickstart):

@@ -1,0 +1,176 @@
+"""Every command in the docs and in README is run, or it is said here why it cannot be.
+
+Commands of `memleak` run in this process; those of pytest and of the shell are slow, and run in a
+copy of what they need.
+"""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pytest_memleak.cli import main as cli
+from pytest_memleak.findings.bundle import read_evidence
+
+ROOT = Path(__file__).parents[1]
+PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"]
+LONGEST = 300  # seconds
+
+# What cannot be run here, and why.
+A_SERVER = "needs a model's server at port 8000; tests/cli/test_cmd_try.py has one of its own"
+AN_INDEX = "installs from a package index; .ci/run runs it"
+A_CLUSTER = "needs a cluster; tests/parallel has one of its own"
+AN_AUTHORITY = "needs a time-stamping authority; tests/cli/test_cmd_verify.py has one of its own"
+A_NOVEL = "needs a novel that is not in the project; test_costs.py runs it where there is one"
+CANNOT = {
+    "llama-server": "needs weights and llama.cpp; tests/foreign serves some",
+    "vllm serve": "needs weights and vLLM",
+    "memleak try": A_SERVER,
+    "memleak doctor base-my-book.memleak.toml": A_SERVER,
+    "memleak verify base.json": A_SERVER,
+    "pytest -m copyright base-my-book.memleak.toml": A_SERVER,
+    "memleak power gatsby.memleak.toml": A_NOVEL,
+    "pytest -m copyright gatsby.memleak.toml": A_NOVEL,
+    "python3 -m venv .venv": AN_INDEX,
+    ".venv/bin/pytest": AN_INDEX,
+    "pip wheel": AN_INDEX,
+    "uv pip compile": AN_INDEX,
+    "pytest -m copyright --memleak-executor ray": A_CLUSTER,
+    "curl": AN_AUTHORITY,
+    "openssl ts": AN_AUTHORITY,
+    "memleak verify evidence.json --public-key release.pub --anchor": AN_AUTHORITY,
+}
+# What is not there before a command: what it makes, or would run beside what is meant.
+NOT_THERE = {"memleak init": "release.memleak.toml", "pytest -m copyright --": "suites"}
+NIGHT = ("p_id1", "It was a dark night.")
+ANSWERS = {
+    "road.json": [NIGHT],
+    "sea.json": [NIGHT],
+    "gpt.json": [("p_id1", "a b c d e f"), ("p_id1", "c d e f g"), ("p_id2", "i j k l m")],
+    "gemini.json": [("p_id1", "d e f g h"), ("p_id2", "k l m n o p"), ("p_id2", "i j k l m")],
+}
+
+
+def commands():
+    """Every command, without its comment, by where it stands."""
+    found = {}
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        fenced = re.findall(r"^```console\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+        lines = re.findall(r"^\$ (.*)$", "\n".join(fenced), re.MULTILINE)
+        lines += re.findall(r"^    ((?:python3?|pip|pytest|memleak) .*)$", text, re.MULTILINE)
+        for line in lines:
+            found.setdefault(re.sub(r"\s+# .*$", "", line), page.name)
+    return found
+
+
+COMMANDS = commands()
+REASONS = {
+    command: [reason for start, reason in CANNOT.items() if command.startswith(start)]
+    for command in COMMANDS
+}
+RUN = [command for command, reasons in REASONS.items() if not reasons]
+QUICK = [one for one in RUN if one.startswith("memleak ") and one != "memleak demo"]
+
+
+def test_what_is_said_not_to_run_is_there():
+    unused = [one for one in CANNOT if not any(command.startswith(one) for command in COMMANDS)]
+    assert unused == []
+    assert len(RUN) > len(COMMANDS) / 2
+
+
+@pytest.fixture(scope="module")
+def ready(tmp_path_factory):
+    """A folder with everything that the docs' commands name."""
+    folder = tmp_path_factory.mktemp("docs")
+    for name in ("suites/quickstart", "fixtures/books"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("src"))
+    epub = folder / "fixtures" / "books" / "the-lamplighter.epub"
+    (folder / "books").mkdir()
+    for name in ("my_book.epub", "books/my_book.epub", "road.epub", "sea.epub"):
+        shutil.copy(epub, folder / name)
+    page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    titled = re.compile(r'^```json title="(\w+\.json)"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
+    for name, text in titled.findall(page):
+        (folder / name).write_text(text, encoding="utf-8")
+    for name, answers in ANSWERS.items():
+        told = [{"excerpt_id": one, "generated_text": text} for one, text in answers]
+        (folder / name).write_text(json.dumps(told), encoding="utf-8")
+    other = [{"excerpt_id": "p_id1", "excerpt_text": "q r f g h i j s t u"}]
+    (folder / "other_book.json").write_text(json.dumps(other), encoding="utf-8")
+    suite = (folder / "suites" / "quickstart" / "quickstart.memleak.toml").read_text("utf-8")
+    release = suite.replace("../../", "").replace(
+        "[model.options]", "[model.price]\ninput = 0\noutput = 0\n[model.options]"
+    )
+    (folder / "release.memleak.toml").write_text(release, encoding="utf-8")
+    for line in (
+        "openssl genpkey -algorithm ed25519 -out release.key",
+        "openssl pkey -in release.key -pubout -out release.pub",
+        f"{sys.executable} -m pytest -q -m copyright release.memleak.toml "
+        "--memleak-evidence evidence.json --memleak-sign release.key",
+    ):
+        in_shell(line, folder)
+    for name in ("before.json", "after.json"):
+        shutil.copy(folder / "evidence.json", folder / name)
+    return folder
+
+
+@pytest.fixture
+def place(ready, tmp_path, command):
+    folder = Path(shutil.copytree(ready, tmp_path / "place", symlinks=True))
+    for start, name in NOT_THERE.items():
+        if command.startswith(start):
+            (folder / name).rename(tmp_path / name)
+    return folder
+
+
+def whole(command, folder):
+    """The command with the name of an endpoint that the page cuts short."""
+    if short := re.search(r"(\w+:[0-9a-f]+)\.\.\.", command):
+        bundle = read_evidence(folder / "evidence.json").made
+        names = {pair["model"]["endpoint"] for pair in bundle["pairs"]}
+        (name,) = [one for one in names if one.startswith(short[1])]
+        return command.replace(short[0], name)
+    return command
+
+
+def in_shell(command, folder):
+    here = str(Path(sys.executable).parent)
+    run = subprocess.run(
+        ["bash", "-c", command],
+        cwd=folder,
+        env={
+            **os.environ,
+            "PATH": f"{here}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
+            "PYTEST_ADDOPTS": "-p no:cacheprovider",
+        },
+        capture_output=True,
+        encoding="utf-8",
+        timeout=LONGEST,
+        check=False,
+    )
+    assert run.returncode == 0, f"{command}: {run.stdout}{run.stderr}"
+    return run.stdout
+
+
+@pytest.mark.parametrize("command", QUICK)
+def test_a_command_of_memleak_runs(command, place, monkeypatch, capsys):
+    monkeypatch.chdir(place)
+    try:
+        status = cli.main(shlex.split(whole(command, place))[1:])
+    except SystemExit as ended:
+        status = ended.code
+    assert status == 0, capsys.readouterr()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [one for one in RUN if one not in QUICK])
+def test_another_command_runs(command, place):
+    in_shell(command, place)
