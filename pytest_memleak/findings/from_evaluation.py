@@ -11,10 +11,10 @@ from pytest_memleak.findings.quotes import quote
 from pytest_memleak.findings.rates import rate_of
 from pytest_memleak.findings.recited import recital_details, recital_passages
 from pytest_memleak.records import Completeness, Judgement, Measure, Verdict
-from pytest_memleak.records.finding import Finding, Passage
+from pytest_memleak.records.finding import LIKELIEST_SPAN, Finding, Passage
 from pytest_memleak.records.round_figures import RoundFigures
 from pytest_memleak.redaction.text import QUOTED_WORDS
-from pytest_memleak.scoring.measure_table import MEASURES, table_with
+from pytest_memleak.scoring.measure_table import GREEDY, MEASURES, table_with
 from pytest_memleak.verdict.evaluation import Evaluation
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["facts", "finding", "findings_of", "overview", "settings_of", "table_of", "unrun"]
 
 _PASSAGES = 5
+_LIKELIEST = frozenset(name for name, row in MEASURES.items() if row.needs is GREEDY)
 
 
 def findings_of(found: Iterable[dict[str, Any]]) -> tuple[Finding, ...]:
@@ -191,6 +192,14 @@ def _details(evaluation: Evaluation, analysis: Analysis) -> dict[str, Any]:
         },
     }
     details["spans_over"] = {"longest": _rates(analysis)}
+    if analysis.greedy is not None:
+        likeliest = analysis.greedy.longest_span
+        details["greedy_longest_span"] = {
+            "start": likeliest.start,
+            "end": likeliest.end,
+            "excerpt_id": likeliest.excerpt_id,
+            "generation": likeliest.generation,
+        }
     details |= recital_details(evaluation)
     return details | ({"null": dataclasses.asdict(analysis.null)} if analysis.null else {})
 
@@ -248,7 +257,7 @@ def _warnings(evaluation: Evaluation) -> tuple[str, ...]:
 
 
 def _passages(evaluation: Evaluation, quoted: int | None) -> list[Passage]:
-    """The worst passages, if something was over its limit: block first, then spans."""
+    """The worst passages, if something was over its limit: the likeliest, block, then spans."""
     analysis, book = evaluation.analysis, evaluation.book
     if not analysis or not book or evaluation.judgement.verdict is not Verdict.FAIL:
         return []
@@ -256,6 +265,9 @@ def _passages(evaluation: Evaluation, quoted: int | None) -> list[Passage]:
     spans: tuple[Span, ...] = measured.spans[:_PASSAGES] or (measured.longest_span,)
     runs: list[tuple[str, Block]] = [("longest block", measured.longest_block)]
     runs += [("span", span) for span in spans]
+    failing = any(one.over for one in evaluation.judgement.checks if one.measure in _LIKELIEST)
+    if analysis.greedy is not None and failing:
+        runs.insert(0, (LIKELIEST_SPAN, analysis.greedy.longest_span))
     return [
         _passage(kind, run, analysis, book, quoted) for kind, run in runs if run.start is not None
     ]

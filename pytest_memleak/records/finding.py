@@ -20,7 +20,9 @@ from pytest_memleak.records.round_figures import RoundFigures
 from pytest_memleak.records.selection import PairTest, Selection
 from pytest_memleak.records.sensitivity import Sensitivity
 
-__all__ = ["CountedDraws", "Finding", "Passage", "RunReport"]
+__all__ = ["LIKELIEST_SPAN", "CountedDraws", "Finding", "Passage", "RunReport"]
+
+LIKELIEST_SPAN = "likeliest answer's span"
 
 _NOTHING = Completeness(asked=0, got=0)
 

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.amounts import amount
+from pytest_memleak.records.finding import LIKELIEST_SPAN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from pytest_memleak.records.finding import Finding, Passage
 
-__all__ = ["of_other_books", "passage", "told_once", "told_passages"]
+__all__ = ["of_other_books", "of_the_likeliest", "passage", "told_once", "told_passages"]
 
 
 def passage(one: Passage, place: str) -> str:
@@ -24,18 +25,25 @@ def passage(one: Passage, place: str) -> str:
 def told_passages(found: Finding) -> tuple[Passage, ...]:
     """The passages to tell of a pair, the worst first.
 
-    Of a FAIL recitals and then the own book's spans, but for those that lie in a recital told;
-    else the long recitals that no verdict tells.
+    Of a FAIL what the likeliest answers gave, then recitals and the own book's spans, but for those
+    that lie in a recital told; else the long recitals that no verdict tells.
     """
     if Verdict(found.verdict) is not Verdict.FAIL:
         return found.unasked
+    likeliest = of_the_likeliest(found)
     own = [one for one in found.recitals if not one.book and not _near(one)]
     rest = (
         one
         for one in found.passages
-        if not any(each.start <= one.start and one.end <= each.end for each in own)
+        if one not in likeliest
+        and not any(each.start <= one.start and one.end <= each.end for each in own)
     )
-    return (*found.recitals, *rest)
+    return (*likeliest, *found.recitals, *rest)
+
+
+def of_the_likeliest(found: Finding) -> tuple[Passage, ...]:
+    """The span of the greedy answers, where a limit on them is broken."""
+    return tuple(one for one in found.passages if one.kind == LIKELIEST_SPAN)
 
 
 def told_once(passages: Sequence[Passage]) -> list[Passage]:

@@ -90,8 +90,14 @@ def test_a_model_that_recites_fails_and_its_prompts_count_for_nothing(pytester, 
 
 def test_the_likeliest_continuations_agree_with_the_model_itself(pytester, write, stories, oracle):
     write(NGRAM, ("ORDER", "4"), ("longest_span = 30", "greedy_longest_span = 1"))
-    result, pair = evidence(pytester)
+    result, pair = evidence(pytester, "--memleak-html=page.html")
     result.stdout.fnmatch_lines(["*greedy_longest_span * is over its limit 1*"])
+    told = pair["measures"]["greedy_longest_span"]
+    place = f"{told['excerpt_id']}, words {told['start']:,}-{told['end']:,}, generation 0"
+    result.stdout.fnmatch_lines([f"*likeliest answer's span of {told['value']} words at *{place}*"])
+    page = (pytester.path / "page.html").read_text("utf-8")
+    where = f"excerpt {told['excerpt_id']}, words {told['start']:,}–{told['end']:,}"
+    assert re.search(rf"likeliest answer.{{1,6}}s span: .*{re.escape(where)}", page)
     texts = [record["excerpt_text"] for record in stories["held-out"]]
     model = NgramModel([tokenise(PARAGRAPH.join(texts))], order=4)
     parts, answers = [], {}
@@ -108,7 +114,7 @@ def test_the_likeliest_continuations_agree_with_the_model_itself(pytester, write
         answers[record["excerpt_id"]] = [detokenise(tokens)]
     expected = oracle.measure_continuations(parts, answers)
     assert pair["measures"]["greedy_bmc"]["value"] == expected["bmc"]
-    assert pair["measures"]["greedy_longest_span"]["value"] == expected["longest_span"][0]
+    assert told["value"] == expected["longest_span"][0] == told["end"] - told["start"]
     assert pair["measures"]["bmc"]["value"] != expected["bmc"]
 
 

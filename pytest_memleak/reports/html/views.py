@@ -17,7 +17,7 @@ from pytest_memleak.reports.html.charts import coverage_chart, length_chart, len
 from pytest_memleak.reports.html.strips import arcs, strip, x_of
 from pytest_memleak.reports.html.window_strip import WindowMap, window_map
 from pytest_memleak.reports.plain_settings import recipe, settings_told
-from pytest_memleak.reports.told_passages import of_other_books, told_once
+from pytest_memleak.reports.told_passages import of_other_books, of_the_likeliest, told_once
 from pytest_memleak.reports.wording import (
     chance,
     in_percent,
@@ -155,7 +155,9 @@ def _pair_view(found: Finding, anchor: str, titles: Mapping[str, str]) -> PairVi
         badge=outcome_badge(found),
         measures=tuple(sorted(measures, key=lambda one: not one.limit)),
         answers=tuple(of_answers(found)),
-        passages=tuple(_titled(one, titles) for one in told_once(found.recitals)),
+        passages=tuple(
+            _titled(one, titles) for one in told_once((*of_the_likeliest(found), *found.recitals))
+        ),
         elsewhere=tuple(of_other_books(found, titles)),
         recipe=tuple(recipe(found, titles)),
         settings=tuple(settings_told(found)),
