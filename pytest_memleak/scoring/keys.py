@@ -233,7 +233,7 @@ def _in_ascii(text: str) -> bytes | None:
 
 def _foldable(text: str) -> bytes | None:
     # No blank for a mark: a hyphen before one and a line's end parts no word.
-    return None if "&" in text or "<" in text else in_latin_1(text, mark_as="\x01")
+    return None if "&" in text or "<" in text else in_latin_1(text, mark_as="~")
 
 
 @functools.cache
@@ -252,6 +252,8 @@ def _folding() -> tuple[bytes, dict[bytes, bytes]]:
 _ALNUM = rb"0-9A-Za-z\xaa\xb2\xb3\xb5\xb9\xba\xc0-\xd6\xd8-\xf6\xf8-\xff"
 _DIGIT = rb"[0-9\xb2\xb3\xb9]"
 _BLANK = rb"[\t \x1c-\x1f\xa0\xa8\xaf\xb4\xb8]"
+# All controls but blanks, and but NUL, which stands between texts.
+_UNSEEN = bytes({*range(1, 9), *range(14, 28), *range(0x7F, 0xA0)} - {0x85}) + b"\xad"
 _LINE_ENDS = (b"\r\n", b"\r", b"\v", b"\f", b"\x85")
 # It begins with a hyphen, not with what stands before one: so it is found far sooner.
 _PARTED = re.compile(rb"-(?<=[%b]-)%b*\n%b*(?=[%b])" % (_ALNUM, _BLANK, _BLANK, _ALNUM))
@@ -263,8 +265,8 @@ _NUMBERS = re.compile(
 def _folded(latin_1: bytes) -> bytes:
     """Texts as METRICS section 11 folds them."""
     table, longer = _folding()
+    latin_1 = latin_1.translate(None, _UNSEEN)
     if not latin_1.isascii():
-        latin_1 = latin_1.replace(b"\xad", b"")
         for mark, made in longer.items():
             latin_1 = latin_1.replace(mark, made)
     for mark in _LINE_ENDS:

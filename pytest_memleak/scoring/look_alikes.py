@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
+
 __all__ = ["LATIN", "LATIN_FORMS", "LIGATURES", "LOOK_ALIKES"]
 
 LIGATURES = {
@@ -26,6 +29,25 @@ LOOK_ALIKES = {
     "y": "уУүҮγΥᎩᎽ", "z": "ζΖᏃꮓ",
 }  # fmt: skip
 
+# The same of scripts of which few books are: Lisu, Coptic, Carian, Deseret, syllabics and others.
+_FURTHER = {
+    "a": "ᗅꓮ𐊠𖽀ⲁ𐌀", "b": "Ƅᑲᖯᗷꓐ𐊂𐊡𐌁", "c": "ϲϹⲤⲥꓚ𐊢𐌂𐐕𐐽𐔜", "d": "ᑯᗞᗪꓒꓓ", "e": "ⴹꓰꬲ𐊆𑢦𑢮ⲉ𐌄ɛ",
+    "f": "ᖴꓝꬵ𐊇𐊥𐔥𑢢𑣂", "g": "ƍᏳꓖ", "h": "ᕼⲎꓧ𐋏", "i": "ꙇ𑣃ᛁⲒⵏꓲ𐊊𐌉𖼨", "j": "ᒍꓙ", "k": "ᛕⲔꓗ𐔘",
+    "l": "ǀᒪⳐꓡ𐐛𐔦𑢣𑢲𖼖", "m": "ᗰᛖⲘꓟ𐊰𐌑", "n": "Ⲛꓠ𐔓", "o": "𐌏ჿⲞⲟⵔꓳ𐊒𐊫𐐄𐐬𐓂𐓪𐔖𑢵𑣈𑣗", "p": "ᑭⲢⲣꓑ𐊕",
+    "q": "ⵕ", "r": "ᖇᴦⲅꓣꭇꭈ𐒴𖼵", "s": "ƽꓢ𐊖𐐠𐑈𑣁𖼺", "t": "Ⲧꓔ𐊗𐊱𐌕𑢼𖼊", "u": "ᑌꓴꞟ𐓎𐓶𑢸𑣘𖽂",
+    "v": "ᐯⴸꓦꛟ𐔝𑢠𑣀𖼈", "w": "ꓪ", "x": "ᕁᕽᚷⲬⵝꓫ𐊐𐊴𐌗𐔧", "y": "ყⲨꓬ𐊲𑢤𑣜𖽃", "z": "ꓜ𑢩𑣄",
+}  # fmt: skip
+
+# What Unicode's names call a Latin letter, with a hook or in a square, and does not take apart.
+_NAMED = re.compile(
+    "(?:LATIN (?:SMALL|CAPITAL) LETTER|NEGATIVE (?:CIRCLED|SQUARED) LATIN CAPITAL LETTER"
+    "|REGIONAL INDICATOR SYMBOL LETTER) ([A-Z])(?: WITH .*)?"
+)
+_BLOCKS = (
+    *((0x180, 0x2B0), (0x1D00, 0x1DC0), (0x1EFA, 0x1F00), (0x2C60, 0x2C80), (0xA720, 0xA800)),
+    *((0xAB30, 0xAB70), (0x1F150, 0x1F18A), (0x1F1E6, 0x1F200)),
+)
+
 # Latin letters with a stroke, which no decomposition takes from them.
 _STRUCK = {"b": "ƀ", "d": "đðɖ", "h": "ħ", "i": "ɨ", "l": "ł", "o": "ø", "t": "ŧ", "z": "ƶ"}
 
@@ -36,7 +58,7 @@ def _latin() -> dict[str, str]:
     Else a word in capitals would not be the same word.
     """
     found = {form: plain.lower() for form, plain in LIGATURES.items()}
-    for letters in (LOOK_ALIKES, LATIN_FORMS, _STRUCK):
+    for letters in (LOOK_ALIKES, LATIN_FORMS, _STRUCK, _FURTHER):
         for letter, forms in letters.items():
             for form in forms:
                 found.setdefault(form, letter)
@@ -44,6 +66,9 @@ def _latin() -> dict[str, str]:
         for other in (form.lower(), form.upper()):
             if len(other) == 1 and not other.isascii():
                 found.setdefault(other, letter)
+    for form in (chr(code) for block in _BLOCKS for code in range(*block)):
+        if named := _NAMED.fullmatch(unicodedata.name(form, "")):
+            found.setdefault(form, named[1].lower())
     return found
 
 

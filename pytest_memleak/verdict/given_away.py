@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pytest_memleak.scoring.recital_words import recital_words
 from pytest_memleak.scoring.words import words
 from pytest_memleak.verdict.shingles import KnownRuns, WordKeys, run_hashes
 
@@ -36,7 +37,7 @@ class GivenAway:
 
 
 def given_away(book: Book, asked: Asked) -> GivenAway:
-    """Hold each excerpt against its own instruction."""
+    """Hold each excerpt against its own instruction, as it is measured and folded."""
     told = total = 0
     length = max(asked.trim, _SHORTEST_RUN)
     keys = WordKeys({})
@@ -44,9 +45,13 @@ def given_away(book: Book, asked: Asked) -> GivenAway:
         its = words(excerpt.text, asked.words)
         total += len(its)
         if asked.trim and excerpt.instruction:
-            asks = KnownRuns([run_hashes(keys.of(words(excerpt.instruction, asked.words)), length)])
-            at = asks.places(run_hashes(keys.of(its), length))
-            told += int(np.minimum(np.diff(at), length).sum()) + (length if len(at) else 0)
+            said = words(excerpt.instruction, asked.words)
+            plainly = _told(keys, said, its, length)
+            folded = recital_words(excerpt.instruction)
+            if folded != said:  # near-verbatim recitals are trimmed by these
+                near = _told(keys, folded, recital_words(excerpt.text), length)
+                plainly = min(max(plainly, near), len(its))
+            told += plainly
     return GivenAway(
         share=Fraction(told, max(total, 1)) if asked.trim else None,
         unasked=tuple(one.id for one in book.excerpts if not one.instruction),
@@ -58,3 +63,9 @@ def given_away(book: Book, asked: Asked) -> GivenAway:
             and len(words(one.instruction, "unicode")) < _FEWEST_WORDS
         ),
     )
+
+
+def _told(keys: WordKeys, said: list[str], its: list[str], length: int) -> int:
+    """How many of an excerpt's words lie in runs of `length` words or more that were said."""
+    at = KnownRuns([run_hashes(keys.of(said), length)]).places(run_hashes(keys.of(its), length))
+    return int(np.minimum(np.diff(at), length).sum()) + (length if len(at) else 0)

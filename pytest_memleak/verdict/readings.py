@@ -55,6 +55,7 @@ _STRETCH = 100
 _RECITED = 20
 _OPENING = 4
 _FEWEST_PAIRS = 10  # F + R under which a stretch's order is not judged
+_LONGEST_WORD = 40
 
 _LETTERS = bytes(range(256)).lower()
 _NO_LETTERS = bytes(c for c in range(128) if not chr(c).isalpha())
@@ -73,7 +74,7 @@ class Readings:
     key:        hash of its letters and marks
     common, forward, reversed: its words among the book's commonest; its word pairs among them, and
                 those whose reverse is
-    unreadable: a stretch of it is not in the book's prose
+    unreadable: a stretch of it is not in the book's prose, or much of it stands in no word
     recites:    it holds 20 words of the book in a row
     runs:       number of its 8-word runs that are kept
     """
@@ -119,6 +120,8 @@ class Reader:
         self._keys = WordKeys(prose.marks)
         texts = [words(excerpt.text, mode) for excerpt in book.excerpts]
         self._lengths = np.array([len(one) for one in texts], dtype=np.int64)
+        shown = [_shown(one.text, its) for one, its in zip(book.excerpts, texts, strict=True)]
+        self._shown = sum(inside for inside, _ in shown), sum(marks for _, marks in shown)
         of_book = [self._keys.of(one) for one in texts]
         if of_book:
             starts = (0, *book.breaks, len(of_book))
@@ -162,7 +165,7 @@ class Reader:
             common=common(starts, counts),
             forward=forward(starts, np.maximum(counts - 1, 0)),
             reversed=backward(starts, np.maximum(counts - 1, 0)),
-            unreadable=self._unreadable(keys, starts, counts),
+            unreadable=self._unreadable(keys, starts, counts) | self._unwritten(generations, found),
             recites=self._recites(keys, runs, starts, counts, run_counts),
             runs=run_counts,
         )
@@ -227,6 +230,18 @@ class Reader:
         pairs = np.maximum(counts - 1, 0)
         return none | _disordered(forward(starts, pairs), backward(starts, pairs))
 
+    def _unwritten(self, generations: Sequence[Generation], found: list[list[str]]) -> Flags:
+        """Per generation, whether two thirds as much of it as of the book stand in words, or less.
+
+        Of its marks but blanks; what is no word, or a word of over 40 letters, may be a cipher.
+        """
+        inside, marks = self._shown
+        shown = [_shown(one.text, its) for one, its in zip(generations, found, strict=True)]
+        return np.array(
+            [self._prose.judges and 3 * own * marks < 2 * inside * its for own, its in shown],
+            dtype=np.bool_,
+        )
+
     def _recites(
         self, keys: Keys, runs: Keys, starts: Positions, counts: Numbers, run_counts: Numbers
     ) -> Flags:
@@ -257,6 +272,14 @@ class _Sums:
         end = np.minimum(start + length, last)
         found: Numbers = self._until[end] - self._until[np.minimum(start, last)]
         return found
+
+
+def _shown(text: str, its_words: list[str]) -> tuple[int, int]:
+    """The text's marks that stand in words of up to 40, and all that are no blanks."""
+    lengths = [*map(len, its_words)]
+    if max(lengths, default=0) > _LONGEST_WORD:
+        lengths = [one for one in lengths if one <= _LONGEST_WORD]
+    return sum(lengths), len(text) - text.count(" ") - text.count("\n")
 
 
 def _how_it_ended(generation: Generation) -> int:

@@ -174,6 +174,10 @@ def test_a_page_under_another_prompt_fails_the_pair_and_is_named(run, text, pyte
         pytest.param(lambda said: changed(said, 7), id="every 7th word changed"),
         pytest.param(lambda said: re.sub(r"\B", "\u200b", said), id="zero-width characters"),
         pytest.param(lambda said: said.replace("o", "\u043e"), id="look-alike letters"),
+        pytest.param(lambda said: said.replace("o", "\ua4f3"), id="Lisu letters"),
+        pytest.param(lambda said: re.sub(r"\B", "\u3164", said), id="Hangul fillers"),
+        pytest.param(lambda said: re.sub(r"\B", "\x01", said), id="control characters"),
+        pytest.param(lambda said: re.sub(r"\B", "\u2065", said), id="unassigned characters"),
     ],
 )
 def test_a_passage_in_disguise_fails_by_its_near_verbatim_recital(run, text, disguised):

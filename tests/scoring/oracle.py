@@ -213,24 +213,35 @@ NEAR_MATCH, NEAR_RECITAL, GAP, SHIFT = 5, 20, 10, 3
 
 def folded(text):
     """Words of the folded text, in the order of section 11's steps."""
+    hidden = [
+        "".join(chr(ord(c) - 0xE0000) for c in run)
+        for run in re.findall("[\U000e0020-\U000e007e]+", text)
+    ]
     text = re.sub("\r\n|[\r\x0b\x0c\x85\u2028\u2029]", "\n", text)
     text = html.unescape(text)
-    text = re.sub(
-        r"</?([A-Za-z][A-Za-z0-9-]*)"
-        r"""(?:/|\s(?:=\s*"[^"<]*"|=\s*'[^'<]*'|[^<>])*+)?>""",
-        lambda tag: "" if tag[1].lower() in UNSEEN_TAGS else " ",
-        text,
-    )
+    tag = r"""</?([A-Za-z][A-Za-z0-9-]*)((?:/|\s(?:=\s*"[^"<]*"|=\s*'[^'<]*'|[^<>])*+)?)>"""
+    hidden += [match[2] for match in re.finditer(tag, text)]
+    text = re.sub(tag, lambda tag: "" if tag[1].lower() in UNSEEN_TAGS else " ", text)
+    for one in hidden:
+        if one.strip():
+            text += " " + one
     text = unicodedata.normalize("NFKC", text)
     # A mark is a mark also where NFKC has made one character of it and its letter.
     text = unicodedata.normalize("NFKD", text)
-    text = "".join(c for c in text if unicodedata.category(c) not in ("Cf", "Mn", "Mc", "Me"))
+    text = "".join(c for c in text if c.isspace() or not is_unseen(c))
     text = unicodedata.normalize("NFC", text)
     text = re.sub(r"(?<=[^\W_])[-\u2010][^\S\n]*\n[^\S\n]*(?=[^\W_])", "", text)
     text = "\n".join(map(without_number, text.split("\n")))
     text = text.replace("_", " ").replace("*", "")
     text = "".join(LATIN.get(c, c) for c in text)
     return re.findall(r"[^\W_]+", text.casefold())
+
+
+def is_unseen(c):
+    return (
+        unicodedata.category(c)[0] in "CM"
+        or c in "\N{HANGUL CHOSEONG FILLER}\N{HANGUL JUNGSEONG FILLER}"
+    )
 
 
 def without_number(line):

@@ -14,6 +14,7 @@ PIECES = st.sampled_from([
     "- \n ",
     "\u2010\n", "e\u0301", "\u200b", "\u00ad", "\u2028", "\x85", "\x00", "\xa0", "’", "—", "…", "–",
     "<b>", "</b>", "&nbsp;", "аЕ", "İ", "ﬁ", "木", "¨", "´", "abcdefgÿ", "abcdefgh", "abcdefghi",
+    "\x01", "\x7f", "\x80",
     "averylongwordofmorethansixteenbytes", "__", " é ", " _ ", "\x1c",
 ])  # fmt: skip
 TEXTS = st.lists(st.lists(PIECES, max_size=12).map("".join), max_size=5)
