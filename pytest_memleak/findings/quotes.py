@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pytest_memleak.records.amounts import amount
 from pytest_memleak.redaction.text import QUOTED_WORDS, inert
 from pytest_memleak.scoring.recital_words import recital_words
 from pytest_memleak.scoring.words import words
@@ -72,4 +73,4 @@ def _quoted(
             break
     said = " ".join(inert(word, longest=_LONGEST_WORD) for word in found[skipped:][:wanted])
     left = of - wanted
-    return f"{said} … (+{left:,} words)" if left else said
+    return f"{said} … (+{amount(left, 'word')})" if left else said

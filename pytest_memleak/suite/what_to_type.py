@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
+from pytest_memleak.scoring.measure_table import MEASURES
 from pytest_memleak.suite.schema import LimitsTable, SuiteFile
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ _NOT_THERE = {
     "model": 'add [[model]], with id = "...", provider = "openai" and base = "NAME"',
 }
 _MOST_PERCENT = 100
+_ALMOST = 0.9  # of a key of another table
 _LONGEST = 200
 
 
@@ -69,13 +71,19 @@ def _of_unknown(name: str, location: Sequence[int | str]) -> str:
     """The key that is meant: misspelt, the head of a column, or one of another table."""
     own = _known(location)
     plain = re.sub(r"(@\d+|_over_\d+)$", lambda found: "_over" * ("_" in found[0]), _spelt(name))
-    near = difflib.get_close_matches(plain, own, n=1)
+    called = {_spelt(row.title): key for key, row in MEASURES.items() if key in own}
+    near = [called[plain]] if plain in called else difflib.get_close_matches(plain, own, n=1)
     if near:
         return f"write {near[0]} in place of {name}"
-    homes = [table for table, keys in _tables() if plain in keys]
+    homes = [(table, key) for table, keys in _tables() for key in _near(plain, keys)]
     if homes:
-        return f"{plain} is a key of {homes[0]}: write it there"
+        table, key = min(homes, key=lambda one: one[1] != plain)
+        return f"{key} is a key of {table}: write it there"
     return f"take it out, or correct it; {_AGAIN}"
+
+
+def _near(plain: str, keys: Sequence[str]) -> list[str]:
+    return difflib.get_close_matches(plain, keys, n=1, cutoff=_ALMOST)
 
 
 def _spelt(name: str) -> str:

@@ -18,6 +18,11 @@ SUITES = {
         ("samples = 3", "samples = 3\nbmc = 0.1"),
         "bmc is a key of [limits]: write it there",
     ),
+    "a title": (("longest_span =", '"Coverage" ='), "write bmc in place of Coverage"),
+    "a column that is no measure": (
+        ("longest_span = 10", "detects = 0.05"),
+        "detect is a key of [suite]: write it there",
+    ),
     "per cent": (("longest_span = 10", "bmc = 15"), "it is a share: 15 % is bmc = 0.15"),
     "a number in quotes": (("samples = 3", 'samples = "3"'), "write samples = 3 without quotes"),
     "a typing error": (("samples", "sampels"), "write samples in place of sampels"),

@@ -101,7 +101,7 @@ def test_a_quote_has_twelve_words_and_counts_the_rest():
     [
         (0, ""),
         (1, "counted … (+3 words)"),
-        (3, "counted nine lanterns … (+1 words)"),
+        (3, "counted nine lanterns … (+1 word)"),
         (4, "counted nine lanterns along"),
         (99, "counted nine lanterns along"),
         (None, "counted nine lanterns along"),

@@ -6,6 +6,7 @@ import functools
 import http.server
 import itertools
 import json
+import re
 import shutil
 import threading
 
@@ -403,6 +404,8 @@ def test_all_evidence_prints_with_page_numbers_and_running_heads(browser, page, 
             assert "Longest block" in text
         if "Coverage and samples" in text:
             assert "samples per excerpt" in text
+        if "Longest spans" in text:
+            assert re.search(r"Longest spans .*Asked for", text)
 
 
 def test_it_prints(browser, page):
