@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_memleak.plugin.collect import SuiteModule
+from pytest_memleak.plugin.pieces import Pieces, messages_of
 from pytest_memleak.plugin.stash import answered_key, evaluation_key, run_key, withholding_key
 from pytest_memleak.redaction.credentials import masked
 from pytest_memleak.redaction.text import QUOTED_WORDS, Quotes, count_words
@@ -64,6 +65,7 @@ class Withholding:
         self._most = most
         self._shown: dict[str, str] = {}
         self._quotes: tuple[tuple[int, int], Quotes] | None = None
+        self._warnings, self._subtests = self._pieces(), self._pieces()
         if item is not None and item.getparent(SuiteModule) is not None:
             reasons = (mark.kwargs.get("reason") for mark in item.iter_markers())
             for reason in filter(None, reasons):
@@ -83,7 +85,7 @@ class Withholding:
             return self._shown.get(text, text)
         unread = self._most == 0 or self._evaluation is None
         if unread and count_words(text) > self._most:
-            plain = f"{kind}{len(text):,} characters withheld, since they may quote a book"
+            plain = f"{kind}{_withheld(text)}"
             self._shown[text] = self._shown[plain] = plain
         return self.say(text)
 
@@ -120,6 +122,10 @@ class Withholding:
             note = f"{length:,} characters withheld, since they may quote the book"
             report.sections[:] = [(_CAPTURED, note)]
         report.longrepr = self._told(report, raised)
+        context = getattr(report, "context", None)
+        if context is not None and self._subtests.goes_on(str(context)):
+            vars(report)["context"] = dataclasses.replace(context, msg="withheld", kwargs={})
+        report.user_properties = self._pieces().properties(report.user_properties)
         for name in _FILLED:
             filled = getattr(report, name, None)
             if isinstance(filled, list):
@@ -172,6 +178,8 @@ class Withholding:
             path, line, reason = told
             return path, line, self.text(reason)
         whole = str(told)
+        if raised is not None and self._is_quote("\n".join(messages_of(raised))):
+            return self.text(f"{_place_of(raised)}{_withheld(whole)}")
         if raised is not None and _is_ours(raised):
             plain = self.say(whole)
         else:
@@ -189,6 +197,19 @@ class Withholding:
     @property
     def _evaluation(self) -> Evaluation | None:
         return self._item.stash.get(evaluation_key, None) if self._item else None
+
+    def warning(self, warned: Any) -> Any:
+        """A warning's message that may be shown, also after those of this test before it."""
+        said = str(warned)
+        if self._warnings.goes_on(said) and self.text(said) == said:
+            return self.exception(type(warned)("withheld"))
+        return warned if self.text(said) == said else self.exception(warned)
+
+    def _pieces(self) -> Pieces:
+        return Pieces(self._is_quote, most=self._most or QUOTED_WORDS)
+
+    def _is_quote(self, text: str) -> bool:
+        return self._without_quotes(text) != text
 
     def _without_quotes(self, text: str) -> str:
         return self._quoting().taken_out(text)
@@ -252,6 +273,10 @@ def _raised(error: BaseException) -> BaseException:
     except BaseException as caught:  # noqa: BLE001 - what was raised may be anything
         caught.__context__ = None
         return caught
+
+
+def _withheld(text: str) -> str:
+    return f"{len(text):,} characters withheld, since they may quote a book"
 
 
 def _emptied(value: Any) -> Any:
@@ -345,9 +370,7 @@ class WithholdingHooks:
         """A warning's message, too."""
         item = self._items.get(nodeid)
         if item is not None and (withholding := withholding_of(item)):
-            said: Any = warning_message.message
-            if withholding.text(str(said)) != str(said):
-                warning_message.message = withholding.exception(said)  # type: ignore[assignment]
+            warning_message.message = withholding.warning(warning_message.message)
 
 
 def _first_words(text: str, most: int) -> str:

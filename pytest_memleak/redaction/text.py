@@ -9,12 +9,22 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING
 
+from pytest_memleak.redaction.escapes import Said, plain_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     _Run = tuple[str, ...]
 
-__all__ = ["LONGEST_TEXT", "QUOTED_WORDS", "Quotes", "count_words", "inert", "without_quotes"]
+__all__ = [
+    "LONGEST_TEXT",
+    "QUOTED_WORDS",
+    "Quotes",
+    "count_words",
+    "inert",
+    "last_words",
+    "without_quotes",
+]
 
 QUOTED_WORDS = 12
 LONGEST_TEXT = 200_000
@@ -24,10 +34,6 @@ _UNSPACED = "\u0e01-\u0e5b\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U00
 _IN_UNSPACED = re.compile(rf"[{_UNSPACED}]")
 _WORD = re.compile(rf"[{_UNSPACED}]|(?:(?![{_UNSPACED}_])\w)+")
 _SPACED_WORD = re.compile(r"[^\W_]+")
-# What pytest and repr() put between a book's words: the E of a traceback, escaped characters.
-_BETWEEN = re.compile(
-    r"^E(?=\s)|\\(?:[abfnrtv]|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})", re.MULTILINE
-)
 _UNSHOWN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
@@ -42,9 +48,10 @@ def inert(text: str, *, longest: int = 500) -> str:
 def without_quotes(text: str, protected: Iterable[str], *, most: int = QUOTED_WORDS) -> str:
     """`text` with every run of more than `most` words of a protected text taken out.
 
-    It may be quoted as pytest does, with escapes and over several lines of a traceback, numbered,
-    or with underscores between words. Time and memory are linear in `text`, which is cut after
-    LONGEST_TEXT characters; of `protected`, which may be a stream, one is held at a time.
+    It may be quoted as pytest does, coloured, escaped and over several lines of a traceback,
+    numbered, with underscores between words, and in any of the looks that escapes.py undoes. Time
+    and memory are linear in `text`, which is cut after LONGEST_TEXT characters; of `protected`,
+    which may be a stream, one is held at a time.
     """
     return Quotes(lambda: protected, most=most).taken_out(text)
 
@@ -64,7 +71,11 @@ class Quotes:
 
     def look_for(self, texts: Iterable[str]) -> None:
         """Find at once what all these texts quote."""
-        runs = {run for text in texts for run in self._runs(_said(_spots(text[:LONGEST_TEXT])))}
+        runs = {
+            run
+            for text in texts
+            for run in self._runs([spot.group() for spot in _spots(Said(text[:LONGEST_TEXT]))])
+        }
         new = runs - self._known
         if new:
             self._told |= _told(new, self._length, self._protected())
@@ -77,8 +88,10 @@ class Quotes:
             cut = self.taken_out(text[:LONGEST_TEXT])
             return f"{cut}[{left:,} more characters withheld]"
         self.look_for([text])
-        spots = list(_spots(text))
-        told = [run in self._told for run in self._runs(_said(spots))]
+        undone = Said(text)
+        spots = [spot.span() for spot in _spots(undone)]
+        said = [undone.plain[start:end] for start, end in spots]
+        told = [run in self._told for run in self._runs(said)]
         shown: list[str] = []
         copied = position = 0
         while position < len(told):
@@ -87,9 +100,9 @@ class Quotes:
                 end += 1
             if end > position:
                 end += self._length - 1
-                withheld = f"[{end - position} words withheld]"
-                shown += [text[copied : spots[position].start()], withheld]
-                copied = spots[end - 1].end()
+                start, stop = undone.where(spots[position][0], spots[end - 1][1])
+                shown += [text[copied:start], f"[{end - position} words withheld]"]
+                copied = stop
             position = max(end, position + 1)
         return "".join([*shown, text[copied:]])
 
@@ -100,23 +113,23 @@ class Quotes:
 
 def count_words(text: str) -> int:
     """How many words stand in a text, those that number others left out."""
-    return sum(1 for _ in _spots(text[:LONGEST_TEXT]))
+    return sum(1 for _ in _spots(Said(text[:LONGEST_TEXT])))
 
 
-def _spots(text: str) -> Iterator[re.Match[str]]:
-    """Where the words of a quoting text stand."""
-    plain = _BETWEEN.sub(lambda found: " " * len(found[0]), text)
-    return (spot for spot in _WORD.finditer(plain) if not spot.group().isdecimal())
+def last_words(text: str, most: int) -> str:
+    """The last words of a text, so many, as they are compared."""
+    return " ".join(spot.group() for spot in list(_spots(Said(text[-LONGEST_TEXT:])))[-most:])
 
 
-def _words(text: str) -> list[str]:
-    """The words of a protected text; numbers are none, since they may number what is quoted."""
-    pattern = _WORD if _IN_UNSPACED.search(text) else _SPACED_WORD
-    return [word.casefold() for word in pattern.findall(text) if not word.isdecimal()]
+def _spots(said: Said) -> Iterator[re.Match[str]]:
+    """Where the words of a quoting text stand; numbers are none, since they may number them."""
+    return (spot for spot in _WORD.finditer(said.plain) if not spot.group().isdecimal())
 
 
-def _said(spots: Iterable[re.Match[str]]) -> list[str]:
-    return [spot.group().casefold() for spot in spots]
+def _words(plain: str) -> list[str]:
+    """The words of a protected text, which is plain."""
+    pattern = _WORD if _IN_UNSPACED.search(plain) else _SPACED_WORD
+    return [word for word in pattern.findall(plain) if not word.isdecimal()]
 
 
 def _told(runs: set[_Run], length: int, protected: Iterable[str]) -> set[_Run]:
@@ -129,14 +142,14 @@ def _told(runs: set[_Run], length: int, protected: Iterable[str]) -> set[_Run]:
     told: set[_Run] = set()
     for one in protected:
         # Few protected texts hold all words of a run: only they are taken apart.
-        folded = one.casefold()
+        folded = plain_of(one)
         near = [
             anchor
             for anchor, its in anchored.items()
             if anchor in folded and any(all(word in folded for word in run) for _, run in its)
         ]
         if near:
-            told |= _found(_words(one), {anchor: anchored[anchor] for anchor in near}, length)
+            told |= _found(_words(folded), {anchor: anchored[anchor] for anchor in near}, length)
     return told
 
 

@@ -49,6 +49,27 @@ WAYS = {
     "says_in_a_subtest_s_name": "with subtests.test('x', text=text):\n        print(text)",
     "skips_a_subtest": "with subtests.test('x'):\n        pytest.skip(text)",
     "calls": "def inner(argument):\n        assert not argument\n    inner(text)",
+    "escapes_for_html": "import html\n    raise ValueError(html.escape(ascii(text)))",
+    "escapes_for_a_url": "import urllib.parse\n    raise ValueError(urllib.parse.quote(text))",
+    "encodes": "assert text.encode() == b''",
+    "encodes_as_json": "assert json.dumps({'a': text}) == ''",
+    "decomposes": "import unicodedata\n    assert unicodedata.normalize('NFD', text) == ''",
+    "colours": "raise ValueError(' '.join(f'\\x1b[1;31m{w}\\x1b[39;49;00m' for w in text.split()))",
+    "hyphenates": "raise ValueError(chr(173).join(text))",
+    "reads_numbers": "import re\n    assert re.findall('.', text) == []",
+    "notes_words": "error = ValueError('x')\n    for word in text.split():\n"
+    "        error.add_note(word)\n    raise error",
+    "groups_words": "raise ExceptionGroup('x', [ValueError(word) for word in text.split()])",
+    "chains_words": "error = None\n    for word in text.split()[:18]:\n"
+    "        new = ValueError(word)\n        new.__cause__ = error\n        error = new\n"
+    "    raise error",
+    "records_by_the_word": "for n, word in enumerate(text.split()):\n"
+    "        record_property(f'w{n}', word)",
+    "records_by_the_line": "for n, word in enumerate(text.split('.')):\n"
+    "        record_property('line', ' '.join(word.split()[:9]))",
+    "warns_by_the_word": "for word in text.split():\n        warnings.warn(word)",
+    "subtests_by_the_word": "for word in text.split()[:18]:\n"
+    "        with subtests.test(word):\n            assert 0",
     "own_kind": "class Own(Exception):\n        def __str__(self): return text\n    raise Own",
     "own_repr": "class Own:\n        def __repr__(self): return text\n    assert Own() is None",
     "asserts_with_words": "assert 0, text",
