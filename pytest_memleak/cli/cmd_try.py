@@ -116,10 +116,10 @@ def _run(path: Path, cost: float | None) -> int:
         status = run_gate(path, "--memleak-offline", folder=Path.cwd())
         more = "goes on where it was"
     else:
-        more = "the same answers with more passages, and a page with maps"
+        more = "the same answers, and a page with maps"
     print(f"\nWritten: {path}, and the answers in .memleak/ledger.db")
     page = path.name.removesuffix(".memleak.toml") + ".html"
-    print(next_step(_gate(path, "-v", f"--memleak-html={page}"), more))
+    print(next_step(_gate(path, f"--memleak-html={page}"), more))
     return int(status or 0)
 
 

@@ -10,7 +10,7 @@ from pytest_memleak.findings.rates import rate_of
 from pytest_memleak.records.finding import Passage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from pytest_memleak.records import Book
     from pytest_memleak.scoring.recitals import Recital, Recitals
@@ -58,20 +58,41 @@ def _to_tell(found: Recitals) -> Iterator[tuple[str, Recital]]:
     yield "longest recital", found.longest_recital
     yield "longest near-verbatim recital", found.nv_longest_recital
     longest_first = sorted(found.passages, key=lambda one: -one.words)
-    of_each_book = {one.book: one for one in reversed(longest_first)}
-    first = [one for one in longest_first if of_each_book[one.book] is one]
-    further = [one for one in longest_first if of_each_book[one.book] is not one]
-    others = [one for one in (*first, *further) if not _within(one, found.longest_recital)]
-    yield from (("recital", one) for one in others[:_FURTHER])
+
+    def book(one: Recital) -> str | None:
+        return None if one.book in found.measured else one.book
+
+    of_each_book = {book(one): one for one in reversed(longest_first)}
+    first = [one for one in longest_first if of_each_book[book(one)] is one]
+    further = [one for one in longest_first if of_each_book[book(one)] is not one]
+    told = [found.longest_recital]
+    for one in (*first, *further):
+        if not any(_within(one, other, found.measured) for other in told):
+            told.append(one)
+    yield from (("recital", one) for one in told[1:][:_FURTHER])
     yield "recital", found.in_training
     yield "near-verbatim recital", found.nv_in_training
 
 
-def _within(one: Recital, other: Recital) -> bool:
-    """Whether a recital lies in another of the same book."""
-    if one.book != other.book or other.start is None or other.end is None:
+def _within(one: Recital, other: Recital, measured: Collection[str]) -> bool:
+    """Whether a recital lies in another of the same book.
+
+    measured: names of one book, of the parts that are measured and of the whole, whose words are
+        counted apart; so it is the same where it is the same stretch of an answer.
+    """
+    if one.book == other.book:
+        stretches = one.start, one.end, other.start, other.end
+    elif {one.book, other.book} <= set(measured) and _answer(one) == _answer(other):
+        ends = ((each.place or 0) + each.words for each in (one, other))
+        stretches = one.place, next(ends), other.place, next(ends)
+    else:
         return False
-    return other.start <= (one.start or 0) and (one.end or 0) <= other.end
+    start, end, around_start, around_end = (each or 0 for each in stretches)
+    return around_start <= start and end <= around_end
+
+
+def _answer(one: Recital) -> tuple[str | None, int | None]:
+    return one.excerpt_id, one.generation
 
 
 def _passage(

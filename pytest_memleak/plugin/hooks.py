@@ -260,5 +260,5 @@ class Findings:
                 terminalreporter.write(summary_text(self._config, self._report))
             if "evidence" in self._report.outputs:
                 terminalreporter.write_line(evidence_line(self._report))
-            for line in (*next_lines(self._config, self._report), *debt_lines(self._config)):
+            for line in (*next_lines(self._report), *debt_lines(self._config)):
                 terminalreporter.write_line(line)

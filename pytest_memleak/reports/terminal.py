@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Measure
     from pytest_memleak.records.finding import Finding
     from pytest_memleak.records.releases import ReleaseComparison
-    from pytest_memleak.reports.wording import Outcome
     from pytest_memleak.story.enough_rounds import PlannedRounds
     from pytest_memleak.story.plan import PlannedStep, RunPlan
     from pytest_memleak.story.power import Power
@@ -52,6 +52,21 @@ _STYLES = {
     "expected": "cyan",
     "unexpected": "red",
 }
+
+
+class _Narrow(IntEnum):
+    """How narrow the pairs' table is made; each step with those before it.
+
+    HEADS: heads break after an underscore; BLANKS: one between columns, not two;
+    ROWS: books stand below their models, what was expected below the verdict, and what would have
+        been seen below what was drawn; COUNTS: both of these below the verdict.
+    """
+
+    NOT = 0
+    HEADS = 1
+    BLANKS = 2
+    ROWS = 3
+    COUNTS = 4
 
 
 def summary(
@@ -180,8 +195,8 @@ def _print_table(console: Console, findings: Sequence[Finding], *, wrap: bool) -
 
     wrap: rows as well, where that is still too wide.
     """
-    for stacked, dense, folded in ((0, 0, 0), (1, 0, 0), (1, 1, 0), *([(1, 1, 1)] if wrap else [])):
-        table = _table(findings, stacked=bool(stacked), dense=bool(dense), folded=bool(folded))
+    for narrow in _Narrow if wrap else (_Narrow.NOT, _Narrow.HEADS, _Narrow.BLANKS):
+        table = _table(findings, narrow)
         if _width(console, table) <= console.width:
             break
     _print_whole(console, table)
@@ -230,16 +245,16 @@ def _console(*, width: int, color: bool) -> tuple[Console, io.StringIO]:
     return console, out
 
 
-def _table(findings: Sequence[Finding], *, stacked: bool, dense: bool, folded: bool) -> Table:
-    """Pairs x measures; a row of limits where they are the same for all, else in the cells.
-
-    stacked: heads break after an underscore; dense: one blank between columns, not two;
-    folded: books stand below their models, what was expected below the verdict, and what would have
-        been seen below what was drawn.
-    """
+def _table(findings: Sequence[Finding], narrow: _Narrow) -> Table:
+    """Pairs x measures; a row of limits where they are the same for all, else in the cells."""
+    folded = narrow >= _Narrow.ROWS
     alike = all(found.limits == findings[0].limits for found in findings)
     table = Table(
-        box=None, pad_edge=False, collapse_padding=dense, header_style="bold", show_footer=alike
+        box=None,
+        pad_edge=False,
+        collapse_padding=narrow >= _Narrow.BLANKS,
+        header_style="bold",
+        show_footer=alike,
     )
     limits = findings[0].limits
     suites = {found.suite for found in findings}
@@ -251,13 +266,15 @@ def _table(findings: Sequence[Finding], *, stacked: bool, dense: bool, folded: b
     rows = [row for row in table_of(findings).values() if row.name in main]
     for row in rows:
         limit = f"≤{shown(row, limits[row.name])}" if row.name in limits else ""
-        head = row.name.replace("_", "_\n") if stacked else row.name
+        head = row.name.replace("_", "_\n") if narrow >= _Narrow.HEADS else row.name
         table.add_column(head, footer=Text(limit, style="dim"), justify="right", no_wrap=True)
     sensitive = any(found.sensitivity for found in findings)
     counts = ["drawn", "detects"] if sensitive else ["drawn"]
-    for head in ["\n".join(counts)] if folded else counts:
-        table.add_column(head, justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
+    below = narrow >= _Narrow.COUNTS
+    if not below:
+        for head in ["\n".join(counts)] if folded else counts:
+            table.add_column(head, justify="right", no_wrap=True)
+    table.add_column("\n".join(["verdict", *counts]) if below else "verdict", no_wrap=True)
     with_compared = any(found.compared for found in findings)
     if with_compared:
         table.add_column("compared", no_wrap=True)
@@ -266,18 +283,23 @@ def _table(findings: Sequence[Finding], *, stacked: bool, dense: bool, folded: b
             *([Text(inert(found.suite))] if len(suites) > 1 else []),
             Text(found.pair.replace("/", "/\n", 1) if folded else found.pair),
             *(_cell(found, row, with_limit=not alike) for row in rows),
-            *_counts(found, sensitive=sensitive, folded=folded),
-            _verdict(outcome(found), folded=folded),
+            *_verdict(found, sensitive=sensitive, narrow=narrow),
             *([_compared(found)] if with_compared else []),
         )
     return table
 
 
-def _counts(found: Finding, *, sensitive: bool, folded: bool) -> Iterator[Text]:
-    said = [f"{found.got:,}/{found.asked:,}" if found.asked else "-"]
-    if sensitive:
-        said.append(detects(found).replace(" ", ""))
-    return map(Text, ["\n".join(said)] if folded else said)
+def _verdict(found: Finding, *, sensitive: bool, narrow: _Narrow) -> list[Text]:
+    """What was drawn, what would have been seen, and what became of the pair."""
+    counts = [f"{found.got:,}/{found.asked:,}" if found.asked else "-"]
+    counts += [detects(found).replace(" ", "")] if sensitive else []
+    became = outcome(found)
+    folded = narrow >= _Narrow.ROWS
+    word = became.word.replace(" (", "\n(") if folded else became.word
+    verdict = Text(word, style=_STYLES[became.kind])
+    if narrow >= _Narrow.COUNTS:
+        return [verdict.append("".join(f"\n{one}" for one in counts), style="default")]
+    return [*map(Text, ["\n".join(counts)] if folded else counts), verdict]
 
 
 def _compared(found: Finding) -> Text:
@@ -289,11 +311,6 @@ def _cell(found: Finding, row: Measure, *, with_limit: bool) -> Text:
         return Text("-")
     said, over = cell(found, row, interval=False, limit=with_limit)
     return Text(said.replace(" ", ""), style="red" if over else "")
-
-
-def _verdict(became: Outcome, *, folded: bool) -> Text:
-    word = became.word.replace(" (", "\n(") if folded else became.word
-    return Text(word, style=_STYLES[became.kind])
 
 
 def _details(found: Finding, *, verbose: bool) -> Iterator[Text]:

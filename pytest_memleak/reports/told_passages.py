@@ -32,11 +32,11 @@ def told_passages(found: Finding) -> tuple[Passage, ...]:
         return found.unasked
     likeliest = of_the_likeliest(found)
     own = [one for one in found.recitals if not one.book and not _near(one)]
+    within = _in_its_answer if found.probe == "continuation" else _in_its_place
     rest = (
         one
         for one in found.passages
-        if one not in likeliest
-        and not any(each.start <= one.start and one.end <= each.end for each in own)
+        if one not in likeliest and not any(within(one, each) for each in own)
     )
     return (*likeliest, *found.recitals, *rest)
 
@@ -44,6 +44,16 @@ def told_passages(found: Finding) -> tuple[Passage, ...]:
 def of_the_likeliest(found: Finding) -> tuple[Passage, ...]:
     """The span of the greedy answers, where a limit on them is broken."""
     return tuple(one for one in found.passages if one.kind == LIKELIEST_SPAN)
+
+
+def _in_its_place(one: Passage, recital: Passage) -> bool:
+    return recital.start <= one.start and one.end <= recital.end
+
+
+def _in_its_answer(one: Passage, recital: Passage) -> bool:
+    """The same where a span's words are those of the rests, and a recital's those of the book."""
+    same = (one.excerpt_id, one.generation) == (recital.excerpt_id, recital.generation)
+    return same and recital.asked_for is None and one.words <= recital.words
 
 
 def told_once(passages: Sequence[Passage]) -> list[Passage]:

@@ -65,7 +65,7 @@ def test_a_model_that_recites_fails_and_the_suite_stays(memleak, last_line, tmp_
     assert kept["suite"]["samples"] == 10
     assert kept["model"][0]["price"] == {"input": 1.0, "output": 2.0}
     command = last_line(done)
-    assert command.startswith(f"pytest -m copyright {SUITE} -v --memleak-html=base-story.html")
+    assert command.startswith(f"pytest -m copyright {SUITE} --memleak-html=base-story.html")
 
 
 def test_a_model_that_the_server_does_not_have(memleak, tmp_path, serve):

@@ -88,6 +88,17 @@ def test_a_model_that_recites_fails_and_its_prompts_count_for_nothing(pytester, 
     assert pair["counts"]["got"] == len(texts) * SAMPLES
 
 
+def test_an_answer_that_runs_on_is_told_once(pytester, write):
+    """Its words are counted twice, in the rests and in the whole book; it is one passage."""
+    write(NGRAM, ("ORDER", "12"))
+    result = pytester.runpytest("-m", "copyright")
+    told = re.findall(
+        r"(?:recital|span) of .* at (p_id\d+),.*, (generation \d+)\n", str(result.stdout)
+    )
+    assert len(told) > 2
+    assert len(set(told)) == len(told)
+
+
 def test_the_likeliest_continuations_agree_with_the_model_itself(pytester, write, stories, oracle):
     write(NGRAM, ("ORDER", "4"), ("longest_span = 30", "greedy_longest_span = 1"))
     result, pair = evidence(pytester, "--memleak-html=page.html")

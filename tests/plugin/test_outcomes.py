@@ -23,7 +23,7 @@ def test_a_clean_pair_passes_and_a_leak_fails(pytester, suite):
             "leaky/ferry: FAIL",
             "*longest recital of 16 words at p_id1, words 0-16, generation 0",
             "*“the ferryman counted nine lanterns along the quay and did not like … (+4 words)”",
-            "next: add -v for every passage, --memleak-html=FILE for maps of the book; *",
+            "next: add --memleak-html=FILE for maps of the book; *",
         ]
     )
 

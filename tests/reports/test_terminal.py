@@ -177,6 +177,25 @@ def test_at_eighty_columns_rows_are_folded_at_blank_and_slash():
     assert told[row + 1].split() == ["the-lamplighter", "(expected)"]
 
 
+def test_where_that_is_still_too_wide_counts_stand_below_the_verdict():
+    limits = dict.fromkeys(("longest_recital", "nv_longest_recital", "longest_span"), 38)
+    unseen = found(
+        pair="parrot/frankenstein",
+        verdict="INCONCLUSIVE",
+        limits=limits,
+        measures=MEASURES | dict.fromkeys(("longest_recital", "nv_longest_recital"), 6),
+        sensitivity=SEEN,
+        completeness=evidence(1552, 1552),
+    )
+    told = summary([unseen], width=80, color=False, wrap=True).splitlines()
+    assert max(map(len, told)) <= 80
+    row = next(n for n, line in enumerate(told) if line.startswith("parrot/ "))
+    assert told[row].endswith(" INCONCLUSIVE")
+    assert told[row + 1].split() == ["frankenstein", "1,552/1,552"]
+    assert told[row + 2].split() == ["3.0%"]
+    assert [line.split()[-1] for line in told[row - 3 : row]] == ["verdict", "drawn", "detects"]
+
+
 def test_measures_that_could_not_be_had_are_a_dash():
     row = lines(found(measures={}, completeness=evidence(0, 0), verdict="INCONCLUSIVE"))[1]
     assert re.sub(" +", " ", row) == "m/book - - - - - - INCONCLUSIVE"
