@@ -7,7 +7,9 @@ import sys
 import pytest
 from ferry import CLEAN
 
+from pytest_memleak.cli.main import main
 from pytest_memleak.errors import Inconclusive
+from pytest_memleak.findings.bundle import sealed
 
 OTHER = (
     "Seven clerks kept the registry of winds, and not one of them had ever been outside in a gale, "
@@ -294,3 +296,77 @@ def test_a_pattern_that_finds_nothing_is_an_error_of_the_suite(pytester, suite, 
     result = pytester.runpytest()
     assert result.ret == pytest.ExitCode.INTERRUPTED
     result.stdout.fnmatch_lines([f"*catalogue[[]1].source: *{said}*"])
+
+
+# --- verified anew -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def verify(capsys):
+    """Exit code, and what `memleak verify` says, of evidence with a recital of the catalogue."""
+
+    def run(*options):
+        capsys.readouterr()
+        code = main(["verify", "evidence.json", *options])
+        said = capsys.readouterr()
+        return code, said.out + said.err
+
+    return run
+
+
+@pytest.fixture(params=["files", "a prepared catalogue"])
+def recited(request, suite, library, run, build):
+    """Evidence that holds a recital of a book of the catalogue, and fails for it."""
+    library(winds=OTHER, quiet=QUIET)
+    if request.param == "files":
+        suite(CATALOGUE, LIMITED, clean=answers(f"It is said that {RECITAL} and so on."))
+    else:
+        assert build().returncode == 0
+        suite(PREPARED, LIMITED, clean=answers(f"It is said that {RECITAL} and so on."))
+    result, _ = run(chosen="clean or leaky")
+    result.assert_outcomes(failed=2)
+
+
+def test_a_recital_of_the_catalogue_is_computed_again(recited, verify):
+    code, told = verify("--allow-failures")
+    assert code == 0, told
+    assert "2 of 2 pairs computed again from suite, books and ledger" in told
+    assert verify()[0] == 1
+
+
+def test_evidence_that_says_nothing_of_it_is_found(pytester, recited, verify):
+    path = pytester.path / "evidence.json"
+    made = json.loads(path.read_text("utf-8"))
+    clean = next(one for one in made["pairs"] if one["pair"].startswith("clean"))
+    clean["measures"]["longest_recital"]["value"] = 0
+    clean["measures"]["recitals_over"]["books"] = {}
+    path.write_text(json.dumps(made | sealed(made), indent=1) + "\n", encoding="utf-8")
+    code, told = verify("--allow-failures")
+    assert code == 1, told
+    assert "clean/ferry: measures" in told
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_without_the_book_that_was_recited_it_does_not_hold(pytester, recited, verify, gone):
+    book = pytester.path / "library" / "shelf" / "winds.txt"
+    if gone:
+        book.unlink()
+    else:
+        book.write_text(
+            "A story of another book, in words of its own, and no less long than it was."
+        )
+    code, told = verify("--allow-failures")
+    assert code == 1
+    assert "clean/ferry" in told
+    assert "Traceback" not in told
+
+
+def test_a_catalogue_that_has_grown_is_told(suite, library, run, verify):
+    suite(CATALOGUE, LIMITED, clean=answers(f"It is said that {RECITAL} and so on."))
+    library(quiet=QUIET)
+    run(chosen="clean or leaky")
+    assert verify("--allow-failures")[0] == 0
+    library(winds=OTHER)
+    code, told = verify("--allow-failures")
+    assert code == 1
+    assert "clean/ferry" in told
