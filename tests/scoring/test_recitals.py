@@ -334,5 +334,7 @@ def test_recitals_equal_the_oracle(oracle):
 
 
 @pytest.mark.slow
-def test_recitals_equal_the_oracle_on_many_more(oracle):
-    assert sum(agree_with_oracle(oracle, seed) for seed in range(12_000, 132_000)) >= 100_000
+@pytest.mark.parametrize("first", range(12_000, 132_000, 12_000))
+def test_recitals_equal_the_oracle_on_many_more(oracle, first):
+    # In ten parts: no test may take as long as all of them do.
+    assert sum(agree_with_oracle(oracle, seed) for seed in range(first, first + 12_000)) >= 10_000
