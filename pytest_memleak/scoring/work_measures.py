@@ -36,7 +36,7 @@ class WorkMeasures:
     works:   in their order; words: N of each
     of_each: of each work its measures, by the names of the table
     beyond:  the same of recitals of other protected books
-    limits:  the pair's; span_threshold: its T
+    limits:  the pair's; k, span_threshold: its k and T
     """
 
     works: tuple[Work, ...]
@@ -44,6 +44,7 @@ class WorkMeasures:
     of_each: tuple[Mapping[str, float], ...] = field(repr=False)
     beyond: Mapping[str, float]
     limits: Mapping[str, float]
+    k: int
     span_threshold: int
 
     def over(self, number: int) -> tuple[str, ...]:
@@ -64,8 +65,13 @@ class WorkMeasures:
         return len(self.leaking) / len(self.works)
 
     def can_leak(self, number: int) -> bool:
-        """Whether the work would be over a limit if it was recited whole."""
+        """Whether the work would be over a limit if it was recited whole.
+
+        Of fewer than k words nothing is: so short may be what a continuation's prompt leaves.
+        """
         words = self.words[number]
+        if words < self.k:
+            return False
         passages = words // (self.span_threshold + 1)
         most = dict.fromkeys(_OF_EACH, words) | {"spans_over": passages, "recitals_over": passages}
         most["bmc"] = 1
@@ -113,7 +119,13 @@ def measured_works(
         for number, its in enumerate(of_recitals)
     )
     return WorkMeasures(
-        book.works, tuple(words.tolist()), of_each, beyond, limits, measurement.span_threshold
+        book.works,
+        tuple(words.tolist()),
+        of_each,
+        beyond,
+        limits,
+        measurement.k,
+        measurement.span_threshold,
     )
 
 

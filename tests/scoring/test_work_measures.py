@@ -134,5 +134,14 @@ def test_a_work_can_leak_that_would_break_a_limit_if_it_came_whole(limits, can):
     assert [found.can_leak(n) for n in range(2)] == can
 
 
+def test_a_rest_of_fewer_than_k_words_can_leak_by_no_limit():
+    # As a continuation leaves of a work: no match could be in it.
+    book = book_of([[letters("a", 2)], [letters("b", 3)]])
+    answers = {"p_id1": [book.excerpts[0].text], "p_id2": ["x"]}
+    found = analysed(book, answers, limits={"bmc": 0.5, "longest_recital": 0}).works
+    assert [found.can_leak(n) for n in range(2)] == [False, True]
+    assert found.leaking == ()
+
+
 def test_a_book_has_no_works():
     assert analysed(alone(book_of([[letters("a", 9)]]), 0), {"p_id1": ["x"]}).works is None
