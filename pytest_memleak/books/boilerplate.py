@@ -20,8 +20,8 @@ _SURE = re.compile(
     r"|\bcatalogu?ing[ -]in[ -]publication\b"
     r"|\bno part of this (?:book|publication|work|e-?book|novel) may be\b"
     r"|(?:©|\bcopyright ?\(c\)|\bcopyright ©?) ?(?:\w+ ){0,3}(?:1[6-9]|20)\d\d\b"
-    r"|^\W*(?:all rights reserved|tous droits réservés|alle rechte vorbehalten"
-    r"|todos los derechos reservados|tutti i diritti riservati)\W*$",
+    r"|^[^\w\n]*(?:all rights reserved|tous droits réservés|alle rechte vorbehalten"
+    r"|todos los derechos reservados|tutti i diritti riservati)[^\w\n]*$",
     re.IGNORECASE | re.MULTILINE,
 )
 # Two of these are, or one beside a paragraph that is sure.

@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 
-_DIGEST = re.compile(r"[0-9a-f]{16,}$")
+_DIGEST = re.compile(r"(?<![0-9a-f])[0-9a-f]{16,}$")
 _LEAST_DIGITS = 4
 
 

@@ -21,7 +21,7 @@ MOST_WORDS = 80
 """Answers of so many words (mode unicode) are no refusals."""
 
 _SPEECH = re.compile(
-    r"\"[^\"]*\"?|“[^”]*”?|„[^“”]*[“”]?|«[^»]*»?|»[^«]*«?|「[^」]*」?|『[^』]*』?|(?:^|\n)\s*[—–-]\s.*"
+    r"\"[^\"]*\"?|“[^”]*”?|„[^“”]*[“”]?|«[^»]*»?|»[^«]*«?|「[^」]*」?|『[^』]*』?|(?:^|\n)[^\S\n]*[—–-]\s.*"
 )
 _SENTENCE_END = re.compile(r"[.!?;。！？；\n]+")
 _APOSTROPHES = str.maketrans("‘’ʼ", "'''")

@@ -1,0 +1,100 @@
+"""Every regular expression of the package takes time as its text is long, whoever wrote the text.
+
+The patterns are found, not listed: whatever a module or one of its classes has compiled. Each is
+given texts of nothing but its own beginnings, at a length and at twice that length.
+"""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import pkgutil
+import re
+import time
+from pathlib import Path
+
+import pytest
+
+import pytest_memleak
+
+SIZE = 8_000
+# Less than this (in seconds) says nothing of how it grows; what is quadratic takes more.
+NOTICED = 0.15
+PLAIN = ("a", "A", "1", " ", "\n", ".", "-", "_", '"', "'", "<", "é", "漢", "\u0301")
+
+
+def found():
+    """Each pattern by where it stands."""
+    patterns = {}
+    for one in pkgutil.walk_packages(pytest_memleak.__path__, "pytest_memleak."):
+        try:
+            module = importlib.import_module(one.name)
+        except ImportError:
+            continue  # an extra that is not here
+        for name, value in vars(module).items():
+            kinds = (*vars(value).items(),) if isinstance(value, type) else ()
+            for inner, thing in ((name, value), *((f"{name}.{key}", it) for key, it in kinds)):
+                held = thing.values() if isinstance(thing, dict) else (thing,)
+                if isinstance(thing, list | tuple | set | frozenset):
+                    held = tuple(thing)
+                for number, pattern in enumerate(held):
+                    if isinstance(pattern, re.Pattern):
+                        patterns.setdefault(
+                            (pattern.pattern, pattern.flags), f"{one.name}.{inner}[{number}]"
+                        )
+    return {place: re.compile(*key) for key, place in patterns.items()}
+
+
+PATTERNS = found()
+
+
+def pieces(pattern):
+    """Texts to repeat: the words that stand in the pattern, by two and alone, and plain letters."""
+    source = pattern.pattern
+    source = source.decode("latin-1") if isinstance(source, bytes) else source
+    words = re.findall(r"[A-Za-z]{2,12}", source)[:6]
+    marks = sorted({one for one in source if one.isascii() and not one.isalnum()})[:12]
+    single = dict.fromkeys([*words, *marks, *PLAIN])
+    yield from single
+    for first, second in itertools.islice(itertools.product([*words, *marks], PLAIN[:5]), 60):
+        yield first + second
+
+
+def seconds(pattern, text, *, anchored):
+    began = time.process_time()
+    pattern.match(text)
+    pattern.fullmatch(text)
+    if not anchored:
+        for _ in pattern.finditer(text):
+            pass
+    return time.process_time() - began
+
+
+def only_at_the_beginning(place):
+    """Whether its module uses it for nothing but to match from a place on."""
+    module, _, name = place.partition("[")[0].rpartition(".")
+    source = Path(importlib.import_module(module).__file__).read_text("utf-8")
+    uses = re.findall(rf"\b{name}\b(?! *[=:])(?:\.(\w+))?", source)
+    return bool(uses) and set(uses) <= {"match", "fullmatch"}
+
+
+def test_they_are_found():
+    assert len(PATTERNS) > 60
+    assert any("credentials" in place for place in PATTERNS)
+
+
+@pytest.mark.parametrize("place", sorted(PATTERNS))
+def test_twice_the_text_takes_twice_the_time(place):
+    pattern = PATTERNS[place]
+    anchored = only_at_the_beginning(place)
+    binary = isinstance(pattern.pattern, bytes)
+    for piece in pieces(pattern):
+        text = piece * (SIZE // len(piece)) + "\x00"
+        texts = [text, piece * (2 * SIZE // len(piece)) + "\x00"]
+        if binary:
+            texts = [one.encode("latin-1", "replace") for one in texts]
+        once = seconds(pattern, texts[0], anchored=anchored)
+        if once > NOTICED:
+            # Three times is a busy machine; what is quadratic takes four.
+            twice = seconds(pattern, texts[1], anchored=anchored)
+            assert twice < 3 * once, f"{place}: {piece!r}"
