@@ -52,15 +52,26 @@ def add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="URL",
         help="the ledger (default: .memleak/ledger.db below the current folder)",
     )
+    doctor.add_argument(
+        "--file-only",
+        action="store_true",
+        help="of the suites their keys and values alone: no book, extra, key or server",
+    )
     doctor.set_defaults(run=_doctor)
 
 
 def _doctor(parsed: argparse.Namespace) -> int:
+    if parsed.file_only:
+        return _told([_file(path) for path in parsed.suite], parsed.suite)
     checked = [*_installation(), _ledger(parsed.ledger)]
     for path in parsed.suite:
         checked += _of_suite(path)
     if not parsed.suite:
         checked += [_provider(name) for name in NEEDS if NEEDS[name].extra]
+    return _told(checked, parsed.suite)
+
+
+def _told(checked: list[_Checked], suites: list[Path]) -> int:
     print_table(
         ("", "checked", "found"),
         [("mend" if one.mend else "ok", one.what, one.state) for one in checked],
@@ -68,7 +79,7 @@ def _doctor(parsed: argparse.Namespace) -> int:
     to_mend = [one for one in checked if one.mend]
     for one in to_mend:
         print(f"{one.what}: {one.mend}")
-    print(_next(parsed.suite, to_mend))
+    print(_next(suites, to_mend))
     return TO_MEND if to_mend else 0
 
 
@@ -119,6 +130,20 @@ def _ledger(url: str | None) -> _Checked:
 
 
 # --- a suite -------------------------------------------------------------------------------
+
+
+def _file(path: Path) -> _Checked:
+    from pytest_memleak.errors import SuiteError
+    from pytest_memleak.records.amounts import amount
+    from pytest_memleak.suite.load import check_suite_file
+
+    try:
+        written = check_suite_file(path)
+    except SuiteError as error:
+        return _Checked(str(path), "cannot be run as written", str(error))
+    books = len(written.book) + len(written.collection)
+    told = f"{amount(len(written.model), 'model')}, {amount(books, 'book')}"
+    return _Checked(str(path), f"keys and values as they should be: {told}")
 
 
 def _of_suite(path: Path) -> Iterator[_Checked]:

@@ -6,7 +6,7 @@ import argparse
 import datetime
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -107,6 +107,12 @@ def _add_expectations(verify: argparse.ArgumentParser) -> None:
         type=_time,
         help="when it may have been made, and its answers drawn, at the earliest",
     )
+    verify.add_argument(
+        "--badge",
+        metavar="FILE.svg",
+        type=Path,
+        help="write a badge of the result, where all of it was computed again and holds",
+    )
 
 
 def _sha256(value: str) -> str:
@@ -135,9 +141,12 @@ class _Findings:
 
 
 def _verify(parsed: argparse.Namespace) -> int:
+    from pytest_memleak.errors import SettingsError
     from pytest_memleak.findings.bundle import check_digest, read_evidence
     from pytest_memleak.findings.expectations import Expected, unmet
 
+    if parsed.badge and parsed.badge.suffix.lower() != ".svg":
+        raise SettingsError("a badge is an SVG file", hint="write --badge NAME.svg")
     evidence = read_evidence(parsed.evidence)
     found = _Findings(wrong=check_digest(evidence.made))
     _check_signature(evidence, parsed, found)
@@ -257,8 +266,21 @@ def _told(
     _list("wrong", found.wrong)
     _list("checked", found.checked)
     _list("not checked", [*found.unchecked, *_TAKEN_AS_SAID])
+    holds = complete and not found.wrong
+    if parsed.badge:
+        _write_badge(parsed.badge, made, holds=holds)
     passed = made["result"] == Verdict.PASS or parsed.allow_failures
-    return _HOLDS if passed and complete and not found.wrong else _DOES_NOT
+    return _HOLDS if passed and holds else _DOES_NOT
+
+
+def _write_badge(path: Path, made: dict[str, Any], *, holds: bool) -> None:
+    from pytest_memleak.reports.badge import badge
+
+    if not holds:
+        print(f"no badge: not all of it was computed again and holds; {path} is as it was")
+        return
+    path.write_text(badge(made), encoding="utf-8")
+    print(f"badge: {path}")
 
 
 def _list(title: str, lines: Sequence[str]) -> None:

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
         SummarizerTable,
     )
 
-__all__ = ["load_suite"]
+__all__ = ["check_suite_file", "load_suite"]
 
 _DEEPEST = 50
 _SHOULD_BE = "Input should be "
@@ -74,18 +74,7 @@ def load_suite(path: Path, brought: Mapping[str, Measure] = MappingProxyType({})
     table_with(brought)  # refuses a name that is taken
     content = _read(path)
     tables = _parse(content, path)
-    _refuse_boundless(tables, path)
-    refuse_secrets(tables, place=str(path), name="suite file")
-    try:
-        written = SuiteFile.model_validate(tables)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        hint = of_problem(dict(first), _within(first["loc"], tables))
-        raise SuiteError(_explain(error, tables), place=str(path), hint=hint) from None
-    _check_ids(written, path)
-    _check_continuation(written.suite, path)
-    _check_controls(written, path)
-    refuse_loosened_preset(written, path)
+    written = _checked(tables, path)
     books = (
         *(book_source(table, written.suite, path) for table in written.book),
         *(collection_source(table, written.suite, path) for table in written.collection),
@@ -103,6 +92,30 @@ def load_suite(path: Path, brought: Mapping[str, Measure] = MappingProxyType({})
         content_digest=_content_digest(tables),
         preregistered=written.suite.preregistered,
     )
+
+
+def check_suite_file(path: Path) -> SuiteFile:
+    """What is written in a suite file, checked by itself: no book and no extension is looked for.
+
+    Raises SuiteError as `load_suite` does.
+    """
+    return _checked(_parse(_read(path), path), path)
+
+
+def _checked(tables: dict[str, Any], path: Path) -> SuiteFile:
+    _refuse_boundless(tables, path)
+    refuse_secrets(tables, place=str(path), name="suite file")
+    try:
+        written = SuiteFile.model_validate(tables)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        hint = of_problem(dict(first), _within(first["loc"], tables))
+        raise SuiteError(_explain(error, tables), place=str(path), hint=hint) from None
+    _check_ids(written, path)
+    _check_continuation(written.suite, path)
+    _check_controls(written, path)
+    refuse_loosened_preset(written, path)
+    return written
 
 
 # --- reading -------------------------------------------------------------------------------

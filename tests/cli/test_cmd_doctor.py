@@ -1,8 +1,11 @@
 """`memleak doctor`: what is there, what is to be mended, and no key in sight."""
 
+import re
 import socket
+from pathlib import Path
 
 import pytest
+import yaml
 
 KEY = "sk-test-0123456789abcdefghij"
 
@@ -82,3 +85,28 @@ def test_a_suite_that_cannot_be_read_and_a_ledger_that_is_none(memleak, tmp_path
     assert "gone.memleak.toml" in done.stdout
     assert "No such file" in done.stdout
     assert sum(line.startswith("mend") for line in done.stdout.splitlines()) == 2
+
+
+# --- the file alone ------------------------------------------------------------------------
+
+ROOT = Path(__file__).parents[2]
+HOOK = ROOT / ".pre-commit-hooks.yaml"
+
+
+def test_the_hook_holds_a_suite_against_the_schema(memleak, tmp_path):
+    (hook,) = yaml.safe_load(HOOK.read_text(encoding="utf-8"))
+    command, *arguments = hook["entry"].split()
+    assert command == "memleak"
+    written = (ROOT / "suites" / "quickstart" / "quickstart.memleak.toml").read_text("utf-8")
+    good, bad = tmp_path / "good.memleak.toml", tmp_path / "bad.memleak.toml"
+    # Neither books nor keys are where a commit is made.
+    good.write_text(written.replace('"ngram"', '"openai"').replace("order = ", "n = "), "utf-8")
+    bad.write_text(written.replace("samples", "sampels"), "utf-8")
+    assert re.search(hook["files"], good.name)
+    assert not re.search(hook["files"], "pyproject.toml")
+    done = memleak(*arguments, good.name)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 models, 2 books" in done.stdout
+    done = memleak(*arguments, good.name, bad.name)
+    assert done.returncode == 1
+    assert "write samples in place of sampels" in done.stdout

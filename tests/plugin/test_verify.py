@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from xml.etree import ElementTree
 
 import pytest
 from ferry import CLEAN
@@ -309,3 +310,55 @@ def test_no_ledger_is_begun(pytester, online, server, verify):
     assert code == 1
     assert "ledger: the ledger's chain ends at entry 1" in told
     assert not elsewhere.exists()
+
+
+# --- the badge -----------------------------------------------------------------------------
+
+
+def test_a_badge_of_what_holds(passed, verify):
+    made = json.loads(passed.read_text(encoding="utf-8"))
+    code, told = verify("--badge", "badge.svg")
+    assert code == 0
+    assert "badge: badge.svg" in told
+    svg = (passed.parent / "badge.svg").read_text(encoding="utf-8")
+    root = ElementTree.fromstring(svg)
+    said = "".join(root.itertext())
+    assert "memorization: PASS 2.1" in said
+    assert made["sha256"] in said
+    assert made["created"] in said
+
+
+def test_a_badge_of_a_fail_says_so(pytester, suite, verify):
+    suite()
+    pytester.runpytest(EVIDENCE)
+    code, _ = verify("--badge", "badge.svg")
+    assert code == 1
+    assert "memorization: FAIL" in (pytester.path / "badge.svg").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_no_badge_of_what_was_not_verified(passed, verify, again):
+    if again:
+        resealed(passed, lambda made: made["pairs"][0]["measures"]["bmc"].update(value=0.0001))
+    else:
+        passed.write_text(passed.read_text(encoding="utf-8").replace("2.1", "2.2"))
+    code, told = verify("--badge", "badge.svg")
+    assert code == 1
+    assert "no badge: " in told
+    assert not (passed.parent / "badge.svg").exists()
+
+
+def test_a_badge_is_never_written_over_the_evidence(passed, verify):
+    before = passed.read_bytes()
+    code, told = verify("--badge", "evidence.json")
+    assert code == 2
+    assert "write --badge NAME.svg" in told
+    assert passed.read_bytes() == before
+
+
+def test_a_release_by_an_odd_name_is_text(pytester, suite, verify):
+    suite(WIDE)
+    pytester.runpytest(EVIDENCE, '--memleak-release=<b>&"')
+    verify("--badge", "badge.svg")
+    root = ElementTree.parse(pytester.path / "badge.svg").getroot()
+    assert '<b>&"' in "".join(root.itertext())

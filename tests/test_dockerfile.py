@@ -1,0 +1,78 @@
+"""The Dockerfile: its commands, run in a new environment; what it takes along."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+STEPS = [
+    line.partition(" ")[::2]
+    for line in (ROOT / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    if line and not line.startswith("#")
+]
+
+
+def said(kind):
+    return [rest for name, rest in STEPS if name == kind]
+
+
+def copied():
+    """What is taken along, and where it goes."""
+    for line in said("COPY"):
+        *sources, target = line.split()
+        for source in sources:
+            yield source, target + Path(source).name if target.endswith("/") else target
+
+
+def test_it_takes_along_what_the_package_is_made_of_and_no_ledger():
+    sources = {source for source, _ in copied()}
+    assert all((ROOT / one).exists() for one in sources)
+    assert "." not in sources
+    package = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    needed = re.findall(r'^"([\w./-]+)" = "pytest_memleak/demo', package, re.MULTILINE)
+    assert needed
+    for one in needed:
+        assert any(Path(one).is_relative_to(source) for source in sources)
+
+
+def test_it_says_that_no_image_was_built_and_ends_in_a_command():
+    assert "No image was built" in (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    assert json.loads(said("CMD")[0])[0] == "memleak"
+    assert said("USER") == ["1000:1000"]
+
+
+@pytest.mark.slow
+def test_its_commands_make_a_gate(tmp_path):
+    def here(text):
+        return text.replace("/src", f"{tmp_path}/src").replace("/opt", f"{tmp_path}/opt")
+
+    for source, target in copied():
+        place = Path(here(target))
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / source).is_dir():
+            shutil.copytree(ROOT / source, place, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / source, place)
+    gate = tmp_path / "gate"
+    gate.mkdir()
+    environment = {"HOME": str(gate), "PATH": os.environ["PATH"]}
+    (path,) = said("ENV")
+    commands = [*said("RUN"), f"export {path}; memleak demo && memleak --version"]
+    for command in commands:
+        done = subprocess.run(
+            ["sh", "-ec", here(command)],
+            cwd=gate,
+            env=environment,
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+            timeout=900,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert "reciter" in done.stdout
+    assert (gate / "memleak-demo" / "report.html").exists()
