@@ -42,6 +42,7 @@ CANNOT = {
     "pip wheel": AN_INDEX,
     "uv pip compile": AN_INDEX,
     "pytest -m copyright --memleak-executor ray": A_CLUSTER,
+    "docker": "needs Docker; tests/test_dockerfile.py runs the commands of the image",
     "curl": AN_AUTHORITY,
     "openssl ts": AN_AUTHORITY,
     "memleak verify evidence.json --public-key release.pub --anchor": AN_AUTHORITY,
