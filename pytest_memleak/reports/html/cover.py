@@ -11,6 +11,7 @@ from pytest_memleak.findings.overall import result_of
 from pytest_memleak.findings.run_evidence import pairs_of
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.amounts import amount, day
+from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.html.badges import Badge, verdict_badge
 from pytest_memleak.reports.plain_settings import recipe
 from pytest_memleak.reports.wording import detects, in_percent, of_suites, served_by, unit
@@ -26,6 +27,7 @@ __all__ = ["BookLine", "Cover", "LimitLine", "ModelLine", "WorstPassage", "book_
 # Whose passages are the worst to tell of: those of pairs that stop a release come first.
 _WORST_FIRST = ("fail", "unexpected", "inconclusive", "expected", "pass")
 _FEW_GAPS = 4
+_LONGEST_QUOTE = 240
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,11 @@ class WorstPassage:
 
     pair: PairView
     passage: Passage
+
+    @property
+    def quote(self) -> str:
+        """Its words, as many as a cover has room for."""
+        return inert(self.passage.quote, longest=_LONGEST_QUOTE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -398,7 +398,10 @@ def test_all_evidence_prints_with_page_numbers_and_running_heads(browser, page, 
     [overview] = [n for n, text in enumerate(pages) if "Overview One row" in text]
     assert sizes[overview][0] > sizes[overview][1]
     assert "Pair Verdict longest_" in pages[overview]
+    assert all(one in pages[0] for one in ("✗ FAIL", "Worst passage", "What to do"))
     # A heading stands on the page of what it heads.
+    [limits] = [text for text in pages if "Limits, and who set them" in text]
+    assert "Set by bmc" in limits
     for text in pages:
         if "Map of the book" in text:
             assert "Longest block" in text
