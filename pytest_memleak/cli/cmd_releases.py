@@ -27,6 +27,7 @@ def is_bundle(path: Path) -> bool:
 
 def compare_bundles(before: Path, after: Path, *, tolerances: str | None, as_json: bool) -> int:
     """Print what changed; with `tolerances`, whether anything got worse. Returns the exit code."""
+    from pytest_memleak.errors import EvidenceError
     from pytest_memleak.findings.baseline import Baseline, by_label, whole_bundle
     from pytest_memleak.findings.tolerances import parsed_tolerances, refuse_untestable
 
@@ -34,6 +35,12 @@ def compare_bundles(before: Path, after: Path, *, tolerances: str | None, as_jso
     refuse_untestable(named)
     baseline = Baseline(before)
     made = whole_bundle(after)
+    if named and made["sha256"] == baseline.sha256:
+        raise EvidenceError(
+            "the later bundle is the earlier one, so that nothing of a later release is in it",
+            place=str(after),
+            hint="give the bundle that the later release's run wrote",
+        )
     now = by_label(made["pairs"])
     if named:
         return _gated(baseline, now, named, as_json)

@@ -229,6 +229,8 @@ def test_bundles_that_tell_nothing_of_one_another_are_no_pass(pytester, release,
     ):
         assert main([*compare, value]) == 2
         assert said in capsys.readouterr().err
+    assert main(["compare", "before.json", "before.json", "--fail-if-worse=bmc=0"]) == 2
+    assert "the later bundle is the earlier one" in capsys.readouterr().err
     assert main(["compare", "before.json", "after.json", "after.json"]) == 2
     assert main(["compare", "ferry.json", "clean.json", "--fail-if-worse=bmc=0"]) == 2
     assert "ferry.json is none" in capsys.readouterr().err
