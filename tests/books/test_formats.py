@@ -251,6 +251,8 @@ def test_pdf(read_pdf):
         (b"%PDF-1.4 and so on", "is no PDF that can be read", "again"),
         (pdf([["word"]] * 3_001), "has 3,001 pages", "split"),
     ],
+    # pytest puts a test's name into the environment, and whole files do not fit there.
+    ids=["no words", "no PDF", "too long"],
 )
 def test_pdfs_that_are_refused(read_pdf, data, match, hint):
     with pytest.raises(BookError, match=match) as caught:
