@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -18,12 +19,18 @@ __all__ = ["elements", "parse_member"]
 # A package of 20,000 items has some 3 MB. The tree takes some twenty times the file.
 _MAX_BYTES = 16 << 20
 
+# References to halves of characters (D800 to DFFF), which libxml2 takes for text that is none.
+_SURROGATE = re.compile(
+    r"&#(?:x0*d[89a-f][0-9a-f]{2}|0*5(?:529[6-9]|5[3-9]\d\d|6\d{3}|7[0-2]\d\d|73[0-3]\d|734[0-3]))(?=;)",
+    re.IGNORECASE,
+)
+
 
 def parse_member(archive: Archive, name: str) -> _Element:
     """The root of a small XML file, as far as it can be read. Raises BookError if it cannot."""
     from lxml import etree
 
-    source = read_source(archive.read(name, limit=_MAX_BYTES))
+    text = _SURROGATE.sub("&#xFFFD", read_source(archive.read(name, limit=_MAX_BYTES)).text)
     parser = etree.XMLParser(
         recover=True,
         resolve_entities=False,
@@ -34,7 +41,7 @@ def parse_member(archive: Archive, name: str) -> _Element:
         # Not `huge_tree`: no such file is deeper than libxml2 lets it be without.
     )
     try:
-        root = etree.fromstring(source.text.encode("utf-8"), parser)
+        root = etree.fromstring(text.encode("utf-8"), parser)
     except etree.XMLSyntaxError:
         root = None
     if root is None:

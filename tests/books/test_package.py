@@ -180,6 +180,15 @@ def test_a_package_that_is_no_xml(new_epub, refused, data):
     refused(new_epub(files={"OEBPS/content.opf": data}).write(), "'OEBPS/content.opf' is not XML")
 
 
+@pytest.mark.parametrize(
+    "half", ["&#xD800;", "&#x00dfff;", "&#55296;", "&#56320;", "&#57000;", "&#57343;", "&#055300;"]
+)
+def test_half_a_character_in_a_package_is_read_as_none(new_epub, half):
+    made = new_epub(metadata=f"<dc:title>A{half}Book&#55295;&#57344;</dc:title>")
+    made.manifest = f'<item id="{half}a" href="{half}.png" media-type="image/png"/>'
+    assert read_epub(made.write()).title == "A\ufffdBook\ud7ff\ue000"
+
+
 def test_no_spine(new_epub, refused):
     refused(new_epub(spine=[]).write(), "the package has no spine", hint="repair")
     made = new_epub()
