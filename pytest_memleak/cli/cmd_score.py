@@ -42,6 +42,7 @@ def add_score(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         metavar="BOOK GENERATIONS.json",
         type=Path,
         nargs="*",
+        default=[],
         help="further books, each with its generations",
     )
     add_scoring_options(score)

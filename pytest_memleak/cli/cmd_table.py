@@ -73,8 +73,15 @@ def _table(parsed: argparse.Namespace) -> int:
     text = _text(evidence, parsed, form)
     if output is None:
         sys.stdout.write(text)
-    else:
+        return 0
+    try:
         output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(
+            f"cannot be written: {error.strerror or error}",
+            place=str(output),
+            hint="name another file with -o",
+        ) from None
     return 0
 
 

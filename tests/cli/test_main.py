@@ -387,7 +387,7 @@ def test_settings_out_of_range_are_one_plain_error(refused, files, option, said)
     [
         ([], "required: COMMAND"),
         (["scroe"], "invalid choice: 'scroe'"),
-        (["score"], "required: BOOK, GENERATIONS.json"),
+        (["score"], "required: BOOK, GENERATIONS.json\n"),
         (["score", "a", "b", "--k", "five"], "argument --k: invalid int value: 'five'"),
         (["score", "a", "b", "--words", "ascii"], "argument --words: invalid choice: 'ascii'"),
     ],
