@@ -49,6 +49,15 @@ WAYS = {
     "says_in_a_subtest_s_name": "with subtests.test('x', text=text):\n        print(text)",
     "skips_a_subtest": "with subtests.test('x'):\n        pytest.skip(text)",
     "calls": "def inner(argument):\n        assert not argument\n    inner(text)",
+    "own_kind": "class Own(Exception):\n        def __str__(self): return text\n    raise Own",
+    "own_repr": "class Own:\n        def __repr__(self): return text\n    assert Own() is None",
+    "asserts_with_words": "assert 0, text",
+    "xpasses": "request.node.add_marker(pytest.mark.xfail(reason=text, strict=True))",
+    "xfails_by_mark": "request.node.add_marker(pytest.mark.xfail(reason=text))\n"
+    "    assert not text",
+}
+# In other looks, and in pieces: whose text it is makes no difference to them.
+LOOKS = {
     "escapes_for_html": "import html\n    raise ValueError(html.escape(ascii(text)))",
     "escapes_for_a_url": "import urllib.parse\n    raise ValueError(urllib.parse.quote(text))",
     "encodes": "assert text.encode() == b''",
@@ -70,12 +79,6 @@ WAYS = {
     "warns_by_the_word": "for word in text.split():\n        warnings.warn(word)",
     "subtests_by_the_word": "for word in text.split()[:18]:\n"
     "        with subtests.test(word):\n            assert 0",
-    "own_kind": "class Own(Exception):\n        def __str__(self): return text\n    raise Own",
-    "own_repr": "class Own:\n        def __repr__(self): return text\n    assert Own() is None",
-    "asserts_with_words": "assert 0, text",
-    "xpasses": "request.node.add_marker(pytest.mark.xfail(reason=text, strict=True))",
-    "xfails_by_mark": "request.node.add_marker(pytest.mark.xfail(reason=text))\n"
-    "    assert not text",
 }
 FIXTURES = (
     "book, evaluation, endpoint, record_property, record_testsuite_property, subtests, request"
@@ -117,8 +120,9 @@ def test_without_an_evaluation(book):
 def careless():
     tests = [
         f"def test_{name}_of_{whose}({FIXTURES}):\n    {text}\n    {way}\n"
-        for name, way in WAYS.items()
+        for name, way in (WAYS | LOOKS).items()
         for whose, text in TEXTS.items()
+        if whose == "book" or name in WAYS
     ]
     return HEAD + "\n".join(tests) + IN_FIXTURES
 
