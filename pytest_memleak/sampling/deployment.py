@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from pytest_memleak.contracts.deploying import DeployingProvider
     from pytest_memleak.ledger.ledger import Ledger
 
-__all__ = ["Stands", "ensure_deployment", "leave", "settle"]
+__all__ = ["Stands", "ensure_deployment", "leave", "move_in", "settle"]
 
 _VERBS = ("find_deployment", "start_deployment", "poll_deployment")
 _NEVER = "it was asked for, and never came"
@@ -102,6 +102,21 @@ def ensure_deployment(
         if not wait or job.stuck:
             raise _pending(verbs, job)
     raise AssertionError("pauses do not end")
+
+
+def move_in(
+    provider: DeployingProvider, wanted: Deployment, stands: Stands, *, retry: Retry | None = None
+) -> None:
+    """Let the endpoints of these weights know where they stand. Raises ProviderError."""
+
+    def moved(endpoint: str) -> JobState:
+        provider.move_in(wanted, endpoint, until=stands.until)
+        return JobState(JobStatus.SUCCEEDED, endpoint=endpoint)
+
+    retry = _patient(retry)
+    verbs = _verbs(provider, wanted, retry, since=None)
+    moving = replace(verbs, names=(*_VERBS[:2], "move_in"), poll=moved)
+    looked_at(moving, stands.endpoint, retry)
 
 
 def leave(

@@ -29,18 +29,18 @@ class Deployments:
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
         self._standing: dict[tuple[str, int], tuple[DeployingProvider, Stands]] = {}
+        self._moved: set[tuple[str, int]] = set()
         self._awaited: set[str] = set()
 
     def stand_up(
         self, provider: DeployingProvider, wanted: Deployment, *, price: float | None
     ) -> None:
         """See to it that it stands, and that its endpoints know where. Raises Inconclusive."""
-        from pytest_memleak.sampling.deployment import ensure_deployment
+        from pytest_memleak.sampling.deployment import ensure_deployment, move_in
 
-        key = wanted.digest, id(provider)
-        if key in self._standing:
+        key, resources = (wanted.digest, id(provider)), self._resources
+        if key in self._moved:
             return
-        resources = self._resources
         try:
             stands = ensure_deployment(
                 resources.ledger,
@@ -56,7 +56,8 @@ class Deployments:
             self._awaited.add(wanted.digest)
             raise
         self._standing[key] = provider, stands
-        provider.move_in(wanted, stands.endpoint, until=stands.until)
+        move_in(provider, wanted, stands, retry=resources.retry)
+        self._moved.add(key)
 
     def leave(self) -> None:
         """Take down what nobody else asks; what cannot be now stays a debt in the ledger."""
