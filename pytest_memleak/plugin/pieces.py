@@ -75,4 +75,4 @@ def messages_of(error: BaseException | None) -> Iterator[str]:
         else:
             yield str(one)
         yield from map(str, getattr(one, "__notes__", ()))
-        waiting.append(one.__cause__ or one.__context__)
+        waiting.append(one.__cause__ or (None if one.__suppress_context__ else one.__context__))

@@ -178,10 +178,10 @@ class Withholding:
             path, line, reason = told
             return path, line, self.text(reason)
         whole = str(told)
-        if raised is not None and self._is_quote("\n".join(messages_of(raised))):
-            return self.text(f"{_place_of(raised)}{_withheld(whole)}")
         if raised is not None and _is_ours(raised):
             plain = self.say(whole)
+        elif raised is not None and self._is_quote("\n".join(messages_of(raised))):
+            return self.text(f"{_place_of(raised)}{_withheld(whole)}")
         else:
             place = _place_of(raised) if raised else ""
             plain = self.text(whole, kind=place)

@@ -61,9 +61,9 @@ class Deployments:
 
     def leave(self) -> None:
         """Take down what nobody else asks; what cannot be now stays a debt in the ledger."""
-        from pytest_memleak.sampling.deployment import leave
-
         while self._standing:
+            from pytest_memleak.sampling.deployment import leave
+
             provider, stands = self._standing.popitem()[1]
             leave(self._resources.ledger, provider, stands, retry=self._resources.retry)
 

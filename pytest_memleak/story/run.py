@@ -48,10 +48,11 @@ class Run:
         self._resources.close()
 
     def settle(self) -> None:
-        """Take down what this run has put up, and what earlier ones have left standing."""
+        """Take down what this run has put up and, where it evaluated anything, what others left."""
         for suite in self._suites.values():
             suite.endpoints.deployments.leave()
-        self._pay_debts(kept=set())
+        if self._looked_for_debts:
+            self._pay_debts(kept=set())
 
     def _pay_debts(self, kept: set[str]) -> None:
         """Take down what nobody asks, but for those digests, and those that are waited for.
