@@ -61,15 +61,16 @@ class Run:
         """
         try:
             ledger = None if self._resources.offline else self._resources.existing_ledger
-        except LedgerError:
-            return  # the run has told it, and a ledger that cannot be opened tells no debts
-        if ledger is None:
-            return
-        from pytest_memleak.ledger.deployments import debts
+            if ledger is None:
+                return
+            from pytest_memleak.ledger.deployments import debts
 
+            standing = debts(ledger)
+        except LedgerError:
+            return  # the run tells it, and a ledger that cannot be read tells no debts
         for suite in self._suites.values():
             kept |= suite.endpoints.deployments.held
-        for debt in debts(ledger):
+        for debt in standing:
             if not debt.in_use and debt.digest not in kept:
                 with contextlib.suppress(MemleakError):
                     pay(
