@@ -32,7 +32,9 @@ def run_gate(
         try:
             return gate.wait(seconds)
         except subprocess.TimeoutExpired:
-            gate.send_signal(signal.SIGINT)
+            # A job in the background ignores Ctrl-C, and so would what it starts.
+            ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+            gate.send_signal(signal.SIGTERM if ignored else signal.SIGINT)
             gate.wait()
             return None
         except KeyboardInterrupt:  # pytest has had it too, and says what is kept

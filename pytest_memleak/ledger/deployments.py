@@ -170,7 +170,6 @@ def leave_deployment(ledger: Ledger, job: Job) -> bool:
 
 def debts(ledger: Ledger) -> list[Debt]:
     """Every deployment that may be standing somewhere, oldest first."""
-    ledger.expire_leases()
 
     def work(connection: Connection) -> list[Debt]:
         rows = connection.execute(
@@ -196,6 +195,8 @@ def debts(ledger: Ledger) -> list[Debt]:
             for row in rows
         ]
 
+    if ledger.read(work):  # with none, as nearly always, nothing is written
+        ledger.expire_leases()
     return ledger.read(work)
 
 

@@ -126,14 +126,14 @@ class Resources:
 
     @property
     def existing_ledger(self) -> Ledger | None:
-        """The run's ledger, where there is one already."""
+        """The run's ledger, where there is one already; LedgerError where it is none any more."""
         from pytest_memleak.ledger.engines import file_of, parsed_url
 
         path = file_of(parsed_url(self._url))
         missing = path is None if self._url.startswith("sqlite") else False
         if self._url not in self._open and (missing or (path and not path.exists())):
             return None
-        return self.ledger
+        return self._opened(self._url, create=False)
 
     def end_of_chain(self) -> Head | None:
         """Where the ledger's chain ends now; None where there is none that can be read.
@@ -183,9 +183,9 @@ class Resources:
         while self._open:
             self._open.popitem()[1].close()
 
-    def _opened(self, url: str) -> Ledger:
+    def _opened(self, url: str, *, create: bool = True) -> Ledger:
         if url not in self._open:
             from pytest_memleak.ledger.ledger import Ledger
 
-            self._open[url] = Ledger(url, run=self._run)
+            self._open[url] = Ledger(url, run=self._run, create=create)
         return self._open[url]

@@ -183,7 +183,11 @@ def undone(text):
 
 @pytest.mark.parametrize(
     "options",
-    [("-vv", "--full-trace", "-o", "log_cli=true"), ("-n", "2"), ("--tb=short", "-q")],
+    [
+        ("-vv", "--full-trace", "-o", "log_cli=true"),
+        pytest.param(("-n", "2"), marks=pytest.mark.slow),
+        pytest.param(("--tb=short", "-q"), marks=pytest.mark.slow),
+    ],
     ids=" ".join,
 )
 def test_no_thirteen_words_are_in_any_of_them(written, protected, options):
