@@ -39,7 +39,7 @@ _FIRST = re.compile(r"[\x1b\\#%&]")  # of an escape
 _FLAGS = re.VERBOSE | re.MULTILINE | re.IGNORECASE | re.ASCII
 _ESCAPE = re.compile(_ESCAPES, _FLAGS)
 # In what is shown also the E of a traceback, and whatever has another look.
-_ODD = re.compile(rf"{_ESCAPES} | (?P<e> ^E(?=\s) ) | (?P<other> [^\x00-\x7f] )", _FLAGS)
+_ODD = re.compile(rf"{_ESCAPES} | (?P<e> ^(?-i:E)(?=\s) ) | (?P<other> [^\x00-\x7f] )", _FLAGS)
 _HEX = re.compile(r"[xu]([0-9a-f]+)", re.IGNORECASE)
 _FEW = 24  # so many different characters are quicker replaced one after the other
 _MOST_LAYERS = 4
