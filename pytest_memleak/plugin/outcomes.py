@@ -25,7 +25,8 @@ from pytest_memleak.plugin.stash import (
     refused_key,
     run_key,
 )
-from pytest_memleak.plugin.withholding import WithholdingHooks, quoted_words
+from pytest_memleak.plugin.ways_out import WaysOut
+from pytest_memleak.plugin.withholding import quoted_words
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.phases import Progress
 from pytest_memleak.redaction.text import inert
@@ -128,7 +129,7 @@ def run_of(config: pytest.Config) -> Run:
         )
         config.add_cleanup(run.close)
         if quoted_words(config) is not None:
-            config.pluginmanager.register(WithholdingHooks(config), "memleak-withholding")
+            config.pluginmanager.register(WaysOut(config), "memleak-withholding")
     return config.stash[run_key]
 
 
