@@ -36,7 +36,7 @@ from pytest_memleak.ledger.tables import calls
 from pytest_memleak.records.phases import Phase, Progress, Standing
 from pytest_memleak.redaction.credentials import masked
 from pytest_memleak.sampling.asking import Line
-from pytest_memleak.sampling.remote_jobs import Verbs, looked_at, pauses, started
+from pytest_memleak.sampling.remote_jobs import NO_REASON, Verbs, looked_at, pauses, started
 from pytest_memleak.sampling.retry import Retry
 
 __all__ = ["Batches"]
@@ -128,7 +128,7 @@ class Batches:
         if state.status is JobStatus.RUNNING:
             return False
         if state.status is JobStatus.FAILED:
-            cause = masked(state.detail or "the provider gives no reason")
+            cause = masked(state.detail or NO_REASON)
             end_job(self.ledger, batch, JobRow.FAILED, cause=cause)
             raise ProviderError(
                 cause,

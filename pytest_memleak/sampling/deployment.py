@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.contracts.deploying import Deployment
 from pytest_memleak.contracts.protocols import JobState, JobStatus
-from pytest_memleak.errors import MemleakError, Pending, ProviderError, SettingsError
+from pytest_memleak.errors import MemleakError, ProviderError, SettingsError
 from pytest_memleak.ledger.deployments import (
     Debt,
     claim_deployment,
@@ -34,7 +34,16 @@ from pytest_memleak.ledger.jobs import Job, JobRow, update_job
 from pytest_memleak.records.phases import Phase, Progress, Standing
 from pytest_memleak.redaction.credentials import masked
 from pytest_memleak.sampling.asking import Reach
-from pytest_memleak.sampling.remote_jobs import Verbs, found, looked_at, pauses, started
+from pytest_memleak.sampling.remote_jobs import (
+    NO_REASON,
+    Verbs,
+    failure,
+    found,
+    looked_at,
+    pauses,
+    pending,
+    started,
+)
 from pytest_memleak.sampling.retry import Retry
 
 if TYPE_CHECKING:
@@ -45,7 +54,8 @@ __all__ = ["Stands", "ensure_deployment", "leave", "move_in", "settle"]
 
 _VERBS = ("find_deployment", "start_deployment", "poll_deployment")
 _NEVER = "it was asked for, and never came"
-_NO_REASON = "the provider gives no reason"
+_ASKED_ANEW = "another run asks for it anew"
+_GOES_ON = "run again later: it goes on from here; memleak ledger debts takes it down instead"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +108,9 @@ def ensure_deployment(
             # Another is taking it down, or was killed at it: then we do. It is put up anew.
             settle(ledger, provider, _debt_of(ledger, job), retry=retry)
         if job.state == JobRow.FAILED:
-            raise _failure(verbs, job)
+            raise failure(verbs, job, kind="deployment", hint=_ASKED_ANEW)
         if not wait or job.stuck:
-            raise _pending(verbs, job)
+            raise pending(verbs, job, kind="deployment", hint=_GOES_ON)
     raise AssertionError("pauses do not end")
 
 
@@ -193,7 +203,7 @@ def _looked_at(
     # What it left behind is taken down at once, or stays a debt.
     leave_deployment(ledger, job)
     settle(ledger, provider, _debt_of(ledger, job), retry=retry)
-    return replace(job, state=JobRow.FAILED, cause=masked(state.detail or _NO_REASON))
+    return replace(job, state=JobRow.FAILED, cause=masked(state.detail or NO_REASON))
 
 
 # --- taking down ---------------------------------------------------------------------------
@@ -275,27 +285,3 @@ def _limit(budget: float | None, price: float | None, wanted: Deployment) -> int
             hint="add hour = ... (US$) to the price of the [[model]]; 0 for one that costs nothing",
         )
     return math.floor(budget * 1e9)
-
-
-def _failure(verbs: Verbs, job: Job) -> ProviderError:
-    return ProviderError(
-        job.cause or _NO_REASON,
-        provider=verbs.provider,
-        endpoint=verbs.endpoint,
-        call=f"deployment {job.job_id}" if job.job_id else verbs.names[1],
-        hint="another run asks for it anew",
-    )
-
-
-def _pending(verbs: Verbs, job: Job) -> Pending:
-    if job.stuck:
-        what = "the start of the deployment has not been answered"
-    elif job.job_id is None:
-        what = "another process is starting the deployment"
-    else:
-        what = f"the deployment {job.job_id} is under way"
-    return Pending(
-        what,
-        place=f"{verbs.provider} endpoint {verbs.endpoint}",
-        hint="run again later: it goes on from here; memleak ledger debts takes it down instead",
-    )

@@ -22,19 +22,29 @@ from pytest_memleak.contracts.protocols import (
     TrainingExample,
     TrainingSet,
 )
-from pytest_memleak.errors import BookError, Pending, ProviderError
+from pytest_memleak.errors import BookError
 from pytest_memleak.ledger.jobs import Job, JobRow, claim_finetune, update_job
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.records import Book
 from pytest_memleak.records.phases import Phase, Progress, Standing
 from pytest_memleak.redaction.credentials import masked
 from pytest_memleak.sampling.asking import Reach
-from pytest_memleak.sampling.remote_jobs import Verbs, looked_at, pauses, started
+from pytest_memleak.sampling.remote_jobs import (
+    NO_REASON,
+    Verbs,
+    failure,
+    looked_at,
+    pauses,
+    pending,
+    started,
+)
 from pytest_memleak.sampling.retry import Retry
 
 __all__ = ["ensure_finetune", "training_set"]
 
 _VERBS = ("find_finetune", "start_finetune", "poll_finetune")
+_STARTED_ANEW = "another run starts it anew, unless the provider still shows it as failed"
+_GOES_ON = "run again later: it goes on from here"
 
 
 def training_set(books: Iterable[Book], recipe: Mapping[str, object]) -> TrainingSet:
@@ -112,9 +122,11 @@ def ensure_finetune(
         if job.state == JobRow.SUCCEEDED and job.endpoint is not None:
             return job.endpoint
         if job.state == JobRow.FAILED:
-            raise _failure(verbs, job)
+            raise failure(verbs, job, kind="fine-tune", hint=_STARTED_ANEW)
         if not wait or job.stuck:
-            raise _pending(verbs, job)
+            raise pending(
+                verbs, job, kind="fine-tune", hint="run again later: it goes on from here"
+            )
     raise AssertionError("pauses do not end")
 
 
@@ -127,33 +139,6 @@ def _looked_at(ledger: Ledger, job: Job, job_id: str, verbs: Verbs, retry: Retry
         ended |= {"endpoint": state.endpoint, "tokens": state.tokens}
         return update_job(ledger, job, state=JobRow.SUCCEEDED, **ended)
     cause = state.detail or (
-        "the provider gives no reason"
-        if state.status is JobStatus.FAILED
-        else "it succeeded without naming an endpoint"
+        NO_REASON if state.status is JobStatus.FAILED else "it succeeded without naming an endpoint"
     )
     return update_job(ledger, job, state=JobRow.FAILED, cause=masked(cause), **ended)
-
-
-def _failure(verbs: Verbs, job: Job) -> ProviderError:
-    name = f"fine-tune {job.job_id}" if job.job_id else verbs.names[1]
-    return ProviderError(
-        job.cause or "the provider gives no reason",
-        provider=verbs.provider,
-        endpoint=verbs.endpoint,
-        call=name,
-        hint="another run starts it anew, unless the provider still shows it as failed",
-    )
-
-
-def _pending(verbs: Verbs, job: Job) -> Pending:
-    if job.stuck:
-        what = "the start of the fine-tune has not been answered"
-    elif job.job_id is None:
-        what = "another process is starting the fine-tune"
-    else:
-        what = f"the fine-tune {job.job_id} is still running"
-    return Pending(
-        what,
-        place=f"{verbs.provider} endpoint {verbs.endpoint}",
-        hint="run again later: it goes on from here",
-    )

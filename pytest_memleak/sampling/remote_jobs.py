@@ -16,7 +16,7 @@ from typing import TypeVar
 from tenacity import Retrying
 
 from pytest_memleak.contracts.protocols import JobState
-from pytest_memleak.errors import LedgerError, NotSent, ProviderBusy, ProviderError
+from pytest_memleak.errors import LedgerError, NotSent, Pending, ProviderBusy, ProviderError
 from pytest_memleak.ledger.jobs import Job, JobRow, end_job, update_job
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.redaction.credentials import masked
@@ -24,17 +24,21 @@ from pytest_memleak.sampling.asking import NoAnswer, Reach, in_doubt, timed
 from pytest_memleak.sampling.retry import Retry
 
 __all__ = [
+    "NO_REASON",
     "StartUnanswered",
     "Verbs",
+    "failure",
     "found",
     "looked_at",
     "pauses",
+    "pending",
     "started",
 ]
 
 T = TypeVar("T")
 
 LOOK_AGAIN = 1.0
+NO_REASON = "the provider gives no reason"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +169,28 @@ def looked_at(verbs: Verbs, job_id: str, retry: Retry) -> JobState:
 
 def _attempts(verbs: Verbs, retry: Retry, stop: threading.Event) -> Retrying:
     return retry.attempts(stop, unreached=lambda: None if verbs.reach.reached else retry.unreached)
+
+
+def failure(verbs: Verbs, job: Job, *, kind: str, hint: str) -> ProviderError:
+    """What to raise of a job that failed; `kind`: what it is."""
+    return ProviderError(
+        job.cause or NO_REASON,
+        provider=verbs.provider,
+        endpoint=verbs.endpoint,
+        call=f"{kind} {job.job_id}" if job.job_id else verbs.names[1],
+        hint=hint,
+    )
+
+
+def pending(verbs: Verbs, job: Job, *, kind: str, hint: str) -> Pending:
+    """What to raise of a job that nobody waits for; `kind`: what it is."""
+    if job.stuck:
+        what = f"the start of the {kind} has not been answered"
+    elif job.job_id is None:
+        what = f"another process is starting the {kind}"
+    else:
+        what = f"the {kind} {job.job_id} is still running"
+    return Pending(what, place=f"{verbs.provider} endpoint {verbs.endpoint}", hint=hint)
 
 
 def pauses(retry: Retry) -> Iterator[None]:
