@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -20,10 +20,11 @@ from typing import Annotated, NoReturn
 from pydantic import AfterValidator
 
 from pytest_memleak.contracts.protocols import JobState, ProviderSetup, TrainingSet
-from pytest_memleak.errors import RecordsError, SuiteError
+from pytest_memleak.errors import SuiteError
 from pytest_memleak.providers.option_tables import Table, read_table
 from pytest_memleak.records import Book, Generation
 from pytest_memleak.records.answerer import RecordedAs
+from pytest_memleak.records.of_another_book import refuse_those_of_another_book
 from pytest_memleak.records.paper_format import (
     described_records,
     generations_from_records,
@@ -91,7 +92,12 @@ class RecordedEndpoint:
         RecordsError for records of another form or of excerpts that `book` does not have.
         """
         read = self._reading(book)
-        self._refuse_strangers(read.generations, book, read.path)
+        hint = (
+            "these generations are of another book, or of other excerpts"
+            if BOOK in self._path
+            else f"with several books, let options.path name a file for each with {BOOK}"
+        )
+        refuse_those_of_another_book(read.generations, book, place=str(read.path), hint=hint)
         return iter(read.generations)
 
     def _file(self, book: Book) -> Path:
@@ -111,19 +117,6 @@ class RecordedEndpoint:
             self._read = None  # before the next one is in memory, too
             self._read = _Read(path, version, load_records(path))
         return self._read
-
-    def _refuse_strangers(self, found: Iterable[Generation], book: Book, path: Path) -> None:
-        known = {excerpt.id for excerpt in book.excerpts}
-        strangers = sorted({one.excerpt_id for one in found} - known)
-        if strangers:
-            raise RecordsError(
-                f"the book {book.id!r} has no excerpt {strangers[0]!r}"
-                + (f" (and {len(strangers) - 1} more)" if strangers[1:] else ""),
-                place=str(path),
-                hint="these generations are of another book, or of other excerpts"
-                if BOOK in self._path
-                else f"with several books, let options.path name a file for each with {BOOK}",
-            )
 
 
 class RecordedProvider:

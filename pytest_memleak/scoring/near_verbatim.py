@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_memleak.errors import BookError, RecordsError
+from pytest_memleak.errors import BookError
+from pytest_memleak.records.of_another_book import no_excerpt
 from pytest_memleak.scoring.alignment import Run, matching_blocks
 from pytest_memleak.scoring.folding import folded_words
 
@@ -158,11 +159,7 @@ class NearVerbatimTally:
         """Match one generation with its own excerpt."""
         excerpt_id = generation.excerpt_id
         if excerpt_id not in self._excerpts:
-            raise RecordsError(
-                f"a generation is for the excerpt {excerpt_id!r}, which the book does not have",
-                place=f"book {self._book_id!r}",
-                hint="score generations against the book they were prompted with",
-            )
+            raise no_excerpt(excerpt_id, book_id=self._book_id)
         excerpt = self._excerpts[excerpt_id]
         for block in _spans(excerpt, _words(generation.text, fold=self._fold)):
             covered = self._covered.setdefault(excerpt_id, np.zeros(len(excerpt), dtype=np.bool_))

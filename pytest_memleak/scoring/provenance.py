@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_memleak.errors import RecordsError
+from pytest_memleak.records.of_another_book import no_excerpt
 from pytest_memleak.scoring.distinct import Distinct, Packing
 from pytest_memleak.scoring.index import Index
 from pytest_memleak.scoring.intervals import outermost
@@ -135,7 +135,7 @@ def cross_excerpt(
     belongs to none of its excerpts.
     """
     index = index or Index(book, k=scoring.k, mode=scoring.words)
-    asked = ((_place(index, one.excerpt_id), one.text) for one in generations)
+    asked = ((_place(index, one.excerpt_id, book.id), one.text) for one in generations)
     return cross_excerpt_of(index, *distinct_matches(index, asked))
 
 
@@ -183,14 +183,11 @@ def cross_book(
     return CrossBook(book.id, tuple(spans))
 
 
-def _place(index: Index, excerpt_id: str) -> int:
+def _place(index: Index, excerpt_id: str, book_id: str) -> int:
     try:
         return index.order[excerpt_id]
     except KeyError:
-        raise RecordsError(
-            f"a generation is for the excerpt {excerpt_id!r}, which the book does not have",
-            hint="score generations against the book they were prompted with",
-        ) from None
+        raise no_excerpt(excerpt_id, book_id=book_id) from None
 
 
 def distinct_matches(

@@ -10,6 +10,7 @@ import numpy as np
 
 from pytest_memleak.errors import BookError, RecordsError, SettingsError
 from pytest_memleak.records import Generation, Span
+from pytest_memleak.records.of_another_book import no_excerpt
 from pytest_memleak.scoring.distinct import Distinct, Packing, distinct
 from pytest_memleak.scoring.matches import Matches
 from pytest_memleak.scoring.passages import distinct_passages
@@ -346,13 +347,9 @@ class Tally:
         return int(self._excerpt_end.searchsorted(run.start, side="right"))
 
     def _refusal(self, one: Generation) -> RecordsError:
-        place = f"book {self._book.id!r}"
         if one.excerpt_id not in self.layout.order:
-            return RecordsError(
-                f"a generation is for the excerpt {one.excerpt_id!r}, which the book does not have",
-                place=place,
-                hint="score generations against the book they were prompted with",
-            )
+            return no_excerpt(one.excerpt_id, book_id=self._book.id)
+        place = f"book {self._book.id!r}"
         if one.ordinal in self.counted.seen[one.excerpt_id]:
             return RecordsError(
                 f"generation {one.ordinal} of excerpt {one.excerpt_id!r} comes twice", place=place

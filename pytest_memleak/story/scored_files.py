@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pytest_memleak.contracts.extensions import Extensions
 from pytest_memleak.contracts.protocols import Manuscript
 from pytest_memleak.errors import RecordsError
+from pytest_memleak.records.of_another_book import refuse_those_of_another_book
 from pytest_memleak.records.paper_format import (
     generations_from_records,
     load_records,
@@ -19,7 +20,7 @@ from pytest_memleak.records.paper_format import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from pytest_memleak.records import Book, Generation, Measurement, Scoring
@@ -89,15 +90,5 @@ def _drawn(path: Path, book: Book) -> tuple[Book, list[Generation]]:
     if not records:
         raise RecordsError("there are no records", place=str(path))
     generations = generations_from_records(records, place=str(path))
-    _refuse_strangers(book, generations, path)
+    refuse_those_of_another_book(generations, book, place=str(path))
     return with_instructions_asked(book, records), generations
-
-
-def _refuse_strangers(book: Book, generations: Iterable[Generation], path: Path) -> None:
-    strangers = {one.excerpt_id for one in generations} - {one.id for one in book.excerpts}
-    if strangers:
-        raise RecordsError(
-            f"there is no excerpt {min(strangers)!r} in {book.id}",
-            place=str(path),
-            hint="score generations against the book they were prompted with",
-        )

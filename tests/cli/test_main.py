@@ -307,7 +307,7 @@ BAD_GENERATIONS = [
     (f'{ID}"excerpt_text": "a"}}]', "record 0: there are no generations"),
     (f'{ID}"generations": [], "instruction": ["a"]}}]', "record 0: instruction is a list"),
     (answers("a") + answers("b"), "record 1: the excerpt_id 'p_id1' occurs twice"),
-    (answers("a", "b", "c"), "there is no excerpt 'p_id3' in "),
+    (answers("a", "b", "c"), "has no excerpt 'p_id3'"),
 ]
 
 
