@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from pytest_memleak.errors import NotSent, ProviderBusy, ProviderError
 from pytest_memleak.redaction.credentials import masked
@@ -35,7 +34,6 @@ __all__ = [
     "never_sent",
     "retry_after",
     "safe_message",
-    "without_password",
 ]
 
 _QUOTED_WORDS = 5
@@ -245,12 +243,6 @@ def retry_after(headers: Mapping[str, Any] | None) -> float | None:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return max(0.0, (moment - datetime.now(UTC)).total_seconds())
-
-
-def without_password(url: str) -> str:
-    """A server's address as it may be shown: without user, password and query."""
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def safe_message(message: str, *, texts: Sequence[str] = ()) -> str:

@@ -47,6 +47,7 @@ _CREDENTIALS = re.compile(
     r"(?P<before>://(?:[^/\s:@]{0,80}:)?)[^\s/@]{1,200}(?:@[^\s/@]{1,200}){0,2}(?=@)"
 )
 _PORT = re.compile(r":[0-9]*$")
+_QUERY = re.compile(r"[?#].*", re.DOTALL)
 _NAMES = re.compile(r"(?:_|\b)(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS)$", re.IGNORECASE)
 
 
@@ -73,16 +74,13 @@ def masked(message: str, *, limit: int = 300) -> str:
 
 
 def without_credentials(url: str) -> str:
-    """The URL without the name and the password before its host, as in `http://host:8000/v1`.
-
-    To be called where a URL comes in, so that nothing behind it can show, log or keep them.
-    """
+    """The URL as it may be shown: without name and password before its host, and without query."""
     scheme, separator, rest = url.partition("://")
     end = min((at for at in map(rest.find, "/?#") if at >= 0), default=len(rest))
     # A password that was not encoded may hold any of these three; a path seldom holds an @.
     if "@" not in rest[:end] and ":" in rest[:end] and not _PORT.search(rest[:end]):
         end = len(rest)
-    return scheme + separator + rest[:end].rpartition("@")[2] + rest[end:]
+    return _QUERY.sub("", scheme + separator + rest[:end].rpartition("@")[2] + rest[end:])
 
 
 def _secrets_of_the_environment() -> list[str]:

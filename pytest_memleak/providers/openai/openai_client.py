@@ -27,7 +27,6 @@ from pytest_memleak.providers.failures import (
     Failing,
     Refusal,
     retry_after,
-    without_password,
 )
 from pytest_memleak.providers.google_login import (
     LOGIN,
@@ -36,6 +35,7 @@ from pytest_memleak.providers.google_login import (
     login_failure,
 )
 from pytest_memleak.providers.http_bounds import Bounds
+from pytest_memleak.redaction.credentials import without_credentials
 
 if TYPE_CHECKING:
     from openai import APIResponse, APIStatusError, OpenAI
@@ -85,7 +85,7 @@ class Calls:
     ) -> None:
         self.provider = provider
         self._address = (base_url or os.environ.get("OPENAI_BASE_URL") or OFFICIAL_URL).rstrip("/")
-        self.base_url = without_password(self._address)
+        self.base_url = without_credentials(self._address)
         self.official = self.base_url == OFFICIAL_URL
         host = f"{urlsplit(self.base_url).hostname}"
         self.plain_by_itself = host.endswith(_PLAIN_HOSTS)

@@ -31,9 +31,9 @@ from pytest_memleak.providers.failures import (
     Refused,
     retry_after,
     safe_message,
-    without_password,
 )
 from pytest_memleak.providers.tinker.sdk_log import SDK_LOG
+from pytest_memleak.redaction.credentials import without_credentials
 
 if TYPE_CHECKING:
     from tinker import APIFuture, APIStatusError, RestClient, ServiceClient
@@ -71,7 +71,7 @@ class Calls:
     def __init__(self, *, base_url: str | None, timeout: float) -> None:
         given = base_url or os.environ.get("TINKER_BASE_URL")
         self._address = given.rstrip("/") if given else None
-        self.base_url = without_password(self._address) if self._address else None
+        self.base_url = without_credentials(self._address) if self._address else None
         self.timeout = timeout
         self._openings: dict[str, Future[Any]] = {}
         self._lock = threading.Lock()

@@ -24,10 +24,10 @@ from pytest_memleak.providers.failures import (
     Failing,
     Refusal,
     retry_after,
-    without_password,
 )
 from pytest_memleak.providers.google_login import LOGIN, SCOPE, login_failure
 from pytest_memleak.providers.http_bounds import Bounds
+from pytest_memleak.redaction.credentials import without_credentials
 
 if TYPE_CHECKING:
     from agentplatform import Client as Platform
@@ -65,7 +65,7 @@ class Calls:
     ) -> None:
         base_url = base_url or os.environ.get("GOOGLE_VERTEX_BASE_URL")
         self._address = base_url.rstrip("/") if base_url else None
-        self.base_url = without_password(self._address) if self._address else None
+        self.base_url = without_credentials(self._address) if self._address else None
         self.timeout = timeout
         self.project = project
         self.location = location
