@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_memleak.contracts.hookspecs import hookimpl
+from pytest_memleak.providers.provider_table import PROVIDERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from pytest_memleak.contracts.protocols import (
-        Manuscript,
-        Provider,
-        ProviderFactory,
-        ProviderSetup,
-    )
+    from pytest_memleak.contracts.protocols import Manuscript, ProviderFactory
     from pytest_memleak.records import Book
     from pytest_memleak.records.finding import RunReport
 
@@ -30,34 +24,10 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class _InModule:
-    """A provider whose module is imported when the first of its models is made."""
-
-    module: str
-    name: str
-    free: bool = False
-
-    def __call__(self, setup: ProviderSetup) -> Provider:
-        factory: ProviderFactory = getattr(importlib.import_module(self.module), self.name)
-        return factory(setup)
-
-
 @hookimpl
 def memleak_providers() -> Mapping[str, ProviderFactory]:
     """The providers of this package."""
-    return {
-        "ngram": _InModule(
-            "pytest_memleak.providers.ngram.ngram_provider", "NgramProvider", free=True
-        ),
-        "recorded": _InModule("pytest_memleak.providers.recorded", "RecordedProvider", free=True),
-        "openai": _InModule("pytest_memleak.providers.openai.openai_provider", "OpenAIProvider"),
-        "vertex": _InModule("pytest_memleak.providers.vertex.vertex_provider", "VertexProvider"),
-        "tinker": _InModule("pytest_memleak.providers.tinker.tinker_provider", "TinkerProvider"),
-        "transformers": _InModule(
-            "pytest_memleak.providers.transformers.transformers_provider", "TransformersProvider"
-        ),
-    }
+    return PROVIDERS
 
 
 @hookimpl(trylast=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pytest_memleak.cli.gate_run import command_line
-from pytest_memleak.cli.provider_needs import NEEDS, Needs
+from pytest_memleak.providers.provider_table import PROVIDERS, Needs
 
 __all__ = ["CI", "ci_job"]
 
@@ -77,7 +77,7 @@ def ci_job(name: str, suite: Path, provider: str) -> tuple[Path, str] | None:
     if name not in CI:
         raise SettingsError(f"--ci: there is no {name!r}", hint=f"one of {', '.join(CI)}, or none")
     path, text = CI[name]
-    needs = NEEDS.get(provider, Needs())
+    needs = PROVIDERS[provider].needs if provider in PROVIDERS else Needs()
     command = command_line(
         *("pytest", "-m", "copyright", suite.as_posix(), "--memleak-quote", "0"),
         *(

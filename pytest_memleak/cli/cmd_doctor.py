@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from pytest_memleak.cli.columns import print_table
 from pytest_memleak.cli.gate_run import command_line, next_step
-from pytest_memleak.cli.provider_needs import NEEDS
+from pytest_memleak.providers.provider_table import PROVIDERS, Needs
 from pytest_memleak.records.book import WAYS_TO_ASK
 
 if TYPE_CHECKING:
@@ -67,7 +67,8 @@ def _doctor(parsed: argparse.Namespace) -> int:
     for path in parsed.suite:
         checked += _of_suite(path)
     if not parsed.suite:
-        checked += [_provider(name) for name in NEEDS if NEEDS[name].extra]
+        needs = {name: one.needs for name, one in PROVIDERS.items()}
+        checked += [_provider(name, its) for name, its in needs.items() if its.extra]
     return _told(checked, parsed.suite)
 
 
@@ -103,9 +104,8 @@ def _installation() -> Iterator[_Checked]:
         yield _Checked(name, version(name))
 
 
-def _provider(name: str) -> _Checked:
+def _provider(name: str, needs: Needs) -> _Checked:
     """What there is for a provider; that it could not be used now is no fault without a suite."""
-    needs = NEEDS[name]
     if needs.missing:
         return _Checked(f"provider {name}", f"not installed (pip install '{needs.requirement}')")
     unset = f"; not set: {', '.join(needs.unset)}" if needs.unset else ""
@@ -209,12 +209,12 @@ def _model(model: Model, opened: SuiteRun) -> Iterable[_Checked]:
 
 def _reach(model: Model) -> Iterator[_Checked]:
     """Its key, and whether anybody listens at its address."""
-    needs = NEEDS.get(model.provider)
-    url = model.options.get("base_url") or os.environ.get(f"{model.provider.upper()}_BASE_URL")
-    if needs is not None and not url:  # a server of one's own needs none
+    built_in = PROVIDERS.get(model.provider)
+    needs = built_in.needs if built_in else Needs()
+    url = model.options.get("base_url") or (needs.address and os.environ.get(needs.address))
+    if not url:  # a server of one's own needs none
         keys = (model.options.get("api_key_env", one) for one in needs.keys)
-        given = {"GOOGLE_CLOUD_PROJECT": "project", "GOOGLE_CLOUD_LOCATION": "location"}
-        settings = (one for one in needs.settings if given.get(one) not in model.options)
+        settings = (name for name, key in needs.settings.items() if key not in model.options)
         for name in (*keys, *settings):
             there = bool(os.environ.get(str(name)))
             yield _Checked(
@@ -227,10 +227,10 @@ def _reach(model: Model) -> Iterator[_Checked]:
 
 
 def _server(url: str) -> _Checked:
-    from pytest_memleak.providers.failures import without_password
+    from pytest_memleak.redaction.credentials import without_credentials
 
     parts = urlsplit(url)
-    what = f"server {without_password(url)}"
+    what = f"server {without_credentials(url)}"
     try:
         address = parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 0)
         socket.create_connection(address, timeout=_SECONDS).close()

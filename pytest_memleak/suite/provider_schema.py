@@ -8,20 +8,10 @@ import re
 from typing import Any, get_args
 
 from pytest_memleak.providers.option_tables import Table
+from pytest_memleak.providers.provider_table import PROVIDERS
 
 __all__ = ["with_providers"]
 
-_MODULES = {
-    name: importlib.import_module(f"pytest_memleak.providers.{module}")
-    for name, module in (
-        ("ngram", "ngram.ngram_provider"),
-        ("recorded", "recorded"),
-        ("openai", "openai.openai_provider"),
-        ("vertex", "vertex.vertex_provider"),
-        ("tinker", "tinker.tinker_provider"),
-        ("transformers", "transformers.transformers_provider"),
-    )
-}
 _ABOUT = re.compile(r"^([a-z_, ]+): (.*(?:\n {4}.*)*)", re.MULTILINE)
 
 
@@ -33,9 +23,9 @@ def with_providers(schema: dict[str, Any]) -> dict[str, Any]:
     definitions = dict(schema["$defs"])
     model = definitions["ModelTable"]
     conditions = []
-    for provider, module in _MODULES.items():
+    for provider, where in PROVIDERS.items():
         then = {}
-        for kind in vars(module).values():
+        for kind in vars(importlib.import_module(where.module)).values():
             if isinstance(kind, type) and issubclass(kind, Table) and kind is not Table:
                 about = inspect.cleandoc(kind.__doc__ or "")
                 key = "options" if about.startswith("`[model.options]`") else "finetune"

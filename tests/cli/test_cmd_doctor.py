@@ -78,6 +78,22 @@ def test_a_server_that_listens_and_one_that_does_not(memleak, suite):
     assert "start it, or mend options.base_url" in gone.stdout
 
 
+@pytest.mark.parametrize(
+    ("provider", "variable"),
+    [("openai", "OPENAI_BASE_URL"), ("vertex", "GOOGLE_VERTEX_BASE_URL")],
+)
+def test_a_server_that_the_environment_names(memleak, suite, tmp_path, provider, variable):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://me:hunter2hunter2@127.0.0.1:{server.getsockname()[1]}/v1?key={KEY}"
+        path = tmp_path / suite('[suite]\nprobe = "continuation"')
+        path.write_text(path.read_text().replace('"openai"', f'"{provider}"'))
+        done = memleak("doctor", path.name, **{variable: url})
+    assert "somebody listens" in done.stdout
+    assert done.returncode == 0, done.stdout
+    assert "hunter2" not in done.stdout
+    assert KEY not in done.stdout
+
+
 def test_a_suite_that_cannot_be_read_and_a_ledger_that_is_none(memleak, tmp_path):
     (tmp_path / "ledger.db").write_text("no ledger")
     done = memleak("doctor", "gone.memleak.toml", "--ledger", "sqlite:///ledger.db")
