@@ -2,9 +2,10 @@
 
     sign (24 bytes) | keys of all books, 8 bytes each | table (JSON) | its length (8 bytes)
 
-All numbers are little-endian. The table says of each book where its keys are, their SHA-256, and
-which file it was read from, with that file's SHA-256. The keys are read in place (memory-mapped),
-and checked by their SHA-256 each time.
+All numbers are little-endian. The table says how words were numbered, which is refused where it is
+not as it is done today, and of each book where its keys are, their SHA-256, and which file it was
+read from, with that file's SHA-256. The keys are read in place (memory-mapped), and checked by
+their SHA-256 each time.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_memleak.errors import BookError
-from pytest_memleak.scoring.library import BookKeys
+from pytest_memleak.scoring.library import BookKeys, numbering
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -34,7 +35,7 @@ __all__ = ["CatalogueFile", "Part", "PreparedBook", "is_catalogue_file", "write_
 _SIGN = b"memleak catalogue, v1\n\n\n"
 _LENGTH = 8
 _KEY_BYTES = 8
-_AGAIN = "make it anew: memleak catalogue build DIR -o FILE"
+_AGAIN = "build it again: memleak catalogue build DIR -o FILE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,11 @@ def write_catalogue(
                 relative = Path(os.path.relpath(source, path.parent)).as_posix()
                 its = (relative, sha256, book.words, book.digest, places[0], places[-1])
                 made.append(PreparedBook(*its, digest.hexdigest()))
-            table = {"words": mode, "books": [dataclasses.asdict(one) for one in made]}
+            table = {
+                "words": mode,
+                "numbering": numbering(mode),
+                "books": [dataclasses.asdict(one) for one in made],
+            }
             data = json.dumps(table).encode()
             file.write(data + len(data).to_bytes(_LENGTH, "little"))
         beside.replace(path)
@@ -107,24 +112,31 @@ def write_catalogue(
 
 
 class CatalogueFile:
-    """What `write_catalogue` wrote; BookError where it is damaged."""
+    """What `write_catalogue` wrote; BookError where it is damaged, or another version wrote it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self.mode, self.books = self._table()
+            self.mode, self.books, its_numbering = self._table()
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BookError(
                 f"it is no whole catalogue file ({type(error).__name__})",
                 place=str(path),
                 hint=_AGAIN,
             ) from None
+        if its_numbering != numbering(self.mode):
+            raise BookError(
+                "it was made by another version of memleak, which reads words in another way, so "
+                "that some of them would not be found",
+                place=str(path),
+                hint=_AGAIN,
+            )
 
     def source(self, book: PreparedBook) -> Path:
         """The file that the book was read from."""
         return Path(os.path.normpath(self.path.parent / book.source))
 
-    def _table(self) -> tuple[WordMode, tuple[PreparedBook, ...]]:
+    def _table(self) -> tuple[WordMode, tuple[PreparedBook, ...], str]:
         with self.path.open("rb") as file:
             if file.read(len(_SIGN)) != _SIGN:
                 raise ValueError("another kind of file")
@@ -138,7 +150,7 @@ class CatalogueFile:
             first + count > keys for one in books for first, count in (one.exact, one.folded)
         ):
             raise ValueError("its table does not fit")
-        return table["words"], books
+        return table["words"], books, table.get("numbering", "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 from pytest_memleak.findings.quotes import quote_anywhere
 from pytest_memleak.findings.rates import rate_of
 from pytest_memleak.records.finding import Passage
+from pytest_memleak.scoring.words import words
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Iterator
 
     from pytest_memleak.records import Book
+    from pytest_memleak.records.passage_rate import PassageRate
     from pytest_memleak.scoring.recitals import Recital, Recitals
     from pytest_memleak.verdict.evaluation import Evaluation
 
@@ -58,41 +60,23 @@ def _to_tell(found: Recitals) -> Iterator[tuple[str, Recital]]:
     yield "longest recital", found.longest_recital
     yield "longest near-verbatim recital", found.nv_longest_recital
     longest_first = sorted(found.passages, key=lambda one: -one.words)
-
-    def book(one: Recital) -> str | None:
-        return None if one.book in found.measured else one.book
-
-    of_each_book = {book(one): one for one in reversed(longest_first)}
-    first = [one for one in longest_first if of_each_book[book(one)] is one]
-    further = [one for one in longest_first if of_each_book[book(one)] is not one]
+    of_each_book = {one.book: one for one in reversed(longest_first)}
+    first = [one for one in longest_first if of_each_book[one.book] is one]
+    further = [one for one in longest_first if of_each_book[one.book] is not one]
     told = [found.longest_recital]
     for one in (*first, *further):
-        if not any(_within(one, other, found.measured) for other in told):
+        if not any(_within(one, other) for other in told):
             told.append(one)
     yield from (("recital", one) for one in told[1:][:_FURTHER])
     yield "recital", found.in_training
     yield "near-verbatim recital", found.nv_in_training
 
 
-def _within(one: Recital, other: Recital, measured: Collection[str]) -> bool:
-    """Whether a recital lies in another of the same book.
-
-    measured: names of one book, of the parts that are measured and of the whole, whose words are
-        counted apart; so it is the same where it is the same stretch of an answer.
-    """
-    if one.book == other.book:
-        stretches = one.start, one.end, other.start, other.end
-    elif {one.book, other.book} <= set(measured) and _answer(one) == _answer(other):
-        ends = ((each.place or 0) + each.words for each in (one, other))
-        stretches = one.place, next(ends), other.place, next(ends)
-    else:
-        return False
+def _within(one: Recital, other: Recital) -> bool:
+    """Whether a recital lies in another of the same book."""
+    stretches = one.start, one.end, other.start, other.end
     start, end, around_start, around_end = (each or 0 for each in stretches)
-    return around_start <= start and end <= around_end
-
-
-def _answer(one: Recital) -> tuple[str | None, int | None]:
-    return one.excerpt_id, one.generation
+    return one.book == other.book and around_start <= start and end <= around_end
 
 
 def _passage(
@@ -103,7 +87,6 @@ def _passage(
     near = "near-verbatim" in kind
     of_other = book.id != evaluation.pair.book.id
     elsewhere = of_other or one.excerpt_id != one.excerpt_at
-    rated = None if near or elsewhere else evaluation.analysis
     chapters = {excerpt.id: excerpt.chapter for excerpt in book.excerpts}
     return Passage(
         kind=kind,
@@ -126,8 +109,26 @@ def _passage(
         asked_for=one.excerpt_id if elsewhere else None,
         others=_others(one, evaluation),
         training=from_training,
-        rate=rate_of(rated, start, end) if rated else None,
+        rate=None if near or elsewhere else _rate(one, book, evaluation),
     )
+
+
+def _rate(one: Recital, book: Book, evaluation: Evaluation) -> PassageRate | None:
+    """How often its own prompt brought it back.
+
+    book: the pair's, whole. Of an excerpt only the last words may be measured (continuation).
+    """
+    analysis = evaluation.analysis
+    if analysis is None or one.start is None or one.end is None:
+        return None
+    measured, mode = analysis.measurement, evaluation.pair.scoring.words
+    at = next(nth for nth, excerpt in enumerate(book.excerpts) if excerpt.id == one.excerpt_at)
+    end = sum(len(words(excerpt.text, mode)) for excerpt in book.excerpts[: at + 1])
+    ends = (*measured.excerpt_starts[1:], measured.words)
+    start = one.start - end + ends[at]
+    if start < measured.excerpt_starts[at] or one.end > end:
+        return None
+    return rate_of(analysis, start, one.end - end + ends[at])
 
 
 def _others(one: Recital, evaluation: Evaluation) -> tuple[str, ...]:

@@ -51,9 +51,12 @@ def _in_its_place(one: Passage, recital: Passage) -> bool:
 
 
 def _in_its_answer(one: Passage, recital: Passage) -> bool:
-    """The same where a span's words are those of the rests, and a recital's those of the book."""
+    """The same where a span's words are those of the rests, and a recital's those of the book.
+
+    A span that is longer than its answer's recital lies partly in longer ones, told before.
+    """
     same = (one.excerpt_id, one.generation) == (recital.excerpt_id, recital.generation)
-    return same and recital.asked_for is None and one.words <= recital.words
+    return same and recital.asked_for is None
 
 
 def told_once(passages: Sequence[Passage]) -> list[Passage]:

@@ -8,9 +8,11 @@ them; who scrambles a dictionary can still tell which word each is.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
+from unicodedata import ucd_3_2_0
 
 import numpy as np
 
@@ -18,6 +20,7 @@ from pytest_memleak.errors import MemleakError
 from pytest_memleak.scoring.chains import chained
 from pytest_memleak.scoring.keys import NO_WORD, TEXT_END, keyed, keyed_folded
 from pytest_memleak.scoring.layout import layout_of, refuse_unmeasurable
+from pytest_memleak.scoring.look_alikes import LATIN
 from pytest_memleak.scoring.shared_index import NEAR_MATCH, Found
 from pytest_memleak.scoring.sieve import BORDER, Sieve
 from pytest_memleak.scoring.trimming import NO_RANGES
@@ -41,6 +44,7 @@ __all__ = [
     "Shard",
     "Survivor",
     "book_keys",
+    "numbering",
     "scan",
     "scanned",
 ]
@@ -49,6 +53,13 @@ _SCRAMBLE, _SPREAD = np.uint64(0xD6E8FEB86659FD93), np.uint64(32)
 _BORDER = np.array([BORDER], dtype=np.uint64)
 _TEXT_END = np.array([TEXT_END], dtype=np.uint64)
 _CHARACTERS_TOGETHER = 1 << 20
+# Whatever decides which words there are and what their numbers are, on each way that texts go.
+_SPECIMENS = (
+    "Don't stop: 1984 co_op, incomprehensibilities a-\nble\r\n12 lines\n[3:16] of **verses** \x07!",
+    "caf\xe9 co\xadop x\xb2 stra\xdfe-\n\xc6on incomprehensibilit\xe9s \xb5\xaa\xbb\n00:12\xa0so",
+    "stop\u20141984 &amp; <i id='x'>tag</i><br>co\u0308op \u0130st e\u200be a-\nble\n\u2014 7. or",
+    "\u0915\u093f \u6728\u3005 \uff57\uff49\uff44\uff45 \ufb01ne \u05e9\u05c1 \U000e0061 \u115f",
+)
 _SCRAMBLED_TOGETHER = 1 << 20
 
 
@@ -81,6 +92,18 @@ def book_keys(book: Book, *, k: int, mode: WordMode = "paper") -> BookKeys:
         return BookKeys(layout.total, _digest(exact), exact, exact)
     borders = layout_of(book, near.lengths().tolist()).borders
     return BookKeys(layout.total, _digest(exact), exact, _bordered(near, borders))
+
+
+@functools.cache
+def numbering(mode: WordMode) -> str:
+    """Which words texts have, and which number each: a digest, another after any change of that.
+
+    Of specimens, and all look-alikes that every Python knows; so nobody has to count versions.
+    """
+    known = (one for one in sorted(LATIN) if ucd_3_2_0.category(one) != "Cn")
+    texts = [*_SPECIMENS, " ".join(known)]
+    both = np.concatenate((keyed(texts, mode).keys, keyed_folded(texts).keys))
+    return _digest(_scrambled(both))
 
 
 def _digest(keys: Keys) -> str:

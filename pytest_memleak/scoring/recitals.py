@@ -73,7 +73,7 @@ class Recitals:
     by_round, nv_by_round: per round the words of its longest recital
     of_excerpts, nv_of_excerpts: of a collection's answers, the words of the longest recital that
                  begins in each excerpt of each book (id, excerpt's id)
-    measured:    the names of the measured book; also that of the whole of it, where only parts are
+    own:         the name of the pair's book among all these
     """
 
     longest_recital: Recital
@@ -85,7 +85,7 @@ class Recitals:
     nv_by_round: tuple[int, ...] = field(repr=False)
     of_excerpts: Mapping[tuple[str, str], int] = field(default_factory=dict, repr=False)
     nv_of_excerpts: Mapping[tuple[str, str], int] = field(default_factory=dict, repr=False)
-    measured: frozenset[str] = frozenset()
+    own: str = ""
 
     @property
     def recitals_over(self) -> int:
@@ -98,11 +98,12 @@ class Protected:
     """The books that a pair's generations are held against, all of them in `index`.
 
     measured: id of the book whose excerpts were asked for; the four measures are of its words
-    books:    ids of the protected books, in the order in which they count: the pair's first
+    books:    ids of the protected books, in the order in which they count: the pair's first, by
+              its name `whole` where it has one
     training: ids of the books that the model was tuned on
     catalogue: ids of further protected books, which count after the others, and with nothing
               under `least` words: all that any answer shares so many words with are in the index
-    whole:    another name of the measured book in the index, where only parts of it are measured
+    whole:    where only parts of the pair's book are measured, the name of the whole
     """
 
     index: SharedIndex
@@ -184,7 +185,7 @@ class RecitalTally:
             nv_by_round=tuple(counts.nv_by_round.get(one, 0) for one in range(rounds)),
             of_excerpts=self._named(counts.of_excerpts),
             nv_of_excerpts=self._named(counts.nv_of_excerpts),
-            measured=frozenset(filter(None, (self._protected.measured, self._protected.whole))),
+            own=self._protected.whole or self._protected.measured,
         )
 
     def _named(self, longest: Mapping[int, int]) -> dict[tuple[str, str], int]:

@@ -163,10 +163,10 @@ def _of_recitals(book: Book, recitals: Recitals) -> tuple[list[dict[str, float]]
         ("nv_longest_recital", recitals.nv_of_excerpts),
     ):
         for (its_book, excerpt), words in longest.items():
-            told = of_each[work_of[excerpt]] if its_book in recitals.measured else beyond
+            told = of_each[work_of[excerpt]] if its_book == recitals.own else beyond
             told[name] = max(told[name], words)
     for one in recitals.passages:
-        own = one.book in recitals.measured
+        own = one.book == recitals.own
         told = of_each[work_of[one.excerpt_at or ""]] if own else beyond
         told["recitals_over"] += 1
     return of_each, beyond

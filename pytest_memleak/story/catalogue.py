@@ -168,7 +168,7 @@ class Catalogue:
                 "an answer shares a long run with it, and its file is gone or another than the "
                 "catalogue was prepared from",
                 place=name,
-                hint="put it back, or make the catalogue anew: memleak catalogue build",
+                hint="put it back, or build it again: memleak catalogue build DIR -o FILE",
             )
         return dataclasses.replace(self._reader.read(path), id=name)
 
@@ -238,7 +238,7 @@ def _refuse_other_words(file: CatalogueFile, suite: Suite) -> None:
             f"the catalogue {file.path.name} was made for words = {file.mode!r}, and the suite "
             f"measures words = {mode!r}",
             place=str(suite.path),
-            hint=f"make it anew: memleak catalogue build DIR -o {file.path.name} --words {mode}",
+            hint=f"build it again: memleak catalogue build DIR -o {file.path.name} --words {mode}",
         )
 
 

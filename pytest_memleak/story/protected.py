@@ -43,22 +43,25 @@ class ProtectedBooks:
     ) -> Protected:
         """What the pair's generations are held against: its book first, then the suite's others.
 
-        measured: the pair's book as it is measured; where that is only parts of it, the whole
-        book comes next. beyond: those of the catalogue, last, from `least` words on.
+        measured: the pair's book as it is measured; where that is only parts of it, recitals are
+        looked for in the whole. beyond: those of the catalogue, last, from `least` words on.
         Raises BookError for one that cannot be measured.
         """
         index = self._index_of(pair, measured, beyond)
         role = {one.id: one.role for one in self._suite.books}
-        others = [one.id for one in index.books if one.id.removesuffix(_WHOLE) in role]
-        others = [one for one in others if one != measured.id]
+        others = [one.id for one in index.books if one.id in role and one.id != measured.id]
+        whole = f"{measured.id}{_WHOLE}"
         return Protected(
             index,
             measured.id,
-            (measured.id, *(one for one in others if role.get(one, "test") == "test")),
+            (
+                whole if whole in index.numbers else measured.id,
+                *(one for one in others if role[one] == "test"),
+            ),
             tuple(one for one in others if one in pair.model.finetune_books),
             tuple(one.id for one in beyond),
             least,
-            whole=next((one for one in others if one == f"{measured.id}{_WHOLE}"), None),
+            whole=whole if whole in index.numbers else None,
         )
 
     def looked_for(self, pair: Pair) -> LookedFor:

@@ -1,5 +1,6 @@
 """Findings as a run makes them, from books, answers and names of a test's choosing."""
 
+import dataclasses
 import itertools
 import random
 from pathlib import Path
@@ -22,6 +23,8 @@ from pytest_memleak.records import (
     Scoring,
 )
 from pytest_memleak.scoring.analysis import analyse
+from pytest_memleak.scoring.recitals import Protected
+from pytest_memleak.scoring.shared_index import SharedIndex
 from pytest_memleak.story.enough_rounds import sensitivity_of
 from pytest_memleak.verdict.evaluation import Evaluation
 from pytest_memleak.verdict.judge import judge
@@ -103,6 +106,7 @@ def make_finding():
         endpoint="ep",
         gaps=(),
         scoring=None,
+        whole=None,
     ):
         pair = Pair(
             suite=Path(suite),
@@ -114,7 +118,12 @@ def make_finding():
             expected=expected,
         )
         answers = list(generations)
-        analysis = analyse(book, answers, pair.scoring)
+        name = f"{book.id} (whole)"
+        protected = None
+        if whole is not None:  # of which `book` is what the prompts leave
+            named = dataclasses.replace(whole, id=name)
+            protected = Protected(SharedIndex([book, named], k=5), book.id, (name,), whole=name)
+        analysis = analyse(book, answers, pair.scoring, protected=protected)
         evidence = Completeness(
             asked=len(book.excerpts) * samples,
             got=len(answers),
@@ -131,6 +140,7 @@ def make_finding():
             endpoint=endpoint,
             measurement=analysis.measurement if analysis else None,
             analysis=analysis,
+            protected={name: whole} if whole else {},
             sensitivity=analysis and sensitivity_of(analysis, pair, answers=samples),
         )
         return finding(evaluation, quoted=quoted)

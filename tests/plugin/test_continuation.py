@@ -88,15 +88,22 @@ def test_a_model_that_recites_fails_and_its_prompts_count_for_nothing(pytester, 
     assert pair["counts"]["got"] == len(texts) * SAMPLES
 
 
-def test_an_answer_that_runs_on_is_told_once(pytester, write):
-    """Its words are counted twice, in the rests and in the whole book; it is one passage."""
+def test_an_answer_that_runs_on_is_told_once_and_counts_once(pytester, write, stories):
+    """Its words stand in the rests and in the whole book; it is one passage of the latter."""
     write(NGRAM, ("ORDER", "12"))
-    result = pytester.runpytest("-m", "copyright")
+    result, pair = evidence(pytester, "-m", "copyright")
     told = re.findall(
         r"(?:recital|span) of .* at (p_id\d+),.*, (generation \d+)\n", str(result.stdout)
     )
     assert len(told) > 2
     assert len(set(told)) == len(told)
+    whole = sum(len(words(record["excerpt_text"])) for record in stories["held-out"])
+    over = pair["measures"]["recitals_over"]
+    assert over["books"] == {"held-out": over["value"]}
+    assert over["value"] == len(
+        re.findall(r"^ +(?:longest )?recital of ", str(result.stdout), re.MULTILINE)
+    )
+    assert pair["measures"]["longest_recital"]["end"] <= whole
 
 
 def test_the_likeliest_continuations_agree_with_the_model_itself(pytester, write, stories, oracle):

@@ -1,6 +1,7 @@
 """A library streamed past all generations: nothing that the exact index would find is lost."""
 
 import random
+import re
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from test_recitals import book_of, case_of
 
 from pytest_memleak.errors import BookError
 from pytest_memleak.records import Generation, Scoring
+from pytest_memleak.scoring import keys, library, recital_words
 from pytest_memleak.scoring.library import GenerationSieve, book_keys
 from pytest_memleak.scoring.recitals import Protected
 from pytest_memleak.scoring.shared_index import SharedIndex
@@ -29,17 +31,17 @@ def test_survivors_are_what_the_exact_index_finds():
         books, _, generations, settings = case_of(rng)
         scoring = Scoring(k=settings["k"], trim=0, words="unicode")
         texts = [text for its in generations.values() for text in its]
-        library = [
+        shelf = [
             book_of(one["id"], *one["excerpts"], contiguous=one["contiguous"]) for one in books
         ]
         try:
-            keys = [(one.id, book_keys(one, k=scoring.k, mode="unicode")) for one in library]
+            its_keys = [(one.id, book_keys(one, k=scoring.k, mode="unicode")) for one in shelf]
         except BookError:
             continue
         least = rng.choice([scoring.k, 12, 20])
-        found = GenerationSieve(texts, k=scoring.k, mode="unicode").survivors(keys, least=least)
+        found = GenerationSieve(texts, k=scoring.k, mode="unicode").survivors(its_keys, least=least)
         expected = []
-        for book in library:
+        for book in shelf:
             exact, near = untrimmed(book, texts, scoring)
             if exact >= least or near >= 20:
                 expected.append((book.id, exact, near))
@@ -49,11 +51,30 @@ def test_survivors_are_what_the_exact_index_finds():
 
 
 def test_keys_tell_nothing_of_the_text_but_short_words():
-    keys = book_keys(book_of("b", "short unforgettable words of five"), k=5)
-    assert keys.words == 5
-    assert keys.folded is keys.exact
-    assert "short" not in repr(keys)
-    assert keys.exact.dtype == np.uint64
+    made = book_keys(book_of("b", "short unforgettable words of five"), k=5)
+    assert made.words == 5
+    assert made.folded is made.exact
+    assert "short" not in repr(made)
+    assert made.exact.dtype == np.uint64
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "other"),
+    [
+        (recital_words, "_READ_AS", {}),
+        (recital_words, "_NUMBERS", re.compile("(?!)")),
+        (keys, "_PARTED", re.compile(b"(?!)")),
+        (keys, "_MIX", np.uint64(7)),
+        (library, "_SCRAMBLE", np.uint64(7)),
+    ],
+)
+def test_words_that_are_read_or_numbered_in_another_way_are_another_numbering(
+    monkeypatch, module, name, other
+):
+    today = {library.numbering(mode) for mode in ("paper", "unicode")}
+    assert len(today) == 2
+    monkeypatch.setattr(module, name, other)
+    assert library.numbering.__wrapped__("paper") not in today
 
 
 def test_a_book_that_cannot_be_measured_is_refused():

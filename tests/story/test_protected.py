@@ -1,4 +1,4 @@
-"""The protected books of a suite: one index, and the whole book beside its rests."""
+"""The protected books of a suite: one index, and the whole book in place of its rests."""
 
 from types import SimpleNamespace
 
@@ -57,7 +57,7 @@ def test_pairs_share_one_index(protected):
     assert found.for_pair(pair, WINDS).books == ("winds", "ferry")
 
 
-def test_the_whole_book_is_looked_for_beside_its_rests(protected):
+def test_the_whole_book_is_looked_for_in_place_of_its_rests(protected):
     found, pair = protected(FERRY, WINDS)
     rests = beginnings(FERRY, prefix_words=4)
     # Of the second excerpt's prompt, which was not given: the rests hold none of it.
@@ -67,6 +67,18 @@ def test_the_whole_book_is_looked_for_beside_its_rests(protected):
     books = found.holding(analysis, rests)
     assert books[longest.book] is FERRY
     assert found.for_pair(pair, rests).index is found.for_pair(pair, rests).index
+
+
+def test_an_answer_that_runs_on_into_the_next_excerpt_counts_once(protected):
+    found, pair = protected(book_of("ferry", "a b c d e f g h i j k l", "m n o p q r s t u v w x"))
+    rests = beginnings(found.asked_for()[0], prefix_words=4)
+    told = recitals(found, pair, rests, "e f g h i j k l m n o p q r s t u v").recitals
+    assert [(one.words, one.start, one.end) for one in told.passages] == [(18, 4, 22)]
+    assert told.recitals_over == 1
+    # One that stays in its own excerpt stands at its place in the whole book, too.
+    told = recitals(found, pair, rests, "y f g h i j k l").recitals
+    assert [(one.words, one.start, one.end) for one in told.passages] == [(7, 5, 12)]
+    assert told.passages[0].book == told.own
 
 
 def test_what_the_own_prompt_gives_away_is_no_recital_of_the_whole_book(protected):
