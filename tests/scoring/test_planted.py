@@ -2,6 +2,7 @@
 
 import random
 from functools import cache
+from itertools import islice
 
 import pytest
 
@@ -200,14 +201,53 @@ def test_a_passage_of_sixty_words_is_always_found_nearly_verbatim(change):
     assert sum(words >= 20 for words in found.nv_by_round) == TRIALS
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("length", [100, 400])
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_so_is_a_longer_one_of_another_book(change, length):
+    found = tallied(planted(length, change, book=1, separator="\n"))
+    assert sum(words >= 20 for words in found.nv_by_round) == TRIALS
+
+
+OTHER_NAMES = {
+    "Harriet": "Lucy", "Emma": "Anne Elliot", "Knightley": "Wentworth", "Weston": "Croft",
+}  # fmt: skip
+
+
+def renamed(words, _):
+    return " ".join(OTHER_NAMES.get(word.rstrip(".,"), word) for word in words)
+
+
 def test_a_passage_with_its_names_changed_is_nearly_always_found():
-    others = {"Harriet": "Lucy", "Emma": "Anne Elliot", "Knightley": "Wentworth", "Weston": "Croft"}
-
-    def renamed(words, _):
-        return " ".join(others.get(word.rstrip(".,"), word) for word in words)
-
     found = tallied(planted(60, renamed))
     assert sum(words >= 20 for words in found.nv_by_round) >= 990
+
+
+def survived(change, trials):
+    """Of so many changed passages of a catalogue's book, how many let it survive, and no other."""
+    keys = [(f"book{n}", book_keys(one, k=5)) for n, one in enumerate(books())]
+    count = 0
+    for one in islice(planted(60, change, book=2, separator="\n"), trials):
+        found = list(GenerationSieve([one.text], k=5).survivors(keys, least=20))
+        assert {survivor.name for survivor in found} <= {"book2"}
+        count += sum(survivor.nv_longest >= 20 for survivor in found)
+    return count
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_so_is_that_of_a_catalogue_book(change):
+    assert survived(change, 25) == 25
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_so_are_a_thousand_of_a_catalogue_book(change):
+    assert survived(change, TRIALS) == TRIALS
+
+
+@pytest.mark.slow
+def test_so_is_nearly_always_one_of_a_catalogue_book_with_its_names_changed():
+    assert survived(renamed, TRIALS) >= 990
 
 
 def test_other_prose_alone_gives_none():

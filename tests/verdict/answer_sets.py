@@ -111,6 +111,14 @@ def in_base64(text, draw):
     return base64.b64encode(text.encode()).decode()
 
 
+def base64_behind(text, draw):
+    return f"{text} {in_base64(text, draw)}"
+
+
+def unseen_behind(text, draw):
+    return text + "".join(chr(0xE0000 + ord(letter) % 0x80) for letter in text)
+
+
 def dots(text, draw):
     return ". " * 400
 
@@ -163,6 +171,8 @@ TRANSFORMED = {
     "shuffled": shuffled,
     "pairs swapped": pairs_swapped,
     "base64": in_base64,
+    "base64 behind the answer": base64_behind,
+    "tag characters behind the answer": unseen_behind,
     "dots": dots,
     "zero width between": zero_width,
     "zero width alone": only_zero_width,

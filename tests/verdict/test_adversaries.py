@@ -11,6 +11,8 @@ RULES = {
     "shuffled": "word order",
     "pairs swapped": "word order",
     "base64": "short",
+    "base64 behind the answer": "unanswered",
+    "tag characters behind the answer": "unanswered",
     "dots": "unanswered",
     "zero width between": "unanswered",
     "zero width alone": "unanswered",
