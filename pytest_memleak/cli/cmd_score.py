@@ -145,9 +145,7 @@ def _told(one: ScoredFile, names: dict[Path, str], scoring: Scoring) -> Row:
         "longest_span": _place(measured.longest_span),
     }
     if known.recitals:
-        found = known.recitals
-        places["longest_recital"] = _place(found.longest_recital, names)
-        places["nv_longest_recital"] = _place(found.nv_longest_recital, names)
+        places |= {name: _place(one, names) for name, one in known.recitals.longest.items()}
     for name, estimate in estimates(known).items():
         row[name] = places.get(name, estimate.value)
         if estimate.low < estimate.high:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.records.distribution import distribution
+from pytest_memleak.scoring.measure_table import asks_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -34,8 +35,6 @@ _EASIER = {
 }
 # Options of a model that keep it silent.
 _HUSHED = ("system", "safety_threshold")
-# Measures that books beside the pair's own are part of.
-_OF_OTHER_BOOKS = {"longest_recital", "nv_longest_recital"}
 
 INCOMPLETE = "one side has no complete evidence"
 _ALIKE = "measure both releases alike, or make the baseline anew"
@@ -92,7 +91,7 @@ def recitals_elsewhere(
 
     Of now, before anything is read, the books' ids may be all that is known.
     """
-    if _OF_OTHER_BOOKS.isdisjoint(measures):
+    if not asks_for(measures, "recitals"):
         return None
     if before.get("looked_for") is None:
         return "the bundle does not tell what books recitals are looked for in", ANEW

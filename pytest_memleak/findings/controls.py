@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.amounts import amount
+from pytest_memleak.scoring.measure_table import MEASURES, OF_RECITALS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from pytest_memleak.records.finding import Finding
 
 __all__ = ["Alarms", "SuiteControls", "controls_in", "suite_controls"]
-
-_LONGEST = {"longest_recital", "nv_longest_recital"}
 
 
 class Alarms(NamedTuple):
@@ -90,10 +89,10 @@ class _Pair(NamedTuple):
         Where the longest recital is of another book, the model did not make it up.
         """
         told, value = self.details.get(name, {}), self.measures[name]
-        if name in _LONGEST and told.get("book") not in (None, self.book):
-            return False
-        if name == "recitals_over":
+        if name in OF_RECITALS and MEASURES[name].runs == "number":
             value = told.get("books", {}).get(self.book, 0)
+        elif name in OF_RECITALS and told.get("book") not in (None, self.book):
+            return False
         return value > self.limits[name]
 
 

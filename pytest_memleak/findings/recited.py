@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_memleak.findings.quotes import quote_anywhere
 from pytest_memleak.findings.rates import rate_of
 from pytest_memleak.records.finding import Passage
+from pytest_memleak.scoring.measure_table import MEASURES
 from pytest_memleak.scoring.words import words
 
 if TYPE_CHECKING:
@@ -46,8 +47,7 @@ def recital_details(evaluation: Evaluation) -> dict[str, Any]:
     found = evaluation.analysis.recitals
     over = Counter(_book_id(one.book, evaluation) for one in found.passages)
     return {
-        "longest_recital": _place(found.longest_recital, evaluation),
-        "nv_longest_recital": _place(found.nv_longest_recital, evaluation),
+        **{name: _place(one, evaluation) for name, one in found.longest.items()},
         "recitals_over": {"books": dict(sorted(over.items()))},
         "recital_in_training": {"value": found.in_training.words}
         | _place(found.in_training, evaluation),
@@ -57,8 +57,7 @@ def recital_details(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def _to_tell(found: Recitals) -> Iterator[tuple[str, Recital]]:
-    yield "longest recital", found.longest_recital
-    yield "longest near-verbatim recital", found.nv_longest_recital
+    yield from ((MEASURES[name].title, one) for name, one in found.longest.items())
     longest_first = sorted(found.passages, key=lambda one: -one.words)
     of_each_book = {one.book: one for one in reversed(longest_first)}
     first = [one for one in longest_first if of_each_book[one.book] is one]

@@ -52,6 +52,9 @@ class Measure:
     about:    what its limit is on, for the schema of suite files
     kind:     "share": a fraction, with limits from 0 to 1; "count": a whole number, with limits
               from 0; "number": any, with any finite limit
+    runs:     of what matches in k words in a row and more: the words of the longest run, or the
+              number of runs over span_threshold; None where a larger k would hide none of it
+    of_works: whether each work of a collection is held against its limit
     rises:    whether more samples can only raise it, so that a limit once broken stays broken
     overview: the probes whose overviews show it, limit or not
     needs:    what it cannot be had without
@@ -67,6 +70,8 @@ class Measure:
     unit: str = ""
     about: str = ""
     kind: Literal["share", "count", "number"] = "number"
+    runs: Literal["longest", "number"] | None = None
+    of_works: bool = False
     rises: bool = False
     overview: tuple[ProbeKind, ...] = ()
     needs: Needs = field(default=Needs("further"), repr=False)

@@ -12,6 +12,7 @@ from pytest_memleak.records.amounts import day
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.plain_settings import flattened
 from pytest_memleak.reports.wording import served_by, work_named
+from pytest_memleak.scoring.measure_table import OF_RECITALS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -58,12 +59,12 @@ def case_properties(found: Finding, *, own: bool = False) -> list[tuple[str, str
     for name, (low, high) in found.intervals.items():
         properties += [(f"memleak.{name}.low", low), (f"memleak.{name}.high", high)]
     properties += [(f"memleak.{name}.p", p) for name, p in found.chances.items()]
-    for kind in ("longest_recital", "nv_longest_recital"):
-        place = found.details.get(kind, {})
+    for name in OF_RECITALS:
+        told = found.details.get(name, {})
         keys = ("book", "excerpt_at", "start", "end", "excerpt_id", "generation")
-        properties += [(f"memleak.{kind}.{key}", place[key]) for key in keys if place.get("book")]
-    for book, count in found.details.get("recitals_over", {}).get("books", {}).items():
-        properties.append((f"memleak.recitals_over.{inert(book)}", count))
+        properties += [(f"memleak.{name}.{key}", told[key]) for key in keys if told.get("book")]
+        over = told.get("books", {})
+        properties += [(f"memleak.{name}.{inert(book)}", count) for book, count in over.items()]
     properties += [(f"memleak.limit.{name}", value) for name, value in found.limits.items()]
     return [(name, str(value)) for name, value in properties]
 

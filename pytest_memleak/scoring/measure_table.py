@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
-__all__ = ["MEASURES", "asks_for", "nearest", "table_with", "why_unmeasured"]
+__all__ = ["MEASURES", "OF_RECITALS", "asks_for", "nearest", "table_with", "why_unmeasured"]
 
 GENERATIONS = Needs("measurement")
 RECITALS = Needs("recitals")
@@ -54,6 +54,8 @@ _ROWS = (
         unit="words",
         about="longest passage of any protected book, whatever was asked for, in words",
         kind="count",
+        runs="longest",
+        of_works=True,
         rises=True,
         overview=_OF_TEXT,
         needs=RECITALS,
@@ -66,6 +68,8 @@ _ROWS = (
         unit="over {span_threshold} words",
         about="number of distinct passages of protected books over span_threshold words",
         kind="count",
+        runs="number",
+        of_works=True,
         rises=True,
         needs=RECITALS,
         read=lambda known: known.recitals.recitals_over,
@@ -76,6 +80,7 @@ _ROWS = (
         unit="matching words",
         about="longest near-verbatim passage of any protected book, in matching words",
         kind="count",
+        of_works=True,
         rises=True,
         needs=RECITALS,
         read=lambda known: known.recitals.nv_longest_recital,
@@ -87,6 +92,7 @@ _ROWS = (
         unit="share of words, k = {k}",
         about="BMC@k, a share from 0 to 1",
         kind="share",
+        of_works=True,
         rises=True,
         overview=_OF_TEXT,
         needs=GENERATIONS,
@@ -99,6 +105,8 @@ _ROWS = (
         unit="words",
         about="longest memorized block, in words",
         kind="count",
+        runs="longest",
+        of_works=True,
         rises=True,
         overview=_OF_TEXT,
         needs=GENERATIONS,
@@ -110,6 +118,8 @@ _ROWS = (
         unit="words",
         about="longest regurgitated span, in words",
         kind="count",
+        runs="longest",
+        of_works=True,
         rises=True,
         overview=_OF_TEXT,
         needs=GENERATIONS,
@@ -122,6 +132,8 @@ _ROWS = (
         unit="over {span_threshold} words",
         about="number of spans over span_threshold words",
         kind="count",
+        runs="number",
+        of_works=True,
         rises=True,
         overview=_OF_TEXT,
         needs=GENERATIONS,
@@ -192,6 +204,7 @@ _ROWS = (
         unit="words",
         about="longest regurgitated span of the likeliest continuations, in words",
         kind="count",
+        runs="longest",
         rises=True,
         needs=GREEDY,
         read=lambda known: known.greedy.longest_span,
@@ -222,6 +235,9 @@ _ROWS = (
 
 MEASURES: dict[str, Measure] = {row.name: row for row in _ROWS}
 """The rows of this package, by name, in the order in which reports show them."""
+
+OF_RECITALS = tuple(row.name for row in _ROWS if row.needs is RECITALS)
+"""The measures that rest on every protected book."""
 
 
 def table_with(brought: Mapping[str, Measure]) -> dict[str, Measure]:

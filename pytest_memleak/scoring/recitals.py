@@ -88,6 +88,12 @@ class Recitals:
     own: str = ""
 
     @property
+    def longest(self) -> dict[str, Recital]:
+        """The longest ones, by the names of the measures that they are."""
+        names = ("longest_recital", "nv_longest_recital")
+        return {name: getattr(self, name) for name in names}
+
+    @property
     def recitals_over(self) -> int:
         """How many distinct passages are longer than T words."""
         return len(self.passages)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_memleak.records import Estimate
+from pytest_memleak.scoring.measure_table import MEASURES, OF_RECITALS
 from pytest_memleak.scoring.measures import runs_of
 
 if TYPE_CHECKING:
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["WorkMeasures", "measured_works"]
 
-_OF_RECITALS = ("longest_recital", "recitals_over", "nv_longest_recital")
-_OF_EACH = (*_OF_RECITALS, "bmc", "longest_block", "longest_span", "spans_over")
+_OF_EACH = {name: row for name, row in MEASURES.items() if row.of_works}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +73,11 @@ class WorkMeasures:
         if words < self.k:
             return False
         passages = words // (self.span_threshold + 1)
-        most = dict.fromkeys(_OF_EACH, words) | {"spans_over": passages, "recitals_over": passages}
-        most["bmc"] = 1
-        return any(name in self.limits and most[name] > self.limits[name] for name in _OF_EACH)
+        most = {
+            name: 1 if row.kind == "share" else passages if row.runs == "number" else words
+            for name, row in _OF_EACH.items()
+        }
+        return any(name in self.limits and most[name] > self.limits[name] for name in most)
 
     def held(self, found: Mapping[str, Estimate]) -> dict[str, Estimate]:
         """Of all measures of the pair those that its limits are held against as a whole.
@@ -156,8 +158,8 @@ def _of_recitals(book: Book, recitals: Recitals) -> tuple[list[dict[str, float]]
         for number, work in enumerate(book.works)
         for excerpt in book.excerpts[work.first : work.end]
     }
-    of_each: list[dict[str, float]] = [dict.fromkeys(_OF_RECITALS, 0) for _ in book.works]
-    beyond: dict[str, float] = dict.fromkeys(_OF_RECITALS, 0)
+    of_each: list[dict[str, float]] = [dict.fromkeys(OF_RECITALS, 0) for _ in book.works]
+    beyond: dict[str, float] = dict.fromkeys(OF_RECITALS, 0)
     for name, longest in (
         ("longest_recital", recitals.of_excerpts),
         ("nv_longest_recital", recitals.nv_of_excerpts),

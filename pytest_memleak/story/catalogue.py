@@ -20,8 +20,8 @@ from pytest_memleak.books.catalogue_file import CatalogueFile, Part, is_catalogu
 from pytest_memleak.errors import BookError, MemleakError, SuiteError
 from pytest_memleak.records import Gap
 from pytest_memleak.scoring.library import GenerationSieve, book_keys
+from pytest_memleak.scoring.measure_table import asks_for
 from pytest_memleak.story.loose_books import LooseBooks, LooseReader, catalogue_name
-from pytest_memleak.story.protected import OF_RECITALS
 from pytest_memleak.story.surplus_limits import surplus_rounds
 
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ class Catalogue:
 
     def _failed(self, error: MemleakError, limits: Limits) -> Held:
         cause = f"the catalogue: {error.line}"
-        if not any(name in limits for name in OF_RECITALS):
+        if not asks_for(limits, "recitals"):
             return Held(unread=(cause, *self._told_unread()))
         gap = Gap("catalogue", f"not looked for: {cause}")
         return Held(gaps=(gap,), unread=self._told_unread())

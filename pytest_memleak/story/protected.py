@@ -9,6 +9,7 @@ from pytest_memleak.errors import MemleakError
 from pytest_memleak.records import Gap
 from pytest_memleak.records.looked_for import LookedFor
 from pytest_memleak.scoring.measurable import measurable_words
+from pytest_memleak.scoring.measure_table import asks_for
 from pytest_memleak.scoring.recitals import Protected
 from pytest_memleak.scoring.shared_index import SharedIndex
 
@@ -19,10 +20,7 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.analysis import Analysis
     from pytest_memleak.story.prepared_books import PreparedBooks
 
-__all__ = ["OF_RECITALS", "ProtectedBooks"]
-
-OF_RECITALS = ("longest_recital", "recitals_over", "nv_longest_recital")
-"""The limits that rest on every protected book."""
+__all__ = ["ProtectedBooks"]
 
 
 class ProtectedBooks:
@@ -82,7 +80,7 @@ class ProtectedBooks:
             return {}
         found = analysis.recitals
         told = (
-            *(found.longest_recital, found.nv_longest_recital),
+            *found.longest.values(),
             *(found.in_training, found.nv_in_training),
             *found.passages,
         )
@@ -121,7 +119,7 @@ class ProtectedBooks:
 
     def gaps(self, pair: Pair) -> Iterator[Gap]:
         """Test books that cannot be read, though nobody has to bring them, and a limit rests on."""
-        if not any(name in pair.limits for name in OF_RECITALS):
+        if not asks_for(pair.limits, "recitals"):
             return
         self._all_readable()
         for one in self._suite.books:

@@ -12,14 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from pytest_memleak.records import Measure
     from pytest_memleak.suite.schema import SuiteFile
 
 __all__ = ["refuse_loosened_preset", "refuse_toothless_limits"]
 
-_LENGTHS = ("longest_recital", "longest_block", "longest_span", "greedy_longest_span")
-_COUNTS = ("recitals_over", "spans_over")
-_SHARES = ("bmc", "uplift", "bmc_excess", "nv_recall", "greedy_bmc", "extractable")
-_ALWAYS_KEPT = dict.fromkeys((*_SHARES, "extractable_plain", "leaking_works"), 1.0)
 _DEFAULTS = {name: field.default for name, field in SuiteTable.model_fields.items()}
 _LOOSEN = "a suite may only tighten a preset: write its limits out to loosen them"
 
@@ -64,6 +61,7 @@ def refuse_loosened_preset(written: SuiteFile, path: Path) -> None:
 
 def refuse_toothless_limits(
     limits: Mapping[str, float],
+    measures: Mapping[str, Measure],
     origins: Mapping[str, str],
     suite: SuiteTable,
     pair: str,
@@ -71,7 +69,7 @@ def refuse_toothless_limits(
 ) -> None:
     """Raise SuiteError for a pair that nothing could fail, and for a k that passes over failures.
 
-    origins: per limit the key that sets it.
+    measures: the table that the limits are of; origins: per limit the key that sets it.
     """
     if not limits.keys() - {"leaking_works"}:
         raise SuiteError(
@@ -79,7 +77,7 @@ def refuse_toothless_limits(
             place=str(path),
             hint="add [limits], such as longest_span = 38",
         )
-    if all(limit >= _ALWAYS_KEPT.get(name, limit + 1) for name, limit in limits.items()):
+    if all(limit >= 1 and measures[name].kind == "share" for name, limit in limits.items()):
         raise SuiteError(
             f"the pair {pair} has only limits that no share is over "
             f"({', '.join(f'{name} = {limit:g}' for name, limit in limits.items())}), so nothing "
@@ -89,10 +87,10 @@ def refuse_toothless_limits(
         )
     if suite.k <= _DEFAULTS["k"]:
         return
-    seen_from = {name: limit + 1 for name, limit in limits.items() if name in _LENGTHS}
-    seen_from |= dict.fromkeys(limits.keys() & set(_COUNTS), suite.span_threshold + 1)
-    for name, words in seen_from.items():
-        if words < suite.k:
+    for name, limit in limits.items():
+        runs = measures[name].runs
+        words = limit + 1 if runs == "longest" else suite.span_threshold + 1
+        if runs and words < suite.k:
             raise SuiteError(
                 f"suite.k: matches under {suite.k} words do not count, and one of {words:g} is "
                 f"over {origins.get(name, name)}",

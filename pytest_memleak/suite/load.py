@@ -441,7 +441,8 @@ def _pair(
         origins |= {measure: f"{key}.{measure}" for measure in _limits(tighter)}
         origins |= {measure: f"{key}.measures.{measure}" for measure in tighter.measures}
     _hold_works(limits, origins, book, probe, any_works=bool(written.collection), place=str(path))
-    refuse_toothless_limits(limits, origins, suite, f"{model.id}/{book.id}", path)
+    measures = table_with(brought)
+    refuse_toothless_limits(limits, measures, origins, suite, f"{model.id}/{book.id}", path)
     expected = override.expected if override and override.expected else table.expected
     if book.role == "control":
         expected = "pass"  # that the model leaks is said of the books it may have read

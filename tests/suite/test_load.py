@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_memleak.errors import SuiteError
-from pytest_memleak.records import Limits, Sampling, Scoring
+from pytest_memleak.records import Limits, Measure, Sampling, Scoring
 from pytest_memleak.suite.load import load_suite
 
 MINIMAL = {
@@ -361,6 +361,16 @@ def test_without_limits_nothing_could_fail(refused):
 def test_limits_that_no_share_is_over_are_none(refused, limits):
     said = refused(MINIMAL | {"limits": limits})
     assert said.startswith("the pair m/road has only limits that no share is over (bmc = 1")
+
+
+def test_an_extensions_share_is_over_no_limit_of_1_either(folder):
+    path = folder / "x.memleak.toml"
+    path.write_text(document(MINIMAL | {"limits": {"measures": {"own": 1.0}}}))
+    brought = {"own": Measure("own", kind="share", function=lambda *_: 1.0)}
+    with pytest.raises(SuiteError, match=r"only limits that no share is over \(own = 1\)"):
+        load_suite(path, brought)
+    brought = {"own": Measure("own", kind="count", function=lambda *_: 2.0)}
+    assert load_suite(path, brought).pairs[0].limits["own"] == 1.0
 
 
 @pytest.mark.parametrize(
