@@ -135,10 +135,10 @@ def _ledger(url: str | None) -> _Checked:
 def _file(path: Path) -> _Checked:
     from pytest_memleak.errors import SuiteError
     from pytest_memleak.records.amounts import amount
-    from pytest_memleak.suite.load import check_suite_file
+    from pytest_memleak.suite.suite_file import read_suite_file
 
     try:
-        written = check_suite_file(path)
+        written = read_suite_file(path).tables
     except SuiteError as error:
         return _Checked(str(path), "cannot be run as written", str(error))
     books = len(written.book) + len(written.collection)
