@@ -191,37 +191,41 @@ def test_what_strikes_every_endpoint_once_is_overcome(scenario, run, pytester, w
 def doomed(scenario, nursery, tmp_path_factory):
     """Makes a suite that is run in processes of their own."""
 
-    def make(*faults, deploying=1.5, **timing):
+    def make(*faults, deploying=1.5, url=None, workers=0, **timing):
         server = scenario(KIND, timing=Timing(deploys_in=0.4, undeploys_in=0.3, **timing))
         server.plan(*faults, slow("*", seconds=0.05))
         folder = tmp_path_factory.mktemp("run")
         (folder / "conftest.py").write_text(CONFTEST.format(deploying=deploying), "utf-8")
-        server.write_suite(folder)
-        return Doomed(server, nursery, folder)
+        server.write_suite(folder, models=["tuned", *(f"again-{n}" for n in range(1, workers))])
+        url = url or f"sqlite:///{folder}/.memleak/ledger.db"
+        return Doomed(server, nursery, folder, url, workers)
 
     return make
 
 
 @dataclasses.dataclass
 class Doomed:
+    """workers: of xdist, with a pair each; they share fine-tune, deployment and draws."""
+
     server: object
     nursery: object
     folder: object
-
-    @property
-    def url(self):
-        return f"sqlite:///{self.folder}/.memleak/ledger.db"
+    url: str
+    workers: int
 
     def start(self):
+        workers = ("-p", "xdist", "-n", str(self.workers)) if self.workers else ()
         return self.nursery.run(
-            ["-m", "copyright"], folder=self.folder, environment=self.server.environment
+            ["-m", "copyright", "--memleak-ledger", self.url, *workers],
+            folder=self.folder,
+            environment=self.server.environment,
         )
 
     def kill_in(self, phase, *, after):
         """Kill a run so many seconds after it asked for that; whether it was at work still."""
         run = self.start()
         counts = self.server.server.plan.counts
-        before, until = counts().get(phase, 0), time.monotonic() + 60
+        before, until = counts().get(phase, 0), time.monotonic() + 300
         while counts().get(phase, 0) == before and not run.ended():
             assert time.monotonic() < until
             time.sleep(0.002)
@@ -243,7 +247,8 @@ class Doomed:
     def finish(self):
         code, output = self.start().finish()
         assert code == pytest.ExitCode.TESTS_FAILED, output
-        assert re.search(r" 24/24 +(\S+ +)?FAIL", output), output
+        drawn = re.findall(r" 24/24 +(?:\S+ +)?FAIL", output)
+        assert len(drawn) == max(self.workers, 1), output
         taken_down(self.server)
         assert owed(self.url) == []
 
@@ -262,6 +267,51 @@ def test_at_twenty_moments(doomed, number):
     print(f"MEMLEAK_KILL_SEED={SEED}")
     dice = random.Random(f"{SEED} {number}")
     suite = doomed()
+    for phase in dice.sample(PHASES, dice.randint(1, 3)):
+        suite.kill_in(phase, after=dice.uniform(0, 0.15))
+    suite.finish()
+
+
+def test_processes_that_share_a_deployment_put_it_up_once(doomed):
+    """The first one to be done with it leaves it standing for the other."""
+    suite = doomed(workers=2)
+    suite.finish()
+    settled(suite.server, suite.url, samples=6)
+
+
+SHARED = {"processes": {"workers": 2}, "postgresql": {}, "both": {"workers": 2}}
+
+
+@pytest.fixture
+def shared(doomed, request):
+    """Makes a suite whose processes share a deployment, a ledger in PostgreSQL, or both."""
+
+    def make(how):
+        away = how != "processes"
+        url = request.getfixturevalue("postgres").new_database() if away else None
+        return doomed(url=url, **SHARED[how])
+
+    return make
+
+
+# Each of xdist's workers imports the SDKs for itself, which takes its time.
+@pytest.mark.parametrize(
+    "how",
+    ["postgresql", *(pytest.param(how, marks=pytest.mark.slow) for how in ("processes", "both"))],
+)
+def test_so_it_is_where_processes_or_a_server_share_it(shared, how):
+    suite = shared(how)
+    suite.kill_in("chat", after=0.02)
+    suite.finish()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("how", SHARED)
+def test_at_three_moments_each(shared, how, number):
+    print(f"MEMLEAK_KILL_SEED={SEED}")
+    dice = random.Random(f"{SEED} {how} {number}")
+    suite = shared(how)
     for phase in dice.sample(PHASES, dice.randint(1, 3)):
         suite.kill_in(phase, after=dice.uniform(0, 0.15))
     suite.finish()
