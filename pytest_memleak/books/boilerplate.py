@@ -82,23 +82,36 @@ def _score(text: str) -> int:
 # --- titles --------------------------------------------------------------------------------
 
 _TITLES = {
-    "cover": r"(?:front |back )?cover(?: page| image)?",
-    "title page": r"(?:half[ -]?)?title(?: ?page)?|frontispiece",
-    "copyright": r"(?:un)?copyright(?: page| notice| information)?|imprint|colophon|legal notice",
-    "contents": r"(?:table of )?contents|list of (?:illustrations|figures|tables|maps)",
-    "dedication": r"dedication",
-    "also by": r"(?:also|other (?:books|titles|works)|(?:more )?books|novels|works|titles) by\b.*",
-    "praise": r"(?:advance |critical )?praise(?: for\b.*)?|acclaim for\b.*|reviews",
-    "about the author": r"about the (?:authors?|translators?|editors?|publisher|illustrators?"
-    r"|type(?:face)?|book)|(?:a )?note on the (?:author|type)|author bio(?:graphy)?",
-    "acknowledgements": r"(?:author.s )?acknowledge?ments?",
-    "reading group guide": r"(?:a )?(?:reading|readers?.?|book club|discussion)(?: group)?"
-    r" (?:guide|questions|kit)\b.*|questions for discussion|(?:topics|discussion) questions.*",
-    "excerpt": r"(?:read )?(?:an? )?(?:excerpt|extract|preview|sneak (?:peek|preview)|teaser)"
-    r"(?: (?:from|of)\b.*)?|(?:also )?read on for\b.*|coming soon\b.*",
-    "notes": r"(?:foot|end)?notes|bibliography|(?:general |subject )?index|glossary"
-    r"|(?:photo|picture|illustration|image)? ?credits|permissions|errata",
-    "advertisement": r"newsletter(?: sign-?up)?|sign up\b.*|back ads?|advertisements?"
+    "cover": r"(?:front |back )?cover(?: page| image)?|couverture|umschlag",
+    "title page": r"(?:half[ -]?)?title(?: ?page)?|frontispiece|titel(?:seite|blatt)"
+    r"|page de titre|portada",
+    "copyright": r"(?:un)?copyright(?: page| notice| information)?|imprint|colophon|legal notice"
+    r"|impressum|mentions légales|créditos",
+    "contents": r"(?:table of )?contents|list of (?:illustrations|figures|tables|maps)"
+    r"|inhalt(?:sverzeichnis)?|table des matières|sommaire|índice",
+    "dedication": r"dedication|widmung|dédicace|dedicatoria",
+    "epigraph": r"epigraphs?",
+    "also by": r"(?:also|other (?:books|titles|works)|(?:more )?books|novels|works|titles) by\b.*"
+    r"|by the same author|also (?:available|from)\b.*|also in (?:the|this) series"
+    r"|du même auteur|de la même autrice|del mismo autor",
+    "praise": r"(?:advance |critical )?praise(?: for\b.*)?|(?:critical )?acclaim(?: for\b.*)?"
+    r"|reviews",
+    "about the author": r"(?:about|meet) the (?:authors?|translators?|editors?|publisher"
+    r"|illustrators?|type(?:face)?|book)|(?:a )?note (?:on|about) the (?:author|type)"
+    r"|author bio(?:graphy)?|über (?:den autor|die autorin|das buch)"
+    r"|à propos de l.aut(?:eur|rice)|sobre (?:el autor|la autora)",
+    "acknowledgements": r"(?:author.s |copyright |permissions )?acknowledge?ments?|danksagung"
+    r"|remerciements|agradecimientos",
+    "reading group guide": r"(?:a )?(?:reading|reader(?:s|.s|s.)?|book club|discussion)(?: group)?"
+    r" (?:guide|questions|kit)\b.*|questions (?:and topics )?for discussion"
+    r"|topics for discussion|(?:topics|discussion) questions.*"
+    r"|author q ?& ?a|(?:a conversation|an interview|q ?& ?a) with the author",
+    "excerpt": r"(?:read )?(?:an? )?(?:exclusive |bonus )?(?:excerpt|extract|preview"
+    r"|sneak (?:peek|preview)|teaser)(?: (?:from|of)\b.*)?|(?:also )?read on for\b.*"
+    r"|coming soon\b.*|leseprobe",
+    "notes": r"(?:foot|end|source )?notes|(?:selected )?bibliography|(?:general |subject )?index"
+    r"|glossary|(?:photo|picture|illustration|image)? ?credits|(?:text )?permissions|errata",
+    "advertisement": r"newsletters?(?: sign-?up)?|sign up\b.*|back ads?|advertisements?"
     r"|what.s next.*|discover (?:more|your next)\b.*",
 }
 _TITLE_PATTERNS = {kind: re.compile(one, re.IGNORECASE) for kind, one in _TITLES.items()}

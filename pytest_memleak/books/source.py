@@ -71,7 +71,8 @@ def read_source(data: bytes) -> Source:
     if is_noise(text):
         return Source("", ("is not text: it is full of control characters",))
     text = without_controls(text)
-    text = text[_end_of(_XML_DECLARATION, text) :]
+    if declaration := _XML_DECLARATION.match(text):
+        text = text[declaration.end() :]
     text, own_entities = _without_doctype(text)
     text, dropped = _with_named_entities(text, own_entities)
     if dropped:
@@ -216,11 +217,6 @@ def _end_of_doctype(text: str, position: int) -> int | None:
         elif not inside:
             return position
     return None
-
-
-def _end_of(pattern: re.Pattern[str], text: str) -> int:
-    match = pattern.match(text)
-    return match.end() if match else 0
 
 
 def _with_named_entities(text: str, own: Mapping[str, str | None]) -> tuple[str, int]:

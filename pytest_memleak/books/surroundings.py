@@ -99,18 +99,22 @@ def outer_matter(
 def _kinds(leaves: Sequence[Leaf], entries: Sequence[Entry], title: str | None) -> dict[str, str]:
     listed = _listed(entries)
     names = {leaf.name for leaf in leaves}
-    chapters = [name for name, kind in listed.items() if name in names and kind is None]
-    first = next((n for n, leaf in enumerate(leaves) if leaf.name in chapters[:1]), 0)
+    chapters = {name for name, kind in listed.items() if name in names and kind is None}
+    places = [n for n, leaf in enumerate(leaves) if leaf.name in chapters] or [0]
+    first, last = places[0], places[-1]
     kinds: dict[str, str] = {}
     running = None
+    behind = False  # the last chapter, and what the contents list behind it
     for number, leaf in enumerate(leaves):
         if leaf.name in listed:
             running = listed[leaf.name] if listed[leaf.name] in _RUN_ON else None
             kind = listed[leaf.name]
             said = "the contents call it"
+            behind = number > last and len(chapters) >= _FEWEST_ENTRIES
         else:
             kind = running or matter_of_title(leaf.first_line or "")
             said = "it begins as" if not running else "it follows, unlisted,"
+            running = running or (kind if behind and kind in _RUN_ON else None)
         if kind:
             kinds[leaf.name] = f"{said} {kind!r}"
         elif _is_notice(leaf):

@@ -125,6 +125,28 @@ def test_a_trade_epub_2(trade):
     assert "before the first chapter" in rules(manuscript)["ded.xhtml"]
 
 
+def test_a_sample_that_the_contents_do_not_list_behind_the_last_chapter(trade):
+    made = trade()
+    del made.documents["guide.xhtml"]
+    listed = made.files["OEBPS/toc.ncx"].replace('src="guide.xhtml"', 'src="about.xhtml"')
+    made.files["OEBPS/toc.ncx"] = listed.replace('src="next.xhtml"', 'src="about.xhtml"')
+    found = rules(read_epub(made.write()))
+    assert found["next.xhtml"] == "it begins as 'excerpt'"
+    assert found["next1.xhtml"] == "it follows, unlisted, 'excerpt'"
+    assert "ack.xhtml" in found
+
+
+def test_a_chapter_that_begins_as_a_sample_is_one(new_epub):
+    documents = {}
+    for n in range(1, 5):
+        documents |= {f"c{n}.xhtml": prose(f"a{n}"), f"c{n}b.xhtml": prose(f"b{n}")}
+    documents["c4b.xhtml"] = f"<p>Extract from the log</p>{documents['c4b.xhtml']}"
+    made = new_epub(documents | {"c4c.xhtml": prose("c4")})
+    made.manifest = NCX_ITEM
+    made.files["OEBPS/toc.ncx"] = ncx(*((f"Part {n}", f"c{n}.xhtml") for n in range(1, 5)))
+    assert rules(read_epub(made.write())) == {}
+
+
 def test_its_excerpts_stay_within_chapters(trade):
     manuscript = read_epub(trade().write())
     found = cut(manuscript)
@@ -226,6 +248,10 @@ def test_a_novel_may_speak_of_these_things(text):
         ("ALSO BY JANE DOE", "also by"), ("Copyright Page", "copyright"),
         ("About the Authors", "about the author"),
         ("Acknowledgements", "acknowledgements"), ("A Reading Group Guide", "reading group guide"),
+        ("A Reader’s Guide", "reading group guide"), ("READERS' GUIDE", "reading group guide"),
+        ("An Exclusive Excerpt from The Sea", "excerpt"), ("By the Same Author", "also by"),
+        ("Epigraph", "epigraph"), ("Danksagung", "acknowledgements"), ("Sommaire", "contents"),
+        ("A Conversation with the Devil", None), ("Extracts", None), ("About a Boy", None),
         ("An excerpt from The Sea", "excerpt"), ("Table of Contents", "contents"),
         ("The Contents of the Chest", None), ("An Index of Sorrows", None), ("Chapter 1", None),
     ],
