@@ -24,22 +24,36 @@ _SURE = re.compile(
     r"|todos los derechos reservados|tutti i diritti riservati)[^\w\n]*$",
     re.IGNORECASE | re.MULTILINE,
 )
-# Two of these are, or one beside a paragraph that is sure.
+_SURE_WORDS = (
+    "isbn", "publication", "no part of this", "©", "copyright",
+    "reserved", "réservés", "vorbehalten", "reservados", "riservati",
+)  # fmt: skip
+# Two of these are, or one beside a paragraph that is sure. Before each stand the words, folded,
+# without one of which it fits nothing: most of a book's paragraphs have none, and that is seen soon.
 _HINTS = (
-    r"\ball rights reserved\b|\bdroits réservés\b|\brechte vorbehalten\b",
-    r"\b(?:first|originally) published\b|\bpublished (?:by|in (?:the )?(?:united|great|new))\b",
-    r"\b(?:printed|manufactured) (?:and bound )?in\b",
-    r"\ban imprint of\b|\ba division of\b|\b(?:registered )?trademarks? of\b",
-    r"\blibrary of congress\b|\bbritish library\b",
-    r"\b(?:this is a )?work of fiction\b.{0,80}\bnames, characters\b",
-    r"\b(?:cover|jacket|book|text) (?:design|illustration|photograph|art)s? (?:©|by|copyright)",
-    r"\b(?:first|second|third|\d+(?:st|nd|rd|th)) (?:e-?book |\w{1,15} )?edition\b",
-    r"\bwww\.\w|\bhttps?://",
-    r"\b(?:street|avenue|road|broadway|plaza|square)\b[^\n]{0,60}\b[A-Z]{1,2} ?\d{1,5}\b",
-    r"\b(?:reproduced|stored|transmitted|photocopying)\b.{0,200}\b(?:permission|retrieval)\b",
-    r"^\W*(?:\d\d? ){4,}\d\d?\W*$",
+    ("reserved|réservés|vorbehalten",
+     r"\ball rights reserved\b|\bdroits réservés\b|\brechte vorbehalten\b"),
+    ("published",
+     r"\b(?:first|originally) published\b|\bpublished (?:by|in (?:the )?(?:united|great|new))\b"),
+    ("printed|manufactured", r"\b(?:printed|manufactured) (?:and bound )?in\b"),
+    ("imprint of|division of|trademark",
+     r"\ban imprint of\b|\ba division of\b|\b(?:registered )?trademarks? of\b"),
+    ("library", r"\blibrary of congress\b|\bbritish library\b"),
+    ("work of fiction", r"\b(?:this is a )?work of fiction\b.{0,80}\bnames, characters\b"),
+    ("cover |jacket |book |text ",
+     r"\b(?:cover|jacket|book|text) (?:design|illustration|photograph|art)s?"
+     r" (?:©|by|copyright)"),
+    ("edition", r"\b(?:first|second|third|\d+(?:st|nd|rd|th)) (?:e-?book |\w{1,15} )?edition\b"),
+    ("www.|http", r"\bwww\.\w|\bhttps?://"),
+    ("street|avenue|road|broadway|plaza|square",
+     r"\b(?:street|avenue|road|broadway|plaza|square)\b[^\n]{0,60}\b[A-Z]{1,2} ?\d{1,5}\b"),
+    ("permission|retrieval",
+     r"\b(?:reproduced|stored|transmitted|photocopying)\b.{0,200}\b(?:permission|retrieval)\b"),
+    ("0 |1 |2 |3 |4 |5 |6 |7 |8 |9 ", r"^\W*(?:\d\d? ){4,}\d\d?\W*$"),
+)  # fmt: skip
+_HINT_PATTERNS = tuple(
+    (tuple(said.split("|")), re.compile(one, re.IGNORECASE | re.DOTALL)) for said, one in _HINTS
 )
-_HINT_PATTERNS = tuple(re.compile(one, re.IGNORECASE | re.DOTALL) for one in _HINTS)
 _LONGEST_CHARACTERS = 2_500
 _NEIGHBOURS = 3
 _ENOUGH = 2
@@ -74,9 +88,13 @@ def notices_within(pieces: Sequence[str]) -> list[bool]:
 def _score(text: str) -> int:
     if len(text) > _LONGEST_CHARACTERS or len(text.split()) > _LONGEST:
         return 0
-    if _SURE.search(text):
+    folded = text.casefold()
+    if any(one in folded for one in _SURE_WORDS) and _SURE.search(text):
         return _ENOUGH
-    return sum(bool(one.search(text)) for one in _HINT_PATTERNS)
+    return sum(
+        any(one in folded for one in said) and pattern.search(text) is not None
+        for said, pattern in _HINT_PATTERNS
+    )
 
 
 # --- titles --------------------------------------------------------------------------------

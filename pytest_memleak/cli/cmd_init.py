@@ -70,17 +70,30 @@ def _init(parsed: argparse.Namespace) -> int:
     model = parsed.model or _answer("The model, as PROVIDER/NAME (openai/gpt-4o)", "--model")
     provider, base = model_named(model)
     Extensions().provider(provider, place="--model")
+    address = parsed.base_url or _address(provider, asked=parsed.model is None)
     ci = parsed.ci or _answer(f"A job for CI ({', '.join(CI)} or none)", "--ci", "none")
     job = ci_job(ci, suite, provider)
     if job:
         _refuse_what_is_there(job[0])
-    draft = Draft(books, provider, base, _SAMPLES, parsed.base_url, parsed.price)
+    draft = Draft(books, provider, base, _SAMPLES, address, parsed.price)
     _write(suite, draft.text(suite), "the suite: look at its limits")
     if job:
         _write(*job, "runs it when a version is tagged; it needs the books there, too")
     _ignore_the_ledger()
     print(next_step(command_line("memleak", "doctor", suite), "is everything there to run it?"))
     return 0
+
+
+def _address(provider: str, *, asked: bool) -> str | None:
+    """Where a server of one's own is, from somebody who was asked for the model, too."""
+    if not asked or provider != "openai":
+        return None
+    while True:
+        said = _answer("Its server, as http://localhost:8000/v1", "--base-url", "OpenAI's")
+        try:
+            return None if said == "OpenAI's" else url_of(said)
+        except argparse.ArgumentTypeError as error:
+            print(error)
 
 
 def _answer(question: str, option: str, default: str | None = None) -> str:

@@ -111,7 +111,11 @@ def _book(parsed: argparse.Namespace) -> Book:
         raise SettingsError("--unit is of a collection", hint="add --collection, or leave it out")
     read = Extensions().read_book(parsed.book, include=parsed.include, exclude=parsed.exclude)
     if not isinstance(read, Manuscript):
-        raise BookError("it is cut into excerpts already", place=str(parsed.book))
+        raise BookError(
+            "it is cut into excerpts already",
+            place=str(parsed.book),
+            hint="a suite takes it as it is: source = ...; works in rows need --collection",
+        )
     if parsed.explain:
         _print_documents(read.parts)
     return make_book(

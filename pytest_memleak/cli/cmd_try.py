@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.cli.columns import print_sentence
 from pytest_memleak.cli.gate_run import command_line, next_step, run_gate
+from pytest_memleak.cli.ledger_argument import FOLDER
 from pytest_memleak.cli.suite_text import Draft, identifier, model_named, price_of, url_of
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def add_try(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 def _try(parsed: argparse.Namespace) -> int:
     from pytest_memleak.errors import SettingsError
+    from pytest_memleak.records.amounts import amount
 
     provider, base = model_named(parsed.model)
     named = f"{identifier(base)}-{identifier(parsed.book.stem)}.memleak.toml"
@@ -90,13 +92,25 @@ def _try(parsed: argparse.Namespace) -> int:
     draft = replace(draft, words=_words_of(parsed.book))
     path.write_text(draft.text(path), encoding="utf-8")
     try:
+        print_sentence(f"Asking {base} about the weather first ...")
+        sys.stdout.flush()
         asked = _ask(path)
         samples = asked.samples_in(_MINUTES * 60)
         draft = replace(draft, samples=samples, text_only=asked.text_only)
         path.write_text(draft.text(path), encoding="utf-8")
-        planned = _planned(path)
+        planned = every = _planned(path, "sqlite://")
+        there = Path.cwd() / FOLDER / "ledger.db"
+        if there.exists():
+            planned = _planned(path, f"sqlite:///{there}")
+        kept = every.generations - planned.generations
         cost = None if planned.cost is None else math.ceil(planned.cost * 100) / 100
-        _tell(asked, planned, samples, cost)
+        seconds = asked.round * samples * planned.generations / every.generations
+        _tell(asked, planned, samples, cost, seconds)
+        if kept:
+            print_sentence(
+                f"{amount(kept, 'answer')} of an earlier run {'is' if kept == 1 else 'are'} in "
+                f"{FOLDER}/ledger.db and not asked for again."
+            )
         agreed = parsed.yes or _agreed()
     except BaseException:
         path.unlink()  # a file that nobody could run is no help
@@ -195,11 +209,11 @@ class _Asked:
         return self.seconds * math.ceil(self.excerpts / self.at_once)
 
 
-def _opened(path: Path) -> SuiteRun:
+def _opened(path: Path, ledger: str = "sqlite://") -> SuiteRun:
     from pytest_memleak.story.resources import Resources
     from pytest_memleak.story.run import Run
 
-    run = Run(root=Path.cwd(), resources=Resources("sqlite://"))
+    run = Run(root=Path.cwd(), resources=Resources(ledger))
     return run.of_suite(path.resolve())
 
 
@@ -280,12 +294,12 @@ def _refused(endpoint: Endpoint, name: str) -> tuple[object, ...]:
 # --- what it will cost ---------------------------------------------------------------------
 
 
-def _planned(path: Path) -> Plan:
+def _planned(path: Path, ledger: str) -> Plan:
     from pytest_memleak.errors import SettingsError
     from pytest_memleak.sampling.budget import in_all
     from pytest_memleak.story.plan import plan_run
 
-    suite = _opened(path)
+    suite = _opened(path, ledger)
     try:
         planned = plan_run(suite.suite.pairs, lambda _: suite)
         if planned.obstacles:
@@ -296,7 +310,7 @@ def _planned(path: Path) -> Plan:
         suite.resources.close()
 
 
-def _tell(asked: _Asked, planned: Plan, samples: int, cost: float | None) -> None:
+def _tell(asked: _Asked, planned: Plan, samples: int, cost: float | None, seconds: float) -> None:
     from pytest_memleak.records.amounts import amount
     from pytest_memleak.redaction.text import inert
 
@@ -312,7 +326,7 @@ def _tell(asked: _Asked, planned: Plan, samples: int, cost: float | None) -> Non
         print_sentence(f"At most {tokens}; with --price IN,OUT also what they cost.")
     else:
         print_sentence(f"At most US$ {cost:,.2f} ({tokens}), and no more is spent.")
-    minutes = math.ceil(asked.round * samples / 60)
+    minutes = math.ceil(seconds / 60)
     if minutes > _MINUTES:
         print_sentence(
             f"All of it takes about {minutes} minutes; after {_MINUTES} it stops, to be gone on."

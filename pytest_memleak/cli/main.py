@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import difflib
+import errno
 import io
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_memleak import __version__
@@ -34,6 +37,8 @@ from pytest_memleak.cli.completion import PrintCompletion
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pytest_memleak.errors import MemleakError
+
 __all__ = ["main"]
 
 USAGE_ERROR = 2
@@ -52,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if sys.stdout is not None:
             sys.stdout.flush()  # at exit it would be too late to tell that it failed
     except MemleakError as error:
-        error.hint = error.hint or f"memleak {parsed.command} --help says what it takes"
+        error.hint = error.hint or _what_to_type(error, parsed.command)
         _complain(parsed.command, str(error))
     except BrokenPipeError:
         _drop_output()  # the reader has gone: nothing more to say
@@ -68,6 +73,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         return status
     return USAGE_ERROR
+
+
+def _what_to_type(error: MemleakError, command: str) -> str:
+    """The hint of an error that brings none: of a name that is no file's, one that is like it."""
+    if os.strerror(errno.ENOENT) in error.message and error.place:
+        wanted = Path(error.place)
+        with contextlib.suppress(OSError):
+            names = [one.name for one in wanted.parent.iterdir() if one.is_file()]
+            if near := difflib.get_close_matches(wanted.name, names, n=1):
+                return f"write {wanted.parent / near[0]}"
+            return f"check the name: there is none like it in {wanted.parent.resolve()}"
+        return f"check the name: there is no folder {wanted.parent}"
+    return f"memleak {command} --help says what it takes"
 
 
 def _complain(command: str, text: str) -> None:

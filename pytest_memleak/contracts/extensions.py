@@ -51,10 +51,17 @@ class Extensions:
             path=path, include=tuple(include), exclude=tuple(exclude)
         )
         if found is None:
+            if path.is_dir():
+                raise BookError(
+                    "is a folder, and a book is a file",
+                    place=str(path),
+                    hint=f"a collection has a pattern: {(path / '**').as_posix()!r}",
+                )
             raise BookError(
                 f"no reader for files named {path.suffix or path.name!r}",
                 place=str(path),
-                hint="use .epub, .txt or the paper's .json, or install a reader",
+                hint="use .epub, .txt, .html, .md, .docx, .pdf, .zip or the paper's .json, or "
+                "install a reader",
             )
         if (include or exclude) and not found.parts:
             raise BookError(

@@ -135,7 +135,7 @@ def tally(ledger: Ledger, endpoint_id: str, questionnaire: Questionnaire) -> Tal
                 reasons[reason] += count
             for row in connection.execute(_SUMS.where(calls.c.question.in_(some))):
                 states[row.state] += row.calls
-                priced = priced or row.cost is not None
+                priced = priced or row.priced > 0
                 for name in ("recovered", "prompt_tokens", "completion_tokens", "cost"):
                     sums[name] += int(getattr(row, name) or 0)
         return Tally(
@@ -165,6 +165,7 @@ _SUMS = (
         sa.func.sum(calls.c.prompt_tokens).label("prompt_tokens"),
         sa.func.sum(calls.c.completion_tokens).label("completion_tokens"),
         sa.func.sum(calls.c.cost).label("cost"),
+        sa.func.count(calls.c.estimate).label("priced"),
     )
     .where(calls.c.kind != "import")
     .group_by(calls.c.state)

@@ -48,7 +48,7 @@ __all__ = [
     "work_named",
 ]
 
-_WEIGHTS = {"fixed": "fixed weights", "a name": "weights that only a name tells"}
+_WEIGHTS = {"fixed": "fixed weights", "a name": "weights known by name alone"}
 _CONTROL = {Verdict.PASS: "pass", Verdict.FAIL: "expected", Verdict.INCONCLUSIVE: "inconclusive"}
 _LETTERS = {"k": "k", "span_threshold": "T"}
 

@@ -166,7 +166,7 @@ def age_gaps(weights: Weights) -> tuple[Gap, ...]:
             Gap(
                 "canaries",
                 "the model no longer answers the canaries as when its answers were drawn",
-                "draw them anew: say what is served now with release",
+                "name what is served now with release, and its answers are drawn anew",
             )
         )
     return tuple(gaps)

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import html
+import random
+from collections import Counter
 
 import pytest
 
 from pytest_memleak.books import cut
-from pytest_memleak.books.boilerplate import boilerplate, matter_of_title
+from pytest_memleak.books.boilerplate import (
+    _HINT_PATTERNS,
+    _SURE,
+    _SURE_WORDS,
+    boilerplate,
+    matter_of_title,
+)
 from pytest_memleak.books.epub import read_epub
 from pytest_memleak.errors import BookError
 from pytest_memleak.scoring.words import words
@@ -240,6 +248,32 @@ def test_copyright_pages_at_the_back(new_epub):
 )
 def test_a_novel_may_speak_of_these_things(text):
     assert boilerplate(["The sea.", text, "The sea."]) == [False] * 3
+
+
+# What the patterns of notices speak of, and what may stand between.
+SPOKEN_OF = (
+    "ISBN 978-0|ISBN-13: 9|library|cataloguing in publication|cataloging-in-publication|"
+    "No part of this book|may be|©|copyright (c)|Jane|Doe|2019|1871|ALL RIGHTS RESERVED|"
+    "tous droits réservés|alle Rechte vorbehalten|todos los derechos reservados|"
+    "tutti i diritti riservati|first|published by|Published in the United|printed|and bound in|"
+    "manufactured in|an imprint of|a division of|registered trademarks of|British Library|"
+    "Library of Congress|This is a work of fiction.|Names, characters|cover|book|jacket|text|"
+    "design by|art ©|illustrations copyright|photographs by|2nd|e-book|edition|www.a|https://b|"
+    "Street|avenue|Road|broadway|plaza|square|NY 10019|SW1 2|reproduced|stored|transmitted|"
+    "photocopying|permission|retrieval|10 9 8|7 6 5 4|3 2 1|the|sea\n"
+).split("|")
+
+
+def test_what_is_looked_for_first_is_in_whatever_the_patterns_fit():
+    chosen = random.Random(16)
+    fits = Counter()
+    for _ in range(20_000):
+        text = " ".join(chosen.choices(SPOKEN_OF, k=chosen.randint(1, 5)))
+        for number, (first, pattern) in enumerate([(_SURE_WORDS, _SURE), *_HINT_PATTERNS], start=0):
+            if pattern.search(text):
+                fits[number] += 1
+                assert any(one in text.casefold() for one in first), (text, pattern.pattern)
+    assert len(fits) == len(_HINT_PATTERNS) + 1
 
 
 @pytest.mark.parametrize(

@@ -45,11 +45,21 @@ def test_gitlab_and_a_server_of_ones_own(memleak, tmp_path, lamplighter):
 
 
 def test_what_no_option_says_is_asked(program, tmp_path, lamplighter):
-    answers = f"{lamplighter}\nopenai/gpt-4o\n\n"
+    answers = f"{lamplighter}\nopenai/gpt-4o\n\n\n"
     seen = run_in_terminal(["init"], folder=tmp_path, program=program, typed=answers)
     assert seen.code == 0, seen.lines
-    assert load_suite(tmp_path / "release.memleak.toml").pairs
+    (model,) = load_suite(tmp_path / "release.memleak.toml").models
+    assert "base_url" not in model.options
     assert not (tmp_path / ".github").exists()
+
+
+def test_a_server_of_ones_own_is_asked_for_until_it_is_one(program, tmp_path, lamplighter):
+    answers = f"{lamplighter}\nopenai/base\nlocalhost:8000\nhttp://localhost:8000/v1\nnone\n"
+    seen = run_in_terminal(["init"], folder=tmp_path, program=program, typed=answers)
+    assert seen.code == 0, seen.lines
+    assert seen.line("expected an address with http://")
+    (model,) = load_suite(tmp_path / "release.memleak.toml").models
+    assert model.options["base_url"] == "http://localhost:8000/v1"
 
 
 @pytest.mark.parametrize(

@@ -339,7 +339,7 @@ def test_generations_of_another_form_are_one_plain_error(refused, files, content
         (0, "no.json", "cannot be read: No such file or directory"),
         (1, "no.json", "cannot be read: No such file or directory"),
         (0, "no.epub", "cannot be read: No such file or directory"),
-        (0, ".", "no reader for files named"),
+        (0, ".", "is a folder, and a book is a file"),
         (1, ".", "cannot be read: Is a directory"),
     ],
 )
@@ -475,7 +475,7 @@ def test_letters_stay_letters_and_lone_surrogates_stay_json(file, tmp_path):
         ("gone.epub", None, "cannot be read: No such file or directory"),
         ("gone.txt", None, "cannot be read: No such file or directory"),
         ("gone.json", None, "cannot be read: No such file or directory"),
-        ("b.djvu", b"AT&T", "no reader for files named '.djvu'\n  use .epub, .txt or"),
+        ("b.djvu", b"AT&T", "no reader for files named '.djvu'\n  use .epub, .txt, "),
         ("b", b"text", "no reader for files named 'b'"),
         ("b.epub", b"", "b.epub"),
         ("b.epub", b"no zip at all", "b.epub"),
@@ -506,14 +506,17 @@ def test_a_huge_text_is_not_read(refused, file, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("output", "why"),
-    [("no/such/folder.json", "No such file or directory"), (".", "Is a directory")],
+    ("output", "why", "hint"),
+    [
+        ("no/such/folder.json", "No such file or directory", "check the name: there is no folder "),
+        (".", "Is a directory", "memleak prepare --help says what it takes"),
+    ],
 )
-def test_an_output_that_cannot_be_written(refused, file, tmp_path, output, why):
+def test_an_output_that_cannot_be_written(refused, file, tmp_path, output, why, hint):
     output = tmp_path / output
+    hint += str(output.parent) if "folder" in hint else ""
     assert refused("prepare", file("s.txt", STORY), "-o", output) == (
-        f"memleak prepare: {output}: cannot be written: {why}\n"
-        "  memleak prepare --help says what it takes\n"
+        f"memleak prepare: {output}: cannot be written: {why}\n  {hint}\n"
     )
 
 

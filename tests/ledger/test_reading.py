@@ -38,6 +38,13 @@ def test_an_empty_ledger(ledger, ask):
     assert (counts.asked, counts.got, counts.withheld, counts.cost) == (6, 0, {}, None)
 
 
+def test_a_call_without_a_price_costs_nothing_that_is_known(ledger, ask):
+    asked = ask(excerpts=1, samples=1)
+    failed = claim(ledger, intent(ledger, asked, Ask(asked.questions[0], (0,)), price=None))
+    give_up(ledger, failed, billed=False, cause="x")
+    assert tally(ledger, "e", asked).cost is None
+
+
 def test_by_excerpt_and_by_ordinal(ledger, ask):
     asked = ask(excerpts=3, samples=4)
     for question in reversed(asked.questions):

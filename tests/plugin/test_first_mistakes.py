@@ -110,9 +110,13 @@ def test_a_book_without_instructions(pytester, option):
         (["tyr", "it.epub"], "write try"),
         ([], "memleak --help says what it takes"),
         (["prepare", "it.epub"], "give -o BOOK.json, or --explain"),
-        (["prepare", "gone.epub", "-o", "it.json"], "memleak prepare --help says what it takes"),
+        (["prepare", "gone.epub", "-o", "it.json"], "check the name: there is none like it in /"),
+        (["prepare", "stori.txt", "-o", "it.json"], "write story.txt"),
+        (["prepare", "no/story.txt", "-o", "it.json"], "check the name: there is no folder no"),
+        (["prepare", ".", "-o", "it.json"], "a collection has a pattern: '**'"),
+        (["try", "stori.txt", "--model", "openai/base"], "write story.txt"),
         (["try", "it.epub", "--model", "gpt-4o"], "as in --model openai/gpt-4o"),
-        (["verify", "gone.json"], "memleak verify --help says what it takes"),
+        (["verify", "gone.json"], "check the name: there is none like it in /"),
         (["ledger", "list"], "--ledger says which one is meant"),
         (["score", "--k", "five", "a", "b"], "memleak score --help says what it takes"),
     ],
@@ -120,6 +124,7 @@ def test_a_book_without_instructions(pytester, option):
 )
 def test_at_the_command_line(capsys, tmp_path, monkeypatch, arguments, said):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "story.txt").write_text("It was so.")
     try:
         status = main(arguments)
     except SystemExit as ended:
