@@ -29,7 +29,7 @@ _SURE_WORDS = (
     "reserved", "réservés", "vorbehalten", "reservados", "riservati",
 )  # fmt: skip
 # Two of these are, or one beside a paragraph that is sure. Before each stand the words, folded,
-# without one of which it fits nothing: most of a book's paragraphs have none, and that is seen soon.
+# without one of which it fits nothing: most paragraphs of a book have none, and that is seen soon.
 _HINTS = (
     ("reserved|réservés|vorbehalten",
      r"\ball rights reserved\b|\bdroits réservés\b|\brechte vorbehalten\b"),
@@ -41,8 +41,7 @@ _HINTS = (
     ("library", r"\blibrary of congress\b|\bbritish library\b"),
     ("work of fiction", r"\b(?:this is a )?work of fiction\b.{0,80}\bnames, characters\b"),
     ("cover |jacket |book |text ",
-     r"\b(?:cover|jacket|book|text) (?:design|illustration|photograph|art)s?"
-     r" (?:©|by|copyright)"),
+     r"\b(?:cover|jacket|book|text) (?:design|illustration|photograph|art)s? (?:©|by|copyright)"),
     ("edition", r"\b(?:first|second|third|\d+(?:st|nd|rd|th)) (?:e-?book |\w{1,15} )?edition\b"),
     ("www.|http", r"\bwww\.\w|\bhttps?://"),
     ("street|avenue|road|broadway|plaza|square",

@@ -62,7 +62,7 @@ def test_a_model_that_recites_fails_and_the_suite_stays(memleak, last_line, tmp_
     assert "FAIL" in told
     kept = tomllib.loads((tmp_path / SUITE).read_text(encoding="utf-8"))
     assert kept["suite"]["probe"] == "continuation"
-    assert kept["suite"]["samples"] == 10
+    assert 1 <= kept["suite"]["samples"] <= 10
     assert kept["model"][0]["price"] == {"input": 1.0, "output": 2.0}
     command = last_line(done)
     assert command.startswith(f"pytest -m copyright {SUITE} --memleak-html=base-story.html")
