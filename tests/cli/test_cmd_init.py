@@ -55,9 +55,10 @@ def test_what_no_option_says_is_asked(program, tmp_path, lamplighter):
 
 def test_a_server_of_ones_own_is_asked_for_until_it_is_one(program, tmp_path, lamplighter):
     answers = f"{lamplighter}\nopenai/base\nlocalhost:8000\nhttp://localhost:8000/v1\nnone\n"
-    seen = run_in_terminal(["init"], folder=tmp_path, program=program, typed=answers)
+    asked = {"folder": tmp_path, "program": program, "typed": answers, "columns": 200}
+    seen = run_in_terminal(["init"], **asked)
     assert seen.code == 0, seen.lines
-    assert seen.line("expected an address with http://")
+    assert any("expected an address with http://" in one for one in seen.lines)
     (model,) = load_suite(tmp_path / "release.memleak.toml").models
     assert model.options["base_url"] == "http://localhost:8000/v1"
 
