@@ -18,8 +18,9 @@ __all__ = ["add_verify"]
 
 _HOLDS, _DOES_NOT = 0, 1
 _HEX = 64
+_CLOCKS_APART = datetime.timedelta(hours=1)
 _TAKEN_AS_SAID = (
-    "what was selected, what became of the tests and the release's name are as its maker said",
+    "what was selected or broken, how tests ended and the release's name are as its maker said",
     "who answered, and what, is as the ledger has it, which its maker could write",
 )
 
@@ -133,11 +134,15 @@ def _time(value: str) -> datetime.datetime:
 
 @dataclass(slots=True)
 class _Findings:
-    """What was found to hold, what nobody can tell, and what is not so."""
+    """What was found to hold, what nobody can tell, and what is not so.
+
+    complete: whether all that can be computed again was
+    """
 
     checked: list[str] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
+    complete: bool = True
 
 
 def _verify(parsed: argparse.Namespace) -> int:
@@ -151,6 +156,7 @@ def _verify(parsed: argparse.Namespace) -> int:
     found = _Findings(wrong=check_digest(evidence.made))
     _check_signature(evidence, parsed, found)
     _check_time_stamp(evidence, parsed, found)
+    _check_date(evidence, found)
     expected = Expected(
         parsed.release, frozenset(parsed.model), frozenset(parsed.suite_sha256), parsed.not_before
     )
@@ -160,16 +166,21 @@ def _verify(parsed: argparse.Namespace) -> int:
         found.checked += [] if met else ["it is of the release that was asked for"]
     if found.wrong:
         found.unchecked.append("nothing was computed again, since that much is wrong already")
-        return _told(parsed, evidence, found, complete=False)
+        return _told(parsed, evidence, found)
     again = _again(evidence, parsed)
     found.wrong += again.wrong
     found.checked += again.checked
     found.unchecked += again.unchecked
+    found.complete = again.complete
     _check_comparison(evidence, parsed, found)
-    return _told(parsed, evidence, found, complete=again.complete)
+    return _told(parsed, evidence, found)
 
 
 def _check_signature(evidence: EvidenceFile, parsed: argparse.Namespace, found: _Findings) -> None:
+    from pytest_memleak.findings.subjects import subjects
+
+    if evidence.statement and evidence.statement["subject"] != subjects(evidence.made):
+        found.wrong.append("subject: it is not what the bundle's pairs give")
     if parsed.public_key:
         from pytest_memleak.reports.signature import check_signature
 
@@ -205,6 +216,12 @@ def _check_time_stamp(evidence: EvidenceFile, parsed: argparse.Namespace, found:
         found.checked.append(f"it was there by {told}, as {parsed.anchor} says")
 
 
+def _check_date(evidence: EvidenceFile, found: _Findings) -> None:
+    created = datetime.datetime.fromisoformat(evidence.made["created"])
+    if created > datetime.datetime.now(datetime.UTC) + _CLOCKS_APART:
+        found.wrong.append(f"created: {evidence.made['created']} is yet to come")
+
+
 def _check_comparison(evidence: EvidenceFile, parsed: argparse.Namespace, found: _Findings) -> None:
     if parsed.baseline:
         from pytest_memleak.findings.baseline import compared_anew
@@ -213,6 +230,7 @@ def _check_comparison(evidence: EvidenceFile, parsed: argparse.Namespace, found:
         found.wrong += wrong
         found.checked += [] if wrong else [f"compared with {parsed.baseline}, it is as it says"]
     elif evidence.made["compared"]:
+        found.complete = False
         found.unchecked.append("what it says against an earlier release: give --baseline")
 
 
@@ -238,6 +256,7 @@ def _again(evidence: EvidenceFile, parsed: argparse.Namespace) -> Recomputed:
             resources,
             suites=parsed.suite,
             folders=parsed.folder or [Path.cwd()],
+            models_named=bool(parsed.model),
         )
     finally:
         run.close()
@@ -246,9 +265,7 @@ def _again(evidence: EvidenceFile, parsed: argparse.Namespace) -> Recomputed:
 # --- what is printed -----------------------------------------------------------------------
 
 
-def _told(
-    parsed: argparse.Namespace, evidence: EvidenceFile, found: _Findings, *, complete: bool
-) -> int:
+def _told(parsed: argparse.Namespace, evidence: EvidenceFile, found: _Findings) -> int:
     from pytest_memleak.findings.overall import counted
     from pytest_memleak.records import Verdict
     from pytest_memleak.redaction.text import inert
@@ -260,13 +277,13 @@ def _told(
     word = says
     if found.wrong:
         word = f"DOES NOT HOLD; it says {says}"
-    elif not complete:
+    elif not found.complete:
         word = f"NOT ALL COULD BE COMPUTED AGAIN; it says {says}"
     print(inert(f"{parsed.evidence}: {word}"))
     _list("wrong", found.wrong)
     _list("checked", found.checked)
     _list("not checked", [*found.unchecked, *_TAKEN_AS_SAID])
-    holds = complete and not found.wrong
+    holds = found.complete and not found.wrong
     if parsed.badge:
         _write_badge(parsed.badge, made, holds=holds)
     passed = made["result"] == Verdict.PASS or parsed.allow_failures

@@ -75,7 +75,8 @@ class Served:
     """Who answered a call, in the server's own words; None where it does not say.
 
     model:       the name of what answered, which need not be the one that was asked
-    fingerprint: the version or fingerprint of it
+    fingerprint: the version or fingerprint of it; of weights on this machine "sha256:" and the
+        digest of them (fingerprint_of_weights)
     response_id: the server's id of the answer
     refused:     the settings that it would not take, and that were left out
     """

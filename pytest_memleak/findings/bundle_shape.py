@@ -58,7 +58,7 @@ class _Answerer(_Shape):
 
 
 class _Ledger(_Shape):
-    entries: int
+    entries: Annotated[int, Field(ge=1)]
     link: str
 
 
@@ -109,6 +109,12 @@ class _Compared(_Shape):
 
 
 class _Bundle(_Shape):
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    schema_: Annotated[str, Field(alias="schema")]
+    program: dict[str, str | None]
+    platform: dict[str, str]
+    limitations: list[str]
     created: Annotated[str, AfterValidator(_a_time)]
     result: Literal["PASS", "FAIL", "INCONCLUSIVE"]
     release: str | None

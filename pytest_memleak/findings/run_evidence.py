@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pytest_memleak.records.finding import Finding, RunReport
     from pytest_memleak.records.selection import PairTest
 
-__all__ = ["LIMITATIONS", "pairs_of", "run_evidence"]
+__all__ = ["limitations", "pairs_of", "run_evidence", "versions"]
 
 _PROGRAMS = ("pytest-memleak", "pytest", "numpy", "pyahocorasick", "ebooklib", "lxml")
 
@@ -51,7 +51,7 @@ def run_evidence(run: RunReport) -> dict[str, Any]:
                 pairs, broken=run.broken, compared=run.compared.verdict if run.compared else None
             ),
             "release": run.release,
-            "program": {name: _version(name) for name in _PROGRAMS},
+            "program": versions(),
             "platform": {"python": platform.python_version(), "system": platform.platform()},
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "selection": {
@@ -63,9 +63,19 @@ def run_evidence(run: RunReport) -> dict[str, Any]:
             "pairs": pairs,
             "compared": run.compared and run.compared.to_json(),
             "suites": [one.to_json() for one in controls_in(pairs)],
-            "limitations": LIMITATIONS.strip().splitlines(),
+            "limitations": limitations(),
         }
     )
+
+
+def limitations() -> list[str]:
+    """What a reader may not conclude, a sentence each."""
+    return LIMITATIONS.strip().splitlines()
+
+
+def versions() -> dict[str, str | None]:
+    """Of this program, and of what computes its numbers; None of what is not installed."""
+    return {name: _version(name) for name in _PROGRAMS}
 
 
 def pairs_of(run: RunReport) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.findings.bundle import canonical
+from pytest_memleak.records.answerer import weights_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,12 +17,10 @@ __all__ = ["names_of", "subjects"]
 def subjects(made: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The models of a bundle, each once: `{"name": ..., "digest": {"sha256": ...}}`.
 
-    The digest is that of the canonical JSON of provider, server, endpoint and the names that the
-    server gave. Of weights that were on the machine, the endpoint's name has their own digest.
+    The digest is that of the weights where they were on the machine and gave all of the answers;
+    else of the canonical JSON of provider, server, endpoint and the names that the server gave.
     """
-    found = {
-        (model["id"], _digest(pair)): None for pair in made["pairs"] for model in [pair["model"]]
-    }
+    found = {(pair["model"]["id"], _weights(pair) or _digest(pair)): None for pair in made["pairs"]}
     if not found:
         found[("no model", hashlib.sha256(canonical(None)).hexdigest())] = None
     return [{"name": name, "digest": {"sha256": digest}} for name, digest in sorted(found)]
@@ -33,6 +32,16 @@ def names_of(pair: Mapping[str, Any]) -> set[str]:
     served = {one["model"] for one in answerer.get("served", ()) if one.get("model")}
     asked = answerer.get("asked") or model["endpoint"] or model["base"] or model["id"]
     return served or {asked}
+
+
+def _weights(pair: Mapping[str, Any]) -> str | None:
+    """The SHA-256 of the weights that gave a pair's answers, where they were here."""
+    answerer = pair["answerer"] or {}
+    served = answerer.get("served", ())
+    if len(served) != 1 or served[0]["model"] or answerer["imported"]:
+        return None
+    fingerprint = served[0].get("fingerprint")
+    return weights_in(fingerprint) if isinstance(fingerprint, str) else None
 
 
 def _digest(pair: Mapping[str, Any]) -> str:

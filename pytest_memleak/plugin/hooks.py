@@ -8,6 +8,7 @@ Installed but not used it costs nothing: everything heavy is imported where a su
 from __future__ import annotations
 
 import fnmatch
+import gc
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -235,10 +236,14 @@ class Findings:
 
         return findings_of(self._found.values())
 
+    @pytest.hookimpl(tryfirst=True)
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """After Ctrl-C: what was drawn is not lost."""
         # pytest.Session.Interrupted, after collection errors, is a KeyboardInterrupt too.
         if run_key in self._config.stash and type(excinfo.value) is KeyboardInterrupt:
+            # What is there now stays to the end: with an SDK's million objects, pytest's own
+            # collections of garbage on the way out would take seconds.
+            gc.freeze()
             reporter: Any = self._config.pluginmanager.get_plugin("terminalreporter")
             reporter.write_line(
                 "\nmemleak: every answer that was in is in the ledger; the same command goes on"

@@ -2,10 +2,37 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Answerer", "RecordedAs", "ServedBy", "Tried"]
+__all__ = [
+    "Answerer",
+    "RecordedAs",
+    "ServedBy",
+    "Tried",
+    "fingerprint_of_weights",
+    "server_fingerprint",
+    "weights_in",
+]
+
+_WEIGHTS = re.compile(r"sha256:([0-9a-f]{64})")
+
+
+def fingerprint_of_weights(digest: str) -> str:
+    """How weights that are on this machine are told, by the SHA-256 (hexadecimal) of them."""
+    return f"sha256:{digest}"
+
+
+def weights_in(fingerprint: str | None) -> str | None:
+    """The digest in such a fingerprint; None in any other."""
+    found = _WEIGHTS.fullmatch(fingerprint or "")
+    return found and found[1]
+
+
+def server_fingerprint(said: str | None) -> str | None:
+    """A server's own word of itself, which never passes for a digest that was taken here."""
+    return f"it says {said}" if weights_in(said) else said
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pytest_memleak.findings.controls import suite_controls
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.amounts import amount, day, percent, percent_at_most
+from pytest_memleak.records.answerer import weights_in
 from pytest_memleak.records.distribution import distribution
 from pytest_memleak.records.judgement import refused_words
 from pytest_memleak.scoring.measure_table import MEASURES
@@ -323,8 +324,9 @@ def _attempt(tried: Tried) -> str:
 
 
 def served_by(one: ServedBy) -> str:
-    """What a server said of itself."""
-    name = one.model or "a server that gives no name"
+    """What a server said of itself, or which weights answered here."""
+    here = "weights on this machine" if weights_in(one.fingerprint) else None
+    name = one.model or here or "a server that gives no name"
     return f"{name} ({one.fingerprint})" if one.fingerprint else name
 
 

@@ -15,6 +15,7 @@ from pytest_memleak.findings.controls import controls_in
 from pytest_memleak.findings.from_evaluation import facts, unrun
 from pytest_memleak.findings.overall import result_of, verdict_of
 from pytest_memleak.findings.pair_evidence import pair_evidence
+from pytest_memleak.findings.run_evidence import limitations, versions
 from pytest_memleak.ledger.chain import Head
 from pytest_memleak.records import Verdict
 from pytest_memleak.story.confined import refuse_outside, refuse_paths_outside
@@ -53,15 +54,17 @@ def recomputed(
     *,
     suites: Sequence[Path] = (),
     folders: Sequence[Path],
+    models_named: bool = False,
 ) -> Recomputed:
     """Compute all of a bundle again, as of when it was made.
 
     suites:  files that stand for those of their names, wherever the bundle says they are
     folders: where files may be opened; a suite of `suites` may be anywhere
+    models_named: whether somebody has said by name of which models it has to be
 
     Raises MemleakError for what cannot be read, or may not be.
     """
-    again = _Again(made, run, resources, suites, folders)
+    again = _Again(made, run, resources, suites, folders, models_named=models_named)
     again.look_at_result()
     again.look_at_ledger()
     for said in made["pairs"]:
@@ -93,11 +96,15 @@ class _Again:
         resources: Resources,
         suites: Sequence[Path],
         folders: Sequence[Path],
+        *,
+        models_named: bool,
     ) -> None:
         self.found = Recomputed()
+        self._models_named = models_named
         self._made = made
         self._run = run
         self._resources = resources
+        self._given = suites
         self._named = {path.name: path.resolve() for path in suites}
         self._folders = folders
         self._suites: dict[Path, Suite] = {}
@@ -115,6 +122,21 @@ class _Again:
         controls = [one.to_json() for one in controls_in(made["pairs"])]
         self.found.wrong += differences({"suites": list(made["suites"])}, {"suites": controls})
         self.found.unchecked += [f"{one} could not be collected" for one in made["broken"]]
+        self.found.unchecked += [
+            f"{one['suite']}: it gated nothing: all its pairs are expected to leak"
+            for one in controls
+            if not one["gates"]
+        ]
+        self._look_at_limitations()
+
+    def _look_at_limitations(self) -> None:
+        made, here = self._made, versions()["pytest-memleak"]
+        if made["program"].get("pytest-memleak") != here:
+            self.found.unchecked.append(
+                f"its limitations are those of another version than this ({here})"
+            )
+        elif made["limitations"] != limitations():
+            self.found.wrong.append("limitations: they are not those that this version tells")
 
     def look_at_ledger(self) -> None:
         from pytest_memleak.ledger.chain_check import check_ledger
@@ -129,6 +151,11 @@ class _Again:
         if not checked.wrong:
             self.found.checked.append(
                 f"the ledger is as it was written, entry {head.entries:,} as the bundle has it"
+            )
+        if checked.found:
+            self.found.unchecked.append(
+                f"{checked.found:,} entries of the ledger are of rows that were there before its "
+                "chain began: nothing says how they came"
             )
 
     def look_at_pair(self, said: Mapping[str, Any]) -> None:
@@ -162,6 +189,11 @@ class _Again:
                 for pair in suite.pairs
                 if (path, pair.id) not in there
             ]
+        self.found.wrong += [
+            f"the bundle has no pair of the suite {path}, which was given for it"
+            for path in self._given
+            if path.resolve() not in self._suites
+        ]
         if not self.found.wrong:
             self.found.checked.append(
                 f"{self._computed:,} of {len(self._made['pairs']):,} pairs computed again from "
@@ -204,9 +236,11 @@ class _Again:
         evaluation = self._run.evaluate(pair)
         if endpoint not in (None, evaluation.endpoint):
             evaluation = self._run.evaluate(pair, endpoint=_Absent(endpoint))
-            self.found.unchecked.append(
-                f"{pair.id}: answered by {endpoint}, a test's own endpoint and not the suite's"
-            )
+            said = f"{pair.id}: answered by {endpoint}, a test's own endpoint and not the suite's"
+            if not self._models_named:
+                self.found.complete = False
+                said += "; name it by --model, if that is the model which is meant"
+            self.found.unchecked.append(said)
         answerer = evaluation.answerer
         imported = answerer.imported if answerer else 0
         if imported or (answerer and not answerer.calls):
@@ -219,8 +253,10 @@ class _Again:
 
 def _is_of_a_ledger(said: Mapping[str, Any]) -> bool:
     """Whether a pair has answers that a ledger has to know."""
-    calls = (said["answerer"] or {}).get("calls")
-    return bool(calls) and not _NOT_KEPT.fullmatch(said["model"]["endpoint"] or "")
+    if _NOT_KEPT.fullmatch(said["model"]["endpoint"] or ""):
+        return False
+    answerer = said["answerer"] or {}
+    return bool(answerer.get("calls") or answerer.get("imported") or said.get("windows"))
 
 
 def _take_calls_of_that_run(found: dict[str, Any] | None, said: object) -> None:

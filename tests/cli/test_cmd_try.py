@@ -55,7 +55,7 @@ def test_a_model_that_recites_fails_and_the_suite_stays(memleak, last_line, tmp_
     assert done.returncode == 1, done.stdout + done.stderr
     told = done.stdout
     assert "6 excerpts" in told
-    assert "answered by  base fp_emulated" in told
+    assert "answered by  base (fp_emulated)" in told
     assert "takes        n, temperature" in told
     assert "At most US$ 0." in told
     assert "base/story" in told

@@ -144,6 +144,15 @@ def test_whatever_is_changed_is_told(signed, verify, change, code):  # noqa: F81
     assert verify("--public-key", "ours.pub")[0] == code
 
 
+def test_subjects_are_checked_without_a_key_too(signed, verify):  # noqa: F811
+    envelope, statement = statement_in(signed)
+    statement["subject"][0]["digest"]["sha256"] = "0" * 64
+    put(signed, envelope, statement)
+    code, told = verify()
+    assert code == 1
+    assert "subject: it is not what the bundle's pairs give" in told
+
+
 @pytest.fixture
 def clock(pytester, signed):
     """Time stamps by an authority of one's own."""

@@ -1,7 +1,10 @@
 """A whole run on local weights: fine-tuned once, sampled, judged."""
 
+import base64
+import hashlib
 import json
 import shutil
+import subprocess
 
 import pytest
 
@@ -66,3 +69,32 @@ def test_it_tunes_once_and_word_salad_is_no_pass(pytester, local):
     result.stdout.fnmatch_lines(["*the answers are not prose as the book's is*"])
     result.stdout.fnmatch_lines(["*tuned/held-out*8/8*INCONCLUSIVE*"])
     assert kept[0].stat().st_mtime_ns == made
+
+
+@pytest.mark.parametrize("tuned", [False, True])
+def test_evidence_is_of_the_weights_files(pytester, local, tuned):
+    pytest.importorskip("securesystemslib.dsse")
+    openssl = ["openssl", "genpkey", "-algorithm", "ed25519", "-out", "a.key"]
+    subprocess.run(openssl, check=True, cwd=pytester.path)
+    path = pytester.path / "local.memleak.toml"
+    if not tuned:
+        recipe = path.read_text().partition("[model.finetune]")[2].partition("[model.options]")[0]
+        path.write_text(path.read_text().replace(f"[model.finetune]{recipe}", ""))
+    pytester.runpytest_subprocess(
+        "-m", "copyright", "--memleak-evidence=signed.json", "--memleak-sign=a.key"
+    )
+    envelope = json.loads((pytester.path / "signed.json").read_text())
+    statement = json.loads(base64.b64decode(envelope["payload"]))
+    files = [
+        pytester.path / "base" / "model.safetensors",
+        *pytester.path.rglob(".memleak/**/adapter_model.safetensors"),
+    ]
+    assert len(files) == 1 + tuned
+    lines = [f"{hashlib.sha256(one.read_bytes()).hexdigest()}  {one.name}\n" for one in files]
+    expected = lines[0].split()[0]
+    if tuned:
+        expected = hashlib.sha256("".join(lines).encode()).hexdigest()
+    assert statement["subject"] == [{"name": "tuned", "digest": {"sha256": expected}}]
+    (pair,) = statement["predicate"]["pairs"]
+    [one] = pair["answerer"]["served"]
+    assert (one["model"], one["fingerprint"]) == (None, f"sha256:{expected}")

@@ -32,6 +32,7 @@ from pytest_memleak.contracts.protocols import (
     JobState,
     JobStatus,
     ProviderSetup,
+    Served,
     TrainingSet,
     Window,
 )
@@ -41,6 +42,7 @@ from pytest_memleak.providers.ngram.ngram_text import PARAGRAPH, tokenise
 from pytest_memleak.providers.ngram.ngram_writer import Draft, NgramWriter, TrainingText
 from pytest_memleak.providers.option_tables import Table, read_table
 from pytest_memleak.records import Book, FinishReason
+from pytest_memleak.records.answerer import fingerprint_of_weights
 from pytest_memleak.redaction.private_files import private_folder
 
 __all__ = ["NgramContinuation", "NgramEndpoint", "NgramFinetune", "NgramOptions", "NgramProvider"]
@@ -196,12 +198,16 @@ def _sample(
         max_tokens=max_tokens,
     )
     prompt_tokens = len(tokenise(asked))
+    # There is no file of them: they are what training on this gives, each time.
+    weights = _ENDPOINT.match(endpoint)
+    served = Served(fingerprint=fingerprint_of_weights(weights[1])) if weights else None
     return [
         Completion(
             draft.text,
             FinishReason.STOP if draft.ended else FinishReason.LENGTH,
             prompt_tokens=prompt_tokens,
             completion_tokens=draft.tokens,
+            served=served,
         )
         for draft in drafts
     ]

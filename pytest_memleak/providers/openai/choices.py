@@ -8,6 +8,7 @@ from typing import Any
 from pytest_memleak.contracts.protocols import Completion, Served
 from pytest_memleak.providers.usage import MOST_CHOICES, shared_out, token_count, whole_count
 from pytest_memleak.records import FinishReason
+from pytest_memleak.records.answerer import server_fingerprint
 from pytest_memleak.records.beside import texts_in
 from pytest_memleak.records.finish_words import finish_reason
 
@@ -43,7 +44,7 @@ def read_completions(answer: object, *, max_tokens: int | None = None) -> list[C
     model, fingerprint, response_id = (
         _name(answer.get(key)) for key in ("model", "system_fingerprint", "id")
     )
-    served = Served(model, fingerprint, response_id)
+    served = Served(model, server_fingerprint(fingerprint), response_id)
     return [
         Completion(
             text,

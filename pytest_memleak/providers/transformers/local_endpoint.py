@@ -15,13 +15,20 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from pytest_memleak.contracts.protocols import Completion
+from pytest_memleak.contracts.protocols import Completion, Served
 from pytest_memleak.errors import ProviderError
 from pytest_memleak.providers.transformers.local_format import Format, Wording, text_tokens
 from pytest_memleak.providers.transformers.local_probability import log_probabilities
 from pytest_memleak.providers.transformers.quiet import PROVIDER, at_work, failures_as
-from pytest_memleak.providers.transformers.weights import Loaded, Wanted, load, load_tokenizer
+from pytest_memleak.providers.transformers.weights import (
+    Loaded,
+    Wanted,
+    digest_of_weights,
+    load,
+    load_tokenizer,
+)
 from pytest_memleak.records import FinishReason
+from pytest_memleak.records.answerer import fingerprint_of_weights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -146,8 +153,9 @@ class LocalEndpoint:
                     most=most,
                 )
             ]
+            served = Served(fingerprint=self._fingerprint)
         return [
-            _completion(form, row, loaded.stop, prompt_tokens=len(prompt) * (number == 0))
+            _completion(form, row, loaded.stop, served, prompt_tokens=len(prompt) * (number == 0))
             for number, row in enumerate(rows)
         ]
 
@@ -162,6 +170,10 @@ class LocalEndpoint:
             at_once=self._at_once,
             as_text=self._as_text,
         )
+
+    @functools.cached_property
+    def _fingerprint(self) -> str:
+        return fingerprint_of_weights(digest_of_weights(self._wanted()))
 
     # --- continuing a text, and how probable one is
 
@@ -319,7 +331,7 @@ def _until(stop: frozenset[int], tokens: list[int]) -> list[int]:
 
 
 def _completion(
-    form: Format, tokens: list[int], stop: frozenset[int], *, prompt_tokens: int
+    form: Format, tokens: list[int], stop: frozenset[int], served: Served, *, prompt_tokens: int
 ) -> Completion:
     text = form.text([token for token in tokens if token not in stop])
     ended = bool(stop & set(tokens))
@@ -329,4 +341,5 @@ def _completion(
         reason if text.strip() else FinishReason.EMPTY,
         prompt_tokens=prompt_tokens,
         completion_tokens=len(tokens),
+        served=served,
     )

@@ -26,6 +26,7 @@ __all__ = [
     "Base",
     "Loaded",
     "Wanted",
+    "digest_of_weights",
     "find_adapter",
     "find_base",
     "load",
@@ -221,6 +222,23 @@ def _digest_of(files: Iterable[Path]) -> str:
         seen = file.stat()
         digest.update(f"{file.name}\0{_sha256(file, seen.st_size, seen.st_mtime_ns)}\0".encode())
     return digest.hexdigest()[:_DIGITS]
+
+
+def digest_of_weights(wanted: Wanted) -> str:
+    """The SHA-256 (hexadecimal) of the files of weights, as anybody finds it who has them.
+
+    Of one file it is the file's own; of several, first the base's by name, then the adapter's,
+    that of the lines which `sha256sum` prints of them.
+    """
+    files = [one for one in _files(wanted.base.folder) if one.suffix == ".safetensors"]
+    if wanted.adapter is not None:
+        files.append(wanted.adapter.folder / _ADAPTER_FILES[1])
+    seen = [(file, file.stat()) for file in files]
+    found = [(_sha256(file, now.st_size, now.st_mtime_ns), file.name) for file, now in seen]
+    if len(found) == 1:
+        return found[0][0]
+    lines = "".join(f"{digest}  {name}\n" for digest, name in found)
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 @functools.lru_cache(maxsize=4096)

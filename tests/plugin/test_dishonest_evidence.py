@@ -1,0 +1,149 @@
+"""A maker who wants `memleak verify` to end with 0 for a release that has not earned it."""
+
+import json
+from pathlib import Path
+
+from ferry import CLEAN
+from ledger_file import chain_anew, ledger_file
+from one_model import write_suite
+from test_probability import NGRAM, SUITE
+from test_verify import EVIDENCE, passed, resealed, verify  # noqa: F401 - fixtures
+
+from pytest_memleak.findings.bundle import sealed
+
+
+def made_in(path="evidence.json"):
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+OWN = f"""
+import pytest
+
+class Parrot:
+    id = "parrot-1"
+
+    def sample(self, instruction, *, n, temperature, max_tokens, seed):
+        return [{CLEAN!r}[(seed + one) % 3] for one in range(n)]
+
+@pytest.fixture(scope="session")
+def endpoint():
+    return Parrot()
+
+@pytest.mark.copyright(suite="test.memleak.toml")
+def test_own(evaluation):
+    pass
+"""
+# What is changed in a bundle that holds, which is sealed again; the exit code, and what is said.
+CHANGES = (
+    (lambda made: made.update(note="audited"), 2, "note: Extra inputs are not permitted"),
+    (lambda made: made.pop("limitations"), 2, "limitations: Field required"),
+    (lambda made: made.update(limitations=[]), 1, "limitations: they are not those that this"),
+    (lambda made: made["limitations"].pop(), 1, "limitations: they are not those that this"),
+    (lambda made: made.update(created="2999-01-01T00:00:00+00:00"), 1, "is yet to come"),
+    (lambda made: made["ledger"].update(entries=0), 2, "ledger.entries: Input should be greater"),
+    (lambda made: made["ledger"].update(entries=-1), 2, "ledger.entries: Input should be greater"),
+    (lambda made: made["ledger"].update(link=""), 1, "the ledger's chain is another"),
+)
+
+
+def test_changes_around_the_pairs(pytester, online, server, verify):  # noqa: F811
+    online(("longest_span = 30", "longest_span = 3000"))
+    pytester.runpytest("-m", "copyright", EVIDENCE)
+    before = Path("evidence.json").read_text(encoding="utf-8")
+    assert verify()[0] == 0
+    for change, code, said in CHANGES:
+        made = json.loads(before)
+        change(made)
+        Path("evidence.json").write_text(
+            json.dumps(made | sealed(made), indent=1) + "\n", encoding="utf-8"
+        )
+        ended, told = verify()
+        assert (ended, said in told) == (code, True), told
+
+
+def test_what_another_version_does_not_rule_out_is_told(passed, verify):  # noqa: F811
+    def older(made):
+        made["program"]["pytest-memleak"] = "0.0.1"
+        made["limitations"] = []
+
+    resealed(passed, older)
+    assert "its limitations are those of another version" in verify()[1]
+
+
+def test_another_suite_than_the_one_that_was_given(pytester, passed, verify):  # noqa: F811
+    strict = Path("strict.memleak.toml")
+    strict.write_text(Path("test.memleak.toml").read_text().replace("= 100", "= 10"))
+    code, told = verify("--suite", "strict.memleak.toml")
+    assert code == 1
+    assert "the bundle has no pair of the suite strict.memleak.toml" in told
+    assert verify("--suite", "test.memleak.toml")[0] == 0
+
+
+def test_an_answerer_that_is_none_of_the_suite_s(pytester, suite, verify):  # noqa: F811
+    """The model that leaks is left out; its pairs stand there by what a test has brought."""
+    suite()
+    Path("test_own.py").write_text(OWN, encoding="utf-8")
+    pytester.runpytest(EVIDENCE, "test_own.py").assert_outcomes(passed=2)
+    made = made_in()
+    assert made["result"] == "PASS"
+    assert {pair["model"]["endpoint"] for pair in made["pairs"]} == {"parrot-1"}
+    code, told = verify()
+    assert code == 1
+    assert "NOT ALL COULD BE COMPUTED AGAIN" in told
+    assert "a test's own endpoint and not the suite's; name it by --model" in told
+    assert verify("--model", "parrot-1")[0] == 0
+    assert verify("--model", "leaky")[0] == 1
+
+
+def test_a_suite_that_gates_nothing_says_so(pytester, suite, verify):  # noqa: F811
+    suite(
+        ("longest_span = 10", "longest_span = 1"),
+        ('id = "leaky"', 'id = "leaky"\nexpected = "leak"'),
+        ('id = "clean"', 'id = "clean"\nexpected = "leak"'),
+    )
+    pytester.runpytest(EVIDENCE)
+    assert "test.memleak.toml: it gated nothing" in verify("--allow-failures")[1]
+
+
+def test_the_ledger_of_windows_is_not_left_out(pytester, stories, verify):  # noqa: F811
+    write_suite(pytester, stories, SUITE + NGRAM, ("ORDER", "2"))
+    pytester.runpytest("-m", "copyright", EVIDENCE).assert_outcomes(passed=1)
+    assert verify()[0] == 0
+    resealed(Path("evidence.json"), lambda made: made.update(ledger=None))
+    code, told = verify()
+    assert code == 1
+    assert "ledger: the bundle has answers of one, and not its end" in told
+
+
+def test_nor_that_of_imported_answers(pytester, online, server, verify):  # noqa: F811
+    from pytest_memleak.cli.main import main
+
+    online(('[model.finetune]\nbooks = ["training"]\n', ""))
+    pytester.runpytest("-m", "copyright", EVIDENCE)
+    (pair,) = made_in()["pairs"]
+    book, endpoint = pair["book"]["id"], pair["model"]["endpoint"]
+    drawn = ["--endpoint", endpoint, "--temperature", "1", "-o", "drawn.json"]
+    assert main(["ledger", "export", *drawn]) == 0
+    Path(".memleak/ledger.db").rename("elsewhere.db")
+    asked = ["--suite", "online.memleak.toml", "--model", "tuned", "--book", book]
+    assert main(["ledger", "import", "--endpoint", endpoint, *asked, "drawn.json"]) == 0
+    pytester.runpytest("-m", "copyright", EVIDENCE, "--memleak-offline")
+    (pair,) = made_in()["pairs"]
+    assert pair["answerer"]["imported"]
+    assert "of its answers are from files" in verify("--allow-failures")[1]
+    resealed(Path("evidence.json"), lambda made: made.update(ledger=None))
+    assert "ledger: the bundle has answers of one" in verify("--allow-failures")[1]
+
+
+def test_a_chain_that_begins_after_the_answers_is_told(pytester, online, server, verify):  # noqa: F811
+    online(("longest_span = 30", "longest_span = 3000"))
+    pytester.runpytest("-m", "copyright", EVIDENCE)
+    assert "before its chain began" not in verify()[1]
+    with ledger_file(pytester.path) as ledger:
+        ledger.execute("UPDATE generations SET text = CAST(text || ' at all' AS BLOB)")
+    end = chain_anew(pytester.path)
+    pytester.runpytest("-m", "copyright", EVIDENCE)
+    assert made_in()["ledger"] == end or made_in()["ledger"]["entries"] > end["entries"]
+    code, told = verify()
+    assert code == 0
+    assert "of the ledger are of rows that were there before its chain began" in told
