@@ -25,7 +25,7 @@ from pytest_memleak.plugin.stash import (
     refused_key,
     run_key,
 )
-from pytest_memleak.plugin.ways_out import WaysOut
+from pytest_memleak.plugin.ways_out import WaysOut, logs_without_passwords
 from pytest_memleak.plugin.withholding import quoted_words
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.phases import Progress
@@ -128,6 +128,9 @@ def run_of(config: pytest.Config) -> Run:
             root=config.rootpath, resources=resources, plugins=config.pluginmanager.get_plugins()
         )
         config.add_cleanup(run.close)
+        logs = contextlib.ExitStack()
+        logs.enter_context(logs_without_passwords())
+        config.add_cleanup(logs.close)
         if quoted_words(config) is not None:
             config.pluginmanager.register(WaysOut(config), "memleak-withholding")
     return config.stash[run_key]

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_memleak.plugin.withholding import quoted_words, withholding_of
-from pytest_memleak.redaction.credentials import masked
+from pytest_memleak.redaction.credentials import masked, without_credentials, without_passwords
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from warnings import WarningMessage
 
-__all__ = ["WaysOut"]
+__all__ = ["WaysOut", "logs_without_passwords"]
 
 _SDK = "tinker"  # its clients read what it warns of
 _LONGEST_WARNING = 1_000  # characters
@@ -97,6 +97,40 @@ class WaysOut:
 def _first_words(text: str, most: int) -> str:
     words = text.split()
     return " ".join(words[:most]) + (" …" if len(words) > most else "")
+
+
+@contextlib.contextmanager
+def logs_without_passwords() -> Iterator[None]:
+    """Whatever may be quoted, no password: HTTP libraries log the addresses that they ask."""
+    usual = logging.getLogRecordFactory()
+
+    def without(*args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = usual(*args, **kwargs)
+        try:
+            message = record.getMessage()
+        except Exception:  # noqa: BLE001 - a message that cannot be formatted is its author's matter
+            return record
+        cleaned = without_passwords(message)
+        match record.args:
+            case _ if cleaned == message:
+                pass
+            case (str() as method, address, str() as version, int() as status, str() as phrase):
+                # Clients read what httpx logs, by its arguments.
+                plain = without_credentials(str(address))
+                record.args = (method, plain, version, status, phrase)
+            case _:
+                record.msg, record.args = cleaned, None
+        if record.exc_info:
+            trace = logging.Formatter().formatException(record.exc_info)
+            record.exc_text = without_passwords(trace)
+            record.exc_info = record.exc_info if record.exc_text == trace else None
+        return record
+
+    logging.setLogRecordFactory(without)
+    try:
+        yield
+    finally:
+        logging.setLogRecordFactory(usual)
 
 
 @contextlib.contextmanager

@@ -11,17 +11,18 @@ from __future__ import annotations
 import os
 import re
 
-__all__ = ["masked", "without_credentials"]
+__all__ = ["masked", "without_credentials", "without_passwords"]
 
 MASK = "[masked]"
 _SHORTEST_SECRET = 8
 _LOOKED_AT = 8_192  # characters behind what may be shown, which masks may make shorter
 
-# Forms of keys that name themselves: OpenAI and its kin, Tinker, Google access tokens and API
-# keys, GitHub, Hugging Face, AWS, JSON web tokens, private key blocks.
+# Forms of keys that name themselves: HTTP's names with passwords, OpenAI and its kin, Tinker,
+# Google access tokens and API keys, GitHub, Hugging Face, AWS, JSON web tokens, private key blocks.
 _KEYS = re.compile(
     r"""
-      \b(?:sk|pk|rk|tml|hf|xai|gsk|nvapi)[-_][A-Za-z0-9_\-*.]{6,}
+      \bBasic\ (?=[A-Za-z+/]{0,200}[0-9=])[A-Za-z0-9+/]{8,}={0,2}
+    | \b(?:sk|pk|rk|tml|hf|xai|gsk|nvapi)[-_][A-Za-z0-9_\-*.]{6,}
     | \bya29\.[A-Za-z0-9_\-.]+
     | \bAIza[A-Za-z0-9_\-]{10,}
     | \b(?:ghp|gho|ghs|ghu|github_pat)_[A-Za-z0-9_]{10,}
@@ -71,6 +72,11 @@ def masked(message: str, *, limit: int = 300) -> str:
     if len(cut) <= limit and len(message) <= limit + _LOOKED_AT:
         return cut
     return cut[: limit - 1] + "…"
+
+
+def without_passwords(text: str) -> str:
+    """A text of any length, with the passwords of the URLs in it masked."""
+    return _CREDENTIALS.sub(lambda found: found["before"] + MASK, text) if "://" in text else text
 
 
 def without_credentials(url: str) -> str:

@@ -87,3 +87,35 @@ def test_nor_where_a_server_puts_it_into_whatever_fails(scenario, run, pytester,
     assert key not in outcome.result.stdout.str() + outcome.result.stderr.str()
     for path, content in searched(pytester.path).items():
         assert key.encode() not in content, path
+
+
+PASSWORD = "hunter2-0123456789abcdef"
+ADDRESSES = {
+    "openai": "OPENAI_BASE_URL",
+    "vertex": "GOOGLE_VERTEX_BASE_URL",
+    "tinker": "TINKER_BASE_URL",
+}
+
+
+@pytest.mark.parametrize("whose", ["address", "proxy"])
+@pytest.mark.parametrize("kind", ADDRESSES)
+def test_nor_a_password_in_the_environment_s_addresses(scenario, run, pytester, kind, whose):
+    server = scenario(kind, polls=0)
+    environment, options = dict(server.environment), dict(server.options)
+    if whose == "address":
+        plain = options.pop("base_url")
+        environment[ADDRESSES[kind]] = plain.replace("://", f"://svc:{PASSWORD}@")
+    else:
+        # Nobody is there: what goes wrong is told.
+        environment |= dict.fromkeys(
+            ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"),
+            f"http://svc:{PASSWORD}@127.0.0.1:9",
+        )
+        environment |= {"NO_PROXY": "", "no_proxy": ""}
+    server = dataclasses.replace(server, environment=environment, options=options)
+    server.write_suite(pytester.path, timeout=3)
+    outcome = run(server, *LOUD, tries=1)
+    assert sum(outcome.result.parseoutcomes().values()) == 1
+    assert PASSWORD not in outcome.result.stdout.str() + outcome.result.stderr.str()
+    for path, content in searched(pytester.path).items():
+        assert PASSWORD.encode() not in content, path

@@ -10,6 +10,7 @@ KEYS = [
     "sk-proj-abcDEF0123456789",
     "sk-ant-api03-abcDEF0123456789",
     "tml-abcdefghijkl0123",
+    "Basic c3ZjOmh1bnRlcjIyMjI=",
     "ya29.a0AfH6SMBx-example_token",
     "AIzaSyD-0123456789abcdefghij",
     "ghp_0123456789abcdefABCD",
@@ -48,6 +49,7 @@ def test_places_of_secrets(message, expected):
         "max_tokens: 5 is too few; the token limit is 4096",
         "ask-me-anything is no model",
         "basic training failed",
+        "Basic Authentication is needed",
     ],
 )
 def test_plain_words_stay(message):
