@@ -577,7 +577,7 @@ def test_the_command_is_installed(tmp_path):
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
         f"memleak score: {tmp_path / 'no.json'}: cannot be read: No such file or directory\n"
-        "  memleak score --help says what it takes\n"
+        f"  check the name: there is none like it in {tmp_path.resolve()}\n"
     )
 
 
