@@ -105,7 +105,7 @@ class TinkerServer(HttpServer):
 
     tokenizer: a folder with tokenizer.json and tokenizer_config.json. models: names of the base
     models. key: what the X-API-Key header must carry, if given. polls: how often a promise is
-    still pending when asked for.
+    still pending when asked for. protobuf: whether samples come so; SkyRL 0.3.0's come as JSON.
     """
 
     def __init__(
@@ -119,8 +119,10 @@ class TinkerServer(HttpServer):
         models: Sequence[str] = ("base",),
         key: str | None = None,
         polls: int = 0,
+        protobuf: bool = True,
     ) -> None:
         super().__init__(plan=plan, books=books, port=port)
+        self._protobuf = protobuf
         self._reciter = reciter
         self._words = Words(tokenizer)
         self._bases = tuple(models)
@@ -460,6 +462,12 @@ class TinkerServer(HttpServer):
                 for choice, (tokens, ended) in enumerate(sequences)
             ],
         )
+        if not self._protobuf:
+            told = [
+                {"tokens": tokens, "stop_reason": "stop" if ended else "length"}
+                for tokens, ended in sequences
+            ]
+            return Response.json({"type": "sample", "sequences": told})
         message = pb.SampleResponse()
         if body.get("prompt_logprobs"):
             values = self._reciter.given(self._words.cut, list(map(str, asked)))

@@ -22,6 +22,7 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from http import HTTPStatus
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pytest_memleak.errors import ProviderBusy, ProviderError
@@ -48,6 +49,7 @@ _T = TypeVar("_T")
 _LOOK = 5.0
 _PAUSE = 5.0  # as long as the SDK may send nothing, for any call, after a 429
 _LOOKED_AT = 2000
+_AS_JSON = "only supports as proto"
 _HINTS = {
     HTTPStatus.BAD_REQUEST: "does the server offer this base model and these settings?",
     HTTPStatus.UNAUTHORIZED: f"check the key in the environment variable {KEY_VARIABLE}",
@@ -264,10 +266,20 @@ class Calls:
                 "is the server up, and reachable from here?",
             )
         if isinstance(error, ValueError | AssertionError | tinker.APIResponseValidationError):
-            return failing.busy("the answer was not of the expected form")
+            return _malformed(error, failing)
         if isinstance(error, tinker.TinkerError):
             return failing.final(safe_message(str(error), texts=texts))
         return failing.final(f"the SDK raised {type(error).__name__}")
+
+
+def _malformed(error: Exception, failing: Failing) -> ProviderError:
+    if _AS_JSON not in str(error):
+        return failing.busy("the answer was not of the expected form")
+    return failing.final(
+        "the server answers in JSON, which this SDK reads no more",
+        f"tinker {version('tinker')} wants protobuf: use a newer release of the server;"
+        " SkyRL 0.3.0 is too old",
+    )
 
 
 def _status_failure(error: APIStatusError, failing: Failing) -> ProviderError:

@@ -736,6 +736,15 @@ def test_work_that_the_server_gave_up(serve, provider_of, status, kind):
     assert len(ask(endpoint)) == 3
 
 
+def test_a_server_that_answers_as_older_ones_do_is_told_at_once(serve, provider_of):
+    """SkyRL 0.3.0, tried with the SDK's 0.38: asking it again would change nothing."""
+    endpoint = provider_of(serve(protobuf=False)).open(None)
+    with pytest.raises(ProviderError, match="JSON, which this SDK reads no more") as caught:
+        ask(endpoint)
+    assert type(caught.value) is ProviderError
+    assert "a newer release of the server" in caught.value.hint
+
+
 def test_models_and_weights_that_are_not_there(serve, provider_of):
     provider = provider_of(serve(), base="another", finetune={"epochs": 1})
     with pytest.raises(Refused, match="base_model another is not supported") as caught:
