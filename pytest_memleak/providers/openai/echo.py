@@ -115,7 +115,9 @@ def _reason(tokens: list[Any], text: str) -> str:
     if len(texts) < len(tokens) or not joined:
         return cause
     bare = "".join(text.split())
-    if "".join(joined.replace("\u2581", " ").split()).startswith(bare[:_ENOUGH]) and bare:
+    # A mark of the beginning may stand before it.
+    begun = "".join(joined.replace("\u2581", " ").split())[: 3 * _ENOUGH]
+    if bare and bare[:_ENOUGH] in begun:
         return f"{cause} as they stand in the text: blanks are lost or added (SentencePiece)"
     return cause
 
