@@ -6,14 +6,13 @@ INCONCLUSIVE where none can, and PASS would be wrong whatever the server sends.
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import time
 
 import pytest
 from hostile import ACTS
-from hostile_runs import HONEST, meet, under_way
+from hostile_runs import HONEST, meet, patiently, under_way
 from hostile_samples import SAMPLES
 from reciter import Reciter
 from scenarios import SECRETS
@@ -53,12 +52,6 @@ EVERY_DAY = {
 }
 REST = {kind: [one for one in EVERY[kind] if one not in EVERY_DAY[kind]] for kind in EVERY}
 PART = 24  # acts in one run
-
-
-def patiently(seconds):
-    """So long where the machine has nothing else to do; much longer where it has."""
-    busy = "PYTEST_XDIST_WORKER" in os.environ or os.getloadavg()[0] >= (os.cpu_count() or 1)
-    return 10 * seconds if busy else seconds
 
 
 def parts():
