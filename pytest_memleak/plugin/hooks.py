@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_memleak.plugin.fixtures import book, endpoint, evaluation, memorization, pair
-from pytest_memleak.plugin.options import add_options, refuse_unknown_measures
+from pytest_memleak.plugin.options import TO_RUN_IT, add_options, refuse_unknown_measures
 from pytest_memleak.plugin.stash import run_key, run_record_key
 
 if TYPE_CHECKING:
@@ -267,3 +267,14 @@ class Findings:
                 terminalreporter.write_line(evidence_line(self._report))
             for line in (*next_lines(self._report), *debt_lines(self._config)):
                 terminalreporter.write_line(line)
+        _tell_skipped(terminalreporter)
+
+
+def _tell_skipped(terminalreporter: Any) -> None:
+    """What was not run for want of -m copyright: a run without a word would look like a pass."""
+    reasons = (str(one.longrepr) for one in terminalreporter.stats.get("skipped", ()))
+    if skipped := sum(TO_RUN_IT in reason for reason in reasons):
+        pairs = "1 pair was" if skipped == 1 else f"{skipped} pairs were"
+        terminalreporter.write_line(
+            f"memleak: {pairs} not measured, since that calls a model: add -m copyright"
+        )

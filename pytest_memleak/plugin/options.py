@@ -9,9 +9,11 @@ import os
 
 import pytest
 
-__all__ = ["DEFAULT_SUITES", "add_options", "refuse_unknown_measures"]
+__all__ = ["DEFAULT_SUITES", "TO_RUN_IT", "add_options", "refuse_unknown_measures"]
 
 DEFAULT_SUITES = "*.memleak.toml"
+TO_RUN_IT = "run it with -m copyright or --memleak-run"
+"""What the reason of a pair that was skipped, since nobody asked for paid calls, ends with."""
 _LONGEST_NAME = 100
 
 

@@ -16,6 +16,7 @@ from pytest_memleak.contracts.protocols import Recording
 from pytest_memleak.errors import LedgerError, MemleakError
 from pytest_memleak.plugin.accounts import sentence_of, write_account
 from pytest_memleak.plugin.collect import pair_of
+from pytest_memleak.plugin.options import TO_RUN_IT
 from pytest_memleak.plugin.progress import display_for
 from pytest_memleak.plugin.stash import (
     answered_key,
@@ -161,7 +162,7 @@ def skip_what_nobody_asked_for(config: pytest.Config, items: Iterable[pytest.Ite
         pair = pair_of(item)
         provider = pair and run_of(config).paid_provider(pair)
         if provider:
-            reason = f"calls {provider}: run it with -m copyright or --memleak-run"
+            reason = f"calls {provider}: {TO_RUN_IT}"
             item.add_marker(pytest.mark.skip(reason=reason))
 
 

@@ -17,6 +17,17 @@ def test_a_plain_run_skips_pairs_that_cost_money_and_says_how_to_run_them(pytest
     result.assert_outcomes(skipped=1)
     result.stdout.fnmatch_lines(["*calls openai: run it with -m copyright or --memleak-run"])
     assert server.books.rows() == []
+    # A skip without a word, at exit code 0, would look like a pass.
+    result = pytester.runpytest("-q")
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(["memleak: 1 pair was not measured, *: add -m copyright"])
+
+
+def test_whoever_has_other_skips_is_told_nothing_of_pairs(pytester):
+    pytester.makepyfile("import pytest\n\n\n@pytest.mark.skip\ndef test_it(): ...")
+    result = pytester.runpytest()
+    result.assert_outcomes(skipped=1)
+    result.stdout.no_fnmatch_line("*memleak: *")
 
 
 @pytest.mark.parametrize("asked", [ASKED, ("--memleak-run",)])
