@@ -268,9 +268,11 @@ def _passages(evaluation: Evaluation, quoted: int | None) -> list[Passage]:
     failing = any(one.over for one in evaluation.judgement.checks if one.measure in _LIKELIEST)
     if analysis.greedy is not None and failing:
         runs.insert(0, (LIKELIEST_SPAN, analysis.greedy.longest_span))
-    return [
+    rests = evaluation.pair.probe.kind == "continuation"
+    found = (
         _passage(kind, run, analysis, book, quoted) for kind, run in runs if run.start is not None
-    ]
+    )
+    return [dataclasses.replace(one, rests=rests) for one in found]
 
 
 def _passage(kind: str, run: Block, analysis: Analysis, book: Book, quoted: int | None) -> Passage:

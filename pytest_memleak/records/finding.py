@@ -54,6 +54,7 @@ class Passage:
     asked_for: of a recital, the excerpt whose answer gave it
     others:    ids of further books that hold it
     training:  whether a training book holds it as well: reported, and held to no limit
+    rests:     whether the words of prompts are not counted in `start` and `end` (continuation)
     rate:      how often its own prompt brought it, where one prompt asks for all of it
     """
 
@@ -70,6 +71,7 @@ class Passage:
     asked_for: str | None = None
     others: tuple[str, ...] = ()
     training: bool = False
+    rests: bool = False
     rate: PassageRate | None = None
 
     @property
@@ -81,7 +83,9 @@ class Passage:
         asked = f", asked for {self.asked_for}" if self.asked_for else ""
         others = f", also in {', '.join(self.others)}" if self.others else ""
         training = ", known from training: held to no limit" if self.training else ""
-        words = f"words {self.start:,}-{self.end:,}"
+        words = f"words {self.start:,}-{self.end:,}" + (
+            ", prompts not counted" if self.rests else ""
+        )
         return f"{book}{chapter}{self.excerpt_id}, {words}{others}{training}{asked}"
 
     @classmethod

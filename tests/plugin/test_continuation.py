@@ -111,11 +111,15 @@ def test_the_likeliest_continuations_agree_with_the_model_itself(pytester, write
     result, pair = evidence(pytester, "--memleak-html=page.html")
     result.stdout.fnmatch_lines(["*greedy_longest_span * is over its limit 1*"])
     told = pair["measures"]["greedy_longest_span"]
-    place = f"{told['excerpt_id']}, words {told['start']:,}-{told['end']:,}, generation 0"
+    where = f"{told['excerpt_id']}, words {told['start']:,}-{told['end']:,}"
+    place = f"{where}, prompts not counted, generation 0"
     result.stdout.fnmatch_lines([f"*likeliest answer's span of {told['value']} words at *{place}*"])
     page = (pytester.path / "page.html").read_text("utf-8")
     where = f"excerpt {told['excerpt_id']}, words {told['start']:,}–{told['end']:,}"
+    where += ", prompts not counted"
     assert re.search(rf"likeliest answer.{{1,6}}s span: .*{re.escape(where)}", page)
+    assert f"{pair['book']['words']:,} words, prompts not counted; pair" in page
+    assert f"but for the words of the prompts: {pair['book']['words']:,} words." in page
     texts = [record["excerpt_text"] for record in stories["held-out"]]
     model = NgramModel([tokenise(PARAGRAPH.join(texts))], order=4)
     parts, answers = [], {}

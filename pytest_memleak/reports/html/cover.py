@@ -32,10 +32,11 @@ _LONGEST_QUOTE = 240
 
 @dataclass(frozen=True, slots=True)
 class ModelLine:
-    """A model. recipe: what it is, key by key; answered: who said that they answered."""
+    """A model. recipe: what it is, key by key; asked, answered: whom, and who said they did."""
 
     id: str
     recipe: tuple[tuple[str, str], ...]
+    asked: str
     answered: str
 
 
@@ -252,7 +253,8 @@ def _models(
         own = {book: title for (of, book), title in titles.items() if of == suite}
         served = (each for one in its if one.answerer for each in one.answerer.served)
         answered = ", ".join(dict.fromkeys(served_by(one) for one in served if one.model))
-        lines.append(ModelLine(model, tuple(recipe(its[0], own)), answered))
+        asked = ", ".join(dict.fromkeys(one.endpoint for one in its if one.endpoint))
+        lines.append(ModelLine(model, tuple(recipe(its[0], own)), asked, answered))
     return tuple(dict.fromkeys(lines))
 
 
