@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pytest_memleak.cli.ci_job import CI, ci_job
 from pytest_memleak.cli.gate_run import command_line, next_step
-from pytest_memleak.cli.suite_text import Draft, model_named, price_of, url_of
+from pytest_memleak.cli.suite_text import Draft, model_named, price_of, suite_path, url_of
 
 __all__ = ["add_init"]
 
@@ -52,7 +52,7 @@ def add_init(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "-o",
         "--output",
         metavar="SUITE",
-        type=Path,
+        type=suite_path,
         default=Path("release.memleak.toml"),
         help="the suite file (default: release.memleak.toml)",
     )

@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING
 from pytest_memleak.cli.columns import print_sentence
 from pytest_memleak.cli.gate_run import command_line, next_step, run_gate
 from pytest_memleak.cli.ledger_argument import FOLDER
-from pytest_memleak.cli.suite_text import Draft, identifier, model_named, price_of, url_of
+from pytest_memleak.cli.suite_text import (
+    Draft,
+    identifier,
+    model_named,
+    price_of,
+    suite_path,
+    url_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,7 +76,7 @@ def add_try(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "-o",
         "--output",
         metavar="SUITE",
-        type=Path,
+        type=suite_path,
         help="the suite file (default: MODEL-BOOK.memleak.toml)",
     )
     trial.set_defaults(run=_try)

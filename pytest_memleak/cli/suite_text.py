@@ -8,8 +8,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Draft", "identifier", "model_named", "price_of", "url_of"]
+__all__ = ["Draft", "identifier", "model_named", "price_of", "suite_path", "url_of"]
 
+SUITE_ENDS = ".memleak.toml"
 _HEAD = """\
 # Does this model recite these books?
 #
@@ -122,6 +123,17 @@ def price_of(text: str) -> tuple[float, float]:
             f"expected US$ per million tokens as IN,OUT, as in 3.75,15; got {text!r}"
         )
     return prices[0], prices[1]
+
+
+def suite_path(text: str) -> Path:
+    """Where a suite is to be written: by its name it is run."""
+    import argparse
+
+    if not text.endswith(SUITE_ENDS):
+        raise argparse.ArgumentTypeError(
+            f"expected a name that ends in {SUITE_ENDS}, as pytest looks for it; got {text[:80]!r}"
+        )
+    return Path(text)
 
 
 def url_of(text: str) -> str:

@@ -112,9 +112,7 @@ class Baseline:
         if not gates(now):
             return unlike(before, now) if before and gates(before) else None
         if before is None:
-            return f"not one pair of this name is in it; it has {_listed(self._names())}", (
-                "leave the pair out with -k or --deselect, or make the baseline with it"
-            )
+            return self._not_there(now)
         if otherwise := unlike(before, now):
             return otherwise
         if not before.get("rounds"):
@@ -146,7 +144,7 @@ class Baseline:
         """
         before = self._of(now)
         if before is None:
-            return ("the baseline does not have this pair",)
+            return (f"the baseline does not have this pair: {self._not_there(now)[0]}",)
         if obstacle := other_answers(before, now):
             return (obstacle,)
         return tuple(
@@ -253,8 +251,17 @@ class Baseline:
                 alike = [one for one in alike if one[key][inner] == now[key].get(inner)]
         return alike[0] if len(alike) == 1 else None
 
-    def _names(self) -> list[str]:
-        return [one["pair"] for one in self._pairs]
+    def _not_there(self, now: PairEvidence) -> tuple[str, str]:
+        """Why no pair of the baseline is this one, and what to do."""
+        name = now["suite"]["name"]
+        suites = {one["suite"]["name"] for one in self._pairs if one["pair"] == now["pair"]}
+        if suites and name not in suites:
+            told = f"it is of the suite {name} now, and was of {_listed(sorted(suites))}"
+            return told, "give the suite file the name that it had"
+        had = _listed(one["pair"] for one in self._pairs)
+        return f"not one pair of this name is in it; it has {had}", (
+            "leave the pair out with -k or --deselect, or make the baseline with it"
+        )
 
 
 def _planned(pair: Pair, suite: Suite) -> dict[str, Any]:

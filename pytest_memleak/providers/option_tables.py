@@ -7,6 +7,7 @@ wherever it stands, and never shown: secrets come from the environment.
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
@@ -15,9 +16,21 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pytest_memleak.errors import SuiteError
 
-__all__ = ["Table", "read_table", "refuse_secrets"]
+__all__ = ["Table", "problem_words", "read_table", "refuse_secrets"]
 
 _SHOWN = 80
+_SHAPES = {
+    r"^https?://[^\s/]": "expected an address with http:// or https://, as in "
+    "http://localhost:8000/v1",
+    "^[A-Za-z_][A-Za-z0-9_]*$": "expected the name of an environment variable, as in "
+    "OPENAI_API_KEY",
+    r"^(auto|cpu|mps|cuda(:\d+)?)$": "expected auto, cpu, mps, cuda or cuda:NUMBER",
+    r"^gs://[^\s/]+(/[^\s/]+)*/?$": "expected a bucket, as in gs://NAME",
+    "^[A-Za-z0-9][A-Za-z0-9._-]*$": "expected letters, digits, '.', '_' and '-' alone, with a "
+    "letter or a digit first",
+    "^[0-9a-f]{64}$": "expected 64 hexadecimal digits in small letters",
+}
+"""What a pattern of these tables and of a suite file's own asks for."""
 _SECRET_NAME = re.compile(
     r"(?:^|[_-])(?:api[_-]?key|secret|passw(?:or)?d|credentials?|authorization|bearer)(?:$|[_-])",
     re.IGNORECASE,
@@ -60,14 +73,28 @@ def read_table(kind: type[TableT], values: Mapping[str, Any], *, place: str, nam
     alike = [one for one in wrong if one["loc"][:1] == first["loc"][:1]]
     key = ".".join([name, *map(str, _shared([one["loc"] for one in alike]))])
     if first["type"] == "extra_forbidden":
-        known = ", ".join(kind.model_fields)
-        raise SuiteError(f"unknown key {key!r}", place=place, hint=f"{name} may have: {known}")
-    expected = ", or ".join(one["msg"].removeprefix("Value error, ") for one in alike)
+        raise SuiteError(f"unknown key {key!r}", place=place, hint=_known(kind, first["loc"], name))
+    expected = ", or ".join(map(problem_words, alike))
     raise SuiteError(
         f"{key}: {expected}; got {_shown(first.get('input'))}",
         place=place,
         hint=f"correct {key} in the suite file",
     )
+
+
+def problem_words(problem: Mapping[str, Any]) -> str:
+    """What one problem that pydantic found is; a pattern in words."""
+    said: str = problem["msg"].removeprefix("Value error, ")
+    shapes = (words for pattern, words in _SHAPES.items() if said.endswith(f"pattern '{pattern}'"))
+    return next(shapes, said)
+
+
+def _known(kind: type[Table], place: Sequence[int | str], name: str) -> str:
+    """What to write in place of an unknown key."""
+    near = difflib.get_close_matches(str(place[-1]), kind.model_fields, n=1)
+    if near and len(place) == 1:
+        return f"write {near[0]} in place of {place[-1]}"
+    return f"{name} may have: {', '.join(kind.model_fields)}"
 
 
 def refuse_secrets(values: Mapping[str, Any], *, place: str, name: str) -> None:

@@ -206,7 +206,15 @@ class _Again:
         suite = said["suite"]
         if suite["name"] in self._named:
             return self._named[suite["name"]]
-        return refuse_outside(Path(suite["path"]), self._folders)
+        path = refuse_outside(Path(suite["path"]), self._folders)
+        if not path.exists():
+            raise EvidenceError(
+                f"the suite {suite['name']!r} that it names is not there",
+                place=str(path),
+                hint=f"run this in the folder of the run, or say where it is: "
+                f"--suite {suite['name']}",
+            )
+        return path
 
     def _suite_of(self, said: Mapping[str, Any]) -> Suite:
         path = self._path_of(said)

@@ -18,11 +18,11 @@ from pydantic import BaseModel, ValidationError
 
 from pytest_memleak.books.continuation import check_continuation
 from pytest_memleak.errors import BookError, SuiteError
-from pytest_memleak.providers.option_tables import refuse_secrets
+from pytest_memleak.providers.option_tables import problem_words, refuse_secrets
 from pytest_memleak.suite.limits_that_hold import refuse_loosened_preset
 from pytest_memleak.suite.quoted import clipped, plain, shown
 from pytest_memleak.suite.schema import SuiteFile
-from pytest_memleak.suite.what_to_type import NO_FILE, of_problem, of_syntax, table_of
+from pytest_memleak.suite.what_to_type import NO_FILE, is_option, of_problem, of_syntax, table_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -95,7 +95,9 @@ def _parse(content: bytes, path: Path) -> dict[str, Any]:
         return tomllib.loads(content.decode("utf-8-sig"))  # some editors write a mark first
     except UnicodeDecodeError as error:
         raise SuiteError(
-            f"not UTF-8: byte 0x{content[error.start]:02x} at {error.start}", place=str(path)
+            f"not UTF-8: byte 0x{content[error.start]:02x} at {error.start}",
+            place=str(path),
+            hint="save it as UTF-8, which every editor can",
         ) from None
     except tomllib.TOMLDecodeError as error:
         raise SuiteError(
@@ -147,7 +149,7 @@ def _explain(error: ValidationError, tables: dict[str, Any]) -> str:
         elif problem["type"] == "missing":
             lines[key] = f"{key}: missing"
         else:
-            said = problem["msg"].removeprefix("Value error, ")
+            said = problem_words(problem)
             other = _SHOULD_BE + said.removeprefix(_SHOULD_BE) + " or "
             before = lines.get(key, f"{key}: {_SHOULD_BE}").partition(f"{key}: {_SHOULD_BE}")[2]
             said = other + before if before else f"{said}; got {shown(problem['input'])}"
@@ -194,6 +196,8 @@ def _nearest(location: Sequence[int | str]) -> str:
         if isinstance(step, str) and kind is not None:
             kind = table_of(kind, step)
     known = sorted(kind.model_fields) if kind else []
+    if is_option(location):
+        return ""
     near = difflib.get_close_matches(str(location[-1]), known, n=1)
     if near:
         return f"; did you mean {near[0]!r}?"

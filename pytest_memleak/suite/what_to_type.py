@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
@@ -14,7 +16,7 @@ from pytest_memleak.suite.schema import LimitsTable, SuiteFile
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["NO_FILE", "of_problem", "of_syntax", "table_of"]
+__all__ = ["NO_FILE", "is_option", "of_problem", "of_syntax", "table_of"]
 
 NO_FILE = "check the name; memleak init writes a suite"
 _AGAIN = "memleak doctor FILE looks at it again"
@@ -23,6 +25,8 @@ _NOT_THERE = {
     "model": 'add [[model]], with id = "...", provider = "openai" and base = "NAME"',
 }
 _MOST_PERCENT = 100
+_DEPTH_OF_MODELS_KEY = 3  # model, its number, the key
+_SCHEMA = "memleak-suite.schema.json"
 _ALMOST = 0.9  # of a key of another table
 _LONGEST = 200
 
@@ -38,6 +42,15 @@ def of_problem(problem: dict[str, Any], location: Sequence[int | str]) -> str:
     """For one problem that pydantic found at `location`."""
     said = _of_problem(problem, location)
     return "".join(one if one.isprintable() else repr(one)[1:-1] for one in said)[:_LONGEST]
+
+
+def is_option(location: Sequence[int | str]) -> bool:
+    """Whether an unknown key of a model is one that providers have among their options."""
+    if tuple(location[:1]) != ("model",) or len(location) != _DEPTH_OF_MODELS_KEY:
+        return False
+    schema = json.loads(files("pytest_memleak.suite").joinpath(_SCHEMA).read_text("utf-8"))
+    tables = (one for name, one in schema["$defs"].items() if name.endswith("Options"))
+    return any(location[-1] in table["properties"] for table in tables)
 
 
 def _of_problem(problem: dict[str, Any], location: Sequence[int | str]) -> str:
@@ -61,6 +74,9 @@ def _of_brackets(name: str, kind: str, seen: object, location: Sequence[int | st
 def _of_value(name: str, kind: str, seen: Any) -> str:
     if isinstance(seen, str) and kind.startswith(("int", "float", "bool")):
         return f"write {name} = {seen} without quotes, if that is what is meant; {_AGAIN}"
+    if name == "id" and kind == "string_pattern_mismatch":
+        plain = re.sub(r"[^A-Za-z0-9._-]+", "-", seen).strip("-._")
+        return f"write {name} = {json.dumps(plain)}" if plain else f"correct {name}; {_AGAIN}"
     number = not isinstance(seen, bool) and isinstance(seen, int | float)
     if kind == "less_than_equal" and number and 1 < seen <= _MOST_PERCENT:
         return f"it is a share: {seen:g} % is {name} = {seen / 100:g}"
@@ -69,6 +85,8 @@ def _of_value(name: str, kind: str, seen: Any) -> str:
 
 def _of_unknown(name: str, location: Sequence[int | str]) -> str:
     """The key that is meant: misspelt, the head of a column, or one of another table."""
+    if is_option(location):
+        return f"{name} is a key of [model.options]: write it there"
     own = _known(location)
     plain = re.sub(r"(@\d+|_over_\d+)$", lambda found: "_over" * ("_" in found[0]), _spelt(name))
     called = {_spelt(row.title): key for key, row in MEASURES.items() if key in own}

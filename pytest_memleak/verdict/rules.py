@@ -185,7 +185,7 @@ def _each_excerpt(case: Case) -> Iterator[Said]:
         max(1, int(case.excerpts * _MOST_WITHOUT_ANSWER)) if case.excerpts >= _FEW_EXCERPTS else 0
     )
     yield Margin("excerpts without an answer", len(without), "<=", allowed)
-    if len(without) > allowed:
+    if len(without) > allowed and len(case.readings):  # of none, the first rule says it
         yield Gap(
             "excerpts without an answer",
             f"{len(without):,} of {case.excerpts:,} excerpts have no answer "

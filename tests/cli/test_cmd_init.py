@@ -70,7 +70,7 @@ def test_a_server_of_ones_own_is_asked_for_until_it_is_one(program, tmp_path, la
         (("--book", "gone.epub", "--model", "openai/x"), "gone.epub: there is no such file"),
         (("--book", "it.txt", "--model", "gpt-4o"), "expected PROVIDER/NAME, got 'gpt-4o'"),
         (("--book", "it.txt", "--model", "opnai/x"), "known providers: ngram, openai"),
-        (("--book", "it.txt", "--model", "openai/x", "-o", "it.txt"), "nothing is written over"),
+        (("--book", "it.txt", "--model", "openai/x", "-o", "it.toml"), "ends in .memleak.toml"),
         (("--book", "it.txt", "--model", "openai/x", "--price", "3"), "IN,OUT, as in 3.75,15"),
     ],
 )
@@ -80,3 +80,13 @@ def test_what_cannot_be_written_says_what_to_type(memleak, tmp_path, arguments, 
     assert done.returncode == 2
     assert said in done.stderr
     assert [one.name for one in tmp_path.iterdir()] == ["it.txt"]
+
+
+def test_what_is_there_stays_as_it_is(memleak, tmp_path):
+    (tmp_path / "it.txt").write_text("Every word of it was true.")
+    suite = tmp_path / "mine.memleak.toml"
+    suite.write_text("mine")
+    done = memleak("init", "--book", "it.txt", "--model", "openai/x", "-o", suite.name)
+    assert done.returncode == 2
+    assert "nothing is written over" in done.stderr
+    assert suite.read_text() == "mine"

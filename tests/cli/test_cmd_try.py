@@ -130,8 +130,8 @@ def test_who_waits_sees_how_far_it_is_and_whole_words(program, tmp_path, serve, 
             "is http://127.0.0.1:9/v1 up",
         ),
         (
-            ("story.json", "--model", "openai/x", "-o", "story.json"),
-            "pytest -m copyright story.json; or name another file with -o",
+            ("story.json", "--model", "openai/x", "-o", "story.toml"),
+            "expected a name that ends in .memleak.toml",
         ),
     ],
 )
@@ -155,3 +155,12 @@ def test_a_run_that_takes_too_long_is_stopped_and_its_answers_are_kept(tmp_path,
         "import pytest, time\n@pytest.mark.copyright\ndef test_it(): time.sleep(60)\n"
     )
     assert run_gate("test_slow.py", folder=tmp_path, seconds=2) is None
+
+
+def test_a_suite_that_is_there_is_to_be_run(memleak, tmp_path, story):
+    suite = tmp_path / "mine.memleak.toml"
+    suite.write_text("mine")
+    done = memleak("try", "story.json", "--model", "openai/x", "-o", suite.name)
+    assert done.returncode == 2
+    assert f"pytest -m copyright {suite.name}; or name another file with -o" in done.stderr
+    assert suite.read_text() == "mine"

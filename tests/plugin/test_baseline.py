@@ -324,6 +324,22 @@ def test_confidence_0_counts_every_rise(pytester, release):
     result.stdout.fnmatch_lines(["*worse in 1 of 2 comparisons (point value: every rise over*"])
 
 
+def test_a_suite_file_of_another_name_is_named(pytester, earlier, capsys):
+    (pytester.path / "test.memleak.toml").rename(pytester.path / "newer.memleak.toml")
+    pytester.runpytest("--memleak-evidence=after.json")
+    why = "it is of the suite newer.memleak.toml now, and was of test.memleak.toml"
+    capsys.readouterr()
+    assert main(["compare", "before.json", "after.json", "--fail-if-worse=bmc=0"]) == 1
+    told = capsys.readouterr().out
+    assert f"clean/ferry: INCONCLUSIVE: {why}" in told
+    assert "not one pair of this name" not in told
+    assert main(["compare", "before.json", "after.json"]) == 0
+    assert f"clean/ferry: the baseline does not have this pair: {why}" in capsys.readouterr().out
+    result = pytester.runpytest(*SAME)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*clean/ferry: {why}", "  give the suite file the name that *"])
+
+
 # --- before anything runs ------------------------------------------------------------------
 
 

@@ -36,7 +36,13 @@ SUITES = {
         ("samples = 3", 'samples = 3\napi_key = "hunter2hunter2"'),
         "set the provider's environment variable instead",
     ),
-    "an option of no provider": (('path = "clean', 'paht = "clean'), "options may have: "),
+    "an option misspelt": (('path = "clean', 'paht = "clean'), "write path in place of paht"),
+    "an option of no provider": (('path = "clean', 'zoom = "clean'), "options may have: "),
+    "an option above its table": (
+        ('provider = "recorded"', 'provider = "recorded"\nbase_url = "http://localhost/v1"'),
+        "base_url is a key of [model.options]: write it there",
+    ),
+    "an id with a blank": (('id = "ferry"', 'id = "the ferry"'), 'write id = "the-ferry"'),
 }
 
 
@@ -49,6 +55,34 @@ def test_in_a_suite_file(pytester, suite, mistake):
     lines = [line for line in result.outlines if line.startswith("  ")]
     assert said in lines[-1]
     result.stdout.no_fnmatch_line("*Traceback*")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+def test_a_suite_in_another_encoding(pytester, suite, encoding):
+    path = suite(('id = "ferry"', 'id = "ferry"\ntitle = "Caf\xe9"'))
+    path.write_bytes(path.read_text(encoding="utf-8").encode(encoding))
+    pytester.runpytest(*RUN).stdout.fnmatch_lines(["  save it as UTF-8*"])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (('id = "ferry"', 'id = "the ferry"'), "expected letters, digits, '.', '_' and '-' alone*"),
+        (
+            ('"recorded"', '"openai"\nbase = "m"', 'path = "clean.json"', 'base_url = "localhost"'),
+            "expected an address with http:// or https://*; got 'localhost'",
+        ),
+    ],
+)
+def test_a_pattern_is_told_in_words(pytester, suite, change, said):
+    path = suite()
+    text = path.read_text(encoding="utf-8")
+    for old, new in zip(change[::2], change[1::2], strict=True):
+        text = text.replace(old, new, 1)
+    path.write_text(text, encoding="utf-8")
+    result = pytester.runpytest(*RUN)
+    result.stdout.fnmatch_lines([f"*{said}"])
+    result.stdout.no_fnmatch_line("*should match pattern*")
 
 
 @pytest.mark.parametrize(

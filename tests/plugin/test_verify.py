@@ -68,6 +68,20 @@ def test_a_fail_that_holds_is_still_a_fail(pytester, suite, verify):
     assert verify("--allow-failures")[0] == 0
 
 
+def test_whoever_is_in_another_folder_is_told_how_to_name_the_suite(
+    pytester, passed, capsys, monkeypatch
+):
+    elsewhere = pytester.mkdir("elsewhere")
+    monkeypatch.chdir(elsewhere)
+    assert main(["verify", str(passed)]) == 2
+    told = capsys.readouterr().err
+    assert "the suite 'test.memleak.toml' that it names is not there" in told
+    assert "say where it is: --suite test.memleak.toml" in told
+    # Its books are opened where --folder allows it, and nowhere else.
+    suite = ["--suite", "../test.memleak.toml", "--folder", ".."]
+    assert main(["verify", str(passed), *suite]) == 0
+
+
 def test_what_was_not_run_is_no_pass(pytester, suite, verify):
     suite(WIDE)
     pytester.runpytest(EVIDENCE, "-k", "clean").assert_outcomes(passed=1, deselected=1)

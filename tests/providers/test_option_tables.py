@@ -45,10 +45,14 @@ def test_what_is_wrong_is_named(values, message):
     assert error.value.place == PLACE
 
 
-def test_an_unknown_key_comes_with_the_known_ones():
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [("siez", "write size in place of siez"), ("zoom", "options may have: size, name, more")],
+)
+def test_an_unknown_key_comes_with_the_nearest_or_all(key, hint):
     with pytest.raises(SuiteError) as error:
-        read({"siez": 1})
-    assert error.value.hint == "options may have: size, name, more"
+        read({key: 1})
+    assert error.value.hint == hint
 
 
 @pytest.mark.parametrize(
