@@ -125,7 +125,7 @@ def test_the_cover_says_what_came_of_it_of_what_and_by_whose_limits(leak, other)
     assert "Made 03 February 2031, 04:05 UTC" in tested
     assert "provider recorded" in tested
     assert f"The Ferry by Nobody 1,920 file {'f' * 64} words {'d' * 64}" in tested.replace(
-        "Words ", ""
+        "Words measured ", ""
     ).replace("Digests (SHA-256) ", "")
     assert re.search(
         r"bmc coverage, share of words, k = 5 (At most )?30.0 % .* limits.preset", tested
