@@ -1,7 +1,7 @@
 """Times and memory, all in one process and side by side, so that their ratios mean something.
 
-Processor time is measured, and the least of some repeats is kept: other work on the machine
-makes every figure worse, but the ratios little.
+Processor time is measured, and works take turns: other work on the machine makes every figure
+worse, but the ratios within a turn little.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import corpus
@@ -107,16 +108,25 @@ class PairCost:
     a_word: float
 
 
-def least(repeats: int, *works: Callable[[], object]) -> list[float]:
-    """The least processor time of each work, in seconds; they take turns."""
-    times = [float("inf")] * len(works)
+def in_turns(repeats: int, *works: Callable[[], object]) -> list[float]:
+    """The processor time of each work, in seconds.
+
+    Of the first the median; of each other the median of its ratios to the first's in the same
+    turn, times that.
+    """
+    turns = []
     for _ in range(repeats):
-        for number, work in enumerate(works):
+        times = []
+        for work in works:
             gc.collect()
             start = time.process_time()
             work()
-            times[number] = min(times[number], time.process_time() - start)
-    return times
+            times.append(time.process_time() - start)
+        turns.append(times)
+    first = median(turn[0] for turn in turns)
+    return [
+        first * median(turn[number] / turn[0] for turn in turns) for number in range(len(works))
+    ]
 
 
 def rate(leak_rate: str, *, count: int, repeats: int) -> Rate:
@@ -135,7 +145,7 @@ def rate(leak_rate: str, *, count: int, repeats: int) -> Rate:
             floor.look_up(one.text, known)
 
     sets = [drawn, *map(changed, (corpus.with_markdown, corpus.with_accents, corpus.with_marks))]
-    at_floor, without, *scored = least(
+    at_floor, without, *scored = in_turns(
         repeats,
         look_up_all,
         lambda: analyse(book, drawn, scoring, count=partial(tallied, recitals=False)),
@@ -174,7 +184,7 @@ def matchers(leak_rate: str, *, count: int, repeats: int) -> Matcher:
     mine = set(zip(rows.text.tolist(), rows.start.tolist(), rows.end.tolist(), strict=True))
     if mine != scanned(some):
         raise RuntimeError("the matchers do not agree")
-    at_floor, *took = least(
+    at_floor, *took = in_turns(
         repeats,
         lambda: [floor.look_up(text, known) for text in texts],
         lambda: [list(match_all(index, map(index.code_text, one))) for one in batches],
@@ -190,7 +200,7 @@ def pair_cost(leak_rate: str, *, count: int, repeats: int) -> PairCost:
     protected = Protected(SharedIndex([book], k=5), book.id, (book.id,))
     drawn = list(corpus.generations(leak_rate, count))
     few = drawn[: max(count // 10, 1)]
-    small, large = least(
+    small, large = in_turns(
         repeats,
         lambda: analyse(book, few, scoring, protected=protected),
         lambda: analyse(book, drawn, scoring, protected=protected),
@@ -201,30 +211,22 @@ def pair_cost(leak_rate: str, *, count: int, repeats: int) -> PairCost:
     )
 
 
-@dataclass(frozen=True)
-class Spread:
-    """Scoring in two processes, as against one; both are running already.
-
-    sooner:    how many times as fast, by the clock
-    processor: the processor time of all of them, as a share of that of one alone
-    """
-
-    sooner: float
-    processor: float
-
-
 def near_verbatim(leak_rate: str, *, count: int) -> float:
     """How many times as long scoring takes where a limit asks for near-verbatim recall, too."""
     book, scoring = corpus.book(), Scoring()
     drawn = list(corpus.generations(leak_rate, count))
-    alone, with_it = least(
+    alone, with_it = in_turns(
         1, lambda: analyse(book, drawn, scoring), lambda: analyse(book, drawn, scoring, near=True)
     )
     return with_it / alone
 
 
-def two_processes(leak_rate: str, *, count: int) -> Spread:
-    """Score `count` generations in this process, and then in two others."""
+def two_processes(leak_rate: str, *, count: int) -> float:
+    """The processor time of two processes that score `count` generations, as a share of one's.
+
+    They are running already. Twice as fast by the clock they could be where it is 1, on cores of
+    their own.
+    """
     book, scoring = corpus.book(), Scoring()
     drawn = list(corpus.generations(leak_rate, count))
     with contextlib.closing(Processes(2)) as two:
@@ -232,11 +234,11 @@ def two_processes(leak_rate: str, *, count: int) -> Spread:
         ids = [os.getpid(), *(process.pid for process, _ in two._running)]  # noqa: SLF001
         took = []
         for count_with in (tallied, two.tallied):
-            clock, processor = time.perf_counter(), _processor_time(ids)
+            before = _processor_time(ids)
             analyse(book, drawn, scoring, count=count_with)
-            took.append((time.perf_counter() - clock, _processor_time(ids) - processor))
-    (alone, alone_processor), (together, together_processor) = took
-    return Spread(alone / together, together_processor / alone_processor)
+            took.append(_processor_time(ids) - before)
+    alone, together = took
+    return together / alone
 
 
 def _processor_time(ids: list[int]) -> float:
@@ -248,7 +250,7 @@ def _processor_time(ids: list[int]) -> float:
 def index_cost(*, count: int, repeats: int) -> IndexCost:
     """What the sieve of one book and of eighty costs, and the automaton of one."""
     book = corpus.book()
-    sieve, automaton = least(5, lambda: SharedIndex([book], k=5), lambda: _ready(book))
+    sieve, automaton = in_turns(5, lambda: SharedIndex([book], k=5), lambda: _ready(book))
     others = [corpus.in_style(number) for number in range(79)]
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
@@ -264,7 +266,7 @@ def index_cost(*, count: int, repeats: int) -> IndexCost:
 
     def times_one(leak_rate: str) -> float:
         drawn = list(corpus.generations(leak_rate, count))
-        one, all_of_them = least(repeats, score(alone, drawn), score(eighty, drawn))
+        one, all_of_them = in_turns(repeats, score(alone, drawn), score(eighty, drawn))
         return all_of_them / one
 
     return IndexCost(
@@ -289,7 +291,7 @@ def oracle_rate(*, count: int = 2) -> float:
     excerpts = [(one.id, one.text, one.instruction) for one in corpus.book(ORACLE_WORDS).excerpts]
     drawn = {one.excerpt_id: [one.text] for one in corpus.generations("fifth", count)}
     words = sum(len(oracle.words(text)) for texts in drawn.values() for text in texts)
-    (seconds,) = least(1, lambda: oracle.measure(excerpts, drawn))
+    (seconds,) = in_turns(1, lambda: oracle.measure(excerpts, drawn))
     return words / seconds
 
 

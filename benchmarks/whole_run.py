@@ -13,6 +13,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 import corpus
 import measure
@@ -54,7 +55,7 @@ class WholeRun:
 
 
 def whole_run() -> WholeRun:
-    """Run pytest in processes of their own, each twice; the least counts."""
+    """Run pytest in processes of their own, each three times; the median counts."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         excerpts = [
@@ -67,7 +68,7 @@ def whole_run() -> WholeRun:
         ]
         (folder / "kjv.json").write_text(json.dumps(excerpts), encoding="utf-8")
         (folder / "test_nothing.py").write_text("def test_nothing(): pass\n", encoding="utf-8")
-        took = [_least(folder, 0, "test_nothing.py")]
+        took = [_median(folder, 0, "test_nothing.py")]
         for rounds, limit in ((FEW, 38), (ROUNDS, 38), (ROUNDS, 2)):
             suite = _SUITE.format(rounds=rounds, limit=limit)
             (folder / "it.memleak.toml").write_text(suite, encoding="utf-8")
@@ -76,15 +77,15 @@ def whole_run() -> WholeRun:
                 answers.setdefault(one.excerpt_id, []).append({"generated_text": one.text})
             records = [{"excerpt_id": its, "generations": of} for its, of in answers.items()]
             (folder / "answers.json").write_text(json.dumps(records), encoding="utf-8")
-            took.append(_least(folder, int(limit < 3), "-m", "copyright", "it.memleak.toml"))
+            took.append(_median(folder, int(limit < 3), "-m", "copyright", "it.memleak.toml"))
     return WholeRun(*took)
 
 
-def _least(folder: Path, status: int, *arguments: str) -> float:
+def _median(folder: Path, status: int, *arguments: str) -> float:
     environment = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     command = [sys.executable, "-m", "pytest", "-p", "pytest_memleak.plugin.hooks", "-q"]
     times = []
-    for _ in range(2):
+    for _ in range(3):
         before = _children()
         done = subprocess.run(
             [*command, "-p", "no:cacheprovider", *arguments],
@@ -93,7 +94,7 @@ def _least(folder: Path, status: int, *arguments: str) -> float:
         times.append(_children() - before)
         if done.returncode != status:
             raise RuntimeError(done.stdout[-2000:])
-    return min(times)
+    return median(times)
 
 
 def _children() -> float:
