@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.ledger.questions import Questionnaire
     from pytest_memleak.records import Book, Pair
-    from pytest_memleak.story.draw import Channel
+    from pytest_memleak.story.ledger_endpoint import LedgerEndpoint
 
 __all__ = ["answer_alike", "canary_questions", "canary_rounds", "same_weights"]
 
@@ -38,16 +38,16 @@ def canary_questions(pair: Pair, book: Book, *, rounds: int) -> Questionnaire:
     return questions_of(dataclasses.replace(pair, sampling=sampling), few)
 
 
-def canary_rounds(channel: Channel, pair: Pair, book: Book) -> int:
+def canary_rounds(source: LedgerEndpoint, pair: Pair, book: Book) -> int:
     """How often they were asked and all answered."""
-    rounds = _answers(channel, pair, book)
+    rounds = _answers(source, pair, book)
     return min(map(len, rounds)) if rounds else 0
 
 
-def same_weights(channel: Channel, pair: Pair, book: Book) -> bool | None:
+def same_weights(source: LedgerEndpoint, pair: Pair, book: Book) -> bool | None:
     """Whether the last round of canaries answers as the first; None without two rounds."""
-    asked = _asked_by(channel, pair, book, canary_rounds(channel, pair, book))
-    return answer_alike([one[:asked] for one in _answers(channel, pair, book)])
+    asked = _asked_by(source, pair, book, canary_rounds(source, pair, book))
+    return answer_alike([one[:asked] for one in _answers(source, pair, book)])
 
 
 def answer_alike(answers: Collection[Sequence[str]]) -> bool | None:
@@ -58,24 +58,24 @@ def answer_alike(answers: Collection[Sequence[str]]) -> bool | None:
     return 2 * alike > len(answers)
 
 
-def _asked_by(channel: Channel, pair: Pair, book: Book, rounds: int) -> int:
+def _asked_by(source: LedgerEndpoint, pair: Pair, book: Book, rounds: int) -> int:
     """How many of the rounds had been asked at the time that is looked at."""
     from pytest_memleak.ledger.attempts import provenance
 
     while rounds:
         asked = canary_questions(pair, book, rounds=rounds)
-        last = provenance(channel.ledger, channel.endpoint_id, asked).last
-        if last is None or last <= channel.resources.now:
+        last = provenance(source.ledger, source.endpoint_id, asked).last
+        if last is None or last <= source.resources.now:
             break
         rounds -= 1
     return rounds
 
 
-def _answers(channel: Channel, pair: Pair, book: Book) -> Sequence[Sequence[str]]:
+def _answers(source: LedgerEndpoint, pair: Pair, book: Book) -> Sequence[Sequence[str]]:
     """Per canary its answers, in the order of the rounds."""
     asked = canary_questions(pair, book, rounds=1 << 30)
     found: dict[str, list[str]] = {one.excerpt_id: [] for one in asked.questions}
-    for one in channel.drawn(asked):
+    for one in source.drawn(asked):
         found[one.excerpt_id].append(one.text)
     return list(found.values())
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records import Book, Limits, Suite
     from pytest_memleak.scoring.library import Looked, Scanned, Shard
-    from pytest_memleak.story.draw import Answers
+    from pytest_memleak.story.drawn_answers import Answers
 
     Scan = Callable[..., Iterable[Scanned]]
 

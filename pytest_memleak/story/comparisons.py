@@ -12,7 +12,7 @@ from pytest_memleak.records.phases import Phase, Standing
 from pytest_memleak.scoring.analysis import analyse
 from pytest_memleak.scoring.measures import measure
 from pytest_memleak.scoring.null import excess_over_null, uplift
-from pytest_memleak.story.draw import CountedAnswers, draw
+from pytest_memleak.story.drawn_answers import CountedAnswers, draw
 from pytest_memleak.story.draws import Purpose
 from pytest_memleak.story.who_answered import drawn_from, greedy_gaps
 

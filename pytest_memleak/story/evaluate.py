@@ -16,7 +16,7 @@ from pytest_memleak.errors import MemleakError
 from pytest_memleak.records import Completeness, Gap
 from pytest_memleak.records.phases import Phase, Standing
 from pytest_memleak.story.comparisons import Compared, compared
-from pytest_memleak.story.draw import CountedAnswers, draw
+from pytest_memleak.story.drawn_answers import CountedAnswers, draw
 from pytest_memleak.story.draws import draws_of
 from pytest_memleak.story.enough_rounds import sensitivity_gaps, sensitivity_of
 from pytest_memleak.story.measured import analysed, is_over_a_limit, stop_for

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Book, Generation, Pair
     from pytest_memleak.scoring.analysis import Analysis
     from pytest_memleak.story.catalogue import Held
-    from pytest_memleak.story.draw import Enough
+    from pytest_memleak.story.drawn_answers import Enough
     from pytest_memleak.story.suite_run import SuiteRun
 
 __all__ = ["analysed", "is_over_a_limit", "stop_for"]

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from pytest_memleak.contracts.protocols import Recording
 from pytest_memleak.errors import BookError, MemleakError
 from pytest_memleak.records.book import WAYS_TO_ASK
-from pytest_memleak.story.draw import open_channel, terms_of
 from pytest_memleak.story.draws import Purpose, draws_of
 from pytest_memleak.story.enough_rounds import planned_rounds
+from pytest_memleak.story.ledger_endpoint import terms_of, through_ledger
 from pytest_memleak.story.probes import as_probed, questions_of, text_side
 
 if TYPE_CHECKING:
@@ -181,12 +181,12 @@ def _sampling(draws: Draws, suite: SuiteRun, opened: Endpoint | None) -> Plan:
     asked = questions_of(pair, probed)
     if opened is None:
         return plan(suite.resources.ledger, None, asked, terms_of(pair, suite, own=False))
-    channel = open_channel(pair, suite, text_side(pair, opened) or opened, own=False)
+    source = through_ledger(pair, suite, text_side(pair, opened) or opened, own=False)
     if draws.purpose is not Purpose.OWN:
-        return channel.left(asked)
-    channel = channel.of_today(pair, asked, may_draw=True)
-    canaries = channel.canaries(pair, probed, asked)
-    return in_all([channel.left(one) for one in (asked, canaries) if one is not None])
+        return source.left(asked)
+    source = source.of_today(pair, asked, may_draw=True)
+    canaries = source.canaries(pair, probed, asked)
+    return in_all([source.left(one) for one in (asked, canaries) if one is not None])
 
 
 def _refuse_unasked(book: Book) -> None:

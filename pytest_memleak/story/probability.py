@@ -11,7 +11,7 @@ from pytest_memleak.contracts.protocols import LogProbabilityEndpoint
 from pytest_memleak.errors import Inconclusive
 from pytest_memleak.records import Completeness, Gap
 from pytest_memleak.scoring.extraction import Extraction
-from pytest_memleak.story.draw import Channel, open_channel, terms_of
+from pytest_memleak.story.ledger_endpoint import LedgerEndpoint, terms_of, through_ledger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -56,17 +56,17 @@ def extract_pair(
     from pytest_memleak.sampling.windows import TextEndpoint, answered_windows
 
     asking = TextEndpoint(opened)
-    channel = open_channel(pair, suite, asking, own=endpoint is not None)
+    source = through_ledger(pair, suite, asking, own=endpoint is not None)
     texts = _text_questions(pair, book)
-    gaps = _drawn(channel, texts)
-    tokens = _tokens(channel, texts)
+    gaps = _drawn(source, texts)
+    tokens = _tokens(source, texts)
     if tokens is None:
         gaps = gaps or ("the tokens of the book are not all in the ledger",)
-        return Extracted(None, _completeness((), gaps), channel.endpoint_id)
+        return Extracted(None, _completeness((), gaps), source.endpoint_id)
     whole = list(itertools.chain.from_iterable(tokens))
     windows = _window_questions(pair, whole, opened)
-    gaps += _drawn(channel, windows)
-    log_p = tuple(answered_windows(windows, channel.drawn(windows)))
+    gaps += _drawn(source, windows)
+    log_p = tuple(answered_windows(windows, source.drawn(windows)))
     if not log_p:
         gaps += (_too_short(pair, len(whole)),)
     extraction = Extraction(
@@ -76,7 +76,7 @@ def extract_pair(
         opened.whole_distribution,
         tuple(_chapters(book, tokens)),
     )
-    return Extracted(extraction if log_p else None, _completeness(log_p, gaps), channel.endpoint_id)
+    return Extracted(extraction if log_p else None, _completeness(log_p, gaps), source.endpoint_id)
 
 
 def plan_windows(pair: Pair, book: Book, suite: SuiteRun, opened: Endpoint | None) -> Plan:
@@ -95,10 +95,10 @@ def plan_windows(pair: Pair, book: Book, suite: SuiteRun, opened: Endpoint | Non
     if opened is None:
         guessed = _window_questions(pair, _guessed(texts), None)
         return in_all([plan(suite.resources.ledger, None, one, terms) for one in (texts, guessed)])
-    channel = open_channel(pair, suite, TextEndpoint(opened), own=False)
-    tokens = _tokens(channel, texts)
+    source = through_ledger(pair, suite, TextEndpoint(opened), own=False)
+    tokens = _tokens(source, texts)
     whole = _guessed(texts) if tokens is None else list(itertools.chain.from_iterable(tokens))
-    return in_all([channel.left(texts), channel.left(_window_questions(pair, whole, opened))])
+    return in_all([source.left(texts), source.left(_window_questions(pair, whole, opened))])
 
 
 def _guessed(texts: Questionnaire) -> list[int]:
@@ -136,20 +136,20 @@ def _window_questions(
     )
 
 
-def _drawn(channel: Channel, asked: Questionnaire) -> tuple[str, ...]:
+def _drawn(source: LedgerEndpoint, asked: Questionnaire) -> tuple[str, ...]:
     """Draw, and say what came between."""
     try:
-        channel.draw(asked)
+        source.draw(asked)
     except Inconclusive as missing:
         return (missing.line,)
     return ()
 
 
-def _tokens(channel: Channel, texts: Questionnaire) -> list[list[int | str]] | None:
+def _tokens(source: LedgerEndpoint, texts: Questionnaire) -> list[list[int | str]] | None:
     """The tokens of each text; None unless all are there."""
     from pytest_memleak.sampling.windows import answered_tokens
 
-    found = answered_tokens(texts, channel.drawn(texts))
+    found = answered_tokens(texts, source.drawn(texts))
     known = [one for one in found if one is not None]
     return known if len(known) == len(found) else None
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pytest_memleak.contracts.extensions import Extensions
     from pytest_memleak.records import Pair, Suite
     from pytest_memleak.story.catalogue import Catalogue
-    from pytest_memleak.story.draw import Answers
+    from pytest_memleak.story.drawn_answers import Answers
     from pytest_memleak.story.protected import ProtectedBooks
     from pytest_memleak.story.resources import Resources
     from pytest_memleak.story.summary_writer import SummaryWriter
@@ -91,7 +91,7 @@ class SuiteRun:
 
     def _at_hand(self, answers: Answers) -> Iterator[Answers]:
         """The answers of the other pairs of the run that are there without any call."""
-        from pytest_memleak.story.draw import draw
+        from pytest_memleak.story.drawn_answers import draw
         from pytest_memleak.story.draws import Draws, Purpose
 
         offline = self.resources.offline

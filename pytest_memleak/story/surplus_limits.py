@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records import Generation, LimitCheck
     from pytest_memleak.story.catalogue import Held
-    from pytest_memleak.story.draw import Answers
+    from pytest_memleak.story.drawn_answers import Answers
     from pytest_memleak.story.suite_run import SuiteRun
 
 __all__ = ["surplus_gaps", "surplus_rounds"]
@@ -58,14 +58,14 @@ def _value(check: LimitCheck) -> float:
 
 def surplus_rounds(answers: Answers) -> dict[int, list[Generation]]:
     """The surplus, in draws of as many rounds as the pair has."""
-    channel, asked = answers.channel, answers.asked
+    source, asked = answers.source, answers.asked
     found: dict[int, list[Generation]] = {}
-    if channel is None or asked is None:
+    if source is None or asked is None:
         return found
     from pytest_memleak.ledger.surplus import surplus
 
-    now = channel.resources.now
-    for one in surplus(channel.ledger, channel.endpoint_id, asked, until=now):
+    now = source.resources.now
+    for one in surplus(source.ledger, source.endpoint_id, asked, until=now):
         if not one.written.strip():
             continue  # it breaks no limit, however many a server sends
         number, ordinal = divmod(one.ordinal, asked.samples)

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from pytest_memleak.contracts.protocols import Endpoint
     from pytest_memleak.ledger.attempts import Provenance
     from pytest_memleak.records import Gap, Pair
-    from pytest_memleak.story.draw import Answers, Channel
+    from pytest_memleak.story.drawn_answers import Answers
+    from pytest_memleak.story.ledger_endpoint import LedgerEndpoint
     from pytest_memleak.story.resources import Resources
 
 __all__ = ["WhoAnswered", "answered_by", "drawn_from", "greedy_gaps", "weights_named"]
@@ -52,13 +53,13 @@ def weights_named(pair: Pair, endpoint: Endpoint) -> str:
 
 def answered_by(answers: Answers, resources: Resources) -> WhoAnswered:
     """Who gave the answers; of recordings, whether their records are of this book."""
-    channel, pair = answers.channel, answers.draws.pair
-    if channel is None or answers.asked is None:
+    source, pair = answers.source, answers.draws.pair
+    if source is None or answers.asked is None:
         return _of_records(answers)
     from pytest_memleak.ledger.attempts import provenance, tried
 
-    told = provenance(channel.ledger, channel.endpoint_id, answers.asked)
-    name = channel.opened.model_name if isinstance(channel.opened, AsksByName) else None
+    told = provenance(source.ledger, source.endpoint_id, answers.asked)
+    name = source.opened.model_name if isinstance(source.opened, AsksByName) else None
     served = tuple(ServedBy(one.model, one.fingerprint, calls) for one, calls in told.served)
     answerer = Answerer(
         asked=name,
@@ -69,14 +70,14 @@ def answered_by(answers: Answers, resources: Resources) -> WhoAnswered:
         calls=told.calls,
         imported=told.imported,
         refused=told.refused,
-        weights=weights_named(pair, channel.opened) or "a name",
-        tried=tried(channel.ledger, channel.endpoint_id, answers.asked, until=resources.now),
+        weights=weights_named(pair, source.opened) or "a name",
+        tried=tried(source.ledger, source.endpoint_id, answers.asked, until=resources.now),
     )
     gaps, notes = obedience_gaps(Obeyed(pair.sampling.temperature, told.refused))
     by_name = [Answered(one.model, one.calls) for one in served]
     if name is not None:
         gaps += answerer_gaps(name, by_name, serves=pair.model.serves)
-    gaps += age_gaps(_weights(answers, channel, told, resources))
+    gaps += age_gaps(_weights(answers, source, told, resources))
     if told.imported:
         notes += (f"{told.imported:,} answers were imported from files",)
     return WhoAnswered(answerer, gaps, notes)
@@ -85,11 +86,11 @@ def answered_by(answers: Answers, resources: Resources) -> WhoAnswered:
 def drawn_from(answers: Answers) -> str:
     """The distribution that the answers are of, in words."""
     refused: tuple[str, ...] = ()
-    if answers.channel is not None and answers.asked is not None:
+    if answers.source is not None and answers.asked is not None:
         from pytest_memleak.ledger.attempts import provenance
 
-        channel = answers.channel
-        refused = provenance(channel.ledger, channel.endpoint_id, answers.asked).refused
+        source = answers.source
+        refused = provenance(source.ledger, source.endpoint_id, answers.asked).refused
     return distribution(answers.draws.pair.model.options, refused)
 
 
@@ -99,11 +100,11 @@ def greedy_gaps(answers: Answers) -> tuple[Gap, ...]:
     for one in answers.generations():
         by_excerpt.setdefault(one.excerpt_id, []).append(one.text)
     refused: tuple[str, ...] = ()
-    if answers.channel is not None and answers.asked is not None:
+    if answers.source is not None and answers.asked is not None:
         from pytest_memleak.ledger.attempts import provenance
 
-        channel = answers.channel
-        refused = provenance(channel.ledger, channel.endpoint_id, answers.asked).refused
+        source = answers.source
+        refused = provenance(source.ledger, source.endpoint_id, answers.asked).refused
     agreed = answer_alike(by_excerpt.values())
     return obedience_gaps(Obeyed(0.0, refused, greedy=True, greedy_agreed=agreed))[0]
 
@@ -117,17 +118,19 @@ def _of_records(answers: Answers) -> WhoAnswered:
     return WhoAnswered(gaps=recorded_gaps(answers.book, described, continuation=continued))
 
 
-def _weights(answers: Answers, channel: Channel, told: Provenance, resources: Resources) -> Weights:
+def _weights(
+    answers: Answers, source: LedgerEndpoint, told: Provenance, resources: Resources
+) -> Weights:
     pair = answers.draws.pair
-    named = bool(weights_named(pair, channel.opened))
+    named = bool(weights_named(pair, source.opened))
     reused = told.calls > told.calls_this_run
-    if named or not reused or not channel.kept:
-        return Weights(named=named or not channel.kept)
+    if named or not reused or not source.kept:
+        return Weights(named=named or not source.kept)
     asked_again = resources.as_of is not None or not resources.offline
     return Weights(
         named=False,
         age_days=max(0.0, resources.now - (told.first or resources.now)) / _DAY,
         max_age=pair.sampling.max_age,
-        canaries=same_weights(channel, pair, answers.book) if asked_again else None,
+        canaries=same_weights(source, pair, answers.book) if asked_again else None,
         reused=resources.as_of is None,
     )

@@ -77,7 +77,7 @@ class Library:
         answers = SimpleNamespace(
             draws=SimpleNamespace(pair=pair, endpoint=None),
             generations=lambda: iter(self.generations),
-            channel=None,
+            source=None,
             asked=None,
         )
         held = catalogue.held_by(answers)

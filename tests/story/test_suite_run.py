@@ -20,7 +20,7 @@ from pytest_memleak.errors import (
 )
 from pytest_memleak.records import FinishReason, Generation
 from pytest_memleak.sampling.retry import Retry
-from pytest_memleak.story.draw import draw as draw_answers
+from pytest_memleak.story.drawn_answers import draw as draw_answers
 from pytest_memleak.story.draws import Draws, Purpose
 from pytest_memleak.story.resources import Resources
 from pytest_memleak.story.suite_run import SuiteRun
