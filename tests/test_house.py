@@ -1,5 +1,7 @@
 """The plan of the house: what import-linter does not hold."""
 
+import re
+import tomllib
 from collections import Counter
 from pathlib import Path
 
@@ -26,3 +28,17 @@ def test_few_names_stand_at_the_top():
 
 def test_the_story_is_told_on_a_page():
     assert len((PACKAGE / "story" / "evaluate.py").read_text().splitlines()) <= 140
+
+
+def test_whoever_changes_it_is_told_where_things_are():
+    root = PACKAGE.parent
+    told = (root / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    paths = re.findall(r"\]\(([^)#:]+)\)|`((?:pytest_memleak|tests|docs)/[^` ]*)`", told)
+    named = {one for pair in paths for one in pair if one and "NAME" not in one}
+    assert named
+    assert not {one for one in named if not (root / one).exists()}
+    settings = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    layers = settings["tool"]["importlinter"]["contracts"][0]["layers"]
+    table = told.partition("| floor | rooms |")[2].partition("\n\n")[0].splitlines()[2:]
+    floors = [re.findall(r"`(\w+)(?:\.py)?`", line) for line in table]
+    assert floors == [re.findall(r"\w+", layer) for layer in layers]
