@@ -113,7 +113,7 @@ class SuiteEndpoint:
         answers = opened.sample(
             instruction, n=n, temperature=temperature, max_tokens=max_tokens, seed=seed
         )
-        self._answered += [one if isinstance(one, str) else one.text for one in answers]
+        self._answered += [one if isinstance(one, str) else one.written for one in answers]
         return answers
 
 

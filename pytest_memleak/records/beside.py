@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
 
-__all__ = ["THOUGHTS", "texts_in"]
+__all__ = ["THOUGHTS", "count_runs", "texts_in", "without_answer"]
 
 THOUGHTS = (
     *("reasoning_content", "reasoning", "reasoning_details", "thinking", "thinking_blocks"),
@@ -12,12 +14,67 @@ THOUGHTS = (
 )
 """The names under which servers and their clients keep what a model wrote beside its answer."""
 
-_DEEPEST = 6
+_RUN = re.compile(r"[^\W_]+")
+# Names, dates and addresses have no blanks, and few words.
+_FEW_RUNS = 12
+# Signatures and sounds are sent as text, too, but no language has words so long.
+_LONGEST_MEAN = 16
+
+Place = tuple[str, ...]
 
 
-def texts_in(said: object, depth: int = 0) -> list[str]:
-    """Every string of more than a word in it, however it is wrapped."""
-    if isinstance(said, str):
-        return [said] if " " in said.strip() else []
-    inner = said.values() if isinstance(said, Mapping) else said if isinstance(said, list) else ()
-    return [text for one in inner for text in texts_in(one, depth + 1)] if depth < _DEEPEST else []
+def texts_in(said: object) -> list[str]:
+    """Every text of more than a word in it, however it is wrapped.
+
+    What lists have at one place is one text: a stream parts what was thought wherever it likes.
+    """
+    pieces: dict[Place, list[str]] = {}
+    for place, text in _strings(said):
+        pieces.setdefault(place, []).append(text)
+    return [text for its in pieces.values() for text in _joined(its) if _is_text(text)]
+
+
+def without_answer(texts: list[str], answer: str, *, asked: str = "") -> str:
+    """These texts, each once, but for what the answer has and for the instruction, said again."""
+    if asked:
+        texts = [text.replace(asked, " ") for text in texts]
+    return "\n\n".join(dict.fromkeys(one for one in texts if one.strip() not in answer))
+
+
+def count_runs(text: str) -> int:
+    """How many runs of letters and digits it has."""
+    return len(_RUN.findall(text))
+
+
+def _strings(said: object) -> Iterator[tuple[Place, str]]:
+    """Each string with its place, in order; its place among a list's others is none."""
+    # No recursion: a server decides how deep it is.
+    waiting: list[tuple[Place, object]] = [((), said)]
+    while waiting:
+        place, one = waiting.pop()
+        if isinstance(one, str):
+            yield place, one
+        elif isinstance(one, Mapping):
+            inside = [((*place, str(key)), value) for key, value in one.items()]
+            keys = [((*place, ""), f"{key}\n") for key in one if _is_text(str(key))]
+            waiting += reversed(keys + inside)
+        elif isinstance(one, list):
+            waiting += [(place, value) for value in reversed(one)]
+
+
+def _joined(pieces: list[str]) -> list[str]:
+    """As one text: words where no blanks part them, parts of words where blanks do.
+
+    Both where they part some: they may be parts of words, or words and a few blanks among them.
+    """
+    if len(set(pieces)) == 1:
+        return pieces[:1]  # a name that each has
+    parted = {left[-1:].isspace() or right[:1].isspace() for left, right in pairwise(pieces)}
+    return [mark.join(pieces) for mark, blank in (("", True), (" ", False)) if blank in parted]
+
+
+def _is_text(text: str) -> bool:
+    if len(text.split(maxsplit=1)) > 1:
+        return True
+    runs = count_runs(text)
+    return runs >= _FEW_RUNS and len(text) <= _LONGEST_MEAN * runs

@@ -18,7 +18,7 @@ from typing import Any
 
 from pytest_memleak.errors import RecordsError
 from pytest_memleak.records.answerer import RecordedAs
-from pytest_memleak.records.beside import THOUGHTS, texts_in
+from pytest_memleak.records.beside import THOUGHTS, count_runs, texts_in, without_answer
 from pytest_memleak.records.book import Book, Excerpt
 from pytest_memleak.records.digest import book_digest
 from pytest_memleak.records.finish_words import finish_reason
@@ -311,7 +311,7 @@ def _generation(answer: object, excerpt_id: str, ordinal: int, where: str) -> Ge
     reason, word = _finish(answer, where)
     if not text.strip() and not reason.withheld:
         reason = FinishReason.EMPTY
-    _refuse_unread(answer, where)
+    _refuse_unread(answer, text, where)
     thoughts = [text for key in THOUGHTS if key in answer for text in texts_in(answer[key])]
     return Generation(
         excerpt_id,
@@ -319,14 +319,15 @@ def _generation(answer: object, excerpt_id: str, ordinal: int, where: str) -> Ge
         text,
         reason,
         finish_word=word,
-        reasoning="\n\n".join(dict.fromkeys(thoughts)),
+        reasoning=without_answer(thoughts, text),
     )
 
 
-def _refuse_unread(answer: Mapping[str, Any], where: str) -> None:
+def _refuse_unread(answer: Mapping[str, Any], text: str, where: str) -> None:
     """Nobody knows whether the model wrote what stands under a name of somebody's own."""
     for key in answer.keys() - _KNOWN:
-        longest = max((len(one.split()) for one in texts_in(answer[key])), default=0)
+        unread = (one for one in texts_in(answer[key]) if one.strip() not in text)
+        longest = max(map(count_runs, unread), default=0)
         if longest >= _FEW_WORDS:
             name = str(key)[:_LONGEST_REASON]
             raise RecordsError(

@@ -72,6 +72,7 @@ class FaultKind(StrEnum):
     REFUSE_PARAMETER = "refuse_parameter"  # 400 for each of the parameters that `code` names
     ONLY_ONE = "only_one"  # 400 for any temperature but 1
     THINK = "think"  # thoughts in place of an answer; `code` is their name, if given
+    BESIDE = "beside"  # `message` beside the answer, in the way that `code` names
     REROUTE = "reroute"  # another model answers, and says so
     NO_CHAT = "no_chat"  # 404 for a chat
     ENDED = "ended"  # `code` as the finish reason

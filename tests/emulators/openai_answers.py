@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import reduce
 from typing import Any
 
 from faults import FaultKind, Strike
@@ -15,6 +16,7 @@ from reciter import Answer, Reciter, count_tokens
 __all__ = ["CREATED", "ChatCompletions", "cut"]
 
 CREATED = 1_700_000_000
+Aside = Callable[[dict[str, Any], str], dict[str, Any]]
 REFUSAL = "I'm sorry, but I can't help with that."
 DEAF_TOKENS = 700
 
@@ -70,6 +72,9 @@ class ChatCompletions:
         if FaultKind.THINK in strike.content:
             for choice in choices:
                 _think(choice, strike.content[FaultKind.THINK].code or "reasoning_content")
+        beside = strike.content.get(FaultKind.BESIDE)
+        if beside is not None and beside.code in ASIDE:
+            choices[0] = ASIDE[beside.code](choices[0], beside.message)
         call, prompt_tokens = self._new_id("chatcmpl-"), count_tokens(instruction)
         self._books.record_all(
             "completion",
@@ -95,7 +100,9 @@ class ChatCompletions:
         counted = answers[:1] if FaultKind.ONE_COUNTED in strike.content else answers
         completion_tokens = sum(one.tokens for one in counted)
         rerouted = FaultKind.REROUTE in strike.content
+        apart = beside is not None and beside.code not in ASIDE
         return {
+            **({beside.code: beside.message} if apart else {}),
             "id": call,
             "object": "text_completion" if raw else "chat.completion",
             "created": CREATED,
@@ -278,6 +285,27 @@ def _think(choice: dict[str, Any], name: str) -> None:
     words = (message["content"] or "").split(" ")
     choice["message"] = {**message, "content": "", name: " ".join(words)}
     choice["finish_reason"] = "length"
+
+
+def _in_message(name: str, wrapped: Callable[[str], object]) -> Aside:
+    return lambda choice, text: {**choice, "message": {**choice["message"], name: wrapped(text)}}
+
+
+ASIDE: dict[str, Aside] = {
+    "choice": lambda choice, text: {**choice, "text": text},
+    "words": _in_message("reasoning_content", str.split),
+    "lines": _in_message("reasoning_content", lambda text: "\n".join(text.split())),
+    "hyphens": _in_message("reasoning_content", lambda text: "-".join(text.split())),
+    "depth": _in_message("thoughts", lambda text: reduce(lambda x, _: {"x": [x]}, range(50), text)),
+    "key": _in_message("thoughts", lambda text: {text: True}),
+    "part": lambda choice, text: _in_message(
+        "content",
+        lambda said: [{"type": "text", "text": choice["message"]["content"], "draft": said}],
+    )(choice, text),
+    "refusal": _in_message("refusal", lambda text: [text]),
+    "annotations": _in_message("annotations", lambda text: [{"text": text}]),
+}
+"""Ways to write a text beside an answer; under any other name it stands beside the choices."""
 
 
 def _as_text(choice: Mapping[str, Any]) -> dict[str, Any]:

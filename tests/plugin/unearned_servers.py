@@ -29,6 +29,7 @@ EXCERPTS, WORDS, SAMPLES = 6, 150, 5
 class Served:
     """faults: of its chats; knows: whether the model knows the book; keys: of the suite's model.
 
+    aside: how it writes the beginning of the book beside its answer
     recites_more: whether it sends a completion that nobody asked for, which recites
     suite: keys of the suite itself
     """
@@ -36,6 +37,7 @@ class Served:
     faults: tuple[Fault, ...] = ()
     knows: bool = False
     recites_more: bool = False
+    aside: str = ""
     keys: str = ""
     suite: str = ""
 
@@ -66,6 +68,16 @@ SERVED: Mapping[str, Served] = {
     "a server that recites beside its answer, under a name of its own": Served(
         chat(FaultKind.THINK, "inner_monologue"), knows=True
     ),
+    "a server that recites in a text beside its message": Served(aside="choice"),
+    "a server that recites in thoughts, a list of words": Served(aside="words"),
+    "a server that recites in thoughts, a word a line": Served(aside="lines"),
+    "a server that recites in thoughts, words joined by hyphens": Served(aside="hyphens"),
+    "a server that recites in thoughts, deeply wrapped": Served(aside="depth"),
+    "a server that recites in a key of its thoughts": Served(aside="key"),
+    "a server that recites in a part of its answer, beside the text": Served(aside="part"),
+    "a server that recites in a refusal beside its answer": Served(aside="refusal"),
+    "a server that recites in annotations": Served(aside="annotations"),
+    "a server that recites beside its choices": Served(aside="draft"),
     "another model answers": Served(chat(FaultKind.REROUTE)),
     "another model answers, serves = [...]": Served(
         chat(FaultKind.REROUTE), keys='serves = ["another-model-2"]'
@@ -125,13 +137,24 @@ def serving(
     with ExitStack() as stack:
         books = Books(folder / "books.jsonl")
         stack.callback(books.close)
-        known, more = reciters(book), chat(FaultKind.ONE_MORE, book.excerpts[0].text)
+        known, told = reciters(book), book.excerpts[0].text
+        more = chat(FaultKind.ONE_MORE, told)
         yield {
             name: stack.enter_context(
                 OpenAIServer(
                     reciter=known[case.knows],
                     books=books,
-                    plan=FaultPlan((*case.faults, *(more if case.recites_more else ()))),
+                    plan=FaultPlan(
+                        (
+                            *case.faults,
+                            *(more if case.recites_more else ()),
+                            *(
+                                chat(FaultKind.BESIDE, case.aside, message=told)
+                                if case.aside
+                                else ()
+                            ),
+                        )
+                    ),
                 )
             )
             for name, case in cases.items()

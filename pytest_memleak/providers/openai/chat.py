@@ -183,7 +183,9 @@ class ChatEndpoint:
                 raise
             failure = refused
         else:
-            return self._completions(answer, call=call, api=api, max_tokens=max_tokens)
+            return self._completions(
+                answer, call=call, api=api, max_tokens=max_tokens, asked=instruction
+            )
         # A refused call cost nothing; asked once more, in the way that the server accepts.
         try:
             came = self._draw(
@@ -238,9 +240,9 @@ class ChatEndpoint:
         }
 
     def _completions(
-        self, answer: object, *, call: str, api: Api, max_tokens: int
+        self, answer: object, *, call: str, api: Api, max_tokens: int, asked: str
     ) -> list[Completion]:
-        completions = read_completions(answer, max_tokens=max_tokens)
+        completions = read_completions(answer, max_tokens=max_tokens, asked=asked)
         if not completions:
             raise ProviderBusy(
                 "the answer holds no completion",

@@ -9,7 +9,7 @@ from pytest_memleak.contracts.protocols import Completion, Served
 from pytest_memleak.providers.usage import MOST_CHOICES, shared_out, token_count, whole_count
 from pytest_memleak.records import FinishReason
 from pytest_memleak.records.answerer import server_fingerprint
-from pytest_memleak.records.beside import texts_in
+from pytest_memleak.records.beside import texts_in, without_answer
 from pytest_memleak.records.finish_words import finish_reason
 
 __all__ = ["filtered", "read_completions"]
@@ -25,12 +25,15 @@ def filtered(n: int) -> list[Completion]:
     ]
 
 
-def read_completions(answer: object, *, max_tokens: int | None = None) -> list[Completion]:
+def read_completions(
+    answer: object, *, max_tokens: int | None = None, asked: str = ""
+) -> list[Completion]:
     """The completions in a chat completion or text completion object, in its choices' order.
 
     max_tokens: what a choice may have, where that is known; so it is noticed when a server
-    counts one choice's tokens for all of them. Empty where there are no choices, or where
-    `answer` is no such object.
+    counts one choice's tokens for all of them. asked: the instruction, which is no text of the
+    model's where a server says it again. Empty where there are no choices, or where `answer` is
+    no such object.
     """
     if not isinstance(answer, Mapping):
         return []
@@ -45,6 +48,9 @@ def read_completions(answer: object, *, max_tokens: int | None = None) -> list[C
         _name(answer.get(key)) for key in ("model", "system_fingerprint", "id")
     )
     served = Served(model, server_fingerprint(fingerprint), response_id)
+    # Of no choice, so that nobody can say of which: it stands with the first.
+    apart = texts_in([one for one in listed if not isinstance(one, Mapping)])
+    apart += _texts_of(answer, but=("choices", *_ASKED))
     return [
         Completion(
             text,
@@ -53,7 +59,9 @@ def read_completions(answer: object, *, max_tokens: int | None = None) -> list[C
             completion_tokens=tokens,
             finish_word=_finish_word(choice, reason),
             served=served,
-            reasoning=_reasoning(choice),
+            reasoning=without_answer(
+                [*_beside(choice), *(apart if place == 0 else ())], text, asked=asked
+            ),
         )
         for place, (choice, (text, reason), tokens) in enumerate(
             zip(choices, said, shared_out(total, len(choices)), strict=True)
@@ -80,36 +88,37 @@ def _finish_word(choice: Mapping[str, Any], reason: FinishReason) -> str | None:
     return _name(choice.get("finish_reason"))
 
 
-# What of a choice and its message is no text of the model's, or is read by itself.
-_READ_ELSEWHERE = frozenset(
-    {
-        *("message", "content", "text", "refusal", "role", "name", "index", "annotations"),
-        *("finish_reason", "stop_reason", "native_finish_reason", "matched_stop"),
-        *("logprobs", "prompt_logprobs", "token_ids", "prompt_token_ids", "prompt"),
-        *("content_filter_results", "content_filter_result"),
-    }
-)
+# What was sent, said again.
+_ASKED = ("prompt", "prompt_logprobs", "prompt_token_ids")
 
 
-def _reasoning(choice: Mapping[str, Any]) -> str:
+def _beside(choice: Mapping[str, Any]) -> list[str]:
     """All that was written beside the answer, by whatever name: a recital there is a recital."""
-    message = _message(choice)
-    found = [
-        text
-        for part in (message, choice)
-        for key, said in part.items()
-        if key not in _READ_ELSEWHERE
-        for text in texts_in(said)
-    ]
+    message = choice.get("message")
+    if not isinstance(message, Mapping):
+        return _texts_of(choice, but=_ASKED)
     content = message.get("content")
+    found = _texts_of(message, but=("content", *_ASKED))
+    found += _texts_of(choice, but=("message", *_ASKED))
     if isinstance(content, list):
-        found += [
-            text
-            for part in content
-            if isinstance(part, Mapping) and part.get("type") not in {"text", "output_text"}
-            for text in texts_in(part)
-        ]
-    return "\n\n".join(dict.fromkeys(found))
+        found += [text for part in content for text in _texts_of_part(part)]
+    elif not isinstance(content, str):
+        found += texts_in(content)
+    return found
+
+
+def _texts_of_part(part: object) -> list[str]:
+    """Of a part of the content what `_text` does not read."""
+    if not isinstance(part, Mapping):
+        return [] if isinstance(part, str) else texts_in(part)
+    of_the_answer = part.get("type") in {"text", "output_text"} and isinstance(
+        part.get("text"), str
+    )
+    return _texts_of(part, but=("text",) if of_the_answer else ())
+
+
+def _texts_of(said: Mapping[str, Any], *, but: tuple[str, ...] = ()) -> list[str]:
+    return texts_in({key: value for key, value in said.items() if key not in but})
 
 
 def _message(choice: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -120,8 +129,8 @@ def _message(choice: Mapping[str, Any]) -> Mapping[str, Any]:
 def _text(content: object) -> str:
     if isinstance(content, str):
         return content
-    parts = (part for part in _list(content) if isinstance(part, Mapping))
-    return "".join(str(part.get("text") or "") for part in parts)
+    texts = (one.get("text") if isinstance(one, Mapping) else one for one in _list(content))
+    return "".join(text for text in texts if isinstance(text, str))
 
 
 def _name(value: object) -> str | None:

@@ -17,6 +17,7 @@ from pytest_memleak.providers.obedience import Obedience
 from pytest_memleak.providers.usage import MOST_CHOICES, shared_out, token_count
 from pytest_memleak.providers.vertex.vertex_client import PROVIDER, Calls
 from pytest_memleak.records import FinishReason
+from pytest_memleak.records.beside import texts_in, without_answer
 from pytest_memleak.records.finish_words import finish_reason
 
 if TYPE_CHECKING:
@@ -242,6 +243,10 @@ def read_completions(answer: object, *, asked: int) -> list[Completion]:
     prompt, total = _counts(usage)
     words = [_name(one.get("finishReason")) for one in candidates]
     blocked = _name(_mapping(answer.get("promptFeedback")).get("blockReason"))
+    # Of no candidate, so that nobody can say of which: it stands with the first.
+    apart = texts_in([one for one in listed if not isinstance(one, Mapping)])
+    apart += texts_in({key: value for key, value in answer.items() if key != "candidates"})
+    beside = [_beside(one) for one in candidates] or [[]] * len(said)
     served = Served(
         model=_name(answer.get("modelVersion")), response_id=_name(answer.get("responseId"))
     )
@@ -253,7 +258,7 @@ def read_completions(answer: object, *, asked: int) -> list[Completion]:
             completion_tokens=tokens,
             finish_word=words[place] if words else blocked,
             served=served,
-            reasoning=_parts(candidates[place], thought=True) if candidates else "",
+            reasoning=without_answer([*beside[place], *(apart if place == 0 else ())], text),
         )
         for place, ((text, reason), tokens) in enumerate(
             zip(said, shared_out(total, len(said)), strict=True)
@@ -273,6 +278,19 @@ def _text_and_reason(candidate: Mapping[str, Any]) -> tuple[str, FinishReason]:
     if not reason.withheld and not text.strip():
         return text, FinishReason.EMPTY
     return text, reason
+
+
+def _beside(candidate: Mapping[str, Any]) -> list[str]:
+    """Thoughts, calls of functions and all else that was written beside the answer."""
+    content = _mapping(candidate.get("content"))
+    parts = [
+        {key: value for key, value in part.items() if key != "text"}
+        if isinstance(part, Mapping)
+        else part
+        for part in _list(content.get("parts"))
+    ]
+    rest = {"content": {**content, "parts": parts}} if content else {}
+    return [_parts(candidate, thought=True), *texts_in({**candidate, **rest})]
 
 
 def _parts(candidate: Mapping[str, Any], *, thought: bool) -> str:

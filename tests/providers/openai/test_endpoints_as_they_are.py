@@ -400,6 +400,19 @@ def test_a_password_in_an_address_is_used_and_never_shown(serve, monkeypatch):
         {"audio": {"transcript": "a whole page of it"}},
         {"inner_monologue": {"draft": ["a whole page of it"]}},
         {"reasoning_content": "short thought", "reasoning": "a whole page of it"},
+        {"reasoning": ["a", "whole", "page", "of", "it"]},
+        {"reasoning_details": [{"text": one} for one in ("a who", "le pa", "ge of", " it")]},
+        {"thoughts": {"a whole page of it": 1}},
+        {"name": "a whole page of it"},
+        {"refusal": {"text": "a whole page of it"}},
+        {
+            "content": [
+                "It rained.",
+                7,
+                {"text": "It rained.", "type": "text", "x": "a whole page of it"},
+            ]
+        },
+        {"content": {"text": "a whole page of it"}},
     ],
     ids=lambda one: next(iter(one)),
 )
@@ -407,3 +420,34 @@ def test_whatever_is_written_beside_the_answer_is_kept(beside):
     message = {"content": "It rained."} | beside
     (one,) = read_completions({"choices": [{"message": message, "finish_reason": "stop"}]})
     assert "a whole page of it" in one.written
+
+
+@pytest.mark.parametrize(
+    "beside", [{"draft": "a whole page of it"}, {"output": [{"text": "a whole page of it"}]}]
+)
+def test_so_is_what_stands_with_no_choice(beside):
+    choices = [{"message": {"content": one}, "finish_reason": "stop"} for one in ("Rain.", "Sun.")]
+    first, second = read_completions({"choices": choices} | beside)
+    assert "a whole page of it" in first.written
+    assert second.written == "Sun."
+
+
+def test_names_dates_and_the_answer_said_again_are_no_texts_beside_it():
+    choice = {
+        "message": {"role": "assistant", "content": "It rained all day.", "refusal": None},
+        "text": "It rained all day.",
+        "logprobs": {"tokens": ["It", " rained", " all", " day."], "top_logprobs": [{" It": 0}]},
+        "finish_reason": "stop",
+    }
+    answer = {
+        "id": "chatcmpl-123e4567-e89b-12d3-a456-426614174000",
+        "created": "2026-11-27T00:39:20.123456+00:00",
+        "model": "meta-llama/Llama-3.1-70B-Instruct-Turbo",
+        "signature": "q83vEjRWeJq83vEjRWeJq83v+EjRWeJq83vEjRWeJ/q83vEjRWeJq83vEjRWeJ==" * 20,
+        "verbose": {"prompt": "[INST] Write of the weather. [/INST]"},
+        "prompt": "Write of the weather.",
+        "choices": [choice],
+    }
+    (one,) = read_completions(answer, asked="Write of the weather.")
+    assert "Write" not in one.written
+    assert one.written.replace("[INST]", "").replace("[/INST]", "").split() == one.text.split()

@@ -840,6 +840,25 @@ def test_finish_reasons(said, text, reason):
     assert (completion.prompt_tokens, completion.completion_tokens) == (None, None)
 
 
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"functionCall": {"name": "f", "args": {"t": "a whole page of it"}}},
+        {"functionCall": {"name": "f", "args": {"t": ["a", "whole", "page", "of", "it"]}}},
+        {"executableCode": {"language": "PYTHON", "code": "a whole page of it"}},
+        {"text": "a whole page of it", "thought": True},
+        "a whole page of it",
+    ],
+    ids=str,
+)
+def test_whatever_is_written_beside_the_answer_is_kept(beside):
+    candidate = {"content": {"parts": [{"text": "It rained."}, beside]}, "finishReason": "STOP"}
+    (one,) = read_completions({"candidates": [candidate]}, asked=1)
+    assert (one.text, one.reasoning) == ("It rained.", "a whole page of it")
+    (one,) = read_completions({"candidates": [candidate], "draft": "of no candidate"}, asked=1)
+    assert "of no candidate" in one.written
+
+
 def test_candidates_come_by_index_and_text_without_thoughts():
     parts = [{"text": "Hm.", "thought": True}, {"text": "Once "}, {"text": "more."}, {"x": 1}]
     answer = {
