@@ -22,6 +22,7 @@ from pytest_memleak.contracts.protocols import Manuscript
 from pytest_memleak.errors import BookError
 from pytest_memleak.records import Book, BookPart, Excerpt, Work
 from pytest_memleak.records.digest import book_digest
+from pytest_memleak.scoring.fused import refuse_fused
 from pytest_memleak.scoring.words import words
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def make_collection(
                 place=place,
                 hint='set words = "unicode" (--words unicode on the command line)',
             )
+        refuse_fused((one.text for one in its), mode=mode, place=f"{place}, work {work.id!r}")
         parts.append(_part(work, there, None if seen >= k else f"it has fewer than k = {k} words"))
         if seen >= k:
             first = len(excerpts)

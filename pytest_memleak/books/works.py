@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pytest_memleak.books.parts import without_notices
 from pytest_memleak.books.plain_text import paragraphs_of
+from pytest_memleak.books.wrong_names import refuse_markup
 from pytest_memleak.contracts.protocols import Chapter, Manuscript
 from pytest_memleak.errors import BookError
 from pytest_memleak.records import Book, CollectionSource, Excerpt
@@ -131,6 +132,7 @@ def _of_records(path: Path, name: str, *, lines: bool) -> Iterator[ReadWork]:
         text = _text(row, "text", place)
         if text is None:
             raise BookError("there is no text", place=place, hint=_ROW)
+        refuse_markup(text, place=place)
         title = _text(row, "title", place)
         paragraphs, matter = without_notices(paragraphs_of(text, lines=lines), lines=lines)
         yield ReadWork(

@@ -9,7 +9,7 @@ import re
 
 from pytest_memleak.errors import BookError
 
-__all__ = ["refuse_other_formats", "refuse_pages"]
+__all__ = ["refuse_markup", "refuse_other_formats", "refuse_pages"]
 
 _CALIBRE = "convert it with Calibre, if it is without DRM: ebook-convert FILE.mobi FILE.epub"
 _CONVERT = "save it as .docx or .txt, or convert it: soffice --convert-to {} FILE"
@@ -29,6 +29,8 @@ _PAGE = re.compile(
     r"\ufeff?\s*(?:<!--(?:[^-]|-(?!->)){0,900}-->\s*)?(?:<!doctype html|<html|<\?xml)",
     re.IGNORECASE,
 )
+# Tags that part lines and paragraphs, and that nobody writes in a text.
+_MARKUP = re.compile(r"<(?:br|/p|/div|/span)\s*/?>", re.IGNORECASE)
 
 
 def refuse_other_formats(data: bytes, *, place: str) -> None:
@@ -38,6 +40,16 @@ def refuse_other_formats(data: bytes, *, place: str) -> None:
         start = beginning.lstrip(_MARKS) if place_of is None else beginning[place_of:]
         if start.startswith(magic):
             raise BookError(f"is {kind}, not text", place=place, hint=hint)
+
+
+def refuse_markup(text: str, *, place: str) -> None:
+    """Raise BookError for text with tags in it, which would part it where no answer does."""
+    if _MARKUP.search(text):
+        raise BookError(
+            "is HTML, not plain text",
+            place=place,
+            hint="take the tags out, or give each work as a file .html",
+        )
 
 
 def refuse_pages(text: str, *, place: str) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_memleak.errors import BookError
+from pytest_memleak.scoring.fused import refuse_fused
 from pytest_memleak.scoring.words import in_latin_1, words
 
 if TYPE_CHECKING:
@@ -68,7 +69,9 @@ def layout_of(book: Book, lengths: Sequence[int]) -> Layout:
 
 
 def refuse_unmeasurable(book: Book, lengths: Sequence[int], *, k: int, mode: WordMode) -> None:
-    """Raise BookError for a book of fewer than k words, and for one that mode `paper` cannot see.
+    """Raise BookError for a book of fewer than k words, and for one whose words cannot be seen.
+
+    So it is in mode `paper` with other scripts, and where words run together.
 
     lengths: of its excerpts, in words of that mode.
     """
@@ -85,6 +88,7 @@ def refuse_unmeasurable(book: Book, lengths: Sequence[int], *, k: int, mode: Wor
                 place=f"book {book.id!r}",
                 hint='set words = "unicode" (--words unicode on the command line)',
             )
+    refuse_fused((one.text for one in book.excerpts), mode=mode, place=f"book {book.id!r}")
     if total < k:
         raise BookError(f"it has {total} words, fewer than k = {k}", place=f"book {book.id!r}")
 

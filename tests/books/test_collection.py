@@ -82,6 +82,21 @@ def test_rows_of_json_are_works_with_their_own_title_and_author(collect):
     assert book.excerpts[1].instruction == "Write 24 words, the poem songs.jsonl:2 by Bob."
 
 
+def test_a_row_with_tags_is_refused(collect):
+    lines = poem("kite").replace("\n", "<br/>\n")
+    rows = [{"text": poem("other") + " a < b, b > c"}, {"text": lines}]
+    with pytest.raises(BookError, match=r"is HTML, not plain text") as refused:
+        collect({"songs.jsonl": "\n".join(map(json.dumps, rows))})
+    assert "record 2" in str(refused.value)
+
+
+def test_one_work_whose_words_run_together_is_named(collect):
+    rows = [{"text": poem(f"work{number}", lines=20)} for number in range(90)]
+    rows[70]["text"] = rows[70]["text"].replace(" ", "").replace("\n", "")
+    with pytest.raises(BookError, match=r"work 'songs\.jsonl:71'.*in words of over 40"):
+        collect({"songs.jsonl": "\n".join(map(json.dumps, rows))})
+
+
 @pytest.mark.parametrize(
     ("row", "said"),
     [

@@ -1,7 +1,9 @@
 """Which documents of a book are read: `include` and `exclude` of the suite, told in the reports."""
 
 import json
+import re
 import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -31,8 +33,8 @@ pretraining = ["lamplighter"]
 
 @pytest.fixture
 def run(pytester):
-    def with_keys(which):
-        shutil.copy(STORY, pytester.path)
+    def with_keys(which, story=STORY):
+        shutil.copy(story, pytester.path / STORY.name)
         suite = pytester.path / "story.memleak.toml"
         suite.write_text(SUITE.replace("WHICH", which), encoding="utf-8")
         return pytester.runpytest("--memleak-html=out.html", "--memleak-evidence=out.json")
@@ -52,6 +54,26 @@ def test_evidence_and_page_hold_the_map_of_the_book(pytester, run):
     page = (pytester.path / "out.html").read_text()
     assert "EPUB/text/chapter-2.xhtml" in page
     assert "left out, since exclude names it: 6 documents" in page
+
+
+def test_a_chapter_whose_words_only_a_style_sheet_parts_stops_the_pair(pytester, run):
+    """As fixed pages have them; looked for as they are read, none of its words would be found."""
+
+    def placed(paragraph):
+        words = re.sub("<[^>]*>", "", paragraph[1]).split()
+        spans = (f'<span style="position: absolute">{word}</span>' for word in words)
+        return f"<p>{''.join(spans)}</p>"
+
+    with zipfile.ZipFile(STORY) as story, zipfile.ZipFile(pytester.path / "it", "w") as laid_out:
+        for one in story.infolist():
+            data = story.read(one)
+            if one.filename.endswith("chapter-2.xhtml"):
+                page = re.sub("<p>(.*?)</p>", placed, data.decode("utf-8"), flags=re.DOTALL)
+                data = page.encode("utf-8")
+            laid_out.writestr(one, data)
+    done = run("", story=pytester.path / "it")
+    done.assert_outcomes(errors=1)
+    done.stdout.fnmatch_lines(["*% of its letters are in words of over 40*"])
 
 
 def test_a_pattern_that_fits_nothing_stops_the_pair(run):

@@ -108,6 +108,24 @@ def test_a_book_of_fewer_than_k_words_is_refused():
         Index(book_of("a b"), k=3)
 
 
+@pytest.mark.parametrize("mode", ["paper", "unicode"])
+def test_a_book_whose_words_run_together_is_refused(mode):
+    page = [f"word{number}" for number in range(300)]
+    fused = " ".join((*page, "".join(page)))
+    with pytest.raises(BookError, match="50% of its letters are in words of over 40"):
+        Index(book_of(fused), k=5, mode=mode)
+
+
+def test_a_long_word_is_no_fault_of_a_book():
+    jest = "bababadalgharaghtakamminarronnkonnbronntonnerronntuonnthunntrovarrhounawnskawn" * 3
+    law = "rindfleischetikettierungsüberwachungsaufgabenübertragungsgesetz"
+    assert Index(book_of(f"the fall {jest} of a law {law} was read"), k=5).total == 10
+    thai = "ภาษาไทยไม่มีช่องว่าง" * 40
+    assert Index(book_of(thai), k=5, mode="unicode").total > 300
+    web = "https://example.com/" + "/".join(f"page-{number}" for number in range(90))
+    assert Index(book_of(web), k=5).total > 90
+
+
 def test_a_book_that_the_mode_cannot_see_is_refused():
     with pytest.raises(BookError, match=r"keeps 3 of its 9 words \(33%\)"):
         Index(book_of("木 々 ひ ら が な one two three"), k=3)
