@@ -24,8 +24,9 @@ def refuse_fused(texts: Iterable[str], *, mode: WordMode, place: str) -> None:
     """Raise BookError, naming `place`, where words run together in more than 2 % of the texts."""
     fused = letters = 0
     for text in texts:
-        letters += len(text)
-        if max(map(len, text.split()), default=0) > _LONGEST_WORD:
+        lengths = [len(piece) for piece in text.split()]
+        letters += sum(lengths)
+        if max(lengths, default=0) > _LONGEST_WORD:
             its = (len(word) for word in words(text, mode))
             fused += sum(length for length in its if length > _LONGEST_WORD)
     if fused > max(_JEST, _MOST * letters):
