@@ -15,6 +15,7 @@ from typing import Any
 
 from pytest_memleak.errors import BookError
 from pytest_memleak.records import Excerpt
+from pytest_memleak.redaction.whole_files import write_whole
 
 __all__ = ["excerpt_sha256", "load_summaries", "write_summaries"]
 
@@ -64,10 +65,8 @@ def write_summaries(path: Path, excerpts: Iterable[Excerpt], summaries: Mapping[
             "excerpt_sha256": excerpt_sha256(excerpt),
         }
     text = json.dumps(entries, ensure_ascii=False, indent=2) + "\n"
-    unfinished = path.with_name(f"{path.name}.part")
     try:
-        unfinished.write_text(text, encoding="utf-8", newline="\n")
-        unfinished.replace(path)
+        write_whole(path, text)
     except OSError as error:
         raise BookError(f"cannot be written: {error.strerror or error}", place=str(path)) from None
 
@@ -78,8 +77,10 @@ def write_summaries(path: Path, excerpts: Iterable[Excerpt], summaries: Mapping[
 def _read(path: Path) -> dict[str, Any]:
     place = str(path)
     try:
+        if path.exists() and not path.is_file():
+            raise BookError("is a directory or a device; expected a file", place=place, hint=_FORM)
         if path.stat().st_size > _MAX_BYTES:
-            raise BookError(f"has more than {_MAX_BYTES:,} bytes", place=place)
+            raise BookError(f"has more than {_MAX_BYTES:,} bytes", place=place, hint=_FORM)
         text = path.read_bytes().decode("utf-8-sig")
         found = json.loads(text, object_pairs_hook=_once_each)
     except OSError as error:

@@ -154,7 +154,7 @@ def _of_suite(path: Path) -> Iterator[_Checked]:
 
     run = Run(root=Path.cwd(), resources=Resources("sqlite://", offline=True))
     try:
-        opened = run.of_suite(path.resolve())
+        opened = run.of_suite(Path(os.path.realpath(path)))
     except MemleakError as error:
         yield _Checked(str(path), "cannot be run as written", str(error))
         return

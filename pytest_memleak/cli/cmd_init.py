@@ -132,8 +132,9 @@ def _refuse_what_is_not(book: Path) -> None:
 
 
 def _write(path: Path, text: str, what: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    from pytest_memleak.redaction.whole_files import write_whole
+
+    write_whole(path, text)
     print(f"{path}: {what}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -39,7 +40,7 @@ def _power(parsed: argparse.Namespace) -> int:
 
     run = Run(root=Path.cwd(), resources=Resources("sqlite://", offline=True))
     try:
-        power = power_of(run.of_suite(parsed.suite.resolve()))
+        power = power_of(run.of_suite(Path(os.path.realpath(parsed.suite))))
     finally:
         run.close()
     if parsed.json:

@@ -166,14 +166,15 @@ def _write(book: Book, parsed: argparse.Namespace) -> None:
     from pytest_memleak.books.summary_files import load_summaries
     from pytest_memleak.errors import BookError
     from pytest_memleak.records.amounts import amount
+    from pytest_memleak.redaction.whole_files import write_whole
 
     summaries = load_summaries(parsed.summaries, book.excerpts) if parsed.summaries else None
     records = paper_records(book, summaries=summaries, mode=parsed.words)
     try:
         # A lone surrogate becomes \udc80, which is how JSON writes it.
-        parsed.output.write_text(
+        write_whole(
+            parsed.output,
             json.dumps(records, ensure_ascii=False, indent=1) + "\n",
-            encoding="utf-8",
             errors="backslashreplace",
         )
     except OSError as error:

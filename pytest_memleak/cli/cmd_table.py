@@ -51,6 +51,7 @@ def add_table(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 def _table(parsed: argparse.Namespace) -> int:
     from pytest_memleak.errors import SettingsError
     from pytest_memleak.redaction.text import inert
+    from pytest_memleak.redaction.whole_files import write_whole
     from pytest_memleak.reports.evidence_table import Evidence, write_parquet
 
     output = parsed.output
@@ -75,7 +76,7 @@ def _table(parsed: argparse.Namespace) -> int:
         sys.stdout.write(text)
         return 0
     try:
-        output.write_text(text, encoding="utf-8")
+        write_whole(output, text)
     except OSError as error:
         raise SettingsError(
             f"cannot be written: {error.strerror or error}",

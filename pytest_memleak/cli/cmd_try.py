@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import sys
 import time
 from dataclasses import dataclass, replace
@@ -85,6 +86,7 @@ def add_try(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 def _try(parsed: argparse.Namespace) -> int:
     from pytest_memleak.errors import SettingsError
     from pytest_memleak.records.amounts import amount
+    from pytest_memleak.redaction.whole_files import write_whole
 
     provider, base = model_named(parsed.model)
     named = f"{identifier(base)}-{identifier(parsed.book.stem)}.memleak.toml"
@@ -97,14 +99,14 @@ def _try(parsed: argparse.Namespace) -> int:
         )
     draft = Draft((parsed.book,), provider, base, 1, base_url=parsed.base_url, price=parsed.price)
     draft = replace(draft, words=_words_of(parsed.book))
-    path.write_text(draft.text(path), encoding="utf-8")
+    write_whole(path, draft.text(path))
     try:
         print_sentence(f"Asking {base} about the weather first ...")
         sys.stdout.flush()
         asked = _ask(path)
         samples = asked.samples_in(_MINUTES * 60)
         draft = replace(draft, samples=samples, text_only=asked.text_only)
-        path.write_text(draft.text(path), encoding="utf-8")
+        write_whole(path, draft.text(path))
         planned = every = _planned(path, "sqlite://")
         there = Path.cwd() / FOLDER / "ledger.db"
         if there.exists():
@@ -221,7 +223,7 @@ def _opened(path: Path, ledger: str = "sqlite://") -> SuiteRun:
     from pytest_memleak.story.run import Run
 
     run = Run(root=Path.cwd(), resources=Resources(ledger))
-    return run.of_suite(path.resolve())
+    return run.of_suite(Path(os.path.realpath(path)))
 
 
 def _ask(path: Path) -> _Asked:

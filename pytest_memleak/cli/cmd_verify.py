@@ -291,12 +291,13 @@ def _told(parsed: argparse.Namespace, evidence: EvidenceFile, found: _Findings) 
 
 
 def _write_badge(path: Path, made: dict[str, Any], *, holds: bool) -> None:
+    from pytest_memleak.redaction.whole_files import write_whole
     from pytest_memleak.reports.badge import badge
 
     if not holds:
         print(f"no badge: not all of it was computed again and holds; {path} is as it was")
         return
-    path.write_text(badge(made), encoding="utf-8")
+    write_whole(path, badge(made))
     print(f"badge: {path}")
 
 

@@ -65,9 +65,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         _drop_output()
         place = error.filename or "standard output"
-        _complain(parsed.command, f"{place}: {error.strerror or error}")
+        hint = f"memleak {parsed.command} --help says what it takes"
+        _complain(parsed.command, f"{place}: {error.strerror or error}\n  {hint}")
+    except UnicodeEncodeError as error:  # Python's stand-in for a byte of a name that is no text
+        _complain(
+            parsed.command,
+            f"UTF-8 cannot write {error.object[error.start]!r}\n"
+            "  is there a file whose name is not UTF-8? rename it",
+        )
     except MemoryError:
-        _complain(parsed.command, "there is not enough memory for what it was given")
+        hint = f"memleak {parsed.command} --help says what it takes"
+        _complain(parsed.command, f"there is not enough memory for what it was given\n  {hint}")
     except KeyboardInterrupt:
         return INTERRUPTED
     else:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import EvidenceError
 from pytest_memleak.findings.bundle_shape import misshapen
+from pytest_memleak.redaction.whole_files import write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,14 +95,13 @@ def _digest(made: dict[str, Any]) -> str:
 
 def write_evidence_file(made: dict[str, Any], path: Path) -> None:
     """Write a bundle, or an envelope with one, whole or not at all. Raises EvidenceError."""
-    temporary = path.with_name(f"{path.name}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(_written(made), encoding="utf-8")
-        temporary.replace(path)
+        write_whole(path, _written(made))
     except OSError as error:
         raise EvidenceError(
-            f"cannot be written: {error.strerror or error}", place=str(path)
+            f"cannot be written: {error.strerror or error}",
+            place=str(path),
+            hint="make room, or name another file, and run again with --memleak-offline",
         ) from None
 
 

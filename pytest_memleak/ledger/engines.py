@@ -66,7 +66,7 @@ def file_of(url: URL) -> Path | None:
     """The file of an SQLite database; None for one in memory or on a server."""
     if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
         return None
-    return Path(url.database).expanduser().resolve()
+    return Path(os.path.realpath(Path(url.database).expanduser()))
 
 
 def shown(url: URL) -> str:
@@ -224,7 +224,11 @@ def is_away(error: DBAPIError) -> bool:
 def explained(error: Exception, url: URL) -> Exception:
     """The LedgerError that says what a database's error means; any other error as it is."""
     if isinstance(error, OSError):
-        return LedgerError(f"cannot be used: {error.strerror or error}", place=shown(url))
+        return LedgerError(
+            f"cannot be used: {error.strerror or error}",
+            place=shown(url),
+            hint="mend that, or name another place for the ledger",
+        )
     if not isinstance(error, SQLAlchemyError):
         return error
     cause = str(getattr(error, "orig", None) or type(error).__name__)

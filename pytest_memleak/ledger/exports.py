@@ -9,11 +9,9 @@ lines have one generation each. Both say its round, as `ordinal`. imports.py rea
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -24,6 +22,7 @@ from sqlalchemy.engine import Connection
 from pytest_memleak.errors import LedgerError
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.tables import generations, questions
+from pytest_memleak.redaction.whole_files import whole_file
 
 __all__ = ["export_generations"]
 
@@ -43,19 +42,13 @@ def export_generations(
     LedgerError where nothing or more than that is there, and where the file cannot be written.
     """
     asked = _asked(ledger, endpoint_id, book_id, temperature, seed)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
     write = _write_lines if path.suffix.lower() == ".jsonl" else _write_list
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w", encoding="ascii") as file:
+        with whole_file(path, encoding="ascii") as file:
             written = write(file, _records(ledger, asked))
-        temporary.replace(path)
     except OSError as error:
         cause = error.strerror or str(error)
         raise LedgerError(f"cannot be written: {cause}", place=str(path)) from None
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
     return written
 
 

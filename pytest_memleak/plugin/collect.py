@@ -8,6 +8,7 @@ where it is read.
 
 from __future__ import annotations
 
+import os
 import types
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -96,7 +97,7 @@ def _marked_suite(definition: pytest.Function) -> Path | None:
 
 def _load(metafunc: pytest.Metafunc, path: Path) -> Suite:
     try:
-        return _checked(metafunc.config, path.resolve())
+        return _checked(metafunc.config, Path(os.path.realpath(path)))
     except MemleakError as error:
         raise pytest.Collector.CollectError(str(error)) from None
 

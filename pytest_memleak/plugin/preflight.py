@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -96,10 +97,13 @@ def _refuse_what_is_no_report(option: str, path: Path) -> None:
 def _refuse_unwritable(option: str, path: Path) -> None:
     if path.is_dir():
         raise pytest.UsageError(f"{option}: {path} is a folder; name a file in it")
-    folder = next(one for one in path.absolute().parents if one.exists())
+    # A link that leads nowhere is there: no folder can be made in its place.
+    folder = next(one for one in path.absolute().parents if os.path.lexists(one))
     try:
-        if path.exists():
+        with contextlib.suppress(FileNotFoundError):  # the file is still to be made
             path.open("r+b").close()
+        if path.exists() and not path.is_file():
+            return
         # What is written is written beside it first, and its folder may have to be made.
         with tempfile.TemporaryFile(dir=folder):
             pass

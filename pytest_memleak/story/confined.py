@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,8 +21,9 @@ def refuse_outside(path: Path, folders: Sequence[Path]) -> Path:
 
     A path to nothing is let through: whoever opens it says so.
     """
-    real = path.resolve()
-    if not any(real.is_relative_to(folder.resolve()) for folder in folders):
+    # Not `resolve`, which raises RuntimeError for a circle of links before Python 3.13.
+    real = Path(os.path.realpath(path))
+    if not any(real.is_relative_to(os.path.realpath(folder)) for folder in folders):
         allowed = ", ".join(str(one) for one in folders)
         raise EvidenceError(
             f"outside of the folders that may be read ({allowed})",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import re
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pytest_memleak.errors import EvidenceError, Inconclusive
@@ -22,7 +24,6 @@ from pytest_memleak.story.confined import refuse_outside, refuse_paths_outside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from pytest_memleak.records import Pair, Suite
     from pytest_memleak.story.resources import Resources
@@ -105,7 +106,7 @@ class _Again:
         self._run = run
         self._resources = resources
         self._given = suites
-        self._named = {path.name: path.resolve() for path in suites}
+        self._named = {path.name: Path(os.path.realpath(path)) for path in suites}
         self._folders = folders
         self._suites: dict[Path, Suite] = {}
         self._computed = 0

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["ReadSuite", "read_suite_file"]
 
 _DEEPEST = 50
+_MOST_BYTES = 16 << 20
 _SHOULD_BE = "Input should be "
 _NO_BOOK = "book: missing, and so is collection"
 _WIDEST = 63  # bits: TOML's integers are signed and have 64
@@ -83,6 +84,15 @@ def _checked(tables: dict[str, Any], path: Path) -> SuiteFile:
 
 def _read(path: Path) -> bytes:
     try:
+        if path.exists() and not path.is_file():
+            raise SuiteError("no plain file", place=str(path), hint=NO_FILE)
+        size = path.stat().st_size
+        if size > _MOST_BYTES:
+            raise SuiteError(
+                f"has {size:,} bytes; the most that is read is {_MOST_BYTES:,}",
+                place=str(path),
+                hint=NO_FILE,
+            )
         return path.read_bytes()
     except OSError as error:
         raise SuiteError(

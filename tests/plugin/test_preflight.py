@@ -8,6 +8,8 @@ def places(pytester):
     (pytester.path / "folder").mkdir()
     (pytester.path / "file").write_text("nothing of this kind")
     (pytester.path / "own.key").write_text("no key")
+    (pytester.path / "circle").symlink_to("circle")
+    (pytester.path / "astray").symlink_to("nowhere")
 
 
 @pytest.mark.parametrize(
@@ -23,6 +25,9 @@ def places(pytester):
         ),
         (["--memleak-html=file"], "--memleak-html: file is there and is no earlier report*"),
         (["--memleak-evidence=own.key"], "--memleak-evidence: own.key is there and is no*"),
+        (["--memleak-evidence=circle"], "--memleak-evidence: circle cannot be written: Too many*"),
+        (["--memleak-html=circle/o"], "--memleak-html: circle/o cannot be written: Too many*"),
+        (["--memleak-html=astray/o"], "--memleak-html: astray/o cannot be written: No such*"),
         (["--memleak-html=o", "--memleak-evidence=o"], "*name two files"),
         (["--memleak-evidence=/proc/no/e.json"], "--memleak-evidence: /proc/no/e.json cannot*"),
         (["--memleak-evidence=e.json", "--memleak-sign=gone.key"], "gone.key: cannot be read: *"),

@@ -21,6 +21,7 @@ from markupsafe import Markup
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.records.amounts import percent
 from pytest_memleak.redaction.text import inert
+from pytest_memleak.redaction.whole_files import write_whole
 from pytest_memleak.reports.html.book_text import shown
 from pytest_memleak.reports.html.cover import book_titles, cover
 from pytest_memleak.reports.html.models_compared import book_views
@@ -52,8 +53,7 @@ def write_html(run: RunReport, path: Path) -> None:
     """Write the report of a run to `path`, making its folder; MemleakError where that fails."""
     page = render(run, made=datetime.datetime.now(datetime.UTC))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(page, encoding="utf-8")
+        write_whole(path, page)
     except OSError as error:
         raise MemleakError(
             f"the HTML report could not be written: {error.strerror or error}",
