@@ -134,6 +134,7 @@ def _refuse_what_is_not(book: Path) -> None:
 def _write(path: Path, text: str, what: str) -> None:
     from pytest_memleak.redaction.whole_files import write_whole
 
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, text)
     print(f"{path}: {what}")
 

@@ -96,6 +96,7 @@ def _digest(made: dict[str, Any]) -> str:
 def write_evidence_file(made: dict[str, Any], path: Path) -> None:
     """Write a bundle, or an envelope with one, whole or not at all. Raises EvidenceError."""
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, _written(made))
     except OSError as error:
         raise EvidenceError(

@@ -44,6 +44,7 @@ def export_generations(
     asked = _asked(ledger, endpoint_id, book_id, temperature, seed)
     write = _write_lines if path.suffix.lower() == ".jsonl" else _write_list
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path, encoding="ascii") as file:
             written = write(file, _records(ledger, asked))
     except OSError as error:

@@ -17,14 +17,14 @@ __all__ = ["whole_file", "write_whole"]
 
 
 def write_whole(path: Path, text: str, *, encoding: str = "utf-8", errors: str = "strict") -> None:
-    """Write a file, making its folder."""
+    """Write a file, in a folder that is there."""
     with whole_file(path, encoding=encoding, errors=errors) as file:
         file.write(text)
 
 
 @contextmanager
 def whole_file(path: Path, *, encoding: str = "utf-8", errors: str = "strict") -> Iterator[TextIO]:
-    """A file to write to, beside `path`, whose name it takes at the end. Its folder is made.
+    """A file to write to, beside `path`, whose name it takes at the end.
 
     A link keeps leading where it led. A device or a pipe is written to as it stands: a file
     in its place would break it for every program of the machine.
@@ -32,7 +32,6 @@ def whole_file(path: Path, *, encoding: str = "utf-8", errors: str = "strict") -
     path = Path(os.path.realpath(path))
     if path.is_symlink():
         path.stat()  # links in a circle: its OSError says so
-    path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and not path.is_file():
         with path.open("w", encoding=encoding, errors=errors, newline="\n") as device:
             yield device

@@ -57,7 +57,11 @@ def collection_source(table: CollectionTable, suite: SuiteTable, path: Path) -> 
 
 
 def catalogue(written: SuiteFile, path: Path) -> tuple[Path, ...]:
-    """The files of the catalogue, each once. Raises SuiteError for a pattern that none fits."""
+    """The files of the catalogue, each once.
+
+    Raises SuiteError for a pattern that none fits, and for a file that is named itself and is
+    empty: what a full disk leaves of a prepared catalogue is not known for one any more.
+    """
     found: dict[Path, None] = {}
     for number, table in enumerate(written.catalogue, start=1):
         key = f"catalogue[{number}].source"
@@ -65,6 +69,12 @@ def catalogue(written: SuiteFile, path: Path) -> tuple[Path, ...]:
         if not files:
             raise SuiteError(
                 f"{key}: no file fits {shown(table.source)}", place=str(path), hint=_FROM_HERE
+            )
+        if files == [path.parent / table.source] and not files[0].stat().st_size:
+            raise SuiteError(
+                f"{key}: {shown(table.source)} is empty",
+                place=str(path),
+                hint="make it anew: memleak catalogue build DIR -o FILE",
             )
         found |= dict.fromkeys(files)
     return tuple(found)

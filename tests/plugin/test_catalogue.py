@@ -264,6 +264,19 @@ def test_a_damaged_catalogue_leaves_no_pass(pytester, suite, library, run, build
     result.stdout.fnmatch_lines([f"*{said}*", "*memleak catalogue build*"])
 
 
+def test_an_emptied_catalogue_leaves_no_pass_beside_another_that_is_whole(
+    pytester, suite, library, run
+):
+    library(winds=OTHER)
+    (pytester.path / "library.keys").touch()
+    suite(CATALOGUE, ("[[catalogue]]", '[[catalogue]]\nsource = "library.keys"\n[[catalogue]]'))
+    result = pytester.runpytest("-k", "clean")
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.fnmatch_lines(
+        ["*catalogue[[]1].source: 'library.keys' is empty", "*memleak catalogue build*"]
+    )
+
+
 def test_a_catalogue_of_other_words_is_refused_before_anything_runs(
     pytester, suite, library, build
 ):

@@ -23,6 +23,7 @@ def test_what_cannot_be_written_to_its_end_leaves_the_earlier_file(tmp_path):
 def test_a_link_keeps_leading_where_it_led(tmp_path):
     link = tmp_path / "link"
     link.symlink_to("folder/new")
+    (tmp_path / "folder").mkdir()
     write_whole(link, "text")
     assert link.is_symlink()
     assert (tmp_path / "folder" / "new").read_text() == "text"

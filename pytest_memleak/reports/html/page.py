@@ -53,6 +53,7 @@ def write_html(run: RunReport, path: Path) -> None:
     """Write the report of a run to `path`, making its folder; MemleakError where that fails."""
     page = render(run, made=datetime.datetime.now(datetime.UTC))
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, page)
     except OSError as error:
         raise MemleakError(
