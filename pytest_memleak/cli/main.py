@@ -65,7 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         _drop_output()
         place = error.filename or "standard output"
-        hint = f"memleak {parsed.command} --help says what it takes"
+        full = error.errno == errno.ENOSPC
+        hint = "make room, or write it elsewhere" if full else _usage(parsed.command)
         _complain(parsed.command, f"{place}: {error.strerror or error}\n  {hint}")
     except UnicodeEncodeError as error:  # Python's stand-in for a byte of a name that is no text
         _complain(
@@ -74,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "  is there a file whose name is not UTF-8? rename it",
         )
     except MemoryError:
-        hint = f"memleak {parsed.command} --help says what it takes"
+        hint = _usage(parsed.command)
         _complain(parsed.command, f"there is not enough memory for what it was given\n  {hint}")
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -93,6 +94,10 @@ def _what_to_type(error: MemleakError, command: str) -> str:
                 return f"write {wanted.parent / near[0]}"
             return f"check the name: there is none like it in {wanted.parent.resolve()}"
         return f"check the name: there is no folder {wanted.parent}"
+    return _usage(command)
+
+
+def _usage(command: str) -> str:
     return f"memleak {command} --help says what it takes"
 
 

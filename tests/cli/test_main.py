@@ -602,7 +602,10 @@ def test_output_that_cannot_be_written_is_one_plain_error(files, unbuffered):
         environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
         done = in_a_process("score", *files(), stdout=full, env=environment)
     assert done.returncode == 2
-    assert done.stderr == "memleak score: standard output: No space left on device\n"
+    assert done.stderr == (
+        "memleak score: standard output: No space left on device\n"
+        "  make room, or write it elsewhere\n"
+    )
 
 
 def test_a_terminal_without_the_letters_gets_their_codes(files):
