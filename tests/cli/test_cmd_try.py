@@ -16,7 +16,9 @@ from screen import run_in_terminal
 
 from pytest_memleak.books.assemble import make_book, paper_records
 from pytest_memleak.books.epub import read_epub
+from pytest_memleak.cli.cmd_try import _Asked
 from pytest_memleak.cli.gate_run import run_gate
+from pytest_memleak.records.amounts import amount
 
 SUITE = "base-story.memleak.toml"
 
@@ -62,10 +64,17 @@ def test_a_model_that_recites_fails_and_the_suite_stays(memleak, last_line, tmp_
     assert "FAIL" in told
     kept = tomllib.loads((tmp_path / SUITE).read_text(encoding="utf-8"))
     assert kept["suite"]["probe"] == "continuation"
-    assert 1 <= kept["suite"]["samples"] <= 10
+    samples = kept["suite"]["samples"]  # as many as this server's pace leaves time for
+    assert f"of 6 excerpts, {amount(samples, 'time')}." in " ".join(told.split())
     assert kept["model"][0]["price"] == {"input": 1.0, "output": 2.0}
     command = last_line(done)
     assert command.startswith(f"pytest -m copyright {SUITE} --memleak-html=base-story.html")
+
+
+@pytest.mark.parametrize(("seconds", "samples"), [(0, 1), (3.9, 1), (8, 4), (20, 10), (900, 10)])
+def test_a_probe_has_as_many_samples_as_there_is_time_for(seconds, samples):
+    asked = _Asked(lines=(), seconds=1.0, at_once=3, excerpts=6, text_only=False)
+    assert asked.samples_in(seconds) == samples
 
 
 def test_answers_that_are_there_already_are_told(memleak, tmp_path, serve):
