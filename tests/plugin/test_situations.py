@@ -85,7 +85,7 @@ def in_html(page, pair):
     (part,) = [
         plain(part)
         for part in re.findall(r"<article.*?</article>", page, re.DOTALL)
-        if f"words; pair {pair} " in plain(part)
+        if re.search(rf"words(, prompts not counted)?; pair {re.escape(pair)} ", plain(part))
     ]
     shown = re.search(rf"{model} on .*? [✓✗?!] ({SHOWN})", part)[1]
     return re.sub(r"^\w+", lambda word: word[0].upper(), shown), part
