@@ -84,7 +84,7 @@ def _checked(tables: dict[str, Any], path: Path) -> SuiteFile:
 
 def _read(path: Path) -> bytes:
     try:
-        if path.exists() and not path.is_file():
+        if path.exists() and not (path.is_file() or path.is_dir()):
             raise SuiteError("no plain file", place=str(path), hint=NO_FILE)
         size = path.stat().st_size
         if size > _MOST_BYTES:
