@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pytest_memleak.books.catalogue_file import CatalogueFile, Part, is_catalogue_file
 from pytest_memleak.errors import BookError, MemleakError, SuiteError
 from pytest_memleak.records import Gap
+from pytest_memleak.records.amounts import amount
 from pytest_memleak.scoring.library import GenerationSieve, book_keys
 from pytest_memleak.scoring.measure_table import asks_for
 from pytest_memleak.story.loose_books import LooseBooks, LooseReader, catalogue_name
@@ -53,7 +54,7 @@ class Held:
 
     books:  of the catalogue, by the names that reports give them
     least:  the words from which on a recital of them counts
-    gaps:   why the catalogue was not looked for, where a limit rests on it
+    gaps:   what of the catalogue was not looked for, where a limit rests on it
     unread: the books that could not be looked for, and why
     told:   how many books and words there are, and a digest of all
     """
@@ -123,9 +124,8 @@ class Catalogue:
             return self._failed(error, pair.limits)
         if not self._looked:
             return self._failed(BookError("none of its books can be read"), pair.limits)
-        return Held(
-            tuple(self._surviving.values()), self._least, (), self._told_unread(), self._told()
-        )
+        books, unread = tuple(self._surviving.values()), self._told_unread()
+        return Held(books, self._least, self._gaps(pair.limits), unread, self._told())
 
     def _look_for(self, answers: Answers) -> None:
         together = [answers]
@@ -206,6 +206,15 @@ class Catalogue:
 
     def _told_unread(self) -> tuple[str, ...]:
         return tuple(f"{name}: {why}" for name, why in sorted(self._unread.items()))
+
+    def _gaps(self, limits: Limits) -> tuple[Gap, ...]:
+        """A book that could not be looked for is one that the answers may recite."""
+        if not self._unread or not asks_for(limits, "recitals"):
+            return ()
+        name, why = min(self._unread.items())
+        others = f" (and {amount(len(self._unread) - 1, 'other')})" if len(self._unread) > 1 else ""
+        cause = f"{name}{others} of the catalogue was not looked for: {why}"
+        return (Gap("catalogue", cause, "mend it, or take it out of the catalogue"),)
 
     def _failed(self, error: MemleakError, limits: Limits) -> Held:
         cause = f"the catalogue: {error.line}"

@@ -174,14 +174,34 @@ def test_pairs_whose_answers_are_there_share_one_pass(suite, library, run, monke
     assert found["leaky"]["measures"]["longest_recital"]["book"] == "ferry"
 
 
-def test_what_cannot_be_read_is_a_warning(suite, library, run):
-    suite(CATALOGUE, LIMITED)
+@pytest.mark.parametrize("limited", [False, True])
+def test_no_pass_rests_on_a_catalogue_that_could_be_read_in_part(suite, library, run, limited):
+    suite(CATALOGUE, *([LIMITED] if limited else []))
     library(winds=OTHER, short="too short", foreign="Ветер не знает дороги домой. " * 20)
     result, found = run()
-    result.assert_outcomes(passed=1)
+    result.assert_outcomes(**{"errors" if limited else "passed": 1})
     assert found["clean"]["catalogue"]["books"] == 1
     result.stdout.fnmatch_lines(["  warning: not looked for: library/shelf/foreign.txt: *'paper'*"])
     result.stdout.fnmatch_lines(["  warning: not looked for: library/shelf/short.txt: *2 words*"])
+    if limited:
+        told = "*foreign.txt (and 1 other) of the catalogue was not looked for: *; mend it, or *"
+        result.stdout.fnmatch_lines([told])
+
+
+def test_a_prepared_catalogue_that_is_damaged_beside_a_whole_one_leaves_no_pass(
+    pytester, suite, library, run, build
+):
+    library(winds=OTHER)
+    assert build().returncode == 0
+    keys = (pytester.path / "library.keys").read_bytes()
+    (pytester.path / "other.keys").write_bytes(b"\0" * 24 + keys[24:])
+    suite(
+        (MODEL, '[[catalogue]]\nsource = "*.keys"\n\n' + MODEL),
+        LIMITED,
+    )
+    result, _ = run()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*other.keys of the catalogue was not looked for: *"])
 
 
 @pytest.mark.parametrize("limited", [False, True])
