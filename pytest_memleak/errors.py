@@ -12,6 +12,7 @@
         ├── Pending             a fine-tune, batch or deployment is under way at the provider
         ├── BudgetExceeded      the next call would cost more than is left
         └── ProviderError       a call to a model failed for good
+            ├── TooFewTold      it tells fewer of the likeliest tokens than top-k needs
             └── ProviderBusy    it may succeed when tried again (429, 5xx, connection, deadline)
                 └── NotSent     it never reached the server: not billed, whatever comes of it
 
@@ -36,6 +37,7 @@ __all__ = [
     "RecordsError",
     "SettingsError",
     "SuiteError",
+    "TooFewTold",
 ]
 
 
@@ -137,6 +139,25 @@ class ProviderError(Inconclusive):
         self.provider = provider
         self.endpoint = endpoint
         self.call = call
+
+
+class TooFewTold(ProviderError):
+    """A model that tells fewer of the likeliest tokens than a scheme of top-k needs.
+
+    billed: whether it has answered all the same.
+    """
+
+    def __init__(
+        self, cause: str, *, provider: str, endpoint: str, call: str, billed: bool = False
+    ) -> None:
+        super().__init__(
+            cause,
+            provider=provider,
+            endpoint=endpoint,
+            call=call,
+            hint="a smaller probability.top_k may be within what it tells",
+        )
+        self.in_doubt = billed
 
 
 class ProviderBusy(ProviderError):

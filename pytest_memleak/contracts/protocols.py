@@ -35,9 +35,11 @@ __all__ = [
     "RecoverableEndpoint",
     "SampleRequest",
     "Served",
+    "TopKEndpoint",
     "TrainingExample",
     "TrainingSet",
     "Window",
+    "WindowLogs",
 ]
 
 
@@ -186,13 +188,10 @@ class Window:
 class LogProbabilityEndpoint(Endpoint, Protocol):
     """An endpoint that tells how probable a given text is.
 
-    whole_distribution: whether it sees the probabilities of all tokens, and so can apply top-k
-        and a temperature; otherwise it gives those of the tokens asked about alone.
     tokenizes_here: whether `text_tokens` is done on this machine and costs nothing.
     windows_per_call: how many windows to ask about at once; 1 where each is paid for.
     """
 
-    whole_distribution: bool
     tokenizes_here: bool
     windows_per_call: int
 
@@ -200,14 +199,38 @@ class LogProbabilityEndpoint(Endpoint, Protocol):
         """The tokens of a text as it stands, without any that mark its beginning or end."""
         ...
 
-    def log_probabilities(
-        self, windows: Sequence[Window], *, top_k: int, temperature: float
-    ) -> Sequence[Sequence[float]]:
+    def log_probabilities(self, windows: Sequence[Window]) -> Sequence[Sequence[float]]:
         """Per window the natural logarithms of its suffix tokens' probabilities, in order.
 
-        Each is that of the token after the prefix and the suffix up to it, no chat around them.
-        Only the likeliest `top_k` tokens may be drawn (0: all), at `temperature`: any other has
-        -inf. Without `whole_distribution` both are left aside.
+        Each is that of the token after the prefix and the suffix up to it, no chat around them,
+        among all tokens and at temperature 1.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class WindowLogs:
+    """Natural logarithms of the probabilities of a window's suffix tokens, -inf for 0.
+
+    plain: among all tokens, at temperature 1
+    top_k: where only the likeliest may be drawn, at some temperature
+    """
+
+    plain: Sequence[float]
+    top_k: Sequence[float]
+
+
+@runtime_checkable
+class TopKEndpoint(LogProbabilityEndpoint, Protocol):
+    """One that can tell the probabilities of the likeliest tokens beside those of a text's own."""
+
+    def top_k_log_probabilities(
+        self, windows: Sequence[Window], *, top_k: int, temperature: float
+    ) -> Sequence[WindowLogs]:
+        """Per window as `log_probabilities`, and where the likeliest `top_k` alone may be drawn.
+
+        These share the whole probability, at `temperature`; top_k 0 means all tokens. One that is
+        as likely as the last of them is inside. Raises TooFewTold where it cannot tell so many.
         """
         ...
 

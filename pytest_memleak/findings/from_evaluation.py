@@ -217,17 +217,22 @@ def _windows(extraction: Extraction) -> dict[str, Any]:
     return {
         "tokens": extraction.tokens,
         "windows": extraction.windows,
-        "p_z": f"top-k {settings.top_k}, temperature {settings.temperature:g}"
-        if extraction.top_k
-        else "plain product",
+        "p_z": "plain product"
+        if extraction.scheme is None
+        else f"top-k {settings.top_k}, temperature {settings.temperature:g}",
         "n": settings.n,
         "p": settings.p,
         "discoverable": extraction.discoverable_share,
         # In order, from token 0 by the stride; "zero" where p_z is 0, null where it is not known.
-        "ln_p_z": ["zero" if one == -math.inf else one for one in extraction.log_p],
+        "ln_p_z": _told(extraction.log_p),
+        "ln_p_z_plain": _told(extraction.plain),
         "discoverable_windows": [place for place, one in enumerate(extraction.discoverable) if one],
         "chapters": [start for _, start in extraction.chapters],
     }
+
+
+def _told(log_p: Iterable[float | None]) -> list[float | str | None]:
+    return ["zero" if one == -math.inf else one for one in log_p]
 
 
 def _rounds(analysis: Analysis) -> RoundFigures:

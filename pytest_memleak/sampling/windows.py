@@ -6,7 +6,8 @@
 
 A question says what is asked as JSON too, so that the ledger keys it by tokens and scheme: what
 is in the ledger is never asked, or paid for, again. A question of windows holds the tokens from
-the first window's to the last one's, and its answer the logarithm of p_z of each, null for -inf.
+the first window's to the last one's, and its answer the logarithm of p_z of each, null for -inf;
+under top-k it is the plain one of each, and that under the scheme.
 """
 
 from __future__ import annotations
@@ -21,15 +22,18 @@ from pytest_memleak.contracts.capabilities import Identified
 from pytest_memleak.contracts.protocols import (
     Completion,
     LogProbabilityEndpoint,
+    TopKEndpoint,
     Window,
 )
-from pytest_memleak.errors import ProviderError
+from pytest_memleak.errors import ProviderError, TooFewTold
 from pytest_memleak.ledger.questions import TOKENS_PER_WORD, Questionnaire, questionnaire
 from pytest_memleak.records import Book, Excerpt, Sampling
 from pytest_memleak.scoring.extraction import window_starts
 
 if TYPE_CHECKING:
     from pytest_memleak.records import Generation, WindowSettings
+
+    LogP = tuple[float | None, float | None]
 
 __all__ = [
     "TextEndpoint",
@@ -62,7 +66,7 @@ def window_questions(
 ) -> Questionnaire:
     """What asks for every window of a text, `windows_per_call` in a question, in order.
 
-    top_k: whether the scheme's top_k and temperature are to be applied.
+    top_k: whether p_z is asked for under the scheme's top_k and temperature, too.
     """
     starts = window_starts(len(tokens), settings)
     whole = settings.prefix_tokens + settings.suffix_tokens
@@ -70,12 +74,13 @@ def window_questions(
         starts[first : first + windows_per_call]
         for first in range(0, len(starts), windows_per_call)
     ]
+    scheme = {"top_k": settings.top_k, "temperature": settings.temperature}
     said: dict[str, Any] = {
         "prefix": settings.prefix_tokens,
         "suffix": settings.suffix_tokens,
         # Of one window alone it tells nothing: another stride asks for the same window.
         "stride": settings.stride if windows_per_call > 1 else 1,
-        "scheme": [settings.top_k, settings.temperature] if top_k else None,
+        **(scheme if top_k else {"scheme": None}),
     }
     asked = [
         _as_json({**said, "tokens": list(tokens[group[0] : group[-1] + whole])}) for group in groups
@@ -102,15 +107,28 @@ def answered_tokens(
     return [found.get(question.excerpt_id) for question in asked.questions]
 
 
-def answered_windows(asked: Questionnaire, answers: Iterable[Generation]) -> Iterator[float | None]:
-    """Per window the logarithm of its p_z, -inf for 0, None where it has no answer yet."""
+def answered_windows(asked: Questionnaire, answers: Iterable[Generation]) -> Iterator[LogP]:
+    """Per window the logarithm of its p_z, plain and under the scheme.
+
+    -inf for 0, None where it has no answer yet or was not asked for.
+    """
     found = {one.excerpt_id: json.loads(one.text) for one in answers}
     for question in asked.questions:
         values = found.get(question.excerpt_id)
         if values is None:
-            yield from [None] * len(windows_of(json.loads(question.instruction)))
-        else:
-            yield from (-math.inf if value is None else value for value in values)
+            windows = len(windows_of(json.loads(question.instruction)))
+            yield from [(None, None)] * windows
+            continue
+        for value in values:
+            if isinstance(value, list):
+                plain, scheme = value
+                yield _or_zero(plain), _or_zero(scheme)
+            else:
+                yield _or_zero(value), None
+
+
+def _or_zero(log_p: float | None) -> float:
+    return -math.inf if log_p is None else log_p
 
 
 def _as_json(value: object) -> str:
@@ -160,14 +178,34 @@ class TextEndpoint:
             paid = 0 if self._endpoint.tokenizes_here else len(tokens)
             return [Completion(_as_json(tokens), prompt_tokens=paid, completion_tokens=None)]
         windows = windows_of(asked)
-        top_k, at = asked["scheme"] or (0, 1.0)
-        found = self._endpoint.log_probabilities(windows, top_k=top_k, temperature=at)
-        sums = [self._log_p(window, values) for window, values in zip(windows, found, strict=True)]
+        sums = self._in_top_k(windows, asked) if "top_k" in asked else self._plain(windows)
         return [
             Completion(
                 json.dumps(sums),
                 prompt_tokens=sum(len(one.prefix) + len(one.suffix) for one in windows),
             )
+        ]
+
+    def _plain(self, windows: Sequence[Window]) -> list[float | None]:
+        found = self._endpoint.log_probabilities(windows)
+        return [self._log_p(window, values) for window, values in zip(windows, found, strict=True)]
+
+    def _in_top_k(
+        self, windows: Sequence[Window], asked: dict[str, Any]
+    ) -> list[tuple[float | None, float | None]]:
+        if not isinstance(self._endpoint, TopKEndpoint):
+            raise TooFewTold(
+                "it tells the probabilities of a text's own tokens alone",
+                provider=type(self._endpoint).__name__,
+                endpoint=self.id or "(no id)",
+                call="log_probabilities",
+            )
+        found = self._endpoint.top_k_log_probabilities(
+            windows, top_k=asked["top_k"], temperature=asked["temperature"]
+        )
+        return [
+            (self._log_p(window, one.plain), self._log_p(window, one.top_k))
+            for window, one in zip(windows, found, strict=True)
         ]
 
     def _log_p(self, window: Window, values: Sequence[float]) -> float | None:

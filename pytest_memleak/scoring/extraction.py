@@ -22,13 +22,20 @@ import numpy as np
 from pytest_memleak.errors import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from pytest_memleak.records import WindowSettings
 
-__all__ = ["EXTRACTABLE", "Extraction", "in_top_k", "seen_in_tries", "window_starts"]
+__all__ = [
+    "EXTRACTABLE",
+    "Extraction",
+    "among_likeliest",
+    "in_top_k",
+    "seen_in_tries",
+    "window_starts",
+]
 
 EXTRACTABLE = 0.001
 """The least p_z of a window that counts as extractable."""
@@ -69,6 +76,17 @@ def in_top_k(logits: NDArray[np.float64], token: int, *, top_k: int, temperature
     return float((own - highest) / temperature - np.log(total))
 
 
+def among_likeliest(
+    likeliest: Mapping[int, float], token: int, log_p: float, *, top_k: int, temperature: float
+) -> float:
+    """As `in_top_k`, where the log-probabilities of the likeliest tokens alone are told.
+
+    likeliest: at least `top_k` of them, perhaps with others; log_p: the token's own.
+    """
+    others = [log for one, log in likeliest.items() if one != token]
+    return in_top_k(np.array([log_p, *others]), 0, top_k=top_k, temperature=temperature)
+
+
 def seen_in_tries(log_p: float, n: int) -> float:
     """1 - (1 - p)^n for p = exp(log_p): how likely it is to come once in n tries at least."""
     p = math.exp(log_p)
@@ -79,35 +97,47 @@ def seen_in_tries(log_p: float, n: int) -> float:
 class Extraction:
     """The windows of one book under one model, in order.
 
-    tokens:  of the book, as the model counts them
-    log_p:   per window the natural logarithm of p_z; None where it is not known
-    top_k:   whether only the likeliest `settings.top_k` tokens could be drawn, at its
-             temperature; otherwise p_z is the plain product of the tokens' own probabilities
+    tokens: of the book, as the model counts them
+    plain:  per window the natural logarithm of p_z as the plain product of the tokens' own
+            probabilities; None where it is not known
+    scheme: the same where only the likeliest `settings.top_k` tokens can be drawn, at its
+            temperature; None where the model tells too few of them
     chapters: titles and the tokens at which they begin
     """
 
     settings: WindowSettings
     tokens: int
-    log_p: tuple[float | None, ...] = field(repr=False)
-    top_k: bool
+    plain: tuple[float | None, ...] = field(repr=False)
+    scheme: tuple[float | None, ...] | None = field(repr=False)
     chapters: tuple[tuple[str | None, int], ...] = ()
+
+    @property
+    def log_p(self) -> tuple[float | None, ...]:
+        """Per window under the scheme, or plain where that is all there is."""
+        return self.plain if self.scheme is None else self.scheme
 
     @property
     def windows(self) -> int:
         """How many windows the book has."""
-        return len(self.log_p)
+        return len(self.plain)
 
     @property
     def known(self) -> int:
         """Of how many p_z is known."""
-        return sum(one is not None for one in self.log_p)
+        return sum(one is not None for one in self.plain)
 
     @property
-    def extractable(self) -> float:
-        """The share of all windows with p_z >= 0.001; windows that are not known have none."""
-        least = math.log(EXTRACTABLE)
-        # exp(log(x)) may fall below x by one rounding.
-        return self._share([_at_least(one, least) for one in self.log_p])
+    def extractable(self) -> float | None:
+        """The share of all windows with p_z >= 0.001 under the scheme; None without one.
+
+        Windows that are not known have none.
+        """
+        return None if self.scheme is None else _extractable(self.scheme)
+
+    @property
+    def extractable_plain(self) -> float:
+        """The same of the plain product."""
+        return _extractable(self.plain)
 
     @property
     def discoverable(self) -> tuple[bool, ...]:
@@ -118,10 +148,17 @@ class Extraction:
     @property
     def discoverable_share(self) -> float:
         """The share of all windows that are `discoverable`."""
-        return self._share(self.discoverable)
+        return _share(self.discoverable)
 
-    def _share(self, windows: Sequence[bool]) -> float:
-        return sum(windows) / len(windows) if windows else 0.0
+
+def _extractable(log_p: Sequence[float | None]) -> float:
+    least = math.log(EXTRACTABLE)
+    # exp(log(x)) may fall below x by one rounding.
+    return _share([_at_least(one, least) for one in log_p])
+
+
+def _share(windows: Sequence[bool]) -> float:
+    return sum(windows) / len(windows) if windows else 0.0
 
 
 def _at_least(log_p: float | None, least: float) -> bool:

@@ -29,14 +29,10 @@ GREEDY = Needs("greedy", 'it needs probe = "continuation"')
 TOP_K = Needs(
     "windows",
     'it needs probe = "probability"',
-    "the model tells its tokens' own probabilities alone, so top-k cannot be applied: set a limit"
-    " on extractable_plain",
+    "the model tells fewer than probability.top_k of the likeliest tokens, so top-k cannot be"
+    " applied: set a limit on extractable_plain, or a smaller top_k",
 )
-PLAIN = Needs(
-    "windows",
-    'it needs probe = "probability"',
-    "the model tells more, so top-k is applied: set a limit on extractable",
-)
+PLAIN = Needs("windows", 'it needs probe = "probability"')
 _OF_TEXT: Any = ("instruction", "continuation")
 
 
@@ -218,18 +214,18 @@ _ROWS = (
         rises=True,
         overview=("probability",),
         needs=TOP_K,
-        read=lambda known: known.extractable if known.top_k else None,
+        read=lambda known: known.extractable,
     ),
     Measure(
         "extractable_plain",
         title="extractable windows, plain product",
         unit="share of windows",
-        about="the same of the plain product, for models that tell no more",
+        about="the same of the plain product, which every such model tells",
         kind="share",
         rises=True,
         overview=("probability",),
         needs=PLAIN,
-        read=lambda known: None if known.top_k else known.extractable,
+        read=lambda known: known.extractable_plain,
     ),
 )
 

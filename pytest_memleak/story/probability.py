@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_memleak.contracts.protocols import LogProbabilityEndpoint
-from pytest_memleak.errors import Inconclusive
+from pytest_memleak.contracts.protocols import LogProbabilityEndpoint, TopKEndpoint
+from pytest_memleak.errors import Inconclusive, TooFewTold
 from pytest_memleak.records import Completeness, Gap
 from pytest_memleak.scoring.extraction import Extraction
 from pytest_memleak.story.ledger_endpoint import LedgerEndpoint, terms_of, through_ledger
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pytest_memleak.ledger.questions import Questionnaire
     from pytest_memleak.records import Book, Pair
     from pytest_memleak.sampling.budget import Plan
+    from pytest_memleak.sampling.windows import LogP
     from pytest_memleak.story.suite_run import SuiteRun
 
 __all__ = ["Extracted", "extract_pair", "plan_windows"]
@@ -53,7 +55,7 @@ def extract_pair(
         return Extracted(None, _completeness((), (missing.line,)))
     if not isinstance(opened, LogProbabilityEndpoint):
         return Extracted(None, _completeness((), (_tells_nothing(pair),)))
-    from pytest_memleak.sampling.windows import TextEndpoint, answered_windows
+    from pytest_memleak.sampling.windows import TextEndpoint
 
     asking = TextEndpoint(opened)
     source = through_ledger(pair, suite, asking, own=endpoint is not None)
@@ -64,19 +66,15 @@ def extract_pair(
         gaps = gaps or ("the tokens of the book are not all in the ledger",)
         return Extracted(None, _completeness((), gaps), source.endpoint_id)
     whole = list(itertools.chain.from_iterable(tokens))
-    windows = _window_questions(pair, whole, opened)
-    gaps += _drawn(source, windows)
-    log_p = tuple(answered_windows(windows, source.drawn(windows)))
-    if not log_p:
+    asked = _Windows(pair, whole, opened, source)
+    gaps += asked.draw()
+    plain, scheme = asked.answered()
+    if not plain:
         gaps += (_too_short(pair, len(whole)),)
     extraction = Extraction(
-        pair.probe.windows,
-        len(whole),
-        log_p,
-        opened.whole_distribution,
-        tuple(_chapters(book, tokens)),
+        pair.probe.windows, len(whole), plain, scheme, tuple(_chapters(book, tokens))
     )
-    return Extracted(extraction if log_p else None, _completeness(log_p, gaps), source.endpoint_id)
+    return Extracted(extraction if plain else None, _completeness(plain, gaps), source.endpoint_id)
 
 
 def plan_windows(pair: Pair, book: Book, suite: SuiteRun, opened: Endpoint | None) -> Plan:
@@ -93,12 +91,82 @@ def plan_windows(pair: Pair, book: Book, suite: SuiteRun, opened: Endpoint | Non
     if opened is not None and not isinstance(opened, LogProbabilityEndpoint):
         raise Inconclusive(_tells_nothing(pair))
     if opened is None:
-        guessed = _window_questions(pair, _guessed(texts), None)
+        guessed = _window_questions(pair, _guessed(texts), None, top_k=True)
         return in_all([plan(suite.resources.ledger, None, one, terms) for one in (texts, guessed)])
     source = through_ledger(pair, suite, TextEndpoint(opened), own=False)
     tokens = _tokens(source, texts)
     whole = _guessed(texts) if tokens is None else list(itertools.chain.from_iterable(tokens))
-    return in_all([source.left(texts), source.left(_window_questions(pair, whole, opened))])
+    return in_all([source.left(texts), _Windows(pair, whole, opened, source).left()])
+
+
+class _Windows:
+    """A book's windows: asked for under the scheme, and plain where that is more than is told.
+
+    A scheme of all tokens at temperature 1 is the plain product.
+    """
+
+    def __init__(
+        self,
+        pair: Pair,
+        tokens: Sequence[int | str],
+        opened: LogProbabilityEndpoint,
+        source: LedgerEndpoint,
+    ) -> None:
+        self._source = source
+        settings = pair.probe.windows
+        self._both_alike = settings.top_k == 0 and settings.temperature == 1.0
+        self._plain = _window_questions(pair, tokens, opened, top_k=False)
+        truncated = isinstance(opened, TopKEndpoint) and not self._both_alike
+        self._scheme = _window_questions(pair, tokens, opened, top_k=True) if truncated else None
+        self._limited = "extractable" in pair.limits
+
+    def draw(self) -> tuple[str, ...]:
+        """Draw what the ledger lacks, and say what came between."""
+        scheme = self._wanted()
+        if scheme is None:
+            return _drawn(self._source, self._plain)
+        try:
+            # One by itself shows whether the others can be had.
+            self._source.draw(dataclasses.replace(scheme, questions=scheme.questions[:1]))
+        except TooFewTold:
+            return _drawn(self._source, self._plain)
+        except Inconclusive as missing:
+            return (missing.line,)
+        return _drawn(self._source, scheme)
+
+    def left(self) -> Plan:
+        """What is still to be drawn, at most."""
+        return self._source.left(self._wanted() or self._plain)
+
+    def answered(self) -> tuple[tuple[float | None, ...], tuple[float | None, ...] | None]:
+        """Per window the logarithm of p_z, plain and under the scheme; None where it is not known.
+
+        The second is None where the ledger knows more windows without it.
+        """
+        plain = self._of(self._plain)
+        own = tuple(one for one, _ in plain)
+        if self._both_alike:
+            return own, own
+        if self._scheme is not None:
+            both = self._of(self._scheme)
+            if _known(both) >= _known(plain):
+                return tuple(one for one, _ in both), tuple(one for _, one in both)
+        return own, None
+
+    def _wanted(self) -> Questionnaire | None:
+        """What is asked under the scheme; nothing where all is known that a limit needs."""
+        if self._scheme is None or self._limited or self._source.left(self._plain).generations:
+            return self._scheme
+        return None if self._source.left(self._scheme).generations else self._scheme
+
+    def _of(self, asked: Questionnaire) -> tuple[LogP, ...]:
+        from pytest_memleak.sampling.windows import answered_windows
+
+        return tuple(answered_windows(asked, self._source.drawn(asked)))
+
+
+def _known(windows: Sequence[LogP]) -> int:
+    return sum(one is not None for one, _ in windows)
 
 
 def _guessed(texts: Questionnaire) -> list[int]:
@@ -123,7 +191,7 @@ def _text_questions(pair: Pair, book: Book) -> Questionnaire:
 
 
 def _window_questions(
-    pair: Pair, tokens: Sequence[int | str], opened: LogProbabilityEndpoint | None
+    pair: Pair, tokens: Sequence[int | str], opened: LogProbabilityEndpoint | None, *, top_k: bool
 ) -> Questionnaire:
     from pytest_memleak.sampling.windows import window_questions
 
@@ -131,7 +199,7 @@ def _window_questions(
         pair.id,
         tokens,
         pair.probe.windows,
-        top_k=opened is None or opened.whole_distribution,
+        top_k=top_k,
         windows_per_call=1 if opened is None else opened.windows_per_call,
     )
 

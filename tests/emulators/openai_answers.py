@@ -37,11 +37,13 @@ class ChatCompletions:
         models: Sequence[str],
         most_choices: int,
         new_id: Callable[[str], str],
+        most_told: int = 20,
     ) -> None:
         self.models = set(models)
         self._reciter = reciter
         self._books = books
         self._most_choices = most_choices
+        self.most_told = most_told
         self._new_id = new_id
         self._numbers: dict[str, int] = {}
 
@@ -158,22 +160,13 @@ class ChatCompletions:
         """
         prompt = body["prompt"]
         if isinstance(prompt, str):
-            words = cut(prompt)
-            for word in words:
-                self._numbers.setdefault(word, len(self._numbers) + 1)
             begin = [0] if body.get("add_special_tokens", True) else []
-            ids = [*begin, *(self._numbers[word] for word in words)]
+            ids = [*begin, *map(self._number, cut(prompt))]
         else:
             ids = prompt
         told: list[dict[str, Any] | None] | None = None
         if "prompt_logprobs" in body:
-            words_of = {number: word for word, number in self._numbers.items()}
-            words = [words_of[number] for number in ids if number]
-            values = self._reciter.given(cut, words)
-            told = [
-                {str(number): {"logprob": max(value, -9999.0), "rank": 1}}
-                for number, value in zip([one for one in ids if one], values, strict=True)
-            ]
+            told = self._told(ids, body["prompt_logprobs"])
             told = [None, *told] if ids[:1] == [0] else [None, *told[1:]]
         call = self._new_id("cmpl-")
         self._books.record("echo", call=call, model=body["model"], tokens=len(ids))
@@ -193,6 +186,66 @@ class ChatCompletions:
             "choices": [choice],
             "usage": usage,
         }
+
+    def _told(self, ids: list[int], most: int) -> list[dict[str, Any] | None]:
+        """Of each number, and of the likeliest in its place."""
+        if most > self.most_told:
+            raise Refused(
+                400,
+                f"Requested prompt logprobs of {most}, which is greater than max allowed:"
+                f" {self.most_told}",
+            )
+        words = self._words(ids)
+        values = self._reciter.given(cut, words)
+        return [
+            {
+                str(self._number(one)): {"logprob": max(log, -9999.0)}
+                for one, log in (
+                    *(self._reciter.likeliest(cut, words[:place], most) if most else ()),
+                    (word, value),
+                )
+            }
+            for place, (word, value) in enumerate(zip(words, values, strict=True))
+        ]
+
+    def cut(self, body: dict[str, Any]) -> dict[str, Any]:
+        """A text's tokens as llama.cpp's server cuts it."""
+        begin = [0] if body.get("add_special") else []
+        return {"tokens": [*begin, *map(self._number, cut(body["content"]))]}
+
+    def written(self, body: dict[str, Any]) -> dict[str, Any]:
+        """One token, which a bias has written, as llama.cpp's server tells of it."""
+        [[number, bias]], before = body["logit_bias"], self._words(body["prompt"])
+        assert bias > 100
+        assert body["max_tokens"] == 1
+        [word] = self._words([number])
+        value = self._reciter.given(cut, [*before, word])[-1]
+        likeliest = self._reciter.likeliest(cut, before, min(body["logprobs"], self.most_told))
+        told = {
+            "id": number,
+            "token": word,
+            "logprob": max(value, -9999.0),
+            "top_logprobs": [
+                {"id": self._number(one), "token": one, "logprob": log} for one, log in likeliest
+            ],
+        }
+        call = self._new_id("cmpl-")
+        self._books.record("echo", call=call, model=body["model"], tokens=len(before) + 2)
+        choice = {"index": 0, "text": word, "finish_reason": "length"}
+        return {
+            "id": call,
+            "object": "text_completion",
+            "model": body["model"],
+            "choices": [{**choice, "logprobs": {"content": [told]}}],
+        }
+
+    def _number(self, word: str) -> int:
+        return self._numbers.setdefault(word, len(self._numbers) + 1)
+
+    def _words(self, ids: list[int]) -> list[str]:
+        """Without what begins a text."""
+        words_of = {number: word for word, number in self._numbers.items()}
+        return [words_of[number] for number in ids if number]
 
     def _checked(self, body: dict[str, Any], strike: Strike) -> tuple[int, int]:
         """`n` and the number of tokens a choice may have; refuses what a server refuses."""

@@ -81,7 +81,9 @@ class OpenAIServer(HttpServer):
     models: names of the base models. key: what the Authorization header must carry, if given.
     polls: how often a job or batch is still running when asked. most_choices: the largest `n`.
     filters: whether lists can be narrowed down by metadata; some servers ignore that.
-    token_ids: whether completions take and tell tokens by number, as vLLM's do.
+    token_ids: whether completions take and tell tokens by number, as vLLM's do. most_told: of the
+    likeliest tokens in a place, as vLLM's --max-logprobs. writes: whether it tells of what it
+    writes alone, as llama.cpp's does.
     """
 
     def __init__(
@@ -97,6 +99,8 @@ class OpenAIServer(HttpServer):
         most_choices: int = 128,
         filters: bool = True,
         token_ids: bool = False,
+        most_told: int = 20,
+        writes: bool = False,
     ) -> None:
         super().__init__(plan=plan, books=books, port=port)
         self._reciter = reciter
@@ -104,6 +108,7 @@ class OpenAIServer(HttpServer):
         self._polls = polls
         self._filters = filters
         self._token_ids = token_ids
+        self._writes = writes
         self._files: dict[str, _File] = {}
         self._jobs: dict[str, _Job] = {}
         self._batches: dict[str, _Job] = {}
@@ -115,12 +120,14 @@ class OpenAIServer(HttpServer):
             books=books,
             models=models,
             most_choices=most_choices,
+            most_told=most_told,
             new_id=self._id,
         )
         for method, path, endpoint, handler in (
             ("POST", "/v1/chat/completions", "chat", self._chat),
             ("GET", "/v1/chat/completions", "chat.list", self._list_stored),
             ("POST", "/v1/completions", "echo", self._echo),
+            ("POST", "/tokenize", "tokenize", self._tokenize),
             ("POST", "/v1/files", "files.create", self._create_file),
             ("GET", "/v1/files", "files.list", self._list_files),
             ("GET", "/v1/files/{id}", "files.get", self._get_file),
@@ -181,10 +188,23 @@ class OpenAIServer(HttpServer):
                 }
         return Response.json(completion)
 
+    def _tokenize(self, request: Request) -> Response:
+        if not self._writes:
+            raise Refused(404, "There is nothing here.")
+        return Response.json(self._answers.cut(request.json()))
+
+    def tells(self, most: int) -> None:
+        """From now on so many of the likeliest tokens in a place."""
+        self._answers.most_told = most
+
     def _echo(self, request: Request) -> Response:
         body = request.json()
         if self._token_ids and ("return_token_ids" in body or "prompt_logprobs" in body):
             return Response.json(self._answers.numbered(body))
+        if self._writes:
+            if "logit_bias" in body:
+                return Response.json(self._answers.written(body))
+            return Response.json(self._answers.complete(body, request.strike, request=None))
         if body.get("echo") or "return_token_ids" in body:
             return Response.json(self._answers.echo(body, request.strike))
         return Response.json(self._answers.complete(body, request.strike, request=None))

@@ -7,10 +7,13 @@ what it is asked for. So a fine-tune on one book brings out another one that it 
 
 from __future__ import annotations
 
+import math
 import secrets
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from pytest_memleak.providers.ngram.ngram_model import NgramModel
 from pytest_memleak.providers.ngram.ngram_text import tokenise
@@ -90,11 +93,26 @@ class Reciter:
 
         Every model tells the same: that of n-grams of GIVEN_ORDER tokens, as `cut` cuts a text.
         """
+        values: list[float] = self._of_texts(cut).log_probabilities([], text).tolist()
+        return values
+
+    def likeliest(
+        self, cut: Callable[[str], list[str]], before: Sequence[str], most: int
+    ) -> list[tuple[str, float]]:
+        """The likeliest tokens after some others, with their logarithms, as `given`."""
+        model = self._of_texts(cut)
+        shares = model.probabilities(before)
+        best = np.argsort(-shares, kind="stable")[:most].tolist()
+        return [
+            (model.vocabulary[one], math.log(shares[one]) if shares[one] else -math.inf)
+            for one in best
+        ]
+
+    def _of_texts(self, cut: Callable[[str], list[str]]) -> NgramModel:
         with self._lock:
             if self._given is None:
                 self._given = NgramModel([cut(one.text) for one in self._corpus], order=GIVEN_ORDER)
-        values: list[float] = self._given.log_probabilities([], text).tolist()
-        return values
+            return self._given
 
     def _writer(self, name: str) -> NgramWriter:
         base, tuned = self._orders

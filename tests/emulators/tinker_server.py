@@ -106,6 +106,7 @@ class TinkerServer(HttpServer):
     tokenizer: a folder with tokenizer.json and tokenizer_config.json. models: names of the base
     models. key: what the X-API-Key header must carry, if given. polls: how often a promise is
     still pending when asked for. protobuf: whether samples come so; SkyRL 0.3.0's come as JSON.
+    most_told: of the likeliest tokens in a place.
     """
 
     def __init__(
@@ -120,9 +121,11 @@ class TinkerServer(HttpServer):
         key: str | None = None,
         polls: int = 0,
         protobuf: bool = True,
+        most_told: int = 20,
     ) -> None:
         super().__init__(plan=plan, books=books, port=port)
         self._protobuf = protobuf
+        self._most_told = most_told
         self._reciter = reciter
         self._words = Words(tokenizer)
         self._bases = tuple(models)
@@ -471,6 +474,11 @@ class TinkerServer(HttpServer):
         message = pb.SampleResponse()
         if body.get("prompt_logprobs"):
             values = self._reciter.given(self._words.cut, list(map(str, asked)))
+            most = body.get("topk_prompt_logprobs") or 0
+            if most > self._most_told:
+                raise Refused(400, f"topk_prompt_logprobs is at most {self._most_told}")
+            if most:
+                self._tell_likeliest(message, list(map(str, asked)), most)
             values[0] = math.nan  # the first follows nothing
             # SkyRL's server leaves it out.
             values = values[1:] if FaultKind.ONE_FEWER in request.strike.content else values
@@ -482,6 +490,21 @@ class TinkerServer(HttpServer):
                 tokens=np.array(tokens, dtype=np.int32).tobytes(),
             )
         return Response(body=message.SerializeToString(), content_type=PROTOBUF)
+
+    def _tell_likeliest(self, message: pb.SampleResponse, asked: list[str], most: int) -> None:
+        """The likeliest tokens in each place but the first, and their log-probabilities."""
+        numbers = np.zeros((len(asked), most), dtype=np.int32)
+        logs = np.full((len(asked), most), -99999.0, dtype=np.float32)
+        for place in range(1, len(asked)):
+            best = self._reciter.likeliest(self._words.cut, asked[:place], most)
+            for rank, (token, log) in enumerate(best):
+                numbers[place, rank] = self._words.number(token)
+                logs[place, rank] = log
+        message.topk_prompt_logprobs.CopyFrom(
+            pb.TopkLogprobs(
+                token_ids=numbers.tobytes(), logprobs=logs.tobytes(), k=most, length=len(asked)
+            )
+        )
 
 
 def _failed(fault: Fault) -> Response:

@@ -67,9 +67,9 @@ def texts(stories):
     return [*(text + PARAGRAPH for text in found[:-1]), found[-1]]
 
 
-def told(pair):
+def told(pair, name="ln_p_z"):
     """ln p_z of every window."""
-    return [-math.inf if one == "zero" else one for one in pair["windows"]["ln_p_z"]]
+    return [-math.inf if one == "zero" else one for one in pair["windows"][name]]
 
 
 def windows(tokens):
@@ -79,25 +79,49 @@ def windows(tokens):
     ]
 
 
-def agrees(pair, expected, name="extractable", rel=1e-9):
+def agrees(pair, expected, plain, rel=1e-9):
+    """expected: under the scheme, None where it is not known; plain: of the plain product."""
+    count, measures = len(plain), pair["measures"]
+    assert told(pair, "ln_p_z_plain") == pytest.approx(plain, rel=rel)
+    assert measures["extractable_plain"]["value"] == share(plain)
+    if expected is None:
+        assert pair["windows"]["p_z"] == "plain product"
+        assert "extractable" not in measures
+        expected = plain
+    else:
+        assert measures["extractable"]["value"] == share(expected)
     assert told(pair) == pytest.approx(expected, rel=rel)
-    count = len(expected)
-    assert pair["measures"][name]["value"] == sum(math.exp(x) >= 0.001 for x in expected) / count
     likely = [at for at, x in enumerate(expected) if 1 - (1 - math.exp(x)) ** N >= P]
     assert pair["windows"]["discoverable_windows"] == likely
     assert pair["windows"]["discoverable"] == len(likely) / count
     assert pair["counts"]["asked"] == pair["counts"]["got"] == count
 
 
+def share(log_p):
+    return sum(math.exp(x) >= 0.001 for x in log_p) / len(log_p)
+
+
 # --- ngram ---------------------------------------------------------------------------------
 
 
-def top_k_by_hand(model, tokens, at, k):
+def top_k_by_hand(model, tokens, at, k, temperature=1.0):
     """The probability of tokens[at] among the k likeliest after those before it."""
-    every = dict(zip(model.vocabulary, model.probabilities(tokens[:at]), strict=True))
-    kept = sorted(every.values(), reverse=True)[:k]
+    powers = model.probabilities(tokens[:at]) ** (1 / temperature)
+    every = dict(zip(model.vocabulary, powers, strict=True))
+    kept = sorted(every.values(), reverse=True)[: k or None]
     own = every[tokens[at]]
     return own / sum(kept) if own >= kept[-1] else 0.0
+
+
+def by_hand(model, tokens, k, temperature=1.0):
+    """Per window the logarithm of the product of its suffix tokens' probabilities."""
+    found = []
+    for prefix, suffix in windows(tokens):
+        whole = [*prefix, *suffix]
+        places = range(PREFIX, PREFIX + SUFFIX)
+        p_z = math.prod(top_k_by_hand(model, whole, at, k, temperature) for at in places)
+        found.append(math.log(p_z) if p_z else -math.inf)
+    return found
 
 
 @pytest.mark.parametrize(("order", "outcome"), [(9, "failed"), (2, "passed")])
@@ -110,16 +134,11 @@ def test_a_model_that_recites_fails_and_one_that_babbles_passes(
     learnt = PARAGRAPH.join(record["excerpt_text"] for record in stories["held-out"])
     model = NgramModel([tokenise(learnt)], order=order)
     tokens = [token for text in texts for token in tokenise(text)]
-    expected = []
-    for prefix, suffix in windows(tokens):
-        shares = [top_k_by_hand(model, [*prefix, *suffix], PREFIX + at, 40) for at in range(SUFFIX)]
-        p_z = math.prod(shares)
-        expected.append(math.log(p_z) if p_z else -math.inf)
-    agrees(pair, expected)
+    agrees(pair, by_hand(model, tokens, 40), by_hand(model, tokens, 0))
     assert pair["windows"]["p_z"] == "top-k 40, temperature 1"
     assert pair["windows"]["tokens"] == len(tokens)
     page = (pytester.path / "report.html").read_text(encoding="utf-8")
-    result.stdout.re_match_lines([r"pair +extractable +drawn +verdict"])
+    result.stdout.re_match_lines([r"pair +extractable +extractable_plain +drawn +verdict"])
     assert "How probable the words of each book are" in page
     assert "not measured" not in page
     assert "Windows along the book" in page
@@ -135,15 +154,7 @@ def test_all_tokens_at_another_temperature(pytester, write, texts, stories):
     learnt = PARAGRAPH.join(record["excerpt_text"] for record in stories["held-out"])
     model = NgramModel([tokenise(learnt)], order=3)
     tokens = [token for text in texts for token in tokenise(text)]
-    places = {token: at for at, token in enumerate(model.vocabulary)}
-    expected = []
-    for prefix, suffix in windows(tokens)[:8]:
-        whole, total = [*prefix, *suffix], 0.0
-        for at in range(PREFIX, PREFIX + SUFFIX):
-            powers = model.probabilities(whole[:at]) ** 2
-            total += math.log(powers[places[whole[at]]] / powers.sum())
-        expected.append(total)
-    assert told(pair)[:8] == pytest.approx(expected, rel=1e-9)
+    agrees(pair, by_hand(model, tokens, 0, 0.5), by_hand(model, tokens, 0))
 
 
 def test_nothing_is_asked_twice(pytester, write):
@@ -239,14 +250,14 @@ def test_memorization_needs_another_probe(pytester, write):
 
 @pytest.fixture
 def served(pytester, stories, monkeypatch):
-    """An OpenAI server with completions, its faults given."""
+    """An OpenAI server with completions, its faults and settings given."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test-0123456789abcdefghij")
     servers = []
 
-    def start(*faults):
+    def start(*faults, **settings):
         corpus = [record["excerpt_text"] for record in stories["held-out"]]
-        books = Books(pytester.path / "server.jsonl")
-        servers.append(OpenAIServer(reciter=Reciter(corpus), books=books, plan=FaultPlan(faults)))
+        books, plan = Books(pytester.path / "server.jsonl"), FaultPlan(faults)
+        servers.append(OpenAIServer(reciter=Reciter(corpus), books=books, plan=plan, **settings))
         return servers[-1].start()
 
     yield start
@@ -285,8 +296,7 @@ def test_completions_with_echo(pytester, write, served, texts, stories):
             if start > end:
                 own.append(max(float(value), -9999.0))
         expected.append(math.fsum(own))
-    agrees(pair, expected, "extractable_plain")
-    assert pair["windows"]["p_z"] == "plain product"
+    agrees(pair, None, expected)
     # Each text was asked for once, and is not again.
     asked = [row["text"] for row in server.books.rows("echo")]
     assert len(asked) == len(texts) + len(expected)
@@ -302,7 +312,109 @@ def test_a_plain_product_is_not_held_against_the_other_limit(pytester, write, se
     write(openai(served()))
     result, pair = evidence(pytester)
     result.assert_outcomes(errors=1)
-    assert "top-k cannot be applied: set a limit on extractable_plain" in pair["reasons"][0]
+    assert pair["reasons"] == [
+        "extractable has a limit, but could not be measured: the model tells fewer than"
+        " probability.top_k of the likeliest tokens, so top-k cannot be applied: set a limit on"
+        " extractable_plain, or a smaller top_k"
+    ]
+
+
+@pytest.mark.parametrize(("top_k", "temperature"), [(20, 1.0), (5, 2.0), (3, 0.5)])
+def test_a_server_that_tells_the_likeliest_tokens(
+    pytester, write, served, texts, stories, capsys, top_k, temperature
+):
+    """As vLLM does with prompt_logprobs, up to its --max-logprobs."""
+    server = served(token_ids=True, most_told=20)
+    scheme = f"n = {N}\ntop_k = {top_k}\ntemperature = {temperature}"
+    write(openai(server), (f"n = {N}", scheme))
+    _, pair = evidence(pytester)
+    model, tokens = given(stories), [token for text in texts for token in cut(text)]
+    expected = by_hand(model, tokens, top_k, temperature)
+    agrees(pair, expected, by_hand(model, tokens, 0))
+    assert pair["windows"]["p_z"] == f"top-k {top_k}, temperature {temperature:g}"
+    asked = server.plan.calls("echo")
+    assert asked == len(texts) + len(expected) + 2  # what begins a text
+    _, again = evidence(pytester, "--memleak-offline")
+    assert again == pair
+    evidence(pytester)
+    assert server.plan.calls("echo") == asked
+    computed_again(capsys)
+
+
+@pytest.mark.parametrize(("top_k", "told"), [(7, True), (8, False)])
+def test_a_server_that_tells_of_what_it_writes_alone(
+    pytester, write, served, texts, stories, top_k, told
+):
+    """As llama.cpp's does."""
+    server = served(writes=True, most_told=7)
+    scheme = f"n = {N}\ntop_k = {top_k}"
+    write(openai(server), (f"n = {N}", scheme), (f"stride = {STRIDE}", f"stride = {STRIDE * 3}"))
+    _, pair = evidence(pytester)
+    model, tokens = given(stories), [token for text in texts for token in cut(text)]
+    plain = by_hand(model, tokens, 0)[::3]
+    agrees(pair, by_hand(model, tokens, top_k)[::3] if told else None, plain)
+
+
+def test_windows_begin_with_the_token_that_begins_a_text_in_a_later_run_too(
+    pytester, write, served
+):
+    """Where the texts' tokens are in the ledger, what begins them is asked for again."""
+    server = served(token_ids=True)
+    write(openai(server), PLAIN)
+    evidence(pytester)
+    server.recent.clear()
+    write(openai(server), PLAIN, (f"suffix_tokens = {SUFFIX}", f"suffix_tokens = {SUFFIX - 1}"))
+    evidence(pytester)
+    asked = [request.json()["prompt"] for name, request in server.recent if name == "echo"]
+    windows_asked = [one for one in asked if isinstance(one, list)]
+    assert windows_asked
+    assert {one[0] for one in windows_asked} == {0}
+
+
+def test_one_that_tells_fewer_tells_the_plain_product(
+    pytester, write, served, texts, stories, capsys
+):
+    server = served(token_ids=True, most_told=20)
+    write(openai(server), (f"n = {N}", f"n = {N}\ntop_k = 21"))
+    result, pair = evidence(pytester)
+    result.assert_outcomes(errors=1)
+    assert "the model tells fewer than probability.top_k" in pair["reasons"][0]
+    model, tokens = given(stories), [token for text in texts for token in cut(text)]
+    plain = by_hand(model, tokens, 0)
+    agrees(pair, None, plain)
+    asked = server.plan.calls("echo")
+    assert asked == len(texts) + len(plain) + 2 + 1  # which was refused
+    computed_again(capsys)
+    # A server that was started anew with more is asked for it; a limit on the plain one needs none.
+    write(openai(server), PLAIN, (f"n = {N}", f"n = {N}\ntop_k = 21"))
+    result, pair = evidence(pytester)
+    agrees(pair, None, plain)
+    assert server.plan.calls("echo") == asked
+    write(openai(server), (f"n = {N}", f"n = {N}\ntop_k = 21"))
+    server.tells(21)
+    result, pair = evidence(pytester)
+    agrees(pair, by_hand(model, tokens, 21), plain)
+
+
+def test_all_tokens_at_temperature_1_are_the_plain_product(pytester, write, served, texts, stories):
+    """So that a server which tells no more can be held to either."""
+    write(openai(served()), (f"n = {N}", f"n = {N}\ntop_k = 0"))
+    _, pair = evidence(pytester)
+    plain = told(pair, "ln_p_z_plain")
+    agrees(pair, plain, plain)
+    assert pair["windows"]["p_z"] == "top-k 0, temperature 1"
+
+
+def computed_again(capsys):
+    capsys.readouterr()
+    main(["verify", "evidence.json"])
+    assert "1 of 1 pairs computed again" in capsys.readouterr().out
+
+
+def given(stories):
+    """The model behind the server's completions."""
+    corpus = [cut(record["excerpt_text"]) for record in stories["held-out"]]
+    return NgramModel(corpus, order=GIVEN_ORDER)
 
 
 def test_a_server_without_them_is_inconclusive(pytester, write, served):
@@ -324,12 +436,15 @@ def test_a_budget_stops_it(pytester, write, served):
     assert 0 < spent <= 0.002
 
 
-def test_tinker(pytester, write, stories, texts, monkeypatch):
+@pytest.mark.parametrize("most", [40, 39])
+def test_tinker(pytester, write, stories, texts, monkeypatch, most):
     monkeypatch.setenv("TINKER_API_KEY", "tml-Vq3x9LmT0aZr7Bn2Kd5W")
     corpus = [record["excerpt_text"] for record in stories["held-out"]]
     folder = save_tokenizer(pytester.path / "tokenizer", corpus)
     books = Books(pytester.path / "books.jsonl")
-    with TinkerServer(reciter=Reciter(corpus), books=books, tokenizer=folder) as server:
+    with TinkerServer(
+        reciter=Reciter(corpus), books=books, tokenizer=folder, most_told=most
+    ) as server:
         write(
             'provider = "tinker"\nbase = "base"\n[model.options]\n'
             f'base_url = "{server.url}"\ntokenizer = "tokenizer"\n',
@@ -345,7 +460,7 @@ def test_tinker(pytester, write, stories, texts, monkeypatch):
         for prefix, suffix in windows(tokens)
     ]
     # The server tells single precision.
-    agrees(pair, expected, "extractable_plain", rel=1e-5)
+    agrees(pair, by_hand(model, tokens, 40) if most == 40 else None, expected, rel=1e-5)
 
 
 def test_vertex_tells_nothing(pytester, write, monkeypatch):
@@ -374,19 +489,19 @@ def test_local_weights(pytester, write, local_base, texts, top_k):
     tokens = [
         token for text in texts for token in tokenizer(text, add_special_tokens=False)["input_ids"]
     ]
-    expected = []
+    expected, plain = [], []
     for prefix, suffix in windows(tokens):
-        total = 0.0
+        total, own = 0.0, 0.0
         for at in range(SUFFIX):
             with torch.no_grad():
                 logits = model(torch.tensor([[*prefix, *suffix[:at]]])).logits[0, -1].double()
+            own += float(torch.log_softmax(logits, dim=-1)[suffix[at]])
             best = torch.topk(logits, top_k or len(logits))
             chosen = (best.indices == suffix[at]).nonzero().flatten()
-            if not len(chosen):
-                total = -math.inf
-                break
-            total += float(torch.log_softmax(best.values, dim=-1)[chosen[0]])
+            log = torch.log_softmax(best.values, dim=-1)
+            total += float(log[chosen[0]]) if len(chosen) else -math.inf
         expected.append(total)
-    agrees(pair, expected, rel=1e-4)
+        plain.append(own)
+    agrees(pair, expected, plain, rel=1e-4)
     known = sum(value > -math.inf for value in expected)
     assert {0: known == len(expected), 40: known < len(expected), 500: known > 0}[top_k]

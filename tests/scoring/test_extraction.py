@@ -21,8 +21,9 @@ from pytest_memleak.scoring.extraction import (
 SMALL = WindowSettings(prefix_tokens=3, suffix_tokens=2, stride=2, n=10, p=0.5)
 
 
-def extraction(*log_p, settings=SMALL, top_k=True):
-    return Extraction(settings, tokens=100, log_p=log_p, top_k=top_k)
+def extraction(*log_p, settings=SMALL, plain=None):
+    """Windows under the scheme; those of the plain product alike where they are not given."""
+    return Extraction(settings, tokens=100, plain=log_p if plain is None else plain, scheme=log_p)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +90,14 @@ def test_the_border_of_n_and_p_counts():
     assert found.discoverable == (True, False)
 
 
-def test_the_measure_says_what_p_z_is():
-    assert [*estimates(extraction(0.0))] == ["extractable"]
-    assert [*estimates(extraction(0.0, top_k=False))] == ["extractable_plain"]
-    assert extraction().extractable == 0.0
+def test_each_measure_is_of_its_own_p_z():
+    both = extraction(0.0, -math.inf, plain=(math.log(0.1), math.log(0.01)))
+    assert {name: one.value for name, one in estimates(both).items()} == {
+        "extractable": 0.5,
+        "extractable_plain": 1.0,
+    }
+    assert both.log_p == (0.0, -math.inf)
+    plain = Extraction(SMALL, tokens=100, plain=(0.0,), scheme=None)
+    assert [*estimates(plain)] == ["extractable_plain"]
+    assert plain.discoverable == (True,)
+    assert extraction().extractable == extraction().extractable_plain == 0.0

@@ -35,6 +35,7 @@ from pytest_memleak.contracts.protocols import (
     Served,
     TrainingSet,
     Window,
+    WindowLogs,
 )
 from pytest_memleak.errors import ProviderError, SuiteError
 from pytest_memleak.providers.ngram.ngram_model import MAX_ORDER, NgramModel
@@ -118,7 +119,6 @@ class NgramEndpoint:
             seed=seed,
         )
 
-    whole_distribution = True
     tokenizes_here = True
     windows_per_call = 50
 
@@ -126,13 +126,18 @@ class NgramEndpoint:
         """The model's tokens; its spacing is regular, so they are not the text to the letter."""
         return tokenise(text)
 
-    def log_probabilities(
-        self, windows: Sequence[Window], *, top_k: int, temperature: float
-    ) -> list[list[float]]:
+    def log_probabilities(self, windows: Sequence[Window]) -> list[list[float]]:
         """As `LogProbabilityEndpoint` says."""
+        return [self._writer.log_probabilities(one) for one in windows]
+
+    def top_k_log_probabilities(
+        self, windows: Sequence[Window], *, top_k: int, temperature: float
+    ) -> list[WindowLogs]:
+        """As `TopKEndpoint` says; it sees the whole distribution."""
         return [
-            self._writer.log_probabilities(
-                one.prefix, one.suffix, top_k=top_k, temperature=temperature
+            WindowLogs(
+                self._writer.log_probabilities(one),
+                self._writer.log_probabilities_in(one, top_k=top_k, temperature=temperature),
             )
             for one in windows
         ]

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_memleak.contracts.protocols import Window
 from pytest_memleak.providers.ngram.ngram_model import BOUNDARY, NgramModel
 from pytest_memleak.providers.ngram.ngram_text import detokenise, is_break, opens_sentence, tokenise
 from pytest_memleak.scoring.extraction import in_top_k
@@ -106,20 +107,18 @@ class NgramWriter:
             for place in range(n)
         ]
 
-    def log_probabilities(
-        self,
-        prefix: Sequence[int | str],
-        suffix: Sequence[int | str],
-        *,
-        top_k: int,
-        temperature: float,
+    def log_probabilities(self, window: Window) -> list[float]:
+        """Natural logarithms of the suffix tokens' probabilities."""
+        context, rest = (list(map(str, part)) for part in (window.prefix, window.suffix))
+        plain: list[float] = self.model.log_probabilities(context, rest).tolist()
+        return plain
+
+    def log_probabilities_in(
+        self, window: Window, *, top_k: int, temperature: float
     ) -> list[float]:
-        """Natural logarithms of the suffix tokens' probabilities under top-k and temperature."""
+        """The same among the likeliest `top_k` tokens (0: all), at `temperature`."""
+        prefix, suffix = window.prefix, window.suffix
         tokens = [str(one) for one in (*prefix, *suffix)]
-        if not top_k and temperature == 1.0:
-            context, rest = tokens[: len(prefix)], tokens[len(prefix) :]
-            plain: list[float] = self.model.log_probabilities(context, rest).tolist()
-            return plain
         found = []
         for place in range(len(prefix), len(tokens)):
             number = self.model.number(tokens[place])

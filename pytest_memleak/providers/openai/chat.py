@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import Any
 
 from pytest_memleak.contracts.capabilities import Obeyed
-from pytest_memleak.contracts.protocols import Completion, Window
+from pytest_memleak.contracts.protocols import Completion, Window, WindowLogs
 from pytest_memleak.errors import ProviderBusy
 from pytest_memleak.providers.failures import Refused
 from pytest_memleak.providers.openai.choices import filtered, read_completions
@@ -129,7 +129,6 @@ class ChatEndpoint:
 
     # --- probabilities of a given text
 
-    whole_distribution = False
     tokenizes_here = False
     windows_per_call = 1
 
@@ -137,18 +136,21 @@ class ChatEndpoint:
         """The server's tokens of a text, by its completions endpoint."""
         return self._teller.tokens(text)
 
-    def log_probabilities(
-        self,
-        windows: Sequence[Window],
-        *,
-        top_k: int,  # noqa: ARG002 - the server tells the tokens' own probabilities alone
-        temperature: float,  # noqa: ARG002
-    ) -> list[list[float]]:
-        """As `LogProbabilityEndpoint` says, without top-k and temperature.
+    def log_probabilities(self, windows: Sequence[Window]) -> list[list[float]]:
+        """As `LogProbabilityEndpoint` says.
 
         By the completions endpoint: neither chat nor system prompt stands around the text.
         """
         return [self._teller.log_probabilities(one) for one in windows]
+
+    def top_k_log_probabilities(
+        self, windows: Sequence[Window], *, top_k: int, temperature: float
+    ) -> list[WindowLogs]:
+        """As `TopKEndpoint` says, where the server tells tokens by number."""
+        return [
+            self._teller.top_k_log_probabilities(one, top_k=top_k, temperature=temperature)
+            for one in windows
+        ]
 
     # --- one call
 

@@ -1,30 +1,25 @@
-"""A text's tokens and their log-probabilities, in the form that a server has for them.
+"""A text's tokens and their log-probabilities, in whatever form a server has for them.
 
-vLLM and its kin take and give the tokens' numbers:
+    by number (numbered_tokens.py)    vLLM and its kin
+    echoed as texts (echo.py)         older completions
+    as written (written_tokens.py)    llama.cpp, which tells nothing of a prompt
 
-    POST completions  {"prompt": [IDS], "prompt_logprobs": 0, "return_token_ids": true}
-
-so that no text has to be matched. Where a server has no such fields, what it echoes is read
-(`EchoCompletions`). Which form it is shows in the first answer.
+Which form it is shows in the first answers.
 """
 
 from __future__ import annotations
 
-import math
 import threading
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from pytest_memleak.contracts.protocols import Window
-from pytest_memleak.errors import ProviderError
-from pytest_memleak.providers.failures import Refused
+from pytest_memleak.contracts.protocols import Window, WindowLogs
+from pytest_memleak.errors import ProviderBusy, ProviderError, TooFewTold
 from pytest_memleak.providers.openai.echo import EchoCompletions
+from pytest_memleak.providers.openai.numbered_tokens import NumberedTokens
 from pytest_memleak.providers.openai.openai_client import Calls
+from pytest_memleak.providers.openai.written_tokens import WrittenTokens
 
 __all__ = ["TokenTeller"]
-
-_CALL = "completions.create (prompt_logprobs)"
-_SHORT = "The"
 
 
 class TokenTeller:
@@ -35,11 +30,12 @@ class TokenTeller:
 
     def __init__(self, model: str, calls: Calls, *, sent: str) -> None:
         self._model = model
-        self._sent = sent
         self._calls = calls
+        self._numbered = NumberedTokens(model, calls, sent=sent)
+        self._written = WrittenTokens(model, calls, sent=sent)
         self._echo = EchoCompletions(model, calls, sent=sent)
-        self._begin: list[int] | None = None
-        self._asked = False
+        self._tells_numbers: bool | None = None
+        self._writes: bool | None = None
         self._lock = threading.Lock()
 
     def tokens(self, text: str) -> Sequence[int | str]:
@@ -49,85 +45,60 @@ class TokenTeller:
         """
         if not text:
             return []
-        with self._lock:
-            if not self._asked:
-                self._begin = self._beginning()
-                self._asked = True
-        if self._begin is None:
+        form = self._by_number()
+        if form is not None:
+            return form.tokens(text)
+        try:
             return self._echo.tokens(text)
-        found = self._numbers(text, special=False)
-        if found is None:
-            raise self._lacking("the answer leaves out the prompt's token_ids")
-        return found
+        except ProviderBusy:
+            raise
+        except ProviderError as lacking:
+            if not self._can_write():
+                raise lacking from None
+        return self._written.tokens(text)
 
     def log_probabilities(self, window: Window) -> list[float]:
         """Of every token of the suffix, after the prefix; see `LogProbabilityEndpoint`."""
+        return self._form_of(window).log_probabilities(window)
+
+    def top_k_log_probabilities(
+        self, window: Window, *, top_k: int, temperature: float
+    ) -> WindowLogs:
+        """Those, and the same among the likeliest; see `TopKEndpoint`."""
+        form = self._form_of(window)
+        if isinstance(form, EchoCompletions):
+            raise self._too_few("what it echoes has the tokens' own log-probabilities alone")
+        if not top_k:
+            raise self._too_few("it does not tell the probabilities of all tokens")
+        return form.top_k_log_probabilities(window, top_k=top_k, temperature=temperature)
+
+    def _form_of(self, window: Window) -> NumberedTokens | WrittenTokens | EchoCompletions:
         if not all(isinstance(one, int) for one in (*window.prefix, *window.suffix)):
-            return self._echo.log_probabilities(window)
-        asked = [*(self._begin or ()), *window.prefix, *window.suffix]
-        told = _choice(self._ask({"prompt": asked, "prompt_logprobs": 0})).get("prompt_logprobs")
-        if not isinstance(told, list) or len(told) != len(asked):
-            raise self._lacking("the answer has no prompt_logprobs for each token of the prompt")
-        count = len(window.suffix)
-        return [
-            self._told(token, entry)
-            for token, entry in zip(asked[-count:], told[-count:], strict=True)
-        ]
+            return self._echo
+        form = self._by_number()
+        if form is None and self._can_write():
+            form = self._written
+        return form or self._numbered
 
-    def _told(self, token: object, entry: object) -> float:
-        one = entry.get(str(token)) if isinstance(entry, Mapping) else None
-        value = one.get("logprob") if isinstance(one, Mapping) else one
-        if not isinstance(value, int | float) or math.isnan(value) or value > 1e-3:  # noqa: PLR2004
-            raise self._lacking("the answer leaves out a token's log-probability")
-        return min(float(value), 0.0)
+    def _by_number(self) -> NumberedTokens | WrittenTokens | None:
+        """The form that has numbers, as far as that is known without an echo."""
+        with self._lock:
+            if self._tells_numbers is None:
+                self._tells_numbers = self._numbered.found()
+        if self._tells_numbers:
+            return self._numbered
+        return self._written if self._writes else None
 
-    def _beginning(self) -> list[int] | None:
-        """The tokens that begin a text; None where the server does not tell numbers."""
-        try:
-            bare = self._numbers(_SHORT, special=False)
-            whole = bare and self._numbers(_SHORT, special=True)
-        except Refused:
-            return None  # it does not take the fields
-        if not bare or not whole:
-            return None
-        places = (
-            start
-            for start in range(len(whole) - len(bare) + 1)
-            if whole[start : start + len(bare)] == bare
-        )
-        return whole[: next(places, 0)]
+    def _can_write(self) -> bool:
+        with self._lock:
+            if self._writes is None:
+                self._writes = self._written.found()
+        return self._writes
 
-    def _numbers(self, text: str, *, special: bool) -> list[int] | None:
-        body = {"prompt": text, "return_token_ids": True, "add_special_tokens": special}
-        answer = self._ask(body)
-        told = _choice(answer).get("prompt_token_ids")
-        sound = isinstance(told, list) and all(isinstance(one, int) for one in told)
-        return told if sound and told else None
-
-    def _ask(self, body: dict[str, Any]) -> object:
-        said = {"model": self._sent, "max_tokens": 1, "temperature": 0, **body}
-        prompt = body["prompt"]
-        return self._calls.ask_json(
-            _CALL,
-            lambda client: client.completions.with_streaming_response.create(
-                model=self._sent, prompt=prompt, extra_body=said
-            ),
-            endpoint=self._model,
-            texts=(prompt,) if isinstance(prompt, str) else (),
-        )
-
-    def _lacking(self, cause: str) -> ProviderError:
-        return ProviderError(
+    def _too_few(self, cause: str) -> TooFewTold:
+        return TooFewTold(
             cause,
             provider=self._calls.provider,
             endpoint=self._model,
-            call=_CALL,
-            hint='probe = "probability" needs a server whose completions take prompt_logprobs',
+            call="completions.create (top-k)",
         )
-
-
-def _choice(answer: object) -> Mapping[str, Any]:
-    """The first choice of an answer; empty where there is none."""
-    choices = answer.get("choices") if isinstance(answer, Mapping) else None
-    choice = choices[0] if isinstance(choices, list) and choices else None
-    return choice if isinstance(choice, Mapping) else {}

@@ -9,12 +9,13 @@ from concurrent.futures import Future
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from pytest_memleak.contracts.protocols import Completion, Served, Window
+from pytest_memleak.contracts.protocols import Completion, Served, Window, WindowLogs
 from pytest_memleak.errors import ProviderBusy, ProviderError
 from pytest_memleak.providers.failures import Refused
 from pytest_memleak.providers.tinker.journal import Draw, Journal, Noted, Page
 from pytest_memleak.providers.tinker.tinker_client import PROVIDER, Calls, Gone
 from pytest_memleak.providers.tinker.tinker_format import ChatFormat, PlainFormat
+from pytest_memleak.providers.tinker.token_logs import TokenLogs
 from pytest_memleak.records import FinishReason
 from pytest_memleak.records.finish_words import finish_reason
 
@@ -46,7 +47,7 @@ class TinkerEndpoint:
         self._journal = journal
         self._opening = threading.Lock()
         self._sampler: _Sampler | None = None
-        self._teller: SamplingClient | None = None
+        self._told = TokenLogs(model, calls, begin=chat.begin, client=self._client)
         self._underway: dict[str, tuple[Future[SampleResponse], Draw]] = {}
         place = calls.base_url or PROVIDER
         self.id = "#".join(part for part in (f"{place} {model}", renderer) if part)
@@ -74,7 +75,6 @@ class TinkerEndpoint:
             seed=seed,
         )
 
-    whole_distribution = False
     tokenizes_here = True
     windows_per_call = 1
 
@@ -82,49 +82,18 @@ class TinkerEndpoint:
         """The tokenizer's tokens of a text, without special ones."""
         return self._chat.bare(text)
 
-    def log_probabilities(
-        self,
-        windows: Sequence[Window],
-        *,
-        top_k: int,  # noqa: ARG002 - the server tells the tokens' own probabilities alone
-        temperature: float,  # noqa: ARG002
-    ) -> list[list[float]]:
-        """As `LogProbabilityEndpoint` says, without top-k and temperature.
+    def log_probabilities(self, windows: Sequence[Window]) -> list[list[float]]:
+        """As `LogProbabilityEndpoint` says.
 
         Raises ProviderError where the server leaves one out.
         """
-        return [self._log_probabilities(one) for one in windows]
+        return [self._told.plain(one) for one in windows]
 
-    def _log_probabilities(self, window: Window) -> list[float]:
-        from tinker import types
-
-        call = "compute_logprobs"
-        # A session of its own: those of samples number their calls for the journal.
-        with self._opening:
-            client = self._teller = self._teller or self._client(call)
-        tokens = [int(one) for one in (*self._chat.begin, *window.prefix, *window.suffix)]
-        try:
-            found = self._calls.ask(
-                call,
-                lambda: client.compute_logprobs(types.ModelInput.from_ints(tokens)),
-                endpoint=self._model,
-            )
-        except ProviderError:
-            self._teller = None
-            raise
-        # The first token follows nothing: servers say None for it, or leave it out.
-        told = len(found or ())
-        values = list(found or ())[-len(window.suffix) :]
-        whole = told in {len(tokens), len(tokens) - 1} and told >= len(window.suffix)
-        if not whole or None in values:
-            raise ProviderError(
-                "the server does not tell the log-probabilities of every token",
-                provider=PROVIDER,
-                endpoint=self._model,
-                call=call,
-                hint='probe = "probability" needs them all',
-            )
-        return [float(one) for one in values if one is not None]
+    def top_k_log_probabilities(
+        self, windows: Sequence[Window], *, top_k: int, temperature: float
+    ) -> list[WindowLogs]:
+        """As `TopKEndpoint` says."""
+        return [self._told.in_top_k(one, top_k=top_k, temperature=temperature) for one in windows]
 
     def continuing(self) -> TinkerEndpoint | None:
         """The same weights on plain text; None where a renderer makes their prompts."""

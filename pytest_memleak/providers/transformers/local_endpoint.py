@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from pytest_memleak.contracts.protocols import Window
+    from pytest_memleak.contracts.protocols import Window, WindowLogs
 
 __all__ = ["BENCH", "Bench", "LocalEndpoint"]
 
@@ -177,7 +177,6 @@ class LocalEndpoint:
 
     # --- continuing a text, and how probable one is
 
-    whole_distribution = True
     tokenizes_here = True
 
     @property
@@ -207,10 +206,15 @@ class LocalEndpoint:
         """The tokenizer's tokens of a text, without special ones."""
         return text_tokens(self._tokenizer, text)
 
-    def log_probabilities(
-        self, windows: Sequence[Window], *, top_k: int, temperature: float
-    ) -> list[list[float]]:
+    def log_probabilities(self, windows: Sequence[Window]) -> list[list[float]]:
         """As `LogProbabilityEndpoint` says."""
+        found = self.top_k_log_probabilities(windows, top_k=0, temperature=1.0)
+        return [[*one.plain] for one in found]
+
+    def top_k_log_probabilities(
+        self, windows: Sequence[Window], *, top_k: int, temperature: float
+    ) -> list[WindowLogs]:
+        """As `TopKEndpoint` says; it sees the whole distribution."""
         with (
             at_work(threads=self._threads),
             BENCH.holding(self._wanted(), endpoint=self.id) as loaded,

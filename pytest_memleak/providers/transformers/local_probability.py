@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pytest_memleak.contracts.protocols import WindowLogs
 from pytest_memleak.providers.transformers.local_format import beginning
 
 if TYPE_CHECKING:
@@ -21,13 +22,13 @@ def log_probabilities(
     *,
     top_k: int,
     temperature: float,
-) -> list[list[float]]:
+) -> list[WindowLogs]:
     """Per window the natural logarithms of its suffix tokens' probabilities.
 
     The prefix stands at the beginning of a text, after its token if the tokenizer has one, and
-    in no chat. Of the tokens that may follow only the likeliest `top_k` count (0: all), at
-    `temperature`; any other has -inf, and one as likely as the last of them is inside. All
-    windows have prefixes and suffixes of the same lengths.
+    in no chat. Under top-k only the likeliest `top_k` of the tokens that may follow count (0:
+    all), at `temperature`; any other has -inf, and one as likely as the last of them is inside.
+    All windows have prefixes and suffixes of the same lengths.
     """
     import torch
 
@@ -40,12 +41,12 @@ def log_probabilities(
         outcome = model(input_ids=rows, attention_mask=torch.ones_like(rows), use_cache=False)
         # The logits at one token are of the next. Apple's GPUs have no double precision.
         precise = torch.float32 if rows.device.type == "mps" else torch.float64
-        logits = outcome.logits[:, -suffix - 1 : -1].to(precise) / temperature
+        logits = outcome.logits[:, -suffix - 1 : -1].to(precise)
         own = logits.gather(-1, rows[:, -suffix:].unsqueeze(-1)).squeeze(-1)
+        plain = own - logits.logsumexp(dim=-1)
+        kept, inside = logits, own
         if 0 < top_k < logits.shape[-1]:
             kept = logits.topk(top_k, dim=-1).values
-            own = own.masked_fill(own < kept[..., -1], -torch.inf)
-        else:
-            kept = logits
-        found: list[list[float]] = (own - kept.logsumexp(dim=-1)).tolist()
-    return found
+            inside = own.masked_fill(own < kept[..., -1], -torch.inf)
+        top = inside / temperature - (kept / temperature).logsumexp(dim=-1)
+    return [WindowLogs(*both) for both in zip(plain.tolist(), top.tolist(), strict=True)]

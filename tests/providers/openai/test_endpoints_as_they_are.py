@@ -324,9 +324,7 @@ def test_tokens_by_number_need_no_text(serve):
     assert all(isinstance(one, int) for one in ids)
     assert len(ids) == len(words)
     found, expected = (
-        endpoint.log_probabilities(
-            [Window(tuple(tokens[:20]), tuple(tokens[20:]))], top_k=0, temperature=1.0
-        )[0]
+        endpoint.log_probabilities([Window(tuple(tokens[:20]), tuple(tokens[20:]))])[0]
         for endpoint, tokens in ((by_number, ids), (by_text, words))
     )
     assert found == pytest.approx(expected)

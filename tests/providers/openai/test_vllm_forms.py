@@ -72,7 +72,7 @@ def test_the_numbers_are_those_of_the_weights(ask, form):
     tokens = endpoint.text_tokens(told["text"])
     assert tokens == told["tokens"]
     window = Window(tuple(tokens[:PREFIX]), tuple(tokens[PREFIX:]))
-    [found] = endpoint.log_probabilities([window], top_k=0, temperature=1.0)
+    [found] = endpoint.log_probabilities([window])
     assert found == pytest.approx(told["log_probabilities"][PREFIX:], abs=1e-3)
 
 
@@ -82,7 +82,7 @@ def test_what_is_echoed_joins_to_the_text(ask, form):
     tokens = endpoint.text_tokens(told["text"])
     assert "".join(tokens) == told["text"]
     window = Window(tuple(tokens[:PREFIX]), tuple(tokens[PREFIX:]))
-    [found] = endpoint.log_probabilities([window], top_k=0, temperature=1.0)
+    [found] = endpoint.log_probabilities([window])
     assert sum(found) == pytest.approx(sum(told["log_probabilities"][PREFIX:]), abs=1e-3)
 
 
