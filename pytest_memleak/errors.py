@@ -148,15 +148,16 @@ class TooFewTold(ProviderError):
     """
 
     def __init__(
-        self, cause: str, *, provider: str, endpoint: str, call: str, billed: bool = False
+        self,
+        cause: str,
+        *,
+        provider: str,
+        endpoint: str,
+        call: str,
+        hint: str | None = None,
+        billed: bool = False,
     ) -> None:
-        super().__init__(
-            cause,
-            provider=provider,
-            endpoint=endpoint,
-            call=call,
-            hint="a smaller probability.top_k may be within what it tells",
-        )
+        super().__init__(cause, provider=provider, endpoint=endpoint, call=call, hint=hint)
         self.in_doubt = billed
 
 

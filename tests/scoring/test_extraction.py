@@ -13,6 +13,7 @@ from pytest_memleak.records import WindowSettings
 from pytest_memleak.scoring.analysis import estimates
 from pytest_memleak.scoring.extraction import (
     Extraction,
+    among_likeliest,
     in_top_k,
     seen_in_tries,
     window_starts,
@@ -56,6 +57,21 @@ def test_top_k_agrees_with_a_direct_reading(counts, token, top_k, temperature):
         assert found == -math.inf
     else:
         assert math.exp(found) == pytest.approx(powers[token] / sum(kept), rel=1e-12)
+
+
+@given(
+    st.lists(st.integers(1, 20), min_size=3, max_size=12),
+    st.integers(0, 11),
+    st.integers(1, 3),
+    st.sampled_from([0.5, 1.0, 2.0]),
+)
+def test_the_likeliest_and_the_tokens_own_are_enough(counts, token, top_k, temperature):
+    token %= len(counts)
+    logits = np.log(np.array(counts) / sum(counts))
+    likeliest = {one: logits[one] for one in np.argsort(-logits, kind="stable")[:top_k].tolist()}
+    settings = {"top_k": top_k, "temperature": temperature}
+    found = among_likeliest(likeliest, token, logits[token], **settings)
+    assert found == pytest.approx(in_top_k(logits, token, **settings))
 
 
 @pytest.mark.parametrize("temperature", [0, -1, math.nan])
