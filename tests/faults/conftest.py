@@ -27,9 +27,9 @@ from pytest_memleak.sampling.retry import Retry
 from pytest_memleak.story.resources import Resources
 
 HASTE = Retry(
-    deadline=20.0,
+    deadline=120.0,
     tries=8,
-    total=5.0,
+    total=60.0,
     first=0.01,
     most=0.05,
     recovery=0.2,

@@ -55,23 +55,27 @@ probe = "probability"
 [suite.probability]
 prefix_tokens = PREFIX
 suffix_tokens = SUFFIX
-top_k = 0
+top_k = TOP_K
 [limits]
 extractable = 0.1
+extractable_plain = 0.1
 [[book]]
 id = "text"
 source = "text.txt"
 [[model]]
 id = "model"
-provider = "transformers"
-base = "FOLDER"
+provider = "PROVIDER"
+base = "BASE"
 [model.options]
-device = "cpu"
-threads = 1
+OPTIONS
 """
+ON_THE_CPU = 'device = "cpu"\nthreads = 1'
+TOP_K = 40
 LETTERS = 600  # of a novel
 # llama.cpp rounds activations, too, where the weights are quantised: nats a token.
 TOLERANCE = 0.2
+SAME_SERVER = 0.02  # a text that is read in one go, and one that is written word by word
+WRITTEN = AMENDMENT.replace("Government", "government")  # as the model writes it
 BOOKS = Path(__file__).resolve().parents[3] / "shared" / "books"
 
 
@@ -100,10 +104,11 @@ def post(address, path, **asked):
         return json.load(answer)
 
 
-def directly(address, *, tokens=60):
-    """What the server itself goes on with, most likely."""
+def directly(address, *, tokens=60, likeliest=1):
+    """What the server itself goes on with, most likely, and the likeliest tokens in each place."""
     begun = " ".join(AMENDMENT.split()[:PREFIX])
-    return post(address, "completion", prompt=begun, n_predict=tokens, temperature=0, n_probs=1)
+    settings = {"n_predict": tokens, "temperature": 0, "n_probs": likeliest}
+    return post(address, "completion", prompt=begun, **settings)
 
 
 def in_common(text, answer):
@@ -167,14 +172,64 @@ def dequantised(llama_environment, tmp_path_factory):
     return folder
 
 
-@pytest.mark.slow
-def test_its_weights_on_this_machine_are_as_sure(pytester, gemma, dequantised):
-    """Token by token, and in the suite's one window, by two programs that share no code."""
-    written = AMENDMENT.replace("Government", "government")  # as the model writes it
-    tokens = post(gemma, "tokenize", content=written)["tokens"]
+@pytest.fixture
+def extract(pytester):
+    """Runs the suite of one window, which is WRITTEN; the pair of its evidence."""
+
+    def go(prefix, rest, *, provider, base, options, top_k):
+        (pytester.path / "text.txt").write_text(WRITTEN, encoding="utf-8")
+        suite = PROBABILITY.replace("PREFIX", f"{prefix}").replace("SUFFIX", f"{rest}")
+        suite = suite.replace("PROVIDER", provider).replace("BASE", f"{base}")
+        suite = suite.replace("TOP_K", f"{top_k}").replace("OPTIONS", options)
+        pytester.makefile(".memleak.toml", it=suite)
+        result = pytester.runpytest_subprocess("-m", "copyright", "--memleak-evidence=e.json")
+        result.assert_outcomes(failed=1)
+        (pair,) = json.loads((pytester.path / "e.json").read_text("utf-8"))["pairs"]
+        assert pair["measures"]["extractable"]["value"] == 1.0
+        assert pair["measures"]["extractable_plain"]["value"] == 1.0
+        return pair
+
+    return go
+
+
+@pytest.fixture
+def tokens(gemma):
+    """Of WRITTEN, the prefix's and the rest's."""
+    whole = post(gemma, "tokenize", content=WRITTEN)["tokens"]
     prefix = post(gemma, "tokenize", content=" ".join(AMENDMENT.split()[:PREFIX]))["tokens"]
-    rest = tokens[len(prefix) :]
-    assert tokens[: len(prefix)] == prefix
+    assert whole[: len(prefix)] == prefix
+    return prefix, whole[len(prefix) :]
+
+
+def test_its_server_tells_how_probable_the_book_is(gemma, tokens, extract):
+    """Of what it writes alone: the same as where it writes it unasked."""
+    prefix, rest = tokens
+    written = directly(gemma, tokens=len(rest), likeliest=TOP_K)["completion_probabilities"]
+    assert [one["id"] for one in written] == rest
+    plain = [one["logprob"] for one in written]
+    scheme = [
+        one["logprob"] - math.log(sum(math.exp(other["logprob"]) for other in one["top_logprobs"]))
+        for one in written
+    ]
+    pair = extract(
+        len(prefix),
+        len(rest),
+        provider="openai",
+        base="gemma",
+        options=f'base_url = "{gemma}/v1"\nconcurrency = 1',
+        top_k=TOP_K,
+    )
+    near = len(rest) * SAME_SERVER
+    assert pair["windows"]["p_z"] == f"top-k {TOP_K}, temperature 1"
+    assert pair["windows"]["ln_p_z_plain"] == pytest.approx([math.fsum(plain)], abs=near)
+    assert pair["windows"]["ln_p_z"] == pytest.approx([math.fsum(scheme)], abs=near)
+    assert pair["windows"]["ln_p_z"] > pair["windows"]["ln_p_z_plain"]
+
+
+@pytest.mark.slow
+def test_its_weights_on_this_machine_are_as_sure(pytester, gemma, tokens, dequantised, extract):
+    """Token by token, and in the suite's one window, by two programs that share no code."""
+    prefix, rest = tokens
     theirs = directly(gemma, tokens=len(rest))["completion_probabilities"]
     assert [one["id"] for one in theirs] == rest
     expected = [one["logprob"] for one in theirs]
@@ -193,18 +248,18 @@ def test_its_weights_on_this_machine_are_as_sure(pytester, gemma, dequantised):
         read_book=lambda book: pytest.fail(f"asked for {book}"),
     )
     endpoint = TransformersProvider(setup).open(None)
-    assert endpoint.text_tokens(written) == tokens
-    window = Window(tuple(prefix), tuple(rest))
-    [ours] = endpoint.log_probabilities([window])
+    assert endpoint.text_tokens(WRITTEN) == [*prefix, *rest]
+    [ours] = endpoint.log_probabilities([Window(tuple(prefix), tuple(rest))])
     assert ours == pytest.approx(expected, abs=TOLERANCE)
 
-    (pytester.path / "text.txt").write_text(written, encoding="utf-8")
-    suite = PROBABILITY.replace("FOLDER", str(dequantised)).replace("PREFIX", str(len(prefix)))
-    pytester.makefile(".memleak.toml", it=suite.replace("SUFFIX", str(len(rest))))
-    result = pytester.runpytest_subprocess("-m", "copyright", "--memleak-evidence=e.json")
-    result.assert_outcomes(failed=1)
-    (pair,) = json.loads((pytester.path / "e.json").read_text("utf-8"))["pairs"]
-    assert pair["measures"]["extractable"]["value"] == 1.0
+    pair = extract(
+        len(prefix),
+        len(rest),
+        provider="transformers",
+        base=dequantised,
+        options=ON_THE_CPU,
+        top_k=0,
+    )
     assert pair["windows"]["ln_p_z"] == pytest.approx([math.fsum(ours)])
 
 
