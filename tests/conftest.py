@@ -1,10 +1,14 @@
 """For all tests: a warning is an error, and time is not; the oracle of the measures."""
 
 import contextlib
+import importlib
 import importlib.util
+import pkgutil
 from pathlib import Path
 
 import pytest
+
+import pytest_memleak
 
 with contextlib.suppress(ImportError):
     # httpx imports it late and keeps its errors. First imported within a run of pytester, it would
@@ -50,6 +54,22 @@ def pytest_collection_modifyitems(items):
             for excused in reversed(EXCUSED):
                 item.add_marker(pytest.mark.filterwarnings(excused), append=False)
             item.add_marker(pytest.mark.filterwarnings("error"), append=False)
+
+
+@pytest.fixture(scope="session")
+def _all_modules():
+    for module in pkgutil.walk_packages(pytest_memleak.__path__, "pytest_memleak."):
+        importlib.import_module(module.name)
+
+
+@pytest.fixture
+def pytester(_all_modules, pytester):
+    """The project's modules are there before it, since it forgets what its runs imported.
+
+    They would be loaded anew in each run, which takes longer than most runs, and numpy loads only
+    once.
+    """
+    return pytester
 
 
 @pytest.fixture(scope="session")

@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import gc
-import importlib
 import os
-import pkgutil
 import re
 import sys
 from collections.abc import Iterator
@@ -22,7 +20,6 @@ from local_weights import make_weights
 from nursery import Nursery
 from postgres_server import PostgresServer, binaries
 
-import pytest_memleak
 from pytest_memleak.sampling.retry import Retry
 from pytest_memleak.story.resources import Resources
 
@@ -188,8 +185,6 @@ class Imports:
 @pytest.fixture(scope="session")
 def _imports(tokenizer):
     # Never to be forgotten.
-    for module in pkgutil.walk_packages(pytest_memleak.__path__, "pytest_memleak."):
-        importlib.import_module(module.name)
     import tinker  # noqa: F401
     from transformers import AutoTokenizer
 

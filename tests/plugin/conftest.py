@@ -9,20 +9,6 @@ from http_server import Books
 from openai_server import OpenAIServer
 from reciter import Reciter
 
-# pytester forgets what a run in this process imported, but numpy loads only once.
-import pytest_memleak.plugin.collect
-import pytest_memleak.plugin.outcomes
-import pytest_memleak.plugin.progress
-import pytest_memleak.plugin.publishing
-import pytest_memleak.providers.ngram.ngram_provider
-import pytest_memleak.providers.openai.openai_provider
-import pytest_memleak.providers.recorded
-import pytest_memleak.providers.transformers.transformers_provider
-import pytest_memleak.reports.terminal
-import pytest_memleak.sampling.finetune
-import pytest_memleak.sampling.loop
-import pytest_memleak.scoring.library  # noqa: F401
-
 BOOK = (
     "The ferryman counted nine lanterns along the quay and did not like the number at all.",
     "His grandmother had warned him that an odd light brings an odd passenger before dawn.",

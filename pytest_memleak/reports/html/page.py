@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import datetime
+import functools
 import hashlib
 import itertools
 import re
@@ -115,6 +116,7 @@ def _key(text: str) -> Markup:
     return Markup("<wbr>").join(re.split(r"(?<=[_.])", _name(text)))
 
 
+@functools.cache
 def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
