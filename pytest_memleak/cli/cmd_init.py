@@ -5,15 +5,22 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from pytest_memleak.cli.ci_job import CI, ci_job
 from pytest_memleak.cli.gate_run import command_line, next_step
 from pytest_memleak.cli.suite_text import Draft, model_named, price_of, suite_path, url_of
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 __all__ = ["add_init"]
 
 _SAMPLES = 100
 _IGNORED = ".memleak/"
+_OPENAI = "OpenAI's"
+
+_Read = TypeVar("_Read")
 
 
 def add_init(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -60,19 +67,19 @@ def add_init(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def _init(parsed: argparse.Namespace) -> int:
-    from pytest_memleak.contracts.extensions import Extensions
-
     suite: Path = parsed.output
     _refuse_what_is_there(suite)
-    books = tuple(parsed.book) or (Path(_answer("A book (.epub, .txt, ...)", "--book")),)
-    for book in books:
-        _refuse_what_is_not(book)
-    model = parsed.model or _answer("The model, as PROVIDER/NAME (openai/gpt-4o)", "--model")
-    provider, base = model_named(model)
-    Extensions().provider(provider, place="--model")
-    address = parsed.base_url or _address(provider, asked=parsed.model is None)
-    ci = parsed.ci or _answer(f"A job for CI ({', '.join(CI)} or none)", "--ci", "none")
-    job = ci_job(ci, suite, provider)
+    books = tuple(map(_book, parsed.book)) or (
+        _said(None, "A book (.epub, .txt, ...)", "--book", _book),
+    )
+    asked = "The model, as PROVIDER/NAME (openai/gpt-4o)"
+    provider, base = _said(parsed.model, asked, "--model", _provider_and_name)
+    address = parsed.base_url
+    if address is None and parsed.model is None and provider == "openai":
+        asked = "Its server, as http://localhost:8000/v1"
+        address = _said(None, asked, "--base-url", _address, _OPENAI)
+    asked = f"A job for CI ({', '.join(CI)} or none)"
+    job = _said(parsed.ci, asked, "--ci", lambda name: ci_job(name, suite, provider), "none")
     if job:
         _refuse_what_is_there(job[0])
     draft = Draft(books, provider, base, _SAMPLES, address, parsed.price)
@@ -84,24 +91,25 @@ def _init(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _address(provider: str, *, asked: bool) -> str | None:
-    """Where a server of one's own is, from somebody who was asked for the model, too."""
-    if not asked or provider != "openai":
-        return None
-    while True:
-        said = _answer("Its server, as http://localhost:8000/v1", "--base-url", "OpenAI's")
-        try:
-            return None if said == "OpenAI's" else url_of(said)
-        except argparse.ArgumentTypeError as error:
-            print(error)
+def _said(
+    given: str | None,
+    question: str,
+    option: str,
+    read: Callable[[str], _Read],
+    default: str | None = None,
+) -> _Read:
+    """What `read` makes of what the option gives, or else of the answer to the question.
 
+    An answer that it raises MemleakError for is asked for again. SettingsError where nobody is
+    there to answer, and there is no default.
+    """
+    from pytest_memleak.errors import MemleakError, SettingsError
 
-def _answer(question: str, option: str, default: str | None = None) -> str:
-    from pytest_memleak.errors import SettingsError
-
+    if given is not None:
+        return read(given)
     if not sys.stdin.isatty():
         if default is not None:
-            return default
+            return read(default)
         raise SettingsError(
             f"{option} is missing, and nobody is there to answer",
             hint=f"say it: memleak init --book BOOK.epub --model openai/NAME; {option} is needed",
@@ -109,8 +117,33 @@ def _answer(question: str, option: str, default: str | None = None) -> str:
     shown = f" [{default}]" if default else ""
     while True:
         said = input(f"{question}{shown}: ").strip() or default
-        if said:
-            return said
+        if not said:
+            continue
+        try:
+            return read(said)
+        except (MemleakError, argparse.ArgumentTypeError) as error:
+            print(error)
+
+
+def _book(name: str | Path) -> Path:
+    from pytest_memleak.errors import BookError
+
+    book = Path(name)
+    if not book.is_file():
+        raise BookError("there is no such file", place=str(book), hint="check its name")
+    return book
+
+
+def _provider_and_name(model: str) -> tuple[str, str]:
+    from pytest_memleak.contracts.extensions import Extensions
+
+    provider, name = model_named(model)
+    Extensions().provider(provider, place="--model")
+    return provider, name
+
+
+def _address(said: str) -> str | None:
+    return None if said == _OPENAI else url_of(said)
 
 
 def _refuse_what_is_there(path: Path) -> None:
@@ -122,13 +155,6 @@ def _refuse_what_is_there(path: Path) -> None:
             place=str(path),
             hint="name another suite with -o, or leave the job out with --ci none",
         )
-
-
-def _refuse_what_is_not(book: Path) -> None:
-    from pytest_memleak.errors import BookError
-
-    if not book.is_file():
-        raise BookError("there is no such file", place=str(book), hint="check --book")
 
 
 def _write(path: Path, text: str, what: str) -> None:

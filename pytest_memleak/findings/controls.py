@@ -59,7 +59,7 @@ class SuiteControls:
         elif not self.saw:
             yield (
                 "nothing showed that the gate could see: no pair that is expected to leak was "
-                "there and did"
+                'there and did (a model that was tuned on a book, with expected = "leak", shows it)'
             )
 
     def to_json(self) -> dict[str, Any]:

@@ -49,7 +49,10 @@ def refuse_bad_options(config: pytest.Config) -> None:
         if value := config.getoption("memleak_baseline"):
             from pytest_memleak.findings.baseline import Baseline
 
-            Baseline(Path(value))
+            try:
+                Baseline(Path(value))
+            except MemleakError as error:
+                raise pytest.UsageError(f"--memleak-baseline: {error}") from None
         if value := config.getoption("memleak_sign"):
             from pytest_memleak.findings.bundle import SCHEMA
             from pytest_memleak.reports.signature import signed

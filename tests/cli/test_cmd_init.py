@@ -63,6 +63,17 @@ def test_a_server_of_ones_own_is_asked_for_until_it_is_one(program, tmp_path, la
     assert model.options["base_url"] == "http://localhost:8000/v1"
 
 
+def test_a_mistake_is_asked_for_again(program, tmp_path, lamplighter):
+    answers = f"gone.epub\n{lamplighter}\ngpt-4o\nopnai/gpt-4o\nopenai/gpt-4o\n\ngithab\nnone\n"
+    asked = {"folder": tmp_path, "program": program, "typed": answers, "columns": 200}
+    seen = run_in_terminal(["init"], **asked)
+    assert seen.code == 0, seen.lines
+    for said in ("no such file", "expected PROVIDER/NAME", "no 'opnai'", "no 'githab'"):
+        assert any(said in one for one in seen.lines)
+    (model,) = load_suite(tmp_path / "release.memleak.toml").models
+    assert model.base == "gpt-4o"
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

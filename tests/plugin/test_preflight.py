@@ -15,8 +15,11 @@ def places(pytester):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--memleak-baseline=gone.json"], "gone.json: cannot be read: No such file*"),
-        (["--memleak-baseline=file"], "file: not a bundle*"),
+        (
+            ["--memleak-baseline=gone.json"],
+            "--memleak-baseline: gone.json: cannot be read: No such file*",
+        ),
+        (["--memleak-baseline=file"], "--memleak-baseline: file: not a bundle*"),
         (["--memleak-html=folder"], "--memleak-html: folder is a folder*"),
         (["--memleak-evidence=folder"], "--memleak-evidence: folder is a folder*"),
         (
