@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
@@ -36,6 +36,7 @@ __all__ = [
     "changed_by_folding",
     "keyed",
     "keyed_folded",
+    "keys_of",
     "spelled",
 ]
 
@@ -55,6 +56,7 @@ _LAST_BYTE = np.uint64(56)
 _LONG_MARK = np.uint64(LONG << 56)
 _SPACE = 0x20
 _BEYOND_LATIN_1 = b"\x7f"
+_UTF_8, _CONTINUED = 0xC0, 0x80  # first bits of a byte, and of one that goes on
 _BETWEEN = "\n\x00\n"
 _BEFORE, _BEHIND = b"\x00 ", b" \x00" + b" " * 16
 _MASKS = np.array([(1 << 8 * n) - 1 for n in range(_KEY_BYTES + 1)], dtype=np.uint64)
@@ -87,6 +89,26 @@ class Keyed:
     def lengths(self) -> Positions:
         """How many words each text has."""
         return np.diff(self.ends) - 1
+
+    def each(self) -> Iterator[Keys]:
+        """The words of each text."""
+        return map(self.of, range(self.texts))
+
+    def of(self, text: int) -> Keys:
+        """The words of the text of that number."""
+        return self.keys[self.ends[text] + 1 : self.ends[text + 1]]
+
+    def characters(self) -> Positions:
+        """How many characters each word has."""
+        length = self.end - self.start
+        if _BEYOND_LATIN_1 in self.joined:
+            letters = np.frombuffer(self.joined, dtype=np.uint8)
+            beyond = np.flatnonzero(letters[self.start] == _BEYOND_LATIN_1[0])
+            # Its mark is none, and of UTF-8 only the first byte of each counts.
+            continued = np.cumsum(letters & _UTF_8 == _CONTINUED, dtype=np.intp)
+            last = self.end[beyond] - 1
+            length[beyond] -= 1 + continued[last] - continued[self.start[beyond]]
+        return length
 
     def text_of(self, place: Positions) -> Positions:
         """The number of the text that the word at each place is of."""
@@ -126,6 +148,11 @@ def keyed(texts: Sequence[str], mode: WordMode) -> Keyed:
     """The words of `words(text, mode)` of each text."""
     counted = _IN_PAPER_MODE if mode == "paper" else _IN_UNICODE_MODE
     return _cut(_joined(texts, _AS_MEASURED[mode]), counted)
+
+
+def keys_of(some_words: Sequence[str]) -> Keys:
+    """The keys of words, as `words` gives them."""
+    return _cut(_BEFORE + spelled(some_words) + _BEHIND, None).keys[1:-1]
 
 
 def keyed_folded(texts: Sequence[str], plain: Keyed | None = None) -> Keyed:

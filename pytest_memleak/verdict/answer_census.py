@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AnswerCensus", "Counted"]
 
-_READ_TOGETHER = 500
+_READ_TOGETHER = 250
 _MOST_RUNS = 1 << 25
 _MOST_WORDS_TOLD = 20
 _LONGEST_WORD_TOLD = 40

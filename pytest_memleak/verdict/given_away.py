@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_memleak.scoring.recital_words import recital_words
+from pytest_memleak.scoring.keys import keyed, keyed_folded
 from pytest_memleak.scoring.words import words
-from pytest_memleak.verdict.shingles import KnownRuns, WordKeys, run_hashes
+from pytest_memleak.verdict.shingles import run_hashes
 
 if TYPE_CHECKING:
     from pytest_memleak.records import Book
     from pytest_memleak.verdict.asked import Asked
+    from pytest_memleak.verdict.shingles import Keys
 
 __all__ = ["GivenAway", "given_away"]
 
@@ -38,22 +39,8 @@ class GivenAway:
 
 def given_away(book: Book, asked: Asked) -> GivenAway:
     """Hold each excerpt against its own instruction, as it is measured and folded."""
-    told = total = 0
-    length = max(asked.trim, _SHORTEST_RUN)
-    keys = WordKeys({})
-    for excerpt in book.excerpts:
-        its = words(excerpt.text, asked.words)
-        total += len(its)
-        if asked.trim and excerpt.instruction:
-            said = words(excerpt.instruction, asked.words)
-            plainly = _told(keys, said, its, length)
-            folded = recital_words(excerpt.instruction)
-            if folded != said:  # near-verbatim recitals are trimmed by these
-                near = _told(keys, folded, recital_words(excerpt.text), length)
-                plainly = min(max(plainly, near), len(its))
-            told += plainly
     return GivenAway(
-        share=Fraction(told, max(total, 1)) if asked.trim else None,
+        share=_share(book, asked) if asked.trim else None,
         unasked=tuple(one.id for one in book.excerpts if not one.instruction),
         vague=tuple(
             one.id
@@ -65,7 +52,23 @@ def given_away(book: Book, asked: Asked) -> GivenAway:
     )
 
 
-def _told(keys: WordKeys, said: list[str], its: list[str], length: int) -> int:
+def _share(book: Book, asked: Asked) -> Fraction:
+    texts = [one.text for one in book.excerpts]
+    instructions = [one.instruction or "" for one in book.excerpts]
+    its, said = keyed(texts, asked.words), keyed(instructions, asked.words)
+    as_measured = zip(its.each(), said.each(), strict=True)
+    as_folded = zip(keyed_folded(texts).each(), keyed_folded(instructions).each(), strict=True)
+    length = max(asked.trim, _SHORTEST_RUN)
+    told = 0
+    for plain, folded in zip(as_measured, as_folded, strict=True):
+        plainly = _told(*plain, length)
+        if not np.array_equal(folded[1], plain[1]):  # near-verbatim recitals are trimmed by these
+            plainly = min(max(plainly, _told(*folded, length)), len(plain[0]))
+        told += plainly
+    return Fraction(told, max(int(its.lengths().sum()), 1))
+
+
+def _told(its: Keys, said: Keys, length: int) -> int:
     """How many of an excerpt's words lie in runs of `length` words or more that were said."""
-    at = KnownRuns([run_hashes(keys.of(said), length)]).places(run_hashes(keys.of(its), length))
+    at = np.flatnonzero(np.isin(run_hashes(its, length), run_hashes(said, length)))
     return int(np.minimum(np.diff(at), length).sum()) + (length if len(at) else 0)

@@ -74,21 +74,30 @@ def _open_alike(readings: Readings, chosen: Flags) -> Flags:
 
 def _canned(readings: Readings, runs: Keys, chosen: Flags) -> Flags:
     """Of the chosen, those made of runs that the chosen have for three or more excerpts."""
-    of = np.arange(len(readings)).repeat(readings.runs)
-    by_excerpt: dict[int, list[Keys]] = {}
     ends = readings.runs.cumsum()
+    begin = ends - readings.runs
+    by_excerpt: dict[int, list[Keys]] = {}
     for one in np.flatnonzero(chosen).tolist():
-        its = runs[ends[one] - readings.runs[one] : ends[one]]
+        its = runs[begin[one] : ends[one]]
         by_excerpt.setdefault(int(readings.excerpt[one]), []).append(its)
     parts = [np.concatenate(its) for its in by_excerpt.values()]
-    # Few runs share a slot with runs of so many excerpts: only they are looked at one by one.
+    # Few runs share a slot with runs of so many excerpts: seldom are they half of an answer.
     excerpts = np.zeros(1 << _SLOT_BITS, dtype=np.uint8)
     for part in parts:
         its_slots = slots(part, _SLOT_BITS)
-        excerpts[its_slots] += excerpts[its_slots] < _SHARED
-    likely = (part[excerpts[slots(part, _SLOT_BITS)] == _SHARED] for part in parts)
-    every = np.sort(np.concatenate([np.empty(0, dtype=np.uint64), *map(distinct_hashes, likely)]))
+        known = excerpts[its_slots]
+        excerpts[its_slots] = known + (known < _SHARED)
+    likely = np.concatenate(([0], (excerpts[slots(runs, _SLOT_BITS)] == _SHARED).cumsum()))
+    canned: Flags = chosen & (2 * (likely[ends] - likely[begin]) > readings.runs)
+    canned &= ~readings.recites
+    if not canned.any():
+        return canned
+    likely_parts = (part[excerpts[slots(part, _SLOT_BITS)] == _SHARED] for part in parts)
+    every = np.sort(np.concatenate([runs[:0], *map(distinct_hashes, likely_parts)]))
     shared = KnownRuns([every[_SHARED - 1 :][every[_SHARED - 1 :] == every[: 1 - _SHARED]]])
-    hits = np.bincount(of[shared.places(runs)], minlength=len(readings))
-    canned: Flags = chosen & (2 * hits > readings.runs) & ~readings.recites
+    at = np.flatnonzero(canned)
+    of = np.arange(len(at)).repeat(readings.runs[at])
+    its_runs = np.concatenate([runs[begin[one] : ends[one]] for one in at.tolist()])
+    hits = np.bincount(of[shared.places(its_runs)], minlength=len(at))
+    canned[at] = 2 * hits > readings.runs[at]
     return canned

@@ -15,18 +15,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_memleak.records import FinishReason
+from pytest_memleak.scoring.keys import keyed
 from pytest_memleak.scoring.words import words
 from pytest_memleak.verdict.prose import FORWARD, REVERSED, Prose
 from pytest_memleak.verdict.refusals import MOST_WORDS, declines
-from pytest_memleak.verdict.shingles import (
-    MARKS,
-    SINGLE,
-    KnownRuns,
-    WordKeys,
-    digest64,
-    run_hashes,
-    spread,
-)
+from pytest_memleak.verdict.shingles import KnownRuns, Numbered, digest64, run_hashes, spread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_memleak.records import Book, Generation, WordMode
+    from pytest_memleak.scoring.keys import Keyed
     from pytest_memleak.verdict.shingles import Keys, Positions
 
     Numbers = NDArray[np.int64]
@@ -60,6 +54,7 @@ _LONGEST_WORD = 40
 _LETTERS = bytes(range(256)).lower()
 _NO_LETTERS = bytes(c for c in range(128) if not chr(c).isalpha())
 _COMMON_MARKS = "’‘“”—–…"
+_OTHERS = 0xE7037ED1A0B428DB  # odd, and otherwise arbitrary
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,80 +112,73 @@ class Reader:
 
     def __init__(self, book: Book, mode: WordMode, prose: Prose) -> None:
         self._mode, self._prose = mode, prose
-        self._keys = WordKeys(prose.marks)
-        texts = [words(excerpt.text, mode) for excerpt in book.excerpts]
-        self._lengths = np.array([len(one) for one in texts], dtype=np.int64)
-        shown = [_shown(one.text, its) for one, its in zip(book.excerpts, texts, strict=True)]
-        self._shown = sum(inside for inside, _ in shown), sum(marks for _, marks in shown)
-        of_book = [self._keys.of(one) for one in texts]
-        if of_book:
-            starts = (0, *book.breaks, len(of_book))
-            of_book = [np.concatenate(of_book[a:b]) for a, b in pairwise(starts)]
-        self._recitable = KnownRuns(run_hashes(one, _RECITED) for one in of_book)
-        self._book_runs = KnownRuns(run_hashes(one, RUN) for one in of_book)
+        self._marked = Numbered(prose.marks)
+        texts = [excerpt.text for excerpt in book.excerpts]
+        of_book = keyed(texts, mode)
+        self._lengths = of_book.lengths()
+        self._shown = int(_inside(of_book).sum()), sum(map(_seen, texts))
+        each, starts = [*of_book.each()], (0, *book.breaks, len(texts))
+        parts = [np.concatenate([of_book.keys[:0], *each[a:b]]) for a, b in pairwise(starts)]
+        self._recitable = KnownRuns(run_hashes(one, _RECITED) for one in parts)
+        self._book_runs = KnownRuns(run_hashes(one, RUN) for one in parts)
+        told = keyed([excerpt.instruction or "" for excerpt in book.excerpts], mode)
+        said = [run_hashes(its, RUN) for its in told.each()]
+        self._said = KnownRuns(said)
         self._told = KnownRuns(
-            _of_excerpt(
-                run_hashes(self._keys.of(words(one.instruction or "", mode)), RUN),
-                np.array([at], dtype=np.uint64),
-            )
-            for at, one in enumerate(book.excerpts)
+            _of_excerpt(runs, np.full(len(runs), at)) for at, runs in enumerate(said)
         )
 
     def read(
         self, generations: Sequence[Generation], excerpts: Sequence[int]
     ) -> tuple[Readings, Keys]:
         """What to keep of some generations, for the excerpts of those numbers; all their runs."""
-        found = [words(one.text, self._mode) for one in generations]
-        counts = np.fromiter(map(len, found), dtype=np.int64, count=len(found))
+        texts = [one.text for one in generations]
+        found = keyed(texts, self._mode)
+        starts, counts = found.ends[:-1] + 1, found.lengths()
         excerpt = np.array(excerpts, dtype=np.int64)
-        keys = self._keys.of([word for one in found for word in one])
-        starts = counts.cumsum() - counts
         run_counts = np.maximum(counts - RUN + 1, 0)
-        at = spread(starts, run_counts)
-        runs = run_hashes(keys, RUN)[at]
-        common, forward, backward = self._sums(keys)
-        shapes = [self._shape(one, its) for one, its in zip(generations, found, strict=True)]
+        at, of = spread(starts, run_counts), np.arange(len(texts)).repeat(run_counts)
+        runs = run_hashes(found.keys, RUN)[at]
+        common, forward, backward = sums = self._sums(found.keys)
+        shapes = [self._shape(text, n) for text, n in zip(texts, counts.tolist(), strict=True)]
         blank, few, listed, opening = ([one[n] for one in shapes] for n in range(4))
         readings = Readings(
             excerpt=excerpt,
             expected=self._lengths[excerpt],
             ended=np.array([_how_it_ended(one) for one in generations], dtype=np.int64),
             words=counts,
-            own=counts - self._given(runs, at, excerpt, run_counts),
+            own=counts - self._given(runs, at, of, excerpt),
             blank=np.array(blank, dtype=np.bool_),
             few=np.array(few, dtype=np.bool_),
             listed=np.array(listed, dtype=np.bool_),
             opening=np.array(opening, dtype=np.uint64),
-            key=np.array([_key(one.text) for one in generations], dtype=np.uint64),
+            key=np.array([_key(text) for text in texts], dtype=np.uint64),
             common=common(starts, counts),
             forward=forward(starts, np.maximum(counts - 1, 0)),
             reversed=backward(starts, np.maximum(counts - 1, 0)),
-            unreadable=self._unreadable(keys, starts, counts) | self._unwritten(generations, found),
-            recites=self._recites(keys, runs, starts, counts, run_counts),
+            unreadable=self._unreadable(found, sums) | self._unwritten(found, texts),
+            recites=self._recites(found, runs, of),
             runs=run_counts,
         )
         return readings, runs
 
-    def _shape(self, generation: Generation, its_words: list[str]) -> tuple[bool, bool, bool, int]:
+    def _shape(self, text: str, its_words: int) -> tuple[bool, bool, bool, int]:
         """Whether it is blank, has few words, is a refusal to the list, and how it opens."""
-        text = generation.text
-        in_unicode = self._mode == "unicode"
-        if len(its_words) >= MOST_WORDS and (in_unicode or _is_plain(text)):
+        if its_words >= MOST_WORDS and (self._mode == "unicode" or _is_plain(text)):
             return False, False, False, 0
-        seen = its_words if in_unicode else words(text, "unicode")
+        seen = words(text, "unicode")
         if not seen or len(seen) >= MOST_WORDS:
             return not seen, not seen, False, 0
         opening = " ".join(seen[:_OPENING]).encode("utf-8", "surrogatepass")
         return False, True, declines(text), digest64(opening)
 
-    def _given(
-        self, runs: Keys, at: Positions, excerpt: Numbers, run_counts: Numbers
-    ) -> NDArray[np.int64]:
-        """Per generation, its words in runs of 8 or more that its own instruction has."""
-        if not len(self._told):
-            return np.zeros(len(excerpt), dtype=np.int64)
-        of = np.arange(len(excerpt)).repeat(run_counts)
-        hits = self._told.places(_of_excerpt(runs, excerpt[of].astype(np.uint64)))
+    def _given(self, runs: Keys, at: Positions, of: Positions, excerpt: Numbers) -> Numbers:
+        """Per generation, its words in runs of 8 or more that its own instruction has.
+
+        at: the place of each run's first word; of: the number of its generation.
+        """
+        hits = self._said.places(runs)
+        hits = hits[self._told.places(_of_excerpt(runs[hits], excerpt[of[hits]]))]
         its, begin = of[hits], at[hits]
         width = np.full(len(hits), RUN)
         if len(hits):
@@ -200,16 +188,17 @@ class Reader:
 
     def _sums(self, keys: Keys) -> tuple[_Sums, _Sums, _Sums]:
         """The commonest words, and the pairs in order and out of it, up to each word."""
-        marks = (keys & MARKS).astype(np.intp)
-        order = self._prose.order[marks[:-1], marks[1:]] if len(marks) else marks
+        marks = self._marked.of(keys)
+        order = self._prose.order[marks[:-1], marks[1:]]
         return (
             _Sums((marks > 0) & (marks <= self._prose.commonest)),
             _Sums(order == FORWARD),
             _Sums(order == REVERSED),
         )
 
-    def _unreadable(self, keys: Keys, starts: Positions, counts: Numbers) -> Flags:
+    def _unreadable(self, found: Keyed, sums: tuple[_Sums, _Sums, _Sums]) -> Flags:
         """Per generation, whether one of its stretches is not in the book's prose."""
+        starts, counts = found.ends[:-1] + 1, found.lengths()
         none = np.zeros(len(counts), dtype=np.bool_)
         if not self._prose.judges:
             return none
@@ -219,39 +208,37 @@ class Reader:
         within = _STRETCH * spread(np.zeros(len(counts), dtype=np.intp), stretches)
         begin = starts[of] + np.minimum(within, np.maximum(counts - _STRETCH, 0)[of])
         size = np.minimum(counts[of], _STRETCH)
-        common, forward, backward = self._sums(keys)
+        common, forward, backward = sums
         share = self._prose.common
         # Under 0.2 of the book's share, and under 0.4, in whole numbers.
         few_common = 5 * common(begin, size) * share.denominator < share.numerator * size
         disordered = _disordered(forward(begin, size - 1), backward(begin, size - 1))
-        lone = 2 * _Sums((keys & SINGLE) > 0)(begin, size) > size
+        lone = 2 * _Sums(found.characters() == 1)(begin, size) > size
         none[of[few_common | disordered | lone]] = True
         # A stretch seldom has pairs enough where book and answer are of different times.
         pairs = np.maximum(counts - 1, 0)
         return none | _disordered(forward(starts, pairs), backward(starts, pairs))
 
-    def _unwritten(self, generations: Sequence[Generation], found: list[list[str]]) -> Flags:
+    def _unwritten(self, found: Keyed, texts: Sequence[str]) -> Flags:
         """Per generation, whether two thirds as much of it as of the book stand in words, or less.
 
         Of its marks but blanks; what is no word, or a word of over 40 letters, may be a cipher.
         """
+        if not self._prose.judges:
+            return np.zeros(len(texts), dtype=np.bool_)
         inside, marks = self._shown
-        shown = [_shown(one.text, its) for one, its in zip(generations, found, strict=True)]
-        return np.array(
-            [self._prose.judges and 3 * own * marks < 2 * inside * its for own, its in shown],
-            dtype=np.bool_,
-        )
+        own = _Sums(_inside(found))(found.ends[:-1] + 1, found.lengths())
+        its = np.fromiter(map(_seen, texts), dtype=np.int64, count=len(texts))
+        unwritten: Flags = 3 * own * marks < 2 * inside * its
+        return unwritten
 
-    def _recites(
-        self, keys: Keys, runs: Keys, starts: Positions, counts: Numbers, run_counts: Numbers
-    ) -> Flags:
+    def _recites(self, found: Keyed, runs: Keys, of: Positions) -> Flags:
         """Per generation, whether it holds 20 words of the book in a row."""
-        of = np.arange(len(counts)).repeat(run_counts)
-        hits = np.bincount(of[self._book_runs.places(runs)], minlength=len(counts))
-        recites = np.zeros(len(counts), dtype=np.bool_)
+        hits = np.bincount(of[self._book_runs.places(runs)], minlength=found.texts)
+        recites = np.zeros(found.texts, dtype=np.bool_)
         for one in np.flatnonzero(hits > _RECITED - RUN).tolist():
-            its = keys[starts[one] : starts[one] + counts[one]]
-            recites[one] = len(self._recitable.places(run_hashes(its, _RECITED))) > 0
+            its = run_hashes(found.of(one), _RECITED)
+            recites[one] = len(self._recitable.places(its)) > 0
         return recites
 
 
@@ -262,10 +249,10 @@ def _disordered(forward: Numbers, backward: Numbers) -> Flags:
 
 
 class _Sums:
-    """Sums of a row of flags over any stretches of it."""
+    """Sums of a row of flags or numbers over any stretches of it."""
 
-    def __init__(self, flags: Flags) -> None:
-        self._until = np.concatenate(([0], flags.cumsum(dtype=np.int64)))
+    def __init__(self, row: Flags | Numbers) -> None:
+        self._until = np.concatenate(([0], row.cumsum(dtype=np.int64)))
 
     def __call__(self, start: Positions, length: Numbers) -> Numbers:
         last = len(self._until) - 1
@@ -274,12 +261,17 @@ class _Sums:
         return found
 
 
-def _shown(text: str, its_words: list[str]) -> tuple[int, int]:
-    """The text's marks that stand in words of up to 40, and all that are no blanks."""
-    lengths = [*map(len, its_words)]
-    if max(lengths, default=0) > _LONGEST_WORD:
-        lengths = [one for one in lengths if one <= _LONGEST_WORD]
-    return sum(lengths), len(text) - text.count(" ") - text.count("\n")
+def _inside(found: Keyed) -> Positions:
+    """Per word, its marks; none of words of over 40 and of the ends of texts."""
+    length = found.characters()
+    length[length > _LONGEST_WORD] = 0
+    length[found.ends] = 0
+    return length
+
+
+def _seen(text: str) -> int:
+    """All its marks that are no blanks."""
+    return len(text) - text.count(" ") - text.count("\n")
 
 
 def _how_it_ended(generation: Generation) -> int:
@@ -288,9 +280,9 @@ def _how_it_ended(generation: Generation) -> int:
     return _HOW_IT_ENDED.get(generation.finish_reason, KEPT_BACK)
 
 
-def _of_excerpt(runs: Keys, number: Keys) -> Keys:
+def _of_excerpt(runs: Keys, number: Numbers) -> Keys:
     """The hashes, such as no other excerpt has them."""
-    mixed: Keys = runs ^ ((number + np.uint64(1)) * np.uint64(0xE7037ED1A0B428DB))
+    mixed: Keys = runs ^ ((number.astype(np.uint64) + np.uint64(1)) * np.uint64(_OTHERS))
     return mixed
 
 

@@ -1,19 +1,18 @@
-"""Words as 64-bit keys, and runs of them as 64-bit hashes: equal runs, equal hashes.
-
-A key is 54 bits of the word's BLAKE2 hash over ten low bits that say what of the book's prose
-depends on the word: MARKS is which of the book's marked words it is (0 for none of them), and
-SINGLE whether it is one character long.
-"""
+"""Runs of words as 64-bit hashes: equal runs, equal hashes."""
 
 from __future__ import annotations
 
 from hashlib import blake2b
+from itertools import count
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pytest_memleak.scoring.keys import keys_of
+from pytest_memleak.scoring.sieve import gram_hashes
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
@@ -21,10 +20,8 @@ if TYPE_CHECKING:
     Positions = NDArray[np.intp]
 
 __all__ = [
-    "MARKS",
-    "SINGLE",
     "KnownRuns",
-    "WordKeys",
+    "Numbered",
     "digest64",
     "distinct_hashes",
     "run_hashes",
@@ -32,17 +29,12 @@ __all__ = [
     "spread",
 ]
 
-MARKS = np.uint64(511)
-SINGLE = np.uint64(512)
-_HASH_BITS = 10
-
 # Odd, and otherwise arbitrary.
-_MIX = (0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93, 0xC2B2AE3D27D4EB4F, 0xA0761D6478BD642F)
+_MIX = 0x9E3779B97F4A7C15
+_HALF = np.uint64(32)
 
-# Words that only answers have are kept up to this number; gibberish has no end of them.
-_MOST_KEPT = 1 << 20
-
-_FILTER_BITS = 20
+_SLOT_BITS = 17
+_BITS_A_RUN = 4  # two to this power
 
 
 def digest64(data: bytes) -> int:
@@ -50,50 +42,35 @@ def digest64(data: bytes) -> int:
     return int.from_bytes(blake2b(data, digest_size=8).digest(), "little")
 
 
-class WordKeys(dict[str, int]):
-    """The key of each word. `marks`: numbers of the marked words, 1 to 511."""
-
-    def __init__(self, marks: Mapping[str, int]) -> None:
-        super().__init__()
-        self._marks = marks
-
-    def __missing__(self, word: str) -> int:
-        key = digest64(word.encode("utf-8", "surrogatepass")) >> _HASH_BITS << _HASH_BITS
-        key |= self._marks.get(word, 0) | (int(SINGLE) if len(word) == 1 else 0)
-        if len(self) < _MOST_KEPT:
-            self[word] = key
-        return key
-
-    def of(self, words: Sequence[str]) -> Keys:
-        """The keys of words, in their order."""
-        return np.fromiter(map(self.__getitem__, words), dtype=np.uint64, count=len(words))
-
-
 def run_hashes(keys: Keys, length: int) -> Keys:
     """The hash of each run of `length` words, by where it begins; empty for fewer words.
 
-    Runs of twice the words are made of two runs, so that a few multiplications do for any length.
+    keys: as `Keyed` has them, mixed first: often two words of a run differ in their last letters
+    alone, and those must reach all bits before words are added up.
     """
-    if len(keys) < length:
-        return np.empty(0, dtype=np.uint64)
-    power, level = keys >> np.uint64(_HASH_BITS), 0
-    hashed: Keys | None = None
-    done = 0
-    for bit in range(length.bit_length()):
-        size = 1 << bit
-        if length & size:
-            if hashed is None:
-                hashed = power.copy()
-            else:
-                after = power[done:]
-                hashed = hashed[: len(after)] * np.uint64(_MIX[3]) + after
-            done += size
-        if 2 * size <= length:
-            mix = np.uint64(_MIX[level % 3] + 2 * level)
-            power = power[:-size] * mix + power[size:]
-            level += 1
-    assert hashed is not None  # noqa: S101 - length is at least 1
-    return hashed[: len(keys) - length + 1]
+    mixed = (keys ^ (keys >> _HALF)) * np.uint64(_MIX)
+    mixed ^= mixed >> _HALF
+    return gram_hashes(mixed, length)
+
+
+class Numbered:
+    """The numbers of some words, from 1 on, found without a search: no two share a slot."""
+
+    def __init__(self, words: Iterable[str]) -> None:
+        self._keys = np.concatenate((np.zeros(1, dtype=np.uint64), keys_of(list(words))))
+        self._factor = next(filter(self._parts, map(np.uint64, count(_MIX, 2))))
+        self._at = np.zeros(1 << _SLOT_BITS, dtype=np.uint16)
+        self._at[slots(self._keys * self._factor, _SLOT_BITS)] = np.arange(len(self._keys))
+
+    def _parts(self, factor: np.uint64) -> bool:
+        """Whether no two words share a slot."""
+        return len(np.unique(slots(self._keys * factor, _SLOT_BITS))) == len(self._keys)
+
+    def of(self, keys: Keys) -> NDArray[np.intp]:
+        """The number of each word; 0 for one that has none."""
+        numbers = self._at[slots(keys * self._factor, _SLOT_BITS)].astype(np.intp)
+        numbers *= self._keys[numbers] == keys
+        return numbers
 
 
 def spread(starts: Positions, counts: Positions) -> Positions:
@@ -119,8 +96,9 @@ class KnownRuns:
     def __init__(self, hashes: Iterable[Keys]) -> None:
         every = np.concatenate([np.empty(0, dtype=np.uint64), *hashes])
         self._known = distinct_hashes(every)
-        self._may_be = np.zeros(1 << _FILTER_BITS, dtype=np.bool_)
-        self._may_be[slots(self._known, _FILTER_BITS)] = True
+        self._bits = len(self._known).bit_length() + _BITS_A_RUN
+        self._may_be = np.zeros(1 << self._bits, dtype=np.bool_)
+        self._may_be[slots(self._known, self._bits)] = True
 
     def __len__(self) -> int:
         return len(self._known)
@@ -129,7 +107,7 @@ class KnownRuns:
         """Where in `hashes` known ones stand, ascending."""
         if not len(self._known):
             return np.empty(0, dtype=np.intp)
-        at = np.flatnonzero(self._may_be[slots(hashes, _FILTER_BITS)])
+        at = np.flatnonzero(self._may_be[slots(hashes, self._bits)])
         chosen = hashes[at]
         found = self._known.searchsorted(chosen)
         found[found == len(self._known)] = 0

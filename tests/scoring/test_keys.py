@@ -5,7 +5,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_memleak.scoring import keys as module
-from pytest_memleak.scoring.keys import LONG, changed_by_folding, keyed, keyed_folded, spelled
+from pytest_memleak.scoring.keys import (
+    LONG,
+    changed_by_folding,
+    keyed,
+    keyed_folded,
+    keys_of,
+    spelled,
+)
 from pytest_memleak.scoring.recital_words import recital_words
 from pytest_memleak.scoring.words import words
 
@@ -52,6 +59,16 @@ def test_texts_that_folding_leaves_alone_are_not_read_twice(texts):
     assert spellings(changed) == [folded[number] for number in numbers]
     for number in set(range(len(texts))).difference(numbers):
         assert folded[number] == measured[number]
+
+
+@settings(max_examples=500, deadline=None)
+@given(TEXTS, st.sampled_from(["paper", "unicode"]))
+def test_each_text_has_its_words_keys_and_their_characters(texts, mode):
+    found, expected = keyed(texts, mode), [words(text, mode) for text in texts]
+    assert [its.tolist() for its in found.each()] == [keys_of(its).tolist() for its in expected]
+    inside = [place for place in range(len(found.keys)) if place not in found.ends]
+    lengths = [len(word) for its in expected for word in its]
+    assert found.characters()[inside].tolist() == lengths
 
 
 @settings(max_examples=500, deadline=None)

@@ -10,13 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_memleak.records import Work
+from pytest_memleak.scoring.keys import keys_of
 from pytest_memleak.verdict import answer_census as census_of_answers
 from pytest_memleak.verdict.answer_census import AnswerCensus
 from pytest_memleak.verdict.asked import Asked
 from pytest_memleak.verdict.completeness import completeness
 from pytest_memleak.verdict.given_away import GivenAway, given_away
 from pytest_memleak.verdict.prose import Prose
-from pytest_memleak.verdict.shingles import KnownRuns, WordKeys, run_hashes
+from pytest_memleak.verdict.shingles import KnownRuns, Numbered, run_hashes
 
 NOTHING_GIVEN = GivenAway(None, (), ())
 ASKED = Asked(samples=10)
@@ -65,16 +66,29 @@ def test_beyond_its_memory_it_keeps_a_share_of_the_runs(book, answers, monkeypat
 
 
 def test_equal_runs_have_equal_hashes():
-    keys = WordKeys({})
     for length in range(1, 33):
         words = [f"w{at}" for at in range(40)]
-        hashes = run_hashes(keys.of(["a", *words, "b", *words]), length)
+        hashes = run_hashes(keys_of(["a", *words, "b", *words]), length)
         assert len(hashes) == 82 - length + 1
         assert (hashes[1 : 42 - length] == hashes[42 : 83 - length]).all()
         assert len(np.unique(hashes[: 42 - length + 1])) == 42 - length + 1
-        swapped = run_hashes(keys.of(words[::-1]), length)
+        swapped = run_hashes(keys_of(words[::-1]), length)
         assert length == 1 or not np.isin(swapped, hashes).any()
-    assert len(run_hashes(keys.of(["a"] * 7), 8)) == 0
+    assert len(run_hashes(keys_of(["a"] * 7), 8)) == 0
+
+
+@given(st.lists(st.text("abé木", min_size=1, max_size=11), unique=True, max_size=300), st.data())
+def test_words_have_their_numbers_and_others_none(numbered, data):
+    asked = [*numbered, *data.draw(st.lists(st.text("abé木", min_size=1, max_size=11)))]
+    expected = [numbered.index(one) + 1 if one in numbered else 0 for one in asked]
+    assert Numbered(numbered).of(keys_of(asked)).tolist() == expected
+
+
+def test_runs_differ_where_two_words_differ_in_their_last_letters_alone():
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    pairs = [f"1234567{one} of 1234567{other}" for one in letters for other in letters]
+    hashes = np.concatenate([run_hashes(keys_of(pair.split()), 3) for pair in pairs])
+    assert len(np.unique(hashes)) == len(pairs)
 
 
 @given(st.sets(st.integers(0, 2**64 - 1)), st.lists(st.integers(0, 2**64 - 1)))
