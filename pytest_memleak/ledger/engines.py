@@ -18,12 +18,12 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlche
 from sqlalchemy.pool import StaticPool
 
 from pytest_memleak.errors import LedgerError
+from pytest_memleak.ledger.ledger_file import is_path, real_path
 from pytest_memleak.redaction.credentials import masked
 
 __all__ = ["LOCK_WAIT", "engine_for", "explained", "file_of", "is_away", "parsed_url", "shown"]
 
 LOCK_WAIT = 60.0
-_FILE = (".db", ".sqlite", ".sqlite3")
 _PG_CONNECT = {
     "connect_timeout": 10,
     "application_name": "pytest-memleak",
@@ -43,7 +43,7 @@ _PG_SETTINGS = {
 def parsed_url(url: str) -> URL:
     """The URL in the form that SQLAlchemy takes; LedgerError for any other kind."""
     expected = "expected a path that ends in .db, sqlite:///PATH or postgresql+psycopg://USER@HOST/DATABASE"
-    if "://" not in url and url.endswith(_FILE):
+    if is_path(url):
         return URL.create("sqlite", database=url)
     try:
         parsed = sa.make_url(url)
@@ -66,7 +66,7 @@ def file_of(url: URL) -> Path | None:
     """The file of an SQLite database; None for one in memory or on a server."""
     if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
         return None
-    return Path(os.path.realpath(Path(url.database).expanduser()))
+    return real_path(url.database)
 
 
 def shown(url: URL) -> str:

@@ -140,8 +140,7 @@ def run_of(config: pytest.Config) -> Run:
 def _resources_of(config: pytest.Config, progress: Progress) -> Resources:
     worker = getattr(config, "workerinput", {})
     return Resources(
-        config.getoption("memleak_ledger")
-        or f"sqlite:///{config.rootpath / '.memleak' / 'ledger.db'}",
+        config.getoption("memleak_ledger") or str(config.rootpath / ".memleak" / "ledger.db"),
         wait=not config.getoption("memleak_no_wait"),
         offline=config.getoption("memleak_offline") or config.getoption("memleak_plan"),
         budget=config.getoption("memleak_budget"),

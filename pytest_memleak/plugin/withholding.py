@@ -110,12 +110,13 @@ class Withholding:
 
         raised: the exception that it tells, if that is known.
         """
-        self._quoting().look_for(_texts_of(report))
+        hidden = self._hidden(report)
+        self._quoting().look_for((*_texts_of(report), *_texts_in(hidden)))
         length = sum(len(text) for name, text in report.sections if name != _CAPTURED)
         if length:
             note = f"{length:,} characters withheld, since they may quote the book"
             report.sections[:] = [(_CAPTURED, note)]
-        report.longrepr = self._told(report, raised)
+        report.longrepr = self._told(report, raised, hidden)
         context = getattr(report, "context", None)
         if context is not None and self._subtests.goes_on(str(context)):
             vars(report)["context"] = dataclasses.replace(context, msg="withheld", kwargs={})
@@ -164,7 +165,14 @@ class Withholding:
 
     # --- what is shown ---------------------------------------------------------------------
 
-    def _told(self, report: pytest.TestReport, raised: BaseException | None) -> Any:
+    def _hidden(self, report: pytest.TestReport) -> Any:
+        """What others may show of a failure that this way of showing it leaves out."""
+        if report.longrepr is None or isinstance(report.longrepr, tuple):
+            return None
+        parts = self._config.hook.pytest_report_to_serializable(config=self._config, report=report)
+        return parts["longrepr"] if parts else None
+
+    def _told(self, report: pytest.TestReport, raised: BaseException | None, hidden: Any) -> Any:
         told: Any = report.longrepr
         if told is None:
             return None
@@ -181,9 +189,6 @@ class Withholding:
             plain = self.text(whole, kind=place)
         if plain != whole:
             return plain
-        # What this way of showing it leaves out others may show.
-        parts = self._config.hook.pytest_report_to_serializable(config=self._config, report=report)
-        hidden = parts["longrepr"] if parts else None
         if isinstance(hidden, dict) and self._evaluation is not None:
             return told if self.value(hidden) == hidden else plain
         return plain if isinstance(hidden, dict) else told

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Literal
 
 from pytest_memleak.contracts.capabilities import Portable, id_of
 from pytest_memleak.errors import LedgerError
+from pytest_memleak.ledger.ledger_file import is_path, real_path
 from pytest_memleak.records.phases import Progress
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pytest_memleak.contracts.protocols import Endpoint
     from pytest_memleak.ledger.chain import Head
     from pytest_memleak.ledger.ledger import Ledger
@@ -127,23 +130,32 @@ class Resources:
     @property
     def existing_ledger(self) -> Ledger | None:
         """The run's ledger, where there is one already; LedgerError where it is none any more."""
-        from pytest_memleak.ledger.engines import file_of, parsed_url
-
-        path = file_of(parsed_url(self._url))
+        path = self._file
         missing = path is None if self._url.startswith("sqlite") else False
         if self._url not in self._open and (missing or (path and not path.exists())):
             return None
         return self._opened(self._url, create=False)
+
+    @property
+    def _file(self) -> Path | None:
+        """The file that the run's ledger is kept in; None where it is in none."""
+        if is_path(self._url):
+            return real_path(self._url)
+        from pytest_memleak.ledger.engines import file_of, parsed_url
+
+        return file_of(parsed_url(self._url))
 
     def end_of_chain(self) -> Head | None:
         """Where the ledger's chain ends now; None where there is none that can be read.
 
         What is wrong with it `refuse_damage` says.
         """
-        from pytest_memleak.ledger.chain import head
-        from pytest_memleak.ledger.ledger import Ledger
-
         try:
+            if self._url not in self._open and self._file and not self._file.exists():
+                return None
+            from pytest_memleak.ledger.chain import head
+            from pytest_memleak.ledger.ledger import Ledger
+
             if self._url in self._open:
                 return head(self._open[self._url])
             with Ledger(self._url, create=False) as ledger:
@@ -165,13 +177,11 @@ class Resources:
 
     def refuse_damage(self) -> None:
         """Raise LedgerError where the run's ledger is damaged, or no longer what it was."""
-        from pytest_memleak.ledger.engines import file_of, parsed_url
-        from pytest_memleak.ledger.ledger import Ledger
-
-        path = file_of(parsed_url(self._url))
         if self._url in self._open:
             self._open[self._url].refuse_damage()
-        elif path and path.exists():  # processes of the run may have written to it
+        elif self._file and self._file.exists():  # processes of the run may have written to it
+            from pytest_memleak.ledger.ledger import Ledger
+
             with Ledger(self._url, create=False) as ledger:
                 ledger.refuse_damage()
 
