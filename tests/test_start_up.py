@@ -123,6 +123,26 @@ def test_measuring_needs_no_pytest_no_database_and_no_sdk(tmp_path):
     assert "pytest" not in modules
 
 
+def test_recorded_answers_are_judged_without_a_database(tmp_path):
+    text = " ".join(f"word{number}" for number in range(400))
+    book = [{"excerpt_id": "p1", "excerpt_text": text, "instruction": "Tell of this."}]
+    (tmp_path / "b.json").write_text(json.dumps(book))
+    answers = [{"excerpt_id": "p1", "generations": [{"generated_text": "another text"}]}]
+    (tmp_path / "a.json").write_text(json.dumps(answers))
+    suite = tmp_path / "it.memleak.toml"
+    suite.write_text(
+        '[suite]\nsamples = 1\n[limits]\nlongest_recital = 9\n[[book]]\nid = "b"\n'
+        'source = "b.json"\n[[model]]\nid = "m"\nprovider = "recorded"\n'
+        'options = { path = "a.json" }\n'
+    )
+    folder = ["--rootdir", str(tmp_path), "-p", "no:cacheprovider", "-m", "copyright"]
+    arguments = [*folder, "-p", "pytest_memleak.plugin.hooks", str(suite)]
+    alone = "import os; os.environ['PYTEST_DISABLE_PLUGIN_AUTOLOAD'] = '1'"
+    modules = loaded_by(f"{alone}; import pytest; pytest.main({arguments})")
+    assert f"{OURS}.story.evaluate" in modules
+    assert heavy(modules) & {"numpy", "sqlalchemy"} == {"numpy"}
+
+
 def test_names_of_the_package_are_loaded_when_asked_for():
     modules = loaded_by("from pytest_memleak import Block, Excerpt, hookimpl")
     rooms = {name.removeprefix(f"{OURS}.").partition(".")[0] for name in ours(modules)}
