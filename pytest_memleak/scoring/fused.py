@@ -24,7 +24,7 @@ def refuse_fused(texts: Iterable[str], *, mode: WordMode, place: str) -> None:
     """Raise BookError, naming `place`, where words run together in more than 2 % of the texts."""
     fused = letters = 0
     for text in texts:
-        lengths = [len(piece) for piece in text.split()]
+        lengths = [*map(len, text.split())]
         letters += sum(lengths)
         if max(lengths, default=0) > _LONGEST_WORD:
             its = (len(word) for word in words(text, mode))

@@ -179,7 +179,7 @@ def recorded_gaps(
 
     All is compared folded. continuation: the book's excerpts are the rests of the records'.
     """
-    texts = {one.id: folded_words(one.text) for one in book.excerpts}
+    texts = {one.id: one.text for one in book.excerpts}
     of = {
         excerpt.id: work for work in book.works for excerpt in book.excerpts[work.first : work.end]
     }
@@ -204,7 +204,7 @@ def recorded_gaps(
 def _disagreements(
     book: Book,
     record: RecordedAs,
-    texts: dict[str, list[str]],
+    texts: dict[str, str],
     work: Work | None,
     *,
     continuation: bool,
@@ -217,8 +217,9 @@ def _disagreements(
     if record.author_name and authors and not _same(record.author_name, *authors):
         yield "author_name"
     if record.excerpt_text is not None:
-        own, said = texts.get(record.excerpt_id), folded_words(record.excerpt_text)
-        if own is None or (said[-len(own) :] if continuation and own else said) != own:
+        text, said = texts.get(record.excerpt_id), folded_words(record.excerpt_text)
+        own = folded_words(text or "")
+        if text is None or (said[-len(own) :] if continuation and own else said) != own:
             yield "excerpt_text"
 
 

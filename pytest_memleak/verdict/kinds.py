@@ -12,10 +12,12 @@ from pytest_memleak.verdict.readings import ENDED, LENGTH, UNTOLD
 from pytest_memleak.verdict.shingles import KnownRuns, distinct_hashes, slots
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
     from pytest_memleak.verdict.asked import Asked
-    from pytest_memleak.verdict.readings import Flags, Readings
+    from pytest_memleak.verdict.readings import Flags, Numbers, Readings
     from pytest_memleak.verdict.shingles import Keys
 
 __all__ = ["KINDS", "kinds_of"]
@@ -76,28 +78,40 @@ def _canned(readings: Readings, runs: Keys, chosen: Flags) -> Flags:
     """Of the chosen, those made of runs that the chosen have for three or more excerpts."""
     ends = readings.runs.cumsum()
     begin = ends - readings.runs
-    by_excerpt: dict[int, list[Keys]] = {}
+    by_excerpt: dict[int, list[int]] = {}
     for one in np.flatnonzero(chosen).tolist():
-        its = runs[begin[one] : ends[one]]
-        by_excerpt.setdefault(int(readings.excerpt[one]), []).append(its)
-    parts = [np.concatenate(its) for its in by_excerpt.values()]
+        by_excerpt.setdefault(int(readings.excerpt[one]), []).append(one)
+    parts = [
+        (its, np.concatenate([runs[begin[one] : ends[one]] for one in its]))
+        for its in by_excerpt.values()
+    ]
     # Few runs share a slot with runs of so many excerpts: seldom are they half of an answer.
     excerpts = np.zeros(1 << _SLOT_BITS, dtype=np.uint8)
-    for part in parts:
+    for _, part in parts:
         its_slots = slots(part, _SLOT_BITS)
         known = excerpts[its_slots]
         excerpts[its_slots] = known + (known < _SHARED)
-    likely = np.concatenate(([0], (excerpts[slots(runs, _SLOT_BITS)] == _SHARED).cumsum()))
-    canned: Flags = chosen & (2 * (likely[ends] - likely[begin]) > readings.runs)
+    canned = np.zeros(len(readings), dtype=np.bool_)
+    for its, part in parts:
+        likely = excerpts[slots(part, _SLOT_BITS)] == _SHARED
+        canned[its] = _mostly(likely, readings.runs[its])
     canned &= ~readings.recites
-    if not canned.any():
-        return canned
-    likely_parts = (part[excerpts[slots(part, _SLOT_BITS)] == _SHARED] for part in parts)
-    every = np.sort(np.concatenate([runs[:0], *map(distinct_hashes, likely_parts)]))
-    shared = KnownRuns([every[_SHARED - 1 :][every[_SHARED - 1 :] == every[: 1 - _SHARED]]])
-    at = np.flatnonzero(canned)
-    of = np.arange(len(at)).repeat(readings.runs[at])
-    its_runs = np.concatenate([runs[begin[one] : ends[one]] for one in at.tolist()])
-    hits = np.bincount(of[shared.places(its_runs)], minlength=len(at))
-    canned[at] = 2 * hits > readings.runs[at]
+    if canned.any():
+        shared = _shared(part[excerpts[slots(part, _SLOT_BITS)] == _SHARED] for _, part in parts)
+        for its, part in parts:
+            canned[its] &= _mostly(shared.among(part), readings.runs[its])
     return canned
+
+
+def _shared(parts: Iterable[Keys]) -> KnownRuns:
+    """The runs that three or more of the parts have."""
+    every = np.sort(np.concatenate([distinct_hashes(part) for part in parts]))
+    return KnownRuns([every[_SHARED - 1 :][every[_SHARED - 1 :] == every[: 1 - _SHARED]]])
+
+
+def _mostly(hits: Flags, runs: Numbers) -> Flags:
+    """Per generation of so many runs, one after the other, whether over half of them are hits."""
+    until = np.concatenate(([0], hits.cumsum()))
+    ends = runs.cumsum()
+    mostly: Flags = 2 * (until[ends] - until[ends - runs]) > runs
+    return mostly

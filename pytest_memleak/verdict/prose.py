@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from fractions import Fraction
+from heapq import nsmallest
 from itertools import pairwise
 from typing import TYPE_CHECKING, TypeVar
 
@@ -101,7 +102,7 @@ class Prose:
 
 
 def _commonest(counts: Counter[_T]) -> list[_T]:
-    return sorted(counts, key=lambda one: (-counts[one], one))[:COMMONEST]
+    return nsmallest(COMMONEST, counts, key=lambda one: (-counts[one], one))
 
 
 def _share(counts: Iterable[int], total: int) -> Fraction:

@@ -103,6 +103,12 @@ class KnownRuns:
     def __len__(self) -> int:
         return len(self._known)
 
+    def among(self, hashes: Keys) -> NDArray[np.bool_]:
+        """Which of `hashes` are known ones."""
+        known = np.zeros(len(hashes), dtype=np.bool_)
+        known[self.places(hashes)] = True
+        return known
+
     def places(self, hashes: Keys) -> Positions:
         """Where in `hashes` known ones stand, ascending."""
         if not len(self._known):
