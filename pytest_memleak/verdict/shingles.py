@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from hashlib import blake2b
-from itertools import count
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -58,7 +57,8 @@ class Numbered:
 
     def __init__(self, words: Iterable[str]) -> None:
         self._keys = np.concatenate((np.zeros(1, dtype=np.uint64), keys_of(list(words))))
-        self._factor = next(filter(self._parts, map(np.uint64, count(_MIX, 2))))
+        odd = np.arange(1, 1 << 16, 2, dtype=np.uint64) * np.uint64(_MIX)
+        self._factor = next(filter(self._parts, odd))
         self._at = np.zeros(1 << _SLOT_BITS, dtype=np.uint16)
         self._at[slots(self._keys * self._factor, _SLOT_BITS)] = np.arange(len(self._keys))
 
