@@ -18,7 +18,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlche
 from sqlalchemy.pool import StaticPool
 
 from pytest_memleak.errors import LedgerError
-from pytest_memleak.ledger.ledger_file import is_path, real_path
+from pytest_memleak.ledger.ledger_path import is_path, real_path
 from pytest_memleak.redaction.credentials import masked
 
 __all__ = ["LOCK_WAIT", "engine_for", "explained", "file_of", "is_away", "parsed_url", "shown"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pytest_memleak.contracts.capabilities import Portable, id_of
 from pytest_memleak.errors import LedgerError
-from pytest_memleak.ledger.ledger_file import is_path, real_path
+from pytest_memleak.ledger.ledger_path import is_path, real_path
 from pytest_memleak.records.phases import Progress
 
 if TYPE_CHECKING:
