@@ -1,11 +1,12 @@
-"""Answers in vLLM's form for three forms of tokenizers.
+"""Answers of vLLM 0.32 for three forms of tokenizers.
 
-They are made with vLLM's own functions (tests/foreign/make_vllm_answers.py), not recorded.
+They are recorded from a server on a processor, by tests/foreign/record_vllm.py.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -16,12 +17,12 @@ from pytest_memleak.errors import ProviderError
 from pytest_memleak.providers.openai.openai_provider import OpenAIProvider
 from pytest_memleak.records import Model
 
-MADE = json.loads(Path(__file__).with_name("vllm_answers.json").read_text("utf-8"))
-PREFIX = 10
+KEPT = json.loads(Path(__file__).with_name("vllm_answers.json").read_text("utf-8"))
+PREFIX, TOP_K = 10, 5
 
 
 class Playing(HttpServer):
-    """Answers with what was made for the very same request."""
+    """Answers with what was recorded for the very same request."""
 
     def __init__(self, answers, *, numbers=True):
         super().__init__()
@@ -38,7 +39,7 @@ class Playing(HttpServer):
                     told = {"logprobs": told.get("logprobs")}
                 choice = {"index": 0, "text": "", "finish_reason": "length", **told}
                 return Response.json({"object": "text_completion", "choices": [choice]})
-        raise AssertionError(f"nothing was made for {body}")
+        raise AssertionError(f"nothing was recorded for {body}")
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def ask(tmp_path):
     servers = []
 
     def start(form, **settings):
-        server = Playing(MADE[form]["answers"], **settings).start()
+        server = Playing(KEPT[form]["answers"], **settings).start()
         servers.append(server)
         model = Model(
             id="m", provider="openai", base="tiny", options={"base_url": f"{server.url}/v1"}
@@ -66,9 +67,9 @@ def ask(tmp_path):
         server.stop()
 
 
-@pytest.mark.parametrize("form", MADE)
+@pytest.mark.parametrize("form", KEPT)
 def test_the_numbers_are_those_of_the_weights(ask, form):
-    told, endpoint = MADE[form], ask(form)
+    told, endpoint = KEPT[form], ask(form)
     tokens = endpoint.text_tokens(told["text"])
     assert tokens == told["tokens"]
     window = Window(tuple(tokens[:PREFIX]), tuple(tokens[PREFIX:]))
@@ -76,9 +77,31 @@ def test_the_numbers_are_those_of_the_weights(ask, form):
     assert found == pytest.approx(told["log_probabilities"][PREFIX:], abs=1e-3)
 
 
+@pytest.mark.parametrize("form", KEPT)
+def test_the_likeliest_tokens_share_the_probability(ask, form):
+    kept, endpoint = KEPT[form], ask(form)
+    endpoint.text_tokens(kept["text"])
+    tokens = kept["likely"]
+    window = Window(tuple(tokens[:PREFIX]), tuple(tokens[PREFIX:]))
+    [found] = endpoint.top_k_log_probabilities([window], top_k=TOP_K, temperature=1.0)
+    (told,) = (
+        one["told"]["prompt_logprobs"]
+        for one in kept["answers"]
+        if one["asked"].get("prompt_logprobs") == TOP_K
+    )
+    expected = []
+    for token, place in zip(tokens[PREFIX:], told[-len(window.suffix) :], strict=True):
+        logs = sorted((one["logprob"] for one in place.values()), reverse=True)[:TOP_K]
+        own = place[str(token)]["logprob"]
+        total = math.log(sum(map(math.exp, logs)))
+        expected.append(own - total if own in logs else -math.inf)
+    assert found.top_k == pytest.approx(expected)
+    assert len(set(map(math.isinf, expected))) == 2  # some are among them, and some are not
+
+
 @pytest.mark.parametrize("form", ["byte-level", "metaspace"])
 def test_what_is_echoed_joins_to_the_text(ask, form):
-    told, endpoint = MADE[form], ask(form, numbers=False)
+    told, endpoint = KEPT[form], ask(form, numbers=False)
     tokens = endpoint.text_tokens(told["text"])
     assert "".join(tokens) == told["text"]
     window = Window(tuple(tokens[:PREFIX]), tuple(tokens[PREFIX:]))
@@ -89,4 +112,4 @@ def test_what_is_echoed_joins_to_the_text(ask, form):
 def test_llama_2s_echo_has_lost_its_blanks(ask):
     """So it was asked before tokens were told by number; now it is said why it is of no use."""
     with pytest.raises(ProviderError, match="blanks are lost or added"):
-        ask("llama-2", numbers=False).text_tokens(MADE["llama-2"]["text"])
+        ask("llama-2", numbers=False).text_tokens(KEPT["llama-2"]["text"])

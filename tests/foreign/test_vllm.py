@@ -1,0 +1,80 @@
+"""vLLM on a processor: what it tells of a text's tokens, for tokenizers of three forms.
+
+The weights are a few thousand random numbers, the same each time, so that transformers can be
+asked for the same. `record_vllm.py` keeps the answers for tests that need no server.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+from record_vllm import KEPT, TOP_K, asked_of, kept_of, served, told
+from record_vllm import expected as expected_of
+from tiny_weights import FORMS, TEXT
+
+from pytest_memleak.contracts.protocols import ProviderSetup, Window
+from pytest_memleak.providers.openai.openai_provider import OpenAIProvider
+from pytest_memleak.providers.transformers.transformers_provider import TransformersProvider
+from pytest_memleak.records import Model
+
+pytestmark = pytest.mark.slow
+PREFIX = 10
+
+
+@pytest.fixture(scope="module", params=FORMS)
+def vllm(request, tmp_path_factory):
+    """Form, folder of weights, and the address of a server for them."""
+    folder = tmp_path_factory.mktemp("weights") / request.param
+    with served(folder, request.param) as address:
+        yield request.param, folder, address
+
+
+def endpoint(provider, tmp_path, base, **options):
+    setup = ProviderSetup(
+        model=Model(id="m", provider="any", base=str(base), options=options),
+        place="suite.memleak.toml, model m",
+        root=Path(),
+        state=tmp_path,
+        read_book=lambda book: pytest.fail(f"asked for {book}"),
+    )
+    return provider(setup).open(None)
+
+
+def test_it_tells_what_transformers_computes(vllm, tmp_path):
+    _, folder, address = vllm
+    theirs = endpoint(OpenAIProvider, tmp_path, "tiny", base_url=f"{address}/v1")
+    ours = endpoint(TransformersProvider, tmp_path, folder, device="cpu", threads=1)
+    tokens = theirs.text_tokens(TEXT)
+    assert tokens == ours.text_tokens(TEXT)
+    windows = [Window(tuple(tokens[:PREFIX]), tuple(tokens[PREFIX:]))]
+    [found] = theirs.log_probabilities(windows)
+    [expected] = ours.log_probabilities(windows)
+    assert found == pytest.approx(expected, abs=1e-3)
+    likely = expected_of(folder)["likely"]
+    windows = [Window(tuple(likely[:PREFIX]), tuple(likely[PREFIX:]))]
+    scheme = {"top_k": TOP_K, "temperature": 0.7}
+    [found] = theirs.top_k_log_probabilities(windows, **scheme)
+    [expected] = ours.top_k_log_probabilities(windows, **scheme)
+    assert found.plain == pytest.approx(expected.plain, abs=1e-3)
+    assert found.top_k == pytest.approx(expected.top_k, abs=3e-3)
+    assert -math.inf in found.top_k
+    assert any(one > -math.inf for one in found.top_k)
+
+
+def test_its_answers_are_those_that_are_kept(vllm):
+    form, folder, address = vllm
+    kept = kept_of(form)
+    assert [one["asked"] for one in kept["answers"]] == asked_of(expected_of(folder))
+    for one in kept["answers"]:
+        assert told(address, one["asked"]) == like(one["told"]), f"{form}: record {KEPT.name} anew"
+
+
+def like(kept):
+    """Equal to the same with numbers that are nearly so."""
+    if isinstance(kept, dict):
+        return {key: like(value) for key, value in kept.items()}
+    if isinstance(kept, list):
+        return [like(value) for value in kept]
+    return pytest.approx(kept, abs=1e-3) if isinstance(kept, float) else kept
