@@ -5,7 +5,7 @@ import math
 import shutil
 
 import pytest
-from faults import Fault, FaultKind, FaultPlan
+from faults import Fault, FaultKind, FaultPlan, server_error
 from http_server import Books
 from ledger_file import ledger_file
 from one_model import evidence, write_suite
@@ -417,8 +417,9 @@ def given(stories):
     return NgramModel(corpus, order=GIVEN_ORDER)
 
 
-def test_a_server_without_them_is_inconclusive(pytester, write, served):
-    write(openai(served(Fault(FaultKind.EMPTY, "echo"))), PLAIN)
+@pytest.mark.parametrize("elsewhere", [(), (server_error("tokenize"),)])
+def test_a_server_without_them_is_inconclusive(pytester, write, served, elsewhere):
+    write(openai(served(Fault(FaultKind.EMPTY, "echo"), *elsewhere)), PLAIN)
     result, pair = evidence(pytester)
     result.assert_outcomes(errors=1)
     assert "the answer does not echo the prompt's tokens" in pair["reasons"][0]

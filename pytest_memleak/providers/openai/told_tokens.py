@@ -52,9 +52,14 @@ class TokenTeller:
             return self._echo.tokens(text)
         except ProviderBusy:
             raise
-        except ProviderError as lacking:
-            if not self._can_write():
-                raise lacking from None
+        except ProviderError as error:
+            lacking = error
+        try:
+            writes = self._can_write()
+        except ProviderBusy:
+            writes = False  # what the first answer lacked is the better reason
+        if not writes:
+            raise lacking
         return self._written.tokens(text)
 
     def log_probabilities(self, window: Window) -> list[float]:
