@@ -91,15 +91,16 @@ def _canned(readings: Readings, runs: Keys, chosen: Flags) -> Flags:
         its_slots = slots(part, _SLOT_BITS)
         known = excerpts[its_slots]
         excerpts[its_slots] = known + (known < _SHARED)
+    likely = [excerpts[slots(part, _SLOT_BITS)] == _SHARED for _, part in parts]
     canned = np.zeros(len(readings), dtype=np.bool_)
-    for its, part in parts:
-        likely = excerpts[slots(part, _SLOT_BITS)] == _SHARED
-        canned[its] = _mostly(likely, readings.runs[its])
+    for (its, _), hits in zip(parts, likely, strict=True):
+        canned[its] = _mostly(hits, readings.runs[its])
     canned &= ~readings.recites
     if canned.any():
-        shared = _shared(part[excerpts[slots(part, _SLOT_BITS)] == _SHARED] for _, part in parts)
+        shared = _shared(part[hits] for (_, part), hits in zip(parts, likely, strict=True))
         for its, part in parts:
-            canned[its] &= _mostly(shared.among(part), readings.runs[its])
+            if canned[its].any():
+                canned[its] &= _mostly(shared.among(part), readings.runs[its])
     return canned
 
 
