@@ -43,6 +43,7 @@ __all__ = ["main"]
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
+NOBODY_READ = 141  # what was found is not known, so that it is no 0; as SIGPIPE in a shell
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _complain(parsed.command, str(error))
     except BrokenPipeError:
         _drop_output()  # the reader has gone: nothing more to say
-        return 0
+        return NOBODY_READ
     except OSError as error:
         _drop_output()
         place = error.filename or "standard output"

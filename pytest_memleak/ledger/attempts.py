@@ -105,12 +105,19 @@ def provenance(ledger: Ledger, endpoint_id: str, questionnaire: Questionnaire) -
         calls=len(made),
         imported=sum(row.drawn for row in rows if row.kind == "import"),
         served=tuple(served.most_common()),
-        refused=_refused(row.refused for row in made),
+        refused=_refused(ledger, (row.refused for row in made)),
     )
 
 
-def _refused(said: Iterable[str | None]) -> tuple[str, ...]:
-    return tuple(sorted({name for one in said if one for name in json.loads(one)}))
+def _refused(ledger: Ledger, said: Iterable[str | None]) -> tuple[str, ...]:
+    try:
+        return tuple(sorted({name for one in said if one for name in json.loads(one)}))
+    except (ValueError, TypeError):
+        raise LedgerError(
+            "the ledger is damaged: what the server refused in a call is no list of names",
+            place=ledger.place,
+            hint="memleak ledger check says which; restore it from a copy",
+        ) from None
 
 
 _BEHIND = (

@@ -67,10 +67,10 @@ def recomputed(
     """
     again = _Again(made, run, resources, suites, folders, models_named=models_named)
     again.look_at_result()
-    again.look_at_ledger()
-    for said in made["pairs"]:
-        again.look_at_pair(said)
-    again.look_for_pairs()
+    if again.has_its_ledger():
+        for said in made["pairs"]:
+            again.look_at_pair(said)
+        again.look_for_pairs()
     return again.found
 
 
@@ -139,25 +139,29 @@ class _Again:
         elif made["limitations"] != limitations():
             self.found.wrong.append("limitations: they are not those that this version tells")
 
-    def look_at_ledger(self) -> None:
+    def has_its_ledger(self) -> bool:
+        """Whether the ledger is as it was written: from another nothing can be computed."""
         from pytest_memleak.ledger.chain_check import check_ledger
 
         if self._made["ledger"] is None:
             if any(map(_is_of_a_ledger, self._made["pairs"])):
                 self.found.wrong.append("ledger: the bundle has answers of one, and not its end")
-            return
+            return True
         head = Head(**self._made["ledger"])
         checked = check_ledger(self._resources.ledger, said=head)
-        self.found.wrong += [f"ledger: {one}" for one in checked.wrong]
-        if not checked.wrong:
-            self.found.checked.append(
-                f"the ledger is as it was written, entry {head.entries:,} as the bundle has it"
-            )
+        if checked.wrong:
+            self.found.wrong += [f"ledger: {one}" for one in checked.wrong]
+            self.found.unchecked.append("no pair was computed again, from such a ledger")
+            return False
+        self.found.checked.append(
+            f"the ledger is as it was written, entry {head.entries:,} as the bundle has it"
+        )
         if checked.found:
             self.found.unchecked.append(
                 f"{checked.found:,} entries of the ledger are of rows that were there before its "
                 "chain began: nothing says how they came"
             )
+        return True
 
     def look_at_pair(self, said: Mapping[str, Any]) -> None:
         suite = self._suite_of(said)

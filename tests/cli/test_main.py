@@ -586,13 +586,13 @@ def test_its_version_is_the_packages():
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_reader_that_has_gone_is_no_error(files, unbuffered):
+def test_a_reader_that_has_gone_gets_no_complaint_and_no_success(files, unbuffered):
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "w") as closed:
         environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
         done = in_a_process("score", *files(), stdout=closed, env=environment)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
@@ -623,6 +623,6 @@ def test_a_stand_in_for_stdout_that_breaks_is_no_traceback(files, capsys, monkey
             raise BrokenPipeError
 
     monkeypatch.setattr(sys, "stdout", Broken())
-    assert main(["score", *files()]) == 0
+    assert main(["score", *files()]) == 141
     print("still here", file=sys.stderr)
     assert capsys.readouterr().err == "still here\n"

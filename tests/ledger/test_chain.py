@@ -6,32 +6,21 @@ import hashlib
 import json
 import random
 import shutil
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
-import sqlalchemy as sa
 from by_hand import answer, intent
+from edits_by_hand import other, rows_of, tamper, where
 from first_ledger import a_first_ledger
+from full_ledger import fill
 
-from pytest_memleak.contracts.deploying import Deployment
-from pytest_memleak.contracts.protocols import Completion, Served
-from pytest_memleak.ledger.answers import Answer, give_up, postpone, record
-from pytest_memleak.ledger.batches import claim_batch
+from pytest_memleak.ledger.answers import record
 from pytest_memleak.ledger.chain import Head, head
 from pytest_memleak.ledger.chain_check import check_ledger
-from pytest_memleak.ledger.claims import claim, number_questions
-from pytest_memleak.ledger.deployments import claim_deployment, settle_debt
-from pytest_memleak.ledger.imports import import_generations
-from pytest_memleak.ledger.jobs import JobRow, claim_finetune, end_job, update_job
+from pytest_memleak.ledger.claims import claim
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.prices import OwnEndpoint, Terms
 from pytest_memleak.ledger.questions import Ask
-from pytest_memleak.ledger.summaries import keep_summary
 from pytest_memleak.ledger.tables import metadata
 from pytest_memleak.ledger.versions import SCHEMA_VERSION
-from pytest_memleak.records import FinishReason
 
 SEED = 14
 TAMPERS_PER_COLUMN = 3
@@ -43,63 +32,6 @@ COLUMNS = [(table.name, column.name) for table in SEALED for column in table.col
 def wrong(url: str, said: Head | None = None) -> list[str]:
     with Ledger(url, create=False) as ledger:
         return check_ledger(ledger, said=said).wrong
-
-
-def fill(ledger: Ledger, ask: Callable[..., Any], folder: Path) -> None:
-    """Rows of every table, with something in every column."""
-    asked = ask(excerpts=3, samples=6)
-    one, two, three = asked.questions
-
-    def drawn(question, *ordinals):
-        wanted = intent(ledger, asked, Ask(question, ordinals), price=7, limit=10**6)
-        call = claim(ledger, wanted)
-        assert call is not None
-        return call
-
-    said = Served("served-1", "fp-1", "resp-1", ("top_p", "seed"))
-    told = [
-        Completion(
-            f"answer {n}", FinishReason.STOP, 5, 3, finish_word="STOP", reasoning="Hm.", served=said
-        )
-        for n in range(2)
-    ]
-    record(ledger, Answer(drawn(one, 0, 1), told, 5, 6, 13))
-    record(ledger, answer(drawn(one, 2), "third", "never asked for", cost=4))
-    give_up(ledger, drawn(one, 3), billed=False, cause="it was refused")
-    lost = drawn(one, 3)
-    give_up(ledger, lost, billed=True, cause="nobody knows")
-    record(ledger, answer(drawn(one, 3), "again", cost=5))
-    record(ledger, answer(lost, "late", cost=5))
-    give_up(ledger, drawn(two, 0), billed=True, cause="nobody knows")
-    postpone(ledger, drawn(two, 0, 1))
-    drawn(two, 2, 3)
-    terms = Terms(OwnEndpoint("own"), (1.0, 2.0))
-    numbers = number_questions(ledger, "e", asked.questions)
-    batch = claim_batch(
-        ledger, [Ask(three, (0, 1))], endpoint_id="e", numbers=numbers, terms=terms, limit=None
-    )
-    end_job(ledger, batch, JobRow.FAILED, cause="it came to nothing", job_id="batch-1")
-    claim_batch(
-        ledger, [Ask(three, (0, 1))], endpoint_id="e", numbers=numbers, terms=terms, limit=None
-    )
-    job = claim_finetune(ledger, "own", "d" * 64, examples=3, recovery=0.0)
-    job = update_job(ledger, job, state=JobRow.RUNNING, job_id="ft-1")
-    end_job(ledger, job, JobRow.FAILED, cause="no", tokens=12, endpoint="ft:e")
-    keep_summary(ledger, "who", "a text", "its summary")
-    deployed(ledger, failed=None)
-    deployed(ledger, failed="there were no machines")
-    brought = folder / "brought.json"
-    answers = [{"generated_text": f"brought {n}", "ordinal": 4 + n} for n in range(2)]
-    brought.write_text(json.dumps([{"excerpt_id": three.excerpt_id, "generations": answers}]))
-    import_generations(ledger, brought, endpoint_id="e", questionnaire=asked)
-
-
-def deployed(ledger: Ledger, *, failed: str | None) -> None:
-    wanted = Deployment("e" * 64, "gs://bucket/weights", {"project": "p"}, 1.0)
-    job = claim_deployment(ledger, "own", wanted, price=2.0, limit=None, recovery=0.0)
-    state = JobRow.RUNNING if failed else JobRow.SUCCEEDED
-    update_job(ledger, job, state=state, job_id="op-1", endpoint="endpoint-1", ended=5.0)
-    settle_debt(ledger, job, stood=True, failed=failed)
 
 
 @pytest.fixture(scope="module")
@@ -119,46 +51,6 @@ def copy(whole, tmp_path):
     path = tmp_path / "ledger.db"
     shutil.copy(whole, path)
     return f"sqlite:///{path}"
-
-
-def tamper(url: str, statement: str, values: dict[str, Any] | None = None) -> int:
-    """As somebody would with the database's own tools; how many rows that changed."""
-    engine = sa.create_engine(url)
-    with engine.begin() as connection:
-        if engine.dialect.name == "postgresql":
-            connection.exec_driver_sql("SET session_replication_role = replica")
-        changed = connection.execute(sa.text(statement), values or {}).rowcount
-    engine.dispose()
-    return changed
-
-
-def rows_of(url: str, table: str) -> list[dict[str, Any]]:
-    engine = sa.create_engine(url)
-    with engine.connect() as connection:
-        rows = [
-            dict(row) for row in connection.execute(sa.text(f"SELECT * FROM {table}")).mappings()
-        ]
-    engine.dispose()
-    return rows
-
-
-def other(value: Any, column: sa.Column, dice: random.Random) -> Any:
-    """Another value, as somebody would write it who wants it to go unseen."""
-    kind = column.type
-    if isinstance(kind, sa.Boolean):
-        return not value
-    if isinstance(kind, sa.Float):
-        return (value or 0.0) + dice.choice((-3600.0, 0.001, 86400.0))
-    if isinstance(kind, sa.Integer):
-        return (value or 0) + dice.choice((100, 1000, 500))
-    if isinstance(kind, sa.String):
-        return "answered" if value not in {None, "answered"} and len(value) < 16 else "f" * 16
-    return (bytes(value or b"") + b"!") if dice.random() < 0.5 else b"another"
-
-
-def where(table: sa.Table) -> str:
-    keys = [column.name for column in table.primary_key.columns]
-    return " AND ".join(f"{key} = :old_{key}" for key in keys) or "1 = 1"
 
 
 @pytest.mark.parametrize(("table", "column"), COLUMNS)

@@ -1,0 +1,81 @@
+"""A ledger with rows in every table, and something in every column."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from by_hand import answer, intent
+
+from pytest_memleak.contracts.deploying import Deployment
+from pytest_memleak.contracts.protocols import Completion, Served
+from pytest_memleak.ledger.answers import Answer, give_up, postpone, record
+from pytest_memleak.ledger.batches import claim_batch
+from pytest_memleak.ledger.claims import claim, number_questions
+from pytest_memleak.ledger.deployments import claim_deployment, settle_debt
+from pytest_memleak.ledger.imports import import_generations
+from pytest_memleak.ledger.jobs import JobRow, claim_finetune, end_job, update_job
+from pytest_memleak.ledger.ledger import Ledger
+from pytest_memleak.ledger.prices import OwnEndpoint, Terms
+from pytest_memleak.ledger.questions import Ask
+from pytest_memleak.ledger.summaries import keep_summary
+from pytest_memleak.records import FinishReason
+
+
+def fill(ledger: Ledger, ask: Callable[..., Any], folder: Path) -> None:
+    """Rows of every table, with something in every column."""
+    asked = ask(excerpts=3, samples=6)
+    one, two, three = asked.questions
+
+    def drawn(question, *ordinals):
+        wanted = intent(ledger, asked, Ask(question, ordinals), price=7, limit=10**6)
+        call = claim(ledger, wanted)
+        assert call is not None
+        return call
+
+    said = Served("served-1", "fp-1", "resp-1", ("top_p", "seed"))
+    told = [
+        Completion(
+            f"answer {n}", FinishReason.STOP, 5, 3, finish_word="STOP", reasoning="Hm.", served=said
+        )
+        for n in range(2)
+    ]
+    record(ledger, Answer(drawn(one, 0, 1), told, 5, 6, 13))
+    record(ledger, answer(drawn(one, 2), "third", "never asked for", cost=4))
+    give_up(ledger, drawn(one, 3), billed=False, cause="it was refused")
+    lost = drawn(one, 3)
+    give_up(ledger, lost, billed=True, cause="nobody knows")
+    record(ledger, answer(drawn(one, 3), "again", cost=5))
+    record(ledger, answer(lost, "late", cost=5))
+    give_up(ledger, drawn(two, 0), billed=True, cause="nobody knows")
+    postpone(ledger, drawn(two, 0, 1))
+    drawn(two, 2, 3)
+    terms = Terms(OwnEndpoint("own"), (1.0, 2.0))
+    numbers = number_questions(ledger, "e", asked.questions)
+    batch = claim_batch(
+        ledger, [Ask(three, (0, 1))], endpoint_id="e", numbers=numbers, terms=terms, limit=None
+    )
+    end_job(ledger, batch, JobRow.FAILED, cause="it came to nothing", job_id="batch-1")
+    claim_batch(
+        ledger, [Ask(three, (0, 1))], endpoint_id="e", numbers=numbers, terms=terms, limit=None
+    )
+    job = claim_finetune(ledger, "own", "d" * 64, examples=3, recovery=0.0)
+    job = update_job(ledger, job, state=JobRow.RUNNING, job_id="ft-1")
+    end_job(ledger, job, JobRow.FAILED, cause="no", tokens=12, endpoint="ft:e")
+    keep_summary(ledger, "who", "a text", "its summary")
+    deployed(ledger, failed=None)
+    deployed(ledger, failed="there were no machines")
+    brought = folder / "brought.json"
+    answers = [{"generated_text": f"brought {n}", "ordinal": 4 + n} for n in range(2)]
+    brought.write_text(json.dumps([{"excerpt_id": three.excerpt_id, "generations": answers}]))
+    import_generations(ledger, brought, endpoint_id="e", questionnaire=asked)
+
+
+def deployed(ledger: Ledger, *, failed: str | None) -> None:
+    wanted = Deployment("e" * 64, "gs://bucket/weights", {"project": "p"}, 1.0)
+    job = claim_deployment(ledger, "own", wanted, price=2.0, limit=None, recovery=0.0)
+    state = JobRow.RUNNING if failed else JobRow.SUCCEEDED
+    update_job(ledger, job, state=state, job_id="op-1", endpoint="endpoint-1", ended=5.0)
+    settle_debt(ledger, job, stood=True, failed=failed)
