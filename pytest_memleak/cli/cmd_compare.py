@@ -66,7 +66,7 @@ def _compare(parsed: argparse.Namespace) -> int:
             tolerances=parsed.fail_if_worse,
             as_json=parsed.json,
         )
-    if parsed.fail_if_worse:
+    if parsed.fail_if_worse is not None:
         raise SettingsError(
             f"--fail-if-worse needs two evidence bundles, and {parsed.book} is none"
         )

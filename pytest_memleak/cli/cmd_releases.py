@@ -31,7 +31,7 @@ def compare_bundles(before: Path, after: Path, *, tolerances: str | None, as_jso
     from pytest_memleak.findings.baseline import Baseline, by_label, whole_bundle
     from pytest_memleak.findings.tolerances import parsed_tolerances, refuse_untestable
 
-    named = parsed_tolerances(tolerances) if tolerances else {}
+    named = {} if tolerances is None else parsed_tolerances(tolerances)
     refuse_untestable(named)
     baseline = Baseline(before)
     made = whole_bundle(after)

@@ -222,6 +222,9 @@ def differences(said: object, found: object, key: str = "") -> list[str]:
                 said.get(one, _MISSING), found.get(one, _MISSING), f"{key}.{one}".lstrip(".")
             )
         ]
+    if isinstance(said, list) and isinstance(found, list) and len(said) == len(found):
+        pairs = enumerate(zip(said, found, strict=True))
+        return [line for n, pair in pairs for line in differences(*pair, f"{key}[{n}]")]
     if type(said) is type(found) and said == found:
         return []
     return [f"{key}: the bundle says {_shown(said)}, computed now {_shown(found)}"]

@@ -6,6 +6,7 @@ PYTEST_DONT_REWRITE
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import pytest
 
@@ -70,6 +71,19 @@ def parse_tolerances(value: str) -> dict[str, float]:
         raise pytest.UsageError(f"--memleak-fail-if-worse: {error}") from None
 
 
+def given(option: str) -> Callable[[str], str]:
+    """Takes any value but none: a variable that is not set would turn the option off unseen."""
+
+    def parse(value: str) -> str:
+        if not value.strip():
+            raise pytest.UsageError(
+                f"{option}: expected a value, got {value!r}; is a variable not set?"
+            )
+        return value
+
+    return parse
+
+
 def refuse_unknown_measures(config: pytest.Config) -> None:
     """Raise UsageError for a measure that --memleak-fail-if-worse cannot be held against."""
     tolerances = config.getoption("memleak_fail_if_worse")
@@ -106,6 +120,7 @@ def add_options(parser: pytest.Parser) -> None:
         "--memleak-ledger",
         metavar="URL",
         default=None,
+        type=given("--memleak-ledger"),
         help="where generations are kept: PATH.db, sqlite:///PATH or "
         "postgresql+psycopg://USER@HOST/NAME (default: .memleak/ledger.db below the rootdir)",
     )
@@ -151,6 +166,7 @@ def add_options(parser: pytest.Parser) -> None:
         "--memleak-ray-address",
         metavar="ADDRESS",
         default=None,
+        type=given("--memleak-ray-address"),
         help="the Ray cluster: HOST:PORT, or 'auto' for the one that this machine is part of "
         "(default: start one on this machine)",
     )
@@ -158,18 +174,21 @@ def add_options(parser: pytest.Parser) -> None:
         "--memleak-html",
         metavar="PATH",
         default=None,
+        type=given("--memleak-html"),
         help="write a report with maps and charts there: one HTML file that works offline",
     )
     group.addoption(
         "--memleak-evidence",
         metavar="PATH",
         default=None,
+        type=given("--memleak-evidence"),
         help="write an evidence bundle (JSON, without text) there",
     )
     group.addoption(
         "--memleak-sign",
         metavar="KEYFILE",
         default=None,
+        type=given("--memleak-sign"),
         help="sign the evidence bundle with this Ed25519 private key (PEM)",
     )
     group.addoption(
@@ -183,6 +202,7 @@ def add_options(parser: pytest.Parser) -> None:
         "--memleak-baseline",
         metavar="EVIDENCE",
         default=None,
+        type=given("--memleak-baseline"),
         help="show what changed since this evidence bundle",
     )
     group.addoption(

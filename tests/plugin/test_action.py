@@ -1,5 +1,6 @@
 """action.yml: its shell steps, run as GitHub's runner would."""
 
+import json
 import os
 import re
 import subprocess
@@ -48,6 +49,16 @@ def test_it_measures_and_leaves_reports_and_a_summary(step, suite, pytester, tmp
     assert made == {"memleak.xml", "memleak.html", "memleak.json"}
     summary = (tmp_path / "summary.md").read_text(encoding="utf-8")
     assert "ferry | ✅ PASS" in summary
+
+
+def test_options_are_those_of_every_line(step, suite, pytester):
+    suite()
+    done = step("Measure", suite="test.memleak.toml", options="-k clean\n--memleak-release 2.1\n")
+    assert done.returncode == 0, done.stdout + done.stderr
+    made = json.loads((pytester.path / "memleak-reports" / "memleak.json").read_text())
+    assert made["release"] == "2.1"
+    done = step("Measure", suite="test.memleak.toml", options="-k clean\n\n--memleak-sign no.key")
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
 
 
 def test_a_leak_fails_the_step_and_an_input_runs_nothing(step, suite, pytester):

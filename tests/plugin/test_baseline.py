@@ -228,6 +228,8 @@ def test_bundles_that_tell_nothing_of_one_another_are_no_pass(pytester, release,
         ("bcm=0", "there is no measure 'bcm'; did you mean 'bmc'?"),
         ("uplift=0", "uplift has no value in each round"),
         ("bmc", "expected MEASURE=NUMBER"),
+        ("", "expected MEASURE=NUMBER"),
+        ("bmc=1", "bmc=1: no share rises by that much, so that nothing could fail"),
     ):
         assert main([*compare, value]) == 2
         assert said in capsys.readouterr().err
@@ -546,6 +548,7 @@ def test_tolerances_need_a_baseline(pytester, suite):
         ("x", "there is no measure 'x'; known: longest_recital, *"),
         ("uplift", "uplift has no value in each round, so that a rise cannot be told from noise*"),
         ("longest_block", "longest_block has no value in each round, *; name *longest_span*"),
+        ("longest_span=3,bmc=1", "bmc=1: no share rises by that much, so that nothing could fail"),
     ],
 )
 @pytest.mark.parametrize("workers", [(), ("-n", "2")])
@@ -553,7 +556,8 @@ def test_a_measure_that_cannot_be_compared_is_an_error_before_anything_runs(
     pytester, suite, name, said, workers
 ):
     suite()
-    result = pytester.runpytest(SAME[0], f"--memleak-fail-if-worse=bmc=1,{name}=0.01", *workers)
+    asked = name if "=" in name else f"bmc=0.1,{name}=0.01"
+    result = pytester.runpytest(SAME[0], f"--memleak-fail-if-worse={asked}", *workers)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([f"*--memleak-fail-if-worse: {said}"])
     assert "memorization" not in result.stdout.str()

@@ -61,6 +61,16 @@ def test_changes_around_the_pairs(pytester, online, server, verify):  # noqa: F8
         assert (ended, said in told) == (code, True), told
 
 
+def test_a_number_of_another_kind_is_another_number(passed, verify):  # noqa: F811
+    def as_python_takes_them_for_equal(made):
+        made["pairs"][0]["draws"][0]["refused"] = False
+
+    resealed(passed, as_python_takes_them_for_equal)
+    code, told = verify()
+    assert code == 1
+    assert "draws[0].refused: the bundle says false, computed now 0" in told
+
+
 def test_what_another_version_does_not_rule_out_is_told(passed, verify):  # noqa: F811
     def older(made):
         made["program"]["pytest-memleak"] = "0.0.1"

@@ -78,3 +78,13 @@ def test_what_can_be_written_is_not_written_before_the_end(pytester, suite):
     result = pytester.runpytest("--memleak-html=new/deep/report.html", "--collect-only")
     assert result.ret == pytest.ExitCode.OK
     assert not (pytester.path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["ledger", "ray-address", "html", "evidence", "sign", "baseline", "release"]
+)
+def test_an_option_whose_variable_is_not_set_is_no_option_left_out(pytester, suite, name):
+    suite()
+    result = pytester.runpytest(f"--memleak-{name}=")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*--memleak-{name}: expected a *, got ''*"])
