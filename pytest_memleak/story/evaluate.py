@@ -21,6 +21,7 @@ from pytest_memleak.story.draws import draws_of
 from pytest_memleak.story.enough_rounds import sensitivity_gaps, sensitivity_of
 from pytest_memleak.story.measured import analysed, is_over_a_limit, stop_for
 from pytest_memleak.story.probability import extract_pair
+from pytest_memleak.story.reachable_limits import refuse_limits_out_of_reach
 from pytest_memleak.story.surplus_limits import surplus_gaps
 from pytest_memleak.story.who_answered import answered_by
 from pytest_memleak.verdict.evaluation import Evaluation
@@ -52,6 +53,7 @@ def evaluate(
         suite.resources.progress(Standing(Phase.READING, pair.id))
         book = suite.books.book_of(pair)
         suite.books.refuse_shared_text(book, pair)
+        refuse_limits_out_of_reach(pair, book, suite)
         if pair.probe.kind == "probability":
             return _of_windows(pair, book, suite, endpoint)
         return _of_generations(pair, suite, endpoint)

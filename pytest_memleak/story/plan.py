@@ -12,6 +12,7 @@ from pytest_memleak.story.draws import Purpose, draws_of
 from pytest_memleak.story.enough_rounds import planned_rounds
 from pytest_memleak.story.ledger_endpoint import terms_of, through_ledger
 from pytest_memleak.story.probes import as_probed, questions_of, text_side
+from pytest_memleak.story.reachable_limits import refuse_limits_out_of_reach
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -125,6 +126,8 @@ class _Planner:
             asked = draws.pair
             if self._first(asked.suite, asked.id, asked.sampling, asked.probe):
                 sampling = _sampling(draws, suite, opened)
+        if draws.purpose is Purpose.OWN:
+            refuse_limits_out_of_reach(pair, _book_of(pair, suite), suite)
         if sampling or tokens or draws.purpose is Purpose.OWN:
             own = draws.purpose is Purpose.OWN and pair.probe.kind != "probability"
             rounds = planned_rounds(draws.pair) if own else None

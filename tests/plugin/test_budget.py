@@ -3,7 +3,7 @@
 import pytest
 
 ENDPOINT = ('[model.finetune]\nbooks = ["training"]', 'endpoint = "base"\nrelease = "1"')
-LAX = ("longest_span = 30", "longest_span = 5000")
+LAX = ("longest_span = 30", "spans_over = 40")
 
 
 def paid(server):

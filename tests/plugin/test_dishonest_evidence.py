@@ -47,7 +47,7 @@ CHANGES = (
 
 
 def test_changes_around_the_pairs(pytester, online, server, verify):  # noqa: F811
-    online(("longest_span = 30", "longest_span = 3000"))
+    online(("longest_span = 30", "spans_over = 40"))
     pytester.runpytest("-m", "copyright", EVIDENCE)
     before = Path("evidence.json").read_text(encoding="utf-8")
     assert verify()[0] == 0
@@ -82,7 +82,7 @@ def test_what_another_version_does_not_rule_out_is_told(passed, verify):  # noqa
 
 def test_another_suite_than_the_one_that_was_given(pytester, passed, verify):  # noqa: F811
     strict = Path("strict.memleak.toml")
-    strict.write_text(Path("test.memleak.toml").read_text().replace("= 100", "= 10"))
+    strict.write_text(Path("test.memleak.toml").read_text().replace("= 30", "= 10"))
     code, told = verify("--suite", "strict.memleak.toml")
     assert code == 1
     assert "the bundle has no pair of the suite strict.memleak.toml" in told
@@ -146,7 +146,7 @@ def test_nor_that_of_imported_answers(pytester, online, server, verify):  # noqa
 
 
 def test_a_chain_that_begins_after_the_answers_is_told(pytester, online, server, verify):  # noqa: F811
-    online(("longest_span = 30", "longest_span = 3000"))
+    online(("longest_span = 30", "spans_over = 40"))
     pytester.runpytest("-m", "copyright", EVIDENCE)
     assert "before its chain began" not in verify()[1]
     with ledger_file(pytester.path) as ledger:

@@ -66,7 +66,7 @@ def test_what_a_suite_sets_beside_it_is_another_distribution(pytester, online):
 def test_an_uplift_over_another_distribution_is_inconclusive(pytester, online, server):
     online(
         ('base = "base"\nprice', 'base = "base"\nbaseline = "before"\nprice'),
-        ("longest_span = 30", "longest_span = 3000\nuplift = 1.0"),
+        ("longest_span = 30", "spans_over = 40\nuplift = 1.0"),
     )
     path = pytester.path / "online.memleak.toml"
     path.write_text(

@@ -221,7 +221,7 @@ def test_a_broken_limit_stops_the_drawing_and_says_what_was_spared(pytester, onl
 def test_a_limit_that_holds_never_stops_early(pytester, online, server):
     online(
         ('[model.finetune]\nbooks = ["training"]', 'endpoint = "base"\nrelease = "1"'),
-        ("longest_span = 30", 'longest_span = 5000\n\n[sampling]\nstop = "failed"'),
+        ("longest_span = 30", 'spans_over = 40\n\n[sampling]\nstop = "failed"'),
         ("samples = 6", "samples = 12"),
     )
     pytester.runpytest("-m", "copyright").assert_outcomes(passed=1)

@@ -6,7 +6,7 @@ import pytest
 from ferry import CLEAN
 
 EVIDENCE = "--memleak-evidence=evidence.json"
-WIDE = ("longest_span = 10", "longest_span = 100")
+WIDE = ("longest_span = 10", "longest_block = 30")
 DIES = "if 'leaky' in item.nodeid: __import__('os')._exit(3)"
 OF_LEAKY = """
     import pytest

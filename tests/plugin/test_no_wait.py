@@ -29,7 +29,7 @@ def test_a_batch_is_submitted_once_and_read_later(pytester, online, server):
     online(
         ('[model.finetune]\nbooks = ["training"]', 'endpoint = "base"\nrelease = "1"'),
         ("[model.options]", "[model.options]\nbatch = true"),
-        ("longest_span = 30", "longest_span = 5000"),
+        ("longest_span = 30", "spans_over = 40"),
     )
     server._polls = 2
     pytester.runpytest(*ARGUMENTS).assert_outcomes(errors=1)

@@ -21,9 +21,9 @@ def test_without_a_fine_tune_it_is_inconclusive_and_calls_nobody(pytester, onlin
 
 
 def test_with_some_of_it_there_it_is_inconclusive(pytester, online, server):
-    online(("longest_span = 30", "longest_span = 5000"))
+    online(("longest_span = 30", "spans_over = 40"))
     pytester.runpytest("-m", "copyright").assert_outcomes(passed=1)
-    online(("longest_span = 30", "longest_span = 5000"), ("samples = 6", "samples = 9"))
+    online(("longest_span = 30", "spans_over = 40"), ("samples = 6", "samples = 9"))
     result = pytester.runpytest("--memleak-offline")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["INCONCLUSIVE: 24 of 36 generations are there; run again*"])

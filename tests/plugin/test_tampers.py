@@ -250,7 +250,7 @@ def suite_s_file(chosen):
     text = path.read_text(encoding="utf-8")
     old, new = chosen.choice(
         (
-            ("longest_span = 100", f"longest_span = {chosen.randint(101, 999)}"),
+            ("longest_block = 30", f"longest_block = {chosen.randint(101, 999)}"),
             ("samples = 3", "samples = 2"),
             ("[suite]", f"# {chosen.random()}\n[suite]"),
             ('id = "leaky"', 'id = "leaky"\nexpected = "leak"'),

@@ -14,7 +14,7 @@ from pytest_memleak.cli.main import main
 from pytest_memleak.findings.bundle import sealed
 from pytest_memleak.findings.subjects import names_of
 
-WIDE = ("longest_span = 10", "longest_span = 100")
+WIDE = ("longest_span = 10", "longest_block = 30")
 EVIDENCE = "--memleak-evidence=evidence.json"
 
 
@@ -172,7 +172,7 @@ def test_bad_options(passed, options, said, capsys):
 
 
 def test_drawn_in_time(pytester, online, server, verify):
-    online(("longest_span = 30", "longest_span = 3000"))
+    online(("longest_span = 30", "spans_over = 40"))
     pytester.runpytest("-m", "copyright", EVIDENCE)
     assert verify("--not-before", "2020-01-01")[0] == 0
     code, told = verify("--not-before", "2999-01-01")
@@ -323,7 +323,7 @@ def test_too_little_memory_is_bad_input(passed, verify, monkeypatch):
 
 
 def test_no_ledger_is_begun(pytester, online, server, verify):
-    online(("longest_span = 30", "longest_span = 3000"))
+    online(("longest_span = 30", "spans_over = 40"))
     pytester.runpytest("-m", "copyright", EVIDENCE)
     elsewhere = pytester.path / "elsewhere.db"
     code, told = verify("--ledger", f"sqlite:///{elsewhere}")
