@@ -15,7 +15,7 @@ import pytest
 
 from pytest_memleak.plugin.fixtures import book, endpoint, evaluation, memorization, pair
 from pytest_memleak.plugin.options import TO_RUN_IT, add_options, refuse_unknown_measures
-from pytest_memleak.plugin.stash import run_key, run_record_key
+from pytest_memleak.plugin.stash import of_books_key, run_key, run_record_key
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -102,12 +102,29 @@ def _refuse_what_looks_like_one(path: Path, patterns: list[str]) -> None:
         raise pytest.Collector.CollectError(str(error))
 
 
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> Generator[None]:
     """One test per pair of the suite, for every test that uses a pair."""
-    if "pair" in metafunc.fixturenames and metafunc.definition.get_closest_marker("copyright"):
+    marked = metafunc.definition.get_closest_marker("copyright") is not None
+    if marked and "pair" in metafunc.fixturenames:
         from pytest_memleak.plugin.collect import parametrize_pairs
 
         parametrize_pairs(metafunc)
+    metafunc.config.stash[of_books_key] = marked
+    yield
+    metafunc.config.stash[of_books_key] = False
+
+
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    """A text that may be a book's is no part of a test's name, which everybody tells.
+
+    Whatever may be quoted: a test has one name.
+    """
+    if not isinstance(val, str) or not config.stash.get(of_books_key, False):
+        return None
+    from pytest_memleak.redaction.text import QUOTED_WORDS, count_words
+
+    return argname if count_words(val) > QUOTED_WORDS else None
 
 
 @pytest.hookimpl(trylast=True)

@@ -225,4 +225,10 @@ def _said_to_skip(item: pytest.Item) -> str:
     """Why a marker has the test skipped: not what the test itself says when it runs."""
     marks = [*item.iter_markers("skip"), *item.iter_markers("skipif")]
     said = (one.kwargs.get("reason") for one in marks)
-    return next((f"skipped: {one}" for one in said if isinstance(one, str)), "")
+    reason = next((one for one in said if isinstance(one, str)), "")
+    if len(reason.split()) > 1:
+        from pytest_memleak.plugin.withholding import withholding_of  # as far as there is a suite
+
+        withholding = withholding_of(item)
+        reason = withholding.text(reason) if withholding else reason
+    return reason and f"skipped: {reason}"

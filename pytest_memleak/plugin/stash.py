@@ -18,6 +18,7 @@ __all__ = [
     "display_key",
     "doubt_key",
     "evaluation_key",
+    "of_books_key",
     "published_key",
     "refused_key",
     "run_key",
@@ -38,5 +39,7 @@ published_key: pytest.StashKey[Evaluation] = pytest.StashKey()
 doubt_key: pytest.StashKey[str] = pytest.StashKey()
 # Texts that endpoints have answered tests with, past the ledger.
 answered_key: pytest.StashKey[list[str]] = pytest.StashKey()
+# Whether the function whose tests are being made is marked as one of books.
+of_books_key: pytest.StashKey[bool] = pytest.StashKey()
 # Of an item: what may be shown of it.
 withholding_key: pytest.StashKey[Withholding] = pytest.StashKey()

@@ -111,6 +111,38 @@ def test_a_mark_s_reason_is_told(pytester, suite, bundle):
     assert not_run(bundle(), "skipped: waits for the new weights")
 
 
+BY_THE_BOOK = '''
+import json, pathlib, pytest
+
+TEXT = json.loads(pathlib.Path("ferry.json").read_text())[0]["excerpt_text"]
+
+@pytest.mark.skipif(True, reason=TEXT)
+@pytest.mark.copyright(suite="test.memleak.toml")
+def test_skipped(evaluation):
+    pass
+
+@pytest.mark.parametrize("line", [TEXT, "a short one"])
+@pytest.mark.copyright(suite="test.memleak.toml")
+def test_by_line(pair, line):
+    pass
+'''
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "1")])
+def test_neither_a_reason_nor_a_name_holds_a_line_of_a_book(pytester, suite, workers):
+    suite()
+    (pytester.path / "test_own.py").write_text(BY_THE_BOOK, encoding="utf-8")
+    reports = ("--memleak-html=h.html", "--junitxml=j.xml", "-rA", "-v", *workers)
+    result = pytester.runpytest("test_own.py", EVIDENCE, *reports)
+    result.assert_outcomes(passed=4, skipped=2)
+    told = result.stdout.str()
+    assert "test_by_line[clean/ferry-line]" in told
+    assert "test_by_line[clean/ferry-a short one]" in told
+    for name in ("evidence.json", "h.html", "j.xml"):
+        told += (pytester.path / name).read_text(encoding="utf-8")
+    assert "nine lanterns along the quay" not in told
+
+
 def test_pairs_that_wait_for_money(pytester, online, server, bundle):
     online()
     pytester.runpytest(EVIDENCE).assert_outcomes(skipped=1)
