@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import SuiteError
 from pytest_memleak.scoring.folding import folded_words
+from pytest_memleak.scoring.measurable import measurable_words
 from pytest_memleak.scoring.measure_table import table_with
 from pytest_memleak.scoring.words import words
 
@@ -35,6 +36,7 @@ def refuse_limits_out_of_reach(pair: Pair, book: Book, suite: SuiteRun) -> None:
     limits = sorted(pair.limits.items(), key=lambda one: one[0] in _IN_ANY_BOOK)
     if any(_is_within_reach(name, limit, pair, book, suite) for name, limit in limits):
         return
+    measurable_words(book, pair.scoring)  # what is wrong with the book itself comes first
     told = ", ".join(f"{name} = {limit:g}" for name, limit in pair.limits.items())
     longest = max(_words_of(one.text, pair) for one in book.excerpts)
     raise SuiteError(
