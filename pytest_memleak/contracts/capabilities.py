@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from pytest_memleak.contracts.protocols import SampleRequest
+from pytest_memleak.contracts.protocols import SampleRequest, Served
 from pytest_memleak.records import Book
 from pytest_memleak.records.answerer import RecordedAs
 
@@ -30,6 +30,7 @@ __all__ = [
     "Obeyed",
     "ObeyingEndpoint",
     "Portable",
+    "SaysWhoServed",
     "ShapedByOptions",
     "SizedBatches",
     "StartsWithin",
@@ -147,6 +148,16 @@ class AsksByName(Protocol):
     @property
     def model_name(self) -> str | None:
         """The name."""
+        ...
+
+
+@runtime_checkable
+class SaysWhoServed(Protocol):
+    """A LogProbabilityEndpoint that knows who told it the probabilities of a text."""
+
+    @property
+    def served(self) -> Served | None:
+        """Who gave what this thread asked for last; None where the server did not say."""
         ...
 
 

@@ -2,7 +2,8 @@
 
     text_questions(pair, texts)               -> what asks for the tokens of each text
     window_questions(pair, tokens, ...)       -> what asks for the windows, some in a question
-    TextEndpoint(endpoint)                    -> answers both; an answer is a line of JSON
+    canary_windows(pair, tokens, ...)         -> what asks for five of them by themselves
+    TextEndpoint(endpoint)                    -> answers them; an answer is a line of JSON
 
 A question says what is asked as JSON too, so that the ledger keys it by tokens and scheme: what
 is in the ledger is never asked, or paid for, again. A question of windows holds the tokens from
@@ -15,13 +16,19 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pytest_memleak.contracts.capabilities import Identified
+from pytest_memleak.contracts.capabilities import (
+    AsksByName,
+    FixedWeights,
+    Identified,
+    SaysWhoServed,
+)
 from pytest_memleak.contracts.protocols import (
     Completion,
     LogProbabilityEndpoint,
+    Served,
     TopKEndpoint,
     Window,
 )
@@ -39,8 +46,10 @@ __all__ = [
     "TextEndpoint",
     "answered_tokens",
     "answered_windows",
+    "canary_windows",
     "text_questions",
     "window_questions",
+    "windows_alike",
     "windows_of",
 ]
 
@@ -48,6 +57,9 @@ Token = int | str
 
 # A log-probability may come out above 0 by so much.
 _ROUNDING = 1e-3
+_CANARIES = 5
+# Servers that put calls together compute a text's ln p a little otherwise each time.
+_APART, _APART_IN = 0.5, 0.05
 
 
 def text_questions(pair: str, texts: Sequence[str]) -> Questionnaire:
@@ -87,6 +99,44 @@ def window_questions(
     ]
     words = [math.ceil(len(group) * whole / TOKENS_PER_WORD) for group in groups]
     return _questions(f"windows of {pair}", asked, words)
+
+
+def canary_windows(
+    pair: str, tokens: Sequence[Token], settings: WindowSettings, *, top_k: bool
+) -> Questionnaire:
+    """What asks for five windows, spread over a text whatever its stride is.
+
+    To the ledger they are no questions of the pair's, so that no answer to them is one of those.
+    """
+    whole = settings.prefix_tokens + settings.suffix_tokens
+    apart = max(1, (len(tokens) - whole) // _CANARIES)
+    spread = dataclasses.replace(settings, stride=apart)
+    few = window_questions(pair, tokens, spread, top_k=top_k, windows_per_call=1)
+    twice = [one for one in few.questions[:_CANARIES] for _ in range(2)]
+    asked, words = [one.instruction for one in twice], [one.prompt_words for one in twice]
+    made = _questions(f"canaries of {pair}", asked, words)
+    return dataclasses.replace(made, questions=made.questions[1::2])
+
+
+def windows_alike(answers: Collection[Sequence[str]]) -> bool | None:
+    """Whether the last answers to most canaries tell what the first did; None without two."""
+    if not answers or min(map(len, answers)) <= 1:
+        return None
+    return 2 * sum(_close(one[0], one[-1]) for one in answers) > len(answers)
+
+
+def _close(first: str, last: str) -> bool:
+    before, after = _values(first), _values(last)
+    return len(before) == len(after) and all(
+        one == other or abs(one - other) <= _APART + _APART_IN * abs(one)
+        for one, other in zip(before, after, strict=True)
+    )
+
+
+def _values(answer: str) -> list[float]:
+    told = json.loads(answer)
+    each = (one if isinstance(one, list) else [one] for one in told)
+    return [_or_zero(value) for one in each for value in one]
 
 
 def windows_of(asked: dict[str, Any]) -> list[Window]:
@@ -176,15 +226,30 @@ class TextEndpoint:
         if "text" in asked:
             tokens = list(self._endpoint.text_tokens(asked["text"]))
             paid = 0 if self._endpoint.tokenizes_here else len(tokens)
-            return [Completion(_as_json(tokens), prompt_tokens=paid, completion_tokens=None)]
+            return [Completion(_as_json(tokens), prompt_tokens=paid, served=self._served)]
         windows = windows_of(asked)
         sums = self._in_top_k(windows, asked) if "top_k" in asked else self._plain(windows)
         return [
             Completion(
                 json.dumps(sums),
                 prompt_tokens=sum(len(one.prefix) + len(one.suffix) for one in windows),
+                served=self._served,
             )
         ]
+
+    @property
+    def fixed_weights(self) -> bool:
+        """Whether the endpoint's id names weights."""
+        return isinstance(self._endpoint, FixedWeights) and self._endpoint.fixed_weights
+
+    @property
+    def model_name(self) -> str | None:
+        """The name that the server is asked for."""
+        return self._endpoint.model_name if isinstance(self._endpoint, AsksByName) else None
+
+    @property
+    def _served(self) -> Served | None:
+        return self._endpoint.served if isinstance(self._endpoint, SaysWhoServed) else None
 
     def _plain(self, windows: Sequence[Window]) -> list[float | None]:
         found = self._endpoint.log_probabilities(windows)

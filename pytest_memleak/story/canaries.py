@@ -2,7 +2,8 @@
 
 They are asked when a pair is first drawn from an endpoint that is only a name, and again by every
 run that takes answers of an earlier one (METRICS section 10). Servers are not exact even at
-temperature 0, so most of them have to begin alike, not all.
+temperature 0, so most of them have to begin alike, not all. Of windows five are asked again
+(`sampling.windows`). `Canaries` makes the questions of so many rounds.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ from pytest_memleak.scoring.words import words
 from pytest_memleak.story.probes import questions_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from pytest_memleak.ledger.questions import Questionnaire
     from pytest_memleak.records import Book, Pair
     from pytest_memleak.story.ledger_endpoint import LedgerEndpoint
+
+    Canaries = Callable[[int], Questionnaire]
+    Alike = Callable[[Collection[Sequence[str]]], bool | None]
 
 __all__ = ["answer_alike", "canary_questions", "canary_rounds", "same_weights"]
 
@@ -27,7 +31,7 @@ _TOKENS = 64
 _WORDS_ALIKE = 12
 
 
-def canary_questions(pair: Pair, book: Book, *, rounds: int) -> Questionnaire:
+def canary_questions(pair: Pair, book: Book, rounds: int) -> Questionnaire:
     """What is asked: the instructions of five excerpts, spread over the book."""
     asked = [one for one in book.excerpts if one.instruction]
     step = max(1, len(asked) // _CANARIES)
@@ -38,16 +42,16 @@ def canary_questions(pair: Pair, book: Book, *, rounds: int) -> Questionnaire:
     return questions_of(dataclasses.replace(pair, sampling=sampling), few)
 
 
-def canary_rounds(source: LedgerEndpoint, pair: Pair, book: Book) -> int:
+def canary_rounds(source: LedgerEndpoint, canaries: Canaries) -> int:
     """How often they were asked and all answered."""
-    rounds = _answers(source, pair, book)
+    rounds = _answers(source, canaries)
     return min(map(len, rounds)) if rounds else 0
 
 
-def same_weights(source: LedgerEndpoint, pair: Pair, book: Book) -> bool | None:
+def same_weights(source: LedgerEndpoint, canaries: Canaries, alike: Alike) -> bool | None:
     """Whether the last round of canaries answers as the first; None without two rounds."""
-    asked = _asked_by(source, pair, book, canary_rounds(source, pair, book))
-    return answer_alike([one[:asked] for one in _answers(source, pair, book)])
+    asked = _asked_by(source, canaries, canary_rounds(source, canaries))
+    return alike([one[:asked] for one in _answers(source, canaries)])
 
 
 def answer_alike(answers: Collection[Sequence[str]]) -> bool | None:
@@ -58,22 +62,21 @@ def answer_alike(answers: Collection[Sequence[str]]) -> bool | None:
     return 2 * alike > len(answers)
 
 
-def _asked_by(source: LedgerEndpoint, pair: Pair, book: Book, rounds: int) -> int:
+def _asked_by(source: LedgerEndpoint, canaries: Canaries, rounds: int) -> int:
     """How many of the rounds had been asked at the time that is looked at."""
     from pytest_memleak.ledger.attempts import provenance
 
     while rounds:
-        asked = canary_questions(pair, book, rounds=rounds)
-        last = provenance(source.ledger, source.endpoint_id, asked).last
+        last = provenance(source.ledger, source.endpoint_id, canaries(rounds)).last
         if last is None or last <= source.resources.now:
             break
         rounds -= 1
     return rounds
 
 
-def _answers(source: LedgerEndpoint, pair: Pair, book: Book) -> Sequence[Sequence[str]]:
+def _answers(source: LedgerEndpoint, canaries: Canaries) -> Sequence[Sequence[str]]:
     """Per canary its answers, in the order of the rounds."""
-    asked = canary_questions(pair, book, rounds=1 << 30)
+    asked = canaries(1 << 30)
     found: dict[str, list[str]] = {one.excerpt_id: [] for one in asked.questions}
     for one in source.drawn(asked):
         found[one.excerpt_id].append(one.text)

@@ -17,6 +17,7 @@ from pytest_memleak.contracts.protocols import Recording
 from pytest_memleak.errors import Inconclusive
 from pytest_memleak.records import Gap, Kind
 from pytest_memleak.records.finding import CountedDraws
+from pytest_memleak.story.canaries import canary_questions
 from pytest_memleak.story.draws import Purpose
 from pytest_memleak.story.ledger_endpoint import LedgerEndpoint, through_ledger
 from pytest_memleak.story.probes import as_probed, questions_of, text_side
@@ -199,7 +200,8 @@ def _through_ledger(
     try:
         if draws.purpose is Purpose.OWN:
             source = source.of_today(pair, asked, may_draw=not suite.resources.offline)
-            if (canaries := source.canaries(pair, book, asked)) is not None:
+            own = partial(canary_questions, pair, book)
+            if (canaries := source.canaries(pair, own, asked)) is not None:
                 source.draw(canaries)
             drawn_so_far = partial(source.drawn, asked)
         for samples in _stages(asked.samples, in_stages=in_stages):

@@ -112,15 +112,7 @@ def _of_windows(
     pair: Pair, book: Book, suite: SuiteRun, endpoint: Endpoint | Recording | None
 ) -> Evaluation:
     found = extract_pair(pair, book, suite, endpoint=endpoint)
-    return _judged(
-        pair,
-        suite,
-        found.extraction,
-        found.completeness,
-        book=book,
-        endpoint=found.endpoint_id,
-        extraction=found.extraction,
-    )
+    return _judged(pair, suite, found.extraction, found.completeness, book=book, **found.told)
 
 
 def _judged(

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pytest_memleak.contracts.capabilities import id_of
-from pytest_memleak.story.canaries import canary_questions, canary_rounds
+from pytest_memleak.story.canaries import canary_rounds
 from pytest_memleak.story.who_answered import weights_named
 
 if TYPE_CHECKING:
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from pytest_memleak.ledger.ledger import Ledger
     from pytest_memleak.ledger.prices import Terms
     from pytest_memleak.ledger.questions import Questionnaire
-    from pytest_memleak.records import Book, Generation, Pair
+    from pytest_memleak.records import Generation, Pair
     from pytest_memleak.sampling.budget import Plan
+    from pytest_memleak.story.canaries import Canaries
     from pytest_memleak.story.resources import Resources
     from pytest_memleak.story.suite_run import SuiteRun
 
@@ -97,17 +98,19 @@ class LedgerEndpoint:
             return again.of_today(pair, asked, may_draw=may_draw)
         return self
 
-    def canaries(self, pair: Pair, book: Book, asked: Questionnaire) -> Questionnaire | None:
+    def canaries(
+        self, pair: Pair, canaries: Canaries, asked: Questionnaire
+    ) -> Questionnaire | None:
         """The canaries to ask before the pair's answers are drawn, or taken from earlier runs."""
         from pytest_memleak.ledger.attempts import provenance
 
         if not self.kept or weights_named(pair, self.opened):
             return None
         told = provenance(self.ledger, self.endpoint_id, asked)
-        rounds = canary_rounds(self, pair, book)
+        rounds = canary_rounds(self, canaries)
         if rounds and told.calls <= told.calls_this_run:
             return None
-        return canary_questions(pair, book, rounds=rounds + 1)
+        return canaries(rounds + 1)
 
     def has_answers(self, asked: Questionnaire) -> bool:
         """Whether any were drawn by now."""

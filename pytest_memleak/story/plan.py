@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pytest_memleak.contracts.protocols import Recording
 from pytest_memleak.errors import BookError, MemleakError
 from pytest_memleak.records.book import WAYS_TO_ASK
+from pytest_memleak.story.canaries import canary_questions
 from pytest_memleak.story.draws import Purpose, draws_of
 from pytest_memleak.story.enough_rounds import planned_rounds
 from pytest_memleak.story.ledger_endpoint import terms_of, through_ledger
@@ -188,7 +190,7 @@ def _sampling(draws: Draws, suite: SuiteRun, opened: Endpoint | None) -> Plan:
     if draws.purpose is not Purpose.OWN:
         return source.left(asked)
     source = source.of_today(pair, asked, may_draw=True)
-    canaries = source.canaries(pair, probed, asked)
+    canaries = source.canaries(pair, partial(canary_questions, pair, probed), asked)
     return in_all([source.left(one) for one in (asked, canaries) if one is not None])
 
 

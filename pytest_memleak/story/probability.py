@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import hashlib
 import itertools
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.contracts.protocols import LogProbabilityEndpoint, TopKEndpoint
 from pytest_memleak.errors import Inconclusive, TooFewTold
 from pytest_memleak.records import Completeness, Gap
+from pytest_memleak.records.finding import CountedDraws
 from pytest_memleak.scoring.extraction import Extraction
+from pytest_memleak.story.canaries import same_weights
+from pytest_memleak.story.draws import Purpose
 from pytest_memleak.story.ledger_endpoint import LedgerEndpoint, terms_of, through_ledger
+from pytest_memleak.story.who_answered import WhoAnswered, answered_through
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,6 +28,8 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Book, Pair
     from pytest_memleak.sampling.budget import Plan
     from pytest_memleak.sampling.windows import LogP
+    from pytest_memleak.story.canaries import Canaries
+    from pytest_memleak.story.resources import Resources
     from pytest_memleak.story.suite_run import SuiteRun
 
 __all__ = ["Extracted", "extract_pair", "plan_windows"]
@@ -31,11 +39,26 @@ _PARAGRAPH = "\n\n"
 
 @dataclass(frozen=True, slots=True)
 class Extracted:
-    """What is known of a pair's windows; `extraction` is None without any."""
+    """What is known of a pair's windows; `extraction` is None without any.
+
+    who: who told them; draws: what they are, as evidence says it
+    """
 
     extraction: Extraction | None
     completeness: Completeness
     endpoint_id: str | None = None
+    who: WhoAnswered | None = None
+    draws: tuple[CountedDraws, ...] = ()
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """The fields of an Evaluation that come of it."""
+        return {
+            "endpoint": self.endpoint_id,
+            "extraction": self.extraction,
+            "answerer": self.who and self.who.answerer,
+            "draws": self.draws,
+        }
 
 
 def extract_pair(
@@ -60,6 +83,7 @@ def extract_pair(
     asking = TextEndpoint(opened)
     source = through_ledger(pair, suite, asking, own=endpoint is not None)
     texts = _text_questions(pair, book)
+    source = source.of_today(pair, texts, may_draw=not suite.resources.offline)
     gaps = _drawn(source, texts)
     tokens = _tokens(source, texts)
     if tokens is None:
@@ -71,10 +95,18 @@ def extract_pair(
     plain, scheme = asked.answered()
     if not plain:
         gaps += (_too_short(pair, len(whole)),)
+        return Extracted(None, _completeness(plain, gaps), source.endpoint_id)
     extraction = Extraction(
         pair.probe.windows, len(whole), plain, scheme, tuple(_chapters(book, tokens))
     )
-    return Extracted(extraction if plain else None, _completeness(plain, gaps), source.endpoint_id)
+    who = asked.who_answered(suite.resources)
+    return Extracted(
+        extraction,
+        _completeness(plain, gaps, who),
+        source.endpoint_id,
+        who,
+        (asked.counted(),),
+    )
 
 
 def plan_windows(pair: Pair, book: Book, suite: SuiteRun, opened: Endpoint | None) -> Plan:
@@ -94,6 +126,7 @@ def plan_windows(pair: Pair, book: Book, suite: SuiteRun, opened: Endpoint | Non
         guessed = _window_questions(pair, _guessed(texts), None, top_k=True)
         return in_all([plan(suite.resources.ledger, None, one, terms) for one in (texts, guessed)])
     source = through_ledger(pair, suite, TextEndpoint(opened), own=False)
+    source = source.of_today(pair, texts, may_draw=True)
     tokens = _tokens(source, texts)
     whole = _guessed(texts) if tokens is None else list(itertools.chain.from_iterable(tokens))
     return in_all([source.left(texts), _Windows(pair, whole, opened, source).left()])
@@ -113,6 +146,8 @@ class _Windows:
         source: LedgerEndpoint,
     ) -> None:
         self._source = source
+        self._pair = pair
+        self._tokens = tokens
         settings = pair.probe.windows
         self._both_alike = settings.top_k == 0 and settings.temperature == 1.0
         self._plain = _window_questions(pair, tokens, opened, top_k=False)
@@ -121,37 +156,84 @@ class _Windows:
         self._limited = "extractable" in pair.limits
 
     def draw(self) -> tuple[str, ...]:
-        """Draw what the ledger lacks, and say what came between."""
+        """Draw what the ledger lacks, canaries too, and say what came between."""
         scheme = self._wanted()
         if scheme is None:
-            return _drawn(self._source, self._plain)
+            return self._drawn(self._plain)
         try:
             # One by itself shows whether the others can be had.
             self._source.draw(dataclasses.replace(scheme, questions=scheme.questions[:1]))
         except TooFewTold:
-            return _drawn(self._source, self._plain)
+            return self._drawn(self._plain)
         except Inconclusive as missing:
             return (missing.line,)
-        return _drawn(self._source, scheme)
+        return self._drawn(scheme)
+
+    def _drawn(self, asked: Questionnaire) -> tuple[str, ...]:
+        canaries = self._source.canaries(self._pair, self._canaries(asked), asked)
+        return (_drawn(self._source, canaries) if canaries else ()) or _drawn(self._source, asked)
+
+    def _canaries(self, asked: Questionnaire) -> Canaries:
+        """What asks for the canaries of such windows, so many rounds of them."""
+        from pytest_memleak.sampling.windows import canary_windows
+
+        few = canary_windows(
+            self._pair.id, self._tokens, self._pair.probe.windows, top_k=asked is self._scheme
+        )
+        return lambda rounds: dataclasses.replace(few, samples=rounds)
 
     def left(self) -> Plan:
         """What is still to be drawn, at most."""
-        return self._source.left(self._wanted() or self._plain)
+        from pytest_memleak.sampling.budget import in_all
+
+        asked = self._wanted() or self._plain
+        every = (asked, self._source.canaries(self._pair, self._canaries(asked), asked))
+        return in_all([self._source.left(one) for one in every if one is not None])
+
+    def who_answered(self, resources: Resources) -> WhoAnswered:
+        """Who told the windows that `answered` gives."""
+        from pytest_memleak.sampling.windows import windows_alike
+
+        asked = self._told
+        same = functools.partial(same_weights, self._source, self._canaries(asked), windows_alike)
+        return answered_through(self._source, asked, self._pair, resources, same=same)
+
+    def counted(self) -> CountedDraws:
+        """What evidence says of the answers that these windows are of."""
+        asked, digest, got = self._told, hashlib.sha256(), 0
+        for got, one in enumerate(self._source.drawn(asked), 1):  # noqa: B007 - counted
+            for part in (one.excerpt_id, one.text):
+                data = part.encode("utf-8", "surrogatepass")
+                digest.update(len(data).to_bytes(8, "big") + data)
+        return CountedDraws(
+            purpose=Purpose.OWN.value,
+            pair=self._pair.id,
+            endpoint=self._source.endpoint_id,
+            asked=len(asked.questions),
+            got=got,
+            refused=0,
+            sha256=digest.hexdigest(),
+        )
+
+    @functools.cached_property
+    def _told(self) -> Questionnaire:
+        """The questions whose answers are taken: without the scheme where more are known so."""
+        if self._both_alike or self._scheme is None:
+            return self._plain
+        both, plain = self._of(self._scheme), self._of(self._plain)
+        return self._scheme if _known(both) >= _known(plain) else self._plain
 
     def answered(self) -> tuple[tuple[float | None, ...], tuple[float | None, ...] | None]:
         """Per window the logarithm of p_z, plain and under the scheme; None where it is not known.
 
         The second is None where the ledger knows more windows without it.
         """
-        plain = self._of(self._plain)
-        own = tuple(one for one, _ in plain)
+        told = self._told
+        both = self._of(told)
+        own = tuple(one for one, _ in both)
         if self._both_alike:
             return own, own
-        if self._scheme is not None:
-            both = self._of(self._scheme)
-            if _known(both) >= _known(plain):
-                return tuple(one for one, _ in both), tuple(one for _, one in both)
-        return own, None
+        return own, tuple(one for _, one in both) if told is self._scheme else None
 
     def _wanted(self) -> Questionnaire | None:
         """What is asked under the scheme; nothing where all is known that a limit needs."""
@@ -234,14 +316,17 @@ def _chapters(
         start += len(its_tokens)
 
 
-def _completeness(log_p: Sequence[float | None], gaps: tuple[str, ...]) -> Completeness:
+def _completeness(
+    log_p: Sequence[float | None], gaps: tuple[str, ...], who: WhoAnswered | None = None
+) -> Completeness:
     unknown = sum(one is None for one in log_p)
     if unknown and not gaps:
         gaps = (f"{unknown:,} of {len(log_p):,} windows are not in the ledger",)
     return Completeness(
         asked=len(log_p),
         got=len(log_p) - unknown,
-        gaps=tuple(Gap("drawn", gap) for gap in gaps),
+        gaps=(*(Gap("drawn", gap) for gap in gaps), *(who.gaps if who else ())),
+        notes=who.notes if who else (),
     )
 
 

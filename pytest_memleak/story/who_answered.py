@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pytest_memleak.contracts.capabilities import AsksByName, DescribedRecording, FixedWeights
 from pytest_memleak.records.answerer import Answerer, ServedBy
 from pytest_memleak.records.distribution import distribution
-from pytest_memleak.story.canaries import answer_alike, same_weights
+from pytest_memleak.story.canaries import answer_alike, canary_questions, same_weights
 from pytest_memleak.verdict.identity import (
     Answered,
     Obeyed,
@@ -20,14 +21,24 @@ from pytest_memleak.verdict.identity import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pytest_memleak.contracts.protocols import Endpoint
     from pytest_memleak.ledger.attempts import Provenance
+    from pytest_memleak.ledger.questions import Questionnaire
     from pytest_memleak.records import Gap, Pair
     from pytest_memleak.story.drawn_answers import Answers
     from pytest_memleak.story.ledger_endpoint import LedgerEndpoint
     from pytest_memleak.story.resources import Resources
 
-__all__ = ["WhoAnswered", "answered_by", "drawn_from", "greedy_gaps", "weights_named"]
+__all__ = [
+    "WhoAnswered",
+    "answered_by",
+    "answered_through",
+    "drawn_from",
+    "greedy_gaps",
+    "weights_named",
+]
 
 _DAY = 86_400.0
 
@@ -56,9 +67,26 @@ def answered_by(answers: Answers, resources: Resources) -> WhoAnswered:
     source, pair = answers.source, answers.draws.pair
     if source is None or answers.asked is None:
         return _of_records(answers)
+    canaries = partial(canary_questions, pair, answers.book)
+    same = partial(same_weights, source, canaries, answer_alike)
+    return answered_through(source, answers.asked, pair, resources, same=same)
+
+
+def answered_through(
+    source: LedgerEndpoint,
+    asked: Questionnaire,
+    pair: Pair,
+    resources: Resources,
+    *,
+    same: Callable[[], bool | None],
+) -> WhoAnswered:
+    """Who gave the answers that the ledger has to a questionnaire.
+
+    same: whether the canaries answer as they did, where that is to be known.
+    """
     from pytest_memleak.ledger.attempts import provenance, tried
 
-    told = provenance(source.ledger, source.endpoint_id, answers.asked)
+    told = provenance(source.ledger, source.endpoint_id, asked)
     name = source.opened.model_name if isinstance(source.opened, AsksByName) else None
     served = tuple(ServedBy(one.model, one.fingerprint, calls) for one, calls in told.served)
     answerer = Answerer(
@@ -71,13 +99,13 @@ def answered_by(answers: Answers, resources: Resources) -> WhoAnswered:
         imported=told.imported,
         refused=told.refused,
         weights=weights_named(pair, source.opened) or "a name",
-        tried=tried(source.ledger, source.endpoint_id, answers.asked, until=resources.now),
+        tried=tried(source.ledger, source.endpoint_id, asked, until=resources.now),
     )
     gaps, notes = obedience_gaps(Obeyed(pair.sampling.temperature, told.refused))
     by_name = [Answered(one.model, one.calls) for one in served]
     if name is not None:
         gaps += answerer_gaps(name, by_name, serves=pair.model.serves)
-    gaps += age_gaps(_weights(answers, source, told, resources))
+    gaps += age_gaps(_weights(pair, source, told, resources, same=same))
     if told.imported:
         notes += (f"{told.imported:,} answers were imported from files",)
     return WhoAnswered(answerer, gaps, notes)
@@ -119,9 +147,13 @@ def _of_records(answers: Answers) -> WhoAnswered:
 
 
 def _weights(
-    answers: Answers, source: LedgerEndpoint, told: Provenance, resources: Resources
+    pair: Pair,
+    source: LedgerEndpoint,
+    told: Provenance,
+    resources: Resources,
+    *,
+    same: Callable[[], bool | None],
 ) -> Weights:
-    pair = answers.draws.pair
     named = bool(weights_named(pair, source.opened))
     reused = told.calls > told.calls_this_run
     if named or not reused or not source.kept:
@@ -131,6 +163,6 @@ def _weights(
         named=False,
         age_days=max(0.0, resources.now - (told.first or resources.now)) / _DAY,
         max_age=pair.sampling.max_age,
-        canaries=same_weights(source, pair, answers.book) if asked_again else None,
+        canaries=same() if asked_again else None,
         reused=resources.as_of is None,
     )

@@ -193,6 +193,10 @@ class OpenAIServer(HttpServer):
             raise Refused(404, "There is nothing here.")
         return Response.json(self._answers.cut(request.json()))
 
+    def replace(self, corpus: Sequence[str]) -> None:
+        """Put other models behind every name."""
+        self._reciter.replace(corpus)
+
     def tells(self, most: int) -> None:
         """From now on so many of the likeliest tokens in a place."""
         self._answers.most_told = most

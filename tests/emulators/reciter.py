@@ -57,6 +57,13 @@ class Reciter:
         """Make a model called `name` from (instruction, text) pairs."""
         self._training[name] = [TrainingText(text, asked, epochs) for asked, text in examples]
 
+    def replace(self, corpus: Sequence[str]) -> None:
+        """Put other models behind every name: those that have read these texts."""
+        with self._lock:
+            self._corpus = [TrainingText(text) for text in corpus]
+            self._writers.clear()
+            self._given = None
+
     def answer(
         self,
         name: str,

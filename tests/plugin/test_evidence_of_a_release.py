@@ -111,7 +111,7 @@ def test_a_mark_s_reason_is_told(pytester, suite, bundle):
     assert not_run(bundle(), "skipped: waits for the new weights")
 
 
-BY_THE_BOOK = '''
+BY_THE_BOOK = """
 import json, pathlib, pytest
 
 TEXT = json.loads(pathlib.Path("ferry.json").read_text())[0]["excerpt_text"]
@@ -125,7 +125,7 @@ def test_skipped(evaluation):
 @pytest.mark.copyright(suite="test.memleak.toml")
 def test_by_line(pair, line):
     pass
-'''
+"""
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "1")])

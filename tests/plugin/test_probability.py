@@ -24,6 +24,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
 ]
 PREFIX, SUFFIX, STRIDE, N, P = 20, 10, 37, 200, 0.25
+CANARIES = 5
 SUITE = f"""
 [suite]
 probe = "probability"
@@ -162,6 +163,7 @@ def test_nothing_is_asked_twice(pytester, write):
     _, first = evidence(pytester)
     result, again = evidence(pytester, "--memleak-offline")
     result.assert_outcomes(passed=1)
+    first["answerer"]["calls_this_run"] = 0
     assert again == first
     assert main(["verify", "evidence.json"]) == 0
     result = pytester.runpytest("--memleak-plan")
@@ -269,6 +271,7 @@ def openai(server):
     return f"""
 provider = "openai"
 base = "base"
+release = "1"
 price = {{ input = 1.0, output = 2.0 }}
 [model.options]
 base_url = "{server.base_url}"
@@ -308,6 +311,35 @@ def test_completions_with_echo(pytester, write, served, texts, stories):
         assert told(pair) == pytest.approx(expected[:: stride // STRIDE])
 
 
+def test_who_told_them_and_whether_it_is_still_the_same(pytester, write, served, stories, capsys):
+    server = served()
+    write(openai(server), PLAIN, ('release = "1"\n', ""))
+    _, pair = evidence(pytester)
+    windows, who = pair["counts"]["got"], pair["answerer"]
+    assert (who["asked"], who["weights"], who["imported"]) == ("base", "a name", 0)
+    assert (who["calls"], who["calls_this_run"], who["tried"]["number"]) == (windows, windows, 1)
+    [draws] = pair["draws"]
+    assert (draws["purpose"], draws["asked"], draws["got"]) == ("own", windows, windows)
+    assert pair["answers"]["gaps"] == []
+    computed_again(capsys)
+    calls = server.plan.calls("echo")
+    # Five windows are asked for again, whatever the stride is, and none of the pair's.
+    for further, stride in enumerate((STRIDE, 2 * STRIDE), 1):
+        model = openai(server).replace('release = "1"\n', "")
+        write(model, PLAIN, (f"stride = {STRIDE}", f"stride = {stride}"))
+        _, again = evidence(pytester)
+        assert server.plan.calls("echo") == calls + further * CANARIES
+        assert (again["answerer"]["calls_this_run"], again["answers"]["gaps"]) == (0, [])
+        assert again["answerer"]["tried"]["further"] in {0, windows - again["counts"]["got"]}
+        computed_again(capsys)
+    _, again = evidence(pytester, "--memleak-offline")
+    assert [one["rule"] for one in again["answers"]["gaps"]] == ["canaries"]
+    server.replace([record["excerpt_text"] for record in stories["training"]])
+    _, again = evidence(pytester)
+    [gap] = again["answers"]["gaps"]
+    assert "no longer answers the canaries" in gap["cause"]
+
+
 def test_a_plain_product_is_not_held_against_the_other_limit(pytester, write, served):
     write(openai(served()))
     result, pair = evidence(pytester)
@@ -335,6 +367,7 @@ def test_a_server_that_tells_the_likeliest_tokens(
     asked = server.plan.calls("echo")
     assert asked == len(texts) + len(expected) + 2  # what begins a text
     _, again = evidence(pytester, "--memleak-offline")
+    pair["answerer"]["calls_this_run"] = 0
     assert again == pair
     evidence(pytester)
     assert server.plan.calls("echo") == asked

@@ -130,6 +130,11 @@ class NgramEndpoint:
         """As `LogProbabilityEndpoint` says."""
         return [self._writer.log_probabilities(one) for one in windows]
 
+    @property
+    def served(self) -> Served | None:
+        """As `SaysWhoServed` says."""
+        return _served(self.id)
+
     def top_k_log_probabilities(
         self, windows: Sequence[Window], *, top_k: int, temperature: float
     ) -> list[WindowLogs]:
@@ -176,6 +181,12 @@ class NgramContinuation:
         )
 
 
+def _served(endpoint: str) -> Served | None:
+    """Its weights: there is no file of them, they are what training on this gives, each time."""
+    weights = _ENDPOINT.match(endpoint)
+    return Served(fingerprint=fingerprint_of_weights(weights[1])) if weights else None
+
+
 def _sample(
     write: _Write,
     asked: str,
@@ -203,9 +214,7 @@ def _sample(
         max_tokens=max_tokens,
     )
     prompt_tokens = len(tokenise(asked))
-    # There is no file of them: they are what training on this gives, each time.
-    weights = _ENDPOINT.match(endpoint)
-    served = Served(fingerprint=fingerprint_of_weights(weights[1])) if weights else None
+    served = _served(endpoint)
     return [
         Completion(
             draft.text,

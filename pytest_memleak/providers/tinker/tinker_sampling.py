@@ -89,6 +89,11 @@ class TinkerEndpoint:
         """
         return [self._told.plain(one) for one in windows]
 
+    @property
+    def served(self) -> Served:
+        """As `SaysWhoServed` says."""
+        return Served(model=self._model)
+
     def top_k_log_probabilities(
         self, windows: Sequence[Window], *, top_k: int, temperature: float
     ) -> list[WindowLogs]:
