@@ -34,8 +34,9 @@ _SVG = """\
 
 def badge(made: Mapping[str, Any]) -> str:
     """The SVG for a bundle that was verified: its result, release, and the digest to ask for."""
-    said = made["result"] + (f" {made['release']}" if made["release"] else "")
-    said = inert(said, longest=_LONGEST)
+    gates = any(one["gates"] for one in made["suites"])
+    said = made["result"] if gates else "gates nothing"
+    said = inert(said + (f" {made['release']}" if made["release"] else ""), longest=_LONGEST)
     label_width, said_width = (round(len(one) * _CHARACTER) for one in (_LABEL, said))
     left = label_width + _MARGIN
     return _SVG.format(
@@ -44,7 +45,7 @@ def badge(made: Mapping[str, Any]) -> str:
         counted=escape(counted(made["pairs"])),
         created=escape(made["created"]),
         sha256=escape(made["sha256"]),
-        color=_COLORS.get(made["result"], _UNDECIDED),
+        color=_COLORS.get(made["result"] if gates else "", _UNDECIDED),
         width=left + said_width + _MARGIN,
         left=left - 3,
         label_at=left / 2,

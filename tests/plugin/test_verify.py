@@ -356,6 +356,19 @@ def test_a_badge_of_a_fail_says_so(pytester, suite, verify):
     assert "memorization: FAIL" in (pytester.path / "badge.svg").read_text(encoding="utf-8")
 
 
+def test_a_badge_of_leaks_that_were_all_expected_claims_nothing(pytester, suite, verify):
+    suite(
+        ('[[model]]\nid = "clean"\nprovider = "recorded"\n', ""),
+        ('[model.options]\npath = "clean.json"\n', ""),
+        ('id = "leaky"', 'id = "leaky"\nexpected = "leak"'),
+    )
+    pytester.runpytest(EVIDENCE, "--memleak-release=2.1").assert_outcomes(xfailed=1)
+    verify("--badge", "badge.svg")
+    svg = (pytester.path / "badge.svg").read_text(encoding="utf-8")
+    assert "memorization: gates nothing 2.1" in svg
+    assert "PASS" not in svg
+
+
 @pytest.mark.parametrize("again", [True, False])
 def test_no_badge_of_what_was_not_verified(passed, verify, again):
     if again:
