@@ -1,6 +1,7 @@
 """Limits that something in the books could be over: else nothing could fail, whatever is recited.
 
-Asked before anything is drawn, since it would be paid for nothing.
+Asked before anything is drawn, since it would be paid for nothing. A limit of up to a hundred words
+is one in any case: a text that is shorter gives back too little to matter.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ __all__ = ["refuse_limits_out_of_reach"]
 _IN_AN_EXCERPT = {"longest_span", "greedy_longest_span", "spans_over"}
 _IN_THE_BOOK = {"longest_block"}
 _IN_ANY_BOOK = {"longest_recital", "recitals_over", "nv_longest_recital"}
+_IN_ANY_CASE = 100  # words of a limit, or of a passage that is counted, and the number of these
 
 
 def refuse_limits_out_of_reach(pair: Pair, book: Book, suite: SuiteRun) -> None:
@@ -53,6 +55,9 @@ def _is_within_reach(name: str, limit: float, pair: Pair, book: Book, suite: Sui
     row = table_with(pair.limits.brought)[name]
     if row.kind == "share":
         return limit < 1
+    counted = row.runs == "number"
+    if max(limit, pair.scoring.span_threshold if counted else 0) <= _IN_ANY_CASE:
+        return True
     stretches: Iterable[Iterable[int]]
     if name in _IN_AN_EXCERPT:
         stretches = ([length] for length in _lengths(name, book, pair))
@@ -62,7 +67,7 @@ def _is_within_reach(name: str, limit: float, pair: Pair, book: Book, suite: Sui
         stretches = (_lengths(name, one, pair) for one in _books(book, suite))
     else:
         return True
-    if row.runs == "number":
+    if counted:
         return _holds_more_than(limit, stretches, each=pair.scoring.span_threshold + 1)
     return _is_longer_than(limit, stretches)
 
