@@ -34,7 +34,6 @@ def test_a_limit_that_nothing_is_long_enough_for_gates_nothing(pytester, suite, 
         ("longest_span = 100", "", {"passed": 2}),
         ("spans_over = 0", "span_threshold = 100", {"passed": 2}),
         ("longest_span = 100000\nlongest_block = 15", "", {"passed": 1, "failed": 1}),
-        ("longest_span = 100000\nbmc = 0.3", "", {"passed": 1, "failed": 1}),
     ],
 )
 def test_one_limit_that_can_be_broken_is_enough(pytester, suite, limits, of_suite, outcomes):
