@@ -34,7 +34,8 @@ _ESCAPES = r"""
     | (?P<url>    (?:%[0-9a-f]{2})+ )
     | (?P<html>   &(?:\#[0-9]{1,7}|\#x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,30}); )
 """
-_FIRST = re.compile(r"[\x1b\\#%&]")  # of an escape
+_BEGINS = "\x1b\\#%&"  # an escape
+_FIRST = re.compile(f"[{re.escape(_BEGINS)}]")
 # In any case of ASCII letters alone: else `[^\x00-\x7f]` would leave out the long s.
 _FLAGS = re.VERBOSE | re.MULTILINE | re.IGNORECASE | re.ASCII
 _ESCAPE = re.compile(_ESCAPES, _FLAGS)
@@ -111,6 +112,8 @@ def plain_of(text: str) -> str:
 
 def _unescaped(text: str) -> str:
     """Without the escapes of one layer."""
+    if not _may_be_escaped(text):  # as most texts are
+        return text
     parts: list[str] = []
     copied = 0
     for first in _FIRST.finditer(text):
@@ -122,7 +125,7 @@ def _unescaped(text: str) -> str:
 
 
 def _may_be_escaped(text: str) -> bool:
-    return _FIRST.search(text) is not None
+    return any(mark in text for mark in _BEGINS)
 
 
 def _plain_text(text: str) -> str:
