@@ -22,7 +22,7 @@ from pytest_memleak.contracts.protocols import Manuscript
 from pytest_memleak.errors import BookError
 from pytest_memleak.records import Book, BookPart, Excerpt, Work
 from pytest_memleak.records.digest import book_digest
-from pytest_memleak.scoring.fused import refuse_fused
+from pytest_memleak.scoring.fused_words import refuse_fused
 from pytest_memleak.scoring.words import words
 
 if TYPE_CHECKING:

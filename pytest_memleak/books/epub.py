@@ -14,12 +14,12 @@ from pytest_memleak.books.bounds import Budget
 from pytest_memleak.books.chapters import require_words
 from pytest_memleak.books.contents import Entry, navigation_contents, ncx_contents
 from pytest_memleak.books.encryption import refuse_drm
+from pytest_memleak.books.front_and_back_matter import Leaf
 from pytest_memleak.books.landmarks import Landmark, guide_landmarks, navigation_landmarks
 from pytest_memleak.books.markup import Markup, read_markup
 from pytest_memleak.books.package import NAVIGATION, TidyPackage, tidy_package
 from pytest_memleak.books.parts import compose
 from pytest_memleak.books.source import decode
-from pytest_memleak.books.surroundings import Leaf
 from pytest_memleak.contracts.protocols import Manuscript
 from pytest_memleak.errors import BookError
 

@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from pytest_memleak.books.block_styles import block_classes
 from pytest_memleak.books.bounds import Budget
 from pytest_memleak.books.characters import legible
+from pytest_memleak.books.epub_types import APPARATUS, BODY, is_matter, kind_of_matter, terms
 from pytest_memleak.books.events import parse_events
-from pytest_memleak.books.matter import APPARATUS, BODY, is_matter, kind_of_matter, terms
 from pytest_memleak.books.page_marks import LONGEST_MARK, note_reference, page_number
 from pytest_memleak.books.source import read_source
 

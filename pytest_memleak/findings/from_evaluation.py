@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.findings.quotes import quote
 from pytest_memleak.findings.rates import rate_of
-from pytest_memleak.findings.recited import recital_details, recital_passages
+from pytest_memleak.findings.recital_details import recital_details, recital_passages
 from pytest_memleak.records import Completeness, Judgement, Measure, Verdict
 from pytest_memleak.records.finding import LIKELIEST_SPAN, Finding, Passage
 from pytest_memleak.records.round_figures import RoundFigures

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import Inconclusive, MemleakError, SettingsError
 from pytest_memleak.parallel.actors import Actors
-from pytest_memleak.parallel.blocks import blocks, generations_of
+from pytest_memleak.parallel.generation_blocks import blocks, generations_of
 from pytest_memleak.scoring.library import scan
 from pytest_memleak.scoring.tally import Counted, Tally
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from pytest_memleak.contracts.protocols import Endpoint
-    from pytest_memleak.parallel.blocks import Block
+    from pytest_memleak.parallel.generation_blocks import Block
     from pytest_memleak.records import Book, Generation, Scoring
     from pytest_memleak.scoring.library import GenerationSieve, Scanned, Shard
     from pytest_memleak.scoring.recitals import Protected

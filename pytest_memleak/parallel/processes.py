@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import Inconclusive, MemleakError
-from pytest_memleak.parallel.blocks import blocks, generations_of
+from pytest_memleak.parallel.generation_blocks import blocks, generations_of
 from pytest_memleak.scoring.tally import Counted, Tally
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
 
-    from pytest_memleak.parallel.blocks import Block
+    from pytest_memleak.parallel.generation_blocks import Block
     from pytest_memleak.records import Book, Generation, Scoring
     from pytest_memleak.scoring.recitals import Protected
 

@@ -14,8 +14,8 @@ import pytest
 
 from pytest_memleak.contracts.protocols import Recording
 from pytest_memleak.errors import LedgerError, MemleakError
-from pytest_memleak.plugin.accounts import sentence_of, write_account
 from pytest_memleak.plugin.collect import pair_of
+from pytest_memleak.plugin.internal_errors import sentence_of, write_account
 from pytest_memleak.plugin.options import TO_RUN_IT
 from pytest_memleak.plugin.progress import display_for
 from pytest_memleak.plugin.stash import (

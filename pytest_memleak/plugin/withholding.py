@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_memleak.plugin.collect import SuiteModule
-from pytest_memleak.plugin.pieces import Pieces, messages_of
+from pytest_memleak.plugin.piecemeal_quotes import Pieces, messages_of
 from pytest_memleak.plugin.stash import answered_key, evaluation_key, run_key, withholding_key
 from pytest_memleak.redaction.text import QUOTED_WORDS, Quotes, count_words
 

@@ -18,11 +18,16 @@ from typing import Any
 
 from pytest_memleak.errors import RecordsError
 from pytest_memleak.records.answerer import RecordedAs
-from pytest_memleak.records.beside import THOUGHTS, count_runs, texts_in, without_answer
 from pytest_memleak.records.book import Book, Excerpt
 from pytest_memleak.records.digest import book_digest
 from pytest_memleak.records.finish_words import finish_reason
 from pytest_memleak.records.generation import FinishReason, Generation
+from pytest_memleak.records.reasoning_and_tool_calls import (
+    THOUGHTS,
+    count_runs,
+    texts_in,
+    without_answer,
+)
 
 __all__ = [
     "book_from_records",

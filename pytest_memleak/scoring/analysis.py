@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_memleak.records import Estimate, Measurement
-from pytest_memleak.scoring.maxima import Range, block_range, maximum_range
+from pytest_memleak.scoring.longest_ranges import Range, block_range, maximum_range
 from pytest_memleak.scoring.measure_table import MEASURES
 from pytest_memleak.scoring.measures import measurement
 from pytest_memleak.scoring.near_verbatim import NearVerbatimRecall, NearVerbatimTally

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_memleak.errors import BookError
-from pytest_memleak.scoring.fused import refuse_fused
+from pytest_memleak.scoring.fused_words import refuse_fused
 from pytest_memleak.scoring.words import in_latin_1, words
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import numpy as np
 from pytest_memleak.records import Scoring
 from pytest_memleak.scoring.detection import detection
 from pytest_memleak.scoring.exchangeability import exchangeability
-from pytest_memleak.scoring.maxima import all_within
+from pytest_memleak.scoring.longest_ranges import all_within
 from pytest_memleak.scoring.quantiles import normal_quantile, student_quantile
 from pytest_memleak.scoring.round_blocks import block_variance, blocks_of, jackknife_variance
 

@@ -20,7 +20,7 @@ from pytest_memleak.findings.pair_evidence import pair_evidence
 from pytest_memleak.findings.run_evidence import limitations, versions
 from pytest_memleak.ledger.chain import Head
 from pytest_memleak.records import Verdict
-from pytest_memleak.story.confined import refuse_outside, refuse_paths_outside
+from pytest_memleak.story.allowed_folders import refuse_outside, refuse_paths_outside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

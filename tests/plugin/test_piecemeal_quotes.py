@@ -1,6 +1,6 @@
 """A book that is told piece by piece is a quote from the thirteenth word on."""
 
-from pytest_memleak.plugin.pieces import Pieces, messages_of
+from pytest_memleak.plugin.piecemeal_quotes import Pieces, messages_of
 from pytest_memleak.redaction.text import without_quotes
 
 BOOK = "the ferryman counted nine lanterns along the quay and did not like the number at all"

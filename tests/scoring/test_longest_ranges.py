@@ -8,7 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_memleak.scoring.maxima import Range, block_range, expected_maximum, maximum_range
+from pytest_memleak.scoring.longest_ranges import (
+    Range,
+    block_range,
+    expected_maximum,
+    maximum_range,
+)
 from pytest_memleak.scoring.random_orders import random_orders
 from pytest_memleak.scoring.rounds import Rounds
 
