@@ -317,6 +317,7 @@ def test_who_told_them_and_whether_it_is_still_the_same(pytester, write, served,
     _, pair = evidence(pytester)
     windows, who = pair["counts"]["got"], pair["answerer"]
     assert (who["asked"], who["weights"], who["imported"]) == ("base", "a name", 0)
+    assert [one["model"] for one in who["served"]] == ["base"]
     assert (who["calls"], who["calls_this_run"], who["tried"]["number"]) == (windows, windows, 1)
     [draws] = pair["draws"]
     assert (draws["purpose"], draws["asked"], draws["got"]) == ("own", windows, windows)
@@ -537,5 +538,7 @@ def test_local_weights(pytester, write, local_base, texts, top_k):
         expected.append(total)
         plain.append(own)
     agrees(pair, expected, plain, rel=1e-4)
+    [served] = pair["answerer"]["served"]
+    assert served["fingerprint"].startswith("sha256:")
     known = sum(value > -math.inf for value in expected)
     assert {0: known == len(expected), 40: known < len(expected), 500: known > 0}[top_k]

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import Any
 
 from pytest_memleak.contracts.capabilities import Obeyed
-from pytest_memleak.contracts.protocols import Completion, Window, WindowLogs
+from pytest_memleak.contracts.protocols import Completion, Served, Window, WindowLogs
 from pytest_memleak.errors import ProviderBusy
 from pytest_memleak.providers.failures import Refused
 from pytest_memleak.providers.openai.choices import filtered, read_completions
@@ -151,6 +151,11 @@ class ChatEndpoint:
             self._teller.top_k_log_probabilities(one, top_k=top_k, temperature=temperature)
             for one in windows
         ]
+
+    @property
+    def served(self) -> Served | None:
+        """As `SaysWhoServed` says."""
+        return self._calls.served
 
     # --- one call
 

@@ -12,7 +12,7 @@ from pytest_memleak.records.answerer import server_fingerprint
 from pytest_memleak.records.finish_words import finish_reason
 from pytest_memleak.records.reasoning_and_tool_calls import texts_in, without_answer
 
-__all__ = ["filtered", "read_completions"]
+__all__ = ["filtered", "read_completions", "served_of"]
 
 _LONGEST_NAME = 200
 
@@ -44,10 +44,7 @@ def read_completions(
     usage = usage if isinstance(usage, Mapping) else {}
     prompt = token_count(usage.get("prompt_tokens"))
     total = whole_count(token_count(usage.get("completion_tokens")), said, max_tokens=max_tokens)
-    model, fingerprint, response_id = (
-        _name(answer.get(key)) for key in ("model", "system_fingerprint", "id")
-    )
-    served = Served(model, server_fingerprint(fingerprint), response_id)
+    served = served_of(answer)
     # Of no choice, so that nobody can say of which: it stands with the first.
     apart = texts_in([one for one in listed if not isinstance(one, Mapping)])
     apart += _texts_of(answer, but=("choices", *_ASKED))
@@ -67,6 +64,14 @@ def read_completions(
             zip(choices, said, shared_out(total, len(choices)), strict=True)
         )
     ]
+
+
+def served_of(answer: Mapping[str, Any]) -> Served:
+    """Who gave an answer, as the answer has it."""
+    model, fingerprint, response_id = (
+        _name(answer.get(key)) for key in ("model", "system_fingerprint", "id")
+    )
+    return Served(model, server_fingerprint(fingerprint), response_id)
 
 
 def _text_and_reason(choice: Mapping[str, Any]) -> tuple[str, FinishReason]:

@@ -35,10 +35,13 @@ from pytest_memleak.providers.google_login import (
     login_failure,
 )
 from pytest_memleak.providers.http_bounds import Bounds
+from pytest_memleak.providers.openai.choices import served_of
 from pytest_memleak.redaction.credentials import without_credentials
 
 if TYPE_CHECKING:
     from openai import APIResponse, APIStatusError, OpenAI
+
+    from pytest_memleak.contracts.protocols import Served
 
 __all__ = ["OFFICIAL_URL", "PROVIDER", "Calls"]
 
@@ -58,6 +61,10 @@ _LOOKED_AT = 2000
 _OUT_OF_MONEY = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
 # Who samples from the model's own distribution unless told otherwise.
 _PLAIN_HOSTS = ("api.openai.com", ".openai.azure.com", ".googleapis.com")
+
+
+class _Last(threading.local):
+    served: Served | None = None
 
 
 class Calls:
@@ -96,6 +103,7 @@ class Calls:
         self._token = GoogleToken() if auth == "google" else None
         self._client: OpenAI | None = None
         self._lock = threading.Lock()
+        self._last = _Last()
 
     def close(self) -> None:
         """Let go of the connections."""
@@ -162,7 +170,14 @@ class Calls:
             with function(client) as response:
                 return json.loads(b"".join(response.iter_bytes()))
 
-        return self.ask(call, read, endpoint=endpoint, texts=texts)
+        answer = self.ask(call, read, endpoint=endpoint, texts=texts)
+        self._last.served = served_of(answer) if isinstance(answer, Mapping) else None
+        return answer
+
+    @property
+    def served(self) -> Served | None:
+        """Who gave the last JSON that this thread asked for."""
+        return self._last.served
 
     # --- what a failure means
 

@@ -153,7 +153,7 @@ class LocalEndpoint:
                     most=most,
                 )
             ]
-            served = Served(fingerprint=self._fingerprint)
+            served = self.served
         return [
             _completion(form, row, loaded.stop, served, prompt_tokens=len(prompt) * (number == 0))
             for number, row in enumerate(rows)
@@ -172,8 +172,9 @@ class LocalEndpoint:
         )
 
     @functools.cached_property
-    def _fingerprint(self) -> str:
-        return fingerprint_of_weights(digest_of_weights(self._wanted()))
+    def served(self) -> Served:
+        """As `SaysWhoServed` says: the weights themselves."""
+        return Served(fingerprint=fingerprint_of_weights(digest_of_weights(self._wanted())))
 
     # --- continuing a text, and how probable one is
 
