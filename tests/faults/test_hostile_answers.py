@@ -28,7 +28,7 @@ READ = {
     *("unknown_charset", "nan", "infinity", "too_many_choices", "null_usage", "negative_usage"),
     *("huge_usage", "usage_of_words", "surrogates", "terminal", "nul", "long_text"),
     *("finish_unknown", "finish_of_objects", "another_model", "another_id"),
-    *("many_samples", "stop_unknown"),
+    *("many_samples", "stop_unknown", "lists_for_texts"),
 }
 # What no two clients read alike.
 EITHER = {
