@@ -316,7 +316,7 @@ def test_a_few_withheld_completions_do_not_hide_a_leak(scenario, run, pytester, 
 def test_a_server_that_does_not_sample_is_told(scenario, run, pytester, kind):
     server = scenario(kind, polls=0)
     server.plan(Fault(FaultKind.GREEDY, server.places.sample))
-    server.write_suite(pytester.path, limit=5000)
+    server.write_suite(pytester.path, limit=100)
     outcome = run(server)
     assert outcome.result.parseoutcomes() == {"errors": 1}
     assert "of the answers to one excerpt, 16.7 % are distinct answers (median)" in outcome.text

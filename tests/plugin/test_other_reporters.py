@@ -184,9 +184,9 @@ def undone(text):
 @pytest.mark.parametrize(
     "options",
     [
-        ("-vv", "--full-trace", "-o", "log_cli=true"),
+        pytest.param(("-vv", "--full-trace", "-o", "log_cli=true"), marks=pytest.mark.slow),
         pytest.param(("-n", "2"), marks=pytest.mark.slow),
-        pytest.param(("--tb=short", "-q"), marks=pytest.mark.slow),
+        ("--tb=short", "-q"),
     ],
     ids=" ".join,
 )
@@ -200,11 +200,16 @@ def test_no_thirteen_words_are_in_any_of_them(written, protected, options):
             assert not told, f"{name}: {min(told)}"
 
 
-def test_with_quote_0_there_is_no_word_in_any_of_them(written, protected):
+@pytest.mark.parametrize(
+    "options",
+    [("--tb=short", "-q"), pytest.param(("-vv",), marks=pytest.mark.slow)],
+    ids=" ".join,
+)
+def test_with_quote_0_there_is_no_word_in_any_of_them(written, protected, options):
     # What reporters say of any test, and of the machine.
-    usual = written("-vv", "--memleak-quote=0", tests=HEAD + HARMLESS)
+    usual = written(*options, "--memleak-quote=0", tests=HEAD + HARMLESS)
     said_anyway = set().union(*map(words_of, [careless(), *usual.values()]))
-    found = written("-vv", "--memleak-quote=0", tests=careless())
+    found = written(*options, "--memleak-quote=0", tests=careless())
     for name, text in found.items():
         for one in protected():
             alone = {word for word in words_of(one) if len(word) > 7} - said_anyway
