@@ -185,7 +185,7 @@ class Failing:
         kinds = [type(one).__name__ for one in exception_chain(error)]
         astray = next((one for one in exception_chain(error) if isinstance(one, Astray)), None)
         if astray is not None:
-            return self.busy(str(astray), f"{server} sends requests on: name that server instead")
+            return self.astray(astray, server=server)
         if never_sent(error):
             return self.not_sent(
                 f"no connection came about ({kinds[-1]}), so nothing was asked or billed",
@@ -198,6 +198,10 @@ class Failing:
             f"the connection failed or was cut off ({kinds[min(1, len(kinds) - 1)]})",
             f"is {server} up, and reachable from here?",
         )
+
+    def astray(self, error: Astray, *, server: str) -> ProviderBusy:
+        """There was an answer, which leads to another host."""
+        return self.busy(str(error), f"{server} sends requests on: name that server instead")
 
     def malformed(self, server: str) -> ProviderBusy:
         """There was an answer, of another form than this client reads."""

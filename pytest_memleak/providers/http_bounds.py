@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ __all__ = ["Bounds", "Endless"]
 _MEGABYTE = 1_000_000
 _LONGEST_ERROR = 64_000
 _BEGAN = "memleak_began"
+_STREAMS = {"SyncByteStream", "AsyncByteStream"}
 
 
 class Endless(ValueError):
@@ -42,8 +43,20 @@ class Bounds:
 
     @property
     def hooks(self) -> dict[str, list[Callable[[Any], None]]]:
-        """The client's `event_hooks`."""
+        """The `event_hooks` of a client."""
         return {"request": [self._asked], "response": [self._answered]}
+
+    @property
+    def async_hooks(self) -> dict[str, list[Callable[[Any], Coroutine[Any, Any, None]]]]:
+        """The `event_hooks` of an asynchronous client."""
+
+        async def asked(request: Any) -> None:
+            self._asked(request)
+
+        async def answered(response: Any) -> None:
+            self._answered(response)
+
+        return {"request": [asked], "response": [answered]}
 
     def _asked(self, request: Any) -> None:
         # A few kilobytes that are packed well are gigabytes: nothing packed is asked for.
@@ -68,52 +81,72 @@ class Bounds:
             raise Endless("packed, though nobody asked for it")
         until = request.extensions.get(_BEGAN, time.monotonic()) + self.timeout
         if response.is_error:
-            pieces = _up_to(_cut_off(response.stream, _LONGEST_ERROR), self.most, until)
+            allowed = _Allowed(_LONGEST_ERROR, until, cut_off=True)
         elif request.url.path.endswith("/content"):
-            pieces = _up_to(response.stream, self.most_of_a_file, None)
+            allowed = _Allowed(self.most_of_a_file, None)
         else:
-            pieces = _up_to(response.stream, self.most, until)
-        response.stream = _stream(type(response.stream), response.stream, pieces)
+            allowed = _Allowed(self.most, until)
+        stream = response.stream
+        response.stream = _bounded(_library_kind(type(stream)))(stream, allowed)
 
 
-def _cut_off(stream: Any, most: int) -> Iterator[bytes]:
-    left = most
-    for piece in stream:
-        yield piece[:left]
-        left -= len(piece)
-        if left <= 0:
-            return
+@dataclass(slots=True)
+class _Allowed:
+    """What of a body may still be read: `most` bytes in all, until that moment.
 
+    cut_off: whether what is longer ends there; it is an error else.
+    """
 
-def _up_to(stream: Any, most: int, deadline: float | None) -> Iterator[bytes]:
-    left = most
-    for piece in stream:
-        left -= len(piece)
-        if left < 0:
-            raise Endless(f"longer than {most} bytes")
-        if deadline is not None and time.monotonic() > deadline:
+    most: int
+    until: float | None
+    cut_off: bool = False
+    taken: int = 0
+
+    def take(self, piece: bytes) -> bytes:
+        """What is taken of the next piece; raises Endless or TimeoutError."""
+        if self.until is not None and time.monotonic() > self.until:
             raise TimeoutError
-        yield piece
+        kept = piece[: self.most - self.taken]
+        if len(kept) < len(piece) and not self.cut_off:
+            raise Endless(f"longer than {self.most} bytes")
+        self.taken += len(kept)
+        return kept
+
+    @property
+    def used_up(self) -> bool:
+        return self.cut_off and self.taken >= self.most
 
 
-def _stream(kind: type[Any], stream: Any, pieces: Iterator[bytes]) -> Any:
-    """The pieces as a stream of the library's own kind; closing it closes the one below."""
-    return _bounded(next(one for one in kind.__mro__ if one.__name__ == "SyncByteStream"))(
-        stream, pieces
-    )
+def _library_kind(kind: type[Any]) -> Any:
+    """What the HTTP library wants a stream to be, of whichever version it is."""
+    return next(one for one in kind.__mro__ if one.__name__ in _STREAMS)
 
 
 @functools.cache
 def _bounded(library_kind: type[Any]) -> Any:
     class Bounded(library_kind):  # type: ignore[misc]
-        def __init__(self, stream: Any, pieces: Iterator[bytes]) -> None:
+        """As much of a stream as is allowed; closing it closes the stream."""
+
+        def __init__(self, stream: Any, allowed: _Allowed) -> None:
             self._stream = stream
-            self._pieces = pieces
+            self._allowed = allowed
 
         def __iter__(self) -> Iterator[bytes]:
-            return self._pieces
+            for piece in self._stream:
+                yield self._allowed.take(piece)
+                if self._allowed.used_up:
+                    return
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            async for piece in self._stream:
+                yield self._allowed.take(piece)
+                if self._allowed.used_up:
+                    return
 
         def close(self) -> None:
             self._stream.close()
+
+        async def aclose(self) -> None:
+            await self._stream.aclose()
 
     return Bounded

@@ -15,6 +15,8 @@ from pytest_memleak.errors import ProviderError
 from pytest_memleak.providers import http_bounds
 from pytest_memleak.providers.failures import Refused
 from pytest_memleak.providers.openai.openai_provider import OpenAIProvider
+from pytest_memleak.providers.tinker.sdk_http import bound_the_sdk
+from pytest_memleak.providers.tinker.tinker_client import Calls
 from pytest_memleak.providers.vertex.vertex_provider import VertexProvider
 from pytest_memleak.records import Model
 
@@ -62,9 +64,21 @@ def endless():
         yield PIECE
 
 
+@pytest.fixture
+def _fresh_tinker(monkeypatch):
+    """The SDK as if nobody had bound it yet, and afterwards as it was."""
+    from tinker import _base_client as sdk
+
+    monkeypatch.setattr(sdk, "AsyncHttpxClientWrapper", sdk.DefaultAsyncHttpxClient)
+    bound_the_sdk.cache_clear()
+    yield
+    bound_the_sdk.cache_clear()
+
+
 @pytest.fixture(autouse=True)
-def _bounds(monkeypatch):
+def _bounds(monkeypatch, _fresh_tinker):
     monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+    monkeypatch.setenv("TINKER_API_KEY", "tml-of-a-test")
     monkeypatch.setattr(http_bounds.Bounds, "__init__", _small(http_bounds.Bounds.__init__))
     credentials = Credentials(token="token-of-a-test")
     monkeypatch.setattr("google.auth.default", lambda *_, **__: (credentials, "p"))
@@ -92,6 +106,11 @@ def endpoint_of(name, server, timeout):
 
 
 def failure_of(name, server, *, timeout=20.0):
+    if name == "tinker":
+        calls = Calls(base_url=f"http://127.0.0.1:{server.server_address[1]}", timeout=timeout)
+        with pytest.raises(ProviderError) as error:
+            calls.service(endpoint="m", call="sample")
+        return error.value
     with pytest.raises(ProviderError) as error:
         endpoint_of(name, server, timeout).sample(
             "Go on.", n=1, temperature=1.0, max_tokens=5, seed=1
@@ -99,15 +118,22 @@ def failure_of(name, server, *, timeout=20.0):
     return error.value
 
 
-@pytest.mark.parametrize("name", ["openai", "vertex"])
-def test_an_answer_that_never_ends_is_read_up_to_a_bound(name):
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("openai", "not of the expected form"),
+        ("vertex", "not of the expected form"),
+        ("tinker", "the answer was longer than 2000000 bytes"),
+    ],
+)
+def test_an_answer_that_never_ends_is_read_up_to_a_bound(name, said):
     with hostile(200, {}, endless) as server:
         error = failure_of(name, server)
-        assert "not of the expected form" in error.cause
+        assert said in error.cause
         assert server.sent < 20_000_000
 
 
-@pytest.mark.parametrize("name", ["openai", "vertex"])
+@pytest.mark.parametrize("name", ["openai", "vertex", "tinker"])
 def test_an_error_that_never_ends_is_cut_off_and_keeps_its_status(name):
     with hostile(403, {}, endless) as server:
         error = failure_of(name, server)
@@ -117,7 +143,7 @@ def test_an_error_that_never_ends_is_cut_off_and_keeps_its_status(name):
         assert server.sent < 20_000_000
 
 
-@pytest.mark.parametrize("name", ["openai", "vertex"])
+@pytest.mark.parametrize("name", ["openai", "vertex", "tinker"])
 def test_a_long_line_is_cut_before_it_is_looked_at(name):
     line = b'{"error": {"message": "' + b"a." * 25_000 + b'", "code": 400}}'
     with hostile(400, {"Content-Length": str(len(line))}, lambda: [line]) as server:
@@ -126,7 +152,7 @@ def test_a_long_line_is_cut_before_it_is_looked_at(name):
         assert len(error.cause) < 1000
 
 
-@pytest.mark.parametrize("name", ["openai", "vertex"])
+@pytest.mark.parametrize("name", ["openai", "vertex", "tinker"])
 def test_a_redirect_to_another_host_is_not_followed(name):
     with hostile(200, {}, lambda: [b"{}"]) as other:
         there = f"http://127.0.0.1:{other.server_address[1]}/v1/chat/completions"
@@ -137,7 +163,7 @@ def test_a_redirect_to_another_host_is_not_followed(name):
         assert other.asked == 0
 
 
-@pytest.mark.parametrize("name", ["openai", "vertex"])
+@pytest.mark.parametrize("name", ["openai", "vertex", "tinker"])
 @pytest.mark.parametrize(
     ("where", "said"),
     [

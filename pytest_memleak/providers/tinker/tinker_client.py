@@ -27,12 +27,14 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pytest_memleak.errors import ProviderBusy, ProviderError
 from pytest_memleak.providers.failures import (
+    Astray,
     Failing,
     Refusal,
     Refused,
     retry_after,
     safe_message,
 )
+from pytest_memleak.providers.tinker.sdk_http import bound_the_sdk, not_taken
 from pytest_memleak.providers.tinker.sdk_log import SDK_LOG
 from pytest_memleak.redaction.credentials import without_credentials
 
@@ -283,6 +285,11 @@ def _malformed(error: Exception, failing: Failing) -> ProviderError:
 
 
 def _status_failure(error: APIStatusError, failing: Failing) -> ProviderError:
+    why = not_taken(error.response)
+    if isinstance(why, Astray):
+        return failing.astray(why, server=error.request.url.host)
+    if why is not None:
+        return failing.busy(f"the answer was {why}")
     status = error.status_code
     said = error.body.get("detail") if isinstance(error.body, dict) else None
     refusal = Refusal(
@@ -340,6 +347,7 @@ def _imported() -> Any:
     import tinker
 
     SDK_LOG.listen()
+    bound_the_sdk()
     return tinker
 
 
