@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from pytest_memleak.errors import BudgetExceeded
@@ -30,6 +29,7 @@ from pytest_memleak.ledger.calls import (
     spent_by,
 )
 from pytest_memleak.ledger.chain import changed
+from pytest_memleak.ledger.inserts import insert_where_new
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.questions import Ask, Question, kept_temperature
 from pytest_memleak.ledger.tables import calls, claims, generations, questions
@@ -84,9 +84,8 @@ def number_questions(
     ]
 
     def work(connection: Connection) -> dict[tuple[str, str], int]:
-        kind = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
         if rows:
-            new = kind(questions).on_conflict_do_nothing().returning(questions.c.id)
+            new = insert_where_new(connection, questions).returning(questions.c.id)
             changed(connection, questions, connection.execute(new, rows).scalars())
         found = connection.execute(
             sa.select(

@@ -19,13 +19,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from pytest_memleak.contracts.deploying import Deployment
 from pytest_memleak.ledger.calls import add_to_runs, spent_by
 from pytest_memleak.ledger.chain import changed
 from pytest_memleak.ledger.claims import over_budget
+from pytest_memleak.ledger.inserts import insert_where_new
 from pytest_memleak.ledger.jobs import Job, JobKind, JobRow, held_job, rows_with_leases
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.tables import deployments, leases, tenants
@@ -269,9 +269,8 @@ def settle_debt(ledger: Ledger, job: Job, *, stood: bool, failed: str | None = N
 
 
 def _move_in(connection: Connection, number: int, lease: int) -> None:
-    kind = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     row = {"deployment": number, "lease": lease}
-    connection.execute(kind(tenants).on_conflict_do_nothing(), row)
+    connection.execute(insert_where_new(connection, tenants), row)
 
 
 def _held(row: Any) -> bool:

@@ -13,10 +13,10 @@ import time
 from collections.abc import Iterable
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from pytest_memleak.ledger.chain import changed
+from pytest_memleak.ledger.inserts import insert_where_new
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.tables import summaries as table
 
@@ -55,8 +55,7 @@ def keep_summary(ledger: Ledger, summarizer: str, text: str, summary: str) -> No
     }
 
     def work(connection: Connection) -> None:
-        kind = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-        added = connection.execute(kind(table).values(row).on_conflict_do_nothing())
+        added = connection.execute(insert_where_new(connection, table).values(row))
         if added.rowcount:
             changed(connection, table, [(row["text_digest"], row["summarizer"])])
 

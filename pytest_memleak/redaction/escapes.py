@@ -40,7 +40,9 @@ _FIRST = re.compile(f"[{re.escape(_BEGINS)}]")
 _FLAGS = re.VERBOSE | re.MULTILINE | re.IGNORECASE | re.ASCII
 _ESCAPE = re.compile(_ESCAPES, _FLAGS)
 # In what is shown also the E of a traceback, and whatever has another look.
-_ODD = re.compile(rf"{_ESCAPES} | (?P<e> ^(?-i:E)(?=\s) ) | (?P<other> [^\x00-\x7f] )", _FLAGS)
+_E = r"^(?-i:E)(?=\s)"
+_MARKED = re.compile(_E, _FLAGS)
+_ODD = re.compile(rf"{_ESCAPES} | (?P<e> {_E} ) | (?P<other> [^\x00-\x7f] )", _FLAGS)
 _HEX = re.compile(r"[xu]([0-9a-f]+)", re.IGNORECASE)
 _FEW = 24  # so many different characters are quicker replaced one after the other
 _MOST_LAYERS = 4
@@ -75,7 +77,7 @@ class _Layer:
         self._starts: list[int] = []  # in `plain`, of each piece
         self._places: list[tuple[int, int | None]] = []  # in the text; the end of what was undone
         length = copied = 0
-        for found in _ODD.finditer(text):
+        for found in _ODD.finditer(text) if _may_be_odd(text) else ():
             for piece, start, end in (
                 (text[copied : found.start()].lower(), copied, None),
                 (_undone(found), found.start(), found.end()),
@@ -122,6 +124,10 @@ def _unescaped(text: str) -> str:
             parts += [text[copied:at], _undone(found)]
             copied = found.end()
     return "".join([*parts, text[copied:]])
+
+
+def _may_be_odd(text: str) -> bool:
+    return not text.isascii() or _may_be_escaped(text) or _MARKED.search(text) is not None
 
 
 def _may_be_escaped(text: str) -> bool:

@@ -5,6 +5,7 @@ Nothing a model wrote may move a cursor, colour a terminal, reverse a line or en
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 from pytest_memleak.redaction.escapes import Said, plain_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     _Run = tuple[str, ...]
 
@@ -66,20 +67,19 @@ class Quotes:
     def __init__(self, protected: Callable[[], Iterable[str]], *, most: int) -> None:
         self._protected = protected
         self._length = most + 1
+        self._looked_for: set[str] = set()
         self._known: set[_Run] = set()
         self._told: set[_Run] = set()
 
     def look_for(self, texts: Iterable[str]) -> None:
         """Find at once what all these texts quote."""
-        runs = {
-            run
-            for text in texts
-            for run in self._runs([spot.group() for spot in _spots(Said(text[:LONGEST_TEXT]))])
-        }
+        unknown = {text[:LONGEST_TEXT] for text in texts} - self._looked_for
+        runs = {run for text in unknown for run in self._runs(_said(text))}
         new = runs - self._known
         if new:
             self._told |= _told(new, self._length, self._protected())
             self._known |= new
+        self._looked_for |= unknown
 
     def taken_out(self, text: str) -> str:
         """`text` without what it quotes, as `without_quotes` says."""
@@ -88,10 +88,8 @@ class Quotes:
             cut = self.taken_out(text[:LONGEST_TEXT])
             return f"{cut}[{left:,} more characters withheld]"
         self.look_for([text])
-        undone = Said(text)
-        spots = [spot.span() for spot in _spots(undone)]
-        said = [undone.plain[start:end] for start, end in spots]
-        told = [run in self._told for run in self._runs(said)]
+        undone, spots = _read(text)
+        told = [run in self._told for run in self._runs(_said(text))]
         shown: list[str] = []
         copied = position = 0
         while position < len(told):
@@ -100,7 +98,7 @@ class Quotes:
                 end += 1
             if end > position:
                 end += self._length - 1
-                start, stop = undone.where(spots[position][0], spots[end - 1][1])
+                start, stop = undone.where(spots[position].start(), spots[end - 1].end())
                 shown += [text[copied:start], f"[{end - position} words withheld]"]
                 copied = stop
             position = max(end, position + 1)
@@ -113,17 +111,24 @@ class Quotes:
 
 def count_words(text: str) -> int:
     """How many words stand in a text, those that number others left out."""
-    return sum(1 for _ in _spots(Said(text[:LONGEST_TEXT])))
+    return len(_read(text[:LONGEST_TEXT])[1])
 
 
 def last_words(text: str, most: int) -> str:
     """The last words of a text, so many, as they are compared."""
-    return " ".join(spot.group() for spot in list(_spots(Said(text[-LONGEST_TEXT:])))[-most:])
+    return " ".join(_said(text[-LONGEST_TEXT:])[-most:])
 
 
-def _spots(said: Said) -> Iterator[re.Match[str]]:
-    """Where the words of a quoting text stand; numbers are none, since they may number them."""
-    return (spot for spot in _WORD.finditer(said.plain) if not spot.group().isdecimal())
+def _said(text: str) -> list[str]:
+    """The words of a quoting text, as they are compared."""
+    return [spot.group() for spot in _read(text)[1]]
+
+
+@functools.lru_cache(maxsize=4)  # of a text several things are asked in a row
+def _read(text: str) -> tuple[Said, Sequence[re.Match[str]]]:
+    """A quoting text undone, and its words there; numbers are none, since they may number them."""
+    said = Said(text)
+    return said, [one for one in _WORD.finditer(said.plain) if not one.group().isdecimal()]
 
 
 def _words(plain: str) -> list[str]:

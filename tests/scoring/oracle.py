@@ -5,6 +5,7 @@ expression, matches by comparing every position of the book with every position 
 masks as lists of booleans.
 """
 
+import functools
 import html
 import re
 import unicodedata
@@ -19,6 +20,7 @@ UNSPACED = regex.compile(
 )
 
 
+@functools.lru_cache(maxsize=4096)  # a case says each text many times
 def words(text, mode="paper"):
     if mode == "unicode":
         return unicode_words(text)
@@ -211,6 +213,7 @@ UNSEEN_TAGS = (
 NEAR_MATCH, NEAR_RECITAL, GAP, SHIFT = 5, 20, 10, 3
 
 
+@functools.lru_cache(maxsize=4096)
 def folded(text):
     """Words of the folded text, in the order of section 11's steps."""
     hidden = [
@@ -394,14 +397,18 @@ def recitals(books, excerpts, generations, *, k=5, trim=5, span_threshold=20, mo
                         )
                         near.append(((-n, asked, number, j, place, s, s_end), known))
     over = []
+    of_text = {
+        text: [one for one, _ in exact if one[1:3] == text]
+        for text in {one[1:3] for one, _ in exact}
+    }
     for place in range(len(books)):
         own = [
             one for one, known in exact
             if one[4] == place and one[0] > span_threshold and not known
             and not any(
-                other[1:3] == one[1:3] and other[4] < place
+                other[4] < place
                 and other[3] <= one[3] and one[3] + one[0] <= other[3] + other[0]
-                for other, _ in exact
+                for other in of_text[one[1:3]]
             )
         ]  # fmt: skip
         for start, end in spans_over({one[5:] for one in own}, max(span_threshold, k - 1)):
