@@ -1,19 +1,16 @@
 """For all tests: a warning is an error, and time is not; the oracle of the measures."""
 
-import contextlib
 import importlib
 import importlib.util
 import pkgutil
+import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
+from _pytest import pytester as pytesters
 
 import pytest_memleak
-
-with contextlib.suppress(ImportError):
-    # httpx imports it late and keeps its errors. First imported within a run of pytester, it would
-    # be forgotten with that run, and be another package to all later tests.
-    import httpcore  # noqa: F401
 
 try:
     import hypothesis
@@ -56,6 +53,34 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.filterwarnings("error"), append=False)
 
 
+class Forgetting(pytesters.SysModulesSnapshot):
+    """What pytester forgets of what its runs imported: all but what is installed.
+
+    A class that is imported twice is two classes, of which an `except` clause knows one; torch
+    that is imported twice ends the process, sooner or later; and it takes longer than most runs.
+    """
+
+    def restore(self):
+        kept = {name: one for name, one in list(sys.modules.items()) if _is_installed(name, one)}
+        super().restore()
+        for name, module in kept.items():
+            sys.modules.setdefault(name, module)
+
+
+INSTALLED = tuple({sysconfig.get_path(name) for name in ("purelib", "platlib")})
+
+
+def _is_installed(name, module):
+    if name.partition(".")[0] in sys.stdlib_module_names:
+        return True
+    its = getattr(module, "__dict__", {})
+    places = [its.get("__file__"), *(its.get("__path__") or ())]
+    return any(str(place).startswith(INSTALLED) for place in places)
+
+
+pytesters.SysModulesSnapshot = Forgetting
+
+
 @pytest.fixture(scope="session")
 def _all_modules():
     for module in pkgutil.walk_packages(pytest_memleak.__path__, "pytest_memleak."):
@@ -64,11 +89,7 @@ def _all_modules():
 
 @pytest.fixture
 def pytester(_all_modules, pytester):
-    """The project's modules are there before it, since it forgets what its runs imported.
-
-    They would be loaded anew in each run, which takes longer than most runs, and numpy loads only
-    once.
-    """
+    """The project's own modules, which are not always installed, are there before it, too."""
     return pytester
 
 

@@ -7,7 +7,6 @@ import dataclasses
 import gc
 import os
 import re
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -164,36 +163,17 @@ class Outcome:
         return value
 
 
-class Imports:
-    """What runs in this process have imported: pytester would forget it each time.
-
-    A class that is imported twice is two classes, of which an `except` clause knows one; and
-    the SDKs' threads go on when a run has ended.
-    """
-
-    def __init__(self):
-        self._modules = {}
-
-    def pytest_unconfigure(self):
-        self._modules.update(sys.modules)
-
-    def recall(self):
-        for name, module in self._modules.items():
-            sys.modules.setdefault(name, module)
-
-
 @pytest.fixture(scope="session")
-def _imports(tokenizer):
-    # Never to be forgotten.
+def _sdks(tokenizer):
+    # They take their time, which no call of a run has.
     import tinker  # noqa: F401
     from transformers import AutoTokenizer
 
     AutoTokenizer.from_pretrained(tokenizer)
-    return Imports()
 
 
 @pytest.fixture
-def run(pytester, monkeypatch, _imports):
+def run(pytester, monkeypatch, _sdks):
     """Runs the suite in this process: `run(scenario, "--memleak-plan", tries=2)`."""
     for name in os.environ:
         if name.startswith(("GOOGLE_", "GEMINI_", "CLOUDSDK_", "OPENAI_", "TINKER_")):
@@ -204,7 +184,6 @@ def run(pytester, monkeypatch, _imports):
         for name, value in scenario.environment.items():
             monkeypatch.setenv(name, value)
         without = [part for name in OTHERS for part in ("-p", f"no:{name}")]
-        _imports.recall()
         # While pytest parses a module, to rewrite it or to show a failure, nothing of the SDKs'
         # may be collected: Python 3.11 does not bear with a warning from there.
         gc.collect()
@@ -213,11 +192,9 @@ def run(pytester, monkeypatch, _imports):
             result = pytester.runpytest(
                 *without,
                 *("--assert=plain", "-m", "copyright", "--junitxml=junit.xml", *arguments),
-                plugins=[_imports],
             )
         finally:
             gc.enable()
-        _imports.recall()
         return Outcome(result, pytester.path)
 
     return go
