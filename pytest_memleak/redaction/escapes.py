@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 __all__ = ["Said", "plain_of"]
 
@@ -40,9 +40,8 @@ _FIRST = re.compile(f"[{re.escape(_BEGINS)}]")
 _FLAGS = re.VERBOSE | re.MULTILINE | re.IGNORECASE | re.ASCII
 _ESCAPE = re.compile(_ESCAPES, _FLAGS)
 # In what is shown also the E of a traceback, and whatever has another look.
-_E = r"^(?-i:E)(?=\s)"
-_MARKED = re.compile(_E, _FLAGS)
-_ODD = re.compile(rf"{_ESCAPES} | (?P<e> {_E} ) | (?P<other> [^\x00-\x7f] )", _FLAGS)
+_ODD = re.compile(rf"{_ESCAPES} | (?P<e> ^(?-i:E)(?=\s) ) | (?P<other> [^\x00-\x7f] )", _FLAGS)
+_FIRST_ODD = re.compile(f"[{re.escape(_BEGINS)}E\x80-\U0010ffff]")
 _HEX = re.compile(r"[xu]([0-9a-f]+)", re.IGNORECASE)
 _FEW = 24  # so many different characters are quicker replaced one after the other
 _MOST_LAYERS = 4
@@ -77,7 +76,7 @@ class _Layer:
         self._starts: list[int] = []  # in `plain`, of each piece
         self._places: list[tuple[int, int | None]] = []  # in the text; the end of what was undone
         length = copied = 0
-        for found in _ODD.finditer(text) if _may_be_odd(text) else ():
+        for found in _found(_ODD, text, first=_FIRST_ODD):
             for piece, start, end in (
                 (text[copied : found.start()].lower(), copied, None),
                 (_undone(found), found.start(), found.end()),
@@ -118,16 +117,22 @@ def _unescaped(text: str) -> str:
         return text
     parts: list[str] = []
     copied = 0
-    for first in _FIRST.finditer(text):
-        at = first.start()
-        if at >= copied and (found := _ESCAPE.match(text, at)):
-            parts += [text[copied:at], _undone(found)]
-            copied = found.end()
+    for found in _found(_ESCAPE, text, first=_FIRST):
+        parts += [text[copied : found.start()], _undone(found)]
+        copied = found.end()
     return "".join([*parts, text[copied:]])
 
 
-def _may_be_odd(text: str) -> bool:
-    return not text.isascii() or _may_be_escaped(text) or _MARKED.search(text) is not None
+def _found(
+    pattern: re.Pattern[str], text: str, *, first: re.Pattern[str]
+) -> Iterator[re.Match[str]]:
+    """Where a pattern is found, looked for only where `first` says that it may begin."""
+    end = 0
+    for beginning in first.finditer(text):
+        at = beginning.start()
+        if at >= end and (found := pattern.match(text, at)):
+            yield found
+            end = found.end()
 
 
 def _may_be_escaped(text: str) -> bool:
