@@ -7,6 +7,7 @@ Installed but not used it costs nothing: everything heavy is imported where a su
 
 from __future__ import annotations
 
+import dataclasses
 import fnmatch
 import gc
 from typing import TYPE_CHECKING, Any
@@ -228,7 +229,7 @@ class Findings:
     def pytest_sessionfinish(
         self, session: pytest.Session, exitstatus: int
     ) -> Generator[None, Any, Any]:
-        """Before JUnit's file is written, the run's properties; after all else, the reports."""
+        """Before all others end: the reports, and the run's properties for JUnit's file."""
         if self._broke:
             exitstatus = session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
         if self._found or run_record_key in self._config.stash:
@@ -241,12 +242,18 @@ class Findings:
             return (yield)
         from pytest_memleak.plugin.publishing import conclude, tell_junit
 
+        failed: Exception | None = None
         try:
-            if self._report.findings:
-                tell_junit(self._config, self._report.findings)
-            return (yield)
-        finally:
             conclude(self._config, self._report)
+        except Exception as error:  # noqa: BLE001 - raised once all others have ended
+            failed = error
+            self._report = dataclasses.replace(self._report, outputs={})
+        if self._report.findings:
+            tell_junit(self._config, self._report.findings)
+        result = yield
+        if failed is not None:
+            raise failed
+        return result
 
     def _told(self) -> tuple[Finding, ...]:
         from pytest_memleak.findings.from_evaluation import findings_of

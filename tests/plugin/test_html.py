@@ -91,6 +91,27 @@ def test_a_path_that_cannot_be_written_fails_the_run_plainly(pytester, suite):
     assert "INTERNALERROR" not in text
 
 
+def test_what_could_not_be_written_is_not_named(pytester, suite):
+    suite()
+    (pytester.path / "out").mkdir()
+    pytester.makeconftest(
+        """
+        from pathlib import Path
+
+        def pytest_runtest_logfinish():  # what could be written when it began
+            Path("out").rmdir()
+            Path("out").touch()
+        """
+    )
+    result = pytester.runpytest("-k", "clean", OPTION, "--memleak-evidence=out/e.json")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    text = result.stdout.str() + result.stderr.str()
+    assert "out/e.json: cannot be written: File exists" in text
+    assert "clean/ferry" in text
+    assert "evidence: PASS" not in text
+    assert "page: " not in text
+
+
 def test_what_was_not_run_makes_it_no_pass(pytester, suite, report):
     suite()
     pytester.runpytest(OPTION, "-k", "clean").assert_outcomes(passed=1, deselected=1)
