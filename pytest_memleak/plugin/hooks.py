@@ -10,6 +10,8 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 import gc
+import inspect
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -30,6 +32,7 @@ __all__ = ["book", "endpoint", "evaluation", "memorization", "pair"]
 
 
 _FILES = [f"memleak_{name}" for name in ("html", "evidence", "sign", "baseline", "ledger")]
+_IN_HASTE = 1e-5  # seconds after which a thread lets others go on
 
 # --- options -------------------------------------------------------------------------------
 
@@ -265,9 +268,7 @@ class Findings:
         """After Ctrl-C: what was drawn is not lost."""
         # pytest.Session.Interrupted, after collection errors, is a KeyboardInterrupt too.
         if run_key in self._config.stash and type(excinfo.value) is KeyboardInterrupt:
-            # What is there now stays to the end: with an SDK's million objects, pytest's own
-            # collections of garbage on the way out would take seconds.
-            gc.freeze()
+            _hasten(excinfo, whole=self._config.getoption("fulltrace"))
             reporter: Any = self._config.pluginmanager.get_plugin("terminalreporter")
             reporter.write_line(
                 "\nmemleak: every answer that was in is in the ledger; the same command goes on"
@@ -292,6 +293,23 @@ class Findings:
             for line in (*next_lines(self._report), *debt_lines(self._config)):
                 terminalreporter.write_line(line)
         _tell_skipped(terminalreporter)
+
+
+def _hasten(excinfo: pytest.ExceptionInfo[BaseException], *, whole: bool) -> None:
+    """Have pytest end without delay, also where a server keeps threads at work without a pause.
+
+    whole: whether the whole way to where it was stopped is shown; its last line is, else.
+    """
+    sys.setswitchinterval(_IN_HASTE)
+    # What is there now stays to the end: with an SDK's million objects, collections of garbage
+    # on the way out would take seconds.
+    gc.freeze()
+    if not whole:
+        excinfo.traceback = excinfo.traceback.filter(excinfo)[-1:] or excinfo.traceback
+    # To find the module of a line, `inspect` would look at the files of all modules.
+    for entry in excinfo.traceback:
+        name = entry.frame.f_globals.get("__name__")
+        inspect.modulesbyfile.setdefault(entry.frame.code.raw.co_filename, str(name))
 
 
 def _tell_skipped(terminalreporter: Any) -> None:

@@ -268,6 +268,7 @@ ACTS: dict[str, Act] = {
     "redirect_unreadable": _redirect("http://[::1"),
     # errors
     "long_line": _instead(LONG_LINE, "400 Bad Request"),
+    "long_busy_line": _instead(LONG_LINE, "503 Service Unavailable"),
     "long_message": _instead(
         json.dumps(
             {"error": {"message": LONG_LINE.decode(), "code": 400}, "detail": LONG_LINE.decode()}

@@ -38,7 +38,7 @@ import {sdk}  # which takes its time: not the first call's
 from pytest_memleak.sampling.retry import Retry
 from pytest_memleak.story.resources import Resources
 
-Resources.retry = Retry(deadline={deadline}, tries={tries}, total=0.5, first=0.01, most=0.02)
+Resources.retry = Retry(deadline={deadline}, tries={tries}, total={total}, first=0.01, most=0.02)
 """
 _SUITE = """
 [suite]
@@ -112,7 +112,7 @@ def meet(
 @contextmanager
 def under_way(scenario: Scenario, folder: Path, act: str) -> Iterator[subprocess.Popen[bytes]]:
     """A run that waits for such an answer, with more time than any test has."""
-    _prepare(scenario, folder, [act], deadline=120.0, timeout=120.0, tries=8)
+    _prepare(scenario, folder, [act], deadline=120.0, timeout=120.0, tries=6000)
     with _started(scenario, folder) as process:
         until = time.monotonic() + 60
         while scenario.server.plan.calls(_place(scenario)) == 0:
@@ -162,7 +162,7 @@ def _prepare(
     )
     (folder / "run.memleak.toml").write_text(_SUITE + "".join(models), "utf-8")
     sdk = {"vertex": "google.genai"}.get(scenario.provider, scenario.provider)
-    conftest = _CONFTEST.format(sdk=sdk, deadline=deadline, tries=tries)
+    conftest = _CONFTEST.format(sdk=sdk, deadline=deadline, tries=tries, total=0.02 * tries)
     (folder / "conftest.py").write_text(conftest, "utf-8")
 
 

@@ -118,9 +118,9 @@ def test_each_has_its_verdict_in_time_and_within_bounds(mad, tmp_path, kind, act
             for act in (
                 "slow_headers",
                 "endless_1xx",
-                "endless_error",
+                "endless_server_error",
                 "slow_body",
-                "long_line",
+                "long_busy_line",
                 "deep_lists",
             )
         ),
