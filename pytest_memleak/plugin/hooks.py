@@ -243,7 +243,7 @@ class Findings:
             )
         if self._report is None:
             return (yield)
-        from pytest_memleak.plugin.publishing import conclude, tell_junit
+        from pytest_memleak.plugin.publishing import conclude, refuse_damage, tell_junit
 
         failed: Exception | None = None
         try:
@@ -256,6 +256,7 @@ class Findings:
         result = yield
         if failed is not None:
             raise failed
+        refuse_damage(self._config)  # once more: what else ends now may have done it
         return result
 
     def _told(self) -> tuple[Finding, ...]:

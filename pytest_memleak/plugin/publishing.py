@@ -44,6 +44,7 @@ __all__ = [
     "evidence_line",
     "explain_comparison",
     "publish",
+    "refuse_damage",
     "run_report",
     "summary_text",
     "tell_junit",
@@ -153,9 +154,17 @@ def conclude(config: pytest.Config, report: RunReport) -> None:
 
     So does a ledger that is damaged by then, or no longer there.
     """
+    refuse_damage(config)
+    try:
+        run_of(config).extensions.report(report)
+    except MemleakError as error:
+        pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
+
+
+def refuse_damage(config: pytest.Config) -> None:
+    """End the run as failed where its ledger is damaged, or no longer there."""
     try:
         run_of(config).refuse_damage()
-        run_of(config).extensions.report(report)
     except MemleakError as error:
         pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
 

@@ -90,3 +90,11 @@ def test_a_ledger_that_is_spoilt_at_the_end_fails_the_run(spoilt, pytester, what
     (result.stdout if "Exit" in result.stdout.str() else result.stderr).fnmatch_lines([told])
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert not (pytester.path / "evidence.json").exists()
+
+
+def test_a_ledger_that_goes_while_the_run_ends_fails_it(pytester, online):
+    online(*TWO_BOOKS, ('base = "base"', 'endpoint = "base"'))
+    pytester.makeconftest("import shutil\ndef pytest_sessionfinish(): shutil.rmtree('.memleak')")
+    result = pytester.runpytest("-m", "copyright")
+    (result.stdout if "Exit" in result.stdout.str() else result.stderr).fnmatch_lines([GONE])
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
