@@ -32,7 +32,7 @@ _ESCAPES = r"""
     | (?P<code>   \\{1,4}(?-i:U)[0-9a-f]{8} )
     | (?P<space>  \\{1,4}[abfnrtv] )
     | (?P<url>    (?:%[0-9a-f]{2})+ )
-    | (?P<html>   &(?:\#[0-9]{1,7}|\#x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,30}); )
+    | (?P<html>   &(?:\#0{0,20}[0-9]{1,7}|\#x0{0,20}[0-9a-f]{1,6}|[a-z][a-z0-9]{1,30}); )
 """
 _BEGINS = "\x1b\\#%&"  # an escape
 _FIRST = re.compile(f"[{re.escape(_BEGINS)}]")

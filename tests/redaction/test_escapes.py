@@ -235,3 +235,7 @@ def test_what_python_escapes_is_undone(text):
 def test_what_a_stranger_writes_is_read_once(part):
     many = part * (400_000 // len(part))
     assert len(Said(many).plain) <= len(many)
+
+
+def test_an_html_reference_may_begin_with_zeros():
+    assert Said("&#x00000069;t &#0000000105;s").plain == "it is"
