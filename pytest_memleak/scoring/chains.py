@@ -20,6 +20,7 @@ NEAR_RECITAL = 20
 """The least matched words of a near-verbatim recital."""
 
 _GAP, _SHIFT = 10, 3
+_INSERTED, _SKIPPED = 25, 2
 _START_BITS, _PART_BITS = 27, 20
 
 
@@ -103,7 +104,9 @@ def _edges(matches: _Matches, group: Positions) -> tuple[Positions, Positions]:
         in_book = np.maximum(start[then] - start[active] - words[active], 0)
         in_text = np.maximum(place[then] - place[active] - words[active], 0)
         follows = (place[then] > place[active]) & (start[then] > start[active])
-        follows &= (in_text <= _GAP) & (abs(in_book - in_text) <= _SHIFT)
+        follows &= ((in_text <= _GAP) & (abs(in_book - in_text) <= _SHIFT)) | (
+            (in_text <= _INSERTED) & (in_book <= _SKIPPED)
+        )
         firsts.append(active[follows])
         thens.append(then[follows])
     if not firsts:

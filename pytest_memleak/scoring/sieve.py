@@ -175,7 +175,8 @@ class Sieve:
         """
         if hashes is None:
             hashes = gram_hashes(text, self.n)
-        at, gram = self.hits(hashes)
+        # The last n-gram holds the key behind the last text: its hash can only match by chance.
+        at, gram = self.hits(hashes[: len(text) - self.n])
         first = self._first_place[gram].astype(np.intp)
         count = self._first_place[gram + 1].astype(np.intp) - first
         if len(count) and int(count.max()) > 1:

@@ -210,7 +210,7 @@ UNSEEN_TAGS = (
     "b", "i", "em", "strong", "u", "s", "span", "sup", "sub", "mark", "a", "font", "small", "big",
     "code",
 )  # fmt: skip
-NEAR_MATCH, NEAR_RECITAL, GAP, SHIFT = 5, 20, 10, 3
+NEAR_MATCH, NEAR_RECITAL = 5, 20
 
 
 @functools.lru_cache(maxsize=4096)
@@ -322,6 +322,14 @@ def pieces_at(parts, text, instruction, k, m):
     return found
 
 
+def continues(in_book, in_text):
+    """Whether gaps of so many words, or an insertion into the text, leave a chain whole."""
+    return (
+        (in_book <= 10 and in_text <= 10 and abs(in_book - in_text) <= 3)
+        or (in_text <= 25 and in_book <= 2)
+    )  # fmt: skip
+
+
 def chains(parts, text, instruction, m):
     """Of every chain of matches: its last, words, start in the text, in the book, ends in both.
 
@@ -341,10 +349,7 @@ def chains(parts, text, instruction, m):
                 s, j, n = run
                 in_book = max(0, s - last[0] - last[2])
                 in_text = max(0, j - last[1] - last[2])
-                if (
-                    s > last[0] and j > last[1]
-                    and max(in_book, in_text) <= GAP and abs(in_book - in_text) <= SHIFT
-                ):  # fmt: skip
+                if s > last[0] and j > last[1] and continues(in_book, in_text):
                     seen = max(0, text_end - j, book_end - s)
                     new = sum(i not in gone[run] for i in range(seen, n))
                     ends = max(text_end, j + n), max(book_end, s + n)
@@ -455,10 +460,7 @@ def longest_within(parts, text, start, end):
             for s, j, n in runs:
                 in_book = max(0, s - last[0] - last[2])
                 in_text = max(0, j - last[1] - last[2])
-                if (
-                    s > last[0] and j > last[1]
-                    and max(in_book, in_text) <= GAP and abs(in_book - in_text) <= SHIFT
-                ):  # fmt: skip
+                if s > last[0] and j > last[1] and continues(in_book, in_text):
                     new = max(0, n - max(0, text_end - j, book_end - s))
                     extend((s, j, n), words + new, max(text_end, j + n), max(book_end, s + n))
 

@@ -10,9 +10,11 @@ from test_recitals import book_of, case_of
 from pytest_memleak.errors import BookError
 from pytest_memleak.records import Generation, Scoring
 from pytest_memleak.scoring import keys, library, recital_words
+from pytest_memleak.scoring.keys import TEXT_END
 from pytest_memleak.scoring.library import GenerationSieve, book_keys
 from pytest_memleak.scoring.recitals import Protected
 from pytest_memleak.scoring.shared_index import SharedIndex
+from pytest_memleak.scoring.sieve import BORDER, Sieve, gram_hashes
 from pytest_memleak.scoring.tally import Tally
 
 
@@ -48,6 +50,15 @@ def test_survivors_are_what_the_exact_index_finds():
         assert list(found) == expected
         survived += len(expected)
     assert survived > 100
+
+
+def test_a_hash_that_hits_by_chance_behind_the_last_text_is_no_run():
+    book = np.array([BORDER, *range(11, 20), BORDER], dtype=np.uint64)
+    text = np.array([TEXT_END, *range(12, 18), TEXT_END], dtype=np.uint64)
+    hashes = gram_hashes(text, 5)
+    hashes[-1] = gram_hashes(book, 5)[3]
+    runs = Sieve(book, 5).runs(text, hashes)
+    assert [column.tolist() for column in runs] == [[1], [2], [6]]
 
 
 def test_keys_tell_nothing_of_the_text_but_short_words():

@@ -154,6 +154,35 @@ def lines(begin, end="\n", length=8):
     return change
 
 
+def insertions(begin, end="\n", length=12):
+    """Up to 25 words before each of the passage's lines."""
+    return lines(lambda n: begin.format(n, (*NAMES, "Anne Elliot")[n % 5]), end, length)
+
+
+INSERTIONS = {
+    "speakers": insertions("{1} (aside, to nobody in the room): "),
+    "stage directions": insertions(
+        "({1} walks up and down before the window, and will not look.) "
+    ),
+    "notes": insertions(
+        "Note {0}. The second edition reads otherwise here, as {1} was the first to remark in the "
+        "margin of her copy.\n"
+    ),
+    "citations": insertions(
+        "(as in the first edition, London, volume {0}, chapter nine, page 17) "
+    ),
+    "comments": insertions("<!-- line {0}: {1} speaks; checked against the printed book -->"),
+    "comments in code": insertions(
+        "    text += nextLine(chapter, {0})  // read by {1}: ", length=10
+    ),
+    "table rows": insertions("| part {0} | {1} | read aloud | no remark | ", " |\n"),
+    "columns": insertions("{1} sat by the fire all evening long and said   ", length=10),
+    "subtitles": insertions(
+        "\n{0}\n00:12:{0:02},000 --> 00:13:{0:02},500 (music)\n{1}, in another room:\n"
+    ),
+}
+
+
 def parted(words, _):
     """Every eighth word parted by a hyphen at its line's end."""
     said = []
@@ -237,6 +266,13 @@ def survived(change, trials):
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_so_is_that_of_a_catalogue_book(change):
     assert survived(change, 25) == 25
+
+
+@pytest.mark.parametrize("change", INSERTIONS.values(), ids=INSERTIONS)
+def test_so_is_either_with_words_inserted(change):
+    found = tallied(islice(planted(60, change, separator="\n"), 50))
+    assert sum(words >= 20 for words in found.nv_by_round) == 50
+    assert survived(change, 5) == 5
 
 
 @pytest.mark.slow
