@@ -276,7 +276,7 @@ def _planned(pair: Pair, suite: Suite) -> dict[str, Any]:
         "control": pair.control,
         "looked_for": {
             "books": dict.fromkeys(tests),
-            "training": dict.fromkeys(pair.model.finetune_books),
+            "excused": dict.fromkeys(suite.excused(pair)),
         },
     }
 

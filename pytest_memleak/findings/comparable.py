@@ -97,7 +97,7 @@ def recitals_elsewhere(
         return "the bundle does not tell what books recitals are looked for in", ANEW
     for kind, said in (
         ("books", "recitals are looked for in other books"),
-        ("training", "recitals of other books are taken for known from training"),
+        ("excused", "recitals of other books are excused"),
     ):
         was, is_now = before["looked_for"][kind], now["looked_for"][kind]
         both = was.keys() & is_now.keys()

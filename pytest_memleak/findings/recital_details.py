@@ -25,16 +25,15 @@ _FURTHER = 5
 
 
 def recital_passages(evaluation: Evaluation, quoted: int | None) -> tuple[Passage, ...]:
-    """The longest recital, the longest near-verbatim one, five more, and those from training.
+    """The longest recital, the longest near-verbatim one, five more, and those excused.
 
     quoted: words of each, None for all.
     """
     if evaluation.analysis is None or evaluation.analysis.recitals is None:
         return ()
     found = evaluation.analysis.recitals
-    from_training = (found.in_training, found.nv_in_training)
     return tuple(
-        _passage(kind, one, evaluation, quoted, from_training=one in from_training)
+        _passage(kind, one, evaluation, quoted, excused=one in (found.excused, found.nv_excused))
         for kind, one in _to_tell(found)
         if one.start is not None
     )
@@ -46,14 +45,14 @@ def recital_details(evaluation: Evaluation) -> dict[str, Any]:
         return {}
     found = evaluation.analysis.recitals
     over = Counter(_book_id(one.book, evaluation) for one in found.passages)
-    return {
-        **{name: _place(one, evaluation) for name, one in found.longest.items()},
-        "recitals_over": {"books": dict(sorted(over.items()))},
-        "recital_in_training": {"value": found.in_training.words}
-        | _place(found.in_training, evaluation),
-        "nv_recital_in_training": {"value": found.nv_in_training.words}
-        | _place(found.nv_in_training, evaluation),
-    }
+    told = {name: _place(one, evaluation) for name, one in found.longest.items()}
+    told["recitals_over"] = {"books": dict(sorted(over.items()))}
+    own, others = found.apart()
+    for name, value in own.items():
+        told[name] |= {"of_own": value, "of_others": others[name]}
+    for name, one in (("excused_recital", found.excused), ("nv_excused_recital", found.nv_excused)):
+        told[name] = {"value": one.words} | _place(one, evaluation)
+    return told
 
 
 def _to_tell(found: Recitals) -> Iterator[tuple[str, Recital]]:
@@ -63,12 +62,14 @@ def _to_tell(found: Recitals) -> Iterator[tuple[str, Recital]]:
     first = [one for one in longest_first if of_each_book[one.book] is one]
     further = [one for one in longest_first if of_each_book[one.book] is not one]
     told = [found.longest_recital]
+    if (near := found.of_others.get("nv_longest_recital")) not in (None, found.nv_longest_recital):
+        yield "near-verbatim recital", near
     for one in (*first, *further):
         if not any(_within(one, other) for other in told):
             told.append(one)
     yield from (("recital", one) for one in told[1:][:_FURTHER])
-    yield "recital", found.in_training
-    yield "near-verbatim recital", found.nv_in_training
+    yield "recital", found.excused
+    yield "near-verbatim recital", found.nv_excused
 
 
 def _within(one: Recital, other: Recital) -> bool:
@@ -79,7 +80,7 @@ def _within(one: Recital, other: Recital) -> bool:
 
 
 def _passage(
-    kind: str, one: Recital, evaluation: Evaluation, quoted: int | None, *, from_training: bool
+    kind: str, one: Recital, evaluation: Evaluation, quoted: int | None, *, excused: bool
 ) -> Passage:
     book = _book(one.book, evaluation)
     start, end = one.start or 0, one.end or 0
@@ -107,7 +108,7 @@ def _passage(
         title=book.title if of_other else None,
         asked_for=one.excerpt_id if elsewhere else None,
         others=_others(one, evaluation),
-        training=from_training,
+        excused=excused,
         rate=None if near or elsewhere else _rate(one, book, evaluation),
     )
 

@@ -53,7 +53,7 @@ class Passage:
     book:      id of the book that it is of, and that book's title; None for the pair's own
     asked_for: of a recital, the excerpt whose answer gave it
     others:    ids of further books that hold it
-    training:  whether a training book holds it as well: reported, and held to no limit
+    excused:   whether an excused book contains it: reported, and held to no limit
     rests:     whether the words of prompts are not counted in `start` and `end` (continuation)
     rate:      how often its own prompt brought it, where one prompt asks for all of it
     """
@@ -70,7 +70,7 @@ class Passage:
     title: str | None = None
     asked_for: str | None = None
     others: tuple[str, ...] = ()
-    training: bool = False
+    excused: bool = False
     rests: bool = False
     rate: PassageRate | None = None
 
@@ -82,11 +82,11 @@ class Passage:
         chapter = f"{self.chapter}, " if self.chapter else ""
         asked = f", asked for {self.asked_for}" if self.asked_for else ""
         others = f", also in {', '.join(self.others)}" if self.others else ""
-        training = ", known from training: held to no limit" if self.training else ""
+        excused = ", excused: held to no limit" if self.excused else ""
         words = f"words {self.start:,}-{self.end:,}" + (
             ", prompts not counted" if self.rests else ""
         )
-        return f"{book}{chapter}{self.excerpt_id}, {words}{others}{training}{asked}"
+        return f"{book}{chapter}{self.excerpt_id}, {words}{others}{excused}{asked}"
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Passage:
@@ -194,11 +194,9 @@ class Finding:
 
     @property
     def unasked(self) -> tuple[Passage, ...]:
-        """Long recitals that no verdict tells by itself: of other books, or known from training."""
+        """Long recitals that no verdict tells by itself: of other books, or excused."""
         over = self.settings["span_threshold"]
-        return tuple(
-            one for one in self.recitals if one.words > over and (one.book or one.training)
-        )
+        return tuple(one for one in self.recitals if one.words > over and (one.book or one.excused))
 
     @property
     def leaking(self) -> tuple[WorkVerdict, ...]:

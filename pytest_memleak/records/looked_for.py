@@ -12,8 +12,9 @@ class LookedFor:
     """Books of the suite that a pair's recitals may be of; each id with a digest of the book.
 
     books:    its test books, but for the pair's own
-    training: those that the model was tuned on, whose recitals are held to no limit
+    excused:  those that excuse what they contain: training books, common texts, and those that
+              the model may give back here
     """
 
     books: dict[str, str] = field(default_factory=dict)
-    training: dict[str, str] = field(default_factory=dict)
+    excused: dict[str, str] = field(default_factory=dict)

@@ -127,14 +127,14 @@ class BookSource:
 
     `instruction` is the suite's template, None for the paper's own; `include` and `exclude` name
     documents in it that are read whole, or not at all; `collection` is None for a book. A
-    control is known to be in no training set.
+    control is known to be in no training set; a common text may be quoted by anybody.
     """
 
     id: str
     source: Path
     title: str | None
     author: str | None
-    role: Literal["test", "train", "control"]
+    role: Literal["test", "train", "control", "common"]
     summaries: Path | None
     instruction: str | None
     bring_your_own: bool
@@ -238,3 +238,18 @@ class Suite:
     def book(self, book_id: str) -> BookSource:
         """The book of that id; KeyError where there is none."""
         return {book.id: book for book in self.books}[book_id]
+
+    def excused(self, pair: Pair) -> tuple[str, ...]:
+        """The ids of the books that excuse what they contain in a pair's generations.
+
+        A control's own book, those that the suite expects the same model to leak, its training
+        books, and common texts (METRICS sections 7 and 11).
+        """
+        own = [pair.book.id] if pair.control else []
+        leaks = [
+            one.book.id
+            for one in self.pairs
+            if one.model.id == pair.model.id and one.expected == "leak"
+        ]
+        common = [book.id for book in self.books if book.role == "common"]
+        return tuple(dict.fromkeys((*own, *leaks, *pair.model.finetune_books, *common)))

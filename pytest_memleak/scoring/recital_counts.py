@@ -12,7 +12,19 @@ if TYPE_CHECKING:
 
     from pytest_memleak.scoring.index import Positions
 
-__all__ = ["RankedRecital", "RecitalCounts", "note_longest", "note_rounds"]
+__all__ = [
+    "EXCUSED",
+    "OTHER",
+    "OWN",
+    "RankedRecital",
+    "RecitalCounts",
+    "note_best",
+    "note_longest",
+    "note_rounds",
+]
+
+OTHER, OWN, EXCUSED = range(3)
+"""Kinds of pieces: held to the limits; of the pair's own book, where that is excused; excused."""
 
 # So many pieces over T wait before all but the best of each place are dropped.
 _WAITING = 1 << 16
@@ -34,16 +46,15 @@ class RankedRecital(NamedTuple):
 class RecitalCounts:
     """What was counted of some generations; small beside them, so that it travels well.
 
-    longest, in_training and their near-verbatim kin, as they are ranked; per round the longest;
+    longest, nv_longest: the best of each kind (OTHER, OWN, EXCUSED), as they are ranked
+    by_round, nv_by_round: per round the longest that is not EXCUSED;
     of_excerpts, nv_of_excerpts: the longest that begins in each excerpt, by its number among those
     of all protected books, where that is asked for
     over: of pieces over T: rank, end, minus words, excerpt, ordinal, place, start; shape (n, 7)
     """
 
-    longest: RankedRecital | None = None
-    in_training: RankedRecital | None = None
-    nv_longest: RankedRecital | None = None
-    nv_in_training: RankedRecital | None = None
+    longest: dict[int, RankedRecital] = field(default_factory=dict)
+    nv_longest: dict[int, RankedRecital] = field(default_factory=dict)
     by_round: dict[int, int] = field(default_factory=dict)
     nv_by_round: dict[int, int] = field(default_factory=dict)
     of_excerpts: dict[int, int] = field(default_factory=dict)
@@ -52,8 +63,12 @@ class RecitalCounts:
 
     def add(self, other: RecitalCounts) -> None:
         """Add what was counted of other generations."""
-        for name in ("longest", "in_training", "nv_longest", "nv_in_training"):
-            self.note(name, getattr(other, name))
+        for best, its_best in (
+            (self.longest, other.longest),
+            (self.nv_longest, other.nv_longest),
+        ):
+            for kind, key in its_best.items():
+                best[kind] = min(best.get(kind, key), key)
         for mine, its in (
             (self.by_round, other.by_round),
             (self.nv_by_round, other.nv_by_round),
@@ -64,28 +79,6 @@ class RecitalCounts:
                 mine[number] = max(mine.get(number, 0), words)
         for rows in other.over:
             self.add_over(rows)
-
-    def note(self, name: str, key: RankedRecital | None) -> None:
-        """Keep whichever is longer, or first."""
-        known: RankedRecital | None = getattr(self, name)
-        if key is not None and (known is None or key < known):
-            setattr(self, name, key)
-
-    def note_best(
-        self,
-        name: str,
-        in_training: str,
-        columns: tuple[Positions, ...],
-        known: NDArray[np.bool_],
-    ) -> None:
-        """Keep the best of these rows of keys, apart from those that are `known` from training."""
-        for its, chosen in ((name, ~known), (in_training, known)):
-            if not chosen.any():
-                continue
-            least = int(columns[0][chosen].min())
-            best = np.flatnonzero(chosen & (columns[0] == least))
-            rows = np.stack([column[best] for column in columns], axis=1).tolist()
-            self.note(its, min(RankedRecital(*row) for row in rows))
 
     def add_over(self, rows: NDArray[np.int64]) -> None:
         """Add pieces over T."""
@@ -103,6 +96,19 @@ class RecitalCounts:
         first[1:] = (rows[1:, :2] != rows[:-1, :2]).any(axis=1)
         self.over = [rows[first]]
         return self.over[0]
+
+
+def note_best(
+    best: dict[int, RankedRecital], columns: tuple[Positions, ...], kind: Positions
+) -> None:
+    """Keep the best of these rows of keys, by the kind of each."""
+    for its in np.unique(kind).tolist():
+        chosen = kind == its
+        least = int(columns[0][chosen].min())
+        first = np.flatnonzero(chosen & (columns[0] == least))
+        rows = np.stack([column[first] for column in columns], axis=1).tolist()
+        key = min(RankedRecital(*row) for row in rows)
+        best[its] = min(best.get(its, key), key)
 
 
 def note_longest(

@@ -12,8 +12,12 @@ from pytest_memleak.records import Block
 from pytest_memleak.scoring.chains import chained, longest_within
 from pytest_memleak.scoring.passages import distinct_passages
 from pytest_memleak.scoring.recital_counts import (
+    EXCUSED,
+    OTHER,
+    OWN,
     RankedRecital,
     RecitalCounts,
+    note_best,
     note_longest,
     note_rounds,
 )
@@ -32,6 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Protected", "Recital", "RecitalTally", "Recitals"]
 
+_LONGEST = ("longest_recital", "nv_longest_recital")
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Recital(Block):
@@ -42,7 +48,7 @@ class Recital(Block):
     excerpt_at: id of the excerpt in which it begins
     excerpt_id, generation: what was asked for, and the ordinal of the answer
     place:      its first word among the answer's (folded) words
-    books:      ids of all books that hold it, protected and of training, in their order
+    books:      ids of all books that hold it, protected and excused, in their order
     """
 
     book: str | None = None
@@ -68,35 +74,49 @@ class Recitals:
     longest_recital, nv_longest_recital: exact and near-verbatim; of equals the first by excerpt
                  asked for, generation, place in the answer, book and place in the book
     passages:    the distinct passages over T, book by book, longest first
-    in_training, nv_in_training: the longest that a training book of the model holds at least as
-                 long: reported, and held to no limit
+    excused, nv_excused: the longest that an excused book contains at least as many words of:
+                 reported, and held to no limit
     by_round, nv_by_round: per round the words of its longest recital
     of_excerpts, nv_of_excerpts: of a collection's answers, the words of the longest recital that
                  begins in each excerpt of each book (id, excerpt's id)
     own:         the name of the pair's book among all these
+    of_own, of_others: where the pair's own book is excused, the longest recitals of it and of
+                 all other books, by the names of the measures; else empty
     """
 
     longest_recital: Recital
     nv_longest_recital: Recital
     passages: tuple[Recital, ...] = field(repr=False)
-    in_training: Recital
-    nv_in_training: Recital
+    excused: Recital
+    nv_excused: Recital
     by_round: tuple[int, ...] = field(repr=False)
     nv_by_round: tuple[int, ...] = field(repr=False)
     of_excerpts: Mapping[tuple[str, str], int] = field(default_factory=dict, repr=False)
     nv_of_excerpts: Mapping[tuple[str, str], int] = field(default_factory=dict, repr=False)
     own: str = ""
+    of_own: Mapping[str, Recital] = field(default_factory=dict)
+    of_others: Mapping[str, Recital] = field(default_factory=dict)
 
     @property
     def longest(self) -> dict[str, Recital]:
         """The longest ones, by the names of the measures that they are."""
-        names = ("longest_recital", "nv_longest_recital")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in _LONGEST}
 
     @property
     def recitals_over(self) -> int:
         """How many distinct passages are longer than T words."""
         return len(self.passages)
+
+    def apart(self) -> tuple[dict[str, float], dict[str, float]]:
+        """The measures of the pair's own book and those of all others, where its own is excused."""
+        if not self.of_own:
+            return {}, {}
+        over = sum(one.book == self.own for one in self.passages)
+        own, others = (
+            {name: float(one.words) for name, one in longest.items()}
+            for longest in (self.of_own, self.of_others)
+        )
+        return own | {"recitals_over": over}, others | {"recitals_over": len(self.passages) - over}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,7 +126,8 @@ class Protected:
     measured: id of the book whose excerpts were asked for; the four measures are of its words
     books:    ids of the protected books, in the order in which they count: the pair's first, by
               its name `whole` where it has one
-    training: ids of the books that the model was tuned on
+    excused:  ids of the books that excuse what they contain: training books, common texts, and
+              those that the model may give back here, perhaps the pair's own
     catalogue: ids of further protected books, which count after the others, and with nothing
               under `least` words: all that any answer shares so many words with are in the index
     whole:    where only parts of the pair's book are measured, the name of the whole
@@ -115,14 +136,14 @@ class Protected:
     index: SharedIndex
     measured: str
     books: tuple[str, ...]
-    training: tuple[str, ...] = ()
+    excused: tuple[str, ...] = ()
     catalogue: tuple[str, ...] = ()
     least: int = 0
     whole: str | None = None
 
     def __post_init__(self) -> None:
         """Raise SettingsError for a book that is not in the index."""
-        for book_id in (self.measured, *self.books, *self.training, *self.catalogue):
+        for book_id in (self.measured, *self.books, *self.excused, *self.catalogue):
             if book_id not in self.index.numbers:
                 raise SettingsError(
                     f"the book {book_id!r} is not in the index",
@@ -144,10 +165,11 @@ class RecitalTally:
         plain = index.instructions(asked, folded=False)
         self._asked_alike = np.array_equal(folded.keys, plain.keys)
         self._rank = np.full(len(index.books), -1, dtype=np.intp)
-        self._training = np.zeros(len(index.books), dtype=np.bool_)
-        self._training[[index.numbers[one] for one in protected.training]] = True
-        books = dict.fromkeys((*protected.books, *protected.catalogue))
-        order = [one for one in books if one not in protected.training]
+        self._excusing = np.zeros(len(index.books), dtype=np.bool_)
+        self._excusing[[index.numbers[one] for one in protected.excused]] = True
+        order = [*dict.fromkeys((*protected.books, *protected.catalogue))]
+        own = protected.whole or protected.measured
+        self._excused_rank = order.index(own) if own in protected.excused else None
         self._rank[[index.numbers[one] for one in order]] = np.arange(len(order))
         self._order = [index.numbers[one] for one in order]
         # A book of the catalogue that few words of are shared with need not be in the index.
@@ -178,15 +200,20 @@ class RecitalTally:
 
     def recitals(self, counts: RecitalCounts, *, rounds: int) -> Recitals:
         """What was recited in rounds 0 to rounds - 1."""
-        passages = self._passages(counts)
-        exact = [counts.longest, counts.in_training, *passages]
-        longest, in_training, *told = self._told(exact)
+        best = [counts.longest.get(kind) for kind in (OTHER, OWN, EXCUSED)]
+        others, own, excused, *told = self._told([*best, *self._passages(counts)])
+        nv_others, nv_own, nv_excused = (
+            self._told_nearly(counts.nv_longest.get(kind)) for kind in (OTHER, OWN, EXCUSED)
+        )
+        apart = self._excused_rank is not None
         return Recitals(
-            longest_recital=longest,
-            nv_longest_recital=self._told_nearly(counts.nv_longest),
+            longest_recital=own if _ranks_first(counts.longest) == OWN else others,
+            nv_longest_recital=nv_own if _ranks_first(counts.nv_longest) == OWN else nv_others,
             passages=tuple(told),
-            in_training=in_training,
-            nv_in_training=self._told_nearly(counts.nv_in_training),
+            excused=excused,
+            nv_excused=nv_excused,
+            of_own=dict(zip(_LONGEST, (own, nv_own), strict=True)) if apart else {},
+            of_others=dict(zip(_LONGEST, (others, nv_others), strict=True)) if apart else {},
             by_round=tuple(counts.by_round.get(one, 0) for one in range(rounds)),
             nv_by_round=tuple(counts.nv_by_round.get(one, 0) for one in range(rounds)),
             of_excerpts=self._named(counts.of_excerpts),
@@ -232,29 +259,32 @@ class RecitalTally:
             return
         text, rank = protected.text[pieces.of], self._rank[protected.book[pieces.of]]
         start = protected.start[pieces.of] + pieces.start - protected.place[pieces.of]
-        known = _inside(pieces.start, pieces.end, *self._of_training(matches))
+        excusing = matches.where(self._excusing[matches.book])
+        around = excusing.place, excusing.place + excusing.words
+        kind = self._kinds(rank, _inside(pieces.start, pieces.end, *around))
         columns = (
             -words, excerpt[text], ordinal[text], pieces.start - found.exact.ends[text] - 1, rank,
             start, start + words,
         )  # fmt: skip
-        counts.note_best("longest", "in_training", columns, known)
-        note_rounds(counts.by_round, text[~known], words[~known], ordinal)
+        note_best(counts.longest, columns, kind)
+        held = kind != EXCUSED
+        note_rounds(counts.by_round, text[held], words[held], ordinal)
         if self._by_excerpt:
             ends = [self._protected.index.books[one].layout.ends for one in self._order]
-            self._note_excerpts(
-                counts.of_excerpts, rank[~known], start[~known], words[~known], ends
-            )
+            self._note_excerpts(counts.of_excerpts, rank[held], start[held], words[held], ends)
         over = np.flatnonzero(words > self._scoring.span_threshold)
         if len(over):
             first = self._counts_first(pieces.start[over], pieces.end[over], rank[over])
-            over = over[first & ~known[over]]
+            over = over[first & held[over]]
             minus_words, asked, round_, place, rank, start, end = (one[over] for one in columns)
             counts.add_over(np.stack((rank, end, minus_words, asked, round_, place, start), axis=1))
 
-    def _of_training(self, matches: Found) -> tuple[Positions, Positions]:
-        """Where in the texts their matches with training books begin and end."""
-        learnt = matches.where(self._training[matches.book])
-        return learnt.place, learnt.place + learnt.words
+    def _kinds(self, rank: Positions, excused: NDArray[np.bool_]) -> Positions:
+        """The kind of each piece of a book of that rank."""
+        kinds = np.where(excused, EXCUSED, OTHER)
+        if self._excused_rank is not None:
+            kinds[rank == self._excused_rank] = OWN
+        return kinds
 
     def _counts_first(self, start: Positions, end: Positions, rank: Positions) -> NDArray[np.bool_]:
         """Which pieces no book before theirs has a piece around."""
@@ -278,18 +308,22 @@ class RecitalTally:
         if not len(chains.words):
             return
         text = chains.text
-        known = self._known(near, chains)
+        rank, kind = (
+            self._rank[chains.book],
+            self._kinds(self._rank[chains.book], self._excused(near, chains)),
+        )
+        held = kind != EXCUSED
         place = chains.place - matched.words.ends[text] - 1
         columns = (
             -chains.words, excerpt[text], ordinal[text], place,
-            self._rank[chains.book], chains.start, chains.end,
+            rank, chains.start, chains.end,
         )  # fmt: skip
-        counts.note_best("nv_longest", "nv_in_training", columns, known)
-        note_rounds(counts.nv_by_round, text[~known], chains.words[~known], ordinal)
+        note_best(counts.nv_longest, columns, kind)
+        note_rounds(counts.nv_by_round, text[held], chains.words[held], ordinal)
         if self._by_excerpt:
             ends = [self._protected.index.books[one].folded.ends for one in self._order]
-            rank, start = self._rank[chains.book[~known]], chains.start[~known]
-            self._note_excerpts(counts.nv_of_excerpts, rank, start, chains.words[~known], ends)
+            its = rank[held], chains.start[held], chains.words[held]
+            self._note_excerpts(counts.nv_of_excerpts, *its, ends)
 
     def _note_excerpts(
         self,
@@ -306,21 +340,21 @@ class RecitalTally:
             place[its] += ends[book].searchsorted(start[its], side="right")
         note_longest(longest, place, words, size=int(self._first_excerpt[-1]))
 
-    def _known(self, near: Found, chains: Chains) -> NDArray[np.bool_]:
-        """Which chains a training book has as many words of."""
-        known = np.zeros(len(chains.words), dtype=np.bool_)
-        learnt = near.where(self._training[near.book])
-        if not len(learnt.text):
-            return known
-        order = np.argsort(learnt.text, kind="stable")
-        learnt = learnt.where(order)
-        for row, text in enumerate(chains.text.tolist()):
-            first, last = learnt.text.searchsorted(text), learnt.text.searchsorted(text, "right")
+    def _excused(self, near: Found, chains: Chains) -> NDArray[np.bool_]:
+        """Which chains an excused book contains as many words of."""
+        excused: NDArray[np.bool_] = self._excusing[chains.book]
+        excusing = near.where(self._excusing[near.book])
+        if not len(excusing.text):
+            return excused
+        excusing = excusing.where(np.argsort(excusing.text, kind="stable"))
+        for row in np.flatnonzero(~excused).tolist():
+            text = chains.text[row]
+            first, last = (excusing.text.searchsorted(text, side) for side in ("left", "right"))
             if first < last:
-                its = learnt.where(np.arange(first, last))
+                its = excusing.where(np.arange(first, last))
                 place, end = int(chains.place[row]), int(chains.place_end[row])
-                known[row] = longest_within(its, place, end) >= chains.words[row]
-        return known
+                excused[row] = longest_within(its, place, end) >= chains.words[row]
+        return excused
 
     # --- telling ---------------------------------------------------------------------------
 
@@ -369,8 +403,13 @@ class RecitalTally:
         held, index = set(holding), self._protected.index
         order = zip(self._order, self._least.tolist(), strict=True)
         told = (index.books[one].id for one, least in order if words >= least)
-        ids = dict.fromkeys((*told, *self._protected.training))
+        ids = dict.fromkeys((*told, *self._protected.excused))
         return tuple(one for one in ids if index.numbers[one] in held)
+
+
+def _ranks_first(best: Mapping[int, RankedRecital]) -> int:
+    """The kind of the best recital that is not excused; OTHER where there is none."""
+    return min((kind for kind in (OTHER, OWN) if kind in best), key=best.__getitem__, default=OTHER)
 
 
 def _inside(

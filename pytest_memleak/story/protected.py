@@ -24,7 +24,7 @@ __all__ = ["ProtectedBooks"]
 
 
 class ProtectedBooks:
-    """The suite's test and training books, indexed when they are first looked for.
+    """The suite's books, indexed when they are first looked for.
 
     unread: those that cannot be read or measured, by id, and why
     """
@@ -49,27 +49,26 @@ class ProtectedBooks:
         role = {one.id: one.role for one in self._suite.books}
         others = [one.id for one in index.books if one.id in role and one.id != measured.id]
         whole = f"{measured.id}{_WHOLE}"
+        own = whole if whole in index.numbers else measured.id
+        excused = (own if one == measured.id else one for one in self._suite.excused(pair))
         return Protected(
             index,
             measured.id,
-            (
-                whole if whole in index.numbers else measured.id,
-                *(one for one in others if role[one] == "test"),
-            ),
-            tuple(one for one in others if one in pair.model.finetune_books),
+            (own, *(one for one in others if role[one] == "test")),
+            tuple(one for one in excused if one in index.numbers),
             tuple(one.id for one in beyond),
             least,
-            whole=whole if whole in index.numbers else None,
+            whole=whole if own == whole else None,
         )
 
     def looked_for(self, pair: Pair) -> LookedFor:
-        """The books that the pair's recitals may be of, beside its own and the catalogue."""
+        """The books that the pair's recitals may be of beside its own, and those that excuse."""
         digests = {name: one.digest for name, one in self._all_readable().items()}
         tests = {one.id for one in self._suite.books if one.role == "test"} - {pair.book.id}
-        training = pair.model.finetune_books
+        excused = self._suite.excused(pair)
         return LookedFor(
             books={name: digest for name, digest in digests.items() if name in tests},
-            training={name: digest for name, digest in digests.items() if name in training},
+            excused={name: digest for name, digest in digests.items() if name in excused},
         )
 
     def holding(
@@ -81,7 +80,8 @@ class ProtectedBooks:
         found = analysis.recitals
         told = (
             *found.longest.values(),
-            *(found.in_training, found.nv_in_training),
+            *found.of_others.values(),
+            *(found.excused, found.nv_excused),
             *found.passages,
         )
         names = {name for one in told if one.book for name in (one.book, *one.books)}

@@ -15,7 +15,7 @@ BEFORE = {
     "control": False,
     "settings": SETTINGS,
     "model": {"options": {"base_url": "http://a.test", "system": "You are a novelist."}},
-    "looked_for": {"books": {"pier": "aa"}, "training": {"quay": "bb"}},
+    "looked_for": {"books": {"pier": "aa"}, "excused": {"quay": "bb"}},
     "catalogue": None,
 }
 
@@ -94,7 +94,7 @@ def test_what_gates_goes_on_gating():
             {"mole": "cc", "pier": "dd"},
             "in other books: newly in mole; in another text of pier",
         ),
-        (("looked_for", "training"), {}, "taken for known from training: no more in quay"),
+        (("looked_for", "excused"), {}, "are excused: no more in quay"),
         (("catalogue",), {"books": 3}, "in another catalogue"),
     ],
 )
@@ -107,7 +107,7 @@ def test_recitals_of_other_books_are_not_comparable(path, to, said):
 
 def test_before_anything_is_read_ids_do():
     planned = {name: BEFORE[name] for name in BEFORE if name != "catalogue"}
-    planned["looked_for"] = {"books": {"pier": None}, "training": {"quay": None}}
+    planned["looked_for"] = {"books": {"pier": None}, "excused": {"quay": None}}
     assert recitals_elsewhere(BEFORE, planned, ["longest_recital"]) is None
 
 

@@ -363,7 +363,8 @@ def chains(parts, text, instruction, m):
 
 def recitals(books, excerpts, generations, *, k=5, trim=5, span_threshold=20, mode="paper"):
     """books: in order, the pair's first, each {"id", "excerpts": [text], "contiguous",
-    "training"}; excerpts: [(id, instruction)] of the pair's; generations: {id: [text]}. A book
+    "protected", "excused"}; excerpts: [(id, instruction)] of the pair's; generations:
+    {id: [text]}. A book
     with "least" is of the catalogue, and exact recitals of it count from so many words on.
 
     A recital is (words, excerpt's place, ordinal, start in the text, book's place, start, end).
@@ -374,20 +375,22 @@ def recitals(books, excerpts, generations, *, k=5, trim=5, span_threshold=20, mo
         for number, text in enumerate(generations.get(excerpt_id, [])):
             said, said_folded = words(text, mode), folded(text)
             given, given_folded = words(instruction or "", mode), folded(instruction or "")
-            learnt = [[], []]
+            excusing = [[], []]
             for place, book in enumerate(books):
                 parts = parts_of(book, lambda one: words(one, mode))
                 held[asked, number, place] = [(j, j + n) for _, j, n in matches_at(parts, said, k)]
-                if book.get("training"):
-                    learnt[0] += held[asked, number, place]
-                    learnt[1].append(parts_of(book, folded))
+                if book.get("excused"):
+                    excusing[0] += held[asked, number, place]
+                    excusing[1].append(parts_of(book, folded))
             for place, book in enumerate(books):
-                if book.get("training"):
+                if not book.get("protected", True):
                     continue
+                own = place == 0 and book.get("excused")
                 parts = parts_of(book, lambda one: words(one, mode))
                 for s, j, n in pieces_at(parts, said, given, k, trim):
-                    known = any(a <= j and j + n <= b for a, b in learnt[0])
-                    exact.append(((n, asked, number, j, place, s, s + n), known))
+                    known = any(a <= j and j + n <= b for a, b in excusing[0])
+                    kind = "own" if own else "excused" if known else "other"
+                    exact.append(((n, asked, number, j, place, s, s + n), kind))
                 exact = [one for one in exact if one[0][0] >= books[one[0][4]].get("least", 0)]
                 of_last = {}
                 for last, n, *where in chains(
@@ -398,9 +401,10 @@ def recitals(books, excerpts, generations, *, k=5, trim=5, span_threshold=20, mo
                 for n, j, s, j_end, s_end in of_last.values():
                     if -n >= NEAR_RECITAL:
                         known = any(
-                            longest_within(one, said_folded, j, j_end) >= -n for one in learnt[1]
+                            longest_within(one, said_folded, j, j_end) >= -n for one in excusing[1]
                         )
-                        near.append(((-n, asked, number, j, place, s, s_end), known))
+                        kind = "own" if own else "excused" if known else "other"
+                        near.append(((-n, asked, number, j, place, s, s_end), kind))
     over = []
     of_text = {
         text: [one for one, _ in exact if one[1:3] == text]
@@ -408,8 +412,8 @@ def recitals(books, excerpts, generations, *, k=5, trim=5, span_threshold=20, mo
     }
     for place in range(len(books)):
         own = [
-            one for one, known in exact
-            if one[4] == place and one[0] > span_threshold and not known
+            one for one, kind in exact
+            if one[4] == place and one[0] > span_threshold and kind != "excused"
             and not any(
                 other[4] < place
                 and other[3] <= one[3] and one[3] + one[0] <= other[3] + other[0]
@@ -427,10 +431,14 @@ def recitals(books, excerpts, generations, *, k=5, trim=5, span_threshold=20, mo
             ]  # fmt: skip
             over.append((place, start, end, first[1], first[2], j, holding))
     return {
-        "longest": longest_of(exact, known=False),
-        "learnt": longest_of(exact, known=True),
-        "nv_longest": longest_of(near, known=False),
-        "nv_learnt": longest_of(near, known=True),
+        "longest": longest_of(exact, "other", "own"),
+        "own": longest_of(exact, "own"),
+        "other": longest_of(exact, "other"),
+        "excused": longest_of(exact, "excused"),
+        "nv_longest": longest_of(near, "other", "own"),
+        "nv_own": longest_of(near, "own"),
+        "nv_other": longest_of(near, "other"),
+        "nv_excused": longest_of(near, "excused"),
         "over": over,
         "by_round": by_round(exact),
         "nv_by_round": by_round(near),
@@ -473,13 +481,13 @@ def in_order(one):
     return (-one[0], *one[1:])
 
 
-def longest_of(recitals, *, known):
-    return min((one for one, its in recitals if its == known), key=in_order, default=None)
+def longest_of(recitals, *kinds):
+    return min((one for one, kind in recitals if kind in kinds), key=in_order, default=None)
 
 
 def by_round(recitals):
     found = {}
-    for one, known in recitals:
-        if not known:
+    for one, kind in recitals:
+        if kind != "excused":
             found[one[2]] = max(found.get(one[2], 0), one[0])
     return found

@@ -38,9 +38,8 @@ def protected():
             SimpleNamespace(id=one.id, role="train" if one.id in training else "test")
             for one in books
         ]
-        model = SimpleNamespace(finetune_books=training)
-        pair = SimpleNamespace(scoring=SCORING, model=model, book=sources[0])
-        suite = SimpleNamespace(books=sources, pairs=[pair])
+        pair = SimpleNamespace(scoring=SCORING, book=sources[0])
+        suite = SimpleNamespace(books=sources, pairs=[pair], excused=lambda _: training)
         return ProtectedBooks(suite, Books(*books)), pair
 
     return make
@@ -89,7 +88,7 @@ def test_what_the_own_prompt_gives_away_is_no_recital_of_the_whole_book(protecte
 
 def test_another_book_and_a_training_book(protected):
     found, pair = protected(FERRY, WINDS, training=("winds",))
-    assert found.for_pair(pair, FERRY).training == ("winds",)
+    assert found.for_pair(pair, FERRY).excused == ("winds",)
     other, pair = protected(FERRY, WINDS)
     analysis = recitals(other, pair, FERRY, "x two three four five six y")
     assert analysis.recitals.longest_recital.book == "winds"
