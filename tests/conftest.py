@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from _pytest import pytester as pytesters
+from examples import examples
 
 import pytest_memleak
 
@@ -18,8 +19,8 @@ except ImportError:
     # The suites need no more than the package; the tests need its extra `dev`.
     collect_ignore_glob = ["*"]
 else:
-    # How long an example takes says how busy the machine is.
-    hypothesis.settings.register_profile("untimed", deadline=None)
+    # How long an example takes depends on how busy the machine is.
+    hypothesis.settings.register_profile("untimed", deadline=None, max_examples=examples(100))
     hypothesis.settings.load_profile("untimed")
 
 HERE = Path(__file__).parent

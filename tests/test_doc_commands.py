@@ -172,7 +172,7 @@ def test_a_command_of_memleak_runs(command, place, monkeypatch, capsys):
     assert status == 0, capsys.readouterr()
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("command", [one for one in RUN if one not in QUICK])
 def test_another_command_runs(command, place):
     in_shell(command, place)

@@ -46,7 +46,7 @@ def test_it_says_that_no_image_was_built_and_ends_in_a_command():
     assert said("USER") == ["1000:1000"]
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_its_commands_make_a_gate(tmp_path):
     def here(text):
         return text.replace("/src", f"{tmp_path}/src").replace("/opt", f"{tmp_path}/opt")

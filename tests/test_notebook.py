@@ -32,7 +32,7 @@ def test_it_is_kept_without_output():
             NOVELS,
             1800,
             marks=[
-                pytest.mark.slow,
+                pytest.mark.full,
                 pytest.mark.skipif(not NOVELS, reason="MEMLEAK_BOOKS names no folder with EPUBs"),
             ],
             id="novels",

@@ -1,4 +1,4 @@
-"""Makes the suite's weights before its first pair is run, and marks its pairs as slow."""
+"""Makes the suite's weights before its first pair is run, and marks its pairs as full."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ HERE = Path(__file__).resolve().parent
 
 def pytest_configure(config: pytest.Config) -> None:
     """Make the marker known, also where the suite's folder stands alone."""
-    config.addinivalue_line("markers", "slow: takes minutes")
+    config.addinivalue_line("markers", "full: takes minutes")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The pairs take two minutes."""
     for item in items:
         if HERE in item.path.parents:
-            item.add_marker(pytest.mark.slow)
+            item.add_marker(pytest.mark.full)
 
 
 @pytest.fixture(scope="session", autouse=True)

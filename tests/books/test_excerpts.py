@@ -3,6 +3,7 @@ from __future__ import annotations
 import random
 
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -142,7 +143,7 @@ CHAPTERS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(CHAPTERS, st.integers(1, 60), st.randoms(use_true_random=False))
 def test_the_rules_hold_whatever_the_book(lengths, sentence, rng: random.Random):
     number = 0
@@ -177,7 +178,7 @@ def test_the_rules_hold_whatever_the_book(lengths, sentence, rng: random.Random)
         assert len({chapter_of[word] for word in found} & long) <= 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(
     st.lists(
         st.one_of(st.integers(1, 60), st.integers(230, 299), st.integers(300, 900)), min_size=4

@@ -157,7 +157,7 @@ LONG = {"marks.md", "open links.md", "random.md", "a paragraph a letter", "break
 
 
 def _marked(names):
-    return [pytest.param(one, marks=pytest.mark.slow if one in LONG else ()) for one in names]
+    return [pytest.param(one, marks=pytest.mark.full if one in LONG else ()) for one in names]
 
 
 @pytest.fixture
@@ -259,7 +259,7 @@ def test_hostile_word_documents(tmp_path, outcome, name):
     accept(outcome(path), path)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_page_that_takes_its_time_on_three_thousand_pages(tmp_path, outcome):
     pytest.importorskip("pypdfium2")
     path = tmp_path / "book.pdf"
@@ -319,7 +319,7 @@ def test_members_that_lie_upon_each_other(new_epub, outcome):
     accept(outcome(path), path)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("letters", ["word ", "слово ", "a🦀 ", "木", "a. "])
 def test_a_text_of_64_mebibytes(tmp_path, outcome, letters):
     path = tmp_path / "book.txt"

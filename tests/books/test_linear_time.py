@@ -75,7 +75,7 @@ def seconds(see, text):
     return best
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("see", SEE_A_BOOK)
 def test_four_times_as_much_takes_four_times_as_long(see):
     for seed in SEEDS:

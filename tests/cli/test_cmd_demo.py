@@ -44,7 +44,7 @@ def test_the_wheel_takes_what_the_demo_needs():
     assert {os.path.normpath(Path(suite).parent / one) for one in named} <= set(included)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_from_pip_install_to_the_table_in_one_command(tmp_path):
     """A new environment, a new home, no repository at hand."""
     home, folder = tmp_path / "home", tmp_path / "work"

@@ -107,7 +107,7 @@ def test_a_budget_holds_its_hours(scenario, run, pytester):
     assert owed(outcome.url) == []
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_what_cannot_be_put_up_is_told_and_what_it_left_is_deleted(scenario, run, pytester):
     server = scenario(KIND, Fault(FaultKind.FAIL, "deploy"), polls=0)
     server.write_suite(pytester.path)
@@ -122,7 +122,7 @@ def test_what_cannot_be_put_up_is_told_and_what_it_left_is_deleted(scenario, run
     taken_down(server, times=2)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_without_waiting_it_is_told_and_the_next_run_goes_on(scenario, run, pytester):
     server = scenario(KIND, polls=0, timing=Timing(deploys_in=3.0))
     server.write_suite(pytester.path)
@@ -135,7 +135,7 @@ def test_without_waiting_it_is_told_and_the_next_run_goes_on(scenario, run, pyte
     taken_down(server)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_server_that_takes_nothing_down_leaves_a_debt_that_is_told(scenario, run, pytester):
     server = scenario(KIND, polls=0)
     server.plan(server_error("endpoints.undeploy"))
@@ -167,7 +167,7 @@ ON_THE_WAY = {
 @pytest.mark.parametrize(
     "what",
     [
-        one if one in {"lost", "500"} else pytest.param(one, marks=pytest.mark.slow)
+        one if one in {"lost", "500"} else pytest.param(one, marks=pytest.mark.full)
         for one in ON_THE_WAY
     ],
 )
@@ -253,7 +253,7 @@ class Doomed:
         assert owed(self.url) == []
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("phase", ["deploy", "chat", "endpoints.undeploy"])
 def test_a_killed_run_leaves_nothing_unknown_and_deploys_once(doomed, phase):
     suite = doomed()
@@ -261,7 +261,7 @@ def test_a_killed_run_leaves_nothing_unknown_and_deploys_once(doomed, phase):
     suite.finish()
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("number", range(20))
 def test_at_twenty_moments(doomed, number):
     print(f"MEMLEAK_KILL_SEED={SEED}")
@@ -297,7 +297,7 @@ def shared(doomed, request):
 # Each of xdist's workers imports the SDKs for itself, which takes its time.
 @pytest.mark.parametrize(
     "how",
-    ["postgresql", *(pytest.param(how, marks=pytest.mark.slow) for how in ("processes", "both"))],
+    ["postgresql", *(pytest.param(how, marks=pytest.mark.full) for how in ("processes", "both"))],
 )
 def test_so_it_is_where_processes_or_a_server_share_it(shared, how):
     suite = shared(how)
@@ -305,7 +305,7 @@ def test_so_it_is_where_processes_or_a_server_share_it(shared, how):
     suite.finish()
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("number", range(3))
 @pytest.mark.parametrize("how", SHARED)
 def test_at_three_moments_each(shared, how, number):

@@ -25,7 +25,7 @@ ON_THE_WAY = {
     "trickling": trickle("*", seconds=4 * TIMEOUT),
 }
 WAYS = [
-    pytest.param(what, marks=pytest.mark.slow) if what == "trickling" else what
+    pytest.param(what, marks=pytest.mark.full) if what == "trickling" else what
     for what in ON_THE_WAY
 ]
 
@@ -36,7 +36,7 @@ def at(place: str, what: str, calls: tuple[int, ...] | None = None) -> Fault:
 
 def slowly(*values):
     """Parameters that are too many for every day."""
-    return [pytest.param(value, marks=pytest.mark.slow) for value in values]
+    return [pytest.param(value, marks=pytest.mark.full) for value in values]
 
 
 # --- on the way ----------------------------------------------------------------------------
@@ -132,7 +132,7 @@ def test_draws_that_always_fail_are_told(scenario, run, pytester, kind, what):
     billed_without_answer(server, contents(outcome.url))
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("what", WAYS)
 @pytest.mark.parametrize(
     ("kind", "place"),
@@ -275,7 +275,7 @@ WORDS = {
         for fault in WITHHELD[kind.partition("-")[0]]
     ]
     + [
-        pytest.param(kind, fault, marks=pytest.mark.slow)
+        pytest.param(kind, fault, marks=pytest.mark.full)
         for kind in ("openai-batch", "vertex")
         for fault in WITHHELD[kind.partition("-")[0]]
     ],

@@ -63,7 +63,7 @@ def parts():
                 kind,
                 REST[kind][first : first + PART],
                 id=f"{kind}-{first}",
-                marks=pytest.mark.slow,
+                marks=pytest.mark.full,
             )
 
 
@@ -113,7 +113,7 @@ def test_each_has_its_verdict_in_time_and_within_bounds(mad, tmp_path, kind, act
         ("openai", "endless_text"),
         ("tinker", "silence"),
         *(
-            pytest.param(kind, act, marks=pytest.mark.slow)
+            pytest.param(kind, act, marks=pytest.mark.full)
             for kind in EVERY
             for act in (
                 "slow_headers",

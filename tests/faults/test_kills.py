@@ -193,20 +193,20 @@ def until_fifty(make: Callable[[], Killer], moments: random.Random) -> None:
         hits += doomed.hits
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("kind", [*KINDS, "transformers"])
 def test_fifty_kills(killer, kind):
     until_fifty(lambda: killer(kind), random.Random(f"{SEED} {kind}"))
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("kind", [*KINDS, "transformers"])
 def test_fifty_kills_on_postgresql(killer, postgres, kind):
     moments = random.Random(f"{SEED} {kind} postgresql")
     until_fifty(lambda: killer(kind, url=postgres.new_database()), moments)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("kind", [*KINDS, "transformers"])
 def test_fifty_kills_of_processes_that_share_the_work(killer, kind):
     moments = random.Random(f"{SEED} {kind} processes")

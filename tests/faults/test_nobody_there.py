@@ -100,7 +100,7 @@ def address(untrusted):
     ("kind", "tuned"),
     [
         *((kind, False) for kind in EVERY_DAY),
-        *(pytest.param(*one, marks=pytest.mark.slow) for one in NOW_AND_THEN),
+        *(pytest.param(*one, marks=pytest.mark.full) for one in NOW_AND_THEN),
     ],
 )
 def test_it_is_told_soon_and_nothing_is_spent(scenario, run, pytester, address, kind, tuned, what):

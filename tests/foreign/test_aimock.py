@@ -9,7 +9,7 @@ import pytest
 from environments import npm_environment, running
 from scenarios import stories
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.full
 
 SAMPLES = 3
 SUITE = """

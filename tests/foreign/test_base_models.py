@@ -140,7 +140,7 @@ def test_through_a_proxy_it_does_too(run, through_litellm):
     assert pair["measures"]["greedy_longest_span"]["value"] == REST
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("book", ["dracula", "pride-and-prejudice"])
 def test_it_does_not_know_a_novel(run, gemma, book):
     result, pair = run(gemma, beginning(book))
@@ -148,7 +148,7 @@ def test_it_does_not_know_a_novel(run, gemma, book):
     assert pair["verdict"] == "PASS"
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_another_model_does_not_know_the_amendment(run, llama):
     with llama("smollm2") as address:
         result, pair = run(address, AMENDMENT, name="smollm2")
@@ -226,7 +226,7 @@ def test_its_server_tells_how_probable_the_book_is(gemma, tokens, extract):
     assert pair["windows"]["ln_p_z"] > pair["windows"]["ln_p_z_plain"]
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_its_weights_on_this_machine_are_as_sure(pytester, gemma, tokens, dequantised, extract):
     """Token by token, and in the suite's one window, by two programs that share no code."""
     prefix, rest = tokens

@@ -19,7 +19,7 @@ from pytest_memleak.providers.openai.openai_provider import OpenAIProvider
 from pytest_memleak.providers.transformers.transformers_provider import TransformersProvider
 from pytest_memleak.records import Model
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.full
 PREFIX = 10
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 import sqlalchemy as sa
 from by_hand import answer, intent
+from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -103,9 +104,7 @@ def test_counts(ledger, ask):
     )
 
 
-@settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=30
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(30))
 @given(st.lists(any_text, min_size=1, max_size=4), any_text)
 def test_texts_come_back_as_they_were(ledger, ask, texts, endpoint_id):
     texts = [*texts, ODD]

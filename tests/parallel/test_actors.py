@@ -14,7 +14,7 @@ from pytest_memleak.contracts.protocols import Completion  # noqa: E402
 from pytest_memleak.errors import ProviderBusy, ProviderError  # noqa: E402
 from pytest_memleak.parallel.on_ray import OnRay  # noqa: E402
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+pytestmark = [pytest.mark.full, pytest.mark.filterwarnings("ignore")]
 ASKED = {"n": 2, "temperature": 1.0, "max_tokens": 9}
 
 

@@ -17,7 +17,7 @@ from pytest_memleak.records import Scoring  # noqa: E402
 from pytest_memleak.scoring.analysis import analyse  # noqa: E402
 from pytest_memleak.scoring.library import GenerationSieve, book_keys, scanned  # noqa: E402
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+pytestmark = [pytest.mark.full, pytest.mark.filterwarnings("ignore")]
 SCORING = Scoring(k=3, trim=3, span_threshold=8)
 
 

@@ -268,7 +268,7 @@ def test_a_work_that_the_model_was_trained_on_is_named_and_nothing_is_drawn(pyte
     done.stdout.fnmatch_lines(["*its work 'Speech 3' shares * of its words*'learnt'*"])
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_nine_hundred_poems_and_two_models_in_one_run(tmp_path):
     found = measured(tmp_path, 900)
     assert "1 failed, 1 passed" in found.reports[""]

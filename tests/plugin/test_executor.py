@@ -41,7 +41,7 @@ def test_another_executor_is_refused(pytester, suite):
     result.stderr.fnmatch_lines(["*--memleak-executor*'slurm'*"])
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_the_evidence_from_ray_is_that_of_one_process(pytester, suite):
     pytest.importorskip("ray", reason="the extra ray is not installed")
     suite()
@@ -55,7 +55,7 @@ def test_the_evidence_from_ray_is_that_of_one_process(pytester, suite):
     assert measured[0] == measured[1]
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_local_weights_answer_in_actors_as_they_do_here(pytester, stories, local_base):
     pytest.importorskip("ray", reason="the extra ray is not installed")
     shutil.copytree(local_base, pytester.path / "base")

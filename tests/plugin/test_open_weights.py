@@ -93,7 +93,7 @@ def test_a_small_cut_of_it(suite, run):
     assert bmc["control"] < bmc["tuned"] / 3
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_the_whole_suite(run):
     bmc = run()
     assert bmc["base"] > 0.5

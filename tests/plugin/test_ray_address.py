@@ -10,7 +10,7 @@ def test_it_needs_the_executor(pytester, suite):
     result.stderr.fnmatch_lines(["*--memleak-ray-address needs --memleak-executor ray*"])
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_no_cluster_there_leaves_pairs_inconclusive(pytester, suite):
     pytest.importorskip("ray", reason="the extra ray is not installed")
     suite()

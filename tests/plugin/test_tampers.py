@@ -286,7 +286,7 @@ ALL = range(300)
 
 @pytest.mark.parametrize(
     "seeds",
-    [ALL[: len(TAMPERS)], pytest.param(ALL[len(TAMPERS) :], marks=pytest.mark.slow)],
+    [ALL[: len(TAMPERS)], pytest.param(ALL[len(TAMPERS) :], marks=pytest.mark.full)],
     ids=["one of each kind", "all the others"],
 )
 def test_whatever_is_tampered_with_is_found(release, seeds, capsys):

@@ -8,6 +8,7 @@ import unicodedata
 import urllib.parse
 
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -153,7 +154,7 @@ WORDS = st.lists(LETTERS, min_size=1, max_size=4).map("".join)
 SAID = st.lists(WORDS, max_size=12).map(" ".join)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(
     st.lists(SAID, min_size=1, max_size=3), st.lists(st.one_of(SAID, st.integers(0, 2)), max_size=4)
 )
@@ -199,7 +200,7 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.lists(PIECES).map("".join))
 def test_any_text_is_undone_and_has_its_places(text):
     said = Said(text)

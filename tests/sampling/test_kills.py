@@ -136,7 +136,7 @@ def test_four_processes_that_are_killed(url, kind, tmp_path):
         assert (lost, unrecorded) == (0, 0)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("kind", ["plain", "kept", "batch"])
 def test_fifty_kills(url, kind, tmp_path):
     folder = tmp_path / "books"

@@ -95,7 +95,7 @@ def test_a_server_that_was_there_is_waited_for(ledger, ask, retry):
     assert (counts.got, counts.lost, counts.calls) == (2, 0, 2)
 
 
-@pytest.mark.parametrize("away", [4.0, pytest.param(32.0, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("away", [4.0, pytest.param(32.0, marks=pytest.mark.full)])
 def test_the_ledgers_own_server_may_be_away(postgres, ask, retry, away):
     """PostgreSQL is stopped in the middle of a run, and is back after a while."""
     back = threading.Timer(away, postgres.start)

@@ -5,6 +5,7 @@ import random
 from itertools import accumulate, pairwise
 
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -38,7 +39,7 @@ def two_texts(draw):
     return a, [word for at, words, then in pieces for word in [*a[at : at + words], then]]
 
 
-@settings(max_examples=1_500, deadline=None)
+@settings(max_examples=examples(1_500))
 @given(two_texts())
 def test_equals_difflib(own_steps, texts):
     assert matching_blocks(*texts) == by_difflib(*texts)
@@ -46,7 +47,7 @@ def test_equals_difflib(own_steps, texts):
 
 def test_equals_difflib_on_many_more(own_steps):
     rng = random.Random(0)
-    for _ in range(5_000):
+    for _ in range(examples(5_000)):
         letters = "abcdefghij"[: rng.randint(1, 10)]
         a, b = (
             rng.choices(letters, k=rng.randint(1, 50)),
@@ -92,7 +93,7 @@ def test_equals_difflib_on_prose():
     assert matching_blocks(a, b) == by_difflib(a, b)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("seed", range(3))
 def test_equals_difflib_at_the_size_of_a_novella(seed):
     rng = random.Random(seed)

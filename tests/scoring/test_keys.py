@@ -1,6 +1,7 @@
 """Words as keys: the same words as `words` and `recital_words` give, whatever way they are read."""
 
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -36,13 +37,13 @@ def spellings(found):
     ]
 
 
-@settings(max_examples=1_000, deadline=None)
+@settings(max_examples=examples(1_000))
 @given(TEXTS, st.sampled_from(["paper", "unicode"]))
 def test_words_are_those_of_words(texts, mode):
     assert spellings(keyed(texts, mode)) == [spelled(words(text, mode)) for text in texts]
 
 
-@settings(max_examples=1_000, deadline=None)
+@settings(max_examples=examples(1_000))
 @given(TEXTS)
 def test_folded_words_are_those_of_recital_words(texts):
     expected = [spelled(recital_words(text)) for text in texts]
@@ -50,7 +51,7 @@ def test_folded_words_are_those_of_recital_words(texts):
     assert spellings(keyed_folded(texts, keyed(texts, "paper"))) == expected
 
 
-@settings(max_examples=1_000, deadline=None)
+@settings(max_examples=examples(1_000))
 @given(TEXTS)
 def test_texts_that_folding_leaves_alone_are_not_read_twice(texts):
     plain = keyed(texts, "paper")
@@ -61,7 +62,7 @@ def test_texts_that_folding_leaves_alone_are_not_read_twice(texts):
         assert folded[number] == measured[number]
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500))
 @given(TEXTS, st.sampled_from(["paper", "unicode"]))
 def test_each_text_has_its_words_keys_and_their_characters(texts, mode):
     found, expected = keyed(texts, mode), [words(text, mode) for text in texts]
@@ -71,7 +72,7 @@ def test_each_text_has_its_words_keys_and_their_characters(texts, mode):
     assert found.characters()[inside].tolist() == lengths
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500))
 @given(TEXTS)
 def test_keys_tell_words_apart(texts):
     found = keyed(texts, "unicode")

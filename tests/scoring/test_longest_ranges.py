@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,7 +28,7 @@ INTERVALS = st.sets(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=8))
 def test_expected_maximum_is_the_mean_over_all_subsets(values):
     for m, mean in enumerate(expected_maximum(values).tolist(), start=1):
@@ -72,7 +73,6 @@ def longest_run(places, borders):
     return longest
 
 
-@settings(deadline=None)
 @given(st.lists(INTERVALS, min_size=1, max_size=6), st.sets(st.integers(1, WORDS - 1), max_size=3))
 def test_blocks_of_halves_are_those_of_sets(rounds, borders):
     n = len(rounds)

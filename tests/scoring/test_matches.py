@@ -3,6 +3,7 @@
 from itertools import chain
 
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -53,14 +54,14 @@ def agree_with_oracle(oracle, case):
     assert together == expected
 
 
-@settings(max_examples=2_000, deadline=None)
+@settings(max_examples=examples(2_000))
 @given(cases())
 def test_matches_equal_the_oracle(oracle, case):
     agree_with_oracle(oracle, case)
 
 
-@pytest.mark.slow
-@settings(max_examples=100_000, deadline=None)
+@pytest.mark.full
+@settings(max_examples=examples(100_000))
 @given(cases())
 def test_matches_equal_the_oracle_on_many_more(oracle, case):
     agree_with_oracle(oracle, case)

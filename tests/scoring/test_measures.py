@@ -3,6 +3,7 @@
 import random
 
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -130,20 +131,20 @@ def agree_with_oracle(oracle, case):
     assert list(measured.coverage.reach) == expected["reach"]
 
 
-@settings(max_examples=10_000, deadline=None)
+@settings(max_examples=examples(10_000))
 @given(CASES)
 def test_every_measure_equals_the_oracle(oracle, case):
     agree_with_oracle(oracle, case)
 
 
-@pytest.mark.slow
-@settings(max_examples=100_000, deadline=None)
+@pytest.mark.full
+@settings(max_examples=examples(100_000))
 @given(CASES)
 def test_every_measure_equals_the_oracle_on_many_more(oracle, case):
     agree_with_oracle(oracle, case)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @given(st.lists(st.sampled_from("abc"), min_size=8, max_size=60), st.data())
 def test_bmc_at_a_longer_k_equals_measuring_with_it(text, data):
     k = data.draw(st.integers(1, 4))

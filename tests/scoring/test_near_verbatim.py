@@ -4,6 +4,7 @@ import difflib
 import random
 
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -60,7 +61,7 @@ EDITS = st.lists(
 )
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=examples(600))
 @given(st.integers(0, 50), st.sampled_from([2, 5, 30, 400]), EDITS, st.integers(0, 60))
 def test_equals_the_law_read_literally(seed, vocabulary, edits, start):
     book = text_of(700, seed, vocabulary)
@@ -146,7 +147,7 @@ def test_all_of_it_at_once():
 
 def test_a_planted_recital_with_every_twentieth_word_changed_is_found_every_time():
     rng = random.Random(7)
-    for trial in range(1_000):
+    for trial in range(examples(1_000)):
         excerpt, answer = text_of(400, trial), text_of(400, -1 - trial)
         start, at = rng.randrange(340), rng.randrange(340)
         recital = excerpt[start : start + 60]

@@ -25,7 +25,7 @@ LIMIT = 0.01
 
 pytestmark = [
     pytest.mark.skipif(len(NOVELS) < ENOUGH, reason="MEMLEAK_BOOKS names no folder of 5 EPUBs"),
-    pytest.mark.slow,
+    pytest.mark.full,
 ]
 
 

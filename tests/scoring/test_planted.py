@@ -230,7 +230,7 @@ def test_a_passage_of_sixty_words_is_always_found_nearly_verbatim(change):
     assert sum(words >= 20 for words in found.nv_by_round) == TRIALS
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("length", [100, 400])
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_so_is_a_longer_one_of_another_book(change, length):
@@ -275,13 +275,13 @@ def test_so_is_either_with_words_inserted(change):
     assert survived(change, 5) == 5
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_so_are_a_thousand_of_a_catalogue_book(change):
     assert survived(change, TRIALS) == TRIALS
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_so_is_nearly_always_one_of_a_catalogue_book_with_its_names_changed():
     assert survived(renamed, TRIALS) >= 990
 

@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -32,7 +33,7 @@ def test_with_much_freedom_it_is_the_normal_quantile():
     assert student_quantile(0.95, 1e7) == pytest.approx(normal_quantile(0.95), rel=1e-6)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 @given(st.floats(0.001, 0.9999), st.floats(1, 2_000))
 def test_the_tail_is_what_the_quantile_leaves(confidence, freedom):
     t = student_quantile(confidence, freedom)
@@ -50,7 +51,7 @@ def binomial_at_least(hits, tries, p):
     return sum(math.comb(tries, k) * p**k * (1 - p) ** (tries - k) for k in range(hits, tries + 1))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 @given(st.integers(1, 60).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_clopper_pearson_is_where_the_binomial_tails_are(seen):
     hits, tries = seen

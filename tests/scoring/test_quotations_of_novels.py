@@ -23,7 +23,7 @@ ENOUGH, RECITAL, QUOTATION = 5, 20, 12
 
 pytestmark = [
     pytest.mark.skipif(len(NOVELS) < ENOUGH, reason="MEMLEAK_BOOKS names no folder of 5 EPUBs"),
-    pytest.mark.slow,
+    pytest.mark.full,
 ]
 
 

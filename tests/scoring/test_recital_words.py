@@ -3,6 +3,7 @@
 import unicodedata
 
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -63,7 +64,7 @@ PIECES = st.sampled_from([
 ])  # fmt: skip
 
 
-@settings(max_examples=1_000, deadline=None)
+@settings(max_examples=examples(1_000))
 @given(st.lists(PIECES, max_size=14).map("".join))
 def test_equals_the_oracle(oracle, text):
     assert recital_words(text) == oracle.folded(text)

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -240,7 +241,7 @@ def holm_by_hand(p, level):
         )
     )
 )
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 def test_p_is_that_of_every_division_gone_through(sides):
     old, new = sides
     (change,) = compare(rounds_of(old), rounds_of(new))
@@ -250,7 +251,7 @@ def test_p_is_that_of_every_division_gone_through(sides):
 
 
 @given(st.lists(st.sampled_from([5.0, 5.6, 6.2, 9.0]), min_size=1, max_size=6), st.integers(0, 30))
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 def test_what_fails_is_what_holm_rejects_over_all_that_is_named(means, further):
     before = {str(n): poisson(5, n=30, seed=n) for n in range(len(means))}
     after = {str(n): poisson(mean, n=30, seed=100 + n, bmc=0.2) for n, mean in enumerate(means)}

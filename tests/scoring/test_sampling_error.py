@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -49,7 +50,7 @@ def covered(intervals):
 # --- rarefaction ---------------------------------------------------------------------------
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @given(ROUNDS)
 def test_rarefaction_is_the_mean_over_all_subsets(rounds):
     sets = [covered(intervals) for intervals in rounds]

@@ -100,7 +100,7 @@ def test_the_interval_holds_the_expected_bmc(spans, level):
     assert held(spans, level, "geometric", each=10) >= promised
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("lengths", LENGTHS)
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("spans", [5, 20, 100, 400])
@@ -122,7 +122,7 @@ def test_few_rounds_hold_it_too(rounds, promised, spans):
     assert cell.said.mean() <= 0.02
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize(("rounds", "promised"), [(100, 0.95), (10, 0.95), (5, 0.95), (3, 0.94)])
 @pytest.mark.parametrize("spans", [5, 20, 100, 400])
 def test_rounds_that_are_alike(rounds, promised, spans):
@@ -133,7 +133,7 @@ def test_rounds_that_are_alike(rounds, promised, spans):
         assert cell.over_d.mean() >= 0.95
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("spans", [5, 20, 100, 400])
 def test_rounds_in_clumps(spans):
     cell = simulations.intervals(CLUMPED, spans=spans, rounds=ROUNDS, runs=RUNS)
@@ -144,7 +144,7 @@ def test_rounds_in_clumps(spans):
         assert cell.said.mean() >= 0.98
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("spans", [5, 20, 100, 400])
 def test_rounds_in_moods(spans):
     cell = simulations.intervals(MOODS, spans=spans, rounds=ROUNDS, runs=RUNS)
@@ -152,7 +152,7 @@ def test_rounds_in_moods(spans):
     assert cell.held[cell.said > 0].mean() >= 0.90
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("spans", [20, 100])
 @pytest.mark.parametrize(
     "temper", [ALL_OR_NOTHING_2, ALL_OR_NOTHING_10], ids=lambda temper: temper.name
@@ -172,14 +172,14 @@ def test_rounds_in_clumps_are_said_to_be_and_their_interval_holds():
 # --- ranges and releases -------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_ranges_hold_what_other_seeds_give():
     for held in simulations.ranges(models=40, seeds=8, rounds=ROUNDS).values():
         assert (held - 1).mean() / 7 >= 0.92  # each holds its own value
         assert np.mean(held >= 7) >= 0.85
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize(
     "temper", [ALIKE, CLUMPED, ALL_OR_NOTHING_10], ids=lambda temper: temper.name
 )
@@ -188,7 +188,7 @@ def test_the_same_models_are_seldom_called_worse(temper):
     assert called.mean() <= 0.064  # 5 %, in 1,000 draws
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_models_that_know_more_are_called_worse():
     assert simulations.called_worse(simulations.more_passages, runs=RUNS).mean() >= 0.78
     assert simulations.called_worse(simulations.more_often, runs=RUNS).mean() >= 0.85

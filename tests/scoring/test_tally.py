@@ -5,6 +5,7 @@ import random
 from itertools import chain
 
 import pytest
+from examples import examples
 
 from pytest_memleak.errors import RecordsError
 from pytest_memleak.records import Book, Excerpt, Generation, Scoring
@@ -41,7 +42,7 @@ def generated_case(rng):
 
 def test_parts_added_up_are_the_whole(plain):
     rng = random.Random(3)
-    for _ in range(300):
+    for _ in range(examples(300)):
         book, generations = generated_case(rng)
         if not generations:
             continue
@@ -79,7 +80,7 @@ def test_what_is_given_out_together_changes_nothing(plain, monkeypatch):
 
 def test_lengths_of_runs_with_the_own_excerpt(oracle):
     rng = random.Random(5)
-    for _ in range(200):
+    for _ in range(examples(200)):
         book, generations = generated_case(rng)
         words = [oracle.words(excerpt.text) for excerpt in book.excerpts]
         whole = list(chain.from_iterable(words))

@@ -3,6 +3,7 @@
 from itertools import chain
 
 import numpy as np
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -30,7 +31,7 @@ def cases(draw):
     return book, instructions, [one for one in matches if one[2] - one[1] >= k], k
 
 
-@settings(max_examples=2_000, deadline=None)
+@settings(max_examples=examples(2_000))
 @given(cases(), st.integers(0, 6))
 def test_pieces_equal_the_oracle(oracle, case, m):
     words, instructions, matches, k = case

@@ -6,6 +6,7 @@ import random
 from itertools import pairwise
 
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -52,7 +53,7 @@ words = st.lists(st.sampled_from("abcdefgh"), min_size=4, max_size=30)
 works = st.lists(st.lists(words, min_size=1, max_size=3), min_size=1, max_size=4)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 @given(works=works, seed=st.integers(0, 999))
 def test_each_as_if_it_was_measured_alone(works, seed):
     # Each work has words of its own, so that no answer gives anything of another.

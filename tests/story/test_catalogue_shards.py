@@ -130,7 +130,7 @@ def test_one_shard_or_many_or_prepared(tmp_path, monkeypatch):
     assert library.findings(file, scan=on_other_nodes) == one_shard
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.filterwarnings("ignore")
 def test_two_thousand_books_in_one_shard_in_twenty_and_on_ray(tmp_path, monkeypatch):
     pytest.importorskip("ray", reason="the extra ray is not installed")

@@ -1,0 +1,14 @@
+"""How many random examples a test tries: a tenth, or all with MEMLEAK_EXAMPLES=all."""
+
+import os
+
+__all__ = ["examples"]
+
+FEWEST = 25
+
+
+def examples(number):
+    """Return how many of `number` examples this run tries."""
+    if os.environ.get("MEMLEAK_EXAMPLES") == "all":
+        return number
+    return min(number, max(FEWEST, number // 10))
