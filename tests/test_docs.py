@@ -23,6 +23,7 @@ from xml.etree import ElementTree
 
 import pluggy
 import pytest
+from own_plugin import OWN_PLUGIN
 from pydantic import BaseModel, TypeAdapter
 
 from pytest_memleak import builtin, errors
@@ -539,7 +540,7 @@ def quickstart(tmp_path_factory):
             f"--memleak-evidence={folder}/evidence.json",
         ],
         cwd=ROOT,
-        env={**os.environ, "COLUMNS": "100", "PYTHONIOENCODING": "utf-8", "PYTEST_ADDOPTS": ""},
+        env={**os.environ, **OWN_PLUGIN, "COLUMNS": "100", "PYTHONIOENCODING": "utf-8"},
         capture_output=True,
         encoding="utf-8",
         check=True,
@@ -619,7 +620,7 @@ def test_what_a_novel_costs(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out == power.partition("\n")[2]
     run = subprocess.run(
         [sys.executable, "-m", *plan.partition("\n")[0].split()[1:], "-p", "no:cacheprovider"],
-        env={**os.environ, "COLUMNS": "100", "PYTEST_ADDOPTS": ""},
+        env={**os.environ, **OWN_PLUGIN, "COLUMNS": "100"},
         capture_output=True,
         encoding="utf-8",
         timeout=300,
@@ -653,7 +654,9 @@ def test_the_command_line_says_what_is_shown(files_of_the_command_line, capsys):
 
 
 @pytest.fixture
-def tests_of_ones_own(pytester):
+def tests_of_ones_own(pytester, monkeypatch):
+    for name, value in OWN_PLUGIN.items():
+        monkeypatch.setenv(name, value)
     text = "The ferryman counted nine lanterns along the quay and did not like the number at all."
     asked = "Write about a boatman who counts the lanterns along the quay at night."
     book = {"excerpt_id": "p_id1", "excerpt_text": text, "instruction": asked}
@@ -674,7 +677,7 @@ def test_tests_of_ones_own_run(tests_of_ones_own):
     Path("test_limit.py").write_text(
         titled("fixtures.md", "test_recitals.py").replace("<= 50", "<= 12"), encoding="utf-8"
     )
-    result = tests_of_ones_own.runpytest_subprocess("-p", "no:xdist", timeout=300)
+    result = tests_of_ones_own.runpytest_subprocess(timeout=300)
     result.assert_outcomes(passed=4, failed=1)
     said = snippets("text", pages=[DOCS / "fixtures.md"])[0].text
     printed = [" ".join(line.split()) for line in result.outlines]
@@ -684,7 +687,7 @@ def test_tests_of_ones_own_run(tests_of_ones_own):
 def test_an_endpoint_of_ones_own_runs(tests_of_ones_own):
     own = titled("fixtures.md", "conftest.py")
     Path("conftest.py").write_text(own, encoding="utf-8")
-    result = tests_of_ones_own.runpytest_subprocess("-p", "no:xdist", timeout=300)
+    result = tests_of_ones_own.runpytest_subprocess(timeout=300)
     result.assert_outcomes(passed=3)
     result.stdout.fnmatch_lines(["recorded/ferry * 0.000 * 3/3 * PASS*"])
 

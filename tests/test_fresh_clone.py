@@ -1,8 +1,11 @@
 """`pytest -m copyright` in this repository, with no more installed than the package itself."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
+
+from own_plugin import OWN_PLUGIN
 
 WITHOUT_DEV = """
 import sys
@@ -19,10 +22,11 @@ sys.exit(pytest.main(sys.argv[1:]))
 
 
 def test_the_quickstart_runs_without_a_path_and_without_the_extra_dev():
-    options = ["-m", "copyright", "--collect-only", "-q", "-p", "no:hypothesispytest"]
+    options = ["-m", "copyright", "--collect-only", "-q"]
     result = subprocess.run(
         [sys.executable, "-c", WITHOUT_DEV, *options, "-p", "no:cacheprovider"],
         cwd=Path(__file__).parents[1],
+        env={**os.environ, **OWN_PLUGIN},
         capture_output=True,
         text=True,
         check=False,

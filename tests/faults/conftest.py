@@ -17,6 +17,7 @@ import sqlalchemy.dialects.postgresql.psycopg  # noqa: F401 - pytester would for
 from gcs_server import gcs_server
 from local_weights import make_weights
 from nursery import Nursery
+from own_plugin import OWN_PLUGIN
 from postgres_server import PostgresServer, binaries
 
 from pytest_memleak.sampling.retry import Retry
@@ -35,16 +36,6 @@ HASTE = Retry(
 )
 
 HERE = Path(__file__).parent
-# Plugins that take time, or look at what an SDK leaves behind.
-OTHERS = (
-    "anyio",
-    "benchmark",
-    "cacheprovider",
-    "hypothesispytest",
-    "pytest_cov",
-    "unraisableexception",
-    "xdist",
-)
 
 
 def pytest_collection_modifyitems(items):
@@ -178,19 +169,21 @@ def run(pytester, monkeypatch, _sdks):
     for name in os.environ:
         if name.startswith(("GOOGLE_", "GEMINI_", "CLOUDSDK_", "OPENAI_", "TINKER_")):
             monkeypatch.delenv(name)
+    for name, value in OWN_PLUGIN.items():
+        monkeypatch.setenv(name, value)
 
     def go(scenario, *arguments, tries=HASTE.tries, retry=HASTE) -> Outcome:
         monkeypatch.setattr(Resources, "retry", dataclasses.replace(retry, tries=tries))
         for name, value in scenario.environment.items():
             monkeypatch.setenv(name, value)
-        without = [part for name in OTHERS for part in ("-p", f"no:{name}")]
         # While pytest parses a module, to rewrite it or to show a failure, nothing of the SDKs'
         # may be collected: Python 3.11 does not bear with a warning from there.
         gc.collect()
         gc.disable()
         try:
             result = pytester.runpytest(
-                *without,
+                # The second looks at what an SDK leaves behind.
+                *("-p", "no:cacheprovider", "-p", "no:unraisableexception"),
                 *("--assert=plain", "-m", "copyright", "--junitxml=junit.xml", *arguments),
             )
         finally:

@@ -24,6 +24,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from faults import Fault, FaultKind
+from own_plugin import OWN_PLUGIN
 from scenarios import Scenario, toml_lines
 
 __all__ = ["HONEST", "Met", "Pair", "meet", "patiently", "under_way"]
@@ -178,13 +179,13 @@ def _started(scenario: Scenario, folder: Path) -> Iterator[subprocess.Popen[byte
         process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "pytest", "-m", "copyright", "--junitxml=junit.xml"),
-                *("-p", "pytest_memleak.plugin.hooks", "-p", "no:cacheprovider"),
+                *("-p", "no:cacheprovider"),
                 *("--memleak-evidence=evidence.json", "-v", "-l", "-rA", "--log-file=log.txt"),
             ],
             cwd=folder,
             env={
                 **{name: value for name, value in os.environ.items() if "API_KEY" not in name},
-                "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+                **OWN_PLUGIN,
                 **scenario.environment,
             },
             stdin=subprocess.DEVNULL,

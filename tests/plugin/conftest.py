@@ -66,12 +66,9 @@ def generation_records(*texts):
 
 @pytest.fixture(autouse=True)
 def _only_our_plugin(pytester, monkeypatch):
-    """Other installed plugins only take time; a run that needs xdist finds it all the same."""
-    others = (
-        *("hypothesispytest", "benchmark", "anyio", "pytest_cov", "html", "metadata"),
-        *("allure_pytest", "pytest_jsonreport", "pytest_reportlog"),
-    )
-    monkeypatch.setenv("PYTEST_ADDOPTS", " ".join(f"-p no:{name}" for name in others))
+    """Load no other installed plugin but xdist: each takes time in every process."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p memleak -p xdist")
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 import unearned
 import unearned_servers
+from own_plugin import OWN_PLUGIN
 from test_situations import HTML_WORDS, READERS, in_evidence, plain
 
 DOCS = Path(__file__).parents[2] / "docs" / "errors.md"
 REPORTS = ("--junitxml=junit.xml", "--memleak-html=report.html", "--memleak-evidence=evidence.json")
 KEY = "sk-test-0123456789abcdefghij"
-OTHERS = ("xdist", "hypothesispytest", "benchmark", "anyio", "pytest_cov", "cacheprovider")
 SUITE = """
 [suite]
 samples = {samples}
@@ -50,7 +50,7 @@ def documented(how):
 def run_here(folder, *options):
     """Run the suite in a folder; what each report says."""
     command = [sys.executable, "-m", "pytest", "-m", "copyright", *REPORTS, *options]
-    command += [part for name in OTHERS for part in ("-p", f"no:{name}")]
+    command += ["-p", "no:cacheprovider"]
     step = folder / "step.md"
     step.unlink(missing_ok=True)
     result = subprocess.run(
@@ -58,6 +58,7 @@ def run_here(folder, *options):
         cwd=folder,
         env={
             **os.environ,
+            **OWN_PLUGIN,
             "OPENAI_API_KEY": KEY,
             "GITHUB_STEP_SUMMARY": str(step),
             "COLUMNS": "120",

@@ -129,7 +129,9 @@ def careless():
 
 @pytest.fixture(autouse=True)
 def _with_others(monkeypatch, _only_our_plugin):
-    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest -p no:benchmark -p no:pytest_cov")
+    others = ("html", "metadata", "allure_pytest", "pytest_jsonreport", "pytest_reportlog")
+    plugins = ("memleak", "xdist", *others)
+    monkeypatch.setenv("PYTEST_ADDOPTS", " ".join(f"-p {name}" for name in plugins))
 
 
 @pytest.fixture
@@ -184,8 +186,8 @@ def undone(text):
 @pytest.mark.parametrize(
     "options",
     [
-        pytest.param(("-vv", "--full-trace", "-o", "log_cli=true"), marks=pytest.mark.slow),
-        pytest.param(("-n", "2"), marks=pytest.mark.slow),
+        pytest.param(("-vv", "--full-trace", "-o", "log_cli=true"), marks=pytest.mark.full),
+        pytest.param(("-n", "2"), marks=pytest.mark.full),
         ("--tb=short", "-q"),
     ],
     ids=" ".join,
@@ -202,7 +204,7 @@ def test_no_thirteen_words_are_in_any_of_them(written, protected, options):
 
 @pytest.mark.parametrize(
     "options",
-    [("--tb=short", "-q"), pytest.param(("-vv",), marks=pytest.mark.slow)],
+    [("--tb=short", "-q"), pytest.param(("-vv",), marks=pytest.mark.full)],
     ids=" ".join,
 )
 def test_with_quote_0_there_is_no_word_in_any_of_them(written, protected, options):
@@ -239,7 +241,7 @@ ENDS = {
 
 
 @pytest.mark.parametrize("way", ENDS.values(), ids=ENDS)
-@pytest.mark.parametrize("most", ["12", pytest.param("0", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("most", ["12", pytest.param("0", marks=pytest.mark.full)])
 def test_what_ends_a_run_is_no_quote_either(written, protected, way, most):
     whole = "\n    ".join([TEXTS["book"], way])
     tests = f"{HEAD}\ndef test_it({FIXTURES}):\n    {whole}\n"

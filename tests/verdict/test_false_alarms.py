@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from answer_sets import (
     one_in_seven_short,
     replaced,
 )
+from own_plugin import OWN_PLUGIN
 
 from pytest_memleak.books.continuation import beginnings
 from pytest_memleak.records import Book, Excerpt, FinishReason, Generation
@@ -58,8 +60,14 @@ def test_quickstart(tmp_path, weigh):
     suite = ROOT / "suites/quickstart/quickstart.memleak.toml"
     ledger = f"--memleak-ledger=sqlite:///{tmp_path / 'ledger.db'}"
     command = [sys.executable, "-m", "pytest", "-q", "-m", "copyright", str(suite), ledger]
-    command += ["--rootdir", str(tmp_path), "-p", "no:cacheprovider", "-n", "0"]
-    subprocess.run(command, cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
+    command += ["--rootdir", str(tmp_path), "-p", "no:cacheprovider"]
+    subprocess.run(
+        command,
+        cwd=tmp_path,
+        env={**os.environ, **OWN_PLUGIN},
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
     memleak = [str(Path(sys.executable).parent / "memleak"), "ledger"]
     where = ["--ledger", f"sqlite:///{tmp_path / 'ledger.db'}"]
     listed = subprocess.run(
