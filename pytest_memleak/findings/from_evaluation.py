@@ -118,6 +118,7 @@ def facts(evaluation: Evaluation) -> Finding:
         answerer=evaluation.answerer,
         draws=evaluation.draws,
         sensitivity=evaluation.sensitivity,
+        second_opinion=dict(evaluation.second_opinion) if evaluation.second_opinion else None,
         warnings=_warnings(evaluation),
         spared=evaluation.spared,
         looked_for=evaluation.looked_for,

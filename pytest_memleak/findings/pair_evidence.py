@@ -42,6 +42,7 @@ def pair_evidence(found: Finding) -> dict[str, Any]:
         "answerer": _answerer(found.answerer) if found.answerer else None,
         "draws": [dataclasses.asdict(one) for one in found.draws],
         "sensitivity": found.sensitivity.to_json() if found.sensitivity else None,
+        "second_opinion": found.second_opinion,
         "measures": _measures(found),
         "works": [_work(one, found) for one in found.works],
         "rounds": found.rounds and found.rounds.to_json(),

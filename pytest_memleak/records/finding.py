@@ -121,6 +121,7 @@ class Finding:
     rounds:    of the others: what each round shows, in numbers
     coverage:  of the others: where in the book, in numbers (findings/coverage_map.py)
     sensitivity: what its rounds can show; None where none were measured
+    second_opinion: how many generations were matched again by other means, and the differences
     parts:     the documents of the book's file: which are text, and by which rule
     title, author: of the book, "" where nobody says; book_file: SHA-256 of its file
     brought:   the rows of extensions' measures among the limits
@@ -169,6 +170,7 @@ class Finding:
     book_file: str | None = None
     works: tuple[WorkVerdict, ...] = ()
     sensitivity: Sensitivity | None = None
+    second_opinion: dict[str, int] | None = None
     control: bool = False
     chances: dict[str, float] = field(default_factory=dict)
 

@@ -293,6 +293,9 @@ def of_answers(found: Finding) -> Iterator[tuple[str, str]]:
             yield "answered by", _answered_by(who)
         if who.calls:
             yield "drawn from", distribution(found.model_settings.get("options", {}), who.refused)
+    if second := found.second_opinion:
+        matched, differ = (amount(second[name], name[:-1]) for name in second)
+        yield "second opinion", f"{matched}, {differ}"
     yield from _attempts_and_refusals(found)
     for note in evidence.notes:
         yield "note", note

@@ -28,7 +28,7 @@ from pytest_memleak.verdict.given_away import given_away
 from pytest_memleak.verdict.kinds import KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from pytest_memleak.contracts.protocols import Endpoint
     from pytest_memleak.ledger.questions import Questionnaire
@@ -69,6 +69,14 @@ class Answers:
         samples = self.draws.pair.sampling.samples
         asked_for = (one for one in self.all_there() if one.ordinal < samples)
         return (replace(one, text=one.written) if one.reasoning else one for one in asked_for)
+
+    def of(self, excerpts: Collection[str]) -> Iterator[Generation]:
+        """Read those of some excerpts alone."""
+        if self.source is None or self.asked is None:
+            return (one for one in self.generations() if one.excerpt_id in excerpts)
+        few = tuple(one for one in self.asked.questions if one.excerpt_id in excerpts)
+        drawn = partial(self.source.drawn, replace(self.asked, questions=few))
+        return replace(self, source=None, all_there=drawn).generations()
 
 
 class CountedAnswers:

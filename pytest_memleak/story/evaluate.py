@@ -22,6 +22,7 @@ from pytest_memleak.story.enough_rounds import sensitivity_gaps, sensitivity_of
 from pytest_memleak.story.measured import analysed, is_over_a_limit, stop_for
 from pytest_memleak.story.probability import extract_pair
 from pytest_memleak.story.reachable_limits import refuse_limits_out_of_reach
+from pytest_memleak.story.second_look import SecondLook
 from pytest_memleak.story.surplus_limits import surplus_gaps
 from pytest_memleak.story.who_answered import answered_by
 from pytest_memleak.verdict.evaluation import Evaluation
@@ -69,14 +70,15 @@ def _of_generations(
     own = CountedAnswers(draw(wanted, suite, enough=stop_for(pair, suite)))
     suite.resources.progress(Standing(Phase.SCORING, pair.id))
     held = suite.catalogue.held_by(own.answers)
-    found = analysed(pair, own.book, own.generations(), suite, held)
+    second = SecondLook(own.answers, suite, held)
+    found = analysed(pair, own.book, second.watch(own.generations()), suite, held)
     with_others = compared(found, own, others, suite) if found else Compared(None)
     analysis = with_others.analysis
     who = answered_by(own.answers, suite.resources)
     over_limit = is_over_a_limit(analysis, pair)
     beside = () if over_limit else surplus_gaps(own.answers, suite, held)
     sensitivity = sensitivity_of(analysis, pair, answers=own.fewest) if analysis else None
-    unlooked = (*suite.protected.gaps(pair), *held.gaps)
+    unlooked = (*second.gaps(found), *suite.protected.gaps(pair), *held.gaps)
     completeness = own.completeness(
         over_limit=over_limit,
         gaps=(*with_others.gaps, *who.gaps, *unlooked, *beside, *sensitivity_gaps(sensitivity)),
@@ -94,6 +96,7 @@ def _of_generations(
         analysis=analysis,
         spared=own.answers.spared,
         sensitivity=sensitivity,
+        second_opinion=second.counts,
         answerer=who.answerer,
         draws=tuple(one.counted for one in drawn),
         generations=partial(_all_of, drawn),

@@ -37,7 +37,8 @@ class Evaluation:
     looked_for: those of the suite that might have, None where nothing was measured;
     catalogue: what of books that nobody asks for was looked for, None without a catalogue; unread:
     the books that could not be looked for, and why;
-    sensitivity: what its rounds can show;
+    sensitivity: what its rounds can show; second_opinion: how many generations it is on, and its
+    differences;
     answerer: who gave the answers; draws: all that it rests on, counted, the pair's own first;
     generations: these answers themselves, fresh with each call;
     book_file: SHA-256 of the book's file, None where there is none to read.
@@ -56,6 +57,7 @@ class Evaluation:
     extraction: Extraction | None = None
     spared: str | None = None
     sensitivity: Sensitivity | None = None
+    second_opinion: Mapping[str, int] | None = None
     answerer: Answerer | None = None
     draws: tuple[CountedDraws, ...] = ()
     protected: Mapping[str, Book] = field(default_factory=dict, repr=False)

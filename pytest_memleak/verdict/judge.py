@@ -31,8 +31,9 @@ def judge(
 
     FAIL needs an observed value over its limit, whatever else is missing, since most measures
     never fall as samples are added; the others (`bmc_excess`, `uplift`) need the lower end of
-    their interval over it, and complete evidence as well. PASS needs every limit to hold at its
-    interval's upper end, on complete evidence.
+    their interval over it, and complete evidence as well. Only where the second opinion differs,
+    no value counts. PASS needs every limit to hold at its interval's upper end, on complete
+    evidence.
     """
     missing = tuple(map(str, completeness.gaps))
     found = judged_measures(analysis) if analysis else {}
@@ -40,7 +41,7 @@ def judge(
     measured = getattr(analysis, "works", None)
     works = work_verdicts(measured, book, completeness) if measured and book else ()
     over = [check for check in checks if check.over and (check.rises or not missing)]
-    if over:
+    if over and not any(gap.rule == "second opinion" for gap in completeness.gaps):
         reasons = tuple(_over_its_limit(check, works) for check in over)
         return Judgement(Verdict.FAIL, checks, reasons, works)
     if analysis:

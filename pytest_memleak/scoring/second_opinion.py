@@ -1,0 +1,211 @@
+"""A second opinion: pyahocorasick's automaton matches some generations with a book once more.
+
+    sample = Sample(seed)
+    analysis = analyse(book, sample.watch(generations), ...)
+    differences((book.id, book), index, sample.generations)   -> places where the two disagree
+
+Both paths share the words (METRICS section 1) and nothing else. Here a dictionary numbers the
+words, the automaton holds their k-grams, and the book streams past it, without sieve or keys.
+"""
+
+from __future__ import annotations
+
+import heapq
+from bisect import bisect_right
+from collections import defaultdict
+from hashlib import blake2b
+from itertools import chain, pairwise, repeat
+from typing import TYPE_CHECKING
+
+import ahocorasick
+import numpy as np
+
+from pytest_memleak.scoring.layout import layout_of
+from pytest_memleak.scoring.words import words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from pytest_memleak.records import Book, Generation, WordMode
+    from pytest_memleak.scoring.analysis import Analysis
+    from pytest_memleak.scoring.rounds import Rounds
+    from pytest_memleak.scoring.shared_index import SharedIndex
+
+__all__ = ["Sample", "automaton_matches", "differences", "holders"]
+
+_ONE_IN = 100
+_LEAST = 20
+_CHARACTERS_TOGETHER = 1 << 19  # bounds the automaton's memory
+_RADIX = 1 << 7
+_UNKNOWN = "\0\0"
+
+Words = list[str | None]
+Matches = dict[tuple[int, int, int], int]
+"""Lengths of matches in words, by text, place in the text, and place in the book."""
+
+
+class Sample:
+    """A seeded sample of the generations that pass: 1 in 100, and at least 20."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._chosen: list[Generation] = []
+        self._further: list[tuple[int, int, Generation]] = []  # a heap, highest rank first
+
+    def watch(self, generations: Iterable[Generation]) -> Iterator[Generation]:
+        """Pass the generations on and keep the sample."""
+        for number, generation in enumerate(generations):
+            name = f"{self._seed} {generation.ordinal} {generation.excerpt_id}"
+            data = name.encode("utf-8", "surrogatepass")
+            rank = int.from_bytes(blake2b(data, digest_size=8).digest())
+            if rank % _ONE_IN == 0:
+                self._chosen.append(generation)
+            else:
+                heapq.heappush(self._further, (-rank, number, generation))
+                if len(self._further) > _LEAST:
+                    heapq.heappop(self._further)
+            yield generation
+
+    @property
+    def generations(self) -> list[Generation]:
+        """The sample so far."""
+        missing = max(0, _LEAST - len(self._chosen))
+        return self._chosen + [row[-1] for row in heapq.nlargest(missing, self._further)]
+
+
+def holders(analysis: Analysis, book: Book) -> set[tuple[str, int]]:
+    """Name the generations that hold the longest span, passage, and block, by excerpt and round."""
+    measured = analysis.measurement
+    names = {(measured.longest_span.excerpt_id, measured.longest_span.generation)}
+    if analysis.recitals:
+        passage = analysis.recitals.longest_recital
+        names.add((passage.excerpt_id, passage.generation))
+    runs, block = analysis.counts.runs, measured.longest_block
+    start, end = block.start or 0, block.end or 0
+    while start < end:
+        around = (runs.start <= start) & (runs.end > start)
+        longest = int(np.where(around, runs.end, 0).argmax())
+        ordinal, reached = int(runs.round[longest]), int(runs.end[longest])
+        excerpts = range(measured.excerpt_at(start), measured.excerpt_at(reached - 1) + 1)
+        names |= {(book.excerpts[excerpt].id, ordinal) for excerpt in excerpts}
+        spans = [span for span in analysis.cross.spans if span.start < reached and span.end > start]
+        names |= {(source, ordinal) for span in spans for source in span.sources}
+        start = max(reached, start + 1)
+    return {(name, ordinal) for name, ordinal in names if name is not None and ordinal is not None}
+
+
+def differences(
+    protected: tuple[str, Book],
+    index: SharedIndex,
+    generations: Sequence[Generation],
+    counted: Rounds | None = None,
+) -> Iterator[tuple[Generation, str]]:
+    """Match the generations by automaton, and yield what differs from the normal path.
+
+    protected: a book and its name in the index
+    counted:   what each round of these generations covers of its own excerpts, as measured
+    """
+    name, book = protected
+    number = index.numbers[name]
+    bounds = index.books[number].layout.bounds
+    for batch in _batches(generations):
+        texts = [generation.text for generation in batch]
+        second = automaton_matches(book, texts, k=index.k, mode=index.mode)
+        result = index.matches(texts, near=False)
+        own = result.matches.where(result.matches.book == number)
+        places = own.place - result.exact.ends[own.text] - 1
+        keys = zip(own.text.tolist(), places.tolist(), own.start.tolist(), strict=True)
+        first: Matches = dict(zip(keys, own.words.tolist(), strict=True))
+        for text, place, start in sorted(first.keys() | second.keys()):
+            generation = batch[text]
+            before, after = (matches.get((text, place, start), 0) for matches in (first, second))
+            if counted is not None and before == after:
+                least, most = bounds[generation.excerpt_id]
+                inside = max(start, least), min(start + after, most)
+                if inside[1] - inside[0] >= index.k and not _covers(counted, generation, *inside):
+                    before = 0
+            if before != after:
+                where = f"at word {place:,}, which is word {start:,} of {book.id}"
+                yield generation, f"{where}: {before:,} words as measured, {after:,} by automaton"
+
+
+def _covers(rounds: Rounds, generation: Generation, start: int, end: int) -> bool:
+    first, last = rounds.round.searchsorted([generation.ordinal, generation.ordinal + 1])
+    nth = int(rounds.start[first:last].searchsorted(start, side="right")) - 1
+    return nth >= 0 and int(rounds.end[first + nth]) >= end
+
+
+def _batches(generations: Iterable[Generation]) -> Iterator[list[Generation]]:
+    batch: list[Generation] = []
+    size = 0
+    for generation in generations:
+        batch.append(generation)
+        size += len(generation.text)
+        if size > _CHARACTERS_TOGETHER:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def automaton_matches(book: Book, texts: Sequence[str], *, k: int, mode: WordMode) -> Matches:
+    """Find all matches of at least `k` words (METRICS section 2).
+
+    Every k words of a text contain an anchor, a little over half as long.
+    """
+    spoken, starts = _joined(words(text, mode) for text in texts)
+    excerpts = [words(excerpt.text, mode) for excerpt in book.excerpts]
+    borders = layout_of(book, list(map(len, excerpts))).borders.tolist()
+    plain = list(chain.from_iterable(excerpts))
+    written, parts = _joined(plain[a:b] for a, b in pairwise([0, *borders, len(plain)]))
+    size = k // 2 + 1
+    matches: Matches = {}
+    reached: dict[int, int] = {}  # by diagonal
+    for place, at in _anchors(spoken, starts, written, size=size, step=k - size + 1):
+        ahead = at - place
+        if place < reached.get(ahead, 0):
+            continue
+        first, end = place, place + size
+        while spoken[first - 1] == written[first - 1 + ahead] is not None:
+            first -= 1
+        while spoken[end] == written[end + ahead] is not None:
+            end += 1
+        reached[ahead] = end
+        if end - first >= k:
+            text = bisect_right(starts, first) - 1
+            start = first + ahead - bisect_right(parts, first + ahead)
+            matches[text, first - starts[text], start] = end - first
+    return matches
+
+
+def _anchors(
+    spoken: Words, starts: list[int], written: Words, *, size: int, step: int
+) -> Iterator[tuple[int, int]]:
+    """Yield where anchors of `spoken` texts stand there and in the `written` book."""
+    vocabulary = dict.fromkeys(word for word in spoken if word is not None)
+    # Two characters of disjoint alphabets a word, so that the automaton's nodes have few edges.
+    codes: dict[str | None, str] = {
+        word: chr(2 * _RADIX + number // _RADIX) + chr(_RADIX + number % _RADIX)
+        for number, word in enumerate(vocabulary)
+    }
+    anchors: defaultdict[str, list[int]] = defaultdict(list)
+    for start, end in pairwise([*starts, len(spoken)]):
+        for place in range(start, end - size, step):
+            anchors["".join(map(codes.__getitem__, spoken[place : place + size]))].append(place)
+    automaton = ahocorasick.Automaton()
+    for anchor, places in anchors.items():
+        automaton.add_word(anchor, places)
+    automaton.make_automaton()
+    if anchors:
+        for last, places in automaton.iter("".join(map(codes.get, written, repeat(_UNKNOWN)))):
+            yield from zip(places, repeat((last + 1) // 2 - size))
+
+
+def _joined(texts: Iterable[list[str]]) -> tuple[Words, list[int]]:
+    """Join texts with None before, between and behind; return the places of their first words."""
+    joined: Words = [None]
+    starts = []
+    for text in texts:
+        starts.append(len(joined))
+        joined += [*text, None]
+    return joined, starts

@@ -1,0 +1,59 @@
+"""A bug in the normal path ends in INCONCLUSIVE by the second opinion, not in a wrong verdict."""
+
+import json
+
+import pytest
+from ferry import CLEAN
+
+from pytest_memleak.cli.main import main
+from pytest_memleak.scoring.sieve import Sieve
+from pytest_memleak.scoring.tally import Tally
+
+RUN = ("-m", "copyright", "--memleak-evidence=evidence.json")
+PIER = '[[book]]\nid = "pier"\nsource = "pier.json"\n'
+UPWARD = "Nobody on the pier had expected rain to fall upward that autumn."
+BOTH = f"{UPWARD} But the ferryman counted nine lanterns along the quay."
+runs = Sieve.runs
+
+
+def shorter(sieve, *texts, behind=0):
+    found = runs(sieve, *texts)
+    return found._replace(words=found.words - 1 * (found.book > behind))
+
+
+BUGS = {
+    "every second place": (Sieve, "runs", lambda *a: (r := runs(*a)).where(r.text % 2 == 0)),
+    "the last word": (Sieve, "runs", shorter),
+    "the last word of another book": (Sieve, "runs", lambda *a: shorter(*a, behind=32)),
+    "not counted": (Tally, "_count_own", lambda *_: None),
+}
+
+
+def pairs(pytester):
+    made = json.loads((pytester.path / "evidence.json").read_text())["pairs"]
+    return {one["pair"]: one for one in made}
+
+
+@pytest.mark.parametrize("bug", BUGS)
+def test_a_planted_bug_is_inconclusive(pytester, suite, monkeypatch, bug):
+    suite(('[[model]]\nid = "clean"', f'{PIER}[[model]]\nid = "clean"'), leaky=(BOTH, *CLEAN[:2]))
+    record = {"excerpt_id": "p_id1", "excerpt_text": UPWARD, "instruction": "Write of a pier."}
+    (pytester.path / "pier.json").write_text(json.dumps([record]))
+    monkeypatch.setattr(*BUGS[bug])
+    pytester.runpytest(*RUN)
+    leaky = pairs(pytester)["leaky/ferry"]
+    assert leaky["verdict"] == "INCONCLUSIVE"
+    assert leaky["second_opinion"]["differences"] > 0
+    [gap] = [one for one in leaky["answers"]["gaps"] if one["rule"] == "second opinion"]
+    assert "p_id1, generation 0, at word" in gap["cause"]
+    assert "lanterns" not in json.dumps(leaky["answers"]["gaps"])
+
+
+def test_without_a_bug_evidence_counts_the_comparisons(pytester, suite):
+    suite()
+    told = pytester.runpytest(*RUN, "-v")
+    counts = {name: pair["second_opinion"] for name, pair in pairs(pytester).items()}
+    nothing = {"generations": 6, "differences": 0}
+    assert counts == {"clean/ferry": nothing, "leaky/ferry": nothing}
+    told.stdout.fnmatch_lines(["*second opinion: 6 generations, 0 differences"])
+    assert main(["verify", "evidence.json", "--allow-failures"]) == 0
