@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import os
 import pkgutil
 import sys
 import sysconfig
@@ -52,6 +53,44 @@ def pytest_collection_modifyitems(items):
             for excused in reversed(EXCUSED):
                 item.add_marker(pytest.mark.filterwarnings(excused), append=False)
             item.add_marker(pytest.mark.filterwarnings("error"), append=False)
+
+
+# --- what belongs under the mark `full` -----------------------------------------------------
+
+MOST = 2.0  # seconds of processor time
+STARTED = pytest.StashKey()
+heavy_tests = []
+
+
+def processor_time():
+    """Return the seconds that this process and its ended children have used."""
+    return sum(os.times()[:4])
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    item.stash[STARTED] = processor_time()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    if call.when == "teardown":
+        report.processor_time = processor_time() - item.stash[STARTED]
+    return report
+
+
+def pytest_runtest_logreport(report):
+    # Where xdist's workers run the tests, their reports bring the time here.
+    if getattr(report, "processor_time", 0) > MOST and "full" not in report.keywords:
+        heavy_tests.append((report.processor_time, report.nodeid))
+
+
+def pytest_terminal_summary(terminalreporter):
+    if heavy_tests:
+        terminalreporter.section(f"over {MOST:g} s of processor time, and not marked full")
+        for seconds, test in sorted(heavy_tests, reverse=True):
+            terminalreporter.line(f"{seconds:5.1f} s  {test}")
 
 
 class Forgetting(pytesters.SysModulesSnapshot):

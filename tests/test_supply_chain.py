@@ -40,7 +40,7 @@ def test_the_lock_has_every_requirement_by_its_hash():
     extras = project["optional-dependencies"]
     everything = re.search(r"\[(.*)\]", extras["all"][0])[1].split(",")
     asked = [*project["dependencies"], *(one for name in everything for one in extras[name])]
-    asked += extras["dev"]
+    asked += [one for one in extras["dev"] + extras["test"] if "pytest-memleak[" not in one]
     entries = re.findall(
         r"^(\S+?)==(\S+)(.*(?:\n    --hash=sha256:\w{64}.*)+)", _lock(), re.MULTILINE
     )

@@ -39,11 +39,18 @@ HERE = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items):
+    """Leave to the full set all cases of a test but its first: each is a whole run."""
     # The SDK of Tinker leaves connections open.
     expected = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+    begun = set()
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(expected)
+            if item.get_closest_marker("full"):
+                continue
+            if item.function in begun:
+                item.add_marker("full")
+            begun.add(item.function)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -17,6 +17,7 @@ import time
 import pytest
 from accounts import contents, settled
 from faults import Fault, FaultKind, drop, lose, rate_limit, server_error, slow, truncate
+from marks import full
 from scenarios import HOURLY
 from vertex_machines import Timing
 
@@ -166,10 +167,7 @@ ON_THE_WAY = {
 
 @pytest.mark.parametrize(
     "what",
-    [
-        one if one in {"lost", "500"} else pytest.param(one, marks=pytest.mark.full)
-        for one in ON_THE_WAY
-    ],
+    [one if one in {"lost", "500"} else full(one) for one in ON_THE_WAY],
 )
 def test_what_strikes_every_endpoint_once_is_overcome(scenario, run, pytester, what):
     server = scenario(KIND, polls=0)
@@ -297,7 +295,7 @@ def shared(doomed, request):
 # Each of xdist's workers imports the SDKs for itself, which takes its time.
 @pytest.mark.parametrize(
     "how",
-    ["postgresql", *(pytest.param(how, marks=pytest.mark.full) for how in ("processes", "both"))],
+    ["postgresql", *(full(how) for how in ("processes", "both"))],
 )
 def test_so_it_is_where_processes_or_a_server_share_it(shared, how):
     suite = shared(how)

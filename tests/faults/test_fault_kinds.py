@@ -9,6 +9,7 @@ from collections import Counter
 import pytest
 from accounts import billed_without_answer, contents, numbers_agree, settled
 from faults import Fault, FaultKind, drop, lose, rate_limit, server_error, slow, trickle, truncate
+from marks import full
 from scenarios import KINDS
 
 SAMPLES = 6
@@ -24,10 +25,7 @@ ON_THE_WAY = {
     "slow": slow("*", seconds=2 * TIMEOUT),
     "trickling": trickle("*", seconds=4 * TIMEOUT),
 }
-WAYS = [
-    pytest.param(what, marks=pytest.mark.full) if what == "trickling" else what
-    for what in ON_THE_WAY
-]
+WAYS = [full(what) if what == "trickling" else what for what in ON_THE_WAY]
 
 
 def at(place: str, what: str, calls: tuple[int, ...] | None = None) -> Fault:
@@ -36,7 +34,7 @@ def at(place: str, what: str, calls: tuple[int, ...] | None = None) -> Fault:
 
 def slowly(*values):
     """Parameters that are too many for every day."""
-    return [pytest.param(value, marks=pytest.mark.full) for value in values]
+    return [full(value) for value in values]
 
 
 # --- on the way ----------------------------------------------------------------------------
@@ -275,7 +273,7 @@ WORDS = {
         for fault in WITHHELD[kind.partition("-")[0]]
     ]
     + [
-        pytest.param(kind, fault, marks=pytest.mark.full)
+        full(kind, fault)
         for kind in ("openai-batch", "vertex")
         for fault in WITHHELD[kind.partition("-")[0]]
     ],

@@ -14,6 +14,7 @@ import pytest
 from hostile import ACTS
 from hostile_runs import HONEST, meet, patiently, under_way
 from hostile_samples import SAMPLES
+from marks import full
 from reciter import Reciter
 from scenarios import SECRETS
 
@@ -113,7 +114,7 @@ def test_each_has_its_verdict_in_time_and_within_bounds(mad, tmp_path, kind, act
         ("openai", "endless_text"),
         ("tinker", "silence"),
         *(
-            pytest.param(kind, act, marks=pytest.mark.full)
+            full(kind, act)
             for kind in EVERY
             for act in (
                 "slow_headers",

@@ -19,6 +19,8 @@ from pathlib import Path
 
 from pytest_memleak.providers.transformers.local_endpoint import LocalEndpoint
 
+pytestmark = pytest.mark.full
+
 ROOM = 4 << 20
 drawn = LocalEndpoint._drawn
 

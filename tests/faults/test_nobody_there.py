@@ -11,6 +11,7 @@ from collections import Counter
 
 import pytest
 from accounts import contents
+from marks import full
 
 from pytest_memleak.ledger.calls import spent_by
 from pytest_memleak.ledger.ledger import Ledger
@@ -100,7 +101,7 @@ def address(untrusted):
     ("kind", "tuned"),
     [
         *((kind, False) for kind in EVERY_DAY),
-        *(pytest.param(*one, marks=pytest.mark.full) for one in NOW_AND_THEN),
+        *(full(*one) for one in NOW_AND_THEN),
     ],
 )
 def test_it_is_told_soon_and_nothing_is_spent(scenario, run, pytester, address, kind, tuned, what):

@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 from ferry import CLEAN
+from marks import full
 
 from pytest_memleak.cli.main import main
 from pytest_memleak.findings.bundle import sealed
@@ -345,7 +346,7 @@ def test_a_suite_file_of_another_name_is_named(pytester, earlier, capsys):
 # --- before anything runs ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+@pytest.mark.parametrize("workers", [(), full(("-n", "2"))])
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -551,7 +552,7 @@ def test_tolerances_need_a_baseline(pytester, suite):
         ("longest_span=3,bmc=1", "bmc=1: no share rises by that much, so that nothing could fail"),
     ],
 )
-@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+@pytest.mark.parametrize("workers", [(), full(("-n", "2"))])
 def test_a_measure_that_cannot_be_compared_is_an_error_before_anything_runs(
     pytester, suite, name, said, workers
 ):

@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 import pytest
 from collection import measured
 from corpus import shakespeare
+from marks import full
 
 from pytest_memleak.cli.main import main
 
@@ -85,7 +86,7 @@ def leaking(*numbers):
     return answers
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+@pytest.mark.parametrize("workers", [(), full(("-n", "2"))])
 def test_each_leaked_work_is_named_in_every_report(pytester, run, workers):
     done = run(leaking(2, 7), arguments=workers)
     done.assert_outcomes(failed=1)

@@ -191,6 +191,7 @@ def test_a_fixture_that_gives_another_pair_passes_for_none(pytester, suite):
     result.stdout.fnmatch_lines(["INCONCLUSIVE: the pair was not evaluated, since a fixture*"])
 
 
+@pytest.mark.full
 def test_on_workers(pytester, suite):
     suite(answers=1)
     pytester.makepyfile(MARKED + dedent(TESTS[CATCHES]).replace("FIXTURE", "evaluation"))

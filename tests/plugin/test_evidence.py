@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from ledger_file import ledger_file
+from marks import full
 
 from pytest_memleak.cli.main import main
 from pytest_memleak.findings.bundle import sealed
@@ -101,7 +102,7 @@ def put(made, path, *, seal):
 
 @pytest.mark.parametrize(
     ("seed", "fields", "bytes_"),
-    [(0, 6, 2), *(pytest.param(one, 40, 10, marks=pytest.mark.full) for one in range(1, 5))],
+    [(0, 6, 2), *(full(one, 40, 10) for one in range(1, 5))],
 )
 def test_any_change_of_a_field_or_a_byte_is_found(evidence, seed, fields, bytes_, capsys):
     """Single fields and single bytes; 200 more where there is time."""
@@ -122,7 +123,7 @@ def test_any_change_of_a_field_or_a_byte_is_found(evidence, seed, fields, bytes_
     assert verify() == 0
 
 
-@pytest.mark.parametrize("some", [12, pytest.param(None, marks=pytest.mark.full)])
+@pytest.mark.parametrize("some", [12, full(None)])
 def test_a_changed_number_is_found_even_if_the_digest_was_made_anew(evidence, some, capsys):
     text = evidence.read_text()
     numbers = [

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from ferry import CLEAN
+from marks import full
 
 EVIDENCE = "--memleak-evidence=evidence.json"
 WIDE = ("longest_span = 10", "longest_block = 30")
@@ -60,7 +61,7 @@ def test_a_whole_release(pytester, suite, bundle):
     ("selected", "reason"),
     [
         (("-k", "clean"), "deselected"),
-        (("-n", "2", "-k", "clean"), "deselected"),
+        full(("-n", "2", "-k", "clean"), "deselected"),
         (("--deselect", "test.memleak.toml::test_memorization[leaky/ferry]"), "deselected"),
         (("test.memleak.toml::test_memorization[clean/ferry]",), "no test of it was selected"),
     ],
@@ -128,7 +129,7 @@ def test_by_line(pair, line):
 """
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "1")])
+@pytest.mark.parametrize("workers", [(), full(("-n", "1"))])
 def test_neither_a_reason_nor_a_name_holds_a_line_of_a_book(pytester, suite, workers):
     suite()
     (pytester.path / "test_own.py").write_text(BY_THE_BOOK, encoding="utf-8")
@@ -151,7 +152,7 @@ def test_pairs_that_wait_for_money(pytester, online, server, bundle):
 
 
 @pytest.mark.parametrize(
-    "workers", [("-n", "2"), ("-n", "1", "--max-worker-restart=0")], ids=" ".join
+    "workers", [full(("-n", "2")), ("-n", "1", "--max-worker-restart=0")], ids=" ".join
 )
 def test_a_worker_that_dies(pytester, suite, bundle, workers):
     suite()
@@ -161,7 +162,7 @@ def test_a_worker_that_dies(pytester, suite, bundle, workers):
     assert not_run(bundle(), "the process that ran it died")
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["", "-n 1"])
+@pytest.mark.parametrize("workers", [(), full(("-n", "1"))], ids=["", "-n 1"])
 def test_an_exception_inside_reporting(pytester, suite, bundle, workers):
     suite()
     pytester.makeconftest(
@@ -218,7 +219,7 @@ def test_an_expected_leak_is_a_pass_and_none_a_failure(pytester, suite, bundle):
     result.stdout.fnmatch_lines(["evidence: FAIL (1 PASS, 1 PASS (a leak was expected)), *"])
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["", "-n 1"])
+@pytest.mark.parametrize("workers", [(), full(("-n", "1"))], ids=["", "-n 1"])
 def test_a_suite_that_cannot_be_read_hides_its_pairs(pytester, suite, bundle, workers):
     suite(WIDE)
     (pytester.path / "other.memleak.toml").write_text("[suite]\nsample = 3\n", encoding="utf-8")

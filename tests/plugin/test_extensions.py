@@ -1,6 +1,7 @@
 """Hooks in a conftest: measures with limits, book readers, providers, report sinks."""
 
 import pytest
+from marks import full
 
 MEASURE = """
     from pytest_memleak import hookimpl
@@ -30,10 +31,14 @@ def test_a_measure_of_ones_own_is_held_against_its_limit(pytester, suite):
     result.stdout.fnmatch_lines(["longest_line 76 is over its limit 20*"])
 
 
-def test_a_row_says_how_its_measure_is_limited_and_shown(pytester, suite):
+WORKERS = pytest.mark.parametrize("workers", [(), full(("-n", "2"))])
+
+
+@WORKERS
+def test_a_row_says_how_its_measure_is_limited_and_shown(pytester, suite, workers):
     pytester.makeconftest(ROW)
     suite(LIMIT)
-    pytester.runpytest("--memleak-html=out.html", "-n", "2").assert_outcomes(passed=1, failed=1)
+    pytester.runpytest("--memleak-html=out.html", *workers).assert_outcomes(passed=1, failed=1)
     page = (pytester.path / "out.html").read_text(encoding="utf-8")
     assert '>76</span> <span class="unit">letters</span>' in page
     suite((LIMIT[0], LIMIT[1].replace("= 90", "= 29.5")))
@@ -125,7 +130,8 @@ def test_a_provider_of_ones_own_is_found_by_name(pytester, suite):
     pytester.runpytest("-k", "clean", "--memleak-run").assert_outcomes(passed=1, deselected=1)
 
 
-def test_a_sink_gets_the_whole_run_once(pytester, suite):
+@WORKERS
+def test_a_sink_gets_the_whole_run_once(pytester, suite, workers):
     pytester.makeconftest(
         """
         from pathlib import Path
@@ -139,6 +145,6 @@ def test_a_sink_gets_the_whole_run_once(pytester, suite):
         """
     )
     suite()
-    pytester.runpytest("-n", "2")
+    pytester.runpytest(*workers)
     told = (pytester.path / "told.txt").read_text().splitlines()
     assert told == ["clean/ferry PASS", "leaky/ferry FAIL"]

@@ -33,6 +33,7 @@ def test_every_pair_is_in_it(pytester, suite, report):
     assert "longest_span 16 is over its limit 10" in page
 
 
+@pytest.mark.full
 @from_xdist
 def test_the_controller_writes_what_the_workers_found(pytester, suite, report):
     suite()

@@ -5,6 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 from ferry import CLEAN
+from marks import full
 
 TEXTS = ("lanterns along the quay", "grandmother had warned", "crossed at night", "boatman")
 
@@ -24,7 +25,7 @@ def report(pytester, suite):
     return run
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+@pytest.mark.parametrize("workers", [(), full(("-n", "2"))])
 def test_what_the_run_used_stands_once_for_the_whole_suite(report, workers):
     _, _, testsuite = report(*workers)
     told = properties(testsuite)
@@ -33,7 +34,7 @@ def test_what_the_run_used_stands_once_for_the_whole_suite(report, workers):
     assert not [name for name in told if name.startswith("memleak.book")]
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+@pytest.mark.parametrize("workers", [(), full(("-n", "2"))])
 def test_what_differs_from_pair_to_pair_stands_with_each(report, workers):
     few = '[[pair]]\nmodel = "leaky"\nbook = "ferry"\nsamples = 1\n[[model]]\nid = "clean"'
     _, _, testsuite = report(*workers, replacements=[('[[model]]\nid = "clean"', few)])

@@ -6,6 +6,7 @@ they are allowed first, where pytest puts them. All else is as the schema has it
 
 import pytest
 from lxml import etree
+from marks import full
 
 SCHEMA = """
 <xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema">
@@ -75,7 +76,7 @@ SCHEMA = """
 """
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+@pytest.mark.parametrize("workers", [(), full(("-n", "2"))])
 def test_pass_fail_error_and_expected_leak_are_valid(pytester, suite, workers):
     more = (
         '\n[[model]]\nid = "expected"\nprovider = "recorded"\nexpected = "leak"\n'

@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+from marks import full
 from test_redaction import grams
 
 for plugin in ("pytest_jsonreport", "pytest_reportlog", "pytest_html", "allure_pytest"):
@@ -186,8 +187,8 @@ def undone(text):
 @pytest.mark.parametrize(
     "options",
     [
-        pytest.param(("-vv", "--full-trace", "-o", "log_cli=true"), marks=pytest.mark.full),
-        pytest.param(("-n", "2"), marks=pytest.mark.full),
+        full(("-vv", "--full-trace", "-o", "log_cli=true")),
+        full(("-n", "2")),
         ("--tb=short", "-q"),
     ],
     ids=" ".join,
@@ -204,7 +205,7 @@ def test_no_thirteen_words_are_in_any_of_them(written, protected, options):
 
 @pytest.mark.parametrize(
     "options",
-    [("--tb=short", "-q"), pytest.param(("-vv",), marks=pytest.mark.full)],
+    [("--tb=short", "-q"), full(("-vv",))],
     ids=" ".join,
 )
 def test_with_quote_0_there_is_no_word_in_any_of_them(written, protected, options):
@@ -241,7 +242,7 @@ ENDS = {
 
 
 @pytest.mark.parametrize("way", ENDS.values(), ids=ENDS)
-@pytest.mark.parametrize("most", ["12", pytest.param("0", marks=pytest.mark.full)])
+@pytest.mark.parametrize("most", ["12", full("0")])
 def test_what_ends_a_run_is_no_quote_either(written, protected, way, most):
     whole = "\n    ".join([TEXTS["book"], way])
     tests = f"{HEAD}\ndef test_it({FIXTURES}):\n    {whole}\n"

@@ -1,6 +1,7 @@
 """What would go wrong at the end of a run is told before anything runs or is paid."""
 
 import pytest
+from marks import full
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def places(pytester):
     ],
     ids=lambda value: str(value)[:60],
 )
-@pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["here", "workers"])
+@pytest.mark.parametrize("workers", [(), full(("-n", "1"))], ids=["here", "workers"])
 def test_files_and_urls_of_options(pytester, online, server, places, options, said, workers):
     online()
     result = pytester.runpytest("-m", "copyright", *options, *workers)
@@ -52,7 +53,7 @@ def test_files_and_urls_of_options(pytester, online, server, places, options, sa
     assert not (pytester.path / ".memleak").exists()
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["here", "workers"])
+@pytest.mark.parametrize("workers", [(), full(("-n", "1"))], ids=["here", "workers"])
 def test_a_ledger_that_cannot_be_opened(pytester, online, server, places, workers):
     online()
     result = pytester.runpytest("-m", "copyright", "--memleak-ledger=sqlite:///folder", *workers)
@@ -62,7 +63,7 @@ def test_a_ledger_that_cannot_be_opened(pytester, online, server, places, worker
     assert server.plan.counts() == {}
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["here", "workers"])
+@pytest.mark.parametrize("workers", [(), full(("-n", "1"))], ids=["here", "workers"])
 def test_options_of_a_model_that_is_not_even_asked(pytester, online, server, workers):
     bad = '[[model]]\nid = "other"\nprovider = "openai"\nbase = "base"\n[model.options]\nn = 3\n\n'
     online(("[[model]]", f"{bad}[[model]]"))

@@ -78,6 +78,7 @@ def test_more_samples_pay_for_the_rest_only(pytester, online, server):
     assert len(rows(server, "finetune")) == 1
 
 
+@pytest.mark.full
 def test_processes_share_the_fine_tune_and_the_draws(pytester, online, server):
     second = (
         '[[model]]\nid = "tuned"',

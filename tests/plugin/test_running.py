@@ -18,6 +18,7 @@ def test_collect_only_shows_every_pair(pytester, suite):
     assert "memorization =" not in result.stdout.str()
 
 
+@pytest.mark.full
 def test_pairs_run_in_xdists_workers_and_the_controller_reports(pytester, suite):
     suite()
     result = pytester.runpytest("-n", "2")

@@ -27,6 +27,7 @@ def test_it_quotes_nothing_even_if_all_was_asked_for(pytester, suite, page):
     assert "lanterns" not in page.read_text(encoding="utf-8")
 
 
+@pytest.mark.full
 def test_once_with_xdist(pytester, suite, page):
     pytest.importorskip("xdist")
     suite()

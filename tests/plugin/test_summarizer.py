@@ -110,6 +110,7 @@ def test_another_temperature_has_them_written_anew(pytester, bare, server):
     assert temperatures == [1.0] * 4 + [0.5] * 4
 
 
+@pytest.mark.full
 def test_xdists_workers_share_them(pytester, bare, server):
     again = '\n[[model]]\nid = "again"\nprovider = "openai"\nendpoint = "base"\n'
     path = bare(ENDPOINT, LAX)

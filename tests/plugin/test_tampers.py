@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from marks import full
 from test_verify import WIDE
 
 from pytest_memleak.findings.bundle import canonical, sealed
@@ -286,7 +287,7 @@ ALL = range(300)
 
 @pytest.mark.parametrize(
     "seeds",
-    [ALL[: len(TAMPERS)], pytest.param(ALL[len(TAMPERS) :], marks=pytest.mark.full)],
+    [ALL[: len(TAMPERS)], full(ALL[len(TAMPERS) :])],
     ids=["one of each kind", "all the others"],
 )
 def test_whatever_is_tampered_with_is_found(release, seeds, capsys):

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from marks import full
 from openai_server import OpenAIServer
 from screen import run_in_terminal
 
@@ -171,7 +172,7 @@ def test_without_colour(pytester, slow):
         (["-s"], {}),
         (["--capture=tee-sys"], {}),
         (["-o", "log_cli=true"], {}),
-        (["-n", "1"], {}),
+        full(["-n", "1"], {}),
     ],
     ids=["dumb", "q", "s", "tee-sys", "log_cli", "xdist"],
 )

@@ -4,6 +4,7 @@ import json
 from xml.etree import ElementTree
 
 import pytest
+from marks import full
 
 OWN = """
 import pytest
@@ -35,7 +36,7 @@ def both(pytester, suite):
 
 
 @pytest.mark.parametrize(
-    "paths", [(SUITE, TEST), (TEST, SUITE), (SUITE, TEST, "-n", "2")], ids=" ".join
+    "paths", [(SUITE, TEST), (TEST, SUITE), full((SUITE, TEST, "-n", "2"))], ids=" ".join
 )
 def test_each_has_its_own_result_and_evidence_holds_both(pytester, both, paths):
     result = pytester.runpytest(*paths, "-k", "clean", "--memleak-evidence=evidence.json")

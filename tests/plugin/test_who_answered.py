@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 from ledger_file import chain_anew, ledger_file
+from marks import full
 
 from pytest_memleak.cli.main import main
 from pytest_memleak.findings.bundle import sealed
@@ -56,7 +57,7 @@ def verify(bundle="evidence.json", *options):
     return main(["verify", bundle, *options])
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+@pytest.mark.parametrize("workers", [(), full(("-n", "2"))])
 def test_every_report_says_who_answered_and_when(online, run, workers):
     online(*BY_NAME)
     day = today()
@@ -242,7 +243,7 @@ def test_what_was_drawn_after_a_bundle_changes_nothing_in_it(pytester, online, r
 REFUSAL = "I'm sorry, but I can't help with that."
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+@pytest.mark.parametrize("workers", [(), full(("-n", "2"))])
 def test_a_pass_for_refusals_reads_so_wherever_it_stands(pytester, suite, run, workers):
     suite(
         ("[suite]", "[suite]\naccept_refusals = true\nmax_given_away = 1.0"),

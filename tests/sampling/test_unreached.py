@@ -11,6 +11,7 @@ from collections import Counter
 import pytest
 import sqlalchemy as sa
 from batching import Batching
+from marks import full
 from scripted import Keeping, Scripted, answers, busy, terms
 from tuner import TRAINING, Tuner
 
@@ -95,7 +96,7 @@ def test_a_server_that_was_there_is_waited_for(ledger, ask, retry):
     assert (counts.got, counts.lost, counts.calls) == (2, 0, 2)
 
 
-@pytest.mark.parametrize("away", [4.0, pytest.param(32.0, marks=pytest.mark.full)])
+@pytest.mark.parametrize("away", [4.0, full(32.0)])
 def test_the_ledgers_own_server_may_be_away(postgres, ask, retry, away):
     """PostgreSQL is stopped in the middle of a run, and is back after a while."""
     back = threading.Timer(away, postgres.start)

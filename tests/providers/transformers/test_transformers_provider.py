@@ -447,6 +447,8 @@ import peft
 sys.path.insert(0, {tests!r})
 import test_transformers_provider as here
 
+pytestmark = pytest.mark.full
+
 saved = peft.PeftModel.save_pretrained
 
 def save_and_hang(*args, **kwargs):
