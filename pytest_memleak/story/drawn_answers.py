@@ -20,11 +20,12 @@ from pytest_memleak.records.finding import CountedDraws
 from pytest_memleak.story.canaries import canary_questions
 from pytest_memleak.story.draws import Purpose
 from pytest_memleak.story.ledger_endpoint import LedgerEndpoint, through_ledger
+from pytest_memleak.story.prepared_books import template_of
 from pytest_memleak.story.probes import as_probed, questions_of, text_side
 from pytest_memleak.verdict.answer_census import AnswerCensus
 from pytest_memleak.verdict.asked import Asked
 from pytest_memleak.verdict.completeness import completeness
-from pytest_memleak.verdict.given_away import given_away
+from pytest_memleak.verdict.given_away import given_away, instruction_gaps
 from pytest_memleak.verdict.kinds import KINDS
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
     Enough = Callable[[Book, Iterable[Generation]], bool]
 
-__all__ = ["Answers", "CountedAnswers", "draw"]
+__all__ = ["Answers", "CountedAnswers", "asked_of", "draw"]
 
 _FIRST_STAGE = 5
 
@@ -84,7 +85,7 @@ class CountedAnswers:
 
     def __init__(self, answers: Answers) -> None:
         self.answers = answers
-        self._asked = replace(_asked_of(answers.draws), recorded=answers.recording is not None)
+        self._asked = replace(asked_of(answers.draws), recorded=answers.recording is not None)
         self._census = AnswerCensus(answers.book, self._asked)
         self._digest = hashlib.sha256()
 
@@ -146,7 +147,7 @@ class CountedAnswers:
         )
 
 
-def _asked_of(draws: Draws) -> Asked:
+def asked_of(draws: Draws) -> Asked:
     """How the draws ask, as their completeness is judged: a baseline may refuse."""
     pair = draws.pair
     limits = pair.answers
@@ -158,6 +159,7 @@ def _asked_of(draws: Draws) -> Asked:
         trim=pair.scoring.trim,
         words=pair.scoring.words,
         continuation=pair.probe.kind == "continuation",
+        template=template_of(pair.book),
         limits=limits,
     )
 
@@ -165,22 +167,31 @@ def _asked_of(draws: Draws) -> Asked:
 def draw(draws: Draws, suite: SuiteRun, *, enough: Enough | None = None) -> Answers:
     """Everything there is of the draws, after drawing what was missing.
 
-    What could not be drawn is told as a gap. With `enough`, rounds are drawn in stages, whole
+    What could not be drawn is told as a gap; nothing is paid for instructions that could not earn
+    a pass. With `enough`, rounds are drawn in stages, whole
     across the excerpts, until it is content. Raises MemleakError for a book that cannot be used.
     """
     pair = draws.pair
     book = suite.books.book_of(pair)
     if draws.missing is not None:
         return Answers(draws, book, tuple, gaps=(draws.told(draws.missing),))
+    bad = instruction_gaps(book, asked_of(draws)) if pair.probe.kind == "instruction" else ()
+    # A pair's own completeness names them itself.
+    gaps = () if draws.purpose is Purpose.OWN else tuple(draws.told(gap.cause) for gap in bad)
     try:
         opened = draws.endpoint
         if opened is None:
-            opened = suite.endpoints.endpoint(pair.model)
+            endpoints = suite.endpoints
+            opened = (endpoints.ready if bad else endpoints.endpoint)(pair.model)
     except Inconclusive as missing:
         return Answers(draws, book, tuple, gaps=(draws.told(missing.line),))
+    if opened is None:
+        return Answers(draws, book, tuple, gaps=gaps)
     if isinstance(opened, Recording):
         return _recorded(draws, book, opened)
-    return _through_ledger(draws, as_probed(pair, book, opened), suite, opened, enough)
+    probed = as_probed(pair, book, opened)
+    answers = _through_ledger(draws, probed, suite, opened, enough, may_draw=not bad)
+    return replace(answers, gaps=(*gaps, *answers.gaps))
 
 
 def _recorded(draws: Draws, book: Book, recording: Recording) -> Answers:
@@ -196,23 +207,30 @@ def _recorded(draws: Draws, book: Book, recording: Recording) -> Answers:
 
 
 def _through_ledger(
-    draws: Draws, book: Book, suite: SuiteRun, opened: Endpoint, enough: Enough | None
+    draws: Draws,
+    book: Book,
+    suite: SuiteRun,
+    opened: Endpoint,
+    enough: Enough | None,
+    *,
+    may_draw: bool,
 ) -> Answers:
     pair = draws.pair
+    may_draw = may_draw and not suite.resources.offline
     side = text_side(pair, opened) or opened
     source = through_ledger(pair, suite, side, own=draws.endpoint is not None)
     asked = questions_of(pair, book)
     gaps, spared = [], None
-    in_stages = enough and not source.terms.sampler.batch and not suite.resources.offline
+    in_stages = enough and may_draw and not source.terms.sampler.batch
     drawn_so_far = partial(source.drawn, asked)
     try:
         if draws.purpose is Purpose.OWN:
-            source = source.of_today(pair, asked, may_draw=not suite.resources.offline)
+            source = source.of_today(pair, asked, may_draw=may_draw)
             own = partial(canary_questions, pair, book)
-            if (canaries := source.canaries(pair, own, asked)) is not None:
+            if may_draw and (canaries := source.canaries(pair, own, asked)) is not None:
                 source.draw(canaries)
             drawn_so_far = partial(source.drawn, asked)
-        for samples in _stages(asked.samples, in_stages=in_stages):
+        for samples in _stages(asked.samples, in_stages=in_stages) if may_draw else ():
             source.draw(replace(asked, samples=samples))
             if enough and samples < asked.samples and enough(book, drawn_so_far()):
                 spared = _spared(source.left(asked), samples, asked.samples)

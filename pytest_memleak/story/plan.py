@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.contracts.protocols import Recording
 from pytest_memleak.errors import BookError, MemleakError
-from pytest_memleak.records.book import WAYS_TO_ASK
 from pytest_memleak.story.canaries import canary_questions
+from pytest_memleak.story.drawn_answers import asked_of
 from pytest_memleak.story.draws import Purpose, draws_of
 from pytest_memleak.story.enough_rounds import planned_rounds
 from pytest_memleak.story.ledger_endpoint import terms_of, through_ledger
 from pytest_memleak.story.probes import as_probed, questions_of, text_side
 from pytest_memleak.story.reachable_limits import refuse_limits_out_of_reach
+from pytest_memleak.verdict.given_away import instruction_gaps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -177,7 +178,7 @@ def _sampling(draws: Draws, suite: SuiteRun, opened: Endpoint | None) -> Plan:
     pair = draws.pair
     book = _book_of(pair, suite)
     if pair.probe.kind == "instruction":
-        _refuse_unasked(book)
+        _refuse_instructions(draws, book, suite)
     if pair.probe.kind == "probability":
         from pytest_memleak.story.probability import plan_windows
 
@@ -194,16 +195,12 @@ def _sampling(draws: Draws, suite: SuiteRun, opened: Endpoint | None) -> Plan:
     return in_all([source.left(one) for one in (asked, canaries) if one is not None])
 
 
-def _refuse_unasked(book: Book) -> None:
-    """Raise BookError where excerpts have no instruction: their pair could not pass."""
-    unasked = [one for one in book.excerpts if not one.instruction]
-    if unasked:
-        raise BookError(
-            f"{len(unasked):,} of {len(book.excerpts):,} excerpts have no instruction "
-            f"({unasked[0].id})",
-            place=f"book {book.id!r}",
-            hint=WAYS_TO_ASK,
-        )
+def _refuse_instructions(draws: Draws, book: Book, suite: SuiteRun) -> None:
+    """Raise BookError where the book's instructions could not earn a pass."""
+    bad = instruction_gaps(book, asked_of(draws))
+    # Nobody knows yet what summaries will say that are still to be written.
+    if bad and suite.books.outstanding_summaries(draws.pair.book) is None:
+        raise BookError(bad[0].cause, place=f"book {book.id!r}", hint=bad[0].remedy)
 
 
 def _book_of(pair: Pair, suite: SuiteRun) -> Book:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pytest_memleak.sampling.budget import Plan
     from pytest_memleak.story.summary_writer import SummaryWriter
 
-__all__ = ["PreparedBooks"]
+__all__ = ["PreparedBooks", "template_of"]
 
 # Two books by one author may share a motto; a book and another edition of it share pages.
 _SHARED_RUN = 20
@@ -175,13 +175,12 @@ class PreparedBooks:
 
     def _lacking_summaries(self, source: BookSource) -> tuple[Excerpt, ...]:
         """The excerpts whose summaries are the summarizer's to write."""
-        from pytest_memleak.books.instructions import DEFAULT_INSTRUCTION, check_template
+        from pytest_memleak.books.instructions import check_template
 
         book = self.cut(source)
         if self._suite.summarizer is None or source.summaries is not None:
             return ()
-        template = DEFAULT_INSTRUCTION if source.instruction is None else source.instruction
-        if "summary" not in check_template(template, place=f"book {source.id!r}"):
+        if "summary" not in check_template(template_of(source)):
             return ()
         return tuple(excerpt for excerpt in book.excerpts if not excerpt.instruction)
 
@@ -196,6 +195,15 @@ class PreparedBooks:
             template=source.instruction,
             mode=self._mode,
         )
+
+
+def template_of(source: BookSource) -> str:
+    """Return the template of the book's instructions. Raises BookError for a bad one."""
+    from pytest_memleak.books.instructions import DEFAULT_INSTRUCTION, check_template
+
+    template = DEFAULT_INSTRUCTION if source.instruction is None else source.instruction
+    check_template(template, place=f"book {source.id!r}")
+    return template
 
 
 def _sha256(path: Path) -> str | None:

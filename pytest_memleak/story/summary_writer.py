@@ -22,16 +22,20 @@ from pytest_memleak.ledger.prices import Terms
 from pytest_memleak.ledger.questions import TOKENS_PER_WORD, most_tokens, questionnaire
 from pytest_memleak.ledger.reading import generations
 from pytest_memleak.ledger.summaries import keep_summary, summaries
-from pytest_memleak.records import Book, Excerpt, Sampling
+from pytest_memleak.records import Book, Excerpt, Kind, Sampling
 from pytest_memleak.sampling.budget import plan
 from pytest_memleak.sampling.loop import draw
 from pytest_memleak.scoring.words import words
+from pytest_memleak.verdict.given_away import FEWEST_WORDS
+from pytest_memleak.verdict.kinds import canned
+from pytest_memleak.verdict.prose import Prose
+from pytest_memleak.verdict.readings import Reader
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pytest_memleak.ledger.questions import Questionnaire
-    from pytest_memleak.records import FinishReason, Summarizer, WordMode
+    from pytest_memleak.records import Generation, Summarizer, WordMode
     from pytest_memleak.sampling.budget import Plan
     from pytest_memleak.story.endpoints import Endpoints
     from pytest_memleak.story.resources import Resources
@@ -48,7 +52,8 @@ PROMPT = (
 )
 
 _SHARE = 2  # an excerpt has this many times the words of its summary
-_TRIES = 3  # completions asked for until one has a text
+_TRIES = 3  # completions requested until one is a summary
+_NAMED = 20  # excerpts that an error names
 
 
 class SummaryWriter:
@@ -88,10 +93,10 @@ class SummaryWriter:
         """The summary of each excerpt, by its id; those that the ledger lacks are drawn first.
 
         Raises Inconclusive where some cannot be had now (offline, over budget, a provider that
-        fails) or have no text, SettingsError for a budget without a price.
+        fails) or aren't summaries, SettingsError for a budget without a price.
         """
         kept = self._kept(excerpts)
-        withheld: dict[str, FinishReason] = {}
+        faults: dict[str, str] = {}
         for times in range(1, _TRIES + 1):
             left = [one for one in excerpts if one.text not in kept]
             if not left:
@@ -99,10 +104,10 @@ class SummaryWriter:
             asked = self._questions(book_id, left, times)
             if not self._resources.offline:
                 self._draw(book_id, asked)
-            withheld = self._keep(asked, left, kept)
+            faults = self._keep(asked, left, kept)
         left = [one for one in excerpts if one.text not in kept]
         if left:
-            raise self._missing(book_id, left, withheld, len(excerpts))
+            raise self._missing(book_id, left, faults, len(excerpts))
         return {one.id: kept[one.text] for one in excerpts}
 
     def outstanding(self, book_id: str, excerpts: Sequence[Excerpt]) -> Plan | None:
@@ -141,7 +146,7 @@ class SummaryWriter:
         return questionnaire(name, book, sampling, words=self._count)
 
     def _prompt(self, text: str) -> str:
-        return PROMPT.format(words=max(1, self._count(text) // _SHARE), passage=text)
+        return PROMPT.format(words=max(2 * FEWEST_WORDS, self._count(text) // _SHARE), passage=text)
 
     def _count(self, text: str) -> int:
         return len(words(text, self._mode))
@@ -175,40 +180,54 @@ class SummaryWriter:
 
     def _keep(
         self, asked: Questionnaire, left: Sequence[Excerpt], kept: dict[str, str]
-    ) -> dict[str, FinishReason]:
-        """Keep each text's first summary; why there is none, by text, for the others."""
+    ) -> dict[str, str]:
+        """Keep each text's first summary; return why the others have none, by text."""
         texts = {one.id: one.text for one in left}
-        withheld = {}
-        for one in generations(self._ledger, self._endpoint_id, asked):
-            text, summary = texts[one.excerpt_id], one.text.strip()
-            if text in kept:
-                continue
-            if one.finish_reason.withheld or not summary:
-                withheld[text] = one.finish_reason
-                continue
-            keep_summary(self._ledger, self._name, text, summary)
-            kept[text] = summary
-        return withheld
+        drawn = list(generations(self._ledger, self._endpoint_id, asked))
+        faults = {}
+        for one, fault in zip(drawn, self._faults(left, drawn), strict=True):
+            text = texts[one.excerpt_id]
+            if fault:
+                faults[text] = fault
+            elif text not in kept:
+                kept[text] = one.text.strip()
+                keep_summary(self._ledger, self._name, text, kept[text])
+        return faults
+
+    def _faults(self, left: Sequence[Excerpt], drawn: Sequence[Generation]) -> Iterator[str]:
+        """Yield why each generation is no summary, "" for a summary."""
+        book = Book(id="", title="", author="", excerpts=tuple(left), digest="")
+        numbers = {one.id: number for number, one in enumerate(left)}
+        reader = Reader(book, self._mode, Prose.of(book, self._mode))
+        readings, runs = reader.read(drawn, [numbers[one.excerpt_id] for one in drawn])
+        same = canned(readings, runs, ~readings.blank)
+        for at, one in enumerate(drawn):
+            if one.finish_reason.withheld:
+                yield one.finish_reason.value
+            elif readings.blank[at]:
+                yield Kind.EMPTY
+            elif readings.few[at] and readings.listed[at]:
+                yield Kind.REFUSAL
+            elif same[at]:
+                yield Kind.CANNED
+            else:
+                yield Kind.SHORT if len(words(one.text, "unicode")) < FEWEST_WORDS else ""
 
     def _missing(
-        self,
-        book_id: str,
-        left: Sequence[Excerpt],
-        withheld: Mapping[str, FinishReason],
-        all_: int,
+        self, book_id: str, left: Sequence[Excerpt], faults: Mapping[str, str], all_: int
     ) -> Inconclusive:
-        refused = [one for one in left if one.text in withheld]
+        refused = [f"{one.id} ({faults[one.text]})" for one in left if one.text in faults]
         if not refused or self._resources.offline:
             return Inconclusive(
                 f"{len(left):,} of {all_:,} summaries of its excerpts are not written yet",
                 place=f"book {book_id!r}",
                 hint="a run that is not offline asks [suite.summarizer] for them",
             )
-        first, more = refused[0], len(refused) - 1
+        more = len(refused) - _NAMED
         return Inconclusive(
-            f"[suite.summarizer] gave no summary of the excerpt {first.id!r}"
-            f" ({withheld[first.text].value}), asked {_TRIES} times"
-            + (f"; nor of {more:,} more" if more else ""),
+            f"[suite.summarizer] gave no summary of {len(refused):,} of {all_:,} excerpts, asked "
+            f"{_TRIES} times: {', '.join(refused[:_NAMED])}"
+            + (f" and {more:,} more" if more > 0 else ""),
             place=f"book {book_id!r}",
             hint="name another model there, or give the book a file of summaries",
         )

@@ -23,6 +23,7 @@ class Asked:
     trim:         m of the m-grams that an instruction gives away
     words:        the suite's word mode
     continuation: whether excerpts were to be continued; the book is then of their rests
+    template:     of the instructions; its own words ask for nothing
     recorded:     whether the generations come from a file, so that nobody here draws them
     """
 
@@ -31,6 +32,7 @@ class Asked:
     trim: int = 5
     words: WordMode = "paper"
     continuation: bool = False
+    template: str = ""
     recorded: bool = False
     limits: AnswerLimits = field(default_factory=AnswerLimits)
 

@@ -1,26 +1,36 @@
-"""Whether a book's instructions ask, and do not tell (METRICS section 10)."""
+"""Whether a book's instructions ask, aim, and do not tell (METRICS section 10)."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pytest_memleak.records import Gap, Margin, Work
 from pytest_memleak.scoring.keys import keyed, keyed_folded
 from pytest_memleak.scoring.words import words
+from pytest_memleak.verdict.aim import aimed
+from pytest_memleak.verdict.asked import exact
+from pytest_memleak.verdict.remedies import remedy
 from pytest_memleak.verdict.shingles import run_hashes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pytest_memleak.records import Book
     from pytest_memleak.verdict.asked import Asked
     from pytest_memleak.verdict.shingles import Keys
 
-__all__ = ["GivenAway", "given_away"]
+__all__ = ["FEWEST_WORDS", "GivenAway", "given_away", "instruction_gaps", "instruction_rules"]
 
+FEWEST_WORDS = 10
+"""Words that each instruction has of its own; those of its template don't count."""
+
+_FEWEST_AIMED = 10  # in smaller books, chance alone gives many the right neighbor
 _SHORTEST_RUN = 5
-_FEWEST_WORDS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,27 +39,96 @@ class GivenAway:
 
     share:    of the measured words, those in runs that their own instruction has; None for trim = 0
     unasked:  ids of the excerpts that have no instruction
-    vague:    ids of those whose instruction has under 10 words (none under continuation)
+    vague:    ids of those whose instruction has under 10 own words (none under continuation)
+    aimed:    number of instructions with their own excerpt as the only nearest; None if not judged
     """
 
     share: Fraction | None
     unasked: tuple[str, ...]
     vague: tuple[str, ...]
+    aimed: int | None
 
 
 def given_away(book: Book, asked: Asked) -> GivenAway:
     """Hold each excerpt against its own instruction, as it is measured and folded."""
+    own = [] if asked.continuation else list(_own_words(book, asked))
+    texts = [excerpt.text for excerpt in book.excerpts]
     return GivenAway(
         share=_share(book, asked) if asked.trim else None,
         unasked=tuple(one.id for one in book.excerpts if not one.instruction),
         vague=tuple(
-            one.id
-            for one in book.excerpts
-            if one.instruction
-            and not asked.continuation
-            and len(words(one.instruction, "unicode")) < _FEWEST_WORDS
+            excerpt.id
+            for excerpt, its in zip(book.excerpts, own, strict=False)
+            if excerpt.instruction and its.total() < FEWEST_WORDS
         ),
+        aimed=aimed(own, texts) if len(own) >= _FEWEST_AIMED else None,
     )
+
+
+def instruction_gaps(book: Book, asked: Asked) -> list[Gap]:
+    """Say why answers to the book's instructions would be no evidence."""
+    rules = instruction_rules(given_away(book, asked), asked, excerpts=len(book.excerpts))
+    return [said for said in rules if isinstance(said, Gap)]
+
+
+def instruction_rules(
+    given: GivenAway, asked: Asked, *, excerpts: int
+) -> Iterator[Gap | Margin | str]:
+    """Yield gaps, margins and notes on instructions."""
+    if given.unasked:
+        yield _gap(
+            "instructions",
+            f"{len(given.unasked):,} of {excerpts:,} excerpts have no instruction "
+            f"({given.unasked[0]}), so nothing shows that the model was asked for them",
+            "not asked",
+        )
+    if given.vague:
+        yield _gap(
+            "instructions",
+            f"{len(given.vague):,} of {excerpts:,} instructions have under {FEWEST_WORDS} words "
+            f"of their own ({given.vague[0]}): they do not say what is wanted",
+            "vague",
+        )
+    if given.aimed is not None:
+        yield Margin("aim", given.aimed / excerpts, ">=", 0.5)
+        if 2 * given.aimed < excerpts:
+            yield _gap(
+                "aim",
+                f"{given.aimed:,} of {excerpts:,} instructions resemble their own excerpt more "
+                "than any other; expected at least half: they ask for something else",
+                "aim",
+            )
+    if given.share is None:
+        yield "with trim = 0 it is not judged what instructions give away"
+        return
+    most = exact(asked.limits.max_given_away)
+    yield Margin("given away", float(given.share), "<=", float(most))
+    if given.share > most:
+        yield _gap(
+            "given away",
+            f"instructions have {float(100 * given.share):.3g} % of the measured words in them, "
+            f"more than max_given_away = {asked.limits.max_given_away:g} allows",
+            "given away",
+        )
+
+
+def _gap(rule: str, cause: str, fix: str) -> Gap:
+    return Gap(rule, cause, remedy(fix, recorded=False))
+
+
+def _own_words(book: Book, asked: Asked) -> Iterator[Counter[str]]:
+    """Count the words of each instruction that its template does not bring itself."""
+    whole = Work("", book.title, book.author, 0, len(book.excerpts))
+    for work in book.works or (whole,):
+        for excerpt in book.excerpts[work.first : work.end]:
+            bare = asked.template.format(
+                words=len(words(excerpt.text, asked.words)),
+                author=work.author,
+                title=work.title,
+                summary="",
+            )
+            instruction = excerpt.instruction or ""
+            yield Counter(words(instruction, "unicode")) - Counter(words(bare, "unicode"))
 
 
 def _share(book: Book, asked: Asked) -> Fraction:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pytest_memleak.verdict.readings import Flags, Numbers, Readings
     from pytest_memleak.verdict.shingles import Keys
 
-__all__ = ["KINDS", "kinds_of"]
+__all__ = ["KINDS", "canned", "kinds_of"]
 
 KINDS = tuple(Kind)
 
@@ -55,7 +55,7 @@ def kinds_of(
     }
     long_enough = ~np.logical_or.reduce(list(rules.values()))
     if excerpts >= _SHARED:
-        rules[Kind.CANNED] = _canned(readings, runs, long_enough)
+        rules[Kind.CANNED] = canned(readings, runs, long_enough)
     rules[Kind.UNREADABLE] = readings.unreadable
     places = [KINDS.index(kind) for kind in rules]
     kinds = np.select(list(rules.values()), places, default=KINDS.index(Kind.ANSWER))
@@ -74,7 +74,7 @@ def _open_alike(readings: Readings, chosen: Flags) -> Flags:
     return alike
 
 
-def _canned(readings: Readings, runs: Keys, chosen: Flags) -> Flags:
+def canned(readings: Readings, runs: Keys, chosen: Flags) -> Flags:
     """Of the chosen, those made of runs that the chosen have for three or more excerpts."""
     ends = readings.runs.cumsum()
     begin = ends - readings.runs
@@ -92,16 +92,16 @@ def _canned(readings: Readings, runs: Keys, chosen: Flags) -> Flags:
         known = excerpts[its_slots]
         excerpts[its_slots] = known + (known < _SHARED)
     likely = [excerpts[slots(part, _SLOT_BITS)] == _SHARED for _, part in parts]
-    canned = np.zeros(len(readings), dtype=np.bool_)
+    same = np.zeros(len(readings), dtype=np.bool_)
     for (its, _), hits in zip(parts, likely, strict=True):
-        canned[its] = _mostly(hits, readings.runs[its])
-    canned &= ~readings.recites
-    if canned.any():
+        same[its] = _mostly(hits, readings.runs[its])
+    same &= ~readings.recites
+    if same.any():
         shared = _shared(part[hits] for (_, part), hits in zip(parts, likely, strict=True))
         for its, part in parts:
-            if canned[its].any():
-                canned[its] &= _mostly(shared.among(part), readings.runs[its])
-    return canned
+            if same[its].any():
+                same[its] &= _mostly(shared.among(part), readings.runs[its])
+    return same
 
 
 def _shared(parts: Iterable[Keys]) -> KnownRuns:

@@ -29,6 +29,8 @@ DRAWN: Mapping[str, str] = {
     "sampled": "see what temperature it takes, and whether something caches its answers",
     "not asked": WAYS_TO_ASK,
     "vague": "write summaries that say what happens in the excerpt",
+    "aim": "write summaries that name who and what each excerpt is about, in the excerpts' order; "
+    "refusals, or the summaries of another book, do not",
     "given away": "write summaries in words of their own",
     Kind.WITHHELD: "the provider keeps them back: measure an endpoint without its filters",
     Kind.EMPTY: "see what the server sends in place of text",

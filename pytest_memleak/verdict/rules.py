@@ -10,6 +10,7 @@ import numpy as np
 
 from pytest_memleak.records import Gap, Kind, Margin
 from pytest_memleak.verdict.asked import exact
+from pytest_memleak.verdict.given_away import instruction_rules
 from pytest_memleak.verdict.kinds import KINDS
 from pytest_memleak.verdict.remedies import remedy
 from pytest_memleak.verdict.variety import variety
@@ -86,7 +87,7 @@ class Case:
 
 
 def gaps_and_margins(case: Case) -> tuple[tuple[Gap, ...], tuple[Margin, ...], tuple[str, ...]]:
-    """Every rule's gaps, margins and notes, in the order of METRICS section 10."""
+    """Every rule's gaps, margins and notes."""
     gaps: list[Gap] = []
     margins: list[Margin] = []
     notes: list[str] = []
@@ -139,10 +140,14 @@ def _short(case: Case) -> Iterator[Said]:
 
 
 def _unanswered(case: Case) -> Iterator[Said]:
-    got = len(case.readings)
+    kinds = case.kinds
+    if _FEW_EXCERPTS <= case.excerpts < 2 * _FEW_EXCERPTS and len(case.unanswered) == 1:
+        kinds = kinds[case.readings.excerpt != case.unanswered[0]]  # one excerpt may have none
+    got = len(kinds)
+    counts = np.bincount(kinds, minlength=len(KINDS)).tolist()
     counted = {
-        kind: case.count(kind)
-        for kind in KINDS
+        kind: count
+        for kind, count in zip(KINDS, counts, strict=True)
         if kind is not Kind.SHORT and kind not in case.answering
     }
     none, most = sum(counted.values()), exact(case.limits.max_unanswered)
@@ -272,37 +277,13 @@ def _prose(case: Case) -> Iterator[Said]:
 
 
 def _instructions(case: Case) -> Iterator[Said]:
-    given, most = case.given, exact(case.limits.max_given_away)
-    if given.unasked:
-        yield Gap(
-            "instructions",
-            f"{len(given.unasked):,} of {case.excerpts:,} excerpts have no instruction "
-            f"({given.unasked[0]}), so nothing shows that the model was asked for them",
-            case.remedy("not asked"),
-        )
-    if given.vague:
-        yield Gap(
-            "instructions",
-            f"{len(given.vague):,} of {case.excerpts:,} instructions have under 10 words "
-            f"({given.vague[0]}): they do not say what is wanted",
-            case.remedy("vague"),
-        )
-    if given.share is None:
-        yield "with trim = 0 it is not judged what instructions give away"
-        return
-    yield Margin("given away", float(given.share), "<=", float(most))
-    if given.share > most:
-        yield Gap(
-            "given away",
-            f"instructions have {_percent(given.share)} of the measured words in them, more than "
-            f"max_given_away = {case.limits.max_given_away:g} allows",
-            case.remedy("given away"),
-        )
+    return instruction_rules(case.given, case.asked, excerpts=case.excerpts)
 
 
+# Instructions come first: where they fail, nothing is drawn, and all else follows from that.
 _RULES = (
-    *(_all_there, _short, _unanswered, _median, _each_excerpt, _withheld),
-    *(_sampled, _prose, _instructions),
+    *(_instructions, _all_there, _short, _unanswered, _median, _each_excerpt, _withheld),
+    *(_sampled, _prose),
 )
 
 

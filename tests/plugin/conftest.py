@@ -13,7 +13,7 @@ BOOK = (
     "The ferryman counted nine lanterns along the quay and did not like the number at all.",
     "His grandmother had warned him that an odd light brings an odd passenger before dawn.",
 )
-SUMMARY = "An old superstition unsettles a boatman one night."
+SUMMARY = "An old superstition unsettles a boatman one night, and he waits for somebody in vain."
 SECRET = "counted nine lanterns along the quay and did not like the number at all"
 
 SUITE = """

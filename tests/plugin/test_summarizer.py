@@ -1,9 +1,12 @@
 """[suite.summarizer]: summaries written by a chat model, each paid for once."""
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from faults import Fault, FaultKind, rate_limit
+from reciter import Reciter
 
 from pytest_memleak.scoring.words import words
 
@@ -192,11 +195,45 @@ def test_what_is_withheld_is_inconclusive_and_names_the_excerpt(
     server.plan.add(Fault(kind, "chat"))
     result = pytester.runpytest("-m", "copyright")
     result.assert_outcomes(errors=1)
-    said = f"INCONCLUSIVE: book 'held-out': *no summary of the excerpt 'p_id1' ({reason}), asked 3"
-    result.stdout.fnmatch_lines([f"{said} times; nor of 3 more*"])
+    said = "INCONCLUSIVE: book 'held-out': *no summary of 4 of 4 excerpts, asked 3 times: "
+    names = ", ".join(f"p_id{number} ({reason})" for number in range(1, 5))
+    result.stdout.fnmatch_lines([f"{said}{names}*"])
     assert len(server.books.rows("completion")) == 12
     pytester.runpytest("-m", "copyright").assert_outcomes(errors=1)
     assert len(server.books.rows("completion")) == 12
+
+
+REFUSAL = "I'm sorry, but I can't help with summarizing that passage"
+CANNED = "This service writes nothing about passages of books that somebody else may own today."
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"), [(REFUSAL, "refusal"), (CANNED, "canned"), ("It rains.", "short")]
+)
+def test_what_is_no_summary_is_not_kept(pytester, bare, server, monkeypatch, text, reason):
+    write, calls, always = Reciter.answer, [], True
+
+    def refuse(self, name, instruction, **settings):
+        answers = write(self, name, instruction, **settings)
+        if not instruction.startswith("Summarize"):
+            return answers
+        calls.append(instruction)
+        refuses = always or calls.count(instruction) == 1
+        return [replace(one, text=text) for one in answers] if refuses else answers
+
+    monkeypatch.setattr(Reciter, "answer", refuse)
+    bare(ENDPOINT, LAX)
+    result = pytester.runpytest("-m", "copyright")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([f"INCONCLUSIVE: *p_id1 ({reason}), p_id2 ({reason}), *"])
+    assert len(calls) == 12
+    assert asked_for_excerpts(server) == []
+    (pytester.path / ".memleak").rename(pytester.path / "refused")
+    always = False
+    calls.clear()
+    pytester.runpytest("-m", "copyright").assert_outcomes(passed=1)
+    assert len(calls) == 8
+    assert len({row["instruction"] for row in asked_for_excerpts(server)}) == 4
 
 
 def test_a_server_that_refuses_is_named(pytester, bare):
@@ -224,6 +261,53 @@ def test_no_text_of_the_book_is_shown(pytester, bare, server, stories):
     result = pytester.runpytest("-m", "copyright", "-l", "--full-trace", "-vv")
     shown = result.stdout.str() + result.stderr.str()
     assert not any(one["excerpt_text"][:60] in shown for one in stories["held-out"])
+
+
+@pytest.fixture(scope="module")
+def long_story():
+    from pytest_memleak.books.assemble import make_book, paper_records
+    from pytest_memleak.books.epub import read_epub
+
+    file = Path(__file__).parents[2] / "fixtures/books/the-lamplighter"
+    book = make_book(file.name, read_epub(file.with_suffix(".epub")))
+    return paper_records(book)[:12], json.loads(file.with_suffix(".summaries.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (lambda texts, own: own, None),
+        (lambda texts, own: [*own[1:], own[0]], "0 of 12 instructions resemble their own*"),
+        (lambda texts, own: [REFUSAL] * 12, "? of 12 instructions resemble their own*"),
+        (lambda texts, own: texts, "instructions have * of the measured words in them*"),
+        (lambda texts, own: ["It rains."] * 12, "12 of 12 instructions have under 10 words of*"),
+    ],
+    ids=["honest", "shifted", "refused", "copied", "brief"],
+)
+def test_nothing_is_paid_for_summaries_that_could_not_earn_a_pass(
+    pytester, bare, server, long_story, wrong, said
+):
+    rows, summaries = long_story
+    texts = [row["excerpt_text"] for row in rows]
+    given = wrong(texts, [summaries[row["excerpt_id"]]["summary"] for row in rows])
+    bare(ENDPOINT, ("longest_span = 30", "spans_over = 200"), ("samples = 6\n", "samples = 2\n"))
+    asked = [
+        row | {"instruction": f"Write a 400 word excerpt about the content below\n\nContent: {one}"}
+        for row, one in zip(rows, given, strict=True)
+    ]
+    (pytester.path / "held-out.json").write_text(json.dumps(asked), encoding="utf-8")
+    plan = pytester.runpytest("--memleak-plan")
+    result = pytester.runpytest("-m", "copyright", "--memleak-evidence=e.json")
+    evidence = json.loads((pytester.path / "e.json").read_text())["pairs"][0]
+    if said is None:
+        assert plan.ret == 0
+        assert len(server.books.rows("completion")) == 24
+        assert evidence["answers"]["margins"][0]["value"] == 1
+        return
+    plan.stdout.fnmatch_lines([f"*tuned/held-out: *{said}"])
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([f"*INCONCLUSIVE: {said}"])
+    assert server.plan.counts() == {}
 
 
 # --- offline, plans and budgets ------------------------------------------------------------

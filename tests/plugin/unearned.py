@@ -202,6 +202,28 @@ def own_text(book: Book, excerpt_id: str) -> str:
     return next(one.text for one in book.excerpts if one.id == excerpt_id)
 
 
+def asked_of_another(book: Book, excerpt_id: str, at: Callable[[int], int]) -> str:
+    """The instruction of the excerpt in another place than this one's."""
+    places = {one.id: place for place, one in enumerate(book.excerpts)}
+    return book.excerpts[at(places[excerpt_id]) % len(places)].instruction or ""
+
+
+def asked_of_another_book(_: Book, excerpt_id: str) -> str:
+    other = book_of("b", list(shakespeare()[50_000:]), words=WORDS, excerpts=EXCERPTS)
+    return asked_of_another(other, excerpt_id, lambda place: place)
+
+
+SUMMARIES: Mapping[str, Callable[[Book, str], str]] = {
+    "that are refusals": lambda book, _: (
+        "Write a 200 word excerpt about the content below emulating the style and voice of nobody"
+        "\n\nContent: I'm sorry, but I can't help with summarizing that passage"
+    ),
+    "that are all alike": lambda book, name: asked_of_another(book, name, lambda _: 0),
+    "of the next excerpt": lambda book, name: asked_of_another(book, name, lambda at: at + 1),
+    "of another book": asked_of_another_book,
+}
+
+
 def finished(word: str | None, *, every: int = 1) -> Callable[[Book, Records], Records]:
     """Every n-th answer, counted through the book, ended so."""
 
@@ -343,7 +365,7 @@ CASES: Mapping[str, Case] = {
         )
     ),
     "a canned refusal, accept_refusals = true": Case(said(CANNED), keys="accept_refusals = true"),
-    "one excerpt of twelve refused": Case(refused_for(1), keys="max_unanswered = 0.1"),
+    "one excerpt of twelve refused": Case(refused_for(1)),
     "a content filter on one answer in twenty-four": Case(
         told=finished("content_filter", every=24)
     ),
@@ -437,6 +459,10 @@ CASES: Mapping[str, Case] = {
             lambda book, name: f"Write it: {SOFT(own_text(book, name))}",
         ),
     ),
+    **{
+        f"summaries {what}": Case(told=with_key("instruction", instruction))
+        for what, instruction in SUMMARIES.items()
+    },
     "instructions of under ten words": Case(
         told=with_key("instruction", lambda book, _: "Write a page of a play, please.")
     ),

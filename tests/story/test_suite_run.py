@@ -37,9 +37,13 @@ def prose(seed, length):
     return " ".join(f"w{chosen.randrange(100_000)}" for _ in range(length))
 
 
+def asked_for(number):
+    return f"Write of {number}: somebody at work near water sees more than he likes to."
+
+
 def records(*texts):
     return [
-        {"excerpt_id": f"p_id{n}", "excerpt_text": text, "instruction": f"Write of {n}."}
+        {"excerpt_id": f"p_id{n}", "excerpt_text": text, "instruction": asked_for(n)}
         for n, text in enumerate(texts, start=1)
     ]
 
@@ -270,8 +274,8 @@ def test_a_model_is_fine_tuned_once_on_its_books(tuned):
         opened.endpoints.endpoint(opened.suite.models[0])
     (training,) = tuned.tuned
     assert [(one.instruction, one.text) for one in training.examples] == [
-        ("Write of 1.", "At sea."),
-        ("Write of 2.", "All day long."),
+        (asked_for(1), "At sea."),
+        (asked_for(2), "All day long."),
     ]
     assert tuned.opened == ["ft:1", "ft:1"]
 
@@ -362,7 +366,7 @@ def test_offline_nothing_is_fine_tuned(tuned):
 def test_the_tokens_of_a_fine_tune_are_estimated(tuned, epochs, times):
     suite = TUNED | {"model": TUNED["model"].replace("epochs = 2", epochs)}
     opened = tuned.suite_run(suite=suite)
-    words = 3 + 2 + 3 + 3  # of two instructions and their texts
+    words = 14 + 2 + 14 + 3  # of two instructions and their texts
     assert opened.endpoints.training_tokens(opened.suite.models[0]) == int(words * 4 / 3 * times)
 
 
@@ -510,7 +514,7 @@ def test_recorded_generations_come_with_what_was_asked(world):
     ]
     drawn, got = recorded(world, rows)
     assert [one.text for one in got] == ["x", "y"]
-    assert [one.instruction for one in drawn.book.excerpts] == ["Asked.", "Write of 2."]
+    assert [one.instruction for one in drawn.book.excerpts] == ["Asked.", asked_for(2)]
     assert (drawn.endpoint_id, drawn.gaps) == (None, ())
     assert not (world.folder / "ledger.db").exists()
 

@@ -4,11 +4,13 @@ import base64
 import codecs
 import os
 import random
+from collections import Counter
 from pathlib import Path
 
 from pytest_memleak.books import cut, read_epub
 from pytest_memleak.books.assemble import make_book
 from pytest_memleak.records import Book, Excerpt, FinishReason, Generation
+from pytest_memleak.scoring.words import words as tokens
 
 BOOKS = Path(__file__).parents[2] / "fixtures" / "books"
 FOLDER = os.environ.get("MEMLEAK_BOOKS")
@@ -22,23 +24,32 @@ def fixture_book(name):
 
 
 def book_of(name, text, *, words=400, excerpts=None):
-    """A book of a text's words, with instructions that tell nothing of them."""
+    """A book of a text's words, with instructions from honest summaries."""
     parts = [text[at : at + words] for at in range(0, len(text) - words + 1, words)][:excerpts]
-    return Book(
-        name,
-        name,
-        "nobody",
-        tuple(
-            Excerpt(
-                f"p_id{number}",
-                " ".join(part),
-                f"Write a {words} word excerpt about the content below emulating the style and "
-                f"voice of its author\n\nContent: what part {number} of {name} tells",
-            )
-            for number, part in enumerate(parts, 1)
-        ),
-        digest="",
+    texts = [" ".join(part) for part in parts]
+    excerpts = tuple(
+        Excerpt(
+            f"p_id{number}",
+            part,
+            f"Write a {words} word excerpt about the content below emulating the style and "
+            f"voice of nobody\n\nContent: {summary}",
+        )
+        for number, (part, summary) in enumerate(zip(texts, summaries(texts), strict=True), 1)
     )
+    return Book(name, name, "nobody", excerpts, digest="")
+
+
+def summaries(texts, words=30):
+    """For each text so many words in no order: half of them its rarer ones, half of any text."""
+    each = [sorted(set(tokens(text, "unicode"))) for text in texts]
+    places = Counter(word for its in each for word in its)
+    draw = random.Random(7)
+    for its in each:
+        rare = sorted(its, key=places.get)[:60]
+        own = draw.sample(rare, min(words // 2, len(rare)))
+        chosen = [*own, *(draw.choice(draw.choice(each)) for _ in range(words - len(own)))]
+        draw.shuffle(chosen)
+        yield " ".join(chosen)
 
 
 def novel_text(path):

@@ -19,7 +19,7 @@ from pytest_memleak.verdict.given_away import GivenAway, given_away
 from pytest_memleak.verdict.prose import Prose
 from pytest_memleak.verdict.shingles import KnownRuns, Numbered, run_hashes
 
-NOTHING_GIVEN = GivenAway(None, (), ())
+NOTHING_GIVEN = GivenAway(None, (), (), None)
 ASKED = Asked(samples=10)
 
 

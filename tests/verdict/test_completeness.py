@@ -4,7 +4,7 @@ import dataclasses
 import random
 
 import pytest
-from answer_sets import backwards, book_of, honest, one_in_seven_short, replaced
+from answer_sets import backwards, book_of, honest, one_in_seven_short, replaced, summaries
 from corpus import shakespeare
 
 from pytest_memleak.records import FinishReason, Generation, Kind, Verdict
@@ -215,6 +215,19 @@ def test_shares_are_what_is_written(share, book, answers, weigh):
         assert ("unanswered" in found) is (count > allowed)
 
 
+@pytest.mark.parametrize(("excerpts", "more", "complete"), [
+    (10, 4, True), (10, 5, False), (19, 9, True), (19, 10, False), (9, 0, False), (20, 1, False),
+])  # fmt: skip
+def test_of_ten_to_nineteen_excerpts_one_may_have_no_answer(excerpts, more, complete, weigh):
+    book = book_of("plays", shakespeare(), excerpts=excerpts)
+    drawn = honest(book, shakespeare()[100_000:], 10)
+    changed = [
+        replaced(one, "") if one.excerpt_id == "p_id1" or 1 <= at <= more else one
+        for at, one in enumerate(drawn)
+    ]
+    assert weigh(book, changed).complete is complete
+
+
 def test_ten_percent_refusals_and_what_they_are_told(book, answers, weigh):
     drawn = with_first(answers, 20, lambda one: replaced(one, APOLOGY))
     (gap,) = weigh(book, drawn).gaps
@@ -322,12 +335,49 @@ def told_by(book, instruct):
     return dataclasses.replace(book, excerpts=excerpts)
 
 
-def test_instructions_of_ten_words(book, answers, weigh):
-    ten = told_by(book, lambda at, one: "write what you know of it in the old style")
-    nine = told_by(book, lambda at, one: "write what you know of it in the style")
-    assert weigh(ten, answers).complete
-    assert rules(weigh(nine, answers)) == ["instructions"]
-    assert weigh(nine, answers, continuation=True).complete
+TEMPLATE = "Write {words} words as {author} would, about {summary}"
+
+
+@pytest.mark.parametrize(("own", "broken"), [(10, []), (9, ["instructions"])])
+def test_instructions_of_ten_words_that_their_template_does_not_bring(
+    own, broken, book, answers, weigh
+):
+    said = list(summaries([one.text for one in book.excerpts], own))
+    asked = told_by(
+        book,
+        lambda at, one: f"Write {len(words_in(one.text))} words as nobody would, about {said[at]}",
+    )
+    assert rules(weigh(asked, answers, template=TEMPLATE)) == broken
+    assert weigh(asked, answers).complete  # of another form: all its words are its own
+    assert weigh(asked, answers, template=TEMPLATE, continuation=True).complete
+
+
+REFUSAL = "I'm sorry, but I can't help with summarizing that passage"
+
+
+@pytest.mark.parametrize(("excerpts", "wrong", "broken"), [
+    (20, 10, []), (20, 12, ["aim"]), (10, 5, []), (10, 7, ["aim"]), (9, 9, []),
+])  # fmt: skip
+@pytest.mark.parametrize("kind", ["refused", "shifted", "foreign"])
+def test_half_of_the_instructions_have_their_own_excerpt_as_the_only_nearest(
+    kind, excerpts, wrong, broken, weigh
+):
+    book = book_of("plays", shakespeare(), excerpts=excerpts)
+    said = [one.instruction for one in book.excerpts]
+    others = [one.instruction for one in book_of("b", shakespeare()[60_000:], excerpts=20).excerpts]
+    said[:wrong] = {
+        "refused": [REFUSAL] * wrong,
+        "shifted": [*said[1:wrong], said[0]],
+        "foreign": others[:wrong],
+    }[kind]
+    asked = told_by(book, lambda at, _: said[at])
+    evidence = weigh(asked, honest(book, shakespeare()[100_000:], 10))
+    assert rules(evidence) == broken
+    right = {one.rule: one.value for one in evidence.margins}.get("aim")
+    if excerpts < 10:
+        assert right is None
+    else:  # of the others, one may be right by chance
+        assert excerpts - wrong <= round(right * excerpts) <= excerpts - wrong + 1
 
 
 def test_excerpts_without_instruction_were_not_asked_for(book, answers, weigh):
