@@ -168,8 +168,8 @@ def draw(draws: Draws, suite: SuiteRun, *, enough: Enough | None = None) -> Answ
     """Everything there is of the draws, after drawing what was missing.
 
     What could not be drawn is told as a gap; nothing is paid for instructions that could not earn
-    a pass. With `enough`, rounds are drawn in stages, whole
-    across the excerpts, until it is content. Raises MemleakError for a book that cannot be used.
+    a pass. With `enough`, rounds are drawn in stages, whole across the excerpts, until it is
+    content. Raises MemleakError for a book that cannot be used.
     """
     pair = draws.pair
     book = suite.books.book_of(pair)

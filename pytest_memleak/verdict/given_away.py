@@ -53,6 +53,9 @@ def given_away(book: Book, asked: Asked) -> GivenAway:
     """Hold each excerpt against its own instruction, as it is measured and folded."""
     own = [] if asked.continuation else list(_own_words(book, asked))
     texts = [excerpt.text for excerpt in book.excerpts]
+    by_title = bool(book.works) and "{title}" in asked.template and not any(own)
+    if by_title:  # nothing but the title of each work says what is wanted
+        own = [Counter(words(excerpt.instruction or "", "unicode")) for excerpt in book.excerpts]
     return GivenAway(
         share=_share(book, asked) if asked.trim else None,
         unasked=tuple(one.id for one in book.excerpts if not one.instruction),
@@ -61,7 +64,7 @@ def given_away(book: Book, asked: Asked) -> GivenAway:
             for excerpt, its in zip(book.excerpts, own, strict=False)
             if excerpt.instruction and its.total() < FEWEST_WORDS
         ),
-        aimed=aimed(own, texts) if len(own) >= _FEWEST_AIMED else None,
+        aimed=None if by_title or len(own) < _FEWEST_AIMED else aimed(own, texts),
     )
 
 

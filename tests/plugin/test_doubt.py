@@ -55,7 +55,11 @@ def suite(pytester):
         """`recalled(round, excerpt_id)` gives the words of an excerpt that a round recalls."""
         for name, excerpts in (("tale", EXCERPTS), ("other", OTHER)):
             records = [
-                {"excerpt_id": i, "excerpt_text": text, "instruction": f"{ASKED} {i}"}
+                {
+                    "excerpt_id": i,
+                    "excerpt_text": text,
+                    "instruction": f"{ASKED} {i}: {' '.join(text.split()[::6])}",
+                }
                 for i, text in excerpts.items()
             ]
             (pytester.path / f"{name}.json").write_text(json.dumps(records))
