@@ -86,6 +86,7 @@ def mad(scenario, stories):
     return start
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("kind", "acts"), list(parts()))
 def test_each_has_its_verdict_in_time_and_within_bounds(mad, tmp_path, kind, acts):
     met = meet(mad(kind, acts), tmp_path, acts, deadline=DEADLINE, timeout=TIMEOUT)

@@ -51,6 +51,7 @@ def test_it_measures_and_leaves_reports_and_a_summary(step, suite, pytester, tmp
     assert "ferry | ✅ PASS" in summary
 
 
+@pytest.mark.full
 def test_options_are_those_of_every_line(step, suite, pytester):
     suite()
     done = step("Measure", suite="test.memleak.toml", options="-k clean\n--memleak-release 2.1\n")
@@ -61,6 +62,7 @@ def test_options_are_those_of_every_line(step, suite, pytester):
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
 
 
+@pytest.mark.full
 def test_a_leak_fails_the_step_and_an_input_runs_nothing(step, suite, pytester):
     suite()
     done = step("Measure", suite="test.memleak.toml", options="-k leaky; touch $(echo owned)")

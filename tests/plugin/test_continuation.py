@@ -243,6 +243,7 @@ def reciting(stories):
     return Reciter([record["excerpt_text"] for record in stories["held-out"]], base_order=9)
 
 
+@pytest.mark.full
 def test_tinker(pytester, write, stories, reciting, monkeypatch):
     monkeypatch.setenv("TINKER_API_KEY", "tml-Vq3x9LmT0aZr7Bn2Kd5W")
     texts = [record["excerpt_text"] for record in stories["held-out"]]
@@ -259,6 +260,7 @@ def test_tinker(pytester, write, stories, reciting, monkeypatch):
     assert pair["measures"]["greedy_longest_span"]["value"] > 30
 
 
+@pytest.mark.full
 def test_vertex(pytester, write, stories, reciting, monkeypatch):
     monkeypatch.setenv("NO_GCE_CHECK", "true")
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "test-project")

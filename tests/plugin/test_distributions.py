@@ -1,5 +1,7 @@
 """Answers of two distributions are not compared, and each report says of which they are."""
 
+import json
+
 import pytest
 from faults import Fault, FaultKind, FaultPlan
 from test_situations import plain
@@ -81,3 +83,5 @@ def test_an_uplift_over_another_distribution_is_inconclusive(pytester, online, s
             "model itself from the model's own; set options.sampling alike*"
         ]
     )
+    *_, pair = json.loads((pytester.path / "e.json").read_text("utf-8"))["pairs"]
+    assert "uplift" not in pair["measures"]

@@ -3,9 +3,10 @@
 import json
 
 import pytest
+from marks import full
 
 
-@pytest.mark.parametrize("jobs", ["2", "auto"])
+@pytest.mark.parametrize("jobs", ["2", full("auto")])
 def test_the_evidence_is_that_of_one_process(pytester, suite, jobs):
     suite()
     measured = []

@@ -52,6 +52,7 @@ def edit(table, column):
     return row, other(row[column.name], column, dice)
 
 
+@pytest.mark.full
 def test_an_edit_of_any_column_is_found_and_a_row_that_is_taken_out(bundle_and_ledger, verify):  # noqa: F811
     assert verify()[0] == 0
     unseen = []

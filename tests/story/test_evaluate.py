@@ -117,6 +117,19 @@ def test_a_leak_fails(judge_it):
     assert (span.words, span.start, span.end, span.generation) == (16, 0, 16, 3)
 
 
+@pytest.mark.parametrize(
+    ("samples", "drawn", "spared"), [(12, 5, "stopped after 5 of 12 rounds, "), (4, 4, "None")]
+)
+def test_a_broken_limit_stops_the_drawing_after_a_stage(judge_it, samples, drawn, spared):
+    """Stages are whole rounds, the first of them five; after the last there is nothing to spare."""
+    suite = SUITE.replace("samples = 4", f"samples = {samples}")
+    suite = suite.replace("[limits]", '[sampling]\nstop = "failed"\n[limits]')
+    found = judge_it(TEXT, *(f"{text} {n}" for n in range(3) for text in CLEAN), suite=suite)
+    assert found.judgement.verdict is Verdict.FAIL
+    assert found.completeness.got == drawn
+    assert str(found.spared).startswith(spared)
+
+
 def test_withheld_answers_leave_it_open(judge_it):
     found = judge_it(*CLEAN[:2], "", " ")
     assert found.judgement.verdict is Verdict.INCONCLUSIVE
