@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["add_init"]
 
 _SAMPLES = 100
+_DETECT = 0.05
 _IGNORED = ".memleak/"
 _OPENAI = "OpenAI's"
 
@@ -82,7 +83,7 @@ def _init(parsed: argparse.Namespace) -> int:
     job = _said(parsed.ci, asked, "--ci", lambda name: ci_job(name, suite, provider), "none")
     if job:
         _refuse_what_is_there(job[0])
-    draft = Draft(books, provider, base, _SAMPLES, address, parsed.price)
+    draft = Draft(books, provider, base, _SAMPLES, _DETECT, address, parsed.price)
     _write(suite, draft.text(suite), "the suite: look at its limits")
     if job:
         _write(*job, "runs it when a version is tagged; it needs the books there, too")

@@ -97,7 +97,9 @@ def _try(parsed: argparse.Namespace) -> int:
             place=str(path),
             hint=f"run it with: {_gate(path)}; or name another file with -o",
         )
-    draft = Draft((parsed.book,), provider, base, 1, base_url=parsed.base_url, price=parsed.price)
+    draft = Draft(
+        (parsed.book,), provider, base, 1, 1.0, base_url=parsed.base_url, price=parsed.price
+    )
     draft = replace(draft, words=_words_of(parsed.book))
     write_whole(path, draft.text(path))
     try:
@@ -105,7 +107,8 @@ def _try(parsed: argparse.Namespace) -> int:
         sys.stdout.flush()
         asked = _ask(path)
         samples = asked.samples_in(_MINUTES * 60)
-        draft = replace(draft, samples=samples, text_only=asked.text_only)
+        detect = _reached(samples)
+        draft = replace(draft, samples=samples, detect=detect, text_only=asked.text_only)
         write_whole(path, draft.text(path))
         planned = every = _planned(path, "sqlite://")
         there = Path.cwd() / FOLDER / "ledger.db"
@@ -128,10 +131,12 @@ def _try(parsed: argparse.Namespace) -> int:
         print(f"Nothing was asked about the book. The suite is in {path}.")
         print(next_step(_gate(path), "when you are ready"))
         return 0
-    return _run(path, cost)
+    return _run(path, cost, detect)
 
 
-def _run(path: Path, cost: float | None) -> int:
+def _run(path: Path, cost: float | None, detect: float) -> int:
+    from pytest_memleak.records.amounts import percent
+
     options = [f"--memleak-budget={cost:.2f}"] if cost else []
     status = run_gate(path, *options, folder=Path.cwd(), seconds=_MINUTES * 60)
     if status is None:
@@ -141,9 +146,20 @@ def _run(path: Path, cost: float | None) -> int:
     else:
         more = "the same answers, and a page with maps"
     print(f"\nWritten: {path}, and the answers in .memleak/ledger.db")
+    print_sentence(
+        f"This first probe may miss a passage that comes in up to {percent(detect)} of the answers "
+        "to its prompt. It does not replace a release run: memleak init writes one."
+    )
     page = path.name.removesuffix(".memleak.toml") + ".html"
     print(next_step(_gate(path, f"--memleak-html={page}"), more))
     return int(status or 0)
+
+
+def _reached(samples: int) -> float:
+    """The detection limit of the samples where one in ten is withheld, rounded up."""
+    from pytest_memleak.scoring.detection import detection
+
+    return math.ceil(100 * detection(max(1, samples * 9 // 10), confidence=0.95)) / 100
 
 
 def _gate(path: Path, *options: str) -> str:

@@ -23,10 +23,7 @@ probe = "continuation"
 """
 _LIMITS = """\
 [limits]
-longest_recital = 38     # words in a row, from any book here, in any one answer
-nv_longest_recital = 38  # the same, words changed here and there
-longest_span = 38        # words in a row of the excerpt that was asked for
-bmc = 0.15               # share of the book in pieces of 5 words and more
+preset = "strict"  # keys beside it may only be tighter
 """
 
 
@@ -36,6 +33,7 @@ class Draft:
 
     books:   paths, as they are found from the working folder
     provider, base: the model, as in openai/gpt-4o
+    detect:  the detection limit that the pair must reach
     price:   US$ per million tokens, in and out
     text_only: whether the server has no chat for the model
     """
@@ -44,6 +42,7 @@ class Draft:
     provider: str
     base: str
     samples: int
+    detect: float
     base_url: str | None = None
     price: tuple[float, float] | None = None
     words: str = "paper"
@@ -56,7 +55,8 @@ class Draft:
         return "\n".join([*blocks, self._model()])
 
     def _suite(self) -> str:
-        said = f"[suite]\nsamples = {self.samples}  # answers for each excerpt\n{_PROBE}"
+        seen = f"detect = {self.detect:g}  # INCONCLUSIVE if the samples could miss more than this"
+        said = f"[suite]\nsamples = {self.samples}  # answers for each excerpt\n{seen}\n{_PROBE}"
         return said if self.words == "paper" else f'{said}words = "{self.words}"\n'
 
     def _model(self) -> str:

@@ -57,7 +57,8 @@ _STYLES = {
 class _Narrow(IntEnum):
     """How narrow the pairs' table is made; each step with those before it.
 
-    HEADS: heads break after an underscore; BLANKS: one between columns, not two;
+    HEADS: heads break after an underscore; BLANKS: one between columns, not two; MEASURES: only
+        those of the overview, since reasons below the table name every limit that is broken;
     ROWS: books stand below their models, what was expected below the verdict, and what would have
         been seen below what was drawn; COUNTS: both of these below the verdict.
     """
@@ -65,8 +66,9 @@ class _Narrow(IntEnum):
     NOT = 0
     HEADS = 1
     BLANKS = 2
-    ROWS = 3
-    COUNTS = 4
+    MEASURES = 3
+    ROWS = 4
+    COUNTS = 5
 
 
 def summary(
@@ -169,7 +171,10 @@ def _rounds(steps: Sequence[PlannedStep]) -> Iterator[str]:
             f"{percent_at_most(rounds.detection)} of its answers ({100 * rounds.confidence:g} %)"
         )
         if rounds.needed is not None and rounds.needed > rounds.samples:
-            said += f"; detect = {rounds.detect:g} needs samples = {rounds.needed}"
+            said += (
+                f"; set samples = {rounds.needed}, so that detect = {rounds.detect:g} holds with 1 "
+                "in 10 withheld"
+            )
         yield said if len(groups) == 1 else f"{', '.join(pairs)}: {said}"
 
 
@@ -195,7 +200,7 @@ def _print_table(console: Console, findings: Sequence[Finding], *, wrap: bool) -
 
     wrap: rows as well, where that is still too wide.
     """
-    for narrow in _Narrow if wrap else (_Narrow.NOT, _Narrow.HEADS, _Narrow.BLANKS):
+    for narrow in _Narrow if wrap else tuple(_Narrow)[: _Narrow.ROWS]:
         table = _table(findings, narrow)
         if _width(console, table) <= console.width:
             break
@@ -262,7 +267,8 @@ def _table(findings: Sequence[Finding], narrow: _Narrow) -> Table:
         table.add_column("suite", overflow="fold")
     table.add_column("pair", footer=Text("limit", style="dim"), overflow="fold")
     main = {row.name for row in overview(findings)}
-    main |= {name for found in findings for name in found.limits}
+    if narrow < _Narrow.MEASURES:
+        main |= {name for found in findings for name in found.limits}
     rows = [row for row in table_of(findings).values() if row.name in main]
     for row in rows:
         limit = f"≤{shown(row, limits[row.name])}" if row.name in limits else ""

@@ -8,10 +8,11 @@ from pytest_memleak.errors import SettingsError
 from pytest_memleak.scoring.quantiles import normal_quantile
 from pytest_memleak.scoring.round_blocks import blocks_of
 
-__all__ = ["answers_to_detect", "detection", "rounds_to_detect"]
+__all__ = ["answers_to_detect", "detection", "rounds_to_detect", "samples_for"]
 
 # So that what `detection` gives of n answers asks for n, and not for one more.
 _ROUNDING = 1e-9
+_ANSWERED = 0.9
 
 
 def detection(answers: int, *, confidence: float) -> float:
@@ -37,6 +38,15 @@ def answers_to_detect(probability: float, *, confidence: float) -> int:
         return 1
     answers = math.log1p(-confidence) / math.log1p(-probability)
     return max(1, math.ceil(answers - _ROUNDING))
+
+
+def samples_for(answers: int, *, answered: float = 1.0) -> int:
+    """How many samples to request for this many answers.
+
+    answered: the observed share of samples that were not withheld. Plans expect at most nine in
+    ten (METRICS section 9).
+    """
+    return math.ceil(answers / min(answered, _ANSWERED) - _ROUNDING)
 
 
 def rounds_to_detect(probability: float, *, confidence: float, alike: bool) -> int:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_memleak.records import Gap
 from pytest_memleak.records.amounts import amount, percent, percent_at_most
 from pytest_memleak.records.sensitivity import Sensitivity
-from pytest_memleak.scoring.detection import detection, rounds_to_detect
+from pytest_memleak.scoring.detection import detection, rounds_to_detect, samples_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +26,8 @@ _CONFIDENCE = 0.95
 class PlannedRounds:
     """What the rounds of a pair will see, if they are alike and none is withheld.
 
-    detect, needed: the detection that the suite asks for, and the rounds it takes; None without one
+    detect: the detection limit that the suite requires, None without one
+    needed: samples that reach `detect` where one in ten is withheld
     """
 
     samples: int
@@ -42,7 +42,7 @@ def planned_rounds(pair: Pair) -> PlannedRounds:
     samples, confidence = pair.sampling.samples, pair.confidence or _CONFIDENCE
     needed = None
     if pair.detect is not None:
-        needed = rounds_to_detect(pair.detect, confidence=confidence, alike=True)
+        needed = samples_for(rounds_to_detect(pair.detect, confidence=confidence, alike=True))
     seen = detection(samples, confidence=confidence)
     return PlannedRounds(samples, confidence, seen, pair.detect, needed)
 
@@ -57,8 +57,8 @@ def sensitivity_of(analysis: Analysis, pair: Pair, *, answers: int) -> Sensitivi
     needed = None
     if pair.detect is not None:
         rounds = rounds_to_detect(pair.detect, confidence=confidence, alike=error.likeness.alike)
-        withheld = error.rounds / max(min(answers, error.rounds), 1)
-        needed = math.ceil(rounds * withheld)
+        answered = max(min(answers, error.rounds), 1) / error.rounds
+        needed = samples_for(rounds, answered=answered)
     return Sensitivity(
         rounds=error.rounds,
         confidence=confidence,

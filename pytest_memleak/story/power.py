@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Power", "PowerRow", "power_of"]
 
-_USUAL = (10, 30, 59, 100, 299)
+_USUAL = (10, 30, 66, 100, 299)
 
 # What so many null books see of an excess, as a multiple of chance (METRICS section 7).
 _SEEN = (
@@ -41,7 +41,7 @@ class PowerRow:
                seen
     calls, generations: of all pairs, with their nulls, baselines and greedy answers
     cost:      US$ at most, fine-tuning included; None where a model has no price
-    said:      whether these are the suite's own samples, or what its `detect` needs
+    said:      whether these are the suite's own samples, or those for its `detect`
     """
 
     samples: int
@@ -101,7 +101,9 @@ def _told(pairs: Iterable[Pair]) -> dict[int, str]:
         planned = planned_rounds(pair)
         told.setdefault(planned.samples, []).append("asked for")
         if planned.needed is not None:
-            told.setdefault(planned.needed, []).append(f"needed for detect = {planned.detect:g}")
+            told.setdefault(planned.needed, []).append(
+                f"for detect = {planned.detect:g}, 1 in 10 withheld"
+            )
     return {samples: ", ".join(dict.fromkeys(said)) for samples, said in told.items()}
 
 

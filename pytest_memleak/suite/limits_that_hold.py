@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import SuiteError
-from pytest_memleak.suite.presets import PRESETS
 from pytest_memleak.suite.schema import SuiteTable
 
 if TYPE_CHECKING:
@@ -36,14 +35,6 @@ def refuse_loosened_preset(written: SuiteFile, path: Path) -> None:
     preset, suite = written.limits.preset, written.suite
     if preset is None:
         return
-    most = PRESETS[preset].detect
-    if suite.detect is not None and most is not None and suite.detect > most:
-        raise SuiteError(
-            f"suite.detect: {suite.detect} is looser than {most}, which the preset {preset!r} "
-            "asks for",
-            place=str(path),
-            hint=_LOOSEN,
-        )
     looser = {
         "k": suite.k > _DEFAULTS["k"],
         "trim": 0 < suite.trim < _DEFAULTS["trim"],

@@ -24,10 +24,10 @@ from pytest_memleak.records import (
     Summarizer,
     WindowSettings,
 )
-from pytest_memleak.scoring.measure_table import MEASURES, nearest, table_with
+from pytest_memleak.scoring.measure_table import MEASURES, asks_for, nearest, table_with
 from pytest_memleak.suite.book_sources import book_source, catalogue, collection_source
 from pytest_memleak.suite.limits_that_hold import refuse_toothless_limits
-from pytest_memleak.suite.presets import PRESETS, Preset
+from pytest_memleak.suite.presets import PRESETS
 from pytest_memleak.suite.schema import AnswerKeys
 from pytest_memleak.suite.suite_file import read_suite_file
 
@@ -178,9 +178,7 @@ def _pair(
     if override:
         tables.append((f"pair {model.id}/{book.id}.limits", override.limits))
     probe = (override and override.probe) or table.probe or suite.probe
-    preset = PRESETS[written.limits.preset] if written.limits.preset else Preset({}, None)
-    # A probability is of no generation: of nothing that a preset limits.
-    limits = dict(preset.limits) if probe != "probability" else {}
+    limits = _preset(written.limits.preset, probe)
     origins = dict.fromkeys(limits, "limits.preset")
     for key, tighter in tables:
         _refuse_unknown_measures(tighter, key, brought, path)
@@ -213,7 +211,7 @@ def _pair(
         ),
         limits=Limits(limits, brought=[row for name, row in brought.items() if name in limits]),
         confidence=suite.confidence,
-        detect=suite.detect or preset.detect,
+        detect=suite.detect,
         answers=_answers(suite, table),
         expected=expected,
         probe=Probe(
@@ -224,6 +222,18 @@ def _pair(
         ),
         limit_origins=origins,
     )
+
+
+def _preset(name: str | None, probe: ProbeKind) -> dict[str, float]:
+    """The preset's limits on measures of which the probe requests generations."""
+    if name is None or probe == "probability":
+        return {}
+    greedy = probe == "continuation"
+    return {
+        measure: limit
+        for measure, limit in PRESETS[name].items()
+        if greedy or not asks_for([measure], "greedy")
+    }
 
 
 def _hold_works(
@@ -267,10 +277,11 @@ def _tighten(holding: dict[str, float], table: LimitsTable, key: str, path: Path
     for measure, value in tighter.items():
         general = holding.get(measure)
         if general is not None and value > general:
+            preset = "; or list every limit in place of the preset" if key == "limits" else ""
             raise SuiteError(
                 f"{key}.{measure}: {value} is looser than {general}, which holds above it",
                 place=str(path),
-                hint="a model or a pair may only tighten limits",
+                hint=f"write {measure} = {general:g} or less, or leave it out{preset}",
             )
     holding |= tighter
 

@@ -4,38 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple
 
-__all__ = ["PRESETS", "Preset"]
+__all__ = ["PRESETS"]
 
-
-class Preset(NamedTuple):
-    """Limits by measure, and the `detect` that goes with them; None for any."""
-
-    limits: Mapping[str, float]
-    detect: float | None
-
-
-PRESETS: Mapping[str, Preset] = MappingProxyType(
+PRESETS: Mapping[str, Mapping[str, float]] = MappingProxyType(
     {
-        "strict": Preset(
-            MappingProxyType(
-                {
-                    "longest_recital": 38,
-                    "nv_longest_recital": 38,
-                    "bmc": 0.15,
-                    "longest_block": 50,
-                    "longest_span": 38,
-                    "spans_over": 0,
-                }
-            ),
-            detect=0.05,
+        "strict": MappingProxyType(
+            {
+                "longest_recital": 38,
+                "nv_longest_recital": 38,
+                "recitals_over": 5,
+                "bmc": 0.15,
+                "longest_block": 50,
+                "longest_span": 38,
+                "spans_over": 0,
+                "greedy_bmc": 0.15,
+                "greedy_longest_span": 38,
+            }
         ),
-        "paper": Preset(
-            MappingProxyType(
-                {"bmc": 0.15, "longest_block": 100, "longest_span": 38, "spans_over": 0}
-            ),
-            detect=None,
+        "paper": MappingProxyType(
+            {"bmc": 0.15, "longest_block": 100, "longest_span": 38, "spans_over": 0}
         ),
     }
 )

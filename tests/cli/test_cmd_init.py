@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pytest_memleak.story.enough_rounds import planned_rounds
 from pytest_memleak.suite.load import load_suite
+from pytest_memleak.suite.presets import PRESETS
 
 sys.path.append(str(Path(__file__).parents[1] / "plugin"))
 from screen import run_in_terminal
@@ -20,7 +22,8 @@ def test_options_make_a_suite_a_job_and_a_line(memleak, last_line, tmp_path, lam
     assert pair.id == "gpt-4o/the-lamplighter"
     assert pair.book.source.resolve() == lamplighter
     assert pair.probe.kind == "continuation"
-    assert pair.limits["longest_recital"] == pair.limits["nv_longest_recital"] == 38
+    assert (pair.limits, pair.detect) == (PRESETS["strict"], 0.05)
+    assert planned_rounds(pair).needed == 66 <= pair.sampling.samples
     job = yaml.safe_load((tmp_path / ".github/workflows/memorization.yml").read_text())
     steps = job["jobs"]["memorization"]["steps"]
     runs = [step["run"] for step in steps if "run" in step]

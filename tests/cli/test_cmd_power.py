@@ -55,10 +55,10 @@ def test_samples_detection_and_cost(power, tmp_path):
     status, out = power()
     assert status == 0
     rows = {int(line.split()[0]): line.split() for line in out.splitlines()[1:8]}
-    assert list(rows) == [10, 20, 29, 30, 59, 100, 299]
-    assert [rows[n][1] for n in (10, 59, 100, 299)] == ["25.9%", "5.0%", "3.0%", "1.0%"]
+    assert list(rows) == [10, 20, 30, 33, 66, 100, 299]
+    assert [rows[n][1] for n in (10, 66, 100, 299)] == ["25.9%", "4.5%", "3.0%", "1.0%"]
     assert " ".join(rows[20][5:]) == "asked for"
-    assert " ".join(rows[29][5:]) == "needed for detect = 0.1"
+    assert " ".join(rows[33][5:]) == "for detect = 0.1, 1 in 10 withheld"
     assert rows[20][3] == f"{31 * 20:,}"
     costs = [float(rows[n][4].replace(",", "")) for n in (10, 100)]
     assert costs[1] == pytest.approx(10 * costs[0], rel=0.2)

@@ -21,7 +21,7 @@ import pyte
 
 __all__ = ["Seen", "run_in_terminal"]
 
-ROWS = 120
+ROWS = 160
 SIZE = ("COLUMNS", "LINES")
 
 

@@ -46,7 +46,7 @@ def test_too_few_samples_for_detect_are_no_pass_and_it_says_how_many_are_enough(
     result.stdout.fnmatch_lines(
         [
             "*a passage that comes in 63.2 % of the answers to its prompt may have gone unseen "
-            "(3 rounds; 95 %), and detect = 0.05 asks for 5.0 %; set samples = 59 or more*"
+            "(3 rounds; 95 %), and detect = 0.05 asks for 5.0 %; set samples = 66 or more*"
         ]
     )
 
@@ -62,7 +62,7 @@ def test_a_plan_says_it_before_a_cent_is_spent(pytester, online):
     result.stdout.fnmatch_lines(
         [
             "6 samples will see a passage that comes in more than 39.4 % of its answers (95 %); "
-            "detect = 0.05 needs samples = 59"
+            "set samples = 66, so that detect = 0.05 holds with 1 in 10 withheld"
         ]
     )
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from test_earned import run_here
 
+from pytest_memleak.suite.presets import PRESETS
+
 ROOT = Path(__file__).parents[2]
 QUICKSTART = ROOT / "suites" / "quickstart" / "quickstart.memleak.toml"
 CONTINUED = """
@@ -60,7 +62,9 @@ def runs(tmp_path_factory):
     again = suite.partition("[[model]]")[0] + exported(folder, drawn)
     path.write_text(again, "utf-8")
     read = pairs(run_here(folder))
-    path.write_text(again.replace("trim = 5", "trim = 2"), "utf-8")
+    limits = "".join(f"{name} = {limit}\n" for name, limit in PRESETS["strict"].items())
+    trimmed = again.replace('preset = "strict"\n', limits.partition("greedy_")[0])
+    path.write_text(trimmed.replace("trim = 5", "trim = 2"), "utf-8")
     return drawn, read, pairs(run_here(folder))
 
 

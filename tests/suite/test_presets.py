@@ -43,21 +43,20 @@ def loaded(tmp_path):
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_its_values_are_the_pairs_limits(loaded, name):
-    (pair,) = loaded(("strict", name)).pairs
-    assert pair.limits == PRESETS[name].limits
-    assert pair.detect == PRESETS[name].detect
+    continued = ("samples = 2", 'samples = 2\nprobe = "continuation"')
+    (pair,) = loaded(("strict", name), continued).pairs
+    assert pair.limits == PRESETS[name]
+    assert pair.detect is None
     assert set(pair.limit_origins.values()) == {"limits.preset"}
 
 
-def test_strict_asks_for_detection(loaded):
+def test_greedy_limits_hold_where_greedy_generations_are_requested(loaded):
     (pair,) = loaded().pairs
-    assert pair.detect == 0.05
-    (pair,) = loaded(("samples = 2", "samples = 2\ndetect = 0.01")).pairs
-    assert pair.detect == 0.01
+    assert PRESETS["strict"].keys() - pair.limits.keys() == {"greedy_bmc", "greedy_longest_span"}
 
 
 def test_strict_is_nowhere_looser_than_paper():
-    strict, paper = PRESETS["strict"].limits, PRESETS["paper"].limits
+    strict, paper = PRESETS["strict"], PRESETS["paper"]
     assert all(strict[name] <= limit for name, limit in paper.items())
 
 
@@ -80,7 +79,7 @@ def test_probabilities_have_limits_of_their_own(loaded):
     [
         ('"strict"', '"lenient"', "limits.preset: Input should be 'strict' or 'paper'"),
         ('"strict"', '"strict"\nbmc = 0.2', "limits.bmc: 0.2 is looser than 0.15"),
-        ("samples = 2", "samples = 2\ndetect = 0.1", "suite.detect: 0.1 is looser than 0.05"),
+        ('"strict"', '"strict"\nbmc = 0.2', "write bmc = 0.15 or less, or leave it out; or list"),
         (
             'provider = "recorded"',
             'provider = "recorded"\nlimits = { preset = "paper" }',
