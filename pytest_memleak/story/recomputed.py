@@ -105,6 +105,7 @@ class _Again:
         self._made = made
         self._run = run
         self._resources = resources
+        self._end = resources.now
         self._given = suites
         self._named = {path.name: Path(os.path.realpath(path)) for path in suites}
         self._folders = folders
@@ -229,6 +230,12 @@ class _Again:
         if verdict_of(said) is Verdict.NOT_RUN:
             found = pair_evidence(unrun(pair, suite, reasons=tuple(said["reasons"])))
         else:
+            as_of = self._end
+            if said.get("as_of"):
+                as_of = datetime.datetime.fromisoformat(said["as_of"]).timestamp()
+            if as_of > self._end:
+                yield f"its answers were read after {self._made['created']}"
+            self._resources.as_of = as_of
             found, last = self._evaluated(pair, said["model"]["endpoint"])
             if last is not None and last > self._resources.now:
                 yield f"its answers were drawn after {self._made['created']}"
