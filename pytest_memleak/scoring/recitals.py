@@ -371,9 +371,9 @@ class RecitalTally:
         for rank in np.unique(rows[:, 0]).tolist():
             its = rows[rows[:, 0] == rank]
             for start, end, nth in distinct_passages(its[:, 7], its[:, 1], over=over):
-                _, _, _, *text, place, first = its[nth].tolist()
-                moved = place + start - first
-                found.append(RankedRecital(start - end, *text, moved, rank, start, end))
+                _, _, _, origin, asked, ordinal, place, first = its[nth].tolist()
+                text = origin, asked, ordinal, place + start - first
+                found.append(RankedRecital(start - end, *text, rank, start, end))
         return found
 
     def _told(self, keys: Sequence[RankedRecital | None]) -> list[Recital]:

@@ -224,7 +224,8 @@ def _through_ledger(
     side = text_side(pair, opened) or opened
     source = through_ledger(pair, suite, side, own=draws.endpoint is not None)
     asked = questions_of(pair, book)
-    gaps, spared = [], None
+    gaps: list[str] = []
+    spared = None
     in_stages = enough and may_draw and not source.terms.sampler.batch
 
     def answers() -> Answers:
