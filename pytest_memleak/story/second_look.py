@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records import Generation
     from pytest_memleak.scoring.analysis import Analysis
-    from pytest_memleak.story.catalogue import Held
     from pytest_memleak.story.all_written import Written
+    from pytest_memleak.story.catalogue import Held
     from pytest_memleak.story.suite_run import SuiteRun
 
 __all__ = ["SecondLook"]
