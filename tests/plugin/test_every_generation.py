@@ -76,14 +76,16 @@ class Writer(HttpServer):
         )
         written = "canary" if canary else "greedy" if greedy else "sampled"
         self.calls[written] += 1
-        dice = random.Random(request.body if greedy else None)
+        dice = random.Random(request.body)  # seeds differ from call to call
         choices = [self._message(dice, "") for _ in range(body.get("n") or 1)]
         if place == written:
             choices[-1] = self._message(dice, passage)
         elif written == "sampled" and place == "unrequested":
             choices.append(self._message(dice, passage))
         elif written == "sampled" and place in PLACES:
-            choices[-1] |= self._aside(place, passage or self._play(dice))
+            # A refusal is none without its text; the others have an honest one.
+            text = passage if place == "refusal" else passage or self._play(dice)
+            choices[-1] |= self._aside(place, text)
         return Response.json(
             {
                 "id": f"chat-{request.call}",
@@ -110,7 +112,7 @@ class Writer(HttpServer):
         return {
             "reasoning": {"reasoning_content": text},
             "tool-call": {"tool_calls": [{"id": "1", "type": "function", "function": call}]},
-            "refusal": {"refusal": text},
+            "refusal": {"refusal": text or None},
         }.get(place, {})
 
 
@@ -136,12 +138,28 @@ def of_mine(reports):
 
 
 @pytest.fixture
-def writer(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    books = Books(tmp_path / "books.jsonl")
-    with Writer(write_books(tmp_path), books=books) as server:
+def writer(pytester, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test-0123456789abcdefghij")
+    books = Books(pytester.path / "books.jsonl")
+    with Writer(write_books(pytester.path), books=books) as server:
         yield server
     books.close()
+
+
+@pytest.fixture
+def run(pytester, writer):
+    """Runs one model on one book; its pair in the bundle of that name."""
+
+    def running(name, bundle="evidence.json", samples="samples = 3"):
+        written_suite(pytester.path, f"{writer.url}/v1", [name])
+        suite = pytester.path / "it.memleak.toml"
+        text = suite.read_text("utf-8").replace(THEIRS, "").replace("samples = 3", samples)
+        suite.write_text(text, "utf-8")
+        pytester.runpytest("-m", "copyright", f"--memleak-evidence={bundle}")
+        (pair,) = json.loads((pytester.path / bundle).read_text("utf-8"))["pairs"]
+        return pair
+
+    return running
 
 
 @pytest.fixture(scope="module")
@@ -201,28 +219,20 @@ def test_everything_is_counted_and_hashed(told):
     assert counts == {"own": (18, 18), "greedy": (12, 12), "canary": (5, 5)}
 
 
-def test_a_canary_that_leaks_later_breaks_no_earlier_bundle(writer, tmp_path, capsys):
-    written_suite(tmp_path, f"{writer.url}/v1", ["canary_own"])
-    suite = tmp_path / "it.memleak.toml"
-    suite.write_text(suite.read_text("utf-8").replace(THEIRS, ""), "utf-8")
-    writer.leaks = False
+def test_a_canary_that_leaks_later_breaks_no_earlier_bundle(writer, run, capsys):
     verdicts = []
     for number in (1, 2, 3):
-        verdicts += [one["verdict"] for one in of_mine(run_here(tmp_path))]
-        (tmp_path / "evidence.json").rename(tmp_path / f"{number}.json")
-        writer.leaks = True
+        writer.leaks = number > 1
+        verdicts.append(run("canary_own", f"{number}.json")["verdict"])
     assert verdicts == ["PASS", "FAIL", "FAIL"]
+    capsys.readouterr()
     for number, code in ((1, 0), (2, 1), (3, 1)):
         assert main(["verify", f"{number}.json"]) == code
         assert "1 of 1 pairs computed again" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("place", ["canary", "greedy"])
-def test_drawing_stops_at_a_passage_outside_the_rounds(writer, tmp_path, place):
-    written_suite(tmp_path, f"{writer.url}/v1", [f"{place}_own"])
-    suite = tmp_path / "it.memleak.toml"
-    more = 'samples = 40\n\n[sampling]\nstop = "failed"'
-    suite.write_text(suite.read_text("utf-8").replace("samples = 3", more), "utf-8")
-    (pair,) = of_mine(run_here(tmp_path, "-k", "mine"))
+def test_drawing_stops_at_a_passage_outside_the_rounds(run, place):
+    pair = run(f"{place}_own", samples='samples = 20\n\n[sampling]\nstop = "failed"')
     assert (pair["verdict"], pair["stopped_early"]) == ("FAIL", True)
     assert pair["counts"]["got"] == 5 * pair["book"]["excerpts"]
