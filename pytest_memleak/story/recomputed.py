@@ -233,9 +233,7 @@ class _Again:
             as_of = self._end
             if said.get("as_of"):
                 as_of = datetime.datetime.fromisoformat(said["as_of"]).timestamp()
-            if as_of > self._end:
-                yield f"its answers were read after {self._made['created']}"
-            self._resources.as_of = as_of
+            self._resources.as_of = min(as_of, self._end)
             found, last = self._evaluated(pair, said["model"]["endpoint"])
             if last is not None and last > self._resources.now:
                 yield f"its answers were drawn after {self._made['created']}"

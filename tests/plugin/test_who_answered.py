@@ -162,6 +162,8 @@ def thirty_days_ago(pytester, bundle):
     month = datetime.timedelta(days=30)
     created = datetime.datetime.fromisoformat(made["created"]) - month
     made["created"] = created.isoformat(timespec="seconds")
+    as_of = datetime.datetime.fromisoformat(made["pairs"][0]["as_of"]) - month
+    made["pairs"][0]["as_of"] = as_of.isoformat()
     for key in ("first", "last"):
         drawn = datetime.date.fromisoformat(made["pairs"][0]["answerer"][key])
         made["pairs"][0]["answerer"][key] = (drawn - month).isoformat()

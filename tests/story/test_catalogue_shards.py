@@ -66,6 +66,7 @@ class Library:
             catalogue=sources or tuple(self.paths),
             pairs=[pair],
             books=[SimpleNamespace(id="mine", role="test")],
+            excused=lambda _: (),
         )
         protected = ProtectedBooks(suite, SimpleNamespace(cut=lambda _: MINE))
         catalogue = Catalogue(
