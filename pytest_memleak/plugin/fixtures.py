@@ -41,10 +41,11 @@ def pair(request: pytest.FixtureRequest) -> Pair:
 def book(pair: Pair, request: pytest.FixtureRequest) -> Book:
     """The pair's book, cut into excerpts with their instructions."""
     from pytest_memleak.plugin.outcomes import plainly
+    from pytest_memleak.plugin.text_views import view_of_book
 
     run = request.config.stash[run_key]
     with plainly(request.config):
-        return run.of_suite(pair.suite).books.book_of(pair)
+        return view_of_book(run.of_suite(pair.suite).books.book_of(pair))
 
 
 @pytest.fixture(scope="session")
@@ -59,9 +60,10 @@ def endpoint(pair: Pair, request: pytest.FixtureRequest) -> Endpoint | Recording
 def evaluation(pair: Pair, endpoint: Any, request: pytest.FixtureRequest) -> Evaluation:
     """The pair's evaluation: measurement, completeness, judgement. INCONCLUSIVE is an error."""
     from pytest_memleak.plugin.outcomes import conclusive, evaluate_for, remembering_doubt
+    from pytest_memleak.plugin.text_views import view_of_evaluation
 
     with remembering_doubt(request.node):
-        return conclusive(evaluate_for(request.node, pair, endpoint))
+        return view_of_evaluation(conclusive(evaluate_for(request.node, pair, endpoint)))
 
 
 @pytest.fixture

@@ -119,16 +119,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> Generator[None]:
     metafunc.config.stash[of_books_key] = False
 
 
-def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
-    """A text that may be a book's is no part of a test's name, which everybody tells.
-
-    Whatever may be quoted: a test has one name.
-    """
+def pytest_make_parametrize_id(config: pytest.Config, val: object) -> str | None:
+    """Name a test after the first words of a long text only: every reporter shows the name."""
     if not isinstance(val, str) or not config.stash.get(of_books_key, False):
         return None
-    from pytest_memleak.redaction.text import QUOTED_WORDS, count_words
+    from pytest_memleak.redaction.text import first_words
 
-    return argname if count_words(val) > QUOTED_WORDS else None
+    short = first_words(val)
+    return None if short == val else short.removesuffix(" …")
 
 
 @pytest.hookimpl(trylast=True)
@@ -175,7 +173,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
-    """Keep protected text out of the report, and let the pair's finding travel with it."""
+    """Let the pair's finding travel with the report."""
     report = yield
     if run_key in item.config.stash and item.get_closest_marker("copyright"):
         from pytest_memleak.plugin.publishing import publish

@@ -10,7 +10,13 @@ from collections.abc import Callable
 
 import pytest
 
-__all__ = ["DEFAULT_SUITES", "TO_RUN_IT", "add_options", "refuse_unknown_measures"]
+__all__ = [
+    "DEFAULT_SUITES",
+    "TO_RUN_IT",
+    "add_options",
+    "quoted_words",
+    "refuse_unknown_measures",
+]
 
 DEFAULT_SUITES = "*.memleak.toml"
 TO_RUN_IT = "run it with -m copyright or --memleak-run"
@@ -25,6 +31,12 @@ def parse_quote(value: str) -> str:
             f"--memleak-quote: expected a number of words or 'full', got {value!r}"
         )
     return value
+
+
+def quoted_words(config: pytest.Config) -> int | None:
+    """How many words of a passage may be shown; None for all of them."""
+    value = config.getoption("memleak_quote")
+    return None if value == "full" else int(value)
 
 
 def parse_budget(value: str) -> float:

@@ -1,4 +1,4 @@
-"""What becomes of a pair in pytest: passed, failed, or an error; never with protected text.
+"""What becomes of a pair in pytest: passed, failed, or an error.
 
 PYTEST_DONT_REWRITE
 """
@@ -16,18 +16,20 @@ from pytest_memleak.contracts.protocols import Recording
 from pytest_memleak.errors import LedgerError, MemleakError
 from pytest_memleak.plugin.collect import pair_of
 from pytest_memleak.plugin.internal_errors import sentence_of, write_account
-from pytest_memleak.plugin.options import TO_RUN_IT
+from pytest_memleak.plugin.log_records import safe_log_records
+from pytest_memleak.plugin.options import TO_RUN_IT, quoted_words
 from pytest_memleak.plugin.progress import display_for
+from pytest_memleak.plugin.redacted_tests import RedactedTests
 from pytest_memleak.plugin.stash import (
-    answered_key,
     display_key,
     doubt_key,
     evaluation_key,
+    redaction_key,
     refused_key,
     run_key,
 )
-from pytest_memleak.plugin.ways_out import WaysOut, logs_without_passwords
-from pytest_memleak.plugin.withholding import quoted_words
+from pytest_memleak.plugin.text_views import touch, views_of_completions
+from pytest_memleak.providers.failures import without_server_words
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.phases import Progress
 from pytest_memleak.redaction.text import inert
@@ -91,7 +93,6 @@ class SuiteEndpoint:
         self._pair = pair
         self._config = config
         self._suite = config.stash[run_key].of_suite(pair.suite)
-        self._answered = config.stash.setdefault(answered_key, [])
 
     def sample(
         self,
@@ -110,11 +111,11 @@ class SuiteEndpoint:
             raise PairInconclusive(
                 f"{self._pair.model.id} is recorded: its generations cannot be drawn anew"
             )
-        answers = opened.sample(
-            instruction, n=n, temperature=temperature, max_tokens=max_tokens, seed=seed
-        )
-        self._answered += [one if isinstance(one, str) else one.written for one in answers]
-        return answers
+        with plainly(self._config):
+            completions = opened.sample(
+                instruction, n=n, temperature=temperature, max_tokens=max_tokens, seed=seed
+            )
+        return views_of_completions(completions)
 
 
 # --- evaluating ----------------------------------------------------------------------------
@@ -129,12 +130,23 @@ def run_of(config: pytest.Config) -> Run:
             root=config.rootpath, resources=resources, plugins=config.pluginmanager.get_plugins()
         )
         config.add_cleanup(run.close)
-        logs = contextlib.ExitStack()
-        logs.enter_context(logs_without_passwords())
-        config.add_cleanup(logs.close)
-        if quoted_words(config) is not None:
-            config.pluginmanager.register(WaysOut(config), "memleak-withholding")
+        _redact(config)
     return config.stash[run_key]
+
+
+def _redact(config: pytest.Config) -> None:
+    """Watch what tests read, and what everybody logs, to the end of the run."""
+    most = quoted_words(config)
+    redaction = None
+    if most is not None:
+        ours = (LimitExceeded, PairInconclusive)
+        redaction = config.stash[redaction_key] = RedactedTests(config, most=most, ours=ours)
+        config.pluginmanager.register(redaction, "memleak-redaction")
+    stack = contextlib.ExitStack()
+    config.add_cleanup(stack.close)
+    stack.enter_context(safe_log_records(redaction.most_words if redaction else lambda: None))
+    if most == 0:
+        stack.enter_context(without_server_words())
 
 
 def _resources_of(config: pytest.Config, progress: Progress) -> Resources:
@@ -221,6 +233,8 @@ def evaluate_for(item: pytest.Item, pair: Pair, endpoint: object) -> Evaluation:
     if refused_key in config.stash:
         raise PairInconclusive(config.stash[refused_key])
     own: Any = None if isinstance(endpoint, SuiteEndpoint) else endpoint
+    if own is not None:
+        touch()  # its code has prompts and answers, and may show them
     display = config.stash.get(display_key, None)
     with plainly(config), display.shown() if display else contextlib.nullcontext():
         evaluation = run_of(config).evaluate(pair, endpoint=own)
@@ -291,8 +305,10 @@ def _told(reasons: Iterable[str]) -> str:
 @contextlib.contextmanager
 def plainly(config: pytest.Config) -> Iterator[None]:
     """What goes wrong inside is told without a traceback, whose lines and locals quote books."""
+    redaction = config.stash.get(redaction_key, None)
     try:
-        yield
+        with redaction.calling() if redaction else contextlib.nullcontext():
+            yield
     except MemleakError as error:
         raise PairInconclusive(str(error)) from None
     except Exception as error:  # noqa: BLE001 - whatever it is, its frames hold protected text

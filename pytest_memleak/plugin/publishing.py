@@ -17,6 +17,7 @@ from pytest_memleak.errors import MemleakError
 from pytest_memleak.findings.from_evaluation import finding
 from pytest_memleak.findings.overall import counted, result_of
 from pytest_memleak.plugin.collect import SuiteModule
+from pytest_memleak.plugin.options import quoted_words
 from pytest_memleak.plugin.outcomes import run_of
 from pytest_memleak.plugin.run_record import selection_of
 from pytest_memleak.plugin.stash import (
@@ -25,7 +26,6 @@ from pytest_memleak.plugin.stash import (
     published_key,
     run_record_key,
 )
-from pytest_memleak.plugin.withholding import Withholding, quoted_words, withholding_of
 from pytest_memleak.records import Block, Span
 from pytest_memleak.records.finding import RunReport
 from pytest_memleak.redaction.text import inert
@@ -52,25 +52,18 @@ __all__ = [
 
 
 def publish(item: pytest.Item, report: pytest.TestReport) -> None:
-    """Attach the pair's finding to the report, and keep back what may not be shown of it.
+    """Attach the pair's finding to the report.
 
     A test that asks for its evaluation in its body has one with its call's report.
     """
     evaluation = item.stash.get(evaluation_key, None)
-    withholding = withholding_of(item)
     _hold_doubt(item, report)
     told = item.stash.get(published_key, None)
     if evaluation and (report.when == "setup" or told is not evaluation):
         item.stash[published_key] = evaluation
-        quoted = quoted_words(item.config)
-        found = finding(evaluation, quoted=quoted)
+        found = finding(evaluation, quoted=quoted_words(item.config))
         report.memleak = found.to_json()  # type: ignore[attr-defined]
-        properties = case_properties(found, own=item.getparent(SuiteModule) is None)
-        if withholding:
-            properties = [(name, withholding.say(value)) for name, value in properties]
-        item.user_properties += properties
-    if withholding:
-        withholding.report(report)
+        item.user_properties += case_properties(found, own=item.getparent(SuiteModule) is None)
 
 
 def _hold_doubt(item: pytest.Item, report: pytest.TestReport) -> None:
@@ -93,9 +86,6 @@ def tell_junit(config: pytest.Config, findings: tuple[Finding, ...]) -> None:
     for plugin in config.pluginmanager.get_plugins():
         # The fixture record_testsuite_property does the same, but not from xdist's workers.
         if type(plugin).__name__ == "LogXML":
-            if (most := quoted_words(config)) is not None:
-                shown = Withholding(config, None, most=most)
-                plugin.global_properties[:] = shown.value(plugin.global_properties)
             for name, value in suite_properties(findings, version=__version__):
                 plugin.add_global_property(name, value)
 

@@ -21,6 +21,7 @@ from pytest_memleak.plugin.collect import pair_of
 from pytest_memleak.plugin.stash import run_key
 from pytest_memleak.records.finding import Finding
 from pytest_memleak.records.selection import PairTest, Selection
+from pytest_memleak.redaction.text import first_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -226,9 +227,4 @@ def _said_to_skip(item: pytest.Item) -> str:
     marks = [*item.iter_markers("skip"), *item.iter_markers("skipif")]
     said = (one.kwargs.get("reason") for one in marks)
     reason = next((one for one in said if isinstance(one, str)), "")
-    if len(reason.split()) > 1:
-        from pytest_memleak.plugin.withholding import withholding_of  # as far as there is a suite
-
-        withholding = withholding_of(item)
-        reason = withholding.text(reason) if withholding else reason
-    return reason and f"skipped: {reason}"
+    return reason and f"skipped: {first_words(reason)}"

@@ -8,22 +8,22 @@ import pytest
 
 if TYPE_CHECKING:
     from pytest_memleak.plugin.progress import Display
+    from pytest_memleak.plugin.redacted_tests import RedactedTests
     from pytest_memleak.plugin.run_record import RunRecord
-    from pytest_memleak.plugin.withholding import Withholding
     from pytest_memleak.story.run import Run
     from pytest_memleak.verdict.evaluation import Evaluation
 
 __all__ = [
-    "answered_key",
     "display_key",
     "doubt_key",
     "evaluation_key",
+    "marked_key",
     "of_books_key",
     "published_key",
+    "redaction_key",
     "refused_key",
     "run_key",
     "run_record_key",
-    "withholding_key",
 ]
 
 display_key: pytest.StashKey[Display | None] = pytest.StashKey()
@@ -37,9 +37,9 @@ evaluation_key: pytest.StashKey[Evaluation] = pytest.StashKey()
 published_key: pytest.StashKey[Evaluation] = pytest.StashKey()
 # Of an item: why it does not pass, as its test was told, until a report says so.
 doubt_key: pytest.StashKey[str] = pytest.StashKey()
-# Texts that endpoints have answered tests with, past the ledger.
-answered_key: pytest.StashKey[list[str]] = pytest.StashKey()
 # Whether the function whose tests are being made is marked as one of books.
 of_books_key: pytest.StashKey[bool] = pytest.StashKey()
-# Of an item: what may be shown of it.
-withholding_key: pytest.StashKey[Withholding] = pytest.StashKey()
+# Of an item: its test read text of a book or a model.
+marked_key: pytest.StashKey[bool] = pytest.StashKey()
+# What redacts the reports of such tests; none with --memleak-quote full.
+redaction_key: pytest.StashKey[RedactedTests] = pytest.StashKey()

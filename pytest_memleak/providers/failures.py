@@ -12,6 +12,7 @@ safe_message("Incorrect API key provided: sk-abc...")  ->  "Incorrect API key pr
 
 from __future__ import annotations
 
+import contextlib
 import email.utils
 import math
 import re
@@ -34,9 +35,12 @@ __all__ = [
     "never_sent",
     "retry_after",
     "safe_message",
+    "without_server_words",
 ]
 
 _QUOTED_WORDS = 5
+_HIDDEN = "(message redacted: --memleak-quote 0)"
+_hidden: list[bool] = []  # one for each run that shows none
 # No message is looked at beyond this: one line of 120 kB is a server's, not a reader's.
 _LONGEST_MESSAGE = 2000
 _TRY_AGAIN = frozenset({408, 409, 425, 429, 499})
@@ -255,6 +259,8 @@ def safe_message(message: str, *, texts: Sequence[str] = ()) -> str:
     It quotes a text that has five words in a row of it. Looked at are its first 2,000
     characters.
     """
+    if _hidden:
+        return _HIDDEN
     message = message[:_LONGEST_MESSAGE]
     words = message.split()
     runs = {
@@ -264,3 +270,13 @@ def safe_message(message: str, *, texts: Sequence[str] = ()) -> str:
     if any(run in joined for joined in (" ".join(text.split()) for text in texts) for run in runs):
         return "(message withheld: it quotes what was asked)"
     return masked(message)
+
+
+@contextlib.contextmanager
+def without_server_words() -> Iterator[None]:
+    """Show no word of a server's messages until this ends, in this process."""
+    _hidden.append(True)
+    try:
+        yield
+    finally:
+        _hidden.pop()

@@ -14,7 +14,7 @@ from pytest_memleak.story.suite_run import SuiteRun
 from pytest_memleak.suite.load import load_suite
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from pathlib import Path
 
     from pytest_memleak.contracts.protocols import Endpoint, Recording
@@ -96,11 +96,6 @@ class Run:
     def refuse_damage(self) -> None:
         """Raise LedgerError where the run's ledger is damaged, or no longer what it was."""
         self._resources.refuse_damage()
-
-    def book_texts(self) -> Iterator[str]:
-        """The texts of all books of all suites, each whole; those that cannot be read are not."""
-        for suite in self._suites.values():
-            yield from suite.book_texts()
 
     @property
     def suites(self) -> list[Suite]:

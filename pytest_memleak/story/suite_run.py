@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import time
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import MemleakError, SuiteError
@@ -17,8 +16,8 @@ if TYPE_CHECKING:
 
     from pytest_memleak.contracts.extensions import Extensions
     from pytest_memleak.records import Pair, Suite
-    from pytest_memleak.story.all_written import Written
     from pytest_memleak.story.catalogue import Catalogue
+    from pytest_memleak.story.drawn_answers import Answers
     from pytest_memleak.story.protected import ProtectedBooks
     from pytest_memleak.story.resources import Resources
     from pytest_memleak.story.summary_writer import SummaryWriter
@@ -59,12 +58,6 @@ class SuiteRun:
         """Let go of the providers' connections, where they have any."""
         self.endpoints.close()
 
-    def book_texts(self) -> Iterator[str]:
-        """The text of each book that can be read now, whole."""
-        for source in self.suite.books:
-            with contextlib.suppress(MemleakError):
-                yield " ".join(one.text for one in self.books.cut(source).excerpts)
-
     @functools.cached_property
     def protected(self) -> ProtectedBooks:
         """The suite's books that no generation may recite."""
@@ -90,23 +83,20 @@ class SuiteRun:
         """Note which pairs the run comes to, so that what they share is done once."""
         self._expected = tuple(pairs)
 
-    def _at_hand(self, written: Written) -> Iterator[Written]:
-        """What was written for the other pairs of the run and is there without any call.
-
-        Until now, whenever the run was: books that only later texts share words with do no harm.
-        """
-        from pytest_memleak.story.all_written import all_written
-        from pytest_memleak.story.draws import draws_of
+    def _at_hand(self, answers: Answers) -> Iterator[Answers]:
+        """The answers of the other pairs of the run that are there without any call."""
+        from pytest_memleak.story.drawn_answers import draw
+        from pytest_memleak.story.draws import Draws, Purpose
 
         offline = self.resources.offline
-        recorded = written[0].recording is not None and self.suite.summarizer is None
-        own = written[0].draws.pair
+        recorded = answers.recording is not None and self.suite.summarizer is None
+        own = answers.draws.pair
         for pair in self._expected:
             alike = recorded and pair.model.provider == own.model.provider
             asked = pair.probe.kind != "probability" and pair.id != own.id
             if asked and (offline or alike):
                 with contextlib.suppress(MemleakError):  # it says so where its turn comes
-                    yield all_written(draws_of(pair, self.suite), self, until=time.time())
+                    yield draw(Draws(Purpose.OWN, pair), self)
 
     @functools.cached_property
     def _summary_writer(self) -> SummaryWriter:

@@ -9,6 +9,7 @@ import re
 
 import pytest
 import sqlalchemy as sa
+from marks import full
 
 from pytest_memleak.ledger import tables as schema
 from pytest_memleak.ledger.ledger import Ledger
@@ -80,7 +81,12 @@ def protected(pytester, stories):
 
 @pytest.mark.parametrize(
     "arguments",
-    [(), ("-vv", "-l", "-rA"), ("-q", "--full-trace", "-l"), ("--tb=native", "-s", "-rA")],
+    [
+        (),
+        full(("-vv", "-l", "-rA")),
+        full(("-q", "--full-trace", "-l")),
+        full(("--tb=native", "-s", "-rA")),
+    ],
     ids=" ".join,
 )
 def test_no_thirteen_words_of_a_book_or_an_answer_come_out(written, protected, arguments):

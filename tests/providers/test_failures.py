@@ -2,7 +2,7 @@
 
 import pytest
 
-from pytest_memleak.providers.failures import safe_message
+from pytest_memleak.providers.failures import safe_message, without_server_words
 
 ASKED = "Write about the night on which the lamp went out for good."
 
@@ -34,3 +34,9 @@ def test_it_does_not_quote_what_was_asked():
     assert safe_message(f"cannot answer {ASKED}", texts=("else", ASKED)) == withheld
     few = "refused: the night on which nothing was"
     assert safe_message(few, texts=(ASKED,)) == few
+
+
+def test_it_can_be_left_out_as_a_whole():
+    with without_server_words():
+        assert safe_message("the lamp is out") == "(message redacted: --memleak-quote 0)"
+    assert safe_message("the lamp is out") == "the lamp is out"

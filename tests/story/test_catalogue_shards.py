@@ -14,7 +14,6 @@ from pytest_memleak.scoring.analysis import analyse
 from pytest_memleak.scoring.library import scan, scanned
 from pytest_memleak.story import catalogue as catalogue_module
 from pytest_memleak.story.catalogue import Catalogue
-from pytest_memleak.story.draws import Purpose
 from pytest_memleak.story.loose_books import LooseReader
 from pytest_memleak.story.protected import ProtectedBooks
 
@@ -66,7 +65,6 @@ class Library:
             catalogue=sources or tuple(self.paths),
             pairs=[pair],
             books=[SimpleNamespace(id="mine", role="test")],
-            excused=lambda _: (),
         )
         protected = ProtectedBooks(suite, SimpleNamespace(cut=lambda _: MINE))
         catalogue = Catalogue(
@@ -76,11 +74,13 @@ class Library:
             at_hand=lambda _: iter(()),
             scan=lambda: scan,
         )
-        sampled = SimpleNamespace(
-            draws=SimpleNamespace(pair=pair, endpoint=None, purpose=Purpose.OWN),
+        answers = SimpleNamespace(
+            draws=SimpleNamespace(pair=pair, endpoint=None),
             generations=lambda: iter(self.generations),
+            source=None,
+            asked=None,
         )
-        held = catalogue.held_by([sampled])
+        held = catalogue.held_by(answers)
         assert held.gaps == held.unread == ()
         found = protected.for_pair(pair, MINE, held.books, least=held.least)
         analysis = analyse(MINE, self.generations, scoring, protected=found)

@@ -1,0 +1,325 @@
+"""Reports of tests that read text of a book or a model: kind of the exception, file and line.
+
+PYTEST_DONT_REWRITE
+
+`text_views` reports each read, which marks the running test. Whatever a marked test raises, skips
+with, warns of, logs, prints or records after that is redacted before any other plugin sees it. A
+test that reads no text is reported in full.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import sys
+import traceback
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pytest
+
+from pytest_memleak.errors import MemleakError
+from pytest_memleak.plugin.stash import marked_key
+from pytest_memleak.plugin.text_views import LISTENERS
+from pytest_memleak.redaction.text import first_words
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+    from warnings import WarningMessage
+
+__all__ = ["RedactedTests"]
+
+_Raised = TypeVar("_Raised", bound=BaseException)
+_REDACTED = "redacted"
+_HINT = "redacted, since this test read protected text; --memleak-quote full shows the rest"
+
+
+class RedactedTests:
+    """Marks tests that read text, and redacts their reports.
+
+    most: how many words of a skip reason are shown. ours: exceptions of this plugin, whose
+    messages come from results.
+    """
+
+    def __init__(
+        self, config: pytest.Config, *, most: int, ours: tuple[type[BaseException], ...]
+    ) -> None:
+        self._config = config
+        self._most = most
+        self._ours = ours
+        self._item: pytest.Item | None = None
+        self._request: pytest.FixtureRequest | None = None
+        self._reads = 0
+        self._calls = 0
+        # Fixtures of a wider scope than a test whose code read text.
+        self._readers: set[pytest.FixtureDef[Any]] = set()
+        # What may be shown of the running test: the beginnings of these lists, marks, sections.
+        self._beginnings: list[tuple[list[Any], int]] = []
+        self._marks: list[pytest.Mark] = []
+        self._sections: list[tuple[str, str]] = []
+        self._global_properties = [
+            plugin.global_properties
+            for plugin in config.pluginmanager.get_plugins()
+            if type(plugin).__name__ == "LogXML"  # pytest's JUnit reporter
+        ]
+        LISTENERS.append(self.touch)
+        config.add_cleanup(lambda: LISTENERS.remove(self.touch))
+
+    # --- which tests are marked ------------------------------------------------------------
+
+    def touch(self) -> None:
+        """Mark the running test."""
+        self._reads += 1
+        if self._item is not None and marked_key not in self._item.stash:
+            self._item.stash[marked_key] = True
+            self._remember()
+
+    @property
+    def marked(self) -> bool:
+        """Whether the running test, or a fixture that it uses, read text."""
+        item = self._item
+        if item is not None and self._readers and marked_key not in item.stash:
+            used = {*getattr(item, "fixturenames", ())}
+            for request in (self._request, getattr(item, "funcargs", {}).get("request")):
+                used |= {*request.fixturenames} if request else set()
+            if any(fixture.argname in used for fixture in self._readers):
+                self.touch()
+        return item is not None and marked_key in item.stash
+
+    def most_words(self) -> int | None:
+        """How many words a log record may have now; None for all."""
+        if self.marked:
+            return 0
+        return self._most if self._calls else None
+
+    @contextlib.contextmanager
+    def calling(self) -> Iterator[None]:
+        """Drop the captured output, and cut warnings and log records of what is called inside."""
+        self._calls += 1
+        shown: dict[tuple[str, int], WarningMessage] = {}
+        before = self._captured()
+        try:
+            with warnings.catch_warnings(record=True) as recorded:
+                yield
+        except MemleakError:
+            raise
+        except BaseException:
+            self.touch()  # its traceback has our own calls, with what they were given
+            raise
+        finally:
+            self._calls -= 1
+            self._drop_output()
+            if self._config.getoption("capture") != "tee-sys":  # where all would be shown again
+                for stream, text in zip((sys.stdout, sys.stderr), before, strict=True):
+                    stream.write(text)
+            for warning in recorded:
+                shown.setdefault((warning.filename, warning.lineno), warning)
+            for (file, line), warning in shown.items():
+                text = self._words(str(warning.message))
+                warnings.warn_explicit(_alike(warning.category, text), None, file, line)
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_fixture_setup(
+        self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+    ) -> Generator[None, Any, Any]:
+        """Remember which fixtures read text; redact what they raise, now or when they end."""
+        reads, self._request = self._reads, request
+        try:
+            return (yield)
+        except (KeyboardInterrupt, pytest.exit.Exception):
+            raise
+        except BaseException as error:
+            if not self.marked:
+                raise
+            copy = self._redacted(error)
+        finally:
+            by_name = "request" in fixturedef.argnames and self.marked
+            if fixturedef.scope != "function" and (self._reads > reads or by_name):
+                self._readers.add(fixturedef)
+            finalizers = getattr(fixturedef, "_finalizers", [])
+            finalizers[:] = [
+                functools.partial(self._finish, fixturedef, finalizer) for finalizer in finalizers
+            ]
+        raise copy  # here, so that no frame of its traceback has the error itself
+
+    def _finish(self, fixture: pytest.FixtureDef[Any], finalizer: Callable[[], object]) -> None:
+        if fixture in self._readers:
+            self.touch()
+        reads = self._reads
+        try:
+            finalizer()
+        except BaseException as error:
+            if not self.marked and self._reads == reads:
+                raise
+            copy = self._redacted(error)
+        else:
+            return
+        raise copy
+
+    def pytest_fixture_post_finalizer(self, fixturedef: pytest.FixtureDef[Any]) -> None:
+        """Forget a fixture that has ended."""
+        self._readers.discard(fixturedef)
+
+    # --- what is shown of them -------------------------------------------------------------
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, Any]:
+        """Note the running test; redact what ends the whole run."""
+        self._item, self._request = item, None
+        self._remember()
+        try:
+            return (yield)
+        except (KeyboardInterrupt, pytest.exit.Exception) as error:
+            if not self.marked:
+                raise
+            copy = self._redacted(error)
+        finally:
+            for name in ("shouldstop", "shouldfail"):
+                reason = getattr(item.session, name)
+                if self.marked and isinstance(reason, str):
+                    setattr(item.session, name, self._words(reason))
+            self._item = None
+        raise copy
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_runtest_call(self) -> Generator[None, Any, Any]:
+        """The innermost of a phase: no other plugin has read output, properties or marks."""
+        self._remember()
+        try:
+            return (yield)
+        finally:
+            if self.marked:
+                self._cut_back()
+                self._drop_output()
+
+    pytest_runtest_setup = pytest_runtest_teardown = pytest_runtest_call
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_runtest_makereport(
+        self, call: pytest.CallInfo[Any]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """The innermost: no other plugin has seen report or exception."""
+        if self.marked:
+            self._cut_back()
+        report = yield
+        self._sections = list(report.sections)
+        if not self.marked or call.excinfo is None:
+            return report
+        raised = call.excinfo.value
+        error = self._redacted(raised)
+        if isinstance(report.longrepr, tuple):  # of a skip: file, line, reason
+            path, line, _ = report.longrepr
+            report.longrepr = path, line, f"Skipped: {error}"
+        else:
+            kind = "" if isinstance(error, self._ours) else f"{type(error).__name__}: "
+            report.longrepr = f"{kind}{error}"
+        if error is not raised and not self._config.getoption("usepdb"):
+            call.excinfo = pytest.ExceptionInfo.from_exception(error)
+        return report
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None, Any, Any]:
+        """The outermost: subtests have names and output of their own."""
+        if self.marked:
+            report.sections[:] = [one for one in report.sections if one in self._sections]
+            subtest: Any = report
+            if hasattr(subtest, "context"):
+                subtest.context = type(subtest.context)(msg=_REDACTED, kwargs={})
+        return (yield)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_warning_recorded(self, warning_message: WarningMessage) -> None:
+        """A warning's message."""
+        if self.marked:
+            warning_message.message = _alike(warning_message.category, _REDACTED)
+
+    # --- how -------------------------------------------------------------------------------
+
+    def _remember(self) -> None:
+        """What others recorded of the running test so far may be shown."""
+        if self._item is None:
+            return
+        self._beginnings = [
+            (each, len(each)) for each in (self._item.user_properties, *self._global_properties)
+        ]
+        self._marks = list(self._item.own_markers)
+
+    def _cut_back(self) -> None:
+        """Take away what was recorded since, and words of the reasons of marks."""
+        for each, length in self._beginnings:
+            del each[length:]
+        marks = self._item.own_markers if self._item else []
+        for place, mark in enumerate(marks):
+            reason = mark.kwargs.get("reason")
+            if isinstance(reason, str) and not any(mark is known for known in self._marks):
+                short = {**mark.kwargs, "reason": self._words(reason)}
+                marks[place] = getattr(pytest.mark, mark.name)(*mark.args, **short).mark
+
+    def _captured(self) -> tuple[str, str]:
+        """What was printed since this was last asked, or since the phase began."""
+        capture: Any = self._config.pluginmanager.get_plugin("capturemanager")
+        return tuple(capture.read_global_capture()) if capture else ("", "")
+
+    def _drop_output(self) -> None:
+        if any(self._captured()):
+            print(f"[captured output {_REDACTED}]")
+
+    def _words(self, text: str) -> str:
+        return first_words(text, self._most) if self._most else _REDACTED
+
+    def _redacted(self, error: BaseException) -> BaseException:
+        """An exception of the same kind that says where it was raised; ours without its history."""
+        if isinstance(error, self._ours):
+            error.__cause__ = error.__context__ = None
+            error.__notes__ = []
+        if isinstance(error, (*self._ours, _Redacted)):
+            return error
+        skips = isinstance(error, pytest.skip.Exception | pytest.xfail.Exception)
+        text = self._words(str(error)) if skips else f"{self._place_of(error)}: {_HINT}"
+        copy = _alike(type(error), text)
+        plain = {name: v for name, v in vars(error).items() if isinstance(v, int | None)}
+        vars(copy).update(plain, msg=text)
+        return _raised(copy)
+
+    def _place_of(self, error: BaseException) -> str:
+        """File and line: in the test's own file, where it was raised from there."""
+        item = self._item
+        lines = [(one.filename, one.lineno) for one in traceback.extract_tb(error.__traceback__)]
+        own = [line for line in lines if item and line[0] == str(item.path)]
+        path, line = (own or lines or [("?", 0)])[-1]
+        with contextlib.suppress(ValueError):
+            path = str(Path(path).relative_to(self._config.rootpath))
+        return f"{path}:{line}"
+
+
+def _raised(error: BaseException) -> BaseException:
+    """The exception with a traceback of its own, whose frames have nothing else."""
+    try:
+        raise error  # noqa: TRY301 - to be caught at once
+    except BaseException as caught:  # noqa: BLE001 - it may be of any kind
+        caught.__context__ = None
+        return caught
+
+
+class _Redacted:
+    """Marks exceptions that were made here."""
+
+
+def _alike(kind: type[_Raised], text: str) -> _Raised:
+    """An exception of that kind that says nothing but `text`."""
+    if kind is KeyboardInterrupt:
+        return kind(text)
+    methods: dict[str, Any] = {
+        "__str__": lambda _: text,
+        "__repr__": lambda _: f"{kind.__name__}({text!r})",
+        "__module__": kind.__module__,
+        "__qualname__": kind.__qualname__,
+    }
+    wider = Exception if issubclass(kind, Exception) else BaseException
+    for base in (kind, wider):  # some kinds can't be made of a text
+        with contextlib.suppress(TypeError):
+            like: Any = type(kind.__name__, (_Redacted, base), methods)
+            copy: _Raised = like.__new__(like, text)
+            return copy
+    raise AssertionError(kind)

@@ -1,0 +1,113 @@
+"""What a test gets of books, generations and completions: records that report when text is read.
+
+PYTEST_DONT_REWRITE
+
+    book = view_of_book(book)
+    len(book.excerpts), book.excerpts[0].id     # free
+    book.excerpts[0].text                       # calls whoever listens
+
+Equality, hashing, pickling and `dataclasses.asdict` read every field, so they count as reading.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pytest_memleak import records
+from pytest_memleak.contracts import protocols
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pytest_memleak.verdict.evaluation import Evaluation
+
+__all__ = ["LISTENERS", "touch", "view_of_book", "view_of_evaluation", "views_of_completions"]
+
+_R = TypeVar("_R")
+LISTENERS: list[Callable[[], None]] = []
+"""The last one is called for each read: pytest may run inside a test of pytest."""
+
+
+def touch() -> None:
+    """Report that text was read."""
+    if LISTENERS:
+        LISTENERS[-1]()
+
+
+class _Text:
+    """A text attribute: the slot of a record, which reports each read."""
+
+    def __init__(self, slot: Any) -> None:
+        self._slot = slot
+
+    def __get__(self, record: object, kind: type) -> Any:
+        if record is None:
+            return self
+        touch()
+        return self._slot.__get__(record, kind)
+
+    def __set__(self, record: object, value: Any) -> None:
+        self._slot.__set__(record, value)
+
+
+def _reports_reads(kind: type[_R]) -> type[_R]:
+    """Have a record report reads of the fields that its `repr` leaves out: those hold text."""
+    fields: Any = kind
+    for field in dataclasses.fields(fields):
+        if not field.repr:
+            setattr(kind, field.name, _Text(getattr(kind, field.name)))
+    return kind
+
+
+@_reports_reads
+class Excerpt(records.Excerpt):
+    """An excerpt as a test gets it."""
+
+    __slots__ = ()
+
+
+@_reports_reads
+class Generation(records.Generation):
+    """A generation as a test gets it."""
+
+    __slots__ = ()
+
+
+@_reports_reads
+class Completion(protocols.Completion):
+    """A completion as a test gets it."""
+
+    __slots__ = ()
+
+
+def _view(kind: type[_R], record: Any) -> _R:
+    return kind(*(getattr(record, field.name) for field in dataclasses.fields(record)))
+
+
+def view_of_book(book: records.Book) -> records.Book:
+    """The book with views of its excerpts."""
+    excerpts = tuple(_view(Excerpt, excerpt) for excerpt in book.excerpts)
+    return dataclasses.replace(book, excerpts=excerpts)
+
+
+def view_of_evaluation(evaluation: Evaluation) -> Evaluation:
+    """The evaluation with views of its books and generations."""
+    return dataclasses.replace(
+        evaluation,
+        book=evaluation.book and view_of_book(evaluation.book),
+        protected={name: view_of_book(book) for name, book in evaluation.protected.items()},
+        generations=lambda: (_view(Generation, record) for record in evaluation.generations()),
+    )
+
+
+def views_of_completions(
+    completions: Sequence[protocols.Completion | str],
+) -> list[protocols.Completion | str]:
+    """Views of an endpoint's completions; handing out plain strings counts as reading them."""
+    if any(isinstance(completion, str) for completion in completions):
+        touch()
+    return [
+        completion if isinstance(completion, str) else _view(Completion, completion)
+        for completion in completions
+    ]

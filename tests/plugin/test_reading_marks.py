@@ -1,0 +1,309 @@
+"""Reading text marks a test, by itself or by a fixture that outlives it; nothing else does."""
+
+import copy
+import dataclasses
+import pickle
+
+import pytest
+
+from pytest_memleak.contracts.protocols import Completion
+from pytest_memleak.plugin import text_views as views
+from pytest_memleak.records import Book, Excerpt, Generation
+from pytest_memleak.verdict.evaluation import Evaluation
+
+SECRET = "counted nine lanterns along the quay"
+REDACTED = "AssertionError: test_own.py:*: redacted, since this test read protected text; *"
+
+# --- views ---------------------------------------------------------------------------------
+
+BOOK = Book("b", "Title", "Author", (Excerpt("p1", SECRET, f"Write {SECRET}", "One"),), "digest")
+GENERATION = Generation("p1", 0, SECRET, reasoning=SECRET)
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    counted = []
+    monkeypatch.setattr(views, "LISTENERS", [lambda: counted.append(1)])
+    return counted
+
+
+@pytest.fixture
+def evaluation():
+    empty = dict.fromkeys(("suite", "suite_digest", "pair", "judgement", "completeness"))
+    generations = {"generations": lambda: [GENERATION]}
+    return Evaluation(**empty, book=BOOK, protected={"b": BOOK}, **generations)
+
+
+def test_numbers_ids_titles_places_and_repr_are_free(reads, evaluation):
+    view = views.view_of_evaluation(evaluation)
+    (excerpt,), (generation,) = view.book.excerpts, view.generations()
+    (completion,) = views.views_of_completions([Completion(SECRET, reasoning=SECRET)])
+    assert (view.book.title, excerpt.id, excerpt.chapter) == ("Title", "p1", "One")
+    assert (generation.excerpt_id, generation.ordinal, completion.finish_reason) == (
+        "p1",
+        0,
+        "stop",
+    )
+    assert SECRET not in repr([view, excerpt, generation, completion])
+    assert repr(excerpt) == repr(BOOK.excerpts[0])
+    assert isinstance(excerpt, Excerpt)
+    assert not reads
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda view: view.book.excerpts[0].text,
+        lambda view: view.book.excerpts[0].instruction,
+        lambda view: view.protected["b"].excerpts[0].text,
+        lambda view: [generation.text for generation in view.generations()],
+        lambda view: [generation.reasoning for generation in view.generations()],
+        lambda view: [generation.written for generation in view.generations()],
+        lambda view: view.book == views.view_of_book(BOOK),
+        lambda view: hash(view.book),
+        lambda view: dataclasses.asdict(view.book),
+        lambda view: dataclasses.replace(view.book.excerpts[0], id="p2"),
+        lambda view: copy.copy(view.book.excerpts[0]),
+        lambda view: pickle.dumps(view.book),
+        lambda _: views.views_of_completions([Completion(SECRET)])[0].written,
+        lambda _: views.views_of_completions([SECRET]),
+    ],
+)
+def test_whatever_takes_the_text_reads_it(reads, evaluation, read):
+    read(views.view_of_evaluation(evaluation))
+    assert reads
+
+
+def test_a_view_that_was_pickled_still_counts_reads(reads):
+    excerpt = pickle.loads(pickle.dumps(views.view_of_book(BOOK))).excerpts[0]
+    reads.clear()
+    assert excerpt.text == SECRET
+    assert reads
+
+
+# --- tests ---------------------------------------------------------------------------------
+
+HEAD = """
+import logging, pytest, warnings
+pytestmark = pytest.mark.copyright(suite="test.memleak.toml")
+"""
+
+
+@pytest.fixture
+def run(pytester, suite):
+    """Runs tests of a recorded model, without the suite's own."""
+
+    def go(tests, *options, conftest=""):
+        suite()
+        pytester.makeconftest("import pytest\n" + conftest)
+        pytester.makepyfile(test_own=HEAD + tests)
+        result = pytester.runpytest("test_own.py", "-k", "clean", *options)
+        assert "INTERNALERROR" not in result.stdout.str()
+        return result
+
+    return go
+
+
+LASTING = """
+@pytest.fixture(scope="session")
+def text(book):
+    yield book.excerpts[0].text
+    KIND
+
+@pytest.fixture(scope="session")
+def broken(book):
+    raise ValueError(book.excerpts[0].text)
+
+@pytest.fixture(scope="module")
+def derived(pair, request):
+    return {"it": request.getfixturevalue("text")}
+"""
+
+
+@pytest.mark.parametrize("user", ["text", "broken", "derived", "request"])
+def test_a_fixture_that_outlives_a_test_marks_every_test_that_uses_it(run, user):
+    result = run(
+        f"""
+def test_first(text, derived): pass
+
+@pytest.mark.xfail
+def test_broken(broken): pass
+
+def test_second(pair, {user}):
+    assert {"request.getfixturevalue('text')" if user == "request" else user} == 0
+
+def test_without(book):
+    assert len(book.excerpts) == 3
+""",
+        "-l",
+        "--full-trace",
+        conftest=LASTING.replace("KIND", "pass"),
+    )
+    kind = "ValueError" if user == "broken" else "AssertionError"
+    result.stdout.fnmatch_lines([f"*{kind}: *: redacted, *", "*assert 2 == 3*"])
+    assert SECRET not in result.stdout.str()
+
+
+def test_what_it_says_when_it_ends_is_redacted_whichever_test_is_the_last(run):
+    result = run(
+        """
+def test_first(text): pass
+
+def test_last(book): pass
+""",
+        "-l",
+        conftest=LASTING.replace("KIND", "print(book); assert book.excerpts[0].title == 0"),
+    )
+    result.assert_outcomes(passed=2, errors=1, deselected=2)
+    result.stdout.fnmatch_lines(["AttributeError: conftest.py:*: redacted, *"])
+    assert SECRET not in result.stdout.str()
+
+
+def test_what_was_reported_before_the_first_read_stays(run, pytester):
+    result = run(
+        """
+@pytest.fixture
+def prepared(book, record_property):
+    print("prepared it")
+
+def test_it(prepared, book, record_property, request):
+    record_property("before", 1)
+    request.node.add_marker(pytest.mark.xfail(reason="known " * 13))
+    text = book.excerpts[0].text
+    record_property("after", text)
+    print(text)
+    assert 0
+""",
+        *("-rx", "--xfail-tb", "--junitxml=junit.xml", "-o", "junit_logging=all"),
+        *("-o", "junit_family=xunit1"),
+    )
+    result.assert_outcomes(xfailed=1, deselected=1)
+    result.stdout.fnmatch_lines([f"*{' '.join(['known'] * 13)}*"])
+    xml = (pytester.path / "junit.xml").read_text("utf-8")
+    assert 'name="before" value="1"' in xml
+    assert 'name="after"' not in xml
+    assert "prepared it" in xml
+    assert "[captured output redacted]" in xml
+
+
+def test_reasons_and_ids_are_cut_to_twelve_words(run):
+    words = " ".join(f"word{number}" for number in range(20))
+    result = run(
+        f"""
+@pytest.mark.parametrize("text", ["{words}"])
+def test_it(book, text):
+    book.excerpts[0].text
+    pytest.skip(text)
+""",
+        *("-rs", "-v"),
+    )
+    result.assert_outcomes(skipped=1, deselected=1)
+    result.stdout.fnmatch_lines(["*[[]clean/ferry-word0 *word11[]]*", "SKIPPED*: word0 *word11 …"])
+    assert "word12" not in result.stdout.str()
+
+
+def test_a_test_that_evaluates_with_an_endpoint_of_its_own_is_marked(run):
+    result = run(
+        """
+def test_it(memorization, endpoint):
+    assert endpoint.seen == []
+""",
+        conftest="""
+import random
+
+class Mine:
+    seen = []
+
+    def sample(self, instruction, *, n, temperature, max_tokens, seed):
+        print(instruction)
+        self.seen.append(instruction)
+        words = "SECRET and did not like it at all he said".split()
+        return [" ".join(random.Random((seed or 0) + each).sample(words, 14)) for each in range(n)]
+
+@pytest.fixture(scope="session")
+def endpoint():
+    return Mine()
+""".replace("SECRET", SECRET),
+    )
+    result.stdout.fnmatch_lines([REDACTED])
+    assert "superstition" not in result.stdout.str()
+
+
+PROVIDER = """
+import logging, random, warnings
+from pytest_memleak import hookimpl
+
+class Chatty:
+    name, concurrency, completions_per_call, batch = "chatty", 1, 1, False
+
+    def __init__(self, setup): pass
+
+    def open(self, endpoint): return self
+
+    def sample(self, instruction, *, n, temperature, max_tokens, seed):
+        print(instruction)
+        long = "sent " + instruction * 3
+        logging.getLogger("library").warning("%s", long)
+        warnings.warn(long)
+        for word in instruction.split():
+            warnings.warn(word)
+        words = "a parrot sat in rain on some boat and said nothing to anybody there".split()
+        return [" ".join(random.Random(seed).sample(words, 14))]
+
+@hookimpl
+def memleak_providers():
+    return {"chatty": Chatty}
+"""
+SENT = "sent Write about: An old superstition unsettles a boatman one night, and …"
+
+
+def test_while_a_provider_is_called_libraries_say_little(pytester, suite):
+    suite(('provider = "recorded"\n[model.options]\npath = "clean.json"', 'provider = "chatty"'))
+    pytester.makeconftest(PROVIDER)
+    pytester.makepyfile(
+        test_own=HEAD
+        + """
+def test_it(evaluation):
+    print("a line of its own")
+    assert 0
+"""
+    )
+    result = pytester.runpytest("test_own.py", "-k", "clean", "--memleak-run", "-Wdefault")
+    result.stdout.fnmatch_lines(
+        [
+            "[[]captured output redacted[]]",
+            f"WARNING *{SENT}",
+            "a line of its own",
+            f"*UserWarning: {SENT}",
+            "*UserWarning: Write",
+        ]
+    )
+    text = result.stdout.str()
+    assert text.count("UserWarning: ") == 2
+    assert "UserWarning: superstition" not in text
+    assert f"{SENT[:-2]} " not in text.replace(SENT, "")
+
+
+@pytest.mark.parametrize("words", ["12", "0"])
+def test_a_servers_message_is_shown_unless_no_word_may_be(pytester, online, monkeypatch, words):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-somebody-else-0123456789")
+    online()
+    result = pytester.runpytest("-m", "copyright", f"--memleak-quote={words}")
+    result.assert_outcomes(errors=1)
+    text = result.stdout.str()
+    assert ("Incorrect API key" in text) is (words == "12")
+    assert ("(message redacted: --memleak-quote 0)" in text) is (words == "0")
+
+
+def test_what_a_fixture_printed_before_a_model_was_called_stays(run):
+    result = run(
+        """
+@pytest.fixture
+def prepared():
+    print("prepared it")
+
+def test_it(prepared, evaluation):
+    assert 0
+"""
+    )
+    result.stdout.fnmatch_lines(["prepared it"])
