@@ -167,7 +167,7 @@ def _print(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) ->
 
 _ATTEMPT_COLUMNS = (
     *("book", "temp.", "seed", "by", "run or file", "excerpts", "calls", "lost", "failed"),
-    *("draws", "surplus", "removed", "first", "last"),
+    *("draws", "surplus", "removed", "first", "last", "endpoint"),
 )
 _SHOWN_OF_SOURCE = 12  # characters
 
@@ -210,6 +210,7 @@ def _attempt_cells(row: Attempt) -> Sequence[str]:
         f"{row.removed:,}",
         _utc(row.first),
         _utc(row.last),
+        row.endpoint,
     )
 
 
@@ -235,8 +236,6 @@ def _check(parsed: argparse.Namespace) -> int:
     told = f"{checked.entries:,} entries, {checked.calls:,} calls"
     if checked.imports:
         told += f", {checked.imports:,} of them with answers from files"
-    if checked.found:
-        told += f"; {checked.found:,} entries of what was there before the chain began"
     kept = f"{len(checked.wrong):,} faults" if checked.wrong else "every row is as it was written"
     print(f"{place}: {told}: {kept}")
     return _DIFFERS if checked.wrong else 0

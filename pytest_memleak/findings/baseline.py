@@ -28,7 +28,7 @@ from pytest_memleak.findings.pair_evidence import suite_evidence
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.amounts import amount, figure
 from pytest_memleak.records.releases import ReleaseComparison
-from pytest_memleak.scoring.measure_table import why_unmeasured
+from pytest_memleak.scoring.measure_table import OF_RECITALS, why_unmeasured
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -324,9 +324,12 @@ def _rounds(one: PairEvidence) -> PairRounds:
     from pytest_memleak.scoring.sampling_error import Spread
 
     rounds = one["rounds"]
+    values = {name: one["measures"][name]["value"] for name in rounds["measures"]}
+    # The longest passage may lie outside the sampled rounds, which alone are compared.
+    values |= {name: max(rounds["measures"][name]) for name in OF_RECITALS if name in values}
     return PairRounds(
         words=one["book"]["words"],
-        values={name: one["measures"][name]["value"] for name in rounds["measures"]},
+        values=values,
         per_round={name: np.array(values) for name, values in rounds["measures"].items()},
         spread=Spread(rounds["variance"], rounds["units"], rounds["typical"]),
         alike=rounds["alike"],

@@ -93,6 +93,7 @@ class _Pair(_Shape):
     settings: dict[str, Any]
     measures: dict[str, dict[str, Any]]
     answerer: _Answerer | None
+    as_of: Annotated[str, AfterValidator(_a_time)] | None = None
     coverage: _Coverage | None = None
     limits: dict[str, dict[str, Any]]
     control: bool

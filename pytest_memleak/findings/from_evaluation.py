@@ -116,6 +116,7 @@ def facts(evaluation: Evaluation) -> Finding:
         works=evaluation.judgement.works,
         completeness=evaluation.completeness,
         answerer=evaluation.answerer,
+        as_of=evaluation.as_of,
         draws=evaluation.draws,
         sensitivity=evaluation.sensitivity,
         second_opinion=dict(evaluation.second_opinion) if evaluation.second_opinion else None,

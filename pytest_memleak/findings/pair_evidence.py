@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_memleak.records.amounts import day
+from pytest_memleak.records.amounts import day, moment
 
 if TYPE_CHECKING:
     from pytest_memleak.records import Completeness, WorkVerdict
@@ -40,6 +40,7 @@ def pair_evidence(found: Finding) -> dict[str, Any]:
         },
         "answers": _answers(found.completeness),
         "answerer": _answerer(found.answerer) if found.answerer else None,
+        "as_of": moment(found.as_of),
         "draws": [dataclasses.asdict(one) for one in found.draws],
         "sensitivity": found.sensitivity.to_json() if found.sensitivity else None,
         "second_opinion": found.second_opinion,

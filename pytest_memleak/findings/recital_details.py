@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.findings.quotes import quote_anywhere
 from pytest_memleak.findings.rates import rate_of
+from pytest_memleak.records import Origin
 from pytest_memleak.records.finding import Passage
 from pytest_memleak.scoring.measure_table import MEASURES
 from pytest_memleak.scoring.words import words
@@ -95,7 +96,7 @@ def _passage(
         end=end,
         chapter=chapters[one.excerpt_at or ""],
         excerpt_id=one.excerpt_at or "",
-        generation=one.generation,
+        generation=one.generation if one.origin is Origin.SAMPLED else None,
         quote=quote_anywhere(
             book,
             start,
@@ -107,9 +108,21 @@ def _passage(
         book=book.id if of_other else None,
         title=book.title if of_other else None,
         asked_for=one.excerpt_id if elsewhere else None,
+        source=_source(one),
         others=_others(one, evaluation),
         excused=excused,
         rate=None if near or elsewhere else _rate(one, book, evaluation),
+    )
+
+
+def _source(one: Recital) -> str:
+    """Which generation it is, where none of the sampled rounds."""
+    if one.origin is Origin.CANARY:
+        return f"canary {(one.generation or 0) + 1}, for {one.excerpt_id}"
+    return (
+        ""
+        if one.origin is Origin.SAMPLED
+        else (f"{one.origin.label} generation for {one.excerpt_id}")
     )
 
 
@@ -119,7 +132,8 @@ def _rate(one: Recital, book: Book, evaluation: Evaluation) -> PassageRate | Non
     book: the pair's, whole. Of an excerpt only the last words may be measured (continuation).
     """
     analysis = evaluation.analysis
-    if analysis is None or one.start is None or one.end is None:
+    sampled = one.origin is Origin.SAMPLED
+    if analysis is None or one.start is None or one.end is None or not sampled:
         return None
     measured, mode = analysis.measurement, evaluation.pair.scoring.words
     at = next(nth for nth, excerpt in enumerate(book.excerpts) if excerpt.id == one.excerpt_at)
@@ -155,6 +169,7 @@ def _place(one: Recital, evaluation: Evaluation) -> dict[str, Any]:
         "start": one.start,
         "end": one.end,
         "excerpt_id": one.excerpt_id,
+        "origin": one.origin.label,
         "generation": one.generation,
         "place": one.place,
         "held_by": list(dict.fromkeys(held)),

@@ -11,7 +11,8 @@ METRICS.md section 10 says what is judged by it.
 from __future__ import annotations
 
 import json
-from collections import Counter
+import math
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -26,9 +27,12 @@ from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.questions import Questionnaire, kept_temperature
 from pytest_memleak.ledger.reading import numbers_of
 from pytest_memleak.ledger.tables import calls, generations, questions
-from pytest_memleak.records.answerer import Tried
+from pytest_memleak.records.answerer import Tried, weights_in
 
 __all__ = ["Attempt", "Provenance", "attempts", "drawn_anew", "of_release", "provenance", "tried"]
+
+Setting = tuple[str, str, float, int]
+"""An attempt's endpoint, book id, temperature, and seed."""
 
 _RELEASE = "; release "
 _ANEW = "; series "
@@ -50,12 +54,11 @@ def drawn_anew(endpoint_id: str) -> str:
     return f"{name}{_ANEW}{int(number) + 1}" if anew else f"{endpoint_id}{_ANEW}2"
 
 
-def _all_series(endpoint_id: str) -> list[str]:
-    """The names of that series of answers and of those before it, the first first."""
-    name, anew, number = endpoint_id.rpartition(_ANEW)
-    if not anew:
-        return [endpoint_id]
-    return [name, *(f"{name}{_ANEW}{n}" for n in range(2, int(number) + 1))]
+def _model_place(endpoint_id: str) -> str:
+    """The model's name and its server, without settings, release, and series."""
+    for suffix in ("#", _RELEASE, _ANEW):
+        endpoint_id = endpoint_id.partition(suffix)[0]
+    return endpoint_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,11 +174,16 @@ class Attempt:
 
 
 def attempts(ledger: Ledger, endpoint_id: str, book_id: str | None = None) -> list[Attempt]:
-    """Every draw ever made of an endpoint for a book (None: for any), oldest first.
+    """List every draw ever made of an endpoint's model for a book (None: for any), oldest first.
 
+    Endpoints with the same weights, and books with the same words, count as one whatever their ids.
     Raises LedgerError where there is none.
     """
-    found = _attempts(ledger, [endpoint_id], book_id)
+    book: sa.ColumnElement[bool] = sa.true()
+    if book_id is not None:
+        same = sa.select(questions.c.book_words).where(questions.c.book == book_id)
+        book = questions.c.book_words.in_(same)
+    found = _attempts(ledger, endpoint_id, book, until=math.inf)
     if not found:
         raise LedgerError(
             f"endpoint {endpoint_id!r} was never drawn from"
@@ -191,38 +199,60 @@ def tried(
 ) -> Tried | None:
     """Which attempt the questionnaire's answers are, of those begun by then (since 1970).
 
-    None where nothing was drawn for it.
+    Attempts count by the model and by the book's words. None where nothing was drawn for it.
     """
     if not questionnaire.questions:
         return None
     asked = questionnaire.questions[0]
-    own = (endpoint_id, kept_temperature(asked.temperature), asked.seed)
-    began: dict[tuple[str, float, int], float] = {}
+    temperature = kept_temperature(asked.temperature)
+    ids = _ids_in_ledger(ledger, endpoint_id, questionnaire)
+    began: dict[Setting, float] = {}
     made = [
         one
-        for one in _attempts(ledger, _all_series(endpoint_id), asked.book_id)
-        if one.first <= until and (one.temperature != 0 or own[1] == 0)
+        for one in _attempts(
+            ledger, endpoint_id, questions.c.book_words == asked.book_words, until=until
+        )
+        if one.first <= until and (one.temperature != 0 or temperature == 0)
     ]
     for one in made:
         key = _setting(one)
         began[key] = min(one.first, began.get(key, one.first))
-    if own not in began:
+    own = {(endpoint_id, book_id, temperature, asked.seed) for book_id in ids} & began.keys()
+    if not own:
         return None
-    before = {key for key, first in began.items() if first < began[own]}
-    counted = [one for one in made if _setting(one) in before | {own}]
+    last = max(began[key] for key in own)
+    before = {key for key, first in began.items() if first < last} - own
+    counted = [one for one in made if _setting(one) in before | own]
+    series = {one.endpoint for one in counted if _series(one.endpoint) == _series(endpoint_id)}
     return Tried(
         number=len(before) + 1,
         seeds=len({one.seed for one in counted}),
         temperatures=len({one.temperature for one in counted}),
-        anew=len({one.endpoint for one in counted}) - 1,
+        anew=len(series) - 1,
         runs=len({one.source for one in counted if one.kind != "import"}),
         files=len({one.source for one in counted if one.kind == "import"}),
         removed=sum(one.removed for one in counted),
-        further=_further(ledger, endpoint_id, questionnaire, until),
+        further=_further(ledger, endpoint_id, questionnaire, until, ids),
     )
 
 
-def _further(ledger: Ledger, endpoint_id: str, questionnaire: Questionnaire, until: float) -> int:
+def _series(endpoint_id: str) -> str:
+    """The name that all series of an endpoint share."""
+    return endpoint_id.partition(_ANEW)[0]
+
+
+def _ids_in_ledger(ledger: Ledger, endpoint_id: str, questionnaire: Questionnaire) -> set[str]:
+    """The ids under which the ledger has the book: another id asks no question again."""
+    columns = questions.c.instruction_digest, questions.c.settings_digest, questions.c.book
+    query = sa.select(*columns).where(questions.c.endpoint == endpoint_id)
+    rows = ledger.read(lambda connection: connection.execute(query).all())
+    keys = {question.key for question in questionnaire.questions}
+    return {book_id for *key, book_id in rows if tuple(key) in keys}
+
+
+def _further(
+    ledger: Ledger, endpoint_id: str, questionnaire: Questionnaire, until: float, ids: set[str]
+) -> int:
     """How many answers there are for the book at this setting beside those asked for.
 
     At temperature 0 only those to the same questions: greedy answers and canaries stand there too.
@@ -230,7 +260,7 @@ def _further(ledger: Ledger, endpoint_id: str, questionnaire: Questionnaire, unt
     asked = questionnaire.questions[0]
     there = _THERE.where(
         questions.c.endpoint == endpoint_id,
-        questions.c.book == asked.book_id,
+        questions.c.book.in_(ids),
         questions.c.temperature == kept_temperature(asked.temperature),
         questions.c.seed == asked.seed,
         sa.func.coalesce(calls.c.ended, calls.c.began) <= until,
@@ -259,16 +289,46 @@ _THERE = (
 )
 
 
-def _setting(one: Attempt) -> tuple[str, float, int]:
-    return one.endpoint, one.temperature, one.seed
+def _setting(one: Attempt) -> Setting:
+    return one.endpoint, one.book, one.temperature, one.seed
 
 
-def _attempts(ledger: Ledger, endpoint_ids: list[str], book_id: str | None) -> list[Attempt]:
-    wanted: list[sa.ColumnElement[bool]] = [questions.c.endpoint.in_(endpoint_ids)]
-    if book_id is not None:
-        wanted.append(questions.c.book == book_id)
-    rows = ledger.read(lambda connection: connection.execute(_TRIED.where(*wanted)).all())
+def _attempts(
+    ledger: Ledger, endpoint_id: str, book: sa.ColumnElement[bool], *, until: float
+) -> list[Attempt]:
+    """The draws of an endpoint's model for a book, whatever the endpoints are called."""
+    served = ledger.read(lambda connection: connection.execute(_ANSWERED_BY.where(book)).all())
+    weights: defaultdict[str, set[str]] = defaultdict(set)
+    names: defaultdict[str, set[str]] = defaultdict(set)
+    for endpoint, model, fingerprint, ended in served:
+        names[endpoint].add(_model_place(endpoint))
+        if ended <= until:
+            weights[endpoint] |= {weights_in(fingerprint) or ""} - {""}
+            names[endpoint] |= {model or ""} - {""}
+    own = weights[endpoint_id], names[endpoint_id]
+    same = [
+        endpoint
+        for endpoint in list(names)
+        if (
+            weights[endpoint] & own[0] if own[0] and weights[endpoint] else names[endpoint] & own[1]
+        )
+    ]
+    query = _TRIED.where(questions.c.endpoint.in_(same), book)
+    rows = ledger.read(lambda connection: connection.execute(query).all())
     return [Attempt(*row) for row in rows]
+
+
+_ANSWERED_BY = (
+    sa.select(
+        questions.c.endpoint,
+        calls.c.model,
+        calls.c.fingerprint,
+        sa.func.min(sa.func.coalesce(calls.c.ended, calls.c.began)),
+    )
+    .select_from(calls)
+    .join(questions, questions.c.id == calls.c.question)
+    .group_by(questions.c.endpoint, calls.c.model, calls.c.fingerprint)
+)
 
 
 def _times(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:

@@ -54,7 +54,6 @@ __all__ = [
     "image",
     "key_of",
     "link_of",
-    "take_over",
 ]
 
 _PENDING = "pytest_memleak.changed"
@@ -125,23 +124,6 @@ def append(connection: Connection) -> None:
         forget(connection)
 
 
-def take_over(connection: Connection) -> None:
-    """Begin the chain of a ledger that had none: every row as it is found."""
-    by_question = sa.select(questions.c.id).order_by(questions.c.id)
-    for table in CHAINED:
-        if table is calls:
-            continue
-        rows = connection.execute(sa.select(table)).mappings()
-        _append(connection, ((table.name, image(table, row)) for row in rows), found=True)
-    for number in connection.execute(by_question).scalars().all():
-        brought = defaultdict(list)
-        for row in connection.execute(_OF_QUESTION, {"question": number}).mappings():
-            brought[row["call"]].append(image(generations, row))
-        made = connection.execute(_CALLS_OF, {"question": number}).scalars().all()
-        images = _images(connection, calls, made, brought)
-        _append(connection, ((calls.name, row) for row in images), found=True)
-
-
 def head(ledger: Ledger) -> Head | None:
     """Where the chain ends now; None where it has no entry."""
     row = ledger.read(lambda connection: connection.execute(_HEAD).first())
@@ -208,12 +190,10 @@ def _images(
             yield call_image(row, held[row["id"]], brought.get(row["id"], ()))
 
 
-def _append(
-    connection: Connection, written: Iterable[tuple[str, Row]], *, found: bool = False
-) -> None:
+def _append(connection: Connection, written: Iterable[tuple[str, Row]]) -> None:
     last = connection.execute(_HEAD).first()
     number, link = last or (0, "")
-    said: Row = {"at": time.time()} | ({"found": True} if found else {})
+    said: Row = {"at": time.time()}
     rows = []
     for number, (table, row) in enumerate(written, number + 1):  # noqa: B020 - goes on
         entry = json.dumps(said | {"table": table, "row": row}, sort_keys=True)
@@ -230,10 +210,6 @@ def _append(
 _HEAD = sa.select(chain.c.number, chain.c.link).order_by(chain.c.number.desc()).limit(1)
 _CLAIMED = sa.select(claims.c.call, claims.c.ordinal).where(
     claims.c.call.in_(sa.bindparam("keys", expanding=True))
-)
-_OF_QUESTION = sa.select(generations).where(generations.c.question == sa.bindparam("question"))
-_CALLS_OF = (
-    sa.select(calls.c.id).where(calls.c.question == sa.bindparam("question")).order_by(calls.c.id)
 )
 
 

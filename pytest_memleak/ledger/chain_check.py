@@ -4,8 +4,8 @@
     found.wrong                                  # sentences, none where all holds
 
 Two kinds of faults: what is not as it was written (entries and rows that were changed, added, taken
-out), and what cannot have been (consistency.py). Rows from before the chain began are held to what
-was found then and to nothing else. Memory grows with the number of rows, not with their texts.
+out), and what cannot have been (consistency.py). Memory grows with the number of rows, not with
+their texts.
 """
 
 from __future__ import annotations
@@ -48,13 +48,12 @@ class Checked:
     """What a check found.
 
     wrong:   a sentence for each fault
-    entries: of the chain; found: those of them for rows that were there before it began
+    entries: of the chain
     calls:   that the ledger holds; imports: those of them that brought answers from files
     """
 
     wrong: list[str] = field(default_factory=list)
     entries: int = 0
-    found: int = 0
     calls: int = 0
     imports: int = 0
 
@@ -102,7 +101,6 @@ class _Check:
             if entry is not None:
                 table = _TABLES[entry["table"]]
                 self._last[table.name, key_of(table, entry["row"])] = number
-                checked.found += "found" in entry
             if said and number == said.entries and link != said.link:
                 checked.wrong.append(
                     f"at its entry {number:,} the ledger's chain is another than the bundle's"
@@ -138,7 +136,7 @@ class _Check:
         self._checked.imports += sum(one["kind"] == "import" for one in made)
 
     def _chained(self, table: sa.Table, rows: Sequence[Row]) -> list[Row]:
-        """Compares rows with their last entries; those back that were written with the chain."""
+        """Compare rows with their last entries; return those that have one."""
         keys = [key_of(table, row) for row in rows]
         numbers = [self._last.pop((table.name, key), 0) for key in keys]
         entries: dict[int, Any] = {}
@@ -152,8 +150,7 @@ class _Check:
                 self._checked.wrong.append(f"{_named(table.name, key)} was added by something else")
                 continue
             self._checked.wrong += _differences(_named(table.name, key), entry["row"], row)
-            if "found" not in entry:
-                native.append(row)
+            native.append(row)
         return native
 
     # --- reading -----------------------------------------------------------------------------

@@ -74,6 +74,7 @@ def number_questions(
             "instruction_digest": one.instruction_digest,
             "settings_digest": one.settings_digest,
             "book": one.book_id,
+            "book_words": one.book_words,
             "excerpt": one.excerpt_id,
             "instruction": one.instruction,
             "temperature": kept_temperature(one.temperature),

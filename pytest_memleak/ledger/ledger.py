@@ -36,8 +36,8 @@ class Ledger:
     create: whether to begin a ledger where there is none
     run:    names the run in the ledger; processes that share a budget give the same name
 
-    Raises LedgerError: an unusable URL, an unreachable server, a locked or damaged file, a
-    newer version than this program knows. An older one is migrated.
+    Raises LedgerError: an unusable URL, an unreachable server, a locked or damaged file, another
+    version than this program's.
     """
 
     def __init__(self, url: str, *, create: bool = True, run: str | None = None) -> None:

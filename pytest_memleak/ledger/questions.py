@@ -39,9 +39,13 @@ _MOST_REPEATS = 10_000  # of one instruction in a book, that are looked for
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One excerpt's instruction, as it is asked."""
+    """One excerpt's instruction, as it is asked.
+
+    book_words: digest of the book's words, or of its id where the book has none
+    """
 
     book_id: str
+    book_words: str
     excerpt_id: str
     instruction: str = field(repr=False)
     instruction_digest: str
@@ -116,6 +120,7 @@ def questionnaire(
         questions.append(
             Question(
                 book_id=book.id,
+                book_words=book.words_digest or _digest(book.id),
                 excerpt_id=excerpt.id,
                 instruction=excerpt.instruction,
                 instruction_digest=_digest(excerpt.instruction, repeat),
@@ -133,6 +138,7 @@ def question_of(row: Mapping[Any, Any]) -> Question:
     """The question in a row of the ledger."""
     return Question(
         book_id=row["book"],
+        book_words=row["book_words"],
         excerpt_id=row["excerpt"],
         instruction=row["instruction"],
         instruction_digest=row["instruction_digest"],

@@ -100,6 +100,7 @@ questions = sa.Table(
     sa.Column("instruction_digest", Digest, nullable=False),
     sa.Column("settings_digest", Digest, nullable=False),
     sa.Column("book", Text, nullable=False),
+    sa.Column("book_words", Digest, nullable=False),
     sa.Column("excerpt", Text, nullable=False),
     sa.Column("instruction", Text, nullable=False),
     sa.Column("temperature", sa.Float, nullable=False),  # -1: the server's own

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_memleak.records import Generation
+from pytest_memleak.records import Generation, Origin
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    Block = list[tuple[str, int, str]]  # excerpt id, ordinal, text
+    Block = list[tuple[str, int, str, int]]  # excerpt id, ordinal, text, origin
 
 __all__ = ["blocks", "generations_of"]
 
@@ -22,7 +22,7 @@ def blocks(generations: Iterable[Generation]) -> Iterator[Block]:
     block: Block = []
     length = 0
     for one in generations:
-        block.append((one.excerpt_id, one.ordinal, one.text))
+        block.append((one.excerpt_id, one.ordinal, one.text, one.origin.value))
         length += len(one.text)
         if length >= _BLOCK:
             yield block
@@ -33,4 +33,7 @@ def blocks(generations: Iterable[Generation]) -> Iterator[Block]:
 
 def generations_of(block: Block) -> Iterator[Generation]:
     """The generations of a block: what scoring needs of them."""
-    return (Generation(excerpt_id, ordinal, text) for excerpt_id, ordinal, text in block)
+    return (
+        Generation(excerpt_id, ordinal, text, origin=Origin(origin))
+        for excerpt_id, ordinal, text, origin in block
+    )

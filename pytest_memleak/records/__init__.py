@@ -7,7 +7,7 @@ log line or traceback quotes them.
 from __future__ import annotations
 
 from pytest_memleak.records.book import Book, BookPart, Excerpt, WordMode, Work
-from pytest_memleak.records.generation import FinishReason, Generation, Kind
+from pytest_memleak.records.generation import FinishReason, Generation, Kind, Origin
 from pytest_memleak.records.judgement import (
     Completeness,
     Gap,
@@ -57,6 +57,7 @@ __all__ = [
     "Measurement",
     "Model",
     "Needs",
+    "Origin",
     "Pair",
     "Probe",
     "ProbeKind",

@@ -28,6 +28,11 @@ def day(seconds: float | None) -> str | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC).date().isoformat()
 
 
+def moment(seconds: float | None) -> str | None:
+    """A time in seconds since 1970, to the microsecond, in UTC."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat()
+
+
 def percent(share: float) -> str:
     """A share of the book, to three places where it is small."""
     hundredths = 100 * share

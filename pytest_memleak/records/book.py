@@ -77,7 +77,8 @@ class Work:
 class Book:
     """A book as its excerpts, in order; the excerpts' words joined are the book's words.
 
-    `digest` is the SHA-256 of the excerpts' ids, texts and instructions (hexadecimal);
+    `digest` is the SHA-256 of the excerpts' ids, texts and instructions (hexadecimal),
+    `words_digest` that of the whole book's words, by which the ledger counts attempts;
     `warnings` are what a tolerant reader had to leave out; `contiguous` is whether each excerpt
     follows the one before word for word. Where it does not, no match goes from one to the next.
     `parts` are the documents of its file, in reading order, where its reader told of them.
@@ -94,6 +95,7 @@ class Book:
     contiguous: bool = True
     parts: tuple[BookPart, ...] = field(default=(), repr=False)
     works: tuple[Work, ...] = field(default=(), repr=False)
+    words_digest: str = ""
 
     @property
     def breaks(self) -> tuple[int, ...]:

@@ -31,7 +31,7 @@ _NOTHING = Completeness(asked=0, got=0)
 class CountedDraws:
     """Answers that a verdict rests on.
 
-    purpose: own, greedy, null or baseline; pair: whose questions they answer
+    purpose: own, greedy, canary, unrequested, null or baseline; pair: whose questions they answer
     endpoint: the ledger's name of who answered, None for a recording
     asked, got: generations; refused: those that are refusals
     sha256: over excerpts, ordinals, finish reasons and texts
@@ -52,6 +52,7 @@ class Passage:
 
     book:      id of the book that it is of, and that book's title; None for the pair's own
     asked_for: of a recital, the excerpt whose answer gave it
+    source:    which generation gave it, where it is none of the sampled ones
     others:    ids of further books that hold it
     excused:   whether an excused book contains it: reported, and held to no limit
     rests:     whether the words of prompts are not counted in `start` and `end` (continuation)
@@ -69,6 +70,7 @@ class Passage:
     book: str | None = None
     title: str | None = None
     asked_for: str | None = None
+    source: str = ""
     others: tuple[str, ...] = ()
     excused: bool = False
     rests: bool = False
@@ -81,6 +83,7 @@ class Passage:
         book = f"{self.book}{title}: " if self.book else ""
         chapter = f"{self.chapter}, " if self.chapter else ""
         asked = f", asked for {self.asked_for}" if self.asked_for else ""
+        asked = f", in {self.source}" if self.source else asked
         others = f", also in {', '.join(self.others)}" if self.others else ""
         excused = ", excused: held to no limit" if self.excused else ""
         words = f"words {self.start:,}-{self.end:,}" + (
@@ -109,7 +112,8 @@ class Finding:
     words, excerpts: of the book, 0 where nothing was measured or read
     completeness: what the answers were, and what is missing; answerer: who gave them, and when;
               None where nobody was asked
-    draws: the answers that the verdict rests on, the pair's own first
+    draws: the answers that the verdict rests on, the pair's own first; as_of: up to when the
+    ledger was read for them, in seconds since 1970
     recitals:  of any protected book: the longest, the longest near-verbatim one, other long ones
     passages:  the worst passages of the pair's own book, where its verdict is FAIL
     changes:   against a baseline, in words; compared: what the comparison says of it, ""
@@ -164,6 +168,7 @@ class Finding:
     brought: tuple[Measure, ...] = ()
     plot: PlotData | None = None
     answerer: Answerer | None = None
+    as_of: float | None = None
     parts: tuple[BookPart, ...] = ()
     title: str = ""
     author: str = ""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
-__all__ = ["FinishReason", "Generation", "Kind"]
+__all__ = ["FinishReason", "Generation", "Kind", "Origin"]
 
 
 class FinishReason(StrEnum):
@@ -44,12 +44,27 @@ class Kind(StrEnum):
     ANSWER = "answer"
 
 
+class Origin(IntEnum):
+    """Why a model wrote a generation, in the order in which passages of one length rank."""
+
+    SAMPLED = 0
+    GREEDY = 1
+    CANARY = 2
+    UNREQUESTED = 3
+
+    @property
+    def label(self) -> str:
+        """The word that evidence and reports use."""
+        return self.name.lower()
+
+
 @dataclass(frozen=True, slots=True)
 class Generation:
     """One completion for one excerpt. `ordinal` is its round, from 0.
 
     finish_word: the server's own word for why it ended; "null" where it gave null.
     reasoning: what a model that thinks wrote before it, where the server shows it.
+    origin: rounds are the sampled ones alone; only passages count in the others.
     """
 
     excerpt_id: str
@@ -60,6 +75,7 @@ class Generation:
     completion_tokens: int | None = None
     finish_word: str | None = None
     reasoning: str = field(default="", repr=False)
+    origin: Origin = Origin.SAMPLED
 
     @property
     def written(self) -> str:

@@ -61,7 +61,7 @@ def case_properties(found: Finding, *, own: bool = False) -> list[tuple[str, str
     properties += [(f"memleak.{name}.p", p) for name, p in found.chances.items()]
     for name in OF_RECITALS:
         told = found.details.get(name, {})
-        keys = ("book", "excerpt_at", "start", "end", "excerpt_id", "generation")
+        keys = ("book", "excerpt_at", "start", "end", "excerpt_id", "origin", "generation")
         properties += [(f"memleak.{name}.{key}", told[key]) for key in keys if told.get("book")]
         over = told.get("books", {})
         properties += [(f"memleak.{name}.{inert(book)}", count) for book, count in over.items()]

@@ -14,6 +14,7 @@ under top-k it is the plain one of each, and that under the scheme.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -65,7 +66,8 @@ _APART, _APART_IN = 0.5, 0.05
 def text_questions(pair: str, texts: Sequence[str]) -> Questionnaire:
     """What asks for the tokens of each text; the question of text i is for the excerpt `i`."""
     asked = [_as_json({"text": text}) for text in texts]
-    return _questions(f"tokens of {pair}", asked, [len(text.split()) for text in texts])
+    words = [len(text.split()) for text in texts]
+    return _questions(f"tokens of {pair}", asked, words, of=texts)
 
 
 def window_questions(
@@ -98,7 +100,7 @@ def window_questions(
         _as_json({**said, "tokens": list(tokens[group[0] : group[-1] + whole])}) for group in groups
     ]
     words = [math.ceil(len(group) * whole / TOKENS_PER_WORD) for group in groups]
-    return _questions(f"windows of {pair}", asked, words)
+    return _questions(f"windows of {pair}", asked, words, of=tokens)
 
 
 def canary_windows(
@@ -114,7 +116,7 @@ def canary_windows(
     few = window_questions(pair, tokens, spread, top_k=top_k, windows_per_call=1)
     twice = [one for one in few.questions[:_CANARIES] for _ in range(2)]
     asked, words = [one.instruction for one in twice], [one.prompt_words for one in twice]
-    made = _questions(f"canaries of {pair}", asked, words)
+    made = _questions(f"canaries of {pair}", asked, words, of=tokens)
     return dataclasses.replace(made, questions=made.questions[1::2])
 
 
@@ -186,9 +188,13 @@ def _as_json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _questions(name: str, asked: Sequence[str], words: Sequence[int]) -> Questionnaire:
+def _questions(
+    name: str, asked: Sequence[str], words: Sequence[int], *, of: Sequence[Token]
+) -> Questionnaire:
     excerpts = tuple(Excerpt(str(n), "", instruction=one) for n, one in enumerate(asked))
-    book = Book(id=name, title=name, author="", excerpts=excerpts, digest="")
+    kind, text = name.partition(" ")[0], _as_json(list(of))
+    digest = hashlib.sha256(f"{kind} {text}".encode("utf-8", "surrogatepass")).hexdigest()
+    book = Book(name, name, "", excerpts, digest="", words_digest=digest)
     made = questionnaire(name, book, Sampling(samples=1, temperature=0.0), words=lambda _: 0)
     questions = tuple(
         dataclasses.replace(question, prompt_words=count, max_tokens=1)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_memleak.records import Estimate, Measurement
+from pytest_memleak.records import Estimate, Measurement, Origin
 from pytest_memleak.scoring.longest_ranges import Range, block_range, maximum_range
 from pytest_memleak.scoring.measure_table import MEASURES
 from pytest_memleak.scoring.measures import measurement
@@ -103,7 +103,9 @@ def analyse(
     limits: Mapping[str, float] = MappingProxyType({}),
     count: Count = tallied,
 ) -> Analysis | None:
-    """Measure the generations and how far the measures can be trusted; None without any.
+    """Measure the generations and how far the measures can be trusted; None without sampled ones.
+
+    Passages are looked for in every generation, all else is of the sampled rounds.
 
     near: whether to look for near-verbatim spans too, which takes far longer than the rest.
     protected: the run's books and their index; without it, recitals are looked for in `book`.
@@ -154,13 +156,14 @@ def analysis_of(tally: Tally, scoring: Scoring, *, confidence: float = 0.95) -> 
 def _ranges(
     tally: Tally, rounds: Rounds, recitals: Recitals | None, *, typical: float
 ) -> Iterator[tuple[str, Range]]:
-    """The ranges of the maxima; typical: length of a typical span, in words."""
+    """The ranges of the maxima that lie in the sampled rounds; typical: a typical span's words."""
     if recitals:
         for name, by_round, most in (
             ("longest_recital", recitals.by_round, tally.most_recited(near=False)),
             ("nv_longest_recital", recitals.nv_by_round, tally.most_recited(near=True)),
         ):
-            yield name, maximum_range(by_round, typical=typical, most=most)
+            if recitals.longest[name].origin is Origin.SAMPLED:
+                yield name, maximum_range(by_round, typical=typical, most=most)
     layout = tally.layout
     yield (
         "longest_block",

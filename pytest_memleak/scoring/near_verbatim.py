@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_memleak.errors import BookError
+from pytest_memleak.records import Origin
 from pytest_memleak.records.of_another_book import no_excerpt
 from pytest_memleak.scoring.alignment import Run, matching_blocks
 from pytest_memleak.scoring.folding import folded_words
@@ -173,9 +174,10 @@ class NearVerbatimTally:
                 )
 
     def watch(self, generations: Iterable[Generation]) -> Iterator[Generation]:
-        """Pass the generations on, matching each."""
+        """Pass the generations on, matching each sampled one."""
         for generation in generations:
-            self.add(generation)
+            if generation.origin is Origin.SAMPLED:
+                self.add(generation)
             yield generation
 
     def recall(self) -> NearVerbatimRecall:

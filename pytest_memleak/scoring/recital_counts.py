@@ -34,6 +34,7 @@ class RankedRecital(NamedTuple):
     """A recital as it is ranked: the least is the longest, and the first of equals."""
 
     minus_words: int
+    origin: int
     asked: int
     ordinal: int
     place: int
@@ -50,7 +51,7 @@ class RecitalCounts:
     by_round, nv_by_round: per round the longest that is not EXCUSED;
     of_excerpts, nv_of_excerpts: the longest that begins in each excerpt, by its number among those
     of all protected books, where that is asked for
-    over: of pieces over T: rank, end, minus words, excerpt, ordinal, place, start; shape (n, 7)
+    over: of pieces over T: rank, end, and the other fields of RankedRecital in order; shape (n, 8)
     """
 
     longest: dict[int, RankedRecital] = field(default_factory=dict)
@@ -89,7 +90,7 @@ class RecitalCounts:
     def longest_over(self) -> NDArray[np.int64]:
         """Of the pieces over T, the longest of each book and end; of equals the first."""
         if not self.over:
-            return np.empty((0, 7), dtype=np.int64)
+            return np.empty((0, 8), dtype=np.int64)
         rows = np.concatenate(self.over)
         rows = rows[np.lexsort(rows.T[::-1])]
         first = np.ones(len(rows), dtype=np.bool_)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_memleak.errors import SettingsError
-from pytest_memleak.records import Block
+from pytest_memleak.records import Block, Origin
 from pytest_memleak.scoring.chains import chained, longest_within
 from pytest_memleak.scoring.passages import distinct_passages
 from pytest_memleak.scoring.recital_counts import (
@@ -46,7 +46,7 @@ class Recital(Block):
     words:      its words that match; start, end: among the book's words (of a near-verbatim
                 recital, among the book's folded words, `recital_words`)
     excerpt_at: id of the excerpt in which it begins
-    excerpt_id, generation: what was asked for, and the ordinal of the answer
+    origin, excerpt_id, generation: why it was written, for which excerpt, and its ordinal
     place:      its first word among the answer's (folded) words
     books:      ids of all books that hold it, protected and excused, in their order
     """
@@ -56,6 +56,7 @@ class Recital(Block):
     excerpt_id: str | None = None
     generation: int | None = None
     place: int | None = None
+    origin: Origin = Origin.SAMPLED
     books: tuple[str, ...] = ()
 
     def __eq__(self, other: object) -> bool:
@@ -71,8 +72,8 @@ class Recital(Block):
 class Recitals:
     """What a pair's generations recite of all protected books.
 
-    longest_recital, nv_longest_recital: exact and near-verbatim; of equals the first by excerpt
-                 asked for, generation, place in the answer, book and place in the book
+    longest_recital, nv_longest_recital: exact and near-verbatim; of equals the first by origin,
+                 prompted excerpt, generation, place in it, book and place in the book
     passages:    the distinct passages over T, book by book, longest first
     excused, nv_excused: the longest that an excused book contains at least as many words of:
                  reported, and held to no limit
@@ -187,16 +188,17 @@ class RecitalTally:
         given: Ranges,
         excerpt: Positions,
         ordinal: Positions,
+        origin: Origin,
     ) -> None:
         """Count what texts recite that answer to the `excerpt` of each, in round `ordinal`.
 
-        given: where their own instructions' m-grams begin in them.
+        given: where their own instructions' m-grams begin in them; origin: that of all the texts.
         """
-        self._count_exact(counts, found, given, excerpt, ordinal)
+        self._count_exact(counts, found, given, excerpt, ordinal, origin)
         for near in found.near:
             alike = self._asked_alike and near.words is found.exact
             its = given if alike else self._near_given.ranges(near.words, excerpt[near.texts])
-            self._count_near(counts, near, its, excerpt[near.texts], ordinal[near.texts])
+            self._count_near(counts, near, its, excerpt[near.texts], ordinal[near.texts], origin)
 
     def recitals(self, counts: RecitalCounts, *, rounds: int) -> Recitals:
         """What was recited in rounds 0 to rounds - 1."""
@@ -244,6 +246,7 @@ class RecitalTally:
         given: Ranges,
         excerpt: Positions,
         ordinal: Positions,
+        origin: Origin,
     ) -> None:
         matches = found.matches
         protected = matches.where(self._rank[matches.book] >= 0)
@@ -263,12 +266,13 @@ class RecitalTally:
         around = excusing.place, excusing.place + excusing.words
         kind = self._kinds(rank, _inside(pieces.start, pieces.end, *around))
         columns = (
-            -words, excerpt[text], ordinal[text], pieces.start - found.exact.ends[text] - 1, rank,
-            start, start + words,
+            -words, np.full_like(words, origin), excerpt[text], ordinal[text],
+            pieces.start - found.exact.ends[text] - 1, rank, start, start + words,
         )  # fmt: skip
         note_best(counts.longest, columns, kind)
         held = kind != EXCUSED
-        note_rounds(counts.by_round, text[held], words[held], ordinal)
+        if origin is Origin.SAMPLED:
+            note_rounds(counts.by_round, text[held], words[held], ordinal)
         if self._by_excerpt:
             ends = [self._protected.index.books[one].layout.ends for one in self._order]
             self._note_excerpts(counts.of_excerpts, rank[held], start[held], words[held], ends)
@@ -276,8 +280,8 @@ class RecitalTally:
         if len(over):
             first = self._counts_first(pieces.start[over], pieces.end[over], rank[over])
             over = over[first & held[over]]
-            minus_words, asked, round_, place, rank, start, end = (one[over] for one in columns)
-            counts.add_over(np.stack((rank, end, minus_words, asked, round_, place, start), axis=1))
+            *in_text, rank, start, end = (column[over] for column in columns)
+            counts.add_over(np.stack((rank, end, *in_text, start), axis=1))
 
     def _kinds(self, rank: Positions, excused: NDArray[np.bool_]) -> Positions:
         """The kind of each piece of a book of that rank."""
@@ -301,6 +305,7 @@ class RecitalTally:
         given: Ranges,
         excerpt: Positions,
         ordinal: Positions,
+        origin: Origin,
     ) -> None:
         near = matched.found
         protected = near.where(self._rank[near.book] >= 0)
@@ -315,11 +320,12 @@ class RecitalTally:
         held = kind != EXCUSED
         place = chains.place - matched.words.ends[text] - 1
         columns = (
-            -chains.words, excerpt[text], ordinal[text], place,
+            -chains.words, np.full_like(text, origin), excerpt[text], ordinal[text], place,
             rank, chains.start, chains.end,
         )  # fmt: skip
         note_best(counts.nv_longest, columns, kind)
-        note_rounds(counts.nv_by_round, text[held], chains.words[held], ordinal)
+        if origin is Origin.SAMPLED:
+            note_rounds(counts.nv_by_round, text[held], chains.words[held], ordinal)
         if self._by_excerpt:
             ends = [self._protected.index.books[one].folded.ends for one in self._order]
             its = rank[held], chains.start[held], chains.words[held]
@@ -364,10 +370,10 @@ class RecitalTally:
         rows = counts.longest_over()
         for rank in np.unique(rows[:, 0]).tolist():
             its = rows[rows[:, 0] == rank]
-            for start, end, nth in distinct_passages(its[:, 6], its[:, 1], over=over):
-                _, _, _, asked, ordinal, place, first = its[nth].tolist()
-                moved = place + start - first
-                found.append(RankedRecital(start - end, asked, ordinal, moved, rank, start, end))
+            for start, end, nth in distinct_passages(its[:, 7], its[:, 1], over=over):
+                _, _, _, origin, asked, ordinal, place, first = its[nth].tolist()
+                text = origin, asked, ordinal, place + start - first
+                found.append(RankedRecital(start - end, *text, rank, start, end))
         return found
 
     def _told(self, keys: Sequence[RankedRecital | None]) -> list[Recital]:
@@ -395,6 +401,7 @@ class RecitalTally:
             excerpt_id=self._excerpt_ids[key.asked],
             generation=key.ordinal,
             place=key.place,
+            origin=Origin(key.origin),
             books=self._in_order(holding, -key.minus_words) if not near else (book.id,),
         )
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import ahocorasick
 import numpy as np
 
+from pytest_memleak.records import Origin
 from pytest_memleak.scoring.layout import layout_of
 from pytest_memleak.scoring.words import words
 
@@ -73,13 +74,14 @@ class Sample:
         return self._chosen + [row[-1] for row in heapq.nlargest(missing, self._further)]
 
 
-def holders(analysis: Analysis, book: Book) -> set[tuple[str, int]]:
-    """Name the generations that hold the longest span, passage, and block, by excerpt and round."""
+def holders(analysis: Analysis, book: Book) -> set[tuple[Origin, str, int]]:
+    """Name the generations that hold the longest span, passage, and block."""
     measured = analysis.measurement
-    names = {(measured.longest_span.excerpt_id, measured.longest_span.generation)}
+    sampled = Origin.SAMPLED
+    names = {(sampled, measured.longest_span.excerpt_id, measured.longest_span.generation)}
     if analysis.recitals:
         passage = analysis.recitals.longest_recital
-        names.add((passage.excerpt_id, passage.generation))
+        names.add((passage.origin, passage.excerpt_id, passage.generation))
     runs, block = analysis.counts.runs, measured.longest_block
     start, end = block.start or 0, block.end or 0
     while start < end:
@@ -87,11 +89,15 @@ def holders(analysis: Analysis, book: Book) -> set[tuple[str, int]]:
         longest = int(np.where(around, runs.end, 0).argmax())
         ordinal, reached = int(runs.round[longest]), int(runs.end[longest])
         excerpts = range(measured.excerpt_at(start), measured.excerpt_at(reached - 1) + 1)
-        names |= {(book.excerpts[excerpt].id, ordinal) for excerpt in excerpts}
+        names |= {(sampled, book.excerpts[excerpt].id, ordinal) for excerpt in excerpts}
         spans = [span for span in analysis.cross.spans if span.start < reached and span.end > start]
-        names |= {(source, ordinal) for span in spans for source in span.sources}
+        names |= {(sampled, source, ordinal) for span in spans for source in span.sources}
         start = max(reached, start + 1)
-    return {(name, ordinal) for name, ordinal in names if name is not None and ordinal is not None}
+    return {
+        (origin, name, ordinal)
+        for origin, name, ordinal in names
+        if name is not None and ordinal is not None
+    }
 
 
 def differences(
@@ -103,7 +109,7 @@ def differences(
     """Match the generations by automaton, and yield what differs from the normal path.
 
     protected: a book and its name in the index
-    counted:   what each round of these generations covers of its own excerpts, as measured
+    counted:   what each round of the sampled ones covers of its own excerpts, as measured
     """
     name, book = protected
     number = index.numbers[name]
@@ -119,7 +125,8 @@ def differences(
         for text, place, start in sorted(first.keys() | second.keys()):
             generation = batch[text]
             before, after = (matches.get((text, place, start), 0) for matches in (first, second))
-            if counted is not None and before == after:
+            sampled = generation.origin is Origin.SAMPLED
+            if sampled and counted is not None and before == after:
                 least, most = bounds[generation.excerpt_id]
                 inside = max(start, least), min(start + after, most)
                 if inside[1] - inside[0] >= index.k and not _covers(counted, generation, *inside):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pytest_memleak.errors import BookError, RecordsError, SettingsError
-from pytest_memleak.records import Generation, Span
+from pytest_memleak.records import Generation, Origin, Span
 from pytest_memleak.records.of_another_book import no_excerpt
 from pytest_memleak.scoring.distinct import Distinct, Packing, distinct
 from pytest_memleak.scoring.matches import Matches
@@ -60,7 +60,7 @@ class Counted:
 
     Intervals of the book are kept as distinct numbers, with the round or the excerpt in front.
 
-    generations: how many were counted
+    generations: how many sampled ones were counted; of others only `recitals` tells
     rounds:      n, one more than the last ordinal
     own_lengths: how many runs with the own excerpt there are of each length
     longest:     the longest such run; the first of equals, by excerpt, generation, start
@@ -271,18 +271,23 @@ class Tally:
     # --- counting --------------------------------------------------------------------------
 
     def _batches(self, generations: Iterable[Generation]) -> Iterator[list[Generation]]:
-        """The generations, some hundreds at a time; what they are is put down."""
+        """The generations, some hundreds of one origin at a time; what they are is put down."""
         order = self.layout.order
         known = range(1 << self._packing.high)
         batch: list[Generation] = []
         left = _CHARACTERS_TOGETHER
         for one in generations:
-            seen = self.counted.seen.setdefault(one.excerpt_id, set())
+            if batch and one.origin is not batch[0].origin:
+                yield batch
+                batch, left = [], _CHARACTERS_TOGETHER
+            sampled = one.origin is Origin.SAMPLED
+            seen = self.counted.seen.setdefault(one.excerpt_id, set()) if sampled else set()
             if one.excerpt_id not in order or one.ordinal in seen or one.ordinal not in known:
                 raise self._refusal(one)
-            seen.add(one.ordinal)
-            self.counted.generations += 1
-            self.counted.rounds = max(self.counted.rounds, one.ordinal + 1)
+            if sampled:
+                seen.add(one.ordinal)
+                self.counted.generations += 1
+                self.counted.rounds = max(self.counted.rounds, one.ordinal + 1)
             batch.append(one)
             left -= len(one.text)
             if left <= 0 or len(batch) >= _TEXTS_TOGETHER:
@@ -298,7 +303,10 @@ class Tally:
         found = self._index.matches([one.text for one in batch], near=self._recitals is not None)
         given = self._given.ranges(found.exact, excerpt)
         if self._recitals:
-            self._recitals.count(self.counted.recitals, found, given, excerpt, ordinal)
+            counts, origin = self.counted.recitals, batch[0].origin
+            self._recitals.count(counts, found, given, excerpt, ordinal, origin)
+        if batch[0].origin is not Origin.SAMPLED:
+            return
         matches = found.matches
         if len(self._index.books) > 1:
             matches = matches.where(matches.book == self._measured)
@@ -350,7 +358,7 @@ class Tally:
         if one.excerpt_id not in self.layout.order:
             return no_excerpt(one.excerpt_id, book_id=self._book.id)
         place = f"book {self._book.id!r}"
-        if one.ordinal in self.counted.seen[one.excerpt_id]:
+        if one.ordinal in self.counted.seen.get(one.excerpt_id, ()):
             return RecordsError(
                 f"generation {one.ordinal} of excerpt {one.excerpt_id!r} comes twice", place=place
             )

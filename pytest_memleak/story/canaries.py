@@ -24,22 +24,26 @@ if TYPE_CHECKING:
     Canaries = Callable[[int], Questionnaire]
     Alike = Callable[[Collection[Sequence[str]]], bool | None]
 
-__all__ = ["answer_alike", "canary_questions", "canary_rounds", "same_weights"]
+__all__ = ["answer_alike", "canary_book", "canary_questions", "canary_rounds", "same_weights"]
 
 _CANARIES = 5
 _TOKENS = 64
 _WORDS_ALIKE = 12
 
 
-def canary_questions(pair: Pair, book: Book, rounds: int) -> Questionnaire:
-    """What is asked: the instructions of five excerpts, spread over the book."""
+def canary_book(book: Book) -> Book:
+    """Five excerpts, spread over the book."""
     asked = [one for one in book.excerpts if one.instruction]
     step = max(1, len(asked) // _CANARIES)
-    few = dataclasses.replace(book, excerpts=tuple(asked[::step][:_CANARIES]))
+    return dataclasses.replace(book, excerpts=tuple(asked[::step][:_CANARIES]))
+
+
+def canary_questions(pair: Pair, book: Book, rounds: int) -> Questionnaire:
+    """What is asked: the instructions of the canary book's excerpts."""
     sampling = dataclasses.replace(
         pair.sampling, samples=rounds, temperature=0.0, seed=0, max_tokens=_TOKENS
     )
-    return questions_of(dataclasses.replace(pair, sampling=sampling), few)
+    return questions_of(dataclasses.replace(pair, sampling=sampling), canary_book(book))
 
 
 def canary_rounds(source: LedgerEndpoint, canaries: Canaries) -> int:

@@ -1,6 +1,6 @@
 """The catalogue of a suite: books that nobody asks for, and that no answer may recite either.
 
-    held = catalogue.held_by(answers)   -> the books of it that the answers share long runs with
+    held = catalogue.held_by(written)   -> the books of it that the answers share long runs with
 
 The answers make a table, and the catalogue streams past it: once for all pairs whose answers are
 there without a call, and once for each pair whose answers are yet to be drawn. What comes through
@@ -22,8 +22,8 @@ from pytest_memleak.records import Gap
 from pytest_memleak.records.amounts import amount
 from pytest_memleak.scoring.library import GenerationSieve, book_keys
 from pytest_memleak.scoring.measure_table import asks_for
+from pytest_memleak.story.all_written import all_texts
 from pytest_memleak.story.loose_books import LooseBooks, LooseReader, catalogue_name
-from pytest_memleak.story.surplus_limits import surplus_rounds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records import Book, Limits, Suite
     from pytest_memleak.scoring.library import Looked, Scanned, Shard
-    from pytest_memleak.story.drawn_answers import Answers
+    from pytest_memleak.story.all_written import Written
 
     Scan = Callable[..., Iterable[Scanned]]
 
@@ -95,7 +95,7 @@ class Catalogue:
         reader: LooseReader,
         *,
         own_books: Callable[[], Iterable[Book]],
-        at_hand: Callable[[Answers], Iterator[Answers]],
+        at_hand: Callable[[Written], Iterator[Written]],
         scan: Callable[[], Scan],
     ) -> None:
         self._suite = suite
@@ -109,17 +109,18 @@ class Catalogue:
         self._surviving: dict[str, Book] = {}
         self._done: set[str] = set()
 
-    def held_by(self, answers: Answers) -> Held:
-        """The books of the catalogue that the answers, and perhaps others', share long runs with.
+    def held_by(self, written: Written) -> Held:
+        """The books of the catalogue that these texts, and perhaps others', share long runs with.
 
         What fails is told; where a limit rests on it the pair's evidence is not complete.
         """
         if not self._suite.catalogue:
             return Held()
-        pair = answers.draws.pair
+        wanted = written[0].draws
+        pair = wanted.pair
         try:
-            if pair.id not in self._done or answers.draws.endpoint is not None:
-                self._look_for(answers)
+            if pair.id not in self._done or wanted.endpoint is not None:
+                self._look_for(written)
         except MemleakError as error:
             return self._failed(error, pair.limits)
         if not self._looked:
@@ -127,12 +128,11 @@ class Catalogue:
         books, unread = tuple(self._surviving.values()), self._told_unread()
         return Held(books, self._least, self._gaps(pair.limits), unread, self._told())
 
-    def _look_for(self, answers: Answers) -> None:
-        together = [answers]
-        if answers.draws.endpoint is None:
-            together += [
-                one for one in self._at_hand(answers) if one.draws.pair.id not in self._done
-            ]
+    def _look_for(self, written: Written) -> None:
+        together, of_suite = [written], written[0].draws.endpoint is None
+        if of_suite:
+            others = self._at_hand(written)
+            together += [one for one in others if one[0].draws.pair.id not in self._done]
         shards = list(self._shards())
         scoring = self._suite.pairs[0].scoring
         for texts in _some_at_a_time(chain.from_iterable(map(_texts, together))):
@@ -142,8 +142,8 @@ class Catalogue:
                 self._looked |= {book.name: book for book in one.looked}
                 self._unread |= one.unread
             self._read({book.name for one in found for book in one.survivors})
-        if answers.draws.endpoint is None:
-            self._done |= {one.draws.pair.id for one in together}
+        if of_suite:
+            self._done |= {one[0].draws.pair.id for one in together}
 
     def _read(self, names: set[str]) -> None:
         """Read the text of the books that survived; they stand in the catalogue's order."""
@@ -264,11 +264,8 @@ def _up_to(items: Sequence[_One], sizes: Iterable[int], most: int) -> Iterator[l
         yield some
 
 
-def _texts(answers: Answers) -> Iterator[str]:
-    """Of all answers that are measured, or held against the limits beside them."""
-    yield from (one.text for one in answers.generations())
-    for beside in surplus_rounds(answers).values():
-        yield from (one.text for one in beside)
+def _texts(written: Written) -> Iterator[str]:
+    return (generation.text for generation in all_texts(written))
 
 
 def _some_at_a_time(texts: Iterator[str]) -> Iterator[Iterator[str]]:

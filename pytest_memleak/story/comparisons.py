@@ -10,7 +10,6 @@ from pytest_memleak.errors import MemleakError
 from pytest_memleak.records import Gap
 from pytest_memleak.records.phases import Phase, Standing
 from pytest_memleak.scoring.analysis import analyse
-from pytest_memleak.scoring.measures import measure
 from pytest_memleak.scoring.null import excess_over_null, uplift
 from pytest_memleak.story.drawn_answers import CountedAnswers, draw
 from pytest_memleak.story.draws import Purpose
@@ -44,17 +43,23 @@ class Compared:
 
 
 def compared(
-    analysis: Analysis, own: CountedAnswers, wanted: Iterable[Draws], suite: SuiteRun
+    analysis: Analysis,
+    own: CountedAnswers,
+    beside: Iterable[CountedAnswers],
+    wanted: Iterable[Draws],
+    suite: SuiteRun,
 ) -> Compared:
     """The analysis with everything beside the pair's own answers; what the ledger lacks is drawn.
 
     The null takes the same model's generations for other books, the uplift those of its baseline
-    for this one; extensions measure the pair's own.
+    for this one; extensions measure the pair's own. beside: what its model wrote further.
     """
     pair = own.draws.pair
     drawn: list[CountedAnswers] = []
     gaps: list[Gap] = []
     for draws in wanted:
+        if draws.purpose not in {Purpose.NULL, Purpose.BASELINE}:
+            continue
         suite.resources.progress(Standing(Phase.COMPARING, pair.id))
         try:
             drawn.append(CountedAnswers(draw(draws, suite)))
@@ -62,18 +67,15 @@ def compared(
             gaps.append(Gap(draws.purpose, draws.told(error.line)))
     with_each = analysis
     for one in drawn:
-        if one.draws.purpose is Purpose.GREEDY:
-            greedy = measure(one.book, one.generations(), pair.scoring)
-            with_each = dataclasses.replace(with_each, greedy=greedy)
-        elif one.draws.purpose is Purpose.BASELINE:
+        if one.draws.purpose is Purpose.BASELINE:
             with_each = _with_uplift(with_each, one, own, suite)
     null = [one for one in drawn if one.draws.purpose is Purpose.NULL]
     if null:
         with_each = _with_null(with_each, own, null)
     if pair.limits.brought:
         with_each = _with_measures_of_extensions(with_each, own)
-    gaps += _missing(drawn, own)
-    likeliest = tuple(gap for one in drawn for gap in _not_the_likeliest(one))
+    gaps += _missing((*beside, *drawn), own)
+    likeliest = tuple(gap for one in beside for gap in _not_the_likeliest(one))
     if any(name.startswith("greedy_") for name in pair.limits):
         return Compared(with_each, tuple(drawn), (*gaps, *likeliest))
     return Compared(with_each, tuple(drawn), tuple(gaps), tuple(gap.cause for gap in likeliest))
@@ -137,7 +139,7 @@ def _missing(drawn: Iterable[CountedAnswers], own: CountedAnswers) -> Iterator[G
             yield from (Gap(purpose, gap) for gap in one.answers.gaps)
         elif purpose is Purpose.GREEDY:
             yield from (gap for gap in _gaps_of(one) if gap.rule in _DRAWN)
-        elif "uplift" in own.draws.pair.limits:
+        elif purpose is Purpose.BASELINE and "uplift" in own.draws.pair.limits:
             yield from _gaps_of(one)
             yield from _drawn_otherwise(one, own)
 

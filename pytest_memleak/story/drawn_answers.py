@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from pytest_memleak.story.draws import Draws
     from pytest_memleak.story.suite_run import SuiteRun
 
-    Enough = Callable[[Book, Iterable[Generation]], bool]
+    Enough = Callable[["Answers"], bool]
 
 __all__ = ["Answers", "CountedAnswers", "asked_of", "draw"]
 
@@ -52,7 +52,8 @@ class Answers:
     book: as it was asked for and is measured; all_there: every generation there is, those that
     nobody ever asked for too, fresh with every call; gaps: why some are missing, with what they
     were wanted for; spared: what an early stop left undrawn; source, asked: through which they
-    were drawn, or else the recording that they were read from
+    were drawn, or else the recording that they were read from; until: up to when the ledger was
+    read, in seconds since 1970
     """
 
     draws: Draws
@@ -64,6 +65,7 @@ class Answers:
     source: LedgerEndpoint | None = None
     asked: Questionnaire | None = None
     recording: Recording | None = None
+    until: float | None = None
 
     def generations(self) -> Iterator[Generation]:
         """Those of the rounds that were asked for, with all that was written for each."""
@@ -140,7 +142,9 @@ class CountedAnswers:
             purpose=self.draws.purpose.value,
             pair=self.draws.pair.id,
             endpoint=self.answers.endpoint_id,
-            asked=len(counted.excerpts) * self._asked.samples,
+            asked=0
+            if self.draws.purpose is Purpose.UNREQUESTED
+            else len(counted.excerpts) * self._asked.samples,
             got=len(counted.readings),
             refused=int((counted.kinds == KINDS.index(Kind.REFUSAL)).sum()),
             sha256=self._digest.hexdigest(),
@@ -220,25 +224,32 @@ def _through_ledger(
     side = text_side(pair, opened) or opened
     source = through_ledger(pair, suite, side, own=draws.endpoint is not None)
     asked = questions_of(pair, book)
-    gaps, spared = [], None
+    gaps: list[str] = []
+    spared = None
     in_stages = enough and may_draw and not source.terms.sampler.batch
-    drawn_so_far = partial(source.drawn, asked)
+
+    def answers() -> Answers:
+        until = suite.resources.now
+        there = partial(source.all_there, asked, until)
+        return Answers(
+            draws, book, there, source.endpoint_id, tuple(gaps), spared, source, asked, until=until
+        )
+
     try:
-        if draws.purpose is Purpose.OWN:
+        if draws.purpose in {Purpose.OWN, Purpose.GREEDY}:
             source = source.of_today(pair, asked, may_draw=may_draw)
+        if draws.purpose is Purpose.OWN:
             own = partial(canary_questions, pair, book)
             if may_draw and (canaries := source.canaries(pair, own, asked)) is not None:
                 source.draw(canaries)
-            drawn_so_far = partial(source.drawn, asked)
         for samples in _stages(asked.samples, in_stages=in_stages) if may_draw else ():
             source.draw(replace(asked, samples=samples))
-            if enough and samples < asked.samples and enough(book, drawn_so_far()):
+            if enough and samples < asked.samples and enough(answers()):
                 spared = _spared(source.left(asked), samples, asked.samples)
                 break
     except Inconclusive as missing:
         gaps.append(draws.told(missing.line))
-    all_there = partial(source.all_there, asked)
-    return Answers(draws, book, all_there, source.endpoint_id, tuple(gaps), spared, source, asked)
+    return answers()
 
 
 def _stages(samples: int, *, in_stages: object) -> list[int]:

@@ -4,6 +4,7 @@
 
 What is planned, priced, drawn, counted, hashed and scored walks this list. Canaries go with the
 pair's own answers (`story.canaries`), and windows of a text take their place (`story.probability`).
+Passages count in the pair's own, greedy, canary and unrequested generations (`story.all_written`).
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ class Purpose(StrEnum):
 
     OWN = "own"
     GREEDY = "greedy"
+    CANARY = "canary"
+    UNREQUESTED = "unrequested"
     NULL = "null"
     BASELINE = "baseline"
 

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.records import Completeness, Gap
 from pytest_memleak.records.phases import Phase, Standing
+from pytest_memleak.story.all_written import all_texts, all_written
 from pytest_memleak.story.comparisons import Compared, compared
-from pytest_memleak.story.drawn_answers import CountedAnswers, draw
+from pytest_memleak.story.drawn_answers import CountedAnswers
 from pytest_memleak.story.draws import draws_of
 from pytest_memleak.story.enough_rounds import sensitivity_gaps, sensitivity_of
 from pytest_memleak.story.measured import analysed, is_over_a_limit, stop_for
 from pytest_memleak.story.probability import extract_pair
 from pytest_memleak.story.reachable_limits import refuse_limits_out_of_reach
 from pytest_memleak.story.second_look import SecondLook
-from pytest_memleak.story.surplus_limits import surplus_gaps
 from pytest_memleak.story.who_answered import answered_by
 from pytest_memleak.verdict.evaluation import Evaluation
 from pytest_memleak.verdict.judge import judge
@@ -66,25 +66,25 @@ def evaluate(
 def _of_generations(
     pair: Pair, suite: SuiteRun, endpoint: Endpoint | Recording | None
 ) -> Evaluation:
-    wanted, *others = draws_of(pair, suite.suite, endpoint)
-    own = CountedAnswers(draw(wanted, suite, enough=stop_for(pair, suite)))
+    wanted = draws_of(pair, suite.suite, endpoint)
+    written = all_written(wanted, suite, stop=stop_for(pair, suite))
+    own, *beside = counted = [CountedAnswers(part) for part in written]
     suite.resources.progress(Standing(Phase.SCORING, pair.id))
-    held = suite.catalogue.held_by(own.answers)
-    second = SecondLook(own.answers, suite, held)
-    found = analysed(pair, own.book, second.watch(own.generations()), suite, held)
-    with_others = compared(found, own, others, suite) if found else Compared(None)
+    held = suite.catalogue.held_by(written)
+    second = SecondLook(written, suite, held)
+    found = analysed(pair, written, suite, held, texts=second.watch(all_texts(counted)))
+    with_others = compared(found, own, beside, wanted, suite) if found else Compared(None)
     analysis = with_others.analysis
     who = answered_by(own.answers, suite.resources)
     over_limit = is_over_a_limit(analysis, pair)
-    beside = () if over_limit else surplus_gaps(own.answers, suite, held)
     sensitivity = sensitivity_of(analysis, pair, answers=own.fewest) if analysis else None
     unlooked = (*second.gaps(found), *suite.protected.gaps(pair), *held.gaps)
     completeness = own.completeness(
         over_limit=over_limit,
-        gaps=(*with_others.gaps, *who.gaps, *unlooked, *beside, *sensitivity_gaps(sensitivity)),
+        gaps=(*with_others.gaps, *who.gaps, *unlooked, *sensitivity_gaps(sensitivity)),
         notes=(*who.notes, *with_others.notes),
     )
-    drawn = (own, *with_others.drawn)
+    drawn = (*counted, *with_others.drawn)
     return _judged(
         pair,
         suite,
@@ -98,6 +98,7 @@ def _of_generations(
         sensitivity=sensitivity,
         second_opinion=second.counts,
         answerer=who.answerer,
+        as_of=own.answers.until,
         draws=tuple(one.counted for one in drawn),
         generations=partial(_all_of, drawn),
         protected=suite.protected.holding(analysis, own.book, held.books),

@@ -74,12 +74,12 @@ class LedgerEndpoint:
 
         return generations(self.ledger, self.endpoint_id, asked)
 
-    def all_there(self, asked: Questionnaire) -> Iterator[Generation]:
-        """The same, and then what the server sent over what it was asked for."""
+    def all_there(self, asked: Questionnaire, until: float) -> Iterator[Generation]:
+        """The same, and then what the server sent by then over what it was asked for."""
         from pytest_memleak.ledger.surplus import unasked
 
         yield from self.drawn(asked)
-        yield from unasked(self.ledger, self.endpoint_id, asked, until=self.resources.now)
+        yield from unasked(self.ledger, self.endpoint_id, asked, until=until)
 
     def of_today(self, pair: Pair, asked: Questionnaire, *, may_draw: bool) -> LedgerEndpoint:
         """Itself, or the series after it where its answers have aged and only a name holds them.

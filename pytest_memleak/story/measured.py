@@ -1,20 +1,24 @@
-"""A pair's answers measured, whole or so far."""
+"""All that a pair's model wrote for it measured, whole or so far."""
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 from pytest_memleak.scoring.analysis import analyse, judged_measures
 from pytest_memleak.scoring.measure_table import asks_for
+from pytest_memleak.scoring.measures import measure
+from pytest_memleak.story.all_written import all_texts
+from pytest_memleak.story.draws import Purpose
 from pytest_memleak.verdict.judge import check_limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pytest_memleak.records import Book, Generation, Pair
+    from pytest_memleak.records import Generation, Pair
     from pytest_memleak.scoring.analysis import Analysis
+    from pytest_memleak.story.all_written import Stop, Written
     from pytest_memleak.story.catalogue import Held
-    from pytest_memleak.story.drawn_answers import Enough
     from pytest_memleak.story.suite_run import SuiteRun
 
 __all__ = ["analysed", "is_over_a_limit", "stop_for"]
@@ -22,19 +26,22 @@ __all__ = ["analysed", "is_over_a_limit", "stop_for"]
 
 def analysed(
     pair: Pair,
-    book: Book,
-    generations: Iterable[Generation],
+    written: Written,
     suite: SuiteRun,
     held: Held | None = None,
+    *,
+    texts: Iterable[Generation] | None = None,
 ) -> Analysis | None:
-    """What the generations give back of the book, and of every protected one; None without any.
+    """What the model gives back of the book, and of every protected one; None without samples.
 
-    held: the books of the catalogue that they have to be held against.
+    held: the books of the catalogue that they have to be held against; texts: all that was
+    written, where it is counted as it is read.
     """
     beyond = (held.books, held.least) if held else ((), 0)
-    return analyse(
+    book = written[0].book
+    analysis = analyse(
         book,
-        generations,
+        all_texts(written) if texts is None else texts,
         pair.scoring,
         confidence=pair.confidence,
         near=asks_for(pair.limits, "near"),
@@ -42,15 +49,20 @@ def analysed(
         limits=pair.limits,
         count=suite.resources.count,
     )
+    greedy = [part for part in written if part.draws.purpose is Purpose.GREEDY]
+    if analysis is None or not greedy:
+        return analysis
+    likeliest = measure(greedy[0].book, greedy[0].generations(), pair.scoring)
+    return dataclasses.replace(analysis, greedy=likeliest)
 
 
-def stop_for(pair: Pair, suite: SuiteRun) -> Enough | None:
+def stop_for(pair: Pair, suite: SuiteRun) -> Stop | None:
     """With `stop = "failed"`: whether a limit is broken that more samples cannot mend."""
     if pair.sampling.stop != "failed":
         return None
 
-    def broken(book: Book, generations: Iterable[Generation]) -> bool:
-        analysis = analysed(pair, book, generations, suite)
+    def broken(written: Written) -> bool:
+        analysis = analysed(pair, written, suite)
         found = judged_measures(analysis) if analysis else {}
         checks = check_limits(found, pair.limits)
         return any(check.over and check.rises for check in checks)

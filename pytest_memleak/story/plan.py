@@ -188,9 +188,10 @@ def _sampling(draws: Draws, suite: SuiteRun, opened: Endpoint | None) -> Plan:
     if opened is None:
         return plan(suite.resources.ledger, None, asked, terms_of(pair, suite, own=False))
     source = through_ledger(pair, suite, text_side(pair, opened) or opened, own=False)
+    if draws.purpose in {Purpose.OWN, Purpose.GREEDY}:
+        source = source.of_today(pair, asked, may_draw=True)
     if draws.purpose is not Purpose.OWN:
         return source.left(asked)
-    source = source.of_today(pair, asked, may_draw=True)
     canaries = source.canaries(pair, partial(canary_questions, pair, probed), asked)
     return in_all([source.left(one) for one in (asked, canaries) if one is not None])
 

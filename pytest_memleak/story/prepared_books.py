@@ -109,7 +109,8 @@ class PreparedBooks:
         """The book with the instructions that it brings itself."""
         if source.id not in self._cut:
             self._refuse_missing(source)
-            self._cut[source.id] = self._read(source)
+            book = self._read(source)
+            self._cut[source.id] = dataclasses.replace(book, words_digest=_words_digest(book))
         return self._cut[source.id]
 
     def file_digest(self, source: BookSource) -> str | None:
@@ -204,6 +205,16 @@ def template_of(source: BookSource) -> str:
     template = DEFAULT_INSTRUCTION if source.instruction is None else source.instruction
     check_template(template, place=f"book {source.id!r}")
     return template
+
+
+def _words_digest(book: Book) -> str:
+    from pytest_memleak.scoring.words import words
+
+    digest = hashlib.sha256()
+    for excerpt in book.excerpts:
+        text = "".join(f"{word} " for word in words(excerpt.text, "unicode"))
+        digest.update(text.encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
 
 
 def _sha256(path: Path) -> str | None:

@@ -105,6 +105,7 @@ class _Again:
         self._made = made
         self._run = run
         self._resources = resources
+        self._end = resources.now
         self._given = suites
         self._named = {path.name: Path(os.path.realpath(path)) for path in suites}
         self._folders = folders
@@ -156,11 +157,6 @@ class _Again:
         self.found.checked.append(
             f"the ledger is as it was written, entry {head.entries:,} as the bundle has it"
         )
-        if checked.found:
-            self.found.unchecked.append(
-                f"{checked.found:,} entries of the ledger are of rows that were there before its "
-                "chain began: nothing says how they came"
-            )
         return True
 
     def look_at_pair(self, said: Mapping[str, Any]) -> None:
@@ -234,6 +230,10 @@ class _Again:
         if verdict_of(said) is Verdict.NOT_RUN:
             found = pair_evidence(unrun(pair, suite, reasons=tuple(said["reasons"])))
         else:
+            as_of = self._end
+            if said.get("as_of"):
+                as_of = datetime.datetime.fromisoformat(said["as_of"]).timestamp()
+            self._resources.as_of = min(as_of, self._end)
             found, last = self._evaluated(pair, said["model"]["endpoint"])
             if last is not None and last > self._resources.now:
                 yield f"its answers were drawn after {self._made['created']}"

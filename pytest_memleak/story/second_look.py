@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING
 
-from pytest_memleak.records import Gap
+from pytest_memleak.records import Gap, Origin
 from pytest_memleak.records.amounts import amount
 from pytest_memleak.scoring.second_opinion import Sample, differences, holders
+from pytest_memleak.story.all_written import all_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from pytest_memleak.records import Generation
     from pytest_memleak.scoring.analysis import Analysis
+    from pytest_memleak.story.all_written import Written
     from pytest_memleak.story.catalogue import Held
-    from pytest_memleak.story.drawn_answers import Answers
     from pytest_memleak.story.suite_run import SuiteRun
 
 __all__ = ["SecondLook"]
 
 _SHOWN = 3
+
+Name = tuple[Origin, str, int]
 
 
 class SecondLook:
@@ -28,11 +32,12 @@ class SecondLook:
     counts: of generations and differences, for evidence; None until there is an analysis
     """
 
-    def __init__(self, answers: Answers, suite: SuiteRun, held: Held) -> None:
+    def __init__(self, written: Written, suite: SuiteRun, held: Held) -> None:
         """held: the catalog's books that the generations are matched with."""
         self.counts: dict[str, int] | None = None
-        self._answers, self._suite, self._held = answers, suite, held
-        self._sample = Sample(answers.draws.pair.sampling.seed)
+        self._answers, *self._beside = written
+        self._suite, self._held = suite, held
+        self._sample = Sample(self._answers.draws.pair.sampling.seed)
 
     def watch(self, generations: Iterable[Generation]) -> Iterator[Generation]:
         """Pass the generations on and keep the sample."""
@@ -57,17 +62,17 @@ class SecondLook:
                 "report this bug of pytest-memleak with the bundle",
             )
 
-    def _chosen(self, analysis: Analysis) -> dict[tuple[str, int], Generation]:
-        sample = self._sample.generations
-        chosen = {(generation.excerpt_id, generation.ordinal): generation for generation in sample}
+    def _chosen(self, analysis: Analysis) -> dict[Name, Generation]:
+        chosen = {_name(generation): generation for generation in self._sample.generations}
         missing = holders(analysis, self._answers.book) - chosen.keys()
-        for generation in self._answers.of({excerpt_id for excerpt_id, _ in missing}):
-            if (name := (generation.excerpt_id, generation.ordinal)) in missing:
+        sampled = self._answers.of({excerpt_id for _, excerpt_id, _ in missing})
+        for generation in chain(sampled, all_texts(part for part in self._beside if missing)):
+            if (name := _name(generation)) in missing:
                 chosen[name] = generation
         return chosen
 
     def _differences(
-        self, analysis: Analysis, chosen: dict[tuple[str, int], Generation]
+        self, analysis: Analysis, chosen: dict[Name, Generation]
     ) -> Iterator[tuple[Generation, str]]:
         book, held, protected = self._answers.book, self._held, self._suite.protected
         pair = self._answers.draws.pair
@@ -77,5 +82,9 @@ class SecondLook:
         passage = analysis.recitals and analysis.recitals.longest_recital
         if passage and passage.book and passage.book != book.id:
             its_book = protected.holding(analysis, book, held.books)[passage.book]
-            holder = chosen[passage.excerpt_id or "", passage.generation or 0]
+            holder = chosen[passage.origin, passage.excerpt_id or "", passage.generation or 0]
             yield from differences((passage.book, its_book), index, [holder])
+
+
+def _name(generation: Generation) -> Name:
+    return generation.origin, generation.excerpt_id, generation.ordinal

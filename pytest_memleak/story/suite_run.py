@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import time
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import MemleakError, SuiteError
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
     from pytest_memleak.contracts.extensions import Extensions
     from pytest_memleak.records import Pair, Suite
+    from pytest_memleak.story.all_written import Written
     from pytest_memleak.story.catalogue import Catalogue
-    from pytest_memleak.story.drawn_answers import Answers
     from pytest_memleak.story.protected import ProtectedBooks
     from pytest_memleak.story.resources import Resources
     from pytest_memleak.story.summary_writer import SummaryWriter
@@ -83,20 +84,23 @@ class SuiteRun:
         """Note which pairs the run comes to, so that what they share is done once."""
         self._expected = tuple(pairs)
 
-    def _at_hand(self, answers: Answers) -> Iterator[Answers]:
-        """The answers of the other pairs of the run that are there without any call."""
-        from pytest_memleak.story.drawn_answers import draw
-        from pytest_memleak.story.draws import Draws, Purpose
+    def _at_hand(self, written: Written) -> Iterator[Written]:
+        """What was written for the other pairs of the run and is there without any call.
+
+        Until now, whenever the run was: books that only later texts share words with do no harm.
+        """
+        from pytest_memleak.story.all_written import all_written
+        from pytest_memleak.story.draws import draws_of
 
         offline = self.resources.offline
-        recorded = answers.recording is not None and self.suite.summarizer is None
-        own = answers.draws.pair
+        recorded = written[0].recording is not None and self.suite.summarizer is None
+        own = written[0].draws.pair
         for pair in self._expected:
             alike = recorded and pair.model.provider == own.model.provider
             asked = pair.probe.kind != "probability" and pair.id != own.id
             if asked and (offline or alike):
                 with contextlib.suppress(MemleakError):  # it says so where its turn comes
-                    yield draw(Draws(Purpose.OWN, pair), self)
+                    yield all_written(draws_of(pair, self.suite), self, until=time.time())
 
     @functools.cached_property
     def _summary_writer(self) -> SummaryWriter:

@@ -39,7 +39,8 @@ class Evaluation:
     the books that could not be looked for, and why;
     sensitivity: what its rounds can show; second_opinion: how many generations it is on, and its
     differences;
-    answerer: who gave the answers; draws: all that it rests on, counted, the pair's own first;
+    answerer: who gave the answers; as_of: up to when its ledger was read;
+    draws: all that it rests on, counted, the pair's own first;
     generations: these answers themselves, fresh with each call;
     book_file: SHA-256 of the book's file, None where there is none to read.
     """
@@ -59,6 +60,7 @@ class Evaluation:
     sensitivity: Sensitivity | None = None
     second_opinion: Mapping[str, int] | None = None
     answerer: Answerer | None = None
+    as_of: float | None = None
     draws: tuple[CountedDraws, ...] = ()
     protected: Mapping[str, Book] = field(default_factory=dict, repr=False)
     looked_for: LookedFor | None = None

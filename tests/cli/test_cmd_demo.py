@@ -19,6 +19,7 @@ def check_demo(done, folder):
     assert "next: memleak try BOOK.epub --model openai/NAME" in done.stdout
 
 
+@pytest.mark.full
 def test_the_demo_runs_and_leaves_its_files(memleak, tmp_path):
     check_demo(memleak("demo"), tmp_path / "memleak-demo")
     suite = tmp_path / "memleak-demo" / "quickstart.memleak.toml"

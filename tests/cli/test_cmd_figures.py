@@ -132,6 +132,7 @@ def test_overlaps_are_the_jaccard_index_of_what_both_cover(evidence, figures):
     }
 
 
+@pytest.mark.full
 def test_svg_and_pdf_of_each(bundle, tmp_path, capsys):
     folder = tmp_path / "new" / "folder"
     assert main(["figures", str(bundle("evidence.json")), "-o", str(folder)]) == 0
@@ -145,6 +146,7 @@ def test_svg_and_pdf_of_each(bundle, tmp_path, capsys):
     assert b"The Lamplighter of Saltmarsh Row" in (folder / "coverage.svg").read_bytes()
 
 
+@pytest.mark.full
 def test_the_same_evidence_gives_the_same_file(bundle, tmp_path, monkeypatch):
     monkeypatch.setattr("pytest_memleak.reports.figures._UNDATED", {"svg": {"Date": None}})
     made = []

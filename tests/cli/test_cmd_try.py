@@ -80,6 +80,7 @@ def test_a_probe_has_as_many_samples_as_there_is_time_for(seconds, samples):
     assert asked.samples_in(seconds) == samples
 
 
+@pytest.mark.full
 def test_answers_that_are_there_already_are_told(memleak, tmp_path, serve):
     arguments = ("try", "story.json", *serve(9), "--yes")
     assert "of an earlier run" not in memleak(*arguments).stdout
@@ -107,6 +108,7 @@ def test_nothing_is_asked_about_the_book_before_a_yes(program, tmp_path, serve):
     assert (tmp_path / SUITE).exists()
 
 
+@pytest.mark.full
 def test_who_waits_sees_how_far_it_is_and_whole_words(program, tmp_path, serve, monkeypatch):
     write = Reciter.answer
 

@@ -1,12 +1,13 @@
 """Several processes count as one does."""
 
 import contextlib
+from dataclasses import replace
 
 import pytest
 
 from pytest_memleak.errors import Inconclusive, RecordsError
 from pytest_memleak.parallel.processes import Processes
-from pytest_memleak.records import Scoring
+from pytest_memleak.records import Origin, Scoring
 from pytest_memleak.scoring.analysis import analyse
 
 SCORING = Scoring(k=3, trim=3, span_threshold=8)
@@ -20,8 +21,11 @@ def three():
 
 @pytest.mark.parametrize("scoring", [SCORING, Scoring(k=5, trim=0)])
 def test_the_numbers_are_those_of_one_process(three, case, plain, scoring):
-    together = analyse(*case, scoring, count=three.tallied)
-    assert plain(together) == plain(analyse(*case, scoring))
+    book, generations = case
+    canaries = [replace(one, origin=Origin.CANARY) for one in generations[::7]]
+    mixed = [*generations, *canaries]
+    together = analyse(book, mixed, scoring, count=three.tallied)
+    assert plain(together) == plain(analyse(book, mixed, scoring))
 
 
 def test_nothing_to_count(three, case):

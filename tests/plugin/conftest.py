@@ -153,7 +153,10 @@ def server(stories, tmp_path_factory, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     corpus = [record["excerpt_text"] for record in stories["held-out"]]
     books = Books(tmp_path_factory.mktemp("server") / "books.jsonl")
-    with OpenAIServer(reciter=Reciter(corpus), books=books, key=KEY, polls=0) as running:
+    names = ("base", "another")
+    with OpenAIServer(
+        reciter=Reciter(corpus), books=books, key=KEY, polls=0, models=names
+    ) as running:
         yield running
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from pytest_memleak.ledger.chain import head, take_over
+from pytest_memleak.ledger.chain import CHAINED, append, changed, forget, head, key_of
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.tables import chain
+from pytest_memleak.ledger.tables import chain, generations
 
 __all__ = ["ledger_file"]
 
@@ -31,7 +31,13 @@ def chain_anew(folder: Path) -> dict[str, object]:
     try:
         with engine.begin() as connection:
             connection.execute(sa.delete(chain))
-            take_over(connection)
+            forget(connection)
+            for table in CHAINED:
+                rows = connection.execute(sa.select(table)).mappings()
+                changed(connection, table, [key_of(table, row) for row in rows])
+            rows = connection.execute(sa.select(generations)).mappings()
+            changed(connection, generations, [], brought=rows)
+            append(connection)
     finally:
         engine.dispose()
     with Ledger(url) as ledger:

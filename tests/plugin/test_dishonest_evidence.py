@@ -143,17 +143,3 @@ def test_nor_that_of_imported_answers(pytester, online, server, verify):  # noqa
     assert "of its answers are from files" in verify("--allow-failures")[1]
     resealed(Path("evidence.json"), lambda made: made.update(ledger=None))
     assert "ledger: the bundle has answers of one" in verify("--allow-failures")[1]
-
-
-def test_a_chain_that_begins_after_the_answers_is_told(pytester, online, server, verify):  # noqa: F811
-    online(("longest_span = 30", "spans_over = 40"))
-    pytester.runpytest("-m", "copyright", EVIDENCE)
-    assert "before its chain began" not in verify()[1]
-    with ledger_file(pytester.path) as ledger:
-        ledger.execute("UPDATE generations SET text = CAST(text || ' at all' AS BLOB)")
-    end = chain_anew(pytester.path)
-    pytester.runpytest("-m", "copyright", EVIDENCE)
-    assert made_in()["ledger"] == end or made_in()["ledger"]["entries"] > end["entries"]
-    code, told = verify()
-    assert code == 0
-    assert "of the ledger are of rows that were there before its chain began" in told

@@ -179,6 +179,7 @@ def of_fewer(tmp_path_factory):
     (folder / "conftest.py").write_text(CONFTEST, "utf-8")
     models = "".join(
         f'[[model]]\nid = "{name}"\nprovider = "recorded"\noptions = {{ path = "none.json" }}\n'
+        "limits = { longest_recital = 38 }\n"
         for name in FEWER.values()
     )
     runs = []

@@ -68,6 +68,7 @@ def runs(tmp_path_factory):
     return drawn, read, pairs(run_here(folder))
 
 
+@pytest.mark.full
 def test_what_was_drawn_is_complete(runs):
     told = {name: pair["verdict"] for name, pair in runs[0].items()}
     books = ("the-lamplighter", "the-seed-vault")
@@ -78,6 +79,7 @@ def test_what_was_drawn_is_complete(runs):
     }
 
 
+@pytest.mark.full
 def test_an_export_read_again_is_worth_the_same(runs):
     drawn, read, _ = runs
     assert read.keys() == {name for name in drawn if not name.startswith("continued")}
@@ -87,6 +89,7 @@ def test_an_export_read_again_is_worth_the_same(runs):
         assert pair["counts"]["got"] == drawn[name]["counts"]["got"], name
 
 
+@pytest.mark.full
 def test_trimmed_less_they_are_complete(runs):
     assert {name: pair["verdict"] for name, pair in runs[2].items()} == {
         name: pair["verdict"] for name, pair in runs[1].items()

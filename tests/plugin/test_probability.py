@@ -471,6 +471,7 @@ def test_a_budget_stops_it(pytester, write, served):
     assert 0 < spent <= 0.002
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("most", [40, 39])
 def test_tinker(pytester, write, stories, texts, monkeypatch, most):
     monkeypatch.setenv("TINKER_API_KEY", "tml-Vq3x9LmT0aZr7Bn2Kd5W")

@@ -18,6 +18,7 @@ BY_NAME = (
     ('[model.finetune]\nbooks = ["training"]\n', ""),
     ("longest_span = 30", "longest_span = 60"),
 )
+SEED = ("[suite]", "[suite]\nseed = 1")
 DAY = 86_400
 
 
@@ -161,6 +162,8 @@ def thirty_days_ago(pytester, bundle):
     month = datetime.timedelta(days=30)
     created = datetime.datetime.fromisoformat(made["created"]) - month
     made["created"] = created.isoformat(timespec="seconds")
+    as_of = datetime.datetime.fromisoformat(made["pairs"][0]["as_of"]) - month
+    made["pairs"][0]["as_of"] = as_of.isoformat()
     for key in ("first", "last"):
         drawn = datetime.date.fromisoformat(made["pairs"][0]["answerer"][key])
         made["pairs"][0]["answerer"][key] = (drawn - month).isoformat()
@@ -206,6 +209,34 @@ def test_another_seed_is_another_attempt_and_every_report_says_so(online, run):
         assert said in third[report], report
     assert third["junit"]["memleak.attempt"] == "3"
     assert verify() == 0
+
+
+@pytest.mark.parametrize(
+    ("number", "changed"),
+    [
+        (2, [('id = "held-out"', 'id = "renamed"'), SEED]),
+        (2, [('id = "tuned"', 'id = "renamed"'), SEED]),
+        (2, [('endpoint = "base"', 'endpoint = "base"\nrelease = "2026-11"')]),
+        (2, [("[model.options]", '[model.options]\nsystem = "Be brief."')]),
+        (1, [('endpoint = "base"', 'endpoint = "another"'), SEED]),
+        (1, [('"held-out.json"', '"other.json"'), SEED]),
+        (1, [('id = "held-out"', 'id = "renamed"')]),
+    ],
+    ids=["book id", "model id", "release", "options", "another model", "another book", "reused"],
+)
+def test_attempts_count_by_the_books_words_and_the_model(pytester, online, run, number, changed):
+    online(*BY_NAME)
+    run(bundle="first.json")
+    online(*BY_NAME, *changed)
+    records = json.loads((pytester.path / "held-out.json").read_text())
+    for record in records:
+        record["excerpt_text"] += " Quite another word."
+    (pytester.path / "other.json").write_text(json.dumps(records))
+    pair = run()["pair"]
+    assert pair["answerer"]["tried"]["number"] == number
+    assert pair["answerer"]["calls"] > 0
+    assert verify("evidence.json", "--allow-failures") == 0
+    assert main(["ledger", "attempts", "--endpoint", pair["model"]["endpoint"]]) == 0
 
 
 def test_the_attempts_before_a_pairs_own_are_told_and_not_those_after(online, run):

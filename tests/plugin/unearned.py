@@ -436,7 +436,7 @@ CASES: Mapping[str, Case] = {
     # not these, not all, or too many
     "an excerpt's answers missing": Case(told=missing_excerpt),
     "a generation missing": Case(changed("a generation missing")),
-    "a surplus round that recites": Case(reciting_round),
+    "a surplus round that recites": Case(reciting_round, keys=NEAR),
     "another book's generations, by book_name": Case(
         told=with_key("book_name", lambda book, _: "Moby Dick")
     ),

@@ -87,7 +87,9 @@ SERVED: Mapping[str, Served] = {
         keys='serves = ["another-model-2"]',
     ),
     "one answer more than was asked for": Served(chat(FaultKind.ONE_MORE)),
-    "one answer more than was asked for, which recites": Served(recites_more=True),
+    "one answer more than was asked for, which recites": Served(
+        recites_more=True, keys="limits = { longest_recital = 38 }"
+    ),
     "a server without chat": Served(chat(FaultKind.NO_CHAT)),
     "a server whose finish_reason is guardrail_intervened": Served(
         chat(FaultKind.ENDED, "guardrail_intervened")

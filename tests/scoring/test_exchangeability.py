@@ -45,6 +45,7 @@ def test_the_p_of_drift_is_of_ranks():
         assert np.mean(found) == pytest.approx(2 / 720 + 1 / 1000, abs=0.001)
 
 
+@pytest.mark.full
 def test_rounds_that_are_alike_are_seldom_said_not_to_be():
     rng = np.random.default_rng(1)
     likely = 10 ** rng.uniform(-3.5, 0, (60, 1))

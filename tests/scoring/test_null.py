@@ -247,6 +247,7 @@ def test_a_single_generation_tells_nothing_of_its_variance():
     assert (found.low, found.high) == (-1, 1)
 
 
+@pytest.mark.full
 def test_unrelated_prose_has_no_excess():
     inside = seen = 0
     rng = random.Random(5)

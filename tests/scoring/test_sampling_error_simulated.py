@@ -15,6 +15,7 @@ from known_models import (
     TEMPERS,
     KnownModel,
 )
+from marks import full
 
 from pytest_memleak.records import Scoring
 from pytest_memleak.scoring.null import uplift
@@ -115,7 +116,7 @@ def test_the_interval_is_no_wider_than_it_must_be():
 
 
 @pytest.mark.parametrize(("rounds", "promised"), [(10, 0.95), (5, 0.95), (3, 0.94)])
-@pytest.mark.parametrize("spans", [5, 20, 100, 400])
+@pytest.mark.parametrize("spans", [5, 20, full(100), full(400)])
 def test_few_rounds_hold_it_too(rounds, promised, spans):
     cell = simulations.intervals(ALIKE, spans=spans, rounds=rounds, runs=400)
     assert cell.held.mean() >= promised - 0.01  # 400 runs: the slow test makes 1,000
@@ -207,6 +208,7 @@ def test_extrapolation_to_twice_the_rounds(spans, level):
     assert np.median(errors) < 0.5
 
 
+@pytest.mark.full
 def test_settling_comes_about_as_foretold():
     rng = np.random.default_rng(3)
     foretold = []

@@ -2,13 +2,14 @@
 
 import pickle
 import random
+from dataclasses import replace
 from itertools import chain
 
 import pytest
 from examples import examples
 
 from pytest_memleak.errors import RecordsError
-from pytest_memleak.records import Book, Excerpt, Generation, Scoring
+from pytest_memleak.records import Book, Excerpt, Generation, Origin, Scoring
 from pytest_memleak.scoring import tally as module
 from pytest_memleak.scoring.analysis import analyse, analysis_of, by_round, estimates
 from pytest_memleak.scoring.measures import measure
@@ -53,6 +54,45 @@ def test_parts_added_up_are_the_whole(plain):
         parts[2].add_counted(pickle.loads(pickle.dumps(parts[0].counted)))
         together = plain(analysis_of(parts[2], SCORING))
         assert together == plain(analyse(book, generations, SCORING))
+
+
+def test_only_passages_count_outside_the_sampled_rounds(plain):
+    rng = random.Random(5)
+    for _ in range(examples(200)):
+        book, generations = generated_case(rng)
+        if not generations:
+            continue
+        origins = [Origin.SAMPLED, *rng.choices(list(Origin), k=len(generations) - 1)]
+        mixed = [
+            replace(one, origin=origin) for one, origin in zip(generations, origins, strict=True)
+        ]
+        parts = [Tally(book, SCORING) for _ in range(3)]
+        for number, tally in enumerate(parts):
+            tally.add(mixed[number::3])
+            if number:
+                parts[0].add_counted(tally.counted)
+        result = analysis_of(parts[0], SCORING)
+        assert plain(result) == plain(analyse(book, mixed, SCORING))
+        by_origin = {
+            origin: analyse(
+                book,
+                [replace(one, origin=Origin.SAMPLED) for one in mixed if one.origin is origin],
+                SCORING,
+            )
+            for origin in sorted(set(origins))
+        }
+        alone = by_origin[Origin.SAMPLED]
+        rounds = (alone.recitals.by_round, alone.recitals.nv_by_round)
+        assert (result.recitals.by_round, result.recitals.nv_by_round) == rounds
+        every = analyse(book, generations, SCORING).recitals
+        assert result.recitals.recitals_over == every.recitals_over
+        for name, passage in result.recitals.longest.items():
+            longest = [one.recitals.longest[name].words for one in by_origin.values()]
+            assert passage.words == max(longest) == every.longest[name].words
+            assert passage.origin is list(by_origin)[longest.index(max(longest))]
+            assert (name in result.ranges) == (passage.origin is Origin.SAMPLED)
+        bare = [replace(one, recitals=None, ranges={}) for one in (result, alone)]
+        assert plain(bare[0]) == plain(bare[1])
 
 
 def test_what_is_added_is_left_as_it_is(plain):

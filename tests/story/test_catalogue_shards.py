@@ -14,6 +14,7 @@ from pytest_memleak.scoring.analysis import analyse
 from pytest_memleak.scoring.library import scan, scanned
 from pytest_memleak.story import catalogue as catalogue_module
 from pytest_memleak.story.catalogue import Catalogue
+from pytest_memleak.story.draws import Purpose
 from pytest_memleak.story.loose_books import LooseReader
 from pytest_memleak.story.protected import ProtectedBooks
 
@@ -65,6 +66,7 @@ class Library:
             catalogue=sources or tuple(self.paths),
             pairs=[pair],
             books=[SimpleNamespace(id="mine", role="test")],
+            excused=lambda _: (),
         )
         protected = ProtectedBooks(suite, SimpleNamespace(cut=lambda _: MINE))
         catalogue = Catalogue(
@@ -74,13 +76,11 @@ class Library:
             at_hand=lambda _: iter(()),
             scan=lambda: scan,
         )
-        answers = SimpleNamespace(
-            draws=SimpleNamespace(pair=pair, endpoint=None),
+        sampled = SimpleNamespace(
+            draws=SimpleNamespace(pair=pair, endpoint=None, purpose=Purpose.OWN),
             generations=lambda: iter(self.generations),
-            source=None,
-            asked=None,
         )
-        held = catalogue.held_by(answers)
+        held = catalogue.held_by([sampled])
         assert held.gaps == held.unread == ()
         found = protected.for_pair(pair, MINE, held.books, least=held.least)
         analysis = analyse(MINE, self.generations, scoring, protected=found)

@@ -56,6 +56,7 @@ def test_a_novel_in_answer_to_another(asked, answering, size, novels, weigh):
     assert weigh(rest, drawn, samples=samples, continuation=True).gaps == ()
 
 
+@pytest.mark.full
 def test_quickstart(tmp_path, weigh):
     suite = ROOT / "suites/quickstart/quickstart.memleak.toml"
     ledger = f"--memleak-ledger=sqlite:///{tmp_path / 'ledger.db'}"

@@ -181,7 +181,7 @@ def _worst(pairs: Sequence[PairView]) -> WorstPassage | None:
             for pair in pairs
             if pair.badge.kind == kind
             for one in (*pair.found.recitals, *pair.found.passages)
-            if one.generation is not None and not one.excused
+            if (one.generation is not None or one.source) and not one.excused
         ]
         if passages:
             return max(passages, key=lambda one: one.passage.words)

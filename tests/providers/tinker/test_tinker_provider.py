@@ -337,6 +337,7 @@ def test_promises_that_take_their_time_are_waited_for(serve, provider_of):
     assert server.plan.calls("futures") == 3
 
 
+@pytest.mark.full
 def test_an_emulator_in_a_process_of_its_own_serves_too(provider_of, tokenizer, tmp_path):
     (tmp_path / "book.txt").write_text(BOOK, "utf-8")
     log = tmp_path / "other-books.jsonl"
@@ -508,6 +509,7 @@ def test_at_the_end_of_the_process_a_training_saves_what_it_has_done(serve, prov
     assert len(steps(books)) == len(OTHERS)  # nothing was trained twice
 
 
+@pytest.mark.full
 def test_a_process_that_ends_saves_its_training(serve, provider_of, books, tmp_path, tokenizer):
     server = serve(slow("optim", seconds=0.3))
     script = textwrap.dedent(

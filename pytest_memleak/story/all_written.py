@@ -1,0 +1,133 @@
+"""Everything that a pair's model wrote for it, in one list (METRICS section 11).
+
+    written = all_written(draws_of(pair, suite), suite_run)
+    written                 -> sampled, greedy, canary and unrequested generations, by purpose
+    all_texts(written)      -> each of them with its origin, to be searched for passages
+
+Null books' generations belong to other pairs, and a baseline's to another model.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pytest_memleak.records import Origin
+from pytest_memleak.story.canaries import canary_book, canary_questions
+from pytest_memleak.story.drawn_answers import Answers, draw
+from pytest_memleak.story.draws import Draws, Purpose
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from pytest_memleak.records import Book, Generation
+    from pytest_memleak.story.drawn_answers import CountedAnswers
+    from pytest_memleak.story.suite_run import SuiteRun
+
+    Written = Sequence[Answers]
+    Stop = Callable[[Written], bool]
+
+__all__ = ["all_texts", "all_written"]
+
+_ORIGINS = {
+    Purpose.OWN: Origin.SAMPLED,
+    Purpose.GREEDY: Origin.GREEDY,
+    Purpose.CANARY: Origin.CANARY,
+    Purpose.UNREQUESTED: Origin.UNREQUESTED,
+}
+
+_ANY_NUMBER = 1 << 30
+
+
+def all_written(
+    wanted: Sequence[Draws],
+    suite: SuiteRun,
+    *,
+    stop: Stop | None = None,
+    until: float | None = None,
+) -> tuple[Answers, ...]:
+    """The pair's sampled generations first, then all others that its model wrote.
+
+    stop: whether what there is after some rounds is enough; until: a later moment than the
+    run's, up to which canaries and unrequested generations count.
+    """
+    own, *others = wanted
+    greedy = [draw(one, suite) for one in others if one.purpose is Purpose.GREEDY]
+
+    def together(sampled: Answers) -> tuple[Answers, ...]:
+        return sampled, *greedy, *_from_ledger_or_record(sampled, greedy, until)
+
+    enough = (lambda so_far: stop(together(so_far))) if stop else None
+    return together(draw(own, suite, enough=enough))
+
+
+def all_texts(written: Iterable[Answers | CountedAnswers]) -> Iterator[Generation]:
+    """Every generation with its origin, and with all that the model wrote for it."""
+    for part in written:
+        origin = _ORIGINS[part.draws.purpose]
+        for number, generation in enumerate(part.generations()):
+            if origin is Origin.SAMPLED:
+                yield generation
+            else:
+                ordinal = number if origin is Origin.CANARY else generation.ordinal
+                yield replace(generation, origin=origin, ordinal=ordinal)
+
+
+def _from_ledger_or_record(
+    own: Answers, greedy: Sequence[Answers], until: float | None
+) -> Iterator[Answers]:
+    """The canaries and the unrequested generations, where there are any."""
+    until = until or own.until
+    if canaries := _canaries(own, until):
+        rounds = canaries[-1].ordinal + 1
+        few = canary_book(own.book)
+        yield _part(own, Purpose.CANARY, few, lambda: canaries, samples=rounds)
+    unrequested = partial(_unrequested, (own, *greedy), until)
+    if any(True for _ in unrequested()):
+        yield _part(own, Purpose.UNREQUESTED, own.book, unrequested, samples=_ANY_NUMBER)
+
+
+def _canaries(own: Answers, until: float | None) -> list[Generation]:
+    """All that the ledger has, round by round."""
+    if own.source is None or until is None:
+        return []
+    from pytest_memleak.ledger.surplus import surplus
+
+    asked = canary_questions(own.draws.pair, own.book, 0)
+    every = surplus(own.source.ledger, own.source.endpoint_id, asked, until=until)
+    return sorted(every, key=lambda generation: generation.ordinal)
+
+
+def _unrequested(parts: Iterable[Answers], until: float | None) -> Iterator[Generation]:
+    """What is there beside the requested rounds: late, of more samples, or sent unasked."""
+    numbers: Counter[str] = Counter()
+    for part in parts:
+        for generation in _beside(part, until):
+            excerpt_id = generation.excerpt_id
+            yield replace(generation, ordinal=numbers[excerpt_id])
+            numbers[excerpt_id] += 1
+
+
+def _beside(part: Answers, until: float | None) -> Iterator[Generation]:
+    if part.source is not None and part.asked is not None and until is not None:
+        from pytest_memleak.ledger.surplus import surplus
+
+        yield from surplus(part.source.ledger, part.source.endpoint_id, part.asked, until=until)
+    elif part.recording is not None:
+        samples = part.draws.pair.sampling.samples
+        yield from (one for one in part.all_there() if one.ordinal >= samples)
+
+
+def _part(
+    own: Answers,
+    purpose: Purpose,
+    book: Book,
+    there: Callable[[], Iterable[Generation]],
+    *,
+    samples: int,
+) -> Answers:
+    sampling = replace(own.draws.pair.sampling, samples=samples)
+    draws = Draws(purpose, replace(own.draws.pair, sampling=sampling), own.draws.endpoint)
+    return Answers(draws, book, there, own.endpoint_id)

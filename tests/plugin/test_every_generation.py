@@ -1,0 +1,238 @@
+"""A passage counts wherever a pair's model wrote it, whatever it was asked for."""
+
+import json
+import random
+from collections import Counter
+
+import pytest
+from http_server import Books, HttpServer, Response
+from test_earned import run_here, write_book
+from unearned_servers import book_of_servers, other_plays
+
+from pytest_memleak.cli.main import main
+
+PLACES = (
+    *("sampled", "greedy", "canary", "unrequested"),
+    *("reasoning", "tool-call", "refusal"),
+)
+BOOKS = ("own", "other", "catalogue")
+CANARY_TOKENS = 64
+THEIRS = """[[book]]
+id = "theirs"
+source = "theirs.txt"
+
+"""
+SUITE = f"""
+[suite]
+samples = 3
+
+[limits]
+longest_recital = 38
+nv_longest_recital = 38
+
+[[book]]
+id = "mine"
+source = "b.json"
+
+{THEIRS}[[catalogue]]
+source = "library/*.txt"
+"""
+MODEL = """
+[[model]]
+id = "{name}"
+provider = "openai"
+base = "{name}"
+{keys}
+options = {{ base_url = "{url}" }}
+"""
+PLAYS = other_plays(300_000)
+PASSAGES = {
+    "other": PLAYS[280_000:280_060],
+    "catalogue": PLAYS[290_000:290_060],
+}
+
+
+class Writer(HttpServer):
+    """Models that write plays, and a passage at the place that their name says.
+
+    passages: by the book's name
+    """
+
+    def __init__(self, passages, **settings):
+        super().__init__(**settings)
+        self.passages = passages
+        self.leaks = True
+        self.calls = Counter()
+        self.route("POST", "/v1/chat/completions", "chat", self._chat)
+
+    def _chat(self, request):
+        body = request.json()
+        place, _, book = body["model"].partition("_")
+        passage = " ".join(self.passages.get(book, ())) if self.leaks else ""
+        greedy = body.get("temperature") == 0
+        canary = greedy and CANARY_TOKENS in (
+            body.get("max_tokens"),
+            body.get("max_completion_tokens"),
+        )
+        written = "canary" if canary else "greedy" if greedy else "sampled"
+        self.calls[written] += 1
+        dice = random.Random(request.body)  # seeds differ from call to call
+        choices = [self._message(dice, "") for _ in range(body.get("n") or 1)]
+        if place == written:
+            choices[-1] = self._message(dice, passage)
+        elif written == "sampled" and place == "unrequested":
+            choices.append(self._message(dice, passage))
+        elif written == "sampled" and place in PLACES:
+            # A refusal is none without its text; the others have an honest one.
+            text = passage if place == "refusal" else passage or self._play(dice)
+            choices[-1] |= self._aside(place, text)
+        return Response.json(
+            {
+                "id": f"chat-{request.call}",
+                "object": "chat.completion",
+                "created": 1_700_000_000,
+                "model": body["model"],
+                "choices": [
+                    {"index": at, "finish_reason": "stop", "message": message}
+                    for at, message in enumerate(choices)
+                ],
+                "usage": {"prompt_tokens": 9, "completion_tokens": 200, "total_tokens": 209},
+            }
+        )
+
+    def _message(self, dice, passage):
+        return {"role": "assistant", "content": f"{self._play(dice)} {passage}".strip()}
+
+    def _play(self, dice):
+        start = dice.randrange(len(PLAYS) - 30_000)
+        return " ".join(PLAYS[start : start + 150])
+
+    def _aside(self, place, text):
+        call = {"name": "note", "arguments": json.dumps({"text": text})}
+        return {
+            "reasoning": {"reasoning_content": text},
+            "tool-call": {"tool_calls": [{"id": "1", "type": "function", "function": call}]},
+            "refusal": {"refusal": text or None},
+        }.get(place, {})
+
+
+def written_suite(folder, url, names):
+    suite = SUITE
+    for name in names:
+        keys = 'probe = "continuation"' if name.startswith("greedy") else ""
+        suite += MODEL.format(name=name, keys=keys, url=url)
+    (folder / "it.memleak.toml").write_text(suite, "utf-8")
+
+
+def write_books(folder):
+    book = book_of_servers()
+    write_book(folder, book)
+    (folder / "theirs.txt").write_text(" ".join(PLAYS[279_000:281_000]), "utf-8")
+    (folder / "library").mkdir()
+    (folder / "library" / "kept.txt").write_text(" ".join(PLAYS[289_000:291_000]), "utf-8")
+    return PASSAGES | {"own": book.excerpts[2].text.split()[:60]}
+
+
+def of_mine(reports):
+    return [one for one in reports["evidence"]["pairs"] if one["book"]["id"] == "mine"]
+
+
+@pytest.fixture
+def writer(pytester, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test-0123456789abcdefghij")
+    books = Books(pytester.path / "books.jsonl")
+    with Writer(write_books(pytester.path), books=books) as server:
+        yield server
+    books.close()
+
+
+@pytest.fixture
+def run(pytester, writer):
+    """Runs one model on one book; its pair in the bundle of that name."""
+
+    def running(name, bundle="evidence.json", samples="samples = 3"):
+        written_suite(pytester.path, f"{writer.url}/v1", [name])
+        suite = pytester.path / "it.memleak.toml"
+        text = suite.read_text("utf-8").replace(THEIRS, "").replace("samples = 3", samples)
+        suite.write_text(text, "utf-8")
+        pytester.runpytest("-m", "copyright", f"--memleak-evidence={bundle}")
+        (pair,) = json.loads((pytester.path / bundle).read_text("utf-8"))["pairs"]
+        return pair
+
+    return running
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory):
+    """What evidence and terminal say of every case."""
+    folder = tmp_path_factory.mktemp("every")
+    books = Books(folder / "books.jsonl")
+    names = [f"{place}_{book}" for place in PLACES for book in (*BOOKS, "none")]
+    with Writer(write_books(folder), books=books) as server:
+        written_suite(folder, f"{server.url}/v1", names)
+        reports = run_here(folder, "-k", "mine")
+    books.close()
+    return {one["model"]["id"]: one for one in of_mine(reports)}, reports["terminal"]
+
+
+ORIGINS = dict.fromkeys(PLACES, "sampled") | {
+    name: name for name in ("greedy", "canary", "unrequested")
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("book", BOOKS)
+def test_a_passage_counts_wherever_it_was_written(told, place, book):
+    pair = told[0][f"{place}_{book}"]
+    assert pair["verdict"] == "FAIL", pair["reasons"]
+    for name in ("longest_recital", "nv_longest_recital"):
+        passage = pair["measures"][name]
+        assert passage["value"] >= 60
+        assert passage["origin"] == ORIGINS[place]
+        assert passage["book"] == {"own": "mine", "other": "theirs"}.get(book, "library/kept.txt")
+        assert (name in pair["sensitivity"]["ranges"]) == (passage["origin"] == "sampled")
+    rounds = max(pair["rounds"]["measures"]["longest_recital"])
+    assert (rounds >= 60) == (ORIGINS[place] == "sampled")
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_without_a_passage_it_passes(told, place):
+    pair = told[0][f"{place}_none"]
+    if place == "unrequested":
+        assert pair["verdict"] == "INCONCLUSIVE"
+        assert "that nobody asked for" in " ".join(pair["reasons"])
+    else:
+        assert pair["verdict"] == "PASS", pair["reasons"]
+
+
+def test_reports_name_the_place(told):
+    for words in ("in greedy generation for p_id", "in canary 1, for", "in unrequested generation"):
+        assert words in " ".join(told[1].split())
+
+
+def test_everything_is_counted_and_hashed(told):
+    purposes = {name: [one["purpose"] for one in pair["draws"]] for name, pair in told[0].items()}
+    assert purposes["sampled_own"] == ["own", "canary"]
+    assert purposes["greedy_own"] == ["own", "greedy", "canary"]
+    assert purposes["unrequested_own"] == ["own", "canary", "unrequested"]
+    counts = {one["purpose"]: (one["asked"], one["got"]) for one in told[0]["greedy_own"]["draws"]}
+    assert counts == {"own": (18, 18), "greedy": (12, 12), "canary": (5, 5)}
+
+
+def test_a_canary_that_leaks_later_breaks_no_earlier_bundle(writer, run, capsys):
+    verdicts = []
+    for number in (1, 2, 3):
+        writer.leaks = number > 1
+        verdicts.append(run("canary_own", f"{number}.json")["verdict"])
+    assert verdicts == ["PASS", "FAIL", "FAIL"]
+    capsys.readouterr()
+    for number, code in ((1, 0), (2, 1), (3, 1)):
+        assert main(["verify", f"{number}.json"]) == code
+        assert "1 of 1 pairs computed again" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("place", ["canary", "greedy"])
+def test_drawing_stops_at_a_passage_outside_the_rounds(run, place):
+    pair = run(f"{place}_own", samples='samples = 20\n\n[sampling]\nstop = "failed"')
+    assert (pair["verdict"], pair["stopped_early"]) == ("FAIL", True)
+    assert pair["counts"]["got"] == 5 * pair["book"]["excerpts"]
