@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 from ferry import CLEAN
-from ledger_file import chain_anew, ledger_file
 from one_model import write_suite
 from test_probability import NGRAM, SUITE
 from test_verify import EVIDENCE, passed, resealed, verify  # noqa: F401 - fixtures
