@@ -18,6 +18,7 @@ import numpy as np
 
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.scoring.chains import chained
+from pytest_memleak.scoring.further_readings import further_readings
 from pytest_memleak.scoring.keys import NO_WORD, TEXT_END, keyed, keyed_folded
 from pytest_memleak.scoring.layout import layout_of, refuse_unmeasurable
 from pytest_memleak.scoring.look_alikes import LATIN
@@ -206,6 +207,9 @@ class GenerationSieve:
                 alike.append(folded is plain or np.array_equal(mine, its))
                 if k != NEAR_MATCH or not alike[-1]:
                     near.append(its)
+            _, readings = further_readings(batch, plain)
+            if readings:
+                near += _each(keyed_folded(readings))
         if k == NEAR_MATCH:
             # What folding leaves alone stands here once, for both; what it changes, once more.
             again = len(near)
@@ -217,7 +221,7 @@ class GenerationSieve:
                 self._exact.sieve, np.array([False, *alike] + [True] * again)
             )
         else:
-            all_of_them = np.ones(len(alike) + 1, dtype=np.bool_)
+            all_of_them = np.ones(len(near) + 1, dtype=np.bool_)
             self._exact = _Generations(Sieve(_end_to_end(exact), k), all_of_them)
             self._folded = _Generations(
                 Sieve(_end_to_end([_TEXT_END], near), NEAR_MATCH), all_of_them

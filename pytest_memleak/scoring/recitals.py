@@ -47,7 +47,7 @@ class Recital(Block):
                 recital, among the book's folded words, `recital_words`)
     excerpt_at: id of the excerpt in which it begins
     origin, excerpt_id, generation: why it was written, for which excerpt, and its ordinal
-    place:      its first word among the answer's (folded) words
+    place:      its first word among the answer's (folded) words, further readings behind it
     books:      ids of all books that hold it, protected and excused, in their order
     """
 
@@ -318,7 +318,7 @@ class RecitalTally:
             self._kinds(self._rank[chains.book], self._excused(near, chains)),
         )
         held = kind != EXCUSED
-        place = chains.place - matched.words.ends[text] - 1
+        place = chains.place - matched.words.ends[text] - 1 + matched.ahead[text]
         columns = (
             -chains.words, np.full_like(text, origin), excerpt[text], ordinal[text], place,
             rank, chains.start, chains.end,

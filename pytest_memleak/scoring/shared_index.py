@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pytest_memleak.errors import SettingsError
+from pytest_memleak.scoring.further_readings import further_readings
 from pytest_memleak.scoring.keys import NO_WORD, Keyed, changed_by_folding, keyed, keyed_folded
 from pytest_memleak.scoring.layout import layout_of, refuse_unmeasurable
 from pytest_memleak.scoring.sieve import BORDER, Runs, Sieve, gram_hashes
@@ -64,11 +65,13 @@ class NearMatches(NamedTuple):
     """Matches of folded words of some of the texts.
 
     texts: their numbers among all; words: theirs; found: `text` is the place in `texts`
+    ahead: how many words the earlier readings of each have
     """
 
     texts: Positions
     words: Keyed
     found: Found
+    ahead: Positions
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,8 +80,8 @@ class TextMatches:
 
     exact:   the texts' words
     matches: of at least k words
-    near:    of at least five folded words; once of texts that folding leaves alone, and once of
-             the others
+    near:    of at least five folded words; of texts that folding leaves alone, of the others, and
+             of further readings of any
     """
 
     exact: Keyed
@@ -183,22 +186,24 @@ class SharedIndex:
         if self._folded is not self._exact:
             plain, runs = self._runs(exact, self._folded)
         found = self._found(plain, runs, self._folded, _FOLDED)
-        everyone = np.arange(len(texts))
-        if not numbers:
-            return TextMatches(exact, matches, (NearMatches(everyone, plain, found),))
-        left_alone = np.ones(len(texts), dtype=np.bool_)
-        left_alone[numbers] = False
-        found = found.where(left_alone[found.text])
-        changed, runs = self._runs(self._checked(changed), self._folded)
-        others = self._found(changed, runs, self._folded, _FOLDED)
-        return TextMatches(
-            exact,
-            matches,
-            (
-                NearMatches(everyone, plain, found),
-                NearMatches(np.array(numbers, dtype=np.intp), changed, others),
-            ),
-        )
+        if numbers:
+            left_alone = np.ones(len(texts), dtype=np.bool_)
+            left_alone[numbers] = False
+            found = found.where(left_alone[found.text])
+        lengths = plain.lengths()
+        near_matches = [NearMatches(np.arange(len(texts)), plain, found, np.zeros_like(lengths))]
+        if numbers:
+            near_matches.append(self._near(numbers, changed))
+            lengths[numbers] = changed.lengths()
+        numbers, readings = further_readings(texts, exact)
+        if numbers:
+            further = self._near(numbers, keyed_folded(readings))
+            its_lengths = further.words.lengths()
+            before = np.cumsum(its_lengths) - its_lengths
+            first = further.texts.searchsorted(further.texts)
+            ahead = lengths[further.texts] + before - before[first]
+            near_matches.append(further._replace(ahead=ahead))
+        return TextMatches(exact, matches, tuple(near_matches))
 
     def instructions(self, texts: Sequence[str], *, folded: bool) -> Keyed:
         """Words of texts that are compared with those of `matches`, long ones included."""
@@ -232,6 +237,13 @@ class SharedIndex:
         for passage, book in sorted(set(rows)):
             found[passage].append(book)
         return found
+
+    def _near(self, texts: Sequence[int], words: Keyed) -> NearMatches:
+        """What folded words of these texts share with each book."""
+        words, runs = self._runs(self._checked(words), self._folded)
+        found = self._found(words, runs, self._folded, _FOLDED)
+        numbers = np.array(texts, dtype=np.intp)
+        return NearMatches(numbers, words, found, np.zeros_like(numbers))
 
     # --- making it -------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """A slow, literal reading of METRICS.md sections 1 to 3 and 11, against which the core is held.
 
-Nothing here is shared with the core but its table of look-alike letters: words by one regular
+Nothing here is shared with the core but its table of look-alike letters and what further readings
+a text has: words by one regular
 expression, matches by comparing every position of the book with every position of the text,
 masks as lists of booleans.
 """
@@ -12,6 +13,8 @@ import unicodedata
 
 import regex
 
+from pytest_memleak.scoring.further_readings import further_readings
+from pytest_memleak.scoring.keys import keyed
 from pytest_memleak.scoring.look_alikes import LATIN
 
 UNSPACED = regex.compile(
@@ -240,6 +243,15 @@ def folded(text):
     return re.findall(r"[^\W_]+", text.casefold())
 
 
+def folded_readings(text, mode):
+    """The folded words of a text and of its further readings, with how many come before them."""
+    ahead, found = 0, []
+    for reading in (text, *further_readings([text], keyed([text], mode))[1]):
+        found.append((ahead, folded(reading)))
+        ahead += len(found[-1][1])
+    return found
+
+
 def is_unseen(c):
     return (
         unicodedata.category(c)[0] in "CM"
@@ -373,7 +385,7 @@ def recitals(books, excerpts, generations, *, k=5, trim=5, span_threshold=20, mo
     held = {}  # per generation and book, where matches stand in the text
     for asked, (excerpt_id, instruction) in enumerate(excerpts):
         for number, text in enumerate(generations.get(excerpt_id, [])):
-            said, said_folded = words(text, mode), folded(text)
+            said = words(text, mode)
             given, given_folded = words(instruction or "", mode), folded(instruction or "")
             excusing = [[], []]
             for place, book in enumerate(books):
@@ -392,19 +404,15 @@ def recitals(books, excerpts, generations, *, k=5, trim=5, span_threshold=20, mo
                     kind = "own" if own else "excused" if known else "other"
                     exact.append(((n, asked, number, j, place, s, s + n), kind))
                 exact = [one for one in exact if one[0][0] >= books[one[0][4]].get("least", 0)]
-                of_last = {}
-                for last, n, *where in chains(
-                    parts_of(book, folded), said_folded, given_folded, trim
+                for (n, j, *where), known in near_recitals(
+                    parts_of(book, folded),
+                    folded_readings(text, mode),
+                    given_folded,
+                    trim,
+                    excusing[1],
                 ):
-                    one = (-n, *where)
-                    of_last[last] = min(of_last.get(last, one), one)
-                for n, j, s, j_end, s_end in of_last.values():
-                    if -n >= NEAR_RECITAL:
-                        known = any(
-                            longest_within(one, said_folded, j, j_end) >= -n for one in excusing[1]
-                        )
-                        kind = "own" if own else "excused" if known else "other"
-                        near.append(((-n, asked, number, j, place, s, s_end), kind))
+                    kind = "own" if own else "excused" if known else "other"
+                    near.append(((n, asked, number, j, place, *where), kind))
     over = []
     of_text = {
         text: [one for one, _ in exact if one[1:3] == text]
@@ -443,6 +451,20 @@ def recitals(books, excerpts, generations, *, k=5, trim=5, span_threshold=20, mo
         "by_round": by_round(exact),
         "nv_by_round": by_round(near),
     }
+
+
+def near_recitals(parts, readings, instruction, m, learnt):
+    """Of each last match the longest chain, (words, start in the text, in the book, its end), and
+    whether one of the books `learnt` has as many words of it.
+    """
+    for ahead, text in readings:
+        of_last = {}
+        for last, n, *where in chains(parts, text, instruction, m):
+            of_last[last] = min(of_last.get(last, (1,)), (-n, *where))
+        for n, j, s, j_end, s_end in of_last.values():
+            if -n >= NEAR_RECITAL:
+                known = any(longest_within(one, text, j, j_end) >= -n for one in learnt)
+                yield (-n, ahead + j, s, s_end), known
 
 
 def longest_within(parts, text, start, end):

@@ -1,0 +1,187 @@
+"""Further readings of texts that don't read as prose: passages disguised by markup or order.
+
+Near-verbatim matching folds and matches each further reading like the text itself (METRICS
+section 11). Prose has none: a text gets them only for marks that prose doesn't have, words that
+repeat at once, a stretch without usual words, or a stretch of usual words in reverse order.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+import string
+from itertools import chain
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pytest_memleak.scoring.keys import keys_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from pytest_memleak.scoring.keys import Keyed, Positions
+
+__all__ = ["further_readings"]
+
+# Every stretch of prose has some: English, German, French, Spanish, Italian, Portuguese, Dutch.
+# None reads backwards as another usual word does.
+_USUAL = (
+    "the and of to in that he it his her with as had for at you but be she they him from have "
+    "which all this by were my we der die und das ich sie ist mit sich auf den dem ein eine zu "
+    "nicht la les il elle un une que qui dans pour est pas las los por con del che di da do uma "
+    "het een van dat zijn"
+)
+# Words of the first kind often precede words of the second, and seldom follow them.
+_BEFORE = (
+    "of in to and that with for at on from by as but when what if or than all upon into like "
+    "through over after before about und auf mit von zu aus et dans sur pour que con por per op"
+)
+_BEHIND = (
+    "the a an his her my he she it i they you we him me them this their your its our one these "
+    "those der die das den dem ein eine er sie es la les un une il elle el los las una het een"
+)
+_SPREAD, _UNSEEN_BITS = np.uint64(0x9E3779B97F4A7C15), np.uint64(64 - 16)
+_TEXTS_APART = 1 << 32
+_STRANGE, _BACKWARD, _DOUBLED, _ODD, _LEET_WORDS = 32, 3, 12, 16, 8
+
+# What isn't ASCII is a letter or a mark of some language.
+_ORDINARY = bytes(range(0x80, 0x100)) + (string.ascii_letters + " \t\n\r.,;:!?'\"()-*>`").encode()
+_CODES = re.compile(
+    r"(?:[%=]|\\x)([0-9A-Fa-f]{2})|(?:\\u|%u)([0-9A-Fa-f]{4})"
+    r"|(?:\\u\{|U\+)([0-9A-Fa-f]{2,5})(?:\}|\b\s?)|\\[nrt]"
+)
+_UTF_8 = re.compile("[\xc2-\xf4][\x80-\xbf]{1,3}")
+_LAYERS = 3
+# Tokenizers mark where a word begins, or where it goes on; some write bytes as letters.
+_BEGINS = ("\u0120", "\u2581")
+_GOES_ON = re.compile(r"(?<!\s)\s*##(?=\w)|@@\s+")
+_BETWEEN_PIECES = re.compile(r"[\s'\",\[\]]+")
+_BYTES = {256 + n: byte for n, byte in enumerate((*range(33), *range(127, 161), 173))}
+_LEET = re.compile(r"[^\W\d_][\d@$!|]+(?=\w)|(?<![\w@$])[\d@$]+[^\W\d_]")
+_LETTERS = [str.maketrans("034567@$89+1|!", "oeasgtasbgt" + 3 * one) for one in "il"]
+_UNIT = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
+_WINDOW, _DENSE = 24, 4
+
+
+def further_readings(texts: Sequence[str], words: Keyed) -> tuple[list[int], list[str]]:
+    """Return the further readings of some texts, and the number of the text of each.
+
+    words: all texts' words as measured
+    """
+    together = "\0".join(text.replace("\0", "") for text in texts)
+    pieces = not together.isascii() and any(mark in together for mark in _BEGINS)
+    encoded = together.encode("utf-8", "surrogatepass")
+    odd = encoded.translate(None, _ORDINARY).split(b"\0")
+    strange, backward, doubled = _stretches(words)
+    numbers: list[int] = []
+    readings: list[str] = []
+    for number, (text, marks) in enumerate(zip(texts, odd, strict=False)):
+        kinds: list[Iterator[str]] = []
+        if len(marks) >= _ODD or (pieces and any(mark in text for mark in _BEGINS)):
+            kinds.append(_decoded(text))
+        if number in doubled:
+            kinds.append(_thinned(text))
+        if number in strange:
+            kinds.append(_reversed(text, letters=True))
+        if number in backward:
+            kinds.append(_reversed(text, letters=False))
+        if kinds:
+            its = dict.fromkeys(chain(*kinds))
+            its.pop(text, None)
+            numbers += [number] * len(its)
+            readings += its
+    return numbers, readings
+
+
+def _table() -> NDArray[np.uint8]:
+    """Per hash of a word, whether it is usual (1), of those before (2), of those behind (4)."""
+    table = np.zeros(1 << 16, dtype=np.uint8)
+    for bit, its in ((1, _USUAL), (2, _BEFORE), (4, _BEHIND)):
+        table[(keys_of(its.split()) * _SPREAD >> _UNSEEN_BITS).view(np.intp)] |= bit
+    return table
+
+
+_TABLE = _table()
+
+
+def _stretches(words: Keyed) -> Iterator[set[int]]:
+    """Yield which texts have a stretch without usual words, in reverse order, of doubles."""
+    keys, ends = words.keys, words.ends
+    kinds = _TABLE[(keys * _SPREAD >> _UNSEEN_BITS).view(np.intp)]
+    kinds[ends] = 1
+    usual = np.flatnonzero(kinds & 1)
+    last = usual[1:][np.diff(usual) > _STRANGE]
+    yield {*(ends.searchsorted(last) - 1).tolist()}
+    turned = kinds[:-1] >> 1 & kinds[1:] & 2
+    places = np.flatnonzero(turned | (kinds[:-1] << 1 & kinds[1:] & 4))
+    weights = np.where(turned[places], 1, -1)
+    yield _with_stretch(places, weights, ends, each=0, least=_BACKWARD)
+    places = np.flatnonzero(keys[1:] == keys[:-1])
+    yield _with_stretch(places, np.full(len(places), 3), ends, each=-1, least=_DOUBLED)
+
+
+def _with_stretch(
+    places: Positions, weights: Positions, ends: Positions, *, each: int, least: int
+) -> set[int]:
+    """Which texts have a stretch of that weight, where `each` word has one, and some places."""
+    text = ends.searchsorted(places, side="right") - 1
+    after = np.cumsum(weights) + each * places - _TEXTS_APART * text
+    lowest = np.minimum.accumulate(after - weights)
+    return {*text[after - lowest >= least].tolist()}
+
+
+def _decoded(text: str) -> Iterator[str]:
+    """Without escapes, references and tokenizers' marks; then without leet, tags and keys."""
+    for _ in range(_LAYERS):
+        text = _CODES.sub(_character, html.unescape(text))
+    text = _GOES_ON.sub("", text)
+    yield _of_pieces(text)
+    yield _of_pieces(_BETWEEN_PIECES.sub("", text))
+    if len(_LEET.findall(text)) >= _LEET_WORDS:
+        for table in _LETTERS:
+            yield text.translate(table)
+    yield from _thinned(text)
+
+
+def _character(code: re.Match[str]) -> str:
+    digits = code[1] or code[2] or code[3]
+    return chr(int(digits, 16)) if digits else " "
+
+
+def _of_pieces(text: str) -> str:
+    if _BEGINS[0] in text:
+        text = text.translate(_BYTES)
+    text = text.replace(_BEGINS[1], " ")
+    return _UTF_8.sub(lambda run: run[0].encode("latin-1").decode("utf-8", "ignore"), text)
+
+
+def _thinned(text: str) -> Iterator[str]:
+    """Without doubles, then without keys: all units, and every other and every third."""
+    units = _UNIT.findall(text)
+    units = [unit for unit, last in zip(units, ["", *units], strict=False) if unit != last]
+    for some in (units, _without_keys(units)):
+        for step in (1, 2, 3):
+            yield from (" ".join(some[first::step]) for first in range(step))
+
+
+def _without_keys(units: Sequence[str]) -> list[str]:
+    """The units but those that come again and again."""
+    keys: set[int] = set()
+    places: dict[str, list[int]] = {}
+    for place, unit in enumerate(units):
+        its = places.setdefault(unit, [])
+        its.append(place)
+        if len(its) >= _DENSE and place - its[-_DENSE] < _WINDOW:
+            keys.update(its[-_DENSE:])
+    return [unit for place, unit in enumerate(units) if place not in keys]
+
+
+def _reversed(text: str, *, letters: bool) -> Iterator[str]:
+    """The text backwards, as a whole and line by line; of letters word by word, too."""
+    for parts in ([text], text.split("\n")):
+        yield "\n".join(part[::-1] if letters else " ".join(part.split()[::-1]) for part in parts)
+    if letters:
+        yield " ".join(word[::-1] for word in text.split())

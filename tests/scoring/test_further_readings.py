@@ -1,0 +1,177 @@
+"""Passages that markup, codes or another order disguise are found nearly verbatim."""
+
+import html
+import json
+import random
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from pytest_memleak.books import cut, read_epub
+from pytest_memleak.cli.main import main
+from pytest_memleak.records import Book, Generation, Scoring
+from pytest_memleak.scoring.further_readings import further_readings
+from pytest_memleak.scoring.keys import keyed
+from pytest_memleak.scoring.library import GenerationSieve, book_keys
+from pytest_memleak.scoring.recitals import Protected
+from pytest_memleak.scoring.shared_index import SharedIndex
+from pytest_memleak.scoring.tally import Tally
+
+BOOKS = Path(__file__).parents[2] / "fixtures" / "books"
+PASSAGE, AROUND, TRIALS = 60, 120, 8
+
+
+@cache
+def book(name):
+    return Book(name, name, "A", tuple(cut(read_epub(BOOKS / f"{name}.epub"))), digest="")
+
+
+@cache
+def index():
+    return SharedIndex([book("the-lamplighter")], k=5)
+
+
+@cache
+def prose(name):
+    return " ".join(excerpt.text for excerpt in book(name).excerpts).split()
+
+
+def bpe(words):
+    """Byte-level pieces, in which no byte is a blank or a control character."""
+    shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in shown]
+    letters = {byte: chr(byte) for byte in shown}
+    letters |= {byte: chr(256 + n) for n, byte in enumerate(others)}
+    return "".join(letters[byte] for byte in " ".join(words).encode())
+
+
+def leet(words):
+    return " ".join(words).lower().translate(str.maketrans("eaiost", "3@1057"))
+
+
+def in_lines(turn, length=9):
+    return lambda words: "\n".join(
+        turn(words[at : at + length]) for at in range(0, len(words), length)
+    )
+
+
+def pieces(words, mark):
+    """Words in pieces of three letters, of which all but the first have a mark."""
+    cut_up = ([word[at : at + 3] for at in range(0, len(word), 3)] for word in words)
+    return " ".join(mark.join(parts) for parts in cut_up)
+
+
+def objects(words, **others):
+    return json.dumps([{**others, "token": word} for word in words])
+
+
+TAGS = ("DT", "NN", "IN", "VBD", "PRP$", "TO", "JJ", "NNP")
+
+
+def tagged(words, glue):
+    return " ".join(f"{word}{glue}{TAGS[len(word) * 5 % 8]}" for word in words)
+
+
+DISGUISES = {
+    "byte-level BPE": bpe,
+    "byte-level BPE pieces": lambda words: " ".join(
+        piece for word in words for piece in (f"Ġ{word[:3]}", word[3:]) if piece
+    ),
+    "SentencePiece": lambda words: " ".join(f"▁{word[:3]} {word[3:]}" for word in words),
+    "WordPiece": lambda words: pieces(words, " ##"),
+    "subword pieces": lambda words: pieces(words, "@@ "),
+    "word/TAG": lambda words: tagged(words, "/"),
+    "word_TAG": lambda words: tagged(words, "_"),
+    "a string a word": json.dumps,
+    "an object a word": objects,
+    "numbered objects": lambda words: json.dumps(
+        [{"id": n, "token": word, "pos": TAGS[n % 8]} for n, word in enumerate(words)]
+    ),
+    "escaped blanks": r"\u0020".join,
+    "escaped letters": lambda words: "".join(f"\\u{ord(c):04x}" for c in " ".join(words)),
+    "code points": lambda words: " ".join(f"U+{ord(c):04X}" for c in " ".join(words)),
+    "bytes": lambda words: "".join(f"\\x{byte:02x}" for byte in " ".join(words).encode()),
+    "literal line ends": r"\n".join,
+    "percent blanks": "%20".join,
+    "percent letters": lambda words: "".join(f"%{byte:02X}" for byte in " ".join(words).encode()),
+    "HTML twice": lambda words: html.escape(html.escape("&nbsp;".join(words))),
+    "HTML letters twice": lambda words: "".join(f"&amp;#{ord(c)};" for c in " ".join(words)),
+    "doubled words": lambda words: " ".join(f"{word} {word}" for word in words),
+    "trebled words": lambda words: " ".join(f"{word} {word} {word}" for word in words),
+    "leet": leet,
+    "lines backwards": in_lines(lambda words: " ".join(words)[::-1]),
+    "all backwards": lambda words: " ".join(words)[::-1],
+    "letters of each word backwards": lambda words: " ".join(word[::-1] for word in words),
+}
+
+
+def planted(disguise, source, length=PASSAGE):
+    """One generation a trial, in which a disguised passage stands between other prose."""
+    others, words = prose("the-seed-vault"), prose(source)
+    for trial in range(TRIALS):
+        rng = random.Random(trial)
+        at, cut_at = rng.randrange(len(words) - length), rng.randrange(len(others) - 2 * AROUND)
+        before, after = others[cut_at:][:AROUND], others[cut_at + AROUND :][:AROUND]
+        passage = disguise(words[at : at + length])
+        yield "\n\n".join((" ".join(before), passage, " ".join(after)))
+
+
+def longest(texts):
+    protected = Protected(index(), "the-lamplighter", ("the-lamplighter",))
+    tally = Tally(book("the-lamplighter"), Scoring(), protected=protected)
+    first = book("the-lamplighter").excerpts[0].id
+    tally.add(Generation(first, n, text) for n, text in enumerate(texts))
+    return tally.recitals().nv_by_round
+
+
+@pytest.mark.parametrize("disguise", DISGUISES.values(), ids=DISGUISES)
+def test_a_disguised_passage_is_found_and_its_honest_twin_is_not(disguise):
+    texts = list(planted(disguise, "the-lamplighter"))
+    found = longest(texts)
+    assert sum(words >= 20 for words in found) == TRIALS
+    assert max(longest(planted(disguise, "the-seed-vault"))) < 20
+    its_keys = [("the-lamplighter", book_keys(book("the-lamplighter"), k=5))]
+    (survivor,) = GenerationSieve(texts, k=5).survivors(its_keys, least=20)
+    assert survivor.nv_longest == max(found)
+
+
+@pytest.mark.parametrize(
+    ("source", "least", "most"), [("the-lamplighter", 60, 70), ("the-seed-vault", 0, 12)]
+)
+def test_so_says_the_command(tmp_path, capsys, source, least, most):
+    texts = [
+        *planted(DISGUISES["word/TAG"], source),
+        *planted(DISGUISES["escaped letters"], source),
+    ]
+    first = book("the-lamplighter").excerpts[0].id
+    record = {"excerpt_id": first, "generations": [{"generated_text": text} for text in texts]}
+    (tmp_path / "g.json").write_text(json.dumps([record]), encoding="utf-8")
+    assert (
+        main(["score", str(BOOKS / "the-lamplighter.epub"), str(tmp_path / "g.json"), "--json"])
+        == 0
+    )
+    (measures,) = json.loads(capsys.readouterr().out)
+    assert least <= measures["nv_longest_recital"]["words"] <= most
+    assert measures["longest_recital"]["words"] <= 12
+
+
+def read(*texts):
+    return further_readings(texts, keyed(texts, "unicode"))
+
+
+def test_prose_is_read_once():
+    words = prose("the-seed-vault")
+    texts = [" ".join(words[at : at + 400]) for at in range(0, len(words), 400)]
+    assert len(set(read(*texts)[0])) <= len(texts) / 10
+    assert read() == ([], [])
+    assert read("", "", "\0", "\ud800", "In 1984, at 7:05 (p. 12).") == ([], [])
+
+
+def test_a_stretch_ends_with_its_text():
+    assert read(*["doubled doubled"] * 40, *["kciuq nworb xof"] * 40) == ([], [])
+    doubled = " ".join(["the the end end of of it it"] * 4)
+    numbers, readings = read("", "the the end", doubled, "\0%61%62%63%64%65%66%67%68%69")
+    assert set(numbers) == {2, 3}
+    assert readings[0] == " ".join(["the end of it"] * 4)
+    assert readings[numbers.index(3)] == "\0abcdefghi"
