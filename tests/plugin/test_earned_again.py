@@ -10,6 +10,8 @@ from openai_server import OpenAIServer
 from test_earned import SUITE, check, documented, run_here, write_book
 from unearned_servers import SAMPLES, book_of_servers, other_plays, reciters
 
+pytestmark = pytest.mark.full
+
 WEEK = 8 * 86_400
 # Name, keys of its model in the first run and in the second, and whether its weights change.
 AT_A_SERVER = {
