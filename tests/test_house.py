@@ -1,5 +1,6 @@
 """The plan of the house: what import-linter does not hold."""
 
+import json
 import re
 import tomllib
 from collections import Counter
@@ -28,6 +29,16 @@ def test_few_names_stand_at_the_top():
 
 def test_the_story_is_told_on_a_page():
     assert len((PACKAGE / "story" / "evaluate.py").read_text().splitlines()) <= 140
+
+
+def test_each_mutant_changes_a_line_that_is_there_once():
+    root = PACKAGE.parent
+    mutants = json.loads((root / "tests" / "mutants.json").read_text(encoding="utf-8"))
+    assert len(mutants) >= 40
+    for mutant in mutants:
+        text = (root / mutant["file"]).read_text(encoding="utf-8")
+        assert text.count(mutant["line"]) == 1, mutant
+        assert mutant["tests"], mutant
 
 
 def test_whoever_changes_it_is_told_where_things_are():

@@ -92,6 +92,7 @@ def quickstart(pytester):
     return shlex.split(re.search(r"\.venv/bin/pytest (.*quickstart.*)", readme)[1])
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("columns", "at_bottom"), [(80, False), (80, True), (120, True)])
 def test_the_quickstart(pytester, quickstart, columns, at_bottom):
     seen = run(pytester, *quickstart, columns=columns, at_bottom=at_bottom)
