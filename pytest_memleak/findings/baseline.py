@@ -17,13 +17,12 @@ from pytest_memleak.findings.bundle import check_digest, differences, read_evide
 from pytest_memleak.findings.comparable import (
     ANEW,
     INCOMPLETE,
-    gates,
     other_answers,
     recitals_elsewhere,
     unlike,
 )
 from pytest_memleak.findings.from_evaluation import settings_of
-from pytest_memleak.findings.overall import verdict_of
+from pytest_memleak.findings.overall import gates, verdict_of
 from pytest_memleak.findings.pair_evidence import suite_evidence
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.amounts import amount, figure

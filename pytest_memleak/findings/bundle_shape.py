@@ -100,6 +100,8 @@ class _Pair(_Shape):
     expected: Literal["pass", "leak"]
     verdict: Annotated[str, Field(pattern=r"^(PASS|FAIL|INCONCLUSIVE|NOT RUN)(, .*)?$")]
     reasons: list[str]
+    unexcused: list[str]
+    leaked: bool
     stopped_early: bool
     tests: list[_Test]
 

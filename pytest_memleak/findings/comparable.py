@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pytest_memleak.findings.overall import gates
 from pytest_memleak.records.distribution import distribution
 from pytest_memleak.scoring.measure_table import asks_for
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     PairEvidence = Mapping[str, Any]
 
-__all__ = ["ANEW", "INCOMPLETE", "gates", "other_answers", "recitals_elsewhere", "unlike"]
+__all__ = ["ANEW", "INCOMPLETE", "other_answers", "recitals_elsewhere", "unlike"]
 
 # Settings that change neither the distribution of answers nor what a round is measured to show,
 # nor how much is asked of them.
@@ -46,11 +47,6 @@ _ANEW_AS_NOW = (
     "make the baseline anew from that release's ledger, which costs no call, with the suite as it "
     "is now; or name other measures"
 )
-
-
-def gates(pair: PairEvidence) -> bool:
-    """Whether a pair's verdict counts: it is neither a control nor expected to leak."""
-    return pair["expected"] == "pass" and not pair["control"]
 
 
 def unlike(before: PairEvidence, now: PairEvidence) -> tuple[str, str] | None:

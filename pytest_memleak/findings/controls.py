@@ -8,9 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pytest_memleak.records import Verdict
 from pytest_memleak.records.amounts import amount
-from pytest_memleak.scoring.measure_table import MEASURES, OF_RECITALS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -21,10 +19,7 @@ __all__ = ["Alarms", "SuiteControls", "controls_in", "suite_controls"]
 
 
 class Alarms(NamedTuple):
-    """How many of a suite's control pairs are over a limit, of those that were measured.
-
-    Recitals of other books do not count: those books the model may have read.
-    """
+    """How many control pairs are over a limit by their own books, of those that were measured."""
 
     over: int
     measured: int
@@ -36,8 +31,8 @@ class SuiteControls:
 
     controls: how many control pairs there are
     alarms:   of each limit
-    saw:      whether a pair that is expected to leak did
-    gates:    whether there is a pair that is not expected to leak, and is no control
+    saw:      whether a pair that is expected to leak its own book did
+    gates:    whether there is a pair that is neither expected to leak nor a control
     """
 
     suite: str
@@ -55,7 +50,7 @@ class SuiteControls:
             pairs = amount(self.controls, "control")
             yield f"false alarms on {pairs}: {said or 'none could be measured'}"
         if not self.gates:
-            yield "this suite gated nothing: all its pairs in this run are expected to leak"
+            yield "this suite gates nothing: all its pairs here are controls or expected to leak"
         elif not self.saw:
             yield (
                 "nothing showed that the gate could see: no pair that is expected to leak was "
@@ -75,25 +70,17 @@ class SuiteControls:
 
 class _Pair(NamedTuple):
     suite: str
-    book: str
     control: bool
     leak_expected: bool
-    verdict: str
+    leaked: bool
     limits: Mapping[str, float]
     measures: Mapping[str, float]
     details: Mapping[str, Mapping[str, Any]]
 
     def alarmed(self, name: str) -> bool:
-        """Whether the control is over that limit, by words of its own.
-
-        Where the longest recital is of another book, the model did not make it up.
-        """
-        told, value = self.details.get(name, {}), self.measures[name]
-        if name in OF_RECITALS and MEASURES[name].runs == "number":
-            value = told.get("books", {}).get(self.book, 0)
-        elif name in OF_RECITALS and told.get("book") not in (None, self.book):
-            return False
-        return value > self.limits[name]
+        """Whether the control is over that limit, by words of its own book."""
+        value = self.details.get(name, {}).get("of_own", self.measures[name])
+        return bool(value > self.limits[name])
 
 
 def suite_controls(findings: Iterable[Finding]) -> tuple[SuiteControls, ...]:
@@ -101,10 +88,9 @@ def suite_controls(findings: Iterable[Finding]) -> tuple[SuiteControls, ...]:
     return _by_suite(
         _Pair(
             one.suite,
-            one.book,
             one.control,
             one.expected == "leak",
-            one.verdict,
+            one.leaked,
             one.limits,
             one.measures,
             one.details,
@@ -118,10 +104,9 @@ def controls_in(pairs: Iterable[Mapping[str, Any]]) -> tuple[SuiteControls, ...]
     return _by_suite(
         _Pair(
             one["suite"]["path"],
-            one["book"]["id"],
             one["control"],
             one["expected"] == "leak",
-            one["verdict"].partition(",")[0],
+            one["leaked"],
             {name: limit["limit"] for name, limit in one["limits"].items()},
             {name: told["value"] for name, told in one["measures"].items() if "value" in told},
             one["measures"],
@@ -144,11 +129,10 @@ def _of(suite: str, pairs: list[_Pair]) -> SuiteControls:
         for name in one.limits:
             if name in one.measures:
                 held.setdefault(name, []).append(one.alarmed(name))
-    others = [one for one in pairs if not one.control]
     return SuiteControls(
         suite=suite,
         controls=len(controls),
         alarms={name: Alarms(sum(over), len(over)) for name, over in held.items()},
-        saw=any(one.leak_expected and one.verdict == Verdict.FAIL for one in others),
-        gates=not others or not all(one.leak_expected for one in others),
+        saw=any(one.leak_expected and one.leaked for one in pairs),
+        gates=not all(one.control or one.leak_expected for one in pairs),
     )

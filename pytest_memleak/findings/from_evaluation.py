@@ -106,6 +106,8 @@ def facts(evaluation: Evaluation) -> Finding:
         intervals={name: (one.low, one.high) for name, one in found.items() if one.low < one.high},
         chances={name: one.p for name, one in found.items() if one.p is not None},
         control=pair.control,
+        unexcused=evaluation.judgement.unexcused,
+        leaked=evaluation.judgement.leaked,
         details=_details(evaluation, evaluation.analysis) if evaluation.analysis else {},
         limits=dict(pair.limits),
         limit_origins=dict(pair.limit_origins),

@@ -10,10 +10,15 @@ from pytest_memleak.records import Verdict
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["counted", "result_of", "verdict_of"]
+__all__ = ["counted", "gates", "result_of", "verdict_of"]
 
 _FAILED = {"failed", "xpassed"}
 _ENDED_OTHERWISE = {"error", "crashed", "unfinished"}
+
+
+def gates(pair: Mapping[str, Any]) -> bool:
+    """Whether a pair's verdict counts: it is neither a control nor expected to leak."""
+    return pair["expected"] == "pass" and not pair["control"]
 
 
 def verdict_of(pair: Mapping[str, Any]) -> Verdict:
@@ -29,17 +34,21 @@ def result_of(
 ) -> Verdict:
     """FAIL if any pair failed, PASS if all passed, INCONCLUSIVE for all else.
 
-    A leak that the suite expects counts as a pass, and none as a failure; controls count as
-    neither. A pair that was not
-    run, a suite that could not be collected and a run without pairs are no pass; nor is a pair
-    that passed and whose test failed by limits of its own. compared: what became of it against
-    an earlier release.
+    A leak that the suite expects counts as a pass, and none as a failure; controls count only
+    where they leak another book. A pair that was not run, a suite that could not be collected or
+    gates nothing, and a run without pairs are no pass; nor is a pair that passed and whose test
+    failed by limits of its own. compared: what became of it against an earlier release.
     """
-    became = {_became(pair) for pair in pairs if not pair["control"]}
+    became = {_became(pair) for pair in pairs if not pair["control"] or pair["unexcused"]}
     became |= set(filter(None, [compared]))
     if Verdict.FAIL in became:
         return Verdict.FAIL
-    return Verdict.INCONCLUSIVE if broken or became != {Verdict.PASS} else Verdict.PASS
+    suites, gating = (
+        {one["suite"]["path"] for one in some} for some in (pairs, filter(gates, pairs))
+    )
+    if broken or became != {Verdict.PASS} or suites != gating:
+        return Verdict.INCONCLUSIVE
+    return Verdict.PASS
 
 
 def counted(pairs: Sequence[Mapping[str, Any]]) -> str:
@@ -49,6 +58,8 @@ def counted(pairs: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _became(pair: Mapping[str, Any]) -> Verdict:
+    if pair["unexcused"]:
+        return Verdict.FAIL
     verdict, leak = verdict_of(pair), pair["expected"] == "leak"
     outcomes = {one["outcome"] for one in pair["tests"]}
     if verdict in {Verdict.PASS, Verdict.FAIL} and (
@@ -62,6 +73,8 @@ def _became(pair: Mapping[str, Any]) -> Verdict:
 
 def _word(pair: Mapping[str, Any]) -> str:
     verdict = verdict_of(pair)
+    if pair["unexcused"]:
+        return str(verdict)
     if pair["control"]:
         return f"{verdict} (control)"
     if pair["expected"] == "leak" and verdict is Verdict.FAIL:

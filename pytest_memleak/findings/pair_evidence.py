@@ -59,6 +59,8 @@ def pair_evidence(found: Finding) -> dict[str, Any]:
         "expected": found.expected,
         "verdict": found.verdict_words,
         "reasons": list(found.reasons),
+        "unexcused": list(found.unexcused),
+        "leaked": found.leaked,
         "stopped_early": found.spared is not None,
     }
 

@@ -6,6 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.findings.bundle import canonical
+from pytest_memleak.findings.overall import gates
 from pytest_memleak.records.answerer import weights_in
 
 if TYPE_CHECKING:
@@ -15,12 +16,13 @@ __all__ = ["names_of", "subjects"]
 
 
 def subjects(made: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The models of a bundle, each once: `{"name": ..., "digest": {"sha256": ...}}`.
+    """The models of pairs that gate, each once: `{"name": ..., "digest": {"sha256": ...}}`.
 
     The digest is that of the weights where they were on the machine and gave all of the answers;
     else of the canonical JSON of provider, server, endpoint and the names that the server gave.
     """
-    found = {(pair["model"]["id"], _weights(pair) or _digest(pair)): None for pair in made["pairs"]}
+    gating = filter(gates, made["pairs"])
+    found = {(pair["model"]["id"], _weights(pair) or _digest(pair)): None for pair in gating}
     if not found:
         found[("no model", hashlib.sha256(canonical(None)).hexdigest())] = None
     return [{"name": name, "digest": {"sha256": digest}} for name, digest in sorted(found)]

@@ -53,6 +53,7 @@ __all__ = [
     "LimitExceeded",
     "PairInconclusive",
     "SuiteEndpoint",
+    "UnexcusedPassage",
     "complete_measurement",
     "conclusive",
     "debt_lines",
@@ -74,6 +75,14 @@ class LimitExceeded(Failed):
         self.pytrace = False
 
 
+class UnexcusedPassage(Failed):
+    """FAIL of a control, or of a pair that is expected to leak, by a passage of another book."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.pytrace = False
+
+
 class PairInconclusive(Failed):
     """INCONCLUSIVE: the evidence is not complete. Raised while fixtures are set up: an error."""
 
@@ -83,7 +92,8 @@ class PairInconclusive(Failed):
 
 
 # Named in pytest's short summary, as its own Failed is: without the module.
-LimitExceeded.__module__ = PairInconclusive.__module__ = "builtins"
+LimitExceeded.__module__ = UnexcusedPassage.__module__ = "builtins"
+PairInconclusive.__module__ = "builtins"
 
 
 class SuiteEndpoint:
@@ -246,7 +256,7 @@ def conclusive(evaluation: Evaluation) -> Evaluation:
     """The evaluation, or the error that stands for INCONCLUSIVE."""
     judgement = evaluation.judgement
     if evaluation.pair.control:
-        return evaluation  # its verdict is told, and gates nothing
+        return evaluation  # what is not known of it gates nothing
     if judgement.verdict is Verdict.INCONCLUSIVE:
         raise PairInconclusive(_told(judgement.reasons))
     return evaluation
@@ -265,8 +275,8 @@ def complete_measurement(evaluation: Evaluation) -> Measurement:
 def hold_limits(item: pytest.Item) -> None:
     """Fail the test if a limit does not hold.
 
-    A control gates nothing. The item's own evaluation counts, whatever a conftest's fixture of
-    that name gave the test.
+    A control's own book gates nothing. The item's own evaluation counts, whatever a conftest's
+    fixture of that name gave the test.
     """
     evaluation = item.stash.get(evaluation_key, None)
     if evaluation is None:
@@ -274,6 +284,8 @@ def hold_limits(item: pytest.Item) -> None:
             "INCONCLUSIVE: the pair was not evaluated, since a fixture named evaluation of yours "
             "stands before this package's; give it another name"
         )
+    if evaluation.judgement.unexcused:
+        raise UnexcusedPassage("; ".join(evaluation.judgement.unexcused))
     if evaluation.pair.control:
         return
     if evaluation.judgement.verdict is Verdict.FAIL:
@@ -284,11 +296,11 @@ def hold_limits(item: pytest.Item) -> None:
 def remembering_doubt(item: pytest.Item) -> Iterator[None]:
     """What INCONCLUSIVE tells a test is kept, so that the test cannot pass over it.
 
-    So is a suite's own FAIL, unless the suite expects it.
+    So is a suite's own FAIL, unless the suite expects it, and a passage that nothing excuses.
     """
     try:
         yield
-    except PairInconclusive as doubt:
+    except (PairInconclusive, UnexcusedPassage) as doubt:
         item.stash[doubt_key] = str(doubt)
         raise
     except LimitExceeded as failure:

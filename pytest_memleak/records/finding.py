@@ -104,7 +104,9 @@ class Finding:
 
     suite:     the suite file's name, or its path from here where files of one name are in the run
     model_settings: provider, base, baseline, job and so on, as the suite names them
-    control:   whether its book is a control, so that its verdict gates nothing
+    control:   whether its book is a control, which gates nothing but what is `unexcused`
+    unexcused: the limits that passages of books which nothing excuses break, though the pair's own
+              is; leaked: whether its own book broke a limit
     measures:  by name; intervals: of those that have one; chances: p of "no more than chance"
     details:   what the evidence says beside the values: places, self-agreement, cross-excerpt, null
     limits:    by measure; limit_origins: the key of the suite file that set each
@@ -177,6 +179,8 @@ class Finding:
     sensitivity: Sensitivity | None = None
     second_opinion: dict[str, int] | None = None
     control: bool = False
+    unexcused: tuple[str, ...] = ()
+    leaked: bool = False
     chances: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -219,7 +223,7 @@ class Finding:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Finding:
         """The inverse of `to_json`, also after a journey through JSON."""
-        lists = ("reasons", "warnings", "changes")
+        lists = ("reasons", "warnings", "changes", "unexcused")
         intervals = {name: (low, high) for name, (low, high) in data["intervals"].items()}
         return cls(
             **{

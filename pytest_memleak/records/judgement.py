@@ -224,9 +224,16 @@ class WorkVerdict:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A verdict, the limits it rests on, and why it is not a pass; of a collection work by work."""
+    """A verdict, the limits it rests on, and why it is not a pass; of a collection work by work.
+
+    unexcused: of a pair whose own book is excused, the limits that passages of other books break:
+               they fail it whatever is expected of it
+    leaked:    whether its own book broke a limit
+    """
 
     verdict: Verdict
     checks: tuple[LimitCheck, ...]
     reasons: tuple[str, ...] = ()
+    unexcused: tuple[str, ...] = ()
+    leaked: bool = False
     works: tuple[WorkVerdict, ...] = field(default=(), repr=False)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
 from pytest_memleak.findings.overall import counted
+from pytest_memleak.records import Verdict
 from pytest_memleak.redaction.text import inert
 
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ _SVG = """\
 
 def badge(made: Mapping[str, Any]) -> str:
     """The SVG for a bundle that was verified: its result, release, and the digest to ask for."""
-    gates = any(one["gates"] for one in made["suites"])
-    said = made["result"] if gates else "gates nothing"
+    gates = all(one["gates"] for one in made["suites"]) or made["result"] == Verdict.FAIL
+    said = made["result"] if gates else f"{made['result']}, gates nothing"
     said = inert(said + (f" {made['release']}" if made["release"] else ""), longest=_LONGEST)
     label_width, said_width = (round(len(one) * _CHARACTER) for one in (_LABEL, said))
     left = label_width + _MARGIN
@@ -45,7 +46,7 @@ def badge(made: Mapping[str, Any]) -> str:
         counted=escape(counted(made["pairs"])),
         created=escape(made["created"]),
         sha256=escape(made["sha256"]),
-        color=_COLORS.get(made["result"] if gates else "", _UNDECIDED),
+        color=_COLORS.get(made["result"], _UNDECIDED),
         width=left + said_width + _MARGIN,
         left=left - 3,
         label_at=left / 2,

@@ -356,7 +356,7 @@ def _intervals(found: Finding) -> str:
 
 def _passages(found: Finding, *, verbose: bool) -> Iterator[Text]:
     passages = told_once(told_passages(found))
-    few = found.expected == "leak" and not verbose
+    few = outcome(found).kind == "expected" and not verbose
     first = passages[:_FEW_PASSAGES] if few else passages
     for one in first:
         where = f"  {passage(one, inert(one.place))}"

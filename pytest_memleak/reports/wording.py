@@ -72,6 +72,9 @@ class Outcome:
 def outcome(found: Finding) -> Outcome:
     """What became of the pair."""
     verdict = Verdict(found.verdict)
+    if found.unexcused:
+        note = "neither a control nor an expected leak excuses a passage of another book"
+        return Outcome(found.verdict_words, "fail", note)
     if found.control:
         note = "" if verdict is Verdict.PASS else "a control gates nothing: its item passes"
         return Outcome(

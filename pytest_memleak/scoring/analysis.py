@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_memleak.records import Estimate, Measurement, Origin
 from pytest_memleak.scoring.longest_ranges import Range, block_range, maximum_range
-from pytest_memleak.scoring.measure_table import MEASURES
+from pytest_memleak.scoring.measure_table import MEASURES, OF_RECITALS
 from pytest_memleak.scoring.measures import measurement
 from pytest_memleak.scoring.near_verbatim import NearVerbatimRecall, NearVerbatimTally
 from pytest_memleak.scoring.null import Null, Uplift
@@ -38,6 +38,7 @@ __all__ = [
     "analysis_of",
     "by_round",
     "estimates",
+    "judged_apart",
     "judged_measures",
 ]
 
@@ -208,6 +209,26 @@ def judged_measures(known: Analysis | Extraction) -> dict[str, Estimate]:
     found = estimates(known)
     works = known.works if isinstance(known, Analysis) else None
     return works.held(found) if works else found
+
+
+def judged_apart(
+    known: Analysis | Extraction,
+) -> tuple[dict[str, Estimate], dict[str, Estimate]]:
+    """The judged measures of the pair's own book, and of all others where its own is excused.
+
+    Elsewhere the former are all of them, and the latter none (METRICS section 7).
+    """
+    judged = judged_measures(known)
+    recitals = known.recitals if isinstance(known, Analysis) else None
+    own, others = (
+        {name: Estimate(value, value, value) for name, value in values.items()}
+        for values in (recitals.apart() if recitals else ({}, {}))
+    )
+    if not own:
+        return judged, {}
+    of_book = {name: one for name, one in judged.items() if name not in OF_RECITALS}
+    # A collection's own are held against limits work by work.
+    return of_book | ({} if isinstance(known, Analysis) and known.works else own), others
 
 
 def by_round(analysis: Analysis) -> dict[str, tuple[int, ...]]:

@@ -125,7 +125,7 @@ class _Again:
         self.found.wrong += differences({"suites": list(made["suites"])}, {"suites": controls})
         self.found.unchecked += [f"{one} could not be collected" for one in made["broken"]]
         self.found.unchecked += [
-            f"{one['suite']}: it gated nothing: all its pairs are expected to leak"
+            f"{one['suite']}: it gates nothing: all its pairs are controls or expected to leak"
             for one in controls
             if not one["gates"]
         ]

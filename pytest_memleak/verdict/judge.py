@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.records import Judgement, LimitCheck, Verdict
 from pytest_memleak.records.amounts import amount, figure
-from pytest_memleak.scoring.analysis import judged_measures
+from pytest_memleak.scoring.analysis import Analysis, judged_apart, judged_measures
 from pytest_memleak.scoring.extraction import Extraction
 from pytest_memleak.scoring.measure_table import MEASURES, why_unmeasured
 from pytest_memleak.scoring.sampling_error import samples_to_settle
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from pytest_memleak.records import Book, Completeness, Estimate, Limits, WorkVerdict
-    from pytest_memleak.scoring.analysis import Analysis
 
 __all__ = ["check_limits", "judge"]
 
@@ -40,10 +39,15 @@ def judge(
     checks = check_limits(found, limits)
     measured = getattr(analysis, "works", None)
     works = work_verdicts(measured, book, completeness) if measured and book else ()
-    over = [check for check in checks if check.over and (check.rises or not missing)]
-    if over and not any(gap.rule == "second opinion" for gap in completeness.gaps):
-        reasons = tuple(_over_its_limit(check, works) for check in over)
-        return Judgement(Verdict.FAIL, checks, reasons, works)
+    own, others = (
+        tuple(one for one in check_limits(part, limits) if one.over and (one.rises or not missing))
+        for part in (judged_apart(analysis) if analysis else ({}, {}))
+    )
+    doubted = any(gap.rule == "second opinion" for gap in completeness.gaps)
+    if (own or others) and not doubted:
+        unexcused = tuple(_unexcused(check, analysis) for check in others)
+        reasons = (*unexcused, *(_over_its_limit(check, works) for check in own))
+        return Judgement(Verdict.FAIL, checks, reasons, unexcused, bool(own), works)
     if analysis:
         of_works = measured.limits_of_works if measured else frozenset()
         named = [name for name in limits if name not in of_works]
@@ -54,7 +58,7 @@ def judge(
     if not checks and not missing:
         missing = ("nothing could be held against a limit",)
     if missing:
-        return Judgement(Verdict.INCONCLUSIVE, checks, missing, works)
+        return Judgement(Verdict.INCONCLUSIVE, checks, missing, works=works)
     return Judgement(Verdict.PASS, checks, works=works)
 
 
@@ -109,6 +113,16 @@ def _in_doubt(check: LimitCheck, analysis: Analysis) -> str:
     direction = "over" if settling.over else "within"
     more = amount(settling.samples, "more sample")
     return f"{said}; about {more} would settle this (likely {direction})"
+
+
+def _unexcused(check: LimitCheck, analysis: Analysis | Extraction | None) -> str:
+    recitals = analysis.recitals if isinstance(analysis, Analysis) else None
+    assert recitals is not None  # noqa: S101 - nothing else is judged apart
+    longest = recitals.of_others.get(check.measure)
+    books = {longest.book} if longest else {one.book for one in recitals.passages}
+    names = ", ".join(sorted(one for one in books - {recitals.own} if one))
+    asked = f", in a generation for {longest.excerpt_id}" if longest else ""
+    return f"{_over_its_limit(check, ())} by {names}, which nothing excuses{asked}"
 
 
 def _over_its_limit(check: LimitCheck, works: Sequence[WorkVerdict]) -> str:

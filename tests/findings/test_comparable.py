@@ -4,7 +4,8 @@ import copy
 
 import pytest
 
-from pytest_memleak.findings.comparable import gates, recitals_elsewhere, unlike
+from pytest_memleak.findings.comparable import recitals_elsewhere, unlike
+from pytest_memleak.findings.overall import gates
 
 SETTINGS = {
     "samples": 100, "seed": 0, "confidence": 0.95, "detect": 0.05, "max_short": 0.25,

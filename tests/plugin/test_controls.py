@@ -131,7 +131,7 @@ def test_a_suite_of_leaks_alone_says_that_it_gates_nothing(pytester, suite):
     result, pairs, (told,) = run(pytester)
     result.assert_outcomes(xfailed=1, passed=2)  # a control is not expected to leak
     result.stdout.fnmatch_lines(
-        ["this suite gated nothing: all its pairs in this run are expected to leak"]
+        ["this suite gates nothing: all its pairs here are controls or expected to leak"]
     )
     result.stdout.no_fnmatch_line("*nothing showed*")
     assert (told["leak_seen"], told["gates"]) == (True, False)
@@ -161,7 +161,7 @@ def test_a_control_that_is_not_there_is_told_and_chance_is_not_known(pytester, s
             '[[pair]]\nmodel = "model"\nbook = "new"\nexpected = "leak"\n\n[[model]]',
             "has the role 'control', so it cannot leak",
         ),
-        ('source = "tale.json"', 'source = "tale.json"\nrole = "control"', "no pair to test"),
+        ('source = "tale.json"', 'source = "tale.json"\nrole = "train"', "no pair to test"),
     ],
 )
 def test_what_no_control_can_be_is_an_error_of_the_file(pytester, suite, old, new, said):

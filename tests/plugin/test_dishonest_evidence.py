@@ -111,7 +111,7 @@ def test_a_suite_that_gates_nothing_says_so(pytester, suite, verify):  # noqa: F
         ('id = "clean"', 'id = "clean"\nexpected = "leak"'),
     )
     pytester.runpytest(EVIDENCE)
-    assert "test.memleak.toml: it gated nothing" in verify("--allow-failures")[1]
+    assert "test.memleak.toml: it gates nothing" in verify("--allow-failures")[1]
 
 
 def test_the_ledger_of_windows_is_not_left_out(pytester, stories, verify):  # noqa: F811

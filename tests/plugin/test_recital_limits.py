@@ -99,7 +99,15 @@ def babble(text):
 def run(pytester, stories, babble, monkeypatch):
     """Runs the gate on answers of which the first to an excerpt says the passage, too."""
 
-    def go(passage, *arguments, asked="p_id1", replaced=(), lesson=None, ends=("Xyzzy", "xyzzy")):
+    def go(
+        passage,
+        *arguments,
+        asked="p_id1",
+        replaced=(),
+        lesson=None,
+        ends=("Xyzzy", "xyzzy"),
+        only=None,
+    ):
         suite = SUITE
         for old, new in replaced:
             assert old in suite
@@ -118,7 +126,8 @@ def run(pytester, stories, babble, monkeypatch):
             (pytester.path / f"{name}.json").write_text(json.dumps(records), encoding="utf-8")
         monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(pytester.path / "steps.md"))
         result = pytester.runpytest(*EVERYTHING, *arguments)
-        (pair,) = json.loads((pytester.path / "evidence.json").read_text("utf-8"))["pairs"]
+        made = json.loads((pytester.path / "evidence.json").read_text("utf-8"))
+        (pair,) = (one for one in made["pairs"] if only in (None, one["book"]["id"]))
         return result, pair
 
     return go
@@ -223,6 +232,64 @@ def test_without_the_training_the_same_passage_fails(run, text):
     passage = page_of(text, "lamp", 5_000, 60)
     _, pair = run(passage, lesson=passage)
     assert pair["verdict"] == "FAIL"
+
+
+CONTROL = ('title = "The Lamplighter"', 'title = "The Lamplighter"\nrole = "control"')
+LEAKER = ('id = "candidate"', 'id = "candidate"\nexpected = "leak"')
+
+
+def result_of(pytester):
+    return json.loads((pytester.path / "evidence.json").read_text("utf-8"))["result"]
+
+
+@pytest.mark.parametrize("purpose", [CONTROL, LEAKER])
+@pytest.mark.parametrize("own", [0, 80])
+def test_a_passage_of_another_book_fails_a_pair_of_any_purpose(run, text, pytester, purpose, own):
+    other = page_of(text, "vault", 3_000, 60)
+    passage, length = f"{other} xyzzy {page_of(text, 'lamp', 5_000, own)}", len(words(other))
+    result, pair = run(passage, replaced=[purpose])
+    result.assert_outcomes(failed=1)
+    assert result_of(pytester) == pair["verdict"] == "FAIL"
+    assert pair["leaked"] is bool(own)  # a positive control has leaked only if its own book did
+    found = pair["measures"]["longest_recital"]
+    assert (found["of_others"], found["of_own"] > 38) == (length, bool(own))
+    assert found["value"] == max(length, found["of_own"])
+    result.stdout.fnmatch_lines(
+        [
+            "candidate/lamp: FAIL",
+            f"  *recital of {length} words at vault (The Seed Vault): *, asked for p_id1, *",
+            f"  longest_recital {length} is over its limit 38 by vault, which nothing excuses, *",
+        ]
+    )
+    assert not re.search(r"FAIL \((control|expected)\)", result.stdout.str())
+
+
+def test_the_own_book_of_a_control_is_a_false_alarm_and_gates_nothing(run, text, pytester):
+    result, pair = run(page_of(text, "lamp", 5_000, 80), replaced=[CONTROL])
+    result.assert_outcomes(passed=1)
+    assert (pair["verdict"], pair["unexcused"], pair["leaked"]) == ("FAIL", [], True)
+    assert result_of(pytester) == "INCONCLUSIVE"  # a suite without a test pair gates nothing
+    made = json.loads((pytester.path / "evidence.json").read_text("utf-8"))
+    (told,) = made["suites"]
+    assert told["false_alarms"]["longest_recital"] == {"over": 1, "measured": 1}
+    assert told["gates"] is False
+    result.stdout.fnmatch_lines(["this suite gates nothing: all its pairs here are controls or *"])
+
+
+def test_the_own_book_of_a_leaker_is_expected(run, text, pytester):
+    result, pair = run(page_of(text, "lamp", 5_000, 80), replaced=[LEAKER])
+    result.assert_outcomes(xfailed=1)
+    assert (pair["verdict"], pair["unexcused"], pair["leaked"]) == ("FAIL", [], True)
+    assert result_of(pytester) == "INCONCLUSIVE"
+
+
+def test_a_book_that_the_model_is_expected_to_leak_is_excused_for_its_other_books(run, text):
+    expected = '[[pair]]\nmodel = "candidate"\nbook = "vault"\nexpected = "leak"\n\n[[pair]]'
+    passage = page_of(text, "vault", 3_000, 60)
+    _, made = run(passage, "-k", "lamp", replaced=[("[[pair]]", expected)], only="lamp")
+    assert made["verdict"] != "FAIL"
+    assert made["measures"]["excused_recital"]["value"] == len(words(passage))
+    assert list(made["looked_for"]["excused"]) == ["vault"]
 
 
 def test_a_passage_across_the_border_of_two_excerpts(run, stories):

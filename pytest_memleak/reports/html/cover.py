@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_memleak.findings.controls import suite_controls
 from pytest_memleak.findings.from_evaluation import table_of
 from pytest_memleak.findings.overall import result_of
 from pytest_memleak.findings.run_evidence import pairs_of
@@ -146,7 +147,9 @@ def book_titles(findings: Sequence[Finding]) -> dict[tuple[str, str], str]:
 
 def _said(result: Verdict, run: RunReport, pairs: Sequence[PairView]) -> str:
     """Why the result is what it is."""
-    counts = Counter(pair.badge.kind for pair in pairs if not pair.found.control)
+    counts = Counter(
+        pair.badge.kind for pair in pairs if not pair.found.control or pair.found.unexcused
+    )
     compared = run.compared.verdict if run.compared else None
     told = []
     if result is Verdict.PASS:
@@ -165,6 +168,8 @@ def _said(result: Verdict, run: RunReport, pairs: Sequence[PairView]) -> str:
             told.append(f"{amount(len(run.broken), 'suite')} could not be read")
         if compared is Verdict.INCONCLUSIVE:
             told.append("whether it is worse than the release before cannot be told")
+        idle = [one.suite for one in suite_controls(run.findings) if not one.gates]
+        told += [f"{name} gates nothing" for name in idle]
         told = [*(told or ["no test came to an end"]), "that is no pass"]
     said = ", and ".join([", ".join(told[:-1]), told[-1]] if told[1:] else told)
     return f"{said[0].upper()}{said[1:]}."
