@@ -161,7 +161,6 @@ def test_a_control_that_is_not_there_is_told_and_chance_is_not_known(pytester, s
             '[[pair]]\nmodel = "model"\nbook = "new"\nexpected = "leak"\n\n[[model]]',
             "has the role 'control', so it cannot leak",
         ),
-        ('source = "tale.json"', 'source = "tale.json"\nrole = "train"', "no pair to test"),
     ],
 )
 def test_what_no_control_can_be_is_an_error_of_the_file(pytester, suite, old, new, said):
