@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 from http_server import Books, HttpServer, Response
+from marks import full
 from test_earned import run_here, write_book
 from unearned_servers import book_of_servers, other_plays
 
@@ -45,6 +46,14 @@ base = "{name}"
 {keys}
 options = {{ base_url = "{url}" }}
 """
+PAIR = """
+[[pair]]
+model = "{name}"
+book = "mine"
+expected = "leak"
+"""
+ROLES = ("test", full("control"), full("expected"))
+OF_TEST_PAIRS = pytest.mark.parametrize("told", ["test"], indirect=True)
 PLAYS = other_plays(300_000)
 PASSAGES = {
     "other": PLAYS[280_000:280_060],
@@ -116,11 +125,15 @@ class Writer(HttpServer):
         }.get(place, {})
 
 
-def written_suite(folder, url, names):
+def written_suite(folder, url, names, *, role="test"):
     suite = SUITE
+    if role == "control":
+        suite = suite.replace('id = "mine"', 'id = "mine"\nrole = "control"')
     for name in names:
         keys = 'probe = "continuation"' if name.startswith("greedy") else ""
         suite += MODEL.format(name=name, keys=keys, url=url)
+        if role == "expected":
+            suite += PAIR.format(name=name)
     (folder / "it.memleak.toml").write_text(suite, "utf-8")
 
 
@@ -162,14 +175,14 @@ def run(pytester, writer):
     return running
 
 
-@pytest.fixture(scope="module")
-def told(tmp_path_factory):
-    """What evidence and terminal say of every case."""
+@pytest.fixture(scope="module", params=ROLES)
+def told(tmp_path_factory, request):
+    """What evidence and terminal say of every case of a role."""
     folder = tmp_path_factory.mktemp("every")
     books = Books(folder / "books.jsonl")
     names = [f"{place}_{book}" for place in PLACES for book in (*BOOKS, "none")]
     with Writer(write_books(folder), books=books) as server:
-        written_suite(folder, f"{server.url}/v1", names)
+        written_suite(folder, f"{server.url}/v1", names, role=request.param)
         reports = run_here(folder, "-k", "mine")
     books.close()
     return {one["model"]["id"]: one for one in of_mine(reports)}, reports["terminal"]
@@ -182,9 +195,13 @@ ORIGINS = dict.fromkeys(PLACES, "sampled") | {
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("book", BOOKS)
-def test_a_passage_counts_wherever_it_was_written(told, place, book):
+def test_a_passage_counts_wherever_it_was_written(told, place, book, request):
     pair = told[0][f"{place}_{book}"]
-    assert pair["verdict"] == "FAIL", pair["reasons"]
+    role = request.node.callspec.params["told"]
+    ((outcome, verdict),) = {(one["outcome"], pair["verdict"]) for one in pair["tests"]}
+    excused = {"control": "passed", "expected": "xfailed"} if book == "own" else {}
+    assert outcome == excused.get(role, "failed"), pair["reasons"]
+    assert verdict == "FAIL" or role == "control", pair["reasons"]
     for name in ("longest_recital", "nv_longest_recital"):
         passage = pair["measures"][name]
         assert passage["value"] >= 60
@@ -195,6 +212,7 @@ def test_a_passage_counts_wherever_it_was_written(told, place, book):
     assert (rounds >= 60) == (ORIGINS[place] == "sampled")
 
 
+@OF_TEST_PAIRS
 @pytest.mark.parametrize("place", PLACES)
 def test_without_a_passage_it_passes(told, place):
     pair = told[0][f"{place}_none"]
@@ -205,11 +223,13 @@ def test_without_a_passage_it_passes(told, place):
         assert pair["verdict"] == "PASS", pair["reasons"]
 
 
+@OF_TEST_PAIRS
 def test_reports_name_the_place(told):
     for words in ("in greedy generation for p_id", "in canary 1, for", "in unrequested generation"):
         assert words in " ".join(told[1].split())
 
 
+@OF_TEST_PAIRS
 def test_everything_is_counted_and_hashed(told):
     purposes = {name: [one["purpose"] for one in pair["draws"]] for name, pair in told[0].items()}
     assert purposes["sampled_own"] == ["own", "canary"]
