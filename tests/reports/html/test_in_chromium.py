@@ -22,6 +22,7 @@ CHROMIUM, DRIVER = (
     shutil.which("chromedriver"),
 )
 pytestmark = [
+    pytest.mark.full,
     pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
