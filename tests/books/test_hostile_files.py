@@ -156,7 +156,7 @@ WORD_BODIES = {
 LONG = {
     *("marks.md", "open links.md", "random.md", "a paragraph a letter", "breaks"),
     *("headings alone", "a chapter a word", "no space in Thai"),
-    *("numerals.txt", "works of brackets.json"),
+    *("numerals.txt", "works of brackets.json", "works in many lines.jsonl"),
 }
 
 
