@@ -13,7 +13,7 @@ import dataclasses
 import itertools
 import json
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from corpus import king_james, shakespeare
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "verdict"))
 import answer_sets as sets
+import honest_writers as writers
 
 from pytest_memleak.books.continuation import beginnings
 from pytest_memleak.records import Completeness, FinishReason
@@ -210,11 +211,38 @@ def table_of_refusals() -> str:
     return "\n".join(told)
 
 
+def table_of_writers() -> str:
+    """Per source of prose, what becomes of its manners, and the rules that keep some open."""
+    sizes = (10, 66)
+    rows = [
+        "| honest writers | " + " | ".join(f"n = {n}" for n in sizes) + " |",
+        "| --- " * 3 + "|",
+    ]
+    for source in writers.SOURCES:
+        cells = []
+        for samples in sizes:
+            told = Counter(
+                ", ".join((judgement.verdict.value, *(f"{writer[1]}: {rule}" for rule in rules)))
+                for writer in writers.WRITERS
+                if writer[0] == source
+                for seed in writers.SEEDS
+                for judgement, rules in [writers.judged(writers.story(), writer, samples, seed)]
+            )
+            cells.append("; ".join(f"{count} {name}" for name, count in sorted(told.items())))
+        rows.append(f"| {source} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
 def main() -> None:
     named = honest_sets()
     if len(sys.argv) > 1:
         named = itertools.chain(named, recorded(Path(sys.argv[1])))
-    tables = (table_of_honest(named), table_of_adversaries(), table_of_refusals())
+    tables = (
+        table_of_honest(named),
+        table_of_writers(),
+        table_of_adversaries(),
+        table_of_refusals(),
+    )
     page = PAGE.read_text(encoding="utf-8")
     before, _, rest = page.partition(BEGIN)
     after = rest.partition(END)[2]

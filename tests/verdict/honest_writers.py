@@ -1,0 +1,156 @@
+"""Fifty kinds of honest writers: five sources of prose, each in ten manners, from seeds.
+
+No text has a stretch of the book over 30 words, but in the manner "quoting at length".
+"""
+
+import dataclasses
+import random
+from functools import cache
+
+from answer_sets import fixture_book
+from corpus import king_james, shakespeare
+
+from pytest_memleak.records import FinishReason, Generation, Scoring
+from pytest_memleak.records.judgement import Limits
+from pytest_memleak.scoring.analysis import analyse
+from pytest_memleak.suite.presets import PRESETS
+from pytest_memleak.verdict.answer_census import AnswerCensus
+from pytest_memleak.verdict.asked import Asked
+from pytest_memleak.verdict.completeness import completeness
+from pytest_memleak.verdict.given_away import given_away
+from pytest_memleak.verdict.judge import judge
+
+SEEDS = (1, 2, 3)
+STRICT = Limits({name: it for name, it in PRESETS["strict"].items() if "greedy" not in name})
+HELD_OUT = 20_000  # words of each source that no chain is trained on
+
+
+@cache
+def own_style():
+    """The second half of a story, whose first half is the book."""
+    excerpts = fixture_book("the-lamplighter").excerpts
+    return tuple(" ".join(one.text for one in excerpts[len(excerpts) // 2 :]).split())
+
+
+@cache
+def followers(name, order):
+    source = SOURCES[name][0]()
+    table = {}
+    for at in range(len(source) - order):
+        table.setdefault(source[at : at + order], []).append(source[at + order])
+    return table, list(table)
+
+
+def chain(name, order, words, draw):
+    """Prose of a chain over a source; it jumps to another place where the source ends."""
+    table, starts = followers(name, order)
+    text = list(draw.choice(starts))
+    while len(text) < words:
+        following = table.get(tuple(text[-order:]))
+        text += [draw.choice(following)] if following else draw.choice(starts)
+    return text[:words]
+
+
+SOURCES = {
+    "plays": (lambda: shakespeare()[HELD_OUT:300_000], 2),
+    "plays, one word back": (lambda: shakespeare()[HELD_OUT:300_000], 1),
+    "King James": (lambda: king_james()[HELD_OUT:300_000], 2),
+    "a novel's style": (own_style, 2),
+    "plays, whole sentences": (lambda: shakespeare()[HELD_OUT:], 0),
+}
+
+
+def prose(name, words, draw):
+    source, order = SOURCES[name][0], SOURCES[name][1]
+    if order:
+        return chain(name, order, words, draw)
+    at = draw.randrange(len(source()) - words)
+    return list(source()[at : at + words])
+
+
+# --- the manners: words, the excerpt's words and a random generator to a text -----------------
+
+
+def in_lines(words, length, mark=""):
+    return "\n".join(
+        mark + " ".join(words[at : at + length]) for at in range(0, len(words), length)
+    )
+
+
+def dialogue(words, _, draw):
+    return in_lines([f"“{word}" if at % 12 == 0 else word for at, word in enumerate(words)], 24)
+
+
+def numbered(words, _, draw):
+    return "\n".join(
+        f"{n}. {line}" for n, line in enumerate(in_lines(words, 15).splitlines(), start=1)
+    )
+
+
+def markdown(words, _, draw):
+    return "## An answer\n\n" + in_lines(words, 40).replace("\n", "\n\n")
+
+
+def quoting(length):
+    """A quotation of so many words of the excerpt in one text of twenty."""
+
+    def quote(words, own, draw):
+        if draw.random() < 0.95:
+            return " ".join(words)
+        at, into = draw.randrange(len(own) - length), len(words) // 2
+        return " ".join([*words[:into], "he wrote:", *own[at : at + length], *words[into:]])
+
+    return quote
+
+
+def sometimes_refusing(words, _, draw):
+    return "I'm sorry, but I can't write that." if draw.random() < 0.02 else " ".join(words)
+
+
+PLAIN = lambda words, _, draw: " ".join(words)  # noqa: E731 - a row of the table below
+
+# The length beside the excerpt's, and what becomes of the words.
+MANNERS = {
+    "plain": (1.0, PLAIN),
+    "terse": (0.6, PLAIN),
+    "long": (1.5, PLAIN),
+    "dialogue": (1.0, dialogue),
+    "numbered": (1.0, numbered),
+    "verse": (1.0, lambda words, _, draw: in_lines(words, 8)),
+    "Markdown": (1.0, markdown),
+    "reasoning": (1.0, PLAIN),
+    "refusing now and then": (1.0, sometimes_refusing),
+    "quoting 15 words": (1.0, quoting(15)),
+}
+WRITERS = tuple((source, manner) for source in SOURCES for manner in MANNERS)
+QUOTING_AT_LENGTH = ("plays", "quoting at length")
+
+
+def generations(book, writer, samples, seed):
+    """All that a writer answers to the book's instructions."""
+    source, manner = writer
+    share, change = (1.0, quoting(45)) if writer == QUOTING_AT_LENGTH else MANNERS[manner]
+    draw = random.Random(f"{source} {manner} {seed}")
+    for ordinal in range(samples):
+        for excerpt in book.excerpts:
+            own = excerpt.text.split()
+            text = change(prose(source, int(share * len(own)), draw), own, draw)
+            thought = " ".join(prose(source, 60, draw)) if manner == "reasoning" else ""
+            yield Generation(excerpt.id, ordinal, text, FinishReason.STOP, reasoning=thought)
+
+
+@cache
+def story():
+    """The first ten excerpts of a story."""
+    whole = fixture_book("the-lamplighter")
+    return dataclasses.replace(whole, excerpts=whole.excerpts[:10])
+
+
+def judged(book, writer, samples, seed):
+    """The judgement under the strict limits, and the rules that keep its evidence incomplete."""
+    census = AnswerCensus(book, asked := Asked(samples=samples))
+    answers = census.watch(generations(book, writer, samples, seed))
+    analysis = analyse(book, answers, Scoring())
+    evidence = completeness(census.counted(), given_away(book, asked))
+    rules = tuple(sorted({gap.rule for gap in evidence.gaps}))
+    return judge(analysis, evidence, STRICT, book), rules
