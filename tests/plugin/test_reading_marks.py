@@ -166,11 +166,13 @@ def test_what_was_reported_before_the_first_read_stays(run, pytester):
 def prepared(book, record_property):
     print("prepared it")
 
-def test_it(prepared, book, record_property, request):
+def test_it(prepared, book, record_property, record_testsuite_property, request):
     record_property("before", 1)
+    record_testsuite_property("first", "of the run")
     request.node.add_marker(pytest.mark.xfail(reason="known " * 13))
     text = book.excerpts[0].text
     record_property("after", text)
+    record_testsuite_property("last", text)
     print(text)
     assert 0
 """,
@@ -181,7 +183,9 @@ def test_it(prepared, book, record_property, request):
     result.stdout.fnmatch_lines([f"*{' '.join(['known'] * 13)}*"])
     xml = (pytester.path / "junit.xml").read_text("utf-8")
     assert 'name="before" value="1"' in xml
+    assert 'name="first" value="of the run"' in xml
     assert 'name="after"' not in xml
+    assert 'name="last"' not in xml
     assert "prepared it" in xml
     assert "[captured output redacted]" in xml
 
