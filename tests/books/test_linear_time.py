@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+from marks import full
 
 from pytest_memleak.books.block_styles import block_classes
 from pytest_memleak.books.boilerplate import boilerplate, matter_of_title
@@ -59,7 +60,9 @@ SEE_A_BOOK = {
 LENGTH = 100_000
 
 
-@pytest.mark.parametrize("see", SEE_A_BOOK)
+@pytest.mark.parametrize(
+    "see", [full(see) if see == "sentences of every script" else see for see in SEE_A_BOOK]
+)
 def test_what_would_take_hours_if_it_were_not_linear_comes_to_an_end(see):
     # A hundred thousand squared is ten thousand million steps for each of these seeds.
     for seed in SEEDS:

@@ -326,6 +326,7 @@ def test_an_endpoint_that_is_listed_late_is_waited_for(doomed):
     suite.finish()
 
 
+@pytest.mark.full
 def test_the_command_takes_down_what_a_killed_run_left(doomed):
     suite = doomed()
     assert suite.kill_in("chat", after=0.0)

@@ -146,7 +146,7 @@ def test_fine_tunes_and_batches_are_told(pytester, online, server: OpenAIServer)
     assert is_clean(seen)
 
 
-@pytest.mark.parametrize("columns", [40, 49, 50, 51, 80])
+@pytest.mark.parametrize("columns", [full(40), full(49), 50, full(51), 80])
 def test_verbose_lines_are_gone_on_with(pytester, slow, columns):
     """Names of 49 characters and a blank, in narrower terminals and in one that they just fill."""
     plain = run(pytester, "-v", columns=columns, environment={"TERM": "dumb"})

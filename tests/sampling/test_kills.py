@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from bookkeeper import CONCURRENCY, TRAINING, Books, asked, sent
+from marks import full
 
 from pytest_memleak.ledger import tables as schema
 from pytest_memleak.ledger.chain_check import check_ledger
@@ -106,7 +107,7 @@ def compare(folder: Path, url: str) -> tuple[int, int, int]:
         return counts.lost, len(unrecorded), counts.recovered
 
 
-@pytest.mark.parametrize("kind", ["plain", "kept", "batch"])
+@pytest.mark.parametrize("kind", ["plain", full("kept"), full("batch")])
 def test_a_killed_run_is_taken_up(url, kind, tmp_path):
     folder = tmp_path / "books"
     hits = killed_and_finished(folder, url, kind, kills=4)
@@ -117,7 +118,7 @@ def test_a_killed_run_is_taken_up(url, kind, tmp_path):
         assert (lost, unrecorded) == (0, 0)
 
 
-@pytest.mark.parametrize("kind", ["kept", "batch"])
+@pytest.mark.parametrize("kind", [full("kept"), "batch"])
 def test_four_processes_share_the_work(url, kind, tmp_path):
     folder = tmp_path / "books"
     killed_and_finished(folder, url, kind, kills=0, processes=4)
@@ -125,6 +126,7 @@ def test_four_processes_share_the_work(url, kind, tmp_path):
     assert sum(map(len, sent(Books(folder)))) == asked().asked
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", ["plain", "batch"])
 def test_four_processes_that_are_killed(url, kind, tmp_path):
     folder = tmp_path / "books"
