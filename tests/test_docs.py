@@ -658,7 +658,7 @@ def tests_of_ones_own(pytester, monkeypatch):
     for name, value in OWN_PLUGIN.items():
         monkeypatch.setenv(name, value)
     text = "The ferryman counted nine lanterns along the quay and did not like the number at all."
-    asked = "Write about a boatman who counts the lanterns along the quay at night."
+    asked = "Write of a worried boatman who walks beside the water at night and counts its lamps."
     book = {"excerpt_id": "p_id1", "excerpt_text": text, "instruction": asked}
     others = (
         "A boat crossed the river at night while everybody in the village was asleep.",
@@ -675,7 +675,7 @@ def tests_of_ones_own(pytester, monkeypatch):
 
 def test_tests_of_ones_own_run(tests_of_ones_own):
     Path("test_limit.py").write_text(
-        titled("fixtures.md", "test_recitals.py").replace("<= 50", "<= 12"), encoding="utf-8"
+        titled("fixtures.md", "test_recitals.py").replace("<= 38", "<= 12"), encoding="utf-8"
     )
     result = tests_of_ones_own.runpytest_subprocess(timeout=300)
     result.assert_outcomes(passed=4, failed=1)

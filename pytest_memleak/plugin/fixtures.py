@@ -4,7 +4,7 @@ PYTEST_DONT_REWRITE
 
     @pytest.mark.copyright(suite="release.memleak.toml")
     def test_no_long_recital(memorization):
-        assert memorization.longest_block <= 50
+        assert memorization.longest_recital <= 38
 
 Override `endpoint` in a conftest to bring a model of your own: anything with `sample`.
 """
@@ -19,7 +19,8 @@ from pytest_memleak.plugin.stash import run_key
 
 if TYPE_CHECKING:
     from pytest_memleak.contracts.protocols import Endpoint, Recording
-    from pytest_memleak.records import Book, Measurement, Pair
+    from pytest_memleak.plugin.own_tests import Memorization
+    from pytest_memleak.records import Book, Pair
     from pytest_memleak.verdict.evaluation import Evaluation
 
 __all__ = ["book", "endpoint", "evaluation", "memorization", "pair"]
@@ -67,13 +68,10 @@ def evaluation(pair: Pair, endpoint: Any, request: pytest.FixtureRequest) -> Eva
 
 
 @pytest.fixture
-def memorization(pair: Pair, endpoint: Any, request: pytest.FixtureRequest) -> Measurement:
-    """The pair's Measurement, on complete evidence only; the suite's limits do not matter to it."""
-    from pytest_memleak.plugin.outcomes import (
-        complete_measurement,
-        evaluate_for,
-        remembering_doubt,
-    )
+def memorization(pair: Pair, endpoint: Any, request: pytest.FixtureRequest) -> Memorization:
+    """The pair's measures, on complete evidence only; the suite's limits do not matter to them."""
+    from pytest_memleak.plugin.outcomes import complete, evaluate_for, remembering_doubt
+    from pytest_memleak.plugin.own_tests import Memorization
 
     with remembering_doubt(request.node):
-        return complete_measurement(evaluate_for(request.node, pair, endpoint))
+        return Memorization(complete(evaluate_for(request.node, pair, endpoint)))

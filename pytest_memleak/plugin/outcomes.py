@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_memleak.contracts.capabilities import id_of
 from pytest_memleak.contracts.protocols import Recording
 from pytest_memleak.errors import LedgerError, MemleakError
 from pytest_memleak.plugin.collect import pair_of
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from pytest_memleak.contracts.protocols import Completion
-    from pytest_memleak.records import Measurement, Pair
+    from pytest_memleak.records import Pair
     from pytest_memleak.verdict.evaluation import Evaluation
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ __all__ = [
     "PairInconclusive",
     "SuiteEndpoint",
     "UnexcusedPassage",
-    "complete_measurement",
+    "complete",
     "conclusive",
     "debt_lines",
     "evaluate_for",
@@ -103,6 +104,12 @@ class SuiteEndpoint:
         self._pair = pair
         self._config = config
         self._suite = config.stash[run_key].of_suite(pair.suite)
+
+    @property
+    def id(self) -> str | None:
+        """The suite's endpoint's own id; None where nothing names its weights."""
+        with plainly(self._config):
+            return id_of(self._suite.endpoints.endpoint(self._pair.model))
 
     def sample(
         self,
@@ -262,14 +269,12 @@ def conclusive(evaluation: Evaluation) -> Evaluation:
     return evaluation
 
 
-def complete_measurement(evaluation: Evaluation) -> Measurement:
-    """The measurement, for a test that sets limits of its own."""
+def complete(evaluation: Evaluation) -> Evaluation:
+    """The evaluation on complete evidence, for a test that sets limits of its own."""
     missing = tuple(map(str, evaluation.completeness.gaps))
-    if not missing and evaluation.extraction is not None:
-        missing = ('the probe "probability" makes no Measurement: ask for `evaluation`',)
-    if missing or evaluation.measurement is None:
+    if missing or (evaluation.measurement or evaluation.extraction) is None:
         raise PairInconclusive(_told(missing))
-    return evaluation.measurement
+    return evaluation
 
 
 def hold_limits(item: pytest.Item) -> None:

@@ -186,15 +186,21 @@ def next_lines(report: RunReport) -> Iterator[str]:
 
 
 def explain_comparison(run: Run, op: str, left: object, right: object) -> list[str] | None:
-    """`assert memorization.longest_block <= 50` in words: value, limit, place in the book."""
+    """`assert memorization.longest_recital <= 38` in words: value, limit, place in the book."""
     block, bound = (left, right) if isinstance(left, Block) else (right, left)
     if not isinstance(block, Block):
         return None
     limit = f"{bound.words} words" if isinstance(bound, Block) else str(bound)
-    kind = "longest span" if isinstance(block, Span) else "longest block"
+    book = getattr(block, "book", None)  # of a recital
+    kind = "recital" if book else "longest span" if isinstance(block, Span) else "longest block"
     lines = [f"{kind} of {block.words} words {op} {limit}"]
     evaluation = run.evaluated_with(block)
-    if evaluation and evaluation.measurement and evaluation.book and block.start is not None:
+    if evaluation and book:
+        excerpt_at = getattr(block, "excerpt_at", "")
+        lines.append(
+            f"{evaluation.pair.id}: {inert(book)}, {excerpt_at}, words {block.start}-{block.end}"
+        )
+    elif evaluation and evaluation.measurement and evaluation.book and block.start is not None:
         excerpt = evaluation.book.excerpts[evaluation.measurement.excerpt_at(block.start)]
         chapter = f"{inert(excerpt.chapter)}, " if excerpt.chapter else ""
         lines.append(

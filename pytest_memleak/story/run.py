@@ -146,12 +146,16 @@ class Run:
         return self._evaluations[key][1]
 
     def evaluated_with(self, run: Block) -> Evaluation | None:
-        """The evaluation whose measurement holds this very block or span."""
+        """The evaluation that holds this very block, span or recital."""
         for _, one in self._evaluations.values():
             measured = one.measurement
+            recitals = one.analysis.recitals if one.analysis else None
             if measured and any(
                 run is known
-                for known in (measured.longest_block, measured.longest_span, *measured.spans)
+                for known in (
+                    *(measured.longest_block, measured.longest_span, *measured.spans),
+                    *(recitals.longest.values() if recitals else ()),
+                )
             ):
                 return one
         return None

@@ -235,7 +235,8 @@ def test_memorization_needs_another_probe(pytester, write):
 
         @pytest.mark.copyright(suite="it.memleak.toml")
         def test_mine(memorization):
-            pass
+            assert 0 <= memorization.extractable_plain <= 1
+            memorization.longest_recital
 
         @pytest.mark.copyright(suite="it.memleak.toml")
         def test_windows(evaluation):
@@ -243,8 +244,10 @@ def test_memorization_needs_another_probe(pytester, write):
         """
     )
     result = pytester.runpytest("test_memorization_needs_another_probe.py")
-    result.assert_outcomes(passed=1, errors=1)
-    result.stdout.fnmatch_lines(['*the probe "probability" makes no Measurement*'])
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(
+        ['*longest_recital could not be measured: the probe "probability" has no generations*']
+    )
 
 
 # --- servers and local weights -------------------------------------------------------------

@@ -10,6 +10,7 @@ import pytest
 
 from pytest_memleak.books.assemble import make_book, paper_records
 from pytest_memleak.books.epub import read_epub
+from pytest_memleak.scoring.measure_table import MEASURES
 from pytest_memleak.scoring.words import words
 
 STORIES = Path(__file__).parents[2] / "fixtures" / "books"
@@ -274,6 +275,39 @@ def test_the_own_book_of_a_control_is_a_false_alarm_and_gates_nothing(run, text,
     assert told["false_alarms"]["longest_recital"] == {"over": 1, "measured": 1}
     assert told["gates"] is False
     result.stdout.fnmatch_lines(["this suite gates nothing: all its pairs here are controls or *"])
+
+
+OWN_TEST = """
+import pytest
+from pytest_memleak.scoring.measure_table import MEASURES
+
+@pytest.mark.copyright(suite="release.memleak.toml")
+def test_no_long_recital(memorization):
+    assert memorization.longest_recital <= 38
+
+@pytest.mark.copyright(suite="release.memleak.toml")
+@pytest.mark.parametrize("name", MEASURES)
+def test_every_measure(memorization, evaluation, name):
+    value = getattr(memorization, name)
+    assert value == evaluation.analysis.recitals.longest.get(name, value)
+    assert value >= 0
+"""
+
+
+def test_a_test_of_ones_own_sees_another_book_and_every_measure(run, text, pytester):
+    pytester.makepyfile(test_own=OWN_TEST)
+    passage = page_of(text, "vault", 3_000, 60)
+    result, _ = run(passage, "test_own.py")
+    result.assert_outcomes(passed=7, failed=1 + len(MEASURES) - 7)
+    result.stdout.fnmatch_lines(
+        [
+            f"E *assert recital of {len(words(passage))} words <= 38",
+            "E *candidate/lamp: vault, p_id*, words *",
+        ]
+    )
+    told = result.stdout.str()
+    for name in ("uplift", "bmc_excess", "greedy_bmc", "nv_recall", "leaking_works", "extractable"):
+        assert f"INCONCLUSIVE: {name} could not be measured: " in told
 
 
 def test_the_own_book_of_a_leaker_is_expected(run, text, pytester):

@@ -114,7 +114,7 @@ def test_a_pair_is_evaluated_once_for_all_its_tests(pytester, suite):
             seen[pair.id] = memorization
 
         def test_two(memorization, pair):
-            assert memorization is seen[pair.id]
+            assert memorization.coverage is seen[pair.id].coverage
         """
     )
     pytester.runpytest("-k", "one or two").assert_outcomes(passed=4, deselected=2)
