@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,9 +11,11 @@ from pytest_memleak.records import BookSource, CollectionSource
 from pytest_memleak.suite.quoted import plain, shown
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pytest_memleak.suite.schema import BookTable, CollectionTable, SuiteFile, SuiteTable
 
-__all__ = ["book_source", "catalogue", "collection_files", "collection_source"]
+__all__ = ["book_source", "catalogue", "collection_files", "collection_source", "common_sources"]
 
 _FROM_HERE = "patterns start from the suite file's folder, as in books/**/*.epub"
 _OF_WORKS = "name one file that holds many works, or a pattern of files, as in songs/**"
@@ -78,6 +81,32 @@ def catalogue(written: SuiteFile, path: Path) -> tuple[Path, ...]:
             )
         found |= dict.fromkeys(files)
     return tuple(found)
+
+
+def common_sources(written: SuiteFile, path: Path) -> Iterator[BookSource]:
+    """What `[[common]]` names, each by its path from the suite file's folder.
+
+    Raises SuiteError for a pattern that no file fits.
+    """
+    for number, table in enumerate(written.common, start=1):
+        key = f"common[{number}].source"
+        files = _fitting(path.parent, table.source, key, place=str(path), hint=_FROM_HERE)
+        if not files:
+            raise SuiteError(
+                f"{key}: no file fits {shown(table.source)}", place=str(path), hint=_FROM_HERE
+            )
+        for file in files:
+            name = Path(os.path.relpath(file, path.parent)).as_posix()
+            yield BookSource(
+                id=name if "/" in name else f"./{name}",  # no book's id has a slash
+                source=file,
+                title=None,
+                author=None,
+                role="common",
+                summaries=None,
+                instruction=None,
+                bring_your_own=False,
+            )
 
 
 def collection_files(

@@ -25,7 +25,12 @@ from pytest_memleak.records import (
     WindowSettings,
 )
 from pytest_memleak.scoring.measure_table import MEASURES, asks_for, nearest, table_with
-from pytest_memleak.suite.book_sources import book_source, catalogue, collection_source
+from pytest_memleak.suite.book_sources import (
+    book_source,
+    catalogue,
+    collection_source,
+    common_sources,
+)
 from pytest_memleak.suite.limits_that_hold import refuse_toothless_limits
 from pytest_memleak.suite.presets import PRESETS
 from pytest_memleak.suite.schema import AnswerKeys
@@ -60,6 +65,7 @@ def load_suite(path: Path, brought: Mapping[str, Measure] = MappingProxyType({})
     books = (
         *(book_source(table, written.suite, path) for table in written.book),
         *(collection_source(table, written.suite, path) for table in written.collection),
+        *{one.id: one for one in common_sources(written, path)}.values(),
     )
     models = tuple(_model(table) for table in written.model)
     return Suite(

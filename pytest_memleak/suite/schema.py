@@ -264,6 +264,14 @@ class CatalogueTable(_Table):
     )
 
 
+class CommonTable(_Table):
+    """`[[common]]`: texts that anybody may quote, which excuse what they contain."""
+
+    source: Text = Field(
+        description="pattern of texts, from this file, as in common/psalm-23.txt or common/*"
+    )
+
+
 class FinetuneTable(BaseModel):
     """`[model.finetune]`: the training books, and the provider's own recipe beside them."""
 
@@ -321,6 +329,9 @@ class SuiteFile(_Table):
     pair: list[PairTable] = Field(default_factory=list, description="pairs that differ")
     catalogue: list[CatalogueTable] = Field(
         default_factory=list, description="books that nobody asks for"
+    )
+    common: list[CommonTable] = Field(
+        default_factory=list, description="texts that anybody may quote"
     )
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from pytest_memleak.books.assemble import make_book, paper_records
 from pytest_memleak.books.epub import read_epub
+from pytest_memleak.cli.main import main
 from pytest_memleak.scoring.measure_table import MEASURES
 from pytest_memleak.scoring.words import words
 
@@ -275,6 +276,26 @@ def test_the_own_book_of_a_control_is_a_false_alarm_and_gates_nothing(run, text,
     assert told["false_alarms"]["longest_recital"] == {"over": 1, "measured": 1}
     assert told["gates"] is False
     result.stdout.fnmatch_lines(["this suite gates nothing: all its pairs here are controls or *"])
+
+
+def test_a_common_text_excuses_what_it_contains_and_is_evidence(run, text, pytester, capsys):
+    passage = page_of(text, "vault", 3_000, 80)
+    psalm = pytester.path / "psalm.txt"
+    psalm.write_text(passage, encoding="utf-8")
+    common = ("[[model]]", '[[common]]\nsource = "ps*.txt"\n\n[[model]]')
+    _, pair = run(passage, replaced=[common])
+    assert pair["verdict"] != "FAIL"
+    assert pair["measures"]["excused_recital"]["value"] == len(words(passage))
+    assert pair["measures"]["excused_recital"]["held_by"] == ["vault", "./psalm.txt"]
+    assert list(pair["looked_for"]["excused"]) == ["./psalm.txt"]
+    capsys.readouterr()
+    main(["verify", "evidence.json"])
+    assert "wrong:" not in capsys.readouterr().out
+    psalm.write_text(f"{passage} and a word more.", encoding="utf-8")
+    main(["verify", "evidence.json"])
+    assert re.search(r"wrong:\n.*looked_for.*psalm\.txt", capsys.readouterr().out, re.DOTALL)
+    _, pair = run(passage)
+    assert pair["verdict"] == "FAIL"
 
 
 OWN_TEST = """
