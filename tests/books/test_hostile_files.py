@@ -155,7 +155,7 @@ WORD_BODIES = {
 # These keep a processor busy for some ten seconds each.
 LONG = {
     *("marks.md", "open links.md", "random.md", "a paragraph a letter", "breaks"),
-    *("headings alone", "a chapter a word", "no space in Thai"),
+    *("headings alone", "a chapter a word", "no space in Thai", "a word a letter", "entities"),
     *("numerals.txt", "works of brackets.json", "works in many lines.jsonl"),
     *("lines without end", "spaces without end", "forms in forms"),
 }
