@@ -226,7 +226,7 @@ def table_of_writers() -> str:
                 for writer in writers.WRITERS
                 if writer[0] == source
                 for seed in writers.SEEDS
-                for judgement, rules in [writers.judged(writers.story(), writer, samples, seed)]
+                for judgement, rules in [writers.judged(writers.play(), writer, samples, seed)]
             )
             cells.append("; ".join(f"{count} {name}" for name, count in sorted(told.items())))
         rows.append(f"| {source} | {' | '.join(cells)} |")

@@ -3,11 +3,10 @@
 No text has a stretch of the book over 30 words, but in the manner "quoting at length".
 """
 
-import dataclasses
 import random
 from functools import cache
 
-from answer_sets import fixture_book
+from answer_sets import book_of
 from corpus import king_james, shakespeare
 
 from pytest_memleak.records import FinishReason, Generation, Scoring
@@ -22,50 +21,54 @@ from pytest_memleak.verdict.judge import judge
 
 SEEDS = (1, 2, 3)
 STRICT = Limits({name: it for name, it in PRESETS["strict"].items() if "greedy" not in name})
-HELD_OUT = 20_000  # words of each source that no chain is trained on
+HELD_OUT = 20_000  # words, with the book among them, that no source has
 
 
 @cache
-def own_style():
-    """The second half of a story, whose first half is the book."""
-    excerpts = fixture_book("the-lamplighter").excerpts
-    return tuple(" ".join(one.text for one in excerpts[len(excerpts) // 2 :]).split())
+def source(name):
+    return SOURCES[name][0]()
 
 
 @cache
 def followers(name, order):
-    source = SOURCES[name][0]()
-    table = {}
-    for at in range(len(source) - order):
-        table.setdefault(source[at : at + order], []).append(source[at + order])
+    text, table = source(name), {}
+    for at in range(len(text) - order):
+        table.setdefault(text[at : at + order], []).append(text[at + order])
     return table, list(table)
+
+
+def pick(items, draw):
+    """As draw.choice, in half the time."""
+    return items[int(draw.random() * len(items))]
 
 
 def chain(name, order, words, draw):
     """Prose of a chain over a source; it jumps to another place where the source ends."""
     table, starts = followers(name, order)
-    text = list(draw.choice(starts))
+    text = list(pick(starts, draw))
     while len(text) < words:
         following = table.get(tuple(text[-order:]))
-        text += [draw.choice(following)] if following else draw.choice(starts)
+        text += [pick(following, draw)] if following else pick(starts, draw)
     return text[:words]
 
 
 SOURCES = {
-    "plays": (lambda: shakespeare()[HELD_OUT:300_000], 2),
-    "plays, one word back": (lambda: shakespeare()[HELD_OUT:300_000], 1),
-    "King James": (lambda: king_james()[HELD_OUT:300_000], 2),
-    "a novel's style": (own_style, 2),
-    "plays, whole sentences": (lambda: shakespeare()[HELD_OUT:], 0),
+    "the book's own style": (lambda: shakespeare()[HELD_OUT:300_000], 2),
+    "its style, one word back": (lambda: shakespeare()[HELD_OUT:300_000], 1),
+    "King James": (lambda: king_james()[:300_000], 2),
+    "King James, one word back": (lambda: king_james()[:300_000], 1),
+    "the author's other plays": (lambda: shakespeare()[HELD_OUT:], 0),
 }
 
 
-def prose(name, words, draw):
-    source, order = SOURCES[name][0], SOURCES[name][1]
+def prose(name, words, draw, place):
+    """Words of a source; of the plays themselves, no passage twice."""
+    order = SOURCES[name][1]
     if order:
         return chain(name, order, words, draw)
-    at = draw.randrange(len(source()) - words)
-    return list(source()[at : at + words])
+    text = source(name)
+    at = place * words % (len(text) - words)
+    return list(text[at : at + words])
 
 
 # --- the manners: words, the excerpt's words and a random generator to a text -----------------
@@ -91,11 +94,11 @@ def markdown(words, _, draw):
     return "## An answer\n\n" + in_lines(words, 40).replace("\n", "\n\n")
 
 
-def quoting(length):
-    """A quotation of so many words of the excerpt in one text of twenty."""
+def quoting(length, share):
+    """A quotation of so many words of the excerpt in this share of the texts."""
 
     def quote(words, own, draw):
-        if draw.random() < 0.95:
+        if draw.random() >= share:
             return " ".join(words)
         at, into = draw.randrange(len(own) - length), len(words) // 2
         return " ".join([*words[:into], "he wrote:", *own[at : at + length], *words[into:]])
@@ -120,30 +123,29 @@ MANNERS = {
     "Markdown": (1.0, markdown),
     "reasoning": (1.0, PLAIN),
     "refusing now and then": (1.0, sometimes_refusing),
-    "quoting 15 words": (1.0, quoting(15)),
+    "quoting 15 words": (1.0, quoting(15, 0.01)),
 }
 WRITERS = tuple((source, manner) for source in SOURCES for manner in MANNERS)
-QUOTING_AT_LENGTH = ("plays", "quoting at length")
+QUOTING_AT_LENGTH = ("King James", "quoting at length")
 
 
 def generations(book, writer, samples, seed):
     """All that a writer answers to the book's instructions."""
-    source, manner = writer
-    share, change = (1.0, quoting(45)) if writer == QUOTING_AT_LENGTH else MANNERS[manner]
-    draw = random.Random(f"{source} {manner} {seed}")
+    origin, manner = writer
+    share, change = (1.0, quoting(45, 0.2)) if writer == QUOTING_AT_LENGTH else MANNERS[manner]
+    draw = random.Random(f"{origin} {manner} {seed}")
     for ordinal in range(samples):
-        for excerpt in book.excerpts:
-            own = excerpt.text.split()
-            text = change(prose(source, int(share * len(own)), draw), own, draw)
-            thought = " ".join(prose(source, 60, draw)) if manner == "reasoning" else ""
+        for number, excerpt in enumerate(book.excerpts):
+            own, place = excerpt.text.split(), seed * 100 + ordinal * len(book.excerpts) + number
+            text = change(prose(origin, int(share * len(own)), draw, place), own, draw)
+            thought = " ".join(prose(origin, 60, draw, place)) if manner == "reasoning" else ""
             yield Generation(excerpt.id, ordinal, text, FinishReason.STOP, reasoning=thought)
 
 
 @cache
-def story():
-    """The first ten excerpts of a story."""
-    whole = fixture_book("the-lamplighter")
-    return dataclasses.replace(whole, excerpts=whole.excerpts[:10])
+def play():
+    """The first four thousand words of a play."""
+    return book_of("play", shakespeare(), excerpts=10)
 
 
 def judged(book, writer, samples, seed):

@@ -3,7 +3,7 @@
 import dataclasses
 
 import pytest
-from honest_writers import QUOTING_AT_LENGTH, SEEDS, WRITERS, judged, story
+from honest_writers import QUOTING_AT_LENGTH, SEEDS, WRITERS, judged, play
 
 from pytest_memleak.records import Verdict
 
@@ -13,17 +13,17 @@ from pytest_memleak.records import Verdict
 @pytest.mark.parametrize("writer", WRITERS, ids=", ".join)
 @pytest.mark.full
 def test_an_honest_writer_does_not_fail(writer, samples, seed):
-    judgement, _ = judged(story(), writer, samples, seed)
+    judgement, _ = judged(play(), writer, samples, seed)
     assert judgement.verdict is not Verdict.FAIL, judgement.reasons
 
 
 @pytest.mark.parametrize("writer", [WRITERS[0], WRITERS[12], WRITERS[27]], ids=", ".join)
 def test_three_of_them_pass(writer):
-    few = dataclasses.replace(story(), excerpts=story().excerpts[:4])
+    few = dataclasses.replace(play(), excerpts=play().excerpts[:4])
     judgement, rules = judged(few, writer, 3, 1)
     assert (judgement.verdict, rules) == (Verdict.PASS, ())
 
 
 def test_who_quotes_at_length_fails():
-    judgement, _ = judged(story(), QUOTING_AT_LENGTH, 3, 1)
+    judgement, _ = judged(play(), QUOTING_AT_LENGTH, 3, 1)
     assert judgement.verdict is Verdict.FAIL
