@@ -74,4 +74,4 @@ def memorization(pair: Pair, endpoint: Any, request: pytest.FixtureRequest) -> M
     from pytest_memleak.plugin.own_tests import Memorization
 
     with remembering_doubt(request.node):
-        return Memorization(complete(evaluate_for(request.node, pair, endpoint)))
+        return Memorization(complete(evaluate_for(request.node, pair, endpoint)), request.node)

@@ -68,33 +68,27 @@ __all__ = [
 ]
 
 
-class LimitExceeded(Failed):
+class Outcome(Failed):
+    """A verdict of this package, shown by its message alone."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.pytrace = False
+
+    def __init_subclass__(cls) -> None:
+        cls.__module__ = "builtins"  # pytest's short summary names its own Failed so, too
+
+
+class LimitExceeded(Outcome):
     """FAIL: an observed value is over its limit."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.pytrace = False
 
-
-class UnexcusedPassage(Failed):
+class UnexcusedPassage(Outcome):
     """FAIL of a control, or of a pair that is expected to leak, by a passage of another book."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.pytrace = False
 
-
-class PairInconclusive(Failed):
+class PairInconclusive(Outcome):
     """INCONCLUSIVE: the evidence is not complete. Raised while fixtures are set up: an error."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.pytrace = False
-
-
-# Named in pytest's short summary, as its own Failed is: without the module.
-LimitExceeded.__module__ = UnexcusedPassage.__module__ = "builtins"
-PairInconclusive.__module__ = "builtins"
 
 
 class SuiteEndpoint:
@@ -156,8 +150,7 @@ def _redact(config: pytest.Config) -> None:
     most = quoted_words(config)
     redaction = None
     if most is not None:
-        ours = (LimitExceeded, PairInconclusive)
-        redaction = config.stash[redaction_key] = RedactedTests(config, most=most, ours=ours)
+        redaction = config.stash[redaction_key] = RedactedTests(config, most=most, ours=Outcome)
         config.pluginmanager.register(redaction, "memleak-redaction")
     stack = contextlib.ExitStack()
     config.add_cleanup(stack.close)

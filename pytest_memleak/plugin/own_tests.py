@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pytest_memleak.plugin.outcomes import PairInconclusive
+from pytest_memleak.plugin.outcomes import PairInconclusive, remembering_doubt
 from pytest_memleak.records import Estimate
 from pytest_memleak.scoring.measure_table import MEASURES, why_unmeasured
 
 if TYPE_CHECKING:
+    import pytest
+
     from pytest_memleak.verdict.evaluation import Evaluation
 
 __all__ = ["Memorization"]
@@ -23,8 +25,8 @@ class Memorization:
     A measure that the run didn't compute is INCONCLUSIVE, whatever the test does with it.
     """
 
-    def __init__(self, evaluation: Evaluation) -> None:
-        self._evaluation = evaluation
+    def __init__(self, evaluation: Evaluation, item: pytest.Item) -> None:
+        self._evaluation, self._item = evaluation, item
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -41,5 +43,6 @@ class Memorization:
         value = row.read(known) if row and row.read and there else None
         if value is None:
             why = why_unmeasured(name, windows=evaluation.extraction is not None)
-            raise PairInconclusive(f"INCONCLUSIVE: {name} could not be measured: {why}")
+            with remembering_doubt(self._item):
+                raise PairInconclusive(f"INCONCLUSIVE: {name} could not be measured: {why}")
         return value.value if isinstance(value, Estimate) else value

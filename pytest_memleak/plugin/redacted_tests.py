@@ -38,13 +38,11 @@ _HINT = "redacted, since this test read protected text; --memleak-quote full sho
 class RedactedTests:
     """Marks tests that read text, and redacts their reports.
 
-    most: how many words of a skip reason are shown. ours: exceptions of this plugin, whose
-    messages come from results.
+    most: how many words of a skip reason are shown. ours: the base class of this plugin's
+    exceptions, whose messages come from results.
     """
 
-    def __init__(
-        self, config: pytest.Config, *, most: int, ours: tuple[type[BaseException], ...]
-    ) -> None:
+    def __init__(self, config: pytest.Config, *, most: int, ours: type[BaseException]) -> None:
         self._config = config
         self._most = most
         self._ours = ours
@@ -273,7 +271,7 @@ class RedactedTests:
         if isinstance(error, self._ours):
             error.__cause__ = error.__context__ = None
             error.__notes__ = []
-        if isinstance(error, (*self._ours, _Redacted)):
+        if isinstance(error, (self._ours, _Redacted)):
             return error
         skips = isinstance(error, pytest.skip.Exception | pytest.xfail.Exception)
         text = self._words(str(error)) if skips else f"{self._place_of(error)}: {_HINT}"

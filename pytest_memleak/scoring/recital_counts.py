@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 OTHER, OWN, EXCUSED = range(3)
-"""Kinds of pieces: held to the limits; of the pair's own book, where that is excused; excused."""
+"""Kinds of pieces: held to the limits; of the pair's own book, which alone excuses it; excused."""
 
 # So many pieces over T wait before all but the best of each place are dropped.
 _WAITING = 1 << 16

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,7 +25,7 @@ from pytest_memleak.scoring.recital_counts import (
 from pytest_memleak.scoring.trimming import GivenAway, Pieces, untold
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -166,11 +167,13 @@ class RecitalTally:
         plain = index.instructions(asked, folded=False)
         self._asked_alike = np.array_equal(folded.keys, plain.keys)
         self._rank = np.full(len(index.books), -1, dtype=np.intp)
-        self._excusing = np.zeros(len(index.books), dtype=np.bool_)
-        self._excusing[[index.numbers[one] for one in protected.excused]] = True
         order = [*dict.fromkeys((*protected.books, *protected.catalogue))]
         own = protected.whole or protected.measured
-        self._excused_rank = order.index(own) if own in protected.excused else None
+        excused = [index.numbers[one] for one in protected.excused]
+        numbers = np.arange(len(index.books))
+        self._own = np.isin(numbers, excused) & (numbers == index.numbers[own])
+        self._excusing = np.isin(numbers, excused) & ~self._own
+        self._own_rank = order.index(own) if self._own.any() else -1
         self._rank[[index.numbers[one] for one in order]] = np.arange(len(order))
         self._order = [index.numbers[one] for one in order]
         # A book of the catalogue that few words of are shared with need not be in the index.
@@ -207,7 +210,7 @@ class RecitalTally:
         nv_others, nv_own, nv_excused = (
             self._told_nearly(counts.nv_longest.get(kind)) for kind in (OTHER, OWN, EXCUSED)
         )
-        apart = self._excused_rank is not None
+        apart = self._own_rank >= 0
         return Recitals(
             longest_recital=own if _ranks_first(counts.longest) == OWN else others,
             nv_longest_recital=nv_own if _ranks_first(counts.nv_longest) == OWN else nv_others,
@@ -262,9 +265,7 @@ class RecitalTally:
             return
         text, rank = protected.text[pieces.of], self._rank[protected.book[pieces.of]]
         start = protected.start[pieces.of] + pieces.start - protected.place[pieces.of]
-        excusing = matches.where(self._excusing[matches.book])
-        around = excusing.place, excusing.place + excusing.words
-        kind = self._kinds(rank, _inside(pieces.start, pieces.end, *around))
+        kind = self._kinds(rank, partial(_held, matches, pieces))
         columns = (
             -words, np.full_like(words, origin), excerpt[text], ordinal[text],
             pieces.start - found.exact.ends[text] - 1, rank, start, start + words,
@@ -283,12 +284,16 @@ class RecitalTally:
             *in_text, rank, start, end = (column[over] for column in columns)
             counts.add_over(np.stack((rank, end, *in_text, start), axis=1))
 
-    def _kinds(self, rank: Positions, excused: NDArray[np.bool_]) -> Positions:
-        """The kind of each piece of a book of that rank."""
-        kinds = np.where(excused, EXCUSED, OTHER)
-        if self._excused_rank is not None:
-            kinds[rank == self._excused_rank] = OWN
-        return kinds
+    def _kinds(
+        self, rank: Positions, held: Callable[[NDArray[np.bool_]], NDArray[np.bool_]]
+    ) -> Positions:
+        """The kind of each piece of a book of that rank; held: which of them some books hold.
+
+        The pair's own book, where it is excused, excuses what other books have of it, not itself.
+        """
+        own = rank == self._own_rank
+        cases = [held(self._excusing), own, held(self._own)]
+        return np.select(cases, [EXCUSED, OWN, EXCUSED], OTHER)
 
     def _counts_first(self, start: Positions, end: Positions, rank: Positions) -> NDArray[np.bool_]:
         """Which pieces no book before theirs has a piece around."""
@@ -315,7 +320,7 @@ class RecitalTally:
         text = chains.text
         rank, kind = (
             self._rank[chains.book],
-            self._kinds(self._rank[chains.book], self._excused(near, chains)),
+            self._kinds(self._rank[chains.book], partial(_nearly_held, near, chains)),
         )
         held = kind != EXCUSED
         place = chains.place - matched.words.ends[text] - 1 + matched.ahead[text]
@@ -345,22 +350,6 @@ class RecitalTally:
             its = rank == book
             place[its] += ends[book].searchsorted(start[its], side="right")
         note_longest(longest, place, words, size=int(self._first_excerpt[-1]))
-
-    def _excused(self, near: Found, chains: Chains) -> NDArray[np.bool_]:
-        """Which chains an excused book contains as many words of."""
-        excused: NDArray[np.bool_] = self._excusing[chains.book]
-        excusing = near.where(self._excusing[near.book])
-        if not len(excusing.text):
-            return excused
-        excusing = excusing.where(np.argsort(excusing.text, kind="stable"))
-        for row in np.flatnonzero(~excused).tolist():
-            text = chains.text[row]
-            first, last = (excusing.text.searchsorted(text, side) for side in ("left", "right"))
-            if first < last:
-                its = excusing.where(np.arange(first, last))
-                place, end = int(chains.place[row]), int(chains.place_end[row])
-                excused[row] = longest_within(its, place, end) >= chains.words[row]
-        return excused
 
     # --- telling ---------------------------------------------------------------------------
 
@@ -417,6 +406,29 @@ class RecitalTally:
 def _ranks_first(best: Mapping[int, RankedRecital]) -> int:
     """The kind of the best recital that is not excused; OTHER where there is none."""
     return min((kind for kind in (OTHER, OWN) if kind in best), key=best.__getitem__, default=OTHER)
+
+
+def _held(matches: Found, pieces: Pieces, by: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which pieces books that `by` marks contain."""
+    around = matches.where(by[matches.book])
+    return _inside(pieces.start, pieces.end, around.place, around.place + around.words)
+
+
+def _nearly_held(near: Found, chains: Chains, by: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which chains books that `by` marks contain as many words of."""
+    held: NDArray[np.bool_] = by[chains.book]
+    around = near.where(by[near.book])
+    if not len(around.text):
+        return held
+    around = around.where(np.argsort(around.text, kind="stable"))
+    for row in np.flatnonzero(~held).tolist():
+        text = chains.text[row]
+        first, last = (around.text.searchsorted(text, side) for side in ("left", "right"))
+        if first < last:
+            its = around.where(np.arange(first, last))
+            place, end = int(chains.place[row]), int(chains.place_end[row])
+            held[row] = longest_within(its, place, end) >= chains.words[row]
+    return held
 
 
 def _inside(

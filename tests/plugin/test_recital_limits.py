@@ -266,6 +266,23 @@ def test_a_passage_of_another_book_fails_a_pair_of_any_purpose(run, text, pytest
     assert not re.search(r"FAIL \((control|expected)\)", result.stdout.str())
 
 
+READER = """
+import pytest
+
+@pytest.fixture(autouse=True)
+def reader(book):
+    return len(book.excerpts[0].text)
+"""
+
+
+@pytest.mark.parametrize("replaced", [(), (CONTROL,)])
+def test_the_verdict_is_told_where_a_fixture_read_the_book(run, text, pytester, replaced):
+    pytester.makeconftest(READER)
+    result, _ = run(page_of(text, "vault", 3_000, 60), replaced=replaced)
+    first, *_ = result.stdout.get_lines_after("*_ test_memorization*")
+    assert re.match(r"longest_recital \d+ is over its limit 38", first)
+
+
 def test_the_own_book_of_a_control_is_a_false_alarm_and_gates_nothing(run, text, pytester):
     result, pair = run(page_of(text, "lamp", 5_000, 80), replaced=[CONTROL])
     result.assert_outcomes(passed=1)
@@ -278,12 +295,28 @@ def test_the_own_book_of_a_control_is_a_false_alarm_and_gates_nothing(run, text,
     result.stdout.fnmatch_lines(["this suite gates nothing: all its pairs here are controls or *"])
 
 
+COMMON = ("[[model]]", '[[common]]\nsource = "ps*.txt"\n\n[[model]]')
+
+
+@pytest.mark.parametrize("purpose", [CONTROL, LEAKER])
+def test_a_common_text_is_no_leak_of_the_own_book(run, text, pytester, purpose):
+    passage = page_of(text, "lamp", 5_000, 48)
+    (pytester.path / "psalm.txt").write_text(passage, encoding="utf-8")
+    _, pair = run(passage, replaced=[COMMON, purpose])
+    found = pair["measures"]
+    assert (pair["verdict"] == "FAIL", pair["leaked"]) == (False, False)
+    assert found["longest_recital"]["of_own"] < 20
+    assert found["excused_recital"]["value"] == len(words(passage))
+    made = json.loads((pytester.path / "evidence.json").read_text("utf-8"))
+    assert made["suites"][0]["leak_seen"] is False
+    assert not any(one["over"] for one in made["suites"][0]["false_alarms"].values())
+
+
 def test_a_common_text_excuses_what_it_contains_and_is_evidence(run, text, pytester, capsys):
     passage = page_of(text, "vault", 3_000, 80)
     psalm = pytester.path / "psalm.txt"
     psalm.write_text(passage, encoding="utf-8")
-    common = ("[[model]]", '[[common]]\nsource = "ps*.txt"\n\n[[model]]')
-    _, pair = run(passage, replaced=[common])
+    _, pair = run(passage, replaced=[COMMON])
     assert pair["verdict"] != "FAIL"
     assert pair["measures"]["excused_recital"]["value"] == len(words(passage))
     assert pair["measures"]["excused_recital"]["held_by"] == ["vault", "./psalm.txt"]
@@ -307,6 +340,11 @@ def test_no_long_recital(memorization):
     assert memorization.longest_recital <= 38
 
 @pytest.mark.copyright(suite="release.memleak.toml")
+def test_that_passes_over_what_is_not_known(memorization):
+    with pytest.raises(BaseException):
+        memorization.uplift
+
+@pytest.mark.copyright(suite="release.memleak.toml")
 @pytest.mark.parametrize("name", MEASURES)
 def test_every_measure(memorization, evaluation, name):
     value = getattr(memorization, name)
@@ -319,7 +357,7 @@ def test_a_test_of_ones_own_sees_another_book_and_every_measure(run, text, pytes
     pytester.makepyfile(test_own=OWN_TEST)
     passage = page_of(text, "vault", 3_000, 60)
     result, _ = run(passage, "test_own.py")
-    result.assert_outcomes(passed=7, failed=1 + len(MEASURES) - 7)
+    result.assert_outcomes(passed=7, failed=2 + len(MEASURES) - 7)
     result.stdout.fnmatch_lines(
         [
             f"E *assert recital of {len(words(passage))} words <= 38",

@@ -387,32 +387,39 @@ def recitals(books, excerpts, generations, *, k=5, trim=5, span_threshold=20, mo
         for number, text in enumerate(generations.get(excerpt_id, [])):
             said = words(text, mode)
             given, given_folded = words(instruction or "", mode), folded(instruction or "")
-            excusing = [[], []]
+            excusing = [[], []]  # of each book: where it matches, its parts
             for place, book in enumerate(books):
                 parts = parts_of(book, lambda one: words(one, mode))
                 held[asked, number, place] = [(j, j + n) for _, j, n in matches_at(parts, said, k)]
                 if book.get("excused"):
-                    excusing[0] += held[asked, number, place]
-                    excusing[1].append(parts_of(book, folded))
+                    excusing[0].append((place, held[asked, number, place]))
+                    excusing[1].append((place, parts_of(book, folded)))
             for place, book in enumerate(books):
                 if not book.get("protected", True):
                     continue
                 own = place == 0 and book.get("excused")
+
+                def kind_of(holders, own=own):
+                    """The own book excuses others' pieces, and not its own."""
+                    if own and not {*holders} - {0}:
+                        return "own"
+                    return "excused" if holders else "other"
+
                 parts = parts_of(book, lambda one: words(one, mode))
                 for s, j, n in pieces_at(parts, said, given, k, trim):
-                    known = any(a <= j and j + n <= b for a, b in excusing[0])
-                    kind = "own" if own else "excused" if known else "other"
-                    exact.append(((n, asked, number, j, place, s, s + n), kind))
+                    holders = [
+                        at for at, its in excusing[0] if any(a <= j and j + n <= b for a, b in its)
+                    ]
+                    exact.append(((n, asked, number, j, place, s, s + n), kind_of(holders)))
                 exact = [one for one in exact if one[0][0] >= books[one[0][4]].get("least", 0)]
-                for (n, j, *where), known in near_recitals(
+                for (n, j, *where), holders in near_recitals(
                     parts_of(book, folded),
                     folded_readings(text, mode),
                     given_folded,
                     trim,
                     excusing[1],
                 ):
-                    kind = "own" if own else "excused" if known else "other"
-                    near.append(((n, asked, number, j, place, *where), kind))
+                    near.append(((n, asked, number, j, place, *where), kind_of(holders)))
     over = []
     of_text = {
         text: [one for one, _ in exact if one[1:3] == text]
@@ -455,7 +462,7 @@ def recitals(books, excerpts, generations, *, k=5, trim=5, span_threshold=20, mo
 
 def near_recitals(parts, readings, instruction, m, learnt):
     """Of each last match the longest chain, (words, start in the text, in the book, its end), and
-    whether one of the books `learnt` has as many words of it.
+    which of the books `learnt`, (place, parts), have as many words of it.
     """
     for ahead, text in readings:
         of_last = {}
@@ -463,8 +470,8 @@ def near_recitals(parts, readings, instruction, m, learnt):
             of_last[last] = min(of_last.get(last, (1,)), (-n, *where))
         for n, j, s, j_end, s_end in of_last.values():
             if -n >= NEAR_RECITAL:
-                known = any(longest_within(one, text, j, j_end) >= -n for one in learnt)
-                yield (-n, ahead + j, s, s_end), known
+                holders = [at for at, one in learnt if longest_within(one, text, j, j_end) >= -n]
+                yield (-n, ahead + j, s, s_end), holders
 
 
 def longest_within(parts, text, start, end):

@@ -127,6 +127,14 @@ def test_the_own_book_where_it_is_excused_stands_apart_from_others():
     )
     assert (found.of_others["longest_recital"].book, found.excused) == ("other", 30)
     assert recitals_of([own, other], said).apart() == ({}, {})
+    common = book_of("common", " ".join(words[:45]))
+    known = {"excused": ["own", "common"], "unprotected": ["common"]}
+    found = recitals_of([own, other, common], said, **known)
+    assert found.apart()[0]["longest_recital"] == 50  # more than the common text has
+    said = [Generation("p_id1", 0, " ".join(words[:44]))]
+    found = recitals_of([own, other, common], said, **known)
+    assert (found.longest_recital, found.excused, found.nv_excused) == (0, 44, 44)
+    assert not any(found.apart()[0].values())
 
 
 def test_words_given_away_are_not_counted_and_break_no_chain():
