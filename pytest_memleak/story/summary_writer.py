@@ -101,10 +101,10 @@ class SummaryWriter:
             left = [one for one in excerpts if one.text not in kept]
             if not left:
                 break
-            asked = self._questions(book_id, left, times)
             if not self._resources.offline:
-                self._draw(book_id, asked)
-            faults = self._keep(asked, left, kept)
+                self._draw(book_id, self._questions(book_id, left, times))
+            # All that is there, since few that are left don't show that they are canned.
+            faults = self._keep(self._questions(book_id, excerpts, times), excerpts, kept)
         left = [one for one in excerpts if one.text not in kept]
         if left:
             raise self._missing(book_id, left, faults, len(excerpts))
@@ -179,13 +179,13 @@ class SummaryWriter:
             ) from None
 
     def _keep(
-        self, asked: Questionnaire, left: Sequence[Excerpt], kept: dict[str, str]
+        self, asked: Questionnaire, excerpts: Sequence[Excerpt], kept: dict[str, str]
     ) -> dict[str, str]:
         """Keep each text's first summary; return why the others have none, by text."""
-        texts = {one.id: one.text for one in left}
+        texts = {one.id: one.text for one in excerpts}
         drawn = list(generations(self._ledger, self._endpoint_id, asked))
         faults = {}
-        for one, fault in zip(drawn, self._faults(left, drawn), strict=True):
+        for one, fault in zip(drawn, self._faults(excerpts, drawn), strict=True):
             text = texts[one.excerpt_id]
             if fault:
                 faults[text] = fault
@@ -194,10 +194,10 @@ class SummaryWriter:
                 keep_summary(self._ledger, self._name, text, kept[text])
         return faults
 
-    def _faults(self, left: Sequence[Excerpt], drawn: Sequence[Generation]) -> Iterator[str]:
+    def _faults(self, excerpts: Sequence[Excerpt], drawn: Sequence[Generation]) -> Iterator[str]:
         """Yield why each generation is no summary, "" for a summary."""
-        book = Book(id="", title="", author="", excerpts=tuple(left), digest="")
-        numbers = {one.id: number for number, one in enumerate(left)}
+        book = Book(id="", title="", author="", excerpts=tuple(excerpts), digest="")
+        numbers = {one.id: number for number, one in enumerate(excerpts)}
         reader = Reader(book, self._mode, Prose.of(book, self._mode))
         readings, runs = reader.read(drawn, [numbers[one.excerpt_id] for one in drawn])
         same = canned(readings, runs, ~readings.blank)

@@ -210,15 +210,15 @@ CANNED = "This service writes nothing about passages of books that somebody else
 @pytest.mark.parametrize(
     ("text", "reason"), [(REFUSAL, "refusal"), (CANNED, "canned"), ("It rains.", "short")]
 )
-def test_what_is_no_summary_is_not_kept(pytester, bare, server, monkeypatch, text, reason):
-    write, calls, always = Reciter.answer, [], True
+def test_what_is_no_summary_is_not_kept(pytester, bare, server, monkeypatch, stories, text, reason):
+    write, calls, never = Reciter.answer, [], [""]
 
     def refuse(self, name, instruction, **settings):
         answers = write(self, name, instruction, **settings)
         if not instruction.startswith("Summarize"):
             return answers
         calls.append(instruction)
-        refuses = always or calls.count(instruction) == 1
+        refuses = calls.count(instruction) == 1 or any(one in instruction for one in never)
         return [replace(one, text=text) for one in answers] if refuses else answers
 
     monkeypatch.setattr(Reciter, "answer", refuse)
@@ -228,8 +228,16 @@ def test_what_is_no_summary_is_not_kept(pytester, bare, server, monkeypatch, tex
     result.stdout.fnmatch_lines([f"INCONCLUSIVE: *p_id1 ({reason}), p_id2 ({reason}), *"])
     assert len(calls) == 12
     assert asked_for_excerpts(server) == []
+    # Two of four never get one: too few to show among themselves that they are canned.
     (pytester.path / ".memleak").rename(pytester.path / "refused")
-    always = False
+    never = [one["excerpt_text"] for one in stories["held-out"][2:]]
+    calls.clear()
+    result = pytester.runpytest("-m", "copyright")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([f"INCONCLUSIVE: *3 times: p_id3 ({reason}), p_id4 ({reason}); *"])
+    assert asked_for_excerpts(server) == []
+    (pytester.path / ".memleak").rename(pytester.path / "two refused")
+    never = []
     calls.clear()
     pytester.runpytest("-m", "copyright").assert_outcomes(passed=1)
     assert len(calls) == 8
