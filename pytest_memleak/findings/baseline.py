@@ -64,7 +64,7 @@ class Baseline:
         from pytest_memleak.scoring.release import least_rounds
 
         pairs, names = list(pairs), list(measures)
-        gated = [pair for pair in pairs if pair.expected == "pass" and not pair.control]
+        gated = [pair for pair in pairs if pair.gates]
         levels = {pair.confidence for pair in gated}
         if len(levels) > 1:
             raise EvidenceError(

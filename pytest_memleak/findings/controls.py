@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_memleak.records.amounts import amount
+from pytest_memleak.records.pair import is_gating
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -32,7 +33,7 @@ class SuiteControls:
     controls: how many control pairs there are
     alarms:   of each limit
     saw:      whether a pair that is expected to leak its own book did
-    gates:    whether there is a pair that is neither expected to leak nor a control
+    gates:    whether there is a pair whose verdict counts
     """
 
     suite: str
@@ -71,7 +72,7 @@ class SuiteControls:
 class _Pair(NamedTuple):
     suite: str
     control: bool
-    leak_expected: bool
+    expected: str
     leaked: bool
     limits: Mapping[str, float]
     measures: Mapping[str, float]
@@ -89,7 +90,7 @@ def suite_controls(findings: Iterable[Finding]) -> tuple[SuiteControls, ...]:
         _Pair(
             one.suite,
             one.control,
-            one.expected == "leak",
+            one.expected,
             one.leaked,
             one.limits,
             one.measures,
@@ -105,7 +106,7 @@ def controls_in(pairs: Iterable[Mapping[str, Any]]) -> tuple[SuiteControls, ...]
         _Pair(
             one["suite"]["path"],
             one["control"],
-            one["expected"] == "leak",
+            one["expected"],
             one["leaked"],
             {name: limit["limit"] for name, limit in one["limits"].items()},
             {name: told["value"] for name, told in one["measures"].items() if "value" in told},
@@ -133,6 +134,6 @@ def _of(suite: str, pairs: list[_Pair]) -> SuiteControls:
         suite=suite,
         controls=len(controls),
         alarms={name: Alarms(sum(over), len(over)) for name, over in held.items()},
-        saw=any(one.leak_expected and one.leaked for one in pairs),
-        gates=not all(one.control or one.leak_expected for one in pairs),
+        saw=any(one.expected == "leak" and one.leaked for one in pairs),
+        gates=any(is_gating(one.expected, control=one.control) for one in pairs),
     )

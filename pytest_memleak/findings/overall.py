@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.records import Verdict
+from pytest_memleak.records.pair import is_gating
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,8 +18,8 @@ _ENDED_OTHERWISE = {"error", "crashed", "unfinished"}
 
 
 def gates(pair: Mapping[str, Any]) -> bool:
-    """Whether a pair's verdict counts: it is neither a control nor expected to leak."""
-    return pair["expected"] == "pass" and not pair["control"]
+    """Whether a pair's verdict counts."""
+    return is_gating(pair["expected"], control=pair["control"])
 
 
 def verdict_of(pair: Mapping[str, Any]) -> Verdict:

@@ -24,6 +24,7 @@ __all__ = [
     "Suite",
     "Summarizer",
     "WindowSettings",
+    "is_gating",
 ]
 
 
@@ -167,6 +168,11 @@ class Model:
     serves: tuple[str, ...] = ()
 
 
+def is_gating(expected: str, *, control: bool) -> bool:
+    """Whether the verdict of such a pair counts: it is neither a control nor expected to leak."""
+    return expected == "pass" and not control
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Pair:
     """One model and one book, the limits that hold for them, and what is expected.
@@ -197,6 +203,11 @@ class Pair:
     def control(self) -> bool:
         """Whether its book is a control: measured like any, but its verdict gates nothing."""
         return self.book.role == "control"
+
+    @property
+    def gates(self) -> bool:
+        """Whether its verdict counts."""
+        return is_gating(self.expected, control=self.control)
 
     @property
     def id(self) -> str:

@@ -56,8 +56,8 @@ class Sample:
     def watch(self, generations: Iterable[Generation]) -> Iterator[Generation]:
         """Pass the generations on and keep the sample."""
         for number, generation in enumerate(generations):
-            name = f"{self._seed} {generation.ordinal} {generation.excerpt_id}"
-            data = name.encode("utf-8", "surrogatepass")
+            which = generation.origin, generation.ordinal, generation.excerpt_id
+            data = f"{self._seed} {which}".encode("utf-8", "surrogatepass")
             rank = int.from_bytes(blake2b(data, digest_size=8).digest())
             if rank % _ONE_IN == 0:
                 self._chosen.append(generation)

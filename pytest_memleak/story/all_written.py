@@ -38,8 +38,6 @@ _ORIGINS = {
     Purpose.UNREQUESTED: Origin.UNREQUESTED,
 }
 
-_ANY_NUMBER = 1 << 30
-
 
 def all_written(
     wanted: Sequence[Draws],
@@ -86,7 +84,7 @@ def _from_ledger_or_record(
         yield _part(own, Purpose.CANARY, few, lambda: canaries, samples=rounds)
     unrequested = partial(_unrequested, (own, *greedy), until)
     if any(True for _ in unrequested()):
-        yield _part(own, Purpose.UNREQUESTED, own.book, unrequested, samples=_ANY_NUMBER)
+        yield _part(own, Purpose.UNREQUESTED, own.book, unrequested, samples=0)
 
 
 def _canaries(own: Answers, until: float | None) -> list[Generation]:

@@ -69,8 +69,8 @@ class Answers:
 
     def generations(self) -> Iterator[Generation]:
         """Those of the rounds that were asked for, with all that was written for each."""
-        samples = self.draws.pair.sampling.samples
-        asked_for = (one for one in self.all_there() if one.ordinal < samples)
+        asked = asked_of(self.draws)
+        asked_for = (one for one in self.all_there() if asked.counts(one.ordinal))
         return (replace(one, text=one.written) if one.reasoning else one for one in asked_for)
 
     def of(self, excerpts: Collection[str]) -> Iterator[Generation]:
@@ -107,7 +107,7 @@ class CountedAnswers:
         To be read once, since the digest is of all that went by.
         """
         for one in self._census.watch(self.answers.all_there()):
-            if one.ordinal < self._asked.samples:
+            if self._asked.counts(one.ordinal):
                 for part in (one.excerpt_id, one.ordinal, one.finish_reason, one.written):
                     data = str(part).encode("utf-8", "surrogatepass")
                     self._digest.update(len(data).to_bytes(8, "big") + data)
@@ -142,9 +142,7 @@ class CountedAnswers:
             purpose=self.draws.purpose.value,
             pair=self.draws.pair.id,
             endpoint=self.answers.endpoint_id,
-            asked=0
-            if self.draws.purpose is Purpose.UNREQUESTED
-            else len(counted.excerpts) * self._asked.samples,
+            asked=len(counted.excerpts) * self._asked.samples,
             got=len(counted.readings),
             refused=int((counted.kinds == KINDS.index(Kind.REFUSAL)).sum()),
             sha256=self._digest.hexdigest(),

@@ -109,7 +109,7 @@ def _told(pairs: Iterable[Pair]) -> dict[int, str]:
 
 def _of_limits(pairs: Iterable[Pair], suite: SuiteRun) -> Iterator[str]:
     """What limits of pairs that gate can hold, whatever is drawn."""
-    gating = [pair for pair in pairs if pair.expected == "pass" and not pair.control]
+    gating = [pair for pair in pairs if pair.gates]
     yield from _of_bmc(gating, suite)
     yield from _of_excess([pair for pair in gating if "bmc_excess" in pair.limits], suite)
 

@@ -126,7 +126,8 @@ class AnswerCensus:
         round_of = (generation.excerpt_id, generation.ordinal)
         if (
             generation.excerpt_id not in self._number
-            or not 0 <= generation.ordinal < self._asked.samples
+            or generation.ordinal < 0
+            or not self._asked.counts(generation.ordinal)
             or round_of in self._seen
         ):
             self._surplus += 1

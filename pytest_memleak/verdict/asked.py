@@ -18,7 +18,7 @@ __all__ = ["Asked", "exact"]
 class Asked:
     """How a pair's generations were asked for.
 
-    samples:      generations for each excerpt
+    samples:      generations for each excerpt, 0 where nobody asked
     temperature:  None where the server's own was left as it is
     trim:         m of the m-grams that an instruction gives away
     words:        the suite's word mode
@@ -35,6 +35,10 @@ class Asked:
     template: str = ""
     recorded: bool = False
     limits: AnswerLimits = field(default_factory=AnswerLimits)
+
+    def counts(self, ordinal: int) -> bool:
+        """Whether a generation is of the rounds asked for; where nobody asked, all count."""
+        return not self.samples or ordinal < self.samples
 
 
 def exact(share: float) -> Fraction:

@@ -237,6 +237,8 @@ def test_everything_is_counted_and_hashed(told):
     assert purposes["unrequested_own"] == ["own", "canary", "unrequested"]
     counts = {one["purpose"]: (one["asked"], one["got"]) for one in told[0]["greedy_own"]["draws"]}
     assert counts == {"own": (18, 18), "greedy": (12, 12), "canary": (5, 5)}
+    unasked = told[0]["unrequested_own"]["draws"][-1]
+    assert unasked["asked"] == 0 < unasked["got"]
 
 
 def test_a_canary_that_leaks_later_breaks_no_earlier_bundle(writer, run, capsys):

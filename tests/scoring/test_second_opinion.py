@@ -1,11 +1,12 @@
 """The automaton and the normal path find the same matches; METRICS section 2 says which."""
 
 import random
+from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_memleak.records import Book, Excerpt, Generation
+from pytest_memleak.records import Book, Excerpt, Generation, Origin
 from pytest_memleak.scoring.second_opinion import Sample, automaton_matches, differences
 from pytest_memleak.scoring.shared_index import SharedIndex
 
@@ -46,6 +47,9 @@ def test_the_sample_is_seeded_and_one_in_a_hundred_of_many():
         assert list(sample.watch(some)) == some
         return {(one.excerpt_id, one.ordinal) for one in sample.generations}
 
+    beside = [replace(one, origin=Origin.UNREQUESTED) for one in generations]
+
     assert chosen(generations) == chosen(shuffled) != chosen(generations, seed=1)
+    assert chosen(generations) != chosen(beside)
     assert 25 <= len(chosen(generations)) <= 90
     assert (len(chosen(generations[:60])), len(chosen(generations[:7]))) == (20, 7)
