@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from pytest_memleak.scoring.analysis import analyse, judged_measures
+from pytest_memleak.scoring.analysis import analyse, judged_apart, judged_measures
 from pytest_memleak.scoring.measure_table import asks_for
 from pytest_memleak.scoring.measures import measure
 from pytest_memleak.story.all_written import all_texts
@@ -57,14 +57,17 @@ def analysed(
 
 
 def stop_for(pair: Pair, suite: SuiteRun) -> Stop | None:
-    """With `stop = "failed"`: whether a limit is broken that more samples cannot mend."""
+    """With `stop = "failed"`: whether a limit is broken that more samples cannot mend.
+
+    Where the pair's own book is excused, only what other books are recited ends the drawing.
+    """
     if pair.sampling.stop != "failed":
         return None
 
     def broken(written: Written) -> bool:
         analysis = analysed(pair, written, suite)
-        found = judged_measures(analysis) if analysis else {}
-        checks = check_limits(found, pair.limits)
+        own, others = judged_apart(analysis) if analysis else ({}, {})
+        checks = check_limits(others or own, pair.limits)
         return any(check.over and check.rises for check in checks)
 
     return broken

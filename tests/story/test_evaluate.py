@@ -118,11 +118,20 @@ def test_a_leak_fails(judge_it):
 
 
 @pytest.mark.parametrize(
-    ("samples", "drawn", "spared"), [(12, 5, "stopped after 5 of 12 rounds, "), (4, 4, "None")]
+    ("samples", "expected", "drawn", "spared"),
+    [
+        (12, "pass", 5, "stopped after 5 of 12 rounds, "),
+        (4, "pass", 4, "None"),
+        (12, "leak", 12, "None"),
+    ],
 )
-def test_a_broken_limit_stops_the_drawing_after_a_stage(judge_it, samples, drawn, spared):
-    """Stages are whole rounds, the first of them five; after the last there is nothing to spare."""
+def test_a_broken_limit_stops_the_drawing_after_a_stage(judge_it, samples, expected, drawn, spared):
+    """Stages are whole rounds, the first of them five; after the last there is nothing to spare.
+
+    The expected leak of the own book does not keep later leaks of others undrawn.
+    """
     suite = SUITE.replace("samples = 4", f"samples = {samples}")
+    suite = suite.replace('provider = "fake"', f'provider = "fake"\nexpected = "{expected}"')
     suite = suite.replace("[limits]", '[sampling]\nstop = "failed"\n[limits]')
     found = judge_it(TEXT, *(f"{text} {n}" for n in range(3) for text in CLEAN), suite=suite)
     assert found.judgement.verdict is Verdict.FAIL
