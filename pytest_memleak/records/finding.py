@@ -54,7 +54,7 @@ class Passage:
     asked_for: of a recital, the excerpt whose answer gave it
     source:    which generation gave it, where it is none of the sampled ones
     others:    ids of further books that hold it
-    excused:   whether an excused book contains it: reported, and held to no limit
+    excused:   whether an excused book contains it: reported, and held to no limit on passages
     rests:     whether the words of prompts are not counted in `start` and `end` (continuation)
     rate:      how often its own prompt brought it, where one prompt asks for all of it
     """
@@ -85,7 +85,8 @@ class Passage:
         asked = f", asked for {self.asked_for}" if self.asked_for else ""
         asked = f", in {self.source}" if self.source else asked
         others = f", also in {', '.join(self.others)}" if self.others else ""
-        excused = ", excused: held to no limit" if self.excused else ""
+        limits = "longest_recital, nv_longest_recital, and recitals_over"
+        excused = f", excused from {limits}" if self.excused else ""
         words = f"words {self.start:,}-{self.end:,}" + (
             ", prompts not counted" if self.rests else ""
         )

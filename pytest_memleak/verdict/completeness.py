@@ -15,13 +15,16 @@ from pytest_memleak.verdict.kinds import KINDS
 from pytest_memleak.verdict.rules import Case, gaps_and_margins
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from pytest_memleak.records import Gap
     from pytest_memleak.verdict.answer_census import Counted
     from pytest_memleak.verdict.given_away import GivenAway
 
 __all__ = ["completeness"]
+
+_INSTRUCTIONS = frozenset({"instructions", "aim", "given away"})
+_APART = frozenset({"second opinion", "protected books", "catalogue"})
 
 
 def completeness(
@@ -33,6 +36,8 @@ def completeness(
     notes: Iterable[str] = (),
 ) -> Completeness:
     """Judge what a census counted.
+
+    Where they say why nothing may be drawn, or why nothing was, what follows from that is left out.
 
     over_limit: whether the pair is over a limit anyway; then it is not asked whether it sampled.
     gaps, notes: what else is known, of who answered (`identity`) and of records (`recorded`).
@@ -50,7 +55,17 @@ def completeness(
         given_away=None if given.share is None else float(given.share),
         accept_refusals=counted.asked.limits.accept_refusals,
         unanswered=tuple(counted.excerpts[number] for number in case.unanswered.tolist()),
-        gaps=(*gaps, *found),
+        gaps=_causes((*gaps, *found), case),
         margins=margins,
         notes=(*more, *notes),
     )
+
+
+def _causes(gaps: Sequence[Gap], case: Case) -> tuple[Gap, ...]:
+    reasons = frozenset() if case.asked.continuation else _INSTRUCTIONS
+    if not len(case.readings):
+        reasons |= {"drawn"}
+    causes = tuple(gap for gap in gaps if gap.rule in reasons)
+    if case.asked.recorded or not causes:
+        return tuple(gaps)
+    return tuple(gap for gap in gaps if gap.rule in reasons | _APART)

@@ -94,7 +94,8 @@ def instruction_rules(
         )
     if given.aimed is not None:
         yield Margin("aim", given.aimed / excerpts, ">=", 0.5)
-        if 2 * given.aimed < excerpts:
+        silent = len(given.unasked) + len(given.vague)  # they cannot aim: told above
+        if 2 * (given.aimed + silent) < excerpts:
             yield _gap(
                 "aim",
                 f"{given.aimed:,} of {excerpts:,} instructions resemble their own excerpt more "

@@ -159,6 +159,7 @@ def test_one_that_is_down_from_the_start_leaves_nothing_to_measure(judge_it):
     assert found.judgement.verdict is Verdict.INCONCLUSIVE
     assert (found.measurement, found.analysis) == (None, None)
     assert (found.completeness.asked, found.completeness.got) == (4, 0)
+    assert found.judgement.reasons == ("fake endpoint w: sample failed: 401 no access",)
 
 
 def test_a_leak_before_it_went_down_is_a_leak(judge_it):

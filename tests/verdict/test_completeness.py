@@ -384,6 +384,8 @@ def test_excerpts_without_instruction_were_not_asked_for(book, answers, weigh):
     mute = told_by(book, lambda at, one: None if at < 2 else one.instruction)
     (gap,) = weigh(mute, answers).gaps
     assert gap.cause.startswith("2 of 20 excerpts have no instruction (p_id1)")
+    few = weigh(told_by(book, lambda at, one: one.instruction if at < 2 else None), answers[:8])
+    assert [gap.rule for gap in few.gaps] == ["instructions"]  # aim, count and answers follow
 
 
 @pytest.mark.parametrize(("told", "trim", "complete"), [
