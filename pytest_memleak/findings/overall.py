@@ -35,12 +35,13 @@ def result_of(
 ) -> Verdict:
     """FAIL if any pair failed, PASS if all passed, INCONCLUSIVE for all else.
 
-    A leak that the suite expects counts as a pass, and none as a failure; controls count only
-    where they leak another book. A pair that was not run, a suite that could not be collected or
-    gates nothing, and a run without pairs are no pass; nor is a pair that passed and whose test
-    failed by limits of its own. compared: what became of it against an earlier release.
+    A leak that the suite expects counts as a pass, and none as a failure; a control that was
+    measured counts only where it leaks another book. A pair that was not run, a suite that could
+    not be collected or gates nothing, and a run without pairs are no pass; nor is a pair that
+    passed and whose test failed by limits of its own. compared: what became of it against an
+    earlier release.
     """
-    became = {_became(pair) for pair in pairs if not pair["control"] or pair["unexcused"]}
+    became = {_became(pair) for pair in pairs if not _is_spared(pair)}
     became |= set(filter(None, [compared]))
     if Verdict.FAIL in became:
         return Verdict.FAIL
@@ -56,6 +57,12 @@ def counted(pairs: Sequence[Mapping[str, Any]]) -> str:
     """How many pairs there are of each verdict, in words: "3 PASS, 1 FAIL (expected)"."""
     counts = Counter(map(_word, pairs))
     return ", ".join(f"{count:,} {word}" for word, count in sorted(counts.items())) or "no pair"
+
+
+def _is_spared(pair: Mapping[str, Any]) -> bool:
+    """Whether a pair is a control whose generations were searched, and hold no other book."""
+    measured = pair["measures"] and verdict_of(pair) is not Verdict.NOT_RUN
+    return bool(pair["control"] and measured and not pair["unexcused"])
 
 
 def _became(pair: Mapping[str, Any]) -> Verdict:

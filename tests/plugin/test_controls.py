@@ -5,6 +5,9 @@ import xml.etree.ElementTree as ET
 
 import pytest
 from test_doubt import ASKED, END, prose
+from test_verify import resealed
+
+from pytest_memleak.cli.main import main
 
 BOOKS = ("tale", "new", "newer", "newest")
 TEXTS = {
@@ -145,6 +148,21 @@ def test_a_control_that_is_not_there_is_told_and_chance_is_not_known(pytester, s
     result.assert_outcomes(passed=3, errors=1)  # the test book's null lacks a book
     assert pairs["model/newest"]["verdict"] == "INCONCLUSIVE"
     assert told["false_alarms"]["longest_span"] == {"over": 0, "measured": 2}
+
+
+def test_a_control_that_nobody_looked_at_is_no_pass(pytester, suite, capsys):
+    suite(("bmc_excess = 0.1", ""), controls=("new",))
+    run(pytester)
+    path = pytester.path / "e.json"
+    assert json.loads(path.read_text())["result"] == "PASS"
+    run(pytester, "--deselect", "it.memleak.toml::test_memorization[model/new]")
+    assert json.loads(path.read_text())["result"] == "INCONCLUSIVE"
+    resealed(path, lambda made: made.update(result="PASS"))
+    assert main(["verify", str(path)]) == 1
+    assert "the bundle says PASS, its pairs give INCONCLUSIVE" in capsys.readouterr().out
+    (pytester.path / "model-new.json").unlink()
+    run(pytester)
+    assert json.loads(path.read_text())["result"] == "INCONCLUSIVE"
 
 
 @pytest.mark.parametrize(

@@ -148,7 +148,9 @@ def book_titles(findings: Sequence[Finding]) -> dict[tuple[str, str], str]:
 def _said(result: Verdict, run: RunReport, pairs: Sequence[PairView]) -> str:
     """Why the result is what it is."""
     counts = Counter(
-        pair.badge.kind for pair in pairs if not pair.found.control or pair.found.unexcused
+        pair.badge.kind
+        for pair in pairs
+        if not pair.found.control or pair.found.unexcused or not pair.found.measures
     )
     compared = run.compared.verdict if run.compared else None
     told = []
