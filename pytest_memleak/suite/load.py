@@ -24,7 +24,7 @@ from pytest_memleak.records import (
     Summarizer,
     WindowSettings,
 )
-from pytest_memleak.scoring.measure_table import MEASURES, asks_for, nearest, table_with
+from pytest_memleak.scoring.measure_table import MEASURES, OF_RECITALS, asks_for, nearest, table_with
 from pytest_memleak.suite.book_sources import (
     book_source,
     catalogue,
@@ -175,10 +175,10 @@ def _pair(
     brought: Mapping[str, Measure],
 ) -> Pair:
     suite = written.suite
-    of_works = [one.limits for one in written.collection if one.id == book.id]
+    of_collection = [one.limits for one in written.collection if one.id == book.id]
     tables = [
         ("limits", written.limits),
-        *((f"collection {book.id!r}.limits", one) for one in of_works),
+        *((f"collection {book.id!r}.limits", one) for one in of_collection),
         (f"model {model.id!r}.limits", table.limits),
     ]
     if override:
@@ -188,10 +188,10 @@ def _pair(
     origins = dict.fromkeys(limits, "limits.preset")
     for key, tighter in tables:
         _refuse_unknown_measures(tighter, key, brought, path)
-        if key.startswith("collection "):
-            limits |= _limits(tighter)  # those of a work, in place of a whole book's
-        else:
-            _tighten(limits, tighter, key, path)
+        if key.startswith("collection ") and not written.limits.preset:
+            of_works = _limits(tighter).keys() - OF_RECITALS  # a work's, in place of a whole book's
+            limits = {name: limit for name, limit in limits.items() if name not in of_works}
+        _tighten(limits, tighter, key, path)
         origins |= {measure: f"{key}.{measure}" for measure in _limits(tighter)}
         origins |= {measure: f"{key}.measures.{measure}" for measure in tighter.measures}
     _hold_works(limits, origins, book, probe, any_works=bool(written.collection), place=str(path))

@@ -158,10 +158,11 @@ def test_what_another_work_was_asked_for_counts_for_the_work_that_came(run):
 
 
 def test_limits_of_works_stand_with_the_collection(run):
-    tight = ('author = "Will"', 'author = "Will"\nlimits = { longest_recital = 70, bmc = 0.999 }')
-    run(leaking(3), tight).assert_outcomes(failed=1)
-    loose = ('author = "Will"', 'author = "Will"\nlimits = { longest_recital = 70, bmc = 1.0 }')
-    done = run(honest(), loose)
+    passages = ("longest_recital = 20", "longest_recital = 70")
+    tight = ('author = "Will"', 'author = "Will"\nlimits = { bmc = 0.999 }')
+    run(leaking(3), passages, tight).assert_outcomes(failed=1)
+    loose = ('author = "Will"', 'author = "Will"\nlimits = { bmc = 1.0 }')
+    done = run(honest(), passages, loose)
     # Nothing that a model could do would fail them.
     done.assert_outcomes(errors=1)
     done.stdout.fnmatch_lines(
@@ -219,6 +220,10 @@ def test_recitals_of_another_book_are_no_works_and_fail_the_pair_all_the_same(py
         (("[suite]", '[suite]\nprobe = "probability"'), "would go from one work to the next"),
         (("longest_recital = 20\nbmc = 0.5", "leaking_works = 0.1"), "has no limits"),
         (('id = "m"', 'id = "m"\nlimits = { bmc = 0.6 }'), "0.6 is looser than 0.5"),
+        (  # a passage may be of another book
+            ('author = "Will"', 'author = "Will"\nlimits = { longest_recital = 21 }'),
+            "collection 'speeches'.limits.longest_recital: 21 is looser than 20",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_collection_is_said_before_anything_runs(run, replaced, said):
