@@ -19,8 +19,6 @@ from pathlib import Path
 
 from pytest_memleak.providers.transformers.local_endpoint import LocalEndpoint
 
-pytestmark = pytest.mark.full
-
 ROOM = 4 << 20
 drawn = LocalEndpoint._drawn
 
@@ -156,6 +154,7 @@ def test_weights_that_are_no_numbers_are_told(local, run):
     told(run(local), failed("sample", "the model's probabilities are not numbers"))
 
 
+@pytest.mark.full
 def test_out_of_memory_is_told_and_smaller_draws_go_on(local, run):
     (local.folder / "conftest.py").write_text(NO_MORE_MEMORY, "utf-8")
     local.write_suite(local.folder, samples=MUCH, tuned=False, completions_per_call=MUCH)

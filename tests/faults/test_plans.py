@@ -217,8 +217,9 @@ def test_summaries_that_are_not_written_yet(scenario, run, pytester, kind, count
     server.write_suite(pytester.path, tuned=False)
     text = (pytester.path / "run.memleak.toml").read_text("utf-8")
     options = text.partition("[model.options]\n")[2]
+    # At this temperature, none of them is so short that it is asked for again.
     summarizer = (
-        f'[suite.summarizer]\nprovider = "{server.provider}"\nbase = "base"\n'
+        f'[suite.summarizer]\nprovider = "{server.provider}"\nbase = "base"\ntemperature = 0.7\n'
         f"price = {{ input = 2.0, output = 8.0 }}\n[suite.summarizer.options]\n{options}\n"
     )
     rewrite(pytester, ("[limits]\n", f"{summarizer}\n[limits]\n"))

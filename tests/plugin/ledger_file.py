@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from pytest_memleak.ledger.chain import CHAINED, append, changed, forget, head, key_of
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.tables import chain, generations
+from pytest_memleak.ledger.tables import calls, chain, generations
 
 __all__ = ["ledger_file"]
 
@@ -36,7 +36,7 @@ def chain_anew(folder: Path) -> dict[str, object]:
                 rows = connection.execute(sa.select(table)).mappings()
                 changed(connection, table, [key_of(table, row) for row in rows])
             rows = connection.execute(sa.select(generations)).mappings()
-            changed(connection, generations, [], brought=rows)
+            changed(connection, calls, [], brought=rows)
             append(connection)
     finally:
         engine.dispose()

@@ -6,7 +6,7 @@ import zipfile
 import pytest
 from corpus import shakespeare
 
-from pytest_memleak.books import cut, read_epub
+from pytest_memleak.books import cut, read_epub, write_summaries
 from pytest_memleak.records import Excerpt
 
 NOTICE = (
@@ -23,7 +23,6 @@ NOTICE = (
 SUITE = """
 [suite]
 samples = 2
-instruction = "Write {words} words in the manner of {title} by {author}, about what happens there."
 
 [limits]
 longest_recital = 20
@@ -32,6 +31,7 @@ nv_longest_recital = 20
 [[book]]
 id = "book"
 source = "book.epub"
+summaries = "summaries.json"
 
 [[model]]
 id = "m"
@@ -101,6 +101,9 @@ def run(pytester, epub):
             }
             for n, one in enumerate(excerpts)
         ]
+        told = "Somebody quarrels with everybody else about what should become of scene {}."
+        summaries = {one.id: told.format(n) for n, one in enumerate(excerpts)}
+        write_summaries(pytester.path / "summaries.json", excerpts, summaries)
         (pytester.path / "answers.json").write_text(json.dumps(records), encoding="utf-8")
         (pytester.path / "b.memleak.toml").write_text(SUITE, encoding="utf-8")
         return pytester.runpytest()

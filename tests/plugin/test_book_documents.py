@@ -12,7 +12,8 @@ STORY = Path(__file__).parents[2] / "fixtures" / "books" / "the-lamplighter.epub
 SUITE = """
 [suite]
 samples = 1
-instruction = "Write about {words} words of the story {title} by {author}, as it stands there."
+probe = "continuation"
+prefix_words = 20
 
 [limits]
 longest_recital = 30
@@ -50,7 +51,7 @@ def test_evidence_and_page_hold_the_map_of_the_book(pytester, run):
     assert parts["EPUB/text/chapter-1.xhtml"]["kept"]
     assert parts["EPUB/text/chapter-2.xhtml"]["rule"] == "exclude names it"
     assert parts["EPUB/text/colophon.xhtml"]["rule"] == "include names it"
-    assert pair["book"]["words"] == 1_630 + 81
+    assert pair["book"]["words"] == 1_630 + 81 - 4 * 20  # less the prefix of each excerpt
     page = (pytester.path / "out.html").read_text()
     assert "EPUB/text/chapter-2.xhtml" in page
     assert "left out, since exclude names it: 6 documents" in page

@@ -127,6 +127,8 @@ def test_skipped(evaluation):
 def test_by_line(pair, line):
     pass
 """
+FIRST_WORDS = "The ferryman counted nine lanterns along the quay and did not like"
+WRITTEN = ("evidence.json", "h.html", "j.xml")
 
 
 @pytest.mark.parametrize("workers", [(), full(("-n", "1"))])
@@ -136,12 +138,14 @@ def test_neither_a_reason_nor_a_name_holds_a_line_of_a_book(pytester, suite, wor
     reports = ("--memleak-html=h.html", "--junitxml=j.xml", "-rA", "-v", *workers)
     result = pytester.runpytest("test_own.py", EVIDENCE, *reports)
     result.assert_outcomes(passed=4, skipped=2)
-    told = result.stdout.str()
-    assert "test_by_line[clean/ferry-line]" in told
-    assert "test_by_line[clean/ferry-a short one]" in told
-    for name in ("evidence.json", "h.html", "j.xml"):
-        told += (pytester.path / name).read_text(encoding="utf-8")
-    assert "nine lanterns along the quay" not in told
+    written = {name: (pytester.path / name).read_text("utf-8") for name in WRITTEN}
+    for told in (result.stdout.str(), written["j.xml"]):
+        assert f"test_by_line[clean/ferry-{FIRST_WORDS}]" in told
+        assert "test_by_line[clean/ferry-a short one]" in told
+    # A test that reads no text of the plugin's is reported in full, but not in our own documents.
+    for name in ("evidence.json", "h.html"):
+        assert f"skipped: {FIRST_WORDS} …" in written[name].replace("\\u2026", "…")
+        assert f"{FIRST_WORDS} the" not in written[name]
 
 
 def test_pairs_that_wait_for_money(pytester, online, server, bundle):

@@ -107,7 +107,7 @@ def test_of_what_does_not_pass_it_stands_in_a_sentence_with_the_ranges():
 
 def test_that_nothing_showed_that_the_gate_could_see_is_told_unless_something_did():
     assert "nothing showed that the gate could see" in summary([found()], width=100, color=False)
-    leaks = [found(), found(pair="m/known", expected="leak", verdict="FAIL")]
+    leaks = [found(), found(pair="m/known", expected="leak", verdict="FAIL", leaked=True)]
     assert "nothing showed" not in summary(leaks, width=100, color=False)
 
 

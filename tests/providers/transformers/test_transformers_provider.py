@@ -447,8 +447,6 @@ import peft
 sys.path.insert(0, {tests!r})
 import test_transformers_provider as here
 
-pytestmark = pytest.mark.full
-
 saved = peft.PeftModel.save_pretrained
 
 def save_and_hang(*args, **kwargs):
@@ -462,6 +460,7 @@ here.provider_module.TransformersProvider(setup).start_finetune(here.TRAINING)
 """
 
 
+@pytest.mark.full
 def test_a_training_that_is_killed_leaves_nothing_half_done(make, base, tmp_path, request):
     tests = str(request.path.parent)
     program = KILLED.format(tests=tests, root=str(tmp_path), base=str(base))
