@@ -11,11 +11,11 @@ import encodings.aliases
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from html import unescape
 from html.entities import html5
 from importlib.util import find_spec
 
 from pytest_memleak.books.characters import is_noise, without_controls
+from pytest_memleak.scoring.recital_words import without_references
 
 __all__ = ["Source", "decode", "read_source"]
 
@@ -183,7 +183,7 @@ def _declared_entities(text: str, start: int, end: int) -> dict[str, str | None]
     for match in _DECLARED_ENTITY.finditer(text, start, end):
         value = match[2] if match[2] is not None else match[3]
         # XML says that the first declaration holds.
-        declared.setdefault(match[1], None if value is None else unescape(value))
+        declared.setdefault(match[1], None if value is None else without_references(value))
     return declared
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from html import unescape
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from pytest_memleak.books.source import decode, read_source
 from pytest_memleak.books.wrong_names import refuse_other_formats
 from pytest_memleak.contracts.protocols import Manuscript
 from pytest_memleak.errors import BookError
+from pytest_memleak.scoring.recital_words import without_references
 
 __all__ = ["page_manuscript", "read_docx", "read_html", "read_markdown"]
 
@@ -153,4 +153,4 @@ def read_docx(path: Path) -> Manuscript:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(legible(unescape(text)).split())
+    return " ".join(legible(without_references(text)).split())

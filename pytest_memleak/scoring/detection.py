@@ -6,9 +6,11 @@ import math
 
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.scoring.quantiles import normal_quantile
-from pytest_memleak.scoring.round_blocks import blocks_of
 
-__all__ = ["answers_to_detect", "detection", "rounds_to_detect", "samples_for"]
+__all__ = ["LEAST_DETECT", "answers_to_detect", "detection", "rounds_to_detect", "samples_for"]
+
+LEAST_DETECT = 1e-6
+"""The lowest probability that a suite may ask its answers to detect."""
 
 # So that what `detection` gives of n answers asks for n, and not for one more.
 _ROUNDING = 1e-9
@@ -29,10 +31,10 @@ def detection(answers: int, *, confidence: float) -> float:
 def answers_to_detect(probability: float, *, confidence: float) -> int:
     """How many answers per excerpt it takes to detect a passage of that `probability`.
 
-    Raises SettingsError for a probability outside (0, 1], or a confidence outside [0, 1).
+    Raises SettingsError for a probability outside [1e-6, 1], or a confidence outside [0, 1).
     """
-    if not 0 < probability <= 1:
-        raise SettingsError(f"detect must be above 0 and at most 1, not {probability!r}")
+    if not LEAST_DETECT <= probability <= 1:
+        raise SettingsError(f"detect must be at least 0.000001 and at most 1, not {probability!r}")
     normal_quantile(confidence)
     if probability == 1:
         return 1
@@ -55,9 +57,5 @@ def rounds_to_detect(probability: float, *, confidence: float, alike: bool) -> i
     Raises as `answers_to_detect` does.
     """
     answers = answers_to_detect(probability, confidence=confidence)
-    if alike:
-        return answers
-    rounds = max(answers, (answers - 1) ** 2)  # blocks of about √n: never enough with fewer
-    while int(blocks_of(rounds)[-1]) + 1 < answers:
-        rounds += 1
-    return rounds
+    # Blocks are of about √n rounds.
+    return answers if alike else max(1, answers * (answers - 1))

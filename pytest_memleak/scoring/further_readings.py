@@ -7,7 +7,6 @@ repeat at once, a stretch without usual words, or a stretch of usual words in re
 
 from __future__ import annotations
 
-import html
 import re
 import string
 from itertools import chain
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_memleak.scoring.keys import keys_of
+from pytest_memleak.scoring.recital_words import without_references
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -136,7 +136,7 @@ def _with_stretch(
 def _decoded(text: str) -> Iterator[str]:
     """Without escapes, references and tokenizers' marks; then without leet, tags and keys."""
     for _ in range(_LAYERS):
-        text = _CODES.sub(_character, html.unescape(text))
+        text = _CODES.sub(_character, without_references(text))
     text = _GOES_ON.sub("", text)
     yield _of_pieces(text)
     yield _of_pieces(_BETWEEN_PIECES.sub("", text))

@@ -11,9 +11,11 @@ import unicodedata
 
 from pytest_memleak.scoring.look_alikes import LATIN
 
-__all__ = ["folded", "recital_words"]
+__all__ = ["folded", "recital_words", "without_references"]
 
 _WORD = re.compile(r"[^\W_]+")
+# No character has more than seven digits, and Python's `int` reads no more than 4,300.
+_DIGITS = re.compile("&#0*([0-9]{1,8})[0-9]*")
 _LINE_END = re.compile("\r\n|[\r\v\f\x85\u2028\u2029]")
 # A quoted attribute may hold what would end the tag.
 _TAG = re.compile(
@@ -46,8 +48,7 @@ def folded(text: str) -> str:
     """
     hidden = [run.translate(_SHOWN) for run in _TAG_CHARACTERS.findall(text)]
     text = _LINE_END.sub("\n", text)
-    if "&" in text:
-        text = html.unescape(text)
+    text = without_references(text)
     if "<" in text:
         hidden += [inside for _, inside in _TAG.findall(text)]
         text = _TAG.sub(_without, text)
@@ -56,6 +57,11 @@ def folded(text: str) -> str:
     if "\n" in text:
         text = _PARTED.sub("", text)
     return _NUMBERS.sub("", text).translate(_READ_AS).casefold()
+
+
+def without_references(text: str) -> str:
+    """The text with HTML character references decoded, whatever number they name."""
+    return html.unescape(_DIGITS.sub(r"&#\1", text)) if "&" in text else text
 
 
 def _without(tag: re.Match[str]) -> str:

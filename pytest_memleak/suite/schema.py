@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, create_model
 
+from pytest_memleak.scoring.detection import LEAST_DETECT
 from pytest_memleak.scoring.measure_table import MEASURES
 
 __all__ = [
@@ -167,7 +168,7 @@ class SuiteTable(AnswerKeys):
     confidence: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.95, description="of intervals; 0 judges by observed values alone"
     )
-    detect: Annotated[float, Field(gt=0, le=1)] | None = Field(
+    detect: Annotated[float, Field(ge=LEAST_DETECT, le=1)] | None = Field(
         None,
         description="share of the answers to its prompt in which a passage may come unseen; fewer "
         "samples than that takes make no pass",

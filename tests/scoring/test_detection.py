@@ -38,7 +38,7 @@ def test_as_many_answers_as_a_probability_came_from_detect_it():
         assert answers_to_detect(detection(answers, confidence=0.9), confidence=0.9) == answers
 
 
-@pytest.mark.parametrize("probability", [0, -0.1, 1.1, 5, math.nan, math.inf])
+@pytest.mark.parametrize("probability", [0, 5e-324, -0.1, 1.1, 5, math.nan, math.inf])
 def test_a_probability_out_of_range_is_refused(probability):
     with pytest.raises(SettingsError, match="detect"):
         answers_to_detect(probability, confidence=0.95)

@@ -7,6 +7,9 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from examples import examples
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pytest_memleak.books import cut, read_epub
 from pytest_memleak.cli.main import main
@@ -166,6 +169,19 @@ def test_prose_is_read_once():
     assert len(set(read(*texts)[0])) <= len(texts) / 10
     assert read() == ([], [])
     assert read("", "", "\0", "\ud800", "In 1984, at 7:05 (p. 12).") == ([], [])
+
+
+NASTY = st.sampled_from([
+    *"aZ1 \\&#;%=<>{}[]'\"_*-\n\0\x1b\x85\xc2\x80\xf4\u0120\u2581\u202e\u0301\ufdfa\U000e0061",
+    "\ud83d", "\udc00", "&#", "&amp;", "&#x", "&#" + "9" * 4_301, "&amp;#" + "0" * 4_301,
+    "\\u", "\\x", "\\u{", "U+", "10FFFF", "d800", "the of ", "##", "@@ ", "<b ", "='", "</", "&#xd800;",
+])  # fmt: skip
+
+
+@settings(max_examples=examples(300), deadline=None)
+@given(st.lists(NASTY | st.characters(), max_size=12).map("".join))
+def test_no_text_is_beyond_reading(text):
+    index().matches([text, text + 12 * "\\", " ".join([text] * 4)])
 
 
 def test_a_stretch_ends_with_its_text():

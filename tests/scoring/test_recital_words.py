@@ -26,6 +26,7 @@ from pytest_memleak.scoring.recital_words import recital_words
         ("w\x01o\x00r\x7fd\x9f n\u3164e\uffa0x\ue000t\u2065s", "word nexts"),
         ("ꓮꓑ ɓǥⱥ ⲣⲟ 🅰🇧 ⓒ", "ap bga po ab c"),
         ("a&nbsp;b&amp;c &#8212; d", "a b c d"),
+        (f"&#{5_000 * '0'}97;b &#{5_000 * '9'} c &#0; &#x{5_000 * '0'}64", "ab c d"),
         ("wo**r**d **bold** _under_score", "word bold under score"),
         ("exam-\nple exam- \r\n ple self-made", "example example self made"),
         ("3. And it\n[12] came 4\n3:16 to\n00:12:05 pass", "and it came 4 to pass"),

@@ -286,6 +286,7 @@ REFUSED = [
     (["model", 0, "options"], 3, "model[1] 'm'.options: *dictionary; got 3"),
     # out of range
     (["suite", "samples"], 0, "suite.samples: *greater than or equal to 1; got 0"),
+    (["suite", "detect"], 5e-324, "suite.detect: *greater than or equal to 0.000001; got 5e-324"),
     (["suite", "k"], 0, "suite.k: *greater than or equal to 1; got 0"),
     (["suite", "k"], 21, "suite.k: *less than or equal to 20; got 21"),
     (["suite", "trim"], -1, "suite.trim: *greater than or equal to 0; got -1"),
