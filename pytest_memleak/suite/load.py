@@ -24,7 +24,13 @@ from pytest_memleak.records import (
     Summarizer,
     WindowSettings,
 )
-from pytest_memleak.scoring.measure_table import MEASURES, OF_RECITALS, asks_for, nearest, table_with
+from pytest_memleak.scoring.measure_table import (
+    MEASURES,
+    OF_RECITALS,
+    asks_for,
+    nearest,
+    table_with,
+)
 from pytest_memleak.suite.book_sources import (
     book_source,
     catalogue,
