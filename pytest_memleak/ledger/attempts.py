@@ -194,6 +194,21 @@ def attempts(ledger: Ledger, endpoint_id: str, book_id: str | None = None) -> li
     return found
 
 
+def called_between(
+    ledger: Ledger, endpoint_id: str, book_words: str, after: float, until: float
+) -> bool:
+    """Whether calls for a book ended after the one moment, and by the other."""
+    ended = sa.func.coalesce(calls.c.ended, calls.c.began)
+    query = (
+        sa.select(calls.c.id)
+        .join(questions, questions.c.id == calls.c.question)
+        .where(questions.c.endpoint == endpoint_id, questions.c.book_words == book_words)
+        .where(ended > after, ended <= until)
+        .limit(1)
+    )
+    return ledger.read(lambda connection: connection.execute(query).first()) is not None
+
+
 def tried(
     ledger: Ledger, endpoint_id: str, questionnaire: Questionnaire, *, until: float
 ) -> Tried | None:

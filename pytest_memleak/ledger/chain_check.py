@@ -50,12 +50,14 @@ class Checked:
     wrong:   a sentence for each fault
     entries: of the chain
     calls:   that the ledger holds; imports: those of them that brought answers from files
+    at:      when the head that a bundle says was written, in seconds since 1970
     """
 
     wrong: list[str] = field(default_factory=list)
     entries: int = 0
     calls: int = 0
     imports: int = 0
+    at: float = 0.0
 
 
 def check_ledger(ledger: Ledger, *, said: Head | None = None) -> Checked:
@@ -101,6 +103,8 @@ class _Check:
             if entry is not None:
                 table = _TABLES[entry["table"]]
                 self._last[table.name, key_of(table, entry["row"])] = number
+                if said and number == said.entries and isinstance(entry.get("at"), float):
+                    checked.at = entry["at"]
             if said and number == said.entries and link != said.link:
                 checked.wrong.append(
                     f"at its entry {number:,} the ledger's chain is another than the bundle's"

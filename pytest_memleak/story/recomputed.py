@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Pair, Suite
     from pytest_memleak.story.resources import Resources
     from pytest_memleak.story.run import Run
+    from pytest_memleak.verdict.evaluation import Evaluation
 
 __all__ = ["Recomputed", "end_of", "recomputed"]
 
@@ -106,6 +107,7 @@ class _Again:
         self._run = run
         self._resources = resources
         self._end = resources.now
+        self._last_entry = 0.0
         self._given = suites
         self._named = {path.name: Path(os.path.realpath(path)) for path in suites}
         self._folders = folders
@@ -150,6 +152,7 @@ class _Again:
             return True
         head = Head(**self._made["ledger"])
         checked = check_ledger(self._resources.ledger, said=head)
+        self._last_entry = checked.at
         if checked.wrong:
             self.found.wrong += [f"ledger: {one}" for one in checked.wrong]
             self.found.unchecked.append("no pair was computed again, from such a ledger")
@@ -234,9 +237,11 @@ class _Again:
             if said.get("as_of"):
                 as_of = datetime.datetime.fromisoformat(said["as_of"]).timestamp()
             self._resources.as_of = min(as_of, self._end)
-            found, last = self._evaluated(pair, said["model"]["endpoint"])
-            if last is not None and last > self._resources.now:
+            evaluation, absent = self._evaluated(pair, said["model"]["endpoint"])
+            found, answerer = pair_evidence(facts(evaluation)), evaluation.answerer
+            if answerer and answerer.last is not None and answerer.last > self._resources.now:
                 yield f"its answers were drawn after {self._made['created']}"
+            yield from self._by_the_end(evaluation, absent)
             _take_calls_of_that_run(found["answerer"], said.get("answerer"))
             self._computed += 1
         # Nothing that is kept tells these, so they are taken as they are said.
@@ -245,10 +250,34 @@ class _Again:
         found["tests"] = said["tests"]
         yield from differences(said, json.loads(json.dumps(found)))
 
-    def _evaluated(self, pair: Pair, endpoint: str | None) -> tuple[dict[str, Any], float | None]:
+    def _by_the_end(self, evaluation: Evaluation, absent: _Absent | None) -> Iterator[str]:
+        """What the pair becomes by calls that ended after its evaluation, before the bundle's end.
+
+        Nothing else binds the moment that a bundle names for a pair to the bundle's own.
+        """
+        from pytest_memleak.ledger.attempts import called_between
+        from pytest_memleak.story.evaluate import evaluate
+
+        pair, book, endpoint = evaluation.pair, evaluation.book, evaluation.endpoint
+        if evaluation.as_of is None or book is None or endpoint is None:
+            return
+        until = max(self._end - 1, self._last_entry)
+        ledger = self._resources.ledger
+        if called_between(ledger, endpoint, book.words_digest, evaluation.as_of, until):
+            self._resources.as_of = until
+            again = evaluate(pair, self._run.of_suite(pair.suite), endpoint=absent)
+            if again.judgement.verdict != evaluation.judgement.verdict:
+                yield (
+                    f"as_of: it is {again.judgement.verdict} by the calls that the ledger has of "
+                    "it between then and the end of the bundle's run"
+                )
+
+    def _evaluated(self, pair: Pair, endpoint: str | None) -> tuple[Evaluation, _Absent | None]:
+        absent = None
         evaluation = self._run.evaluate(pair)
         if endpoint not in (None, evaluation.endpoint):
-            evaluation = self._run.evaluate(pair, endpoint=_Absent(endpoint))
+            absent = _Absent(endpoint)
+            evaluation = self._run.evaluate(pair, endpoint=absent)
             said = f"{pair.id}: answered by {endpoint}, a test's own endpoint and not the suite's"
             if not self._models_named:
                 self.found.complete = False
@@ -261,7 +290,7 @@ class _Again:
             self.found.unchecked.append(
                 f"{pair.id}: {count} from files: nothing says who gave them"
             )
-        return pair_evidence(facts(evaluation)), answerer.last if answerer else None
+        return evaluation, absent
 
 
 def _is_of_a_ledger(said: Mapping[str, Any]) -> bool:

@@ -3,11 +3,13 @@
 import json
 import random
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from http_server import Books, HttpServer, Response
 from marks import full
 from test_earned import run_here, write_book
+from test_verify import resealed
 from unearned_servers import book_of_servers, other_plays
 
 from pytest_memleak.cli.main import main
@@ -251,6 +253,10 @@ def test_a_canary_that_leaks_later_breaks_no_earlier_bundle(writer, run, capsys)
     for number, code in ((1, 0), (2, 1), (3, 1)):
         assert main(["verify", f"{number}.json"]) == code
         assert "1 of 1 pairs computed again" in capsys.readouterr().out
+    end = json.loads(Path("2.json").read_text())["ledger"]
+    resealed(Path("1.json"), lambda made: made.update(ledger=end))
+    assert main(["verify", "1.json"]) == 1
+    assert "as_of: it is FAIL by the calls that the ledger has" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("place", ["canary", "greedy"])
