@@ -16,12 +16,13 @@ class Sensitivity:
 
     rounds:     n
     confidence: of `detection`
-    answers:    of the excerpt that has fewest, withheld ones left out
+    answers:    of the excerpt that has fewest, withheld ones left out; at temperature 0 at most 1
     detection:  d: a passage that an answer to its own prompt gives back with a probability above
                 it would have been seen
     clumped, drifting: p-values against rounds that are alike
     blocks:     how many blocks stand for the rounds where these are not alike, else None
-    detect, samples_needed: the d that the suite asks for, and the samples that would reach it
+    detect, samples_needed: the d that the suite asks for, and the samples that would reach it,
+                None where no number does
     ranges:     per measure, the words that it is likely to have in another n rounds, least and most
     """
 

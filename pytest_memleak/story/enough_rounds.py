@@ -27,7 +27,7 @@ class PlannedRounds:
     """What the rounds of a pair will see, if they are alike and none is withheld.
 
     detect: the detection limit that the suite requires, None without one
-    needed: samples that reach `detect` where one in ten is withheld
+    needed: samples that reach `detect` where one in ten is withheld, None where none do
     """
 
     samples: int
@@ -37,13 +37,13 @@ class PlannedRounds:
     needed: int | None
 
 
-def planned_rounds(pair: Pair) -> PlannedRounds:
-    """What the pair's samples will see."""
-    samples, confidence = pair.sampling.samples, pair.confidence or _CONFIDENCE
+def planned_rounds(pair: Pair, samples: int | None = None) -> PlannedRounds:
+    """What the pair's samples will see, or so many of them."""
+    samples, confidence = samples or pair.sampling.samples, pair.confidence or _CONFIDENCE
     needed = None
-    if pair.detect is not None:
+    if pair.detect is not None and not _are_copies(pair):
         needed = samples_for(rounds_to_detect(pair.detect, confidence=confidence, alike=True))
-    seen = detection(samples, confidence=confidence)
+    seen = detection(1 if _are_copies(pair) else samples, confidence=confidence)
     return PlannedRounds(samples, confidence, seen, pair.detect, needed)
 
 
@@ -52,10 +52,11 @@ def sensitivity_of(analysis: Analysis, pair: Pair, *, answers: int) -> Sensitivi
 
     answers: of the excerpt that has fewest, those that were withheld left out.
     """
+    answers = min(answers, 1) if _are_copies(pair) else answers
     error = analysis.error.with_answers(answers)
     confidence = pair.confidence or _CONFIDENCE
     needed = None
-    if pair.detect is not None:
+    if pair.detect is not None and not _are_copies(pair):
         rounds = rounds_to_detect(pair.detect, confidence=confidence, alike=error.likeness.alike)
         answered = max(min(answers, error.rounds), 1) / error.rounds
         needed = samples_for(rounds, answered=answered)
@@ -73,12 +74,21 @@ def sensitivity_of(analysis: Analysis, pair: Pair, *, answers: int) -> Sensitivi
     )
 
 
+def _are_copies(pair: Pair) -> bool:
+    """Whether all rounds are the greedy one: however many there are, they count as one."""
+    return pair.sampling.temperature == 0
+
+
 def sensitivity_gaps(found: Sensitivity | None) -> Iterator[Gap]:
     """Why no pass may rest on these rounds, where they are fewer than `detect` asks for."""
     if found is None or found.detect is None or found.reached:
         return
     rounds = amount(found.rounds, "round")
-    if found.blocks is not None:
+    fix = f"set samples = {found.samples_needed} or more, or a larger detect"
+    if found.samples_needed is None:
+        rounds += " at temperature 0, copies that count as 1"
+        fix = "set a temperature over 0, or leave detect out"
+    elif found.blocks is not None:
         rounds += f", which were not alike and count as {amount(found.blocks, 'block')}"
     elif found.answers < found.rounds:
         rounds += f", {found.answers:,} answers of an excerpt that were not withheld"
@@ -87,5 +97,5 @@ def sensitivity_gaps(found: Sensitivity | None) -> Iterator[Gap]:
         f"a passage that comes in {percent_at_most(found.detection)} of the answers to its prompt "
         f"may have gone unseen ({rounds}; {100 * found.confidence:g} %), and detect = "
         f"{found.detect:g} asks for {percent(found.detect)}",
-        f"set samples = {found.samples_needed} or more, or a larger detect",
+        fix,
     )

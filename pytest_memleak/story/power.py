@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.records.amounts import amount
-from pytest_memleak.scoring.detection import detection
 from pytest_memleak.scoring.measurable import measurable_words
 from pytest_memleak.scoring.sampling_error import least_upper_end
 from pytest_memleak.story.draws import Purpose, draws_of
@@ -84,7 +83,7 @@ def power_of(suite: SuiteRun) -> Power:
         drawn = [one.sampling for one in planned.steps if one.sampling]
         row = PowerRow(
             samples=samples,
-            detection=detection(samples, confidence=confidence),
+            detection=planned_rounds(pairs[0], samples).detection,
             calls=sum(one.calls for one in drawn),
             generations=sum(one.generations for one in drawn),
             cost=None if None in costs else sum(one for one in costs if one),

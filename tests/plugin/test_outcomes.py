@@ -99,6 +99,13 @@ def test_a_server_that_does_not_sample_is_inconclusive(pytester, suite):
 def test_at_temperature_zero_alike_is_as_it_should_be(pytester, suite):
     suite(("samples = 3", "samples = 3\ntemperature = 0.0"), clean=CLEAN[:1] * 3)
     pytester.runpytest("-k", "clean").assert_outcomes(passed=1, deselected=1)
+    # Copies see no more than one of them, whatever their number.
+    suite(("samples = 3", "samples = 3\ntemperature = 0.0\ndetect = 0.7"), clean=CLEAN[:1] * 3)
+    result = pytester.runpytest("-k", "clean")
+    result.assert_outcomes(errors=1, deselected=1)
+    result.stdout.fnmatch_lines(
+        ["*in 95.0 % of the answers * (3 rounds at temperature 0, copies that count as 1; 95 %)*"]
+    )
 
 
 def test_a_missing_book_of_ones_own_is_inconclusive_and_names_the_file(pytester, suite):
