@@ -47,7 +47,7 @@ def read_completions(
     served = served_of(answer)
     # Of no choice, so that nobody can say of which: it stands with the first.
     apart = texts_in([one for one in listed if not isinstance(one, Mapping)])
-    apart += _texts_of(answer, but=("choices", *_ASKED))
+    apart += _texts_of(answer, but=("choices",))
     return [
         Completion(
             text,
@@ -93,18 +93,14 @@ def _finish_word(choice: Mapping[str, Any], reason: FinishReason) -> str | None:
     return _name(choice.get("finish_reason"))
 
 
-# What was sent, said again.
-_ASKED = ("prompt", "prompt_logprobs", "prompt_token_ids")
-
-
 def _beside(choice: Mapping[str, Any]) -> list[str]:
     """All that was written beside the answer, by whatever name: a recital there is a recital."""
     message = choice.get("message")
     if not isinstance(message, Mapping):
-        return _texts_of(choice, but=_ASKED)
+        return _texts_of(choice)
     content = message.get("content")
-    found = _texts_of(message, but=("content", *_ASKED))
-    found += _texts_of(choice, but=("message", *_ASKED))
+    found = _texts_of(message, but=("content",))
+    found += _texts_of(choice, but=("message",))
     if isinstance(content, list):
         found += [text for part in content for text in _texts_of_part(part)]
     elif not isinstance(content, str):

@@ -402,6 +402,7 @@ def test_a_password_in_an_address_is_used_and_never_shown(serve, monkeypatch):
         {"reasoning_details": [{"text": one} for one in ("a who", "le pa", "ge of", " it")]},
         {"thoughts": {"a whole page of it": 1}},
         {"name": "a whole page of it"},
+        {"prompt": "a whole page of it"},
         {"refusal": {"text": "a whole page of it"}},
         {
             "content": [
@@ -421,7 +422,12 @@ def test_whatever_is_written_beside_the_answer_is_kept(beside):
 
 
 @pytest.mark.parametrize(
-    "beside", [{"draft": "a whole page of it"}, {"output": [{"text": "a whole page of it"}]}]
+    "beside",
+    [
+        {"draft": "a whole page of it"},
+        {"output": [{"text": "a whole page of it"}]},
+        {"prompt": "a whole page of it"},
+    ],
 )
 def test_so_is_what_stands_with_no_choice(beside):
     choices = [{"message": {"content": one}, "finish_reason": "stop"} for one in ("Rain.", "Sun.")]
