@@ -240,6 +240,11 @@ def evaluate_for(item: pytest.Item, pair: Pair, endpoint: object) -> Evaluation:
             "INCONCLUSIVE: the pair was not evaluated, since a fixture named pair of yours gives "
             "another in its place; give it another name"
         )
+    if config.getoption("setuponly", default=False):
+        raise PairInconclusive(
+            "INCONCLUSIVE: the pair was not evaluated, since with --setup-only no test holds its "
+            "limits; leave it out, or write --memleak-plan to see what a run would request"
+        )
     if refused_key in config.stash:
         raise PairInconclusive(config.stash[refused_key])
     own: Any = None if isinstance(endpoint, SuiteEndpoint) else endpoint
@@ -255,8 +260,8 @@ def evaluate_for(item: pytest.Item, pair: Pair, endpoint: object) -> Evaluation:
 def conclusive(evaluation: Evaluation) -> Evaluation:
     """The evaluation, or the error that stands for INCONCLUSIVE."""
     judgement = evaluation.judgement
-    if evaluation.pair.control:
-        return evaluation  # what is not known of it gates nothing
+    if evaluation.pair.control and (evaluation.measurement or evaluation.extraction):
+        return evaluation  # what else is not known of it gates nothing
     if judgement.verdict is Verdict.INCONCLUSIVE:
         raise PairInconclusive(_told(judgement.reasons))
     return evaluation

@@ -145,7 +145,7 @@ def test_a_control_that_is_not_there_is_told_and_chance_is_not_known(pytester, s
     gone = ('source = "newest.json"', 'source = "gone.json"\nbring_your_own = true')
     suite(gone)
     result, pairs, (told,) = run(pytester)
-    result.assert_outcomes(passed=3, errors=1)  # the test book's null lacks a book
+    result.assert_outcomes(passed=2, errors=2)  # the test book's null lacks a book
     assert pairs["model/newest"]["verdict"] == "INCONCLUSIVE"
     assert told["false_alarms"]["longest_span"] == {"over": 0, "measured": 2}
 

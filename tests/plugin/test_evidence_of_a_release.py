@@ -272,6 +272,12 @@ def test_tests_that_evaluate_nothing(pytester, suite, bundle):
     assert {one[2][0] for one in told(bundle())} == {"its tests evaluate nothing"}
 
 
+def test_a_run_that_only_sets_up_evaluates_nothing(pytester, suite, bundle):
+    suite()
+    assert pytester.runpytest(EVIDENCE, "--setup-only").ret == pytest.ExitCode.TESTS_FAILED
+    assert {one[1] for one in told(bundle())} == {"NOT RUN"}
+
+
 @pytest.mark.parametrize("option", ["--memleak-plan", "--collect-only"])
 def test_nothing_is_written_where_nothing_was_to_run(pytester, suite, option):
     suite()
