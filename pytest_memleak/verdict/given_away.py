@@ -41,20 +41,23 @@ class GivenAway:
     unasked:  ids of the excerpts that have no instruction
     vague:    ids of those whose instruction has under 10 own words (none under continuation)
     aimed:    number of instructions with their own excerpt as the only nearest; None if not judged
+    by_title: whether title and author alone say what is wanted of a collection's works
     """
 
     share: Fraction | None
     unasked: tuple[str, ...]
     vague: tuple[str, ...]
     aimed: int | None
+    by_title: bool = False
 
 
 def given_away(book: Book, asked: Asked) -> GivenAway:
     """Hold each excerpt against its own instruction, as it is measured and folded."""
     own = [] if asked.continuation else list(_own_words(book, asked))
     texts = [excerpt.text for excerpt in book.excerpts]
-    by_title = bool(book.works) and "{title}" in asked.template and not any(own)
-    if by_title:  # nothing but the title of each work says what is wanted
+    named = bool(book.works) and all(one in asked.template for one in ("{title}", "{author}"))
+    by_title = named and not any(own)
+    if by_title:
         own = [Counter(words(excerpt.instruction or "", "unicode")) for excerpt in book.excerpts]
     return GivenAway(
         share=_share(book, asked) if asked.trim else None,
@@ -65,6 +68,7 @@ def given_away(book: Book, asked: Asked) -> GivenAway:
             if excerpt.instruction and its.total() < FEWEST_WORDS
         ),
         aimed=None if by_title or len(own) < _FEWEST_AIMED else aimed(own, texts),
+        by_title=by_title,
     )
 
 
@@ -92,6 +96,8 @@ def instruction_rules(
             f"of their own ({given.vague[0]}): they do not say what is wanted",
             "vague",
         )
+    if given.by_title:
+        yield "its works were asked for by title and author alone: whether that asks is not judged"
     if given.aimed is not None:
         yield Margin("aim", given.aimed / excerpts, ">=", 0.5)
         silent = len(given.unasked) + len(given.vague)  # they cannot aim: told above

@@ -28,7 +28,8 @@ DRAWN: Mapping[str, str] = {
     "recitation": "measure an endpoint without that filter; this is no evidence of a clean model",
     "sampled": "see what temperature it takes, and whether something caches its answers",
     "not asked": WAYS_TO_ASK,
-    "vague": "write summaries that say what happens in the excerpt",
+    "vague": "write summaries that say what happens in the excerpt, or ask for the works of a "
+    "collection by {title} and {author}",
     "aim": "write summaries that name who and what each excerpt is about, in the excerpts' order; "
     "refusals, or the summaries of another book, do not",
     "given away": "write summaries in words of their own",

@@ -144,9 +144,18 @@ def test_a_share_of_the_works_may_leak(pytester, run):
 
 def test_honest_answers_pass_work_by_work(pytester, run):
     run(honest()).assert_outcomes(passed=1)
+    for report in ("r.html", "e.json"):
+        told = (pytester.path / report).read_text(encoding="utf-8")
+        assert "its works were asked for by title and author alone" in told
     [pair] = json.loads((pytester.path / "e.json").read_text(encoding="utf-8"))["pairs"]
     assert {one["verdict"] for one in pair["works"]} == {"PASS"}
     assert pair["limits"]["leaking_works"] == {"limit": 0.0, "set_by": None}
+
+
+def test_a_title_without_its_author_asks_for_no_work(run):
+    done = run(honest(), ("the one by {author}", "the one of the seaside"))
+    done.assert_outcomes(errors=1)
+    done.stdout.fnmatch_lines(["*12 of 12 instructions have under 10 words of their own*"])
 
 
 def test_what_another_work_was_asked_for_counts_for_the_work_that_came(run):
