@@ -22,6 +22,7 @@ NEAR_RECITAL = 20
 _GAP, _SHIFT = 10, 3
 _INSERTED, _SKIPPED = 25, 2
 _START_BITS, _PART_BITS = 27, 20
+_CELL, _TOGETHER = 64, 1 << 20
 
 
 class _State(NamedTuple):
@@ -90,27 +91,48 @@ def chained(found: Found, given: Ranges, *, trim: int) -> Chains:
 
 
 def _edges(matches: _Matches, group: Positions) -> tuple[Positions, Positions]:
-    """All pairs of matches of which the second follows the first, by number."""
+    """All pairs of matches of which the second follows the first, by number.
+
+    Each match looks into the stretches of the text that it may reach, and in each at the matches
+    whose start in the book it may reach: far repeats of a refrain cost nothing, in text or book.
+    """
     place, start, words, _, _ = matches
-    firsts, thens = [], []
-    active, step = np.arange(len(start)), 0
-    while len(active):
-        step += 1
-        active = active[active < len(start) - step]
-        then = active + step
-        near = group[then] == group[active]
-        near &= start[then] <= start[active] + words[active] + _GAP
-        active, then = active[near], then[near]
-        in_book = np.maximum(start[then] - start[active] - words[active], 0)
-        in_text = np.maximum(place[then] - place[active] - words[active], 0)
-        follows = (place[then] > place[active]) & (start[then] > start[active])
-        follows &= ((in_text <= _GAP) & (abs(in_book - in_text) <= _SHIFT)) | (
-            (in_text <= _INSERTED) & (in_book <= _SKIPPED)
-        )
-        firsts.append(active[follows])
+    nothing = np.empty(0, dtype=np.intp)
+    if not len(place):
+        return nothing, nothing
+    cell, last_cell = place // _CELL, (place + words + _INSERTED) // _CELL
+    begin = np.flatnonzero(np.diff(group, prepend=-1))
+    of = np.arange(len(begin)).repeat(np.diff(begin, append=len(group)))
+    lowest, highest = np.minimum.reduceat(cell, begin), np.maximum.reduceat(cell, begin)
+    shift = np.cumsum(highest - lowest + 1) - highest - 1  # no two groups share a cell
+    cells = np.minimum(last_cell, highest[of]) - cell + 1
+    cell += shift[of]
+    key = (cell << _START_BITS) | start
+    order = np.argsort(key, kind="stable")
+    key = key[order]
+    active = np.arange(len(place)).repeat(cells)
+    looks = cell[active] + np.arange(len(active)) - (np.cumsum(cells) - cells)[active]
+    looks = (looks << _START_BITS) | start[active]
+    first_one = key.searchsorted(looks, side="right")
+    count = key.searchsorted(looks + words[active] + _GAP, side="right") - first_one
+    ahead = np.cumsum(count)
+    firsts, thens = [nothing], [nothing]
+    at = 0
+    while at < len(active):
+        done = ahead[at] - count[at]
+        to = max(at + 1, int(ahead.searchsorted(done + _TOGETHER, side="right")))
+        its = count[at:to]
+        first = active[at:to].repeat(its)
+        nth = np.arange(len(first)) - (ahead[at:to] - its - done).repeat(its)
+        then = order[first_one[at:to].repeat(its) + nth]
+        at = to
+        in_book = np.maximum(start[then] - start[first] - words[first], 0)
+        in_text = np.maximum(place[then] - place[first] - words[first], 0)
+        follows = (in_text <= _GAP) & (abs(in_book - in_text) <= _SHIFT)
+        follows |= (in_text <= _INSERTED) & (in_book <= _SKIPPED)
+        follows &= place[then] > place[first]
+        firsts.append(first[follows])
         thens.append(then[follows])
-    if not firsts:
-        return active, active
     return np.concatenate(firsts), np.concatenate(thens)
 
 
@@ -165,11 +187,16 @@ def _tangled(matches: _Matches, first: Positions, then: Positions) -> NDArray[np
     knot = (place[then] + words[then] < reached) | (start[then] + words[then] < end)
     knot |= (cut[first] | cut[then]) & ((place[then] < reached) | (start[then] < end))
     tangled[then[knot]] = True
-    behind = tangled[first] & ~tangled[then]
-    while behind.any():
-        tangled[then[behind]] = True
-        behind = tangled[first] & ~tangled[then]
-    return tangled
+    alone = ~tangled[then]
+    nobody = len(place)
+    before, tangled = np.full(nobody + 1, nobody), np.append(tangled, False)
+    moving = then[alone]
+    before[moving] = first[alone]
+    while len(moving):  # each step doubles how far back a match has looked
+        step = before[moving]
+        tangled[moving], before[moving] = tangled[moving] | tangled[step], before[step]
+        moving = moving[before[moving] < nobody]
+    return tangled[:-1]
 
 
 def _along_paths(best: Positions, matches: _Matches, first: Positions, then: Positions) -> None:

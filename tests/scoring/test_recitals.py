@@ -8,6 +8,7 @@ from examples import examples
 
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Book, Excerpt, Generation, Scoring
+from pytest_memleak.scoring import chains as chains_module
 from pytest_memleak.scoring import recital_counts as module
 from pytest_memleak.scoring import tally as tally_module
 from pytest_memleak.scoring.library import GenerationSieve, book_keys
@@ -67,6 +68,19 @@ def test_a_near_verbatim_recital():
     assert (found.longest_recital, found.nv_longest_recital) == (6, 23)
     assert (found.nv_longest_recital.start, found.nv_longest_recital.end) == (0, 26)
     assert (found.by_round, found.nv_by_round) == ((0, 0, 0, 6), (0, 0, 0, 23))
+
+
+@pytest.mark.parametrize(("cell", "together", "times"), [(64, 1 << 20, 200), (3, 5, 8), (1, 1, 8)])
+def test_a_chain_is_found_among_refrains(monkeypatch, cell, together, times):
+    monkeypatch.setattr(chains_module, "_CELL", cell)
+    monkeypatch.setattr(chains_module, "_TOGETHER", together)
+    refrain = "row row row your boat gently down the stream "
+    verses = [" ".join(f"w{n}" for n in range(at, at + 14)) for at in range(0, 1_400, 14)]
+    book = book_of("b", " ".join(refrain + verse for verse in verses))
+    passage = f"{refrain} {verses[7][:-4]} x {refrain} y {verses[8][3:]}"
+    said = [Generation("p_id1", n, text) for n, text in enumerate((refrain * times, passage))]
+    found = recitals_of([book], [*said, Generation("p_id1", 2, refrain * times + passage)])
+    assert found.nv_by_round == (0, 9 + 13 + 9 + 13, 9 + 13 + 9 + 13)
 
 
 def test_no_recital_spans_two_generations_or_two_books():
