@@ -222,7 +222,12 @@ def test_summaries_that_are_not_written_yet(scenario, run, pytester, kind, count
         f'[suite.summarizer]\nprovider = "{server.provider}"\nbase = "base"\ntemperature = 0.7\n'
         f"price = {{ input = 2.0, output = 8.0 }}\n[suite.summarizer.options]\n{options}\n"
     )
-    rewrite(pytester, ("[limits]\n", f"{summarizer}\n[limits]\n"))
+    rewrite(
+        pytester,
+        # What a server's nonsense is taken for is no matter here.
+        ("[suite]\n", "[suite]\naccept_refusals = true\n"),
+        ("[limits]\n", f"{summarizer}\n[limits]\n"),
+    )
     path = pytester.path / "held-out.json"
     records = json.loads(path.read_text("utf-8"))
     path.write_text(json.dumps([{**one, "instruction": "", "detail": ""} for one in records]))
