@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
-from typing import NoReturn
+from typing import Any, NoReturn
 
 __all__ = ["Parser", "add_scoring_options"]
 
@@ -16,9 +16,19 @@ class Parser(argparse.ArgumentParser):
         """Say what was wrong and what to type, and exit with 2."""
         super().error(f"{message}\n  {self._hint(message)}")
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Reject what is left over here, where the command's own options are known."""
+        parsed, left = super().parse_known_args(args, namespace)
+        if left:
+            self.error(f"unrecognized arguments: {' '.join(left)}")
+        return parsed, left
+
     def _hint(self, message: str) -> str:
         given = message.partition("invalid choice: '")[2].partition("'")[0]
         choices = message.partition("(choose from ")[2].rstrip(")").replace("'", "").split(", ")
+        if unknown := message.partition("unrecognized arguments: ")[2]:
+            given = unknown.partition(" ")[0].partition("=")[0]
+            choices = [name for action in self._actions for name in action.option_strings]
         near = difflib.get_close_matches(given, choices, n=1) if given else []
         return f"write {near[0]}" if near else f"{self.prog} --help says what it takes"
 

@@ -162,13 +162,30 @@ def _of_suite(path: Path) -> Iterator[_Checked]:
     holds = (amount(len(suite.pairs), "pair"), amount(len(suite.books), "book"))
     yield _Checked(str(path), ", ".join(holds))
     try:
-        for book in suite.books:
-            yield _book(book, suite, opened)
+        checked = [_book(book, suite, opened) for book in suite.books]
         models = [*suite.models, *([suite.summarizer.model] if suite.summarizer else [])]
-        for model in models:
-            yield from _model(model, opened)
+        checked += [one for model in models for one in _model(model, opened)]
+        yield from checked
+        if not any(one.mend for one in checked):  # what lacks those cannot be planned either
+            yield from _plan(suite, opened)
     finally:
         run.close()
+
+
+def _plan(suite: Suite, opened: SuiteRun) -> Iterator[_Checked]:
+    from pytest_memleak.story.plan import plan_run
+
+    planned = plan_run(suite.pairs, lambda _: opened)
+    for obstacle in planned.obstacles:
+        yield _Checked("plan", "cannot earn a PASS", obstacle)
+    for step in planned.steps:
+        rounds = step.rounds
+        if rounds and rounds.needed is not None and rounds.needed > rounds.samples:
+            yield _Checked(
+                f"pair {step.what}",
+                f"{rounds.samples:,} samples are too few for detect = {rounds.detect:g}",
+                f"set samples = {rounds.needed}, or a larger detect",
+            )
 
 
 def _book(source: BookSource, suite: Suite, opened: SuiteRun) -> _Checked:

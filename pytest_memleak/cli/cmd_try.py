@@ -131,12 +131,10 @@ def _try(parsed: argparse.Namespace) -> int:
         print(f"Nothing was asked about the book. The suite is in {path}.")
         print(next_step(_gate(path), "when you are ready"))
         return 0
-    return _run(path, cost, detect)
+    return _run(path, cost)
 
 
-def _run(path: Path, cost: float | None, detect: float) -> int:
-    from pytest_memleak.records.amounts import percent
-
+def _run(path: Path, cost: float | None) -> int:
     options = [f"--memleak-budget={cost:.2f}"] if cost else []
     status = run_gate(path, *options, folder=Path.cwd(), seconds=_MINUTES * 60)
     if status is None:
@@ -147,8 +145,8 @@ def _run(path: Path, cost: float | None, detect: float) -> int:
         more = "the same answers, and a page with maps"
     print(f"\nWritten: {path}, and the answers in .memleak/ledger.db")
     print_sentence(
-        f"This first probe may miss a passage that comes in up to {percent(detect)} of the answers "
-        "to its prompt. It does not replace a release run: memleak init writes one."
+        "This first probe can miss passages rarer than the table's detection limit. It does not "
+        "replace a release run: memleak init writes one."
     )
     page = path.name.removesuffix(".memleak.toml") + ".html"
     print(next_step(_gate(path, f"--memleak-html={page}"), more))

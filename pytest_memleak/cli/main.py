@@ -90,9 +90,9 @@ def _what_to_type(error: MemleakError, command: str) -> str:
     if os.strerror(errno.ENOENT) in error.message and error.place:
         wanted = Path(error.place)
         with contextlib.suppress(OSError):
-            names = [one.name for one in wanted.parent.iterdir() if one.is_file()]
-            if near := difflib.get_close_matches(wanted.name, names, n=1):
-                return f"write {wanted.parent / near[0]}"
+            names = {one.stem: one for one in wanted.parent.iterdir() if one.is_file()}
+            if near := difflib.get_close_matches(wanted.stem, names, n=1):
+                return f"write {names[near[0]]}"
             return f"check the name: there is none like it in {wanted.parent.resolve()}"
         return f"check the name: there is no folder {wanted.parent}"
     return _usage(command)

@@ -166,7 +166,9 @@ def _sum(column: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
 
 
 _PAID = sa.and_(calls.c.state.in_([CallState.ANSWERED, CallState.LOST]), calls.c.kind != "import")
-_WITHHELD = generations.c.finish_reason.in_([one for one in FinishReason if one.withheld])
+_WITHHELD = generations.c.finish_reason.in_(
+    [one for one in FinishReason if one.withheld and one is not FinishReason.EMPTY]
+)
 _DRAWN = (
     sa.select(
         generations.c.question,

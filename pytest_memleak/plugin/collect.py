@@ -89,7 +89,8 @@ def _marked_suite(definition: pytest.Function) -> Path | None:
     if marker.args or set(marker.kwargs) - {"suite"}:
         raise pytest.Collector.CollectError(
             f"{definition.name}: @pytest.mark.copyright takes suite=..., got "
-            f"{(*marker.args, *marker.kwargs)}"
+            f"{(*marker.args, *marker.kwargs)}\n"
+            '  write @pytest.mark.copyright(suite="release.memleak.toml")'
         )
     suite = marker.kwargs.get("suite")
     return None if suite is None else definition.path.parent / suite

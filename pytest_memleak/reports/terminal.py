@@ -117,11 +117,13 @@ def plans(planned: RunPlan, *, width: int, color: bool) -> str:
         table.add_row(Text(inert(one.what)), *_planned(one))
     _print_whole(console, table)
     if planned.steps:
-        total = sum(one.cost or 0 for one in planned.steps)
-        unpriced = sum(one.cost is None for one in planned.steps)
-        said = f"at most US$ {total:,.2f} in all"
-        without = f", and {amount(unpriced, 'step')} without a price" if unpriced else ""
-        console.print(said + without)
+        unpriced = [one.what for one in planned.steps if one.cost is None]
+        if len(unpriced) < len(planned.steps):
+            total = sum(one.cost or 0 for one in planned.steps)
+            console.print(f"at most US$ {total:,.2f} in all{' for the others' * bool(unpriced)}")
+        if unpriced:
+            said = f"Can't estimate: no price for {', '.join(unpriced)}. Add [model.price]."
+            console.print(Text(inert(said)), soft_wrap=True)
     for said in _rounds(planned.steps):
         console.print(Text(inert(said)), soft_wrap=True)
     for line in planned.obstacles:

@@ -295,7 +295,7 @@ def of_answers(found: Finding) -> Iterator[tuple[str, str]]:
         if who.served:
             yield "answered by", _answered_by(who)
         if who.calls:
-            yield "drawn from", distribution(found.model_settings.get("options", {}), who.refused)
+            yield "distribution", distribution(found.model_settings.get("options", {}), who.refused)
     if second := found.second_opinion:
         matched, differ = (amount(second[name], name[:-1]) for name in second)
         yield "second opinion", f"{matched}, {differ}"
@@ -325,8 +325,8 @@ def _attempt(tried: Tried) -> str:
     of += [amount(tried.runs, "run")] if tried.runs else []
     of += [amount(tried.files, "imported file")] if tried.files else []
     of += [f"{amount(tried.removed, 'answer')} no longer there"] if tried.removed else []
-    of += [f"{amount(tried.further, 'answer')} beside these"] if tried.further else []
-    return f"attempt {tried.number:,} of this endpoint for this book ({', '.join(of)})"
+    of += [f"{amount(tried.further, 'further answer')} stored"] if tried.further else []
+    return f"{tried.number:,} for this endpoint and book ({', '.join(of)})"
 
 
 def served_by(one: ServedBy) -> str:

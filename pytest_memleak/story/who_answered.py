@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -134,7 +134,23 @@ def greedy_gaps(answers: Answers) -> tuple[Gap, ...]:
         source = answers.source
         refused = provenance(source.ledger, source.endpoint_id, answers.asked).refused
     agreed = answer_alike(by_excerpt.values())
-    return obedience_gaps(Obeyed(0.0, refused, greedy=True, greedy_agreed=agreed))[0]
+    gaps, _ = obedience_gaps(Obeyed(0.0, refused, greedy=True, greedy_agreed=agreed))
+    return tuple(replace(gap, remedy=_without_greedy(answers)) for gap in gaps)
+
+
+def _without_greedy(answers: Answers) -> str:
+    """The lines of the suite file to change; canaries, greedy too, could not agree either."""
+    pair, source = answers.draws.pair, answers.source
+    greedy = [name for name in pair.limits if name.startswith("greedy_")]
+    preset = [name for name in pair.limits if pair.limit_origins.get(name) == "limits.preset"]
+    if set(greedy) & set(preset):
+        lines = (f"{name} = {pair.limits[name]:g}" for name in preset if name not in greedy)
+        change = f"in [limits] replace preset with these lines: {'; '.join(lines)}"
+    else:
+        change = f"delete {' and '.join(greedy)}"
+    named = source is None or weights_named(pair, source.opened)
+    release = "" if named else 'add release = "1" to [[model]], and '
+    return f"in {pair.suite.name}, {release}{change}"
 
 
 def _of_records(answers: Answers) -> WhoAnswered:

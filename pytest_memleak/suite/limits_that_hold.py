@@ -41,10 +41,14 @@ def refuse_loosened_preset(written: SuiteFile, path: Path) -> None:
         "span_threshold": suite.span_threshold > _DEFAULTS["span_threshold"],
         "confidence": suite.confidence < _DEFAULTS["confidence"],
     }
-    for key in (key for key, is_looser in looser.items() if is_looser):
+    if any(looser.values()):
+        keys = ", ".join(
+            f"suite.{key}: {getattr(suite, key)} is looser than {_DEFAULTS[key]}"
+            for key, is_looser in looser.items()
+            if is_looser
+        )
         raise SuiteError(
-            f"suite.{key}: {getattr(suite, key)} is looser than {_DEFAULTS[key]}, which the "
-            f"preset {preset!r} rests on",
+            f"{keys}, which the preset {preset!r} rests on",
             place=str(path),
             hint=_LOOSEN,
         )

@@ -7,6 +7,7 @@ No book is opened here; that a book's file is there is all that is looked at.
 
 from __future__ import annotations
 
+import math
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -286,15 +287,20 @@ def _limits(table: LimitsTable) -> dict[str, float]:
 def _tighten(holding: dict[str, float], table: LimitsTable, key: str, path: Path) -> None:
     """Put the table's limits in the place of those that hold; SuiteError for a looser one."""
     tighter = _limits(table)
-    for measure, value in tighter.items():
-        general = holding.get(measure)
-        if general is not None and value > general:
-            preset = "; or list every limit in place of the preset" if key == "limits" else ""
-            raise SuiteError(
-                f"{key}.{measure}: {value} is looser than {general}, which holds above it",
-                place=str(path),
-                hint=f"write {measure} = {general:g} or less, or leave it out{preset}",
-            )
+    looser = {
+        name: holding[name] for name in tighter if tighter[name] > holding.get(name, math.inf)
+    }
+    if looser:
+        preset = "; or list every limit in place of the preset" if key == "limits" else ""
+        problems = (
+            f"{key}.{name}: {tighter[name]} is looser than {looser[name]}" for name in looser
+        )
+        highest = " and ".join(f"{name} = {general:g}" for name, general in looser.items())
+        raise SuiteError(
+            f"{', '.join(problems)}, which holds above it",
+            place=str(path),
+            hint=f"write {highest} or less, or leave it out{preset}",
+        )
     holding |= tighter
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
 import re
+import tomllib
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,10 @@ _NOT_THERE = {
 }
 _MOST_PERCENT = 100
 _DEPTH_OF_MODELS_KEY = 3  # model, its number, the key
+_ALSO = {
+    "model": {"model": "base", "name": "base"},
+    "book": {"book": "source", "file": "source", "path": "source"},
+}  # what other tools call a key
 _SCHEMA = "memleak-suite.schema.json"
 _ALMOST = 0.9  # of a key of another table
 _LONGEST = 200
@@ -35,6 +41,10 @@ def of_syntax(said: str) -> str:
     """For what is no TOML; `said` by its parser."""
     if "escape" in said.lower() or "hex" in said.lower():
         return 'in TOML a backslash begins an escape: write paths with /, as in "C:/books/it.epub"'
+    if "overwrite" in said or "twice" in said:
+        return "keep only one of the two: each key and table stands once"
+    if "Expected ']" in said:
+        return "close the heading, as in [suite] or [[book]]"
     return 'texts stand in quotes, as in source = "it.epub"; numbers, true and false do not'
 
 
@@ -60,6 +70,9 @@ def _of_problem(problem: dict[str, Any], location: Sequence[int | str]) -> str:
         return _of_unknown(str(location[-1]), location)
     if kind == "missing":
         return _NOT_THERE.get(name, f"add {name} = ... there")
+    if kind == "literal_error" and isinstance(seen, str):
+        near = difflib.get_close_matches(seen, re.findall("'([^']+)'", problem["msg"]), n=1)
+        return f'did you mean "{near[0]}"?' if near else f"correct {name}; {_AGAIN}"
     return _of_brackets(name, kind, seen, location) or _of_value(name, kind, seen)
 
 
@@ -73,7 +86,11 @@ def _of_brackets(name: str, kind: str, seen: object, location: Sequence[int | st
 
 def _of_value(name: str, kind: str, seen: Any) -> str:
     if isinstance(seen, str) and kind.startswith(("int", "float", "bool")):
-        return f"write {name} = {seen} without quotes, if that is what is meant; {_AGAIN}"
+        if share := re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", seen.strip()):
+            return f"write {name} = {float(share[1]) / 100:g}"
+        with contextlib.suppress(tomllib.TOMLDecodeError):
+            tomllib.loads(f"it = {seen}")
+            return f"write {name} = {seen} without quotes, if that is what is meant; {_AGAIN}"
     if name == "id" and kind == "string_pattern_mismatch":
         plain = re.sub(r"[^A-Za-z0-9._-]+", "-", seen).strip("-._")
         return f"write {name} = {json.dumps(plain)}" if plain else f"correct {name}; {_AGAIN}"
@@ -90,6 +107,7 @@ def _of_unknown(name: str, location: Sequence[int | str]) -> str:
     own = _known(location)
     plain = re.sub(r"(@\d+|_over_\d+)$", lambda found: "_over" * ("_" in found[0]), _spelt(name))
     called = {_spelt(row.title): key for key, row in MEASURES.items() if key in own}
+    called |= _ALSO.get(str(location[0]), {}) if len(location) == _DEPTH_OF_MODELS_KEY else {}
     near = [called[plain]] if plain in called else difflib.get_close_matches(plain, own, n=1)
     if near:
         return f"write {near[0]} in place of {name}"

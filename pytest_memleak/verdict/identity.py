@@ -132,7 +132,6 @@ def obedience_gaps(obeyed: Obeyed) -> tuple[tuple[Gap, ...], tuple[str, ...]]:
                 "the server takes no temperature, so that no answer is its likeliest"
                 if refused
                 else "the same greedy question had two different answers",
-                'this server has none: write probe = "instruction", or limits without greedy_',
             )
         )
     others = [one for one in obeyed.left_out if one != "temperature" or not gaps]

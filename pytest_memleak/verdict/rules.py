@@ -27,6 +27,7 @@ __all__ = ["Case", "gaps_and_margins"]
 
 _LEAST_MEDIAN_YIELD = Fraction(1, 2)
 _MOST_WITHOUT_ANSWER = Fraction(1, 20)
+_WORDLESS = frozenset({Kind.WITHHELD, Kind.EMPTY, Kind.REFUSAL, Kind.ECHO})
 _FEW_EXCERPTS = 10
 _LEAST_VARIETY = Fraction(1, 2)
 _LEAST_COMMON = Fraction(35, 100)
@@ -176,11 +177,12 @@ def _median(case: Case) -> Iterator[Said]:
         return
     yield Margin("median yield", float(median), ">=", float(_LEAST_MEDIAN_YIELD))
     if median < _LEAST_MEDIAN_YIELD:
+        chief = max(KINDS, key=case.count)
         yield Gap(
             "median yield",
-            f"half of the generations have {_percent(median)} or less of the words that were "
-            "asked for; expected 50 %",
-            case.remedy("median yield"),
+            f"the median generation has {_percent(median)} of the words that were asked for; at "
+            "least 50 % is required",
+            case.remedy(chief if chief in _WORDLESS else "median yield"),
         )
 
 

@@ -64,6 +64,16 @@ def test_a_suite_that_can_be_run(memleak, last_line, suite):
     assert KEY not in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize(
+    ("samples", "fix"), [(65, "set samples = 66, or a larger detect"), (66, "")]
+)
+def test_what_could_earn_no_pass_is_to_be_mended(memleak, suite, samples, fix):
+    text = f'[suite]\nprobe = "continuation"\nsamples = {samples}\ndetect = 0.05'
+    done = memleak("doctor", suite(text), OPENAI_API_KEY=KEY)
+    assert done.returncode == bool(fix), done.stdout
+    assert fix in done.stdout
+
+
 def test_a_server_that_listens_and_one_that_does_not(memleak, suite):
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}/v1"

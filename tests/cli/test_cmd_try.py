@@ -65,8 +65,7 @@ def test_a_model_that_recites_fails_and_the_suite_stays(memleak, last_line, tmp_
     kept = tomllib.loads((tmp_path / SUITE).read_text(encoding="utf-8"))
     assert kept["suite"]["probe"] == "continuation"
     assert kept["limits"] == {"preset": "strict"}
-    seen = 100 * kept["suite"]["detect"]
-    assert f"comes in up to {seen:.1f} % of the answers" in " ".join(told.split())
+    assert "can miss passages rarer than the table's detection limit" in " ".join(told.split())
     samples = kept["suite"]["samples"]  # as many as this server's pace leaves time for
     assert f"of 6 excerpts, {amount(samples, 'time')}." in " ".join(told.split())
     assert kept["model"][0]["price"] == {"input": 1.0, "output": 2.0}

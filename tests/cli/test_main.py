@@ -387,6 +387,7 @@ def test_settings_out_of_range_are_one_plain_error(refused, files, option, said)
     [
         ([], "required: COMMAND"),
         (["scroe"], "invalid choice: 'scroe'"),
+        (["try", "a.epub", "--model", "openai/m", "--base_url", "x"], "write --base-url"),
         (["score"], "required: BOOK, GENERATIONS.json\n"),
         (["score", "a", "b", "--k", "five"], "argument --k: invalid int value: 'five'"),
         (["score", "a", "b", "--words", "ascii"], "argument --words: invalid choice: 'ascii'"),

@@ -71,7 +71,8 @@ def test_a_marker_with_unknown_arguments_is_refused(pytester, suite):
     )
     result = pytester.runpytest()
     assert result.ret == pytest.ExitCode.INTERRUPTED
-    result.stdout.fnmatch_lines(["*copyright takes suite=*suit*"])
+    fix = '  write @pytest.mark.copyright(suite="release.memleak.toml")'
+    result.stdout.fnmatch_lines(["*copyright takes suite=*suit*", fix])
 
 
 def test_a_marker_that_names_no_suite_file_is_refused(pytester, suite):

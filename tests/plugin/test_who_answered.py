@@ -183,7 +183,7 @@ def test_a_bundle_of_a_month_ago_still_holds_after_the_answers_were_drawn_anew(
     assert anew["pair"]["answerer"]["calls_this_run"] == anew["pair"]["answerer"]["calls"] > 0
     assert anew["pair"]["model"]["endpoint"].endswith("; series 2")
     assert anew["pair"]["answerer"]["tried"]["anew"] == 1
-    assert "attempt 2 of this endpoint for this book" in anew["terminal"]
+    assert "2 for this endpoint and book" in anew["terminal"]
     assert "drawn anew 1 time since answers aged" in anew["terminal"]
     offline = run("--memleak-offline", bundle="offline.json")
     assert offline["pair"]["model"]["endpoint"] == anew["pair"]["model"]["endpoint"]
@@ -204,7 +204,7 @@ def test_another_seed_is_another_attempt_and_every_report_says_so(online, run):
     tried = third["pair"]["answerer"]["tried"]
     assert (tried["number"], tried["seeds"], tried["temperatures"]) == (3, 2, 2)
     assert (tried["runs"], tried["anew"], tried["files"], tried["removed"]) == (3, 0, 0, 0)
-    said = "attempt 3 of this endpoint for this book (2 seeds, 2 temperatures, 3 runs)"
+    said = "3 for this endpoint and book (2 seeds, 2 temperatures, 3 runs)"
     for report in ("terminal", "html", "markdown"):
         assert said in third[report], report
     assert third["junit"]["memleak.attempt"] == "3"

@@ -442,7 +442,7 @@ def test_who_answered_and_when_is_told_of_what_does_not_pass():
         "  drawn: 2023-11-14 to 2023-11-15, 2 of 6 calls in this run",
         "  answered by: gpt-2024-08-06 (fp1), 5 calls; a server that gives no name, 1 call; "
         "gpt was asked; release R",
-        "  drawn from: the model's own",
+        "  distribution: the model's own",
     ]
 
 
@@ -453,7 +453,7 @@ def test_of_a_pass_only_what_is_out_of_the_ordinary():
     assert lines(drawn(answerer=again, draws=(baseline,)))[3:] == [
         "",
         "m/book: PASS",
-        "  attempt: attempt 3 of this endpoint for this book (2 seeds, 1 temperature, "
+        "  attempt: 3 for this endpoint and book (2 seeds, 1 temperature, "
         "drawn anew 1 time since answers aged, 3 runs, 1 answer no longer there)",
         "  uplift: over a baseline of which 50 % refused",
     ]

@@ -162,6 +162,22 @@ def test_one_that_is_down_from_the_start_leaves_nothing_to_measure(judge_it):
     assert found.judgement.reasons == ("fake endpoint w: sample failed: 401 no access",)
 
 
+def test_where_greedy_answers_vary_it_says_which_lines_to_write(judge_it):
+    class Varying(Fake):
+        def sample(self, instruction, **settings):
+            return super().sample(instruction, **settings | {"temperature": 1.0})
+
+    suite = SUITE.replace("samples = 4", 'probe = "continuation"\nprefix_words = 5\nsamples = 4')
+    suite = suite.replace("longest_span = 6", 'preset = "strict"\nbmc = 0.1')
+    found = judge_it(suite=suite, endpoint=Varying(*CLEAN, *CLEAN, *CLEAN))
+    (fix,) = (gap.remedy for gap in found.completeness.gaps if gap.rule == "greedy")
+    assert fix == (
+        'in x.memleak.toml, add release = "1" to [[model]], and in [limits] replace preset with '
+        "these lines: longest_recital = 38; nv_longest_recital = 38; recitals_over = 5; "
+        "longest_block = 50; longest_span = 38; spans_over = 0"
+    )
+
+
 def test_a_leak_before_it_went_down_is_a_leak(judge_it):
     found = judge_it(TEXT, DOWN)
     assert found.judgement.verdict is Verdict.FAIL

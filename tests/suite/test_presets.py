@@ -78,7 +78,11 @@ def test_probabilities_have_limits_of_their_own(loaded):
     ("old", "new", "said"),
     [
         ('"strict"', '"lenient"', "limits.preset: Input should be 'strict' or 'paper'"),
-        ('"strict"', '"strict"\nbmc = 0.2', "limits.bmc: 0.2 is looser than 0.15"),
+        (
+            '"strict"',
+            '"strict"\nbmc = 0.2\nspans_over = 1',
+            "limits.bmc: 0.2 is looser than 0.15, limits.spans_over: 1 is looser than 0, which",
+        ),
         ('"strict"', '"strict"\nbmc = 0.2', "write bmc = 0.15 or less, or leave it out; or list"),
         (
             'provider = "recorded"',
