@@ -10,7 +10,7 @@ from pytest_memleak.contracts.protocols import Manuscript
 from pytest_memleak.errors import BookError, Inconclusive
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from pytest_memleak.contracts.extensions import Extensions
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         Suite,
     )
     from pytest_memleak.sampling.budget import Plan
+    from pytest_memleak.scoring.index import Index
     from pytest_memleak.story.summary_writer import SummaryWriter
 
 __all__ = ["PreparedBooks", "template_of"]
@@ -32,6 +33,8 @@ __all__ = ["PreparedBooks", "template_of"]
 # Two books by one author may share a motto; a book and another edition of it share pages.
 _SHARED_RUN = 20
 _SHARED_SHARE = 0.01
+# A common text is a passage that anybody may quote, not the book that is tested.
+_COMMON_SHARE = 0.5
 
 
 class PreparedBooks:
@@ -94,7 +97,10 @@ class PreparedBooks:
         return tuple(read(self._suite.book(book_id)) for book_id in model.finetune_books)
 
     def refuse_shared_text(self, book: Book, pair: Pair) -> None:
-        """Raise BookError if a training book of the pair's model holds text of the test book."""
+        """Raise BookError if a training book of the pair's model holds text of the test book.
+
+        Or if the common texts together contain half of it.
+        """
         for training in self.training_books(pair.model):
             what, share = _most_shared(book, training, pair.scoring)
             if share >= _SHARED_SHARE:
@@ -104,6 +110,18 @@ class PreparedBooks:
                     place=f"{self._suite.path}: book {book.id!r}",
                     hint="test with a book that the model was not trained on",
                 )
+        common = [self.cut(source) for source in self._suite.books if source.role == "common"]
+        if not common:
+            return
+        shared, index = _shared(book, common, pair.scoring)
+        share = len(shared) / index.total
+        if share >= _COMMON_SHARE:
+            raise BookError(
+                f"[[common]] texts contain {share:.1%} of its words, in runs of {_SHARED_RUN} or "
+                "more, and excuse them",
+                place=f"{self._suite.path}: book {book.id!r}",
+                hint="name in [[common]] only the passages that anybody may quote",
+            )
 
     def cut(self, source: BookSource) -> Book:
         """The book with the instructions that it brings itself."""
@@ -232,15 +250,7 @@ def _most_shared(book: Book, other: Book, scoring: Scoring) -> tuple[str, float]
 
     Of a collection it is that of the work that has most, and its title stands before it.
     """
-    from pytest_memleak.scoring.index import Index
-    from pytest_memleak.scoring.matches import find_matches
-
-    index = Index(book, k=min(_SHARED_RUN, scoring.k), mode=scoring.words)
-    text = "\n".join(excerpt.text for excerpt in other.excerpts)
-    shared: set[int] = set()
-    for start, end in find_matches(index, index.code_text(text)):
-        if end - start >= _SHARED_RUN:
-            shared.update(range(start, end))
+    shared, index = _shared(book, [other], scoring)
     if not book.works:
         return "it", len(shared) / index.total
     bounds = list(index.bounds.values())
@@ -251,3 +261,18 @@ def _most_shared(book: Book, other: Book, scoring: Scoring) -> tuple[str, float]
     )
     share, title = max(shares)
     return f"its work {title!r}", share
+
+
+def _shared(book: Book, others: Iterable[Book], scoring: Scoring) -> tuple[set[int], Index]:
+    """Which of the book's words stand in the others too, in long runs; and the book's index."""
+    from pytest_memleak.scoring.index import Index
+    from pytest_memleak.scoring.matches import find_matches
+
+    index = Index(book, k=min(_SHARED_RUN, scoring.k), mode=scoring.words)
+    shared: set[int] = set()
+    for other in others:
+        text = "\n".join(excerpt.text for excerpt in other.excerpts)
+        for start, end in find_matches(index, index.code_text(text)):
+            if end - start >= _SHARED_RUN:
+                shared.update(range(start, end))
+    return shared, index

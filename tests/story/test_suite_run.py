@@ -2,6 +2,7 @@
 
 import json
 import random
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -413,6 +414,20 @@ def test_text_is_shared_by_its_words_not_its_letters(world):
     halves = [" ".join(text.split()[:150]), " ".join(text.split()[150:])]
     with pytest.raises(BookError, match=r"shares 100.0%"):
         shares_text(world, halves, text.upper().replace(" ", ", "))
+
+
+@pytest.mark.parametrize(("quoted", "refused"), [(1_000, True), (998, False)])
+def test_common_texts_that_are_the_test_book_are_refused(world, quoted, refused):
+    text = prose(1, 2_000).split()
+    for name, part in (("a", text[: quoted // 2]), ("b", text[1_000 : 1_000 + quoted // 2])):
+        (world.folder / f"{name}.txt").write_text(" ".join(part))
+    (world.folder / "lake.json").write_text(json.dumps(records(" ".join(text))))
+    book = 'id = "lake"\nsource = "lake.json"\n\n[[common]]\nsource = "*.txt"'
+    opened = world.suite_run(suite={"book": book})
+    (pair,) = opened.suite.pairs
+    refusal = pytest.raises(BookError, match=r"texts contain 50\.0% of its words")
+    with refusal if refused else nullcontext():
+        opened.books.refuse_shared_text(opened.books.book(pair.book), pair)
 
 
 def test_a_model_that_is_not_fine_tuned_may_meet_any_book(world):
