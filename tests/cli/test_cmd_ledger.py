@@ -62,10 +62,8 @@ class Provider:
         self.calls += 1
         if self.calls == 1:
             return [Completion("", FinishReason.CONTENT_FILTER, 10, 0) for _ in range(n)]
-        return [
-            Completion(f"{self.calls}.{place} \x1b[2J", FinishReason.STOP, 10, 7)
-            for place in range(n)
-        ]
+        reason = FinishReason.EMPTY if self.calls == 2 else FinishReason.STOP  # not withheld
+        return [Completion(f"{self.calls}.{place} \x1b[2J", reason, 10, 7) for place in range(n)]
 
 
 def a_book(**more):

@@ -251,6 +251,10 @@ def test_withheld_is_told_in_the_servers_own_words(book, answers, weigh):
 def test_the_median_yield_is_half(book, answers, weigh):
     evidence = weigh(book, [replaced(one, first_words(one, 150)) for one in answers])
     assert rules(evidence) == ["median yield"]
+    assert "raise max_tokens" in evidence.gaps[0].remedy
+    refused = weigh(book, [replaced(one, APOLOGY) for one in answers]).gaps
+    (gap,) = (gap for gap in refused if gap.rule == "median yield")
+    assert "accept_refusals" in gap.remedy
     # Exactly half, of an even number.
     small = book_of("small", shakespeare(), excerpts=1)
     expected = words_of(small.excerpts[0].text)
