@@ -282,16 +282,17 @@ def _answers(endpoint: Endpoint, *, seed: int) -> tuple[Sequence[Completion | st
 def _who(endpoint: Endpoint, answers: Sequence[Completion | str]) -> list[tuple[str, str]]:
     from pytest_memleak.contracts.capabilities import id_of
     from pytest_memleak.contracts.protocols import Completion
-    from pytest_memleak.records.answerer import ServedBy
+    from pytest_memleak.redaction.text import short_name
     from pytest_memleak.reports.wording import served_by
+    from pytest_memleak.story.who_answered import served_as
 
     told = [("asked", id_of(endpoint) or "an endpoint without a name")]
     first = next((one for one in answers if isinstance(one, Completion)), None)
     if first is not None and first.served is not None:
-        served = ServedBy(first.served.model, first.served.fingerprint, calls=1)
+        served = served_as(first.served.model, first.served.fingerprint, calls=1)
         told.append(("answered by", served_by(served)))
     if first is not None:
-        ended = first.finish_word or first.finish_reason.value
+        ended = short_name(first.finish_word or "") or first.finish_reason.value
         counted = "counted" if first.completion_tokens is not None else "not counted"
         told.append(("tells", f"why an answer ended ({ended}); tokens are {counted}"))
     return told

@@ -25,13 +25,15 @@ def safe_log_records(most_words: Callable[[], int | None]) -> Iterator[None]:
 
     def safe(*args: Any, **kwargs: Any) -> logging.LogRecord:
         record = usual(*args, **kwargs)
-        most = most_words()
-        try:
+        message, trace = None, ""
+        # Formatting may read text, and so say how many words there may be.
+        with contextlib.suppress(Exception):  # what cannot be formatted is its author's matter
+            trace = logging.Formatter().formatException(record.exc_info) if record.exc_info else ""
             message = record.getMessage()
-        except Exception:  # noqa: BLE001 - a message that cannot be formatted is its author's matter
-            if most is None:
-                return record
-            message = str(record.msg)
+        most = most_words()
+        if most is None and message is None:
+            return record
+        message = str(record.msg) if message is None else message
         if most is None:
             plain = without_passwords(message)
         else:
@@ -48,7 +50,6 @@ def safe_log_records(most_words: Callable[[], int | None]) -> Iterator[None]:
         if most is not None:
             record.exc_info = record.exc_text = record.stack_info = None
         elif record.exc_info:
-            trace = logging.Formatter().formatException(record.exc_info)
             record.exc_text = without_passwords(trace)
             record.exc_info = record.exc_info if record.exc_text == trace else None
         return record

@@ -30,7 +30,7 @@ from pytest_memleak.plugin.stash import (
     run_key,
 )
 from pytest_memleak.plugin.text_views import touch, views_of_completions
-from pytest_memleak.providers.failures import without_server_words
+from pytest_memleak.providers.failures import server_words
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.phases import Progress
 from pytest_memleak.redaction.text import inert
@@ -155,8 +155,7 @@ def _redact(config: pytest.Config) -> None:
     stack = contextlib.ExitStack()
     config.add_cleanup(stack.close)
     stack.enter_context(safe_log_records(redaction.most_words if redaction else lambda: None))
-    if most == 0:
-        stack.enter_context(without_server_words())
+    stack.enter_context(server_words(most))
 
 
 def _resources_of(config: pytest.Config, progress: Progress) -> Resources:

@@ -24,6 +24,7 @@ from typing import Any
 
 from pytest_memleak.errors import NotSent, ProviderBusy, ProviderError
 from pytest_memleak.redaction.credentials import masked
+from pytest_memleak.redaction.text import QUOTED_WORDS, first_words
 
 __all__ = [
     "Astray",
@@ -35,12 +36,13 @@ __all__ = [
     "never_sent",
     "retry_after",
     "safe_message",
-    "without_server_words",
+    "server_words",
 ]
 
 _QUOTED_WORDS = 5
 _HIDDEN = "(message redacted: --memleak-quote 0)"
-_hidden: list[bool] = []  # one for each run that shows none
+# How many words of a server's message are shown; None for all. One for each run.
+_most: list[int | None] = [QUOTED_WORDS]
 # No message is looked at beyond this: one line of 120 kB is a server's, not a reader's.
 _LONGEST_MESSAGE = 2000
 _TRY_AGAIN = frozenset({408, 409, 425, 429, 499})
@@ -177,12 +179,10 @@ class Failing:
     def cause(self, said: Refusal) -> str:
         """Status, code and message in one line."""
         phrase = next((one.phrase for one in HTTPStatus if one == said.status), "unknown status")
-        parts = [f"{said.status} {phrase}"]
-        if said.code and said.code != str(said.status):
-            parts.append(f"({safe_message(said.code)})")
-        if said.message:
-            parts.append(f"- {safe_message(said.message, texts=self.texts)}")
-        return " ".join(parts)
+        code = f"({said.code})" if said.code and said.code != str(said.status) else ""
+        told = " ".join(filter(None, (code, said.message and f"- {said.message}")))
+        words = safe_message(told, texts=self.texts)
+        return f"{said.status} {phrase} {words}" if told else f"{said.status} {phrase}"
 
     def connection(self, error: BaseException, *, server: str, timeout: float) -> ProviderBusy:
         """There was no answer: NotSent where the call never left."""
@@ -254,12 +254,13 @@ def retry_after(headers: Mapping[str, Any] | None) -> float | None:
 
 
 def safe_message(message: str, *, texts: Sequence[str] = ()) -> str:
-    """A message in one short line, without keys; withheld where it quotes one of `texts`.
+    """The first words of a message, without keys; withheld where it quotes one of `texts`.
 
     It quotes a text that has five words in a row of it. Looked at are its first 2,000
     characters.
     """
-    if _hidden:
+    most = _most[-1]
+    if most == 0:
         return _HIDDEN
     message = message[:_LONGEST_MESSAGE]
     words = message.split()
@@ -269,14 +270,14 @@ def safe_message(message: str, *, texts: Sequence[str] = ()) -> str:
     }
     if any(run in joined for joined in (" ".join(text.split()) for text in texts) for run in runs):
         return "(message withheld: it quotes what was asked)"
-    return masked(message)
+    return masked(message) if most is None else first_words(masked(message), most)
 
 
 @contextlib.contextmanager
-def without_server_words() -> Iterator[None]:
-    """Show no word of a server's messages until this ends, in this process."""
-    _hidden.append(True)
+def server_words(most: int | None) -> Iterator[None]:
+    """Show so many words of a server's message until this ends, in this process; None: all."""
+    _most.append(most)
     try:
         yield
     finally:
-        _hidden.pop()
+        _most.pop()

@@ -5,11 +5,12 @@ Nothing a model wrote may move a cursor, colour a terminal, reverse a line or en
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
 from itertools import islice
 
-__all__ = ["QUOTED_WORDS", "first_words", "inert"]
+__all__ = ["QUOTED_WORDS", "count_words", "first_words", "inert", "short_name"]
 
 QUOTED_WORDS = 12
 _LONGEST_WORD = 8  # on average, in a text that is cut
@@ -39,3 +40,19 @@ def first_words(text: str, most: int = QUOTED_WORDS) -> str:
         return text
     end = max((word.end() for word in words[:most]), default=0)
     return f"{text[: min(end, longest)]} …"
+
+
+def short_name(name: str, most: int = QUOTED_WORDS) -> str:
+    """A name that a server gives, which could be a passage, as reports show it.
+
+    Of a longer name its first words and a digest, so that different names stay different.
+    """
+    short = first_words(name, most)
+    if short == name:
+        return name
+    return f"{short} #{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:8]}"
+
+
+def count_words(text: str) -> int:
+    """How many words a short text has, as `first_words` counts them."""
+    return sum(1 for _ in _WORD.finditer(text))

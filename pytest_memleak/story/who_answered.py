@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_memleak.contracts.capabilities import AsksByName, DescribedRecording, FixedWeights
 from pytest_memleak.records.answerer import Answerer, ServedBy
 from pytest_memleak.records.distribution import distribution
+from pytest_memleak.redaction.text import QUOTED_WORDS, count_words, short_name
 from pytest_memleak.story.canaries import answer_alike, canary_questions, same_weights
 from pytest_memleak.verdict.identity import (
     Answered,
@@ -37,6 +38,7 @@ __all__ = [
     "answered_through",
     "drawn_from",
     "greedy_gaps",
+    "served_as",
     "weights_named",
 ]
 
@@ -88,7 +90,7 @@ def answered_through(
 
     told = provenance(source.ledger, source.endpoint_id, asked)
     name = source.opened.model_name if isinstance(source.opened, AsksByName) else None
-    served = tuple(ServedBy(one.model, one.fingerprint, calls) for one, calls in told.served)
+    served = tuple(served_as(one.model, one.fingerprint, calls) for one, calls in told.served)
     answerer = Answerer(
         asked=name,
         served=served,
@@ -102,13 +104,20 @@ def answered_through(
         tried=tried(source.ledger, source.endpoint_id, asked, until=resources.now),
     )
     gaps, notes = obedience_gaps(Obeyed(pair.sampling.temperature, told.refused))
-    by_name = [Answered(one.model, one.calls) for one in served]
+    by_name = [Answered(one.model, calls) for one, calls in told.served]
     if name is not None:
         gaps += answerer_gaps(name, by_name, serves=pair.model.serves)
     gaps += age_gaps(_weights(pair, source, told, resources, same=same))
     if told.imported:
         notes += (f"{told.imported:,} answers were imported from files",)
     return WhoAnswered(answerer, gaps, notes)
+
+
+def served_as(model: str | None, fingerprint: str | None, calls: int) -> ServedBy:
+    """Who served, by names that together have no more words than a report may quote."""
+    model = model and short_name(model)
+    left = max(0, QUOTED_WORDS - count_words(model or ""))
+    return ServedBy(model, fingerprint and short_name(fingerprint, left), calls)
 
 
 def drawn_from(answers: Answers) -> str:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_memleak.records import FinishReason
+from pytest_memleak.redaction.text import short_name
 from pytest_memleak.verdict.kinds import kinds_of
 from pytest_memleak.verdict.prose import Prose
 from pytest_memleak.verdict.readings import Reader, Readings
@@ -37,7 +38,7 @@ __all__ = ["AnswerCensus", "Counted"]
 _READ_TOGETHER = 250
 _MOST_RUNS = 1 << 25
 _MOST_WORDS_TOLD = 20
-_LONGEST_WORD_TOLD = 40
+_WORDS_TOLD = 6  # of such a word
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -145,7 +146,7 @@ class AnswerCensus:
         """The server's own word, where it is told; of a server with no end of words, some."""
         reason = generation.finish_reason
         none = "null" if reason is FinishReason.UNKNOWN else reason.value
-        word = (generation.finish_word or none)[:_LONGEST_WORD_TOLD]
+        word = short_name(generation.finish_word or none, _WORDS_TOLD)
         many = word not in self._withheld and len(self._withheld) >= _MOST_WORDS_TOLD
         return "others" if many else word
 

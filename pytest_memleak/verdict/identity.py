@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_memleak.records import Gap
+from pytest_memleak.redaction.text import short_name
 from pytest_memleak.scoring.folding import folded_words
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ __all__ = [
 
 # A date or a version behind a name: -2024-08-06, @20240806, -0613, -001, :v2. Not -mini, nor .1.
 _BEHIND = re.compile(r"[-@:_](?:\d{4}-\d{2}(?:-\d{2})?|\d{8}|\d{6}|\d{4}|\d{3}|v\d+(?:\.\d+)*)")
-_LONGEST_TOLD = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,4 +227,4 @@ def _same(said: str, *known: str) -> bool:
 
 
 def _told(name: str) -> str:
-    return ascii(name[:_LONGEST_TOLD]).replace("'", '"')
+    return ascii(short_name(name)).replace("'", '"')

@@ -104,7 +104,6 @@ class ChatCompletions:
         rerouted = FaultKind.REROUTE in strike.content
         apart = beside is not None and beside.code not in ASIDE
         return {
-            **({beside.code: beside.message} if apart else {}),
             "id": call,
             "object": "text_completion" if raw else "chat.completion",
             "created": CREATED,
@@ -116,6 +115,7 @@ class ChatCompletions:
                 "completion_tokens": completion_tokens,
                 "total_tokens": prompt_tokens + completion_tokens,
             },
+            **(dict.fromkeys(beside.code.split(), beside.message) if apart else {}),
         }
 
     def echo(self, body: dict[str, Any], strike: Strike) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import re
 
 import pytest
 import sqlalchemy as sa
+from faults import Fault, FaultKind, FaultPlan, server_error
 from marks import full
 
 from pytest_memleak.ledger import tables as schema
@@ -35,6 +36,19 @@ def test_of_ones_own(memorization, book, endpoint):
 @pytest.mark.copyright(suite="online.memleak.toml")
 def test_with_a_diff(book, memorization):
     assert book.excerpts[0].text == book.excerpts[1].text
+
+@pytest.mark.copyright(suite="online.memleak.toml")
+@pytest.mark.parametrize("exc_info", [False, True])
+def test_that_logs_what_reads_text(book, exc_info):
+    class Lazy(Exception):
+        def __str__(self):
+            return book.excerpts[0].text
+
+    if exc_info:
+        logging.getLogger("own").error("it failed", exc_info=Lazy())
+    else:
+        logging.getLogger("own").warning("lazily: %s", Lazy())
+    assert not exc_info
 """
 
 
@@ -55,9 +69,10 @@ def written(pytester, online, monkeypatch):
         monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(pytester.path / "step.md"))
         result = pytester.runpytest(
             *("-m", "copyright", "--junitxml=junit.xml", "--memleak-html=report.html"),
-            *("--memleak-evidence=evidence.json", "-o", "junit_logging=all", *arguments),
+            *("--memleak-evidence=evidence.json", "-o", "junit_logging=all", "--log-file=log.txt"),
+            *arguments,
         )
-        files = ("junit.xml", "report.html", "evidence.json", "step.md")
+        files = ("junit.xml", "report.html", "evidence.json", "step.md", "log.txt")
         found = {name: (pytester.path / name).read_text("utf-8") for name in files}
         return found | {"stdout": result.stdout.str(), "stderr": result.stderr.str()}
 
@@ -96,6 +111,20 @@ def test_no_thirteen_words_of_a_book_or_an_answer_come_out(written, protected, a
     kept = protected()
     if "-s" in arguments:  # what a test prints to an open terminal is its own affair
         del outputs["stdout"]
+    for name, text in outputs.items():
+        assert not kept & grams(text), f"{name} quotes more than {MOST} words"
+
+
+@pytest.mark.parametrize("names", ["model system_fingerprint", ""])
+def test_nor_do_they_as_names_or_in_messages_of_a_server(written, server, stories, names):
+    passages = [record["excerpt_text"] for record in stories["held-out"]]
+    told, code = passages[0], "_".join(passages[0].split())
+    named = Fault(FaultKind.BESIDE, "chat", code=names, message=told)
+    failed = server_error("chat", status=400, code=code, message=told)
+    server.plan = FaultPlan((named if names else failed,))
+    outputs = written()
+    assert re.search("[ _]".join(told.split()[:6]), outputs["stdout"])
+    kept = set().union(*map(grams, passages))
     for name, text in outputs.items():
         assert not kept & grams(text), f"{name} quotes more than {MOST} words"
 

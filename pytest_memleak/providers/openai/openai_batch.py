@@ -145,8 +145,9 @@ class BatchChatEndpoint(ChatEndpoint):
             return JobState(JobStatus.RUNNING)
         if batch.status == "failed":
             errors = (batch.errors.data if batch.errors else None) or []
-            said = "; ".join(safe_message(one.message or one.code or "") for one in errors[:3])
-            return JobState(JobStatus.FAILED, detail=said or "the provider gives no reason")
+            said = "; ".join(one.message or one.code or "" for one in errors[:3])
+            detail = safe_message(said) or "the provider gives no reason"
+            return JobState(JobStatus.FAILED, detail=detail)
         counts = batch.request_counts
         answered, asked = (counts.completed, counts.total) if counts else (None, None)
         missing = "" if answered == asked else f"{answered} of {asked} requests were answered"
