@@ -194,7 +194,7 @@ def test_a_batch_that_fails_is_told(scenario, run, pytester, kind):
     server.write_suite(pytester.path)
     outcome = run(server)
     cause = {
-        "openai": "the input file holds more requests than the queue of this model allows",
+        "openai": "the input file holds more requests than the queue of this model",
         "vertex": "the project has no quota left for this model",
     }[server.provider]
     told(server, outcome, r"batch \S+", cause)
