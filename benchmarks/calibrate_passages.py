@@ -21,9 +21,9 @@ from corpus import _MARKUP, EXCERPT_WORDS
 
 from pytest_memleak.books import cut, read_epub
 from pytest_memleak.records import Book, Excerpt, Generation, Scoring
-from pytest_memleak.scoring.recitals import Protected
-from pytest_memleak.scoring.shared_index import SharedIndex
-from pytest_memleak.scoring.tally import Tally
+from pytest_memleak.scoring.generation_tally import Tally
+from pytest_memleak.scoring.multi_book_index import SharedIndex
+from pytest_memleak.scoring.protected_passages import Protected
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -26,10 +26,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from pytest_memleak.contracts.protocols import ProviderSetup
+from pytest_memleak.interfaces.protocols import ProviderSetup
+from pytest_memleak.ledger.call_costs import Terms
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.prices import Terms
-from pytest_memleak.ledger.questions import questionnaire
+from pytest_memleak.ledger.prompts import questionnaire
 from pytest_memleak.providers.openai.openai_provider import OpenAIProvider
 from pytest_memleak.records import Book, Excerpt, Model, Sampling
 from pytest_memleak.sampling.loop import draw

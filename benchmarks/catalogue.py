@@ -22,10 +22,10 @@ from pathlib import Path
 import corpus
 from pages import write_measured
 
-from pytest_memleak.books.catalogue_file import CatalogueFile, Part, PreparedBook, write_catalogue
+from pytest_memleak.books.catalog_file import CatalogueFile, Part, PreparedBook, write_catalogue
+from pytest_memleak.pipeline.catalog_reader import LooseBooks, LooseReader
 from pytest_memleak.records import Book, Scoring
-from pytest_memleak.scoring.library import GenerationSieve, scan
-from pytest_memleak.story.loose_books import LooseBooks, LooseReader
+from pytest_memleak.scoring.catalog_scan import GenerationSieve, scan
 
 BOOKS = (1, 20, 200, 2_000)
 GENERATIONS = (2_500, 25_000)

@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from pytest_memleak.contracts.protocols import Completion
+from pytest_memleak.interfaces.protocols import Completion
+from pytest_memleak.ledger.call_costs import Terms
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.prices import Terms
-from pytest_memleak.ledger.questions import Questionnaire, questionnaire
-from pytest_memleak.ledger.reading import generations
+from pytest_memleak.ledger.ledger_queries import generations
+from pytest_memleak.ledger.prompts import PairPrompts, questionnaire
 from pytest_memleak.records import Book, Excerpt, Sampling, Scoring
 from pytest_memleak.sampling.loop import draw
 
@@ -103,7 +103,7 @@ def rss() -> float:
     return pages * resource.getpagesize() / 1024 / MEBIBYTE
 
 
-def drawn(ledger: Ledger, asked: Questionnaire, sampler: Sampler, words: int) -> float:
+def drawn(ledger: Ledger, asked: PairPrompts, sampler: Sampler, words: int) -> float:
     """Draw it all; the seconds that it took."""
     began = time.perf_counter()
     tally = draw(
@@ -149,7 +149,7 @@ def main() -> None:
             print(f"scored: {read / seconds:8,.0f} a second, {seconds:6.1f} s, {peak}")
 
 
-def measured(book: Book, ledger: Ledger, asked: Questionnaire) -> None:
+def measured(book: Book, ledger: Ledger, asked: PairPrompts) -> None:
     from pytest_memleak.scoring.analysis import analyse
 
     analyse(book, generations(ledger, "benchmark", asked), Scoring())

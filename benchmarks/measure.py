@@ -31,11 +31,11 @@ import numpy as np
 from pytest_memleak.parallel.processes import Processes
 from pytest_memleak.records import Book, Excerpt, Generation, Scoring
 from pytest_memleak.scoring.analysis import analyse
+from pytest_memleak.scoring.generation_tally import tallied
 from pytest_memleak.scoring.index import Index
 from pytest_memleak.scoring.matches import match_all
-from pytest_memleak.scoring.recitals import Protected
-from pytest_memleak.scoring.shared_index import Found, SharedIndex
-from pytest_memleak.scoring.tally import tallied
+from pytest_memleak.scoring.multi_book_index import Found, SharedIndex
+from pytest_memleak.scoring.protected_passages import Protected
 
 ORACLE_WORDS = 10_000
 _EXCERPTS = corpus.BOOK_WORDS // corpus.EXCERPT_WORDS

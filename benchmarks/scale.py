@@ -21,7 +21,7 @@ import corpus
 from pages import write_measured
 from ray.cluster_utils import Cluster
 
-from pytest_memleak.parallel.on_ray import OnRay
+from pytest_memleak.parallel.ray_scoring import OnRay
 from pytest_memleak.records import Book, Excerpt, Generation, Scoring
 from pytest_memleak.scoring.analysis import analyse
 

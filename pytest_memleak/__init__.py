@@ -11,7 +11,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pytest_memleak.contracts.hookspecs import hookimpl
+    from pytest_memleak.interfaces.hookspecs import hookimpl
     from pytest_memleak.records import Block, Book, Excerpt, Generation, Measure, Measurement, Span
     from pytest_memleak.scoring import score
     from pytest_memleak.scoring.near_verbatim import near_verbatim
@@ -36,7 +36,7 @@ __all__ = [
 
 # Loaded when first asked for: pytest imports this package at every start.
 _HOMES = {
-    "hookimpl": "contracts.hookspecs",
+    "hookimpl": "interfaces.hookspecs",
     "judge": "verdict.judge",
     "near_verbatim": "scoring.near_verbatim",
     "score": "scoring",

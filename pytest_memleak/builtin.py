@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_memleak.contracts.hookspecs import hookimpl
-from pytest_memleak.providers.provider_table import PROVIDERS
+from pytest_memleak.interfaces.hookspecs import hookimpl
+from pytest_memleak.providers.provider_registry import PROVIDERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from pytest_memleak.contracts.protocols import Manuscript, ProviderFactory
+    from pytest_memleak.interfaces.protocols import Manuscript, ProviderFactory
     from pytest_memleak.records import Book
-    from pytest_memleak.records.finding import RunReport
+    from pytest_memleak.records.pair_result import RunReport
 
 __all__ = [
     "memleak_providers",
@@ -48,9 +48,9 @@ def memleak_read_book(
 def write_evidence(run: RunReport) -> None:
     """The evidence bundle, where --memleak-evidence asks for one; no other sink comes before it."""
     if "evidence" in run.outputs:
-        from pytest_memleak.findings.bundle import write_evidence_file
-        from pytest_memleak.findings.run_evidence import run_evidence
         from pytest_memleak.reports.signature import signed
+        from pytest_memleak.results.evidence_file import write_evidence_file
+        from pytest_memleak.results.run_evidence import run_evidence
 
         made = run_evidence(run)
         if "sign" in run.outputs:

@@ -9,12 +9,12 @@
     ├── LedgerError             the ledger: unreachable, newer than this program, damaged
     ├── MissingExtra            a provider's SDK is not installed
     └── Inconclusive            evidence cannot be completed now; never a pass
-        ├── Pending             a fine-tune, batch or deployment is under way at the provider
+        ├── JobPending          a fine-tune, batch or deployment is under way at the provider
         ├── BudgetExceeded      the next call would cost more than is left
         └── ProviderError       a call to a model failed for good
-            ├── TooFewTold      it tells fewer of the likeliest tokens than top-k needs
+            ├── TopKUnavailable  it tells fewer of the likeliest tokens than top-k needs
             └── ProviderBusy    it may succeed when tried again (429, 5xx, connection, deadline)
-                └── NotSent     it never reached the server: not billed, whatever comes of it
+                └── RequestNotSent  it never reached the server: not billed, whatever comes of it
 
 A message says what was expected, what was seen and where; `hint` says what to do next.
 No message carries a book's or a model's text.
@@ -27,17 +27,17 @@ __all__ = [
     "BudgetExceeded",
     "EvidenceError",
     "Inconclusive",
+    "JobPending",
     "LedgerError",
     "MemleakError",
     "MissingExtra",
-    "NotSent",
-    "Pending",
     "ProviderBusy",
     "ProviderError",
     "RecordsError",
+    "RequestNotSent",
     "SettingsError",
     "SuiteError",
-    "TooFewTold",
+    "TopKUnavailable",
 ]
 
 
@@ -112,7 +112,7 @@ class Inconclusive(MemleakError):
     """The evidence for a verdict is not there and cannot be had in this run."""
 
 
-class Pending(Inconclusive):
+class JobPending(Inconclusive):
     """A job or a batch at the provider has not ended yet."""
 
 
@@ -141,7 +141,7 @@ class ProviderError(Inconclusive):
         self.call = call
 
 
-class TooFewTold(ProviderError):
+class TopKUnavailable(ProviderError):
     """A model that tells fewer of the likeliest tokens than a scheme of top-k needs.
 
     billed: whether it has answered all the same.
@@ -186,7 +186,7 @@ class ProviderBusy(ProviderError):
         self.in_doubt = in_doubt
 
 
-class NotSent(ProviderBusy):
+class RequestNotSent(ProviderBusy):
     """A call that never reached the server: connection refused, no such host, a full pool.
 
     It is not billed and never in doubt. lasting: whether trying again is of no use, as with a

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from pytest_memleak.cli import main as cli
-from pytest_memleak.findings.bundle import read_evidence
+from pytest_memleak.results.evidence_file import read_evidence
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"]

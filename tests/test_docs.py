@@ -28,15 +28,15 @@ from pydantic import BaseModel, TypeAdapter
 
 from pytest_memleak import builtin, errors
 from pytest_memleak.cli import main as cli
-from pytest_memleak.contracts import capabilities, hookspecs
-from pytest_memleak.contracts.extensions import Extensions
-from pytest_memleak.contracts.protocols import ProviderSetup
+from pytest_memleak.interfaces import capabilities, hookspecs
+from pytest_memleak.interfaces.extensions import Extensions
+from pytest_memleak.interfaces.protocols import ProviderSetup
 from pytest_memleak.plugin import fixtures
 from pytest_memleak.plugin import hooks as plugin
 from pytest_memleak.providers.option_tables import Table as OptionsTable
 from pytest_memleak.providers.option_tables import read_table
 from pytest_memleak.records import Model
-from pytest_memleak.records.finding import RunReport
+from pytest_memleak.records.pair_result import RunReport
 from pytest_memleak.suite.load import load_suite
 from pytest_memleak.suite.schema import SuiteFile
 
@@ -668,14 +668,15 @@ def tests_of_ones_own(pytester, monkeypatch):
     Path("ferry.json").write_text(json.dumps([book]), encoding="utf-8")
     lines = "".join(f"{json.dumps(one)}\n" for one in answers)
     Path("generations.jsonl").write_text(lines, encoding="utf-8")
-    for name in ("test_recitals.py", "stories.memleak.toml"):
+    for name in ("test_protected_passages.py", "stories.memleak.toml"):
         Path(name).write_text(titled("fixtures.md", name), encoding="utf-8")
     return pytester
 
 
 def test_tests_of_ones_own_run(tests_of_ones_own):
     Path("test_limit.py").write_text(
-        titled("fixtures.md", "test_recitals.py").replace("<= 38", "<= 12"), encoding="utf-8"
+        titled("fixtures.md", "test_protected_passages.py").replace("<= 38", "<= 12"),
+        encoding="utf-8",
     )
     result = tests_of_ones_own.runpytest_subprocess(timeout=300)
     result.assert_outcomes(passed=4, failed=1)

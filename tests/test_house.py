@@ -28,7 +28,7 @@ def test_few_names_stand_at_the_top():
 
 
 def test_the_story_is_told_on_a_page():
-    assert len((PACKAGE / "story" / "evaluate.py").read_text().splitlines()) <= 140
+    assert len((PACKAGE / "pipeline" / "evaluate_pair.py").read_text().splitlines()) <= 140
 
 
 def test_each_mutant_changes_a_line_that_is_there_once():
@@ -50,6 +50,6 @@ def test_whoever_changes_it_is_told_where_things_are():
     assert not {one for one in named if not (root / one).exists()}
     settings = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
     layers = settings["tool"]["importlinter"]["contracts"][0]["layers"]
-    table = told.partition("| floor | rooms |")[2].partition("\n\n")[0].splitlines()[2:]
+    table = told.partition("| layer | packages |")[2].partition("\n\n")[0].splitlines()[2:]
     floors = [re.findall(r"`(\w+)(?:\.py)?`", line) for line in table]
     assert floors == [re.findall(r"\w+", layer) for layer in layers]

@@ -73,9 +73,9 @@ def test_the_package_brings_nothing():
     [
         "records",
         "errors",
-        "contracts.protocols",
-        "contracts.hookspecs",
-        "contracts.extensions",
+        "interfaces.protocols",
+        "interfaces.hookspecs",
+        "interfaces.extensions",
         "records.paper_format",
         "cli.main",
         "builtin",
@@ -139,11 +139,11 @@ def test_recorded_answers_are_judged_without_a_database(tmp_path):
     arguments = [*folder, "-p", "pytest_memleak.plugin.hooks", str(suite)]
     alone = "import os; os.environ['PYTEST_DISABLE_PLUGIN_AUTOLOAD'] = '1'"
     modules = loaded_by(f"{alone}; import pytest; pytest.main({arguments})")
-    assert f"{OURS}.story.evaluate" in modules
+    assert f"{OURS}.pipeline.evaluate_pair" in modules
     assert heavy(modules) & {"numpy", "sqlalchemy"} == {"numpy"}
 
 
 def test_names_of_the_package_are_loaded_when_asked_for():
     modules = loaded_by("from pytest_memleak import Block, Excerpt, hookimpl")
     rooms = {name.removeprefix(f"{OURS}.").partition(".")[0] for name in ours(modules)}
-    assert rooms == {OURS, "records", "contracts"}
+    assert rooms == {OURS, "records", "interfaces"}

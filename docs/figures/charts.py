@@ -17,9 +17,9 @@ from pygal.style import Style
 
 from pytest_memleak.books import cut, read_epub
 from pytest_memleak.records import Book, Scoring
-from pytest_memleak.scoring.detection import detection
+from pytest_memleak.scoring.detection_limit import detection
 from pytest_memleak.scoring.index import Index
-from pytest_memleak.scoring.null import excess_over_null
+from pytest_memleak.scoring.null_books import excess_over_null
 from pytest_memleak.scoring.round_blocks import blocks_of
 
 HERE = Path(__file__).parent

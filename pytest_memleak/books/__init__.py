@@ -13,7 +13,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pytest_memleak.books.assemble import make_book, paper_records, read_json
+    from pytest_memleak.books.build_book import make_book, paper_records, read_json
     from pytest_memleak.books.epub import read_epub
     from pytest_memleak.books.excerpts import cut
     from pytest_memleak.books.instructions import DEFAULT_INSTRUCTION, check_template, instruct
@@ -38,7 +38,7 @@ _HOMES = {
     "cut": "excerpts",
     "read_epub": "epub",
     "read_text": "plain_text",
-    **dict.fromkeys(("make_book", "paper_records", "read_json"), "assemble"),
+    **dict.fromkeys(("make_book", "paper_records", "read_json"), "build_book"),
     **dict.fromkeys(("DEFAULT_INSTRUCTION", "check_template", "instruct"), "instructions"),
     **dict.fromkeys(("load_summaries", "write_summaries"), "summary_files"),
 }

@@ -13,9 +13,9 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
-from pytest_memleak.books.markup import Block
-from pytest_memleak.contracts.protocols import Chapter
+from pytest_memleak.books.html_blocks import Block
 from pytest_memleak.errors import BookError
+from pytest_memleak.interfaces.protocols import Chapter
 
 __all__ = ["assemble", "require_words"]
 

@@ -13,13 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_memleak.books.assemble import instructed
-from pytest_memleak.books.bounds import Budget
+from pytest_memleak.books.build_book import instructed
 from pytest_memleak.books.excerpts import cut
+from pytest_memleak.books.size_caps import Budget
 from pytest_memleak.books.summary_files import load_summaries
 from pytest_memleak.books.verse import cut_verse
-from pytest_memleak.contracts.protocols import Manuscript
 from pytest_memleak.errors import BookError
+from pytest_memleak.interfaces.protocols import Manuscript
 from pytest_memleak.records import Book, BookPart, Excerpt, Work
 from pytest_memleak.records.digest import book_digest
 from pytest_memleak.scoring.fused_words import refuse_fused

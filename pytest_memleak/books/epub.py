@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.books.archive import Archive, open_archive
 from pytest_memleak.books.block_styles import block_classes
-from pytest_memleak.books.bounds import Budget
 from pytest_memleak.books.chapters import require_words
-from pytest_memleak.books.contents import Entry, navigation_contents, ncx_contents
-from pytest_memleak.books.encryption import refuse_drm
+from pytest_memleak.books.document_selection import compose
+from pytest_memleak.books.drm import refuse_drm
+from pytest_memleak.books.epub_package import NAVIGATION, TidyPackage, tidy_package
 from pytest_memleak.books.front_and_back_matter import Leaf
+from pytest_memleak.books.html_blocks import Markup, read_markup
 from pytest_memleak.books.landmarks import Landmark, guide_landmarks, navigation_landmarks
-from pytest_memleak.books.markup import Markup, read_markup
-from pytest_memleak.books.package import NAVIGATION, TidyPackage, tidy_package
-from pytest_memleak.books.parts import compose
-from pytest_memleak.books.source import decode
-from pytest_memleak.contracts.protocols import Manuscript
+from pytest_memleak.books.size_caps import Budget
+from pytest_memleak.books.table_of_contents import Entry, navigation_contents, ncx_contents
+from pytest_memleak.books.text_decoding import decode
 from pytest_memleak.errors import BookError
+from pytest_memleak.interfaces.protocols import Manuscript
 
 if TYPE_CHECKING:
     from ebooklib.epub import EpubBook

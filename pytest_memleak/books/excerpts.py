@@ -17,8 +17,8 @@ from itertools import groupby
 
 from pytest_memleak.books.partition import Row, cheapest_cuts
 from pytest_memleak.books.sentences import SentenceJudge, cut_paragraph
-from pytest_memleak.contracts.protocols import Chapter, Manuscript
 from pytest_memleak.errors import BookError
+from pytest_memleak.interfaces.protocols import Chapter, Manuscript
 from pytest_memleak.records import Excerpt, WordMode
 from pytest_memleak.scoring.words import words
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pytest_memleak.errors import BookError
 
 if TYPE_CHECKING:
-    from pytest_memleak.contracts.protocols import Manuscript
+    from pytest_memleak.interfaces.protocols import Manuscript
 
     Reader = Callable[[Path], Manuscript]
 
@@ -35,11 +35,11 @@ _PAGES = (".html", ".htm", ".xhtml")
 # Each is imported when the first of its books is read.
 _READERS = {
     ".txt": ("plain_text", "read_text"),
-    ".md": ("web_pages", "read_markdown"),
-    ".markdown": ("web_pages", "read_markdown"),
-    ".docx": ("web_pages", "read_docx"),
+    ".md": ("html_docx", "read_markdown"),
+    ".markdown": ("html_docx", "read_markdown"),
+    ".docx": ("html_docx", "read_docx"),
     ".pdf": ("pdf", "read_pdf"),
-    **dict.fromkeys(_PAGES, ("web_pages", "read_html")),
+    **dict.fromkeys(_PAGES, ("html_docx", "read_html")),
 }
 _LISTED = 5
 
@@ -83,8 +83,8 @@ def read_manuscript(
 def _read_zip(path: Path) -> Manuscript:
     """The one text, or else the one page, in a zip such as Project Gutenberg's."""
     from pytest_memleak.books.archive import open_archive
+    from pytest_memleak.books.html_docx import page_manuscript
     from pytest_memleak.books.plain_text import text_manuscript
-    from pytest_memleak.books.web_pages import page_manuscript
 
     with open_archive(path) as archive:
         for suffixes, read in ((_PAGES, page_manuscript), ((".txt",), text_manuscript)):

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from pytest_memleak.books.boilerplate import boilerplate, matter_of_title
-from pytest_memleak.books.contents import Entry
-from pytest_memleak.books.markup import Markup
+from pytest_memleak.books.html_blocks import Markup
+from pytest_memleak.books.table_of_contents import Entry
 
 __all__ = ["Leaf", "matching", "outer_matter", "preface_by"]
 

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from pytest_memleak.books.epub_types import APPARATUS, is_matter, terms
+from pytest_memleak.books.epub_semantics import APPARATUS, is_matter, terms
 from pytest_memleak.books.events import parse_events
-from pytest_memleak.books.markup import EPUB_TYPE
-from pytest_memleak.books.source import read_source
+from pytest_memleak.books.html_blocks import EPUB_TYPE
+from pytest_memleak.books.text_decoding import read_source
 
 __all__ = ["Landmark", "guide_landmarks", "navigation_landmarks", "outside_the_text"]
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from pytest_memleak.books.source import read_source
+from pytest_memleak.books.text_decoding import read_source
 from pytest_memleak.errors import BookError
 
 if TYPE_CHECKING:

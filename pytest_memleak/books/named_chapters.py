@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from pytest_memleak.books.contents import Entry
-from pytest_memleak.books.markup import Block
+from pytest_memleak.books.html_blocks import Block
+from pytest_memleak.books.table_of_contents import Entry
 
 __all__ = ["Document", "with_titles"]
 

@@ -7,15 +7,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pytest_memleak.books.archive import MAX_DOCUMENT_BYTES
-from pytest_memleak.books.bounds import Budget
 from pytest_memleak.books.characters import is_binary, legible, without_controls
+from pytest_memleak.books.document_selection import of_one_document
+from pytest_memleak.books.format_mismatch import refuse_other_formats, refuse_pages
 from pytest_memleak.books.gutenberg import header_field, without_licence
-from pytest_memleak.books.markup import Block, Markup
-from pytest_memleak.books.parts import of_one_document
-from pytest_memleak.books.source import decode
-from pytest_memleak.books.wrong_names import refuse_other_formats, refuse_pages
-from pytest_memleak.contracts.protocols import Manuscript
+from pytest_memleak.books.html_blocks import Block, Markup
+from pytest_memleak.books.size_caps import Budget
+from pytest_memleak.books.text_decoding import decode
 from pytest_memleak.errors import BookError
+from pytest_memleak.interfaces.protocols import Manuscript
 
 __all__ = ["lines_manuscript", "paragraphs_of", "read_bytes", "read_text", "text_manuscript"]
 

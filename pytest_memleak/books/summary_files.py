@@ -15,7 +15,7 @@ from typing import Any
 
 from pytest_memleak.errors import BookError
 from pytest_memleak.records import Excerpt
-from pytest_memleak.redaction.whole_files import write_whole
+from pytest_memleak.redaction.atomic_write import write_whole
 
 __all__ = ["excerpt_sha256", "load_summaries", "write_summaries"]
 

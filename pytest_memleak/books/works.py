@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from itertools import chain, groupby
 from pathlib import Path
 
-from pytest_memleak.books.parts import without_notices
+from pytest_memleak.books.document_selection import without_notices
+from pytest_memleak.books.format_mismatch import refuse_markup
 from pytest_memleak.books.plain_text import paragraphs_of
-from pytest_memleak.books.wrong_names import refuse_markup
-from pytest_memleak.contracts.protocols import Chapter, Manuscript
 from pytest_memleak.errors import BookError
+from pytest_memleak.interfaces.protocols import Chapter, Manuscript
 from pytest_memleak.records import Book, CollectionSource, Excerpt
 from pytest_memleak.records.paper_format import book_from_records, read_records
 
@@ -83,7 +83,7 @@ def _manuscript(path: Path, read: Reader, *, lines: bool) -> Manuscript:
 
         found = read_text(path, lines=True)
     elif lines and path.suffix.lower() in {".md", ".markdown"}:
-        from pytest_memleak.books.web_pages import read_markdown
+        from pytest_memleak.books.html_docx import read_markdown
 
         found = read_markdown(path, lines=True)
     else:

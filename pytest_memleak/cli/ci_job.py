@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pytest_memleak.cli.gate_run import command_line
-from pytest_memleak.providers.provider_table import PROVIDERS, Needs
+from pytest_memleak.cli.run_pytest import command_line
+from pytest_memleak.providers.provider_registry import PROVIDERS, Needs
 
 __all__ = ["CI", "ci_job"]
 

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_memleak.cli.arguments import add_scoring_options
+from pytest_memleak.cli.shared_options import add_scoring_options
 
 if TYPE_CHECKING:
     import argparse
@@ -54,7 +54,7 @@ def add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def _compare(parsed: argparse.Namespace) -> int:
-    from pytest_memleak.cli.cmd_releases import compare_bundles, is_bundle
+    from pytest_memleak.cli.compare_bundles import compare_bundles, is_bundle
     from pytest_memleak.errors import SettingsError
 
     if is_bundle(parsed.book):
@@ -123,7 +123,7 @@ def add_cross(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 def _cross(parsed: argparse.Namespace) -> int:
     from pytest_memleak.records.paper_format import book_from_records, load_records
-    from pytest_memleak.scoring.provenance import cross_book, cross_excerpt
+    from pytest_memleak.scoring.span_sources import cross_book, cross_excerpt
 
     scoring = _scoring(parsed)
     book, generations = _load(parsed.book, parsed.generations)

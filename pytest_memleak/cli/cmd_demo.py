@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_memleak.cli.gate_run import command_line, next_step, run_gate
+from pytest_memleak.cli.run_pytest import command_line, next_step, run_gate
 
 if TYPE_CHECKING:
     import argparse

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pytest_memleak.cli.columns import print_table
-from pytest_memleak.cli.gate_run import command_line, next_step
-from pytest_memleak.providers.provider_table import PROVIDERS, Needs
+from pytest_memleak.cli.run_pytest import command_line, next_step
+from pytest_memleak.providers.provider_registry import PROVIDERS, Needs
 from pytest_memleak.records.book import WAYS_TO_ASK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from pytest_memleak.pipeline.suite_run import SuiteRun
     from pytest_memleak.records import BookSource, Model, Suite
-    from pytest_memleak.story.suite_run import SuiteRun
 
 __all__ = ["add_doctor"]
 
@@ -116,7 +116,7 @@ def _ledger(url: str | None) -> _Checked:
     from pytest_memleak.errors import LedgerError
     from pytest_memleak.ledger.ledger import Ledger
     from pytest_memleak.ledger.listing import list_endpoints
-    from pytest_memleak.records.amounts import amount
+    from pytest_memleak.records.number_format import amount
 
     default = Path.cwd() / ".memleak" / "ledger.db"
     if url is None and not default.exists():
@@ -134,7 +134,7 @@ def _ledger(url: str | None) -> _Checked:
 
 def _file(path: Path) -> _Checked:
     from pytest_memleak.errors import SuiteError
-    from pytest_memleak.records.amounts import amount
+    from pytest_memleak.records.number_format import amount
     from pytest_memleak.suite.suite_file import read_suite_file
 
     try:
@@ -148,9 +148,9 @@ def _file(path: Path) -> _Checked:
 
 def _of_suite(path: Path) -> Iterator[_Checked]:
     from pytest_memleak.errors import MemleakError
-    from pytest_memleak.records.amounts import amount
-    from pytest_memleak.story.resources import Resources
-    from pytest_memleak.story.run import Run
+    from pytest_memleak.pipeline.resources import Resources
+    from pytest_memleak.pipeline.run import Run
+    from pytest_memleak.records.number_format import amount
 
     run = Run(root=Path.cwd(), resources=Resources("sqlite://", offline=True))
     try:
@@ -173,7 +173,7 @@ def _of_suite(path: Path) -> Iterator[_Checked]:
 
 
 def _plan(suite: Suite, opened: SuiteRun) -> Iterator[_Checked]:
-    from pytest_memleak.story.plan import plan_run
+    from pytest_memleak.pipeline.dry_run import plan_run
 
     planned = plan_run(suite.pairs, lambda _: opened)
     for obstacle in planned.obstacles:
@@ -190,7 +190,7 @@ def _plan(suite: Suite, opened: SuiteRun) -> Iterator[_Checked]:
 
 def _book(source: BookSource, suite: Suite, opened: SuiteRun) -> _Checked:
     from pytest_memleak.errors import MemleakError
-    from pytest_memleak.records.amounts import amount
+    from pytest_memleak.records.number_format import amount
     from pytest_memleak.scoring.measurable import measurable_words
 
     what = f"book {source.id}"

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from pytest_memleak.cli.ci_job import CI, ci_job
-from pytest_memleak.cli.gate_run import command_line, next_step
-from pytest_memleak.cli.suite_text import Draft, model_named, price_of, suite_path, url_of
+from pytest_memleak.cli.run_pytest import command_line, next_step
+from pytest_memleak.cli.suite_template import Draft, model_named, price_of, suite_path, url_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -136,7 +136,7 @@ def _book(name: str | Path) -> Path:
 
 
 def _provider_and_name(model: str) -> tuple[str, str]:
-    from pytest_memleak.contracts.extensions import Extensions
+    from pytest_memleak.interfaces.extensions import Extensions
 
     provider, name = model_named(model)
     Extensions().provider(provider, place="--model")
@@ -159,7 +159,7 @@ def _refuse_what_is_there(path: Path) -> None:
 
 
 def _write(path: Path, text: str, what: str) -> None:
-    from pytest_memleak.redaction.whole_files import write_whole
+    from pytest_memleak.redaction.atomic_write import write_whole
 
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, text)

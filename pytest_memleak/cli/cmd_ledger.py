@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_memleak.cli.ledger_argument import FOLDER, add_verb, existing, ledger_url
-from pytest_memleak.cli.ledger_debts import add_debts
+from pytest_memleak.cli.ledger_cleanup import add_debts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pytest_memleak.ledger.attempts import Attempt
     from pytest_memleak.ledger.listing import BatchListing, EndpointRow, JobListing
+    from pytest_memleak.ledger.sampling_history import Attempt
     from pytest_memleak.records import Pair, Suite
 
 __all__ = ["add_ledger"]
@@ -181,8 +181,8 @@ def _add_attempts(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _attempts(parsed: argparse.Namespace) -> int:
-    from pytest_memleak.ledger.attempts import attempts
     from pytest_memleak.ledger.listing import endpoint_meant
+    from pytest_memleak.ledger.sampling_history import attempts
 
     with existing(parsed) as ledger:
         place = ledger.place
@@ -225,7 +225,7 @@ def _add_check(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 
 def _check(parsed: argparse.Namespace) -> int:
-    from pytest_memleak.ledger.chain_check import check_ledger
+    from pytest_memleak.ledger.verify_chain import check_ledger
     from pytest_memleak.redaction.text import inert
 
     with existing(parsed) as ledger:
@@ -306,13 +306,13 @@ def _add_import(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def _import(parsed: argparse.Namespace) -> int:
-    from pytest_memleak.contracts.extensions import Extensions
     from pytest_memleak.errors import SuiteError
+    from pytest_memleak.interfaces.extensions import Extensions
     from pytest_memleak.ledger.imports import import_generations
+    from pytest_memleak.pipeline.probes import questions_of
+    from pytest_memleak.pipeline.resources import Resources
+    from pytest_memleak.pipeline.suite_run import SuiteRun
     from pytest_memleak.redaction.text import inert
-    from pytest_memleak.story.probes import questions_of
-    from pytest_memleak.story.resources import Resources
-    from pytest_memleak.story.suite_run import SuiteRun
     from pytest_memleak.suite.load import load_suite
 
     suite = load_suite(parsed.suite)

@@ -33,10 +33,10 @@ def add_power(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 
 def _power(parsed: argparse.Namespace) -> int:
+    from pytest_memleak.pipeline.power import power_of
+    from pytest_memleak.pipeline.resources import Resources
+    from pytest_memleak.pipeline.run import Run
     from pytest_memleak.reports.terminal import power_table
-    from pytest_memleak.story.power import power_of
-    from pytest_memleak.story.resources import Resources
-    from pytest_memleak.story.run import Run
 
     run = Run(root=Path.cwd(), resources=Resources("sqlite://", offline=True))
     try:

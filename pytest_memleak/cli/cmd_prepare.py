@@ -102,10 +102,10 @@ def _prepare(parsed: argparse.Namespace) -> int:
 
 
 def _book(parsed: argparse.Namespace) -> Book:
-    from pytest_memleak.books.assemble import make_book
-    from pytest_memleak.contracts.extensions import Extensions
-    from pytest_memleak.contracts.protocols import Manuscript
+    from pytest_memleak.books.build_book import make_book
     from pytest_memleak.errors import BookError, SettingsError
+    from pytest_memleak.interfaces.extensions import Extensions
+    from pytest_memleak.interfaces.protocols import Manuscript
 
     if parsed.unit:
         raise SettingsError("--unit is of a collection", hint="add --collection, or leave it out")
@@ -131,8 +131,8 @@ def _book(parsed: argparse.Namespace) -> Book:
 def _works(parsed: argparse.Namespace) -> Book:
     from pytest_memleak.books.collection import make_collection
     from pytest_memleak.books.works import works_in
-    from pytest_memleak.contracts.extensions import Extensions
     from pytest_memleak.errors import BookError, SettingsError
+    from pytest_memleak.interfaces.extensions import Extensions
     from pytest_memleak.records import CollectionSource, Scoring
     from pytest_memleak.suite.book_sources import collection_files
 
@@ -162,11 +162,11 @@ def _works(parsed: argparse.Namespace) -> Book:
 
 
 def _write(book: Book, parsed: argparse.Namespace) -> None:
-    from pytest_memleak.books.assemble import paper_records
+    from pytest_memleak.books.build_book import paper_records
     from pytest_memleak.books.summary_files import load_summaries
     from pytest_memleak.errors import BookError
-    from pytest_memleak.records.amounts import amount
-    from pytest_memleak.redaction.whole_files import write_whole
+    from pytest_memleak.records.number_format import amount
+    from pytest_memleak.redaction.atomic_write import write_whole
 
     summaries = load_summaries(parsed.summaries, book.excerpts) if parsed.summaries else None
     records = paper_records(book, summaries=summaries, mode=parsed.words)
@@ -194,7 +194,7 @@ def _write(book: Book, parsed: argparse.Namespace) -> None:
 
 def _print_documents(parts: Iterable[BookPart]) -> None:
     from pytest_memleak.cli.columns import print_table
-    from pytest_memleak.reports.wording import of_documents
+    from pytest_memleak.reports.report_text import of_documents
 
     parts = tuple(parts)
     if not parts:

@@ -10,13 +10,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_memleak.cli.arguments import add_scoring_options
+from pytest_memleak.cli.shared_options import add_scoring_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from pytest_memleak.pipeline.scored_files import ScoredFile
     from pytest_memleak.records import Block, Scoring
-    from pytest_memleak.story.scored_files import ScoredFile
 
 __all__ = ["add_score"]
 
@@ -62,8 +62,8 @@ def add_score(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 def _score(parsed: argparse.Namespace) -> int:
     from pytest_memleak.errors import SettingsError
+    from pytest_memleak.pipeline.scored_files import score_files
     from pytest_memleak.records import Scoring
-    from pytest_memleak.story.scored_files import score_files
 
     if parsed.csv and parsed.json:
         raise SettingsError("--csv and --json are two forms", hint="leave one of them out")

@@ -50,8 +50,8 @@ def add_table(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 def _table(parsed: argparse.Namespace) -> int:
     from pytest_memleak.errors import SettingsError
+    from pytest_memleak.redaction.atomic_write import write_whole
     from pytest_memleak.redaction.text import inert
-    from pytest_memleak.redaction.whole_files import write_whole
     from pytest_memleak.reports.evidence_table import Evidence, write_parquet
 
     output = parsed.output

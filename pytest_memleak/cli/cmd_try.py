@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_memleak.cli.columns import print_sentence
-from pytest_memleak.cli.gate_run import command_line, next_step, run_gate
 from pytest_memleak.cli.ledger_argument import FOLDER
-from pytest_memleak.cli.suite_text import (
+from pytest_memleak.cli.run_pytest import command_line, next_step, run_gate
+from pytest_memleak.cli.suite_template import (
     Draft,
     identifier,
     model_named,
@@ -30,9 +30,9 @@ from pytest_memleak.cli.suite_text import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_memleak.contracts.protocols import Completion, Endpoint
-    from pytest_memleak.sampling.budget import Plan
-    from pytest_memleak.story.suite_run import SuiteRun
+    from pytest_memleak.interfaces.protocols import Completion, Endpoint
+    from pytest_memleak.pipeline.suite_run import SuiteRun
+    from pytest_memleak.sampling.cost_plan import Plan
 
 __all__ = ["add_try"]
 
@@ -85,8 +85,8 @@ def add_try(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 def _try(parsed: argparse.Namespace) -> int:
     from pytest_memleak.errors import SettingsError
-    from pytest_memleak.records.amounts import amount
-    from pytest_memleak.redaction.whole_files import write_whole
+    from pytest_memleak.records.number_format import amount
+    from pytest_memleak.redaction.atomic_write import write_whole
 
     provider, base = model_named(parsed.model)
     named = f"{identifier(base)}-{identifier(parsed.book.stem)}.memleak.toml"
@@ -155,7 +155,7 @@ def _run(path: Path, cost: float | None) -> int:
 
 def _reached(samples: int) -> float:
     """The detection limit of the samples where one in ten is withheld, rounded up."""
-    from pytest_memleak.scoring.detection import detection
+    from pytest_memleak.scoring.detection_limit import detection
 
     return math.ceil(100 * detection(max(1, samples * 9 // 10), confidence=0.95)) / 100
 
@@ -177,12 +177,12 @@ def _agreed() -> bool:
 
 def _words_of(path: Path) -> str:
     """The word mode that sees the book; what it is, in a line. BookError where none does."""
-    from pytest_memleak.books.assemble import make_book
-    from pytest_memleak.contracts.extensions import Extensions
-    from pytest_memleak.contracts.protocols import Manuscript
+    from pytest_memleak.books.build_book import make_book
     from pytest_memleak.errors import BookError
+    from pytest_memleak.interfaces.extensions import Extensions
+    from pytest_memleak.interfaces.protocols import Manuscript
     from pytest_memleak.records import Scoring, WordMode
-    from pytest_memleak.records.amounts import amount
+    from pytest_memleak.records.number_format import amount
     from pytest_memleak.redaction.text import inert
     from pytest_memleak.scoring.measurable import measurable_words
 
@@ -233,16 +233,16 @@ class _Asked:
 
 
 def _opened(path: Path, ledger: str = "sqlite://") -> SuiteRun:
-    from pytest_memleak.story.resources import Resources
-    from pytest_memleak.story.run import Run
+    from pytest_memleak.pipeline.resources import Resources
+    from pytest_memleak.pipeline.run import Run
 
     run = Run(root=Path.cwd(), resources=Resources(ledger))
     return run.of_suite(Path(os.path.realpath(path)))
 
 
 def _ask(path: Path) -> _Asked:
-    from pytest_memleak.contracts.protocols import Endpoint
     from pytest_memleak.errors import SettingsError
+    from pytest_memleak.interfaces.protocols import Endpoint
 
     suite = _opened(path)
     (pair,) = suite.suite.pairs
@@ -280,11 +280,11 @@ def _answers(endpoint: Endpoint, *, seed: int) -> tuple[Sequence[Completion | st
 
 
 def _who(endpoint: Endpoint, answers: Sequence[Completion | str]) -> list[tuple[str, str]]:
-    from pytest_memleak.contracts.capabilities import id_of
-    from pytest_memleak.contracts.protocols import Completion
+    from pytest_memleak.interfaces.capabilities import id_of
+    from pytest_memleak.interfaces.protocols import Completion
+    from pytest_memleak.pipeline.provenance_checks import served_as
     from pytest_memleak.redaction.text import short_name
-    from pytest_memleak.reports.wording import served_by
-    from pytest_memleak.story.who_answered import served_as
+    from pytest_memleak.reports.report_text import served_by
 
     told = [("asked", id_of(endpoint) or "an endpoint without a name")]
     first = next((one for one in answers if isinstance(one, Completion)), None)
@@ -299,7 +299,7 @@ def _who(endpoint: Endpoint, answers: Sequence[Completion | str]) -> list[tuple[
 
 
 def _takes(endpoint: Endpoint) -> list[tuple[str, str]]:
-    from pytest_memleak.contracts.capabilities import ObeyingEndpoint
+    from pytest_memleak.interfaces.capabilities import ObeyingEndpoint
 
     if not isinstance(endpoint, ObeyingEndpoint):
         return []
@@ -311,7 +311,7 @@ def _takes(endpoint: Endpoint) -> list[tuple[str, str]]:
 
 
 def _refused(endpoint: Endpoint, name: str) -> tuple[object, ...]:
-    from pytest_memleak.contracts.capabilities import ObeyingEndpoint
+    from pytest_memleak.interfaces.capabilities import ObeyingEndpoint
 
     obeyed = endpoint.obeyed if isinstance(endpoint, ObeyingEndpoint) else {}
     return obeyed[name].refused if name in obeyed else ()
@@ -322,8 +322,8 @@ def _refused(endpoint: Endpoint, name: str) -> tuple[object, ...]:
 
 def _planned(path: Path, ledger: str) -> Plan:
     from pytest_memleak.errors import SettingsError
-    from pytest_memleak.sampling.budget import in_all
-    from pytest_memleak.story.plan import plan_run
+    from pytest_memleak.pipeline.dry_run import plan_run
+    from pytest_memleak.sampling.cost_plan import in_all
 
     suite = _opened(path, ledger)
     try:
@@ -337,7 +337,7 @@ def _planned(path: Path, ledger: str) -> Plan:
 
 
 def _tell(asked: _Asked, planned: Plan, samples: int, cost: float | None, seconds: float) -> None:
-    from pytest_memleak.records.amounts import amount
+    from pytest_memleak.records.number_format import amount
     from pytest_memleak.redaction.text import inert
 
     for title, said in asked.lines:

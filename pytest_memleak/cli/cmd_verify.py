@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_memleak.findings.bundle import EvidenceFile
-    from pytest_memleak.story.recomputed import Recomputed
+    from pytest_memleak.pipeline.recompute_evidence import Recomputed
+    from pytest_memleak.results.evidence_file import EvidenceFile
 
 __all__ = ["add_verify"]
 
@@ -147,8 +147,8 @@ class _Findings:
 
 def _verify(parsed: argparse.Namespace) -> int:
     from pytest_memleak.errors import SettingsError
-    from pytest_memleak.findings.bundle import check_digest, read_evidence
-    from pytest_memleak.findings.expectations import Expected, unmet
+    from pytest_memleak.results.evidence_file import check_digest, read_evidence
+    from pytest_memleak.results.expectations import Expected, unmet
 
     if parsed.badge and parsed.badge.suffix.lower() != ".svg":
         raise SettingsError("a badge is an SVG file", hint="write --badge NAME.svg")
@@ -177,7 +177,7 @@ def _verify(parsed: argparse.Namespace) -> int:
 
 
 def _check_signature(evidence: EvidenceFile, parsed: argparse.Namespace, found: _Findings) -> None:
-    from pytest_memleak.findings.subjects import subjects
+    from pytest_memleak.results.subjects import subjects
 
     if evidence.statement and evidence.statement["subject"] != subjects(evidence.made):
         found.wrong.append("subject: it is not what the bundle's pairs give")
@@ -224,7 +224,7 @@ def _check_date(evidence: EvidenceFile, found: _Findings) -> None:
 
 def _check_comparison(evidence: EvidenceFile, parsed: argparse.Namespace, found: _Findings) -> None:
     if parsed.baseline:
-        from pytest_memleak.findings.baseline import compared_anew
+        from pytest_memleak.results.release_comparison import compared_anew
 
         wrong = compared_anew(evidence.made, parsed.baseline)
         found.wrong += wrong
@@ -237,9 +237,9 @@ def _check_comparison(evidence: EvidenceFile, parsed: argparse.Namespace, found:
 def _again(evidence: EvidenceFile, parsed: argparse.Namespace) -> Recomputed:
     from pytest_memleak.errors import EvidenceError
     from pytest_memleak.ledger.engines import file_of, parsed_url
-    from pytest_memleak.story.recomputed import end_of, recomputed
-    from pytest_memleak.story.resources import Resources
-    from pytest_memleak.story.run import Run
+    from pytest_memleak.pipeline.recompute_evidence import end_of, recomputed
+    from pytest_memleak.pipeline.resources import Resources
+    from pytest_memleak.pipeline.run import Run
 
     url = parsed.ledger
     path = file_of(parsed_url(url))
@@ -266,9 +266,9 @@ def _again(evidence: EvidenceFile, parsed: argparse.Namespace) -> Recomputed:
 
 
 def _told(parsed: argparse.Namespace, evidence: EvidenceFile, found: _Findings) -> int:
-    from pytest_memleak.findings.overall import counted
     from pytest_memleak.records import Verdict
     from pytest_memleak.redaction.text import inert
+    from pytest_memleak.results.run_verdict import counted
 
     made = evidence.made
     says = f"{made['result']} ({counted(made['pairs'])})"
@@ -291,7 +291,7 @@ def _told(parsed: argparse.Namespace, evidence: EvidenceFile, found: _Findings) 
 
 
 def _write_badge(path: Path, made: dict[str, Any], *, holds: bool) -> None:
-    from pytest_memleak.redaction.whole_files import write_whole
+    from pytest_memleak.redaction.atomic_write import write_whole
     from pytest_memleak.reports.badge import badge
 
     if not holds:

@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_memleak import __version__
-from pytest_memleak.cli.arguments import Parser
-from pytest_memleak.cli.cmd_catalogue import add_catalogue
+from pytest_memleak.cli.cmd_catalog import add_catalogue
 from pytest_memleak.cli.cmd_compare import add_compare, add_cross
 from pytest_memleak.cli.cmd_demo import add_demo
 from pytest_memleak.cli.cmd_doctor import add_doctor
@@ -33,6 +32,7 @@ from pytest_memleak.cli.cmd_table import add_table
 from pytest_memleak.cli.cmd_try import add_try
 from pytest_memleak.cli.cmd_verify import add_verify
 from pytest_memleak.cli.completion import PrintCompletion
+from pytest_memleak.cli.shared_options import Parser
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,10 +17,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from pytest_memleak.contracts.protocols import SampleRequest
+from pytest_memleak.interfaces.protocols import SampleRequest
+from pytest_memleak.ledger.call_costs import Terms
+from pytest_memleak.ledger.call_reservations import first_free, insert_calls, over_budget, taken_of
 from pytest_memleak.ledger.calls import CallState, add_to_runs, spent_by
-from pytest_memleak.ledger.chain import changed
-from pytest_memleak.ledger.claims import first_free, insert_calls, over_budget, taken_of
+from pytest_memleak.ledger.hash_chain import changed
 from pytest_memleak.ledger.jobs import (
     OPEN_JOB,
     Job,
@@ -30,8 +31,7 @@ from pytest_memleak.ledger.jobs import (
     rows_with_leases,
 )
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.prices import Terms
-from pytest_memleak.ledger.questions import Ask, Question, question_of
+from pytest_memleak.ledger.prompts import Ask, PromptSpec, question_of
 from pytest_memleak.ledger.tables import batches, calls, questions
 
 __all__ = [
@@ -196,7 +196,7 @@ def requests_of(ledger: Ledger, batch: Job) -> list[SampleRequest]:
     return [SampleRequest(*row) for row in rows]
 
 
-def questions_of(ledger: Ledger, batch: Job) -> dict[int, Question]:
+def questions_of(ledger: Ledger, batch: Job) -> dict[int, PromptSpec]:
     """The batch's questions, by their rows."""
     of_batch = sa.select(calls.c.question).where(calls.c.batch == batch.number)
     rows = ledger.read(

@@ -21,7 +21,7 @@ from enum import StrEnum
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from pytest_memleak.ledger.chain import changed
+from pytest_memleak.ledger.hash_chain import changed
 from pytest_memleak.ledger.tables import calls, claims, questions, runs
 
 __all__ = [

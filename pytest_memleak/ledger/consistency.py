@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pytest_memleak.ledger.calls import OPEN, CallState
-from pytest_memleak.ledger.questions import question_of
+from pytest_memleak.ledger.prompts import question_of
 from pytest_memleak.ledger.tables import calls, deployments, runs
 
 __all__ = ["fault_of_call", "fault_of_question", "faults_of_runs"]

@@ -29,7 +29,6 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from pytest_memleak.errors import LedgerError
-from pytest_memleak.ledger.chain import append, forget
 from pytest_memleak.ledger.corruption import unreadable_row
 from pytest_memleak.ledger.engines import (
     LOCK_WAIT,
@@ -40,6 +39,7 @@ from pytest_memleak.ledger.engines import (
     parsed_url,
     shown,
 )
+from pytest_memleak.ledger.hash_chain import append, forget
 from pytest_memleak.ledger.versions import SCHEMA_VERSION, prepare, version_of
 from pytest_memleak.redaction.private_files import private_file, private_folder
 

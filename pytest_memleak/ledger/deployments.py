@@ -21,17 +21,17 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from pytest_memleak.contracts.deploying import Deployment
+from pytest_memleak.interfaces.deployment_protocol import Deployment
+from pytest_memleak.ledger.call_reservations import over_budget
 from pytest_memleak.ledger.calls import add_to_runs, spent_by
-from pytest_memleak.ledger.chain import changed
-from pytest_memleak.ledger.claims import over_budget
+from pytest_memleak.ledger.hash_chain import changed
 from pytest_memleak.ledger.inserts import insert_where_new
 from pytest_memleak.ledger.jobs import Job, JobKind, JobRow, held_job, rows_with_leases
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.tables import deployments, leases, tenants
 
 __all__ = [
-    "Debt",
+    "OpenDeployment",
     "claim_deployment",
     "debts",
     "deployed",
@@ -47,7 +47,7 @@ _HOUR = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Debt:
+class OpenDeployment:
     """A deployment that nobody has seen gone yet.
 
     options: what takes it down; began: when it was asked for, in seconds since 1970
@@ -168,17 +168,17 @@ def leave_deployment(ledger: Ledger, job: Job) -> bool:
 # --- debts ---------------------------------------------------------------------------------
 
 
-def debts(ledger: Ledger) -> list[Debt]:
+def debts(ledger: Ledger) -> list[OpenDeployment]:
     """Every deployment that may be standing somewhere, oldest first."""
 
-    def work(connection: Connection) -> list[Debt]:
+    def work(connection: Connection) -> list[OpenDeployment]:
         rows = connection.execute(
             rows_with_leases(JobKind.DEPLOYMENT)
             .where(deployments.c.undeployed.is_(None))
             .order_by(deployments.c.id)
         ).all()
         return [
-            Debt(
+            OpenDeployment(
                 row.id,
                 row.provider,
                 row.digest,
@@ -200,7 +200,7 @@ def debts(ledger: Ledger) -> list[Debt]:
     return ledger.read(work)
 
 
-def take_debt(ledger: Ledger, debt: Debt) -> Job | None:
+def take_debt(ledger: Ledger, debt: OpenDeployment) -> Job | None:
     """The debt as ours to settle; None where others ask it, start it or take it down."""
     lease = ledger.lease
 

@@ -22,7 +22,7 @@ from sqlalchemy.engine import Connection
 from pytest_memleak.errors import LedgerError
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.tables import generations, questions
-from pytest_memleak.redaction.whole_files import whole_file
+from pytest_memleak.redaction.atomic_write import whole_file
 
 __all__ = ["export_generations"]
 

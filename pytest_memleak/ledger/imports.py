@@ -19,11 +19,11 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pytest_memleak.errors import LedgerError, RecordsError
+from pytest_memleak.ledger.call_reservations import number_questions
 from pytest_memleak.ledger.calls import CallState
-from pytest_memleak.ledger.chain import changed
-from pytest_memleak.ledger.claims import number_questions
+from pytest_memleak.ledger.hash_chain import changed
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.questions import Question, Questionnaire
+from pytest_memleak.ledger.prompts import PairPrompts, PromptSpec
 from pytest_memleak.ledger.tables import calls, generations
 from pytest_memleak.records import FinishReason, Generation
 from pytest_memleak.records.paper_format import generations_from_records, load_records
@@ -43,7 +43,7 @@ class Imported:
 
 
 def import_generations(
-    ledger: Ledger, path: Path, *, endpoint_id: str, questionnaire: Questionnaire
+    ledger: Ledger, path: Path, *, endpoint_id: str, questionnaire: PairPrompts
 ) -> Imported:
     """Take the generations in a file as drawn from an endpoint; all of them or none.
 
@@ -54,7 +54,7 @@ def import_generations(
     place = str(path)
     asked = {question.excerpt_id: question for question in questionnaire.questions}
     _refuse_other_instructions(records, asked, place)
-    by_question: dict[Question, list[Generation]] = {}
+    by_question: dict[PromptSpec, list[Generation]] = {}
     drawn = generations_from_records(records, place=place)
     for one in _with_details(drawn, records):
         question = asked.get(one.excerpt_id)
@@ -120,7 +120,7 @@ def _is_word(value: object) -> bool:
 
 
 def _refuse_other_instructions(
-    records: Sequence[object], asked: Mapping[str, Question], place: str
+    records: Sequence[object], asked: Mapping[str, PromptSpec], place: str
 ) -> None:
     for number, record in enumerate(records):
         if not isinstance(record, Mapping):
@@ -166,7 +166,7 @@ def _not_there(
 def _add(
     connection: Connection,
     number: int,
-    question: Question,
+    question: PromptSpec,
     new: Sequence[Generation],
     file_digest: str,
 ) -> None:

@@ -19,9 +19,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from pytest_memleak.ledger.answers import end_open_calls
+from pytest_memleak.ledger.call_results import end_open_calls
 from pytest_memleak.ledger.calls import OPEN
-from pytest_memleak.ledger.chain import changed
+from pytest_memleak.ledger.hash_chain import changed
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.tables import batches, calls, deployments, jobs, leases
 

@@ -27,8 +27,8 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from pytest_memleak.errors import LedgerError
-from pytest_memleak.ledger.chain import changed
 from pytest_memleak.ledger.database import Database
+from pytest_memleak.ledger.hash_chain import changed
 from pytest_memleak.ledger.tables import leases
 
 __all__ = ["Lease", "expire_leases"]

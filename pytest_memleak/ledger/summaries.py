@@ -15,7 +15,7 @@ from collections.abc import Iterable
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from pytest_memleak.ledger.chain import changed
+from pytest_memleak.ledger.hash_chain import changed
 from pytest_memleak.ledger.inserts import insert_where_new
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.tables import summaries as table

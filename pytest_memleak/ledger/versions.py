@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pytest_memleak.errors import LedgerError
-from pytest_memleak.ledger.chain import changed
+from pytest_memleak.ledger.hash_chain import changed
 from pytest_memleak.ledger.tables import ledger_version, metadata
 
 __all__ = ["SCHEMA_VERSION", "prepare", "version_of"]

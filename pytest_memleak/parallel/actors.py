@@ -15,7 +15,7 @@ from pytest_memleak.errors import MemleakError, ProviderBusy
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pytest_memleak.contracts.protocols import Completion, Endpoint
+    from pytest_memleak.interfaces.protocols import Completion, Endpoint
 
     Join = Callable[[], Any]
 

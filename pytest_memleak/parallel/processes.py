@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import Inconclusive, MemleakError
 from pytest_memleak.parallel.generation_blocks import blocks, generations_of
-from pytest_memleak.scoring.tally import Counted, Tally
+from pytest_memleak.scoring.generation_tally import Tally, TallyResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.parallel.generation_blocks import Block
     from pytest_memleak.records import Book, Generation, Scoring
-    from pytest_memleak.scoring.recitals import Protected
+    from pytest_memleak.scoring.protected_passages import Protected
 
     _Work = tuple[Book, Scoring, Protected | None]
 
@@ -48,8 +48,8 @@ class Processes:
     ) -> Tally:
         """The generations, counted by all processes together.
 
-        Raises what `pytest_memleak.scoring.tally.tallied` raises, and Inconclusive where a
-        process ends before its work is done.
+        Raises what `pytest_memleak.scoring.generation_tally.tallied` raises, and Inconclusive
+        where a process ends before its work is done.
         """
         tally = Tally(book, scoring, protected=protected)
         self._start()
@@ -117,13 +117,13 @@ def _put(
 
 def _feed(
     connection: Connection, work: _Work, waiting: queue.Queue[Block | None]
-) -> Counted | MemleakError:
+) -> TallyResult | MemleakError:
     """Send blocks to one process, each when it has taken the one before; what it counted."""
     connection.send(work)
     while (block := waiting.get()) is not None:
         connection.send(block)
     connection.send(None)
-    answer: Counted | MemleakError = connection.recv()
+    answer: TallyResult | MemleakError = connection.recv()
     return answer
 
 
@@ -137,7 +137,7 @@ def _count(connection: Connection) -> None:
             return
 
 
-def _answer(connection: Connection, work: _Work) -> Counted | MemleakError:
+def _answer(connection: Connection, work: _Work) -> TallyResult | MemleakError:
     book, scoring, protected = work
     tally = Tally(book, scoring, protected=protected)
     error: MemleakError | None = None

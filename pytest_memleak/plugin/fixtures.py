@@ -18,7 +18,7 @@ import pytest
 from pytest_memleak.plugin.stash import run_key
 
 if TYPE_CHECKING:
-    from pytest_memleak.contracts.protocols import Endpoint, Recording
+    from pytest_memleak.interfaces.protocols import Endpoint, Recording
     from pytest_memleak.plugin.own_tests import Memorization
     from pytest_memleak.records import Book, Pair
     from pytest_memleak.verdict.evaluation import Evaluation

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_memleak.plugin.collect import SuiteModule
-    from pytest_memleak.records.finding import Finding, RunReport
+    from pytest_memleak.records.pair_result import PairResult, RunReport
     from pytest_memleak.records.releases import ReleaseComparison
 
 __all__ = ["book", "endpoint", "evaluation", "memorization", "pair"]
@@ -137,7 +137,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
         skip_what_nobody_asked_for(config, items)
         if config.getoption("memleak_fail_if_worse"):
-            from pytest_memleak.plugin.release_gate import refuse_incomparable
+            from pytest_memleak.plugin.baseline_gate import refuse_incomparable
 
             refuse_incomparable(config, items)
 
@@ -176,7 +176,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
     """Let the pair's finding travel with the report."""
     report = yield
     if run_key in item.config.stash and item.get_closest_marker("copyright"):
-        from pytest_memleak.plugin.publishing import publish
+        from pytest_memleak.plugin.run_reports import publish
 
         publish(item, report)
     return report
@@ -188,7 +188,7 @@ def pytest_assertrepr_compare(
     """Explain a limit that does not hold."""
     if run_key not in config.stash:
         return None
-    from pytest_memleak.plugin.publishing import explain_comparison
+    from pytest_memleak.plugin.run_reports import explain_comparison
 
     return explain_comparison(config.stash[run_key], op, left, right)
 
@@ -200,7 +200,7 @@ class Findings:
         self._config = config
         self._found: dict[tuple[str, str, str], dict[str, Any]] = {}
         self._report: RunReport | None = None
-        self._findings: tuple[Finding, ...] = ()
+        self._findings: tuple[PairResult, ...] = ()
         self._compared: ReleaseComparison | None = None
         self._broke = False
 
@@ -219,7 +219,7 @@ class Findings:
         """After the last pair, whether any is worse than the baseline."""
         result = yield
         if self._found and self._config.getoption("memleak_baseline"):
-            from pytest_memleak.plugin.release_gate import against_baseline, close
+            from pytest_memleak.plugin.baseline_gate import against_baseline, close
 
             self._findings, self._compared = against_baseline(self._config, self._told())
             if self._compared:
@@ -234,14 +234,14 @@ class Findings:
         if self._broke:
             exitstatus = session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
         if self._found or run_record_key in self._config.stash:
-            from pytest_memleak.plugin.publishing import run_report
+            from pytest_memleak.plugin.run_reports import run_report
 
             self._report = run_report(
                 self._config, self._findings or self._told(), exitstatus, compared=self._compared
             )
         if self._report is None:
             return (yield)
-        from pytest_memleak.plugin.publishing import conclude, refuse_damage, tell_junit
+        from pytest_memleak.plugin.run_reports import conclude, refuse_damage, tell_junit
 
         failed: Exception | None = None
         try:
@@ -257,8 +257,8 @@ class Findings:
         refuse_damage(self._config)  # once more: what else ends now may have done it
         return result
 
-    def _told(self) -> tuple[Finding, ...]:
-        from pytest_memleak.findings.from_evaluation import findings_of
+    def _told(self) -> tuple[PairResult, ...]:
+        from pytest_memleak.results.build_result import findings_of
 
         return findings_of(self._found.values())
 
@@ -282,7 +282,7 @@ class Findings:
                 terminalreporter.write_line("  memleak init writes one, memleak demo shows one")
         elif self._report is not None:
             from pytest_memleak.plugin.outcomes import debt_lines
-            from pytest_memleak.plugin.publishing import evidence_line, next_lines, summary_text
+            from pytest_memleak.plugin.run_reports import evidence_line, next_lines, summary_text
 
             terminalreporter.section("memorization")
             if self._report.findings:

@@ -75,7 +75,7 @@ def parse_release(value: str) -> str:
 def parse_tolerances(value: str) -> dict[str, float]:
     """`bmc=0.01,longest_span=10`."""
     from pytest_memleak.errors import MemleakError
-    from pytest_memleak.findings.tolerances import parsed_tolerances
+    from pytest_memleak.results.tolerances import parsed_tolerances
 
     try:
         return parsed_tolerances(value)
@@ -101,9 +101,9 @@ def refuse_unknown_measures(config: pytest.Config) -> None:
     tolerances = config.getoption("memleak_fail_if_worse")
     if not tolerances:
         return
-    from pytest_memleak.contracts.extensions import Extensions
     from pytest_memleak.errors import MemleakError
-    from pytest_memleak.findings.tolerances import refuse_untestable
+    from pytest_memleak.interfaces.extensions import Extensions
+    from pytest_memleak.results.tolerances import refuse_untestable
 
     brought = Extensions(config.pluginmanager.get_plugins()).measures()
     try:

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_memleak.contracts.capabilities import id_of
-from pytest_memleak.contracts.protocols import Recording
 from pytest_memleak.errors import LedgerError, MemleakError
+from pytest_memleak.interfaces.capabilities import id_of
+from pytest_memleak.interfaces.protocols import Recording
+from pytest_memleak.pipeline.resources import Resources
+from pytest_memleak.pipeline.run import Run
 from pytest_memleak.plugin.collect import pair_of
 from pytest_memleak.plugin.internal_errors import sentence_of, write_account
 from pytest_memleak.plugin.log_records import safe_log_records
@@ -30,17 +32,15 @@ from pytest_memleak.plugin.stash import (
     run_key,
 )
 from pytest_memleak.plugin.text_views import touch, views_of_completions
-from pytest_memleak.providers.failures import server_words
+from pytest_memleak.providers.call_errors import server_words
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.phases import Progress
 from pytest_memleak.redaction.text import inert
-from pytest_memleak.story.resources import Resources
-from pytest_memleak.story.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from pytest_memleak.contracts.protocols import Completion
+    from pytest_memleak.interfaces.protocols import Completion
     from pytest_memleak.records import Pair
     from pytest_memleak.verdict.evaluation import Evaluation
 
@@ -196,8 +196,8 @@ def expect_pairs(session: pytest.Session) -> None:
 
 def show_plans(session: pytest.Session) -> None:
     """Write the plans of the session's pairs to the terminal."""
+    from pytest_memleak.pipeline.dry_run import plan_run
     from pytest_memleak.reports.terminal import plans
-    from pytest_memleak.story.plan import plan_run
 
     config = session.config
     if config.getoption("numprocesses", None):

@@ -17,7 +17,7 @@ import pytest
 from pytest_memleak.errors import Inconclusive, MemleakError, MissingExtra
 
 if TYPE_CHECKING:
-    from pytest_memleak.story.suite_run import SuiteRun
+    from pytest_memleak.pipeline.suite_run import SuiteRun
 
 __all__ = ["refuse_bad_options", "refuse_bad_suite"]
 
@@ -47,15 +47,15 @@ def refuse_bad_options(config: pytest.Config) -> None:
         raise pytest.UsageError(f"{' and '.join(one for one, _ in asked)}: name two files")
     try:
         if value := config.getoption("memleak_baseline"):
-            from pytest_memleak.findings.baseline import Baseline
+            from pytest_memleak.results.release_comparison import Baseline
 
             try:
                 Baseline(Path(value))
             except MemleakError as error:
                 raise pytest.UsageError(f"--memleak-baseline: {error}") from None
         if value := config.getoption("memleak_sign"):
-            from pytest_memleak.findings.bundle import SCHEMA
             from pytest_memleak.reports.signature import signed
+            from pytest_memleak.results.evidence_file import SCHEMA
 
             signed({"schema": SCHEMA, "pairs": []}, Path(value))
         if value := config.getoption("memleak_ledger"):
@@ -77,7 +77,7 @@ def refuse_bad_suite(suite_run: SuiteRun, config: pytest.Config) -> None:
         with contextlib.suppress(Inconclusive, MissingExtra):
             suite_run.endpoints.provider(model)
     if suite.catalogue:
-        from pytest_memleak.story.catalogue import refuse_bad_catalogue  # with numpy
+        from pytest_memleak.pipeline.catalog import refuse_bad_catalogue  # with numpy
 
         refuse_bad_catalogue(suite)
     if config.getoption("memleak_ledger") and not config.getoption("collectonly"):

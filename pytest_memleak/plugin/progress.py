@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from pytest_memleak.records.phases import Phase, Standing
+    from pytest_memleak.records.phases import Phase, ProgressEvent
 
 __all__ = ["Display", "display_for"]
 
@@ -70,10 +70,10 @@ class Display:
         self._phase: tuple[Phase, str] | None = None
         self._began = 0.0
         self._first = 0
-        self._standing: Standing | None = None
+        self._standing: ProgressEvent | None = None
         self._works = True
 
-    def tell(self, standing: Standing) -> None:
+    def tell(self, standing: ProgressEvent) -> None:
         """Show this from now on."""
         if (phase := (standing.phase, standing.about)) != self._phase:
             self._phase, self._began, self._first = phase, time.monotonic(), standing.done
@@ -142,7 +142,7 @@ class Display:
         # A terminal that does not know its size: what pytest takes it for.
         return columns or self._config.get_terminal_writer().fullwidth, rows or 24
 
-    def _line(self, standing: Standing) -> str:
+    def _line(self, standing: ProgressEvent) -> str:
         """Phase, whose it is, how much of it, how long, what for; as much as is known."""
         seconds = time.monotonic() - self._began
         done = standing.done - self._first

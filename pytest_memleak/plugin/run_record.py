@@ -19,7 +19,7 @@ import pytest
 
 from pytest_memleak.plugin.collect import pair_of
 from pytest_memleak.plugin.stash import run_key
-from pytest_memleak.records.finding import Finding
+from pytest_memleak.records.pair_result import PairResult
 from pytest_memleak.records.selection import PairTest, Selection
 from pytest_memleak.redaction.text import first_words
 
@@ -112,7 +112,7 @@ class RunRecord:
     def _pairs(self) -> list[dict[str, Any]]:
         if run_key not in self._config.stash:
             return []
-        from pytest_memleak.findings.from_evaluation import unrun
+        from pytest_memleak.results.build_result import unrun
 
         suites = self._config.stash[run_key].suites
         return [unrun(pair, suite).to_json() for suite in suites for pair in suite.pairs]
@@ -167,7 +167,7 @@ class RunRecord:
             return (*self._broken, "no process told which pairs there are")
         return tuple(self._broken)
 
-    def settled(self, status: int) -> tuple[tuple[PairTest, ...], tuple[Finding, ...]]:
+    def settled(self, status: int) -> tuple[tuple[PairTest, ...], tuple[PairResult, ...]]:
         """The tests of all pairs, and the pairs that nobody looked at, each with why.
 
         A pair that one test evaluated and another did not, for whatever befell it, is among both.
@@ -210,7 +210,7 @@ class RunRecord:
         )
 
 
-def _nobody_looked(pair: dict[str, Any], tests: Iterable[PairTest]) -> Finding | None:
+def _nobody_looked(pair: dict[str, Any], tests: Iterable[PairTest]) -> PairResult | None:
     """The finding of a pair that was not run, or not by each of its tests; None if it was."""
     key = (pair["suite_path"], pair["pair"])
     own = [one for one in tests if (one.suite_path, one.pair) == key]
@@ -219,7 +219,7 @@ def _nobody_looked(pair: dict[str, Any], tests: Iterable[PairTest]) -> Finding |
         return None
     if not reasons:
         reasons = ["its tests evaluate nothing" if own else "no test of it was selected"]
-    return Finding.from_json(pair | {"reasons": list(dict.fromkeys(reasons))})
+    return PairResult.from_json(pair | {"reasons": list(dict.fromkeys(reasons))})
 
 
 def _said_to_skip(item: pytest.Item) -> str:

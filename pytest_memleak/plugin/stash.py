@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from pytest_memleak.pipeline.run import Run
     from pytest_memleak.plugin.progress import Display
     from pytest_memleak.plugin.redacted_tests import RedactedTests
     from pytest_memleak.plugin.run_record import RunRecord
-    from pytest_memleak.story.run import Run
     from pytest_memleak.verdict.evaluation import Evaluation
 
 __all__ = [

@@ -15,7 +15,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytest_memleak import records
-from pytest_memleak.contracts import protocols
+from pytest_memleak.interfaces import protocols
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

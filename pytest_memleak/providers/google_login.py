@@ -15,7 +15,7 @@ import threading
 from typing import Any
 
 from pytest_memleak.errors import ProviderError
-from pytest_memleak.providers.failures import Failing
+from pytest_memleak.providers.call_errors import Failing
 
 __all__ = ["LOGIN", "SCOPE", "GoogleToken", "has_login", "login_errors", "login_failure"]
 

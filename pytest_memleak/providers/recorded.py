@@ -19,18 +19,18 @@ from typing import Annotated, NoReturn
 
 from pydantic import AfterValidator
 
-from pytest_memleak.contracts.protocols import JobState, ProviderSetup, TrainingSet
 from pytest_memleak.errors import SuiteError
+from pytest_memleak.interfaces.protocols import JobState, ProviderSetup, TrainingSet
 from pytest_memleak.providers.option_tables import Table, read_table
 from pytest_memleak.records import Book, Generation
-from pytest_memleak.records.answerer import RecordedAs
-from pytest_memleak.records.of_another_book import refuse_those_of_another_book
+from pytest_memleak.records.excerpt_checks import refuse_those_of_another_book
 from pytest_memleak.records.paper_format import (
     described_records,
     generations_from_records,
     load_records,
     with_instructions_asked,
 )
+from pytest_memleak.records.provenance import RecordedAs
 
 __all__ = ["RecordedEndpoint", "RecordedOptions", "RecordedProvider"]
 

@@ -8,16 +8,6 @@ from __future__ import annotations
 
 from pytest_memleak.records.book import Book, BookPart, Excerpt, WordMode, Work
 from pytest_memleak.records.generation import FinishReason, Generation, Kind, Origin
-from pytest_memleak.records.judgement import (
-    Completeness,
-    Gap,
-    Judgement,
-    LimitCheck,
-    Limits,
-    Margin,
-    Verdict,
-    WorkVerdict,
-)
 from pytest_memleak.records.measure import Estimate, Measure, Needs, ProbeKind
 from pytest_memleak.records.measurement import Block, Coverage, Measurement, Span
 from pytest_memleak.records.pair import (
@@ -33,6 +23,16 @@ from pytest_memleak.records.pair import (
     Summarizer,
     WindowSettings,
 )
+from pytest_memleak.records.verdicts import (
+    Completeness,
+    Issue,
+    LimitCheck,
+    Limits,
+    RuleCheck,
+    Verdict,
+    VerdictResult,
+    WorkVerdict,
+)
 
 __all__ = [
     "AnswerLimits",
@@ -46,13 +46,11 @@ __all__ = [
     "Estimate",
     "Excerpt",
     "FinishReason",
-    "Gap",
     "Generation",
-    "Judgement",
+    "Issue",
     "Kind",
     "LimitCheck",
     "Limits",
-    "Margin",
     "Measure",
     "Measurement",
     "Model",
@@ -61,12 +59,14 @@ __all__ = [
     "Pair",
     "Probe",
     "ProbeKind",
+    "RuleCheck",
     "Sampling",
     "Scoring",
     "Span",
     "Suite",
     "Summarizer",
     "Verdict",
+    "VerdictResult",
     "WindowSettings",
     "WordMode",
     "Work",

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from pytest_memleak.errors import RecordsError
-from pytest_memleak.records.answerer import RecordedAs
 from pytest_memleak.records.book import Book, Excerpt
 from pytest_memleak.records.digest import book_digest
 from pytest_memleak.records.finish_words import finish_reason
 from pytest_memleak.records.generation import FinishReason, Generation
+from pytest_memleak.records.provenance import RecordedAs
 from pytest_memleak.records.reasoning_and_tool_calls import (
     THOUGHTS,
     count_runs,

@@ -1,7 +1,7 @@
 """What a pair is at, and the one way to tell of it.
 
     progress = Progress(show)
-    progress(Standing(Phase.SAMPLING, "model/book", done=3, of=10))
+    progress(ProgressEvent(Phase.SAMPLING, "model/book", done=3, of=10))
 
 Whoever works tells; who looks on is a decoration, and can do the work no harm.
 """
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Phase", "Progress", "Standing"]
+__all__ = ["Phase", "Progress", "ProgressEvent"]
 
 
 class Phase(StrEnum):
@@ -31,7 +31,7 @@ class Phase(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ProgressEvent:
     """How far a phase is.
 
     about:    whose phase it is: a pair, a book's summaries, a job at the provider
@@ -53,10 +53,10 @@ class Progress:
     What `show` raises ends the telling, and nothing else.
     """
 
-    def __init__(self, show: Callable[[Standing], object] | None = None) -> None:
+    def __init__(self, show: Callable[[ProgressEvent], object] | None = None) -> None:
         self._show = show
 
-    def __call__(self, standing: Standing) -> None:
+    def __call__(self, standing: ProgressEvent) -> None:
         """Tell of it."""
         if self._show is not None:
             try:

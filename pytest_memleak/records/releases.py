@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pytest_memleak.records.judgement import Verdict
+from pytest_memleak.records.verdicts import Verdict
 
 __all__ = ["Change", "ReleaseComparison"]
 

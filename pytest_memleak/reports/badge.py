@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
-from pytest_memleak.findings.overall import counted
 from pytest_memleak.records import Verdict
 from pytest_memleak.redaction.text import inert
+from pytest_memleak.results.run_verdict import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

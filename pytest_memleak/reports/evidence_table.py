@@ -12,7 +12,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import EvidenceError, SettingsError
-from pytest_memleak.findings.bundle import check_digest, read_evidence
+from pytest_memleak.results.evidence_file import check_digest, read_evidence
 from pytest_memleak.scoring.measure_table import MEASURES, nearest
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pytest_memleak.findings.coverage_map import times_in
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.evidence_table import columns_of
+from pytest_memleak.results.coverage_map import times_in
 from pytest_memleak.scoring.similarity import compare
 
 if TYPE_CHECKING:

@@ -7,24 +7,24 @@ import platform
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from pytest_memleak.findings.controls import suite_controls
-from pytest_memleak.records.amounts import day
+from pytest_memleak.records.number_format import day
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.plain_settings import flattened
-from pytest_memleak.reports.wording import served_by, work_named
+from pytest_memleak.reports.report_text import served_by, work_named
+from pytest_memleak.results.control_summary import suite_controls
 from pytest_memleak.scoring.measure_table import OF_RECITALS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pytest_memleak.records import Completeness
-    from pytest_memleak.records.finding import Finding
+    from pytest_memleak.records.pair_result import PairResult
     from pytest_memleak.records.releases import ReleaseComparison
 
 __all__ = ["case_properties", "compared_properties", "suite_properties"]
 
 
-def case_properties(found: Finding, *, own: bool = False) -> list[tuple[str, str]]:
+def case_properties(found: PairResult, *, own: bool = False) -> list[tuple[str, str]]:
     """Properties of one test case.
 
     own: the test is one's own, with limits of its own: the suite's verdict is not its outcome.
@@ -69,7 +69,7 @@ def case_properties(found: Finding, *, own: bool = False) -> list[tuple[str, str
     return [(name, str(value)) for name, value in properties]
 
 
-def _works(found: Finding) -> Iterator[tuple[str, object]]:
+def _works(found: PairResult) -> Iterator[tuple[str, object]]:
     if not found.works:
         return
     yield "memleak.works", len(found.works)
@@ -81,7 +81,7 @@ def _works(found: Finding) -> Iterator[tuple[str, object]]:
         yield from ((f"{name}.{measure}", one.measures[measure]) for measure in one.over)
 
 
-def _identity(found: Finding) -> Iterator[tuple[str, object]]:
+def _identity(found: PairResult) -> Iterator[tuple[str, object]]:
     """Which suite, and which weights by which name."""
     yield "memleak.suite_sha256", found.suite_digest
     if found.endpoint:
@@ -103,7 +103,7 @@ def _answers(evidence: Completeness) -> Iterator[tuple[str, object]]:
         yield "memleak.given_away", evidence.given_away
 
 
-def _answerer(found: Finding) -> Iterator[tuple[str, object]]:
+def _answerer(found: PairResult) -> Iterator[tuple[str, object]]:
     who = found.answerer
     if who is None:
         return
@@ -127,7 +127,7 @@ def _answerer(found: Finding) -> Iterator[tuple[str, object]]:
         yield "memleak.further_answers", who.tried.further
 
 
-def _sensitivity(found: Finding) -> Iterator[tuple[str, object]]:
+def _sensitivity(found: PairResult) -> Iterator[tuple[str, object]]:
     known = found.sensitivity
     if known is None:
         return
@@ -140,7 +140,7 @@ def _sensitivity(found: Finding) -> Iterator[tuple[str, object]]:
         yield f"memleak.{name}.range_high", high
 
 
-def _verdict(found: Finding, *, own: bool) -> list[tuple[str, str]]:
+def _verdict(found: PairResult, *, own: bool) -> list[tuple[str, str]]:
     if not own:
         return [("memleak.verdict", found.verdict_words)]
     told = (
@@ -150,7 +150,7 @@ def _verdict(found: Finding, *, own: bool) -> list[tuple[str, str]]:
     return [("memleak.suite_verdict", found.verdict_words), ("memleak.suite_verdict.meaning", told)]
 
 
-def suite_properties(findings: Sequence[Finding], *, version: str) -> list[tuple[str, str]]:
+def suite_properties(findings: Sequence[PairResult], *, version: str) -> list[tuple[str, str]]:
     """Properties of the whole run: its program, and each suite file by digest.
 
     What differs from pair to pair stands with its case.

@@ -9,27 +9,27 @@ import re
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import MemleakError
-from pytest_memleak.findings.from_evaluation import overview
 from pytest_memleak.redaction.text import inert
-from pytest_memleak.reports.release_words import release_details, release_words
-from pytest_memleak.reports.told_passages import of_other_books, passage, told_passages
-from pytest_memleak.reports.wording import (
+from pytest_memleak.reports.passage_selection import of_other_books, passage, told_passages
+from pytest_memleak.reports.release_text import release_details, release_words
+from pytest_memleak.reports.report_text import (
     captions,
     cell,
     detects,
-    of_answers,
+    generation_lines,
+    notice_lines,
     of_suites,
     of_works,
-    out_of_the_ordinary,
     outcome,
 )
+from pytest_memleak.results.build_result import overview
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from pytest_memleak.records import Measure
-    from pytest_memleak.records.finding import Finding, RunReport
+    from pytest_memleak.records.pair_result import PairResult, RunReport
 
 __all__ = ["append_summary", "summary"]
 
@@ -76,7 +76,7 @@ def summary(run: RunReport) -> str:
     return "\n".join(lines)
 
 
-def _table(findings: tuple[Finding, ...]) -> Iterator[str]:
+def _table(findings: tuple[PairResult, ...]) -> Iterator[str]:
     measures = overview(findings)
     compared = ["compared"] if any(found.compared for found in findings) else []
     heads = ["pair", "verdict", *compared, *(row.name for row in measures), "drawn", "detects"]
@@ -94,23 +94,23 @@ def _table(findings: tuple[Finding, ...]) -> Iterator[str]:
         yield f"| {' | '.join(cells)} |"
 
 
-def _compared(found: Finding) -> str:
+def _compared(found: PairResult) -> str:
     return f"{_MARKS[found.compared.lower()]} {found.compared}" if found.compared else ""
 
 
-def _cell(found: Finding, row: Measure) -> str:
+def _cell(found: PairResult, row: Measure) -> str:
     if row.name not in found.measures:
         return "not measured"
     said, over = cell(found, row, interval=True, limit=True)
     return f"**{said}**" if over else said
 
 
-def _to_tell(found: Finding) -> bool:
+def _to_tell(found: PairResult) -> bool:
     told = found.reasons or found.spared or found.warnings or found.changes or found.unasked
-    return bool(told or found.leaking or outcome(found).note or any(out_of_the_ordinary(found)))
+    return bool(told or found.leaking or outcome(found).note or any(notice_lines(found)))
 
 
-def _details(found: Finding) -> Iterator[str]:
+def _details(found: PairResult) -> Iterator[str]:
     yield f"<details><summary>{_plain(found.pair, _LONGEST_NAME)}: {outcome(found).word}</summary>"
     yield ""
     for reason in (
@@ -122,7 +122,7 @@ def _details(found: Finding) -> Iterator[str]:
         yield f"- {_plain(reason)}"
     for line in of_works(found):
         yield f"- {_plain(line)}"
-    for title, said in of_answers(found):
+    for title, said in generation_lines(found):
         yield f"- {title}: {_plain(said)}"
     for one in told_passages(found):
         yield f"- {passage(one, _plain(one.place))}"

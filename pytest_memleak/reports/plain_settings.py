@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from pytest_memleak.records.finding import Finding
+    from pytest_memleak.records.pair_result import PairResult
 
 __all__ = ["flattened", "recipe", "settings_told", "value_told"]
 
@@ -25,7 +25,7 @@ def flattened(settings: Mapping[str, Any], name: str = "") -> Iterator[tuple[str
             yield f"{name}{key}", value
 
 
-def settings_told(found: Finding) -> Iterator[tuple[str, str]]:
+def settings_told(found: PairResult) -> Iterator[tuple[str, str]]:
     """How a pair was sampled, measured and judged, without what its probe does not read."""
     for key, value in flattened(found.settings):
         if key.startswith(_WINDOWS) and found.probe != "probability":
@@ -38,7 +38,7 @@ def settings_told(found: Finding) -> Iterator[tuple[str, str]]:
         )
 
 
-def recipe(found: Finding, titles: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def recipe(found: PairResult, titles: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """What the model of a pair is: provider, base, what it was tuned on and how, its options.
 
     titles: of books by their ids.

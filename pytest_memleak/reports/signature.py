@@ -14,18 +14,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import EvidenceError, MissingExtra
-from pytest_memleak.findings.bundle import (
+from pytest_memleak.results.evidence_file import (
     PAYLOAD_TYPE,
     PREDICATE_TYPE,
     canonical,
     read_regular,
 )
-from pytest_memleak.findings.subjects import subjects
+from pytest_memleak.results.subjects import subjects
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_memleak.findings.bundle import EvidenceFile
+    from pytest_memleak.results.evidence_file import EvidenceFile
 
 __all__ = ["check_signature", "require", "signed"]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.evidence_table import columns_of
-from pytest_memleak.reports.wording import shown
+from pytest_memleak.reports.report_text import shown
 from pytest_memleak.scoring.measure_table import MEASURES
 
 if TYPE_CHECKING:

@@ -11,34 +11,39 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from pytest_memleak.findings.from_evaluation import overview, table_of
-from pytest_memleak.records.amounts import amount, percent, percent_at_most
+from pytest_memleak.records.number_format import amount, percent, percent_at_most
 from pytest_memleak.redaction.text import inert
-from pytest_memleak.reports.release_words import release_details, release_words
-from pytest_memleak.reports.told_passages import of_other_books, passage, told_once, told_passages
-from pytest_memleak.reports.wording import (
-    came_back,
+from pytest_memleak.reports.passage_selection import (
+    of_other_books,
+    passage,
+    told_once,
+    told_passages,
+)
+from pytest_memleak.reports.release_text import release_details, release_words
+from pytest_memleak.reports.report_text import (
     captions,
     cell,
     detection_caption,
     detects,
-    of_answers,
+    generation_lines,
+    notice_lines,
     of_suites,
     of_works,
-    out_of_the_ordinary,
     outcome,
+    rate_text,
     shown,
 )
+from pytest_memleak.results.build_result import overview, table_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from pytest_memleak.pipeline.detection_check import PlannedRounds
+    from pytest_memleak.pipeline.dry_run import PlannedStep, RunPlan
+    from pytest_memleak.pipeline.power import Power
     from pytest_memleak.records import Measure
-    from pytest_memleak.records.finding import Finding
+    from pytest_memleak.records.pair_result import PairResult
     from pytest_memleak.records.releases import ReleaseComparison
-    from pytest_memleak.story.enough_rounds import PlannedRounds
-    from pytest_memleak.story.plan import PlannedStep, RunPlan
-    from pytest_memleak.story.power import Power
 
 __all__ = ["plans", "power_table", "summary"]
 
@@ -72,7 +77,7 @@ class _Narrow(IntEnum):
 
 
 def summary(
-    findings: Sequence[Finding],
+    findings: Sequence[PairResult],
     *,
     width: int,
     color: bool,
@@ -197,7 +202,7 @@ def _planned(one: PlannedStep) -> list[str]:
     return [*(f"{count:,}" for count in counts), "no price" if cost is None else f"{cost:,.2f}"]
 
 
-def _print_table(console: Console, findings: Sequence[Finding], *, wrap: bool) -> None:
+def _print_table(console: Console, findings: Sequence[PairResult], *, wrap: bool) -> None:
     """Print the pairs' table, with heads and blanks as narrow as the width needs them.
 
     wrap: rows as well, where that is still too wide.
@@ -252,7 +257,7 @@ def _console(*, width: int, color: bool) -> tuple[Console, io.StringIO]:
     return console, out
 
 
-def _table(findings: Sequence[Finding], narrow: _Narrow) -> Table:
+def _table(findings: Sequence[PairResult], narrow: _Narrow) -> Table:
     """Pairs x measures; a row of limits where they are the same for all, else in the cells."""
     folded = narrow >= _Narrow.ROWS
     alike = all(found.limits == findings[0].limits for found in findings)
@@ -297,7 +302,7 @@ def _table(findings: Sequence[Finding], narrow: _Narrow) -> Table:
     return table
 
 
-def _verdict(found: Finding, *, sensitive: bool, narrow: _Narrow) -> list[Text]:
+def _verdict(found: PairResult, *, sensitive: bool, narrow: _Narrow) -> list[Text]:
     """What was drawn, what would have been seen, and what became of the pair."""
     counts = [f"{found.got:,}/{found.asked:,}" if found.asked else "-"]
     counts += [detects(found).replace(" ", "")] if sensitive else []
@@ -310,21 +315,21 @@ def _verdict(found: Finding, *, sensitive: bool, narrow: _Narrow) -> list[Text]:
     return [*map(Text, ["\n".join(counts)] if folded else counts), verdict]
 
 
-def _compared(found: Finding) -> Text:
+def _compared(found: PairResult) -> Text:
     return Text(found.compared or "-", style=_STYLES.get(found.compared.lower(), ""))
 
 
-def _cell(found: Finding, row: Measure, *, with_limit: bool) -> Text:
+def _cell(found: PairResult, row: Measure, *, with_limit: bool) -> Text:
     if row.name not in found.measures:
         return Text("-")
     said, over = cell(found, row, interval=False, limit=with_limit)
     return Text(said.replace(" ", ""), style="red" if over else "")
 
 
-def _details(found: Finding, *, verbose: bool) -> Iterator[Text]:
+def _details(found: PairResult, *, verbose: bool) -> Iterator[Text]:
     became = outcome(found)
     whole = became.kind != "pass" or verbose
-    answers = tuple(of_answers(found) if whole else out_of_the_ordinary(found))
+    answers = tuple(generation_lines(found) if whole else notice_lines(found))
     told = found.warnings or found.changes or found.unasked or answers
     if not whole and not told and not found.leaking:
         return
@@ -344,7 +349,7 @@ def _details(found: Finding, *, verbose: bool) -> Iterator[Text]:
     yield from (Text(f"  warning: {inert(warning)}") for warning in found.warnings)
 
 
-def _intervals(found: Finding) -> str:
+def _intervals(found: PairResult) -> str:
     """The intervals of what the limits are on."""
     rows = table_of([found])
     ranges = [
@@ -356,7 +361,7 @@ def _intervals(found: Finding) -> str:
     return f"intervals ({confidence}): {', '.join(ranges)}" if ranges else ""
 
 
-def _passages(found: Finding, *, verbose: bool) -> Iterator[Text]:
+def _passages(found: PairResult, *, verbose: bool) -> Iterator[Text]:
     passages = told_once(told_passages(found))
     few = outcome(found).kind == "expected" and not verbose
     first = passages[:_FEW_PASSAGES] if few else passages
@@ -366,7 +371,7 @@ def _passages(found: Finding, *, verbose: bool) -> Iterator[Text]:
             where += f", generation {one.generation}"
         yield Text(where)
         if verbose and one.rate:
-            yield Text(f"    {came_back(one.rate)}", style="dim")
+            yield Text(f"    {rate_text(one.rate)}", style="dim")
         if one.quote:
             yield Text(f"    “{one.quote}”", style="italic")
     if left := len(passages) - len(first):

@@ -10,8 +10,8 @@ import datetime
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import EvidenceError
-from pytest_memleak.findings.bundle import read_regular
 from pytest_memleak.reports.signature import require
+from pytest_memleak.results.evidence_file import read_regular
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from cryptography.x509 import Certificate
 
-    from pytest_memleak.findings.bundle import EvidenceFile
+    from pytest_memleak.results.evidence_file import EvidenceFile
 
 __all__ = ["check_time_stamp"]
 

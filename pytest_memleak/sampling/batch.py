@@ -12,14 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from pytest_memleak.contracts.capabilities import CountedBatches, SizedBatches
-from pytest_memleak.contracts.protocols import (
+from pytest_memleak.errors import JobPending, ProviderError
+from pytest_memleak.interfaces.capabilities import CountedBatches, SizedBatches
+from pytest_memleak.interfaces.protocols import (
     BatchEndpoint,
     JobStatus,
     SampleRequest,
 )
-from pytest_memleak.errors import Pending, ProviderError
-from pytest_memleak.ledger.answers import Answer, record_each
 from pytest_memleak.ledger.batches import (
     claim_batch,
     open_batches,
@@ -27,15 +26,16 @@ from pytest_memleak.ledger.batches import (
     request_key,
     requests_of,
 )
+from pytest_memleak.ledger.call_costs import Terms
+from pytest_memleak.ledger.call_results import Answer, record_each
 from pytest_memleak.ledger.calls import open_calls
 from pytest_memleak.ledger.jobs import Job, JobRow, end_job
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.prices import Terms
-from pytest_memleak.ledger.questions import Ask
+from pytest_memleak.ledger.prompts import Ask
 from pytest_memleak.ledger.tables import calls
-from pytest_memleak.records.phases import Phase, Progress, Standing
+from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
 from pytest_memleak.redaction.credentials import masked
-from pytest_memleak.sampling.asking import Line
+from pytest_memleak.sampling.endpoint_calls import Line
 from pytest_memleak.sampling.remote_jobs import NO_REASON, Verbs, looked_at, pauses, started
 from pytest_memleak.sampling.retry import Retry
 
@@ -67,7 +67,7 @@ class Batches:
     def settle(self, asked: AbstractSet[int]) -> None:
         """See every batch that asks any of these questions (by their rows) to its end.
 
-        Raises Pending where one has not ended and `wait` is false, ProviderError where one
+        Raises JobPending where one has not ended and `wait` is false, ProviderError where one
         failed: its ordinals are free again then.
         """
         for _ in pauses(self.retry):
@@ -78,7 +78,7 @@ class Batches:
                 return
             if not self.wait or any(batch.stuck for batch in left):
                 raise self._pending(left)
-            self.progress(Standing(Phase.WAITING, left[0].job_id or "that is being started"))
+            self.progress(ProgressEvent(Phase.WAITING, left[0].job_id or "that is being started"))
 
     def submit(self, wanted: Iterable[Ask], numbers: Mapping[tuple[str, str], int]) -> None:
         """Ask for all of it, in as few batches as hold it."""
@@ -184,9 +184,9 @@ class Batches:
             self.ledger.write(lambda connection: record_each(connection, answers))
         return []
 
-    def _pending(self, left: Sequence[Job]) -> Pending:
+    def _pending(self, left: Sequence[Job]) -> JobPending:
         named = ", ".join(batch.job_id or "one that is being started" for batch in left)
-        return Pending(
+        return JobPending(
             f"{len(left)} batches have not ended: {named}"
             if len(left) > 1
             else f"the batch has not ended: {named}",

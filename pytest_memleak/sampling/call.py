@@ -16,17 +16,17 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from pytest_memleak.contracts.protocols import Completion
-from pytest_memleak.errors import LedgerError, NotSent, ProviderBusy, ProviderError
-from pytest_memleak.ledger.answers import Answer, give_up, postpone, record, resume
+from pytest_memleak.errors import LedgerError, ProviderBusy, ProviderError, RequestNotSent
+from pytest_memleak.interfaces.protocols import Completion
+from pytest_memleak.ledger.call_costs import Terms
+from pytest_memleak.ledger.call_reservations import Intent, claim
+from pytest_memleak.ledger.call_results import Answer, give_up, postpone, record, resume
 from pytest_memleak.ledger.calls import NOT_SENT, Call, outcomes_in_run
-from pytest_memleak.ledger.claims import Intent, claim
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.prices import Terms
-from pytest_memleak.ledger.questions import Ask, Question
+from pytest_memleak.ledger.prompts import Ask, PromptSpec
 from pytest_memleak.redaction.credentials import masked
-from pytest_memleak.sampling.asking import BadAnswer, Line, NoAnswer, in_doubt
-from pytest_memleak.sampling.pace import Pace
+from pytest_memleak.sampling.adaptive_concurrency import Pace
+from pytest_memleak.sampling.endpoint_calls import BadAnswer, Line, NoAnswer, in_doubt
 from pytest_memleak.sampling.recovery import give_back, recovered
 from pytest_memleak.sampling.retry import Retry
 
@@ -78,7 +78,7 @@ class Desk:
 
     ledger: Ledger
     line: Line
-    asked: Mapping[int, Question]
+    asked: Mapping[int, PromptSpec]
     numbers: Mapping[tuple[str, str], int]
     terms: Terms
     limit: int | None
@@ -160,7 +160,7 @@ class Drawing:
             if not in_doubt(error):
                 postpone(self._desk.ledger, call)
                 self._waiting = True
-                sent = not isinstance(error, NotSent)
+                sent = not isinstance(error, RequestNotSent)
                 if sent:
                     self._desk.pace.turned_away()
                 self._turned_away = "the provider was busy" if sent else NOT_SENT

@@ -17,11 +17,11 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pytest_memleak.contracts.deploying import Deployment
-from pytest_memleak.contracts.protocols import JobState, JobStatus
 from pytest_memleak.errors import MemleakError, ProviderError, SettingsError
+from pytest_memleak.interfaces.deployment_protocol import Deployment
+from pytest_memleak.interfaces.protocols import JobState, JobStatus
 from pytest_memleak.ledger.deployments import (
-    Debt,
+    OpenDeployment,
     claim_deployment,
     debts,
     leave_deployment,
@@ -31,9 +31,9 @@ from pytest_memleak.ledger.deployments import (
     until,
 )
 from pytest_memleak.ledger.jobs import Job, JobRow, update_job
-from pytest_memleak.records.phases import Phase, Progress, Standing
+from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
 from pytest_memleak.redaction.credentials import masked
-from pytest_memleak.sampling.asking import Reach
+from pytest_memleak.sampling.endpoint_calls import Reach
 from pytest_memleak.sampling.remote_jobs import (
     NO_REASON,
     Verbs,
@@ -47,7 +47,7 @@ from pytest_memleak.sampling.remote_jobs import (
 from pytest_memleak.sampling.retry import Retry
 
 if TYPE_CHECKING:
-    from pytest_memleak.contracts.deploying import DeployingProvider
+    from pytest_memleak.interfaces.deployment_protocol import DeployingProvider
     from pytest_memleak.ledger.ledger import Ledger
 
 __all__ = ["Stands", "ensure_deployment", "leave", "move_in", "settle"]
@@ -80,7 +80,7 @@ def ensure_deployment(
 ) -> Stands:
     """Where the weights stand: found, waited for, or put up.
 
-    price: US$ an hour; budget: US$ of the run. Raises Pending where it does not stand yet and
+    price: US$ an hour; budget: US$ of the run. Raises JobPending where it does not stand yet and
     `wait` is false, BudgetExceeded, SettingsError for a budget without a price, ProviderError
     where it failed, ProviderBusy where the provider cannot be reached.
     """
@@ -94,7 +94,7 @@ def ensure_deployment(
         since = job.doubtful_until - retry.recovery if job.doubtful_until else None
         verbs = _verbs(provider, wanted, retry, since=since)
         if job.state != JobRow.SUCCEEDED:
-            tell(Standing(Phase.DEPLOYING, job.job_id or f"at {provider.name}"))
+            tell(ProgressEvent(Phase.DEPLOYING, job.job_id or f"at {provider.name}"))
         if job.ours_to_start:
             job = _begun(ledger, job, verbs, retry)
         if job.state == JobRow.RUNNING and job.job_id is not None:
@@ -139,7 +139,11 @@ def leave(
 
 
 def settle(
-    ledger: Ledger, provider: DeployingProvider, debt: Debt | None, *, retry: Retry | None = None
+    ledger: Ledger,
+    provider: DeployingProvider,
+    debt: OpenDeployment | None,
+    *,
+    retry: Retry | None = None,
 ) -> bool:
     """Take down what stands, or may; whether nothing of it is left.
 
@@ -209,7 +213,7 @@ def _looked_at(
 # --- taking down ---------------------------------------------------------------------------
 
 
-def _put_up(verbs: Verbs, debt: Debt, retry: Retry) -> JobState | None:
+def _put_up(verbs: Verbs, debt: OpenDeployment, retry: Retry) -> JobState | None:
     """What became of it, with whatever endpoint it left; None where it never came."""
     if debt.endpoint is not None:
         return JobState(JobStatus.SUCCEEDED, endpoint=debt.endpoint)
@@ -241,7 +245,7 @@ def _take_down(provider: DeployingProvider, verbs: Verbs, endpoint: str, retry: 
         pause = min(2 * pause, retry.poll)
 
 
-def _debt_of(ledger: Ledger, job: Job) -> Debt | None:
+def _debt_of(ledger: Ledger, job: Job) -> OpenDeployment | None:
     return next((one for one in debts(ledger) if one.number == job.number), None)
 
 

@@ -1,7 +1,8 @@
 """Fine-tunes: one per training set and recipe, whoever asks for it, and however often.
 
     training = training_set(books, recipe)
-    endpoint_id = ensure_finetune(ledger, provider, training)      # waits; Pending with wait=False
+    endpoint_id = ensure_finetune(ledger, provider, training)      # waits; JobPending with
+    wait=False
 
 Processes that need the same fine-tune share one row, so that one of them starts it and all of
 them wait for it. A fine-tune that failed is not tried again by the run it failed in.
@@ -15,20 +16,20 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pytest_memleak.contracts.capabilities import StartsWithin
-from pytest_memleak.contracts.protocols import (
+from pytest_memleak.errors import BookError
+from pytest_memleak.interfaces.capabilities import StartsWithin
+from pytest_memleak.interfaces.protocols import (
     JobStatus,
     Provider,
     TrainingExample,
     TrainingSet,
 )
-from pytest_memleak.errors import BookError
 from pytest_memleak.ledger.jobs import Job, JobRow, claim_finetune, update_job
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.records import Book
-from pytest_memleak.records.phases import Phase, Progress, Standing
+from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
 from pytest_memleak.redaction.credentials import masked
-from pytest_memleak.sampling.asking import Reach
+from pytest_memleak.sampling.endpoint_calls import Reach
 from pytest_memleak.sampling.remote_jobs import (
     NO_REASON,
     Verbs,
@@ -88,7 +89,7 @@ def ensure_finetune(
 ) -> str:
     """The id of the endpoint fine-tuned on `training`: found, waited for, or started.
 
-    Raises Pending where it is not ready and `wait` is false, ProviderError where it failed,
+    Raises JobPending where it is not ready and `wait` is false, ProviderError where it failed,
     ProviderBusy where the provider cannot be reached.
     """
     retry, tell = retry or Retry(), progress or Progress()
@@ -114,7 +115,7 @@ def ensure_finetune(
             recovery=retry.recovery,
         )
         if job.state != JobRow.SUCCEEDED:
-            tell(Standing(Phase.TUNING, job.job_id or f"at {provider.name}"))
+            tell(ProgressEvent(Phase.TUNING, job.job_id or f"at {provider.name}"))
         if job.ours_to_start:
             job = started(ledger, job, verbs, retry)
         if job.state == JobRow.RUNNING and job.job_id is not None:

@@ -13,18 +13,18 @@ from __future__ import annotations
 import math
 import time
 
-from pytest_memleak.contracts.protocols import BatchEndpoint, Endpoint
-from pytest_memleak.errors import Pending, ProviderError
-from pytest_memleak.ledger.claims import number_questions
+from pytest_memleak.errors import JobPending, ProviderError
+from pytest_memleak.interfaces.protocols import BatchEndpoint, Endpoint
+from pytest_memleak.ledger.call_costs import Terms, limit_of
+from pytest_memleak.ledger.call_reservations import number_questions
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.prices import Terms, limit_of
-from pytest_memleak.ledger.questions import Questionnaire, asks
-from pytest_memleak.ledger.reading import Missing, Tally, missing, tally
-from pytest_memleak.records.phases import Phase, Progress, Standing
-from pytest_memleak.sampling.asking import Line
+from pytest_memleak.ledger.ledger_queries import LedgerCounts, Missing, missing, tally
+from pytest_memleak.ledger.prompts import PairPrompts, asks
+from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
+from pytest_memleak.sampling.adaptive_concurrency import Pace
 from pytest_memleak.sampling.batch import Batches
 from pytest_memleak.sampling.call import Desk
-from pytest_memleak.sampling.pace import Pace
+from pytest_memleak.sampling.endpoint_calls import Line
 from pytest_memleak.sampling.recovery import settle_doubts
 from pytest_memleak.sampling.retry import Retry
 from pytest_memleak.sampling.workers import Workers
@@ -40,13 +40,13 @@ def draw(
     endpoint: Endpoint,
     *,
     endpoint_id: str,
-    questionnaire: Questionnaire,
+    questionnaire: PairPrompts,
     terms: Terms,
     budget: float | None = None,
     progress: Progress | None = None,
     retry: Retry | None = None,
     wait: bool = True,
-) -> Tally:
+) -> LedgerCounts:
     """Draw every generation of the pair that the ledger lacks; returns what there is then.
 
     endpoint_id: names the weights, and whatever else shapes their answers, in the ledger
@@ -55,7 +55,7 @@ def draw(
     wait:        whether to wait for batches
 
     Whatever is raised, every answer that was in by then is in the ledger: ProviderError and
-    ProviderBusy (the endpoint failed), BudgetExceeded, Pending (a batch is at the provider
+    ProviderBusy (the endpoint failed), BudgetExceeded, JobPending (a batch is at the provider
     still), LedgerError, SettingsError (a budget without a price). After Ctrl-C the calls in
     flight get `retry.grace` seconds.
     """
@@ -88,7 +88,7 @@ class _Pair:
         endpoint: Endpoint,
         *,
         endpoint_id: str,
-        questionnaire: Questionnaire,
+        questionnaire: PairPrompts,
         terms: Terms,
         limit: int | None,
         progress: Progress,
@@ -158,17 +158,17 @@ class _Pair:
             progress=self._progress,
         )
 
-    def tell(self) -> Tally:
+    def tell(self) -> LedgerCounts:
         """What there is now, also told to whoever watches."""
         now = tally(self._ledger, self._endpoint_id, self._questionnaire)
         self._progress(self._standing(now, done=now.got))
         return now
 
     def _standing(
-        self, then: Tally, *, done: int, tokens: int = 0, cost: float | None = None
-    ) -> Standing:
+        self, then: LedgerCounts, *, done: int, tokens: int = 0, cost: float | None = None
+    ) -> ProgressEvent:
         """How far it is: what there was at some time, and the tokens and US$ that came since."""
-        return Standing(
+        return ProgressEvent(
             Phase.SAMPLING,
             self._questionnaire.pair,
             done,
@@ -200,8 +200,8 @@ class _Pair:
         settle_doubts(desk.ledger, desk.line, asked=desk.asked, terms=desk.terms, retry=desk.retry)
         return missing(self._ledger, self._endpoint_id, self._questionnaire)
 
-    def _unread(self, lacking: Missing) -> Pending:
-        return Pending(
+    def _unread(self, lacking: Missing) -> JobPending:
+        return JobPending(
             f"{lacking.in_batches:,} generations are asked for in batches that have not been read",
             place=f"{self.desk.terms.sampler.name} endpoint {self._endpoint_id}",
             hint="open the endpoint for batches once more (batch = true)",

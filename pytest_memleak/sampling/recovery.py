@@ -13,15 +13,15 @@ from collections.abc import Collection, Mapping
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from pytest_memleak.contracts.protocols import Completion
-from pytest_memleak.ledger.answers import Answer, end_open_calls, give_up, record
+from pytest_memleak.interfaces.protocols import Completion
+from pytest_memleak.ledger.call_costs import Terms
+from pytest_memleak.ledger.call_results import Answer, end_open_calls, give_up, record
 from pytest_memleak.ledger.calls import Call, CallState, open_calls
-from pytest_memleak.ledger.chain import changed
+from pytest_memleak.ledger.hash_chain import changed
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.prices import Terms
-from pytest_memleak.ledger.questions import Question
+from pytest_memleak.ledger.prompts import PromptSpec
 from pytest_memleak.ledger.tables import calls, leases
-from pytest_memleak.sampling.asking import Line
+from pytest_memleak.sampling.endpoint_calls import Line
 from pytest_memleak.sampling.remote_jobs import LOOK_AGAIN
 from pytest_memleak.sampling.retry import Retry
 
@@ -35,7 +35,7 @@ def settle_doubts(
     ledger: Ledger,
     line: Line,
     *,
-    asked: Mapping[int, Question],
+    asked: Mapping[int, PromptSpec],
     terms: Terms,
     retry: Retry,
 ) -> None:

@@ -15,12 +15,18 @@ from typing import TypeVar
 
 from tenacity import Retrying
 
-from pytest_memleak.contracts.protocols import JobState
-from pytest_memleak.errors import LedgerError, NotSent, Pending, ProviderBusy, ProviderError
+from pytest_memleak.errors import (
+    JobPending,
+    LedgerError,
+    ProviderBusy,
+    ProviderError,
+    RequestNotSent,
+)
+from pytest_memleak.interfaces.protocols import JobState
 from pytest_memleak.ledger.jobs import Job, JobRow, end_job, update_job
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.redaction.credentials import masked
-from pytest_memleak.sampling.asking import NoAnswer, Reach, in_doubt, timed
+from pytest_memleak.sampling.endpoint_calls import NoAnswer, Reach, in_doubt, timed
 from pytest_memleak.sampling.retry import Retry
 
 __all__ = [
@@ -89,7 +95,7 @@ def started(ledger: Ledger, job: Job, verbs: Verbs, retry: Retry) -> Job:
         update_job(ledger, job, cause=masked(error.cause))
         raise
     except ProviderBusy as error:
-        if isinstance(error, NotSent) and not doubt.until:
+        if isinstance(error, RequestNotSent) and not doubt.until:
             end_job(ledger, job, JobRow.FAILED, cause=masked(error.cause))
         else:
             update_job(ledger, job, lease=None)
@@ -182,7 +188,7 @@ def failure(verbs: Verbs, job: Job, *, kind: str, hint: str) -> ProviderError:
     )
 
 
-def pending(verbs: Verbs, job: Job, *, kind: str, hint: str) -> Pending:
+def pending(verbs: Verbs, job: Job, *, kind: str, hint: str) -> JobPending:
     """What to raise of a job that nobody waits for; `kind`: what it is."""
     if job.stuck:
         what = f"the start of the {kind} has not been answered"
@@ -190,7 +196,7 @@ def pending(verbs: Verbs, job: Job, *, kind: str, hint: str) -> Pending:
         what = f"another process is starting the {kind}"
     else:
         what = f"the {kind} {job.job_id} is still running"
-    return Pending(what, place=f"{verbs.provider} endpoint {verbs.endpoint}", hint=hint)
+    return JobPending(what, place=f"{verbs.provider} endpoint {verbs.endpoint}", hint=hint)
 
 
 def pauses(retry: Retry) -> Iterator[None]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from tenacity import RetryCallState, Retrying, retry_if_exception_type
 from tenacity.wait import wait_base, wait_exponential_jitter
 
-from pytest_memleak.errors import NotSent, ProviderBusy
+from pytest_memleak.errors import ProviderBusy, RequestNotSent
 
 __all__ = ["Retry"]
 
@@ -60,15 +60,15 @@ class Retry:
 
         unreached: how many seconds to try a server that has never answered, None where it has
 
-        The last ProviderBusy is raised once `tries` or `total` is used up. What was NotSent is
-        tried no longer than `unreached` says, and not again at all where that is of no use.
+        The last ProviderBusy is raised once `tries` or `total` is used up. What was RequestNotSent
+        is tried no longer than `unreached` says, and not again at all where that is of no use.
         """
         pausing = stop or threading.Event()
 
         def give_up(state: RetryCallState) -> bool:
             error = state.outcome.exception() if state.outcome else None
             idle = state.idle_for + state.upcoming_sleep
-            if isinstance(error, NotSent):
+            if isinstance(error, RequestNotSent):
                 passed = max(idle, (state.seconds_since_start or 0.0) + state.upcoming_sleep)
                 most = unreached()
                 if error.lasting or (most is not None and passed > most):

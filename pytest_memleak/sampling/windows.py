@@ -20,21 +20,21 @@ import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pytest_memleak.contracts.capabilities import (
+from pytest_memleak.errors import ProviderError, TopKUnavailable
+from pytest_memleak.interfaces.capabilities import (
     AsksByName,
     FixedWeights,
     Identified,
     SaysWhoServed,
 )
-from pytest_memleak.contracts.protocols import (
+from pytest_memleak.interfaces.protocols import (
     Completion,
     LogProbabilityEndpoint,
     Served,
     TopKEndpoint,
     Window,
 )
-from pytest_memleak.errors import ProviderError, TooFewTold
-from pytest_memleak.ledger.questions import TOKENS_PER_WORD, Questionnaire, questionnaire
+from pytest_memleak.ledger.prompts import TOKENS_PER_WORD, PairPrompts, questionnaire
 from pytest_memleak.records import Book, Excerpt, Sampling
 from pytest_memleak.scoring.extraction import window_starts
 
@@ -63,7 +63,7 @@ _CANARIES = 5
 _APART, _APART_IN = 0.5, 0.05
 
 
-def text_questions(pair: str, texts: Sequence[str]) -> Questionnaire:
+def text_questions(pair: str, texts: Sequence[str]) -> PairPrompts:
     """What asks for the tokens of each text; the question of text i is for the excerpt `i`."""
     asked = [_as_json({"text": text}) for text in texts]
     words = [len(text.split()) for text in texts]
@@ -77,7 +77,7 @@ def window_questions(
     *,
     top_k: bool,
     windows_per_call: int,
-) -> Questionnaire:
+) -> PairPrompts:
     """What asks for every window of a text, `windows_per_call` in a question, in order.
 
     top_k: whether p_z is asked for under the scheme's top_k and temperature, too.
@@ -105,7 +105,7 @@ def window_questions(
 
 def canary_windows(
     pair: str, tokens: Sequence[Token], settings: WindowSettings, *, top_k: bool
-) -> Questionnaire:
+) -> PairPrompts:
     """What asks for five windows, spread over a text whatever its stride is.
 
     To the ledger they are no questions of the pair's, so that no answer to them is one of those.
@@ -151,15 +151,13 @@ def windows_of(asked: dict[str, Any]) -> list[Window]:
     ]
 
 
-def answered_tokens(
-    asked: Questionnaire, answers: Iterable[Generation]
-) -> list[list[Token] | None]:
+def answered_tokens(asked: PairPrompts, answers: Iterable[Generation]) -> list[list[Token] | None]:
     """The tokens of each text, None for one that has no answer yet."""
     found = {one.excerpt_id: json.loads(one.text) for one in answers}
     return [found.get(question.excerpt_id) for question in asked.questions]
 
 
-def answered_windows(asked: Questionnaire, answers: Iterable[Generation]) -> Iterator[LogP]:
+def answered_windows(asked: PairPrompts, answers: Iterable[Generation]) -> Iterator[LogP]:
     """Per window the logarithm of its p_z, plain and under the scheme.
 
     -inf for 0, None where it has no answer yet or was not asked for.
@@ -190,7 +188,7 @@ def _as_json(value: object) -> str:
 
 def _questions(
     name: str, asked: Sequence[str], words: Sequence[int], *, of: Sequence[Token]
-) -> Questionnaire:
+) -> PairPrompts:
     excerpts = tuple(Excerpt(str(n), "", instruction=one) for n, one in enumerate(asked))
     kind, text = name.partition(" ")[0], _as_json(list(of))
     digest = hashlib.sha256(f"{kind} {text}".encode("utf-8", "surrogatepass")).hexdigest()
@@ -265,7 +263,7 @@ class TextEndpoint:
         self, windows: Sequence[Window], asked: dict[str, Any]
     ) -> list[tuple[float | None, float | None]]:
         if not isinstance(self._endpoint, TopKEndpoint):
-            raise TooFewTold(
+            raise TopKUnavailable(
                 "it tells the probabilities of a text's own tokens alone",
                 provider=type(self._endpoint).__name__,
                 endpoint=self.id or "(no id)",

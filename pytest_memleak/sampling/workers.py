@@ -13,9 +13,9 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 
-from pytest_memleak.ledger.answers import Answer, record
+from pytest_memleak.ledger.call_results import Answer, record
 from pytest_memleak.ledger.calls import Call
-from pytest_memleak.ledger.questions import Ask, Question, asks
+from pytest_memleak.ledger.prompts import Ask, PromptSpec, asks
 from pytest_memleak.sampling.call import Desk, Drawing, Stopped
 
 __all__ = ["Workers"]
@@ -167,7 +167,7 @@ class Workers:
     def _ask_one_by_one(self) -> None:
         """The server gives one completion a call, whatever it is asked for."""
         self.per_call = 1
-        left: dict[Question, list[int]] = {}
+        left: dict[PromptSpec, list[int]] = {}
         for ask in self._work:
             left.setdefault(ask.question, []).extend(ask.ordinals)
         self._work = deque(asks(left, 1))

@@ -8,17 +8,17 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_memleak.records import Estimate, Measurement, Origin
+from pytest_memleak.scoring.generation_tally import tallied
 from pytest_memleak.scoring.longest_ranges import Range, block_range, maximum_range
 from pytest_memleak.scoring.measure_table import MEASURES, OF_RECITALS
 from pytest_memleak.scoring.measures import measurement
 from pytest_memleak.scoring.near_verbatim import NearVerbatimRecall, NearVerbatimTally
-from pytest_memleak.scoring.null import Null, Uplift
-from pytest_memleak.scoring.provenance import CrossExcerpt, cross_excerpt_of
-from pytest_memleak.scoring.recitals import Recitals
+from pytest_memleak.scoring.null_books import Null, Uplift
+from pytest_memleak.scoring.protected_passages import ProtectedPassages
 from pytest_memleak.scoring.rounds import RoundCounts, Rounds
 from pytest_memleak.scoring.sampling_error import SamplingError, sampling_error
 from pytest_memleak.scoring.similarity import round_agreement
-from pytest_memleak.scoring.tally import tallied
+from pytest_memleak.scoring.span_sources import CrossExcerpt, cross_excerpt_of
 from pytest_memleak.scoring.work_measures import WorkMeasures, measured_works
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records import Book, Generation, Scoring
     from pytest_memleak.scoring.extraction import Extraction
-    from pytest_memleak.scoring.recitals import Protected
-    from pytest_memleak.scoring.tally import Tally
+    from pytest_memleak.scoring.generation_tally import Tally
+    from pytest_memleak.scoring.protected_passages import Protected
 
     Count = Callable[..., Tally]
 
@@ -83,7 +83,7 @@ class Analysis:
     lengths: Mapping[int, int] = field(repr=False)
     own_spans: SpansByRound = field(repr=False)
     own_runs: Rounds = field(repr=False)
-    recitals: Recitals | None = None
+    recitals: ProtectedPassages | None = None
     ranges: Mapping[str, Range] = field(default_factory=dict)
     near: NearVerbatimRecall | None = None
     null: Null | None = None
@@ -155,7 +155,7 @@ def analysis_of(tally: Tally, scoring: Scoring, *, confidence: float = 0.95) -> 
 
 
 def _ranges(
-    tally: Tally, rounds: Rounds, recitals: Recitals | None, *, typical: float
+    tally: Tally, rounds: Rounds, recitals: ProtectedPassages | None, *, typical: float
 ) -> Iterator[tuple[str, Range]]:
     """The ranges of the maxima that lie in the sampled rounds; typical: a typical span's words."""
     if recitals:

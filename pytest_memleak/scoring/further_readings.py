@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_memleak.scoring.keys import keys_of
-from pytest_memleak.scoring.recital_words import without_references
+from pytest_memleak.scoring.folded_tokens import without_references
+from pytest_memleak.scoring.word_hashes import keys_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from pytest_memleak.scoring.keys import Keyed, Positions
+    from pytest_memleak.scoring.word_hashes import Keyed, Positions
 
 __all__ = ["further_readings"]
 

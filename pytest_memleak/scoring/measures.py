@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_memleak.records import Block, Coverage, Measurement, Span
+from pytest_memleak.scoring.generation_tally import OwnRun, tallied
 from pytest_memleak.scoring.intervals import cut, outermost
 from pytest_memleak.scoring.passages import distinct_passages
-from pytest_memleak.scoring.tally import OwnRun, tallied
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_memleak.records import Book, Generation, Scoring
+    from pytest_memleak.scoring.generation_tally import Tally
     from pytest_memleak.scoring.index import Positions
     from pytest_memleak.scoring.rounds import Rounds
-    from pytest_memleak.scoring.tally import Tally
 
 __all__ = ["measure", "measurement", "runs_of"]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pytest_memleak.records import Scoring
-from pytest_memleak.scoring.detection import detection
+from pytest_memleak.scoring.detection_limit import detection
 from pytest_memleak.scoring.exchangeability import exchangeability
 from pytest_memleak.scoring.longest_ranges import all_within
 from pytest_memleak.scoring.quantiles import normal_quantile, student_quantile

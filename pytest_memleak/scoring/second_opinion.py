@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records import Book, Generation, WordMode
     from pytest_memleak.scoring.analysis import Analysis
+    from pytest_memleak.scoring.multi_book_index import SharedIndex
     from pytest_memleak.scoring.rounds import Rounds
-    from pytest_memleak.scoring.shared_index import SharedIndex
 
 __all__ = ["Sample", "automaton_matches", "differences", "holders"]
 

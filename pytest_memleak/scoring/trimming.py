@@ -10,7 +10,7 @@ import numpy as np
 from pytest_memleak.scoring.index import Index
 from pytest_memleak.scoring.intervals import united
 from pytest_memleak.scoring.matches import match_all
-from pytest_memleak.scoring.sieve import gram_hashes, whole_grams
+from pytest_memleak.scoring.ngram_prefilter import gram_hashes, whole_grams
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,9 +19,17 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records import Book
     from pytest_memleak.scoring.index import Positions
-    from pytest_memleak.scoring.keys import Keyed
+    from pytest_memleak.scoring.word_hashes import Keyed
 
-__all__ = ["NO_RANGES", "GivenAway", "Pieces", "Ranges", "Trimming", "told", "untold"]
+__all__ = [
+    "NO_RANGES",
+    "Pieces",
+    "PromptWords",
+    "Ranges",
+    "Trimming",
+    "in_prompt",
+    "outside_prompt",
+]
 
 _FILTER_BITS = 18
 _FILTERED = np.uint64(64 - _FILTER_BITS)
@@ -71,7 +79,9 @@ class Trimming:
         Pieces under k words are dropped.
         """
         offset = instruction * self._apart
-        left = untold(start + offset, end + offset, self._ranges, trim=self._trim, keep=self._keep)
+        left = outside_prompt(
+            start + offset, end + offset, self._ranges, trim=self._trim, keep=self._keep
+        )
         return Pieces(left.of, left.start - offset[left.of], left.end - offset[left.of])
 
     @cached_property
@@ -90,14 +100,16 @@ class Trimming:
         return Ranges(*united(first[order], last[order] - self._trim + 1))
 
 
-def untold(start: Positions, end: Positions, given: Ranges, *, trim: int, keep: int) -> Pieces:
+def outside_prompt(
+    start: Positions, end: Positions, given: Ranges, *, trim: int, keep: int
+) -> Pieces:
     """What is left of [start, end) without the `trim`-grams that begin in the given ranges.
 
     Each is cut on its own words: an m-gram that reaches beyond it takes nothing from it.
     Pieces under `keep` words are dropped.
     """
     whole = np.arange(len(start))
-    cut = told(start, end, given, trim=trim)
+    cut = in_prompt(start, end, given, trim=trim)
     if not cut.any():
         return Pieces(whole, start, end)
     untouched = ~cut
@@ -109,7 +121,7 @@ def untold(start: Positions, end: Positions, given: Ranges, *, trim: int, keep: 
     )
 
 
-def told(start: Positions, end: Positions, given: Ranges, *, trim: int) -> NDArray[np.bool_]:
+def in_prompt(start: Positions, end: Positions, given: Ranges, *, trim: int) -> NDArray[np.bool_]:
     """Whether an interval holds an m-gram that begins in the given ranges."""
     if not len(given.first):
         return np.zeros(len(start), dtype=np.bool_)
@@ -140,7 +152,7 @@ def _cut(start: Positions, end: Positions, given: Ranges, *, trim: int, keep: in
     return Pieces(of[enough], begin[enough], stop[enough])
 
 
-class GivenAway:
+class PromptWords:
     """The m-grams of some instructions, found in texts that answer them."""
 
     def __init__(self, instructions: Keyed, *, trim: int) -> None:

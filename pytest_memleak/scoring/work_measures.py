@@ -20,9 +20,9 @@ from pytest_memleak.scoring.measures import runs_of
 
 if TYPE_CHECKING:
     from pytest_memleak.records import Book, Measurement, Work
+    from pytest_memleak.scoring.generation_tally import Tally
     from pytest_memleak.scoring.index import Positions
-    from pytest_memleak.scoring.recitals import Recitals
-    from pytest_memleak.scoring.tally import Tally
+    from pytest_memleak.scoring.protected_passages import ProtectedPassages
 
 __all__ = ["WorkMeasures", "measured_works"]
 
@@ -99,7 +99,7 @@ def measured_works(
     book: Book,
     tally: Tally,
     measurement: Measurement,
-    recitals: Recitals,
+    recitals: ProtectedPassages,
     limits: Mapping[str, float],
 ) -> WorkMeasures:
     """The measures of the works of `book`, from all that was counted and measured of it."""
@@ -151,7 +151,9 @@ def _own_runs(tally: Tally) -> tuple[Positions, Positions]:
     return start[own], words[own]
 
 
-def _of_recitals(book: Book, recitals: Recitals) -> tuple[list[dict[str, float]], dict[str, float]]:
+def _of_recitals(
+    book: Book, recitals: ProtectedPassages
+) -> tuple[list[dict[str, float]], dict[str, float]]:
     """Per work what was recited of it, and what was of other books than the collection."""
     work_of = {
         excerpt.id: number

@@ -8,7 +8,7 @@ import re
 from typing import Any, get_args
 
 from pytest_memleak.providers.option_tables import Table
-from pytest_memleak.providers.provider_table import PROVIDERS
+from pytest_memleak.providers.provider_registry import PROVIDERS
 
 __all__ = ["with_providers"]
 

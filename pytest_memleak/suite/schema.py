@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, create_model
 
-from pytest_memleak.scoring.detection import LEAST_DETECT
+from pytest_memleak.scoring.detection_limit import LEAST_DETECT
 from pytest_memleak.scoring.measure_table import MEASURES
 
 __all__ = [

@@ -19,10 +19,16 @@ from pydantic import BaseModel, ValidationError
 from pytest_memleak.books.continuation import check_continuation
 from pytest_memleak.errors import BookError, SuiteError
 from pytest_memleak.providers.option_tables import problem_words, refuse_secrets
-from pytest_memleak.suite.limits_that_hold import refuse_loosened_preset
+from pytest_memleak.suite.limit_validation import refuse_loosened_preset
 from pytest_memleak.suite.quoted import clipped, plain, shown
 from pytest_memleak.suite.schema import SuiteFile
-from pytest_memleak.suite.what_to_type import NO_FILE, is_option, of_problem, of_syntax, table_of
+from pytest_memleak.suite.suite_error_hints import (
+    NO_FILE,
+    is_option,
+    of_problem,
+    of_syntax,
+    table_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

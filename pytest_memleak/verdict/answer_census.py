@@ -20,9 +20,9 @@ import numpy as np
 
 from pytest_memleak.records import FinishReason
 from pytest_memleak.redaction.text import short_name
-from pytest_memleak.verdict.kinds import kinds_of
+from pytest_memleak.verdict.generation_features import GenerationFeatures, Reader
+from pytest_memleak.verdict.generation_kinds import kinds_of
 from pytest_memleak.verdict.prose import Prose
-from pytest_memleak.verdict.readings import Reader, Readings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_memleak.records import Book, Generation
-    from pytest_memleak.verdict.asked import Asked
+    from pytest_memleak.verdict.evidence_requirements import Asked
     from pytest_memleak.verdict.shingles import Keys
 
-__all__ = ["AnswerCensus", "Counted"]
+__all__ = ["AnswerCensus", "CensusResult"]
 
 _READ_TOGETHER = 250
 _MOST_RUNS = 1 << 25
@@ -42,7 +42,7 @@ _WORDS_TOLD = 6  # of such a word
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Counted:
+class CensusResult:
     """What a census saw of the generations that were asked for.
 
     excerpts: ids of the book's excerpts, in order, by which `readings` number them
@@ -57,7 +57,7 @@ class Counted:
     asked: Asked
     excerpts: tuple[str, ...]
     prose: Prose
-    readings: Readings
+    readings: GenerationFeatures
     kinds: NDArray[np.int8]
     runs: Keys = field(repr=False)
     surplus: int
@@ -76,13 +76,13 @@ class AnswerCensus:
         self._number = {one.id: number for number, one in enumerate(book.excerpts)}
         self._seen: set[tuple[str, int]] = set()
         self._waiting: list[Generation] = []
-        self._parts: list[tuple[Readings, Keys]] = []
+        self._parts: list[tuple[GenerationFeatures, Keys]] = []
         self._kept = 0
         self._below = 1 << 64  # runs with hashes under it are kept
         self._surplus = 0
         self._withheld: Counter[str] = Counter()
         self._recitation = 0
-        self._counted: Counted | None = None
+        self._counted: CensusResult | None = None
 
     def watch(self, generations: Iterable[Generation]) -> Iterator[Generation]:
         """Pass the generations on, every one, counting them."""
@@ -90,20 +90,20 @@ class AnswerCensus:
             self._count(generation)
             yield generation
 
-    def counted(self) -> Counted:
+    def counted(self) -> CensusResult:
         """What was seen so far."""
         if self._counted is None:
             self._counted = self._count_all()
         return self._counted
 
-    def _count_all(self) -> Counted:
+    def _count_all(self) -> CensusResult:
         parts = self._read()
         if not parts:
             parts = [self._reader.read([], [])]
-        readings = Readings.together([readings for readings, _ in parts])
+        readings = GenerationFeatures.together([readings for readings, _ in parts])
         runs = np.concatenate([runs for _, runs in parts])
         kinds, untold = kinds_of(readings, runs, self._asked, excerpts=len(self._number))
-        return Counted(
+        return CensusResult(
             asked=self._asked,
             excerpts=tuple(self._number),
             prose=self._prose,
@@ -150,7 +150,7 @@ class AnswerCensus:
         many = word not in self._withheld and len(self._withheld) >= _MOST_WORDS_TOLD
         return "others" if many else word
 
-    def _read(self) -> list[tuple[Readings, Keys]]:
+    def _read(self) -> list[tuple[GenerationFeatures, Keys]]:
         """Everything kept, after what has waited to be read."""
         if self._waiting:
             numbers = [self._number[one.excerpt_id] for one in self._waiting]
@@ -159,7 +159,7 @@ class AnswerCensus:
             self._keep(readings, runs)
         return self._parts
 
-    def _keep(self, readings: Readings, runs: Keys) -> None:
+    def _keep(self, readings: GenerationFeatures, runs: Keys) -> None:
         if self._below < 1 << 64:
             readings, runs = _sampled(readings, runs, self._below)
         self._parts.append((readings, runs))
@@ -170,7 +170,9 @@ class AnswerCensus:
             self._kept = sum(len(runs) for _, runs in self._parts)
 
 
-def _sampled(readings: Readings, runs: Keys, below: int) -> tuple[Readings, Keys]:
+def _sampled(
+    readings: GenerationFeatures, runs: Keys, below: int
+) -> tuple[GenerationFeatures, Keys]:
     """The same with only the runs whose hashes are under `below`, which chooses alike for all."""
     kept = runs < np.uint64(below)
     of = np.arange(len(readings)).repeat(readings.runs)

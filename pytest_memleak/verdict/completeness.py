@@ -11,15 +11,15 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from pytest_memleak.records import Completeness, Kind
-from pytest_memleak.verdict.kinds import KINDS
-from pytest_memleak.verdict.rules import Case, gaps_and_margins
+from pytest_memleak.verdict.generation_kinds import KINDS
+from pytest_memleak.verdict.rules import RuleContext, gaps_and_margins
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pytest_memleak.records import Gap
-    from pytest_memleak.verdict.answer_census import Counted
-    from pytest_memleak.verdict.given_away import GivenAway
+    from pytest_memleak.records import Issue
+    from pytest_memleak.verdict.answer_census import CensusResult
+    from pytest_memleak.verdict.prompt_overlap import GivenAway
 
 __all__ = ["completeness"]
 
@@ -28,11 +28,11 @@ _APART = frozenset({"second opinion", "protected books", "catalogue"})
 
 
 def completeness(
-    counted: Counted,
+    counted: CensusResult,
     given: GivenAway,
     *,
     over_limit: bool = False,
-    gaps: Iterable[Gap] = (),
+    gaps: Iterable[Issue] = (),
     notes: Iterable[str] = (),
 ) -> Completeness:
     """Judge what a census counted.
@@ -42,7 +42,7 @@ def completeness(
     over_limit: whether the pair is over a limit anyway; then it is not asked whether it sampled.
     gaps, notes: what else is known, of who answered (`identity`) and of records (`recorded`).
     """
-    case = Case(counted, given, over_limit=over_limit)
+    case = RuleContext(counted, given, over_limit=over_limit)
     found, margins, more = gaps_and_margins(case)
     kinds = Counter({KINDS[place]: n for place, n in enumerate(case.counts)})
     return Completeness(
@@ -61,7 +61,7 @@ def completeness(
     )
 
 
-def _causes(gaps: Sequence[Gap], case: Case) -> tuple[Gap, ...]:
+def _causes(gaps: Sequence[Issue], case: RuleContext) -> tuple[Issue, ...]:
     reasons = frozenset() if case.asked.continuation else _INSTRUCTIONS
     if not len(case.readings):
         reasons |= {"drawn"}

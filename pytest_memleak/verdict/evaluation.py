@@ -12,14 +12,14 @@ if TYPE_CHECKING:
         Book,
         Completeness,
         Generation,
-        Judgement,
         Measurement,
         Pair,
+        VerdictResult,
     )
-    from pytest_memleak.records.answerer import Answerer
-    from pytest_memleak.records.finding import CountedDraws
-    from pytest_memleak.records.looked_for import LookedFor
-    from pytest_memleak.records.sensitivity import Sensitivity
+    from pytest_memleak.records.detection_summary import DetectionSummary
+    from pytest_memleak.records.pair_result import CountedDraws
+    from pytest_memleak.records.provenance import Provenance
+    from pytest_memleak.records.scan_scope import ScanScope
     from pytest_memleak.scoring.analysis import Analysis
     from pytest_memleak.scoring.extraction import Extraction
 
@@ -48,7 +48,7 @@ class Evaluation:
     suite: str
     suite_digest: str
     pair: Pair
-    judgement: Judgement
+    judgement: VerdictResult
     completeness: Completeness
     book: Book | None = None
     endpoint: str | None = None
@@ -57,13 +57,13 @@ class Evaluation:
     analysis: Analysis | None = None
     extraction: Extraction | None = None
     spared: str | None = None
-    sensitivity: Sensitivity | None = None
+    sensitivity: DetectionSummary | None = None
     second_opinion: Mapping[str, int] | None = None
-    answerer: Answerer | None = None
+    answerer: Provenance | None = None
     as_of: float | None = None
     draws: tuple[CountedDraws, ...] = ()
     protected: Mapping[str, Book] = field(default_factory=dict, repr=False)
-    looked_for: LookedFor | None = None
+    looked_for: ScanScope | None = None
     catalogue: Mapping[str, object] | None = None
     unread: tuple[str, ...] = ()
     book_file: str | None = None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_memleak.records import Judgement, LimitCheck, Verdict
-from pytest_memleak.records.amounts import amount, figure
+from pytest_memleak.records import LimitCheck, Verdict, VerdictResult
+from pytest_memleak.records.number_format import amount, figure
 from pytest_memleak.scoring.analysis import Analysis, judged_apart, judged_measures
 from pytest_memleak.scoring.extraction import Extraction
 from pytest_memleak.scoring.measure_table import MEASURES, why_unmeasured
@@ -25,7 +25,7 @@ def judge(
     completeness: Completeness,
     limits: Limits,
     book: Book | None = None,
-) -> Judgement:
+) -> VerdictResult:
     """PASS, FAIL or INCONCLUSIVE, and why; of a collection (`book`) for each of its works, too.
 
     FAIL needs an observed value over its limit, whatever else is missing, since most measures
@@ -47,7 +47,7 @@ def judge(
     if (own or others) and not doubted:
         unexcused = tuple(_unexcused(check, analysis) for check in others)
         reasons = (*unexcused, *(_over_its_limit(check, works) for check in own))
-        return Judgement(Verdict.FAIL, checks, reasons, unexcused, bool(own), works)
+        return VerdictResult(Verdict.FAIL, checks, reasons, unexcused, bool(own), works)
     if analysis:
         of_works = measured.limits_of_works if measured else frozenset()
         named = [name for name in limits if name not in of_works]
@@ -58,8 +58,8 @@ def judge(
     if not checks and not missing:
         missing = ("nothing could be held against a limit",)
     if missing:
-        return Judgement(Verdict.INCONCLUSIVE, checks, missing, works=works)
-    return Judgement(Verdict.PASS, checks, works=works)
+        return VerdictResult(Verdict.INCONCLUSIVE, checks, missing, works=works)
+    return VerdictResult(Verdict.PASS, checks, works=works)
 
 
 def check_limits(found: Mapping[str, Estimate], limits: Limits) -> tuple[LimitCheck, ...]:

@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_memleak.records import Gap, Kind, Margin
-from pytest_memleak.verdict.asked import exact
-from pytest_memleak.verdict.given_away import instruction_rules
-from pytest_memleak.verdict.kinds import KINDS
-from pytest_memleak.verdict.remedies import remedy
-from pytest_memleak.verdict.variety import variety
+from pytest_memleak.records import Issue, Kind, RuleCheck
+from pytest_memleak.verdict.answer_diversity import variety
+from pytest_memleak.verdict.evidence_requirements import exact
+from pytest_memleak.verdict.fixes import remedy
+from pytest_memleak.verdict.generation_kinds import KINDS
+from pytest_memleak.verdict.prompt_overlap import instruction_rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pytest_memleak.verdict.answer_census import Counted
-    from pytest_memleak.verdict.given_away import GivenAway
-    from pytest_memleak.verdict.readings import Flags
+    from pytest_memleak.verdict.answer_census import CensusResult
+    from pytest_memleak.verdict.generation_features import Flags
+    from pytest_memleak.verdict.prompt_overlap import GivenAway
     from pytest_memleak.verdict.shingles import Positions
 
-__all__ = ["Case", "gaps_and_margins"]
+__all__ = ["RuleContext", "gaps_and_margins"]
 
 _LEAST_MEDIAN_YIELD = Fraction(1, 2)
 _MOST_WITHOUT_ANSWER = Fraction(1, 20)
@@ -36,10 +36,10 @@ _FEWEST_PAIRS = 50  # F + R under which the order is not judged
 _LEAST_PAIRS = Fraction(1, 10)
 
 
-class Case:
+class RuleContext:
     """What the rules look at."""
 
-    def __init__(self, counted: Counted, given: GivenAway, *, over_limit: bool) -> None:
+    def __init__(self, counted: CensusResult, given: GivenAway, *, over_limit: bool) -> None:
         self.counted, self.given, self.over_limit = counted, given, over_limit
         self.asked, self.limits = counted.asked, counted.asked.limits
         self.readings, self.kinds = counted.readings, counted.kinds
@@ -87,37 +87,39 @@ class Case:
         )
 
 
-def gaps_and_margins(case: Case) -> tuple[tuple[Gap, ...], tuple[Margin, ...], tuple[str, ...]]:
+def gaps_and_margins(
+    case: RuleContext,
+) -> tuple[tuple[Issue, ...], tuple[RuleCheck, ...], tuple[str, ...]]:
     """Every rule's gaps, margins and notes."""
-    gaps: list[Gap] = []
-    margins: list[Margin] = []
+    gaps: list[Issue] = []
+    margins: list[RuleCheck] = []
     notes: list[str] = []
     for rule in _RULES:
         for said in rule(case):
-            if isinstance(said, Gap):
+            if isinstance(said, Issue):
                 gaps.append(said)
-            elif isinstance(said, Margin):
+            elif isinstance(said, RuleCheck):
                 margins.append(said)
             else:
                 notes.append(said)
     return tuple(gaps), tuple(margins), tuple(notes)
 
 
-Said = Gap | Margin | str
+RuleOutcome = Issue | RuleCheck | str
 
 
-def _all_there(case: Case) -> Iterator[Said]:
+def _all_there(case: RuleContext) -> Iterator[RuleOutcome]:
     got = len(case.readings)
     if not case.asked_for:
-        yield Gap("all there", "nothing was asked of the model", case.remedy("asked"))
+        yield Issue("all there", "nothing was asked of the model", case.remedy("asked"))
     if got < case.asked_for:
-        yield Gap(
+        yield Issue(
             "all there",
             f"{got:,} of {case.asked_for:,} generations are there",
             case.remedy("all there"),
         )
     if case.counted.surplus:
-        yield Gap(
+        yield Issue(
             "no more",
             f"{case.counted.surplus:,} generations are there that nobody asked for",
             case.remedy("no more"),
@@ -126,12 +128,12 @@ def _all_there(case: Case) -> Iterator[Said]:
         yield "no generation says why it ended: all were taken as whole"
 
 
-def _short(case: Case) -> Iterator[Said]:
+def _short(case: RuleContext) -> Iterator[RuleOutcome]:
     got, short = len(case.readings), case.count(Kind.SHORT)
     most = exact(case.limits.max_short)
-    yield Margin("short", short / max(got, 1), "<=", float(most))
+    yield RuleCheck("short", short / max(got, 1), "<=", float(most))
     if short * most.denominator > got * most.numerator:
-        yield Gap(
+        yield Issue(
             "short",
             f"{short:,} of {got:,} generations are shorter than min_answer = "
             f"{case.limits.min_answer:g} of what was asked for, more than max_short = "
@@ -140,7 +142,7 @@ def _short(case: Case) -> Iterator[Said]:
         )
 
 
-def _unanswered(case: Case) -> Iterator[Said]:
+def _unanswered(case: RuleContext) -> Iterator[RuleOutcome]:
     kinds = case.kinds
     if _FEW_EXCERPTS <= case.excerpts < 2 * _FEW_EXCERPTS and len(case.unanswered) == 1:
         kinds = kinds[case.readings.excerpt != case.unanswered[0]]  # one excerpt may have none
@@ -152,11 +154,11 @@ def _unanswered(case: Case) -> Iterator[Said]:
         if kind is not Kind.SHORT and kind not in case.answering
     }
     none, most = sum(counted.values()), exact(case.limits.max_unanswered)
-    yield Margin("unanswered", none / max(got, 1), "<=", float(most))
+    yield RuleCheck("unanswered", none / max(got, 1), "<=", float(most))
     if none * most.denominator > got * most.numerator:
         told = ", ".join(f"{n:,} {kind.value}" for kind, n in counted.items() if n)
         chief = max(counted, key=lambda kind: counted[kind])
-        yield Gap(
+        yield Issue(
             "unanswered",
             f"{none:,} of {got:,} generations are no answers ({told}"
             f"{_server_words(case.counted.withheld)}), more than max_unanswered = "
@@ -171,14 +173,14 @@ def _server_words(withheld: object) -> str:
     return f"; withheld as {told}" if told else ""
 
 
-def _median(case: Case) -> Iterator[Said]:
+def _median(case: RuleContext) -> Iterator[RuleOutcome]:
     median = case.median_yield
     if median is None:
         return
-    yield Margin("median yield", float(median), ">=", float(_LEAST_MEDIAN_YIELD))
+    yield RuleCheck("median yield", float(median), ">=", float(_LEAST_MEDIAN_YIELD))
     if median < _LEAST_MEDIAN_YIELD:
         chief = max(KINDS, key=case.count)
-        yield Gap(
+        yield Issue(
             "median yield",
             f"the median generation has {_percent(median)} of the words that were asked for; at "
             "least 50 % is required",
@@ -186,14 +188,14 @@ def _median(case: Case) -> Iterator[Said]:
         )
 
 
-def _each_excerpt(case: Case) -> Iterator[Said]:
+def _each_excerpt(case: RuleContext) -> Iterator[RuleOutcome]:
     without = case.unanswered
     allowed = (
         max(1, int(case.excerpts * _MOST_WITHOUT_ANSWER)) if case.excerpts >= _FEW_EXCERPTS else 0
     )
-    yield Margin("excerpts without an answer", len(without), "<=", allowed)
+    yield RuleCheck("excerpts without an answer", len(without), "<=", allowed)
     if len(without) > allowed and len(case.readings):  # of none, the first rule says it
-        yield Gap(
+        yield Issue(
             "excerpts without an answer",
             f"{len(without):,} of {case.excerpts:,} excerpts have no answer "
             f"({_some(case, without.tolist())}); at most {allowed} may have none",
@@ -201,22 +203,22 @@ def _each_excerpt(case: Case) -> Iterator[Said]:
         )
 
 
-def _withheld(case: Case) -> Iterator[Said]:
+def _withheld(case: RuleContext) -> Iterator[RuleOutcome]:
     kept = np.bincount(
         case.readings.excerpt[case.of(Kind.WITHHELD)], minlength=max(case.excerpts, 1)
     )
     drawn = np.maximum(np.bincount(case.readings.excerpt, minlength=max(case.excerpts, 1)), 1)
-    yield Margin("withheld of one excerpt", float((kept / drawn).max()), "<=", 0.5)
+    yield RuleCheck("withheld of one excerpt", float((kept / drawn).max()), "<=", 0.5)
     most = np.flatnonzero(2 * kept > drawn)
     if len(most):
-        yield Gap(
+        yield Issue(
             "withheld of one excerpt",
             f"more than half of the generations of {len(most):,} excerpts were withheld by the "
             f"provider ({_some(case, most.tolist())})",
             case.remedy(Kind.WITHHELD),
         )
     if case.counted.recitation:
-        yield Gap(
+        yield Issue(
             "recitation",
             f"{case.counted.recitation:,} generations were withheld for recitation: that filter "
             "saw a recital",
@@ -224,7 +226,7 @@ def _withheld(case: Case) -> Iterator[Said]:
         )
 
 
-def _sampled(case: Case) -> Iterator[Said]:
+def _sampled(case: RuleContext) -> Iterator[RuleOutcome]:
     if case.asked.temperature == 0 or case.over_limit:
         return
     suspected = "they may be no samples" if case.asked.recorded else "the server may not sample"
@@ -235,9 +237,9 @@ def _sampled(case: Case) -> Iterator[Said]:
             continue
         ordered = sorted(values)
         middle = (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
-        yield Margin(what, float(middle), ">", float(_LEAST_VARIETY))
+        yield RuleCheck(what, float(middle), ">", float(_LEAST_VARIETY))
         if middle <= _LEAST_VARIETY:
-            yield Gap(
+            yield Issue(
                 what,
                 f"of the answers to one excerpt, {_percent(middle)} are {what} (median); "
                 f"expected over 50 %: {suspected}",
@@ -245,7 +247,7 @@ def _sampled(case: Case) -> Iterator[Said]:
             )
 
 
-def _prose(case: Case) -> Iterator[Said]:
+def _prose(case: RuleContext) -> Iterator[RuleOutcome]:
     prose, chosen = case.counted.prose, case.of(Kind.ANSWER)
     if not prose.judges:
         yield "the book is too short, or its script has no words to tell prose by: not judged"
@@ -268,9 +270,9 @@ def _prose(case: Case) -> Iterator[Said]:
     if prose.judges_pairs and pairs and prose.pair:
         shares.append(("common word pairs", Fraction(forward, pairs) / prose.pair, _LEAST_PAIRS))
     for what, value, least in shares:
-        yield Margin(what, float(value), ">=", float(least))
+        yield RuleCheck(what, float(value), ">=", float(least))
         if value < least:
-            yield Gap(
+            yield Issue(
                 what,
                 f"the answers are not prose as the book's is: {what} {_percent(value)}; expected "
                 f"{_percent(least)}",
@@ -278,7 +280,7 @@ def _prose(case: Case) -> Iterator[Said]:
             )
 
 
-def _instructions(case: Case) -> Iterator[Said]:
+def _instructions(case: RuleContext) -> Iterator[RuleOutcome]:
     return instruction_rules(case.given, case.asked, excerpts=case.excerpts)
 
 
@@ -289,7 +291,7 @@ _RULES = (
 )
 
 
-def _some(case: Case, numbers: Sequence[int]) -> str:
+def _some(case: RuleContext, numbers: Sequence[int]) -> str:
     told = ", ".join(case.counted.excerpts[number] for number in numbers[:3])
     return f"{told}, ..." if len(numbers) > 3 else told  # noqa: PLR2004 - so many were told
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_memleak.scoring.keys import keys_of
-from pytest_memleak.scoring.sieve import gram_hashes
+from pytest_memleak.scoring.ngram_prefilter import gram_hashes
+from pytest_memleak.scoring.word_hashes import keys_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

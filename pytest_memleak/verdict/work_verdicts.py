@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_memleak.records import Verdict, WorkVerdict
-from pytest_memleak.records.amounts import amount, figure
+from pytest_memleak.records.number_format import amount, figure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

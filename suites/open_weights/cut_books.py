@@ -16,7 +16,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pytest_memleak.books.assemble import make_book, paper_records
+from pytest_memleak.books.build_book import make_book, paper_records
 from pytest_memleak.books.epub import read_epub
 from pytest_memleak.books.summary_files import load_summaries
 

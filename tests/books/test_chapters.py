@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from pytest_memleak.books.chapters import assemble, require_words
-from pytest_memleak.books.markup import Block
-from pytest_memleak.contracts.protocols import Chapter
+from pytest_memleak.books.html_blocks import Block
 from pytest_memleak.errors import BookError
+from pytest_memleak.interfaces.protocols import Chapter
 
 
 def p(text):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_memleak.books.assemble import paper_records, with_summaries
+from pytest_memleak.books.build_book import paper_records, with_summaries
 from pytest_memleak.books.collection import make_collection
 from pytest_memleak.books.formats import read_manuscript
 from pytest_memleak.books.works import works_in

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_memleak.books.excerpts import cut
-from pytest_memleak.contracts.protocols import Chapter, Manuscript
 from pytest_memleak.errors import BookError
+from pytest_memleak.interfaces.protocols import Chapter, Manuscript
 from pytest_memleak.scoring.words import words
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from pytest_memleak import builtin
 from pytest_memleak.books import cut
-from pytest_memleak.contracts.extensions import Extensions
 from pytest_memleak.errors import BookError, RecordsError
+from pytest_memleak.interfaces.extensions import Extensions
 from pytest_memleak.records import Book
 
 

@@ -16,8 +16,8 @@ from pytest_memleak.books import cut
 from pytest_memleak.books.collection import make_collection
 from pytest_memleak.books.works import works_in
 from pytest_memleak.builtin import memleak_read_book
-from pytest_memleak.contracts.protocols import Manuscript
 from pytest_memleak.errors import BookError, MemleakError
+from pytest_memleak.interfaces.protocols import Manuscript
 from pytest_memleak.records import CollectionSource
 
 MEBI = 1 << 20

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_memleak.books.assemble import make_book
+from pytest_memleak.books.build_book import make_book
 from pytest_memleak.books.epub import read_epub
 
 PROGRAM = ("-c", "import sys; from pytest_memleak.cli.main import main; sys.exit(main())")

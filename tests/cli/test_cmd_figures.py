@@ -9,11 +9,11 @@ import pytest
 
 from pytest_memleak.cli.main import main
 from pytest_memleak.errors import SettingsError
-from pytest_memleak.findings.bundle import sealed, write_evidence_file
-from pytest_memleak.findings.coverage_map import times_in
 from pytest_memleak.reports.evidence_table import Evidence
 from pytest_memleak.reports.figure_data import drawn_pairs, overlaps, span_counts, strip_of
 from pytest_memleak.reports.figures import figures_of, write_figures
+from pytest_memleak.results.coverage_map import times_in
+from pytest_memleak.results.evidence_file import sealed, write_evidence_file
 
 pytest.importorskip("matplotlib")
 

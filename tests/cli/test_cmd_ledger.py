@@ -9,11 +9,11 @@ import sqlalchemy as sa
 from postgres_server import PostgresServer, binaries
 
 from pytest_memleak.cli.main import main
-from pytest_memleak.contracts.protocols import Completion, JobState, JobStatus
+from pytest_memleak.interfaces.protocols import Completion, JobState, JobStatus
+from pytest_memleak.ledger.call_costs import Terms
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.prices import Terms
-from pytest_memleak.ledger.questions import questionnaire
-from pytest_memleak.ledger.reading import generations
+from pytest_memleak.ledger.ledger_queries import generations
+from pytest_memleak.ledger.prompts import questionnaire
 from pytest_memleak.records import Book, Excerpt, FinishReason, Sampling
 from pytest_memleak.sampling.finetune import ensure_finetune, training_set
 from pytest_memleak.sampling.loop import draw
@@ -319,7 +319,7 @@ def test_imported_generations_are_listed_and_cost_nothing(memleak, bring, url):
 
 
 def test_a_run_scores_what_was_imported(bring, sqlite, suite, tmp_path):
-    from pytest_memleak.story.probes import questions_of
+    from pytest_memleak.pipeline.probes import questions_of
     from pytest_memleak.suite.load import load_suite
 
     bring(answers("one", "two"), sqlite)

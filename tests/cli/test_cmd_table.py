@@ -10,9 +10,9 @@ import pytest
 
 from pytest_memleak.cli.main import main
 from pytest_memleak.errors import EvidenceError
-from pytest_memleak.findings.bundle import SCHEMA, sealed, write_evidence_file
-from pytest_memleak.findings.coverage_map import times_in
 from pytest_memleak.reports.evidence_table import ROWS, Evidence
+from pytest_memleak.results.coverage_map import times_in
+from pytest_memleak.results.evidence_file import SCHEMA, sealed, write_evidence_file
 
 BMC = {("gpt", "road"): 0.123456789, ("gpt", "sea"): 0.5, ("gemini", "road"): 0.0}
 TITLE = "=The | Road & 50 %"
@@ -41,7 +41,7 @@ def pair(model, book, bmc):
 def bundle(tmp_path, monkeypatch):
     """Writes a bundle of these pairs; the tests run in its folder."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("pytest_memleak.findings.bundle.misshapen", lambda made: None)
+    monkeypatch.setattr("pytest_memleak.results.evidence_file.misshapen", lambda made: None)
 
     def write(name="evidence.json", numbers=BMC, **more):
         pairs = [pair(*one, bmc) for one, bmc in numbers.items()]

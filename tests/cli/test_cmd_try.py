@@ -14,11 +14,11 @@ from reciter import Reciter
 sys.path.append(str(Path(__file__).parents[1] / "plugin"))
 from screen import run_in_terminal
 
-from pytest_memleak.books.assemble import make_book, paper_records
+from pytest_memleak.books.build_book import make_book, paper_records
 from pytest_memleak.books.epub import read_epub
 from pytest_memleak.cli.cmd_try import _Asked
-from pytest_memleak.cli.gate_run import run_gate
-from pytest_memleak.records.amounts import amount
+from pytest_memleak.cli.run_pytest import run_gate
+from pytest_memleak.records.number_format import amount
 
 SUITE = "base-story.memleak.toml"
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from pytest_memleak.books import plain_text
-from pytest_memleak.books.assemble import make_book, read_json
+from pytest_memleak.books.build_book import make_book, read_json
 from pytest_memleak.books.plain_text import read_text
 from pytest_memleak.books.summary_files import write_summaries
 from pytest_memleak.cli.main import main
+from pytest_memleak.pipeline import scored_files
 from pytest_memleak.records import paper_format as paper
-from pytest_memleak.story import scored_files
 
 MEMLEAK = [
     sys.executable,

@@ -20,8 +20,8 @@ from scenarios import Scenario
 
 from pytest_memleak import score
 from pytest_memleak.ledger import tables as schema
-from pytest_memleak.ledger.chain_check import check_ledger
 from pytest_memleak.ledger.ledger import Ledger
+from pytest_memleak.ledger.verify_chain import check_ledger
 
 __all__ = [
     "Account",

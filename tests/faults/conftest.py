@@ -20,8 +20,8 @@ from nursery import Nursery
 from own_plugin import OWN_PLUGIN
 from postgres_server import PostgresServer, binaries
 
+from pytest_memleak.pipeline.resources import Resources
 from pytest_memleak.sampling.retry import Retry
-from pytest_memleak.story.resources import Resources
 
 HASTE = Retry(
     deadline=120.0,

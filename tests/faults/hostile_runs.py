@@ -37,7 +37,7 @@ _CONFTEST = """
 import {sdk}  # which takes its time: not the first call's
 
 from pytest_memleak.sampling.retry import Retry
-from pytest_memleak.story.resources import Resources
+from pytest_memleak.pipeline.resources import Resources
 
 Resources.retry = Retry(deadline={deadline}, tries={tries}, total={total}, first=0.01, most=0.02)
 """

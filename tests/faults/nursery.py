@@ -35,7 +35,7 @@ MODULES = (
     "google.genai",
     "openai",
     "psycopg",
-    "pytest_memleak.books.assemble",
+    "pytest_memleak.books.build_book",
     "pytest_memleak.plugin.collect",
     "pytest_memleak.plugin.progress",
     "pytest_memleak.providers.openai.openai_provider",

@@ -216,7 +216,7 @@ def stories(*, excerpts: int = EXCERPTS, words: int = WORDS) -> dict[str, list[d
 
 
 def _story(name: str, excerpts: int, words: int) -> list[dict[str, Any]]:
-    from pytest_memleak.books.assemble import make_book, paper_records
+    from pytest_memleak.books.build_book import make_book, paper_records
     from pytest_memleak.books.epub import read_epub
 
     book = make_book(

@@ -35,7 +35,7 @@ PHASES = (
 )
 MEMLEAK = "import sys; from pytest_memleak.cli.main import main; sys.exit(main())"
 CONFTEST = """
-from pytest_memleak.story.resources import Resources
+from pytest_memleak.pipeline.resources import Resources
 from pytest_memleak.sampling.retry import Retry
 
 Resources.retry = Retry(

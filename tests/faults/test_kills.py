@@ -33,7 +33,7 @@ AT_ONCE = 5  # kills of one and the same suite
 
 # Short waits, in the run and in its xdist workers alike.
 CONFTEST = """
-from pytest_memleak.story.resources import Resources
+from pytest_memleak.pipeline.resources import Resources
 from pytest_memleak.sampling.retry import Retry
 
 Resources.retry = Retry(deadline=300.0, first=0.01, recovery=2.0, poll=0.02, poll_most=0.1)

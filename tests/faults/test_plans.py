@@ -10,7 +10,7 @@ from accounts import settled
 from faults import server_error
 from reciter import count_tokens
 
-from pytest_memleak.contracts.capabilities import CountsTokens
+from pytest_memleak.interfaces.capabilities import CountsTokens
 from pytest_memleak.providers.openai.openai_provider import OpenAIProvider
 from pytest_memleak.providers.tinker.tinker_provider import TinkerProvider
 from pytest_memleak.providers.vertex.vertex_provider import VertexProvider

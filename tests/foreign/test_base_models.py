@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_memleak.contracts.protocols import ProviderSetup, Window
+from pytest_memleak.interfaces.protocols import ProviderSetup, Window
 from pytest_memleak.providers.transformers.transformers_provider import TransformersProvider
 from pytest_memleak.records import Model
 from pytest_memleak.scoring.words import words

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_memleak.contracts.protocols import ProviderSetup
-from pytest_memleak.providers.failures import Refused
+from pytest_memleak.interfaces.protocols import ProviderSetup
+from pytest_memleak.providers.call_errors import Refused
 from pytest_memleak.providers.openai.openai_provider import OpenAIProvider
 from pytest_memleak.records import FinishReason, Model
 

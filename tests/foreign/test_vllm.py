@@ -14,7 +14,7 @@ from record_vllm import KEPT, TOP_K, asked_of, kept_of, served, told
 from record_vllm import expected as expected_of
 from tiny_weights import FORMS, TEXT
 
-from pytest_memleak.contracts.protocols import ProviderSetup, Window
+from pytest_memleak.interfaces.protocols import ProviderSetup, Window
 from pytest_memleak.providers.openai.openai_provider import OpenAIProvider
 from pytest_memleak.providers.transformers.transformers_provider import TransformersProvider
 from pytest_memleak.records import Model

@@ -10,21 +10,21 @@ from by_hand import count_words, intent
 from scripted import Scripted, broken, busy, terms
 from tuner import TRAINING, Tuner
 
-from pytest_memleak.contracts.protocols import Completion, JobState, JobStatus
 from pytest_memleak.errors import LedgerError, ProviderError, RecordsError
-from pytest_memleak.ledger.answers import Answer, give_up, record
-from pytest_memleak.ledger.claims import claim
+from pytest_memleak.interfaces.protocols import Completion, JobState, JobStatus
+from pytest_memleak.ledger.call_reservations import claim
+from pytest_memleak.ledger.call_results import Answer, give_up, record
 from pytest_memleak.ledger.exports import export_generations
 from pytest_memleak.ledger.imports import Imported, import_generations
 from pytest_memleak.ledger.ledger import Ledger
+from pytest_memleak.ledger.ledger_queries import generations, missing, tally
 from pytest_memleak.ledger.listing import (
     EndpointRow,
     list_batches,
     list_endpoints,
     list_jobs,
 )
-from pytest_memleak.ledger.questions import Ask, questionnaire
-from pytest_memleak.ledger.reading import generations, missing, tally
+from pytest_memleak.ledger.prompts import Ask, questionnaire
 from pytest_memleak.records import Book, Excerpt, FinishReason, Sampling
 from pytest_memleak.records.paper_format import generations_from_records, load_records
 from pytest_memleak.sampling.finetune import ensure_finetune

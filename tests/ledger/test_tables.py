@@ -6,15 +6,15 @@ import pytest
 import sqlalchemy as sa
 from by_hand import intent
 
-from pytest_memleak.contracts.protocols import Completion
 from pytest_memleak.errors import LedgerError
+from pytest_memleak.interfaces.protocols import Completion
 from pytest_memleak.ledger import tables as schema
 from pytest_memleak.ledger import versions
-from pytest_memleak.ledger.answers import Answer, record
-from pytest_memleak.ledger.claims import claim, number_questions
+from pytest_memleak.ledger.call_reservations import claim, number_questions
+from pytest_memleak.ledger.call_results import Answer, record
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.questions import Ask
-from pytest_memleak.ledger.reading import generations
+from pytest_memleak.ledger.ledger_queries import generations
+from pytest_memleak.ledger.prompts import Ask
 
 
 def execute(url: str, *statements: str) -> None:

@@ -10,9 +10,9 @@ ray = pytest.importorskip("ray", reason="the extra ray is not installed")
 
 from ray.cluster_utils import Cluster  # noqa: E402
 
-from pytest_memleak.contracts.protocols import Completion  # noqa: E402
 from pytest_memleak.errors import ProviderBusy, ProviderError  # noqa: E402
-from pytest_memleak.parallel.on_ray import OnRay  # noqa: E402
+from pytest_memleak.interfaces.protocols import Completion  # noqa: E402
+from pytest_memleak.parallel.ray_scoring import OnRay  # noqa: E402
 
 pytestmark = [pytest.mark.full, pytest.mark.filterwarnings("ignore")]
 ASKED = {"n": 2, "temperature": 1.0, "max_tokens": 9}

@@ -131,7 +131,7 @@ base_url = "URL"
 
 def story(name):
     """The first excerpts of one of our stories, as the paper's records."""
-    from pytest_memleak.books.assemble import make_book, paper_records
+    from pytest_memleak.books.build_book import make_book, paper_records
     from pytest_memleak.books.epub import read_epub
 
     book = make_book(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from pytest_memleak.ledger.chain import CHAINED, append, changed, forget, head, key_of
+from pytest_memleak.ledger.hash_chain import CHAINED, append, changed, forget, head, key_of
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.tables import calls, chain, generations
 

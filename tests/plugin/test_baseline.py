@@ -10,7 +10,7 @@ from ferry import CLEAN
 from marks import full
 
 from pytest_memleak.cli.main import main
-from pytest_memleak.findings.bundle import sealed
+from pytest_memleak.results.evidence_file import sealed
 
 RECITAL = "The ferryman counted nine lanterns along the quay and did not like the number at all."
 TWELVE = ("samples = 3", "samples = 12")

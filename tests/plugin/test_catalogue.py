@@ -10,7 +10,7 @@ from ferry import CLEAN
 
 from pytest_memleak.cli.main import main
 from pytest_memleak.errors import Inconclusive
-from pytest_memleak.findings.bundle import sealed
+from pytest_memleak.results.evidence_file import sealed
 
 OTHER = (
     "Seven clerks kept the registry of winds, and not one of them had ever been outside in a gale, "
@@ -154,7 +154,7 @@ def test_a_prepared_catalogue_gives_the_same_and_holds_no_text(
 
 
 def test_pairs_whose_answers_are_there_share_one_pass(suite, library, run, monkeypatch):
-    from pytest_memleak.scoring import library as scoring_library
+    from pytest_memleak.scoring import catalog_scan as scoring_library
 
     passes = []
     scanned = scoring_library.scanned
@@ -234,7 +234,7 @@ def test_no_pass_rests_on_a_catalogue_that_was_not_looked_for(
     def lost(shards, table, *, least):
         raise Inconclusive("the cluster is gone")
 
-    monkeypatch.setattr("pytest_memleak.scoring.library.scanned", lost)
+    monkeypatch.setattr("pytest_memleak.scoring.catalog_scan.scanned", lost)
     suite(CATALOGUE, *([LIMITED] if limited else []))
     library(winds=OTHER)
     result, _ = run()

@@ -27,7 +27,14 @@ def modules(pytester, suite):
 def test_collecting_a_suite_needs_no_numbers_no_ledger_and_no_books(modules):
     there = modules("--collect-only")
     assert "pytest_memleak.suite.schema" in there
-    heavy = {"numpy", "sqlalchemy", "ebooklib", "lxml", "openai", "pytest_memleak.story.evaluate"}
+    heavy = {
+        "numpy",
+        "sqlalchemy",
+        "ebooklib",
+        "lxml",
+        "openai",
+        "pytest_memleak.pipeline.evaluate_pair",
+    }
     assert there & heavy == set()
 
 
@@ -35,4 +42,4 @@ def test_a_suite_beside_other_tests_is_not_read_with_them(pytester, modules):
     pytester.makepyfile(test_other="def test_it(): pass")
     there = modules("test_other.py")
     assert "pytest_memleak.plugin.hooks" in there
-    assert there & {"pydantic", "pytest_memleak.story.run", "pytest_memleak.suite"} == set()
+    assert there & {"pydantic", "pytest_memleak.pipeline.run", "pytest_memleak.suite"} == set()

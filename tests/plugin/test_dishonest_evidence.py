@@ -8,7 +8,7 @@ from one_model import write_suite
 from test_probability import NGRAM, SUITE
 from test_verify import EVIDENCE, passed, resealed, verify  # noqa: F401 - fixtures
 
-from pytest_memleak.findings.bundle import sealed
+from pytest_memleak.results.evidence_file import sealed
 
 
 def made_in(path="evidence.json"):

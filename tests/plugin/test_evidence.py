@@ -10,7 +10,7 @@ from ledger_file import ledger_file
 from marks import full
 
 from pytest_memleak.cli.main import main
-from pytest_memleak.findings.bundle import sealed
+from pytest_memleak.results.evidence_file import sealed
 
 WIDE = ("longest_span = 30", "bmc = 0.2\nlongest_span = 30\nnv_longest_span = 60")
 RUN = ("-m", "copyright", "--memleak-evidence=evidence.json")

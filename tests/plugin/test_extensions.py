@@ -103,7 +103,7 @@ def test_a_provider_of_ones_own_is_found_by_name(pytester, suite):
         """
         import random
         from pytest_memleak import hookimpl
-        from pytest_memleak.contracts.protocols import Completion
+        from pytest_memleak.interfaces.protocols import Completion
 
         SQUAWK = "a parrot sat in rain on some boat and said nothing to anybody there".split()
 

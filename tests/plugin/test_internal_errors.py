@@ -25,7 +25,7 @@ EXTENSION = """
 import json
 import sqlite3
 import sqlalchemy.exc
-from pytest_memleak.contracts.hookspecs import hookimpl
+from pytest_memleak.interfaces.hookspecs import hookimpl
 
 def broken(book, generations):
     text = "SECRET"

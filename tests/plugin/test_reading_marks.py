@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from pytest_memleak.contracts.protocols import Completion
+from pytest_memleak.interfaces.protocols import Completion
 from pytest_memleak.plugin import text_views as views
 from pytest_memleak.records import Book, Excerpt, Generation
 from pytest_memleak.verdict.evaluation import Evaluation

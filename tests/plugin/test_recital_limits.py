@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_memleak.books.assemble import make_book, paper_records
+from pytest_memleak.books.build_book import make_book, paper_records
 from pytest_memleak.books.epub import read_epub
 from pytest_memleak.cli.main import main
 from pytest_memleak.scoring.measure_table import MEASURES

@@ -3,7 +3,7 @@
 import json
 
 EXTENSION = """
-from pytest_memleak.contracts.hookspecs import hookimpl
+from pytest_memleak.interfaces.hookspecs import hookimpl
 
 def read_rounds(book, generations):
     return max(one.ordinal for one in generations) + 1

@@ -6,8 +6,8 @@ import pytest
 from ferry import CLEAN
 
 from pytest_memleak.cli.main import main
-from pytest_memleak.scoring.sieve import Sieve
-from pytest_memleak.scoring.tally import Tally
+from pytest_memleak.scoring.generation_tally import Tally
+from pytest_memleak.scoring.ngram_prefilter import Sieve
 
 RUN = ("-m", "copyright", "--memleak-evidence=evidence.json")
 PIER = '[[book]]\nid = "pier"\nsource = "pier.json"\n'

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 from test_verify import EVIDENCE, WIDE, verify  # noqa: F401 - a fixture
 
-from pytest_memleak.findings.bundle import canonical, sealed
+from pytest_memleak.results.evidence_file import canonical, sealed
 
 # Before pytester runs: it forgets what was imported since.
 pytest.importorskip("securesystemslib.dsse")

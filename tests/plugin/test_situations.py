@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ET
 import pytest
 from situations import BOOK, SITUATIONS
 
-import pytest_memleak.story.evaluate
+import pytest_memleak.pipeline.evaluate_pair
 from pytest_memleak.verdict.evaluation import Evaluation
 from pytest_memleak.verdict.judge import judge
 
@@ -42,7 +42,7 @@ def evaluate(pair, workshop, **_):
 @pytest.fixture
 def reports(pytester, monkeypatch):
     """What one run of them all writes, and how to read a pair's verdict and reasons from it."""
-    monkeypatch.setattr(pytest_memleak.story.evaluate, "evaluate", evaluate)
+    monkeypatch.setattr(pytest_memleak.pipeline.evaluate_pair, "evaluate", evaluate)
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(pytester.path / "step.md"))
     (pytester.path / "table.memleak.toml").write_text(SUITE)
     result = pytester.runpytest(

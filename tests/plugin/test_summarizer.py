@@ -273,7 +273,7 @@ def test_no_text_of_the_book_is_shown(pytester, bare, server, stories):
 
 @pytest.fixture(scope="module")
 def long_story():
-    from pytest_memleak.books.assemble import make_book, paper_records
+    from pytest_memleak.books.build_book import make_book, paper_records
     from pytest_memleak.books.epub import read_epub
 
     file = Path(__file__).parents[2] / "fixtures/books/the-lamplighter"

@@ -10,7 +10,7 @@ import pytest
 from marks import full
 from test_verify import WIDE
 
-from pytest_memleak.findings.bundle import canonical, sealed
+from pytest_memleak.results.evidence_file import canonical, sealed
 
 pytest.importorskip("securesystemslib.dsse")
 pytest.importorskip("securesystemslib.signer")

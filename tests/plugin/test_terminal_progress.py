@@ -131,7 +131,7 @@ def test_fine_tunes_and_batches_are_told(pytester, online, server: OpenAIServer)
     server._polls = 3
     online(("[model.options]", "[model.options]\nbatch = true"))
     pytester.makeconftest(
-        "from pytest_memleak.story.resources import Resources\n"
+        "from pytest_memleak.pipeline.resources import Resources\n"
         "from pytest_memleak.sampling.retry import Retry\n"
         "Resources.retry = Retry(poll=0.2, poll_most=0.2)\n"
     )

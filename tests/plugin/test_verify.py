@@ -11,8 +11,8 @@ import pytest
 from ferry import CLEAN
 
 from pytest_memleak.cli.main import main
-from pytest_memleak.findings.bundle import sealed
-from pytest_memleak.findings.subjects import names_of
+from pytest_memleak.results.evidence_file import sealed
+from pytest_memleak.results.subjects import names_of
 
 WIDE = ("longest_span = 10", "longest_block = 30")
 EVIDENCE = "--memleak-evidence=evidence.json"

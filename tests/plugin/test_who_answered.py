@@ -11,7 +11,7 @@ from ledger_file import chain_anew, ledger_file
 from marks import full
 
 from pytest_memleak.cli.main import main
-from pytest_memleak.findings.bundle import sealed
+from pytest_memleak.results.evidence_file import sealed
 
 BY_NAME = (
     ('base = "base"', 'endpoint = "base"'),

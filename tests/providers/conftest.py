@@ -2,7 +2,7 @@
 
 import pytest
 
-from pytest_memleak.providers.failures import server_words
+from pytest_memleak.providers.call_errors import server_words
 
 
 @pytest.fixture(autouse=True)

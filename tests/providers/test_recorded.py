@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from pytest_memleak.contracts.protocols import Endpoint, ProviderSetup, Recording, TrainingSet
 from pytest_memleak.errors import RecordsError, SuiteError
+from pytest_memleak.interfaces.protocols import Endpoint, ProviderSetup, Recording, TrainingSet
 from pytest_memleak.providers.recorded import RecordedProvider
 from pytest_memleak.records import Book, FinishReason, Generation, Model
 from pytest_memleak.records.paper_format import book_from_records

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_memleak.books.assemble import paper_records
+from pytest_memleak.books.build_book import paper_records
 from pytest_memleak.errors import RecordsError
 from pytest_memleak.records import Excerpt, FinishReason, Generation
 from pytest_memleak.records import paper_format as paper

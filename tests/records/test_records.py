@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_memleak import records
-from pytest_memleak.contracts import protocols
+from pytest_memleak.interfaces import protocols
 from pytest_memleak.records import (
     Block,
     Book,

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_memleak import score
-from pytest_memleak.findings.quotes import quote
 from pytest_memleak.records import Block, Book, Coverage, Excerpt, Measurement, Span
 from pytest_memleak.redaction.text import QUOTED_WORDS, first_words, inert
+from pytest_memleak.results.quotes import quote
 from pytest_memleak.scoring.words import words
 
 ANY_TEXT = st.text(

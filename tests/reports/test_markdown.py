@@ -7,7 +7,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from pytest_memleak.errors import MemleakError
-from pytest_memleak.records.finding import RunReport
+from pytest_memleak.records.pair_result import RunReport
 from pytest_memleak.reports.markdown import append_summary, summary
 from pytest_memleak.scoring.words import words
 

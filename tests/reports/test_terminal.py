@@ -8,15 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_memleak.records import Completeness, Kind
-from pytest_memleak.records.answerer import Answerer, ServedBy, Tried
-from pytest_memleak.records.finding import CountedDraws, Finding, Passage
+from pytest_memleak.records.detection_summary import DetectionSummary
+from pytest_memleak.records.pair_result import CountedDraws, PairResult, Passage
 from pytest_memleak.records.passage_rate import PassageRate
-from pytest_memleak.records.sensitivity import Sensitivity
+from pytest_memleak.records.provenance import Provenance, ServedBy, Tried
+from pytest_memleak.reports.report_text import rate_text
 from pytest_memleak.reports.terminal import summary
-from pytest_memleak.reports.wording import came_back
 
-EMPTY = {"str": "", "int": 0, "str | None": None, "int | None": None, "Answerer | None": None}
-EMPTY["Sensitivity | None"] = None
+EMPTY = {"str": "", "int": 0, "str | None": None, "int | None": None, "Provenance | None": None}
+EMPTY["DetectionSummary | None"] = None
 SETTINGS = {"k": 5, "span_threshold": 20, "probe": {"kind": "instruction"}}
 MEASURES = {"bmc": 0.0, "longest_block": 0, "longest_span": 0, "spans_over": 0}
 
@@ -33,10 +33,10 @@ def blank(type_):
 
 def found(**told):
     """A finding that tells this, and of everything else nothing."""
-    made = {one.name: blank(one.type) for one in dataclasses.fields(Finding)}
+    made = {one.name: blank(one.type) for one in dataclasses.fields(PairResult)}
     made |= {"pair": "m/book", "verdict": "PASS", "expected": "pass", "settings": SETTINGS}
     made |= {"measures": MEASURES, "completeness": evidence()}
-    return Finding(**made | told)
+    return PairResult(**made | told)
 
 
 def passage(**told):
@@ -53,7 +53,7 @@ def lines(*findings, width=100, color=False):
     return [line for line in told if not line.startswith("nothing showed")]
 
 
-SEEN = Sensitivity(
+SEEN = DetectionSummary(
     rounds=100, confidence=0.95, answers=100, detection=0.02951, clumped=1, drifting=1
 )
 
@@ -293,9 +293,9 @@ def test_v_says_how_often_a_passage_came_back():
     assert f"generation 2\n    {line}\n  span of" in told
     assert line not in "\n".join(lines(seldom))
     unlike = dataclasses.replace(rate, approximate=True)
-    assert came_back(unlike) == line.replace("expected in", "expected in about")
+    assert rate_text(unlike) == line.replace("expected in", "expected in about")
     point = dataclasses.replace(rate, low=0.03, high=0.03)
-    assert came_back(point) == "in 3 of 100 answers to its prompt"
+    assert rate_text(point) == "in 3 of 100 answers to its prompt"
 
 
 def test_of_an_expected_leak_the_worst_passages_do_unless_more_are_asked_for():
@@ -422,7 +422,7 @@ def drawn(**told):
     )
 
 
-WHO = Answerer(
+WHO = Provenance(
     "gpt",
     (ServedBy("gpt-2024-08-06", "fp1", 5), ServedBy(None, None, 1)),
     1.7e9,

@@ -7,7 +7,7 @@ from collections import Counter
 
 from scripted import Scripted, broken
 
-from pytest_memleak.contracts.protocols import Completion, JobState, JobStatus
+from pytest_memleak.interfaces.protocols import Completion, JobState, JobStatus
 
 
 class Batching(Scripted):

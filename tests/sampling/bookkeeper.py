@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_memleak.contracts.protocols import (
+from pytest_memleak.interfaces.protocols import (
     Completion,
     Endpoint,
     JobState,
@@ -28,9 +28,9 @@ from pytest_memleak.contracts.protocols import (
     TrainingExample,
     TrainingSet,
 )
+from pytest_memleak.ledger.call_costs import Terms
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.prices import Terms
-from pytest_memleak.ledger.questions import Questionnaire, questionnaire
+from pytest_memleak.ledger.prompts import PairPrompts, questionnaire
 from pytest_memleak.records import Book, Excerpt, Sampling
 from pytest_memleak.sampling.finetune import ensure_finetune
 from pytest_memleak.sampling.loop import draw
@@ -196,7 +196,7 @@ def sent(books: Books) -> list[list[str]]:
     return answers + in_batches
 
 
-def asked() -> Questionnaire:
+def asked() -> PairPrompts:
     """What is drawn: 8 excerpts, 12 times each."""
     excerpts = tuple(Excerpt(f"p_id{n}", "some words", f"Write {n}.") for n in range(8))
     book = Book("book", "A Book", "An Author", excerpts, "0" * 64)

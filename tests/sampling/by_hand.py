@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from pytest_memleak.contracts.protocols import Completion
-from pytest_memleak.ledger.answers import Answer
+from pytest_memleak.interfaces.protocols import Completion
+from pytest_memleak.ledger.call_reservations import Intent, number_questions
+from pytest_memleak.ledger.call_results import Answer
 from pytest_memleak.ledger.calls import Call
-from pytest_memleak.ledger.claims import Intent, number_questions
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.questions import Ask, Questionnaire
+from pytest_memleak.ledger.prompts import Ask, PairPrompts
 from pytest_memleak.records import Book, Excerpt
 
 
 def intent(
     ledger: Ledger,
-    asked: Questionnaire,
+    asked: PairPrompts,
     *wanted: Ask,
     price: int | None = None,
     limit: int | None = None,

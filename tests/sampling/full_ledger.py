@@ -9,17 +9,17 @@ from typing import Any
 
 from by_hand import answer, intent
 
-from pytest_memleak.contracts.deploying import Deployment
-from pytest_memleak.contracts.protocols import Completion, Served
-from pytest_memleak.ledger.answers import Answer, give_up, postpone, record
+from pytest_memleak.interfaces.deployment_protocol import Deployment
+from pytest_memleak.interfaces.protocols import Completion, Served
 from pytest_memleak.ledger.batches import claim_batch
-from pytest_memleak.ledger.claims import claim, number_questions
+from pytest_memleak.ledger.call_costs import OwnEndpoint, Terms
+from pytest_memleak.ledger.call_reservations import claim, number_questions
+from pytest_memleak.ledger.call_results import Answer, give_up, postpone, record
 from pytest_memleak.ledger.deployments import claim_deployment, settle_debt
 from pytest_memleak.ledger.imports import import_generations
 from pytest_memleak.ledger.jobs import JobRow, claim_finetune, end_job, update_job
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.prices import OwnEndpoint, Terms
-from pytest_memleak.ledger.questions import Ask
+from pytest_memleak.ledger.prompts import Ask
 from pytest_memleak.ledger.summaries import keep_summary
 from pytest_memleak.records import FinishReason
 

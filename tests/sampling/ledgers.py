@@ -10,7 +10,7 @@ from by_hand import a_book, count_words
 from postgres_server import PostgresServer, binaries
 
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.questions import Questionnaire, questionnaire
+from pytest_memleak.ledger.prompts import PairPrompts, questionnaire
 from pytest_memleak.records import Sampling
 from pytest_memleak.sampling.retry import Retry
 
@@ -51,10 +51,10 @@ def hasty() -> Retry:
 
 
 @pytest.fixture
-def ask() -> Callable[..., Questionnaire]:
+def ask() -> Callable[..., PairPrompts]:
     """Makes a questionnaire of so many excerpts, each asked so many times."""
 
-    def make(excerpts: int = 3, samples: int = 4, **sampling: float) -> Questionnaire:
+    def make(excerpts: int = 3, samples: int = 4, **sampling: float) -> PairPrompts:
         settings = Sampling(samples=samples, **sampling)
         return questionnaire("model/book", a_book(excerpts), settings, words=count_words)
 

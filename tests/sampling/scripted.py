@@ -6,9 +6,9 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from pytest_memleak.contracts.protocols import Completion
 from pytest_memleak.errors import ProviderBusy, ProviderError
-from pytest_memleak.ledger.prices import Terms
+from pytest_memleak.interfaces.protocols import Completion
+from pytest_memleak.ledger.call_costs import Terms
 
 
 @dataclass(frozen=True)

@@ -10,16 +10,16 @@ import sqlalchemy as sa
 from batching import Batching
 from scripted import Scripted, broken, busy, terms
 
-from pytest_memleak.contracts.protocols import Completion, JobState, JobStatus
-from pytest_memleak.errors import BudgetExceeded, Pending, ProviderBusy, ProviderError
+from pytest_memleak.errors import BudgetExceeded, JobPending, ProviderBusy, ProviderError
+from pytest_memleak.interfaces.protocols import Completion, JobState, JobStatus
 from pytest_memleak.ledger.batches import request_key
 from pytest_memleak.ledger.calls import spent_by
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.reading import generations, missing
-from pytest_memleak.ledger.surplus import surplus
+from pytest_memleak.ledger.ledger_queries import generations, missing
+from pytest_memleak.ledger.surplus_generations import surplus
 from pytest_memleak.ledger.tables import batches, calls, claims
-from pytest_memleak.records.phases import Phase, Progress, Standing
-from pytest_memleak.sampling.budget import plan
+from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
+from pytest_memleak.sampling.cost_plan import plan
 from pytest_memleak.sampling.loop import draw
 from pytest_memleak.sampling.retry import Retry
 
@@ -39,12 +39,12 @@ def open_claims(ledger: Ledger) -> int:
 
 def test_everything_in_one_batch(ledger, ask, hasty):
     endpoint, asked = Batching(), ask(excerpts=3, samples=5)
-    told: list[Standing] = []
+    told: list[ProgressEvent] = []
     for _ in range(2):
         counts = drawn(ledger, endpoint, asked, hasty, progress=Progress(told.append))
         assert (counts.got, counts.calls, counts.lost) == (15, 9, 0)
     assert [one for one in told if one.phase != Phase.SAMPLING] == [
-        Standing(Phase.WAITING, "batch-0")
+        ProgressEvent(Phase.WAITING, "batch-0")
     ]
     ((_, requests),) = endpoint.started
     assert [request.n for request in requests] == [2] * 6 + [1] * 3
@@ -60,7 +60,7 @@ def test_everything_in_one_batch(ledger, ask, hasty):
 
 def test_it_need_not_be_waited_for(ledger, url, ask, hasty):
     endpoint, asked = Batching(), ask()
-    with pytest.raises(Pending, match="the batch has not ended: batch-0"):
+    with pytest.raises(JobPending, match="the batch has not ended: batch-0"):
         drawn(ledger, endpoint, asked, hasty, wait=False)
     lacking = missing(ledger, "e", asked)
     assert (lacking.count, lacking.in_batches) == (0, 12)
@@ -154,7 +154,7 @@ def test_a_start_that_was_cut_off_is_found(ledger, url, ask, hasty):
     """The process ended between the provider's work and the ledger's row."""
     endpoint, asked = Batching(), ask()
     with Ledger(url) as dead:
-        with pytest.raises(Pending):
+        with pytest.raises(JobPending):
             drawn(dead, endpoint, asked, hasty, wait=False)
         undone = batches.update().values(state="starting", job_id=None)
         dead.write(lambda c: c.execute(undone).rowcount)
@@ -165,7 +165,7 @@ def test_a_start_that_was_cut_off_is_found(ledger, url, ask, hasty):
 def test_a_start_that_never_reached_the_provider_is_made_again(ledger, url, ask, hasty):
     endpoint, asked = Batching(), ask()
     with Ledger(url) as dead:
-        with pytest.raises(Pending):
+        with pytest.raises(JobPending):
             drawn(dead, endpoint, asked, hasty, wait=False)
         undone = batches.update().values(state="starting", job_id=None)
         dead.write(lambda c: c.execute(undone).rowcount)
@@ -178,7 +178,7 @@ def test_a_start_that_never_reached_the_provider_is_made_again(ledger, url, ask,
 def test_a_ledger_that_was_lost_finds_its_batch(postgres, tmp_path, ask, hasty):
     """The digest and the keys say what is asked, not which ledger asked it."""
     endpoint, asked = Batching(), ask()
-    with Ledger(f"sqlite:///{tmp_path}/lost.db") as lost, pytest.raises(Pending):
+    with Ledger(f"sqlite:///{tmp_path}/lost.db") as lost, pytest.raises(JobPending):
         drawn(lost, endpoint, asked, hasty, wait=False)
     with Ledger(postgres.new_place()) as ledger:
         assert drawn(ledger, endpoint, asked, hasty).got == 12
@@ -192,7 +192,7 @@ def test_a_start_that_hangs_is_not_repeated(ledger, url, ask):
     retry = Retry(deadline=0.1, recovery=0.0, first=0.0, poll=0.0)
     with pytest.raises(ProviderError, match="start_batch failed: no answer within"):
         drawn(ledger, endpoint, asked, retry)
-    with pytest.raises(Pending, match="one that is being started"):
+    with pytest.raises(JobPending, match="one that is being started"):
         drawn(ledger, endpoint, asked, retry)
     release.set()
     while states(ledger, batches) == {"starting": 1}:
@@ -235,10 +235,10 @@ def test_a_batch_has_to_be_within_the_budget(ledger, ask, hasty):
 
 def test_what_is_in_a_batch_is_not_asked_online(ledger, ask, hasty):
     endpoint, asked = Batching(), ask()
-    with pytest.raises(Pending):
+    with pytest.raises(JobPending):
         drawn(ledger, endpoint, asked, hasty, wait=False)
     online = Scripted()
-    with pytest.raises(Pending, match="12 generations are asked for in batches"):
+    with pytest.raises(JobPending, match="12 generations are asked for in batches"):
         drawn(ledger, online, asked, hasty, terms=terms())
     assert online.calls == []
     counts = drawn(ledger, endpoint, asked, hasty, terms=terms())

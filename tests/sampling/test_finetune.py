@@ -10,12 +10,12 @@ from by_hand import a_book
 from scripted import broken, busy
 from tuner import TRAINING, Tuner
 
-from pytest_memleak.contracts.protocols import JobState, JobStatus, TrainingExample, TrainingSet
-from pytest_memleak.errors import BookError, Pending, ProviderBusy, ProviderError
+from pytest_memleak.errors import BookError, JobPending, ProviderBusy, ProviderError
+from pytest_memleak.interfaces.protocols import JobState, JobStatus, TrainingExample, TrainingSet
 from pytest_memleak.ledger.jobs import finetuned
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.tables import jobs
-from pytest_memleak.records.phases import Phase, Progress, Standing
+from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
 from pytest_memleak.sampling.finetune import ensure_finetune, training_set
 from pytest_memleak.sampling.retry import Retry
 
@@ -26,7 +26,7 @@ def row(ledger: Ledger) -> sa.Row:
 
 def test_it_is_started_waited_for_and_known_from_then_on(ledger, hasty):
     tuner = Tuner()
-    told: list[Standing] = []
+    told: list[ProgressEvent] = []
     endpoint = ensure_finetune(ledger, tuner, TRAINING, retry=hasty, progress=Progress(told.append))
     assert endpoint == "tuned-job-0"
     assert [one.about for one in told] == ["at tuner", "job-0", "job-0"]
@@ -41,7 +41,7 @@ def test_it_is_started_waited_for_and_known_from_then_on(ledger, hasty):
 
 def test_it_need_not_be_waited_for(ledger, url, hasty):
     tuner = Tuner(looks=1)
-    with pytest.raises(Pending, match="fine-tune job-0 is still running"):
+    with pytest.raises(JobPending, match="fine-tune job-0 is still running"):
         ensure_finetune(ledger, tuner, TRAINING, retry=hasty, wait=False)
     ledger.close()
     with Ledger(url) as later:
@@ -154,9 +154,9 @@ def test_a_start_that_hangs_is_not_repeated(ledger, url, hasty):
     with pytest.raises(ProviderError, match=r"start_finetune failed: no answer within 0\.05 s"):
         ensure_finetune(ledger, tuner, TRAINING, retry=hasty)
     for wait in (True, False):
-        with pytest.raises(Pending, match="has not been answered"):
+        with pytest.raises(JobPending, match="has not been answered"):
             ensure_finetune(ledger, tuner, TRAINING, retry=hasty, wait=wait)
-    with Ledger(url) as other, pytest.raises(Pending, match="another process is starting"):
+    with Ledger(url) as other, pytest.raises(JobPending, match="another process is starting"):
         ensure_finetune(other, tuner, TRAINING, retry=hasty, wait=False)
     release.set()
     until = threading.Event()
@@ -206,9 +206,9 @@ def test_threads_of_a_process_start_one(ledger):
     begin, release = threading.Barrier(4), threading.Event()
     tuner.failures["start"] = [release]
     retry = Retry(poll=0.01, poll_most=0.02, recovery=0.0)
-    told: list[Standing] = []
+    told: list[ProgressEvent] = []
 
-    def released(standing: Standing) -> None:
+    def released(standing: ProgressEvent) -> None:
         told.append(standing)
         if len(told) > 4:  # each has told that it is at it, and one looks again
             release.set()

@@ -17,10 +17,10 @@ from bookkeeper import CONCURRENCY, TRAINING, Books, asked, sent
 from marks import full
 
 from pytest_memleak.ledger import tables as schema
-from pytest_memleak.ledger.chain_check import check_ledger
 from pytest_memleak.ledger.jobs import finetuned
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.reading import generations, tally
+from pytest_memleak.ledger.ledger_queries import generations, tally
+from pytest_memleak.ledger.verify_chain import check_ledger
 
 SCRIPT = Path(__file__).with_name("bookkeeper.py")
 SEED = int(os.environ.get("MEMLEAK_KILL_SEED", "0")) or random.SystemRandom().randrange(10**6)

@@ -9,15 +9,15 @@ import pytest
 import sqlalchemy as sa
 from scripted import Asked, Keeping, Sampler, Scripted, answers, broken, busy, terms
 
-from pytest_memleak.contracts.protocols import Completion
 from pytest_memleak.errors import ProviderBusy, ProviderError
-from pytest_memleak.ledger.prices import OwnEndpoint, Terms
-from pytest_memleak.ledger.reading import generations
-from pytest_memleak.ledger.surplus import surplus
+from pytest_memleak.interfaces.protocols import Completion
+from pytest_memleak.ledger.call_costs import OwnEndpoint, Terms
+from pytest_memleak.ledger.ledger_queries import generations
+from pytest_memleak.ledger.surplus_generations import surplus
 from pytest_memleak.ledger.tables import calls, claims
 from pytest_memleak.ledger.tables import generations as generations_table
 from pytest_memleak.records import FinishReason
-from pytest_memleak.records.phases import Phase, Progress, Standing
+from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
 from pytest_memleak.sampling.loop import draw
 from pytest_memleak.sampling.retry import Retry
 
@@ -356,13 +356,13 @@ def test_a_provider_that_always_hangs(memory, ask):
 
 
 def test_progress(drawing, ask):
-    told: list[Standing] = []
+    told: list[ProgressEvent] = []
     endpoint = Scripted(lambda asked: [Completion("x", prompt_tokens=10, completion_tokens=5)])
     drawing(
         endpoint, ask(excerpts=2, samples=3), terms(price=(1, 2)), progress=Progress(told.append)
     )
-    assert told[0] == Standing(Phase.SAMPLING, "model/book", 0, 6, 0, None)
-    assert told[-1] == Standing(Phase.SAMPLING, "model/book", 6, 6, 90, pytest.approx(120e-6))
+    assert told[0] == ProgressEvent(Phase.SAMPLING, "model/book", 0, 6, 0, None)
+    assert told[-1] == ProgressEvent(Phase.SAMPLING, "model/book", 6, 6, 90, pytest.approx(120e-6))
     assert [one.done for one in told] == sorted(one.done for one in told)
     assert all(one.of == 6 for one in told)
 

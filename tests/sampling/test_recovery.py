@@ -8,13 +8,13 @@ import sqlalchemy as sa
 from by_hand import answer, intent
 from scripted import Keeping, Scripted, answers, broken, busy, terms
 
-from pytest_memleak.contracts.protocols import Completion
 from pytest_memleak.errors import ProviderBusy, ProviderError
-from pytest_memleak.ledger.answers import postpone, record
-from pytest_memleak.ledger.claims import claim
+from pytest_memleak.interfaces.protocols import Completion
+from pytest_memleak.ledger.call_reservations import claim
+from pytest_memleak.ledger.call_results import postpone, record
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.questions import Ask
-from pytest_memleak.ledger.reading import generations, missing
+from pytest_memleak.ledger.ledger_queries import generations, missing
+from pytest_memleak.ledger.prompts import Ask
 from pytest_memleak.ledger.tables import calls, leases
 from pytest_memleak.sampling.loop import draw
 from pytest_memleak.sampling.retry import Retry

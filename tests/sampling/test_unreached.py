@@ -15,12 +15,12 @@ from marks import full
 from scripted import Keeping, Scripted, answers, busy, terms
 from tuner import TRAINING, Tuner
 
-from pytest_memleak.errors import NotSent, ProviderBusy, ProviderError
+from pytest_memleak.errors import ProviderBusy, ProviderError, RequestNotSent
 from pytest_memleak.ledger.calls import spent_by
-from pytest_memleak.ledger.chain_check import check_ledger
 from pytest_memleak.ledger.jobs import JobRow
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.tables import batches, calls, claims, jobs
+from pytest_memleak.ledger.verify_chain import check_ledger
 from pytest_memleak.sampling.finetune import ensure_finetune
 from pytest_memleak.sampling.loop import draw
 from pytest_memleak.sampling.retry import Retry
@@ -28,8 +28,10 @@ from pytest_memleak.sampling.retry import Retry
 PRICE = (1.0, 1.0)
 
 
-def refused(**more) -> NotSent:
-    return NotSent("connection refused", provider="scripted", endpoint="e", call="sample", **more)
+def refused(**more) -> RequestNotSent:
+    return RequestNotSent(
+        "connection refused", provider="scripted", endpoint="e", call="sample", **more
+    )
 
 
 @pytest.fixture
@@ -60,7 +62,7 @@ def nothing_is_booked(ledger) -> None:
 @pytest.mark.parametrize("concurrency", [1, 8])
 def test_it_is_told_after_a_few_quick_tries(ledger, ask, retry, paused, concurrency):
     endpoint = Scripted(refused())
-    with pytest.raises(NotSent, match="connection refused") as caught:
+    with pytest.raises(RequestNotSent, match="connection refused") as caught:
         drawn(ledger, endpoint, ask(), retry, concurrency=concurrency)
     assert "is the server there" in caught.value.hint
     if concurrency == 1:
@@ -73,7 +75,7 @@ def test_another_pair_of_the_run_tries_once(url, ask, retry, paused):
     with Ledger(url, run="one") as ledger:
         for tries in ((2, 3, 4), (1,)):
             endpoint = Scripted(refused())
-            with pytest.raises(NotSent):
+            with pytest.raises(RequestNotSent):
                 drawn(ledger, endpoint, ask(seed=tries[0]), retry)
             assert len(endpoint.calls) in tries
     with Ledger(url, run="another") as ledger:
@@ -83,7 +85,7 @@ def test_another_pair_of_the_run_tries_once(url, ask, retry, paused):
 
 def test_a_certificate_that_does_not_hold_is_told_at_once(ledger, ask, retry, paused):
     endpoint = Scripted(refused(lasting=True, hint="trust its authority"))
-    with pytest.raises(NotSent, match="trust its authority"):
+    with pytest.raises(RequestNotSent, match="trust its authority"):
         drawn(ledger, endpoint, ask(), retry)
     assert (len(endpoint.calls), paused) == (1, [])
     nothing_is_booked(ledger)
@@ -129,7 +131,7 @@ def test_a_refusal_is_an_answer_of_the_server(ledger, ask, retry):
 
 def test_it_is_not_looked_for_where_answers_are_kept(ledger, ask, retry):
     endpoint = Keeping(refused())
-    with pytest.raises(NotSent):
+    with pytest.raises(RequestNotSent):
         drawn(ledger, endpoint, ask(), retry)
     assert endpoint.looked_for == []
     nothing_is_booked(ledger)
@@ -148,7 +150,7 @@ def test_a_closed_port(ledger, ask):
             raise refused() from None
         return answers(asked)
 
-    with pytest.raises(NotSent):
+    with pytest.raises(RequestNotSent):
         drawn(ledger, Scripted(call), ask(), Retry(first=0.01, unreached=0.05))
     nothing_is_booked(ledger)
 
@@ -160,7 +162,7 @@ def test_a_closed_port(ledger, ask):
 def test_a_batch_that_was_never_sent(ledger, ask, retry, paused, verb):
     endpoint = Batching()
     endpoint.failures[verb] = [refused()] * (20 if verb == "find" else 8)
-    with pytest.raises(NotSent):
+    with pytest.raises(RequestNotSent):
         drawn(ledger, endpoint, ask(), retry, batch=True)
     if verb == "find":
         assert sum(paused) <= 5.0
@@ -178,7 +180,7 @@ def test_a_batch_that_may_have_been_started_is_kept(ledger, ask, retry):
     endpoint.failures["find"] = [None, *[refused()] * 20]
     endpoint._fail = lambda verb: _fail(endpoint, verb)
     hasty = dataclasses.replace(retry, recovery=0.0)
-    with pytest.raises(NotSent):
+    with pytest.raises(RequestNotSent):
         drawn(ledger, endpoint, ask(), hasty, batch=True)
     (row,) = ledger.read(lambda c: c.execute(sa.select(batches)).all())
     assert (row.state, row.lease) == (JobRow.STARTING, None)
@@ -199,7 +201,7 @@ def test_a_fine_tune_that_was_never_sent(url, retry, paused, verb):
     tuner = Tuner(looks=0)
     tuner.failures[verb] = [refused()] * (20 if verb == "find" else 8)
     with Ledger(url, run="first") as ledger:
-        with pytest.raises(NotSent):
+        with pytest.raises(RequestNotSent):
             ensure_finetune(ledger, tuner, TRAINING, retry=retry)
         with pytest.raises(ProviderError, match="connection refused") as caught:
             ensure_finetune(ledger, tuner, TRAINING, retry=retry)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from pytest_memleak.contracts.protocols import JobState, JobStatus, TrainingExample, TrainingSet
+from pytest_memleak.interfaces.protocols import JobState, JobStatus, TrainingExample, TrainingSet
 
 TRAINING = TrainingSet((TrainingExample("Write.", "Words."),), "d" * 64)
 

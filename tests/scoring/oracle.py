@@ -14,8 +14,8 @@ import unicodedata
 import regex
 
 from pytest_memleak.scoring.further_readings import further_readings
-from pytest_memleak.scoring.keys import keyed
 from pytest_memleak.scoring.look_alikes import LATIN
+from pytest_memleak.scoring.word_hashes import keyed
 
 UNSPACED = regex.compile(
     r"[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}"

@@ -12,8 +12,8 @@ from pytest_memleak.records import (
     Book,
     Completeness,
     Excerpt,
-    Gap,
     Generation,
+    Issue,
     Limits,
     Scoring,
     Span,
@@ -21,8 +21,8 @@ from pytest_memleak.records import (
 )
 from pytest_memleak.scoring.analysis import analyse
 from pytest_memleak.scoring.near_verbatim import NearSpan, NearVerbatimRecall
-from pytest_memleak.scoring.null import Null, NullBook, Uplift
-from pytest_memleak.scoring.recitals import Recital
+from pytest_memleak.scoring.null_books import Null, NullBook, Uplift
+from pytest_memleak.scoring.protected_passages import ProtectedPassage
 
 PASS, FAIL, INCONCLUSIVE = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
 
@@ -57,8 +57,8 @@ def analysis(
     )
     recited = dataclasses.replace(
         CLEAN.recitals,
-        longest_recital=Recital(recital),
-        nv_longest_recital=Recital(nv_recital),
+        longest_recital=ProtectedPassage(recital),
+        nv_longest_recital=ProtectedPassage(nv_recital),
     )
     changed = dataclasses.replace(CLEAN, measurement=measurement, error=error, recitals=recited)
     if nv is not None:
@@ -89,7 +89,7 @@ def _near_span(words):
 def completeness(*, asked=100, got=100, gaps=()):
     """So many generations of those asked for, with these gaps besides."""
     missing = () if got == asked else (f"{got} of {asked} generations are there",)
-    told = tuple(Gap("all there", cause) for cause in (*missing, *gaps))
+    told = tuple(Issue("all there", cause) for cause in (*missing, *gaps))
     return Completeness(asked, got, gaps=told)
 
 

@@ -7,7 +7,7 @@ from pytest_memleak.books.continuation import AS_IT_STANDS, beginnings
 from pytest_memleak.records import Book, Excerpt, Generation, Scoring
 from pytest_memleak.scoring.analysis import analyse
 from pytest_memleak.scoring.measures import measure
-from pytest_memleak.scoring.null import excess_over_null
+from pytest_memleak.scoring.null_books import excess_over_null
 
 PHRASE = st.lists(st.sampled_from([*"abcde", "b.", "A"]), min_size=1, max_size=12)
 

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from pytest_memleak.books import cut, read_epub
 from pytest_memleak.cli.main import main
 from pytest_memleak.records import Book, Generation, Scoring
+from pytest_memleak.scoring.catalog_scan import GenerationSieve, book_keys
 from pytest_memleak.scoring.further_readings import further_readings
-from pytest_memleak.scoring.keys import keyed
-from pytest_memleak.scoring.library import GenerationSieve, book_keys
-from pytest_memleak.scoring.recitals import Protected
-from pytest_memleak.scoring.shared_index import SharedIndex
-from pytest_memleak.scoring.tally import Tally
+from pytest_memleak.scoring.generation_tally import Tally
+from pytest_memleak.scoring.multi_book_index import SharedIndex
+from pytest_memleak.scoring.protected_passages import Protected
+from pytest_memleak.scoring.word_hashes import keyed
 
 BOOKS = Path(__file__).parents[2] / "fixtures" / "books"
 PASSAGE, AROUND, TRIALS = 60, 120, 8

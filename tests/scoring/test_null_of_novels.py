@@ -16,7 +16,7 @@ import pytest
 from pytest_memleak.books import cut, read_epub
 from pytest_memleak.records import Book, Scoring
 from pytest_memleak.scoring.index import Index
-from pytest_memleak.scoring.null import excess_over_null
+from pytest_memleak.scoring.null_books import excess_over_null
 
 FOLDER = os.environ.get("MEMLEAK_BOOKS")
 NOVELS = {path.stem: path for path in sorted(Path(FOLDER).glob("*.epub"))} if FOLDER else {}

@@ -8,10 +8,10 @@ import pytest
 from marks import full
 
 from pytest_memleak.records import Book, Excerpt, Generation, Scoring
-from pytest_memleak.scoring.library import GenerationSieve, book_keys
-from pytest_memleak.scoring.recitals import Protected
-from pytest_memleak.scoring.shared_index import SharedIndex
-from pytest_memleak.scoring.tally import Tally
+from pytest_memleak.scoring.catalog_scan import GenerationSieve, book_keys
+from pytest_memleak.scoring.generation_tally import Tally
+from pytest_memleak.scoring.multi_book_index import SharedIndex
+from pytest_memleak.scoring.protected_passages import Protected
 
 TRIALS = 1_000
 BOOK_WORDS, EXCERPT_WORDS = 4_000, 400

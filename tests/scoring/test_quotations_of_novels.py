@@ -13,9 +13,9 @@ import pytest
 
 from pytest_memleak.books import cut, read_epub
 from pytest_memleak.records import Book, Generation, Scoring
-from pytest_memleak.scoring.recitals import Protected
-from pytest_memleak.scoring.shared_index import SharedIndex
-from pytest_memleak.scoring.tally import Tally
+from pytest_memleak.scoring.generation_tally import Tally
+from pytest_memleak.scoring.multi_book_index import SharedIndex
+from pytest_memleak.scoring.protected_passages import Protected
 
 FOLDER = os.environ.get("MEMLEAK_BOOKS")
 NOVELS = {path.stem: path for path in sorted(Path(FOLDER).glob("*.epub"))} if FOLDER else {}

@@ -18,7 +18,7 @@ from known_models import (
 from marks import full
 
 from pytest_memleak.records import Scoring
-from pytest_memleak.scoring.null import uplift
+from pytest_memleak.scoring.null_books import uplift
 from pytest_memleak.scoring.sampling_error import (
     bmc_bounds,
     extrapolation,

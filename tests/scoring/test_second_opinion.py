@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_memleak.records import Book, Excerpt, Generation, Origin
+from pytest_memleak.scoring.multi_book_index import SharedIndex
 from pytest_memleak.scoring.second_opinion import Sample, automaton_matches, differences
-from pytest_memleak.scoring.shared_index import SharedIndex
 
 WORDS = st.lists(st.sampled_from(["a", "b", "Averylongword", "é", "9-9", "Кот"]), max_size=40)
 TEXTS = st.lists(WORDS.map(" ".join), min_size=1, max_size=4)

@@ -6,9 +6,9 @@ from corpus import shakespeare
 
 from pytest_memleak.records import AnswerLimits
 from pytest_memleak.verdict.answer_census import AnswerCensus
-from pytest_memleak.verdict.asked import Asked
 from pytest_memleak.verdict.completeness import completeness
-from pytest_memleak.verdict.given_away import given_away
+from pytest_memleak.verdict.evidence_requirements import Asked
+from pytest_memleak.verdict.prompt_overlap import given_away
 
 LIMITS = ("min_answer", "max_short", "max_unanswered", "accept_refusals", "max_given_away")
 

@@ -10,14 +10,14 @@ from answer_sets import book_of
 from corpus import king_james, shakespeare
 
 from pytest_memleak.records import FinishReason, Generation, Scoring
-from pytest_memleak.records.judgement import Limits
+from pytest_memleak.records.verdicts import Limits
 from pytest_memleak.scoring.analysis import analyse
 from pytest_memleak.suite.presets import PRESETS
 from pytest_memleak.verdict.answer_census import AnswerCensus
-from pytest_memleak.verdict.asked import Asked
 from pytest_memleak.verdict.completeness import completeness
-from pytest_memleak.verdict.given_away import given_away
+from pytest_memleak.verdict.evidence_requirements import Asked
 from pytest_memleak.verdict.judge import judge
+from pytest_memleak.verdict.prompt_overlap import given_away
 
 SEEDS = (1, 2, 3)
 STRICT = Limits({name: it for name, it in PRESETS["strict"].items() if "greedy" not in name})

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_memleak.records import Work
-from pytest_memleak.scoring.keys import keys_of
+from pytest_memleak.scoring.word_hashes import keys_of
 from pytest_memleak.verdict import answer_census as census_of_answers
 from pytest_memleak.verdict.answer_census import AnswerCensus
-from pytest_memleak.verdict.asked import Asked
 from pytest_memleak.verdict.completeness import completeness
-from pytest_memleak.verdict.given_away import GivenAway, given_away
+from pytest_memleak.verdict.evidence_requirements import Asked
+from pytest_memleak.verdict.prompt_overlap import GivenAway, given_away
 from pytest_memleak.verdict.prose import Prose
 from pytest_memleak.verdict.shingles import KnownRuns, Numbered, run_hashes
 

@@ -8,7 +8,7 @@ from answer_sets import backwards, book_of, honest, one_in_seven_short, replaced
 from corpus import shakespeare
 
 from pytest_memleak.records import FinishReason, Generation, Kind, Verdict
-from pytest_memleak.records.judgement import verdict_words
+from pytest_memleak.records.verdicts import verdict_words
 from pytest_memleak.scoring.words import words as words_in
 
 APOLOGY = "I'm sorry, but I can't write that passage."

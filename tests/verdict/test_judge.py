@@ -18,7 +18,7 @@ from situations import (
     says,
 )
 
-from pytest_memleak.records import Gap, Generation, Limits, Scoring
+from pytest_memleak.records import Generation, Issue, Limits, Scoring
 from pytest_memleak.scoring.analysis import analyse
 from pytest_memleak.verdict.judge import check_limits, judge
 
@@ -70,6 +70,6 @@ def test_a_pass_needs_all_evidence_within_all_limits(bmc, more, limit, got, gaps
 
 
 def test_a_gap_is_told_with_what_to_do_about_it():
-    evidence = dataclasses.replace(WHOLE, gaps=(Gap("short", "6 are short", "raise max_short"),))
+    evidence = dataclasses.replace(WHOLE, gaps=(Issue("short", "6 are short", "raise max_short"),))
     judgement = judge(analysis(), evidence, Limits(bmc=0.1))
     assert judgement.reasons == ("6 are short; raise max_short",)

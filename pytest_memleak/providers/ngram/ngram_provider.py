@@ -27,7 +27,8 @@ from typing import Annotated, Protocol
 
 from pydantic import Field
 
-from pytest_memleak.contracts.protocols import (
+from pytest_memleak.errors import ProviderError, SuiteError
+from pytest_memleak.interfaces.protocols import (
     Completion,
     JobState,
     JobStatus,
@@ -37,13 +38,12 @@ from pytest_memleak.contracts.protocols import (
     Window,
     WindowLogs,
 )
-from pytest_memleak.errors import ProviderError, SuiteError
 from pytest_memleak.providers.ngram.ngram_model import MAX_ORDER, NgramModel
 from pytest_memleak.providers.ngram.ngram_text import PARAGRAPH, tokenise
 from pytest_memleak.providers.ngram.ngram_writer import Draft, NgramWriter, TrainingText
 from pytest_memleak.providers.option_tables import Table, read_table
 from pytest_memleak.records import Book, FinishReason
-from pytest_memleak.records.answerer import fingerprint_of_weights
+from pytest_memleak.records.provenance import fingerprint_of_weights
 from pytest_memleak.redaction.private_files import private_folder
 
 __all__ = ["NgramContinuation", "NgramEndpoint", "NgramFinetune", "NgramOptions", "NgramProvider"]

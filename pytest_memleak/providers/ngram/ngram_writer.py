@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_memleak.contracts.protocols import Window
+from pytest_memleak.interfaces.protocols import Window
 from pytest_memleak.providers.ngram.ngram_model import BOUNDARY, NgramModel
 from pytest_memleak.providers.ngram.ngram_text import detokenise, is_break, opens_sentence, tokenise
 from pytest_memleak.scoring.extraction import in_top_k

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-from pytest_memleak.contracts.capabilities import Obeyed
-from pytest_memleak.contracts.protocols import Completion, Served, Window, WindowLogs
 from pytest_memleak.errors import ProviderBusy
-from pytest_memleak.providers.failures import Refused
+from pytest_memleak.interfaces.capabilities import Obeyed
+from pytest_memleak.interfaces.protocols import Completion, Served, Window, WindowLogs
+from pytest_memleak.providers.call_errors import Refused
 from pytest_memleak.providers.openai.choices import filtered, read_completions
-from pytest_memleak.providers.openai.habits import Api, Habits
+from pytest_memleak.providers.openai.logprobs import TokenTeller
 from pytest_memleak.providers.openai.openai_client import Calls
-from pytest_memleak.providers.openai.told_tokens import TokenTeller
+from pytest_memleak.providers.openai.server_parameters import Api, ServerParameters
 
 __all__ = ["FILTER_CODES", "ChatEndpoint", "ChatSettings", "StoredChatEndpoint"]
 
@@ -66,7 +66,7 @@ class ChatSettings:
 class ChatEndpoint:
     """A model; `id` names server, model and what is said in every request."""
 
-    def __init__(self, *, settings: ChatSettings, calls: Calls, habits: Habits) -> None:
+    def __init__(self, *, settings: ChatSettings, calls: Calls, habits: ServerParameters) -> None:
         self._settings = settings
         self._calls = calls
         self._habits = habits

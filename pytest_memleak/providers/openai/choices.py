@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pytest_memleak.contracts.protocols import Completion, Served
+from pytest_memleak.interfaces.protocols import Completion, Served
 from pytest_memleak.providers.usage import MOST_CHOICES, shared_out, token_count, whole_count
 from pytest_memleak.records import FinishReason
-from pytest_memleak.records.answerer import server_fingerprint
 from pytest_memleak.records.finish_words import finish_reason
+from pytest_memleak.records.provenance import server_fingerprint
 from pytest_memleak.records.reasoning_and_tool_calls import texts_in, without_answer
 
 __all__ = ["filtered", "read_completions", "served_of"]

@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any, Final, Literal
 
-from pytest_memleak.contracts.protocols import Completion, JobState, JobStatus, SampleRequest
 from pytest_memleak.errors import ProviderBusy
-from pytest_memleak.providers.failures import may_pass, safe_message
+from pytest_memleak.interfaces.protocols import Completion, JobState, JobStatus, SampleRequest
+from pytest_memleak.providers.call_errors import may_pass, safe_message
 from pytest_memleak.providers.openai.chat import FILTER_CODES, ChatEndpoint, StoredChatEndpoint
 from pytest_memleak.providers.openai.choices import filtered, read_completions
 from pytest_memleak.providers.openai.files import DIGEST_KEY, file_name, upload_once

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from pytest_memleak.errors import ProviderError
-from pytest_memleak.providers.failures import (
+from pytest_memleak.providers.call_errors import (
     Astray,
     Failing,
     Refusal,
@@ -34,14 +34,14 @@ from pytest_memleak.providers.google_login import (
     login_errors,
     login_failure,
 )
-from pytest_memleak.providers.http_bounds import Bounds
+from pytest_memleak.providers.http_caps import Bounds
 from pytest_memleak.providers.openai.choices import served_of
 from pytest_memleak.redaction.credentials import without_credentials
 
 if TYPE_CHECKING:
     from openai import APIResponse, APIStatusError, OpenAI
 
-    from pytest_memleak.contracts.protocols import Served
+    from pytest_memleak.interfaces.protocols import Served
 
 __all__ = ["OFFICIAL_URL", "PROVIDER", "Calls"]
 

@@ -22,15 +22,20 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from pytest_memleak.contracts.protocols import JobState, JobStatus, ProviderSetup, TrainingSet
 from pytest_memleak.errors import MissingExtra, SuiteError
-from pytest_memleak.providers.failures import safe_message
+from pytest_memleak.interfaces.protocols import JobState, JobStatus, ProviderSetup, TrainingSet
+from pytest_memleak.providers.call_errors import safe_message
 from pytest_memleak.providers.google_login import has_login
 from pytest_memleak.providers.openai.chat import ChatEndpoint, ChatSettings, StoredChatEndpoint
 from pytest_memleak.providers.openai.files import DIGEST_KEY, file_name, upload_once
-from pytest_memleak.providers.openai.habits import PLAIN, PLAIN_ELSEWHERE, Api, Habits
 from pytest_memleak.providers.openai.openai_batch import BatchChatEndpoint, StoredBatchChatEndpoint
 from pytest_memleak.providers.openai.openai_client import Calls
+from pytest_memleak.providers.openai.server_parameters import (
+    PLAIN,
+    PLAIN_ELSEWHERE,
+    Api,
+    ServerParameters,
+)
 from pytest_memleak.providers.option_tables import Table, read_table
 
 __all__ = ["FinetuneTable", "OpenAIProvider", "OptionsTable"]
@@ -155,7 +160,7 @@ class OpenAIProvider:
             auth=options.auth,
         )
         plain = PLAIN if self._calls.plain_by_itself else PLAIN_ELSEWHERE
-        self._habits = Habits(
+        self._habits = ServerParameters(
             max_tokens_parameter=options.max_tokens_parameter,
             api=options.api,
             plain=plain if options.sampling == "plain" else {},

@@ -14,8 +14,8 @@ import functools
 from http import HTTPStatus
 from typing import Any
 
-from pytest_memleak.providers.failures import Astray
-from pytest_memleak.providers.http_bounds import Bounds, Endless
+from pytest_memleak.providers.call_errors import Astray
+from pytest_memleak.providers.http_caps import Bounds, Endless
 
 __all__ = ["bound_the_sdk", "not_taken"]
 

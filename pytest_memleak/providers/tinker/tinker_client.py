@@ -26,7 +26,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pytest_memleak.errors import ProviderBusy, ProviderError
-from pytest_memleak.providers.failures import (
+from pytest_memleak.providers.call_errors import (
     Astray,
     Failing,
     Refusal,
@@ -261,7 +261,7 @@ class Calls:
             final = error.category is tinker.types.RequestErrorCategory.User
             return failing.final(cause) if final else failing.busy(cause)
         if isinstance(error, TimeoutError | tinker.APIConnectionError):
-            # Never NotSent: the SDK has tried before, and an earlier try may have arrived.
+            # Never RequestNotSent: the SDK has tried before, and an earlier try may have arrived.
             seen = type(error.__cause__ or error).__name__
             return failing.busy(
                 f"the connection failed or was cut off ({seen})",

@@ -29,8 +29,8 @@ from pathlib import Path
 
 from pydantic import Field
 
-from pytest_memleak.contracts.protocols import JobState, ProviderSetup, TrainingSet
 from pytest_memleak.errors import MissingExtra, ProviderError, SuiteError
+from pytest_memleak.interfaces.protocols import JobState, ProviderSetup, TrainingSet
 from pytest_memleak.providers.option_tables import Table, read_table
 from pytest_memleak.providers.tinker.journal import Journal
 from pytest_memleak.providers.tinker.tinker_client import PROVIDER, Calls

@@ -9,13 +9,13 @@ from concurrent.futures import Future
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from pytest_memleak.contracts.protocols import Completion, Served, Window, WindowLogs
 from pytest_memleak.errors import ProviderBusy, ProviderError
-from pytest_memleak.providers.failures import Refused
+from pytest_memleak.interfaces.protocols import Completion, Served, Window, WindowLogs
+from pytest_memleak.providers.call_errors import Refused
 from pytest_memleak.providers.tinker.journal import Draw, Journal, Noted, Page
 from pytest_memleak.providers.tinker.tinker_client import PROVIDER, Calls, Gone
 from pytest_memleak.providers.tinker.tinker_format import ChatFormat, PlainFormat
-from pytest_memleak.providers.tinker.token_logs import TokenLogs
+from pytest_memleak.providers.tinker.tinker_logprobs import TokenLogs
 from pytest_memleak.records import FinishReason
 from pytest_memleak.records.finish_words import finish_reason
 

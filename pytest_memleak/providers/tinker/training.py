@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import Field
 
-from pytest_memleak.contracts.protocols import TrainingSet
 from pytest_memleak.errors import ProviderError
-from pytest_memleak.providers.failures import Refused
+from pytest_memleak.interfaces.protocols import TrainingSet
+from pytest_memleak.providers.call_errors import Refused
 from pytest_memleak.providers.option_tables import Table
 from pytest_memleak.providers.tinker.tinker_client import PROVIDER, Calls
 from pytest_memleak.providers.tinker.tinker_format import ChatFormat, Lesson

@@ -23,8 +23,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from pytest_memleak.contracts.protocols import JobState, JobStatus, TrainingExample, TrainingSet
 from pytest_memleak.errors import ProviderBusy, ProviderError
+from pytest_memleak.interfaces.protocols import JobState, JobStatus, TrainingExample, TrainingSet
 from pytest_memleak.redaction.private_files import private_folder
 
 __all__ = ["Drive", "Jobs", "Train", "Weights"]

@@ -15,11 +15,11 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from pytest_memleak.contracts.protocols import Completion, Served
 from pytest_memleak.errors import ProviderError
+from pytest_memleak.interfaces.protocols import Completion, Served
 from pytest_memleak.providers.transformers.local_format import Format, Wording, text_tokens
 from pytest_memleak.providers.transformers.local_probability import log_probabilities
-from pytest_memleak.providers.transformers.quiet import PROVIDER, at_work, failures_as
+from pytest_memleak.providers.transformers.torch_runtime import PROVIDER, at_work, failures_as
 from pytest_memleak.providers.transformers.weights import (
     Loaded,
     Wanted,
@@ -28,14 +28,14 @@ from pytest_memleak.providers.transformers.weights import (
     load_tokenizer,
 )
 from pytest_memleak.records import FinishReason
-from pytest_memleak.records.answerer import fingerprint_of_weights
+from pytest_memleak.records.provenance import fingerprint_of_weights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
 
-    from pytest_memleak.contracts.protocols import Window, WindowLogs
+    from pytest_memleak.interfaces.protocols import Window, WindowLogs
 
 __all__ = ["BENCH", "Bench", "LocalEndpoint"]
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pytest_memleak.contracts.protocols import WindowLogs
+from pytest_memleak.interfaces.protocols import WindowLogs
 from pytest_memleak.providers.transformers.local_format import beginning
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_memleak.contracts.protocols import Window
+    from pytest_memleak.interfaces.protocols import Window
 
 __all__ = ["log_probabilities"]
 

@@ -20,14 +20,14 @@ from pydantic import Field
 from pytest_memleak.errors import ProviderError
 from pytest_memleak.providers.option_tables import Table
 from pytest_memleak.providers.transformers.local_format import Format, Lesson
-from pytest_memleak.providers.transformers.quiet import PROVIDER
+from pytest_memleak.providers.transformers.torch_runtime import PROVIDER
 from pytest_memleak.providers.transformers.weights import Adapter, Loaded, find_adapter
 from pytest_memleak.redaction.private_files import private_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_memleak.contracts.protocols import TrainingExample
+    from pytest_memleak.interfaces.protocols import TrainingExample
 
 __all__ = ["FinetuneTable", "kept", "make_once", "train"]
 

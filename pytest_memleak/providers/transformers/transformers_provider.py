@@ -28,13 +28,13 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from pytest_memleak.contracts.protocols import JobState, JobStatus, ProviderSetup, TrainingSet
 from pytest_memleak.errors import MissingExtra, ProviderError, SuiteError
+from pytest_memleak.interfaces.protocols import JobState, JobStatus, ProviderSetup, TrainingSet
 from pytest_memleak.providers.option_tables import Table, read_table
 from pytest_memleak.providers.transformers.local_endpoint import BENCH, LocalEndpoint
 from pytest_memleak.providers.transformers.local_format import Format, Wording
 from pytest_memleak.providers.transformers.lora import FinetuneTable, kept, make_once, train
-from pytest_memleak.providers.transformers.quiet import PROVIDER, at_work, failures_as
+from pytest_memleak.providers.transformers.torch_runtime import PROVIDER, at_work, failures_as
 from pytest_memleak.providers.transformers.weights import (
     Adapter,
     Base,

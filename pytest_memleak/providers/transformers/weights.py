@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import ProviderError, SuiteError
-from pytest_memleak.providers.transformers.quiet import PROVIDER, failures_as
+from pytest_memleak.providers.transformers.torch_runtime import PROVIDER, failures_as
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from pytest_memleak.contracts.capabilities import Obeyed
-from pytest_memleak.contracts.protocols import Completion
-from pytest_memleak.providers.failures import Failing, Refused
+from pytest_memleak.interfaces.capabilities import Obeyed
+from pytest_memleak.interfaces.protocols import Completion
+from pytest_memleak.providers.call_errors import Failing, Refused
 from pytest_memleak.providers.openai.chat import ChatEndpoint, ChatSettings
-from pytest_memleak.providers.openai.habits import PLAIN_ELSEWHERE, Api, Habits
 from pytest_memleak.providers.openai.openai_client import Calls
+from pytest_memleak.providers.openai.server_parameters import PLAIN_ELSEWHERE, Api, ServerParameters
 from pytest_memleak.providers.vertex.gemini import GeminiEndpoint, GeminiSettings
 from pytest_memleak.providers.vertex.vertex_client import PROVIDER
 from pytest_memleak.providers.vertex.vertex_client import Calls as VertexCalls
@@ -27,9 +27,11 @@ _Answer = TypeVar("_Answer")
 _NO_ADDRESS = "http://not-deployed.invalid"
 
 
-def habits_of(*, api: Api, plain: bool) -> Habits:
+def habits_of(*, api: Api, plain: bool) -> ServerParameters:
     """What is asked of how to sample by a container of Google's (vLLM's, mostly)."""
-    return Habits(max_tokens_parameter="auto", api=api, plain=PLAIN_ELSEWHERE if plain else {})
+    return ServerParameters(
+        max_tokens_parameter="auto", api=api, plain=PLAIN_ELSEWHERE if plain else {}
+    )
 
 
 class DeployedCalls(Calls):
@@ -66,7 +68,7 @@ class DeployedCalls(Calls):
         endpoint: str,
         texts: Sequence[str] = (),
     ) -> _Answer:
-        """As `Calls.ask`; NotSent where it does not stand, or its hours are over."""
+        """As `Calls.ask`; RequestNotSent where it does not stand, or its hours are over."""
         failing = Failing(PROVIDER, endpoint, call)
         if self._until is None:
             raise failing.not_sent("the model is not deployed", lasting=True)

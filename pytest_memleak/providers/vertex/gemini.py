@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from pytest_memleak.contracts.capabilities import Obeyed
-from pytest_memleak.contracts.protocols import Completion, Served
 from pytest_memleak.errors import ProviderBusy
-from pytest_memleak.providers.failures import Refused
-from pytest_memleak.providers.obedience import Obedience
+from pytest_memleak.interfaces.capabilities import Obeyed
+from pytest_memleak.interfaces.protocols import Completion, Served
+from pytest_memleak.providers.call_errors import Refused
+from pytest_memleak.providers.parameter_support import ParameterSupport
 from pytest_memleak.providers.usage import MOST_CHOICES, shared_out, token_count
 from pytest_memleak.providers.vertex.vertex_client import PROVIDER, Calls
 from pytest_memleak.records import FinishReason
@@ -107,7 +107,7 @@ class GeminiEndpoint:
         self._settings = settings
         self._calls = calls
         self._most_candidates: int | None = None
-        self._obedience = Obedience()
+        self._obedience = ParameterSupport()
         place = calls.base_url or PROVIDER
         self.id = "#".join(part for part in (f"{place} {settings.model}", settings.digest) if part)
 

@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pytest_memleak.contracts.protocols import Completion, JobState, JobStatus, SampleRequest
 from pytest_memleak.errors import ProviderError
-from pytest_memleak.providers.failures import may_pass, safe_message
+from pytest_memleak.interfaces.protocols import Completion, JobState, JobStatus, SampleRequest
+from pytest_memleak.providers.call_errors import may_pass, safe_message
 from pytest_memleak.providers.vertex.gemini import GeminiEndpoint, GeminiSettings, read_completions
 from pytest_memleak.providers.vertex.storage import Bucket
 from pytest_memleak.providers.vertex.vertex_client import PROVIDER, Calls

@@ -19,14 +19,14 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytest_memleak.errors import ProviderError
-from pytest_memleak.providers.failures import (
+from pytest_memleak.providers.call_errors import (
     Astray,
     Failing,
     Refusal,
     retry_after,
 )
 from pytest_memleak.providers.google_login import LOGIN, SCOPE, login_failure
-from pytest_memleak.providers.http_bounds import Bounds
+from pytest_memleak.providers.http_caps import Bounds
 from pytest_memleak.redaction.credentials import without_credentials
 
 if TYPE_CHECKING:

@@ -13,16 +13,16 @@ from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from pytest_memleak.contracts.protocols import JobState, JobStatus
 from pytest_memleak.errors import ProviderBusy
-from pytest_memleak.providers.failures import Failing, Refused, safe_message
+from pytest_memleak.interfaces.protocols import JobState, JobStatus
+from pytest_memleak.providers.call_errors import Failing, Refused, safe_message
 from pytest_memleak.providers.vertex.vertex_client import PROVIDER, Calls
 
 if TYPE_CHECKING:
     from agentplatform import Client as Platform
     from google.cloud.aiplatform_v1.types import Endpoint
 
-    from pytest_memleak.contracts.deploying import Deployment
+    from pytest_memleak.interfaces.deployment_protocol import Deployment
 
 __all__ = ["Deployments", "Machines", "display_name"]
 

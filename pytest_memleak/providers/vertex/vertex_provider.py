@@ -34,16 +34,16 @@ import warnings
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from pytest_memleak.contracts.deploying import Deployment
-from pytest_memleak.contracts.protocols import (
+from pytest_memleak.errors import MissingExtra, ProviderError, SuiteError
+from pytest_memleak.interfaces.deployment_protocol import Deployment
+from pytest_memleak.interfaces.protocols import (
     JobState,
     JobStatus,
     ProviderSetup,
     TrainingExample,
     TrainingSet,
 )
-from pytest_memleak.errors import MissingExtra, ProviderError, SuiteError
-from pytest_memleak.providers.failures import safe_message
+from pytest_memleak.providers.call_errors import safe_message
 from pytest_memleak.providers.openai.chat import ChatSettings
 from pytest_memleak.providers.option_tables import read_table
 from pytest_memleak.providers.vertex.deployed import (
@@ -57,7 +57,7 @@ from pytest_memleak.providers.vertex.storage import Bucket
 from pytest_memleak.providers.vertex.vertex_batch import BatchGeminiEndpoint
 from pytest_memleak.providers.vertex.vertex_client import PROVIDER, Calls
 from pytest_memleak.providers.vertex.vertex_endpoints import Deployments, Machines
-from pytest_memleak.providers.vertex.vertex_tables import (
+from pytest_memleak.providers.vertex.vertex_options import (
     RESOURCE,
     FinetuneTable,
     OptionsTable,
@@ -71,7 +71,7 @@ if TYPE_CHECKING:
     from google.genai import Client
     from google.genai.types import CreateTuningJobConfig, TuningJob
 
-    from pytest_memleak.providers.vertex.vertex_tables import DeploymentTable
+    from pytest_memleak.providers.vertex.vertex_options import DeploymentTable
 
 __all__ = ["FinetuneTable", "OptionsTable", "VertexProvider"]
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_memleak.records import Verdict
-from pytest_memleak.reports.wording import outcome
+from pytest_memleak.reports.report_text import outcome
 
 if TYPE_CHECKING:
-    from pytest_memleak.records.finding import Finding
+    from pytest_memleak.records.pair_result import PairResult
 
 __all__ = ["Badge", "outcome_badge", "verdict_badge"]
 
@@ -26,7 +26,7 @@ class Badge:
     note: str = ""
 
 
-def outcome_badge(found: Finding) -> Badge:
+def outcome_badge(found: PairResult) -> Badge:
     """What became of a pair."""
     became = outcome(found)
     kind = became.kind if became.kind in _MARKS else "inconclusive"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from pytest_memleak.redaction.text import inert
-from pytest_memleak.reports.html.strips import heat_level
+from pytest_memleak.reports.html.coverage_strips import heat_level
 from pytest_memleak.scoring.words import words
 
 if TYPE_CHECKING:

@@ -6,21 +6,21 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_memleak.findings.controls import suite_controls
-from pytest_memleak.findings.from_evaluation import table_of
-from pytest_memleak.findings.overall import result_of
-from pytest_memleak.findings.run_evidence import pairs_of
 from pytest_memleak.records import Verdict
-from pytest_memleak.records.amounts import amount, day
+from pytest_memleak.records.number_format import amount, day
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.html.badges import Badge, verdict_badge
 from pytest_memleak.reports.plain_settings import recipe
-from pytest_memleak.reports.wording import detects, in_percent, of_suites, served_by, unit
+from pytest_memleak.reports.report_text import detects, in_percent, of_suites, served_by, unit
+from pytest_memleak.results.build_result import table_of
+from pytest_memleak.results.control_summary import suite_controls
+from pytest_memleak.results.run_evidence import pairs_of
+from pytest_memleak.results.run_verdict import result_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from pytest_memleak.records.finding import Finding, Passage, RunReport
+    from pytest_memleak.records.pair_result import PairResult, Passage, RunReport
     from pytest_memleak.reports.html.views import PairView
 
 __all__ = ["BookLine", "Cover", "LimitLine", "ModelLine", "WorstPassage", "book_titles", "cover"]
@@ -131,7 +131,7 @@ def cover(
     )
 
 
-def book_titles(findings: Sequence[Finding]) -> dict[tuple[str, str], str]:
+def book_titles(findings: Sequence[PairResult]) -> dict[tuple[str, str], str]:
     """What each book is called, by suite and id: its title, with its id where two have one."""
     titles = {(one.suite, one.book): one.title or one.book for one in reversed(findings)}
     alike = Counter(titles.values())
@@ -222,7 +222,7 @@ def _next(result: Verdict, run: RunReport, pairs: Sequence[PairView]) -> Iterato
         yield f"File this page with {name}; “memleak verify {name}” computes it again."
 
 
-def _drawn(findings: Sequence[Finding]) -> str:
+def _drawn(findings: Sequence[PairResult]) -> str:
     got, asked = (sum(getattr(one, name) for one in findings) for name in ("got", "asked"))
     said = f"{got:,} of {asked:,} answers"
     whos = [one.answerer for one in findings if one.answerer]
@@ -233,7 +233,7 @@ def _drawn(findings: Sequence[Finding]) -> str:
     return f"{said}, {first}" if first == last else f"{said}, {first} to {last}"
 
 
-def _detection(findings: Sequence[Finding]) -> str:
+def _detection(findings: Sequence[PairResult]) -> str:
     known = [one for one in findings if one.sensitivity and not one.control]
     if not known:
         return ""
@@ -250,9 +250,9 @@ def _detection(findings: Sequence[Finding]) -> str:
 
 
 def _models(
-    findings: Sequence[Finding], titles: Mapping[tuple[str, str], str]
+    findings: Sequence[PairResult], titles: Mapping[tuple[str, str], str]
 ) -> tuple[ModelLine, ...]:
-    by_model: dict[tuple[str, str], list[Finding]] = {}
+    by_model: dict[tuple[str, str], list[PairResult]] = {}
     for one in findings:
         by_model.setdefault((one.suite, one.model), []).append(one)
     lines = []
@@ -266,7 +266,7 @@ def _models(
 
 
 def _books(
-    findings: Sequence[Finding], titles: Mapping[tuple[str, str], str]
+    findings: Sequence[PairResult], titles: Mapping[tuple[str, str], str]
 ) -> tuple[BookLine, ...]:
     lines: dict[tuple[str, str], list[BookLine]] = {}
     for one in findings:
@@ -285,7 +285,7 @@ def _books(
     return tuple(dict.fromkeys(known))
 
 
-def _limits(findings: Sequence[Finding]) -> tuple[LimitLine, ...]:
+def _limits(findings: Sequence[PairResult]) -> tuple[LimitLine, ...]:
     """Each limit once for whoever set it, in the order of the table of measures."""
     rows = table_of(findings)
     lines = {

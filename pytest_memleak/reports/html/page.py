@@ -20,19 +20,19 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from pytest_memleak.errors import MemleakError
-from pytest_memleak.records.amounts import percent
+from pytest_memleak.records.number_format import percent
+from pytest_memleak.redaction.atomic_write import write_whole
 from pytest_memleak.redaction.text import inert
-from pytest_memleak.redaction.whole_files import write_whole
 from pytest_memleak.reports.html.book_text import shown
 from pytest_memleak.reports.html.cover import book_titles, cover
+from pytest_memleak.reports.html.coverage_strips import HEAT_STEPS, WIDTH
 from pytest_memleak.reports.html.models_compared import book_views
-from pytest_memleak.reports.html.strips import HEAT_STEPS, WIDTH
 from pytest_memleak.reports.html.views import main_titles, pair_views
-from pytest_memleak.reports.release_words import release_details, release_words
-from pytest_memleak.reports.wording import came_back, captions, detects, of_documents
+from pytest_memleak.reports.release_text import release_details, release_words
+from pytest_memleak.reports.report_text import captions, detects, of_documents, rate_text
 
 if TYPE_CHECKING:
-    from pytest_memleak.records.finding import RunReport
+    from pytest_memleak.records.pair_result import RunReport
     from pytest_memleak.reports.html.cover import Cover
 
 __all__ = ["render", "write_html"]
@@ -129,7 +129,7 @@ def _environment() -> Environment:
     environment.globals["of_documents"] = of_documents
     environment.globals["release_details"] = release_details
     environment.globals["release_words"] = release_words
-    environment.globals["came_back"] = came_back
+    environment.globals["rate_text"] = rate_text
     environment.globals["detects"] = detects
     environment.filters["percent"] = percent
     environment.filters["count"] = lambda number: f"{number:,}"

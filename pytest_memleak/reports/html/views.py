@@ -8,24 +8,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_memleak.findings.from_evaluation import overview, table_of
 from pytest_memleak.records import Verdict
-from pytest_memleak.records.amounts import percent
+from pytest_memleak.records.number_format import percent
 from pytest_memleak.reports.html.badges import Badge, outcome_badge, verdict_badge
 from pytest_memleak.reports.html.book_text import coloured
 from pytest_memleak.reports.html.charts import coverage_chart, length_chart, length_classes
-from pytest_memleak.reports.html.strips import arcs, strip, x_of
+from pytest_memleak.reports.html.coverage_strips import arcs, strip, x_of
 from pytest_memleak.reports.html.window_strip import WindowMap, window_map
+from pytest_memleak.reports.passage_selection import of_other_books, of_the_likeliest, told_once
 from pytest_memleak.reports.plain_settings import recipe, settings_told
-from pytest_memleak.reports.told_passages import of_other_books, of_the_likeliest, told_once
-from pytest_memleak.reports.wording import (
+from pytest_memleak.reports.report_text import (
     chance,
+    generation_lines,
     in_percent,
     is_over,
-    of_answers,
     unit,
     work_named,
 )
+from pytest_memleak.results.build_result import overview, table_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
     from pytest_memleak.records import Measure
-    from pytest_memleak.records.finding import Finding, Passage
-    from pytest_memleak.records.plot import PlotData
+    from pytest_memleak.records.pair_result import PairResult, Passage
+    from pytest_memleak.records.plot_records import PlotData
     from pytest_memleak.reports.html.book_text import Run
     from pytest_memleak.reports.html.charts import LengthClass
-    from pytest_memleak.reports.html.strips import Arc, Strip
+    from pytest_memleak.reports.html.coverage_strips import Arc, Strip
 
 __all__ = [
     "MeasureView",
@@ -101,7 +101,7 @@ class PairView:
     """
 
     anchor: str
-    found: Finding
+    found: PairResult
     book: str
     badge: Badge
     measures: tuple[MeasureView, ...]
@@ -135,7 +135,7 @@ class PairView:
 
 
 def pair_views(
-    findings: Iterable[Finding], titles: Mapping[tuple[str, str], str]
+    findings: Iterable[PairResult], titles: Mapping[tuple[str, str], str]
 ) -> list[PairView]:
     """One view per finding, in their order. titles: of books, by suite and id."""
     views = []
@@ -145,7 +145,7 @@ def pair_views(
     return views
 
 
-def _pair_view(found: Finding, anchor: str, titles: Mapping[str, str]) -> PairView:
+def _pair_view(found: PairResult, anchor: str, titles: Mapping[str, str]) -> PairView:
     rows = table_of([found])
     measures = [_measure(found, row) for name, row in rows.items() if name in found.measures]
     view = PairView(
@@ -154,7 +154,7 @@ def _pair_view(found: Finding, anchor: str, titles: Mapping[str, str]) -> PairVi
         book=titles[found.book],
         badge=outcome_badge(found),
         measures=tuple(sorted(measures, key=lambda one: not one.limit)),
-        answers=tuple(of_answers(found)),
+        answers=tuple(generation_lines(found)),
         passages=tuple(
             _titled(one, titles) for one in told_once((*of_the_likeliest(found), *found.recitals))
         ),
@@ -203,7 +203,7 @@ def _drawn(view: PairView, seen: PlotData, anchor: str) -> PairView:
     )
 
 
-def _measure(found: Finding, row: Measure) -> MeasureView:
+def _measure(found: PairResult, row: Measure) -> MeasureView:
     value, limit = found.measures[row.name], found.limits.get(row.name)
     low, high = found.intervals.get(row.name, (value, value))
     state = ""
@@ -224,7 +224,7 @@ def _measure(found: Finding, row: Measure) -> MeasureView:
     )
 
 
-def _doubt(found: Finding, row: Measure, low: float, high: float) -> Iterator[str]:
+def _doubt(found: PairResult, row: Measure, low: float, high: float) -> Iterator[str]:
     if low < high:
         yield f"{in_percent(row, low).removesuffix(' %')} to {in_percent(row, high)}"
     if row.name in found.chances:
@@ -252,12 +252,12 @@ def _chapters(seen: PlotData, words: int) -> tuple[ChapterView, ...]:
     return tuple(views)
 
 
-def _work_heads(found: Finding) -> tuple[str, ...]:
+def _work_heads(found: PairResult) -> tuple[str, ...]:
     told = found.works[0].measures if found.works else {}
     return tuple(name for name in table_of([found]) if name in told)
 
 
-def _works(found: Finding) -> tuple[WorkView, ...]:
+def _works(found: PairResult) -> tuple[WorkView, ...]:
     """Those that leak first, then those that could not be judged."""
     rows, heads = table_of([found]), _work_heads(found)
     order = [Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS]
@@ -282,7 +282,7 @@ def _excerpts(seen: PlotData, first: int, step: int) -> str:
     return f"{seen.excerpts[first]} to {seen.excerpts[last]}"
 
 
-def _coverage(found: Finding, seen: PlotData, anchor: str) -> Markup:
+def _coverage(found: PairResult, seen: PlotData, anchor: str) -> Markup:
     low, high = found.intervals.get("bmc", (found.measures["bmc"],) * 2)
     n = seen.rounds
     return coverage_chart(
@@ -306,7 +306,7 @@ def _points(seen: PlotData) -> tuple[tuple[int, str], ...]:
     return tuple((m, percent(both[m - 1])) for m in wanted)
 
 
-def _text(found: Finding, seen: PlotData) -> tuple[tuple[str, tuple[Run, ...]], ...]:
+def _text(found: PairResult, seen: PlotData) -> tuple[tuple[str, tuple[Run, ...]], ...]:
     if seen.text is None:
         return ()
     times = seen.times.tolist()
@@ -317,7 +317,7 @@ def _text(found: Finding, seen: PlotData) -> tuple[tuple[str, tuple[Run, ...]], 
     )
 
 
-def main_titles(findings: Sequence[Finding]) -> dict[str, str]:
+def main_titles(findings: Sequence[PairResult]) -> dict[str, str]:
     """What the measures of an overview are, and in which unit, by name, in its order."""
     return {
         row.name: f"{row.title}, {unit(row, findings)}".strip(", ") for row in overview(findings)

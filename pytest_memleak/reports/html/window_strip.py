@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_memleak.reports.html.strips import Strip, strip, x_of
+from pytest_memleak.reports.html.coverage_strips import Strip, strip, x_of
 from pytest_memleak.scoring.extraction import seen_in_tries
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pytest_memleak.contracts.protocols import (
+from pytest_memleak.errors import ProviderError, SuiteError
+from pytest_memleak.interfaces.protocols import (
     Completion,
     Endpoint,
     JobStatus,
@@ -18,7 +19,6 @@ from pytest_memleak.contracts.protocols import (
     TrainingExample,
     TrainingSet,
 )
-from pytest_memleak.errors import ProviderError, SuiteError
 from pytest_memleak.providers.ngram.ngram_provider import NgramProvider
 from pytest_memleak.providers.ngram.ngram_text import tokenise
 from pytest_memleak.records import Book, Excerpt, FinishReason, Generation, Model

@@ -11,15 +11,15 @@ from http_server import Books
 from openai_server import OpenAIServer
 from reciter import Reciter
 
-from pytest_memleak.contracts.capabilities import Obeyed, ObeyingEndpoint
-from pytest_memleak.contracts.protocols import (
+from pytest_memleak.errors import ProviderError, RequestNotSent, SuiteError
+from pytest_memleak.interfaces.capabilities import Obeyed, ObeyingEndpoint
+from pytest_memleak.interfaces.protocols import (
     ContinuingEndpoint,
     ProviderSetup,
     SampleRequest,
     Window,
 )
-from pytest_memleak.errors import NotSent, ProviderError, SuiteError
-from pytest_memleak.providers.failures import Refused
+from pytest_memleak.providers.call_errors import Refused
 from pytest_memleak.providers.openai.choices import read_completions
 from pytest_memleak.providers.openai.openai_client import Calls
 from pytest_memleak.providers.openai.openai_provider import OpenAIProvider
@@ -351,7 +351,7 @@ def test_a_server_without_numbers_is_asked_once_whether_it_has_them(serve):
     ],
 )
 def test_what_never_left_is_not_in_doubt(url, seen):
-    with pytest.raises(NotSent, match=seen) as error:
+    with pytest.raises(RequestNotSent, match=seen) as error:
         sample(provider_of(url, timeout=8.0).open(None))
     assert error.value.in_doubt is False
     assert "nothing was asked or billed" in error.value.cause
@@ -359,7 +359,7 @@ def test_what_never_left_is_not_in_doubt(url, seen):
 
 def test_a_certificate_that_nobody_signed(serve):
     # A server without TLS at all gives no certificate either.
-    with pytest.raises(NotSent, match="SSL"):
+    with pytest.raises(RequestNotSent, match="SSL"):
         sample(provider_of(serve().base_url.replace("http:", "https:")).open(None))
 
 

@@ -31,7 +31,14 @@ from hypothesis import strategies as st
 from openai_server import OpenAIServer
 from reciter import Reciter
 
-from pytest_memleak.contracts.protocols import (
+from pytest_memleak.errors import (
+    MissingExtra,
+    ProviderBusy,
+    ProviderError,
+    RequestNotSent,
+    SuiteError,
+)
+from pytest_memleak.interfaces.protocols import (
     BatchEndpoint,
     Endpoint,
     JobStatus,
@@ -41,8 +48,7 @@ from pytest_memleak.contracts.protocols import (
     TrainingExample,
     TrainingSet,
 )
-from pytest_memleak.errors import MissingExtra, NotSent, ProviderBusy, ProviderError, SuiteError
-from pytest_memleak.providers.failures import Refused
+from pytest_memleak.providers.call_errors import Refused
 from pytest_memleak.providers.openai import openai_provider as provider_module
 from pytest_memleak.providers.openai.choices import read_completions
 from pytest_memleak.providers.openai.openai_provider import OpenAIProvider
@@ -405,7 +411,7 @@ def test_no_server_at_all(serve):
     server = serve()
     provider = provider_of(server)
     server.stop()
-    with pytest.raises(NotSent, match="ConnectionRefusedError") as error:
+    with pytest.raises(RequestNotSent, match="ConnectionRefusedError") as error:
         sample(provider.open(None))
     assert server.base_url in error.value.hint
     assert error.value.in_doubt is False

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from http_server import HttpServer, Request, Response
 
-from pytest_memleak.contracts.protocols import ProviderSetup, Window
 from pytest_memleak.errors import ProviderError
+from pytest_memleak.interfaces.protocols import ProviderSetup, Window
 from pytest_memleak.providers.openai.openai_provider import OpenAIProvider
 from pytest_memleak.records import Model
 

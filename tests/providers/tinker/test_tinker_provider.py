@@ -22,7 +22,14 @@ from reciter import Reciter
 from tinker_server import TinkerServer
 from tinker_words import save_tokenizer
 
-from pytest_memleak.contracts.protocols import (
+from pytest_memleak.errors import (
+    MissingExtra,
+    ProviderBusy,
+    ProviderError,
+    RequestNotSent,
+    SuiteError,
+)
+from pytest_memleak.interfaces.protocols import (
     JobStatus,
     Provider,
     ProviderSetup,
@@ -31,8 +38,7 @@ from pytest_memleak.contracts.protocols import (
     TrainingSet,
     Window,
 )
-from pytest_memleak.errors import MissingExtra, NotSent, ProviderBusy, ProviderError, SuiteError
-from pytest_memleak.providers.failures import Refused
+from pytest_memleak.providers.call_errors import Refused
 from pytest_memleak.providers.tinker import tinker_provider as provider_module
 from pytest_memleak.providers.tinker import training_jobs as tinker_jobs
 from pytest_memleak.providers.tinker.tinker_client import Gone
@@ -516,7 +522,7 @@ def test_a_process_that_ends_saves_its_training(serve, provider_of, books, tmp_p
         f"""
         import pathlib, time
         from pytest_memleak.providers.tinker.tinker_provider import TinkerProvider
-        from pytest_memleak.contracts.protocols import *
+        from pytest_memleak.interfaces.protocols import *
         from pytest_memleak.records import Model
         model = Model(
             "tuned", "tinker", "base", finetune_books=("x",),
@@ -827,7 +833,7 @@ def test_a_refused_connection_is_said_at_once(provider_of):
         port = taken.getsockname()[1]
     provider = provider_of(f"http://127.0.0.1:{port}", timeout=300.0)
     for verb in (lambda: ask(provider.open(None)), lambda: provider.find_finetune(DIGEST)):
-        with pytest.raises(NotSent, match=f"no connection to 127.0.0.1:{port}") as caught:
+        with pytest.raises(RequestNotSent, match=f"no connection to 127.0.0.1:{port}") as caught:
             verb()
         assert caught.value.in_doubt is False
         assert "is the server up" in str(caught.value)

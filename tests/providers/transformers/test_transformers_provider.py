@@ -13,14 +13,14 @@ from collections import Counter
 import pytest
 
 from pytest_memleak import score
-from pytest_memleak.contracts.protocols import (
+from pytest_memleak.errors import MissingExtra, ProviderError, SuiteError
+from pytest_memleak.interfaces.protocols import (
     Endpoint,
     JobStatus,
     ProviderSetup,
     TrainingExample,
     TrainingSet,
 )
-from pytest_memleak.errors import MissingExtra, ProviderError, SuiteError
 from pytest_memleak.records import FinishReason, Model
 
 torch = pytest.importorskip("torch")
@@ -502,7 +502,7 @@ def test_nothing_is_loaded_before_an_endpoint_is_sampled(base, tmp_path):
     program = (
         "import sys; from pathlib import Path\n"
         "from pytest_memleak.providers.transformers import transformers_provider as own\n"
-        "from pytest_memleak.contracts.protocols import ProviderSetup\n"
+        "from pytest_memleak.interfaces.protocols import ProviderSetup\n"
         "from pytest_memleak.records import Model\n"
         f"setup = ProviderSetup(Model('m', 'transformers', {str(base)!r}), 'here', Path('.'),\n"
         "    Path('state'), None)\n"

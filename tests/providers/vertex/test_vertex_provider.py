@@ -33,8 +33,15 @@ from hypothesis import strategies as st
 from reciter import Reciter
 from vertex_server import VertexServer
 
-from pytest_memleak.contracts.capabilities import Obeyed, ObeyingEndpoint
-from pytest_memleak.contracts.protocols import (
+from pytest_memleak.errors import (
+    MissingExtra,
+    ProviderBusy,
+    ProviderError,
+    RequestNotSent,
+    SuiteError,
+)
+from pytest_memleak.interfaces.capabilities import Obeyed, ObeyingEndpoint
+from pytest_memleak.interfaces.protocols import (
     BatchEndpoint,
     Endpoint,
     JobStatus,
@@ -43,8 +50,7 @@ from pytest_memleak.contracts.protocols import (
     TrainingExample,
     TrainingSet,
 )
-from pytest_memleak.errors import MissingExtra, NotSent, ProviderBusy, ProviderError, SuiteError
-from pytest_memleak.providers.failures import Refused
+from pytest_memleak.providers.call_errors import Refused
 from pytest_memleak.providers.openai.openai_provider import OpenAIProvider
 from pytest_memleak.providers.vertex import vertex_batch
 from pytest_memleak.providers.vertex import vertex_provider as provider_module
@@ -425,7 +431,7 @@ def test_without_credentials_the_way_to_get_some_is_named(serve, monkeypatch):
 
 @pytest.mark.parametrize(
     ("fault", "kind"),
-    [(server_error("token", status=400), ProviderError), (drop("token"), NotSent)],
+    [(server_error("token", status=400), ProviderError), (drop("token"), RequestNotSent)],
 )
 def test_credentials_that_are_not_honoured(serve, fault, kind):
     with pytest.raises(ProviderError) as error:
@@ -575,14 +581,14 @@ def test_a_deployed_model_is_asked_where_it_stands_and_no_longer_than_its_hours(
     server = serve(open_models=["meta/small@small-1b"])
     provider = provider_of(server, base="meta/small@small-1b", deployment={})
     endpoint = provider.open(None)
-    with pytest.raises(NotSent, match="not deployed"):
+    with pytest.raises(RequestNotSent, match="not deployed"):
         sample(endpoint)
     wanted, name = provider.deployment(None), deployed(provider)
     provider.move_in(wanted, name, until=time.time() + 60)
     assert len(sample(endpoint)) == 3
     assert endpoint.id == f"{server.url} meta/small@small-1b"
     provider.move_in(wanted, name, until=0.0)
-    with pytest.raises(NotSent, match="hours are over"):
+    with pytest.raises(RequestNotSent, match="hours are over"):
         sample(endpoint)
 
 

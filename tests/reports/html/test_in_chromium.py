@@ -13,8 +13,8 @@ import threading
 import pytest
 
 from pytest_memleak.records import Limits
-from pytest_memleak.records.finding import RunReport
-from pytest_memleak.records.plot import Heading
+from pytest_memleak.records.pair_result import RunReport
+from pytest_memleak.records.plot_records import Heading
 from pytest_memleak.reports.html.page import write_html
 
 CHROMIUM, DRIVER = (

@@ -13,9 +13,9 @@ import pytest
 
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.records import Generation, Limits, Measure, Scoring, Verdict
-from pytest_memleak.records.answerer import Answerer, ServedBy
-from pytest_memleak.records.finding import RunReport
-from pytest_memleak.records.plot import Heading
+from pytest_memleak.records.pair_result import RunReport
+from pytest_memleak.records.plot_records import Heading
+from pytest_memleak.records.provenance import Provenance, ServedBy
 from pytest_memleak.reports.html.page import render, write_html
 from pytest_memleak.scoring.similarity import compare, self_agreement
 from pytest_memleak.scoring.words import words
@@ -363,7 +363,7 @@ def test_names_and_reasons_act_nowhere(leak, other, bad):
         changes=(bad,),
         spared=bad,
         completeness=dataclasses.replace(leak.completeness, withheld={bad: 3}, notes=(bad,)),
-        answerer=Answerer(bad, (ServedBy(bad, bad, 3),), 1.0, 2.0, 3, 4, 5, (bad,), bad),
+        answerer=Provenance(bad, (ServedBy(bad, bad, 3),), 1.0, 2.0, 3, 4, 5, (bad,), bad),
         plot=seen,
     )
     page = page_of(hostile, dataclasses.replace(hostile, model=bad + "b"))

@@ -1,0 +1,171 @@
+"""From a manuscript to a book, and from a book to the paper's records."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pytest_memleak.books.excerpts import cut
+from pytest_memleak.books.instructions import DEFAULT_INSTRUCTION, instruct
+from pytest_memleak.books.summary_files import load_summaries
+from pytest_memleak.interfaces.protocols import Manuscript
+from pytest_memleak.records import Book, Excerpt, WordMode, Work
+from pytest_memleak.records.digest import book_digest
+from pytest_memleak.records.paper_format import book_from_records, load_records
+from pytest_memleak.scoring.words import words
+
+__all__ = ["instructed", "make_book", "paper_records", "read_json", "with_summaries"]
+
+_UNTITLED = "untitled"
+_UNKNOWN = "unknown"
+
+
+def make_book(
+    book_id: str,
+    manuscript: Manuscript,
+    *,
+    title: str | None = None,
+    author: str | None = None,
+    summaries: Path | None = None,
+    template: str | None = None,
+    mode: WordMode = "paper",
+) -> Book:
+    """Cut a manuscript into excerpts and write their instructions.
+
+    `title` and `author` come before what the manuscript says; `summaries` is a file of them,
+    without which no excerpt has an instruction (unless `template` needs no summary); `mode` is
+    how words are counted.
+
+    Raises BookError for a book without words in that mode, summaries that do not fit, a template
+    that cannot be filled.
+    """
+    place = f"book {book_id!r}"
+    title = title or manuscript.title
+    author = author or manuscript.author
+    excerpts = cut(manuscript, mode=mode, place=place)
+    excerpts = instructed(
+        excerpts,
+        author=author,
+        title=title,
+        summaries=load_summaries(summaries, excerpts) if summaries else None,
+        template=template,
+        mode=mode,
+        place=place,
+    )
+    return Book(
+        id=book_id,
+        title=title or _UNTITLED,
+        author=author or _UNKNOWN,
+        excerpts=excerpts,
+        digest=book_digest(excerpts),
+        warnings=manuscript.warnings,
+        parts=manuscript.parts,
+    )
+
+
+def with_summaries(
+    book: Book,
+    summaries: Mapping[str, str],
+    *,
+    author: str | None = None,
+    title: str | None = None,
+    template: str | None = None,
+    mode: WordMode = "paper",
+) -> Book:
+    """The book with an instruction for each excerpt that has none, made from its summary.
+
+    `summaries` are by the excerpts' ids; `author` and `title` come before the book's own. Raises
+    BookError as `make_book` does.
+    """
+    excerpts = instructed(
+        book.excerpts,
+        works=book.works,
+        author=author or (None if book.author == _UNKNOWN else book.author),
+        title=title or (None if book.title == _UNTITLED else book.title),
+        summaries=summaries,
+        template=template,
+        mode=mode,
+        place=f"book {book.id!r}",
+    )
+    return dataclasses.replace(book, excerpts=excerpts, digest=book_digest(excerpts))
+
+
+def instructed(
+    excerpts: Sequence[Excerpt],
+    *,
+    works: Sequence[Work] = (),
+    author: str | None,
+    title: str | None,
+    summaries: Mapping[str, str] | None,
+    template: str | None,
+    mode: WordMode,
+    place: str,
+) -> tuple[Excerpt, ...]:
+    """The excerpts, each that has none with its instruction: of its work, or else of the book.
+
+    Raises BookError as `make_book` does.
+    """
+    whole = Work("", title or "", author, 0, len(excerpts))
+    asked: list[Excerpt] = []
+    for work in works or (whole,):
+        its = excerpts[work.first : work.end]
+        lacking = [one for one in its if not one.instruction]
+        if not lacking:
+            asked += its
+            continue
+        written = instruct(
+            lacking,
+            author=work.author,
+            title=work.title or None,
+            summaries=summaries,
+            template=DEFAULT_INSTRUCTION if template is None else template,
+            mode=mode,
+            place=f"{place}, work {work.id!r}" if works else place,
+        )
+        by_id = {one.id: one for one in written}
+        asked += (by_id.get(one.id, one) for one in its)
+    return tuple(asked)
+
+
+def read_json(
+    path: Path, *, book_id: str | None = None, title: str | None = None, author: str | None = None
+) -> Book:
+    """The book in a file of the paper's records; `title` and `author` come before theirs.
+
+    Raises RecordsError, naming the file and the record.
+    """
+    book = book_from_records(load_records(path), book_id=book_id, place=str(path))
+    return dataclasses.replace(book, title=title or book.title, author=author or book.author)
+
+
+def paper_records(
+    book: Book, *, summaries: Mapping[str, str] | None = None, mode: WordMode = "paper"
+) -> list[dict[str, str | int]]:
+    """The book in the paper's format: a record for each excerpt, in order.
+
+    In a collection `book_name` and `author_name` are the work's; of one whose neighbour before it
+    has the same, the id stands behind its title, so that they are read as two.
+    `word_count` is counted in `mode`; `detail` is the summary, `""` without one, as is
+    `instruction` where nobody has written it.
+    """
+    of_works: list[Work | None] = [None] * len(book.excerpts)
+    before = None
+    for work in book.works:
+        told = work
+        if before and (before.title, before.author) == (work.title, work.author):
+            told = dataclasses.replace(work, title=f"{work.title} ({work.id})")
+        of_works[work.first : work.end] = [told] * (work.end - work.first)
+        before = work
+    return [
+        {
+            "excerpt_id": excerpt.id,
+            "excerpt_text": excerpt.text,
+            "instruction": excerpt.instruction or "",
+            "author_name": (work.author or "") if work else book.author,
+            "book_name": work.title if work else book.title,
+            "word_count": len(words(excerpt.text, mode)),
+            "detail": (summaries or {}).get(excerpt.id, ""),
+        }
+        for excerpt, work in zip(book.excerpts, of_works, strict=True)
+    ]

@@ -1,0 +1,288 @@
+"""A book from its documents: which are text and by which rule, its chapters, and the account."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from operator import itemgetter
+
+from pytest_memleak.books.boilerplate import boilerplate, notices_within
+from pytest_memleak.books.chapters import assemble, require_words
+from pytest_memleak.books.front_and_back_matter import Leaf, matching, outer_matter, preface_by
+from pytest_memleak.books.gutenberg import without_licence
+from pytest_memleak.books.html_blocks import Block, Markup
+from pytest_memleak.books.landmarks import Landmark, outside_the_text
+from pytest_memleak.books.named_chapters import Document, with_titles
+from pytest_memleak.books.sentences import sentences
+from pytest_memleak.books.table_of_contents import Entry
+from pytest_memleak.errors import BookError
+from pytest_memleak.interfaces.protocols import Chapter, Manuscript
+from pytest_memleak.records import BookPart
+from pytest_memleak.scoring.words import words
+
+__all__ = ["Composed", "compose", "of_one_document", "without_notices"]
+
+_TEXT = "it is text"
+_NOTICE = "copyright notice"
+_PREFACES = frozenset({"preface", "foreword", "introduction"})
+
+# A table of contents is links; what a landmark calls one and is not may be the book itself.
+_LINKS_OF_CONTENTS = 0.5
+_LONGER_THAN_CONTENTS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """A book's chapters, what is said of each document, and what was not believed."""
+
+    chapters: tuple[Chapter, ...] = field(repr=False)
+    parts: tuple[BookPart, ...] = field(repr=False)
+    warnings: tuple[str, ...] = ()
+
+
+def compose(
+    leaves: Sequence[Leaf],
+    landmarks: Sequence[Landmark],
+    entries: Sequence[Entry],
+    *,
+    title: str | None,
+    author: str | None,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    place: str,
+) -> Composed:
+    """The chapters of a book called `title` by `author`, and the account of its documents.
+
+    `include` and `exclude` are patterns of names, which come before every rule. Raises
+    BookError, naming `place`, for one that fits no document.
+    """
+    labels = _labels(leaves, entries)
+    whole, left_out = _as_told([one.name for one in leaves], include, exclude, place)
+    out = {one.name: _ROLES[one.role] for one in leaves if one.role}
+    kept = [one for one in leaves if one.name not in out]
+    prefaces = {
+        one.name
+        for one in kept
+        if _is_preface(one, landmarks, labels[one.name])
+        and preface_by(author, one, labels[one.name])
+    }
+    warnings: list[str] = []
+    for rules, source in (
+        (_outside(kept, landmarks, prefaces), "landmarks"),
+        (
+            outer_matter(leaves, entries, out=out, title=title) if len(leaves) > 1 else {},
+            "contents",
+        ),
+    ):
+        if _is_most(rules, kept):
+            warnings.append(
+                f"the {source} place most of the book outside its text; they are not believed"
+            )
+        else:
+            out |= {name: rule for name, rule in rules.items() if name not in out}
+    out = {name: rule for name, rule in out.items() if name not in whole}
+    out |= dict.fromkeys(left_out, "exclude names it")
+    texts = [one for one in leaves if one.name not in out]
+    marked = [_marked(one, whole=one.name in whole | prefaces) for one in texts]
+    titled = with_titles(
+        [
+            Document(one.name, blocks, one.markup.places)
+            for one, blocks in zip(texts, marked, strict=True)
+        ],
+        entries,
+    )
+    titled = _without_licence([_with_verse(blocks) for blocks in titled])
+    chapters = assemble([[b for b in blocks if not b.matter] for blocks in titled], title=title)
+    blocks_of = dict(zip((one.name for one in texts), titled, strict=True))
+    parts = tuple(
+        _part(
+            one,
+            labels[one.name],
+            blocks_of.get(one.name),
+            out.get(one.name) or ("include names it" if one.name in whole else _TEXT),
+        )
+        for one in leaves
+    )
+    return Composed(chapters, parts, tuple(warnings))
+
+
+def of_one_document(
+    name: str,
+    markup: Markup,
+    *,
+    title: str | None,
+    author: str | None,
+    warnings: Sequence[str],
+    place: str,
+) -> Manuscript:
+    """The manuscript of a file that is one document. Raises BookError where it has no words."""
+    composed = compose([Leaf(name, markup)], (), (), title=title, author=author, place=place)
+    noted = (*warnings, *markup.notes, *composed.warnings)
+    require_words(composed.chapters, place=place, hint="; ".join(noted) or "is it the right file?")
+    return Manuscript(title, author, composed.chapters, noted, composed.parts)
+
+
+_ROLES = {
+    "navigation": "it is the navigation document",
+    "not linear": 'the spine calls it linear="no"',
+}
+
+
+def _labels(leaves: Sequence[Leaf], entries: Sequence[Entry]) -> dict[str, str | None]:
+    listed: dict[str, str] = {}
+    for entry in entries:
+        listed.setdefault(entry.document, entry.title)
+    return {
+        leaf.name: listed.get(leaf.name)
+        or next((b.text.replace("\n", " ") for b in leaf.markup.everything if b.level), None)
+        for leaf in leaves
+    }
+
+
+def _as_told(
+    names: Sequence[str], include: Sequence[str], exclude: Sequence[str], place: str
+) -> tuple[set[str], set[str]]:
+    found = []
+    for key, patterns in (("include", include), ("exclude", exclude)):
+        fits, idle = matching(names, patterns)
+        if idle:
+            shown = ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")  # noqa: PLR2004
+            raise BookError(
+                f"{key} names {idle[0]!r}, which fits no document of the book",
+                place=place,
+                hint=f"its documents are {shown}",
+            )
+        found.append(fits)
+    both = sorted(found[0] & found[1])
+    if both:
+        raise BookError(f"include and exclude both name {both[0]!r}", place=place)
+    return found[0], found[1]
+
+
+# --- which are text ------------------------------------------------------------------------
+
+
+def _is_preface(leaf: Leaf, landmarks: Iterable[Landmark], label: str | None) -> bool:
+    kinds = {block.matter for block in leaf.markup.everything if block.matter}
+    called = {term for one in landmarks if one.document == leaf.name for term in one.terms}
+    # One of several things in a document that is front matter as a whole is no preface of its own.
+    return bool((kinds | called | {(label or "").lower()}) & _PREFACES) and len(kinds) <= 1
+
+
+def _outside(
+    leaves: Sequence[Leaf], landmarks: Sequence[Landmark], prefaces: set[str]
+) -> dict[str, str]:
+    names = [one.name for one in leaves]
+    opened = {one.document for one in landmarks if "text" in one.terms}
+    declared = {
+        one.name
+        for one in leaves
+        if one.markup.declares_body
+        or one.name in prefaces | opened
+        or (one.markup.linked < _LINKS_OF_CONTENTS and _is_contents_only_by_name(one, landmarks))
+    }
+    outside = outside_the_text(names, landmarks, declared_text=frozenset(declared))
+    found = dict.fromkeys(outside, "the landmarks place it outside the text")
+    for leaf in leaves:
+        if not leaf.letters and leaf.markup.everything and leaf.name not in prefaces:
+            found.setdefault(leaf.name, f"it calls itself {leaf.markup.everything[0].matter!r}")
+    return found
+
+
+def _is_contents_only_by_name(leaf: Leaf, landmarks: Iterable[Landmark]) -> bool:
+    called = {term for one in landmarks if one.document == leaf.name for term in one.terms}
+    return called == {"toc"} and leaf.letters > _LONGER_THAN_CONTENTS
+
+
+def _is_most(rules: Iterable[str], leaves: Sequence[Leaf]) -> bool:
+    out = set(rules)
+    return 2 * sum(one.letters for one in leaves if one.name in out) > sum(
+        one.letters for one in leaves
+    )
+
+
+# --- what of them is text ------------------------------------------------------------------
+
+
+def _marked(leaf: Leaf, *, whole: bool) -> tuple[Block, ...]:
+    """The blocks of a document that is read, with copyright notices marked."""
+    if whole:
+        return tuple(replace(block, matter="") for block in leaf.markup.everything)
+    notices = boilerplate([block.text for block in leaf.markup.everything])
+    return tuple(
+        replace(block, matter=block.matter or _NOTICE) if is_one else block
+        for block, is_one in zip(leaf.markup.everything, notices, strict=True)
+    )
+
+
+def _with_verse(blocks: Iterable[Block]) -> tuple[Block, ...]:
+    """The blocks; of a stanza that has a notice beneath, the notice alone is matter."""
+    return tuple(
+        piece
+        for block in blocks
+        for piece in (_parted(block, block.text.split("\n")) if block.matter else (block,))
+    )
+
+
+def _parted(block: Block, pieces: Sequence[str], joint: str = "\n") -> tuple[Block, ...]:
+    if block.matter != _NOTICE:
+        return (block,)
+    grouped = groupby(zip(pieces, notices_within(pieces), strict=True), key=itemgetter(1))
+    return tuple(
+        Block(joint.join(piece for piece, _ in its), matter=_NOTICE if is_one else "")
+        for is_one, its in grouped
+    )
+
+
+def without_notices(paragraphs: Sequence[str], *, lines: bool) -> tuple[tuple[str, ...], int]:
+    """Paragraphs that are no document's, less copyright notices, and the words of these.
+
+    lines: whether they are verse; of prose a notice may be a sentence. Words are those of every
+    script.
+    """
+    kept: list[str] = []
+    matter = 0
+    for text, is_one in zip(paragraphs, boilerplate(paragraphs), strict=True):
+        pieces = text.split("\n") if lines or not is_one else sentences(text)
+        for one in _parted(
+            Block(text, matter=_NOTICE if is_one else ""), pieces, "\n" if lines else " "
+        ):
+            if one.matter:
+                matter += len(words(one.text, "unicode"))
+            else:
+                kept.append(one.text)
+    return tuple(kept), matter
+
+
+def _without_licence(documents: Sequence[Sequence[Block]]) -> list[tuple[Block, ...]]:
+    """The documents' blocks, with Project Gutenberg's licence marked."""
+    texts = iter(without_licence([b.text for blocks in documents for b in blocks if not b.matter]))
+    return [tuple(_licensed(block, texts) for block in blocks) for blocks in documents]
+
+
+def _licensed(block: Block, texts: Iterable[str]) -> Block:
+    if block.matter:
+        return block
+    text = next(iter(texts))
+    if text is block.text:
+        return block
+    return replace(block, text=text) if text else replace(block, matter="licence")
+
+
+def _part(leaf: Leaf, label: str | None, blocks: Sequence[Block] | None, rule: str) -> BookPart:
+    kept = blocks is not None
+    counted = [
+        (block, len(words(block.text, "unicode")))
+        for block in (leaf.markup.everything if blocks is None else blocks)
+    ]
+    return BookPart(
+        name=leaf.name,
+        label=label,
+        kept=kept,
+        rule=rule,
+        words=sum(count for one, count in counted if kept and not (one.matter or one.level)),
+        matter=sum(count for one, count in counted if one.matter or not kept),
+        notes=leaf.markup.note_words,
+        headings=sum(count for one, count in counted if kept and one.level and not one.matter),
+    )

@@ -1,0 +1,398 @@
+"""An XHTML or HTML document to blocks of text, as a reader sees them on the page.
+
+The document is parsed as a stream of events, so that neither its depth nor its size costs more
+than the text it holds: as XML first, and where it is not well-formed, as browsers read HTML.
+
+Inline elements join what they hold to its neighbours; blocks and `<br/>` separate. Gone are note
+references and semantic notes, page breaks, ruby glosses, hidden elements, scripts, styles,
+drawings, navigation, front and back matter (see `matter`) and Project Gutenberg's licence where
+it is marked. Soft hyphens, word joiners and other zero-width characters go; spaces of any kind
+become plain ones.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from pytest_memleak.books.block_styles import block_classes
+from pytest_memleak.books.characters import legible
+from pytest_memleak.books.epub_semantics import APPARATUS, BODY, is_matter, kind_of_matter, terms
+from pytest_memleak.books.events import parse_events
+from pytest_memleak.books.page_marks import LONGEST_MARK, note_reference, page_number
+from pytest_memleak.books.size_caps import Budget
+from pytest_memleak.books.text_decoding import read_source
+
+__all__ = ["EPUB_TYPE", "Block", "Markup", "read_markup"]
+
+_OPS = "{http://www.idpf.org/2007/ops}"
+EPUB_TYPE = (f"{_OPS}type", "epub:type")
+
+
+def _names(listed: str) -> frozenset[str]:
+    return frozenset(listed.split())
+
+
+_BLOCKS = _names(
+    "address article aside blockquote body caption center dd details dialog dir div dl dt fieldset"
+    " figcaption figure footer form h1 h2 h3 h4 h5 h6 header hgroup hr html legend li main menu ol"
+    " p pre search section summary table tbody td tfoot th thead tr ul"
+    # DTBook, which EPUB 2 allows
+    " bodymatter book bridgehead byline dateline frontmatter imggroup level level1 level2 level3"
+    " level4 level5 level6 line linegroup list poem prodnote rearmatter sidebar stanza"
+)
+_HEADINGS = {f"h{level}": level for level in range(1, 7)}
+_GONE = _names(
+    "annotation annotation-xml annoref audio base button canvas datalist embed head iframe input"
+    " link map meta meter nav note noteref noscript object option pagenum param progress rp rt rtc"
+    " script select style svg template textarea title track video"
+)
+_NOTHING: frozenset[str] = frozenset()
+_DTBOOK_MATTER = frozenset({"frontmatter", "bodymatter", "rearmatter"})
+
+_HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
+_AS_BLOCK = re.compile(r"display\s*:\s*(?:block|list-item|table\b)", re.IGNORECASE)
+
+# Project Gutenberg's licence; the sign beside Sphinx's headings that links to them.
+_NO_TEXT = _names("pg-boilerplate pgheader pgfooter pg-header pg-footer headerlink")
+
+# A heading of more words is a paragraph in heading's clothes.
+_LONGEST_HEADING = 30
+_MOST_CHARACTERS = 1_000
+
+# Stands for a `<br/>` until the block is complete; the source has no control characters left.
+_BREAK = "\x1e"
+_BLANK_LINE = re.compile(rf"{_BREAK}[^\S{_BREAK}]*{_BREAK}\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A paragraph (level 0) or a heading (levels 1 to 6), never empty.
+
+    Lines that the document breaks on purpose are separated by a newline. `matter` says what it
+    is where it is none of the text.
+    """
+
+    text: str = field(repr=False)
+    level: int = 0
+    matter: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Markup:
+    """A document's blocks in order; whether it declares itself text; what could not be read.
+
+    `everything` holds front and back matter, too. `places` gives, for the ids that were asked
+    for, the first of these blocks at or after it; `linked` the share of the letters that are
+    links; `note_words` the words of notes, which are no blocks.
+    """
+
+    everything: tuple[Block, ...]
+    declares_body: bool = False
+    notes: tuple[str, ...] = ()
+    places: Mapping[str, int] = field(default_factory=dict)
+    linked: float = 0.0
+    note_words: int = field(default=0, repr=False)
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """The blocks that are text."""
+        return tuple(block for block in self.everything if not block.matter)
+
+
+def read_markup(
+    data: bytes,
+    *,
+    budget: Budget | None = None,
+    as_blocks: frozenset[str] = _NOTHING,
+    places: frozenset[str] = _NOTHING,
+) -> Markup:
+    """The blocks of the XHTML or HTML document in `data`, in any encoding.
+
+    `as_blocks` are the classes that its style sheets display as blocks, beside its own styles;
+    `places` are ids to look for.
+    Raises BookError for a document of more than `budget` has left; without one, for more than
+    is read of a whole book.
+    """
+    budget = budget or Budget()
+    budget.spend(len(data), "bytes of markup")
+    source = read_source(data)
+    budget.spend(source.text.count("<"), "tags")
+    walker = parse_events(source.text, lambda: _Walker(budget, as_blocks, places))
+    walker.finish()
+    budget.spend(walker.characters, "characters of text")
+    budget.spend(len(walker.blocks), "paragraphs")
+    return Markup(
+        tuple(walker.blocks),
+        walker.declares_body,
+        source.notes,
+        walker.places,
+        walker.linked / max(walker.characters, 1),
+        walker.note_words,
+    )
+
+
+class _Walker:
+    """Collects blocks from a document's events.
+
+    `_leave` holds, for each open element that is not gone, what to do at its end (None: nothing).
+    """
+
+    def __init__(self, budget: Budget, as_blocks: frozenset[str], places: frozenset[str]) -> None:
+        self.blocks: list[Block] = []
+        self.characters = 0
+        self.linked = 0  # characters of links
+        self.note_words = 0
+        self.places: dict[str, int] = {}
+        self._wanted = places
+        self._budget = budget
+        self._as_blocks = as_blocks
+        self._style: list[str] | None = None  # of a style sheet within the document
+        self.declares_body = False
+        self._leave: list[Callable[[], None] | None] = []
+        self._parts: list[str] = []
+        self._length = 0  # of the parts
+        self._flushes = 0
+        self._gone = 0  # how many elements deep in one that is gone
+        self._in_note = False
+        self._links = 0
+        self._matter: bool | None = None
+        self._kind = ""  # of the matter
+        self._heading: list[str] | None = None
+        self._level = 0
+        self._pre = 0
+        self._superscripts = 0
+        self._superscripts_seen = 0
+        self._labelled = 0
+        self._local_names: dict[str, str] = {}
+
+    # --- what the parser calls ---
+
+    def start(self, tag: str, attributes: Mapping[str, str]) -> None:
+        name = self._local_names.get(tag) or self._local_name(tag)
+        if name == "style":
+            self._style = []
+        if self._gone:
+            self._gone += 1
+            return
+        if name in _GONE or tag == f"{_OPS}case" or (attributes and self._goes(attributes)):
+            if name in _BLOCKS:
+                self._flush()
+            self._gone = 1
+            self._in_note = not APPARATUS.isdisjoint(_declared(attributes))
+        elif name in _BLOCKS or (attributes and self._is_displayed_as_block(attributes)):
+            self._leave.append(self._enter_block(name, attributes))
+        else:
+            self._leave.append(self._enter_inline(name, attributes))
+        if self._wanted and attributes:
+            place = attributes.get("id") or attributes.get("name")
+            if place in self._wanted:
+                self.places.setdefault(place, len(self.blocks))
+
+    def end(self, tag: str) -> None:  # noqa: ARG002 - the parser names it; the stack knows it
+        if self._gone:
+            self._gone -= 1
+            if self._style is not None:
+                self._as_blocks |= block_classes(["".join(self._style)])
+                self._style = None
+        elif leave := self._leave.pop():
+            leave()
+
+    def data(self, text: str) -> None:
+        if self._gone:
+            if self._style is not None:
+                self._style.append(text)
+            elif self._in_note:
+                self.note_words += len(text.split())
+            return
+        self.characters += len(text)
+        self.linked += len(text) if self._links else 0
+        self._budget.allow(self.characters, "characters of text")
+        self._length += len(text)
+        self._parts.append(text.replace("\n", _BREAK) if self._pre else text)
+
+    def close(self) -> None:
+        pass
+
+    def finish(self) -> None:
+        """Take in what follows the last block."""
+        self._flush()
+
+    # --- elements ---
+
+    def _local_name(self, tag: str) -> str:
+        name = tag.rpartition("}")[2].rpartition(":")[2].lower()
+        self._local_names[tag] = name
+        return name
+
+    def _goes(self, attributes: Mapping[str, str]) -> bool:
+        if "hidden" in attributes:
+            return True
+        if attributes.get("aria-hidden") == "true" and not self._labelled:
+            # Beneath an aria-label the letters themselves are hidden from screen readers only.
+            return True
+        style = attributes.get("style")
+        if style and _HIDDEN.search(style):
+            return True
+        named = f"{attributes.get('id') or ''} {attributes.get('class') or ''}".split()
+        return not (APPARATUS.isdisjoint(_declared(attributes)) and _NO_TEXT.isdisjoint(named))
+
+    def _is_displayed_as_block(self, attributes: Mapping[str, str]) -> bool:
+        style = attributes.get("style")
+        if style and _AS_BLOCK.search(style):
+            return True
+        classes = (attributes.get("class") or "").lower() if self._as_blocks else ""
+        return bool(classes) and not self._as_blocks.isdisjoint(classes.split())
+
+    def _enter_block(self, name: str, attributes: Mapping[str, str]) -> Callable[[], None]:
+        self._flush()
+        declared = _declared(attributes)
+        if name in _DTBOOK_MATTER:
+            declared |= {name}
+        if declared:
+            if not declared.isdisjoint(BODY):
+                self.declares_body = True
+            matter = is_matter(declared, within=self._matter)
+            kind = kind_of_matter(declared, self._kind) if matter else ""
+            if (matter, kind) != (self._matter, self._kind):
+                return self._enter_matter(matter, kind)
+        if level := _heading_level(name, attributes):
+            return self._enter_heading(level)
+        if name == "pre":
+            self._pre += 1
+            return self._leave_pre
+        return self._flush
+
+    def _enter_matter(self, matter: bool | None, kind: str) -> Callable[[], None]:
+        outer = self._matter, self._kind
+        self._matter, self._kind = matter, kind
+
+        def leave() -> None:
+            self._flush()
+            self._matter, self._kind = outer
+
+        return leave
+
+    def _enter_heading(self, level: int) -> Callable[[], None]:
+        if self._heading is not None:
+            self._level = min(self._level, level)
+            return self._flush
+        self._heading, self._level = [], level
+        return self._leave_heading
+
+    def _leave_heading(self) -> None:
+        self._flush()
+        lines, self._heading = self._heading or [], None
+        text = ": ".join(line.replace("\n", " ") for line in lines)
+        long = len(text) > _MOST_CHARACTERS or len(text.split()) > _LONGEST_HEADING
+        if long or self._level > len(_HEADINGS):
+            for line in lines:
+                self._add(line)
+        elif text:
+            self._add(text, self._level)
+
+    def _leave_pre(self) -> None:
+        self._flush()
+        self._pre -= 1
+
+    def _enter_inline(self, name: str, attributes: Mapping[str, str]) -> Callable[[], None] | None:
+        if name == "br":
+            self.data(_BREAK)
+        elif name == "sup":
+            self._superscripts += 1
+            self._superscripts_seen += 1
+            return self._leave_superscript
+        elif not attributes:
+            return None
+        elif name == "a" and "href" in attributes:
+            return self._enter_link(attributes)
+        elif name == "img" and len(letter := (attributes.get("alt") or "").strip()) == 1:
+            # A drop cap that was drawn.
+            self.data(letter if letter.isalpha() else "")
+        elif marks := page_number(attributes):
+            return self._watch(lambda text, _: marks(text))
+        elif "aria-label" in attributes:
+            self._labelled += 1
+            return self._leave_label
+        return None
+
+    def _enter_link(self, attributes: Mapping[str, str]) -> Callable[[], None]:
+        refers = note_reference(attributes)
+        watched = self._watch(refers) if refers else None
+        self._links += 1
+
+        def leave() -> None:
+            self._links -= 1
+            if watched:
+                watched()
+
+        return leave
+
+    def _leave_superscript(self) -> None:
+        self._superscripts -= 1
+
+    def _leave_label(self) -> None:
+        self._labelled -= 1
+
+    # --- page numbers and note references that only their text gives away ---
+
+    def _watch(self, is_apparatus: Callable[[str, bool], bool]) -> Callable[[], None]:
+        flushes, parts, length = self._flushes, len(self._parts), self._length
+        seen = self._superscripts_seen
+
+        def leave() -> None:
+            if flushes != self._flushes or self._length - length > LONGEST_MARK:
+                return
+            raised = bool(self._superscripts) or self._superscripts_seen > seen
+            if is_apparatus("".join("".join(self._parts[parts:]).split()), raised):
+                del self._parts[parts:]
+                self._length = length
+
+        return leave
+
+    # --- text ---
+
+    def _flush(self) -> None:
+        if not self._parts:
+            return
+        raw = "".join(self._parts)
+        self._parts.clear()
+        self._length = 0
+        self._flushes += 1
+        self._budget.allow(raw.count(_BREAK), "lines")
+        for piece in _BLANK_LINE.split(raw) if self._pre else (raw,):
+            if text := _clean(piece):
+                if self._heading is None:
+                    self._add(text)
+                else:
+                    self._heading.append(text)
+
+    def _add(self, text: str, level: int = 0) -> None:
+        self.blocks.append(Block(text, level, self._kind))
+        self._budget.allow(len(self.blocks), "paragraphs")
+
+
+def _declared(attributes: Mapping[str, str]) -> frozenset[str]:
+    namespaced, prefixed = EPUB_TYPE
+    kind = attributes.get(namespaced) or attributes.get(prefixed)
+    role = attributes.get("role")
+    return terms(kind, role) if kind or role else _NOTHING
+
+
+def _heading_level(name: str, attributes: Mapping[str, str]) -> int:
+    """The level of a heading; 7 of a group of lines that may hold one; 0 of anything else."""
+    if name == "hgroup":
+        return len(_HEADINGS) + 1
+    if name not in _HEADINGS and attributes.get("role") == "heading":
+        stated = attributes.get("aria-level") or ""
+        return int(stated) if stated in {"1", "2", "3", "4", "5", "6"} else 2
+    return _HEADINGS.get(name, 0)
+
+
+def _clean(raw: str) -> str:
+    raw = legible(raw)
+    if _BREAK not in raw:
+        return " ".join(raw.split())
+    lines = (" ".join(line.split()) for line in raw.split(_BREAK))
+    return "\n".join(line for line in lines if line)

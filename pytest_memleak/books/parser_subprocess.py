@@ -1,0 +1,83 @@
+"""What other people's parsers make of a file, in a process of its own and within bounds.
+
+parsed("pdf", data, budget=budget, of="characters of text") -> the texts of its pages
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Literal
+
+from pytest_memleak.books import parser_worker
+from pytest_memleak.books.parser_worker import MOST_MEBIBYTES, MOST_SECONDS
+from pytest_memleak.books.size_caps import Amount, Budget
+from pytest_memleak.errors import BookError
+
+__all__ = ["ParserFailure", "parsed"]
+
+Format = Literal["pdf", "docx", "markdown", "verse"]
+
+# Of the clock, where nothing else bounds the process and many others have the machine.
+_DEADLINE = 30 * MOST_SECONDS
+
+
+class ParserFailure(Exception):
+    """Why the parser cannot read the file: "locked", "pages" (`number` of them), or its error."""
+
+    def __init__(self, why: str, number: int = 0) -> None:
+        super().__init__(why)
+        self.why = why
+        self.number = number
+
+
+def parsed(name: Format, data: bytes, *, budget: Budget, of: Amount) -> list[str]:
+    """The texts that the parser of this format makes of the bytes.
+
+    of: what of the budget they are held against, and nothing taken from.
+
+    Raises ParserFailure, and BookError, naming the budget's place, for more than it has left, and
+    for what is not read within 20 s of processor time and 480 MiB or ends the process.
+    """
+    most = budget.left(of)
+    found = _lines(name, data, str(budget.place), most)
+    last = json.loads(found.pop()) if found else {}
+    if not isinstance(last, dict) or not last:
+        raise _out_of_bounds(str(budget.place))
+    if last.get("failed") == "long":
+        budget.allow(most + 1, of)
+    if "failed" in last:
+        raise ParserFailure(last["failed"], last["number"])
+    return [json.loads(one) for one in found]
+
+
+def _lines(name: str, data: bytes, place: str, most: int) -> list[str]:
+    command = [sys.executable, "-P", str(Path(parser_worker.__file__)), name, str(most)]
+    # Where packages are found here, they are there.
+    paths = os.pathsep.join(filter(None, sys.path))
+    try:
+        done = subprocess.run(  # noqa: S603 - our own file
+            command,
+            input=data,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | {"PYTHONPATH": paths},
+            timeout=_DEADLINE,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise _out_of_bounds(place) from None
+    except OSError as error:
+        raise BookError(f"cannot be read: {error.strerror or error}", place=place) from None
+    return done.stdout.decode("utf-8", "surrogatepass").split("\n")[:-1]
+
+
+def _out_of_bounds(place: str) -> BookError:
+    return BookError(
+        f"cannot be read within {MOST_SECONDS} s of processor time and {MOST_MEBIBYTES} MiB",
+        place=place,
+        hint="the file is damaged or hostile: use another edition, an EPUB or plain text",
+    )

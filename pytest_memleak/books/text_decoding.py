@@ -1,0 +1,244 @@
+"""Bytes of a file to text that can be parsed safely: encodings, entities, document types.
+
+Real files declare encodings they do not have, or none, and use HTML's named entities without a
+DTD. Parsers are given Unicode without a document type, so nothing is left to expand or to fetch.
+"""
+
+from __future__ import annotations
+
+import codecs
+import encodings.aliases
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from html.entities import html5
+from importlib.util import find_spec
+
+from pytest_memleak.books.characters import is_noise, without_controls
+from pytest_memleak.scoring.folded_tokens import without_references
+
+__all__ = ["Source", "decode", "read_source"]
+
+# The most specific byte order marks first: UTF-32's begins as UTF-16's does.
+_BYTE_ORDER_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+
+# At least one byte in so many is zero: spaces alone are as many in any script that has them.
+_ZEROS_IN_WIDE_TEXT = 16
+
+# Codecs that read instructions, not letters, out of bytes.
+_NOT_ENCODINGS = {"idna", "punycode", "raw-unicode-escape", "unicode-escape", "utf-7", "undefined"}
+
+_XML_DECLARATION = re.compile(r"\s*<\?xml\b[^>]*\?>")
+_DECLARED_IN_XML = re.compile(rb"""^\s*<\?xml\b[^>]*?\bencoding\s*=\s*["']([\w.:-]+)["']""")
+_DECLARED_IN_META = re.compile(
+    rb"""<meta\b[^>]*?\bcharset\s*=\s*["']?\s*([\w.:-]+)""", re.IGNORECASE
+)
+
+_BEFORE_DOCTYPE = re.compile(r"\s*(<!--|<\?)?")
+_IN_DOCTYPE = re.compile(r"""<!--|<\?|["'\[\]>]""")
+_ENDS = {"<!--": "-->", "<?": "?>", '"': '"', "'": "'"}
+# A short value without references or tags is a character or two that the author has no key for.
+_PLAIN_VALUE = r"(?:[^{0}<&%]|&\#x?[0-9A-Fa-f]{{1,7}};){{0,100}}"
+_DECLARED_ENTITY = re.compile(
+    rf"""<!ENTITY\s+([\w.:-]+)(?:\s+(?:"({_PLAIN_VALUE.format('"')})"|'({_PLAIN_VALUE.format("'")})'))?"""
+)
+_MOST_EXPANDED = 1_000_000
+_NAMED_ENTITY = re.compile(r"&([A-Za-z_][\w.:-]*);")
+_XML_ENTITIES = frozenset({"amp", "lt", "gt", "quot", "apos"})
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A document's text without its XML declaration and document type.
+
+    `notes` say what could not be read as it stands, without quoting it.
+    """
+
+    text: str = field(repr=False)
+    notes: tuple[str, ...] = ()
+
+
+def read_source(data: bytes) -> Source:
+    """Decode a markup document and take out all that a parser might expand or fetch."""
+    text, note = decode(data, declared=_declared_encoding(data))
+    notes = [note] if note else []
+    if is_noise(text):
+        return Source("", ("is not text: it is full of control characters",))
+    text = without_controls(text)
+    if declaration := _XML_DECLARATION.match(text):
+        text = text[declaration.end() :]
+    text, own_entities = _without_doctype(text)
+    text, dropped = _with_named_entities(text, own_entities)
+    if dropped:
+        notes.append(
+            f"{dropped:,} references to entities of the document's own are left out"
+            " (only short ones without tags or further references are read)"
+        )
+    return Source(text, tuple(notes))
+
+
+# --- encodings -----------------------------------------------------------------------------
+
+
+def decode(data: bytes, *, declared: str | None = None) -> tuple[str, str | None]:
+    """The text in `data`, and a note if it is not what it says it is.
+
+    A byte order mark comes first, then `declared`, then UTF-8; bytes that fit none of them are
+    read as windows-1252, the usual truth behind a wrong declaration.
+    """
+    for mark, encoding in _BYTE_ORDER_MARKS:
+        if data.startswith(mark):
+            return _decode_as(data[len(mark) :], encoding)
+    if wide := _wide_encoding(data):
+        return _decode_as(data, wide)
+    if declared is None:
+        return _decode_as(data, "utf-8")
+    encoding_or_none = _text_encoding(declared)
+    if encoding_or_none is None:
+        text, note = _decode_as(data, "utf-8")
+        return text, note or f"the declared encoding {declared[:40]!r} is unknown; read as UTF-8"
+    return _decode_as(data, encoding_or_none)
+
+
+def _decode_as(data: bytes, encoding: str) -> tuple[str, str | None]:
+    try:
+        return data.decode(encoding), None
+    except (UnicodeDecodeError, UnicodeError):
+        pass
+    if encoding != "utf-8":
+        text = data.decode(encoding, "replace")
+        return text, f"{text.count(chr(0xFFFD)):,} characters are not {encoding.upper()}"
+    text = data.decode("utf-8", "replace")
+    broken = text.count("\ufffd")
+    beyond_ascii = len(text) - len(text.encode("ascii", "ignore"))
+    if broken < beyond_ascii - broken:
+        return text, f"{broken:,} characters are not UTF-8"
+    return data.decode("cp1252", "replace"), "not UTF-8; read as windows-1252"
+
+
+def _text_encoding(name: str) -> str | None:
+    """Python's name for a declared encoding; None where it is no encoding of text.
+
+    Only Python's own count: there are packages whose codec answers to every name.
+    """
+    normal = encodings.normalize_encoding(name).lower()
+    module = encodings.aliases.aliases.get(normal, normal)
+    if not module.isidentifier() or find_spec(f"encodings.{module}") is None:
+        return None
+    try:
+        codec = codecs.lookup(name)
+        "".encode(name)  # refuses the codecs that are not from bytes to text
+    except (LookupError, ValueError):
+        return None
+    if codec.name in _NOT_ENCODINGS:
+        return None
+    if codec.name.startswith("utf-16") or codec.name.startswith("utf-32"):
+        # The declaration could be read byte by byte, so it is wrong.
+        return "utf-8"
+    # On the web and in e-books, Latin-1 and ASCII mean windows-1252.
+    return "cp1252" if codec.name in {"iso8859-1", "ascii"} else codec.name
+
+
+def _declared_encoding(data: bytes) -> str | None:
+    head = data[:4096]
+    found = _DECLARED_IN_XML.search(head) or _DECLARED_IN_META.search(head)
+    return found[1].decode("ascii", "replace") if found else None
+
+
+def _wide_encoding(data: bytes) -> str | None:
+    """UTF-16 without a byte order mark, told by where its spaces and Latin letters have zeros."""
+    head = data[:1024]
+    first, second = head[0::2].count(0), head[1::2].count(0)
+    if (first and second) or (first + second) * _ZEROS_IN_WIDE_TEXT <= len(head):
+        return None
+    return "utf-16-be" if first else "utf-16-le"
+
+
+# --- document types and entities -----------------------------------------------------------
+
+
+def _without_doctype(text: str) -> tuple[str, dict[str, str | None]]:
+    """The text without its document type, and the entities declared in it.
+
+    Their values are None but for plain ones.
+    """
+    start = _start_of_doctype(text)
+    if text[start : start + 9].upper() != "<!DOCTYPE":
+        return text, {}
+    end = _end_of_doctype(text, start + 9)
+    if end is not None:
+        return text[:start] + text[end:], _declared_entities(text, start, end)
+    # It never ends. Without these letters it is a broken tag, which the parser steps over.
+    return text[:start] + text[start + 9 :], {}
+
+
+def _declared_entities(text: str, start: int, end: int) -> dict[str, str | None]:
+    declared: dict[str, str | None] = {}
+    for match in _DECLARED_ENTITY.finditer(text, start, end):
+        value = match[2] if match[2] is not None else match[3]
+        # XML says that the first declaration holds.
+        declared.setdefault(match[1], None if value is None else without_references(value))
+    return declared
+
+
+def _start_of_doctype(text: str) -> int:
+    """The first place after white space, comments and processing instructions."""
+    position = 0
+    while match := _BEFORE_DOCTYPE.match(text, position):
+        end = text.find(_ENDS[match[1]], match.end()) if match[1] else -1
+        if end < 0:
+            return match.end() - len(match[1] or "")
+        position = end + len(_ENDS[match[1]])
+    return position
+
+
+def _end_of_doctype(text: str, position: int) -> int | None:
+    inside = False
+    never_ends: set[str] = set()
+    while match := _IN_DOCTYPE.search(text, position):
+        found, position = match[0], match.end()
+        if closing := _ENDS.get(found):
+            end = -1 if found in never_ends else text.find(closing, position)
+            if end < 0:
+                # Nor does any that begins later: nobody looks for its end again.
+                never_ends.add(found)
+            else:
+                position = end + len(closing)
+        elif found == "[":
+            inside = True
+        elif found == "]":
+            inside = False
+        elif not inside:
+            return position
+    return None
+
+
+def _with_named_entities(text: str, own: Mapping[str, str | None]) -> tuple[str, int]:
+    """Named entities as characters; the number of the document's own that were dropped."""
+    if "&" not in text:
+        return text, 0
+    dropped, room = 0, _MOST_EXPANDED
+
+    def character(match: re.Match[str]) -> str:
+        nonlocal dropped, room
+        name = match[1]
+        if name in _XML_ENTITIES:
+            return match[0]
+        known = html5.get(f"{name};")
+        if known is None and name in own:
+            known = own[name]
+            if known is None or len(known) > room:
+                dropped += 1
+                return ""
+            room -= len(known)
+        if known is None:
+            return f"&amp;{name};"
+        return "".join(f"&#{ord(char)};" if char in "&<>\"'" else char for char in known)
+
+    return _NAMED_ENTITY.sub(character, text), dropped

@@ -1,0 +1,194 @@
+"""What a pair asks: every instruction of its book, `samples` times, and how the ledger names it.
+
+    questionnaire(pair_id, book, sampling, words=count) -> PairPrompts
+    asks(missing, per_call)                             -> the calls to make, in order
+
+A question is one excerpt's instruction with everything that shapes its answers: temperature,
+seed and the most tokens an answer may have. The ledger keys it by two digests (SHA-256,
+hexadecimal) beside the endpoint: one of the instruction, one of the settings. A book that asks
+the same thing twice gets draws of its own for each, so its questions are numbered by repeat.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pytest_memleak.records import Book, Sampling
+
+__all__ = [
+    "Ask",
+    "PairPrompts",
+    "PromptSpec",
+    "asked_temperature",
+    "asks",
+    "kept_temperature",
+    "most_tokens",
+    "question_of",
+    "questionnaire",
+]
+
+TOKENS_PER_WORD = 4 / 3
+SPARE_TOKENS = 50
+_MOST_REPEATS = 10_000  # of one instruction in a book, that are looked for
+
+
+@dataclass(frozen=True, slots=True)
+class PromptSpec:
+    """One excerpt's instruction, as it is asked.
+
+    book_words: digest of the book's words, or of its id where the book has none
+    """
+
+    book_id: str
+    book_words: str
+    excerpt_id: str
+    instruction: str = field(repr=False)
+    instruction_digest: str
+    settings_digest: str
+    temperature: float | None
+    max_tokens: int
+    seed: int
+    prompt_words: int
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The two digests that name the question in the ledger."""
+        return self.instruction_digest, self.settings_digest
+
+    @property
+    def keyed(self) -> bool:
+        """Whether the digests are of what is asked (for some repeat of it in its book).
+
+        Questions for windows are for one token, and keyed as those for a text without words.
+        """
+        most = {self.max_tokens} | ({most_tokens(0)} if self.max_tokens == 1 else set())
+        told = _told(self.temperature)
+        return self.settings_digest in {_digest(told, one, self.seed) for one in most} and any(
+            self.instruction_digest == _digest(self.instruction, repeat)
+            for repeat in range(_MOST_REPEATS)
+        )
+
+    def seed_from(self, first: int) -> int:
+        """The seed (31 bits) of the call whose first completion gets the ordinal `first`."""
+        digest = _digest(self.seed, self.instruction_digest, first)
+        return int(digest[:8], 16) & 0x7FFF_FFFF
+
+
+@dataclass(frozen=True, slots=True)
+class PairPrompts:
+    """The questions of a pair in the order of the excerpts, and how often each is asked."""
+
+    pair: str
+    samples: int
+    temperature: float | None
+    questions: tuple[PromptSpec, ...]
+
+    @property
+    def asked(self) -> int:
+        """How many generations there are when all are drawn."""
+        return self.samples * len(self.questions)
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Some ordinals of one question, small enough for one call."""
+
+    question: PromptSpec
+    ordinals: tuple[int, ...]
+
+
+def questionnaire(
+    pair: str, book: Book, sampling: Sampling, *, words: Callable[[str], int]
+) -> PairPrompts:
+    """What is asked of any endpoint for `book`; excerpts without an instruction are left out.
+
+    `words` counts the words of a text. An answer may have int(words * 4/3) + 50 tokens.
+    """
+    repeats: Counter[str] = Counter()
+    questions = []
+    for excerpt in book.excerpts:
+        if not excerpt.instruction:
+            continue
+        repeat = repeats[excerpt.instruction]
+        repeats[excerpt.instruction] += 1
+        max_tokens = sampling.max_tokens or most_tokens(words(excerpt.text))
+        questions.append(
+            PromptSpec(
+                book_id=book.id,
+                book_words=book.words_digest or _digest(book.id),
+                excerpt_id=excerpt.id,
+                instruction=excerpt.instruction,
+                instruction_digest=_digest(excerpt.instruction, repeat),
+                settings_digest=_digest(_told(sampling.temperature), max_tokens, sampling.seed),
+                temperature=sampling.temperature,
+                max_tokens=max_tokens,
+                seed=sampling.seed,
+                prompt_words=words(excerpt.instruction),
+            )
+        )
+    return PairPrompts(pair, sampling.samples, sampling.temperature, tuple(questions))
+
+
+def question_of(row: Mapping[Any, Any]) -> PromptSpec:
+    """The question in a row of the ledger."""
+    return PromptSpec(
+        book_id=row["book"],
+        book_words=row["book_words"],
+        excerpt_id=row["excerpt"],
+        instruction=row["instruction"],
+        instruction_digest=row["instruction_digest"],
+        settings_digest=row["settings_digest"],
+        temperature=asked_temperature(row["temperature"]),
+        max_tokens=row["max_tokens"],
+        seed=row["seed"],
+        prompt_words=len(row["instruction"].split()),
+    )
+
+
+def _told(temperature: float | None) -> object:
+    return "default" if temperature is None else float(temperature)
+
+
+def kept_temperature(temperature: float | None) -> float:
+    """As it stands in the ledger: -1 for the server's own."""
+    return -1.0 if temperature is None else temperature
+
+
+def asked_temperature(kept: float) -> float | None:
+    """The inverse of `kept_temperature`."""
+    return None if kept < 0 else kept
+
+
+def most_tokens(words: int) -> int:
+    """The most tokens that an answer of about so many words may have."""
+    return int(words * TOKENS_PER_WORD) + SPARE_TOKENS
+
+
+def asks(missing: Mapping[PromptSpec, Sequence[int]], per_call: int) -> Iterator[Ask]:
+    """The calls that draw the missing ordinals: round by round across the questions.
+
+    A round is one ordinal of each question, or `per_call` of them where one call gives several,
+    so that a run that is cut short leaves whole rounds behind.
+    """
+    chunks = [
+        [
+            Ask(question, tuple(sorted(ordinals)[start : start + per_call]))
+            for start in range(0, len(ordinals), per_call)
+        ]
+        for question, ordinals in missing.items()
+    ]
+    for round_ in itertools.zip_longest(*chunks):
+        yield from (ask for ask in round_ if ask is not None)
+
+
+def _digest(*parts: object) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        data = str(part).encode("utf-8", "surrogatepass")
+        digest.update(len(data).to_bytes(8, "big") + data)
+    return digest.hexdigest()

@@ -1,0 +1,79 @@
+"""All that a pair's model wrote for it measured, whole or so far."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from pytest_memleak.pipeline.all_written import all_texts
+from pytest_memleak.pipeline.required_samples import Purpose
+from pytest_memleak.scoring.analysis import analyse, judged_apart, judged_measures
+from pytest_memleak.scoring.measure_table import asks_for
+from pytest_memleak.scoring.measures import measure
+from pytest_memleak.verdict.judge import check_limits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pytest_memleak.pipeline.all_written import Stop, Written
+    from pytest_memleak.pipeline.catalog import Held
+    from pytest_memleak.pipeline.suite_run import SuiteRun
+    from pytest_memleak.records import Generation, Pair
+    from pytest_memleak.scoring.analysis import Analysis
+
+__all__ = ["analysed", "is_over_a_limit", "stop_for"]
+
+
+def analysed(
+    pair: Pair,
+    written: Written,
+    suite: SuiteRun,
+    held: Held | None = None,
+    *,
+    texts: Iterable[Generation] | None = None,
+) -> Analysis | None:
+    """What the model gives back of the book, and of every protected one; None without samples.
+
+    held: the books of the catalogue that they have to be held against; texts: all that was
+    written, where it is counted as it is read.
+    """
+    beyond = (held.books, held.least) if held else ((), 0)
+    book = written[0].book
+    analysis = analyse(
+        book,
+        all_texts(written) if texts is None else texts,
+        pair.scoring,
+        confidence=pair.confidence,
+        near=asks_for(pair.limits, "near"),
+        protected=suite.protected.for_pair(pair, book, beyond[0], least=beyond[1]),
+        limits=pair.limits,
+        count=suite.resources.count,
+    )
+    greedy = [part for part in written if part.draws.purpose is Purpose.GREEDY]
+    if analysis is None or not greedy:
+        return analysis
+    likeliest = measure(greedy[0].book, greedy[0].generations(), pair.scoring)
+    return dataclasses.replace(analysis, greedy=likeliest)
+
+
+def stop_for(pair: Pair, suite: SuiteRun) -> Stop | None:
+    """With `stop = "failed"`: whether a limit is broken that more samples cannot mend.
+
+    Where the pair's own book is excused, only what other books are recited ends the drawing.
+    """
+    if pair.sampling.stop != "failed":
+        return None
+
+    def broken(written: Written) -> bool:
+        analysis = analysed(pair, written, suite)
+        own, others = judged_apart(analysis) if analysis else ({}, {})
+        checks = check_limits(others or own, pair.limits)
+        return any(check.over and check.rises for check in checks)
+
+    return broken
+
+
+def is_over_a_limit(analysis: Analysis | None, pair: Pair) -> bool:
+    """Whether something observed is over the pair's limit."""
+    found = judged_measures(analysis) if analysis else {}
+    return any(check.over for check in check_limits(found, pair.limits))

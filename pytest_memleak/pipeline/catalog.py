@@ -1,0 +1,297 @@
+"""The catalogue of a suite: books that nobody asks for, and that no answer may recite either.
+
+    held = catalogue.held_by(written)   -> the books of it that the answers share long runs with
+
+The answers make a table, and the catalogue streams past it: once for all pairs whose answers are
+there without a call, and once for each pair whose answers are yet to be drawn. What comes through
+is few, and goes to the exact index with the suite's own books (METRICS section 11).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING, TypeVar
+
+from pytest_memleak.books.catalog_file import CatalogueFile, Part, is_catalogue_file
+from pytest_memleak.errors import BookError, MemleakError, SuiteError
+from pytest_memleak.pipeline.all_written import all_texts
+from pytest_memleak.pipeline.catalog_reader import LooseBooks, LooseReader, catalogue_name
+from pytest_memleak.records import Issue
+from pytest_memleak.records.number_format import amount
+from pytest_memleak.scoring.catalog_scan import GenerationSieve, book_keys
+from pytest_memleak.scoring.measure_table import asks_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from pytest_memleak.pipeline.all_written import Written
+    from pytest_memleak.records import Book, Limits, Suite
+    from pytest_memleak.scoring.catalog_scan import Looked, Scanned, Shard
+
+    Scan = Callable[..., Iterable[Scanned]]
+
+__all__ = ["Catalogue", "Held", "Scan", "least_words", "refuse_bad_catalogue", "shards_of"]
+
+_One = TypeVar("_One")
+
+_QUOTATION = 12
+
+# A table takes some eight times these bytes.
+_CHARACTERS = 60_000_000
+
+# Of the books that are read where they are looked for, one shard after the other.
+_SHARD_BYTES = 32_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a pair's answers are to be held against beside the suite's own books.
+
+    books:  of the catalogue, by the names that reports give them
+    least:  the words from which on a recital of them counts
+    gaps:   what of the catalogue was not looked for, where a limit rests on it
+    unread: the books that could not be looked for, and why
+    told:   how many books and words there are, and a digest of all
+    """
+
+    books: tuple[Book, ...] = ()
+    least: int = 0
+    gaps: tuple[Issue, ...] = ()
+    unread: tuple[str, ...] = ()
+    told: Mapping[str, object] | None = None
+
+
+def least_words(suite: Suite) -> int:
+    """The words from which on recitals of a catalogue count, so that no limit depends on shorter.
+
+    Runs of twelve words and more that two works share are quotations (METRICS section 11).
+    """
+    scoring = suite.pairs[0].scoring
+    limits = [
+        its.limits["longest_recital"] for its in suite.pairs if "longest_recital" in its.limits
+    ]
+    words = [_QUOTATION, scoring.span_threshold + 1, *(int(one) + 1 for one in limits)]
+    return max(scoring.k, min(words))
+
+
+def refuse_bad_catalogue(suite: Suite) -> None:
+    """Raise BookError for a catalogue file that is damaged, SuiteError for one of other words."""
+    for path in suite.catalogue:
+        if is_catalogue_file(path):
+            _refuse_other_words(CatalogueFile(path), suite)
+
+
+class Catalogue:
+    """The catalogue of one suite; `at_hand` gives the answers of further pairs that are there."""
+
+    def __init__(
+        self,
+        suite: Suite,
+        reader: LooseReader,
+        *,
+        own_books: Callable[[], Iterable[Book]],
+        at_hand: Callable[[Written], Iterator[Written]],
+        scan: Callable[[], Scan],
+    ) -> None:
+        self._suite = suite
+        self._reader = reader
+        self._own_books = own_books
+        self._at_hand = at_hand
+        self._scan = scan
+        self._least = least_words(suite)
+        self._looked: dict[str, Looked] = {}
+        self._unread: dict[str, str] = {}
+        self._surviving: dict[str, Book] = {}
+        self._done: set[str] = set()
+
+    def held_by(self, written: Written) -> Held:
+        """The books of the catalogue that these texts, and perhaps others', share long runs with.
+
+        What fails is told; where a limit rests on it the pair's evidence is not complete.
+        """
+        if not self._suite.catalogue:
+            return Held()
+        wanted = written[0].draws
+        pair = wanted.pair
+        try:
+            if pair.id not in self._done or wanted.endpoint is not None:
+                self._look_for(written)
+        except MemleakError as error:
+            return self._failed(error, pair.limits)
+        if not self._looked:
+            return self._failed(BookError("none of its books can be read"), pair.limits)
+        books, unread = tuple(self._surviving.values()), self._told_unread()
+        return Held(books, self._least, self._gaps(pair.limits), unread, self._told())
+
+    def _look_for(self, written: Written) -> None:
+        together, of_suite = [written], written[0].draws.endpoint is None
+        if of_suite:
+            others = self._at_hand(written)
+            together += [one for one in others if one[0].draws.pair.id not in self._done]
+        shards = list(self._shards())
+        scoring = self._suite.pairs[0].scoring
+        for texts in _some_at_a_time(chain.from_iterable(map(_texts, together))):
+            table = GenerationSieve(texts, k=scoring.k, mode=scoring.words)
+            found = list(self._scan()(shards, table, least=self._least))
+            for one in found:
+                self._looked |= {book.name: book for book in one.looked}
+                self._unread |= one.unread
+            self._read({book.name for one in found for book in one.survivors})
+        if of_suite:
+            self._done |= {one[0].draws.pair.id for one in together}
+
+    def _read(self, names: set[str]) -> None:
+        """Read the text of the books that survived; they stand in the catalogue's order."""
+        new = sorted(names - self._surviving.keys())
+        own = self._own_digests if new else ()
+        for name in new:
+            if self._looked[name].digest not in own:
+                self._surviving[name] = self._book(name)
+        self._surviving = dict(sorted(self._surviving.items()))
+
+    @functools.cached_property
+    def _own_digests(self) -> frozenset[str]:
+        """Of the suite's books, which are looked for already."""
+        scoring = self._suite.pairs[0].scoring
+        keys = (book_keys(one, k=scoring.k, mode=scoring.words) for one in self._own_books())
+        return frozenset(one.digest for one in keys)
+
+    def _book(self, name: str) -> Book:
+        path, sha256 = self._sources[name]
+        if sha256 is not None and _sha256(path) != sha256:
+            raise BookError(
+                "an answer shares a long run with it, and its file is gone or another than the "
+                "catalogue was prepared from",
+                place=name,
+                hint="put it back, or build it again: memleak catalogue build DIR -o FILE",
+            )
+        return dataclasses.replace(self._reader.read(path), id=name)
+
+    # --- sources ---------------------------------------------------------------------------
+
+    @functools.cached_property
+    def _sources(self) -> dict[str, tuple[Path, str | None]]:
+        """By name each book's file, and its SHA-256 where it was prepared."""
+        found: dict[str, tuple[Path, str | None]] = {}
+        root = self._suite.path.parent
+        for path in self._suite.catalogue:
+            if is_catalogue_file(path):
+                file = CatalogueFile(path)
+                for book in file.books:
+                    source = file.source(book)
+                    found.setdefault(catalogue_name(source, root), (source, book.sha256))
+            else:
+                found[catalogue_name(path, root)] = path, None
+        return found
+
+    def _shards(self) -> Iterator[Shard]:
+        return shards_of(self._suite, self._reader, most=_SHARD_BYTES)
+
+    # --- telling ---------------------------------------------------------------------------
+
+    def _told(self) -> dict[str, object]:
+        looked = [self._looked[name] for name in sorted(self._looked)]
+        digests = "".join(sorted(one.digest for one in looked))
+        return {
+            "books": len(looked),
+            "words": sum(one.words for one in looked),
+            "sha256": hashlib.sha256(digests.encode()).hexdigest(),
+            "from_words": self._least,
+        }
+
+    def _told_unread(self) -> tuple[str, ...]:
+        return tuple(f"{name}: {why}" for name, why in sorted(self._unread.items()))
+
+    def _gaps(self, limits: Limits) -> tuple[Issue, ...]:
+        """A book that could not be looked for is one that the answers may recite."""
+        if not self._unread or not asks_for(limits, "recitals"):
+            return ()
+        name, why = min(self._unread.items())
+        others = f" (and {amount(len(self._unread) - 1, 'other')})" if len(self._unread) > 1 else ""
+        cause = f"{name}{others} of the catalogue was not looked for: {why}"
+        return (Issue("catalogue", cause, "mend it, or take it out of the catalogue"),)
+
+    def _failed(self, error: MemleakError, limits: Limits) -> Held:
+        cause = f"the catalogue: {error.line}"
+        if not asks_for(limits, "recitals"):
+            return Held(unread=(cause, *self._told_unread()))
+        gap = Issue("catalogue", f"not looked for: {cause}")
+        return Held(gaps=(gap,), unread=self._told_unread())
+
+
+def shards_of(suite: Suite, reader: LooseReader, *, most: int) -> Iterator[Shard]:
+    """The suite's catalogue in shards of so many bytes that are to be read, or a book each."""
+    root = suite.path.parent
+    loose: list[tuple[str, Path]] = []
+    for path in suite.catalogue:
+        if is_catalogue_file(path):
+            file = CatalogueFile(path)
+            named = [(catalogue_name(file.source(one), root), one) for one in file.books]
+            for some in _up_to(named, [one.nbytes for one in file.books], most):
+                yield Part(path, tuple(some))
+        else:
+            loose.append((catalogue_name(path, root), path))
+    for files in _up_to(loose, [_size(path) for _, path in loose], most):
+        yield LooseBooks(tuple(files), reader)
+
+
+def _refuse_other_words(file: CatalogueFile, suite: Suite) -> None:
+    mode = suite.pairs[0].scoring.words
+    if file.mode != mode:
+        raise SuiteError(
+            f"the catalogue {file.path.name} was made for words = {file.mode!r}, and the suite "
+            f"measures words = {mode!r}",
+            place=str(suite.path),
+            hint=f"build it again: memleak catalogue build DIR -o {file.path.name} --words {mode}",
+        )
+
+
+def _up_to(items: Sequence[_One], sizes: Iterable[int], most: int) -> Iterator[list[_One]]:
+    some: list[_One] = []
+    left = most
+    for one, size in zip(items, sizes, strict=True):
+        if some and size > left:
+            yield some
+            some, left = [], most
+        some.append(one)
+        left -= size
+    if some:
+        yield some
+
+
+def _texts(written: Written) -> Iterator[str]:
+    return (generation.text for generation in all_texts(written))
+
+
+def _some_at_a_time(texts: Iterator[str]) -> Iterator[Iterator[str]]:
+    """The texts, as many together as one table may hold."""
+    for first in texts:
+        yield _until_full(first, texts)
+
+
+def _until_full(first: str, texts: Iterator[str]) -> Iterator[str]:
+    yield first
+    left = _CHARACTERS - len(first)
+    while left > 0 and (text := next(texts, None)) is not None:
+        yield text
+        left -= len(text)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # gone since it was found: its reader says so
+        return 0
+
+
+def _sha256(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None

@@ -1,0 +1,210 @@
+"""What a run would still do, and at most pay: from books, suites and ledger, without a call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pytest_memleak.errors import BookError, MemleakError
+from pytest_memleak.interfaces.protocols import Recording
+from pytest_memleak.pipeline.canaries import canary_questions
+from pytest_memleak.pipeline.detection_check import planned_rounds
+from pytest_memleak.pipeline.ledger_endpoint import terms_of, through_ledger
+from pytest_memleak.pipeline.limit_reachability import refuse_limits_out_of_reach
+from pytest_memleak.pipeline.probes import as_probed, questions_of, text_side
+from pytest_memleak.pipeline.required_samples import Purpose, draws_of
+from pytest_memleak.pipeline.sampled_generations import asked_of
+from pytest_memleak.verdict.prompt_overlap import instruction_gaps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from pytest_memleak.interfaces.protocols import Endpoint
+    from pytest_memleak.pipeline.detection_check import PlannedRounds
+    from pytest_memleak.pipeline.required_samples import RequiredSamples
+    from pytest_memleak.pipeline.suite_run import SuiteRun
+    from pytest_memleak.records import Book, BookSource, Pair
+    from pytest_memleak.sampling.cost_plan import Plan
+
+__all__ = ["PlannedStep", "RunPlan", "plan_run"]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStep:
+    """One thing that a run would do; costs in US$, None without a price.
+
+    what:     the pair, or what of it: its greedy answers, its null, a book's summaries
+    sampling: None where nothing has to be drawn through the ledger (recorded generations)
+    training_tokens: of the fine-tune that is still to be made, 0 if none is
+    hours:    that a model is to be deployed for at most, where that is what it is
+    rounds:   of a pair's own answers: what so many will see
+    """
+
+    what: str
+    sampling: Plan | None = None
+    training_tokens: int = 0
+    training_cost: float | None = None
+    hours: float = 0.0
+    hours_cost: float | None = None
+    rounds: PlannedRounds | None = None
+
+    @property
+    def cost(self) -> float | None:
+        """US$ at most for all of it."""
+        if self.hours:
+            return self.hours_cost
+        if self.sampling is None or not (self.sampling.generations or self.training_tokens):
+            return 0.0
+        if self.sampling.cost is None:
+            return None
+        return self.sampling.cost + (self.training_cost or 0)
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """What is planned, each thing once, and what must be mended before it can be."""
+
+    steps: tuple[PlannedStep, ...]
+    obstacles: tuple[str, ...]
+
+
+def plan_run(
+    pairs: Iterable[Pair], suite_of: Callable[[Pair], SuiteRun], *, samples: int | None = None
+) -> RunPlan:
+    """The plan of a run of these pairs. What several of them need is counted once.
+
+    samples: in place of those that the suite asks for. A summary that is not written yet is taken
+    as long as it may become.
+    """
+    chosen = tuple(pairs)
+    return _Planner({(pair.suite, pair.id) for pair in chosen}, samples).plan(chosen, suite_of)
+
+
+class _Planner:
+    def __init__(self, chosen: set[tuple[object, str]], samples: int | None) -> None:
+        self._chosen = chosen
+        self._samples = samples
+        self._planned: set[tuple[object, ...]] = set()
+
+    def plan(self, pairs: Iterable[Pair], suite_of: Callable[[Pair], SuiteRun]) -> RunPlan:
+        steps: list[PlannedStep] = []
+        obstacles: list[str] = []
+        for pair in pairs:
+            suite = suite_of(pair)
+            for draws in map(self._resized, draws_of(pair, suite.suite)):
+                if draws.purpose is Purpose.NULL and self._of_another_pair(draws.pair):
+                    continue
+                try:
+                    steps += self._steps(pair, draws, suite)
+                except MemleakError as error:
+                    obstacles.append(f"{pair.id}: {draws.told(error.line)}")
+        return RunPlan(tuple(steps), tuple(dict.fromkeys(obstacles)))
+
+    def _resized(self, draws: RequiredSamples) -> RequiredSamples:
+        if self._samples is None or draws.purpose is Purpose.GREEDY:
+            return draws
+        sampling = replace(draws.pair.sampling, samples=self._samples)
+        return replace(draws, pair=replace(draws.pair, sampling=sampling))
+
+    def _of_another_pair(self, pair: Pair) -> bool:
+        """Whether the answers are planned with the pair whose own they are."""
+        return (pair.suite, pair.id) in self._chosen
+
+    def _steps(self, pair: Pair, draws: RequiredSamples, suite: SuiteRun) -> Iterator[PlannedStep]:
+        suite.refuse_unregistered()
+        model = draws.pair.model
+        for source in self._books_of(draws.pair, suite):
+            if self._first(pair.suite, "summaries", source.id):
+                lacking = suite.books.outstanding_summaries(source)
+                if lacking is not None:
+                    yield PlannedStep(lacking.pair, lacking)
+        opened = suite.endpoints.ready(model)
+        tokens = cost = None
+        if opened is None and self._first(pair.suite, "training", model.id):
+            tokens = suite.endpoints.training_tokens(model)
+            cost = model.price and tokens * model.price[2] / 1e6
+        sampling = None
+        if not isinstance(opened, Recording):
+            asked = draws.pair
+            if self._first(asked.suite, asked.id, asked.sampling, asked.probe):
+                sampling = _sampling(draws, suite, opened)
+        if draws.purpose is Purpose.OWN:
+            refuse_limits_out_of_reach(pair, _book_of(pair, suite), suite)
+        if sampling or tokens or draws.purpose is Purpose.OWN:
+            own = draws.purpose is Purpose.OWN and pair.probe.kind != "probability"
+            rounds = planned_rounds(draws.pair) if own else None
+            yield PlannedStep(_named(pair, draws), sampling, tokens or 0, cost, rounds=rounds)
+        if sampling is not None and sampling.generations:
+            yield from self._deployment(draws.pair, suite)
+
+    def _deployment(self, pair: Pair, suite: SuiteRun) -> Iterator[PlannedStep]:
+        """What the model is to stand on while it is asked, where it does not stand yet."""
+        model = pair.model
+        wanted = suite.endpoints.deployment_of(model, foreseen=True)
+        if wanted is None or not self._first(pair.suite, "deployment", model.id):
+            return
+        from pytest_memleak.ledger.deployments import deployed
+
+        if not deployed(suite.resources.ledger, model.provider, wanted.digest):
+            price = model.price_per_hour
+            yield PlannedStep(
+                f"{model.id} (deployed for at most {wanted.hours:g} h)",
+                hours=wanted.hours,
+                hours_cost=None if price is None else wanted.hours * price,
+            )
+
+    def _books_of(self, pair: Pair, suite: SuiteRun) -> list[BookSource]:
+        """The books whose summaries the draws need."""
+        trained = [suite.suite.book(book_id) for book_id in pair.model.finetune_books]
+        return [pair.book, *trained] if pair.probe.kind == "instruction" else trained
+
+    def _first(self, *what: object) -> bool:
+        first = what not in self._planned
+        self._planned.add(what)
+        return first
+
+
+def _named(pair: Pair, draws: RequiredSamples) -> str:
+    if draws.purpose is Purpose.OWN:
+        return pair.id
+    whose = draws.pair.id if draws.purpose is not Purpose.GREEDY else pair.id
+    return f"{whose} ({draws.purpose})"
+
+
+def _sampling(draws: RequiredSamples, suite: SuiteRun, opened: Endpoint | None) -> Plan:
+    from pytest_memleak.sampling.cost_plan import in_all, plan
+
+    pair = draws.pair
+    book = _book_of(pair, suite)
+    if pair.probe.kind == "instruction":
+        _refuse_instructions(draws, book, suite)
+    if pair.probe.kind == "probability":
+        from pytest_memleak.pipeline.probability import plan_windows
+
+        return plan_windows(pair, book, suite, opened)
+    probed = as_probed(pair, book, opened)
+    asked = questions_of(pair, probed)
+    if opened is None:
+        return plan(suite.resources.ledger, None, asked, terms_of(pair, suite, own=False))
+    source = through_ledger(pair, suite, text_side(pair, opened) or opened, own=False)
+    if draws.purpose in {Purpose.OWN, Purpose.GREEDY}:
+        source = source.of_today(pair, asked, may_draw=True)
+    if draws.purpose is not Purpose.OWN:
+        return source.left(asked)
+    canaries = source.canaries(pair, partial(canary_questions, pair, probed), asked)
+    return in_all([source.left(one) for one in (asked, canaries) if one is not None])
+
+
+def _refuse_instructions(draws: RequiredSamples, book: Book, suite: SuiteRun) -> None:
+    """Raise BookError where the book's instructions could not earn a pass."""
+    bad = instruction_gaps(book, asked_of(draws))
+    # Nobody knows yet what summaries will say that are still to be written.
+    if bad and suite.books.outstanding_summaries(draws.pair.book) is None:
+        raise BookError(bad[0].cause, place=f"book {book.id!r}", hint=bad[0].remedy)
+
+
+def _book_of(pair: Pair, suite: SuiteRun) -> Book:
+    if pair.probe.kind == "instruction":
+        return suite.books.foreseen(pair.book)
+    return suite.books.cut(pair.book)

@@ -1,0 +1,245 @@
+"""The endpoints of a suite's models: providers made, models fine-tuned, each opened once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_memleak.errors import Inconclusive, SuiteError
+from pytest_memleak.interfaces.capabilities import (
+    Closing,
+    CountsEpochs,
+    CountsTokens,
+    ShapedByOptions,
+)
+from pytest_memleak.interfaces.deployment_protocol import DeployingProvider
+from pytest_memleak.interfaces.protocols import ProviderSetup
+from pytest_memleak.pipeline.deployed_models import Deployments
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from pytest_memleak.interfaces.deployment_protocol import Deployment
+    from pytest_memleak.interfaces.extensions import Extensions
+    from pytest_memleak.interfaces.protocols import Endpoint, Provider, Recording, TrainingSet
+    from pytest_memleak.pipeline.prepared_books import PreparedBooks
+    from pytest_memleak.pipeline.resources import Resources
+    from pytest_memleak.records import Book, BookSource, Model, Suite
+
+__all__ = ["Endpoints"]
+
+_TOKENS_PER_WORD = 4 / 3
+
+
+class Endpoints:
+    """The providers and endpoints of one suite, opened when first asked for.
+
+    `state` is the folder that providers may keep weights in.
+    """
+
+    def __init__(
+        self,
+        suite: Suite,
+        extensions: Extensions,
+        books: PreparedBooks,
+        resources: Resources,
+        *,
+        state: Path,
+    ) -> None:
+        self._suite = suite
+        self._extensions = extensions
+        self._books = books
+        self._resources = resources
+        self._state = state
+        self.deployments = Deployments(resources)
+        self._providers: dict[str, Provider] = {}
+        self._opened: dict[str, Endpoint | Recording] = {}
+
+    def close(self) -> None:
+        """Take down what was put up, and let go of the providers' connections."""
+        self.deployments.leave()
+        for provider in self._providers.values():
+            if isinstance(provider, Closing):
+                provider.close()
+
+    def provider(self, model: Model) -> Provider:
+        """The model's provider; SuiteError for an unknown one or bad options."""
+        if model.id not in self._providers:
+            place = self.place(model)
+            factory = self._extensions.provider(model.provider, place=place)
+            setup = ProviderSetup(
+                model=model,
+                place=place,
+                root=self._suite.path.parent,
+                state=self._state / model.provider,
+                # A summarizer reads books as they are, before they have summaries.
+                read_book=self._book_by_id(
+                    place, self._books.cut if self._is_summarizer(model) else self._books.book
+                ),
+            )
+            self._providers[model.id] = factory(setup)
+        return self._providers[model.id]
+
+    def endpoint(self, model: Model) -> Endpoint | Recording:
+        """The model's endpoint; fine-tuned first, if the suite asks for it and nobody has yet.
+
+        Raises Inconclusive where it cannot be had now, SuiteError for what must be mended.
+        """
+        if model.id not in self._opened:
+            provider = self.provider(model)
+            name = self._tuned(model, provider) if model.finetune_books else model.endpoint
+            self._opened[model.id] = provider.open(name)
+        return self._opened[model.id]
+
+    def stand_up(self, model: Model) -> None:
+        """See to it that the model can be asked now, where it has to be deployed for that.
+
+        Raises Inconclusive where it cannot be had now.
+        """
+        provider, wanted = self.provider(model), self.deployment_of(model)
+        if wanted is not None and isinstance(provider, DeployingProvider):
+            self.deployments.stand_up(provider, wanted, price=model.price_per_hour)
+
+    def deployment_of(self, model: Model, *, foreseen: bool = False) -> Deployment | None:
+        """What has to stand before the model can be asked; None where nothing has to.
+
+        None, too, where it is still to be tuned, unless that is to be `foreseen`.
+        """
+        provider = self.provider(model)
+        if not isinstance(provider, DeployingProvider):
+            return None
+        weights = model.endpoint
+        if model.finetune_books:
+            from pytest_memleak.ledger.jobs import finetuned
+
+            digest = self.training_set(model, foreseen=True).digest
+            weights = finetuned(self._resources.ledger, provider.name, digest)
+            if weights is None and not foreseen:
+                return None
+        return provider.deployment(weights)
+
+    def ready(self, model: Model) -> Endpoint | Recording | None:
+        """The model's endpoint without any call; None where it is still to be fine-tuned."""
+        if not model.finetune_books:
+            return self.endpoint(model)
+        provider, ledger = self.provider(model), self._resources.ledger
+        from pytest_memleak.ledger.jobs import finetuned
+
+        name = finetuned(ledger, provider.name, self.training_set(model, foreseen=True).digest)
+        return provider.open(name) if name else None
+
+    def training_set(self, model: Model, *, foreseen: bool = False) -> TrainingSet:
+        """What the model is fine-tuned on, named by everything that makes it what it is.
+
+        Of the options that is what the provider says (`weights_options`), else all of them. One
+        that the ledger knows by all of them, as it was named once, keeps that name.
+        """
+        from pytest_memleak.ledger.jobs import begun
+
+        provider = self.provider(model)
+        books = self._books.training_books(model, foreseen=foreseen)
+        shaping = (
+            provider.weights_options
+            if isinstance(provider, ShapedByOptions)
+            else model.options.keys()
+        )
+        by_all = _training_set(books, model, model.options)
+        if model.options.keys() <= shaping or begun(
+            self._resources.ledger, provider.name, by_all.digest
+        ):
+            return by_all
+        shaped = {name: value for name, value in model.options.items() if name in shaping}
+        return _training_set(books, model, shaped)
+
+    def job_of(self, model: Model) -> str | None:
+        """The id of the fine-tune behind the model, as the ledger has it."""
+        if not model.finetune_books:
+            return None
+        from pytest_memleak.ledger.listing import list_jobs
+
+        digest = self.training_set(model).digest
+        jobs = (job.job_id for job in list_jobs(self._resources.ledger) if job.digest == digest)
+        return next(jobs, None)
+
+    def training_tokens(self, model: Model) -> int:
+        """About how many tokens a fine-tune of the model reads in all its epochs.
+
+        How many epochs there are, its provider says (`epochs`), or else the suite; one, where
+        that is left to the provider's server. Tokens are the provider's count
+        (`count_tokens`), if it can count, or 4/3 of the words. A summary that is not written
+        yet is taken as long as it may become.
+        """
+        provider = self.provider(model)
+        told = provider.epochs if isinstance(provider, CountsEpochs) else None
+        epochs = model.finetune.get("epochs") if told is None else told
+        texts = [
+            text
+            for example in self.training_set(model, foreseen=True).examples
+            for text in (example.instruction, example.text)
+        ]
+        if isinstance(provider, CountsTokens):
+            tokens: float = sum(map(provider.count_tokens, texts))
+        else:
+            tokens = sum(len(text.split()) for text in texts) * _TOKENS_PER_WORD
+        return int(tokens * (epochs if isinstance(epochs, int) else 1))
+
+    def place(self, model: Model) -> str:
+        """Where the suite speaks of the model."""
+        named = model.id if self._is_summarizer(model) else f"model {model.id!r}"
+        return f"{self._suite.path}: {named}"
+
+    def _tuned(self, model: Model, provider: Provider) -> str:
+        from pytest_memleak.ledger.jobs import finetuned
+        from pytest_memleak.sampling.finetune import ensure_finetune
+
+        training, ledger = self.training_set(model), self._resources.ledger
+        if not self._resources.offline:
+            return ensure_finetune(
+                ledger,
+                provider,
+                training,
+                wait=self._resources.wait,
+                retry=self._resources.retry,
+                progress=self._resources.progress,
+            )
+        name = finetuned(ledger, provider.name, training.digest)
+        if name is None:
+            raise Inconclusive(
+                f"the ledger has no finished fine-tune of {model.id!r}",
+                place=ledger.place,
+                hint="run without --memleak-offline to fine-tune it",
+            )
+        return name
+
+    def _is_summarizer(self, model: Model) -> bool:
+        return self._suite.summarizer is not None and model is self._suite.summarizer.model
+
+    def _book_by_id(
+        self, place: str, reader: Callable[[BookSource], Book]
+    ) -> Callable[[str], Book]:
+        def read(book_id: str) -> Book:
+            try:
+                return reader(self._suite.book(book_id))
+            except KeyError:
+                known = ", ".join(sorted(one.id for one in self._suite.books))
+                raise SuiteError(
+                    f"there is no book {book_id!r}; known ids: {known}", place=place
+                ) from None
+
+        return read
+
+
+def _training_set(
+    books: tuple[Book, ...], model: Model, options: Mapping[str, object]
+) -> TrainingSet:
+    from pytest_memleak.sampling.finetune import training_set
+
+    return training_set(
+        books,
+        {
+            "provider": model.provider,
+            "base": model.base,
+            "finetune": model.finetune,
+            "options": options,
+        },
+    )

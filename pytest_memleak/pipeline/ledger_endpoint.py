@@ -1,0 +1,166 @@
+"""An endpoint through the ledger: its answers are kept there, and none is asked for again.
+
+source = through_ledger(pair, suite_run, endpoint, own=False)
+source.draw(questionnaire)
+source.drawn(questionnaire)     -> every generation that is there
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pytest_memleak.interfaces.capabilities import id_of
+from pytest_memleak.pipeline.canaries import canary_rounds
+from pytest_memleak.pipeline.provenance_checks import weights_named
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from pytest_memleak.interfaces.protocols import Endpoint
+    from pytest_memleak.ledger.call_costs import Terms
+    from pytest_memleak.ledger.ledger import Ledger
+    from pytest_memleak.ledger.prompts import PairPrompts
+    from pytest_memleak.pipeline.canaries import Canaries
+    from pytest_memleak.pipeline.resources import Resources
+    from pytest_memleak.pipeline.suite_run import SuiteRun
+    from pytest_memleak.records import Generation, Pair
+    from pytest_memleak.sampling.cost_plan import Plan
+
+__all__ = ["LedgerEndpoint", "terms_of", "through_ledger"]
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEndpoint:
+    """Draws from one endpoint, and reads what was drawn.
+
+    endpoint: what is called, perhaps `opened` in other processes; endpoint_id: the ledger's name;
+    kept: whether the ledger outlives the run; stand_up: sees to it that there is one to call
+    """
+
+    endpoint: Endpoint
+    opened: Endpoint
+    endpoint_id: str
+    ledger: Ledger
+    terms: Terms
+    resources: Resources
+    kept: bool
+    stand_up: Callable[[], object] | None = None
+
+    def draw(self, asked: PairPrompts) -> None:
+        """Draw what the ledger lacks; nothing where the run is offline. Raises Inconclusive."""
+        from pytest_memleak.sampling.loop import draw as draw_missing
+
+        if self.resources.offline:
+            return
+        if self.stand_up is not None and self.left(asked).generations:
+            self.stand_up()
+        draw_missing(
+            self.ledger,
+            self.endpoint,
+            endpoint_id=self.endpoint_id,
+            questionnaire=asked,
+            terms=self.terms,
+            budget=self.resources.budget,
+            progress=self.resources.progress,
+            retry=self.resources.retry,
+            wait=self.resources.wait,
+        )
+
+    def drawn(self, asked: PairPrompts) -> Iterable[Generation]:
+        """Every generation that is there, of the rounds that are asked for."""
+        from pytest_memleak.ledger.ledger_queries import generations
+
+        return generations(self.ledger, self.endpoint_id, asked)
+
+    def all_there(self, asked: PairPrompts, until: float) -> Iterator[Generation]:
+        """The same, and then what the server sent by then over what it was asked for."""
+        from pytest_memleak.ledger.surplus_generations import unasked
+
+        yield from self.drawn(asked)
+        yield from unasked(self.ledger, self.endpoint_id, asked, until=until)
+
+    def of_today(self, pair: Pair, asked: PairPrompts, *, may_draw: bool) -> LedgerEndpoint:
+        """Itself, or the series after it where its answers have aged and only a name holds them.
+
+        may_draw: whether a series may be begun; else one is taken only where it has answers.
+        """
+        from pytest_memleak.ledger.sampling_history import drawn_anew, provenance
+
+        if not self.kept or weights_named(pair, self.opened):
+            return self
+        first = provenance(self.ledger, self.endpoint_id, asked).first
+        if first is None or not self.resources.aged(first, pair.sampling.max_age):
+            return self
+        again = replace(self, endpoint_id=drawn_anew(self.endpoint_id))
+        if may_draw or again.has_answers(asked):
+            return again.of_today(pair, asked, may_draw=may_draw)
+        return self
+
+    def canaries(self, pair: Pair, canaries: Canaries, asked: PairPrompts) -> PairPrompts | None:
+        """The canaries to ask before the pair's answers are drawn, or taken from earlier runs."""
+        from pytest_memleak.ledger.sampling_history import provenance
+
+        if not self.kept or weights_named(pair, self.opened):
+            return None
+        told = provenance(self.ledger, self.endpoint_id, asked)
+        rounds = canary_rounds(self, canaries)
+        if rounds and told.calls <= told.calls_this_run:
+            return None
+        return canaries(rounds + 1)
+
+    def has_answers(self, asked: PairPrompts) -> bool:
+        """Whether any were drawn by now."""
+        from pytest_memleak.ledger.sampling_history import provenance
+
+        first = provenance(self.ledger, self.endpoint_id, asked).first
+        return first is not None and first <= self.resources.now
+
+    def left(self, asked: PairPrompts) -> Plan:
+        """What is still to be drawn."""
+        from pytest_memleak.sampling.cost_plan import plan
+
+        return plan(self.ledger, self.endpoint_id, asked, self.terms)
+
+
+def through_ledger(pair: Pair, suite: SuiteRun, endpoint: Endpoint, *, own: bool) -> LedgerEndpoint:
+    """An endpoint; `own` where no provider of the suite made it.
+
+    One without an id is kept for this run only.
+    """
+    resources = suite.resources
+    kept_as = ledger_name(pair, endpoint)
+    terms = terms_of(pair, suite, own=own)
+    actors = resources.actors_of(endpoint)
+    if actors is not None:
+        from pytest_memleak.parallel.actors import ActorSampler
+
+        sampler = ActorSampler(terms.sampler.name, terms.sampler.completions_per_call, actors)
+        terms = replace(terms, sampler=sampler)
+    return LedgerEndpoint(
+        actors or endpoint,
+        endpoint,
+        kept_as or resources.name_of_unkept(endpoint),
+        resources.ledger if kept_as else resources.unkept,
+        terms,
+        resources,
+        kept=bool(kept_as),
+        stand_up=None if own else partial(suite.endpoints.stand_up, pair.model),
+    )
+
+
+def ledger_name(pair: Pair, endpoint: object) -> str | None:
+    """What the ledger calls the endpoint; None where nothing names it from run to run."""
+    from pytest_memleak.ledger.sampling_history import of_release
+
+    named = id_of(endpoint)
+    return of_release(named, pair.model.release) if named else None
+
+
+def terms_of(pair: Pair, suite: SuiteRun, *, own: bool) -> Terms:
+    """How the pair's endpoint is called, and for what price."""
+    from pytest_memleak.ledger.call_costs import OwnEndpoint, Terms
+
+    sampler = OwnEndpoint() if own else suite.endpoints.provider(pair.model)
+    return Terms(sampler, pair.model.price and pair.model.price[:2])

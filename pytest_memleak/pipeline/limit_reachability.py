@@ -1,0 +1,112 @@
+"""Limits that something in the books could be over: else nothing could fail, whatever is recited.
+
+Asked before anything is drawn, since it would be paid for nothing. A limit of up to a hundred words
+is one in any case: a text that is shorter gives back too little to matter.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_memleak.errors import SuiteError
+from pytest_memleak.scoring.folding import folded_words
+from pytest_memleak.scoring.measurable import measurable_words
+from pytest_memleak.scoring.measure_table import table_with
+from pytest_memleak.scoring.words import words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pytest_memleak.pipeline.suite_run import SuiteRun
+    from pytest_memleak.records import Book, Pair
+
+__all__ = ["refuse_limits_out_of_reach"]
+
+# Where a run of words lies that a measure tells the length of, or counts.
+_IN_AN_EXCERPT = {"longest_span", "greedy_longest_span", "spans_over"}
+_IN_THE_BOOK = {"longest_block"}
+_IN_ANY_BOOK = {"longest_recital", "recitals_over", "nv_longest_recital"}
+_IN_ANY_CASE = 100  # words of a limit, or of a passage that is counted, and the number of these
+
+
+def refuse_limits_out_of_reach(pair: Pair, book: Book, suite: SuiteRun) -> None:
+    """Raise SuiteError where nothing in the books is long enough to be over any of a pair's limits.
+
+    A limit may lie beyond the longest excerpt (`longest_span`), the book (`longest_block`) or each
+    book that is looked for, and so may span_threshold.
+    """
+    limits = sorted(pair.limits.items(), key=lambda one: one[0] in _IN_ANY_BOOK)
+    if any(_is_within_reach(name, limit, pair, book, suite) for name, limit in limits):
+        return
+    measurable_words(book, pair.scoring)  # what is wrong with the book itself comes first
+    told = ", ".join(f"{name} = {limit:g}" for name, limit in pair.limits.items())
+    longest = max(_words_of(one.text, pair) for one in book.excerpts)
+    raise SuiteError(
+        f"the pair {pair.id} has only limits that nothing in its book is long enough to be over "
+        f"({told}, with span_threshold = {pair.scoring.span_threshold}; the longest excerpt has "
+        f"{longest:,} words), so nothing could fail",
+        place=str(suite.suite.path),
+        hint="write a limit below that, or one on a share, such as bmc = 0.15",
+    )
+
+
+def _is_within_reach(name: str, limit: float, pair: Pair, book: Book, suite: SuiteRun) -> bool:
+    """Whether a book's text is long enough to be over a limit."""
+    row = table_with(pair.limits.brought)[name]
+    if row.kind == "share":
+        return limit < 1
+    counted = row.runs == "number"
+    if max(limit, pair.scoring.span_threshold if counted else 0) <= _IN_ANY_CASE:
+        return True
+    stretches: Iterable[Iterable[int]]
+    if name in _IN_AN_EXCERPT:
+        stretches = ([length] for length in _lengths(name, book, pair))
+    elif name in _IN_THE_BOOK:
+        stretches = [_lengths(name, book, pair)]
+    elif name in _IN_ANY_BOOK and not suite.suite.catalogue:
+        stretches = (_lengths(name, one, pair) for one in _books(book, suite))
+    else:
+        return True
+    if counted:
+        return _holds_more_than(limit, stretches, each=pair.scoring.span_threshold + 1)
+    return _is_longer_than(limit, stretches)
+
+
+def _is_longer_than(limit: float, stretches: Iterable[Iterable[int]]) -> bool:
+    for parts in stretches:
+        length = 0
+        for one in parts:
+            length += one
+            if length > limit:
+                return True
+    return False
+
+
+def _holds_more_than(limit: float, stretches: Iterable[Iterable[int]], *, each: int) -> bool:
+    """Whether the stretches have room for more runs of `each` words."""
+    before = 0
+    for parts in stretches:
+        length = 0
+        for one in parts:
+            length += one
+            if before + length // each > limit:
+                return True
+        before += length // each
+    return False
+
+
+def _books(book: Book, suite: SuiteRun) -> Iterator[Book]:
+    """Those whose recitals are looked for, the pair's own first."""
+    yield book
+    yield from (one for one in suite.protected.asked_for() if one.id != book.id)
+
+
+def _lengths(name: str, book: Book, pair: Pair) -> Iterator[int]:
+    """The words of each excerpt, as the measure counts them."""
+    if name.startswith("nv_"):
+        return (len(folded_words(one.text)) for one in book.excerpts)
+    return (_words_of(one.text, pair) for one in book.excerpts)
+
+
+def _words_of(text: str, pair: Pair) -> int:
+    return len(words(text, pair.scoring.words))

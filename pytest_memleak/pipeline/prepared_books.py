@@ -1,0 +1,278 @@
+"""The books of a suite as its pairs need them: read, cut, and with their instructions."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from typing import TYPE_CHECKING
+
+from pytest_memleak.errors import BookError, Inconclusive
+from pytest_memleak.interfaces.protocols import Manuscript
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+    from pytest_memleak.interfaces.extensions import Extensions
+    from pytest_memleak.pipeline.summary_writer import SummaryWriter
+    from pytest_memleak.records import (
+        Book,
+        BookSource,
+        CollectionSource,
+        Excerpt,
+        Model,
+        Pair,
+        Scoring,
+        Suite,
+    )
+    from pytest_memleak.sampling.cost_plan import Plan
+    from pytest_memleak.scoring.index import Index
+
+__all__ = ["PreparedBooks", "template_of"]
+
+# Two books by one author may share a motto; a book and another edition of it share pages.
+_SHARED_RUN = 20
+_SHARED_SHARE = 0.01
+# A common text is a passage that anybody may quote, not the book that is tested.
+_COMMON_SHARE = 0.5
+
+
+class PreparedBooks:
+    """The books of one suite, each read when it is first asked for.
+
+    writer: gives who writes the summaries that books lack; called where one lacks some
+    """
+
+    def __init__(
+        self, suite: Suite, extensions: Extensions, writer: Callable[[], SummaryWriter]
+    ) -> None:
+        self._suite = suite
+        self._extensions = extensions
+        self._writer = writer
+        self._mode = suite.pairs[0].scoring.words
+        self._cut: dict[str, Book] = {}
+        self._files: dict[str, str | None] = {}
+        self._whole: dict[str, Book] = {}
+
+    def book(self, source: BookSource) -> Book:
+        """The book, cut and with its instructions; the summarizer writes the summaries it lacks.
+
+        Raises BookError or RecordsError for a book that cannot be used, Inconclusive for one
+        that its user has yet to bring or whose summaries cannot be had now.
+        """
+        if source.id not in self._whole:
+            book, lacking = self.cut(source), self._lacking_summaries(source)
+            if lacking:
+                # What is wrong with author, title or template is said before anything is paid.
+                self._with_summaries(source, dict.fromkeys((one.id for one in lacking), ""))
+                book = self._with_summaries(source, self._writer().write(source.id, lacking))
+            self._whole[source.id] = book
+        return self._whole[source.id]
+
+    def book_of(self, pair: Pair) -> Book:
+        """The pair's book as its probe needs it: only instructions need summaries.
+
+        Raises as `book` does.
+        """
+        return self.book(pair.book) if pair.probe.kind == "instruction" else self.cut(pair.book)
+
+    def foreseen(self, source: BookSource) -> Book:
+        """The book for a plan: a summary that is not written yet is as long as it may become.
+
+        No call is made. Raises as `book` does, but for summaries.
+        """
+        lacking = self._lacking_summaries(source)
+        if not lacking:
+            return self.cut(source)
+        return self._with_summaries(source, self._writer().foreseen(lacking))
+
+    def outstanding_summaries(self, source: BookSource) -> Plan | None:
+        """What the summaries that the book lacks would take; None where it lacks none."""
+        lacking = self._lacking_summaries(source)
+        return self._writer().outstanding(source.id, lacking) if lacking else None
+
+    def training_books(self, model: Model, *, foreseen: bool = False) -> tuple[Book, ...]:
+        """The books that the model is fine-tuned on; `foreseen` as a plan takes them."""
+        read = self.foreseen if foreseen else self.book
+        return tuple(read(self._suite.book(book_id)) for book_id in model.finetune_books)
+
+    def refuse_shared_text(self, book: Book, pair: Pair) -> None:
+        """Raise BookError if a training book of the pair's model holds text of the test book.
+
+        Or if the common texts together contain half of it.
+        """
+        for training in self.training_books(pair.model):
+            what, share = _most_shared(book, training, pair.scoring)
+            if share >= _SHARED_SHARE:
+                raise BookError(
+                    f"{what} shares {share:.1%} of its words, in runs of {_SHARED_RUN} or more, "
+                    f"with {training.id!r}, which the model {pair.model.id!r} is fine-tuned on",
+                    place=f"{self._suite.path}: book {book.id!r}",
+                    hint="test with a book that the model was not trained on",
+                )
+        common = [self.cut(source) for source in self._suite.books if source.role == "common"]
+        if not common:
+            return
+        shared, index = _shared(book, common, pair.scoring)
+        share = len(shared) / index.total
+        if share >= _COMMON_SHARE:
+            raise BookError(
+                f"[[common]] texts contain {share:.1%} of its words, in runs of {_SHARED_RUN} or "
+                "more, and excuse them",
+                place=f"{self._suite.path}: book {book.id!r}",
+                hint="name in [[common]] only the passages that anybody may quote",
+            )
+
+    def cut(self, source: BookSource) -> Book:
+        """The book with the instructions that it brings itself."""
+        if source.id not in self._cut:
+            self._refuse_missing(source)
+            book = self._read(source)
+            self._cut[source.id] = dataclasses.replace(book, words_digest=_words_digest(book))
+        return self._cut[source.id]
+
+    def file_digest(self, source: BookSource) -> str | None:
+        """The SHA-256 of the book's file (hexadecimal); None where there is no file to read."""
+        if source.id not in self._files:
+            self._files[source.id] = _sha256(source.source)
+        return self._files[source.id]
+
+    # --- reading ---------------------------------------------------------------------------
+
+    def _refuse_missing(self, source: BookSource) -> None:
+        whole = source.collection
+        for path in (source.source, source.summaries):
+            if path is source.source and whole is not None and whole.files:
+                continue
+            if path is not None and not path.exists():
+                raise Inconclusive(
+                    f"there is no {path}",
+                    place=f"book {source.id!r}",
+                    hint=f"put the file there; {self._suite.name} leaves it to you to bring it",
+                )
+
+    def _read(self, source: BookSource) -> Book:
+        from pytest_memleak.books.build_book import make_book
+
+        if source.collection is not None:
+            return self._read_works(source, source.collection)
+        read = self._extensions.read_book(
+            source.source, include=source.include, exclude=source.exclude
+        )
+        if isinstance(read, Manuscript):
+            return make_book(
+                source.id,
+                read,
+                title=source.title,
+                author=source.author,
+                summaries=source.summaries,
+                template=source.instruction,
+                mode=self._mode,
+            )
+        return dataclasses.replace(
+            read,
+            id=source.id,
+            title=source.title or read.title,
+            author=source.author or read.author,
+        )
+
+    def _read_works(self, source: BookSource, collection: CollectionSource) -> Book:
+        from pytest_memleak.books.collection import make_collection
+        from pytest_memleak.books.works import works_in
+
+        return make_collection(
+            source.id,
+            works_in(collection, self._extensions.read_book),
+            k=self._suite.pairs[0].scoring.k,
+            title=source.title,
+            author=source.author,
+            in_lines=collection.unit == "line",
+            summaries=source.summaries,
+            template=source.instruction,
+            mode=self._mode,
+        )
+
+    def _lacking_summaries(self, source: BookSource) -> tuple[Excerpt, ...]:
+        """The excerpts whose summaries are the summarizer's to write."""
+        from pytest_memleak.books.instructions import check_template
+
+        book = self.cut(source)
+        if self._suite.summarizer is None or source.summaries is not None:
+            return ()
+        if "summary" not in check_template(template_of(source)):
+            return ()
+        return tuple(excerpt for excerpt in book.excerpts if not excerpt.instruction)
+
+    def _with_summaries(self, source: BookSource, summaries: Mapping[str, str]) -> Book:
+        from pytest_memleak.books.build_book import with_summaries
+
+        return with_summaries(
+            self.cut(source),
+            summaries,
+            author=source.author,
+            title=source.title,
+            template=source.instruction,
+            mode=self._mode,
+        )
+
+
+def template_of(source: BookSource) -> str:
+    """Return the template of the book's instructions. Raises BookError for a bad one."""
+    from pytest_memleak.books.instructions import DEFAULT_INSTRUCTION, check_template
+
+    template = DEFAULT_INSTRUCTION if source.instruction is None else source.instruction
+    check_template(template, place=f"book {source.id!r}")
+    return template
+
+
+def _words_digest(book: Book) -> str:
+    from pytest_memleak.scoring.words import words
+
+    digest = hashlib.sha256()
+    for excerpt in book.excerpts:
+        text = "".join(f"{word} " for word in words(excerpt.text, "unicode"))
+        digest.update(text.encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
+def _sha256(path: Path) -> str | None:
+    if not path.is_file():
+        return None
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
+
+
+def _most_shared(book: Book, other: Book, scoring: Scoring) -> tuple[str, float]:
+    """The share of the words that stand in the other one too, in long runs.
+
+    Of a collection it is that of the work that has most, and its title stands before it.
+    """
+    shared, index = _shared(book, [other], scoring)
+    if not book.works:
+        return "it", len(shared) / index.total
+    bounds = list(index.bounds.values())
+    shares = (
+        (len(shared.intersection(words)) / len(words), work.title)
+        for work in book.works
+        if (words := range(bounds[work.first][0], bounds[work.end - 1][1]))
+    )
+    share, title = max(shares)
+    return f"its work {title!r}", share
+
+
+def _shared(book: Book, others: Iterable[Book], scoring: Scoring) -> tuple[set[int], Index]:
+    """Which of the book's words stand in the others too, in long runs; and the book's index."""
+    from pytest_memleak.scoring.index import Index
+    from pytest_memleak.scoring.matches import find_matches
+
+    index = Index(book, k=min(_SHARED_RUN, scoring.k), mode=scoring.words)
+    shared: set[int] = set()
+    for other in others:
+        text = "\n".join(excerpt.text for excerpt in other.excerpts)
+        for start, end in find_matches(index, index.code_text(text)):
+            if end - start >= _SHARED_RUN:
+                shared.update(range(start, end))
+    return shared, index

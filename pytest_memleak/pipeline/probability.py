@@ -1,0 +1,345 @@
+"""The probe "probability": windows slid over a pair's book, asked for through the ledger."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import itertools
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_memleak.errors import Inconclusive, TopKUnavailable
+from pytest_memleak.interfaces.protocols import LogProbabilityEndpoint, TopKEndpoint
+from pytest_memleak.pipeline.canaries import same_weights
+from pytest_memleak.pipeline.ledger_endpoint import LedgerEndpoint, terms_of, through_ledger
+from pytest_memleak.pipeline.provenance_checks import WhoAnswered, answered_through
+from pytest_memleak.pipeline.required_samples import Purpose
+from pytest_memleak.records import Completeness, Issue
+from pytest_memleak.records.pair_result import CountedDraws
+from pytest_memleak.scoring.extraction import Extraction
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pytest_memleak.interfaces.protocols import Endpoint, Recording
+    from pytest_memleak.ledger.prompts import PairPrompts
+    from pytest_memleak.pipeline.canaries import Canaries
+    from pytest_memleak.pipeline.resources import Resources
+    from pytest_memleak.pipeline.suite_run import SuiteRun
+    from pytest_memleak.records import Book, Pair
+    from pytest_memleak.sampling.cost_plan import Plan
+    from pytest_memleak.sampling.windows import LogP
+
+__all__ = ["Extracted", "extract_pair", "plan_windows"]
+
+_PARAGRAPH = "\n\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Extracted:
+    """What is known of a pair's windows; `extraction` is None without any.
+
+    who: who told them; draws: what they are, as evidence says it
+    """
+
+    extraction: Extraction | None
+    completeness: Completeness
+    endpoint_id: str | None = None
+    who: WhoAnswered | None = None
+    draws: tuple[CountedDraws, ...] = ()
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """The fields of an Evaluation that come of it."""
+        return {
+            "endpoint": self.endpoint_id,
+            "extraction": self.extraction,
+            "answerer": self.who and self.who.answerer,
+            "draws": self.draws,
+        }
+
+
+def extract_pair(
+    pair: Pair,
+    book: Book,
+    suite: SuiteRun,
+    *,
+    endpoint: Endpoint | Recording | None = None,
+) -> Extracted:
+    """The pair's windows, after asking for those that the ledger lacks.
+
+    `endpoint` takes the place of the suite's. Whatever is missing is told as a gap.
+    """
+    try:
+        opened = suite.endpoints.endpoint(pair.model) if endpoint is None else endpoint
+    except Inconclusive as missing:
+        return Extracted(None, _completeness((), (missing.line,)))
+    if not isinstance(opened, LogProbabilityEndpoint):
+        return Extracted(None, _completeness((), (_tells_nothing(pair),)))
+    from pytest_memleak.sampling.windows import TextEndpoint
+
+    asking = TextEndpoint(opened)
+    source = through_ledger(pair, suite, asking, own=endpoint is not None)
+    texts = _text_questions(pair, book)
+    source = source.of_today(pair, texts, may_draw=not suite.resources.offline)
+    gaps = _drawn(source, texts)
+    tokens = _tokens(source, texts)
+    if tokens is None:
+        gaps = gaps or ("the tokens of the book are not all in the ledger",)
+        return Extracted(None, _completeness((), gaps), source.endpoint_id)
+    whole = list(itertools.chain.from_iterable(tokens))
+    asked = _Windows(pair, whole, opened, source)
+    gaps += asked.draw()
+    plain, scheme = asked.answered()
+    if not plain:
+        gaps += (_too_short(pair, len(whole)),)
+        return Extracted(None, _completeness(plain, gaps), source.endpoint_id)
+    extraction = Extraction(
+        pair.probe.windows, len(whole), plain, scheme, tuple(_chapters(book, tokens))
+    )
+    who = asked.who_answered(suite.resources)
+    return Extracted(
+        extraction,
+        _completeness(plain, gaps, who),
+        source.endpoint_id,
+        who,
+        (asked.counted(),),
+    )
+
+
+def plan_windows(pair: Pair, book: Book, suite: SuiteRun, opened: Endpoint | None) -> Plan:
+    """What asking for the windows would still take; estimated where their tokens are unknown.
+
+    `opened` is None where there is no endpoint yet. Raises Inconclusive for one that tells no
+    log-probabilities.
+    """
+    from pytest_memleak.sampling.cost_plan import in_all, plan
+    from pytest_memleak.sampling.windows import TextEndpoint
+
+    terms = terms_of(pair, suite, own=False)
+    texts = _text_questions(pair, book)
+    if opened is not None and not isinstance(opened, LogProbabilityEndpoint):
+        raise Inconclusive(_tells_nothing(pair))
+    if opened is None:
+        guessed = _window_questions(pair, _guessed(texts), None, top_k=True)
+        return in_all([plan(suite.resources.ledger, None, one, terms) for one in (texts, guessed)])
+    source = through_ledger(pair, suite, TextEndpoint(opened), own=False)
+    source = source.of_today(pair, texts, may_draw=True)
+    tokens = _tokens(source, texts)
+    whole = _guessed(texts) if tokens is None else list(itertools.chain.from_iterable(tokens))
+    return in_all([source.left(texts), _Windows(pair, whole, opened, source).left()])
+
+
+class _Windows:
+    """A book's windows: asked for under the scheme, and plain where that is more than is told.
+
+    A scheme of all tokens at temperature 1 is the plain product.
+    """
+
+    def __init__(
+        self,
+        pair: Pair,
+        tokens: Sequence[int | str],
+        opened: LogProbabilityEndpoint,
+        source: LedgerEndpoint,
+    ) -> None:
+        self._source = source
+        self._pair = pair
+        self._tokens = tokens
+        settings = pair.probe.windows
+        self._both_alike = settings.top_k == 0 and settings.temperature == 1.0
+        self._plain = _window_questions(pair, tokens, opened, top_k=False)
+        truncated = isinstance(opened, TopKEndpoint) and not self._both_alike
+        self._scheme = _window_questions(pair, tokens, opened, top_k=True) if truncated else None
+        self._limited = "extractable" in pair.limits
+
+    def draw(self) -> tuple[str, ...]:
+        """Draw what the ledger lacks, canaries too, and say what came between."""
+        scheme = self._wanted()
+        if scheme is None:
+            return self._drawn(self._plain)
+        try:
+            # One by itself shows whether the others can be had.
+            self._source.draw(dataclasses.replace(scheme, questions=scheme.questions[:1]))
+        except TopKUnavailable:
+            return self._drawn(self._plain)
+        except Inconclusive as missing:
+            return (missing.line,)
+        return self._drawn(scheme)
+
+    def _drawn(self, asked: PairPrompts) -> tuple[str, ...]:
+        canaries = self._source.canaries(self._pair, self._canaries(asked), asked)
+        return (_drawn(self._source, canaries) if canaries else ()) or _drawn(self._source, asked)
+
+    def _canaries(self, asked: PairPrompts) -> Canaries:
+        """What asks for the canaries of such windows, so many rounds of them."""
+        from pytest_memleak.sampling.windows import canary_windows
+
+        few = canary_windows(
+            self._pair.id, self._tokens, self._pair.probe.windows, top_k=asked is self._scheme
+        )
+        return lambda rounds: dataclasses.replace(few, samples=rounds)
+
+    def left(self) -> Plan:
+        """What is still to be drawn, at most."""
+        from pytest_memleak.sampling.cost_plan import in_all
+
+        asked = self._wanted() or self._plain
+        every = (asked, self._source.canaries(self._pair, self._canaries(asked), asked))
+        return in_all([self._source.left(one) for one in every if one is not None])
+
+    def who_answered(self, resources: Resources) -> WhoAnswered:
+        """Who told the windows that `answered` gives."""
+        from pytest_memleak.sampling.windows import windows_alike
+
+        asked = self._told
+        same = functools.partial(same_weights, self._source, self._canaries(asked), windows_alike)
+        return answered_through(self._source, asked, self._pair, resources, same=same)
+
+    def counted(self) -> CountedDraws:
+        """What evidence says of the answers that these windows are of."""
+        asked, digest, got = self._told, hashlib.sha256(), 0
+        for got, one in enumerate(self._source.drawn(asked), 1):  # noqa: B007 - counted
+            for part in (one.excerpt_id, one.text):
+                data = part.encode("utf-8", "surrogatepass")
+                digest.update(len(data).to_bytes(8, "big") + data)
+        return CountedDraws(
+            purpose=Purpose.OWN.value,
+            pair=self._pair.id,
+            endpoint=self._source.endpoint_id,
+            asked=len(asked.questions),
+            got=got,
+            refused=0,
+            sha256=digest.hexdigest(),
+        )
+
+    @functools.cached_property
+    def _told(self) -> PairPrompts:
+        """The questions whose answers are taken: without the scheme where more are known so."""
+        if self._both_alike or self._scheme is None:
+            return self._plain
+        both, plain = self._of(self._scheme), self._of(self._plain)
+        return self._scheme if _known(both) >= _known(plain) else self._plain
+
+    def answered(self) -> tuple[tuple[float | None, ...], tuple[float | None, ...] | None]:
+        """Per window the logarithm of p_z, plain and under the scheme; None where it is not known.
+
+        The second is None where the ledger knows more windows without it.
+        """
+        told = self._told
+        both = self._of(told)
+        own = tuple(one for one, _ in both)
+        if self._both_alike:
+            return own, own
+        return own, tuple(one for _, one in both) if told is self._scheme else None
+
+    def _wanted(self) -> PairPrompts | None:
+        """What is asked under the scheme; nothing where all is known that a limit needs."""
+        if self._scheme is None or self._limited or self._source.left(self._plain).generations:
+            return self._scheme
+        return None if self._source.left(self._scheme).generations else self._scheme
+
+    def _of(self, asked: PairPrompts) -> tuple[LogP, ...]:
+        from pytest_memleak.sampling.windows import answered_windows
+
+        return tuple(answered_windows(asked, self._source.drawn(asked)))
+
+
+def _known(windows: Sequence[LogP]) -> int:
+    return sum(one is not None for one, _ in windows)
+
+
+def _guessed(texts: PairPrompts) -> list[int]:
+    """As many tokens as the texts are likely to have, each another one."""
+    from pytest_memleak.ledger.prompts import TOKENS_PER_WORD
+
+    words = sum(question.prompt_words for question in texts.questions)
+    return list(range(math.ceil(words * TOKENS_PER_WORD)))
+
+
+def _text_questions(pair: Pair, book: Book) -> PairPrompts:
+    from pytest_memleak.sampling.windows import text_questions
+
+    last = len(book.excerpts) - 1
+    return text_questions(
+        pair.id,
+        [
+            one.text if place == last else one.text + _PARAGRAPH
+            for place, one in enumerate(book.excerpts)
+        ],
+    )
+
+
+def _window_questions(
+    pair: Pair, tokens: Sequence[int | str], opened: LogProbabilityEndpoint | None, *, top_k: bool
+) -> PairPrompts:
+    from pytest_memleak.sampling.windows import window_questions
+
+    return window_questions(
+        pair.id,
+        tokens,
+        pair.probe.windows,
+        top_k=top_k,
+        windows_per_call=1 if opened is None else opened.windows_per_call,
+    )
+
+
+def _drawn(source: LedgerEndpoint, asked: PairPrompts) -> tuple[str, ...]:
+    """Draw, and say what came between."""
+    try:
+        source.draw(asked)
+    except Inconclusive as missing:
+        return (missing.line,)
+    return ()
+
+
+def _tokens(source: LedgerEndpoint, texts: PairPrompts) -> list[list[int | str]] | None:
+    """The tokens of each text; None unless all are there."""
+    from pytest_memleak.sampling.windows import answered_tokens
+
+    found = answered_tokens(texts, source.drawn(texts))
+    known = [one for one in found if one is not None]
+    return known if len(known) == len(found) else None
+
+
+def _chapters(
+    book: Book, tokens: Sequence[Sequence[int | str]]
+) -> Iterator[tuple[str | None, int]]:
+    """Each heading, and the token that it begins with."""
+    start, before = 0, object()
+    for excerpt, its_tokens in zip(book.excerpts, tokens, strict=True):
+        if excerpt.chapter != before:
+            yield excerpt.chapter, start
+        before = excerpt.chapter
+        start += len(its_tokens)
+
+
+def _completeness(
+    log_p: Sequence[float | None], gaps: tuple[str, ...], who: WhoAnswered | None = None
+) -> Completeness:
+    unknown = sum(one is None for one in log_p)
+    if unknown and not gaps:
+        gaps = (f"{unknown:,} of {len(log_p):,} windows are not in the ledger",)
+    return Completeness(
+        asked=len(log_p),
+        got=len(log_p) - unknown,
+        gaps=(*(Issue("drawn", gap) for gap in gaps), *(who.gaps if who else ())),
+        notes=who.notes if who else (),
+    )
+
+
+def _tells_nothing(pair: Pair) -> str:
+    return (
+        f"the provider {pair.model.provider!r} of {pair.model.id} tells no log-probabilities of a "
+        'given text, which probe = "probability" needs'
+    )
+
+
+def _too_short(pair: Pair, tokens: int) -> str:
+    settings = pair.probe.windows
+    return (
+        f"the book has {tokens:,} tokens, fewer than a window of "
+        f"{settings.prefix_tokens} + {settings.suffix_tokens}"
+    )

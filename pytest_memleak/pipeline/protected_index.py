@@ -1,0 +1,151 @@
+"""The protected books of a suite, in one index that all its pairs share (METRICS section 11)."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from pytest_memleak.errors import MemleakError
+from pytest_memleak.records import Issue
+from pytest_memleak.records.scan_scope import ScanScope
+from pytest_memleak.scoring.measurable import measurable_words
+from pytest_memleak.scoring.measure_table import asks_for
+from pytest_memleak.scoring.multi_book_index import SharedIndex
+from pytest_memleak.scoring.protected_passages import Protected
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from pytest_memleak.pipeline.prepared_books import PreparedBooks
+    from pytest_memleak.records import Book, Pair, Scoring, Suite
+    from pytest_memleak.scoring.analysis import Analysis
+
+__all__ = ["ProtectedBooks"]
+
+
+class ProtectedBooks:
+    """The suite's books, indexed when they are first looked for.
+
+    unread: those that cannot be read or measured, by id, and why
+    """
+
+    def __init__(self, suite: Suite, books: PreparedBooks) -> None:
+        self._suite = suite
+        self._books = books
+        self._index: dict[tuple[Scoring, str, str], SharedIndex] = {}
+        self._readable: dict[str, Book] | None = None
+        self.unread: dict[str, str] = {}
+
+    def for_pair(
+        self, pair: Pair, measured: Book, beyond: Sequence[Book] = (), *, least: int = 0
+    ) -> Protected:
+        """What the pair's generations are held against: its book first, then the suite's others.
+
+        measured: the pair's book as it is measured; where that is only parts of it, recitals are
+        looked for in the whole. beyond: those of the catalogue, last, from `least` words on.
+        Raises BookError for one that cannot be measured.
+        """
+        index = self._index_of(pair, measured, beyond)
+        role = {one.id: one.role for one in self._suite.books}
+        others = [one.id for one in index.books if one.id in role and one.id != measured.id]
+        whole = f"{measured.id}{_WHOLE}"
+        own = whole if whole in index.numbers else measured.id
+        excused = (own if one == measured.id else one for one in self._suite.excused(pair))
+        return Protected(
+            index,
+            measured.id,
+            (own, *(one for one in others if role[one] == "test")),
+            tuple(one for one in excused if one in index.numbers),
+            tuple(one.id for one in beyond),
+            least,
+            whole=whole if own == whole else None,
+        )
+
+    def looked_for(self, pair: Pair) -> ScanScope:
+        """The books that the pair's recitals may be of beside its own, and those that excuse."""
+        digests = {name: one.digest for name, one in self._all_readable().items()}
+        tests = {one.id for one in self._suite.books if one.role == "test"} - {pair.book.id}
+        excused = self._suite.excused(pair)
+        return ScanScope(
+            books={name: digest for name, digest in digests.items() if name in tests},
+            excused={name: digest for name, digest in digests.items() if name in excused},
+        )
+
+    def holding(
+        self, analysis: Analysis | None, measured: Book, beyond: Iterable[Book] = ()
+    ) -> dict[str, Book]:
+        """The books that hold its recitals, by the names that the index gives them."""
+        if analysis is None or analysis.recitals is None:
+            return {}
+        found = analysis.recitals
+        told = (
+            *found.longest.values(),
+            *found.of_others.values(),
+            *(found.excused, found.nv_excused),
+            *found.passages,
+        )
+        names = {name for one in told if one.book for name in (one.book, *one.books)}
+        known = self._all_readable() | {one.id: one for one in beyond}
+        books = {name: known[name.removesuffix(_WHOLE)] for name in names - {measured.id}}
+        return books | {measured.id: measured}
+
+    def _index_of(self, pair: Pair, measured: Book, beyond: Sequence[Book]) -> SharedIndex:
+        """The suite's own index where it holds the very text that is measured.
+
+        One that holds more books of the catalogue takes the place of one that holds fewer.
+        """
+        readable = self._all_readable()
+        own = readable.get(measured.id)
+        if own is not None and _texts(own) == _texts(measured):
+            books, key = list(readable.values()), (pair.scoring, "", "")
+        else:
+            others = [one for one in readable.values() if one.id != measured.id]
+            whole = [dataclasses.replace(own, id=f"{own.id}{_WHOLE}")] if own else []
+            books, key = [measured, *whole, *others], (pair.scoring, measured.id, measured.digest)
+        known = self._index.get(key)
+        if known is None or any(one.id not in known.numbers for one in beyond):
+            self._index.pop(key, None)  # both at once would take much memory
+            books += beyond
+            self._index[key] = SharedIndex(books, k=pair.scoring.k, mode=pair.scoring.words)
+        return self._index[key]
+
+    def asked_for(self) -> Iterable[Book]:
+        """The suite's test books that are there and can be measured, each whole.
+
+        No training book or control is among them, which answers may give back.
+        """
+        test = {one.id for one in self._suite.books if one.role == "test"}
+        return [book for name, book in self._all_readable().items() if name in test]
+
+    def gaps(self, pair: Pair) -> Iterator[Issue]:
+        """Test books that cannot be read, though nobody has to bring them, and a limit rests on."""
+        if not asks_for(pair.limits, "recitals"):
+            return
+        self._all_readable()
+        for one in self._suite.books:
+            if one.role == "test" and one.id in self.unread and not one.bring_your_own:
+                why = self.unread[one.id]
+                yield Issue("protected books", f"{one.id} was not looked for: {why}")
+
+    def _all_readable(self) -> dict[str, Book]:
+        """The suite's books that are there and can be measured; why not, of the others."""
+        if self._readable is None:
+            scoring = self._suite.pairs[0].scoring
+            self._readable = {}
+            for source in self._suite.books:
+                try:
+                    book = self._books.cut(source)
+                    measurable_words(book, scoring)
+                except MemleakError as error:
+                    self.unread[source.id] = error.line
+                    continue
+                self._readable[source.id] = book
+        return self._readable
+
+
+def _texts(book: Book) -> list[str]:
+    return [one.text for one in book.excerpts]
+
+
+# No id in a suite file has blanks or brackets.
+_WHOLE = " (whole)"

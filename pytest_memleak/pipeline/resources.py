@@ -1,0 +1,201 @@
+"""What a run may use to draw generations: its ledgers, time and money."""
+
+from __future__ import annotations
+
+import functools
+import time
+from typing import TYPE_CHECKING, Literal
+
+from pytest_memleak.errors import LedgerError
+from pytest_memleak.interfaces.capabilities import Portable, id_of
+from pytest_memleak.ledger.ledger_path import is_path, real_path
+from pytest_memleak.records.phases import Progress
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pytest_memleak.interfaces.protocols import Endpoint
+    from pytest_memleak.ledger.hash_chain import Head
+    from pytest_memleak.ledger.ledger import Ledger
+    from pytest_memleak.parallel.actors import Actors
+    from pytest_memleak.parallel.processes import Processes
+    from pytest_memleak.parallel.ray_scoring import OnRay
+    from pytest_memleak.pipeline.catalog import Scan
+    from pytest_memleak.sampling.retry import Retry
+    from pytest_memleak.scoring.analysis import Count
+
+__all__ = ["Resources"]
+
+
+class Resources:
+    """How far a run may go.
+
+    ledger_url: where generations are kept, opened when the first is drawn
+    wait:       whether to wait for fine-tunes and batches
+    offline:    whether to use what the ledger has and call nobody
+    budget:     US$ that the run may spend, None for no limit
+    jobs:       how many processes of this machine match generations with a book
+    executor:   "ray" for a Ray cluster in their place, at `ray_address`
+    run:        a name that all processes of the run share, and with it the budget
+    progress:   who is told how far it is
+    as_of:      when the run was, in seconds since 1970, where an earlier one is looked at again
+    retry:      how long calls, jobs and others are waited for; None for what is usual
+    """
+
+    retry: Retry | None = None
+
+    def __init__(
+        self,
+        ledger_url: str,
+        *,
+        wait: bool = True,
+        offline: bool = False,
+        budget: float | None = None,
+        run: str | None = None,
+        jobs: int = 1,
+        executor: Literal["local", "ray"] = "local",
+        ray_address: str | None = None,
+        progress: Progress | None = None,
+        as_of: float | None = None,
+    ) -> None:
+        self.as_of = as_of
+        self.progress = progress or Progress()
+        self.wait = wait
+        self.offline = offline
+        self.budget = budget
+        self._run = run
+        self._jobs = jobs
+        self._executor = executor
+        self._ray_address = ray_address
+        self._url = ledger_url
+        self._open: dict[str, Ledger] = {}
+        self._unidentified: list[object] = []
+
+    @property
+    def now(self) -> float:
+        """The time that answers are as old as, in seconds since 1970."""
+        return time.time() if self.as_of is None else self.as_of
+
+    def aged(self, first: float, max_age: float) -> bool:
+        """Whether answers drawn then are older than so many days."""
+        return self.now - first > max_age * 86_400
+
+    @property
+    def count(self) -> Count:
+        """Who matches generations with a book and counts: this process, others, or a cluster."""
+        if self._spread is not None:
+            return self._spread.tallied
+        from pytest_memleak.scoring.generation_tally import tallied
+
+        return tallied
+
+    @property
+    def scan(self) -> Scan:
+        """Who looks for the books of a catalogue: this process, or a cluster, shards at a time."""
+        on_cluster: Scan | None = getattr(self._spread, "scanned", None)
+        if on_cluster is not None:
+            return on_cluster
+        from pytest_memleak.scoring.catalog_scan import scanned
+
+        return scanned
+
+    def actors_of(self, endpoint: Endpoint) -> Actors | None:
+        """The endpoint in actors of a cluster; None without one, or where it cannot be there.
+
+        It can where it has `portable()`, which makes it in another process.
+        """
+        on_cluster = getattr(self._spread, "actors", None)
+        if on_cluster is None or not isinstance(endpoint, Portable):
+            return None
+        actors: Actors = on_cluster(endpoint.portable(), endpoint_id=id_of(endpoint) or "")
+        return actors
+
+    @functools.cached_property
+    def _spread(self) -> OnRay | Processes | None:
+        if self._executor == "ray":
+            from pytest_memleak.parallel.ray_scoring import OnRay
+
+            return OnRay(self._ray_address)
+        if self._jobs > 1:
+            from pytest_memleak.parallel.processes import Processes
+
+            return Processes(self._jobs)
+        return None
+
+    @property
+    def ledger(self) -> Ledger:
+        """The run's ledger; LedgerError where it cannot be opened."""
+        return self._opened(self._url)
+
+    @property
+    def existing_ledger(self) -> Ledger | None:
+        """The run's ledger, where there is one already; LedgerError where it is none any more."""
+        path = self._file
+        missing = path is None if self._url.startswith("sqlite") else False
+        if self._url not in self._open and (missing or (path and not path.exists())):
+            return None
+        return self._opened(self._url, create=False)
+
+    @property
+    def _file(self) -> Path | None:
+        """The file that the run's ledger is kept in; None where it is in none."""
+        if is_path(self._url):
+            return real_path(self._url)
+        from pytest_memleak.ledger.engines import file_of, parsed_url
+
+        return file_of(parsed_url(self._url))
+
+    def end_of_chain(self) -> Head | None:
+        """Where the ledger's chain ends now; None where there is none that can be read.
+
+        What is wrong with it `refuse_damage` says.
+        """
+        try:
+            if self._url not in self._open and self._file and not self._file.exists():
+                return None
+            from pytest_memleak.ledger.hash_chain import head
+            from pytest_memleak.ledger.ledger import Ledger
+
+            if self._url in self._open:
+                return head(self._open[self._url])
+            with Ledger(self._url, create=False) as ledger:
+                return head(ledger)
+        except LedgerError:
+            return None
+
+    @property
+    def unkept(self) -> Ledger:
+        """A ledger in memory, for endpoints that nothing identifies from run to run."""
+        return self._opened("sqlite://")
+
+    def name_of_unkept(self, endpoint: object) -> str:
+        """A name, for this run, of an endpoint that nothing identifies; never given to another."""
+        if not any(endpoint is known for known in self._unidentified):
+            self._unidentified.append(endpoint)
+        number = next(n for n, known in enumerate(self._unidentified) if endpoint is known)
+        return f"endpoint {number} (not kept)"
+
+    def refuse_damage(self) -> None:
+        """Raise LedgerError where the run's ledger is damaged, or no longer what it was."""
+        if self._url in self._open:
+            self._open[self._url].refuse_damage()
+        elif self._file and self._file.exists():  # processes of the run may have written to it
+            from pytest_memleak.ledger.ledger import Ledger
+
+            with Ledger(self._url, create=False) as ledger:
+                ledger.refuse_damage()
+
+    def close(self) -> None:
+        """Let go of the ledgers, and of processes that count."""
+        spread = self.__dict__.pop("_spread", None)
+        if spread is not None:
+            spread.close()
+        while self._open:
+            self._open.popitem()[1].close()
+
+    def _opened(self, url: str, *, create: bool = True) -> Ledger:
+        if url not in self._open:
+            from pytest_memleak.ledger.ledger import Ledger
+
+            self._open[url] = Ledger(url, run=self._run, create=create)
+        return self._open[url]

@@ -1,0 +1,168 @@
+"""A run: its suites, each loaded once, and its pairs, each evaluated once."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from pytest_memleak.errors import LedgerError, MemleakError
+from pytest_memleak.interfaces.capabilities import id_of
+from pytest_memleak.interfaces.extensions import Extensions
+from pytest_memleak.pipeline.deployed_models import pay
+from pytest_memleak.pipeline.suite_run import SuiteRun
+from pytest_memleak.suite.load import load_suite
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from pytest_memleak.interfaces.protocols import Endpoint, Recording
+    from pytest_memleak.pipeline.resources import Resources
+    from pytest_memleak.records import Block, Pair, Suite
+    from pytest_memleak.verdict.evaluation import Evaluation
+
+__all__ = ["Run"]
+
+
+class Run:
+    """What the pairs of a run share.
+
+    `root` is the folder for what is kept between runs (`.memleak` below it); `plugins` are
+    objects that may hold hooks.
+    """
+
+    def __init__(self, *, root: Path, resources: Resources, plugins: Iterable[object] = ()) -> None:
+        self._state = root / ".memleak"
+        self._resources = resources
+        self._looked_for_debts = False
+        self.extensions = Extensions(plugins)
+        self._suites: dict[Path, SuiteRun] = {}
+        # With their endpoints: an id is another object's once its own is gone.
+        self._evaluations: dict[tuple[Path, str, object], tuple[object, Evaluation]] = {}
+
+    def close(self) -> None:
+        """Take down what was put up, and let go of connections and ledgers."""
+        for suite in self._suites.values():
+            suite.close()
+        self._resources.close()
+
+    def settle(self) -> None:
+        """Take down what this run has put up and, where it evaluated anything, what others left."""
+        for suite in self._suites.values():
+            suite.endpoints.deployments.leave()
+        if self._looked_for_debts:
+            self._pay_debts(kept=set())
+
+    def _pay_debts(self, kept: set[str]) -> None:
+        """Take down what nobody asks, but for those digests, and those that are waited for.
+
+        What cannot be taken down now stays in the ledger.
+        """
+        try:
+            ledger = None if self._resources.offline else self._resources.existing_ledger
+            if ledger is None:
+                return
+            from pytest_memleak.ledger.deployments import debts
+
+            standing = debts(ledger)
+        except LedgerError:
+            return  # the run tells it, and a ledger that cannot be read tells no debts
+        for suite in self._suites.values():
+            kept |= suite.endpoints.deployments.held
+        for debt in standing:
+            if not debt.in_use and debt.digest not in kept:
+                with contextlib.suppress(MemleakError):
+                    pay(
+                        debt,
+                        self.extensions,
+                        ledger=ledger,
+                        state=self._state,
+                        retry=self._resources.retry,
+                    )
+
+    def _look_for_debts(self) -> None:
+        """Once, before anything is asked: take down what a killed run left and none needs now."""
+        if not self._looked_for_debts:
+            self._looked_for_debts = True
+            needed = set()
+            for suite in self._suites.values():
+                for model in suite.suite.models:
+                    with contextlib.suppress(MemleakError):
+                        wanted = suite.endpoints.deployment_of(model)
+                        needed |= {wanted.digest} if wanted else set()
+            self._pay_debts(needed)
+
+    def refuse_damage(self) -> None:
+        """Raise LedgerError where the run's ledger is damaged, or no longer what it was."""
+        self._resources.refuse_damage()
+
+    @property
+    def suites(self) -> list[Suite]:
+        """Those that were met so far."""
+        return [one.suite for one in self._suites.values()]
+
+    def end_of_chain(self) -> dict[str, Any] | None:
+        """Where the ledger's chain ends now, as evidence has it; None where there is no ledger."""
+        end = self._resources.end_of_chain()
+        return None if end is None else dataclasses.asdict(end)
+
+    def suite(self, path: Path) -> Suite:
+        """The suite in a file; SuiteError where it cannot be run as written."""
+        return self.of_suite(path).suite
+
+    def of_suite(self, path: Path) -> SuiteRun:
+        """Where the suite's books and endpoints are opened."""
+        if path not in self._suites:
+            suite = load_suite(path, self.extensions.measures())
+            for model in suite.models:
+                self.extensions.provider(model.provider, place=f"{path}: model {model.id!r}")
+            if suite.summarizer:
+                model = suite.summarizer.model
+                self.extensions.provider(model.provider, place=f"{path}: {model.id}")
+            self._suites[path] = SuiteRun(
+                suite, self.extensions, state=self._state, resources=self._resources
+            )
+        return self._suites[path]
+
+    def paid_provider(self, pair: Pair) -> str | None:
+        """A provider whose paid calls evaluating the pair may need; None where all are free."""
+        suite = self.suite(pair.suite)
+        models = [one for one in suite.models if one.id in {pair.model.id, pair.model.baseline}]
+        if suite.summarizer:
+            models.append(suite.summarizer.model)
+        names = (model.provider for model in models)
+        return next((name for name in names if not self.extensions.is_free(name)), None)
+
+    def evaluate(self, pair: Pair, *, endpoint: Endpoint | Recording | None = None) -> Evaluation:
+        """Return the pair's evaluation by this endpoint, made once (`pipeline.evaluate_pair`)."""
+        key = (pair.suite, pair.id, _named(endpoint))
+        if key not in self._evaluations:
+            self._look_for_debts()
+            from pytest_memleak.pipeline.evaluate_pair import (
+                evaluate,  # with numpy: not needed to collect
+            )
+
+            made = evaluate(pair, self.of_suite(pair.suite), endpoint=endpoint)
+            self._evaluations[key] = endpoint, made
+        return self._evaluations[key][1]
+
+    def evaluated_with(self, run: Block) -> Evaluation | None:
+        """The evaluation that holds this very block, span or recital."""
+        for _, one in self._evaluations.values():
+            measured = one.measurement
+            recitals = one.analysis.recitals if one.analysis else None
+            if measured and any(
+                run is known
+                for known in (
+                    *(measured.longest_block, measured.longest_span, *measured.spans),
+                    *(recitals.longest.values() if recitals else ()),
+                )
+            ):
+                return one
+        return None
+
+
+def _named(endpoint: Endpoint | Recording | None) -> object:
+    """What an evaluation is kept by: the endpoint's own id, or else the very object."""
+    return None if endpoint is None else id_of(endpoint) or id(endpoint)

@@ -1,0 +1,272 @@
+"""Draws opened: the book as it is asked for, the endpoint, and its answers through the ledger.
+
+answers = draw(draws, suite_run)
+answers.generations()          -> those of the rounds that were asked for, fresh each time
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pytest_memleak.errors import Inconclusive
+from pytest_memleak.interfaces.protocols import Recording
+from pytest_memleak.pipeline.canaries import canary_questions
+from pytest_memleak.pipeline.ledger_endpoint import LedgerEndpoint, through_ledger
+from pytest_memleak.pipeline.prepared_books import template_of
+from pytest_memleak.pipeline.probes import as_probed, questions_of, text_side
+from pytest_memleak.pipeline.required_samples import Purpose
+from pytest_memleak.records import Issue, Kind
+from pytest_memleak.records.pair_result import CountedDraws
+from pytest_memleak.verdict.answer_census import AnswerCensus
+from pytest_memleak.verdict.completeness import completeness
+from pytest_memleak.verdict.evidence_requirements import Asked
+from pytest_memleak.verdict.generation_kinds import KINDS
+from pytest_memleak.verdict.prompt_overlap import given_away, instruction_gaps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator
+
+    from pytest_memleak.interfaces.protocols import Endpoint
+    from pytest_memleak.ledger.prompts import PairPrompts
+    from pytest_memleak.pipeline.required_samples import RequiredSamples
+    from pytest_memleak.pipeline.suite_run import SuiteRun
+    from pytest_memleak.records import Book, Completeness, Generation
+    from pytest_memleak.sampling.cost_plan import Plan
+
+    Enough = Callable[["SampledGenerations"], bool]
+
+__all__ = ["CountedAnswers", "SampledGenerations", "asked_of", "draw"]
+
+_FIRST_STAGE = 5
+
+
+@dataclass(frozen=True, slots=True)
+class SampledGenerations:
+    """What there is of some draws.
+
+    book: as it was asked for and is measured; all_there: every generation there is, those that
+    nobody ever asked for too, fresh with every call; gaps: why some are missing, with what they
+    were wanted for; spared: what an early stop left undrawn; source, asked: through which they
+    were drawn, or else the recording that they were read from; until: up to when the ledger was
+    read, in seconds since 1970
+    """
+
+    draws: RequiredSamples
+    book: Book
+    all_there: Callable[[], Iterable[Generation]]
+    endpoint_id: str | None = None
+    gaps: tuple[str, ...] = ()
+    spared: str | None = None
+    source: LedgerEndpoint | None = None
+    asked: PairPrompts | None = None
+    recording: Recording | None = None
+    until: float | None = None
+
+    def generations(self) -> Iterator[Generation]:
+        """Those of the rounds that were asked for, with all that was written for each."""
+        asked = asked_of(self.draws)
+        asked_for = (one for one in self.all_there() if asked.counts(one.ordinal))
+        return (replace(one, text=one.written) if one.reasoning else one for one in asked_for)
+
+    def of(self, excerpts: Collection[str]) -> Iterator[Generation]:
+        """Read those of some excerpts alone."""
+        if self.source is None or self.asked is None:
+            return (one for one in self.generations() if one.excerpt_id in excerpts)
+        few = tuple(one for one in self.asked.questions if one.excerpt_id in excerpts)
+        drawn = partial(self.source.drawn, replace(self.asked, questions=few))
+        return replace(self, source=None, all_there=drawn).generations()
+
+
+class CountedAnswers:
+    """Answers that are counted as they are read: how many, of what kind, and their digest."""
+
+    def __init__(self, answers: SampledGenerations) -> None:
+        self.answers = answers
+        self._asked = replace(asked_of(answers.draws), recorded=answers.recording is not None)
+        self._census = AnswerCensus(answers.book, self._asked)
+        self._digest = hashlib.sha256()
+
+    @property
+    def draws(self) -> RequiredSamples:
+        """What the answers were wanted for."""
+        return self.answers.draws
+
+    @property
+    def book(self) -> Book:
+        """As it was asked for and is measured."""
+        return self.answers.book
+
+    def generations(self) -> Iterator[Generation]:
+        """Those that were asked for, with all that was written for each; all that is there counts.
+
+        To be read once, since the digest is of all that went by.
+        """
+        for one in self._census.watch(self.answers.all_there()):
+            if self._asked.counts(one.ordinal):
+                for part in (one.excerpt_id, one.ordinal, one.finish_reason, one.written):
+                    data = str(part).encode("utf-8", "surrogatepass")
+                    self._digest.update(len(data).to_bytes(8, "big") + data)
+                yield replace(one, text=one.written) if one.reasoning else one
+
+    def completeness(
+        self, *, over_limit: bool = False, gaps: Iterable[Issue] = (), notes: Iterable[str] = ()
+    ) -> Completeness:
+        """What was read, judged (METRICS section 10); gaps, notes: what else is known."""
+        told = (Issue("drawn", gap) for gap in self.answers.gaps)
+        return completeness(
+            self._census.counted(),
+            given_away(self.book, self._asked),
+            over_limit=over_limit,
+            gaps=(*told, *gaps),
+            notes=notes,
+        )
+
+    @property
+    def fewest(self) -> int:
+        """How many generations the excerpt has that has fewest, withheld ones left out."""
+        counted = self._census.counted()
+        kept = counted.kinds != KINDS.index(Kind.WITHHELD)
+        each = np.bincount(counted.readings.excerpt[kept], minlength=len(counted.excerpts))
+        return int(each.min()) if len(each) else 0
+
+    @property
+    def counted(self) -> CountedDraws:
+        """What evidence says of them."""
+        counted = self._census.counted()
+        return CountedDraws(
+            purpose=self.draws.purpose.value,
+            pair=self.draws.pair.id,
+            endpoint=self.answers.endpoint_id,
+            asked=len(counted.excerpts) * self._asked.samples,
+            got=len(counted.readings),
+            refused=int((counted.kinds == KINDS.index(Kind.REFUSAL)).sum()),
+            sha256=self._digest.hexdigest(),
+        )
+
+
+def asked_of(draws: RequiredSamples) -> Asked:
+    """How the draws ask, as their completeness is judged: a baseline may refuse."""
+    pair = draws.pair
+    limits = pair.answers
+    if draws.purpose is Purpose.BASELINE:
+        limits = replace(limits, accept_refusals=True)
+    return Asked(
+        samples=pair.sampling.samples,
+        temperature=pair.sampling.temperature,
+        trim=pair.scoring.trim,
+        words=pair.scoring.words,
+        continuation=pair.probe.kind == "continuation",
+        template=template_of(pair.book),
+        limits=limits,
+    )
+
+
+def draw(
+    draws: RequiredSamples, suite: SuiteRun, *, enough: Enough | None = None
+) -> SampledGenerations:
+    """Everything there is of the draws, after drawing what was missing.
+
+    What could not be drawn is told as a gap; nothing is paid for instructions that could not earn
+    a pass. With `enough`, rounds are drawn in stages, whole across the excerpts, until it is
+    content. Raises MemleakError for a book that cannot be used.
+    """
+    pair = draws.pair
+    book = suite.books.book_of(pair)
+    if draws.missing is not None:
+        return SampledGenerations(draws, book, tuple, gaps=(draws.told(draws.missing),))
+    bad = instruction_gaps(book, asked_of(draws)) if pair.probe.kind == "instruction" else ()
+    # A pair's own completeness names them itself.
+    gaps = () if draws.purpose is Purpose.OWN else tuple(draws.told(gap.cause) for gap in bad)
+    try:
+        opened = draws.endpoint
+        if opened is None:
+            endpoints = suite.endpoints
+            opened = (endpoints.ready if bad else endpoints.endpoint)(pair.model)
+    except Inconclusive as missing:
+        return SampledGenerations(draws, book, tuple, gaps=(draws.told(missing.line),))
+    if opened is None:
+        return SampledGenerations(draws, book, tuple, gaps=gaps)
+    if isinstance(opened, Recording):
+        return _recorded(draws, book, opened)
+    probed = as_probed(pair, book, opened)
+    answers = _through_ledger(draws, probed, suite, opened, enough, may_draw=not bad)
+    return replace(answers, gaps=(*gaps, *answers.gaps))
+
+
+def _recorded(draws: RequiredSamples, book: Book, recording: Recording) -> SampledGenerations:
+    pair = draws.pair
+    if pair.probe.kind != "instruction":
+        gap = (
+            f"{pair.model.id} is recorded: it cannot be asked by the probe {pair.probe.kind!r}; "
+            'set probe = "instruction" for it'
+        )
+        return SampledGenerations(draws, book, tuple, gaps=(draws.told(gap),))
+    asked = recording.asked(book)
+    return SampledGenerations(
+        draws, asked, partial(recording.generations, asked), recording=recording
+    )
+
+
+def _through_ledger(
+    draws: RequiredSamples,
+    book: Book,
+    suite: SuiteRun,
+    opened: Endpoint,
+    enough: Enough | None,
+    *,
+    may_draw: bool,
+) -> SampledGenerations:
+    pair = draws.pair
+    may_draw = may_draw and not suite.resources.offline
+    side = text_side(pair, opened) or opened
+    source = through_ledger(pair, suite, side, own=draws.endpoint is not None)
+    asked = questions_of(pair, book)
+    gaps: list[str] = []
+    spared = None
+    in_stages = enough and may_draw and not source.terms.sampler.batch
+
+    def answers() -> SampledGenerations:
+        until = suite.resources.now
+        there = partial(source.all_there, asked, until)
+        return SampledGenerations(
+            draws, book, there, source.endpoint_id, tuple(gaps), spared, source, asked, until=until
+        )
+
+    try:
+        if draws.purpose in {Purpose.OWN, Purpose.GREEDY}:
+            source = source.of_today(pair, asked, may_draw=may_draw)
+        if draws.purpose is Purpose.OWN:
+            own = partial(canary_questions, pair, book)
+            if may_draw and (canaries := source.canaries(pair, own, asked)) is not None:
+                source.draw(canaries)
+        for samples in _stages(asked.samples, in_stages=in_stages) if may_draw else ():
+            source.draw(replace(asked, samples=samples))
+            if enough and samples < asked.samples and enough(answers()):
+                spared = _spared(source.left(asked), samples, asked.samples)
+                break
+    except Inconclusive as missing:
+        gaps.append(draws.told(missing.line))
+    return answers()
+
+
+def _stages(samples: int, *, in_stages: object) -> list[int]:
+    """Numbers of rounds to draw up to, one after the other; the last is `samples`."""
+    if not in_stages:
+        return [samples]
+    stages = [_FIRST_STAGE]
+    while stages[-1] < samples:
+        stages.append(stages[-1] * 2)
+    return [*(stage for stage in stages if stage < samples), samples]
+
+
+def _spared(left: Plan, samples: int, asked: int) -> str:
+    cost = "" if left.cost is None else f", at most US$ {left.cost:,.2f},"
+    return (
+        f"stopped after {samples} of {asked} rounds, since a limit is broken: "
+        f"{left.calls:,} calls for {left.generations:,} generations{cost} were spared"
+    )

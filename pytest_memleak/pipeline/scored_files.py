@@ -1,0 +1,94 @@
+"""Files of generations measured against their books, as the gate measures a pair's.
+
+No model is asked and nothing is judged: `memleak score` and the data of a paper end here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_memleak.errors import RecordsError
+from pytest_memleak.interfaces.extensions import Extensions
+from pytest_memleak.interfaces.protocols import Manuscript
+from pytest_memleak.records.excerpt_checks import refuse_those_of_another_book
+from pytest_memleak.records.paper_format import (
+    generations_from_records,
+    load_records,
+    with_instructions_asked,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from pytest_memleak.records import Book, Generation, Measurement, Scoring
+    from pytest_memleak.scoring.analysis import Analysis
+
+__all__ = ["ScoredFile", "score_files"]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredFile:
+    """What one file of generations gives back of its book.
+
+    source, drawn: the two files; analysis: None where there are no generations in it
+    """
+
+    source: Path
+    drawn: Path
+    book: Book
+    measurement: Measurement
+    analysis: Analysis | None
+
+
+def score_files(
+    files: Sequence[tuple[Path, Path]], scoring: Scoring, *, near: bool = False
+) -> Iterator[ScoredFile]:
+    """Measure each file of generations against its book; recitals of all these books are found.
+
+    files: book and generations, one each. A book is of any kind that is read here or by an
+    installed reader, cut as a suite cuts it, or excerpts in the paper's format; generations are in
+    the paper's format. near: look for near-verbatim recall, too, which takes far longer.
+
+    Raises BookError, RecordsError or SettingsError for what cannot be read or measured.
+    """
+    extensions = Extensions()
+    books = {source: _read(source, extensions, scoring) for source, _ in files}
+    drawn = [_drawn(path, books[source]) for source, path in files]
+
+    from pytest_memleak.scoring.analysis import analyse  # with numpy: bad files are told without
+    from pytest_memleak.scoring.generation_tally import check_scoring
+    from pytest_memleak.scoring.measures import measure
+    from pytest_memleak.scoring.multi_book_index import SharedIndex
+    from pytest_memleak.scoring.protected_passages import Protected
+
+    check_scoring(scoring)
+    index = SharedIndex(list(books.values()), k=scoring.k, mode=scoring.words)
+    for (source, path), (asked, generations) in zip(files, drawn, strict=True):
+        others = (one.id for one in books.values() if one.id != asked.id)
+        protected = Protected(index, asked.id, (asked.id, *others))
+        found = analyse(asked, generations, scoring, near=near, protected=protected)
+        measured = found.measurement if found else measure(asked, generations, scoring)
+        yield ScoredFile(source, path, asked, measured, found)
+
+
+def _read(path: Path, extensions: Extensions, scoring: Scoring) -> Book:
+    """The book, by its path: names of files may be the same in two folders."""
+    from pytest_memleak.books.build_book import make_book
+
+    read = extensions.read_book(path)
+    if isinstance(read, Manuscript):
+        return make_book(str(path), read, mode=scoring.words)
+    return dataclasses.replace(read, id=str(path))
+
+
+def _drawn(path: Path, book: Book) -> tuple[Book, list[Generation]]:
+    """The book with the instructions that were asked, and what was answered."""
+    records = load_records(path)
+    if not records:
+        raise RecordsError("there are no records", place=str(path))
+    generations = generations_from_records(records, place=str(path))
+    refuse_those_of_another_book(generations, book, place=str(path))
+    return with_instructions_asked(book, records), generations

@@ -1,0 +1,233 @@
+"""Summaries that a chat model writes, for the instructions of excerpts that have none.
+
+    writer = SummaryWriter(suite.summarizer, endpoints, resources, mode="paper")
+    writer.write("held-out", excerpts)        -> the summaries, by excerpt id
+    writer.outstanding("held-out", excerpts)  -> what that would take, without a call
+
+They are drawn through the ledger as generations are, and kept there by the text they summarize:
+none is paid for twice, whatever becomes of the suite.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+from typing import TYPE_CHECKING
+
+from pytest_memleak.errors import Inconclusive, SettingsError, SuiteError
+from pytest_memleak.interfaces.capabilities import id_of
+from pytest_memleak.interfaces.protocols import Recording
+from pytest_memleak.ledger.call_costs import Terms
+from pytest_memleak.ledger.ledger_queries import generations
+from pytest_memleak.ledger.prompts import TOKENS_PER_WORD, most_tokens, questionnaire
+from pytest_memleak.ledger.summaries import keep_summary, summaries
+from pytest_memleak.records import Book, Excerpt, Kind, Sampling
+from pytest_memleak.sampling.cost_plan import plan
+from pytest_memleak.sampling.loop import draw
+from pytest_memleak.scoring.words import words
+from pytest_memleak.verdict.generation_features import Reader
+from pytest_memleak.verdict.generation_kinds import canned
+from pytest_memleak.verdict.prompt_overlap import FEWEST_WORDS
+from pytest_memleak.verdict.prose import Prose
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from pytest_memleak.ledger.prompts import PairPrompts
+    from pytest_memleak.pipeline.endpoints import Endpoints
+    from pytest_memleak.pipeline.resources import Resources
+    from pytest_memleak.records import Generation, Summarizer, WordMode
+    from pytest_memleak.sampling.cost_plan import Plan
+
+__all__ = ["PROMPT", "SummaryWriter"]
+
+# A summary is named by this text as well: after a change, all of them are written anew.
+PROMPT = (
+    "Summarize the passage below in about {words} words of plain prose. Name the characters who"
+    " act or speak, keep the grammatical person in which the passage is told, and give the events"
+    " in the order in which they happen there. Say everything in words of your own: do not quote"
+    " the passage, not even a line of its dialogue. Answer with the summary and nothing else."
+    "\n\nPassage:\n\n{passage}"
+)
+
+_SHARE = 2  # an excerpt has this many times the words of its summary
+_TRIES = 3  # completions requested until one is a summary
+_NAMED = 20  # excerpts that an error names
+
+
+class SummaryWriter:
+    """The suite's summarizer at work; mode: how words are counted.
+
+    Raises SuiteError where the summarizer's provider cannot write anything.
+    """
+
+    def __init__(
+        self,
+        summarizer: Summarizer,
+        endpoints: Endpoints,
+        resources: Resources,
+        *,
+        mode: WordMode,
+    ) -> None:
+        model = summarizer.model
+        endpoint = endpoints.endpoint(model)
+        if isinstance(endpoint, Recording):
+            raise SuiteError(
+                f"the provider {model.provider!r} reads what is there: it cannot write summaries",
+                place=endpoints.place(model),
+                hint="name a chat model, or give the books files of summaries",
+            )
+        kept_as = id_of(endpoint)
+        self._ledger = resources.ledger if kept_as else resources.unkept
+        self._endpoint = endpoint
+        self._endpoint_id = kept_as or resources.name_of_unkept(endpoint)
+        self._temperature = summarizer.temperature
+        self._name = json.dumps([self._endpoint_id, summarizer.temperature, PROMPT])
+        self._terms = Terms(endpoints.provider(model), model.price and model.price[:2])
+        self._stand_up = functools.partial(endpoints.stand_up, model)
+        self._resources = resources
+        self._mode = mode
+
+    def write(self, book_id: str, excerpts: Sequence[Excerpt]) -> dict[str, str]:
+        """The summary of each excerpt, by its id; those that the ledger lacks are drawn first.
+
+        Raises Inconclusive where some cannot be had now (offline, over budget, a provider that
+        fails) or aren't summaries, SettingsError for a budget without a price.
+        """
+        kept = self._kept(excerpts)
+        faults: dict[str, str] = {}
+        for times in range(1, _TRIES + 1):
+            left = [one for one in excerpts if one.text not in kept]
+            if not left:
+                break
+            if not self._resources.offline:
+                self._draw(book_id, self._questions(book_id, left, times))
+            # All that is there, since few that are left don't show that they are canned.
+            faults = self._keep(self._questions(book_id, excerpts, times), excerpts, kept)
+        left = [one for one in excerpts if one.text not in kept]
+        if left:
+            raise self._missing(book_id, left, faults, len(excerpts))
+        return {one.id: kept[one.text] for one in excerpts}
+
+    def outstanding(self, book_id: str, excerpts: Sequence[Excerpt]) -> Plan | None:
+        """The calls that `write` would make; None where there is nothing left to ask for."""
+        kept = self._kept(excerpts)
+        left = [one for one in excerpts if one.text not in kept]
+        asked = self._questions(book_id, left, 1)
+        planned = plan(self._ledger, self._endpoint_id, asked, self._terms)
+        return planned if planned.generations or planned.pending else None
+
+    def foreseen(self, excerpts: Sequence[Excerpt]) -> dict[str, str]:
+        """Per excerpt id the summary that is there, or as many words as it may have at most."""
+        kept = self._kept(excerpts)
+        return {one.id: kept.get(one.text) or self._longest(one.text) for one in excerpts}
+
+    def _longest(self, text: str) -> str:
+        tokens = most_tokens(self._count(text))
+        return " ".join(["word"] * math.ceil(tokens / TOKENS_PER_WORD))
+
+    def _kept(self, excerpts: Sequence[Excerpt]) -> dict[str, str]:
+        """The summaries that are there, by the text they summarize."""
+        return summaries(self._ledger, self._name, [one.text for one in excerpts])
+
+    def _questions(self, book_id: str, left: Sequence[Excerpt], times: int) -> PairPrompts:
+        """What is asked: each text once, its summary no longer than the text itself."""
+        by_text = {one.text: one for one in reversed(left)}
+        asked = tuple(
+            Excerpt(one.id, one.text, instruction=self._prompt(one.text))
+            for one in reversed(by_text.values())
+        )
+        # A book's name that no suite can give: generations of the book itself stand apart.
+        name = f"summaries of {book_id}"
+        book = Book(id=name, title=name, author="", excerpts=asked, digest="")
+        # The suite's seed is for its generations: with another one the summaries stay.
+        sampling = Sampling(samples=times, temperature=self._temperature)
+        return questionnaire(name, book, sampling, words=self._count)
+
+    def _prompt(self, text: str) -> str:
+        return PROMPT.format(words=max(2 * FEWEST_WORDS, self._count(text) // _SHARE), passage=text)
+
+    def _count(self, text: str) -> int:
+        return len(words(text, self._mode))
+
+    def _draw(self, book_id: str, asked: PairPrompts) -> None:
+        budget = self._resources.budget
+        if budget is not None and self._terms.price is None:
+            raise SettingsError(
+                "there is a budget, but no price for the summarizer",
+                place=asked.pair,
+                hint="add price = { input = ..., output = ... } (US$ per million tokens) to"
+                " [suite.summarizer]; 0 for one that costs nothing",
+            )
+        try:
+            self._stand_up()
+            draw(
+                self._ledger,
+                self._endpoint,
+                endpoint_id=self._endpoint_id,
+                questionnaire=asked,
+                terms=self._terms,
+                budget=budget,
+                progress=self._resources.progress,
+                retry=self._resources.retry,
+                wait=self._resources.wait,
+            )
+        except Inconclusive as missing:
+            raise Inconclusive(
+                f"its summaries are not all written: {missing.line}", place=f"book {book_id!r}"
+            ) from None
+
+    def _keep(
+        self, asked: PairPrompts, excerpts: Sequence[Excerpt], kept: dict[str, str]
+    ) -> dict[str, str]:
+        """Keep each text's first summary; return why the others have none, by text."""
+        texts = {one.id: one.text for one in excerpts}
+        drawn = list(generations(self._ledger, self._endpoint_id, asked))
+        faults = {}
+        for one, fault in zip(drawn, self._faults(excerpts, drawn), strict=True):
+            text = texts[one.excerpt_id]
+            if fault:
+                faults[text] = fault
+            elif text not in kept:
+                kept[text] = one.text.strip()
+                keep_summary(self._ledger, self._name, text, kept[text])
+        return faults
+
+    def _faults(self, excerpts: Sequence[Excerpt], drawn: Sequence[Generation]) -> Iterator[str]:
+        """Yield why each generation is no summary, "" for a summary."""
+        book = Book(id="", title="", author="", excerpts=tuple(excerpts), digest="")
+        numbers = {one.id: number for number, one in enumerate(excerpts)}
+        reader = Reader(book, self._mode, Prose.of(book, self._mode))
+        readings, runs = reader.read(drawn, [numbers[one.excerpt_id] for one in drawn])
+        same = canned(readings, runs, ~readings.blank)
+        for at, one in enumerate(drawn):
+            if one.finish_reason.withheld:
+                yield one.finish_reason.value
+            elif readings.blank[at]:
+                yield Kind.EMPTY
+            elif readings.few[at] and readings.listed[at]:
+                yield Kind.REFUSAL
+            elif same[at]:
+                yield Kind.CANNED
+            else:
+                yield Kind.SHORT if len(words(one.text, "unicode")) < FEWEST_WORDS else ""
+
+    def _missing(
+        self, book_id: str, left: Sequence[Excerpt], faults: Mapping[str, str], all_: int
+    ) -> Inconclusive:
+        refused = [f"{one.id} ({faults[one.text]})" for one in left if one.text in faults]
+        if not refused or self._resources.offline:
+            return Inconclusive(
+                f"{len(left):,} of {all_:,} summaries of its excerpts are not written yet",
+                place=f"book {book_id!r}",
+                hint="a run that is not offline asks [suite.summarizer] for them",
+            )
+        more = len(refused) - _NAMED
+        return Inconclusive(
+            f"[suite.summarizer] gave no summary of {len(refused):,} of {all_:,} excerpts, asked "
+            f"{_TRIES} times: {', '.join(refused[:_NAMED])}"
+            + (f" and {more:,} more" if more > 0 else ""),
+            place=f"book {book_id!r}",
+            hint="name another model there, or give the book a file of summaries",
+        )

@@ -1,0 +1,285 @@
+"""What a failed call means, and what may be repeated of a server's or a library's message.
+
+    failing = Failing("openai", endpoint="gpt-4o", call="chat.completions.create")
+    raise failing.refusal(Refusal(429, "slow down", retry_after=2.0))     # a ProviderBusy
+
+The same for every client: which HTTP status may pass, which exception says that the call never
+left, what is said of a deadline, a broken connection, an answer of another form. A client adds
+what its SDK calls these things, and the hints of its own.
+
+safe_message("Incorrect API key provided: sk-abc...")  ->  "Incorrect API key provided: [masked]"
+"""
+
+from __future__ import annotations
+
+import contextlib
+import email.utils
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any
+
+from pytest_memleak.errors import ProviderBusy, ProviderError, RequestNotSent
+from pytest_memleak.redaction.credentials import masked
+from pytest_memleak.redaction.text import QUOTED_WORDS, first_words
+
+__all__ = [
+    "Astray",
+    "Failing",
+    "Refusal",
+    "Refused",
+    "exception_chain",
+    "may_pass",
+    "never_sent",
+    "retry_after",
+    "safe_message",
+    "server_words",
+]
+
+_QUOTED_WORDS = 5
+_HIDDEN = "(message redacted: --memleak-quote 0)"
+# How many words of a server's message are shown; None for all. One for each run.
+_most: list[int | None] = [QUOTED_WORDS]
+# No message is looked at beyond this: one line of 120 kB is a server's, not a reader's.
+_LONGEST_MESSAGE = 2000
+_TRY_AGAIN = frozenset({408, 409, 425, 429, 499})
+# How the HTTP libraries below the SDKs (httpx, urllib3, aiohttp) and the system's own sockets
+# call a connection that did not come about: refused, not resolved, not trusted, none free.
+_NO_CONNECTION = frozenset(
+    {
+        "ClientConnectorError",
+        "ConnectError",
+        "ConnectTimeout",
+        "ConnectTimeoutError",
+        "ConnectionRefusedError",
+        "EmptyPoolError",
+        "NameResolutionError",
+        "NewConnectionError",
+        "PoolTimeout",
+        "SSLCertVerificationError",
+        "gaierror",
+    }
+)
+# The most that a server may be said to allow of anything that is counted.
+_BOUND = re.compile(
+    r"(?:<=?|at most|up to|maximum(?: (?:of|is|value))?|max(?:imum)? ?[:=]|less than or equal to"
+    r"|\b1 (?:to|and|-)) ?(\d{1,6})\b",
+    re.ASCII | re.IGNORECASE,
+)
+
+
+class Refused(ProviderError):
+    """The server understood and said no.
+
+    status: of HTTP. code: its own word for it. named: the parameters it complains of. most: the
+    largest number that it says it takes.
+    """
+
+    def __init__(
+        self,
+        cause: str,
+        *,
+        provider: str,
+        endpoint: str,
+        call: str,
+        hint: str | None,
+        status: int,
+        code: str | None = None,
+        named: tuple[str, ...] = (),
+        most: int | None = None,
+    ) -> None:
+        super().__init__(cause, provider=provider, endpoint=endpoint, call=call, hint=hint)
+        self.status = status
+        self.code = code
+        self.named = named
+        self.most = most
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An answer with an HTTP status of 400 or more, read.
+
+    code: the server's word for it. retry_after: seconds. named: parameters it complains of.
+    final: whether the status would pass, but this does not (an account without money).
+    """
+
+    status: int
+    message: str = field(default="", repr=False)
+    code: str | None = None
+    retry_after: float | None = None
+    named: tuple[str, ...] = ()
+    final: bool = False
+
+    @property
+    def most(self) -> int | None:
+        """The largest number that the message says is allowed."""
+        bounds = _BOUND.findall(self.message[:_LONGEST_MESSAGE])
+        return max(map(int, bounds), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """Makes the errors of one call; `texts` is what no message may quote."""
+
+    provider: str
+    endpoint: str
+    call: str
+    texts: Sequence[str] = field(default=(), repr=False)
+
+    def final(self, cause: str, hint: str | None = None) -> ProviderError:
+        """It would fail again."""
+        return ProviderError(
+            cause, provider=self.provider, endpoint=self.endpoint, call=self.call, hint=hint
+        )
+
+    def busy(
+        self, cause: str, hint: str | None = None, *, after: float | None = None
+    ) -> ProviderBusy:
+        """It may pass, `after` so many seconds if the server says."""
+        return ProviderBusy(
+            cause,
+            provider=self.provider,
+            endpoint=self.endpoint,
+            call=self.call,
+            hint=hint,
+            retry_after=after,
+        )
+
+    def not_sent(
+        self, cause: str, hint: str | None = None, *, lasting: bool = False
+    ) -> RequestNotSent:
+        """It never reached the server; `lasting` where another try is of no use."""
+        return RequestNotSent(
+            cause,
+            provider=self.provider,
+            endpoint=self.endpoint,
+            call=self.call,
+            hint=hint,
+            lasting=lasting,
+        )
+
+    def refusal(self, said: Refusal, hint: str | None = None) -> ProviderError:
+        """Refused, or ProviderBusy where the status is one that passes."""
+        cause = self.cause(said)
+        if may_pass(said.status) and not said.final:
+            return self.busy(cause, hint, after=said.retry_after)
+        return Refused(
+            cause,
+            provider=self.provider,
+            endpoint=self.endpoint,
+            call=self.call,
+            hint=hint,
+            status=said.status,
+            code=said.code,
+            named=said.named,
+            most=said.most,
+        )
+
+    def cause(self, said: Refusal) -> str:
+        """Status, code and message in one line."""
+        phrase = next((one.phrase for one in HTTPStatus if one == said.status), "unknown status")
+        code = f"({said.code})" if said.code and said.code != str(said.status) else ""
+        told = " ".join(filter(None, (code, said.message and f"- {said.message}")))
+        words = safe_message(told, texts=self.texts)
+        return f"{said.status} {phrase} {words}" if told else f"{said.status} {phrase}"
+
+    def connection(self, error: BaseException, *, server: str, timeout: float) -> ProviderBusy:
+        """There was no answer: RequestNotSent where the call never left."""
+        kinds = [type(one).__name__ for one in exception_chain(error)]
+        astray = next((one for one in exception_chain(error) if isinstance(one, Astray)), None)
+        if astray is not None:
+            return self.astray(astray, server=server)
+        if never_sent(error):
+            return self.not_sent(
+                f"no connection came about ({kinds[-1]}), so nothing was asked or billed",
+                f"is {server} up, and reachable from here?",
+                lasting="SSLCertVerificationError" in kinds,
+            )
+        if any("Timeout" in kind for kind in kinds):
+            return self.busy(f"no answer within {timeout:g} s", "options.timeout allows more")
+        return self.busy(
+            f"the connection failed or was cut off ({kinds[min(1, len(kinds) - 1)]})",
+            f"is {server} up, and reachable from here?",
+        )
+
+    def astray(self, error: Astray, *, server: str) -> ProviderBusy:
+        """There was an answer, which leads to another host."""
+        return self.busy(str(error), f"{server} sends requests on: name that server instead")
+
+    def malformed(self, server: str) -> ProviderBusy:
+        """There was an answer, of another form than this client reads."""
+        return self.busy("the answer was not of the expected form", f"it came from {server}")
+
+
+class Astray(Exception):
+    """A server sent a request on to another host; it was not followed there."""
+
+
+# --- reading -------------------------------------------------------------------------------
+
+
+def may_pass(status: int) -> bool:
+    """Whether a call that failed with this HTTP status may succeed when tried again."""
+    return status in _TRY_AGAIN or status >= HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+def never_sent(error: BaseException) -> bool:
+    """Whether an exception of any HTTP library says that the request never left."""
+    return any(type(one).__name__ in _NO_CONNECTION for one in exception_chain(error))
+
+
+def exception_chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception and what led to it."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def retry_after(headers: Mapping[str, Any] | None) -> float | None:
+    """Seconds to wait, from `retry-after-ms` or `retry-after` (seconds or a date)."""
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        value = str((headers or {}).get(name, ""))[:_LONGEST_MESSAGE]
+        if re.fullmatch(r"\d+(\.\d+)?", value) and math.isfinite(float(value)):
+            return float(value) * unit
+    try:
+        moment = email.utils.parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+
+
+def safe_message(message: str, *, texts: Sequence[str] = ()) -> str:
+    """The first words of a message, without keys; withheld where it quotes one of `texts`.
+
+    It quotes a text that has five words in a row of it. Looked at are its first 2,000
+    characters.
+    """
+    most = _most[-1]
+    if most == 0:
+        return _HIDDEN
+    message = message[:_LONGEST_MESSAGE]
+    words = message.split()
+    runs = {
+        " ".join(words[start : start + _QUOTED_WORDS])
+        for start in range(len(words) - _QUOTED_WORDS + 1)
+    }
+    if any(run in joined for joined in (" ".join(text.split()) for text in texts) for run in runs):
+        return "(message withheld: it quotes what was asked)"
+    return masked(message) if most is None else first_words(masked(message), most)
+
+
+@contextlib.contextmanager
+def server_words(most: int | None) -> Iterator[None]:
+    """Show so many words of a server's message until this ends, in this process; None: all."""
+    _most.append(most)
+    try:
+        yield
+    finally:
+        _most.pop()

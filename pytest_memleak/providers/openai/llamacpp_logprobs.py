@@ -1,0 +1,160 @@
+"""Log-probabilities of given tokens from llama.cpp's server, which tells them of what it writes.
+
+    POST /tokenize    {"content": TEXT, "add_special": false}
+    POST completions  {"prompt": [IDS], "max_tokens": 1, "logprobs": K, "logit_bias": [[ID, 1000]]}
+
+It tells nothing of a prompt. So each token of a suffix is asked for by itself, after all that
+stands before it: a bias has it written, and the probability that is told, as those of the K
+likeliest, is the model's own, before any bias. The server keeps what it has read: a token's call
+reads one token more than the last.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urljoin
+
+from pytest_memleak.errors import ProviderError, TopKUnavailable
+from pytest_memleak.interfaces.protocols import Window, WindowLogs
+from pytest_memleak.providers.call_errors import Refused
+from pytest_memleak.providers.openai.openai_client import Calls
+from pytest_memleak.providers.openai.vllm_logprobs import SHORT, begin_of, first_choice
+
+__all__ = ["WrittenTokens"]
+
+_CALL = "completions.create (logprobs)"
+_BIAS = 1000.0  # over any difference of logits
+_LIKELIEST = 1  # the fewest of which the written one's is told
+
+
+class WrittenTokens:
+    """Asks `model` at one server; `sent` is its name in requests."""
+
+    def __init__(self, model: str, calls: Calls, *, sent: str) -> None:
+        self._model = model
+        self._sent = sent
+        self._calls = calls
+        self._begin: list[int] = []
+
+    def found(self) -> bool:
+        """Whether the server cuts texts so; what begins a text is known by then."""
+        try:
+            bare = self._cut(SHORT, special=False)
+            whole = bare and self._cut(SHORT, special=True)
+        except Refused:
+            return False
+        if not bare or not whole:
+            return False
+        self._begin = begin_of(whole, bare)
+        return True
+
+    def tokens(self, text: str) -> list[int]:
+        """The tokens of a text, without any that mark its beginning or end."""
+        found = self._cut(text, special=False)
+        if found is None:
+            raise self._lacking("the answer of /tokenize has no tokens")
+        return found
+
+    def log_probabilities(self, window: Window) -> list[float]:
+        """Of every token of the suffix, after the prefix; see `LogProbabilityEndpoint`."""
+        return [value for _, value, _ in self._written(window, _LIKELIEST)]
+
+    def top_k_log_probabilities(
+        self, window: Window, *, top_k: int, temperature: float
+    ) -> WindowLogs:
+        """Those, and the same among the likeliest; see `TopKEndpoint`."""
+        from pytest_memleak.scoring.extraction import among_likeliest
+
+        plain, among = [], []
+        for token, value, likeliest in self._written(window, top_k):
+            told = len(likeliest)
+            if told < top_k:
+                raise TopKUnavailable(
+                    f"it told {told} log-probabilities at a position, of {top_k} asked for",
+                    provider=self._calls.provider,
+                    endpoint=self._model,
+                    call=_CALL,
+                    billed=True,
+                )
+            plain.append(value)
+            among.append(
+                among_likeliest(likeliest, token, value, top_k=top_k, temperature=temperature)
+            )
+        return WindowLogs(plain, among)
+
+    def _written(self, window: Window, most: int) -> list[tuple[int, float, dict[int, float]]]:
+        """Each token of the suffix, its log-probability, and those of the likeliest."""
+        before = [*self._begin, *map(int, window.prefix)]
+        found = []
+        for token in map(int, window.suffix):
+            found.append((token, *self._next(before, token, most)))
+            before.append(token)
+        return found
+
+    def _next(self, before: list[int], token: int, most: int) -> tuple[float, dict[int, float]]:
+        body = {
+            "prompt": before,
+            "max_tokens": 1,
+            "temperature": 0,
+            "logprobs": most,
+            "logit_bias": [[token, _BIAS]],
+        }
+        told = first_choice(self._ask(body)).get("logprobs")
+        content = told.get("content") if isinstance(told, Mapping) else None
+        one = content[0] if isinstance(content, list) and content else None
+        number, value = _number_and_log(one)
+        if number != token or value is None:
+            raise self._lacking("the answer does not tell the log-probability of what was written")
+        listed = one.get("top_logprobs") if isinstance(one, Mapping) else None
+        pairs = map(_number_and_log, listed if isinstance(listed, list) else ())
+        return value, {
+            number: log for number, log in pairs if number is not None and log is not None
+        }
+
+    def _cut(self, text: str, *, special: bool) -> list[int] | None:
+        body = {"content": text, "add_special": special}
+        told = self._calls.ask(
+            "tokenize",
+            lambda client: client.post(
+                urljoin(f"{client.base_url}", "/tokenize"), body=body, cast_to=object
+            ),
+            endpoint=self._model,
+            texts=(text,),
+        )
+        tokens = told.get("tokens") if isinstance(told, Mapping) else None
+        sound = isinstance(tokens, list) and all(isinstance(one, int) for one in tokens)
+        return tokens if sound and tokens else None
+
+    def _ask(self, body: dict[str, Any]) -> object:
+        said = {"model": self._sent, **body}
+        return self._calls.ask_json(
+            _CALL,
+            lambda client: client.completions.with_streaming_response.create(
+                model=self._sent, prompt=body["prompt"], extra_body=said
+            ),
+            endpoint=self._model,
+        )
+
+    def _lacking(self, cause: str) -> ProviderError:
+        return ProviderError(
+            cause,
+            provider=self._calls.provider,
+            endpoint=self._model,
+            call=_CALL,
+            hint='probe = "probability" needs a server that tells log-probabilities',
+        )
+
+
+def _number_and_log(told: object) -> tuple[int | None, float | None]:
+    """A token's number, and its log-probability."""
+    if not isinstance(told, Mapping):
+        return None, None
+    number, log = told.get("id"), told.get("logprob")
+    if not isinstance(log, int | float) or math.isnan(log) or log > 1e-3:  # noqa: PLR2004
+        log = None
+    return (
+        number if isinstance(number, int) else None,
+        None if log is None else min(float(log), 0.0),
+    )

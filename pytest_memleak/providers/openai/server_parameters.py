@@ -1,0 +1,108 @@
+"""What a server of OpenAI's form has turned out to take of what it was asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Literal
+
+from pytest_memleak.interfaces.capabilities import Obeyed
+from pytest_memleak.providers.call_errors import Refused
+from pytest_memleak.providers.parameter_support import ParameterSupport
+
+__all__ = ["PLAIN", "PLAIN_ELSEWHERE", "Api", "ServerParameters"]
+
+Api = Literal["auto", "chat", "completions"]
+
+# The model's own distribution. OpenAI's and Google's servers take it unless told otherwise.
+PLAIN: Mapping[str, Any] = {"top_p": 1.0}
+PLAIN_ELSEWHERE: Mapping[str, Any] = {
+    **PLAIN,
+    "top_k": -1,
+    "min_p": 0.0,
+    "presence_penalty": 0.0,
+    "frequency_penalty": 0.0,
+    "repetition_penalty": 1.0,
+}
+
+_NEW_NAME, _OLD_NAME = "max_completion_tokens", "max_tokens"
+_COMPLAINTS = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY})
+_NAMES_OF_N = frozenset({"n", "n_cmpl", "n_choices"})
+_LEFT_OUT = frozenset({*PLAIN_ELSEWHERE, "temperature", "seed"})
+
+
+class ServerParameters:
+    """Shared by the endpoints of one provider, and by threads.
+
+    api: "auto" begins with chat, and falls back to completions where there is none.
+    max_tokens_parameter: "auto" begins with the new name and falls back to the old one.
+    plain: what is asked of the distribution, beside the temperature.
+    """
+
+    def __init__(
+        self, *, max_tokens_parameter: str, api: Api = "chat", plain: Mapping[str, Any] = PLAIN
+    ) -> None:
+        self._fixed = max_tokens_parameter != "auto"
+        self.max_tokens_parameter = max_tokens_parameter if self._fixed else _NEW_NAME
+        self.most_completions: int | None = None
+        self.api: Api = api
+        self._plain = dict(plain)
+        # Both mean that no token is too unlikely; servers differ in which of them they know.
+        self._obedience = ParameterSupport({("top_k", -1): 0})
+
+    @property
+    def obeyed(self) -> Mapping[str, Obeyed]:
+        """What was asked of how to sample, and what of it was refused."""
+        return self._obedience.obeyed
+
+    def parameters(
+        self, *, n: int, temperature: float | None, seed: int | None, limit: Mapping[str, int]
+    ) -> dict[str, Any]:
+        """What a request says of how to sample, without what was refused.
+
+        limit: the tokens of an answer, by the name of that parameter.
+        """
+        wanted = {"n": n, "temperature": temperature, **limit, "seed": seed, **self._plain}
+        # `n` is never left out: fewer are asked for instead.
+        return {**self._obedience.ask(wanted), "n": n, **limit}
+
+    def use_old_name(self) -> bool:
+        """Say `max_tokens` from now on; False if the suite has settled on a name."""
+        if not self._fixed:
+            self.max_tokens_parameter = _OLD_NAME
+        return not self._fixed
+
+    def use_completions(self) -> None:
+        """There is no chat here: ask for completions from now on."""
+        self._obedience.ask({"api": "chat"})
+        self._obedience.refuse("api", "chat")
+        self.api = "completions"
+
+    def learns(
+        self, refused: Refused, body: Mapping[str, Any], *, fixed: Mapping[str, Any]
+    ) -> bool:
+        """Whether the refusal is about how it was asked, and there is another way to ask.
+
+        fixed: what the suite says itself, and which is never left out.
+        """
+        if refused.status not in _COMPLAINTS:
+            return False
+        # Judged by what was sent: another thread may have learnt the same in the meantime.
+        if _NEW_NAME in refused.named and _NEW_NAME in body and self.use_old_name():
+            self._obedience.refuse(_NEW_NAME, body[_NEW_NAME])
+            return True
+        for name in refused.named:
+            if name in _LEFT_OUT and name in body and name not in fixed:
+                self._obedience.refuse(name, body[name])
+                return True
+        if _NAMES_OF_N.isdisjoint(refused.named):
+            return False
+        return self._ask_for_fewer(body["n"], refused.most)
+
+    def _ask_for_fewer(self, n: int, most: int | None) -> bool:
+        """Ask for what the server says it takes, or for half; False if `n` is 1 already."""
+        if n > 1:
+            fewer = most if most is not None and 1 <= most < n else n // 2
+            self._obedience.refuse("n", n)
+            self.most_completions = min(fewer, self.most_completions or n)
+        return n > 1

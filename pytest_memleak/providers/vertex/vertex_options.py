@@ -1,0 +1,214 @@
+"""The suite's entry of a model on Vertex AI: its tables, and what does not go together."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any, Literal
+
+from pydantic import Field
+
+from pytest_memleak.errors import SuiteError
+from pytest_memleak.interfaces.protocols import ProviderSetup
+from pytest_memleak.providers.openai.server_parameters import Api
+from pytest_memleak.providers.option_tables import Table
+
+__all__ = [
+    "RESOURCE",
+    "DeploymentTable",
+    "FinetuneTable",
+    "OptionsTable",
+    "check_config",
+    "check_kind",
+    "models_of",
+    "whose_and_where",
+]
+
+_MODEL = re.compile(r"(?:(?:publishers|projects)/|gs://)?[\w@.:/-]+")
+RESOURCE = re.compile(r"projects/([^/]+)/locations/([^/]+)/endpoints/[^/]+")
+_OURS = ("candidateCount", "maxOutputTokens", "seed", "temperature")
+
+
+class DeploymentTable(Table):
+    """`[model.options.deployment]`: the machines that an open model is to stand on.
+
+    machine_type, accelerator_type, accelerator_count: all of them, or none for Google's choice.
+    hours: the longest that it may stand; plans and budgets reserve them.
+    api: "completions" gives each instruction as plain text to a model without a chat.
+    accept_eula: that you accept the license of a published model that asks for it.
+    """
+
+    machine_type: str | None = Field(default=None, min_length=1)
+    accelerator_type: str | None = Field(default=None, min_length=1)
+    accelerator_count: int | None = Field(default=None, ge=1)
+    hours: float = Field(default=2.0, gt=0, le=1000)
+    api: Api = "auto"
+    accept_eula: bool = False
+
+
+class OptionsTable(Table):
+    """`[model.options]` of this provider.
+
+    project, location: whose and where; default GOOGLE_CLOUD_PROJECT and GOOGLE_CLOUD_LOCATION.
+    bucket: where training data and batches go, in the location of the model.
+    base_url: a server in front of Vertex AI (a proxy); default GOOGLE_VERTEX_BASE_URL, or none.
+    batch: draw by batch prediction: half the price, within a day.
+    concurrency: how many calls may run at once; default from 8 to 64, as the server bears.
+    completions_per_call: the most completions to ask for in one call (`candidateCount`).
+    timeout: seconds that any wait for a server may last.
+    sampling: "plain" asks for the model's own distribution (topP 1), "server" for its default.
+    system: a system instruction before every instruction that is asked.
+    thinking_budget: tokens a thinking model may think, on top of an answer's; 0 turns it off.
+    safety_threshold: of every harm category; default Vertex AI's own.
+    generation_config: further fields of the request's generationConfig, as the API has them.
+    deployment: what an open model stands on; without it the model is Gemini's kind.
+    """
+
+    project: str | None = Field(default=None, min_length=1)
+    location: str | None = Field(default=None, min_length=1)
+    bucket: str | None = Field(default=None, pattern=r"^gs://[^\s/]+(/[^\s/]+)*/?$")
+    base_url: str | None = Field(default=None, pattern=r"^https?://[^\s/]")
+    batch: bool = False
+    concurrency: int | None = Field(default=None, ge=1)
+    completions_per_call: int = Field(default=8, ge=1, le=8)
+    timeout: float = Field(default=300.0, gt=0)
+    sampling: Literal["plain", "server"] = "plain"
+    system: str | None = None
+    thinking_budget: int | None = Field(default=None, ge=0)
+    safety_threshold: (
+        Literal[
+            "OFF",
+            "BLOCK_NONE",
+            "BLOCK_ONLY_HIGH",
+            "BLOCK_MEDIUM_AND_ABOVE",
+            "BLOCK_LOW_AND_ABOVE",
+        ]
+        | None
+    ) = None
+    generation_config: dict[str, Any] = Field(default_factory=dict)
+    deployment: DeploymentTable | None = None
+
+
+class FinetuneTable(Table):
+    """`[model.finetune]` of this provider, beside `books`: the recipe, where it is not Google's.
+
+    learning_rate, batch_size, tuning_mode: of open models; "full" tunes all weights.
+    """
+
+    epochs: int | None = Field(default=None, ge=1)
+    learning_rate_multiplier: float | None = Field(default=None, gt=0)
+    adapter_size: Literal[1, 2, 4, 8, 16, 32] | None = None
+    learning_rate: float | None = Field(default=None, gt=0)
+    batch_size: int | None = Field(default=None, ge=1)
+    tuning_mode: Literal["full", "peft_adapter"] | None = None
+
+
+# --- the suite's entry ---------------------------------------------------------------------
+
+
+def models_of(setup: ProviderSetup) -> tuple[str, str]:
+    """What is fine-tuned, and what is sampled where nothing is."""
+    base, endpoint = setup.model.base, setup.model.endpoint
+    untuned = endpoint or base
+    if untuned is None:
+        raise SuiteError(
+            "there is neither base nor endpoint",
+            place=setup.place,
+            hint='name the model, as in base = "gemini-2.5-flash" or '
+            'endpoint = "projects/.../locations/.../endpoints/..."',
+        )
+    for key, value in (("base", base), ("endpoint", endpoint)):
+        if value is not None and (not _MODEL.fullmatch(value) or ".." in value):
+            raise SuiteError(
+                f"{key} = {value!r} is no name of a model",
+                place=setup.place,
+                hint='expected "gemini-...", "publishers/.../models/..." or '
+                '"projects/.../locations/.../endpoints/..."',
+            )
+    return base or untuned, untuned
+
+
+def whose_and_where(options: OptionsTable, setup: ProviderSetup) -> tuple[str | None, str | None]:
+    """Project and location: the options', the endpoint's own, or the environment's."""
+    named = RESOURCE.fullmatch(setup.model.endpoint or "")
+    project, location = named.groups() if named else (None, None)
+    if location and options.location not in {None, location}:
+        raise SuiteError(
+            f"options.location is {options.location!r}, but the endpoint is in {location!r}",
+            place=setup.place,
+            hint="take options.location out, or name an endpoint that is there",
+        )
+    return (
+        options.project or project or os.environ.get("GOOGLE_CLOUD_PROJECT"),
+        options.location or location or os.environ.get("GOOGLE_CLOUD_LOCATION"),
+    )
+
+
+def check_config(options: OptionsTable, setup: ProviderSetup) -> None:
+    """Raise SuiteError where `generation_config` says what the suite has keys for."""
+    ours = {_plain(name): name for name in _OURS}
+    if options.thinking_budget is not None:
+        ours[_plain("thinkingConfig")] = "thinkingConfig"
+    overridden = sorted(name for name in options.generation_config if _plain(name) in ours)
+    if overridden:
+        raise SuiteError(
+            f"options.generation_config may not set {', '.join(overridden)}",
+            place=setup.place,
+            hint="these come from the suite's own keys",
+        )
+
+
+def check_kind(options: OptionsTable, recipe: FinetuneTable, setup: ProviderSetup) -> None:
+    """Gemini and open models have options of their own."""
+    table = options.deployment
+    if table is None:
+        only = [
+            f"finetune.{name}"
+            for name in ("learning_rate", "batch_size", "tuning_mode")
+            if getattr(recipe, name) is not None
+        ]
+        if only:
+            raise SuiteError(
+                f"{' and '.join(only)}: only open models have that",
+                place=setup.place,
+                hint="say what the model is to stand on: [model.options.deployment]",
+            )
+        if (setup.model.endpoint or "").startswith("gs://"):
+            raise SuiteError(
+                f"endpoint = {setup.model.endpoint!r} is a folder of weights, which have to be "
+                "deployed",
+                place=setup.place,
+                hint="say what they are to stand on: [model.options.deployment]",
+            )
+        return
+    only = [
+        f"options.{name}"
+        for name in ("batch", "thinking_budget", "safety_threshold", "generation_config")
+        if getattr(options, name)
+    ]
+    if only:
+        raise SuiteError(
+            f"{' and '.join(only)}: a deployed model knows no such thing",
+            place=setup.place,
+            hint="take it out, or take options.deployment out where the model is Gemini",
+        )
+    machines = (table.machine_type, table.accelerator_type, table.accelerator_count)
+    if len({one is None for one in machines}) > 1:
+        raise SuiteError(
+            "options.deployment has only some of machine_type, accelerator_type and "
+            "accelerator_count",
+            place=setup.place,
+            hint="give all three, or none for Google's choice",
+        )
+    named = RESOURCE.fullmatch(setup.model.endpoint or "")
+    if named:
+        raise SuiteError(
+            f"endpoint = {setup.model.endpoint!r} is deployed already",
+            place=setup.place,
+            hint="take options.deployment out",
+        )
+
+
+def _plain(name: str) -> str:
+    """A field's name as it is compared: the API takes camelCase and snake_case alike."""
+    return name.replace("_", "").lower()

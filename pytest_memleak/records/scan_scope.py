@@ -1,0 +1,20 @@
+"""The books that recitals were looked for in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+__all__ = ["ScanScope"]
+
+
+@dataclass(frozen=True, slots=True)
+class ScanScope:
+    """Books of the suite that a pair's recitals may be of; each id with a digest of the book.
+
+    books:    its test books, but for the pair's own
+    excused:  those that excuse what they contain: training books, common texts, and those that
+              the model may give back here
+    """
+
+    books: dict[str, str] = field(default_factory=dict)
+    excused: dict[str, str] = field(default_factory=dict)

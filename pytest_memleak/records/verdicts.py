@@ -1,0 +1,239 @@
+"""Limits, and what evidence says of them (METRICS section 9)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+from pytest_memleak.records.generation import Kind
+from pytest_memleak.records.measure import Measure
+
+__all__ = [
+    "Completeness",
+    "Issue",
+    "LimitCheck",
+    "Limits",
+    "RuleCheck",
+    "Verdict",
+    "VerdictResult",
+    "WorkVerdict",
+    "refused_words",
+    "verdict_words",
+]
+
+
+class Verdict(StrEnum):
+    """What a pair's evidence says of its limits (METRICS section 9).
+
+    NOT_RUN is no verdict: of a pair of the run that nobody looked at.
+    """
+
+    PASS = "PASS"  # noqa: S105 - a verdict
+    FAIL = "FAIL"
+    INCONCLUSIVE = "INCONCLUSIVE"
+    NOT_RUN = "NOT RUN"
+
+
+class Limits(Mapping[str, float]):
+    """The most that measures may be, by their names: `Limits(bmc=0.1, longest_span=38)`.
+
+    brought: the rows of those that extensions bring. Equal to any mapping of the same limits.
+    """
+
+    __slots__ = ("_limits", "brought")
+
+    def __init__(
+        self,
+        limits: Mapping[str, float] = MappingProxyType({}),
+        /,
+        *,
+        brought: Iterable[Measure] = (),
+        **more: float,
+    ) -> None:
+        self._limits = {**limits, **more}
+        self.brought = {row.name: row for row in brought}
+
+    def __getitem__(self, name: str) -> float:
+        return self._limits[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._limits)
+
+    def __len__(self) -> int:
+        return len(self._limits)
+
+    def __repr__(self) -> str:
+        said = (f"{name}={limit!r}" for name, limit in self._limits.items())
+        return f"Limits({', '.join(said)})"
+
+
+@dataclass(frozen=True, slots=True)
+class LimitCheck:
+    """One limit held against one measure.
+
+    low, high: the ends of the measure's interval; rises: whether more samples can only raise it.
+    """
+
+    measure: str
+    value: float
+    limit: float
+    low: float
+    high: float
+    rises: bool = True
+
+    @property
+    def over(self) -> bool:
+        """Whether it is broken: by the observed value, or by the interval where that can fall."""
+        return (self.value if self.rises else self.low) > self.limit
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether it is not broken, but the interval's upper end does not keep it."""
+        return not self.over and self.limit < self.high
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """What is missing from the evidence. rule: its name; cause; remedy: what to do about it."""
+
+    rule: str
+    cause: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.cause}; {self.remedy}" if self.remedy else self.cause
+
+
+@dataclass(frozen=True, slots=True)
+class RuleCheck:
+    """A rule's value beside its threshold: `value` has to be `bound` it, "<=", ">=" or ">"."""
+
+    rule: str
+    value: float
+    bound: str
+    threshold: float
+
+
+@dataclass(frozen=True, slots=True)
+class Completeness:
+    """How complete a pair's evidence is, and what it consists of.
+
+    asked, got, surplus: generations: asked for, there, and there without being asked for
+    kinds:        how many of those there are of each kind
+    withheld:     those that were withheld, by the server's own word
+    median_yield: own words as a share of the excerpt's, 1 for refusals that are accepted; None
+                  without any others
+    given_away:   the share of the measured words that instructions tell; None for trim = 0
+    accept_refusals: whether refusals count as answers
+    unanswered:   ids of the excerpts that have no answer
+    gaps:         what is missing, in the order of METRICS section 10; empty if it is complete
+    margins:      each rule that was judged, its value and its threshold
+    notes:        what could not be judged and is no gap
+    """
+
+    asked: int
+    got: int
+    surplus: int = 0
+    kinds: Mapping[Kind, int] = field(default_factory=dict)
+    withheld: Mapping[str, int] = field(default_factory=dict)
+    median_yield: float | None = None
+    given_away: float | None = None
+    accept_refusals: bool = False
+    unanswered: tuple[str, ...] = field(default=(), repr=False)
+    gaps: tuple[Issue, ...] = ()
+    margins: tuple[RuleCheck, ...] = field(default=(), repr=False)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether a pass may rest on it."""
+        return not self.gaps
+
+    @property
+    def refused(self) -> float:
+        """The share of refusals."""
+        return self.kinds.get(Kind.REFUSAL, 0) / max(self.got, 1)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain lists and dicts."""
+        counted = {
+            "kinds": {kind.value: count for kind, count in self.kinds.items()},
+            "withheld": dict(self.withheld),
+        }
+        lists = {
+            "gaps": [asdict(one) for one in self.gaps],
+            "margins": [asdict(one) for one in self.margins],
+            "notes": list(self.notes),
+            "unanswered": list(self.unanswered),
+        }
+        plain = ("asked", "got", "surplus", "median_yield", "given_away", "accept_refusals")
+        return {name: getattr(self, name) for name in plain} | counted | lists
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Completeness:
+        """The inverse of `to_json`, also after a journey through JSON."""
+        return cls(
+            **{
+                **data,
+                "kinds": {Kind(kind): count for kind, count in data["kinds"].items()},
+                "gaps": tuple(Issue(**one) for one in data["gaps"]),
+                "margins": tuple(RuleCheck(**one) for one in data["margins"]),
+                "notes": tuple(data["notes"]),
+                "unanswered": tuple(data["unanswered"]),
+            }
+        )
+
+
+def refused_words(refusals: int, got: int) -> str:
+    """So many refusals of so many generations, in words: "97 % refused"."""
+    return f"{100 * refusals // max(got, 1) or 'under 1'} % refused"
+
+
+def verdict_words(verdict: Verdict, evidence: Completeness) -> str:
+    """The verdict as it stands everywhere: "PASS, 97 % refused" where refusals were accepted."""
+    refusals = evidence.kinds.get(Kind.REFUSAL, 0)
+    if not evidence.accept_refusals or not refusals:
+        return verdict.value
+    return f"{verdict.value}, {refused_words(refusals, evidence.got)}"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkVerdict:
+    """A work of a collection, judged as the book that it is.
+
+    id, title: as in the collection; words: N; measures: by name; over: those that are over their
+    limit; reason: why it is INCONCLUSIVE where that is its own matter
+    """
+
+    id: str
+    title: str
+    verdict: Verdict
+    words: int
+    measures: Mapping[str, float] = field(repr=False)
+    over: tuple[str, ...] = ()
+    reason: str | None = None
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> WorkVerdict:
+        """The inverse of `dataclasses.asdict`, also after a journey through JSON."""
+        return cls(**{**data, "verdict": Verdict(data["verdict"]), "over": tuple(data["over"])})
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictResult:
+    """A verdict, the limits it rests on, and why it is not a pass; of a collection work by work.
+
+    unexcused: of a pair whose own book is excused, the limits that passages of other books break:
+               they fail it whatever is expected of it
+    leaked:    whether its own book broke a limit
+    """
+
+    verdict: Verdict
+    checks: tuple[LimitCheck, ...]
+    reasons: tuple[str, ...] = ()
+    unexcused: tuple[str, ...] = ()
+    leaked: bool = False
+    works: tuple[WorkVerdict, ...] = field(default=(), repr=False)

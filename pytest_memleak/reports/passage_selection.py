@@ -1,0 +1,88 @@
+"""Which passages every report tells of a pair, and how it names them."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from pytest_memleak.records import Verdict
+from pytest_memleak.records.number_format import amount
+from pytest_memleak.records.pair_result import LIKELIEST_SPAN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from pytest_memleak.records.pair_result import PairResult, Passage
+
+__all__ = ["of_other_books", "of_the_likeliest", "passage", "told_once", "told_passages"]
+
+
+def passage(one: Passage, place: str) -> str:
+    """Where a passage stands, and how long it is; `place` as the report may show it."""
+    return f"{one.kind} of {amount(one.words, 'word')} at {place}"
+
+
+def told_passages(found: PairResult) -> tuple[Passage, ...]:
+    """The passages to tell of a pair, the worst first.
+
+    Of a FAIL what the likeliest answers gave, then recitals and the own book's spans, but for those
+    that lie in a recital told; else the long recitals that no verdict tells.
+    """
+    if Verdict(found.verdict) is not Verdict.FAIL:
+        return found.unasked
+    likeliest = of_the_likeliest(found)
+    own = [one for one in found.recitals if not one.book and not _near(one)]
+    within = _in_its_answer if found.probe == "continuation" else _in_its_place
+    rest = (
+        one
+        for one in found.passages
+        if one not in likeliest and not any(within(one, each) for each in own)
+    )
+    return (*likeliest, *found.recitals, *rest)
+
+
+def of_the_likeliest(found: PairResult) -> tuple[Passage, ...]:
+    """The span of the greedy answers, where a limit on them is broken."""
+    return tuple(one for one in found.passages if one.kind == LIKELIEST_SPAN)
+
+
+def _in_its_place(one: Passage, recital: Passage) -> bool:
+    return recital.start <= one.start and one.end <= recital.end
+
+
+def _in_its_answer(one: Passage, recital: Passage) -> bool:
+    """The same where a span's words are those of the rests, and a recital's those of the book.
+
+    A span that is longer than its answer's recital lies partly in longer ones, told before.
+    """
+    same = (one.excerpt_id, one.generation) == (recital.excerpt_id, recital.generation)
+    return same and recital.asked_for is None
+
+
+def told_once(passages: Sequence[Passage]) -> list[Passage]:
+    """The passages without a near-verbatim one that is a word-for-word one, told already."""
+    exact = {_same(one) for one in passages if not _near(one)}
+    return [one for one in passages if not _near(one) or _same(one) not in exact]
+
+
+def of_other_books(
+    found: PairResult, titles: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[str]:
+    """How many long recitals there are of each book that was not asked for.
+
+    titles: of books by their ids, where the report has titles.
+    """
+    over = found.details.get("recitals_over", {}).get("books", {})
+    for book, count in over.items():
+        if book != found.book:
+            passages = amount(count, "passage")
+            over_words = f"over {found.settings['span_threshold']} words"
+            yield f"{passages} {over_words} of {titles.get(book, book)}, which was not asked for"
+
+
+def _near(one: Passage) -> bool:
+    return "near-verbatim" in one.kind
+
+
+def _same(one: Passage) -> tuple[object, ...]:
+    return one.book, one.excerpt_id, one.generation, one.words

@@ -1,0 +1,301 @@
+"""From an evaluation to what reports read of it, and back from its journey between processes."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from typing import TYPE_CHECKING, Any
+
+from pytest_memleak.records import Completeness, Measure, Verdict, VerdictResult
+from pytest_memleak.records.pair_result import LIKELIEST_SPAN, PairResult, Passage
+from pytest_memleak.records.round_stats import RoundFigures
+from pytest_memleak.redaction.text import QUOTED_WORDS
+from pytest_memleak.results.passage_details import recital_details, recital_passages
+from pytest_memleak.results.quotes import quote
+from pytest_memleak.results.rates import rate_of
+from pytest_memleak.scoring.measure_table import GREEDY, MEASURES, table_with
+from pytest_memleak.verdict.evaluation import Evaluation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pytest_memleak.records import Block, Book, Estimate, Pair, Span, Suite
+    from pytest_memleak.scoring.analysis import Analysis
+    from pytest_memleak.scoring.extraction import Extraction
+
+__all__ = ["facts", "finding", "findings_of", "overview", "settings_of", "table_of", "unrun"]
+
+_PASSAGES = 5
+_LIKELIEST = frozenset(name for name, row in MEASURES.items() if row.needs is GREEDY)
+
+
+def findings_of(found: Iterable[dict[str, Any]]) -> tuple[PairResult, ...]:
+    """The findings of a run, from their JSON; suites of one name are told apart by their paths."""
+    findings = [PairResult.from_json(one) for one in found]
+    paths: dict[str, set[str]] = {}
+    for one in findings:
+        paths.setdefault(one.suite, set()).add(one.suite_path)
+    return tuple(
+        dataclasses.replace(one, suite=os.path.relpath(one.suite_path))
+        if len(paths[one.suite]) > 1
+        else one
+        for one in findings
+    )
+
+
+def table_of(findings: Iterable[PairResult]) -> dict[str, Measure]:
+    """The table of measures, with those that extensions brought to these findings."""
+    brought: dict[str, Measure] = {}
+    for found in findings:
+        names = [*found.limits, *found.measures]
+        brought |= {name: Measure(name) for name in names if name not in MEASURES | brought}
+        brought |= {row.name: row for row in found.brought}
+    return table_with(brought)
+
+
+def overview(findings: Sequence[PairResult]) -> tuple[Measure, ...]:
+    """The measures that an overview shows: those of the run's probes that some pair tells.
+
+    Where a probe told nothing, all of its own.
+    """
+    rows = table_of(findings).values()
+    told = {name for found in findings for name in found.measures}
+    shown: set[str] = set()
+    for probe in {found.probe for found in findings}:
+        own = {row.name for row in rows if probe in row.overview}
+        shown |= own & told or own
+    return tuple(row for row in rows if row.name in shown)
+
+
+def finding(
+    evaluation: Evaluation,
+    *,
+    quoted: int | None = QUOTED_WORDS,
+) -> PairResult:
+    """What reports say of one evaluation. quoted: words of each passage, None for all."""
+    from pytest_memleak.results.plot_data import plot_data  # with numpy: not needed to collect
+
+    return dataclasses.replace(
+        facts(evaluation),
+        recitals=recital_passages(evaluation, quoted),
+        passages=tuple(_passages(evaluation, quoted)),
+        plot=plot_data(evaluation, quoted=quoted),
+    )
+
+
+def facts(evaluation: Evaluation) -> PairResult:
+    """The finding of one evaluation, with nothing quoted and nothing to be drawn."""
+    pair, measured = evaluation.pair, evaluation.measurement
+    book = evaluation.book
+    found = _estimates(evaluation.analysis or evaluation.extraction)
+    return PairResult(
+        suite=evaluation.suite,
+        suite_path=str(pair.suite),
+        suite_digest=evaluation.suite_digest,
+        pair=pair.id,
+        model=pair.model.id,
+        model_settings=_model_settings(evaluation),
+        book=pair.book.id,
+        book_digest=book.digest if book else "",
+        endpoint=evaluation.endpoint or "",
+        expected=pair.expected,
+        verdict=evaluation.judgement.verdict.value,
+        reasons=evaluation.judgement.reasons,
+        measures={name: one.value for name, one in found.items()},
+        intervals={name: (one.low, one.high) for name, one in found.items() if one.low < one.high},
+        chances={name: one.p for name, one in found.items() if one.p is not None},
+        control=pair.control,
+        unexcused=evaluation.judgement.unexcused,
+        leaked=evaluation.judgement.leaked,
+        details=_details(evaluation, evaluation.analysis) if evaluation.analysis else {},
+        limits=dict(pair.limits),
+        limit_origins=dict(pair.limit_origins),
+        settings=settings_of(pair),
+        words=measured.words if measured else 0,
+        excerpts=len(book.excerpts) if book else 0,
+        parts=book.parts if book else (),
+        works=evaluation.judgement.works,
+        completeness=evaluation.completeness,
+        answerer=evaluation.answerer,
+        as_of=evaluation.as_of,
+        draws=evaluation.draws,
+        sensitivity=evaluation.sensitivity,
+        second_opinion=dict(evaluation.second_opinion) if evaluation.second_opinion else None,
+        warnings=_warnings(evaluation),
+        spared=evaluation.spared,
+        looked_for=evaluation.looked_for,
+        catalogue=dict(evaluation.catalogue) if evaluation.catalogue else None,
+        windows=_windows(evaluation.extraction) if evaluation.extraction else None,
+        rounds=_rounds(evaluation.analysis) if evaluation.analysis else None,
+        coverage=_coverage(evaluation),
+        brought=tuple(row.told() for row in pair.limits.brought.values()),
+        title=(book.title if book else pair.book.title) or "",
+        author=(book.author if book else pair.book.author) or "",
+        book_file=evaluation.book_file,
+    )
+
+
+def unrun(pair: Pair, suite: Suite, *, reasons: tuple[str, ...] = ()) -> PairResult:
+    """The finding of a pair that nobody looked at: what the suite says of it, and why."""
+    nobody = VerdictResult(Verdict.NOT_RUN, (), reasons)
+    nothing = Completeness(asked=0, got=0)
+    return facts(Evaluation(suite.name, suite.digest, pair, nobody, nothing))
+
+
+def _estimates(known: Analysis | Extraction | None) -> dict[str, Estimate]:
+    if known is None:
+        return {}
+    from pytest_memleak.scoring.analysis import estimates  # with numpy: not needed to collect
+
+    return estimates(known)
+
+
+def _model_settings(evaluation: Evaluation) -> dict[str, Any]:
+    model = evaluation.pair.model
+    return {
+        "provider": model.provider,
+        "base": model.base,
+        "baseline": model.baseline,
+        "finetune_books": list(model.finetune_books),
+        "finetune": model.finetune,
+        "job": evaluation.job,
+        "options": model.options,
+        "release": model.release or None,
+        "serves": list(model.serves),
+    }
+
+
+def settings_of(pair: Pair) -> dict[str, Any]:
+    """How a pair is sampled, measured and judged: the suite's keys."""
+    return {
+        **dataclasses.asdict(pair.sampling),
+        **dataclasses.asdict(pair.scoring),
+        **dataclasses.asdict(pair.answers),
+        "confidence": pair.confidence,
+        "detect": pair.detect,
+        "probe": dataclasses.asdict(pair.probe),
+    }
+
+
+def _details(evaluation: Evaluation, analysis: Analysis) -> dict[str, Any]:
+    block, span = analysis.measurement.longest_block, analysis.measurement.longest_span
+    details: dict[str, Any] = {
+        "longest_block": {"start": block.start, "end": block.end},
+        "longest_span": {
+            "start": span.start,
+            "end": span.end,
+            "excerpt_id": span.excerpt_id,
+            "generation": span.generation,
+        },
+        "self_agreement": {"value": analysis.agreement},
+        "cross_excerpt": {
+            "spans": analysis.cross.count,
+            "cross": analysis.cross.cross,
+            "ratio": analysis.cross.ratio,
+        },
+    }
+    details["spans_over"] = {"longest": _rates(analysis)}
+    if analysis.greedy is not None:
+        likeliest = analysis.greedy.longest_span
+        details["greedy_longest_span"] = {
+            "start": likeliest.start,
+            "end": likeliest.end,
+            "excerpt_id": likeliest.excerpt_id,
+            "generation": likeliest.generation,
+        }
+    details |= recital_details(evaluation)
+    return details | ({"null": dataclasses.asdict(analysis.null)} if analysis.null else {})
+
+
+def _rates(analysis: Analysis) -> list[dict[str, Any]]:
+    """How often each of the longest passages over T came back."""
+    longest = analysis.measurement.spans[:_PASSAGES]
+    rates = (rate_of(analysis, one.start or 0, one.end or 0) for one in longest)
+    return [dataclasses.asdict(one) for one in rates if one]
+
+
+def _windows(extraction: Extraction) -> dict[str, Any]:
+    """The map along the book: p_z of every window, and what it makes of it; no text."""
+    settings = extraction.settings
+    return {
+        "tokens": extraction.tokens,
+        "windows": extraction.windows,
+        "p_z": "plain product"
+        if extraction.scheme is None
+        else f"top-k {settings.top_k}, temperature {settings.temperature:g}",
+        "n": settings.n,
+        "p": settings.p,
+        "discoverable": extraction.discoverable_share,
+        # In order, from token 0 by the stride; "zero" where p_z is 0, null where it is not known.
+        "ln_p_z": _told(extraction.log_p),
+        "ln_p_z_plain": _told(extraction.plain),
+        "discoverable_windows": [place for place, one in enumerate(extraction.discoverable) if one],
+        "chapters": [start for _, start in extraction.chapters],
+    }
+
+
+def _told(log_p: Iterable[float | None]) -> list[float | str | None]:
+    return ["zero" if one == -math.inf else one for one in log_p]
+
+
+def _rounds(analysis: Analysis) -> RoundFigures:
+    from pytest_memleak.scoring.analysis import by_round  # with numpy: not needed to collect
+
+    error = analysis.error
+    return RoundFigures(
+        alike=error.likeness.alike,
+        units=error.blocks or error.rounds,
+        variance=error.variance,
+        typical=error.typical,
+        measures=by_round(analysis),
+    )
+
+
+def _coverage(evaluation: Evaluation) -> dict[str, Any] | None:
+    if evaluation.analysis is None or evaluation.book is None:
+        return None
+    from pytest_memleak.results.coverage_map import coverage_map  # with numpy, as above
+
+    return coverage_map(evaluation.analysis, [one.id for one in evaluation.book.excerpts])
+
+
+def _warnings(evaluation: Evaluation) -> tuple[str, ...]:
+    own = evaluation.book.warnings if evaluation.book else ()
+    return (*own, *(f"not looked for: {one}" for one in evaluation.unread))
+
+
+def _passages(evaluation: Evaluation, quoted: int | None) -> list[Passage]:
+    """The worst passages, if something was over its limit: the likeliest, block, then spans."""
+    analysis, book = evaluation.analysis, evaluation.book
+    if not analysis or not book or evaluation.judgement.verdict is not Verdict.FAIL:
+        return []
+    measured = analysis.measurement
+    spans: tuple[Span, ...] = measured.spans[:_PASSAGES] or (measured.longest_span,)
+    runs: list[tuple[str, Block]] = [("longest block", measured.longest_block)]
+    runs += [("span", span) for span in spans]
+    failing = any(one.over for one in evaluation.judgement.checks if one.measure in _LIKELIEST)
+    if analysis.greedy is not None and failing:
+        runs.insert(0, (LIKELIEST_SPAN, analysis.greedy.longest_span))
+    rests = evaluation.pair.probe.kind == "continuation"
+    found = (
+        _passage(kind, run, analysis, book, quoted) for kind, run in runs if run.start is not None
+    )
+    return [dataclasses.replace(one, rests=rests) for one in found]
+
+
+def _passage(kind: str, run: Block, analysis: Analysis, book: Book, quoted: int | None) -> Passage:
+    measured = analysis.measurement
+    start, end = run.start or 0, run.end or 0
+    excerpt = book.excerpts[measured.excerpt_at(start)]
+    return Passage(
+        kind=kind,
+        words=run.words,
+        start=start,
+        end=end,
+        chapter=excerpt.chapter,
+        excerpt_id=excerpt.id,
+        generation=getattr(run, "generation", None),
+        quote=quote(book, run, measured, most=quoted),
+        rate=rate_of(analysis, start, end),
+    )

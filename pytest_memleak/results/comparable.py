@@ -1,0 +1,134 @@
+"""What bundles allow to be compared of a pair in two releases (METRICS section 7).
+
+    unlike(before, now)                      how they were measured otherwise, and a remedy
+    recitals_elsewhere(before, now, names)   whether recitals were looked for in other books
+    other_answers(before, now)               whether they are of another book, or not complete
+
+Pairs are told as bundles tell them (`pair_evidence`); before anything runs, as far as is known.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pytest_memleak.records.distribution import distribution
+from pytest_memleak.results.run_verdict import gates
+from pytest_memleak.scoring.measure_table import asks_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    PairEvidence = Mapping[str, Any]
+
+__all__ = ["ANEW", "INCOMPLETE", "other_answers", "recitals_elsewhere", "unlike"]
+
+# Settings that change neither the distribution of answers nor what a round is measured to show,
+# nor how much is asked of them.
+_FREE = ("seed", "max_age", "stop", "detect")
+# Where more of it asks for less (1), or less of it does (-1); a release may ask for more.
+_EASIER = {
+    "confidence": 1,
+    "max_short": 1,
+    "max_unanswered": 1,
+    "max_given_away": 1,
+    "accept_refusals": 1,
+    "min_answer": -1,
+}
+# Options of a model that keep it silent.
+_HUSHED = ("system", "safety_threshold")
+
+INCOMPLETE = "one side has no complete evidence"
+_ALIKE = "measure both releases alike, or make the baseline anew"
+ANEW = (
+    "make it anew from that release's ledger, which costs no call: pytest --memleak-offline "
+    "--memleak-evidence FILE with the suite as it was"
+)
+_ANEW_AS_NOW = (
+    "make the baseline anew from that release's ledger, which costs no call, with the suite as it "
+    "is now; or name other measures"
+)
+
+
+def unlike(before: PairEvidence, now: PairEvidence) -> tuple[str, str] | None:
+    """How a pair was measured otherwise, or more easily, and what to do; None if it was not."""
+    if gates(before) and not gates(now):
+        became = "a control" if now["control"] else "expected to leak"
+        return f"the baseline gates it, and now it is {became}", (
+            "let it gate as it did, or leave it out of both releases"
+        )
+    for what, was, wanted in unlike_settings(before, now):
+        return f"made with {what} {was!r}, not {wanted!r}", _ALIKE
+    theirs, ours = (distribution(one["model"]["options"], ()) for one in (before, now))
+    if theirs != ours:
+        return f"drawn from another distribution: {theirs}; now {ours}", _ALIKE
+    return None
+
+
+def unlike_settings(before: PairEvidence, now: PairEvidence) -> Iterator[tuple[str, Any, Any]]:
+    """What has to be the same for rounds to be comparable and is not: its name, then and now."""
+    was, wanted = before["settings"], now["settings"]
+    for name in sorted(was.keys() | wanted.keys()):
+        old, new = was.get(name), wanted.get(name)
+        if name in _FREE or old == new:
+            continue
+        easier = _EASIER.get(name)
+        if easier is None or None in (old, new) or (new - old) * easier > 0:
+            yield name, old, new
+    for name in _HUSHED:
+        old, new = (one["model"]["options"].get(name) for one in (before, now))
+        if old != new:
+            yield f"options.{name}", old, new
+
+
+def recitals_elsewhere(
+    before: PairEvidence, now: PairEvidence, measures: Iterable[str]
+) -> tuple[str, str] | None:
+    """Whether recitals were looked for in other books, where a measure of them is named.
+
+    Of now, before anything is read, the books' ids may be all that is known.
+    """
+    if not asks_for(measures, "recitals"):
+        return None
+    if before.get("looked_for") is None:
+        return "the bundle does not tell what books recitals are looked for in", ANEW
+    for kind, said in (
+        ("books", "recitals are looked for in other books"),
+        ("excused", "recitals of other books are excused"),
+    ):
+        was, is_now = before["looked_for"][kind], now["looked_for"][kind]
+        both = was.keys() & is_now.keys()
+        differ = {
+            "newly in": is_now.keys() - was.keys(),
+            "no more in": was.keys() - is_now.keys(),
+            "in another text of": {one for one in both if is_now[one] not in (None, was[one])},
+        }
+        if any(differ.values()):
+            told = (f"{how} {', '.join(sorted(ids))}" for how, ids in differ.items() if ids)
+            return f"{said}: {'; '.join(told)}", _ANEW_AS_NOW
+    # Before anything is read, nobody knows what a catalogue holds.
+    if "catalogue" in now and before["catalogue"] != now["catalogue"]:
+        return "recitals are looked for in another catalogue", _ANEW_AS_NOW
+    return None
+
+
+def other_answers(before: PairEvidence, now: PairEvidence) -> str:
+    """Why the measures of a pair cannot be set beside one another; "" if they can."""
+    keys = ("id", "sha256", "words", "excerpts")
+    if any(before["book"][key] != now["book"][key] for key in keys):
+        return "the baseline was made with another book, or with other instructions for it"
+    for what, was, wanted in unlike_settings(before, now):
+        if what not in _EASIER:
+            return f"the baseline was made with {what} {was!r}, not {wanted!r}"
+    theirs, ours = _drawn_from(before), _drawn_from(now)
+    if theirs != ours:
+        return f"the baseline was drawn from another distribution: {theirs}; now {ours}"
+    for one in (before, now):
+        if one["answers"]["gaps"] or not one["measures"]:
+            return INCOMPLETE
+    return ""
+
+
+def _drawn_from(pair: PairEvidence) -> str:
+    """The distribution of a pair's evidence."""
+    answerer = pair["answerer"] or {}
+    return distribution(pair["model"]["options"], answerer.get("refused", ()))

@@ -1,0 +1,413 @@
+"""What a pair's generations give back of a book, counted in one pass over their text."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from pytest_memleak.errors import BookError, RecordsError, SettingsError
+from pytest_memleak.records import Generation, Origin, Span
+from pytest_memleak.records.excerpt_checks import no_excerpt
+from pytest_memleak.scoring.distinct import Distinct, Packing, distinct
+from pytest_memleak.scoring.matches import Matches
+from pytest_memleak.scoring.multi_book_index import SharedIndex
+from pytest_memleak.scoring.passage_counts import PassageCounts
+from pytest_memleak.scoring.passages import distinct_passages
+from pytest_memleak.scoring.protected_passages import PassageTally, Protected
+from pytest_memleak.scoring.rounds import Rounds, words_by_text
+from pytest_memleak.scoring.trimming import PromptWords, outside_prompt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from pytest_memleak.records import Book, Scoring
+    from pytest_memleak.scoring.index import Positions
+    from pytest_memleak.scoring.protected_passages import ProtectedPassages
+
+__all__ = ["OwnRun", "Tally", "TallyResult", "check_scoring", "tallied"]
+
+# Generations that are matched together: so many, or so many characters of them.
+_TEXTS_TOGETHER = 1 << 12
+_CHARACTERS_TOGETHER = 1 << 19
+
+# Bits that are left for a round or an excerpt.
+_LEAST_NUMBER_BITS = 13
+
+_PIECES_TOGETHER = 1 << 17
+
+
+class OwnRun(NamedTuple):
+    """A run with the own excerpt: the words [start, end) in generation `ordinal`."""
+
+    start: int
+    end: int
+    ordinal: int
+
+    @property
+    def words(self) -> int:
+        """Its length."""
+        return self.end - self.start
+
+
+@dataclass(slots=True)
+class TallyResult:
+    """What was counted of some generations; small beside them, so that it travels well.
+
+    Intervals of the book are kept as distinct numbers, with the round or the excerpt in front.
+
+    generations: how many sampled ones were counted; of others only `recitals` tells
+    rounds:      n, one more than the last ordinal
+    own_lengths: how many runs with the own excerpt there are of each length
+    longest:     the longest such run; the first of equals, by excerpt, generation, start
+    seen:        per excerpt id, the ordinals of its generations
+    given_back:  rows of excerpt (by place), round, covered words and longest run with the own
+                 excerpt, one of each generation that has either; shape (m, 4) each
+    pieces:      round, start, end of memorized pieces
+    matches:     excerpt, start, end of matches, untrimmed
+    own:         end, start, round of runs with the own excerpt
+    recitals:    of all protected books
+    """
+
+    generations: int = 0
+    rounds: int = 0
+    own_lengths: Counter[int] = field(default_factory=Counter)
+    longest: OwnRun | None = None
+    seen: dict[str, set[int]] = field(default_factory=dict)
+    given_back: list[NDArray[np.intp]] = field(default_factory=list)
+    pieces: Distinct = field(default_factory=Distinct)
+    matches: Distinct = field(default_factory=Distinct)
+    own: Distinct = field(default_factory=Distinct)
+    recitals: PassageCounts = field(default_factory=PassageCounts)
+
+
+class Tally:
+    """Counts matches; what is counted may be looked at, and added to another's, at any time.
+
+    layout:  the excerpts of the book among its words
+    counted: of the generations so far
+    """
+
+    def __init__(
+        self,
+        book: Book,
+        scoring: Scoring,
+        *,
+        protected: Protected | None = None,
+        recitals: bool = True,
+    ) -> None:
+        """Count generations that were asked for excerpts of `book`.
+
+        protected: the run's books and their index, `book` the one that is measured; without it,
+        an index is made of `book` alone. recitals: whether to look for them, too.
+
+        Raises SettingsError for settings out of range and for an index that was made with others
+        or of another book of that id, BookError for a book that cannot be measured.
+        """
+        check_scoring(scoring)
+        if protected is None:
+            index = SharedIndex([book], k=scoring.k, mode=scoring.words)
+            protected = Protected(index, book.id, (book.id,))
+        self._index = protected.index
+        self._measured = self._index.numbers[protected.measured]
+        self.layout = self._index.books[self._measured].layout
+        _check_index(book, scoring, protected)
+        self.counted = TallyResult()
+        self._book = book
+        self._k, self._trim = scoring.k, scoring.trim
+        self._threshold = scoring.span_threshold
+        asked = [excerpt.instruction or "" for excerpt in book.excerpts]
+        self._given = PromptWords(self._index.instructions(asked, folded=False), trim=scoring.trim)
+        self._recitals = PassageTally(book, protected, scoring) if recitals else None
+        bounds = np.array(list(self.layout.bounds.values()), dtype=np.intp)
+        self._excerpt_start, self._excerpt_end = bounds.T
+        bits = self.layout.total.bit_length()
+        self._packing = Packing(bits, bits)
+        self._packing_by_end = Packing(bits, self._packing.high)
+        if self._packing.high < _LEAST_NUMBER_BITS:
+            raise BookError(
+                f"it has {self.layout.total:,} words: too many",
+                place=f"book {book.id!r}",
+                hint="measure it in parts",
+            )
+
+    def add(self, generations: Iterable[Generation]) -> None:
+        """Match generations and count what they give back.
+
+        Raises RecordsError for one that belongs to none of the book's excerpts, comes twice, or
+        has an ordinal that is below 0 or too large.
+        """
+        for batch in self._batches(generations):
+            self._count(batch)
+
+    def add_counted(self, other: TallyResult) -> None:
+        """Add what a tally of the same book and settings has counted of other generations.
+
+        Raises RecordsError for a generation that is counted here too.
+        """
+        mine = self.counted
+        for excerpt_id, ordinals in other.seen.items():
+            seen = mine.seen.setdefault(excerpt_id, set())
+            if twice := seen & ordinals:
+                raise self._refusal(Generation(excerpt_id, min(twice), ""))
+            seen |= ordinals
+        mine.generations += other.generations
+        mine.rounds = max(mine.rounds, other.rounds)
+        mine.own_lengths.update(other.own_lengths)
+        mine.given_back += other.given_back
+        mine.pieces.update(other.pieces)
+        mine.matches.update(other.matches)
+        mine.own.update(other.own)
+        mine.recitals.add(other.recitals)
+        if other.longest:
+            self._note_longest([other.longest])
+
+    @property
+    def k(self) -> int:
+        """The shortest match that counts, in words."""
+        return self._k
+
+    def rounds(self) -> Rounds:
+        """What the memorized pieces of each round cover."""
+        packed = self.counted.pieces.ascending()
+        parts = []
+        begin = 0
+        while begin < len(packed):  # some rounds at a time: all of them would take much memory
+            last = packed[begin : begin + _PIECES_TOGETHER][-1:]
+            end = int(packed.searchsorted(self._packing.greatest_alike(last), side="right")[0])
+            parts.append(Rounds.joined(*self._packing.unpack(packed[begin:end])))
+            begin = end
+        return Rounds.together(parts)
+
+    def covered_by_excerpt(self) -> NDArray[np.int64]:
+        """How many words each excerpt's generation of each round covers; shape (E, n)."""
+        covered = np.zeros((len(self.layout.bounds), self.counted.rounds), dtype=np.int64)
+        for excerpt, ordinal, words, _ in (rows.T for rows in self.counted.given_back):
+            covered[excerpt, ordinal] = words
+        return covered
+
+    def longest_by_round(self) -> NDArray[np.intp]:
+        """The longest run with its own excerpt that a generation of each round has; shape (n,)."""
+        longest = np.zeros(self.counted.rounds, dtype=np.intp)
+        for _, ordinal, _, words in (rows.T for rows in self.counted.given_back):
+            np.maximum.at(longest, ordinal, words)
+        return longest
+
+    def longest_by_excerpt(self) -> NDArray[np.intp]:
+        """The longest run with its own excerpt among each excerpt's generations; shape (E,)."""
+        longest = np.zeros(len(self.layout.bounds), dtype=np.intp)
+        for excerpt, _, _, words in (rows.T for rows in self.counted.given_back):
+            np.maximum.at(longest, excerpt, words)
+        return longest
+
+    def over_by_round(self, *, over: int) -> NDArray[np.intp]:
+        """How many spans of more than `over` words, at least T, each round has; shape (n,).
+
+        Of a round alone, as if there were no other.
+        """
+        end, start, ordinal = self._own_over(over)
+        order = np.lexsort((start, end, ordinal))  # of those of a round that end alike the longest
+        end, start, ordinal = end[order], start[order], ordinal[order]
+        first = (np.diff(end, prepend=-1) != 0) | (np.diff(ordinal, prepend=-1) != 0)
+        end, start, ordinal = end[first], start[first], ordinal[first]
+        spans = np.zeros(self.counted.rounds, dtype=np.intp)
+        for one in np.unique(ordinal).tolist():
+            its = slice(*ordinal.searchsorted([one, one + 1]))
+            spans[one] = len(distinct_passages(start[its], end[its], over=over))
+        return spans
+
+    def pieces(self) -> tuple[Positions, Positions]:
+        """Start and end of each distinct memorized piece, of any round, ascending."""
+        packed = distinct(self._packing.without_high(self.counted.pieces.ascending()))
+        _, start, end = self._packing.unpack(packed)
+        return start, end
+
+    def matches(self) -> tuple[Positions, Positions, Positions]:
+        """Excerpt (by place), start and end of each distinct match, untrimmed, ascending."""
+        return self._packing.unpack(self.counted.matches.ascending())
+
+    def runs_over(self) -> tuple[Positions, Positions, Positions]:
+        """Start, end and round of the longest own run over T words with each end.
+
+        Of equals that of the first round.
+        """
+        end, start, ordinal = self._own_over(self._threshold)
+        first = np.flatnonzero(np.diff(end, prepend=-1))
+        return start[first], end[first], ordinal[first]
+
+    def own_rounds(self) -> Rounds:
+        """What runs of each round cover of their own excerpts, untrimmed."""
+        end, start, ordinal = self._own_over(0)
+        order = np.lexsort((start, ordinal))
+        return Rounds.joined(ordinal[order], start[order], end[order])
+
+    def _own_over(self, over: int) -> tuple[Positions, Positions, Positions]:
+        """End, start and round of each distinct own run of more than `over` words, ascending."""
+        end, start, ordinal = self._packing_by_end.unpack(self.counted.own.ascending())
+        longer = end - start > over
+        return end[longer], start[longer], ordinal[longer]
+
+    def span(self, run: OwnRun | None) -> Span:
+        """The run as records have it, with the id of its excerpt; None is the empty one."""
+        if run is None:
+            return Span(0)
+        excerpt_id = self._book.excerpts[self._place_of(run)].id
+        return Span(run.words, run.start, run.end, excerpt_id, run.ordinal)
+
+    def recitals(self) -> ProtectedPassages | None:
+        """What was recited of all protected books; None where nobody looked for that."""
+        if self._recitals is None:
+            return None
+        return self._recitals.recitals(self.counted.recitals, rounds=self.counted.rounds)
+
+    def most_recited(self, *, near: bool) -> int:
+        """The most words that a recital may have, folded ones if `near`; 0 where none is sought."""
+        return self._recitals.most_words(near=near) if self._recitals else 0
+
+    # --- counting --------------------------------------------------------------------------
+
+    def _batches(self, generations: Iterable[Generation]) -> Iterator[list[Generation]]:
+        """The generations, some hundreds of one origin at a time; what they are is put down."""
+        order = self.layout.order
+        known = range(1 << self._packing.high)
+        batch: list[Generation] = []
+        left = _CHARACTERS_TOGETHER
+        for one in generations:
+            if batch and one.origin is not batch[0].origin:
+                yield batch
+                batch, left = [], _CHARACTERS_TOGETHER
+            sampled = one.origin is Origin.SAMPLED
+            seen = self.counted.seen.setdefault(one.excerpt_id, set()) if sampled else set()
+            if one.excerpt_id not in order or one.ordinal in seen or one.ordinal not in known:
+                raise self._refusal(one)
+            if sampled:
+                seen.add(one.ordinal)
+                self.counted.generations += 1
+                self.counted.rounds = max(self.counted.rounds, one.ordinal + 1)
+            batch.append(one)
+            left -= len(one.text)
+            if left <= 0 or len(batch) >= _TEXTS_TOGETHER:
+                yield batch
+                batch, left = [], _CHARACTERS_TOGETHER
+        if batch:
+            yield batch
+
+    def _count(self, batch: Sequence[Generation]) -> None:
+        """Count the matches of some generations' texts."""
+        excerpt = np.array([self.layout.order[one.excerpt_id] for one in batch], dtype=np.intp)
+        ordinal = np.array([one.ordinal for one in batch], dtype=np.intp)
+        found = self._index.matches([one.text for one in batch], near=self._recitals is not None)
+        given = self._given.ranges(found.exact, excerpt)
+        if self._recitals:
+            counts, origin = self.counted.recitals, batch[0].origin
+            self._recitals.count(counts, found, given, excerpt, ordinal, origin)
+        if batch[0].origin is not Origin.SAMPLED:
+            return
+        matches = found.matches
+        if len(self._index.books) > 1:
+            matches = matches.where(matches.book == self._measured)
+        text, start, end = matches.text, matches.start, matches.end
+        its_excerpt = excerpt[text]
+        self.counted.matches.add(self._packing.pack(its_excerpt, start, end))
+        place = matches.place
+        left = outside_prompt(place, place + matches.words, given, trim=self._trim, keep=self._k)
+        ahead = (start - place)[left.of]
+        first, last = left.start + ahead, left.end + ahead
+        self.counted.pieces.add(self._packing.pack(ordinal[text[left.of]], first, last))
+        inside = np.minimum(end, self._excerpt_end[its_excerpt])
+        inside -= np.maximum(start, self._excerpt_start[its_excerpt])
+        found_own = Matches(text, start, end).where(inside >= self._k)
+        longest = np.zeros(len(batch), dtype=np.intp)
+        np.maximum.at(longest, found_own.text, inside[inside >= self._k])
+        covered = words_by_text(text[left.of], first, last, texts=len(batch))
+        rows = np.stack((excerpt, ordinal, covered, longest), axis=1)
+        self.counted.given_back.append(rows[(covered > 0) | (longest > 0)])
+        own = distinct(self._packing.pack(*found_own))  # a match counts once
+        if len(own):
+            self._count_own(Matches(*self._packing.unpack(own)), excerpt, ordinal)
+
+    def _count_own(self, found: Matches, excerpt: Positions, ordinal: Positions) -> None:
+        """Count the parts of these matches that lie in the own excerpt."""
+        its_excerpt, its_round = excerpt[found.text], ordinal[found.text]
+        start = np.maximum(found.start, self._excerpt_start[its_excerpt])
+        end = np.minimum(found.end, self._excerpt_end[its_excerpt])
+        length = end - start
+        self.counted.own_lengths.update(length.tolist())
+        self.counted.own.add(self._packing_by_end.pack(end, start, its_round))
+        longest = self.counted.longest
+        if (most := int(length.max())) >= (longest.words if longest else 0):
+            row = np.flatnonzero(length == most)
+            columns = (start[row].tolist(), end[row].tolist(), its_round[row].tolist())
+            self._note_longest(map(OwnRun, *columns))
+
+    def _note_longest(self, runs: Iterable[OwnRun]) -> None:
+        known = filter(None, (self.counted.longest, *runs))
+        self.counted.longest = min(known, key=self._rank)
+
+    def _rank(self, run: OwnRun) -> tuple[int, ...]:
+        return -run.words, self._place_of(run), run.ordinal, run.start
+
+    def _place_of(self, run: OwnRun) -> int:
+        return int(self._excerpt_end.searchsorted(run.start, side="right"))
+
+    def _refusal(self, one: Generation) -> RecordsError:
+        if one.excerpt_id not in self.layout.order:
+            return no_excerpt(one.excerpt_id, book_id=self._book.id)
+        place = f"book {self._book.id!r}"
+        if one.ordinal in self.counted.seen.get(one.excerpt_id, ()):
+            return RecordsError(
+                f"generation {one.ordinal} of excerpt {one.excerpt_id!r} comes twice", place=place
+            )
+        return RecordsError(
+            f"a generation of excerpt {one.excerpt_id!r} has the ordinal {one.ordinal}; expected "
+            f"0 to {(1 << self._packing.high) - 1}",
+            place=place,
+            hint="number the generations of every excerpt from 0",
+        )
+
+
+def tallied(
+    book: Book,
+    scoring: Scoring,
+    generations: Iterable[Generation],
+    *,
+    protected: Protected | None = None,
+    recitals: bool = True,
+) -> Tally:
+    """The generations, counted here and now. Raises what `Tally` and `Tally.add` raise."""
+    tally = Tally(book, scoring, protected=protected, recitals=recitals)
+    tally.add(generations)
+    return tally
+
+
+def check_scoring(scoring: Scoring) -> None:
+    """Raise SettingsError for settings out of range."""
+    for name, value, least in (
+        ("k", scoring.k, 1),
+        ("trim", scoring.trim, 0),
+        ("span_threshold", scoring.span_threshold, 0),
+    ):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise SettingsError(f"{name} must be a whole number of at least {least}, not {value!r}")
+    if scoring.words not in ("paper", "unicode"):
+        raise SettingsError(f"words must be 'paper' or 'unicode', not {scoring.words!r}")
+
+
+def _check_index(book: Book, scoring: Scoring, protected: Protected) -> None:
+    index = protected.index
+    if (index.k, index.mode) != (scoring.k, scoring.words):
+        raise SettingsError(
+            f"the index was made with k = {index.k} and words = {index.mode!r}, "
+            f"but k = {scoring.k} and words = {scoring.words!r} are asked for",
+            place=f"book {book.id!r}",
+        )
+    layout = index.books[index.numbers[protected.measured]].layout
+    if list(layout.bounds) != [excerpt.id for excerpt in book.excerpts]:
+        raise SettingsError(
+            f"the index has another book {protected.measured!r}, with other excerpts",
+            hint="make the index of the book that is measured",
+        )

@@ -1,0 +1,351 @@
+"""The protected books of a run in one sieve, made once and used by all pairs (METRICS 2, 11).
+
+Each book's words stand in it as the measures count them and, where folding changes any, once
+more as near-verbatim recitals count them; a text that folding leaves alone is read once for both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from pytest_memleak.errors import SettingsError
+from pytest_memleak.scoring.further_readings import further_readings
+from pytest_memleak.scoring.layout import layout_of, refuse_unmeasurable
+from pytest_memleak.scoring.ngram_prefilter import BORDER, Runs, Sieve, gram_hashes
+from pytest_memleak.scoring.word_hashes import (
+    NO_WORD,
+    Keyed,
+    changed_by_folding,
+    keyed,
+    keyed_folded,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from pytest_memleak.records import Book, WordMode
+    from pytest_memleak.scoring.layout import Layout
+    from pytest_memleak.scoring.word_hashes import Keys, Positions
+
+__all__ = ["NEAR_MATCH", "Found", "NearMatches", "Shared", "SharedIndex", "TextMatches"]
+
+NEAR_MATCH = 5
+"""The least words of a match of folded words (METRICS section 11)."""
+
+_EXACT, _FOLDED = 1, 2
+_BORDER = np.array([BORDER], dtype=np.uint64)
+
+
+class Found(NamedTuple):
+    """Matches of several texts with several books, one entry each, in no order.
+
+    text:   number of the text; place: of the first word among all texts' words (`Keyed`)
+    book:   number of the book; part: of it, which no match leaves; start: in the book's words
+    words:  how many
+    """
+
+    text: Positions
+    place: Positions
+    book: Positions
+    part: Positions
+    start: Positions
+    words: Positions
+
+    @property
+    def end(self) -> Positions:
+        """Behind the last word, in the book's words."""
+        return self.start + self.words
+
+    def where(self, chosen: NDArray[np.bool_] | Positions) -> Found:
+        """Those of the matches that are `chosen`, by truth value or by number."""
+        return Found(*(column[chosen] for column in self))
+
+
+class NearMatches(NamedTuple):
+    """Matches of folded words of some of the texts.
+
+    texts: their numbers among all; words: theirs; found: `text` is the place in `texts`
+    ahead: how many words the earlier readings of each have
+    """
+
+    texts: Positions
+    words: Keyed
+    found: Found
+    ahead: Positions
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TextMatches:
+    """What some texts share with the books, in words as measured and in folded words.
+
+    exact:   the texts' words
+    matches: of at least k words
+    near:    of at least five folded words; of texts that folding leaves alone, of the others, and
+             of further readings of any
+    """
+
+    exact: Keyed
+    matches: Found
+    near: tuple[NearMatches, ...]
+
+
+class Shared(NamedTuple):
+    """A book of the index: its id, its excerpts, and those of its folded words."""
+
+    id: str
+    layout: Layout
+    folded: Layout
+
+
+class _Parts:
+    """Words of books in one array, and where each part of a book begins in it."""
+
+    def __init__(self) -> None:
+        self._keys: list[Keys] = [_BORDER]
+        self._rows: list[tuple[int, int, int, int]] = []
+        self._size = 1
+
+    def add(self, book: int, sides: int, keys: Keys, starts: Sequence[int]) -> None:
+        """Add a book's words, in parts that begin at `starts`."""
+        for first, last in pairwise([*starts, len(keys)]):
+            if first < last:
+                self._rows.append((self._size, book, sides, first))
+                self._keys += [keys[first:last], _BORDER]
+                self._size += last - first + 1
+
+    def placed(self, n: int) -> _Placed:
+        """What was added, in a sieve for runs of `n` words."""
+        rows = np.array(self._rows, dtype=np.intp).reshape(-1, 4)
+        keys = np.concatenate(self._keys)
+        self._keys = []
+        return _Placed(Sieve(keys, n), *rows.T)
+
+
+class _Placed(NamedTuple):
+    """A sieve; per part the place of its first word, its book, its sides, and its first word."""
+
+    sieve: Sieve
+    first: Positions
+    book: Positions
+    sides: Positions
+    start: Positions
+
+    def part_of(self, place: Positions) -> Positions:
+        """The number of the part that the word at each place is of."""
+        if len(self.first) == 1:
+            return np.zeros(len(place), dtype=np.intp)
+        return self.first.searchsorted(place, side="right") - 1
+
+
+class SharedIndex:
+    """Protected books, in the order in which a passage that several hold counts for one.
+
+    books: as they stand in it, by number
+    """
+
+    def __init__(self, books: Sequence[Book], *, k: int, mode: WordMode = "paper") -> None:
+        """Index `books` for matches of at least `k` words.
+
+        Raises SettingsError for k < 1 and for a book's id that comes twice, BookError for a book
+        of fewer than k words and for one that mode `paper` cannot see.
+        """
+        if k < 1:
+            raise SettingsError(f"k must be at least 1, but is {k}")
+        self.k, self.mode = k, mode
+        self.books: list[Shared] = []
+        self.numbers: dict[str, int] = {}
+        self._long: dict[int, bytes] = {}
+        self._vocabulary: tuple[Keys, Keyed] | None = None
+        self._renamed: dict[bytes, int] = {}
+        exact = _Parts()
+        folded = exact if k == NEAR_MATCH else _Parts()
+        for book in books:
+            self._add(book, exact, folded)
+        self._exact = exact.placed(k)
+        self._folded = self._exact if folded is exact else folded.placed(NEAR_MATCH)
+        exactly = self._exact.sides & _EXACT > 0
+        self._exact_parts = [
+            np.flatnonzero(exactly & (self._exact.book == number))
+            for number in range(len(self.books))
+        ]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that its tables take."""
+        sieves = {id(one.sieve): one.sieve for one in (self._exact, self._folded)}
+        return sum(sieve.nbytes for sieve in sieves.values())
+
+    def matches(self, texts: Sequence[str], *, near: bool = True) -> TextMatches:
+        """What each of the texts shares with each book; without folded words unless `near`."""
+        exact, runs = self._runs(self._checked(keyed(texts, self.mode)), self._exact)
+        matches = self._found(exact, runs, self._exact, _EXACT)
+        if not near:
+            return TextMatches(exact, matches, ())
+        changed, numbers = changed_by_folding(texts, exact)
+        plain = exact
+        if self._folded is not self._exact:
+            plain, runs = self._runs(exact, self._folded)
+        found = self._found(plain, runs, self._folded, _FOLDED)
+        if numbers:
+            left_alone = np.ones(len(texts), dtype=np.bool_)
+            left_alone[numbers] = False
+            found = found.where(left_alone[found.text])
+        lengths = plain.lengths()
+        near_matches = [NearMatches(np.arange(len(texts)), plain, found, np.zeros_like(lengths))]
+        if numbers:
+            near_matches.append(self._near(numbers, changed))
+            lengths[numbers] = changed.lengths()
+        numbers, readings = further_readings(texts, exact)
+        if numbers:
+            further = self._near(numbers, keyed_folded(readings))
+            its_lengths = further.words.lengths()
+            before = np.cumsum(its_lengths) - its_lengths
+            first = further.texts.searchsorted(further.texts)
+            ahead = lengths[further.texts] + before - before[first]
+            near_matches.append(further._replace(ahead=ahead))
+        return TextMatches(exact, matches, tuple(near_matches))
+
+    def instructions(self, texts: Sequence[str], *, folded: bool) -> Keyed:
+        """Words of texts that are compared with those of `matches`, long ones included."""
+        words = keyed_folded(texts) if folded else keyed(texts, self.mode)
+        return self._corrected(words, np.flatnonzero(words.is_long()))
+
+    def words_of(self, book: int, start: int, end: int) -> Keys:
+        """The keys of a book's words [start, end), as measured."""
+        its = self._exact
+        part = self._exact_parts[book]
+        nth = part[its.start[part].searchsorted(start, side="right") - 1]
+        first = int(its.first[nth] + start - its.start[nth])
+        return its.sieve.keys[first : first + end - start]
+
+    def holding(self, passages: Sequence[tuple[int, int, int]]) -> list[list[int]]:
+        """Per passage (book, start, end), the numbers of all books that hold its words."""
+        end = np.zeros(1, dtype=np.uint64)
+        parts = [end]
+        for passage in passages:
+            parts += [self.words_of(*passage), end]
+        keys = np.concatenate(parts)
+        lengths = np.array([last - first for _, first, last in passages], dtype=np.intp)
+        starts = np.cumsum(lengths + 1) - lengths
+        runs = self._exact.sieve.runs(keys)
+        nth = starts.searchsorted(runs.text, side="right") - 1
+        whole = runs.words == lengths[nth]
+        part = self._exact.part_of(runs.book[whole])
+        exact = self._exact.sides[part] & _EXACT > 0
+        found: list[list[int]] = [[] for _ in passages]
+        rows = zip(nth[whole][exact].tolist(), self._exact.book[part[exact]].tolist(), strict=True)
+        for passage, book in sorted(set(rows)):
+            found[passage].append(book)
+        return found
+
+    def _near(self, texts: Sequence[int], words: Keyed) -> NearMatches:
+        """What folded words of these texts share with each book."""
+        words, runs = self._runs(self._checked(words), self._folded)
+        found = self._found(words, runs, self._folded, _FOLDED)
+        numbers = np.array(texts, dtype=np.intp)
+        return NearMatches(numbers, words, found, np.zeros_like(numbers))
+
+    # --- making it -------------------------------------------------------------------------
+
+    def _add(self, book: Book, exact: _Parts, folded: _Parts) -> None:
+        if book.id in self.numbers:
+            raise SettingsError(
+                f"the book {book.id!r} comes twice", hint="give every book an id of its own"
+            )
+        number = self.numbers[book.id] = len(self.books)
+        texts = [excerpt.text for excerpt in book.excerpts]
+        plain = keyed(texts, self.mode)
+        lengths = plain.lengths().tolist()
+        refuse_unmeasurable(book, lengths, k=self.k, mode=self.mode)
+        layout = layout_of(book, lengths)
+        near = keyed_folded(texts, plain)
+        alike = near is plain
+        folded_layout = layout if alike else layout_of(book, near.lengths().tolist())
+        self.books.append(Shared(book.id, layout, folded_layout))
+        keys = self._named(plain)
+        starts = [0, *layout.borders.tolist()]
+        if alike and exact is folded:
+            exact.add(number, _EXACT | _FOLDED, keys, starts)
+            return
+        exact.add(number, _EXACT, keys, starts)
+        near_keys = keys if alike else self._named(near)
+        folded.add(number, _FOLDED, near_keys, [0, *folded_layout.borders.tolist()])
+
+    def _named(self, words: Keyed) -> Keys:
+        """The books' keys, without the ends of texts; two long words never have the same."""
+        keys = words.keys
+        for place in np.flatnonzero(words.is_long()).tolist():
+            spelling = words.spelling(place)
+            key = int(keys[place])
+            known = self._long.setdefault(key, spelling)
+            if known != spelling:
+                while self._long.setdefault(key, spelling) != spelling:
+                    key += 1
+                self._renamed[spelling] = key
+                keys[place] = key
+        inside = np.ones(len(keys), dtype=np.bool_)
+        inside[words.ends] = False
+        return keys[inside]
+
+    # --- looking into it -------------------------------------------------------------------
+
+    def _checked(self, words: Keyed) -> Keyed:
+        """The words with the keys of those that the books' words had to give up to another."""
+        return self._corrected(words, np.flatnonzero(words.is_long())) if self._renamed else words
+
+    def _corrected(self, words: Keyed, places: Positions) -> Keyed:
+        """The words with keys that are the books' only where their spelling is."""
+        if not len(places) or not self._long:
+            return words
+        known, spelled = self._vocabulary = self._vocabulary or self._spelled()
+        keys = words.keys[places]
+        nth = np.minimum(known.searchsorted(keys), len(known) - 1)
+        of_books = known[nth] == keys
+        places, nth = places[of_books], nth[of_books]
+        for place in places[~words.spelled_alike(places, spelled, nth)].tolist():
+            words.keys[place] = self._renamed.get(words.spelling(place), NO_WORD)
+        return words
+
+    def _spelled(self) -> tuple[Keys, Keyed]:
+        """The books' long words: their keys, ascending, and in that order their bytes."""
+        known = np.array(sorted(self._long), dtype=np.uint64)
+        spelled = [self._long[key] for key in known.tolist()]
+        ends = np.cumsum([len(one) for one in spelled])
+        starts = ends - [len(one) for one in spelled]
+        joined = b"".join(spelled) + bytes(8)
+        return known, Keyed(known, starts, ends, joined, starts[:0], starts[:0])
+
+    def _runs(self, words: Keyed, placed: _Placed) -> tuple[Keyed, Runs]:
+        """Runs of words, of which the long ones were compared by spelling, too."""
+        while True:
+            runs = placed.sieve.runs(words.keys, gram_hashes(words.keys, placed.sieve.n))
+            if not len(runs.text):
+                return words, runs
+            steps = np.bincount(runs.text, minlength=len(words.keys) + 1)
+            steps -= np.bincount(runs.text + runs.words, minlength=len(steps))
+            matched = np.cumsum(steps[:-1]) > 0
+            places = np.flatnonzero(matched & words.is_long())
+            before = words.keys[places]
+            self._corrected(words, places)
+            if (words.keys[places] == before).all():
+                return words, runs
+
+    def _found(self, words: Keyed, runs: Runs, placed: _Placed, side: int) -> Found:
+        part = placed.part_of(runs.book)
+        of_side = placed.sides[part] & side > 0
+        if not of_side.all():
+            runs, part = runs.where(of_side), part[of_side]
+        return Found(
+            text=words.text_of(runs.text),
+            place=runs.text,
+            book=placed.book[part],
+            part=part,
+            start=placed.start[part] + runs.book - placed.first[part],
+            words=runs.words,
+        )

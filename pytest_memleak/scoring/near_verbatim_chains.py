@@ -1,0 +1,297 @@
+"""Chains of matches of folded words: near-verbatim recitals (METRICS section 11)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from pytest_memleak.scoring.trimming import Ranges, in_prompt, outside_prompt
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pytest_memleak.scoring.index import Positions
+    from pytest_memleak.scoring.multi_book_index import Found
+
+__all__ = ["NEAR_RECITAL", "Chains", "chained", "longest_within"]
+
+NEAR_RECITAL = 20
+"""The least matched words of a near-verbatim recital."""
+
+_GAP, _SHIFT = 10, 3
+_INSERTED, _SKIPPED = 25, 2
+_START_BITS, _PART_BITS = 27, 20
+_CELL, _TOGETHER = 64, 1 << 20
+
+
+class _State(NamedTuple):
+    """A chain so far: minus its words, where it begins in the text and in the book, its ends."""
+
+    minus_words: int
+    place: int
+    start: int
+    place_end: int
+    end: int
+
+
+class Chains(NamedTuple):
+    """Per match that ends a chain of 20 words or more, the longest such; the first of equals.
+
+    text, book:   their numbers
+    place, place_end: of its words among all texts' folded words
+    start, end:   of its words among the book's folded words
+    words:        those that match, without what the instruction gives away
+    """
+
+    text: Positions
+    book: Positions
+    place: Positions
+    place_end: Positions
+    start: Positions
+    end: Positions
+    words: Positions
+
+
+class _Matches(NamedTuple):
+    """Matches by text, part and start in the book: places, starts, words, those given away."""
+
+    place: Positions
+    start: Positions
+    words: Positions
+    own: Positions
+    cut: NDArray[np.bool_]
+
+
+def chained(found: Found, given: Ranges, *, trim: int) -> Chains:
+    """The chains of each text's matches with one part of a book.
+
+    given: where `trim`-grams of the texts begin that their instructions have, too.
+    """
+    group = (found.text << _PART_BITS) | found.part
+    if int(found.text.max(initial=0)) >> (63 - _PART_BITS - _START_BITS):
+        order = np.lexsort((found.start, group))
+    else:
+        order = np.argsort((group << _START_BITS) | found.start, kind="stable")
+    found = found.where(order)
+    group = group[order]
+    place_end = found.place + found.words
+    cut = in_prompt(found.place, place_end, given, trim=trim)
+    kept = outside_prompt(found.place[cut], place_end[cut], given, trim=trim, keep=1)
+    own = found.words.copy()
+    own[cut] = np.bincount(
+        kept.of, weights=kept.end - kept.start, minlength=np.count_nonzero(cut)
+    ).astype(np.intp)
+    matches = _Matches(found.place, found.start, found.words, own, cut)
+    first, then = _without_shortcuts(matches, *_edges(matches, group))
+    best = _best(matches, first, then, given, trim)
+    enough = np.flatnonzero(best[:, 0] <= -NEAR_RECITAL)
+    words, place, start, place_end, end = best[enough].T
+    return Chains(found.text[enough], found.book[enough], place, place_end, start, end, -words)
+
+
+def _edges(matches: _Matches, group: Positions) -> tuple[Positions, Positions]:
+    """All pairs of matches of which the second follows the first, by number.
+
+    Each match looks into the stretches of the text that it may reach, and in each at the matches
+    whose start in the book it may reach: far repeats of a refrain cost nothing, in text or book.
+    """
+    place, start, words, _, _ = matches
+    nothing = np.empty(0, dtype=np.intp)
+    if not len(place):
+        return nothing, nothing
+    cell, last_cell = place // _CELL, (place + words + _INSERTED) // _CELL
+    begin = np.flatnonzero(np.diff(group, prepend=-1))
+    of = np.arange(len(begin)).repeat(np.diff(begin, append=len(group)))
+    lowest, highest = np.minimum.reduceat(cell, begin), np.maximum.reduceat(cell, begin)
+    shift = np.cumsum(highest - lowest + 1) - highest - 1  # no two groups share a cell
+    cells = np.minimum(last_cell, highest[of]) - cell + 1
+    cell += shift[of]
+    key = (cell << _START_BITS) | start
+    order = np.argsort(key, kind="stable")
+    key = key[order]
+    active = np.arange(len(place)).repeat(cells)
+    looks = cell[active] + np.arange(len(active)) - (np.cumsum(cells) - cells)[active]
+    looks = (looks << _START_BITS) | start[active]
+    first_one = key.searchsorted(looks, side="right")
+    count = key.searchsorted(looks + words[active] + _GAP, side="right") - first_one
+    ahead = np.cumsum(count)
+    firsts, thens = [nothing], [nothing]
+    at = 0
+    while at < len(active):
+        done = ahead[at] - count[at]
+        to = max(at + 1, int(ahead.searchsorted(done + _TOGETHER, side="right")))
+        its = count[at:to]
+        first = active[at:to].repeat(its)
+        nth = np.arange(len(first)) - (ahead[at:to] - its - done).repeat(its)
+        then = order[first_one[at:to].repeat(its) + nth]
+        at = to
+        in_book = np.maximum(start[then] - start[first] - words[first], 0)
+        in_text = np.maximum(place[then] - place[first] - words[first], 0)
+        follows = (in_text <= _GAP) & (abs(in_book - in_text) <= _SHIFT)
+        follows |= (in_text <= _INSERTED) & (in_book <= _SKIPPED)
+        follows &= place[then] > place[first]
+        firsts.append(first[follows])
+        thens.append(then[follows])
+    return np.concatenate(firsts), np.concatenate(thens)
+
+
+def _without_shortcuts(
+    matches: _Matches, first: Positions, then: Positions
+) -> tuple[Positions, Positions]:
+    """The pairs without those that a third match lies between, which only adds its words.
+
+    A short match leaves the one behind it within reach of the one before it.
+    """
+    place, start, words = matches[:3]
+    clear = place[then] >= place[first] + words[first]
+    clear &= start[then] >= start[first] + words[first]
+    size = len(place)
+    next_one = np.full(size + 1, size)
+    np.minimum.at(next_one, first[clear], then[clear])
+    code = np.sort(first[clear] * size + then[clear])
+    if not len(code):
+        return first, then
+    between = next_one[first] * size + then
+    nth = np.minimum(code.searchsorted(between), len(code) - 1)
+    kept = code[nth] != between
+    return first[kept], then[kept]
+
+
+def _best(
+    matches: _Matches, first: Positions, then: Positions, given: Ranges, trim: int
+) -> Positions:
+    """Per match the best chain that ends with it, as a `_State`; shape (n, 5)."""
+    place, start, words, own, _ = matches
+    best = np.stack((-own, place, start, place + words, start + words), axis=1)
+    if not len(first):
+        return best
+    tangled = _tangled(matches, first, then)
+    plain = ~tangled[then]
+    _along_paths(best, matches, first[plain], then[plain])
+    rows = np.flatnonzero(tangled).tolist()
+    if rows:
+        before: dict[int, list[int]] = {row: [] for row in rows}
+        for one, other in zip(first[~plain].tolist(), then[~plain].tolist(), strict=True):
+            before[other].append(one)
+        for row, state in _states(best, matches, before, given, trim).items():
+            best[row] = state
+    return best
+
+
+def _tangled(matches: _Matches, first: Positions, then: Positions) -> NDArray[np.bool_]:
+    """Matches to which more ways lead than one, or on whose way some overlap counts by halves."""
+    place, start, words, _, cut = matches
+    tangled = np.bincount(then, minlength=len(place)) > 1
+    reached, end = place[first] + words[first], start[first] + words[first]
+    knot = (place[then] + words[then] < reached) | (start[then] + words[then] < end)
+    knot |= (cut[first] | cut[then]) & ((place[then] < reached) | (start[then] < end))
+    tangled[then[knot]] = True
+    alone = ~tangled[then]
+    nobody = len(place)
+    before, tangled = np.full(nobody + 1, nobody), np.append(tangled, False)
+    moving = then[alone]
+    before[moving] = first[alone]
+    while len(moving):  # each step doubles how far back a match has looked
+        step = before[moving]
+        tangled[moving], before[moving] = tangled[moving] | tangled[step], before[step]
+        moving = moving[before[moving] < nobody]
+    return tangled[:-1]
+
+
+def _along_paths(best: Positions, matches: _Matches, first: Positions, then: Positions) -> None:
+    """Where each match follows one at most, the longest chain to it is all before it."""
+    place, start, words, own, _ = matches
+    overlap = np.maximum(
+        place[first] + words[first] - place[then], start[first] + words[first] - start[then]
+    )
+    nobody = len(place)
+    total, before, head = np.append(own, 0), np.full(nobody + 1, nobody), np.arange(nobody + 1)
+    total[then] -= np.maximum(overlap, 0)
+    before[then] = first
+    moving = then
+    while len(moving):  # each step doubles how far back a match has counted
+        step = before[moving]
+        total[moving], before[moving], head[moving] = (
+            total[moving] + total[step], before[step], head[step],
+        )  # fmt: skip
+        moving = moving[before[moving] < nobody]
+    best[then, 0] = -total[then]
+    best[then, 1:3] = best[head[then], 1:3]
+
+
+def _states(
+    best: Positions,
+    matches: _Matches,
+    before: dict[int, list[int]],
+    given: Ranges,
+    trim: int,
+) -> dict[int, _State]:
+    """Per match in `before`, the best of all chains to it; `best` has those of all others.
+
+    before: which it follows, in the order of their start in the book.
+    """
+    rows = list(before)
+    ends = {one: [_State(*best[one].tolist())] for ones in before.values() for one in ones}
+    columns = (column[rows].tolist() for column in matches)
+    for row, place, start, words, own, cut in zip(rows, *columns, strict=True):
+        gone = _given_away(place, words, given, trim) if cut else ()
+        found = [_State(-own, place, start, place + words, start + words)]
+        for one in before[row]:
+            for total, head_place, head, reached, end in ends[one]:
+                seen = max(0, reached - place, end - start)
+                new = max(0, words - seen)
+                if gone:
+                    new -= sum(at >= place + seen for at in gone)
+                found.append(
+                    _State(
+                        total - new,
+                        head_place,
+                        head,
+                        max(reached, place + words),
+                        max(end, start + words),
+                    )
+                )
+        ends[row] = _worth_keeping(found)
+    return {row: ends[row][0] for row in rows}
+
+
+def _worth_keeping(states: list[_State]) -> list[_State]:
+    """Those that may still end up the best, the best so far first."""
+    states.sort()
+    kept = states[:1]
+    for state in states[1:]:
+        if not any(one.place_end <= state.place_end and one.end <= state.end for one in kept):
+            kept.append(state)
+    return kept
+
+
+def _given_away(place: int, words: int, given: Ranges, trim: int) -> frozenset[int]:
+    """The places of a match's words that its instruction gives away."""
+    firsts, lasts = given.first, given.last
+    end = place + words
+    gone: set[int] = set()
+    at = int(lasts.searchsorted(place, side="right"))
+    while at < len(firsts) and firsts[at] <= end - trim:
+        first = max(int(firsts[at]), place)
+        last = min(int(lasts[at]) - 1, end - trim)
+        gone.update(range(first, last + trim))
+        at += 1
+    return frozenset(gone)
+
+
+def longest_within(found: Found, place: int, place_end: int) -> int:
+    """Words of the longest chain of one text's matches, cut to its words [place, place_end)."""
+    first = np.maximum(found.place, place)
+    last = np.minimum(found.place + found.words, place_end)
+    inside = first < last
+    start = (found.start + first - found.place)[inside]
+    first, words, part = first[inside], (last - first)[inside], found.part[inside]
+    order = np.lexsort((start, part))
+    first, start, words, part = first[order], start[order], words[order], part[order]
+    nothing = np.zeros(len(first), dtype=np.bool_)
+    matches = _Matches(first, start, words, words, nothing)
+    one, other = _edges(matches, part)
+    no_ranges = Ranges(first[:0], first[:0])
+    best = _best(matches, one, other, no_ranges, 1)
+    return int(-best[:, 0].min(initial=0))

@@ -1,0 +1,226 @@
+"""The sieve: where texts share runs of n words with books, found by hashes of n-grams.
+
+Every place of the books is an entry of 64 bits, the first bits of its n-gram's hash and the
+place, sorted. A text's n-grams are first held against a table of bits, which nearly all that
+stand in no book fail; what is left is looked up by the first bits. Of a hit only this matters:
+whether the words before it are equal, too, and those behind it. Hits that begin a run and hits
+that end one are sorted by diagonal, and so stand in pairs; their words are compared.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from pytest_memleak.scoring.word_hashes import NO_WORD
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from pytest_memleak.scoring.word_hashes import Keys, Positions
+
+__all__ = ["BORDER", "Runs", "Sieve", "gram_hashes", "whole_grams"]
+
+BORDER = 1
+"""The key that stands in books where no run may go on: before, between and behind them."""
+
+_FACTORS = [
+    np.uint64(one)
+    for one in (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0xD6E8FEB86659FD93, 0xA0761D6478BD642F,
+                0xE7037ED1A0B428DB, 0x8EBC6AF09C88C6E3, 0x589965CC75374CC3, 0x1D8E4E27C47D124F)
+]  # fmt: skip
+_FINAL = np.uint64(0xBF58476D1CE4E5B9)
+_HALF = np.uint64(32)
+_BITS_A_GRAM = 3  # two to this power
+_DIAGONAL = 32
+_MADE_TOGETHER = 1 << 20
+_BITS_TOGETHER = 22
+
+
+class Runs(NamedTuple):
+    """Maximal runs of equal words, in no order: places among the texts' words and the books'."""
+
+    text: Positions
+    book: Positions
+    words: Positions
+
+    def where(self, chosen: NDArray[np.bool_]) -> Runs:
+        """Those of the runs that are `chosen`."""
+        return Runs(self.text[chosen], self.book[chosen], self.words[chosen])
+
+
+def gram_hashes(keys: Keys, n: int) -> Keys:
+    """A hash of the `n` words from each place on; shape (len(keys) - n + 1,), n >= 1."""
+    found, length = keys * _FACTORS[0], 1
+    powers: list[tuple[Keys, int]] = []  # hashes of 1, 2, 4, ... words
+    while True:
+        if n & length:
+            powers.append((found, length))
+        if length * 2 > n:
+            break
+        step = _FACTORS[1 + length.bit_length() % 7]
+        found = found[:-length] * step + found[length:]
+        length *= 2
+    size = max(len(keys) - n + 1, 0)
+    whole, at = powers[-1][0][:size], powers[-1][1]
+    for one, its in powers[-2::-1]:
+        whole = whole * _FACTORS[7] + one[at : at + size]
+        at += its
+    # Sums of products leave the last bits of the last words to the first bits only.
+    whole = whole ^ (whole >> _HALF)
+    whole *= _FINAL
+    return whole
+
+
+class Sieve:
+    """Books' n-grams: `keys` of all words, with `BORDER` first, last and between."""
+
+    def __init__(self, keys: Keys, n: int) -> None:
+        self.keys, self.n = keys, n
+        self._place_bits = np.uint64(max(len(keys).bit_length(), 1))
+        self._place_mask = np.uint64((1 << int(self._place_bits)) - 1)
+        self._filter_bits = max(10, len(keys).bit_length() + _BITS_A_GRAM)
+        self._bucket_bits = max(8, len(keys).bit_length() - 1)
+        entries = self._entries()
+        self._filter = self._filled(entries)
+        self._places = (entries & self._place_mask).astype(np.uint32)
+        entries >>= self._place_bits
+        first = np.ones(len(entries), dtype=np.bool_)
+        np.not_equal(entries[1:], entries[:-1], out=first[1:])
+        self._grams: Keys = entries[first]
+        del entries
+        self._first_place = np.full(len(self._grams) + 1, len(first), dtype=np.uint32)
+        self._first_place[:-1] = np.flatnonzero(first)
+        del first
+        self._buckets = self._bucketed()
+
+    def _entries(self) -> Keys:
+        """Hash and place of every n-gram, ascending.
+
+        Some at a time: what stands between takes more memory than they do.
+        """
+        entries: Keys = np.empty(len(self.keys), dtype=np.uint64)
+        filled = 0
+        for begin in range(0, len(self.keys), _MADE_TOGETHER):
+            keys = self.keys[begin : begin + _MADE_TOGETHER + self.n - 1]
+            whole = whole_grams(keys, self.n)
+            hashes = gram_hashes(keys, self.n)[whole]
+            hashes &= ~self._place_mask
+            hashes |= (whole + begin).astype(np.uint64)
+            entries[filled : filled + len(hashes)] = hashes
+            filled += len(hashes)
+        entries = entries[:filled]
+        entries.sort()
+        return entries
+
+    def _filled(self, entries: Keys) -> NDArray[np.uint8]:
+        """A table of the first bits of the entries, which ascend: a part after the other."""
+        tables = []
+        for _, bits, size in _by_first_bits(entries, self._filter_bits, width=64):
+            known = np.zeros(size, dtype=np.bool_)
+            known[bits] = True
+            tables.append(np.packbits(known, bitorder="little"))
+        return np.concatenate(tables)
+
+    def _bucketed(self) -> NDArray[np.uint32]:
+        """Per value of the first bits, which gram is the first that has it, or a greater one."""
+        buckets = np.zeros((1 << self._bucket_bits) + 1, dtype=np.uint32)
+        width = 64 - int(self._place_bits)
+        reached = 0
+        for begin, bits, size in _by_first_bits(self._grams, self._bucket_bits, width=width):
+            counts = np.bincount(bits, minlength=size).cumsum()
+            buckets[begin + 1 : begin + size + 1] = counts + reached
+            reached += len(bits)
+        return buckets
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that the tables take, the keys included."""
+        tables = (
+            self.keys, self._filter, self._places, self._grams, self._first_place, self._buckets,
+        )  # fmt: skip
+        return sum(table.nbytes for table in tables)
+
+    def hits(self, hashes: Keys) -> tuple[Positions, Positions]:
+        """Which of these n-grams stand in the books, and the place of each in the table."""
+        bits = hashes >> np.uint64(64 - self._filter_bits)
+        open_ = (self._filter[(bits >> np.uint64(3)).view(np.intp)] >> (bits & np.uint64(7))) & 1
+        at = np.flatnonzero(open_)
+        hashes = hashes[at]
+        bucket = (hashes >> np.uint64(64 - self._bucket_bits)).view(np.intp)
+        hashes >>= self._place_bits
+        gram = self._buckets[bucket].astype(np.intp)
+        last = self._buckets[bucket + 1]
+        found_at, found = [], []
+        while len(at):
+            there = gram < last
+            at, gram, last, hashes = at[there], gram[there], last[there], hashes[there]
+            same = self._grams[gram] == hashes
+            found_at.append(at[same])
+            found.append(gram[same])
+            other = ~same
+            at, gram, last, hashes = at[other], gram[other] + 1, last[other], hashes[other]
+        if not found:
+            return at, at
+        return np.concatenate(found_at), np.concatenate(found)
+
+    def runs(self, text: Keys, hashes: Keys | None = None) -> Runs:
+        """The maximal runs of at least n words that texts and books share, by keys.
+
+        text: words with a key that no book has before the first text, between and behind them.
+        hashes: its n-grams', where somebody has them already.
+        """
+        if hashes is None:
+            hashes = gram_hashes(text, self.n)
+        # The last n-gram holds the key behind the last text: its hash can only match by chance.
+        at, gram = self.hits(hashes[: len(text) - self.n])
+        first = self._first_place[gram].astype(np.intp)
+        count = self._first_place[gram + 1].astype(np.intp) - first
+        if len(count) and int(count.max()) > 1:
+            nth = np.arange(int(count.sum())) + np.repeat(first - count.cumsum() + count, count)
+            at, place = np.repeat(at, count), self._places[nth].astype(np.intp)
+        else:
+            place = self._places[first].astype(np.intp)
+        begins = text[at - 1] != self.keys[place - 1]
+        ends = text[at + self.n] != self.keys[place + self.n]
+        begin = self._equal(text, at[begins], place[begins])
+        end = self._equal(text, at[ends], place[ends])
+        diagonal, start = begin >> _DIAGONAL, begin & ((1 << _DIAGONAL) - 1)
+        return Runs(start, start + diagonal, end - begin + self.n)
+
+    def _equal(self, text: Keys, at: Positions, place: Positions) -> Positions:
+        """Those of the hits whose words are equal, packed by diagonal and place, ascending."""
+        for nth in range(self.n):
+            same = text[at + nth] == self.keys[place + nth]
+            if not same.all():
+                at, place = at[same], place[same]
+        packed = ((place - at) << _DIAGONAL) + at
+        packed.sort()
+        return packed
+
+
+def _by_first_bits(
+    ascending: Keys, bits: int, *, width: int
+) -> Iterator[tuple[int, Positions, int]]:
+    """The first bits of numbers of `width` bits, less `begin`, for each of some ranges of them.
+
+    Yields `begin`, the bits, and the size of the range.
+    """
+    shift, size = width - bits, 1 << min(bits, _BITS_TOGETHER)
+    first = 0
+    for begin in range(0, 1 << bits, size):
+        last = int(ascending.searchsorted(np.uint64(((begin + size) << shift) - 1), side="right"))
+        yield begin, (ascending[first:last] >> np.uint64(shift)).view(np.intp) - begin, size
+        first = last
+
+
+def whole_grams(keys: Keys, n: int) -> Positions:
+    """The places from which all n keys are words."""
+    if len(keys) < n:
+        return np.empty(0, dtype=np.intp)
+    others = np.zeros(len(keys) + 1, dtype=np.int32)
+    np.cumsum(keys <= NO_WORD, out=others[1:])
+    return np.flatnonzero(others[n:] == others[:-n])

@@ -1,0 +1,446 @@
+"""Any passage of any protected book, in any generation of a pair (METRICS section 11)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pytest_memleak.errors import SettingsError
+from pytest_memleak.records import Block, Origin
+from pytest_memleak.scoring.near_verbatim_chains import chained, longest_within
+from pytest_memleak.scoring.passage_counts import (
+    EXCUSED,
+    OTHER,
+    OWN,
+    PassageCounts,
+    RankedPassage,
+    note_best,
+    note_longest,
+    note_rounds,
+)
+from pytest_memleak.scoring.passages import distinct_passages
+from pytest_memleak.scoring.trimming import Pieces, PromptWords, outside_prompt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from pytest_memleak.records import Book, Scoring
+    from pytest_memleak.scoring.index import Positions
+    from pytest_memleak.scoring.multi_book_index import Found, NearMatches, SharedIndex, TextMatches
+    from pytest_memleak.scoring.near_verbatim_chains import Chains
+    from pytest_memleak.scoring.trimming import Ranges
+
+__all__ = ["PassageTally", "Protected", "ProtectedPassage", "ProtectedPassages"]
+
+_LONGEST = ("longest_recital", "nv_longest_recital")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ProtectedPassage(Block):
+    """A passage of `book` that one generation gives back; words 0 and None where there is none.
+
+    words:      its words that match; start, end: among the book's words (of a near-verbatim
+                recital, among the book's folded words, `recital_words`)
+    excerpt_at: id of the excerpt in which it begins
+    origin, excerpt_id, generation: why it was written, for which excerpt, and its ordinal
+    place:      its first word among the answer's (folded) words, further readings behind it
+    books:      ids of all books that hold it, protected and excused, in their order
+    """
+
+    book: str | None = None
+    excerpt_at: str | None = None
+    excerpt_id: str | None = None
+    generation: int | None = None
+    place: int | None = None
+    origin: Origin = Origin.SAMPLED
+    books: tuple[str, ...] = ()
+
+    def __eq__(self, other: object) -> bool:
+        """Recitals are equal in all they say; with runs and numbers they compare as blocks do."""
+        if isinstance(other, ProtectedPassage):
+            return all(getattr(self, one.name) == getattr(other, one.name) for one in fields(self))
+        return Block.__eq__(self, other)
+
+    __hash__ = Block.__hash__
+
+
+@dataclass(frozen=True, slots=True)
+class ProtectedPassages:
+    """What a pair's generations recite of all protected books.
+
+    longest_recital, nv_longest_recital: exact and near-verbatim; of equals the first by origin,
+                 prompted excerpt, generation, place in it, book and place in the book
+    passages:    the distinct passages over T, book by book, longest first
+    excused, nv_excused: the longest that an excused book contains at least as many words of:
+                 reported, and held to no limit
+    by_round, nv_by_round: per round the words of its longest recital
+    of_excerpts, nv_of_excerpts: of a collection's answers, the words of the longest recital that
+                 begins in each excerpt of each book (id, excerpt's id)
+    own:         the name of the pair's book among all these
+    of_own, of_others: where the pair's own book is excused, the longest recitals of it and of
+                 all other books, by the names of the measures; else empty
+    """
+
+    longest_recital: ProtectedPassage
+    nv_longest_recital: ProtectedPassage
+    passages: tuple[ProtectedPassage, ...] = field(repr=False)
+    excused: ProtectedPassage
+    nv_excused: ProtectedPassage
+    by_round: tuple[int, ...] = field(repr=False)
+    nv_by_round: tuple[int, ...] = field(repr=False)
+    of_excerpts: Mapping[tuple[str, str], int] = field(default_factory=dict, repr=False)
+    nv_of_excerpts: Mapping[tuple[str, str], int] = field(default_factory=dict, repr=False)
+    own: str = ""
+    of_own: Mapping[str, ProtectedPassage] = field(default_factory=dict)
+    of_others: Mapping[str, ProtectedPassage] = field(default_factory=dict)
+
+    @property
+    def longest(self) -> dict[str, ProtectedPassage]:
+        """The longest ones, by the names of the measures that they are."""
+        return {name: getattr(self, name) for name in _LONGEST}
+
+    @property
+    def recitals_over(self) -> int:
+        """How many distinct passages are longer than T words."""
+        return len(self.passages)
+
+    def apart(self) -> tuple[dict[str, float], dict[str, float]]:
+        """The measures of the pair's own book and those of all others, where its own is excused."""
+        if not self.of_own:
+            return {}, {}
+        over = sum(one.book == self.own for one in self.passages)
+        own, others = (
+            {name: float(one.words) for name, one in longest.items()}
+            for longest in (self.of_own, self.of_others)
+        )
+        return own | {"recitals_over": over}, others | {"recitals_over": len(self.passages) - over}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Protected:
+    """The books that a pair's generations are held against, all of them in `index`.
+
+    measured: id of the book whose excerpts were asked for; the four measures are of its words
+    books:    ids of the protected books, in the order in which they count: the pair's first, by
+              its name `whole` where it has one
+    excused:  ids of the books that excuse what they contain: training books, common texts, and
+              those that the model may give back here, perhaps the pair's own
+    catalogue: ids of further protected books, which count after the others, and with nothing
+              under `least` words: all that any answer shares so many words with are in the index
+    whole:    where only parts of the pair's book are measured, the name of the whole
+    """
+
+    index: SharedIndex
+    measured: str
+    books: tuple[str, ...]
+    excused: tuple[str, ...] = ()
+    catalogue: tuple[str, ...] = ()
+    least: int = 0
+    whole: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raise SettingsError for a book that is not in the index."""
+        for book_id in (self.measured, *self.books, *self.excused, *self.catalogue):
+            if book_id not in self.index.numbers:
+                raise SettingsError(
+                    f"the book {book_id!r} is not in the index",
+                    hint="make the index of all protected books of the run",
+                )
+
+
+class PassageTally:
+    """Finds recitals and puts them down in `PassageCounts`."""
+
+    def __init__(self, book: Book, protected: Protected, scoring: Scoring) -> None:
+        """book: the one whose excerpts were asked for, and their instructions."""
+        self._protected, self._scoring = protected, scoring
+        self._excerpt_ids = [excerpt.id for excerpt in book.excerpts]
+        index = protected.index
+        asked = [excerpt.instruction or "" for excerpt in book.excerpts]
+        folded = index.instructions(asked, folded=True)
+        self._near_given = PromptWords(folded, trim=scoring.trim)
+        plain = index.instructions(asked, folded=False)
+        self._asked_alike = np.array_equal(folded.keys, plain.keys)
+        self._rank = np.full(len(index.books), -1, dtype=np.intp)
+        order = [*dict.fromkeys((*protected.books, *protected.catalogue))]
+        own = protected.whole or protected.measured
+        excused = [index.numbers[one] for one in protected.excused]
+        numbers = np.arange(len(index.books))
+        self._own = np.isin(numbers, excused) & (numbers == index.numbers[own])
+        self._excusing = np.isin(numbers, excused) & ~self._own
+        self._own_rank = order.index(own) if self._own.any() else -1
+        self._rank[[index.numbers[one] for one in order]] = np.arange(len(order))
+        self._order = [index.numbers[one] for one in order]
+        # A book of the catalogue that few words of are shared with need not be in the index.
+        catalogue = set(protected.catalogue) - set(protected.books)
+        self._least = np.array([protected.least if one in catalogue else 0 for one in order])
+        # Of a collection it is asked what each of its works gives.
+        self._by_excerpt = bool(book.works)
+        counts = [len(index.books[number].layout.ids) for number in self._order]
+        self._first_excerpt = np.cumsum([0, *counts])
+
+    def count(
+        self,
+        counts: PassageCounts,
+        found: TextMatches,
+        given: Ranges,
+        excerpt: Positions,
+        ordinal: Positions,
+        origin: Origin,
+    ) -> None:
+        """Count what texts recite that answer to the `excerpt` of each, in round `ordinal`.
+
+        given: where their own instructions' m-grams begin in them; origin: that of all the texts.
+        """
+        self._count_exact(counts, found, given, excerpt, ordinal, origin)
+        for near in found.near:
+            alike = self._asked_alike and near.words is found.exact
+            its = given if alike else self._near_given.ranges(near.words, excerpt[near.texts])
+            self._count_near(counts, near, its, excerpt[near.texts], ordinal[near.texts], origin)
+
+    def recitals(self, counts: PassageCounts, *, rounds: int) -> ProtectedPassages:
+        """What was recited in rounds 0 to rounds - 1."""
+        best = [counts.longest.get(kind) for kind in (OTHER, OWN, EXCUSED)]
+        others, own, excused, *told = self._told([*best, *self._passages(counts)])
+        nv_others, nv_own, nv_excused = (
+            self._told_nearly(counts.nv_longest.get(kind)) for kind in (OTHER, OWN, EXCUSED)
+        )
+        apart = self._own_rank >= 0
+        return ProtectedPassages(
+            longest_recital=own if _ranks_first(counts.longest) == OWN else others,
+            nv_longest_recital=nv_own if _ranks_first(counts.nv_longest) == OWN else nv_others,
+            passages=tuple(told),
+            excused=excused,
+            nv_excused=nv_excused,
+            of_own=dict(zip(_LONGEST, (own, nv_own), strict=True)) if apart else {},
+            of_others=dict(zip(_LONGEST, (others, nv_others), strict=True)) if apart else {},
+            by_round=tuple(counts.by_round.get(one, 0) for one in range(rounds)),
+            nv_by_round=tuple(counts.nv_by_round.get(one, 0) for one in range(rounds)),
+            of_excerpts=self._named(counts.of_excerpts),
+            nv_of_excerpts=self._named(counts.nv_of_excerpts),
+            own=self._protected.whole or self._protected.measured,
+        )
+
+    def _named(self, longest: Mapping[int, int]) -> dict[tuple[str, str], int]:
+        """Numbers of excerpts as their books' ids and their own."""
+        found = {}
+        for number, words in longest.items():
+            rank = int(self._first_excerpt.searchsorted(number, side="right")) - 1
+            book = self._protected.index.books[self._order[rank]]
+            found[book.id, book.layout.ids[number - int(self._first_excerpt[rank])]] = words
+        return found
+
+    def most_words(self, *, near: bool) -> int:
+        """The words of the longest protected book, folded if `near`: no recital has more."""
+        books = [self._protected.index.books[one] for one in self._order]
+        return max(((one.folded if near else one.layout).total for one in books), default=0)
+
+    # --- counting --------------------------------------------------------------------------
+
+    def _count_exact(
+        self,
+        counts: PassageCounts,
+        found: TextMatches,
+        given: Ranges,
+        excerpt: Positions,
+        ordinal: Positions,
+        origin: Origin,
+    ) -> None:
+        matches = found.matches
+        protected = matches.where(self._rank[matches.book] >= 0)
+        trim, keep = self._scoring.trim, self._scoring.k
+        pieces = outside_prompt(
+            protected.place, protected.place + protected.words, given, trim=trim, keep=keep
+        )
+        words = pieces.end - pieces.start
+        counts_here = words >= self._least[self._rank[protected.book[pieces.of]]]
+        if not counts_here.all():
+            pieces, words = Pieces(*(one[counts_here] for one in pieces)), words[counts_here]
+        if not len(words):
+            return
+        text, rank = protected.text[pieces.of], self._rank[protected.book[pieces.of]]
+        start = protected.start[pieces.of] + pieces.start - protected.place[pieces.of]
+        kind = self._kinds(rank, partial(_held, matches, pieces))
+        columns = (
+            -words, np.full_like(words, origin), excerpt[text], ordinal[text],
+            pieces.start - found.exact.ends[text] - 1, rank, start, start + words,
+        )  # fmt: skip
+        note_best(counts.longest, columns, kind)
+        held = kind != EXCUSED
+        if origin is Origin.SAMPLED:
+            note_rounds(counts.by_round, text[held], words[held], ordinal)
+        if self._by_excerpt:
+            ends = [self._protected.index.books[one].layout.ends for one in self._order]
+            self._note_excerpts(counts.of_excerpts, rank[held], start[held], words[held], ends)
+        over = np.flatnonzero(words > self._scoring.span_threshold)
+        if len(over):
+            first = self._counts_first(pieces.start[over], pieces.end[over], rank[over])
+            over = over[first & held[over]]
+            *in_text, rank, start, end = (column[over] for column in columns)
+            counts.add_over(np.stack((rank, end, *in_text, start), axis=1))
+
+    def _kinds(
+        self, rank: Positions, held: Callable[[NDArray[np.bool_]], NDArray[np.bool_]]
+    ) -> Positions:
+        """The kind of each piece of a book of that rank; held: which of them some books hold.
+
+        The pair's own book, where it is excused, excuses what other books have of it, not itself.
+        """
+        own = rank == self._own_rank
+        cases = [held(self._excusing), own, held(self._own)]
+        return np.select(cases, [EXCUSED, OWN, EXCUSED], OTHER)
+
+    def _counts_first(self, start: Positions, end: Positions, rank: Positions) -> NDArray[np.bool_]:
+        """Which pieces no book before theirs has a piece around."""
+        first = np.ones(len(start), dtype=np.bool_)
+        for book in np.unique(rank).tolist():
+            own, before = rank == book, rank < book
+            first[own] = ~_inside(start[own], end[own], start[before], end[before])
+        return first
+
+    def _count_near(
+        self,
+        counts: PassageCounts,
+        matched: NearMatches,
+        given: Ranges,
+        excerpt: Positions,
+        ordinal: Positions,
+        origin: Origin,
+    ) -> None:
+        near = matched.found
+        protected = near.where(self._rank[near.book] >= 0)
+        chains = chained(protected, given, trim=self._scoring.trim)
+        if not len(chains.words):
+            return
+        text = chains.text
+        rank, kind = (
+            self._rank[chains.book],
+            self._kinds(self._rank[chains.book], partial(_nearly_held, near, chains)),
+        )
+        held = kind != EXCUSED
+        place = chains.place - matched.words.ends[text] - 1 + matched.ahead[text]
+        columns = (
+            -chains.words, np.full_like(text, origin), excerpt[text], ordinal[text], place,
+            rank, chains.start, chains.end,
+        )  # fmt: skip
+        note_best(counts.nv_longest, columns, kind)
+        if origin is Origin.SAMPLED:
+            note_rounds(counts.nv_by_round, text[held], chains.words[held], ordinal)
+        if self._by_excerpt:
+            ends = [self._protected.index.books[one].folded.ends for one in self._order]
+            its = rank[held], chains.start[held], chains.words[held]
+            self._note_excerpts(counts.nv_of_excerpts, *its, ends)
+
+    def _note_excerpts(
+        self,
+        longest: dict[int, int],
+        rank: Positions,
+        start: Positions,
+        words: Positions,
+        ends: Sequence[Positions],
+    ) -> None:
+        """Put down recitals by the excerpts that they begin in; `ends`: those of each book."""
+        place = self._first_excerpt[rank]
+        for book in np.unique(rank).tolist():
+            its = rank == book
+            place[its] += ends[book].searchsorted(start[its], side="right")
+        note_longest(longest, place, words, size=int(self._first_excerpt[-1]))
+
+    # --- telling ---------------------------------------------------------------------------
+
+    def _passages(self, counts: PassageCounts) -> list[RankedPassage]:
+        over = max(self._scoring.span_threshold, self._scoring.k - 1)
+        found = []
+        rows = counts.longest_over()
+        for rank in np.unique(rows[:, 0]).tolist():
+            its = rows[rows[:, 0] == rank]
+            for start, end, nth in distinct_passages(its[:, 7], its[:, 1], over=over):
+                _, _, _, origin, asked, ordinal, place, first = its[nth].tolist()
+                text = origin, asked, ordinal, place + start - first
+                found.append(RankedPassage(start - end, *text, rank, start, end))
+        return found
+
+    def _told(self, keys: Sequence[RankedPassage | None]) -> list[ProtectedPassage]:
+        index = self._protected.index
+        asked = [(self._order[one.rank], one.start, one.end) for one in keys if one]
+        holding = iter(index.holding(asked))
+        return [
+            self._recital(one, near=False, holding=next(holding)) if one else ProtectedPassage(0)
+            for one in keys
+        ]
+
+    def _told_nearly(self, key: RankedPassage | None) -> ProtectedPassage:
+        return ProtectedPassage(0) if key is None else self._recital(key, near=True, holding=())
+
+    def _recital(
+        self, key: RankedPassage, *, near: bool, holding: Iterable[int]
+    ) -> ProtectedPassage:
+        index = self._protected.index
+        book = index.books[self._order[key.rank]]
+        layout = book.folded if near else book.layout
+        return ProtectedPassage(
+            words=-key.minus_words,
+            start=key.start,
+            end=key.end,
+            book=book.id,
+            excerpt_at=layout.excerpt_at(key.start),
+            excerpt_id=self._excerpt_ids[key.asked],
+            generation=key.ordinal,
+            place=key.place,
+            origin=Origin(key.origin),
+            books=self._in_order(holding, -key.minus_words) if not near else (book.id,),
+        )
+
+    def _in_order(self, holding: Iterable[int], words: int) -> tuple[str, ...]:
+        """The ids of the pair's books among these, protected ones first, in their order."""
+        held, index = set(holding), self._protected.index
+        order = zip(self._order, self._least.tolist(), strict=True)
+        told = (index.books[one].id for one, least in order if words >= least)
+        ids = dict.fromkeys((*told, *self._protected.excused))
+        return tuple(one for one in ids if index.numbers[one] in held)
+
+
+def _ranks_first(best: Mapping[int, RankedPassage]) -> int:
+    """The kind of the best recital that is not excused; OTHER where there is none."""
+    return min((kind for kind in (OTHER, OWN) if kind in best), key=best.__getitem__, default=OTHER)
+
+
+def _held(matches: Found, pieces: Pieces, by: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which pieces books that `by` marks contain."""
+    around = matches.where(by[matches.book])
+    return _inside(pieces.start, pieces.end, around.place, around.place + around.words)
+
+
+def _nearly_held(near: Found, chains: Chains, by: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which chains books that `by` marks contain as many words of."""
+    held: NDArray[np.bool_] = by[chains.book]
+    around = near.where(by[near.book])
+    if not len(around.text):
+        return held
+    around = around.where(np.argsort(around.text, kind="stable"))
+    for row in np.flatnonzero(~held).tolist():
+        text = chains.text[row]
+        first, last = (around.text.searchsorted(text, side) for side in ("left", "right"))
+        if first < last:
+            its = around.where(np.arange(first, last))
+            place, end = int(chains.place[row]), int(chains.place_end[row])
+            held[row] = longest_within(its, place, end) >= chains.words[row]
+    return held
+
+
+def _inside(
+    start: Positions, end: Positions, around_start: Positions, around_end: Positions
+) -> NDArray[np.bool_]:
+    """Which intervals lie in one of the others."""
+    if not len(around_start):
+        return np.zeros(len(start), dtype=np.bool_)
+    order = np.argsort(around_start, kind="stable")
+    around_start = around_start[order]
+    reached = np.append(np.maximum.accumulate(around_end[order]), -1)
+    inside: NDArray[np.bool_] = reached[around_start.searchsorted(start, side="right") - 1] >= end
+    return inside

@@ -1,0 +1,401 @@
+"""Words as numbers of 64 bits, many texts at once.
+
+A word's bytes are Latin-1 or, where that cannot be, a mark and UTF-8. A word of up to 8 bytes is
+its own key; a longer one has a hash with a last byte of `LONG`, which none of 8 bytes keeps, so
+that only equal keys of long words must be looked at twice. Texts are joined, read as bytes, and
+cut at spaces in numpy.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from pytest_memleak.scoring.folded_tokens import folded, recital_words
+from pytest_memleak.scoring.words import LOWER_OR_SPACE, in_latin_1, separated_in_latin_1, words
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pytest_memleak.records import WordMode
+
+    Keys = NDArray[np.uint64]
+    Positions = NDArray[np.intp]
+
+__all__ = [
+    "LONG",
+    "NO_WORD",
+    "TEXT_END",
+    "Keyed",
+    "changed_by_folding",
+    "keyed",
+    "keyed_folded",
+    "keys_of",
+    "spelled",
+]
+
+TEXT_END = 0
+"""The key that stands before the first text and behind each."""
+
+NO_WORD = 2
+"""A key that no word has."""
+
+LONG = 0xFF
+"""The last byte of a long word's key."""
+
+_KEY_BYTES = 8
+_LONGEST_USUAL = 256  # bytes of a word; one that is longer is no word of a language
+_MANY = 8
+_LAST_BYTE = np.uint64(56)
+_LONG_MARK = np.uint64(LONG << 56)
+_SPACE = 0x20
+_BEYOND_LATIN_1 = b"\x7f"
+_UTF_8, _CONTINUED = 0xC0, 0x80  # first bits of a byte, and of one that goes on
+_BETWEEN = "\n\x00\n"
+_BEFORE, _BEHIND = b"\x00 ", b" \x00" + b" " * 16
+_MASKS = np.array([(1 << 8 * n) - 1 for n in range(_KEY_BYTES + 1)], dtype=np.uint64)
+_MIX, _FOLD = np.uint64(0x9E3779B97F4A7C15), np.uint64(32)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Keyed:
+    """The words of some texts, one after the other, with `TEXT_END` before, between and behind.
+
+    keys:  shape (n,)
+    start, end: where each word's bytes are, shape (n,)
+    joined: of all texts, as they were cut
+    ends:  places of the `TEXT_END`, one more than texts
+    dropped: where the bytes begin of what stands between spaces and is no word
+    """
+
+    keys: Keys
+    start: Positions
+    end: Positions
+    joined: bytes
+    ends: Positions
+    dropped: Positions
+
+    @property
+    def texts(self) -> int:
+        """How many texts there are."""
+        return len(self.ends) - 1
+
+    def lengths(self) -> Positions:
+        """How many words each text has."""
+        return np.diff(self.ends) - 1
+
+    def each(self) -> Iterator[Keys]:
+        """The words of each text."""
+        return map(self.of, range(self.texts))
+
+    def of(self, text: int) -> Keys:
+        """The words of the text of that number."""
+        return self.keys[self.ends[text] + 1 : self.ends[text + 1]]
+
+    def characters(self) -> Positions:
+        """How many characters each word has."""
+        length = self.end - self.start
+        if _BEYOND_LATIN_1 in self.joined:
+            letters = np.frombuffer(self.joined, dtype=np.uint8)
+            beyond = np.flatnonzero(letters[self.start] == _BEYOND_LATIN_1[0])
+            # Its mark is none, and of UTF-8 only the first byte of each counts.
+            continued = np.cumsum(letters & _UTF_8 == _CONTINUED, dtype=np.intp)
+            last = self.end[beyond] - 1
+            length[beyond] -= 1 + continued[last] - continued[self.start[beyond]]
+        return length
+
+    def text_of(self, place: Positions) -> Positions:
+        """The number of the text that the word at each place is of."""
+        if len(place) * _MANY < len(self.keys):
+            return self.ends.searchsorted(place) - 1
+        of_each = np.repeat(np.arange(self.texts, dtype=np.int32), self.lengths() + 1)
+        return of_each[place - 1].astype(np.intp)
+
+    def is_long(self) -> NDArray[np.bool_]:
+        """Per word, whether its key is a hash."""
+        long: NDArray[np.bool_] = (self.keys >> _LAST_BYTE) == LONG
+        return long
+
+    def spelled_alike(
+        self, place: Positions, other: Keyed, its_place: Positions
+    ) -> NDArray[np.bool_]:
+        """Whether words are spelled as others are, which have the same keys."""
+        start, length = self.start[place], self.end[place] - self.start[place]
+        its_start = other.start[its_place]
+        alike: NDArray[np.bool_] = length == other.end[its_place] - its_start
+        at = np.flatnonzero(alike)
+        done, mine, its = 0, _eights(self.joined), _eights(other.joined)
+        while len(at):
+            mask = _MASKS.take(np.minimum(length[at] - done, _KEY_BYTES))
+            piece = mine.take(start[at] + done) ^ its.take(its_start[at] + done)
+            alike[at[piece & mask > 0]] = False
+            done += _KEY_BYTES
+            at = at[length[at] > done]
+        return alike
+
+    def spelling(self, place: int) -> bytes:
+        """The bytes of one word."""
+        return self.joined[self.start[place] : self.end[place]]
+
+
+def keyed(texts: Sequence[str], mode: WordMode) -> Keyed:
+    """The words of `words(text, mode)` of each text."""
+    counted = _IN_PAPER_MODE if mode == "paper" else _IN_UNICODE_MODE
+    return _cut(_joined(texts, _AS_MEASURED[mode]), counted)
+
+
+def keys_of(some_words: Sequence[str]) -> Keys:
+    """The keys of words, as `words` gives them."""
+    return _cut(_BEFORE + spelled(some_words) + _BEHIND, None).keys[1:-1]
+
+
+def keyed_folded(texts: Sequence[str], plain: Keyed | None = None) -> Keyed:
+    """The words of `recital_words(text)` of each text.
+
+    plain: the same texts' other words; it is returned itself where folding changes none of them.
+    """
+    joined = _joined(texts, _AS_FOLDED)
+    if plain is not None and not len(plain.dropped) and joined == plain.joined:
+        return plain
+    return _cut(joined, None)
+
+
+def changed_by_folding(texts: Sequence[str], plain: Keyed) -> tuple[Keyed, list[int]]:
+    """The folded words of those texts of which folding changes any, and their numbers.
+
+    plain: all the texts' words as measured, which serve for the others.
+    """
+    joined = _joined(texts, _AS_FOLDED)
+    if not len(plain.dropped) and joined == plain.joined:
+        return _cut(_BEFORE[:1] + _BEHIND[2:], None), []
+    its, mine = (read.split(b"\x00")[1:-1] for read in (joined, plain.joined))
+    changed = [
+        number
+        for number, (one, other) in enumerate(zip(its, mine, strict=True))
+        if one.strip(b" ") != other.strip(b" ")
+    ]
+    if len(plain.dropped):
+        dropped = plain.start[plain.ends].searchsorted(plain.dropped) - 1
+        changed = sorted({*changed, *dropped.tolist()})
+    together = b"".join(b"\x00" + its[n] for n in changed)
+    return _cut(together + b"\x00" + _BEHIND[2:], None), changed
+
+
+def spelled(some_words: Sequence[str]) -> bytes:
+    """Words as bytes with spaces between them."""
+    joined = " ".join(some_words)
+    try:
+        return joined.encode("latin-1")
+    except UnicodeEncodeError:
+        return b" ".join(map(_spelled_alone, some_words))
+
+
+def _spelled_alone(word: str) -> bytes:
+    try:
+        return word.encode("latin-1")
+    except UnicodeEncodeError:
+        return _BEYOND_LATIN_1 + word.encode("utf-8", "surrogatepass")
+
+
+# --- texts as bytes ------------------------------------------------------------------------
+
+
+class _Reading(NamedTuple):
+    """How texts become bytes.
+
+    encoded: a text's characters as bytes; None where `read` could not do with them
+    read:    many texts, so encoded, as words between spaces
+    slowly:  the words of any text
+    """
+
+    encoded: Callable[[str], bytes | None]
+    read: Callable[[bytes], bytes]
+    slowly: Callable[[str], list[str]]
+
+
+def _joined(texts: Sequence[str], reading: _Reading) -> bytes:
+    """All texts' words as bytes."""
+    if not texts:
+        return _BEFORE + _BEHIND[2:]
+    together = _BETWEEN.join(texts)
+    if together.count("\x00") >= len(texts):
+        texts = [text.replace("\x00", "\x01") for text in texts]
+        together = _BETWEEN.join(texts)
+    encoded = reading.encoded(together)
+    read = _apart(texts, reading) if encoded is None else reading.read(encoded)
+    return _BEFORE + read + _BEHIND
+
+
+def _apart(texts: Sequence[str], reading: _Reading) -> bytes:
+    """The same where some text cannot be encoded."""
+    encoded = [reading.encoded(text) for text in texts]
+    easy = [one for one in encoded if one is not None]
+    read = iter(reading.read(_BETWEEN.encode().join(easy)).split(b"\x00"))
+    return b" \x00 ".join(
+        spelled(reading.slowly(text)) if one is None else next(read)
+        for text, one in zip(texts, encoded, strict=True)
+    )
+
+
+def _words_of_any_script(text: str) -> list[str]:
+    return words(text, "unicode")
+
+
+_LOWER = b"\x00" + LOWER_OR_SPACE[1:]
+
+
+def _in_lower_case(latin_1: bytes) -> bytes:
+    return latin_1.translate(_LOWER)
+
+
+def _in_ascii(text: str) -> bytes | None:
+    return text.encode("ascii") if text.isascii() else None
+
+
+def _foldable(text: str) -> bytes | None:
+    # No blank for a mark: a hyphen before one and a line's end parts no word.
+    return None if "&" in text or "<" in text else in_latin_1(text, mark_as="~")
+
+
+@functools.cache
+def _folding() -> tuple[bytes, dict[bytes, bytes]]:
+    """Per byte of Latin-1 what folding makes of it; and of those of which it makes more."""
+    table, longer = [b"\x00"], {}
+    for code in range(1, 256):
+        mark = chr(code)
+        made = "".join(c if c.isalnum() else " " for c in folded(f"x{mark}")[1:])
+        if len(made) > 1:
+            longer[mark.encode("latin-1")] = made.encode("latin-1")
+        table.append((made if len(made) == 1 else " ").encode("latin-1"))
+    return b"".join(table), longer
+
+
+_ALNUM = rb"0-9A-Za-z\xaa\xb2\xb3\xb5\xb9\xba\xc0-\xd6\xd8-\xf6\xf8-\xff"
+_DIGIT = rb"[0-9\xb2\xb3\xb9]"
+_BLANK = rb"[\t \x1c-\x1f\xa0\xa8\xaf\xb4\xb8]"
+# All controls but blanks, and but NUL, which stands between texts.
+_UNSEEN = bytes({*range(1, 9), *range(14, 28), *range(0x7F, 0xA0)} - {0x85}) + b"\xad"
+_LINE_ENDS = (b"\r\n", b"\r", b"\v", b"\f", b"\x85")
+# It begins with a hyphen, not with what stands before one: so it is found far sooner.
+_PARTED = re.compile(rb"-(?<=[%b]-)%b*\n%b*(?=[%b])" % (_ALNUM, _BLANK, _BLANK, _ALNUM))
+_NUMBERS = re.compile(
+    rb"\n[^%b\n]*%b+(?:[^%b\n]+%b+)*(?![%b])" % (_ALNUM, _DIGIT, _ALNUM, _DIGIT, _ALNUM)
+)
+
+
+def _folded(latin_1: bytes) -> bytes:
+    """Texts as METRICS section 11 folds them."""
+    table, longer = _folding()
+    latin_1 = latin_1.translate(None, _UNSEEN)
+    if not latin_1.isascii():
+        for mark, made in longer.items():
+            latin_1 = latin_1.replace(mark, made)
+    for mark in _LINE_ENDS:
+        if mark[:1] in latin_1:  # sooner told than two bytes are looked for
+            latin_1 = latin_1.replace(mark, b"\n")
+    latin_1 = _PARTED.sub(b"", latin_1)
+    latin_1 = _NUMBERS.sub(b"\n", b"\n" + latin_1)[1:]
+    return latin_1.translate(table, b"*")
+
+
+_AS_MEASURED = {
+    "paper": _Reading(separated_in_latin_1, _in_lower_case, words),
+    "unicode": _Reading(_in_ascii, _in_lower_case, _words_of_any_script),
+}
+_AS_FOLDED = _Reading(_foldable, _folded, recital_words)
+
+
+# --- bytes cut into words ------------------------------------------------------------------
+
+
+def _counting(text: str) -> NDArray[np.bool_]:
+    counted = np.zeros(256, dtype=np.bool_)
+    counted[list(text.encode("latin-1"))] = True
+    return counted
+
+
+_ASCII_ALNUM = "0123456789abcdefghijklmnopqrstuvwxyz\x00"
+_IN_PAPER_MODE = _counting(_ASCII_ALNUM + _BEYOND_LATIN_1.decode())
+_IN_UNICODE_MODE = _counting(_ASCII_ALNUM + "\x7f" + "".join(map(chr, range(0x80, 0x100))))
+
+
+def _cut(joined: bytes, counted: NDArray[np.bool_] | None) -> Keyed:
+    """The words between the spaces; with `counted`, those that have such a byte in them."""
+    letters = np.frombuffer(joined, dtype=np.uint8)
+    inside = letters != _SPACE
+    edges = np.flatnonzero(inside[1:] != inside[:-1]) + 1
+    edges = np.concatenate(([0], edges))  # the first byte is the first TEXT_END
+    if len(edges) % 2:
+        edges = np.concatenate((edges, [len(letters)]))
+    start, end = np.ascontiguousarray(edges[::2]), np.ascontiguousarray(edges[1::2])
+    kept = None if counted is None else _counted(letters, start, end, counted)
+    dropped = start[:0]
+    if kept is not None:
+        start, end, dropped = start[kept], end[kept], start[~kept]
+    keys = _keys(joined, start, end)
+    return Keyed(keys, start, end, joined, np.flatnonzero(keys == TEXT_END), dropped)
+
+
+def _counted(
+    letters: NDArray[np.uint8], start: Positions, end: Positions, counted: NDArray[np.bool_]
+) -> NDArray[np.bool_] | None:
+    """Which words have a byte that counts; None for all. Nearly all begin with one."""
+    open_ = np.flatnonzero(~counted[letters[start]])
+    if not len(open_):
+        return None
+    kept = np.ones(len(start), dtype=np.bool_)
+    at = start[open_] + 1
+    for _ in range(_LONGEST_USUAL):
+        over = at >= end[open_]
+        kept[open_[over]] = False
+        going = ~over
+        going[going] = ~counted[letters[at[going]]]
+        open_, at = open_[going], at[going] + 1
+        if not len(open_):
+            return kept
+    for one in open_.tolist():
+        kept[one] = counted[letters[start[one] : end[one]]].any()
+    return kept
+
+
+def _eights(joined: bytes) -> Keys:
+    """The eight bytes from each place on, as numbers."""
+    size = len(joined) - _KEY_BYTES + 1
+    return np.ndarray(shape=(size,), dtype="<u8", buffer=joined, strides=(1,))
+
+
+def _keys(joined: bytes, start: Positions, end: Positions) -> Keys:
+    eight, length = _eights(joined), end - start
+    keys: Keys = eight.take(start)
+    keys &= _MASKS.take(np.minimum(length, _KEY_BYTES))
+    long = np.flatnonzero((length > _KEY_BYTES) | ((keys >> _LAST_BYTE) == LONG))
+    if len(long):
+        keys[long] = _hashes(joined, eight, start[long], length[long])
+    return keys
+
+
+def _hashes(joined: bytes, eight: Keys, start: Positions, length: Positions) -> Keys:
+    """Of words of which eight bytes do not tell which they are."""
+    found = np.zeros(len(start), dtype=np.uint64)
+    unusual = length > _LONGEST_USUAL
+    for one in np.flatnonzero(unusual).tolist():
+        word = joined[start[one] : start[one] + length[one]]
+        found[one] = int.from_bytes(blake2b(word, digest_size=8).digest(), "little")
+    at = np.flatnonzero(~unusual)
+    done = 0
+    while len(at):
+        # `take` would copy all of `eight` each time.
+        piece = eight[start[at] + done]
+        piece &= _MASKS.take(np.minimum(length[at] - done, _KEY_BYTES))
+        mixed = (found[at] ^ piece) * _MIX
+        found[at] = mixed ^ (mixed >> _FOLD)
+        done += _KEY_BYTES
+        at = at[length[at] > done]
+    found *= _MIX
+    return found | _LONG_MARK

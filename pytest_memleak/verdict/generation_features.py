@@ -1,0 +1,309 @@
+"""What is kept of each generation: numbers and hashes, no text.
+
+Generations are read some hundreds at a time, since numpy is slow on one. What a reading says
+depends on the book and the generation alone; what depends on the others is told at the end, in
+`kinds`.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass, fields, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pytest_memleak.records import FinishReason
+from pytest_memleak.scoring.word_hashes import keyed
+from pytest_memleak.scoring.words import words
+from pytest_memleak.verdict.prose import FORWARD, REVERSED, Prose
+from pytest_memleak.verdict.refusals import MOST_WORDS, declines
+from pytest_memleak.verdict.shingles import KnownRuns, Numbered, digest64, run_hashes, spread
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from pytest_memleak.records import Book, Generation, WordMode
+    from pytest_memleak.scoring.word_hashes import Keyed
+    from pytest_memleak.verdict.shingles import Keys, Positions
+
+    Numbers = NDArray[np.int64]
+    Flags = NDArray[np.bool_]
+
+__all__ = ["ENDED", "LENGTH", "RUN", "UNTOLD", "GenerationFeatures", "Reader"]
+
+RUN = 8
+"""Words of the runs that tell own words from an instruction's, and one answer from another."""
+
+ENDED, LENGTH, UNTOLD, KEPT_BACK = range(4)
+_HOW_IT_ENDED = {
+    FinishReason.STOP: ENDED,
+    FinishReason.LENGTH: LENGTH,
+    FinishReason.UNTOLD: UNTOLD,
+}
+
+_STRETCH = 100
+_RECITED = 20
+_OPENING = 4
+_FEWEST_PAIRS = 10  # F + R under which a stretch's order is not judged
+_LONGEST_WORD = 40
+
+_LETTERS = bytes(range(256)).lower()
+_NO_LETTERS = bytes(c for c in range(128) if not chr(c).isalpha())
+_COMMON_MARKS = "’‘“”—–…"
+_OTHERS = 0xE7037ED1A0B428DB  # odd, and otherwise arbitrary
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GenerationFeatures:
+    """Generations, one entry each in the order in which they were read.
+
+    excerpt:    number of the excerpt; expected: its words, e
+    ended:      ENDED, LENGTH, UNTOLD or withheld
+    words, own: its words in the suite's mode, and those not from its instruction
+    blank, few: no word, and under 80 words in mode unicode
+    listed:     whether the list of refusals knows it; opening: hash of its first four words
+    key:        hash of its letters and marks
+    common, forward, reversed: its words among the book's commonest; its word pairs among them, and
+                those whose reverse is
+    unreadable: a stretch of it is not in the book's prose, or much of it stands in no word
+    recites:    it holds 20 words of the book in a row
+    runs:       number of its 8-word runs that are kept
+    """
+
+    excerpt: Numbers
+    expected: Numbers
+    ended: Numbers
+    words: Numbers
+    own: Numbers
+    blank: Flags
+    few: Flags
+    listed: Flags
+    opening: Keys
+    key: Keys
+    common: Numbers
+    forward: Numbers
+    reversed: Numbers
+    unreadable: Flags
+    recites: Flags
+    runs: Numbers
+
+    def __len__(self) -> int:
+        return len(self.excerpt)
+
+    def with_runs(self, runs: Numbers) -> GenerationFeatures:
+        """The same, of which so many runs are kept."""
+        return replace(self, runs=runs)
+
+    @classmethod
+    def together(cls, parts: Sequence[GenerationFeatures]) -> GenerationFeatures:
+        """All of them, in their order."""
+        columns = (
+            np.concatenate([getattr(part, column.name) for part in parts]) for column in fields(cls)
+        )
+        return cls(*columns)
+
+
+class Reader:
+    """Reads generations for one book, held against its prose."""
+
+    def __init__(self, book: Book, mode: WordMode, prose: Prose) -> None:
+        self._mode, self._prose = mode, prose
+        self._marked = Numbered(prose.marks)
+        texts = [excerpt.text for excerpt in book.excerpts]
+        of_book = keyed(texts, mode)
+        self._lengths = of_book.lengths()
+        self._shown = int(_inside(of_book).sum()), sum(map(_seen, texts))
+        each, starts = [*of_book.each()], (0, *book.breaks, len(texts))
+        parts = [np.concatenate([of_book.keys[:0], *each[a:b]]) for a, b in pairwise(starts)]
+        self._recitable = KnownRuns(run_hashes(one, _RECITED) for one in parts)
+        self._book_runs = KnownRuns(run_hashes(one, RUN) for one in parts)
+        told = keyed([excerpt.instruction or "" for excerpt in book.excerpts], mode)
+        said = [run_hashes(its, RUN) for its in told.each()]
+        self._said = KnownRuns(said)
+        self._told = KnownRuns(
+            _of_excerpt(runs, np.full(len(runs), at)) for at, runs in enumerate(said)
+        )
+
+    def read(
+        self, generations: Sequence[Generation], excerpts: Sequence[int]
+    ) -> tuple[GenerationFeatures, Keys]:
+        """What to keep of some generations, for the excerpts of those numbers; all their runs."""
+        texts = [one.text for one in generations]
+        found = keyed(texts, self._mode)
+        starts, counts = found.ends[:-1] + 1, found.lengths()
+        excerpt = np.array(excerpts, dtype=np.int64)
+        run_counts = np.maximum(counts - RUN + 1, 0)
+        at, of = spread(starts, run_counts), np.arange(len(texts)).repeat(run_counts)
+        runs = run_hashes(found.keys, RUN)[at]
+        common, forward, backward = sums = self._sums(found.keys)
+        shapes = [self._shape(text, n) for text, n in zip(texts, counts.tolist(), strict=True)]
+        blank, few, listed, opening = ([one[n] for one in shapes] for n in range(4))
+        readings = GenerationFeatures(
+            excerpt=excerpt,
+            expected=self._lengths[excerpt],
+            ended=np.array([_how_it_ended(one) for one in generations], dtype=np.int64),
+            words=counts,
+            own=counts - self._given(runs, at, of, excerpt),
+            blank=np.array(blank, dtype=np.bool_),
+            few=np.array(few, dtype=np.bool_),
+            listed=np.array(listed, dtype=np.bool_),
+            opening=np.array(opening, dtype=np.uint64),
+            key=np.array([_key(text) for text in texts], dtype=np.uint64),
+            common=common(starts, counts),
+            forward=forward(starts, np.maximum(counts - 1, 0)),
+            reversed=backward(starts, np.maximum(counts - 1, 0)),
+            unreadable=self._unreadable(found, sums) | self._unwritten(found, texts),
+            recites=self._recites(found, runs, of),
+            runs=run_counts,
+        )
+        return readings, runs
+
+    def _shape(self, text: str, its_words: int) -> tuple[bool, bool, bool, int]:
+        """Whether it is blank, has few words, is a refusal to the list, and how it opens."""
+        if its_words >= MOST_WORDS and (self._mode == "unicode" or _is_plain(text)):
+            return False, False, False, 0
+        seen = words(text, "unicode")
+        if not seen or len(seen) >= MOST_WORDS:
+            return not seen, not seen, False, 0
+        opening = " ".join(seen[:_OPENING]).encode("utf-8", "surrogatepass")
+        return False, True, declines(text), digest64(opening)
+
+    def _given(self, runs: Keys, at: Positions, of: Positions, excerpt: Numbers) -> Numbers:
+        """Per generation, its words in runs of 8 or more that its own instruction has.
+
+        at: the place of each run's first word; of: the number of its generation.
+        """
+        hits = self._said.places(runs)
+        hits = hits[self._told.places(_of_excerpt(runs[hits], excerpt[of[hits]]))]
+        its, begin = of[hits], at[hits]
+        width = np.full(len(hits), RUN)
+        if len(hits):
+            same = its[1:] == its[:-1]
+            width[:-1][same] = np.minimum(RUN, np.diff(begin)[same])
+        return np.bincount(its, width, minlength=len(excerpt)).astype(np.int64)
+
+    def _sums(self, keys: Keys) -> tuple[_Sums, _Sums, _Sums]:
+        """The commonest words, and the pairs in order and out of it, up to each word."""
+        marks = self._marked.of(keys)
+        order = self._prose.order[marks[:-1], marks[1:]]
+        return (
+            _Sums((marks > 0) & (marks <= self._prose.commonest)),
+            _Sums(order == FORWARD),
+            _Sums(order == REVERSED),
+        )
+
+    def _unreadable(self, found: Keyed, sums: tuple[_Sums, _Sums, _Sums]) -> Flags:
+        """Per generation, whether one of its stretches is not in the book's prose."""
+        starts, counts = found.ends[:-1] + 1, found.lengths()
+        none = np.zeros(len(counts), dtype=np.bool_)
+        if not self._prose.judges:
+            return none
+        stretches = -(-counts // _STRETCH)
+        of = np.arange(len(counts)).repeat(stretches)
+        # The last one ends where the answer ends, so that no end of it goes unread.
+        within = _STRETCH * spread(np.zeros(len(counts), dtype=np.intp), stretches)
+        begin = starts[of] + np.minimum(within, np.maximum(counts - _STRETCH, 0)[of])
+        size = np.minimum(counts[of], _STRETCH)
+        common, forward, backward = sums
+        share = self._prose.common
+        # Under 0.2 of the book's share, and under 0.4, in whole numbers.
+        few_common = 5 * common(begin, size) * share.denominator < share.numerator * size
+        disordered = _disordered(forward(begin, size - 1), backward(begin, size - 1))
+        lone = 2 * _Sums(found.characters() == 1)(begin, size) > size
+        none[of[few_common | disordered | lone]] = True
+        # A stretch seldom has pairs enough where book and answer are of different times.
+        pairs = np.maximum(counts - 1, 0)
+        return none | _disordered(forward(starts, pairs), backward(starts, pairs))
+
+    def _unwritten(self, found: Keyed, texts: Sequence[str]) -> Flags:
+        """Per generation, whether two thirds as much of it as of the book stand in words, or less.
+
+        Of its marks but blanks; what is no word, or a word of over 40 letters, may be a cipher.
+        """
+        if not self._prose.judges:
+            return np.zeros(len(texts), dtype=np.bool_)
+        inside, marks = self._shown
+        own = _Sums(_inside(found))(found.ends[:-1] + 1, found.lengths())
+        its = np.fromiter(map(_seen, texts), dtype=np.int64, count=len(texts))
+        unwritten: Flags = 3 * own * marks < 2 * inside * its
+        return unwritten
+
+    def _recites(self, found: Keyed, runs: Keys, of: Positions) -> Flags:
+        """Per generation, whether it holds 20 words of the book in a row."""
+        hits = np.bincount(of[self._book_runs.places(runs)], minlength=found.texts)
+        recites = np.zeros(found.texts, dtype=np.bool_)
+        for one in np.flatnonzero(hits > _RECITED - RUN).tolist():
+            its = run_hashes(found.of(one), _RECITED)
+            recites[one] = len(self._recitable.places(its)) > 0
+        return recites
+
+
+def _disordered(forward: Numbers, backward: Numbers) -> Flags:
+    pairs = forward + backward
+    disordered: Flags = (pairs >= _FEWEST_PAIRS) & (10 * forward < 4 * pairs)
+    return disordered
+
+
+class _Sums:
+    """Sums of a row of flags or numbers over any stretches of it."""
+
+    def __init__(self, row: Flags | Numbers) -> None:
+        self._until = np.concatenate(([0], row.cumsum(dtype=np.int64)))
+
+    def __call__(self, start: Positions, length: Numbers) -> Numbers:
+        last = len(self._until) - 1
+        end = np.minimum(start + length, last)
+        found: Numbers = self._until[end] - self._until[np.minimum(start, last)]
+        return found
+
+
+def _inside(found: Keyed) -> Positions:
+    """Per word, its marks; none of words of over 40 and of the ends of texts."""
+    length = found.characters()
+    length[length > _LONGEST_WORD] = 0
+    length[found.ends] = 0
+    return length
+
+
+def _seen(text: str) -> int:
+    """All its marks that are no blanks."""
+    return len(text) - text.count(" ") - text.count("\n")
+
+
+def _how_it_ended(generation: Generation) -> int:
+    if generation.finish_reason is FinishReason.EMPTY and not generation.text.strip():
+        return ENDED
+    return _HOW_IT_ENDED.get(generation.finish_reason, KEPT_BACK)
+
+
+def _of_excerpt(runs: Keys, number: Numbers) -> Keys:
+    """The hashes, such as no other excerpt has them."""
+    mixed: Keys = runs ^ ((number.astype(np.uint64) + np.uint64(1)) * np.uint64(_OTHERS))
+    return mixed
+
+
+def _is_plain(text: str) -> bool:
+    """Whether mode unicode counts no fewer words of it than mode paper."""
+    if text.isascii():
+        return True
+    for mark in _COMMON_MARKS:
+        text = text.replace(mark, " ")
+    try:
+        return b"\xad" not in text.encode("latin-1")
+    except UnicodeEncodeError:
+        return False
+
+
+def _key(text: str) -> int:
+    """The hash of the text's letters and marks, after NFKC and case folding."""
+    if text.isascii():
+        return digest64(text.encode().translate(_LETTERS, _NO_LETTERS))
+    text = unicodedata.normalize("NFKC", text).casefold()
+    for mark in set(text):
+        if unicodedata.category(mark)[0] not in "LM":
+            text = text.replace(mark, "")
+    return digest64(text.encode("utf-8", "surrogatepass"))

@@ -1,0 +1,230 @@
+"""Whose answers these are, and whether they were drawn as was asked (METRICS section 10).
+
+Nothing here looks at a clock, a ledger or a server: what is known of them is handed in.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_memleak.records import Issue
+from pytest_memleak.redaction.text import short_name
+from pytest_memleak.scoring.folding import folded_words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pytest_memleak.records import Book, Work
+    from pytest_memleak.records.provenance import RecordedAs
+
+__all__ = [
+    "Answered",
+    "Obeyed",
+    "Weights",
+    "age_gaps",
+    "answerer_gaps",
+    "obedience_gaps",
+    "recorded_gaps",
+]
+
+# A date or a version behind a name: -2024-08-06, @20240806, -0613, -001, :v2. Not -mini, nor .1.
+_BEHIND = re.compile(r"[-@:_](?:\d{4}-\d{2}(?:-\d{2})?|\d{8}|\d{6}|\d{4}|\d{3}|v\d+(?:\.\d+)*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The name that a server gave with some of the answers; None where it gave none."""
+
+    name: str | None
+    generations: int
+
+
+@dataclass(frozen=True, slots=True)
+class Obeyed:
+    """What was asked of the sampling, and what of it the server took.
+
+    temperature: as the suite says it, None for the server's own
+    left_out:    names of the parameters that the server refused, so that they were not sent
+    greedy:       whether the likeliest answer was asked for
+    greedy_agreed: whether the same greedy question had the same answer twice; None where that is
+                 not known
+    """
+
+    temperature: float | None
+    left_out: tuple[str, ...] = ()
+    greedy: bool = False
+    greedy_agreed: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What says which weights answered.
+
+    named:    whether a fine-tune, a file of weights or a release in the suite names them
+    age_days: of the oldest answer that is used
+    max_age:  in days; the suite's key
+    canaries: whether the canaries, asked again, answered as at the first draw; None where no
+              earlier answers are used, or they were not asked
+    reused:   whether answers of an earlier run are used
+    """
+
+    named: bool
+    age_days: float = 0.0
+    max_age: float = 7.0
+    canaries: bool | None = None
+    reused: bool = False
+
+
+def answerer_gaps(
+    asked: str, answered: Iterable[Answered], *, serves: Iterable[str] = ()
+) -> tuple[Issue, ...]:
+    """Whether one model answered, and the one that was asked, or one that the suite says serves."""
+    names = {one.name: one.generations for one in answered if one.name}
+    known = {name.casefold() for name in serves}
+    found = []
+    strangers = sorted(
+        name for name in names if not _is_it(name, asked) and name.casefold() not in known
+    )
+    if strangers:
+        found.append(
+            Issue(
+                "the model asked",
+                f"{_told(asked)} was asked, and {_told(strangers[0])} says that it answered",
+                f"write serves = [{_told(strangers[0])}] for this model if that is what it serves",
+            )
+        )
+    if len(names) > 1:
+        told = ", ".join(f"{_told(name)} {n:,}" for name, n in sorted(names.items()))
+        found.append(
+            Issue(
+                "one model",
+                f"{len(names)} models answered ({told})",
+                "ask for one of them by its full name, and draw anew",
+            )
+        )
+    return tuple(found)
+
+
+def _is_it(name: str, asked: str) -> bool:
+    name, asked = name.casefold(), asked.casefold()
+    rest = name.removeprefix(asked)
+    return name.startswith(asked) and (not rest or _BEHIND.fullmatch(rest) is not None)
+
+
+def obedience_gaps(obeyed: Obeyed) -> tuple[tuple[Issue, ...], tuple[str, ...]]:
+    """Whether it was sampled as asked; and what else the server would not take, as notes."""
+    gaps = []
+    refused = "temperature" in obeyed.left_out and obeyed.temperature is not None
+    if refused and not obeyed.greedy:
+        gaps.append(
+            Issue(
+                "sampled as asked",
+                f"the server takes no temperature, and {obeyed.temperature:g} was asked",
+                'write temperature = "default", so that its own is what is measured',
+            )
+        )
+    if (refused and obeyed.greedy) or obeyed.greedy_agreed is False:
+        gaps.append(
+            Issue(
+                "greedy",
+                "the server takes no temperature, so that no answer is its likeliest"
+                if refused
+                else "the same greedy question had two different answers",
+            )
+        )
+    others = [one for one in obeyed.left_out if one != "temperature" or not gaps]
+    return tuple(gaps), tuple(f"the server would not take {one}" for one in others)
+
+
+def age_gaps(weights: Weights) -> tuple[Issue, ...]:
+    """Whether the answers are of the weights that are served now."""
+    if weights.named:
+        return ()
+    gaps = []
+    if weights.age_days > weights.max_age:
+        gaps.append(
+            Issue(
+                "age",
+                f"answers are {weights.age_days:.3g} days old, more than max_age = "
+                f"{weights.max_age:g}, and only a name says what answered",
+                "draw them anew, or name the weights with release in the suite",
+            )
+        )
+    if weights.reused and weights.canaries is None:
+        gaps.append(
+            Issue(
+                "canaries",
+                "answers of an earlier run are used, and nothing shows that the model is the same",
+                "run where the endpoint can be asked, or name the weights with release",
+            )
+        )
+    if weights.canaries is False:
+        gaps.append(
+            Issue(
+                "canaries",
+                "the model no longer answers the canaries as when its answers were drawn",
+                "name what is served now with release, and its answers are drawn anew",
+            )
+        )
+    return tuple(gaps)
+
+
+def recorded_gaps(
+    book: Book, records: Iterable[RecordedAs], *, continuation: bool = False
+) -> tuple[Issue, ...]:
+    """Whether recorded answers are those of this book, where their records say of which they are.
+
+    All is compared folded. continuation: the book's excerpts are the rests of the records'.
+    """
+    texts = {one.id: one.text for one in book.excerpts}
+    of = {
+        excerpt.id: work for work in book.works for excerpt in book.excerpts[work.first : work.end]
+    }
+    wrong: dict[str, list[str]] = {}
+    for record in records:
+        told = _disagreements(
+            book, record, texts, of.get(record.excerpt_id), continuation=continuation
+        )
+        for what in told:
+            wrong.setdefault(what, []).append(record.excerpt_id)
+    return tuple(
+        Issue(
+            "recorded for this book",
+            f"{len(ids):,} records have another {what} than the book {_told(book.id)} has "
+            f"({_told(ids[0])})",
+            "give the generations that were drawn for this book, or correct their records",
+        )
+        for what, ids in wrong.items()
+    )
+
+
+def _disagreements(
+    book: Book,
+    record: RecordedAs,
+    texts: dict[str, str],
+    work: Work | None,
+    *,
+    continuation: bool,
+) -> Iterator[str]:
+    """What the record says of its book, or of the work of a collection, that is not so."""
+    titles = (book.id, book.title, *([work.title] if work else []))
+    if record.book_name and not _same(record.book_name, *titles):
+        yield "book_name"
+    authors = {book.author, (work.author if work else None) or ""} - {"", "unknown", "various"}
+    if record.author_name and authors and not _same(record.author_name, *authors):
+        yield "author_name"
+    if record.excerpt_text is not None:
+        text, said = texts.get(record.excerpt_id), folded_words(record.excerpt_text)
+        own = folded_words(text or "")
+        if text is None or (said[-len(own) :] if continuation and own else said) != own:
+            yield "excerpt_text"
+
+
+def _same(said: str, *known: str) -> bool:
+    return folded_words(said) in [folded_words(one) for one in known]
+
+
+def _told(name: str) -> str:
+    return ascii(short_name(name)).replace("'", '"')

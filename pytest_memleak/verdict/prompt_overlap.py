@@ -1,0 +1,163 @@
+"""Whether a book's instructions ask, aim, and do not tell (METRICS section 10)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pytest_memleak.records import Issue, RuleCheck, Work
+from pytest_memleak.scoring.word_hashes import keyed, keyed_folded
+from pytest_memleak.scoring.words import words
+from pytest_memleak.verdict.aim import aimed
+from pytest_memleak.verdict.evidence_requirements import exact
+from pytest_memleak.verdict.fixes import remedy
+from pytest_memleak.verdict.shingles import run_hashes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_memleak.records import Book
+    from pytest_memleak.verdict.evidence_requirements import Asked
+    from pytest_memleak.verdict.shingles import Keys
+
+__all__ = ["FEWEST_WORDS", "GivenAway", "given_away", "instruction_gaps", "instruction_rules"]
+
+FEWEST_WORDS = 10
+"""Words that each instruction has of its own; those of its template don't count."""
+
+_FEWEST_AIMED = 10  # in smaller books, chance alone gives many the right neighbor
+_SHORTEST_RUN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class GivenAway:
+    """What instructions tell of the book.
+
+    share:    of the measured words, those in runs that their own instruction has; None for trim = 0
+    unasked:  ids of the excerpts that have no instruction
+    vague:    ids of those whose instruction has under 10 own words (none under continuation)
+    aimed:    number of instructions with their own excerpt as the only nearest; None if not judged
+    by_title: whether title and author alone say what is wanted of a collection's works
+    """
+
+    share: Fraction | None
+    unasked: tuple[str, ...]
+    vague: tuple[str, ...]
+    aimed: int | None
+    by_title: bool = False
+
+
+def given_away(book: Book, asked: Asked) -> GivenAway:
+    """Hold each excerpt against its own instruction, as it is measured and folded."""
+    own = [] if asked.continuation else list(_own_words(book, asked))
+    texts = [excerpt.text for excerpt in book.excerpts]
+    named = bool(book.works) and all(one in asked.template for one in ("{title}", "{author}"))
+    by_title = named and not any(own)
+    if by_title:
+        own = [Counter(words(excerpt.instruction or "", "unicode")) for excerpt in book.excerpts]
+    return GivenAway(
+        share=_share(book, asked) if asked.trim else None,
+        unasked=tuple(one.id for one in book.excerpts if not one.instruction),
+        vague=tuple(
+            excerpt.id
+            for excerpt, its in zip(book.excerpts, own, strict=False)
+            if excerpt.instruction and its.total() < FEWEST_WORDS
+        ),
+        aimed=None if by_title or len(own) < _FEWEST_AIMED else aimed(own, texts),
+        by_title=by_title,
+    )
+
+
+def instruction_gaps(book: Book, asked: Asked) -> list[Issue]:
+    """Say why answers to the book's instructions would be no evidence."""
+    rules = instruction_rules(given_away(book, asked), asked, excerpts=len(book.excerpts))
+    return [said for said in rules if isinstance(said, Issue)]
+
+
+def instruction_rules(
+    given: GivenAway, asked: Asked, *, excerpts: int
+) -> Iterator[Issue | RuleCheck | str]:
+    """Yield gaps, margins and notes on instructions."""
+    if given.unasked:
+        yield _gap(
+            "instructions",
+            f"{len(given.unasked):,} of {excerpts:,} excerpts have no instruction "
+            f"({given.unasked[0]}), so nothing shows that the model was asked for them",
+            "not asked",
+        )
+    if given.vague:
+        yield _gap(
+            "instructions",
+            f"{len(given.vague):,} of {excerpts:,} instructions have under {FEWEST_WORDS} words "
+            f"of their own ({given.vague[0]}): they do not say what is wanted",
+            "vague",
+        )
+    if given.by_title:
+        yield "its works were asked for by title and author alone: whether that asks is not judged"
+    if given.aimed is not None:
+        yield RuleCheck("aim", given.aimed / excerpts, ">=", 0.5)
+        silent = len(given.unasked) + len(given.vague)  # they cannot aim: told above
+        if 2 * (given.aimed + silent) < excerpts:
+            yield _gap(
+                "aim",
+                f"{given.aimed:,} of {excerpts:,} instructions resemble their own excerpt more "
+                "than any other; expected at least half: they ask for something else",
+                "aim",
+            )
+    if given.share is None:
+        yield "with trim = 0 it is not judged what instructions give away"
+        return
+    most = exact(asked.limits.max_given_away)
+    yield RuleCheck("given away", float(given.share), "<=", float(most))
+    if given.share > most:
+        yield _gap(
+            "given away",
+            f"instructions have {float(100 * given.share):.3g} % of the measured words in them, "
+            f"more than max_given_away = {asked.limits.max_given_away:g} allows",
+            "given away",
+        )
+
+
+def _gap(rule: str, cause: str, fix: str) -> Issue:
+    return Issue(rule, cause, remedy(fix, recorded=False))
+
+
+def _own_words(book: Book, asked: Asked) -> Iterator[Counter[str]]:
+    """Count the words of each instruction that its template does not bring itself."""
+    whole = Work("", book.title, book.author, 0, len(book.excerpts))
+    for work in book.works or (whole,):
+        for excerpt in book.excerpts[work.first : work.end]:
+            bare = asked.template.format(
+                words=len(words(excerpt.text, asked.words)),
+                author=work.author,
+                title=work.title,
+                summary="",
+            )
+            instruction = excerpt.instruction or ""
+            yield Counter(words(instruction, "unicode")) - Counter(words(bare, "unicode"))
+
+
+def _share(book: Book, asked: Asked) -> Fraction:
+    texts = [one.text for one in book.excerpts]
+    instructions = [one.instruction or "" for one in book.excerpts]
+    its, said = keyed(texts, asked.words), keyed(instructions, asked.words)
+    as_measured = zip(its.each(), said.each(), strict=True)
+    as_folded = zip(keyed_folded(texts).each(), keyed_folded(instructions).each(), strict=True)
+    length = max(asked.trim, _SHORTEST_RUN)
+    told = 0
+    for plain, folded in zip(as_measured, as_folded, strict=True):
+        plainly = _told(*plain, length)
+        if not np.array_equal(folded[1], plain[1]):  # near-verbatim recitals are trimmed by these
+            plainly = min(max(plainly, _told(*folded, length)), len(plain[0]))
+        told += plainly
+    return Fraction(told, max(int(its.lengths().sum()), 1))
+
+
+def _told(its: Keys, said: Keys, length: int) -> int:
+    """How many of an excerpt's words lie in runs of `length` words or more that were said."""
+    at = np.flatnonzero(np.isin(run_hashes(its, length), run_hashes(said, length)))
+    return int(np.minimum(np.diff(at), length).sum()) + (length if len(at) else 0)

@@ -1,0 +1,342 @@
+from __future__ import annotations
+
+import html
+import tracemalloc
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_memleak.books.html_blocks import read_markup
+
+
+@pytest.fixture
+def texts(new_page):
+    def read(body):
+        return [block.text for block in read_markup(new_page(body).encode()).blocks]
+
+    return read
+
+
+# --- blocks and inline elements ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("<p><i>un</i>believ<b>able</b></p>", ["unbelievable"]),
+        ('<p><span class="dropcap">T</span>he cat</p>', ["The cat"]),
+        ('<p><span style="float:left"><big>T</big></span><small>HE</small> cat</p>', ["THE cat"]),
+        ('<p><img alt="T" src="t.png"/>he cat</p>', ["The cat"]),
+        ('<p><img alt="A map of the town" src="m.png"/>Text</p>', ["Text"]),
+        ("<p>one</p><p>two</p>", ["one", "two"]),
+        ("<div>one<p>two</p>three</div>", ["one", "two", "three"]),
+        ("<p>one<br/>two</p>", ["one\ntwo"]),
+        ("<p>one<br/>\n<br/>two</p>", ["one\ntwo"]),
+        ("<ul><li>one</li><li>two</li></ul>", ["one", "two"]),
+        ("<table><tr><td>one</td><td>two</td></tr></table>", ["one", "two"]),
+        ("<dl><dt>one</dt><dd>two</dd></dl>", ["one", "two"]),
+        ('<p>one<span style="display: block">two</span>three</p>', ["one", "two", "three"]),
+        ("<p>one</p><hr/>two", ["one", "two"]),
+        ("<p>  one\n\t two  </p>", ["one two"]),
+        ("<p>H<sub>2</sub>O and 1<sup>st</sup></p>", ["H2O and 1st"]),
+        ("<p>a <custom-tag>b</custom-tag>c</p>", ["a bc"]),
+        ("<p>one<!-- gone -->two<?gone?></p>", ["onetwo"]),
+        ("<p><![CDATA[<one>]]> two</p>", ["<one> two"]),
+        ("<pre>one\n  two\n\nthree</pre>", ["one\ntwo", "three"]),
+        ("<p></p><p> </p><p>&#160;</p>", []),
+    ],
+)
+def test_inline_elements_join_and_blocks_separate(texts, body, expected):
+    assert texts(body) == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("<p>hy&shy;phen&#173;at&#xAD;ed</p>", ["hyphenated"]),
+        ("<p>a\u2060\u200b\u200c\u200d\ufeffb</p>", ["ab"]),
+        ("<p>a&nbsp;b&thinsp;c\u202fd\u2009e\u3000f</p>", ["a b c d e f"]),
+        (
+            "<p>&eacute;t&eacute;&mdash;&ldquo;x&rdquo; &lt;y&gt; &amp;amp;</p>",
+            ["été—“x” <y> &amp;"],
+        ),
+        ("<p>e\u0301te\u0301 n\u0303</p>", ["été ñ"]),
+        ("<p>of<i>\ufb01</i>ce \ufb02y wa\ufb04e \ufb06 \ufb16</p>", ["office fly waffle st վն"]),
+        ("<p>x² ½ Ⅷ ｱ</p>", ["x² ½ Ⅷ ｱ"]),
+        # Numbers of windows-1252 where Unicode's were meant.
+        ("<p>it&#146;s &#150; &#x93;so&#x94;</p>", ["it’s – “so”"]),
+    ],
+)
+def test_characters(texts, body, expected):
+    assert texts(body) == expected
+
+
+# --- what goes -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "gone",
+    [
+        '<a epub:type="noteref" href="#n">12</a>',
+        '<a role="doc-noteref" href="#n">12</a>',
+        '<sup><a href="#n">12</a></sup>',
+        '<a href="notes.xhtml#n"><sup>12</sup></a>',
+        '<a href="#n">[12]</a>',
+        '<a href="#n" class="fnanchor">[A]</a>',
+        '<sup><a href="#n">*</a></sup>',
+        '<a href="#note4">4</a>',
+        '<a href="notes.xhtml#fn_12">12</a>',
+        '<sup><a href="#x">note 4</a></sup>',
+        '<a class="footnote-ref" href="#x">4</a>',
+        '<a id="page12">12</a>',
+        '<span id="Page_012">[12]</span>',
+        '<a class="x-ebookmaker-pageno" title="12">[Pg 12]</a>',
+        '<span epub:type="pagebreak" title="12">12</span>',
+        '<span role="doc-pagebreak">12</span>',
+        '<span epub:type="pagebreak" id="p12"/>',
+        '<span class="pagenum">[Pg 12]</span>',
+        '<span class="pageno"><a id="p12"></a>xii</span>',
+        "<span hidden=''>secret</span>",
+        '<span style="color:red; DISPLAY : none">secret</span>',
+        '<span style="visibility:hidden">secret</span>',
+        '<span aria-hidden="true">secret</span>',
+        "<script>secret()</script>",
+        "<style>p { secret: 1 }</style>",
+        "<template>secret</template>",
+        "<noscript>secret</noscript>",
+        '<svg xmlns="http://www.w3.org/2000/svg"><title>secret</title><text>x</text></svg>',
+        "<audio>secret</audio>",
+        "<object>secret</object>",
+        "<select><option>secret</option></select>",
+    ],
+)
+def test_what_no_reader_reads_goes_and_what_is_around_it_joins(texts, gone):
+    assert texts(f"<p>un{gone}believable</p>") == ["unbelievable"]
+
+
+@pytest.mark.parametrize(
+    "gone",
+    [
+        '<aside epub:type="footnote" id="n"><p>12. secret</p></aside>',
+        '<section epub:type="endnotes"><h2>Notes</h2><ol><li>secret</li></ol></section>',
+        '<aside role="doc-footnote"><p>secret</p></aside>',
+        '<nav epub:type="toc"><ol><li>secret</li></ol></nav>',
+        "<div hidden='hidden'><div><p>secret</p></div></div>",
+        '<section class="pg-boilerplate pgheader" id="pg-header"><p>secret</p></section>',
+        '<section epub:type="frontmatter"><p>secret</p></section>',
+        '<section epub:type="titlepage"><h1>secret</h1></section>',
+        '<section role="doc-dedication"><p>secret</p></section>',
+        '<section epub:type="index"><p>secret</p></section>',
+    ],
+)
+def test_blocks_that_are_not_the_text_go(texts, gone):
+    assert texts(f"<p>one</p>{gone}<p>two</p>") == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        '<a href="#ch2">see 2</a>',
+        '<a href="#ch2">2</a>',
+        '<a href="#note4">see there</a>',
+        '<span id="page12">13</span>',
+        '<span id="p12">word</span>',
+        "x<sup>2</sup>",
+        '<a href="http://example.org"><sup>12</sup></a>',
+        '<span class="pagenum">not a page</span>',
+        '<div class="pagebreak"><p>after a break</p></div>',
+    ],
+)
+def test_what_only_looks_like_it_stays(texts, kept):
+    assert "".join(texts(f"<div>{kept}</div>"))
+
+
+def test_ruby_glosses_go_and_their_bases_stay(texts):
+    ruby = "<ruby>漢<rp>(</rp><rt>kan</rt><rp>)</rp>字<rt>ji</rt></ruby>"
+    assert texts(f"<p>{ruby}です</p>") == ["漢字です"]
+
+
+def test_letters_hidden_from_screen_readers_beneath_a_label_stay(texts):
+    body = '<p><span aria-label="The"><span aria-hidden="true">T</span>he</span> cat</p>'
+    assert texts(body) == ["The cat"]
+
+
+def test_epub_switch_shows_its_default(texts):
+    body = (
+        "<p>a<epub:switch><epub:case required-namespace='x'>b</epub:case>"
+        "<epub:default>c</epub:default></epub:switch></p>"
+    )
+    assert texts(body) == ["ac"]
+
+
+@pytest.mark.parametrize(
+    ("body", "expected", "declares"),
+    [
+        ('<section epub:type="backmatter"><p>a</p></section><p>b</p>', ["b"], False),
+        (
+            '<div epub:type="frontmatter"><div epub:type="prologue"><p>a</p></div></div>',
+            ["a"],
+            True,
+        ),
+        ('<div epub:type="frontmatter"><div epub:type="chapter"><p>a</p></div></div>', [], True),
+        ('<div epub:type="preface"><p>a</p></div>', [], False),
+        ('<div epub:type="bodymatter"><div epub:type="preface"><p>a</p></div></div>', ["a"], True),
+        ('<div epub:type="chapter"><div epub:type="epigraph"><p>a</p></div></div>', ["a"], True),
+        ('<div epub:type="introduction"><p>a</p></div>', ["a"], False),
+        ('<section role="doc-chapter"><p>a</p></section>', ["a"], True),
+        ('<section role="doc-afterword"><p>a</p></section>', [], False),
+    ],
+)
+def test_front_and_back_matter(new_page, body, expected, declares):
+    markup = read_markup(new_page(body).encode())
+    assert [block.text for block in markup.blocks] == expected
+    assert markup.declares_body is declares
+
+
+# --- headings ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("<h1>One</h1><p>a</p>", [("One", 1), ("a", 0)]),
+        ("<h6><i>O</i>ne</h6>", [("One", 6)]),
+        ("<h2>I<br/>The Storm</h2>", [("I The Storm", 2)]),
+        ("<hgroup><h3>II</h3><p>Black Dog</p></hgroup>", [("II: Black Dog", 3)]),
+        ('<p role="heading" aria-level="3">One</p>', [("One", 3)]),
+        ("<hgroup><p>No heading</p></hgroup>", [("No heading", 0)]),
+        ("<h2></h2><p>a</p>", [("a", 0)]),
+        (f"<h2>{'word ' * 31}</h2>", [(("word " * 31).strip(), 0)]),
+    ],
+)
+def test_headings(new_page, body, expected):
+    blocks = read_markup(new_page(body).encode()).blocks
+    assert [(block.text, block.level) for block in blocks] == expected
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        (".line{display:block}", ["one", "two"]),
+        ("@charset 'x'; p > span.line, b {color: red; DISPLAY : Block;}", ["one", "two"]),
+        (".poem .line { display: list-item }", ["one", "two"]),
+        (".line { display: block; float: left }", ["onetwo"]),
+        (".line { display: inline-block }", ["onetwo"]),
+        (".line b { display: block }", ["onetwo"]),
+        ("@media x { .line { display: block } }", ["onetwo"]),
+        ("/* .line { display: block }", ["onetwo"]),
+    ],
+)
+def test_classes_that_style_sheets_display_as_blocks(rule, expected):
+    body = '<p><span class="line">one</span><span class="line">two</span></p>'
+    document = f"<html><head><style>{rule}</style></head><body>{body}</body></html>"
+    assert [block.text for block in read_markup(document.encode()).blocks] == expected
+
+
+# --- bad and hostile documents -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        "<html><body><p>one<p>two & three<br>four",
+        "<html><body><p>one</p><p>two & three<br>four</body>",
+        '<html><body><p>one</p><p epub:type="x">two & three<br/>four</p></body></html>',
+    ],
+)
+def test_what_is_not_well_formed_is_read_as_browsers_read_it(document):
+    blocks = read_markup(document.encode()).blocks
+    assert [block.text for block in blocks] == ["one", "two & three\nfour"]
+
+
+@pytest.mark.parametrize("depth", [300, 3_000, 100_000])
+@pytest.mark.parametrize("tag", ["div", "i"])
+def test_deep_nesting(depth, tag):
+    document = f"<html><body>{f'<{tag}>' * depth}word{f'</{tag}>' * depth} more</body></html>"
+    words = " ".join(block.text for block in read_markup(document.encode()).blocks)
+    assert words == "word more"
+
+
+def test_a_huge_text_node():
+    document = b"<html><body><p>" + b"word " * 4_000_000 + b"</p></body></html>"
+    (block,) = read_markup(document).blocks
+    assert len(block.text) == 5 * 4_000_000 - 1
+
+
+def test_many_elements_cost_no_tree():
+    document = b"<html><body><p>" + b"<b/>" * 500_000 + b"word</p></body></html>"
+    tracemalloc.start()
+    try:
+        (block,) = read_markup(document).blocks
+        assert tracemalloc.get_traced_memory()[1] < 8 * len(document)
+    finally:
+        tracemalloc.stop()
+    assert block.text == "word"
+
+
+def test_entities_and_files_are_never_followed(tmp_path):
+    secret = tmp_path / "secret.txt"
+    secret.write_text("secret")
+    levels = "".join(f'<!ENTITY a{n} "{f"&a{n - 1};" * 10}">' for n in range(1, 10))
+    document = (
+        f'<!DOCTYPE html [<!ENTITY a0 "lol">{levels}<!ENTITY x SYSTEM "{secret.as_uri()}">'
+        f'<!ENTITY % p SYSTEM "{secret.as_uri()}">%p;]>'
+        "<html><body><p>one &a9; two &x; three</p></body></html>"
+    )
+    markup = read_markup(document.encode())
+    assert [block.text for block in markup.blocks] == ["one two three"]
+    assert len(markup.notes) == 1
+
+
+@given(st.binary(max_size=300))
+def test_no_bytes_raise(data):
+    read_markup(data)
+
+
+@given(st.text(st.sampled_from("<>/&;\"'= \n!-[]?#xpdivbsupah1"), max_size=120))
+def test_no_tag_soup_raises(text):
+    read_markup(text.encode())
+
+
+def test_repr_hides_the_text():
+    assert "word" not in repr(read_markup(b"<p>word</p>"))
+
+
+# --- property: what is joined and what is separated ----------------------------------------
+
+LETTERS = st.text(st.characters(codec="utf-8", categories=["L", "N", "P", "Zs"]), max_size=8)
+INLINE = st.recursive(
+    LETTERS.map(lambda text: (html.escape(text), text)),
+    lambda inner: st.tuples(
+        st.sampled_from(["b", "em", "span", "q", "abbr", "unknown"]), st.lists(inner, max_size=3)
+    ).map(
+        lambda node: (
+            f"<{node[0]}>{''.join(one for one, _ in node[1])}</{node[0]}>",
+            "".join(text for _, text in node[1]),
+        )
+    ),
+    max_leaves=6,
+)
+PARAGRAPH = st.lists(INLINE, max_size=4).map(
+    lambda nodes: ("".join(one for one, _ in nodes), "".join(text for _, text in nodes))
+)
+
+
+def composed(text):
+    apart = (
+        unicodedata.normalize("NFKC", char) if "\ufb00" <= char <= "\ufb17" else char
+        for char in text
+    )
+    return unicodedata.normalize("NFC", "".join(apart))
+
+
+@given(st.lists(PARAGRAPH, max_size=5), st.booleans())
+def test_paragraphs_come_out_with_the_text_that_went_in(paragraphs, well_formed):
+    body = "".join(f"<p>{markup}</p>" for markup, _ in paragraphs)
+    document = f"<html><body>{body}{'' if well_formed else '<br>'}</body></html>"
+    # In NFC, with ligatures as their letters.
+    expected = [" ".join(composed(text).split()) for _, text in paragraphs]
+    found = [block.text for block in read_markup(document.encode()).blocks]
+    assert found == [text for text in expected if text]

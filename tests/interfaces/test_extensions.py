@@ -1,0 +1,217 @@
+"""Hooks from installed packages and objects: which of them counts, and who is asked when."""
+
+from importlib.metadata import Distribution, EntryPoint
+from pathlib import Path
+from types import MappingProxyType, ModuleType, SimpleNamespace
+
+import pluggy
+import pytest
+
+from pytest_memleak.errors import BookError, SuiteError
+from pytest_memleak.interfaces.extensions import Extensions
+from pytest_memleak.interfaces.hookspecs import hookimpl
+from pytest_memleak.interfaces.protocols import Chapter, Manuscript
+from pytest_memleak.records import Measure
+from pytest_memleak.records.pair_result import RunReport
+
+BUILT_IN = ["ngram", "openai", "recorded", "tinker", "transformers", "vertex"]
+STORY = Manuscript("Mine", "Me", (Chapter(None, ("Some words.",)),))
+
+
+def module(**hooks):
+    """A module with these functions as hooks, as a conftest is one."""
+    made = ModuleType("extension")
+    for name, function in hooks.items():
+        setattr(made, name, hookimpl(function))
+    return made
+
+
+# --- providers -----------------------------------------------------------------------------
+
+
+def test_the_built_in_providers_are_there():
+    extensions = Extensions()
+    for name in BUILT_IN:
+        assert callable(extensions.provider(name, place="x"))
+    with pytest.raises(SuiteError) as caught:
+        extensions.provider("ngarm", place="x.toml: model 'm'")
+    assert str(caught.value) == (
+        f"x.toml: model 'm': provider: there is no 'ngarm'; known providers: {', '.join(BUILT_IN)}"
+        "\n  write 'ngram' if that is what is meant"
+    )
+
+
+def test_only_what_says_so_is_free():
+    paid, free = SimpleNamespace(free=False), SimpleNamespace(free=True)
+    extensions = Extensions([module(memleak_providers=lambda: {"p": paid, "f": free, "x": len})])
+    names = [*BUILT_IN, "p", "f", "x"]
+    assert [name for name in names if extensions.is_free(name)] == ["ngram", "recorded", "f"]
+    with pytest.raises(SuiteError, match="there is no 'y'"):
+        extensions.is_free("y")
+
+
+def test_a_provider_of_ones_own_is_beside_the_others():
+    extensions = Extensions([module(memleak_providers=lambda: {"mine": dict})])
+    assert extensions.provider("mine", place="x") is dict
+    assert callable(extensions.provider("ngram", place="x"))
+    with pytest.raises(SuiteError, match="known providers: mine, ngram"):
+        extensions.provider("y", place="x")
+
+
+def test_it_may_take_the_place_of_a_built_in_one_and_the_last_registered_counts():
+    first = module(memleak_providers=lambda: {"ngram": dict, "mine": dict})
+    second = module(memleak_providers=lambda: {"mine": list})
+    extensions = Extensions([first, second])
+    assert extensions.provider("ngram", place="x") is dict
+    assert extensions.provider("mine", place="x") is list
+    assert Extensions([second, first]).provider("mine", place="x") is dict
+
+
+def test_an_extension_may_have_none_to_give():
+    extensions = Extensions([module(memleak_providers=lambda: None, memleak_measures=lambda: None)])
+    assert extensions.provider("ngram", place="x")
+    assert extensions.measures() == {}
+
+
+# --- book readers --------------------------------------------------------------------------
+
+
+def test_a_reader_of_ones_own_is_asked_before_the_built_in_ones(tmp_path):
+    (tmp_path / "b.txt").write_text("Some other words. " * 10)
+    asked = []
+
+    def read(path):
+        asked.append(path.name)
+        return STORY if path.stem == "mine" else None
+
+    extensions = Extensions([module(memleak_read_book=read)])
+    assert extensions.read_book(tmp_path / "mine.txt") is STORY
+    assert extensions.read_book(tmp_path / "mine.fb2") is STORY
+    assert extensions.read_book(tmp_path / "b.txt") != STORY
+    assert asked == ["mine.txt", "mine.fb2", "b.txt"]
+
+
+def test_the_last_registered_reader_is_asked_first_and_one_answer_is_enough():
+    asked = []
+
+    def reader(name, answer):
+        def read(path):
+            asked.append(name)
+            return answer
+
+        return module(memleak_read_book=read)
+
+    readers = [reader("a", STORY), reader("b", STORY), reader("c", None)]
+    assert Extensions(readers).read_book(Path("x.txt")) is STORY
+    assert asked == ["c", "b"]
+
+
+def test_a_readers_own_error_is_not_passed_on_to_the_next():
+    def refuse(path):
+        raise BookError("it is locked", place=str(path))
+
+    with pytest.raises(BookError, match=r"x\.txt: it is locked"):
+        Extensions([module(memleak_read_book=refuse)]).read_book(Path("x.txt"))
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("b.fb2", r"'\.fb2'"), ("b", "'b'"), ("b.EPUB2", r"'\.EPUB2'"), (".txt", r"'\.txt'")],
+)
+def test_a_file_that_nobody_reads_is_named(name, said):
+    with pytest.raises(BookError, match=f"no reader for files named {said}") as caught:
+        Extensions().read_book(Path(name))
+    assert caught.value.place == name
+
+
+@pytest.mark.parametrize("name", ["b.txt", "b.TXT", "b.Txt"])
+def test_names_may_be_written_large(tmp_path, name):
+    (tmp_path / name).write_text("Some words. " * 10)
+    assert Extensions().read_book(tmp_path / name).chapters
+
+
+# --- measures and reports ------------------------------------------------------------------
+
+
+def test_measures_of_all_extensions_come_together_and_the_last_registered_counts():
+    first = module(memleak_measures=lambda: {"a": len, "b": len})
+    second = module(memleak_measures=lambda: {"b": max})
+    assert Extensions().measures() == {}
+    known = Extensions([first, second]).measures()
+    assert {name: row.function for name, row in known.items()} == {"a": len, "b": max}
+
+
+def test_a_measure_may_be_a_row_that_says_more():
+    row = Measure("", kind="count", unit="letters", function=len)
+    (known,) = Extensions([module(memleak_measures=lambda: {"a": row})]).measures().values()
+    assert (known.name, known.kind, known.unit, known.function) == ("a", "count", "letters", len)
+
+
+def test_every_report_sink_gets_the_run():
+    seen = []
+    sinks = [module(memleak_report=lambda run, n=n: seen.append((n, run))) for n in (1, 2)]
+    run = RunReport("1.0", ())
+    Extensions(sinks).report(run)
+    assert sorted(seen, key=lambda one: one[0]) == [(1, run), (2, run)]
+    Extensions().report(run)
+
+
+# --- where they come from ------------------------------------------------------------------
+
+
+def test_any_object_may_hold_hooks_and_others_are_let_be():
+    class Plugin:
+        @hookimpl
+        def memleak_measures(self):
+            return {"mine": len}
+
+        def memleak_providers(self):
+            raise AssertionError("not marked as a hook")
+
+    extensions = Extensions([Plugin(), object(), ModuleType("conftest"), len])
+    assert extensions.measures()["mine"].function is len
+    assert extensions.provider("ngram", place="x")
+
+
+def test_an_object_given_twice_counts_once():
+    seen = []
+
+    def report(run):
+        seen.append(run)
+
+    sink = module(memleak_report=report)
+    Extensions([sink, sink]).report(RunReport("1.0", ()))
+    assert len(seen) == 1
+
+
+def test_the_conftests_of_several_folders_may_have_one_name():
+    conftests = [module(memleak_measures=lambda n=n: {f"measure_{n}": len}) for n in range(3)]
+    assert {one.__name__ for one in conftests} == {"extension"}
+    assert len(Extensions(conftests).measures()) == 3
+
+
+def test_installed_packages_are_found_by_their_entry_point(monkeypatch):
+    installed = module(memleak_providers=lambda: {"installed": dict, "ngram": dict})
+    monkeypatch.setattr(EntryPoint, "load", lambda self: installed)
+
+    class Package(Distribution):
+        metadata = MappingProxyType({"name": "memleak-extension"})
+        version = "1"
+        entry_points = (EntryPoint("ext", "extension", "memleak"), EntryPoint("x", "y", "other"))
+
+        def read_text(self, filename):
+            return None
+
+        def locate_file(self, path):
+            return Path(path)
+
+    monkeypatch.setattr("importlib.metadata.distributions", lambda **_: iter([Package()]))
+    extensions = Extensions([module(memleak_providers=lambda: {"ngram": list})])
+    assert extensions.provider("installed", place="x") is dict
+    # What a project's own conftest says counts before what is installed.
+    assert extensions.provider("ngram", place="x") is list
+
+
+def test_a_hook_with_arguments_that_there_are_not_is_refused():
+    with pytest.raises(pluggy.PluginValidationError, match="memleak_read_book"):
+        Extensions([module(memleak_read_book=lambda file: None)])

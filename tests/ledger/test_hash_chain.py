@@ -1,0 +1,209 @@
+"""The chain: what was written is sealed, and every later change of the tables is told."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import shutil
+
+import pytest
+from by_hand import answer, intent
+from edits_by_hand import other, rows_of, tamper, where
+from full_ledger import fill
+
+from pytest_memleak.ledger.call_reservations import claim
+from pytest_memleak.ledger.call_results import record
+from pytest_memleak.ledger.hash_chain import Head, head
+from pytest_memleak.ledger.ledger import Ledger
+from pytest_memleak.ledger.prompts import Ask
+from pytest_memleak.ledger.tables import metadata
+from pytest_memleak.ledger.verify_chain import check_ledger
+from pytest_memleak.ledger.versions import SCHEMA_VERSION
+
+SEED = 14
+TAMPERS_PER_COLUMN = 3
+# Who asks a deployment just now is nothing that was written down.
+SEALED = [one for one in metadata.sorted_tables if one.name not in {"chain", "tenants"}]
+COLUMNS = [(table.name, column.name) for table in SEALED for column in table.columns]
+
+
+def wrong(url: str, said: Head | None = None) -> list[str]:
+    with Ledger(url, create=False) as ledger:
+        return check_ledger(ledger, said=said).wrong
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A ledger file that has everything."""
+    from ledgers import ask
+
+    folder = tmp_path_factory.mktemp("whole")
+    path = folder / "ledger.db"
+    with Ledger(f"sqlite:///{path}", run="this-run") as ledger:
+        fill(ledger, ask.__wrapped__(), folder)
+    return path
+
+
+@pytest.fixture
+def copy(whole, tmp_path):
+    path = tmp_path / "ledger.db"
+    shutil.copy(whole, path)
+    return f"sqlite:///{path}"
+
+
+@pytest.mark.parametrize(("table", "column"), COLUMNS)
+def test_a_changed_value_is_found_in_every_column(copy, whole, table, column):
+    dice = random.Random(f"{SEED} {table} {column}")
+    rows = rows_of(copy, table)
+    kind = metadata.tables[table].c[column]
+    for row in dice.sample(rows, min(TAMPERS_PER_COLUMN, len(rows))):
+        new = other(row[column], kind, dice)
+        values = {"new": new} | {f"old_{name}": value for name, value in row.items()}
+        condition = where(metadata.tables[table])
+        assert tamper(copy, f'UPDATE {table} SET "{column}" = :new WHERE {condition}', values) == 1
+        if (table, column) == ("ledger_version", "version"):
+            tamper(copy, f"UPDATE ledger_version SET version = {SCHEMA_VERSION}, since = since + 1")
+        assert wrong(copy), (row, new)
+        shutil.copy(whole, copy.removeprefix("sqlite:///"))
+
+
+def test_every_column_has_a_value_to_change(copy):
+    """Else the test above would show less than it says."""
+    for table in SEALED:
+        rows = rows_of(copy, table.name)
+        for column in table.columns:
+            assert any(row[column.name] is not None for row in rows), (table.name, column.name)
+
+
+@pytest.mark.parametrize("table", [table.name for table in SEALED])
+def test_a_row_that_is_taken_out_is_found(copy, whole, table):
+    for row in rows_of(copy, table):
+        if table == "ledger_version":
+            continue  # without it, it is no ledger
+        values = {f"old_{name}": value for name, value in row.items()}
+        assert tamper(copy, f"DELETE FROM {table} WHERE {where(metadata.tables[table])}", values)
+        assert wrong(copy), row
+        shutil.copy(whole, copy.removeprefix("sqlite:///"))
+
+
+@pytest.mark.parametrize(
+    ("statement", "told"),
+    [
+        (
+            "INSERT INTO generations (question, ordinal, call, finish_reason, text) SELECT"
+            " question, 40, call, finish_reason, text FROM generations WHERE ordinal = 1",
+            "call 1: answer 40 was added",
+        ),
+        (
+            "INSERT INTO leases (lock, host, pid, began) VALUES ('x', X'79', 1, 0)",
+            "lease 2 was added by something else",
+        ),
+        ("UPDATE calls SET cost = 99 WHERE id = 1", "call 1: cost is 99, and was written as 13"),
+        (
+            "UPDATE generations SET text = X'78' WHERE call = 1 AND ordinal = 0",
+            "call 1: answer 0: text is",
+        ),
+        ("DELETE FROM generations WHERE call = 1 AND ordinal = 0", "call 1: answer 0 is gone"),
+        ("DELETE FROM summaries", f"summary {hashlib.sha256(b'a text').hexdigest()[:12]} is gone"),
+        ("UPDATE runs SET spent = 1", "run this-run: it has spent 1, and its calls"),
+    ],
+)
+def test_it_says_what_was_done(copy, statement, told):
+    assert tamper(copy, statement) >= 1
+    assert [one for one in wrong(copy) if one.startswith(told)]
+
+
+def test_the_chain_itself(copy, whole):
+    """Entries changed, taken out, put elsewhere; 60 of them, seeded."""
+    dice = random.Random(SEED)
+    entries = rows_of(copy, "chain")
+    for place in dice.sample(range(len(entries) - 1), 20):
+        number = entries[place]["number"]
+        for statement, values in (
+            ("UPDATE chain SET entry = :new WHERE number = :n", {"new": b"{}"}),
+            ("UPDATE chain SET link = :new WHERE number = :n", {"new": "0" * 64}),
+            ("DELETE FROM chain WHERE number = :n", {}),
+        ):
+            assert tamper(copy, statement, values | {"n": number}) == 1
+            assert any("chain" in one for one in wrong(copy)), (statement, number)
+            shutil.copy(whole, copy.removeprefix("sqlite:///"))
+
+
+def test_a_ledger_that_was_cut_short_with_its_chain_differs_from_the_bundles_head(copy):
+    with Ledger(copy) as ledger:
+        said = head(ledger)
+    assert wrong(copy, said) == []
+    tamper(copy, "DELETE FROM chain WHERE number > 1")
+    for table in reversed([one.name for one in SEALED if one.name != "ledger_version"]):
+        tamper(copy, f"DELETE FROM {table}")
+    assert wrong(copy) == []  # nothing says that there was more
+    [told] = wrong(copy, said)
+    assert f"ends at entry 1, and had {said.entries} when the bundle was made" in told
+
+
+def test_a_chain_that_was_made_anew_differs_from_the_bundles_head(copy):
+    """The cost of a call lowered, in its row, in its run and in its entry, and all sealed again."""
+    with Ledger(copy) as ledger:
+        said = head(ledger)
+    tamper(copy, "UPDATE calls SET cost = 12 WHERE id = 1")
+    tamper(copy, "UPDATE runs SET spent = spent - 1")
+    link = ""
+    for row in rows_of(copy, "chain"):
+        entry = bytes(row["entry"]).decode().replace('"cost": 13,', '"cost": 12,')
+        link = hashlib.sha256(f"{link}{entry}".encode()).hexdigest()
+        values = {"e": entry.encode(), "l": link, "n": row["number"]}
+        tamper(copy, "UPDATE chain SET entry = :e, link = :l WHERE number = :n", values)
+    assert wrong(copy) == []
+    assert wrong(copy, said) == [
+        f"at its entry {said.entries:,} the ledger's chain is another than the bundle's"
+    ]
+
+
+def test_what_cannot_have_been_is_told_whatever_the_chain_says(copy):
+    """A call's answers taken away, and its entry made anew without them."""
+    tamper(copy, "DELETE FROM generations WHERE call = 1 AND ordinal = 0")
+    link = ""
+    for row in rows_of(copy, "chain"):
+        entry = json.loads(bytes(row["entry"]))
+        if entry["table"] == "calls" and entry["row"]["id"] == 1:
+            kept = [one for one in entry["row"].get("generations", ()) if one["ordinal"]]
+            if kept:
+                entry["row"]["generations"] = kept
+        text = json.dumps(entry, sort_keys=True)
+        link = hashlib.sha256(f"{link}{text}".encode()).hexdigest()
+        values = {"e": text.encode(), "l": link, "n": row["number"]}
+        tamper(copy, "UPDATE chain SET entry = :e, link = :l WHERE number = :n", values)
+    assert wrong(copy) == ["call 1 is answered, and 2 answers came, of which 1 are there"]
+
+
+def test_in_each_kind_of_database(url, ask, tmp_path):
+    with Ledger(url) as ledger:
+        fill(ledger, ask, tmp_path)
+        checked = check_ledger(ledger)
+        assert (checked.wrong, checked.imports) == ([], 1)
+        assert checked.calls == 11
+        assert checked.entries == head(ledger).entries
+    assert wrong(url) == []
+    dice = random.Random(SEED)
+    for table, column in dice.sample(COLUMNS, 8):
+        [row] = dice.sample(rows_of(url, table), 1)
+        if (table, column) == ("ledger_version", "version"):
+            continue
+        condition = where(metadata.tables[table])
+        old = {f"old_{name}": value for name, value in row.items()}
+        new = other(row[column], metadata.tables[table].c[column], dice)
+        tamper(url, f'UPDATE {table} SET "{column}" = :new WHERE {condition}', old | {"new": new})
+        assert wrong(url), (table, column)
+        moved = old | {f"old_{column}": new, "new": row[column]}
+        tamper(url, f'UPDATE {table} SET "{column}" = :new WHERE {condition}', moved)
+    assert wrong(url) == []
+
+
+def test_other_processes_write_while_it_reads(url, ask):
+    asked = ask(excerpts=1, samples=12)
+    with Ledger(url) as ledger, Ledger(url) as reader:
+        for n in range(12):
+            call = claim(ledger, intent(ledger, asked, Ask(asked.questions[0], (n,))))
+            assert check_ledger(reader).wrong == []
+            record(ledger, answer(call, f"text {n}"))

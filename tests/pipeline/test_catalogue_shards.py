@@ -1,0 +1,148 @@
+"""A catalogue gives the same findings in one shard, in twenty, prepared or not, and on Ray."""
+
+import contextlib
+import hashlib
+import pickle
+import random
+from types import SimpleNamespace
+
+import pytest
+
+from pytest_memleak.books.catalog_file import write_catalogue
+from pytest_memleak.pipeline import catalog as catalogue_module
+from pytest_memleak.pipeline.catalog import Catalogue
+from pytest_memleak.pipeline.catalog_reader import LooseReader
+from pytest_memleak.pipeline.protected_index import ProtectedBooks
+from pytest_memleak.pipeline.required_samples import Purpose
+from pytest_memleak.records import Book, Excerpt, Generation, Limits, Scoring
+from pytest_memleak.scoring.analysis import analyse
+from pytest_memleak.scoring.catalog_scan import scan, scanned
+
+BOOK_WORDS, LENGTHS = 600, (90, 12, 21, 11, 13, 8, 20)
+MINE = Book(
+    "mine", "Mine", "Me", (Excerpt("p_id1", "the own book is short and of no account"),), ""
+)
+
+
+class Library:
+    """So many text files, and generations that recite some of them, whole and in part."""
+
+    def __init__(self, folder, count):
+        self.folder, self.rng = folder, random.Random(12)
+        vocabulary = [self._word() for _ in range(4_000)]
+        self.paths, said = [], []
+        for number in range(count):
+            words = self.rng.choices(vocabulary, k=BOOK_WORDS)
+            if number % 7 == 3:
+                at, length = self.rng.randrange(400), LENGTHS[len(said) % len(LENGTHS)]
+                said.append((words[at : at + length], self.rng.choices(vocabulary, k=30)))
+            if number % 10 == 5:  # a near-verbatim one
+                near = words[100:160]
+                near[6::7] = ["changed"] * len(near[6::7])
+                said.append((near, self.rng.choices(vocabulary, k=30)))
+            path = folder / "books" / str(number % 5) / f"b{number}.txt"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(" ".join(words), encoding="utf-8")
+            self.paths.append(path)
+        self.generations = [
+            Generation("p_id1", n, " ".join([*around, *passage, *around]))
+            for n, (passage, around) in enumerate(said)
+        ]
+
+    def _word(self):
+        return "".join(self.rng.choices("abcdefghijklmnopqrstuvwxyz", k=self.rng.randint(2, 12)))
+
+    def findings(self, *sources, scan=scanned):
+        """What the pair recites, and what is told of the catalogue."""
+        scoring = Scoring()
+        pair = SimpleNamespace(
+            id="m/mine",
+            scoring=scoring,
+            limits=Limits(longest_recital=38),
+            model=SimpleNamespace(finetune_books=()),
+        )
+        suite = SimpleNamespace(
+            path=self.folder / "it.memleak.toml",
+            catalogue=sources or tuple(self.paths),
+            pairs=[pair],
+            books=[SimpleNamespace(id="mine", role="test")],
+            excused=lambda _: (),
+        )
+        protected = ProtectedBooks(suite, SimpleNamespace(cut=lambda _: MINE))
+        catalogue = Catalogue(
+            suite,
+            LooseReader(scoring),
+            own_books=protected.asked_for,
+            at_hand=lambda _: iter(()),
+            scan=lambda: scan,
+        )
+        sampled = SimpleNamespace(
+            draws=SimpleNamespace(pair=pair, endpoint=None, purpose=Purpose.OWN),
+            generations=lambda: iter(self.generations),
+        )
+        held = catalogue.held_by([sampled])
+        assert held.gaps == held.unread == ()
+        found = protected.for_pair(pair, MINE, held.books, least=held.least)
+        analysis = analyse(MINE, self.generations, scoring, protected=found)
+        return analysis.recitals, held.told
+
+    def prepare(self, name, paths):
+        reader, file = LooseReader(Scoring()), self.folder / name
+        books = (
+            (path, hashlib.sha256(path.read_bytes()).hexdigest(), reader.keys(path))
+            for path in paths
+        )
+        write_catalogue(file, books, mode="paper")
+        return file
+
+
+def same_in_shards_and_prepared(library, shard_bytes, monkeypatch):
+    one_shard = library.findings()
+    recitals, told = one_shard
+    assert told["books"] == len(library.paths)
+    assert recitals.longest_recital.words >= 90
+    assert len({one.book for one in recitals.passages}) > 1
+    assert recitals.recitals_over > 1
+    monkeypatch.setattr(catalogue_module, "_SHARD_BYTES", shard_bytes)
+    third = sum(len(one.text) for one in library.generations) // 3
+    monkeypatch.setattr(catalogue_module, "_CHARACTERS", third)  # several tables
+    assert library.findings() == one_shard
+    assert library.findings(library.prepare("all.keys", library.paths)) == one_shard
+    parts = [library.prepare(f"{n}.keys", library.paths[n::20]) for n in range(20)]
+    assert library.findings(*parts) == one_shard
+    return one_shard
+
+
+def on_other_nodes(shards, table, *, least):
+    """Each shard, the table and what comes of them go to another process and back, in any order."""
+    there = pickle.loads(pickle.dumps(table))
+    for shard in reversed([pickle.loads(pickle.dumps(one)) for one in shards]):
+        yield pickle.loads(pickle.dumps(scan(shard, there, least=least)))
+
+
+def test_one_shard_or_many_or_prepared(tmp_path, monkeypatch):
+    library = Library(tmp_path, 40)
+    with monkeypatch.context() as patch:
+        one_shard = same_in_shards_and_prepared(library, 8_000, patch)
+    monkeypatch.setattr(catalogue_module, "_SHARD_BYTES", 8_000)
+    assert library.findings(scan=on_other_nodes) == one_shard
+    file = library.prepare("there.keys", library.paths)
+    assert library.findings(file, scan=on_other_nodes) == one_shard
+
+
+@pytest.mark.full
+@pytest.mark.filterwarnings("ignore")
+def test_two_thousand_books_in_one_shard_in_twenty_and_on_ray(tmp_path, monkeypatch):
+    pytest.importorskip("ray", reason="the extra ray is not installed")
+    from pytest_memleak.parallel.ray_scoring import OnRay
+
+    library = Library(tmp_path, 2_000)
+    bytes_of_all = sum(path.stat().st_size for path in library.paths)
+    shard_bytes = bytes_of_all // 20
+    with monkeypatch.context() as patch:
+        one_shard = same_in_shards_and_prepared(library, shard_bytes, patch)
+    monkeypatch.setattr(catalogue_module, "_SHARD_BYTES", shard_bytes)
+    with contextlib.closing(OnRay()) as on_ray:
+        assert library.findings(scan=on_ray.scanned) == one_shard
+        file = library.prepare("ray.keys", library.paths)
+        assert library.findings(file, scan=on_ray.scanned) == one_shard

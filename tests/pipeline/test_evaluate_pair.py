@@ -1,0 +1,293 @@
+"""The story of one pair, in a few lines each: clean, leak, incomplete, down, unreadable."""
+
+import json
+
+import pytest
+
+from pytest_memleak.errors import ProviderError
+from pytest_memleak.interfaces.extensions import Extensions
+from pytest_memleak.interfaces.hookspecs import hookimpl
+from pytest_memleak.pipeline.evaluate_pair import evaluate
+from pytest_memleak.pipeline.resources import Resources
+from pytest_memleak.pipeline.suite_run import SuiteRun
+from pytest_memleak.records import Kind, Verdict
+from pytest_memleak.sampling.retry import Retry
+from pytest_memleak.suite.load import load_suite
+
+TEXT = "the ferryman counted nine lanterns along the quay and did not like the number at all"
+ASKED = "Write a passage of sixteen words in which somebody waits for a boat."
+SUITE = """
+[suite]
+samples = 4
+[limits]
+longest_span = 6
+[[book]]
+id = "ferry"
+source = "ferry.json"
+[[model]]
+id = "m"
+provider = "fake"
+"""
+
+
+class Fake:
+    """A provider whose endpoint gives these answers in turn; an exception among them is raised.
+
+    Canaries, which are asked without sampling, take none of them.
+    """
+
+    name = "fake"
+    concurrency = 1
+    completions_per_call = 1
+    batch = False
+    id = "fake-weights"
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.asked = 0
+
+    @hookimpl
+    def memleak_providers(self):
+        return {"fake": lambda setup: self}
+
+    def open(self, endpoint):
+        return self
+
+    def sample(self, instruction, *, n, temperature, max_tokens, seed):
+        if temperature == 0:
+            return ["the same as ever"]
+        answer = self.answers[self.asked]
+        self.asked += 1
+        if isinstance(answer, Exception):
+            raise answer
+        return [answer]
+
+
+CLEAN = (
+    "a boat crossed before anyone was awake and left behind it only a little smoke at dawn",
+    "nothing was seen from our window that evening except two gulls who quarrelled over some bread",
+    "it rained so long that my mother put every bucket we owned under her leaking kitchen roof",
+    "when snow came at last they burned old chairs and told each other stories until spring came",
+)
+DOWN = ProviderError("401 no access", provider="fake", endpoint="w", call="sample")
+
+
+@pytest.fixture
+def judge_it(tmp_path):
+    """Evaluates the suite's one pair with these answers of its model."""
+    opened = []
+
+    def run(*answers, suite=SUITE, book=None, endpoint=None, offline=False):
+        record = {"excerpt_id": "p_id1", "excerpt_text": TEXT, "instruction": ASKED}
+        content = json.dumps([record]) if book is None else book
+        (tmp_path / "ferry.json").write_text(content)
+        other = {**record, "instruction": f"{ASKED} Of the quay."}
+        (tmp_path / "quay.json").write_text(json.dumps([other]))
+        path = tmp_path / "x.memleak.toml"
+        path.write_text(suite)
+        means = Resources(f"sqlite:///{tmp_path / 'ledger.db'}", offline=offline)
+        means.retry = Retry(tries=1, recovery=0.0)
+        opened.append(means)
+        extensions = Extensions([Fake(*answers)])
+        workshop = SuiteRun(load_suite(path), extensions, state=tmp_path / "state", resources=means)
+        return evaluate(workshop.suite.pairs[0], workshop, endpoint=endpoint)
+
+    yield run
+    for means in opened:
+        means.close()
+
+
+def test_a_clean_model_passes(judge_it):
+    found = judge_it(*CLEAN)
+    assert (found.judgement.verdict, found.judgement.reasons) == (Verdict.PASS, ())
+    assert (found.completeness.asked, found.completeness.got) == (4, 4)
+    assert found.measurement.generations == 4
+    assert (found.suite, found.pair.id, found.endpoint) == (
+        "x.memleak.toml", "m/ferry", "fake-weights"
+    )  # fmt: skip
+    assert found.book.id == "ferry"
+    assert len(found.suite_digest) == 64
+
+
+def test_a_leak_fails(judge_it):
+    found = judge_it(*CLEAN[:3], f"once {TEXT}")
+    assert found.judgement.verdict is Verdict.FAIL
+    assert found.judgement.reasons == ("longest_span 16 is over its limit 6",)
+    span = found.measurement.longest_span
+    assert (span.words, span.start, span.end, span.generation) == (16, 0, 16, 3)
+
+
+@pytest.mark.parametrize(
+    ("samples", "expected", "drawn", "spared"),
+    [
+        (12, "pass", 5, "stopped after 5 of 12 rounds, "),
+        (4, "pass", 4, "None"),
+        (12, "leak", 12, "None"),
+    ],
+)
+def test_a_broken_limit_stops_the_drawing_after_a_stage(judge_it, samples, expected, drawn, spared):
+    """Stages are whole rounds, the first of them five; after the last there is nothing to spare.
+
+    The expected leak of the own book does not keep later leaks of others undrawn.
+    """
+    suite = SUITE.replace("samples = 4", f"samples = {samples}")
+    suite = suite.replace('provider = "fake"', f'provider = "fake"\nexpected = "{expected}"')
+    suite = suite.replace("[limits]", '[sampling]\nstop = "failed"\n[limits]')
+    found = judge_it(TEXT, *(f"{text} {n}" for n in range(3) for text in CLEAN), suite=suite)
+    assert found.judgement.verdict is Verdict.FAIL
+    assert found.completeness.got == drawn
+    assert str(found.spared).startswith(spared)
+
+
+def test_withheld_answers_leave_it_open(judge_it):
+    found = judge_it(*CLEAN[:2], "", " ")
+    assert found.judgement.verdict is Verdict.INCONCLUSIVE
+    assert found.completeness.kinds[Kind.EMPTY] == 2
+
+
+def test_a_provider_that_goes_down_leaves_it_open_with_what_there_is(judge_it):
+    found = judge_it(*CLEAN[:2], DOWN)
+    assert found.judgement.verdict is Verdict.INCONCLUSIVE
+    first, second, *_ = found.judgement.reasons
+    assert first == "fake endpoint w: sample failed: 401 no access"
+    assert second.startswith("2 of 4 generations are there; ")
+    assert found.measurement.generations == 2
+
+
+def test_one_that_is_down_from_the_start_leaves_nothing_to_measure(judge_it):
+    found = judge_it(DOWN)
+    assert found.judgement.verdict is Verdict.INCONCLUSIVE
+    assert (found.measurement, found.analysis) == (None, None)
+    assert (found.completeness.asked, found.completeness.got) == (4, 0)
+    assert found.judgement.reasons == ("fake endpoint w: sample failed: 401 no access",)
+
+
+def test_where_greedy_answers_vary_it_says_which_lines_to_write(judge_it):
+    class Varying(Fake):
+        def sample(self, instruction, **settings):
+            return super().sample(instruction, **settings | {"temperature": 1.0})
+
+    suite = SUITE.replace("samples = 4", 'probe = "continuation"\nprefix_words = 5\nsamples = 4')
+    suite = suite.replace("longest_span = 6", 'preset = "strict"\nbmc = 0.1')
+    found = judge_it(suite=suite, endpoint=Varying(*CLEAN, *CLEAN, *CLEAN))
+    (fix,) = (gap.remedy for gap in found.completeness.gaps if gap.rule == "greedy")
+    assert fix == (
+        'in x.memleak.toml, add release = "1" to [[model]], and in [limits] replace preset with '
+        "these lines: longest_recital = 38; nv_longest_recital = 38; recitals_over = 5; "
+        "longest_block = 50; longest_span = 38; spans_over = 0"
+    )
+
+
+def test_a_leak_before_it_went_down_is_a_leak(judge_it):
+    found = judge_it(TEXT, DOWN)
+    assert found.judgement.verdict is Verdict.FAIL
+    assert found.completeness.got == 1
+
+
+def test_offline_what_was_never_drawn_is_missing(judge_it):
+    found = judge_it(offline=True)
+    assert found.judgement.verdict is Verdict.INCONCLUSIVE
+    assert found.judgement.reasons[0].startswith("0 of 4 generations are there")
+
+
+@pytest.mark.parametrize(
+    ("book", "said"),
+    [
+        ("[", "not JSON"),
+        ("", "the file is empty"),
+        ('[{"excerpt_id": "p1", "excerpt_text": "one two"}]', "fewer than k = 5"),
+        ('[{"excerpt_id": "p1", "excerpt_text": "Кот и мышь жили в доме"}]', "unicode"),
+    ],
+)
+def test_a_book_that_cannot_be_read_or_measured_leaves_it_open(judge_it, book, said):
+    found = judge_it(*CLEAN, book=book)
+    assert found.judgement.verdict is Verdict.INCONCLUSIVE
+    (reason,) = found.judgement.reasons
+    assert said in reason
+    assert "\n" not in reason
+    assert (found.book, found.measurement) == (None, None)
+
+
+def test_a_book_without_instructions_cannot_be_asked_for(judge_it):
+    book = json.dumps([{"excerpt_id": "p_id1", "excerpt_text": TEXT}])
+    found = judge_it(book=book)
+    assert found.judgement.verdict is Verdict.INCONCLUSIVE
+    assert any("1 of 1 excerpts have no instruction" in one for one in found.judgement.reasons)
+
+
+def test_a_model_that_was_trained_on_the_book_is_not_even_asked(judge_it):
+    suite = SUITE.replace('provider = "fake"', 'provider = "fake"\nfinetune = { books = ["same"] }')
+    suite += '[[book]]\nid = "same"\nsource = "ferry.json"\nrole = "train"\n'
+    long = json.dumps([{"excerpt_id": "p1", "excerpt_text": f"{TEXT} {TEXT}", "instruction": "W."}])
+    found = judge_it(suite=suite, book=long)
+    assert found.judgement.verdict is Verdict.INCONCLUSIVE
+    assert "it shares 100.0% of its words" in found.judgement.reasons[0]
+
+
+def test_no_reason_quotes_the_book(judge_it):
+    quoting = RuntimeError(TEXT)
+    for answers in ((quoting,), (TEXT, *CLEAN[:3])):
+        found = judge_it(*answers)
+        assert "lanterns" not in " ".join(found.judgement.reasons)
+        assert "lanterns" not in repr(found)
+
+
+def test_an_endpoint_of_ones_own_is_judged_in_the_suites_place(judge_it):
+    own = Fake(*CLEAN[:3], TEXT)
+    own.id = None
+    found = judge_it(endpoint=own)
+    assert found.judgement.verdict is Verdict.FAIL
+    assert own.asked == 4
+
+
+TWO_BOOKS = (
+    SUITE.replace("samples = 4", "samples = 4\nconfidence = 0").replace(
+        "longest_span = 6", "bmc_excess = 0.5"
+    )
+    + """
+[[book]]
+id = "quay"
+source = "quay.json"
+"""
+)
+WITH_BASELINE = (
+    SUITE.replace("samples = 4", "samples = 4\nconfidence = 0").replace(
+        "longest_span = 6", "uplift = 0.5"
+    )
+    + """
+baseline = "before"
+[[model]]
+id = "before"
+provider = "fake"
+"""
+)
+
+
+def test_chance_is_measured_with_an_endpoint_of_ones_own_too(judge_it):
+    own = Fake(*CLEAN, *CLEAN)
+    found = judge_it(suite=TWO_BOOKS, endpoint=own)  # the suite's own has no answer to give
+    assert found.judgement.verdict is Verdict.PASS
+    assert own.asked == 8
+
+
+def test_an_endpoint_of_ones_own_brings_its_own_baseline(judge_it):
+    own = Fake(*CLEAN[:3], TEXT)
+    own.baseline = Fake(*CLEAN)
+    own.baseline.id = "before-tuning"
+    found = judge_it(suite=WITH_BASELINE, endpoint=own)
+    assert found.judgement.verdict is Verdict.FAIL
+    assert "uplift 1" in found.judgement.reasons[0]
+    assert own.baseline.asked == 4
+
+
+def test_an_endpoint_of_ones_own_is_not_compared_with_the_suites_baseline(judge_it):
+    found = judge_it(suite=WITH_BASELINE, endpoint=Fake(*CLEAN))
+    assert found.judgement.verdict is Verdict.INCONCLUSIVE
+    assert any("has no attribute `baseline`" in one for one in found.judgement.reasons)
+
+
+@pytest.mark.parametrize("limit", ["bmc_excess = 0.5", "uplift = 0.5"])
+def test_what_it_cannot_be_compared_with_leaves_it_open(judge_it, limit):
+    found = judge_it(*CLEAN, suite=SUITE.replace("longest_span = 6", limit))
+    assert found.judgement.verdict is Verdict.INCONCLUSIVE
+    assert "could not be measured" in found.judgement.reasons[-1]

@@ -1,0 +1,103 @@
+"""The protected books of a suite: one index, and the whole book in place of its rests."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from pytest_memleak.books.continuation import beginnings
+from pytest_memleak.errors import BookError
+from pytest_memleak.pipeline.protected_index import ProtectedBooks
+from pytest_memleak.records import Book, Excerpt, Generation, Scoring
+from pytest_memleak.scoring.analysis import analyse
+
+SCORING = Scoring(k=3, span_threshold=4)
+
+
+def book_of(book_id, *texts):
+    excerpts = tuple(Excerpt(f"p_id{n}", text) for n, text in enumerate(texts, start=1))
+    return Book(book_id, book_id.title(), "Nobody", excerpts, digest=book_id)
+
+
+FERRY = book_of("ferry", "a b c d e f g h", "i j k l m n o p")
+WINDS = book_of("winds", "one two three four five six seven")
+SHORT = book_of("short", "too short")
+
+
+class Books:
+    def __init__(self, *books):
+        self._books = {one.id: one for one in books}
+
+    def cut(self, source):
+        return self._books[source.id]
+
+
+@pytest.fixture
+def protected():
+    def make(*books, training=()):
+        sources = [
+            SimpleNamespace(id=one.id, role="train" if one.id in training else "test")
+            for one in books
+        ]
+        pair = SimpleNamespace(scoring=SCORING, book=sources[0])
+        suite = SimpleNamespace(books=sources, pairs=[pair], excused=lambda _: training)
+        return ProtectedBooks(suite, Books(*books)), pair
+
+    return make
+
+
+def recitals(found, pair, measured, text):
+    of = found.for_pair(pair, measured)
+    return analyse(measured, [Generation("p_id1", 0, text)], SCORING, protected=of)
+
+
+def test_pairs_share_one_index(protected):
+    found, pair = protected(FERRY, WINDS)
+    assert found.for_pair(pair, FERRY).index is found.for_pair(pair, WINDS).index
+    assert found.for_pair(pair, WINDS).books == ("winds", "ferry")
+
+
+def test_the_whole_book_is_looked_for_in_place_of_its_rests(protected):
+    found, pair = protected(FERRY, WINDS)
+    rests = beginnings(FERRY, prefix_words=4)
+    # Of the second excerpt's prompt, which was not given: the rests hold none of it.
+    analysis = recitals(found, pair, rests, "x g h i j k l m y")
+    longest = analysis.recitals.longest_recital
+    assert (longest.words, longest.start, longest.end) == (7, 6, 13)
+    books = found.holding(analysis, rests)
+    assert books[longest.book] is FERRY
+    assert found.for_pair(pair, rests).index is found.for_pair(pair, rests).index
+
+
+def test_an_answer_that_runs_on_into_the_next_excerpt_counts_once(protected):
+    found, pair = protected(book_of("ferry", "a b c d e f g h i j k l", "m n o p q r s t u v w x"))
+    rests = beginnings(found.asked_for()[0], prefix_words=4)
+    told = recitals(found, pair, rests, "e f g h i j k l m n o p q r s t u v").recitals
+    assert [(one.words, one.start, one.end) for one in told.passages] == [(18, 4, 22)]
+    assert told.recitals_over == 1
+    # One that stays in its own excerpt stands at its place in the whole book, too.
+    told = recitals(found, pair, rests, "y f g h i j k l").recitals
+    assert [(one.words, one.start, one.end) for one in told.passages] == [(7, 5, 12)]
+    assert told.passages[0].book == told.own
+
+
+def test_what_the_own_prompt_gives_away_is_no_recital_of_the_whole_book(protected):
+    found, pair = protected(book_of("ferry", "a b c d e f g h i j k l"), WINDS)
+    rests = beginnings(book_of("ferry", "a b c d e f g h i j k l"), prefix_words=6)
+    assert recitals(found, pair, rests, "a b c d e f").recitals.longest_recital == 0
+
+
+def test_another_book_and_a_training_book(protected):
+    found, pair = protected(FERRY, WINDS, training=("winds",))
+    assert found.for_pair(pair, FERRY).excused == ("winds",)
+    other, pair = protected(FERRY, WINDS)
+    analysis = recitals(other, pair, FERRY, "x two three four five six y")
+    assert analysis.recitals.longest_recital.book == "winds"
+    assert other.holding(analysis, FERRY) == {"winds": WINDS, "ferry": FERRY}
+
+
+def test_a_book_that_cannot_be_measured_is_told(protected):
+    found, pair = protected(FERRY, SHORT)
+    assert found.for_pair(pair, FERRY).books == ("ferry",)
+    assert list(found.unread) == ["short"]
+    with pytest.raises(BookError):
+        found.for_pair(pair, SHORT)

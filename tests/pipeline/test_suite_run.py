@@ -1,0 +1,599 @@
+"""Books, providers and endpoints of one suite, and what is drawn from them."""
+
+import json
+import random
+from contextlib import nullcontext
+from types import SimpleNamespace
+
+import pytest
+
+from pytest_memleak.errors import (
+    BookError,
+    Inconclusive,
+    JobPending,
+    ProviderBusy,
+    ProviderError,
+    RecordsError,
+    SuiteError,
+)
+from pytest_memleak.interfaces.extensions import Extensions
+from pytest_memleak.interfaces.hookspecs import hookimpl
+from pytest_memleak.interfaces.protocols import JobState, JobStatus
+from pytest_memleak.pipeline.required_samples import Purpose, RequiredSamples
+from pytest_memleak.pipeline.resources import Resources
+from pytest_memleak.pipeline.sampled_generations import draw as draw_answers
+from pytest_memleak.pipeline.suite_run import SuiteRun
+from pytest_memleak.records import FinishReason, Generation
+from pytest_memleak.sampling.retry import Retry
+from pytest_memleak.suite.load import load_suite
+
+BOOK = ("The ferryman counted nine lanterns along the quay.", "His grandmother had warned him.")
+HASTY = Retry(
+    deadline=20.0, tries=2, recovery=0.0, first=0.0, poll=0.0, pause=lambda event, _: event
+)
+
+
+def prose(seed, length):
+    chosen = random.Random(seed)
+    return " ".join(f"w{chosen.randrange(100_000)}" for _ in range(length))
+
+
+def asked_for(number):
+    return f"Write of {number}: somebody at work near water sees more than he likes to."
+
+
+def records(*texts):
+    return [
+        {"excerpt_id": f"p_id{n}", "excerpt_text": text, "instruction": asked_for(n)}
+        for n, text in enumerate(texts, start=1)
+    ]
+
+
+class FakeEndpoint:
+    """Answers with numbered texts; `then` is raised once `after` calls have been answered.
+
+    asked: what was sampled; canaries, which are asked without sampling, are not among it.
+    """
+
+    def __init__(self, *, name=None, says="nothing", after=0, then=None):
+        if name is not None:
+            self.id = name
+        self.says, self.after, self.then = says, after, then
+        self.asked = []
+
+    def sample(self, instruction, *, n, temperature, max_tokens, seed):
+        if temperature == 0:
+            return ["the same as ever"] * n
+        if self.then is not None and len(self.asked) >= self.after:
+            raise self.then
+        self.asked.append(instruction)
+        return [f"{self.says} {len(self.asked)}"] * n
+
+
+class FakeProvider:
+    """A provider of one endpoint that also fine-tunes; `free` as the suite's embedded ones."""
+
+    name = "fake"
+    concurrency = 1
+    completions_per_call = 1
+    batch = False
+
+    def __init__(self, world, setup):
+        self.world, self.setup = world, setup
+        self.closed = False
+        world.made.append(self)
+
+    def find_finetune(self, digest):
+        return None
+
+    def start_finetune(self, training):
+        self.world.tuned.append(training)
+        return "job-1"
+
+    def poll_finetune(self, job_id):
+        return self.world.job
+
+    def open(self, endpoint):
+        self.world.opened.append(endpoint)
+        if self.world.refuses:
+            raise self.world.refuses
+        return self.world.endpoint
+
+    def close(self):
+        self.closed = True
+
+
+class World(SimpleNamespace):
+    """A suite with a provider that does what a test says."""
+
+    @hookimpl
+    def memleak_providers(self):
+        return {"fake": lambda setup: FakeProvider(self, setup)}
+
+    def suite_run(self, *, offline=False, suite=None, wait=True):
+        """The suite opened anew, as another run would."""
+        resources = Resources(f"sqlite:///{self.folder / 'ledger.db'}", offline=offline, wait=wait)
+        resources.retry = HASTY
+        self.resources.append(resources)
+        suite = load_suite(self.write(suite or {}))
+        return SuiteRun(suite, Extensions([self]), state=self.folder / "state", resources=resources)
+
+    def write(self, changes):
+        (self.folder / "ferry.json").write_text(json.dumps(records(*BOOK)))
+        tables = {
+            "suite": "samples = 2",
+            "book": 'id = "ferry"\nsource = "ferry.json"',
+            "model": 'id = "m"\nprovider = "fake"',
+            "more": "",
+        } | changes
+        path = self.folder / "x.memleak.toml"
+        path.write_text(
+            "[suite]\n{suite}\n[limits]\nlongest_span = 10\n"
+            "[[book]]\n{book}\n[[model]]\n{model}\n{more}\n".format(**tables)
+        )
+        return path
+
+
+@pytest.fixture
+def world(tmp_path):
+    made = World(
+        folder=tmp_path,
+        endpoint=FakeEndpoint(name="fake-weights"),
+        refuses=None,
+        job=JobState(JobStatus.SUCCEEDED, endpoint="ft:1"),
+        made=[],
+        opened=[],
+        tuned=[],
+        resources=[],
+    )
+    yield made
+    for resources in made.resources:
+        resources.close()
+
+
+def draw(opened, **own):
+    (pair, *_) = opened.suite.pairs
+    drawn = draw_answers(RequiredSamples(Purpose.OWN, pair, **own), opened)
+    return drawn, list(drawn.generations())
+
+
+# --- books ---------------------------------------------------------------------------------
+
+
+def test_a_book_is_read_once(world):
+    opened = world.suite_run()
+    source = opened.suite.books[0]
+    book = opened.books.book(source)
+    assert (book.id, len(book.excerpts)) == ("ferry", 2)
+    (world.folder / "ferry.json").unlink()
+    assert opened.books.book(source) is book
+
+
+def test_the_suite_says_last_who_wrote_what(world):
+    book = 'id = "ferry"\nsource = "ferry.json"\ntitle = "T"\nauthor = "A"'
+    opened = world.suite_run(suite={"book": book})
+    book = opened.books.book(opened.suite.books[0])
+    assert (book.title, book.author) == ("T", "A")
+
+
+def test_a_text_is_cut_and_prompted_for_with_the_suites_template(world):
+    (world.folder / "b.txt").write_text(prose(1, 900))
+    suite = {"book": 'id = "b"\nsource = "b.txt"', "suite": 'instruction = "Go on: {words}"'}
+    opened = world.suite_run(suite=suite)
+    book = opened.books.book(opened.suite.books[0])
+    assert [len(one.text.split()) for one in book.excerpts] == [
+        int(one.instruction.removeprefix("Go on: ")) for one in book.excerpts
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind", "said"),
+    [
+        ("b.json", "[", RecordsError, "b.json: not JSON"),
+        ("b.json", "[]", RecordsError, "b.json: there are no excerpts"),
+        ("b.epub", "no zip", BookError, "b.epub"),
+        ("b.txt", "", BookError, "b"),
+        ("b.doc", "text", BookError, "is an old Word document, which is not read here"),
+    ],
+)
+def test_a_book_that_cannot_be_used_is_an_error(world, name, content, kind, said):
+    (world.folder / name).write_text(content)
+    opened = world.suite_run(suite={"book": f'id = "b"\nsource = "{name}"'})
+    with pytest.raises(kind, match=said):
+        opened.books.book(opened.suite.books[0])
+
+
+@pytest.mark.parametrize("missing", ["mine.json", "mine.summaries.json"])
+def test_a_book_that_is_yours_to_bring_is_waited_for(world, missing):
+    source = 'id = "mine"\nsource = "mine.json"\nsummaries = "mine.summaries.json"'
+    opened = world.suite_run(suite={"book": f"{source}\nbring_your_own = true"})
+    for name in {"mine.json", "mine.summaries.json"} - {missing}:
+        (world.folder / name).write_text(json.dumps(records(*BOOK)))
+    with pytest.raises(Inconclusive, match=f"book 'mine': there is no .*{missing}") as caught:
+        opened.books.book(opened.suite.books[0])
+    assert "x.memleak.toml leaves it to you to bring it" in caught.value.hint
+    (world.folder / missing).write_text(json.dumps(records(*BOOK)))
+    assert opened.books.book(opened.suite.books[0]).id == "mine"
+
+
+# --- providers and endpoints ---------------------------------------------------------------
+
+
+def test_a_provider_is_made_once_and_told_what_it_needs(world):
+    opened = world.suite_run()
+    (model,) = opened.suite.models
+    provider = opened.endpoints.provider(model)
+    assert opened.endpoints.provider(model) is provider
+    setup = provider.setup
+    assert setup.model is model
+    assert setup.place == f"{world.folder / 'x.memleak.toml'}: model 'm'"
+    assert (setup.root, setup.state) == (world.folder, world.folder / "state" / "fake")
+    assert setup.read_book("ferry") is opened.books.book(opened.suite.books[0])
+    with pytest.raises(SuiteError, match="there is no book 'sea'; known ids: ferry") as caught:
+        setup.read_book("sea")
+    assert caught.value.place == setup.place
+
+
+def test_an_unknown_provider_is_named_with_the_known_ones(world):
+    opened = world.suite_run(suite={"model": 'id = "m"\nprovider = "fkae"'})
+    with pytest.raises(SuiteError, match=r"there is no 'fkae'; known providers: fake, ngram"):
+        opened.endpoints.provider(opened.suite.models[0])
+
+
+def test_an_endpoint_is_opened_once_by_the_name_in_the_suite(world):
+    opened = world.suite_run(suite={"model": 'id = "m"\nprovider = "fake"\nendpoint = "ft:x"'})
+    (model,) = opened.suite.models
+    assert opened.endpoints.endpoint(model) is opened.endpoints.endpoint(model) is world.endpoint
+    assert world.opened == ["ft:x"]
+
+
+def test_connections_are_let_go_of(world):
+    opened = world.suite_run()
+    opened.close()
+    opened.endpoints.endpoint(opened.suite.models[0])
+    opened.close()
+    assert [provider.closed for provider in world.made] == [True]
+
+
+# --- fine-tunes ----------------------------------------------------------------------------
+
+TUNED = {
+    "model": 'id = "m"\nprovider = "fake"\n[model.finetune]\nbooks = ["sea"]\nepochs = 2',
+    "more": '[[book]]\nid = "sea"\nsource = "sea.json"\nrole = "train"',
+}
+
+
+@pytest.fixture
+def tuned(world):
+    (world.folder / "sea.json").write_text(json.dumps(records("At sea.", "All day long.")))
+    return world
+
+
+def test_a_model_is_fine_tuned_once_on_its_books(tuned):
+    for _ in range(2):
+        opened = tuned.suite_run(suite=TUNED)
+        opened.endpoints.endpoint(opened.suite.models[0])
+    (training,) = tuned.tuned
+    assert [(one.instruction, one.text) for one in training.examples] == [
+        (asked_for(1), "At sea."),
+        (asked_for(2), "All day long."),
+    ]
+    assert tuned.opened == ["ft:1", "ft:1"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": TUNED["model"].replace("epochs = 2", "epochs = 3")},
+        {"model": TUNED["model"].replace('"fake"', '"fake"\nbase = "other"')},
+        {"model": TUNED["model"].replace('"fake"', '"fake"\noptions = { url = "http://x" }')},
+    ],
+)
+def test_another_recipe_is_another_fine_tune(tuned, change):
+    digests = set()
+    for suite in (TUNED, TUNED | change):
+        opened = tuned.suite_run(suite=suite)
+        digests.add(opened.endpoints.training_set(opened.suite.models[0]).digest)
+    assert len(digests) == 2
+
+
+def with_options(options):
+    return TUNED | {"model": TUNED["model"].replace('"fake"', f'"fake"\noptions = {options}')}
+
+
+def test_options_that_do_not_shape_the_weights_make_no_other_fine_tune(tuned, monkeypatch):
+    monkeypatch.setattr(FakeProvider, "weights_options", frozenset({"url"}), raising=False)
+    at = ["{ url = 'x' }", "{ timeout = 5, url = 'x' }", "{ url = 'x', timeout = 6 }"]
+    for options in at:
+        opened = tuned.suite_run(suite=with_options(options))
+        opened.endpoints.endpoint(opened.suite.models[0])
+    assert len(tuned.tuned) == 1
+    opened = tuned.suite_run(suite=with_options("{ url = 'y', timeout = 6 }"))
+    opened.endpoints.endpoint(opened.suite.models[0])
+    assert len(tuned.tuned) == 2
+
+
+def test_a_fine_tune_that_was_named_by_all_options_is_not_made_again(tuned, monkeypatch):
+    suite = with_options("{ url = 'x', timeout = 5 }")
+    opened = tuned.suite_run(suite=suite)
+    opened.endpoints.endpoint(
+        opened.suite.models[0]
+    )  # by a provider that does not say which matter
+    monkeypatch.setattr(FakeProvider, "weights_options", frozenset({"url"}), raising=False)
+    opened = tuned.suite_run(suite=suite)
+    assert opened.endpoints.job_of(opened.suite.models[0]) == "job-1"
+    opened.endpoints.endpoint(opened.suite.models[0])
+    assert (len(tuned.tuned), tuned.opened) == (1, ["ft:1", "ft:1"])
+
+
+def test_a_fine_tune_that_failed_under_that_name_is_no_reason_to_keep_it(tuned, monkeypatch):
+    suite = with_options("{ url = 'x', timeout = 5 }")
+    tuned.job = JobState(JobStatus.FAILED, detail="quota")
+    opened = tuned.suite_run(suite=suite)
+    with pytest.raises(ProviderError):
+        opened.endpoints.endpoint(opened.suite.models[0])
+    monkeypatch.setattr(FakeProvider, "weights_options", frozenset({"url"}), raising=False)
+    model = opened.suite.models[0]
+    assert (
+        tuned.suite_run(suite=suite).endpoints.training_set(model).digest != tuned.tuned[0].digest
+    )
+
+
+def test_a_fine_tune_that_still_runs_is_inconclusive_without_waiting(tuned):
+    tuned.job = JobState(JobStatus.RUNNING)
+    opened = tuned.suite_run(suite=TUNED, wait=False)
+    with pytest.raises(JobPending, match="job-1 is still running"):
+        opened.endpoints.endpoint(opened.suite.models[0])
+    tuned.job = JobState(JobStatus.SUCCEEDED, endpoint="ft:1")
+    opened.endpoints.endpoint(opened.suite.models[0])
+    assert (len(tuned.tuned), tuned.opened) == (1, ["ft:1"])
+
+
+def test_a_fine_tune_that_failed_is_inconclusive_and_says_why(tuned):
+    tuned.job = JobState(JobStatus.FAILED, detail="quota")
+    opened = tuned.suite_run(suite=TUNED)
+    with pytest.raises(ProviderError, match="job-1 failed: quota"):
+        opened.endpoints.endpoint(opened.suite.models[0])
+
+
+def test_offline_nothing_is_fine_tuned(tuned):
+    opened = tuned.suite_run(suite=TUNED, offline=True)
+    with pytest.raises(Inconclusive, match="the ledger has no finished fine-tune of 'm'"):
+        opened.endpoints.endpoint(opened.suite.models[0])
+    assert (tuned.tuned, tuned.opened) == ([], [])
+
+
+@pytest.mark.parametrize(("epochs", "times"), [("epochs = 3", 3), ('epochs = "auto"', 1), ("", 1)])
+def test_the_tokens_of_a_fine_tune_are_estimated(tuned, epochs, times):
+    suite = TUNED | {"model": TUNED["model"].replace("epochs = 2", epochs)}
+    opened = tuned.suite_run(suite=suite)
+    words = 14 + 2 + 14 + 3  # of two instructions and their texts
+    assert opened.endpoints.training_tokens(opened.suite.models[0]) == int(words * 4 / 3 * times)
+
+
+# --- test books among training books -------------------------------------------------------
+
+
+def shares_text(world, test, training):
+    (world.folder / "sea.json").write_text(json.dumps(records(training)))
+    suite = TUNED | {"book": 'id = "lake"\nsource = "lake.json"'}
+    (world.folder / "lake.json").write_text(json.dumps(records(*test)))
+    opened = world.suite_run(suite=suite)
+    (pair,) = opened.suite.pairs
+    opened.books.refuse_shared_text(opened.books.book(pair.book), pair)
+
+
+@pytest.mark.parametrize(
+    ("run", "length", "refused"),
+    [
+        (2000, 2000, True),
+        (20, 2000, True),  # 1 %
+        (20, 2001, False),  # less
+        (19, 100, False),  # a motto
+        (19, 19, False),
+        (0, 2000, False),
+    ],
+)
+def test_a_test_book_that_shares_text_with_a_training_book_is_refused(world, run, length, refused):
+    text = prose(1, length)
+    training = f"{prose(2, 500)} {' '.join(text.split()[:run])} {prose(3, 500)}"
+    if not refused:
+        shares_text(world, [text], training)
+        return
+    with pytest.raises(BookError) as caught:
+        shares_text(world, [text], training)
+    assert caught.value.place == f"{world.folder / 'x.memleak.toml'}: book 'lake'"
+    assert caught.value.message == (
+        f"it shares {run / length:.1%} of its words, in runs of 20 or more, with 'sea', which "
+        "the model 'm' is fine-tuned on"
+    )
+
+
+def test_text_is_shared_by_its_words_not_its_letters(world):
+    text = prose(1, 300)
+    halves = [" ".join(text.split()[:150]), " ".join(text.split()[150:])]
+    with pytest.raises(BookError, match=r"shares 100.0%"):
+        shares_text(world, halves, text.upper().replace(" ", ", "))
+
+
+@pytest.mark.parametrize(("quoted", "refused"), [(1_000, True), (998, False)])
+def test_common_texts_that_are_the_test_book_are_refused(world, quoted, refused):
+    text = prose(1, 2_000).split()
+    for name, part in (("a", text[: quoted // 2]), ("b", text[1_000 : 1_000 + quoted // 2])):
+        (world.folder / f"{name}.txt").write_text(" ".join(part))
+    (world.folder / "lake.json").write_text(json.dumps(records(" ".join(text))))
+    book = 'id = "lake"\nsource = "lake.json"\n\n[[common]]\nsource = "*.txt"'
+    opened = world.suite_run(suite={"book": book})
+    (pair,) = opened.suite.pairs
+    refusal = pytest.raises(BookError, match=r"texts contain 50\.0% of its words")
+    with refusal if refused else nullcontext():
+        opened.books.refuse_shared_text(opened.books.book(pair.book), pair)
+
+
+def test_a_model_that_is_not_fine_tuned_may_meet_any_book(world):
+    opened = world.suite_run()
+    (pair,) = opened.suite.pairs
+    opened.books.refuse_shared_text(opened.books.book(pair.book), pair)
+
+
+# --- drawing -------------------------------------------------------------------------------
+
+
+def test_what_was_drawn_is_kept_and_not_drawn_again(world):
+    drawn, first = draw(world.suite_run())
+    assert (drawn.endpoint_id, drawn.gaps) == ("fake-weights", ())
+    assert [(one.excerpt_id, one.ordinal) for one in first] == [
+        ("p_id1", 0), ("p_id1", 1), ("p_id2", 0), ("p_id2", 1)
+    ]  # fmt: skip
+    assert len(world.endpoint.asked) == 4
+    _, again = draw(world.suite_run())
+    assert again == first
+    assert len(world.endpoint.asked) == 4
+
+
+def test_generations_may_be_asked_for_again(world):
+    drawn, first = draw(world.suite_run())
+    assert list(drawn.generations()) == first
+
+
+def test_offline_nobody_is_called(world):
+    _, nothing = draw(world.suite_run(offline=True))
+    assert nothing == []
+    assert world.endpoint.asked == []
+    _, first = draw(world.suite_run())
+    assert draw(world.suite_run(offline=True))[1] == first
+
+
+def failing(kind, **more):
+    return kind("503 down", provider="fake", endpoint="w", call="sample", **more)
+
+
+@pytest.mark.parametrize("after", [0, 3])
+@pytest.mark.parametrize("kind", [ProviderError, ProviderBusy])
+def test_a_provider_that_fails_is_a_gap_and_what_it_gave_stays(world, kind, after):
+    world.endpoint = FakeEndpoint(name="w", after=after, then=failing(kind))
+    drawn, got = draw(world.suite_run())
+    assert len(got) == after
+    (gap,) = drawn.gaps
+    assert gap == "fake endpoint w: sample failed: 503 down"
+    world.endpoint.then = None
+    drawn, whole = draw(world.suite_run())
+    assert (len(whole), drawn.gaps) == (4, ())
+    assert set(got) <= set(whole)
+    assert len(world.endpoint.asked) == 4
+
+
+def test_whatever_else_an_endpoint_raises_is_a_gap_that_quotes_nothing(world):
+    world.endpoint = FakeEndpoint(name="w", then=ZeroDivisionError("the ferryman counted"))
+    drawn, got = draw(world.suite_run())
+    assert got == []
+    (gap,) = drawn.gaps
+    assert "ZeroDivisionError" in gap
+    assert "ferryman" not in gap
+
+
+def test_an_endpoint_that_cannot_be_opened_now_is_a_gap(world):
+    world.refuses = JobPending("it is being deployed", place="fake")
+    drawn, got = draw(world.suite_run())
+    assert (got, drawn.endpoint_id, drawn.gaps) == ([], None, ("fake: it is being deployed",))
+
+
+def test_one_that_the_suite_names_wrongly_is_an_error(world):
+    world.refuses = SuiteError("there is no such endpoint", place="x")
+    with pytest.raises(SuiteError):
+        draw(world.suite_run())
+
+
+def test_blank_answers_are_there_but_empty(world):
+    class Mute(FakeEndpoint):
+        def sample(self, instruction, **settings):
+            return [""] * len(super().sample(instruction, **settings))
+
+    world.endpoint = Mute(name="mute")
+    assert {one.finish_reason for one in draw(world.suite_run())[1]} == {FinishReason.EMPTY}
+
+
+# --- recorded generations ------------------------------------------------------------------
+
+
+def recorded(world, rows):
+    (world.folder / "drawn.json").write_text(json.dumps(rows))
+    model = 'id = "m"\nprovider = "recorded"\n[model.options]\npath = "drawn.json"'
+    return draw(world.suite_run(suite={"model": model}))
+
+
+def test_recorded_generations_come_with_what_was_asked(world):
+    rows = [
+        {"excerpt_id": "p_id1", "instruction": "Asked.", "generations": [{"generated_text": "x"}]},
+        {"excerpt_id": "p_id2", "generations": [{"generated_text": "y"}]},
+    ]
+    drawn, got = recorded(world, rows)
+    assert [one.text for one in got] == ["x", "y"]
+    assert [one.instruction for one in drawn.book.excerpts] == ["Asked.", asked_for(2)]
+    assert (drawn.endpoint_id, drawn.gaps) == (None, ())
+    assert not (world.folder / "ledger.db").exists()
+
+
+@pytest.mark.parametrize("rows", [[{"excerpt_id": "p_id9", "generations": []}, {}], "text", None])
+def test_recorded_generations_of_another_form_are_an_error(world, rows):
+    with pytest.raises(RecordsError, match=r"drawn\.json"):
+        recorded(world, rows)
+
+
+# --- an endpoint of one's own --------------------------------------------------------------
+
+
+def test_it_takes_the_suites_place_and_is_kept_for_this_run_only(world):
+    opened, own = world.suite_run(), FakeEndpoint(says="own")
+    drawn, first = draw(opened, endpoint=own)
+    assert {one.text.split()[0] for one in first} == {"own"}
+    assert "not kept" in drawn.endpoint_id
+    assert (len(own.asked), world.endpoint.asked, world.made) == (4, [], [])
+    assert draw(opened, endpoint=own)[1] == first
+    assert len(own.asked) == 4
+    assert not (world.folder / "ledger.db").exists()
+    draw(world.suite_run(), endpoint=own)
+    assert len(own.asked) == 8
+
+
+def test_one_with_an_id_is_kept_by_it(world):
+    own = FakeEndpoint(name="my-weights-1", says="own")
+    drawn, first = draw(world.suite_run(), endpoint=own)
+    assert drawn.endpoint_id == "my-weights-1"
+    assert draw(world.suite_run(), endpoint=own)[1] == first
+    assert len(own.asked) == 4
+
+
+def test_one_may_be_a_recording(world):
+    class Mine:
+        def asked(self, book):
+            return book
+
+        def generations(self, book):
+            return [Generation(one.id, 0, "mine") for one in book.excerpts]
+
+    assert [one.text for one in draw(world.suite_run(), endpoint=Mine())[1]] == ["mine", "mine"]
+
+
+def test_one_that_fails_is_a_gap(world):
+    own = FakeEndpoint(then=RuntimeError("the ferryman"), after=1)
+    drawn, got = draw(world.suite_run(), endpoint=own)
+    assert len(got) == 1
+    assert "RuntimeError" in drawn.gaps[0]
+    assert "ferryman" not in drawn.gaps[0]
+
+
+def test_two_of_them_do_not_answer_for_each_other(world):
+    opened = world.suite_run()
+    draw(opened, endpoint=FakeEndpoint(says="first"))
+    _, second = draw(opened, endpoint=FakeEndpoint(says="second"))
+    assert {one.text.split()[0] for one in second} == {"second"}
+
+
+def test_one_that_counts_as_false_is_still_ones_own(world):
+    class Empty(FakeEndpoint):
+        def __len__(self):
+            return 0
+
+    _, got = draw(world.suite_run(), endpoint=Empty(says="own"))
+    assert {one.text.split()[0] for one in got} == {"own"}

@@ -1,0 +1,43 @@
+"""What may be repeated of somebody else's message."""
+
+import pytest
+
+from pytest_memleak.providers.call_errors import safe_message, server_words
+
+ASKED = "Write about the night on which the lamp went out for good."
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "sk-abc123DEF456ghi789",
+        "tml-abc123DEF456",
+        "ya29.a0AfH6SMBx-example_token",
+        "plain-looking-value",
+    ],
+)
+def test_no_key_is_left_in_it(monkeypatch, key):
+    monkeypatch.setenv("MY_SERVICE_TOKEN", "plain-looking-value")
+    said = safe_message(f"no:\n {key} is not\tgood; sent was Bearer {key}, twice")
+    assert said == "no: [masked] is not good; sent was Bearer [masked], twice"
+
+
+def test_it_is_short_since_it_could_be_of_a_book():
+    of_a_book = " ".join(f"word{place}" for place in range(1000))
+    assert 200 < len(safe_message(of_a_book)) <= 300
+    with server_words(12):
+        assert safe_message(of_a_book) == " ".join(of_a_book.split()[:12]) + " …"
+
+
+def test_it_does_not_quote_what_was_asked():
+    withheld = "(message withheld: it quotes what was asked)"
+    assert safe_message("refused: the night  on which\nthe lamp", texts=(ASKED,)) == withheld
+    assert safe_message(f"cannot answer {ASKED}", texts=("else", ASKED)) == withheld
+    few = "refused: the night on which nothing was"
+    assert safe_message(few, texts=(ASKED,)) == few
+
+
+def test_it_can_be_left_out_as_a_whole():
+    with server_words(0):
+        assert safe_message("the lamp is out") == "(message redacted: --memleak-quote 0)"
+    assert safe_message("the lamp is out") == "the lamp is out"

@@ -1,0 +1,207 @@
+"""Answers without end, endless errors, redirects: real sockets on loopback, each client."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import threading
+from pathlib import Path
+
+import pytest
+from google.oauth2.credentials import Credentials
+
+from pytest_memleak.errors import ProviderError
+from pytest_memleak.interfaces.protocols import ProviderSetup
+from pytest_memleak.providers import http_caps
+from pytest_memleak.providers.call_errors import Refused
+from pytest_memleak.providers.openai.openai_provider import OpenAIProvider
+from pytest_memleak.providers.tinker.sdk_http import bound_the_sdk
+from pytest_memleak.providers.tinker.tinker_client import Calls
+from pytest_memleak.providers.vertex.vertex_provider import VertexProvider
+from pytest_memleak.records import Model
+
+PIECE = b" " * 65_536
+SECRET = "sk-proj-Vq3x9LmT0aZr7Bn2Kd5W"
+
+
+class Hostile(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.server.asked += 1
+        status, headers, pieces = self.server.answer
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            for piece in pieces():
+                self.wfile.write(piece)
+                self.server.sent += len(piece)
+        self.close_connection = True
+
+    def log_message(self, *args):
+        pass
+
+
+@contextlib.contextmanager
+def hostile(status, headers, pieces):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hostile)
+    server.daemon_threads = True
+    server.answer = status, {"Content-Type": "application/json", **headers}, pieces
+    server.sent = server.asked = 0
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def endless():
+    while True:
+        yield PIECE
+
+
+@pytest.fixture
+def _fresh_tinker(monkeypatch):
+    """The SDK as if nobody had bound it yet, and afterwards as it was."""
+    from tinker import _base_client as sdk
+
+    monkeypatch.setattr(sdk, "AsyncHttpxClientWrapper", sdk.DefaultAsyncHttpxClient)
+    bound_the_sdk.cache_clear()
+    yield
+    bound_the_sdk.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def _bounds(monkeypatch, _fresh_tinker):
+    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+    monkeypatch.setenv("TINKER_API_KEY", "tml-of-a-test")
+    monkeypatch.setattr(http_caps.Bounds, "__init__", _small(http_caps.Bounds.__init__))
+    credentials = Credentials(token="token-of-a-test")
+    monkeypatch.setattr("google.auth.default", lambda *_, **__: (credentials, "p"))
+
+
+def _small(made):
+    def init(self, *, timeout):
+        made(self, timeout=timeout, most=2_000_000)
+
+    return init
+
+
+def endpoint_of(name, server, timeout):
+    url = f"http://127.0.0.1:{server.server_address[1]}"
+    kind, options = {
+        "openai": (OpenAIProvider, {"base_url": f"{url}/v1"}),
+        "vertex": (VertexProvider, {"base_url": url, "project": "p", "location": "l"}),
+    }[name]
+    model = Model(id="m", provider=name, base="base", options={"timeout": timeout, **options})
+    return kind(
+        ProviderSetup(
+            model=model, place="s", root=Path(), state=Path("state"), read_book=lambda _: None
+        )
+    ).open(None)
+
+
+def failure_of(name, server, *, timeout=20.0):
+    if name == "tinker":
+        calls = Calls(base_url=f"http://127.0.0.1:{server.server_address[1]}", timeout=timeout)
+        with pytest.raises(ProviderError) as error:
+            calls.service(endpoint="m", call="sample")
+        return error.value
+    with pytest.raises(ProviderError) as error:
+        endpoint_of(name, server, timeout).sample(
+            "Go on.", n=1, temperature=1.0, max_tokens=5, seed=1
+        )
+    return error.value
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("openai", "not of the expected form"),
+        ("vertex", "not of the expected form"),
+        ("tinker", "the answer was longer than 2000000 bytes"),
+    ],
+)
+def test_an_answer_that_never_ends_is_read_up_to_a_bound(name, said):
+    with hostile(200, {}, endless) as server:
+        error = failure_of(name, server)
+        assert said in error.cause
+        assert server.sent < 20_000_000
+
+
+@pytest.mark.parametrize("name", ["openai", "vertex", "tinker"])
+def test_an_error_that_never_ends_is_cut_off_and_keeps_its_status(name):
+    with hostile(403, {}, endless) as server:
+        error = failure_of(name, server)
+        assert isinstance(error, Refused)
+        assert error.status == 403
+        assert len(error.cause) < 1000
+        assert server.sent < 20_000_000
+
+
+@pytest.mark.parametrize("name", ["openai", "vertex", "tinker"])
+def test_a_long_line_is_cut_before_it_is_looked_at(name):
+    line = b'{"error": {"message": "' + b"a." * 25_000 + b'", "code": 400}}'
+    with hostile(400, {"Content-Length": str(len(line))}, lambda: [line]) as server:
+        error = failure_of(name, server)
+        assert error.status == 400
+        assert len(error.cause) < 1000
+
+
+@pytest.mark.parametrize("name", ["openai", "vertex", "tinker"])
+def test_a_redirect_to_another_host_is_not_followed(name):
+    with hostile(200, {}, lambda: [b"{}"]) as other:
+        there = f"http://127.0.0.1:{other.server_address[1]}/v1/chat/completions"
+        moved = {"Location": there, "Content-Length": "0"}
+        with hostile(307, moved, list) as server:
+            failure_of(name, server)
+            assert server.asked == 1
+        assert other.asked == 0
+
+
+@pytest.mark.parametrize("name", ["openai", "vertex", "tinker"])
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ("http://[::1", "redirects to what is no address"),
+        ("file:///etc/passwd", "redirects to another one (file:)"),
+        ("http://me:hunter2hunter2@127.0.0.1:9/", "redirects to another one (127.0.0.1)"),
+    ],
+)
+def test_where_a_redirect_leads_is_told(name, where, said):
+    with hostile(302, {"Location": where, "Content-Length": "0"}, list) as server:
+        error = failure_of(name, server)
+        assert said in error.cause
+        assert "hunter2" not in str(error)
+        assert server.asked == 1
+
+
+@pytest.mark.parametrize("name", ["openai", "vertex"])
+def test_an_error_has_as_much_time_as_an_answer(name):
+    ended = threading.Event()
+
+    def slowly():
+        while not ended.wait(0.05):
+            yield b" "
+
+    try:
+        with hostile(500, {}, slowly) as server:
+            assert "no answer within 0.4 s" in failure_of(name, server, timeout=0.4).cause
+    finally:
+        ended.set()
+
+
+def test_a_body_that_is_no_error_of_googles_is_not_quoted():
+    text = b'{"candidates": [{"content": {"parts": [{"text": "the ferryman counted nine lan'
+    for body in (text, text + b'terns"}]}}]}', b"the ferryman counted nine lanterns"):
+        with hostile(206, {"Content-Length": str(len(body))}, lambda body=body: [body]) as server:
+            assert "ferryman" not in str(failure_of("vertex", server))
+
+
+def test_nothing_packed_is_unpacked():
+    with hostile(200, {"Content-Encoding": "gzip"}, endless) as server:
+        assert "not of the expected form" in failure_of("openai", server).cause

@@ -1,0 +1,82 @@
+"""Heat strips and arcs, against what they are drawn from."""
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_memleak.records.plot_records import Link
+from pytest_memleak.reports.html.coverage_strips import arcs, heat_level, strip, x_of
+
+RECTANGLE = re.compile(r"M([\d.]+) 100v-(\d+)h([\d.]+)v(\d+)z")
+
+
+def columns(drawn):
+    """(left, right, level, height) of every rectangle, from the left."""
+    found = []
+    for level, path in drawn.paths:
+        assert RECTANGLE.sub("", path) == ""
+        for left, up, width, down in RECTANGLE.findall(path):
+            assert up == down
+            found.append((float(left), float(left) + float(width), level, int(up)))
+    return sorted(found)
+
+
+@pytest.mark.parametrize(
+    ("share", "level"), [(0, 0), (0.01, 1), (0.1, 1), (0.11, 2), (0.25, 2), (0.5, 3), (0.75, 4),
+                         (0.76, 5), (1, 5)],
+)  # fmt: skip
+def test_levels(share, level):
+    assert heat_level(share) == level
+
+
+def test_a_word_a_column():
+    drawn = strip(np.array([0, 10, 10, 1, 0], dtype=np.intc), 10, columns=5)
+    assert columns(drawn) == [(200, 600, 5, 100), (600, 800, 1, 100)]
+    assert drawn.ground == 1000
+
+
+def test_height_is_the_share_and_colour_the_mean_of_the_covered():
+    times = np.array([4, 0, 0, 0, 10, 10, 0, 0], dtype=np.intc)
+    assert columns(strip(times, 10, columns=2)) == [(0, 500, 3, 25), (500, 1000, 5, 50)]
+
+
+def test_a_part_is_drawn_to_the_scale_of_the_whole():
+    drawn = strip(np.ones(10, dtype=np.intc), 1, columns=10, of=40)
+    assert drawn.ground == 250
+    assert columns(drawn) == [(0, 250, 5, 100)]
+
+
+@given(st.lists(st.integers(0, 5), max_size=200), st.integers(1, 50))
+def test_every_covered_word_is_seen_and_no_column_without_one(times, most):
+    drawn = columns(strip(np.array(times, dtype=np.intc), 5, columns=most))
+    count = min(most, len(times))
+    assert len(drawn) <= count
+    width = 1000 / max(len(times), 1)
+    for place, time in enumerate(times):
+        middle = (place + 0.5) * width
+        if time:
+            assert any(left - 0.1 <= middle <= right + 0.1 for left, right, _, _ in drawn)
+    for left, right, _, _ in drawn:
+        first, last = int(left / width + 0.2), int(right / width + 0.8)
+        assert any(times[max(first - 1, 0) : last + 1])
+
+
+def test_an_arc_joins_the_middles():
+    [arc] = arcs([Link(80, 100, 0, (2,))], [0, 100, 200], 300, over=4)
+    assert arc.path.startswith("M833.33 150C833.33 ")
+    assert arc.path.endswith(" 300 150")
+    assert arc.weight == 3
+
+
+@pytest.mark.parametrize(("over", "weight"), [(20, 1), (12, 1), (9, 2), (6, 2), (4, 3)])
+def test_how_strong_an_arc_is_goes_by_the_suite_s_threshold(over, weight):
+    [arc] = arcs([Link(80, 104, 0, (2,))], [0, 100, 200], 300, over=over)
+    assert arc.weight == weight
+
+
+def test_places():
+    assert x_of(0, 0) == 0
+    assert x_of(50, 200) == 250

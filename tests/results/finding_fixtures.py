@@ -1,0 +1,148 @@
+"""Findings as a run makes them, from books, answers and names of a test's choosing."""
+
+import dataclasses
+import itertools
+import random
+from pathlib import Path
+
+import pytest
+
+from pytest_memleak.pipeline.detection_check import sensitivity_of
+from pytest_memleak.records import (
+    Book,
+    BookSource,
+    Completeness,
+    Excerpt,
+    Generation,
+    Issue,
+    Kind,
+    Limits,
+    Model,
+    Pair,
+    Sampling,
+    Scoring,
+)
+from pytest_memleak.results.build_result import finding
+from pytest_memleak.scoring.analysis import analyse
+from pytest_memleak.scoring.multi_book_index import SharedIndex
+from pytest_memleak.scoring.protected_passages import Protected
+from pytest_memleak.verdict.evaluation import Evaluation
+from pytest_memleak.verdict.judge import judge
+
+_WORDS = [
+    "".join(parts)
+    for parts in itertools.product(
+        ("ba", "ko", "mi", "tu", "se"), ("lan", "ri", "dor", "vek"), "aeiou"
+    )
+]
+
+
+@pytest.fixture(scope="session")
+def prose():
+    """So many words that no one has written, in paragraphs; the same for the same seed."""
+
+    def write(words, *, seed=0):
+        draw = random.Random(seed)
+        said = [draw.choice(_WORDS) for _ in range(words)]
+        return ".\n\n".join(" ".join(said[i : i + 60]) for i in range(0, words, 60))
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def make_book(prose):
+    def make(*, excerpts=6, words=320, chapters=3, book_id="ferry", seed=0):
+        return Book(
+            id=book_id,
+            title="The Ferry",
+            author="Nobody",
+            excerpts=tuple(
+                Excerpt(
+                    f"p_id{n}",
+                    prose(words, seed=100 * seed + n),
+                    "Write on.",
+                    f"Chapter {n * chapters // excerpts + 1}",
+                )
+                for n in range(excerpts)
+            ),
+            digest="d" * 64,
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def recite():
+    """Answers that share runs of `run` words with their excerpt, and now and then with another."""
+
+    def answers(book, *, samples=6, run=40, seed=0):
+        draw = random.Random(seed)
+        for ordinal in range(samples):
+            for excerpt in book.excerpts:
+                source = excerpt if draw.random() < 0.8 else draw.choice(book.excerpts)
+                told = source.text.split()
+                start = draw.randrange(max(1, len(told) - run))
+                yield Generation(
+                    excerpt.id, ordinal, " ".join(["so", *told[start : start + run], "then"])
+                )
+
+    return answers
+
+
+@pytest.fixture(scope="session")
+def make_finding():
+    """The finding of one model's answers for a book."""
+
+    def make(
+        book,
+        generations,
+        *,
+        model="candidate",
+        suite="x.memleak.toml",
+        limits=None,
+        samples=6,
+        quoted=12,
+        expected="pass",
+        endpoint="ep",
+        gaps=(),
+        scoring=None,
+        whole=None,
+    ):
+        pair = Pair(
+            suite=Path(suite),
+            model=Model(id=model, provider="recorded"),
+            book=BookSource(book.id, Path("b.epub"), None, None, "test", None, None, False),
+            sampling=Sampling(samples=samples),
+            scoring=scoring or Scoring(),
+            limits=limits or Limits(bmc=0.3, longest_span=30),
+            expected=expected,
+        )
+        answers = list(generations)
+        name = f"{book.id} (whole)"
+        protected = None
+        if whole is not None:  # of which `book` is what the prompts leave
+            named = dataclasses.replace(whole, id=name)
+            protected = Protected(SharedIndex([book, named], k=5), book.id, (name,), whole=name)
+        analysis = analyse(book, answers, pair.scoring, protected=protected)
+        evidence = Completeness(
+            asked=len(book.excerpts) * samples,
+            got=len(answers),
+            kinds={Kind.ANSWER: len(answers)},
+            gaps=tuple(Issue("drawn", gap) for gap in gaps),
+        )
+        evaluation = Evaluation(
+            suite=suite,
+            suite_digest="5" * 64,
+            pair=pair,
+            judgement=judge(analysis, evidence, pair.limits),
+            completeness=evidence,
+            book=book,
+            endpoint=endpoint,
+            measurement=analysis.measurement if analysis else None,
+            analysis=analysis,
+            protected={name: whole} if whole else {},
+            sensitivity=analysis and sensitivity_of(analysis, pair, answers=samples),
+        )
+        return finding(evaluation, quoted=quoted)
+
+    return make

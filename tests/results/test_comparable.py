@@ -1,0 +1,119 @@
+"""What bundles allow to be compared of a pair in two releases."""
+
+import copy
+
+import pytest
+
+from pytest_memleak.results.comparable import recitals_elsewhere, unlike
+from pytest_memleak.results.run_verdict import gates
+
+SETTINGS = {
+    "samples": 100, "seed": 0, "confidence": 0.95, "detect": 0.05, "max_short": 0.25,
+    "max_unanswered": 0.05, "max_given_away": 0.1, "accept_refusals": False, "min_answer": 0.2,
+}  # fmt: skip
+BEFORE = {
+    "expected": "pass",
+    "control": False,
+    "settings": SETTINGS,
+    "model": {"options": {"base_url": "http://a.test", "system": "You are a novelist."}},
+    "looked_for": {"books": {"pier": "aa"}, "excused": {"quay": "bb"}},
+    "catalogue": None,
+}
+
+
+def changed(*path, to):
+    now = copy.deepcopy(BEFORE)
+    at = now
+    for key in path[:-1]:
+        at = at[key]
+    at[path[-1]] = to
+    return now
+
+
+@pytest.mark.parametrize(
+    ("name", "easier", "stricter"),
+    [
+        ("confidence", 0.99, 0.9),
+        ("confidence", 0.99, 0),
+        ("max_short", 0.3, 0.1),
+        ("max_unanswered", 1.0, 0.0),
+        ("max_given_away", 0.2, 0.05),
+        ("accept_refusals", True, False),
+        ("min_answer", 0.1, 0.3),
+    ],
+)
+def test_a_later_release_may_only_be_asked_for_more(name, easier, stricter):
+    said, what_to_do = unlike(BEFORE, changed("settings", name, to=easier))
+    assert said == f"made with {name} {SETTINGS[name]!r}, not {easier!r}"
+    assert what_to_do == "measure both releases alike, or make the baseline anew"
+    assert unlike(BEFORE, changed("settings", name, to=stricter)) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "to"),
+    [
+        (("settings", "seed"), 3),
+        (("settings", "detect"), None),
+        (("model", "options", "base_url"), "http://b.test"),
+    ],
+)
+def test_what_changes_no_answer_is_free(path, to):
+    assert unlike(BEFORE, changed(*path, to=to)) is None
+
+
+@pytest.mark.parametrize("options", [{}, {"system": "Never quote a book."}])
+def test_a_model_that_is_told_something_else(options):
+    said, _ = unlike(BEFORE, changed("model", "options", to=options))
+    assert said.startswith("made with options.system 'You are a novelist.', not")
+
+
+def test_a_filter_that_became_stricter():
+    said, _ = unlike(
+        BEFORE,
+        changed(
+            *("model", "options"),
+            to=BEFORE["model"]["options"] | {"safety_threshold": "BLOCK_NONE"},
+        ),
+    )
+    assert said == "made with options.safety_threshold None, not 'BLOCK_NONE'"
+
+
+def test_what_gates_goes_on_gating():
+    control, leak = changed("control", to=True), changed("expected", to="leak")
+    assert [gates(one) for one in (BEFORE, control, leak)] == [True, False, False]
+    assert unlike(BEFORE, control)[0] == "the baseline gates it, and now it is a control"
+    assert unlike(BEFORE, leak)[0] == "the baseline gates it, and now it is expected to leak"
+    assert unlike(control, BEFORE) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "to", "said"),
+    [
+        (("looked_for", "books"), {}, "in other books: no more in pier"),
+        (
+            ("looked_for", "books"),
+            {"mole": "cc", "pier": "dd"},
+            "in other books: newly in mole; in another text of pier",
+        ),
+        (("looked_for", "excused"), {}, "are excused: no more in quay"),
+        (("catalogue",), {"books": 3}, "in another catalogue"),
+    ],
+)
+def test_recitals_of_other_books_are_not_comparable(path, to, said):
+    now = changed(*path, to=to)
+    assert recitals_elsewhere(BEFORE, now, ["bmc", "longest_span"]) is None
+    for name in ("longest_recital", "nv_longest_recital"):
+        assert recitals_elsewhere(BEFORE, now, ["bmc", name])[0].endswith(said)
+
+
+def test_before_anything_is_read_ids_do():
+    planned = {name: BEFORE[name] for name in BEFORE if name != "catalogue"}
+    planned["looked_for"] = {"books": {"pier": None}, "excused": {"quay": None}}
+    assert recitals_elsewhere(BEFORE, planned, ["longest_recital"]) is None
+
+
+def test_a_bundle_that_does_not_say_where_it_looked():
+    old = changed("looked_for", to=None)
+    said, what_to_do = recitals_elsewhere(old, BEFORE, ["longest_recital"])
+    assert said == "the bundle does not tell what books recitals are looked for in"
+    assert "costs no call" in what_to_do

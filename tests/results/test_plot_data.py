@@ -1,0 +1,103 @@
+"""What travels with a finding so that its pair can be drawn."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from pytest_memleak.records import Generation, Scoring
+from pytest_memleak.records.pair_result import PairResult
+from pytest_memleak.records.plot_records import PlotData
+from pytest_memleak.scoring.measures import measure
+from pytest_memleak.scoring.span_sources import cross_excerpt
+
+
+@pytest.fixture(scope="module")
+def book(make_book):
+    return make_book()
+
+
+@pytest.fixture(scope="module")
+def answers(book, recite):
+    return list(recite(book))
+
+
+@pytest.fixture(scope="module")
+def found(book, answers, make_finding):
+    return make_finding(book, answers)
+
+
+def test_the_heat_is_the_measured_coverage_round_by_round(book, answers, found):
+    measured = measure(book, answers, Scoring())
+    assert found.plot.times.tolist() == list(measured.coverage.rounds)
+    assert np.mean(found.plot.times > 0) == pytest.approx(found.measures["bmc"])
+    assert len(found.plot.heat) < len(found.plot.times) / 5
+
+
+def test_it_survives_json_and_xdist(found):
+    travelled = PairResult.from_json(json.loads(json.dumps(found.to_json())))
+    assert travelled.plot == found.plot
+    assert PairResult.from_json(found.to_json()) == found
+
+
+def test_chapters_block_and_lengths(book, found):
+    seen = found.plot
+    assert [chapter.title for chapter in seen.chapters] == ["Chapter 1", "Chapter 2", "Chapter 3"]
+    assert [chapter.start for chapter in seen.chapters] == [0, 640, 1280]
+    assert seen.block[1] - seen.block[0] == found.measures["longest_block"]
+    assert max(length for length, _ in seen.lengths) == found.measures["longest_span"]
+    assert len(seen.curve) == len(seen.guess) == seen.rounds == 6
+    assert seen.curve[-1] == pytest.approx(found.measures["bmc"], abs=1e-6)
+
+
+@pytest.mark.parametrize("over", [5, 20, 39])
+def test_links_are_the_cross_excerpt_spans_over_the_threshold(book, answers, make_finding, over):
+    scoring = Scoring(span_threshold=over)
+    seen = make_finding(book, answers, scoring=scoring).plot
+    cross = cross_excerpt(book, answers, scoring)
+    long = [one for one in cross.spans if one.words > over]
+    ids = [excerpt.id for excerpt in book.excerpts]
+    spans = {(one.start, one.end): one for one in long if one.cross}
+    assert (seen.long_count, seen.long_cross) == (len(long), len(spans))
+    assert len(spans) > 0
+    assert len(seen.links) == len(spans)
+    for link in seen.links:
+        whole = spans[link.start, link.end]
+        assert ids[link.target] == whole.target
+        assert [ids[one] for one in link.sources] == [
+            one for one in whole.sources if one != whole.target
+        ]
+    lengths = [link.end - link.start for link in seen.links]
+    assert lengths == sorted(lengths, reverse=True)
+
+
+def test_a_span_names_the_excerpts_that_gave_it(book, make_finding):
+    told = " ".join(book.excerpts[2].text.split()[10:50])
+    found = make_finding(book, [Generation("p_id2", 0, told), Generation("p_id4", 0, told)])
+    [span] = found.plot.spans
+    assert (span.excerpt, span.sources, span.words) == ("p_id2", ("p_id2", "p_id4"), 40)
+    assert len(span.quote.split(" … ")[0].split()) == 12
+
+
+def test_the_text_travels_only_where_all_of_it_was_asked_for(book, answers, make_finding):
+    assert make_finding(book, answers, quoted=500).plot.text is None
+    whole = make_finding(book, answers, quoted=None).plot
+    assert whole.text == tuple(excerpt.text for excerpt in book.excerpts)
+    assert book.excerpts[0].text[:30] not in repr(whole)
+
+
+def test_nothing_measured_nothing_drawn(book, make_finding):
+    found = make_finding(book, [])
+    assert found.plot is None
+    assert PairResult.from_json(json.loads(json.dumps(found.to_json()))) == found
+
+
+def test_a_book_that_nobody_gave_back(book, make_finding):
+    seen = make_finding(book, [Generation("p_id0", 0, "nothing at all")]).plot
+    assert seen.heat == (0, 1920)
+    assert (seen.block, seen.spans, seen.links, seen.lengths) == (None, (), (), ())
+
+
+def test_every_field_is_sent(found):
+    assert set(found.to_json()["plot"]) == {one.name for one in dataclasses.fields(PlotData)}

@@ -1,0 +1,137 @@
+"""How many calls run at once where the suite does not say."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from scripted import Scripted, answers, busy, terms
+
+from pytest_memleak.sampling.adaptive_concurrency import FIRST, MOST, Pace
+from pytest_memleak.sampling.loop import draw
+from pytest_memleak.sampling.retry import Retry
+
+
+class Server:
+    """Works at so many calls at once, each for a second; the others wait their turn."""
+
+    def __init__(self, at_once):
+        self.at_once = at_once
+        self.now = 0.0
+
+    def answer(self, pace, times):
+        """Let it answer, and say how many may call at once after each."""
+        seen = []
+        for _ in range(times):
+            self.now += 1 / min(pace.at_once, self.at_once)
+            pace.answered()
+            seen.append(pace.at_once)
+        return seen
+
+
+def test_it_doubles_for_as_long_as_that_is_faster():
+    server = Server(at_once=1000)
+    seen = server.answer(Pace(None, clock=lambda: server.now), 1000)
+    assert list(dict.fromkeys(seen)) == [FIRST, 16, 32, MOST]
+
+
+@pytest.mark.parametrize(("at_once", "found"), [(1, 8), (8, 8), (16, 16), (18, 16), (32, 32)])
+def test_it_goes_back_where_it_is_not(at_once, found):
+    server = Server(at_once)
+    seen = server.answer(Pace(None, clock=lambda: server.now), 1000)
+    assert seen[-1] == found
+    assert max(seen) <= 2 * found
+
+
+def test_it_is_halved_where_it_is_turned_away_after_it_had_settled():
+    server = Server(at_once=16)
+    pace = Pace(None, clock=lambda: server.now)
+    assert server.answer(pace, 1000)[-1] == 16
+    pace.turned_away()
+    assert pace.at_once == 8
+
+
+def test_it_is_halved_once_for_all_that_were_on_their_way_and_then_grows_by_one():
+    server = Server(at_once=1000)
+    pace = Pace(None, clock=lambda: server.now)
+    server.answer(pace, 16)
+    assert pace.at_once == 16
+    for _ in range(16):
+        pace.turned_away()
+    assert pace.at_once == 8
+    assert server.answer(pace, 16)[-1] == 9
+    for _ in range(9):
+        pace.turned_away()
+    assert pace.at_once == 4
+    for _ in range(100):
+        pace.turned_away()
+    assert pace.at_once == 1
+
+
+def test_what_the_suite_says_holds_whatever_the_server_does():
+    server = Server(at_once=1000)
+    pace = Pace(3, clock=lambda: server.now)
+    assert set(server.answer(pace, 100)) == {3}
+    pace.turned_away()
+    assert pace.at_once == 3
+
+
+# --- in a run ------------------------------------------------------------------------------
+
+
+class Crowd:
+    """Counts the calls that run at once; `room` for so many, the others are turned away."""
+
+    def __init__(self, room):
+        self.room = room
+        self.most = self.turned_away = self._now = 0
+        self._lock = threading.Lock()
+
+    def __call__(self, asked):
+        with self._lock:
+            self._now += 1
+            self.most = max(self.most, self._now)
+            full = self._now > self.room
+            self.turned_away += full
+        try:
+            if full:
+                raise busy()
+            time.sleep(0.02)
+            return answers(asked)
+        finally:
+            with self._lock:
+                self._now -= 1
+
+
+def drawn(ledger, ask, crowd, concurrency):
+    asked = ask(excerpts=30, samples=10)
+    counts = draw(
+        ledger,
+        Scripted(*[crowd] * 2000),
+        endpoint_id="e",
+        questionnaire=asked,
+        terms=terms(concurrency),
+        retry=Retry(tries=100, first=0.005, most=0.02),
+    )
+    assert (counts.got, counts.lost) == (300, 0)
+
+
+def test_a_run_finds_out_what_a_server_bears(memory, ask):
+    crowd = Crowd(room=1000)
+    drawn(memory, ask, crowd, None)
+    assert crowd.most > FIRST
+    assert crowd.turned_away == 0
+
+
+def test_a_run_asks_for_less_where_it_is_turned_away(memory, ask):
+    crowd = Crowd(room=3)
+    drawn(memory, ask, crowd, None)
+    assert crowd.most <= FIRST
+    assert crowd.turned_away > 0
+
+
+def test_a_run_makes_as_many_calls_at_once_as_the_suite_says(memory, ask):
+    crowd = Crowd(room=1000)
+    drawn(memory, ask, crowd, 2)
+    assert crowd.most == 2

@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import threading
+
+import pytest
+from by_hand import intent
+from hypothesis import given
+from hypothesis import strategies as st
+from scripted import CountingSampler, Sampler, Scripted, broken, busy, terms
+
+from pytest_memleak.errors import BudgetExceeded, ProviderError, SettingsError
+from pytest_memleak.interfaces.protocols import Completion
+from pytest_memleak.ledger.call_costs import Terms
+from pytest_memleak.ledger.call_reservations import claim
+from pytest_memleak.ledger.calls import spent_by
+from pytest_memleak.ledger.ledger import Ledger
+from pytest_memleak.ledger.prompts import Ask
+from pytest_memleak.records import FinishReason
+from pytest_memleak.sampling.cost_plan import plan
+from pytest_memleak.sampling.loop import draw
+
+
+def drawn(ledger, endpoint, asked, by, retry, **options):
+    return draw(
+        ledger,
+        endpoint,
+        endpoint_id="e",
+        questionnaire=asked,
+        terms=by,
+        retry=retry,
+        **options,
+    )
+
+
+def as_planned():
+    """Answers that are billed at their worst, by the provider's own count of prompts."""
+
+    def reply(asked):
+        return [
+            Completion(
+                "x", FinishReason.LENGTH, len(asked.instruction) * (n == 0), asked.max_tokens
+            )
+            for n in range(asked.n)
+        ]
+
+    return Scripted(reply)
+
+
+@pytest.mark.parametrize("per_call", [1, 3, 4])
+def test_a_plan_is_what_is_billed_then(memory, ask, hasty, per_call):
+    sampler = CountingSampler(completions_per_call=per_call, concurrency=3)
+    by = Terms(sampler, price=(3.75, 15.0))
+    asked = ask(excerpts=3, samples=7)
+    first = plan(memory, None, asked, by)
+    assert plan(memory, "e", asked, by) == first
+    assert first.generations == 21
+    counts = drawn(memory, as_planned(), asked, by, hasty)
+    assert counts.calls == first.calls
+    assert counts.prompt_tokens == first.prompt_tokens
+    assert counts.completion_tokens == first.completion_tokens
+    assert counts.cost == pytest.approx(first.cost, abs=1e-9 * first.calls)
+    after = plan(memory, "e", asked, by)
+    assert (after.calls, after.generations, after.pending, after.cost) == (0, 0, 0, 0.0)
+
+
+def test_a_plan_of_what_is_left(memory, ask, hasty):
+    asked = ask(excerpts=2, samples=5)
+    with pytest.raises(ProviderError):
+        drawn(memory, Scripted(*[as_one] * 4, broken()), asked, terms(), hasty)
+    left = plan(memory, "e", asked, terms(per_call=2))
+    assert (left.generations, left.calls, left.cost) == (6, 4, None)
+
+
+def as_one(asked):
+    return ["x"]
+
+
+def test_a_plan_counts_what_is_on_its_way(ledger, url, ask):
+    asked = ask(excerpts=1, samples=4)
+    question = asked.questions[0]
+    with Ledger(url) as other:
+        claim(other, intent(other, asked, Ask(question, (0, 1, 2))))
+        now = plan(ledger, "e", asked, terms())
+        assert (now.generations, now.pending) == (1, 3)
+    now = plan(ledger, "e", asked, terms())
+    assert (now.generations, now.pending) == (4, 0)
+
+
+def test_prompts_are_counted_by_their_words(ask):
+    (question,) = ask(excerpts=1).questions
+    assert question.instruction == "Write number 1."
+    assert terms().prompt_tokens(question) == 4
+    assert Terms(CountingSampler()).prompt_tokens(question) == 15
+
+
+@given(
+    st.integers(0, 10**6),
+    st.integers(0, 10**6),
+    st.floats(0, 1000, allow_nan=False).map(lambda price: round(price, 4)),
+)
+def test_costs_are_rounded_up_to_billionths(prompts, completions, price):
+    by = Terms(Sampler(), (price, 2 * price))
+    exact = (prompts + 2 * completions) * round(price * 10_000)
+    assert by.cost(prompts, completions) == -(-exact // 10)
+
+
+def test_what_is_not_said_is_billed_as_estimated(ask):
+    (question,) = ask(excerpts=1).questions
+    by = terms(price=(1.0, 1.0))
+    said = [Completion("x", prompt_tokens=7, completion_tokens=5), Completion("y")]
+    assert by.billed(question, said) == (7, None, (7 + 5 + question.max_tokens) * 1000)
+    assert by.billed(question, []) == (None, 0, 4000)
+    assert terms().billed(question, said) == (7, None, None)
+
+
+# --- budgets -------------------------------------------------------------------------------
+
+
+def test_it_stops_before_the_call_that_could_exceed_it(memory, ask, hasty):
+    """Calls cost 20 millionths of a US$ and may cost (4 + 55) millionths."""
+    asked = ask(excerpts=1, samples=50)
+    endpoint = Scripted(lambda _: [Completion("x", prompt_tokens=4, completion_tokens=16)])
+    by = terms(price=(1.0, 1.0))
+    with pytest.raises(BudgetExceeded, match=r"US\$ 0\.0002 of 0\.00 .* next call") as caught:
+        drawn(memory, endpoint, asked, by, hasty, budget=240e-6)
+    assert "raise the budget" in caught.value.hint
+    worst = 4 + asked.questions[0].max_tokens
+    made = len(endpoint.calls)
+    assert made * 20 + worst > 240 >= (made - 1) * 20 + worst
+    assert spent(memory) == made * 20_000
+
+
+def spent(ledger: Ledger) -> int:
+    return ledger.read(lambda c: spent_by(c, {ledger.run}))[ledger.run]
+
+
+def test_a_budget_that_suffices(memory, ask, hasty):
+    asked = ask(excerpts=2, samples=3)
+    by = terms(price=(1.0, 1.0), concurrency=3)
+    worst = plan(memory, None, asked, by).cost
+    assert drawn(memory, Scripted(), asked, by, hasty, budget=worst).got == 6
+    assert spent(memory) <= round(worst * 1e9)
+
+
+def test_lost_calls_count_at_their_worst(memory, ask, hasty):
+    asked = ask(excerpts=1, samples=1)
+    by = terms(price=(1.0, 1.0))
+    endpoint = Scripted(busy("the connection was cut off"))
+    call = plan(memory, None, asked, by).cost
+    with pytest.raises(BudgetExceeded):
+        drawn(memory, endpoint, asked, by, hasty, budget=2.5 * call)
+    assert len(endpoint.calls) == 2
+    assert spent(memory) == round(2 * call * 1e9)
+
+
+def test_calls_that_were_turned_away_cost_nothing(memory, ask, hasty):
+    asked = ask(excerpts=1, samples=1)
+    by = terms(price=(1.0, 1.0))
+    with pytest.raises(ProviderError):
+        drawn(memory, Scripted(busy()), asked, by, hasty, budget=1.0)
+    assert spent(memory) == 0
+
+
+def test_threads_together_stay_within_it(memory, ask, hasty):
+    asked = ask(excerpts=1, samples=50)
+    by = terms(price=(1.0, 1.0), concurrency=8)
+    highest: list[int] = []
+    lock = threading.Lock()
+
+    def reply(_):
+        with lock:
+            highest.append(spent(memory))
+        return ["x"]
+
+    budget = 9.5 * plan(memory, None, ask(excerpts=1, samples=1), by).cost
+    with pytest.raises(BudgetExceeded):
+        drawn(memory, Scripted(reply), asked, by, hasty, budget=budget)
+    assert max(highest) <= budget * 1e9
+    assert 1 <= len(highest) <= 9
+
+
+def test_a_budget_needs_a_price(memory, ask, hasty):
+    with pytest.raises(SettingsError, match="no price for the model") as caught:
+        drawn(memory, Scripted(), ask(), terms(), hasty, budget=1.0)
+    assert caught.value.place == "model/book"
+
+
+@pytest.mark.parametrize("budget", [-1.0, float("nan"), float("inf")])
+def test_a_budget_that_means_nothing(memory, ask, hasty, budget):
+    with pytest.raises(SettingsError):
+        drawn(memory, Scripted(), ask(), terms(price=(0, 0)), hasty, budget=budget)
+
+
+def test_what_is_free_needs_no_money(memory, ask, hasty):
+    by = terms(price=(0.0, 0.0))
+    assert drawn(memory, Scripted(), ask(), by, hasty, budget=0.0).cost == 0.0

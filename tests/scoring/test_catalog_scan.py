@@ -1,0 +1,94 @@
+"""A library streamed past all generations: nothing that the exact index would find is lost."""
+
+import random
+import re
+
+import numpy as np
+import pytest
+from examples import examples
+from test_protected_passages import book_of, case_of
+
+from pytest_memleak.errors import BookError
+from pytest_memleak.records import Generation, Scoring
+from pytest_memleak.scoring import catalog_scan, folded_tokens, word_hashes
+from pytest_memleak.scoring.catalog_scan import GenerationSieve, book_keys
+from pytest_memleak.scoring.generation_tally import Tally
+from pytest_memleak.scoring.multi_book_index import SharedIndex
+from pytest_memleak.scoring.ngram_prefilter import BORDER, Sieve, gram_hashes
+from pytest_memleak.scoring.protected_passages import Protected
+from pytest_memleak.scoring.word_hashes import TEXT_END
+
+
+def untrimmed(book, generations, scoring):
+    index = SharedIndex([book], k=scoring.k, mode=scoring.words)
+    tally = Tally(book, scoring, protected=Protected(index, book.id, (book.id,)))
+    tally.add(Generation(book.excerpts[0].id, n, text) for n, text in enumerate(generations))
+    found = tally.recitals()
+    return found.longest_recital.words, found.nv_longest_recital.words
+
+
+def test_survivors_are_what_the_exact_index_finds():
+    survived, cases = 0, examples(600)
+    for seed in range(cases):
+        rng = random.Random(seed)
+        books, _, generations, settings = case_of(rng)
+        scoring = Scoring(k=settings["k"], trim=0, words="unicode")
+        texts = [text for its in generations.values() for text in its]
+        shelf = [
+            book_of(one["id"], *one["excerpts"], contiguous=one["contiguous"]) for one in books
+        ]
+        try:
+            its_keys = [(one.id, book_keys(one, k=scoring.k, mode="unicode")) for one in shelf]
+        except BookError:
+            continue
+        least = rng.choice([scoring.k, 12, 20])
+        found = GenerationSieve(texts, k=scoring.k, mode="unicode").survivors(its_keys, least=least)
+        expected = []
+        for book in shelf:
+            exact, near = untrimmed(book, texts, scoring)
+            if exact >= least or near >= 20:
+                expected.append((book.id, exact, near))
+        assert list(found) == expected
+        survived += len(expected)
+    assert survived > cases // 6
+
+
+def test_a_hash_that_hits_by_chance_behind_the_last_text_is_no_run():
+    book = np.array([BORDER, *range(11, 20), BORDER], dtype=np.uint64)
+    text = np.array([TEXT_END, *range(12, 18), TEXT_END], dtype=np.uint64)
+    hashes = gram_hashes(text, 5)
+    hashes[-1] = gram_hashes(book, 5)[3]
+    runs = Sieve(book, 5).runs(text, hashes)
+    assert [column.tolist() for column in runs] == [[1], [2], [6]]
+
+
+def test_keys_tell_nothing_of_the_text_but_short_words():
+    made = book_keys(book_of("b", "short unforgettable words of five"), k=5)
+    assert made.words == 5
+    assert made.folded is made.exact
+    assert "short" not in repr(made)
+    assert made.exact.dtype == np.uint64
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "other"),
+    [
+        (folded_tokens, "_READ_AS", {}),
+        (folded_tokens, "_NUMBERS", re.compile("(?!)")),
+        (word_hashes, "_PARTED", re.compile(b"(?!)")),
+        (word_hashes, "_MIX", np.uint64(7)),
+        (catalog_scan, "_SCRAMBLE", np.uint64(7)),
+    ],
+)
+def test_words_that_are_read_or_numbered_in_another_way_are_another_numbering(
+    monkeypatch, module, name, other
+):
+    today = {catalog_scan.numbering(mode) for mode in ("paper", "unicode")}
+    assert len(today) == 2
+    monkeypatch.setattr(module, name, other)
+    assert catalog_scan.numbering.__wrapped__("paper") not in today
+
+
+def test_a_book_that_cannot_be_measured_is_refused():
+    with pytest.raises(BookError, match="2 words"):
+        book_keys(book_of("b", "two words"), k=5)

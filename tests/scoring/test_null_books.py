@@ -1,0 +1,335 @@
+"""BMC compared with chance and with a baseline, METRICS section 7."""
+
+import dataclasses
+import math
+import random
+from itertools import accumulate
+
+import numpy as np
+import pytest
+
+from pytest_memleak.errors import BookError, SettingsError
+from pytest_memleak.records import Book, Excerpt, Scoring
+from pytest_memleak.scoring.index import Index
+from pytest_memleak.scoring.null_books import NullBook, excess_over_null, uplift
+from pytest_memleak.scoring.quantiles import student_quantile, student_tail
+from pytest_memleak.scoring.round_blocks import block_variance
+from pytest_memleak.scoring.rounds import round_counts
+from pytest_memleak.scoring.sampling_error import sampling_error
+
+SCORING = Scoring(k=5, trim=5, span_threshold=20)
+
+
+def book_of(*texts):
+    excerpts = tuple(Excerpt(f"p_id{n}", text) for n, text in enumerate(texts, start=1))
+    return Book("b", "B", "A", excerpts, digest="")
+
+
+ALPHABET = list("abcdefghijklmnopqrst")
+BOOK = book_of(" ".join(ALPHABET[:8]), " ".join(ALPHABET[8:]))
+
+
+def prose(rng, words):
+    """Words as frequent as in prose (Zipf's law), some of them in set phrases."""
+    text = []
+    while len(text) < words:
+        text += rng.choice(PHRASES) if rng.random() < 0.1 else []
+        text += rng.choices(VOCABULARY, cum_weights=WEIGHTS, k=3)
+    return text[:words]
+
+
+VOCABULARY = [f"w{n}" for n in range(4_000)]
+WEIGHTS = list(accumulate(1 / (n + 2.7) for n in range(4_000)))
+PHRASES = [random.Random(n).choices(VOCABULARY, k=4 + n % 5) for n in range(300)]
+
+
+# --- the numbers ---------------------------------------------------------------------------
+
+
+def test_the_null_is_what_each_other_books_generations_share():
+    found = excess_over_null(
+        BOOK,
+        [(None, "a b c d e f x x x x"), (None, "l m n o p x x x x x")],
+        {
+            "one": [(None, "x x f g h i j k x x"), ("about f g h i j", "f g h i j x x x x x")],
+            "other": [(None, "x x x x x x x x x x"), (None, "l m n o p q r s t x")],
+        },
+        SCORING,
+    )
+    assert (found.words, found.bmc) == (20, 11 / 20)
+    # "f g h i j k" lies across the border: three words before it, three after it.
+    assert found.books == (NullBook("one", 6 / 20, 0), NullBook("other", 9 / 20, 9))
+    assert (found.null_bmc, found.null_longest_span) == (pytest.approx(7.5 / 20), 9)
+    assert found.excess == pytest.approx(11 / 20 - 7.5 / 20)
+    assert -1 <= found.low <= found.excess <= found.high <= found.own_high <= 1
+
+
+def test_each_generation_is_trimmed_by_its_own_instruction():
+    own = [("say a b c d e", "a b c d e f"), ("say a b c d", "a b c d e f")]
+    others = [(None, "l m n o p q"), ("l m n o p q", "l m n o p q")]
+
+    def compared(own, others, scoring=SCORING):
+        found = excess_over_null(BOOK, own, {"other": others}, scoring)
+        return found.bmc, found.null_bmc, found.null_longest_span
+
+    assert compared(own, others) == (6 / 20, 6 / 20, 6)
+    assert compared(own[:1], others[1:], Scoring(trim=0)) == (6 / 20, 6 / 20, 6)
+    assert compared(own[:1], others[1:]) == (0, 0, 6)
+    assert compared(own[1:], others, Scoring(trim=3))[0] == 0
+    assert compared(own, others, Scoring(trim=50))[0] == 6 / 20
+
+
+def test_all_sides_are_thinned_to_the_words_of_the_least():
+    few, many = [(None, "a b c d e f g")], [(None, "i j k l m n o p q r")] * 5
+    for own, nulls in (
+        (few, {"a": many}),
+        (many, {"a": few}),
+        (many, {"a": many, "b": few}),
+        (many, {"a": few, "b": many}),
+    ):
+        found = excess_over_null(BOOK, own, nulls, SCORING)
+        assert (found.words, found.bmc) == (7, 7 / 20)
+        assert {one.bmc for one in found.books} == {7 / 20}
+    found = excess_over_null(BOOK, many, {"a": few * 3}, SCORING)
+    assert (found.words, found.bmc) == (21, 10 / 20)
+
+
+def test_thinning_is_seeded_and_takes_any_generation():
+    texts = [" ".join(ALPHABET[n : n + 5]) for n in range(16)]
+    nulls = {"other": [(None, text) for text in texts]}
+    seen = set()
+    for seed in range(60):
+        found = excess_over_null(BOOK, [(None, "x " * 10)], nulls, SCORING, seed=seed)
+        assert found == excess_over_null(BOOK, [(None, "x " * 10)], nulls, SCORING, seed=seed)
+        assert found.words == 10
+        seen.add(found.null_bmc)
+    assert seen >= {6 / 20, 10 / 20}
+
+
+def test_the_size_of_the_sides_makes_no_excess():
+    # Ten times as many generations for other books, of the same kind: thinned, they cover alike.
+    rng = random.Random(1)
+    text = prose(rng, 20_000)
+    book = book_of(" ".join(text))
+
+    def answers(count):
+        starts = [rng.randrange(len(text) - 40) for _ in range(count)]
+        return [(None, " ".join(text[start : start + 40])) for start in starts]
+
+    nulls = {name: answers(1_000) for name in "abcd"}
+    found = excess_over_null(book, answers(100), nulls, SCORING)
+    assert found.bmc == pytest.approx(found.null_bmc, abs=0.03)
+    assert found.low < 0 < found.high
+    assert found.p > 0.05
+
+
+def test_nothing_to_compare_with():
+    own = [(None, "a b c d e")]
+    assert excess_over_null(BOOK, own, {}, SCORING) is None
+    assert excess_over_null(BOOK, own, {"a": []}, SCORING) is None
+    assert excess_over_null(BOOK, own, {"a": [(None, " — ")]}, SCORING) is None
+    assert excess_over_null(BOOK, [], {"a": own}, SCORING) is None
+
+
+def test_a_book_without_words_is_no_null():
+    found = excess_over_null(
+        BOOK, [(None, "a b c d e")], {"a": [(None, "")], "b": [(None, "x x")]}, SCORING
+    )
+    assert [one.book_id for one in found.books] == ["b"]
+    assert (found.words, found.bmc) == (2, 0)
+
+
+def test_an_index_that_is_there_is_used():
+    index = Index(BOOK, k=5)
+    sides = [(None, "a b c d e f")] * 2, {"other": [(None, "x x x x x x")] * 2}
+    assert excess_over_null(BOOK, *sides, SCORING, index=index) == excess_over_null(
+        BOOK, *sides, SCORING
+    )
+
+
+def test_bad_input():
+    with pytest.raises(BookError, match="fewer than k"):
+        excess_over_null(book_of("a b"), [], {}, SCORING)
+    with pytest.raises(SettingsError, match="confidence"):
+        excess_over_null(BOOK, [(None, "a")], {"b": [(None, "a")]}, SCORING, confidence=1.5)
+
+
+# --- the interval and p --------------------------------------------------------------------
+
+LETTERS = " ".join(ALPHABET)
+
+
+def nulls_with(*words):
+    """Null books that share the first so many letters; 40 words each, in two generations."""
+    shared = [" ".join(ALPHABET[:one]) for one in words]
+    return {
+        str(number): [(None, f"{text} {'x ' * (20 - one)}"), (None, "x " * 20)]
+        for number, (one, text) in enumerate(zip(words, shared, strict=True))
+    }
+
+
+OWN = [(None, LETTERS), (None, "x " * 20)]
+
+
+def test_the_interval_rests_on_the_variance_between_null_books():
+    found = excess_over_null(BOOK, OWN, nulls_with(6, 8, 13), SCORING)
+    assert found.excess == pytest.approx(1 - 9 / 20)
+    between = ((6 - 9) ** 2 + (8 - 9) ** 2 + (13 - 9) ** 2) / 2 / 20**2
+    own = (2 - 1) / 2 * ((1 - 0.5) ** 2 + (0 - 0.5) ** 2)  # the jackknife of two generations
+    within = np.mean([one**2 / 4 for one in (6, 8, 13)]) / 20**2
+    width = 4.302652729911275 * math.sqrt(own + within / 3 + between * (1 + 1 / 3))
+    assert width > 1.55
+    assert (found.low, found.high) == (-1, 1)
+    at_half = excess_over_null(BOOK, OWN, nulls_with(6, 8, 13), SCORING, confidence=0.3)
+    width *= student_quantile(0.3, 2) / 4.302652729911275
+    assert at_half.low == pytest.approx(1 - 9 / 20 - width)
+
+
+def test_p_is_of_logarithms_and_one_sided():
+    found = excess_over_null(BOOK, OWN, nulls_with(6, 8, 13), SCORING)
+    logs = [math.log((one + 5) / 20) for one in (6, 8, 13)]
+    mean = sum(logs) / 3
+    scale = math.sqrt(sum((one - mean) ** 2 for one in logs) / 2 * (1 + 1 / 3))
+    t = (math.log((20 + 5) / 20) - mean) / scale
+    assert found.p == pytest.approx(student_tail(t, 2))
+    assert found.visible == pytest.approx(math.exp(2.919985580355516 * scale))
+    below = excess_over_null(BOOK, [(None, "x " * 40)], nulls_with(6, 8, 13), SCORING)
+    assert below.p > 0.9
+
+
+def test_a_pair_at_the_visible_multiple_has_just_that_p():
+    nulls = nulls_with(6, 8, 13)
+    visible = excess_over_null(BOOK, OWN, nulls, SCORING, confidence=0.7).visible
+    mean = math.exp(np.mean([math.log((one + 5) / 20) for one in (6, 8, 13)]))
+    for letters in range(5, 21):
+        own = [(None, " ".join(ALPHABET[:letters])), (None, "x " * (40 - letters))]
+        p = excess_over_null(BOOK, own, nulls, SCORING).p
+        assert (p < 0.3) == ((letters + 5) / 20 > visible * mean)
+
+
+def test_null_books_that_agree_to_the_word():
+    found = excess_over_null(BOOK, OWN, nulls_with(6, 6), SCORING)
+    assert (found.p, found.visible) == (0, 1)
+    same = excess_over_null(BOOK, nulls_with(6)["0"], nulls_with(6, 6), SCORING)
+    assert same.p == 0.5
+
+
+def test_one_null_book_gives_no_interval_and_the_pairs_own_upper_end():
+    found = excess_over_null(BOOK, OWN, nulls_with(6), SCORING)
+    assert (found.low, found.high, found.p, found.visible) == (None,) * 4
+    assert found.own_high == 1
+    clean = [(None, "x " * 20)] * 2
+    found = excess_over_null(BOOK, clean, nulls_with(6), SCORING)
+    assert found.own_high == pytest.approx(min(1, 1.959963984540054**2))  # of 20 words in 20
+
+
+def test_the_error_of_all_rounds_bounds_the_excess_and_widens_it():
+    known = sampling_error(round_counts({}, words=20, n=9))
+    known = dataclasses.replace(known, high=0.6, variance=0.0)
+    nulls = nulls_with(6, 8, 7, 6, 8)
+    clean = [(None, "x " * 20)] * 2
+    found = excess_over_null(BOOK, clean, nulls, SCORING, error=known)
+    assert found.high <= found.own_high == 0.6
+    unknown = dataclasses.replace(known, variance=0.04)
+    assert excess_over_null(BOOK, clean, nulls, SCORING, error=unknown).low < found.low - 0.3
+    over = excess_over_null(BOOK, OWN, nulls, SCORING, error=dataclasses.replace(known, high=0.1))
+    assert over.high == over.excess
+
+
+def test_no_confidence_is_the_value_itself():
+    for nulls in (nulls_with(6), nulls_with(6, 13)):
+        found = excess_over_null(BOOK, OWN, nulls, SCORING, confidence=0)
+        assert found.low == found.high == found.excess
+
+
+def test_a_single_generation_tells_nothing_of_its_variance():
+    found = excess_over_null(BOOK, [(None, LETTERS)], nulls_with(6, 6), SCORING)
+    assert (found.low, found.high) == (-1, 1)
+
+
+@pytest.mark.full
+def test_unrelated_prose_has_no_excess():
+    inside = seen = 0
+    rng = random.Random(5)
+    for seed in range(120):
+        if seed % 10 == 0:
+            book = book_of(*(" ".join(prose(rng, 400)) for _ in range(25)))
+            index = Index(book, k=5)
+        own, *others = (
+            [(f"about {n % 25}", " ".join(prose(rng, 200))) for n in range(rng.choice([25, 50]))]
+            for _ in range(2 + seed % 3)
+        )
+        if len(others) == 1:
+            others *= 2
+        nulls = dict(enumerate(others))
+        found = excess_over_null(book, own, nulls, SCORING, seed=seed, index=index)
+        assert found.null_bmc > 0
+        inside += found.low <= 0 <= found.high
+        seen += found.p < 0.05 and len(others) > 2
+    assert inside / 120 >= 0.93
+    assert seen / 40 <= 0.15
+
+
+def test_recall_is_an_excess():
+    rng = random.Random(6)
+    excerpts = [prose(rng, 400) for _ in range(25)]
+    book = book_of(*map(" ".join, excerpts))
+    own = []
+    for n in range(100):
+        answer, excerpt = prose(rng, 200), excerpts[n % 25]
+        if n % 3 == 0:
+            start = rng.randrange(340)
+            answer[50:110] = excerpt[start : start + 60]
+        own.append((f"about {n % 25}", " ".join(answer)))
+    nulls = {
+        name: [(f"on {n % 25}", " ".join(prose(rng, 200))) for n in range(100)] for name in "abc"
+    }
+    found = excess_over_null(book, own, nulls, SCORING)
+    assert found.bmc > 0.2 > found.null_bmc > 0.1
+    assert found.low > 0.05
+    assert found.p < 0.01
+    assert found.null_longest_span < 15
+
+
+# --- uplift --------------------------------------------------------------------------------
+
+
+def test_uplift_is_the_difference_and_its_paired_jackknife():
+    tuned = round_counts({0: [(0, 20)], 1: [(0, 10), (50, 70)], 2: []}, words=100, n=3)
+    before = round_counts({0: [(0, 5)], 1: [], 2: [(90, 95)]}, words=100, n=3)
+    found = uplift(tuned, before, scoring=SCORING)
+    assert (found.bmc, found.baseline_bmc, found.uplift) == (0.40, 0.10, 0.40 - 0.10)
+    without = [(0.30 - 0.05), (0.20 - 0.10), (0.40 - 0.05)]
+    variance = 2 / 3 * sum((one - np.mean(without)) ** 2 for one in without)
+    z, t = 1.959963984540054, 4.302652729911275
+    width = (t * t * variance + z**4 / 4 * (0.20**2 + 0.05**2)) ** 0.5
+    assert found.low == pytest.approx(0.30 - width - z * z / 2 * 0.05)
+    assert found.high == pytest.approx(min(1, 0.30 + width + z * z / 2 * 0.20))
+
+
+def test_uplift_over_itself_is_none():
+    counts = round_counts({0: [(0, 20)], 1: [(0, 10)]}, words=100, n=2)
+    found = uplift(counts, counts, scoring=SCORING)
+    assert found.uplift == 0
+    assert found.low < 0 < found.high
+
+
+@pytest.mark.parametrize(("words", "n"), [(101, 2), (100, 3)])
+def test_uplift_of_different_books_or_rounds_is_refused(words, n):
+    counts = round_counts({0: [(0, 20)]}, words=100, n=2)
+    with pytest.raises(SettingsError, match="100 words and 2 rounds"):
+        uplift(counts, round_counts({}, words=words, n=n), scoring=SCORING)
+
+
+def test_uplift_of_rounds_that_are_not_alike_takes_blocks_of_both():
+    rounds = {r: [(0, 20)] for r in range(10, 20)}
+    tuned, before = round_counts(rounds, words=100, n=100), round_counts({}, words=100, n=100)
+    as_if_alike = uplift(tuned, before, scoring=SCORING)
+    found = uplift(tuned, before, scoring=SCORING, alike=False)
+    assert found.uplift == as_if_alike.uplift == 0.20
+    variance = block_variance(tuned, baseline=before)
+    t, z = 2.2621571627409915, 1.959963984540054  # ten blocks
+    less, more = z * z / 2 * 20 / 100, z * z / 2 * 20 / 100
+    width = math.sqrt(t * t * variance + less * less + more * more)
+    assert found.low == pytest.approx(max(-1, 0.20 - less - width))
+    assert found.low < as_if_alike.low

@@ -1,0 +1,387 @@
+"""Recitals of any passage of any protected book (METRICS section 11), against the oracle."""
+
+import pickle
+import random
+
+import pytest
+from examples import examples
+
+from pytest_memleak.errors import SettingsError
+from pytest_memleak.records import Book, Excerpt, Generation, Scoring
+from pytest_memleak.scoring import generation_tally as tally_module
+from pytest_memleak.scoring import near_verbatim_chains as chains_module
+from pytest_memleak.scoring import passage_counts as module
+from pytest_memleak.scoring.catalog_scan import GenerationSieve, book_keys
+from pytest_memleak.scoring.generation_tally import Tally
+from pytest_memleak.scoring.multi_book_index import SharedIndex
+from pytest_memleak.scoring.protected_passages import Protected
+
+
+def book_of(book_id, *texts, asked=(), contiguous=True):
+    asked = [*asked, *[None] * (len(texts) - len(asked))]
+    excerpts = tuple(
+        Excerpt(f"p_id{n}", text, its)
+        for n, (text, its) in enumerate(zip(texts, asked, strict=True), start=1)
+    )
+    return Book(book_id, book_id, "A", excerpts, digest="", contiguous=contiguous)
+
+
+def tally_of(
+    books, generations, *, excused=(), unprotected=(), scoring=None, measured=None, catalogue=(),
+    least=0,
+):  # fmt: skip
+    scoring = scoring or Scoring()
+    ids = [book.id for book in books if book.id not in {*catalogue, *unprotected}]
+    further = tuple(book.id for book in books if book.id in catalogue)
+    index = SharedIndex(books, k=scoring.k, mode=scoring.words)
+    protected = Protected(index, measured or ids[0], tuple(ids), tuple(excused), further, least)
+    measured = next(book for book in books if book.id == protected.measured)
+    tally = Tally(measured, scoring, protected=protected)
+    tally.add(generations)
+    return tally
+
+
+def recitals_of(books, generations, **settings):
+    return tally_of(books, generations, **settings).recitals()
+
+
+# --- the law's own examples ----------------------------------------------------------------
+
+
+def test_a_passage_across_a_border():
+    book = book_of("b", "a b c d e f g h", "i j k l m n o p")
+    tally = tally_of([book], [Generation("p_id1", 0, "x f g h i j k y")])
+    longest = tally.recitals().longest_recital
+    assert (longest.words, longest.start, longest.end) == (6, 5, 11)
+    assert (longest.book, longest.excerpt_at, longest.excerpt_id, longest.generation) == (
+        "b", "p_id1", "p_id1", 0,
+    )  # fmt: skip
+    assert (longest.place, longest.books) == (1, ("b",))
+    assert longest <= 6
+    assert tally.counted.longest is None
+
+
+def test_a_near_verbatim_recital():
+    book = book_of("b", "a b c d e f g h i j k l m n o p q r s t u v w x y z")
+    said = "a b c d e f ZZ h i j k l m ZZ o p q r s t ZZ v w x y z"
+    found = recitals_of([book], [Generation("p_id1", 3, said)])
+    assert (found.longest_recital, found.nv_longest_recital) == (6, 23)
+    assert (found.nv_longest_recital.start, found.nv_longest_recital.end) == (0, 26)
+    assert (found.by_round, found.nv_by_round) == ((0, 0, 0, 6), (0, 0, 0, 23))
+
+
+@pytest.mark.parametrize(("cell", "together", "times"), [(64, 1 << 20, 200), (3, 5, 8), (1, 1, 8)])
+def test_a_chain_is_found_among_refrains(monkeypatch, cell, together, times):
+    monkeypatch.setattr(chains_module, "_CELL", cell)
+    monkeypatch.setattr(chains_module, "_TOGETHER", together)
+    refrain = "row row row your boat gently down the stream "
+    verses = [" ".join(f"w{n}" for n in range(at, at + 14)) for at in range(0, 1_400, 14)]
+    book = book_of("b", " ".join(refrain + verse for verse in verses))
+    passage = f"{refrain} {verses[7][:-4]} x {refrain} y {verses[8][3:]}"
+    said = [Generation("p_id1", n, text) for n, text in enumerate((refrain * times, passage))]
+    found = recitals_of([book], [*said, Generation("p_id1", 2, refrain * times + passage)])
+    assert found.nv_by_round == (0, 9 + 13 + 9 + 13, 9 + 13 + 9 + 13)
+
+
+def test_no_recital_spans_two_generations_or_two_books():
+    words = [f"w{n}" for n in range(60)]
+    book = book_of("b", " ".join(words))
+    halves = [
+        Generation("p_id1", 0, " ".join(["x", *words[:30]])),
+        Generation("p_id1", 1, " ".join([*words[30:], "x"])),
+    ]
+    found = recitals_of([book], halves)
+    assert (found.longest_recital, found.nv_longest_recital) == (30, 30)
+    assert [(one.start, one.end) for one in found.passages] == [(0, 30), (30, 60)]
+    parts = [book_of("a", " ".join(words[:30])), book_of("b", " ".join(words[30:]))]
+    found = recitals_of(parts, [Generation("p_id1", 0, " ".join(words))])
+    assert (found.longest_recital, found.nv_longest_recital) == (30, 30)
+    assert [one.book for one in found.passages] == ["a", "b"]
+
+
+def test_a_piece_that_two_books_hold_counts_once_and_names_both():
+    words = [f"w{n}" for n in range(40)]
+    own = book_of("own", "nothing of it at all here", " ".join(words[:30]))
+    other = book_of("other", " ".join(words))
+    said = [Generation("p_id1", 0, " ".join(words[2:30]))]
+    found = recitals_of([other, own], said, measured="own")
+    assert [(one.book, one.books) for one in found.passages] == [("other", ("other", "own"))]
+    index = SharedIndex([other, own], k=5)
+    tally = Tally(own, Scoring(), protected=Protected(index, "own", ("own", "other")))
+    tally.add(said)
+    found = tally.recitals()
+    assert [(one.book, one.books) for one in found.passages] == [("own", ("own", "other"))]
+    assert (found.passages[0].excerpt_at, found.passages[0].start) == ("p_id2", 8)
+    assert found.recitals_over == 1
+
+
+def test_what_a_training_book_holds_is_reported_and_not_held_to_the_limit():
+    words = [f"w{n}" for n in range(60)]
+    own, tuned = book_of("own", " ".join(words)), book_of("tuned", " ".join(words[10:45]))
+    said = [Generation("p_id1", 0, " ".join(words[12:40]))]
+    tuned_on = {"excused": ["tuned"], "unprotected": ["tuned"]}
+    found = recitals_of([own, tuned], said, **tuned_on)
+    assert (found.longest_recital, found.nv_longest_recital, found.recitals_over) == (0, 0, 0)
+    assert (found.excused, found.nv_excused) == (28, 28)
+    assert found.excused.books == ("own", "tuned")
+    found = recitals_of([own, tuned], [Generation("p_id1", 0, " ".join(words[5:40]))], **tuned_on)
+    assert (found.longest_recital, found.excused) == (35, 0)
+
+
+def test_the_own_book_where_it_is_excused_stands_apart_from_others():
+    words = [f"w{n}" for n in range(150)]
+    own, other = book_of("own", " ".join(words[:100])), book_of("other", " ".join(words[60:]))
+    spans = ((0, 50), (62, 92), (95, 135))  # its own; what both hold; more of the other than of it
+    said = [Generation("p_id1", n, " ".join(words[a:b])) for n, (a, b) in enumerate(spans)]
+    found = recitals_of([own, other], said, excused=["own"])
+    assert (found.longest_recital, found.longest_recital.book) == (50, "own")
+    assert found.apart() == (
+        {"longest_recital": 50, "nv_longest_recital": 50, "recitals_over": 2},
+        {"longest_recital": 40, "nv_longest_recital": 40, "recitals_over": 1},
+    )
+    assert (found.of_others["longest_recital"].book, found.excused) == ("other", 30)
+    assert recitals_of([own, other], said).apart() == ({}, {})
+    common = book_of("common", " ".join(words[:45]))
+    known = {"excused": ["own", "common"], "unprotected": ["common"]}
+    found = recitals_of([own, other, common], said, **known)
+    assert found.apart()[0]["longest_recital"] == 50  # more than the common text has
+    said = [Generation("p_id1", 0, " ".join(words[:44]))]
+    found = recitals_of([own, other, common], said, **known)
+    assert (found.longest_recital, found.excused, found.nv_excused) == (0, 44, 44)
+    assert not any(found.apart()[0].values())
+
+
+def test_words_given_away_are_not_counted_and_break_no_chain():
+    words = [f"w{n}" for n in range(40)]
+    book = book_of("b", " ".join(words), asked=[f"tell of {' '.join(words[10:16])} now"])
+    found = recitals_of([book], [Generation("p_id1", 0, " ".join(words))])
+    assert (found.longest_recital, found.longest_recital.start) == (24, 16)
+    assert (found.nv_longest_recital, found.nv_longest_recital.start) == (34, 0)
+
+
+def test_books_that_are_not_of_the_pair_are_left_alone():
+    words = " ".join(f"w{n}" for n in range(40))
+    books = [book_of("a", "one two three four five six"), book_of("b", words)]
+    index = SharedIndex(books, k=5)
+    tally = Tally(books[0], Scoring(), protected=Protected(index, "a", ("a",)))
+    tally.add([Generation("p_id1", 0, words)])
+    assert tally.recitals().longest_recital == 0
+
+
+def test_an_index_of_other_settings_or_books_is_refused():
+    book = book_of("a", "one two three four five six")
+    index = SharedIndex([book], k=5)
+    with pytest.raises(SettingsError, match=r"k = 5 .* k = 4"):
+        Tally(book, Scoring(k=4), protected=Protected(index, "a", ("a",)))
+    with pytest.raises(SettingsError, match="other excerpts"):
+        Tally(book_of("a", "one", "two"), Scoring(), protected=Protected(index, "a", ("a",)))
+    with pytest.raises(SettingsError, match="'c' is not in the index"):
+        Protected(index, "a", ("a", "c"))
+    with pytest.raises(SettingsError, match="comes twice"):
+        SharedIndex([book, book], k=5)
+
+
+# --- against the oracle --------------------------------------------------------------------
+
+ODD = (
+    "é",
+    "cafe\u0301",
+    "ÿyyyyyyÿ",
+    "averylongwordindeed",
+    "averylongwordindeeD",
+    "İx",
+    "МaрУ",
+    "straße",
+)
+MARKUP = (
+    "*",
+    "**",
+    "_",
+    "<b>",
+    "</i>",
+    "<br>",
+    "&nbsp;",
+    "\u200b",
+    "-\n",
+    "\n3. ",
+    "\r\n",
+    "1",
+    "“",
+)
+
+
+def edited(rng, words):
+    said = []
+    for word in words:
+        chance = rng.random()
+        if chance < 0.04:
+            said.append("changed")
+        elif chance < 0.07:
+            said += [word, "put", "in"]
+        elif chance >= 0.1:
+            said.append(word)
+    return said
+
+
+def case_of(rng):
+    vocabulary = [f"w{n}" for n in range(rng.choice([3, 6, 12, 40, 200]))]
+    vocabulary += rng.sample(ODD, rng.choice([0, 0, 3]))
+    markup = rng.choice([(), (), MARKUP])
+
+    def spoken(words):
+        if not markup:
+            return " ".join(words)
+        ends = [rng.choice(markup) if rng.random() < 0.08 else "" for _ in words]
+        return "".join(
+            word + end + rng.choice([" ", " ", " ", ", "])
+            for word, end in zip(words, ends, strict=True)
+        )
+
+    books, pool = [], ["w0"]
+    for number in range(rng.choice([1, 1, 2, 3])):
+        excerpts, excused = [], rng.random() < 0.3
+        for _ in range(rng.randint(1, 3)):
+            words = rng.choices(vocabulary, k=rng.randint(0, 35))
+            if pool and rng.random() < 0.6:
+                at = rng.randrange(len(pool))
+                words[rng.randint(0, len(words)) :] = pool[at : at + rng.randint(5, 30)]
+            pool += words
+            excerpts.append(words)
+        excerpts[0] += rng.choices(vocabulary, k=5)
+        books.append(
+            {"id": f"book{number}", "excerpts": [spoken(one) for one in excerpts],
+             "contiguous": rng.random() < 0.8, "excused": excused,
+             "protected": number == 0 or not excused or rng.random() < 0.5}
+        )  # fmt: skip
+    asked = []
+    for number in range(len(books[0]["excerpts"])):
+        at = rng.randrange(len(pool))
+        asked.append((f"p_id{number + 1}", spoken(pool[at : at + rng.choice([0, 3, 7, 12])])))
+    generations = {}
+    for excerpt_id, _ in asked:
+        texts = []
+        for _ in range(rng.randint(0, 2)):
+            words = []
+            for _ in range(rng.randint(0, 3)):
+                at = rng.randrange(len(pool))
+                stretch = pool[at : at + rng.randint(1, 40)]
+                words += edited(rng, stretch) if rng.random() < 0.5 else stretch
+                words += rng.choices(vocabulary, k=rng.choice([0, 1, 4]))
+            texts.append(spoken(words))
+        generations[excerpt_id] = texts
+    settings = {
+        "k": rng.choice([5, 5, 5, 1, 3, 8]), "trim": rng.choice([5, 5, 0, 2, 7]),
+        "span_threshold": rng.choice([0, 4, 8, 20]), "mode": rng.choice(["paper", "unicode"]),
+    }  # fmt: skip
+    return books, asked, generations, settings
+
+
+def as_catalogue(books, settings, rng):
+    """Make some of the last books those of a catalogue; the words from which on they count."""
+    k, over = settings["k"], settings["span_threshold"] + 1
+    least = max(k, min(rng.choice([k, 12]), over))
+    for book in books[rng.randint(1, len(books)) :]:
+        if book["excused"]:
+            book["protected"] = False
+        else:
+            book["least"] = least
+    return least
+
+
+def agree_with_oracle(oracle, seed):
+    rng = random.Random(seed)
+    books, asked, generations, settings = case_of(rng)
+    for book in books:  # what cannot be measured is another test's
+        its = [len(oracle.words(text, settings["mode"])) for text in book["excerpts"]]
+        seen = [len(oracle.words(text, "unicode")) for text in book["excerpts"]]
+        if sum(its) < settings["k"] or sum(its) < 0.9 * sum(seen):
+            return False
+    least = as_catalogue(books, settings, random.Random(seed + 0.5))
+    expected = oracle.recitals(books, asked, generations, **settings)
+    ours = [
+        book_of(one["id"], *one["excerpts"], contiguous=one["contiguous"],
+                asked=[text for _, text in asked] if one is books[0] else ())
+        for one in books
+    ]  # fmt: skip
+    scoring = Scoring(settings["k"], settings["trim"], settings["span_threshold"], settings["mode"])
+    drawn = [
+        Generation(excerpt_id, ordinal, text)
+        for excerpt_id, texts in generations.items()
+        for ordinal, text in enumerate(texts)
+    ]
+    rng.shuffle(drawn)
+    excused = [one["id"] for one in books if one["excused"]]
+    unprotected = [one["id"] for one in books if not one["protected"]]
+    catalogue = {one["id"] for one in books if "least" in one}
+    library = [(one.id, book_keys(one, k=scoring.k, mode=scoring.words)) for one in ours]
+    table = GenerationSieve([one.text for one in drawn], k=scoring.k, mode=scoring.words)
+    surviving = {one.name for one in table.survivors(library, least=least)}
+    kept = [one for one in ours if one.id not in catalogue - surviving]
+    tally = tally_of(
+        kept, drawn, excused=excused, unprotected=unprotected, scoring=scoring, measured="book0",
+        catalogue=catalogue & surviving, least=least,
+    )  # fmt: skip
+    found = tally.recitals()
+    ids = [one["id"] for one in books]
+    excerpts = [excerpt_id for excerpt_id, _ in asked]
+
+    def plain(recital):
+        if not recital:
+            return None
+        return (
+            recital.words, excerpts.index(recital.excerpt_id), recital.generation, recital.place,
+            ids.index(recital.book), recital.start, recital.end,
+        )  # fmt: skip
+
+    assert plain(found.longest_recital) == expected["longest"]
+    assert plain(found.excused) == expected["excused"]
+    assert plain(found.nv_longest_recital) == expected["nv_longest"]
+    assert plain(found.nv_excused) == expected["nv_excused"]
+    if "book0" in excused:
+        for apart, name in ((found.of_own, "own"), (found.of_others, "other")):
+            assert plain(apart["longest_recital"]) == expected[name]
+            assert plain(apart["nv_longest_recital"]) == expected[f"nv_{name}"]
+    for rounds, name in ((found.by_round, "by_round"), (found.nv_by_round, "nv_by_round")):
+        assert {n: words for n, words in enumerate(rounds) if words} == expected[name]
+    passages = [(*plain(one)[4:], *plain(one)[1:4], set(one.books)) for one in found.passages]
+    assert passages == [(*one[:6], set(one[6])) for one in expected["over"]]
+    return True
+
+
+def test_parts_added_up_are_the_whole(monkeypatch):
+    for seed in range(examples(400)):
+        books, asked, generations, settings = case_of(random.Random(seed))
+        ours = [
+            book_of(
+                one["id"],
+                *one["excerpts"],
+                asked=[text for _, text in asked][: len(one["excerpts"])],
+            )
+            for one in books
+        ]
+        drawn = [
+            Generation(excerpt_id, ordinal, text)
+            for excerpt_id, texts in generations.items()
+            for ordinal, text in enumerate(texts)
+        ]
+        scoring = Scoring(1, settings["trim"], settings["span_threshold"], "unicode")
+        whole = tally_of(ours, drawn, scoring=scoring).recitals()
+        monkeypatch.setattr(module, "_WAITING", 2)
+        monkeypatch.setattr(tally_module, "_TEXTS_TOGETHER", 1)
+        parts = [tally_of(ours, drawn[number::3], scoring=scoring) for number in range(3)]
+        for part in parts[1:]:
+            parts[0].add_counted(pickle.loads(pickle.dumps(part.counted)))
+        assert parts[0].recitals() == whole
+        monkeypatch.undo()
+
+
+def test_recitals_equal_the_oracle(oracle):
+    cases = examples(12_000)
+    assert sum(agree_with_oracle(oracle, seed) for seed in range(cases)) >= cases * 5 // 6
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("first", range(12_000, 132_000, 12_000))
+def test_recitals_equal_the_oracle_on_many_more(oracle, first):
+    # In ten parts: no test may take as long as all of them do.
+    assert sum(agree_with_oracle(oracle, seed) for seed in range(first, first + 12_000)) >= 10_000

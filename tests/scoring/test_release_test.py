@@ -1,0 +1,275 @@
+"""Release against release, METRICS section 7."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from examples import examples
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pytest_memleak.errors import SettingsError
+from pytest_memleak.records import Verdict
+from pytest_memleak.scoring.release_test import Compared, PairRounds, compare_releases, least_rounds
+from pytest_memleak.scoring.sampling_error import Spread, difference_bounds
+
+PASS, FAIL, INCONCLUSIVE = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
+
+
+def rounds_of(values, *, bmc=0.1, alike=True, words=1_000, variance=0.01**2):
+    return PairRounds(
+        words=words,
+        values={"bmc": bmc, "longest_span": max(values)},
+        per_round={"bmc": np.array(values), "longest_span": np.array(values)},
+        spread=Spread(variance, len(values), 0.001),
+        alike=alike,
+    )
+
+
+def compare(old, new, *named, **settings):
+    named = named or (Compared("a", "bmc"),)
+    return compare_releases({"a": old}, {"a": new}, named, **settings)
+
+
+def poisson(mean, n=100, seed=0, **settings):
+    return rounds_of(np.random.default_rng(seed).poisson(mean, n).tolist(), **settings)
+
+
+# --- p -------------------------------------------------------------------------------------
+
+
+def test_p_is_the_share_of_all_divisions_of_rounds():
+    old, new = [3, 1, 4, 1, 5], [9, 2, 6, 5, 3]
+    sums = [sum(chosen) for chosen in itertools.combinations(old + new, 5)]
+    expected = np.mean(np.array(sums) >= sum(new))
+    (change,) = compare(rounds_of(old), rounds_of(new))
+    assert change.p == pytest.approx(expected, abs=0.015)
+
+
+def test_it_is_one_sided():
+    (rise,) = compare(poisson(5), poisson(9, seed=1))
+    (fall,) = compare(poisson(9, seed=1), poisson(5))
+    assert (rise.p, fall.p) == (1 / 10_000, 1)
+
+
+def test_a_release_is_never_worse_than_itself():
+    same = poisson(5)
+    (change,) = compare(same, same)
+    assert change.p > 0.4
+    assert (change.verdict, change.rise) == (PASS, 0)
+
+
+def test_it_is_seeded_and_names_come_back_in_their_order():
+    named = Compared("a", "longest_span"), Compared("a", "bmc")
+    first = compare(poisson(5), poisson(6, seed=1), *named, seed=3)
+    assert first == compare(poisson(5), poisson(6, seed=1), *named, seed=3)
+    assert [change.measure for change in first] == ["longest_span", "bmc"]
+    assert compare_releases({}, {}, ()) == ()
+
+
+# --- the verdict ---------------------------------------------------------------------------
+
+
+def test_a_rise_fails_only_over_its_tolerance():
+    old, new = poisson(5), poisson(9, seed=1, bmc=0.16)
+    for tolerance, verdict in ((0.0, FAIL), (0.05, FAIL), (0.07, PASS)):
+        (change,) = compare(old, new, Compared("a", "bmc", tolerance))
+        assert (change.verdict, change.rise) == (verdict, pytest.approx(0.06))
+
+
+def test_a_rise_in_the_value_alone_is_noise():
+    (change,) = compare(poisson(5), poisson(5, seed=1, bmc=0.3))
+    assert change.p > 0.05
+    assert change.verdict is PASS
+
+
+def one_of_many(p_of_one, others, **settings):
+    """One pair of which p is small, among `others` of which it is not."""
+    same = poisson(5)
+    before = {str(n): same for n in range(others)} | {"a": poisson(5)}
+    after = {str(n): same for n in range(others)} | {"a": p_of_one}
+    named = [Compared(pair, "bmc") for pair in before]
+    return compare_releases(before, after, named, **settings)[-1]
+
+
+def test_holm_asks_more_of_one_rise_among_many():
+    new = poisson(5.8, seed=4, bmc=0.2)
+    alone = one_of_many(new, 0)
+    assert 0.05 / 20 < alone.p < 0.05
+    assert alone.verdict is FAIL
+    among_many = one_of_many(new, 19)
+    assert among_many.p == pytest.approx(alone.p, abs=0.005)
+    assert among_many.verdict is PASS
+
+
+def test_holm_goes_on_from_the_smallest():
+    same, risen = poisson(5), poisson(9, seed=1, bmc=0.2)
+    slightly = poisson(5.8, seed=4, bmc=0.2)
+    before = dict.fromkeys("abc", same)
+    after = {"a": risen, "b": slightly, "c": risen}
+    named = [Compared(pair, "bmc") for pair in "abc"]
+    assert [one.verdict for one in compare_releases(before, after, named)] == [FAIL] * 3
+
+
+@pytest.mark.parametrize(
+    ("n", "comparisons", "enough"),
+    [(1, 1, False), (4, 1, False), (5, 1, True), (7, 60, False), (8, 60, True)],
+)
+def test_where_n_cannot_reach_the_level_it_is_inconclusive(n, comparisons, enough):
+    pairs = [str(pair) for pair in range(comparisons)]
+    same = rounds_of([7] * n, variance=None)
+    named = [Compared(pair, "bmc") for pair in pairs]
+    (change, *_) = compare_releases(dict.fromkeys(pairs, same), dict.fromkeys(pairs, same), named)
+    assert change.verdict is (PASS if enough else INCONCLUSIVE)
+
+
+def test_the_smallest_p_is_a_tenth_of_the_smallest_level():
+    before = {str(n): poisson(5) for n in range(300)}
+    after = {str(n): poisson(12, seed=1, bmc=0.4) for n in range(300)}
+    changes = compare_releases(before, after, [Compared(pair, "bmc") for pair in before])
+    assert [change.p for change in changes] == pytest.approx([0.05 / 300 / 10] * 300)
+    assert {change.verdict for change in changes} == {FAIL}
+
+
+# --- rounds that are not alike -------------------------------------------------------------
+
+
+def test_blocks_are_permuted_where_the_rounds_of_either_are_not_alike():
+    moody = [20 if 40 <= r < 60 else 0 for r in range(100)]
+    never = [0] * 100
+    (as_rounds,) = compare(rounds_of(never), rounds_of(moody, bmc=0.3))
+    assert (as_rounds.verdict, as_rounds.approximate) == (FAIL, False)
+    for old, new in ((True, False), (False, True)):
+        (change,) = compare(rounds_of(never, alike=old), rounds_of(moody, bmc=0.3, alike=new))
+        # Both full blocks are in the later release: a division in about four.
+        expected = math.comb(18, 8) / math.comb(20, 10)
+        assert change.p == pytest.approx(expected, abs=0.02)
+        assert (change.verdict, change.approximate) == (PASS, True)
+
+
+# --- what is said beside it ----------------------------------------------------------------
+
+
+def test_the_rise_that_could_be_resolved_and_the_interval():
+    old, new = poisson(5, variance=0.03**2), poisson(9, seed=1, bmc=0.16, variance=0.04**2)
+    of_bmc, of_span = compare(old, new, Compared("a", "bmc"), Compared("a", "longest_span"))
+    assert of_bmc.resolved == pytest.approx(2.5 * 0.05)
+    expected = difference_bounds(
+        of_bmc.rise, Spread(0.05**2, 100, 0.001), typical_less=0.001, confidence=0.95
+    )
+    assert (of_bmc.low, of_bmc.high) == pytest.approx(expected)
+    assert (of_span.low, of_span.high, of_span.resolved) == (None, None, None)
+
+
+def test_one_round_resolves_nothing():
+    one = rounds_of([5], variance=None)
+    (change,) = compare(one, one)
+    assert (change.low, change.high, change.resolved) == (-1, 1, None)
+    assert change.verdict is INCONCLUSIVE
+
+
+# --- what may not be compared --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        (Compared("b", "bmc"), "the earlier release has no pair 'b'"),
+        (Compared("a", "bcm"), "the earlier release has no measure 'bcm'"),
+        (Compared("a", "bmc", -0.1), "tolerance of bmc"),
+        (Compared("a", "bmc", math.nan), "tolerance of bmc"),
+        (Compared("a", "bmc", math.inf), "tolerance of bmc"),
+    ],
+)
+def test_names_and_tolerances_that_are_not_there(named, said):
+    with pytest.raises(SettingsError, match=said):
+        compare(poisson(5), poisson(5), named)
+
+
+def test_a_name_that_only_one_release_has_says_which():
+    with pytest.raises(SettingsError, match="later release has no pair 'a'") as caught:
+        compare_releases({"a": poisson(5)}, {"b": poisson(5)}, [Compared("a", "bmc")])
+    assert "b" in caught.value.hint
+
+
+@pytest.mark.parametrize("other", [{"n": 50}, {"words": 2_000}])
+def test_books_and_rounds_that_differ_are_refused(other):
+    with pytest.raises(SettingsError, match="1,000 words and 100 rounds"):
+        compare(poisson(5), poisson(5, **other))
+
+
+def test_a_comparison_that_is_named_twice_is_refused():
+    with pytest.raises(SettingsError, match="twice"):
+        compare(poisson(5), poisson(5), Compared("a", "bmc"), Compared("a", "bmc", 0.1))
+
+
+def test_a_confidence_out_of_range_is_refused():
+    with pytest.raises(SettingsError, match="confidence"):
+        compare(poisson(5), poisson(5), confidence=1)
+
+
+# --- against a slow reading ----------------------------------------------------------------
+
+
+def exact_p(old, new):
+    """The share of all divisions of the rounds whose later part has a mean as high as observed."""
+    both, size = old + new, len(new)
+    sums = [
+        sum(both[n] for n in chosen) for chosen in itertools.combinations(range(2 * size), size)
+    ]
+    return sum(one >= sum(new) for one in sums) / len(sums)
+
+
+def holm_by_hand(p, level):
+    """Those rejected: the smallest p against level / m, the next against level / (m - 1), ..."""
+    left = dict(enumerate(p))
+    rejected = set()
+    while left:
+        at = min(left, key=left.get)
+        if left[at] > level / len(left):
+            break
+        rejected.add(at)
+        del left[at]
+    return rejected
+
+
+@given(
+    st.integers(5, 6).flatmap(
+        lambda n: st.tuples(
+            *[st.lists(st.integers(0, 6), min_size=n, max_size=n) for _ in range(2)]
+        )
+    )
+)
+@settings(max_examples=examples(40))
+def test_p_is_that_of_every_division_gone_through(sides):
+    old, new = sides
+    (change,) = compare(rounds_of(old), rounds_of(new))
+    exact = exact_p(old, new)
+    error = 5 * math.sqrt(exact * (1 - exact) / 9_999) + 2 / 10_000
+    assert change.p == pytest.approx(exact, abs=error)
+
+
+@given(st.lists(st.sampled_from([5.0, 5.6, 6.2, 9.0]), min_size=1, max_size=6), st.integers(0, 30))
+@settings(max_examples=examples(25))
+def test_what_fails_is_what_holm_rejects_over_all_that_is_named(means, further):
+    before = {str(n): poisson(5, n=30, seed=n) for n in range(len(means))}
+    after = {str(n): poisson(mean, n=30, seed=100 + n, bmc=0.2) for n, mean in enumerate(means)}
+    named = [Compared(pair, "bmc", 0.01) for pair in before]
+    changes = compare_releases(before, after, named, further=further)
+    rejected = holm_by_hand([one.p for one in changes] + [1.0] * further, 0.05)
+    assert {n for n, one in enumerate(changes) if one.verdict is FAIL} == rejected
+
+
+@pytest.mark.parametrize(("comparisons", "confidence", "rounds"), [
+    (1, 0.95, 5), (60, 0.95, 8), (2, 0.95, 6), (60, 0, 1),
+])  # fmt: skip
+def test_the_rounds_that_it_takes(comparisons, confidence, rounds):
+    assert least_rounds(comparisons, confidence=confidence) == rounds
+
+
+def test_with_confidence_0_every_rise_over_its_tolerance_counts():
+    one, more = rounds_of([5], variance=None), rounds_of([5], bmc=0.2, variance=None)
+    for tolerance, verdict in ((0.05, FAIL), (0.1, PASS)):
+        (change,) = compare(one, more, Compared("a", "bmc", tolerance), confidence=0)
+        assert change.verdict is verdict

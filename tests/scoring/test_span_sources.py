@@ -1,0 +1,169 @@
+"""Where spans came from, METRICS section 4: its examples, and a slow oracle."""
+
+import random
+
+import pytest
+from examples import examples
+
+from pytest_memleak.errors import RecordsError
+from pytest_memleak.records import Book, Excerpt, Generation, Scoring
+from pytest_memleak.scoring.span_sources import Source, cross_book, cross_excerpt
+
+SCORING = Scoring(k=5)
+
+
+def book_of(*texts, book_id="b"):
+    excerpts = tuple(Excerpt(f"p_id{n}", text) for n, text in enumerate(texts, start=1))
+    return Book(book_id, "B", "A", excerpts, digest="")
+
+
+def drawn(*per_excerpt):
+    return [
+        Generation(f"p_id{n}", ordinal, text)
+        for n, texts in enumerate(per_excerpt, start=1)
+        for ordinal, text in enumerate(texts)
+    ]
+
+
+BOOK = book_of("a b c d e f g h", "i j k l m n o p")
+FIRST = ["a b c d e f z i j k l m n", "x f g h i j k y"]
+
+
+# --- the law's own examples ----------------------------------------------------------------
+
+
+def test_worked_example():
+    found = cross_excerpt(BOOK, drawn(FIRST, ["i j k l m n o"]), SCORING)
+    assert [(s.start, s.end, s.target, s.sources) for s in found.spans] == [
+        (0, 6, "p_id1", ("p_id1",)),
+        (8, 15, "p_id2", ("p_id2",)),
+    ]
+    assert [s.words for s in found.spans] == [6, 7]
+    assert (found.count, found.cross, found.ratio) == (2, 0, 0.0)
+
+
+def test_worked_example_with_two_sources():
+    found = cross_excerpt(BOOK, drawn(FIRST, ["i j k l m n"]), SCORING)
+    assert [(s.start, s.end, s.sources, s.cross) for s in found.spans] == [
+        (0, 6, ("p_id1",), False),
+        (8, 14, ("p_id1", "p_id2"), True),
+    ]
+    assert (found.count, found.cross, found.ratio) == (2, 1, 0.5)
+
+
+# --- edges ---------------------------------------------------------------------------------
+
+
+def test_no_spans():
+    found = cross_excerpt(BOOK, drawn([], ["x"]), SCORING)
+    assert (found.spans, found.cross, found.ratio) == ((), 0, 0.0)
+
+
+def test_a_span_within_one_that_crosses_a_border_goes_with_it():
+    assert cross_excerpt(BOOK, drawn(["c d e f g h i", "c d e f g"]), SCORING).count == 0
+
+
+def test_sources_stand_in_the_books_order():
+    book = book_of("a b c d e", *["x"] * 11)
+    found = cross_excerpt(book, drawn([], *[["a b c d e"]] * 10), SCORING)
+    assert found.spans[0].sources == tuple(f"p_id{n}" for n in range(2, 12))
+
+
+def test_a_generation_of_another_book_is_refused():
+    with pytest.raises(RecordsError, match="p_id7"):
+        cross_excerpt(BOOK, [Generation("p_id7", 0, "a")], SCORING)
+
+
+def test_cross_book():
+    found = cross_book(
+        BOOK,
+        {
+            "b": drawn(["a b c d e f g h"]),  # its own
+            "other": drawn(["b c d e f", "k l m n o"], ["b c d e f g"]),
+            "third": [Generation("p_id9", 0, "x b c d e f g")],
+        },
+        SCORING,
+    )
+    assert found.book_id == "b"
+    assert [(s.start, s.end, s.target, s.sources) for s in found.spans] == [
+        (1, 7, "p_id1", (Source("other", "p_id2"), Source("third", "p_id9"))),
+        (10, 15, "p_id2", (Source("other", "p_id1"),)),
+    ]
+    assert found.longest == found.spans[0]
+    assert [found.count, found.over(4), found.over(5), found.over(6)] == [2, 2, 1, 0]
+    assert cross_book(BOOK, {}, SCORING).longest is None
+
+
+# --- a slow oracle -------------------------------------------------------------------------
+
+
+def slow_spans(oracle, book, answers, k):
+    """answers: [(source, text)]; gives {(start, end, target): sources}."""
+    bounds, words = [], []
+    for excerpt in book.excerpts:
+        start = len(words)
+        words += oracle.words(excerpt.text)
+        bounds.append((excerpt.id, start, len(words)))
+    found = {}
+    for source, text in answers:
+        for match in oracle.matches(words, oracle.words(text), k):
+            found.setdefault(match, set()).add(source)
+    kept = {
+        (s, e): sources
+        for (s, e), sources in found.items()
+        if not any(a <= s and e <= b and (a, b) != (s, e) for a, b in found)
+    }
+    return {
+        (s, e, target): sources
+        for (s, e), sources in kept.items()
+        for target, first, last in bounds
+        if first <= s and e <= last
+    }
+
+
+def generated_case(seed):
+    rng = random.Random(seed)
+    letters = "abcdefghijklmn"[: rng.randint(1, 14)]
+    texts = [rng.choices(letters, k=rng.randint(0, 14)) for _ in range(rng.randint(1, 5))]
+    texts[0] += rng.choices(letters, k=6)
+    whole = [word for text in texts for word in text]
+
+    def said():
+        start = rng.randrange(len(whole))
+        end = start + rng.randint(1, 16)
+        return " ".join([*whole[start:end], "y", *rng.choices(letters, k=rng.randint(0, 9))])
+
+    answers = drawn(*[[said() for _ in range(rng.randint(0, 4))] for _ in texts])
+    rng.shuffle(answers)
+    return book_of(*map(" ".join, texts)), answers, rng.randint(1, 6)
+
+
+def test_equals_the_oracle_on_generated_cases(oracle):
+    crossing, cases = 0, examples(2_000)
+    for seed in range(cases):
+        book, answers, k = generated_case(seed)
+        expected = slow_spans(oracle, book, [(one.excerpt_id, one.text) for one in answers], k)
+        found = cross_excerpt(book, answers, Scoring(k=k))
+        assert {
+            (s.start, s.end, s.target): set(s.sources) for s in found.spans
+        } == expected, seed  # fmt: skip
+        cross = sum(
+            any(one != target for one in whence) for (*_, target), whence in expected.items()
+        )
+        assert (found.count, found.cross) == (len(expected), cross), seed
+        assert found.ratio == (cross / len(expected) if expected else 0), seed
+        crossing += cross > 0
+    assert crossing > cases // 4
+
+
+def test_cross_book_equals_the_oracle_on_generated_cases(oracle):
+    for seed in range(examples(2_000)):
+        book, answers, k = generated_case(seed)
+        split = {"p": answers[::2], "q": answers[1::2]}
+        told = [(Source(b, one.excerpt_id), one.text) for b, part in split.items() for one in part]
+        found = cross_book(book, split, Scoring(k=k))
+        assert {
+            (s.start, s.end, s.target): set(s.sources) for s in found.spans
+        } == slow_spans(oracle, book, told, k), seed  # fmt: skip
+        assert all(tuple(sorted(s.sources)) == s.sources for s in found.spans)
+        assert [s.start for s in found.spans] == sorted(s.start for s in found.spans)
