@@ -39,16 +39,15 @@ from pytest_memleak.ledger.engines import (
     parsed_url,
     shown,
 )
-from pytest_memleak.ledger.hash_chain import append, forget
-from pytest_memleak.ledger.versions import SCHEMA_VERSION, prepare, version_of
+from pytest_memleak.ledger.hash_chain import append, changed, forget
+from pytest_memleak.ledger.tables import ledger_version, metadata
 from pytest_memleak.redaction.private_files import private_file, private_folder
-
-__all__ = ["Database", "Work"]
 
 T = TypeVar("T")
 Item = TypeVar("Item")
 Work = Callable[[Connection], T]
 
+SCHEMA_VERSION = 6
 RECONNECT_FOR = 90.0
 # While several threads write, each turn waits this long for the others: a commit costs more.
 _FOR_COMPANY = 0.001
@@ -230,7 +229,7 @@ class Database:
         anew = engine_for(self._url)
         try:
             with self._explained(), anew.connect() as connection:
-                version = version_of(connection, place=self.place)
+                version = _version_of(connection, place=self.place)
                 found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
         finally:
             anew.dispose()
@@ -250,13 +249,13 @@ class Database:
     # --- opening ---------------------------------------------------------------------------
 
     def _open(self, *, create: bool) -> None:
-        version = self._read(lambda connection: version_of(connection, place=self.place))
+        version = self._read(lambda connection: _version_of(connection, place=self.place))
         if version is None and not create:
             raise LedgerError("there is no ledger here", place=self.place)
         if self.path:
             self._to_wal()
         if version != SCHEMA_VERSION:
-            self._write(lambda connection: prepare(connection, place=self.place))
+            self._write(lambda connection: _prepare(connection, place=self.place))
 
     def _to_wal(self) -> None:
         # SQLite does not wait for a lock when it changes the journal, so this does.
@@ -347,3 +346,55 @@ def _done(connection: Connection, batch: Sequence[_Ticket]) -> list[tuple[_Ticke
             strict=True,
         )
     ]
+
+
+# --- the tables' version ------------------------------------------------------------------
+
+
+def _prepare(connection: Connection, *, place: str) -> None:
+    """Create the tables in a database without them, within the caller's transaction.
+
+    Raises LedgerError for another version and for a database that holds something else.
+    """
+    if _version_of(connection, place=place) is None:
+        metadata.create_all(connection, checkfirst=False)
+        row = {"version": SCHEMA_VERSION, "since": time.time()}
+        connection.execute(ledger_version.insert().values(row))
+        changed(connection, ledger_version, [None])
+
+
+def _version_of(connection: Connection, *, place: str) -> int | None:
+    """The version of the tables that are there, None where there are none.
+
+    Raises LedgerError for another version and for tables that are not a ledger's.
+    """
+    present = set(sa.inspect(connection).get_table_names())
+    if ledger_version.name not in present:
+        foreign = present & set(metadata.tables)
+        if connection.dialect.name == "sqlite":
+            foreign = present
+        if foreign:
+            raise LedgerError(
+                f"the database is not a ledger: it holds a table {min(foreign)!r} of some other"
+                " program's",
+                place=place,
+                hint="give the ledger a file or a database of its own",
+            )
+        return None
+    found = connection.execute(sa.select(ledger_version.c.version)).scalars().all()
+    if len(found) != 1 or found[0] < 1:
+        raise LedgerError(
+            f"the ledger is damaged: it has {len(found)} versions where 1 was expected"
+            if len(found) != 1
+            else f"the ledger is damaged: its version is {found[0]}",
+            place=place,
+            hint="restore it from a copy, or move it away to begin a new one",
+        )
+    version = int(found[0])
+    if version != SCHEMA_VERSION:
+        raise LedgerError(
+            f"the ledger has version {version}, and this program reads version {SCHEMA_VERSION}",
+            place=place,
+            hint="use the pytest-memleak that wrote it, or another ledger",
+        )
+    return version

@@ -2,14 +2,12 @@
 
     changed(connection, calls, [number])     # in a work: these rows were added or changed
     append(connection)                       # before the commit: their entries
-    head(ledger)                             # what an evidence bundle keeps of it
+    ledger.read(head)                        # what an evidence bundle keeps of it
 
 An entry is canonical JSON: when, which table, and the row without what is null; texts of books and
 models stand as their SHA-256, so the chain holds none. The row of a call has the ordinals that it
 claims while it is open, and its generations once it is answered. An entry's link is the SHA-256 of
-the link before and of the entry. Only ever added to: chain_check.py holds the tables against it.
-
-A step of versions.py that renames a column or changes values must say so with `changed`, too.
+the link before and of the entry. Only ever added to: verify_chain.py holds the tables against it.
 """
 
 from __future__ import annotations
@@ -20,7 +18,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -39,9 +37,6 @@ from pytest_memleak.ledger.tables import (
     runs,
     summaries,
 )
-
-if TYPE_CHECKING:
-    from pytest_memleak.ledger.ledger import Ledger
 
 __all__ = [
     "CHAINED",
@@ -124,9 +119,9 @@ def append(connection: Connection) -> None:
         forget(connection)
 
 
-def head(ledger: Ledger) -> Head | None:
+def head(connection: Connection) -> Head | None:
     """Where the chain ends now; None where it has no entry."""
-    row = ledger.read(lambda connection: connection.execute(_HEAD).first())
+    row = connection.execute(_HEAD).first()
     return None if row is None else Head(*row)
 
 

@@ -13,7 +13,7 @@
     leases          the processes that hold calls, jobs and batches
     runs            what each run has spent, its open calls counted at their worst
     chain           every row as it was written, each entry sealed to the one before (chain.py)
-    ledger_version  one row: the version of these tables (versions.py)
+    ledger_version  one row: the version of these tables (database.py)
 
 Whatever others wrote (texts, ids, causes) is stored as UTF-8 bytes, so that NUL and lone
 surrogates survive in every database. Times are seconds since 1970, costs billionths of a US$.

@@ -157,9 +157,9 @@ class Resources:
             from pytest_memleak.ledger.ledger import Ledger
 
             if self._url in self._open:
-                return head(self._open[self._url])
+                return self._open[self._url].read(head)
             with Ledger(self._url, create=False) as ledger:
-                return head(ledger)
+                return ledger.read(head)
         except LedgerError:
             return None
 

@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_memleak.errors import MemleakError
-from pytest_memleak.plugin.collect import pair_of
 from pytest_memleak.plugin.outcomes import run_of
-from pytest_memleak.plugin.stash import refused_key
+from pytest_memleak.plugin.stash import pair_of, refused_key
 from pytest_memleak.records import Verdict
 from pytest_memleak.reports.junit import compared_properties
 from pytest_memleak.reports.release_text import change_words, release_details, release_words

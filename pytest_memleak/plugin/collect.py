@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Pair, Suite
     from pytest_memleak.verdict.evaluation import Evaluation
 
-__all__ = ["SuiteModule", "pair_of", "parametrize_pairs"]
-
 TEST_NAME = "test_memorization"
 
 
@@ -110,12 +108,3 @@ def _checked(config: pytest.Config, path: Path) -> Suite:
     suite_run = run_of(config).of_suite(path)
     refuse_bad_suite(suite_run, config)
     return suite_run.suite
-
-
-def pair_of(item: pytest.Item) -> Pair | None:
-    """The pair that an item is for, if any: others have parameters of that name, too."""
-    from pytest_memleak.records import Pair
-
-    callspec = getattr(item, "callspec", None)
-    pair = callspec.params.get("pair") if callspec else None
-    return pair if isinstance(pair, Pair) else None

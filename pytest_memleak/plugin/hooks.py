@@ -1,8 +1,14 @@
-"""The pytest plugin: options, collection of suite files, outcomes.
+"""The pytest plugin: options, collection of suite files, outcomes, fixtures for tests of one's own.
 
 PYTEST_DONT_REWRITE
 
 Installed but not used it costs nothing: everything heavy is imported where a suite is met.
+Tests of one's own get what they measure from its fixtures; override `endpoint` in a conftest to
+bring a model of your own: anything with `sample`.
+
+    @pytest.mark.copyright(suite="release.memleak.toml")
+    def test_no_long_recital(memorization):
+        assert memorization.longest_recital <= 38
 """
 
 from __future__ import annotations
@@ -16,20 +22,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_memleak.plugin.fixtures import book, endpoint, evaluation, memorization, pair
 from pytest_memleak.plugin.options import TO_RUN_IT, add_options, refuse_unknown_measures
-from pytest_memleak.plugin.stash import of_books_key, run_key, run_record_key
+from pytest_memleak.plugin.stash import of_books_key, run_key
 
 if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
+    from pytest_memleak.interfaces.protocols import Endpoint, Recording
     from pytest_memleak.plugin.collect import SuiteModule
+    from pytest_memleak.plugin.outcomes import Memorization
+    from pytest_memleak.plugin.run_record import RunRecord
+    from pytest_memleak.records import Book, Pair
     from pytest_memleak.records.pair_result import PairResult, RunReport
     from pytest_memleak.records.releases import ReleaseComparison
-
-__all__ = ["book", "endpoint", "evaluation", "memorization", "pair"]
-
+    from pytest_memleak.verdict.evaluation import Evaluation
 
 _FILES = [f"memleak_{name}" for name in ("html", "evidence", "sign", "baseline", "ledger")]
 _IN_HASTE = 1e-5  # seconds after which a thread lets others go on
@@ -59,17 +66,20 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError("--memleak-sign needs --memleak-evidence")
     if config.getoption("memleak_release") and not (evidence or page):
         raise pytest.UsageError("--memleak-release needs --memleak-evidence or --memleak-html")
-    if not hasattr(config, "workerinput"):
-        if any(map(config.getoption, _FILES)):
-            from pytest_memleak.plugin.preflight import refuse_bad_options
+    gathers = not hasattr(config, "workerinput")
+    if gathers and any(map(config.getoption, _FILES)):
+        from pytest_memleak.plugin.preflight import refuse_bad_options
 
-            refuse_bad_options(config)
-        config.pluginmanager.register(Findings(config), "memleak-findings")
+        refuse_bad_options(config)
+    record = None
     if (evidence or page) and not any(map(config.getoption, ("memleak_plan", "collectonly"))):
         from pytest_memleak.plugin.run_record import RunRecord
 
-        config.stash[run_record_key] = RunRecord(config)
-        config.pluginmanager.register(config.stash[run_record_key], "memleak-run-record")
+        record = RunRecord(config)
+    if gathers:
+        config.pluginmanager.register(Findings(config, record), "memleak-findings")
+    if record:
+        config.pluginmanager.register(record, "memleak-run-record")
 
 
 # --- collection ----------------------------------------------------------------------------
@@ -168,6 +178,64 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.config.stash[run_key].settle()
 
 
+# --- fixtures of books ---------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def pair(request: pytest.FixtureRequest) -> Pair:
+    """The model and the book that the test is for (`pytest_memleak.records.Pair`)."""
+    if not hasattr(request, "param"):
+        pytest.fail(
+            "this test needs the suite whose pairs it runs for:\n"
+            '    @pytest.mark.copyright(suite="release.memleak.toml")',
+            pytrace=False,
+        )
+    return request.param  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="session")
+def book(pair: Pair, request: pytest.FixtureRequest) -> Book:
+    """The pair's book, cut into excerpts with their instructions."""
+    from pytest_memleak.plugin.outcomes import plainly
+    from pytest_memleak.plugin.text_views import view_of_book
+
+    run = request.config.stash[run_key]
+    with plainly(request.config):
+        return view_of_book(run.of_suite(pair.suite).books.book_of(pair))
+
+
+@pytest.fixture(scope="session")
+def endpoint(pair: Pair, request: pytest.FixtureRequest) -> Endpoint | Recording:
+    """The model's endpoint, opened (and fine-tuned, if need be) when it is first used."""
+    from pytest_memleak.plugin.outcomes import SuiteEndpoint
+
+    return SuiteEndpoint(pair, request.config)
+
+
+@pytest.fixture
+def evaluation(pair: Pair, endpoint: Any, request: pytest.FixtureRequest) -> Evaluation:
+    """The pair's evaluation: measurement, completeness, judgement. INCONCLUSIVE is an error."""
+    from pytest_memleak.plugin.outcomes import conclusive, evaluate_for, remembering_doubt
+    from pytest_memleak.plugin.text_views import view_of_evaluation
+
+    with remembering_doubt(request.node):
+        return view_of_evaluation(conclusive(evaluate_for(request.node, pair, endpoint)))
+
+
+@pytest.fixture
+def memorization(pair: Pair, endpoint: Any, request: pytest.FixtureRequest) -> Memorization:
+    """The pair's measures, on complete evidence only; the suite's limits do not matter to them."""
+    from pytest_memleak.plugin.outcomes import (
+        Memorization,
+        complete,
+        evaluate_for,
+        remembering_doubt,
+    )
+
+    with remembering_doubt(request.node):
+        return Memorization(complete(evaluate_for(request.node, pair, endpoint)), request.node)
+
+
 # --- outcomes ------------------------------------------------------------------------------
 
 
@@ -196,8 +264,9 @@ def pytest_assertrepr_compare(
 class Findings:
     """What the pairs' reports brought, from this process or from xdist's workers."""
 
-    def __init__(self, config: pytest.Config) -> None:
+    def __init__(self, config: pytest.Config, record: RunRecord | None) -> None:
         self._config = config
+        self._record = record
         self._found: dict[tuple[str, str, str], dict[str, Any]] = {}
         self._report: RunReport | None = None
         self._findings: tuple[PairResult, ...] = ()
@@ -233,11 +302,12 @@ class Findings:
         """Before all others end: the reports, and the run's properties for JUnit's file."""
         if self._broke:
             exitstatus = session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
-        if self._found or run_record_key in self._config.stash:
+        if self._found or self._record:
             from pytest_memleak.plugin.run_reports import run_report
 
+            findings = self._findings or self._told()
             self._report = run_report(
-                self._config, self._findings or self._told(), exitstatus, compared=self._compared
+                self._config, findings, exitstatus, record=self._record, compared=self._compared
             )
         if self._report is None:
             return (yield)

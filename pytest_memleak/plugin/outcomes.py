@@ -17,23 +17,22 @@ from pytest_memleak.interfaces.capabilities import id_of
 from pytest_memleak.interfaces.protocols import Recording
 from pytest_memleak.pipeline.resources import Resources
 from pytest_memleak.pipeline.run import Run
-from pytest_memleak.plugin.collect import pair_of
 from pytest_memleak.plugin.internal_errors import sentence_of, write_account
 from pytest_memleak.plugin.log_records import safe_log_records
 from pytest_memleak.plugin.options import TO_RUN_IT, quoted_words
 from pytest_memleak.plugin.progress import display_for
-from pytest_memleak.plugin.redacted_tests import RedactedTests
+from pytest_memleak.plugin.redacted_tests import RedactedTests, redaction_key
 from pytest_memleak.plugin.stash import (
     display_key,
     doubt_key,
     evaluation_key,
-    redaction_key,
+    pair_of,
     refused_key,
     run_key,
 )
 from pytest_memleak.plugin.text_views import touch, views_of_completions
 from pytest_memleak.providers.call_errors import server_words
-from pytest_memleak.records import Verdict
+from pytest_memleak.records import Estimate, Verdict
 from pytest_memleak.records.phases import Progress
 from pytest_memleak.redaction.text import inert
 
@@ -49,23 +48,6 @@ if TYPE_CHECKING:
 else:
     # What pytest.fail raises: shown by its message alone, and JUnit's <failure> or <error>.
     Failed = pytest.fail.Exception
-
-__all__ = [
-    "LimitExceeded",
-    "PairInconclusive",
-    "SuiteEndpoint",
-    "UnexcusedPassage",
-    "complete",
-    "conclusive",
-    "debt_lines",
-    "evaluate_for",
-    "hold_limits",
-    "plainly",
-    "remembering_doubt",
-    "run_of",
-    "show_plans",
-    "skip_what_nobody_asked_for",
-]
 
 
 class Outcome(Failed):
@@ -127,6 +109,37 @@ class SuiteEndpoint:
                 instruction, n=n, temperature=temperature, max_tokens=max_tokens, seed=seed
             )
         return views_of_completions(completions)
+
+
+class Memorization:
+    """A pair's measures as attributes, read as the gate reads them, and its Measurement's fields.
+
+    A measure that the run didn't compute is INCONCLUSIVE, whatever the test does with it.
+    """
+
+    def __init__(self, evaluation: Evaluation, item: pytest.Item) -> None:
+        self._evaluation, self._item = evaluation, item
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        from pytest_memleak.scoring.measure_table import MEASURES, why_unmeasured
+
+        evaluation = self._evaluation
+        known: Any = evaluation.analysis or evaluation.extraction
+        further = getattr(known, "further", {})
+        if name in further:
+            return further[name]
+        if name not in MEASURES and evaluation.measurement is not None:
+            return getattr(evaluation.measurement, name)
+        row = MEASURES.get(name)
+        there = row and row.read and getattr(known, row.needs.part, None) is not None
+        value = row.read(known) if row and row.read and there else None
+        if value is None:
+            why = why_unmeasured(name, windows=evaluation.extraction is not None)
+            with remembering_doubt(self._item):
+                raise PairInconclusive(f"INCONCLUSIVE: {name} could not be measured: {why}")
+        return value.value if isinstance(value, Estimate) else value
 
 
 # --- evaluating ----------------------------------------------------------------------------

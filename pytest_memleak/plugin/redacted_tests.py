@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 
 from pytest_memleak.errors import MemleakError
-from pytest_memleak.plugin.stash import marked_key
 from pytest_memleak.plugin.text_views import LISTENERS
 from pytest_memleak.redaction.text import first_words
 
@@ -28,7 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
     from warnings import WarningMessage
 
-__all__ = ["RedactedTests"]
+# Of an item: its test read text of a book or a model.
+_marked: pytest.StashKey[bool] = pytest.StashKey()
+# What redacts the reports of such tests; none with --memleak-quote full.
+redaction_key: pytest.StashKey[RedactedTests] = pytest.StashKey()
 
 _Raised = TypeVar("_Raised", bound=BaseException)
 _REDACTED = "redacted"
@@ -69,21 +71,21 @@ class RedactedTests:
     def touch(self) -> None:
         """Mark the running test."""
         self._reads += 1
-        if self._item is not None and marked_key not in self._item.stash:
-            self._item.stash[marked_key] = True
+        if self._item is not None and _marked not in self._item.stash:
+            self._item.stash[_marked] = True
             self._remember()
 
     @property
     def marked(self) -> bool:
         """Whether the running test, or a fixture that it uses, read text."""
         item = self._item
-        if item is not None and self._readers and marked_key not in item.stash:
+        if item is not None and self._readers and _marked not in item.stash:
             used = {*getattr(item, "fixturenames", ())}
             for request in (self._request, getattr(item, "funcargs", {}).get("request")):
                 used |= {*request.fixturenames} if request else set()
             if any(fixture.argname in used for fixture in self._readers):
                 self.touch()
-        return item is not None and marked_key in item.stash
+        return item is not None and _marked in item.stash
 
     def most_words(self) -> int | None:
         """How many words a log record may have now; None for all."""

@@ -18,12 +18,7 @@ from pytest_memleak.plugin.collect import SuiteModule
 from pytest_memleak.plugin.options import quoted_words
 from pytest_memleak.plugin.outcomes import run_of
 from pytest_memleak.plugin.run_record import selection_of
-from pytest_memleak.plugin.stash import (
-    doubt_key,
-    evaluation_key,
-    published_key,
-    run_record_key,
-)
+from pytest_memleak.plugin.stash import doubt_key, evaluation_key, published_key
 from pytest_memleak.records import Block, Span
 from pytest_memleak.records.pair_result import RunReport
 from pytest_memleak.redaction.text import inert
@@ -36,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytest_memleak.pipeline.run import Run
+    from pytest_memleak.plugin.run_record import RunRecord
     from pytest_memleak.records.pair_result import PairResult
     from pytest_memleak.records.releases import ReleaseComparison
 
@@ -95,11 +91,13 @@ def run_report(
     findings: tuple[PairResult, ...],
     status: int,
     *,
-    compared: ReleaseComparison | None = None,
+    record: RunRecord | None,
+    compared: ReleaseComparison | None,
 ) -> RunReport | None:
     """What there is to report of a run; None where it has no pair.
 
-    status: the session's exit status; compared: what became of it against an earlier release.
+    status: the session's exit status; record: of what was collected and ran, where that is
+    asked for; compared: what became of it against an earlier release.
     """
     outputs = {
         name: Path(value)
@@ -109,7 +107,6 @@ def run_report(
     if step_summary := os.environ.get("GITHUB_STEP_SUMMARY"):
         outputs["step_summary"] = Path(step_summary)
     report = RunReport(__version__, findings, outputs, compared)
-    record = config.stash.get(run_record_key, None)
     if record is None:
         return report
     tests, unrun = record.settled(status)

@@ -14,12 +14,12 @@ from full_ledger import fill
 
 from pytest_memleak.ledger.call_reservations import claim
 from pytest_memleak.ledger.call_results import record
+from pytest_memleak.ledger.database import SCHEMA_VERSION
 from pytest_memleak.ledger.hash_chain import Head, head
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import Ask
 from pytest_memleak.ledger.tables import metadata
 from pytest_memleak.ledger.verify_chain import check_ledger
-from pytest_memleak.ledger.versions import SCHEMA_VERSION
 
 SEED = 14
 TAMPERS_PER_COLUMN = 3
@@ -132,7 +132,7 @@ def test_the_chain_itself(copy, whole):
 
 def test_a_ledger_that_was_cut_short_with_its_chain_differs_from_the_bundles_head(copy):
     with Ledger(copy) as ledger:
-        said = head(ledger)
+        said = ledger.read(head)
     assert wrong(copy, said) == []
     tamper(copy, "DELETE FROM chain WHERE number > 1")
     for table in reversed([one.name for one in SEALED if one.name != "ledger_version"]):
@@ -145,7 +145,7 @@ def test_a_ledger_that_was_cut_short_with_its_chain_differs_from_the_bundles_hea
 def test_a_chain_that_was_made_anew_differs_from_the_bundles_head(copy):
     """The cost of a call lowered, in its row, in its run and in its entry, and all sealed again."""
     with Ledger(copy) as ledger:
-        said = head(ledger)
+        said = ledger.read(head)
     tamper(copy, "UPDATE calls SET cost = 12 WHERE id = 1")
     tamper(copy, "UPDATE runs SET spent = spent - 1")
     link = ""
@@ -183,7 +183,7 @@ def test_in_each_kind_of_database(url, ask, tmp_path):
         checked = check_ledger(ledger)
         assert (checked.wrong, checked.imports) == ([], 1)
         assert checked.calls == 11
-        assert checked.entries == head(ledger).entries
+        assert checked.entries == ledger.read(head).entries
     assert wrong(url) == []
     dice = random.Random(SEED)
     for table, column in dice.sample(COLUMNS, 8):

@@ -41,4 +41,4 @@ def chain_anew(folder: Path) -> dict[str, object]:
     finally:
         engine.dispose()
     with Ledger(url) as ledger:
-        return dataclasses.asdict(head(ledger))
+        return dataclasses.asdict(ledger.read(head))

@@ -10,9 +10,9 @@ from full_ledger import fill
 from ledgers import ask as fixture_of_ask
 from test_verify import EVIDENCE, verify  # noqa: F401 - a fixture
 
+from pytest_memleak.ledger.database import SCHEMA_VERSION
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.tables import metadata
-from pytest_memleak.ledger.versions import SCHEMA_VERSION
 
 LAX = ("longest_span = 30", "spans_over = 40")
 TESTIFY_TO_NOTHING = {
