@@ -1,6 +1,6 @@
 """Everything that a pair's model wrote for it, in one list (METRICS section 11).
 
-    written = all_written(draws_of(pair, suite), suite_run)
+    written = all_written(draws_of(pair, suite), suite_run.endpoints)
     written                 -> sampled, greedy, canary and unrequested generations, by purpose
     all_texts(written)      -> each of them with its origin, to be searched for passages
 
@@ -22,14 +22,12 @@ from pytest_memleak.records import Origin
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from pytest_memleak.pipeline.endpoints import Endpoints
     from pytest_memleak.pipeline.sampled_generations import CountedAnswers
-    from pytest_memleak.pipeline.suite_run import SuiteRun
     from pytest_memleak.records import Book, Generation
 
     Written = Sequence[SampledGenerations]
     Stop = Callable[[Written], bool]
-
-__all__ = ["all_texts", "all_written"]
 
 _ORIGINS = {
     Purpose.OWN: Origin.SAMPLED,
@@ -41,7 +39,7 @@ _ORIGINS = {
 
 def all_written(
     wanted: Sequence[RequiredSamples],
-    suite: SuiteRun,
+    endpoints: Endpoints,
     *,
     stop: Stop | None = None,
     until: float | None = None,
@@ -52,13 +50,13 @@ def all_written(
     run's, up to which canaries and unrequested generations count.
     """
     own, *others = wanted
-    greedy = [draw(one, suite) for one in others if one.purpose is Purpose.GREEDY]
+    greedy = [draw(one, endpoints) for one in others if one.purpose is Purpose.GREEDY]
 
     def together(sampled: SampledGenerations) -> tuple[SampledGenerations, ...]:
         return sampled, *greedy, *_from_ledger_or_record(sampled, greedy, until)
 
     enough = (lambda so_far: stop(together(so_far))) if stop else None
-    return together(draw(own, suite, enough=enough))
+    return together(draw(own, endpoints, enough=enough))
 
 
 def all_texts(written: Iterable[SampledGenerations | CountedAnswers]) -> Iterator[Generation]:

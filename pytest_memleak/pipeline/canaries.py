@@ -3,7 +3,7 @@
 They are asked when a pair is first drawn from an endpoint that is only a name, and again by every
 run that takes answers of an earlier one (METRICS section 10). Servers are not exact even at
 temperature 0, so most of them have to begin alike, not all. Of windows five are asked again
-(`sampling.windows`). `Canaries` makes the questions of so many rounds.
+(`sampling.windows`).
 """
 
 from __future__ import annotations
@@ -15,16 +15,11 @@ from pytest_memleak.pipeline.probes import questions_of
 from pytest_memleak.scoring.words import words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Collection, Sequence
 
     from pytest_memleak.ledger.prompts import PairPrompts
-    from pytest_memleak.pipeline.ledger_endpoint import LedgerEndpoint
     from pytest_memleak.records import Book, Pair
 
-    Canaries = Callable[[int], PairPrompts]
-    Alike = Callable[[Collection[Sequence[str]]], bool | None]
-
-__all__ = ["answer_alike", "canary_book", "canary_questions", "canary_rounds", "same_weights"]
 
 _CANARIES = 5
 _TOKENS = 64
@@ -46,45 +41,12 @@ def canary_questions(pair: Pair, book: Book, rounds: int) -> PairPrompts:
     return questions_of(dataclasses.replace(pair, sampling=sampling), canary_book(book))
 
 
-def canary_rounds(source: LedgerEndpoint, canaries: Canaries) -> int:
-    """How often they were asked and all answered."""
-    rounds = _answers(source, canaries)
-    return min(map(len, rounds)) if rounds else 0
-
-
-def same_weights(source: LedgerEndpoint, canaries: Canaries, alike: Alike) -> bool | None:
-    """Whether the last round of canaries answers as the first; None without two rounds."""
-    asked = _asked_by(source, canaries, canary_rounds(source, canaries))
-    return alike([one[:asked] for one in _answers(source, canaries)])
-
-
 def answer_alike(answers: Collection[Sequence[str]]) -> bool | None:
     """Whether the last answers to most questions begin as the first; None without two of each."""
     if not answers or min(map(len, answers)) <= 1:
         return None
     alike = sum(_beginning(one[0]) == _beginning(one[-1]) for one in answers)
     return 2 * alike > len(answers)
-
-
-def _asked_by(source: LedgerEndpoint, canaries: Canaries, rounds: int) -> int:
-    """How many of the rounds had been asked at the time that is looked at."""
-    from pytest_memleak.ledger.sampling_history import provenance
-
-    while rounds:
-        last = provenance(source.ledger, source.endpoint_id, canaries(rounds)).last
-        if last is None or last <= source.resources.now:
-            break
-        rounds -= 1
-    return rounds
-
-
-def _answers(source: LedgerEndpoint, canaries: Canaries) -> Sequence[Sequence[str]]:
-    """Per canary its answers, in the order of the rounds."""
-    asked = canaries(1 << 30)
-    found: dict[str, list[str]] = {one.excerpt_id: [] for one in asked.questions}
-    for one in source.drawn(asked):
-        found[one.excerpt_id].append(one.text)
-    return list(found.values())
 
 
 def _beginning(text: str) -> list[str]:

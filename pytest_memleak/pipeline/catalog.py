@@ -30,12 +30,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_memleak.pipeline.all_written import Written
+    from pytest_memleak.pipeline.resources import Scan
     from pytest_memleak.records import Book, Limits, Suite
-    from pytest_memleak.scoring.catalog_scan import Looked, Scanned, Shard
-
-    Scan = Callable[..., Iterable[Scanned]]
-
-__all__ = ["Catalogue", "Held", "Scan", "least_words", "refuse_bad_catalogue", "shards_of"]
+    from pytest_memleak.scoring.catalog_scan import Looked, Shard
 
 _One = TypeVar("_One")
 

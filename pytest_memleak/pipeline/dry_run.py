@@ -186,8 +186,8 @@ def _sampling(draws: RequiredSamples, suite: SuiteRun, opened: Endpoint | None) 
     probed = as_probed(pair, book, opened)
     asked = questions_of(pair, probed)
     if opened is None:
-        return plan(suite.resources.ledger, None, asked, terms_of(pair, suite, own=False))
-    source = through_ledger(pair, suite, text_side(pair, opened) or opened, own=False)
+        return plan(suite.resources.ledger, None, asked, terms_of(pair, suite.endpoints, own=False))
+    source = through_ledger(pair, suite.endpoints, text_side(pair, opened) or opened, own=False)
     if draws.purpose in {Purpose.OWN, Purpose.GREEDY}:
         source = source.of_today(pair, asked, may_draw=True)
     if draws.purpose is not Purpose.OWN:

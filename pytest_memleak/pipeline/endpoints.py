@@ -26,14 +26,13 @@ if TYPE_CHECKING:
     from pytest_memleak.pipeline.resources import Resources
     from pytest_memleak.records import Book, BookSource, Model, Suite
 
-__all__ = ["Endpoints"]
-
 _TOKENS_PER_WORD = 4 / 3
 
 
 class Endpoints:
     """The providers and endpoints of one suite, opened when first asked for.
 
+    `books` are what they are asked for and tuned on, `resources` what they may use of the run.
     `state` is the folder that providers may keep weights in.
     """
 
@@ -48,8 +47,8 @@ class Endpoints:
     ) -> None:
         self._suite = suite
         self._extensions = extensions
-        self._books = books
-        self._resources = resources
+        self.books = books
+        self.resources = resources
         self._state = state
         self.deployments = Deployments(resources)
         self._providers: dict[str, Provider] = {}
@@ -74,7 +73,7 @@ class Endpoints:
                 state=self._state / model.provider,
                 # A summarizer reads books as they are, before they have summaries.
                 read_book=self._book_by_id(
-                    place, self._books.cut if self._is_summarizer(model) else self._books.book
+                    place, self.books.cut if self._is_summarizer(model) else self.books.book
                 ),
             )
             self._providers[model.id] = factory(setup)
@@ -113,7 +112,7 @@ class Endpoints:
             from pytest_memleak.ledger.jobs import finetuned
 
             digest = self.training_set(model, foreseen=True).digest
-            weights = finetuned(self._resources.ledger, provider.name, digest)
+            weights = finetuned(self.resources.ledger, provider.name, digest)
             if weights is None and not foreseen:
                 return None
         return provider.deployment(weights)
@@ -122,7 +121,7 @@ class Endpoints:
         """The model's endpoint without any call; None where it is still to be fine-tuned."""
         if not model.finetune_books:
             return self.endpoint(model)
-        provider, ledger = self.provider(model), self._resources.ledger
+        provider, ledger = self.provider(model), self.resources.ledger
         from pytest_memleak.ledger.jobs import finetuned
 
         name = finetuned(ledger, provider.name, self.training_set(model, foreseen=True).digest)
@@ -137,7 +136,7 @@ class Endpoints:
         from pytest_memleak.ledger.jobs import begun
 
         provider = self.provider(model)
-        books = self._books.training_books(model, foreseen=foreseen)
+        books = self.books.training_books(model, foreseen=foreseen)
         shaping = (
             provider.weights_options
             if isinstance(provider, ShapedByOptions)
@@ -145,7 +144,7 @@ class Endpoints:
         )
         by_all = _training_set(books, model, model.options)
         if model.options.keys() <= shaping or begun(
-            self._resources.ledger, provider.name, by_all.digest
+            self.resources.ledger, provider.name, by_all.digest
         ):
             return by_all
         shaped = {name: value for name, value in model.options.items() if name in shaping}
@@ -158,7 +157,7 @@ class Endpoints:
         from pytest_memleak.ledger.listing import list_jobs
 
         digest = self.training_set(model).digest
-        jobs = (job.job_id for job in list_jobs(self._resources.ledger) if job.digest == digest)
+        jobs = (job.job_id for job in list_jobs(self.resources.ledger) if job.digest == digest)
         return next(jobs, None)
 
     def training_tokens(self, model: Model) -> int:
@@ -192,15 +191,15 @@ class Endpoints:
         from pytest_memleak.ledger.jobs import finetuned
         from pytest_memleak.sampling.finetune import ensure_finetune
 
-        training, ledger = self.training_set(model), self._resources.ledger
-        if not self._resources.offline:
+        training, ledger = self.training_set(model), self.resources.ledger
+        if not self.resources.offline:
             return ensure_finetune(
                 ledger,
                 provider,
                 training,
-                wait=self._resources.wait,
-                retry=self._resources.retry,
-                progress=self._resources.progress,
+                wait=self.resources.wait,
+                retry=self.resources.retry,
+                progress=self.resources.progress,
             )
         name = finetuned(ledger, provider.name, training.digest)
         if name is None:

@@ -67,7 +67,7 @@ def _of_generations(
     pair: Pair, suite: SuiteRun, endpoint: Endpoint | Recording | None
 ) -> Evaluation:
     wanted = draws_of(pair, suite.suite, endpoint)
-    written = all_written(wanted, suite, stop=stop_for(pair, suite))
+    written = all_written(wanted, suite.endpoints, stop=stop_for(pair, suite))
     own, *beside = counted = [CountedAnswers(part) for part in written]
     suite.resources.progress(ProgressEvent(Phase.SCORING, pair.id))
     held = suite.catalogue.held_by(written)

@@ -1,6 +1,6 @@
 """An endpoint through the ledger: its answers are kept there, and none is asked for again.
 
-source = through_ledger(pair, suite_run, endpoint, own=False)
+source = through_ledger(pair, suite_run.endpoints, endpoint, own=False)
 source.draw(questionnaire)
 source.drawn(questionnaire)     -> every generation that is there
 """
@@ -11,24 +11,23 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pytest_memleak.interfaces.capabilities import id_of
-from pytest_memleak.pipeline.canaries import canary_rounds
-from pytest_memleak.pipeline.provenance_checks import weights_named
+from pytest_memleak.interfaces.capabilities import FixedWeights, id_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from pytest_memleak.interfaces.protocols import Endpoint
     from pytest_memleak.ledger.call_costs import Terms
     from pytest_memleak.ledger.ledger import Ledger
     from pytest_memleak.ledger.prompts import PairPrompts
-    from pytest_memleak.pipeline.canaries import Canaries
+    from pytest_memleak.pipeline.endpoints import Endpoints
     from pytest_memleak.pipeline.resources import Resources
-    from pytest_memleak.pipeline.suite_run import SuiteRun
     from pytest_memleak.records import Generation, Pair
     from pytest_memleak.sampling.cost_plan import Plan
 
-__all__ = ["LedgerEndpoint", "terms_of", "through_ledger"]
+    # The questions of so many rounds of canaries, and whether their answers show the same weights.
+    Canaries = Callable[[int], PairPrompts]
+    Alike = Callable[[Collection[Sequence[str]]], bool | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +104,39 @@ class LedgerEndpoint:
         if not self.kept or weights_named(pair, self.opened):
             return None
         told = provenance(self.ledger, self.endpoint_id, asked)
-        rounds = canary_rounds(self, canaries)
+        rounds = self._canary_rounds(canaries)
         if rounds and told.calls <= told.calls_this_run:
             return None
         return canaries(rounds + 1)
+
+    def same_weights(self, canaries: Canaries, alike: Alike) -> bool | None:
+        """Whether the last round of canaries answers as the first; None without two rounds."""
+        asked = self._asked_by_now(canaries, self._canary_rounds(canaries))
+        return alike([one[:asked] for one in self._answers(canaries)])
+
+    def _canary_rounds(self, canaries: Canaries) -> int:
+        """How often they were asked and all answered."""
+        rounds = self._answers(canaries)
+        return min(map(len, rounds)) if rounds else 0
+
+    def _asked_by_now(self, canaries: Canaries, rounds: int) -> int:
+        """How many of the rounds had been asked at the time that is looked at."""
+        from pytest_memleak.ledger.sampling_history import provenance
+
+        while rounds:
+            last = provenance(self.ledger, self.endpoint_id, canaries(rounds)).last
+            if last is None or last <= self.resources.now:
+                break
+            rounds -= 1
+        return rounds
+
+    def _answers(self, canaries: Canaries) -> Sequence[Sequence[str]]:
+        """Per canary its answers, in the order of the rounds."""
+        asked = canaries(1 << 30)
+        found: dict[str, list[str]] = {one.excerpt_id: [] for one in asked.questions}
+        for one in self.drawn(asked):
+            found[one.excerpt_id].append(one.text)
+        return list(found.values())
 
     def has_answers(self, asked: PairPrompts) -> bool:
         """Whether any were drawn by now."""
@@ -124,14 +152,26 @@ class LedgerEndpoint:
         return plan(self.ledger, self.endpoint_id, asked, self.terms)
 
 
-def through_ledger(pair: Pair, suite: SuiteRun, endpoint: Endpoint, *, own: bool) -> LedgerEndpoint:
+def weights_named(pair: Pair, endpoint: Endpoint) -> str:
+    """What names the weights behind an endpoint; "" where it is only a name."""
+    if pair.model.release:
+        return f"release {pair.model.release}"
+    if pair.model.finetune_books:
+        return "fine-tune"
+    fixed = isinstance(endpoint, FixedWeights) and endpoint.fixed_weights
+    return "fixed" if fixed else ""
+
+
+def through_ledger(
+    pair: Pair, endpoints: Endpoints, endpoint: Endpoint, *, own: bool
+) -> LedgerEndpoint:
     """An endpoint; `own` where no provider of the suite made it.
 
     One without an id is kept for this run only.
     """
-    resources = suite.resources
+    resources = endpoints.resources
     kept_as = ledger_name(pair, endpoint)
-    terms = terms_of(pair, suite, own=own)
+    terms = terms_of(pair, endpoints, own=own)
     actors = resources.actors_of(endpoint)
     if actors is not None:
         from pytest_memleak.parallel.actors import ActorSampler
@@ -146,7 +186,7 @@ def through_ledger(pair: Pair, suite: SuiteRun, endpoint: Endpoint, *, own: bool
         terms,
         resources,
         kept=bool(kept_as),
-        stand_up=None if own else partial(suite.endpoints.stand_up, pair.model),
+        stand_up=None if own else partial(endpoints.stand_up, pair.model),
     )
 
 
@@ -158,9 +198,9 @@ def ledger_name(pair: Pair, endpoint: object) -> str | None:
     return of_release(named, pair.model.release) if named else None
 
 
-def terms_of(pair: Pair, suite: SuiteRun, *, own: bool) -> Terms:
+def terms_of(pair: Pair, endpoints: Endpoints, *, own: bool) -> Terms:
     """How the pair's endpoint is called, and for what price."""
     from pytest_memleak.ledger.call_costs import OwnEndpoint, Terms
 
-    sampler = OwnEndpoint() if own else suite.endpoints.provider(pair.model)
+    sampler = OwnEndpoint() if own else endpoints.provider(pair.model)
     return Terms(sampler, pair.model.price and pair.model.price[:2])

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from pytest_memleak.errors import BookError, Inconclusive
 from pytest_memleak.interfaces.protocols import Manuscript
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from pytest_memleak.interfaces.extensions import Extensions
-    from pytest_memleak.pipeline.summary_writer import SummaryWriter
     from pytest_memleak.records import (
         Book,
         BookSource,
@@ -28,13 +27,24 @@ if TYPE_CHECKING:
     from pytest_memleak.sampling.cost_plan import Plan
     from pytest_memleak.scoring.index import Index
 
-__all__ = ["PreparedBooks", "template_of"]
-
 # Two books by one author may share a motto; a book and another edition of it share pages.
 _SHARED_RUN = 20
 _SHARED_SHARE = 0.01
 # A common text is a passage that anybody may quote, not the book that is tested.
 _COMMON_SHARE = 0.5
+
+
+class Summarizing(Protocol):
+    """Who writes the summaries that books lack (`pipeline.summary_writer`)."""
+
+    def write(self, book_id: str, excerpts: Sequence[Excerpt]) -> Mapping[str, str]:
+        """The summary of each excerpt, by its id."""
+
+    def outstanding(self, book_id: str, excerpts: Sequence[Excerpt]) -> Plan | None:
+        """The calls that `write` would make."""
+
+    def foreseen(self, excerpts: Sequence[Excerpt]) -> Mapping[str, str]:
+        """The same before it is written: as long as it may become."""
 
 
 class PreparedBooks:
@@ -44,7 +54,7 @@ class PreparedBooks:
     """
 
     def __init__(
-        self, suite: Suite, extensions: Extensions, writer: Callable[[], SummaryWriter]
+        self, suite: Suite, extensions: Extensions, writer: Callable[[], Summarizing]
     ) -> None:
         self._suite = suite
         self._extensions = extensions

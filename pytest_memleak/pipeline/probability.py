@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import Inconclusive, TopKUnavailable
 from pytest_memleak.interfaces.protocols import LogProbabilityEndpoint, TopKEndpoint
-from pytest_memleak.pipeline.canaries import same_weights
 from pytest_memleak.pipeline.ledger_endpoint import LedgerEndpoint, terms_of, through_ledger
 from pytest_memleak.pipeline.provenance_checks import WhoAnswered, answered_through
 from pytest_memleak.pipeline.required_samples import Purpose
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.interfaces.protocols import Endpoint, Recording
     from pytest_memleak.ledger.prompts import PairPrompts
-    from pytest_memleak.pipeline.canaries import Canaries
+    from pytest_memleak.pipeline.ledger_endpoint import Canaries
     from pytest_memleak.pipeline.resources import Resources
     from pytest_memleak.pipeline.suite_run import SuiteRun
     from pytest_memleak.records import Book, Pair
@@ -81,7 +80,7 @@ def extract_pair(
     from pytest_memleak.sampling.windows import TextEndpoint
 
     asking = TextEndpoint(opened)
-    source = through_ledger(pair, suite, asking, own=endpoint is not None)
+    source = through_ledger(pair, suite.endpoints, asking, own=endpoint is not None)
     texts = _text_questions(pair, book)
     source = source.of_today(pair, texts, may_draw=not suite.resources.offline)
     gaps = _drawn(source, texts)
@@ -118,14 +117,14 @@ def plan_windows(pair: Pair, book: Book, suite: SuiteRun, opened: Endpoint | Non
     from pytest_memleak.sampling.cost_plan import in_all, plan
     from pytest_memleak.sampling.windows import TextEndpoint
 
-    terms = terms_of(pair, suite, own=False)
+    terms = terms_of(pair, suite.endpoints, own=False)
     texts = _text_questions(pair, book)
     if opened is not None and not isinstance(opened, LogProbabilityEndpoint):
         raise Inconclusive(_tells_nothing(pair))
     if opened is None:
         guessed = _window_questions(pair, _guessed(texts), None, top_k=True)
         return in_all([plan(suite.resources.ledger, None, one, terms) for one in (texts, guessed)])
-    source = through_ledger(pair, suite, TextEndpoint(opened), own=False)
+    source = through_ledger(pair, suite.endpoints, TextEndpoint(opened), own=False)
     source = source.of_today(pair, texts, may_draw=True)
     tokens = _tokens(source, texts)
     whole = _guessed(texts) if tokens is None else list(itertools.chain.from_iterable(tokens))
@@ -195,7 +194,7 @@ class _Windows:
         from pytest_memleak.sampling.windows import windows_alike
 
         asked = self._told
-        same = functools.partial(same_weights, self._source, self._canaries(asked), windows_alike)
+        same = functools.partial(self._source.same_weights, self._canaries(asked), windows_alike)
         return answered_through(self._source, asked, self._pair, resources, same=same)
 
     def counted(self) -> CountedDraws:

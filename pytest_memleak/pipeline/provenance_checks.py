@@ -6,8 +6,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pytest_memleak.interfaces.capabilities import AsksByName, DescribedRecording, FixedWeights
-from pytest_memleak.pipeline.canaries import answer_alike, canary_questions, same_weights
+from pytest_memleak.interfaces.capabilities import AsksByName, DescribedRecording
+from pytest_memleak.pipeline.canaries import answer_alike, canary_questions
+from pytest_memleak.pipeline.ledger_endpoint import weights_named
 from pytest_memleak.records.distribution import distribution
 from pytest_memleak.records.provenance import Provenance, ServedBy
 from pytest_memleak.redaction.text import QUOTED_WORDS, count_words, short_name
@@ -24,23 +25,12 @@ from pytest_memleak.verdict.model_identity import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_memleak.interfaces.protocols import Endpoint
     from pytest_memleak.ledger.prompts import PairPrompts
     from pytest_memleak.ledger.sampling_history import SamplingHistory
     from pytest_memleak.pipeline.ledger_endpoint import LedgerEndpoint
     from pytest_memleak.pipeline.resources import Resources
     from pytest_memleak.pipeline.sampled_generations import SampledGenerations
     from pytest_memleak.records import Issue, Pair
-
-__all__ = [
-    "WhoAnswered",
-    "answered_by",
-    "answered_through",
-    "drawn_from",
-    "greedy_gaps",
-    "served_as",
-    "weights_named",
-]
 
 _DAY = 86_400.0
 
@@ -54,23 +44,13 @@ class WhoAnswered:
     notes: tuple[str, ...] = ()
 
 
-def weights_named(pair: Pair, endpoint: Endpoint) -> str:
-    """What names the weights behind an endpoint; "" where it is only a name."""
-    if pair.model.release:
-        return f"release {pair.model.release}"
-    if pair.model.finetune_books:
-        return "fine-tune"
-    fixed = isinstance(endpoint, FixedWeights) and endpoint.fixed_weights
-    return "fixed" if fixed else ""
-
-
 def answered_by(answers: SampledGenerations, resources: Resources) -> WhoAnswered:
     """Who gave the answers; of recordings, whether their records are of this book."""
     source, pair = answers.source, answers.draws.pair
     if source is None or answers.asked is None:
         return _of_records(answers)
     canaries = partial(canary_questions, pair, answers.book)
-    same = partial(same_weights, source, canaries, answer_alike)
+    same = partial(source.same_weights, canaries, answer_alike)
     return answered_through(source, answers.asked, pair, resources, same=same)
 
 

@@ -62,7 +62,7 @@ def compared(
             continue
         suite.resources.progress(ProgressEvent(Phase.COMPARING, pair.id))
         try:
-            drawn.append(CountedAnswers(draw(draws, suite)))
+            drawn.append(CountedAnswers(draw(draws, suite.endpoints)))
         except MemleakError as error:
             gaps.append(Issue(draws.purpose, draws.told(error.line)))
     with_each = analysis

@@ -12,6 +12,7 @@ from pytest_memleak.ledger.ledger_path import is_path, real_path
 from pytest_memleak.records.phases import Progress
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from pytest_memleak.interfaces.protocols import Endpoint
@@ -20,9 +21,11 @@ if TYPE_CHECKING:
     from pytest_memleak.parallel.actors import Actors
     from pytest_memleak.parallel.processes import Processes
     from pytest_memleak.parallel.ray_scoring import OnRay
-    from pytest_memleak.pipeline.catalog import Scan
     from pytest_memleak.sampling.retry import Retry
     from pytest_memleak.scoring.analysis import Count
+    from pytest_memleak.scoring.catalog_scan import Scanned
+
+    Scan = Callable[..., Iterable[Scanned]]
 
 __all__ = ["Resources"]
 

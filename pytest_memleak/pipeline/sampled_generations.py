@@ -1,6 +1,6 @@
 """Draws opened: the book as it is asked for, the endpoint, and its answers through the ledger.
 
-answers = draw(draws, suite_run)
+answers = draw(draws, suite_run.endpoints)
 answers.generations()          -> those of the rounds that were asked for, fresh each time
 """
 
@@ -33,14 +33,12 @@ if TYPE_CHECKING:
 
     from pytest_memleak.interfaces.protocols import Endpoint
     from pytest_memleak.ledger.prompts import PairPrompts
+    from pytest_memleak.pipeline.endpoints import Endpoints
     from pytest_memleak.pipeline.required_samples import RequiredSamples
-    from pytest_memleak.pipeline.suite_run import SuiteRun
     from pytest_memleak.records import Book, Completeness, Generation
     from pytest_memleak.sampling.cost_plan import Plan
 
     Enough = Callable[["SampledGenerations"], bool]
-
-__all__ = ["CountedAnswers", "SampledGenerations", "asked_of", "draw"]
 
 _FIRST_STAGE = 5
 
@@ -167,7 +165,7 @@ def asked_of(draws: RequiredSamples) -> Asked:
 
 
 def draw(
-    draws: RequiredSamples, suite: SuiteRun, *, enough: Enough | None = None
+    draws: RequiredSamples, endpoints: Endpoints, *, enough: Enough | None = None
 ) -> SampledGenerations:
     """Everything there is of the draws, after drawing what was missing.
 
@@ -176,7 +174,7 @@ def draw(
     content. Raises MemleakError for a book that cannot be used.
     """
     pair = draws.pair
-    book = suite.books.book_of(pair)
+    book = endpoints.books.book_of(pair)
     if draws.missing is not None:
         return SampledGenerations(draws, book, tuple, gaps=(draws.told(draws.missing),))
     bad = instruction_gaps(book, asked_of(draws)) if pair.probe.kind == "instruction" else ()
@@ -185,7 +183,6 @@ def draw(
     try:
         opened = draws.endpoint
         if opened is None:
-            endpoints = suite.endpoints
             opened = (endpoints.ready if bad else endpoints.endpoint)(pair.model)
     except Inconclusive as missing:
         return SampledGenerations(draws, book, tuple, gaps=(draws.told(missing.line),))
@@ -194,7 +191,7 @@ def draw(
     if isinstance(opened, Recording):
         return _recorded(draws, book, opened)
     probed = as_probed(pair, book, opened)
-    answers = _through_ledger(draws, probed, suite, opened, enough, may_draw=not bad)
+    answers = _through_ledger(draws, probed, endpoints, opened, enough, may_draw=not bad)
     return replace(answers, gaps=(*gaps, *answers.gaps))
 
 
@@ -215,23 +212,23 @@ def _recorded(draws: RequiredSamples, book: Book, recording: Recording) -> Sampl
 def _through_ledger(
     draws: RequiredSamples,
     book: Book,
-    suite: SuiteRun,
+    endpoints: Endpoints,
     opened: Endpoint,
     enough: Enough | None,
     *,
     may_draw: bool,
 ) -> SampledGenerations:
     pair = draws.pair
-    may_draw = may_draw and not suite.resources.offline
+    may_draw = may_draw and not endpoints.resources.offline
     side = text_side(pair, opened) or opened
-    source = through_ledger(pair, suite, side, own=draws.endpoint is not None)
+    source = through_ledger(pair, endpoints, side, own=draws.endpoint is not None)
     asked = questions_of(pair, book)
     gaps: list[str] = []
     spared = None
     in_stages = enough and may_draw and not source.terms.sampler.batch
 
     def answers() -> SampledGenerations:
-        until = suite.resources.now
+        until = endpoints.resources.now
         there = partial(source.all_there, asked, until)
         return SampledGenerations(
             draws, book, there, source.endpoint_id, tuple(gaps), spared, source, asked, until=until

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from pytest_memleak.pipeline.summary_writer import SummaryWriter
     from pytest_memleak.records import Pair, Suite
 
-__all__ = ["SuiteRun"]
-
 
 class SuiteRun:
     """What the pairs of one suite share in a run, each thing opened when it is first asked for.
@@ -100,7 +98,7 @@ class SuiteRun:
             asked = pair.probe.kind != "probability" and pair.id != own.id
             if asked and (offline or alike):
                 with contextlib.suppress(MemleakError):  # it says so where its turn comes
-                    yield all_written(draws_of(pair, self.suite), self, until=time.time())
+                    yield all_written(draws_of(pair, self.suite), self.endpoints, until=time.time())
 
     @functools.cached_property
     def _summary_writer(self) -> SummaryWriter:

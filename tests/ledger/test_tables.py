@@ -9,7 +9,7 @@ from by_hand import intent
 from pytest_memleak.errors import LedgerError
 from pytest_memleak.interfaces.protocols import Completion
 from pytest_memleak.ledger import tables as schema
-from pytest_memleak.ledger import versions
+from pytest_memleak.ledger.database import SCHEMA_VERSION
 from pytest_memleak.ledger.call_reservations import claim, number_questions
 from pytest_memleak.ledger.call_results import Answer, record
 from pytest_memleak.ledger.ledger import Ledger
@@ -29,7 +29,7 @@ def execute(url: str, *statements: str) -> None:
 def test_a_ledger_of_another_version_is_refused(url, version):
     Ledger(url).close()
     execute(url, f"UPDATE ledger_version SET version = {version}")
-    expected = f"version {version}, and this program reads version {versions.SCHEMA_VERSION}"
+    expected = f"version {version}, and this program reads version {SCHEMA_VERSION}"
     with pytest.raises(LedgerError, match=expected):
         Ledger(url)
 

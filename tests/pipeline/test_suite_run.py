@@ -153,7 +153,7 @@ def world(tmp_path):
 
 def draw(opened, **own):
     (pair, *_) = opened.suite.pairs
-    drawn = draw_answers(RequiredSamples(Purpose.OWN, pair, **own), opened)
+    drawn = draw_answers(RequiredSamples(Purpose.OWN, pair, **own), opened.endpoints)
     return drawn, list(drawn.generations())
 
 

@@ -1,0 +1,58 @@
+"""The shape of the package: no circle of imports, and no long chain of them.
+
+Imports count wherever they stand, in functions and under TYPE_CHECKING, too.
+"""
+
+import ast
+import graphlib
+from pathlib import Path
+
+import pytest_memleak
+
+PACKAGE = Path(pytest_memleak.__file__).parent
+# Lower it when you shorten the chains; never raise it.
+MOST_DEEP = 29
+
+
+def read():
+    """For each file of the package, what it imports of the package."""
+    root = PACKAGE.parent
+    files = {
+        ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in PACKAGE.rglob("*.py")
+    }
+    return {
+        name: {*imported(ast.parse(path.read_text(encoding="utf-8")), files)} - {name}
+        for name, path in files.items()
+    }
+
+
+def imported(tree, files):
+    for node in ast.walk(tree):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, ast.unparse(node)
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        for name in names:
+            while name and name not in files:
+                name = name.rpartition(".")[0]
+            if name:
+                yield name
+
+
+def test_no_file_imports_itself_by_way_of_others():
+    imports = read()
+    assert len(imports) > 100
+    graphlib.TopologicalSorter(imports).prepare()  # CycleError names the circle
+
+
+def test_chains_of_imports_are_short():
+    imports = read()
+    faces = {name for name in imports if (PACKAGE.parent / name.replace(".", "/")).is_dir()}
+    depth = {}
+    for name in graphlib.TopologicalSorter(imports).static_order():
+        if name not in faces:
+            depth[name] = 1 + max((depth[one] for one in imports[name] - faces), default=0)
+    assert max(depth.values()) <= MOST_DEEP
