@@ -36,10 +36,9 @@ def imported(tree, files):
             assert node.level == 0, ast.unparse(node)
             names = [f"{node.module}.{alias.name}" for alias in node.names]
         for name in names:
-            while name and name not in files:
-                name = name.rpartition(".")[0]
-            if name:
-                yield name
+            parts = name.split(".")
+            prefixes = (".".join(parts[:end]) for end in range(len(parts), 0, -1))
+            yield from [prefix for prefix in prefixes if prefix in files][:1]
 
 
 def test_no_file_imports_itself_by_way_of_others():

@@ -9,9 +9,9 @@ from by_hand import intent
 from pytest_memleak.errors import LedgerError
 from pytest_memleak.interfaces.protocols import Completion
 from pytest_memleak.ledger import tables as schema
-from pytest_memleak.ledger.database import SCHEMA_VERSION
 from pytest_memleak.ledger.call_reservations import claim, number_questions
 from pytest_memleak.ledger.call_results import Answer, record
+from pytest_memleak.ledger.database import SCHEMA_VERSION
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import generations
 from pytest_memleak.ledger.prompts import Ask
