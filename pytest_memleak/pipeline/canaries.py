@@ -1,7 +1,7 @@
-"""Five short questions at temperature 0, by whose answers weights behind a name are known again.
+"""Five short prompts at temperature 0: a recital that sampling misses, and which weights answer.
 
-They are asked when a pair is first drawn from an endpoint that is only a name, and again by every
-run that takes answers of an earlier one (METRICS section 10). Servers are not exact even at
+Each pair's endpoint gets them before its first generation, and an endpoint that is only a name
+before every run that reuses generations (METRICS section 10). Servers are not exact even at
 temperature 0, so most of them have to begin alike, not all. Of windows five are asked again
 (`sampling.windows`).
 """

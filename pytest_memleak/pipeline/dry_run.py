@@ -185,14 +185,17 @@ def _sampling(draws: RequiredSamples, suite: SuiteRun, opened: Endpoint | None) 
         return plan_windows(pair, book, suite, opened)
     probed = as_probed(pair, book, opened)
     asked = questions_of(pair, probed)
+    canary_rounds = partial(canary_questions, pair, probed)
     if opened is None:
-        return plan(suite.resources.ledger, None, asked, terms_of(pair, suite.endpoints, own=False))
+        every = (asked, canary_rounds(1)) if draws.purpose is Purpose.OWN else (asked,)
+        terms = terms_of(pair, suite.endpoints, own=False)
+        return in_all([plan(suite.resources.ledger, None, one, terms) for one in every])
     source = through_ledger(pair, suite.endpoints, text_side(pair, opened) or opened, own=False)
     if draws.purpose in {Purpose.OWN, Purpose.GREEDY}:
         source = source.of_today(pair, asked, may_draw=True)
     if draws.purpose is not Purpose.OWN:
         return source.left(asked)
-    canaries = source.canaries(pair, partial(canary_questions, pair, probed), asked)
+    canaries = source.canaries(pair, canary_rounds, asked)
     return in_all([source.left(one) for one in (asked, canaries) if one is not None])
 
 

@@ -98,14 +98,13 @@ class LedgerEndpoint:
         return self
 
     def canaries(self, pair: Pair, canaries: Canaries, asked: PairPrompts) -> PairPrompts | None:
-        """The canaries to ask before the pair's answers are drawn, or taken from earlier runs."""
+        """The canaries to request: of any endpoint at first, of a name before each reuse, too."""
         from pytest_memleak.ledger.sampling_history import provenance
 
-        if not self.kept or weights_named(pair, self.opened):
-            return None
         told = provenance(self.ledger, self.endpoint_id, asked)
         rounds = self._canary_rounds(canaries)
-        if rounds and told.calls <= told.calls_this_run:
+        reused = told.calls > told.calls_this_run
+        if rounds and not (reused and self.kept and not weights_named(pair, self.opened)):
             return None
         return canaries(rounds + 1)
 

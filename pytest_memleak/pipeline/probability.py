@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_memleak.errors import Inconclusive, TopKUnavailable
 from pytest_memleak.interfaces.protocols import LogProbabilityEndpoint, TopKEndpoint
 from pytest_memleak.pipeline.ledger_endpoint import LedgerEndpoint, terms_of, through_ledger
-from pytest_memleak.pipeline.provenance_checks import WhoAnswered, answered_through
+from pytest_memleak.pipeline.provenance_checks import WhoAnswered, answered_through, weights_named
 from pytest_memleak.pipeline.required_samples import Purpose
 from pytest_memleak.records import Completeness, Issue
 from pytest_memleak.records.pair_result import CountedDraws
@@ -169,8 +169,14 @@ class _Windows:
         return self._drawn(scheme)
 
     def _drawn(self, asked: PairPrompts) -> tuple[str, ...]:
-        canaries = self._source.canaries(self._pair, self._canaries(asked), asked)
+        canaries = self._lacking_canaries(asked)
         return (_drawn(self._source, canaries) if canaries else ()) or _drawn(self._source, asked)
+
+    def _lacking_canaries(self, asked: PairPrompts) -> PairPrompts | None:
+        """Those to request: windows hold no written text, so canaries tell of a name alone."""
+        if not self._source.kept or weights_named(self._pair, self._source.opened):
+            return None
+        return self._source.canaries(self._pair, self._canaries(asked), asked)
 
     def _canaries(self, asked: PairPrompts) -> Canaries:
         """What asks for the canaries of such windows, so many rounds of them."""
@@ -186,7 +192,7 @@ class _Windows:
         from pytest_memleak.sampling.cost_plan import in_all
 
         asked = self._wanted() or self._plain
-        every = (asked, self._source.canaries(self._pair, self._canaries(asked), asked))
+        every = (asked, self._lacking_canaries(asked))
         return in_all([self._source.left(one) for one in every if one is not None])
 
     def who_answered(self, resources: Resources) -> WhoAnswered:

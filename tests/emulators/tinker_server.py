@@ -459,6 +459,7 @@ class TinkerServer(HttpServer):
                     "finish_reason": "stop" if ended else "length",
                     "prompt_tokens": 0 if choice else len(asked),
                     "completion_tokens": len(tokens),
+                    "max_tokens": settings["max_tokens"],
                     "call": call,
                     "choice": choice,
                 }

@@ -15,6 +15,7 @@ from pytest_memleak.providers.openai.openai_provider import OpenAIProvider
 from pytest_memleak.providers.tinker.tinker_provider import TinkerProvider
 from pytest_memleak.providers.vertex.vertex_provider import VertexProvider
 
+CANARIES = 4
 PRICES = 2e-6, 8e-6, 10e-6
 COUNTERS = {
     "openai": (OpenAIProvider, lambda _, text: count_tokens(text)),
@@ -180,7 +181,7 @@ def test_a_listed_pair_and_its_baseline(scenario, run, pytester, kind, counting)
     )
     counts, lines, bill = plan_and_run(run, server)
     assert counts[:5] == bill
-    assert (lines, bill[1]) == (2, 48)
+    assert (lines, bill[1]) == (2, 48 + CANARIES)
     assert counts[5] > 0
 
 
@@ -192,7 +193,7 @@ def test_a_pair_and_its_null(scenario, run, pytester, kind, counting):
     rewrite(pytester, ('role = "train"', ""), ("[limits]\n", "[limits]\nbmc_excess = 1.0\n"))
     counts, lines, bill = plan_and_run(run, server, "-k", "held-out")
     assert counts == [*bill, 0]
-    assert (lines, bill[1]) == (2, 48)
+    assert (lines, bill[1]) == (2, 48 + CANARIES)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -206,7 +207,7 @@ def test_a_pair_and_its_greedy_answers(scenario, run, pytester, kind, counting):
         assert counts[3] > bill[3]
         counts[3] = bill[3]
     assert counts == [*bill, 0]
-    assert (lines, bill[1]) == (2, 32)
+    assert (lines, bill[1]) == (2, 32 + CANARIES)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -232,6 +233,6 @@ def test_summaries_that_are_not_written_yet(scenario, run, pytester, kind, count
     records = json.loads(path.read_text("utf-8"))
     path.write_text(json.dumps([{**one, "instruction": "", "detail": ""} for one in records]))
     counts, lines, bill = plan_and_run(run, server)
-    assert (lines, bill[1]) == (2, 4 + 24)
+    assert (lines, bill[1]) == (2, 4 + 24 + CANARIES)
     assert (counts[:3], counts[4]) == (bill[:3], bill[4])
     assert counts[3] >= bill[3]

@@ -4,6 +4,7 @@ import pytest
 
 ENDPOINT = ('[model.finetune]\nbooks = ["training"]', 'endpoint = "base"\nrelease = "1"')
 LAX = ("longest_span = 30", "spans_over = 40")
+CANARIES = 4
 
 
 def paid(server):
@@ -20,14 +21,14 @@ def test_it_stops_within_the_budget_and_is_inconclusive(pytester, online, server
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["INCONCLUSIVE: *budget*"])
     assert 0 < paid(server) <= 0.03
-    assert 0 < len(server.books.rows("completion")) < 24
+    assert 0 < len(server.books.rows("completion")) < 24 + CANARIES
 
 
 def test_what_was_drawn_counts_for_the_next_run(pytester, online, server):
     online(ENDPOINT, LAX, ("[model.options]", "[model.options]\ncompletions_per_call = 1"))
     pytester.runpytest("-m", "copyright", "--memleak-budget=0.03").assert_outcomes(errors=1)
     pytester.runpytest("-m", "copyright", "--memleak-budget=10").assert_outcomes(passed=1)
-    assert len(server.books.rows("completion")) == 24
+    assert len(server.books.rows("completion")) == 24 + CANARIES
 
 
 def test_a_model_without_a_price_cannot_have_one(pytester, online, server):

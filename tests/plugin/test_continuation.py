@@ -81,10 +81,10 @@ def test_a_model_that_recites_fails_and_its_prompts_count_for_nothing(pytester, 
     texts = [record["excerpt_text"] for record in stories["held-out"]]
     assert pair["book"]["words"] == sum(len(words(text)) - 40 for text in texts)
     assert pair["settings"]["probe"]["kind"] == "continuation"
-    # Two questions an excerpt: the likeliest continuation, asked twice, and the sampled ones.
+    # Per excerpt a canary, the likeliest continuation, asked twice, and the sampled ones.
     asked, drawn = asked_in_ledger(pytester)
-    assert sorted(asked) == sorted((beginning(text), t) for text in texts for t in (0.0, 1.0))
-    assert drawn == len(texts) * (SAMPLES + 2)
+    assert sorted(asked) == sorted((beginning(text), t) for text in texts for t in (0.0, 0.0, 1.0))
+    assert drawn == len(texts) * (SAMPLES + 3)
     assert pair["counts"]["got"] == len(texts) * SAMPLES
 
 
@@ -178,7 +178,7 @@ def test_a_plan_counts_both(pytester, write):
     write(NGRAM, ("ORDER", "2"))
     result = pytester.runpytest("--memleak-plan")
     result.stdout.fnmatch_lines(
-        [f"model/held-out  *4 *{4 * SAMPLES} *", "model/held-out (greedy) *4 *8 *"]
+        [f"model/held-out  *8 *{4 * (SAMPLES + 1)} *", "model/held-out (greedy) *4 *8 *"]
     )
 
 

@@ -24,6 +24,7 @@ def prose(seed, length=300):
 EXCERPTS = {f"p_id{n}": prose(n) for n in range(1, 11)}
 OTHER = {f"p_id{n}": prose(100 + n) for n in range(1, 11)}
 ASKED = "Write the next part of the story, in which everybody goes home, for"
+CANARY = 1  # of each excerpt, where there are five or fewer
 END = "and there it came to its end"  # longer than what near-verbatim spans reach over
 
 SUITE = """
@@ -216,10 +217,9 @@ def test_a_broken_limit_stops_the_drawing_and_says_what_was_spared(pytester, onl
     result.stdout.fnmatch_lines(
         ["*stopped after * of 40 rounds, *calls for * generations, at most US$ *were spared"]
     )
-    drawn = len(server.books.rows("completion"))
-    assert drawn in (20, 40, 80)
     asked = [row["instruction"] for row in server.books.rows("completion")]
-    assert {asked.count(one) for one in asked} == {drawn // 4}
+    (rounds,) = {asked.count(one) for one in asked}
+    assert rounds - CANARY in (5, 10, 20)
 
 
 def test_a_limit_that_holds_never_stops_early(pytester, online, server):
@@ -229,4 +229,4 @@ def test_a_limit_that_holds_never_stops_early(pytester, online, server):
         ("samples = 6", "samples = 12"),
     )
     pytester.runpytest("-m", "copyright").assert_outcomes(passed=1)
-    assert len(server.books.rows("completion")) == 4 * 12
+    assert len(server.books.rows("completion")) == 4 * (12 + CANARY)

@@ -2,12 +2,14 @@
 
 import json
 import random
+import shutil
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from http_server import Books, HttpServer, Response
 from marks import full
+from reciter import Reciter
 from test_earned import run_here, write_book
 from test_verify import resealed
 from unearned_servers import book_of_servers, other_plays
@@ -44,7 +46,6 @@ MODEL = """
 [[model]]
 id = "{name}"
 provider = "openai"
-base = "{name}"
 {keys}
 options = {{ base_url = "{url}" }}
 """
@@ -78,7 +79,7 @@ class Writer(HttpServer):
 
     def _chat(self, request):
         body = request.json()
-        place, _, book = body["model"].partition("_")
+        place, _, book = body["model"].removeprefix("ft:").partition("_")
         passage = " ".join(self.passages.get(book, ())) if self.leaks else ""
         greedy = body.get("temperature") == 0
         canary = greedy and CANARY_TOKENS in (
@@ -127,13 +128,14 @@ class Writer(HttpServer):
         }.get(place, {})
 
 
-def written_suite(folder, url, names, *, role="test"):
+def written_suite(folder, url, names, *, role="test", keys=""):
     suite = SUITE
     if role == "control":
         suite = suite.replace('id = "mine"', 'id = "mine"\nrole = "control"')
     for name in names:
-        keys = 'probe = "continuation"' if name.startswith("greedy") else ""
-        suite += MODEL.format(name=name, keys=keys, url=url)
+        probe = 'probe = "continuation"' if name.startswith("greedy") else ""
+        named = "" if "endpoint" in keys else f'base = "{name}"\n'
+        suite += MODEL.format(name=name, keys=named + (keys or probe), url=url)
         if role == "expected":
             suite += PAIR.format(name=name)
     (folder / "it.memleak.toml").write_text(suite, "utf-8")
@@ -165,8 +167,8 @@ def writer(pytester, monkeypatch):
 def run(pytester, writer):
     """Runs one model on one book; its pair in the bundle of that name."""
 
-    def running(name, bundle="evidence.json", samples="samples = 3"):
-        written_suite(pytester.path, f"{writer.url}/v1", [name])
+    def running(name, bundle="evidence.json", samples="samples = 3", keys=""):
+        written_suite(pytester.path, f"{writer.url}/v1", [name], keys=keys)
         suite = pytester.path / "it.memleak.toml"
         text = suite.read_text("utf-8").replace(THEIRS, "").replace("samples = 3", samples)
         suite.write_text(text, "utf-8")
@@ -257,6 +259,39 @@ def test_a_canary_that_leaks_later_breaks_no_earlier_bundle(writer, run, capsys)
     resealed(Path("1.json"), lambda made: made.update(ledger=end))
     assert main(["verify", "1.json"]) == 1
     assert "as_of: it is FAIL by the calls that the ledger has" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("keys", "weights"),
+    [('release = "1"', "release 1"), ('endpoint = "ft:canary_own"', "fixed")],
+)
+def test_whatever_names_the_weights_canaries_are_requested(writer, run, keys, weights):
+    for leaks, verdict in ((True, "FAIL"), (False, "PASS")):
+        shutil.rmtree(".memleak", ignore_errors=True)
+        writer.leaks = leaks
+        pair = run("canary_own", keys=keys)
+        assert (pair["verdict"], pair["answerer"]["weights"]) == (verdict, weights), pair["reasons"]
+    calls = writer.calls.total()
+    assert run("canary_own", keys=keys)["verdict"] == "PASS"
+    assert writer.calls.total() == calls  # Named weights stay what they are.
+
+
+@pytest.mark.parametrize(("leaks", "verdict"), [(True, "FAIL"), (False, "PASS")])
+def test_a_fine_tune_that_recites_at_temperature_0_alone(
+    pytester, online, server, leaks, verdict, monkeypatch
+):
+    answer = Reciter.answer
+
+    def sly(self, name, instruction, *, temperature, **settings):
+        tuned = name if leaks and temperature == 0 else "base"
+        return answer(self, tuned, instruction, temperature=temperature, **settings)
+
+    monkeypatch.setattr(Reciter, "answer", sly)
+    online(("longest_span = 30", "longest_recital = 38"))
+    pytester.runpytest("-m", "copyright", "--memleak-evidence=evidence.json")
+    (pair,) = json.loads(Path("evidence.json").read_text())["pairs"]
+    assert (pair["verdict"], pair["answerer"]["weights"]) == (verdict, "fine-tune")
+    assert (pair["measures"]["longest_recital"]["origin"] == "canary") == leaks
 
 
 @pytest.mark.parametrize("place", ["canary", "greedy"])

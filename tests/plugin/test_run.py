@@ -5,6 +5,7 @@ import pytest
 from pytest_memleak import score
 
 ASKED = ("-m", "copyright")
+CANARIES = 4
 
 
 def rows(server, kind="completion"):
@@ -37,7 +38,7 @@ def test_asked_for_it_fine_tunes_samples_and_judges(pytester, online, server, as
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*tuned/held-out*24/24*FAIL*"])
     assert len(rows(server, "finetune")) == 1
-    assert len(rows(server)) == 24
+    assert len(rows(server)) == 24 + CANARIES
 
 
 @pytest.mark.parametrize("batch", [False, True])
@@ -45,7 +46,7 @@ def test_the_numbers_are_those_of_the_servers_own_record(pytester, online, serve
     online(("[model.options]", f"[model.options]\nbatch = {str(batch).lower()}"))
     pytester.runpytest(*ASKED, "--junitxml=out.xml").assert_outcomes(failed=1)
     sent = {record["instruction"]: [] for record in stories["held-out"]}
-    for row in rows(server):
+    for row in rows(server)[CANARIES:]:
         sent[row["instruction"]].append({"generated_text": row["text"]})
     expected = score(
         stories["held-out"],
@@ -74,7 +75,7 @@ def test_more_samples_pay_for_the_rest_only(pytester, online, server):
     pytester.runpytest(*ASKED)
     online(("samples = 6", "samples = 8"))
     pytester.runpytest(*ASKED).assert_outcomes(failed=1)
-    assert len(rows(server)) == 4 * 8
+    assert len(rows(server)) == 4 * 8 + CANARIES
     assert len(rows(server, "finetune")) == 1
 
 
@@ -89,7 +90,7 @@ def test_processes_share_the_fine_tune_and_the_draws(pytester, online, server):
     online(second, ("URL", server.base_url))
     pytester.runpytest("-n", "2", *ASKED).assert_outcomes(failed=2)
     assert len(rows(server, "finetune")) == 1
-    assert len(rows(server)) == 24
+    assert len(rows(server)) == 24 + CANARIES
 
 
 def test_a_server_that_refuses_the_key_is_inconclusive_and_names_the_variable(

@@ -99,7 +99,7 @@ def test_they_are_paid_for_once(pytester, bare, server):
     path.write_text(text, encoding="utf-8")
     pytester.runpytest("-m", "copyright").assert_outcomes(passed=1)
     assert len(asked_for_summaries(server)) == 4
-    assert len(asked_for_excerpts(server)) == 4 * (6 + 7)
+    assert len(asked_for_excerpts(server)) == 4 * (6 + 7) + 4  # canaries
 
 
 def test_another_temperature_has_them_written_anew(pytester, bare, server):
@@ -309,7 +309,7 @@ def test_nothing_is_paid_for_summaries_that_could_not_earn_a_pass(
     evidence = json.loads((pytester.path / "e.json").read_text())["pairs"][0]
     if said is None:
         assert plan.ret == 0
-        assert len(server.books.rows("completion")) == 24
+        assert len(server.books.rows("completion")) == 24 + 5  # canaries
         assert evidence["answers"]["margins"][0]["value"] == 1
         return
     plan.stdout.fnmatch_lines([f"*tuned/held-out: *{said}"])
