@@ -14,6 +14,7 @@ from scenarios import KINDS
 
 SAMPLES = 6
 ASKED = 24
+CANARIES = 4
 DRAWN = f"{ASKED}/{ASKED} FAIL"
 TIMEOUT = 0.5
 ON_THE_WAY = {
@@ -83,12 +84,12 @@ CAUSES = {
 SAID_OF_TINKER = {"429": CAUSES["429"], "500": CAUSES["500"]}
 CALLS = {
     "openai": {
-        "sample": r"chat\.completions\.create \(n = 3\)",
+        "sample": r"chat\.completions\.create \(n = 1\)",
         "tune": r"fine_tuning\.jobs\.create",
         "batch": r"batches\.create",
     },
     "vertex": {
-        "sample": r"models\.generate_content \(candidateCount = 3\)",
+        "sample": r"models\.generate_content \(candidateCount = 1\)",
         "tune": r"tunings\.tune",
         "batch": r"batches\.create",
     },
@@ -159,7 +160,7 @@ def test_jobs_that_never_begin_are_told(scenario, run, pytester, kind, place, wh
 
 def test_a_run_after_the_trouble_goes_on(scenario, run, pytester):
     server = scenario("openai", polls=0)
-    server.plan(at("chat", "500", calls=tuple(range(4, 40))))
+    server.plan(at("chat", "500", calls=tuple(range(CANARIES + 4, 40))))
     server.write_suite(pytester.path, concurrency=1)
     first = run(server, tries=2)
     assert first.ended == "12/24 FAIL"
@@ -207,14 +208,15 @@ def test_a_batch_that_fails_is_told(scenario, run, pytester, kind):
 @pytest.mark.parametrize("fault", [FaultKind.EXPIRE, FaultKind.PARTIAL])
 @pytest.mark.parametrize("kind", ["openai-batch", "vertex-batch"])
 def test_what_a_batch_has_not_answered_is_asked_again(scenario, run, pytester, kind, fault):
-    server = scenario(kind, Fault(fault, "batches.create", (0, 1), share=0.5), polls=0)
+    server = scenario(kind, Fault(fault, "batches.create", (1, 2), share=0.5), polls=0)
     server.write_suite(pytester.path)
     outcome = run(server)
     assert outcome.ended == DRAWN
     account = settled(server, outcome.url, samples=SAMPLES)
     numbers_agree(server, outcome, account)
-    assert len(account.ledger.batches) == 3
-    assert Counter(call.state for call in account.ledger.calls) == {"answered": 8, "failed": 6}
+    assert len(account.ledger.batches) == 1 + 3  # The first is of the canaries.
+    states = Counter(call.state for call in account.ledger.calls)
+    assert states == {"answered": CANARIES + 8, "failed": 6}
 
 
 @pytest.mark.parametrize("kind", ["openai-batch", "vertex-batch"])
@@ -239,7 +241,7 @@ def test_completions_that_did_not_come_are_asked_for_again(scenario, run, pytest
     assert outcome.ended == DRAWN
     account = settled(server, outcome.url, samples=SAMPLES)
     numbers_agree(server, outcome, account)
-    assert len({row["call"] for row in account.recorded}) == ASKED
+    assert len({row["call"] for row in account.recorded}) == ASKED + CANARIES
 
 
 WITHHELD = {
@@ -293,7 +295,7 @@ def test_withheld_completions_are_kept_counted_and_told(scenario, run, pytester,
     if reason != "empty":
         assert outcome.property(f"withheld.{word}") == "24"
     kept = contents(outcome.url).generations
-    assert Counter(row.finish_reason for row in kept) == {reason: ASKED}
+    assert Counter(row.finish_reason for row in kept) == {reason: ASKED + CANARIES}
     before = server.books.rows()
     run(server)
     assert server.books.rows() == before  # what was withheld is not asked for again

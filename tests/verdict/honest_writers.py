@@ -6,7 +6,7 @@ No text has a stretch of the book over 30 words, but in the manner "quoting at l
 import random
 from functools import cache
 
-from answer_sets import book_of
+from answer_sets import book_of, novel_text
 from corpus import king_james, shakespeare
 
 from pytest_memleak.records import FinishReason, Generation, Scoring
@@ -146,6 +146,12 @@ def generations(book, writer, samples, seed):
 def play():
     """The first four thousand words of a play."""
     return book_of("play", shakespeare(), excerpts=10)
+
+
+@cache
+def novel(path):
+    """As many words of a novel."""
+    return book_of(path.stem, novel_text(path), excerpts=10)
 
 
 def judged(book, writer, samples, seed):

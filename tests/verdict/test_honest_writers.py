@@ -3,17 +3,21 @@
 import dataclasses
 
 import pytest
-from honest_writers import QUOTING_AT_LENGTH, SEEDS, WRITERS, judged, play
+from answer_sets import NOVELS
+from honest_writers import QUOTING_AT_LENGTH, SEEDS, WRITERS, judged, novel, play
 
 from pytest_memleak.records import Verdict
+
+BOOKS = {"play": play} | {path.stem: lambda path=path: novel(path) for path in NOVELS[:1]}
 
 
 @pytest.mark.parametrize("samples", [10, 66])
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("writer", WRITERS, ids=", ".join)
+@pytest.mark.parametrize("book", BOOKS.values(), ids=BOOKS)
 @pytest.mark.full
-def test_an_honest_writer_does_not_fail(writer, samples, seed):
-    judgement, _ = judged(play(), writer, samples, seed)
+def test_an_honest_writer_does_not_fail(book, writer, samples, seed):
+    judgement, _ = judged(book(), writer, samples, seed)
     assert judgement.verdict is not Verdict.FAIL, judgement.reasons
 
 
