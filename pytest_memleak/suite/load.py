@@ -193,6 +193,8 @@ def _pair(
     probe = (override and override.probe) or table.probe or suite.probe
     limits = _preset(written.limits.preset, probe)
     origins = dict.fromkeys(limits, "limits.preset")
+    if limits and book.collection is not None:
+        limits["leaking_works"] = 0.0  # what holds unsaid, a preset keeps from being loosened
     for key, tighter in tables:
         _refuse_unknown_measures(tighter, key, brought, path)
         if key.startswith("collection ") and not written.limits.preset:

@@ -95,6 +95,12 @@ def test_probabilities_have_limits_of_their_own(loaded):
             '[[collection]]\nid = "c"\nsource = "book.json"\nlimits = { bmc = 0.5 }\n[[model]]',
             "collection 'c'.limits.bmc: 0.5 is looser than 0.15",
         ),
+        (
+            "[[model]]",
+            '[[collection]]\nid = "c"\nsource = "book.json"\n'
+            "limits = { leaking_works = 1.0 }\n[[model]]",
+            "collection 'c'.limits.leaking_works: 1.0 is looser than 0.0",
+        ),
         ("samples = 2", "samples = 2\nk = 8", "suite.k: 8 is looser than 5"),
         ("samples = 2", "samples = 2\ntrim = 1", "suite.trim: 1 is looser than 5"),
         ("samples = 2", "samples = 2\nspan_threshold = 38", "suite.span_threshold: 38 is looser"),
