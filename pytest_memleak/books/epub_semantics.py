@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-__all__ = ["APPARATUS", "BODY", "is_matter", "kind_of_matter", "terms"]
+EPUB_TYPE = ("{http://www.idpf.org/2007/ops}type", "epub:type")
 
 
 def _names(listed: str) -> frozenset[str]:

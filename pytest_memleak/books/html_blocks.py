@@ -18,16 +18,18 @@ from dataclasses import dataclass, field
 
 from pytest_memleak.books.block_styles import block_classes
 from pytest_memleak.books.characters import legible
-from pytest_memleak.books.epub_semantics import APPARATUS, BODY, is_matter, kind_of_matter, terms
+from pytest_memleak.books.epub_semantics import (
+    APPARATUS,
+    BODY,
+    EPUB_TYPE,
+    is_matter,
+    kind_of_matter,
+    terms,
+)
 from pytest_memleak.books.events import parse_events
 from pytest_memleak.books.page_marks import LONGEST_MARK, note_reference, page_number
 from pytest_memleak.books.size_caps import Budget
 from pytest_memleak.books.text_decoding import read_source
-
-__all__ = ["EPUB_TYPE", "Block", "Markup", "read_markup"]
-
-_OPS = "{http://www.idpf.org/2007/ops}"
-EPUB_TYPE = (f"{_OPS}type", "epub:type")
 
 
 def _names(listed: str) -> frozenset[str]:
@@ -176,7 +178,11 @@ class _Walker:
         if self._gone:
             self._gone += 1
             return
-        if name in _GONE or tag == f"{_OPS}case" or (attributes and self._goes(attributes)):
+        if (
+            name in _GONE
+            or tag == "{http://www.idpf.org/2007/ops}case"
+            or (attributes and self._goes(attributes))
+        ):
             if name in _BLOCKS:
                 self._flush()
             self._gone = 1

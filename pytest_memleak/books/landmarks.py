@@ -7,9 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from pytest_memleak.books.epub_semantics import APPARATUS, is_matter, terms
+from pytest_memleak.books.epub_semantics import APPARATUS, EPUB_TYPE, is_matter, terms
 from pytest_memleak.books.events import parse_events
-from pytest_memleak.books.html_blocks import EPUB_TYPE
 from pytest_memleak.books.text_decoding import read_source
 
 __all__ = ["Landmark", "guide_landmarks", "navigation_landmarks", "outside_the_text"]

@@ -74,8 +74,7 @@ def _compare(parsed: argparse.Namespace) -> int:
 
 
 def _compare_models(parsed: argparse.Namespace) -> int:
-    from pytest_memleak.scoring.measures import measure
-    from pytest_memleak.scoring.similarity import compare, self_agreement
+    from pytest_memleak.scoring.measures import compare, measure, self_agreement
 
     scoring = _scoring(parsed)
     measured, agreement = [], []

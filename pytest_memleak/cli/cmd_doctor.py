@@ -191,7 +191,7 @@ def _plan(suite: Suite, opened: SuiteRun) -> Iterator[_Checked]:
 def _book(source: BookSource, suite: Suite, opened: SuiteRun) -> _Checked:
     from pytest_memleak.errors import MemleakError
     from pytest_memleak.records.number_format import amount
-    from pytest_memleak.scoring.measurable import measurable_words
+    from pytest_memleak.scoring.index import measurable_words
 
     what = f"book {source.id}"
     try:

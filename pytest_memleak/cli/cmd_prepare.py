@@ -82,7 +82,7 @@ def _prepare(parsed: argparse.Namespace) -> int:
     from pytest_memleak.errors import SettingsError
     from pytest_memleak.records import Scoring
     from pytest_memleak.redaction.text import inert
-    from pytest_memleak.scoring.measurable import measurable_words
+    from pytest_memleak.scoring.index import measurable_words
 
     if parsed.output is None and not parsed.explain:
         raise SettingsError(
@@ -129,8 +129,7 @@ def _book(parsed: argparse.Namespace) -> Book:
 
 
 def _works(parsed: argparse.Namespace) -> Book:
-    from pytest_memleak.books.collection import make_collection
-    from pytest_memleak.books.works import works_in
+    from pytest_memleak.books.works import make_collection, works_in
     from pytest_memleak.errors import BookError, SettingsError
     from pytest_memleak.interfaces.extensions import Extensions
     from pytest_memleak.records import CollectionSource, Scoring

@@ -184,7 +184,7 @@ def _words_of(path: Path) -> str:
     from pytest_memleak.records import Scoring, WordMode
     from pytest_memleak.records.number_format import amount
     from pytest_memleak.redaction.text import inert
-    from pytest_memleak.scoring.measurable import measurable_words
+    from pytest_memleak.scoring.index import measurable_words
 
     read = Extensions().read_book(path)
 

@@ -53,7 +53,7 @@ def _paid(debt: OpenDeployment, ledger: Ledger, extensions: Extensions) -> dict[
     """What became of a debt, after trying to settle it."""
     from pytest_memleak.errors import LedgerError, MemleakError
     from pytest_memleak.ledger.deployments import debts
-    from pytest_memleak.pipeline.deployed_models import pay
+    from pytest_memleak.pipeline.endpoints import pay
 
     became, reason = "in use", None
     if not debt.in_use:

@@ -6,7 +6,7 @@
       └─────> waiting       not billed, to be asked again after a pause
 
 claims.py says how a call comes to be `asked`, answers.py what becomes of it. A process that
-ends while it has a call `asked` leaves its fate in doubt; recovery.py settles that.
+ends while it has a call `asked` leaves its fate in doubt; sampling settles that.
 """
 
 from __future__ import annotations

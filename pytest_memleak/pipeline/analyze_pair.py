@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from pytest_memleak.pipeline.all_written import all_texts
 from pytest_memleak.pipeline.required_samples import Purpose
+from pytest_memleak.pipeline.sampled_generations import all_texts
 from pytest_memleak.scoring.analysis import analyse, judged_apart, judged_measures
 from pytest_memleak.scoring.measure_table import asks_for
 from pytest_memleak.scoring.measures import measure
@@ -15,9 +15,10 @@ from pytest_memleak.verdict.judge import check_limits
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pytest_memleak.pipeline.all_written import Stop, Written
     from pytest_memleak.pipeline.catalog import Held
-    from pytest_memleak.pipeline.suite_run import SuiteRun
+    from pytest_memleak.pipeline.protected_index import ProtectedBooks
+    from pytest_memleak.pipeline.resources import Resources
+    from pytest_memleak.pipeline.sampled_generations import Stop, Written
     from pytest_memleak.records import Generation, Pair
     from pytest_memleak.scoring.analysis import Analysis
 
@@ -27,7 +28,8 @@ __all__ = ["analysed", "is_over_a_limit", "stop_for"]
 def analysed(
     pair: Pair,
     written: Written,
-    suite: SuiteRun,
+    protected: ProtectedBooks,
+    resources: Resources,
     held: Held | None = None,
     *,
     texts: Iterable[Generation] | None = None,
@@ -45,9 +47,9 @@ def analysed(
         pair.scoring,
         confidence=pair.confidence,
         near=asks_for(pair.limits, "near"),
-        protected=suite.protected.for_pair(pair, book, beyond[0], least=beyond[1]),
+        protected=protected.for_pair(pair, book, beyond[0], least=beyond[1]),
         limits=pair.limits,
-        count=suite.resources.count,
+        count=resources.count,
     )
     greedy = [part for part in written if part.draws.purpose is Purpose.GREEDY]
     if analysis is None or not greedy:
@@ -56,7 +58,7 @@ def analysed(
     return dataclasses.replace(analysis, greedy=likeliest)
 
 
-def stop_for(pair: Pair, suite: SuiteRun) -> Stop | None:
+def stop_for(pair: Pair, protected: ProtectedBooks, resources: Resources) -> Stop | None:
     """With `stop = "failed"`: whether a limit is broken that more samples cannot mend.
 
     Where the pair's own book is excused, only what other books are recited ends the drawing.
@@ -65,7 +67,7 @@ def stop_for(pair: Pair, suite: SuiteRun) -> Stop | None:
         return None
 
     def broken(written: Written) -> bool:
-        analysis = analysed(pair, written, suite)
+        analysis = analysed(pair, written, protected, resources)
         own, others = judged_apart(analysis) if analysis else ({}, {})
         checks = check_limits(others or own, pair.limits)
         return any(check.over and check.rises for check in checks)

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pytest_memleak.books.catalog_file import CatalogueFile, Part, is_catalogue_file
 from pytest_memleak.errors import BookError, MemleakError, SuiteError
-from pytest_memleak.pipeline.all_written import all_texts
 from pytest_memleak.pipeline.catalog_reader import LooseBooks, LooseReader, catalogue_name
+from pytest_memleak.pipeline.sampled_generations import all_texts
 from pytest_memleak.records import Issue
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.scoring.catalog_scan import GenerationSieve, book_keys
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from pytest_memleak.pipeline.all_written import Written
     from pytest_memleak.pipeline.resources import Scan
+    from pytest_memleak.pipeline.sampled_generations import Written
     from pytest_memleak.records import Book, Limits, Suite
     from pytest_memleak.scoring.catalog_scan import Looked, Shard
 

@@ -130,7 +130,7 @@ class _Planner:
             if self._first(asked.suite, asked.id, asked.sampling, asked.probe):
                 sampling = _sampling(draws, suite, opened)
         if draws.purpose is Purpose.OWN:
-            refuse_limits_out_of_reach(pair, _book_of(pair, suite), suite)
+            refuse_limits_out_of_reach(pair, _book_of(pair, suite), suite.suite, suite.protected)
         if sampling or tokens or draws.purpose is Purpose.OWN:
             own = draws.purpose is Purpose.OWN and pair.probe.kind != "probability"
             rounds = planned_rounds(draws.pair) if own else None
@@ -182,7 +182,7 @@ def _sampling(draws: RequiredSamples, suite: SuiteRun, opened: Endpoint | None) 
     if pair.probe.kind == "probability":
         from pytest_memleak.pipeline.probability import plan_windows
 
-        return plan_windows(pair, book, suite, opened)
+        return plan_windows(pair, book, suite.endpoints, opened)
     probed = as_probed(pair, book, opened)
     asked = questions_of(pair, probed)
     canary_rounds = partial(canary_questions, pair, probed)

@@ -13,7 +13,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import MemleakError
-from pytest_memleak.pipeline.all_written import all_texts, all_written
 from pytest_memleak.pipeline.analyze_pair import analysed, is_over_a_limit, stop_for
 from pytest_memleak.pipeline.detection_check import sensitivity_gaps, sensitivity_of
 from pytest_memleak.pipeline.limit_reachability import refuse_limits_out_of_reach
@@ -21,7 +20,7 @@ from pytest_memleak.pipeline.probability import extract_pair
 from pytest_memleak.pipeline.provenance_checks import answered_by
 from pytest_memleak.pipeline.reference_models import Compared, compared
 from pytest_memleak.pipeline.required_samples import draws_of
-from pytest_memleak.pipeline.sampled_generations import CountedAnswers
+from pytest_memleak.pipeline.sampled_generations import CountedAnswers, all_texts, all_written
 from pytest_memleak.pipeline.second_look import SecondLook
 from pytest_memleak.records import Completeness, Issue
 from pytest_memleak.records.phases import Phase, ProgressEvent
@@ -54,7 +53,7 @@ def evaluate(
         suite.resources.progress(ProgressEvent(Phase.READING, pair.id))
         book = suite.books.book_of(pair)
         suite.books.refuse_shared_text(book, pair)
-        refuse_limits_out_of_reach(pair, book, suite)
+        refuse_limits_out_of_reach(pair, book, suite.suite, suite.protected)
         if pair.probe.kind == "probability":
             return _of_windows(pair, book, suite, endpoint)
         return _of_generations(pair, suite, endpoint)
@@ -67,18 +66,21 @@ def _of_generations(
     pair: Pair, suite: SuiteRun, endpoint: Endpoint | Recording | None
 ) -> Evaluation:
     wanted = draws_of(pair, suite.suite, endpoint)
-    written = all_written(wanted, suite.endpoints, stop=stop_for(pair, suite))
+    protected, resources = suite.protected, suite.resources
+    stop = stop_for(pair, protected, resources)
+    written = all_written(wanted, suite.endpoints, stop=stop)
     own, *beside = counted = [CountedAnswers(part) for part in written]
-    suite.resources.progress(ProgressEvent(Phase.SCORING, pair.id))
+    resources.progress(ProgressEvent(Phase.SCORING, pair.id))
     held = suite.catalogue.held_by(written)
-    second = SecondLook(written, suite, held)
-    found = analysed(pair, written, suite, held, texts=second.watch(all_texts(counted)))
-    with_others = compared(found, own, beside, wanted, suite) if found else Compared(None)
+    second = SecondLook(written, protected, held)
+    texts = second.watch(all_texts(counted))
+    found = analysed(pair, written, protected, resources, held, texts=texts)
+    with_others = compared(found, own, beside, wanted, suite.endpoints) if found else Compared(None)
     analysis = with_others.analysis
-    who = answered_by(own.answers, suite.resources)
+    who = answered_by(own.answers, resources)
     over_limit = is_over_a_limit(analysis, pair)
     sensitivity = sensitivity_of(analysis, pair, answers=own.fewest) if analysis else None
-    unlooked = (*second.gaps(found), *suite.protected.gaps(pair), *held.gaps)
+    unlooked = (*second.gaps(found), *protected.gaps(pair), *held.gaps)
     completeness = own.completeness(
         over_limit=over_limit,
         gaps=(*with_others.gaps, *who.gaps, *unlooked, *sensitivity_gaps(sensitivity)),
@@ -101,10 +103,10 @@ def _of_generations(
         as_of=own.answers.until,
         draws=tuple(one.counted for one in drawn),
         generations=partial(_all_of, drawn),
-        protected=suite.protected.holding(analysis, own.book, held.books),
-        looked_for=suite.protected.looked_for(pair) if analysis else None,
+        protected=protected.holding(analysis, own.book, held.books),
+        looked_for=protected.looked_for(pair) if analysis else None,
         catalogue=held.told,
-        unread=(*held.unread, *(f"{name}: {why}" for name, why in suite.protected.unread.items())),
+        unread=(*held.unread, *(f"{name}: {why}" for name, why in protected.unread.items())),
     )
 
 
@@ -115,7 +117,7 @@ def _all_of(drawn: Iterable[CountedAnswers]) -> Iterator[Generation]:
 def _of_windows(
     pair: Pair, book: Book, suite: SuiteRun, endpoint: Endpoint | Recording | None
 ) -> Evaluation:
-    found = extract_pair(pair, book, suite, endpoint=endpoint)
+    found = extract_pair(pair, book, suite.endpoints, endpoint=endpoint)
     return _judged(pair, suite, found.extraction, found.completeness, book=book, **found.told)
 
 

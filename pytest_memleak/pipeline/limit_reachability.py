@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import SuiteError
 from pytest_memleak.scoring.folding import folded_words
-from pytest_memleak.scoring.measurable import measurable_words
+from pytest_memleak.scoring.index import measurable_words
 from pytest_memleak.scoring.measure_table import table_with
 from pytest_memleak.scoring.words import words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from pytest_memleak.pipeline.suite_run import SuiteRun
-    from pytest_memleak.records import Book, Pair
+    from pytest_memleak.pipeline.protected_index import ProtectedBooks
+    from pytest_memleak.records import Book, Pair, Suite
 
 __all__ = ["refuse_limits_out_of_reach"]
 
@@ -29,14 +29,17 @@ _IN_ANY_BOOK = {"longest_recital", "recitals_over", "nv_longest_recital"}
 _IN_ANY_CASE = 100  # words of a limit, or of a passage that is counted, and the number of these
 
 
-def refuse_limits_out_of_reach(pair: Pair, book: Book, suite: SuiteRun) -> None:
+def refuse_limits_out_of_reach(
+    pair: Pair, book: Book, suite: Suite, protected: ProtectedBooks
+) -> None:
     """Raise SuiteError where nothing in the books is long enough to be over any of a pair's limits.
 
     A limit may lie beyond the longest excerpt (`longest_span`), the book (`longest_block`) or each
     book that is looked for, and so may span_threshold.
     """
     limits = sorted(pair.limits.items(), key=lambda one: one[0] in _IN_ANY_BOOK)
-    if any(_is_within_reach(name, limit, pair, book, suite) for name, limit in limits):
+    in_any = None if suite.catalogue else protected
+    if any(_is_within_reach(name, limit, pair, book, in_any) for name, limit in limits):
         return
     measurable_words(book, pair.scoring)  # what is wrong with the book itself comes first
     told = ", ".join(f"{name} = {limit:g}" for name, limit in pair.limits.items())
@@ -45,12 +48,14 @@ def refuse_limits_out_of_reach(pair: Pair, book: Book, suite: SuiteRun) -> None:
         f"the pair {pair.id} has only limits that nothing in its book is long enough to be over "
         f"({told}, with span_threshold = {pair.scoring.span_threshold}; the longest excerpt has "
         f"{longest:,} words), so nothing could fail",
-        place=str(suite.suite.path),
+        place=str(suite.path),
         hint="write a limit below that, or one on a share, such as bmc = 0.15",
     )
 
 
-def _is_within_reach(name: str, limit: float, pair: Pair, book: Book, suite: SuiteRun) -> bool:
+def _is_within_reach(
+    name: str, limit: float, pair: Pair, book: Book, in_any: ProtectedBooks | None
+) -> bool:
     """Whether a book's text is long enough to be over a limit."""
     row = table_with(pair.limits.brought)[name]
     if row.kind == "share":
@@ -63,8 +68,8 @@ def _is_within_reach(name: str, limit: float, pair: Pair, book: Book, suite: Sui
         stretches = ([length] for length in _lengths(name, book, pair))
     elif name in _IN_THE_BOOK:
         stretches = [_lengths(name, book, pair)]
-    elif name in _IN_ANY_BOOK and not suite.suite.catalogue:
-        stretches = (_lengths(name, one, pair) for one in _books(book, suite))
+    elif name in _IN_ANY_BOOK and in_any is not None:
+        stretches = (_lengths(name, one, pair) for one in _books(book, in_any))
     else:
         return True
     if counted:
@@ -95,10 +100,10 @@ def _holds_more_than(limit: float, stretches: Iterable[Iterable[int]], *, each: 
     return False
 
 
-def _books(book: Book, suite: SuiteRun) -> Iterator[Book]:
+def _books(book: Book, protected: ProtectedBooks) -> Iterator[Book]:
     """Those whose recitals are looked for, the pair's own first."""
     yield book
-    yield from (one for one in suite.protected.asked_for() if one.id != book.id)
+    yield from (one for one in protected.asked_for() if one.id != book.id)
 
 
 def _lengths(name: str, book: Book, pair: Pair) -> Iterator[int]:

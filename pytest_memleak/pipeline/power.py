@@ -10,7 +10,7 @@ from pytest_memleak.pipeline.detection_check import planned_rounds
 from pytest_memleak.pipeline.dry_run import plan_run
 from pytest_memleak.pipeline.required_samples import Purpose, draws_of
 from pytest_memleak.records.number_format import amount
-from pytest_memleak.scoring.measurable import measurable_words
+from pytest_memleak.scoring.index import measurable_words
 from pytest_memleak.scoring.sampling_error import least_upper_end
 
 if TYPE_CHECKING:

@@ -187,8 +187,7 @@ class PreparedBooks:
         )
 
     def _read_works(self, source: BookSource, collection: CollectionSource) -> Book:
-        from pytest_memleak.books.collection import make_collection
-        from pytest_memleak.books.works import works_in
+        from pytest_memleak.books.works import make_collection, works_in
 
         return make_collection(
             source.id,

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
     from pytest_memleak.interfaces.protocols import Endpoint, Recording
     from pytest_memleak.ledger.prompts import PairPrompts
+    from pytest_memleak.pipeline.endpoints import Endpoints
     from pytest_memleak.pipeline.ledger_endpoint import Canaries
     from pytest_memleak.pipeline.resources import Resources
-    from pytest_memleak.pipeline.suite_run import SuiteRun
     from pytest_memleak.records import Book, Pair
     from pytest_memleak.sampling.cost_plan import Plan
     from pytest_memleak.sampling.windows import LogP
@@ -68,7 +68,7 @@ class Extracted:
 def extract_pair(
     pair: Pair,
     book: Book,
-    suite: SuiteRun,
+    endpoints: Endpoints,
     *,
     endpoint: Endpoint | Recording | None = None,
 ) -> Extracted:
@@ -77,7 +77,7 @@ def extract_pair(
     `endpoint` takes the place of the suite's. Whatever is missing is told as a gap.
     """
     try:
-        opened = suite.endpoints.endpoint(pair.model) if endpoint is None else endpoint
+        opened = endpoints.endpoint(pair.model) if endpoint is None else endpoint
     except Inconclusive as missing:
         return Extracted(None, _completeness((), (missing.line,)))
     if not isinstance(opened, LogProbabilityEndpoint):
@@ -85,9 +85,9 @@ def extract_pair(
     from pytest_memleak.sampling.windows import TextEndpoint
 
     asking = TextEndpoint(opened)
-    source = through_ledger(pair, suite.endpoints, asking, own=endpoint is not None)
+    source = through_ledger(pair, endpoints, asking, own=endpoint is not None)
     texts = _text_questions(pair, book)
-    source = source.of_today(pair, texts, may_draw=not suite.resources.offline)
+    source = source.of_today(pair, texts, may_draw=not endpoints.resources.offline)
     gaps = _drawn(source, texts)
     tokens = _tokens(source, texts)
     if tokens is None:
@@ -103,7 +103,7 @@ def extract_pair(
     extraction = Extraction(
         pair.probe.windows, len(whole), plain, scheme, tuple(_chapters(book, tokens))
     )
-    who = asked.who_answered(suite.resources)
+    who = asked.who_answered(endpoints.resources)
     return Extracted(
         extraction,
         _completeness(plain, gaps, who),
@@ -113,7 +113,7 @@ def extract_pair(
     )
 
 
-def plan_windows(pair: Pair, book: Book, suite: SuiteRun, opened: Endpoint | None) -> Plan:
+def plan_windows(pair: Pair, book: Book, endpoints: Endpoints, opened: Endpoint | None) -> Plan:
     """What asking for the windows would still take; estimated where their tokens are unknown.
 
     `opened` is None where there is no endpoint yet. Raises Inconclusive for one that tells no
@@ -122,14 +122,16 @@ def plan_windows(pair: Pair, book: Book, suite: SuiteRun, opened: Endpoint | Non
     from pytest_memleak.sampling.cost_plan import in_all, plan
     from pytest_memleak.sampling.windows import TextEndpoint
 
-    terms = terms_of(pair, suite.endpoints, own=False)
+    terms = terms_of(pair, endpoints, own=False)
     texts = _text_questions(pair, book)
     if opened is not None and not isinstance(opened, LogProbabilityEndpoint):
         raise Inconclusive(_tells_nothing(pair))
     if opened is None:
         guessed = _window_questions(pair, _guessed(texts), None, top_k=True)
-        return in_all([plan(suite.resources.ledger, None, one, terms) for one in (texts, guessed)])
-    source = through_ledger(pair, suite.endpoints, TextEndpoint(opened), own=False)
+        return in_all(
+            [plan(endpoints.resources.ledger, None, one, terms) for one in (texts, guessed)]
+        )
+    source = through_ledger(pair, endpoints, TextEndpoint(opened), own=False)
     source = source.of_today(pair, texts, may_draw=True)
     tokens = _tokens(source, texts)
     whole = _guessed(texts) if tokens is None else list(itertools.chain.from_iterable(tokens))

@@ -18,8 +18,8 @@ from pytest_memleak.scoring.null_books import excess_over_null, uplift
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from pytest_memleak.pipeline.endpoints import Endpoints
     from pytest_memleak.pipeline.required_samples import RequiredSamples
-    from pytest_memleak.pipeline.suite_run import SuiteRun
     from pytest_memleak.records import Book, Generation
     from pytest_memleak.scoring.analysis import Analysis
 
@@ -47,7 +47,7 @@ def compared(
     own: CountedAnswers,
     beside: Iterable[CountedAnswers],
     wanted: Iterable[RequiredSamples],
-    suite: SuiteRun,
+    endpoints: Endpoints,
 ) -> Compared:
     """The analysis with everything beside the pair's own answers; what the ledger lacks is drawn.
 
@@ -60,15 +60,15 @@ def compared(
     for draws in wanted:
         if draws.purpose not in {Purpose.NULL, Purpose.BASELINE}:
             continue
-        suite.resources.progress(ProgressEvent(Phase.COMPARING, pair.id))
+        endpoints.resources.progress(ProgressEvent(Phase.COMPARING, pair.id))
         try:
-            drawn.append(CountedAnswers(draw(draws, suite.endpoints)))
+            drawn.append(CountedAnswers(draw(draws, endpoints)))
         except MemleakError as error:
             gaps.append(Issue(draws.purpose, draws.told(error.line)))
     with_each = analysis
     for one in drawn:
         if one.draws.purpose is Purpose.BASELINE:
-            with_each = _with_uplift(with_each, one, own, suite)
+            with_each = _with_uplift(with_each, one, own, endpoints)
     null = [one for one in drawn if one.draws.purpose is Purpose.NULL]
     if null:
         with_each = _with_null(with_each, own, null)
@@ -101,12 +101,12 @@ def _with_null(
 
 
 def _with_uplift(
-    analysis: Analysis, baseline: CountedAnswers, own: CountedAnswers, suite: SuiteRun
+    analysis: Analysis, baseline: CountedAnswers, own: CountedAnswers, endpoints: Endpoints
 ) -> Analysis:
     """The analysis with its uplift, where the baseline was drawn as often, and from the same."""
     pair = own.draws.pair
     theirs = analyse(
-        baseline.book, baseline.generations(), pair.scoring, count=suite.resources.count
+        baseline.book, baseline.generations(), pair.scoring, count=endpoints.resources.count
     )
     if theirs is None or theirs.counts.rounds != analysis.counts.rounds:
         return analysis

@@ -6,7 +6,7 @@ What is planned, priced, drawn, counted, hashed and scored walks this list. Cana
 pair's own answers (`pipeline.canaries`), and windows of a text take their place
 (`pipeline.probability`).
 Passages count in the pair's own, greedy, canary and unrequested generations
-(`pipeline.all_written`).
+(`pipeline.sampled_generations`).
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from pytest_memleak.parallel.processes import Processes
     from pytest_memleak.parallel.ray_scoring import OnRay
     from pytest_memleak.sampling.retry import Retry
-    from pytest_memleak.scoring.analysis import Count
     from pytest_memleak.scoring.catalog_scan import Scanned
+    from pytest_memleak.scoring.generation_tally import Count
 
     Scan = Callable[..., Iterable[Scanned]]
 

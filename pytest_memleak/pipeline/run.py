@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_memleak.errors import LedgerError, MemleakError
 from pytest_memleak.interfaces.capabilities import id_of
 from pytest_memleak.interfaces.extensions import Extensions
-from pytest_memleak.pipeline.deployed_models import pay
+from pytest_memleak.pipeline.endpoints import pay
 from pytest_memleak.pipeline.suite_run import SuiteRun
 from pytest_memleak.suite.load import load_suite
 

@@ -7,6 +7,7 @@ answers.generations()          -> those of the rounds that were asked for, fresh
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -15,12 +16,12 @@ import numpy as np
 
 from pytest_memleak.errors import Inconclusive
 from pytest_memleak.interfaces.protocols import Recording
-from pytest_memleak.pipeline.canaries import canary_questions
+from pytest_memleak.pipeline.canaries import canary_book, canary_questions
 from pytest_memleak.pipeline.ledger_endpoint import LedgerEndpoint, through_ledger
 from pytest_memleak.pipeline.prepared_books import template_of
 from pytest_memleak.pipeline.probes import as_probed, questions_of, text_side
-from pytest_memleak.pipeline.required_samples import Purpose
-from pytest_memleak.records import Issue, Kind
+from pytest_memleak.pipeline.required_samples import Purpose, RequiredSamples
+from pytest_memleak.records import Issue, Kind, Origin
 from pytest_memleak.records.pair_result import CountedDraws
 from pytest_memleak.verdict.answer_census import AnswerCensus
 from pytest_memleak.verdict.completeness import completeness
@@ -29,7 +30,7 @@ from pytest_memleak.verdict.generation_kinds import KINDS
 from pytest_memleak.verdict.prompt_overlap import given_away, instruction_gaps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from pytest_memleak.interfaces.protocols import Endpoint
     from pytest_memleak.ledger.prompts import PairPrompts
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
     from pytest_memleak.sampling.cost_plan import Plan
 
     Enough = Callable[["SampledGenerations"], bool]
+    Written = Sequence["SampledGenerations"]
+    Stop = Callable[[Written], bool]
+
 
 _FIRST_STAGE = 5
 
@@ -267,3 +271,103 @@ def _spared(left: Plan, samples: int, asked: int) -> str:
         f"stopped after {samples} of {asked} rounds, since a limit is broken: "
         f"{left.calls:,} calls for {left.generations:,} generations{cost} were spared"
     )
+
+
+_ORIGINS = {
+    Purpose.OWN: Origin.SAMPLED,
+    Purpose.GREEDY: Origin.GREEDY,
+    Purpose.CANARY: Origin.CANARY,
+    Purpose.UNREQUESTED: Origin.UNREQUESTED,
+}
+
+
+def all_written(
+    wanted: Sequence[RequiredSamples],
+    endpoints: Endpoints,
+    *,
+    stop: Stop | None = None,
+    until: float | None = None,
+) -> tuple[SampledGenerations, ...]:
+    """The pair's sampled generations first, then all others that its model wrote.
+
+    stop: whether what there is after some rounds is enough; until: a later moment than the
+    run's, up to which canaries and unrequested generations count.
+    """
+    own, *others = wanted
+    greedy = [draw(one, endpoints) for one in others if one.purpose is Purpose.GREEDY]
+
+    def together(sampled: SampledGenerations) -> tuple[SampledGenerations, ...]:
+        return sampled, *greedy, *_from_ledger_or_record(sampled, greedy, until)
+
+    enough = (lambda so_far: stop(together(so_far))) if stop else None
+    return together(draw(own, endpoints, enough=enough))
+
+
+def all_texts(written: Iterable[SampledGenerations | CountedAnswers]) -> Iterator[Generation]:
+    """Every generation with its origin, and with all that the model wrote for it."""
+    for part in written:
+        origin = _ORIGINS[part.draws.purpose]
+        for number, generation in enumerate(part.generations()):
+            if origin is Origin.SAMPLED:
+                yield generation
+            else:
+                ordinal = number if origin is Origin.CANARY else generation.ordinal
+                yield replace(generation, origin=origin, ordinal=ordinal)
+
+
+def _from_ledger_or_record(
+    own: SampledGenerations, greedy: Sequence[SampledGenerations], until: float | None
+) -> Iterator[SampledGenerations]:
+    """The canaries and the unrequested generations, where there are any."""
+    until = until or own.until
+    if canaries := _canaries(own, until):
+        rounds = canaries[-1].ordinal + 1
+        few = canary_book(own.book)
+        yield _part(own, Purpose.CANARY, few, lambda: canaries, samples=rounds)
+    unrequested = partial(_unrequested, (own, *greedy), until)
+    if any(True for _ in unrequested()):
+        yield _part(own, Purpose.UNREQUESTED, own.book, unrequested, samples=0)
+
+
+def _canaries(own: SampledGenerations, until: float | None) -> list[Generation]:
+    """All that the ledger has, round by round."""
+    if own.source is None or until is None:
+        return []
+    from pytest_memleak.ledger.surplus_generations import surplus
+
+    asked = canary_questions(own.draws.pair, own.book, 0)
+    every = surplus(own.source.ledger, own.source.endpoint_id, asked, until=until)
+    return sorted(every, key=lambda generation: generation.ordinal)
+
+
+def _unrequested(parts: Iterable[SampledGenerations], until: float | None) -> Iterator[Generation]:
+    """What is there beside the requested rounds: late, of more samples, or sent unasked."""
+    numbers: Counter[str] = Counter()
+    for part in parts:
+        for generation in _beside(part, until):
+            excerpt_id = generation.excerpt_id
+            yield replace(generation, ordinal=numbers[excerpt_id])
+            numbers[excerpt_id] += 1
+
+
+def _beside(part: SampledGenerations, until: float | None) -> Iterator[Generation]:
+    if part.source is not None and part.asked is not None and until is not None:
+        from pytest_memleak.ledger.surplus_generations import surplus
+
+        yield from surplus(part.source.ledger, part.source.endpoint_id, part.asked, until=until)
+    elif part.recording is not None:
+        samples = part.draws.pair.sampling.samples
+        yield from (one for one in part.all_there() if one.ordinal >= samples)
+
+
+def _part(
+    own: SampledGenerations,
+    purpose: Purpose,
+    book: Book,
+    there: Callable[[], Iterable[Generation]],
+    *,
+    samples: int,
+) -> SampledGenerations:
+    sampling = replace(own.draws.pair.sampling, samples=samples)
+    draws = RequiredSamples(purpose, replace(own.draws.pair, sampling=sampling), own.draws.endpoint)
+    return SampledGenerations(draws, book, there, own.endpoint_id)

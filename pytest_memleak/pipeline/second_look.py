@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from pytest_memleak.pipeline.all_written import all_texts
+from pytest_memleak.pipeline.sampled_generations import all_texts
 from pytest_memleak.records import Issue, Origin
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.scoring.second_opinion import Sample, differences, holders
@@ -13,9 +13,9 @@ from pytest_memleak.scoring.second_opinion import Sample, differences, holders
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from pytest_memleak.pipeline.all_written import Written
     from pytest_memleak.pipeline.catalog import Held
-    from pytest_memleak.pipeline.suite_run import SuiteRun
+    from pytest_memleak.pipeline.protected_index import ProtectedBooks
+    from pytest_memleak.pipeline.sampled_generations import Written
     from pytest_memleak.records import Generation
     from pytest_memleak.scoring.analysis import Analysis
 
@@ -32,11 +32,11 @@ class SecondLook:
     counts: of generations and differences, for evidence; None until there is an analysis
     """
 
-    def __init__(self, written: Written, suite: SuiteRun, held: Held) -> None:
+    def __init__(self, written: Written, protected: ProtectedBooks, held: Held) -> None:
         """held: the catalog's books that the generations are matched with."""
         self.counts: dict[str, int] | None = None
         self._answers, *self._beside = written
-        self._suite, self._held = suite, held
+        self._protected, self._held = protected, held
         self._sample = Sample(self._answers.draws.pair.sampling.seed)
 
     def watch(self, generations: Iterable[Generation]) -> Iterator[Generation]:
@@ -74,7 +74,7 @@ class SecondLook:
     def _differences(
         self, analysis: Analysis, chosen: dict[Name, Generation]
     ) -> Iterator[tuple[Generation, str]]:
-        book, held, protected = self._answers.book, self._held, self._suite.protected
+        book, held, protected = self._answers.book, self._held, self._protected
         pair = self._answers.draws.pair
         index = protected.for_pair(pair, book, held.books, least=held.least).index
         generations = list(chosen.values())

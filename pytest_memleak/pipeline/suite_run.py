@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_memleak.interfaces.extensions import Extensions
-    from pytest_memleak.pipeline.all_written import Written
     from pytest_memleak.pipeline.catalog import Catalogue
     from pytest_memleak.pipeline.protected_index import ProtectedBooks
     from pytest_memleak.pipeline.resources import Resources
+    from pytest_memleak.pipeline.sampled_generations import Written
     from pytest_memleak.pipeline.summary_writer import SummaryWriter
     from pytest_memleak.records import Pair, Suite
 
@@ -87,8 +87,8 @@ class SuiteRun:
 
         Until now, whenever the run was: books that only later texts share words with do no harm.
         """
-        from pytest_memleak.pipeline.all_written import all_written
         from pytest_memleak.pipeline.required_samples import draws_of
+        from pytest_memleak.pipeline.sampled_generations import all_written
 
         offline = self.resources.offline
         recorded = written[0].recording is not None and self.suite.summarizer is None

@@ -244,9 +244,10 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
     """Let the pair's finding travel with the report."""
     report = yield
     if run_key in item.config.stash and item.get_closest_marker("copyright"):
+        from pytest_memleak.plugin.collect import SuiteModule
         from pytest_memleak.plugin.run_reports import publish
 
-        publish(item, report)
+        publish(item, report, own=item.getparent(SuiteModule) is None)
     return report
 
 

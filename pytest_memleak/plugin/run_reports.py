@@ -14,7 +14,6 @@ import pytest
 
 from pytest_memleak import __version__
 from pytest_memleak.errors import MemleakError
-from pytest_memleak.plugin.collect import SuiteModule
 from pytest_memleak.plugin.options import quoted_words
 from pytest_memleak.plugin.outcomes import run_of
 from pytest_memleak.plugin.run_record import selection_of
@@ -47,8 +46,8 @@ __all__ = [
 ]
 
 
-def publish(item: pytest.Item, report: pytest.TestReport) -> None:
-    """Attach the pair's finding to the report.
+def publish(item: pytest.Item, report: pytest.TestReport, *, own: bool) -> None:
+    """Attach the pair's finding to the report; own: of a test that no suite file makes.
 
     A test that asks for its evaluation in its body has one with its call's report.
     """
@@ -59,7 +58,7 @@ def publish(item: pytest.Item, report: pytest.TestReport) -> None:
         item.stash[published_key] = evaluation
         found = finding(evaluation, quoted=quoted_words(item.config))
         report.memleak = found.to_json()  # type: ignore[attr-defined]
-        item.user_properties += case_properties(found, own=item.getparent(SuiteModule) is None)
+        item.user_properties += case_properties(found, own=own)
 
 
 def _hold_doubt(item: pytest.Item, report: pytest.TestReport) -> None:

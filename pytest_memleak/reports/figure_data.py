@@ -10,7 +10,7 @@ import numpy as np
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.evidence_table import columns_of
 from pytest_memleak.results.coverage_map import times_in
-from pytest_memleak.scoring.similarity import compare
+from pytest_memleak.scoring.measures import compare
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

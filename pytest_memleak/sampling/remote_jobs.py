@@ -27,7 +27,7 @@ from pytest_memleak.ledger.jobs import Job, JobRow, end_job, update_job
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.redaction.credentials import masked
 from pytest_memleak.sampling.endpoint_calls import NoAnswer, Reach, in_doubt, timed
-from pytest_memleak.sampling.retry import Retry
+from pytest_memleak.sampling.retry import LOOK_AGAIN, Retry
 
 __all__ = [
     "NO_REASON",
@@ -43,7 +43,6 @@ __all__ = [
 
 T = TypeVar("T")
 
-LOOK_AGAIN = 1.0
 NO_REASON = "the provider gives no reason"
 
 

@@ -18,7 +18,7 @@ from tenacity.wait import wait_base, wait_exponential_jitter
 
 from pytest_memleak.errors import ProviderBusy, RequestNotSent
 
-__all__ = ["Retry"]
+LOOK_AGAIN = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,25 +11,27 @@ from pytest_memleak.records import Estimate, Measurement, Origin
 from pytest_memleak.scoring.generation_tally import tallied
 from pytest_memleak.scoring.longest_ranges import Range, block_range, maximum_range
 from pytest_memleak.scoring.measure_table import MEASURES, OF_RECITALS
-from pytest_memleak.scoring.measures import measurement
+from pytest_memleak.scoring.measures import (
+    WorkMeasures,
+    measured_works,
+    measurement,
+    round_agreement,
+)
 from pytest_memleak.scoring.near_verbatim import NearVerbatimRecall, NearVerbatimTally
 from pytest_memleak.scoring.null_books import Null, Uplift
 from pytest_memleak.scoring.protected_passages import ProtectedPassages
 from pytest_memleak.scoring.rounds import RoundCounts, Rounds
 from pytest_memleak.scoring.sampling_error import SamplingError, sampling_error
-from pytest_memleak.scoring.similarity import round_agreement
 from pytest_memleak.scoring.span_sources import CrossExcerpt, cross_excerpt_of
-from pytest_memleak.scoring.work_measures import WorkMeasures, measured_works
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from pytest_memleak.records import Book, Generation, Scoring
     from pytest_memleak.scoring.extraction import Extraction
-    from pytest_memleak.scoring.generation_tally import Tally
+    from pytest_memleak.scoring.generation_tally import Count, Tally
     from pytest_memleak.scoring.protected_passages import Protected
 
-    Count = Callable[..., Tally]
 
 __all__ = [
     "Analysis",

@@ -18,7 +18,7 @@ import numpy as np
 
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.scoring.further_readings import further_readings
-from pytest_memleak.scoring.layout import layout_of, refuse_unmeasurable
+from pytest_memleak.scoring.index import layout_of, refuse_unmeasurable
 from pytest_memleak.scoring.look_alikes import LATIN
 from pytest_memleak.scoring.multi_book_index import NEAR_MATCH, Found
 from pytest_memleak.scoring.near_verbatim_chains import chained
@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_memleak.records import Book, WordMode
+    from pytest_memleak.scoring.distinct import Positions
     from pytest_memleak.scoring.ngram_prefilter import Runs
-    from pytest_memleak.scoring.word_hashes import Keyed, Keys, Positions
+    from pytest_memleak.scoring.word_hashes import Keyed, Keys
 
     Books = Iterable[tuple[str, "BookKeys"]]
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Numbers = NDArray[np.int64]
+    Positions = NDArray[np.intp]
 
 __all__ = ["Distinct", "Packing", "distinct"]
 

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_memleak.scoring.word_hashes import Keyed, Positions
+    from pytest_memleak.scoring.distinct import Positions
+    from pytest_memleak.scoring.word_hashes import Keyed
 
 __all__ = ["further_readings"]
 

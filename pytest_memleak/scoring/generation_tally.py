@@ -21,15 +21,15 @@ from pytest_memleak.scoring.rounds import Rounds, words_by_text
 from pytest_memleak.scoring.trimming import PromptWords, outside_prompt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from pytest_memleak.records import Book, Scoring
-    from pytest_memleak.scoring.index import Positions
+    from pytest_memleak.scoring.distinct import Positions
     from pytest_memleak.scoring.protected_passages import ProtectedPassages
 
-__all__ = ["OwnRun", "Tally", "TallyResult", "check_scoring", "tallied"]
+    Count = Callable[..., "Tally"]
 
 # Generations that are matched together: so many, or so many characters of them.
 _TEXTS_TOGETHER = 1 << 12

@@ -13,6 +13,7 @@ only be found at the first character of a word.
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, repeat
 from typing import TYPE_CHECKING
@@ -20,26 +21,17 @@ from typing import TYPE_CHECKING
 import ahocorasick
 import numpy as np
 
-from pytest_memleak.errors import SettingsError
-from pytest_memleak.scoring.layout import layout_of, refuse_unmeasurable
-from pytest_memleak.scoring.words import words
+from pytest_memleak.errors import BookError, SettingsError
+from pytest_memleak.scoring.words import in_latin_1, words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
-    from pytest_memleak.records import Book, WordMode
+    from pytest_memleak.records import Book, Scoring, WordMode
+    from pytest_memleak.scoring.distinct import Positions
 
-    Positions = NDArray[np.intp]
-
-__all__ = [
-    "CODE_LENGTH",
-    "DIAGONAL",
-    "UNKNOWN",
-    "Index",
-    "numbers_of",
-]
 
 CODE_LENGTH = 2
 UNKNOWN = "\x00\x00"
@@ -189,3 +181,123 @@ def _as_bytes(coded: str) -> bytes:
 
 def _table(numbers: Iterable[int]) -> Positions:
     return np.fromiter(numbers, dtype=np.intp)
+
+
+_LEAST_KEPT = 0.90
+_ASCII = bytes(range(128))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Layout:
+    """The excerpts of a book as parts of its words.
+
+    total:   N, the number of words
+    bounds:  per excerpt id, its words [start, end)
+    order:   per excerpt id, its place among the excerpts
+    borders: positions that no match may lie across, ascending: those of works, and those of
+             excerpts where something stands between them that is not measured
+    ids, ends: of the excerpts in order, and behind the last word of each
+    """
+
+    total: int
+    bounds: dict[str, tuple[int, int]]
+    order: dict[str, int]
+    borders: Positions
+    ids: tuple[str, ...]
+    ends: Positions
+
+    def excerpt_at(self, position: int) -> str:
+        """The id of the excerpt that the word at `position` stands in."""
+        return self.ids[int(self.ends.searchsorted(position, side="right"))]
+
+
+def layout_of(book: Book, lengths: Sequence[int]) -> Layout:
+    """The layout of a book whose excerpts have so many words."""
+    bounds, order, start = {}, {}, 0
+    for place, (excerpt, length) in enumerate(zip(book.excerpts, lengths, strict=True)):
+        bounds[excerpt.id] = (start, start + length)
+        order[excerpt.id] = place
+        start += length
+    starts = [first for first, _ in bounds.values()]
+    return Layout(
+        start,
+        bounds,
+        order,
+        np.array([starts[place] for place in book.breaks], dtype=np.intp),
+        tuple(bounds),
+        np.array([end for _, end in bounds.values()], dtype=np.intp),
+    )
+
+
+def refuse_unmeasurable(book: Book, lengths: Sequence[int], *, k: int, mode: WordMode) -> None:
+    """Raise BookError for a book of fewer than k words, and for one whose words cannot be seen.
+
+    So it is in mode `paper` with other scripts, and where words run together.
+
+    lengths: of its excerpts, in words of that mode.
+    """
+    total = sum(lengths)
+    if mode == "paper" and total < _LEAST_KEPT * _most_seen(book, lengths):
+        seen = sum(
+            length if excerpt.text.isascii() else len(words(excerpt.text, "unicode"))
+            for excerpt, length in zip(book.excerpts, lengths, strict=True)
+        )
+        if total < _LEAST_KEPT * seen:
+            raise BookError(
+                f"word mode 'paper' keeps {total:,} of its {seen:,} words "
+                f"({total / seen:.0%}), and would measure nothing",
+                place=f"book {book.id!r}",
+                hint='set words = "unicode" (--words unicode on the command line)',
+            )
+    refuse_fused((one.text for one in book.excerpts), mode=mode, place=f"book {book.id!r}")
+    if total < k:
+        raise BookError(f"it has {total} words, fewer than k = {k}", place=f"book {book.id!r}")
+
+
+def _most_seen(book: Book, lengths: Sequence[int]) -> int:
+    """No fewer words than mode `unicode` keeps, counted far sooner.
+
+    In Latin-1 a word that only that mode keeps has a letter beyond ASCII, and so has each that
+    it cuts in two.
+    """
+    most = 0
+    for excerpt, length in zip(book.excerpts, lengths, strict=True):
+        most += length
+        if not excerpt.text.isascii():
+            latin_1 = in_latin_1(excerpt.text)
+            if latin_1 is None:
+                most += max(0, len(words(excerpt.text, "unicode")) - length)
+            else:
+                most += 2 * len(latin_1.translate(None, _ASCII))
+    return most
+
+
+# No language has longer words, but in jest: so many letters, and such a share, may be of those.
+_LONGEST_WORD = 40
+_JEST = 300
+_MOST = 0.02
+
+
+def refuse_fused(texts: Iterable[str], *, mode: WordMode, place: str) -> None:
+    """Raise BookError, naming `place`, where words run together in more than 2 % of the texts."""
+    fused = letters = 0
+    for text in texts:
+        lengths = [*map(len, text.split())]
+        letters += sum(lengths)
+        if max(lengths, default=0) > _LONGEST_WORD:
+            its = (len(word) for word in words(text, mode))
+            fused += sum(length for length in its if length > _LONGEST_WORD)
+    if fused > max(_JEST, _MOST * letters):
+        raise BookError(
+            f"{fused / letters:.0%} of its letters are in words of over {_LONGEST_WORD}, so that "
+            "no answer could have them",
+            place=place,
+            hint="nothing but a style sheet parts its words, say: take another edition",
+        )
+
+
+def measurable_words(book: Book, scoring: Scoring) -> int:
+    """N of the book; BookError for one that cannot be measured."""
+    lengths = [len(words(excerpt.text, scoring.words)) for excerpt in book.excerpts]
+    refuse_unmeasurable(book, lengths, k=scoring.k, mode=scoring.words)
+    return sum(lengths)

@@ -11,9 +11,10 @@ from pytest_memleak.scoring.distinct import distinct
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pytest_memleak.scoring.index import Positions
+    from pytest_memleak.scoring.distinct import Positions
 
-__all__ = ["coverage", "cut", "outermost", "united"]
+
+Interval = tuple[int, int]
 
 
 def coverage(start: Positions, end: Positions, *, words: int) -> NDArray[np.intc]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from pytest_memleak.scoring.index import Positions
+    from pytest_memleak.scoring.distinct import Positions
     from pytest_memleak.scoring.rounds import Rounds
 
 __all__ = ["Range", "all_within", "block_range", "expected_maximum", "maximum_range"]

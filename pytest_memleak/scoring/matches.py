@@ -7,18 +7,17 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pytest_memleak.scoring.index import CODE_LENGTH, DIAGONAL, UNKNOWN, numbers_of
-from pytest_memleak.scoring.intervals import cut, united
+from pytest_memleak.scoring.intervals import Interval, cut, united
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from pytest_memleak.scoring.index import Index, Positions
+    from pytest_memleak.scoring.distinct import Positions
+    from pytest_memleak.scoring.index import Index
 
 __all__ = ["Interval", "Matches", "find_matches", "match_all", "match_texts"]
-
-Interval = tuple[int, int]
 
 _IN_TEXT = (1 << DIAGONAL) - 1
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.scoring.further_readings import further_readings
-from pytest_memleak.scoring.layout import layout_of, refuse_unmeasurable
+from pytest_memleak.scoring.index import layout_of, refuse_unmeasurable
 from pytest_memleak.scoring.ngram_prefilter import BORDER, Runs, Sieve, gram_hashes
 from pytest_memleak.scoring.word_hashes import (
     NO_WORD,
@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_memleak.records import Book, WordMode
-    from pytest_memleak.scoring.layout import Layout
-    from pytest_memleak.scoring.word_hashes import Keys, Positions
+    from pytest_memleak.scoring.distinct import Positions
+    from pytest_memleak.scoring.index import Layout
+    from pytest_memleak.scoring.word_hashes import Keys
 
 __all__ = ["NEAR_MATCH", "Found", "NearMatches", "Shared", "SharedIndex", "TextMatches"]
 

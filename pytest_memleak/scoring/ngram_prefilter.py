@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_memleak.scoring.word_hashes import Keys, Positions
+    from pytest_memleak.scoring.distinct import Positions
+    from pytest_memleak.scoring.word_hashes import Keys
 
 __all__ = ["BORDER", "Runs", "Sieve", "gram_hashes", "whole_grams"]
 

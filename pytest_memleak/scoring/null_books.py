@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_memleak.records import Book, Scoring
-    from pytest_memleak.scoring.index import Positions
+    from pytest_memleak.scoring.distinct import Positions
     from pytest_memleak.scoring.sampling_error import SamplingError
 
     Numbers = NDArray[np.float64]

@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pytest_memleak.scoring.index import Positions
+    from pytest_memleak.scoring.distinct import Positions
 
 __all__ = [
     "EXCUSED",

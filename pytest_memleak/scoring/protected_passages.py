@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_memleak.records import Book, Scoring
-    from pytest_memleak.scoring.index import Positions
+    from pytest_memleak.scoring.distinct import Positions
     from pytest_memleak.scoring.multi_book_index import Found, NearMatches, SharedIndex, TextMatches
     from pytest_memleak.scoring.near_verbatim_chains import Chains
     from pytest_memleak.scoring.trimming import Ranges

@@ -14,7 +14,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pytest_memleak.scoring.index import Positions
+    from pytest_memleak.scoring.distinct import Positions
     from pytest_memleak.scoring.rounds import RoundCounts
 
 __all__ = ["block_variance", "blocks_of", "jackknife_variance"]

@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pytest_memleak.errors import RecordsError
-from pytest_memleak.scoring.intervals import coverage, cut, outermost, united
+from pytest_memleak.scoring.intervals import Interval, coverage, cut, outermost, united
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from pytest_memleak.scoring.index import Positions
-    from pytest_memleak.scoring.matches import Interval
+    from pytest_memleak.scoring.distinct import Positions
 
 __all__ = ["Patterns", "RoundCounts", "Rounds", "round_counts", "words_by_text"]
 

@@ -21,7 +21,7 @@ import ahocorasick
 import numpy as np
 
 from pytest_memleak.records import Origin
-from pytest_memleak.scoring.layout import layout_of
+from pytest_memleak.scoring.index import layout_of
 from pytest_memleak.scoring.words import words
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from pytest_memleak.records import Book, Generation, Scoring
-    from pytest_memleak.scoring.index import Positions
-    from pytest_memleak.scoring.layout import Layout
+    from pytest_memleak.scoring.distinct import Positions
+    from pytest_memleak.scoring.index import Layout
 
 __all__ = [
     "BookSpan",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_memleak.records import Book
-    from pytest_memleak.scoring.index import Positions
+    from pytest_memleak.scoring.distinct import Positions
     from pytest_memleak.scoring.word_hashes import Keyed
 
 __all__ = [

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_memleak.records import WordMode
+    from pytest_memleak.scoring.distinct import Positions
 
     Keys = NDArray[np.uint64]
-    Positions = NDArray[np.intp]
 
 __all__ = [
     "LONG",

@@ -18,10 +18,10 @@ from pytest_memleak.verdict.prompt_overlap import instruction_rules
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from pytest_memleak.scoring.distinct import Positions
     from pytest_memleak.verdict.answer_census import CensusResult
     from pytest_memleak.verdict.generation_features import Flags
     from pytest_memleak.verdict.prompt_overlap import GivenAway
-    from pytest_memleak.verdict.shingles import Positions
 
 __all__ = ["RuleContext", "gaps_and_margins"]
 

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from pytest_memleak.scoring.distinct import Positions
+
     Keys = NDArray[np.uint64]
-    Positions = NDArray[np.intp]
 
 __all__ = [
     "KnownRuns",

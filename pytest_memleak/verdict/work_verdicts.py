@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_memleak.records import Book, Completeness
-    from pytest_memleak.scoring.work_measures import WorkMeasures
+    from pytest_memleak.scoring.measures import WorkMeasures
 
 __all__ = ["leaks_told", "undecided", "work_verdicts"]
 

@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from pytest_memleak.books.build_book import paper_records, with_summaries
-from pytest_memleak.books.collection import make_collection
 from pytest_memleak.books.formats import read_manuscript
-from pytest_memleak.books.works import works_in
+from pytest_memleak.books.works import make_collection, works_in
 from pytest_memleak.errors import BookError, RecordsError
 from pytest_memleak.records import CollectionSource
 

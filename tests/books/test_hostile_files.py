@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from pytest_memleak.books import cut
-from pytest_memleak.books.collection import make_collection
-from pytest_memleak.books.works import works_in
+from pytest_memleak.books.works import make_collection, works_in
 from pytest_memleak.builtin import memleak_read_book
 from pytest_memleak.errors import BookError, MemleakError
 from pytest_memleak.interfaces.protocols import Manuscript

@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Book, Excerpt, Generation, Scoring
-from pytest_memleak.scoring.measures import measure
-from pytest_memleak.scoring.rounds import Rounds
-from pytest_memleak.scoring.similarity import (
+from pytest_memleak.scoring.measures import (
     compare,
     independence,
     jaccard,
+    measure,
     round_agreement,
     self_agreement,
 )
+from pytest_memleak.scoring.rounds import Rounds
 
 SCORING = Scoring(k=5, trim=5)
 

@@ -6,13 +6,13 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_memleak.scoring.similarity import compare
+from pytest_memleak.scoring.measures import compare
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from pytest_memleak.reports.html.views import PairView
-    from pytest_memleak.scoring.similarity import Similarity
+    from pytest_memleak.scoring.measures import Similarity
 
 __all__ = ["BookView", "book_views"]
 

@@ -17,7 +17,7 @@ from pytest_memleak.records.pair_result import RunReport
 from pytest_memleak.records.plot_records import Heading
 from pytest_memleak.records.provenance import Provenance, ServedBy
 from pytest_memleak.reports.html.page import render, write_html
-from pytest_memleak.scoring.similarity import compare, self_agreement
+from pytest_memleak.scoring.measures import compare, self_agreement
 from pytest_memleak.scoring.words import words
 
 MADE = datetime.datetime(2031, 2, 3, 4, 5, tzinfo=datetime.UTC)
