@@ -15,8 +15,6 @@ from pathlib import Path
 
 from pytest_memleak.errors import BookError
 
-__all__ = ["MAX_DOCUMENT_BYTES", "MAX_TOTAL_BYTES", "Archive", "open_archive"]
-
 MAX_DOCUMENT_BYTES = 64 << 20
 MAX_TOTAL_BYTES = 512 << 20
 
@@ -201,3 +199,23 @@ def _fold(name: str) -> str:
 def _cause(error: Exception) -> str:
     # zipfile's own words may quote a member's name, which is no text of the book.
     return str(error) or type(error).__name__
+
+
+def read_bytes(path: Path) -> bytes:
+    """A file's bytes. Raises BookError for no file, an empty one, and one over 64 MiB."""
+    place = str(path)
+    try:
+        if path.exists() and not path.is_file():
+            raise BookError("is a directory or a device; expected a file", place=place)
+        size = path.stat().st_size
+        if not size:
+            raise BookError("is empty", place=place, hint="get the file again")
+        if size > MAX_DOCUMENT_BYTES:
+            raise BookError(
+                f"has {size:,} bytes; the most that is read is {MAX_DOCUMENT_BYTES:,}",
+                place=place,
+                hint="a book is far smaller; split a collection into its books",
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise BookError(f"cannot be read: {error.strerror or error}", place=place) from None

@@ -13,9 +13,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 
+from pytest_memleak.books.archive import read_bytes
 from pytest_memleak.books.parser_subprocess import ParserFailure, parsed
 from pytest_memleak.books.parser_worker import MAX_PAGES
-from pytest_memleak.books.plain_text import lines_manuscript, read_bytes
+from pytest_memleak.books.plain_text import lines_manuscript
 from pytest_memleak.books.size_caps import Budget
 from pytest_memleak.errors import BookError
 from pytest_memleak.interfaces.protocols import Manuscript

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pytest_memleak.books.archive import MAX_DOCUMENT_BYTES
+from pytest_memleak.books.archive import read_bytes
 from pytest_memleak.books.characters import is_binary, legible, without_controls
 from pytest_memleak.books.document_selection import of_one_document
 from pytest_memleak.books.format_mismatch import refuse_other_formats, refuse_pages
@@ -16,8 +16,6 @@ from pytest_memleak.books.size_caps import Budget
 from pytest_memleak.books.text_decoding import decode
 from pytest_memleak.errors import BookError
 from pytest_memleak.interfaces.protocols import Manuscript
-
-__all__ = ["lines_manuscript", "paragraphs_of", "read_bytes", "read_text", "text_manuscript"]
 
 _NUMBERS = (
     "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen"
@@ -96,26 +94,6 @@ def lines_manuscript(
     budget.spend(len(kept), "paragraphs")
     markup = Markup(tuple(_blocks(kept, lines=lines)))
     return of_one_document(name, markup, title=title, author=author, warnings=warnings, place=place)
-
-
-def read_bytes(path: Path) -> bytes:
-    """A file's bytes. Raises BookError for no file, an empty one, and one over 64 MiB."""
-    place = str(path)
-    try:
-        if path.exists() and not path.is_file():
-            raise BookError("is a directory or a device; expected a file", place=place)
-        size = path.stat().st_size
-        if not size:
-            raise BookError("is empty", place=place, hint="get the file again")
-        if size > MAX_DOCUMENT_BYTES:
-            raise BookError(
-                f"has {size:,} bytes; the most that is read is {MAX_DOCUMENT_BYTES:,}",
-                place=place,
-                hint="a book is far smaller; split a collection into its books",
-            )
-        return path.read_bytes()
-    except OSError as error:
-        raise BookError(f"cannot be read: {error.strerror or error}", place=place) from None
 
 
 # --- paragraphs ----------------------------------------------------------------------------

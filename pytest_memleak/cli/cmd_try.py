@@ -282,7 +282,7 @@ def _answers(endpoint: Endpoint, *, seed: int) -> tuple[Sequence[Completion | st
 def _who(endpoint: Endpoint, answers: Sequence[Completion | str]) -> list[tuple[str, str]]:
     from pytest_memleak.interfaces.capabilities import id_of
     from pytest_memleak.interfaces.protocols import Completion
-    from pytest_memleak.pipeline.provenance_checks import served_as
+    from pytest_memleak.pipeline.ledger_endpoint import served_as
     from pytest_memleak.redaction.text import short_name
     from pytest_memleak.reports.report_text import served_by
 

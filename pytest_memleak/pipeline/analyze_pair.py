@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from pytest_memleak.pipeline.required_samples import Purpose
-from pytest_memleak.pipeline.sampled_generations import all_texts
+from pytest_memleak.pipeline.required_samples import Purpose, all_texts
 from pytest_memleak.scoring.analysis import analyse, judged_apart, judged_measures
 from pytest_memleak.scoring.measure_table import asks_for
 from pytest_memleak.scoring.measures import measure

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pytest_memleak.books.catalog_file import CatalogueFile, Part, is_catalogue_file
 from pytest_memleak.errors import BookError, MemleakError, SuiteError
 from pytest_memleak.pipeline.catalog_reader import LooseBooks, LooseReader, catalogue_name
-from pytest_memleak.pipeline.sampled_generations import all_texts
+from pytest_memleak.pipeline.required_samples import all_texts
 from pytest_memleak.records import Issue
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.scoring.catalog_scan import GenerationSieve, book_keys
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from pytest_memleak.pipeline.required_samples import Answers
     from pytest_memleak.pipeline.resources import Scan
-    from pytest_memleak.pipeline.sampled_generations import Written
     from pytest_memleak.records import Book, Limits, Suite
     from pytest_memleak.scoring.catalog_scan import Looked, Shard
 
@@ -92,7 +92,7 @@ class Catalogue:
         reader: LooseReader,
         *,
         own_books: Callable[[], Iterable[Book]],
-        at_hand: Callable[[Written], Iterator[Written]],
+        at_hand: Callable[..., Iterator[Sequence[Answers]]],
         scan: Callable[[], Scan],
     ) -> None:
         self._suite = suite
@@ -106,7 +106,7 @@ class Catalogue:
         self._surviving: dict[str, Book] = {}
         self._done: set[str] = set()
 
-    def held_by(self, written: Written) -> Held:
+    def held_by(self, written: Sequence[Answers]) -> Held:
         """The books of the catalogue that these texts, and perhaps others', share long runs with.
 
         What fails is told; where a limit rests on it the pair's evidence is not complete.
@@ -125,7 +125,7 @@ class Catalogue:
         books, unread = tuple(self._surviving.values()), self._told_unread()
         return Held(books, self._least, self._gaps(pair.limits), unread, self._told())
 
-    def _look_for(self, written: Written) -> None:
+    def _look_for(self, written: Sequence[Answers]) -> None:
         together, of_suite = [written], written[0].draws.endpoint is None
         if of_suite:
             others = self._at_hand(written)
@@ -261,7 +261,7 @@ def _up_to(items: Sequence[_One], sizes: Iterable[int], most: int) -> Iterator[l
         yield some
 
 
-def _texts(written: Written) -> Iterator[str]:
+def _texts(written: Sequence[Answers]) -> Iterator[str]:
     return (generation.text for generation in all_texts(written))
 
 

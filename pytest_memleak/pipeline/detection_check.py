@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_memleak.records import Issue
 from pytest_memleak.records.detection_summary import DetectionSummary
 from pytest_memleak.records.number_format import amount, percent, percent_at_most
+from pytest_memleak.sampling.cost_plan import PlannedRounds
 from pytest_memleak.scoring.detection_limit import detection, rounds_to_detect, samples_for
 
 if TYPE_CHECKING:
@@ -16,25 +16,8 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Pair
     from pytest_memleak.scoring.analysis import Analysis
 
-__all__ = ["PlannedRounds", "planned_rounds", "sensitivity_gaps", "sensitivity_of"]
-
 # Of detection where the suite judges by observed values (`confidence = 0`).
 _CONFIDENCE = 0.95
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedRounds:
-    """What the rounds of a pair will see, if they are alike and none is withheld.
-
-    detect: the detection limit that the suite requires, None without one
-    needed: samples that reach `detect` where one in ten is withheld, None where none do
-    """
-
-    samples: int
-    confidence: float
-    detection: float
-    detect: float | None
-    needed: int | None
 
 
 def planned_rounds(pair: Pair, samples: int | None = None) -> PlannedRounds:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,58 +15,17 @@ from pytest_memleak.pipeline.limit_reachability import refuse_limits_out_of_reac
 from pytest_memleak.pipeline.probes import as_probed, questions_of, text_side
 from pytest_memleak.pipeline.required_samples import Purpose, draws_of
 from pytest_memleak.pipeline.sampled_generations import asked_of
+from pytest_memleak.sampling.cost_plan import PlannedStep, RunPlan
 from pytest_memleak.verdict.prompt_overlap import instruction_gaps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from pytest_memleak.interfaces.protocols import Endpoint
-    from pytest_memleak.pipeline.detection_check import PlannedRounds
     from pytest_memleak.pipeline.required_samples import RequiredSamples
     from pytest_memleak.pipeline.suite_run import SuiteRun
     from pytest_memleak.records import Book, BookSource, Pair
     from pytest_memleak.sampling.cost_plan import Plan
-
-__all__ = ["PlannedStep", "RunPlan", "plan_run"]
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedStep:
-    """One thing that a run would do; costs in US$, None without a price.
-
-    what:     the pair, or what of it: its greedy answers, its null, a book's summaries
-    sampling: None where nothing has to be drawn through the ledger (recorded generations)
-    training_tokens: of the fine-tune that is still to be made, 0 if none is
-    hours:    that a model is to be deployed for at most, where that is what it is
-    rounds:   of a pair's own answers: what so many will see
-    """
-
-    what: str
-    sampling: Plan | None = None
-    training_tokens: int = 0
-    training_cost: float | None = None
-    hours: float = 0.0
-    hours_cost: float | None = None
-    rounds: PlannedRounds | None = None
-
-    @property
-    def cost(self) -> float | None:
-        """US$ at most for all of it."""
-        if self.hours:
-            return self.hours_cost
-        if self.sampling is None or not (self.sampling.generations or self.training_tokens):
-            return 0.0
-        if self.sampling.cost is None:
-            return None
-        return self.sampling.cost + (self.training_cost or 0)
-
-
-@dataclass(frozen=True, slots=True)
-class RunPlan:
-    """What is planned, each thing once, and what must be mended before it can be."""
-
-    steps: tuple[PlannedStep, ...]
-    obstacles: tuple[str, ...]
 
 
 def plan_run(

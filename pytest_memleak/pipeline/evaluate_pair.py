@@ -17,10 +17,9 @@ from pytest_memleak.pipeline.analyze_pair import analysed, is_over_a_limit, stop
 from pytest_memleak.pipeline.detection_check import sensitivity_gaps, sensitivity_of
 from pytest_memleak.pipeline.limit_reachability import refuse_limits_out_of_reach
 from pytest_memleak.pipeline.probability import extract_pair
-from pytest_memleak.pipeline.provenance_checks import answered_by
 from pytest_memleak.pipeline.reference_models import Compared, compared
-from pytest_memleak.pipeline.required_samples import draws_of
-from pytest_memleak.pipeline.sampled_generations import CountedAnswers, all_texts, all_written
+from pytest_memleak.pipeline.required_samples import all_texts, draws_of
+from pytest_memleak.pipeline.sampled_generations import CountedAnswers, all_written, answered_by
 from pytest_memleak.pipeline.second_look import SecondLook
 from pytest_memleak.records import Completeness, Issue
 from pytest_memleak.records.phases import Phase, ProgressEvent

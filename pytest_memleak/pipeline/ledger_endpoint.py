@@ -1,5 +1,7 @@
 """An endpoint through the ledger: its answers are kept there, and none is asked for again.
 
+And who answered, and whether it was the model that was asked (METRICS section 10).
+
 source = through_ledger(pair, suite_run.endpoints, endpoint, own=False)
 source.draw(questionnaire)
 source.drawn(questionnaire)     -> every generation that is there
@@ -7,11 +9,21 @@ source.drawn(questionnaire)     -> every generation that is there
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pytest_memleak.interfaces.capabilities import FixedWeights, id_of
+from pytest_memleak.interfaces.capabilities import AsksByName, FixedWeights, id_of
+from pytest_memleak.records.provenance import Provenance, ServedBy
+from pytest_memleak.redaction.text import QUOTED_WORDS, count_words, short_name
+from pytest_memleak.verdict.model_identity import (
+    Answered,
+    Obeyed,
+    Weights,
+    age_gaps,
+    answerer_gaps,
+    obedience_gaps,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -20,14 +32,27 @@ if TYPE_CHECKING:
     from pytest_memleak.ledger.call_costs import Terms
     from pytest_memleak.ledger.ledger import Ledger
     from pytest_memleak.ledger.prompts import PairPrompts
+    from pytest_memleak.ledger.sampling_history import SamplingHistory
     from pytest_memleak.pipeline.endpoints import Endpoints
     from pytest_memleak.pipeline.resources import Resources
-    from pytest_memleak.records import Generation, Pair
+    from pytest_memleak.records import Generation, Issue, Pair
     from pytest_memleak.sampling.cost_plan import Plan
 
     # The questions of so many rounds of canaries, and whether their answers show the same weights.
     Canaries = Callable[[int], PairPrompts]
     Alike = Callable[[Collection[Sequence[str]]], bool | None]
+
+
+_DAY = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class WhoAnswered:
+    """Who answered; what is missing from that, and what was noticed."""
+
+    answerer: Provenance = field(default_factory=Provenance)
+    gaps: tuple[Issue, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,3 +228,71 @@ def terms_of(pair: Pair, endpoints: Endpoints, *, own: bool) -> Terms:
 
     sampler = OwnEndpoint() if own else endpoints.provider(pair.model)
     return Terms(sampler, pair.model.price and pair.model.price[:2])
+
+
+def answered_through(
+    source: LedgerEndpoint,
+    asked: PairPrompts,
+    pair: Pair,
+    resources: Resources,
+    *,
+    same: Callable[[], bool | None],
+) -> WhoAnswered:
+    """Who gave the answers that the ledger has to a questionnaire.
+
+    same: whether the canaries answer as they did, where that is to be known.
+    """
+    from pytest_memleak.ledger.sampling_history import provenance, tried
+
+    told = provenance(source.ledger, source.endpoint_id, asked)
+    name = source.opened.model_name if isinstance(source.opened, AsksByName) else None
+    served = tuple(served_as(one.model, one.fingerprint, calls) for one, calls in told.served)
+    answerer = Provenance(
+        asked=name,
+        served=served,
+        first=told.first,
+        last=told.last,
+        calls_this_run=told.calls_this_run,
+        calls=told.calls,
+        imported=told.imported,
+        refused=told.refused,
+        weights=weights_named(pair, source.opened) or "a name",
+        tried=tried(source.ledger, source.endpoint_id, asked, until=resources.now),
+    )
+    gaps, notes = obedience_gaps(Obeyed(pair.sampling.temperature, told.refused))
+    by_name = [Answered(one.model, calls) for one, calls in told.served]
+    if name is not None:
+        gaps += answerer_gaps(name, by_name, serves=pair.model.serves)
+    gaps += age_gaps(_weights(pair, source, told, resources, same=same))
+    if told.imported:
+        notes += (f"{told.imported:,} answers were imported from files",)
+    return WhoAnswered(answerer, gaps, notes)
+
+
+def served_as(model: str | None, fingerprint: str | None, calls: int) -> ServedBy:
+    """Who served, by names that together have no more words than a report may quote."""
+    model = model and short_name(model)
+    left = max(0, QUOTED_WORDS - count_words(model or ""))
+    return ServedBy(model, fingerprint and short_name(fingerprint, left), calls)
+
+
+def _weights(
+    pair: Pair,
+    source: LedgerEndpoint,
+    told: SamplingHistory,
+    resources: Resources,
+    *,
+    same: Callable[[], bool | None],
+) -> Weights:
+    named = bool(weights_named(pair, source.opened))
+    reused = told.calls > told.calls_this_run
+    if named or not reused or not source.kept:
+        return Weights(named=named or not source.kept)
+    asked_again = resources.as_of is not None or not resources.offline
+    return Weights(
+        named=False,
+        age_days=max(0.0, resources.now - (told.first or resources.now)) / _DAY,
+        max_age=pair.sampling.max_age,
+        canaries=same() if asked_again else None,
+        reused=resources.as_of is None,
+    )

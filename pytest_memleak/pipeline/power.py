@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import MemleakError
@@ -10,6 +9,7 @@ from pytest_memleak.pipeline.detection_check import planned_rounds
 from pytest_memleak.pipeline.dry_run import plan_run
 from pytest_memleak.pipeline.required_samples import Purpose, draws_of
 from pytest_memleak.records.number_format import amount
+from pytest_memleak.sampling.cost_plan import Power, PowerRow
 from pytest_memleak.scoring.index import measurable_words
 from pytest_memleak.scoring.sampling_error import least_upper_end
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from pytest_memleak.pipeline.suite_run import SuiteRun
     from pytest_memleak.records import Pair
-
-__all__ = ["Power", "PowerRow", "power_of"]
 
 _USUAL = (10, 30, 66, 100, 299)
 
@@ -30,38 +28,6 @@ _SEEN = (
     (3, "about three times"),
     (2, "about eight times"),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class PowerRow:
-    """What the suite does with so many samples of every pair, nothing of them drawn yet.
-
-    detection: a passage that comes in more than this share of the answers to its prompt would be
-               seen
-    calls, generations: of all pairs, with their nulls, baselines and greedy answers
-    cost:      US$ at most, fine-tuning included; None where a model has no price
-    said:      whether these are the suite's own samples, or those for its `detect`
-    """
-
-    samples: int
-    detection: float
-    calls: int
-    generations: int
-    cost: float | None
-    said: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Power:
-    """The rows of a suite, what its limits can hold, and what keeps pairs from being planned.
-
-    confidence: of detection and intervals
-    """
-
-    rows: tuple[PowerRow, ...]
-    confidence: float
-    limits: tuple[str, ...]
-    obstacles: tuple[str, ...]
 
 
 def power_of(suite: SuiteRun) -> Power:

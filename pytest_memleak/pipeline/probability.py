@@ -14,11 +14,12 @@ from pytest_memleak.errors import Inconclusive, TopKUnavailable
 from pytest_memleak.interfaces.protocols import LogProbabilityEndpoint, TopKEndpoint
 from pytest_memleak.pipeline.ledger_endpoint import (
     LedgerEndpoint,
+    WhoAnswered,
+    answered_through,
     terms_of,
     through_ledger,
     weights_named,
 )
-from pytest_memleak.pipeline.provenance_checks import WhoAnswered, answered_through
 from pytest_memleak.pipeline.required_samples import Purpose
 from pytest_memleak.records import Completeness, Issue
 from pytest_memleak.records.pair_result import CountedDraws

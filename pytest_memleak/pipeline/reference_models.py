@@ -7,19 +7,23 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import MemleakError
-from pytest_memleak.pipeline.provenance_checks import drawn_from, greedy_gaps
+from pytest_memleak.pipeline.canaries import answer_alike
+from pytest_memleak.pipeline.ledger_endpoint import weights_named
 from pytest_memleak.pipeline.required_samples import Purpose
 from pytest_memleak.pipeline.sampled_generations import CountedAnswers, draw
 from pytest_memleak.records import Issue
+from pytest_memleak.records.distribution import distribution
 from pytest_memleak.records.phases import Phase, ProgressEvent
 from pytest_memleak.scoring.analysis import analyse
 from pytest_memleak.scoring.null_books import excess_over_null, uplift
+from pytest_memleak.verdict.model_identity import Obeyed, obedience_gaps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from pytest_memleak.pipeline.endpoints import Endpoints
     from pytest_memleak.pipeline.required_samples import RequiredSamples
+    from pytest_memleak.pipeline.sampled_generations import SampledGenerations
     from pytest_memleak.records import Book, Generation
     from pytest_memleak.scoring.analysis import Analysis
 
@@ -175,3 +179,45 @@ def _asked_and_answered(
 ) -> Iterator[tuple[str | None, str]]:
     asked = {excerpt.id: excerpt.instruction for excerpt in book.excerpts}
     return ((asked.get(one.excerpt_id), one.text) for one in generations)
+
+
+def drawn_from(answers: SampledGenerations) -> str:
+    """The distribution that the answers are of, in words."""
+    refused: tuple[str, ...] = ()
+    if answers.source is not None and answers.asked is not None:
+        from pytest_memleak.ledger.sampling_history import provenance
+
+        source = answers.source
+        refused = provenance(source.ledger, source.endpoint_id, answers.asked).refused
+    return distribution(answers.draws.pair.model.options, refused)
+
+
+def greedy_gaps(answers: SampledGenerations) -> tuple[Issue, ...]:
+    """Whether answers that were asked for at temperature 0, twice each, are the likeliest ones."""
+    by_excerpt: dict[str, list[str]] = {}
+    for one in answers.generations():
+        by_excerpt.setdefault(one.excerpt_id, []).append(one.text)
+    refused: tuple[str, ...] = ()
+    if answers.source is not None and answers.asked is not None:
+        from pytest_memleak.ledger.sampling_history import provenance
+
+        source = answers.source
+        refused = provenance(source.ledger, source.endpoint_id, answers.asked).refused
+    agreed = answer_alike(by_excerpt.values())
+    gaps, _ = obedience_gaps(Obeyed(0.0, refused, greedy=True, greedy_agreed=agreed))
+    return tuple(replace(gap, remedy=_without_greedy(answers)) for gap in gaps)
+
+
+def _without_greedy(answers: SampledGenerations) -> str:
+    """The lines of the suite file to change; canaries, greedy too, could not agree either."""
+    pair, source = answers.draws.pair, answers.source
+    greedy = [name for name in pair.limits if name.startswith("greedy_")]
+    preset = [name for name in pair.limits if pair.limit_origins.get(name) == "limits.preset"]
+    if set(greedy) & set(preset):
+        lines = (f"{name} = {pair.limits[name]:g}" for name in preset if name not in greedy)
+        change = f"in [limits] replace preset with these lines: {'; '.join(lines)}"
+    else:
+        change = f"delete {' and '.join(greedy)}"
+    named = source is None or weights_named(pair, source.opened)
+    release = "" if named else 'add release = "1" to [[model]], and '
+    return f"in {pair.suite.name}, {release}{change}"

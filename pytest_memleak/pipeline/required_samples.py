@@ -14,18 +14,17 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from pytest_memleak.interfaces.protocols import BaselinedEndpoint
 from pytest_memleak.pipeline.probes import as_greedy
+from pytest_memleak.records import Origin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from pytest_memleak.interfaces.protocols import Endpoint, Recording
-    from pytest_memleak.records import Pair, Suite
-
-__all__ = ["Purpose", "RequiredSamples", "draws_of"]
+    from pytest_memleak.records import Generation, Pair, Suite
 
 
 class Purpose(StrEnum):
@@ -37,6 +36,14 @@ class Purpose(StrEnum):
     UNREQUESTED = "unrequested"
     NULL = "null"
     BASELINE = "baseline"
+
+
+_ORIGINS = {
+    Purpose.OWN: Origin.SAMPLED,
+    Purpose.GREEDY: Origin.GREEDY,
+    Purpose.CANARY: Origin.CANARY,
+    Purpose.UNREQUESTED: Origin.UNREQUESTED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +67,17 @@ class RequiredSamples:
         if self.purpose is Purpose.BASELINE:
             return f"baseline {self.pair.model.id!r}: {gap}"
         return f"greedy: {gap}" if self.purpose is Purpose.GREEDY else gap
+
+
+class Answers(Protocol):
+    """What there is of required samples (`pipeline.sampled_generations`)."""
+
+    @property
+    def draws(self) -> RequiredSamples:
+        """What they were wanted for."""
+
+    def generations(self) -> Iterator[Generation]:
+        """Those that were asked for."""
 
 
 def draws_of(
@@ -110,3 +128,15 @@ def _of_baseline(
         "compared with"
     )
     return RequiredSamples(Purpose.BASELINE, theirs, endpoint, missing)
+
+
+def all_texts(written: Iterable[Answers]) -> Iterator[Generation]:
+    """Every generation with its origin, and with all that the model wrote for it."""
+    for part in written:
+        origin = _ORIGINS[part.draws.purpose]
+        for number, generation in enumerate(part.generations()):
+            if origin is Origin.SAMPLED:
+                yield generation
+            else:
+                ordinal = number if origin is Origin.CANARY else generation.ordinal
+                yield dataclasses.replace(generation, origin=origin, ordinal=ordinal)

@@ -15,18 +15,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_memleak.errors import Inconclusive
+from pytest_memleak.interfaces.capabilities import DescribedRecording
 from pytest_memleak.interfaces.protocols import Recording
-from pytest_memleak.pipeline.canaries import canary_book, canary_questions
-from pytest_memleak.pipeline.ledger_endpoint import LedgerEndpoint, through_ledger
+from pytest_memleak.pipeline.canaries import answer_alike, canary_book, canary_questions
+from pytest_memleak.pipeline.ledger_endpoint import (
+    LedgerEndpoint,
+    WhoAnswered,
+    answered_through,
+    through_ledger,
+)
 from pytest_memleak.pipeline.prepared_books import template_of
 from pytest_memleak.pipeline.probes import as_probed, questions_of, text_side
 from pytest_memleak.pipeline.required_samples import Purpose, RequiredSamples
-from pytest_memleak.records import Issue, Kind, Origin
+from pytest_memleak.records import Issue, Kind
 from pytest_memleak.records.pair_result import CountedDraws
 from pytest_memleak.verdict.answer_census import AnswerCensus
 from pytest_memleak.verdict.completeness import completeness
 from pytest_memleak.verdict.evidence_requirements import Asked
 from pytest_memleak.verdict.generation_kinds import KINDS
+from pytest_memleak.verdict.model_identity import recorded_gaps
 from pytest_memleak.verdict.prompt_overlap import given_away, instruction_gaps
 
 if TYPE_CHECKING:
@@ -36,6 +43,7 @@ if TYPE_CHECKING:
     from pytest_memleak.ledger.prompts import PairPrompts
     from pytest_memleak.pipeline.endpoints import Endpoints
     from pytest_memleak.pipeline.required_samples import RequiredSamples
+    from pytest_memleak.pipeline.resources import Resources
     from pytest_memleak.records import Book, Completeness, Generation
     from pytest_memleak.sampling.cost_plan import Plan
 
@@ -273,14 +281,6 @@ def _spared(left: Plan, samples: int, asked: int) -> str:
     )
 
 
-_ORIGINS = {
-    Purpose.OWN: Origin.SAMPLED,
-    Purpose.GREEDY: Origin.GREEDY,
-    Purpose.CANARY: Origin.CANARY,
-    Purpose.UNREQUESTED: Origin.UNREQUESTED,
-}
-
-
 def all_written(
     wanted: Sequence[RequiredSamples],
     endpoints: Endpoints,
@@ -301,18 +301,6 @@ def all_written(
 
     enough = (lambda so_far: stop(together(so_far))) if stop else None
     return together(draw(own, endpoints, enough=enough))
-
-
-def all_texts(written: Iterable[SampledGenerations | CountedAnswers]) -> Iterator[Generation]:
-    """Every generation with its origin, and with all that the model wrote for it."""
-    for part in written:
-        origin = _ORIGINS[part.draws.purpose]
-        for number, generation in enumerate(part.generations()):
-            if origin is Origin.SAMPLED:
-                yield generation
-            else:
-                ordinal = number if origin is Origin.CANARY else generation.ordinal
-                yield replace(generation, origin=origin, ordinal=ordinal)
 
 
 def _from_ledger_or_record(
@@ -371,3 +359,22 @@ def _part(
     sampling = replace(own.draws.pair.sampling, samples=samples)
     draws = RequiredSamples(purpose, replace(own.draws.pair, sampling=sampling), own.draws.endpoint)
     return SampledGenerations(draws, book, there, own.endpoint_id)
+
+
+def answered_by(answers: SampledGenerations, resources: Resources) -> WhoAnswered:
+    """Who gave the answers; of recordings, whether their records are of this book."""
+    source, pair = answers.source, answers.draws.pair
+    if source is None or answers.asked is None:
+        return _of_records(answers)
+    canaries = partial(canary_questions, pair, answers.book)
+    same = partial(source.same_weights, canaries, answer_alike)
+    return answered_through(source, answers.asked, pair, resources, same=same)
+
+
+def _of_records(answers: SampledGenerations) -> WhoAnswered:
+    recording = answers.recording
+    if not isinstance(recording, DescribedRecording):
+        return WhoAnswered()
+    continued = answers.draws.pair.probe.kind == "continuation"
+    described = recording.described(answers.book)
+    return WhoAnswered(gaps=recorded_gaps(answers.book, described, continuation=continued))

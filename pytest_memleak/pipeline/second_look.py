@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from pytest_memleak.pipeline.sampled_generations import all_texts
+from pytest_memleak.pipeline.required_samples import all_texts
 from pytest_memleak.records import Issue, Origin
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.scoring.second_opinion import Sample, differences, holders

@@ -38,12 +38,10 @@ from pytest_memleak.results.build_result import overview, table_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pytest_memleak.pipeline.detection_check import PlannedRounds
-    from pytest_memleak.pipeline.dry_run import PlannedStep, RunPlan
-    from pytest_memleak.pipeline.power import Power
     from pytest_memleak.records import Measure
     from pytest_memleak.records.pair_result import PairResult
     from pytest_memleak.records.releases import ReleaseComparison
+    from pytest_memleak.sampling.cost_plan import PlannedRounds, PlannedStep, Power, RunPlan
 
 __all__ = ["plans", "power_table", "summary"]
 

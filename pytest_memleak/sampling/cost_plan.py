@@ -1,4 +1,4 @@
-"""What a pair will cost, before a call is made.
+"""What a pair or a run will cost, and what it could see, before a call is made.
 
 terms = Terms(provider, price=(3.75, 15.0))
 plan(ledger, endpoint_id, questionnaire, terms)   -> Plan, without any call
@@ -14,8 +14,6 @@ from pytest_memleak.ledger.call_costs import Terms
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import missing
 from pytest_memleak.ledger.prompts import Ask, PairPrompts, asks
-
-__all__ = ["Plan", "in_all", "plan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +32,92 @@ class Plan:
     prompt_tokens: int
     completion_tokens: int
     cost: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRounds:
+    """What the rounds of a pair will see, if they are alike and none is withheld.
+
+    detect: the detection limit that the suite requires, None without one
+    needed: samples that reach `detect` where one in ten is withheld, None where none do
+    """
+
+    samples: int
+    confidence: float
+    detection: float
+    detect: float | None
+    needed: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStep:
+    """One thing that a run would do; costs in US$, None without a price.
+
+    what:     the pair, or what of it: its greedy answers, its null, a book's summaries
+    sampling: None where nothing has to be drawn through the ledger (recorded generations)
+    training_tokens: of the fine-tune that is still to be made, 0 if none is
+    hours:    that a model is to be deployed for at most, where that is what it is
+    rounds:   of a pair's own answers: what so many will see
+    """
+
+    what: str
+    sampling: Plan | None = None
+    training_tokens: int = 0
+    training_cost: float | None = None
+    hours: float = 0.0
+    hours_cost: float | None = None
+    rounds: PlannedRounds | None = None
+
+    @property
+    def cost(self) -> float | None:
+        """US$ at most for all of it."""
+        if self.hours:
+            return self.hours_cost
+        if self.sampling is None or not (self.sampling.generations or self.training_tokens):
+            return 0.0
+        if self.sampling.cost is None:
+            return None
+        return self.sampling.cost + (self.training_cost or 0)
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """What is planned, each thing once, and what must be mended before it can be."""
+
+    steps: tuple[PlannedStep, ...]
+    obstacles: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PowerRow:
+    """What the suite does with so many samples of every pair, nothing of them drawn yet.
+
+    detection: a passage that comes in more than this share of the answers to its prompt would be
+               seen
+    calls, generations: of all pairs, with their nulls, baselines and greedy answers
+    cost:      US$ at most, fine-tuning included; None where a model has no price
+    said:      whether these are the suite's own samples, or those for its `detect`
+    """
+
+    samples: int
+    detection: float
+    calls: int
+    generations: int
+    cost: float | None
+    said: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Power:
+    """The rows of a suite, what its limits can hold, and what keeps pairs from being planned.
+
+    confidence: of detection and intervals
+    """
+
+    rows: tuple[PowerRow, ...]
+    confidence: float
+    limits: tuple[str, ...]
+    obstacles: tuple[str, ...]
 
 
 def plan(ledger: Ledger, endpoint_id: str | None, questionnaire: PairPrompts, terms: Terms) -> Plan:

@@ -17,9 +17,9 @@ from unicodedata import ucd_3_2_0
 import numpy as np
 
 from pytest_memleak.errors import MemleakError
+from pytest_memleak.scoring.folded_tokens import LATIN
 from pytest_memleak.scoring.further_readings import further_readings
 from pytest_memleak.scoring.index import layout_of, refuse_unmeasurable
-from pytest_memleak.scoring.look_alikes import LATIN
 from pytest_memleak.scoring.multi_book_index import NEAR_MATCH, Found
 from pytest_memleak.scoring.near_verbatim_chains import chained
 from pytest_memleak.scoring.ngram_prefilter import BORDER, Sieve

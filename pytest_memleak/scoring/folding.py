@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from pytest_memleak.scoring.look_alikes import LATIN_FORMS, LIGATURES, LOOK_ALIKES
+from pytest_memleak.scoring.folded_tokens import LATIN_FORMS, LIGATURES, LOOK_ALIKES
 
 __all__ = ["folded_words"]
 

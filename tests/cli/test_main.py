@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_memleak.books import plain_text
+from pytest_memleak.books import archive
 from pytest_memleak.books.build_book import make_book, read_json
 from pytest_memleak.books.plain_text import read_text
 from pytest_memleak.books.summary_files import write_summaries
@@ -499,7 +499,7 @@ def test_books_that_cannot_be_prepared_are_one_plain_error(
 
 
 def test_a_huge_text_is_not_read(refused, file, tmp_path, monkeypatch):
-    monkeypatch.setattr(plain_text, "MAX_DOCUMENT_BYTES", 1000)
+    monkeypatch.setattr(archive, "MAX_DOCUMENT_BYTES", 1000)
     book = file("s.txt", STORY)
     error = refused("prepare", book, "-o", tmp_path / "out.json")
     assert str(book) in error

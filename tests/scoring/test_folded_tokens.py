@@ -7,8 +7,7 @@ from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_memleak.scoring.folded_tokens import recital_words
-from pytest_memleak.scoring.look_alikes import LATIN
+from pytest_memleak.scoring.folded_tokens import LATIN, recital_words
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_memleak.scoring.folded_tokens import LATIN_FORMS, LOOK_ALIKES
 from pytest_memleak.scoring.folding import folded_words
-from pytest_memleak.scoring.look_alikes import LATIN_FORMS, LOOK_ALIKES
 
 
 @pytest.mark.parametrize(
