@@ -16,8 +16,8 @@ from itertools import islice
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
-from pytest_memleak.books.characters import legible
 from pytest_memleak.books.members import elements, parse_member
+from pytest_memleak.books.text_decoding import legible
 from pytest_memleak.errors import BookError
 
 if TYPE_CHECKING:

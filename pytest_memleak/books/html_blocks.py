@@ -17,7 +17,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from pytest_memleak.books.block_styles import block_classes
-from pytest_memleak.books.characters import legible
 from pytest_memleak.books.epub_semantics import (
     APPARATUS,
     BODY,
@@ -29,7 +28,7 @@ from pytest_memleak.books.epub_semantics import (
 from pytest_memleak.books.events import parse_events
 from pytest_memleak.books.page_marks import LONGEST_MARK, note_reference, page_number
 from pytest_memleak.books.size_caps import Budget
-from pytest_memleak.books.text_decoding import read_source
+from pytest_memleak.books.text_decoding import legible, read_source
 
 
 def _names(listed: str) -> frozenset[str]:

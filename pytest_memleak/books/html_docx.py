@@ -7,13 +7,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from pytest_memleak.books.archive import open_archive, read_bytes
-from pytest_memleak.books.characters import legible, without_controls
 from pytest_memleak.books.document_selection import of_one_document
 from pytest_memleak.books.format_mismatch import refuse_other_formats
 from pytest_memleak.books.html_blocks import read_markup
 from pytest_memleak.books.parser_subprocess import ParserFailure, parsed
 from pytest_memleak.books.size_caps import Budget
-from pytest_memleak.books.text_decoding import decode, read_source
+from pytest_memleak.books.text_decoding import decode, legible, read_source, without_controls
 from pytest_memleak.errors import BookError
 from pytest_memleak.interfaces.protocols import Manuscript
 from pytest_memleak.scoring.folded_tokens import without_references

@@ -7,13 +7,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pytest_memleak.books.archive import read_bytes
-from pytest_memleak.books.characters import is_binary, legible, without_controls
 from pytest_memleak.books.document_selection import of_one_document
 from pytest_memleak.books.format_mismatch import refuse_other_formats, refuse_pages
 from pytest_memleak.books.gutenberg import header_field, without_licence
 from pytest_memleak.books.html_blocks import Block, Markup
 from pytest_memleak.books.size_caps import Budget
-from pytest_memleak.books.text_decoding import decode
+from pytest_memleak.books.text_decoding import decode, is_binary, legible, without_controls
 from pytest_memleak.errors import BookError
 from pytest_memleak.interfaces.protocols import Manuscript
 

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import unquote
 
-from pytest_memleak.books.characters import legible
 from pytest_memleak.books.epub_semantics import EPUB_TYPE
 from pytest_memleak.books.events import EventTarget, parse_events
-from pytest_memleak.books.text_decoding import read_source
+from pytest_memleak.books.text_decoding import legible, read_source
 
 __all__ = ["Entry", "navigation_contents", "ncx_contents"]
 

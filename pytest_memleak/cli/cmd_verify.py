@@ -252,7 +252,8 @@ def _again(evidence: EvidenceFile, parsed: argparse.Namespace) -> Recomputed:
     try:
         return recomputed(
             evidence.made,
-            run,
+            run.of_suite,
+            run.evaluate,
             resources,
             suites=parsed.suite,
             folders=parsed.folder or [Path.cwd()],

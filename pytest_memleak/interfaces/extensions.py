@@ -11,7 +11,7 @@ import pluggy
 from pytest_memleak.errors import BookError, SuiteError
 from pytest_memleak.interfaces import hookspecs
 from pytest_memleak.interfaces.capabilities import Free
-from pytest_memleak.records.measure import Measure
+from pytest_memleak.records.measurement import Measure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

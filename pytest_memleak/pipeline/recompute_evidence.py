@@ -23,10 +23,10 @@ from pytest_memleak.results.run_evidence import limitations, versions
 from pytest_memleak.results.run_verdict import result_of, verdict_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pytest_memleak.pipeline.resources import Resources
-    from pytest_memleak.pipeline.run import Run
+    from pytest_memleak.pipeline.suite_run import SuiteRun
     from pytest_memleak.records import Pair, Suite
     from pytest_memleak.verdict.evaluation import Evaluation
 
@@ -51,7 +51,8 @@ class Recomputed:
 
 def recomputed(
     made: Mapping[str, Any],
-    run: Run,
+    of_suite: Callable[[Path], SuiteRun],
+    evaluated: Callable[..., Evaluation],
     resources: Resources,
     *,
     suites: Sequence[Path] = (),
@@ -60,13 +61,14 @@ def recomputed(
 ) -> Recomputed:
     """Compute all of a bundle again, as of when it was made.
 
+    of_suite, evaluated: of the run that computes it (`pipeline.run.Run`)
     suites:  files that stand for those of their names, wherever the bundle says they are
     folders: where files may be opened; a suite of `suites` may be anywhere
     models_named: whether somebody has said by name of which models it has to be
 
     Raises MemleakError for what cannot be read, or may not be.
     """
-    again = _Again(made, run, resources, suites, folders, models_named=models_named)
+    again = _Again(made, of_suite, evaluated, resources, suites, folders, models_named=models_named)
     again.look_at_result()
     if again.has_its_ledger():
         for said in made["pairs"]:
@@ -94,7 +96,8 @@ class _Again:
     def __init__(
         self,
         made: Mapping[str, Any],
-        run: Run,
+        of_suite: Callable[[Path], SuiteRun],
+        evaluated: Callable[..., Evaluation],
         resources: Resources,
         suites: Sequence[Path],
         folders: Sequence[Path],
@@ -104,7 +107,8 @@ class _Again:
         self.found = Recomputed()
         self._models_named = models_named
         self._made = made
-        self._run = run
+        self._of_suite = of_suite
+        self._evaluate = evaluated
         self._resources = resources
         self._end = resources.now
         self._last_entry = 0.0
@@ -223,8 +227,9 @@ class _Again:
     def _suite_of(self, said: Mapping[str, Any]) -> Suite:
         path = self._path_of(said)
         if path not in self._suites:
-            suite = self._run.suite(path)
-            self._run.of_suite(path).expect(suite.pairs)
+            suite_run = self._of_suite(path)
+            suite = suite_run.suite
+            suite_run.expect(suite.pairs)
             refuse_paths_outside(suite, self._folders)
             self._suites[path] = suite
         return self._suites[path]
@@ -265,7 +270,7 @@ class _Again:
         ledger = self._resources.ledger
         if called_between(ledger, endpoint, book.words_digest, evaluation.as_of, until):
             self._resources.as_of = until
-            again = evaluate(pair, self._run.of_suite(pair.suite), endpoint=absent)
+            again = evaluate(pair, self._of_suite(pair.suite), endpoint=absent)
             if again.judgement.verdict != evaluation.judgement.verdict:
                 yield (
                     f"as_of: it is {again.judgement.verdict} by the calls that the ledger has of "
@@ -274,10 +279,10 @@ class _Again:
 
     def _evaluated(self, pair: Pair, endpoint: str | None) -> tuple[Evaluation, _Absent | None]:
         absent = None
-        evaluation = self._run.evaluate(pair)
+        evaluation = self._evaluate(pair)
         if endpoint not in (None, evaluation.endpoint):
             absent = _Absent(endpoint)
-            evaluation = self._run.evaluate(pair, endpoint=absent)
+            evaluation = self._evaluate(pair, endpoint=absent)
             said = f"{pair.id}: answered by {endpoint}, a test's own endpoint and not the suite's"
             if not self._models_named:
                 self.found.complete = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Protocol
 
 from pytest_memleak.errors import LedgerError
 from pytest_memleak.interfaces.capabilities import Portable, id_of
@@ -19,15 +19,22 @@ if TYPE_CHECKING:
     from pytest_memleak.ledger.hash_chain import Head
     from pytest_memleak.ledger.ledger import Ledger
     from pytest_memleak.parallel.actors import Actors
-    from pytest_memleak.parallel.processes import Processes
-    from pytest_memleak.parallel.ray_scoring import OnRay
     from pytest_memleak.sampling.retry import Retry
     from pytest_memleak.scoring.catalog_scan import Scanned
     from pytest_memleak.scoring.generation_tally import Count
 
     Scan = Callable[..., Iterable[Scanned]]
 
-__all__ = ["Resources"]
+
+class Spread(Protocol):
+    """Who matches generations with a book in this process's place (`parallel`)."""
+
+    @property
+    def tallied(self) -> Count:
+        """Matches and counts."""
+
+    def close(self) -> None:
+        """Let go of processes."""
 
 
 class Resources:
@@ -37,8 +44,7 @@ class Resources:
     wait:       whether to wait for fine-tunes and batches
     offline:    whether to use what the ledger has and call nobody
     budget:     US$ that the run may spend, None for no limit
-    jobs:       how many processes of this machine match generations with a book
-    executor:   "ray" for a Ray cluster in their place, at `ray_address`
+    spread:     gives who matches generations with a book in this process's place, if anybody
     run:        a name that all processes of the run share, and with it the budget
     progress:   who is told how far it is
     as_of:      when the run was, in seconds since 1970, where an earlier one is looked at again
@@ -55,9 +61,7 @@ class Resources:
         offline: bool = False,
         budget: float | None = None,
         run: str | None = None,
-        jobs: int = 1,
-        executor: Literal["local", "ray"] = "local",
-        ray_address: str | None = None,
+        spread: Callable[[], Spread | None] | None = None,
         progress: Progress | None = None,
         as_of: float | None = None,
     ) -> None:
@@ -67,9 +71,7 @@ class Resources:
         self.offline = offline
         self.budget = budget
         self._run = run
-        self._jobs = jobs
-        self._executor = executor
-        self._ray_address = ray_address
+        self._made_spread = spread
         self._url = ledger_url
         self._open: dict[str, Ledger] = {}
         self._unidentified: list[object] = []
@@ -114,16 +116,8 @@ class Resources:
         return actors
 
     @functools.cached_property
-    def _spread(self) -> OnRay | Processes | None:
-        if self._executor == "ray":
-            from pytest_memleak.parallel.ray_scoring import OnRay
-
-            return OnRay(self._ray_address)
-        if self._jobs > 1:
-            from pytest_memleak.parallel.processes import Processes
-
-            return Processes(self._jobs)
-        return None
+    def _spread(self) -> Spread | None:
+        return self._made_spread() if self._made_spread else None
 
     @property
     def ledger(self) -> Ledger:

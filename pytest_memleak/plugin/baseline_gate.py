@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_memleak.errors import MemleakError
-from pytest_memleak.plugin.outcomes import run_of
 from pytest_memleak.plugin.stash import pair_of, refused_key
 from pytest_memleak.records import Verdict
 from pytest_memleak.reports.junit import compared_properties
@@ -28,25 +27,24 @@ from pytest_memleak.results.release_comparison import Baseline, by_label
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from pytest_memleak.pipeline.run import Run
     from pytest_memleak.records.pair_result import PairResult
     from pytest_memleak.records.releases import ReleaseComparison
-
-__all__ = ["CASE", "against_baseline", "close", "refuse_incomparable"]
 
 CASE = "memleak::no_worse_than_baseline"
 """The node id of the closing statement."""
 
 
-def refuse_incomparable(config: pytest.Config, items: Iterable[pytest.Item]) -> None:
+def refuse_incomparable(config: pytest.Config, items: Iterable[pytest.Item], run: Run) -> None:
     """Raise UsageError where --memleak-fail-if-worse cannot be held for pairs that are to run.
 
     In a worker of xdist, which may raise none, no pair is evaluated.
     """
-    run = [item for item in items if not item.get_closest_marker("skip")]
-    pairs = {(pair.suite, pair.id): pair for pair in map(pair_of, run) if pair}
+    to_run = [item for item in items if not item.get_closest_marker("skip")]
+    pairs = {(pair.suite, pair.id): pair for pair in map(pair_of, to_run) if pair}
     path, measures = map(config.getoption, ("memleak_baseline", "memleak_fail_if_worse"))
     try:
-        suites = {pair.suite: run_of(config).of_suite(pair.suite).suite for pair in pairs.values()}
+        suites = {pair.suite: run.of_suite(pair.suite).suite for pair in pairs.values()}
         Baseline(Path(path)).refuse(pairs.values(), measures, suites)
     except MemleakError as error:
         told = f"--memleak-fail-if-worse: {error}"

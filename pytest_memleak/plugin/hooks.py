@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_memleak.interfaces.protocols import Endpoint, Recording
-    from pytest_memleak.plugin.collect import SuiteModule
-    from pytest_memleak.plugin.outcomes import Memorization
+    from pytest_memleak.plugin.outcomes import Memorization, SuiteModule
     from pytest_memleak.plugin.run_record import RunRecord
     from pytest_memleak.records import Book, Pair
     from pytest_memleak.records.pair_result import PairResult, RunReport
@@ -92,7 +91,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> SuiteModul
         if parent.session.isinitpath(file_path):
             _refuse_what_looks_like_one(file_path, patterns)
         return None
-    from pytest_memleak.plugin.collect import SuiteModule
+    from pytest_memleak.plugin.outcomes import SuiteModule
 
     return SuiteModule.from_parent(parent, path=file_path)
 
@@ -121,7 +120,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> Generator[None]:
     """One test per pair of the suite, for every test that uses a pair."""
     marked = metafunc.definition.get_closest_marker("copyright") is not None
     if marked and "pair" in metafunc.fixturenames:
-        from pytest_memleak.plugin.collect import parametrize_pairs
+        from pytest_memleak.plugin.outcomes import parametrize_pairs
 
         parametrize_pairs(metafunc)
     metafunc.config.stash[of_books_key] = marked
@@ -143,13 +142,13 @@ def pytest_make_parametrize_id(config: pytest.Config, val: object) -> str | None
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Pairs whose calls cost money wait until somebody asks for them."""
     if run_key in config.stash:
-        from pytest_memleak.plugin.outcomes import skip_what_nobody_asked_for
+        from pytest_memleak.plugin.outcomes import run_of, skip_what_nobody_asked_for
 
         skip_what_nobody_asked_for(config, items)
         if config.getoption("memleak_fail_if_worse"):
             from pytest_memleak.plugin.baseline_gate import refuse_incomparable
 
-            refuse_incomparable(config, items)
+            refuse_incomparable(config, items, run_of(config))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -244,7 +243,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
     """Let the pair's finding travel with the report."""
     report = yield
     if run_key in item.config.stash and item.get_closest_marker("copyright"):
-        from pytest_memleak.plugin.collect import SuiteModule
+        from pytest_memleak.plugin.outcomes import SuiteModule
         from pytest_memleak.plugin.run_reports import publish
 
         publish(item, report, own=item.getparent(SuiteModule) is None)
@@ -304,19 +303,26 @@ class Findings:
         if self._broke:
             exitstatus = session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
         if self._found or self._record:
+            from pytest_memleak.plugin.outcomes import run_of
             from pytest_memleak.plugin.run_reports import run_report
 
             findings = self._findings or self._told()
             self._report = run_report(
-                self._config, findings, exitstatus, record=self._record, compared=self._compared
+                self._config,
+                findings,
+                exitstatus,
+                run_of,
+                record=self._record,
+                compared=self._compared,
             )
         if self._report is None:
             return (yield)
+        from pytest_memleak.plugin.outcomes import run_of
         from pytest_memleak.plugin.run_reports import conclude, refuse_damage, tell_junit
 
         failed: Exception | None = None
         try:
-            conclude(self._config, self._report)
+            conclude(self._config, self._report, run_of)
         except Exception as error:  # noqa: BLE001 - raised once all others have ended
             failed = error
             self._report = dataclasses.replace(self._report, outputs={})
@@ -325,7 +331,7 @@ class Findings:
         result = yield
         if failed is not None:
             raise failed
-        refuse_damage(self._config)  # once more: what else ends now may have done it
+        refuse_damage(self._config, run_of)  # once more: what else ends now may have done it
         return result
 
     def _told(self) -> tuple[PairResult, ...]:

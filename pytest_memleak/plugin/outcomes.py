@@ -6,7 +6,10 @@ PYTEST_DONT_REWRITE
 from __future__ import annotations
 
 import contextlib
+import functools
+import os
 import traceback
+import types
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +24,7 @@ from pytest_memleak.plugin.internal_errors import sentence_of, write_account
 from pytest_memleak.plugin.log_records import safe_log_records
 from pytest_memleak.plugin.options import TO_RUN_IT, quoted_words
 from pytest_memleak.plugin.progress import display_for
-from pytest_memleak.plugin.redacted_tests import RedactedTests, redaction_key
+from pytest_memleak.plugin.redacted_tests import Outcome, RedactedTests, redaction_key
 from pytest_memleak.plugin.stash import (
     display_key,
     doubt_key,
@@ -40,25 +43,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from pytest_memleak.interfaces.protocols import Completion
-    from pytest_memleak.records import Pair
+    from pytest_memleak.pipeline.resources import Spread
+    from pytest_memleak.records import Pair, Suite
     from pytest_memleak.verdict.evaluation import Evaluation
-
-if TYPE_CHECKING:
-    Failed = Exception
-else:
-    # What pytest.fail raises: shown by its message alone, and JUnit's <failure> or <error>.
-    Failed = pytest.fail.Exception
-
-
-class Outcome(Failed):
-    """A verdict of this package, shown by its message alone."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.pytrace = False
-
-    def __init_subclass__(cls) -> None:
-        cls.__module__ = "builtins"  # pytest's short summary names its own Failed so, too
 
 
 class LimitExceeded(Outcome):
@@ -155,7 +142,8 @@ def run_of(config: pytest.Config) -> Run:
         )
         config.add_cleanup(run.close)
         _redact(config)
-    return config.stash[run_key]
+    started: Run = config.stash[run_key]
+    return started
 
 
 def _redact(config: pytest.Config) -> None:
@@ -163,7 +151,7 @@ def _redact(config: pytest.Config) -> None:
     most = quoted_words(config)
     redaction = None
     if most is not None:
-        redaction = config.stash[redaction_key] = RedactedTests(config, most=most, ours=Outcome)
+        redaction = config.stash[redaction_key] = RedactedTests(config, most=most)
         config.pluginmanager.register(redaction, "memleak-redaction")
     stack = contextlib.ExitStack()
     config.add_cleanup(stack.close)
@@ -179,11 +167,23 @@ def _resources_of(config: pytest.Config, progress: Progress) -> Resources:
         offline=config.getoption("memleak_offline") or config.getoption("memleak_plan"),
         budget=config.getoption("memleak_budget"),
         run=worker.get("testrunuid"),
-        jobs=config.getoption("memleak_jobs"),
-        executor=config.getoption("memleak_executor"),
-        ray_address=config.getoption("memleak_ray_address"),
+        spread=functools.partial(_spread, config),
         progress=progress,
     )
+
+
+def _spread(config: pytest.Config) -> Spread | None:
+    """A Ray cluster, or processes of this machine; None for this process alone."""
+    jobs: int = config.getoption("memleak_jobs")
+    if config.getoption("memleak_executor") == "ray":
+        from pytest_memleak.parallel.ray_scoring import OnRay
+
+        return OnRay(config.getoption("memleak_ray_address"))
+    if jobs > 1:
+        from pytest_memleak.parallel.processes import Processes
+
+        return Processes(jobs)
+    return None
 
 
 def skip_what_nobody_asked_for(config: pytest.Config, items: Iterable[pytest.Item]) -> None:
@@ -352,3 +352,85 @@ def _where_it_broke(error: Exception, config: pytest.Config) -> str:
     if config.get_verbosity() <= 0:
         return f"{told}\n  the full account is in a file below .memleak; -v says in which"
     return f"{told}\n  the full account, which may quote books, is in {account}"
+
+
+TEST_NAME = "test_memorization"
+
+
+@pytest.mark.copyright
+def test_memorization(evaluation: Evaluation, request: pytest.FixtureRequest) -> None:  # noqa: ARG001 - asked for to be made
+    """The model's memorization of the book is within its limits."""
+    with remembering_doubt(request.node):
+        hold_limits(request.node)
+
+
+class SuiteModule(pytest.Module):
+    """A suite file, collected as a module that holds `test_memorization`."""
+
+    suite: Suite
+
+    def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
+        """Read the suite; what is wrong with it is a collection error."""
+        try:
+            self.suite = _checked(self.config, self.path)
+        except MemleakError as error:
+            raise self.CollectError(str(error)) from None
+        module = types.ModuleType(self.path.name.partition(".")[0], str(self.path))
+        module.__file__ = str(self.path)
+        module.test_memorization = test_memorization  # type: ignore[attr-defined]
+        self.obj = module
+        return super().collect()
+
+    def istestfunction(self, obj: object, name: str) -> bool:  # noqa: ARG002 - pytest's signature
+        """Whatever python_functions says, the suite's test is one."""
+        return name == TEST_NAME
+
+
+def parametrize_pairs(metafunc: pytest.Metafunc) -> None:
+    """One item per pair, for the test of a suite file or one marked with a suite."""
+    module = metafunc.definition.getparent(SuiteModule)
+    if module is not None:
+        suite = module.suite
+        params = [pytest.param(pair, id=pair.id, marks=_expected(pair)) for pair in suite.pairs]
+    elif path := _marked_suite(metafunc.definition):
+        suite = _load(metafunc, path)
+        params = [pytest.param(pair, id=pair.id) for pair in suite.pairs]
+    else:
+        return
+    metafunc.parametrize("pair", params, indirect=True, scope="session")
+
+
+def _expected(pair: Pair) -> list[pytest.MarkDecorator]:
+    if pair.expected == "pass":
+        return []
+    reason = f"{pair.model.id} is expected to leak {pair.book.id}"
+    return [pytest.mark.xfail(reason=reason, raises=LimitExceeded, strict=True)]
+
+
+def _marked_suite(definition: pytest.Function) -> Path | None:
+    marker = definition.get_closest_marker("copyright")
+    if marker is None:
+        return None
+    if marker.args or set(marker.kwargs) - {"suite"}:
+        raise pytest.Collector.CollectError(
+            f"{definition.name}: @pytest.mark.copyright takes suite=..., got "
+            f"{(*marker.args, *marker.kwargs)}\n"
+            '  write @pytest.mark.copyright(suite="release.memleak.toml")'
+        )
+    suite = marker.kwargs.get("suite")
+    return None if suite is None else definition.path.parent / suite
+
+
+def _load(metafunc: pytest.Metafunc, path: Path) -> Suite:
+    try:
+        return _checked(metafunc.config, Path(os.path.realpath(path)))
+    except MemleakError as error:
+        raise pytest.Collector.CollectError(str(error)) from None
+
+
+def _checked(config: pytest.Config, path: Path) -> Suite:
+    from pytest_memleak.plugin.preflight import refuse_bad_suite
+
+    suite_run = run_of(config).of_suite(path)
+    refuse_bad_suite(suite_run, config)
+    return suite_run.suite

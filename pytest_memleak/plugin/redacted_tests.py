@@ -37,17 +37,33 @@ _REDACTED = "redacted"
 _HINT = "redacted, since this test read protected text; --memleak-quote full shows the rest"
 
 
+if TYPE_CHECKING:
+    Failed = Exception
+else:
+    # What pytest.fail raises: shown by its message alone, and JUnit's <failure> or <error>.
+    Failed = pytest.fail.Exception
+
+
+class Outcome(Failed):
+    """A verdict of this package, shown by its message alone."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.pytrace = False
+
+    def __init_subclass__(cls) -> None:
+        cls.__module__ = "builtins"  # pytest's short summary names its own Failed so, too
+
+
 class RedactedTests:
     """Marks tests that read text, and redacts their reports.
 
-    most: how many words of a skip reason are shown. ours: the base class of this plugin's
-    exceptions, whose messages come from results.
+    most: how many words of a skip reason are shown.
     """
 
-    def __init__(self, config: pytest.Config, *, most: int, ours: type[BaseException]) -> None:
+    def __init__(self, config: pytest.Config, *, most: int) -> None:
         self._config = config
         self._most = most
-        self._ours = ours
         self._item: pytest.Item | None = None
         self._request: pytest.FixtureRequest | None = None
         self._reads = 0
@@ -212,7 +228,7 @@ class RedactedTests:
             path, line, _ = report.longrepr
             report.longrepr = path, line, f"Skipped: {error}"
         else:
-            kind = "" if isinstance(error, self._ours) else f"{type(error).__name__}: "
+            kind = "" if isinstance(error, Outcome) else f"{type(error).__name__}: "
             report.longrepr = f"{kind}{error}"
         if error is not raised and not self._config.getoption("usepdb"):
             call.excinfo = pytest.ExceptionInfo.from_exception(error)
@@ -270,10 +286,10 @@ class RedactedTests:
 
     def _redacted(self, error: BaseException) -> BaseException:
         """An exception of the same kind that says where it was raised; ours without its history."""
-        if isinstance(error, self._ours):
+        if isinstance(error, Outcome):
             error.__cause__ = error.__context__ = None
             error.__notes__ = []
-        if isinstance(error, (self._ours, _Redacted)):
+        if isinstance(error, (Outcome, _Redacted)):
             return error
         skips = isinstance(error, pytest.skip.Exception | pytest.xfail.Exception)
         text = self._words(str(error)) if skips else f"{self._place_of(error)}: {_HINT}"

@@ -15,7 +15,6 @@ import pytest
 from pytest_memleak import __version__
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.plugin.options import quoted_words
-from pytest_memleak.plugin.outcomes import run_of
 from pytest_memleak.plugin.run_record import selection_of
 from pytest_memleak.plugin.stash import doubt_key, evaluation_key, published_key
 from pytest_memleak.records import Block, Span
@@ -27,12 +26,14 @@ from pytest_memleak.results.build_result import finding
 from pytest_memleak.results.run_verdict import counted, result_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from pytest_memleak.pipeline.run import Run
     from pytest_memleak.plugin.run_record import RunRecord
     from pytest_memleak.records.pair_result import PairResult
     from pytest_memleak.records.releases import ReleaseComparison
+
+    RunOf = Callable[[pytest.Config], Run]  # `outcomes.run_of`
 
 __all__ = [
     "conclude",
@@ -89,6 +90,7 @@ def run_report(
     config: pytest.Config,
     findings: tuple[PairResult, ...],
     status: int,
+    run_of: RunOf,
     *,
     record: RunRecord | None,
     compared: ReleaseComparison | None,
@@ -135,19 +137,19 @@ def evidence_line(report: RunReport) -> str:
     return f"evidence: {result} ({counted(pairs)}), {report.outputs['evidence']}"
 
 
-def conclude(config: pytest.Config, report: RunReport) -> None:
+def conclude(config: pytest.Config, report: RunReport, run_of: RunOf) -> None:
     """Hand the run's findings to the report sinks; one that fails, fails the run.
 
     So does a ledger that is damaged by then, or no longer there.
     """
-    refuse_damage(config)
+    refuse_damage(config, run_of)
     try:
         run_of(config).extensions.report(report)
     except MemleakError as error:
         pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
 
 
-def refuse_damage(config: pytest.Config) -> None:
+def refuse_damage(config: pytest.Config, run_of: RunOf) -> None:
     """End the run as failed where its ledger is damaged, or no longer there."""
     try:
         run_of(config).refuse_damage()

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from pytest_memleak.pipeline.run import Run
     from pytest_memleak.plugin.progress import Display
     from pytest_memleak.records import Pair
     from pytest_memleak.verdict.evaluation import Evaluation
 
 display_key: pytest.StashKey[Display | None] = pytest.StashKey()
-run_key: pytest.StashKey[Run] = pytest.StashKey()
+# A `pipeline.run.Run`, whose type would tie all that asks for the key to the whole pipeline.
+run_key: pytest.StashKey[Any] = pytest.StashKey()
 # Why nothing may run.
 refused_key: pytest.StashKey[str] = pytest.StashKey()
 # Of an item: what its test was given, by the endpoint that it was given it with.

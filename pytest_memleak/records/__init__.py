@@ -8,8 +8,16 @@ from __future__ import annotations
 
 from pytest_memleak.records.book import Book, BookPart, Excerpt, WordMode, Work
 from pytest_memleak.records.generation import FinishReason, Generation, Kind, Origin
-from pytest_memleak.records.measure import Estimate, Measure, Needs, ProbeKind
-from pytest_memleak.records.measurement import Block, Coverage, Measurement, Span
+from pytest_memleak.records.measurement import (
+    Block,
+    Coverage,
+    Estimate,
+    Measure,
+    Measurement,
+    Needs,
+    ProbeKind,
+    Span,
+)
 from pytest_memleak.records.pair import (
     AnswerLimits,
     BookSource,

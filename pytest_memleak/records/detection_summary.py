@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["DetectionSummary"]
-
 
 @dataclass(frozen=True, slots=True)
 class DetectionSummary:
@@ -51,3 +49,18 @@ class DetectionSummary:
         """The inverse of `to_json`, also after a journey through JSON."""
         ranges = {name: (low, high) for name, (low, high) in data["ranges"].items()}
         return cls(**{**data, "ranges": ranges})
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRounds:
+    """What the rounds of a pair will see, if they are alike and none is withheld.
+
+    detect: the detection limit that the suite requires, None without one
+    needed: samples that reach `detect` where one in ten is withheld, None where none do
+    """
+
+    samples: int
+    confidence: float
+    detection: float
+    detect: float | None
+    needed: int | None

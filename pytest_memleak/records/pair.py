@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pytest_memleak.records.book import WordMode
-from pytest_memleak.records.measure import ProbeKind
+from pytest_memleak.records.measurement import ProbeKind
 from pytest_memleak.records.verdicts import Limits
 
 __all__ = [

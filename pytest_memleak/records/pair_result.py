@@ -10,7 +10,7 @@ from typing import Any
 
 from pytest_memleak.records.book import BookPart
 from pytest_memleak.records.detection_summary import DetectionSummary
-from pytest_memleak.records.measure import Measure
+from pytest_memleak.records.measurement import Measure
 from pytest_memleak.records.passage_rate import PassageRate
 from pytest_memleak.records.plot_records import PlotData
 from pytest_memleak.records.provenance import Provenance

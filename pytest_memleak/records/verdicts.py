@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from pytest_memleak.records.generation import Kind
-from pytest_memleak.records.measure import Measure
+from pytest_memleak.records.measurement import Measure
 
 __all__ = [
     "Completeness",

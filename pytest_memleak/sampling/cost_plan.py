@@ -14,6 +14,7 @@ from pytest_memleak.ledger.call_costs import Terms
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import missing
 from pytest_memleak.ledger.prompts import Ask, PairPrompts, asks
+from pytest_memleak.records.detection_summary import PlannedRounds
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,21 +33,6 @@ class Plan:
     prompt_tokens: int
     completion_tokens: int
     cost: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedRounds:
-    """What the rounds of a pair will see, if they are alike and none is withheld.
-
-    detect: the detection limit that the suite requires, None without one
-    needed: samples that reach `detect` where one in ten is withheld, None where none do
-    """
-
-    samples: int
-    confidence: float
-    detection: float
-    detect: float | None
-    needed: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import difflib
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import SettingsError
-from pytest_memleak.records.measure import Estimate, Measure, Needs
+from pytest_memleak.records.measurement import Estimate, Measure, Needs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

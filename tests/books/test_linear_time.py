@@ -9,12 +9,11 @@ from marks import full
 
 from pytest_memleak.books.block_styles import block_classes
 from pytest_memleak.books.boilerplate import boilerplate, matter_of_title
-from pytest_memleak.books.characters import is_binary, legible, without_controls
 from pytest_memleak.books.gutenberg import header_field, without_licence
 from pytest_memleak.books.html_blocks import read_markup
 from pytest_memleak.books.sentences import cut_paragraph
 from pytest_memleak.books.table_of_contents import navigation_contents, ncx_contents
-from pytest_memleak.books.text_decoding import read_source
+from pytest_memleak.books.text_decoding import is_binary, legible, read_source, without_controls
 from pytest_memleak.scoring.words import words
 
 SEEDS = [

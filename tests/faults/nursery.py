@@ -36,7 +36,7 @@ MODULES = (
     "openai",
     "psycopg",
     "pytest_memleak.books.build_book",
-    "pytest_memleak.plugin.collect",
+    "pytest_memleak.plugin.outcomes",
     "pytest_memleak.plugin.progress",
     "pytest_memleak.providers.openai.openai_provider",
     "pytest_memleak.providers.tinker.tinker_provider",
