@@ -3,6 +3,11 @@
 Of files that a pattern finds each is a work. A file that is named alone holds many: one under each
 heading. JSONL or JSON holds them in either case as records: `{"title", "author", "text"}`, one a
 work, or the paper's, of which those of one `book_name` that follow each other are one work.
+
+    book = make_collection("songs", works_in(source, read), source, k=5)
+
+A collection's excerpts are those of its works, one after the other; a short work is one excerpt.
+Works of fewer than k words are left out: no match could be in them.
 """
 
 from __future__ import annotations

@@ -2,11 +2,20 @@
 
     with Ledger("sqlite:///.memleak/ledger.db") as ledger:
         draw(ledger, endpoint, ...)                          # loop.py: what is still missing
-        generations(ledger, endpoint_id, questionnaire)      # reading.py: what is there
+        generations(ledger, endpoint_id, questionnaire)      # ledger_queries.py: what is there
 
 A ledger is opened by each process for itself and may be used by all its threads. The files
-beside this one say what is written into it: claims.py and answers.py (calls), jobs.py and
-batches.py (jobs at the provider), reading.py (what was drawn), exports.py, imports.py (files).
+beside this one say what is written into it: call_reservations.py and call_results.py (calls),
+jobs.py and batches.py (jobs at the provider), ledger_queries.py (what was drawn), exports.py,
+imports.py (files).
+
+Every open ledger has a lease: a row, and a lock that the operating system or the PostgreSQL server
+releases when the process ends, however it ends. So what a killed run was doing is free at once, and
+nobody takes what a living one does, however slow it is.
+
+    SQLite file   a locked file in the folder `<ledger>-leases/`
+    in memory     nothing: nobody else can see it
+    PostgreSQL    a session-level advisory lock on a connection of its own
 """
 
 from __future__ import annotations

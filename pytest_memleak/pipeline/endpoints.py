@@ -1,4 +1,4 @@
-"""The endpoints of a suite's models: providers made, models fine-tuned, each opened once."""
+"""The endpoints of a suite's models: providers made, models fine-tuned and deployed, each once."""
 
 from __future__ import annotations
 

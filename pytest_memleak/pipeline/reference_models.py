@@ -1,4 +1,7 @@
-"""A pair compared with chance and with its model's baseline (METRICS section 7), and further."""
+"""A pair compared with chance and with its model's baseline (METRICS section 7), and further.
+
+Only answers of one distribution are compared, and greedy ones have to be the likeliest.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Everything that a pair's verdict rests on, as one list.
 
     draws_of(pair, suite) -> the pair's own, greedy ones, those of the null and of the baseline
+    all_texts(written)    -> every generation with its origin, to be searched for passages
 
 What is planned, priced, drawn, counted, hashed and scored walks this list. Canaries go with the
 pair's own answers (`pipeline.canaries`), and windows of a text take their place

@@ -2,6 +2,11 @@
 
 answers = draw(draws, suite_run.endpoints)
 answers.generations()          -> those of the rounds that were asked for, fresh each time
+written = all_written(draws_of(pair, suite), suite_run.endpoints)
+                               -> sampled, greedy, canary and unrequested ones, by purpose
+
+All that a pair's model wrote counts (METRICS section 11). Null books' generations belong to other
+pairs, and a baseline's to another model.
 """
 
 from __future__ import annotations

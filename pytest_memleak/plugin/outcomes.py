@@ -1,4 +1,4 @@
-"""What becomes of a pair in pytest: passed, failed, or an error.
+"""Suite files as test modules, and what becomes of a pair: passed, failed, or an error.
 
 PYTEST_DONT_REWRITE
 """

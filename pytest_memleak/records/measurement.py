@@ -1,6 +1,7 @@
 """What is measured of a pair: runs of the book's words, coverage, the four measures.
 
 Positions are 0-based positions in the book's words, intervals half-open (METRICS section 1).
+A `Measure` is a row of the table in `scoring.measure_table`; extensions bring more.
 """
 
 from __future__ import annotations

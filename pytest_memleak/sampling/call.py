@@ -4,8 +4,8 @@
     answer = Drawing(desk, call, stop).run()        # to be recorded at once
 
 A provider that is busy is asked again after a pause. A call that broke off is looked for at the
-provider, if it keeps answers; otherwise it counts as lost, and the same is asked again by a new
-call with a row of its own.
+provider, if it keeps answers; otherwise it counts as lost and billed, and the same is asked again
+by a new call with a row of its own.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     draw(ledger, endpoint, endpoint_id="ft:...", questionnaire=..., terms=Terms(provider))
 
-Each of as many threads as pace.py says takes the next call in order, claims its ordinals in the
+Each of as many threads as `Pace` allows takes the next call in order, claims its ordinals in the
 ledger, makes the call within the deadline, and records the answer; what is left over (fewer
 completions than asked, a call that was lost) is taken up again. Other processes that draw the
 same pair share the work; the loop ends when every ordinal is there, whoever drew it.

@@ -1,4 +1,4 @@
-"""The four measures of memorization (METRICS section 3)."""
+"""The four measures of memorization (METRICS section 3), of a book, of its works, of two models."""
 
 from __future__ import annotations
 
