@@ -29,7 +29,7 @@ from pytest_memleak.records.paper_format import generations_from_records
 from pytest_memleak.verdict.answer_census import AnswerCensus
 from pytest_memleak.verdict.completeness import completeness
 from pytest_memleak.verdict.evidence_requirements import Asked
-from pytest_memleak.verdict.prompt_overlap import given_away
+from pytest_memleak.verdict.prompt_overlap import prompt_overlap
 from pytest_memleak.verdict.refusals import declines
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def weigh(book: Book, drawn: list[Generation], **asked: object) -> Completeness:
     census = AnswerCensus(book, settings)
     for _ in census.watch(drawn):
         pass
-    return completeness(census.counted(), given_away(book, settings))
+    return completeness(census.counted(), prompt_overlap(book, settings))
 
 
 def novels(size: str) -> Iterator[tuple[Book, list[Generation], int]]:
@@ -181,7 +181,7 @@ def table_of_adversaries() -> str:
             found = weigh(book, changed, samples=samples)
             told[name][where].append(not found.complete)
             if where == "plays":
-                rules[name] = {gap.rule for gap in found.gaps}
+                rules[name] = {issue.rule for issue in found.issues}
     columns = list(told["rot13"])
     rows = [
         "| what is no answer | rules broken (plays) |"

@@ -1,4 +1,4 @@
-"""How many passages over T two works share: the limit on `recitals_over`.
+"""How many passages over T two works share: the limit on `passages_over`.
 
     MEMLEAK_BOOKS=FOLDER python benchmarks/calibrate_passages.py   # into docs/method.md
 
@@ -85,7 +85,7 @@ def shared(writer: Book, book: Book, index: SharedIndex) -> int:
         Generation(book.excerpts[at % each].id, at // each, excerpt.text)
         for at, excerpt in enumerate(writer.excerpts)
     )
-    return tally.recitals().recitals_over
+    return tally.passages().passages_over
 
 
 def table(counts: Mapping[str, list[int]]) -> str:
@@ -97,7 +97,7 @@ def table(counts: Mapping[str, list[int]]) -> str:
 
     heads = [f"{name}: pairs over it" for name in counts]
     rows = [[f"{limit}", *(cells(its, limit) for its in counts.values())] for limit in LIMITS]
-    lines = [["`recitals_over`", *heads], ["---:"] * (1 + len(heads)), *rows]
+    lines = [["`passages_over`", *heads], ["---:"] * (1 + len(heads)), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

@@ -26,11 +26,12 @@ LEAKED = 17
 SUITE = """
 [suite]
 samples = 8
-instruction = "Write {words} words: the poem called {title}, all of its lines, one after the other."
+instruction_template = "Write {words} words: the poem called {title}, all of its lines, one after
+the other."
 
 [limits]
 bmc = 0.5
-longest_recital = 38
+longest_passage = 38
 
 [[collection]]
 id = "poems"

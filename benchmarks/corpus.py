@@ -30,7 +30,7 @@ GENERATION_WORDS = 400
 
 _RECITED = (8, 32)  # words of a recited stretch, at least and at most
 _WRITTEN = (40, 120)  # and of the chain's prose between two of them
-_CHANGED = 1 / 12  # share of the words changed in heavy recital
+_CHANGED = 1 / 12  # share of the words changed in heavy passage
 _MARKUP = re.compile(r"^#.*$|^\*\*.*\*\*\s*$|[_\\]", re.MULTILINE)
 
 

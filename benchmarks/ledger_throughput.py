@@ -158,7 +158,7 @@ def measured(book: Book, ledger: Ledger, asked: PairPrompts) -> None:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Generations a second into the ledger.")
     parser.add_argument("--generations", type=int, default=25_000, metavar="N")
-    parser.add_argument("--words", type=int, default=400, metavar="N", help="of an answer")
+    parser.add_argument("--word-mode", type=int, default=400, metavar="N", help="of an answer")
     parser.add_argument("--per-call", type=int, default=10, metavar="N")
     parser.add_argument("--concurrency", type=int, default=8, metavar="N")
     parser.add_argument("--ledger", metavar="URL", help="default: SQLite in a temporary folder")

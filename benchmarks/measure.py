@@ -46,9 +46,9 @@ _ORACLE = Path(__file__).parents[1] / "tests" / "scoring" / "oracle.py"
 class Rate:
     """One leak rate: seconds of processor time for `words` words, and what was measured.
 
-    floor, scoring, markdown, accents, marks: of the floor, and of scoring whole (both recitals
+    floor, scoring, markdown, accents, marks: of the floor, and of scoring whole (both passages
     included) the text as it is, with markdown, accented letters, and marks
-    recitals: share of `scoring` that would not be there without recitals
+    passages: share of `scoring` that would not be there without passages
     """
 
     leak_rate: str
@@ -58,7 +58,7 @@ class Rate:
     markdown: float
     accents: float
     marks: float
-    without_recitals: float
+    without_passages: float
     bmc: float
     longest: int
     nv_longest: int
@@ -130,7 +130,7 @@ def in_turns(repeats: int, *works: Callable[[], object]) -> list[float]:
 
 
 def rate(leak_rate: str, *, count: int, repeats: int) -> Rate:
-    """Score `count` generations whole (index, all measures and recitals, rounds, sources)."""
+    """Score `count` generations whole (index, all measures and passages, rounds, sources)."""
     book, scoring = corpus.book(), Scoring()
     drawn = list(corpus.generations(leak_rate, count))
     known = floor.vocabulary(excerpt.text for excerpt in book.excerpts)
@@ -148,16 +148,16 @@ def rate(leak_rate: str, *, count: int, repeats: int) -> Rate:
     at_floor, without, *scored = in_turns(
         repeats,
         look_up_all,
-        lambda: analyse(book, drawn, scoring, count=partial(tallied, recitals=False)),
+        lambda: analyse(book, drawn, scoring, count=partial(tallied, passages=False)),
         *(partial(analyse, book, its, scoring) for its in sets),
     )
     seen = analyse(book, drawn, scoring)
-    if seen is None or seen.recitals is None:
+    if seen is None or seen.passages is None:
         raise RuntimeError("nothing was measured")
     return Rate(
-        leak_rate, words, at_floor, *scored, without_recitals=without, bmc=seen.measurement.bmc,
-        longest=seen.recitals.longest_recital.words,
-        nv_longest=seen.recitals.nv_longest_recital.words,
+        leak_rate, words, at_floor, *scored, without_passages=without, bmc=seen.measurement.bmc,
+        longest=seen.passages.longest_passage.words,
+        nv_longest=seen.passages.nv_longest_passage.words,
     )  # fmt: skip
 
 

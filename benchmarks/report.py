@@ -70,7 +70,7 @@ def _rates(rates: list[measure.Rate]) -> str:
     rows = "\n".join(
         f"| {one.leak_rate} | {one.words / one.floor / 1e6:.2f} | "
         f"{one.words / one.scoring / 1e6:.2f} | {one.times_floor(one.scoring):.2f} | "
-        f"{AIMS[one.leak_rate]:.1f} | {one.times_floor(one.without_recitals):.2f} | "
+        f"{AIMS[one.leak_rate]:.1f} | {one.times_floor(one.without_passages):.2f} | "
         f"+{one.times_floor(one.markdown - one.scoring):.2f} | "
         f"+{one.times_floor(one.accents - one.scoring):.2f} | "
         f"+{one.times_floor(one.marks - one.scoring):.2f} | {one.bmc:.4f} | "
@@ -80,11 +80,11 @@ def _rates(rates: list[measure.Rate]) -> str:
     return f"""\
 {min(words):,} to {max(words):,} words of generations at a leak rate, a book of \
 {corpus.BOOK_WORDS:,} words. CPython {platform.python_version()}, {platform.machine()}, one core.
-Scoring is whole: index, four measures, both recitals, sampling error, sources. The last columns
+Scoring is whole: index, four measures, both passages, sampling error, sources. The last columns
 before BMC are what markdown (aim +{MARKDOWN}), accented letters (+{ACCENTS}) and marks add.
 
-| leak rate | floor, M words/s | scoring, M words/s | times the floor | aim | without recitals \
-| markdown | accents | marks | BMC@5 | longest recital, exact / near |
+| leak rate | floor, M words/s | scoring, M words/s | times the floor | aim | without passages \
+| markdown | accents | marks | BMC@5 | longest passage, exact / near |
 | --- | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: |
 {rows}"""
 

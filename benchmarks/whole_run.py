@@ -28,7 +28,7 @@ _SUITE = """
 samples = {rounds}
 
 [limits]
-longest_recital = {limit}
+longest_passage = {limit}
 
 [[book]]
 id = "kjv"
@@ -86,7 +86,7 @@ def _write_answers(folder: Path, rounds: int) -> None:
 
 
 def _suite(folder: Path, rounds: int, *, limit: int) -> float:
-    """A run with that limit on recitals, the longest of which has 6 or 7 words."""
+    """A run with that limit on passages, the longest of which has 6 or 7 words."""
     suite = _SUITE.format(rounds=rounds, limit=limit)
     (folder / "it.memleak.toml").write_text(suite, encoding="utf-8")
     return _median(folder, int(limit < 6), "-m", "copyright", "it.memleak.toml")

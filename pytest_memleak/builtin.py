@@ -53,8 +53,8 @@ def write_evidence(run: RunReport) -> None:
         from pytest_memleak.results.run_evidence import run_evidence
 
         made = run_evidence(run)
-        if "sign" in run.outputs:
-            made = signed(made, run.outputs["sign"])
+        if "signing_key" in run.outputs:
+            made = signed(made, run.outputs["signing_key"])
         write_evidence_file(made, run.outputs["evidence"])
 
 
@@ -70,7 +70,7 @@ def write_html(run: RunReport) -> None:
 @hookimpl(specname="memleak_report", trylast=True)
 def write_step_summary(run: RunReport) -> None:
     """The Markdown summary, where GitHub's runner shows one."""
-    if "step_summary" in run.outputs and run.findings:
+    if "step_summary" in run.outputs and run.results:
         from pytest_memleak.reports.markdown import append_summary
 
         append_summary(run, run.outputs["step_summary"])

@@ -44,17 +44,19 @@ __all__ = [
 class MemleakError(Exception):
     """Something a user can act on; shown without a traceback.
 
-    `place` is where it was seen (a file, a file and key, an endpoint), `hint` the next step.
+    `location` is where it was seen (a file, a file and key, an endpoint), `hint` the next step.
     """
 
-    def __init__(self, message: str, *, place: str | None = None, hint: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, location: str | None = None, hint: str | None = None
+    ) -> None:
         super().__init__(message)
         self.message = message
-        self.place = place
+        self.location = location
         self.hint = hint
 
     def __str__(self) -> str:
-        text = f"{self.place}: {self.message}" if self.place else self.message
+        text = f"{self.location}: {self.message}" if self.location else self.message
         return f"{text}\n  {self.hint}" if self.hint else text
 
     @property
@@ -133,7 +135,7 @@ class ProviderError(Inconclusive):
         self, cause: str, *, provider: str, endpoint: str, call: str, hint: str | None = None
     ) -> None:
         super().__init__(
-            f"{call} failed: {cause}", place=f"{provider} endpoint {endpoint}", hint=hint
+            f"{call} failed: {cause}", location=f"{provider} endpoint {endpoint}", hint=hint
         )
         self.cause = cause
         self.provider = provider

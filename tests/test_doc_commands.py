@@ -45,7 +45,7 @@ CANNOT = {
     "docker": "needs Docker; tests/test_dockerfile.py runs the commands of the image",
     "curl": AN_AUTHORITY,
     "openssl ts": AN_AUTHORITY,
-    "memleak verify evidence.json --public-key release.pub --anchor": AN_AUTHORITY,
+    "memleak verify evidence.json --public-key release.pub --timestamp": AN_AUTHORITY,
 }
 # What is not there before a command: what it makes, or would run beside what is meant.
 NOT_THERE = {"memleak init": "release.memleak.toml", "pytest -m copyright --": "suites"}
@@ -114,7 +114,7 @@ def ready(tmp_path_factory):
         "openssl genpkey -algorithm ed25519 -out release.key",
         "openssl pkey -in release.key -pubout -out release.pub",
         f"{sys.executable} -m pytest -q -m copyright release.memleak.toml "
-        "--memleak-evidence evidence.json --memleak-sign release.key",
+        "--memleak-evidence evidence.json --memleak-signing-key release.key",
     ):
         in_shell(line, folder)
     shutil.copy(folder / "evidence.json", folder / "before.json")

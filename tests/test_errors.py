@@ -30,7 +30,7 @@ def make(kind):
         extra = {"retry_after": 2.5, "in_doubt": True} if kind is ProviderBusy else {}
         named = {"provider": "openai", "endpoint": "ft:x", "call": "sample"}
         return kind("503 overloaded", **named, hint=HINT, **extra)
-    return kind("the file is empty", place=PLACE, hint=HINT)
+    return kind("the file is empty", location=PLACE, hint=HINT)
 
 
 ALL = [make(kind) for kind in CLASSES]
@@ -80,7 +80,7 @@ def test_every_error_says_what_it_is_for(kind):
     ],
 )
 def test_place_and_hint_stand_around_the_message(place, hint, shown):
-    error = BookError("it is empty", place=place, hint=hint)
+    error = BookError("it is empty", location=place, hint=hint)
     assert str(error) == shown
     assert error.line == shown.replace("\n  ", "; ")
     assert error.args == ("it is empty",)
@@ -150,7 +150,7 @@ def test_it_survives_copying(error):
 
 
 def test_notes_and_what_was_added_on_the_way_come_along():
-    error = RecordsError("bad", place="a.json")
+    error = RecordsError("bad", location="a.json")
     error.hint = "added later"
     error.add_note("seen by worker 3")
     again = pickle.loads(pickle.dumps(error))
@@ -159,7 +159,7 @@ def test_notes_and_what_was_added_on_the_way_come_along():
 
 
 def test_a_subclass_of_ones_own_travels_too():
-    again = pickle.loads(pickle.dumps(_Own("x", place="y", hint="z")))
+    again = pickle.loads(pickle.dumps(_Own("x", location="y", hint="z")))
     assert (type(again), str(again)) == (_Own, "y: x\n  z")
 
 

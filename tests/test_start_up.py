@@ -131,7 +131,7 @@ def test_recorded_answers_are_judged_without_a_database(tmp_path):
     (tmp_path / "a.json").write_text(json.dumps(answers))
     suite = tmp_path / "it.memleak.toml"
     suite.write_text(
-        '[suite]\nsamples = 1\n[limits]\nlongest_recital = 9\n[[book]]\nid = "b"\n'
+        '[suite]\nsamples = 1\n[limits]\nlongest_passage = 9\n[[book]]\nid = "b"\n'
         'source = "b.json"\n[[model]]\nid = "m"\nprovider = "recorded"\n'
         'options = { path = "a.json" }\n'
     )

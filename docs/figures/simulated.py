@@ -55,7 +55,7 @@ def few(runs: int) -> Iterator[Row]:
 def _interval(temper: known.Temper, spans: int, rounds: int, runs: int) -> Row:
     cell = simulations.intervals(temper, spans=spans, rounds=rounds, runs=runs)
     said, held = cell.said > 0, cell.held > 0
-    seen_twice = cell.recitals > 1
+    seen_twice = cell.passages > 1
     return {
         "rounds": temper.name,
         "n": rounds,

@@ -68,7 +68,7 @@ class Archive:
             raise BookError(
                 f"{name!r} has {info.file_size:,} bytes once inflated;"
                 f" the most that is read is {limit:,}",
-                place=self.place,
+                location=self.place,
                 hint="a document of a book is far smaller: the file is damaged or hostile",
             )
         try:
@@ -78,7 +78,7 @@ class Archive:
         except _DAMAGE as error:
             raise BookError(
                 f"{name!r} is damaged: {_cause(error)}",
-                place=self.place,
+                location=self.place,
                 hint="get the file again; it may have been cut short on its way",
             ) from None
 
@@ -95,15 +95,15 @@ def open_archive(path: Path) -> Iterator[Archive]:
     if path.is_dir():
         raise BookError(
             "is a directory; expected a file",
-            place=place,
+            location=place,
             hint="an unpacked EPUB is read once it is zipped again",
         )
     if path.exists() and not path.is_file():
-        raise BookError("is a device or a pipe; expected a file", place=place)
+        raise BookError("is a device or a pipe; expected a file", location=place)
     try:
         stream = path.open("rb")
     except OSError as error:
-        raise BookError(f"cannot be read: {error.strerror or error}", place=place) from None
+        raise BookError(f"cannot be read: {error.strerror or error}", location=place) from None
     with stream, _open_table(stream, place) as members:
         _check(members.infolist(), place)
         yield Archive(members, place)
@@ -112,7 +112,7 @@ def open_archive(path: Path) -> Iterator[Archive]:
 def _open_table(stream: io.BufferedReader, place: str) -> zipfile.ZipFile:
     start = stream.read(4)
     if not start:
-        raise BookError("is empty", place=place, hint="get the file again")
+        raise BookError("is empty", location=place, hint="get the file again")
     guarded = _Guarded(stream, place)
     try:
         members = zipfile.ZipFile(guarded)
@@ -122,7 +122,7 @@ def _open_table(stream: io.BufferedReader, place: str) -> zipfile.ZipFile:
             f"the zip is damaged or cut short: {_cause(error)}"
             if looks_right
             else "is not a zip file, which every EPUB is",
-            place=place,
+            location=place,
             hint="get the file again" if looks_right else "is it a book of another format?",
         ) from None
     guarded.limit = None
@@ -147,7 +147,7 @@ class _Guarded:
             raise BookError(
                 f"the zip's table of contents has {size:,} bytes;"
                 f" the most that is read is {self.limit:,}",
-                place=self._place,
+                location=self._place,
                 hint="a book has far fewer files: the file is damaged or hostile",
             )
         return self._stream.read(size)
@@ -159,18 +159,18 @@ def _check(members: list[zipfile.ZipInfo], place: str) -> None:
         if ".." in name.split("/") or name.startswith("/") or _DRIVE.match(name):
             raise BookError(
                 f"the zip has the path {info.filename!r}, which leads out of it",
-                place=place,
+                location=place,
                 hint="no EPUB has such paths: the file is hostile",
             )
         if info.flag_bits & _ENCRYPTED:
             raise BookError(
-                f"{name!r} is locked with a password", place=place, hint="unlock the zip first"
+                f"{name!r} is locked with a password", location=place, hint="unlock the zip first"
             )
         if info.compress_type not in _COMPRESSIONS:
             raise BookError(
                 f"{name!r} is compressed by method {info.compress_type};"
                 " EPUB allows 0 (stored) and 8 (deflated)",
-                place=place,
+                location=place,
                 hint="zip the book again with deflate",
             )
     total = sum(info.file_size for info in members)
@@ -178,7 +178,7 @@ def _check(members: list[zipfile.ZipInfo], place: str) -> None:
         raise BookError(
             f"the zip has {total:,} bytes once inflated;"
             f" the most that is read is {MAX_TOTAL_BYTES:,}",
-            place=place,
+            location=place,
             hint="a book is far smaller: the file is hostile, or leave out its sound and film",
         )
 
@@ -206,16 +206,16 @@ def read_bytes(path: Path) -> bytes:
     place = str(path)
     try:
         if path.exists() and not path.is_file():
-            raise BookError("is a directory or a device; expected a file", place=place)
+            raise BookError("is a directory or a device; expected a file", location=place)
         size = path.stat().st_size
         if not size:
-            raise BookError("is empty", place=place, hint="get the file again")
+            raise BookError("is empty", location=place, hint="get the file again")
         if size > MAX_DOCUMENT_BYTES:
             raise BookError(
                 f"has {size:,} bytes; the most that is read is {MAX_DOCUMENT_BYTES:,}",
-                place=place,
+                location=place,
                 hint="a book is far smaller; split a collection into its books",
             )
         return path.read_bytes()
     except OSError as error:
-        raise BookError(f"cannot be read: {error.strerror or error}", place=place) from None
+        raise BookError(f"cannot be read: {error.strerror or error}", location=place) from None

@@ -1,4 +1,4 @@
-"""A catalogue of books prepared for scanning: one file of word keys, and none of the books' text.
+"""A catalog of books prepared for scanning: one file of word keys, and none of the books' text.
 
     sign (24 bytes) | keys of all books, 8 bytes each | table (JSON) | its length (8 bytes)
 
@@ -30,19 +30,19 @@ if TYPE_CHECKING:
     from pytest_memleak.records import WordMode
     from pytest_memleak.scoring.word_hashes import Keys
 
-__all__ = ["CatalogueFile", "Part", "PreparedBook", "is_catalogue_file", "write_catalogue"]
+__all__ = ["CatalogFile", "Part", "PreparedBook", "is_catalog_file", "write_catalog"]
 
-_SIGN = b"memleak catalogue, v1\n\n\n"
+_SIGN = b"memleak catalog, v1\n\n\n"
 _LENGTH = 8
 _KEY_BYTES = 8
-_AGAIN = "build it again: memleak catalogue build DIR -o FILE"
+_AGAIN = "build it again: memleak catalog build DIR -o FILE"
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedBook:
     """A book in the file.
 
-    source:  its file, from the catalogue's folder; sha256: of that file's bytes (hexadecimal)
+    source:  its file, from the catalog's folder; sha256: of that file's bytes (hexadecimal)
     words:   N; digest: of its words' keys
     exact, folded: first and number of its keys, as measured and folded
     keys_sha256: of the bytes of both
@@ -63,7 +63,7 @@ class PreparedBook:
         return sum(count for _, count in counts) * _KEY_BYTES
 
 
-def is_catalogue_file(path: Path) -> bool:
+def is_catalog_file(path: Path) -> bool:
     """Whether the file begins as one of these does."""
     try:
         with path.open("rb") as file:
@@ -72,7 +72,7 @@ def is_catalogue_file(path: Path) -> bool:
         return False
 
 
-def write_catalogue(
+def write_catalog(
     path: Path, books: Iterable[tuple[Path, str, BookKeys]], *, mode: WordMode
 ) -> list[PreparedBook]:
     """Write the books, one after the other, with their file and its SHA-256; what was written.
@@ -111,8 +111,8 @@ def write_catalogue(
     return made
 
 
-class CatalogueFile:
-    """What `write_catalogue` wrote; BookError where it is damaged, or another version wrote it."""
+class CatalogFile:
+    """What `write_catalog` wrote; BookError where it is damaged, or another version wrote it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -120,15 +120,15 @@ class CatalogueFile:
             self.mode, self.books, its_numbering = self._table()
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BookError(
-                f"it is no whole catalogue file ({type(error).__name__})",
-                place=str(path),
+                f"it is no whole catalog file ({type(error).__name__})",
+                location=str(path),
                 hint=_AGAIN,
             ) from None
         if its_numbering != numbering(self.mode):
             raise BookError(
                 "it was made by another version of memleak, which reads words in another way, so "
                 "that some of them would not be found",
-                place=str(path),
+                location=str(path),
                 hint=_AGAIN,
             )
 
@@ -155,7 +155,7 @@ class CatalogueFile:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Books of a catalogue file, by the names that they have in a run: a shard of the library."""
+    """Books of a catalog file, by the names that they have in a run: a shard of the library."""
 
     path: Path
     named: tuple[tuple[str, PreparedBook], ...]
@@ -173,7 +173,7 @@ class Part:
             if digest.hexdigest() != book.keys_sha256:
                 raise BookError(
                     f"the keys of {book.source!r} in it are damaged",
-                    place=str(self.path),
+                    location=str(self.path),
                     hint=_AGAIN,
                 )
             yield name, BookKeys(book.words, book.digest, exact, folded)

@@ -77,4 +77,4 @@ def require_words(chapters: Sequence[Chapter], *, place: str, hint: str) -> None
         for paragraph in chapter.paragraphs:
             if _LETTER_OR_DIGIT.search(paragraph):
                 return
-    raise BookError("there are no words in it", place=place, hint=hint)
+    raise BookError("there are no words in it", location=place, hint=hint)

@@ -35,7 +35,7 @@ def check_continuation(template: str, *, place: str | None = None) -> None:
     if not check_template(template, known=("prefix",), place=place):
         raise BookError(
             "the continuation template has no {prefix}, so the model would not know the passage",
-            place=place,
+            location=place,
         )
 
 

@@ -150,13 +150,13 @@ def _as_told(
             shown = ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")  # noqa: PLR2004
             raise BookError(
                 f"{key} names {idle[0]!r}, which fits no document of the book",
-                place=place,
+                location=place,
                 hint=f"its documents are {shown}",
             )
         found.append(fits)
     both = sorted(found[0] & found[1])
     if both:
-        raise BookError(f"include and exclude both name {both[0]!r}", place=place)
+        raise BookError(f"include and exclude both name {both[0]!r}", location=place)
     return found[0], found[1]
 
 

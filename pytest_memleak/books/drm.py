@@ -51,7 +51,7 @@ def refuse_drm(archive: Archive) -> None:
 
 
 def _under_drm(archive: Archive, why: str) -> BookError:
-    return BookError(f"is under DRM: {why}", place=archive.place, hint="use a copy without DRM")
+    return BookError(f"is under DRM: {why}", location=archive.place, hint="use a copy without DRM")
 
 
 def _is_no_text(target: str, algorithm: str) -> bool:

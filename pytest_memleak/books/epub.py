@@ -119,7 +119,9 @@ def _read_document(
     try:
         return read_markup(data, budget=budget, as_blocks=as_blocks, places=places)
     except BookError as error:
-        raise BookError(f"{name!r} {error.message}", place=archive.place, hint=error.hint) from None
+        raise BookError(
+            f"{name!r} {error.message}", location=archive.place, hint=error.hint
+        ) from None
 
 
 def _load(path: Path, package: TidyPackage) -> EpubBook:

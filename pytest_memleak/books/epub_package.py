@@ -110,7 +110,7 @@ def _find_package_file(archive: Archive, notes: _Notes) -> str:
         if not packages:
             raise BookError(
                 "there is no package file (OPF) in the zip",
-                place=archive.place,
+                location=archive.place,
                 hint="is it an EPUB?",
             )
         notes.add(f"there is no {_CONTAINER}; its first package file is read", packages[0])
@@ -125,7 +125,7 @@ def _find_package_file(archive: Archive, notes: _Notes) -> str:
             f"the package file (OPF) {path!r} that {_CONTAINER} names is not in the zip"
             if path
             else f"{_CONTAINER} names no package file (OPF)",
-            place=archive.place,
+            location=archive.place,
             hint="is it an EPUB?",
         )
     return name
@@ -192,7 +192,7 @@ def _within(path: str, archive: Archive, folder: str = "") -> str:
     if joined == ".." or joined.startswith("../"):
         raise BookError(
             f"the package names the path {path!r}, which leads out of the zip",
-            place=archive.place,
+            location=archive.place,
             hint="no EPUB has such paths: the file is hostile",
         )
     return joined
@@ -207,7 +207,7 @@ def _read_spine(
     if not references:
         raise BookError(
             "the package has no spine, so nothing says what to read in which order",
-            place=archive.place,
+            location=archive.place,
             hint="repair the EPUB with an editor such as Sigil",
         )
     spine: dict[str, tuple[_Item, str]] = {}
@@ -229,7 +229,7 @@ def _read_spine(
     if not spine:
         raise BookError(
             "none of the documents that the spine names can be read",
-            place=archive.place,
+            location=archive.place,
             hint="; ".join(notes.warnings()),
         )
     return list(spine.values())

@@ -61,8 +61,8 @@ def cut(
     if not any(unit.words for unit in units):
         raise BookError(
             f"there are no words in it, as the mode {mode!r} counts them",
-            place=place,
-            hint='a book in another script than Latin needs words = "unicode"'
+            location=place,
+            hint='a book in another script than Latin needs word_mode = "unicode"'
             if mode == "paper"
             else "is it the right book?",
         )

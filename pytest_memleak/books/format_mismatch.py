@@ -39,7 +39,7 @@ def refuse_other_formats(data: bytes, *, place: str) -> None:
     for place_of, magic, kind, hint in _BEGINNINGS:
         start = beginning.lstrip(_MARKS) if place_of is None else beginning[place_of:]
         if start.startswith(magic):
-            raise BookError(f"is {kind}, not text", place=place, hint=hint)
+            raise BookError(f"is {kind}, not text", location=place, hint=hint)
 
 
 def refuse_markup(text: str, *, place: str) -> None:
@@ -47,7 +47,7 @@ def refuse_markup(text: str, *, place: str) -> None:
     if _MARKUP.search(text):
         raise BookError(
             "is HTML, not plain text",
-            place=place,
+            location=place,
             hint="take the tags out, or give each work as a file .html",
         )
 
@@ -55,4 +55,4 @@ def refuse_markup(text: str, *, place: str) -> None:
 def refuse_pages(text: str, *, place: str) -> None:
     """Raise BookError for HTML under the name of plain text."""
     if _PAGE.match(text[:_PREAMBLE]):
-        raise BookError("is HTML, not plain text", place=place, hint="name the file .html")
+        raise BookError("is HTML, not plain text", location=place, hint="name the file .html")

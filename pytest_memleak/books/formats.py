@@ -58,7 +58,7 @@ def read_manuscript(
         kind, advice = _CONVERTED[suffix]
         raise BookError(
             f"is {kind}, which is not read here",
-            place=str(path),
+            location=str(path),
             hint=advice.format(name=path.name, stem=path.stem),
         )
     if suffix not in {".epub", ".zip", *_READERS}:
@@ -70,7 +70,7 @@ def read_manuscript(
     if include or exclude:
         raise BookError(
             "include and exclude name documents of an EPUB, and this is none",
-            place=str(path),
+            location=str(path),
             hint="take them out",
         )
     if suffix == ".zip":
@@ -95,9 +95,11 @@ def _read_zip(path: Path) -> Manuscript:
                 shown = ", ".join(map(repr, names[:_LISTED]))
                 raise BookError(
                     f"holds {len(names):,} texts; a book is one",
-                    place=str(path),
+                    location=str(path),
                     hint=f"unpack it, and name one of them: {shown}",
                 )
     raise BookError(
-        "holds neither .txt nor .html", place=str(path), hint="unpack it, and name the book in it"
+        "holds neither .txt nor .html",
+        location=str(path),
+        hint="unpack it, and name the book in it",
     )

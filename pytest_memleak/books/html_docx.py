@@ -49,7 +49,7 @@ def page_manuscript(
     try:
         markup = read_markup(data, budget=Budget())
     except BookError as error:
-        raise BookError(error.message, place=place, hint=error.hint) from None
+        raise BookError(error.message, location=place, hint=error.hint) from None
     return of_one_document(
         name,
         markup,
@@ -75,7 +75,7 @@ def read_markdown(path: Path, *, lines: bool = False) -> Manuscript:
         raise BookError(
             f"has {len(text):,} characters; the most of Markdown that is read is"
             f" {_LONGEST_MARKDOWN:,}",
-            place=place,
+            location=place,
             hint="split a collection into its books, or make it an EPUB with pandoc",
         )
     text = without_controls(text.replace("\r\n", "\n"))
@@ -117,14 +117,14 @@ def read_docx(path: Path) -> Manuscript:
     if find_spec("mammoth") is None:
         raise BookError(
             "needs the package 'mammoth', which is not installed",
-            place=str(path),
+            location=str(path),
             hint="install it with: pip install 'pytest-memleak[formats]'",
         )
     with open_archive(path) as archive:
         if archive.find("word/document.xml") is None:
             raise BookError(
                 "has no word/document.xml, which every Word document has",
-                place=str(path),
+                location=str(path),
                 hint="save it again as .docx",
             )
         for name in archive.names:
@@ -133,7 +133,7 @@ def read_docx(path: Path) -> Manuscript:
                 if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
                     raise BookError(
                         f"{name!r} has a document type, as no Word document has",
-                        place=str(path),
+                        location=str(path),
                         hint="the file is hostile",
                     )
     budget = Budget(str(path))
@@ -142,7 +142,7 @@ def read_docx(path: Path) -> Manuscript:
     except ParserFailure as failure:
         raise BookError(
             f"is no Word document that mammoth can read ({failure.why})",
-            place=str(path),
+            location=str(path),
             hint="save it again as .docx, or as .txt",
         ) from None
     for kind in ("footnote", "endnote"):

@@ -34,7 +34,7 @@ def check_template(
     except ValueError as error:
         raise BookError(
             f"the instruction template cannot be read: {error}",
-            place=place,
+            location=place,
             hint="write {{ and }} for braces that are meant as such",
         ) from None
     found = set()
@@ -45,7 +45,7 @@ def check_template(
             written = name + (f"!{cast}" if cast else "") + (f":{form}" if form else "")
             raise BookError(
                 f"the instruction template has the placeholder {{{written}}}",
-                place=place,
+                location=place,
                 hint=f"it may have {', '.join(f'{{{one}}}' for one in known)}",
             )
         found.add(name)
@@ -78,7 +78,7 @@ def instruct(
         if name in used and not value:
             raise BookError(
                 f"the instruction template needs the book's {name}, which the file does not give",
-                place=place,
+                location=place,
                 hint=f'say {name} = "..." for this book in the suite file',
             )
     return tuple(
@@ -99,7 +99,7 @@ def _summary(excerpt: Excerpt, summaries: Mapping[str, str], place: str | None) 
     if excerpt.id not in summaries:
         raise BookError(
             f"the excerpt {excerpt.id!r} has no summary",
-            place=place,
+            location=place,
             hint="every excerpt needs one: write it, or have any chat model write it",
         )
     return summaries[excerpt.id]

@@ -45,7 +45,7 @@ def parse_member(archive: Archive, name: str) -> _Element:
     except etree.XMLSyntaxError:
         root = None
     if root is None:
-        raise BookError(f"{name!r} is not XML", place=archive.place, hint="is it an EPUB?")
+        raise BookError(f"{name!r} is not XML", location=archive.place, hint="is it an EPUB?")
     return root
 
 

@@ -71,13 +71,13 @@ def _lines(name: str, data: bytes, place: str, most: int) -> list[str]:
     except subprocess.TimeoutExpired:
         raise _out_of_bounds(place) from None
     except OSError as error:
-        raise BookError(f"cannot be read: {error.strerror or error}", place=place) from None
+        raise BookError(f"cannot be read: {error.strerror or error}", location=place) from None
     return done.stdout.decode("utf-8", "surrogatepass").split("\n")[:-1]
 
 
 def _out_of_bounds(place: str) -> BookError:
     return BookError(
         f"cannot be read within {MOST_SECONDS} s of processor time and {MOST_MEBIBYTES} MiB",
-        place=place,
+        location=place,
         hint="the file is damaged or hostile: use another edition, an EPUB or plain text",
     )

@@ -56,7 +56,7 @@ def read_pdf(path: Path) -> Manuscript:
     if not text.strip():
         raise BookError(
             "there are no words in it",
-            place=place,
+            location=place,
             hint="its pages are images: recognise them first (ocrmypdf), or use another edition",
         )
     return lines_manuscript(text, name=path.name, warnings=(said,), place=place)
@@ -66,7 +66,7 @@ def _pages(data: bytes, place: str) -> list[list[str]]:
     if find_spec("pypdfium2") is None:
         raise BookError(
             "needs the package 'pypdfium2', which is not installed",
-            place=place,
+            location=place,
             hint="install it with: pip install 'pytest-memleak[formats]'",
         )
     try:
@@ -80,13 +80,13 @@ def _refused(failure: ParserFailure, place: str) -> BookError:
     if failure.why == "pages":
         return BookError(
             f"has {failure.number:,} pages; the most that are read is {MAX_PAGES:,}",
-            place=place,
+            location=place,
             hint="split a collection into its books",
         )
     locked = failure.why == "locked"
     return BookError(
         "is locked with a password" if locked else "is no PDF that can be read",
-        place=place,
+        location=place,
         hint="unlock it first" if locked else "get the file again",
     )
 

@@ -73,7 +73,9 @@ def text_manuscript(data: bytes, *, name: str, place: str, lines: bool = False) 
     refuse_pages(text, place=place)
     if is_binary(text):
         raise BookError(
-            "is not text: it is full of control characters", place=place, hint="is it a .txt file?"
+            "is not text: it is full of control characters",
+            location=place,
+            hint="is it a .txt file?",
         )
     noted = (note,) if note else ()
     return lines_manuscript(text, name=name, warnings=noted, place=place, lines=lines)

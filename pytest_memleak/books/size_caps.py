@@ -42,7 +42,7 @@ class Budget:
         if amount > self._left[what]:
             raise BookError(
                 f"has more than the {_MOST[what]:,} {what} that are read of a book",
-                place=self.place,
+                location=self.place,
                 hint="the longest novels have ten million characters: split a collection into"
                 " its books",
             )

@@ -42,7 +42,7 @@ def load_summaries(path: Path, excerpts: Iterable[Excerpt]) -> dict[str, str]:
         if excerpt_id not in entries:
             raise BookError(
                 f"there is no summary for the excerpt {excerpt_id!r}",
-                place=str(path),
+                location=str(path),
                 hint=f"{len(known):,} excerpts need one each; the file has {len(entries):,}",
             )
     return {
@@ -59,7 +59,7 @@ def write_summaries(path: Path, excerpts: Iterable[Excerpt], summaries: Mapping[
     entries = {}
     for excerpt in excerpts:
         if not summaries.get(excerpt.id, "").strip():
-            raise BookError(f"the excerpt {excerpt.id!r} has no summary", place=str(path))
+            raise BookError(f"the excerpt {excerpt.id!r} has no summary", location=str(path))
         entries[excerpt.id] = {
             "summary": summaries[excerpt.id],
             "excerpt_sha256": excerpt_sha256(excerpt),
@@ -68,7 +68,9 @@ def write_summaries(path: Path, excerpts: Iterable[Excerpt], summaries: Mapping[
     try:
         write_whole(path, text)
     except OSError as error:
-        raise BookError(f"cannot be written: {error.strerror or error}", place=str(path)) from None
+        raise BookError(
+            f"cannot be written: {error.strerror or error}", location=str(path)
+        ) from None
 
 
 # --- one file ------------------------------------------------------------------------------
@@ -78,25 +80,27 @@ def _read(path: Path) -> dict[str, Any]:
     place = str(path)
     try:
         if path.exists() and not path.is_file():
-            raise BookError("is a directory or a device; expected a file", place=place, hint=_FORM)
+            raise BookError(
+                "is a directory or a device; expected a file", location=place, hint=_FORM
+            )
         if path.stat().st_size > _MAX_BYTES:
-            raise BookError(f"has more than {_MAX_BYTES:,} bytes", place=place, hint=_FORM)
+            raise BookError(f"has more than {_MAX_BYTES:,} bytes", location=place, hint=_FORM)
         text = path.read_bytes().decode("utf-8-sig")
         found = json.loads(text, object_pairs_hook=_once_each)
     except OSError as error:
-        raise BookError(f"cannot be read: {error.strerror or error}", place=place) from None
+        raise BookError(f"cannot be read: {error.strerror or error}", location=place) from None
     except UnicodeDecodeError:
-        raise BookError("is not UTF-8", place=place, hint="save the file as UTF-8") from None
+        raise BookError("is not UTF-8", location=place, hint="save the file as UTF-8") from None
     except json.JSONDecodeError as error:
         raise BookError(
             f"is not JSON: {error.msg} at line {error.lineno}, column {error.colno}",
-            place=place,
+            location=place,
             hint=_FORM,
         ) from None
     except (RecursionError, ValueError) as error:
-        raise BookError(f"is not usable JSON: {error}", place=place, hint=_FORM) from None
+        raise BookError(f"is not usable JSON: {error}", location=place, hint=_FORM) from None
     if not isinstance(found, dict):
-        raise BookError("is not a JSON object", place=place, hint=_FORM)
+        raise BookError("is not a JSON object", location=place, hint=_FORM)
     return found
 
 
@@ -113,22 +117,22 @@ def _summary(entry: object, excerpt_id: str, known: Mapping[str, Excerpt], place
     if excerpt_id not in known:
         raise BookError(
             f"there is a summary for {excerpt_id!r}, which is no excerpt of the book",
-            place=place,
+            location=place,
             hint="is it the summaries of another book, or of another way to cut it?",
         )
     if not isinstance(entry, Mapping):
-        raise BookError(f"the entry of {excerpt_id!r} is no object", place=place, hint=_FORM)
+        raise BookError(f"the entry of {excerpt_id!r} is no object", location=place, hint=_FORM)
     summary, digest = entry.get("summary"), entry.get("excerpt_sha256")
     if not isinstance(summary, str) or not summary.strip():
-        raise BookError(f"the entry of {excerpt_id!r} has no summary", place=place, hint=_FORM)
+        raise BookError(f"the entry of {excerpt_id!r} has no summary", location=place, hint=_FORM)
     if not isinstance(digest, str):
         raise BookError(
-            f"the entry of {excerpt_id!r} has no excerpt_sha256", place=place, hint=_FORM
+            f"the entry of {excerpt_id!r} has no excerpt_sha256", location=place, hint=_FORM
         )
     if digest.lower() != excerpt_sha256(known[excerpt_id]):
         raise BookError(
             f"the excerpt {excerpt_id!r} has another text than the one that was summarised",
-            place=place,
+            location=place,
             hint=_WRITE_ANEW,
         )
     return summary

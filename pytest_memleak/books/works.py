@@ -108,7 +108,7 @@ def _manuscript(path: Path, read: Reader, *, lines: bool) -> Manuscript:
         return found
     raise BookError(
         "its reader gives excerpts, and not what they are cut from",
-        place=str(path),
+        location=str(path),
         hint="a collection's works are read from text, or from rows of JSON",
     )
 
@@ -117,7 +117,7 @@ def _under_headings(manuscript: Manuscript, path: Path, name: str) -> Iterator[R
     if len(manuscript.chapters) < 2:  # noqa: PLR2004 - one is no collection
         raise BookError(
             "has no headings that part one work from the next",
-            place=str(path),
+            location=str(path),
             hint="mark each title as a heading (# in Markdown), give a file for each work and a "
             "pattern such as songs/**, or rows of JSONL",
         )
@@ -138,7 +138,7 @@ def _of_records(path: Path, name: str, *, lines: bool) -> Iterator[ReadWork]:
     records = read_records(path, most_bytes=_MOST_JSON)
     first = next(records, None)
     if first is None:
-        raise BookError("holds no rows", place=str(path), hint=_ROW)
+        raise BookError("holds no rows", location=str(path), hint=_ROW)
     records = chain([first], records)
     if isinstance(first, Mapping) and "excerpt_text" in first:
         yield from _of_the_papers(records, path, name)
@@ -147,7 +147,7 @@ def _of_records(path: Path, name: str, *, lines: bool) -> Iterator[ReadWork]:
         place = f"{path}, record {number}"
         text = _text(row, "text", place)
         if text is None:
-            raise BookError("there is no text", place=place, hint=_ROW)
+            raise BookError("there is no text", location=place, hint=_ROW)
         refuse_markup(text, place=place)
         title = _text(row, "title", place)
         paragraphs, matter = without_notices(paragraphs_of(text, lines=lines), lines=lines)
@@ -171,7 +171,7 @@ def _of_the_papers(records: Iterable[object], path: Path, name: str) -> Iterator
         if title is None:
             raise BookError(
                 "there are rows without book_name, so that nothing says which are of one work",
-                place=f"{path}, work {number}",
+                location=f"{path}, work {number}",
                 hint=f"name the work in each of its rows; {_ROW}",
             )
         book = book_from_records(list(rows), place=str(path))
@@ -180,10 +180,10 @@ def _of_the_papers(records: Iterable[object], path: Path, name: str) -> Iterator
 
 def _text(row: object, key: str, place: str) -> str | None:
     if not isinstance(row, Mapping):
-        raise BookError("is no object", place=place, hint=_ROW)
+        raise BookError("is no object", location=place, hint=_ROW)
     value = row.get(key)
     if value is not None and not isinstance(value, str):
-        raise BookError(f"{key} is no string", place=place, hint=_ROW)
+        raise BookError(f"{key} is no string", location=place, hint=_ROW)
     return value or None
 
 
@@ -226,8 +226,8 @@ def make_collection(
         if mode == "paper" and there - seen >= k and 10 * seen < 9 * there:
             raise BookError(
                 f"word mode 'paper' keeps {seen:,} of the {there:,} words of the work {work.id!r}",
-                place=place,
-                hint='set words = "unicode" (--words unicode on the command line)',
+                location=place,
+                hint='set word_mode = "unicode" (--word-mode unicode on the command line)',
             )
         refuse_fused((one.text for one in its), mode=mode, place=f"{place}, work {work.id!r}")
         parts.append(_part(work, there, None if seen >= k else f"it has fewer than k = {k} words"))
@@ -241,11 +241,11 @@ def make_collection(
         if len(parts) > _MOST_WORKS:
             raise BookError(
                 f"has more than {_MOST_WORKS:,} works",
-                place=place,
+                location=place,
                 hint="make several collections of it",
             )
     if not kept:
-        raise BookError(f"has no work of k = {k} words or more", place=place)
+        raise BookError(f"has no work of k = {k} words or more", location=place)
     if left := [one.label or one.name for one in parts if not one.kept]:
         warnings.append(
             f"left out, since no match of k = {k} words could be in them: {', '.join(left)}"

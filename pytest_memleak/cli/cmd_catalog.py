@@ -1,4 +1,4 @@
-"""`memleak catalogue build`: books as word keys, so that no run parses them again."""
+"""`memleak catalog build`: books as word keys, so that no run parses them again."""
 
 from __future__ import annotations
 
@@ -13,51 +13,53 @@ if TYPE_CHECKING:
 
     from pytest_memleak.scoring.catalog_scan import BookKeys
 
-__all__ = ["add_catalogue"]
+__all__ = ["add_catalog"]
 
 
-def add_catalogue(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Register `memleak catalogue build`."""
-    catalogue = commands.add_parser(
-        "catalogue",
+def add_catalog(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register `memleak catalog build`."""
+    catalog = commands.add_parser(
+        "catalog",
         help="prepare books that nobody asks for",
-        description="Prepare the books of a suite's [[catalogue]].",
+        description="Prepare the books of a suite's [[catalog]].",
     )
-    actions = catalogue.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions = catalog.add_subparsers(dest="action", required=True, metavar="ACTION")
     build = actions.add_parser(
         "build",
         help="write a folder's books as word keys",
         description="Write all books below a folder as word keys, into one file that a suite's "
-        "[[catalogue]] may name. No run parses them again; their text is not in it.",
+        "[[catalog]] may name. No run parses them again; their text is not in it.",
     )
     build.add_argument("folder", metavar="DIR", type=Path, help="the books, in folders or not")
     build.add_argument(
         "-o", "--output", metavar="FILE", type=Path, required=True, help="where to write them"
     )
     build.add_argument(
-        "--words", choices=("paper", "unicode"), default="paper", help="what counts as a word"
+        "--word-mode", choices=("paper", "unicode"), default="paper", help="what counts as a word"
     )
     build.set_defaults(run=_build)
 
 
 def _build(parsed: argparse.Namespace) -> int:
-    from pytest_memleak.books.catalog_file import is_catalogue_file, write_catalogue
+    from pytest_memleak.books.catalog_file import is_catalog_file, write_catalog
     from pytest_memleak.errors import BookError
     from pytest_memleak.records.number_format import amount
 
     folder, output = parsed.folder, parsed.output
     if not folder.is_dir():
-        raise BookError("there is no such folder", place=str(folder), hint="name the books' folder")
-    if output.exists() and not is_catalogue_file(output):
         raise BookError(
-            "it is there and is no earlier catalogue",
-            place=str(output),
+            "there is no such folder", location=str(folder), hint="name the books' folder"
+        )
+    if output.exists() and not is_catalog_file(output):
+        raise BookError(
+            "it is there and is no earlier catalog",
+            location=str(output),
             hint="name another file with --output, or delete it",
         )
-    made = write_catalogue(output, _books(parsed), mode=parsed.words)
+    made = write_catalog(output, _books(parsed), mode=parsed.word_mode)
     if not made:
         output.unlink()
-        raise BookError("no file below it is a book that can be measured", place=str(folder))
+        raise BookError("no file below it is a book that can be measured", location=str(folder))
     words = sum(one.words for one in made)
     print(f"{amount(len(made), 'book')}, {words:,} words -> {output}")
     return 0
@@ -65,21 +67,21 @@ def _build(parsed: argparse.Namespace) -> int:
 
 def _books(parsed: argparse.Namespace) -> Iterator[tuple[Path, str, BookKeys]]:
     """Each file that is a book, with its SHA-256 and keys; why not, of the others, on stderr."""
-    from pytest_memleak.books.catalog_file import is_catalogue_file
+    from pytest_memleak.books.catalog_file import is_catalog_file
     from pytest_memleak.errors import MemleakError
     from pytest_memleak.pipeline.catalog_reader import LooseReader
     from pytest_memleak.records import Scoring
     from pytest_memleak.redaction.text import inert
 
-    reader = LooseReader(Scoring(words=parsed.words))
+    reader = LooseReader(Scoring(word_mode=parsed.word_mode))
     files = sorted(one for one in parsed.folder.rglob("*") if one.is_file())
     for path in files:
-        if path.name.startswith(".") or is_catalogue_file(path):
+        if path.name.startswith(".") or is_catalog_file(path):
             continue
         try:
             keys = reader.keys(path)
         except MemleakError as error:
-            print(f"memleak catalogue: warning: left out: {inert(error.line)}", file=sys.stderr)
+            print(f"memleak catalog: warning: left out: {inert(error.line)}", file=sys.stderr)
             continue
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""`memleak compare` and `memleak cross`: what models memorized, and where it came from."""
+"""`memleak compare` and `memleak trace`: what models memorized, and where it came from."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     compare = commands.add_parser(
         "compare",
         help="compare two releases, or what several models memorized of a book",
-        description="Of two evidence bundles: what changed, and with --fail-if-worse whether it is "
+        description="Of two evidence bundles: what changed, and with --max-increase whether it is "
         "worse or noise. Exit code 0: no worse; 1: worse, or it cannot be told. Of a book and "
         "generations: Jaccard similarity of the memorized words, the value independence would "
         "give, and each model's agreement with itself.",
@@ -44,7 +44,7 @@ def add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="one per model; or the bundle of the later release",
     )
     compare.add_argument(
-        "--fail-if-worse",
+        "--max-increase",
         metavar="MEASURE=BY,...",
         help="of bundles: fail where a measure rose by more than noise and than this, as in "
         "bmc=0.01,longest_span=10",
@@ -63,13 +63,11 @@ def _compare(parsed: argparse.Namespace) -> int:
         return compare_bundles(
             parsed.book,
             parsed.generations[0],
-            tolerances=parsed.fail_if_worse,
+            tolerances=parsed.max_increase,
             as_json=parsed.json,
         )
-    if parsed.fail_if_worse is not None:
-        raise SettingsError(
-            f"--fail-if-worse needs two evidence bundles, and {parsed.book} is none"
-        )
+    if parsed.max_increase is not None:
+        raise SettingsError(f"--max-increase needs two evidence bundles, and {parsed.book} is none")
     return _compare_models(parsed)
 
 
@@ -100,13 +98,13 @@ def _compare_models(parsed: argparse.Namespace) -> int:
     return 0
 
 
-# --- memleak cross -------------------------------------------------------------------------
+# --- memleak trace -------------------------------------------------------------------------
 
 
 def add_cross(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Register `memleak cross`."""
+    """Register `memleak trace`."""
     cross = commands.add_parser(
-        "cross",
+        "trace",
         help="show where recited spans came from",
         description="Spans of each excerpt by the excerpts whose generations recited them; with "
         "other books, what generations for this one recite of those.",
@@ -162,7 +160,10 @@ def _scoring(parsed: argparse.Namespace) -> Scoring:
     from pytest_memleak.records import Scoring
 
     return Scoring(
-        k=parsed.k, trim=parsed.trim, span_threshold=parsed.span_threshold, words=parsed.words
+        k=parsed.k,
+        trim=parsed.trim,
+        span_threshold=parsed.span_threshold,
+        word_mode=parsed.word_mode,
     )
 
 

@@ -53,7 +53,7 @@ def add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="the ledger (default: .memleak/ledger.db below the current folder)",
     )
     doctor.add_argument(
-        "--file-only",
+        "--syntax-only",
         action="store_true",
         help="of the suites their keys and values alone: no book, extra, key or server",
     )
@@ -61,7 +61,7 @@ def add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _doctor(parsed: argparse.Namespace) -> int:
-    if parsed.file_only:
+    if parsed.syntax_only:
         return _told([_file(path) for path in parsed.suite], parsed.suite)
     checked = [*_installation(), _ledger(parsed.ledger)]
     for path in parsed.suite:
@@ -88,7 +88,7 @@ def _next(suites: list[Path], to_mend: list[_Checked]) -> str:
     if to_mend:
         return next_step(command_line("memleak", "doctor", *suites), "once that is mended")
     if suites:
-        plan = command_line("pytest", "-m", "copyright", *suites, "--memleak-plan")
+        plan = command_line("pytest", "-m", "copyright", *suites, "--memleak-dry-run")
         return next_step(plan, "what it would ask, and cost at most")
     return next_step("memleak demo", "see the gate work; or memleak init, for a suite of your own")
 
@@ -183,7 +183,8 @@ def _plan(suite: Suite, opened: SuiteRun) -> Iterator[_Checked]:
         if rounds and rounds.needed is not None and rounds.needed > rounds.samples:
             yield _Checked(
                 f"pair {step.what}",
-                f"{rounds.samples:,} samples are too few for detect = {rounds.detect:g}",
+                f"{rounds.samples:,} samples are too few for detection_limit = "
+                f"{rounds.detection_limit:g}",
                 f"set samples = {rounds.needed}, or a larger detect",
             )
 

@@ -131,7 +131,7 @@ def _book(name: str | Path) -> Path:
 
     book = Path(name)
     if not book.is_file():
-        raise BookError("there is no such file", place=str(book), hint="check its name")
+        raise BookError("there is no such file", location=str(book), hint="check its name")
     return book
 
 
@@ -153,7 +153,7 @@ def _refuse_what_is_there(path: Path) -> None:
     if path.exists():
         raise SettingsError(
             "it is there already, and nothing is written over",
-            place=str(path),
+            location=str(path),
             hint="name another suite with -o, or leave the job out with --ci none",
         )
 

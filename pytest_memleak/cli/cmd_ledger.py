@@ -1,9 +1,9 @@
 """`memleak ledger`: what a ledger holds, and generations out of it and into it.
 
     memleak ledger list [--json]
-    memleak ledger attempts --endpoint ID [--book ID] [--json]
-    memleak ledger debts [--json]
-    memleak ledger check
+    memleak ledger history --endpoint ID [--book ID] [--json]
+    memleak ledger cleanup [--json]
+    memleak ledger verify
     memleak ledger export --endpoint ID [--book ID] [--temperature T] [--seed N] -o FILE
     memleak ledger import FILE --endpoint ID --suite SUITE --model ID --book ID
 
@@ -163,7 +163,7 @@ def _print(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) ->
     print_table(columns, rows, right=[name for name in columns if name not in _WORDS])
 
 
-# --- memleak ledger attempts ---------------------------------------------------------------
+# --- memleak ledger history ---------------------------------------------------------------
 
 _ATTEMPT_COLUMNS = (
     *("book", "temp.", "seed", "by", "run or file", "excerpts", "calls", "lost", "failed"),
@@ -173,7 +173,7 @@ _SHOWN_OF_SOURCE = 12  # characters
 
 
 def _add_attempts(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    verb = add_verb(verbs, "attempts", "list every draw ever made of an endpoint")
+    verb = add_verb(verbs, "history", "list every draw ever made of an endpoint")
     verb.add_argument("--endpoint", metavar="ID", required=True, help=_ENDPOINT)
     verb.add_argument("--book", metavar="ID", help="the draws for this book only")
     verb.add_argument("--json", action="store_true", help="print JSON instead of a table")
@@ -214,13 +214,13 @@ def _attempt_cells(row: Attempt) -> Sequence[str]:
     )
 
 
-# --- memleak ledger check ------------------------------------------------------------------
+# --- memleak ledger verify ------------------------------------------------------------------
 
 _DIFFERS = 1
 
 
 def _add_check(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    verb = add_verb(verbs, "check", "hold every row against the chain of what was written")
+    verb = add_verb(verbs, "verify", "hold every row against the chain of what was written")
     verb.set_defaults(run=_check)
 
 
@@ -271,7 +271,7 @@ def _export(parsed: argparse.Namespace) -> int:
         raise RecordsError(
             f"generations are written to {' or '.join(_SUFFIXES)}, not to"
             f" {parsed.output.suffix or 'a file without an ending'}",
-            place=str(parsed.output),
+            location=str(parsed.output),
         )
     with existing(parsed) as ledger:
         written = export_generations(
@@ -321,7 +321,7 @@ def _import(parsed: argparse.Namespace) -> int:
         raise SuiteError(
             f"{pair.id} has the probe {pair.probe.kind!r}, and a file's generations answer"
             " instructions",
-            place=str(parsed.suite),
+            location=str(parsed.suite),
         )
     resources = Resources(ledger_url(parsed), offline=True)
     opened = SuiteRun(suite, Extensions(), state=Path.cwd() / FOLDER, resources=resources)
@@ -346,4 +346,4 @@ def _pair(suite: Suite, *, model: str, book: str) -> Pair:
         if pair.id == wanted:
             return pair
     known = ", ".join(pair.id for pair in suite.pairs)
-    raise SuiteError(f"there is no pair {wanted!r}; its pairs: {known}", place=str(suite.path))
+    raise SuiteError(f"there is no pair {wanted!r}; its pairs: {known}", location=str(suite.path))

@@ -23,7 +23,7 @@ def add_power(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     power = commands.add_parser(
         "power",
         help="what a suite could see with so many samples, and what they cost",
-        description="How rare a recital a suite would see with so many samples, what its limits "
+        description="How rare a passage a suite would see with so many samples, what its limits "
         "can hold, and what they cost at most; of a run that draws everything. Nobody is called. "
         "Exit code 1 where something cannot be planned.",
     )

@@ -73,7 +73,7 @@ def add_prepare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="a file with a summary per excerpt, for the instructions",
     )
     prepare.add_argument(
-        "--words", choices=("paper", "unicode"), default="paper", help="what counts as a word"
+        "--word-mode", choices=("paper", "unicode"), default="paper", help="what counts as a word"
     )
     prepare.set_defaults(run=_prepare)
 
@@ -93,7 +93,7 @@ def _prepare(parsed: argparse.Namespace) -> int:
         _refuse_overwriting(parsed.output, (parsed.book, parsed.summaries))
     book = _works(parsed) if parsed.collection else _book(parsed)
     # What no gate could measure is not worth preparing.
-    measurable_words(book, Scoring(words=parsed.words))
+    measurable_words(book, Scoring(word_mode=parsed.word_mode))
     for warning in book.warnings:
         print(f"memleak prepare: warning: {inert(warning)}", file=sys.stderr)
     if parsed.output is not None:
@@ -113,7 +113,7 @@ def _book(parsed: argparse.Namespace) -> Book:
     if not isinstance(read, Manuscript):
         raise BookError(
             "it is cut into excerpts already",
-            place=str(parsed.book),
+            location=str(parsed.book),
             hint="a suite takes it as it is: source = ...; works in rows need --collection",
         )
     if parsed.explain:
@@ -124,7 +124,7 @@ def _book(parsed: argparse.Namespace) -> Book:
         title=parsed.title,
         author=parsed.author,
         summaries=parsed.summaries,
-        mode=parsed.words,
+        mode=parsed.word_mode,
     )
 
 
@@ -143,7 +143,9 @@ def _works(parsed: argparse.Namespace) -> Book:
     written = str(parsed.book)
     files, together = collection_files(Path(), written, "BOOK", written)
     if not files:
-        raise BookError("no file fits", place=written, hint="quote the pattern, as in 'songs/**'")
+        raise BookError(
+            "no file fits", location=written, hint="quote the pattern, as in 'songs/**'"
+        )
     source = CollectionSource(files, together, parsed.unit or "sentence")
     book = make_collection(
         written,
@@ -153,7 +155,7 @@ def _works(parsed: argparse.Namespace) -> Book:
         author=parsed.author,
         in_lines=source.unit == "line",
         summaries=parsed.summaries,
-        mode=parsed.words,
+        mode=parsed.word_mode,
     )
     if parsed.explain:
         _print_documents(book.parts)
@@ -168,7 +170,7 @@ def _write(book: Book, parsed: argparse.Namespace) -> None:
     from pytest_memleak.redaction.atomic_write import write_whole
 
     summaries = load_summaries(parsed.summaries, book.excerpts) if parsed.summaries else None
-    records = paper_records(book, summaries=summaries, mode=parsed.words)
+    records = paper_records(book, summaries=summaries, mode=parsed.word_mode)
     try:
         # A lone surrogate becomes \udc80, which is how JSON writes it.
         write_whole(
@@ -178,7 +180,7 @@ def _write(book: Book, parsed: argparse.Namespace) -> None:
         )
     except OSError as error:
         raise BookError(
-            f"cannot be written: {error.strerror or error}", place=str(parsed.output)
+            f"cannot be written: {error.strerror or error}", location=str(parsed.output)
         ) from None
     total = sum(int(record["word_count"]) for record in records)
     works = f"{amount(len(book.works), 'work')}, " if book.works else ""
@@ -223,6 +225,6 @@ def _refuse_overwriting(output: Path, read: Iterable[Path | None]) -> None:
             if path is not None and output.samefile(path):
                 raise BookError(
                     "it would be overwritten by its own excerpts",
-                    place=str(path),
+                    location=str(path),
                     hint="give another file with --output",
                 )

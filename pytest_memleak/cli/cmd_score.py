@@ -29,7 +29,7 @@ def add_score(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "score",
         help="measure generations against their books",
         description="Measure generations against their books, as the gate does: each file of "
-        "generations against the book before it, and recitals of any of the books.",
+        "generations against the book before it, and passages of any of the books.",
     )
     score.add_argument(
         "book", metavar="BOOK", type=Path, help="the book (.epub, .txt, ...), or its excerpts"
@@ -48,7 +48,7 @@ def add_score(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     add_scoring_options(score)
     score.add_argument("--csv", action="store_true", help="print CSV instead of a table")
     score.add_argument(
-        "--near",
+        "--near-verbatim",
         action="store_true",
         help="also nv_recall and nv_longest_span, which take far longer than the rest",
     )
@@ -69,9 +69,12 @@ def _score(parsed: argparse.Namespace) -> int:
         raise SettingsError("--csv and --json are two forms", hint="leave one of them out")
     files = _in_twos([parsed.book, parsed.generations, *parsed.further])
     scoring = Scoring(
-        k=parsed.k, trim=parsed.trim, span_threshold=parsed.span_threshold, words=parsed.words
+        k=parsed.k,
+        trim=parsed.trim,
+        span_threshold=parsed.span_threshold,
+        word_mode=parsed.word_mode,
     )
-    scored = list(score_files(files, scoring, near=parsed.near))
+    scored = list(score_files(files, scoring, near=parsed.near_verbatim))
     for one in scored:
         if one.analysis is None:
             _warn(f"{one.drawn}: there are no generations in it")
@@ -144,8 +147,8 @@ def _told(one: ScoredFile, names: dict[Path, str], scoring: Scoring) -> Row:
         "longest_block": _place(measured.longest_block),
         "longest_span": _place(measured.longest_span),
     }
-    if known.recitals:
-        places |= {name: _place(one, names) for name, one in known.recitals.longest.items()}
+    if known.passages:
+        places |= {name: _place(one, names) for name, one in known.passages.longest.items()}
     for name, estimate in estimates(known).items():
         row[name] = places.get(name, estimate.value)
         if estimate.low < estimate.high:

@@ -80,7 +80,7 @@ def _table(parsed: argparse.Namespace) -> int:
     except OSError as error:
         raise SettingsError(
             f"cannot be written: {error.strerror or error}",
-            place=str(output),
+            location=str(output),
             hint="name another file with -o",
         ) from None
     return 0

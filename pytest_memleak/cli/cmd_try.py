@@ -94,7 +94,7 @@ def _try(parsed: argparse.Namespace) -> int:
     if path.exists():
         raise SettingsError(
             "there is such a suite already",
-            place=str(path),
+            location=str(path),
             hint=f"run it with: {_gate(path)}; or name another file with -o",
         )
     draft = Draft(
@@ -107,8 +107,10 @@ def _try(parsed: argparse.Namespace) -> int:
         sys.stdout.flush()
         asked = _ask(path)
         samples = asked.samples_in(_MINUTES * 60)
-        detect = _reached(samples)
-        draft = replace(draft, samples=samples, detect=detect, text_only=asked.text_only)
+        detection_limit = _reached(samples)
+        draft = replace(
+            draft, samples=samples, detection_limit=detection_limit, text_only=asked.text_only
+        )
         write_whole(path, draft.text(path))
         planned = every = _planned(path, "sqlite://")
         there = Path.cwd() / FOLDER / "ledger.db"
@@ -190,7 +192,7 @@ def _words_of(path: Path) -> str:
 
     def measured(mode: WordMode) -> str:
         book = make_book(str(path), read, mode=mode) if isinstance(read, Manuscript) else read
-        words = measurable_words(book, Scoring(words=mode))
+        words = measurable_words(book, Scoring(word_mode=mode))
         by = f" by {inert(book.author)}" if book.author else ""
         title = inert(book.title or path.name)
         print(f"{title}{by}: {amount(len(book.excerpts), 'excerpt')}, {words:,} words")
@@ -329,7 +331,7 @@ def _planned(path: Path, ledger: str) -> Plan:
     try:
         planned = plan_run(suite.suite.pairs, lambda _: suite)
         if planned.obstacles:
-            raise SettingsError(f"it cannot be planned: {planned.obstacles[0]}", place=str(path))
+            raise SettingsError(f"it cannot be planned: {planned.obstacles[0]}", location=str(path))
         return in_all([step.sampling for step in planned.steps if step.sampling])
     finally:
         suite.close()

@@ -62,10 +62,10 @@ def add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="refuse what is unsigned, or whose signature is not checked",
     )
     verify.add_argument(
-        "--anchor", metavar="FILE", type=Path, help="check this RFC 3161 time stamp of the file"
+        "--timestamp", metavar="FILE", type=Path, help="check this RFC 3161 time stamp of the file"
     )
     verify.add_argument(
-        "--anchor-roots",
+        "--timestamp-roots",
         metavar="FILE",
         type=Path,
         help="certificates of the time stamp authorities that are trusted (PEM)",
@@ -202,18 +202,18 @@ def _check_signature(evidence: EvidenceFile, parsed: argparse.Namespace, found: 
 def _check_time_stamp(evidence: EvidenceFile, parsed: argparse.Namespace, found: _Findings) -> None:
     from pytest_memleak.errors import EvidenceError
 
-    if bool(parsed.anchor) is not bool(parsed.anchor_roots):
-        raise EvidenceError("--anchor and --anchor-roots: one needs the other")
-    if not parsed.anchor:
+    if bool(parsed.timestamp) is not bool(parsed.timestamp_roots):
+        raise EvidenceError("--timestamp and --timestamp-roots: one needs the other")
+    if not parsed.timestamp:
         found.unchecked.append("when it was made is its maker's word: there is no time stamp")
         return
     from pytest_memleak.reports.timestamp import check_time_stamp
 
-    when, wrong = check_time_stamp(evidence, parsed.anchor, parsed.anchor_roots)
+    when, wrong = check_time_stamp(evidence, parsed.timestamp, parsed.timestamp_roots)
     found.wrong += wrong
     if not wrong:
         told = when.astimezone(datetime.UTC).isoformat(timespec="seconds")
-        found.checked.append(f"it was there by {told}, as {parsed.anchor} says")
+        found.checked.append(f"it was there by {told}, as {parsed.timestamp} says")
 
 
 def _check_date(evidence: EvidenceFile, found: _Findings) -> None:
@@ -246,7 +246,7 @@ def _again(evidence: EvidenceFile, parsed: argparse.Namespace) -> Recomputed:
     if path is not None and not path.exists():
         url = "sqlite://"  # none is begun: what it had is missing
     elif path is not None and not path.is_file():
-        raise EvidenceError("not a plain file", place=str(path))
+        raise EvidenceError("not a plain file", location=str(path))
     resources = Resources(url, offline=True, as_of=end_of(evidence.made["created"]))
     run = Run(root=Path.cwd(), resources=resources)
     try:

@@ -38,7 +38,7 @@ def compare_bundles(before: Path, after: Path, *, tolerances: str | None, as_jso
     if named and made["sha256"] == baseline.sha256:
         raise EvidenceError(
             "the later bundle is the earlier one, so that nothing of a later release is in it",
-            place=str(after),
+            location=str(after),
             hint="give the bundle that the later release's run wrote",
         )
     now = by_label(made["pairs"])

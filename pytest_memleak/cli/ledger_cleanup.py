@@ -1,4 +1,4 @@
-"""`memleak ledger debts`: what runs have left standing somewhere, taken down."""
+"""`memleak ledger cleanup`: what runs have left standing somewhere, taken down."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _STILL_OWED = 1
 
 def add_debts(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the verb `debts`."""
-    verb = add_verb(verbs, "debts", "take down what runs have left deployed")
+    verb = add_verb(verbs, "cleanup", "take down what runs have left deployed")
     verb.add_argument("--json", action="store_true", help="print JSON instead of lines")
     verb.set_defaults(run=_debts)
 

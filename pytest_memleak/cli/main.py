@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_memleak import __version__
-from pytest_memleak.cli.cmd_catalog import add_catalogue
+from pytest_memleak.cli.cmd_catalog import add_catalog
 from pytest_memleak.cli.cmd_compare import add_compare, add_cross
 from pytest_memleak.cli.cmd_demo import add_demo
 from pytest_memleak.cli.cmd_doctor import add_doctor
@@ -87,8 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _what_to_type(error: MemleakError, command: str) -> str:
     """The hint of an error that brings none: of a name that is no file's, one that is like it."""
-    if os.strerror(errno.ENOENT) in error.message and error.place:
-        wanted = Path(error.place)
+    if os.strerror(errno.ENOENT) in error.message and error.location:
+        wanted = Path(error.location)
         with contextlib.suppress(OSError):
             names = {one.stem: one for one in wanted.parent.iterdir() if one.is_file()}
             if near := difflib.get_close_matches(wanted.stem, names, n=1):
@@ -133,7 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     add_doctor(commands)
     add_score(commands)
     add_prepare(commands)
-    add_catalogue(commands)
+    add_catalog(commands)
     add_power(commands)
     add_ledger(commands)
     add_verify(commands)

@@ -53,7 +53,7 @@ def add_scoring_options(parser: argparse.ArgumentParser) -> None:
         help="T of 'spans over T words' (default: 20)",
     )
     parser.add_argument(
-        "--words",
+        "--word-mode",
         choices=("paper", "unicode"),
         default="paper",
         help="what counts as a word: as in the paper, or in every script (default: paper)",

@@ -33,7 +33,7 @@ class Draft:
 
     books:   paths, as they are found from the working folder
     provider, base: the model, as in openai/gpt-4o
-    detect:  the detection limit that the pair must reach
+    detection_limit:  the detection limit that the pair must reach
     price:   US$ per million tokens, in and out
     text_only: whether the server has no chat for the model
     """
@@ -42,7 +42,7 @@ class Draft:
     provider: str
     base: str
     samples: int
-    detect: float
+    detection_limit: float
     base_url: str | None = None
     price: tuple[float, float] | None = None
     words: str = "paper"
@@ -55,13 +55,13 @@ class Draft:
         return "\n".join([*blocks, self._model()])
 
     def _suite(self) -> str:
-        seen = f"detect = {self.detect:g}  # INCONCLUSIVE if the samples could miss more than this"
+        seen = f"detection_limit = {self.detection_limit:g}  # needs enough samples"
         said = f"[suite]\nsamples = {self.samples}  # answers for each excerpt\n{seen}\n{_PROBE}"
-        return said if self.words == "paper" else f'{said}words = "{self.words}"\n'
+        return said if self.words == "paper" else f'{said}word_mode = "{self.words}"\n'
 
     def _model(self) -> str:
         lines = ["[[model]]", f"id = {_quoted(identifier(self.base))}"]
-        lines += [f"provider = {_quoted(self.provider)}", f"base = {_quoted(self.base)}"]
+        lines += [f"provider = {_quoted(self.provider)}", f"base_model = {_quoted(self.base)}"]
         if self.price:
             said = "price = {{ input = {}, output = {} }}  # US$ per million tokens"
             lines.append(said.format(*self.price))

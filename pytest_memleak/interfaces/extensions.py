@@ -54,19 +54,19 @@ class Extensions:
             if path.is_dir():
                 raise BookError(
                     "is a folder, and a book is a file",
-                    place=str(path),
+                    location=str(path),
                     hint=f"a collection has a pattern: {(path / '**').as_posix()!r}",
                 )
             raise BookError(
                 f"no reader for files named {path.suffix or path.name!r}",
-                place=str(path),
+                location=str(path),
                 hint="use .epub, .txt, .html, .md, .docx, .pdf, .zip or the paper's .json, or "
                 "install a reader",
             )
         if (include or exclude) and not found.parts:
             raise BookError(
                 "include and exclude name documents, and its reader tells of none",
-                place=str(path),
+                location=str(path),
                 hint="take them out",
             )
         return found
@@ -79,7 +79,7 @@ class Extensions:
         if name not in known:
             raise SuiteError(
                 f"provider: there is no {name!r}; known providers: {', '.join(sorted(known))}",
-                place=place,
+                location=place,
                 hint=f"write {(difflib.get_close_matches(name, known) or ['openai'])[0]!r} if that "
                 "is what is meant",
             )

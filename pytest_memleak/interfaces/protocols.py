@@ -109,9 +109,9 @@ class Completion:
 
     @property
     def written(self) -> str:
-        """All that the model wrote, to be searched for recitals: thoughts, blank line, answer.
+        """All that the model wrote, to be searched for passages: thoughts, blank line, answer.
 
-        A recital in the thoughts is a recital. What kind of answer it is, and whether there is
+        A passage in the thoughts is a passage. What kind of answer it is, and whether there is
         one, is judged by `text` alone.
         """
         return f"{self.reasoning}\n\n{self.text}" if self.reasoning else self.text

@@ -123,7 +123,7 @@ def limit_of(budget: float | None, terms: Terms, *, pair: str) -> int | None:
     if terms.price is None:
         raise SettingsError(
             "there is a budget, but no price for the model",
-            place=pair,
+            location=pair,
             hint="add price = { input = ..., output = ... } (US$ per million tokens) to the"
             " [[model]]; 0 for one that costs nothing",
         )

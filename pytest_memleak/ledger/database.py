@@ -90,7 +90,7 @@ class Database:
         self._met = False  # whether the server was ever there
         self._file: tuple[int, int] | None = None
         if self.path and not self.path.exists() and not create:
-            raise LedgerError("there is no ledger here", place=self.place)
+            raise LedgerError("there is no ledger here", location=self.place)
         with self._explained():
             if self.path:
                 private_folder(self.path.parent)
@@ -237,7 +237,7 @@ class Database:
             raise LedgerError(
                 "the file is damaged: "
                 + ("it was emptied" if version is None else f"{found}".replace("\n", " ")),
-                place=self.place,
+                location=self.place,
                 hint="restore it from a copy, or move it away to begin a new one",
             )
 
@@ -251,7 +251,7 @@ class Database:
     def _open(self, *, create: bool) -> None:
         version = self._read(lambda connection: _version_of(connection, place=self.place))
         if version is None and not create:
-            raise LedgerError("there is no ledger here", place=self.place)
+            raise LedgerError("there is no ledger here", location=self.place)
         if self.path:
             self._to_wal()
         if version != SCHEMA_VERSION:
@@ -275,15 +275,15 @@ class Database:
         if os.getpid() != self._pid:
             raise LedgerError(
                 "the ledger was opened by another process",
-                place=self.place,
+                location=self.place,
                 hint="every process opens a Ledger of its own",
             )
         if self._closed:
-            raise LedgerError("the ledger is closed", place=self.place)
+            raise LedgerError("the ledger is closed", location=self.place)
         if self.path and _identity(self.path) != self._file:
             raise LedgerError(
                 "the ledger was deleted, moved or replaced while it was in use",
-                place=self.place,
+                location=self.place,
                 hint="what was written since is not in it: put it back as it was, or run again",
             )
 
@@ -303,7 +303,7 @@ class Database:
             if damaged is not None:
                 return LedgerError(
                     f"the ledger is damaged: {damaged} is not UTF-8",
-                    place=self.place,
+                    location=self.place,
                     hint="restore it from a copy, or move it away to begin a new one",
                 )
         return explained(error, self._url)
@@ -377,7 +377,7 @@ def _version_of(connection: Connection, *, place: str) -> int | None:
             raise LedgerError(
                 f"the database is not a ledger: it holds a table {min(foreign)!r} of some other"
                 " program's",
-                place=place,
+                location=place,
                 hint="give the ledger a file or a database of its own",
             )
         return None
@@ -387,14 +387,14 @@ def _version_of(connection: Connection, *, place: str) -> int | None:
             f"the ledger is damaged: it has {len(found)} versions where 1 was expected"
             if len(found) != 1
             else f"the ledger is damaged: its version is {found[0]}",
-            place=place,
+            location=place,
             hint="restore it from a copy, or move it away to begin a new one",
         )
     version = int(found[0])
     if version != SCHEMA_VERSION:
         raise LedgerError(
             f"the ledger has version {version}, and this program reads version {SCHEMA_VERSION}",
-            place=place,
+            location=place,
             hint="use the pytest-memleak that wrote it, or another ledger",
         )
     return version

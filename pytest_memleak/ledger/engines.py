@@ -226,7 +226,7 @@ def explained(error: Exception, url: URL) -> Exception:
     if isinstance(error, OSError):
         return LedgerError(
             f"cannot be used: {error.strerror or error}",
-            place=shown(url),
+            location=shown(url),
             hint="mend that, or name another place for the ledger",
         )
     if not isinstance(error, SQLAlchemyError):
@@ -236,5 +236,5 @@ def explained(error: Exception, url: URL) -> Exception:
         cause = cause.replace(url.password, "***")
     for sign, (message, hint) in _EXPLANATIONS.items():
         if sign in cause.lower():
-            return LedgerError(message, place=shown(url), hint=hint)
-    return LedgerError(f"the database failed: {masked(cause)}", place=shown(url))
+            return LedgerError(message, location=shown(url), hint=hint)
+    return LedgerError(f"the database failed: {masked(cause)}", location=shown(url))

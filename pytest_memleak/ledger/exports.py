@@ -49,7 +49,7 @@ def export_generations(
             written = write(file, _records(ledger, asked))
     except OSError as error:
         cause = error.strerror or str(error)
-        raise LedgerError(f"cannot be written: {cause}", place=str(path)) from None
+        raise LedgerError(f"cannot be written: {cause}", location=str(path)) from None
     return written
 
 
@@ -80,14 +80,14 @@ def _asked(
         raise LedgerError(
             f"there are no generations of endpoint {endpoint_id!r}"
             + (f" for book {book_id!r}" if book_id else ""),
-            place=ledger.place,
+            location=ledger.place,
             hint="`memleak ledger list` shows what there is",
         )
     if len(kinds) > 1:
         listed = "; ".join(f"book {b!r}, temperature {t:g}, seed {s}" for b, t, s in kinds)
         raise LedgerError(
             f"there are several kinds of generations of endpoint {endpoint_id!r}: {listed}",
-            place=ledger.place,
+            location=ledger.place,
             hint="say which book, temperature and seed are meant",
         )
     times = Counter(row.excerpt for row in found)
@@ -96,7 +96,7 @@ def _asked(
         raise LedgerError(
             f"excerpt {excerpt!r} was asked for in {most} ways (its book was cut or summarized"
             " anew), and a file has room for one",
-            place=ledger.place,
+            location=ledger.place,
         )
     return sorted(found, key=lambda row: (_number(row.excerpt), row.excerpt))
 

@@ -61,7 +61,7 @@ def import_generations(
         if question is None:
             raise RecordsError(
                 f"the book has no excerpt {one.excerpt_id!r} with an instruction",
-                place=place,
+                location=place,
                 hint="import it for the book that it was drawn for",
             )
         by_question.setdefault(question, []).append(one)
@@ -70,7 +70,7 @@ def import_generations(
         if len(set(ordinals)) < len(ordinals):
             raise RecordsError(
                 f"two generations of excerpt {question.excerpt_id!r} have the same ordinal",
-                place=place,
+                location=place,
             )
     numbers = number_questions(ledger, endpoint_id, by_question)
     file_digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -131,7 +131,7 @@ def _refuse_other_instructions(
             raise RecordsError(
                 f"excerpt {question.excerpt_id!r} was asked for with another instruction than the"
                 " book's",
-                place=f"{place}, record {number}",
+                location=f"{place}, record {number}",
                 hint="import it with the book, and the summaries, that were used then",
             )
 
@@ -157,7 +157,7 @@ def _not_there(
             raise LedgerError(
                 f"generation {one.ordinal} of excerpt {one.excerpt_id!r} is in the ledger already,"
                 " and is another one",
-                place=place,
+                location=place,
                 hint="import it under another endpoint id",
             )
     return new

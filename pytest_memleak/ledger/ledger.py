@@ -234,7 +234,7 @@ class _LockFiles:
         except (OSError, Timeout) as error:
             raise LedgerError(
                 f"a lock file cannot be made: {getattr(error, 'strerror', None) or error}",
-                place=str(self._folder),
+                location=str(self._folder),
             ) from None
 
     def held(self) -> bool:

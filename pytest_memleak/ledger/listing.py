@@ -114,7 +114,7 @@ def endpoint_meant(ledger: Ledger, given: str) -> str:
     if len(meant) > 1:
         raise LedgerError(
             f"{given!r} is the beginning of {len(meant)} endpoints: {', '.join(sorted(meant))}",
-            place=ledger.place,
+            location=ledger.place,
             hint="write more of it",
         )
     return meant[0] if meant else given

@@ -126,8 +126,8 @@ def _refused(ledger: Ledger, said: Iterable[str | None]) -> tuple[str, ...]:
     except (ValueError, TypeError):
         raise LedgerError(
             "the ledger is damaged: what the server refused in a call is no list of names",
-            place=ledger.place,
-            hint="memleak ledger check says which; restore it from a copy",
+            location=ledger.place,
+            hint="memleak ledger verify says which; restore it from a copy",
         ) from None
 
 
@@ -196,7 +196,7 @@ def attempts(ledger: Ledger, endpoint_id: str, book_id: str | None = None) -> li
         raise LedgerError(
             f"endpoint {endpoint_id!r} was never drawn from"
             + (f" for book {book_id!r}" if book_id else ""),
-            place=ledger.place,
+            location=ledger.place,
             hint="`memleak ledger list` shows what there is",
         )
     return found

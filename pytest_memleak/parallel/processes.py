@@ -71,7 +71,7 @@ class Processes:
             self.close()
             raise Inconclusive(
                 "a process that counts matches has ended before its work was done",
-                place=f"book {book.id!r}",
+                location=f"book {book.id!r}",
                 hint="it may have run out of memory: try fewer with --memleak-jobs",
             ) from None
         for answer in answers:

@@ -112,7 +112,7 @@ class OnRay:
             while under_way:
                 yield _first(ray, under_way)
         except ray.exceptions.RayError as error:
-            raise _lost(error, "the catalogue") from None
+            raise _lost(error, "the catalog") from None
         finally:
             _cancel(ray, under_way)
 
@@ -146,7 +146,7 @@ class OnRay:
         except Exception as error:  # noqa: BLE001 - a node that is slow to start is a bare one
             raise Inconclusive(
                 f"the Ray cluster cannot be reached ({type(error).__name__})",
-                place=f"--memleak-ray-address {self._address or 'local'}",
+                location=f"--memleak-ray-address {self._address or 'local'}",
                 hint="check the address; `ray status` says whether a cluster runs there",
             ) from None
         self._started = True
@@ -155,7 +155,7 @@ class OnRay:
 def _lost(error: Exception, place: str) -> Inconclusive:
     return Inconclusive(
         f"the Ray cluster has lost a part of the scoring ({type(error).__name__})",
-        place=place,
+        location=place,
         hint="run again: what was drawn is in the ledger",
     )
 

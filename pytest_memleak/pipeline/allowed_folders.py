@@ -27,11 +27,11 @@ def refuse_outside(path: Path, folders: Sequence[Path]) -> Path:
         allowed = ", ".join(str(one) for one in folders)
         raise EvidenceError(
             f"outside of the folders that may be read ({allowed})",
-            place=str(path),
+            location=str(path),
             hint="allow its folder, if you trust it: --folder DIR",
         )
     if real.exists() and not real.is_file() and not real.is_dir():
-        raise EvidenceError("neither a file nor a folder", place=str(path))
+        raise EvidenceError("neither a file nor a folder", location=str(path))
     return real
 
 
@@ -46,11 +46,16 @@ def _paths(suite: Suite) -> Iterator[Path]:
         yield book.source
         if book.summaries is not None:
             yield book.summaries
-    yield from suite.catalogue
+    yield from suite.catalog
     root = suite.path.parent
     ids = [book.id for book in suite.books]
     for model in suite.models:
-        for named in (model.base, model.endpoint, model.baseline, *model.options.values()):
+        for named in (
+            model.base_model,
+            model.endpoint,
+            model.baseline_model,
+            *model.options.values(),
+        ):
             if not isinstance(named, str) or "\0" in named:
                 continue
             for path in {Path(named.replace("{book}", one)) for one in ids}:

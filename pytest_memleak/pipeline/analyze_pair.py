@@ -35,7 +35,7 @@ def analysed(
 ) -> Analysis | None:
     """What the model gives back of the book, and of every protected one; None without samples.
 
-    held: the books of the catalogue that they have to be held against; texts: all that was
+    held: the books of the catalog that they have to be held against; texts: all that was
     written, where it is counted as it is read.
     """
     beyond = (held.books, held.least) if held else ((), 0)
@@ -58,11 +58,11 @@ def analysed(
 
 
 def stop_for(pair: Pair, protected: ProtectedBooks, resources: Resources) -> Stop | None:
-    """With `stop = "failed"`: whether a limit is broken that more samples cannot mend.
+    """With `stop_on_fail = true`: whether a limit is broken that more samples cannot mend.
 
     Where the pair's own book is excused, only what other books are recited ends the drawing.
     """
-    if pair.sampling.stop != "failed":
+    if not pair.sampling.stop_on_fail:
         return None
 
     def broken(written: Written) -> bool:

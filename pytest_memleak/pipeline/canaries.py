@@ -1,4 +1,4 @@
-"""Five short prompts at temperature 0: a recital that sampling misses, and which weights answer.
+"""Five short prompts at temperature 0: a passage that sampling misses, and which weights answer.
 
 Each pair's endpoint gets them before its first generation, and an endpoint that is only a name
 before every run that reuses generations (METRICS section 10). Servers are not exact even at

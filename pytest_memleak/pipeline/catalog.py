@@ -1,8 +1,8 @@
-"""The catalogue of a suite: books that nobody asks for, and that no answer may recite either.
+"""The catalog of a suite: books that nobody asks for, and that no answer may recite either.
 
-    held = catalogue.held_by(written)   -> the books of it that the answers share long runs with
+    held = catalog.held_by(written)   -> the books of it that the answers share long runs with
 
-The answers make a table, and the catalogue streams past it: once for all pairs whose answers are
+The answers make a table, and the catalog streams past it: once for all pairs whose answers are
 there without a call, and once for each pair whose answers are yet to be drawn. What comes through
 is few, and goes to the exact index with the suite's own books (METRICS section 11).
 """
@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, TypeVar
 
-from pytest_memleak.books.catalog_file import CatalogueFile, Part, is_catalogue_file
+from pytest_memleak.books.catalog_file import CatalogFile, Part, is_catalog_file
 from pytest_memleak.errors import BookError, MemleakError, SuiteError
-from pytest_memleak.pipeline.catalog_reader import LooseBooks, LooseReader, catalogue_name
+from pytest_memleak.pipeline.catalog_reader import LooseBooks, LooseReader, catalog_name
 from pytest_memleak.pipeline.required_samples import all_texts
 from pytest_memleak.records import Issue
 from pytest_memleak.records.number_format import amount
@@ -49,42 +49,42 @@ _SHARD_BYTES = 32_000_000
 class Held:
     """What a pair's answers are to be held against beside the suite's own books.
 
-    books:  of the catalogue, by the names that reports give them
-    least:  the words from which on a recital of them counts
-    gaps:   what of the catalogue was not looked for, where a limit rests on it
+    books:  of the catalog, by the names that reports give them
+    least:  the words from which on a passage of them counts
+    issues:   what of the catalog was not looked for, where a limit rests on it
     unread: the books that could not be looked for, and why
     told:   how many books and words there are, and a digest of all
     """
 
     books: tuple[Book, ...] = ()
     least: int = 0
-    gaps: tuple[Issue, ...] = ()
+    issues: tuple[Issue, ...] = ()
     unread: tuple[str, ...] = ()
     told: Mapping[str, object] | None = None
 
 
 def least_words(suite: Suite) -> int:
-    """The words from which on recitals of a catalogue count, so that no limit depends on shorter.
+    """The words from which on passages of a catalog count, so that no limit depends on shorter.
 
     Runs of twelve words and more that two works share are quotations (METRICS section 11).
     """
     scoring = suite.pairs[0].scoring
     limits = [
-        its.limits["longest_recital"] for its in suite.pairs if "longest_recital" in its.limits
+        its.limits["longest_passage"] for its in suite.pairs if "longest_passage" in its.limits
     ]
     words = [_QUOTATION, scoring.span_threshold + 1, *(int(one) + 1 for one in limits)]
     return max(scoring.k, min(words))
 
 
-def refuse_bad_catalogue(suite: Suite) -> None:
-    """Raise BookError for a catalogue file that is damaged, SuiteError for one of other words."""
-    for path in suite.catalogue:
-        if is_catalogue_file(path):
-            _refuse_other_words(CatalogueFile(path), suite)
+def refuse_bad_catalog(suite: Suite) -> None:
+    """Raise BookError for a catalog file that is damaged, SuiteError for one of other words."""
+    for path in suite.catalog:
+        if is_catalog_file(path):
+            _refuse_other_words(CatalogFile(path), suite)
 
 
-class Catalogue:
-    """The catalogue of one suite; `at_hand` gives the answers of further pairs that are there."""
+class Catalog:
+    """The catalog of one suite; `at_hand` gives the answers of further pairs that are there."""
 
     def __init__(
         self,
@@ -107,11 +107,11 @@ class Catalogue:
         self._done: set[str] = set()
 
     def held_by(self, written: Sequence[Answers]) -> Held:
-        """The books of the catalogue that these texts, and perhaps others', share long runs with.
+        """The books of the catalog that these texts, and perhaps others', share long runs with.
 
         What fails is told; where a limit rests on it the pair's evidence is not complete.
         """
-        if not self._suite.catalogue:
+        if not self._suite.catalog:
             return Held()
         wanted = written[0].draws
         pair = wanted.pair
@@ -123,7 +123,7 @@ class Catalogue:
         if not self._looked:
             return self._failed(BookError("none of its books can be read"), pair.limits)
         books, unread = tuple(self._surviving.values()), self._told_unread()
-        return Held(books, self._least, self._gaps(pair.limits), unread, self._told())
+        return Held(books, self._least, self._issues(pair.limits), unread, self._told())
 
     def _look_for(self, written: Sequence[Answers]) -> None:
         together, of_suite = [written], written[0].draws.endpoint is None
@@ -133,7 +133,7 @@ class Catalogue:
         shards = list(self._shards())
         scoring = self._suite.pairs[0].scoring
         for texts in _some_at_a_time(chain.from_iterable(map(_texts, together))):
-            table = GenerationSieve(texts, k=scoring.k, mode=scoring.words)
+            table = GenerationSieve(texts, k=scoring.k, mode=scoring.word_mode)
             found = list(self._scan()(shards, table, least=self._least))
             for one in found:
                 self._looked |= {book.name: book for book in one.looked}
@@ -143,7 +143,7 @@ class Catalogue:
             self._done |= {one[0].draws.pair.id for one in together}
 
     def _read(self, names: set[str]) -> None:
-        """Read the text of the books that survived; they stand in the catalogue's order."""
+        """Read the text of the books that survived; they stand in the catalog's order."""
         new = sorted(names - self._surviving.keys())
         own = self._own_digests if new else ()
         for name in new:
@@ -155,7 +155,7 @@ class Catalogue:
     def _own_digests(self) -> frozenset[str]:
         """Of the suite's books, which are looked for already."""
         scoring = self._suite.pairs[0].scoring
-        keys = (book_keys(one, k=scoring.k, mode=scoring.words) for one in self._own_books())
+        keys = (book_keys(one, k=scoring.k, mode=scoring.word_mode) for one in self._own_books())
         return frozenset(one.digest for one in keys)
 
     def _book(self, name: str) -> Book:
@@ -163,9 +163,9 @@ class Catalogue:
         if sha256 is not None and _sha256(path) != sha256:
             raise BookError(
                 "an answer shares a long run with it, and its file is gone or another than the "
-                "catalogue was prepared from",
-                place=name,
-                hint="put it back, or build it again: memleak catalogue build DIR -o FILE",
+                "catalog was prepared from",
+                location=name,
+                hint="put it back, or build it again: memleak catalog build DIR -o FILE",
             )
         return dataclasses.replace(self._reader.read(path), id=name)
 
@@ -176,14 +176,14 @@ class Catalogue:
         """By name each book's file, and its SHA-256 where it was prepared."""
         found: dict[str, tuple[Path, str | None]] = {}
         root = self._suite.path.parent
-        for path in self._suite.catalogue:
-            if is_catalogue_file(path):
-                file = CatalogueFile(path)
+        for path in self._suite.catalog:
+            if is_catalog_file(path):
+                file = CatalogFile(path)
                 for book in file.books:
                     source = file.source(book)
-                    found.setdefault(catalogue_name(source, root), (source, book.sha256))
+                    found.setdefault(catalog_name(source, root), (source, book.sha256))
             else:
-                found[catalogue_name(path, root)] = path, None
+                found[catalog_name(path, root)] = path, None
         return found
 
     def _shards(self) -> Iterator[Shard]:
@@ -204,47 +204,48 @@ class Catalogue:
     def _told_unread(self) -> tuple[str, ...]:
         return tuple(f"{name}: {why}" for name, why in sorted(self._unread.items()))
 
-    def _gaps(self, limits: Limits) -> tuple[Issue, ...]:
+    def _issues(self, limits: Limits) -> tuple[Issue, ...]:
         """A book that could not be looked for is one that the answers may recite."""
-        if not self._unread or not asks_for(limits, "recitals"):
+        if not self._unread or not asks_for(limits, "passages"):
             return ()
         name, why = min(self._unread.items())
         others = f" (and {amount(len(self._unread) - 1, 'other')})" if len(self._unread) > 1 else ""
-        cause = f"{name}{others} of the catalogue was not looked for: {why}"
-        return (Issue("catalogue", cause, "mend it, or take it out of the catalogue"),)
+        cause = f"{name}{others} of the catalog was not looked for: {why}"
+        return (Issue("catalog", cause, "mend it, or take it out of the catalog"),)
 
     def _failed(self, error: MemleakError, limits: Limits) -> Held:
-        cause = f"the catalogue: {error.line}"
-        if not asks_for(limits, "recitals"):
+        cause = f"the catalog: {error.line}"
+        if not asks_for(limits, "passages"):
             return Held(unread=(cause, *self._told_unread()))
-        gap = Issue("catalogue", f"not looked for: {cause}")
-        return Held(gaps=(gap,), unread=self._told_unread())
+        issue = Issue("catalog", f"not looked for: {cause}")
+        return Held(issues=(issue,), unread=self._told_unread())
 
 
 def shards_of(suite: Suite, reader: LooseReader, *, most: int) -> Iterator[Shard]:
-    """The suite's catalogue in shards of so many bytes that are to be read, or a book each."""
+    """The suite's catalog in shards of so many bytes that are to be read, or a book each."""
     root = suite.path.parent
     loose: list[tuple[str, Path]] = []
-    for path in suite.catalogue:
-        if is_catalogue_file(path):
-            file = CatalogueFile(path)
-            named = [(catalogue_name(file.source(one), root), one) for one in file.books]
+    for path in suite.catalog:
+        if is_catalog_file(path):
+            file = CatalogFile(path)
+            named = [(catalog_name(file.source(one), root), one) for one in file.books]
             for some in _up_to(named, [one.nbytes for one in file.books], most):
                 yield Part(path, tuple(some))
         else:
-            loose.append((catalogue_name(path, root), path))
+            loose.append((catalog_name(path, root), path))
     for files in _up_to(loose, [_size(path) for _, path in loose], most):
         yield LooseBooks(tuple(files), reader)
 
 
-def _refuse_other_words(file: CatalogueFile, suite: Suite) -> None:
-    mode = suite.pairs[0].scoring.words
+def _refuse_other_words(file: CatalogFile, suite: Suite) -> None:
+    mode = suite.pairs[0].scoring.word_mode
     if file.mode != mode:
         raise SuiteError(
-            f"the catalogue {file.path.name} was made for words = {file.mode!r}, and the suite "
+            f"the catalog {file.path.name} was made for word_mode = {file.mode!r}, and the suite "
             f"measures words = {mode!r}",
-            place=str(suite.path),
-            hint=f"build it again: memleak catalogue build DIR -o {file.path.name} --words {mode}",
+            location=str(suite.path),
+            hint=f"build it again: memleak catalog build DIR -o {file.path.name} --word-mode "
+            f"{mode}",
         )
 
 

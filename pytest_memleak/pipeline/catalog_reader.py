@@ -1,4 +1,4 @@
-"""Books of a catalogue that are read where they are looked for, in another process perhaps."""
+"""Books of a catalog that are read where they are looked for, in another process perhaps."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Book, Scoring
     from pytest_memleak.scoring.catalog_scan import BookKeys
 
-__all__ = ["LooseBooks", "LooseReader", "catalogue_name"]
+__all__ = ["LooseBooks", "LooseReader", "catalog_name"]
 
 
-def catalogue_name(path: Path, root: Path) -> str:
-    """What a book of a catalogue is called: its file's path from the suite's folder.
+def catalog_name(path: Path, root: Path) -> str:
+    """What a book of a catalog is called: its file's path from the suite's folder.
 
     It has a slash, which no id in a suite file has.
     """
@@ -47,12 +47,12 @@ class LooseReader:
 
         read = self._extensions.read_book(path)
         if isinstance(read, Manuscript):
-            return make_book(path.name, read, mode=self.scoring.words)
+            return make_book(path.name, read, mode=self.scoring.word_mode)
         return read
 
     def keys(self, path: Path) -> BookKeys:
         """Its keys; BookError also where it cannot be measured."""
-        return book_keys(self.read(path), k=self.scoring.k, mode=self.scoring.words)
+        return book_keys(self.read(path), k=self.scoring.k, mode=self.scoring.word_mode)
 
 
 @dataclass(frozen=True, slots=True)

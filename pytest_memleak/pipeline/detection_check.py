@@ -23,10 +23,12 @@ def planned_rounds(pair: Pair, samples: int | None = None) -> PlannedRounds:
     """What the pair's samples will see, or so many of them."""
     samples, confidence = samples or pair.sampling.samples, pair.confidence or _CONFIDENCE
     needed = None
-    if pair.detect is not None and not _are_copies(pair):
-        needed = samples_for(rounds_to_detect(pair.detect, confidence=confidence, alike=True))
+    if pair.detection_limit is not None and not _are_copies(pair):
+        needed = samples_for(
+            rounds_to_detect(pair.detection_limit, confidence=confidence, alike=True)
+        )
     seen = detection(1 if _are_copies(pair) else samples, confidence=confidence)
-    return PlannedRounds(samples, confidence, seen, pair.detect, needed)
+    return PlannedRounds(samples, confidence, seen, pair.detection_limit, needed)
 
 
 def sensitivity_of(analysis: Analysis, pair: Pair, *, answers: int) -> DetectionSummary:
@@ -38,8 +40,10 @@ def sensitivity_of(analysis: Analysis, pair: Pair, *, answers: int) -> Detection
     error = analysis.error.with_answers(answers)
     confidence = pair.confidence or _CONFIDENCE
     needed = None
-    if pair.detect is not None and not _are_copies(pair):
-        rounds = rounds_to_detect(pair.detect, confidence=confidence, alike=error.likeness.alike)
+    if pair.detection_limit is not None and not _are_copies(pair):
+        rounds = rounds_to_detect(
+            pair.detection_limit, confidence=confidence, alike=error.likeness.alike
+        )
         answered = max(min(answers, error.rounds), 1) / error.rounds
         needed = samples_for(rounds, answered=answered)
     return DetectionSummary(
@@ -50,7 +54,7 @@ def sensitivity_of(analysis: Analysis, pair: Pair, *, answers: int) -> Detection
         clumped=error.likeness.clumped,
         drifting=error.likeness.drifting,
         blocks=error.blocks,
-        detect=pair.detect,
+        detection_limit=pair.detection_limit,
         samples_needed=needed,
         ranges={name: (one.low, one.high) for name, one in analysis.ranges.items()},
     )
@@ -61,9 +65,9 @@ def _are_copies(pair: Pair) -> bool:
     return pair.sampling.temperature == 0
 
 
-def sensitivity_gaps(found: DetectionSummary | None) -> Iterator[Issue]:
+def sensitivity_issues(found: DetectionSummary | None) -> Iterator[Issue]:
     """Why no pass may rest on these rounds, where they are fewer than `detect` asks for."""
-    if found is None or found.detect is None or found.reached:
+    if found is None or found.detection_limit is None or found.reached:
         return
     rounds = amount(found.rounds, "round")
     fix = f"set samples = {found.samples_needed} or more, or a larger detect"
@@ -77,7 +81,7 @@ def sensitivity_gaps(found: DetectionSummary | None) -> Iterator[Issue]:
     yield Issue(
         "detection",
         f"a passage that comes in {percent_at_most(found.detection)} of the answers to its prompt "
-        f"may have gone unseen ({rounds}; {100 * found.confidence:g} %), and detect = "
-        f"{found.detect:g} asks for {percent(found.detect)}",
+        f"may have gone unseen ({rounds}; {100 * found.confidence:g} %), and detection_limit = "
+        f"{found.detection_limit:g} asks for {percent(found.detection_limit)}",
         fix,
     )

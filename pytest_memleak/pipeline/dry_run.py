@@ -16,7 +16,7 @@ from pytest_memleak.pipeline.probes import as_probed, questions_of, text_side
 from pytest_memleak.pipeline.required_samples import Purpose, draws_of
 from pytest_memleak.pipeline.sampled_generations import asked_of
 from pytest_memleak.sampling.cost_plan import PlannedStep, RunPlan
-from pytest_memleak.verdict.prompt_overlap import instruction_gaps
+from pytest_memleak.verdict.prompt_overlap import instruction_issues
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -160,10 +160,10 @@ def _sampling(draws: RequiredSamples, suite: SuiteRun, opened: Endpoint | None) 
 
 def _refuse_instructions(draws: RequiredSamples, book: Book, suite: SuiteRun) -> None:
     """Raise BookError where the book's instructions could not earn a pass."""
-    bad = instruction_gaps(book, asked_of(draws))
+    bad = instruction_issues(book, asked_of(draws))
     # Nobody knows yet what summaries will say that are still to be written.
     if bad and suite.books.outstanding_summaries(draws.pair.book) is None:
-        raise BookError(bad[0].cause, place=f"book {book.id!r}", hint=bad[0].remedy)
+        raise BookError(bad[0].cause, location=f"book {book.id!r}", hint=bad[0].fix)
 
 
 def _book_of(pair: Pair, suite: SuiteRun) -> Book:

@@ -210,7 +210,7 @@ class Endpoints:
         if name is None:
             raise Inconclusive(
                 f"the ledger has no finished fine-tune of {model.id!r}",
-                place=ledger.place,
+                location=ledger.place,
                 hint="run without --memleak-offline to fine-tune it",
             )
         return name
@@ -227,7 +227,7 @@ class Endpoints:
             except KeyError:
                 known = ", ".join(sorted(one.id for one in self._suite.books))
                 raise SuiteError(
-                    f"there is no book {book_id!r}; known ids: {known}", place=place
+                    f"there is no book {book_id!r}; known ids: {known}", location=place
                 ) from None
 
         return read
@@ -242,7 +242,7 @@ def _training_set(
         books,
         {
             "provider": model.provider,
-            "base": model.base,
+            "base": model.base_model,
             "finetune": model.finetune,
             "options": options,
         },
@@ -327,7 +327,7 @@ def _provider_of(debt: OpenDeployment, extensions: Extensions, state: Path) -> D
     )
 
     def no_book(_: str) -> object:
-        raise MemleakError("it is made to be taken down, and reads no book", place=place)
+        raise MemleakError("it is made to be taken down, and reads no book", location=place)
 
     made = extensions.provider(debt.provider, place=place)(
         ProviderSetup(
@@ -339,5 +339,5 @@ def _provider_of(debt: OpenDeployment, extensions: Extensions, state: Path) -> D
         )
     )
     if not isinstance(made, DeployingProvider):
-        raise MemleakError(f"the provider {debt.provider!r} takes nothing down", place=place)
+        raise MemleakError(f"the provider {debt.provider!r} takes nothing down", location=place)
     return made

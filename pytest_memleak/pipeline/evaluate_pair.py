@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.pipeline.analyze_pair import analysed, is_over_a_limit, stop_for
-from pytest_memleak.pipeline.detection_check import sensitivity_gaps, sensitivity_of
+from pytest_memleak.pipeline.detection_check import sensitivity_issues, sensitivity_of
 from pytest_memleak.pipeline.limit_reachability import refuse_limits_out_of_reach
 from pytest_memleak.pipeline.probability import extract_pair
 from pytest_memleak.pipeline.reference_models import Compared, compared
@@ -57,7 +57,7 @@ def evaluate(
             return _of_windows(pair, book, suite, endpoint)
         return _of_generations(pair, suite, endpoint)
     except MemleakError as error:
-        nothing = Completeness(asked=0, got=0, gaps=(Issue("drawn", error.line),))
+        nothing = Completeness(requested=0, received=0, issues=(Issue("drawn", error.line),))
         return _judged(pair, suite, None, nothing)
 
 
@@ -70,7 +70,7 @@ def _of_generations(
     written = all_written(wanted, suite.endpoints, stop=stop)
     own, *beside = counted = [CountedAnswers(part) for part in written]
     resources.progress(ProgressEvent(Phase.SCORING, pair.id))
-    held = suite.catalogue.held_by(written)
+    held = suite.catalog.held_by(written)
     second = SecondLook(written, protected, held)
     texts = second.watch(all_texts(counted))
     found = analysed(pair, written, protected, resources, held, texts=texts)
@@ -79,10 +79,10 @@ def _of_generations(
     who = answered_by(own.answers, resources)
     over_limit = is_over_a_limit(analysis, pair)
     sensitivity = sensitivity_of(analysis, pair, answers=own.fewest) if analysis else None
-    unlooked = (*second.gaps(found), *protected.gaps(pair), *held.gaps)
+    unlooked = (*second.issues(found), *protected.issues(pair), *held.issues)
     completeness = own.completeness(
         over_limit=over_limit,
-        gaps=(*with_others.gaps, *who.gaps, *unlooked, *sensitivity_gaps(sensitivity)),
+        issues=(*with_others.issues, *who.issues, *unlooked, *sensitivity_issues(sensitivity)),
         notes=(*who.notes, *with_others.notes),
     )
     drawn = (*counted, *with_others.drawn)
@@ -96,15 +96,15 @@ def _of_generations(
         measurement=analysis.measurement if analysis else None,
         analysis=analysis,
         spared=own.answers.spared,
-        sensitivity=sensitivity,
+        detection=sensitivity,
         second_opinion=second.counts,
-        answerer=who.answerer,
+        provenance=who.answerer,
         as_of=own.answers.until,
-        draws=tuple(one.counted for one in drawn),
+        sampled=tuple(one.counted for one in drawn),
         generations=partial(_all_of, drawn),
         protected=protected.holding(analysis, own.book, held.books),
-        looked_for=protected.looked_for(pair) if analysis else None,
-        catalogue=held.told,
+        scan_scope=protected.looked_for(pair) if analysis else None,
+        catalog=held.told,
         unread=(*held.unread, *(f"{name}: {why}" for name, why in protected.unread.items())),
     )
 
@@ -131,7 +131,7 @@ def _judged(
         suite=suite.suite.name,
         suite_digest=suite.suite.digest,
         pair=pair,
-        judgement=judge(known, completeness, pair.limits, found.get("book")),
+        verdict_result=judge(known, completeness, pair.limits, found.get("book")),
         completeness=completeness,
         job=suite.endpoints.job_of(pair.model) if found else None,
         book_file=suite.books.file_digest(pair.book),

@@ -20,9 +20,9 @@ from pytest_memleak.verdict.model_identity import (
     Answered,
     Obeyed,
     Weights,
-    age_gaps,
-    answerer_gaps,
-    obedience_gaps,
+    age_issues,
+    answerer_issues,
+    obedience_issues,
 )
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class WhoAnswered:
     """Who answered; what is missing from that, and what was noticed."""
 
     answerer: Provenance = field(default_factory=Provenance)
-    gaps: tuple[Issue, ...] = ()
+    issues: tuple[Issue, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -115,7 +115,7 @@ class LedgerEndpoint:
         if not self.kept or weights_named(pair, self.opened):
             return self
         first = provenance(self.ledger, self.endpoint_id, asked).first
-        if first is None or not self.resources.aged(first, pair.sampling.max_age):
+        if first is None or not self.resources.aged(first, pair.sampling.max_age_days):
             return self
         again = replace(self, endpoint_id=drawn_anew(self.endpoint_id))
         if may_draw or again.has_answers(asked):
@@ -178,8 +178,8 @@ class LedgerEndpoint:
 
 def weights_named(pair: Pair, endpoint: Endpoint) -> str:
     """What names the weights behind an endpoint; "" where it is only a name."""
-    if pair.model.release:
-        return f"release {pair.model.release}"
+    if pair.model.weights_version:
+        return f"release {pair.model.weights_version}"
     if pair.model.finetune_books:
         return "fine-tune"
     fixed = isinstance(endpoint, FixedWeights) and endpoint.fixed_weights
@@ -219,7 +219,7 @@ def ledger_name(pair: Pair, endpoint: object) -> str | None:
     from pytest_memleak.ledger.sampling_history import of_release
 
     named = id_of(endpoint)
-    return of_release(named, pair.model.release) if named else None
+    return of_release(named, pair.model.weights_version) if named else None
 
 
 def terms_of(pair: Pair, endpoints: Endpoints, *, own: bool) -> Terms:
@@ -248,7 +248,7 @@ def answered_through(
     name = source.opened.model_name if isinstance(source.opened, AsksByName) else None
     served = tuple(served_as(one.model, one.fingerprint, calls) for one, calls in told.served)
     answerer = Provenance(
-        asked=name,
+        requested=name,
         served=served,
         first=told.first,
         last=told.last,
@@ -259,14 +259,14 @@ def answered_through(
         weights=weights_named(pair, source.opened) or "a name",
         tried=tried(source.ledger, source.endpoint_id, asked, until=resources.now),
     )
-    gaps, notes = obedience_gaps(Obeyed(pair.sampling.temperature, told.refused))
+    issues, notes = obedience_issues(Obeyed(pair.sampling.temperature, told.refused))
     by_name = [Answered(one.model, calls) for one, calls in told.served]
     if name is not None:
-        gaps += answerer_gaps(name, by_name, serves=pair.model.serves)
-    gaps += age_gaps(_weights(pair, source, told, resources, same=same))
+        issues += answerer_issues(name, by_name, serves=pair.model.served_names)
+    issues += age_issues(_weights(pair, source, told, resources, same=same))
     if told.imported:
         notes += (f"{told.imported:,} answers were imported from files",)
-    return WhoAnswered(answerer, gaps, notes)
+    return WhoAnswered(answerer, issues, notes)
 
 
 def served_as(model: str | None, fingerprint: str | None, calls: int) -> ServedBy:
@@ -292,7 +292,7 @@ def _weights(
     return Weights(
         named=False,
         age_days=max(0.0, resources.now - (told.first or resources.now)) / _DAY,
-        max_age=pair.sampling.max_age,
+        max_age_days=pair.sampling.max_age_days,
         canaries=same() if asked_again else None,
         reused=resources.as_of is None,
     )

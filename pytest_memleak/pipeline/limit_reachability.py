@@ -25,7 +25,7 @@ __all__ = ["refuse_limits_out_of_reach"]
 # Where a run of words lies that a measure tells the length of, or counts.
 _IN_AN_EXCERPT = {"longest_span", "greedy_longest_span", "spans_over"}
 _IN_THE_BOOK = {"longest_block"}
-_IN_ANY_BOOK = {"longest_recital", "recitals_over", "nv_longest_recital"}
+_IN_ANY_BOOK = {"longest_passage", "passages_over", "nv_longest_passage"}
 _IN_ANY_CASE = 100  # words of a limit, or of a passage that is counted, and the number of these
 
 
@@ -38,7 +38,7 @@ def refuse_limits_out_of_reach(
     book that is looked for, and so may span_threshold.
     """
     limits = sorted(pair.limits.items(), key=lambda one: one[0] in _IN_ANY_BOOK)
-    in_any = None if suite.catalogue else protected
+    in_any = None if suite.catalog else protected
     if any(_is_within_reach(name, limit, pair, book, in_any) for name, limit in limits):
         return
     measurable_words(book, pair.scoring)  # what is wrong with the book itself comes first
@@ -48,7 +48,7 @@ def refuse_limits_out_of_reach(
         f"the pair {pair.id} has only limits that nothing in its book is long enough to be over "
         f"({told}, with span_threshold = {pair.scoring.span_threshold}; the longest excerpt has "
         f"{longest:,} words), so nothing could fail",
-        place=str(suite.path),
+        location=str(suite.path),
         hint="write a limit below that, or one on a share, such as bmc = 0.15",
     )
 
@@ -101,7 +101,7 @@ def _holds_more_than(limit: float, stretches: Iterable[Iterable[int]], *, each: 
 
 
 def _books(book: Book, protected: ProtectedBooks) -> Iterator[Book]:
-    """Those whose recitals are looked for, the pair's own first."""
+    """Those whose passages are looked for, the pair's own first."""
     yield book
     yield from (one for one in protected.asked_for() if one.id != book.id)
 
@@ -114,4 +114,4 @@ def _lengths(name: str, book: Book, pair: Pair) -> Iterator[int]:
 
 
 def _words_of(text: str, pair: Pair) -> int:
-    return len(words(text, pair.scoring.words))
+    return len(words(text, pair.scoring.word_mode))

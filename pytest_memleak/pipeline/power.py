@@ -67,7 +67,7 @@ def _told(pairs: Iterable[Pair]) -> dict[int, str]:
         told.setdefault(planned.samples, []).append("asked for")
         if planned.needed is not None:
             told.setdefault(planned.needed, []).append(
-                f"for detect = {planned.detect:g}, 1 in 10 withheld"
+                f"for detection_limit {planned.detection_limit:g}, 10% withheld"
             )
     return {samples: ", ".join(dict.fromkeys(said)) for samples, said in told.items()}
 

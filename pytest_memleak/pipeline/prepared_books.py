@@ -59,7 +59,7 @@ class PreparedBooks:
         self._suite = suite
         self._extensions = extensions
         self._writer = writer
-        self._mode = suite.pairs[0].scoring.words
+        self._mode = suite.pairs[0].scoring.word_mode
         self._cut: dict[str, Book] = {}
         self._files: dict[str, str | None] = {}
         self._whole: dict[str, Book] = {}
@@ -117,7 +117,7 @@ class PreparedBooks:
                 raise BookError(
                     f"{what} shares {share:.1%} of its words, in runs of {_SHARED_RUN} or more, "
                     f"with {training.id!r}, which the model {pair.model.id!r} is fine-tuned on",
-                    place=f"{self._suite.path}: book {book.id!r}",
+                    location=f"{self._suite.path}: book {book.id!r}",
                     hint="test with a book that the model was not trained on",
                 )
         common = [self.cut(source) for source in self._suite.books if source.role == "common"]
@@ -129,7 +129,7 @@ class PreparedBooks:
             raise BookError(
                 f"[[common]] texts contain {share:.1%} of its words, in runs of {_SHARED_RUN} or "
                 "more, and excuse them",
-                place=f"{self._suite.path}: book {book.id!r}",
+                location=f"{self._suite.path}: book {book.id!r}",
                 hint="name in [[common]] only the passages that anybody may quote",
             )
 
@@ -157,7 +157,7 @@ class PreparedBooks:
             if path is not None and not path.exists():
                 raise Inconclusive(
                     f"there is no {path}",
-                    place=f"book {source.id!r}",
+                    location=f"book {source.id!r}",
                     hint=f"put the file there; {self._suite.name} leaves it to you to bring it",
                 )
 
@@ -176,7 +176,7 @@ class PreparedBooks:
                 title=source.title,
                 author=source.author,
                 summaries=source.summaries,
-                template=source.instruction,
+                template=source.instruction_template,
                 mode=self._mode,
             )
         return dataclasses.replace(
@@ -197,7 +197,7 @@ class PreparedBooks:
             author=source.author,
             in_lines=collection.unit == "line",
             summaries=source.summaries,
-            template=source.instruction,
+            template=source.instruction_template,
             mode=self._mode,
         )
 
@@ -220,7 +220,7 @@ class PreparedBooks:
             summaries,
             author=source.author,
             title=source.title,
-            template=source.instruction,
+            template=source.instruction_template,
             mode=self._mode,
         )
 
@@ -229,7 +229,9 @@ def template_of(source: BookSource) -> str:
     """Return the template of the book's instructions. Raises BookError for a bad one."""
     from pytest_memleak.books.instructions import DEFAULT_INSTRUCTION, check_template
 
-    template = DEFAULT_INSTRUCTION if source.instruction is None else source.instruction
+    template = (
+        DEFAULT_INSTRUCTION if source.instruction_template is None else source.instruction_template
+    )
     check_template(template, place=f"book {source.id!r}")
     return template
 
@@ -277,7 +279,7 @@ def _shared(book: Book, others: Iterable[Book], scoring: Scoring) -> tuple[set[i
     from pytest_memleak.scoring.index import Index
     from pytest_memleak.scoring.matches import find_matches
 
-    index = Index(book, k=min(_SHARED_RUN, scoring.k), mode=scoring.words)
+    index = Index(book, k=min(_SHARED_RUN, scoring.k), mode=scoring.word_mode)
     shared: set[int] = set()
     for other in others:
         text = "\n".join(excerpt.text for excerpt in other.excerpts)

@@ -61,8 +61,8 @@ class Extracted:
         return {
             "endpoint": self.endpoint_id,
             "extraction": self.extraction,
-            "answerer": self.who and self.who.answerer,
-            "draws": self.draws,
+            "provenance": self.who and self.who.answerer,
+            "sampled": self.draws,
         }
 
 
@@ -75,7 +75,7 @@ def extract_pair(
 ) -> Extracted:
     """The pair's windows, after asking for those that the ledger lacks.
 
-    `endpoint` takes the place of the suite's. Whatever is missing is told as a gap.
+    `endpoint` takes the place of the suite's. Whatever is missing is told as a issue.
     """
     try:
         opened = endpoints.endpoint(pair.model) if endpoint is None else endpoint
@@ -89,25 +89,25 @@ def extract_pair(
     source = through_ledger(pair, endpoints, asking, own=endpoint is not None)
     texts = _text_questions(pair, book)
     source = source.of_today(pair, texts, may_draw=not endpoints.resources.offline)
-    gaps = _drawn(source, texts)
+    issues = _drawn(source, texts)
     tokens = _tokens(source, texts)
     if tokens is None:
-        gaps = gaps or ("the tokens of the book are not all in the ledger",)
-        return Extracted(None, _completeness((), gaps), source.endpoint_id)
+        issues = issues or ("the tokens of the book are not all in the ledger",)
+        return Extracted(None, _completeness((), issues), source.endpoint_id)
     whole = list(itertools.chain.from_iterable(tokens))
     asked = _Windows(pair, whole, opened, source)
-    gaps += asked.draw()
+    issues += asked.draw()
     plain, scheme = asked.answered()
     if not plain:
-        gaps += (_too_short(pair, len(whole)),)
-        return Extracted(None, _completeness(plain, gaps), source.endpoint_id)
+        issues += (_too_short(pair, len(whole)),)
+        return Extracted(None, _completeness(plain, issues), source.endpoint_id)
     extraction = Extraction(
         pair.probe.windows, len(whole), plain, scheme, tuple(_chapters(book, tokens))
     )
     who = asked.who_answered(endpoints.resources)
     return Extracted(
         extraction,
-        _completeness(plain, gaps, who),
+        _completeness(plain, issues, who),
         source.endpoint_id,
         who,
         (asked.counted(),),
@@ -222,8 +222,8 @@ class _Windows:
             purpose=Purpose.OWN.value,
             pair=self._pair.id,
             endpoint=self._source.endpoint_id,
-            asked=len(asked.questions),
-            got=got,
+            requested=len(asked.questions),
+            received=got,
             refused=0,
             sha256=digest.hexdigest(),
         )
@@ -330,15 +330,15 @@ def _chapters(
 
 
 def _completeness(
-    log_p: Sequence[float | None], gaps: tuple[str, ...], who: WhoAnswered | None = None
+    log_p: Sequence[float | None], issues: tuple[str, ...], who: WhoAnswered | None = None
 ) -> Completeness:
     unknown = sum(one is None for one in log_p)
-    if unknown and not gaps:
-        gaps = (f"{unknown:,} of {len(log_p):,} windows are not in the ledger",)
+    if unknown and not issues:
+        issues = (f"{unknown:,} of {len(log_p):,} windows are not in the ledger",)
     return Completeness(
-        asked=len(log_p),
-        got=len(log_p) - unknown,
-        gaps=(*(Issue("drawn", gap) for gap in gaps), *(who.gaps if who else ())),
+        requested=len(log_p),
+        received=len(log_p) - unknown,
+        issues=(*(Issue("drawn", issue) for issue in issues), *(who.issues if who else ())),
         notes=who.notes if who else (),
     )
 

@@ -25,8 +25,8 @@ def as_probed(pair: Pair, book: Book, endpoint: Endpoint | None) -> Book:
     return beginnings(
         book,
         prefix_words=pair.probe.prefix_words,
-        template=pair.probe.continuation or default,
-        mode=pair.scoring.words,
+        template=pair.probe.continuation_template or default,
+        mode=pair.scoring.word_mode,
     )
 
 
@@ -40,7 +40,9 @@ def text_side(pair: Pair, endpoint: Endpoint | None) -> Endpoint | None:
 
     if pair.probe.kind == "instruction" or not isinstance(endpoint, ContinuingEndpoint):
         return None
-    return endpoint.continuing() if pair.probe.continuation in (None, AS_IT_STANDS) else None
+    return (
+        endpoint.continuing() if pair.probe.continuation_template in (None, AS_IT_STANDS) else None
+    )
 
 
 def as_greedy(sampling: Sampling) -> Sampling:
@@ -54,5 +56,5 @@ def questions_of(pair: Pair, book: Book) -> PairPrompts:
     from pytest_memleak.scoring.words import words
 
     return questionnaire(
-        pair.id, book, pair.sampling, words=lambda text: len(words(text, pair.scoring.words))
+        pair.id, book, pair.sampling, words=lambda text: len(words(text, pair.scoring.word_mode))
     )

@@ -41,8 +41,8 @@ class ProtectedBooks:
     ) -> Protected:
         """What the pair's generations are held against: its book first, then the suite's others.
 
-        measured: the pair's book as it is measured; where that is only parts of it, recitals are
-        looked for in the whole. beyond: those of the catalogue, last, from `least` words on.
+        measured: the pair's book as it is measured; where that is only parts of it, passages are
+        looked for in the whole. beyond: those of the catalog, last, from `least` words on.
         Raises BookError for one that cannot be measured.
         """
         index = self._index_of(pair, measured, beyond)
@@ -62,7 +62,7 @@ class ProtectedBooks:
         )
 
     def looked_for(self, pair: Pair) -> ScanScope:
-        """The books that the pair's recitals may be of beside its own, and those that excuse."""
+        """The books that the pair's passages may be of beside its own, and those that excuse."""
         digests = {name: one.digest for name, one in self._all_readable().items()}
         tests = {one.id for one in self._suite.books if one.role == "test"} - {pair.book.id}
         excused = self._suite.excused(pair)
@@ -74,10 +74,10 @@ class ProtectedBooks:
     def holding(
         self, analysis: Analysis | None, measured: Book, beyond: Iterable[Book] = ()
     ) -> dict[str, Book]:
-        """The books that hold its recitals, by the names that the index gives them."""
-        if analysis is None or analysis.recitals is None:
+        """The books that hold its passages, by the names that the index gives them."""
+        if analysis is None or analysis.passages is None:
             return {}
-        found = analysis.recitals
+        found = analysis.passages
         told = (
             *found.longest.values(),
             *found.of_others.values(),
@@ -92,7 +92,7 @@ class ProtectedBooks:
     def _index_of(self, pair: Pair, measured: Book, beyond: Sequence[Book]) -> SharedIndex:
         """The suite's own index where it holds the very text that is measured.
 
-        One that holds more books of the catalogue takes the place of one that holds fewer.
+        One that holds more books of the catalog takes the place of one that holds fewer.
         """
         readable = self._all_readable()
         own = readable.get(measured.id)
@@ -106,7 +106,7 @@ class ProtectedBooks:
         if known is None or any(one.id not in known.numbers for one in beyond):
             self._index.pop(key, None)  # both at once would take much memory
             books += beyond
-            self._index[key] = SharedIndex(books, k=pair.scoring.k, mode=pair.scoring.words)
+            self._index[key] = SharedIndex(books, k=pair.scoring.k, mode=pair.scoring.word_mode)
         return self._index[key]
 
     def asked_for(self) -> Iterable[Book]:
@@ -117,9 +117,9 @@ class ProtectedBooks:
         test = {one.id for one in self._suite.books if one.role == "test"}
         return [book for name, book in self._all_readable().items() if name in test]
 
-    def gaps(self, pair: Pair) -> Iterator[Issue]:
+    def issues(self, pair: Pair) -> Iterator[Issue]:
         """Test books that cannot be read, though nobody has to bring them, and a limit rests on."""
-        if not asks_for(pair.limits, "recitals"):
+        if not asks_for(pair.limits, "passages"):
             return
         self._all_readable()
         for one in self._suite.books:

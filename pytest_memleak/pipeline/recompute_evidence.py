@@ -122,14 +122,14 @@ class _Again:
         made = self._made
         said = made["compared"]
         compared = Verdict(said["verdict"]) if said else None
-        told = result_of(made["pairs"], broken=made["broken"], compared=compared)
+        told = result_of(made["pairs"], uncollected=made["uncollected"], compared=compared)
         if made["result"] != told:
             self.found.wrong.append(
                 f"result: the bundle says {made['result']}, its pairs give {told}"
             )
         controls = [one.to_json() for one in controls_in(made["pairs"])]
         self.found.wrong += differences({"suites": list(made["suites"])}, {"suites": controls})
-        self.found.unchecked += [f"{one} could not be collected" for one in made["broken"]]
+        self.found.unchecked += [f"{one} could not be collected" for one in made["uncollected"]]
         self.found.unchecked += [
             f"{one['suite']}: it gates nothing: all its pairs are controls or expected to leak"
             for one in controls
@@ -170,7 +170,7 @@ class _Again:
         suite = self._suite_of(said)
         pair = next((one for one in suite.pairs if one.id == said["pair"]), None)
         if pair is None:
-            raise EvidenceError(f"the suite has no pair {said['pair']!r}", place=str(suite.path))
+            raise EvidenceError(f"the suite has no pair {said['pair']!r}", location=str(suite.path))
         name, endpoint = said["pair"], said["model"]["endpoint"]
         if endpoint is not None and _NOT_KEPT.fullmatch(endpoint):
             self.found.complete = False
@@ -218,7 +218,7 @@ class _Again:
         if not path.exists():
             raise EvidenceError(
                 f"the suite {suite['name']!r} that it names is not there",
-                place=str(path),
+                location=str(path),
                 hint=f"run this in the folder of the run, or say where it is: "
                 f"--suite {suite['name']}",
             )
@@ -243,11 +243,11 @@ class _Again:
                 as_of = datetime.datetime.fromisoformat(said["as_of"]).timestamp()
             self._resources.as_of = min(as_of, self._end)
             evaluation, absent = self._evaluated(pair, said["model"]["endpoint"])
-            found, answerer = pair_evidence(facts(evaluation)), evaluation.answerer
+            found, answerer = pair_evidence(facts(evaluation)), evaluation.provenance
             if answerer and answerer.last is not None and answerer.last > self._resources.now:
                 yield f"its answers were drawn after {self._made['created']}"
             yield from self._by_the_end(evaluation, absent)
-            _take_calls_of_that_run(found["answerer"], said.get("answerer"))
+            _take_calls_of_that_run(found["provenance"], said.get("provenance"))
             self._computed += 1
         # Nothing that is kept tells these, so they are taken as they are said.
         found["suite"]["path"] = said["suite"]["path"]
@@ -271,9 +271,9 @@ class _Again:
         if called_between(ledger, endpoint, book.words_digest, evaluation.as_of, until):
             self._resources.as_of = until
             again = evaluate(pair, self._of_suite(pair.suite), endpoint=absent)
-            if again.judgement.verdict != evaluation.judgement.verdict:
+            if again.verdict != evaluation.verdict:
                 yield (
-                    f"as_of: it is {again.judgement.verdict} by the calls that the ledger has of "
+                    f"as_of: it is {again.verdict} by the calls that the ledger has of "
                     "it between then and the end of the bundle's run"
                 )
 
@@ -288,7 +288,7 @@ class _Again:
                 self.found.complete = False
                 said += "; name it by --model, if that is the model which is meant"
             self.found.unchecked.append(said)
-        answerer = evaluation.answerer
+        answerer = evaluation.provenance
         imported = answerer.imported if answerer else 0
         if imported or (answerer and not answerer.calls):
             count = f"{imported:,} of its answers are" if imported else "its answers are all"
@@ -302,7 +302,7 @@ def _is_of_a_ledger(said: Mapping[str, Any]) -> bool:
     """Whether a pair has answers that a ledger has to know."""
     if _NOT_KEPT.fullmatch(said["model"]["endpoint"] or ""):
         return False
-    answerer = said["answerer"] or {}
+    answerer = said["provenance"] or {}
     return bool(answerer.get("calls") or answerer.get("imported") or said.get("windows"))
 
 

@@ -19,7 +19,7 @@ from pytest_memleak.records.distribution import distribution
 from pytest_memleak.records.phases import Phase, ProgressEvent
 from pytest_memleak.scoring.analysis import analyse
 from pytest_memleak.scoring.null_books import excess_over_null, uplift
-from pytest_memleak.verdict.model_identity import Obeyed, obedience_gaps
+from pytest_memleak.verdict.model_identity import Obeyed, obedience_issues
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -45,7 +45,7 @@ class Compared:
 
     analysis: Analysis | None
     drawn: tuple[CountedAnswers, ...] = ()
-    gaps: tuple[Issue, ...] = ()
+    issues: tuple[Issue, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -63,7 +63,7 @@ def compared(
     """
     pair = own.draws.pair
     drawn: list[CountedAnswers] = []
-    gaps: list[Issue] = []
+    issues: list[Issue] = []
     for draws in wanted:
         if draws.purpose not in {Purpose.NULL, Purpose.BASELINE}:
             continue
@@ -71,7 +71,7 @@ def compared(
         try:
             drawn.append(CountedAnswers(draw(draws, endpoints)))
         except MemleakError as error:
-            gaps.append(Issue(draws.purpose, draws.told(error.line)))
+            issues.append(Issue(draws.purpose, draws.told(error.line)))
     with_each = analysis
     for one in drawn:
         if one.draws.purpose is Purpose.BASELINE:
@@ -81,11 +81,13 @@ def compared(
         with_each = _with_null(with_each, own, null)
     if pair.limits.brought:
         with_each = _with_measures_of_extensions(with_each, own)
-    gaps += _missing((*beside, *drawn), own)
-    likeliest = tuple(gap for one in beside for gap in _not_the_likeliest(one))
+    issues += _missing((*beside, *drawn), own)
+    likeliest = tuple(issue for one in beside for issue in _not_the_likeliest(one))
     if any(name.startswith("greedy_") for name in pair.limits):
-        return Compared(with_each, tuple(drawn), (*gaps, *likeliest))
-    return Compared(with_each, tuple(drawn), tuple(gaps), tuple(gap.cause for gap in likeliest))
+        return Compared(with_each, tuple(drawn), (*issues, *likeliest))
+    return Compared(
+        with_each, tuple(drawn), tuple(issues), tuple(issue.cause for issue in likeliest)
+    )
 
 
 def _with_null(
@@ -143,11 +145,11 @@ def _missing(drawn: Iterable[CountedAnswers], own: CountedAnswers) -> Iterator[I
     for one in drawn:
         purpose = one.draws.purpose
         if purpose is Purpose.NULL:
-            yield from (Issue(purpose, gap) for gap in one.answers.gaps)
+            yield from (Issue(purpose, issue) for issue in one.answers.issues)
         elif purpose is Purpose.GREEDY:
-            yield from (gap for gap in _gaps_of(one) if gap.rule in _DRAWN)
+            yield from (issue for issue in _issues_of(one) if issue.rule in _DRAWN)
         elif purpose is Purpose.BASELINE and "uplift" in own.draws.pair.limits:
-            yield from _gaps_of(one)
+            yield from _issues_of(one)
             yield from _drawn_otherwise(one, own)
 
 
@@ -168,13 +170,15 @@ def _not_the_likeliest(drawn: CountedAnswers) -> Iterator[Issue]:
     At temperature 0 many models repeat themselves, or a server samples all the same.
     """
     if drawn.draws.purpose is Purpose.GREEDY:
-        yield from (gap for gap in _gaps_of(drawn) if gap.rule not in _DRAWN)
-        yield from greedy_gaps(drawn.answers)
+        yield from (issue for issue in _issues_of(drawn) if issue.rule not in _DRAWN)
+        yield from greedy_issues(drawn.answers)
 
 
-def _gaps_of(drawn: CountedAnswers) -> Iterator[Issue]:
-    for gap in drawn.completeness().gaps:
-        yield replace(gap, cause=gap.cause if gap.rule == "drawn" else drawn.draws.told(gap.cause))
+def _issues_of(drawn: CountedAnswers) -> Iterator[Issue]:
+    for issue in drawn.completeness().issues:
+        yield replace(
+            issue, cause=issue.cause if issue.rule == "drawn" else drawn.draws.told(issue.cause)
+        )
 
 
 def _asked_and_answered(
@@ -195,7 +199,7 @@ def drawn_from(answers: SampledGenerations) -> str:
     return distribution(answers.draws.pair.model.options, refused)
 
 
-def greedy_gaps(answers: SampledGenerations) -> tuple[Issue, ...]:
+def greedy_issues(answers: SampledGenerations) -> tuple[Issue, ...]:
     """Whether answers that were asked for at temperature 0, twice each, are the likeliest ones."""
     by_excerpt: dict[str, list[str]] = {}
     for one in answers.generations():
@@ -207,8 +211,8 @@ def greedy_gaps(answers: SampledGenerations) -> tuple[Issue, ...]:
         source = answers.source
         refused = provenance(source.ledger, source.endpoint_id, answers.asked).refused
     agreed = answer_alike(by_excerpt.values())
-    gaps, _ = obedience_gaps(Obeyed(0.0, refused, greedy=True, greedy_agreed=agreed))
-    return tuple(replace(gap, remedy=_without_greedy(answers)) for gap in gaps)
+    issues, _ = obedience_issues(Obeyed(0.0, refused, greedy=True, greedy_agreed=agreed))
+    return tuple(replace(issue, fix=_without_greedy(answers)) for issue in issues)
 
 
 def _without_greedy(answers: SampledGenerations) -> str:
@@ -222,5 +226,5 @@ def _without_greedy(answers: SampledGenerations) -> str:
     else:
         change = f"delete {' and '.join(greedy)}"
     named = source is None or weights_named(pair, source.opened)
-    release = "" if named else 'add release = "1" to [[model]], and '
-    return f"in {pair.suite.name}, {release}{change}"
+    weights_version = "" if named else 'add weights_version = "1" to [[model]], and '
+    return f"in {pair.suite.name}, {weights_version}{change}"

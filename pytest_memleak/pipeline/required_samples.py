@@ -61,13 +61,13 @@ class RequiredSamples:
     endpoint: Endpoint | Recording | None = None
     missing: str | None = None
 
-    def told(self, gap: str) -> str:
-        """A gap in these answers, with what they are for."""
+    def told(self, issue: str) -> str:
+        """A issue in these answers, with what they are for."""
         if self.purpose is Purpose.NULL:
-            return f"null from {self.pair.book.id!r}: {gap}"
+            return f"null from {self.pair.book.id!r}: {issue}"
         if self.purpose is Purpose.BASELINE:
-            return f"baseline {self.pair.model.id!r}: {gap}"
-        return f"greedy: {gap}" if self.purpose is Purpose.GREEDY else gap
+            return f"baseline {self.pair.model.id!r}: {issue}"
+        return f"greedy: {issue}" if self.purpose is Purpose.GREEDY else issue
 
 
 class Answers(Protocol):
@@ -98,7 +98,7 @@ def _wanted(
     if "bmc_excess" in pair.limits:
         for other in _nulls_of(pair, suite):
             yield RequiredSamples(Purpose.NULL, other, endpoint)
-    if pair.model.baseline is not None:
+    if pair.model.baseline_model is not None:
         yield _of_baseline(pair, suite, endpoint)
 
 
@@ -117,7 +117,7 @@ def _is_null_of(other: Pair, pair: Pair) -> bool:
 def _of_baseline(
     pair: Pair, suite: Suite, endpoint: Endpoint | Recording | None
 ) -> RequiredSamples:
-    model = next(one for one in suite.models if one.id == pair.model.baseline)
+    model = next(one for one in suite.models if one.id == pair.model.baseline_model)
     theirs = dataclasses.replace(pair, model=model)
     if endpoint is None:
         return RequiredSamples(Purpose.BASELINE, theirs)

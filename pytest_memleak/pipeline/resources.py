@@ -81,9 +81,9 @@ class Resources:
         """The time that answers are as old as, in seconds since 1970."""
         return time.time() if self.as_of is None else self.as_of
 
-    def aged(self, first: float, max_age: float) -> bool:
+    def aged(self, first: float, max_age_days: float) -> bool:
         """Whether answers drawn then are older than so many days."""
-        return self.now - first > max_age * 86_400
+        return self.now - first > max_age_days * 86_400
 
     @property
     def count(self) -> Count:
@@ -96,7 +96,7 @@ class Resources:
 
     @property
     def scan(self) -> Scan:
-        """Who looks for the books of a catalogue: this process, or a cluster, shards at a time."""
+        """Who looks for the books of a catalog: this process, or a cluster, shards at a time."""
         on_cluster: Scan | None = getattr(self._spread, "scanned", None)
         if on_cluster is not None:
             return on_cluster

@@ -128,7 +128,9 @@ class Run:
     def paid_provider(self, pair: Pair) -> str | None:
         """A provider whose paid calls evaluating the pair may need; None where all are free."""
         suite = self.suite(pair.suite)
-        models = [one for one in suite.models if one.id in {pair.model.id, pair.model.baseline}]
+        models = [
+            one for one in suite.models if one.id in {pair.model.id, pair.model.baseline_model}
+        ]
         if suite.summarizer:
             models.append(suite.summarizer.model)
         names = (model.provider for model in models)
@@ -148,15 +150,15 @@ class Run:
         return self._evaluations[key][1]
 
     def evaluated_with(self, run: Block) -> Evaluation | None:
-        """The evaluation that holds this very block, span or recital."""
+        """The evaluation that holds this very block, span or passage."""
         for _, one in self._evaluations.values():
             measured = one.measurement
-            recitals = one.analysis.recitals if one.analysis else None
+            passages = one.analysis.passages if one.analysis else None
             if measured and any(
                 run is known
                 for known in (
                     *(measured.longest_block, measured.longest_span, *measured.spans),
-                    *(recitals.longest.values() if recitals else ()),
+                    *(passages.longest.values() if passages else ()),
                 )
             ):
                 return one

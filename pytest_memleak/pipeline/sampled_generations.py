@@ -38,8 +38,8 @@ from pytest_memleak.verdict.answer_census import AnswerCensus
 from pytest_memleak.verdict.completeness import completeness
 from pytest_memleak.verdict.evidence_requirements import Asked
 from pytest_memleak.verdict.generation_kinds import KINDS
-from pytest_memleak.verdict.model_identity import recorded_gaps
-from pytest_memleak.verdict.prompt_overlap import given_away, instruction_gaps
+from pytest_memleak.verdict.model_identity import recorded_issues
+from pytest_memleak.verdict.prompt_overlap import instruction_issues, prompt_overlap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -65,7 +65,7 @@ class SampledGenerations:
     """What there is of some draws.
 
     book: as it was asked for and is measured; all_there: every generation there is, those that
-    nobody ever asked for too, fresh with every call; gaps: why some are missing, with what they
+    nobody ever asked for too, fresh with every call; issues: why some are missing, with what they
     were wanted for; spared: what an early stop left undrawn; source, asked: through which they
     were drawn, or else the recording that they were read from; until: up to when the ledger was
     read, in seconds since 1970
@@ -75,7 +75,7 @@ class SampledGenerations:
     book: Book
     all_there: Callable[[], Iterable[Generation]]
     endpoint_id: str | None = None
-    gaps: tuple[str, ...] = ()
+    issues: tuple[str, ...] = ()
     spared: str | None = None
     source: LedgerEndpoint | None = None
     asked: PairPrompts | None = None
@@ -129,15 +129,15 @@ class CountedAnswers:
                 yield replace(one, text=one.written) if one.reasoning else one
 
     def completeness(
-        self, *, over_limit: bool = False, gaps: Iterable[Issue] = (), notes: Iterable[str] = ()
+        self, *, over_limit: bool = False, issues: Iterable[Issue] = (), notes: Iterable[str] = ()
     ) -> Completeness:
-        """What was read, judged (METRICS section 10); gaps, notes: what else is known."""
-        told = (Issue("drawn", gap) for gap in self.answers.gaps)
+        """What was read, judged (METRICS section 10); issues, notes: what else is known."""
+        told = (Issue("drawn", issue) for issue in self.answers.issues)
         return completeness(
             self._census.counted(),
-            given_away(self.book, self._asked),
+            prompt_overlap(self.book, self._asked),
             over_limit=over_limit,
-            gaps=(*told, *gaps),
+            issues=(*told, *issues),
             notes=notes,
         )
 
@@ -157,8 +157,8 @@ class CountedAnswers:
             purpose=self.draws.purpose.value,
             pair=self.draws.pair.id,
             endpoint=self.answers.endpoint_id,
-            asked=len(counted.excerpts) * self._asked.samples,
-            got=len(counted.readings),
+            requested=len(counted.excerpts) * self._asked.samples,
+            received=len(counted.readings),
             refused=int((counted.kinds == KINDS.index(Kind.REFUSAL)).sum()),
             sha256=self._digest.hexdigest(),
         )
@@ -174,7 +174,7 @@ def asked_of(draws: RequiredSamples) -> Asked:
         samples=pair.sampling.samples,
         temperature=pair.sampling.temperature,
         trim=pair.scoring.trim,
-        words=pair.scoring.words,
+        words=pair.scoring.word_mode,
         continuation=pair.probe.kind == "continuation",
         template=template_of(pair.book),
         limits=limits,
@@ -186,40 +186,40 @@ def draw(
 ) -> SampledGenerations:
     """Everything there is of the draws, after drawing what was missing.
 
-    What could not be drawn is told as a gap; nothing is paid for instructions that could not earn
+    What could not be drawn is told as a issue; nothing is paid for instructions that could not earn
     a pass. With `enough`, rounds are drawn in stages, whole across the excerpts, until it is
     content. Raises MemleakError for a book that cannot be used.
     """
     pair = draws.pair
     book = endpoints.books.book_of(pair)
     if draws.missing is not None:
-        return SampledGenerations(draws, book, tuple, gaps=(draws.told(draws.missing),))
-    bad = instruction_gaps(book, asked_of(draws)) if pair.probe.kind == "instruction" else ()
+        return SampledGenerations(draws, book, tuple, issues=(draws.told(draws.missing),))
+    bad = instruction_issues(book, asked_of(draws)) if pair.probe.kind == "instruction" else ()
     # A pair's own completeness names them itself.
-    gaps = () if draws.purpose is Purpose.OWN else tuple(draws.told(gap.cause) for gap in bad)
+    issues = () if draws.purpose is Purpose.OWN else tuple(draws.told(issue.cause) for issue in bad)
     try:
         opened = draws.endpoint
         if opened is None:
             opened = (endpoints.ready if bad else endpoints.endpoint)(pair.model)
     except Inconclusive as missing:
-        return SampledGenerations(draws, book, tuple, gaps=(draws.told(missing.line),))
+        return SampledGenerations(draws, book, tuple, issues=(draws.told(missing.line),))
     if opened is None:
-        return SampledGenerations(draws, book, tuple, gaps=gaps)
+        return SampledGenerations(draws, book, tuple, issues=issues)
     if isinstance(opened, Recording):
         return _recorded(draws, book, opened)
     probed = as_probed(pair, book, opened)
     answers = _through_ledger(draws, probed, endpoints, opened, enough, may_draw=not bad)
-    return replace(answers, gaps=(*gaps, *answers.gaps))
+    return replace(answers, issues=(*issues, *answers.issues))
 
 
 def _recorded(draws: RequiredSamples, book: Book, recording: Recording) -> SampledGenerations:
     pair = draws.pair
     if pair.probe.kind != "instruction":
-        gap = (
+        issue = (
             f"{pair.model.id} is recorded: it cannot be asked by the probe {pair.probe.kind!r}; "
             'set probe = "instruction" for it'
         )
-        return SampledGenerations(draws, book, tuple, gaps=(draws.told(gap),))
+        return SampledGenerations(draws, book, tuple, issues=(draws.told(issue),))
     asked = recording.asked(book)
     return SampledGenerations(
         draws, asked, partial(recording.generations, asked), recording=recording
@@ -240,7 +240,7 @@ def _through_ledger(
     side = text_side(pair, opened) or opened
     source = through_ledger(pair, endpoints, side, own=draws.endpoint is not None)
     asked = questions_of(pair, book)
-    gaps: list[str] = []
+    issues: list[str] = []
     spared = None
     in_stages = enough and may_draw and not source.terms.sampler.batch
 
@@ -248,7 +248,15 @@ def _through_ledger(
         until = endpoints.resources.now
         there = partial(source.all_there, asked, until)
         return SampledGenerations(
-            draws, book, there, source.endpoint_id, tuple(gaps), spared, source, asked, until=until
+            draws,
+            book,
+            there,
+            source.endpoint_id,
+            tuple(issues),
+            spared,
+            source,
+            asked,
+            until=until,
         )
 
     try:
@@ -264,7 +272,7 @@ def _through_ledger(
                 spared = _spared(source.left(asked), samples, asked.samples)
                 break
     except Inconclusive as missing:
-        gaps.append(draws.told(missing.line))
+        issues.append(draws.told(missing.line))
     return answers()
 
 
@@ -382,4 +390,4 @@ def _of_records(answers: SampledGenerations) -> WhoAnswered:
         return WhoAnswered()
     continued = answers.draws.pair.probe.kind == "continuation"
     described = recording.described(answers.book)
-    return WhoAnswered(gaps=recorded_gaps(answers.book, described, continuation=continued))
+    return WhoAnswered(issues=recorded_issues(answers.book, described, continuation=continued))

@@ -46,7 +46,7 @@ class ScoredFile:
 def score_files(
     files: Sequence[tuple[Path, Path]], scoring: Scoring, *, near: bool = False
 ) -> Iterator[ScoredFile]:
-    """Measure each file of generations against its book; recitals of all these books are found.
+    """Measure each file of generations against its book; passages of all these books are found.
 
     files: book and generations, one each. A book is of any kind that is read here or by an
     installed reader, cut as a suite cuts it, or excerpts in the paper's format; generations are in
@@ -65,7 +65,7 @@ def score_files(
     from pytest_memleak.scoring.protected_passages import Protected
 
     check_scoring(scoring)
-    index = SharedIndex(list(books.values()), k=scoring.k, mode=scoring.words)
+    index = SharedIndex(list(books.values()), k=scoring.k, mode=scoring.word_mode)
     for (source, path), (asked, generations) in zip(files, drawn, strict=True):
         others = (one.id for one in books.values() if one.id != asked.id)
         protected = Protected(index, asked.id, (asked.id, *others))
@@ -80,7 +80,7 @@ def _read(path: Path, extensions: Extensions, scoring: Scoring) -> Book:
 
     read = extensions.read_book(path)
     if isinstance(read, Manuscript):
-        return make_book(str(path), read, mode=scoring.words)
+        return make_book(str(path), read, mode=scoring.word_mode)
     return dataclasses.replace(read, id=str(path))
 
 
@@ -88,7 +88,7 @@ def _drawn(path: Path, book: Book) -> tuple[Book, list[Generation]]:
     """The book with the instructions that were asked, and what was answered."""
     records = load_records(path)
     if not records:
-        raise RecordsError("there are no records", place=str(path))
+        raise RecordsError("there are no records", location=str(path))
     generations = generations_from_records(records, place=str(path))
     refuse_those_of_another_book(generations, book, place=str(path))
     return with_instructions_asked(book, records), generations

@@ -43,7 +43,7 @@ class SecondLook:
         """Pass the generations on and keep the sample."""
         return self._sample.watch(generations)
 
-    def gaps(self, analysis: Analysis | None) -> Iterator[Issue]:
+    def issues(self, analysis: Analysis | None) -> Iterator[Issue]:
         """Yield an issue where the automaton differs from the analysis."""
         if analysis is None:
             return
@@ -79,7 +79,7 @@ class SecondLook:
         index = protected.for_pair(pair, book, held.books, least=held.least).index
         generations = list(chosen.values())
         yield from differences((book.id, book), index, generations, analysis.own_runs)
-        passage = analysis.recitals and analysis.recitals.longest_recital
+        passage = analysis.passages and analysis.passages.longest_passage
         if passage and passage.book and passage.book != book.id:
             its_book = protected.holding(analysis, book, held.books)[passage.book]
             holder = chosen[passage.origin, passage.excerpt_id or "", passage.generation or 0]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_memleak.interfaces.extensions import Extensions
-    from pytest_memleak.pipeline.catalog import Catalogue
+    from pytest_memleak.pipeline.catalog import Catalog
     from pytest_memleak.pipeline.protected_index import ProtectedBooks
     from pytest_memleak.pipeline.resources import Resources
     from pytest_memleak.pipeline.sampled_generations import Written
@@ -48,7 +48,7 @@ class SuiteRun:
             raise SuiteError(
                 f"not the suite that was preregistered: that one's SHA-256 is {said}, "
                 f"this one's is {found}",
-                place=self.suite.name,
+                location=self.suite.name,
                 hint="take back what was changed since; or write "
                 f'preregistered = "{found}", and announce it, before anything is drawn',
             )
@@ -65,12 +65,12 @@ class SuiteRun:
         return ProtectedBooks(self.suite, self.books)
 
     @functools.cached_property
-    def catalogue(self) -> Catalogue:
+    def catalog(self) -> Catalog:
         """The books that nobody asks for."""
-        from pytest_memleak.pipeline.catalog import Catalogue  # with numpy
+        from pytest_memleak.pipeline.catalog import Catalog  # with numpy
         from pytest_memleak.pipeline.catalog_reader import LooseReader
 
-        return Catalogue(
+        return Catalog(
             self.suite,
             LooseReader(self.suite.pairs[0].scoring, self.extensions),
             own_books=self.protected.asked_for,
@@ -105,5 +105,5 @@ class SuiteRun:
         from pytest_memleak.pipeline.summary_writer import SummaryWriter
 
         assert self.suite.summarizer is not None  # noqa: S101 - asked before by PreparedBooks
-        mode = self.suite.pairs[0].scoring.words
+        mode = self.suite.pairs[0].scoring.word_mode
         return SummaryWriter(self.suite.summarizer, self.endpoints, self.resources, mode=mode)

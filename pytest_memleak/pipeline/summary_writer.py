@@ -75,7 +75,7 @@ class SummaryWriter:
         if isinstance(endpoint, Recording):
             raise SuiteError(
                 f"the provider {model.provider!r} reads what is there: it cannot write summaries",
-                place=endpoints.place(model),
+                location=endpoints.place(model),
                 hint="name a chat model, or give the books files of summaries",
             )
         kept_as = id_of(endpoint)
@@ -156,7 +156,7 @@ class SummaryWriter:
         if budget is not None and self._terms.price is None:
             raise SettingsError(
                 "there is a budget, but no price for the summarizer",
-                place=asked.pair,
+                location=asked.pair,
                 hint="add price = { input = ..., output = ... } (US$ per million tokens) to"
                 " [suite.summarizer]; 0 for one that costs nothing",
             )
@@ -175,7 +175,7 @@ class SummaryWriter:
             )
         except Inconclusive as missing:
             raise Inconclusive(
-                f"its summaries are not all written: {missing.line}", place=f"book {book_id!r}"
+                f"its summaries are not all written: {missing.line}", location=f"book {book_id!r}"
             ) from None
 
     def _keep(
@@ -220,7 +220,7 @@ class SummaryWriter:
         if not refused or self._resources.offline:
             return Inconclusive(
                 f"{len(left):,} of {all_:,} summaries of its excerpts are not written yet",
-                place=f"book {book_id!r}",
+                location=f"book {book_id!r}",
                 hint="a run that is not offline asks [suite.summarizer] for them",
             )
         more = len(refused) - _NAMED
@@ -228,6 +228,6 @@ class SummaryWriter:
             f"[suite.summarizer] gave no summary of {len(refused):,} of {all_:,} excerpts, asked "
             f"{_TRIES} times: {', '.join(refused[:_NAMED])}"
             + (f" and {more:,} more" if more > 0 else ""),
-            place=f"book {book_id!r}",
+            location=f"book {book_id!r}",
             hint="name another model there, or give the book a file of summaries",
         )

@@ -1,4 +1,4 @@
-"""--memleak-baseline and --memleak-fail-if-worse: this run against an earlier release's bundle.
+"""--memleak-baseline and --memleak-max-increase: this run against an earlier release's bundle.
 
 Holm's procedure needs the p-values of all pairs, so that no pair's own item can say whether it is
 worse: after the last item one closing statement does, as one more test case of the run, and the
@@ -36,18 +36,18 @@ CASE = "memleak::no_worse_than_baseline"
 
 
 def refuse_incomparable(config: pytest.Config, items: Iterable[pytest.Item], run: Run) -> None:
-    """Raise UsageError where --memleak-fail-if-worse cannot be held for pairs that are to run.
+    """Raise UsageError where --memleak-max-increase cannot be held for pairs that are to run.
 
     In a worker of xdist, which may raise none, no pair is evaluated.
     """
     to_run = [item for item in items if not item.get_closest_marker("skip")]
     pairs = {(pair.suite, pair.id): pair for pair in map(pair_of, to_run) if pair}
-    path, measures = map(config.getoption, ("memleak_baseline", "memleak_fail_if_worse"))
+    path, measures = map(config.getoption, ("memleak_baseline", "memleak_max_increase"))
     try:
         suites = {pair.suite: run.of_suite(pair.suite).suite for pair in pairs.values()}
         Baseline(Path(path)).refuse(pairs.values(), measures, suites)
     except MemleakError as error:
-        told = f"--memleak-fail-if-worse: {error}"
+        told = f"--memleak-max-increase: {error}"
         if not hasattr(config, "workerinput"):
             raise pytest.UsageError(told) from None
         config.stash[refused_key] = told
@@ -63,7 +63,7 @@ def against_baseline(
     baseline = Baseline(Path(path))
     # As a bundle would have them.
     now = by_label(json.loads(json.dumps([pair_evidence(found) for found in findings])))
-    tolerances: Mapping[str, float] = config.getoption("memleak_fail_if_worse") or {}
+    tolerances: Mapping[str, float] = config.getoption("memleak_max_increase") or {}
     compared = baseline.compare(now, tolerances) if tolerances else None
     told = []
     for name, found in zip(now, findings, strict=True):

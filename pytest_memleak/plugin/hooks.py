@@ -3,12 +3,13 @@
 PYTEST_DONT_REWRITE
 
 Installed but not used it costs nothing: everything heavy is imported where a suite is met.
-Tests of one's own get what they measure from its fixtures; override `endpoint` in a conftest to
+Tests of one's own get what they measure from its fixtures; override `memleak_endpoint` in a
+conftest to
 bring a model of your own: anything with `sample`.
 
     @pytest.mark.copyright(suite="release.memleak.toml")
-    def test_no_long_recital(memorization):
-        assert memorization.longest_recital <= 38
+    def test_no_long_passage(memorization):
+        assert memorization.longest_passage <= 38
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from pytest_memleak.records.releases import ReleaseComparison
     from pytest_memleak.verdict.evaluation import Evaluation
 
-_FILES = [f"memleak_{name}" for name in ("html", "evidence", "sign", "baseline", "ledger")]
+_FILES = [f"memleak_{name}" for name in ("html", "evidence", "signing_key", "baseline", "ledger")]
 _IN_HASTE = 1e-5  # seconds after which a thread lets others go on
 
 # --- options -------------------------------------------------------------------------------
@@ -55,14 +56,14 @@ def pytest_configure(config: pytest.Config) -> None:
         "copyright(suite=None): a memorization test; on a function of your own, suite is the "
         "suite file (from the function's folder) whose pairs it runs for",
     )
-    if config.getoption("memleak_fail_if_worse") and not config.getoption("memleak_baseline"):
-        raise pytest.UsageError("--memleak-fail-if-worse needs --memleak-baseline")
+    if config.getoption("memleak_max_increase") and not config.getoption("memleak_baseline"):
+        raise pytest.UsageError("--memleak-max-increase needs --memleak-baseline")
     refuse_unknown_measures(config)
     if config.getoption("memleak_ray_address") and config.getoption("memleak_executor") != "ray":
         raise pytest.UsageError("--memleak-ray-address needs --memleak-executor ray")
     evidence, page = map(config.getoption, ("memleak_evidence", "memleak_html"))
-    if config.getoption("memleak_sign") and not evidence:
-        raise pytest.UsageError("--memleak-sign needs --memleak-evidence")
+    if config.getoption("memleak_signing_key") and not evidence:
+        raise pytest.UsageError("--memleak-signing-key needs --memleak-evidence")
     if config.getoption("memleak_release") and not (evidence or page):
         raise pytest.UsageError("--memleak-release needs --memleak-evidence or --memleak-html")
     gathers = not hasattr(config, "workerinput")
@@ -71,7 +72,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
         refuse_bad_options(config)
     record = None
-    if (evidence or page) and not any(map(config.getoption, ("memleak_plan", "collectonly"))):
+    if (evidence or page) and not any(map(config.getoption, ("memleak_dry_run", "collectonly"))):
         from pytest_memleak.plugin.run_record import RunRecord
 
         record = RunRecord(config)
@@ -119,7 +120,7 @@ def _refuse_what_looks_like_one(path: Path, patterns: list[str]) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> Generator[None]:
     """One test per pair of the suite, for every test that uses a pair."""
     marked = metafunc.definition.get_closest_marker("copyright") is not None
-    if marked and "pair" in metafunc.fixturenames:
+    if marked and "memleak_pair" in metafunc.fixturenames:
         from pytest_memleak.plugin.outcomes import parametrize_pairs
 
         parametrize_pairs(metafunc)
@@ -145,7 +146,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         from pytest_memleak.plugin.outcomes import run_of, skip_what_nobody_asked_for
 
         skip_what_nobody_asked_for(config, items)
-        if config.getoption("memleak_fail_if_worse"):
+        if config.getoption("memleak_max_increase"):
             from pytest_memleak.plugin.baseline_gate import refuse_incomparable
 
             refuse_incomparable(config, items, run_of(config))
@@ -161,8 +162,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> bool | None:
-    """With --memleak-plan, plans instead of tests."""
-    if not session.config.getoption("memleak_plan") or session.testsfailed:
+    """With --memleak-dry-run, plans instead of tests."""
+    if not session.config.getoption("memleak_dry_run") or session.testsfailed:
         return None
     from pytest_memleak.plugin.outcomes import show_plans
 
@@ -181,7 +182,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 @pytest.fixture(scope="session")
-def pair(request: pytest.FixtureRequest) -> Pair:
+def memleak_pair(request: pytest.FixtureRequest) -> Pair:
     """The model and the book that the test is for (`pytest_memleak.records.Pair`)."""
     if not hasattr(request, "param"):
         pytest.fail(
@@ -193,36 +194,42 @@ def pair(request: pytest.FixtureRequest) -> Pair:
 
 
 @pytest.fixture(scope="session")
-def book(pair: Pair, request: pytest.FixtureRequest) -> Book:
+def memleak_book(memleak_pair: Pair, request: pytest.FixtureRequest) -> Book:
     """The pair's book, cut into excerpts with their instructions."""
     from pytest_memleak.plugin.outcomes import plainly
     from pytest_memleak.plugin.text_views import view_of_book
 
     run = request.config.stash[run_key]
     with plainly(request.config):
-        return view_of_book(run.of_suite(pair.suite).books.book_of(pair))
+        return view_of_book(run.of_suite(memleak_pair.suite).books.book_of(memleak_pair))
 
 
 @pytest.fixture(scope="session")
-def endpoint(pair: Pair, request: pytest.FixtureRequest) -> Endpoint | Recording:
+def memleak_endpoint(memleak_pair: Pair, request: pytest.FixtureRequest) -> Endpoint | Recording:
     """The model's endpoint, opened (and fine-tuned, if need be) when it is first used."""
     from pytest_memleak.plugin.outcomes import SuiteEndpoint
 
-    return SuiteEndpoint(pair, request.config)
+    return SuiteEndpoint(memleak_pair, request.config)
 
 
 @pytest.fixture
-def evaluation(pair: Pair, endpoint: Any, request: pytest.FixtureRequest) -> Evaluation:
-    """The pair's evaluation: measurement, completeness, judgement. INCONCLUSIVE is an error."""
+def memleak_evaluation(
+    memleak_pair: Pair, memleak_endpoint: Any, request: pytest.FixtureRequest
+) -> Evaluation:
+    """The pair's evaluation: measurement, completeness, verdict. INCONCLUSIVE is an error."""
     from pytest_memleak.plugin.outcomes import conclusive, evaluate_for, remembering_doubt
     from pytest_memleak.plugin.text_views import view_of_evaluation
 
     with remembering_doubt(request.node):
-        return view_of_evaluation(conclusive(evaluate_for(request.node, pair, endpoint)))
+        return view_of_evaluation(
+            conclusive(evaluate_for(request.node, memleak_pair, memleak_endpoint))
+        )
 
 
 @pytest.fixture
-def memorization(pair: Pair, endpoint: Any, request: pytest.FixtureRequest) -> Memorization:
+def memorization(
+    memleak_pair: Pair, memleak_endpoint: Any, request: pytest.FixtureRequest
+) -> Memorization:
     """The pair's measures, on complete evidence only; the suite's limits do not matter to them."""
     from pytest_memleak.plugin.outcomes import (
         Memorization,
@@ -232,7 +239,9 @@ def memorization(pair: Pair, endpoint: Any, request: pytest.FixtureRequest) -> M
     )
 
     with remembering_doubt(request.node):
-        return Memorization(complete(evaluate_for(request.node, pair, endpoint)), request.node)
+        return Memorization(
+            complete(evaluate_for(request.node, memleak_pair, memleak_endpoint)), request.node
+        )
 
 
 # --- outcomes ------------------------------------------------------------------------------
@@ -326,8 +335,8 @@ class Findings:
         except Exception as error:  # noqa: BLE001 - raised once all others have ended
             failed = error
             self._report = dataclasses.replace(self._report, outputs={})
-        if self._report.findings:
-            tell_junit(self._config, self._report.findings)
+        if self._report.results:
+            tell_junit(self._config, self._report.results)
         result = yield
         if failed is not None:
             raise failed
@@ -362,7 +371,7 @@ class Findings:
             from pytest_memleak.plugin.run_reports import evidence_line, next_lines, summary_text
 
             terminalreporter.section("memorization")
-            if self._report.findings:
+            if self._report.results:
                 terminalreporter.write(summary_text(self._config, self._report))
             if "evidence" in self._report.outputs:
                 terminalreporter.write_line(evidence_line(self._report))

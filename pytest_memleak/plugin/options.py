@@ -19,7 +19,7 @@ __all__ = [
 ]
 
 DEFAULT_SUITES = "*.memleak.toml"
-TO_RUN_IT = "run it with -m copyright or --memleak-run"
+TO_RUN_IT = "run it with -m copyright or --memleak-allow-paid"
 """What the reason of a pair that was skipped, since nobody asked for paid calls, ends with."""
 _LONGEST_NAME = 100
 
@@ -80,7 +80,7 @@ def parse_tolerances(value: str) -> dict[str, float]:
     try:
         return parsed_tolerances(value)
     except MemleakError as error:
-        raise pytest.UsageError(f"--memleak-fail-if-worse: {error}") from None
+        raise pytest.UsageError(f"--memleak-max-increase: {error}") from None
 
 
 def given(option: str) -> Callable[[str], str]:
@@ -97,8 +97,8 @@ def given(option: str) -> Callable[[str], str]:
 
 
 def refuse_unknown_measures(config: pytest.Config) -> None:
-    """Raise UsageError for a measure that --memleak-fail-if-worse cannot be held against."""
-    tolerances = config.getoption("memleak_fail_if_worse")
+    """Raise UsageError for a measure that --memleak-max-increase cannot be held against."""
+    tolerances = config.getoption("memleak_max_increase")
     if not tolerances:
         return
     from pytest_memleak.errors import MemleakError
@@ -109,7 +109,7 @@ def refuse_unknown_measures(config: pytest.Config) -> None:
     try:
         refuse_untestable(tolerances, brought)
     except MemleakError as error:
-        raise pytest.UsageError(f"--memleak-fail-if-worse: {error}") from None
+        raise pytest.UsageError(f"--memleak-max-increase: {error}") from None
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -124,7 +124,7 @@ def add_options(parser: pytest.Parser) -> None:
         "(default: %(default)s)",
     )
     group.addoption(
-        "--memleak-run",
+        "--memleak-allow-paid",
         action="store_true",
         help="make paid calls although -m copyright was not given",
     )
@@ -137,7 +137,7 @@ def add_options(parser: pytest.Parser) -> None:
         "postgresql+psycopg://USER@HOST/NAME (default: .memleak/ledger.db below the rootdir)",
     )
     group.addoption(
-        "--memleak-plan",
+        "--memleak-dry-run",
         action="store_true",
         help="show what is outstanding and what it costs at most; run and call nothing",
     )
@@ -197,10 +197,10 @@ def add_options(parser: pytest.Parser) -> None:
         help="write an evidence bundle (JSON, without text) there",
     )
     group.addoption(
-        "--memleak-sign",
+        "--memleak-signing-key",
         metavar="KEYFILE",
         default=None,
-        type=given("--memleak-sign"),
+        type=given("--memleak-signing-key"),
         help="sign the evidence bundle with this Ed25519 private key (PEM)",
     )
     group.addoption(
@@ -218,7 +218,7 @@ def add_options(parser: pytest.Parser) -> None:
         help="show what changed since this evidence bundle",
     )
     group.addoption(
-        "--memleak-fail-if-worse",
+        "--memleak-max-increase",
         metavar="MEASURE=BY,...",
         default=None,
         type=parse_tolerances,

@@ -164,7 +164,7 @@ def _resources_of(config: pytest.Config, progress: Progress) -> Resources:
     return Resources(
         config.getoption("memleak_ledger") or str(config.rootpath / ".memleak" / "ledger.db"),
         wait=not config.getoption("memleak_no_wait"),
-        offline=config.getoption("memleak_offline") or config.getoption("memleak_plan"),
+        offline=config.getoption("memleak_offline") or config.getoption("memleak_dry_run"),
         budget=config.getoption("memleak_budget"),
         run=worker.get("testrunuid"),
         spread=functools.partial(_spread, config),
@@ -188,7 +188,7 @@ def _spread(config: pytest.Config) -> Spread | None:
 
 def skip_what_nobody_asked_for(config: pytest.Config, items: Iterable[pytest.Item]) -> None:
     """Skip pairs with paid calls unless -m names the marker, or an option asks for them."""
-    asked = any(map(config.getoption, ("memleak_run", "memleak_plan", "memleak_offline")))
+    asked = any(map(config.getoption, ("memleak_allow_paid", "memleak_dry_run", "memleak_offline")))
     if asked or "copyright" in (config.getoption("markexpr") or ""):
         return
     for item in items:
@@ -214,7 +214,7 @@ def show_plans(session: pytest.Session) -> None:
 
     config = session.config
     if config.getoption("numprocesses", None):
-        raise pytest.UsageError("--memleak-plan runs in one process: leave -n out")
+        raise pytest.UsageError("--memleak-dry-run runs in one process: leave -n out")
     pairs = {(pair.suite, pair.id): pair for pair in map(pair_of, session.items) if pair}
     planned = plan_run(pairs.values(), lambda pair: run_of(config).of_suite(pair.suite))
     writer = config.get_terminal_writer()
@@ -237,7 +237,7 @@ def debt_lines(config: pytest.Config) -> Iterator[str]:
             hourly = "" if debt.an_hour is None else f", US$ {debt.an_hour:,.2f} an hour"
             name = debt.endpoint or debt.job_id or "one that was asked for"
             cause = f" ({debt.cause})" if debt.cause else ""
-            yield inert(f"still deployed: {name}{hourly}{cause}; memleak ledger debts ends it")
+            yield inert(f"still deployed: {name}{hourly}{cause}; memleak ledger cleanup ends it")
     except LedgerError:
         return  # told where it was met
     finally:
@@ -249,13 +249,14 @@ def evaluate_for(item: pytest.Item, pair: Pair, endpoint: object) -> Evaluation:
     config = item.config
     if pair_of(item) not in (None, pair):
         raise PairInconclusive(
-            "INCONCLUSIVE: the pair was not evaluated, since a fixture named pair of yours gives "
+            "INCONCLUSIVE: the pair was not evaluated, since a fixture named memleak_pair of "
+            "yours gives "
             "another in its place; give it another name"
         )
     if config.getoption("setuponly", default=False):
         raise PairInconclusive(
             "INCONCLUSIVE: the pair was not evaluated, since with --setup-only no test holds its "
-            "limits; leave it out, or write --memleak-plan to see what a run would request"
+            "limits; leave it out, or write --memleak-dry-run to see what a run would request"
         )
     if refused_key in config.stash:
         raise PairInconclusive(config.stash[refused_key])
@@ -271,17 +272,17 @@ def evaluate_for(item: pytest.Item, pair: Pair, endpoint: object) -> Evaluation:
 
 def conclusive(evaluation: Evaluation) -> Evaluation:
     """The evaluation, or the error that stands for INCONCLUSIVE."""
-    judgement = evaluation.judgement
+    verdict_result = evaluation.verdict_result
     if evaluation.pair.control and (evaluation.measurement or evaluation.extraction):
         return evaluation  # what else is not known of it gates nothing
-    if judgement.verdict is Verdict.INCONCLUSIVE:
-        raise PairInconclusive(_told(judgement.reasons))
+    if verdict_result.verdict is Verdict.INCONCLUSIVE:
+        raise PairInconclusive(_told(verdict_result.reasons))
     return evaluation
 
 
 def complete(evaluation: Evaluation) -> Evaluation:
     """The evaluation on complete evidence, for a test that sets limits of its own."""
-    missing = tuple(map(str, evaluation.completeness.gaps))
+    missing = tuple(map(str, evaluation.completeness.issues))
     if missing or (evaluation.measurement or evaluation.extraction) is None:
         raise PairInconclusive(_told(missing))
     return evaluation
@@ -296,15 +297,16 @@ def hold_limits(item: pytest.Item) -> None:
     evaluation = item.stash.get(evaluation_key, None)
     if evaluation is None:
         raise PairInconclusive(
-            "INCONCLUSIVE: the pair was not evaluated, since a fixture named evaluation of yours "
+            "INCONCLUSIVE: the pair was not evaluated, since a fixture named memleak_evaluation "
+            "of yours "
             "stands before this package's; give it another name"
         )
-    if evaluation.judgement.unexcused:
-        raise UnexcusedPassage("; ".join(evaluation.judgement.unexcused))
+    if evaluation.verdict_result.unexcused:
+        raise UnexcusedPassage("; ".join(evaluation.verdict_result.unexcused))
     if evaluation.pair.control:
         return
-    if evaluation.judgement.verdict is Verdict.FAIL:
-        raise LimitExceeded("; ".join(evaluation.judgement.reasons))
+    if evaluation.verdict is Verdict.FAIL:
+        raise LimitExceeded("; ".join(evaluation.verdict_result.reasons))
 
 
 @contextlib.contextmanager
@@ -358,7 +360,10 @@ TEST_NAME = "test_memorization"
 
 
 @pytest.mark.copyright
-def test_memorization(evaluation: Evaluation, request: pytest.FixtureRequest) -> None:  # noqa: ARG001 - asked for to be made
+def test_memorization(
+    memleak_evaluation: Evaluation,  # noqa: ARG001 - requested to be made
+    request: pytest.FixtureRequest,
+) -> None:
     """The model's memorization of the book is within its limits."""
     with remembering_doubt(request.node):
         hold_limits(request.node)
@@ -397,7 +402,7 @@ def parametrize_pairs(metafunc: pytest.Metafunc) -> None:
         params = [pytest.param(pair, id=pair.id) for pair in suite.pairs]
     else:
         return
-    metafunc.parametrize("pair", params, indirect=True, scope="session")
+    metafunc.parametrize("memleak_pair", params, indirect=True, scope="session")
 
 
 def _expected(pair: Pair) -> list[pytest.MarkDecorator]:

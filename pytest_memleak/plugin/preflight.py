@@ -27,7 +27,7 @@ _SIGNS = {
     "html": (b"<html",),
     "evidence": (
         b'"schema": "pytest-memleak evidence',
-        base64.b64encode(b'{"_type":"https://in-toto.io/Statement/v1","predicate":{"broken'),
+        base64.b64encode(b'{"_type":"https://in-toto.io/Statement/v1","predicate":{"com'),
     ),
 }
 _LOOKED_AT = 10_000
@@ -53,7 +53,7 @@ def refuse_bad_options(config: pytest.Config) -> None:
                 Baseline(Path(value))
             except MemleakError as error:
                 raise pytest.UsageError(f"--memleak-baseline: {error}") from None
-        if value := config.getoption("memleak_sign"):
+        if value := config.getoption("memleak_signing_key"):
             from pytest_memleak.reports.signature import signed
             from pytest_memleak.results.evidence_file import SCHEMA
 
@@ -67,7 +67,7 @@ def refuse_bad_options(config: pytest.Config) -> None:
 
 
 def refuse_bad_suite(suite_run: SuiteRun, config: pytest.Config) -> None:
-    """Raise MemleakError for options that a provider has not, a bad catalogue, a missing ledger.
+    """Raise MemleakError for options that a provider has not, a bad catalog, a missing ledger.
 
     No provider is called. What is not installed is a matter of the pairs that need it.
     """
@@ -76,10 +76,10 @@ def refuse_bad_suite(suite_run: SuiteRun, config: pytest.Config) -> None:
     for model in models:
         with contextlib.suppress(Inconclusive, MissingExtra):
             suite_run.endpoints.provider(model)
-    if suite.catalogue:
-        from pytest_memleak.pipeline.catalog import refuse_bad_catalogue  # with numpy
+    if suite.catalog:
+        from pytest_memleak.pipeline.catalog import refuse_bad_catalog  # with numpy
 
-        refuse_bad_catalogue(suite)
+        refuse_bad_catalog(suite)
     if config.getoption("memleak_ledger") and not config.getoption("collectonly"):
         suite_run.resources.ledger  # noqa: B018 - opened by asking for it
 

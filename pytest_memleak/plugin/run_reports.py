@@ -102,7 +102,7 @@ def run_report(
     """
     outputs = {
         name: Path(value)
-        for name in ("html", "evidence", "sign")
+        for name in ("html", "evidence", "signing_key")
         if (value := config.getoption(f"memleak_{name}", None))
     }
     if step_summary := os.environ.get("GITHUB_STEP_SUMMARY"):
@@ -111,7 +111,7 @@ def run_report(
     if record is None:
         return report
     tests, unrun = record.settled(status)
-    if status == pytest.ExitCode.USAGE_ERROR or not (report.findings or unrun or record.broken):
+    if status == pytest.ExitCode.USAGE_ERROR or not (report.results or unrun or record.broken):
         return None
     return dataclasses.replace(
         report,
@@ -119,7 +119,7 @@ def run_report(
         selection=selection_of(config),
         tests=tests,
         unrun=unrun,
-        broken=record.broken,
+        uncollected=record.broken,
         ledger=run_of(config).end_of_chain(),
     )
 
@@ -131,7 +131,7 @@ def evidence_line(report: RunReport) -> str:
     pairs = pairs_of(report)
     result = result_of(
         pairs,
-        broken=report.broken,
+        uncollected=report.uncollected,
         compared=report.compared.verdict if report.compared else None,
     )
     return f"evidence: {result} ({counted(pairs)}), {report.outputs['evidence']}"
@@ -163,7 +163,7 @@ def summary_text(config: pytest.Config, report: RunReport) -> str:
 
     writer = config.get_terminal_writer()
     return summary(
-        report.findings,
+        report.results,
         width=writer.fullwidth,
         color=writer.hasmarkup,
         verbose=config.get_verbosity() > 0,
@@ -176,7 +176,7 @@ def next_lines(report: RunReport) -> Iterator[str]:
     """What was written, and what to do about pairs that did not become what they should."""
     if "html" in report.outputs:
         yield f"page: {report.outputs['html']}"
-    verdicts = {outcome(found).kind for found in report.findings}
+    verdicts = {outcome(found).kind for found in report.results}
     if "inconclusive" in verdicts:
         yield "next: mend what the reasons name, and run it again: no answer is drawn twice"
     elif verdicts & {"fail", "unexpected"} and "html" not in report.outputs:
@@ -184,13 +184,13 @@ def next_lines(report: RunReport) -> Iterator[str]:
 
 
 def explain_comparison(run: Run, op: str, left: object, right: object) -> list[str] | None:
-    """`assert memorization.longest_recital <= 38` in words: value, limit, place in the book."""
+    """`assert memorization.longest_passage <= 38` in words: value, limit, place in the book."""
     block, bound = (left, right) if isinstance(left, Block) else (right, left)
     if not isinstance(block, Block):
         return None
     limit = f"{bound.words} words" if isinstance(bound, Block) else str(bound)
-    book = getattr(block, "book", None)  # of a recital
-    kind = "recital" if book else "longest span" if isinstance(block, Span) else "longest block"
+    book = getattr(block, "book", None)  # of a passage
+    kind = "passage" if book else "longest span" if isinstance(block, Span) else "longest block"
     lines = [f"{kind} of {block.words} words {op} {limit}"]
     evaluation = run.evaluated_with(block)
     if evaluation and book:

@@ -31,5 +31,5 @@ def pair_of(item: pytest.Item) -> Pair | None:
     from pytest_memleak.records import Pair
 
     callspec = getattr(item, "callspec", None)
-    pair = callspec.params.get("pair") if callspec else None
+    pair = callspec.params.get("memleak_pair") if callspec else None
     return pair if isinstance(pair, Pair) else None

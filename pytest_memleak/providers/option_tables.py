@@ -73,11 +73,13 @@ def read_table(kind: type[TableT], values: Mapping[str, Any], *, place: str, nam
     alike = [one for one in wrong if one["loc"][:1] == first["loc"][:1]]
     key = ".".join([name, *map(str, _shared([one["loc"] for one in alike]))])
     if first["type"] == "extra_forbidden":
-        raise SuiteError(f"unknown key {key!r}", place=place, hint=_known(kind, first["loc"], name))
+        raise SuiteError(
+            f"unknown key {key!r}", location=place, hint=_known(kind, first["loc"], name)
+        )
     expected = ", or ".join(map(problem_words, alike))
     raise SuiteError(
         f"{key}: {expected}; got {_shown(first.get('input'))}",
-        place=place,
+        location=place,
         hint=f"correct {key} in the suite file",
     )
 
@@ -103,7 +105,7 @@ def refuse_secrets(values: Mapping[str, Any], *, place: str, name: str) -> None:
         if _looks_secret(key.rpartition(".")[2], value):
             raise SuiteError(
                 f"{key} looks like a secret (its value is not shown)",
-                place=place,
+                location=place,
                 hint="suite files hold no keys: take it out, and set the provider's environment "
                 "variable instead",
             )

@@ -109,7 +109,7 @@ class RecordedEndpoint:
         if not path.is_file():
             raise SuiteError(
                 f"options.path: there is no file {path}",
-                place=self._place,
+                location=self._place,
                 hint=f"put the generations for the book {book.id!r} there, or correct the path",
             )
         version = _version_of(path)
@@ -156,4 +156,6 @@ class RecordedProvider:
         return RecordedEndpoint(self._options.path, root=self._setup.root, place=self._setup.place)
 
     def _refuse(self, what: str, hint: str) -> NoReturn:
-        raise SuiteError(f"recorded generations cannot {what}", place=self._setup.place, hint=hint)
+        raise SuiteError(
+            f"recorded generations cannot {what}", location=self._setup.place, hint=hint
+        )

@@ -19,7 +19,8 @@ class DetectionSummary:
                 it would have been seen
     clumped, drifting: p-values against rounds that are alike
     blocks:     how many blocks stand for the rounds where these are not alike, else None
-    detect, samples_needed: the d that the suite asks for, and the samples that would reach it,
+    detection_limit, samples_needed: the d that the suite asks for, and the samples that would
+    reach it,
                 None where no number does
     ranges:     per measure, the words that it is likely to have in another n rounds, least and most
     """
@@ -31,14 +32,14 @@ class DetectionSummary:
     clumped: float
     drifting: float
     blocks: int | None = None
-    detect: float | None = None
+    detection_limit: float | None = None
     samples_needed: int | None = None
     ranges: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def reached(self) -> bool:
         """Whether it is as sensitive as the suite asks."""
-        return self.detect is None or self.detection <= self.detect
+        return self.detection_limit is None or self.detection <= self.detection_limit
 
     def to_json(self) -> dict[str, Any]:
         """As plain lists and dicts."""
@@ -55,12 +56,12 @@ class DetectionSummary:
 class PlannedRounds:
     """What the rounds of a pair will see, if they are alike and none is withheld.
 
-    detect: the detection limit that the suite requires, None without one
-    needed: samples that reach `detect` where one in ten is withheld, None where none do
+    detection_limit: the detection limit that the suite requires, None without one
+    needed: samples that reach `detection_limit` where one in ten is withheld, None where none do
     """
 
     samples: int
     confidence: float
     detection: float
-    detect: float | None
+    detection_limit: float | None
     needed: int | None

@@ -33,5 +33,5 @@ def no_excerpt(
     """The error that says so, for who meets one generation at a time."""
     others = f" (and {len(more)} more)" if more else ""
     return RecordsError(
-        f"the book {book_id!r} has no excerpt {first!r}{others}", place=place, hint=hint
+        f"the book {book_id!r} has no excerpt {first!r}{others}", location=place, hint=hint
     )

@@ -79,5 +79,5 @@ class Generation:
 
     @property
     def written(self) -> str:
-        """All that the model wrote, to be searched for recitals: thoughts, then the answer."""
+        """All that the model wrote, to be searched for passages: thoughts, then the answer."""
         return f"{self.reasoning}\n\n{self.text}" if self.reasoning else self.text

@@ -21,7 +21,7 @@ class Block:
     """A run of the book's words [start, end), `words` long; both None where it has none.
 
     Compares with other runs and with plain numbers by its length in words, so that a test
-    can say `memorization.longest_recital <= 38`. Equal runs are equal in place too; two of one
+    can say `memorization.longest_passage <= 38`. Equal runs are equal in place too; two of one
     length at different places are neither longer nor shorter than each other.
     """
 

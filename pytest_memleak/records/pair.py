@@ -32,18 +32,18 @@ __all__ = [
 class AnswerLimits:
     """How complete answers have to be; keys of the suite, and of a model.
 
-    min_answer:     own words, as a share of the excerpt's, under which an answer is short
+    min_length_ratio:     own words, as a share of the excerpt's, under which an answer is short
     max_short:      the share of generations that may be short
     max_unanswered: the share that may be neither short nor an answer
     accept_refusals: whether a refusal counts as an answer
-    max_given_away: the share of the measured words that instructions may tell
+    max_prompt_overlap: the share of the measured words that instructions may tell
     """
 
-    min_answer: float = 0.2
+    min_length_ratio: float = 0.2
     max_short: float = 0.25
     max_unanswered: float = 0.05
     accept_refusals: bool = False
-    max_given_away: float = 0.1
+    max_prompt_overlap: float = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +52,16 @@ class Sampling:
 
     temperature: None leaves it to the server
     max_tokens: the most an answer may have; None for what the excerpt's length asks for
-    max_age: days after which answers of an endpoint that is only a name are drawn anew
-    stop: "failed" draws no more rounds once a limit is broken.
+    max_age_days: days after which answers of an endpoint that is only a name are drawn anew
+    stop_on_fail: sample no more rounds once a limit is exceeded.
     """
 
     samples: int = 100
     temperature: float | None = 1.0
     seed: int = 0
     max_tokens: int | None = None
-    max_age: float = 7.0
-    stop: Literal["never", "failed"] = "never"
+    max_age_days: float = 7.0
+    stop_on_fail: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Scoring:
     k: int = 5
     trim: int = 5
     span_threshold: int = 20
-    words: WordMode = "paper"
+    word_mode: WordMode = "paper"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +98,13 @@ class Probe:
     kind:         by an instruction, by the beginning of each excerpt, or for the probability
                   of the book itself
     prefix_words: words of that beginning
-    continuation: the suite's template around it, None for what suits the endpoint
+    continuation_template: the suite's template around it, None for what suits the endpoint
     windows:      of the probability
     """
 
     kind: ProbeKind = "instruction"
     prefix_words: int = 50
-    continuation: str | None = None
+    continuation_template: str | None = None
     windows: WindowSettings = WindowSettings()
 
 
@@ -126,7 +126,8 @@ class CollectionSource:
 class BookSource:
     """Where a suite's book comes from, before anyone has read it.
 
-    `instruction` is the suite's template, None for the paper's own; `include` and `exclude` name
+    `instruction_template` is the suite's template, None for the paper's own; `include` and
+    `exclude` name
     documents in it that are read whole, or not at all; `collection` is None for a book. A
     control is known to be in no training set; a common text may be quoted by anybody.
     """
@@ -135,9 +136,9 @@ class BookSource:
     source: Path
     title: str | None
     author: str | None
-    role: Literal["test", "train", "control", "common"]
+    role: Literal["test", "train", "negative-control", "common"]
     summaries: Path | None
-    instruction: str | None
+    instruction_template: str | None
     bring_your_own: bool
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
@@ -150,22 +151,22 @@ class Model:
 
     endpoint: an endpoint that exists already; finetune_books: ids of the books it is
     fine-tuned on; price: US$ per million tokens (input, output, training); price_per_hour: US$ of
-    a model that has to be deployed; release: which weights stand behind the name; serves: further
-    names that the server may give them.
+    a model that has to be deployed; weights_version: which weights stand behind the name;
+    served_names: further names that the server may give them.
     """
 
     id: str
     provider: str
-    base: str | None = None
+    base_model: str | None = None
     endpoint: str | None = None
-    baseline: str | None = None
+    baseline_model: str | None = None
     finetune_books: tuple[str, ...] = ()
     finetune: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     price: tuple[float, float, float] | None = None
     price_per_hour: float | None = None
-    release: str = ""
-    serves: tuple[str, ...] = ()
+    weights_version: str = ""
+    served_names: tuple[str, ...] = ()
 
 
 def is_gating(expected: str, *, control: bool) -> bool:
@@ -178,7 +179,7 @@ class Pair:
     """One model and one book, the limits that hold for them, and what is expected.
 
     suite: the suite file that the pair is of. answers: how complete they have to be.
-    detect: the most that detection may be for a pass, None for any.
+    detection_limit: the most that detection may be for a pass, None for any.
     limit_origins: the key of that file that set each limit, by measure.
     """
 
@@ -189,7 +190,7 @@ class Pair:
     scoring: Scoring
     limits: Limits
     confidence: float = 0.95
-    detect: float | None = None
+    detection_limit: float | None = None
     expected: Literal["pass", "leak"] = "pass"
     probe: Probe = Probe()
     answers: AnswerLimits = AnswerLimits()
@@ -202,7 +203,7 @@ class Pair:
     @property
     def control(self) -> bool:
         """Whether its book is a control: measured like any, but its verdict gates nothing."""
-        return self.book.role == "control"
+        return self.book.role == "negative-control"
 
     @property
     def gates(self) -> bool:
@@ -230,7 +231,7 @@ class Summarizer:
 class Suite:
     """A suite file, validated; `digest` is the SHA-256 of the file's bytes (hexadecimal).
 
-    catalogue: books that nobody asks for, looked for in all generations; content_digest: the
+    catalog: books that nobody asks for, looked for in all generations; content_digest: the
     SHA-256 of what the file says, whatever its comments and blanks, without `preregistered`: the
     content digest that the suite was to have, None where nobody said.
     """
@@ -242,7 +243,7 @@ class Suite:
     models: tuple[Model, ...]
     pairs: tuple[Pair, ...]
     summarizer: Summarizer | None = None
-    catalogue: tuple[Path, ...] = ()
+    catalog: tuple[Path, ...] = ()
     content_digest: str = ""
     preregistered: str | None = None
 

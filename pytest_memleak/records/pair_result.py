@@ -24,7 +24,7 @@ __all__ = ["LIKELIEST_SPAN", "CountedDraws", "PairResult", "Passage", "RunReport
 
 LIKELIEST_SPAN = "likeliest answer's span"
 
-_NOTHING = Completeness(asked=0, got=0)
+_NOTHING = Completeness(requested=0, received=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +33,15 @@ class CountedDraws:
 
     purpose: own, greedy, canary, unrequested, null or baseline; pair: whose questions they answer
     endpoint: the ledger's name of who answered, None for a recording
-    asked, got: generations; refused: those that are refusals
+    requested, received: generations; refused: those that are refusals
     sha256: over excerpts, ordinals, finish reasons and texts
     """
 
     purpose: str
     pair: str
     endpoint: str | None
-    asked: int
-    got: int
+    requested: int
+    received: int
     refused: int
     sha256: str
 
@@ -51,7 +51,7 @@ class Passage:
     """A passage that came back: what it is, where it stands, and its redacted words.
 
     book:      id of the book that it is of, and that book's title; None for the pair's own
-    asked_for: of a recital, the excerpt whose answer gave it
+    asked_for: of a passage, the excerpt whose answer gave it
     source:    which generation gave it, where it is none of the sampled ones
     others:    ids of further books that hold it
     excused:   whether an excused book contains it: reported, and held to no limit on passages
@@ -85,7 +85,7 @@ class Passage:
         asked = f", asked for {self.asked_for}" if self.asked_for else ""
         asked = f", in {self.source}" if self.source else asked
         others = f", also in {', '.join(self.others)}" if self.others else ""
-        limits = "longest_recital, nv_longest_recital, and recitals_over"
+        limits = "longest_passage, nv_longest_passage, and passages_over"
         excused = f", excused from {limits}" if self.excused else ""
         words = f"words {self.start:,}-{self.end:,}" + (
             ", prompts not counted" if self.rests else ""
@@ -112,22 +112,22 @@ class PairResult:
     details:   what the evidence says beside the values: places, self-agreement, cross-excerpt, null
     limits:    by measure; limit_origins: the key of the suite file that set each
     settings:  how the pair was sampled, measured and judged: the suite's keys
-    words, excerpts: of the book, 0 where nothing was measured or read
-    completeness: what the answers were, and what is missing; answerer: who gave them, and when;
+    word_count, excerpts: of the book, 0 where nothing was measured or read
+    completeness: what the answers were, and what is missing; provenance: who gave them, and when;
               None where nobody was asked
-    draws: the answers that the verdict rests on, the pair's own first; as_of: up to when the
+    sampled: the answers that the verdict rests on, the pair's own first; as_of: up to when the
     ledger was read for them, in seconds since 1970
-    recitals:  of any protected book: the longest, the longest near-verbatim one, other long ones
-    passages:  the worst passages of the pair's own book, where its verdict is FAIL
+    passages:  of any protected book: the longest, the longest near-verbatim one, other long ones
+    spans:     the worst spans of the pair's own book, where its verdict is FAIL
     changes:   against a baseline, in words; compared: what the comparison says of it, ""
                where it says nothing
-    looked_for: the suite's books that recitals were looked for in; None where nothing was measured
-    catalogue: how many books that nobody asks for were looked for, their words, a digest of all,
-              and the words from which on a recital of them counts
+    scan_scope: the suite's books that passages were looked for in; None where nothing was measured
+    catalog: how many books that nobody asks for were looked for, their words, a digest of all,
+              and the words from which on a passage of them counts
     windows:   of the probe "probability": the map along the book
     rounds:    of the others: what each round shows, in numbers
     coverage:  of the others: where in the book, in numbers (results/coverage_map.py)
-    sensitivity: what its rounds can show; None where none were measured
+    detection: what its rounds can show; None where none were measured
     second_opinion: how many generations were matched again by other means, and the differences
     parts:     the documents of the book's file: which are text, and by which rule
     title, author: of the book, "" where nobody says; book_file: SHA-256 of its file
@@ -153,31 +153,31 @@ class PairResult:
     limits: dict[str, float]
     limit_origins: dict[str, str]
     settings: dict[str, Any]
-    words: int
+    word_count: int
     excerpts: int
     completeness: Completeness
-    draws: tuple[CountedDraws, ...]
+    sampled: tuple[CountedDraws, ...]
     warnings: tuple[str, ...]
     spared: str | None
-    recitals: tuple[Passage, ...] = ()
     passages: tuple[Passage, ...] = ()
+    spans: tuple[Passage, ...] = ()
     changes: tuple[str, ...] = ()
     compared: str = ""
-    looked_for: ScanScope | None = None
-    catalogue: dict[str, Any] | None = None
+    scan_scope: ScanScope | None = None
+    catalog: dict[str, Any] | None = None
     windows: dict[str, Any] | None = None
     rounds: RoundFigures | None = None
     coverage: dict[str, Any] | None = None
     brought: tuple[Measure, ...] = ()
     plot: PlotData | None = None
-    answerer: Provenance | None = None
+    provenance: Provenance | None = None
     as_of: float | None = None
     parts: tuple[BookPart, ...] = ()
     title: str = ""
     author: str = ""
     book_file: str | None = None
     works: tuple[WorkVerdict, ...] = ()
-    sensitivity: DetectionSummary | None = None
+    detection: DetectionSummary | None = None
     second_opinion: dict[str, int] | None = None
     control: bool = False
     unexcused: tuple[str, ...] = ()
@@ -190,14 +190,14 @@ class PairResult:
         return verdict_words(Verdict(self.verdict), self.completeness)
 
     @property
-    def asked(self) -> int:
+    def requested(self) -> int:
         """How many generations were asked for."""
-        return self.completeness.asked
+        return self.completeness.requested
 
     @property
-    def got(self) -> int:
+    def received(self) -> int:
         """How many of them are there."""
-        return self.completeness.got
+        return self.completeness.received
 
     @property
     def probe(self) -> str:
@@ -206,9 +206,9 @@ class PairResult:
 
     @property
     def unasked(self) -> tuple[Passage, ...]:
-        """Long recitals that no verdict tells by itself: of other books, or excused."""
+        """Long passages that no verdict tells by itself: of other books, or excused."""
         over = self.settings["span_threshold"]
-        return tuple(one for one in self.recitals if one.words > over and (one.book or one.excused))
+        return tuple(one for one in self.passages if one.words > over and (one.book or one.excused))
 
     @property
     def leaking(self) -> tuple[WorkVerdict, ...]:
@@ -231,17 +231,16 @@ class PairResult:
                 **data,
                 **{name: tuple(data[name]) for name in lists},
                 "intervals": intervals,
-                "recitals": tuple(map(Passage.from_json, data["recitals"])),
                 "passages": tuple(map(Passage.from_json, data["passages"])),
+                "spans": tuple(map(Passage.from_json, data["spans"])),
                 "completeness": Completeness.from_json(data["completeness"]),
-                "answerer": data["answerer"] and Provenance.from_json(data["answerer"]),
-                "sensitivity": data["sensitivity"]
-                and DetectionSummary.from_json(data["sensitivity"]),
-                "draws": tuple(CountedDraws(**one) for one in data["draws"]),
+                "provenance": data["provenance"] and Provenance.from_json(data["provenance"]),
+                "detection": data["detection"] and DetectionSummary.from_json(data["detection"]),
+                "sampled": tuple(CountedDraws(**one) for one in data["sampled"]),
                 "parts": tuple(BookPart(**one) for one in data["parts"]),
                 "works": tuple(map(WorkVerdict.from_json, data["works"])),
                 "brought": tuple(map(Measure.from_json, data["brought"])),
-                "looked_for": data["looked_for"] and ScanScope(**data["looked_for"]),
+                "scan_scope": data["scan_scope"] and ScanScope(**data["scan_scope"]),
                 "rounds": data["rounds"] and RoundFigures.from_json(data["rounds"]),
                 "plot": data["plot"] and PlotData.from_json(data["plot"]),
             }
@@ -252,23 +251,23 @@ class PairResult:
 class RunReport:
     """A whole run, for report sinks (hook `memleak_report`).
 
-    outputs: the files that were asked for, by option name ("html", "evidence", "sign"),
+    outputs: the files that were asked for, by option name ("html", "evidence", "signing_key"),
     and "step_summary" where the CI server has one.
     compared: whether anything got worse since an earlier release, where that was asked.
     Where evidence or a page is asked for, also what they say of the run as a whole:
     release: its name; selection: what was asked to run; tests: what became of each pair's tests;
-    unrun: the pairs that some test would have evaluated and none did; broken: what could not be
-    collected, so that nobody knows which pairs it has; ledger: where its chain ends, as
+    unrun: the pairs that some test would have evaluated and none did; uncollected: what could not
+    be collected, so that nobody knows which pairs it has; ledger: where its chain ends, as
     `{"entries": ..., "link": ...}`, None where nothing was ever written to it.
     """
 
     version: str
-    findings: tuple[PairResult, ...]
+    results: tuple[PairResult, ...]
     outputs: Mapping[str, Path] = field(default_factory=dict)
     compared: ReleaseComparison | None = None
     release: str | None = None
     selection: Selection = field(default_factory=Selection)
     tests: tuple[PairTest, ...] = ()
     unrun: tuple[PairResult, ...] = ()
-    broken: tuple[str, ...] = ()
+    uncollected: tuple[str, ...] = ()
     ledger: Mapping[str, Any] | None = None

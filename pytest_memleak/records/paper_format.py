@@ -74,7 +74,7 @@ def book_from_records(
         if excerpt_id in excerpts:
             raise RecordsError(
                 f"the excerpt_id {excerpt_id!r} occurs twice",
-                place=where,
+                location=where,
                 hint="give every excerpt an id of its own",
             )
         excerpts[excerpt_id] = Excerpt(
@@ -84,7 +84,9 @@ def book_from_records(
             chapter=_optional_text(row, "chapter", where),
         )
     if not excerpts:
-        raise RecordsError("there are no excerpts", place=place, hint="a book needs at least one")
+        raise RecordsError(
+            "there are no excerpts", location=place, hint="a book needs at least one"
+        )
     ordered = tuple(sorted(excerpts.values(), key=lambda excerpt: _order(excerpt.id)))
     first = rows[0]
     title = _optional_text(first, "book_name", place) or "untitled"
@@ -120,7 +122,7 @@ def generations_from_records(
         if excerpt_id in whole or (excerpt_id in found and not single):
             raise RecordsError(
                 f"the excerpt_id {excerpt_id!r} occurs twice",
-                place=where,
+                location=where,
                 hint="put all generations of an excerpt into one record",
             )
         if not single:
@@ -183,9 +185,13 @@ def read_records(path: Path, *, most_bytes: int | None = None) -> Iterator[objec
             return
         records: Any = _json(_whole(path, most_bytes), str(path))
     except OSError as error:
-        raise RecordsError(f"cannot be read: {error.strerror or error}", place=str(path)) from None
+        raise RecordsError(
+            f"cannot be read: {error.strerror or error}", location=str(path)
+        ) from None
     if not isinstance(records, list):
-        raise RecordsError(f"expected a list of records, found {_kind(records)}", place=str(path))
+        raise RecordsError(
+            f"expected a list of records, found {_kind(records)}", location=str(path)
+        )
     yield from records
 
 
@@ -199,7 +205,7 @@ def _whole(path: Path, most_bytes: int) -> bytearray:
                 raise _too_big("the file", str(path), most_bytes)
     if not data.strip():
         raise RecordsError(
-            "the file is empty", place=str(path), hint="expected a JSON list of records"
+            "the file is empty", location=str(path), hint="expected a JSON list of records"
         )
     return data
 
@@ -216,14 +222,14 @@ def _json_lines(path: Path, most_bytes: int) -> Iterator[object]:
                 yield _json(text, f"{path}, line {number}", encoding="utf-8")
     if not seen:
         raise RecordsError(
-            "the file is empty", place=str(path), hint="expected one JSON record on each line"
+            "the file is empty", location=str(path), hint="expected one JSON record on each line"
         )
 
 
 def _too_big(what: str, place: str, most_bytes: int) -> RecordsError:
     return RecordsError(
         f"{what} has more than the {most_bytes:,} bytes that are read at once",
-        place=place,
+        location=place,
         hint="split it by book, or use .jsonl, which is read line by line",
     )
 
@@ -234,19 +240,21 @@ def _json(data: bytes | bytearray, place: str, *, encoding: str | None = None) -
     except UnicodeDecodeError as error:
         raise RecordsError(
             f"not {error.encoding.upper()} text: byte 0x{data[error.start]:02x} at {error.start}",
-            place=place,
+            location=place,
             hint="save the file as UTF-8",
         ) from None
     except json.JSONDecodeError as error:
         raise RecordsError(
             f"not JSON: {error.msg.removesuffix(' at')} at line {error.lineno},"
             f" column {error.colno}",
-            place=place,
+            location=place,
         ) from None
     except RecursionError:
-        raise RecordsError("not usable JSON: it is nested too deeply", place=place) from None
+        raise RecordsError("not usable JSON: it is nested too deeply", location=place) from None
     except ValueError:
-        raise RecordsError("not usable JSON: a number has too many digits", place=place) from None
+        raise RecordsError(
+            "not usable JSON: a number has too many digits", location=place
+        ) from None
 
 
 # --- one record ----------------------------------------------------------------------------
@@ -254,11 +262,11 @@ def _json(data: bytes | bytearray, place: str, *, encoding: str | None = None) -
 
 def _rows(records: object, place: str) -> list[Mapping[str, Any]]:
     if not isinstance(records, Sequence) or isinstance(records, str | bytes):
-        raise RecordsError(f"expected a list of records, found {_kind(records)}", place=place)
+        raise RecordsError(f"expected a list of records, found {_kind(records)}", location=place)
     for number, row in enumerate(records):
         if not isinstance(row, Mapping):
             raise RecordsError(
-                f"expected an object, found {_kind(row)}", place=f"{place}, record {number}"
+                f"expected an object, found {_kind(row)}", location=f"{place}, record {number}"
             )
     return list(records)
 
@@ -272,18 +280,18 @@ def _excerpt_id(row: Mapping[str, Any], where: str) -> str:
             f"excerpt_id is {_kind(value)}; expected a string such as 'p_id1'"
             if "excerpt_id" in row
             else "there is no excerpt_id",
-            place=where,
+            location=where,
         )
     if len(value) > _LONGEST_ID:
         raise RecordsError(
             f"excerpt_id has {len(value):,} characters; expected at most {_LONGEST_ID}",
-            place=where,
+            location=where,
             hint="ids look like 'p_id1'",
         )
     if not _INTEGER.search(value):
         raise RecordsError(
             f"excerpt_id {value!r} has no number to order it by",
-            place=where,
+            location=where,
             hint="ids look like 'p_id1'",
         )
     return value
@@ -302,7 +310,7 @@ def _answers(row: Mapping[str, Any], where: str) -> list[Any]:
             f"generations is {_kind(answers)}; expected a list"
             if "generations" in row
             else "there are no generations",
-            place=where,
+            location=where,
             hint='each record needs "generations": [{"generated_text": "..."}]',
         )
     return list(answers)
@@ -311,7 +319,7 @@ def _answers(row: Mapping[str, Any], where: str) -> list[Any]:
 def _generation(answer: object, excerpt_id: str, ordinal: int, where: str) -> Generation:
     where = f"{where}, generation {ordinal}"
     if not isinstance(answer, Mapping):
-        raise RecordsError(f"expected an object, found {_kind(answer)}", place=where)
+        raise RecordsError(f"expected an object, found {_kind(answer)}", location=where)
     text = _text(answer, "generated_text", where)
     reason, word = _finish(answer, where)
     if not text.strip() and not reason.withheld:
@@ -337,7 +345,7 @@ def _refuse_unread(answer: Mapping[str, Any], text: str, where: str) -> None:
             name = str(key)[:_LONGEST_REASON]
             raise RecordsError(
                 f"{name!a} holds a text of {longest:,} words, which nothing reads",
-                place=where,
+                location=where,
                 hint="call what the model wrote generated_text, and what it thought reasoning; "
                 "take out what it did not write",
             )
@@ -353,7 +361,7 @@ def _finish(answer: Mapping[str, Any], where: str) -> tuple[FinishReason, str | 
     if not isinstance(said, str):
         raise RecordsError(
             f"finish_reason is {_kind(said)}; expected a string such as 'stop', or null",
-            place=where,
+            location=where,
         )
     word = _optional_text(answer, "finish_word", where) or said
     reason = _OWN_WORDS.get(said.lower()) or finish_reason(said)
@@ -365,7 +373,7 @@ def _text(row: Mapping[str, Any], key: str, where: str) -> str:
     if not isinstance(value, str):
         raise RecordsError(
             f"{key} is {_kind(value)}; expected a string" if key in row else f"there is no {key}",
-            place=where,
+            location=where,
         )
     return value
 

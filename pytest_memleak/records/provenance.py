@@ -74,7 +74,7 @@ class Tried:
 class Provenance:
     """Who gave the answers. Times are seconds since 1970.
 
-    asked:          the name that the server was asked for, where there is one
+    requested:          the name that the server was asked for, where there is one
     served:         what it said of itself
     first, last:    when the first and the last of the answers was drawn; None where all are from
                     files
@@ -85,7 +85,7 @@ class Provenance:
     tried:          how often they were drawn before; None where nothing was drawn
     """
 
-    asked: str | None = None
+    requested: str | None = None
     served: tuple[ServedBy, ...] = ()
     first: float | None = None
     last: float | None = None

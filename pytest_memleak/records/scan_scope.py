@@ -1,4 +1,4 @@
-"""The books that recitals were looked for in."""
+"""The books that passages were looked for in."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["ScanScope"]
 
 @dataclass(frozen=True, slots=True)
 class ScanScope:
-    """Books of the suite that a pair's recitals may be of; each id with a digest of the book.
+    """Books of the suite that a pair's passages may be of; each id with a digest of the book.
 
     books:    its test books, but for the pair's own
     excused:  those that excuse what they contain: training books, common texts, and those that

@@ -97,14 +97,14 @@ class LimitCheck:
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """What is missing from the evidence. rule: its name; cause; remedy: what to do about it."""
+    """What is missing from the evidence. rule: its name; cause; fix: what to do about it."""
 
     rule: str
     cause: str
-    remedy: str = ""
+    fix: str = ""
 
     def __str__(self) -> str:
-        return f"{self.cause}; {self.remedy}" if self.remedy else self.cause
+        return f"{self.cause}; {self.fix}" if self.fix else self.cause
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,41 +121,42 @@ class RuleCheck:
 class Completeness:
     """How complete a pair's evidence is, and what it consists of.
 
-    asked, got, surplus: generations: asked for, there, and there without being asked for
+    requested, received, surplus: generations: asked for, there, and there without being asked for
     kinds:        how many of those there are of each kind
     withheld:     those that were withheld, by the server's own word
-    median_yield: own words as a share of the excerpt's, 1 for refusals that are accepted; None
+    median_length_ratio: own words as a share of the excerpt's, 1 for refusals that are accepted;
+    None
                   without any others
-    given_away:   the share of the measured words that instructions tell; None for trim = 0
+    prompt_overlap:   the share of the measured words that instructions tell; None for trim = 0
     accept_refusals: whether refusals count as answers
     unanswered:   ids of the excerpts that have no answer
-    gaps:         what is missing, in the order of METRICS section 10; empty if it is complete
+    issues:         what is missing, in the order of METRICS section 10; empty if it is complete
     margins:      each rule that was judged, its value and its threshold
-    notes:        what could not be judged and is no gap
+    notes:        what could not be judged and is no issue
     """
 
-    asked: int
-    got: int
+    requested: int
+    received: int
     surplus: int = 0
     kinds: Mapping[Kind, int] = field(default_factory=dict)
     withheld: Mapping[str, int] = field(default_factory=dict)
-    median_yield: float | None = None
-    given_away: float | None = None
+    median_length_ratio: float | None = None
+    prompt_overlap: float | None = None
     accept_refusals: bool = False
     unanswered: tuple[str, ...] = field(default=(), repr=False)
-    gaps: tuple[Issue, ...] = ()
+    issues: tuple[Issue, ...] = ()
     margins: tuple[RuleCheck, ...] = field(default=(), repr=False)
     notes: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
         """Whether a pass may rest on it."""
-        return not self.gaps
+        return not self.issues
 
     @property
     def refused(self) -> float:
         """The share of refusals."""
-        return self.kinds.get(Kind.REFUSAL, 0) / max(self.got, 1)
+        return self.kinds.get(Kind.REFUSAL, 0) / max(self.received, 1)
 
     def to_json(self) -> dict[str, Any]:
         """As plain lists and dicts."""
@@ -164,12 +165,19 @@ class Completeness:
             "withheld": dict(self.withheld),
         }
         lists = {
-            "gaps": [asdict(one) for one in self.gaps],
+            "issues": [asdict(one) for one in self.issues],
             "margins": [asdict(one) for one in self.margins],
             "notes": list(self.notes),
             "unanswered": list(self.unanswered),
         }
-        plain = ("asked", "got", "surplus", "median_yield", "given_away", "accept_refusals")
+        plain = (
+            "requested",
+            "received",
+            "surplus",
+            "median_length_ratio",
+            "prompt_overlap",
+            "accept_refusals",
+        )
         return {name: getattr(self, name) for name in plain} | counted | lists
 
     @classmethod
@@ -179,7 +187,7 @@ class Completeness:
             **{
                 **data,
                 "kinds": {Kind(kind): count for kind, count in data["kinds"].items()},
-                "gaps": tuple(Issue(**one) for one in data["gaps"]),
+                "issues": tuple(Issue(**one) for one in data["issues"]),
                 "margins": tuple(RuleCheck(**one) for one in data["margins"]),
                 "notes": tuple(data["notes"]),
                 "unanswered": tuple(data["unanswered"]),
@@ -197,7 +205,7 @@ def verdict_words(verdict: Verdict, evidence: Completeness) -> str:
     refusals = evidence.kinds.get(Kind.REFUSAL, 0)
     if not evidence.accept_refusals or not refusals:
         return verdict.value
-    return f"{verdict.value}, {refused_words(refusals, evidence.got)}"
+    return f"{verdict.value}, {refused_words(refusals, evidence.received)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,7 @@ class Evidence:
             made = read_evidence(path).made
             if wrong := check_digest(made):
                 raise EvidenceError(
-                    wrong[0], place=str(path), hint=f"memleak verify {path} says what differs"
+                    wrong[0], location=str(path), hint=f"memleak verify {path} says what differs"
                 )
             self.pairs += [(path.stem, pair) for pair in made["pairs"]]
             self.rows += [_row(path.stem, made, pair) for pair in made["pairs"]]
@@ -155,22 +155,22 @@ def _row(bundle: str, made: Mapping[str, Any], pair: Mapping[str, Any]) -> Row:
         "suite": pair["suite"]["name"],
         "model": model.get("id"),
         "provider": model.get("provider"),
-        "base": model.get("base"),
+        "base_model": model.get("base_model"),
         "endpoint": model.get("endpoint"),
-        "release": model.get("release"),
+        "weights_version": model.get("weights_version"),
         "book": book.get("id"),
         "title": book.get("title"),
         "words": book.get("words"),
         "excerpts": book.get("excerpts"),
         "samples": settings.get("samples"),
         "temperature": settings.get("temperature"),
-        "asked": (pair.get("counts") or {}).get("asked"),
-        "got": (pair.get("counts") or {}).get("got"),
+        "requested": (pair.get("counts") or {}).get("requested"),
+        "received": (pair.get("counts") or {}).get("received"),
         "expected": pair.get("expected"),
         "verdict": pair.get("verdict"),
     }
     limits, measures = pair.get("limits") or {}, pair.get("measures") or {}
-    ranges = (pair.get("sensitivity") or {}).get("ranges") or {}
+    ranges = (pair.get("detection") or {}).get("ranges") or {}
     for name in MEASURES:
         told = measures.get(name, {})
         if "value" in told:

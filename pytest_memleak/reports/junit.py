@@ -12,7 +12,7 @@ from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.plain_settings import flattened
 from pytest_memleak.reports.report_text import served_by, work_named
 from pytest_memleak.results.control_summary import suite_controls
-from pytest_memleak.scoring.measure_table import OF_RECITALS
+from pytest_memleak.scoring.measure_table import OF_PASSAGES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,9 +42,9 @@ def case_properties(found: PairResult, *, own: bool = False) -> list[tuple[str, 
             (f"memleak.setting.{name}", inert(str(value)))
             for name, value in flattened(found.settings)
         ),
-        ("memleak.words", found.words),
-        ("memleak.generations_asked", found.asked),
-        ("memleak.generations_got", found.got),
+        ("memleak.words", found.word_count),
+        ("memleak.generations_requested", found.requested),
+        ("memleak.generations_received", found.received),
         *_works(found),
         *_answers(found.completeness),
         *_answerer(found),
@@ -52,14 +52,14 @@ def case_properties(found: PairResult, *, own: bool = False) -> list[tuple[str, 
     ]
     properties += [
         ("memleak.baseline_refused", one.refused)
-        for one in found.draws
+        for one in found.sampled
         if one.purpose == "baseline"
     ]
     properties += [(f"memleak.{name}", value) for name, value in found.measures.items()]
     for name, (low, high) in found.intervals.items():
         properties += [(f"memleak.{name}.low", low), (f"memleak.{name}.high", high)]
     properties += [(f"memleak.{name}.p", p) for name, p in found.chances.items()]
-    for name in OF_RECITALS:
+    for name in OF_PASSAGES:
         told = found.details.get(name, {})
         keys = ("book", "excerpt_at", "start", "end", "excerpt_id", "origin", "generation")
         properties += [(f"memleak.{name}.{key}", told[key]) for key in keys if told.get("book")]
@@ -86,7 +86,7 @@ def _identity(found: PairResult) -> Iterator[tuple[str, object]]:
     yield "memleak.suite_sha256", found.suite_digest
     if found.endpoint:
         yield "memleak.endpoint", inert(found.endpoint)
-    for key in ("provider", "base", "release", "baseline", "job"):
+    for key in ("provider", "base_model", "weights_version", "baseline_model", "job"):
         if found.model_settings.get(key):
             yield f"memleak.{key}", inert(str(found.model_settings[key]))
 
@@ -97,14 +97,14 @@ def _answers(evidence: Completeness) -> Iterator[tuple[str, object]]:
         yield f"memleak.answers.{kind.value}", count
     for word, count in evidence.withheld.items():
         yield f"memleak.withheld.{inert(word)}", count
-    if evidence.median_yield is not None:
-        yield "memleak.median_yield", evidence.median_yield
-    if evidence.given_away is not None:
-        yield "memleak.given_away", evidence.given_away
+    if evidence.median_length_ratio is not None:
+        yield "memleak.median_length_ratio", evidence.median_length_ratio
+    if evidence.prompt_overlap is not None:
+        yield "memleak.prompt_overlap", evidence.prompt_overlap
 
 
 def _answerer(found: PairResult) -> Iterator[tuple[str, object]]:
-    who = found.answerer
+    who = found.provenance
     if who is None:
         return
     if who.first is not None and who.last is not None:
@@ -113,8 +113,8 @@ def _answerer(found: PairResult) -> Iterator[tuple[str, object]]:
     yield "memleak.calls", who.calls
     yield "memleak.calls_this_run", who.calls_this_run
     yield "memleak.imported", who.imported
-    if who.asked is not None:
-        yield "memleak.asked", inert(who.asked)
+    if who.requested is not None:
+        yield "memleak.requested", inert(who.requested)
     for number, one in enumerate(who.served, 1):
         yield f"memleak.answered_by.{number}", inert(served_by(one))
         yield f"memleak.answered_by.{number}.calls", one.calls
@@ -128,7 +128,7 @@ def _answerer(found: PairResult) -> Iterator[tuple[str, object]]:
 
 
 def _sensitivity(found: PairResult) -> Iterator[tuple[str, object]]:
-    known = found.sensitivity
+    known = found.detection
     if known is None:
         return
     yield "memleak.rounds", known.rounds

@@ -49,25 +49,25 @@ def append_summary(run: RunReport, path: Path) -> None:
     except OSError as error:
         raise MemleakError(
             f"the step summary could not be written: {error.strerror or error}",
-            place=str(path),
+            location=str(path),
             hint="GITHUB_STEP_SUMMARY must name a file; unset it where no runner reads it",
         ) from None
 
 
 def summary(run: RunReport) -> str:
     """The whole summary in GitHub's Markdown."""
-    lines = ["## Memorization", "", *_table(run.findings[:_MOST_ROWS])]
-    for caption in captions(run.findings):
+    lines = ["## Memorization", "", *_table(run.results[:_MOST_ROWS])]
+    for caption in captions(run.results):
         lines += ["", _plain(caption)]
-    for line in of_suites(run.findings):
+    for line in of_suites(run.results):
         lines += ["", _plain(line)]
     if run.compared:
         lines += ["", f"**{_plain(release_words(run.compared))}**", ""]
         lines += [f"- {_plain(said)}" for said in release_details(run.compared)]
-    if left := len(run.findings) - _MOST_ROWS:
+    if left := len(run.results) - _MOST_ROWS:
         lines += ["", f"… and {left:,} more pairs."] if left > 0 else []
     # Whatever has to be left out, no reason is.
-    told = sorted(filter(_to_tell, run.findings), key=lambda found: not found.reasons)
+    told = sorted(filter(_to_tell, run.results), key=lambda found: not found.reasons)
     for found in told[:_MOST_DETAILS]:
         lines += ["", *_details(found)]
     if len(told) > _MOST_DETAILS:
@@ -88,7 +88,7 @@ def _table(findings: tuple[PairResult, ...]) -> Iterator[str]:
             f"{_MARKS[outcome(found).kind]} {outcome(found).word}",
             *([_compared(found)] if compared else []),
             *(_cell(found, row) for row in measures),
-            f"{found.got:,} of {found.asked:,}",
+            f"{found.received:,} of {found.requested:,}",
             detects(found),
         ]
         yield f"| {' | '.join(cells)} |"

@@ -25,38 +25,38 @@ def passage(one: Passage, place: str) -> str:
 def told_passages(found: PairResult) -> tuple[Passage, ...]:
     """The passages to tell of a pair, the worst first.
 
-    Of a FAIL what the likeliest answers gave, then recitals and the own book's spans, but for those
-    that lie in a recital told; else the long recitals that no verdict tells.
+    Of a FAIL what the likeliest answers gave, then passages and the own book's spans, but for those
+    that lie in a passage told; else the long passages that no verdict tells.
     """
     if Verdict(found.verdict) is not Verdict.FAIL:
         return found.unasked
     likeliest = of_the_likeliest(found)
-    own = [one for one in found.recitals if not one.book and not _near(one)]
+    own = [one for one in found.passages if not one.book and not _near(one)]
     within = _in_its_answer if found.probe == "continuation" else _in_its_place
     rest = (
         one
-        for one in found.passages
+        for one in found.spans
         if one not in likeliest and not any(within(one, each) for each in own)
     )
-    return (*likeliest, *found.recitals, *rest)
+    return (*likeliest, *found.passages, *rest)
 
 
 def of_the_likeliest(found: PairResult) -> tuple[Passage, ...]:
     """The span of the greedy answers, where a limit on them is broken."""
-    return tuple(one for one in found.passages if one.kind == LIKELIEST_SPAN)
+    return tuple(one for one in found.spans if one.kind == LIKELIEST_SPAN)
 
 
-def _in_its_place(one: Passage, recital: Passage) -> bool:
-    return recital.start <= one.start and one.end <= recital.end
+def _in_its_place(one: Passage, passage: Passage) -> bool:
+    return passage.start <= one.start and one.end <= passage.end
 
 
-def _in_its_answer(one: Passage, recital: Passage) -> bool:
-    """The same where a span's words are those of the rests, and a recital's those of the book.
+def _in_its_answer(one: Passage, passage: Passage) -> bool:
+    """The same where a span's words are those of the rests, and a passage's those of the book.
 
-    A span that is longer than its answer's recital lies partly in longer ones, told before.
+    A span that is longer than its answer's passage lies partly in longer ones, told before.
     """
-    same = (one.excerpt_id, one.generation) == (recital.excerpt_id, recital.generation)
-    return same and recital.asked_for is None
+    same = (one.excerpt_id, one.generation) == (passage.excerpt_id, passage.generation)
+    return same and passage.asked_for is None
 
 
 def told_once(passages: Sequence[Passage]) -> list[Passage]:
@@ -68,11 +68,11 @@ def told_once(passages: Sequence[Passage]) -> list[Passage]:
 def of_other_books(
     found: PairResult, titles: Mapping[str, str] = MappingProxyType({})
 ) -> Iterator[str]:
-    """How many long recitals there are of each book that was not asked for.
+    """How many long passages there are of each book that was not asked for.
 
     titles: of books by their ids, where the report has titles.
     """
-    over = found.details.get("recitals_over", {}).get("books", {})
+    over = found.details.get("passages_over", {}).get("books", {})
     for book, count in over.items():
         if book != found.book:
             passages = amount(count, "passage")

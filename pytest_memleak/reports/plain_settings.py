@@ -13,7 +13,7 @@ __all__ = ["flattened", "recipe", "settings_told", "value_told"]
 
 # Where a finding has them: keys of [suite.probability], which only that probe reads.
 _WINDOWS = "probe.windows."
-_RECIPE = ("base", "baseline", "release", "job")
+_RECIPE = ("base_model", "baseline_model", "weights_version", "job")
 
 
 def flattened(settings: Mapping[str, Any], name: str = "") -> Iterator[tuple[str, Any]]:
@@ -52,8 +52,8 @@ def recipe(found: PairResult, titles: Mapping[str, str]) -> Iterator[tuple[str, 
     for key, value in flattened(told["options"], "options."):
         books = [titles.get(one, one) for one in value] if isinstance(value, list) else value
         yield key, value_told(books)
-    if told["serves"]:
-        yield "serves", value_told(told["serves"])
+    if told["served_names"]:
+        yield "served_names", value_told(told["served_names"])
 
 
 def value_told(value: object) -> str:

@@ -201,12 +201,12 @@ def of_documents(parts: Sequence[BookPart]) -> Iterator[str]:
 
 def detects(found: PairResult) -> str:
     """The share of answers above which a passage would have been seen; "-" where none can say."""
-    return percent_at_most(found.sensitivity.detection) if found.sensitivity else "-"
+    return percent_at_most(found.detection.detection) if found.detection else "-"
 
 
 def of_sensitivity(found: PairResult) -> Iterator[tuple[str, str]]:
     """What the rounds of a pair would have seen, and what another so many may: title, sentence."""
-    known = found.sensitivity
+    known = found.detection
     if known is None:
         return
     rounds = amount(known.rounds, "round")
@@ -231,7 +231,7 @@ def of_sensitivity(found: PairResult) -> Iterator[tuple[str, str]]:
 
 def not_alike(found: PairResult) -> Iterator[tuple[str, str]]:
     """That the rounds were not alike, where they were not."""
-    known = found.sensitivity
+    known = found.detection
     if known and known.blocks is not None:
         likelier = "clumped" if known.clumped <= known.drifting else "drifting"
         p = 2 * min(known.clumped, known.drifting)
@@ -261,7 +261,7 @@ def of_chance(found: PairResult) -> Iterator[tuple[str, str]]:
 
 def captions(findings: Sequence[PairResult]) -> Iterator[str]:
     """What the column of detection says, once for each confidence in the run."""
-    known = (one.sensitivity for one in findings)
+    known = (one.detection for one in findings)
     for confidence in dict.fromkeys(one.confidence for one in known if one):
         yield detection_caption(confidence)
 
@@ -285,12 +285,12 @@ def of_suites(findings: Sequence[PairResult]) -> Iterator[str]:
 
 def generation_lines(found: PairResult) -> Iterator[tuple[str, str]]:
     """What is said of a pair's answers: a title and a sentence each; servers' words are in them."""
-    evidence, who = found.completeness, found.answerer
+    evidence, who = found.completeness, found.provenance
     yield from of_sensitivity(found)
     yield from of_chance(found)
     if any(evidence.kinds.values()):
         yield "kinds", _kinds(found)
-    if who is not None and evidence.got:
+    if who is not None and evidence.received:
         yield "drawn", _drawn(who)
         if who.served:
             yield "answered by", _answered_by(who)
@@ -311,12 +311,12 @@ def notice_lines(found: PairResult) -> Iterator[tuple[str, str]]:
 
 
 def _attempts_and_refusals(found: PairResult) -> Iterator[tuple[str, str]]:
-    tried = found.answerer and found.answerer.tried
+    tried = found.provenance and found.provenance.tried
     if tried and (tried.number > 1 or tried.further):
         yield "attempt", _attempt(tried)
-    for one in found.draws:
+    for one in found.sampled:
         if one.purpose == "baseline" and one.refused:
-            yield "uplift", f"over a baseline of which {refused_words(one.refused, one.got)}"
+            yield "uplift", f"over a baseline of which {refused_words(one.refused, one.received)}"
 
 
 def _attempt(tried: Tried) -> str:
@@ -344,10 +344,10 @@ def _kinds(found: PairResult) -> str:
         said += f"; withheld as {words}"
     if evidence.surplus:
         said += f"; {evidence.surplus:,} more that nobody asked for"
-    if evidence.median_yield is not None:
-        said += f"; median yield {percent(evidence.median_yield)}"
-    if evidence.given_away is not None:
-        said += f"; given away {percent(evidence.given_away)}"
+    if evidence.median_length_ratio is not None:
+        said += f"; median yield {percent(evidence.median_length_ratio)}"
+    if evidence.prompt_overlap is not None:
+        said += f"; given away {percent(evidence.prompt_overlap)}"
     return said
 
 
@@ -361,9 +361,9 @@ def _drawn(who: Provenance) -> str:
 
 
 def _answered_by(who: Provenance) -> str:
-    if who.asked is None and not any(one.model for one in who.served):
+    if who.requested is None and not any(one.model for one in who.served):
         return _WEIGHTS.get(who.weights, who.weights)
     said = [f"{served_by(one)}, {amount(one.calls, 'call')}" for one in who.served]
-    if who.asked is not None:
-        said.append(f"{who.asked} was asked")
+    if who.requested is not None:
+        said.append(f"{who.requested} was asked")
     return "; ".join([*said, _WEIGHTS.get(who.weights, who.weights)])

@@ -95,15 +95,17 @@ def _private_key(path: Path) -> Any:
     try:
         key = load_pem_private_key(path.read_bytes(), password=None)
     except OSError as error:
-        raise EvidenceError(f"cannot be read: {error.strerror or error}", place=str(path)) from None
+        raise EvidenceError(
+            f"cannot be read: {error.strerror or error}", location=str(path)
+        ) from None
     except (ValueError, TypeError) as error:
         raise EvidenceError(
             f"not an unencrypted private key in PEM form ({type(error).__name__})",
-            place=str(path),
+            location=str(path),
             hint="openssl genpkey -algorithm ed25519 -out release.key",
         ) from None
     if not isinstance(key, Ed25519PrivateKey):
-        raise EvidenceError("not an Ed25519 key", place=str(path))
+        raise EvidenceError("not an Ed25519 key", location=str(path))
     return key
 
 
@@ -116,11 +118,11 @@ def _public_key(path: Path) -> Any:
     except ValueError as error:
         raise EvidenceError(
             f"not a public key in PEM form ({type(error).__name__})",
-            place=str(path),
+            location=str(path),
             hint="openssl pkey -in release.key -pubout -out release.pub",
         ) from None
     if not isinstance(key, Ed25519PublicKey):
-        raise EvidenceError("not an Ed25519 key", place=str(path))
+        raise EvidenceError("not an Ed25519 key", location=str(path))
     return key
 
 

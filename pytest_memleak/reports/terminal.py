@@ -178,7 +178,8 @@ def _rounds(steps: Sequence[PlannedStep]) -> Iterator[str]:
         )
         if rounds.needed is not None and rounds.needed > rounds.samples:
             said += (
-                f"; set samples = {rounds.needed}, so that detect = {rounds.detect:g} holds with 1 "
+                f"; set samples = {rounds.needed}, so that detection_limit = "
+                f"{rounds.detection_limit:g} holds with 1 "
                 "in 10 withheld"
             )
         yield said if len(groups) == 1 else f"{', '.join(pairs)}: {said}"
@@ -280,7 +281,7 @@ def _table(findings: Sequence[PairResult], narrow: _Narrow) -> Table:
         limit = f"≤{shown(row, limits[row.name])}" if row.name in limits else ""
         head = row.name.replace("_", "_\n") if narrow >= _Narrow.HEADS else row.name
         table.add_column(head, footer=Text(limit, style="dim"), justify="right", no_wrap=True)
-    sensitive = any(found.sensitivity for found in findings)
+    sensitive = any(found.detection for found in findings)
     counts = ["drawn", "detects"] if sensitive else ["drawn"]
     below = narrow >= _Narrow.COUNTS
     if not below:
@@ -303,7 +304,7 @@ def _table(findings: Sequence[PairResult], narrow: _Narrow) -> Table:
 
 def _verdict(found: PairResult, *, sensitive: bool, narrow: _Narrow) -> list[Text]:
     """What was drawn, what would have been seen, and what became of the pair."""
-    counts = [f"{found.got:,}/{found.asked:,}" if found.asked else "-"]
+    counts = [f"{found.received:,}/{found.requested:,}" if found.requested else "-"]
     counts += [detects(found).replace(" ", "")] if sensitive else []
     became = outcome(found)
     folded = narrow >= _Narrow.ROWS

@@ -42,7 +42,7 @@ def check_time_stamp(
         when = stamp.tst_info.gen_time
     except ValueError:
         raise EvidenceError(
-            "not the answer of a time stamp authority (RFC 3161)", place=str(stamp_file)
+            "not the answer of a time stamp authority (RFC 3161)", location=str(stamp_file)
         ) from None
     builder = VerifierBuilder()
     for root in _certificates(roots_file):
@@ -71,5 +71,5 @@ def _certificates(path: Path) -> Sequence[Certificate]:
         return load_pem_x509_certificates(read_regular(path, most=_MOST))
     except ValueError:
         raise EvidenceError(
-            "no certificates in PEM form", place=str(path), hint="those of the authority"
+            "no certificates in PEM form", location=str(path), hint="those of the authority"
         ) from None

@@ -11,7 +11,7 @@ from pytest_memleak.records import Completeness, Measure, Verdict, VerdictResult
 from pytest_memleak.records.pair_result import LIKELIEST_SPAN, PairResult, Passage
 from pytest_memleak.records.round_stats import RoundFigures
 from pytest_memleak.redaction.text import QUOTED_WORDS
-from pytest_memleak.results.passage_details import recital_details, recital_passages
+from pytest_memleak.results.passage_details import passage_details, passage_passages
 from pytest_memleak.results.quotes import quote
 from pytest_memleak.results.rates import rate_of
 from pytest_memleak.scoring.measure_table import GREEDY, MEASURES, table_with
@@ -78,8 +78,8 @@ def finding(
 
     return dataclasses.replace(
         facts(evaluation),
-        recitals=recital_passages(evaluation, quoted),
-        passages=tuple(_passages(evaluation, quoted)),
+        passages=passage_passages(evaluation, quoted),
+        spans=tuple(_passages(evaluation, quoted)),
         plot=plot_data(evaluation, quoted=quoted),
     )
 
@@ -100,32 +100,32 @@ def facts(evaluation: Evaluation) -> PairResult:
         book_digest=book.digest if book else "",
         endpoint=evaluation.endpoint or "",
         expected=pair.expected,
-        verdict=evaluation.judgement.verdict.value,
-        reasons=evaluation.judgement.reasons,
+        verdict=evaluation.verdict.value,
+        reasons=evaluation.verdict_result.reasons,
         measures={name: one.value for name, one in found.items()},
         intervals={name: (one.low, one.high) for name, one in found.items() if one.low < one.high},
         chances={name: one.p for name, one in found.items() if one.p is not None},
         control=pair.control,
-        unexcused=evaluation.judgement.unexcused,
-        leaked=evaluation.judgement.leaked,
+        unexcused=evaluation.verdict_result.unexcused,
+        leaked=evaluation.verdict_result.leaked,
         details=_details(evaluation, evaluation.analysis) if evaluation.analysis else {},
         limits=dict(pair.limits),
         limit_origins=dict(pair.limit_origins),
         settings=settings_of(pair),
-        words=measured.words if measured else 0,
+        word_count=measured.words if measured else 0,
         excerpts=len(book.excerpts) if book else 0,
         parts=book.parts if book else (),
-        works=evaluation.judgement.works,
+        works=evaluation.verdict_result.works,
         completeness=evaluation.completeness,
-        answerer=evaluation.answerer,
+        provenance=evaluation.provenance,
         as_of=evaluation.as_of,
-        draws=evaluation.draws,
-        sensitivity=evaluation.sensitivity,
+        sampled=evaluation.sampled,
+        detection=evaluation.detection,
         second_opinion=dict(evaluation.second_opinion) if evaluation.second_opinion else None,
         warnings=_warnings(evaluation),
         spared=evaluation.spared,
-        looked_for=evaluation.looked_for,
-        catalogue=dict(evaluation.catalogue) if evaluation.catalogue else None,
+        scan_scope=evaluation.scan_scope,
+        catalog=dict(evaluation.catalog) if evaluation.catalog else None,
         windows=_windows(evaluation.extraction) if evaluation.extraction else None,
         rounds=_rounds(evaluation.analysis) if evaluation.analysis else None,
         coverage=_coverage(evaluation),
@@ -139,7 +139,7 @@ def facts(evaluation: Evaluation) -> PairResult:
 def unrun(pair: Pair, suite: Suite, *, reasons: tuple[str, ...] = ()) -> PairResult:
     """The finding of a pair that nobody looked at: what the suite says of it, and why."""
     nobody = VerdictResult(Verdict.NOT_RUN, (), reasons)
-    nothing = Completeness(asked=0, got=0)
+    nothing = Completeness(requested=0, received=0)
     return facts(Evaluation(suite.name, suite.digest, pair, nobody, nothing))
 
 
@@ -155,14 +155,14 @@ def _model_settings(evaluation: Evaluation) -> dict[str, Any]:
     model = evaluation.pair.model
     return {
         "provider": model.provider,
-        "base": model.base,
-        "baseline": model.baseline,
+        "base_model": model.base_model,
+        "baseline_model": model.baseline_model,
         "finetune_books": list(model.finetune_books),
         "finetune": model.finetune,
         "job": evaluation.job,
         "options": model.options,
-        "release": model.release or None,
-        "serves": list(model.serves),
+        "weights_version": model.weights_version or None,
+        "served_names": list(model.served_names),
     }
 
 
@@ -173,7 +173,7 @@ def settings_of(pair: Pair) -> dict[str, Any]:
         **dataclasses.asdict(pair.scoring),
         **dataclasses.asdict(pair.answers),
         "confidence": pair.confidence,
-        "detect": pair.detect,
+        "detection_limit": pair.detection_limit,
         "probe": dataclasses.asdict(pair.probe),
     }
 
@@ -204,7 +204,7 @@ def _details(evaluation: Evaluation, analysis: Analysis) -> dict[str, Any]:
             "excerpt_id": likeliest.excerpt_id,
             "generation": likeliest.generation,
         }
-    details |= recital_details(evaluation)
+    details |= passage_details(evaluation)
     return details | ({"null": dataclasses.asdict(analysis.null)} if analysis.null else {})
 
 
@@ -268,13 +268,13 @@ def _warnings(evaluation: Evaluation) -> tuple[str, ...]:
 def _passages(evaluation: Evaluation, quoted: int | None) -> list[Passage]:
     """The worst passages, if something was over its limit: the likeliest, block, then spans."""
     analysis, book = evaluation.analysis, evaluation.book
-    if not analysis or not book or evaluation.judgement.verdict is not Verdict.FAIL:
+    if not analysis or not book or evaluation.verdict is not Verdict.FAIL:
         return []
     measured = analysis.measurement
     spans: tuple[Span, ...] = measured.spans[:_PASSAGES] or (measured.longest_span,)
     runs: list[tuple[str, Block]] = [("longest block", measured.longest_block)]
     runs += [("span", span) for span in spans]
-    failing = any(one.over for one in evaluation.judgement.checks if one.measure in _LIKELIEST)
+    failing = any(one.over for one in evaluation.verdict_result.checks if one.measure in _LIKELIEST)
     if analysis.greedy is not None and failing:
         runs.insert(0, (LIKELIEST_SPAN, analysis.greedy.longest_span))
     rests = evaluation.pair.probe.kind == "continuation"

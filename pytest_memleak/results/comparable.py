@@ -1,7 +1,7 @@
 """What bundles allow to be compared of a pair in two releases (METRICS section 7).
 
-    unlike(before, now)                      how they were measured otherwise, and a remedy
-    recitals_elsewhere(before, now, names)   whether recitals were looked for in other books
+    unlike(before, now)                      how they were measured otherwise, and a fix
+    passages_elsewhere(before, now, names)   whether passages were looked for in other books
     other_answers(before, now)               whether they are of another book, or not complete
 
 Pairs are told as bundles tell them (`pair_evidence`); before anything runs, as far as is known.
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 
     PairEvidence = Mapping[str, Any]
 
-__all__ = ["ANEW", "INCOMPLETE", "other_answers", "recitals_elsewhere", "unlike"]
+__all__ = ["ANEW", "INCOMPLETE", "other_answers", "passages_elsewhere", "unlike"]
 
 # Settings that change neither the distribution of answers nor what a round is measured to show,
 # nor how much is asked of them.
-_FREE = ("seed", "max_age", "stop", "detect")
+_FREE = ("seed", "max_age_days", "stop_on_fail", "detection_limit")
 # Where more of it asks for less (1), or less of it does (-1); a release may ask for more.
 _EASIER = {
     "confidence": 1,
     "max_short": 1,
     "max_unanswered": 1,
-    "max_given_away": 1,
+    "max_prompt_overlap": 1,
     "accept_refusals": 1,
-    "min_answer": -1,
+    "min_length_ratio": -1,
 }
 # Options of a model that keep it silent.
 _HUSHED = ("system", "safety_threshold")
@@ -80,22 +80,22 @@ def unlike_settings(before: PairEvidence, now: PairEvidence) -> Iterator[tuple[s
             yield f"options.{name}", old, new
 
 
-def recitals_elsewhere(
+def passages_elsewhere(
     before: PairEvidence, now: PairEvidence, measures: Iterable[str]
 ) -> tuple[str, str] | None:
-    """Whether recitals were looked for in other books, where a measure of them is named.
+    """Whether passages were looked for in other books, where a measure of them is named.
 
     Of now, before anything is read, the books' ids may be all that is known.
     """
-    if not asks_for(measures, "recitals"):
+    if not asks_for(measures, "passages"):
         return None
-    if before.get("looked_for") is None:
-        return "the bundle does not tell what books recitals are looked for in", ANEW
+    if before.get("scan_scope") is None:
+        return "the bundle does not tell what books passages are looked for in", ANEW
     for kind, said in (
-        ("books", "recitals are looked for in other books"),
-        ("excused", "recitals of other books are excused"),
+        ("books", "passages are looked for in other books"),
+        ("excused", "passages of other books are excused"),
     ):
-        was, is_now = before["looked_for"][kind], now["looked_for"][kind]
+        was, is_now = before["scan_scope"][kind], now["scan_scope"][kind]
         both = was.keys() & is_now.keys()
         differ = {
             "newly in": is_now.keys() - was.keys(),
@@ -105,9 +105,9 @@ def recitals_elsewhere(
         if any(differ.values()):
             told = (f"{how} {', '.join(sorted(ids))}" for how, ids in differ.items() if ids)
             return f"{said}: {'; '.join(told)}", _ANEW_AS_NOW
-    # Before anything is read, nobody knows what a catalogue holds.
-    if "catalogue" in now and before["catalogue"] != now["catalogue"]:
-        return "recitals are looked for in another catalogue", _ANEW_AS_NOW
+    # Before anything is read, nobody knows what a catalog holds.
+    if "catalog" in now and before["catalog"] != now["catalog"]:
+        return "passages are looked for in another catalog", _ANEW_AS_NOW
     return None
 
 
@@ -123,12 +123,12 @@ def other_answers(before: PairEvidence, now: PairEvidence) -> str:
     if theirs != ours:
         return f"the baseline was drawn from another distribution: {theirs}; now {ours}"
     for one in (before, now):
-        if one["answers"]["gaps"] or not one["measures"]:
+        if one["completeness"]["issues"] or not one["measures"]:
             return INCOMPLETE
     return ""
 
 
 def _drawn_from(pair: PairEvidence) -> str:
     """The distribution of a pair's evidence."""
-    answerer = pair["answerer"] or {}
+    answerer = pair["provenance"] or {}
     return distribution(pair["model"]["options"], answerer.get("refused", ()))

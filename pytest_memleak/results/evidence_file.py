@@ -1,7 +1,7 @@
 """The evidence bundle: one JSON file that stands on its own, without a word of any book.
 
     {"schema": ..., "result": ..., "release": ..., "program": ..., "platform": ...,
-     "created": ..., "selection": ..., "broken": [...], "ledger": ..., "pairs": [...],
+     "created": ..., "selection": ..., "uncollected": [...], "ledger": ..., "pairs": [...],
      "compared": ..., "limitations": [...], "sha256": ...}
 
 `sha256` is over the canonical JSON (sorted keys, no spaces, ASCII) of all the rest. Signed, the
@@ -43,10 +43,10 @@ __all__ = [
     "write_evidence_file",
 ]
 
-SCHEMA = "pytest-memleak evidence 2"
+SCHEMA = "pytest-memleak evidence 3"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
-PREDICATE_TYPE = "urn:pytest-memleak:evidence:2"
+PREDICATE_TYPE = "urn:pytest-memleak:evidence:3"
 _MOST = 200_000_000  # bytes of a file
 
 
@@ -101,7 +101,7 @@ def write_evidence_file(made: dict[str, Any], path: Path) -> None:
     except OSError as error:
         raise EvidenceError(
             f"cannot be written: {error.strerror or error}",
-            place=str(path),
+            location=str(path),
             hint="make room, or name another file, and run again with --memleak-offline",
         ) from None
 
@@ -120,7 +120,7 @@ def read_evidence(path: Path) -> EvidenceFile:
     else:
         told = EvidenceFile(_bundle(found, path), data)
     if data != _written(found).encode():
-        raise EvidenceError("it is not as it was written", place=str(path))
+        raise EvidenceError("it is not as it was written", location=str(path))
     return told
 
 
@@ -131,13 +131,13 @@ def read_regular(path: Path, *, most: int = _MOST) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor has no path
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise EvidenceError("not a plain file", place=str(path))
+                raise EvidenceError("not a plain file", location=str(path))
             data = file.read(most + 1)
     except (OSError, ValueError) as error:
         said = getattr(error, "strerror", None) or error
-        raise EvidenceError(f"cannot be read: {said}", place=str(path)) from None
+        raise EvidenceError(f"cannot be read: {said}", location=str(path)) from None
     if len(data) > most:
-        raise EvidenceError(f"it has over {most // 1_000_000:,} MB", place=str(path))
+        raise EvidenceError(f"it has over {most // 1_000_000:,} MB", location=str(path))
     return data
 
 
@@ -151,9 +151,9 @@ def _parsed(data: bytes, path: Path) -> dict[str, Any]:
             data.decode(), object_pairs_hook=_no_key_twice, parse_constant=_no_number
         )
     except (ValueError, RecursionError) as error:
-        raise EvidenceError(f"not a bundle: {error}", place=str(path)) from None
+        raise EvidenceError(f"not a bundle: {error}", location=str(path)) from None
     if not isinstance(found, dict):
-        raise EvidenceError("not a bundle: it is no table", place=str(path))
+        raise EvidenceError("not a bundle: it is no table", location=str(path))
     return found
 
 
@@ -161,11 +161,11 @@ def _statement(envelope: dict[str, Any], path: Path) -> dict[str, Any]:
     """The Statement in an envelope, which has one way to be written."""
     payload = envelope["payload"]
     if {*envelope} != {"payload", "payloadType", "signatures"}:
-        raise EvidenceError("its keys are not those of a DSSE envelope", place=str(path))
+        raise EvidenceError("its keys are not those of a DSSE envelope", location=str(path))
     try:
         data = base64.b64decode(payload, validate=True)
     except (ValueError, TypeError, binascii.Error) as error:
-        raise EvidenceError(f"not a DSSE envelope: {error}", place=str(path)) from None
+        raise EvidenceError(f"not a DSSE envelope: {error}", location=str(path)) from None
     statement = _parsed(data, path)
     if (
         base64.b64encode(data).decode() != payload
@@ -177,7 +177,7 @@ def _statement(envelope: dict[str, Any], path: Path) -> dict[str, Any]:
         or not isinstance(statement["predicate"], dict)
     ):
         raise EvidenceError(
-            f"not an envelope around an in-toto Statement of {PREDICATE_TYPE}", place=str(path)
+            f"not an envelope around an in-toto Statement of {PREDICATE_TYPE}", location=str(path)
         )
     return statement
 
@@ -191,9 +191,9 @@ def _is_canonical(data: bytes, value: object) -> bool:
 
 def _bundle(made: dict[str, Any], path: Path) -> dict[str, Any]:
     if made.get("schema") != SCHEMA:
-        raise EvidenceError(f"not a bundle of the schema {SCHEMA!r}", place=str(path))
+        raise EvidenceError(f"not a bundle of the schema {SCHEMA!r}", location=str(path))
     if wrong := misshapen(made):
-        raise EvidenceError(f"not a bundle: {wrong}", place=str(path))
+        raise EvidenceError(f"not a bundle: {wrong}", location=str(path))
     return made
 
 

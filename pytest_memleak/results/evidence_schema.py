@@ -40,7 +40,7 @@ class _Test(_Shape):
 class _Model(_Shape):
     id: str
     provider: str
-    base: str | None
+    base_model: str | None
     endpoint: str | None
     options: dict[str, Any]
 
@@ -49,8 +49,8 @@ class _Served(_Shape):
     model: str | None
 
 
-class _Answerer(_Shape):
-    asked: str | None
+class _Provenance(_Shape):
+    requested: str | None
     served: list[_Served]
     first: str | None
     last: str | None
@@ -92,7 +92,7 @@ class _Pair(_Shape):
     model: _Model
     settings: dict[str, Any]
     measures: dict[str, dict[str, Any]]
-    answerer: _Answerer | None
+    provenance: _Provenance | None
     as_of: Annotated[str, AfterValidator(_a_time)] | None = None
     coverage: _Coverage | None = None
     limits: dict[str, dict[str, Any]]
@@ -122,7 +122,7 @@ class _Bundle(_Shape):
     result: Literal["PASS", "FAIL", "INCONCLUSIVE"]
     release: str | None
     selection: dict[str, Any]
-    broken: list[str]
+    uncollected: list[str]
     ledger: _Ledger | None
     pairs: list[_Pair]
     compared: _Compared | None

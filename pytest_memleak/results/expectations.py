@@ -56,7 +56,7 @@ def _too_early(not_before: datetime.datetime, made: Mapping[str, Any]) -> Iterat
     for pair in made["pairs"]:
         if pair["verdict"] == "NOT RUN":
             continue
-        drawn = (pair["answerer"] or {}).get("first")
+        drawn = (pair["provenance"] or {}).get("first")
         if drawn is None:
             yield f"{pair['pair']}: nothing says when its answers were drawn"
         elif drawn < day:

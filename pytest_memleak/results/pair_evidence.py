@@ -27,30 +27,30 @@ def pair_evidence(found: PairResult) -> dict[str, Any]:
             "author": found.author or None,
             "file_sha256": found.book_file,
             "sha256": found.book_digest or None,
-            "words": found.words or None,
+            "words": found.word_count or None,
             "excerpts": found.excerpts or None,
             "parts": [dataclasses.asdict(one) for one in found.parts],
         },
         "model": {"id": found.model, "endpoint": found.endpoint or None, **found.model_settings},
         "settings": found.settings,
         "counts": {
-            "asked": found.asked,
-            "got": found.got,
+            "requested": found.requested,
+            "received": found.received,
             "surplus": found.completeness.surplus,
         },
-        "answers": _answers(found.completeness),
-        "answerer": _answerer(found.answerer) if found.answerer else None,
+        "completeness": _answers(found.completeness),
+        "provenance": _answerer(found.provenance) if found.provenance else None,
         "as_of": moment(found.as_of),
-        "draws": [dataclasses.asdict(one) for one in found.draws],
-        "sensitivity": found.sensitivity.to_json() if found.sensitivity else None,
+        "sampled": [dataclasses.asdict(one) for one in found.sampled],
+        "detection": found.detection.to_json() if found.detection else None,
         "second_opinion": found.second_opinion,
         "measures": _measures(found),
         "works": [_work(one, found) for one in found.works],
         "rounds": found.rounds and found.rounds.to_json(),
         "coverage": found.coverage,
         "windows": found.windows,
-        "looked_for": dataclasses.asdict(found.looked_for) if found.looked_for else None,
-        "catalogue": found.catalogue,
+        "scan_scope": dataclasses.asdict(found.scan_scope) if found.scan_scope else None,
+        "catalog": found.catalog,
         "limits": {
             name: {"limit": limit, "set_by": found.limit_origins.get(name)}
             for name, limit in found.limits.items()
@@ -72,7 +72,7 @@ def _work(one: WorkVerdict, found: PairResult) -> dict[str, Any]:
 
 
 def _answers(completeness: Completeness) -> dict[str, Any]:
-    counted = ("asked", "got", "surplus")
+    counted = ("requested", "received", "surplus")
     told = completeness.to_json().items()
     return {name: value for name, value in told if name not in counted}
 

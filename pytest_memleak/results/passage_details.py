@@ -1,4 +1,4 @@
-"""What reports say of recitals: passages of any protected book, in any generation of a pair."""
+"""What reports say of passages: passages of any protected book, in any generation of a pair."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.protected_passages import ProtectedPassage, ProtectedPassages
     from pytest_memleak.verdict.evaluation import Evaluation
 
-__all__ = ["recital_details", "recital_passages"]
+__all__ = ["passage_details", "passage_passages"]
 
 _FURTHER = 5
 
 
-def recital_passages(evaluation: Evaluation, quoted: int | None) -> tuple[Passage, ...]:
-    """The longest recital, the longest near-verbatim one, five more, and those excused.
+def passage_passages(evaluation: Evaluation, quoted: int | None) -> tuple[Passage, ...]:
+    """The longest passage, the longest near-verbatim one, five more, and those excused.
 
     quoted: words of each, None for all.
     """
-    if evaluation.analysis is None or evaluation.analysis.recitals is None:
+    if evaluation.analysis is None or evaluation.analysis.passages is None:
         return ()
-    found = evaluation.analysis.recitals
+    found = evaluation.analysis.passages
     return tuple(
         _passage(kind, one, evaluation, quoted, excused=one in (found.excused, found.nv_excused))
         for kind, one in _to_tell(found)
@@ -40,18 +40,18 @@ def recital_passages(evaluation: Evaluation, quoted: int | None) -> tuple[Passag
     )
 
 
-def recital_details(evaluation: Evaluation) -> dict[str, Any]:
+def passage_details(evaluation: Evaluation) -> dict[str, Any]:
     """What the evidence says beside the lengths: places, and how many book by book."""
-    if evaluation.analysis is None or evaluation.analysis.recitals is None:
+    if evaluation.analysis is None or evaluation.analysis.passages is None:
         return {}
-    found = evaluation.analysis.recitals
+    found = evaluation.analysis.passages
     over = Counter(_book_id(one.book, evaluation) for one in found.passages)
     told = {name: _place(one, evaluation) for name, one in found.longest.items()}
-    told["recitals_over"] = {"books": dict(sorted(over.items()))}
+    told["passages_over"] = {"books": dict(sorted(over.items()))}
     own, others = found.apart()
     for name, value in own.items():
         told[name] |= {"of_own": value, "of_others": others[name]}
-    for name, one in (("excused_recital", found.excused), ("nv_excused_recital", found.nv_excused)):
+    for name, one in (("excused_passage", found.excused), ("nv_excused_passage", found.nv_excused)):
         told[name] = {"value": one.words} | _place(one, evaluation)
     return told
 
@@ -62,19 +62,19 @@ def _to_tell(found: ProtectedPassages) -> Iterator[tuple[str, ProtectedPassage]]
     of_each_book = {one.book: one for one in reversed(longest_first)}
     first = [one for one in longest_first if of_each_book[one.book] is one]
     further = [one for one in longest_first if of_each_book[one.book] is not one]
-    told = [found.longest_recital]
-    if (near := found.of_others.get("nv_longest_recital")) not in (None, found.nv_longest_recital):
-        yield "near-verbatim recital", near
+    told = [found.longest_passage]
+    if (near := found.of_others.get("nv_longest_passage")) not in (None, found.nv_longest_passage):
+        yield "near-verbatim passage", near
     for one in (*first, *further):
         if not any(_within(one, other) for other in told):
             told.append(one)
-    yield from (("recital", one) for one in told[1:][:_FURTHER])
-    yield "recital", found.excused
-    yield "near-verbatim recital", found.nv_excused
+    yield from (("passage", one) for one in told[1:][:_FURTHER])
+    yield "passage", found.excused
+    yield "near-verbatim passage", found.nv_excused
 
 
 def _within(one: ProtectedPassage, other: ProtectedPassage) -> bool:
-    """Whether a recital lies in another of the same book."""
+    """Whether a passage lies in another of the same book."""
     stretches = one.start, one.end, other.start, other.end
     start, end, around_start, around_end = (each or 0 for each in stretches)
     return one.book == other.book and around_start <= start and end <= around_end
@@ -101,7 +101,7 @@ def _passage(
             book,
             start,
             end,
-            mode=evaluation.pair.scoring.words,
+            mode=evaluation.pair.scoring.word_mode,
             folded=near,
             most=quoted,
         ),
@@ -135,7 +135,7 @@ def _rate(one: ProtectedPassage, book: Book, evaluation: Evaluation) -> PassageR
     sampled = one.origin is Origin.SAMPLED
     if analysis is None or one.start is None or one.end is None or not sampled:
         return None
-    measured, mode = analysis.measurement, evaluation.pair.scoring.words
+    measured, mode = analysis.measurement, evaluation.pair.scoring.word_mode
     at = next(nth for nth, excerpt in enumerate(book.excerpts) if excerpt.id == one.excerpt_at)
     end = sum(len(words(excerpt.text, mode)) for excerpt in book.excerpts[: at + 1])
     ends = (*measured.excerpt_starts[1:], measured.words)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.redaction.text import QUOTED_WORDS, inert
-from pytest_memleak.scoring.folded_tokens import recital_words
+from pytest_memleak.scoring.folded_tokens import passage_words
 from pytest_memleak.scoring.words import words
 
 if TYPE_CHECKING:
@@ -47,14 +47,14 @@ def quote_anywhere(
 ) -> str:
     """Words [start, end) of any book, as `quote` gives them.
 
-    folded: they are counted, and given, as words of near-verbatim recitals.
+    folded: they are counted, and given, as words of near-verbatim passages.
     """
     if most == 0:
         return ""
     wanted = end - start if most is None else min(end - start, most)
 
     def split(text: str) -> list[str]:
-        return recital_words(text) if folded else words(text, mode)
+        return passage_words(text) if folded else words(text, mode)
 
     return _quoted(book.excerpts, split, start, wanted, end - start)
 

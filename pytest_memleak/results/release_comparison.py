@@ -21,13 +21,13 @@ from pytest_memleak.results.comparable import (
     ANEW,
     INCOMPLETE,
     other_answers,
-    recitals_elsewhere,
+    passages_elsewhere,
     unlike,
 )
 from pytest_memleak.results.evidence_file import check_digest, differences, read_evidence
 from pytest_memleak.results.pair_evidence import suite_evidence
 from pytest_memleak.results.run_verdict import gates, verdict_of
-from pytest_memleak.scoring.measure_table import OF_RECITALS, why_unmeasured
+from pytest_memleak.scoring.measure_table import OF_PASSAGES, why_unmeasured
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -73,12 +73,12 @@ class Baseline:
             )
         for pair in pairs:
             if why := self._why_not(_planned(pair, suites[pair.suite]), names):
-                raise EvidenceError(f"{pair.id}: {why[0]}", place=self.name, hint=why[1])
+                raise EvidenceError(f"{pair.id}: {why[0]}", location=self.name, hint=why[1])
         self._refuse_dropped(suites.values())
         if pairs and not gated:
             raise EvidenceError(
                 "no pair of this run gates: all are controls, or expected to leak",
-                hint="there is nothing that could get worse; leave --memleak-fail-if-worse out",
+                hint="there is nothing that could get worse; leave --memleak-max-increase out",
             )
         for pair in gated:
             enough = least_rounds(len(gated) * len(names), confidence=pair.confidence)
@@ -97,7 +97,7 @@ class Baseline:
             if one["pair"] not in has.get(one["suite"]["name"], {one["pair"]}):
                 raise EvidenceError(
                     f"{one['pair']}: the baseline gates it, and the suite no longer has it",
-                    place=self.name,
+                    location=self.name,
                     hint="put it back; or leave it out of the baseline, too, made anew from that "
                     "release's ledger, which costs no call",
                 )
@@ -116,14 +116,14 @@ class Baseline:
             return otherwise
         if not before.get("rounds"):
             windows = before["windows"] is not None
-            if windows or before["answers"]["gaps"]:
+            if windows or before["completeness"]["issues"]:
                 why = why_unmeasured("bmc", windows=windows) if windows else INCOMPLETE
                 return f"no rounds of it to compare: {why}", "leave the pair out with -k"
             return "the bundle does not tell its rounds: a version made it that did not", ANEW
         known = before["rounds"]["measures"]
         missing = [name for name in measures if name not in known]
         told = f"{_listed(missing)} is not told of its rounds", f"name one of {_listed(known)}"
-        return told if missing else recitals_elsewhere(before, now, measures)
+        return told if missing else passages_elsewhere(before, now, measures)
 
     def lacking(self, now: Iterable[PairEvidence]) -> list[str]:
         """The pairs that gate in the baseline and were not looked at in a later release."""
@@ -273,7 +273,7 @@ def _planned(pair: Pair, suite: Suite) -> dict[str, Any]:
         "model": {"options": pair.model.options},
         "expected": pair.expected,
         "control": pair.control,
-        "looked_for": {
+        "scan_scope": {
             "books": dict.fromkeys(tests),
             "excused": dict.fromkeys(suite.excused(pair)),
         },
@@ -284,7 +284,7 @@ def whole_bundle(path: Path) -> Mapping[str, Any]:
     """A bundle, signed or not, that nobody changed after it was made; EvidenceError for others."""
     made = read_evidence(path).made
     if wrong := check_digest(made):
-        raise EvidenceError(wrong[0], place=str(path), hint="it was changed after it was made")
+        raise EvidenceError(wrong[0], location=str(path), hint="it was changed after it was made")
     return made
 
 
@@ -325,7 +325,7 @@ def _rounds(one: PairEvidence) -> PairRounds:
     rounds = one["rounds"]
     values = {name: one["measures"][name]["value"] for name in rounds["measures"]}
     # The longest passage may lie outside the sampled rounds, which alone are compared.
-    values |= {name: max(rounds["measures"][name]) for name in OF_RECITALS if name in values}
+    values |= {name: max(rounds["measures"][name]) for name in OF_PASSAGES if name in values}
     return PairRounds(
         words=one["book"]["words"],
         values=values,

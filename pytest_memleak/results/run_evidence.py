@@ -31,7 +31,7 @@ that is changed at every fifth word or closer, or whose letters are parted.
 Intervals speak of the coverage to expect of so many rounds, not of the figure that a second run \
 would show; they say nothing of other instructions, temperatures or prompts.
 A passage that comes more rarely than `sensitivity.detection` may be there and not have been seen.
-Limits on long spans, blocks and recitals hold at the observed value; `sensitivity.ranges` says \
+Limits on long spans, blocks and passages hold at the observed value; `sensitivity.ranges` says \
 what another such run may have.
 Short runs are shared by any two texts of a language; bmc alone does not tell recall from common \
 phrases, bmc_excess does.
@@ -48,7 +48,9 @@ def run_evidence(run: RunReport) -> dict[str, Any]:
         {
             "schema": SCHEMA,
             "result": result_of(
-                pairs, broken=run.broken, compared=run.compared.verdict if run.compared else None
+                pairs,
+                uncollected=run.uncollected,
+                compared=run.compared.verdict if run.compared else None,
             ),
             "release": run.release,
             "program": versions(),
@@ -58,7 +60,7 @@ def run_evidence(run: RunReport) -> dict[str, Any]:
                 name: list(said) if isinstance(said, tuple) else said
                 for name, said in dataclasses.asdict(run.selection).items()
             },
-            "broken": list(run.broken),
+            "uncollected": list(run.uncollected),
             "ledger": run.ledger,
             "pairs": pairs,
             "compared": run.compared and run.compared.to_json(),
@@ -80,7 +82,7 @@ def versions() -> dict[str, str | None]:
 
 def pairs_of(run: RunReport) -> list[dict[str, Any]]:
     """Every pair of the run with its tests, in order."""
-    return sorted([*_evaluated(run.findings, run.tests), *_unrun(run)], key=_order)
+    return sorted([*_evaluated(run.results, run.tests), *_unrun(run)], key=_order)
 
 
 def _evaluated(findings: Iterable[PairResult], tests: Iterable[PairTest]) -> list[dict[str, Any]]:

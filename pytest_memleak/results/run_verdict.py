@@ -30,7 +30,7 @@ def verdict_of(pair: Mapping[str, Any]) -> Verdict:
 def result_of(
     pairs: Sequence[Mapping[str, Any]],
     *,
-    broken: Sequence[str] = (),
+    uncollected: Sequence[str] = (),
     compared: Verdict | None = None,
 ) -> Verdict:
     """FAIL if any pair failed, PASS if all passed, INCONCLUSIVE for all else.
@@ -48,7 +48,7 @@ def result_of(
     suites, gating = (
         {one["suite"]["path"] for one in some} for some in (pairs, filter(gates, pairs))
     )
-    if broken or became != {Verdict.PASS} or suites != gating:
+    if uncollected or became != {Verdict.PASS} or suites != gating:
         return Verdict.INCONCLUSIVE
     return Verdict.PASS
 

@@ -30,15 +30,15 @@ def subjects(made: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def names_of(pair: Mapping[str, Any]) -> set[str]:
     """By what a pair's model goes: the server's word, else the name asked, else the suite's."""
-    model, answerer = pair["model"], pair["answerer"] or {}
+    model, answerer = pair["model"], pair["provenance"] or {}
     served = {one["model"] for one in answerer.get("served", ()) if one.get("model")}
-    asked = answerer.get("asked") or model["endpoint"] or model["base"] or model["id"]
+    asked = answerer.get("requested") or model["endpoint"] or model["base_model"] or model["id"]
     return served or {asked}
 
 
 def _weights(pair: Mapping[str, Any]) -> str | None:
     """The SHA-256 of the weights that gave a pair's answers, where they were here."""
-    answerer = pair["answerer"] or {}
+    answerer = pair["provenance"] or {}
     served = answerer.get("served", ())
     if len(served) != 1 or served[0]["model"] or answerer["imported"]:
         return None

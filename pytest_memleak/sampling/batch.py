@@ -190,7 +190,7 @@ class Batches:
             f"{len(left)} batches have not ended: {named}"
             if len(left) > 1
             else f"the batch has not ended: {named}",
-            place=f"{self.terms.sampler.name} endpoint {self.endpoint_id}",
+            location=f"{self.terms.sampler.name} endpoint {self.endpoint_id}",
             hint="run again later: it goes on from here",
         )
 

@@ -55,7 +55,7 @@ __all__ = ["Stands", "ensure_deployment", "leave", "move_in", "settle"]
 _VERBS = ("find_deployment", "start_deployment", "poll_deployment")
 _NEVER = "it was asked for, and never came"
 _ASKED_ANEW = "another run asks for it anew"
-_GOES_ON = "run again later: it goes on from here; memleak ledger debts takes it down instead"
+_GOES_ON = "run again later: it goes on from here; memleak ledger cleanup takes it down instead"
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +285,7 @@ def _limit(budget: float | None, price: float | None, wanted: Deployment) -> int
     if price is None:
         raise SettingsError(
             "there is a budget, but no price an hour for what has to be deployed",
-            place=wanted.weights,
+            location=wanted.weights,
             hint="add hour = ... (US$) to the price of the [[model]]; 0 for one that costs nothing",
         )
     return math.floor(budget * 1e9)

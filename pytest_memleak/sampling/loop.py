@@ -204,7 +204,7 @@ class _Pair:
     def _unread(self, lacking: Missing) -> JobPending:
         return JobPending(
             f"{lacking.in_batches:,} generations are asked for in batches that have not been read",
-            place=f"{self.desk.terms.sampler.name} endpoint {self._endpoint_id}",
+            location=f"{self.desk.terms.sampler.name} endpoint {self._endpoint_id}",
             hint="open the endpoint for batches once more (batch = true)",
         )
 

@@ -195,7 +195,7 @@ def pending(verbs: Verbs, job: Job, *, kind: str, hint: str) -> JobPending:
         what = f"another process is starting the {kind}"
     else:
         what = f"the {kind} {job.job_id} is still running"
-    return JobPending(what, place=f"{verbs.provider} endpoint {verbs.endpoint}", hint=hint)
+    return JobPending(what, location=f"{verbs.provider} endpoint {verbs.endpoint}", hint=hint)
 
 
 def pauses(retry: Retry) -> Iterator[None]:

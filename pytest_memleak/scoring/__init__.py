@@ -49,4 +49,6 @@ def score(
     if not all(isinstance(one, Generation) for one in drawn):
         book = with_instructions_asked(book, drawn)
         drawn = generations_from_records(drawn)
-    return measure(book, drawn, Scoring(k=k, trim=trim, span_threshold=span_threshold, words=words))
+    return measure(
+        book, drawn, Scoring(k=k, trim=trim, span_threshold=span_threshold, word_mode=words)
+    )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pytest_memleak.records import Estimate, Measurement, Origin
 from pytest_memleak.scoring.generation_tally import tallied
 from pytest_memleak.scoring.longest_ranges import Range, block_range, maximum_range
-from pytest_memleak.scoring.measure_table import MEASURES, OF_RECITALS
+from pytest_memleak.scoring.measure_table import MEASURES, OF_PASSAGES
 from pytest_memleak.scoring.measures import (
     WorkMeasures,
     measured_works,
@@ -68,8 +68,8 @@ class Analysis:
     lengths:   how many runs with the own excerpt there are of each length
     own_spans: what each round alone gives of its own excerpts, and what each excerpt gives
     own_runs:  what runs of each round cover of their own excerpts, untrimmed
-    recitals:  any passage of any protected book (section 11)
-    ranges:    where another n rounds are likely to have the longest block, span and recitals
+    passages:  any passage of any protected book (section 11)
+    ranges:    where another n rounds are likely to have the longest block, span and passages
     near:      near-verbatim recall (section 8), where a limit asks for it
     null, uplift: comparisons (section 7), where they can be had and a limit or baseline asks
     greedy:    the measures of the likeliest continuations alone, where the probe asks for them
@@ -85,7 +85,7 @@ class Analysis:
     lengths: Mapping[int, int] = field(repr=False)
     own_spans: SpansByRound = field(repr=False)
     own_runs: Rounds = field(repr=False)
-    recitals: ProtectedPassages | None = None
+    passages: ProtectedPassages | None = None
     ranges: Mapping[str, Range] = field(default_factory=dict)
     near: NearVerbatimRecall | None = None
     null: Null | None = None
@@ -111,7 +111,7 @@ def analyse(
     Passages are looked for in every generation, all else is of the sampled rounds.
 
     near: whether to look for near-verbatim spans too, which takes far longer than the rest.
-    protected: the run's books and their index; without it, recitals are looked for in `book`.
+    protected: the run's books and their index; without it, passages are looked for in `book`.
     limits: those that each work of a collection is held against.
     count: who matches and counts the generations, in other processes perhaps.
     Raises as `measure` does.
@@ -122,8 +122,8 @@ def analyse(
     if not tally.counted.generations:
         return None
     analysis = analysis_of(tally, scoring, confidence=confidence)
-    if book.works and analysis.recitals:
-        measured = analysis.measurement, analysis.recitals
+    if book.works and analysis.passages:
+        measured = analysis.measurement, analysis.passages
         analysis = replace(analysis, works=measured_works(book, tally, *measured, limits))
     return replace(analysis, near=nearly.recall()) if nearly else analysis
 
@@ -135,7 +135,7 @@ def analysis_of(tally: Tally, scoring: Scoring, *, confidence: float = 0.95) -> 
     borders = (start for start, _ in tally.layout.bounds.values())
     counts = rounds.counts(words=words, n=n, borders=borders, by_excerpt=tally.covered_by_excerpt())
     error = sampling_error(counts, scoring=scoring, confidence=confidence)
-    recitals = tally.recitals()
+    passages = tally.passages()
     return Analysis(
         measurement=measurement(tally, scoring, rounds),
         error=error,
@@ -151,21 +151,21 @@ def analysis_of(tally: Tally, scoring: Scoring, *, confidence: float = 0.95) -> 
             by_excerpt=tuple(tally.longest_by_excerpt().tolist()),
         ),
         own_runs=tally.own_rounds(),
-        recitals=recitals,
-        ranges=dict(_ranges(tally, rounds, recitals, typical=error.typical * words)),
+        passages=passages,
+        ranges=dict(_ranges(tally, rounds, passages, typical=error.typical * words)),
     )
 
 
 def _ranges(
-    tally: Tally, rounds: Rounds, recitals: ProtectedPassages | None, *, typical: float
+    tally: Tally, rounds: Rounds, passages: ProtectedPassages | None, *, typical: float
 ) -> Iterator[tuple[str, Range]]:
     """The ranges of the maxima that lie in the sampled rounds; typical: a typical span's words."""
-    if recitals:
+    if passages:
         for name, by_round, most in (
-            ("longest_recital", recitals.by_round, tally.most_recited(near=False)),
-            ("nv_longest_recital", recitals.nv_by_round, tally.most_recited(near=True)),
+            ("longest_passage", passages.by_round, tally.most_recited(near=False)),
+            ("nv_longest_passage", passages.nv_by_round, tally.most_recited(near=True)),
         ):
-            if recitals.longest[name].origin is Origin.SAMPLED:
+            if passages.longest[name].origin is Origin.SAMPLED:
                 yield name, maximum_range(by_round, typical=typical, most=most)
     layout = tally.layout
     yield (
@@ -221,14 +221,14 @@ def judged_apart(
     Elsewhere the former are all of them, and the latter none (METRICS section 7).
     """
     judged = judged_measures(known)
-    recitals = known.recitals if isinstance(known, Analysis) else None
+    passages = known.passages if isinstance(known, Analysis) else None
     own, others = (
         {name: Estimate(value, value, value) for name, value in values.items()}
-        for values in (recitals.apart() if recitals else ({}, {}))
+        for values in (passages.apart() if passages else ({}, {}))
     )
     if not own:
         return judged, {}
-    of_book = {name: one for name, one in judged.items() if name not in OF_RECITALS}
+    of_book = {name: one for name, one in judged.items() if name not in OF_PASSAGES}
     # A collection's own are held against limits work by work.
     return of_book | ({} if isinstance(known, Analysis) and known.works else own), others
 

@@ -2,7 +2,7 @@
 
 The generations make the sieve, and the library's books stream past it as word keys, which can
 be kept and read again without parsing a book twice. What comes through is few, and goes to the
-exact index with its text (`recitals`). The keys are scrambled, so that no word can be read in
+exact index with its text (`passages`). The keys are scrambled, so that no word can be read in
 them; who scrambles a dictionary can still tell which word each is.
 """
 
@@ -138,7 +138,7 @@ class CatalogMatch(NamedTuple):
     """A book of the library that some generation shares enough with.
 
     longest, nv_longest: words of the longest run and of the longest chain, by keys, nothing
-    trimmed; at least those of its recitals, longest and near-verbatim
+    trimmed; at least those of its passages, longest and near-verbatim
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Words of near-verbatim recitals: whatever only changes a text's looks is undone (section 11).
+"""Words of near-verbatim passages: whatever only changes a text's looks is undone (section 11).
 
 They are not the words of section 8, which `folded_words` gives, nor those of the four measures.
 """
@@ -101,7 +101,7 @@ _BLANK_LETTERS = "\u115f\u1160"
 _READ_AS = str.maketrans({**LATIN, "_": " ", "*": ""})
 
 
-def recital_words(text: str) -> list[str]:
+def passage_words(text: str) -> list[str]:
     """The runs of letters and digits of the folded text, in order."""
     return _WORD.findall(folded(text))
 

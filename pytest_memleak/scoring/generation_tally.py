@@ -60,7 +60,7 @@ class TallyResult:
 
     Intervals of the book are kept as distinct numbers, with the round or the excerpt in front.
 
-    generations: how many sampled ones were counted; of others only `recitals` tells
+    generations: how many sampled ones were counted; of others only `passages` tells
     rounds:      n, one more than the last ordinal
     own_lengths: how many runs with the own excerpt there are of each length
     longest:     the longest such run; the first of equals, by excerpt, generation, start
@@ -70,7 +70,7 @@ class TallyResult:
     pieces:      round, start, end of memorized pieces
     matches:     excerpt, start, end of matches, untrimmed
     own:         end, start, round of runs with the own excerpt
-    recitals:    of all protected books
+    passages:    of all protected books
     """
 
     generations: int = 0
@@ -82,7 +82,7 @@ class TallyResult:
     pieces: Distinct = field(default_factory=Distinct)
     matches: Distinct = field(default_factory=Distinct)
     own: Distinct = field(default_factory=Distinct)
-    recitals: PassageCounts = field(default_factory=PassageCounts)
+    passages: PassageCounts = field(default_factory=PassageCounts)
 
 
 class Tally:
@@ -98,19 +98,19 @@ class Tally:
         scoring: Scoring,
         *,
         protected: Protected | None = None,
-        recitals: bool = True,
+        passages: bool = True,
     ) -> None:
         """Count generations that were asked for excerpts of `book`.
 
         protected: the run's books and their index, `book` the one that is measured; without it,
-        an index is made of `book` alone. recitals: whether to look for them, too.
+        an index is made of `book` alone. passages: whether to look for them, too.
 
         Raises SettingsError for settings out of range and for an index that was made with others
         or of another book of that id, BookError for a book that cannot be measured.
         """
         check_scoring(scoring)
         if protected is None:
-            index = SharedIndex([book], k=scoring.k, mode=scoring.words)
+            index = SharedIndex([book], k=scoring.k, mode=scoring.word_mode)
             protected = Protected(index, book.id, (book.id,))
         self._index = protected.index
         self._measured = self._index.numbers[protected.measured]
@@ -122,7 +122,7 @@ class Tally:
         self._threshold = scoring.span_threshold
         asked = [excerpt.instruction or "" for excerpt in book.excerpts]
         self._given = PromptWords(self._index.instructions(asked, folded=False), trim=scoring.trim)
-        self._recitals = PassageTally(book, protected, scoring) if recitals else None
+        self._passages = PassageTally(book, protected, scoring) if passages else None
         bounds = np.array(list(self.layout.bounds.values()), dtype=np.intp)
         self._excerpt_start, self._excerpt_end = bounds.T
         bits = self.layout.total.bit_length()
@@ -131,7 +131,7 @@ class Tally:
         if self._packing.high < _LEAST_NUMBER_BITS:
             raise BookError(
                 f"it has {self.layout.total:,} words: too many",
-                place=f"book {book.id!r}",
+                location=f"book {book.id!r}",
                 hint="measure it in parts",
             )
 
@@ -162,7 +162,7 @@ class Tally:
         mine.pieces.update(other.pieces)
         mine.matches.update(other.matches)
         mine.own.update(other.own)
-        mine.recitals.add(other.recitals)
+        mine.passages.add(other.passages)
         if other.longest:
             self._note_longest([other.longest])
 
@@ -258,15 +258,15 @@ class Tally:
         excerpt_id = self._book.excerpts[self._place_of(run)].id
         return Span(run.words, run.start, run.end, excerpt_id, run.ordinal)
 
-    def recitals(self) -> ProtectedPassages | None:
+    def passages(self) -> ProtectedPassages | None:
         """What was recited of all protected books; None where nobody looked for that."""
-        if self._recitals is None:
+        if self._passages is None:
             return None
-        return self._recitals.recitals(self.counted.recitals, rounds=self.counted.rounds)
+        return self._passages.passages(self.counted.passages, rounds=self.counted.rounds)
 
     def most_recited(self, *, near: bool) -> int:
-        """The most words that a recital may have, folded ones if `near`; 0 where none is sought."""
-        return self._recitals.most_words(near=near) if self._recitals else 0
+        """The most words that a passage may have, folded ones if `near`; 0 where none is sought."""
+        return self._passages.most_words(near=near) if self._passages else 0
 
     # --- counting --------------------------------------------------------------------------
 
@@ -300,11 +300,11 @@ class Tally:
         """Count the matches of some generations' texts."""
         excerpt = np.array([self.layout.order[one.excerpt_id] for one in batch], dtype=np.intp)
         ordinal = np.array([one.ordinal for one in batch], dtype=np.intp)
-        found = self._index.matches([one.text for one in batch], near=self._recitals is not None)
+        found = self._index.matches([one.text for one in batch], near=self._passages is not None)
         given = self._given.ranges(found.exact, excerpt)
-        if self._recitals:
-            counts, origin = self.counted.recitals, batch[0].origin
-            self._recitals.count(counts, found, given, excerpt, ordinal, origin)
+        if self._passages:
+            counts, origin = self.counted.passages, batch[0].origin
+            self._passages.count(counts, found, given, excerpt, ordinal, origin)
         if batch[0].origin is not Origin.SAMPLED:
             return
         matches = found.matches
@@ -360,12 +360,13 @@ class Tally:
         place = f"book {self._book.id!r}"
         if one.ordinal in self.counted.seen.get(one.excerpt_id, ()):
             return RecordsError(
-                f"generation {one.ordinal} of excerpt {one.excerpt_id!r} comes twice", place=place
+                f"generation {one.ordinal} of excerpt {one.excerpt_id!r} comes twice",
+                location=place,
             )
         return RecordsError(
             f"a generation of excerpt {one.excerpt_id!r} has the ordinal {one.ordinal}; expected "
             f"0 to {(1 << self._packing.high) - 1}",
-            place=place,
+            location=place,
             hint="number the generations of every excerpt from 0",
         )
 
@@ -376,10 +377,10 @@ def tallied(
     generations: Iterable[Generation],
     *,
     protected: Protected | None = None,
-    recitals: bool = True,
+    passages: bool = True,
 ) -> Tally:
     """The generations, counted here and now. Raises what `Tally` and `Tally.add` raise."""
-    tally = Tally(book, scoring, protected=protected, recitals=recitals)
+    tally = Tally(book, scoring, protected=protected, passages=passages)
     tally.add(generations)
     return tally
 
@@ -393,17 +394,17 @@ def check_scoring(scoring: Scoring) -> None:
     ):
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise SettingsError(f"{name} must be a whole number of at least {least}, not {value!r}")
-    if scoring.words not in ("paper", "unicode"):
-        raise SettingsError(f"words must be 'paper' or 'unicode', not {scoring.words!r}")
+    if scoring.word_mode not in ("paper", "unicode"):
+        raise SettingsError(f"words must be 'paper' or 'unicode', not {scoring.word_mode!r}")
 
 
 def _check_index(book: Book, scoring: Scoring, protected: Protected) -> None:
     index = protected.index
-    if (index.k, index.mode) != (scoring.k, scoring.words):
+    if (index.k, index.mode) != (scoring.k, scoring.word_mode):
         raise SettingsError(
-            f"the index was made with k = {index.k} and words = {index.mode!r}, "
-            f"but k = {scoring.k} and words = {scoring.words!r} are asked for",
-            place=f"book {book.id!r}",
+            f"the index was made with k = {index.k} and word_mode = {index.mode!r}, "
+            f"but k = {scoring.k} and word_mode = {scoring.word_mode!r} are asked for",
+            location=f"book {book.id!r}",
         )
     layout = index.books[index.numbers[protected.measured]].layout
     if list(layout.bounds) != [excerpt.id for excerpt in book.excerpts]:

@@ -246,12 +246,12 @@ def refuse_unmeasurable(book: Book, lengths: Sequence[int], *, k: int, mode: Wor
             raise BookError(
                 f"word mode 'paper' keeps {total:,} of its {seen:,} words "
                 f"({total / seen:.0%}), and would measure nothing",
-                place=f"book {book.id!r}",
-                hint='set words = "unicode" (--words unicode on the command line)',
+                location=f"book {book.id!r}",
+                hint='set word_mode = "unicode" (--word-mode unicode on the command line)',
             )
     refuse_fused((one.text for one in book.excerpts), mode=mode, place=f"book {book.id!r}")
     if total < k:
-        raise BookError(f"it has {total} words, fewer than k = {k}", place=f"book {book.id!r}")
+        raise BookError(f"it has {total} words, fewer than k = {k}", location=f"book {book.id!r}")
 
 
 def _most_seen(book: Book, lengths: Sequence[int]) -> int:
@@ -291,13 +291,13 @@ def refuse_fused(texts: Iterable[str], *, mode: WordMode, place: str) -> None:
         raise BookError(
             f"{fused / letters:.0%} of its letters are in words of over {_LONGEST_WORD}, so that "
             "no answer could have them",
-            place=place,
+            location=place,
             hint="nothing but a style sheet parts its words, say: take another edition",
         )
 
 
 def measurable_words(book: Book, scoring: Scoring) -> int:
     """N of the book; BookError for one that cannot be measured."""
-    lengths = [len(words(excerpt.text, scoring.words)) for excerpt in book.excerpts]
-    refuse_unmeasurable(book, lengths, k=scoring.k, mode=scoring.words)
+    lengths = [len(words(excerpt.text, scoring.word_mode)) for excerpt in book.excerpts]
+    refuse_unmeasurable(book, lengths, k=scoring.k, mode=scoring.word_mode)
     return sum(lengths)

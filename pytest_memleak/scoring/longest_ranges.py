@@ -1,4 +1,4 @@
-"""Longest span, block and recital of other draws of rounds (METRICS section 6).
+"""Longest span, block and passage of other draws of rounds (METRICS section 6).
 
 Each rests on the one luckiest answer, so that its spread over rounds tells little; ranges come
 from random halves of the rounds instead.

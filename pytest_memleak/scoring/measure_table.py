@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
-__all__ = ["MEASURES", "OF_RECITALS", "asks_for", "nearest", "table_with", "why_unmeasured"]
+__all__ = ["MEASURES", "OF_PASSAGES", "asks_for", "nearest", "table_with", "why_unmeasured"]
 
 GENERATIONS = Needs("measurement")
-RECITALS = Needs("recitals")
+PASSAGES = Needs("passages")
 NEAR = Needs("near")
 CHANCE = Needs("null", "it needs controls, or a second test book in the suite")
 BASELINE = Needs("uplift", "the model needs a baseline, with the same rounds drawn")
@@ -45,8 +45,8 @@ def _excess(null: Any) -> Estimate:
 
 _ROWS = (
     Measure(
-        "longest_recital",
-        title="longest recital",
+        "longest_passage",
+        title="longest passage",
         unit="words",
         about="longest passage of any protected book, whatever was asked for, in words",
         kind="count",
@@ -54,33 +54,33 @@ _ROWS = (
         of_works=True,
         rises=True,
         overview=_OF_TEXT,
-        needs=RECITALS,
-        read=lambda known: known.recitals.longest_recital,
-        by_round=lambda known: known.recitals.by_round,
+        needs=PASSAGES,
+        read=lambda known: known.passages.longest_passage,
+        by_round=lambda known: known.passages.by_round,
     ),
     Measure(
-        "recitals_over",
-        title="long recitals",
+        "passages_over",
+        title="long passages",
         unit="over {span_threshold} words",
         about="number of distinct passages of protected books over span_threshold words",
         kind="count",
         runs="number",
         of_works=True,
         rises=True,
-        needs=RECITALS,
-        read=lambda known: known.recitals.recitals_over,
+        needs=PASSAGES,
+        read=lambda known: known.passages.passages_over,
     ),
     Measure(
-        "nv_longest_recital",
-        title="longest near-verbatim recital",
+        "nv_longest_passage",
+        title="longest near-verbatim passage",
         unit="matching words",
         about="longest near-verbatim passage of any protected book, in matching words",
         kind="count",
         of_works=True,
         rises=True,
-        needs=RECITALS,
-        read=lambda known: known.recitals.nv_longest_recital,
-        by_round=lambda known: known.recitals.nv_by_round,
+        needs=PASSAGES,
+        read=lambda known: known.passages.nv_longest_passage,
+        by_round=lambda known: known.passages.nv_by_round,
     ),
     Measure(
         "bmc",
@@ -232,7 +232,7 @@ _ROWS = (
 MEASURES: dict[str, Measure] = {row.name: row for row in _ROWS}
 """The rows of this package, by name, in the order in which reports show them."""
 
-OF_RECITALS = tuple(row.name for row in _ROWS if row.needs is RECITALS)
+OF_PASSAGES = tuple(row.name for row in _ROWS if row.needs is PASSAGES)
 """The measures that rest on every protected book."""
 
 

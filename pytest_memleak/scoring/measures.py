@@ -14,7 +14,7 @@ from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Block, Coverage, Estimate, Measurement, Span
 from pytest_memleak.scoring.generation_tally import OwnRun, tallied
 from pytest_memleak.scoring.intervals import cut, outermost
-from pytest_memleak.scoring.measure_table import MEASURES, OF_RECITALS
+from pytest_memleak.scoring.measure_table import MEASURES, OF_PASSAGES
 from pytest_memleak.scoring.passages import distinct_passages
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def measure(
     Raises SettingsError for settings out of range, BookError for a book that cannot be
     measured, RecordsError for a generation that belongs to none of its excerpts or comes twice.
     """
-    return measurement(tallied(book, scoring, generations, recitals=False), scoring)
+    return measurement(tallied(book, scoring, generations, passages=False), scoring)
 
 
 def measurement(tally: Tally, scoring: Scoring, rounds: Rounds | None = None) -> Measurement:
@@ -57,7 +57,7 @@ def measurement(tally: Tally, scoring: Scoring, rounds: Rounds | None = None) ->
         k=scoring.k,
         trim=scoring.trim,
         span_threshold=scoring.span_threshold,
-        word_mode=scoring.words,
+        word_mode=scoring.word_mode,
         generations=tally.counted.generations,
         bmc=int(np.count_nonzero(times)) / total,
         longest_block=_longest_run(times > 0, tally.layout.borders),
@@ -203,7 +203,7 @@ class WorkMeasures:
 
     works:   in their order; words: N of each
     of_each: of each work its measures, by the names of the table
-    beyond:  the same of recitals of other protected books
+    beyond:  the same of passages of other protected books
     limits:  the pair's; k, span_threshold: its k and T
     """
 
@@ -251,7 +251,7 @@ class WorkMeasures:
         """Of all measures of the pair those that its limits are held against as a whole.
 
         The limits of works are, of the works together, on their share that leaks, on the coverage
-        of all their words, and on recitals of other books.
+        of all their words, and on passages of other books.
         """
         whole = {name: one for name, one in found.items() if name == "bmc" or name not in _OF_EACH}
         beyond = {name: Estimate(value, value, value) for name, value in self.beyond.items()}
@@ -267,7 +267,7 @@ def measured_works(
     book: Book,
     tally: Tally,
     measurement: Measurement,
-    recitals: ProtectedPassages,
+    passages: ProtectedPassages,
     limits: Mapping[str, float],
 ) -> WorkMeasures:
     """The measures of the works of `book`, from all that was counted and measured of it."""
@@ -283,10 +283,10 @@ def measured_works(
         "longest_span": _longest(*_own_runs(tally), last),
         "spans_over": np.bincount(last.searchsorted(over, side="right"), minlength=len(last)),
     }
-    of_recitals, beyond = _of_recitals(book, recitals)
+    of_passages, beyond = _of_passages(book, passages)
     of_each = tuple(
         its | {name: column[number].item() for name, column in columns.items()}
-        for number, its in enumerate(of_recitals)
+        for number, its in enumerate(of_passages)
     )
     return WorkMeasures(
         book.works,
@@ -319,8 +319,8 @@ def _own_runs(tally: Tally) -> tuple[Positions, Positions]:
     return start[own], words[own]
 
 
-def _of_recitals(
-    book: Book, recitals: ProtectedPassages
+def _of_passages(
+    book: Book, passages: ProtectedPassages
 ) -> tuple[list[dict[str, float]], dict[str, float]]:
     """Per work what was recited of it, and what was of other books than the collection."""
     work_of = {
@@ -328,17 +328,17 @@ def _of_recitals(
         for number, work in enumerate(book.works)
         for excerpt in book.excerpts[work.first : work.end]
     }
-    of_each: list[dict[str, float]] = [dict.fromkeys(OF_RECITALS, 0) for _ in book.works]
-    beyond: dict[str, float] = dict.fromkeys(OF_RECITALS, 0)
+    of_each: list[dict[str, float]] = [dict.fromkeys(OF_PASSAGES, 0) for _ in book.works]
+    beyond: dict[str, float] = dict.fromkeys(OF_PASSAGES, 0)
     for name, longest in (
-        ("longest_recital", recitals.of_excerpts),
-        ("nv_longest_recital", recitals.nv_of_excerpts),
+        ("longest_passage", passages.of_excerpts),
+        ("nv_longest_passage", passages.nv_of_excerpts),
     ):
         for (its_book, excerpt), words in longest.items():
-            told = of_each[work_of[excerpt]] if its_book == recitals.own else beyond
+            told = of_each[work_of[excerpt]] if its_book == passages.own else beyond
             told[name] = max(told[name], words)
-    for one in recitals.passages:
-        own = one.book == recitals.own
+    for one in passages.passages:
+        own = one.book == passages.own
         told = of_each[work_of[one.excerpt_at or ""]] if own else beyond
-        told["recitals_over"] += 1
+        told["passages_over"] += 1
     return of_each, beyond

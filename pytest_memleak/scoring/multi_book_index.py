@@ -1,7 +1,7 @@
 """The protected books of a run in one sieve, made once and used by all pairs (METRICS 2, 11).
 
 Each book's words stand in it as the measures count them and, where folding changes any, once
-more as near-verbatim recitals count them; a text that folding leaves alone is read once for both.
+more as near-verbatim passages count them; a text that folding leaves alone is read once for both.
 """
 
 from __future__ import annotations

@@ -110,7 +110,7 @@ def near_verbatim(book: str, text: str, *, fold: bool = True) -> NearVerbatim:
     """
     book_words, text_words = _words(book, fold=fold), _words(text, fold=fold)
     if not book_words:
-        raise BookError("it has no words", place="near_verbatim")
+        raise BookError("it has no words", location="near_verbatim")
     raw = matching_blocks(book_words, text_words)
     joined = _joined([(run,) for run in raw], gap=2, shift=1, keep=20)
     joined = _joined(joined, gap=10, shift=3, keep=100)
@@ -154,7 +154,7 @@ class NearVerbatimTally:
         self._longest = NearSpan(0)
         self._longest_rank: tuple[int, ...] = (0,)
         if not any(self._excerpts.values()):
-            raise BookError("it has no words", place=f"book {book.id!r}")
+            raise BookError("it has no words", location=f"book {book.id!r}")
 
     def add(self, generation: Generation) -> None:
         """Match one generation with its own excerpt."""

@@ -1,4 +1,4 @@
-"""Chains of matches of folded words: near-verbatim recitals (METRICS section 11)."""
+"""Chains of matches of folded words: near-verbatim passages (METRICS section 11)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.distinct import Positions
     from pytest_memleak.scoring.multi_book_index import Found
 
-__all__ = ["NEAR_RECITAL", "Chains", "chained", "longest_within"]
+__all__ = ["NEAR_PASSAGE", "Chains", "chained", "longest_within"]
 
-NEAR_RECITAL = 20
-"""The least matched words of a near-verbatim recital."""
+NEAR_PASSAGE = 20
+"""The least matched words of a near-verbatim passage."""
 
 _GAP, _SHIFT = 10, 3
 _INSERTED, _SKIPPED = 25, 2
@@ -85,7 +85,7 @@ def chained(found: Found, given: Ranges, *, trim: int) -> Chains:
     matches = _Matches(found.place, found.start, found.words, own, cut)
     first, then = _without_shortcuts(matches, *_edges(matches, group))
     best = _best(matches, first, then, given, trim)
-    enough = np.flatnonzero(best[:, 0] <= -NEAR_RECITAL)
+    enough = np.flatnonzero(best[:, 0] <= -NEAR_PASSAGE)
     words, place, start, place_end, end = best[enough].T
     return Chains(found.text[enough], found.book[enough], place, place_end, start, end, -words)
 

@@ -256,7 +256,7 @@ class _Matcher:
     def __init__(self, book: Book, scoring: Scoring, index: Index | None) -> None:
         self._book = book
         self._trim = scoring.trim
-        self._index = index or Index(book, k=scoring.k, mode=scoring.words)
+        self._index = index or Index(book, k=scoring.k, mode=scoring.word_mode)
 
     def drawn(
         self, answers: Iterable[Answer], order: random.Random, *, at_most: float

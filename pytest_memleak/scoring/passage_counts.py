@@ -1,4 +1,4 @@
-"""What is kept of recitals while generations go by: the best of each kind, and long pieces."""
+"""What is kept of passages while generations go by: the best of each kind, and long pieces."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _WAITING = 1 << 16
 
 
 class RankedPassage(NamedTuple):
-    """A recital as it is ranked: the least is the longest, and the first of equals."""
+    """A passage as it is ranked: the least is the longest, and the first of equals."""
 
     minus_words: int
     origin: int
@@ -51,7 +51,7 @@ class PassageCounts:
     by_round, nv_by_round: per round the longest that is not EXCUSED;
     of_excerpts, nv_of_excerpts: the longest that begins in each excerpt, by its number among those
     of all protected books, where that is asked for
-    over: of pieces over T: rank, end, and the other fields of RankedRecital in order; shape (n, 8)
+    over: of pieces over T: rank, end, and the other fields of RankedPassage in order; shape (n, 8)
     """
 
     longest: dict[int, RankedPassage] = field(default_factory=dict)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PassageTally", "Protected", "ProtectedPassage", "ProtectedPassages"]
 
-_LONGEST = ("longest_recital", "nv_longest_recital")
+_LONGEST = ("longest_passage", "nv_longest_passage")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,7 +45,7 @@ class ProtectedPassage(Block):
     """A passage of `book` that one generation gives back; words 0 and None where there is none.
 
     words:      its words that match; start, end: among the book's words (of a near-verbatim
-                recital, among the book's folded words, `recital_words`)
+                passage, among the book's folded words, `passage_words`)
     excerpt_at: id of the excerpt in which it begins
     origin, excerpt_id, generation: why it was written, for which excerpt, and its ordinal
     place:      its first word among the answer's (folded) words, further readings behind it
@@ -61,7 +61,7 @@ class ProtectedPassage(Block):
     books: tuple[str, ...] = ()
 
     def __eq__(self, other: object) -> bool:
-        """Recitals are equal in all they say; with runs and numbers they compare as blocks do."""
+        """Passages are equal in all they say; with runs and numbers they compare as blocks do."""
         if isinstance(other, ProtectedPassage):
             return all(getattr(self, one.name) == getattr(other, one.name) for one in fields(self))
         return Block.__eq__(self, other)
@@ -73,21 +73,21 @@ class ProtectedPassage(Block):
 class ProtectedPassages:
     """What a pair's generations recite of all protected books.
 
-    longest_recital, nv_longest_recital: exact and near-verbatim; of equals the first by origin,
+    longest_passage, nv_longest_passage: exact and near-verbatim; of equals the first by origin,
                  prompted excerpt, generation, place in it, book and place in the book
     passages:    the distinct passages over T, book by book, longest first
     excused, nv_excused: the longest that an excused book contains at least as many words of:
                  reported, and held to no limit
-    by_round, nv_by_round: per round the words of its longest recital
-    of_excerpts, nv_of_excerpts: of a collection's answers, the words of the longest recital that
+    by_round, nv_by_round: per round the words of its longest passage
+    of_excerpts, nv_of_excerpts: of a collection's answers, the words of the longest passage that
                  begins in each excerpt of each book (id, excerpt's id)
     own:         the name of the pair's book among all these
-    of_own, of_others: where the pair's own book is excused, the longest recitals of it and of
+    of_own, of_others: where the pair's own book is excused, the longest passages of it and of
                  all other books, by the names of the measures; else empty
     """
 
-    longest_recital: ProtectedPassage
-    nv_longest_recital: ProtectedPassage
+    longest_passage: ProtectedPassage
+    nv_longest_passage: ProtectedPassage
     passages: tuple[ProtectedPassage, ...] = field(repr=False)
     excused: ProtectedPassage
     nv_excused: ProtectedPassage
@@ -105,7 +105,7 @@ class ProtectedPassages:
         return {name: getattr(self, name) for name in _LONGEST}
 
     @property
-    def recitals_over(self) -> int:
+    def passages_over(self) -> int:
         """How many distinct passages are longer than T words."""
         return len(self.passages)
 
@@ -118,7 +118,7 @@ class ProtectedPassages:
             {name: float(one.words) for name, one in longest.items()}
             for longest in (self.of_own, self.of_others)
         )
-        return own | {"recitals_over": over}, others | {"recitals_over": len(self.passages) - over}
+        return own | {"passages_over": over}, others | {"passages_over": len(self.passages) - over}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,7 +130,7 @@ class Protected:
               its name `whole` where it has one
     excused:  ids of the books that excuse what they contain: training books, common texts, and
               those that the model may give back here, perhaps the pair's own
-    catalogue: ids of further protected books, which count after the others, and with nothing
+    catalog: ids of further protected books, which count after the others, and with nothing
               under `least` words: all that any answer shares so many words with are in the index
     whole:    where only parts of the pair's book are measured, the name of the whole
     """
@@ -139,13 +139,13 @@ class Protected:
     measured: str
     books: tuple[str, ...]
     excused: tuple[str, ...] = ()
-    catalogue: tuple[str, ...] = ()
+    catalog: tuple[str, ...] = ()
     least: int = 0
     whole: str | None = None
 
     def __post_init__(self) -> None:
         """Raise SettingsError for a book that is not in the index."""
-        for book_id in (self.measured, *self.books, *self.excused, *self.catalogue):
+        for book_id in (self.measured, *self.books, *self.excused, *self.catalog):
             if book_id not in self.index.numbers:
                 raise SettingsError(
                     f"the book {book_id!r} is not in the index",
@@ -154,7 +154,7 @@ class Protected:
 
 
 class PassageTally:
-    """Finds recitals and puts them down in `PassageCounts`."""
+    """Finds passages and puts them down in `PassageCounts`."""
 
     def __init__(self, book: Book, protected: Protected, scoring: Scoring) -> None:
         """book: the one whose excerpts were asked for, and their instructions."""
@@ -167,7 +167,7 @@ class PassageTally:
         plain = index.instructions(asked, folded=False)
         self._asked_alike = np.array_equal(folded.keys, plain.keys)
         self._rank = np.full(len(index.books), -1, dtype=np.intp)
-        order = [*dict.fromkeys((*protected.books, *protected.catalogue))]
+        order = [*dict.fromkeys((*protected.books, *protected.catalog))]
         own = protected.whole or protected.measured
         excused = [index.numbers[one] for one in protected.excused]
         numbers = np.arange(len(index.books))
@@ -176,9 +176,9 @@ class PassageTally:
         self._own_rank = order.index(own) if self._own.any() else -1
         self._rank[[index.numbers[one] for one in order]] = np.arange(len(order))
         self._order = [index.numbers[one] for one in order]
-        # A book of the catalogue that few words of are shared with need not be in the index.
-        catalogue = set(protected.catalogue) - set(protected.books)
-        self._least = np.array([protected.least if one in catalogue else 0 for one in order])
+        # A book of the catalog that few words of are shared with need not be in the index.
+        catalog = set(protected.catalog) - set(protected.books)
+        self._least = np.array([protected.least if one in catalog else 0 for one in order])
         # Of a collection it is asked what each of its works gives.
         self._by_excerpt = bool(book.works)
         counts = [len(index.books[number].layout.ids) for number in self._order]
@@ -203,7 +203,7 @@ class PassageTally:
             its = given if alike else self._near_given.ranges(near.words, excerpt[near.texts])
             self._count_near(counts, near, its, excerpt[near.texts], ordinal[near.texts], origin)
 
-    def recitals(self, counts: PassageCounts, *, rounds: int) -> ProtectedPassages:
+    def passages(self, counts: PassageCounts, *, rounds: int) -> ProtectedPassages:
         """What was recited in rounds 0 to rounds - 1."""
         best = [counts.longest.get(kind) for kind in (OTHER, OWN, EXCUSED)]
         others, own, excused, *told = self._told([*best, *self._passages(counts)])
@@ -212,8 +212,8 @@ class PassageTally:
         )
         apart = self._own_rank >= 0
         return ProtectedPassages(
-            longest_recital=own if _ranks_first(counts.longest) == OWN else others,
-            nv_longest_recital=nv_own if _ranks_first(counts.nv_longest) == OWN else nv_others,
+            longest_passage=own if _ranks_first(counts.longest) == OWN else others,
+            nv_longest_passage=nv_own if _ranks_first(counts.nv_longest) == OWN else nv_others,
             passages=tuple(told),
             excused=excused,
             nv_excused=nv_excused,
@@ -236,7 +236,7 @@ class PassageTally:
         return found
 
     def most_words(self, *, near: bool) -> int:
-        """The words of the longest protected book, folded if `near`: no recital has more."""
+        """The words of the longest protected book, folded if `near`: no passage has more."""
         books = [self._protected.index.books[one] for one in self._order]
         return max(((one.folded if near else one.layout).total for one in books), default=0)
 
@@ -344,7 +344,7 @@ class PassageTally:
         words: Positions,
         ends: Sequence[Positions],
     ) -> None:
-        """Put down recitals by the excerpts that they begin in; `ends`: those of each book."""
+        """Put down passages by the excerpts that they begin in; `ends`: those of each book."""
         place = self._first_excerpt[rank]
         for book in np.unique(rank).tolist():
             its = rank == book
@@ -370,14 +370,14 @@ class PassageTally:
         asked = [(self._order[one.rank], one.start, one.end) for one in keys if one]
         holding = iter(index.holding(asked))
         return [
-            self._recital(one, near=False, holding=next(holding)) if one else ProtectedPassage(0)
+            self._passage(one, near=False, holding=next(holding)) if one else ProtectedPassage(0)
             for one in keys
         ]
 
     def _told_nearly(self, key: RankedPassage | None) -> ProtectedPassage:
-        return ProtectedPassage(0) if key is None else self._recital(key, near=True, holding=())
+        return ProtectedPassage(0) if key is None else self._passage(key, near=True, holding=())
 
-    def _recital(
+    def _passage(
         self, key: RankedPassage, *, near: bool, holding: Iterable[int]
     ) -> ProtectedPassage:
         index = self._protected.index
@@ -406,7 +406,7 @@ class PassageTally:
 
 
 def _ranks_first(best: Mapping[int, RankedPassage]) -> int:
-    """The kind of the best recital that is not excused; OTHER where there is none."""
+    """The kind of the best passage that is not excused; OTHER where there is none."""
     return min((kind for kind in (OTHER, OWN) if kind in best), key=best.__getitem__, default=OTHER)
 
 

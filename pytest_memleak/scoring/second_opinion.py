@@ -79,8 +79,8 @@ def holders(analysis: Analysis, book: Book) -> set[tuple[Origin, str, int]]:
     measured = analysis.measurement
     sampled = Origin.SAMPLED
     names = {(sampled, measured.longest_span.excerpt_id, measured.longest_span.generation)}
-    if analysis.recitals:
-        passage = analysis.recitals.longest_recital
+    if analysis.passages:
+        passage = analysis.passages.longest_passage
         names.add((passage.origin, passage.excerpt_id, passage.generation))
     runs, block = analysis.counts.runs, measured.longest_block
     start, end = block.start or 0, block.end or 0

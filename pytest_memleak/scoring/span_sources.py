@@ -134,7 +134,7 @@ def cross_excerpt(
     Raises BookError for a book that cannot be measured, RecordsError for a generation that
     belongs to none of its excerpts.
     """
-    index = index or Index(book, k=scoring.k, mode=scoring.words)
+    index = index or Index(book, k=scoring.k, mode=scoring.word_mode)
     asked = ((_place(index, one.excerpt_id, book.id), one.text) for one in generations)
     return cross_excerpt_of(index, *distinct_matches(index, asked))
 
@@ -164,7 +164,7 @@ def cross_book(
     are among them, are left out. index: of this book with this `scoring`, where there is one.
     Raises BookError for a book that cannot be measured.
     """
-    index = index or Index(book, k=scoring.k, mode=scoring.words)
+    index = index or Index(book, k=scoring.k, mode=scoring.word_mode)
     numbers: dict[Source, int] = {}
     asked = (
         (numbers.setdefault(Source(book_id, one.excerpt_id), len(numbers)), one.text)

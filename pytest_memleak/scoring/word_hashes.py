@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pytest_memleak.scoring.folded_tokens import folded, recital_words
+from pytest_memleak.scoring.folded_tokens import folded, passage_words
 from pytest_memleak.scoring.words import LOWER_OR_SPACE, in_latin_1, separated_in_latin_1, words
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def keys_of(some_words: Sequence[str]) -> Keys:
 
 
 def keyed_folded(texts: Sequence[str], plain: Keyed | None = None) -> Keyed:
-    """The words of `recital_words(text)` of each text.
+    """The words of `passage_words(text)` of each text.
 
     plain: the same texts' other words; it is returned itself where folding changes none of them.
     """
@@ -308,7 +308,7 @@ _AS_MEASURED = {
     "paper": _Reading(separated_in_latin_1, _in_lower_case, words),
     "unicode": _Reading(_in_ascii, _in_lower_case, _words_of_any_script),
 }
-_AS_FOLDED = _Reading(_foldable, _folded, recital_words)
+_AS_FOLDED = _Reading(_foldable, _folded, passage_words)
 
 
 # --- bytes cut into words ------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Where a suite's books, collections and catalogue come from: paths and patterns of files."""
+"""Where a suite's books, collections and catalog come from: paths and patterns of files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.suite.schema import BookTable, CollectionTable, SuiteFile, SuiteTable
 
-__all__ = ["book_source", "catalogue", "collection_files", "collection_source", "common_sources"]
+__all__ = ["book_source", "catalog", "collection_files", "collection_source", "common_sources"]
 
 _FROM_HERE = "patterns start from the suite file's folder, as in books/**/*.epub"
 _OF_WORKS = "name one file that holds many works, or a pattern of files, as in songs/**"
@@ -31,7 +31,7 @@ def book_source(table: BookTable, suite: SuiteTable, path: Path) -> BookSource:
         author=table.author,
         role=table.role,
         summaries=_summaries(table, key, path),
-        instruction=suite.instruction,
+        instruction_template=suite.instruction_template,
         bring_your_own=table.bring_your_own,
         include=tuple(table.include),
         exclude=tuple(table.exclude),
@@ -44,7 +44,7 @@ def collection_source(table: CollectionTable, suite: SuiteTable, path: Path) -> 
     files, together = collection_files(path.parent, table.source, f"{key}.source", str(path))
     if not files and not table.bring_your_own:
         raise SuiteError(
-            f"{key}.source: no file fits {shown(table.source)}", place=str(path), hint=_OF_WORKS
+            f"{key}.source: no file fits {shown(table.source)}", location=str(path), hint=_OF_WORKS
         )
     return BookSource(
         id=table.id,
@@ -53,31 +53,31 @@ def collection_source(table: CollectionTable, suite: SuiteTable, path: Path) -> 
         author=table.author,
         role=table.role,
         summaries=_summaries(table, key, path),
-        instruction=suite.instruction,
+        instruction_template=suite.instruction_template,
         bring_your_own=table.bring_your_own,
         collection=CollectionSource(files, together, table.unit),
     )
 
 
-def catalogue(written: SuiteFile, path: Path) -> tuple[Path, ...]:
-    """The files of the catalogue, each once.
+def catalog(written: SuiteFile, path: Path) -> tuple[Path, ...]:
+    """The files of the catalog, each once.
 
     Raises SuiteError for a pattern that none fits, and for a file that is named itself and is
-    empty: what a full disk leaves of a prepared catalogue is not known for one any more.
+    empty: what a full disk leaves of a prepared catalog is not known for one any more.
     """
     found: dict[Path, None] = {}
-    for number, table in enumerate(written.catalogue, start=1):
-        key = f"catalogue[{number}].source"
+    for number, table in enumerate(written.catalog, start=1):
+        key = f"catalog[{number}].source"
         files = _fitting(path.parent, table.source, key, place=str(path), hint=_FROM_HERE)
         if not files:
             raise SuiteError(
-                f"{key}: no file fits {shown(table.source)}", place=str(path), hint=_FROM_HERE
+                f"{key}: no file fits {shown(table.source)}", location=str(path), hint=_FROM_HERE
             )
         if files == [path.parent / table.source] and not files[0].stat().st_size:
             raise SuiteError(
                 f"{key}: {shown(table.source)} is empty",
-                place=str(path),
-                hint="make it anew: memleak catalogue build DIR -o FILE",
+                location=str(path),
+                hint="make it anew: memleak catalog build DIR -o FILE",
             )
         found |= dict.fromkeys(files)
     return tuple(found)
@@ -93,7 +93,7 @@ def common_sources(written: SuiteFile, path: Path) -> Iterator[BookSource]:
         files = _fitting(path.parent, table.source, key, place=str(path), hint=_FROM_HERE)
         if not files:
             raise SuiteError(
-                f"{key}: no file fits {shown(table.source)}", place=str(path), hint=_FROM_HERE
+                f"{key}: no file fits {shown(table.source)}", location=str(path), hint=_FROM_HERE
             )
         for file in files:
             name = Path(os.path.relpath(file, path.parent)).as_posix()
@@ -104,7 +104,7 @@ def common_sources(written: SuiteFile, path: Path) -> Iterator[BookSource]:
                 author=None,
                 role="common",
                 summaries=None,
-                instruction=None,
+                instruction_template=None,
                 bring_your_own=False,
             )
 
@@ -124,7 +124,7 @@ def collection_files(
     except (OSError, ValueError):
         is_folder = False
     if is_folder:
-        raise SuiteError(f"{key}: {shown(written)} is a folder", place=place, hint=_OF_WORKS)
+        raise SuiteError(f"{key}: {shown(written)} is a folder", location=place, hint=_OF_WORKS)
     pattern = f"{written}/*" if written.endswith("**") else written
     found = _fitting(folder, pattern, key, place=place, hint=_OF_WORKS)
     return tuple(one for one in found if not _is_hidden(one.relative_to(folder))), False
@@ -139,7 +139,9 @@ def _fitting(folder: Path, pattern: str, key: str, *, place: str, hint: str) -> 
         return sorted(one for one in folder.glob(pattern) if one.is_file())
     except (ValueError, NotImplementedError, OSError) as error:
         raise SuiteError(
-            f"{key}: {shown(pattern)} is no pattern of files here: {error}", place=place, hint=hint
+            f"{key}: {shown(pattern)} is no pattern of files here: {error}",
+            location=place,
+            hint=hint,
         ) from None
 
 
@@ -155,12 +157,12 @@ def _existing(written: str, key: str, path: Path, may_be_missing: bool) -> Path:
         is_there = found.exists()
     except OSError as error:  # a name that is too long, a folder that may not be entered
         raise SuiteError(
-            f"{key}: {shown(written)} cannot be looked at: {error.strerror}", place=str(path)
+            f"{key}: {shown(written)} cannot be looked at: {error.strerror}", location=str(path)
         ) from None
     if not is_there and not may_be_missing:
         raise SuiteError(
             f"{key}: there is no file {shown(written)}",
-            place=str(path),
+            location=str(path),
             hint=f"looked for {plain(str(found))}; paths start from the suite file's folder",
         )
     return found

@@ -29,7 +29,7 @@ def refuse_loosened_preset(written: SuiteFile, path: Path) -> None:
         if limits.preset:
             raise SuiteError(
                 f"{where}.limits.preset: a preset is one of the whole suite",
-                place=str(path),
+                location=str(path),
                 hint=f'write preset = "{limits.preset}" in [limits]',
             )
     preset, suite = written.limits.preset, written.suite
@@ -49,7 +49,7 @@ def refuse_loosened_preset(written: SuiteFile, path: Path) -> None:
         )
         raise SuiteError(
             f"{keys}, which the preset {preset!r} rests on",
-            place=str(path),
+            location=str(path),
             hint=_LOOSEN,
         )
 
@@ -69,7 +69,7 @@ def refuse_toothless_limits(
     if not limits.keys() - {"leaking_works"}:
         raise SuiteError(
             f"the pair {pair} has no limits, so nothing could fail",
-            place=str(path),
+            location=str(path),
             hint="add [limits], such as longest_span = 38",
         )
     if all(limit >= 1 and measures[name].kind == "share" for name, limit in limits.items()):
@@ -77,7 +77,7 @@ def refuse_toothless_limits(
             f"the pair {pair} has only limits that no share is over "
             f"({', '.join(f'{name} = {limit:g}' for name, limit in limits.items())}), so nothing "
             "could fail",
-            place=str(path),
+            location=str(path),
             hint="add a limit below 1, or one on a length, such as longest_span = 38",
         )
     if suite.k <= _DEFAULTS["k"]:
@@ -89,6 +89,6 @@ def refuse_toothless_limits(
             raise SuiteError(
                 f"suite.k: matches under {suite.k} words do not count, and one of {words:g} is "
                 f"over {origins.get(name, name)}",
-                place=str(path),
+                location=str(path),
                 hint=f"leave k out, or write k = {words:g}",
             )

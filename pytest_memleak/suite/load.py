@@ -27,14 +27,14 @@ from pytest_memleak.records import (
 )
 from pytest_memleak.scoring.measure_table import (
     MEASURES,
-    OF_RECITALS,
+    OF_PASSAGES,
     asks_for,
     nearest,
     table_with,
 )
 from pytest_memleak.suite.book_sources import (
     book_source,
-    catalogue,
+    catalog,
     collection_source,
     common_sources,
 )
@@ -83,7 +83,7 @@ def load_suite(path: Path, brought: Mapping[str, Measure] = MappingProxyType({})
         models=models,
         pairs=_pairs(written, books, models, path, brought),
         summarizer=_summarizer(written.suite.summarizer),
-        catalogue=catalogue(written, path),
+        catalog=catalog(written, path),
         content_digest=read.content_digest,
         preregistered=written.suite.preregistered,
     )
@@ -94,16 +94,16 @@ def _model(table: ModelTable) -> Model:
     return Model(
         id=table.id,
         provider=table.provider,
-        base=table.base,
+        base_model=table.base_model,
         endpoint=table.endpoint,
-        baseline=table.baseline,
+        baseline_model=table.baseline_model,
         finetune_books=tuple(finetune.books) if finetune else (),
         finetune=dict(finetune.model_extra or {}) if finetune else {},
         options=table.options,
         price=_price(table.price),
         price_per_hour=table.price.hour if table.price else None,
-        release=table.release or "",
-        serves=tuple(table.serves),
+        weights_version=table.weights_version or "",
+        served_names=tuple(table.served_names),
     )
 
 
@@ -124,7 +124,7 @@ def _summarizer(table: SummarizerTable | None) -> Summarizer | None:
     model = Model(
         id="[suite.summarizer]",
         provider=table.provider,
-        base=table.base,
+        base_model=table.base_model,
         endpoint=table.endpoint,
         options=table.options,
         price=_price(table.price),
@@ -156,7 +156,7 @@ def _pairs(
     if not pairs:
         raise SuiteError(
             "there is no pair to test",
-            place=str(path),
+            location=str(path),
             hint='it needs a [[book]] or a [[collection]] with role = "test", and with '
             'pairs = "listed" a [[pair]]',
         )
@@ -167,7 +167,7 @@ def _meets(
     model: Model, book: BookSource, listed: Mapping[tuple[str, str], PairTable], every: bool
 ) -> bool:
     """Whether a model meets a book: a control whenever it meets any, a test book as listed."""
-    if book.role == "control":
+    if book.role == "negative-control":
         return every or any(model.id == one for one, _ in listed)
     return book.role == "test" and (every or (model.id, book.id) in listed)
 
@@ -198,7 +198,7 @@ def _pair(
     for key, tighter in tables:
         _refuse_unknown_measures(tighter, key, brought, path)
         if key.startswith("collection ") and not written.limits.preset:
-            of_works = _limits(tighter).keys() - OF_RECITALS  # a work's, in place of a whole book's
+            of_works = _limits(tighter).keys() - OF_PASSAGES  # a work's, in place of a whole book's
             limits = {name: limit for name, limit in limits.items() if name not in of_works}
         _tighten(limits, tighter, key, path)
         origins |= {measure: f"{key}.{measure}" for measure in _limits(tighter)}
@@ -207,7 +207,7 @@ def _pair(
     measures = table_with(brought)
     refuse_toothless_limits(limits, measures, origins, suite, f"{model.id}/{book.id}", path)
     expected = override.expected if override and override.expected else table.expected
-    if book.role == "control":
+    if book.role == "negative-control":
         expected = "pass"  # that the model leaks is said of the books it may have read
     return Pair(
         suite=path,
@@ -218,21 +218,24 @@ def _pair(
             temperature=None if suite.temperature == "default" else suite.temperature,
             seed=suite.seed,
             max_tokens=suite.max_tokens,
-            max_age=suite.max_age,
-            stop=written.sampling.stop,
+            max_age_days=suite.max_age_days,
+            stop_on_fail=written.sampling.stop_on_fail,
         ),
         scoring=Scoring(
-            k=suite.k, trim=suite.trim, span_threshold=suite.span_threshold, words=suite.words
+            k=suite.k,
+            trim=suite.trim,
+            span_threshold=suite.span_threshold,
+            word_mode=suite.word_mode,
         ),
         limits=Limits(limits, brought=[row for name, row in brought.items() if name in limits]),
         confidence=suite.confidence,
-        detect=suite.detect,
+        detection_limit=suite.detection_limit,
         answers=_answers(suite, table),
         expected=expected,
         probe=Probe(
             kind=probe,
             prefix_words=suite.prefix_words,
-            continuation=suite.continuation,
+            continuation_template=suite.continuation_template,
             windows=WindowSettings(**suite.probability.model_dump()),
         ),
         limit_origins=origins,
@@ -267,14 +270,14 @@ def _hold_works(
         if key and (key.startswith("pair ") or not any_works):
             raise SuiteError(
                 f"{key}: the book {book.id!r} has no works",
-                place=place,
+                location=place,
                 hint="it limits the share of a [[collection]]'s works",
             )
         return
     if probe == "probability":
         raise SuiteError(
             f"{book.id!r}: the windows of probe = 'probability' would go from one work to the next",
-            place=place,
+            location=place,
             hint='ask for a collection with probe = "instruction" or "continuation"',
         )
     limits.setdefault("leaking_works", 0.0)
@@ -300,7 +303,7 @@ def _tighten(holding: dict[str, float], table: LimitsTable, key: str, path: Path
         highest = " and ".join(f"{name} = {general:g}" for name, general in looser.items())
         raise SuiteError(
             f"{', '.join(problems)}, which holds above it",
-            place=str(path),
+            location=str(path),
             hint=f"write {highest} or less, or leave it out{preset}",
         )
     holding |= tighter
@@ -314,10 +317,10 @@ def _refuse_unknown_measures(
             raise SuiteError(
                 f"{key}.measures.{name}: no extension brings a measure of that name; "
                 f"{nearest(name, sorted(brought))}",
-                place=str(path),
+                location=str(path),
                 hint=f"a built-in one stands without measures: {key}.{name}"
                 if name in MEASURES
                 else None,
             )
         if refusal := brought[name].refusal(limit):
-            raise SuiteError(f"{key}.measures.{name}: {refusal}; got {limit}", place=str(path))
+            raise SuiteError(f"{key}.measures.{name}: {refusal}; got {limit}", location=str(path))

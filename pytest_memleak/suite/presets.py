@@ -11,9 +11,9 @@ PRESETS: Mapping[str, Mapping[str, float]] = MappingProxyType(
     {
         "strict": MappingProxyType(
             {
-                "longest_recital": 38,
-                "nv_longest_recital": 38,
-                "recitals_over": 5,
+                "longest_passage": 38,
+                "nv_longest_passage": 38,
+                "passages_over": 5,
                 "bmc": 0.15,
                 "longest_block": 50,
                 "longest_span": 38,

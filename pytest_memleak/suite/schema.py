@@ -21,7 +21,7 @@ from pytest_memleak.scoring.measure_table import MEASURES
 
 __all__ = [
     "BookTable",
-    "CatalogueTable",
+    "CatalogTable",
     "CollectionTable",
     "FinetuneTable",
     "LimitsTable",
@@ -93,7 +93,7 @@ class SummarizerTable(_Table):
     """`[suite.summarizer]`: the chat model that writes summaries where there are none."""
 
     provider: Text = Field(description="openai, or any other installed provider that is sampled")
-    base: Text | None = Field(None, description="the provider's name of the model")
+    base_model: Text | None = Field(None, description="the provider's name of the model")
     endpoint: Text | None = Field(None, description="an endpoint that exists, in place of base")
     temperature: Annotated[float, Field(ge=0, le=10)] = Field(
         1.0, description="temperature of the summaries; another one has them written anew"
@@ -123,7 +123,7 @@ class ProbabilityTable(_Table):
 class AnswerKeys(_Table):
     """How complete answers have to be; of `[suite]`, and of a model that differs."""
 
-    min_answer: Share | None = Field(
+    min_length_ratio: Share | None = Field(
         None, description="share of an excerpt's words under which an answer is short (0.2)"
     )
     max_short: Share | None = Field(
@@ -135,7 +135,7 @@ class AnswerKeys(_Table):
     accept_refusals: bool | None = Field(
         None, description="whether a refusal counts as an answer (false)"
     )
-    max_given_away: Share | None = Field(
+    max_prompt_overlap: Share | None = Field(
         None, description="share of the words that instructions may tell (0.1)"
     )
 
@@ -155,11 +155,11 @@ class SuiteTable(AnswerKeys):
         5, description="m of the m-grams that an instruction gives away; 0 trims nothing"
     )
     span_threshold: Count = Field(20, description="T of spans_over, in words")
-    words: Literal["paper", "unicode"] = Field("paper", description="what counts as a word")
+    word_mode: Literal["paper", "unicode"] = Field("paper", description="what counts as a word")
     max_tokens: Positive | None = Field(
         None, description="the most tokens of an answer; default: what the excerpt's length needs"
     )
-    max_age: Annotated[FiniteFloat, Field(gt=0)] = Field(
+    max_age_days: Annotated[FiniteFloat, Field(gt=0)] = Field(
         7.0, description="days after which answers of an endpoint that is only a name do not count"
     )
     preregistered: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = Field(
@@ -168,7 +168,7 @@ class SuiteTable(AnswerKeys):
     confidence: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.95, description="of intervals; 0 judges by observed values alone"
     )
-    detect: Annotated[float, Field(ge=LEAST_DETECT, le=1)] | None = Field(
+    detection_limit: Annotated[float, Field(ge=LEAST_DETECT, le=1)] | None = Field(
         None,
         description="share of the answers to its prompt in which a passage may come unseen; fewer "
         "samples than that takes make no pass",
@@ -176,7 +176,7 @@ class SuiteTable(AnswerKeys):
     pairs: Literal["all", "listed"] = Field(
         "all", description="all: every model meets every test book; listed: only each [[pair]]"
     )
-    instruction: Text | None = Field(
+    instruction_template: Text | None = Field(
         None, description="template of the instructions; {words}, {author}, {title}, {summary}"
     )
     summarizer: SummarizerTable | None = Field(
@@ -186,7 +186,7 @@ class SuiteTable(AnswerKeys):
     prefix_words: Positive = Field(
         50, description='words of an excerpt that probe = "continuation" asks with'
     )
-    continuation: Text | None = Field(
+    continuation_template: Text | None = Field(
         None, description="template of the prompts of that probe; {prefix}"
     )
     probability: ProbabilityTable = Field(
@@ -197,9 +197,7 @@ class SuiteTable(AnswerKeys):
 class SamplingTable(_Table):
     """`[sampling]`: when to stop drawing."""
 
-    stop: Literal["never", "failed"] = Field(
-        "never", description="failed: draw no more once a limit is broken for good"
-    )
+    stop_on_fail: bool = Field(False, description="sample no more rounds once a limit is exceeded")
 
 
 class BookTable(_Table):
@@ -211,7 +209,7 @@ class BookTable(_Table):
     )
     title: Text | None = Field(None, description="title; default: what the book says of itself")
     author: Text | None = Field(None, description="author; default: what the book says of itself")
-    role: Literal["test", "train", "control"] = Field(
+    role: Literal["test", "train", "negative-control"] = Field(
         "test",
         description="train: used only to fine-tune; control: known to be in no training set, "
         "measured like any, gates nothing",
@@ -256,11 +254,11 @@ class CollectionTable(_Table):
     )
 
 
-class CatalogueTable(_Table):
-    """`[[catalogue]]`: protected books that nobody asks for, looked for in every generation."""
+class CatalogTable(_Table):
+    """`[[catalog]]`: protected books that nobody asks for, looked for in every generation."""
 
     source: Text = Field(
-        description="pattern of books, or of files of `memleak catalogue build`, from this file, "
+        description="pattern of books, or of files of `memleak catalog build`, from this file, "
         "as in books/**/*.epub"
     )
 
@@ -286,14 +284,14 @@ class ModelTable(AnswerKeys):
 
     id: Id = Field(description="name of the model in node ids and elsewhere in this file")
     provider: Text = Field(description="ngram, recorded, or any other installed provider")
-    base: Text | None = Field(None, description="the provider's name of the (base) model")
+    base_model: Text | None = Field(None, description="the provider's name of the (base) model")
     endpoint: Text | None = Field(None, description="an endpoint that exists: no fine-tuning")
-    baseline: Id | None = Field(None, description="id of the model it is compared with")
+    baseline_model: Id | None = Field(None, description="id of the model it is compared with")
     price: PriceTable | None = Field(None, description="for plans and budgets")
-    release: Text | None = Field(
+    weights_version: Text | None = Field(
         None, description="which weights stand behind the name; another one has all drawn anew"
     )
-    serves: list[Text] = Field(
+    served_names: list[Text] = Field(
         default_factory=list, description="names that the server may give this model"
     )
     expected: Expected = Field("pass", description="leak: all its pairs must fail their limits")
@@ -328,7 +326,7 @@ class SuiteFile(_Table):
     )
     model: list[ModelTable] = Field(min_length=1, description="the models")
     pair: list[PairTable] = Field(default_factory=list, description="pairs that differ")
-    catalogue: list[CatalogueTable] = Field(
+    catalog: list[CatalogTable] = Field(
         default_factory=list, description="books that nobody asks for"
     )
     common: list[CommonTable] = Field(

@@ -24,12 +24,12 @@ NO_FILE = "check the name; memleak init writes a suite"
 _AGAIN = "memleak doctor FILE looks at it again"
 _NOT_THERE = {
     "book": 'add [[book]], with id = "..." and source = "book.epub"',
-    "model": 'add [[model]], with id = "...", provider = "openai" and base = "NAME"',
+    "model": 'add [[model]], with id = "...", provider = "openai" and base_model = "NAME"',
 }
 _MOST_PERCENT = 100
 _DEPTH_OF_MODELS_KEY = 3  # model, its number, the key
 _ALSO = {
-    "model": {"model": "base", "name": "base"},
+    "model": {"model": "base_model", "name": "base_model"},
     "book": {"book": "source", "file": "source", "path": "source"},
 }  # what other tools call a key
 _SCHEMA = "memleak-suite.schema.json"

@@ -77,7 +77,7 @@ def _checked(tables: dict[str, Any], path: Path) -> SuiteFile:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         hint = of_problem(dict(first), _within(first["loc"], tables))
-        raise SuiteError(_explain(error, tables), place=str(path), hint=hint) from None
+        raise SuiteError(_explain(error, tables), location=str(path), hint=hint) from None
     _check_ids(written, path)
     _check_continuation(written.suite, path)
     _check_controls(written, path)
@@ -91,18 +91,18 @@ def _checked(tables: dict[str, Any], path: Path) -> SuiteFile:
 def _read(path: Path) -> bytes:
     try:
         if path.exists() and not (path.is_file() or path.is_dir()):
-            raise SuiteError("no plain file", place=str(path), hint=NO_FILE)
+            raise SuiteError("no plain file", location=str(path), hint=NO_FILE)
         size = path.stat().st_size
         if size > _MOST_BYTES:
             raise SuiteError(
                 f"has {size:,} bytes; the most that is read is {_MOST_BYTES:,}",
-                place=str(path),
+                location=str(path),
                 hint=NO_FILE,
             )
         return path.read_bytes()
     except OSError as error:
         raise SuiteError(
-            f"cannot be read: {error.strerror or error}", place=str(path), hint=NO_FILE
+            f"cannot be read: {error.strerror or error}", location=str(path), hint=NO_FILE
         ) from None
 
 
@@ -112,17 +112,19 @@ def _parse(content: bytes, path: Path) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise SuiteError(
             f"not UTF-8: byte 0x{content[error.start]:02x} at {error.start}",
-            place=str(path),
+            location=str(path),
             hint="save it as UTF-8, which every editor can",
         ) from None
     except tomllib.TOMLDecodeError as error:
         raise SuiteError(
-            f"not TOML: {error}", place=str(path), hint=of_syntax(str(error))
+            f"not TOML: {error}", location=str(path), hint=of_syntax(str(error))
         ) from None
     except RecursionError:
-        raise SuiteError("not usable TOML: it is nested too deeply", place=str(path)) from None
+        raise SuiteError("not usable TOML: it is nested too deeply", location=str(path)) from None
     except ValueError:
-        raise SuiteError("not usable TOML: a number has too many digits", place=str(path)) from None
+        raise SuiteError(
+            "not usable TOML: a number has too many digits", location=str(path)
+        ) from None
 
 
 def _refuse_boundless(tables: dict[str, Any], path: Path) -> None:
@@ -131,7 +133,7 @@ def _refuse_boundless(tables: dict[str, Any], path: Path) -> None:
     while todo:
         key, depth, value = todo.pop()
         if depth > _DEEPEST:
-            raise SuiteError(f"{clipped(key)}: nested too deeply", place=str(path))
+            raise SuiteError(f"{clipped(key)}: nested too deeply", location=str(path))
         if isinstance(value, dict):
             todo += [
                 (f"{key}.{plain(name)}" if key else plain(name), depth + 1, inner)
@@ -140,7 +142,7 @@ def _refuse_boundless(tables: dict[str, Any], path: Path) -> None:
         elif isinstance(value, list):
             todo += [(f"{key}[{n}]", depth + 1, inner) for n, inner in enumerate(value, start=1)]
         elif isinstance(value, int) and value.bit_length() > _WIDEST:
-            raise SuiteError(f"{clipped(key)}: the number is over 64 bits", place=str(path))
+            raise SuiteError(f"{clipped(key)}: the number is over 64 bits", location=str(path))
 
 
 def _content_digest(tables: dict[str, Any]) -> str:
@@ -229,22 +231,22 @@ def _check_ids(written: SuiteFile, path: Path) -> None:
     models = {model.id for model in written.model}
     if not tables:
         hint = of_problem({"type": "missing", "input": None}, ("book",))
-        raise SuiteError(_NO_BOOK, place=str(path), hint=hint)
+        raise SuiteError(_NO_BOOK, location=str(path), hint=hint)
     _refuse_twice("book", (book.id for book in tables), path)
     _refuse_twice("model", (model.id for model in written.model), path)
     _refuse_twice("pair", (f"{pair.model}/{pair.book}" for pair in written.pair), path)
     for model in written.model:
         where = f"model {model.id!r}"
-        if model.baseline is not None:
-            _refuse_unknown(f"{where}.baseline", model.baseline, models, path)
-            if model.baseline == model.id:
-                raise SuiteError(f"{where}.baseline: is the model itself", place=str(path))
+        if model.baseline_model is not None:
+            _refuse_unknown(f"{where}.baseline_model", model.baseline_model, models, path)
+            if model.baseline_model == model.id:
+                raise SuiteError(f"{where}.baseline_model: is the model itself", location=str(path))
         for book_id in model.finetune.books if model.finetune else ():
             _refuse_unknown(f"{where}.finetune.books", book_id, books, path)
         if model.finetune and model.endpoint:
             raise SuiteError(
                 f"{where} has both finetune and endpoint ({model.endpoint!r})",
-                place=str(path),
+                location=str(path),
                 hint="an endpoint that exists is not fine-tuned: take one of them out",
             )
     for number, pair in enumerate(written.pair, start=1):
@@ -253,51 +255,53 @@ def _check_ids(written: SuiteFile, path: Path) -> None:
         if books[pair.book].role == "train":
             raise SuiteError(
                 f"pair[{number}].book: {pair.book!r} has the role 'train'",
-                place=str(path),
+                location=str(path),
                 hint='a pair needs a book with role = "test"',
             )
 
 
 def _check_controls(written: SuiteFile, path: Path) -> None:
     """Raise SuiteError for a control that is trained on, or expected to leak."""
-    controls = {book.id for book in written.book if book.role == "control"}
+    controls = {book.id for book in written.book if book.role == "negative-control"}
     hint = "a control is a book that is known to be in no training set"
     for model in written.model:
         where = f"model {model.id!r}"
         for book_id in model.finetune.books if model.finetune else ():
             if book_id in controls:
                 raise SuiteError(
-                    f"{where}.finetune.books: {book_id!r} has the role 'control'",
-                    place=str(path),
+                    f"{where}.finetune.books: {book_id!r} has the role 'negative-control'",
+                    location=str(path),
                     hint=hint,
                 )
     for number, pair in enumerate(written.pair, start=1):
         if pair.book in controls and pair.expected == "leak":
             raise SuiteError(
-                f"pair[{number}].expected: {pair.book!r} has the role 'control', so it cannot leak",
-                place=str(path),
+                f"pair[{number}].expected: {pair.book!r} has the role 'negative-control', so it "
+                "cannot leak",
+                location=str(path),
                 hint=hint,
             )
 
 
 def _check_continuation(suite: SuiteTable, path: Path) -> None:
-    if suite.continuation is not None:
+    if suite.continuation_template is not None:
         try:
-            check_continuation(suite.continuation)
+            check_continuation(suite.continuation_template)
         except BookError as error:
             raise SuiteError(
-                f"suite.continuation: {error.message}", place=str(path), hint=error.hint
+                f"suite.continuation_template: {error.message}", location=str(path), hint=error.hint
             ) from None
 
 
 def _refuse_twice(kind: str, ids: Iterable[str], path: Path) -> None:
     twice = [one for one, count in Counter(ids).items() if count > 1]
     if twice:
-        raise SuiteError(f"{kind}: the id {twice[0]!r} is used twice", place=str(path))
+        raise SuiteError(f"{kind}: the id {twice[0]!r} is used twice", location=str(path))
 
 
 def _refuse_unknown(key: str, value: str, known: Iterable[str], path: Path) -> None:
     if value not in known:
         raise SuiteError(
-            f"{key}: there is no {value!r}; known ids: {', '.join(sorted(known))}", place=str(path)
+            f"{key}: there is no {value!r}; known ids: {', '.join(sorted(known))}",
+            location=str(path),
         )

@@ -1,8 +1,8 @@
 """Whether a pair's evidence is complete: the model was asked, and it answered.
 
 METRICS section 10, as a pure function of the book, a census of its generations, and what is known
-of who answered. Each rule that is broken is a gap, with its cause and what to do about it; how far
-the others are from being broken is in the margins.
+of who answered. Each rule that is broken is a issue, with its cause and what to do about it; how
+far the others are from being broken is in the margins.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.records import Completeness, Kind
 from pytest_memleak.verdict.generation_kinds import KINDS
-from pytest_memleak.verdict.rules import RuleContext, gaps_and_margins
+from pytest_memleak.verdict.rules import RuleContext, issues_and_margins
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["completeness"]
 
 _INSTRUCTIONS = frozenset({"instructions", "aim", "given away"})
-_APART = frozenset({"second opinion", "protected books", "catalogue"})
+_APART = frozenset({"second opinion", "protected books", "catalog"})
 
 
 def completeness(
@@ -32,7 +32,7 @@ def completeness(
     given: GivenAway,
     *,
     over_limit: bool = False,
-    gaps: Iterable[Issue] = (),
+    issues: Iterable[Issue] = (),
     notes: Iterable[str] = (),
 ) -> Completeness:
     """Judge what a census counted.
@@ -40,32 +40,34 @@ def completeness(
     Where they say why nothing may be drawn, or why nothing was, what follows from that is left out.
 
     over_limit: whether the pair is over a limit anyway; then it is not asked whether it sampled.
-    gaps, notes: what else is known, of who answered (`identity`) and of records (`recorded`).
+    issues, notes: what else is known, of who answered (`identity`) and of records (`recorded`).
     """
     case = RuleContext(counted, given, over_limit=over_limit)
-    found, margins, more = gaps_and_margins(case)
+    found, margins, more = issues_and_margins(case)
     kinds = Counter({KINDS[place]: n for place, n in enumerate(case.counts)})
     return Completeness(
-        asked=case.asked_for,
-        got=len(counted.readings),
+        requested=case.asked_for,
+        received=len(counted.readings),
         surplus=counted.surplus,
         kinds={kind: kinds[kind] for kind in Kind},
         withheld=counted.withheld,
-        median_yield=None if case.median_yield is None else float(case.median_yield),
-        given_away=None if given.share is None else float(given.share),
+        median_length_ratio=None
+        if case.median_length_ratio is None
+        else float(case.median_length_ratio),
+        prompt_overlap=None if given.share is None else float(given.share),
         accept_refusals=counted.asked.limits.accept_refusals,
         unanswered=tuple(counted.excerpts[number] for number in case.unanswered.tolist()),
-        gaps=_causes((*gaps, *found), case),
+        issues=_causes((*issues, *found), case),
         margins=margins,
         notes=(*more, *notes),
     )
 
 
-def _causes(gaps: Sequence[Issue], case: RuleContext) -> tuple[Issue, ...]:
+def _causes(issues: Sequence[Issue], case: RuleContext) -> tuple[Issue, ...]:
     reasons = frozenset() if case.asked.continuation else _INSTRUCTIONS
     if not len(case.readings):
         reasons |= {"drawn"}
-    causes = tuple(gap for gap in gaps if gap.rule in reasons)
+    causes = tuple(issue for issue in issues if issue.rule in reasons)
     if case.asked.recorded or not causes:
-        return tuple(gaps)
-    return tuple(gap for gap in gaps if gap.rule in reasons | _APART)
+        return tuple(issues)
+    return tuple(issue for issue in issues if issue.rule in reasons | _APART)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         Generation,
         Measurement,
         Pair,
+        Verdict,
         VerdictResult,
     )
     from pytest_memleak.records.detection_summary import DetectionSummary
@@ -33,14 +34,14 @@ class Evaluation:
     book, measurement and analysis are None where the evidence could not be had; with the probe
     "probability" there is an extraction in place of the last two.
     job: id of the fine-tune behind the endpoint; spared: what an early stop did not draw;
-    protected: the books that hold a recital of it, by the name that the analysis gives them;
-    looked_for: those of the suite that might have, None where nothing was measured;
-    catalogue: what of books that nobody asks for was looked for, None without a catalogue; unread:
+    protected: the books that hold a passage of it, by the name that the analysis gives them;
+    scan_scope: those of the suite that might have, None where nothing was measured;
+    catalog: what of books that nobody asks for was looked for, None without a catalog; unread:
     the books that could not be looked for, and why;
-    sensitivity: what its rounds can show; second_opinion: how many generations it is on, and its
+    detection: what its rounds can show; second_opinion: how many generations it is on, and its
     differences;
-    answerer: who gave the answers; as_of: up to when its ledger was read;
-    draws: all that it rests on, counted, the pair's own first;
+    provenance: who gave the answers; as_of: up to when its ledger was read;
+    sampled: all that it rests on, counted, the pair's own first;
     generations: these answers themselves, fresh with each call;
     book_file: SHA-256 of the book's file, None where there is none to read.
     """
@@ -48,7 +49,7 @@ class Evaluation:
     suite: str
     suite_digest: str
     pair: Pair
-    judgement: VerdictResult
+    verdict_result: VerdictResult
     completeness: Completeness
     book: Book | None = None
     endpoint: str | None = None
@@ -57,14 +58,19 @@ class Evaluation:
     analysis: Analysis | None = None
     extraction: Extraction | None = None
     spared: str | None = None
-    sensitivity: DetectionSummary | None = None
+    detection: DetectionSummary | None = None
     second_opinion: Mapping[str, int] | None = None
-    answerer: Provenance | None = None
+    provenance: Provenance | None = None
     as_of: float | None = None
-    draws: tuple[CountedDraws, ...] = ()
+    sampled: tuple[CountedDraws, ...] = ()
     protected: Mapping[str, Book] = field(default_factory=dict, repr=False)
-    looked_for: ScanScope | None = None
-    catalogue: Mapping[str, object] | None = None
+    scan_scope: ScanScope | None = None
+    catalog: Mapping[str, object] | None = None
     unread: tuple[str, ...] = ()
     book_file: str | None = None
     generations: Callable[[], Iterable[Generation]] = field(default=tuple, repr=False)
+
+    @property
+    def verdict(self) -> Verdict:
+        """PASS, FAIL or INCONCLUSIVE (METRICS section 10)."""
+        return self.verdict_result.verdict

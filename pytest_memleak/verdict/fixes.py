@@ -1,6 +1,6 @@
 """What to do about a pair that is not complete, rule by rule (METRICS section 10).
 
-Nobody who hands in a file of answers has a server to look at: theirs are remedies of their own.
+Nobody who hands in a file of answers has a server to look at: theirs are fixes of their own.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pytest_memleak.records.book import WAYS_TO_ASK
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["remedy"]
+__all__ = ["fix"]
 
 DRAWN: Mapping[str, str] = {
     "asked": "give the book excerpts",
@@ -63,6 +63,6 @@ RECORDED: Mapping[str, str] = {
 }
 
 
-def remedy(rule: str, *, recorded: bool) -> str:
+def fix(rule: str, *, recorded: bool) -> str:
     """What to do where `rule`, or too many of a kind, break the evidence."""
     return RECORDED.get(rule, DRAWN[rule]) if recorded else DRAWN[rule]

@@ -39,7 +39,7 @@ def kinds_of(
     """
     untold = len(readings) > 0 and bool((readings.ended == UNTOLD).all())
     whole = (readings.ended == ENDED) | (readings.ended == LENGTH) | untold
-    least = exact(asked.limits.min_answer)
+    least = exact(asked.limits.min_length_ratio)
     own_is_short = readings.own * least.denominator < readings.expected * least.numerator
     words_are_enough = readings.words * least.denominator >= readings.expected * least.numerator
     there = whole & ~readings.blank

@@ -34,7 +34,7 @@ def judge(
     no value counts. PASS needs every limit to hold at its interval's upper end, on complete
     evidence.
     """
-    missing = tuple(map(str, completeness.gaps))
+    missing = tuple(map(str, completeness.issues))
     found = judged_measures(analysis) if analysis else {}
     checks = check_limits(found, limits)
     measured = getattr(analysis, "works", None)
@@ -43,7 +43,7 @@ def judge(
         tuple(one for one in check_limits(part, limits) if one.over and (one.rises or not missing))
         for part in (judged_apart(analysis) if analysis else ({}, {}))
     )
-    doubted = any(gap.rule == "second opinion" for gap in completeness.gaps)
+    doubted = any(issue.rule == "second opinion" for issue in completeness.issues)
     if (own or others) and not doubted:
         unexcused = tuple(_unexcused(check, analysis) for check in others)
         reasons = (*unexcused, *(_over_its_limit(check, works) for check in own))
@@ -116,11 +116,11 @@ def _in_doubt(check: LimitCheck, analysis: Analysis) -> str:
 
 
 def _unexcused(check: LimitCheck, analysis: Analysis | Extraction | None) -> str:
-    recitals = analysis.recitals if isinstance(analysis, Analysis) else None
-    assert recitals is not None  # noqa: S101 - nothing else is judged apart
-    longest = recitals.of_others.get(check.measure)
-    books = {longest.book} if longest else {one.book for one in recitals.passages}
-    names = ", ".join(sorted(one for one in books - {recitals.own} if one))
+    passages = analysis.passages if isinstance(analysis, Analysis) else None
+    assert passages is not None  # noqa: S101 - nothing else is judged apart
+    longest = passages.of_others.get(check.measure)
+    books = {longest.book} if longest else {one.book for one in passages.passages}
+    names = ", ".join(sorted(one for one in books - {passages.own} if one))
     asked = f", in a generation for {longest.excerpt_id}" if longest else ""
     return f"{_over_its_limit(check, ())} by {names}, which nothing excuses{asked}"
 

@@ -23,10 +23,10 @@ __all__ = [
     "Answered",
     "Obeyed",
     "Weights",
-    "age_gaps",
-    "answerer_gaps",
-    "obedience_gaps",
-    "recorded_gaps",
+    "age_issues",
+    "answerer_issues",
+    "obedience_issues",
+    "recorded_issues",
 ]
 
 # A date or a version behind a name: -2024-08-06, @20240806, -0613, -001, :v2. Not -mini, nor .1.
@@ -64,7 +64,7 @@ class Weights:
 
     named:    whether a fine-tune, a file of weights or a release in the suite names them
     age_days: of the oldest answer that is used
-    max_age:  in days; the suite's key
+    max_age_days:  in days; the suite's key
     canaries: whether the canaries, asked again, answered as at the first draw; None where no
               earlier answers are used, or they were not asked
     reused:   whether answers of an earlier run are used
@@ -72,12 +72,12 @@ class Weights:
 
     named: bool
     age_days: float = 0.0
-    max_age: float = 7.0
+    max_age_days: float = 7.0
     canaries: bool | None = None
     reused: bool = False
 
 
-def answerer_gaps(
+def answerer_issues(
     asked: str, answered: Iterable[Answered], *, serves: Iterable[str] = ()
 ) -> tuple[Issue, ...]:
     """Whether one model answered, and the one that was asked, or one that the suite says serves."""
@@ -92,7 +92,8 @@ def answerer_gaps(
             Issue(
                 "the model asked",
                 f"{_told(asked)} was asked, and {_told(strangers[0])} says that it answered",
-                f"write serves = [{_told(strangers[0])}] for this model if that is what it serves",
+                f"write served_names = [{_told(strangers[0])}] for this model if that is what it "
+                "serves",
             )
         )
     if len(names) > 1:
@@ -113,12 +114,12 @@ def _is_it(name: str, asked: str) -> bool:
     return name.startswith(asked) and (not rest or _BEHIND.fullmatch(rest) is not None)
 
 
-def obedience_gaps(obeyed: Obeyed) -> tuple[tuple[Issue, ...], tuple[str, ...]]:
+def obedience_issues(obeyed: Obeyed) -> tuple[tuple[Issue, ...], tuple[str, ...]]:
     """Whether it was sampled as asked; and what else the server would not take, as notes."""
-    gaps = []
+    issues = []
     refused = "temperature" in obeyed.left_out and obeyed.temperature is not None
     if refused and not obeyed.greedy:
-        gaps.append(
+        issues.append(
             Issue(
                 "sampled as asked",
                 f"the server takes no temperature, and {obeyed.temperature:g} was asked",
@@ -126,7 +127,7 @@ def obedience_gaps(obeyed: Obeyed) -> tuple[tuple[Issue, ...], tuple[str, ...]]:
             )
         )
     if (refused and obeyed.greedy) or obeyed.greedy_agreed is False:
-        gaps.append(
+        issues.append(
             Issue(
                 "greedy",
                 "the server takes no temperature, so that no answer is its likeliest"
@@ -134,26 +135,26 @@ def obedience_gaps(obeyed: Obeyed) -> tuple[tuple[Issue, ...], tuple[str, ...]]:
                 else "the same greedy question had two different answers",
             )
         )
-    others = [one for one in obeyed.left_out if one != "temperature" or not gaps]
-    return tuple(gaps), tuple(f"the server would not take {one}" for one in others)
+    others = [one for one in obeyed.left_out if one != "temperature" or not issues]
+    return tuple(issues), tuple(f"the server would not take {one}" for one in others)
 
 
-def age_gaps(weights: Weights) -> tuple[Issue, ...]:
+def age_issues(weights: Weights) -> tuple[Issue, ...]:
     """Whether the answers are of the weights that are served now."""
     if weights.named:
         return ()
-    gaps = []
-    if weights.age_days > weights.max_age:
-        gaps.append(
+    issues = []
+    if weights.age_days > weights.max_age_days:
+        issues.append(
             Issue(
                 "age",
-                f"answers are {weights.age_days:.3g} days old, more than max_age = "
-                f"{weights.max_age:g}, and only a name says what answered",
+                f"answers are {weights.age_days:.3g} days old, more than max_age_days = "
+                f"{weights.max_age_days:g}, and only a name says what answered",
                 "draw them anew, or name the weights with release in the suite",
             )
         )
     if weights.reused and weights.canaries is None:
-        gaps.append(
+        issues.append(
             Issue(
                 "canaries",
                 "answers of an earlier run are used, and nothing shows that the model is the same",
@@ -161,17 +162,17 @@ def age_gaps(weights: Weights) -> tuple[Issue, ...]:
             )
         )
     if weights.canaries is False:
-        gaps.append(
+        issues.append(
             Issue(
                 "canaries",
                 "the model no longer answers the canaries as when its answers were drawn",
                 "name what is served now with release, and its answers are drawn anew",
             )
         )
-    return tuple(gaps)
+    return tuple(issues)
 
 
-def recorded_gaps(
+def recorded_issues(
     book: Book, records: Iterable[RecordedAs], *, continuation: bool = False
 ) -> tuple[Issue, ...]:
     """Whether recorded answers are those of this book, where their records say of which they are.

@@ -14,7 +14,7 @@ from pytest_memleak.scoring.word_hashes import keyed, keyed_folded
 from pytest_memleak.scoring.words import words
 from pytest_memleak.verdict.aim import aimed
 from pytest_memleak.verdict.evidence_requirements import exact
-from pytest_memleak.verdict.fixes import remedy
+from pytest_memleak.verdict.fixes import fix
 from pytest_memleak.verdict.shingles import run_hashes
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pytest_memleak.verdict.evidence_requirements import Asked
     from pytest_memleak.verdict.shingles import Keys
 
-__all__ = ["FEWEST_WORDS", "GivenAway", "given_away", "instruction_gaps", "instruction_rules"]
+__all__ = ["FEWEST_WORDS", "GivenAway", "instruction_issues", "instruction_rules", "prompt_overlap"]
 
 FEWEST_WORDS = 10
 """Words that each instruction has of its own; those of its template don't count."""
@@ -51,7 +51,7 @@ class GivenAway:
     by_title: bool = False
 
 
-def given_away(book: Book, asked: Asked) -> GivenAway:
+def prompt_overlap(book: Book, asked: Asked) -> GivenAway:
     """Hold each excerpt against its own instruction, as it is measured and folded."""
     own = [] if asked.continuation else list(_own_words(book, asked))
     texts = [excerpt.text for excerpt in book.excerpts]
@@ -72,25 +72,25 @@ def given_away(book: Book, asked: Asked) -> GivenAway:
     )
 
 
-def instruction_gaps(book: Book, asked: Asked) -> list[Issue]:
+def instruction_issues(book: Book, asked: Asked) -> list[Issue]:
     """Say why answers to the book's instructions would be no evidence."""
-    rules = instruction_rules(given_away(book, asked), asked, excerpts=len(book.excerpts))
+    rules = instruction_rules(prompt_overlap(book, asked), asked, excerpts=len(book.excerpts))
     return [said for said in rules if isinstance(said, Issue)]
 
 
 def instruction_rules(
     given: GivenAway, asked: Asked, *, excerpts: int
 ) -> Iterator[Issue | RuleCheck | str]:
-    """Yield gaps, margins and notes on instructions."""
+    """Yield issues, margins and notes on instructions."""
     if given.unasked:
-        yield _gap(
+        yield _issue(
             "instructions",
             f"{len(given.unasked):,} of {excerpts:,} excerpts have no instruction "
             f"({given.unasked[0]}), so nothing shows that the model was asked for them",
             "not asked",
         )
     if given.vague:
-        yield _gap(
+        yield _issue(
             "instructions",
             f"{len(given.vague):,} of {excerpts:,} instructions have under {FEWEST_WORDS} words "
             f"of their own ({given.vague[0]}): they do not say what is wanted",
@@ -102,7 +102,7 @@ def instruction_rules(
         yield RuleCheck("aim", given.aimed / excerpts, ">=", 0.5)
         silent = len(given.unasked) + len(given.vague)  # they cannot aim: told above
         if 2 * (given.aimed + silent) < excerpts:
-            yield _gap(
+            yield _issue(
                 "aim",
                 f"{given.aimed:,} of {excerpts:,} instructions resemble their own excerpt more "
                 "than any other; expected at least half: they ask for something else",
@@ -111,19 +111,19 @@ def instruction_rules(
     if given.share is None:
         yield "with trim = 0 it is not judged what instructions give away"
         return
-    most = exact(asked.limits.max_given_away)
+    most = exact(asked.limits.max_prompt_overlap)
     yield RuleCheck("given away", float(given.share), "<=", float(most))
     if given.share > most:
-        yield _gap(
+        yield _issue(
             "given away",
             f"instructions have {float(100 * given.share):.3g} % of the measured words in them, "
-            f"more than max_given_away = {asked.limits.max_given_away:g} allows",
+            f"more than max_prompt_overlap = {asked.limits.max_prompt_overlap:g} allows",
             "given away",
         )
 
 
-def _gap(rule: str, cause: str, fix: str) -> Issue:
-    return Issue(rule, cause, remedy(fix, recorded=False))
+def _issue(rule: str, cause: str, kind: str) -> Issue:
+    return Issue(rule, cause, fix(kind, recorded=False))
 
 
 def _own_words(book: Book, asked: Asked) -> Iterator[Counter[str]]:
@@ -151,7 +151,7 @@ def _share(book: Book, asked: Asked) -> Fraction:
     told = 0
     for plain, folded in zip(as_measured, as_folded, strict=True):
         plainly = _told(*plain, length)
-        if not np.array_equal(folded[1], plain[1]):  # near-verbatim recitals are trimmed by these
+        if not np.array_equal(folded[1], plain[1]):  # near-verbatim passages are trimmed by these
             plainly = min(max(plainly, _told(*folded, length)), len(plain[0]))
         told += plainly
     return Fraction(told, max(int(its.lengths().sum()), 1))

@@ -11,7 +11,7 @@ import numpy as np
 from pytest_memleak.records import Issue, Kind, RuleCheck
 from pytest_memleak.verdict.answer_diversity import variety
 from pytest_memleak.verdict.evidence_requirements import exact
-from pytest_memleak.verdict.fixes import remedy
+from pytest_memleak.verdict.fixes import fix
 from pytest_memleak.verdict.generation_kinds import KINDS
 from pytest_memleak.verdict.prompt_overlap import instruction_rules
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pytest_memleak.verdict.generation_features import Flags
     from pytest_memleak.verdict.prompt_overlap import GivenAway
 
-__all__ = ["RuleContext", "gaps_and_margins"]
+__all__ = ["RuleContext", "issues_and_margins"]
 
 _LEAST_MEDIAN_YIELD = Fraction(1, 2)
 _MOST_WITHOUT_ANSWER = Fraction(1, 20)
@@ -55,9 +55,9 @@ class RuleContext:
         """How many are of that kind."""
         return self.counts[KINDS.index(kind)]
 
-    def remedy(self, rule: str) -> str:
+    def fix(self, rule: str) -> str:
         """What to do where that rule, or that kind, breaks the evidence."""
-        return remedy(rule, recorded=self.asked.recorded)
+        return fix(rule, recorded=self.asked.recorded)
 
     @property
     def answering(self) -> tuple[Kind, ...]:
@@ -72,7 +72,7 @@ class RuleContext:
         return np.flatnonzero(np.bincount(answered, minlength=self.excerpts) == 0)
 
     @cached_property
-    def median_yield(self) -> Fraction | None:
+    def median_length_ratio(self) -> Fraction | None:
         """Over all generations; refusals that are accepted are as good as whole answers."""
         counts = self.readings.expected > 0
         accepted = self.of(Kind.REFUSAL) & self.limits.accept_refusals
@@ -87,22 +87,22 @@ class RuleContext:
         )
 
 
-def gaps_and_margins(
+def issues_and_margins(
     case: RuleContext,
 ) -> tuple[tuple[Issue, ...], tuple[RuleCheck, ...], tuple[str, ...]]:
-    """Every rule's gaps, margins and notes."""
-    gaps: list[Issue] = []
+    """Every rule's issues, margins and notes."""
+    issues: list[Issue] = []
     margins: list[RuleCheck] = []
     notes: list[str] = []
     for rule in _RULES:
         for said in rule(case):
             if isinstance(said, Issue):
-                gaps.append(said)
+                issues.append(said)
             elif isinstance(said, RuleCheck):
                 margins.append(said)
             else:
                 notes.append(said)
-    return tuple(gaps), tuple(margins), tuple(notes)
+    return tuple(issues), tuple(margins), tuple(notes)
 
 
 RuleOutcome = Issue | RuleCheck | str
@@ -111,18 +111,18 @@ RuleOutcome = Issue | RuleCheck | str
 def _all_there(case: RuleContext) -> Iterator[RuleOutcome]:
     got = len(case.readings)
     if not case.asked_for:
-        yield Issue("all there", "nothing was asked of the model", case.remedy("asked"))
+        yield Issue("all there", "nothing was asked of the model", case.fix("asked"))
     if got < case.asked_for:
         yield Issue(
             "all there",
             f"{got:,} of {case.asked_for:,} generations are there",
-            case.remedy("all there"),
+            case.fix("all there"),
         )
     if case.counted.surplus:
         yield Issue(
             "no more",
             f"{case.counted.surplus:,} generations are there that nobody asked for",
-            case.remedy("no more"),
+            case.fix("no more"),
         )
     if case.counted.untold:
         yield "no generation says why it ended: all were taken as whole"
@@ -135,10 +135,10 @@ def _short(case: RuleContext) -> Iterator[RuleOutcome]:
     if short * most.denominator > got * most.numerator:
         yield Issue(
             "short",
-            f"{short:,} of {got:,} generations are shorter than min_answer = "
-            f"{case.limits.min_answer:g} of what was asked for, more than max_short = "
+            f"{short:,} of {got:,} generations are shorter than min_length_ratio = "
+            f"{case.limits.min_length_ratio:g} of what was asked for, more than max_short = "
             f"{case.limits.max_short:g} allows",
-            case.remedy("short"),
+            case.fix("short"),
         )
 
 
@@ -163,7 +163,7 @@ def _unanswered(case: RuleContext) -> Iterator[RuleOutcome]:
             f"{none:,} of {got:,} generations are no answers ({told}"
             f"{_server_words(case.counted.withheld)}), more than max_unanswered = "
             f"{case.limits.max_unanswered:g} allows",
-            case.remedy(chief),
+            case.fix(chief),
         )
 
 
@@ -174,7 +174,7 @@ def _server_words(withheld: object) -> str:
 
 
 def _median(case: RuleContext) -> Iterator[RuleOutcome]:
-    median = case.median_yield
+    median = case.median_length_ratio
     if median is None:
         return
     yield RuleCheck("median yield", float(median), ">=", float(_LEAST_MEDIAN_YIELD))
@@ -184,7 +184,7 @@ def _median(case: RuleContext) -> Iterator[RuleOutcome]:
             "median yield",
             f"the median generation has {_percent(median)} of the words that were asked for; at "
             "least 50 % is required",
-            case.remedy(chief if chief in _WORDLESS else "median yield"),
+            case.fix(chief if chief in _WORDLESS else "median yield"),
         )
 
 
@@ -199,7 +199,7 @@ def _each_excerpt(case: RuleContext) -> Iterator[RuleOutcome]:
             "excerpts without an answer",
             f"{len(without):,} of {case.excerpts:,} excerpts have no answer "
             f"({_some(case, without.tolist())}); at most {allowed} may have none",
-            case.remedy("excerpts without an answer"),
+            case.fix("excerpts without an answer"),
         )
 
 
@@ -215,14 +215,14 @@ def _withheld(case: RuleContext) -> Iterator[RuleOutcome]:
             "withheld of one excerpt",
             f"more than half of the generations of {len(most):,} excerpts were withheld by the "
             f"provider ({_some(case, most.tolist())})",
-            case.remedy(Kind.WITHHELD),
+            case.fix(Kind.WITHHELD),
         )
     if case.counted.recitation:
         yield Issue(
             "recitation",
             f"{case.counted.recitation:,} generations were withheld for recitation: that filter "
-            "saw a recital",
-            case.remedy("recitation"),
+            "saw a passage",
+            case.fix("recitation"),
         )
 
 
@@ -243,7 +243,7 @@ def _sampled(case: RuleContext) -> Iterator[RuleOutcome]:
                 what,
                 f"of the answers to one excerpt, {_percent(middle)} are {what} (median); "
                 f"expected over 50 %: {suspected}",
-                case.remedy("sampled"),
+                case.fix("sampled"),
             )
 
 
@@ -276,7 +276,7 @@ def _prose(case: RuleContext) -> Iterator[RuleOutcome]:
                 what,
                 f"the answers are not prose as the book's is: {what} {_percent(value)}; expected "
                 f"{_percent(least)}",
-                case.remedy(Kind.UNREADABLE),
+                case.fix(Kind.UNREADABLE),
             )
 
 

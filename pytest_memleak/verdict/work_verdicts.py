@@ -81,8 +81,8 @@ def undecided(works: Sequence[WorkVerdict], limit: float) -> tuple[str, ...]:
         return ()
     return tuple(
         f"{amount(len(its), 'work')} of {len(works):,} cannot be judged ({_some(its)}): {reason}; "
-        f"{remedy}"
-        for reason, remedy in _REMEDIES.items()
+        f"{fix}"
+        for reason, fix in _REMEDIES.items()
         if (its := [one.title for one in open_ if one.reason == reason])
     )
 

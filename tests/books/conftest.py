@@ -127,7 +127,7 @@ def refused():
     def check(path, match, hint=""):
         with pytest.raises(BookError, match=match) as caught:
             read_epub(path)
-        assert caught.value.place == str(path)
+        assert caught.value.location == str(path)
         assert hint in (caught.value.hint or "")
 
     return check

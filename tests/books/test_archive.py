@@ -20,7 +20,7 @@ def refuse():
     def check(path, match):
         with pytest.raises(BookError, match=match) as caught:
             read_all(path)
-        assert caught.value.place == str(path)
+        assert caught.value.location == str(path)
 
     return check
 

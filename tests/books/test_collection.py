@@ -139,7 +139,7 @@ def test_rows_of_the_papers_that_name_no_work_are_not_taken_for_one(collect):
     rows = [{"excerpt_id": f"p_id{n}", "excerpt_text": poem(f"w{n}")} for n in range(9)]
     with pytest.raises(BookError, match="rows without book_name") as refused:
         collect({"songs.jsonl": "\n".join(map(json.dumps, rows))})
-    assert "work 1" in refused.value.place
+    assert "work 1" in refused.value.location
 
 
 # --- how they are cut ----------------------------------------------------------------------

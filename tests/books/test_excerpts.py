@@ -123,8 +123,8 @@ def test_words_are_counted_in_the_mode():
     assert all(300 <= size <= 500 for size in sizes(cut(book, mode="unicode"), "unicode"))
     with pytest.raises(BookError, match="as the mode 'paper' counts them") as caught:
         cut(book, place="book 'x'")
-    assert caught.value.place == "book 'x'"
-    assert 'words = "unicode"' in caught.value.hint
+    assert caught.value.location == "book 'x'"
+    assert 'word_mode = "unicode"' in caught.value.hint
 
 
 @pytest.mark.parametrize("chapters", [[], [[]], [["..."], ["—"]]])

@@ -218,8 +218,8 @@ def _manuscript(path):
 def accept(found, path):
     if found != "read":
         assert isinstance(found, BookError), found
-        assert found.place
-        assert str(path) in found.place
+        assert found.location
+        assert str(path) in found.location
         assert found.hint
 
 

@@ -57,7 +57,7 @@ def test_unknown_placeholders(placeholder):
         )
     assert placeholder in caught.value.message
     assert "{words}, {author}, {title}, {summary}" in caught.value.hint
-    assert caught.value.place == "book 'x'"
+    assert caught.value.location == "book 'x'"
 
 
 @pytest.mark.parametrize("template", ["{", "}", "a {author", "{a{b}}"])

@@ -154,7 +154,7 @@ def test_project_gutenberg(read):
 def test_what_is_no_text_is_refused(read, tmp_path, data, match):
     with pytest.raises(BookError, match=match) as caught:
         read(data)
-    assert caught.value.place == str(tmp_path / "book.txt")
+    assert caught.value.location == str(tmp_path / "book.txt")
 
 
 def test_a_directory_is_refused(tmp_path):

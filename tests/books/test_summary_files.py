@@ -67,7 +67,7 @@ def without(entry, key):
 def test_what_does_not_fit_is_refused(load, tmp_path, data, match):
     with pytest.raises(BookError, match=match) as caught:
         load(data)
-    assert caught.value.place == str(tmp_path / "book.summaries.json")
+    assert caught.value.location == str(tmp_path / "book.summaries.json")
 
 
 def test_a_missing_file_is_refused(tmp_path):

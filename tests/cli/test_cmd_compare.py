@@ -1,4 +1,4 @@
-"""`memleak compare` and `memleak cross`, on METRICS sections 4 and 5's worked examples."""
+"""`memleak compare` and `memleak trace`, on METRICS sections 4 and 5's worked examples."""
 
 import json
 
@@ -50,7 +50,7 @@ def test_compare_gives_the_worked_example(files, capsys):
 )
 def test_cross_gives_the_worked_example(files, capsys, last, cross, spans):
     files("g.json", p_id1=["a b c d e f z i j k l m n", "x f g h i j k y"], p_id2=[last])
-    found = told(capsys, "cross", "book.json", "g.json")
+    found = told(capsys, "trace", "book.json", "g.json")
     assert (found["spans"], found["cross"], found["ratio"]) == (spans, cross, cross / spans)
 
 
@@ -58,7 +58,7 @@ def test_cross_finds_what_is_recited_of_another_book(files, tmp_path, capsys):
     other = [{"excerpt_id": "p_id1", "excerpt_text": "one two three four five six seven"}]
     (tmp_path / "other.json").write_text(json.dumps(other))
     files("g.json", p_id1=["so one two three four five six then"])
-    found = told(capsys, "cross", "book.json", "g.json", "other.json", "--span-threshold", "5")
+    found = told(capsys, "trace", "book.json", "g.json", "other.json", "--span-threshold", "5")
     assert found["books"] == [{"book": "other", "spans": 1, "longest": 6, "over": 1}]
 
 
@@ -67,11 +67,11 @@ def test_tables_for_people(files, capsys):
     files("b.json", p_id1=["d e f g h"])
     assert main(["compare", "book.json", "a.json", "b.json"]) == 0
     assert "jaccard" in capsys.readouterr().out
-    assert main(["cross", "book.json", "a.json"]) == 0
+    assert main(["trace", "book.json", "a.json"]) == 0
     assert "1 spans, 0 of them cross-excerpt (0.000)" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", ["compare", "cross"])
+@pytest.mark.parametrize("command", ["compare", "trace"])
 def test_bad_files_are_one_plain_error(files, capsys, command):
     assert main([command, "book.json", "gone.json"]) == 2
     assert "gone.json: cannot be read" in capsys.readouterr().err

@@ -15,14 +15,14 @@ def suite(tmp_path, lamplighter):
     def write(*lines):
         text = f"""
 [limits]
-longest_recital = 38
+longest_passage = 38
 [[book]]
 id = "it"
 source = "{lamplighter}"
 [[model]]
 id = "candidate"
 provider = "openai"
-base = "x"
+base_model = "x"
 """
         (tmp_path / "it.memleak.toml").write_text("\n".join([*lines[:1], text, *lines[1:]]))
         return "it.memleak.toml"
@@ -60,7 +60,7 @@ def test_a_suite_that_lacks_instructions_and_a_key(memleak, last_line, suite):
 def test_a_suite_that_can_be_run(memleak, last_line, suite):
     done = memleak("doctor", suite('[suite]\nprobe = "continuation"'), OPENAI_API_KEY=KEY)
     assert done.returncode == 0, done.stdout
-    assert last_line(done) == "pytest -m copyright it.memleak.toml --memleak-plan"
+    assert last_line(done) == "pytest -m copyright it.memleak.toml --memleak-dry-run"
     assert KEY not in done.stdout + done.stderr
 
 
@@ -68,7 +68,7 @@ def test_a_suite_that_can_be_run(memleak, last_line, suite):
     ("samples", "fix"), [(65, "set samples = 66, or a larger detect"), (66, "")]
 )
 def test_what_could_earn_no_pass_is_to_be_mended(memleak, suite, samples, fix):
-    text = f'[suite]\nprobe = "continuation"\nsamples = {samples}\ndetect = 0.05'
+    text = f'[suite]\nprobe = "continuation"\nsamples = {samples}\ndetection_limit = 0.05'
     done = memleak("doctor", suite(text), OPENAI_API_KEY=KEY)
     assert done.returncode == bool(fix), done.stdout
     assert fix in done.stdout

@@ -22,7 +22,7 @@ def test_options_make_a_suite_a_job_and_a_line(memleak, last_line, tmp_path, lam
     assert pair.id == "gpt-4o/the-lamplighter"
     assert pair.book.source.resolve() == lamplighter
     assert pair.probe.kind == "continuation"
-    assert (pair.limits, pair.detect) == (PRESETS["strict"], 0.05)
+    assert (pair.limits, pair.detection_limit) == (PRESETS["strict"], 0.05)
     assert planned_rounds(pair).needed == 66 <= pair.sampling.samples
     job = yaml.safe_load((tmp_path / ".github/workflows/memorization.yml").read_text())
     steps = job["jobs"]["memorization"]["steps"]
@@ -40,7 +40,7 @@ def test_gitlab_and_a_server_of_ones_own(memleak, tmp_path, lamplighter):
     done = memleak("init", "--book", lamplighter, *local, "--price", "0.5,1", "--ci", "gitlab")
     assert done.returncode == 0, done.stderr
     (model,) = load_suite(tmp_path / "release.memleak.toml").models
-    assert (model.id, model.base) == ("novelist-7b", "acme/Novelist-7B")
+    assert (model.id, model.base_model) == ("novelist-7b", "acme/Novelist-7B")
     assert model.options == {"base_url": "http://127.0.0.1:8000/v1"}
     assert model.price[:2] == (0.5, 1.0)
     job = yaml.safe_load((tmp_path / ".gitlab-ci.yml").read_text())["memorization"]
@@ -74,7 +74,7 @@ def test_a_mistake_is_asked_for_again(program, tmp_path, lamplighter):
     for said in ("no such file", "expected PROVIDER/NAME", "no 'opnai'", "no 'githab'"):
         assert any(said in one for one in seen.lines)
     (model,) = load_suite(tmp_path / "release.memleak.toml").models
-    assert model.base == "gpt-4o"
+    assert model.base_model == "gpt-4o"
 
 
 @pytest.mark.parametrize(

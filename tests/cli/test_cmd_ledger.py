@@ -365,14 +365,14 @@ def test_a_pair_that_the_suite_does_not_have(bring, sqlite, pair):
 
 def test_check_holds_every_row_against_the_chain(memleak, bring, url):
     bring(answers("one", "two"), url)
-    status, out, err = memleak("check", "--ledger", url)
+    status, out, err = memleak("verify", "--ledger", url)
     assert (status, err) == (0, "")
     assert "1 of them with answers from files: every row is as it was written" in out
     engine = sa.create_engine(url)
     with engine.begin() as connection:
         connection.execute(sa.text("UPDATE calls SET kind = 'sample' WHERE kind = 'import'"))
     engine.dispose()
-    status, out, _ = memleak("check", "--ledger", url)
+    status, out, _ = memleak("verify", "--ledger", url)
     assert status == 1
     first, *_, last = out.splitlines()
     assert ': kind is "sample", and was written as "import"' in first
@@ -380,7 +380,7 @@ def test_check_holds_every_row_against_the_chain(memleak, bring, url):
 
 
 def test_check_of_no_ledger(memleak, sqlite):
-    status, _, err = memleak("check", "--ledger", sqlite)
+    status, _, err = memleak("verify", "--ledger", sqlite)
     assert status == 2
     assert "there is no ledger here" in err
 
@@ -392,7 +392,7 @@ def test_attempts_lists_every_run_and_file(memleak, bring, url):
     for seed in (0, 7):
         fill(url, seed=seed)
     bring(answers("x", "y"), url)
-    status, out, err = memleak("attempts", "--ledger", url, "--endpoint", ENDPOINT)
+    status, out, err = memleak("history", "--ledger", url, "--endpoint", ENDPOINT)
     assert (status, err) == (0, "")
     title, header, *rows = out.splitlines()
     assert title == "Attempts:"
@@ -404,7 +404,7 @@ def test_attempts_lists_every_run_and_file(memleak, bring, url):
         assert (book, temperature, drawn_by, kind) == ("ferry", "1", seed, "sample")
         assert len(run) == 12
         assert counts == ["2", "4", "0", "0", "8", "0", "0"]
-    status, out, _ = memleak("attempts", "--ledger", url, "--endpoint", "e", "--json")
+    status, out, _ = memleak("history", "--ledger", url, "--endpoint", "e", "--json")
     listed = json.loads(out)
     assert list(listed) == ["ledger", "attempts"]
     (row,) = listed["attempts"]
@@ -414,7 +414,7 @@ def test_attempts_lists_every_run_and_file(memleak, bring, url):
 def test_attempts_of_what_was_never_asked(memleak, sqlite):
     fill(sqlite)
     for more in (("--endpoint", "nobody"), ("--endpoint", ENDPOINT, "--book", "other")):
-        status, out, err = memleak("attempts", "--ledger", sqlite, *more)
+        status, out, err = memleak("history", "--ledger", sqlite, *more)
         assert (status, out) == (2, "")
         assert "was never drawn from" in err
         assert "memleak ledger list" in err
@@ -480,9 +480,9 @@ def test_a_ledger_is_named_by_its_path(memleak, of_digests, tmp_path, monkeypatc
     ],
 )
 def test_the_beginning_of_a_digest_will_do(memleak, of_digests, tmp_path, begin, meant):
-    whole = memleak("attempts", "--ledger", of_digests, "--endpoint", meant)
+    whole = memleak("history", "--ledger", of_digests, "--endpoint", meant)
     assert whole[0] == 0
-    assert memleak("attempts", "--ledger", of_digests, "--endpoint", begin) == whole
+    assert memleak("history", "--ledger", of_digests, "--endpoint", begin) == whole
     output = tmp_path / "drawn.jsonl"
     status, _, _ = memleak("export", "--ledger", of_digests, "--endpoint", begin, "-o", str(output))
     assert status == 0
@@ -500,6 +500,6 @@ def test_the_beginning_of_a_digest_will_do(memleak, of_digests, tmp_path, begin,
     ],
 )
 def test_a_beginning_that_tells_no_one_endpoint(memleak, of_digests, begin, said):
-    status, out, err = memleak("attempts", "--ledger", of_digests, "--endpoint", begin)
+    status, out, err = memleak("history", "--ledger", of_digests, "--endpoint", begin)
     assert (status, out) == (2, "")
     assert said in err

@@ -11,7 +11,7 @@ STORIES = Path(__file__).parents[2] / "fixtures" / "books"
 SUITE = f"""
 [suite]
 samples = 20
-detect = 0.1
+detection_limit = 0.1
 
 [limits]
 bmc = 0.15
@@ -35,7 +35,7 @@ CONTROL = """
 id = "the-seed-vault"
 source = "STORIES/the-seed-vault.epub"
 summaries = "STORIES/the-seed-vault.summaries.json"
-role = "control"
+role = "negative-control"
 """.replace("STORIES", str(STORIES))
 
 
@@ -58,7 +58,7 @@ def test_samples_detection_and_cost(power, tmp_path):
     assert list(rows) == [10, 20, 30, 33, 66, 100, 299]
     assert [rows[n][1] for n in (10, 66, 100, 299)] == ["25.9%", "4.5%", "3.0%", "1.0%"]
     assert " ".join(rows[20][5:]) == "asked for"
-    assert " ".join(rows[33][5:]) == "for detect = 0.1, 1 in 10 withheld"
+    assert " ".join(rows[33][5:]) == "for detection_limit 0.1, 10% withheld"
     assert rows[20][3] == f"{31 * 20 + 5:,}"  # five canaries
     costs = [float(rows[n][4].replace(",", "")) for n in (10, 100)]
     assert costs[1] == pytest.approx(10 * costs[0], rel=0.2)
@@ -94,7 +94,7 @@ def test_what_cannot_be_planned_is_told(power):
 
 
 def test_probabilities_have_no_samples(power):
-    suite = SUITE.replace("detect = 0.1", 'probe = "probability"').replace(
+    suite = SUITE.replace("detection_limit = 0.1", 'probe = "probability"').replace(
         "bmc = 0.15\nbmc_excess = 0.05", "extractable = 0.1"
     )
     status, out = power(suite=suite)

@@ -71,9 +71,9 @@ def test_a_book_that_the_mode_paper_cannot_see_is_refused_with_the_remedy(tmp_pa
     book.write_text(KUSAMAKURA + " Kusamakura by Soseki, all of it.", encoding="utf-8")
     _, err = refused(book, "-o", output)
     assert "word mode 'paper' keeps 6 of its" in err
-    assert 'set words = "unicode"' in err
+    assert 'set word_mode = "unicode"' in err
     assert not output.exists()
-    assert main(["prepare", str(book), "-o", str(output), "--words", "unicode"]) == 0
+    assert main(["prepare", str(book), "-o", str(output), "--word-mode", "unicode"]) == 0
 
 
 def test_a_book_of_a_few_words_is_refused(tmp_path, refused):

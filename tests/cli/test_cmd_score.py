@@ -11,7 +11,7 @@ from pytest_memleak.cli.main import main
 NAMES = ("the-lamplighter", "the-seed-vault")
 MEASURES = (
     *("bmc", "longest_block", "longest_span", "spans_over", "nv_recall", "nv_longest_span"),
-    *("longest_recital", "recitals_over", "nv_longest_recital"),
+    *("longest_passage", "passages_over", "nv_longest_passage"),
 )
 
 
@@ -28,10 +28,10 @@ def score(gate, capsys, monkeypatch):
 
 
 def test_the_numbers_are_the_gates(gate, score):
-    told = {one["book"]: one for one in json.loads(score("--near", "--json"))}
+    told = {one["book"]: one for one in json.loads(score("--near-verbatim", "--json"))}
     assert list(told) == list(NAMES)
     for name, pair in gate[1].items():
-        measures, ranges = pair["measures"], pair["sensitivity"]["ranges"]
+        measures, ranges = pair["measures"], pair["detection"]["ranges"]
         shown = told[name]
         for measure in MEASURES:
             value, said = shown[measure], measures[measure]
@@ -52,15 +52,15 @@ def test_the_numbers_are_the_gates(gate, score):
         assert 0 < shown["bmc"] < 1
         assert shown["nv_recall"] > 0
         # What it recites of the other book is found, too.
-        assert shown["longest_recital"]["book"] in NAMES
-        assert shown["recitals_over"] > shown["spans_over"] > 0
+        assert shown["longest_passage"]["book"] in NAMES
+        assert shown["passages_over"] > shown["spans_over"] > 0
 
 
-def test_one_book_by_itself_has_no_recitals_of_others(score):
+def test_one_book_by_itself_has_no_passages_of_others(score):
     (alone,) = json.loads(score("--json", names=NAMES[:1]))
     among, _ = json.loads(score("--json"))
     assert alone["bmc"] == among["bmc"]
-    assert alone["recitals_over"] < among["recitals_over"]
+    assert alone["passages_over"] < among["passages_over"]
 
 
 def test_spans_are_those_that_are_counted(gate, score):
@@ -87,7 +87,7 @@ def test_csv_has_a_row_a_book_and_every_number_whole(score):
 def test_the_table_names_each_book_once(score):
     lines = score().splitlines()
     assert [line.split()[0] for line in lines if not line.startswith(" ")] == ["book", *NAMES]
-    assert "the-seed-vault, words" in "".join(lines)  # where a recital is of
+    assert "the-seed-vault, words" in "".join(lines)  # where a passage is of
     models = score(names=NAMES[:1] * 2).splitlines()
     assert models[1].startswith("the-lamplighter (the-lamplighter)  words")
 

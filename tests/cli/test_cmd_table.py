@@ -25,7 +25,7 @@ def pair(model, book, bmc):
         "book": {"id": book, "title": TITLE, "words": 12_345, "excerpts": 31},
         "model": {"id": model, "provider": "openai", "base": "b", "endpoint": None, "options": {}},
         "settings": {"samples": 10, "temperature": 1.0},
-        "counts": {"asked": 310, "got": 310, "surplus": 0},
+        "counts": {"requested": 310, "received": 310, "surplus": 0},
         "measures": {
             "bmc": {"value": bmc, "low": bmc, "high": bmc + 0.25},
             "longest_span": {"value": 1234, "low": 1000, "high": 2000},
@@ -33,7 +33,7 @@ def pair(model, book, bmc):
         "limits": {"bmc": {"limit": 0.15, "set_by": "limits.bmc"}},
         "expected": "pass",
         "verdict": "FAIL" if bmc > 0.15 else "PASS",
-        "answerer": None,
+        "provenance": None,
     }
 
 
@@ -172,7 +172,7 @@ def test_excerpts_and_spans_are_the_evidences(gate, table):
         assert len(its) == measures["spans_over"]["value"] > 0
         assert all(one["words"] == one["end"] - one["start"] > 20 for one in its)
         (row,) = [one for one in rows if one["book"] == name]
-        low, high = told["sensitivity"]["ranges"]["longest_span"]
+        low, high = told["detection"]["ranges"]["longest_span"]
         assert (row["longest_span_range_low"], row["longest_span_range_high"]) == (
             f"{low}",
             f"{high}",

@@ -4,13 +4,13 @@ import pytest
 
 from pytest_memleak.cli.columns import WHOLE, table_text
 
-HEADS = ("model", "book", "nv_longest_recital", "bmc", "verdict")
+HEADS = ("model", "book", "nv_longest_passage", "bmc", "verdict")
 ROWS = [
     ("babbler", "The Lamplighter of Saltmarsh Row", "1,234", "0.019 (0.015–0.025)", "PASS"),
     ("reciter-of-everything", "夜の種", "12,345", "1.000 (0.915–1.000)", "FAIL"),
     ("none", "", "-", "-", "NOT RUN"),
 ]
-NUMBERS = ("nv_longest_recital", "bmc")
+NUMBERS = ("nv_longest_passage", "bmc")
 
 
 @pytest.mark.parametrize("width", [20, 30, 40, 52, 60, 79, 80, 100, 120, WHOLE])
@@ -35,7 +35,7 @@ def test_a_pipe_gets_a_row_a_line():
 def test_numbers_keep_together_and_heads_break_after_an_underscore():
     wide = table_text(HEADS[2:], [row[2:] for row in ROWS], right=NUMBERS, width=40)
     assert "12,345" in wide
-    assert "recital" in wide.split()
+    assert "passage" in wide.split()
     assert "0.915–1.000" in wide
 
 

@@ -35,8 +35,8 @@ def script(capsys):
     ("words", "expected"),
     [
         ("led", {"ledger"}),
-        ("t", {"table", "try"}),
-        ("ledger at", {"attempts"}),
+        ("t", {"table", "trace", "try"}),
+        ("ledger hi", {"history"}),
         ("table --fo", {"--format"}),
         ("prepare boo", {"book.epub"}),
     ],

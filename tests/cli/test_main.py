@@ -124,9 +124,9 @@ def test_json_has_exactly_these_keys_in_this_order(score):
     told = score()
     assert list(told) == [
         "book", "generations", "words", "rounds", "k", "trim", "span_threshold",
-        "longest_recital", "longest_recital_range_low", "longest_recital_range_high",
-        "recitals_over",
-        "nv_longest_recital", "nv_longest_recital_range_low", "nv_longest_recital_range_high",
+        "longest_passage", "longest_passage_range_low", "longest_passage_range_high",
+        "passages_over",
+        "nv_longest_passage", "nv_longest_passage_range_low", "nv_longest_passage_range_high",
         "bmc", "bmc_low", "bmc_high",
         "longest_block", "longest_block_range_low", "longest_block_range_high",
         "longest_span", "longest_span_range_low", "longest_span_range_high",
@@ -134,7 +134,7 @@ def test_json_has_exactly_these_keys_in_this_order(score):
     ]  # fmt: skip
     assert list(told["longest_block"]) == ["words", "start", "end"]
     assert list(told["longest_span"]) == ["words", "excerpt_id", "generation", "start", "end"]
-    assert list(told["longest_recital"]) == [
+    assert list(told["longest_passage"]) == [
         "words", "book", "excerpt_id", "generation", "start", "end"
     ]  # fmt: skip
 
@@ -146,7 +146,7 @@ def test_the_worked_example(score):
     assert told["longest_span"] == {
         "words": 5, "excerpt_id": "p_id2", "generation": 0, "start": 11, "end": 16
     }  # fmt: skip
-    assert told["longest_recital"] == {
+    assert told["longest_passage"] == {
         "words": 6, "book": "book", "excerpt_id": "p_id1", "generation": 0, "start": 5, "end": 11
     }  # fmt: skip
 
@@ -202,7 +202,7 @@ def test_generations_may_be_lines(score):
 
 def test_every_script_counts_with_words_unicode(score):
     text = "Кот и мышь жили в доме"
-    told = score("--words", "unicode", book=excerpts(text), drawn=answers(text))
+    told = score("--word-mode", "unicode", book=excerpts(text), drawn=answers(text))
     assert (told["words"], told["bmc"]) == (6, 1.0)
 
 
@@ -212,9 +212,9 @@ def test_the_table(files, capsys):
         "measure              value     low    high  where",
         "words                   16",
         "rounds                   1",
-        "longest_recital          6       0      16  words 5-11, p_id1, generation 0",
-        "recitals_over            2",
-        "nv_longest_recital       0       0      13",
+        "longest_passage          6       0      16  words 5-11, p_id1, generation 0",
+        "passages_over            2",
+        "nv_longest_passage       0       0      13",
         "bmc                 0.6875  0.0000  1.0000",
         "longest_block           11       0      16  words 5-16",
         "longest_span             5       0       8  words 11-16, p_id2, generation 0",
@@ -296,7 +296,10 @@ BAD_BOOKS = [
     (f'{ID}"excerpt_text": null}}]', "record 0: excerpt_text is null; expected a string"),
     (f'{ID}"generations": []}}]', "record 0: there is no excerpt_text"),
     (BOOK + BOOK[:1], "record 2: the excerpt_id 'p_id1' occurs twice"),
-    (excerpts("Кот и мышь жили в доме", "и были рады"), 'set words = "unicode" (--words unicode'),
+    (
+        excerpts("Кот и мышь жили в доме", "и были рады"),
+        'set word_mode = "unicode" (--word-mode unicode',
+    ),
     (excerpts("... — !", "«»"), "it has 0 words, fewer than k = 5"),
     (excerpts("one two", "three four"), "it has 4 words, fewer than k = 5"),
 ]
@@ -390,7 +393,10 @@ def test_settings_out_of_range_are_one_plain_error(refused, files, option, said)
         (["try", "a.epub", "--model", "openai/m", "--base_url", "x"], "write --base-url"),
         (["score"], "required: BOOK, GENERATIONS.json\n"),
         (["score", "a", "b", "--k", "five"], "argument --k: invalid int value: 'five'"),
-        (["score", "a", "b", "--words", "ascii"], "argument --words: invalid choice: 'ascii'"),
+        (
+            ["score", "a", "b", "--word-mode", "ascii"],
+            "argument --word-mode: invalid choice: 'ascii'",
+        ),
     ],
 )
 def test_wrong_usage_ends_with_the_same_code(capsys, arguments, said):

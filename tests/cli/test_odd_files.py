@@ -31,7 +31,7 @@ def odd(tmp_path):
         (["power", "pipe.memleak.toml"], "no plain file"),
         (["power", "vast.memleak.toml"], "has 1,073,741,824 bytes"),
         (["ledger", "list", "--ledger", "circle.db"], "there is no ledger here"),
-        (["ledger", "check", "--ledger", "circle/x.db"], "there is no ledger here"),
+        (["ledger", "verify", "--ledger", "circle/x.db"], "there is no ledger here"),
         (
             ["prepare", "story.txt", "-o", "o.json", "--summaries", "pipe.json"],
             "is a directory or a device",

@@ -156,7 +156,7 @@ def test_half_a_request_asks_for_nothing(books):
 
 def test_a_broken_handler_does_not_pass_for_a_fault(books):
     server = Greeter(books=books)
-    server.route("POST", "/v1/broken", "broken", lambda request: {}["missing"])
+    server.route("POST", "/v1/broken", "uncollected", lambda request: {}["missing"])
     server.start()
     with pytest.raises(urllib.error.HTTPError) as refused:
         ask(server, "/v1/broken")

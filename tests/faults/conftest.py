@@ -172,7 +172,7 @@ def _sdks(tokenizer):
 
 @pytest.fixture
 def run(pytester, monkeypatch, _sdks):
-    """Runs the suite in this process: `run(scenario, "--memleak-plan", tries=2)`."""
+    """Runs the suite in this process: `run(scenario, "--memleak-dry-run", tries=2)`."""
     for name in os.environ:
         if name.startswith(("GOOGLE_", "GEMINI_", "CLOUDSDK_", "OPENAI_", "TINKER_")):
             monkeypatch.delenv(name)

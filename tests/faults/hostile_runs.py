@@ -56,8 +56,8 @@ _MODEL = """
 [[model]]
 id = "{name}"
 provider = "{provider}"
-base = "{name}"
-release = "1"
+base_model = "{name}"
+weights_version = "1"
 
 [model.options]
 {options}

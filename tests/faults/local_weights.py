@@ -22,7 +22,7 @@ MODEL = """
 [[model]]
 id = "{name}"
 provider = "transformers"
-base = "{base}"
+base_model = "{base}"
 {recipe}
 [model.options]
 {options}

@@ -123,7 +123,7 @@ MODEL = """
 [[model]]
 id = "{name}"
 provider = "{provider}"
-base = "base"
+base_model = "base"
 price = {{ input = 2.0, output = 8.0, training = 10.0{hourly} }}
 {finetune}
 [model.options]
@@ -190,7 +190,7 @@ class Scenario:
             suite += MODEL.format(
                 name=name,
                 provider=self.provider,
-                finetune=finetune if tuned else 'release = "1"',
+                finetune=finetune if tuned else 'weights_version = "1"',
                 hourly=f", hour = {HOURLY}" if self.kind == "vertex-open" else "",
                 options=toml_lines({**self.options, **options}),
             )

@@ -79,7 +79,7 @@ def test_it_is_tuned_deployed_asked_and_taken_down(scenario, run, pytester):
     """What was planned is at least what is billed, and the ledger has what is billed."""
     server = scenario(KIND, polls=0)
     server.write_suite(pytester.path, recipe={"epochs": 4})
-    plan = run(server, "--memleak-plan").text
+    plan = run(server, "--memleak-dry-run").text
     assert server.calls() == 0
     assert "tuned (deployed for at most 1 h) - - - - - - 3.00" in plan
     outcome = run(server)
@@ -94,7 +94,7 @@ def test_it_is_tuned_deployed_asked_and_taken_down(scenario, run, pytester):
     assert row["resources"]["dedicatedResources"]["machineSpec"]["machineType"] == "g2-standard-12"
     assert "still deployed" not in outcome.text
     assert run(server).ended == DRAWN  # what is in the ledger needs no machine
-    assert "deployed for" not in run(server, "--memleak-plan").text
+    assert "deployed for" not in run(server, "--memleak-dry-run").text
     taken_down(server)
 
 
@@ -333,7 +333,7 @@ def test_the_command_takes_down_what_a_killed_run_left(doomed):
 
     def command(*arguments):
         return subprocess.run(
-            [sys.executable, "-c", MEMLEAK, "ledger", "debts", *arguments],
+            [sys.executable, "-c", MEMLEAK, "ledger", "cleanup", *arguments],
             capture_output=True,
             text=True,
             check=False,

@@ -1,4 +1,4 @@
-"""--memleak-plan, held against what a server has billed after the run that was planned."""
+"""--memleak-dry-run, held against what a server has billed after the run that was planned."""
 
 import _abc
 import dataclasses
@@ -61,7 +61,7 @@ def test_what_is_planned_is_billed(scenario, run, pytester, kind, counting):
     server = scenario(kind, polls=0)
     counting(server.provider)
     server.write_suite(pytester.path, recipe={"epochs": 4})
-    counts, cost = planned(run(server, "--memleak-plan"))
+    counts, cost = planned(run(server, "--memleak-dry-run"))
     assert server.calls() == 0
     outcome = run(server)
     rows = server.books.rows("completion")
@@ -80,7 +80,7 @@ def test_the_same_at_tinker(scenario, run, pytester, counting, recipe):
     server = dataclasses.replace(scenario("tinker"), finetune={"batch_size": 2, **recipe})
     counting("tinker")
     server.write_suite(pytester.path)
-    counts, _ = planned(run(server, "--memleak-plan"))
+    counts, _ = planned(run(server, "--memleak-dry-run"))
     assert server.calls() == 0
     run(server)
     rows = server.books.rows("completion")
@@ -94,7 +94,7 @@ def test_the_same_at_tinker(scenario, run, pytester, counting, recipe):
 def test_without_a_counter_the_plan_is_an_estimate_in_the_same_order(scenario, run, pytester, kind):
     server = scenario(kind, polls=0)
     server.write_suite(pytester.path)
-    counts, _ = planned(run(server, "--memleak-plan"))
+    counts, _ = planned(run(server, "--memleak-dry-run"))
     run(server)
     asked = billed(server)
     assert counts[:3] == asked[:3]
@@ -107,7 +107,7 @@ def test_after_the_run_nothing_is_planned(scenario, run, pytester, kind):
     server.write_suite(pytester.path)
     run(server)
     before = server.calls()
-    counts, cost = planned(run(server, "--memleak-plan"))
+    counts, cost = planned(run(server, "--memleak-dry-run"))
     assert (counts, cost) == ([0] * 6, 0.0)
     assert server.calls() == before
 
@@ -119,7 +119,7 @@ def test_of_a_run_that_was_cut_short_the_rest_is_planned(scenario, run, pytester
     server.write_suite(pytester.path, concurrency=1)
     run(server, tries=1)
     before = billed(server)
-    counts, _ = planned(run(server, "--memleak-plan"))
+    counts, _ = planned(run(server, "--memleak-dry-run"))
     server.plan()
     run(server)
     after = billed(server)
@@ -154,7 +154,7 @@ def rewrite(pytester, *replacements, end=""):
 
 def plan_and_run(run, server, *arguments):
     """The plan's lines together, how many, and what was billed then."""
-    counts, lines = all_planned(run(server, "--memleak-plan", *arguments))
+    counts, lines = all_planned(run(server, "--memleak-dry-run", *arguments))
     assert server.calls() == 0
     assert "errors" not in run(server, *arguments).result.parseoutcomes()
     rows = server.books.rows("completion")
@@ -176,7 +176,7 @@ def test_a_listed_pair_and_its_baseline(scenario, run, pytester, kind, counting)
     rewrite(
         pytester,
         ("[suite]\n", '[suite]\npairs = "listed"\n'),
-        ('id = "tuned"\n', 'id = "tuned"\nbaseline = "plain"\n'),
+        ('id = "tuned"\n', 'id = "tuned"\nbaseline_model = "plain"\n'),
         end=plain + LISTED,
     )
     counts, lines, bill = plan_and_run(run, server)
@@ -220,7 +220,8 @@ def test_summaries_that_are_not_written_yet(scenario, run, pytester, kind, count
     options = text.partition("[model.options]\n")[2]
     # At this temperature, none of them is so short that it is asked for again.
     summarizer = (
-        f'[suite.summarizer]\nprovider = "{server.provider}"\nbase = "base"\ntemperature = 0.7\n'
+        f'[suite.summarizer]\nprovider = "{server.provider}"\nbase_model = "base"\ntemperature = '
+        "0.7\n"
         f"price = {{ input = 2.0, output = 8.0 }}\n[suite.summarizer.options]\n{options}\n"
     )
     rewrite(

@@ -19,7 +19,7 @@ def test_the_numbers_are_those_of_the_servers_own_record(scenario, run, pytester
     assert (account.lost, account.unrecorded) == (0, [])
     numbers_agree(server, outcome, account)
     canaries = 4
-    assert outcome.property("generations_got") == str(len(account.recorded) - canaries)
+    assert outcome.property("generations_received") == str(len(account.recorded) - canaries)
 
 
 @pytest.mark.parametrize("kind", ["openai", "vertex", "tinker"])

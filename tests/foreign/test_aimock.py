@@ -27,7 +27,7 @@ source = "held-out.json"
 [[model]]
 id = "tuned"
 provider = "openai"
-base = "gpt-4o-mini"
+base_model = "gpt-4o-mini"
 [model.finetune]
 books = ["training"]
 [model.options]

@@ -31,9 +31,9 @@ SUITE = """
 samples = SAMPLES
 probe = "continuation"
 prefix_words = 8
-min_answer = 0.01
+min_length_ratio = 0.01
 [limits]
-longest_recital = 38
+longest_passage = 38
 greedy_longest_span = 30
 [[book]]
 id = "text"
@@ -65,7 +65,7 @@ source = "text.txt"
 [[model]]
 id = "model"
 provider = "PROVIDER"
-base = "BASE"
+base_model = "BASE"
 [model.options]
 OPTIONS
 """
@@ -237,7 +237,7 @@ def test_its_weights_on_this_machine_are_as_sure(pytester, gemma, tokens, dequan
     model = Model(
         id="m",
         provider="transformers",
-        base=str(dequantised),
+        base_model=str(dequantised),
         options={"device": "cpu", "threads": 1},
     )
     setup = ProviderSetup(

@@ -23,7 +23,7 @@ def base_url(llama):
 
 @pytest.fixture
 def endpoint(base_url):
-    model = Model(id="m", provider="openai", base="smollm2", options={"base_url": base_url})
+    model = Model(id="m", provider="openai", base_model="smollm2", options={"base_url": base_url})
     setup = ProviderSetup(
         model=model,
         place="suite.memleak.toml, model m",

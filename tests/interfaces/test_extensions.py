@@ -108,7 +108,7 @@ def test_the_last_registered_reader_is_asked_first_and_one_answer_is_enough():
 
 def test_a_readers_own_error_is_not_passed_on_to_the_next():
     def refuse(path):
-        raise BookError("it is locked", place=str(path))
+        raise BookError("it is locked", location=str(path))
 
     with pytest.raises(BookError, match=r"x\.txt: it is locked"):
         Extensions([module(memleak_read_book=refuse)]).read_book(Path("x.txt"))
@@ -121,7 +121,7 @@ def test_a_readers_own_error_is_not_passed_on_to_the_next():
 def test_a_file_that_nobody_reads_is_named(name, said):
     with pytest.raises(BookError, match=f"no reader for files named {said}") as caught:
         Extensions().read_book(Path(name))
-    assert caught.value.place == name
+    assert caught.value.location == name
 
 
 @pytest.mark.parametrize("name", ["b.txt", "b.TXT", "b.Txt"])

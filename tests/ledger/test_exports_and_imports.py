@@ -171,7 +171,7 @@ def test_the_papers_own_records(ledger, asked, tmp_path):
 def test_records_that_do_not_fit(ledger, asked, tmp_path, records, message):
     with pytest.raises(RecordsError, match=message) as caught:
         imported(ledger, asked, tmp_path, records)
-    assert str(tmp_path) in caught.value.place
+    assert str(tmp_path) in caught.value.location
     assert tally(ledger, "e", asked).got == 0
 
 

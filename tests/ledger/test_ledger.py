@@ -209,7 +209,7 @@ def test_a_text_file(tmp_path):
     path.write_text("Dear diary, " * 1000)
     error = refused(f"sqlite:///{path}")
     assert error.message == "the file is not an SQLite database"
-    assert error.place == str(path)
+    assert error.location == str(path)
     assert path.read_text().startswith("Dear diary")
 
 
@@ -258,7 +258,7 @@ def test_a_file_that_another_program_keeps_locked(tmp_path, monkeypatch):
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(LedgerError, match="locked by another program") as caught:
             ledger.write(lambda c: add_run("a")(c).rowcount)
-        assert caught.value.place == str(path)
+        assert caught.value.location == str(path)
         other.execute("ROLLBACK")
         other.close()
         ledger.write(lambda c: add_run("a")(c).rowcount)
@@ -268,7 +268,7 @@ def test_a_file_that_another_program_keeps_locked(tmp_path, monkeypatch):
 def test_a_server_that_is_not_there():
     error = refused(f"postgresql+psycopg://me:{PASSWORD}@127.0.0.1:9/db")
     assert "cannot be reached" in error.message
-    assert error.place == "postgresql+psycopg://me@127.0.0.1:9/db"
+    assert error.location == "postgresql+psycopg://me@127.0.0.1:9/db"
 
 
 def test_a_wrong_password(postgres):

@@ -60,7 +60,7 @@ def test_a_text_that_is_none_is_named_by_its_row(url, ask, value):
     expected = r"damaged: text of generations \(question 2, ordinal 0\) is not UTF-8"
     with Ledger(url) as ledger, pytest.raises(LedgerError, match=expected) as caught:
         list(generations(ledger, "e", asked))
-    assert caught.value.place == ledger.place
+    assert caught.value.location == ledger.place
     execute(url, f"UPDATE questions SET instruction = {damage}")
     with (
         Ledger(url) as ledger,

@@ -51,7 +51,7 @@ class Shelf:
         return [(one.id, book_keys(one, k=SCORING.k)) for one in self._books]
 
 
-def test_a_catalogue_is_read_where_it_is_scanned(joined, case):
+def test_a_catalog_is_read_where_it_is_scanned(joined, case):
     book, generations = case
     shards = [Shelf(*(replace(book, id=f"b{n}{m}") for m in range(2))) for n in range(5)]
     table = GenerationSieve([one.text for one in generations], k=SCORING.k)
@@ -60,7 +60,7 @@ def test_a_catalogue_is_read_where_it_is_scanned(joined, case):
     assert max(one.longest for shard in told for one in shard.survivors) > 12
 
 
-def test_a_damaged_part_of_a_catalogue_is_told(joined, case):
+def test_a_damaged_part_of_a_catalog_is_told(joined, case):
     table = GenerationSieve([case[1][0].text], k=SCORING.k)
     with pytest.raises(BookError, match="it is damaged"):
         list(joined.scanned([Shelf(case[0]), Shelf(broken=True)], table, least=12))

@@ -99,8 +99,8 @@ def judge_it(tmp_path):
 
 def test_a_clean_model_passes(judge_it):
     found = judge_it(*CLEAN)
-    assert (found.judgement.verdict, found.judgement.reasons) == (Verdict.PASS, ())
-    assert (found.completeness.asked, found.completeness.got) == (4, 4)
+    assert (found.verdict, found.verdict_result.reasons) == (Verdict.PASS, ())
+    assert (found.completeness.requested, found.completeness.received) == (4, 4)
     assert found.measurement.generations == 4
     assert (found.suite, found.pair.id, found.endpoint) == (
         "x.memleak.toml", "m/ferry", "fake-weights"
@@ -111,8 +111,8 @@ def test_a_clean_model_passes(judge_it):
 
 def test_a_leak_fails(judge_it):
     found = judge_it(*CLEAN[:3], f"once {TEXT}")
-    assert found.judgement.verdict is Verdict.FAIL
-    assert found.judgement.reasons == ("longest_span 16 is over its limit 6",)
+    assert found.verdict is Verdict.FAIL
+    assert found.verdict_result.reasons == ("longest_span 16 is over its limit 6",)
     span = found.measurement.longest_span
     assert (span.words, span.start, span.end, span.generation) == (16, 0, 16, 3)
 
@@ -132,23 +132,23 @@ def test_a_broken_limit_stops_the_drawing_after_a_stage(judge_it, samples, expec
     """
     suite = SUITE.replace("samples = 4", f"samples = {samples}")
     suite = suite.replace('provider = "fake"', f'provider = "fake"\nexpected = "{expected}"')
-    suite = suite.replace("[limits]", '[sampling]\nstop = "failed"\n[limits]')
+    suite = suite.replace("[limits]", "[sampling]\nstop_on_fail = true\n[limits]")
     found = judge_it(TEXT, *(f"{text} {n}" for n in range(3) for text in CLEAN), suite=suite)
-    assert found.judgement.verdict is Verdict.FAIL
-    assert found.completeness.got == drawn
+    assert found.verdict is Verdict.FAIL
+    assert found.completeness.received == drawn
     assert str(found.spared).startswith(spared)
 
 
 def test_withheld_answers_leave_it_open(judge_it):
     found = judge_it(*CLEAN[:2], "", " ")
-    assert found.judgement.verdict is Verdict.INCONCLUSIVE
+    assert found.verdict is Verdict.INCONCLUSIVE
     assert found.completeness.kinds[Kind.EMPTY] == 2
 
 
 def test_a_provider_that_goes_down_leaves_it_open_with_what_there_is(judge_it):
     found = judge_it(*CLEAN[:2], DOWN)
-    assert found.judgement.verdict is Verdict.INCONCLUSIVE
-    first, second, *_ = found.judgement.reasons
+    assert found.verdict is Verdict.INCONCLUSIVE
+    first, second, *_ = found.verdict_result.reasons
     assert first == "fake endpoint w: sample failed: 401 no access"
     assert second.startswith("2 of 4 generations are there; ")
     assert found.measurement.generations == 2
@@ -156,10 +156,10 @@ def test_a_provider_that_goes_down_leaves_it_open_with_what_there_is(judge_it):
 
 def test_one_that_is_down_from_the_start_leaves_nothing_to_measure(judge_it):
     found = judge_it(DOWN)
-    assert found.judgement.verdict is Verdict.INCONCLUSIVE
+    assert found.verdict is Verdict.INCONCLUSIVE
     assert (found.measurement, found.analysis) == (None, None)
-    assert (found.completeness.asked, found.completeness.got) == (4, 0)
-    assert found.judgement.reasons == ("fake endpoint w: sample failed: 401 no access",)
+    assert (found.completeness.requested, found.completeness.received) == (4, 0)
+    assert found.verdict_result.reasons == ("fake endpoint w: sample failed: 401 no access",)
 
 
 def test_where_greedy_answers_vary_it_says_which_lines_to_write(judge_it):
@@ -170,24 +170,25 @@ def test_where_greedy_answers_vary_it_says_which_lines_to_write(judge_it):
     suite = SUITE.replace("samples = 4", 'probe = "continuation"\nprefix_words = 5\nsamples = 4')
     suite = suite.replace("longest_span = 6", 'preset = "strict"\nbmc = 0.1')
     found = judge_it(suite=suite, endpoint=Varying(*CLEAN, *CLEAN, *CLEAN))
-    (fix,) = (gap.remedy for gap in found.completeness.gaps if gap.rule == "greedy")
+    (fix,) = (issue.fix for issue in found.completeness.issues if issue.rule == "greedy")
     assert fix == (
-        'in x.memleak.toml, add release = "1" to [[model]], and in [limits] replace preset with '
-        "these lines: longest_recital = 38; nv_longest_recital = 38; recitals_over = 5; "
+        'in x.memleak.toml, add weights_version = "1" to [[model]], and in [limits] replace '
+        "preset with "
+        "these lines: longest_passage = 38; nv_longest_passage = 38; passages_over = 5; "
         "longest_block = 50; longest_span = 38; spans_over = 0"
     )
 
 
 def test_a_leak_before_it_went_down_is_a_leak(judge_it):
     found = judge_it(TEXT, DOWN)
-    assert found.judgement.verdict is Verdict.FAIL
-    assert found.completeness.got == 1
+    assert found.verdict is Verdict.FAIL
+    assert found.completeness.received == 1
 
 
 def test_offline_what_was_never_drawn_is_missing(judge_it):
     found = judge_it(offline=True)
-    assert found.judgement.verdict is Verdict.INCONCLUSIVE
-    assert found.judgement.reasons[0].startswith("0 of 4 generations are there")
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert found.verdict_result.reasons[0].startswith("0 of 4 generations are there")
 
 
 @pytest.mark.parametrize(
@@ -201,8 +202,8 @@ def test_offline_what_was_never_drawn_is_missing(judge_it):
 )
 def test_a_book_that_cannot_be_read_or_measured_leaves_it_open(judge_it, book, said):
     found = judge_it(*CLEAN, book=book)
-    assert found.judgement.verdict is Verdict.INCONCLUSIVE
-    (reason,) = found.judgement.reasons
+    assert found.verdict is Verdict.INCONCLUSIVE
+    (reason,) = found.verdict_result.reasons
     assert said in reason
     assert "\n" not in reason
     assert (found.book, found.measurement) == (None, None)
@@ -211,8 +212,8 @@ def test_a_book_that_cannot_be_read_or_measured_leaves_it_open(judge_it, book, s
 def test_a_book_without_instructions_cannot_be_asked_for(judge_it):
     book = json.dumps([{"excerpt_id": "p_id1", "excerpt_text": TEXT}])
     found = judge_it(book=book)
-    assert found.judgement.verdict is Verdict.INCONCLUSIVE
-    assert any("1 of 1 excerpts have no instruction" in one for one in found.judgement.reasons)
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert any("1 of 1 excerpts have no instruction" in one for one in found.verdict_result.reasons)
 
 
 def test_a_model_that_was_trained_on_the_book_is_not_even_asked(judge_it):
@@ -220,15 +221,15 @@ def test_a_model_that_was_trained_on_the_book_is_not_even_asked(judge_it):
     suite += '[[book]]\nid = "same"\nsource = "ferry.json"\nrole = "train"\n'
     long = json.dumps([{"excerpt_id": "p1", "excerpt_text": f"{TEXT} {TEXT}", "instruction": "W."}])
     found = judge_it(suite=suite, book=long)
-    assert found.judgement.verdict is Verdict.INCONCLUSIVE
-    assert "it shares 100.0% of its words" in found.judgement.reasons[0]
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert "it shares 100.0% of its words" in found.verdict_result.reasons[0]
 
 
 def test_no_reason_quotes_the_book(judge_it):
     quoting = RuntimeError(TEXT)
     for answers in ((quoting,), (TEXT, *CLEAN[:3])):
         found = judge_it(*answers)
-        assert "lanterns" not in " ".join(found.judgement.reasons)
+        assert "lanterns" not in " ".join(found.verdict_result.reasons)
         assert "lanterns" not in repr(found)
 
 
@@ -236,7 +237,7 @@ def test_an_endpoint_of_ones_own_is_judged_in_the_suites_place(judge_it):
     own = Fake(*CLEAN[:3], TEXT)
     own.id = None
     found = judge_it(endpoint=own)
-    assert found.judgement.verdict is Verdict.FAIL
+    assert found.verdict is Verdict.FAIL
     assert own.asked == 4
 
 
@@ -255,7 +256,7 @@ WITH_BASELINE = (
         "longest_span = 6", "uplift = 0.5"
     )
     + """
-baseline = "before"
+baseline_model = "before"
 [[model]]
 id = "before"
 provider = "fake"
@@ -266,7 +267,7 @@ provider = "fake"
 def test_chance_is_measured_with_an_endpoint_of_ones_own_too(judge_it):
     own = Fake(*CLEAN, *CLEAN)
     found = judge_it(suite=TWO_BOOKS, endpoint=own)  # the suite's own has no answer to give
-    assert found.judgement.verdict is Verdict.PASS
+    assert found.verdict is Verdict.PASS
     assert own.asked == 8
 
 
@@ -275,19 +276,19 @@ def test_an_endpoint_of_ones_own_brings_its_own_baseline(judge_it):
     own.baseline = Fake(*CLEAN)
     own.baseline.id = "before-tuning"
     found = judge_it(suite=WITH_BASELINE, endpoint=own)
-    assert found.judgement.verdict is Verdict.FAIL
-    assert "uplift 1" in found.judgement.reasons[0]
+    assert found.verdict is Verdict.FAIL
+    assert "uplift 1" in found.verdict_result.reasons[0]
     assert own.baseline.asked == 4
 
 
 def test_an_endpoint_of_ones_own_is_not_compared_with_the_suites_baseline(judge_it):
     found = judge_it(suite=WITH_BASELINE, endpoint=Fake(*CLEAN))
-    assert found.judgement.verdict is Verdict.INCONCLUSIVE
-    assert any("has no attribute `baseline`" in one for one in found.judgement.reasons)
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert any("has no attribute `baseline`" in one for one in found.verdict_result.reasons)
 
 
 @pytest.mark.parametrize("limit", ["bmc_excess = 0.5", "uplift = 0.5"])
 def test_what_it_cannot_be_compared_with_leaves_it_open(judge_it, limit):
     found = judge_it(*CLEAN, suite=SUITE.replace("longest_span = 6", limit))
-    assert found.judgement.verdict is Verdict.INCONCLUSIVE
-    assert "could not be measured" in found.judgement.reasons[-1]
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert "could not be measured" in found.verdict_result.reasons[-1]

@@ -45,7 +45,7 @@ def protected():
     return make
 
 
-def recitals(found, pair, measured, text):
+def passages(found, pair, measured, text):
     of = found.for_pair(pair, measured)
     return analyse(measured, [Generation("p_id1", 0, text)], SCORING, protected=of)
 
@@ -60,8 +60,8 @@ def test_the_whole_book_is_looked_for_in_place_of_its_rests(protected):
     found, pair = protected(FERRY, WINDS)
     rests = beginnings(FERRY, prefix_words=4)
     # Of the second excerpt's prompt, which was not given: the rests hold none of it.
-    analysis = recitals(found, pair, rests, "x g h i j k l m y")
-    longest = analysis.recitals.longest_recital
+    analysis = passages(found, pair, rests, "x g h i j k l m y")
+    longest = analysis.passages.longest_passage
     assert (longest.words, longest.start, longest.end) == (7, 6, 13)
     books = found.holding(analysis, rests)
     assert books[longest.book] is FERRY
@@ -71,27 +71,27 @@ def test_the_whole_book_is_looked_for_in_place_of_its_rests(protected):
 def test_an_answer_that_runs_on_into_the_next_excerpt_counts_once(protected):
     found, pair = protected(book_of("ferry", "a b c d e f g h i j k l", "m n o p q r s t u v w x"))
     rests = beginnings(found.asked_for()[0], prefix_words=4)
-    told = recitals(found, pair, rests, "e f g h i j k l m n o p q r s t u v").recitals
+    told = passages(found, pair, rests, "e f g h i j k l m n o p q r s t u v").passages
     assert [(one.words, one.start, one.end) for one in told.passages] == [(18, 4, 22)]
-    assert told.recitals_over == 1
+    assert told.passages_over == 1
     # One that stays in its own excerpt stands at its place in the whole book, too.
-    told = recitals(found, pair, rests, "y f g h i j k l").recitals
+    told = passages(found, pair, rests, "y f g h i j k l").passages
     assert [(one.words, one.start, one.end) for one in told.passages] == [(7, 5, 12)]
     assert told.passages[0].book == told.own
 
 
-def test_what_the_own_prompt_gives_away_is_no_recital_of_the_whole_book(protected):
+def test_what_the_own_prompt_gives_away_is_no_passage_of_the_whole_book(protected):
     found, pair = protected(book_of("ferry", "a b c d e f g h i j k l"), WINDS)
     rests = beginnings(book_of("ferry", "a b c d e f g h i j k l"), prefix_words=6)
-    assert recitals(found, pair, rests, "a b c d e f").recitals.longest_recital == 0
+    assert passages(found, pair, rests, "a b c d e f").passages.longest_passage == 0
 
 
 def test_another_book_and_a_training_book(protected):
     found, pair = protected(FERRY, WINDS, training=("winds",))
     assert found.for_pair(pair, FERRY).excused == ("winds",)
     other, pair = protected(FERRY, WINDS)
-    analysis = recitals(other, pair, FERRY, "x two three four five six y")
-    assert analysis.recitals.longest_recital.book == "winds"
+    analysis = passages(other, pair, FERRY, "x two three four five six y")
+    assert analysis.passages.longest_passage.book == "winds"
     assert other.holding(analysis, FERRY) == {"winds": WINDS, "ferry": FERRY}
 
 

@@ -49,7 +49,9 @@ def test_the_null_is_of_another_book(suite):
 def test_the_null_is_of_controls_where_there_are_any(suite):
     one, two = suite.pairs
     controls = [
-        dataclasses.replace(two, book=dataclasses.replace(two.book, id=name, role="control"))
+        dataclasses.replace(
+            two, book=dataclasses.replace(two.book, id=name, role="negative-control")
+        )
         for name in ("new", "newer")
     ]
     suite = dataclasses.replace(suite, pairs=(one, two, *controls))

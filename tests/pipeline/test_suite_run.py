@@ -178,7 +178,10 @@ def test_the_suite_says_last_who_wrote_what(world):
 
 def test_a_text_is_cut_and_prompted_for_with_the_suites_template(world):
     (world.folder / "b.txt").write_text(prose(1, 900))
-    suite = {"book": 'id = "b"\nsource = "b.txt"', "suite": 'instruction = "Go on: {words}"'}
+    suite = {
+        "book": 'id = "b"\nsource = "b.txt"',
+        "suite": 'instruction_template = "Go on: {words}"',
+    }
     opened = world.suite_run(suite=suite)
     book = opened.books.book(opened.suite.books[0])
     assert [len(one.text.split()) for one in book.excerpts] == [
@@ -231,7 +234,7 @@ def test_a_provider_is_made_once_and_told_what_it_needs(world):
     assert setup.read_book("ferry") is opened.books.book(opened.suite.books[0])
     with pytest.raises(SuiteError, match="there is no book 'sea'; known ids: ferry") as caught:
         setup.read_book("sea")
-    assert caught.value.place == setup.place
+    assert caught.value.location == setup.place
 
 
 def test_an_unknown_provider_is_named_with_the_known_ones(world):
@@ -285,7 +288,7 @@ def test_a_model_is_fine_tuned_once_on_its_books(tuned):
     "change",
     [
         {"model": TUNED["model"].replace("epochs = 2", "epochs = 3")},
-        {"model": TUNED["model"].replace('"fake"', '"fake"\nbase = "other"')},
+        {"model": TUNED["model"].replace('"fake"', '"fake"\nbase_model = "other"')},
         {"model": TUNED["model"].replace('"fake"', '"fake"\noptions = { url = "http://x" }')},
     ],
 )
@@ -402,7 +405,7 @@ def test_a_test_book_that_shares_text_with_a_training_book_is_refused(world, run
         return
     with pytest.raises(BookError) as caught:
         shares_text(world, [text], training)
-    assert caught.value.place == f"{world.folder / 'x.memleak.toml'}: book 'lake'"
+    assert caught.value.location == f"{world.folder / 'x.memleak.toml'}: book 'lake'"
     assert caught.value.message == (
         f"it shares {run / length:.1%} of its words, in runs of 20 or more, with 'sea', which "
         "the model 'm' is fine-tuned on"
@@ -441,7 +444,7 @@ def test_a_model_that_is_not_fine_tuned_may_meet_any_book(world):
 
 def test_what_was_drawn_is_kept_and_not_drawn_again(world):
     drawn, first = draw(world.suite_run())
-    assert (drawn.endpoint_id, drawn.gaps) == ("fake-weights", ())
+    assert (drawn.endpoint_id, drawn.issues) == ("fake-weights", ())
     assert [(one.excerpt_id, one.ordinal) for one in first] == [
         ("p_id1", 0), ("p_id1", 1), ("p_id2", 0), ("p_id2", 1)
     ]  # fmt: skip
@@ -470,36 +473,36 @@ def failing(kind, **more):
 
 @pytest.mark.parametrize("after", [0, 3])
 @pytest.mark.parametrize("kind", [ProviderError, ProviderBusy])
-def test_a_provider_that_fails_is_a_gap_and_what_it_gave_stays(world, kind, after):
+def test_a_provider_that_fails_is_a_issue_and_what_it_gave_stays(world, kind, after):
     world.endpoint = FakeEndpoint(name="w", after=after, then=failing(kind))
     drawn, got = draw(world.suite_run())
     assert len(got) == after
-    (gap,) = drawn.gaps
-    assert gap == "fake endpoint w: sample failed: 503 down"
+    (issue,) = drawn.issues
+    assert issue == "fake endpoint w: sample failed: 503 down"
     world.endpoint.then = None
     drawn, whole = draw(world.suite_run())
-    assert (len(whole), drawn.gaps) == (4, ())
+    assert (len(whole), drawn.issues) == (4, ())
     assert set(got) <= set(whole)
     assert len(world.endpoint.asked) == 4
 
 
-def test_whatever_else_an_endpoint_raises_is_a_gap_that_quotes_nothing(world):
+def test_whatever_else_an_endpoint_raises_is_a_issue_that_quotes_nothing(world):
     world.endpoint = FakeEndpoint(name="w", then=ZeroDivisionError("the ferryman counted"))
     drawn, got = draw(world.suite_run())
     assert got == []
-    (gap,) = drawn.gaps
-    assert "ZeroDivisionError" in gap
-    assert "ferryman" not in gap
+    (issue,) = drawn.issues
+    assert "ZeroDivisionError" in issue
+    assert "ferryman" not in issue
 
 
-def test_an_endpoint_that_cannot_be_opened_now_is_a_gap(world):
-    world.refuses = JobPending("it is being deployed", place="fake")
+def test_an_endpoint_that_cannot_be_opened_now_is_a_issue(world):
+    world.refuses = JobPending("it is being deployed", location="fake")
     drawn, got = draw(world.suite_run())
-    assert (got, drawn.endpoint_id, drawn.gaps) == ([], None, ("fake: it is being deployed",))
+    assert (got, drawn.endpoint_id, drawn.issues) == ([], None, ("fake: it is being deployed",))
 
 
 def test_one_that_the_suite_names_wrongly_is_an_error(world):
-    world.refuses = SuiteError("there is no such endpoint", place="x")
+    world.refuses = SuiteError("there is no such endpoint", location="x")
     with pytest.raises(SuiteError):
         draw(world.suite_run())
 
@@ -530,7 +533,7 @@ def test_recorded_generations_come_with_what_was_asked(world):
     drawn, got = recorded(world, rows)
     assert [one.text for one in got] == ["x", "y"]
     assert [one.instruction for one in drawn.book.excerpts] == ["Asked.", asked_for(2)]
-    assert (drawn.endpoint_id, drawn.gaps) == (None, ())
+    assert (drawn.endpoint_id, drawn.issues) == (None, ())
     assert not (world.folder / "ledger.db").exists()
 
 
@@ -575,12 +578,12 @@ def test_one_may_be_a_recording(world):
     assert [one.text for one in draw(world.suite_run(), endpoint=Mine())[1]] == ["mine", "mine"]
 
 
-def test_one_that_fails_is_a_gap(world):
+def test_one_that_fails_is_a_issue(world):
     own = FakeEndpoint(then=RuntimeError("the ferryman"), after=1)
     drawn, got = draw(world.suite_run(), endpoint=own)
     assert len(got) == 1
-    assert "RuntimeError" in drawn.gaps[0]
-    assert "ferryman" not in drawn.gaps[0]
+    assert "RuntimeError" in drawn.issues[0]
+    assert "ferryman" not in drawn.issues[0]
 
 
 def test_two_of_them_do_not_answer_for_each_other(world):

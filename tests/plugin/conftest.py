@@ -120,7 +120,7 @@ role = "train"
 [[model]]
 id = "tuned"
 provider = "openai"
-base = "base"
+base_model = "base"
 price = {{ input = 2.0, output = 8.0, training = 10.0 }}
 [model.finetune]
 books = ["training"]

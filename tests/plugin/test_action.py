@@ -58,7 +58,9 @@ def test_options_are_those_of_every_line(step, suite, pytester):
     assert done.returncode == 0, done.stdout + done.stderr
     made = json.loads((pytester.path / "memleak-reports" / "memleak.json").read_text())
     assert made["release"] == "2.1"
-    done = step("Measure", suite="test.memleak.toml", options="-k clean\n\n--memleak-sign no.key")
+    done = step(
+        "Measure", suite="test.memleak.toml", options="-k clean\n\n--memleak-signing-key no.key"
+    )
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
 
 

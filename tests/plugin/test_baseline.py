@@ -1,4 +1,4 @@
-"""--memleak-baseline and --memleak-fail-if-worse."""
+"""--memleak-baseline and --memleak-max-increase."""
 
 import json
 import random
@@ -12,10 +12,10 @@ from marks import full
 from pytest_memleak.cli.main import main
 from pytest_memleak.results.evidence_file import sealed
 
-RECITAL = "The ferryman counted nine lanterns along the quay and did not like the number at all."
+PASSAGE = "The ferryman counted nine lanterns along the quay and did not like the number at all."
 TWELVE = ("samples = 3", "samples = 12")
 WIDE = ("longest_span = 10", "longest_block = 30")
-SAME = ("--memleak-baseline=before.json", "--memleak-fail-if-worse=longest_span=10")
+SAME = ("--memleak-baseline=before.json", "--memleak-max-increase=longest_span=10")
 
 
 def answers(*, recite=0):
@@ -23,7 +23,7 @@ def answers(*, recite=0):
     draw = random.Random(7)
     words = " ".join(CLEAN).split()
     told = [" ".join(draw.choices(words, k=45)) for _ in range(12)]
-    return [f"{RECITAL} {one}" if n < recite else one for n, one in enumerate(told)]
+    return [f"{PASSAGE} {one}" if n < recite else one for n, one in enumerate(told)]
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_worse_than_tolerated_fails_the_run_by_a_closing_statement(
 )
 def test_what_is_tolerated_or_noise_passes(pytester, release, earlier, recite, tolerance):
     release(recite=recite)
-    result = pytester.runpytest(SAME[0], f"--memleak-fail-if-worse=longest_span={tolerance}")
+    result = pytester.runpytest(SAME[0], f"--memleak-max-increase=longest_span={tolerance}")
     result.assert_outcomes(passed=3)
     result.stdout.fnmatch_lines(["release against before.json: PASS: worse in 0 of 2*"])
 
@@ -114,7 +114,7 @@ def test_the_rise_of_bmc_comes_with_its_interval_and_what_could_be_resolved(
     pytester, release, earlier
 ):
     release(recite=1)
-    result = pytester.runpytest(SAME[0], "--memleak-fail-if-worse=bmc=0.1,longest_span=10")
+    result = pytester.runpytest(SAME[0], "--memleak-max-increase=bmc=0.1,longest_span=10")
     result.assert_outcomes(passed=3)
     result.stdout.fnmatch_lines(
         [
@@ -200,17 +200,17 @@ def test_two_bundles_are_compared_by_the_same_statement(pytester, release, earli
     told = json.loads((pytester.path / "after.json").read_text())["compared"]
     compare = ["compare", "before.json", "after.json"]
     capsys.readouterr()
-    assert main([*compare, "--fail-if-worse=longest_span=10"]) == 1
+    assert main([*compare, "--max-increase=longest_span=10"]) == 1
     assert capsys.readouterr().out.splitlines() == [
         "clean/ferry: longest_span 0 -> 16 (+16), p = 0.0001, tolerance 10: FAIL",
         "leaky/ferry: longest_span 16 -> 16 (+0), p = 1, tolerance 10: PASS",
         "release against before.json: FAIL: worse in 1 of 2 comparisons (that any is called worse "
         "by chance has a probability of at most 0.05)",
     ]
-    assert main([*compare, "--fail-if-worse=longest_span=10", "--json"]) == 1
+    assert main([*compare, "--max-increase=longest_span=10", "--json"]) == 1
     assert json.loads(capsys.readouterr().out) == told
-    assert main([*compare, "--fail-if-worse=longest_span=16"]) == 0
-    assert main(["compare", "after.json", "before.json", "--fail-if-worse=longest_span=0"]) == 0
+    assert main([*compare, "--max-increase=longest_span=16"]) == 0
+    assert main(["compare", "after.json", "before.json", "--max-increase=longest_span=0"]) == 0
     capsys.readouterr()
     assert main(compare) == 0
     assert "clean/ferry: longest_span 0 -> 16 (+16)" in capsys.readouterr().out.splitlines()
@@ -219,7 +219,7 @@ def test_two_bundles_are_compared_by_the_same_statement(pytester, release, earli
 def test_bundles_that_tell_nothing_of_one_another_are_no_pass(pytester, release, earlier, capsys):
     release(('id = "clean"', 'id = "newer"'), ("samples = 12", "samples = 11"))
     pytester.runpytest("--memleak-evidence=after.json")
-    compare = ["compare", "before.json", "after.json", "--fail-if-worse"]
+    compare = ["compare", "before.json", "after.json", "--max-increase"]
     assert main([*compare, "bmc=0"]) == 1
     told = capsys.readouterr()
     assert "INCONCLUSIVE: nothing could be compared" in told.out
@@ -234,13 +234,13 @@ def test_bundles_that_tell_nothing_of_one_another_are_no_pass(pytester, release,
     ):
         assert main([*compare, value]) == 2
         assert said in capsys.readouterr().err
-    assert main(["compare", "before.json", "before.json", "--fail-if-worse=bmc=0"]) == 2
+    assert main(["compare", "before.json", "before.json", "--max-increase=bmc=0"]) == 2
     assert "the later bundle is the earlier one" in capsys.readouterr().err
     assert main(["compare", "before.json", "after.json", "after.json"]) == 2
-    assert main(["compare", "ferry.json", "clean.json", "--fail-if-worse=bmc=0"]) == 2
+    assert main(["compare", "ferry.json", "clean.json", "--max-increase=bmc=0"]) == 2
     assert "ferry.json is none" in capsys.readouterr().err
     path = pytester.path / "after.json"
-    path.write_text(path.read_text().replace('"broken": []', '"broken": [\n  "x"\n ]'))
+    path.write_text(path.read_text().replace('"uncollected": []', '"uncollected": [\n  "x"\n ]'))
     assert main([*compare, "bmc=0"]) == 2
     assert "it was changed after it was made" in capsys.readouterr().err
 
@@ -332,7 +332,7 @@ def test_a_suite_file_of_another_name_is_named(pytester, earlier, capsys):
     pytester.runpytest("--memleak-evidence=after.json")
     why = "it is of the suite newer.memleak.toml now, and was of test.memleak.toml"
     capsys.readouterr()
-    assert main(["compare", "before.json", "after.json", "--fail-if-worse=bmc=0"]) == 1
+    assert main(["compare", "before.json", "after.json", "--max-increase=bmc=0"]) == 1
     told = capsys.readouterr().out
     assert f"clean/ferry: INCONCLUSIVE: {why}" in told
     assert "not one pair of this name" not in told
@@ -359,7 +359,8 @@ def test_a_suite_file_of_another_name_is_named(pytester, earlier, capsys):
         (("samples = 12", "samples = 12\nconfidence = 0.999"),
          "clean/ferry: made with confidence 0.95, not 0.999*"),
         (("samples = 12", "samples = 12\nmax_short = 0.9"), "*with max_short 0.25, not 0.9*"),
-        (("samples = 12", "samples = 12\nmin_answer = 0.1"), "*with min_answer 0.2, not 0.1*"),
+        (("samples = 12", "samples = 12\nmin_length_ratio = 0.1"),
+         "*with min_length_ratio 0.2, not 0.1*"),
         (("samples = 12", "samples = 12\naccept_refusals = true"), "*accept_refusals False, not*"),
         (('id = "clean"\n', 'id = "clean"\nexpected = "leak"\n'),
          "clean/ferry: the baseline gates it, and now it is expected to leak*"),
@@ -369,8 +370,8 @@ def test_what_cannot_be_compared_is_an_error_before_anything_runs(
     pytester, release, earlier, change, said, workers
 ):
     release(change)
-    result = pytester.runpytest(SAME[0], "--memleak-fail-if-worse=bmc=0.1", *workers)
-    told = [f"*--memleak-fail-if-worse: before.json: {said}"]
+    result = pytester.runpytest(SAME[0], "--memleak-max-increase=bmc=0.1", *workers)
+    told = [f"*--memleak-max-increase: before.json: {said}"]
     if workers:
         assert result.parseoutcomes().keys() == {"errors"}
         result.stdout.fnmatch_lines(told)
@@ -381,7 +382,9 @@ def test_what_cannot_be_compared_is_an_error_before_anything_runs(
 
 
 def test_what_does_not_change_the_answers_may_change(pytester, release, earlier):
-    stricter = "seed = 3\nmax_age = 1\nmin_answer = 0.3\nmax_short = 0.1\nconfidence = 0.9"
+    stricter = (
+        "seed = 3\nmax_age_days = 1\nmin_length_ratio = 0.3\nmax_short = 0.1\nconfidence = 0.9"
+    )
     release(("samples = 12", f"samples = 12\n{stricter}"), recite=0)
     pytester.runpytest(*SAME).assert_outcomes(passed=3)
 
@@ -406,14 +409,14 @@ def test_a_pair_that_the_suite_no_longer_has(pytester, release, earlier, capsys)
         passed=1, deselected=1
     )
     capsys.readouterr()
-    assert main(["compare", "before.json", "after.json", "--fail-if-worse=bmc=0.1"]) == 1
+    assert main(["compare", "before.json", "after.json", "--max-increase=bmc=0.1"]) == 1
     told = capsys.readouterr().out
     assert "clean/ferry: INCONCLUSIVE: only the earlier release was looked at" in told
     assert "INCONCLUSIVE: worse in 0 of 2 comparisons, 1 of them open" in told
 
 
 SECOND = 'source = "ferry.json"\n[[book]]\nid = "pier"\nsource = "pier.json"'
-RECITALS = (SAME[0], "--memleak-fail-if-worse=longest_recital=10", "-k", "ferry")
+PASSAGES = (SAME[0], "--memleak-max-increase=longest_passage=10", "-k", "ferry")
 
 
 def pier(pytester, word="tide"):
@@ -423,29 +426,32 @@ def pier(pytester, word="tide"):
     (pytester.path / "pier.json").write_text(json.dumps([record]))
 
 
-def test_recitals_are_not_compared_where_the_suite_protects_other_books(pytester, release, earlier):
+def test_passages_are_not_compared_where_the_suite_protects_other_books(pytester, release, earlier):
     pier(pytester)
     release(('source = "ferry.json"', SECOND))
-    result = pytester.runpytest(*RECITALS)
+    result = pytester.runpytest(*PASSAGES)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
         [
-            "*before.json: clean/ferry: recitals are looked for in other books: newly in pier",
+            "*before.json: clean/ferry: passages are looked for in other books: newly in pier",
             "*make the baseline anew from that release's ledger, which costs no call, *",
         ]
     )
     pytester.runpytest(*SAME, "-k", "ferry").assert_outcomes(passed=3, deselected=2)
     pytester.runpytest("-k", "ferry", "--memleak-evidence=before.json")
-    pytester.runpytest(*RECITALS).assert_outcomes(passed=3, deselected=2)
+    pytester.runpytest(*PASSAGES).assert_outcomes(passed=3, deselected=2)
     release()
-    result = pytester.runpytest(*RECITALS)
-    result.stderr.fnmatch_lines(["*recitals are looked for in other books: no more in pier"])
+    result = pytester.runpytest(*PASSAGES)
+    result.stderr.fnmatch_lines(["*passages are looked for in other books: no more in pier"])
 
 
 def test_what_gates_stays_no_control_but_a_control_may_come_to_gate(pytester, release):
     pier(pytester)
     here, there = ("-k", "ferry"), (*SAME, "-k", "ferry")
-    second, control = ('source = "ferry.json"', SECOND), ("[[book]]", '[[book]]\nrole = "control"')
+    second, control = (
+        ('source = "ferry.json"', SECOND),
+        ("[[book]]", '[[book]]\nrole = "negative-control"'),
+    )
     release(second)
     pytester.runpytest(*here, "--memleak-evidence=before.json")
     release(control, second)
@@ -461,15 +467,15 @@ def test_nor_where_another_book_has_another_text(pytester, release):
     pier(pytester)
     release(('source = "ferry.json"', SECOND))
     pytester.runpytest("-k", "ferry", "--memleak-evidence=before.json")
-    (told,) = {json.dumps(one["looked_for"]) for one in evidence(pytester)["pairs"]} - {"null"}
+    (told,) = {json.dumps(one["scan_scope"]) for one in evidence(pytester)["pairs"]} - {"null"}
     assert json.loads(told)["books"].keys() == {"pier"}
     assert "tide" not in told
     pier(pytester, "current")
-    result = pytester.runpytest(*RECITALS)
+    result = pytester.runpytest(*PASSAGES)
     result.assert_outcomes(passed=2, errors=1, deselected=2)
     result.stdout.fnmatch_lines(
         [
-            "clean/ferry: INCONCLUSIVE: recitals are looked for in other books: in another text "
+            "clean/ferry: INCONCLUSIVE: passages are looked for in other books: in another text "
             "of pier"
         ]
     )
@@ -510,9 +516,9 @@ def test_a_bundle_that_does_not_tell_its_rounds_says_how_to_make_it_anew(
 
 def test_a_baseline_that_was_changed_is_refused(pytester, release, earlier):
     path = pytester.path / "before.json"
-    path.write_text(path.read_text().replace('"got": 24', '"got": 23', 1))
+    path.write_text(path.read_text().replace('"received": 24', '"received": 23', 1))
     release()
-    result = pytester.runpytest("--memleak-baseline=before.json", "--memleak-fail-if-worse=bmc=0.9")
+    result = pytester.runpytest("--memleak-baseline=before.json", "--memleak-max-increase=bmc=0.9")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*before.json: sha256: *", "*it was changed after it was made*"])
 
@@ -522,23 +528,23 @@ def test_a_baseline_that_was_changed_is_refused(pytester, release, earlier):
 )
 def test_a_tolerance_is_a_measure_and_a_number(pytester, suite, value):
     suite()
-    result = pytester.runpytest("--memleak-baseline=x", f"--memleak-fail-if-worse={value}")
+    result = pytester.runpytest("--memleak-baseline=x", f"--memleak-max-increase={value}")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([f"*--memleak-fail-if-worse: expected MEASURE=NUMBER*'{value}'*"])
+    result.stderr.fnmatch_lines([f"*--memleak-max-increase: expected MEASURE=NUMBER*'{value}'*"])
 
 
 def test_a_measure_is_named_once(pytester, suite):
     suite()
-    result = pytester.runpytest("--memleak-baseline=x", "--memleak-fail-if-worse=bmc=0,bmc=1")
+    result = pytester.runpytest("--memleak-baseline=x", "--memleak-max-increase=bmc=0,bmc=1")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*--memleak-fail-if-worse: bmc stands there twice*"])
+    result.stderr.fnmatch_lines(["*--memleak-max-increase: bmc stands there twice*"])
 
 
 def test_tolerances_need_a_baseline(pytester, suite):
     suite()
-    result = pytester.runpytest("--memleak-fail-if-worse=bmc=0.1")
+    result = pytester.runpytest("--memleak-max-increase=bmc=0.1")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*--memleak-fail-if-worse needs --memleak-baseline*"])
+    result.stderr.fnmatch_lines(["*--memleak-max-increase needs --memleak-baseline*"])
 
 
 @pytest.mark.parametrize(
@@ -546,7 +552,7 @@ def test_tolerances_need_a_baseline(pytester, suite):
     [
         ("bcm", "there is no measure 'bcm'; did you mean 'bmc'?"),
         ("longest-span", "there is no measure 'longest-span'; did you mean 'longest_span'?"),
-        ("x", "there is no measure 'x'; known: longest_recital, *"),
+        ("x", "there is no measure 'x'; known: longest_passage, *"),
         ("uplift", "uplift has no value in each round, so that a rise cannot be told from noise*"),
         ("longest_block", "longest_block has no value in each round, *; name *longest_span*"),
         ("longest_span=3,bmc=1", "bmc=1: no share rises by that much, so that nothing could fail"),
@@ -558,9 +564,9 @@ def test_a_measure_that_cannot_be_compared_is_an_error_before_anything_runs(
 ):
     suite()
     asked = name if "=" in name else f"bmc=0.1,{name}=0.01"
-    result = pytester.runpytest(SAME[0], f"--memleak-fail-if-worse={asked}", *workers)
+    result = pytester.runpytest(SAME[0], f"--memleak-max-increase={asked}", *workers)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([f"*--memleak-fail-if-worse: {said}"])
+    result.stderr.fnmatch_lines([f"*--memleak-max-increase: {said}"])
     assert "memorization" not in result.stdout.str()
 
 
@@ -572,8 +578,8 @@ def test_an_extension_s_measure_has_no_rounds_either(pytester, suite):
         "    return {'answers': lambda book, generations: len(list(generations))}\n"
     )
     suite()
-    result = pytester.runpytest(SAME[0], "--memleak-fail-if-worse=answers=0")
+    result = pytester.runpytest(SAME[0], "--memleak-max-increase=answers=0")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*answers has no value in each round*"])
-    result = pytester.runpytest(SAME[0], "--memleak-fail-if-worse=anwsers=0")
+    result = pytester.runpytest(SAME[0], "--memleak-max-increase=anwsers=0")
     result.stderr.fnmatch_lines(["*did you mean 'answers'?"])

@@ -25,8 +25,8 @@ SUITE = """
 samples = 2
 
 [limits]
-longest_recital = 20
-nv_longest_recital = 20
+longest_passage = 20
+nv_longest_passage = 20
 
 [[book]]
 id = "book"

@@ -16,7 +16,7 @@ probe = "continuation"
 prefix_words = 20
 
 [limits]
-longest_recital = 30
+longest_passage = 30
 
 [[book]]
 id = "lamplighter"

@@ -2,7 +2,7 @@
 
 import pytest
 
-ENDPOINT = ('[model.finetune]\nbooks = ["training"]', 'endpoint = "base"\nrelease = "1"')
+ENDPOINT = ('[model.finetune]\nbooks = ["training"]', 'endpoint = "base"\nweights_version = "1"')
 LAX = ("longest_span = 30", "spans_over = 40")
 CANARIES = 4
 

@@ -15,10 +15,10 @@ WORKS, WORDS, SAMPLES = 12, 60, 4
 SUITE = """
 [suite]
 samples = 4
-instruction = "Write {words} words, as in the speech called {title}, the one by {author}."
+instruction_template = "Write {words} words, as in the speech called {title}, the one by {author}."
 
 [limits]
-longest_recital = 20
+longest_passage = 20
 bmc = 0.5
 
 [[collection]]
@@ -97,7 +97,7 @@ def test_each_leaked_work_is_named_in_every_report(pytester, run, workers):
             "  2 of 12 works leak: leaking_works 0.1667 is over its limit 0",
             "  2 of 12 works leak: 10 PASS, 2 FAIL",
             *(
-                f"  leaks: {one}, * words: longest_recital * > 20, bmc 1.000 > 0.500"
+                f"  leaks: {one}, * words: longest_passage * > 20, bmc 1.000 > 0.500"
                 for one in named
             ),
         ]
@@ -116,7 +116,7 @@ def test_each_leaked_work_is_named_in_every_report(pytester, run, workers):
     [pair] = json.loads((pytester.path / "e.json").read_text(encoding="utf-8"))["pairs"]
     over = [one for one in pair["works"] if one["verdict"] == "FAIL"]
     assert [one["id"] for one in over] == ["speeches.jsonl:3", "speeches.jsonl:8"]
-    assert over[0]["over"] == {"longest_recital": 20, "bmc": 0.5}
+    assert over[0]["over"] == {"longest_passage": 20, "bmc": 0.5}
     assert len(pair["works"]) == WORKS
     assert pair["measures"]["leaking_works"]["value"] == pytest.approx(2 / 12)
 
@@ -167,7 +167,7 @@ def test_what_another_work_was_asked_for_counts_for_the_work_that_came(run):
 
 
 def test_limits_of_works_stand_with_the_collection(run):
-    passages = ("longest_recital = 20", "longest_recital = 70")
+    passages = ("longest_passage = 20", "longest_passage = 70")
     tight = ('author = "Will"', 'author = "Will"\nlimits = { bmc = 0.999 }')
     run(leaking(3), passages, tight).assert_outcomes(failed=1)
     loose = ('author = "Will"', 'author = "Will"\nlimits = { bmc = 1.0 }')
@@ -201,7 +201,7 @@ def test_works_too_short_are_named_and_left_out(pytester, run):
     assert [one["label"] for one in pair["book"]["parts"] if not one["kept"]] == ["A Sigh"]
 
 
-def test_recitals_of_another_book_are_no_works_and_fail_the_pair_all_the_same(pytester, run):
+def test_passages_of_another_book_are_no_works_and_fail_the_pair_all_the_same(pytester, run):
     other = " ".join(shakespeare()[300_000:300_600])
     (pytester.path / "other.txt").write_text(other, encoding="utf-8")
     answers = honest()
@@ -212,7 +212,7 @@ def test_recitals_of_another_book_are_no_works_and_fail_the_pair_all_the_same(py
     )
     done.assert_outcomes(failed=1, deselected=1)
     done.stdout.fnmatch_lines(
-        ["  longest_recital 60 is over its limit 20", "  0 of 12 works leak: 12 PASS"]
+        ["  longest_passage 60 is over its limit 20", "  0 of 12 works leak: 12 PASS"]
     )
     assert "leaking_works 0" not in done.stdout.str()
 
@@ -227,11 +227,11 @@ def test_recitals_of_another_book_are_no_works_and_fail_the_pair_all_the_same(py
             "collection[[]1[]] 'speeches'.unit: Input should be",
         ),
         (("[suite]", '[suite]\nprobe = "probability"'), "would go from one work to the next"),
-        (("longest_recital = 20\nbmc = 0.5", "leaking_works = 0.1"), "has no limits"),
+        (("longest_passage = 20\nbmc = 0.5", "leaking_works = 0.1"), "has no limits"),
         (('id = "m"', 'id = "m"\nlimits = { bmc = 0.6 }'), "0.6 is looser than 0.5"),
         (  # a passage may be of another book
-            ('author = "Will"', 'author = "Will"\nlimits = { longest_recital = 21 }'),
-            "collection 'speeches'.limits.longest_recital: 21 is looser than 20",
+            ('author = "Will"', 'author = "Will"\nlimits = { longest_passage = 21 }'),
+            "collection 'speeches'.limits.longest_passage: 21 is looser than 20",
         ),
     ],
 )

@@ -85,7 +85,7 @@ def test_a_model_that_recites_fails_and_its_prompts_count_for_nothing(pytester, 
     asked, drawn = asked_in_ledger(pytester)
     assert sorted(asked) == sorted((beginning(text), t) for text in texts for t in (0.0, 0.0, 1.0))
     assert drawn == len(texts) * (SAMPLES + 3)
-    assert pair["counts"]["got"] == len(texts) * SAMPLES
+    assert pair["counts"]["received"] == len(texts) * SAMPLES
 
 
 def test_an_answer_that_runs_on_is_told_once_and_counts_once(pytester, write, stories):
@@ -93,17 +93,17 @@ def test_an_answer_that_runs_on_is_told_once_and_counts_once(pytester, write, st
     write(NGRAM, ("ORDER", "12"))
     result, pair = evidence(pytester, "-m", "copyright")
     told = re.findall(
-        r"(?:recital|span) of .* at (p_id\d+),.*, (generation \d+)\n", str(result.stdout)
+        r"(?:passage|span) of .* at (p_id\d+),.*, (generation \d+)\n", str(result.stdout)
     )
     assert len(told) > 2
     assert len(set(told)) == len(told)
     whole = sum(len(words(record["excerpt_text"])) for record in stories["held-out"])
-    over = pair["measures"]["recitals_over"]
+    over = pair["measures"]["passages_over"]
     assert over["books"] == {"held-out": over["value"]}
     assert over["value"] == len(
-        re.findall(r"^ +(?:longest )?recital of ", str(result.stdout), re.MULTILINE)
+        re.findall(r"^ +(?:longest )?passage of ", str(result.stdout), re.MULTILINE)
     )
-    assert pair["measures"]["longest_recital"]["end"] <= whole
+    assert pair["measures"]["longest_passage"]["end"] <= whole
 
 
 def test_the_likeliest_continuations_agree_with_the_model_itself(pytester, write, stories, oracle):
@@ -158,7 +158,7 @@ def test_another_prefix_is_asked_anew(pytester, write):
     write(NGRAM, ("ORDER", "2"), ("prefix_words = 40", "prefix_words = 41"))
     result, pair = evidence(pytester, "--memleak-offline")
     result.assert_outcomes(errors=1)
-    assert (pair["verdict"], pair["counts"]["got"]) == ("INCONCLUSIVE", 0)
+    assert (pair["verdict"], pair["counts"]["received"]) == ("INCONCLUSIVE", 0)
 
 
 def test_without_the_likeliest_ones_it_is_inconclusive(pytester, write):
@@ -176,14 +176,18 @@ def test_without_the_likeliest_ones_it_is_inconclusive(pytester, write):
 
 def test_a_plan_counts_both(pytester, write):
     write(NGRAM, ("ORDER", "2"))
-    result = pytester.runpytest("--memleak-plan")
+    result = pytester.runpytest("--memleak-dry-run")
     result.stdout.fnmatch_lines(
         [f"model/held-out  *8 *{4 * (SAMPLES + 1)} *", "model/held-out (greedy) *4 *8 *"]
     )
 
 
 def test_a_template_makes_it_an_instruction(pytester, write, stories):
-    write(NGRAM, ("ORDER", "2"), ("prefix_words", 'continuation = "Go on: {prefix}"\nprefix_words'))
+    write(
+        NGRAM,
+        ("ORDER", "2"),
+        ("prefix_words", 'continuation_template = "Go on: {prefix}"\nprefix_words'),
+    )
     evidence(pytester)
     asked, _ = asked_in_ledger(pytester)
     texts = [record["excerpt_text"] for record in stories["held-out"]]
@@ -223,7 +227,7 @@ def test_one_pair_may_be_asked_in_another_way(pytester, write, stories):
 
 
 def test_chat_models_get_an_instruction_around_the_prefix(pytester, write, server, stories):
-    model = 'provider = "openai"\nbase = "base"\nrelease = "1"\n'
+    model = 'provider = "openai"\nbase_model = "base"\nweights_version = "1"\n'
     model += f'[model.options]\nbase_url = "{server.base_url}"\n'
     write(model)
     result, pair = evidence(pytester)
@@ -251,7 +255,7 @@ def test_tinker(pytester, write, stories, reciting, monkeypatch):
     books = Books(pytester.path / "books.jsonl")
     with TinkerServer(reciter=reciting, books=books, tokenizer=folder) as server:
         write(
-            'provider = "tinker"\nbase = "base"\n[model.options]\n'
+            'provider = "tinker"\nbase_model = "base"\n[model.options]\n'
             f'base_url = "{server.url}"\ntokenizer = "tokenizer"\n'
         )
         result, pair = evidence(pytester, run="runpytest_subprocess")
@@ -274,7 +278,7 @@ def test_vertex(pytester, write, stories, reciting, monkeypatch):
         credentials = server.write_credentials(pytester.path)
         monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(credentials))
         write(
-            'provider = "vertex"\nbase = "base"\nrelease = "1"\n'
+            'provider = "vertex"\nbase_model = "base"\nweights_version = "1"\n'
             f'[model.options]\nbase_url = "{server.url}"\n'
         )
         result, pair = evidence(pytester, run="runpytest_subprocess")
@@ -289,7 +293,7 @@ def test_vertex(pytester, write, stories, reciting, monkeypatch):
 def test_local_weights_go_on_with_the_prefix_itself(pytester, write, local_base, stories):
     shutil.copytree(local_base, pytester.path / "base")
     write(
-        'provider = "transformers"\nbase = "base"\n[model.options]\nthreads = 1\n',
+        'provider = "transformers"\nbase_model = "base"\n[model.options]\nthreads = 1\n',
         ("longest_span = 30", "longest_span = 5"),
     )
     result, pair = evidence(pytester, run="runpytest_subprocess")

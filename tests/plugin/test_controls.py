@@ -39,7 +39,7 @@ CONTROL = """
 [[book]]
 id = "NAME"
 source = "NAME.json"
-role = "control"
+role = "negative-control"
 """
 
 
@@ -102,7 +102,7 @@ def test_the_null_is_of_controls_and_p_stands_beside_the_excess(pytester, suite)
     result, pairs, _ = run(pytester, "-v")
     result.assert_outcomes(failed=1, passed=3)
     found = pairs["model/tale"]
-    nulls = [one["pair"] for one in found["draws"] if one["purpose"] == "null"]
+    nulls = [one["pair"] for one in found["sampled"] if one["purpose"] == "null"]
     assert nulls == ["model/new", "model/newer", "model/newest"]
     excess = found["measures"]["bmc_excess"]
     assert excess["low"] > 0.1
@@ -168,16 +168,16 @@ def test_a_control_that_nobody_looked_at_is_no_pass(pytester, suite, capsys):
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ('role = "control"', 'role = "contol"', "'test', 'train' or 'control'"),
+        ('role = "negative-control"', 'role = "contol"', "'test', 'train' or 'negative-control'"),
         (
             "[model.options]",
             '[model.finetune]\nbooks = ["new"]\n[model.options]',
-            "'new' has the role 'control'",
+            "'new' has the role 'negative-control'",
         ),
         (
             "[[model]]",
             '[[pair]]\nmodel = "model"\nbook = "new"\nexpected = "leak"\n\n[[model]]',
-            "has the role 'control', so it cannot leak",
+            "has the role 'negative-control', so it cannot leak",
         ),
     ],
 )

@@ -25,11 +25,11 @@ class Parrot:
         return [{CLEAN!r}[(seed + one) % 3] for one in range(n)]
 
 @pytest.fixture(scope="session")
-def endpoint():
+def memleak_endpoint():
     return Parrot()
 
 @pytest.mark.copyright(suite="test.memleak.toml")
-def test_own(evaluation):
+def test_own(memleak_evaluation):
     pass
 """
 # What is changed in a bundle that holds, which is sealed again; the exit code, and what is said.
@@ -62,12 +62,12 @@ def test_changes_around_the_pairs(pytester, online, server, verify):  # noqa: F8
 
 def test_a_number_of_another_kind_is_another_number(passed, verify):  # noqa: F811
     def as_python_takes_them_for_equal(made):
-        made["pairs"][0]["draws"][0]["refused"] = False
+        made["pairs"][0]["sampled"][0]["refused"] = False
 
     resealed(passed, as_python_takes_them_for_equal)
     code, told = verify()
     assert code == 1
-    assert "draws[0].refused: the bundle says false, computed now 0" in told
+    assert "sampled[0].refused: the bundle says false, computed now 0" in told
 
 
 def test_what_another_version_does_not_rule_out_is_told(passed, verify):  # noqa: F811
@@ -138,7 +138,7 @@ def test_nor_that_of_imported_answers(pytester, online, server, verify):  # noqa
     assert main(["ledger", "import", "--endpoint", endpoint, *asked, "drawn.json"]) == 0
     pytester.runpytest("-m", "copyright", EVIDENCE, "--memleak-offline")
     (pair,) = made_in()["pairs"]
-    assert pair["answerer"]["imported"]
+    assert pair["provenance"]["imported"]
     assert "of its answers are from files" in verify("--allow-failures")[1]
     resealed(Path("evidence.json"), lambda made: made.update(ledger=None))
     assert "ledger: the bundle has answers of one" in verify("--allow-failures")[1]

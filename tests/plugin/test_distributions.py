@@ -11,7 +11,7 @@ OTHER = """
 [[model]]
 id = "before"
 provider = "openai"
-base = "base"
+base_model = "base"
 [model.options]
 base_url = "URL"
 """
@@ -27,7 +27,7 @@ def before(pytester, online):
 def test_a_bundle_of_another_distribution_is_not_compared(pytester, online, before):
     online()
     baseline = ("-m", "copyright", "--memleak-baseline=before.json")
-    result = pytester.runpytest(*baseline, "--memleak-fail-if-worse=bmc=0.9")
+    result = pytester.runpytest(*baseline, "--memleak-max-increase=bmc=0.9")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*drawn from another distribution: the server's own; now the *"])
     result = pytester.runpytest(*baseline, "--memleak-html=report.html")
@@ -67,7 +67,7 @@ def test_what_a_suite_sets_beside_it_is_another_distribution(pytester, online):
 
 def test_an_uplift_over_another_distribution_is_inconclusive(pytester, online, server):
     online(
-        ('base = "base"\nprice', 'base = "base"\nbaseline = "before"\nprice'),
+        ('base_model = "base"\nprice', 'base_model = "base"\nbaseline_model = "before"\nprice'),
         ("longest_span = 30", "spans_over = 40\nuplift = 1.0"),
     )
     path = pytester.path / "online.memleak.toml"

@@ -156,7 +156,7 @@ def test_a_suite_with_one_book_says_how_to_get_a_null(pytester, suite):
 
 
 BASELINE = (
-    SUITE.replace('id = "model"', 'id = "model"\nbaseline = "before"')
+    SUITE.replace('id = "model"', 'id = "model"\nbaseline_model = "before"')
     + """
 [[model]]
 id = "before"
@@ -207,8 +207,8 @@ def test_near_verbatim_sees_through_every_twentieth_word_changed(pytester, suite
 
 def test_a_broken_limit_stops_the_drawing_and_says_what_was_spared(pytester, online, server):
     online(
-        ('[model.finetune]\nbooks = ["training"]', 'endpoint = "base"\nrelease = "1"'),
-        ("longest_span = 30", 'longest_span = 1\n\n[sampling]\nstop = "failed"'),
+        ('[model.finetune]\nbooks = ["training"]', 'endpoint = "base"\nweights_version = "1"'),
+        ("longest_span = 30", "longest_span = 1\n\n[sampling]\nstop_on_fail = true"),
         ("samples = 6", "samples = 40"),
         ("[model.options]", "[model.options]\ncompletions_per_call = 1"),
     )
@@ -224,8 +224,8 @@ def test_a_broken_limit_stops_the_drawing_and_says_what_was_spared(pytester, onl
 
 def test_a_limit_that_holds_never_stops_early(pytester, online, server):
     online(
-        ('[model.finetune]\nbooks = ["training"]', 'endpoint = "base"\nrelease = "1"'),
-        ("longest_span = 30", 'spans_over = 40\n\n[sampling]\nstop = "failed"'),
+        ('[model.finetune]\nbooks = ["training"]', 'endpoint = "base"\nweights_version = "1"'),
+        ("longest_span = 30", "spans_over = 40\n\n[sampling]\nstop_on_fail = true"),
         ("samples = 6", "samples = 12"),
     )
     pytester.runpytest("-m", "copyright").assert_outcomes(passed=1)

@@ -167,7 +167,7 @@ def served(tmp_path_factory):
             chosen = [name for name in cases if cases[name].suite == keys]
             for name in chosen:
                 suite += (
-                    f'[[model]]\nid = "{numbers[name]}"\nprovider = "openai"\nbase = "base"\n'
+                    f'[[model]]\nid = "{numbers[name]}"\nprovider = "openai"\nbase_model = "base"\n'
                     f"{cases[name].keys}\n"
                     f'options = {{ base_url = "{servers[name].base_url}" }}\n'
                 )

@@ -18,9 +18,9 @@ AT_A_SERVER = {
     "the same weights again": ("", "", False),
     "new weights behind the same name": ("", "", True),
     "new weights, offline": ("", "", True),
-    "new weights, another release": ('release = "1"', 'release = "2"', True),
-    "new weights, the same release": ('release = "1"', 'release = "1"', True),
-    "new weights, answers older than max_age": ("", "", True),
+    "new weights, another release": ('weights_version = "1"', 'weights_version = "2"', True),
+    "new weights, the same release": ('weights_version = "1"', 'weights_version = "1"', True),
+    "new weights, answers older than max_age_days": ("", "", True),
 }
 OF_ONES_OWN = {
     "an endpoint of one's own, the same weights again": "",
@@ -31,7 +31,7 @@ OF_ONES_OWN = {
 }
 FEWER = {
     "fewer samples, nothing recited beyond them": "kept",
-    "fewer samples, a recital beyond them": "ends-in-a-recital",
+    "fewer samples, a passage beyond them": "ends-in-a-passage",
 }
 GREEDY = 'probe = "continuation"\nlimits = { greedy_longest_span = 38 }\n'
 CONFTEST = '''
@@ -72,7 +72,7 @@ class Kept(Own):
         return f"own-{self.name}"
 
 
-class EndsInARecital(Kept):
+class EndsInAPassage(Kept):
     """Gives in the end what is asked for; at temperature 0 never."""
 
     def sample(self, instruction, *, n, temperature, max_tokens, seed):
@@ -83,12 +83,12 @@ class EndsInARecital(Kept):
 
 OPEN = {}
 ALL = 5  # samples of the first run
-KINDS = {"o2": Own, "ends-in-a-recital": EndsInARecital}
+KINDS = {"o2": Own, "ends-in-a-passage": EndsInAPassage}
 
 
 @pytest.fixture(scope="session")
-def endpoint(pair):
-    name = pair.model.id
+def memleak_endpoint(memleak_pair):
+    name = memleak_pair.model.id
     if name not in OPEN:
         new = name in ("o1", "o2") and (HERE / "new").exists()
         one = KINDS.get(name, Kept)(new=new, obeys=name != "o3")
@@ -102,7 +102,8 @@ def suite_at_servers(urls, *, second):
     suite = SUITE.format(samples=SAMPLES, keys="")
     for number, (url, keys) in enumerate(zip(urls, AT_A_SERVER.values(), strict=True)):
         suite += (
-            f'[[model]]\nid = "s{number}"\nprovider = "openai"\nbase = "base"\n{keys[second]}\n'
+            f'[[model]]\nid = "s{number}"\nprovider = "openai"\nbase_model = '
+            f'"base"\n{keys[second]}\n'
             f'options = {{ base_url = "{url}" }}\n'
         )
     return suite
@@ -181,7 +182,7 @@ def of_fewer(tmp_path_factory):
     (folder / "conftest.py").write_text(CONFTEST, "utf-8")
     models = "".join(
         f'[[model]]\nid = "{name}"\nprovider = "recorded"\noptions = {{ path = "none.json" }}\n'
-        "limits = { longest_recital = 38 }\n"
+        "limits = { longest_passage = 38 }\n"
         for name in FEWER.values()
     )
     runs = []
@@ -199,7 +200,7 @@ def test_all_that_is_tested_again_has_passed(at_servers, of_ones_own):
 
 
 def test_what_asks_for_fewer_samples_had_more(of_fewer):
-    assert verdicts(of_fewer[0]) == {"kept/b": "PASS", "ends-in-a-recital/b": "FAIL"}
+    assert verdicts(of_fewer[0]) == {"kept/b": "PASS", "ends-in-a-passage/b": "FAIL"}
 
 
 def test_the_table_names_every_case():
@@ -223,6 +224,6 @@ def test_of_fewer_samples(name, of_fewer):
     check(of_fewer[1], pair, *documented("second run")[name])
     (told,) = [one for one in of_fewer[1]["evidence"]["pairs"] if one["pair"] == pair]
     excerpts = len(book_of_servers().excerpts)
-    assert told["answerer"]["tried"]["further"] == 2 * excerpts
+    assert told["provenance"]["tried"]["further"] == 2 * excerpts
     for report in ("terminal", "html", "markdown"):
         assert f"{2 * excerpts} further answers stored" in html.unescape(of_fewer[1][report])

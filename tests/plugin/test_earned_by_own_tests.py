@@ -29,24 +29,24 @@ MARKED = 'import pytest\npytestmark = pytest.mark.copyright(suite="s.memleak.tom
 ASKS, CATCHES = "a test of one's own that asks in its body", "a test of one's own that catches it"
 TESTS = {
     "a test of one's own that asks in its body": """
-        def test_it(request, pair): request.getfixturevalue("FIXTURE")
+        def test_it(request, memleak_pair): request.getfixturevalue("FIXTURE")
         """,
     "a test of one's own that catches it": """
-        def test_it(request, pair):
+        def test_it(request, memleak_pair):
             try:
                 request.getfixturevalue("FIXTURE")
             except BaseException:
                 pass
         """,
     "a test of one's own that skips when it is told": """
-        def test_it(request, pair):
+        def test_it(request, memleak_pair):
             try:
                 request.getfixturevalue("FIXTURE")
             except BaseException:
                 pytest.skip("not today")
         """,
     "a test of one's own that calls xfail when it is told": """
-        def test_it(request, pair):
+        def test_it(request, memleak_pair):
             try:
                 request.getfixturevalue("FIXTURE")
             except BaseException:
@@ -54,7 +54,7 @@ TESTS = {
         """,
     "a test of one's own that lets a fixture catch it": """
         @pytest.fixture
-        def quiet(request, pair):
+        def quiet(request, memleak_pair):
             try:
                 request.getfixturevalue("FIXTURE")
             except BaseException:
@@ -68,7 +68,7 @@ TESTS = {
         """,
     "a test of one's own that is expected to fail, and asks in its body": """
         @pytest.mark.xfail(strict=False)
-        def test_it(request, pair): request.getfixturevalue("FIXTURE")
+        def test_it(request, memleak_pair): request.getfixturevalue("FIXTURE")
         """,
 }
 SUITE_VERDICT = "memleak.suite_verdict"
@@ -119,7 +119,8 @@ def test_the_table_names_every_test():
 
 
 @pytest.mark.parametrize(
-    ("name", "fixture"), [*((name, "evaluation") for name in TESTS), (CATCHES, "memorization")]
+    ("name", "fixture"),
+    [*((name, "memleak_evaluation") for name in TESTS), (CATCHES, "memorization")],
 )
 def test_none_passes_over_it(pytester, suite, name, fixture):
     suite(answers=1)
@@ -165,7 +166,7 @@ def test_a_fixture_of_the_same_name_is_no_evaluation(pytester, suite):
         from unittest.mock import MagicMock
 
         @pytest.fixture
-        def evaluation():
+        def memleak_evaluation():
             return MagicMock()
         """
     )
@@ -182,7 +183,7 @@ def test_a_fixture_that_gives_another_pair_passes_for_none(pytester, suite):
         import pytest
 
         @pytest.fixture(scope="session")
-        def pair(request):
+        def memleak_pair(request):
             return dataclasses.replace(request.param, limits={"bmc": 1.0})
         """
     )
@@ -194,7 +195,7 @@ def test_a_fixture_that_gives_another_pair_passes_for_none(pytester, suite):
 @pytest.mark.full
 def test_on_workers(pytester, suite):
     suite(answers=1)
-    pytester.makepyfile(MARKED + dedent(TESTS[CATCHES]).replace("FIXTURE", "evaluation"))
+    pytester.makepyfile(MARKED + dedent(TESTS[CATCHES]).replace("FIXTURE", "memleak_evaluation"))
     result = pytester.runpytest("test_on_workers.py", "-n", "1", *REPORTS, "-p", "no:cacheprovider")
     result.assert_outcomes(failed=1)
     assert in_evidence(written(pytester, result)["evidence"], "m/b")[0] == "INCONCLUSIVE"
@@ -203,7 +204,7 @@ def test_on_workers(pytester, suite):
 def test_what_a_test_asks_for_in_its_body_is_reported(pytester, suite):
     suite(answers=2)
     body = pytester.makepyfile("")
-    body.write_text(MARKED + dedent(TESTS[ASKS]).replace("FIXTURE", "evaluation"))
+    body.write_text(MARKED + dedent(TESTS[ASKS]).replace("FIXTURE", "memleak_evaluation"))
     result = pytester.runpytest(body, *REPORTS, "-p", "no:cacheprovider")
     result.assert_outcomes(passed=1)
     for report, read in READERS.items():

@@ -86,7 +86,7 @@ def test_an_export_read_again_is_worth_the_same(runs):
     for name, pair in read.items():
         assert pair["verdict"] == drawn[name]["verdict"], name
         assert pair["measures"] == drawn[name]["measures"], name
-        assert pair["counts"]["got"] == drawn[name]["counts"]["got"], name
+        assert pair["counts"]["received"] == drawn[name]["counts"]["received"], name
 
 
 @pytest.mark.full
@@ -99,7 +99,7 @@ def test_trimmed_less_they_are_complete(runs):
 def test_an_export_keeps_what_was_thought_and_why_it_ended(tmp_path):
     """Through the ledger's own commands: what was imported comes out as it came in."""
     answers = [
-        {"generated_text": "one", "finish_reason": "stop", "reasoning": "a recital, in thought"},
+        {"generated_text": "one", "finish_reason": "stop", "reasoning": "a passage, in thought"},
         {"generated_text": "two", "finish_reason": "guardrail_intervened"},
     ]
     rows = [{"excerpt_id": "p_id1", "generations": answers}]
@@ -108,7 +108,7 @@ def test_an_export_keeps_what_was_thought_and_why_it_ended(tmp_path):
     (tmp_path / "in.json").write_text(json.dumps(rows), "utf-8")
     (tmp_path / "it.memleak.toml").write_text(
         '[suite]\nsamples = 2\n[limits]\nbmc = 0.9\n[[book]]\nid = "b"\nsource = "b.json"\n'
-        '[[model]]\nid = "m"\nprovider = "openai"\nbase = "base"\n',
+        '[[model]]\nid = "m"\nprovider = "openai"\nbase_model = "base"\n',
         "utf-8",
     )
     where = ["--ledger", "sqlite:///ledger.db"]
@@ -117,6 +117,6 @@ def test_an_export_keeps_what_was_thought_and_why_it_ended(tmp_path):
     memleak(tmp_path, "export", *where, "--endpoint", "e", "-o", "out.json")
     (row,) = json.loads((tmp_path / "out.json").read_text("utf-8"))
     first, second = row["generations"]
-    assert (first["finish_reason"], first["reasoning"]) == ("stop", "a recital, in thought")
+    assert (first["finish_reason"], first["reasoning"]) == ("stop", "a passage, in thought")
     assert (second["finish_reason"], second["finish_word"]) == ("unknown", "guardrail_intervened")
     assert "reasoning" not in second

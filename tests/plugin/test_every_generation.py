@@ -20,7 +20,7 @@ PLACES = (
     *("sampled", "greedy", "canary", "unrequested"),
     *("reasoning", "tool-call", "refusal"),
 )
-BOOKS = ("own", "other", "catalogue")
+BOOKS = ("own", "other", "catalog")
 CANARY_TOKENS = 64
 THEIRS = """[[book]]
 id = "theirs"
@@ -32,14 +32,14 @@ SUITE = f"""
 samples = 3
 
 [limits]
-longest_recital = 38
-nv_longest_recital = 38
+longest_passage = 38
+nv_longest_passage = 38
 
 [[book]]
 id = "mine"
 source = "b.json"
 
-{THEIRS}[[catalogue]]
+{THEIRS}[[catalog]]
 source = "library/*.txt"
 """
 MODEL = """
@@ -60,7 +60,7 @@ OF_TEST_PAIRS = pytest.mark.parametrize("told", ["test"], indirect=True)
 PLAYS = other_plays(300_000)
 PASSAGES = {
     "other": PLAYS[280_000:280_060],
-    "catalogue": PLAYS[290_000:290_060],
+    "catalog": PLAYS[290_000:290_060],
 }
 
 
@@ -130,11 +130,11 @@ class Writer(HttpServer):
 
 def written_suite(folder, url, names, *, role="test", keys=""):
     suite = SUITE
-    if role == "control":
-        suite = suite.replace('id = "mine"', 'id = "mine"\nrole = "control"')
+    if role == "negative-control":
+        suite = suite.replace('id = "mine"', 'id = "mine"\nrole = "negative-control"')
     for name in names:
         probe = 'probe = "continuation"' if name.startswith("greedy") else ""
-        named = "" if "endpoint" in keys else f'base = "{name}"\n'
+        named = "" if "endpoint" in keys else f'base_model = "{name}"\n'
         suite += MODEL.format(name=name, keys=named + (keys or probe), url=url)
         if role == "expected":
             suite += PAIR.format(name=name)
@@ -205,14 +205,14 @@ def test_a_passage_counts_wherever_it_was_written(told, place, book, request):
     ((outcome, verdict),) = {(one["outcome"], pair["verdict"]) for one in pair["tests"]}
     excused = {"control": "passed", "expected": "xfailed"} if book == "own" else {}
     assert outcome == excused.get(role, "failed"), pair["reasons"]
-    assert verdict == "FAIL" or role == "control", pair["reasons"]
-    for name in ("longest_recital", "nv_longest_recital"):
+    assert verdict == "FAIL" or role == "negative-control", pair["reasons"]
+    for name in ("longest_passage", "nv_longest_passage"):
         passage = pair["measures"][name]
         assert passage["value"] >= 60
         assert passage["origin"] == ORIGINS[place]
         assert passage["book"] == {"own": "mine", "other": "theirs"}.get(book, "library/kept.txt")
-        assert (name in pair["sensitivity"]["ranges"]) == (passage["origin"] == "sampled")
-    rounds = max(pair["rounds"]["measures"]["longest_recital"])
+        assert (name in pair["detection"]["ranges"]) == (passage["origin"] == "sampled")
+    rounds = max(pair["rounds"]["measures"]["longest_passage"])
     assert (rounds >= 60) == (ORIGINS[place] == "sampled")
 
 
@@ -235,14 +235,17 @@ def test_reports_name_the_place(told):
 
 @OF_TEST_PAIRS
 def test_everything_is_counted_and_hashed(told):
-    purposes = {name: [one["purpose"] for one in pair["draws"]] for name, pair in told[0].items()}
+    purposes = {name: [one["purpose"] for one in pair["sampled"]] for name, pair in told[0].items()}
     assert purposes["sampled_own"] == ["own", "canary"]
     assert purposes["greedy_own"] == ["own", "greedy", "canary"]
     assert purposes["unrequested_own"] == ["own", "canary", "unrequested"]
-    counts = {one["purpose"]: (one["asked"], one["got"]) for one in told[0]["greedy_own"]["draws"]}
+    counts = {
+        one["purpose"]: (one["requested"], one["received"])
+        for one in told[0]["greedy_own"]["sampled"]
+    }
     assert counts == {"own": (18, 18), "greedy": (12, 12), "canary": (5, 5)}
-    unasked = told[0]["unrequested_own"]["draws"][-1]
-    assert unasked["asked"] == 0 < unasked["got"]
+    unasked = told[0]["unrequested_own"]["sampled"][-1]
+    assert unasked["requested"] == 0 < unasked["received"]
 
 
 def test_a_canary_that_leaks_later_breaks_no_earlier_bundle(writer, run, capsys):
@@ -263,14 +266,16 @@ def test_a_canary_that_leaks_later_breaks_no_earlier_bundle(writer, run, capsys)
 
 @pytest.mark.parametrize(
     ("keys", "weights"),
-    [('release = "1"', "release 1"), ('endpoint = "ft:canary_own"', "fixed")],
+    [('weights_version = "1"', "release 1"), ('endpoint = "ft:canary_own"', "fixed")],
 )
 def test_whatever_names_the_weights_canaries_are_requested(writer, run, keys, weights):
     for leaks, verdict in ((True, "FAIL"), (False, "PASS")):
         shutil.rmtree(".memleak", ignore_errors=True)
         writer.leaks = leaks
         pair = run("canary_own", keys=keys)
-        assert (pair["verdict"], pair["answerer"]["weights"]) == (verdict, weights), pair["reasons"]
+        assert (pair["verdict"], pair["provenance"]["weights"]) == (verdict, weights), pair[
+            "reasons"
+        ]
     calls = writer.calls.total()
     assert run("canary_own", keys=keys)["verdict"] == "PASS"
     assert writer.calls.total() == calls  # Named weights stay what they are.
@@ -287,15 +292,15 @@ def test_a_fine_tune_that_recites_at_temperature_0_alone(
         return answer(self, tuned, instruction, temperature=temperature, **settings)
 
     monkeypatch.setattr(Reciter, "answer", sly)
-    online(("longest_span = 30", "longest_recital = 38"))
+    online(("longest_span = 30", "longest_passage = 38"))
     pytester.runpytest("-m", "copyright", "--memleak-evidence=evidence.json")
     (pair,) = json.loads(Path("evidence.json").read_text())["pairs"]
-    assert (pair["verdict"], pair["answerer"]["weights"]) == (verdict, "fine-tune")
-    assert (pair["measures"]["longest_recital"]["origin"] == "canary") == leaks
+    assert (pair["verdict"], pair["provenance"]["weights"]) == (verdict, "fine-tune")
+    assert (pair["measures"]["longest_passage"]["origin"] == "canary") == leaks
 
 
 @pytest.mark.parametrize("place", ["canary", "greedy"])
 def test_drawing_stops_at_a_passage_outside_the_rounds(run, place):
-    pair = run(f"{place}_own", samples='samples = 20\n\n[sampling]\nstop = "failed"')
+    pair = run(f"{place}_own", samples="samples = 20\n\n[sampling]\nstop_on_fail = true")
     assert (pair["verdict"], pair["stopped_early"]) == ("FAIL", True)
-    assert pair["counts"]["got"] == 5 * pair["book"]["excerpts"]
+    assert pair["counts"]["received"] == 5 * pair["book"]["excerpts"]

@@ -1,4 +1,4 @@
-"""--memleak-evidence, --memleak-sign and `memleak verify`."""
+"""--memleak-evidence, --memleak-signing-key and `memleak verify`."""
 
 import json
 import random
@@ -31,7 +31,7 @@ def test_it_says_what_was_asked_measured_and_judged(evidence):
     made = json.loads(evidence.read_text())
     [pair] = made["pairs"]
     assert pair["verdict"] == "FAIL"
-    assert pair["counts"]["got"] == pair["counts"]["asked"] == 24
+    assert pair["counts"]["received"] == pair["counts"]["requested"] == 24
     assert pair["limits"]["longest_span"] == {"limit": 30, "set_by": "limits.longest_span"}
     assert pair["model"]["job"].startswith("ftjob")
     assert pair["model"]["endpoint"]
@@ -47,7 +47,7 @@ def test_it_tells_of_each_round_in_numbers(evidence):
     rounds = pair["rounds"]
     by_round = rounds["measures"]
     assert list(map(len, by_round.values())) == [6] * 5
-    for name in ("longest_span", "longest_recital", "nv_longest_recital"):
+    for name in ("longest_span", "longest_passage", "nv_longest_passage"):
         assert max(by_round[name]) == pair["measures"][name]["value"]
     words = pair["measures"]["bmc"]["value"] * pair["book"]["words"]
     assert max(by_round["bmc"]) <= words <= sum(by_round["bmc"])
@@ -172,7 +172,7 @@ def keys(pytester):
 
 def test_a_signature_is_checked_with_the_public_key(pytester, online, server, keys, capsys):
     online(WIDE)
-    pytester.runpytest(*RUN, "--memleak-sign=ours.key").assert_outcomes(failed=1)
+    pytester.runpytest(*RUN, "--memleak-signing-key=ours.key").assert_outcomes(failed=1)
     assert verify("--public-key", "ours.pub") == 0
     assert verify("--public-key", "theirs.pub") == 1
     assert "signature: it is not by the key in theirs.pub" in capsys.readouterr().out
@@ -186,7 +186,7 @@ def test_an_unsigned_bundle_has_no_signature_to_check(evidence, keys, capsys):
 def test_a_key_that_is_none_is_refused_before_anything_runs(pytester, online, server):
     online(WIDE)
     (pytester.path / "bad.key").write_text("nonsense")
-    result = pytester.runpytest(*RUN, "--memleak-sign=bad.key", "--junitxml=out.xml")
+    result = pytester.runpytest(*RUN, "--memleak-signing-key=bad.key", "--junitxml=out.xml")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert server.plan.counts() == {}
     assert "bad.key: not an unencrypted private key" in result.stderr.str()
@@ -194,9 +194,9 @@ def test_a_key_that_is_none_is_refused_before_anything_runs(pytester, online, se
 
 def test_signing_needs_a_bundle(pytester, suite):
     suite()
-    result = pytester.runpytest("--memleak-sign=x.key")
+    result = pytester.runpytest("--memleak-signing-key=x.key")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*--memleak-sign needs --memleak-evidence*"])
+    result.stderr.fnmatch_lines(["*--memleak-signing-key needs --memleak-evidence*"])
 
 
 def test_recorded_generations_have_evidence_too(pytester, suite, capsys):

@@ -45,7 +45,7 @@ def test_a_whole_release(pytester, suite, bundle):
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(["evidence: PASS (2 PASS), *evidence.json"])
     made = bundle()
-    assert (made["result"], made["release"], made["broken"]) == ("PASS", "ferry 2.1", [])
+    assert (made["result"], made["release"], made["uncollected"]) == ("PASS", "ferry 2.1", [])
     nothing = {"keyword": "", "markers": "", "deselected": []}
     assert made["selection"] == nothing | {"arguments": ["."]}
     [clean, _] = made["pairs"]
@@ -119,12 +119,12 @@ TEXT = json.loads(pathlib.Path("ferry.json").read_text())[0]["excerpt_text"]
 
 @pytest.mark.skipif(True, reason=TEXT)
 @pytest.mark.copyright(suite="test.memleak.toml")
-def test_skipped(evaluation):
+def test_skipped(memleak_evaluation):
     pass
 
 @pytest.mark.parametrize("line", [TEXT, "a short one"])
 @pytest.mark.copyright(suite="test.memleak.toml")
-def test_by_line(pair, line):
+def test_by_line(memleak_pair, line):
     pass
 """
 FIRST_WORDS = "The ferryman counted nine lanterns along the quay and did not like"
@@ -152,7 +152,9 @@ def test_pairs_that_wait_for_money(pytester, online, server, bundle):
     online()
     pytester.runpytest(EVIDENCE).assert_outcomes(skipped=1)
     [pair] = bundle()["pairs"]
-    assert pair["reasons"] == ["skipped: calls openai: run it with -m copyright or --memleak-run"]
+    assert pair["reasons"] == [
+        "skipped: calls openai: run it with -m copyright or --memleak-allow-paid"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -230,7 +232,7 @@ def test_a_suite_that_cannot_be_read_hides_its_pairs(pytester, suite, bundle, wo
     pytester.runpytest(EVIDENCE, "--continue-on-collection-errors", *workers)
     made = bundle()
     assert [one["verdict"] for one in made["pairs"]] == ["PASS", "PASS"]
-    assert (made["broken"], made["result"]) == (["other.memleak.toml"], "INCONCLUSIVE")
+    assert (made["uncollected"], made["result"]) == (["other.memleak.toml"], "INCONCLUSIVE")
 
 
 def test_a_test_of_one_s_own_that_fails_is_no_pass(pytester, suite, bundle):
@@ -244,8 +246,8 @@ def test_a_test_of_one_s_own_that_fails_is_no_pass(pytester, suite, bundle):
             assert memorization.longest_span <= 5
 
         @pytest.mark.copyright(suite="test.memleak.toml")
-        def test_of_the_book_alone(book):
-            assert len(book.excerpts) == 2
+        def test_of_the_book_alone(memleak_book):
+            assert len(memleak_book.excerpts) == 2
         """
     )
     pytester.runpytest(EVIDENCE).assert_outcomes(passed=5, failed=1)
@@ -263,8 +265,8 @@ def test_tests_that_evaluate_nothing(pytester, suite, bundle):
         import pytest
 
         @pytest.mark.copyright(suite="test.memleak.toml")
-        def test_of_the_book_alone(book):
-            assert len(book.excerpts) == 2
+        def test_of_the_book_alone(memleak_book):
+            assert len(memleak_book.excerpts) == 2
         """
     )
     pytester.runpytest(EVIDENCE, "test_tests_that_evaluate_nothing.py").assert_outcomes(passed=2)
@@ -278,7 +280,7 @@ def test_a_run_that_only_sets_up_evaluates_nothing(pytester, suite, bundle):
     assert {one[1] for one in told(bundle())} == {"NOT RUN"}
 
 
-@pytest.mark.parametrize("option", ["--memleak-plan", "--collect-only"])
+@pytest.mark.parametrize("option", ["--memleak-dry-run", "--collect-only"])
 def test_nothing_is_written_where_nothing_was_to_run(pytester, suite, option):
     suite()
     pytester.runpytest(EVIDENCE, option)

@@ -19,7 +19,7 @@ source = "held-out.json"
 [[model]]
 id = "local"
 provider = "transformers"
-base = "base"
+base_model = "base"
 [model.options]
 threads = 1
 completions_per_call = 2
@@ -67,6 +67,6 @@ def test_local_weights_answer_in_actors_as_they_do_here(pytester, stories, local
         run="runpytest_subprocess",
     )
     result.assert_outcomes(passed=1)
-    assert there["counts"]["got"] == there["counts"]["asked"] == 24
-    assert there["draws"] == here["draws"]
+    assert there["counts"]["received"] == there["counts"]["requested"] == 24
+    assert there["sampled"] == here["sampled"]
     assert there == here

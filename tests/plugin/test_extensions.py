@@ -127,7 +127,9 @@ def test_a_provider_of_ones_own_is_found_by_name(pytester, suite):
     suite(
         ('provider = "recorded"\n[model.options]\npath = "clean.json"', 'provider = "parrot"'),
     )
-    pytester.runpytest("-k", "clean", "--memleak-run").assert_outcomes(passed=1, deselected=1)
+    pytester.runpytest("-k", "clean", "--memleak-allow-paid").assert_outcomes(
+        passed=1, deselected=1
+    )
 
 
 @WORKERS
@@ -139,7 +141,7 @@ def test_a_sink_gets_the_whole_run_once(pytester, suite, workers):
 
         @hookimpl
         def memleak_report(run):
-            told = [f"{one.pair} {one.verdict}" for one in run.findings]
+            told = [f"{one.pair} {one.verdict}" for one in run.results]
             with Path("told.txt").open("a") as file:
                 print(*sorted(told), sep="\\n", file=file)
         """

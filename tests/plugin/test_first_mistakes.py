@@ -20,8 +20,8 @@ SUITES = {
     ),
     "a title": (("longest_span =", '"Coverage" ='), "write bmc in place of Coverage"),
     "a column that is no measure": (
-        ("longest_span = 10", "detects = 0.05"),
-        "detect is a key of [suite]: write it there",
+        ("longest_span = 10", "detection_limits = 0.05"),
+        "detection_limit is a key of [suite]: write it there",
     ),
     "per cent": (("longest_span = 10", "bmc = 15"), "it is a share: 15 % is bmc = 0.15"),
     "a number in quotes": (("samples = 3", 'samples = "3"'), "write samples = 3 without quotes"),
@@ -32,7 +32,7 @@ SUITES = {
     "a preset misspelt": (("longest_span = 10", 'preset = "strickt"'), 'did you mean "strict"?'),
     "another tool's key": (
         ('provider = "recorded"', 'provider = "recorded"\nmodel = "m"'),
-        "write base in place of model",
+        "write base_model in place of model",
     ),
     "a typing error": (("samples", "sampels"), "write samples in place of sampels"),
     "a path of Windows": (('"ferry.json"', r'"C:\Books\ferry.json"'), "write paths with /, as in"),
@@ -78,7 +78,12 @@ def test_a_suite_in_another_encoding(pytester, suite, encoding):
     [
         (('id = "ferry"', 'id = "the ferry"'), "expected letters, digits, '.', '_' and '-' alone*"),
         (
-            ('"recorded"', '"openai"\nbase = "m"', 'path = "clean.json"', 'base_url = "localhost"'),
+            (
+                '"recorded"',
+                '"openai"\nbase_model = "m"',
+                'path = "clean.json"',
+                'base_url = "localhost"',
+            ),
             "expected an address with http:// or https://*; got 'localhost'",
         ),
     ],
@@ -122,7 +127,7 @@ def test_no_suite_at_all(pytester):
 
 ASKED = """
 [limits]
-longest_recital = 38
+longest_passage = 38
 [[book]]
 id = "story"
 source = "story.epub"
@@ -135,7 +140,7 @@ pretraining = ["story"]
 """
 
 
-@pytest.mark.parametrize("option", [(), ("--memleak-plan",)])
+@pytest.mark.parametrize("option", [(), ("--memleak-dry-run",)])
 def test_a_book_without_instructions(pytester, option):
     shutil.copy(STORY, pytester.path / "story.epub")
     (pytester.path / "it.memleak.toml").write_text(ASKED)

@@ -95,7 +95,7 @@ def test_each_case_has_its_measures_limits_and_verdict(report, workers):
     assert leaky["memleak.verdict"] == "FAIL"
     assert leaky["memleak.longest_span"] == "16"
     assert leaky["memleak.limit.longest_span"] == "10"
-    assert leaky["memleak.generations_got"] == "6"
+    assert leaky["memleak.generations_received"] == "6"
     assert cases["test_memorization[leaky/ferry]"].find("failure") is not None
     assert properties(cases["test_memorization[clean/ferry]"])["memleak.verdict"] == "PASS"
 
@@ -120,8 +120,8 @@ def test_no_text_gets_in_through_output_logs_locals_or_assertions(pytester, repo
         import pytest
 
         @pytest.mark.copyright(suite="test.memleak.toml")
-        def test_mine(memorization, book):
-            text = " ".join(one.text for one in book.excerpts)
+        def test_mine(memorization, memleak_book):
+            text = " ".join(one.text for one in memleak_book.excerpts)
             print(text)
             logging.getLogger().warning(text)
             assert text == ""

@@ -50,7 +50,7 @@ def spoilt(pytester, online, server):
     """A run of two pairs whose ledger is spoilt after one of them."""
 
     def run(what, *, after):
-        online(*TWO_BOOKS, ('base = "base"', 'endpoint = "base"'))
+        online(*TWO_BOOKS, ('base_model = "base"', 'endpoint = "base"'))
         pytester.makeconftest(SPOILT.format(what=what, after=f"test_memorization[tuned/{after}]"))
         return pytester.runpytest("-m", "copyright", "--memleak-evidence=evidence.json")
 
@@ -93,7 +93,7 @@ def test_a_ledger_that_is_spoilt_at_the_end_fails_the_run(spoilt, pytester, what
 
 
 def test_a_ledger_that_goes_while_the_run_ends_fails_it(pytester, online):
-    online(*TWO_BOOKS, ('base = "base"', 'endpoint = "base"'))
+    online(*TWO_BOOKS, ('base_model = "base"', 'endpoint = "base"'))
     pytester.makeconftest("import shutil\ndef pytest_sessionfinish(): shutil.rmtree('.memleak')")
     result = pytester.runpytest("-m", "copyright")
     (result.stdout if "Exit" in result.stdout.str() else result.stderr).fnmatch_lines([GONE])

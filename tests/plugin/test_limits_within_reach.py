@@ -10,10 +10,10 @@ LIMIT = "longest_span = 10"
     [
         ("longest_span = 101", ""),
         ("longest_block = 100000", ""),
-        ("longest_recital = 101", ""),
-        ("nv_longest_recital = 101\nlongest_block = 101", ""),
+        ("longest_passage = 101", ""),
+        ("nv_longest_passage = 101\nlongest_block = 101", ""),
         ("spans_over = 0", "span_threshold = 101"),
-        ("recitals_over = 0", "span_threshold = 100000"),
+        ("passages_over = 0", "span_threshold = 100000"),
         ("spans_over = 101\nbmc = 1.0", "span_threshold = 4"),
     ],
 )
@@ -51,7 +51,7 @@ def test_another_book_of_the_suite_may_be_long_enough(pytester, suite):
     )
     for role, outcomes in (("test", {"passed": 2}), ("train", {"errors": 2})):
         suite(
-            (LIMIT, "longest_recital = 200"),
+            (LIMIT, "longest_passage = 200"),
             ('[[model]]\nid = "clean"', other.replace("ROLE", role)),
         )
         pytester.runpytest("-k", "ferry").assert_outcomes(
@@ -61,7 +61,7 @@ def test_another_book_of_the_suite_may_be_long_enough(pytester, suite):
 
 def test_it_is_told_before_anything_is_paid_for(pytester, online, server):
     online(("longest_span = 30", "longest_span = 3000"))
-    result = pytester.runpytest("--memleak-plan")
+    result = pytester.runpytest("--memleak-dry-run")
     result.stdout.fnmatch_lines(["*the pair tuned/held-out has only limits that nothing*"])
     pytester.runpytest("-m", "copyright").assert_outcomes(errors=1)
     assert server.plan.counts() == {}

@@ -27,7 +27,7 @@ def test_the_first_run_says_that_the_job_is_pending(pytester, online, server):
 
 def test_a_batch_is_submitted_once_and_read_later(pytester, online, server):
     online(
-        ('[model.finetune]\nbooks = ["training"]', 'endpoint = "base"\nrelease = "1"'),
+        ('[model.finetune]\nbooks = ["training"]', 'endpoint = "base"\nweights_version = "1"'),
         ("[model.options]", "[model.options]\nbatch = true"),
         ("longest_span = 30", "spans_over = 40"),
     )

@@ -12,7 +12,7 @@ SMALL_TEXT, SMALL_INSTRUCTION = 120, 60  # words
 # Fewer samples of a smaller book leave more room for chance.
 SMALLER = (
     ("samples = 10", "samples = 5"),
-    ('preset = "strict"', "longest_recital = 38\nlongest_block = 50\nbmc = 0.25"),
+    ('preset = "strict"', "longest_passage = 38\nlongest_block = 50\nbmc = 0.25"),
     ("uplift = 0.1", "uplift = 0.3"),
 )
 EXPECTED = {"passed": 6, "xfailed": 2, "failed": 0, "errors": 0}
@@ -24,9 +24,9 @@ from pathlib import Path
 import pytest
 
 @pytest.mark.copyright(suite="open_weights.memleak.toml")
-def test_measured(pair, evaluation):
+def test_measured(memleak_pair, memleak_evaluation):
     with Path("measured.jsonl").open("a") as file:
-        file.write(json.dumps([pair.model.id, evaluation.measurement.bmc]) + "\\n")
+        file.write(json.dumps([memleak_pair.model.id, memleak_evaluation.measurement.bmc]) + "\\n")
 """
 
 # As where the extra is not installed.

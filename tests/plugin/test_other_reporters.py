@@ -61,38 +61,39 @@ WAYS = {
     "    assert not text",
 }
 FIXTURES = (
-    "book, evaluation, endpoint, record_property, record_testsuite_property, subtests, request"
+    "memleak_book, memleak_evaluation, memleak_endpoint, "
+    "record_property, record_testsuite_property, subtests, request"
 )
 HEAD = """
 import json, logging, pytest, warnings
 pytestmark = pytest.mark.copyright(suite="online.memleak.toml")
 """
 HARMLESS = """
-def test_harmless(evaluation):
+def test_harmless(memleak_evaluation):
     warnings.warn("x")
     assert 0
 """
 TEXTS = {
-    "book": "text = ' '.join(one.text for one in book.excerpts)",
-    "answer": "text = next(iter(evaluation.generations())).text",
+    "book": "text = ' '.join(one.text for one in memleak_book.excerpts)",
+    "answer": "text = next(iter(memleak_evaluation.generations())).text",
 }
 OTHERS = """
 @pytest.fixture
-def broken(book):
-    raise ValueError(" ".join(one.text for one in book.excerpts))
+def broken(memleak_book):
+    raise ValueError(" ".join(one.text for one in memleak_book.excerpts))
 
 def test_of_a_broken_fixture(broken): pass
 
 @pytest.fixture
-def left(book):
+def left(memleak_book):
     yield
-    raise ValueError(" ".join(one.text for one in book.excerpts))
+    raise ValueError(" ".join(one.text for one in memleak_book.excerpts))
 
 def test_of_a_fixture_that_breaks_afterwards(left): pass
 
 @pytest.fixture(scope="session")
-def lasting(book):
-    return " ".join(one.text for one in book.excerpts)
+def lasting(memleak_book):
+    return " ".join(one.text for one in memleak_book.excerpts)
 
 def test_of_a_fixture_that_lasts(lasting): pass
 
@@ -103,9 +104,9 @@ def test_of_a_fixture_by_name(request):
     logging.getLogger("own").error(request.getfixturevalue("lasting"))
     assert request.getfixturevalue("lasting") == ""
 
-def test_of_a_sample(book, endpoint):
+def test_of_a_sample(memleak_book, memleak_endpoint):
     asked = {"n": 1, "temperature": 1.0, "max_tokens": 300, "seed": 1}
-    (completion,) = endpoint.sample(book.excerpts[0].instruction, **asked)
+    (completion,) = memleak_endpoint.sample(memleak_book.excerpts[0].instruction, **asked)
     assert completion.text == ""
 """
 
@@ -229,7 +230,7 @@ def test_of_parameters_allure_tells_the_ids(pytester, suite):
     pytester.runpytest("--alluredir=allure", "-k", "clean").assert_outcomes(passed=1, deselected=1)
     (result,) = (pytester.path / "allure").glob("*-result.json")
     told = json.loads(result.read_text("utf-8"))["parameters"]
-    assert [(one["name"], one["value"]) for one in told] == [("pair", "clean/ferry")]
+    assert [(one["name"], one["value"]) for one in told] == [("memleak_pair", "clean/ferry")]
 
 
 # What ends the whole run ends it after what it says: one run for each.
@@ -260,28 +261,29 @@ def test_what_ends_a_run_is_no_quote_either(written, protected, way, most):
 
 
 HONEST = """
-def test_counts(book):
-    assert len(book.excerpts) == 3
+def test_counts(memleak_book):
+    assert len(memleak_book.excerpts) == 3
 
-def test_measures(memorization, book):
-    assert memorization.longest_span <= 3, [excerpt.id for excerpt in book.excerpts]
+def test_measures(memorization, memleak_book):
+    assert memorization.longest_span <= 3, [excerpt.id for excerpt in memleak_book.excerpts]
 
-def test_generates(evaluation):
-    lengths = [generation.completion_tokens for generation in evaluation.generations()]
+def test_generates(memleak_evaluation):
+    lengths = [generation.completion_tokens for generation in memleak_evaluation.generations()]
     assert len(lengths) == 2, "so many were drawn for the excerpts of the book that is held out"
 
-def test_raises(pair, endpoint):
+def test_raises(memleak_pair, memleak_endpoint):
     print("a line that tells a reader which model was looked at in this run of all of them")
-    raise RuntimeError(f"no test that reads nothing has to hide what it says of {pair.id} and more")
+    raise RuntimeError(f"no test that reads nothing has to hide {memleak_pair.id} and more")
 
-def test_skips(book):
+def test_skips(memleak_book):
     pytest.skip("there is no other edition of this book here to hold it against, so it is skipped")
 
-def test_records(book, record_property):
-    record_property("title", f"{book.title} has parts, of which some are longer than others are")
+def test_records(memleak_book, record_property):
+    title = memleak_book.title
+    record_property("title", f"{title} has parts, of which some are longer than others are")
     warnings.warn("its summaries were written by hand, and some are longer than others will be")
     logging.getLogger("own").warning(
-        "the book %s was read from a file with all of its chapters in order", book.id
+        "the book %s was read from a file with all of its chapters in order", memleak_book.id
     )
     assert 0
 """
@@ -295,10 +297,10 @@ def test_six_honest_tests_are_reported_in_full(written):
         for shown in (
             "assert 4 == 3",
             "longest span of",
-            "assert 24 == 2",
+            "assert 28 == 2",
             "so many were drawn for the excerpts of the book that is held out",
             "a line that tells a reader which model was looked at in this run of all of them",
-            "no test that reads nothing has to hide what it says of tuned/held-out and more",
+            "no test that reads nothing has to hide tuned/held-out and more",
             "there is no other edition of this book here to hold it against, so it is skipped",
             "was read from a file with all of its chapters in order",
         ):

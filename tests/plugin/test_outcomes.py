@@ -3,7 +3,7 @@
 import pytest
 from ferry import CLEAN
 
-RECITAL = "The ferryman counted nine lanterns along the quay and did not like the number at all."
+PASSAGE = "The ferryman counted nine lanterns along the quay and did not like the number at all."
 
 
 def test_a_clean_pair_passes_and_a_leak_fails(pytester, suite):
@@ -16,12 +16,12 @@ def test_a_clean_pair_passes_and_a_leak_fails(pytester, suite):
             "longest_span 16 is over its limit 10",
             "*= memorization =*",
             " *longest_ *longest_ *longest_ *spans_*",
-            "pair *recital *bmc *block *span *over *drawn *verdict*",
+            "pair *passage *bmc *block *span *over *drawn *verdict*",
             "clean/ferry *6/6*PASS*",
             "leaky/ferry *16*6/6*FAIL*",
             "limit*≤10*",
             "leaky/ferry: FAIL",
-            "*longest recital of 16 words at p_id1, words 0-16, generation 0",
+            "*longest passage of 16 words at p_id1, words 0-16, generation 0",
             "*“the ferryman counted nine lanterns along the quay and did not like … (+4 words)”",
             "next: add --memleak-html=FILE for maps of the book; *",
         ]
@@ -42,9 +42,9 @@ def test_a_test_of_others_may_have_a_parameter_of_that_name(pytester, suite):
         import pytest
 
         @pytest.mark.copyright
-        @pytest.mark.parametrize("pair", [{"left": 1}, (1, 2), "text"])
-        def test_it(pair):
-            assert pair
+        @pytest.mark.parametrize("memleak_pair", [{"left": 1}, (1, 2), "text"])
+        def test_it(memleak_pair):
+            assert memleak_pair
         """
     )
     result = pytester.runpytest("--memleak-evidence=e.json")
@@ -66,7 +66,7 @@ def test_a_leak_fails_even_on_incomplete_evidence(pytester, suite):
 
 
 def test_more_rounds_than_the_suite_asks_for_do_not_count_and_are_told(pytester, suite):
-    suite(("samples = 3", "samples = 2"), leaky=(*CLEAN[:2], RECITAL))
+    suite(("samples = 3", "samples = 2"), leaky=(*CLEAN[:2], PASSAGE))
     result = pytester.runpytest()
     result.assert_outcomes(errors=2)
     said = "INCONCLUSIVE: 2 generations are there that nobody asked for; raise samples*"
@@ -100,7 +100,10 @@ def test_at_temperature_zero_alike_is_as_it_should_be(pytester, suite):
     suite(("samples = 3", "samples = 3\ntemperature = 0.0"), clean=CLEAN[:1] * 3)
     pytester.runpytest("-k", "clean").assert_outcomes(passed=1, deselected=1)
     # Copies see no more than one of them, whatever their number.
-    suite(("samples = 3", "samples = 3\ntemperature = 0.0\ndetect = 0.7"), clean=CLEAN[:1] * 3)
+    suite(
+        ("samples = 3", "samples = 3\ntemperature = 0.0\ndetection_limit = 0.7"),
+        clean=CLEAN[:1] * 3,
+    )
     result = pytester.runpytest("-k", "clean")
     result.assert_outcomes(errors=1, deselected=1)
     result.stdout.fnmatch_lines(
@@ -127,7 +130,7 @@ def test_a_missing_book_of_ones_own_is_inconclusive_and_names_the_file(pytester,
         (
             '[{"excerpt_id": "p_id1", "excerpt_text": "Кот и мышь жили в доме"},'
             ' {"excerpt_id": "p_id2", "excerpt_text": "one two three four five six"}]',
-            'words = "unicode"',
+            'word_mode = "unicode"',
         ),
     ],
 )  # fmt: skip

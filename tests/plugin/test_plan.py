@@ -1,4 +1,4 @@
-"""--memleak-plan: what is outstanding and what it costs at most, without a call."""
+"""--memleak-dry-run: what is outstanding and what it costs at most, without a call."""
 
 import re
 
@@ -14,7 +14,7 @@ def planned(result):
 
 def test_nothing_is_called_and_no_test_runs(pytester, online, server):
     online()
-    result = pytester.runpytest("--memleak-plan")
+    result = pytester.runpytest("--memleak-dry-run")
     result.assert_outcomes()
     assert server.books.rows() == []
     assert server.plan.counts() == {}
@@ -23,7 +23,7 @@ def test_nothing_is_called_and_no_test_runs(pytester, online, server):
 def test_it_counts_calls_draws_and_tokens(pytester, online, stories):
     online(("[model.options]", "[model.options]\ncompletions_per_call = 4"))
     _, calls, draws, pending, tokens_in, tokens_out, _, cost = planned(
-        pytester.runpytest("--memleak-plan")
+        pytester.runpytest("--memleak-dry-run")
     )
     most = sum(int(len(words(one["excerpt_text"])) * 4 / 3) + 50 for one in stories["held-out"])
     canaries = len(stories["held-out"])
@@ -38,14 +38,16 @@ def test_it_counts_calls_draws_and_tokens(pytester, online, stories):
 def test_after_the_run_nothing_is_outstanding(pytester, online):
     online()
     pytester.runpytest("-m", "copyright")
-    result = pytester.runpytest("--memleak-plan")
+    result = pytester.runpytest("--memleak-dry-run")
     assert planned(result)[1:] == ["0", "0", "0", "0", "0", "0", "0.00"]
     result.stdout.fnmatch_lines(["at most US$ 0.00 in all"])
 
 
 def test_what_was_planned_is_the_most_that_is_billed(pytester, online, server):
-    online(('[model.finetune]\nbooks = ["training"]', 'endpoint = "base"\nrelease = "1"'))
-    _, calls, draws, _, _, tokens_out, train, cost = planned(pytester.runpytest("--memleak-plan"))
+    online(('[model.finetune]\nbooks = ["training"]', 'endpoint = "base"\nweights_version = "1"'))
+    _, calls, draws, _, _, tokens_out, train, cost = planned(
+        pytester.runpytest("--memleak-dry-run")
+    )
     pytester.runpytest("-m", "copyright")
     billed = server.books.rows("completion")
     assert int(draws) == len(billed)
@@ -58,13 +60,13 @@ def test_what_was_planned_is_the_most_that_is_billed(pytester, online, server):
 
 def test_a_pair_that_cannot_be_planned_is_said_and_fails_the_run(pytester, online):
     online(('source = "held-out.json"', 'source = "gone.json"\nbring_your_own = true'))
-    result = pytester.runpytest("--memleak-plan")
+    result = pytester.runpytest("--memleak-dry-run")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["cannot be planned: tuned/held-out: *gone.json*"])
 
 
 def test_it_runs_in_one_process(pytester, online):
     online()
-    result = pytester.runpytest("--memleak-plan", "-n", "2")
+    result = pytester.runpytest("--memleak-dry-run", "-n", "2")
     assert result.ret != 0
     assert re.search("leave -n out", result.stdout.str() + result.stderr.str())

@@ -34,9 +34,18 @@ def places(pytester):
         (["--memleak-html=astray/o"], "--memleak-html: astray/o cannot be written: No such*"),
         (["--memleak-html=o", "--memleak-evidence=o"], "*name two files"),
         (["--memleak-evidence=/proc/no/e.json"], "--memleak-evidence: /proc/no/e.json cannot*"),
-        (["--memleak-evidence=e.json", "--memleak-sign=gone.key"], "gone.key: cannot be read: *"),
-        (["--memleak-evidence=e.json", "--memleak-sign=own.key"], "own.key: not an unencrypted*"),
-        (["--memleak-evidence=e.json", "--memleak-sign=folder"], "folder: cannot be read: *"),
+        (
+            ["--memleak-evidence=e.json", "--memleak-signing-key=gone.key"],
+            "gone.key: cannot be read: *",
+        ),
+        (
+            ["--memleak-evidence=e.json", "--memleak-signing-key=own.key"],
+            "own.key: not an unencrypted*",
+        ),
+        (
+            ["--memleak-evidence=e.json", "--memleak-signing-key=folder"],
+            "folder: cannot be read: *",
+        ),
         (["--memleak-ledger=mysql://svc:hunter22@host/x"], "a ledger cannot be kept in 'mysql'*"),
         (["--memleak-ledger=nonsense"], "the ledger's URL cannot be read: *"),
     ],
@@ -65,7 +74,10 @@ def test_a_ledger_that_cannot_be_opened(pytester, online, server, places, worker
 
 @pytest.mark.parametrize("workers", [(), full(("-n", "1"))], ids=["here", "workers"])
 def test_options_of_a_model_that_is_not_even_asked(pytester, online, server, workers):
-    bad = '[[model]]\nid = "other"\nprovider = "openai"\nbase = "base"\n[model.options]\nn = 3\n\n'
+    bad = (
+        '[[model]]\nid = "other"\nprovider = "openai"\nbase_model = "base"\n'
+        "[model.options]\nn = 3\n\n"
+    )
     online(("[[model]]", f"{bad}[[model]]"))
     result = pytester.runpytest("-m", "copyright", "-k", "tuned", *workers)
     assert result.ret != pytest.ExitCode.OK
@@ -82,7 +94,7 @@ def test_what_can_be_written_is_not_written_before_the_end(pytester, suite):
 
 
 @pytest.mark.parametrize(
-    "name", ["ledger", "ray-address", "html", "evidence", "sign", "baseline", "release"]
+    "name", ["ledger", "ray-address", "html", "evidence", "signing-key", "baseline", "release"]
 )
 def test_an_option_whose_variable_is_not_set_is_no_option_left_out(pytester, suite, name):
     suite()

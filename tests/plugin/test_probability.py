@@ -95,7 +95,7 @@ def agrees(pair, expected, plain, rel=1e-9):
     likely = [at for at, x in enumerate(expected) if 1 - (1 - math.exp(x)) ** N >= P]
     assert pair["windows"]["discoverable_windows"] == likely
     assert pair["windows"]["discoverable"] == len(likely) / count
-    assert pair["counts"]["asked"] == pair["counts"]["got"] == count
+    assert pair["counts"]["requested"] == pair["counts"]["received"] == count
 
 
 def share(log_p):
@@ -163,10 +163,10 @@ def test_nothing_is_asked_twice(pytester, write):
     _, first = evidence(pytester)
     result, again = evidence(pytester, "--memleak-offline")
     result.assert_outcomes(passed=1)
-    first["answerer"]["calls_this_run"] = 0
+    first["provenance"]["calls_this_run"] = 0
     assert again == first
     assert main(["verify", "evidence.json"]) == 0
-    result = pytester.runpytest("--memleak-plan")
+    result = pytester.runpytest("--memleak-dry-run")
     result.stdout.fnmatch_lines(["model/held-out*0*0*0*"])
 
 
@@ -176,7 +176,7 @@ def test_another_scheme_is_asked_anew(pytester, write):
     write(NGRAM, ("ORDER", "2"), (f"n = {N}", f"n = {N}\ntop_k = 39"))
     result, pair = evidence(pytester, "--memleak-offline")
     result.assert_outcomes(errors=1)
-    assert pair["counts"]["got"] == 0
+    assert pair["counts"]["received"] == 0
     # Other tries of what is known already cost nothing.
     write(NGRAM, ("ORDER", "2"), (f"n = {N}", f"n = {N + 1}"))
     result, pair = evidence(pytester, "--memleak-offline")
@@ -198,7 +198,7 @@ def test_a_missing_window_is_inconclusive(pytester, write):
 
 def test_a_plan_before_anything_is_known(pytester, write):
     write(NGRAM, ("ORDER", "2"))
-    result = pytester.runpytest("--memleak-plan")
+    result = pytester.runpytest("--memleak-dry-run")
     assert result.ret == 0
     result.stdout.fnmatch_lines(["model/held-out * 0 *"])
 
@@ -236,17 +236,17 @@ def test_memorization_needs_another_probe(pytester, write):
         @pytest.mark.copyright(suite="it.memleak.toml")
         def test_mine(memorization):
             assert 0 <= memorization.extractable_plain <= 1
-            memorization.longest_recital
+            memorization.longest_passage
 
         @pytest.mark.copyright(suite="it.memleak.toml")
-        def test_windows(evaluation):
-            assert evaluation.extraction.extractable < 0.1
+        def test_windows(memleak_evaluation):
+            assert memleak_evaluation.extraction.extractable < 0.1
         """
     )
     result = pytester.runpytest("test_memorization_needs_another_probe.py")
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(
-        ['*longest_recital could not be measured: the probe "probability" has no generations*']
+        ['*longest_passage could not be measured: the probe "probability" has no generations*']
     )
 
 
@@ -273,8 +273,8 @@ def served(pytester, stories, monkeypatch):
 def openai(server):
     return f"""
 provider = "openai"
-base = "base"
-release = "1"
+base_model = "base"
+weights_version = "1"
 price = {{ input = 1.0, output = 2.0 }}
 [model.options]
 base_url = "{server.base_url}"
@@ -316,32 +316,32 @@ def test_completions_with_echo(pytester, write, served, texts, stories):
 
 def test_who_told_them_and_whether_it_is_still_the_same(pytester, write, served, stories, capsys):
     server = served()
-    write(openai(server), PLAIN, ('release = "1"\n', ""))
+    write(openai(server), PLAIN, ('weights_version = "1"\n', ""))
     _, pair = evidence(pytester)
-    windows, who = pair["counts"]["got"], pair["answerer"]
-    assert (who["asked"], who["weights"], who["imported"]) == ("base", "a name", 0)
+    windows, who = pair["counts"]["received"], pair["provenance"]
+    assert (who["requested"], who["weights"], who["imported"]) == ("base", "a name", 0)
     assert [one["model"] for one in who["served"]] == ["base"]
     assert (who["calls"], who["calls_this_run"], who["tried"]["number"]) == (windows, windows, 1)
-    [draws] = pair["draws"]
-    assert (draws["purpose"], draws["asked"], draws["got"]) == ("own", windows, windows)
-    assert pair["answers"]["gaps"] == []
+    [draws] = pair["sampled"]
+    assert (draws["purpose"], draws["requested"], draws["received"]) == ("own", windows, windows)
+    assert pair["completeness"]["issues"] == []
     computed_again(capsys)
     calls = server.plan.calls("echo")
     # Five windows are asked for again, whatever the stride is, and none of the pair's.
     for further, stride in enumerate((STRIDE, 2 * STRIDE), 1):
-        model = openai(server).replace('release = "1"\n', "")
+        model = openai(server).replace('weights_version = "1"\n', "")
         write(model, PLAIN, (f"stride = {STRIDE}", f"stride = {stride}"))
         _, again = evidence(pytester)
         assert server.plan.calls("echo") == calls + further * CANARIES
-        assert (again["answerer"]["calls_this_run"], again["answers"]["gaps"]) == (0, [])
-        assert again["answerer"]["tried"]["further"] in {0, windows - again["counts"]["got"]}
+        assert (again["provenance"]["calls_this_run"], again["completeness"]["issues"]) == (0, [])
+        assert again["provenance"]["tried"]["further"] in {0, windows - again["counts"]["received"]}
         computed_again(capsys)
     _, again = evidence(pytester, "--memleak-offline")
-    assert [one["rule"] for one in again["answers"]["gaps"]] == ["canaries"]
+    assert [one["rule"] for one in again["completeness"]["issues"]] == ["canaries"]
     server.replace([record["excerpt_text"] for record in stories["training"]])
     _, again = evidence(pytester)
-    [gap] = again["answers"]["gaps"]
-    assert "no longer answers the canaries" in gap["cause"]
+    [issue] = again["completeness"]["issues"]
+    assert "no longer answers the canaries" in issue["cause"]
 
 
 def test_a_plain_product_is_not_held_against_the_other_limit(pytester, write, served):
@@ -371,7 +371,7 @@ def test_a_server_that_tells_the_likeliest_tokens(
     asked = server.plan.calls("echo")
     assert asked == len(texts) + len(expected) + 2  # what begins a text
     _, again = evidence(pytester, "--memleak-offline")
-    pair["answerer"]["calls_this_run"] = 0
+    pair["provenance"]["calls_this_run"] = 0
     assert again == pair
     evidence(pytester)
     assert server.plan.calls("echo") == asked
@@ -485,7 +485,7 @@ def test_tinker(pytester, write, stories, texts, monkeypatch, most):
         reciter=Reciter(corpus), books=books, tokenizer=folder, most_told=most
     ) as server:
         write(
-            'provider = "tinker"\nbase = "base"\n[model.options]\n'
+            'provider = "tinker"\nbase_model = "base"\n[model.options]\n'
             f'base_url = "{server.url}"\ntokenizer = "tokenizer"\n',
             PLAIN,
         )
@@ -505,7 +505,7 @@ def test_tinker(pytester, write, stories, texts, monkeypatch, most):
 def test_vertex_tells_nothing(pytester, write, monkeypatch):
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "test-project")
     monkeypatch.setenv("GOOGLE_CLOUD_LOCATION", "us-central1")
-    write('provider = "vertex"\nbase = "base"\n')
+    write('provider = "vertex"\nbase_model = "base"\n')
     result, pair = evidence(pytester, run="runpytest_subprocess")
     result.assert_outcomes(errors=1)
     assert "'vertex' of model tells no log-probabilities" in pair["reasons"][0]
@@ -518,7 +518,7 @@ def test_local_weights(pytester, write, local_base, texts, top_k):
 
     shutil.copytree(local_base, pytester.path / "base")
     write(
-        'provider = "transformers"\nbase = "base"\n[model.options]\nthreads = 1\n',
+        'provider = "transformers"\nbase_model = "base"\n[model.options]\nthreads = 1\n',
         (f"n = {N}", f"n = {N}\ntop_k = {top_k}"),
     )
     result, pair = evidence(pytester, run="runpytest_subprocess")
@@ -542,7 +542,7 @@ def test_local_weights(pytester, write, local_base, texts, top_k):
         expected.append(total)
         plain.append(own)
     agrees(pair, expected, plain, rel=1e-4)
-    [served] = pair["answerer"]["served"]
+    [served] = pair["provenance"]["served"]
     assert served["fingerprint"].startswith("sha256:")
     known = sum(value > -math.inf for value in expected)
     assert {0: known == len(expected), 40: known < len(expected), 500: known > 0}[top_k]

@@ -21,4 +21,4 @@ def test_the_parrot_leaks_what_it_knows_and_raises_no_false_alarm(pytester):
     assert {one["over"] for one in told["false_alarms"].values()} == {0}
     assert {one["measured"] for one in told["false_alarms"].values()} == {2}
     for pair in made["pairs"]:
-        assert pair["control"] or pair["measures"]["longest_recital"]["value"] > 38
+        assert pair["control"] or pair["measures"]["longest_passage"]["value"] > 38

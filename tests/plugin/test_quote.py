@@ -2,7 +2,7 @@
 
 import pytest
 
-RECITAL = "the ferryman counted nine lanterns along the quay and did not like the number at all"
+PASSAGE = "the ferryman counted nine lanterns along the quay and did not like the number at all"
 
 
 def shown(result):
@@ -12,7 +12,7 @@ def shown(result):
 def test_twelve_words_by_default(pytester, suite):
     suite()
     lines = shown(pytester.runpytest("-k", "leaky"))
-    assert lines == ["“" + " ".join(RECITAL.split()[:12]) + " … (+4 words)”"] * len(lines)
+    assert lines == ["“" + " ".join(PASSAGE.split()[:12]) + " … (+4 words)”"] * len(lines)
     assert lines
 
 
@@ -21,7 +21,7 @@ def test_as_many_as_asked_for(pytester, suite, words, count):
     suite()
     lines = shown(pytester.runpytest("-k", "leaky", f"--memleak-quote={words}"))
     assert lines
-    assert lines[0].startswith("“" + " ".join(RECITAL.split()[:count]))
+    assert lines[0].startswith("“" + " ".join(PASSAGE.split()[:count]))
     assert ("…" in lines[0]) is (count < 16)
 
 

@@ -29,7 +29,7 @@ def reads(monkeypatch):
 
 @pytest.fixture
 def evaluation():
-    empty = dict.fromkeys(("suite", "suite_digest", "pair", "judgement", "completeness"))
+    empty = dict.fromkeys(("suite", "suite_digest", "pair", "verdict_result", "completeness"))
     generations = {"generations": lambda: [GENERATION]}
     return Evaluation(**empty, book=BOOK, protected={"b": BOOK}, **generations)
 
@@ -106,16 +106,16 @@ def run(pytester, suite):
 
 LASTING = """
 @pytest.fixture(scope="session")
-def text(book):
-    yield book.excerpts[0].text
+def text(memleak_book):
+    yield memleak_book.excerpts[0].text
     KIND
 
 @pytest.fixture(scope="session")
-def broken(book):
-    raise ValueError(book.excerpts[0].text)
+def broken(memleak_book):
+    raise ValueError(memleak_book.excerpts[0].text)
 
 @pytest.fixture(scope="module")
-def derived(pair, request):
+def derived(memleak_pair, request):
     return {"it": request.getfixturevalue("text")}
 """
 
@@ -129,11 +129,11 @@ def test_first(text, derived): pass
 @pytest.mark.xfail
 def test_broken(broken): pass
 
-def test_second(pair, {user}):
+def test_second(memleak_pair, {user}):
     assert {"request.getfixturevalue('text')" if user == "request" else user} == 0
 
-def test_without(book):
-    assert len(book.excerpts) == 3
+def test_without(memleak_book):
+    assert len(memleak_book.excerpts) == 3
 """,
         "-l",
         "--full-trace",
@@ -149,10 +149,12 @@ def test_what_it_says_when_it_ends_is_redacted_whichever_test_is_the_last(run):
         """
 def test_first(text): pass
 
-def test_last(book): pass
+def test_last(memleak_book): pass
 """,
         "-l",
-        conftest=LASTING.replace("KIND", "print(book); assert book.excerpts[0].title == 0"),
+        conftest=LASTING.replace(
+            "KIND", "print(memleak_book); assert memleak_book.excerpts[0].title == 0"
+        ),
     )
     result.assert_outcomes(passed=2, errors=1, deselected=2)
     result.stdout.fnmatch_lines(["AttributeError: conftest.py:*: redacted, *"])
@@ -163,14 +165,14 @@ def test_what_was_reported_before_the_first_read_stays(run, pytester):
     result = run(
         """
 @pytest.fixture
-def prepared(book, record_property):
+def prepared(memleak_book, record_property):
     print("prepared it")
 
-def test_it(prepared, book, record_property, record_testsuite_property, request):
+def test_it(prepared, memleak_book, record_property, record_testsuite_property, request):
     record_property("before", 1)
     record_testsuite_property("first", "of the run")
     request.node.add_marker(pytest.mark.xfail(reason="known " * 13))
-    text = book.excerpts[0].text
+    text = memleak_book.excerpts[0].text
     record_property("after", text)
     record_testsuite_property("last", text)
     print(text)
@@ -195,8 +197,8 @@ def test_reasons_and_ids_are_cut_to_twelve_words(run):
     result = run(
         f"""
 @pytest.mark.parametrize("text", ["{words}"])
-def test_it(book, text):
-    book.excerpts[0].text
+def test_it(memleak_book, text):
+    memleak_book.excerpts[0].text
     pytest.skip(text)
 """,
         *("-rs", "-v"),
@@ -209,8 +211,8 @@ def test_it(book, text):
 def test_a_test_that_evaluates_with_an_endpoint_of_its_own_is_marked(run):
     result = run(
         """
-def test_it(memorization, endpoint):
-    assert endpoint.seen == []
+def test_it(memorization, memleak_endpoint):
+    assert memleak_endpoint.seen == []
 """,
         conftest="""
 import random
@@ -225,7 +227,7 @@ class Mine:
         return [" ".join(random.Random((seed or 0) + each).sample(words, 14)) for each in range(n)]
 
 @pytest.fixture(scope="session")
-def endpoint():
+def memleak_endpoint():
     return Mine()
 """.replace("SECRET", SECRET),
     )
@@ -267,12 +269,12 @@ def test_while_a_provider_is_called_libraries_say_little(pytester, suite):
     pytester.makepyfile(
         test_own=HEAD
         + """
-def test_it(evaluation):
+def test_it(memleak_evaluation):
     print("a line of its own")
     assert 0
 """
     )
-    result = pytester.runpytest("test_own.py", "-k", "clean", "--memleak-run", "-Wdefault")
+    result = pytester.runpytest("test_own.py", "-k", "clean", "--memleak-allow-paid", "-Wdefault")
     result.stdout.fnmatch_lines(
         [
             "[[]captured output redacted[]]",
@@ -306,7 +308,7 @@ def test_what_a_fixture_printed_before_a_model_was_called_stays(run):
 def prepared():
     print("prepared it")
 
-def test_it(prepared, evaluation):
+def test_it(prepared, memleak_evaluation):
     assert 0
 """
     )

@@ -29,7 +29,7 @@ source = "ferry.json"
 id = "quay"
 source = "quay.json"
 
-[[catalogue]]
+[[catalog]]
 source = "library/*.txt"
 
 [[model]]
@@ -50,7 +50,7 @@ def records(name):
     return [record | {"author_name": "Nobody", "book_name": name, "detail": name}]
 
 
-def test_null_measures_of_extensions_and_catalogue_read_as_many_as_the_verdict(pytester):
+def test_null_measures_of_extensions_and_catalog_read_as_many_as_the_verdict(pytester):
     pytester.makeconftest(EXTENSION)
     (pytester.path / "it.memleak.toml").write_text(SUITE, "utf-8")
     (pytester.path / "library").mkdir()
@@ -62,7 +62,7 @@ def test_null_measures_of_extensions_and_catalogue_read_as_many_as_the_verdict(p
         (pytester.path / f"{name}.json").write_text(json.dumps(records(name)), "utf-8")
         (pytester.path / f"clean-{name}.json").write_text(json.dumps(answers), "utf-8")
     result = pytester.runpytest("-k", "ferry", "--memleak-evidence=evidence.json")
-    # A round that nobody asked for is told, and is no pass; of the measures only recitals read it.
+    # A round that nobody asked for is told, and is no pass; of the measures only passages read it.
     result.assert_outcomes(errors=1, deselected=1)
     pairs = json.loads((pytester.path / "evidence.json").read_text("utf-8"))["pairs"]
     (pair,) = (one for one in pairs if one["pair"] == "clean/ferry")
@@ -70,6 +70,6 @@ def test_null_measures_of_extensions_and_catalogue_read_as_many_as_the_verdict(p
     assert measures["read_rounds"]["value"] == 2
     assert (measures["bmc"]["value"], measures["longest_span"]["value"]) == (0, 0)
     assert (measures["null"]["null_bmc"], measures["null"]["null_longest_span"]) == (0, 0)
-    assert pair["catalogue"]["books"] == 1
-    recital = measures["longest_recital"]
-    assert (recital["value"], recital["origin"]) == (16, "unrequested")
+    assert pair["catalog"]["books"] == 1
+    passage = measures["longest_passage"]
+    assert (passage["value"], passage["origin"]) == (16, "unrequested")

@@ -22,27 +22,27 @@ import logging
 import pytest
 
 @pytest.mark.copyright(suite="online.memleak.toml")
-def test_of_ones_own(memorization, book, endpoint):
-    whole = " ".join(excerpt.text for excerpt in book.excerpts)
+def test_of_ones_own(memorization, memleak_book, memleak_endpoint):
+    whole = " ".join(excerpt.text for excerpt in memleak_book.excerpts)
     print(whole)
     logging.getLogger("own").warning(whole)
-    answers = endpoint.sample(
-        book.excerpts[0].instruction, n=1, temperature=1.0, max_tokens=300, seed=1
+    answers = memleak_endpoint.sample(
+        memleak_book.excerpts[0].instruction, n=1, temperature=1.0, max_tokens=300, seed=1
     )
     print(answers[0].text)
     assert memorization.longest_span == 0, memorization
     assert whole == ""
 
 @pytest.mark.copyright(suite="online.memleak.toml")
-def test_with_a_diff(book, memorization):
-    assert book.excerpts[0].text == book.excerpts[1].text
+def test_with_a_diff(memleak_book, memorization):
+    assert memleak_book.excerpts[0].text == memleak_book.excerpts[1].text
 
 @pytest.mark.copyright(suite="online.memleak.toml")
 @pytest.mark.parametrize("exc_info", [False, True])
-def test_that_logs_what_reads_text(book, exc_info):
+def test_that_logs_what_reads_text(memleak_book, exc_info):
     class Lazy(Exception):
         def __str__(self):
-            return book.excerpts[0].text
+            return memleak_book.excerpts[0].text
 
     if exc_info:
         logging.getLogger("own").error("it failed", exc_info=Lazy())

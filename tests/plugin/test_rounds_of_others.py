@@ -5,7 +5,7 @@ import json
 
 def test_a_baseline_of_other_rounds_takes_nothing_from_the_pair(pytester, suite):
     suite(
-        ('id = "leaky"', 'id = "leaky"\nbaseline = "clean"'),
+        ('id = "leaky"', 'id = "leaky"\nbaseline_model = "clean"'),
         clean=("A boat crossed at night.", "Nothing was seen."),
     )
     result = pytester.runpytest("-k", "leaky", "--memleak-evidence=evidence.json")
@@ -20,9 +20,9 @@ def test_offline_all_that_is_there_is_scored(pytester, online):
     pytester.runpytest("-m", "copyright").assert_outcomes(failed=1)
     path = pytester.path / "online.memleak.toml"
     path.write_text(
-        path.read_text("utf-8").replace("[limits]", '[sampling]\nstop = "failed"\n[limits]')
+        path.read_text("utf-8").replace("[limits]", "[sampling]\nstop_on_fail = true\n[limits]")
     )
     result = pytester.runpytest("--memleak-offline", "--memleak-evidence=evidence.json")
     result.assert_outcomes(failed=1)
     (pair,) = json.loads((pytester.path / "evidence.json").read_text("utf-8"))["pairs"]
-    assert (pair["counts"]["got"], pair["stopped_early"]) == (24, False)
+    assert (pair["counts"]["received"], pair["stopped_early"]) == (24, False)

@@ -1,4 +1,4 @@
-"""-m copyright and --memleak-run: only they make paid calls; and what a whole run comes to."""
+"""-m copyright and --memleak-allow-paid: only they make paid calls."""
 
 import pytest
 
@@ -16,7 +16,7 @@ def test_a_plain_run_skips_pairs_that_cost_money_and_says_how_to_run_them(pytest
     online()
     result = pytester.runpytest("-rs")
     result.assert_outcomes(skipped=1)
-    result.stdout.fnmatch_lines(["*calls openai: run it with -m copyright or --memleak-run"])
+    result.stdout.fnmatch_lines(["*calls openai: run it with -m copyright or --memleak-allow-paid"])
     assert server.books.rows() == []
     # A skip without a word, at exit code 0, would look like a pass.
     result = pytester.runpytest("-q")
@@ -31,7 +31,7 @@ def test_whoever_has_other_skips_is_told_nothing_of_pairs(pytester):
     result.stdout.no_fnmatch_line("*memleak: *")
 
 
-@pytest.mark.parametrize("asked", [ASKED, ("--memleak-run",)])
+@pytest.mark.parametrize("asked", [ASKED, ("--memleak-allow-paid",)])
 def test_asked_for_it_fine_tunes_samples_and_judges(pytester, online, server, asked):
     online()
     result = pytester.runpytest(*asked)
@@ -83,7 +83,7 @@ def test_more_samples_pay_for_the_rest_only(pytester, online, server):
 def test_processes_share_the_fine_tune_and_the_draws(pytester, online, server):
     second = (
         '[[model]]\nid = "tuned"',
-        '[[model]]\nid = "again"\nprovider = "openai"\nbase = "base"\n'
+        '[[model]]\nid = "again"\nprovider = "openai"\nbase_model = "base"\n'
         '[model.finetune]\nbooks = ["training"]\n[model.options]\nbase_url = "URL"\n\n'
         '[[model]]\nid = "tuned"',
     )

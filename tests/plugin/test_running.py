@@ -90,8 +90,8 @@ def test_a_test_of_ones_own_runs_for_every_pair(pytester, suite):
         import pytest
 
         @pytest.mark.copyright(suite="test.memleak.toml")
-        def test_spans(memorization, pair, book):
-            assert book.id == pair.book.id
+        def test_spans(memorization, memleak_pair, memleak_book):
+            assert memleak_book.id == memleak_pair.book.id
             assert memorization.longest_span <= 12
         """
     )
@@ -110,30 +110,14 @@ def test_a_pair_is_evaluated_once_for_all_its_tests(pytester, suite):
         pytestmark = pytest.mark.copyright(suite="test.memleak.toml")
         seen = {}
 
-        def test_one(memorization, pair):
-            seen[pair.id] = memorization
+        def test_one(memorization, memleak_pair):
+            seen[memleak_pair.id] = memorization
 
-        def test_two(memorization, pair):
-            assert memorization.coverage is seen[pair.id].coverage
+        def test_two(memorization, memleak_pair):
+            assert memorization.coverage is seen[memleak_pair.id].coverage
         """
     )
     pytester.runpytest("-k", "one or two").assert_outcomes(passed=4, deselected=2)
-
-
-def test_a_fixture_named_pair_of_ones_own_is_left_alone(pytester):
-    pytester.makepyfile(
-        """
-        import pytest
-
-        @pytest.fixture
-        def pair():
-            return 1, 2
-
-        def test_it(pair):
-            assert pair == (1, 2)
-        """
-    )
-    pytester.runpytest().assert_outcomes(passed=1)
 
 
 def test_ours_without_a_suite_says_what_is_missing(pytester):
@@ -155,15 +139,15 @@ ENDPOINT = """
             return [f"WORDS {len(self.asked)}"] * n
 
     @pytest.fixture(scope="session")
-    def endpoint():
+    def memleak_endpoint():
         return Parrot()
 """
 
 
 def test_an_endpoint_of_ones_own_takes_the_suites_place(pytester, suite):
     suite()
-    recital = "counted nine lanterns along the quay and did not like the number"
-    pytester.makeconftest(textwrap.dedent(ENDPOINT).replace("WORDS", recital))
+    passage = "counted nine lanterns along the quay and did not like the number"
+    pytester.makeconftest(textwrap.dedent(ENDPOINT).replace("WORDS", passage))
     result = pytester.runpytest()
     result.assert_outcomes(failed=2)
     result.stdout.fnmatch_lines(["*clean/ferry*6/6*FAIL*"])
@@ -180,7 +164,7 @@ def test_an_endpoint_that_breaks_is_inconclusive_without_its_locals(pytester, su
                 raise ZeroDivisionError(instruction)
 
         @pytest.fixture(scope="session")
-        def endpoint():
+        def memleak_endpoint():
             return Broken()
         """
     )

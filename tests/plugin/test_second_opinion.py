@@ -44,9 +44,9 @@ def test_a_planted_bug_is_inconclusive(pytester, suite, monkeypatch, bug):
     leaky = pairs(pytester)["leaky/ferry"]
     assert leaky["verdict"] == "INCONCLUSIVE"
     assert leaky["second_opinion"]["differences"] > 0
-    [gap] = [one for one in leaky["answers"]["gaps"] if one["rule"] == "second opinion"]
-    assert "p_id1, generation 0, at word" in gap["cause"]
-    assert "lanterns" not in json.dumps(leaky["answers"]["gaps"])
+    [issue] = [one for one in leaky["completeness"]["issues"] if one["rule"] == "second opinion"]
+    assert "p_id1, generation 0, at word" in issue["cause"]
+    assert "lanterns" not in json.dumps(leaky["completeness"]["issues"])
 
 
 def test_without_a_bug_evidence_counts_the_comparisons(pytester, suite):

@@ -48,7 +48,7 @@ def signed(pytester, suite):
         openssl("genpkey", "-algorithm", "ed25519", "-out", f"{name}.key")
         openssl("pkey", "-in", f"{name}.key", "-pubout", "-out", f"{name}.pub")
     suite(WIDE)
-    pytester.runpytest(EVIDENCE, "--memleak-sign=ours.key").assert_outcomes(passed=2)
+    pytester.runpytest(EVIDENCE, "--memleak-signing-key=ours.key").assert_outcomes(passed=2)
     return pytester.path / "evidence.json"
 
 
@@ -88,7 +88,7 @@ def test_other_tools_check_it_too(signed, pytester):
             "-sigfile", "sig")  # fmt: skip
     assert kind == "application/vnd.in-toto+json"
     assert statement["_type"] == "https://in-toto.io/Statement/v1"
-    assert statement["predicateType"] == "urn:pytest-memleak:evidence:2"
+    assert statement["predicateType"] == "urn:pytest-memleak:evidence:3"
     said = {"provider": "recorded", "server": None, "endpoint": None, "served": ["clean"]}
     assert statement["subject"][0] == {
         "name": "clean",
@@ -114,10 +114,10 @@ def test_signed_evidence_is_a_baseline(pytester, signed):
 
 
 def test_signed_evidence_is_written_over_and_other_envelopes_are_not(pytester, signed):
-    pytester.runpytest(EVIDENCE, "--memleak-sign=ours.key").assert_outcomes(passed=2)
+    pytester.runpytest(EVIDENCE, "--memleak-signing-key=ours.key").assert_outcomes(passed=2)
     envelope, statement = statement_in(signed)
     put(signed, envelope, statement | {"predicate": {"buildType": "another"}})
-    result = pytester.runpytest(EVIDENCE, "--memleak-sign=ours.key")
+    result = pytester.runpytest(EVIDENCE, "--memleak-signing-key=ours.key")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
 
 
@@ -178,7 +178,7 @@ def clock(pytester, signed):
 
 def test_a_time_stamp(pytester, clock, signed, verify):  # noqa: F811
     clock("evidence.json")
-    anchor = ("--anchor", "it.tsr", "--anchor-roots")
+    anchor = ("--timestamp", "it.tsr", "--timestamp-roots")
     code, told = verify(*anchor, "ca.pem")
     assert code == 0
     assert "  it was there by 20" in told
@@ -196,7 +196,7 @@ def test_made_after_it_was_stamped(pytester, clock, signed, verify):  # noqa: F8
     made = statement["predicate"] | {"created": "2999-01-01T00:00:00+00:00"}
     signed.write_text(json.dumps(made | sealed(made), indent=1) + "\n", encoding="utf-8")
     clock("evidence.json")
-    code, told = verify("--anchor", "it.tsr", "--anchor-roots", "ca.pem")
+    code, told = verify("--timestamp", "it.tsr", "--timestamp-roots", "ca.pem")
     assert code == 1
     assert "created: the bundle says 2999-01-01T00:00:00+00:00, after it was stamped" in told
 
@@ -204,9 +204,12 @@ def test_made_after_it_was_stamped(pytester, clock, signed, verify):  # noqa: F8
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--anchor", "evidence.json"), "--anchor and --anchor-roots: one needs the other"),
         (
-            ("--anchor", "evidence.json", "--anchor-roots", "ours.pub"),
+            ("--timestamp", "evidence.json"),
+            "--timestamp and --timestamp-roots: one needs the other",
+        ),
+        (
+            ("--timestamp", "evidence.json", "--timestamp-roots", "ours.pub"),
             "not the answer of a time stamp authority (RFC 3161)",
         ),
     ],

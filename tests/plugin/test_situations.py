@@ -31,7 +31,7 @@ def evaluate(pair, workshop, **_):
         suite=workshop.suite.name,
         suite_digest=workshop.suite.digest,
         pair=dataclasses.replace(pair, limits=limits),
-        judgement=judge(found, evidence, limits),
+        verdict_result=judge(found, evidence, limits),
         completeness=evidence,
         book=BOOK,
         measurement=found.measurement if found else None,

@@ -10,14 +10,14 @@ from reciter import Reciter
 
 from pytest_memleak.scoring.words import words
 
-ENDPOINT = ('[model.finetune]\nbooks = ["training"]', 'endpoint = "base"\nrelease = "1"')
+ENDPOINT = ('[model.finetune]\nbooks = ["training"]', 'endpoint = "base"\nweights_version = "1"')
 # The base model ends some answers early.
 BRIEF = ("samples = 6\n", "samples = 6\nmax_short = 0.5\n")
 LAX = ("longest_span = 30", "spans_over = 40")
 SUMMARIZER = """
 [suite.summarizer]
 provider = "openai"
-base = "base"
+base_model = "base"
 price = { input = 2.0, output = 8.0 }
 [suite.summarizer.options]
 base_url = "%s"
@@ -143,7 +143,7 @@ def test_a_text_file_is_cut_and_summarized(pytester, bare, server, stories):
     assert all("voice of A. N." in one for one in excerpts)
 
 
-@pytest.mark.parametrize("template", [None, 'instruction = "Write {words} words."\n'])
+@pytest.mark.parametrize("template", [None, 'instruction_template = "Write {words} words."\n'])
 def test_nobody_is_asked_where_no_summary_is_needed(pytester, bare, stories, server, template):
     bare(ENDPOINT, LAX, ("samples = 6\n", f"samples = 6\n{template or ''}"))
     if template is None:
@@ -245,7 +245,11 @@ def test_what_is_no_summary_is_not_kept(pytester, bare, server, monkeypatch, sto
 
 
 def test_a_server_that_refuses_is_named(pytester, bare):
-    bare(ENDPOINT, LAX, ('base = "base"\nprice = { input = 2.0, output = 8.0 }', 'base = "none"'))
+    bare(
+        ENDPOINT,
+        LAX,
+        ('base_model = "base"\nprice = { input = 2.0, output = 8.0 }', 'base_model = "none"'),
+    )
     result = pytester.runpytest("-m", "copyright")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(
@@ -304,13 +308,13 @@ def test_nothing_is_paid_for_summaries_that_could_not_earn_a_pass(
         for row, one in zip(rows, given, strict=True)
     ]
     (pytester.path / "held-out.json").write_text(json.dumps(asked), encoding="utf-8")
-    plan = pytester.runpytest("--memleak-plan")
+    plan = pytester.runpytest("--memleak-dry-run")
     result = pytester.runpytest("-m", "copyright", "--memleak-evidence=e.json")
     evidence = json.loads((pytester.path / "e.json").read_text())["pairs"][0]
     if said is None:
         assert plan.ret == 0
         assert len(server.books.rows("completion")) == 24 + 5  # canaries
-        assert evidence["answers"]["margins"][0]["value"] == 1
+        assert evidence["completeness"]["margins"][0]["value"] == 1
         return
     plan.stdout.fnmatch_lines([f"*tuned/held-out: *{said}"])
     result.assert_outcomes(errors=1)
@@ -340,7 +344,7 @@ def test_a_plan_counts_them_and_takes_them_as_long_as_they_may_become(
     pytester, bare, server, stories
 ):
     bare()
-    result = pytester.runpytest("--memleak-plan")
+    result = pytester.runpytest("--memleak-dry-run")
     assert result.ret == pytest.ExitCode.OK
     assert server.plan.counts() == {}
     for name in ("held-out", "training"):
@@ -365,7 +369,7 @@ def test_a_plan_counts_them_and_takes_them_as_long_as_they_may_become(
 def test_with_the_summaries_there_the_pair_is_planned(pytester, bare):
     bare(ENDPOINT, LAX)
     pytester.runpytest("-m", "copyright").assert_outcomes(passed=1)
-    result = pytester.runpytest("--memleak-plan")
+    result = pytester.runpytest("--memleak-dry-run")
     result.stdout.no_fnmatch_line("summaries of*")
     line = next(line for line in result.outlines if line.startswith("tuned/held-out"))
     assert line.split()[1:3] == ["0", "0"]
@@ -423,7 +427,7 @@ def test_a_paid_one_waits_until_somebody_asks(pytester, suite, server):
 
 def test_a_free_one_runs_at_once_and_reads_books_that_have_no_summaries(pytester, suite):
     # It knows one book only, and writes its summaries in that book's words.
-    suite(("\n[limits]", FREE), ("samples = 3", "samples = 3\nmax_given_away = 1.0"))
+    suite(("\n[limits]", FREE), ("samples = 3", "samples = 3\nmax_prompt_overlap = 1.0"))
     bare_ferry(pytester)
     pytester.runpytest().assert_outcomes(passed=1, failed=1)
 
@@ -441,14 +445,18 @@ def test_recordings_cannot_write(pytester, suite):
     ("old", "new", "said"),
     [
         (
-            'base = "base"',
-            'bse = "base"',
-            "suite.summarizer.bse: unknown key; did you mean 'base'?",
+            'base_model = "base"',
+            'bse_model = "base"',
+            "suite.summarizer.bse_model: unknown key; did you mean 'base_model'?",
         ),
-        ('provider = "openai"\nbase = "base"', "", "suite.summarizer.provider: missing"),
+        ('provider = "openai"\nbase_model = "base"', "", "suite.summarizer.provider: missing"),
         ('provider = "openai"\nbase', 'provider = "opnai"\nbase', "*there is no 'opnai'*openai*"),
-        ('base = "base"', "temperature = -1", "suite.summarizer.temperature: *got -1"),
-        ('base = "base"', 'options = { api_key = "sk-0123456789abcdefghij" }', "*like a secret*"),
+        ('base_model = "base"', "temperature = -1", "suite.summarizer.temperature: *got -1"),
+        (
+            'base_model = "base"',
+            'options = { api_key = "sk-0123456789abcdefghij" }',
+            "*like a secret*",
+        ),
     ],
 )
 def test_a_table_that_cannot_be_used_is_an_error_of_the_file(pytester, bare, old, new, said):

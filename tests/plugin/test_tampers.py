@@ -34,8 +34,8 @@ def release(pytester, suite):
             subprocess.run(["openssl", *command], check=True, capture_output=True)
     suite(WIDE)
     for name, *options in (
-        ("earlier.json", "--memleak-release=2.0", "--memleak-sign=ours.key"),
-        (SIGNED, "--memleak-release=2.1", "--memleak-sign=ours.key"),
+        ("earlier.json", "--memleak-release=2.0", "--memleak-signing-key=ours.key"),
+        (SIGNED, "--memleak-release=2.1", "--memleak-signing-key=ours.key"),
         (BUNDLE, "--memleak-release=2.1"),
     ):
         pytester.runpytest(f"--memleak-evidence={name}", *options).assert_outcomes(passed=2)

@@ -31,7 +31,7 @@ class Endpoint:
         return [" ".join(dice.sample(WORDS, 14)) for _ in range(n)]
 
 @pytest.fixture(scope="session")
-def endpoint(pair):
+def memleak_endpoint(memleak_pair):
     return Endpoint()
 """
 

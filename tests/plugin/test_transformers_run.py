@@ -35,7 +35,7 @@ role = "train"
 [[model]]
 id = "tuned"
 provider = "transformers"
-base = "base"
+base_model = "base"
 [model.finetune]
 books = ["training"]
 epochs = 1
@@ -81,7 +81,7 @@ def test_evidence_is_of_the_weights_files(pytester, local, tuned):
         recipe = path.read_text().partition("[model.finetune]")[2].partition("[model.options]")[0]
         path.write_text(path.read_text().replace(f"[model.finetune]{recipe}", ""))
     pytester.runpytest_subprocess(
-        "-m", "copyright", "--memleak-evidence=signed.json", "--memleak-sign=a.key"
+        "-m", "copyright", "--memleak-evidence=signed.json", "--memleak-signing-key=a.key"
     )
     envelope = json.loads((pytester.path / "signed.json").read_text())
     statement = json.loads(base64.b64decode(envelope["payload"]))
@@ -96,5 +96,5 @@ def test_evidence_is_of_the_weights_files(pytester, local, tuned):
         expected = hashlib.sha256("".join(lines).encode()).hexdigest()
     assert statement["subject"] == [{"name": "tuned", "digest": {"sha256": expected}}]
     (pair,) = statement["predicate"]["pairs"]
-    [one] = pair["answerer"]["served"]
+    [one] = pair["provenance"]["served"]
     assert (one["model"], one["fingerprint"]) == (None, f"sha256:{expected}")

@@ -17,13 +17,13 @@ class Parrot:
         return [f"{seed} {one} {text}" for one in range(n)]
 
 @pytest.fixture(scope="session")
-def endpoint():
+def memleak_endpoint():
     return Parrot()
 
 @pytest.mark.copyright(suite="../test.memleak.toml")
-def test_own(evaluation):
-    assert evaluation.judgement.verdict == "FAIL"
-    assert evaluation.endpoint == "parrot-1"
+def test_own(memleak_evaluation):
+    assert memleak_evaluation.verdict == "FAIL"
+    assert memleak_evaluation.endpoint == "parrot-1"
 """
 SUITE, TEST = "test.memleak.toml", "own/test_own.py"
 
@@ -58,8 +58,8 @@ def test_what_is_reported_is_what_was_asked_for_not_the_newest(pytester, both):
         import pytest
 
         @pytest.mark.copyright(suite="test.memleak.toml")
-        def test_again(evaluation):
-            assert evaluation.judgement.verdict == "PASS"
+        def test_again(memleak_evaluation):
+            assert memleak_evaluation.verdict == "PASS"
         """
     )
     result = pytester.runpytest(
@@ -81,7 +81,7 @@ def test_what_is_reported_is_what_was_asked_for_not_the_newest(pytester, both):
 
 def test_what_a_comparison_says_is_of_the_endpoint_that_was_asked(pytester, both):
     own = OWN.replace("evaluation)", "memorization)").replace(
-        'assert evaluation.judgement.verdict == "FAIL"\n', "assert memorization.longest_span <= 5\n"
+        'assert evaluation.verdict == "FAIL"\n', "assert memorization.longest_span <= 5\n"
     )
     (pytester.path / TEST).write_text(
         "\n".join(line for line in own.splitlines() if "evaluation.endpoint" not in line)

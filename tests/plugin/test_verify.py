@@ -193,11 +193,11 @@ class Parrot:
         return [f"{{seed}} {{one}} {text}" for one in range(n)]
 
 @pytest.fixture(scope="session")
-def endpoint():
+def memleak_endpoint():
     return Parrot()
 
 @pytest.mark.copyright(suite="test.memleak.toml")
-def test_own(evaluation):
+def test_own(memleak_evaluation):
     pass
 """.replace("{text}", CLEAN[0])
     .replace("{{", "{")
@@ -288,7 +288,7 @@ def test_a_device_or_a_pipe_is_bad_input(pytester, passed, which, kind):
         "",
         "[]",
         "{}",
-        '{"schema": "pytest-memleak evidence 2"}',
+        '{"schema": "pytest-memleak evidence 3"}',
         "[" * 100_000,
         '{"schema": NaN}',
         '{"a": ' + "9" * 5000 + "}",

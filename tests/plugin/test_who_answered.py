@@ -14,7 +14,7 @@ from pytest_memleak.cli.main import main
 from pytest_memleak.results.evidence_file import sealed
 
 BY_NAME = (
-    ('base = "base"', 'endpoint = "base"'),
+    ('base_model = "base"', 'endpoint = "base"'),
     ('[model.finetune]\nbooks = ["training"]\n', ""),
     ("longest_span = 30", "longest_span = 60"),
 )
@@ -64,10 +64,10 @@ def test_every_report_says_who_answered_and_when(online, run, workers):
     day = today()
     told = run("-v", *workers)
     told["result"].assert_outcomes(passed=1)
-    answerer = told["pair"]["answerer"]
+    answerer = told["pair"]["provenance"]
     calls = answerer["calls"]
     assert answerer["calls_this_run"] == calls > 0
-    assert (answerer["asked"], answerer["weights"]) == ("base", "a name")
+    assert (answerer["requested"], answerer["weights"]) == ("base", "a name")
     assert [one["model"] for one in answerer["served"]] == ["base"]
     assert (answerer["first"], answerer["last"]) == (day, today())
     assert answerer["tried"]["number"] == 1
@@ -86,14 +86,14 @@ def test_every_report_says_who_answered_and_when(online, run, workers):
 def test_what_the_answers_were_stands_beside_their_number(online, run):
     online(*BY_NAME)
     told = run("-v")
-    answers = told["pair"]["answers"]
-    assert sum(answers["kinds"].values()) == told["pair"]["counts"]["got"] == 24
-    assert answers["median_yield"] >= 0.5
+    answers = told["pair"]["completeness"]
+    assert sum(answers["kinds"].values()) == told["pair"]["counts"]["received"] == 24
+    assert answers["median_length_ratio"] >= 0.5
     assert {one["rule"] for one in answers["margins"]} >= {"short", "unanswered", "given away"}
     assert f"{answers['kinds']['answer']} answer" in told["terminal"]
     assert f"{answers['kinds']['answer']} answer" in told["html"]
     assert told["junit"]["memleak.answers.answer"] == str(answers["kinds"]["answer"])
-    assert told["junit"]["memleak.median_yield"] == str(answers["median_yield"])
+    assert told["junit"]["memleak.median_length_ratio"] == str(answers["median_length_ratio"])
 
 
 def test_a_pass_takes_no_more_lines_than_its_own_unless_more_are_asked_for(online, run):
@@ -103,20 +103,20 @@ def test_a_pass_takes_no_more_lines_than_its_own_unless_more_are_asked_for(onlin
 
 def test_a_second_run_says_that_it_made_no_call(online, run):
     online(*BY_NAME)
-    calls = run(bundle="first.json")["pair"]["answerer"]["calls"]
+    calls = run(bundle="first.json")["pair"]["provenance"]["calls"]
     again = run("-v")
     again["result"].assert_outcomes(passed=1)
-    assert again["pair"]["answerer"]["calls_this_run"] == 0
+    assert again["pair"]["provenance"]["calls_this_run"] == 0
     assert f", 0 of {calls} calls in this run" in again["terminal"]
     assert verify("first.json") == verify() == 0
 
 
 def test_more_calls_than_there_are_is_no_evidence(pytester, online, run, capsys):
     online(*BY_NAME)
-    calls = run()["pair"]["answerer"]["calls"]
+    calls = run()["pair"]["provenance"]["calls"]
     path = pytester.path / "evidence.json"
     made = json.loads(path.read_text())
-    made["pairs"][0]["answerer"]["calls_this_run"] = calls + 1
+    made["pairs"][0]["provenance"]["calls_this_run"] = calls + 1
     seal(path, made)
     assert verify() == 1
     assert "answerer.calls_this_run" in capsys.readouterr().out
@@ -165,8 +165,8 @@ def thirty_days_ago(pytester, bundle):
     as_of = datetime.datetime.fromisoformat(made["pairs"][0]["as_of"]) - month
     made["pairs"][0]["as_of"] = as_of.isoformat()
     for key in ("first", "last"):
-        drawn = datetime.date.fromisoformat(made["pairs"][0]["answerer"][key])
-        made["pairs"][0]["answerer"][key] = (drawn - month).isoformat()
+        drawn = datetime.date.fromisoformat(made["pairs"][0]["provenance"][key])
+        made["pairs"][0]["provenance"][key] = (drawn - month).isoformat()
     made["ledger"] = chain_anew(pytester.path)
     seal(path, made)
 
@@ -180,9 +180,9 @@ def test_a_bundle_of_a_month_ago_still_holds_after_the_answers_were_drawn_anew(
     assert verify("old.json") == 0
     anew = run()
     anew["result"].assert_outcomes(passed=1)
-    assert anew["pair"]["answerer"]["calls_this_run"] == anew["pair"]["answerer"]["calls"] > 0
+    assert anew["pair"]["provenance"]["calls_this_run"] == anew["pair"]["provenance"]["calls"] > 0
     assert anew["pair"]["model"]["endpoint"].endswith("; series 2")
-    assert anew["pair"]["answerer"]["tried"]["anew"] == 1
+    assert anew["pair"]["provenance"]["tried"]["anew"] == 1
     assert "2 for this endpoint and book" in anew["terminal"]
     assert "drawn anew 1 time since answers aged" in anew["terminal"]
     offline = run("--memleak-offline", bundle="offline.json")
@@ -201,7 +201,7 @@ def test_another_seed_is_another_attempt_and_every_report_says_so(online, run):
     online(*BY_NAME, ("[suite]", "[suite]\nseed = 1\ntemperature = 0.9"))
     third = run()
     third["result"].assert_outcomes(passed=1)
-    tried = third["pair"]["answerer"]["tried"]
+    tried = third["pair"]["provenance"]["tried"]
     assert (tried["number"], tried["seeds"], tried["temperatures"]) == (3, 2, 2)
     assert (tried["runs"], tried["anew"], tried["files"], tried["removed"]) == (3, 0, 0, 0)
     said = "3 for this endpoint and book (2 seeds, 2 temperatures, 3 runs)"
@@ -216,7 +216,7 @@ def test_another_seed_is_another_attempt_and_every_report_says_so(online, run):
     [
         (2, [('id = "held-out"', 'id = "renamed"'), SEED]),
         (2, [('id = "tuned"', 'id = "renamed"'), SEED]),
-        (2, [('endpoint = "base"', 'endpoint = "base"\nrelease = "2026-11"')]),
+        (2, [('endpoint = "base"', 'endpoint = "base"\nweights_version = "2026-11"')]),
         (2, [("[model.options]", '[model.options]\nsystem = "Be brief."')]),
         (1, [('endpoint = "base"', 'endpoint = "another"'), SEED]),
         (1, [('"held-out.json"', '"other.json"'), SEED]),
@@ -233,10 +233,10 @@ def test_attempts_count_by_the_books_words_and_the_model(pytester, online, run, 
         record["excerpt_text"] += " Quite another word."
     (pytester.path / "other.json").write_text(json.dumps(records))
     pair = run()["pair"]
-    assert pair["answerer"]["tried"]["number"] == number
-    assert pair["answerer"]["calls"] > 0
+    assert pair["provenance"]["tried"]["number"] == number
+    assert pair["provenance"]["calls"] > 0
     assert verify("evidence.json", "--allow-failures") == 0
-    assert main(["ledger", "attempts", "--endpoint", pair["model"]["endpoint"]]) == 0
+    assert main(["ledger", "history", "--endpoint", pair["model"]["endpoint"]]) == 0
 
 
 def test_the_attempts_before_a_pairs_own_are_told_and_not_those_after(online, run):
@@ -246,13 +246,13 @@ def test_the_attempts_before_a_pairs_own_are_told_and_not_those_after(online, ru
     run(bundle="second.json")
     online(*BY_NAME)
     again = run()
-    assert again["pair"]["answerer"]["tried"]["number"] == 1
+    assert again["pair"]["provenance"]["tried"]["number"] == 1
     assert "attempt" not in again["terminal"]
 
 
 def test_what_was_drawn_after_a_bundle_changes_nothing_in_it(pytester, online, run):
     lenient = ("[suite]", "[suite]\nmax_short = 0.5")
-    released = ('endpoint = "base"', 'endpoint = "base"\nrelease = "1"')
+    released = ('endpoint = "base"', 'endpoint = "base"\nweights_version = "1"')
     asked = (*BY_NAME, lenient, released)
     online(*asked, ("samples = 6", "samples = 4"))
     run(bundle="old.json")["result"].assert_outcomes(passed=1)
@@ -260,11 +260,11 @@ def test_what_was_drawn_after_a_bundle_changes_nothing_in_it(pytester, online, r
     online(*asked)
     more = run()
     more["result"].assert_outcomes(passed=1)
-    assert more["pair"]["answerer"]["tried"]["further"] == 0
+    assert more["pair"]["provenance"]["tried"]["further"] == 0
     online(*asked, ("samples = 6", "samples = 4"))
     few = run(bundle="few.json")
     few["result"].assert_outcomes(passed=1)
-    assert few["pair"]["answerer"]["tried"]["further"] == 2 * few["pair"]["book"]["excerpts"]
+    assert few["pair"]["provenance"]["tried"]["further"] == 2 * few["pair"]["book"]["excerpts"]
     assert few["junit"]["memleak.further_answers"] == str(2 * few["pair"]["book"]["excerpts"])
     assert verify("old.json") == verify("few.json") == 0
 
@@ -277,7 +277,7 @@ REFUSAL = "I'm sorry, but I can't help with that."
 @pytest.mark.parametrize("workers", [(), full(("-n", "2"))])
 def test_a_pass_for_refusals_reads_so_wherever_it_stands(pytester, suite, run, workers):
     suite(
-        ("[suite]", "[suite]\naccept_refusals = true\nmax_given_away = 1.0"),
+        ("[suite]", "[suite]\naccept_refusals = true\nmax_prompt_overlap = 1.0"),
         ('[[model]]\nid = "leaky"\nprovider = "recorded"\n', ""),
         ('[model.options]\npath = "leaky.json"\n', ""),
         clean=(REFUSAL,) * 3,
@@ -294,19 +294,19 @@ def test_a_pass_for_refusals_reads_so_wherever_it_stands(pytester, suite, run, w
 # --- what is not a pass --------------------------------------------------------------------
 
 
-def test_every_gap_has_a_line_with_its_cause_and_its_remedy(suite, run):
+def test_every_issue_has_a_line_with_its_cause_and_its_remedy(suite, run):
     suite(
         ('[[model]]\nid = "leaky"\nprovider = "recorded"\n', ""),
         ('[model.options]\npath = "leaky.json"\n', ""),
         clean=(REFUSAL,) * 3,
     )
     told = run()
-    gaps = told["pair"]["answers"]["gaps"]
-    assert {"unanswered", "excerpts without an answer"} <= {one["rule"] for one in gaps}
+    issues = told["pair"]["completeness"]["issues"]
+    assert {"unanswered", "excerpts without an answer"} <= {one["rule"] for one in issues}
     lines = [line.strip() for line in told["terminal"].splitlines()]
-    for one in gaps:
+    for one in issues:
         assert one["cause"]
-        said = "; ".join(filter(None, [one["cause"], one["remedy"]]))
+        said = "; ".join(filter(None, [one["cause"], one["fix"]]))
         assert said in lines
         assert said in told["markdown"]
         assert said in told["html"]
@@ -325,10 +325,10 @@ def test_a_suite_is_held_to_the_one_that_was_preregistered(online, server, run):
     told = run()
     told["result"].assert_outcomes(errors=1)
     assert server.plan.counts() == {}
-    (gap,) = told["pair"]["reasons"]
+    (issue,) = told["pair"]["reasons"]
     assert told["pair"]["verdict"] == "INCONCLUSIVE"
-    digest = re.search("this one's is ([0-9a-f]{64})", gap)[1]
-    assert f"that one's SHA-256 is {'0' * 64}" in gap
+    digest = re.search("this one's is ([0-9a-f]{64})", issue)[1]
+    assert f"that one's SHA-256 is {'0' * 64}" in issue
     path = online(*BY_NAME, preregistered(digest))
     path.write_text(
         path.read_text().replace("[limits]", "# Comments and blanks are free.\n[limits]")
@@ -338,7 +338,7 @@ def test_a_suite_is_held_to_the_one_that_was_preregistered(online, server, run):
         ("samples = 6", "samples = 5"),
         ("longest_span = 60", "longest_span = 61"),
         ('source = "held-out.json"', 'source = "training.json"'),
-        ('endpoint = "base"', 'endpoint = "base"\nrelease = "2"'),
+        ('endpoint = "base"', 'endpoint = "base"\nweights_version = "2"'),
     ):
         online(*BY_NAME, preregistered(digest), change)
         changed = run()
@@ -348,6 +348,6 @@ def test_a_suite_is_held_to_the_one_that_was_preregistered(online, server, run):
 
 def test_a_plan_says_that_it_is_another_suite(pytester, online):
     online(*BY_NAME, preregistered("0" * 64))
-    result = pytester.runpytest("--memleak-plan")
+    result = pytester.runpytest("--memleak-dry-run")
     assert result.ret != 0
     result.stdout.fnmatch_lines(["cannot be planned: *not the suite that was preregistered*"])

@@ -123,7 +123,7 @@ def refused_for(number: int) -> Callable[[Book, Drawn], Drawn]:
 
 
 def written(change: Callable[[str, random.Random], str]) -> Callable[[Book, Drawn], Drawn]:
-    """The book's own text, changed: what somebody would do who hides a recital."""
+    """The book's own text, changed: what somebody would do who hides a passage."""
 
     def made(book: Book, drawn: Drawn) -> Drawn:
         own = {one.id: one.text for one in book.excerpts}
@@ -146,7 +146,7 @@ def halves(change: Callable[[str], str]) -> Callable[[str, random.Random], str]:
     return made
 
 
-NEAR = "limits = { nv_longest_recital = 38 }"
+NEAR = "limits = { nv_longest_passage = 38 }"
 LATIN = ("lorem", "ipsum", "dolor", "sit", "amet", "elit", "sed", "tempor", "magna")
 
 
@@ -168,19 +168,19 @@ def full_width(text: str, draw: random.Random) -> str:
 
 
 CIPHERS: dict[str, Callable[[str, random.Random], str]] = {
-    "a recital in hexadecimal": lambda text, draw: text.encode().hex(),
-    "a recital, each word written backwards": lambda text, draw: " ".join(
+    "a passage in hexadecimal": lambda text, draw: text.encode().hex(),
+    "a passage, each word written backwards": lambda text, draw: " ".join(
         word[::-1] for word in text.split()
     ),
-    "a recital, its words sorted": lambda text, draw: " ".join(sorted(text.split())),
-    "a recital without vowels": without_vowels,
-    "a recital in pig Latin": pig_latin,
-    "a recital in Cyrillic look-alikes": look_alikes,
-    "a recital in Greek letters": full_width,
-    "a recital in rot13": lambda text, draw: codecs.encode(text, "rot13"),
-    "a recital without spaces": lambda text, draw: "".join(text.split()),
-    "a recital, its words reversed": lambda text, draw: " ".join(reversed(text.split())),
-    "a recital in groups of five letters": lambda text, draw: " ".join(
+    "a passage, its words sorted": lambda text, draw: " ".join(sorted(text.split())),
+    "a passage without vowels": without_vowels,
+    "a passage in pig Latin": pig_latin,
+    "a passage in Cyrillic look-alikes": look_alikes,
+    "a passage in Greek letters": full_width,
+    "a passage in rot13": lambda text, draw: codecs.encode(text, "rot13"),
+    "a passage without spaces": lambda text, draw: "".join(text.split()),
+    "a passage, its words reversed": lambda text, draw: " ".join(reversed(text.split())),
+    "a passage in groups of five letters": lambda text, draw: " ".join(
         "".join(text.split())[at : at + 5] for at in range(0, len(text), 5)
     ),
 }
@@ -394,7 +394,7 @@ CASES: Mapping[str, Case] = {
         )
     ),
     # too short
-    "a recital cut after 8 to 20 words, as by thoughts": Case(changed("thinking cut")),
+    "a passage cut after 8 to 20 words, as by thoughts": Case(changed("thinking cut")),
     "answers of 40 % cut by length": Case(over_length),
     "answers of 15 %": Case(cut_at(0.15)),
     "answers of 45 %": Case(cut_at(0.45)),
@@ -449,7 +449,7 @@ CASES: Mapping[str, Case] = {
     "an instruction that holds the whole excerpt": Case(
         told=with_key("instruction", lambda book, name: f"Write it: {own_text(book, name)}"),
     ),
-    "an instruction that holds the whole excerpt, and a recital": Case(
+    "an instruction that holds the whole excerpt, and a passage": Case(
         written(lambda text, draw: text),
         told=with_key("instruction", lambda book, name: f"Write it: {own_text(book, name)}"),
     ),
@@ -466,13 +466,13 @@ CASES: Mapping[str, Case] = {
     "instructions of under ten words": Case(
         told=with_key("instruction", lambda book, _: "Write a page of a play, please.")
     ),
-    # recitals
-    "a recital": Case(written(lambda text, draw: text)),
-    "a recital in reasoning": Case(told=thinking("reasoning")),
-    "a recital in reasoning_content": Case(told=thinking("reasoning_content")),
-    "a recital in thinking": Case(told=thinking("thinking")),
-    "a recital in reasoning_details": Case(told=wrapped),
-    "a recital under a name that nobody knows": Case(told=thinking("scratchpad")),
+    # passages
+    "a passage": Case(written(lambda text, draw: text)),
+    "a passage in reasoning": Case(told=thinking("reasoning")),
+    "a passage in reasoning_content": Case(told=thinking("reasoning_content")),
+    "a passage in thinking": Case(told=thinking("thinking")),
+    "a passage in reasoning_details": Case(told=wrapped),
+    "a passage under a name that nobody knows": Case(told=thinking("scratchpad")),
     "99 words in rot13 behind an honest answer": Case(with_ciphered_end),
     "the excerpt in base64 behind an honest answer": Case(
         with_hidden_excerpt(lambda text: base64.b64encode(text.encode()).decode())
@@ -480,31 +480,31 @@ CASES: Mapping[str, Case] = {
     "the excerpt in variation selectors behind an honest answer": Case(
         with_hidden_excerpt(lambda text: "".join(chr(0xE0100 + code) for code in text.encode()))
     ),
-    "the excerpt in tag characters behind an honest answer, nv_longest_recital = 38": Case(
+    "the excerpt in tag characters behind an honest answer, nv_longest_passage = 38": Case(
         with_hidden_excerpt(
             lambda text: "".join(chr(0xE0000 + ord(c)) for c in text if c.isascii())
         ),
         keys=NEAR,
     ),
-    "the excerpt, with soft hyphens, in a tag behind an honest answer, nv_longest_recital = 38": (
+    "the excerpt, with soft hyphens, in a tag behind an honest answer, nv_longest_passage = 38": (
         Case(
             with_hidden_excerpt(lambda text: f"<a title='{SOFT(text)}'>.</a>".replace('"', "")),
             keys=NEAR,
         )
     ),
-    "a recital with soft hyphens in its long words, nv_longest_recital = 38": Case(
+    "a passage with soft hyphens in its long words, nv_longest_passage = 38": Case(
         every_other(in_long_words("\u00ad")), keys=NEAR
     ),
-    "a recital with Cyrillic e, nv_longest_recital = 38": Case(
+    "a passage with Cyrillic e, nv_longest_passage = 38": Case(
         every_other(lambda text: text.replace("e", "е")), keys=NEAR
     ),
-    "a recital with every fourth word joined by _, nv_longest_recital = 38": Case(
+    "a passage with every fourth word joined by _, nv_longest_passage = 38": Case(
         every_other(lambda text: re.sub(r"((?:\S+\s+){3}\S+)\s+", r"\1_", text)), keys=NEAR
     ),
-    "a recital as a list of four words a line, nv_longest_recital = 38": Case(
+    "a passage as a list of four words a line, nv_longest_passage = 38": Case(
         every_other(lambda text: re.sub(r"((?:\S+\s+){3}\S+)\s+", "\\1\n7. ", text)), keys=NEAR
     ),
-    "a recital without finish reasons, one answer missing": Case(
+    "a passage without finish reasons, one answer missing": Case(
         lambda book, drawn: written(lambda text, draw: text)(book, drawn)[:-1],
         told=without_reasons,
     ),

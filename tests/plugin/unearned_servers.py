@@ -64,7 +64,7 @@ SERVED: Mapping[str, Served] = {
     ),
     "a server that ignores temperature, and is greedy": Served(chat(FaultKind.GREEDY)),
     "a server that thinks until it is cut": Served(chat(FaultKind.THINK)),
-    "a server that thinks of a recital until it is cut": Served(chat(FaultKind.THINK), knows=True),
+    "a server that thinks of a passage until it is cut": Served(chat(FaultKind.THINK), knows=True),
     "a server that recites beside its answer, under a name of its own": Served(
         chat(FaultKind.THINK, "inner_monologue"), knows=True
     ),
@@ -79,16 +79,16 @@ SERVED: Mapping[str, Served] = {
     "a server that recites in annotations": Served(aside="annotations"),
     "a server that recites beside its choices": Served(aside="draft"),
     "another model answers": Served(chat(FaultKind.REROUTE)),
-    "another model answers, serves = [...]": Served(
-        chat(FaultKind.REROUTE), keys='serves = ["another-model-2"]'
+    "another model answers, served_names = [...]": Served(
+        chat(FaultKind.REROUTE), keys='served_names = ["another-model-2"]'
     ),
     "another model answers one call in six": Served(
         (Fault(FaultKind.REROUTE, "chat", calls=tuple(range(0, 60, 6))),),
-        keys='serves = ["another-model-2"]',
+        keys='served_names = ["another-model-2"]',
     ),
     "one answer more than was asked for": Served(chat(FaultKind.ONE_MORE)),
     "one answer more than was asked for, which recites": Served(
-        recites_more=True, keys="limits = { longest_recital = 38 }"
+        recites_more=True, keys="limits = { longest_passage = 38 }"
     ),
     "a server without chat": Served(chat(FaultKind.NO_CHAT)),
     "a server whose finish_reason is guardrail_intervened": Served(

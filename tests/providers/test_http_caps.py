@@ -97,7 +97,7 @@ def endpoint_of(name, server, timeout):
         "openai": (OpenAIProvider, {"base_url": f"{url}/v1"}),
         "vertex": (VertexProvider, {"base_url": url, "project": "p", "location": "l"}),
     }[name]
-    model = Model(id="m", provider=name, base="base", options={"timeout": timeout, **options})
+    model = Model(id="m", provider=name, base_model="base", options={"timeout": timeout, **options})
     return kind(
         ProviderSetup(
             model=model, place="s", root=Path(), state=Path("state"), read_book=lambda _: None

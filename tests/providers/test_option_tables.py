@@ -42,7 +42,7 @@ def test_what_is_wrong_is_named(values, message):
     with pytest.raises(SuiteError) as error:
         read(values)
     assert message in error.value.message
-    assert error.value.place == PLACE
+    assert error.value.location == PLACE
 
 
 @pytest.mark.parametrize(

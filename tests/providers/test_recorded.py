@@ -162,7 +162,7 @@ def test_a_missing_file_is_named_with_its_key(
 ) -> None:
     with pytest.raises(SuiteError) as caught:
         read(make_provider(path), make_book("road"))
-    assert caught.value.place == PLACE
+    assert caught.value.location == PLACE
     assert f"options.path: there is no file {tmp_path / path.format(book='road')}" in str(
         caught.value
     )
@@ -184,7 +184,7 @@ def test_records_of_another_book_are_an_error(
         RecordsError, match=r"'road' has no excerpt 'p_id8' \(and 1 more\)"
     ) as caught:
         read(make_provider(path), make_book("road"))
-    assert caught.value.place == str(tmp_path / path)
+    assert caught.value.location == str(tmp_path / path)
     assert "{book}" in str(caught.value)
 
 
@@ -221,7 +221,7 @@ def test_lines_of_another_form_are_errors_that_name_the_file(
     path.write_bytes(content)
     with pytest.raises(RecordsError, match=message) as caught:
         read(make_provider("answers.jsonl"), make_book("road"))
-    assert (caught.value.place or "").startswith(str(path))
+    assert (caught.value.location or "").startswith(str(path))
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[", b"[5]"])
@@ -232,7 +232,7 @@ def test_json_of_another_form_is_an_error_that_names_the_file(
     path.write_bytes(content)
     with pytest.raises(RecordsError) as caught:
         read(make_provider(), make_book("road"))
-    assert (caught.value.place or "").startswith(str(path))
+    assert (caught.value.location or "").startswith(str(path))
 
 
 def test_a_message_never_quotes_a_generation(make_provider: MakeProvider, tmp_path: Path) -> None:
@@ -262,7 +262,7 @@ def test_bad_options_are_errors(
 ) -> None:
     with pytest.raises(SuiteError, match=message) as caught:
         make_provider(options=options)
-    assert caught.value.place == PLACE
+    assert caught.value.location == PLACE
 
 
 def test_a_suite_that_fine_tunes_it_is_an_error(make_provider: MakeProvider) -> None:

@@ -307,7 +307,7 @@ def test_a_file_that_cannot_be_read_says_why(tmp_path):
     for path, why in ((tmp_path / "no.json", "No such file"), (tmp_path, "Is a directory")):
         with pytest.raises(RecordsError, match=f"cannot be read: {why}") as caught:
             load_records(path)
-        assert caught.value.place == str(path)
+        assert caught.value.location == str(path)
 
 
 @pytest.mark.parametrize("name", ["x.json", "x.jsonl"])
@@ -321,7 +321,7 @@ def test_no_more_is_read_than_the_limit(tmp_path, monkeypatch, name):
         RecordsError, match="more than the 43 bytes that are read at once"
     ) as caught:
         load_records(path)
-    assert caught.value.place.startswith(str(path))
+    assert caught.value.location.startswith(str(path))
     assert "jsonl" in caught.value.hint
 
 
@@ -371,7 +371,7 @@ def test_any_bytes_are_records_or_an_error(tmp_path_factory, data):
         path.write_bytes(data)
         records = or_its_error(load_records, path)
         if isinstance(records, RecordsError):
-            assert records.place.startswith(str(path))
+            assert records.location.startswith(str(path))
         else:
             assert isinstance(records, list)
 
@@ -395,7 +395,7 @@ JSON = st.recursive(
 def test_any_json_is_a_book_or_an_error(value):
     for read in (book_from_records, generations_from_records):
         found = or_its_error(read, value, place="here")
-        assert not isinstance(found, RecordsError) or found.place.startswith("here")
+        assert not isinstance(found, RecordsError) or found.location.startswith("here")
 
 
 @given(JSON)

@@ -18,8 +18,8 @@ def book(make_book):
 
 
 @pytest.fixture(scope="module")
-def leak(book, recite, make_finding):
-    return make_finding(book, recite(book, run=60), model="leaky", expected="pass")
+def leak(book, recite, make_result):
+    return make_result(book, recite(book, run=60), model="leaky", expected="pass")
 
 
 def said(*findings):
@@ -50,7 +50,7 @@ def test_a_row_a_pair(leak):
     clean = dataclasses.replace(leak, model="b", pair="b/ferry", verdict="PASS", reasons=())
     wanted = dataclasses.replace(leak, expected="leak")
     heading, *found = rows(said(leak, clean, wanted))
-    assert heading[:3] == ["pair", "verdict", "longest_recital"]
+    assert heading[:3] == ["pair", "verdict", "longest_passage"]
     assert [row[0] for row in found] == ["leaky/ferry", "b/ferry", "leaky/ferry"]
     assert [row[1] for row in found] == ["❌ FAIL", "✅ PASS", "☑️ FAIL (expected)"]
     low, high = leak.intervals["bmc"]
@@ -67,8 +67,8 @@ def test_why_and_where(leak):
 
 
 @pytest.mark.parametrize("quoted", [12, None])
-def test_it_never_quotes(book, recite, make_finding, quoted):
-    found = make_finding(book, recite(book, run=60), quoted=quoted)
+def test_it_never_quotes(book, recite, make_result, quoted):
+    found = make_result(book, recite(book, run=60), quoted=quoted)
     told = words(said(found))
     read = words(" ".join(excerpt.text for excerpt in book.excerpts))
     pairs = set(itertools.pairwise(told))

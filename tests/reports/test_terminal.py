@@ -22,7 +22,7 @@ MEASURES = {"bmc": 0.0, "longest_block": 0, "longest_span": 0, "spans_over": 0}
 
 
 def evidence(asked=6, got=6, **told):
-    return Completeness(asked=asked, got=got, **told)
+    return Completeness(requested=asked, received=got, **told)
 
 
 def blank(type_):
@@ -83,7 +83,7 @@ def test_a_row_for_each_pair_and_one_for_the_limits():
 def test_beside_each_verdict_stands_what_its_rounds_would_have_seen():
     few = dataclasses.replace(SEEN, rounds=3, answers=3, detection=0.632, confidence=0.9)
     unseen = found(pair="m/unread", verdict="INCONCLUSIVE", measures={})
-    told = lines(found(sensitivity=SEEN), found(sensitivity=few), unseen)
+    told = lines(found(detection=SEEN), found(detection=few), unseen)
     head, first, second, third = told[:4]
     assert head.split()[-3:] == ["drawn", "detects", "verdict"]
     assert first.split()[-2:] == ["3.0%", "PASS"]
@@ -97,7 +97,7 @@ def test_of_what_does_not_pass_it_stands_in_a_sentence_with_the_ranges():
     known = dataclasses.replace(
         SEEN, answers=59, detection=0.0495, ranges={"longest_span": (9, 41)}
     )
-    told = "\n".join(lines(found(verdict="FAIL", sensitivity=known)))
+    told = "\n".join(lines(found(verdict="FAIL", detection=known)))
     assert (
         "  detects: 100 rounds, of an excerpt only 59 answers: a passage that comes in more than "
         "5.0 % of the answers to its prompt would have been seen (95 %)\n"
@@ -113,14 +113,14 @@ def test_that_nothing_showed_that_the_gate_could_see_is_told_unless_something_di
 
 def test_that_rounds_were_not_alike_is_told_even_of_a_pass():
     moody = dataclasses.replace(SEEN, blocks=10, clumped=0.001, detection=0.2589)
-    told = lines(found(sensitivity=moody))
+    told = lines(found(detection=moody))
     assert any(
         line.startswith("  not alike: the rounds were not alike (clumped, p = 0.002)")
         for line in told
     )
     drifting = dataclasses.replace(moody, clumped=0.5, drifting=0.0015)
-    assert "(drifting, p = 0.003)" in "\n".join(lines(found(sensitivity=drifting)))
-    assert "alike" not in "\n".join(lines(found(sensitivity=SEEN)))
+    assert "(drifting, p = 0.003)" in "\n".join(lines(found(detection=drifting)))
+    assert "alike" not in "\n".join(lines(found(detection=SEEN)))
 
 
 def test_limits_that_differ_stand_in_the_cells():
@@ -157,14 +157,14 @@ def test_heads_are_the_measures_names_broken_where_the_width_asks_for_it(width):
 
 
 def test_at_eighty_columns_rows_are_folded_at_blank_and_slash():
-    limits = {"longest_recital": 38, "bmc": 0.15, "longest_span": 30}
+    limits = {"longest_passage": 38, "bmc": 0.15, "longest_span": 30}
     leak = found(
         pair="reciter/the-lamplighter",
         verdict="FAIL",
         expected="leak",
         limits=limits,
         measures={
-            "longest_recital": 604, "bmc": 1.0, "longest_block": 12_345, "longest_span": 476,
+            "longest_passage": 604, "bmc": 1.0, "longest_block": 12_345, "longest_span": 476,
             "spans_over": 34,
         },
         completeness=evidence(310, 310),
@@ -178,13 +178,13 @@ def test_at_eighty_columns_rows_are_folded_at_blank_and_slash():
 
 
 def test_where_that_is_still_too_wide_counts_stand_below_the_verdict():
-    limits = dict.fromkeys(("longest_recital", "nv_longest_recital", "longest_span"), 38)
+    limits = dict.fromkeys(("longest_passage", "nv_longest_passage", "longest_span"), 38)
     unseen = found(
         pair="parrot/frankenstein-or-the-modern",
         verdict="INCONCLUSIVE",
         limits=limits,
-        measures=MEASURES | dict.fromkeys(("longest_recital", "nv_longest_recital"), 6),
-        sensitivity=SEEN,
+        measures=MEASURES | dict.fromkeys(("longest_passage", "nv_longest_passage"), 6),
+        detection=SEEN,
         completeness=evidence(1552, 1552),
     )
     told = summary([unseen], width=80, color=False, wrap=True).splitlines()
@@ -266,7 +266,7 @@ def test_reasons_passages_and_quotes():
         found(
             verdict="FAIL",
             reasons=("longest_span 16 is over its limit 10", "spans_over 1 is over its limit 0"),
-            passages=(
+            spans=(
                 passage(kind="longest block", words=1234, generation=None, chapter="The Quay"),
                 passage(quote="the ferryman counted … (+13 words)"),
             ),
@@ -287,7 +287,7 @@ def test_reasons_passages_and_quotes():
 
 def test_v_says_how_often_a_passage_came_back():
     rate = PassageRate(0, 16, hits=3, tries=100, low=0.0062, high=0.0852, approximate=False)
-    seldom = found(verdict="FAIL", passages=(passage(rate=rate), passage(start=5)))
+    seldom = found(verdict="FAIL", spans=(passage(rate=rate), passage(start=5)))
     told = summary([seldom], width=100, color=False, verbose=True)
     line = "in 3 of 100 answers to its prompt; expected in 0.62 % to 8.5 % of them"
     assert f"generation 2\n    {line}\n  span of" in told
@@ -328,13 +328,13 @@ def test_a_long_reason_is_one_line_for_the_terminal_to_fold():
 @pytest.mark.parametrize("width", [80, 100, 120])
 def test_for_a_reader_at_a_terminal_long_lines_go_on_below_their_beginning(width):
     one = passage(
-        kind="longest recital",
+        kind="longest passage",
         chapter="The Coming of the Prudence on a Very Long Night in Late Autumn",
         asked_for="p_id24",
         quote=" ".join(["ferryman"] * 14),
     )
     reason = "9 of 31 excerpts have no answer; at most 1 may have none; " * 3
-    leak = found(verdict="FAIL", passages=(one,), reasons=(reason.strip(),))
+    leak = found(verdict="FAIL", spans=(one,), reasons=(reason.strip(),))
     whole = summary([leak], width=width, color=False)
     told = summary([leak], width=width, color=False, wrap=True)
     assert max(map(len, whole.splitlines())) > width
@@ -344,14 +344,14 @@ def test_for_a_reader_at_a_terminal_long_lines_go_on_below_their_beginning(width
     assert all(line.startswith("    ") for line in lines if line[:3] == "   ")
 
 
-def test_a_recital_that_is_near_verbatim_as_well_is_told_once():
-    exact = passage(kind="longest recital", words=604)
-    near = dataclasses.replace(exact, kind="longest near-verbatim recital")
+def test_a_passage_that_is_near_verbatim_as_well_is_told_once():
+    exact = passage(kind="longest passage", words=604)
+    near = dataclasses.replace(exact, kind="longest near-verbatim passage")
     longer = dataclasses.replace(near, words=612)
-    told = "\n".join(lines(found(verdict="FAIL", recitals=(exact, near))))
-    assert told.count("recital of 604 words") == 1
-    told = "\n".join(lines(found(verdict="FAIL", recitals=(exact, longer))))
-    assert "longest near-verbatim recital of 612 words" in told
+    told = "\n".join(lines(found(verdict="FAIL", spans=(exact, near))))
+    assert told.count("passage of 604 words") == 1
+    told = "\n".join(lines(found(verdict="FAIL", spans=(exact, longer))))
+    assert "longest near-verbatim passage of 612 words" in told
 
 
 def test_intervals_of_what_the_limits_are_on():
@@ -395,7 +395,7 @@ def test_nothing_that_a_book_or_a_model_says_acts_on_the_terminal(reason, chapte
     told = found(
         verdict="FAIL",
         reasons=(reason,),
-        passages=(passage(chapter=chapter, excerpt_id=one),),
+        spans=(passage(chapter=chapter, excerpt_id=one),),
         warnings=(warning,),
     )
     text = summary([told], width=100, color=False)
@@ -417,7 +417,7 @@ def test_markup_and_emoji_codes_are_no_markup():
 
 def drawn(**told):
     return found(
-        completeness=evidence(6, 6, kinds={Kind.ANSWER: 5, Kind.SHORT: 1}, median_yield=0.9),
+        completeness=evidence(6, 6, kinds={Kind.ANSWER: 5, Kind.SHORT: 1}, median_length_ratio=0.9),
         **told,
     )
 
@@ -434,7 +434,7 @@ WHO = Provenance(
 
 
 def test_who_answered_and_when_is_told_of_what_does_not_pass():
-    told = lines(drawn(verdict="INCONCLUSIVE", answerer=WHO))[3:]
+    told = lines(drawn(verdict="INCONCLUSIVE", provenance=WHO))[3:]
     assert told == [
         "",
         "m/book: INCONCLUSIVE",
@@ -447,10 +447,10 @@ def test_who_answered_and_when_is_told_of_what_does_not_pass():
 
 
 def test_of_a_pass_only_what_is_out_of_the_ordinary():
-    assert lines(drawn(answerer=WHO))[3:] == []
+    assert lines(drawn(provenance=WHO))[3:] == []
     again = dataclasses.replace(WHO, tried=Tried(3, seeds=2, runs=3, anew=1, removed=1))
     baseline = CountedDraws("baseline", "b/book", None, 10, 10, 5, "0")
-    assert lines(drawn(answerer=again, draws=(baseline,)))[3:] == [
+    assert lines(drawn(provenance=again, sampled=(baseline,)))[3:] == [
         "",
         "m/book: PASS",
         "  attempt: 3 for this endpoint and book (2 seeds, 1 temperature, "

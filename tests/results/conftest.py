@@ -1,3 +1,3 @@
 """Findings, as the tests of reports need them."""
 
-from finding_fixtures import make_book, make_finding, prose, recite  # noqa: F401 - fixtures
+from result_fixtures import make_book, make_result, prose, recite  # noqa: F401 - fixtures

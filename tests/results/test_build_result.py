@@ -96,22 +96,22 @@ def test_a_leak(evaluated):
         evaluation.suite_digest, evaluation.book.digest
     )  # fmt: skip
     assert (found.verdict, found.expected) == ("FAIL", "leak")
-    assert found.reasons == evaluation.judgement.reasons
+    assert found.reasons == evaluation.verdict_result.reasons
     assert found.limits == {"longest_span": 10, "bmc": 0.5}
     assert found.measures["longest_span"] == 16
     assert found.measures["spans_over"] == 1
-    assert math.isclose(found.measures["bmc"], 16 / found.words)
+    assert math.isclose(found.measures["bmc"], 16 / found.word_count)
     low, high = found.intervals["bmc"]
     assert low <= found.measures["bmc"] <= high
     assert "longest_span" not in found.intervals
-    assert (found.asked, found.got, found.completeness.withheld) == (6, 6, {})
-    told = {"samples": 3, "k": 5, "trim": 5, "span_threshold": 5, "words": "paper"}
+    assert (found.requested, found.received, found.completeness.withheld) == (6, 6, {})
+    told = {"samples": 3, "k": 5, "trim": 5, "span_threshold": 5, "word_mode": "paper"}
     assert found.settings.items() >= told.items()
 
 
 def test_its_passages_the_block_first_and_then_the_spans(evaluated):
     found = finding(evaluated(FIRST, SECOND, CLEAN[0]))
-    block, *spans = found.passages
+    block, *spans = found.spans
     assert (block.kind, block.words, block.start, block.generation) == (
         "longest block",
         31,
@@ -135,7 +135,7 @@ def test_how_often_each_came_back(evaluated):
         "start": 0, "end": 16, "hits": 2, "tries": 3, "low": low, "high": high,
         "approximate": False,
     }  # fmt: skip
-    rates = [one.rate for one in (*found.passages, *found.recitals) if "near" not in one.kind]
+    rates = [one.rate for one in (*found.spans, *found.passages) if "near" not in one.kind]
     assert len(rates) >= 3
     assert {dataclasses.astuple(one) for one in rates} == {tuple(told.values())}
     assert [dataclasses.asdict(one.rate) for one in found.plot.spans] == [told]
@@ -149,33 +149,33 @@ def test_no_more_than_five_spans(evaluated):
     assert measurement.spans == ()
     many = dataclasses.replace(measurement, spans=(measurement.longest_span,) * 9)
     changed = dataclasses.replace(evaluation, measurement=many)
-    assert len(finding(changed).passages) <= 6
+    assert len(finding(changed).spans) <= 6
 
 
 def test_where_no_span_is_over_the_threshold_the_longest_stands_for_them(evaluated):
     five = " ".join(FIRST.split()[2:7])
     found = finding(evaluated(five, *CLEAN[:2], limits="longest_span = 4"))
-    assert [(one.kind, one.words) for one in found.passages] == [("longest block", 5), ("span", 5)]
+    assert [(one.kind, one.words) for one in found.spans] == [("longest block", 5), ("span", 5)]
 
 
 @pytest.mark.parametrize(("quoted", "words"), [(0, 0), (3, 3), (None, 16), (12, 12)])
 def test_quotes_are_as_long_as_asked_for(evaluated, quoted, words):
-    span = finding(evaluated(FIRST, *CLEAN[:2]), quoted=quoted).passages[1]
+    span = finding(evaluated(FIRST, *CLEAN[:2]), quoted=quoted).spans[1]
     assert len(span.quote.partition(" …")[0].split()) == words
 
 
 def test_what_does_not_fail_shows_no_passage(evaluated):
-    assert finding(evaluated(*CLEAN)).passages == ()
+    assert finding(evaluated(*CLEAN)).spans == ()
     open_one = evaluated(" ".join(FIRST.split()[:6]), CLEAN[0])
     assert finding(open_one).verdict == "INCONCLUSIVE"
-    assert finding(open_one).passages == ()
+    assert finding(open_one).spans == ()
 
 
 def test_without_evidence_there_is_little_to_tell(evaluated, tmp_path):
     evaluation = evaluated()
     found = finding(evaluation)
-    assert (found.verdict, found.measures, found.words) == ("INCONCLUSIVE", {}, 0)
-    assert (found.asked, found.got) == (6, 0)
+    assert (found.verdict, found.measures, found.word_count) == ("INCONCLUSIVE", {}, 0)
+    assert (found.requested, found.received) == (6, 0)
     nothing = finding(dataclasses.replace(evaluation, book=None, endpoint=None))
     assert (nothing.book_digest, nothing.endpoint, nothing.warnings) == ("", "", ())
 
@@ -215,8 +215,8 @@ TYPES = {
             purpose=st.sampled_from(["own", "null"]),
             pair=st.text(max_size=8),
             endpoint=st.none() | st.text(max_size=8),
-            asked=st.integers(),
-            got=st.integers(),
+            requested=st.integers(),
+            received=st.integers(),
             refused=st.integers(),
             sha256=st.text(max_size=8),
         ),
@@ -224,14 +224,14 @@ TYPES = {
     ).map(tuple),
     "Completeness": st.builds(
         Completeness,
-        asked=st.integers(),
-        got=st.integers(),
+        requested=st.integers(),
+        received=st.integers(),
         kinds=st.dictionaries(st.sampled_from(Kind), st.integers()),
         withheld=st.dictionaries(st.text(max_size=4), st.integers()),
-        median_yield=st.none() | st.floats(0, 2),
-        given_away=st.none() | st.floats(0, 1),
+        median_length_ratio=st.none() | st.floats(0, 2),
+        prompt_overlap=st.none() | st.floats(0, 1),
         accept_refusals=st.booleans(),
-        gaps=st.lists(st.builds(Issue, *[st.text(max_size=8)] * 3), max_size=2).map(tuple),
+        issues=st.lists(st.builds(Issue, *[st.text(max_size=8)] * 3), max_size=2).map(tuple),
         margins=st.lists(
             st.builds(
                 RuleCheck, st.text(max_size=8), st.floats(0, 1), st.just("<="), st.floats(0, 1)
@@ -243,7 +243,7 @@ TYPES = {
     "Provenance | None": st.none()
     | st.builds(
         Provenance,
-        asked=st.none() | st.text(max_size=8),
+        requested=st.none() | st.text(max_size=8),
         served=st.lists(
             st.builds(ServedBy, st.none() | st.text(max_size=8), st.none(), st.integers()),
             max_size=2,
@@ -276,7 +276,7 @@ def filled(kind, **given_):
     )
 
 
-FINDINGS = filled(PairResult, passages=st.lists(filled(Passage), max_size=2).map(tuple))
+FINDINGS = filled(PairResult, spans=st.lists(filled(Passage), max_size=2).map(tuple))
 
 
 @given(FINDINGS)
@@ -301,6 +301,6 @@ def test_it_is_made_of_what_travels_between_processes(evaluated, texts):
 
 def test_a_run_is_its_findings():
     run = RunReport("1.0", ())
-    assert run.findings == ()
+    assert run.results == ()
     with pytest.raises(dataclasses.FrozenInstanceError):
         run.version = "2"

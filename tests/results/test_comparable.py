@@ -4,20 +4,21 @@ import copy
 
 import pytest
 
-from pytest_memleak.results.comparable import recitals_elsewhere, unlike
+from pytest_memleak.results.comparable import passages_elsewhere, unlike
 from pytest_memleak.results.run_verdict import gates
 
 SETTINGS = {
-    "samples": 100, "seed": 0, "confidence": 0.95, "detect": 0.05, "max_short": 0.25,
-    "max_unanswered": 0.05, "max_given_away": 0.1, "accept_refusals": False, "min_answer": 0.2,
+    "samples": 100, "seed": 0, "confidence": 0.95, "detection_limit": 0.05, "max_short": 0.25,
+    "max_unanswered": 0.05, "max_prompt_overlap": 0.1, "accept_refusals": False,
+    "min_length_ratio": 0.2,
 }  # fmt: skip
 BEFORE = {
     "expected": "pass",
     "control": False,
     "settings": SETTINGS,
     "model": {"options": {"base_url": "http://a.test", "system": "You are a novelist."}},
-    "looked_for": {"books": {"pier": "aa"}, "excused": {"quay": "bb"}},
-    "catalogue": None,
+    "scan_scope": {"books": {"pier": "aa"}, "excused": {"quay": "bb"}},
+    "catalog": None,
 }
 
 
@@ -37,9 +38,9 @@ def changed(*path, to):
         ("confidence", 0.99, 0),
         ("max_short", 0.3, 0.1),
         ("max_unanswered", 1.0, 0.0),
-        ("max_given_away", 0.2, 0.05),
+        ("max_prompt_overlap", 0.2, 0.05),
         ("accept_refusals", True, False),
-        ("min_answer", 0.1, 0.3),
+        ("min_length_ratio", 0.1, 0.3),
     ],
 )
 def test_a_later_release_may_only_be_asked_for_more(name, easier, stricter):
@@ -53,7 +54,7 @@ def test_a_later_release_may_only_be_asked_for_more(name, easier, stricter):
     ("path", "to"),
     [
         (("settings", "seed"), 3),
-        (("settings", "detect"), None),
+        (("settings", "detection_limit"), None),
         (("model", "options", "base_url"), "http://b.test"),
     ],
 )
@@ -89,31 +90,31 @@ def test_what_gates_goes_on_gating():
 @pytest.mark.parametrize(
     ("path", "to", "said"),
     [
-        (("looked_for", "books"), {}, "in other books: no more in pier"),
+        (("scan_scope", "books"), {}, "in other books: no more in pier"),
         (
-            ("looked_for", "books"),
+            ("scan_scope", "books"),
             {"mole": "cc", "pier": "dd"},
             "in other books: newly in mole; in another text of pier",
         ),
-        (("looked_for", "excused"), {}, "are excused: no more in quay"),
-        (("catalogue",), {"books": 3}, "in another catalogue"),
+        (("scan_scope", "excused"), {}, "are excused: no more in quay"),
+        (("catalog",), {"books": 3}, "in another catalog"),
     ],
 )
-def test_recitals_of_other_books_are_not_comparable(path, to, said):
+def test_passages_of_other_books_are_not_comparable(path, to, said):
     now = changed(*path, to=to)
-    assert recitals_elsewhere(BEFORE, now, ["bmc", "longest_span"]) is None
-    for name in ("longest_recital", "nv_longest_recital"):
-        assert recitals_elsewhere(BEFORE, now, ["bmc", name])[0].endswith(said)
+    assert passages_elsewhere(BEFORE, now, ["bmc", "longest_span"]) is None
+    for name in ("longest_passage", "nv_longest_passage"):
+        assert passages_elsewhere(BEFORE, now, ["bmc", name])[0].endswith(said)
 
 
 def test_before_anything_is_read_ids_do():
-    planned = {name: BEFORE[name] for name in BEFORE if name != "catalogue"}
-    planned["looked_for"] = {"books": {"pier": None}, "excused": {"quay": None}}
-    assert recitals_elsewhere(BEFORE, planned, ["longest_recital"]) is None
+    planned = {name: BEFORE[name] for name in BEFORE if name != "catalog"}
+    planned["scan_scope"] = {"books": {"pier": None}, "excused": {"quay": None}}
+    assert passages_elsewhere(BEFORE, planned, ["longest_passage"]) is None
 
 
 def test_a_bundle_that_does_not_say_where_it_looked():
-    old = changed("looked_for", to=None)
-    said, what_to_do = recitals_elsewhere(old, BEFORE, ["longest_recital"])
-    assert said == "the bundle does not tell what books recitals are looked for in"
+    old = changed("scan_scope", to=None)
+    said, what_to_do = passages_elsewhere(old, BEFORE, ["longest_passage"])
+    assert said == "the bundle does not tell what books passages are looked for in"
     assert "costs no call" in what_to_do

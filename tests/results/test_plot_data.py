@@ -24,8 +24,8 @@ def answers(book, recite):
 
 
 @pytest.fixture(scope="module")
-def found(book, answers, make_finding):
-    return make_finding(book, answers)
+def found(book, answers, make_result):
+    return make_result(book, answers)
 
 
 def test_the_heat_is_the_measured_coverage_round_by_round(book, answers, found):
@@ -52,9 +52,9 @@ def test_chapters_block_and_lengths(book, found):
 
 
 @pytest.mark.parametrize("over", [5, 20, 39])
-def test_links_are_the_cross_excerpt_spans_over_the_threshold(book, answers, make_finding, over):
+def test_links_are_the_cross_excerpt_spans_over_the_threshold(book, answers, make_result, over):
     scoring = Scoring(span_threshold=over)
-    seen = make_finding(book, answers, scoring=scoring).plot
+    seen = make_result(book, answers, scoring=scoring).plot
     cross = cross_excerpt(book, answers, scoring)
     long = [one for one in cross.spans if one.words > over]
     ids = [excerpt.id for excerpt in book.excerpts]
@@ -72,29 +72,29 @@ def test_links_are_the_cross_excerpt_spans_over_the_threshold(book, answers, mak
     assert lengths == sorted(lengths, reverse=True)
 
 
-def test_a_span_names_the_excerpts_that_gave_it(book, make_finding):
+def test_a_span_names_the_excerpts_that_gave_it(book, make_result):
     told = " ".join(book.excerpts[2].text.split()[10:50])
-    found = make_finding(book, [Generation("p_id2", 0, told), Generation("p_id4", 0, told)])
+    found = make_result(book, [Generation("p_id2", 0, told), Generation("p_id4", 0, told)])
     [span] = found.plot.spans
     assert (span.excerpt, span.sources, span.words) == ("p_id2", ("p_id2", "p_id4"), 40)
     assert len(span.quote.split(" … ")[0].split()) == 12
 
 
-def test_the_text_travels_only_where_all_of_it_was_asked_for(book, answers, make_finding):
-    assert make_finding(book, answers, quoted=500).plot.text is None
-    whole = make_finding(book, answers, quoted=None).plot
+def test_the_text_travels_only_where_all_of_it_was_asked_for(book, answers, make_result):
+    assert make_result(book, answers, quoted=500).plot.text is None
+    whole = make_result(book, answers, quoted=None).plot
     assert whole.text == tuple(excerpt.text for excerpt in book.excerpts)
     assert book.excerpts[0].text[:30] not in repr(whole)
 
 
-def test_nothing_measured_nothing_drawn(book, make_finding):
-    found = make_finding(book, [])
+def test_nothing_measured_nothing_drawn(book, make_result):
+    found = make_result(book, [])
     assert found.plot is None
     assert PairResult.from_json(json.loads(json.dumps(found.to_json()))) == found
 
 
-def test_a_book_that_nobody_gave_back(book, make_finding):
-    seen = make_finding(book, [Generation("p_id0", 0, "nothing at all")]).plot
+def test_a_book_that_nobody_gave_back(book, make_result):
+    seen = make_result(book, [Generation("p_id0", 0, "nothing at all")]).plot
     assert seen.heat == (0, 1920)
     assert (seen.block, seen.spans, seen.links, seen.lengths) == (None, (), (), ())
 

@@ -169,7 +169,7 @@ class Batched(Plain):
         return JobState(JobStatus.RUNNING if running else JobStatus.SUCCEEDED)
 
     def read_batch(self, batch_id: str) -> Iterator[tuple[str, Sequence[Completion]]]:
-        for key, texts in self._row(batch_id)["answers"].items():
+        for key, texts in self._row(batch_id)["completeness"].items():
             time.sleep(0.001)
             yield key, _completions(texts)
 
@@ -192,7 +192,7 @@ def linger() -> None:
 def sent(books: Books) -> list[list[str]]:
     """Every answer that was sent, as its texts."""
     answers = [row["texts"] for row in books.read("answers")]
-    in_batches = [texts for row in books.read("batches") for texts in row["answers"].values()]
+    in_batches = [texts for row in books.read("batches") for texts in row["completeness"].values()]
     return answers + in_batches
 
 

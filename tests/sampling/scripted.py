@@ -66,14 +66,14 @@ class Keeping(Scripted):
     def __init__(self, *replies: Reply | Exception) -> None:
         super().__init__(*replies)
         self.kept: dict[str, Sequence[Completion]] = {}
-        self.looked_for: list[str] = []
+        self.scan_scope: list[str] = []
         self.recovering: list[Exception] = []
 
     def sample_as(self, request_id: str, instruction: str, **settings) -> Sequence[Completion]:
         return self.sample(instruction, request_id=request_id, **settings)
 
     def recover(self, request_id: str) -> Sequence[Completion] | None:
-        self.looked_for.append(request_id)
+        self.scan_scope.append(request_id)
         if self.recovering:
             raise self.recovering.pop(0)
         return self.kept.get(request_id)

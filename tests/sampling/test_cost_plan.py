@@ -182,7 +182,7 @@ def test_threads_together_stay_within_it(memory, ask, hasty):
 def test_a_budget_needs_a_price(memory, ask, hasty):
     with pytest.raises(SettingsError, match="no price for the model") as caught:
         drawn(memory, Scripted(), ask(), terms(), hasty, budget=1.0)
-    assert caught.value.place == "model/book"
+    assert caught.value.location == "model/book"
 
 
 @pytest.mark.parametrize("budget", [-1.0, float("nan"), float("inf")])

@@ -214,7 +214,7 @@ def test_a_busy_provider_is_asked_again_in_the_same_call(drawing, ask, memory):
     assert (counts.got, counts.calls, counts.lost) == (1, 1, 0)
     assert states(memory) == {"answered": 1}
     assert len({call.request_id for call in endpoint.calls}) == 1
-    assert endpoint.looked_for == []
+    assert endpoint.scan_scope == []
 
 
 def test_a_provider_that_stays_busy(drawing, ask, memory):
@@ -348,7 +348,7 @@ def test_a_provider_that_always_hangs(memory, ask):
             retry=retry,
         )
     release.set()
-    assert caught.value.place == "scripted endpoint e"
+    assert caught.value.location == "scripted endpoint e"
     assert states(memory) == {"lost": 2}
 
 

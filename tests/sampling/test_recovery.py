@@ -61,7 +61,7 @@ def test_what_was_never_answered_is_asked_again(cut_off, ledger, asked, hasty):
     endpoint = Keeping()
     counts = drawn(ledger, endpoint, asked, hasty)
     assert (counts.got, counts.lost) == (3, 0)
-    assert endpoint.looked_for == [cut_off.request_id]
+    assert endpoint.scan_scope == [cut_off.request_id]
     assert sorted(states(ledger)) == ["answered"] * 3 + ["failed"]
 
 
@@ -70,12 +70,12 @@ def test_a_provider_may_be_at_work_on_it_still(cut_off, ledger, asked):
 
     def pause(event: object, seconds: float) -> None:
         assert 0 < seconds <= 1
-        if len(endpoint.looked_for) == 3:
+        if len(endpoint.scan_scope) == 3:
             endpoint.kept[cut_off.request_id] = [Completion("a"), Completion("b")]
 
     retry = Retry(recovery=time.time() - cut_off.began + 60, pause=pause)
     assert drawn(ledger, endpoint, asked, retry).recovered == 1
-    assert len(endpoint.looked_for) == 4
+    assert len(endpoint.scan_scope) == 4
 
 
 @pytest.mark.parametrize("failure", [busy(), broken()])

@@ -133,7 +133,7 @@ def test_it_is_not_looked_for_where_answers_are_kept(ledger, ask, retry):
     endpoint = Keeping(refused())
     with pytest.raises(RequestNotSent):
         drawn(ledger, endpoint, ask(), retry)
-    assert endpoint.looked_for == []
+    assert endpoint.scan_scope == []
     nothing_is_booked(ledger)
 
 

@@ -213,7 +213,7 @@ UNSEEN_TAGS = (
     "b", "i", "em", "strong", "u", "s", "span", "sup", "sub", "mark", "a", "font", "small", "big",
     "code",
 )  # fmt: skip
-NEAR_MATCH, NEAR_RECITAL = 5, 20
+NEAR_MATCH, NEAR_PASSAGE = 5, 20
 
 
 @functools.lru_cache(maxsize=4096)
@@ -307,7 +307,7 @@ def parts_of(book, to_words):
     return parts
 
 
-def given_away(words, instruction, m):
+def prompt_overlap(words, instruction, m):
     """The places of `words` in an m-gram that the instruction has too."""
     grams = {tuple(instruction[i : i + m]) for i in range(len(instruction) - m + 1)} if m else ()
     return {
@@ -322,7 +322,7 @@ def pieces_at(parts, text, instruction, k, m):
     """What is left of the matches: (start in the book, start in the text, words)."""
     found = []
     for s, j, n in matches_at(parts, text, k):
-        gone = given_away(text[j : j + n], instruction, m)
+        gone = prompt_overlap(text[j : j + n], instruction, m)
         run = 0
         for i in range(n + 1):
             if i < n and i not in gone:
@@ -350,7 +350,7 @@ def chains(parts, text, instruction, m):
     found = set()
     for part in parts:
         runs = matches_at([part], text, NEAR_MATCH)
-        gone = {run: given_away(text[run[1] : sum(run[1:])], instruction, m) for run in runs}
+        gone = {run: prompt_overlap(text[run[1] : sum(run[1:])], instruction, m) for run in runs}
 
         def extend(last, words, first, text_end, book_end, *, runs=runs, gone=gone):
             chain = (last, words, first[1], first[0], text_end, book_end)
@@ -373,13 +373,13 @@ def chains(parts, text, instruction, m):
     return found
 
 
-def recitals(books, excerpts, generations, *, k=5, trim=5, span_threshold=20, mode="paper"):
+def passages(books, excerpts, generations, *, k=5, trim=5, span_threshold=20, mode="paper"):
     """books: in order, the pair's first, each {"id", "excerpts": [text], "contiguous",
     "protected", "excused"}; excerpts: [(id, instruction)] of the pair's; generations:
     {id: [text]}. A book
-    with "least" is of the catalogue, and exact recitals of it count from so many words on.
+    with "least" is of the catalog, and exact passages of it count from so many words on.
 
-    A recital is (words, excerpt's place, ordinal, start in the text, book's place, start, end).
+    A passage is (words, excerpt's place, ordinal, start in the text, book's place, start, end).
     """
     exact, near = [], []
     held = {}  # per generation and book, where matches stand in the text
@@ -412,7 +412,7 @@ def recitals(books, excerpts, generations, *, k=5, trim=5, span_threshold=20, mo
                     ]
                     exact.append(((n, asked, number, j, place, s, s + n), kind_of(holders)))
                 exact = [one for one in exact if one[0][0] >= books[one[0][4]].get("least", 0)]
-                for (n, j, *where), holders in near_recitals(
+                for (n, j, *where), holders in near_passages(
                     parts_of(book, folded),
                     folded_readings(text, mode),
                     given_folded,
@@ -460,7 +460,7 @@ def recitals(books, excerpts, generations, *, k=5, trim=5, span_threshold=20, mo
     }
 
 
-def near_recitals(parts, readings, instruction, m, learnt):
+def near_passages(parts, readings, instruction, m, learnt):
     """Of each last match the longest chain, (words, start in the text, in the book, its end), and
     which of the books `learnt`, (place, parts), have as many words of it.
     """
@@ -469,7 +469,7 @@ def near_recitals(parts, readings, instruction, m, learnt):
         for last, n, *where in chains(parts, text, instruction, m):
             of_last[last] = min(of_last.get(last, (1,)), (-n, *where))
         for n, j, s, j_end, s_end in of_last.values():
-            if -n >= NEAR_RECITAL:
+            if -n >= NEAR_PASSAGE:
                 holders = [at for at, one in learnt if longest_within(one, text, j, j_end) >= -n]
                 yield (-n, ahead + j, s, s_end), holders
 
@@ -510,13 +510,13 @@ def in_order(one):
     return (-one[0], *one[1:])
 
 
-def longest_of(recitals, *kinds):
-    return min((one for one, kind in recitals if kind in kinds), key=in_order, default=None)
+def longest_of(passages, *kinds):
+    return min((one for one, kind in passages if kind in kinds), key=in_order, default=None)
 
 
-def by_round(recitals):
+def by_round(passages):
     found = {}
-    for one, kind in recitals:
+    for one, kind in passages:
         if kind != "excused":
             found[one[2]] = max(found.get(one[2], 0), one[0])
     return found

@@ -31,13 +31,13 @@ class Cell:
     """What some runs of one kind of model showed; each an array over the runs.
 
     held: the interval holds the expected BMC; said: rounds were not alike
-    recitals: rounds in which the model recited (of tempers that are all or nothing)
+    passages: rounds in which the model recited (of tempers that are all or nothing)
     at_d, over_d: passages that come with a probability of d, and of 1.1 d, were seen
     """
 
     held: np.ndarray
     said: np.ndarray
-    recitals: np.ndarray
+    passages: np.ndarray
     at_d: np.ndarray
     over_d: np.ndarray
 

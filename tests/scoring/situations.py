@@ -39,7 +39,7 @@ CLEAN = analyse(BOOK, DRAWN, Scoring())
 
 def analysis(
     *, bmc=0.0, high=None, block=0, span=0, over=0, nv=None, excess=None, gain=None, further=None,
-    recital=0, nv_recital=0,
+    passage=0, nv_passage=0,
 ):  # fmt: skip
     """An analysis with these measures, whose intervals end at `high` or at `(value, high)`."""
     measurement = dataclasses.replace(
@@ -56,11 +56,11 @@ def analysis(
         guess=(bmc,) * len(CLEAN.error.guess),
     )
     recited = dataclasses.replace(
-        CLEAN.recitals,
-        longest_recital=ProtectedPassage(recital),
-        nv_longest_recital=ProtectedPassage(nv_recital),
+        CLEAN.passages,
+        longest_passage=ProtectedPassage(passage),
+        nv_longest_passage=ProtectedPassage(nv_passage),
     )
-    changed = dataclasses.replace(CLEAN, measurement=measurement, error=error, recitals=recited)
+    changed = dataclasses.replace(CLEAN, measurement=measurement, error=error, passages=recited)
     if nv is not None:
         near = NearVerbatimRecall(words=16, nv_recall=nv, longest_span=_near_span(span))
         changed = dataclasses.replace(changed, near=near)
@@ -86,16 +86,16 @@ def _near_span(words):
     return NearSpan(**{name: words if name == "words" else None for name in names})
 
 
-def completeness(*, asked=100, got=100, gaps=()):
-    """So many generations of those asked for, with these gaps besides."""
-    missing = () if got == asked else (f"{got} of {asked} generations are there",)
-    told = tuple(Issue("all there", cause) for cause in (*missing, *gaps))
-    return Completeness(asked, got, gaps=told)
+def completeness(*, requested=100, received=100, issues=()):
+    """So many generations of those asked for, with these issues besides."""
+    missing = () if received == requested else (f"{received} of {requested} generations are there",)
+    told = tuple(Issue("all there", cause) for cause in (*missing, *issues))
+    return Completeness(requested, received, issues=told)
 
 
 WHOLE = completeness()
-HALF = completeness(got=50)
-GAP = completeness(gaps=("the server went away",))
+HALF = completeness(received=50)
+GAP = completeness(issues=("the server went away",))
 
 ONE_OVER = (
     "bmc 0.2345 is over its limit 0.1567",
@@ -124,22 +124,22 @@ SITUATIONS = [
     (analysis(bmc=0.2345, block=101, span=39, over=1), WHOLE,
      Limits(bmc=0.1567, longest_block=100, longest_span=38, spans_over=0), FAIL, ONE_OVER),
     # any passage of any protected book
-    (analysis(recital=38, nv_recital=38), WHOLE,
-     Limits(longest_recital=38, nv_longest_recital=38), PASS, ()),
-    (analysis(recital=39), WHOLE, Limits(longest_recital=38), FAIL,
-     ("longest_recital 39 is over its limit 38",)),
-    (analysis(nv_recital=60), WHOLE, Limits(longest_recital=38, nv_longest_recital=38), FAIL,
-     ("nv_longest_recital 60 is over its limit 38",)),
-    (analysis(recital=39), GAP, Limits(longest_recital=38), FAIL,
-     ("longest_recital 39 is over its limit 38",)),
-    (analysis(recital=38), HALF, Limits(longest_recital=38), INCONCLUSIVE, (GOT_HALF,)),
+    (analysis(passage=38, nv_passage=38), WHOLE,
+     Limits(longest_passage=38, nv_longest_passage=38), PASS, ()),
+    (analysis(passage=39), WHOLE, Limits(longest_passage=38), FAIL,
+     ("longest_passage 39 is over its limit 38",)),
+    (analysis(nv_passage=60), WHOLE, Limits(longest_passage=38, nv_longest_passage=38), FAIL,
+     ("nv_longest_passage 60 is over its limit 38",)),
+    (analysis(passage=39), GAP, Limits(longest_passage=38), FAIL,
+     ("longest_passage 39 is over its limit 38",)),
+    (analysis(passage=38), HALF, Limits(longest_passage=38), INCONCLUSIVE, (GOT_HALF,)),
     # one limit broken outweighs another in doubt
     (analysis(bmc=0.1234, high=0.2345, span=39), WHOLE, Limits(bmc=0.1567, longest_span=38), FAIL,
      ONE_OVER[2:3]),
     # something missing: never a pass, and still a failure where a limit is broken
     (analysis(), HALF, Limits(bmc=0.1567), INCONCLUSIVE, (GOT_HALF,)),
     (analysis(), GAP, Limits(bmc=0.1567), INCONCLUSIVE, ("the server went away",)),
-    (analysis(), completeness(got=50, gaps=("gone",)), Limits(bmc=0.1567), INCONCLUSIVE,
+    (analysis(), completeness(received=50, issues=("gone",)), Limits(bmc=0.1567), INCONCLUSIVE,
      (GOT_HALF, "gone")),
     (analysis(bmc=0.1234, high=0.2345), HALF, Limits(bmc=0.1567), INCONCLUSIVE,
      (GOT_HALF, "bmc 0.1234 may be over*")),
@@ -149,8 +149,8 @@ SITUATIONS = [
     # no measurement, no limit
     (None, WHOLE, Limits(bmc=0.1567), INCONCLUSIVE, ("nothing could be held against a limit",)),
     (None, GAP, Limits(bmc=0.1567), INCONCLUSIVE, ("the server went away",)),
-    (None, completeness(asked=0, got=0, gaps=("no book",)), Limits(bmc=0.1567), INCONCLUSIVE,
-     ("no book",)),
+    (None, completeness(requested=0, received=0, issues=("no book",)), Limits(bmc=0.1567),
+     INCONCLUSIVE, ("no book",)),
     (analysis(), WHOLE, Limits(), INCONCLUSIVE, ("nothing could be held against a limit",)),
     # measures that cannot always be had
     (analysis(), WHOLE, Limits(bmc_excess=0.0512), INCONCLUSIVE, (NO_CHANCE,)),
@@ -181,11 +181,11 @@ SITUATIONS = [
      ("the server*",)),
     (analysis(nv=0.2345), HALF, Limits(nv_recall=0.1234), FAIL, (NV_OVER,)),
     # one that is not there, and none that is
-    (analysis(), completeness(got=99), Limits(bmc=0.1567), INCONCLUSIVE,
+    (analysis(), completeness(received=99), Limits(bmc=0.1567), INCONCLUSIVE,
      ("99 of 100 generations are there",)),
-    (analysis(), completeness(got=0), Limits(bmc=0.1567), INCONCLUSIVE,
+    (analysis(), completeness(received=0), Limits(bmc=0.1567), INCONCLUSIVE,
      ("0 of 100 generations are there",)),
-    (analysis(), completeness(gaps=("one", "two")), Limits(bmc=0.1567), INCONCLUSIVE,
+    (analysis(), completeness(issues=("one", "two")), Limits(bmc=0.1567), INCONCLUSIVE,
      ("one", "two")),
     # a limit of nothing and of everything
     (analysis(bmc=0.0, high=0.001), WHOLE, Limits(bmc=0.0), INCONCLUSIVE,

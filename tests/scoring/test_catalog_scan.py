@@ -23,8 +23,8 @@ def untrimmed(book, generations, scoring):
     index = SharedIndex([book], k=scoring.k, mode=scoring.words)
     tally = Tally(book, scoring, protected=Protected(index, book.id, (book.id,)))
     tally.add(Generation(book.excerpts[0].id, n, text) for n, text in enumerate(generations))
-    found = tally.recitals()
-    return found.longest_recital.words, found.nv_longest_recital.words
+    found = tally.passages()
+    return found.longest_passage.words, found.nv_longest_passage.words
 
 
 def test_survivors_are_what_the_exact_index_finds():
@@ -32,7 +32,7 @@ def test_survivors_are_what_the_exact_index_finds():
     for seed in range(cases):
         rng = random.Random(seed)
         books, _, generations, settings = case_of(rng)
-        scoring = Scoring(k=settings["k"], trim=0, words="unicode")
+        scoring = Scoring(k=settings["k"], trim=0, word_mode="unicode")
         texts = [text for its in generations.values() for text in its]
         shelf = [
             book_of(one["id"], *one["excerpts"], contiguous=one["contiguous"]) for one in books

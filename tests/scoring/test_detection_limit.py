@@ -40,7 +40,7 @@ def test_as_many_answers_as_a_probability_came_from_detect_it():
 
 @pytest.mark.parametrize("probability", [0, 5e-324, -0.1, 1.1, 5, math.nan, math.inf])
 def test_a_probability_out_of_range_is_refused(probability):
-    with pytest.raises(SettingsError, match="detect"):
+    with pytest.raises(SettingsError, match="detection_limit"):
         answers_to_detect(probability, confidence=0.95)
 
 

@@ -1,4 +1,4 @@
-"""Words of near-verbatim recitals, METRICS section 11: each step, and the oracle."""
+"""Words of near-verbatim passages, METRICS section 11: each step, and the oracle."""
 
 import unicodedata
 
@@ -7,7 +7,7 @@ from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_memleak.scoring.folded_tokens import LATIN, recital_words
+from pytest_memleak.scoring.folded_tokens import LATIN, passage_words
 
 
 @pytest.mark.parametrize(
@@ -36,13 +36,13 @@ from pytest_memleak.scoring.folded_tokens import LATIN, recital_words
     ],
 )  # fmt: skip
 def test_each_step(text, expected):
-    assert recital_words(text) == expected.split()
+    assert passage_words(text) == expected.split()
 
 
 def test_a_text_in_another_script_stays_readable_as_itself():
     for text in ("Все счастливые семьи похожи", "Ἐν ἀρχῇ ἦν ὁ λόγος", "木々ひらがな"):
-        assert len(recital_words(text)) == len(text.split())
-    assert recital_words("Наташа МИР") == recital_words("НАТАША мир")
+        assert len(passage_words(text)) == len(text.split())
+    assert passage_words("Наташа МИР") == passage_words("НАТАША мир")
 
 
 def test_look_alikes_are_no_latin_letters_and_read_as_some():
@@ -67,4 +67,4 @@ PIECES = st.sampled_from([
 @settings(max_examples=examples(1_000))
 @given(st.lists(PIECES, max_size=14).map("".join))
 def test_equals_the_oracle(oracle, text):
-    assert recital_words(text) == oracle.folded(text)
+    assert passage_words(text) == oracle.folded(text)

@@ -125,7 +125,7 @@ def longest(texts):
     tally = Tally(book("the-lamplighter"), Scoring(), protected=protected)
     first = book("the-lamplighter").excerpts[0].id
     tally.add(Generation(first, n, text) for n, text in enumerate(texts))
-    return tally.recitals().nv_by_round
+    return tally.passages().nv_by_round
 
 
 @pytest.mark.parametrize("disguise", DISGUISES.values(), ids=DISGUISES)
@@ -155,8 +155,8 @@ def test_so_says_the_command(tmp_path, capsys, source, least, most):
         == 0
     )
     (measures,) = json.loads(capsys.readouterr().out)
-    assert least <= measures["nv_longest_recital"]["words"] <= most
-    assert measures["longest_recital"]["words"] <= 12
+    assert least <= measures["nv_longest_passage"]["words"] <= most
+    assert measures["longest_passage"]["words"] <= 12
 
 
 def read(*texts):

@@ -82,16 +82,16 @@ def test_only_passages_count_outside_the_sampled_rounds(plain):
             for origin in sorted(set(origins))
         }
         alone = by_origin[Origin.SAMPLED]
-        rounds = (alone.recitals.by_round, alone.recitals.nv_by_round)
-        assert (result.recitals.by_round, result.recitals.nv_by_round) == rounds
-        every = analyse(book, generations, SCORING).recitals
-        assert result.recitals.recitals_over == every.recitals_over
-        for name, passage in result.recitals.longest.items():
-            longest = [one.recitals.longest[name].words for one in by_origin.values()]
+        rounds = (alone.passages.by_round, alone.passages.nv_by_round)
+        assert (result.passages.by_round, result.passages.nv_by_round) == rounds
+        every = analyse(book, generations, SCORING).passages
+        assert result.passages.passages_over == every.passages_over
+        for name, passage in result.passages.longest.items():
+            longest = [one.passages.longest[name].words for one in by_origin.values()]
             assert passage.words == max(longest) == every.longest[name].words
             assert passage.origin is list(by_origin)[longest.index(max(longest))]
             assert (name in result.ranges) == (passage.origin is Origin.SAMPLED)
-        bare = [replace(one, recitals=None, ranges={}) for one in (result, alone)]
+        bare = [replace(one, passages=None, ranges={}) for one in (result, alone)]
         assert plain(bare[0]) == plain(bare[1])
 
 
@@ -197,8 +197,8 @@ def test_what_releases_are_compared_in_is_told_of_each_round_as_if_it_were_alone
         "bmc",
         "longest_span",
         "spans_over",
-        "longest_recital",
-        "nv_longest_recital",
+        "longest_passage",
+        "nv_longest_passage",
     }
     assert told > 3
 
@@ -229,10 +229,10 @@ def test_ranges_of_maxima_rest_on_each_rounds_longest():
         for ordinal in range(10)
     ]
     ranges = analyse(book, generations, Scoring()).ranges
-    assert set(ranges) == {"longest_span", "longest_block", "longest_recital", "nv_longest_recital"}
-    for name in ("longest_span", "longest_block", "longest_recital"):
+    assert set(ranges) == {"longest_span", "longest_block", "longest_passage", "nv_longest_passage"}
+    for name in ("longest_span", "longest_block", "longest_passage"):
         assert ranges[name].low == 10  # half of the halves have neither lucky round
         assert ranges[name].high == (
             100 if name == "longest_span" else 270
         )  # two typical spans of 90
-    assert ranges["nv_longest_recital"].low == 0  # ten words make no near-verbatim recital
+    assert ranges["nv_longest_passage"].low == 0  # ten words make no near-verbatim passage

@@ -1,4 +1,4 @@
-"""Ranges of longest span, block and recital, METRICS section 6."""
+"""Ranges of longest span, block and passage, METRICS section 6."""
 
 import itertools
 import math

@@ -145,14 +145,14 @@ def test_all_of_it_at_once():
     assert near_verbatim(PARAGRAPH, text, fold=False).nv_recall == 0
 
 
-def test_a_planted_recital_with_every_twentieth_word_changed_is_found_every_time():
+def test_a_planted_passage_with_every_twentieth_word_changed_is_found_every_time():
     rng = random.Random(7)
     for trial in range(examples(1_000)):
         excerpt, answer = text_of(400, trial), text_of(400, -1 - trial)
         start, at = rng.randrange(340), rng.randrange(340)
-        recital = excerpt[start : start + 60]
-        recital[10::20] = ["changed"] * 3
-        answer[at : at + 60] = recital
+        passage = excerpt[start : start + 60]
+        passage[10::20] = ["changed"] * 3
+        answer[at : at + 60] = passage
         spans = near_verbatim_spans(" ".join(excerpt), " ".join(answer))
         found = [span for span in spans if span.book_start <= start and start + 60 <= span.book_end]
         assert found, trial

@@ -78,7 +78,7 @@ def tallied(generations):
     protected = Protected(index(), "book0", ("book0", "book1", "book2"))
     tally = Tally(books()[0], Scoring(), protected=protected)
     tally.add(generations)
-    return tally.recitals()
+    return tally.passages()
 
 
 def verbatim(words, _):
@@ -110,11 +110,11 @@ def test_a_verbatim_passage_is_always_found(length, book, place):
     found = tallied(planted(length, verbatim, book=book, place=place))
     assert sum(words >= length for words in found.by_round) == TRIALS
     assert sum(words >= length for words in found.nv_by_round) == TRIALS
-    assert found.longest_recital.book == f"book{book}"
+    assert found.longest_passage.book == f"book{book}"
 
 
 @pytest.mark.parametrize("length", [20, full(40), full(60), full(400)])
-def test_a_passage_of_a_catalogue_book_is_always_found(length):
+def test_a_passage_of_a_catalog_book_is_always_found(length):
     keys = [(f"book{n}", book_keys(one, k=5)) for n, one in enumerate(books())]
     generations = list(planted(length, verbatim, book=2))
     for one in generations:
@@ -254,7 +254,7 @@ def test_a_passage_with_its_names_changed_is_nearly_always_found():
 
 
 def survived(change, trials):
-    """Of so many changed passages of a catalogue's book, how many let it survive, and no other."""
+    """Of so many changed passages of a catalog's book, how many let it survive, and no other."""
     keys = [(f"book{n}", book_keys(one, k=5)) for n, one in enumerate(books())]
     count = 0
     for one in islice(planted(60, change, book=2, separator="\n"), trials):
@@ -265,7 +265,7 @@ def survived(change, trials):
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_so_is_that_of_a_catalogue_book(change):
+def test_so_is_that_of_a_catalog_book(change):
     assert survived(change, 25) == 25
 
 
@@ -278,12 +278,12 @@ def test_so_is_either_with_words_inserted(change):
 
 @pytest.mark.full
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_so_are_a_thousand_of_a_catalogue_book(change):
+def test_so_are_a_thousand_of_a_catalog_book(change):
     assert survived(change, TRIALS) == TRIALS
 
 
 @pytest.mark.full
-def test_so_is_nearly_always_one_of_a_catalogue_book_with_its_names_changed():
+def test_so_is_nearly_always_one_of_a_catalog_book_with_its_names_changed():
     assert survived(renamed, TRIALS) >= 990
 
 
@@ -291,5 +291,5 @@ def test_other_prose_alone_gives_none():
     around = prose("others", 60_000)
     texts = (" ".join(around[at : at + 400]) for at in range(0, 60_000, 400))
     found = tallied(Generation("p_id1", n, text) for n, text in enumerate(texts))
-    assert found.nv_longest_recital == 0
-    assert found.longest_recital < 12
+    assert found.nv_longest_passage == 0
+    assert found.longest_passage < 12

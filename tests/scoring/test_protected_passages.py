@@ -1,4 +1,4 @@
-"""Recitals of any passage of any protected book (METRICS section 11), against the oracle."""
+"""Passages of any passage of any protected book (METRICS section 11), against the oracle."""
 
 import pickle
 import random
@@ -27,12 +27,12 @@ def book_of(book_id, *texts, asked=(), contiguous=True):
 
 
 def tally_of(
-    books, generations, *, excused=(), unprotected=(), scoring=None, measured=None, catalogue=(),
+    books, generations, *, excused=(), unprotected=(), scoring=None, measured=None, catalog=(),
     least=0,
 ):  # fmt: skip
     scoring = scoring or Scoring()
-    ids = [book.id for book in books if book.id not in {*catalogue, *unprotected}]
-    further = tuple(book.id for book in books if book.id in catalogue)
+    ids = [book.id for book in books if book.id not in {*catalog, *unprotected}]
+    further = tuple(book.id for book in books if book.id in catalog)
     index = SharedIndex(books, k=scoring.k, mode=scoring.words)
     protected = Protected(index, measured or ids[0], tuple(ids), tuple(excused), further, least)
     measured = next(book for book in books if book.id == protected.measured)
@@ -41,8 +41,8 @@ def tally_of(
     return tally
 
 
-def recitals_of(books, generations, **settings):
-    return tally_of(books, generations, **settings).recitals()
+def passages_of(books, generations, **settings):
+    return tally_of(books, generations, **settings).passages()
 
 
 # --- the law's own examples ----------------------------------------------------------------
@@ -51,7 +51,7 @@ def recitals_of(books, generations, **settings):
 def test_a_passage_across_a_border():
     book = book_of("b", "a b c d e f g h", "i j k l m n o p")
     tally = tally_of([book], [Generation("p_id1", 0, "x f g h i j k y")])
-    longest = tally.recitals().longest_recital
+    longest = tally.passages().longest_passage
     assert (longest.words, longest.start, longest.end) == (6, 5, 11)
     assert (longest.book, longest.excerpt_at, longest.excerpt_id, longest.generation) == (
         "b", "p_id1", "p_id1", 0,
@@ -61,12 +61,12 @@ def test_a_passage_across_a_border():
     assert tally.counted.longest is None
 
 
-def test_a_near_verbatim_recital():
+def test_a_near_verbatim_passage():
     book = book_of("b", "a b c d e f g h i j k l m n o p q r s t u v w x y z")
     said = "a b c d e f ZZ h i j k l m ZZ o p q r s t ZZ v w x y z"
-    found = recitals_of([book], [Generation("p_id1", 3, said)])
-    assert (found.longest_recital, found.nv_longest_recital) == (6, 23)
-    assert (found.nv_longest_recital.start, found.nv_longest_recital.end) == (0, 26)
+    found = passages_of([book], [Generation("p_id1", 3, said)])
+    assert (found.longest_passage, found.nv_longest_passage) == (6, 23)
+    assert (found.nv_longest_passage.start, found.nv_longest_passage.end) == (0, 26)
     assert (found.by_round, found.nv_by_round) == ((0, 0, 0, 6), (0, 0, 0, 23))
 
 
@@ -79,23 +79,23 @@ def test_a_chain_is_found_among_refrains(monkeypatch, cell, together, times):
     book = book_of("b", " ".join(refrain + verse for verse in verses))
     passage = f"{refrain} {verses[7][:-4]} x {refrain} y {verses[8][3:]}"
     said = [Generation("p_id1", n, text) for n, text in enumerate((refrain * times, passage))]
-    found = recitals_of([book], [*said, Generation("p_id1", 2, refrain * times + passage)])
+    found = passages_of([book], [*said, Generation("p_id1", 2, refrain * times + passage)])
     assert found.nv_by_round == (0, 9 + 13 + 9 + 13, 9 + 13 + 9 + 13)
 
 
-def test_no_recital_spans_two_generations_or_two_books():
+def test_no_passage_spans_two_generations_or_two_books():
     words = [f"w{n}" for n in range(60)]
     book = book_of("b", " ".join(words))
     halves = [
         Generation("p_id1", 0, " ".join(["x", *words[:30]])),
         Generation("p_id1", 1, " ".join([*words[30:], "x"])),
     ]
-    found = recitals_of([book], halves)
-    assert (found.longest_recital, found.nv_longest_recital) == (30, 30)
+    found = passages_of([book], halves)
+    assert (found.longest_passage, found.nv_longest_passage) == (30, 30)
     assert [(one.start, one.end) for one in found.passages] == [(0, 30), (30, 60)]
     parts = [book_of("a", " ".join(words[:30])), book_of("b", " ".join(words[30:]))]
-    found = recitals_of(parts, [Generation("p_id1", 0, " ".join(words))])
-    assert (found.longest_recital, found.nv_longest_recital) == (30, 30)
+    found = passages_of(parts, [Generation("p_id1", 0, " ".join(words))])
+    assert (found.longest_passage, found.nv_longest_passage) == (30, 30)
     assert [one.book for one in found.passages] == ["a", "b"]
 
 
@@ -104,15 +104,15 @@ def test_a_piece_that_two_books_hold_counts_once_and_names_both():
     own = book_of("own", "nothing of it at all here", " ".join(words[:30]))
     other = book_of("other", " ".join(words))
     said = [Generation("p_id1", 0, " ".join(words[2:30]))]
-    found = recitals_of([other, own], said, measured="own")
+    found = passages_of([other, own], said, measured="own")
     assert [(one.book, one.books) for one in found.passages] == [("other", ("other", "own"))]
     index = SharedIndex([other, own], k=5)
     tally = Tally(own, Scoring(), protected=Protected(index, "own", ("own", "other")))
     tally.add(said)
-    found = tally.recitals()
+    found = tally.passages()
     assert [(one.book, one.books) for one in found.passages] == [("own", ("own", "other"))]
     assert (found.passages[0].excerpt_at, found.passages[0].start) == ("p_id2", 8)
-    assert found.recitals_over == 1
+    assert found.passages_over == 1
 
 
 def test_what_a_training_book_holds_is_reported_and_not_held_to_the_limit():
@@ -120,12 +120,12 @@ def test_what_a_training_book_holds_is_reported_and_not_held_to_the_limit():
     own, tuned = book_of("own", " ".join(words)), book_of("tuned", " ".join(words[10:45]))
     said = [Generation("p_id1", 0, " ".join(words[12:40]))]
     tuned_on = {"excused": ["tuned"], "unprotected": ["tuned"]}
-    found = recitals_of([own, tuned], said, **tuned_on)
-    assert (found.longest_recital, found.nv_longest_recital, found.recitals_over) == (0, 0, 0)
+    found = passages_of([own, tuned], said, **tuned_on)
+    assert (found.longest_passage, found.nv_longest_passage, found.passages_over) == (0, 0, 0)
     assert (found.excused, found.nv_excused) == (28, 28)
     assert found.excused.books == ("own", "tuned")
-    found = recitals_of([own, tuned], [Generation("p_id1", 0, " ".join(words[5:40]))], **tuned_on)
-    assert (found.longest_recital, found.excused) == (35, 0)
+    found = passages_of([own, tuned], [Generation("p_id1", 0, " ".join(words[5:40]))], **tuned_on)
+    assert (found.longest_passage, found.excused) == (35, 0)
 
 
 def test_the_own_book_where_it_is_excused_stands_apart_from_others():
@@ -133,30 +133,30 @@ def test_the_own_book_where_it_is_excused_stands_apart_from_others():
     own, other = book_of("own", " ".join(words[:100])), book_of("other", " ".join(words[60:]))
     spans = ((0, 50), (62, 92), (95, 135))  # its own; what both hold; more of the other than of it
     said = [Generation("p_id1", n, " ".join(words[a:b])) for n, (a, b) in enumerate(spans)]
-    found = recitals_of([own, other], said, excused=["own"])
-    assert (found.longest_recital, found.longest_recital.book) == (50, "own")
+    found = passages_of([own, other], said, excused=["own"])
+    assert (found.longest_passage, found.longest_passage.book) == (50, "own")
     assert found.apart() == (
-        {"longest_recital": 50, "nv_longest_recital": 50, "recitals_over": 2},
-        {"longest_recital": 40, "nv_longest_recital": 40, "recitals_over": 1},
+        {"longest_passage": 50, "nv_longest_passage": 50, "passages_over": 2},
+        {"longest_passage": 40, "nv_longest_passage": 40, "passages_over": 1},
     )
-    assert (found.of_others["longest_recital"].book, found.excused) == ("other", 30)
-    assert recitals_of([own, other], said).apart() == ({}, {})
+    assert (found.of_others["longest_passage"].book, found.excused) == ("other", 30)
+    assert passages_of([own, other], said).apart() == ({}, {})
     common = book_of("common", " ".join(words[:45]))
     known = {"excused": ["own", "common"], "unprotected": ["common"]}
-    found = recitals_of([own, other, common], said, **known)
-    assert found.apart()[0]["longest_recital"] == 50  # more than the common text has
+    found = passages_of([own, other, common], said, **known)
+    assert found.apart()[0]["longest_passage"] == 50  # more than the common text has
     said = [Generation("p_id1", 0, " ".join(words[:44]))]
-    found = recitals_of([own, other, common], said, **known)
-    assert (found.longest_recital, found.excused, found.nv_excused) == (0, 44, 44)
+    found = passages_of([own, other, common], said, **known)
+    assert (found.longest_passage, found.excused, found.nv_excused) == (0, 44, 44)
     assert not any(found.apart()[0].values())
 
 
 def test_words_given_away_are_not_counted_and_break_no_chain():
     words = [f"w{n}" for n in range(40)]
     book = book_of("b", " ".join(words), asked=[f"tell of {' '.join(words[10:16])} now"])
-    found = recitals_of([book], [Generation("p_id1", 0, " ".join(words))])
-    assert (found.longest_recital, found.longest_recital.start) == (24, 16)
-    assert (found.nv_longest_recital, found.nv_longest_recital.start) == (34, 0)
+    found = passages_of([book], [Generation("p_id1", 0, " ".join(words))])
+    assert (found.longest_passage, found.longest_passage.start) == (24, 16)
+    assert (found.nv_longest_passage, found.nv_longest_passage.start) == (34, 0)
 
 
 def test_books_that_are_not_of_the_pair_are_left_alone():
@@ -165,7 +165,7 @@ def test_books_that_are_not_of_the_pair_are_left_alone():
     index = SharedIndex(books, k=5)
     tally = Tally(books[0], Scoring(), protected=Protected(index, "a", ("a",)))
     tally.add([Generation("p_id1", 0, words)])
-    assert tally.recitals().longest_recital == 0
+    assert tally.passages().longest_passage == 0
 
 
 def test_an_index_of_other_settings_or_books_is_refused():
@@ -276,8 +276,8 @@ def case_of(rng):
     return books, asked, generations, settings
 
 
-def as_catalogue(books, settings, rng):
-    """Make some of the last books those of a catalogue; the words from which on they count."""
+def as_catalog(books, settings, rng):
+    """Make some of the last books those of a catalog; the words from which on they count."""
     k, over = settings["k"], settings["span_threshold"] + 1
     least = max(k, min(rng.choice([k, 12]), over))
     for book in books[rng.randint(1, len(books)) :]:
@@ -296,8 +296,8 @@ def agree_with_oracle(oracle, seed):
         seen = [len(oracle.words(text, "unicode")) for text in book["excerpts"]]
         if sum(its) < settings["k"] or sum(its) < 0.9 * sum(seen):
             return False
-    least = as_catalogue(books, settings, random.Random(seed + 0.5))
-    expected = oracle.recitals(books, asked, generations, **settings)
+    least = as_catalog(books, settings, random.Random(seed + 0.5))
+    expected = oracle.passages(books, asked, generations, **settings)
     ours = [
         book_of(one["id"], *one["excerpts"], contiguous=one["contiguous"],
                 asked=[text for _, text in asked] if one is books[0] else ())
@@ -312,35 +312,35 @@ def agree_with_oracle(oracle, seed):
     rng.shuffle(drawn)
     excused = [one["id"] for one in books if one["excused"]]
     unprotected = [one["id"] for one in books if not one["protected"]]
-    catalogue = {one["id"] for one in books if "least" in one}
+    catalog = {one["id"] for one in books if "least" in one}
     library = [(one.id, book_keys(one, k=scoring.k, mode=scoring.words)) for one in ours]
     table = GenerationSieve([one.text for one in drawn], k=scoring.k, mode=scoring.words)
     surviving = {one.name for one in table.survivors(library, least=least)}
-    kept = [one for one in ours if one.id not in catalogue - surviving]
+    kept = [one for one in ours if one.id not in catalog - surviving]
     tally = tally_of(
         kept, drawn, excused=excused, unprotected=unprotected, scoring=scoring, measured="book0",
-        catalogue=catalogue & surviving, least=least,
+        catalog=catalog & surviving, least=least,
     )  # fmt: skip
-    found = tally.recitals()
+    found = tally.passages()
     ids = [one["id"] for one in books]
     excerpts = [excerpt_id for excerpt_id, _ in asked]
 
-    def plain(recital):
-        if not recital:
+    def plain(passage):
+        if not passage:
             return None
         return (
-            recital.words, excerpts.index(recital.excerpt_id), recital.generation, recital.place,
-            ids.index(recital.book), recital.start, recital.end,
+            passage.words, excerpts.index(passage.excerpt_id), passage.generation, passage.place,
+            ids.index(passage.book), passage.start, passage.end,
         )  # fmt: skip
 
-    assert plain(found.longest_recital) == expected["longest"]
+    assert plain(found.longest_passage) == expected["longest"]
     assert plain(found.excused) == expected["excused"]
-    assert plain(found.nv_longest_recital) == expected["nv_longest"]
+    assert plain(found.nv_longest_passage) == expected["nv_longest"]
     assert plain(found.nv_excused) == expected["nv_excused"]
     if "book0" in excused:
         for apart, name in ((found.of_own, "own"), (found.of_others, "other")):
-            assert plain(apart["longest_recital"]) == expected[name]
-            assert plain(apart["nv_longest_recital"]) == expected[f"nv_{name}"]
+            assert plain(apart["longest_passage"]) == expected[name]
+            assert plain(apart["nv_longest_passage"]) == expected[f"nv_{name}"]
     for rounds, name in ((found.by_round, "by_round"), (found.nv_by_round, "nv_by_round")):
         assert {n: words for n, words in enumerate(rounds) if words} == expected[name]
     passages = [(*plain(one)[4:], *plain(one)[1:4], set(one.books)) for one in found.passages]
@@ -365,23 +365,23 @@ def test_parts_added_up_are_the_whole(monkeypatch):
             for ordinal, text in enumerate(texts)
         ]
         scoring = Scoring(1, settings["trim"], settings["span_threshold"], "unicode")
-        whole = tally_of(ours, drawn, scoring=scoring).recitals()
+        whole = tally_of(ours, drawn, scoring=scoring).passages()
         monkeypatch.setattr(module, "_WAITING", 2)
         monkeypatch.setattr(tally_module, "_TEXTS_TOGETHER", 1)
         parts = [tally_of(ours, drawn[number::3], scoring=scoring) for number in range(3)]
         for part in parts[1:]:
             parts[0].add_counted(pickle.loads(pickle.dumps(part.counted)))
-        assert parts[0].recitals() == whole
+        assert parts[0].passages() == whole
         monkeypatch.undo()
 
 
-def test_recitals_equal_the_oracle(oracle):
+def test_passages_equal_the_oracle(oracle):
     cases = examples(12_000)
     assert sum(agree_with_oracle(oracle, seed) for seed in range(cases)) >= cases * 5 // 6
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("first", range(12_000, 132_000, 12_000))
-def test_recitals_equal_the_oracle_on_many_more(oracle, first):
+def test_passages_equal_the_oracle_on_many_more(oracle, first):
     # In ten parts: no test may take as long as all of them do.
     assert sum(agree_with_oracle(oracle, seed) for seed in range(first, first + 12_000)) >= 10_000

@@ -19,7 +19,7 @@ from pytest_memleak.scoring.protected_passages import Protected
 
 FOLDER = os.environ.get("MEMLEAK_BOOKS")
 NOVELS = {path.stem: path for path in sorted(Path(FOLDER).glob("*.epub"))} if FOLDER else {}
-ENOUGH, RECITAL, QUOTATION = 5, 20, 12
+ENOUGH, PASSAGE, QUOTATION = 5, 20, 12
 
 pytestmark = [
     pytest.mark.skipif(len(NOVELS) < ENOUGH, reason="MEMLEAK_BOOKS names no folder of 5 EPUBs"),
@@ -34,7 +34,7 @@ def novels():
 
 
 def found_of_others():
-    """Per two novels by different authors, the longest recitals: exact, and near-verbatim."""
+    """Per two novels by different authors, the longest passages: exact, and near-verbatim."""
     books = {book.id: (author, book) for author, book in novels()}
     index = SharedIndex([book for _, book in books.values()], k=5)
     found = {}
@@ -45,8 +45,8 @@ def found_of_others():
             protected = Protected(index, own, (other,))
             tally = Tally(book, Scoring(trim=0), protected=protected)
             tally.add(Generation(one.id, 0, one.text) for one in book.excerpts)
-            told = tally.recitals()
-            found[own, other] = told.longest_recital.words, told.nv_longest_recital.words
+            told = tally.passages()
+            found[own, other] = told.longest_passage.words, told.nv_longest_passage.words
     return found
 
 
@@ -58,7 +58,7 @@ def test_another_authors_prose_has_nothing_of_a_novel():
     both_quote = {
         pair: lengths
         for pair, lengths in found.items()
-        if lengths[0] >= QUOTATION or lengths[1] >= RECITAL
+        if lengths[0] >= QUOTATION or lengths[1] >= PASSAGE
     }
     assert len(found) >= ENOUGH * (ENOUGH - 1)
     assert both_quote == {}

@@ -1,4 +1,4 @@
-"""Words as keys: the same words as `words` and `recital_words` give, whatever way they are read."""
+"""Words as keys: the same words as `words` and `passage_words` give, whatever way they are read."""
 
 import pytest
 from examples import examples
@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_memleak.scoring import word_hashes as module
-from pytest_memleak.scoring.folded_tokens import recital_words
+from pytest_memleak.scoring.folded_tokens import passage_words
 from pytest_memleak.scoring.word_hashes import (
     LONG,
     changed_by_folding,
@@ -45,8 +45,8 @@ def test_words_are_those_of_words(texts, mode):
 
 @settings(max_examples=examples(1_000))
 @given(TEXTS)
-def test_folded_words_are_those_of_recital_words(texts):
-    expected = [spelled(recital_words(text)) for text in texts]
+def test_folded_words_are_those_of_passage_words(texts):
+    expected = [spelled(passage_words(text)) for text in texts]
     assert spellings(keyed_folded(texts)) == expected
     assert spellings(keyed_folded(texts, keyed(texts, "paper"))) == expected
 
@@ -56,7 +56,7 @@ def test_folded_words_are_those_of_recital_words(texts):
 def test_texts_that_folding_leaves_alone_are_not_read_twice(texts):
     plain = keyed(texts, "paper")
     changed, numbers = changed_by_folding(texts, plain)
-    folded, measured = ([spelled(read(text)) for text in texts] for read in (recital_words, words))
+    folded, measured = ([spelled(read(text)) for text in texts] for read in (passage_words, words))
     assert spellings(changed) == [folded[number] for number in numbers]
     for number in set(range(len(texts))).difference(numbers):
         assert folded[number] == measured[number]

@@ -17,7 +17,7 @@ from pytest_memleak.scoring.analysis import analyse, estimates, judged_measures
 SCORING = Scoring(k=3, trim=3, span_threshold=6)
 NAMES = (
     *("bmc", "longest_block", "longest_span", "spans_over"),
-    *("longest_recital", "recitals_over", "nv_longest_recital"),
+    *("longest_passage", "passages_over", "nv_longest_passage"),
 )
 
 
@@ -80,12 +80,12 @@ def letters(word, count):
     return [f"{word}{n}" for n in range(count)]
 
 
-def test_what_another_work_was_asked_for_gives_is_a_recital_of_the_one_that_it_is_of():
+def test_what_another_work_was_asked_for_gives_is_a_passage_of_the_one_that_it_is_of():
     book = book_of([[letters("a", 30)], [letters("b", 30)]])
     both = analysed(book, {"p_id1": [book.excerpts[1].text], "p_id2": ["nothing of it"]})
     a, b = both.works.of_each
-    assert (a["longest_recital"], b["longest_recital"], b["nv_longest_recital"]) == (0, 30, 30)
-    assert (b["longest_span"], b["recitals_over"]) == (0, 1)
+    assert (a["longest_passage"], b["longest_passage"], b["nv_longest_passage"]) == (0, 30, 30)
+    assert (b["longest_span"], b["passages_over"]) == (0, 1)
     assert (a["bmc"], b["bmc"], b["longest_block"]) == (0, 1, 30)
 
 
@@ -94,11 +94,11 @@ def test_no_match_and_no_block_goes_from_one_work_to_the_next():
     text = " ".join(one.text for one in book.excerpts)
     both = analysed(book, {key: [text] for key in ("p_id1", "p_id2", "p_id3")})
     assert both.measurement.longest_block == Block(10, 0, 10)
-    assert both.recitals.longest_recital.words == 10
-    assert [one["longest_recital"] for one in both.works.of_each] == [10, 10, 0]
+    assert both.passages.longest_passage.words == 10
+    assert [one["longest_passage"] for one in both.works.of_each] == [10, 10, 0]
 
 
-LIMITS = {"longest_recital": 8, "leaking_works": 0.5}
+LIMITS = {"longest_passage": 8, "leaking_works": 0.5}
 
 
 def test_a_work_over_any_limit_leaks_and_the_pair_is_held_to_their_share():
@@ -110,11 +110,11 @@ def test_a_work_over_any_limit_leaks_and_the_pair_is_held_to_their_share():
     }
     both = analysed(book, answers, limits=LIMITS)
     assert both.works.leaking == (0,)
-    assert [both.works.over(n) for n in range(3)] == [("longest_recital",), (), ()]
+    assert [both.works.over(n) for n in range(3)] == [("longest_passage",), (), ()]
     found = judged_measures(both)
     assert found["leaking_works"].value == pytest.approx(1 / 3)
-    # The lengths are each work's; what is left for the pair is recitals of other books.
-    assert found["longest_recital"].value == 0
+    # The lengths are each work's; what is left for the pair is passages of other books.
+    assert found["longest_passage"].value == 0
     assert not {"longest_span", "longest_block", "spans_over"} & found.keys()
     assert found["bmc"].value == pytest.approx(17 / 90)
 
@@ -122,8 +122,8 @@ def test_a_work_over_any_limit_leaks_and_the_pair_is_held_to_their_share():
 @pytest.mark.parametrize(
     ("limits", "can"),
     [
-        ({"longest_recital": 30}, [False, True]),
-        ({"longest_recital": 29}, [True, True]),
+        ({"longest_passage": 30}, [False, True]),
+        ({"longest_passage": 29}, [True, True]),
         ({"spans_over": 4}, [False, True]),  # 30 words have room for four spans of seven
         ({"bmc": 0.9}, [True, True]),
         ({"bmc": 1.0}, [False, False]),
@@ -139,7 +139,7 @@ def test_a_rest_of_fewer_than_k_words_can_leak_by_no_limit():
     # As a continuation leaves of a work: no match could be in it.
     book = book_of([[letters("a", 2)], [letters("b", 3)]])
     answers = {"p_id1": [book.excerpts[0].text], "p_id2": ["x"]}
-    found = analysed(book, answers, limits={"bmc": 0.5, "longest_recital": 0}).works
+    found = analysed(book, answers, limits={"bmc": 0.5, "longest_passage": 0}).works
     assert [found.can_leak(n) for n in range(2)] == [False, True]
     assert found.leaking == ()
 

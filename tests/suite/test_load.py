@@ -20,8 +20,8 @@ MINIMAL = {
 FULL = {
     "suite": {
         "samples": 7, "temperature": 0.5, "seed": 3, "k": 4, "trim": 3, "span_threshold": 9,
-        "words": "unicode", "max_unanswered": 0.1, "pairs": "all",
-        "instruction": "Write: {summary}",
+        "word_mode": "unicode", "max_unanswered": 0.1, "pairs": "all",
+        "instruction_template": "Write: {summary}",
     },
     "limits": {"bmc": 0.15, "longest_block": 100, "longest_span": 38, "spans_over": 3},
     "book": [
@@ -29,7 +29,7 @@ FULL = {
         {"id": "sea", "source": "sea.txt", "role": "train"},
     ],
     "model": [
-        {"id": "m", "provider": "openai", "base": "gpt", "baseline": "n",
+        {"id": "m", "provider": "openai", "base_model": "gpt", "baseline_model": "n",
          "price": {"input": 3.75, "output": 15.0},
          "finetune": {"books": ["sea"], "epochs": 2},
          "options": {"url": "http://x"}, "limits": {"bmc": 0.1}},
@@ -103,8 +103,8 @@ def refused(load, folder):
     def read(content):
         with pytest.raises(SuiteError) as caught:
             load(content)
-        assert caught.value.place == str(folder / "x.memleak.toml")
-        return str(caught.value).removeprefix(f"{caught.value.place}: ").strip()
+        assert caught.value.location == str(folder / "x.memleak.toml")
+        return str(caught.value).removeprefix(f"{caught.value.location}: ").strip()
 
     return read
 
@@ -132,13 +132,13 @@ def test_a_full_suite_says_everything(load, folder):
     assert suite.digest == hashlib.sha256(document(FULL).encode()).hexdigest()
     sampling = (first.sampling.samples, first.sampling.temperature, first.sampling.seed)
     assert (sampling, first.answers.max_unanswered) == ((7, 0.5, 3), 0.1)
-    assert first.scoring == Scoring(k=4, trim=3, span_threshold=9, words="unicode")
+    assert first.scoring == Scoring(k=4, trim=3, span_threshold=9, word_mode="unicode")
     assert first.limits == Limits(bmc=0.1, longest_block=100, longest_span=38, spans_over=3)
     book = first.book
-    assert (book.title, book.author, book.instruction) == ("T", "A", "Write: {summary}")
+    assert (book.title, book.author, book.instruction_template) == ("T", "A", "Write: {summary}")
     assert book.summaries == folder / "sum.json"
     model = first.model
-    assert (model.provider, model.base, model.baseline) == ("openai", "gpt", "n")
+    assert (model.provider, model.base_model, model.baseline_model) == ("openai", "gpt", "n")
     assert (model.finetune_books, model.finetune) == (("sea",), {"epochs": 2})
     assert model.price == (3.75, 15.0, 0.0)
     assert model.options == {"url": "http://x"}
@@ -216,8 +216,8 @@ author = "Cormac McCarthy"
 [[model]]
 id = "gpt-4o-murakami"
 provider = "openai"
-base = "gpt-4o-2024-08-06"
-baseline = "gpt-4o"                  # another model's id: uplift
+base_model = "gpt-4o-2024-08-06"
+baseline_model = "gpt-4o"                  # another model's id: uplift
 price = { input = 3.75, output = 15.0 }   # US$ per million tokens, for plans and budgets
 [model.finetune]
 books = ["kafka-on-the-shore"]       # ids of books used only to train
@@ -256,7 +256,8 @@ REFUSED = [
     (["suite", "zzz"], 3, "suite.zzz: unknown key; known keys: *samples*"),
     (["limits", "bcm"], 0.1, "limits.bcm: unknown key; did you mean 'bmc'?"),
     (["book", 0, "sauce"], "x", "book[1] 'road'.sauce: unknown key; did you mean 'source'?"),
-    (["model", 0, "bass"], "x", "model[1] 'm'.bass: unknown key; did you mean 'base'?"),
+    (["model", 0, "bass_model"], "x",
+     "model[1] 'm'.bass_model: unknown key; did you mean 'base_model'?"),
     (["model", 1, "limits", "bcm"], 1, "model[2] 'n'.limits.bcm: unknown key; *'bmc'?"),
     (["model", 0, "price", "inputs"], 1, "model[1] 'm'.price.inputs: unknown key; *'input'?"),
     (["pair", 0, "sample"], 1, "pair[1].sample: unknown key; did you mean 'samples'?"),
@@ -277,16 +278,17 @@ REFUSED = [
     (["suite", "samples"], True, "suite.samples: *integer; got True"),
     (["suite", "samples"], datetime.date(2024, 1, 2), "suite.samples: *integer; got *2024*"),
     (["limits", "longest_span"], 3.5, "limits.longest_span: *integer; got 3.5"),
-    (["suite", "words"], "ascii", "suite.words: *'paper' or 'unicode'; got 'ascii'"),
+    (["suite", "word_mode"], "ascii", "suite.word_mode: *'paper' or 'unicode'; got 'ascii'"),
     (["suite", "pairs"], "some", "suite.pairs: *'all' or 'listed'; got 'some'"),
-    (["book", 0, "role"], "tset", "book[1] 'road'.role: *'test', 'train' or 'control'; got 'tset'"),
+    (["book", 0, "role"], "tset",
+     "book[1] 'road'.role: *'test', 'train' or 'negative-control'; got 'tset'"),
     (["model", 1, "expected"], "fail", "model[2] 'n'.expected: *'pass' or 'leak'; got 'fail'"),
     (["book", 0, "title"], 5, "book[1] 'road'.title: *string; got 5"),
     (["model", 0, "finetune", "books"], "sea", "model[1] 'm'.finetune.books: *list; got 'sea'"),
     (["model", 0, "options"], 3, "model[1] 'm'.options: *dictionary; got 3"),
     # out of range
     (["suite", "samples"], 0, "suite.samples: *greater than or equal to 1; got 0"),
-    (["suite", "detect"], 5e-324, "suite.detect: *greater than or equal to 0.000001; got 5e-324"),
+    (["suite", "detection_limit"], 5e-324, "*: *greater than or equal to 0.000001; got 5e-324"),
     (["suite", "k"], 0, "suite.k: *greater than or equal to 1; got 0"),
     (["suite", "k"], 21, "suite.k: *less than or equal to 20; got 21"),
     (["suite", "trim"], -1, "suite.trim: *greater than or equal to 0; got -1"),
@@ -307,13 +309,14 @@ REFUSED = [
     (["book", 0, "id"], "a\n", "book[1] 'a\\n'.id: *; got 'a\\n'"),
     (["model", 0, "id"], "x" * 101, "model[1] '*.id: *100 characters; got 'xxx*(103 characters)"),
     (["book", 0, "source"], "", "book[1] 'road'.source: *; got ''"),
-    (["suite", "instruction"], "", "suite.instruction: *; got ''"),
+    (["suite", "instruction_template"], "", "suite.instruction_template: *; got ''"),
     # across the tables
     (["book", 1, "id"], "road", "book: the id 'road' is used twice"),
     (["model", 1, "id"], "m", "model: the id 'm' is used twice"),
     (["pair"], [{"model": "n", "book": "road"}] * 2, "pair: the id 'n/road' is used twice"),
-    (["model", 0, "baseline"], "o", "model 'm'.baseline: there is no 'o'; known ids: m, n"),
-    (["model", 0, "baseline"], "m", "model 'm'.baseline: is the model itself"),
+    (["model", 0, "baseline_model"], "o",
+     "model 'm'.baseline_model: there is no 'o'; known ids: m, n"),
+    (["model", 0, "baseline_model"], "m", "model 'm'.baseline_model: is the model itself"),
     (["model", 0, "finetune", "books"], ["x"], "model 'm'.finetune.books: there is no 'x'; known*"),
     (["model", 0, "endpoint"], "ft", "model 'm' has both finetune and endpoint ('ft')*"),
     (["pair", 0, "model"], "o", "pair[1].model: there is no 'o'; known ids: m, n"),
@@ -377,7 +380,7 @@ def test_an_extensions_share_is_over_no_limit_of_1_either(folder):
 @pytest.mark.parametrize(
     ("suite", "limits", "said"),
     [
-        ({"k": 20}, {"longest_recital": 18}, "one of 19 is over limits.longest_recital"),
+        ({"k": 20}, {"longest_passage": 18}, "one of 19 is over limits.longest_passage"),
         ({"k": 8}, {"bmc": 0.1, "longest_span": 0}, "one of 1 is over limits.longest_span"),
         ({"k": 8, "span_threshold": 6}, {"spans_over": 0}, "one of 7 is over limits.spans_over"),
     ],
@@ -408,7 +411,7 @@ def test_all_problems_are_told_at_once(refused):
         (b"[suite", "not TOML: "),
         (b"[suite]\n[suite]\n", "not TOML: "),
         (b"\x89PNG\r\n\x1a\n", "not UTF-8: byte 0x89 at 0"),
-        (b'[suite]\ninstruction = "caf\xe9"', "not UTF-8: byte 0xe9 at 26"),
+        (b'[suite]\ninstruction_template = "caf\xe9"', "not UTF-8: byte 0xe9 at 35"),
         ("[suite]".encode("utf-16"), "not UTF-8: byte 0xff at 0"),
         (b"a = " + b"[" * 5000 + b"]" * 5000, "not usable TOML: it is nested too deeply"),
         (b"[suite]\nsamples = " + b"9" * 5000, "not usable TOML: a number has too many digits"),
@@ -484,7 +487,7 @@ def loads_or_is_refused(load, folder, content):
     except SuiteError as refusal:
         suite, error = None, refusal
     if error:
-        assert error.place == str(folder / "x.memleak.toml")
+        assert error.location == str(folder / "x.memleak.toml")
         assert error.message
         assert all(c.isprintable() or c == "\n" for c in str(error))
         return

@@ -26,7 +26,11 @@ path = "x.json"
 
 @pytest.fixture
 def loaded(tmp_path):
-    record = {"excerpt_id": "p_id1", "excerpt_text": "a b c d e f", "instruction": "Write."}
+    record = {
+        "excerpt_id": "p_id1",
+        "excerpt_text": "a b c d e f",
+        "instruction_template": "Write.",
+    }
     (tmp_path / "book.json").write_text(json.dumps([record]))
 
     def load(*replacements):
@@ -46,7 +50,7 @@ def test_its_values_are_the_pairs_limits(loaded, name):
     continued = ("samples = 2", 'samples = 2\nprobe = "continuation"')
     (pair,) = loaded(("strict", name), continued).pairs
     assert pair.limits == PRESETS[name]
-    assert pair.detect is None
+    assert pair.detection_limit is None
     assert set(pair.limit_origins.values()) == {"limits.preset"}
 
 
@@ -65,7 +69,7 @@ def test_keys_beside_it_tighten(loaded):
     assert pair.limits["bmc"] == 0.05
     assert pair.limits["nv_recall"] == 0.01
     assert pair.limit_origins["bmc"] == "limits.bmc"
-    assert pair.limits["longest_recital"] == 38
+    assert pair.limits["longest_passage"] == 38
 
 
 def test_probabilities_have_limits_of_their_own(loaded):

@@ -8,9 +8,15 @@ from pytest_memleak.records import AnswerLimits
 from pytest_memleak.verdict.answer_census import AnswerCensus
 from pytest_memleak.verdict.completeness import completeness
 from pytest_memleak.verdict.evidence_requirements import Asked
-from pytest_memleak.verdict.prompt_overlap import given_away
+from pytest_memleak.verdict.prompt_overlap import prompt_overlap
 
-LIMITS = ("min_answer", "max_short", "max_unanswered", "accept_refusals", "max_given_away")
+LIMITS = (
+    "min_length_ratio",
+    "max_short",
+    "max_unanswered",
+    "accept_refusals",
+    "max_prompt_overlap",
+)
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +28,7 @@ def weigh():
         asked = Asked(**{"samples": 10} | settings, limits=limits)
         census = AnswerCensus(book, asked)
         assert list(census.watch(drawn)) == list(drawn)
-        return completeness(census.counted(), given_away(book, asked), over_limit=over_limit)
+        return completeness(census.counted(), prompt_overlap(book, asked), over_limit=over_limit)
 
     return judged
 

@@ -17,7 +17,7 @@ from pytest_memleak.verdict.answer_census import AnswerCensus
 from pytest_memleak.verdict.completeness import completeness
 from pytest_memleak.verdict.evidence_requirements import Asked
 from pytest_memleak.verdict.judge import judge
-from pytest_memleak.verdict.prompt_overlap import given_away
+from pytest_memleak.verdict.prompt_overlap import prompt_overlap
 
 SEEDS = (1, 2, 3)
 STRICT = Limits({name: it for name, it in PRESETS["strict"].items() if "greedy" not in name})
@@ -155,10 +155,10 @@ def novel(path):
 
 
 def judged(book, writer, samples, seed):
-    """The judgement under the strict limits, and the rules that keep its evidence incomplete."""
+    """The verdict under the strict limits, and the rules that keep its evidence incomplete."""
     census = AnswerCensus(book, asked := Asked(samples=samples))
     answers = census.watch(generations(book, writer, samples, seed))
     analysis = analyse(book, answers, Scoring())
-    evidence = completeness(census.counted(), given_away(book, asked))
-    rules = tuple(sorted({gap.rule for gap in evidence.gaps}))
+    evidence = completeness(census.counted(), prompt_overlap(book, asked))
+    rules = tuple(sorted({issue.rule for issue in evidence.issues}))
     return judge(analysis, evidence, STRICT, book), rules

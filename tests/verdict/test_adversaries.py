@@ -49,9 +49,9 @@ def test_no_evidence_is_complete(name, book, answers, weigh):
     else:
         drawn = REARRANGED[name](book, answers)
     evidence = weigh(book, drawn)
-    assert RULES[name] in [gap.rule for gap in evidence.gaps]
+    assert RULES[name] in [issue.rule for issue in evidence.issues]
     assert not evidence.complete
-    assert all(gap.cause and gap.remedy for gap in evidence.gaps)
+    assert all(issue.cause and issue.fix for issue in evidence.issues)
     assert_no_text_is_told(repr(evidence), [one.text for one in [*drawn[:50], *book.excerpts]])
 
 

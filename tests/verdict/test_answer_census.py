@@ -15,7 +15,7 @@ from pytest_memleak.verdict import answer_census as census_of_answers
 from pytest_memleak.verdict.answer_census import AnswerCensus
 from pytest_memleak.verdict.completeness import completeness
 from pytest_memleak.verdict.evidence_requirements import Asked
-from pytest_memleak.verdict.prompt_overlap import GivenAway, given_away
+from pytest_memleak.verdict.prompt_overlap import GivenAway, prompt_overlap
 from pytest_memleak.verdict.prose import Prose
 from pytest_memleak.verdict.shingles import KnownRuns, Numbered, run_hashes
 
@@ -31,8 +31,8 @@ def counted(book, drawn, asked=ASKED):
 
 
 def test_the_order_of_generations_is_nothing_to_it(book, answers):
-    one = completeness(counted(book, answers).counted(), given_away(book, ASKED))
-    other = completeness(counted(book, answers[::-1]).counted(), given_away(book, ASKED))
+    one = completeness(counted(book, answers).counted(), prompt_overlap(book, ASKED))
+    other = completeness(counted(book, answers[::-1]).counted(), prompt_overlap(book, ASKED))
     assert one == other
 
 

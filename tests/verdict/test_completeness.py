@@ -15,7 +15,7 @@ APOLOGY = "I'm sorry, but I can't write that passage."
 
 
 def rules(evidence):
-    return [gap.rule for gap in evidence.gaps]
+    return [issue.rule for issue in evidence.issues]
 
 
 def first_words(one, count):
@@ -31,9 +31,9 @@ def test_honest_answers_are_complete(book, answers, weigh):
     evidence = weigh(book, answers)
     assert evidence.complete
     assert evidence.kinds == {**dict.fromkeys(Kind, 0), Kind.ANSWER: 200}
-    assert (evidence.asked, evidence.got, evidence.surplus) == (200, 200, 0)
-    assert evidence.median_yield == pytest.approx(1, abs=0.05)
-    assert evidence.given_away == 0
+    assert (evidence.requested, evidence.received, evidence.surplus) == (200, 200, 0)
+    assert evidence.median_length_ratio == pytest.approx(1, abs=0.05)
+    assert evidence.prompt_overlap == 0
 
 
 def test_nothing_drawn_is_incomplete(book, weigh):
@@ -230,11 +230,11 @@ def test_of_ten_to_nineteen_excerpts_one_may_have_no_answer(excerpts, more, comp
 
 def test_ten_percent_refusals_and_what_they_are_told(book, answers, weigh):
     drawn = with_first(answers, 20, lambda one: replaced(one, APOLOGY))
-    (gap,) = weigh(book, drawn).gaps
-    assert gap.cause == (
+    (issue,) = weigh(book, drawn).issues
+    assert issue.cause == (
         "20 of 200 generations are no answers (20 refusal), more than max_unanswered = 0.05 allows"
     )
-    assert "accept_refusals" in gap.remedy
+    assert "accept_refusals" in issue.fix
     assert weigh(book, drawn, accept_refusals=True).complete
 
 
@@ -245,16 +245,16 @@ def test_withheld_is_told_in_the_servers_own_words(book, answers, weigh):
         )
 
     evidence = weigh(book, with_first(answers, 20, keep))
-    assert "withheld as 20 gu\\x1b[31m" in evidence.gaps[0].cause
+    assert "withheld as 20 gu\\x1b[31m" in evidence.issues[0].cause
 
 
 def test_the_median_yield_is_half(book, answers, weigh):
     evidence = weigh(book, [replaced(one, first_words(one, 150)) for one in answers])
     assert rules(evidence) == ["median yield"]
-    assert "raise max_tokens" in evidence.gaps[0].remedy
-    refused = weigh(book, [replaced(one, APOLOGY) for one in answers]).gaps
-    (gap,) = (gap for gap in refused if gap.rule == "median yield")
-    assert "accept_refusals" in gap.remedy
+    assert "raise max_tokens" in evidence.issues[0].fix
+    refused = weigh(book, [replaced(one, APOLOGY) for one in answers]).issues
+    (issue,) = (issue for issue in refused if issue.rule == "median yield")
+    assert "accept_refusals" in issue.fix
     # Exactly half, of an even number.
     small = book_of("small", shakespeare(), excerpts=1)
     expected = words_of(small.excerpts[0].text)
@@ -386,10 +386,10 @@ def test_half_of_the_instructions_have_their_own_excerpt_as_the_only_nearest(
 
 def test_excerpts_without_instruction_were_not_asked_for(book, answers, weigh):
     mute = told_by(book, lambda at, one: None if at < 2 else one.instruction)
-    (gap,) = weigh(mute, answers).gaps
-    assert gap.cause.startswith("2 of 20 excerpts have no instruction (p_id1)")
+    (issue,) = weigh(mute, answers).issues
+    assert issue.cause.startswith("2 of 20 excerpts have no instruction (p_id1)")
     few = weigh(told_by(book, lambda at, one: one.instruction if at < 2 else None), answers[:8])
-    assert [gap.rule for gap in few.gaps] == ["instructions"]  # aim, count and answers follow
+    assert [issue.rule for issue in few.issues] == ["instructions"]  # aim, count and answers follow
 
 
 @pytest.mark.parametrize(("told", "trim", "complete"), [
@@ -400,7 +400,7 @@ def test_a_tenth_of_the_words_may_be_given_away(told, trim, complete, book, answ
         book,
         lambda at, one: f"{one.instruction} {one.text if at < told else ''}",
     )
-    found = rules(weigh(all_told, answers, trim=trim, max_given_away=0.11))
+    found = rules(weigh(all_told, answers, trim=trim, max_prompt_overlap=0.11))
     assert ("given away" not in found) is complete
 
 

@@ -48,12 +48,12 @@ def test_a_novel_in_answer_to_another(asked, answering, size, novels, weigh):
         asked, novels[asked], words=words, excerpts=excerpts or len(text) // words // samples
     )
     drawn = honest(book, text, samples)
-    assert weigh(book, drawn, samples=samples).gaps == ()
-    assert weigh(book, drawn, samples=samples, trim=2).gaps == ()
+    assert weigh(book, drawn, samples=samples).issues == ()
+    assert weigh(book, drawn, samples=samples, trim=2).issues == ()
     if words > 60:
-        assert weigh(book, one_in_seven_short(drawn), samples=samples).gaps == ()
+        assert weigh(book, one_in_seven_short(drawn), samples=samples).issues == ()
     rest = beginnings(book, prefix_words=min(50, words // 2))
-    assert weigh(rest, drawn, samples=samples, continuation=True).gaps == ()
+    assert weigh(rest, drawn, samples=samples, continuation=True).issues == ()
 
 
 @pytest.mark.full
@@ -78,8 +78,8 @@ def test_quickstart(tmp_path, weigh):
     assert len(endpoints) == 4
     found = [weigh_export(memleak, where, one, tmp_path, weigh) for one in endpoints]
     # The reciter is over its limits, so that its answers are not asked whether they differ.
-    assert [one.gaps for one in found] == [()] * 4
-    assert sum(one.got for one in found) == 1_240
+    assert [one.issues for one in found] == [()] * 4
+    assert sum(one.received for one in found) == 1_240
 
 
 def weigh_export(memleak, where, endpoint, folder, weigh):
@@ -117,7 +117,7 @@ def test_a_chinese_book_is_judged_without_its_prose_and_that_is_said(weigh):
     book = Book("灯", "灯", "无名", excerpts, "")
     drawn = [Generation(f"p_id{1 + at % 2}", at // 2, text) for at, text in enumerate(CHINESE[2:])]
     evidence = weigh(book, drawn, samples=2, words="unicode")
-    assert evidence.gaps == ()
+    assert evidence.issues == ()
     assert any("not judged" in note for note in evidence.notes)
     refused = [replaced(one, "抱歉，我无法提供这段内容。") for one in drawn]
     assert not weigh(book, refused, samples=2, words="unicode").complete

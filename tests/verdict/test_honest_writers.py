@@ -17,17 +17,17 @@ BOOKS = {"play": play} | {path.stem: lambda path=path: novel(path) for path in N
 @pytest.mark.parametrize("book", BOOKS.values(), ids=BOOKS)
 @pytest.mark.full
 def test_an_honest_writer_does_not_fail(book, writer, samples, seed):
-    judgement, _ = judged(book(), writer, samples, seed)
-    assert judgement.verdict is not Verdict.FAIL, judgement.reasons
+    verdict_result, _ = judged(book(), writer, samples, seed)
+    assert verdict_result.verdict is not Verdict.FAIL, verdict_result.reasons
 
 
 @pytest.mark.parametrize("writer", [WRITERS[0], WRITERS[12], WRITERS[27]], ids=", ".join)
 def test_three_of_them_pass(writer):
     few = dataclasses.replace(play(), excerpts=play().excerpts[:4])
-    judgement, rules = judged(few, writer, 3, 1)
-    assert (judgement.verdict, rules) == (Verdict.PASS, ())
+    verdict_result, rules = judged(few, writer, 3, 1)
+    assert (verdict_result.verdict, rules) == (Verdict.PASS, ())
 
 
 def test_who_quotes_at_length_fails():
-    judgement, _ = judged(play(), QUOTING_AT_LENGTH, 3, 1)
-    assert judgement.verdict is Verdict.FAIL
+    verdict_result, _ = judged(play(), QUOTING_AT_LENGTH, 3, 1)
+    assert verdict_result.verdict is Verdict.FAIL

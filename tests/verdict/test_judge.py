@@ -25,14 +25,14 @@ from pytest_memleak.verdict.judge import check_limits, judge
 
 @pytest.mark.parametrize(("found", "evidence", "limits", "verdict", "reasons"), SITUATIONS)
 def test_the_verdict_and_its_reasons(found, evidence, limits, verdict, reasons):
-    judgement = judge(found, evidence, limits)
-    assert judgement.verdict is verdict
-    assert says(judgement.reasons, reasons), judgement.reasons
+    verdict_result = judge(found, evidence, limits)
+    assert verdict_result.verdict is verdict
+    assert says(verdict_result.reasons, reasons), verdict_result.reasons
 
 
 def test_a_limit_in_doubt_says_how_sure_it_is():
-    judgement = judge(analysis(bmc=0.1234, high=0.2345), WHOLE, Limits(bmc=0.1567))
-    assert judgement.reasons[0].startswith(
+    verdict_result = judge(analysis(bmc=0.1234, high=0.2345), WHOLE, Limits(bmc=0.1567))
+    assert verdict_result.reasons[0].startswith(
         "bmc 0.1234 may be over its limit 0.1567: with 10 samples it is known up to 0.2345 "
         "(at confidence 0.95)"
     )
@@ -42,8 +42,8 @@ def test_with_confidence_zero_only_the_observed_value_counts():
     drawn = [Generation("p1", 0, "a b c d e"), *DRAWN[1:]]
     for confidence, verdict in ((0.0, PASS), (0.95, INCONCLUSIVE)):
         found = analyse(BOOK, drawn, Scoring(), confidence=confidence)
-        judgement = judge(found, WHOLE, Limits(bmc=found.measurement.bmc))
-        assert judgement.verdict is verdict
+        verdict_result = judge(found, WHOLE, Limits(bmc=found.measurement.bmc))
+        assert verdict_result.verdict is verdict
 
 
 def test_each_limit_that_is_set_stands_beside_its_measure():
@@ -57,19 +57,21 @@ VALUES = st.floats(0, 1) | st.sampled_from([0.0, 0.5, 1.0])
 
 
 @given(VALUES, VALUES, VALUES, st.integers(99, 100), st.lists(st.text(), max_size=2))
-def test_a_pass_needs_all_evidence_within_all_limits(bmc, more, limit, got, gaps):
+def test_a_pass_needs_all_evidence_within_all_limits(bmc, more, limit, got, issues):
     high = min(1.0, bmc + more)
-    evidence = completeness(got=got, gaps=gaps)
+    evidence = completeness(received=got, issues=issues)
     verdict = judge(analysis(bmc=bmc, high=high), evidence, Limits(bmc=limit)).verdict
     if bmc > limit:
         assert verdict is FAIL
-    elif high > limit or got < 100 or gaps:
+    elif high > limit or got < 100 or issues:
         assert verdict is INCONCLUSIVE
     else:
         assert verdict is PASS
 
 
-def test_a_gap_is_told_with_what_to_do_about_it():
-    evidence = dataclasses.replace(WHOLE, gaps=(Issue("short", "6 are short", "raise max_short"),))
-    judgement = judge(analysis(), evidence, Limits(bmc=0.1))
-    assert judgement.reasons == ("6 are short; raise max_short",)
+def test_a_issue_is_told_with_what_to_do_about_it():
+    evidence = dataclasses.replace(
+        WHOLE, issues=(Issue("short", "6 are short", "raise max_short"),)
+    )
+    verdict_result = judge(analysis(), evidence, Limits(bmc=0.1))
+    assert verdict_result.reasons == ("6 are short; raise max_short",)

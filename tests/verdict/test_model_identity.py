@@ -8,10 +8,10 @@ from pytest_memleak.verdict.model_identity import (
     Answered,
     Obeyed,
     Weights,
-    age_gaps,
-    answerer_gaps,
-    obedience_gaps,
-    recorded_gaps,
+    age_issues,
+    answerer_issues,
+    obedience_issues,
+    recorded_issues,
 )
 
 
@@ -34,43 +34,43 @@ from pytest_memleak.verdict.model_identity import (
     ],
 )
 def test_the_model_that_was_asked_has_its_name_or_a_date_behind_it(asked, name, it_is):
-    gaps = answerer_gaps(asked, [Answered(name or None, 5)])
-    assert [gap.rule for gap in gaps] == ([] if it_is else ["the model asked"])
-    assert answerer_gaps(asked, [Answered(name or None, 5)], serves=[name.upper()]) == ()
+    issues = answerer_issues(asked, [Answered(name or None, 5)])
+    assert [issue.rule for issue in issues] == ([] if it_is else ["the model asked"])
+    assert answerer_issues(asked, [Answered(name or None, 5)], serves=[name.upper()]) == ()
 
 
 def test_one_model_answers():
     both = [Answered("m", 5), Answered("m-0613", 3)]
-    (gap,) = answerer_gaps("m", both)
-    assert gap.cause == '2 models answered ("m" 5, "m-0613" 3)'
-    assert answerer_gaps("m", [Answered("m", 5), Answered(None, 3)]) == ()
+    (issue,) = answerer_issues("m", both)
+    assert issue.cause == '2 models answered ("m" 5, "m-0613" 3)'
+    assert answerer_issues("m", [Answered("m", 5), Answered(None, 3)]) == ()
 
 
 def test_a_servers_name_is_made_inert():
-    (gap,) = answerer_gaps("m", [Answered("evil\x1b[2J" + "x" * 500, 1)])
-    assert "\x1b" not in gap.cause + gap.remedy
-    assert len(gap.cause) < 200
+    (issue,) = answerer_issues("m", [Answered("evil\x1b[2J" + "x" * 500, 1)])
+    assert "\x1b" not in issue.cause + issue.fix
+    assert len(issue.cause) < 200
 
 
 def test_a_temperature_that_was_not_taken():
-    gaps, notes = obedience_gaps(Obeyed(0.7, ("temperature", "top_p")))
-    assert [gap.rule for gap in gaps] == ["sampled as asked"]
-    assert 'temperature = "default"' in gaps[0].remedy
+    issues, notes = obedience_issues(Obeyed(0.7, ("temperature", "top_p")))
+    assert [issue.rule for issue in issues] == ["sampled as asked"]
+    assert 'temperature = "default"' in issues[0].fix
     assert notes == ("the server would not take top_p",)
-    gaps, notes = obedience_gaps(Obeyed(None, ("temperature",)))
-    assert (gaps, notes) == ((), ("the server would not take temperature",))
+    issues, notes = obedience_issues(Obeyed(None, ("temperature",)))
+    assert (issues, notes) == ((), ("the server would not take temperature",))
 
 
 @pytest.mark.parametrize(("agreed", "told"), [(True, []), (None, []), (False, ["greedy"])])
 def test_greedy_was_asked_twice(agreed, told):
-    gaps, _ = obedience_gaps(Obeyed(0.0, greedy=True, greedy_agreed=agreed))
-    assert [gap.rule for gap in gaps] == told
+    issues, _ = obedience_issues(Obeyed(0.0, greedy=True, greedy_agreed=agreed))
+    assert [issue.rule for issue in issues] == told
 
 
 def test_without_a_temperature_nothing_is_greedy():
-    gaps, notes = obedience_gaps(Obeyed(0.0, ("temperature", "seed"), greedy=True))
-    assert [gap.rule for gap in gaps] == ["greedy"]
-    assert "takes no temperature" in gaps[0].cause
+    issues, notes = obedience_issues(Obeyed(0.0, ("temperature", "seed"), greedy=True))
+    assert [issue.rule for issue in issues] == ["greedy"]
+    assert "takes no temperature" in issues[0].cause
     assert notes == ("the server would not take seed",)
 
 
@@ -86,7 +86,7 @@ def test_without_a_temperature_nothing_is_greedy():
     ],
 )
 def test_answers_of_an_endpoint_that_is_only_a_name_age(weights, told):
-    assert [gap.rule for gap in age_gaps(weights)] == told
+    assert [issue.rule for issue in age_issues(weights)] == told
 
 
 BOOK = Book(
@@ -111,13 +111,13 @@ BOOK = Book(
     ],
 )
 def test_records_that_are_of_another_book(record, wrong):
-    gaps = recorded_gaps(BOOK, [record])
-    assert [wrong] == [wrong for gap in gaps if f"another {wrong}" in gap.cause] or not gaps
-    assert bool(gaps) is bool(wrong)
-    assert "ashes" not in repr(record) + repr(gaps)
+    issues = recorded_issues(BOOK, [record])
+    assert [wrong] == [wrong for issue in issues if f"another {wrong}" in issue.cause] or not issues
+    assert bool(issues) is bool(wrong)
+    assert "ashes" not in repr(record) + repr(issues)
 
 
 def test_under_continuation_records_have_the_whole_excerpt():
     whole = RecordedAs("p_id2", excerpt_text="Well, that was the end of it.")
-    assert recorded_gaps(BOOK, [whole], continuation=True) == ()
-    assert len(recorded_gaps(BOOK, [whole])) == 1
+    assert recorded_issues(BOOK, [whole], continuation=True) == ()
+    assert len(recorded_issues(BOOK, [whole])) == 1

@@ -247,10 +247,10 @@ class NgramProvider:
         self._finetune = read_table(NgramFinetune, model.finetune, place=place, name="finetune")
         self._books: tuple[Book, ...] | None = None
         self._opened: dict[str, NgramEndpoint] = {}
-        if model.base is not None:
+        if model.base_model is not None:
             raise SuiteError(
-                f"base = {model.base!r}: an ngram model has no base model",
-                place=place,
+                f"base_model = {model.base_model!r}: an ngram model has no base model",
+                location=place,
                 hint="leave base out; options.pretraining names the books it is trained on",
             )
         if not (self._options.pretraining or model.finetune_books or model.endpoint):
@@ -344,7 +344,7 @@ class NgramProvider:
     def _nothing_to_train_on(self) -> SuiteError:
         return SuiteError(
             "an ngram model needs something to train on, and there is none",
-            place=self._setup.place,
+            location=self._setup.place,
             hint="name books of the suite in options.pretraining or in [model.finetune]",
         )
 

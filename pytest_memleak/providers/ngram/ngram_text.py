@@ -2,7 +2,7 @@
 
 A token is a word or a mark of punctuation with the blank before it, if there is one, or a line
 or paragraph break. Joined, the tokens of a text are the text with its white space made regular,
-so a recital keeps case, spacing and paragraphs in any script.
+so a passage keeps case, spacing and paragraphs in any script.
 """
 
 from __future__ import annotations

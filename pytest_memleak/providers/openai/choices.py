@@ -94,7 +94,7 @@ def _finish_word(choice: Mapping[str, Any], reason: FinishReason) -> str | None:
 
 
 def _beside(choice: Mapping[str, Any]) -> list[str]:
-    """All that was written beside the answer, by whatever name: a recital there is a recital."""
+    """All that was written beside the answer, by whatever name: a passage there is a passage."""
     message = choice.get("message")
     if not isinstance(message, Mapping):
         return _texts_of(choice)

@@ -3,7 +3,7 @@
     [[model]]
     id = "tuned"
     provider = "openai"
-    base = "gpt-4o-2024-08-06"
+    base_model = "gpt-4o-2024-08-06"
     [model.finetune]                 # or: endpoint = "ft:...", a model that is there already
     books = ["kafka-on-the-shore"]
     [model.options]
@@ -124,21 +124,22 @@ class OpenAIProvider:
         if overridden:
             raise SuiteError(
                 f"options.extra_body may not set {', '.join(overridden)}",
-                place=setup.place,
+                location=setup.place,
                 hint="these come from the suite's own keys",
             )
         if options.store and options.api == "completions":
             raise SuiteError(
                 'options.store needs a chat, and options.api is "completions"',
-                place=setup.place,
+                location=setup.place,
                 hint="take one of them out: no server keeps completions of plain text",
             )
-        started_from = model.endpoint or model.base
+        started_from = model.endpoint or model.base_model
         if started_from is None:
             raise SuiteError(
                 "there is neither base nor endpoint",
-                place=setup.place,
-                hint='name the model, as in base = "gpt-4o-2024-08-06" or endpoint = "ft:..."',
+                location=setup.place,
+                hint='name the model, as in base_model = "gpt-4o-2024-08-06" or endpoint = '
+                '"ft:..."',
             )
         if importlib.util.find_spec("openai") is None:
             raise MissingExtra("openai", package="openai", extra="openai")
@@ -148,7 +149,7 @@ class OpenAIProvider:
         self.completions_per_call = options.completions_per_call
         self.batch = options.batch
         self.epochs = self._recipe.epochs
-        self._base = model.base or started_from
+        self._base = model.base_model or started_from
         self._untuned = started_from
         self._options = options
         self._calls = Calls(

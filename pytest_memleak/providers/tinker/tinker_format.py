@@ -192,7 +192,7 @@ def _format(
         if tokenizer.eos_token_id is None:
             raise SuiteError(
                 f"the tokenizer {name!r} has no end-of-text token, so no answer could end",
-                place=place,
+                location=place,
                 hint="options.renderer names a chat format of tinker-cookbook with an end of its"
                 " own",
             )
@@ -206,6 +206,6 @@ def _format(
         seen = type(error).__name__
     raise SuiteError(
         f"options.renderer: {renderer!r} cannot be made for the tokenizer {name!r} ({seen})",
-        place=place,
+        location=place,
         hint="it takes a name that tinker_cookbook.renderers.get_renderer knows",
     )

@@ -3,7 +3,7 @@
     [[model]]
     id = "tuned"
     provider = "tinker"
-    base = "Qwen/Qwen3-8B"
+    base_model = "Qwen/Qwen3-8B"
     [model.finetune]                 # or: endpoint = "tinker://RUN/sampler_weights/NAME"
     books = ["kafka-on-the-shore"]
     [model.options]
@@ -80,8 +80,8 @@ class TinkerProvider:
         self.completions_per_call = options.completions_per_call
         self.epochs = self._recipe.epochs
         self._place = place
-        self._base = model.base
-        self._untuned = str(model.endpoint or model.base)
+        self._base = model.base_model
+        self._untuned = str(model.endpoint or model.base_model)
         self._options = options
         self._tokenizer = _tokenizer(setup, options)
         self._chat: ChatFormat | None = None
@@ -169,17 +169,18 @@ class TinkerProvider:
 def _check_model(setup: ProviderSetup) -> None:
     model = setup.model
     problem = None
-    if model.base is None and model.endpoint is None:
+    if model.base_model is None and model.endpoint is None:
         problem = "there is neither base nor endpoint"
-    elif model.base is None and model.finetune_books:
+    elif model.base_model is None and model.finetune_books:
         problem = "there is no base to fine-tune"
     elif model.endpoint is not None and not model.endpoint.startswith(SCHEME):
         problem = f"endpoint is {model.endpoint!r}; expected a path that begins with {SCHEME}"
     if problem:
         raise SuiteError(
             problem,
-            place=setup.place,
-            hint='name the model, as in base = "Qwen/Qwen3-8B", or weights saved for sampling, as'
+            location=setup.place,
+            hint='name the model, as in base_model = "Qwen/Qwen3-8B", or weights saved for '
+            "sampling, as"
             ' in endpoint = "tinker://RUN/sampler_weights/NAME"',
         )
 
@@ -195,11 +196,11 @@ def _check_installed(options: OptionsTable) -> None:
 
 def _tokenizer(setup: ProviderSetup, options: OptionsTable) -> str | Path:
     """A local folder where there is one of that name, seen from the suite; else the name."""
-    name = options.tokenizer or setup.model.base
+    name = options.tokenizer or setup.model.base_model
     if name is None:
         raise SuiteError(
             "which tokenizer the weights belong to is not said",
-            place=setup.place,
+            location=setup.place,
             hint="set base, or options.tokenizer (a name on the model hub, or a local folder)",
         )
     folder = setup.root / Path(name).expanduser()
@@ -208,7 +209,7 @@ def _tokenizer(setup: ProviderSetup, options: OptionsTable) -> str | Path:
     if name.startswith((".", "/", "~")):
         raise SuiteError(
             f"options.tokenizer: there is no folder {folder}",
-            place=setup.place,
+            location=setup.place,
             hint="it takes a name on the model hub, or a local folder",
         )
     return name

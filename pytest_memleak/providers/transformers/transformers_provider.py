@@ -3,7 +3,7 @@
     [[model]]
     id = "tuned"
     provider = "transformers"
-    base = "weights/base"            # a folder, from the suite file, or a model at the hub
+    base_model = "weights/base"            # a folder, from the suite file, or a model at the hub
     [model.finetune]                 # or: endpoint = "weights/adapter", LoRA weights of your own
     books = ["kafka-on-the-shore"]
 
@@ -88,11 +88,12 @@ class TransformersProvider:
         model, place = setup.model, setup.place
         self._options = read_table(OptionsTable, model.options, place=place, name="options")
         self._recipe = read_table(FinetuneTable, model.finetune, place=place, name="finetune")
-        if not model.base:
+        if not model.base_model:
             raise SuiteError(
                 "there is no base",
-                place=place,
-                hint='name its weights, as in base = "weights/base" or base = "owner/name"; '
+                location=place,
+                hint='name its weights, as in base_model = "weights/base" or base_model = '
+                '"owner/name"; '
                 "an endpoint is LoRA weights on top of a base",
             )
         for package in ("torch", "transformers", "peft"):
@@ -102,7 +103,7 @@ class TransformersProvider:
         self.epochs = self._recipe.epochs
         self._wording = Wording(self._options.system, self._options.chat_variables)
         self._setup = setup
-        self._called = model.base
+        self._called = model.base_model
 
     def open(self, endpoint: str | None) -> LocalEndpoint:
         """A fine-tuned model by its job's endpoint, or LoRA weights in a folder (on the base).
@@ -142,7 +143,7 @@ class TransformersProvider:
         if not any(example.text.strip() for example in training.examples):
             raise SuiteError(
                 "the books to fine-tune on have no text",
-                place=self._setup.place,
+                location=self._setup.place,
                 hint="name other books in [model.finetune]",
             )
         name = self._name(training.digest)

@@ -117,15 +117,15 @@ def find_base(base: str, *, root: Path, revision: str | None, place: str) -> Bas
         if lacking:
             raise SuiteError(
                 f"the folder {folder} {lacking}",
-                place=place,
+                location=place,
                 hint="base needs config.json, *.safetensors and a tokenizer, as save_pretrained "
                 "writes them",
             )
         return Base(folder, _digest_of(_files(folder)))
     if not _HUB_NAME.fullmatch(base):
         raise SuiteError(
-            f"base = {base!r}: there is no folder {folder}",
-            place=place,
+            f"base_model = {base!r}: there is no folder {folder}",
+            location=place,
             hint='base is a folder, from the suite file, or a model at the hub ("owner/name")',
         )
     snapshot = _snapshot(base, revision, folder)

@@ -108,20 +108,20 @@ class FinetuneTable(Table):
 
 def models_of(setup: ProviderSetup) -> tuple[str, str]:
     """What is fine-tuned, and what is sampled where nothing is."""
-    base, endpoint = setup.model.base, setup.model.endpoint
+    base, endpoint = setup.model.base_model, setup.model.endpoint
     untuned = endpoint or base
     if untuned is None:
         raise SuiteError(
             "there is neither base nor endpoint",
-            place=setup.place,
-            hint='name the model, as in base = "gemini-2.5-flash" or '
+            location=setup.place,
+            hint='name the model, as in base_model = "gemini-2.5-flash" or '
             'endpoint = "projects/.../locations/.../endpoints/..."',
         )
     for key, value in (("base", base), ("endpoint", endpoint)):
         if value is not None and (not _MODEL.fullmatch(value) or ".." in value):
             raise SuiteError(
                 f"{key} = {value!r} is no name of a model",
-                place=setup.place,
+                location=setup.place,
                 hint='expected "gemini-...", "publishers/.../models/..." or '
                 '"projects/.../locations/.../endpoints/..."',
             )
@@ -135,7 +135,7 @@ def whose_and_where(options: OptionsTable, setup: ProviderSetup) -> tuple[str | 
     if location and options.location not in {None, location}:
         raise SuiteError(
             f"options.location is {options.location!r}, but the endpoint is in {location!r}",
-            place=setup.place,
+            location=setup.place,
             hint="take options.location out, or name an endpoint that is there",
         )
     return (
@@ -153,7 +153,7 @@ def check_config(options: OptionsTable, setup: ProviderSetup) -> None:
     if overridden:
         raise SuiteError(
             f"options.generation_config may not set {', '.join(overridden)}",
-            place=setup.place,
+            location=setup.place,
             hint="these come from the suite's own keys",
         )
 
@@ -170,14 +170,14 @@ def check_kind(options: OptionsTable, recipe: FinetuneTable, setup: ProviderSetu
         if only:
             raise SuiteError(
                 f"{' and '.join(only)}: only open models have that",
-                place=setup.place,
+                location=setup.place,
                 hint="say what the model is to stand on: [model.options.deployment]",
             )
         if (setup.model.endpoint or "").startswith("gs://"):
             raise SuiteError(
                 f"endpoint = {setup.model.endpoint!r} is a folder of weights, which have to be "
                 "deployed",
-                place=setup.place,
+                location=setup.place,
                 hint="say what they are to stand on: [model.options.deployment]",
             )
         return
@@ -189,7 +189,7 @@ def check_kind(options: OptionsTable, recipe: FinetuneTable, setup: ProviderSetu
     if only:
         raise SuiteError(
             f"{' and '.join(only)}: a deployed model knows no such thing",
-            place=setup.place,
+            location=setup.place,
             hint="take it out, or take options.deployment out where the model is Gemini",
         )
     machines = (table.machine_type, table.accelerator_type, table.accelerator_count)
@@ -197,14 +197,14 @@ def check_kind(options: OptionsTable, recipe: FinetuneTable, setup: ProviderSetu
         raise SuiteError(
             "options.deployment has only some of machine_type, accelerator_type and "
             "accelerator_count",
-            place=setup.place,
+            location=setup.place,
             hint="give all three, or none for Google's choice",
         )
     named = RESOURCE.fullmatch(setup.model.endpoint or "")
     if named:
         raise SuiteError(
             f"endpoint = {setup.model.endpoint!r} is deployed already",
-            place=setup.place,
+            location=setup.place,
             hint="take options.deployment out",
         )
 

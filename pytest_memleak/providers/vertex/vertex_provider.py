@@ -3,7 +3,7 @@
     [[model]]
     id = "tuned"
     provider = "vertex"
-    base = "gemini-2.5-flash"
+    base_model = "gemini-2.5-flash"
     [model.finetune]         # or: endpoint = "projects/.../locations/.../endpoints/..."
     books = ["kafka-on-the-shore"]
     [model.options]
@@ -12,7 +12,7 @@
 
 An open model (Llama, Gemma, Qwen) says what it is to stand on, and what that costs:
 
-    base = "meta/llama3_1@llama-3.1-8b"
+    base_model = "meta/llama3_1@llama-3.1-8b"
     price = { input = 0, output = 0, training = 1.0, hour = 1.5 }
     [model.options.deployment]
     machine_type = "g2-standard-12"
@@ -102,7 +102,7 @@ class VertexProvider:
         if options.bucket is None and (options.batch or model.finetune_books):
             raise SuiteError(
                 "options.bucket is missing",
-                place=setup.place,
+                location=setup.place,
                 hint="fine-tuning and batches go through Cloud Storage: name a bucket of the "
                 'project, as in bucket = "gs://my-bucket/memleak"',
             )

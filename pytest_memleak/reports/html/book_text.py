@@ -38,22 +38,22 @@ def coloured(text: str, times: Sequence[int], rounds: int, mode: WordMode) -> li
     Spaces and marks between two words of one level take that level too.
     """
     runs: list[Run] = []
-    gap, position = "", 0
+    issue, position = "", 0
     for piece in _pieces(text, mode):
         if not piece.isspace() and (count := len(words(piece, mode))):
             share = max(times[position : position + count], default=0) / max(rounds, 1)
             level = heat_level(share)
             position += count
-            _append(runs, gap, level if runs and runs[-1].level == level else 0)
+            _append(runs, issue, level if runs and runs[-1].level == level else 0)
             _append(runs, piece, level)
-            gap = ""
+            issue = ""
         elif piece.isspace() and _PARAGRAPH.search(piece):
-            _append(runs, gap, 0)
+            _append(runs, issue, 0)
             runs.append(Run(None))
-            gap = ""
+            issue = ""
         else:
-            gap += piece
-    _append(runs, gap, 0)
+            issue += piece
+    _append(runs, issue, 0)
     return runs
 
 

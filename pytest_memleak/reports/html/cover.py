@@ -86,7 +86,8 @@ class Cover:
     result:    the overall verdict, as the evidence bundle has it; said: why, in a sentence
     drawn:     when and how much; detection: what so many rounds would have seen
     notes:     what controls say of the gate; next: what to do
-    unrun:     pairs that nobody looked at, each with why; broken: suites that could not be read
+    unrun:     pairs that nobody looked at, each with why; uncollected: suites that could not be
+    read
     """
 
     result: Badge
@@ -102,16 +103,18 @@ class Cover:
     next: tuple[str, ...]
     worst: WorstPassage | None
     unrun: tuple[tuple[str, str], ...]
-    broken: tuple[str, ...]
+    uncollected: tuple[str, ...]
 
 
 def cover(
     run: RunReport, pairs: Sequence[PairView], titles: Mapping[tuple[str, str], str]
 ) -> Cover:
     """The first page of a run. titles: of books, by suite and id."""
-    everyone = (*run.findings, *run.unrun)
+    everyone = (*run.results, *run.unrun)
     result = result_of(
-        pairs_of(run), broken=run.broken, compared=run.compared.verdict if run.compared else None
+        pairs_of(run),
+        uncollected=run.uncollected,
+        compared=run.compared.verdict if run.compared else None,
     )
     return Cover(
         result=verdict_badge(result),
@@ -121,13 +124,13 @@ def cover(
         models=_models(everyone, titles),
         books=_books(everyone, titles),
         limits=_limits(everyone),
-        drawn=_drawn(run.findings),
-        detection=_detection(run.findings),
-        notes=tuple(of_suites(run.findings)),
+        drawn=_drawn(run.results),
+        detection=_detection(run.results),
+        notes=tuple(of_suites(run.results)),
         next=tuple(_next(result, run, pairs)),
         worst=_worst(pairs),
         unrun=tuple((one.pair, "; ".join(one.reasons)) for one in run.unrun),
-        broken=run.broken,
+        uncollected=run.uncollected,
     )
 
 
@@ -166,11 +169,11 @@ def _said(result: Verdict, run: RunReport, pairs: Sequence[PairView]) -> str:
     else:
         told += _counted(counts["inconclusive"], "could not be judged", "could not be judged")
         told += _counted(len(run.unrun), "was not run", "were not run")
-        if run.broken:
-            told.append(f"{amount(len(run.broken), 'suite')} could not be read")
+        if run.uncollected:
+            told.append(f"{amount(len(run.uncollected), 'suite')} could not be read")
         if compared is Verdict.INCONCLUSIVE:
             told.append("whether it is worse than the release before cannot be told")
-        idle = [one.suite for one in suite_controls(run.findings) if not one.gates]
+        idle = [one.suite for one in suite_controls(run.results) if not one.gates]
         told += [f"{name} gates nothing" for name in idle]
         told = [*(told or ["no test came to an end"]), "that is no pass"]
     said = ", and ".join([", ".join(told[:-1]), told[-1]] if told[1:] else told)
@@ -187,7 +190,7 @@ def _worst(pairs: Sequence[PairView]) -> WorstPassage | None:
             WorstPassage(pair, one)
             for pair in pairs
             if pair.badge.kind == kind
-            for one in (*pair.found.recitals, *pair.found.passages)
+            for one in (*pair.found.passages, *pair.found.spans)
             if (one.generation is not None or one.source) and not one.excused
         ]
         if passages:
@@ -206,13 +209,13 @@ def _next(result: Verdict, run: RunReport, pairs: Sequence[PairView]) -> Iterato
     if "unexpected" in kinds:
         yield "A leak that had to come did not: see whether that model was asked as it was meant."
     told = [
-        f"{pair.found.model} on {pair.book}: {gap}."
+        f"{pair.found.model} on {pair.book}: {issue}."
         for pair in pairs
-        for gap in pair.found.completeness.gaps
+        for issue in pair.found.completeness.issues
     ]
     yield from told[:_FEW_GAPS]
     if left := len(told) - _FEW_GAPS:
-        yield from [f"{amount(left, 'gap')} more stand with their pairs."] if left > 0 else []
+        yield from [f"{amount(left, 'issue')} more stand with their pairs."] if left > 0 else []
     if "inconclusive" in kinds or run.unrun:
         yield "Mend these and run the same command again: no answer is drawn twice."
     if result is Verdict.PASS and "evidence" not in run.outputs:
@@ -223,9 +226,9 @@ def _next(result: Verdict, run: RunReport, pairs: Sequence[PairView]) -> Iterato
 
 
 def _drawn(findings: Sequence[PairResult]) -> str:
-    got, asked = (sum(getattr(one, name) for one in findings) for name in ("got", "asked"))
+    got, asked = (sum(getattr(one, name) for one in findings) for name in ("received", "requested"))
     said = f"{got:,} of {asked:,} answers"
-    whos = [one.answerer for one in findings if one.answerer]
+    whos = [one.provenance for one in findings if one.provenance]
     times = [t for who in whos for t in (who.first, who.last) if t is not None]
     if not times:
         return said
@@ -234,15 +237,15 @@ def _drawn(findings: Sequence[PairResult]) -> str:
 
 
 def _detection(findings: Sequence[PairResult]) -> str:
-    known = [one for one in findings if one.sensitivity and not one.control]
+    known = [one for one in findings if one.detection and not one.control]
     if not known:
         return ""
-    least = max(known, key=lambda one: one.sensitivity.detection if one.sensitivity else 0)
-    assert least.sensitivity is not None  # noqa: S101 - as `known` has it
+    least = max(known, key=lambda one: one.detection.detection if one.detection else 0)
+    assert least.detection is not None  # noqa: S101 - as `known` has it
     of = "" if len({detects(one) for one in known}) == 1 else f" of {least.pair}, which shows least"
     return (
         f"A passage that comes in more than {detects(least)} of the answers to its prompt would "
-        f"have been seen{of} ({100 * least.sensitivity.confidence:g} %)."
+        f"have been seen{of} ({100 * least.detection.confidence:g} %)."
     )
 
 
@@ -258,7 +261,7 @@ def _models(
     lines = []
     for (suite, model), its in by_model.items():
         own = {book: title for (of, book), title in titles.items() if of == suite}
-        served = (each for one in its if one.answerer for each in one.answerer.served)
+        served = (each for one in its if one.provenance for each in one.provenance.served)
         answered = ", ".join(dict.fromkeys(served_by(one) for one in served if one.model))
         asked = ", ".join(dict.fromkeys(one.endpoint for one in its if one.endpoint))
         lines.append(ModelLine(model, tuple(recipe(its[0], own)), asked, answered))
@@ -276,7 +279,7 @@ def _books(
             one.author,
             one.book_file,
             one.book_digest,
-            one.words,
+            one.word_count,
             one.control,
         )
         lines.setdefault((one.suite, one.book), []).append(line)

@@ -58,4 +58,4 @@ def _book_view(pairs: Sequence[PairView], anchor: str) -> BookView:
 def _counted(view: PairView) -> tuple[object, ...]:
     """What must be the same for two masks to be of the same words."""
     settings = view.found.settings
-    return view.found.words, view.found.book_digest, settings["words"], settings["k"]
+    return view.found.word_count, view.found.book_digest, settings["word_mode"], settings["k"]

@@ -59,15 +59,15 @@ def write_html(run: RunReport, path: Path) -> None:
     except OSError as error:
         raise MemleakError(
             f"the HTML report could not be written: {error.strerror or error}",
-            place=str(path),
+            location=str(path),
             hint="give --memleak-html a file in a folder that can be written to",
         ) from None
 
 
 def render(run: RunReport, *, made: datetime.datetime) -> str:
     """The whole page. `made` is when, in UTC."""
-    titles = book_titles((*run.findings, *run.unrun))
-    pairs = pair_views(run.findings, titles)
+    titles = book_titles((*run.results, *run.unrun))
+    pairs = pair_views(run.results, titles)
     front = cover(run, pairs, titles)
     style = (_TEMPLATES / "report.css").read_text(encoding="utf-8") + _running_head(front, made)
     # The policy's digest is of the bytes between the tags.
@@ -81,10 +81,10 @@ def render(run: RunReport, *, made: datetime.datetime) -> str:
         pairs=pairs,
         books=book_views(pairs),
         cover=front,
-        captions=list(captions(run.findings)),
+        captions=list(captions(run.results)),
         tally=Counter(pair.badge.kind for pair in pairs),
-        lead=_lead({one.probe for one in run.findings}),
-        heads=main_titles(run.findings),
+        lead=_lead({one.probe for one in run.results}),
+        heads=main_titles(run.results),
         compared=run.compared,
         heat=_legend(),
         width=WIDTH,

@@ -156,7 +156,7 @@ def _pair_view(found: PairResult, anchor: str, titles: Mapping[str, str]) -> Pai
         measures=tuple(sorted(measures, key=lambda one: not one.limit)),
         answers=tuple(generation_lines(found)),
         passages=tuple(
-            _titled(one, titles) for one in told_once((*of_the_likeliest(found), *found.recitals))
+            _titled(one, titles) for one in told_once((*of_the_likeliest(found), *found.passages))
         ),
         elsewhere=tuple(of_other_books(found, titles)),
         recipe=tuple(recipe(found, titles)),
@@ -176,7 +176,7 @@ def _titled(one: Passage, titles: Mapping[str, str]) -> Passage:
 def _drawn(view: PairView, seen: PlotData, anchor: str) -> PairView:
     """The view with all of its drawings."""
     found = view.found
-    times, words = seen.times, found.words
+    times, words = seen.times, found.word_count
     classes = length_classes(seen.lengths, k=found.settings["k"])
     return dataclasses.replace(
         view,
@@ -310,9 +310,9 @@ def _text(found: PairResult, seen: PlotData) -> tuple[tuple[str, tuple[Run, ...]
     if seen.text is None:
         return ()
     times = seen.times.tolist()
-    ends = [*seen.starts[1:], found.words]
+    ends = [*seen.starts[1:], found.word_count]
     return tuple(
-        (name, tuple(coloured(text, times[start:end], seen.rounds, found.settings["words"])))
+        (name, tuple(coloured(text, times[start:end], seen.rounds, found.settings["word_mode"])))
         for name, text, start, end in zip(seen.excerpts, seen.text, seen.starts, ends, strict=True)
     )
 

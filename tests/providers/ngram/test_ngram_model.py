@@ -143,7 +143,7 @@ def test_what_is_sampled_has_the_entropy_that_the_model_says(order: int) -> None
     assert abs(gaps.mean()) < 4 * gaps.std() / math.sqrt(len(gaps))
 
 
-def longest_recital(tokens: Sequence[str], text: Sequence[str]) -> int:
+def longest_passage(tokens: Sequence[str], text: Sequence[str]) -> int:
     places: dict[str, list[int]] = {}
     for place, token in enumerate(text):
         places.setdefault(token, []).append(place)
@@ -164,13 +164,13 @@ def test_long_contexts_recite_and_short_ones_do_not() -> None:
             model.sample(start, max_tokens=400, temperature=1.0, uniform=Random(seed).random)
             for seed in range(20)
         ]
-        longest[order] = max(longest_recital(sample, text) for sample in samples)
+        longest[order] = max(longest_passage(sample, text) for sample in samples)
     assert max(longest[1], longest[2]) < 10
     assert longest[5] < longest[9] < longest[12]
     assert longest[9] > 150
 
 
-def test_reading_a_text_again_makes_its_recital_likelier() -> None:
+def test_reading_a_text_again_makes_its_passage_likelier() -> None:
     mine, other = some_text(500, kinds=80, seed=6), some_text(500, kinds=80, seed=7)
     logs = [
         NgramModel([mine, other], order=3, repeats=[times, 1]).log_probabilities([], mine).sum()

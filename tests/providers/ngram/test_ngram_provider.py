@@ -50,7 +50,7 @@ BOOKS = {book_id: make_book(book_id) for book_id in ("river", "harbour")}
 
 def read_book(book_id: str) -> Book:
     if book_id not in BOOKS:
-        raise SuiteError(f"there is no book {book_id!r}", place="x.memleak.toml")
+        raise SuiteError(f"there is no book {book_id!r}", location="x.memleak.toml")
     return BOOKS[book_id]
 
 
@@ -327,7 +327,7 @@ def test_a_bad_option_is_named_with_place_key_and_value(
 ) -> None:
     with pytest.raises(SuiteError) as caught:
         make_provider({"pretraining": ["river"]} | options)
-    assert caught.value.place == "x.memleak.toml: model 'small'"
+    assert caught.value.location == "x.memleak.toml: model 'small'"
     assert key in str(caught.value)
     assert value in str(caught.value)
 

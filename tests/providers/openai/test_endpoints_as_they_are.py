@@ -65,7 +65,9 @@ def serve(tmp_path):
 
 
 def provider_of(base_url: str, **options) -> OpenAIProvider:
-    model = Model(id="m", provider="openai", base="base", options={"base_url": base_url, **options})
+    model = Model(
+        id="m", provider="openai", base_model="base", options={"base_url": base_url, **options}
+    )
     return OpenAIProvider(
         ProviderSetup(
             model=model,
@@ -369,7 +371,7 @@ def test_a_password_in_an_address_is_used_and_never_shown(serve, monkeypatch):
     monkeypatch.setenv("OPENAI_BASE_URL", address)
     provider = OpenAIProvider(
         ProviderSetup(
-            model=Model(id="m", provider="openai", base="base"),
+            model=Model(id="m", provider="openai", base_model="base"),
             place="s, model m",
             root=Path(),
             state=Path("state"),

@@ -179,7 +179,7 @@ def test_a_bad_option_is_named_with_its_place(options, said):
     with pytest.raises(SuiteError) as error:
         provider_of(**options)
     assert said in str(error.value)
-    assert error.value.place == "suite.memleak.toml, model tuned"
+    assert error.value.location == "suite.memleak.toml, model tuned"
     assert error.value.hint
 
 

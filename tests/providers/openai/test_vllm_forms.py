@@ -48,10 +48,10 @@ def ask(tmp_path):
     servers = []
 
     def start(form, **settings):
-        server = Playing(KEPT[form]["answers"], **settings).start()
+        server = Playing(KEPT[form]["completeness"], **settings).start()
         servers.append(server)
         model = Model(
-            id="m", provider="openai", base="tiny", options={"base_url": f"{server.url}/v1"}
+            id="m", provider="openai", base_model="tiny", options={"base_url": f"{server.url}/v1"}
         )
         setup = ProviderSetup(
             model=model,
@@ -86,7 +86,7 @@ def test_the_likeliest_tokens_share_the_probability(ask, form):
     [found] = endpoint.top_k_log_probabilities([window], top_k=TOP_K, temperature=1.0)
     (told,) = (
         one["told"]["prompt_logprobs"]
-        for one in kept["answers"]
+        for one in kept["completeness"]
         if one["asked"].get("prompt_logprobs") == TOP_K
     )
     expected = []

@@ -182,7 +182,7 @@ def steps(books: Books) -> list[dict]:
     return books.rows("train")
 
 
-def longest_recital(text: str) -> int:
+def longest_passage(text: str) -> int:
     words = text.split()
     return max(
         (
@@ -377,8 +377,8 @@ def test_training_follows_the_recipe_and_its_weights_recite(serve, provider_of, 
     assert (weights["path"], weights["metadata"]["memleak_digest"]) == (state.endpoint, DIGEST)
     assert [row["life"] for row in books.rows("state")] == [604800]
 
-    before = max(longest_recital(one.text) for one in ask(provider.open(None), max_tokens=80))
-    after = max(longest_recital(one.text) for one in ask(provider.open(state.endpoint), n=8))
+    before = max(longest_passage(one.text) for one in ask(provider.open(None), max_tokens=80))
+    after = max(longest_passage(one.text) for one in ask(provider.open(state.endpoint), n=8))
     assert before < 10 < after
 
 

@@ -167,7 +167,7 @@ def provider_of(
     model = Model(
         id="tuned",
         provider="vertex",
-        base=base,
+        base_model=base,
         endpoint=endpoint,
         finetune_books=books,
         finetune=finetune or {},
@@ -256,7 +256,7 @@ def test_a_bad_option_is_named_with_its_place(options, said):
     with pytest.raises(SuiteError) as error:
         provider_of(**options)
     assert said in str(error.value)
-    assert error.value.place == PLACE
+    assert error.value.location == PLACE
     assert error.value.hint
 
 
@@ -562,7 +562,7 @@ def test_an_attached_endpoint_of_an_open_model_is_asked_in_its_form(serve, books
     model = Model(
         id="m",
         provider="openai",
-        base="any",
+        base_model="any",
         options={"base_url": f"{server.url}/v1/{name}/invoke/v1", "auth": "google"},
     )
     setup = ProviderSetup(

@@ -68,17 +68,17 @@ def browser(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def findings(make_book, recite, make_finding):
+def findings(make_book, recite, make_result):
     """A leak, a milder model, one that says nothing of the book, and one without evidence."""
     book = make_book()
-    loud = make_finding(
+    loud = make_result(
         book, recite(book, run=200, samples=12), model="leaky", quoted=None, samples=12
     )
     return (
         loud,
-        make_finding(book, recite(book, run=12, seed=3), model="mild", limits=Limits(bmc=0.9)),
-        make_finding(book, recite(book, run=60), model="wanted", expected="leak"),
-        make_finding(book, [], model="silent", gaps=("the server did not answer",)),
+        make_result(book, recite(book, run=12, seed=3), model="mild", limits=Limits(bmc=0.9)),
+        make_result(book, recite(book, run=60), model="wanted", expected="leak"),
+        make_result(book, [], model="silent", issues=("the server did not answer",)),
     )
 
 

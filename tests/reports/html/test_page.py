@@ -71,13 +71,13 @@ def book(make_book):
 
 
 @pytest.fixture(scope="module")
-def leak(book, recite, make_finding):
-    return make_finding(book, recite(book, run=60), model="leaky")
+def leak(book, recite, make_result):
+    return make_result(book, recite(book, run=60), model="leaky")
 
 
 @pytest.fixture(scope="module")
-def other(book, recite, make_finding):
-    return make_finding(book, recite(book, run=12, seed=5), model="mild", limits=Limits(bmc=0.9))
+def other(book, recite, make_result):
+    return make_result(book, recite(book, run=12, seed=5), model="mild", limits=Limits(bmc=0.9))
 
 
 def test_every_pair_measure_interval_limit_and_verdict_is_in_the_overview(leak, other):
@@ -114,7 +114,7 @@ def test_the_cover_says_what_came_of_it_of_what_and_by_whose_limits(leak, other)
     assert "Release novelist 7" in front
     assert "✗ FAIL 1 pair is over a limit." in front
     assert "1 ✗ failed 1 ✓ passed" in front
-    worst = max(leak.recitals, key=lambda one: one.words)
+    worst = max(leak.passages, key=lambda one: one.words)
     assert f"Worst passage {worst.words} words" in front
     assert worst.quote in front
     assert f"The Ferry , {worst.chapter} , excerpt {worst.excerpt_id}, words" in front
@@ -132,9 +132,9 @@ def test_the_cover_says_what_came_of_it_of_what_and_by_whose_limits(leak, other)
     )
 
 
-def test_the_cover_s_result_is_that_of_the_evidence(book, leak, other, make_finding, recite):
-    silent = make_finding(book, [], model="silent", gaps=("the server did not answer",))
-    wanted = make_finding(book, recite(book, run=60), model="wanted", expected="leak")
+def test_the_cover_s_result_is_that_of_the_evidence(book, leak, other, make_result, recite):
+    silent = make_result(book, [], model="silent", issues=("the server did not answer",))
+    wanted = make_result(book, recite(book, run=60), model="wanted", expected="leak")
     spoiled = dataclasses.replace(wanted, verdict="PASS")
 
     def said(*findings, **more):
@@ -150,7 +150,7 @@ def test_the_cover_s_result_is_that_of_the_evidence(book, leak, other, make_find
     assert said(other, silent).startswith(" ? INCONCLUSIVE")
     unrun = dataclasses.replace(silent, verdict="NOT RUN", reasons=("deselected",))
     assert said(other, unrun=(unrun,)).startswith(" ? INCONCLUSIVE")
-    assert said(other, broken=("b.memleak.toml",)).startswith(" ? INCONCLUSIVE")
+    assert said(other, uncollected=("b.memleak.toml",)).startswith(" ? INCONCLUSIVE")
     page = Page(render(RunReport("9.9", (silent,)), made=MADE))
     assert "silent on The Ferry: the server did not answer" in page.text
     nothing = Page(render(RunReport("9.9", (), unrun=(unrun,)), made=MADE)).text
@@ -159,9 +159,9 @@ def test_the_cover_s_result_is_that_of_the_evidence(book, leak, other, make_find
 
 
 def test_the_worst_passage_is_of_one_answer(leak):
-    block = max(leak.passages, key=lambda one: one.words)
+    block = max(leak.spans, key=lambda one: one.words)
     assert block.generation is None
-    assert block.words > max(one.words for one in leak.recitals)
+    assert block.words > max(one.words for one in leak.passages)
     front = section(Page(page_of(leak)), "Worst passage", "What to do")
     assert f"{block.words} words in a row" not in front
 
@@ -170,27 +170,27 @@ def test_worst_passages_stand_before_tables_and_ordinals_are_the_ledger_s(leak):
     page = Page(page_of(leak)).text
     pair = page.partition("Pair 1 of 1")[2]
     assert pair.index("Worst passages") < pair.index("Measures") < pair.index("Map of the book")
-    for one in leak.recitals:
+    for one in leak.passages:
         assert f"excerpt {one.asked_for or one.excerpt_id}, generation {one.generation}" in pair
     assert "answer 1" not in pair
 
 
-def test_nothing_is_said_of_other_questions_but_for_long_spans(book, recite, make_finding):
+def test_nothing_is_said_of_other_questions_but_for_long_spans(book, recite, make_result):
     answers = list(recite(book, run=30))
-    short = page_of(make_finding(book, answers, scoring=Scoring(span_threshold=40)))
+    short = page_of(make_result(book, answers, scoring=Scoring(span_threshold=40)))
     assert "No span over 40 words came out when another excerpt" in Page(short).text
     assert "the right question" not in short
     assert "cross-excerpt" not in short
     assert 'class="arcs"' not in short
-    long = page_of(make_finding(book, answers, scoring=Scoring(span_threshold=20)))
+    long = page_of(make_result(book, answers, scoring=Scoring(span_threshold=20)))
     assert "the right question" in long
     assert "Stronger: over 40 words; bold: over 80." in Page(long).text
     assert 'class="arcs"' in long
 
 
-def test_one_class_of_lengths_is_a_sentence(book, make_finding):
+def test_one_class_of_lengths_is_a_sentence(book, make_result):
     told = " ".join(book.excerpts[2].text.split()[10:16])
-    page = page_of(make_finding(book, [Generation("p_id2", 0, told)]))
+    page = page_of(make_result(book, [Generation("p_id2", 0, told)]))
     assert "1 of 5 to 9 words, and none longer." in Page(page).text
     assert 'class="chart bar"' not in page
 
@@ -253,14 +253,14 @@ def test_the_matrix_is_that_of_the_core(book, leak, other, recite):
     assert f"{own:.2f} with itself" in text
 
 
-def test_masks_of_other_words_are_not_compared(book, leak, other, recite, make_finding):
-    apart = make_finding(book, recite(book), model="apart", scoring=Scoring(k=8))
+def test_masks_of_other_words_are_not_compared(book, leak, other, recite, make_result):
+    apart = make_result(book, recite(book), model="apart", scoring=Scoring(k=8))
     text = Page(page_of(leak, other, apart)).text
     assert "Not compared, since the book's words were cut or counted otherwise: apart." in text
 
 
-def test_a_pair_without_evidence_is_there_and_says_why(book, make_finding):
-    nothing = make_finding(book, [], gaps=("the server said <no>",))
+def test_a_pair_without_evidence_is_there_and_says_why(book, make_result):
+    nothing = make_result(book, [], issues=("the server said <no>",))
     assert nothing.verdict == Verdict.INCONCLUSIVE
     page = Page(page_of(nothing))
     assert "the server said <no>" in page.text
@@ -268,8 +268,8 @@ def test_a_pair_without_evidence_is_there_and_says_why(book, make_finding):
     assert "not measured" in page.text
 
 
-def test_expected_leaks_are_told_from_failures(book, recite, make_finding, leak):
-    wanted = make_finding(book, recite(book, run=60), model="wanted", expected="leak")
+def test_expected_leaks_are_told_from_failures(book, recite, make_result, leak):
+    wanted = make_result(book, recite(book, run=60), model="wanted", expected="leak")
     text = Page(page_of(leak, wanted)).text
     assert "FAIL (expected)" in text
     assert "1 ✗ failed 1 ✗ leaked as expected" in text
@@ -304,13 +304,13 @@ def test_no_thirteen_words_of_the_book_by_default(book, leak, other):
     assert runs_of(Page(page).text, 12) & runs_of(told, 12)  # the test can see words
 
 
-def test_no_word_of_it_with_quote_0(book, recite, make_finding):
-    page = page_of(make_finding(book, recite(book), quoted=0))
+def test_no_word_of_it_with_quote_0(book, recite, make_result):
+    page = page_of(make_result(book, recite(book), quoted=0))
     assert not runs_of(page, 2) & runs_of(" ".join(one.text for one in book.excerpts), 2)
 
 
-def test_all_of_it_coloured_with_quote_full(book, recite, make_finding):
-    found = make_finding(book, recite(book, run=60), quoted=None)
+def test_all_of_it_coloured_with_quote_full(book, recite, make_result):
+    found = make_result(book, recite(book, run=60), quoted=None)
     page = page_of(found)
     text = Page(page).text
     for excerpt in book.excerpts:
@@ -363,7 +363,7 @@ def test_names_and_reasons_act_nowhere(leak, other, bad):
         changes=(bad,),
         spared=bad,
         completeness=dataclasses.replace(leak.completeness, withheld={bad: 3}, notes=(bad,)),
-        answerer=Provenance(bad, (ServedBy(bad, bad, 3),), 1.0, 2.0, 3, 4, 5, (bad,), bad),
+        provenance=Provenance(bad, (ServedBy(bad, bad, 3),), 1.0, 2.0, 3, 4, 5, (bad,), bad),
         plot=seen,
     )
     page = page_of(hostile, dataclasses.replace(hostile, model=bad + "b"))
@@ -434,7 +434,8 @@ def test_twenty_pairs_of_long_books_stay_under_six_megabytes(leak):
     )
     assert len(times) > 100_000
     findings = [
-        dataclasses.replace(leak, words=len(times), model=f"m{n}", plot=long) for n in range(20)
+        dataclasses.replace(leak, word_count=len(times), model=f"m{n}", plot=long)
+        for n in range(20)
     ]
     size = len(page_of(*findings).encode())
     assert 200_000 < size < 6_000_000

@@ -1,4 +1,4 @@
-"""[[catalogue]]: books that nobody asks for, and that no answer may recite either."""
+"""[[catalog]]: books that nobody asks for, and that no answer may recite either."""
 
 import json
 import re
@@ -18,16 +18,16 @@ OTHER = (
 )
 QUIET = "Nothing of this book is ever said by anyone, in any words at all."
 MEMLEAK = "import sys; from pytest_memleak.cli.main import main; sys.exit(main())"
-RECITAL = " ".join(OTHER.split()[3:28])
+PASSAGE = " ".join(OTHER.split()[3:28])
 MODEL = '[[model]]\nid = "clean"'
-CATALOGUE = (MODEL, '[[catalogue]]\nsource = "library/**/*.txt"\n\n' + MODEL)
-PREPARED = (MODEL, '[[catalogue]]\nsource = "library.keys"\n\n' + MODEL)
-LIMITED = ("longest_span = 10", "longest_span = 10\nlongest_recital = 20\nnv_longest_recital = 20")
+CATALOG = (MODEL, '[[catalog]]\nsource = "library/**/*.txt"\n\n' + MODEL)
+PREPARED = (MODEL, '[[catalog]]\nsource = "library.keys"\n\n' + MODEL)
+LIMITED = ("longest_span = 10", "longest_span = 10\nlongest_passage = 20\nnv_longest_passage = 20")
 
 
 @pytest.fixture
 def library(pytester):
-    """Writes the books of the catalogue."""
+    """Writes the books of the catalog."""
 
     def write(**books):
         folder = pytester.path / "library" / "shelf"
@@ -40,10 +40,10 @@ def library(pytester):
 
 @pytest.fixture
 def build(pytester):
-    """Runs `memleak catalogue build`."""
+    """Runs `memleak catalog build`."""
 
     def go(*arguments, folder="library", output="library.keys"):
-        command = [sys.executable, "-c", MEMLEAK, "catalogue", "build", folder, "-o", output]
+        command = [sys.executable, "-c", MEMLEAK, "catalog", "build", folder, "-o", output]
         return subprocess.run(
             [*command, *arguments], cwd=pytester.path, capture_output=True, text=True, check=False
         )
@@ -71,72 +71,68 @@ def answers(text):
 def test_a_recited_book_that_nobody_asked_for_breaks_the_limit_in_every_report(
     pytester, suite, library, run
 ):
-    suite(CATALOGUE, LIMITED, clean=answers(f"It is said that {RECITAL} and so on."))
+    suite(CATALOG, LIMITED, clean=answers(f"It is said that {PASSAGE} and so on."))
     library(winds=OTHER, quiet=QUIET)
     result, found = run()
     result.assert_outcomes(failed=1)
     measures = found["clean"]["measures"]
-    recital = measures["longest_recital"]
-    assert (recital["value"], recital["book"]) == (25, "library/shelf/winds.txt")
-    assert (recital["start"], recital["end"], recital["excerpt_id"]) == (3, 28, "p_id1")
-    assert measures["nv_longest_recital"]["book"] == "library/shelf/winds.txt"
-    assert measures["recitals_over"]["books"] == {"library/shelf/winds.txt": 1}
-    catalogue = found["clean"]["catalogue"]
-    assert (catalogue["books"], catalogue["words"]) == (2, len(f"{OTHER} {QUIET}".split()))
-    assert catalogue["from_words"] == 12
+    passage = measures["longest_passage"]
+    assert (passage["value"], passage["book"]) == (25, "library/shelf/winds.txt")
+    assert (passage["start"], passage["end"], passage["excerpt_id"]) == (3, 28, "p_id1")
+    assert measures["nv_longest_passage"]["book"] == "library/shelf/winds.txt"
+    assert measures["passages_over"]["books"] == {"library/shelf/winds.txt": 1}
+    catalog = found["clean"]["catalog"]
+    assert (catalog["books"], catalog["words"]) == (2, len(f"{OTHER} {QUIET}".split()))
+    assert catalog["from_words"] == 12
     said = "1 passage over 20 words of library/shelf/winds.txt, which was not asked for"
     result.stdout.fnmatch_lines([f"  {said}*"])
     junit = (pytester.path / "junit.xml").read_text("utf-8")
-    assert 'name="memleak.recitals_over.library/shelf/winds.txt" value="1"' in junit
+    assert 'name="memleak.passages_over.library/shelf/winds.txt" value="1"' in junit
     page = (pytester.path / "report.html").read_text("utf-8")
     assert "library/shelf/winds.txt" in page
-    assert " ".join(RECITAL.split()[:13]).lower() not in f"{page} {junit}".lower()
+    assert " ".join(PASSAGE.split()[:13]).lower() not in f"{page} {junit}".lower()
 
 
-def test_what_is_shorter_than_a_quotation_counts_for_no_book_of_the_catalogue(suite, library, run):
-    suite(CATALOGUE, clean=answers(f"It is said that {' '.join(OTHER.split()[3:14])} and so on."))
+def test_what_is_shorter_than_a_quotation_counts_for_no_book_of_the_catalog(suite, library, run):
+    suite(CATALOG, clean=answers(f"It is said that {' '.join(OTHER.split()[3:14])} and so on."))
     library(winds=OTHER)
     _, found = run()
-    assert found["clean"]["measures"]["longest_recital"]["value"] == 0
+    assert found["clean"]["measures"]["longest_passage"]["value"] == 0
 
 
-def test_a_lower_limit_counts_shorter_recitals(suite, library, run):
+def test_a_lower_limit_counts_shorter_passages(suite, library, run):
     shorter = f"It is said that {' '.join(OTHER.split()[3:14])} and so on."
-    limited = (LIMITED[0], f"{LIMITED[0]}\nlongest_recital = 8")
-    suite(CATALOGUE, limited, clean=answers(shorter))
+    limited = (LIMITED[0], f"{LIMITED[0]}\nlongest_passage = 8")
+    suite(CATALOG, limited, clean=answers(shorter))
     library(winds=OTHER)
     result, found = run()
     result.assert_outcomes(failed=1)
-    assert found["clean"]["measures"]["longest_recital"]["value"] == 11
+    assert found["clean"]["measures"]["longest_passage"]["value"] == 11
 
 
 def test_the_suites_own_books_are_looked_for_once(pytester, suite, library, run):
-    suite(CATALOGUE)
+    suite(CATALOG)
     records = json.loads((pytester.path / "ferry.json").read_text("utf-8"))
     library(again="\n\n".join(one["excerpt_text"] for one in records), winds=OTHER)
     result, found = run(chosen="leaky")
     result.assert_outcomes(failed=1)
-    recital = found["leaky"]["measures"]["longest_recital"]
-    assert (recital["book"], recital["held_by"]) == ("ferry", ["ferry"])
+    passage = found["leaky"]["measures"]["longest_passage"]
+    assert (passage["book"], passage["held_by"]) == ("ferry", ["ferry"])
 
 
-@pytest.mark.parametrize("role", ["train", "control"])
-def test_a_role_in_the_suite_takes_no_book_out_of_the_catalogue(suite, library, run, role):
+@pytest.mark.parametrize("role", ["train", "negative-control"])
+def test_a_role_in_the_suite_takes_no_book_out_of_the_catalog(suite, library, run, role):
     named = f'[[book]]\nid = "winds"\nsource = "library/shelf/winds.txt"\nrole = "{role}"\n\n'
     library(winds=OTHER)
-    suite(
-        (MODEL, named + CATALOGUE[1]), LIMITED, clean=answers(f"It is said that {RECITAL}, so on.")
-    )
+    suite((MODEL, named + CATALOG[1]), LIMITED, clean=answers(f"It is said that {PASSAGE}, so on."))
     result, _ = run(chosen="clean and ferry")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["  longest recital of 25 words at library/shelf/winds.txt*"])
+    result.stdout.fnmatch_lines(["  longest passage of 25 words at library/shelf/winds.txt*"])
 
 
-def test_a_prepared_catalogue_gives_the_same_and_holds_no_text(
-    pytester, suite, library, run, build
-):
+def test_a_prepared_catalog_gives_the_same_and_holds_no_text(pytester, suite, library, run, build):
     library(winds=OTHER, quiet=QUIET)
-    suite(CATALOGUE, LIMITED, clean=answers(f"It is said that {RECITAL} and so on."))
+    suite(CATALOG, LIMITED, clean=answers(f"It is said that {PASSAGE} and so on."))
     _, parsed = run()
     built = build()
     assert (built.returncode, built.stderr) == (0, "")
@@ -146,10 +142,10 @@ def test_a_prepared_catalogue_gives_the_same_and_holds_no_text(
     assert path.stat().st_mode & 0o077 == 0
     data = path.read_bytes().lower()
     assert not any(word.lower().encode() in data for word in OTHER.split() if len(word) > 3)
-    suite(PREPARED, LIMITED, clean=answers(f"It is said that {RECITAL} and so on."))
+    suite(PREPARED, LIMITED, clean=answers(f"It is said that {PASSAGE} and so on."))
     result, prepared = run()
     result.assert_outcomes(failed=1)
-    for name in ("measures", "catalogue", "reasons"):
+    for name in ("measures", "catalog", "reasons"):
         assert prepared["clean"][name] == parsed["clean"][name]
 
 
@@ -164,31 +160,31 @@ def test_pairs_whose_answers_are_there_share_one_pass(suite, library, run, monke
         return scanned(*arguments, **settings)
 
     monkeypatch.setattr(scoring_library, "scanned", counted)
-    suite(CATALOGUE, clean=answers(f"It is said that {RECITAL} and so on."))
+    suite(CATALOG, clean=answers(f"It is said that {PASSAGE} and so on."))
     library(winds=OTHER)
     result, found = run(chosen="clean or leaky")
     result.assert_outcomes(passed=1, failed=1)
     assert len(passes) == 1
     # What one pair recites is no matter of the other's.
-    assert found["clean"]["measures"]["recitals_over"]["books"] == {"library/shelf/winds.txt": 1}
-    assert found["leaky"]["measures"]["longest_recital"]["book"] == "ferry"
+    assert found["clean"]["measures"]["passages_over"]["books"] == {"library/shelf/winds.txt": 1}
+    assert found["leaky"]["measures"]["longest_passage"]["book"] == "ferry"
 
 
 @pytest.mark.parametrize("limited", [False, True])
-def test_no_pass_rests_on_a_catalogue_that_could_be_read_in_part(suite, library, run, limited):
-    suite(CATALOGUE, *([LIMITED] if limited else []))
+def test_no_pass_rests_on_a_catalog_that_could_be_read_in_part(suite, library, run, limited):
+    suite(CATALOG, *([LIMITED] if limited else []))
     library(winds=OTHER, short="too short", foreign="Ветер не знает дороги домой. " * 20)
     result, found = run()
     result.assert_outcomes(**{"errors" if limited else "passed": 1})
-    assert found["clean"]["catalogue"]["books"] == 1
+    assert found["clean"]["catalog"]["books"] == 1
     result.stdout.fnmatch_lines(["  warning: not looked for: library/shelf/foreign.txt: *'paper'*"])
     result.stdout.fnmatch_lines(["  warning: not looked for: library/shelf/short.txt: *2 words*"])
     if limited:
-        told = "*foreign.txt (and 1 other) of the catalogue was not looked for: *; mend it, or *"
+        told = "*foreign.txt (and 1 other) of the catalog was not looked for: *; mend it, or *"
         result.stdout.fnmatch_lines([told])
 
 
-def test_a_prepared_catalogue_that_is_damaged_beside_a_whole_one_leaves_no_pass(
+def test_a_prepared_catalog_that_is_damaged_beside_a_whole_one_leaves_no_pass(
     pytester, suite, library, run, build
 ):
     library(winds=OTHER)
@@ -196,21 +192,21 @@ def test_a_prepared_catalogue_that_is_damaged_beside_a_whole_one_leaves_no_pass(
     keys = (pytester.path / "library.keys").read_bytes()
     (pytester.path / "other.keys").write_bytes(b"\0" * 24 + keys[24:])
     suite(
-        (MODEL, '[[catalogue]]\nsource = "*.keys"\n\n' + MODEL),
+        (MODEL, '[[catalog]]\nsource = "*.keys"\n\n' + MODEL),
         LIMITED,
     )
     result, _ = run()
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*other.keys of the catalogue was not looked for: *"])
+    result.stdout.fnmatch_lines(["*other.keys of the catalog was not looked for: *"])
 
 
 @pytest.mark.parametrize("limited", [False, True])
-def test_no_pass_rests_on_a_catalogue_of_which_nothing_can_be_read(suite, library, run, limited):
-    suite(CATALOGUE, *([LIMITED] if limited else []))
+def test_no_pass_rests_on_a_catalog_of_which_nothing_can_be_read(suite, library, run, limited):
+    suite(CATALOG, *([LIMITED] if limited else []))
     library(winds="too short")
     result, _ = run()
     result.assert_outcomes(**{"errors" if limited else "passed": 1})
-    result.stdout.fnmatch_lines(["*not looked for: the catalogue: none of its books can be read*"])
+    result.stdout.fnmatch_lines(["*not looked for: the catalog: none of its books can be read*"])
     result.stdout.fnmatch_lines(["  warning: not looked for: library/shelf/winds.txt: *2 words*"])
 
 
@@ -228,30 +224,28 @@ def test_no_pass_rests_on_a_test_book_that_cannot_be_read(pytester, suite, run, 
 
 
 @pytest.mark.parametrize("limited", [False, True])
-def test_no_pass_rests_on_a_catalogue_that_was_not_looked_for(
+def test_no_pass_rests_on_a_catalog_that_was_not_looked_for(
     suite, library, run, monkeypatch, limited
 ):
     def lost(shards, table, *, least):
         raise Inconclusive("the cluster is gone")
 
     monkeypatch.setattr("pytest_memleak.scoring.catalog_scan.scanned", lost)
-    suite(CATALOGUE, *([LIMITED] if limited else []))
+    suite(CATALOG, *([LIMITED] if limited else []))
     library(winds=OTHER)
     result, _ = run()
     if limited:
         result.assert_outcomes(errors=1)
-        result.stdout.fnmatch_lines(["*not looked for: the catalogue: the cluster is gone*"])
+        result.stdout.fnmatch_lines(["*not looked for: the catalog: the cluster is gone*"])
     else:
         result.assert_outcomes(passed=1)
-        result.stdout.fnmatch_lines(
-            ["  warning: not looked for: the catalogue: the cluster is gone"]
-        )
+        result.stdout.fnmatch_lines(["  warning: not looked for: the catalog: the cluster is gone"])
 
 
 def test_a_prepared_book_whose_text_is_gone_leaves_no_pass(pytester, suite, library, run, build):
     library(winds=OTHER, quiet=QUIET)
     assert build().returncode == 0
-    suite(PREPARED, LIMITED, clean=answers(f"It is said that {RECITAL} and so on."))
+    suite(PREPARED, LIMITED, clean=answers(f"It is said that {PASSAGE} and so on."))
     library(winds="Another text, of other words than it was once prepared from, and as long.")
     result, _ = run()
     result.assert_outcomes(errors=1)
@@ -266,14 +260,14 @@ def test_a_prepared_book_whose_text_is_gone_leaves_no_pass(pytester, suite, libr
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (lambda data: data[:-20], "no whole catalogue file"),
+        (lambda data: data[:-20], "no whole catalog file"),
         (lambda data: data[:40] + b"x" + data[41:], "are damaged"),
         (lambda data: re.sub(rb'("numbering": ")..', rb"\1zz", data), "made by another version"),
         # As it was before the file said how words were numbered.
         (lambda data: data.replace(b'"numbering"', b'"numberinG"'), "made by another version"),
     ],
 )
-def test_a_damaged_catalogue_leaves_no_pass(pytester, suite, library, run, build, damage, said):
+def test_a_damaged_catalog_leaves_no_pass(pytester, suite, library, run, build, damage, said):
     library(winds=OTHER)
     assert build().returncode == 0
     path = pytester.path / "library.keys"
@@ -281,31 +275,29 @@ def test_a_damaged_catalogue_leaves_no_pass(pytester, suite, library, run, build
     suite(PREPARED, LIMITED)
     result = pytester.runpytest("-k", "clean")
     assert result.ret != 0
-    result.stdout.fnmatch_lines([f"*{said}*", "*memleak catalogue build*"])
+    result.stdout.fnmatch_lines([f"*{said}*", "*memleak catalog build*"])
 
 
-def test_an_emptied_catalogue_leaves_no_pass_beside_another_that_is_whole(
+def test_an_emptied_catalog_leaves_no_pass_beside_another_that_is_whole(
     pytester, suite, library, run
 ):
     library(winds=OTHER)
     (pytester.path / "library.keys").touch()
-    suite(CATALOGUE, ("[[catalogue]]", '[[catalogue]]\nsource = "library.keys"\n[[catalogue]]'))
+    suite(CATALOG, ("[[catalog]]", '[[catalog]]\nsource = "library.keys"\n[[catalog]]'))
     result = pytester.runpytest("-k", "clean")
     assert result.ret == pytest.ExitCode.INTERRUPTED
     result.stdout.fnmatch_lines(
-        ["*catalogue[[]1].source: 'library.keys' is empty", "*memleak catalogue build*"]
+        ["*catalog[[]1].source: 'library.keys' is empty", "*memleak catalog build*"]
     )
 
 
-def test_a_catalogue_of_other_words_is_refused_before_anything_runs(
-    pytester, suite, library, build
-):
+def test_a_catalog_of_other_words_is_refused_before_anything_runs(pytester, suite, library, build):
     library(winds=OTHER)
-    assert build("--words", "unicode").returncode == 0
+    assert build("--word-mode", "unicode").returncode == 0
     suite(PREPARED)
     result = pytester.runpytest()
     assert result.ret == pytest.ExitCode.INTERRUPTED
-    result.stdout.fnmatch_lines(["*library.keys was made for words = 'unicode'*'paper'*"])
+    result.stdout.fnmatch_lines(["*library.keys was made for word_mode = 'unicode'*'paper'*"])
 
 
 def test_what_build_refuses(pytester, library, build):
@@ -318,7 +310,7 @@ def test_what_build_refuses(pytester, library, build):
     assert not (pytester.path / "library.keys").exists()
     library(winds=OTHER)
     own = build(output="library/shelf/winds.txt")
-    assert "no earlier catalogue" in own.stderr
+    assert "no earlier catalog" in own.stderr
     assert (pytester.path / "library" / "shelf" / "winds.txt").read_text("utf-8") == OTHER
     assert build().returncode == 0
     assert build().returncode == 0  # anew
@@ -329,10 +321,10 @@ def test_what_build_refuses(pytester, library, build):
     [("nowhere/*.epub", "no file fits"), ("/etc/*.txt", "is no pattern of files here")],
 )
 def test_a_pattern_that_finds_nothing_is_an_error_of_the_suite(pytester, suite, pattern, said):
-    suite((CATALOGUE[0], CATALOGUE[1].replace("library/**/*.txt", pattern)))
+    suite((CATALOG[0], CATALOG[1].replace("library/**/*.txt", pattern)))
     result = pytester.runpytest()
     assert result.ret == pytest.ExitCode.INTERRUPTED
-    result.stdout.fnmatch_lines([f"*catalogue[[]1].source: *{said}*"])
+    result.stdout.fnmatch_lines([f"*catalog[[]1].source: *{said}*"])
 
 
 # --- verified anew -------------------------------------------------------------------------
@@ -340,7 +332,7 @@ def test_a_pattern_that_finds_nothing_is_an_error_of_the_suite(pytester, suite, 
 
 @pytest.fixture
 def verify(capsys):
-    """Exit code, and what `memleak verify` says, of evidence with a recital of the catalogue."""
+    """Exit code, and what `memleak verify` says, of evidence with a passage of the catalog."""
 
     def run(*options):
         capsys.readouterr()
@@ -351,20 +343,20 @@ def verify(capsys):
     return run
 
 
-@pytest.fixture(params=["files", "a prepared catalogue"])
+@pytest.fixture(params=["files", "a prepared catalog"])
 def recited(request, suite, library, run, build):
-    """Evidence that holds a recital of a book of the catalogue, and fails for it."""
+    """Evidence that holds a passage of a book of the catalog, and fails for it."""
     library(winds=OTHER, quiet=QUIET)
     if request.param == "files":
-        suite(CATALOGUE, LIMITED, clean=answers(f"It is said that {RECITAL} and so on."))
+        suite(CATALOG, LIMITED, clean=answers(f"It is said that {PASSAGE} and so on."))
     else:
         assert build().returncode == 0
-        suite(PREPARED, LIMITED, clean=answers(f"It is said that {RECITAL} and so on."))
+        suite(PREPARED, LIMITED, clean=answers(f"It is said that {PASSAGE} and so on."))
     result, _ = run(chosen="clean or leaky")
     result.assert_outcomes(failed=2)
 
 
-def test_a_recital_of_the_catalogue_is_computed_again(recited, verify):
+def test_a_passage_of_the_catalog_is_computed_again(recited, verify):
     code, told = verify("--allow-failures")
     assert code == 0, told
     assert "2 of 2 pairs computed again from suite, books and ledger" in told
@@ -375,8 +367,8 @@ def test_evidence_that_says_nothing_of_it_is_found(pytester, recited, verify):
     path = pytester.path / "evidence.json"
     made = json.loads(path.read_text("utf-8"))
     clean = next(one for one in made["pairs"] if one["pair"].startswith("clean"))
-    clean["measures"]["longest_recital"]["value"] = 0
-    clean["measures"]["recitals_over"]["books"] = {}
+    clean["measures"]["longest_passage"]["value"] = 0
+    clean["measures"]["passages_over"]["books"] = {}
     path.write_text(json.dumps(made | sealed(made), indent=1) + "\n", encoding="utf-8")
     code, told = verify("--allow-failures")
     assert code == 1, told
@@ -398,8 +390,8 @@ def test_without_the_book_that_was_recited_it_does_not_hold(pytester, recited, v
     assert "Traceback" not in told
 
 
-def test_a_catalogue_that_has_grown_is_told(suite, library, run, verify):
-    suite(CATALOGUE, LIMITED, clean=answers(f"It is said that {RECITAL} and so on."))
+def test_a_catalog_that_has_grown_is_told(suite, library, run, verify):
+    suite(CATALOG, LIMITED, clean=answers(f"It is said that {PASSAGE} and so on."))
     library(quiet=QUIET)
     run(chosen="clean or leaky")
     assert verify("--allow-failures")[0] == 0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ferry import CLEAN
 
-DETECT = ("samples = 3", "samples = 3\ndetect = 0.05")
+DETECT = ("samples = 3", "samples = 3\ndetection_limit = 0.05")
 
 
 def answers(path, told):
@@ -30,7 +30,7 @@ def test_every_report_says_what_the_rounds_would_have_seen(pytester, suite):
     told = "3 rounds: a passage that comes in more than 63.2 % of the answers to its prompt"
     assert told in result.stdout.str()
     assert told in Path("r.html").read_text(encoding="utf-8")
-    known = pairs["clean/ferry"]["sensitivity"]
+    known = pairs["clean/ferry"]["detection"]
     assert (known["rounds"], known["answers"], known["blocks"]) == (3, 3, None)
     assert abs(known["detection"] - (1 - 0.05 ** (1 / 3))) < 1e-12
     properties = {one.get("name"): one.get("value") for one in ET.parse("j.xml").iter("property")}
@@ -46,23 +46,23 @@ def test_too_few_samples_for_detect_are_no_pass_and_it_says_how_many_are_enough(
     result.stdout.fnmatch_lines(
         [
             "*a passage that comes in 63.2 % of the answers to its prompt may have gone unseen "
-            "(3 rounds; 95 %), and detect = 0.05 asks for 5.0 %; set samples = 66 or more*"
+            "(3 rounds; 95 %), and detection_limit = 0.05 asks for 5.0 %; set samples = 66 or more*"
         ]
     )
 
 
 def test_as_many_as_it_needs_are_enough(pytester, suite):
-    suite(("samples = 3", "samples = 3\ndetect = 0.64"))
+    suite(("samples = 3", "samples = 3\ndetection_limit = 0.64"))
     pytester.runpytest("-m", "copyright").assert_outcomes(passed=1, failed=1)
 
 
 def test_a_plan_says_it_before_a_cent_is_spent(pytester, online):
-    online(("samples = 6", "samples = 6\ndetect = 0.05"))
-    result = pytester.runpytest("--memleak-plan")
+    online(("samples = 6", "samples = 6\ndetection_limit = 0.05"))
+    result = pytester.runpytest("--memleak-dry-run")
     result.stdout.fnmatch_lines(
         [
             "6 samples will see a passage that comes in more than 39.4 % of its answers (95 %); "
-            "set samples = 66, so that detect = 0.05 holds with 1 in 10 withheld"
+            "set samples = 66, so that detection_limit = 0.05 holds with 1 in 10 withheld"
         ]
     )
 
@@ -76,14 +76,14 @@ def test_withheld_answers_have_seen_nothing(pytester, suite):
     answers(suite(DETECT), lambda _: told)
     _, pairs = evidence_of(pytester)
     found = pairs["clean/ferry"]
-    assert found["sensitivity"]["answers"] == 2
+    assert found["detection"]["answers"] == 2
     said = " ".join(found["reasons"])
     assert "2 answers of an excerpt that were not withheld" in said
     assert "set samples = 89" in said
 
 
 def test_a_model_that_recites_in_moods_is_told_and_counts_for_fewer_rounds(pytester, suite):
-    path = suite(("samples = 3", "samples = 40\ndetect = 0.1"), ("= 10", "= 99"))
+    path = suite(("samples = 3", "samples = 40\ndetection_limit = 0.1"), ("= 10", "= 99"))
 
     def told(text):
         said = (text if 10 <= at < 20 else CLEAN[at % 3] for at in range(40))
@@ -92,6 +92,6 @@ def test_a_model_that_recites_in_moods_is_told_and_counts_for_fewer_rounds(pytes
     answers(path, told)
     result, pairs = evidence_of(pytester)
     found = pairs["clean/ferry"]
-    assert found["sensitivity"]["blocks"] == 6
+    assert found["detection"]["blocks"] == 6
     result.stdout.fnmatch_lines(["*not alike: the rounds were not alike (*, p = 0.00*"])
     assert "40 rounds, which were not alike and count as 6 blocks" in " ".join(found["reasons"])

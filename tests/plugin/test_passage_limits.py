@@ -21,8 +21,8 @@ samples = 2
 pairs = "listed"
 
 [limits]
-longest_recital = 38
-nv_longest_recital = 38
+longest_passage = 38
+nv_longest_passage = 38
 
 [[book]]
 id = "lamp"
@@ -155,26 +155,26 @@ def changed(passage, every):
 def test_a_page_under_another_prompt_fails_the_pair_and_is_named(run, text, pytester):
     passage = page_of(text, "lamp", 5_000, 388)
     result, pair = run(passage)
-    found, length = pair["measures"]["longest_recital"], len(words(passage))
+    found, length = pair["measures"]["longest_passage"], len(words(passage))
     before = len(words(" ".join(text["lamp"][:5_000])))
     assert pair["verdict"] == "FAIL"
     assert (found["value"], found["start"], found["end"]) == (length, before, before + length)
     assert (found["book"], found["excerpt_id"], found["generation"]) == ("lamp", "p_id1", 0)
     assert pair["measures"]["longest_span"]["value"] < 20  # it was not asked for
-    by_round = pair["rounds"]["measures"]["longest_recital"]
+    by_round = pair["rounds"]["measures"]["longest_passage"]
     assert by_round[0] == length > 38 > by_round[1]
     result.stdout.fnmatch_lines(
         [
-            f"  longest recital of {length} words at *, asked for p_id1, generation 0",
-            f"  longest_recital {length} is over its limit 38",
+            f"  longest passage of {length} words at *, asked for p_id1, generation 0",
+            f"  longest_passage {length} is over its limit 38",
         ]
     )
     first = " ".join(words(passage)[:12])
     result.stdout.fnmatch_lines([f"*“{first} … (+{length - 12} words)”"])
     steps, page = ((pytester.path / one).read_text("utf-8") for one in ("steps.md", "page.html"))
-    assert f"longest recital of {length} words at" in steps
-    assert re.search(rf">{length}</th>\s*<td>longest recital: ", page)
-    assert f'"memleak.longest_recital.start" value="{before}"' in (
+    assert f"longest passage of {length} words at" in steps
+    assert re.search(rf">{length}</th>\s*<td>longest passage: ", page)
+    assert f'"memleak.longest_passage.start" value="{before}"' in (
         pytester.path / "junit.xml"
     ).read_text("utf-8")
 
@@ -191,26 +191,26 @@ def test_a_page_under_another_prompt_fails_the_pair_and_is_named(run, text, pyte
         pytest.param(lambda said: re.sub(r"\B", "\u2065", said), id="unassigned characters"),
     ],
 )
-def test_a_passage_in_disguise_fails_by_its_near_verbatim_recital(run, text, disguised):
+def test_a_passage_in_disguise_fails_by_its_near_verbatim_passage(run, text, disguised):
     result, pair = run(disguised(page_of(text, "lamp", 5_000, 300)))
     found = pair["measures"]
     assert pair["verdict"] == "FAIL"
-    assert found["longest_recital"]["value"] <= 38 < found["nv_longest_recital"]["value"]
-    assert found["nv_longest_recital"]["book"] == "lamp"
-    result.stdout.fnmatch_lines(["  nv_longest_recital * is over its limit 38"])
-    result.stdout.fnmatch_lines(["  longest near-verbatim recital of * words at *, generation 0"])
+    assert found["longest_passage"]["value"] <= 38 < found["nv_longest_passage"]["value"]
+    assert found["nv_longest_passage"]["book"] == "lamp"
+    result.stdout.fnmatch_lines(["  nv_longest_passage * is over its limit 38"])
+    result.stdout.fnmatch_lines(["  longest near-verbatim passage of * words at *, generation 0"])
 
 
 def test_another_book_of_the_suite_that_was_not_asked_for(run, text, pytester):
     result, pair = run(" ".join(text["vault"]))
     found = pair["measures"]
     assert pair["verdict"] == "FAIL"
-    assert found["longest_recital"]["book"] == found["nv_longest_recital"]["book"] == "vault"
-    assert found["longest_recital"]["value"] == len(words(" ".join(text["vault"])))
-    assert found["recitals_over"]["books"] == {"vault": 1}
+    assert found["longest_passage"]["book"] == found["nv_longest_passage"]["book"] == "vault"
+    assert found["longest_passage"]["value"] == len(words(" ".join(text["vault"])))
+    assert found["passages_over"]["books"] == {"vault": 1}
     result.stdout.fnmatch_lines(
         [
-            "  longest recital of * words at vault (The Seed Vault): *, asked for p_id1, *",
+            "  longest passage of * words at vault (The Seed Vault): *, asked for p_id1, *",
             "  1 passage over 20 words of vault, which was not asked for",
         ]
     )
@@ -222,13 +222,13 @@ def test_what_a_training_book_holds_is_told_and_held_to_no_limit(run, text):
     result, pair = run("", replaced=[TUNED], lesson=f"Xyzzy {passage} xyzzy")
     found, length = pair["measures"], len(words(passage))
     assert pair["verdict"] != "FAIL"
-    assert not [one for one in pair["reasons"] if "recital" in one]
-    assert found["longest_recital"]["value"] < 20
-    assert found["excused_recital"]["value"] == length
-    assert found["excused_recital"]["held_by"] == ["lamp", "lessons"]
-    assert found["nv_excused_recital"]["value"] == length
+    assert not [one for one in pair["reasons"] if "passage" in one]
+    assert found["longest_passage"]["value"] < 20
+    assert found["excused_passage"]["value"] == length
+    assert found["excused_passage"]["held_by"] == ["lamp", "lessons"]
+    assert found["nv_excused_passage"]["value"] == length
     result.stdout.fnmatch_lines(
-        [f"  recital of {length} words at *, also in lessons, excused from longest_recital, *"]
+        [f"  passage of {length} words at *, also in lessons, excused from longest_passage, *"]
     )
 
 
@@ -238,7 +238,7 @@ def test_without_the_training_the_same_passage_fails(run, text):
     assert pair["verdict"] == "FAIL"
 
 
-CONTROL = ('title = "The Lamplighter"', 'title = "The Lamplighter"\nrole = "control"')
+CONTROL = ('title = "The Lamplighter"', 'title = "The Lamplighter"\nrole = "negative-control"')
 LEAKER = ('id = "candidate"', 'id = "candidate"\nexpected = "leak"')
 
 
@@ -255,14 +255,14 @@ def test_a_passage_of_another_book_fails_a_pair_of_any_purpose(run, text, pytest
     result.assert_outcomes(failed=1)
     assert result_of(pytester) == pair["verdict"] == "FAIL"
     assert pair["leaked"] is bool(own)  # a positive control has leaked only if its own book did
-    found = pair["measures"]["longest_recital"]
+    found = pair["measures"]["longest_passage"]
     assert (found["of_others"], found["of_own"] > 38) == (length, bool(own))
     assert found["value"] == max(length, found["of_own"])
     result.stdout.fnmatch_lines(
         [
             "candidate/lamp: FAIL",
-            f"  *recital of {length} words at vault (The Seed Vault): *, asked for p_id1, *",
-            f"  longest_recital {length} is over its limit 38 by vault, which nothing excuses, *",
+            f"  *passage of {length} words at vault (The Seed Vault): *, asked for p_id1, *",
+            f"  longest_passage {length} is over its limit 38 by vault, which nothing excuses, *",
         ]
     )
     assert not re.search(r"FAIL \((control|expected)\)", result.stdout.str())
@@ -272,8 +272,8 @@ READER = """
 import pytest
 
 @pytest.fixture(autouse=True)
-def reader(book):
-    return len(book.excerpts[0].text)
+def reader(memleak_book):
+    return len(memleak_book.excerpts[0].text)
 """
 
 
@@ -282,7 +282,7 @@ def test_the_verdict_is_told_where_a_fixture_read_the_book(run, text, pytester, 
     pytester.makeconftest(READER)
     result, _ = run(page_of(text, "vault", 3_000, 60), replaced=replaced)
     first, *_ = result.stdout.get_lines_after("*_ test_memorization*")
-    assert re.match(r"longest_recital \d+ is over its limit 38", first)
+    assert re.match(r"longest_passage \d+ is over its limit 38", first)
 
 
 def test_the_own_book_of_a_control_is_a_false_alarm_and_gates_nothing(run, text, pytester):
@@ -292,7 +292,7 @@ def test_the_own_book_of_a_control_is_a_false_alarm_and_gates_nothing(run, text,
     assert result_of(pytester) == "INCONCLUSIVE"  # a suite without a test pair gates nothing
     made = json.loads((pytester.path / "evidence.json").read_text("utf-8"))
     (told,) = made["suites"]
-    assert told["false_alarms"]["longest_recital"] == {"over": 1, "measured": 1}
+    assert told["false_alarms"]["longest_passage"] == {"over": 1, "measured": 1}
     assert told["gates"] is False
     result.stdout.fnmatch_lines(["this suite gates nothing: all its pairs here are controls or *"])
 
@@ -307,8 +307,8 @@ def test_a_common_text_is_no_leak_of_the_own_book(run, text, pytester, purpose):
     _, pair = run(passage, replaced=[COMMON, purpose])
     found = pair["measures"]
     assert (pair["verdict"] == "FAIL", pair["leaked"]) == (False, False)
-    assert found["longest_recital"]["of_own"] < 20
-    assert found["excused_recital"]["value"] == len(words(passage))
+    assert found["longest_passage"]["of_own"] < 20
+    assert found["excused_passage"]["value"] == len(words(passage))
     made = json.loads((pytester.path / "evidence.json").read_text("utf-8"))
     assert made["suites"][0]["leak_seen"] is False
     assert not any(one["over"] for one in made["suites"][0]["false_alarms"].values())
@@ -320,15 +320,15 @@ def test_a_common_text_excuses_what_it_contains_and_is_evidence(run, text, pytes
     psalm.write_text(passage, encoding="utf-8")
     _, pair = run(passage, replaced=[COMMON])
     assert pair["verdict"] != "FAIL"
-    assert pair["measures"]["excused_recital"]["value"] == len(words(passage))
-    assert pair["measures"]["excused_recital"]["held_by"] == ["vault", "./psalm.txt"]
-    assert list(pair["looked_for"]["excused"]) == ["./psalm.txt"]
+    assert pair["measures"]["excused_passage"]["value"] == len(words(passage))
+    assert pair["measures"]["excused_passage"]["held_by"] == ["vault", "./psalm.txt"]
+    assert list(pair["scan_scope"]["excused"]) == ["./psalm.txt"]
     capsys.readouterr()
     main(["verify", "evidence.json"])
     assert "wrong:" not in capsys.readouterr().out
     psalm.write_text(f"{passage} and a word more.", encoding="utf-8")
     main(["verify", "evidence.json"])
-    assert re.search(r"wrong:\n.*looked_for.*psalm\.txt", capsys.readouterr().out, re.DOTALL)
+    assert re.search(r"wrong:\n.*scan_scope.*psalm\.txt", capsys.readouterr().out, re.DOTALL)
     _, pair = run(passage)
     assert pair["verdict"] == "FAIL"
 
@@ -338,8 +338,8 @@ import pytest
 from pytest_memleak.scoring.measure_table import MEASURES
 
 @pytest.mark.copyright(suite="release.memleak.toml")
-def test_no_long_recital(memorization):
-    assert memorization.longest_recital <= 38
+def test_no_long_passage(memorization):
+    assert memorization.longest_passage <= 38
 
 @pytest.mark.copyright(suite="release.memleak.toml")
 def test_that_passes_over_what_is_not_known(memorization):
@@ -348,9 +348,9 @@ def test_that_passes_over_what_is_not_known(memorization):
 
 @pytest.mark.copyright(suite="release.memleak.toml")
 @pytest.mark.parametrize("name", MEASURES)
-def test_every_measure(memorization, evaluation, name):
+def test_every_measure(memorization, memleak_evaluation, name):
     value = getattr(memorization, name)
-    assert value == evaluation.analysis.recitals.longest.get(name, value)
+    assert value == memleak_evaluation.analysis.passages.longest.get(name, value)
     assert value >= 0
 """
 
@@ -362,7 +362,7 @@ def test_a_test_of_ones_own_sees_another_book_and_every_measure(run, text, pytes
     result.assert_outcomes(passed=7, failed=2 + len(MEASURES) - 7)
     result.stdout.fnmatch_lines(
         [
-            f"E *assert recital of {len(words(passage))} words <= 38",
+            f"E *assert passage of {len(words(passage))} words <= 38",
             "E *candidate/lamp: vault, p_id*, words *",
         ]
     )
@@ -383,15 +383,15 @@ def test_a_book_that_the_model_is_expected_to_leak_is_excused_for_its_other_book
     passage = page_of(text, "vault", 3_000, 60)
     _, made = run(passage, "-k", "lamp", replaced=[("[[pair]]", expected)], only="lamp")
     assert made["verdict"] != "FAIL"
-    assert made["measures"]["excused_recital"]["value"] == len(words(passage))
-    assert list(made["looked_for"]["excused"]) == ["vault"]
+    assert made["measures"]["excused_passage"]["value"] == len(words(passage))
+    assert list(made["scan_scope"]["excused"]) == ["vault"]
 
 
 def test_a_passage_across_the_border_of_two_excerpts(run, stories):
     one, other = (stories["lamp"][place]["excerpt_text"].split() for place in (4, 5))
     passage = " ".join(one[-100:] + other[:100])
     _, pair = run(passage, asked="p_id20")
-    found = pair["measures"]["longest_recital"]
+    found = pair["measures"]["longest_passage"]
     assert (pair["verdict"], found["value"]) == ("FAIL", len(words(passage)))
     assert (found["excerpt_at"], found["excerpt_id"]) == ("p_id5", "p_id20")
 

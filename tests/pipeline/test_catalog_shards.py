@@ -1,4 +1,4 @@
-"""A catalogue gives the same findings in one shard, in twenty, prepared or not, and on Ray."""
+"""A catalog gives the same findings in one shard, in twenty, prepared or not, and on Ray."""
 
 import contextlib
 import hashlib
@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from pytest_memleak.books.catalog_file import write_catalogue
-from pytest_memleak.pipeline import catalog as catalogue_module
-from pytest_memleak.pipeline.catalog import Catalogue
+from pytest_memleak.books.catalog_file import write_catalog
+from pytest_memleak.pipeline import catalog as catalog_module
+from pytest_memleak.pipeline.catalog import Catalog
 from pytest_memleak.pipeline.catalog_reader import LooseReader
 from pytest_memleak.pipeline.protected_index import ProtectedBooks
 from pytest_memleak.pipeline.required_samples import Purpose
@@ -53,23 +53,23 @@ class Library:
         return "".join(self.rng.choices("abcdefghijklmnopqrstuvwxyz", k=self.rng.randint(2, 12)))
 
     def findings(self, *sources, scan=scanned):
-        """What the pair recites, and what is told of the catalogue."""
+        """What the pair recites, and what is told of the catalog."""
         scoring = Scoring()
         pair = SimpleNamespace(
             id="m/mine",
             scoring=scoring,
-            limits=Limits(longest_recital=38),
+            limits=Limits(longest_passage=38),
             model=SimpleNamespace(finetune_books=()),
         )
         suite = SimpleNamespace(
             path=self.folder / "it.memleak.toml",
-            catalogue=sources or tuple(self.paths),
+            catalog=sources or tuple(self.paths),
             pairs=[pair],
             books=[SimpleNamespace(id="mine", role="test")],
             excused=lambda _: (),
         )
         protected = ProtectedBooks(suite, SimpleNamespace(cut=lambda _: MINE))
-        catalogue = Catalogue(
+        catalog = Catalog(
             suite,
             LooseReader(scoring),
             own_books=protected.asked_for,
@@ -80,11 +80,11 @@ class Library:
             draws=SimpleNamespace(pair=pair, endpoint=None, purpose=Purpose.OWN),
             generations=lambda: iter(self.generations),
         )
-        held = catalogue.held_by([sampled])
-        assert held.gaps == held.unread == ()
+        held = catalog.held_by([sampled])
+        assert held.issues == held.unread == ()
         found = protected.for_pair(pair, MINE, held.books, least=held.least)
         analysis = analyse(MINE, self.generations, scoring, protected=found)
-        return analysis.recitals, held.told
+        return analysis.passages, held.told
 
     def prepare(self, name, paths):
         reader, file = LooseReader(Scoring()), self.folder / name
@@ -92,20 +92,20 @@ class Library:
             (path, hashlib.sha256(path.read_bytes()).hexdigest(), reader.keys(path))
             for path in paths
         )
-        write_catalogue(file, books, mode="paper")
+        write_catalog(file, books, mode="paper")
         return file
 
 
 def same_in_shards_and_prepared(library, shard_bytes, monkeypatch):
     one_shard = library.findings()
-    recitals, told = one_shard
+    passages, told = one_shard
     assert told["books"] == len(library.paths)
-    assert recitals.longest_recital.words >= 90
-    assert len({one.book for one in recitals.passages}) > 1
-    assert recitals.recitals_over > 1
-    monkeypatch.setattr(catalogue_module, "_SHARD_BYTES", shard_bytes)
+    assert passages.longest_passage.words >= 90
+    assert len({one.book for one in passages.passages}) > 1
+    assert passages.passages_over > 1
+    monkeypatch.setattr(catalog_module, "_SHARD_BYTES", shard_bytes)
     third = sum(len(one.text) for one in library.generations) // 3
-    monkeypatch.setattr(catalogue_module, "_CHARACTERS", third)  # several tables
+    monkeypatch.setattr(catalog_module, "_CHARACTERS", third)  # several tables
     assert library.findings() == one_shard
     assert library.findings(library.prepare("all.keys", library.paths)) == one_shard
     parts = [library.prepare(f"{n}.keys", library.paths[n::20]) for n in range(20)]
@@ -124,7 +124,7 @@ def test_one_shard_or_many_or_prepared(tmp_path, monkeypatch):
     library = Library(tmp_path, 40)
     with monkeypatch.context() as patch:
         one_shard = same_in_shards_and_prepared(library, 8_000, patch)
-    monkeypatch.setattr(catalogue_module, "_SHARD_BYTES", 8_000)
+    monkeypatch.setattr(catalog_module, "_SHARD_BYTES", 8_000)
     assert library.findings(scan=on_other_nodes) == one_shard
     file = library.prepare("there.keys", library.paths)
     assert library.findings(file, scan=on_other_nodes) == one_shard
@@ -141,7 +141,7 @@ def test_two_thousand_books_in_one_shard_in_twenty_and_on_ray(tmp_path, monkeypa
     shard_bytes = bytes_of_all // 20
     with monkeypatch.context() as patch:
         one_shard = same_in_shards_and_prepared(library, shard_bytes, patch)
-    monkeypatch.setattr(catalogue_module, "_SHARD_BYTES", shard_bytes)
+    monkeypatch.setattr(catalog_module, "_SHARD_BYTES", shard_bytes)
     with contextlib.closing(OnRay()) as on_ray:
         assert library.findings(scan=on_ray.scanned) == one_shard
         file = library.prepare("ray.keys", library.paths)

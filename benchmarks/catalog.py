@@ -1,7 +1,7 @@
-"""Measure how fast a catalogue streams past a run's generations, and write it into docs/scale.md.
+"""Measure how fast a catalog streams past a run's generations, and write it into docs/scale.md.
 
-    python benchmarks/catalogue.py                 # as the page shows it, a minute or two
-    python benchmarks/catalogue.py --scale 0.1     # a tenth of the generations, nothing written
+    python benchmarks/catalog.py                 # as the page shows it, a minute or two
+    python benchmarks/catalog.py --scale 0.1     # a tenth of the generations, nothing written
 
 The generations are another author's prose ("none"). Books are synthetic, of 100,000 words each in
 the style of the King James text, every other one with accents, so that folding changes it; twenty
@@ -22,7 +22,7 @@ from pathlib import Path
 import corpus
 from pages import write_measured
 
-from pytest_memleak.books.catalog_file import CatalogueFile, Part, PreparedBook, write_catalogue
+from pytest_memleak.books.catalog_file import CatalogFile, Part, PreparedBook, write_catalog
 from pytest_memleak.pipeline.catalog_reader import LooseBooks, LooseReader
 from pytest_memleak.records import Book, Scoring
 from pytest_memleak.scoring.catalog_scan import GenerationSieve, scan
@@ -48,7 +48,7 @@ def tables(scale: float = 1.0, most: int = max(BOOKS)) -> str:
         file = Path(folder) / "library.keys"
         keys = [(path, "", reader.keys(path)) for path in paths]
         start = time.process_time()
-        prepared = write_catalogue(file, keys, mode="paper")
+        prepared = write_catalog(file, keys, mode="paper")
         written = time.process_time() - start
         del books, keys
         rows = [row for count in GENERATIONS for row in _rows(file, count, scale, most)]
@@ -70,7 +70,7 @@ bytes."""
 def _rows(file: Path, count: int, scale: float, most: int) -> list[str]:
     drawn = [one.text for one in corpus.generations("none", round(count * scale))]
     said = sum(len(text.split()) for text in drawn)
-    prepared = CatalogueFile(file).books
+    prepared = CatalogFile(file).books
     scan(_part(file, prepared, 1), GenerationSieve(drawn[:100], k=5), least=LEAST)
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")
@@ -113,14 +113,14 @@ def _kilobytes(field: str) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Measure a catalogue.")
+    parser = argparse.ArgumentParser(description="Measure a catalog.")
     parser.add_argument("--scale", type=float, default=1.0, metavar="SHARE", help="of generations")
     parser.add_argument("--books", type=int, default=max(BOOKS), metavar="N", help="at most")
     arguments = parser.parse_args()
     made = tables(arguments.scale, arguments.books)
     print(made)
     if arguments.scale == 1 and arguments.books == max(BOOKS):
-        write_measured("scale.md", made, name="catalogue")
+        write_measured("scale.md", made, name="catalog")
 
 
 if __name__ == "__main__":

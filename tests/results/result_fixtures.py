@@ -90,7 +90,7 @@ def recite():
 
 
 @pytest.fixture(scope="session")
-def make_finding():
+def make_result():
     """The finding of one model's answers for a book."""
 
     def make(
@@ -104,7 +104,7 @@ def make_finding():
         quoted=12,
         expected="pass",
         endpoint="ep",
-        gaps=(),
+        issues=(),
         scoring=None,
         whole=None,
     ):
@@ -125,23 +125,23 @@ def make_finding():
             protected = Protected(SharedIndex([book, named], k=5), book.id, (name,), whole=name)
         analysis = analyse(book, answers, pair.scoring, protected=protected)
         evidence = Completeness(
-            asked=len(book.excerpts) * samples,
-            got=len(answers),
+            requested=len(book.excerpts) * samples,
+            received=len(answers),
             kinds={Kind.ANSWER: len(answers)},
-            gaps=tuple(Issue("drawn", gap) for gap in gaps),
+            issues=tuple(Issue("drawn", issue) for issue in issues),
         )
         evaluation = Evaluation(
             suite=suite,
             suite_digest="5" * 64,
             pair=pair,
-            judgement=judge(analysis, evidence, pair.limits),
+            verdict_result=judge(analysis, evidence, pair.limits),
             completeness=evidence,
             book=book,
             endpoint=endpoint,
             measurement=analysis.measurement if analysis else None,
             analysis=analysis,
             protected={name: whole} if whole else {},
-            sensitivity=analysis and sensitivity_of(analysis, pair, answers=samples),
+            detection=analysis and sensitivity_of(analysis, pair, answers=samples),
         )
         return finding(evaluation, quoted=quoted)
 
