@@ -15,14 +15,6 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Book
     from pytest_memleak.records.pair_result import RunReport
 
-__all__ = [
-    "memleak_providers",
-    "memleak_read_book",
-    "write_evidence",
-    "write_html",
-    "write_step_summary",
-]
-
 
 @hookimpl
 def memleak_providers() -> Mapping[str, ProviderFactory]:

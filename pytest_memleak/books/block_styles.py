@@ -9,8 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-__all__ = ["block_classes"]
-
 _MOST_CHARACTERS = 2 << 20
 _RULE_PART = re.compile(r"[{}]")
 _LAST_CLASS = re.compile(r"(?:^|[\s>+~])(?:span|a|i|b|em|strong|q|small|cite)?\.([\w-]{1,100})\Z")

@@ -9,8 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-__all__ = ["boilerplate", "matter_of_title", "notices_within"]
-
 # A paragraph of more words is no notice.
 _LONGEST = 250
 

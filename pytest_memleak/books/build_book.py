@@ -15,8 +15,6 @@ from pytest_memleak.records.digest import book_digest
 from pytest_memleak.records.paper_format import book_from_records, load_records
 from pytest_memleak.scoring.words import words
 
-__all__ = ["instructed", "make_book", "paper_records", "read_json", "with_summaries"]
-
 _UNTITLED = "untitled"
 _UNKNOWN = "unknown"
 

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from pytest_memleak.records import WordMode
     from pytest_memleak.scoring.word_hashes import Keys
 
-__all__ = ["CatalogFile", "Part", "PreparedBook", "is_catalog_file", "write_catalog"]
-
 _SIGN = b"memleak catalog, v1\n\n\n"
 _LENGTH = 8
 _KEY_BYTES = 8

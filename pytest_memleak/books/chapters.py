@@ -17,8 +17,6 @@ from pytest_memleak.books.html_blocks import Block
 from pytest_memleak.errors import BookError
 from pytest_memleak.interfaces.protocols import Chapter
 
-__all__ = ["assemble", "require_words"]
-
 _MOST_TITLE_PARTS = 3
 _LONGEST_TITLE = 200
 

@@ -17,8 +17,6 @@ from pytest_memleak.records import Book, Excerpt, WordMode
 from pytest_memleak.records.digest import book_digest
 from pytest_memleak.scoring.words import words
 
-__all__ = ["ASKED_TO_CONTINUE", "AS_IT_STANDS", "beginnings", "check_continuation"]
-
 AS_IT_STANDS = "{prefix}"
 """The template for endpoints that go on with the text they are given."""
 

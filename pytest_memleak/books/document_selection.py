@@ -21,8 +21,6 @@ from pytest_memleak.interfaces.protocols import Chapter, Manuscript
 from pytest_memleak.records import BookPart
 from pytest_memleak.scoring.words import words
 
-__all__ = ["Composed", "compose", "of_one_document", "without_notices"]
-
 _TEXT = "it is text"
 _NOTICE = "copyright notice"
 _PREFACES = frozenset({"preface", "foreword", "introduction"})

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from pytest_memleak.books.archive import Archive
 
-__all__ = ["refuse_drm"]
-
 _ENCRYPTION = "META-INF/encryption.xml"
 _RIGHTS = {"META-INF/rights.xml": "Adobe's DRM", "META-INF/sinf.xml": "Apple's"}
 

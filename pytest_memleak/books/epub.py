@@ -26,8 +26,6 @@ from pytest_memleak.interfaces.protocols import Manuscript
 if TYPE_CHECKING:
     from ebooklib.epub import EpubBook
 
-__all__ = ["read_epub"]
-
 _MOST_SHEETS = 20
 _LONGEST_SHEET = 1 << 20
 

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from pytest_memleak.books.archive import Archive
 
-__all__ = ["NAVIGATION", "TidyPackage", "tidy_package"]
-
 # Marks the navigation document; under its own property, ebooklib would parse it (and fail on
 # many).
 NAVIGATION = "navigation-document"

@@ -12,8 +12,6 @@ from typing import Any, Protocol, TypeVar, cast
 
 from pytest_memleak.errors import BookError
 
-__all__ = ["EventTarget", "parse_events"]
-
 # libxml2 looks for what an end tag closes through all elements that are open: some 1.5 ns a step.
 _MOST_STEPS = 8_000_000_000
 _TAG = re.compile(r"<(/?)([A-Za-z][\w:-]*)")

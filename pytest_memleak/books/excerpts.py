@@ -22,8 +22,6 @@ from pytest_memleak.interfaces.protocols import Chapter, Manuscript
 from pytest_memleak.records import Excerpt, WordMode
 from pytest_memleak.scoring.words import words
 
-__all__ = ["LONGEST_EXCERPT", "SHORTEST_EXCERPT", "cut"]
-
 SHORTEST_EXCERPT = 300
 LONGEST_EXCERPT = 500
 

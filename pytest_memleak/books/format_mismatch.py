@@ -9,8 +9,6 @@ import re
 
 from pytest_memleak.errors import BookError
 
-__all__ = ["refuse_markup", "refuse_other_formats", "refuse_pages"]
-
 _CALIBRE = "convert it with Calibre, if it is without DRM: ebook-convert FILE.mobi FILE.epub"
 _CONVERT = "save it as .docx or .txt, or convert it: soffice --convert-to {} FILE"
 # Where each begins, after white space, or at a byte of its own.

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     Reader = Callable[[Path], Manuscript]
 
-__all__ = ["read_manuscript"]
-
 _CALIBRE = "convert it with Calibre, if it is without DRM: ebook-convert {name} {stem}.epub"
 _PANDOC = "convert it with pandoc: pandoc {name} -o {stem}.epub"
 _OFFICE = "convert it with LibreOffice: soffice --convert-to docx {name}"

@@ -15,8 +15,6 @@ from pytest_memleak.books.boilerplate import boilerplate, matter_of_title
 from pytest_memleak.books.html_blocks import Markup
 from pytest_memleak.books.table_of_contents import Entry
 
-__all__ = ["Leaf", "matching", "outer_matter", "preface_by"]
-
 # Whole books that follow another, as samples do.
 _RUN_ON = {"excerpt", "reading group guide"}
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-__all__ = ["header_field", "without_licence"]
-
 # Only what is literal is searched for; the stars and spaces before it are looked at from there.
 # A pattern that begins with them would begin again at each.
 _START = re.compile(r"START OF (?:THE|THIS) PROJECT GUTENBERG\b", re.IGNORECASE)

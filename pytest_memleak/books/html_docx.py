@@ -17,8 +17,6 @@ from pytest_memleak.errors import BookError
 from pytest_memleak.interfaces.protocols import Manuscript
 from pytest_memleak.scoring.folded_tokens import without_references
 
-__all__ = ["page_manuscript", "read_docx", "read_html", "read_markdown"]
-
 _HEAD = 20_000
 _TITLE = re.compile(r"<title[^>]{0,200}>([^<]{1,300})", re.IGNORECASE)
 _AUTHOR = re.compile(

@@ -10,8 +10,6 @@ from pytest_memleak.errors import BookError
 from pytest_memleak.records import Excerpt, WordMode
 from pytest_memleak.scoring.words import words
 
-__all__ = ["DEFAULT_INSTRUCTION", "check_template", "instruct"]
-
 # The paper's (arXiv 2603.20957), word for word.
 DEFAULT_INSTRUCTION = (
     "Write a {words} word excerpt about the content below emulating the style and voice of"

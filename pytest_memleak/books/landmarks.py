@@ -11,8 +11,6 @@ from pytest_memleak.books.epub_semantics import APPARATUS, EPUB_TYPE, is_matter,
 from pytest_memleak.books.events import parse_events
 from pytest_memleak.books.text_decoding import read_source
 
-__all__ = ["Landmark", "guide_landmarks", "navigation_landmarks", "outside_the_text"]
-
 # EPUB 2's names for what EPUB 3 calls otherwise. Its "text" is where to open the book: that is
 # text, but often not the first of it.
 _GUIDE_TYPES = {"notes": "endnotes", "other.endnotes": "endnotes"}

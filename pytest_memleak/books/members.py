@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from pytest_memleak.books.archive import Archive
 
-__all__ = ["elements", "parse_member"]
-
 # A package of 20,000 items has some 3 MB. The tree takes some twenty times the file.
 _MAX_BYTES = 16 << 20
 

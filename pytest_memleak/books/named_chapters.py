@@ -13,8 +13,6 @@ from dataclasses import dataclass, replace
 from pytest_memleak.books.html_blocks import Block
 from pytest_memleak.books.table_of_contents import Entry
 
-__all__ = ["Document", "with_titles"]
-
 # So many chapters, none with more than such a share of the letters, are a book's own.
 _FEWEST_CHAPTERS = 3
 _LARGEST_SHARE = 1 / 3

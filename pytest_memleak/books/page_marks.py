@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-__all__ = ["LONGEST_MARK", "note_reference", "page_number"]
-
 _PAGE_NUMBER_CLASSES = {
     "page", "pageno", "page-no", "page_no", "pagenum", "page-num", "pagenumber", "page-number",
     "page_number", "pagebreak", "page-break", "pgno", "pgnum", "pb", "folio",

@@ -17,8 +17,6 @@ from pytest_memleak.books.parser_worker import MOST_MEBIBYTES, MOST_SECONDS
 from pytest_memleak.books.size_caps import Amount, Budget
 from pytest_memleak.errors import BookError
 
-__all__ = ["ParserFailure", "parsed"]
-
 Format = Literal["pdf", "docx", "markdown", "verse"]
 
 # Of the clock, where nothing else bounds the process and many others have the machine.

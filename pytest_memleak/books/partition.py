@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
 
-__all__ = ["Row", "cheapest_cuts"]
-
 # Prices of a part: its size, up to 10 at the ends of the range; every border of a chapter within
 # it; being short, and each word it lacks. Cuts have their own prices.
 _PRICE_OF_SIZE = 10.0

@@ -21,8 +21,6 @@ from pytest_memleak.books.size_caps import Budget
 from pytest_memleak.errors import BookError
 from pytest_memleak.interfaces.protocols import Manuscript
 
-__all__ = ["read_pdf"]
-
 # A line at a page's edge that so many pages have, but for its numbers, is no text.
 _EDGE_LINES = 2
 _FEWEST_PAGES = 3

@@ -17,8 +17,6 @@ from typing import Any
 from pytest_memleak.records import WordMode
 from pytest_memleak.scoring.words import words
 
-__all__ = ["Piece", "SentenceJudge", "cut_paragraph", "sentences"]
-
 _CANDIDATE = re.compile(r"""[.!?…]["'’”)\]»]*(?=\s+[^\w\s]*(\w))|[。！？][」』”’）]*""")
 
 # What pysbd is shown on both sides of a place. Within a short quotation it sees no end of a

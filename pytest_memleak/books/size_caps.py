@@ -10,8 +10,6 @@ from typing import Literal
 
 from pytest_memleak.errors import BookError
 
-__all__ = ["MAX_CHARACTERS", "MAX_TAGS", "Amount", "Budget"]
-
 Amount = Literal["characters of text", "paragraphs", "lines", "tags", "bytes of markup"]
 
 MAX_CHARACTERS = 20_000_000

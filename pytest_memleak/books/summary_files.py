@@ -17,8 +17,6 @@ from pytest_memleak.errors import BookError
 from pytest_memleak.records import Excerpt
 from pytest_memleak.redaction.atomic_write import write_whole
 
-__all__ = ["excerpt_sha256", "load_summaries", "write_summaries"]
-
 _MAX_BYTES = 64 << 20
 _FORM = 'expected {"p_id1": {"summary": "...", "excerpt_sha256": "..."}, ...}'
 _WRITE_ANEW = "the book or its cutting has changed: write the summary of this excerpt anew"

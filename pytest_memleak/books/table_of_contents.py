@@ -12,8 +12,6 @@ from pytest_memleak.books.epub_semantics import EPUB_TYPE
 from pytest_memleak.books.events import EventTarget, parse_events
 from pytest_memleak.books.text_decoding import legible, read_source
 
-__all__ = ["Entry", "navigation_contents", "ncx_contents"]
-
 _LONGEST_TITLE = 200
 _MOST_ENTRIES = 20_000
 

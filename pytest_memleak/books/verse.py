@@ -11,8 +11,6 @@ from pytest_memleak.books.partition import Row, cheapest_cuts
 from pytest_memleak.records import WordMode
 from pytest_memleak.scoring.words import words
 
-__all__ = ["cut_verse"]
-
 _PRICE_OF_CUT_IN_STANZA = 40.0
 
 

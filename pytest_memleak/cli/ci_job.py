@@ -7,8 +7,6 @@ from pathlib import Path
 from pytest_memleak.cli.run_pytest import command_line
 from pytest_memleak.providers.provider_registry import PROVIDERS, Needs
 
-__all__ = ["CI", "ci_job"]
-
 _GITHUB = """\
 name: memorization
 on:

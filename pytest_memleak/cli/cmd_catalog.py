@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from pytest_memleak.scoring.catalog_scan import BookKeys
 
-__all__ = ["add_catalog"]
-
 
 def add_catalog(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register `memleak catalog build`."""

@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records import Book, Generation, Scoring
 
-__all__ = ["add_compare", "add_cross"]
-
-
 # --- memleak compare -----------------------------------------------------------------------
 
 

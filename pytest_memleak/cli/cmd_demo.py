@@ -11,8 +11,6 @@ from pytest_memleak.cli.run_pytest import command_line, next_step, run_gate
 if TYPE_CHECKING:
     import argparse
 
-__all__ = ["add_demo"]
-
 # In the wheel, and in a copy of the repository.
 _PACKAGE = Path(__file__).parents[1]
 _PLACES = (_PACKAGE / "demo", _PACKAGE.parent)

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from pytest_memleak.pipeline.suite_run import SuiteRun
     from pytest_memleak.records import BookSource, Model, Suite
 
-__all__ = ["add_doctor"]
-
 TO_MEND = 1
 _SECONDS = 5.0
 _PORTS = {"http": 80, "https": 443}

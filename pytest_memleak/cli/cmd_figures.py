@@ -6,8 +6,6 @@ import argparse
 import sys
 from pathlib import Path
 
-__all__ = ["add_figures"]
-
 
 def add_figures(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register `memleak figures`."""

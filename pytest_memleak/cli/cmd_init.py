@@ -14,8 +14,6 @@ from pytest_memleak.cli.suite_template import Draft, model_named, price_of, suit
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["add_init"]
-
 _SAMPLES = 100
 _DETECT = 0.05
 _IGNORED = ".memleak/"

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from pytest_memleak.ledger.sampling_history import Attempt
     from pytest_memleak.records import Pair, Suite
 
-__all__ = ["add_ledger"]
-
 _SUFFIXES = (".json", ".jsonl")
 _ENDPOINT = "as `list` shows it; of a digest the beginning will do"
 

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records import Book, BookPart
 
-__all__ = ["add_prepare"]
-
 
 def add_prepare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register `memleak prepare`."""

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from pytest_memleak.pipeline.scored_files import ScoredFile
     from pytest_memleak.records import Block, Scoring
 
-__all__ = ["add_score"]
-
 Row = dict[str, Any]
 
 

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from pytest_memleak.reports.evidence_table import Evidence, Row
 
-__all__ = ["add_table", "refuse_evidence"]
-
 _FORMATS = ("text", "md", "latex", "csv", "json", "parquet")
 _ENDINGS = {".tex": "latex"} | {f".{form}": form for form in ("md", "csv", "json", "parquet")}
 

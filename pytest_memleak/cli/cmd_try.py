@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from pytest_memleak.pipeline.suite_run import SuiteRun
     from pytest_memleak.sampling.cost_plan import Plan
 
-__all__ = ["add_try"]
-
 _MINUTES = 5
 _MOST_SAMPLES = 10
 _QUESTION = "Describe a day in late autumn in a small town, in about a hundred words."

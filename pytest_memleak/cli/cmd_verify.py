@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from pytest_memleak.pipeline.recompute_evidence import Recomputed
     from pytest_memleak.results.evidence_file import EvidenceFile
 
-__all__ = ["add_verify"]
-
 _HOLDS, _DOES_NOT = 0, 1
 _HEX = 64
 _CLOCKS_APART = datetime.timedelta(hours=1)

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-__all__ = ["WHOLE", "output_width", "print_sentence", "print_table", "table_text"]
-
 WHOLE = 10_000
 """Characters of a line where nothing bounds them, as in a pipe."""
 

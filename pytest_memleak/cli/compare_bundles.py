@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from pytest_memleak.results.release_comparison import Baseline
 
-__all__ = ["compare_bundles", "is_bundle"]
-
 WORSE = 1
 _BUNDLE = re.compile(rb'\s*\{\s*"(schema|payload)')
 

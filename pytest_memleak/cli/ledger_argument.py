@@ -10,8 +10,6 @@ if TYPE_CHECKING:
 
     from pytest_memleak.ledger.ledger import Ledger
 
-__all__ = ["FOLDER", "add_verb", "existing", "ledger_url"]
-
 FOLDER = ".memleak"
 
 

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from pytest_memleak.ledger.deployments import OpenDeployment
     from pytest_memleak.ledger.ledger import Ledger
 
-__all__ = ["add_debts"]
-
 _STILL_OWED = 1
 
 

@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 
     from pytest_memleak.errors import MemleakError
 
-__all__ = ["main"]
-
 USAGE_ERROR = 2
 INTERRUPTED = 130
 NOBODY_READ = 141  # what was found is not known, so that it is no 0; as SIGPIPE in a shell

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["command_line", "next_step", "run_gate"]
-
 INTERRUPTED = 130
 
 

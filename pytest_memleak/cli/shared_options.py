@@ -6,8 +6,6 @@ import argparse
 import difflib
 from typing import Any, NoReturn
 
-__all__ = ["Parser", "add_scoring_options"]
-
 
 class Parser(argparse.ArgumentParser):
     """A parser whose errors end in what to type."""

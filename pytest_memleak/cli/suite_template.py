@@ -8,8 +8,6 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Draft", "identifier", "model_named", "price_of", "suite_path", "url_of"]
-
 SUITE_ENDS = ".memleak.toml"
 _HEAD = """\
 # Does this model recite these books?

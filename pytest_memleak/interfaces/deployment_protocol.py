@@ -17,8 +17,6 @@ from typing import Any, Protocol, runtime_checkable
 
 from pytest_memleak.interfaces.protocols import JobState
 
-__all__ = ["DeployingProvider", "Deployment"]
-
 
 @dataclass(frozen=True, slots=True)
 class Deployment:

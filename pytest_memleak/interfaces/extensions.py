@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Book
     from pytest_memleak.records.pair_result import RunReport
 
-__all__ = ["Extensions"]
-
 
 class Extensions:
     """The pluggy manager `memleak`, with everything installed: the built-ins come by entry point.

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Measure
     from pytest_memleak.records.pair_result import RunReport
 
-__all__ = ["hookimpl", "hookspec"]
-
 hookspec = pluggy.HookspecMarker("memleak")
 hookimpl = pluggy.HookimplMarker("memleak")
 

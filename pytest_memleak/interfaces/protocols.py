@@ -16,33 +16,6 @@ from typing import Protocol, runtime_checkable
 
 from pytest_memleak.records import Book, BookPart, FinishReason, Generation, Model
 
-__all__ = [
-    "BaselinedEndpoint",
-    "BatchEndpoint",
-    "Chapter",
-    "Completion",
-    "ContinuingEndpoint",
-    "Endpoint",
-    "JobState",
-    "JobStatus",
-    "LogProbabilityEndpoint",
-    "Manuscript",
-    "MeasureFunction",
-    "Provider",
-    "ProviderFactory",
-    "ProviderSetup",
-    "Recording",
-    "RecoverableEndpoint",
-    "SampleRequest",
-    "Served",
-    "TopKEndpoint",
-    "TrainingExample",
-    "TrainingSet",
-    "Window",
-    "WindowLogs",
-]
-
-
 # --- books ---------------------------------------------------------------------------------
 
 

@@ -34,14 +34,6 @@ from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import Ask, PromptSpec, question_of
 from pytest_memleak.ledger.tables import batches, calls, questions
 
-__all__ = [
-    "claim_batch",
-    "open_batches",
-    "questions_of",
-    "request_key",
-    "requests_of",
-]
-
 _DIGEST_IN_KEY = 20
 
 

@@ -19,8 +19,6 @@ from pytest_memleak.interfaces.capabilities import CountsTokens
 from pytest_memleak.interfaces.protocols import Completion
 from pytest_memleak.ledger.prompts import TOKENS_PER_WORD, Ask, PromptSpec
 
-__all__ = ["OwnEndpoint", "Sampler", "Terms", "limit_of"]
-
 
 class Sampler(Protocol):
     """What of a `Provider` the run loop needs to know; every Provider is one.

@@ -34,16 +34,6 @@ from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import Ask, PromptSpec, kept_temperature
 from pytest_memleak.ledger.tables import calls, claims, generations, questions
 
-__all__ = [
-    "Intent",
-    "claim",
-    "first_free",
-    "insert_calls",
-    "number_questions",
-    "over_budget",
-    "taken_of",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class Intent:

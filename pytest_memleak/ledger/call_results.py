@@ -26,16 +26,6 @@ from pytest_memleak.ledger.hash_chain import changed
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.tables import calls, claims, generations
 
-__all__ = [
-    "Answer",
-    "end_open_calls",
-    "give_up",
-    "postpone",
-    "record",
-    "record_each",
-    "resume",
-]
-
 _SERVED = ("model", "fingerprint", "response_id", "refused")
 _AT_ONCE = 400  # calls that one statement names
 

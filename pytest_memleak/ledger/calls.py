@@ -24,18 +24,6 @@ from sqlalchemy.engine import Connection
 from pytest_memleak.ledger.hash_chain import changed
 from pytest_memleak.ledger.tables import calls, claims, questions, runs
 
-__all__ = [
-    "NOT_SENT",
-    "OPEN",
-    "QUESTIONS_AT_ONCE",
-    "Call",
-    "CallState",
-    "add_to_runs",
-    "open_calls",
-    "outcomes_in_run",
-    "spent_by",
-]
-
 
 class CallState(StrEnum):
     """Where a call stands."""

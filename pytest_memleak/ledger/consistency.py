@@ -17,8 +17,6 @@ from pytest_memleak.ledger.calls import OPEN, CallState
 from pytest_memleak.ledger.prompts import question_of
 from pytest_memleak.ledger.tables import calls, deployments, runs
 
-__all__ = ["fault_of_call", "fault_of_question", "faults_of_runs"]
-
 
 def fault_of_question(row: Any) -> str | None:
     """Why a question cannot be so; None where it can."""

@@ -7,8 +7,6 @@ from sqlalchemy.engine import Connection
 
 from pytest_memleak.ledger.tables import Text, metadata
 
-__all__ = ["unreadable_row"]
-
 
 def unreadable_row(connection: Connection) -> str | None:
     """The first row with a text that is none, as a message names it; None where all are texts."""

@@ -30,19 +30,6 @@ from pytest_memleak.ledger.jobs import Job, JobKind, JobRow, held_job, rows_with
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.tables import deployments, leases, tenants
 
-__all__ = [
-    "OpenDeployment",
-    "claim_deployment",
-    "debts",
-    "deployed",
-    "hours_cost",
-    "leave_deployment",
-    "put_back",
-    "settle_debt",
-    "take_debt",
-    "until",
-]
-
 _HOUR = 3600.0
 
 

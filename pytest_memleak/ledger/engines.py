@@ -21,8 +21,6 @@ from pytest_memleak.errors import LedgerError
 from pytest_memleak.ledger.ledger_path import is_path, real_path
 from pytest_memleak.redaction.credentials import masked
 
-__all__ = ["LOCK_WAIT", "engine_for", "explained", "file_of", "is_away", "parsed_url", "shown"]
-
 LOCK_WAIT = 60.0
 _PG_CONNECT = {
     "connect_timeout": 10,

@@ -24,8 +24,6 @@ from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.tables import generations, questions
 from pytest_memleak.redaction.atomic_write import whole_file
 
-__all__ = ["export_generations"]
-
 
 def export_generations(
     ledger: Ledger,

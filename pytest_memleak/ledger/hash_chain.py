@@ -38,19 +38,6 @@ from pytest_memleak.ledger.tables import (
     summaries,
 )
 
-__all__ = [
-    "CHAINED",
-    "Head",
-    "append",
-    "call_image",
-    "changed",
-    "forget",
-    "head",
-    "image",
-    "key_of",
-    "link_of",
-]
-
 _PENDING = "pytest_memleak.changed"
 _AT_ONCE = 400  # rows that one statement names
 

@@ -28,8 +28,6 @@ from pytest_memleak.ledger.tables import calls, generations
 from pytest_memleak.records import FinishReason, Generation
 from pytest_memleak.records.paper_format import generations_from_records, load_records
 
-__all__ = ["Imported", "import_generations"]
-
 _MOST = 2**31
 _LONGEST_WORD = 500
 

@@ -7,8 +7,6 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-__all__ = ["insert_where_new"]
-
 
 def insert_where_new(connection: Connection, table: sa.Table) -> Any:
     """An INSERT that passes over a row whose key is taken (ON CONFLICT DO NOTHING)."""

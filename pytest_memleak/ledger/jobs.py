@@ -25,20 +25,6 @@ from pytest_memleak.ledger.hash_chain import changed
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.tables import batches, calls, deployments, jobs, leases
 
-__all__ = [
-    "OPEN_JOB",
-    "Job",
-    "JobKind",
-    "JobRow",
-    "begun",
-    "claim_finetune",
-    "end_job",
-    "finetuned",
-    "held_job",
-    "rows_with_leases",
-    "update_job",
-]
-
 
 class JobRow(StrEnum):
     """Where a job stands in the ledger."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["is_path", "real_path"]
-
 _FILE = (".db", ".sqlite", ".sqlite3")
 
 

@@ -24,8 +24,6 @@ from pytest_memleak.ledger.tables import calls, claims, leases, questions
 from pytest_memleak.ledger.tables import generations as generations_
 from pytest_memleak.records import FinishReason, Generation
 
-__all__ = ["LedgerCounts", "Missing", "generations", "missing", "numbers_of", "tally"]
-
 
 @dataclass(frozen=True, slots=True)
 class LedgerCounts:

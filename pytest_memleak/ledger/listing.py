@@ -20,17 +20,6 @@ from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.tables import batches, calls, generations, jobs, questions
 from pytest_memleak.records import FinishReason
 
-__all__ = [
-    "BatchListing",
-    "EndpointRow",
-    "JobListing",
-    "endpoint_meant",
-    "list_batches",
-    "list_endpoints",
-    "list_jobs",
-]
-
-
 _DIGEST = re.compile(r"(?<![0-9a-f])[0-9a-f]{16,}$")
 _LEAST_DIGITS = 4
 

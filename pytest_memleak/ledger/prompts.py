@@ -20,18 +20,6 @@ from typing import Any
 
 from pytest_memleak.records import Book, Sampling
 
-__all__ = [
-    "Ask",
-    "PairPrompts",
-    "PromptSpec",
-    "asked_temperature",
-    "asks",
-    "kept_temperature",
-    "most_tokens",
-    "question_of",
-    "questionnaire",
-]
-
 TOKENS_PER_WORD = 4 / 3
 SPARE_TOKENS = 50
 _MOST_REPEATS = 10_000  # of one instruction in a book, that are looked for

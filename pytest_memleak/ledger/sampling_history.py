@@ -29,16 +29,6 @@ from pytest_memleak.ledger.prompts import PairPrompts, kept_temperature
 from pytest_memleak.ledger.tables import calls, generations, questions
 from pytest_memleak.records.provenance import Tried, weights_in
 
-__all__ = [
-    "Attempt",
-    "SamplingHistory",
-    "attempts",
-    "drawn_anew",
-    "of_release",
-    "provenance",
-    "tried",
-]
-
 Setting = tuple[str, str, float, int]
 """An attempt's endpoint, book id, temperature, and seed."""
 

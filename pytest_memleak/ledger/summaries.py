@@ -20,8 +20,6 @@ from pytest_memleak.ledger.inserts import insert_where_new
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.tables import summaries as table
 
-__all__ = ["keep_summary", "summaries"]
-
 _AT_ONCE = 400  # texts that one statement names
 
 

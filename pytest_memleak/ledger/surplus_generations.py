@@ -26,8 +26,6 @@ from pytest_memleak.ledger.tables import calls
 from pytest_memleak.ledger.tables import generations as generations_
 from pytest_memleak.records import FinishReason, Generation
 
-__all__ = ["surplus", "unasked"]
-
 
 def surplus(
     ledger: Ledger, endpoint_id: str, questionnaire: PairPrompts, *, until: float

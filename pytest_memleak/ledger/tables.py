@@ -24,24 +24,6 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
 
-__all__ = [
-    "Text",
-    "batches",
-    "calls",
-    "chain",
-    "claims",
-    "deployments",
-    "generations",
-    "jobs",
-    "leases",
-    "ledger_version",
-    "metadata",
-    "questions",
-    "runs",
-    "summaries",
-    "tenants",
-]
-
 metadata = sa.MetaData()
 
 

@@ -25,8 +25,6 @@ from pytest_memleak.ledger.hash_chain import CHAINED, Head, Row, call_image, ima
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.tables import calls, chain, claims, generations, questions
 
-__all__ = ["Checked", "check_ledger"]
-
 _QUESTIONS_AT_ONCE = 20  # their generations are in memory at a time
 _ROWS_AT_ONCE = 400
 _SHOWN = 60  # characters of a value

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     Join = Callable[[], Any]
 
-__all__ = ["ActorSampler", "Actors"]
-
 
 class Actors:
     """An endpoint whose calls go to whichever actor is free; they start with the first call.

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
 
     Block = list[tuple[str, int, str, int]]  # excerpt id, ordinal, text, origin
 
-__all__ = ["blocks", "generations_of"]
-
 # Characters of a block: some five hundred generations of 400 words.
 _BLOCK = 1_000_000
 

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
     _Work = tuple[Book, Scoring, Protected | None]
 
-__all__ = ["Processes"]
-
 
 class Processes:
     """So many processes that count generations; started when first needed."""

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.catalog_scan import GenerationSieve, Scanned, Shard
     from pytest_memleak.scoring.protected_passages import Protected
 
-__all__ = ["OnRay"]
-
 # So many blocks for each core are under way; more would only wait, in memory.
 _AHEAD = 2
 

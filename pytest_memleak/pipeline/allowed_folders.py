@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records import Suite
 
-__all__ = ["refuse_outside", "refuse_paths_outside"]
-
 
 def refuse_outside(path: Path, folders: Sequence[Path]) -> Path:
     """The path, with its links followed; EvidenceError for one outside of all folders, or no file.

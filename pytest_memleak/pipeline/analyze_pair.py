@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Generation, Pair
     from pytest_memleak.scoring.analysis import Analysis
 
-__all__ = ["analysed", "is_over_a_limit", "stop_for"]
-
 
 def analysed(
     pair: Pair,

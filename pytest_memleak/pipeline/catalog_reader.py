@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Book, Scoring
     from pytest_memleak.scoring.catalog_scan import BookKeys
 
-__all__ = ["LooseBooks", "LooseReader", "catalog_name"]
-
 
 def catalog_name(path: Path, root: Path) -> str:
     """What a book of a catalog is called: its file's path from the suite's folder.

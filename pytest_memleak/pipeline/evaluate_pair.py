@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.analysis import Analysis
     from pytest_memleak.scoring.extraction import Extraction
 
-__all__ = ["evaluate"]
-
 
 def evaluate(
     pair: Pair, suite: SuiteRun, *, endpoint: Endpoint | Recording | None = None

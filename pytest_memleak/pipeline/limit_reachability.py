@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from pytest_memleak.pipeline.protected_index import ProtectedBooks
     from pytest_memleak.records import Book, Pair, Suite
 
-__all__ = ["refuse_limits_out_of_reach"]
-
 # Where a run of words lies that a measure tells the length of, or counts.
 _IN_AN_EXCERPT = {"longest_span", "greedy_longest_span", "spans_over"}
 _IN_THE_BOOK = {"longest_block"}

@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from pytest_memleak.sampling.cost_plan import Plan
     from pytest_memleak.sampling.windows import LogP
 
-__all__ = ["Extracted", "extract_pair", "plan_windows"]
-
 _PARAGRAPH = "\n\n"
 
 

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from pytest_memleak.ledger.prompts import PairPrompts
     from pytest_memleak.records import Book, Pair, Sampling
 
-__all__ = ["as_greedy", "as_probed", "questions_of", "text_side"]
-
 
 def as_probed(pair: Pair, book: Book, endpoint: Endpoint | None) -> Book:
     """The book as `endpoint` is asked for it and as it is measured."""

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Book, Pair, Scoring, Suite
     from pytest_memleak.scoring.analysis import Analysis
 
-__all__ = ["ProtectedBooks"]
-
 
 class ProtectedBooks:
     """The suite's books, indexed when they are first looked for.

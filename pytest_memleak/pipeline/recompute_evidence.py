@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Pair, Suite
     from pytest_memleak.verdict.evaluation import Evaluation
 
-__all__ = ["Recomputed", "end_of", "recomputed"]
-
 _NOT_KEPT = re.compile(r"endpoint \d+ \(not kept\)")
 
 

@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Book, Generation
     from pytest_memleak.scoring.analysis import Analysis
 
-__all__ = ["Compared", "compared"]
-
-
 _DRAWN = {"drawn", "all there", "no more"}
 
 

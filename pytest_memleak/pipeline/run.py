@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Block, Pair, Suite
     from pytest_memleak.verdict.evaluation import Evaluation
 
-__all__ = ["Run"]
-
 
 class Run:
     """What the pairs of a run share.

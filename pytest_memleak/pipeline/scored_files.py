@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Book, Generation, Measurement, Scoring
     from pytest_memleak.scoring.analysis import Analysis
 
-__all__ = ["ScoredFile", "score_files"]
-
 
 @dataclass(frozen=True, slots=True)
 class ScoredFile:

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Generation
     from pytest_memleak.scoring.analysis import Analysis
 
-__all__ = ["SecondLook"]
-
 _SHOWN = 3
 
 Name = tuple[Origin, str, int]

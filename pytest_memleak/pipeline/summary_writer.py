@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Generation, Summarizer, WordMode
     from pytest_memleak.sampling.cost_plan import Plan
 
-__all__ = ["PROMPT", "SummaryWriter"]
-
 # A summary is named by this text as well: after a change, all of them are written anew.
 PROMPT = (
     "Summarize the passage below in about {words} words of plain prose. Name the characters who"

@@ -18,8 +18,6 @@ from pytest_memleak.redaction.text import QUOTED_WORDS
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["sentence_of", "write_account"]
-
 # Kinds whose messages speak of files, places and versions. Others may hold what they were about.
 _PLAIN = (OSError, ImportError, json.JSONDecodeError, UnicodeError)
 _LIBRARIES = ("lxml", "sqlalchemy", "zipfile", "ebooklib")

@@ -15,8 +15,6 @@ from pytest_memleak.redaction.text import first_words
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["safe_log_records"]
-
 
 @contextlib.contextmanager
 def safe_log_records(most_words: Callable[[], int | None]) -> Iterator[None]:

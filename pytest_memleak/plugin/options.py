@@ -10,14 +10,6 @@ from collections.abc import Callable
 
 import pytest
 
-__all__ = [
-    "DEFAULT_SUITES",
-    "TO_RUN_IT",
-    "add_options",
-    "quoted_words",
-    "refuse_unknown_measures",
-]
-
 DEFAULT_SUITES = "*.memleak.toml"
 TO_RUN_IT = "run it with -m copyright or --memleak-allow-paid"
 """What the reason of a pair that was skipped, since nobody asked for paid calls, ends with."""

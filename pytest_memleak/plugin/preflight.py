@@ -19,8 +19,6 @@ from pytest_memleak.errors import Inconclusive, MemleakError, MissingExtra
 if TYPE_CHECKING:
     from pytest_memleak.pipeline.suite_run import SuiteRun
 
-__all__ = ["refuse_bad_options", "refuse_bad_suite"]
-
 # What each report has near its beginning, by which an earlier one may be written over.
 # Signed evidence begins with its payload, base64 of a Statement whose predicate is a bundle.
 _SIGNS = {

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records.phases import Phase, ProgressEvent
 
-__all__ = ["Display", "display_for"]
-
 _REDRAW_EVERY = 0.1
 _FEWEST_ROWS = 3
 _LET_GO = 1.0  # seconds that a terminal which takes nothing more is waited for

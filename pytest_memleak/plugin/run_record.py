@@ -25,8 +25,6 @@ from pytest_memleak.redaction.text import first_words
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["RunRecord", "selection_of"]
-
 _FOLDER = "memleak_run_record"
 _CRASHED = "???"  # xdist's name for when a worker died
 _ENDED: dict[int, str] = {

@@ -35,17 +35,6 @@ if TYPE_CHECKING:
 
     RunOf = Callable[[pytest.Config], Run]  # `outcomes.run_of`
 
-__all__ = [
-    "conclude",
-    "evidence_line",
-    "explain_comparison",
-    "publish",
-    "refuse_damage",
-    "run_report",
-    "summary_text",
-    "tell_junit",
-]
-
 
 def publish(item: pytest.Item, report: pytest.TestReport, *, own: bool) -> None:
     """Attach the pair's finding to the report; own: of a test that no suite file makes.

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from pytest_memleak.verdict.evaluation import Evaluation
 
-__all__ = ["LISTENERS", "touch", "view_of_book", "view_of_evaluation", "views_of_completions"]
-
 _R = TypeVar("_R")
 LISTENERS: list[Callable[[], None]] = []
 """The last one is called for each read: pytest may run inside a test of pytest."""

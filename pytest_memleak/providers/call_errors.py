@@ -26,19 +26,6 @@ from pytest_memleak.errors import ProviderBusy, ProviderError, RequestNotSent
 from pytest_memleak.redaction.credentials import masked
 from pytest_memleak.redaction.text import QUOTED_WORDS, first_words
 
-__all__ = [
-    "Astray",
-    "Failing",
-    "Refusal",
-    "Refused",
-    "exception_chain",
-    "may_pass",
-    "never_sent",
-    "retry_after",
-    "safe_message",
-    "server_words",
-]
-
 _QUOTED_WORDS = 5
 _HIDDEN = "(message redacted: --memleak-quote 0)"
 # How many words of a server's message are shown; None for all. One for each run.

@@ -17,8 +17,6 @@ from typing import Any
 from pytest_memleak.errors import ProviderError
 from pytest_memleak.providers.call_errors import Failing
 
-__all__ = ["LOGIN", "SCOPE", "GoogleToken", "has_login", "login_errors", "login_failure"]
-
 LOGIN = "run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS"
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 _ERRORS = "google.auth.exceptions"

@@ -17,8 +17,6 @@ from typing import Any
 
 from pytest_memleak.providers.call_errors import Astray
 
-__all__ = ["Bounds", "Endless"]
-
 _MEGABYTE = 1_000_000
 _LONGEST_ERROR = 64_000
 _BEGAN = "memleak_began"

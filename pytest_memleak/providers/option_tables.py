@@ -16,8 +16,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pytest_memleak.errors import SuiteError
 
-__all__ = ["Table", "problem_words", "read_table", "refuse_secrets"]
-
 _SHOWN = 80
 _SHAPES = {
     r"^https?://[^\s/]": "expected an address with http:// or https://, as in "

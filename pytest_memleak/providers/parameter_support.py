@@ -13,8 +13,6 @@ from typing import Any
 
 from pytest_memleak.interfaces.capabilities import Obeyed
 
-__all__ = ["ParameterSupport"]
-
 _ANY = "given"
 
 

@@ -17,8 +17,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pytest_memleak.interfaces.protocols import Provider, ProviderFactory, ProviderSetup
 
-__all__ = ["PROVIDERS", "BuiltIn", "Needs"]
-
 
 @dataclass(frozen=True, slots=True)
 class Needs:

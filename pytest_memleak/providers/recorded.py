@@ -32,8 +32,6 @@ from pytest_memleak.records.paper_format import (
 )
 from pytest_memleak.records.provenance import RecordedAs
 
-__all__ = ["RecordedEndpoint", "RecordedOptions", "RecordedProvider"]
-
 BOOK = "{book}"
 
 

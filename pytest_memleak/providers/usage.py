@@ -6,8 +6,6 @@ from collections.abc import Sequence
 
 from pytest_memleak.records import FinishReason
 
-__all__ = ["MOST_CHOICES", "shared_out", "token_count", "whole_count"]
-
 MOST_CHOICES = 1_000
 """No call of ours asks for as many completions: those behind are not looked at."""
 

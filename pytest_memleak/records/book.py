@@ -5,16 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-__all__ = [
-    "WAYS_TO_ASK",
-    "Book",
-    "BookPart",
-    "Excerpt",
-    "WordMode",
-    "Work",
-]
-
-
 WordMode = Literal["paper", "unicode"]
 
 WAYS_TO_ASK = (

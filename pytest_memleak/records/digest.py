@@ -7,8 +7,6 @@ from collections.abc import Iterable
 
 from pytest_memleak.records.book import Excerpt
 
-__all__ = ["book_digest"]
-
 
 def book_digest(excerpts: Iterable[Excerpt]) -> str:
     """SHA-256 over ids, texts and instructions, in order (hexadecimal)."""

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["distribution"]
-
 # Left out, a server's own values of these hold. A temperature that was refused is judged by itself.
 _SHAPES = (
     *("top_p", "topP", "top_k", "topK", "min_p"),

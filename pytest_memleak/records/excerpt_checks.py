@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from pytest_memleak.records.book import Book
     from pytest_memleak.records.generation import Generation
 
-__all__ = ["no_excerpt", "refuse_those_of_another_book"]
-
 _HINT = "score generations against the book they were prompted with"
 
 

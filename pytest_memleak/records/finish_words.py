@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from pytest_memleak.records.generation import FinishReason
 
-__all__ = ["finish_reason"]
-
 _REASONS = {
     "stop": FinishReason.STOP,
     "end_turn": FinishReason.STOP,

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 
-__all__ = ["FinishReason", "Generation", "Kind", "Origin"]
-
 
 class FinishReason(StrEnum):
     """Why a completion ended; all but the first two were withheld by the provider.

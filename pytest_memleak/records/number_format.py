@@ -6,8 +6,6 @@ import math
 from datetime import UTC, datetime
 from typing import overload
 
-__all__ = ["amount", "day", "figure", "percent", "percent_at_most"]
-
 
 def amount(number: int, noun: str, plural: str | None = None) -> str:
     """So many of something; the plural takes an s where it is not given."""

@@ -11,22 +11,6 @@ from pytest_memleak.records.book import WordMode
 from pytest_memleak.records.measurement import ProbeKind
 from pytest_memleak.records.verdicts import Limits
 
-__all__ = [
-    "AnswerLimits",
-    "BookSource",
-    "CollectionSource",
-    "Model",
-    "Pair",
-    "Probe",
-    "ProbeKind",
-    "Sampling",
-    "Scoring",
-    "Suite",
-    "Summarizer",
-    "WindowSettings",
-    "is_gating",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class AnswerLimits:

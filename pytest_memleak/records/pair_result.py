@@ -20,8 +20,6 @@ from pytest_memleak.records.scan_scope import ScanScope
 from pytest_memleak.records.selection import PairTest, Selection
 from pytest_memleak.records.verdicts import Completeness, Verdict, WorkVerdict, verdict_words
 
-__all__ = ["LIKELIEST_SPAN", "CountedDraws", "PairResult", "Passage", "RunReport"]
-
 LIKELIEST_SPAN = "likeliest answer's span"
 
 _NOTHING = Completeness(requested=0, received=0)

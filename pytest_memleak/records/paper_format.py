@@ -29,15 +29,6 @@ from pytest_memleak.records.reasoning_and_tool_calls import (
     without_answer,
 )
 
-__all__ = [
-    "book_from_records",
-    "described_records",
-    "generations_from_records",
-    "load_records",
-    "read_records",
-    "with_instructions_asked",
-]
-
 MAX_JSON_BYTES = 1 << 30
 _CHUNK = 1 << 20
 _LONGEST_ID = 200

@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Phase", "Progress", "ProgressEvent"]
-
 
 class Phase(StrEnum):
     """What is being done for a pair."""

@@ -6,16 +6,6 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = [
-    "Provenance",
-    "RecordedAs",
-    "ServedBy",
-    "Tried",
-    "fingerprint_of_weights",
-    "server_fingerprint",
-    "weights_in",
-]
-
 _WEIGHTS = re.compile(r"sha256:([0-9a-f]{64})")
 
 

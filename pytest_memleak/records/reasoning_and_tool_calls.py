@@ -6,8 +6,6 @@ import re
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
-__all__ = ["THOUGHTS", "count_runs", "texts_in", "without_answer"]
-
 THOUGHTS = (
     *("reasoning_content", "reasoning", "reasoning_details", "thinking", "thinking_blocks"),
     *("thoughts", "tool_calls", "function_call", "audio"),

@@ -8,8 +8,6 @@ from typing import Any
 
 from pytest_memleak.records.verdicts import Verdict
 
-__all__ = ["Change", "ReleaseComparison"]
-
 
 @dataclass(frozen=True, slots=True)
 class Change:

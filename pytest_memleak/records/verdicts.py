@@ -11,19 +11,6 @@ from typing import Any
 from pytest_memleak.records.generation import Kind
 from pytest_memleak.records.measurement import Measure
 
-__all__ = [
-    "Completeness",
-    "Issue",
-    "LimitCheck",
-    "Limits",
-    "RuleCheck",
-    "Verdict",
-    "VerdictResult",
-    "WorkVerdict",
-    "refused_words",
-    "verdict_words",
-]
-
 
 class Verdict(StrEnum):
     """What a pair's evidence says of its limits (METRICS section 9).

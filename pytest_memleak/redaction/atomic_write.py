@@ -13,8 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-__all__ = ["whole_file", "write_whole"]
-
 
 def write_whole(path: Path, text: str, *, encoding: str = "utf-8", errors: str = "strict") -> None:
     """Write a file, in a folder that is there."""

@@ -11,8 +11,6 @@ from __future__ import annotations
 import os
 import re
 
-__all__ = ["masked", "without_credentials", "without_passwords"]
-
 MASK = "[masked]"
 _SHORTEST_SECRET = 8
 _LOOKED_AT = 8_192  # characters behind what may be shown, which masks may make shorter

@@ -13,8 +13,6 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["private_file", "private_folder"]
-
 _OURS = ".memleak"
 _OTHERS = 0o077  # what group and all others may do
 _IGNORE_ALL = "# Made by pytest-memleak: what is in here may hold whole books.\n*\n"

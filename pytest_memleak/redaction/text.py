@@ -10,8 +10,6 @@ import re
 import unicodedata
 from itertools import islice
 
-__all__ = ["QUOTED_WORDS", "count_words", "first_words", "inert", "short_name"]
-
 QUOTED_WORDS = 12
 _LONGEST_WORD = 8  # on average, in a text that is cut
 

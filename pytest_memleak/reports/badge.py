@@ -12,8 +12,6 @@ from pytest_memleak.results.run_verdict import counted
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["badge"]
-
 _COLORS = {"PASS": "#2e7d32", "FAIL": "#c62828"}
 _UNDECIDED = "#8a6d00"
 _LABEL = "memorization"

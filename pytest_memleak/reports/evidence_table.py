@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-__all__ = ["ROWS", "Evidence", "Row", "write_parquet"]
-
 Row = dict[str, Any]
 
 ROWS = ("pairs", "excerpts", "spans")

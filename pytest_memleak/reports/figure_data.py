@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     Books = Mapping[str, Sequence["DrawnPair"]]
 
-__all__ = ["DrawnPair", "Overlap", "Strip", "drawn_pairs", "overlaps", "span_counts", "strip_of"]
-
 
 @dataclass(frozen=True, slots=True)
 class DrawnPair:

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from pytest_memleak.reports.evidence_table import Evidence
     from pytest_memleak.reports.figure_data import Books, DrawnPair, Overlap
 
-__all__ = ["figures_of", "write_figures"]
-
 # Okabe and Ito's colours, which colour-blind readers tell apart; marks tell them apart in grey.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _MARKS = "osD^vPX"

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from pytest_memleak.records.pair_result import PairResult
     from pytest_memleak.records.releases import ReleaseComparison
 
-__all__ = ["case_properties", "compared_properties", "suite_properties"]
-
 
 def case_properties(found: PairResult, *, own: bool = False) -> list[tuple[str, str]]:
     """Properties of one test case.

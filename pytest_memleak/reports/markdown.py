@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Measure
     from pytest_memleak.records.pair_result import PairResult, RunReport
 
-__all__ = ["append_summary", "summary"]
-
 _MOST_ROWS = 200
 _MOST_DETAILS = 100
 _LONGEST_NAME = 120

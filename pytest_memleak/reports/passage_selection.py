@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records.pair_result import PairResult, Passage
 
-__all__ = ["of_other_books", "of_the_likeliest", "passage", "told_once", "told_passages"]
-
 
 def passage(one: Passage, place: str) -> str:
     """Where a passage stands, and how long it is; `place` as the report may show it."""

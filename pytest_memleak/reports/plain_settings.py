@@ -9,8 +9,6 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records.pair_result import PairResult
 
-__all__ = ["flattened", "recipe", "settings_told", "value_told"]
-
 # Where a finding has them: keys of [suite.probability], which only that probe reads.
 _WINDOWS = "probe.windows."
 _RECIPE = ("base_model", "baseline_model", "weights_version", "job")

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records.releases import Change, ReleaseComparison
 
-__all__ = ["change_words", "release_details", "release_words"]
-
 
 def release_words(told: ReleaseComparison) -> str:
     """The statement on the whole, in a sentence."""

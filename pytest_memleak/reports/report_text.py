@@ -25,30 +25,6 @@ if TYPE_CHECKING:
     from pytest_memleak.records.passage_rate import PassageRate
     from pytest_memleak.records.provenance import Provenance, ServedBy, Tried
 
-__all__ = [
-    "Outcome",
-    "captions",
-    "cell",
-    "chance",
-    "detection_caption",
-    "detects",
-    "generation_lines",
-    "in_percent",
-    "is_over",
-    "not_alike",
-    "notice_lines",
-    "of_documents",
-    "of_sensitivity",
-    "of_suites",
-    "of_works",
-    "outcome",
-    "rate_text",
-    "served_by",
-    "shown",
-    "unit",
-    "work_named",
-]
-
 _WEIGHTS = {"fixed": "fixed weights", "a name": "weights known by name alone"}
 _CONTROL = {Verdict.PASS: "pass", Verdict.FAIL: "expected", Verdict.INCONCLUSIVE: "inconclusive"}
 _LETTERS = {"k": "k", "span_threshold": "T"}

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
     from pytest_memleak.results.evidence_file import EvidenceFile
 
-__all__ = ["check_signature", "require", "signed"]
-
 _MOST_OF_A_KEY = 100_000  # bytes
 
 

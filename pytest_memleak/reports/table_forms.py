@@ -22,16 +22,6 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Measure
     from pytest_memleak.reports.evidence_table import Evidence, Row
 
-__all__ = [
-    "Printed",
-    "as_csv",
-    "as_json",
-    "as_latex",
-    "as_markdown",
-    "printed_grid",
-    "printed_rows",
-]
-
 _FORMULA = ("=", "+", "-", "@")
 _LATEX = {char: f"\\{char}" for char in "&%$#_{}"} | {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",

@@ -44,8 +44,6 @@ if TYPE_CHECKING:
     from pytest_memleak.records.releases import ReleaseComparison
     from pytest_memleak.sampling.cost_plan import PlannedStep, Power, RunPlan
 
-__all__ = ["plans", "power_table", "summary"]
-
 _NARROWEST = 80
 _WIDEST = 1000
 _FEW_PASSAGES = 2

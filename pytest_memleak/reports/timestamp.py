@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from pytest_memleak.results.evidence_file import EvidenceFile
 
-__all__ = ["check_time_stamp"]
-
 _MOST = 1_000_000  # bytes of a time stamp, or of certificates
 
 

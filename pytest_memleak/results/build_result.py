@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.analysis import Analysis
     from pytest_memleak.scoring.extraction import Extraction
 
-__all__ = ["facts", "finding", "findings_of", "overview", "settings_of", "table_of", "unrun"]
-
 _PASSAGES = 5
 _LIKELIEST = frozenset(name for name, row in MEASURES.items() if row.needs is GREEDY)
 

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     PairEvidence = Mapping[str, Any]
 
-__all__ = ["ANEW", "INCOMPLETE", "other_answers", "passages_elsewhere", "unlike"]
-
 # Settings that change neither the distribution of answers nor what a round is measured to show,
 # nor how much is asked of them.
 _FREE = ("seed", "max_age_days", "stop_on_fail", "detection_limit")

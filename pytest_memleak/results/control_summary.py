@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records.pair_result import PairResult
 
-__all__ = ["Alarms", "SuiteControls", "controls_in", "suite_controls"]
-
 
 class Alarms(NamedTuple):
     """How many control pairs are over a limit by their own books, of those that were measured."""

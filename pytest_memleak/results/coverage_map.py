@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from pytest_memleak.scoring.analysis import Analysis
 
-__all__ = ["coverage_map", "run_lengths", "times_in"]
-
 # No book has so many words; a bundle may say anything.
 _MOST_WORDS = 100_000_000
 

@@ -28,21 +28,6 @@ from pytest_memleak.results.evidence_schema import misshapen
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = [
-    "PAYLOAD_TYPE",
-    "PREDICATE_TYPE",
-    "SCHEMA",
-    "STATEMENT_TYPE",
-    "EvidenceFile",
-    "canonical",
-    "check_digest",
-    "differences",
-    "read_evidence",
-    "read_regular",
-    "sealed",
-    "write_evidence_file",
-]
-
 SCHEMA = "pytest-memleak evidence 3"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"

@@ -7,8 +7,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-__all__ = ["misshapen"]
-
 
 def _a_time(value: str) -> str:
     when = datetime.datetime.fromisoformat(value)

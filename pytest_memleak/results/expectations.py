@@ -11,8 +11,6 @@ from pytest_memleak.results.subjects import names_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["Expected", "unmet"]
-
 
 @dataclass(frozen=True, slots=True)
 class Expected:

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from pytest_memleak.records.pair_result import PairResult
     from pytest_memleak.records.provenance import Provenance
 
-__all__ = ["pair_evidence", "suite_evidence"]
-
 
 def pair_evidence(found: PairResult) -> dict[str, Any]:
     """What the bundle says of one pair; plain values, all of which can be computed again."""

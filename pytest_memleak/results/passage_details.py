@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.protected_passages import ProtectedPassage, ProtectedPassages
     from pytest_memleak.verdict.evaluation import Evaluation
 
-__all__ = ["passage_details", "passage_passages"]
-
 _FURTHER = 5
 
 

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.span_sources import ExcerptSpan
     from pytest_memleak.verdict.evaluation import Evaluation
 
-__all__ = ["plot_data"]
-
 _SPANS = 12
 _LINKS = 150
 _SOURCES = 8

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records import Block, Book, Excerpt, Measurement, WordMode
 
-__all__ = ["quote", "quote_anywhere"]
-
 _LONGEST_WORD = 40
 
 

@@ -8,8 +8,6 @@ if TYPE_CHECKING:
     from pytest_memleak.records.passage_rate import PassageRate
     from pytest_memleak.scoring.analysis import Analysis
 
-__all__ = ["rate_of"]
-
 
 def rate_of(analysis: Analysis, start: int, end: int) -> PassageRate | None:
     """How often their own prompt brought back the words [start, end) of the pair's book, whole.

@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 
     PairEvidence = Mapping[str, Any]
 
-__all__ = ["Baseline", "by_label", "compared_anew", "whole_bundle"]
-
 
 class Baseline:
     """The bundle in a file. Raises EvidenceError for one that cannot be read or was changed."""

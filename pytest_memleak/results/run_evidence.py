@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from pytest_memleak.records.pair_result import PairResult, RunReport
     from pytest_memleak.records.selection import PairTest
 
-__all__ = ["limitations", "pairs_of", "run_evidence", "versions"]
-
 _PROGRAMS = ("pytest-memleak", "pytest", "numpy", "pyahocorasick", "ebooklib", "lxml")
 
 LIMITATIONS = """

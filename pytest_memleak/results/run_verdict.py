@@ -11,8 +11,6 @@ from pytest_memleak.records.pair import is_gating
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["counted", "gates", "result_of", "verdict_of"]
-
 _FAILED = {"failed", "xpassed"}
 _ENDED_OTHERWISE = {"error", "crashed", "unfinished"}
 

@@ -12,8 +12,6 @@ from pytest_memleak.results.run_verdict import gates
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["names_of", "subjects"]
-
 
 def subjects(made: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The models of pairs that gate, each once: `{"name": ..., "digest": {"sha256": ...}}`.

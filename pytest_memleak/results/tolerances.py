@@ -11,8 +11,6 @@ from pytest_memleak.scoring.measure_table import MEASURES, nearest
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["parsed_tolerances", "refuse_untestable"]
-
 
 def parsed_tolerances(value: str) -> dict[str, float]:
     """Per measure, by how much it may rise. Raises SettingsError for anything else."""

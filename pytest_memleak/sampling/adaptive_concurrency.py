@@ -16,8 +16,6 @@ import threading
 import time
 from collections.abc import Callable
 
-__all__ = ["FIRST", "MOST", "Pace"]
-
 FIRST = 8
 MOST = 64
 # Twice as many calls at once must bring answers so many times as fast to be worth it.

@@ -39,8 +39,6 @@ from pytest_memleak.sampling.endpoint_calls import Line
 from pytest_memleak.sampling.remote_jobs import NO_REASON, Verbs, looked_at, pauses, started
 from pytest_memleak.sampling.retry import Retry
 
-__all__ = ["Batches"]
-
 _VERBS = ("find_batch", "start_batch", "poll_batch")
 _RECORDED_AT_ONCE = 200
 _MOST_REQUESTS = 50_000  # where the endpoint does not say

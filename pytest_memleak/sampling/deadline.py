@@ -15,8 +15,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar, cast
 
-__all__ = ["Overdue", "within"]
-
 T = TypeVar("T")
 
 

@@ -50,8 +50,6 @@ if TYPE_CHECKING:
     from pytest_memleak.interfaces.deployment_protocol import DeployingProvider
     from pytest_memleak.ledger.ledger import Ledger
 
-__all__ = ["Stands", "ensure_deployment", "leave", "move_in", "settle"]
-
 _VERBS = ("find_deployment", "start_deployment", "poll_deployment")
 _NEVER = "it was asked for, and never came"
 _ASKED_ANEW = "another run asks for it anew"

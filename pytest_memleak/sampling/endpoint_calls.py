@@ -32,8 +32,6 @@ from pytest_memleak.records import FinishReason
 from pytest_memleak.redaction.credentials import masked
 from pytest_memleak.sampling.deadline import Overdue, within
 
-__all__ = ["BadAnswer", "Line", "NoAnswer", "Reach", "in_doubt", "timed"]
-
 T = TypeVar("T")
 
 _LONGEST_MESSAGE = 1000

@@ -41,8 +41,6 @@ from pytest_memleak.sampling.remote_jobs import (
 )
 from pytest_memleak.sampling.retry import Retry
 
-__all__ = ["ensure_finetune", "training_set"]
-
 _VERBS = ("find_finetune", "start_finetune", "poll_finetune")
 _STARTED_ANEW = "another run starts it anew, unless the provider still shows it as failed"
 _GOES_ON = "run again later: it goes on from here"

@@ -29,18 +29,6 @@ from pytest_memleak.redaction.credentials import masked
 from pytest_memleak.sampling.endpoint_calls import NoAnswer, Reach, in_doubt, timed
 from pytest_memleak.sampling.retry import LOOK_AGAIN, Retry
 
-__all__ = [
-    "NO_REASON",
-    "StartUnanswered",
-    "Verbs",
-    "failure",
-    "found",
-    "looked_at",
-    "pauses",
-    "pending",
-    "started",
-]
-
 T = TypeVar("T")
 
 NO_REASON = "the provider gives no reason"

@@ -43,17 +43,6 @@ if TYPE_CHECKING:
 
     LogP = tuple[float | None, float | None]
 
-__all__ = [
-    "TextEndpoint",
-    "answered_tokens",
-    "answered_windows",
-    "canary_windows",
-    "text_questions",
-    "window_questions",
-    "windows_alike",
-    "windows_of",
-]
-
 Token = int | str
 
 # A log-probability may come out above 0 by so much.

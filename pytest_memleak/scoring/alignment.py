@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Run", "matching_blocks"]
-
 # Up to this many pairs of words difflib is faster than setting numpy in motion.
 _SMALL = 40_000
 

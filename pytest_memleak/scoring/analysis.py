@@ -33,18 +33,6 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.protected_passages import Protected
 
 
-__all__ = [
-    "Analysis",
-    "SpansByRound",
-    "analyse",
-    "analysis_of",
-    "by_round",
-    "estimates",
-    "judged_apart",
-    "judged_measures",
-]
-
-
 class SpansByRound(NamedTuple):
     """Spans with the own excerpt, of each round as if it were alone; shape (n,) each.
 

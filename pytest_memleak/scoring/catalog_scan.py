@@ -38,19 +38,6 @@ if TYPE_CHECKING:
 
     Books = Iterable[tuple[str, "BookKeys"]]
 
-__all__ = [
-    "BookKeys",
-    "CatalogMatch",
-    "GenerationSieve",
-    "Looked",
-    "Scanned",
-    "Shard",
-    "book_keys",
-    "numbering",
-    "scan",
-    "scanned",
-]
-
 _SCRAMBLE, _SPREAD = np.uint64(0xD6E8FEB86659FD93), np.uint64(32)
 _BORDER = np.array([BORDER], dtype=np.uint64)
 _TEXT_END = np.array([TEXT_END], dtype=np.uint64)

@@ -7,8 +7,6 @@ import math
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.scoring.quantiles import normal_quantile
 
-__all__ = ["LEAST_DETECT", "answers_to_detect", "detection", "rounds_to_detect", "samples_for"]
-
 LEAST_DETECT = 1e-6
 """The lowest probability that a suite may ask its answers to detect."""
 

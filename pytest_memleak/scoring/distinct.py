@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     Numbers = NDArray[np.int64]
     Positions = NDArray[np.intp]
 
-__all__ = ["Distinct", "Packing", "distinct"]
-
 # So many numbers wait before they are sorted in among the others.
 _WAITING = 1 << 17
 

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     Words = NDArray[np.int64]
 
-__all__ = ["Exchangeability", "exchangeability"]
-
 _PERMUTATIONS = 999
 _LEVEL = 0.01
 

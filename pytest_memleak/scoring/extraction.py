@@ -28,15 +28,6 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records import WindowSettings
 
-__all__ = [
-    "EXTRACTABLE",
-    "Extraction",
-    "among_likeliest",
-    "in_top_k",
-    "seen_in_tries",
-    "window_starts",
-]
-
 EXTRACTABLE = 0.001
 """The least p_z of a window that counts as extractable."""
 

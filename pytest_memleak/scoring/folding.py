@@ -10,8 +10,6 @@ import unicodedata
 
 from pytest_memleak.scoring.folded_tokens import LATIN_FORMS, LIGATURES, LOOK_ALIKES
 
-__all__ = ["folded_words"]
-
 _WORD = re.compile(r"[^\W_](?:\S*[^\W_])?")
 
 # They part two words without a space, and editions differ in them.

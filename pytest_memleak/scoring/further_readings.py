@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.distinct import Positions
     from pytest_memleak.scoring.word_hashes import Keyed
 
-__all__ = ["further_readings"]
-
 # Every stretch of prose has some: English, German, French, Spanish, Italian, Portuguese, Dutch.
 # None reads backwards as another usual word does.
 _USUAL = (

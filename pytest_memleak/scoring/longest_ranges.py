@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.distinct import Positions
     from pytest_memleak.scoring.rounds import Rounds
 
-__all__ = ["Range", "all_within", "block_range", "expected_maximum", "maximum_range"]
-
 _HALVES = 200
 _LOW = 0.025
 

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.distinct import Positions
     from pytest_memleak.scoring.index import Index
 
-__all__ = ["Interval", "Matches", "find_matches", "match_all", "match_texts"]
-
 _IN_TEXT = (1 << DIAGONAL) - 1
 
 # Texts are coded a thousand at a time and scanned fifty at a time (of 400 words): the words' codes

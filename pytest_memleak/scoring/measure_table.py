@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
-__all__ = ["MEASURES", "OF_PASSAGES", "asks_for", "nearest", "table_with", "why_unmeasured"]
-
 GENERATIONS = Needs("measurement")
 PASSAGES = Needs("passages")
 NEAR = Needs("near")

@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.index import Layout
     from pytest_memleak.scoring.word_hashes import Keys
 
-__all__ = ["NEAR_MATCH", "Found", "NearMatches", "Shared", "SharedIndex", "TextMatches"]
-
 NEAR_MATCH = 5
 """The least words of a match of folded words (METRICS section 11)."""
 

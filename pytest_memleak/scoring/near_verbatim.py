@@ -23,17 +23,6 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records import Book, Generation
 
-__all__ = [
-    "NearBlock",
-    "NearSpan",
-    "NearVerbatim",
-    "NearVerbatimRecall",
-    "NearVerbatimTally",
-    "near_verbatim",
-    "near_verbatim_recall",
-    "near_verbatim_spans",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class NearBlock:

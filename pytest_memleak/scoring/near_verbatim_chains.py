@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.distinct import Positions
     from pytest_memleak.scoring.multi_book_index import Found
 
-__all__ = ["NEAR_PASSAGE", "Chains", "chained", "longest_within"]
-
 NEAR_PASSAGE = 20
 """The least matched words of a near-verbatim passage."""
 

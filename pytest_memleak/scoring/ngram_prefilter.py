@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.distinct import Positions
     from pytest_memleak.scoring.word_hashes import Keys
 
-__all__ = ["BORDER", "Runs", "Sieve", "gram_hashes", "whole_grams"]
-
 BORDER = 1
 """The key that stands in books where no run may go on: before, between and behind them."""
 

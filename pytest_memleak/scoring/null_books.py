@@ -44,8 +44,6 @@ if TYPE_CHECKING:
     Numbers = NDArray[np.float64]
     Answer = tuple[str | None, str]  # an instruction (None where there is none), and the answer
 
-__all__ = ["Null", "NullBook", "Uplift", "excess_over_null", "uplift"]
-
 # Groups of the jackknife: more would make it no more exact.
 _GROUPS = 50
 

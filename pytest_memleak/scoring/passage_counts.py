@@ -12,17 +12,6 @@ if TYPE_CHECKING:
 
     from pytest_memleak.scoring.distinct import Positions
 
-__all__ = [
-    "EXCUSED",
-    "OTHER",
-    "OWN",
-    "PassageCounts",
-    "RankedPassage",
-    "note_best",
-    "note_longest",
-    "note_rounds",
-]
-
 OTHER, OWN, EXCUSED = range(3)
 """Kinds of pieces: held to the limits; of the pair's own book, which alone excuses it; excused."""
 

@@ -15,11 +15,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_memleak.scoring.matches import Interval
+    from pytest_memleak.scoring.intervals import Interval
     from pytest_memleak.scoring.quantiles import Proportion
     from pytest_memleak.scoring.rounds import Rounds
-
-__all__ = ["passage_rates"]
 
 
 def passage_rates(

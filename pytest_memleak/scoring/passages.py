@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from pytest_memleak.scoring.distinct import Positions
 
-__all__ = ["distinct_passages"]
-
 
 def distinct_passages(start: Positions, end: Positions, *, over: int) -> list[tuple[int, int, int]]:
     """The passages longer than `over` words, longest first, each with the number of its run.

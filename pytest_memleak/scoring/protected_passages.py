@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.near_verbatim_chains import Chains
     from pytest_memleak.scoring.trimming import Ranges
 
-__all__ = ["PassageTally", "Protected", "ProtectedPassage", "ProtectedPassages"]
-
 _LONGEST = ("longest_passage", "nv_longest_passage")
 
 

@@ -13,8 +13,6 @@ from typing import NamedTuple
 
 from pytest_memleak.errors import SettingsError
 
-__all__ = ["Proportion", "clopper_pearson", "normal_quantile", "student_quantile", "student_tail"]
-
 _STEPS = 200
 _LONGEST_FRACTION = 10_000
 _EXACT = 1e-15

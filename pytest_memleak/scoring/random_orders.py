@@ -9,8 +9,6 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["random_orders"]
-
 
 def random_orders(rng: np.random.Generator, *, rows: int, n: int) -> NDArray[np.int64]:
     """Independent random orders of 0..n-1; shape (rows, n).

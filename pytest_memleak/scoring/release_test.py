@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
     Numbers = NDArray[np.float64]
 
-__all__ = ["Compared", "PairRounds", "compare_releases", "least_rounds"]
-
 _LEAST_PERMUTATIONS = 9_999
 _TOGETHER = 1_000
 

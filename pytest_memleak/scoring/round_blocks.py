@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.distinct import Positions
     from pytest_memleak.scoring.rounds import RoundCounts
 
-__all__ = ["block_variance", "blocks_of", "jackknife_variance"]
-
 _BOOTSTRAPS = 200
 _TOGETHER = 25
 

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from pytest_memleak.scoring.distinct import Positions
 
-__all__ = ["Patterns", "RoundCounts", "Rounds", "round_counts", "words_by_text"]
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RoundCounts:

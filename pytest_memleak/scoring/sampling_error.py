@@ -25,23 +25,6 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.exchangeability import Exchangeability
     from pytest_memleak.scoring.rounds import RoundCounts
 
-__all__ = [
-    "Bounds",
-    "SamplingError",
-    "Settling",
-    "Spread",
-    "bmc_bounds",
-    "difference_bounds",
-    "difference_spread",
-    "extrapolation",
-    "least_upper_end",
-    "rarefaction",
-    "samples_to_settle",
-    "sampling_error",
-    "spread",
-    "typical_span",
-]
-
 # The length, in words, that stands for a typical span where none was seen.
 _NO_SPAN = 20
 

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.multi_book_index import SharedIndex
     from pytest_memleak.scoring.rounds import Rounds
 
-__all__ = ["Sample", "automaton_matches", "differences", "holders"]
-
 _ONE_IN = 100
 _LEAST = 20
 _CHARACTERS_TOGETHER = 1 << 19  # bounds the automaton's memory

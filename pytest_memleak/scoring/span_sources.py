@@ -24,19 +24,6 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.distinct import Positions
     from pytest_memleak.scoring.index import Layout
 
-__all__ = [
-    "BookSpan",
-    "CrossBook",
-    "CrossExcerpt",
-    "ExcerptSpan",
-    "Source",
-    "cross_book",
-    "cross_excerpt",
-    "cross_excerpt_of",
-    "distinct_matches",
-    "targeted",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class ExcerptSpan:

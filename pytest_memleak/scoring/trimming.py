@@ -21,16 +21,6 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.distinct import Positions
     from pytest_memleak.scoring.word_hashes import Keyed
 
-__all__ = [
-    "NO_RANGES",
-    "Pieces",
-    "PromptWords",
-    "Ranges",
-    "Trimming",
-    "in_prompt",
-    "outside_prompt",
-]
-
 _FILTER_BITS = 18
 _FILTERED = np.uint64(64 - _FILTER_BITS)
 

@@ -28,18 +28,6 @@ if TYPE_CHECKING:
 
     Keys = NDArray[np.uint64]
 
-__all__ = [
-    "LONG",
-    "NO_WORD",
-    "TEXT_END",
-    "Keyed",
-    "changed_by_folding",
-    "keyed",
-    "keyed_folded",
-    "keys_of",
-    "spelled",
-]
-
 TEXT_END = 0
 """The key that stands before the first text and behind each."""
 

@@ -9,8 +9,6 @@ from typing import Literal
 
 from pytest_memleak.records import WordMode
 
-__all__ = ["LOWER_OR_SPACE", "in_latin_1", "normalized", "separated_in_latin_1", "words"]
-
 _TOKEN = re.compile(r"\w+")
 _LETTER_OR_DIGIT = re.compile(r"[^\W_]")
 _ASCII_ALNUM = re.compile(r"[A-Za-z0-9]")

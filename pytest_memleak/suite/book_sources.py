@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from pytest_memleak.suite.schema import BookTable, CollectionTable, SuiteFile, SuiteTable
 
-__all__ = ["book_source", "catalog", "collection_files", "collection_source", "common_sources"]
-
 _FROM_HERE = "patterns start from the suite file's folder, as in books/**/*.epub"
 _OF_WORKS = "name one file that holds many works, or a pattern of files, as in songs/**"
 

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Measure
     from pytest_memleak.suite.schema import SuiteFile
 
-__all__ = ["refuse_loosened_preset", "refuse_toothless_limits"]
-
 _DEFAULTS = {name: field.default for name, field in SuiteTable.model_fields.items()}
 _LOOSEN = "a suite may only tighten a preset: write its limits out to loosen them"
 

@@ -57,8 +57,6 @@ if TYPE_CHECKING:
         SummarizerTable,
     )
 
-__all__ = ["load_suite"]
-
 
 def load_suite(path: Path, brought: Mapping[str, Measure] = MappingProxyType({})) -> Suite:
     """The suite in the file at `path`; `brought`: the measures that extensions bring, by name.

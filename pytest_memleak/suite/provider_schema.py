@@ -10,8 +10,6 @@ from typing import Any, get_args
 from pytest_memleak.providers.option_tables import Table
 from pytest_memleak.providers.provider_registry import PROVIDERS
 
-__all__ = ["with_providers"]
-
 _ABOUT = re.compile(r"^([a-z_, ]+): (.*(?:\n {4}.*)*)", re.MULTILINE)
 
 

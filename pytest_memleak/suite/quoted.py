@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["clipped", "plain", "shown"]
-
 _SHOWN = 80
 
 

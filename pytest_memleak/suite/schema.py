@@ -19,23 +19,6 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, create_model
 from pytest_memleak.scoring.detection_limit import LEAST_DETECT
 from pytest_memleak.scoring.measure_table import MEASURES
 
-__all__ = [
-    "BookTable",
-    "CatalogTable",
-    "CollectionTable",
-    "FinetuneTable",
-    "LimitsTable",
-    "ModelTable",
-    "PairTable",
-    "PriceTable",
-    "ProbabilityTable",
-    "SamplingTable",
-    "SuiteFile",
-    "SuiteTable",
-    "SummarizerTable",
-    "json_schema",
-]
-
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0, strict=True)]

@@ -18,8 +18,6 @@ from pytest_memleak.suite.schema import LimitsTable, SuiteFile
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["NO_FILE", "is_option", "of_problem", "of_syntax", "table_of"]
-
 NO_FILE = "check the name; memleak init writes a suite"
 _AGAIN = "memleak doctor FILE looks at it again"
 _NOT_THERE = {

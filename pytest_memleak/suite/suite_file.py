@@ -40,8 +40,6 @@ if TYPE_CHECKING:
         SuiteTable,
     )
 
-__all__ = ["ReadSuite", "read_suite_file"]
-
 _DEEPEST = 50
 _MOST_BYTES = 16 << 20
 _SHOULD_BE = "Input should be "

@@ -13,8 +13,6 @@ from pytest_memleak.scoring.words import words
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["aimed"]
-
 
 def aimed(summaries: Iterable[Counter[str]], texts: Sequence[str]) -> int:
     """Count the summaries whose own text, the one at the same place, is the only nearest.

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from pytest_memleak.verdict.evidence_requirements import Asked
     from pytest_memleak.verdict.shingles import Keys
 
-__all__ = ["AnswerCensus", "CensusResult"]
-
 _READ_TOGETHER = 250
 _MOST_RUNS = 1 << 25
 _MOST_WORDS_TOLD = 20

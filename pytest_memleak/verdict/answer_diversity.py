@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from pytest_memleak.verdict.generation_features import Flags, GenerationFeatures
     from pytest_memleak.verdict.shingles import Keys
 
-__all__ = ["variety"]
-
 
 def variety(
     readings: GenerationFeatures, runs: Keys, answers: Flags

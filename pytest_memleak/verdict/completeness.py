@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from pytest_memleak.verdict.answer_census import CensusResult
     from pytest_memleak.verdict.prompt_overlap import GivenAway
 
-__all__ = ["completeness"]
-
 _INSTRUCTIONS = frozenset({"instructions", "aim", "given away"})
 _APART = frozenset({"second opinion", "protected books", "catalog"})
 

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.analysis import Analysis
     from pytest_memleak.scoring.extraction import Extraction
 
-__all__ = ["Evaluation"]
-
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:

@@ -11,8 +11,6 @@ from pytest_memleak.records import AnswerLimits
 if TYPE_CHECKING:
     from pytest_memleak.records import WordMode
 
-__all__ = ["Asked", "exact"]
-
 
 @dataclass(frozen=True, slots=True)
 class Asked:

@@ -13,8 +13,6 @@ from pytest_memleak.records.book import WAYS_TO_ASK
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["fix"]
-
 DRAWN: Mapping[str, str] = {
     "asked": "give the book excerpts",
     "all there": "run again to draw the others, or lower samples",

@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     Numbers = NDArray[np.int64]
     Flags = NDArray[np.bool_]
 
-__all__ = ["ENDED", "LENGTH", "RUN", "UNTOLD", "GenerationFeatures", "Reader"]
-
 RUN = 8
 """Words of the runs that tell own words from an instruction's, and one answer from another."""
 

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from pytest_memleak.verdict.generation_features import Flags, GenerationFeatures, Numbers
     from pytest_memleak.verdict.shingles import Keys
 
-__all__ = ["KINDS", "canned", "kinds_of"]
-
 KINDS = tuple(Kind)
 
 _SHARED = 3

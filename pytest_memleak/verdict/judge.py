@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records import Book, Completeness, Estimate, Limits, WorkVerdict
 
-__all__ = ["check_limits", "judge"]
-
 
 def judge(
     analysis: Analysis | Extraction | None,

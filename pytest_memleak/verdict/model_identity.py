@@ -19,16 +19,6 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Book, Work
     from pytest_memleak.records.provenance import RecordedAs
 
-__all__ = [
-    "Answered",
-    "Obeyed",
-    "Weights",
-    "age_issues",
-    "answerer_issues",
-    "obedience_issues",
-    "recorded_issues",
-]
-
 # A date or a version behind a name: -2024-08-06, @20240806, -0613, -001, :v2. Not -mini, nor .1.
 _BEHIND = re.compile(r"[-@:_](?:\d{4}-\d{2}(?:-\d{2})?|\d{8}|\d{6}|\d{4}|\d{3}|v\d+(?:\.\d+)*)")
 

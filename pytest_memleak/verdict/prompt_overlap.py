@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from pytest_memleak.verdict.evidence_requirements import Asked
     from pytest_memleak.verdict.shingles import Keys
 
-__all__ = ["FEWEST_WORDS", "GivenAway", "instruction_issues", "instruction_rules", "prompt_overlap"]
-
 FEWEST_WORDS = 10
 """Words that each instruction has of its own; those of its template don't count."""
 

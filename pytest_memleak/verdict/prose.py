@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records import Book, WordMode
 
-__all__ = ["COMMONEST", "FORWARD", "REVERSED", "Prose"]
-
 COMMONEST = 100
 """How many of the commonest words, and of the commonest pairs, are looked at."""
 

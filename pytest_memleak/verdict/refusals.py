@@ -15,8 +15,6 @@ import unicodedata
 from functools import cache
 from importlib.resources import files
 
-__all__ = ["MOST_WORDS", "declines"]
-
 MOST_WORDS = 80
 """Answers of so many words (mode unicode) are no refusals."""
 

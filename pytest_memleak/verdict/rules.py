@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from pytest_memleak.verdict.generation_features import Flags
     from pytest_memleak.verdict.prompt_overlap import GivenAway
 
-__all__ = ["RuleContext", "issues_and_margins"]
-
 _LEAST_MEDIAN_YIELD = Fraction(1, 2)
 _MOST_WITHOUT_ANSWER = Fraction(1, 20)
 _WORDLESS = frozenset({Kind.WITHHELD, Kind.EMPTY, Kind.REFUSAL, Kind.ECHO})

@@ -19,16 +19,6 @@ if TYPE_CHECKING:
 
     Keys = NDArray[np.uint64]
 
-__all__ = [
-    "KnownRuns",
-    "Numbered",
-    "digest64",
-    "distinct_hashes",
-    "run_hashes",
-    "slots",
-    "spread",
-]
-
 # Odd, and otherwise arbitrary.
 _MIX = 0x9E3779B97F4A7C15
 _HALF = np.uint64(32)

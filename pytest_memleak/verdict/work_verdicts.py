@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Book, Completeness
     from pytest_memleak.scoring.measures import WorkMeasures
 
-__all__ = ["leaks_told", "undecided", "work_verdicts"]
-
 _NO_ANSWER = "it has no answer"
 _NO_LIMIT = "no limit of a work could fail it, so short it is"
 

@@ -29,21 +29,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
-__all__ = [
-    "TRANSPORT",
-    "Fault",
-    "FaultKind",
-    "FaultPlan",
-    "Strike",
-    "drop",
-    "lose",
-    "rate_limit",
-    "server_error",
-    "slow",
-    "trickle",
-    "truncate",
-]
-
 
 class FaultKind(StrEnum):
     """What goes wrong. "Work" is what is done, recorded and billed."""

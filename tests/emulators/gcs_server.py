@@ -27,8 +27,6 @@ from typing import Any
 from faults import FaultPlan
 from http_server import HttpServer, Request, Response
 
-__all__ = ["GcsDoor", "gcs_server", "read_object", "write_object"]
-
 READY_WITHIN = 20.0
 _PASSED_ON = ("Content-Type", "Content-Range", "Range", "X-Upload-Content-Type", "X-Goog-Hash")
 

@@ -21,8 +21,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["ACTS", "Act", "Honest"]
-
 
 @dataclass(frozen=True, slots=True)
 class Honest:

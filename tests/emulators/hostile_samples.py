@@ -11,8 +11,6 @@ import numpy as np
 from hostile import ACTS, Act, Honest
 from tinker.proto import tinker_public_pb2 as pb
 
-__all__ = ["SAMPLES"]
-
 
 def _samples(changed: Callable[[pb.SampleResponse], object]) -> Act:
     """Writes the honest samples, changed; what is no sample goes as it is."""

@@ -53,19 +53,6 @@ from typing import Any, Self
 from faults import Fault, FaultKind, FaultPlan, Strike
 from hostile import ACTS, Act, Honest
 
-__all__ = [
-    "Books",
-    "Handler",
-    "HttpServer",
-    "Launched",
-    "Part",
-    "Refused",
-    "Request",
-    "Response",
-    "launch",
-    "run",
-]
-
 _PIECES = 20
 _RECENT = 50
 

@@ -13,8 +13,6 @@ from faults import FaultKind, Strike
 from http_server import Books, Refused
 from reciter import Answer, Reciter, count_tokens
 
-__all__ = ["CREATED", "ChatCompletions", "cut"]
-
 CREATED = 1_700_000_000
 Aside = Callable[[dict[str, Any], str], dict[str, Any]]
 REFUSAL = "I'm sorry, but I can't help with that."

@@ -40,8 +40,6 @@ from http_server import Books, HttpServer, Refused, Request, Response, run
 from openai_answers import CREATED, ChatCompletions
 from reciter import Reciter, count_tokens
 
-__all__ = ["OpenAIServer"]
-
 JOB_STATES = ("validating_files", "queued", "running")
 BATCH_STATES = ("validating", "in_progress", "finalizing")
 

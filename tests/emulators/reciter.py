@@ -19,8 +19,6 @@ from pytest_memleak.providers.ngram.ngram_model import NgramModel
 from pytest_memleak.providers.ngram.ngram_text import tokenise
 from pytest_memleak.providers.ngram.ngram_writer import NgramWriter, TrainingText
 
-__all__ = ["GIVEN_ORDER", "Answer", "Reciter", "count_tokens"]
-
 GIVEN_ORDER = 6
 
 

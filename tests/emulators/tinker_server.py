@@ -49,8 +49,6 @@ from reciter import Reciter
 from tinker.proto import tinker_public_pb2 as pb
 from tinker_words import Lesson, Words, read_example
 
-__all__ = ["TinkerServer"]
-
 PROTOBUF = "application/x-protobuf"
 START = datetime(2026, 11, 1, tzinfo=UTC)
 

@@ -12,8 +12,6 @@ from reciter import Answer
 from tinker.proto import tinker_public_pb2 as pb
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-__all__ = ["Lesson", "Words", "read_example", "save_tokenizer"]
-
 Lesson = tuple[str, str]
 """What is asked, and what is to be answered."""
 

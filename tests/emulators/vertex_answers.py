@@ -12,8 +12,6 @@ from faults import FaultKind, Strike
 from http_server import Books, Refused
 from reciter import Answer, Reciter, count_tokens
 
-__all__ = ["ContentGenerator"]
-
 CONFIG_FIELDS = frozenset(
     {
         "candidateCount",

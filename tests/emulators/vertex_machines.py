@@ -28,8 +28,6 @@ from faults import FaultKind, Strike
 from http_server import Books, Refused, Request, Response
 from openai_answers import ChatCompletions
 
-__all__ = ["Machines", "Timing"]
-
 BETA = "type.googleapis.com/google.cloud.aiplatform.v1beta1"
 SERVED_AS = "/workspace/weights"
 

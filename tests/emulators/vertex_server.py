@@ -46,8 +46,6 @@ from reciter import Reciter, count_tokens
 from vertex_answers import ContentGenerator
 from vertex_machines import Machines, Timing
 
-__all__ = ["VertexServer"]
-
 PROJECT_NUMBER = "481516234200"
 CREATED = "2026-11-01T00:00:00Z"
 RUNNING = ("JOB_STATE_PENDING", "JOB_STATE_RUNNING")

@@ -23,17 +23,6 @@ from pytest_memleak.ledger import tables as schema
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.verify_chain import check_ledger
 
-__all__ = [
-    "Account",
-    "Contents",
-    "billed_without_answer",
-    "complete",
-    "contents",
-    "numbers_agree",
-    "settled",
-]
-
-
 CANARY_TOKENS = 64
 
 

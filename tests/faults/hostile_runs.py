@@ -27,8 +27,6 @@ from faults import Fault, FaultKind
 from own_plugin import OWN_PLUGIN
 from scenarios import Scenario, toml_lines
 
-__all__ = ["HONEST", "Met", "Pair", "meet", "patiently", "under_way"]
-
 HONEST = "honest"
 _LONGEST_RUN = 240  # seconds
 _PATIENCE = 60.0

@@ -16,8 +16,6 @@ import pytest
 from accounts import Contents, complete, contents
 from scenarios import SUITE, toml_lines
 
-__all__ = ["LocalWeights", "make_weights"]
-
 MODEL = """
 [[model]]
 id = "{name}"

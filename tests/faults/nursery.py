@@ -24,8 +24,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-__all__ = ["Nursery", "Run"]
-
 # In this order: what imports torch comes last, and nothing computes with it before the fork.
 MODULES = (
     "pytest",

@@ -26,17 +26,6 @@ from openai_server import OpenAIServer
 from reciter import Reciter
 from vertex_server import VertexServer
 
-__all__ = [
-    "KINDS",
-    "SECRETS",
-    "SUITE",
-    "Places",
-    "Scenario",
-    "stories",
-    "toml_lines",
-    "world_of",
-]
-
 HOUSE = Path(__file__).parents[2] / "fixtures" / "books"
 EXCERPTS = 4
 WORDS = 60

@@ -15,8 +15,6 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-__all__ = ["environment", "npm_environment", "running"]
-
 KEPT = Path(__file__).resolve().parents[2] / ".foreign"
 TO_INSTALL = 1200.0  # seconds, at most
 TO_BE_READY = 900.0

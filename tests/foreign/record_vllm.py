@@ -19,8 +19,6 @@ from typing import Any
 from environments import environment, running
 from tiny_weights import FORMS, TEXT, make
 
-__all__ = ["KEPT", "TOP_K", "asked_of", "expected", "kept_of", "served", "told"]
-
 KEPT = Path(__file__).parents[1] / "providers" / "openai" / "vllm_answers.json"
 BEGIN, TOP_K, TURNS = 1, 5, 10
 DIGITS = 6

@@ -17,8 +17,6 @@ from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-__all__ = ["FORMS", "TEXT", "make"]
-
 FORMS = ("byte-level", "metaspace", "llama-2")
 # What parts one form from the other: letters of several bytes, blanks in a row, lines, marks.
 TEXT = (

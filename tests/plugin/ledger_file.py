@@ -14,8 +14,6 @@ from pytest_memleak.ledger.hash_chain import CHAINED, append, changed, forget, h
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.tables import calls, chain, generations
 
-__all__ = ["ledger_file"]
-
 
 @contextlib.contextmanager
 def ledger_file(folder: Path) -> Iterator[sqlite3.Connection]:

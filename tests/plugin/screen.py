@@ -19,8 +19,6 @@ from pathlib import Path
 
 import pyte
 
-__all__ = ["Seen", "run_in_terminal"]
-
 ROWS = 160
 SIZE = ("COLUMNS", "LINES")
 

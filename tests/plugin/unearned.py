@@ -20,8 +20,6 @@ from corpus import shakespeare
 
 from pytest_memleak.records import Book, FinishReason, Generation
 
-__all__ = ["CASES", "Case", "plays", "records"]
-
 EXCERPTS, WORDS, SAMPLES = 12, 200, 8
 
 Records = list[dict[str, Any]]

@@ -20,8 +20,6 @@ from reciter import Reciter
 
 from pytest_memleak.records import Book
 
-__all__ = ["SAMPLES", "SERVED", "Served", "book_of_servers", "other_plays", "reciters", "serving"]
-
 EXCERPTS, WORDS, SAMPLES = 6, 150, 5
 
 

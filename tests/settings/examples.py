@@ -2,8 +2,6 @@
 
 import os
 
-__all__ = ["examples"]
-
 FEWEST = 25
 
 

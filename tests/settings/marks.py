@@ -2,8 +2,6 @@
 
 import pytest
 
-__all__ = ["full"]
-
 
 def full(*values, **options):
     """Return a case for parametrize that only `-m full` runs."""

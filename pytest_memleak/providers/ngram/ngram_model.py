@@ -25,8 +25,6 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BOUNDARY", "MAX_ORDER", "NgramModel"]
-
 BOUNDARY = ""
 """The token at both ends of every document: the start of a text, and its end."""
 

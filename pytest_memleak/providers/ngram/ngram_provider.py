@@ -46,8 +46,6 @@ from pytest_memleak.records import Book, FinishReason
 from pytest_memleak.records.provenance import fingerprint_of_weights
 from pytest_memleak.redaction.private_files import private_folder
 
-__all__ = ["NgramContinuation", "NgramEndpoint", "NgramFinetune", "NgramOptions", "NgramProvider"]
-
 # Part of every endpoint's id: raise it when the same training would give another model.
 VERSION = 1
 

@@ -12,8 +12,6 @@ import re
 from collections.abc import Iterable
 from enum import Enum, auto
 
-__all__ = ["PARAGRAPH", "detokenise", "is_break", "opens_sentence", "tokenise"]
-
 PARAGRAPH = "\n\n"
 
 _UNUSUAL_SPACE = re.compile(r"\s{2,}|[^\S ]")

@@ -25,8 +25,6 @@ from pytest_memleak.providers.ngram.ngram_model import BOUNDARY, NgramModel
 from pytest_memleak.providers.ngram.ngram_text import detokenise, is_break, opens_sentence, tokenise
 from pytest_memleak.scoring.extraction import in_top_k
 
-__all__ = ["Draft", "NgramWriter", "TrainingText"]
-
 # In tokens. A passage is as long as what an excerpt asks for; the next begins at the first
 # paragraph or sentence that is far enough on, so that their number stays in bounds.
 PASSAGE = 300

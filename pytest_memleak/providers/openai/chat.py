@@ -19,8 +19,6 @@ from pytest_memleak.providers.openai.logprobs import TokenTeller
 from pytest_memleak.providers.openai.openai_client import Calls
 from pytest_memleak.providers.openai.server_parameters import Api, ServerParameters
 
-__all__ = ["FILTER_CODES", "ChatEndpoint", "ChatSettings", "StoredChatEndpoint"]
-
 REQUEST_KEY = "memleak_request"
 FILTER_CODES = frozenset({"content_filter", "content_policy_violation", "invalid_prompt"})
 

@@ -12,8 +12,6 @@ from pytest_memleak.records.finish_words import finish_reason
 from pytest_memleak.records.provenance import server_fingerprint
 from pytest_memleak.records.reasoning_and_tool_calls import texts_in, without_answer
 
-__all__ = ["filtered", "read_completions", "served_of"]
-
 _LONGEST_NAME = 200
 
 

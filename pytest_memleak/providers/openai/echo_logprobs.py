@@ -17,8 +17,6 @@ from pytest_memleak.errors import ProviderError
 from pytest_memleak.interfaces.protocols import Window
 from pytest_memleak.providers.openai.openai_client import Calls
 
-__all__ = ["EchoCompletions"]
-
 _ENOUGH = 20
 
 _CALL = "completions.create (echo)"

@@ -7,8 +7,6 @@ from typing import IO, Literal
 
 from pytest_memleak.providers.openai.openai_client import Calls
 
-__all__ = ["DIGEST_KEY", "file_name", "upload_once"]
-
 DIGEST_KEY = "memleak_digest"
 
 

@@ -22,8 +22,6 @@ from pytest_memleak.providers.call_errors import Refused
 from pytest_memleak.providers.openai.openai_client import Calls
 from pytest_memleak.providers.openai.vllm_logprobs import SHORT, begin_of, first_choice
 
-__all__ = ["WrittenTokens"]
-
 _CALL = "completions.create (logprobs)"
 _BIAS = 1000.0  # over any difference of logits
 _LIKELIEST = 1  # the fewest of which the written one's is told

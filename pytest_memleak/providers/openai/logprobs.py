@@ -19,8 +19,6 @@ from pytest_memleak.providers.openai.llamacpp_logprobs import WrittenTokens
 from pytest_memleak.providers.openai.openai_client import Calls
 from pytest_memleak.providers.openai.vllm_logprobs import NumberedTokens
 
-__all__ = ["TokenTeller"]
-
 
 class TokenTeller:
     """Asks `model` at one server for a text's tokens, and how probable they are.

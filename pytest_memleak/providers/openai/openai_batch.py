@@ -19,8 +19,6 @@ from pytest_memleak.providers.openai.openai_client import PROVIDER
 if TYPE_CHECKING:
     from openai.types import Batch
 
-__all__ = ["BatchChatEndpoint", "StoredBatchChatEndpoint"]
-
 _URLS: Final[Mapping[str, Literal["/v1/chat/completions", "/v1/completions"]]] = {
     "chat": "/v1/chat/completions",
     "completions": "/v1/completions",

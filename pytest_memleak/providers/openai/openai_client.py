@@ -43,8 +43,6 @@ if TYPE_CHECKING:
 
     from pytest_memleak.interfaces.protocols import Served
 
-__all__ = ["OFFICIAL_URL", "PROVIDER", "Calls"]
-
 OFFICIAL_URL = "https://api.openai.com/v1"
 PROVIDER = "openai"
 

@@ -38,8 +38,6 @@ from pytest_memleak.providers.openai.server_parameters import (
 )
 from pytest_memleak.providers.option_tables import Table, read_table
 
-__all__ = ["FinetuneTable", "OpenAIProvider", "OptionsTable"]
-
 _OURS = frozenset(
     {
         "max_completion_tokens",

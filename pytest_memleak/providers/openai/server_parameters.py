@@ -10,8 +10,6 @@ from pytest_memleak.interfaces.capabilities import Obeyed
 from pytest_memleak.providers.call_errors import Refused
 from pytest_memleak.providers.parameter_support import ParameterSupport
 
-__all__ = ["PLAIN", "PLAIN_ELSEWHERE", "Api", "ServerParameters"]
-
 Api = Literal["auto", "chat", "completions"]
 
 # The model's own distribution. OpenAI's and Google's servers take it unless told otherwise.

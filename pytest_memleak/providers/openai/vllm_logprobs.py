@@ -17,8 +17,6 @@ from pytest_memleak.interfaces.protocols import Window, WindowLogs
 from pytest_memleak.providers.call_errors import Refused
 from pytest_memleak.providers.openai.openai_client import Calls
 
-__all__ = ["SHORT", "NumberedTokens", "begin_of", "first_choice"]
-
 SHORT = "The"
 """Any text, to see what begins one."""
 

@@ -20,8 +20,6 @@ from typing import Any
 
 from pytest_memleak.redaction.private_files import private_folder
 
-__all__ = ["Draw", "Journal", "Noted", "Page"]
-
 _KEPT = 7 * 24 * 3600
 
 

@@ -17,8 +17,6 @@ from typing import Any
 from pytest_memleak.providers.call_errors import Astray
 from pytest_memleak.providers.http_caps import Bounds, Endless
 
-__all__ = ["bound_the_sdk", "not_taken"]
-
 # Twice what the SDK waits for any piece of an answer, its long polls included.
 _LONGEST_ANSWER = 120.0
 _WHY = "memleak_why"

@@ -13,8 +13,6 @@ import logging
 import time
 from http import HTTPStatus
 
-__all__ = ["SDK_LOG", "SdkLog"]
-
 _SDK = "tinker"
 _HTTP = "httpx"
 _PATH = "/api/v1/"

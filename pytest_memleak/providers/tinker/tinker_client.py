@@ -41,8 +41,6 @@ from pytest_memleak.redaction.credentials import without_credentials
 if TYPE_CHECKING:
     from tinker import APIFuture, APIStatusError, RestClient, ServiceClient
 
-__all__ = ["KEY_VARIABLE", "PROVIDER", "Calls", "Gone"]
-
 PROVIDER = "tinker"
 KEY_VARIABLE = "TINKER_API_KEY"
 

@@ -21,8 +21,6 @@ from typing import Any, Protocol
 from pytest_memleak.errors import ProviderError, SuiteError
 from pytest_memleak.providers.tinker.tinker_client import PROVIDER
 
-__all__ = ["ChatFormat", "Lesson", "PlainFormat", "RenderedFormat", "TextFormat", "load_format"]
-
 
 @dataclass(frozen=True, slots=True)
 class Lesson:

@@ -22,8 +22,6 @@ from pytest_memleak.providers.tinker.tinker_client import PROVIDER, Calls
 if TYPE_CHECKING:
     from tinker import SampleResponse, SamplingClient
 
-__all__ = ["TokenLogs"]
-
 _CALL = "sample (prompt_logprobs)"
 _COMPLAINTS = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY})
 

@@ -39,8 +39,6 @@ from pytest_memleak.providers.tinker.tinker_sampling import SCHEME, TinkerEndpoi
 from pytest_memleak.providers.tinker.training import Recipe, Trainer
 from pytest_memleak.providers.tinker.training_jobs import Jobs
 
-__all__ = ["OptionsTable", "Recipe", "TinkerProvider"]
-
 
 class OptionsTable(Table):
     """`[model.options]` of this provider.

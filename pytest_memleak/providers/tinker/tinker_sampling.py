@@ -22,8 +22,6 @@ from pytest_memleak.records.finish_words import finish_reason
 if TYPE_CHECKING:
     from tinker import APIFuture, SampleResponse, SamplingClient
 
-__all__ = ["SCHEME", "TinkerEndpoint"]
-
 SCHEME = "tinker://"
 _NO_LONGER_THERE = frozenset(
     {HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY}

@@ -30,8 +30,6 @@ from pytest_memleak.providers.tinker.training_jobs import Drive, Weights
 if TYPE_CHECKING:
     from tinker import APIFuture, Checkpoint, TrainingClient
 
-__all__ = ["Recipe", "Trainer"]
-
 DIGEST_KEY = "memleak_digest"
 TOKENS_KEY = "memleak_tokens"
 

@@ -27,8 +27,6 @@ from pytest_memleak.errors import ProviderBusy, ProviderError
 from pytest_memleak.interfaces.protocols import JobState, JobStatus, TrainingExample, TrainingSet
 from pytest_memleak.redaction.private_files import private_folder
 
-__all__ = ["Drive", "Jobs", "Train", "Weights"]
-
 _GRACE = 60.0
 _TRIES = 4
 

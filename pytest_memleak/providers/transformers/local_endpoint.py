@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
     from pytest_memleak.interfaces.protocols import Window, WindowLogs
 
-__all__ = ["BENCH", "Bench", "LocalEndpoint"]
-
 _ENDLESS = 1 << 31
 
 

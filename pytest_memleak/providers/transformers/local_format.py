@@ -21,8 +21,6 @@ from typing import Any
 
 from pytest_memleak.providers.transformers.weights import Loaded
 
-__all__ = ["Format", "Lesson", "Wording", "beginning", "text_tokens"]
-
 
 @dataclass(frozen=True, slots=True)
 class Wording:

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from pytest_memleak.interfaces.protocols import Window
 
-__all__ = ["log_probabilities"]
-
 
 def log_probabilities(
     model: Any,

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
     from pytest_memleak.interfaces.protocols import TrainingExample
 
-__all__ = ["FinetuneTable", "kept", "make_once", "train"]
-
 _MOST_NORM = 1.0
 _IGNORED = -100  # the label that torch's cross entropy leaves out
 

@@ -17,8 +17,6 @@ from pytest_memleak.providers.call_errors import safe_message
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["PROVIDER", "at_work", "failures_as"]
-
 PROVIDER = "transformers"
 
 _SHORT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory", re.IGNORECASE)

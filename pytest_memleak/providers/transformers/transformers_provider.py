@@ -43,8 +43,6 @@ from pytest_memleak.providers.transformers.weights import (
     find_base,
 )
 
-__all__ = ["FinetuneTable", "OptionsTable", "TransformersProvider"]
-
 # Part of every adapter's name: raise it when the same training would give another adapter.
 VERSION = 1
 

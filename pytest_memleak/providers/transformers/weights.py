@@ -21,18 +21,6 @@ from pytest_memleak.providers.transformers.torch_runtime import PROVIDER, failur
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = [
-    "Adapter",
-    "Base",
-    "Loaded",
-    "Wanted",
-    "digest_of_weights",
-    "find_adapter",
-    "find_base",
-    "load",
-    "load_tokenizer",
-]
-
 _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")

@@ -20,8 +20,6 @@ from pytest_memleak.providers.vertex.vertex_client import Calls as VertexCalls
 if TYPE_CHECKING:
     from openai import OpenAI
 
-__all__ = ["DeployedCalls", "DeployedEndpoint", "FoundEndpoint", "habits_of"]
-
 _Answer = TypeVar("_Answer")
 
 _NO_ADDRESS = "http://not-deployed.invalid"

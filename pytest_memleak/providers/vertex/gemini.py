@@ -23,8 +23,6 @@ from pytest_memleak.records.reasoning_and_tool_calls import texts_in, without_an
 if TYPE_CHECKING:
     from google.genai import Client
 
-__all__ = ["GeminiEndpoint", "GeminiSettings", "read_completions"]
-
 _LONGEST_NAME = 200
 _SEED_BITS = 0x7FFF_FFFF
 _HARMS = ("HARASSMENT", "HATE_SPEECH", "SEXUALLY_EXPLICIT", "DANGEROUS_CONTENT")

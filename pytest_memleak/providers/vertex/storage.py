@@ -11,8 +11,6 @@ from typing import IO, Any
 from pytest_memleak.errors import ProviderBusy
 from pytest_memleak.providers.vertex.vertex_client import PROVIDER, Calls
 
-__all__ = ["Bucket"]
-
 _CONTENT_DIGITS = 16
 
 

@@ -19,8 +19,6 @@ from pytest_memleak.providers.vertex.vertex_client import PROVIDER, Calls
 if TYPE_CHECKING:
     from google.genai.types import BatchJob
 
-__all__ = ["BatchGeminiEndpoint"]
-
 _ENDED_WELL = frozenset({"JOB_STATE_SUCCEEDED", "JOB_STATE_PARTIALLY_SUCCEEDED"})
 _ENDED_BADLY = frozenset({"JOB_STATE_FAILED", "JOB_STATE_CANCELLED", "JOB_STATE_EXPIRED"})
 # Rows of the output repeat their request, so a request's key travels as its labels: values of

@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from google.genai import Client
     from google.genai.types import HttpOptions
 
-__all__ = ["PROVIDER", "Calls"]
-
 PROVIDER = "vertex"
 
 _Answer = TypeVar("_Answer")

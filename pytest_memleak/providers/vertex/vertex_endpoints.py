@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from pytest_memleak.interfaces.deployment_protocol import Deployment
 
-__all__ = ["Deployments", "Machines", "display_name"]
-
 _LONGEST = timedelta(hours=2)  # that Google gives a deployment
 _SKEW = timedelta(minutes=5)  # between its clock and ours
 _DEPLOYS = "DeployOperationMetadata"

@@ -13,17 +13,6 @@ from pytest_memleak.interfaces.protocols import ProviderSetup
 from pytest_memleak.providers.openai.server_parameters import Api
 from pytest_memleak.providers.option_tables import Table
 
-__all__ = [
-    "RESOURCE",
-    "DeploymentTable",
-    "FinetuneTable",
-    "OptionsTable",
-    "check_config",
-    "check_kind",
-    "models_of",
-    "whose_and_where",
-]
-
 _MODEL = re.compile(r"(?:(?:publishers|projects)/|gs://)?[\w@.:/-]+")
 RESOURCE = re.compile(r"projects/([^/]+)/locations/([^/]+)/endpoints/[^/]+")
 _OURS = ("candidateCount", "maxOutputTokens", "seed", "temperature")

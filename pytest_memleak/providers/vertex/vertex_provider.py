@@ -73,8 +73,6 @@ if TYPE_CHECKING:
 
     from pytest_memleak.providers.vertex.vertex_options import DeploymentTable
 
-__all__ = ["FinetuneTable", "OptionsTable", "VertexProvider"]
-
 _PACKAGES = {
     "google.genai": "google-genai",
     "google.cloud.storage": "google-cloud-storage",

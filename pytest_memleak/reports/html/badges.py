@@ -11,8 +11,6 @@ from pytest_memleak.reports.report_text import outcome
 if TYPE_CHECKING:
     from pytest_memleak.records.pair_result import PairResult
 
-__all__ = ["Badge", "outcome_badge", "verdict_badge"]
-
 _MARKS = {"pass": "✓", "fail": "✗", "inconclusive": "?", "expected": "✗", "unexpected": "!"}
 
 

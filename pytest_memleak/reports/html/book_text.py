@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records import WordMode
 
-__all__ = ["Run", "coloured"]
-
 _CHUNK = re.compile(r"\S+|\s+")
 _PARAGRAPH = re.compile(r"\n\s*\n")
 

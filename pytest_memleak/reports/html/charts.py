@@ -16,8 +16,6 @@ from markupsafe import Markup
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["LengthClass", "coverage_chart", "length_chart", "length_classes"]
-
 LengthClass = tuple[int, int, int]  # from, to (both included), how many
 
 _FONTS = ("label", "major_label", "title", "value")

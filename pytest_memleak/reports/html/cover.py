@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from pytest_memleak.records.pair_result import PairResult, Passage, RunReport
     from pytest_memleak.reports.html.views import PairView
 
-__all__ = ["BookLine", "Cover", "LimitLine", "ModelLine", "WorstPassage", "book_titles", "cover"]
-
 # Whose passages are the worst to tell of: those of pairs that stop a release come first.
 _WORST_FIRST = ("fail", "unexpected", "inconclusive", "expected", "pass")
 _FEW_GAPS = 4

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records.plot_records import Link
 
-__all__ = ["HEAT_STEPS", "WIDTH", "Arc", "Strip", "arcs", "heat_level", "strip", "x_of"]
-
 WIDTH = 1000
 _HEIGHT = 100
 _ARC_HEIGHT = 150

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from pytest_memleak.reports.html.views import PairView
     from pytest_memleak.scoring.measures import Similarity
 
-__all__ = ["BookView", "book_views"]
-
 
 @dataclass(frozen=True, slots=True)
 class BookView:

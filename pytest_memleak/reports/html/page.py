@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from pytest_memleak.records.pair_result import RunReport
     from pytest_memleak.reports.html.cover import Cover
 
-__all__ = ["render", "write_html"]
-
 _TEMPLATES = Path(__file__).parent / "templates"
 _LONGEST_TEXT = 2000
 _LONGEST_NAME = 120

@@ -39,13 +39,6 @@ if TYPE_CHECKING:
     from pytest_memleak.reports.html.charts import LengthClass
     from pytest_memleak.reports.html.coverage_strips import Arc, Strip
 
-__all__ = [
-    "MeasureView",
-    "PairView",
-    "main_titles",
-    "pair_views",
-]
-
 _COLUMNS = 600
 _CHAPTER_COLUMNS = 3000
 

@@ -14,8 +14,6 @@ from pytest_memleak.scoring.extraction import seen_in_tries
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["WindowMap", "window_map"]
-
 _COLUMNS = 600
 _ROUNDS = 100
 
