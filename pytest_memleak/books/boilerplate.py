@@ -49,7 +49,8 @@ _HINTS = (
     ("0 |1 |2 |3 |4 |5 |6 |7 |8 |9 ", r"^\W*(?:\d\d? ){4,}\d\d?\W*$"),
 )  # fmt: skip
 _HINT_PATTERNS = tuple(
-    (tuple(said.split("|")), re.compile(one, re.IGNORECASE | re.DOTALL)) for said, one in _HINTS
+    (tuple(keys.split("|")), re.compile(pattern, re.IGNORECASE | re.DOTALL))
+    for keys, pattern in _HINTS
 )
 _LONGEST_CHARACTERS = 2_500
 _NEIGHBOURS = 3
@@ -59,16 +60,16 @@ _MOST_WITHIN = 2
 
 def boilerplate(paragraphs: Sequence[str]) -> list[bool]:
     """For each paragraph, whether it is one of a copyright page."""
-    scores = [_score(one) for one in paragraphs]
-    found = [score >= _ENOUGH for score in scores]
-    for indices in (range(len(found)), range(len(found) - 1, -1, -1)):
+    scores = [_score(paragraph) for paragraph in paragraphs]
+    is_matter = [score >= _ENOUGH for score in scores]
+    for indices in (range(len(is_matter)), range(len(is_matter) - 1, -1, -1)):
         last = None
         for index in indices:
             if scores[index] and last is not None and abs(index - last) <= _NEIGHBOURS:
-                found[index] = True
-            if found[index]:
+                is_matter[index] = True
+            if is_matter[index]:
                 last = index
-    return found
+    return is_matter
 
 
 def notices_within(pieces: Sequence[str]) -> list[bool]:
@@ -76,21 +77,25 @@ def notices_within(pieces: Sequence[str]) -> list[bool]:
 
     One or two with the fewer words stand beneath a text of another kind; else all of them are.
     """
-    found = boilerplate(pieces)
-    its = sum(len(one.split()) for one, is_one in zip(pieces, found, strict=True) if is_one)
-    alone = 0 < sum(found) <= _MOST_WITHIN and 2 * its < sum(len(one.split()) for one in pieces)
-    return found if alone else [True] * len(pieces)
+    notices = boilerplate(pieces)
+    its = sum(
+        len(piece.split()) for piece, is_notice in zip(pieces, notices, strict=True) if is_notice
+    )
+    alone = 0 < sum(notices) <= _MOST_WITHIN and 2 * its < sum(
+        len(piece.split()) for piece in pieces
+    )
+    return notices if alone else [True] * len(pieces)
 
 
 def _score(text: str) -> int:
     if len(text) > _LONGEST_CHARACTERS or len(text.split()) > _LONGEST:
         return 0
     folded = text.casefold()
-    if any(one in folded for one in _SURE_WORDS) and _SURE.search(text):
+    if any(word in folded for word in _SURE_WORDS) and _SURE.search(text):
         return _ENOUGH
     return sum(
-        any(one in folded for one in said) and pattern.search(text) is not None
-        for said, pattern in _HINT_PATTERNS
+        any(key in folded for key in keys) and pattern.search(text) is not None
+        for keys, pattern in _HINT_PATTERNS
     )
 
 
@@ -129,7 +134,7 @@ _TITLES = {
     "advertisement": r"newsletters?(?: sign-?up)?|sign up\b.*|back ads?|advertisements?"
     r"|what.s next.*|discover (?:more|your next)\b.*",
 }
-_TITLE_PATTERNS = {kind: re.compile(one, re.IGNORECASE) for kind, one in _TITLES.items()}
+_TITLE_PATTERNS = {kind: re.compile(pattern, re.IGNORECASE) for kind, pattern in _TITLES.items()}
 _LONGEST_TITLE = 120
 
 
@@ -138,4 +143,6 @@ def matter_of_title(title: str) -> str | None:
     text = " ".join(title.split()).strip(" .:*—–-")
     if len(text) > _LONGEST_TITLE:
         return None
-    return next((kind for kind, one in _TITLE_PATTERNS.items() if one.fullmatch(text)), None)
+    return next(
+        (kind for kind, pattern in _TITLE_PATTERNS.items() if pattern.fullmatch(text)), None
+    )

@@ -108,7 +108,7 @@ def instructed(
     asked: list[Excerpt] = []
     for work in works or (whole,):
         its = excerpts[work.first : work.end]
-        lacking = [one for one in its if not one.instruction]
+        lacking = [excerpt for excerpt in its if not excerpt.instruction]
         if not lacking:
             asked += its
             continue
@@ -121,8 +121,8 @@ def instructed(
             mode=mode,
             place=f"{place}, work {work.id!r}" if works else place,
         )
-        by_id = {one.id: one for one in written}
-        asked += (by_id.get(one.id, one) for one in its)
+        by_id = {excerpt.id: excerpt for excerpt in written}
+        asked += (by_id.get(excerpt.id, excerpt) for excerpt in its)
     return tuple(asked)
 
 
@@ -150,10 +150,10 @@ def paper_records(
     of_works: list[Work | None] = [None] * len(book.excerpts)
     before = None
     for work in book.works:
-        told = work
+        named_work = work
         if before and (before.title, before.author) == (work.title, work.author):
-            told = dataclasses.replace(work, title=f"{work.title} ({work.id})")
-        of_works[work.first : work.end] = [told] * (work.end - work.first)
+            named_work = dataclasses.replace(work, title=f"{work.title} ({work.id})")
+        of_works[work.first : work.end] = [named_work] * (work.end - work.first)
         before = work
     return [
         {

@@ -77,7 +77,7 @@ def write_catalog(
 
     The file takes its name once it is whole; nobody but its owner may read it.
     """
-    made: list[PreparedBook] = []
+    prepared: list[PreparedBook] = []
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
@@ -95,18 +95,18 @@ def write_catalog(
                     written += len(keys)
                 relative = Path(os.path.relpath(source, path.parent)).as_posix()
                 its = (relative, sha256, book.words, book.digest, places[0], places[-1])
-                made.append(PreparedBook(*its, digest.hexdigest()))
+                prepared.append(PreparedBook(*its, digest.hexdigest()))
             table = {
                 "words": mode,
                 "numbering": numbering(mode),
-                "books": [dataclasses.asdict(one) for one in made],
+                "books": [dataclasses.asdict(book) for book in prepared],
             }
             data = json.dumps(table).encode()
             file.write(data + len(data).to_bytes(_LENGTH, "little"))
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
-    return made
+    return prepared
 
 
 class CatalogFile:
@@ -143,9 +143,9 @@ class CatalogFile:
             file.seek(end - length)
             table = json.loads(file.read(length))
         keys = (end - length - len(_SIGN)) // _KEY_BYTES
-        books = tuple(_book(one) for one in table["books"])
+        books = tuple(_book(row) for row in table["books"])
         if table["words"] not in ("paper", "unicode") or any(
-            first + count > keys for one in books for first, count in (one.exact, one.folded)
+            first + count > keys for book in books for first, count in (book.exact, book.folded)
         ):
             raise ValueError("its table does not fit")
         return table["words"], books, table.get("numbering", "")
@@ -185,6 +185,6 @@ def _keys(path: Path, size: int, _changed: int) -> Keys:
     return mapped.view(np.ndarray)
 
 
-def _book(told: dict[str, Any]) -> PreparedBook:
-    places = {name: (int(told[name][0]), int(told[name][1])) for name in ("exact", "folded")}
-    return PreparedBook(**{**told, **places})
+def _book(row: dict[str, Any]) -> PreparedBook:
+    places = {name: (int(row[name][0]), int(row[name][1])) for name in ("exact", "folded")}
+    return PreparedBook(**{**row, **places})

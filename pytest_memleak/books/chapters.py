@@ -43,7 +43,11 @@ def _chapters(documents: Iterable[Sequence[Block]], title: str | None) -> Iterat
             if paragraphs:
                 yield Chapter(_title(headings, title), tuple(paragraphs))
                 paragraphs = []
-                headings = [one for one in headings if of_this_document and one.level < block.level]
+                headings = [
+                    heading
+                    for heading in headings
+                    if of_this_document and heading.level < block.level
+                ]
             headings.append(block)
             of_this_document = True
     if paragraphs:
@@ -54,7 +58,7 @@ def _believable(document: Sequence[Block]) -> Iterator[Block]:
     for is_heading, run in groupby(document, key=lambda block: block.level > 0):
         blocks = list(run)
         if is_heading and len(blocks) > _MOST_HEADINGS_IN_A_ROW:
-            blocks = [Block(one.text) for one in blocks]
+            blocks = [Block(block.text) for block in blocks]
         yield from blocks
 
 

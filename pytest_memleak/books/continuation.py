@@ -30,7 +30,7 @@ ASKED_TO_CONTINUE = (
 
 def check_continuation(template: str, *, place: str | None = None) -> None:
     """Raise BookError, naming `place`, for a template without `{prefix}` or with anything else."""
-    if not check_template(template, known=("prefix",), place=place):
+    if not check_template(template, placeholders=("prefix",), place=place):
         raise BookError(
             "the continuation template has no {prefix}, so the model would not know the passage",
             location=place,
@@ -46,7 +46,7 @@ def beginnings(
     one's; the instruction is `template` around them. An excerpt of a single word cannot be
     continued and has no instruction.
     """
-    excerpts = tuple(_begun(one, prefix_words, template, mode) for one in book.excerpts)
+    excerpts = tuple(_begun(excerpt, prefix_words, template, mode) for excerpt in book.excerpts)
     return dataclasses.replace(
         book, excerpts=excerpts, digest=book_digest(excerpts), contiguous=False
     )

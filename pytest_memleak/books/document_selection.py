@@ -56,14 +56,14 @@ def compose(
     BookError, naming `place`, for one that fits no document.
     """
     labels = _labels(leaves, entries)
-    whole, left_out = _as_told([one.name for one in leaves], include, exclude, place)
-    out = {one.name: _ROLES[one.role] for one in leaves if one.role}
-    kept = [one for one in leaves if one.name not in out]
+    whole, left_out = _as_told([leaf.name for leaf in leaves], include, exclude, place)
+    out = {leaf.name: _ROLES[leaf.role] for leaf in leaves if leaf.role}
+    kept = [leaf for leaf in leaves if leaf.name not in out]
     prefaces = {
-        one.name
-        for one in kept
-        if _is_preface(one, landmarks, labels[one.name])
-        and preface_by(author, one, labels[one.name])
+        leaf.name
+        for leaf in kept
+        if _is_preface(leaf, landmarks, labels[leaf.name])
+        and preface_by(author, leaf, labels[leaf.name])
     }
     warnings: list[str] = []
     for rules, source in (
@@ -81,26 +81,26 @@ def compose(
             out |= {name: rule for name, rule in rules.items() if name not in out}
     out = {name: rule for name, rule in out.items() if name not in whole}
     out |= dict.fromkeys(left_out, "exclude names it")
-    texts = [one for one in leaves if one.name not in out]
-    marked = [_marked(one, whole=one.name in whole | prefaces) for one in texts]
+    texts = [leaf for leaf in leaves if leaf.name not in out]
+    marked = [_marked(leaf, whole=leaf.name in whole | prefaces) for leaf in texts]
     titled = with_titles(
         [
-            Document(one.name, blocks, one.markup.places)
-            for one, blocks in zip(texts, marked, strict=True)
+            Document(leaf.name, blocks, leaf.markup.places)
+            for leaf, blocks in zip(texts, marked, strict=True)
         ],
         entries,
     )
     titled = _without_licence([_with_verse(blocks) for blocks in titled])
     chapters = assemble([[b for b in blocks if not b.matter] for blocks in titled], title=title)
-    blocks_of = dict(zip((one.name for one in texts), titled, strict=True))
+    blocks_of = dict(zip((leaf.name for leaf in texts), titled, strict=True))
     parts = tuple(
         _part(
-            one,
-            labels[one.name],
-            blocks_of.get(one.name),
-            out.get(one.name) or ("include names it" if one.name in whole else _TEXT),
+            leaf,
+            labels[leaf.name],
+            blocks_of.get(leaf.name),
+            out.get(leaf.name) or ("include names it" if leaf.name in whole else _TEXT),
         )
-        for one in leaves
+        for leaf in leaves
     )
     return Composed(chapters, parts, tuple(warnings))
 
@@ -141,7 +141,7 @@ def _labels(leaves: Sequence[Leaf], entries: Sequence[Entry]) -> dict[str, str |
 def _as_told(
     names: Sequence[str], include: Sequence[str], exclude: Sequence[str], place: str
 ) -> tuple[set[str], set[str]]:
-    found = []
+    chosen = []
     for key, patterns in (("include", include), ("exclude", exclude)):
         fits, idle = matching(names, patterns)
         if idle:
@@ -151,11 +151,11 @@ def _as_told(
                 location=place,
                 hint=f"its documents are {shown}",
             )
-        found.append(fits)
-    both = sorted(found[0] & found[1])
+        chosen.append(fits)
+    both = sorted(chosen[0] & chosen[1])
     if both:
         raise BookError(f"include and exclude both name {both[0]!r}", location=place)
-    return found[0], found[1]
+    return chosen[0], chosen[1]
 
 
 # --- which are text ------------------------------------------------------------------------
@@ -163,7 +163,9 @@ def _as_told(
 
 def _is_preface(leaf: Leaf, landmarks: Iterable[Landmark], label: str | None) -> bool:
     kinds = {block.matter for block in leaf.markup.everything if block.matter}
-    called = {term for one in landmarks if one.document == leaf.name for term in one.terms}
+    called = {
+        term for landmark in landmarks if landmark.document == leaf.name for term in landmark.terms
+    }
     # One of several things in a document that is front matter as a whole is no preface of its own.
     return bool((kinds | called | {(label or "").lower()}) & _PREFACES) and len(kinds) <= 1
 
@@ -171,32 +173,34 @@ def _is_preface(leaf: Leaf, landmarks: Iterable[Landmark], label: str | None) ->
 def _outside(
     leaves: Sequence[Leaf], landmarks: Sequence[Landmark], prefaces: set[str]
 ) -> dict[str, str]:
-    names = [one.name for one in leaves]
-    opened = {one.document for one in landmarks if "text" in one.terms}
+    names = [leaf.name for leaf in leaves]
+    opened = {landmark.document for landmark in landmarks if "text" in landmark.terms}
     declared = {
-        one.name
-        for one in leaves
-        if one.markup.declares_body
-        or one.name in prefaces | opened
-        or (one.markup.linked < _LINKS_OF_CONTENTS and _is_contents_only_by_name(one, landmarks))
+        leaf.name
+        for leaf in leaves
+        if leaf.markup.declares_body
+        or leaf.name in prefaces | opened
+        or (leaf.markup.linked < _LINKS_OF_CONTENTS and _is_contents_only_by_name(leaf, landmarks))
     }
     outside = outside_the_text(names, landmarks, declared_text=frozenset(declared))
-    found = dict.fromkeys(outside, "the landmarks place it outside the text")
+    rules = dict.fromkeys(outside, "the landmarks place it outside the text")
     for leaf in leaves:
         if not leaf.letters and leaf.markup.everything and leaf.name not in prefaces:
-            found.setdefault(leaf.name, f"it calls itself {leaf.markup.everything[0].matter!r}")
-    return found
+            rules.setdefault(leaf.name, f"it calls itself {leaf.markup.everything[0].matter!r}")
+    return rules
 
 
 def _is_contents_only_by_name(leaf: Leaf, landmarks: Iterable[Landmark]) -> bool:
-    called = {term for one in landmarks if one.document == leaf.name for term in one.terms}
+    called = {
+        term for landmark in landmarks if landmark.document == leaf.name for term in landmark.terms
+    }
     return called == {"toc"} and leaf.letters > _LONGER_THAN_CONTENTS
 
 
 def _is_most(rules: Iterable[str], leaves: Sequence[Leaf]) -> bool:
     out = set(rules)
-    return 2 * sum(one.letters for one in leaves if one.name in out) > sum(
-        one.letters for one in leaves
+    return 2 * sum(leaf.letters for leaf in leaves if leaf.name in out) > sum(
+        leaf.letters for leaf in leaves
     )
 
 
@@ -209,8 +213,8 @@ def _marked(leaf: Leaf, *, whole: bool) -> tuple[Block, ...]:
         return tuple(replace(block, matter="") for block in leaf.markup.everything)
     notices = boilerplate([block.text for block in leaf.markup.everything])
     return tuple(
-        replace(block, matter=block.matter or _NOTICE) if is_one else block
-        for block, is_one in zip(leaf.markup.everything, notices, strict=True)
+        replace(block, matter=block.matter or _NOTICE) if is_notice else block
+        for block, is_notice in zip(leaf.markup.everything, notices, strict=True)
     )
 
 
@@ -228,8 +232,8 @@ def _parted(block: Block, pieces: Sequence[str], joint: str = "\n") -> tuple[Blo
         return (block,)
     grouped = groupby(zip(pieces, notices_within(pieces), strict=True), key=itemgetter(1))
     return tuple(
-        Block(joint.join(piece for piece, _ in its), matter=_NOTICE if is_one else "")
-        for is_one, its in grouped
+        Block(joint.join(piece for piece, _ in its), matter=_NOTICE if is_notice else "")
+        for is_notice, its in grouped
     )
 
 
@@ -241,15 +245,15 @@ def without_notices(paragraphs: Sequence[str], *, lines: bool) -> tuple[tuple[st
     """
     kept: list[str] = []
     matter = 0
-    for text, is_one in zip(paragraphs, boilerplate(paragraphs), strict=True):
-        pieces = text.split("\n") if lines or not is_one else sentences(text)
-        for one in _parted(
-            Block(text, matter=_NOTICE if is_one else ""), pieces, "\n" if lines else " "
+    for text, is_notice in zip(paragraphs, boilerplate(paragraphs), strict=True):
+        pieces = text.split("\n") if lines or not is_notice else sentences(text)
+        for piece in _parted(
+            Block(text, matter=_NOTICE if is_notice else ""), pieces, "\n" if lines else " "
         ):
-            if one.matter:
-                matter += len(words(one.text, "unicode"))
+            if piece.matter:
+                matter += len(words(piece.text, "unicode"))
             else:
-                kept.append(one.text)
+                kept.append(piece.text)
     return tuple(kept), matter
 
 
@@ -279,8 +283,10 @@ def _part(leaf: Leaf, label: str | None, blocks: Sequence[Block] | None, rule: s
         label=label,
         kept=kept,
         rule=rule,
-        words=sum(count for one, count in counted if kept and not (one.matter or one.level)),
-        matter=sum(count for one, count in counted if one.matter or not kept),
+        words=sum(count for block, count in counted if kept and not (block.matter or block.level)),
+        matter=sum(count for block, count in counted if block.matter or not kept),
         notes=leaf.markup.note_words,
-        headings=sum(count for one, count in counted if kept and one.level and not one.matter),
+        headings=sum(
+            count for block, count in counted if kept and block.level and not block.matter
+        ),
     )

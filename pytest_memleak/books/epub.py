@@ -52,7 +52,7 @@ def read_epub(
         refuse_drm(archive)
         package = tidy_package(archive)
         book = _load(path, package)
-        navigation = [one.file_name for one in book.get_items() if NAVIGATION in one.properties]
+        navigation = [item.file_name for item in book.get_items() if NAVIGATION in item.properties]
         entries = _contents(archive, navigation, package)
         leaves = _leaves(book, archive, entries)
         landmarks = _landmarks(book, archive, navigation)
@@ -68,7 +68,7 @@ def read_epub(
         place=str(path),
     )
     noted = list(package.warnings)
-    noted += [f"{one.name!r}: {note}" for one in leaves for note in one.markup.notes]
+    noted += [f"{leaf.name!r}: {note}" for leaf in leaves for note in leaf.markup.notes]
     noted += composed.warnings
     require_words(
         composed.chapters,
@@ -87,7 +87,7 @@ def _leaves(book: EpubBook, archive: Archive, entries: Sequence[Entry]) -> list[
         places.setdefault(entry.document, set()).add(entry.place)
     # ebooklib's own look-up by id is a search through all items.
     items = {item.get_id(): item for item in book.get_items()}
-    found = []
+    leaves = []
     for idref, linear in book.spine:
         name = items[idref].file_name
         role = "navigation" if NAVIGATION in items[idref].properties else ""
@@ -95,13 +95,15 @@ def _leaves(book: EpubBook, archive: Archive, entries: Sequence[Entry]) -> list[
             role = "not linear"
         wanted = frozenset(places.get(name, ())) - {""}
         markup = _read_document(archive, name, budget, as_blocks, wanted)
-        found.append(Leaf(name, markup, role))
-    return found
+        leaves.append(Leaf(name, markup, role))
+    return leaves
 
 
 def _style_sheets(archive: Archive) -> Iterator[str]:
     """The style sheets of the book; it reads as well without those that cannot be read."""
-    for name in [one for one in archive.names if one.lower().endswith(".css")][:_MOST_SHEETS]:
+    for name in [member for member in archive.names if member.lower().endswith(".css")][
+        :_MOST_SHEETS
+    ]:
         with suppress(BookError):
             yield decode(archive.read(name, limit=_LONGEST_SHEET))[0]
 
@@ -142,17 +144,19 @@ def _load(path: Path, package: TidyPackage) -> EpubBook:
 
 def _contents(archive: Archive, navigation: Sequence[str], package: TidyPackage) -> list[Entry]:
     """The table of contents of the navigation document, or else of the NCX."""
-    found = [
+    entries = [
         entry for name in navigation for entry in navigation_contents(archive.read(name), name)
     ]
-    if not found and package.ncx:
-        found = ncx_contents(archive.read(package.ncx), package.ncx)
-    return found
+    if not entries and package.ncx:
+        entries = ncx_contents(archive.read(package.ncx), package.ncx)
+    return entries
 
 
 def _landmarks(book: EpubBook, archive: Archive, navigation: Sequence[str]) -> list[Landmark]:
-    found = [mark for name in navigation for mark in navigation_landmarks(archive.read(name), name)]
-    return found or guide_landmarks(book.guide)
+    landmarks = [
+        mark for name in navigation for mark in navigation_landmarks(archive.read(name), name)
+    ]
+    return landmarks or guide_landmarks(book.guide)
 
 
 def _metadata(book: EpubBook) -> tuple[str | None, str | None]:

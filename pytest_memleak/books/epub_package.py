@@ -94,7 +94,7 @@ def tidy_package(archive: Archive) -> TidyPackage:
     spine = _read_spine(root, items, archive, notes)
     package = _write_package(root, items, spine, posixpath.dirname(name))
     files = {_CONTAINER: _TIDY_CONTAINER, _TIDY_NAME: package}
-    ncx = next((one.name for one in items.values() if one.media_type == _NCX_TYPE), None)
+    ncx = next((item.name for item in items.values() if item.media_type == _NCX_TYPE), None)
     return TidyPackage(files, ncx, notes.warnings())
 
 
@@ -114,10 +114,12 @@ def _find_package_file(archive: Archive, notes: _Notes) -> str:
         notes.add(f"there is no {_CONTAINER}; its first package file is read", packages[0])
         return packages[0]
     rootfiles = list(elements(parse_member(archive, container), "rootfile"))
-    typed = [one for one in rootfiles if one.get("media-type") == _PACKAGE_TYPE]
-    path = next((one.get("full-path") or "" for one in typed or rootfiles), "")
+    typed = [rootfile for rootfile in rootfiles if rootfile.get("media-type") == _PACKAGE_TYPE]
+    path = next((rootfile.get("full-path") or "" for rootfile in typed or rootfiles), "")
     addresses = (path, unquote(path)) if path else ()
-    name = next(filter(None, (archive.find(_within(one, archive)) for one in addresses)), None)
+    name = next(
+        filter(None, (archive.find(_within(address, archive)) for address in addresses)), None
+    )
     if name is None:
         raise BookError(
             f"the package file (OPF) {path!r} that {_CONTAINER} names is not in the zip"
@@ -181,7 +183,9 @@ def _joined(path: str, folder: str) -> str:
 
 
 def _leads_out(href: str, folder: str) -> bool:
-    return any(f"{_joined(one, folder)}/".startswith("../") for one in (href, unquote(href)))
+    return any(
+        f"{_joined(address, folder)}/".startswith("../") for address in (href, unquote(href))
+    )
 
 
 def _within(path: str, archive: Archive, folder: str = "") -> str:
@@ -233,25 +237,27 @@ def _read_spine(
     return list(spine.values())
 
 
-def _document(idref: str, items: dict[str, _Item], known: dict[str, _Item | None]) -> _Item | None:
+def _document(
+    idref: str, items: dict[str, _Item], documents: dict[str, _Item | None]
+) -> _Item | None:
     """The spine's item, or the first XHTML document in its chain of fallbacks.
 
     `known` takes what was found for every item on the way, so that none is gone twice.
     """
     on_the_way: list[str] = []
-    found = None
+    document = None
     while idref in items:
-        if idref in known:
-            found = known[idref]
+        if idref in documents:
+            document = documents[idref]
             break
         if items[idref].is_document:
-            found = items[idref]
+            document = items[idref]
             break
-        known[idref] = None  # a chain that comes back here has no document
+        documents[idref] = None  # a chain that comes back here has no document
         on_the_way.append(idref)
         idref = items[idref].fallback
-    known.update(dict.fromkeys(on_the_way, found))
-    return found
+    documents.update(dict.fromkeys(on_the_way, document))
+    return document
 
 
 # --- the tidy package ----------------------------------------------------------------------
@@ -294,18 +300,26 @@ def _metadata(root: _Element) -> _Element:
 
     metadata = etree.Element(f"{{{_OPF}}}metadata", nsmap={"opf": _OPF, "dc": _DC})
     refined = _refinements(root)
-    titles = [one for one in islice(elements(root, "title"), _MOST_CREATORS) if _text(one)]
-    titles.sort(key=lambda one: refined.get((one.get("id"), "title-type"), {"main"}) != {"main"})
-    creators = [one for one in islice(elements(root, "creator"), _MOST_CREATORS) if _text(one)]
-    roles = [
-        {one.get(f"{{{_OPF}}}role") or one.get("role")} - {None}
-        or refined.get((one.get("id"), "role"), set())
-        for one in creators
+    titles = [
+        element for element in islice(elements(root, "title"), _MOST_CREATORS) if _text(element)
     ]
-    authors = [one for one, role in zip(creators, roles, strict=True) if not role or "aut" in role]
-    for name, found in (("title", titles), ("creator", authors or creators)):
-        for one in found:
-            etree.SubElement(metadata, f"{{{_DC}}}{name}").text = _text(one)
+    titles.sort(
+        key=lambda element: refined.get((element.get("id"), "title-type"), {"main"}) != {"main"}
+    )
+    creators = [
+        element for element in islice(elements(root, "creator"), _MOST_CREATORS) if _text(element)
+    ]
+    roles = [
+        {creator.get(f"{{{_OPF}}}role") or creator.get("role")} - {None}
+        or refined.get((creator.get("id"), "role"), set())
+        for creator in creators
+    ]
+    authors = [
+        creator for creator, role in zip(creators, roles, strict=True) if not role or "aut" in role
+    ]
+    for name, chosen in (("title", titles), ("creator", authors or creators)):
+        for element in chosen:
+            etree.SubElement(metadata, f"{{{_DC}}}{name}").text = _text(element)
     return metadata
 
 

@@ -51,30 +51,30 @@ def terms(*values: str | None) -> frozenset[str]:
     )
 
 
-def is_matter(found: Iterable[str], *, within: bool | None) -> bool | None:
+def is_matter(declared: Iterable[str], *, within: bool | None) -> bool | None:
     """Whether a part with these terms is front or back matter (True) or text (False).
 
     `within` is the same about the part around it, None where nobody has said anything; it
     holds on where these terms say nothing.
     """
-    found = frozenset(found)
-    if found & _ALWAYS_BODY:
+    declared = frozenset(declared)
+    if declared & _ALWAYS_BODY:
         return False
-    if found & _AROUND:
+    if declared & _AROUND:
         return True
-    if found & _AROUND_UNLESS_IN_BODY:
+    if declared & _AROUND_UNLESS_IN_BODY:
         return within is not False
-    if found & BODY and within is None:
+    if declared & BODY and within is None:
         return False
     return within
 
 
-def kind_of_matter(found: Iterable[str], within: str = "") -> str:
+def kind_of_matter(declared: Iterable[str], within: str = "") -> str:
     """The term that says what a part around the text is, the most particular one first.
 
     `within` is that of the part around it.
     """
-    found = frozenset(found)
-    particular = sorted(found & (_AROUND | _AROUND_UNLESS_IN_BODY) - _GENERAL)
-    general = [within] if within else sorted(found & _GENERAL)
+    declared = frozenset(declared)
+    particular = sorted(declared & (_AROUND | _AROUND_UNLESS_IN_BODY) - _GENERAL)
+    general = [within] if within else sorted(declared & _GENERAL)
     return next(iter([*particular, *general]), "matter")

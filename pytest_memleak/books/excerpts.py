@@ -113,8 +113,8 @@ class _Unit:
 
 def _paragraphs(chapters: Sequence[Chapter], mode: WordMode) -> Iterator[_Fragment]:
     """Each paragraph, or its sentences if it is longer than an excerpt."""
-    for chapter, one in enumerate(chapters):
-        for paragraph, text in enumerate(one.paragraphs):
+    for chapter, chapter_text in enumerate(chapters):
+        for paragraph, text in enumerate(chapter_text.paragraphs):
             whole = _Fragment(chapter, paragraph, text, 0, len(text), len(words(text, mode)))
             if whole.words > LONGEST_EXCERPT:
                 yield from _sentences(whole, mode)
@@ -234,7 +234,7 @@ def _cut_run(
 
 
 def _has_short_part(run: Sequence[_Unit], parts: Iterable[tuple[int, int]]) -> bool:
-    return any(sum(one.words for one in run[a:b]) < SHORTEST_EXCERPT for a, b in parts)
+    return any(sum(fragment.words for fragment in run[a:b]) < SHORTEST_EXCERPT for a, b in parts)
 
 
 def _has_room(run: Sequence[_Unit]) -> bool:
@@ -302,10 +302,10 @@ def _is_whole(fragment: _Fragment) -> bool:
 
 def _text(fragments: Iterable[_Fragment]) -> str:
     paragraphs = []
-    for _, group in groupby(fragments, key=lambda one: (one.chapter, one.paragraph)):
+    for _, group in groupby(fragments, key=lambda fragment: (fragment.chapter, fragment.paragraph)):
         parts = list(group)
         paragraphs.append(parts[0].text[parts[0].start : parts[-1].end].strip())
-    return "\n\n".join(one for one in paragraphs if one)
+    return "\n\n".join(paragraph for paragraph in paragraphs if paragraph)
 
 
 def _main_chapter(fragments: Iterable[_Fragment]) -> int:

@@ -86,7 +86,7 @@ def _read_zip(path: Path) -> Manuscript:
 
     with open_archive(path) as archive:
         for suffixes, read in ((_PAGES, page_manuscript), ((".txt",), text_manuscript)):
-            names = [one for one in archive.names if one.lower().endswith(suffixes)]
+            names = [name for name in archive.names if name.lower().endswith(suffixes)]
             if len(names) == 1:
                 return read(archive.read(names[0]), name=names[0], place=str(path))
             if names:

@@ -61,7 +61,7 @@ def matching(names: Sequence[str], patterns: Iterable[str]) -> tuple[set[str], l
 
     A pattern is about the whole name in the archive or the file's own name.
     """
-    found: set[str] = set()
+    matched: set[str] = set()
     idle: list[str] = []
     for pattern in patterns:
         fits = {
@@ -69,9 +69,9 @@ def matching(names: Sequence[str], patterns: Iterable[str]) -> tuple[set[str], l
             for name in names
             if fnmatchcase(name, pattern) or fnmatchcase(name.rpartition("/")[2], pattern)
         }
-        found |= fits
+        matched |= fits
         idle += [] if fits else [pattern]
-    return found, idle
+    return matched, idle
 
 
 def outer_matter(
@@ -82,16 +82,16 @@ def outer_matter(
     `out` are those that are known not to be text.
     """
     kinds = _kinds(leaves, entries, title)
-    found: dict[str, str] = {}
+    rules: dict[str, str] = {}
     for row in (leaves, leaves[::-1]):
         for leaf in row:
             if leaf.name in out:
                 continue
             if leaf.name in kinds and not leaf.markup.declares_body:
-                found[leaf.name] = kinds[leaf.name]
+                rules[leaf.name] = kinds[leaf.name]
             elif leaf.small_words > _LARGE or leaf.markup.declares_body:
                 break
-    return found
+    return rules
 
 
 def _kinds(leaves: Sequence[Leaf], entries: Sequence[Entry], title: str | None) -> dict[str, str]:
@@ -107,14 +107,14 @@ def _kinds(leaves: Sequence[Leaf], entries: Sequence[Entry], title: str | None) 
         if leaf.name in listed:
             running = listed[leaf.name] if listed[leaf.name] in _RUN_ON else None
             kind = listed[leaf.name]
-            said = "the contents call it"
+            reason = "the contents call it"
             behind = number > last and len(chapters) >= _FEWEST_ENTRIES
         else:
             kind = running or matter_of_title(leaf.first_line or "")
-            said = "it begins as" if not running else "it follows, unlisted,"
+            reason = "it begins as" if not running else "it follows, unlisted,"
             running = running or (kind if behind and kind in _RUN_ON else None)
         if kind:
-            kinds[leaf.name] = f"{said} {kind!r}"
+            kinds[leaf.name] = f"{reason} {kind!r}"
         elif _is_notice(leaf):
             kinds[leaf.name] = "most of it is a copyright notice"
         elif leaf.name not in listed and leaf.small_words <= _SMALL:
@@ -146,7 +146,7 @@ def _listed(entries: Sequence[Entry]) -> dict[str, str | None]:
 def _is_notice(leaf: Leaf) -> bool:
     texts = [block.text for block in leaf.markup.blocks]
     notices = sum(
-        len(text) for text, is_one in zip(texts, boilerplate(texts), strict=True) if is_one
+        len(text) for text, is_notice in zip(texts, boilerplate(texts), strict=True) if is_notice
     )
     return notices * 2 > sum(map(len, texts))
 
@@ -158,10 +158,10 @@ def _is_title_page(leaf: Leaf, title: str | None) -> bool:
 
 def preface_by(author: str | None, leaf: Leaf, label: str | None) -> bool:
     """Whether a preface is the author's own: it says so, or the author's name is under it."""
-    said = (label or "").casefold()
-    if "author’s" in said or "author's" in said or "by the author" in said:
+    folded = (label or "").casefold()
+    if "author’s" in folded or "author's" in folded or "by the author" in folded:
         return True
-    parts = [one for one in (author or "").replace(".", " ").split() if one]
+    parts = [part for part in (author or "").replace(".", " ").split() if part]
     if not parts:
         return False
     initials = "".join(part[0] for part in parts).casefold()

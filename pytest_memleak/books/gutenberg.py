@@ -34,7 +34,9 @@ def without_licence(paragraphs: Sequence[str]) -> list[str]:
     credits with it.
     """
     kept = list(paragraphs)
-    candidates = [i for i, one in enumerate(kept) if any(token in one for token in _TOKENS)]
+    candidates = [
+        i for i, paragraph in enumerate(kept) if any(token in paragraph for token in _TOKENS)
+    ]
     start = next((i for i in candidates if _end_of_start(kept[i]) is not None), None)
     end = next(
         (i for i in candidates if i >= (start or 0) and _start_of_end(kept[i]) is not None), None
@@ -90,7 +92,9 @@ def _drop_credits(kept: list[str], start: int) -> None:
 
 def header_field(paragraphs: Sequence[str], name: str) -> str | None:
     """What the header before the start marker gives as `Title` or `Author`, if there is one."""
-    start = next((i for i, one in enumerate(paragraphs) if _end_of_start(one) is not None), 0)
+    start = next(
+        (i for i, paragraph in enumerate(paragraphs) if _end_of_start(paragraph) is not None), 0
+    )
     for paragraph in paragraphs[:start]:
         for field, value in _FIELD.findall(paragraph):
             if field == name:

@@ -20,7 +20,7 @@ _PLACEHOLDERS = ("words", "author", "title", "summary")
 
 
 def check_template(
-    template: str, *, known: Sequence[str] = _PLACEHOLDERS, place: str | None = None
+    template: str, *, placeholders: Sequence[str] = _PLACEHOLDERS, place: str | None = None
 ) -> frozenset[str]:
     """The placeholders that a template uses, of those `known`.
 
@@ -35,19 +35,19 @@ def check_template(
             location=place,
             hint="write {{ and }} for braces that are meant as such",
         ) from None
-    found = set()
+    names = set()
     for name, form, cast in fields:
         if name is None:
             continue
-        if name not in known or form or cast:
+        if name not in placeholders or form or cast:
             written = name + (f"!{cast}" if cast else "") + (f":{form}" if form else "")
             raise BookError(
                 f"the instruction template has the placeholder {{{written}}}",
                 location=place,
-                hint=f"it may have {', '.join(f'{{{one}}}' for one in known)}",
+                hint=f"it may have {', '.join(f'{{{placeholder}}}' for placeholder in placeholders)}",
             )
-        found.add(name)
-    return frozenset(found)
+        names.add(name)
+    return frozenset(names)
 
 
 def instruct(

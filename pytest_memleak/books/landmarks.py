@@ -32,15 +32,15 @@ def navigation_landmarks(data: bytes, document: str) -> list[Landmark]:
     """The landmarks in the navigation document of that name."""
     finder = parse_events(read_source(data).text, _LandmarkFinder)
     folder = posixpath.dirname(document)
-    return [_landmark(kind, href, folder) for kind, href in finder.found]
+    return [_landmark(kind, href, folder) for kind, href in finder.links]
 
 
 def guide_landmarks(guide: Iterable[Mapping[str, str | None]]) -> list[Landmark]:
     """The references of a package's guide, whose addresses are from the archive's root."""
     return [
-        _landmark(_GUIDE_TYPES.get(kind, kind), one.get("href") or "", "")
-        for one in guide
-        if (kind := (one.get("type") or "").strip().lower()) not in {"", "bodymatter"}
+        _landmark(_GUIDE_TYPES.get(kind, kind), reference.get("href") or "", "")
+        for reference in guide
+        if (kind := (reference.get("type") or "").strip().lower()) not in {"", "bodymatter"}
     ]
 
 
@@ -54,7 +54,7 @@ class _LandmarkFinder:
     """Collects type and address of the links in `<nav epub:type="landmarks">`."""
 
     def __init__(self) -> None:
-        self.found: list[tuple[str, str]] = []
+        self.links: list[tuple[str, str]] = []
         self._depth = 0  # how many elements deep in the landmarks
 
     def start(self, _tag: str, attributes: Mapping[str, str], /) -> None:
@@ -62,7 +62,7 @@ class _LandmarkFinder:
         if self._depth:
             self._depth += 1
             if kind and "href" in attributes:
-                self.found.append((kind, attributes["href"]))
+                self.links.append((kind, attributes["href"]))
         elif "landmarks" in kind.split():
             self._depth = 1
 

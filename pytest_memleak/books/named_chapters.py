@@ -36,7 +36,7 @@ def with_titles(documents: Sequence[Document], entries: Sequence[Entry]) -> list
     by_document: dict[str, list[Entry]] = {}
     for entry in entries:
         by_document.setdefault(entry.document, []).append(entry)
-    titled = [_titled(one, by_document.get(one.name, ())) for one in documents]
+    titled = [_titled(document, by_document.get(document.name, ())) for document in documents]
     return _without_unnamed(titled)
 
 
@@ -47,13 +47,13 @@ def _titled(document: Document, entries: Sequence[Entry]) -> list[tuple[Block, b
         index = document.places.get(entry.place) if entry.place else 0
         if index is not None:
             at.setdefault(index, []).append(entry)
-    found: list[tuple[Block, bool]] = []
+    marked: list[tuple[Block, bool]] = []
     position = 0
     for index in sorted(at):
-        found += [(block, False) for block in document.blocks[position:index]]
+        marked += [(block, False) for block in document.blocks[position:index]]
         named, position = _named(document.blocks, max(index, position), at[index])
-        found += [(block, True) for block in named]
-    return found + [(block, False) for block in document.blocks[position:]]
+        marked += [(block, True) for block in named]
+    return marked + [(block, False) for block in document.blocks[position:]]
 
 
 def _named(
@@ -66,24 +66,24 @@ def _named(
     there = list(blocks[index:end])
     title = _letters("".join(entry.title for entry in entries))
     seen = _letters("".join(block.text for block in there))
-    if seen and (title in seen or any(_letters(one.title) in seen for one in entries)):
+    if seen and (title in seen or any(_letters(entry.title) in seen for entry in entries)):
         return there, end
     if index < len(blocks) and blocks[index].matter:
         return [], index
     level = there[0].level if there else 0
     headings = [
-        Block(one.title, min(level + number or one.depth, _DEEPEST))
-        for number, one in enumerate(entries)
+        Block(entry.title, min(level + number or entry.depth, _DEEPEST))
+        for number, entry in enumerate(entries)
     ]
     last = _letters(entries[-1].title)
     rest = last.replace(seen, "", 1) if seen else last
     for _ in range(_MOST_TITLE_PARAGRAPHS):
         if end >= len(blocks) or blocks[end].matter:
             break
-        said = _letters(blocks[end].text)
-        if not said or said not in rest or len(blocks[end].text.split()) > _LONGEST_TITLE_PARAGRAPH:
+        text = _letters(blocks[end].text)
+        if not text or text not in rest or len(blocks[end].text.split()) > _LONGEST_TITLE_PARAGRAPH:
             break
-        rest = rest.replace(said, "", 1)
+        rest = rest.replace(text, "", 1)
         end += 1
     return headings, end
 
@@ -109,7 +109,7 @@ def _without_unnamed(documents: Sequence[Sequence[tuple[Block, bool]]]) -> list[
             and not (named or block.matter)
             and position
             and not document[position - 1][0].level
-            and any(one for _, one in document)
+            and any(is_named for _, is_named in document)
             and sizes[chapter] <= largest
             else block
             for position, ((block, named), chapter) in enumerate(

@@ -41,15 +41,15 @@ def parsed(name: Format, data: bytes, *, budget: Budget, of: Amount) -> list[str
     for what is not read within 20 s of processor time and 480 MiB or ends the process.
     """
     most = budget.left(of)
-    found = _lines(name, data, str(budget.place), most)
-    last = json.loads(found.pop()) if found else {}
+    lines = _lines(name, data, str(budget.place), most)
+    last = json.loads(lines.pop()) if lines else {}
     if not isinstance(last, dict) or not last:
         raise _out_of_bounds(str(budget.place))
     if last.get("failed") == "long":
         budget.allow(most + 1, of)
     if "failed" in last:
         raise ParserFailure(last["failed"], last["number"])
-    return [json.loads(one) for one in found]
+    return [json.loads(line) for line in lines]
 
 
 def _lines(name: str, data: bytes, place: str, most: int) -> list[str]:

@@ -1,6 +1,6 @@
 """Parsers that others wrote, run in a process of its own that has bounds of time and memory.
 
-    python -P parser_process.py FORMAT MOST < FILE
+    python -P parser_worker.py FORMAT MOST < FILE
 
 A megabyte of PDF can take gigabytes, and what is written in C can end with its process. On the way
 out are lines of JSON: what `_PARSERS` gives, at last `{"done": true}` or `{"failed": why}`.
@@ -86,7 +86,7 @@ _PARSERS: dict[str, Callable[[bytes], Iterator[str]]] = {
 class _Failure(Exception):
     def __init__(self, why: str, number: int = 0) -> None:
         super().__init__(why)
-        self.told = {"failed": why, "number": number}
+        self.message = {"failed": why, "number": number}
 
 
 def _main(name: str, most: int) -> None:
@@ -96,7 +96,7 @@ def _main(name: str, most: int) -> None:
             _write(text)
         _write({"done": True})
     except _Failure as failure:
-        _write(failure.told)
+        _write(failure.message)
     except MemoryError:
         sys.exit(1)
 

@@ -83,8 +83,8 @@ def _long_chapters_begun(row: Row) -> Sequence[int]:
     before = (None, *row.chapters)
     return list(
         accumulate(
-            one != last and one in row.long_chapters
-            for one, last in zip(row.chapters, before, strict=False)
+            chapter != last and chapter in row.long_chapters
+            for chapter, last in zip(row.chapters, before, strict=False)
         )
     )
 

@@ -44,9 +44,9 @@ def read_pdf(path: Path) -> Manuscript:
     """
     place = str(path)
     pages = _pages(read_bytes(path), place)
-    found, heads = _without_heads(pages)
-    text, hyphens = _flowing(found)
-    said = (
+    body, heads = _without_heads(pages)
+    text, hyphens = _flowing(body)
+    note = (
         "read from a PDF, whose paragraphs are guessed from its lines:"
         f" {heads:,} running heads and page numbers left out, {hyphens:,} hyphens at line ends"
         " taken out"
@@ -57,7 +57,7 @@ def read_pdf(path: Path) -> Manuscript:
             location=place,
             hint="its pages are images: recognise them first (ocrmypdf), or use another edition",
         )
-    return lines_manuscript(text, name=path.name, warnings=(said,), place=place)
+    return lines_manuscript(text, name=path.name, warnings=(note,), place=place)
 
 
 def _pages(data: bytes, place: str) -> list[list[str]]:

@@ -91,7 +91,7 @@ def lines_manuscript(
     budget.spend(text.count("\n"), "lines")
     paragraphs = _paragraphs(legible(without_controls(text)).strip("\n"), lines=lines)
     title, author = header_field(paragraphs, "Title"), header_field(paragraphs, "Author")
-    kept = [one for one in without_licence(paragraphs) if one.strip()]
+    kept = [paragraph for paragraph in without_licence(paragraphs) if paragraph.strip()]
     budget.spend(len(kept), "paragraphs")
     markup = Markup(tuple(_blocks(kept, lines=lines)))
     return of_one_document(name, markup, title=title, author=author, warnings=warnings, place=place)
@@ -103,8 +103,12 @@ def lines_manuscript(
 def paragraphs_of(text: str, *, lines: bool = False) -> tuple[str, ...]:
     """The paragraphs of a text that is nothing else: no heading, no licence; `lines`: kept."""
     text = legible(without_controls(_with_line_feeds(text)))
-    found = (one for one in _paragraphs(text.strip("\n"), lines=lines) if one.strip())
-    return tuple(_in_lines(one) if lines else _unwrapped(one) for one in found)
+    paragraphs = (
+        paragraph for paragraph in _paragraphs(text.strip("\n"), lines=lines) if paragraph.strip()
+    )
+    return tuple(
+        _in_lines(paragraph) if lines else _unwrapped(paragraph) for paragraph in paragraphs
+    )
 
 
 def _with_line_feeds(text: str) -> str:
@@ -118,12 +122,12 @@ def _paragraphs(text: str, *, lines: bool) -> list[str]:
     if not _BLANK_LINE.search(text):
         return text.split("\n")
     wrapped = max(map(len, text.split("\n"))) <= _LONGEST_WRAPPED_LINE
-    found: list[str] = []
+    paragraphs: list[str] = []
     for paragraph in _BLANK_LINE.split(text):
         # Where lines are not wrapped, each of them is a paragraph that blank lines group.
         long = not wrapped and len(paragraph.split()) > _LONGEST_PARAGRAPH
-        found += paragraph.split("\n") if long else [paragraph]
-    return found
+        paragraphs += paragraph.split("\n") if long else [paragraph]
+    return paragraphs
 
 
 def _unwrapped(paragraph: str) -> str:
@@ -145,7 +149,7 @@ def _in_lines(paragraph: str) -> str:
 
 
 def _blocks(paragraphs: Sequence[str], *, lines: bool) -> Iterator[Block]:
-    levels = [_heading_level(one) for one in paragraphs]
+    levels = [_heading_level(paragraph) for paragraph in paragraphs]
     for index in _numerals_in_sequence(paragraphs):
         levels[index] = _LONE_NUMERAL_LEVEL
     for index, paragraph in enumerate(paragraphs):
@@ -173,7 +177,7 @@ def _heading_level(paragraph: str) -> int:
 
 def _numerals_in_sequence(paragraphs: Sequence[str]) -> list[int]:
     """Where a Roman numeral stands alone, as the next of a series that began with I."""
-    found: list[int] = []
+    indices: list[int] = []
     series: list[int] = []
     for index, paragraph in enumerate(paragraphs):
         match = _LONE_NUMERAL.fullmatch(paragraph.strip())
@@ -181,11 +185,11 @@ def _numerals_in_sequence(paragraphs: Sequence[str]) -> list[int]:
             continue
         number = _roman(match[1])
         if number == 1:
-            found += series if len(series) > 1 else []
+            indices += series if len(series) > 1 else []
             series = [index]
         elif series and number == len(series) + 1:
             series.append(index)
-    return found + (series if len(series) > 1 else [])
+    return indices + (series if len(series) > 1 else [])
 
 
 def _roman(numeral: str) -> int:

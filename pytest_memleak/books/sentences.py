@@ -159,5 +159,5 @@ def _borders_around(middle: int, text: str, start: int, end: int) -> Sequence[in
         first, last = max(start + 1, middle - reach), min(end - 1, middle + reach)
         borders = [match.start() for match in _WORD_BORDER.finditer(text, first, last)]
         if borders or (first, last) == (start + 1, end - 1):
-            return sorted(borders, key=lambda one: abs(one - middle))[:_TRIES]
+            return sorted(borders, key=lambda border: abs(border - middle))[:_TRIES]
         reach *= 2

@@ -35,16 +35,16 @@ def load_summaries(path: Path, excerpts: Iterable[Excerpt]) -> dict[str, str]:
     summary of no excerpt.
     """
     entries = {key: value for key, value in _read(path).items() if not key.startswith("_")}
-    known = {excerpt.id: excerpt for excerpt in excerpts}
-    for excerpt_id in known:
+    by_id = {excerpt.id: excerpt for excerpt in excerpts}
+    for excerpt_id in by_id:
         if excerpt_id not in entries:
             raise BookError(
                 f"there is no summary for the excerpt {excerpt_id!r}",
                 location=str(path),
-                hint=f"{len(known):,} excerpts need one each; the file has {len(entries):,}",
+                hint=f"{len(by_id):,} excerpts need one each; the file has {len(entries):,}",
             )
     return {
-        excerpt_id: _summary(entry, excerpt_id, known, str(path))
+        excerpt_id: _summary(entry, excerpt_id, by_id, str(path))
         for excerpt_id, entry in entries.items()
     }
 
@@ -84,7 +84,7 @@ def _read(path: Path) -> dict[str, Any]:
         if path.stat().st_size > _MAX_BYTES:
             raise BookError(f"has more than {_MAX_BYTES:,} bytes", location=place, hint=_FORM)
         text = path.read_bytes().decode("utf-8-sig")
-        found = json.loads(text, object_pairs_hook=_once_each)
+        value = json.loads(text, object_pairs_hook=_once_each)
     except OSError as error:
         raise BookError(f"cannot be read: {error.strerror or error}", location=place) from None
     except UnicodeDecodeError:
@@ -97,22 +97,22 @@ def _read(path: Path) -> dict[str, Any]:
         ) from None
     except (RecursionError, ValueError) as error:
         raise BookError(f"is not usable JSON: {error}", location=place, hint=_FORM) from None
-    if not isinstance(found, dict):
+    if not isinstance(value, dict):
         raise BookError("is not a JSON object", location=place, hint=_FORM)
-    return found
+    return value
 
 
 def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    members = dict(pairs)
+    if len(members) != len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
         raise ValueError(f"the key {twice!r} occurs twice")
-    return found
+    return members
 
 
-def _summary(entry: object, excerpt_id: str, known: Mapping[str, Excerpt], place: str) -> str:
-    if excerpt_id not in known:
+def _summary(entry: object, excerpt_id: str, by_id: Mapping[str, Excerpt], place: str) -> str:
+    if excerpt_id not in by_id:
         raise BookError(
             f"there is a summary for {excerpt_id!r}, which is no excerpt of the book",
             location=place,
@@ -127,7 +127,7 @@ def _summary(entry: object, excerpt_id: str, known: Mapping[str, Excerpt], place
         raise BookError(
             f"the entry of {excerpt_id!r} has no excerpt_sha256", location=place, hint=_FORM
         )
-    if digest.lower() != excerpt_sha256(known[excerpt_id]):
+    if digest.lower() != excerpt_sha256(by_id[excerpt_id]):
         raise BookError(
             f"the excerpt {excerpt_id!r} has another text than the one that was summarised",
             location=place,

@@ -41,14 +41,14 @@ def ncx_contents(data: bytes, document: str) -> list[Entry]:
 
 def _entries(data: bytes, document: str, reader: Callable[[], _Reader]) -> list[Entry]:
     folder = posixpath.dirname(document)
-    found = []
-    for address, title, depth in parse_events(read_source(data).text, reader).found:
+    entries = []
+    for address, title, depth in parse_events(read_source(data).text, reader).links:
         path, _, place = address.partition("#")
         name = posixpath.normpath(posixpath.join(folder, unquote(path))) if path else document
         text = " ".join(legible(title).split())[:_LONGEST_TITLE]
         if text:
-            found.append(Entry(name, unquote(place), text, max(depth, 1)))
-    return found[:_MOST_ENTRIES]
+            entries.append(Entry(name, unquote(place), text, max(depth, 1)))
+    return entries[:_MOST_ENTRIES]
 
 
 def _name(tag: str) -> str:
@@ -58,12 +58,12 @@ def _name(tag: str) -> str:
 class _Reader(EventTarget, Protocol):
     """Collects addresses, titles and depths."""
 
-    found: list[tuple[str, str, int]]
+    links: list[tuple[str, str, int]]
 
 
 class _NavigationReader:
     def __init__(self) -> None:
-        self.found: list[tuple[str, str, int]] = []
+        self.links: list[tuple[str, str, int]] = []
         self._within = 0  # how many elements deep in the table
         self._depth = 0
         self._address: str | None = None
@@ -72,7 +72,7 @@ class _NavigationReader:
     def start(self, tag: str, attributes: Mapping[str, str], /) -> None:
         name = _name(tag)
         if not self._within:
-            kind = next((attributes[one] for one in EPUB_TYPE if one in attributes), "")
+            kind = next((attributes[key] for key in EPUB_TYPE if key in attributes), "")
             kinds = {*kind.split(), (attributes.get("role") or "").removeprefix("doc-")}
             self._within = 1 if name == "nav" and "toc" in kinds else 0
             return
@@ -90,7 +90,7 @@ class _NavigationReader:
         if name in {"ol", "ul"}:
             self._depth -= 1
         elif name == "a" and self._address is not None:
-            self.found.append((self._address, "".join(self._title), self._depth))
+            self.links.append((self._address, "".join(self._title), self._depth))
             self._address = None
 
     def data(self, text: str, /) -> None:
@@ -103,7 +103,7 @@ class _NavigationReader:
 
 class _NcxReader:
     def __init__(self) -> None:
-        self.found: list[tuple[str, str, int]] = []
+        self.links: list[tuple[str, str, int]] = []
         self._titles: list[list[str]] = []  # of the points that are open
         self._in_text = False
 
@@ -115,7 +115,7 @@ class _NcxReader:
             self._in_text = True
         elif name == "content" and self._titles:
             title = "".join(self._titles[-1])
-            self.found.append((attributes.get("src") or "", title, len(self._titles)))
+            self.links.append((attributes.get("src") or "", title, len(self._titles)))
 
     def end(self, tag: str, /) -> None:
         name = _name(tag)

@@ -146,8 +146,8 @@ def _text_encoding(name: str) -> str | None:
 
 def _declared_encoding(data: bytes) -> str | None:
     head = data[:4096]
-    found = _DECLARED_IN_XML.search(head) or _DECLARED_IN_META.search(head)
-    return found[1].decode("ascii", "replace") if found else None
+    match = _DECLARED_IN_XML.search(head) or _DECLARED_IN_META.search(head)
+    return match[1].decode("ascii", "replace") if match else None
 
 
 def _wide_encoding(data: bytes) -> str | None:
@@ -201,17 +201,17 @@ def _end_of_doctype(text: str, position: int) -> int | None:
     inside = False
     never_ends: set[str] = set()
     while match := _IN_DOCTYPE.search(text, position):
-        found, position = match[0], match.end()
-        if closing := _ENDS.get(found):
-            end = -1 if found in never_ends else text.find(closing, position)
+        opening, position = match[0], match.end()
+        if closing := _ENDS.get(opening):
+            end = -1 if opening in never_ends else text.find(closing, position)
             if end < 0:
                 # Nor does any that begins later: nobody looks for its end again.
-                never_ends.add(found)
+                never_ends.add(opening)
             else:
                 position = end + len(closing)
-        elif found == "[":
+        elif opening == "[":
             inside = True
-        elif found == "]":
+        elif opening == "]":
             inside = False
         elif not inside:
             return position
@@ -229,16 +229,16 @@ def _with_named_entities(text: str, own: Mapping[str, str | None]) -> tuple[str,
         name = match[1]
         if name in _XML_ENTITIES:
             return match[0]
-        known = html5.get(f"{name};")
-        if known is None and name in own:
-            known = own[name]
-            if known is None or len(known) > room:
+        decoded = html5.get(f"{name};")
+        if decoded is None and name in own:
+            decoded = own[name]
+            if decoded is None or len(decoded) > room:
                 dropped += 1
                 return ""
-            room -= len(known)
-        if known is None:
+            room -= len(decoded)
+        if decoded is None:
             return f"&amp;{name};"
-        return "".join(f"&#{ord(char)};" if char in "&<>\"'" else char for char in known)
+        return "".join(f"&#{ord(char)};" if char in "&<>\"'" else char for char in decoded)
 
     return _NAMED_ENTITY.sub(character, text), dropped
 

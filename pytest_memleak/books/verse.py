@@ -28,7 +28,7 @@ def cut_verse(stanzas: Sequence[str], *, mode: WordMode) -> list[str]:
     """
     lines = [
         _Line(number, line, len(words(line, mode)), line is its[-1])
-        for number, its in enumerate(one.split("\n") for one in stanzas)
+        for number, its in enumerate(stanza.split("\n") for stanza in stanzas)
         for line in its
     ]
     if sum(line.words for line in lines) <= LONGEST_EXCERPT:

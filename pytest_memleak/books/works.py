@@ -72,7 +72,7 @@ def works_in(source: CollectionSource, read: Reader) -> Iterator[ReadWork]:
     Raises BookError or RecordsError, naming file and record, for what is none, and for a file
     alone that has a single work in it.
     """
-    folder = os.path.commonpath([one.parent for one in source.files])
+    folder = os.path.commonpath([file.parent for file in source.files])
     for path in source.files:
         name = Path(os.path.relpath(path, folder)).as_posix()
         if path.suffix.lower() in _RECORDS:
@@ -88,24 +88,24 @@ def works_in(source: CollectionSource, read: Reader) -> Iterator[ReadWork]:
                 manuscript.author,
                 manuscript.chapters,
                 matter=sum(part.matter for part in manuscript.parts),
-                warnings=tuple(f"{name}: {one}" for one in manuscript.warnings),
+                warnings=tuple(f"{name}: {warning}" for warning in manuscript.warnings),
             )
 
 
 def _manuscript(path: Path, read: Reader, *, lines: bool) -> Manuscript:
-    found: Manuscript | Book
+    result: Manuscript | Book
     if lines and path.suffix.lower() == ".txt":
         from pytest_memleak.books.plain_text import read_text
 
-        found = read_text(path, lines=True)
+        result = read_text(path, lines=True)
     elif lines and path.suffix.lower() in {".md", ".markdown"}:
         from pytest_memleak.books.html_docx import read_markdown
 
-        found = read_markdown(path, lines=True)
+        result = read_markdown(path, lines=True)
     else:
-        found = read(path)
-    if isinstance(found, Manuscript):
-        return found
+        result = read(path)
+    if isinstance(result, Manuscript):
+        return result
     raise BookError(
         "its reader gives excerpts, and not what they are cut from",
         location=str(path),
@@ -220,7 +220,7 @@ def make_collection(
     warnings: list[str] = []
     for work in works:
         its = work.excerpts or _cut(work, mode, in_lines=in_lines)
-        budget.spend(sum(len(one.text) for one in its), "characters of text")
+        budget.spend(sum(len(excerpt.text) for excerpt in its), "characters of text")
         warnings += work.warnings
         seen, there = _words(its, mode), _words(its, "unicode")
         if mode == "paper" and there - seen >= k and 10 * seen < 9 * there:
@@ -229,13 +229,15 @@ def make_collection(
                 location=place,
                 hint='set word_mode = "unicode" (--word-mode unicode on the command line)',
             )
-        refuse_fused((one.text for one in its), mode=mode, place=f"{place}, work {work.id!r}")
+        refuse_fused(
+            (excerpt.text for excerpt in its), mode=mode, place=f"{place}, work {work.id!r}"
+        )
         parts.append(_part(work, there, None if seen >= k else f"it has fewer than k = {k} words"))
         if seen >= k:
             first = len(excerpts)
             excerpts += (
-                replace(one, id=f"p_id{number}", chapter=work.title)
-                for number, one in enumerate(its, start=first + 1)
+                replace(excerpt, id=f"p_id{number}", chapter=work.title)
+                for number, excerpt in enumerate(its, start=first + 1)
             )
             kept.append(Work(work.id, work.title, work.author or author, first, len(excerpts)))
         if len(parts) > _MOST_WORKS:
@@ -246,7 +248,7 @@ def make_collection(
             )
     if not kept:
         raise BookError(f"has no work of k = {k} words or more", location=place)
-    if left := [one.label or one.name for one in parts if not one.kept]:
+    if left := [part.label or part.name for part in parts if not part.kept]:
         warnings.append(
             f"left out, since no match of k = {k} words could be in them: {', '.join(left)}"
         )
@@ -274,16 +276,16 @@ def make_collection(
 
 
 def _cut(work: ReadWork, mode: WordMode, *, in_lines: bool) -> tuple[Excerpt, ...]:
-    paragraphs = [one for chapter in work.chapters for one in chapter.paragraphs]
+    paragraphs = [paragraph for chapter in work.chapters for paragraph in chapter.paragraphs]
     if in_lines:
         return tuple(Excerpt("", text) for text in cut_verse(paragraphs, mode=mode))
-    if not any(words(one, mode) for one in paragraphs):
+    if not any(words(paragraph, mode) for paragraph in paragraphs):
         return (Excerpt("", "\n\n".join(paragraphs)),)
     return cut(Manuscript(None, None, work.chapters), mode=mode, place=work.id)
 
 
 def _words(excerpts: Sequence[Excerpt], mode: WordMode) -> int:
-    return sum(len(words(one.text, mode)) for one in excerpts)
+    return sum(len(words(excerpt.text, mode)) for excerpt in excerpts)
 
 
 def _part(work: ReadWork, count: int, left_out: str | None) -> BookPart:

@@ -65,7 +65,7 @@ def masked(message: str, *, limit: int = 300) -> str:
         cut = cut[: len(cut) - max(map(len, secrets), default=0)].rpartition(" ")[0]
     cut = _KEYS.sub(MASK, cut)
     for pattern in (_PLACES, _CREDENTIALS):
-        cut = pattern.sub(lambda found: found["before"] + MASK, cut)
+        cut = pattern.sub(lambda match: match["before"] + MASK, cut)
     cut = " ".join("".join(c if c.isprintable() else " " for c in cut).split())
     if len(cut) <= limit and len(message) <= limit + _LOOKED_AT:
         return cut
@@ -74,7 +74,7 @@ def masked(message: str, *, limit: int = 300) -> str:
 
 def without_passwords(text: str) -> str:
     """A text of any length, with the passwords of the URLs in it masked."""
-    return _CREDENTIALS.sub(lambda found: found["before"] + MASK, text) if "://" in text else text
+    return _CREDENTIALS.sub(lambda match: match["before"] + MASK, text) if "://" in text else text
 
 
 def without_credentials(url: str) -> str:

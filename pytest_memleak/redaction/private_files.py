@@ -20,13 +20,13 @@ _IGNORE_ALL = "# Made by pytest-memleak: what is in here may hold whole books.\n
 
 def private_folder(path: Path) -> None:
     """Make a folder, and the folders it is in, where they are not there. Raises OSError."""
-    made = [one for one in (path, *path.parents) if not one.exists()]
-    for one in reversed(made):
-        one.mkdir(mode=0o700, exist_ok=True)
-    ours = next((one for one in (path, *path.parents) if one.name == _OURS), None)
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    for folder in reversed(missing):
+        folder.mkdir(mode=0o700, exist_ok=True)
+    ours = next((folder for folder in (path, *path.parents) if folder.name == _OURS), None)
     if ours is not None:
         _close(ours)
-    outermost = ours or (made[-1] if made else None)
+    outermost = ours or (missing[-1] if missing else None)
     if outermost is not None:
         with suppress(OSError), (outermost / ".gitignore").open("x", encoding="utf-8") as file:
             file.write(_IGNORE_ALL)

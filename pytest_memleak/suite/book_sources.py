@@ -63,7 +63,7 @@ def catalog(written: SuiteFile, path: Path) -> tuple[Path, ...]:
     Raises SuiteError for a pattern that none fits, and for a file that is named itself and is
     empty: what a full disk leaves of a prepared catalog is not known for one any more.
     """
-    found: dict[Path, None] = {}
+    catalog_files: dict[Path, None] = {}
     for number, table in enumerate(written.catalog, start=1):
         key = f"catalog[{number}].source"
         files = _fitting(path.parent, table.source, key, place=str(path), hint=_FROM_HERE)
@@ -77,8 +77,8 @@ def catalog(written: SuiteFile, path: Path) -> tuple[Path, ...]:
                 location=str(path),
                 hint="make it anew: memleak catalog build DIR -o FILE",
             )
-        found |= dict.fromkeys(files)
-    return tuple(found)
+        catalog_files |= dict.fromkeys(files)
+    return tuple(catalog_files)
 
 
 def common_sources(written: SuiteFile, path: Path) -> Iterator[BookSource]:
@@ -124,8 +124,8 @@ def collection_files(
     if is_folder:
         raise SuiteError(f"{key}: {shown(written)} is a folder", location=place, hint=_OF_WORKS)
     pattern = f"{written}/*" if written.endswith("**") else written
-    found = _fitting(folder, pattern, key, place=place, hint=_OF_WORKS)
-    return tuple(one for one in found if not _is_hidden(one.relative_to(folder))), False
+    files = _fitting(folder, pattern, key, place=place, hint=_OF_WORKS)
+    return tuple(file for file in files if not _is_hidden(file.relative_to(folder))), False
 
 
 def _is_hidden(path: Path) -> bool:
@@ -134,7 +134,7 @@ def _is_hidden(path: Path) -> bool:
 
 def _fitting(folder: Path, pattern: str, key: str, *, place: str, hint: str) -> list[Path]:
     try:
-        return sorted(one for one in folder.glob(pattern) if one.is_file())
+        return sorted(file for file in folder.glob(pattern) if file.is_file())
     except (ValueError, NotImplementedError, OSError) as error:
         raise SuiteError(
             f"{key}: {shown(pattern)} is no pattern of files here: {error}",
@@ -150,9 +150,9 @@ def _summaries(table: BookTable | CollectionTable, key: str, path: Path) -> Path
 
 
 def _existing(written: str, key: str, path: Path, may_be_missing: bool) -> Path:
-    found = path.parent / written
+    file = path.parent / written
     try:
-        is_there = found.exists()
+        is_there = file.exists()
     except OSError as error:  # a name that is too long, a folder that may not be entered
         raise SuiteError(
             f"{key}: {shown(written)} cannot be looked at: {error.strerror}", location=str(path)
@@ -161,6 +161,6 @@ def _existing(written: str, key: str, path: Path, may_be_missing: bool) -> Path:
         raise SuiteError(
             f"{key}: there is no file {shown(written)}",
             location=str(path),
-            hint=f"looked for {plain(str(found))}; paths start from the suite file's folder",
+            hint=f"looked for {plain(str(file))}; paths start from the suite file's folder",
         )
-    return found
+    return file

@@ -20,9 +20,11 @@ _LOOSEN = "a suite may only tighten a preset: write its limits out to loosen the
 
 def refuse_loosened_preset(written: SuiteFile, path: Path) -> None:
     """Raise SuiteError for a preset that is not the suite's, or that the suite loosens."""
-    below = [(f"model {one.id!r}", one.limits) for one in written.model]
-    below += [(f"collection {one.id!r}", one.limits) for one in written.collection]
-    below += [(f"pair {one.model}/{one.book}", one.limits) for one in written.pair]
+    below = [(f"model {model.id!r}", model.limits) for model in written.model]
+    below += [
+        (f"collection {collection.id!r}", collection.limits) for collection in written.collection
+    ]
+    below += [(f"pair {pair.model}/{pair.book}", pair.limits) for pair in written.pair]
     for where, limits in below:
         if limits.preset:
             raise SuiteError(

@@ -70,7 +70,7 @@ def load_suite(path: Path, brought: Mapping[str, Measure] = MappingProxyType({})
     books = (
         *(book_source(table, written.suite, path) for table in written.book),
         *(collection_source(table, written.suite, path) for table in written.collection),
-        *{one.id: one for one in common_sources(written, path)}.values(),
+        *{source.id: source for source in common_sources(written, path)}.values(),
     )
     models = tuple(_model(table) for table in written.model)
     return Suite(
@@ -166,7 +166,7 @@ def _meets(
 ) -> bool:
     """Whether a model meets a book: a control whenever it meets any, a test book as listed."""
     if book.role == "negative-control":
-        return every or any(model.id == one for one, _ in listed)
+        return every or any(model.id == model_id for model_id, _ in listed)
     return book.role == "test" and (every or (model.id, book.id) in listed)
 
 
@@ -180,10 +180,12 @@ def _pair(
     brought: Mapping[str, Measure],
 ) -> Pair:
     suite = written.suite
-    of_collection = [one.limits for one in written.collection if one.id == book.id]
+    of_collection = [
+        collection.limits for collection in written.collection if collection.id == book.id
+    ]
     tables = [
         ("limits", written.limits),
-        *((f"collection {book.id!r}.limits", one) for one in of_collection),
+        *((f"collection {book.id!r}.limits", limits) for limits in of_collection),
         (f"model {model.id!r}.limits", table.limits),
     ]
     if override:

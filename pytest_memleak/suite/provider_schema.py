@@ -30,8 +30,8 @@ def with_providers(schema: dict[str, Any]) -> dict[str, Any]:
                 name = f"{provider.capitalize()}{key.capitalize()}"
                 definitions[name] = _described(kind, about)
                 for inner in _tables_within(kind):
-                    said = inspect.cleandoc(inner.__doc__ or "")
-                    definitions[inner.__name__] = _described(inner, said)
+                    docstring = inspect.cleandoc(inner.__doc__ or "")
+                    definitions[inner.__name__] = _described(inner, docstring)
                 if key == "finetune":
                     definitions[name] = _beside_books(definitions[name], definitions)
                 then[key] = {"$ref": f"#/$defs/{name}"}
@@ -47,24 +47,32 @@ def with_providers(schema: dict[str, Any]) -> dict[str, Any]:
 
 def _described(kind: type[Table], about: str) -> dict[str, Any]:
     """The table's schema; what each key is for stands in the docstring of its class."""
-    said = {
+    descriptions = {
         name.strip(): " ".join(text.split())
         for names, text in _ABOUT.findall(about)
         for name in names.split(",")
     }
-    made = kind.model_json_schema()
+    schema = kind.model_json_schema()
     properties = {
-        name: {**value, "description": said.get(name, f"{name} of the provider's recipe")}
-        for name, value in made["properties"].items()
+        name: {**value, "description": descriptions.get(name, f"{name} of the provider's recipe")}
+        for name, value in schema["properties"].items()
     }
-    made.pop("$defs", None)  # they stand beside it
-    return {**made, "properties": properties, "description": about.partition("\n")[0]}
+    schema.pop("$defs", None)  # they stand beside it
+    return {**schema, "properties": properties, "description": about.partition("\n")[0]}
 
 
 def _tables_within(kind: type[Table]) -> list[type[Table]]:
     """The classes of the tables that its keys may hold."""
-    held = (one for field in kind.model_fields.values() for one in get_args(field.annotation))
-    return [one for one in held if isinstance(one, type) and issubclass(one, Table)]
+    held = (
+        candidate
+        for field in kind.model_fields.values()
+        for candidate in get_args(field.annotation)
+    )
+    return [
+        candidate
+        for candidate in held
+        if isinstance(candidate, type) and issubclass(candidate, Table)
+    ]
 
 
 def _beside_books(table: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:

@@ -35,21 +35,23 @@ _ALMOST = 0.9  # of a key of another table
 _LONGEST = 200
 
 
-def of_syntax(said: str) -> str:
+def of_syntax(message: str) -> str:
     """For what is no TOML; `said` by its parser."""
-    if "escape" in said.lower() or "hex" in said.lower():
+    if "escape" in message.lower() or "hex" in message.lower():
         return 'in TOML a backslash begins an escape: write paths with /, as in "C:/books/it.epub"'
-    if "overwrite" in said or "twice" in said:
+    if "overwrite" in message or "twice" in message:
         return "keep only one of the two: each key and table stands once"
-    if "Expected ']" in said:
+    if "Expected ']" in message:
         return "close the heading, as in [suite] or [[book]]"
     return 'texts stand in quotes, as in source = "it.epub"; numbers, true and false do not'
 
 
 def of_problem(problem: dict[str, Any], location: Sequence[int | str]) -> str:
     """For one problem that pydantic found at `location`."""
-    said = _of_problem(problem, location)
-    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in said)[:_LONGEST]
+    text = _of_problem(problem, location)
+    return "".join(
+        character if character.isprintable() else repr(character)[1:-1] for character in text
+    )[:_LONGEST]
 
 
 def is_option(location: Sequence[int | str]) -> bool:
@@ -57,12 +59,14 @@ def is_option(location: Sequence[int | str]) -> bool:
     if tuple(location[:1]) != ("model",) or len(location) != _DEPTH_OF_MODELS_KEY:
         return False
     schema = json.loads(files("pytest_memleak.suite").joinpath(_SCHEMA).read_text("utf-8"))
-    tables = (one for name, one in schema["$defs"].items() if name.endswith("Options"))
+    tables = (
+        definition for name, definition in schema["$defs"].items() if name.endswith("Options")
+    )
     return any(location[-1] in table["properties"] for table in tables)
 
 
 def _of_problem(problem: dict[str, Any], location: Sequence[int | str]) -> str:
-    name = next((one for one in reversed(location) if isinstance(one, str)), "")
+    name = next((step for step in reversed(location) if isinstance(step, str)), "")
     kind, seen = problem["type"], problem["input"]
     if kind == "extra_forbidden":
         return _of_unknown(str(location[-1]), location)
@@ -103,7 +107,7 @@ def _of_unknown(name: str, location: Sequence[int | str]) -> str:
     if is_option(location):
         return f"{name} is a key of [model.options]: write it there"
     own = _known(location)
-    plain = re.sub(r"(@\d+|_over_\d+)$", lambda found: "_over" * ("_" in found[0]), _spelt(name))
+    plain = re.sub(r"(@\d+|_over_\d+)$", lambda match: "_over" * ("_" in match[0]), _spelt(name))
     called = {_spelt(row.title): key for key, row in MEASURES.items() if key in own}
     called |= _ALSO.get(str(location[0]), {}) if len(location) == _DEPTH_OF_MODELS_KEY else {}
     near = [called[plain]] if plain in called else difflib.get_close_matches(plain, own, n=1)
@@ -111,7 +115,7 @@ def _of_unknown(name: str, location: Sequence[int | str]) -> str:
         return f"write {near[0]} in place of {name}"
     homes = [(table, key) for table, keys in _tables() for key in _near(plain, keys)]
     if homes:
-        table, key = min(homes, key=lambda one: one[1] != plain)
+        table, key = min(homes, key=lambda home: home[1] != plain)
         return f"{key} is a key of {table}: write it there"
     return f"take it out, or correct it; {_AGAIN}"
 

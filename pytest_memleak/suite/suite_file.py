@@ -148,9 +148,9 @@ def _content_digest(tables: dict[str, Any]) -> str:
 
     Every limit, book, model and setting is in it as it is written; books by their paths.
     """
-    suite = {key: one for key, one in tables.get("suite", {}).items() if key != "preregistered"}
-    said = {key: one for key, one in (tables | {"suite": suite}).items() if one != {}}
-    written = json.dumps(said, sort_keys=True, separators=(",", ":"), default=str)
+    suite = {key: value for key, value in tables.get("suite", {}).items() if key != "preregistered"}
+    content = {key: value for key, value in (tables | {"suite": suite}).items() if value != {}}
+    written = json.dumps(content, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(written.encode()).hexdigest()
 
 
@@ -165,11 +165,11 @@ def _explain(error: ValidationError, tables: dict[str, Any]) -> str:
         elif problem["type"] == "missing":
             lines[key] = f"{key}: missing"
         else:
-            said = problem_words(problem)
-            other = _SHOULD_BE + said.removeprefix(_SHOULD_BE) + " or "
+            message = problem_words(problem)
+            other = _SHOULD_BE + message.removeprefix(_SHOULD_BE) + " or "
             before = lines.get(key, f"{key}: {_SHOULD_BE}").partition(f"{key}: {_SHOULD_BE}")[2]
-            said = other + before if before else f"{said}; got {shown(problem['input'])}"
-            lines[key] = f"{key}: {said}"
+            message = other + before if before else f"{message}; got {shown(problem['input'])}"
+            lines[key] = f"{key}: {message}"
     if not tables.get("book") and not tables.get("collection"):
         lines.setdefault("book", _NO_BOOK)
     return "\n  ".join([*lines.values()] if len(lines) == 1 else ["", *lines.values()])
@@ -211,13 +211,13 @@ def _nearest(location: Sequence[int | str]) -> str:
     for step in location[:-1]:
         if isinstance(step, str) and kind is not None:
             kind = table_of(kind, step)
-    known = sorted(kind.model_fields) if kind else []
+    keys = sorted(kind.model_fields) if kind else []
     if is_option(location):
         return ""
-    near = difflib.get_close_matches(str(location[-1]), known, n=1)
+    near = difflib.get_close_matches(str(location[-1]), keys, n=1)
     if near:
         return f"; did you mean {near[0]!r}?"
-    return f"; known keys: {', '.join(known)}" if known else ""
+    return f"; known keys: {', '.join(keys)}" if keys else ""
 
 
 # --- across the tables ---------------------------------------------------------------------
@@ -292,14 +292,14 @@ def _check_continuation(suite: SuiteTable, path: Path) -> None:
 
 
 def _refuse_twice(kind: str, ids: Iterable[str], path: Path) -> None:
-    twice = [one for one, count in Counter(ids).items() if count > 1]
+    twice = [repeated_id for repeated_id, count in Counter(ids).items() if count > 1]
     if twice:
         raise SuiteError(f"{kind}: the id {twice[0]!r} is used twice", location=str(path))
 
 
-def _refuse_unknown(key: str, value: str, known: Iterable[str], path: Path) -> None:
-    if value not in known:
+def _refuse_unknown(key: str, value: str, known_ids: Iterable[str], path: Path) -> None:
+    if value not in known_ids:
         raise SuiteError(
-            f"{key}: there is no {value!r}; known ids: {', '.join(sorted(known))}",
+            f"{key}: there is no {value!r}; known ids: {', '.join(sorted(known_ids))}",
             location=str(path),
         )
