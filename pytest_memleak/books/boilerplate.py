@@ -78,12 +78,9 @@ def notices_within(pieces: Sequence[str]) -> list[bool]:
     One or two with the fewer words stand beneath a text of another kind; else all of them are.
     """
     notices = boilerplate(pieces)
-    its = sum(
-        len(piece.split()) for piece, is_notice in zip(pieces, notices, strict=True) if is_notice
-    )
-    alone = 0 < sum(notices) <= _MOST_WITHIN and 2 * its < sum(
-        len(piece.split()) for piece in pieces
-    )
+    counts = [len(piece.split()) for piece in pieces]
+    notice_words = sum(count for count, is_notice in zip(counts, notices, strict=True) if is_notice)
+    alone = 0 < sum(notices) <= _MOST_WITHIN and 2 * notice_words < sum(counts)
     return notices if alone else [True] * len(pieces)
 
 

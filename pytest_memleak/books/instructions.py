@@ -22,7 +22,7 @@ _PLACEHOLDERS = ("words", "author", "title", "summary")
 def check_template(
     template: str, *, placeholders: Sequence[str] = _PLACEHOLDERS, place: str | None = None
 ) -> frozenset[str]:
-    """The placeholders that a template uses, of those `known`.
+    """Return which of the `placeholders` a template uses.
 
     Raises BookError, naming `place`, for any other, for one with a format or an attribute, and
     for a brace that stands alone.
@@ -40,11 +40,12 @@ def check_template(
         if name is None:
             continue
         if name not in placeholders or form or cast:
+            allowed = ", ".join(f"{{{placeholder}}}" for placeholder in placeholders)
             written = name + (f"!{cast}" if cast else "") + (f":{form}" if form else "")
             raise BookError(
                 f"the instruction template has the placeholder {{{written}}}",
                 location=place,
-                hint=f"it may have {', '.join(f'{{{placeholder}}}' for placeholder in placeholders)}",
+                hint=f"it may have {allowed}",
             )
         names.add(name)
     return frozenset(names)
