@@ -11,7 +11,7 @@ from pytest_memleak.books.instructions import DEFAULT_INSTRUCTION, instruct
 from pytest_memleak.books.summary_files import load_summaries
 from pytest_memleak.interfaces.protocols import Manuscript
 from pytest_memleak.records import Book, Excerpt, WordMode, Work
-from pytest_memleak.records.digest import book_digest
+from pytest_memleak.records.book import book_digest
 from pytest_memleak.records.paper_format import book_from_records, load_records
 from pytest_memleak.scoring.words import words
 

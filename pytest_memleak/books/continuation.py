@@ -14,7 +14,7 @@ from bisect import bisect_left
 from pytest_memleak.books.instructions import check_template
 from pytest_memleak.errors import BookError
 from pytest_memleak.records import Book, Excerpt, WordMode
-from pytest_memleak.records.digest import book_digest
+from pytest_memleak.records.book import book_digest
 from pytest_memleak.scoring.words import words
 
 AS_IT_STANDS = "{prefix}"

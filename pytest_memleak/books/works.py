@@ -30,7 +30,7 @@ from pytest_memleak.books.verse import cut_verse
 from pytest_memleak.errors import BookError
 from pytest_memleak.interfaces.protocols import Chapter, Manuscript
 from pytest_memleak.records import Book, BookPart, CollectionSource, Excerpt, Work
-from pytest_memleak.records.digest import book_digest
+from pytest_memleak.records.book import book_digest
 from pytest_memleak.records.paper_format import book_from_records, read_records
 from pytest_memleak.scoring.index import refuse_fused
 from pytest_memleak.scoring.words import words

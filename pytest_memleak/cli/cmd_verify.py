@@ -146,7 +146,7 @@ class _Findings:
 def _verify(parsed: argparse.Namespace) -> int:
     from pytest_memleak.errors import SettingsError
     from pytest_memleak.results.evidence_file import check_digest, read_evidence
-    from pytest_memleak.results.expectations import Expected, unmet
+    from pytest_memleak.results.run_evidence import Expected, unmet
 
     if parsed.badge and parsed.badge.suffix.lower() != ".svg":
         raise SettingsError("a badge is an SVG file", hint="write --badge NAME.svg")
@@ -175,7 +175,7 @@ def _verify(parsed: argparse.Namespace) -> int:
 
 
 def _check_signature(evidence: EvidenceFile, parsed: argparse.Namespace, found: _Findings) -> None:
-    from pytest_memleak.results.subjects import subjects
+    from pytest_memleak.results.run_evidence import subjects
 
     if evidence.statement and evidence.statement["subject"] != subjects(evidence.made):
         found.wrong.append("subject: it is not what the bundle's pairs give")

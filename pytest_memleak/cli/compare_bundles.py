@@ -26,8 +26,8 @@ def is_bundle(path: Path) -> bool:
 def compare_bundles(before: Path, after: Path, *, tolerances: str | None, as_json: bool) -> int:
     """Print what changed; with `tolerances`, whether anything got worse. Returns the exit code."""
     from pytest_memleak.errors import EvidenceError
+    from pytest_memleak.results.comparable import parsed_tolerances, refuse_untestable
     from pytest_memleak.results.release_comparison import Baseline, by_label, whole_bundle
-    from pytest_memleak.results.tolerances import parsed_tolerances, refuse_untestable
 
     named = {} if tolerances is None else parsed_tolerances(tolerances)
     refuse_untestable(named)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_memleak.records import Issue
-from pytest_memleak.records.detection_summary import DetectionSummary, PlannedRounds
 from pytest_memleak.records.number_format import amount, percent, percent_at_most
+from pytest_memleak.records.round_stats import DetectionSummary, PlannedRounds
 from pytest_memleak.scoring.detection_limit import detection, rounds_to_detect, samples_for
 
 if TYPE_CHECKING:

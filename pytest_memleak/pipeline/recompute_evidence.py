@@ -16,11 +16,9 @@ from pytest_memleak.ledger.hash_chain import Head
 from pytest_memleak.pipeline.allowed_folders import refuse_outside, refuse_paths_outside
 from pytest_memleak.records import Verdict
 from pytest_memleak.results.build_result import facts, unrun
-from pytest_memleak.results.control_summary import controls_in
 from pytest_memleak.results.evidence_file import differences
-from pytest_memleak.results.pair_evidence import pair_evidence
-from pytest_memleak.results.run_evidence import limitations, versions
-from pytest_memleak.results.run_verdict import result_of, verdict_of
+from pytest_memleak.results.run_evidence import limitations, pair_evidence, versions
+from pytest_memleak.results.run_verdict import controls_in, result_of, verdict_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

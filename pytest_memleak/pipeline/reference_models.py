@@ -15,8 +15,8 @@ from pytest_memleak.pipeline.ledger_endpoint import weights_named
 from pytest_memleak.pipeline.required_samples import Purpose
 from pytest_memleak.pipeline.sampled_generations import CountedAnswers, draw
 from pytest_memleak.records import Issue
-from pytest_memleak.records.distribution import distribution
 from pytest_memleak.records.phases import Phase, ProgressEvent
+from pytest_memleak.records.provenance import distribution
 from pytest_memleak.scoring.analysis import analyse
 from pytest_memleak.scoring.null_books import excess_over_null, uplift
 from pytest_memleak.verdict.model_identity import Obeyed, obedience_issues

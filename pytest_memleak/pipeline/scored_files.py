@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from pytest_memleak.errors import RecordsError
 from pytest_memleak.interfaces.extensions import Extensions
 from pytest_memleak.interfaces.protocols import Manuscript
-from pytest_memleak.records.excerpt_checks import refuse_those_of_another_book
 from pytest_memleak.records.paper_format import (
     generations_from_records,
     load_records,
+    refuse_those_of_another_book,
     with_instructions_asked,
 )
 

@@ -21,8 +21,8 @@ from pytest_memleak.plugin.stash import pair_of, refused_key
 from pytest_memleak.records import Verdict
 from pytest_memleak.reports.junit import compared_properties
 from pytest_memleak.reports.release_text import change_words, release_details, release_words
-from pytest_memleak.results.pair_evidence import pair_evidence
 from pytest_memleak.results.release_comparison import Baseline, by_label
+from pytest_memleak.results.run_evidence import pair_evidence
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -67,7 +67,7 @@ def parse_release(value: str) -> str:
 def parse_tolerances(value: str) -> dict[str, float]:
     """`bmc=0.01,longest_span=10`."""
     from pytest_memleak.errors import MemleakError
-    from pytest_memleak.results.tolerances import parsed_tolerances
+    from pytest_memleak.results.comparable import parsed_tolerances
 
     try:
         return parsed_tolerances(value)
@@ -95,7 +95,7 @@ def refuse_unknown_measures(config: pytest.Config) -> None:
         return
     from pytest_memleak.errors import MemleakError
     from pytest_memleak.interfaces.extensions import Extensions
-    from pytest_memleak.results.tolerances import refuse_untestable
+    from pytest_memleak.results.comparable import refuse_untestable
 
     brought = Extensions(config.pluginmanager.get_plugins()).measures()
     try:

@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_memleak.plugin.stash import pair_of, run_key
-from pytest_memleak.records.pair_result import PairResult
-from pytest_memleak.records.selection import PairTest, Selection
+from pytest_memleak.records.pair_result import PairResult, PairTest, Selection
 from pytest_memleak.redaction.text import first_words
 
 if TYPE_CHECKING:

@@ -23,11 +23,11 @@ from pytest_memleak.errors import SuiteError
 from pytest_memleak.interfaces.protocols import JobState, ProviderSetup, TrainingSet
 from pytest_memleak.providers.option_tables import Table, read_table
 from pytest_memleak.records import Book, Generation
-from pytest_memleak.records.excerpt_checks import refuse_those_of_another_book
 from pytest_memleak.records.paper_format import (
     described_records,
     generations_from_records,
     load_records,
+    refuse_those_of_another_book,
     with_instructions_asked,
 )
 from pytest_memleak.records.provenance import RecordedAs

@@ -1,7 +1,9 @@
-"""A book, cut into excerpts."""
+"""A book, cut into excerpts, and the digest that identifies it."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -93,3 +95,14 @@ class Book:
         if not self.contiguous:
             return tuple(range(1, len(self.excerpts)))
         return tuple(work.first for work in self.works[1:])
+
+
+def book_digest(excerpts: Iterable[Excerpt]) -> str:
+    """SHA-256 over ids, texts and instructions, in order (hexadecimal)."""
+    digest = hashlib.sha256()
+    for excerpt in excerpts:
+        for part in (excerpt.id, excerpt.text, excerpt.instruction or ""):
+            data = part.encode("utf-8", "surrogatepass")
+            digest.update(len(data).to_bytes(8, "big"))
+            digest.update(data)
+    return digest.hexdigest()

@@ -1,4 +1,8 @@
-"""A model's answers, and why each ended."""
+"""Generations, and why each ended.
+
+One table maps servers' words to reasons, for live servers and for recorded files alike. Any other
+word, and none, is UNKNOWN: the text may be incomplete.
+"""
 
 from __future__ import annotations
 
@@ -79,3 +83,35 @@ class Generation:
     def written(self) -> str:
         """All that the model wrote, to be searched for passages: thoughts, then the answer."""
         return f"{self.reasoning}\n\n{self.text}" if self.reasoning else self.text
+
+
+_REASONS = {
+    "stop": FinishReason.STOP,
+    "end_turn": FinishReason.STOP,
+    "eos": FinishReason.STOP,
+    "eos_token": FinishReason.STOP,
+    "stop_sequence": FinishReason.STOP,
+    "complete": FinishReason.STOP,
+    "length": FinishReason.LENGTH,
+    "max_tokens": FinishReason.LENGTH,
+    "max_output_tokens": FinishReason.LENGTH,
+    "model_length": FinishReason.LENGTH,
+    "continuation": FinishReason.LENGTH,
+    "refusal": FinishReason.REFUSAL,
+    "safety": FinishReason.CONTENT_FILTER,
+    "prohibited_content": FinishReason.CONTENT_FILTER,
+    "blocklist": FinishReason.CONTENT_FILTER,
+    "spii": FinishReason.CONTENT_FILTER,
+    "language": FinishReason.CONTENT_FILTER,
+    "model_armor": FinishReason.CONTENT_FILTER,
+}
+
+
+def finish_reason(word: str | None) -> FinishReason:
+    """The reason that a server's word stands for, in any case of letters."""
+    said = (word or "").lower()
+    if "recitation" in said:
+        return FinishReason.RECITATION
+    if said.startswith(("content_filter", "content-filter")):
+        return FinishReason.CONTENT_FILTER
+    return _REASONS.get(said, FinishReason.UNKNOWN)

@@ -234,3 +234,22 @@ class Measure:
         if self.kind == "count" and (limit < 0 or limit != int(limit)):
             return "a limit on a count is a whole number, 0 or more"
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class PassageRate:
+    """How likely an answer to a passage's prompt gives it back whole (METRICS section 6).
+
+    start, end:  the book's words [start, end)
+    hits, tries: rounds that give it back, of how many
+    low, high:   the interval (Clopper-Pearson) of the probability
+    approximate: whether rounds were not alike, so that they count for fewer
+    """
+
+    start: int
+    end: int
+    hits: int
+    tries: int
+    low: float
+    high: float
+    approximate: bool

@@ -9,16 +9,60 @@ from pathlib import Path
 from typing import Any
 
 from pytest_memleak.records.book import BookPart
-from pytest_memleak.records.detection_summary import DetectionSummary
-from pytest_memleak.records.measurement import Measure
-from pytest_memleak.records.passage_rate import PassageRate
+from pytest_memleak.records.measurement import Measure, PassageRate
 from pytest_memleak.records.plot_records import PlotData
 from pytest_memleak.records.provenance import Provenance
 from pytest_memleak.records.releases import ReleaseComparison
-from pytest_memleak.records.round_stats import RoundFigures
-from pytest_memleak.records.scan_scope import ScanScope
-from pytest_memleak.records.selection import PairTest, Selection
+from pytest_memleak.records.round_stats import DetectionSummary, RoundFigures
 from pytest_memleak.records.verdicts import Completeness, Verdict, WorkVerdict, verdict_words
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What a run was asked to run, as it was typed; all of it where everything is empty.
+
+    keyword: of -k; markers: of -m; arguments: files, folders and node ids; deselected: of
+    --deselect
+    """
+
+    keyword: str = ""
+    markers: str = ""
+    arguments: tuple[str, ...] = ()
+    deselected: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PairTest:
+    """A test of a pair, and what became of it.
+
+    suite_path, pair: whose test it is
+    endpoint: by which its evaluation was made, as in the finding; None where there is none
+    test:     its node id without parameters
+    outcome:  passed, failed, error, skipped, xfailed, xpassed, crashed, unfinished, deselected or
+              not run
+    reason:   why there is no evaluation; "" where there is one
+    """
+
+    suite_path: str
+    pair: str
+    endpoint: str | None
+    test: str
+    outcome: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ScanScope:
+    """Books of the suite that a pair's passages may be of; each id with a digest of the book.
+
+    books:    its test books, but for the pair's own
+    excused:  those that excuse what they contain: training books, common texts, and those that
+              the model may give back here
+    """
+
+    books: dict[str, str] = field(default_factory=dict)
+    excused: dict[str, str] = field(default_factory=dict)
+
 
 LIKELIEST_SPAN = "likeliest answer's span"
 

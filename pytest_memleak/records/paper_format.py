@@ -12,15 +12,13 @@ import codecs
 import dataclasses
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pytest_memleak.errors import RecordsError
-from pytest_memleak.records.book import Book, Excerpt
-from pytest_memleak.records.digest import book_digest
-from pytest_memleak.records.finish_words import finish_reason
-from pytest_memleak.records.generation import FinishReason, Generation
+from pytest_memleak.records.book import Book, Excerpt, book_digest
+from pytest_memleak.records.generation import FinishReason, Generation, finish_reason
 from pytest_memleak.records.provenance import RecordedAs
 from pytest_memleak.records.reasoning_and_tool_calls import (
     THOUGHTS,
@@ -385,3 +383,28 @@ def _kind(value: object) -> str:
         dict: "an object",
     }
     return names.get(type(value), f"a {type(value).__name__}")
+
+
+# --- generations against their book ---------------------------------------------------------
+
+_HINT = "score generations against the book they were prompted with"
+
+
+def refuse_those_of_another_book(
+    generations: Iterable[Generation], book: Book, *, place: str, hint: str = _HINT
+) -> None:
+    """Raise RecordsError for generations of excerpts that the book does not have."""
+    known = {one.id for one in book.excerpts}
+    strangers = sorted({one.excerpt_id for one in generations} - known)
+    if strangers:
+        raise no_excerpt(*strangers, book_id=book.id, place=place, hint=hint)
+
+
+def no_excerpt(
+    first: str, *more: str, book_id: str, place: str | None = None, hint: str = _HINT
+) -> RecordsError:
+    """The error that says so, for who meets one generation at a time."""
+    others = f" (and {len(more)} more)" if more else ""
+    return RecordsError(
+        f"the book {book_id!r} has no excerpt {first!r}{others}", location=place, hint=hint
+    )

@@ -9,7 +9,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pytest_memleak.records.passage_rate import PassageRate
+from pytest_memleak.records.measurement import PassageRate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

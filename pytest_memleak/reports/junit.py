@@ -11,7 +11,7 @@ from pytest_memleak.records.number_format import day
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.plain_settings import flattened
 from pytest_memleak.reports.report_text import served_by, work_named
-from pytest_memleak.results.control_summary import suite_controls
+from pytest_memleak.results.run_verdict import suite_controls
 from pytest_memleak.scoring.measure_table import OF_PASSAGES
 
 if TYPE_CHECKING:

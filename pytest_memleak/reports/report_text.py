@@ -10,19 +10,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_memleak.records import Verdict
-from pytest_memleak.records.distribution import distribution
 from pytest_memleak.records.number_format import amount, day, percent, percent_at_most
-from pytest_memleak.records.provenance import weights_in
+from pytest_memleak.records.provenance import distribution, weights_in
 from pytest_memleak.records.verdicts import refused_words
-from pytest_memleak.results.control_summary import suite_controls
+from pytest_memleak.results.run_verdict import suite_controls
 from pytest_memleak.scoring.measure_table import MEASURES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pytest_memleak.records import BookPart, Measure, WorkVerdict
+    from pytest_memleak.records.measurement import PassageRate
     from pytest_memleak.records.pair_result import PairResult
-    from pytest_memleak.records.passage_rate import PassageRate
     from pytest_memleak.records.provenance import Provenance, ServedBy, Tried
 
 _WEIGHTS = {"fixed": "fixed weights", "a name": "weights known by name alone"}

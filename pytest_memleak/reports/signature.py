@@ -20,7 +20,7 @@ from pytest_memleak.results.evidence_file import (
     canonical,
     read_regular,
 )
-from pytest_memleak.results.subjects import subjects
+from pytest_memleak.results.run_evidence import subjects
 
 if TYPE_CHECKING:
     from pathlib import Path

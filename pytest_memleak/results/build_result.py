@@ -12,8 +12,7 @@ from pytest_memleak.records.pair_result import LIKELIEST_SPAN, PairResult, Passa
 from pytest_memleak.records.round_stats import RoundFigures
 from pytest_memleak.redaction.text import QUOTED_WORDS
 from pytest_memleak.results.passage_details import passage_details, passage_passages
-from pytest_memleak.results.quotes import quote
-from pytest_memleak.results.rates import rate_of
+from pytest_memleak.results.quotes import quote, rate_of
 from pytest_memleak.scoring.measure_table import GREEDY, MEASURES, table_with
 from pytest_memleak.verdict.evaluation import Evaluation
 
@@ -72,7 +71,7 @@ def finding(
     quoted: int | None = QUOTED_WORDS,
 ) -> PairResult:
     """What reports say of one evaluation. quoted: words of each passage, None for all."""
-    from pytest_memleak.results.plot_data import plot_data  # with numpy: not needed to collect
+    from pytest_memleak.results.coverage_map import plot_data  # with numpy: not needed to collect
 
     return dataclasses.replace(
         facts(evaluation),

@@ -1,26 +1,34 @@
-"""Where in its book a pair's answers give it back: numbers and excerpts' ids, no text.
+"""Where in its book a pair's generations reproduce it, for the evidence and for the charts.
 
     {"rounds": 10, "times": "0x120 3x4 ...", "excerpts": [...], "spans": [...], "curve": [...]}
 
-`times` says of the book's words, from the first, how many rounds cover each: 120 words by none,
-then 4 words by three rounds. Positions are words of the book, intervals half-open.
+The evidence's map has numbers and excerpt IDs, no text. `times` gives for the book's words, from
+the first, how many rounds cover each: no round covers the first 120, three rounds cover the next 4.
+`plot_data` adds what the charts need; it travels from xdist's workers to the process that writes
+the report. Positions are words of the book, intervals half-open.
 """
 
 from __future__ import annotations
 
-from itertools import pairwise
+import bisect
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pytest_memleak.errors import EvidenceError
+from pytest_memleak.records.plot_records import Heading, Link, PlotData, SpanNote
+from pytest_memleak.results.quotes import quote, rate_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from pytest_memleak.records import Book, Measurement, Span
     from pytest_memleak.scoring.analysis import Analysis
+    from pytest_memleak.scoring.span_sources import ExcerptSpan
+    from pytest_memleak.verdict.evaluation import Evaluation
 
 # No book has so many words; a bundle may say anything.
 _MOST_WORDS = 100_000_000
@@ -86,3 +94,114 @@ def times_in(told: Mapping[str, Any]) -> NDArray[np.intc]:
     if sum(lengths) != words or words > _MOST_WORDS or max(counts, default=0) > told["rounds"]:
         raise EvidenceError("coverage.times: it is not of the words of its excerpts")
     return np.repeat(np.array(counts, dtype=np.intc), lengths)
+
+
+_SPANS = 12
+_LINKS = 150
+_SOURCES = 8
+
+
+def plot_data(evaluation: Evaluation, *, quoted: int | None) -> PlotData | None:
+    """The plot data of a pair that was measured; `quoted` words of each span, None for all.
+
+    With None, and only then, it holds the book's text.
+    """
+    analysis, book = evaluation.analysis, evaluation.book
+    if analysis is None or book is None:
+        return None
+    measured, error = analysis.measurement, analysis.error
+    block = measured.longest_block
+    over = evaluation.pair.scoring.span_threshold
+    long = [one for one in analysis.cross.spans if one.words > over]
+    crossing = [one for one in long if one.cross]
+    return PlotData(
+        rounds=error.rounds,
+        confidence=error.confidence,
+        agreement=analysis.agreement,
+        heat=tuple(chain.from_iterable(run_lengths(analysis.counts.times))),
+        excerpts=tuple(excerpt.id for excerpt in book.excerpts),
+        starts=measured.excerpt_starts,
+        chapters=_chapters(book, measured),
+        block=None if block.start is None or block.end is None else (block.start, block.end),
+        curve=_rounded(error.curve),
+        guess=_rounded(error.guess),
+        lengths=tuple(sorted(analysis.lengths.items())),
+        spans=_worst(analysis, book, quoted),
+        links=_links(crossing, book),
+        long_count=len(long),
+        long_cross=len(crossing),
+        null=(analysis.null.null_bmc, analysis.null.null_longest_span) if analysis.null else None,
+        text=tuple(excerpt.text for excerpt in book.excerpts) if quoted is None else None,
+    )
+
+
+def _rounded(shares: Sequence[float]) -> tuple[float, ...]:
+    return tuple(round(share, 6) for share in shares)
+
+
+def _chapters(book: Book, measured: Measurement) -> tuple[Heading, ...]:
+    """Where each heading begins; a book without headings is one chapter."""
+    found: list[Heading] = []
+    for excerpt, start in zip(book.excerpts, measured.excerpt_starts, strict=True):
+        if not found or excerpt.chapter != found[-1].title:
+            found.append(Heading(excerpt.chapter, start))
+    return tuple(found)
+
+
+def _worst(analysis: Analysis, book: Book, quoted: int | None) -> tuple[SpanNote, ...]:
+    measured = analysis.measurement
+    spans = measured.spans[:_SPANS] or (measured.longest_span,)
+    given = analysis.cross.spans
+    starts = [one.start for one in given]
+    return tuple(
+        _note(span, _containing(span, given, starts), analysis, book, quoted)
+        for span in spans
+        if span.start is not None
+    )
+
+
+def _containing(
+    span: Span, given: Sequence[ExcerptSpan], starts: Sequence[int]
+) -> ExcerptSpan | None:
+    """The span of all generations that holds this one; none where that crosses a border."""
+    start, end = span.start or 0, span.end or 0
+    place = bisect.bisect_right(starts, start) - 1
+    return given[place] if place >= 0 and given[place].end >= end else None
+
+
+def _note(
+    span: Span,
+    given: ExcerptSpan | None,
+    analysis: Analysis,
+    book: Book,
+    quoted: int | None,
+) -> SpanNote:
+    measured = analysis.measurement
+    start, end = span.start or 0, span.end or 0
+    excerpt = book.excerpts[measured.excerpt_at(start)]
+    sources = given.sources if given else (excerpt.id,)
+    return SpanNote(
+        words=span.words,
+        start=start,
+        end=end,
+        chapter=excerpt.chapter,
+        excerpt=excerpt.id,
+        generation=span.generation,
+        quote=quote(book, span, measured, most=quoted),
+        sources=sources[:_SOURCES],
+        more=max(0, len(sources) - _SOURCES),
+        rate=rate_of(analysis, start, end),
+    )
+
+
+def _links(crossing: Sequence[ExcerptSpan], book: Book) -> tuple[Link, ...]:
+    order = {excerpt.id: place for place, excerpt in enumerate(book.excerpts)}
+    return tuple(
+        Link(
+            one.start,
+            one.end,
+            order[one.target],
+            tuple(order[source] for source in one.sources if source != one.target)[:_SOURCES],
+        )
+        for one in sorted(crossing, key=lambda one: -one.words)[:_LINKS]
+    )

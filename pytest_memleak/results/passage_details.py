@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.records import Origin
 from pytest_memleak.records.pair_result import Passage
-from pytest_memleak.results.quotes import quote_anywhere
-from pytest_memleak.results.rates import rate_of
+from pytest_memleak.results.quotes import quote_anywhere, rate_of
 from pytest_memleak.scoring.measure_table import MEASURES
 from pytest_memleak.scoring.words import words
 
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytest_memleak.records import Book
-    from pytest_memleak.records.passage_rate import PassageRate
+    from pytest_memleak.records.measurement import PassageRate
     from pytest_memleak.scoring.protected_passages import ProtectedPassage, ProtectedPassages
     from pytest_memleak.verdict.evaluation import Evaluation
 

@@ -1,4 +1,4 @@
-"""The few words of a passage that a report may show."""
+"""What reports show of any passage: a few of its words, and how often it comes back."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pytest_memleak.records import Block, Book, Excerpt, Measurement, WordMode
+    from pytest_memleak.records.measurement import PassageRate
+    from pytest_memleak.scoring.analysis import Analysis
 
 _LONGEST_WORD = 40
 
@@ -72,3 +74,23 @@ def _quoted(
     said = " ".join(inert(word, longest=_LONGEST_WORD) for word in found[skipped:][:wanted])
     left = of - wanted
     return f"{said} … (+{amount(left, 'word')})" if left else said
+
+
+def rate_of(analysis: Analysis, start: int, end: int) -> PassageRate | None:
+    """How often their own prompt brought back the words [start, end) of the pair's book, whole.
+
+    None where they lie across the border of two excerpts, which no one prompt asks for.
+    """
+    from pytest_memleak.scoring.passage_rates import passage_rates  # with numpy
+
+    measured, error = analysis.measurement, analysis.error
+    if measured.excerpt_at(start) != measured.excerpt_at(end - 1):
+        return None
+    (rate,) = passage_rates(
+        [(start, end)],
+        analysis.own_runs,
+        n=error.rounds,
+        alike=error.likeness.alike,
+        confidence=error.confidence,
+    )
+    return rate

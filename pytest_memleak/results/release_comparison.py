@@ -25,7 +25,7 @@ from pytest_memleak.results.comparable import (
     unlike,
 )
 from pytest_memleak.results.evidence_file import check_digest, differences, read_evidence
-from pytest_memleak.results.pair_evidence import suite_evidence
+from pytest_memleak.results.run_evidence import suite_evidence
 from pytest_memleak.results.run_verdict import gates, verdict_of
 from pytest_memleak.scoring.measure_table import OF_PASSAGES, why_unmeasured
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from pytest_memleak.errors import BookError, RecordsError, SettingsError
 from pytest_memleak.records import Generation, Origin, Span
-from pytest_memleak.records.excerpt_checks import no_excerpt
+from pytest_memleak.records.paper_format import no_excerpt
 from pytest_memleak.scoring.distinct import Distinct, Packing, distinct
 from pytest_memleak.scoring.matches import Matches
 from pytest_memleak.scoring.multi_book_index import SharedIndex

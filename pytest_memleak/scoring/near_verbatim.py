@@ -12,7 +12,7 @@ import numpy as np
 
 from pytest_memleak.errors import BookError
 from pytest_memleak.records import Origin
-from pytest_memleak.records.excerpt_checks import no_excerpt
+from pytest_memleak.records.paper_format import no_excerpt
 from pytest_memleak.scoring.alignment import Run, matching_blocks
 from pytest_memleak.scoring.folding import folded_words
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_memleak.records.passage_rate import PassageRate
+from pytest_memleak.records.measurement import PassageRate
 from pytest_memleak.scoring.quantiles import clopper_pearson
 from pytest_memleak.scoring.round_blocks import blocks_of
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_memleak.records.excerpt_checks import no_excerpt
+from pytest_memleak.records.paper_format import no_excerpt
 from pytest_memleak.scoring.distinct import Distinct, Packing
 from pytest_memleak.scoring.index import Index
 from pytest_memleak.scoring.intervals import outermost

@@ -12,7 +12,7 @@ from ferry import CLEAN
 
 from pytest_memleak.cli.main import main
 from pytest_memleak.results.evidence_file import sealed
-from pytest_memleak.results.subjects import names_of
+from pytest_memleak.results.run_evidence import names_of
 
 WIDE = ("longest_span = 10", "longest_block = 30")
 EVIDENCE = "--memleak-evidence=evidence.json"

@@ -3,7 +3,7 @@
 import pytest
 
 from pytest_memleak.records import FinishReason
-from pytest_memleak.records.finish_words import finish_reason
+from pytest_memleak.records.generation import finish_reason
 from pytest_memleak.records.paper_format import generations_from_records
 
 WORDS = {

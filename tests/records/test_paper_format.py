@@ -13,7 +13,7 @@ from pytest_memleak.books.build_book import paper_records
 from pytest_memleak.errors import RecordsError
 from pytest_memleak.records import Excerpt, FinishReason, Generation
 from pytest_memleak.records import paper_format as paper
-from pytest_memleak.records.digest import book_digest
+from pytest_memleak.records.book import book_digest
 from pytest_memleak.records.paper_format import (
     book_from_records,
     generations_from_records,

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_memleak.records import Completeness, Kind
-from pytest_memleak.records.detection_summary import DetectionSummary
+from pytest_memleak.records.measurement import PassageRate
 from pytest_memleak.records.pair_result import CountedDraws, PairResult, Passage
-from pytest_memleak.records.passage_rate import PassageRate
 from pytest_memleak.records.provenance import Provenance, ServedBy, Tried
+from pytest_memleak.records.round_stats import DetectionSummary
 from pytest_memleak.reports.report_text import rate_text
 from pytest_memleak.reports.terminal import summary
 

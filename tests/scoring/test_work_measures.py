@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_memleak.records import Block, Book, Excerpt, Generation, Scoring, Work
-from pytest_memleak.records.digest import book_digest
+from pytest_memleak.records.book import book_digest
 from pytest_memleak.scoring.analysis import analyse, estimates, judged_measures
 
 SCORING = Scoring(k=3, trim=3, span_threshold=6)

@@ -8,7 +8,7 @@ from typing import Any
 from pytest_memleak.interfaces.protocols import Completion, Served
 from pytest_memleak.providers.usage import MOST_CHOICES, shared_out, token_count, whole_count
 from pytest_memleak.records import FinishReason
-from pytest_memleak.records.finish_words import finish_reason
+from pytest_memleak.records.generation import finish_reason
 from pytest_memleak.records.provenance import server_fingerprint
 from pytest_memleak.records.reasoning_and_tool_calls import texts_in, without_answer
 

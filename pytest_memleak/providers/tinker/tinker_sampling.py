@@ -17,7 +17,7 @@ from pytest_memleak.providers.tinker.tinker_client import PROVIDER, Calls, Gone
 from pytest_memleak.providers.tinker.tinker_format import ChatFormat, PlainFormat
 from pytest_memleak.providers.tinker.tinker_logprobs import TokenLogs
 from pytest_memleak.records import FinishReason
-from pytest_memleak.records.finish_words import finish_reason
+from pytest_memleak.records.generation import finish_reason
 
 if TYPE_CHECKING:
     from tinker import APIFuture, SampleResponse, SamplingClient

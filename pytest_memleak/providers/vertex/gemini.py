@@ -17,7 +17,7 @@ from pytest_memleak.providers.parameter_support import ParameterSupport
 from pytest_memleak.providers.usage import MOST_CHOICES, shared_out, token_count
 from pytest_memleak.providers.vertex.vertex_client import PROVIDER, Calls
 from pytest_memleak.records import FinishReason
-from pytest_memleak.records.finish_words import finish_reason
+from pytest_memleak.records.generation import finish_reason
 from pytest_memleak.records.reasoning_and_tool_calls import texts_in, without_answer
 
 if TYPE_CHECKING:

@@ -13,9 +13,8 @@ from pytest_memleak.reports.html.badges import Badge, verdict_badge
 from pytest_memleak.reports.plain_settings import recipe
 from pytest_memleak.reports.report_text import detects, in_percent, of_suites, served_by, unit
 from pytest_memleak.results.build_result import table_of
-from pytest_memleak.results.control_summary import suite_controls
 from pytest_memleak.results.run_evidence import pairs_of
-from pytest_memleak.results.run_verdict import result_of
+from pytest_memleak.results.run_verdict import result_of, suite_controls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
