@@ -26,9 +26,9 @@ import honest_writers as writers
 from pytest_memleak.books.continuation import beginnings
 from pytest_memleak.records import Completeness, FinishReason
 from pytest_memleak.records.paper_format import generations_from_records
-from pytest_memleak.verdict.answer_census import AnswerCensus
 from pytest_memleak.verdict.completeness import completeness
 from pytest_memleak.verdict.evidence_requirements import Asked
+from pytest_memleak.verdict.generation_kinds import AnswerCensus
 from pytest_memleak.verdict.prompt_overlap import prompt_overlap
 from pytest_memleak.verdict.refusals import declines
 

@@ -23,7 +23,7 @@ import corpus
 from pages import write_measured
 
 from pytest_memleak.books.catalog_file import CatalogFile, Part, PreparedBook, write_catalog
-from pytest_memleak.pipeline.catalog_reader import LooseBooks, LooseReader
+from pytest_memleak.pipeline.catalog import LooseBooks, LooseReader
 from pytest_memleak.records import Book, Scoring
 from pytest_memleak.scoring.catalog_scan import GenerationSieve, scan
 

@@ -67,7 +67,7 @@ def _books(parsed: argparse.Namespace) -> Iterator[tuple[Path, str, BookKeys]]:
     """Each file that is a book, with its SHA-256 and keys; why not, of the others, on stderr."""
     from pytest_memleak.books.catalog_file import is_catalog_file
     from pytest_memleak.errors import MemleakError
-    from pytest_memleak.pipeline.catalog_reader import LooseReader
+    from pytest_memleak.pipeline.catalog import LooseReader
     from pytest_memleak.records import Scoring
     from pytest_memleak.redaction.text import inert
 

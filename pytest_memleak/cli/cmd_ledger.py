@@ -307,7 +307,7 @@ def _import(parsed: argparse.Namespace) -> int:
     from pytest_memleak.errors import SuiteError
     from pytest_memleak.interfaces.extensions import Extensions
     from pytest_memleak.ledger.imports import import_generations
-    from pytest_memleak.pipeline.probes import questions_of
+    from pytest_memleak.pipeline.required_samples import questions_of
     from pytest_memleak.pipeline.resources import Resources
     from pytest_memleak.pipeline.suite_run import SuiteRun
     from pytest_memleak.redaction.text import inert

@@ -31,7 +31,7 @@ def add_power(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 
 def _power(parsed: argparse.Namespace) -> int:
-    from pytest_memleak.pipeline.power import power_of
+    from pytest_memleak.pipeline.dry_run import power_of
     from pytest_memleak.pipeline.resources import Resources
     from pytest_memleak.pipeline.run import Run
     from pytest_memleak.reports.terminal import power_table

@@ -1,10 +1,10 @@
-"""The catalog of a suite: books that nobody asks for, and that no answer may recite either.
+"""The catalog of a suite: protected works that are scanned for but never prompted.
 
-    held = catalog.held_by(written)   -> the books of it that the answers share long runs with
+    held = catalog.held_by(written)   -> the books that share long runs with the generations
 
-The answers make a table, and the catalog streams past it: once for all pairs whose answers are
-there without a call, and once for each pair whose answers are yet to be drawn. What comes through
-is few, and goes to the exact index with the suite's own books (METRICS section 11).
+The generations make a table, and the catalog streams past it: once for all pairs whose generations
+are stored, and once for each pair that is still to be sampled. The few matching books go to the
+exact index with the suite's own books (METRICS section 11).
 """
 
 from __future__ import annotations
@@ -12,13 +12,16 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import os
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from pytest_memleak.books.catalog_file import CatalogFile, Part, is_catalog_file
 from pytest_memleak.errors import BookError, MemleakError, SuiteError
-from pytest_memleak.pipeline.catalog_reader import LooseBooks, LooseReader, catalog_name
+from pytest_memleak.interfaces.extensions import Extensions
+from pytest_memleak.interfaces.protocols import Manuscript
 from pytest_memleak.pipeline.required_samples import all_texts
 from pytest_memleak.records import Issue
 from pytest_memleak.records.number_format import amount
@@ -27,12 +30,12 @@ from pytest_memleak.scoring.measure_table import asks_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from pytest_memleak.pipeline.required_samples import Answers
     from pytest_memleak.pipeline.resources import Scan
-    from pytest_memleak.records import Book, Limits, Suite
-    from pytest_memleak.scoring.catalog_scan import Looked, Shard
+    from pytest_memleak.records import Book, Limits, Scoring, Suite
+    from pytest_memleak.scoring.catalog_scan import BookKeys, Looked, Shard
+
 
 _One = TypeVar("_One")
 
@@ -293,3 +296,55 @@ def _sha256(path: Path) -> str | None:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return None
+
+
+def catalog_name(path: Path, root: Path) -> str:
+    """What a book of a catalog is called: its file's path from the suite's folder.
+
+    It has a slash, which no id in a suite file has.
+    """
+    name = Path(os.path.relpath(path, root)).as_posix()
+    return name if "/" in name else f"./{name}"
+
+
+class LooseReader:
+    """Reads books without instructions; elsewhere with the readers that are installed there."""
+
+    def __init__(self, scoring: Scoring, extensions: Extensions | None = None) -> None:
+        self.scoring = scoring
+        self._extensions = extensions or Extensions()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """A plugin of this process need not be there where the reader goes."""
+        return LooseReader, (self.scoring,)
+
+    def read(self, path: Path) -> Book:
+        """The book, cut; BookError or RecordsError where it cannot be read."""
+        from pytest_memleak.books.build_book import make_book
+
+        read = self._extensions.read_book(path)
+        if isinstance(read, Manuscript):
+            return make_book(path.name, read, mode=self.scoring.word_mode)
+        return read
+
+    def keys(self, path: Path) -> BookKeys:
+        """Its keys; BookError also where it cannot be measured."""
+        return book_keys(self.read(path), k=self.scoring.k, mode=self.scoring.word_mode)
+
+
+@dataclass(frozen=True, slots=True)
+class LooseBooks:
+    """Some files, by the names that they have in a run: a shard of a library."""
+
+    files: tuple[tuple[str, Path], ...]
+    reader: LooseReader
+
+    def books(self) -> Iterator[tuple[str, BookKeys | MemleakError]]:
+        """Each book's keys, or why there are none."""
+        for name, path in self.files:
+            try:
+                keys = self.reader.keys(path)
+            except MemleakError as error:
+                yield name, error
+            else:
+                yield name, keys

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pytest_memleak.ledger.ledger import Ledger
     from pytest_memleak.pipeline.prepared_books import PreparedBooks
     from pytest_memleak.pipeline.resources import Resources
-    from pytest_memleak.records import Book, BookSource, Model, Suite
+    from pytest_memleak.records import Book, BookSource, Suite
     from pytest_memleak.sampling.deployment import Stands
     from pytest_memleak.sampling.retry import Retry
 

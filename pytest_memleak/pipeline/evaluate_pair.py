@@ -13,14 +13,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import MemleakError
-from pytest_memleak.pipeline.analyze_pair import analysed, is_over_a_limit, stop_for
-from pytest_memleak.pipeline.detection_check import sensitivity_issues, sensitivity_of
-from pytest_memleak.pipeline.limit_reachability import refuse_limits_out_of_reach
+from pytest_memleak.pipeline.analyze_pair import SecondLook, analysed, is_over_a_limit, stop_for
+from pytest_memleak.pipeline.limit_reachability import (
+    refuse_limits_out_of_reach,
+    sensitivity_issues,
+    sensitivity_of,
+)
 from pytest_memleak.pipeline.probability import extract_pair
 from pytest_memleak.pipeline.reference_models import Compared, compared
 from pytest_memleak.pipeline.required_samples import all_texts, draws_of
 from pytest_memleak.pipeline.sampled_generations import CountedAnswers, all_written, answered_by
-from pytest_memleak.pipeline.second_look import SecondLook
 from pytest_memleak.records import Completeness, Issue
 from pytest_memleak.records.phases import Phase, ProgressEvent
 from pytest_memleak.verdict.evaluation import Evaluation

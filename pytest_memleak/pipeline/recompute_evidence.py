@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from pytest_memleak.errors import EvidenceError, Inconclusive
 from pytest_memleak.ledger.hash_chain import Head
-from pytest_memleak.pipeline.allowed_folders import refuse_outside, refuse_paths_outside
 from pytest_memleak.records import Verdict
 from pytest_memleak.results.build_result import facts, unrun
 from pytest_memleak.results.evidence_file import differences
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from pytest_memleak.pipeline.suite_run import SuiteRun
     from pytest_memleak.records import Pair, Suite
     from pytest_memleak.verdict.evaluation import Evaluation
+
 
 _NOT_KEPT = re.compile(r"endpoint \d+ \(not kept\)")
 
@@ -308,3 +308,58 @@ def _take_calls_of_that_run(found: dict[str, Any] | None, said: object) -> None:
         calls = said.get("calls_this_run")
         if type(calls) is int and 0 <= calls <= found["calls"]:
             found["calls_this_run"] = calls
+
+
+def refuse_outside(path: Path, folders: Sequence[Path]) -> Path:
+    """The path, with its links followed; EvidenceError for one outside of all folders, or no file.
+
+    A path to nothing is let through: whoever opens it says so.
+    """
+    # Not `resolve`, which raises RuntimeError for a circle of links before Python 3.13.
+    real = Path(os.path.realpath(path))
+    if not any(real.is_relative_to(os.path.realpath(folder)) for folder in folders):
+        allowed = ", ".join(str(one) for one in folders)
+        raise EvidenceError(
+            f"outside of the folders that may be read ({allowed})",
+            location=str(path),
+            hint="allow its folder, if you trust it: --folder DIR",
+        )
+    if real.exists() and not real.is_file() and not real.is_dir():
+        raise EvidenceError("neither a file nor a folder", location=str(path))
+    return real
+
+
+def refuse_paths_outside(suite: Suite, folders: Sequence[Path]) -> None:
+    """Raise EvidenceError where anything that a suite names is there, and may not be opened."""
+    for path in _paths(suite):
+        refuse_outside(path, folders)
+
+
+def _paths(suite: Suite) -> Iterator[Path]:
+    for book in suite.books:
+        yield book.source
+        if book.summaries is not None:
+            yield book.summaries
+    yield from suite.catalog
+    root = suite.path.parent
+    ids = [book.id for book in suite.books]
+    for model in suite.models:
+        for named in (
+            model.base_model,
+            model.endpoint,
+            model.baseline_model,
+            *model.options.values(),
+        ):
+            if not isinstance(named, str) or "\0" in named:
+                continue
+            for path in {Path(named.replace("{book}", one)) for one in ids}:
+                at = root / path.expanduser() if str(path).startswith("~") else root / path
+                if _is_there(at):
+                    yield at
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name too long for a path
+        return False

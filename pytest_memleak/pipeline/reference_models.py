@@ -10,9 +10,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import MemleakError
-from pytest_memleak.pipeline.canaries import answer_alike
 from pytest_memleak.pipeline.ledger_endpoint import weights_named
-from pytest_memleak.pipeline.required_samples import Purpose
+from pytest_memleak.pipeline.required_samples import Purpose, answer_alike
 from pytest_memleak.pipeline.sampled_generations import CountedAnswers, draw
 from pytest_memleak.records import Issue
 from pytest_memleak.records.phases import Phase, ProgressEvent

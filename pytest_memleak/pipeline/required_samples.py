@@ -1,13 +1,16 @@
-"""Everything that a pair's verdict rests on, as one list.
+"""All samples that a pair's verdict requires, as one list, and the prompts that request them.
 
     draws_of(pair, suite) -> the pair's own, greedy ones, those of the null and of the baseline
     all_texts(written)    -> every generation with its origin, to be searched for passages
 
-What is planned, priced, drawn, counted, hashed and scored walks this list. Canaries go with the
-pair's own answers (`pipeline.canaries`), and windows of a text take their place
-(`pipeline.probability`).
-Passages count in the pair's own, greedy, canary and unrequested generations
-(`pipeline.sampled_generations`).
+Planning, pricing, sampling, counting, hashing, and scoring walk this list. Windows of a text
+(`pipeline.probability`) take the place of the pair's own samples. Passages count in the pair's own,
+greedy, canary, and unrequested generations (`pipeline.sampled_generations`).
+
+Canaries are five short prompts at temperature 0 that identify the weights. Each endpoint gets them
+before its first generation; an endpoint that is only a name gets them before every run that reuses
+generations (METRICS section 10). Servers aren't exact even at temperature 0, so most canaries have
+to begin alike, not all.
 """
 
 from __future__ import annotations
@@ -17,15 +20,20 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
-from pytest_memleak.interfaces.protocols import BaselinedEndpoint
-from pytest_memleak.pipeline.probes import as_greedy
+from pytest_memleak.interfaces.protocols import BaselinedEndpoint, ContinuingEndpoint
 from pytest_memleak.records import Origin
+from pytest_memleak.scoring.words import words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from pytest_memleak.interfaces.protocols import Endpoint, Recording
-    from pytest_memleak.records import Generation, Pair, Suite
+    from pytest_memleak.ledger.prompts import PairPrompts
+    from pytest_memleak.records import Book, Generation, Pair, Sampling, Suite
+
+_CANARIES = 5
+_TOKENS = 64
+_WORDS_ALIKE = 12
 
 
 class Purpose(StrEnum):
@@ -141,3 +149,74 @@ def all_texts(written: Iterable[Answers]) -> Iterator[Generation]:
             else:
                 ordinal = number if origin is Origin.CANARY else generation.ordinal
                 yield dataclasses.replace(generation, origin=origin, ordinal=ordinal)
+
+
+def as_probed(pair: Pair, book: Book, endpoint: Endpoint | None) -> Book:
+    """The book as `endpoint` is asked for it and as it is measured."""
+    if pair.probe.kind == "instruction":
+        return book
+    from pytest_memleak.books.continuation import AS_IT_STANDS, ASKED_TO_CONTINUE, beginnings
+
+    default = AS_IT_STANDS if text_side(pair, endpoint) else ASKED_TO_CONTINUE
+    return beginnings(
+        book,
+        prefix_words=pair.probe.prefix_words,
+        template=pair.probe.continuation_template or default,
+        mode=pair.scoring.word_mode,
+    )
+
+
+def text_side(pair: Pair, endpoint: Endpoint | None) -> Endpoint | None:
+    """What goes on with the pair's prompts as they stand; None where they are instructions.
+
+    They are where the endpoint has no such side, and where the suite's template says more than
+    the prefix.
+    """
+    from pytest_memleak.books.continuation import AS_IT_STANDS
+
+    if pair.probe.kind == "instruction" or not isinstance(endpoint, ContinuingEndpoint):
+        return None
+    return (
+        endpoint.continuing() if pair.probe.continuation_template in (None, AS_IT_STANDS) else None
+    )
+
+
+def as_greedy(sampling: Sampling) -> Sampling:
+    """The settings of the likeliest answer: at temperature 0, twice, since not all servers obey."""
+    return dataclasses.replace(sampling, samples=2, temperature=0.0)
+
+
+def questions_of(pair: Pair, book: Book) -> PairPrompts:
+    """What the pair asks of its endpoint; `book` as it is asked for."""
+    from pytest_memleak.ledger.prompts import questionnaire
+
+    return questionnaire(
+        pair.id, book, pair.sampling, words=lambda text: len(words(text, pair.scoring.word_mode))
+    )
+
+
+def canary_book(book: Book) -> Book:
+    """Five excerpts, spread over the book."""
+    asked = [one for one in book.excerpts if one.instruction]
+    step = max(1, len(asked) // _CANARIES)
+    return dataclasses.replace(book, excerpts=tuple(asked[::step][:_CANARIES]))
+
+
+def canary_questions(pair: Pair, book: Book, rounds: int) -> PairPrompts:
+    """What is asked: the instructions of the canary book's excerpts."""
+    sampling = dataclasses.replace(
+        pair.sampling, samples=rounds, temperature=0.0, seed=0, max_tokens=_TOKENS
+    )
+    return questions_of(dataclasses.replace(pair, sampling=sampling), canary_book(book))
+
+
+def answer_alike(answers: Collection[Sequence[str]]) -> bool | None:
+    """Whether the last answers to most questions begin as the first; None without two of each."""
+    if not answers or min(map(len, answers)) <= 1:
+        return None
+    alike = sum(_beginning(one[0]) == _beginning(one[-1]) for one in answers)
+    return 2 * alike > len(answers)
+
+
+def _beginning(text: str) -> list[str]:
+    return words(text, "unicode")[:_WORDS_ALIKE]

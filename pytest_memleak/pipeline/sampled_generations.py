@@ -22,7 +22,6 @@ import numpy as np
 from pytest_memleak.errors import Inconclusive
 from pytest_memleak.interfaces.capabilities import DescribedRecording
 from pytest_memleak.interfaces.protocols import Recording
-from pytest_memleak.pipeline.canaries import answer_alike, canary_book, canary_questions
 from pytest_memleak.pipeline.ledger_endpoint import (
     LedgerEndpoint,
     WhoAnswered,
@@ -30,14 +29,21 @@ from pytest_memleak.pipeline.ledger_endpoint import (
     through_ledger,
 )
 from pytest_memleak.pipeline.prepared_books import template_of
-from pytest_memleak.pipeline.probes import as_probed, questions_of, text_side
-from pytest_memleak.pipeline.required_samples import Purpose, RequiredSamples
+from pytest_memleak.pipeline.required_samples import (
+    Purpose,
+    RequiredSamples,
+    answer_alike,
+    as_probed,
+    canary_book,
+    canary_questions,
+    questions_of,
+    text_side,
+)
 from pytest_memleak.records import Issue, Kind
 from pytest_memleak.records.pair_result import CountedDraws
-from pytest_memleak.verdict.answer_census import AnswerCensus
 from pytest_memleak.verdict.completeness import completeness
 from pytest_memleak.verdict.evidence_requirements import Asked
-from pytest_memleak.verdict.generation_kinds import KINDS
+from pytest_memleak.verdict.generation_kinds import KINDS, AnswerCensus
 from pytest_memleak.verdict.model_identity import recorded_issues
 from pytest_memleak.verdict.prompt_overlap import instruction_issues, prompt_overlap
 
@@ -47,7 +53,6 @@ if TYPE_CHECKING:
     from pytest_memleak.interfaces.protocols import Endpoint
     from pytest_memleak.ledger.prompts import PairPrompts
     from pytest_memleak.pipeline.endpoints import Endpoints
-    from pytest_memleak.pipeline.required_samples import RequiredSamples
     from pytest_memleak.pipeline.resources import Resources
     from pytest_memleak.records import Book, Completeness, Generation
     from pytest_memleak.sampling.cost_plan import Plan

@@ -67,8 +67,10 @@ class SuiteRun:
     @functools.cached_property
     def catalog(self) -> Catalog:
         """The books that nobody asks for."""
-        from pytest_memleak.pipeline.catalog import Catalog  # with numpy
-        from pytest_memleak.pipeline.catalog_reader import LooseReader
+        from pytest_memleak.pipeline.catalog import (
+            Catalog,  # with numpy
+            LooseReader,
+        )
 
         return Catalog(
             self.suite,

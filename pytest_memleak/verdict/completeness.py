@@ -8,21 +8,39 @@ far the others are from being broken is in the margins.
 from __future__ import annotations
 
 from collections import Counter
+from fractions import Fraction
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-from pytest_memleak.records import Completeness, Kind
+import numpy as np
+
+from pytest_memleak.records import Completeness, Issue, Kind, RuleCheck
+from pytest_memleak.verdict.evidence_requirements import exact, fix
 from pytest_memleak.verdict.generation_kinds import KINDS
-from pytest_memleak.verdict.rules import RuleContext, issues_and_margins
+from pytest_memleak.verdict.prompt_overlap import instruction_rules
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from pytest_memleak.records import Issue
-    from pytest_memleak.verdict.answer_census import CensusResult
+    from pytest_memleak.scoring.distinct import Positions
+    from pytest_memleak.verdict.generation_features import Flags, GenerationFeatures
+    from pytest_memleak.verdict.generation_kinds import CensusResult
     from pytest_memleak.verdict.prompt_overlap import GivenAway
+    from pytest_memleak.verdict.shingles import Keys
+
 
 _INSTRUCTIONS = frozenset({"instructions", "aim", "given away"})
 _APART = frozenset({"second opinion", "protected books", "catalog"})
+_LEAST_MEDIAN_YIELD = Fraction(1, 2)
+_MOST_WITHOUT_ANSWER = Fraction(1, 20)
+_WORDLESS = frozenset({Kind.WITHHELD, Kind.EMPTY, Kind.REFUSAL, Kind.ECHO})
+_FEW_EXCERPTS = 10
+_LEAST_VARIETY = Fraction(1, 2)
+_LEAST_COMMON = Fraction(35, 100)
+_LEAST_ORDER = Fraction(3, 4)
+_FEWEST_PAIRS = 50  # F + R under which the order is not judged
+_LEAST_PAIRS = Fraction(1, 10)
+RuleOutcome = Issue | RuleCheck | str
 
 
 def completeness(
@@ -69,3 +87,289 @@ def _causes(issues: Sequence[Issue], case: RuleContext) -> tuple[Issue, ...]:
     if case.asked.recorded or not causes:
         return tuple(issues)
     return tuple(issue for issue in issues if issue.rule in reasons | _APART)
+
+
+def variety(
+    readings: GenerationFeatures, runs: Keys, answers: Flags
+) -> tuple[list[Fraction], list[Fraction]]:
+    """Per excerpt with two answers or more: distinct ones, and distinct 8-word runs, of all.
+
+    An excerpt whose answers have no run of 8 words is left out of the second.
+    """
+    ends = readings.runs.cumsum()
+    of: dict[int, list[int]] = {}
+    for one in np.flatnonzero(answers).tolist():
+        of.setdefault(int(readings.excerpt[one]), []).append(one)
+    texts, stretches = [], []
+    for its in of.values():
+        if len(its) > 1:
+            texts.append(Fraction(len(np.unique(readings.key[its])), len(its)))
+            found = np.concatenate(
+                [runs[ends[one] - readings.runs[one] : ends[one]] for one in its]
+            )
+            if len(found):
+                found.sort()
+                distinct = 1 + int(np.count_nonzero(found[1:] != found[:-1]))
+                stretches.append(Fraction(distinct, len(found)))
+    return texts, stretches
+
+
+class RuleContext:
+    """What the rules look at."""
+
+    def __init__(self, counted: CensusResult, given: GivenAway, *, over_limit: bool) -> None:
+        self.counted, self.given, self.over_limit = counted, given, over_limit
+        self.asked, self.limits = counted.asked, counted.asked.limits
+        self.readings, self.kinds = counted.readings, counted.kinds
+        self.excerpts = len(counted.excerpts)
+        self.asked_for = self.excerpts * counted.asked.samples
+        self.counts: list[int] = np.bincount(self.kinds, minlength=len(KINDS)).tolist()
+
+    def of(self, *kinds: Kind) -> Flags:
+        """Per generation, whether it is of one of these kinds."""
+        return np.isin(self.kinds, [KINDS.index(kind) for kind in kinds])
+
+    def count(self, kind: Kind) -> int:
+        """How many are of that kind."""
+        return self.counts[KINDS.index(kind)]
+
+    def fix(self, rule: str) -> str:
+        """What to do where that rule, or that kind, breaks the evidence."""
+        return fix(rule, recorded=self.asked.recorded)
+
+    @property
+    def answering(self) -> tuple[Kind, ...]:
+        """The kinds that count as answers."""
+        refusals = (Kind.REFUSAL,) if self.limits.accept_refusals else ()
+        return (Kind.ANSWER, *refusals)
+
+    @cached_property
+    def unanswered(self) -> Positions:
+        """The numbers of the excerpts that have no answer."""
+        answered = self.readings.excerpt[self.of(*self.answering)]
+        return np.flatnonzero(np.bincount(answered, minlength=self.excerpts) == 0)
+
+    @cached_property
+    def median_length_ratio(self) -> Fraction | None:
+        """Over all generations; refusals that are accepted are as good as whole answers."""
+        counts = self.readings.expected > 0
+        accepted = self.of(Kind.REFUSAL) & self.limits.accept_refusals
+        if accepted[counts].all():
+            return None
+        whole = np.where(accepted, self.readings.expected, self.readings.own)
+        own, expected = whole[counts], self.readings.expected[counts]
+        order = np.argsort(own / expected, kind="stable")
+        middle = {int(order[(len(own) - 1) // 2]), int(order[len(own) // 2])}
+        return sum((Fraction(int(own[at]), int(expected[at])) for at in middle), Fraction(0)) / len(
+            middle
+        )
+
+
+def issues_and_margins(
+    case: RuleContext,
+) -> tuple[tuple[Issue, ...], tuple[RuleCheck, ...], tuple[str, ...]]:
+    """Every rule's issues, margins and notes."""
+    issues: list[Issue] = []
+    margins: list[RuleCheck] = []
+    notes: list[str] = []
+    for rule in _RULES:
+        for said in rule(case):
+            if isinstance(said, Issue):
+                issues.append(said)
+            elif isinstance(said, RuleCheck):
+                margins.append(said)
+            else:
+                notes.append(said)
+    return tuple(issues), tuple(margins), tuple(notes)
+
+
+def _all_there(case: RuleContext) -> Iterator[RuleOutcome]:
+    got = len(case.readings)
+    if not case.asked_for:
+        yield Issue("all there", "nothing was asked of the model", case.fix("asked"))
+    if got < case.asked_for:
+        yield Issue(
+            "all there",
+            f"{got:,} of {case.asked_for:,} generations are there",
+            case.fix("all there"),
+        )
+    if case.counted.surplus:
+        yield Issue(
+            "no more",
+            f"{case.counted.surplus:,} generations are there that nobody asked for",
+            case.fix("no more"),
+        )
+    if case.counted.untold:
+        yield "no generation says why it ended: all were taken as whole"
+
+
+def _short(case: RuleContext) -> Iterator[RuleOutcome]:
+    got, short = len(case.readings), case.count(Kind.SHORT)
+    most = exact(case.limits.max_short)
+    yield RuleCheck("short", short / max(got, 1), "<=", float(most))
+    if short * most.denominator > got * most.numerator:
+        yield Issue(
+            "short",
+            f"{short:,} of {got:,} generations are shorter than min_length_ratio = "
+            f"{case.limits.min_length_ratio:g} of what was asked for, more than max_short = "
+            f"{case.limits.max_short:g} allows",
+            case.fix("short"),
+        )
+
+
+def _unanswered(case: RuleContext) -> Iterator[RuleOutcome]:
+    kinds = case.kinds
+    if _FEW_EXCERPTS <= case.excerpts < 2 * _FEW_EXCERPTS and len(case.unanswered) == 1:
+        kinds = kinds[case.readings.excerpt != case.unanswered[0]]  # one excerpt may have none
+    got = len(kinds)
+    counts = np.bincount(kinds, minlength=len(KINDS)).tolist()
+    counted = {
+        kind: count
+        for kind, count in zip(KINDS, counts, strict=True)
+        if kind is not Kind.SHORT and kind not in case.answering
+    }
+    none, most = sum(counted.values()), exact(case.limits.max_unanswered)
+    yield RuleCheck("unanswered", none / max(got, 1), "<=", float(most))
+    if none * most.denominator > got * most.numerator:
+        told = ", ".join(f"{n:,} {kind.value}" for kind, n in counted.items() if n)
+        chief = max(counted, key=lambda kind: counted[kind])
+        yield Issue(
+            "unanswered",
+            f"{none:,} of {got:,} generations are no answers ({told}"
+            f"{_server_words(case.counted.withheld)}), more than max_unanswered = "
+            f"{case.limits.max_unanswered:g} allows",
+            case.fix(chief),
+        )
+
+
+def _server_words(withheld: object) -> str:
+    counts = dict(withheld) if isinstance(withheld, dict) else {}
+    told = ", ".join(f"{n:,} {ascii(word)[1:-1]}" for word, n in sorted(counts.items()))
+    return f"; withheld as {told}" if told else ""
+
+
+def _median(case: RuleContext) -> Iterator[RuleOutcome]:
+    median = case.median_length_ratio
+    if median is None:
+        return
+    yield RuleCheck("median yield", float(median), ">=", float(_LEAST_MEDIAN_YIELD))
+    if median < _LEAST_MEDIAN_YIELD:
+        chief = max(KINDS, key=case.count)
+        yield Issue(
+            "median yield",
+            f"the median generation has {_percent(median)} of the words that were asked for; at "
+            "least 50 % is required",
+            case.fix(chief if chief in _WORDLESS else "median yield"),
+        )
+
+
+def _each_excerpt(case: RuleContext) -> Iterator[RuleOutcome]:
+    without = case.unanswered
+    allowed = (
+        max(1, int(case.excerpts * _MOST_WITHOUT_ANSWER)) if case.excerpts >= _FEW_EXCERPTS else 0
+    )
+    yield RuleCheck("excerpts without an answer", len(without), "<=", allowed)
+    if len(without) > allowed and len(case.readings):  # of none, the first rule says it
+        yield Issue(
+            "excerpts without an answer",
+            f"{len(without):,} of {case.excerpts:,} excerpts have no answer "
+            f"({_some(case, without.tolist())}); at most {allowed} may have none",
+            case.fix("excerpts without an answer"),
+        )
+
+
+def _withheld(case: RuleContext) -> Iterator[RuleOutcome]:
+    kept = np.bincount(
+        case.readings.excerpt[case.of(Kind.WITHHELD)], minlength=max(case.excerpts, 1)
+    )
+    drawn = np.maximum(np.bincount(case.readings.excerpt, minlength=max(case.excerpts, 1)), 1)
+    yield RuleCheck("withheld of one excerpt", float((kept / drawn).max()), "<=", 0.5)
+    most = np.flatnonzero(2 * kept > drawn)
+    if len(most):
+        yield Issue(
+            "withheld of one excerpt",
+            f"more than half of the generations of {len(most):,} excerpts were withheld by the "
+            f"provider ({_some(case, most.tolist())})",
+            case.fix(Kind.WITHHELD),
+        )
+    if case.counted.recitation:
+        yield Issue(
+            "recitation",
+            f"{case.counted.recitation:,} generations were withheld for recitation: that filter "
+            "saw a passage",
+            case.fix("recitation"),
+        )
+
+
+def _sampled(case: RuleContext) -> Iterator[RuleOutcome]:
+    if case.asked.temperature == 0 or case.over_limit:
+        return
+    suspected = "they may be no samples" if case.asked.recorded else "the server may not sample"
+    texts, runs = variety(case.readings, case.counted.runs, case.of(Kind.ANSWER))
+    for what, values in (("distinct answers", texts), ("distinct 8-word runs", runs)):
+        if not values:
+            yield f"{what} were not judged: no excerpt has two answers"
+            continue
+        ordered = sorted(values)
+        middle = (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
+        yield RuleCheck(what, float(middle), ">", float(_LEAST_VARIETY))
+        if middle <= _LEAST_VARIETY:
+            yield Issue(
+                what,
+                f"of the answers to one excerpt, {_percent(middle)} are {what} (median); "
+                f"expected over 50 %: {suspected}",
+                case.fix("sampled"),
+            )
+
+
+def _prose(case: RuleContext) -> Iterator[RuleOutcome]:
+    prose, chosen = case.counted.prose, case.of(Kind.ANSWER)
+    if not prose.judges:
+        yield "the book is too short, or its script has no words to tell prose by: not judged"
+        return
+    total, common, forward, backward = (
+        int(column[chosen].sum())
+        for column in (
+            case.readings.words,
+            case.readings.common,
+            case.readings.forward,
+            case.readings.reversed,
+        )
+    )
+    if not total:
+        return
+    shares = [("common words", Fraction(common, total) / prose.common, _LEAST_COMMON)]
+    if forward + backward >= _FEWEST_PAIRS:
+        shares.append(("word order", Fraction(forward, forward + backward), _LEAST_ORDER))
+    pairs = total - int(chosen.sum())
+    if prose.judges_pairs and pairs and prose.pair:
+        shares.append(("common word pairs", Fraction(forward, pairs) / prose.pair, _LEAST_PAIRS))
+    for what, value, least in shares:
+        yield RuleCheck(what, float(value), ">=", float(least))
+        if value < least:
+            yield Issue(
+                what,
+                f"the answers are not prose as the book's is: {what} {_percent(value)}; expected "
+                f"{_percent(least)}",
+                case.fix(Kind.UNREADABLE),
+            )
+
+
+def _instructions(case: RuleContext) -> Iterator[RuleOutcome]:
+    return instruction_rules(case.given, case.asked, excerpts=case.excerpts)
+
+
+# Instructions come first: where they fail, nothing is drawn, and all else follows from that.
+_RULES = (
+    *(_instructions, _all_there, _short, _unanswered, _median, _each_excerpt, _withheld),
+    *(_sampled, _prose),
+)
+
+
+def _some(case: RuleContext, numbers: Sequence[int]) -> str:
+    told = ", ".join(case.counted.excerpts[number] for number in numbers[:3])
+    return f"{told}, ..." if len(numbers) > 3 else told  # noqa: PLR2004 - so many were told
+
+
+def _percent(share: Fraction) -> str:
+    return f"{float(100 * share):.3g} %"

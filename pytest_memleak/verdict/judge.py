@@ -1,21 +1,30 @@
-"""The verdict: a measurement held against limits, on complete evidence only (METRICS section 9)."""
+"""The verdict on a pair and on each work of a collection (METRICS section 9).
+
+A verdict compares a measurement with limits, on complete evidence only.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_memleak.records import LimitCheck, Verdict, VerdictResult
+from pytest_memleak.records import LimitCheck, Verdict, VerdictResult, WorkVerdict
 from pytest_memleak.records.number_format import amount, figure
 from pytest_memleak.scoring.analysis import Analysis, judged_apart, judged_measures
 from pytest_memleak.scoring.extraction import Extraction
 from pytest_memleak.scoring.measure_table import MEASURES, why_unmeasured
 from pytest_memleak.scoring.sampling_error import samples_to_settle
-from pytest_memleak.verdict.work_verdicts import leaks_told, undecided, work_verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from pytest_memleak.records import Book, Completeness, Estimate, Limits, WorkVerdict
+    from pytest_memleak.records import Book, Completeness, Estimate, Limits
+    from pytest_memleak.scoring.measures import WorkMeasures
+_NO_ANSWER = "it has no answer"
+_NO_LIMIT = "no limit of a work could fail it, so short it is"
+_REMEDIES = {
+    _NO_ANSWER: "look at what was asked for it and what came",
+    _NO_LIMIT: "give the collection a limit on bmc, as in limits = { bmc = 0.5 }",
+}
 
 
 def judge(
@@ -127,3 +136,75 @@ def _over_its_limit(check: LimitCheck, works: Sequence[WorkVerdict]) -> str:
     if check.measure == "leaking_works":
         return leaks_told(works, check.limit)
     return f"{check.measure} {figure(check.value)} is over its limit {figure(check.limit)}"
+
+
+def work_verdicts(
+    measured: WorkMeasures, book: Book, completeness: Completeness
+) -> tuple[WorkVerdict, ...]:
+    """A verdict a work, in their order.
+
+    FAIL: a measure is over its limit. INCONCLUSIVE: it has an excerpt without an answer, or no
+    limit that it could break, or the evidence is incomplete. PASS: all else.
+    """
+    unanswered = set(completeness.unanswered)
+    return tuple(
+        _judged(
+            measured, number, completeness, no_answer=_lacks(book, measured, number, unanswered)
+        )
+        for number in range(len(measured.works))
+    )
+
+
+def _lacks(book: Book, measured: WorkMeasures, number: int, unanswered: set[str]) -> bool:
+    work = measured.works[number]
+    return any(one.id in unanswered for one in book.excerpts[work.first : work.end])
+
+
+def _judged(
+    measured: WorkMeasures, number: int, completeness: Completeness, *, no_answer: bool
+) -> WorkVerdict:
+    over, reason = measured.over(number), None
+    if over:
+        verdict = Verdict.FAIL
+    elif no_answer or not measured.can_leak(number):
+        verdict, reason = Verdict.INCONCLUSIVE, _NO_ANSWER if no_answer else _NO_LIMIT
+    else:
+        verdict = Verdict.PASS if completeness.complete else Verdict.INCONCLUSIVE
+    work = measured.works[number]
+    return WorkVerdict(
+        id=work.id,
+        title=work.title,
+        verdict=verdict,
+        words=measured.words[number],
+        measures=measured.of_each[number],
+        over=over,
+        reason=reason,
+    )
+
+
+def leaks_told(works: Sequence[WorkVerdict], limit: float) -> str:
+    """How many works leak: "17 of 900 works leak; leaking_works 0.0189 is over its limit 0"."""
+    leaking = sum(one.verdict is Verdict.FAIL for one in works)
+    share = figure(leaking / len(works))
+    return (
+        f"{leaking:,} of {amount(len(works), 'work')} leak: leaking_works {share} is over its "
+        f"limit {figure(limit)}"
+    )
+
+
+def undecided(works: Sequence[WorkVerdict], limit: float) -> tuple[str, ...]:
+    """Why it is not known that no more works leak than may; empty where that is known."""
+    open_ = [one for one in works if one.reason]
+    leaking = sum(one.verdict is Verdict.FAIL for one in works)
+    if not open_ or (leaking + len(open_)) / len(works) <= limit:
+        return ()
+    return tuple(
+        f"{amount(len(its), 'work')} of {len(works):,} cannot be judged ({_some(its)}): {reason}; "
+        f"{fix}"
+        for reason, fix in _REMEDIES.items()
+        if (its := [one.title for one in open_ if one.reason == reason])
+    )
+
+
+def _some(titles: Sequence[str]) -> str:
+    return ", ".join(titles[:3]) + (", ..." if len(titles) > 3 else "")  # noqa: PLR2004 - so many were told

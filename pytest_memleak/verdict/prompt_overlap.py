@@ -1,10 +1,14 @@
-"""Whether a book's instructions ask, aim, and do not tell (METRICS section 10)."""
+"""Whether a book's instructions ask for its excerpts, aim at them, and don't contain their words.
+
+METRICS section 10. An instruction aims where its own excerpt is the only nearest to its summary.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from fractions import Fraction
+from math import log
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,17 +16,16 @@ import numpy as np
 from pytest_memleak.records import Issue, RuleCheck, Work
 from pytest_memleak.scoring.word_hashes import keyed, keyed_folded
 from pytest_memleak.scoring.words import words
-from pytest_memleak.verdict.aim import aimed
-from pytest_memleak.verdict.evidence_requirements import exact
-from pytest_memleak.verdict.fixes import fix
+from pytest_memleak.verdict.evidence_requirements import exact, fix
 from pytest_memleak.verdict.shingles import run_hashes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pytest_memleak.records import Book
     from pytest_memleak.verdict.evidence_requirements import Asked
     from pytest_memleak.verdict.shingles import Keys
+
 
 FEWEST_WORDS = 10
 """Words that each instruction has of its own; those of its template don't count."""
@@ -159,3 +162,30 @@ def _told(its: Keys, said: Keys, length: int) -> int:
     """How many of an excerpt's words lie in runs of `length` words or more that were said."""
     at = np.flatnonzero(np.isin(run_hashes(its, length), run_hashes(said, length)))
     return int(np.minimum(np.diff(at), length).sum()) + (length if len(at) else 0)
+
+
+def aimed(summaries: Iterable[Counter[str]], texts: Sequence[str]) -> int:
+    """Count the summaries whose own text, the one at the same place, is the only nearest.
+
+    Nearest by the cosine between vectors of (1 + ln count) * ln(E/e) per word.
+    """
+    places: dict[str, list[int]] = defaultdict(list)
+    counts: dict[str, list[int]] = defaultdict(list)
+    for place, text in enumerate(texts):
+        for word, count in Counter(words(text, "unicode")).items():
+            places[word].append(place)
+            counts[word].append(count)
+    rarity = {word: log(len(texts) / len(its)) for word, its in places.items()}
+    weights = {word: (1 + np.log(its)) * rarity[word] for word, its in counts.items()}
+    squares = np.zeros(len(texts))
+    for word, its in weights.items():
+        squares[places[word]] += its**2
+    hits = 0
+    for own, summary in enumerate(summaries):
+        cosines = np.zeros(len(texts))
+        for word, count in summary.items():
+            if word in weights:
+                cosines[places[word]] += (1 + log(count)) * rarity[word] * weights[word]
+        cosines /= np.sqrt(np.maximum(squares, np.finfo(float).tiny))
+        hits += int((cosines >= cosines[own]).sum()) == 1
+    return hits

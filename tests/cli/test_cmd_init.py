@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pytest_memleak.pipeline.detection_check import planned_rounds
+from pytest_memleak.pipeline.limit_reachability import planned_rounds
 from pytest_memleak.suite.load import load_suite
 from pytest_memleak.suite.presets import PRESETS
 

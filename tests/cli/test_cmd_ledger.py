@@ -319,7 +319,7 @@ def test_imported_generations_are_listed_and_cost_nothing(memleak, bring, url):
 
 
 def test_a_run_scores_what_was_imported(bring, sqlite, suite, tmp_path):
-    from pytest_memleak.pipeline.probes import questions_of
+    from pytest_memleak.pipeline.required_samples import questions_of
     from pytest_memleak.suite.load import load_suite
 
     bring(answers("one", "two"), sqlite)

@@ -10,8 +10,7 @@ import pytest
 
 from pytest_memleak.books.catalog_file import write_catalog
 from pytest_memleak.pipeline import catalog as catalog_module
-from pytest_memleak.pipeline.catalog import Catalog
-from pytest_memleak.pipeline.catalog_reader import LooseReader
+from pytest_memleak.pipeline.catalog import Catalog, LooseReader
 from pytest_memleak.pipeline.protected_index import ProtectedBooks
 from pytest_memleak.pipeline.required_samples import Purpose
 from pytest_memleak.records import Book, Excerpt, Generation, Limits, Scoring

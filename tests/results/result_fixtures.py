@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_memleak.pipeline.detection_check import sensitivity_of
+from pytest_memleak.pipeline.limit_reachability import sensitivity_of
 from pytest_memleak.records import (
     Book,
     BookSource,

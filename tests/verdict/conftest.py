@@ -5,9 +5,9 @@ from answer_sets import book_of, honest
 from corpus import shakespeare
 
 from pytest_memleak.records import AnswerLimits
-from pytest_memleak.verdict.answer_census import AnswerCensus
 from pytest_memleak.verdict.completeness import completeness
 from pytest_memleak.verdict.evidence_requirements import Asked
+from pytest_memleak.verdict.generation_kinds import AnswerCensus
 from pytest_memleak.verdict.prompt_overlap import prompt_overlap
 
 LIMITS = (

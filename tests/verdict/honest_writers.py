@@ -13,9 +13,9 @@ from pytest_memleak.records import FinishReason, Generation, Scoring
 from pytest_memleak.records.verdicts import Limits
 from pytest_memleak.scoring.analysis import analyse
 from pytest_memleak.suite.presets import PRESETS
-from pytest_memleak.verdict.answer_census import AnswerCensus
 from pytest_memleak.verdict.completeness import completeness
 from pytest_memleak.verdict.evidence_requirements import Asked
+from pytest_memleak.verdict.generation_kinds import AnswerCensus
 from pytest_memleak.verdict.judge import judge
 from pytest_memleak.verdict.prompt_overlap import prompt_overlap
 

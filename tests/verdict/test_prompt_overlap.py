@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from pytest_memleak.verdict.aim import aimed
+from pytest_memleak.verdict.prompt_overlap import aimed
 
 
 def vector(counts, texts):

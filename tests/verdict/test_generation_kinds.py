@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from pytest_memleak.records import Work
 from pytest_memleak.scoring.word_hashes import keys_of
-from pytest_memleak.verdict import answer_census as census_of_answers
-from pytest_memleak.verdict.answer_census import AnswerCensus
+from pytest_memleak.verdict import generation_kinds as census_of_answers
 from pytest_memleak.verdict.completeness import completeness
 from pytest_memleak.verdict.evidence_requirements import Asked
+from pytest_memleak.verdict.generation_kinds import AnswerCensus
 from pytest_memleak.verdict.prompt_overlap import GivenAway, prompt_overlap
 from pytest_memleak.verdict.prose import Prose
 from pytest_memleak.verdict.shingles import KnownRuns, Numbered, run_hashes
