@@ -1,6 +1,6 @@
-"""Local models in actors of a Ray cluster: one on each GPU, or on each core where there is none.
+"""Local models in actors of a Ray cluster: one per GPU, or per core if there is no GPU.
 
-Every answer depends on its seed alone, so that it does not matter which actor gives it.
+A completion depends on its seed alone, so any actor may serve any call.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
 
 class Actors:
-    """An endpoint whose calls go to whichever actor is free; they start with the first call.
+    """An endpoint whose calls go to the next free actor; actors start with the first call.
 
-    join: gives the module `ray` with its cluster joined; make: makes the endpoint, in an actor
+    join: returns the module `ray`, connected to its cluster
+    make: creates the endpoint, in an actor
     """
 
     def __init__(self, join: Join, make: Callable[[], Endpoint], *, endpoint_id: str) -> None:
@@ -37,7 +38,7 @@ class Actors:
 
     @property
     def concurrency(self) -> int:
-        """The number of actors."""
+        """Return the number of actors."""
         if not self._count:
             self._start()
         return self._count
@@ -51,19 +52,19 @@ class Actors:
         max_tokens: int,
         seed: int | None,
     ) -> Sequence[Completion]:
-        """As the endpoint itself. Raises what it raises, ProviderBusy where an actor is lost."""
+        """Sample from the endpoint. Raises what it raises, and ProviderBusy if an actor is lost."""
         if not self._count:
             self._start()
         actor = self._free.get()
         try:
-            answer = self._ray.get(
+            result = self._ray.get(
                 actor.sample.remote(instruction, n, temperature, max_tokens, seed)
             )
         except self._ray.exceptions.RayError as error:
             self._ray.kill(actor)
             actor = self._kind.remote(self._make)
             raise ProviderBusy(
-                f"its actor on the Ray cluster is lost ({type(error).__name__})",
+                f"the Ray cluster lost an actor ({type(error).__name__})",
                 provider="ray",
                 endpoint=self.id,
                 call="sample",
@@ -71,31 +72,31 @@ class Actors:
             ) from None
         finally:
             self._free.put(actor)
-        if isinstance(answer, MemleakError):
-            raise answer
-        completions: Sequence[Completion] = answer
+        if isinstance(result, MemleakError):
+            raise result
+        completions: Sequence[Completion] = result
         return completions
 
     def close(self) -> None:
-        """Let the free actors go; one that is at work ends with this process's connection."""
+        """Stop the free actors; a busy one ends with this process's connection."""
         with contextlib.suppress(queue.Empty):
             while True:
                 self._ray.kill(self._free.get_nowait())
 
     def _start(self) -> None:
         self._ray = self._join()
-        there = self._ray.cluster_resources()
-        gpus = int(there.get("GPU", 0))
-        # Without a GPU an actor reserves no core while it runs: scoring needs them in between.
+        resources = self._ray.cluster_resources()
+        gpus = int(resources.get("GPU", 0))
+        # Without a GPU an actor reserves no core: scoring needs them in between.
         need = {"num_gpus": 1} if gpus else {}
         self._kind = self._ray.remote(scheduling_strategy="SPREAD", max_restarts=0, **need)(_Model)
-        self._count = max(1, gpus or int(there.get("CPU", 1)))
+        self._count = max(1, gpus or int(resources.get("CPU", 1)))
         for _ in range(self._count):
             self._free.put(self._kind.remote(self._make))
 
 
 class _Model:
-    """In an actor: the endpoint, made there."""
+    """An endpoint inside an actor."""
 
     def __init__(self, make: Callable[[], Endpoint]) -> None:
         self._endpoint = make()
@@ -113,7 +114,7 @@ class _Model:
 
 @dataclass(frozen=True, slots=True)
 class ActorSampler:
-    """How the actors of a provider's model are called."""
+    """The sampler of a provider's model that runs in actors."""
 
     name: str
     completions_per_call: int
@@ -122,5 +123,5 @@ class ActorSampler:
 
     @property
     def concurrency(self) -> int:
-        """One call for each actor."""
+        """Return one call per actor."""
         return self.actors.concurrency

@@ -1,7 +1,7 @@
 """Scoring in several processes of this machine.
 
-Every process indexes the book for itself and counts whatever blocks it is free to take; what
-they have counted is added up at the end.
+Each process indexes the book and takes the next block of generations when it is free. The
+counts are added up at the end.
 """
 
 from __future__ import annotations
@@ -13,24 +13,51 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import Inconclusive, MemleakError
-from pytest_memleak.parallel.generation_blocks import blocks, generations_of
+from pytest_memleak.records import Generation, Origin
 from pytest_memleak.scoring.generation_tally import Tally, TallyResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from concurrent.futures import Future
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
 
-    from pytest_memleak.parallel.generation_blocks import Block
-    from pytest_memleak.records import Book, Generation, Scoring
+    from pytest_memleak.records import Book, Scoring
     from pytest_memleak.scoring.protected_passages import Protected
 
+    Block = list[tuple[str, int, str, int]]  # excerpt id, ordinal, text, origin
     _Work = tuple[Book, Scoring, Protected | None]
+
+# Characters per block: about five hundred generations of 400 words.
+_BLOCK = 1_000_000
+
+
+def blocks(generations: Iterable[Generation]) -> Iterator[Block]:
+    """Yield the generations, in order, in blocks of about a million characters."""
+    block: Block = []
+    length = 0
+    for generation in generations:
+        block.append(
+            (generation.excerpt_id, generation.ordinal, generation.text, generation.origin.value)
+        )
+        length += len(generation.text)
+        if length >= _BLOCK:
+            yield block
+            block, length = [], 0
+    if block:
+        yield block
+
+
+def generations_of(block: Block) -> Iterator[Generation]:
+    """Yield the generations of a block, with the fields that scoring needs."""
+    return (
+        Generation(excerpt_id, ordinal, text, origin=Origin(origin))
+        for excerpt_id, ordinal, text, origin in block
+    )
 
 
 class Processes:
-    """So many processes that count generations; started when first needed."""
+    """A pool of processes that count generations; they start when first needed."""
 
     def __init__(self, jobs: int) -> None:
         self._jobs = jobs
@@ -44,38 +71,38 @@ class Processes:
         *,
         protected: Protected | None = None,
     ) -> Tally:
-        """The generations, counted by all processes together.
+        """Count the generations in all processes together.
 
         Raises what `pytest_memleak.scoring.generation_tally.tallied` raises, and Inconclusive
-        where a process ends before its work is done.
+        if a process ends early.
         """
         tally = Tally(book, scoring, protected=protected)
         self._start()
         waiting: queue.Queue[Block | None] = queue.Queue(maxsize=self._jobs)
         try:
             with ThreadPoolExecutor(self._jobs) as threads:
-                counting = [
+                futures = [
                     threads.submit(_feed, connection, (book, scoring, protected), waiting)
                     for _, connection in self._running
                 ]
                 try:
                     for block in blocks(generations):
-                        _put(waiting, block, counting, unless=any)
+                        _put(waiting, block, futures, unless=any)
                 finally:
-                    for _ in counting:
-                        _put(waiting, None, counting, unless=all)
-            answers = [one.result() for one in counting]
+                    for _ in futures:
+                        _put(waiting, None, futures, unless=all)
+            results = [future.result() for future in futures]
         except (OSError, EOFError):
             self.close()
             raise Inconclusive(
-                "a process that counts matches has ended before its work was done",
+                "a scoring process ended early",
                 location=f"book {book.id!r}",
-                hint="it may have run out of memory: try fewer with --memleak-jobs",
+                hint="it may have run out of memory: lower --memleak-jobs",
             ) from None
-        for answer in answers:
-            if isinstance(answer, MemleakError):
-                raise answer
-            tally.add_counted(answer)
+        for result in results:
+            if isinstance(result, MemleakError):
+                raise result
+            tally.add_counted(result)
         return tally
 
     def close(self) -> None:
@@ -87,11 +114,11 @@ class Processes:
         self._running = []
 
     def _start(self) -> None:
-        # A fork would copy locks that other threads hold; a fresh interpreter has none.
+        # A fork would copy locks that other threads hold.
         context = multiprocessing.get_context("spawn")
         while len(self._running) < self._jobs:
             ours, theirs = context.Pipe()
-            process = context.Process(target=_count, args=(theirs,), daemon=True)
+            process = context.Process(target=_serve, args=(theirs,), daemon=True)
             process.start()
             theirs.close()
             self._running.append((process, ours))
@@ -100,12 +127,12 @@ class Processes:
 def _put(
     waiting: queue.Queue[Block | None],
     block: Block | None,
-    counting: list[Future[Any]],
+    futures: list[Future[Any]],
     *,
     unless: Callable[[Iterable[bool]], bool],
 ) -> None:
-    """Put a block where whoever is free takes it; not where any (or all) have stopped counting."""
-    while not unless(one.done() for one in counting):
+    """Queue a block for the next free process, unless any (or all) futures are done."""
+    while not unless(future.done() for future in futures):
         try:
             waiting.put(block, timeout=0.2)
         except queue.Full:
@@ -116,26 +143,26 @@ def _put(
 def _feed(
     connection: Connection, work: _Work, waiting: queue.Queue[Block | None]
 ) -> TallyResult | MemleakError:
-    """Send blocks to one process, each when it has taken the one before; what it counted."""
+    """Send blocks to one process as it takes them, and return what it counted."""
     connection.send(work)
     while (block := waiting.get()) is not None:
         connection.send(block)
     connection.send(None)
-    answer: TallyResult | MemleakError = connection.recv()
-    return answer
+    result: TallyResult | MemleakError = connection.recv()
+    return result
 
 
-def _count(connection: Connection) -> None:
-    """The work of a process: books, and blocks of generations for each."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this
+def _serve(connection: Connection) -> None:
+    """Serve one process: take books, and blocks of generations for each."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
     while True:
         try:
-            connection.send(_answer(connection, connection.recv()))
+            connection.send(_tally_blocks(connection, connection.recv()))
         except (EOFError, OSError):
             return
 
 
-def _answer(connection: Connection, work: _Work) -> TallyResult | MemleakError:
+def _tally_blocks(connection: Connection, work: _Work) -> TallyResult | MemleakError:
     book, scoring, protected = work
     tally = Tally(book, scoring, protected=protected)
     error: MemleakError | None = None
@@ -143,6 +170,6 @@ def _answer(connection: Connection, work: _Work) -> TallyResult | MemleakError:
         try:
             if error is None:
                 tally.add(generations_of(block))
-        except MemleakError as wrong:
-            error = wrong
+        except MemleakError as raised:
+            error = raised
     return error or tally.counted

@@ -28,4 +28,4 @@ def case():
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    monkeypatch.setattr("pytest_memleak.parallel.generation_blocks._BLOCK", 10_000)
+    monkeypatch.setattr("pytest_memleak.parallel.processes._BLOCK", 10_000)

@@ -62,7 +62,7 @@ def test_a_process_that_is_killed_leaves_the_pair_inconclusive(case, plain):
                     two._running[0][0].join()
                 yield one
 
-        with pytest.raises(Inconclusive, match="ended before its work was done"):
+        with pytest.raises(Inconclusive, match="scoring process ended early"):
             two.tallied(case[0], SCORING, killed_on_the_way())
         again = analyse(*case, SCORING, count=two.tallied)
         assert plain(again) == plain(analyse(*case, SCORING))

@@ -18,4 +18,4 @@ def test_no_cluster_there_leaves_pairs_inconclusive(pytester, suite):
         "-W", "ignore", "--memleak-executor", "ray", "--memleak-ray-address", "127.0.0.1:1"
     )
     result.assert_outcomes(errors=2)
-    result.stdout.fnmatch_lines(["*127.0.0.1:1: the Ray cluster cannot be reached*"])
+    result.stdout.fnmatch_lines(["*127.0.0.1:1: the Ray cluster is unreachable*"])
