@@ -45,10 +45,10 @@ def score(
 
     if not isinstance(book, Book):
         book = book_from_records(list(book))
-    drawn: list[Any] = list(generations)
-    if not all(isinstance(one, Generation) for one in drawn):
-        book = with_instructions_asked(book, drawn)
-        drawn = generations_from_records(drawn)
+    records: list[Any] = list(generations)
+    if not all(isinstance(record, Generation) for record in records):
+        book = with_instructions_asked(book, records)
+        records = generations_from_records(records)
     return measure(
-        book, drawn, Scoring(k=k, trim=trim, span_threshold=span_threshold, word_mode=words)
+        book, records, Scoring(k=k, trim=trim, span_threshold=span_threshold, word_mode=words)
     )

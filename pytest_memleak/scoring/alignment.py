@@ -39,7 +39,7 @@ class Run(NamedTuple):
     words: int
 
 
-class _Gap(NamedTuple):
+class _Interval(NamedTuple):
     """What lies between two blocks: a[a_start:a_end], b[b_start:b_end], no run over `most`."""
 
     a_start: int
@@ -92,26 +92,29 @@ class _Aligner:
     def runs(self) -> Iterator[Run]:
         """The blocks, in no order, adjacent ones not joined."""
         longest = int(self._reach.max())
-        gaps = [_Gap(0, len(self._a), 0, len(self._b), longest)]
-        while gaps:
-            gap = gaps.pop()
-            if (gap.a_end - gap.a_start) * (gap.b_end - gap.b_start) <= _SMALL:
-                yield from self._small(gap)
+        intervals = [_Interval(0, len(self._a), 0, len(self._b), longest)]
+        while intervals:
+            interval = intervals.pop()
+            if (interval.a_end - interval.a_start) * (interval.b_end - interval.b_start) <= _SMALL:
+                yield from self._small(interval)
             else:
-                found, left = self._sweep(gap)
-                yield from found
-                gaps += left
+                runs, remaining = self._sweep(interval)
+                yield from runs
+                intervals += remaining
 
-    def _small(self, gap: _Gap) -> list[Run]:
-        a = self._a[gap.a_start : gap.a_end]
-        b = self._b[gap.b_start : gap.b_end]
-        return [Run(gap.a_start + i, gap.b_start + j, length) for i, j, length in _by_difflib(a, b)]
+    def _small(self, interval: _Interval) -> list[Run]:
+        a = self._a[interval.a_start : interval.a_end]
+        b = self._b[interval.b_start : interval.b_end]
+        return [
+            Run(interval.a_start + i, interval.b_start + j, length)
+            for i, j, length in _by_difflib(a, b)
+        ]
 
     # --- all blocks of the greatest length in a gap ----------------------------------------
 
-    def _sweep(self, gap: _Gap) -> tuple[list[Run], list[_Gap]]:
+    def _sweep(self, interval: _Interval) -> tuple[list[Run], list[_Interval]]:
         """The blocks of the greatest length there is in `gap`, and the gaps they leave."""
-        length, in_a, in_b = self._longest(gap)
+        length, in_a, in_b = self._longest(interval)
         if not length:
             return [], []
         a_keys, b_keys = self._keys(in_a, length), self._keys(in_b, length)
@@ -124,8 +127,8 @@ class _Aligner:
         candidates = zip(
             in_a[shared].tolist(), first[shared].tolist(), last[shared].tolist(), strict=True
         )
-        runs, gaps = [], []
-        a_next, b_next = gap.a_start, gap.b_start
+        runs, intervals = [], []
+        a_next, b_next = interval.a_start, interval.b_start
         for i, low, high in candidates:
             if i < a_next:
                 continue
@@ -134,32 +137,32 @@ class _Aligner:
                 j = places[at]
                 runs.append(Run(i, j, length))
                 if a_next < i and b_next < j:
-                    gaps.append(_Gap(a_next, i, b_next, j, length - 1))
+                    intervals.append(_Interval(a_next, i, b_next, j, length - 1))
                 a_next, b_next = i + length, j + length
-        if a_next < gap.a_end and b_next < gap.b_end:
-            gaps.append(_Gap(a_next, gap.a_end, b_next, gap.b_end, length - 1))
-        return runs, gaps
+        if a_next < interval.a_end and b_next < interval.b_end:
+            intervals.append(_Interval(a_next, interval.a_end, b_next, interval.b_end, length - 1))
+        return runs, intervals
 
-    def _longest(self, gap: _Gap) -> tuple[int, NDArray[np.intp], NDArray[np.intp]]:
+    def _longest(self, interval: _Interval) -> tuple[int, NDArray[np.intp], NDArray[np.intp]]:
         """The greatest length of a common run, and the positions in `_text` it may start at.
 
         If the texts share a run, they share every shorter one: so the length is found by
         bisection, the bound itself first, as it is often reached.
         """
-        a_room = self._room(gap.a_start, gap.a_end)
-        b_room = self._room(gap.b_start + self._b_offset, gap.b_end + self._b_offset)
-        known, low = None, 0
-        high = min(gap.most, int(a_room.max()), int(b_room.max()))
+        a_room = self._room(interval.a_start, interval.a_end)
+        b_room = self._room(interval.b_start + self._b_offset, interval.b_end + self._b_offset)
+        positions, low = None, 0
+        high = min(interval.most, int(a_room.max()), int(b_room.max()))
         length = high
         while low < high:
-            in_a = np.flatnonzero(a_room >= length) + gap.a_start
-            in_b = np.flatnonzero(b_room >= length) + gap.b_start + self._b_offset
+            in_a = np.flatnonzero(a_room >= length) + interval.a_start
+            in_b = np.flatnonzero(b_room >= length) + interval.b_start + self._b_offset
             if _any_common(self._keys(in_a, length), self._keys(in_b, length)):
-                low, known = length, (in_a, in_b)
+                low, positions = length, (in_a, in_b)
             else:
                 high = length - 1
             length = (low + high + 1) // 2
-        return (low, *known) if known else (0, np.empty(0, np.intp), np.empty(0, np.intp))
+        return (low, *positions) if positions else (0, np.empty(0, np.intp), np.empty(0, np.intp))
 
     def _room(self, start: int, end: int) -> NDArray[np.intp]:
         """Per position, a bound on the runs from there that end within [start, end)."""

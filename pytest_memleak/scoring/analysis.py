@@ -178,47 +178,47 @@ def estimates(analysis: Analysis | Extraction) -> dict[str, Estimate]:
 
     What is no finite number is no measure: it could be held against no limit.
     """
-    found = {
+    values = {
         name: estimate
         for name, row in MEASURES.items()
         if (estimate := row.estimate(analysis)) is not None
     }
     further = analysis.further if isinstance(analysis, Analysis) else {}
-    return found | {
+    return values | {
         name: Estimate(value, value, value)
         for name, value in further.items()
         if math.isfinite(value)
     }
 
 
-def judged_measures(known: Analysis | Extraction) -> dict[str, Estimate]:
+def judged_measures(analysis: Analysis | Extraction) -> dict[str, Estimate]:
     """The measures that limits of the pair are held against: all of them, where it is of a book.
 
     Of a collection most limits are on each of its works, and hold for the pair by their share.
     """
-    found = estimates(known)
-    works = known.works if isinstance(known, Analysis) else None
-    return works.held(found) if works else found
+    values = estimates(analysis)
+    works = analysis.works if isinstance(analysis, Analysis) else None
+    return works.held(values) if works else values
 
 
 def judged_apart(
-    known: Analysis | Extraction,
+    analysis: Analysis | Extraction,
 ) -> tuple[dict[str, Estimate], dict[str, Estimate]]:
     """The judged measures of the pair's own book, and of all others where its own is excused.
 
     Elsewhere the former are all of them, and the latter none (METRICS section 7).
     """
-    judged = judged_measures(known)
-    passages = known.passages if isinstance(known, Analysis) else None
+    judged = judged_measures(analysis)
+    passages = analysis.passages if isinstance(analysis, Analysis) else None
     own, others = (
         {name: Estimate(value, value, value) for name, value in values.items()}
         for values in (passages.apart() if passages else ({}, {}))
     )
     if not own:
         return judged, {}
-    of_book = {name: one for name, one in judged.items() if name not in OF_PASSAGES}
+    of_book = {name: estimate for name, estimate in judged.items() if name not in OF_PASSAGES}
     # A collection's own are held against limits work by work.
-    return of_book | ({} if isinstance(known, Analysis) and known.works else own), others
+    return of_book | ({} if isinstance(analysis, Analysis) and analysis.works else own), others
 
 
 def by_round(analysis: Analysis) -> dict[str, tuple[int, ...]]:

@@ -89,8 +89,8 @@ def numbering(mode: WordMode) -> str:
 
     Of specimens, and all look-alikes that every Python knows; so nobody has to count versions.
     """
-    known = (one for one in sorted(LATIN) if ucd_3_2_0.category(one) != "Cn")
-    texts = [*_SPECIMENS, " ".join(known)]
+    forms = (form for form in sorted(LATIN) if ucd_3_2_0.category(form) != "Cn")
+    texts = [*_SPECIMENS, " ".join(forms)]
     both = np.concatenate((keyed(texts, mode).keys, keyed_folded(texts).keys))
     return _digest(_scrambled(both))
 
@@ -114,10 +114,10 @@ def _scrambled(keys: Keys) -> Keys:
     for begin in range(0, len(keys), _SCRAMBLED_TOGETHER):
         some = keys[begin : begin + _SCRAMBLED_TOGETHER]
         is_word = some > NO_WORD
-        made = some * _SCRAMBLE
-        made ^= made >> _SPREAD
-        made *= _SCRAMBLE
-        np.copyto(some, np.maximum(made, NO_WORD + 1), where=is_word)
+        scrambled = some * _SCRAMBLE
+        scrambled ^= scrambled >> _SPREAD
+        scrambled *= _SCRAMBLE
+        np.copyto(some, np.maximum(scrambled, NO_WORD + 1), where=is_word)
     return keys
 
 
@@ -218,8 +218,8 @@ class GenerationSieve:
     @property
     def nbytes(self) -> int:
         """Bytes of memory that its tables take."""
-        sieves = {id(one.sieve): one.sieve for one in (self._exact, self._folded)}
-        return sum(one.nbytes for one in sieves.values())
+        sieves = {id(side.sieve): side.sieve for side in (self._exact, self._folded)}
+        return sum(sieve.nbytes for sieve in sieves.values())
 
     def survivors(self, books: Books, *, least: int) -> Iterator[CatalogMatch]:
         """The books of which some generation has a run of `least` words, or a chain of 20.
@@ -256,7 +256,7 @@ class _Generations:
         if not counted.all():
             runs, text = runs.where(counted), text[counted]
         borders = np.flatnonzero(book == BORDER)
-        found = Found(
+        matches = Found(
             text=text,
             place=runs.book,
             book=np.zeros(len(text), dtype=np.intp),
@@ -264,14 +264,14 @@ class _Generations:
             start=runs.text,
             words=runs.words,
         )
-        return int(chained(found, NO_RANGES, trim=0).words.max(initial=0))
+        return int(chained(matches, NO_RANGES, trim=0).words.max(initial=0))
 
 
 def _end_to_end(*parts: list[Keys]) -> Keys:
     """The parts as one array; they are given up, as both together would take much memory."""
-    keys: Keys = np.concatenate([one for some in parts for one in some])
-    for some in parts:
-        some.clear()
+    keys: Keys = np.concatenate([batch for part in parts for batch in part])
+    for part in parts:
+        part.clear()
     return _scrambled(keys)
 
 

@@ -74,7 +74,7 @@ def among_likeliest(
 
     likeliest: at least `top_k` of them, perhaps with others; log_p: the token's own.
     """
-    others = [log for one, log in likeliest.items() if one != token]
+    others = [log for other, log in likeliest.items() if other != token]
     return in_top_k(np.array([log_p, *others]), 0, top_k=top_k, temperature=temperature)
 
 
@@ -115,7 +115,7 @@ class Extraction:
     @property
     def known(self) -> int:
         """Of how many p_z is known."""
-        return sum(one is not None for one in self.plain)
+        return sum(log_p is not None for log_p in self.plain)
 
     @property
     def extractable(self) -> float | None:
@@ -134,7 +134,7 @@ class Extraction:
     def discoverable(self) -> tuple[bool, ...]:
         """Per window, whether it comes in n tries with probability p or more."""
         n, p = self.settings.n, self.settings.p
-        return tuple(one is not None and seen_in_tries(one, n) >= p for one in self.log_p)
+        return tuple(log_p is not None and seen_in_tries(log_p, n) >= p for log_p in self.log_p)
 
     @property
     def discoverable_share(self) -> float:
@@ -145,7 +145,7 @@ class Extraction:
 def _extractable(log_p: Sequence[float | None]) -> float:
     least = math.log(EXTRACTABLE)
     # exp(log(x)) may fall below x by one rounding.
-    return _share([_at_least(one, least) for one in log_p])
+    return _share([_at_least(value, least) for value in log_p])
 
 
 def _share(windows: Sequence[bool]) -> float:

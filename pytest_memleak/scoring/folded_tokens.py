@@ -60,19 +60,19 @@ def _latin() -> dict[str, str]:
 
     Else a word in capitals would not be the same word.
     """
-    found = {form: plain.lower() for form, plain in LIGATURES.items()}
+    letter_of = {form: plain.lower() for form, plain in LIGATURES.items()}
     for letters in (LOOK_ALIKES, LATIN_FORMS, _STRUCK, _FURTHER):
         for letter, forms in letters.items():
             for form in forms:
-                found.setdefault(form, letter)
-    for form, letter in list(found.items()):
+                letter_of.setdefault(form, letter)
+    for form, letter in list(letter_of.items()):
         for other in (form.lower(), form.upper()):
             if len(other) == 1 and not other.isascii():
-                found.setdefault(other, letter)
+                letter_of.setdefault(other, letter)
     for form in (chr(code) for block in _BLOCKS for code in range(*block)):
         if named := _NAMED.fullmatch(unicodedata.name(form, "")):
-            found.setdefault(form, named[1].lower())
-    return found
+            letter_of.setdefault(form, named[1].lower())
+    return letter_of
 
 
 LATIN = _latin()

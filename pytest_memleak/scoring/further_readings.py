@@ -60,7 +60,7 @@ _GOES_ON = re.compile(r"(?<!\s)\s*##(?=\w)|@@\s+")
 _BETWEEN_PIECES = re.compile(r"[\s'\",\[\]]+")
 _BYTES = {256 + n: byte for n, byte in enumerate((*range(33), *range(127, 161), 173))}
 _LEET = re.compile(r"[^\W\d_][\d@$!|]+(?=\w)|(?<![\w@$])[\d@$]+[^\W\d_]")
-_LETTERS = [str.maketrans("034567@$89+1|!", "oeasgtasbgt" + 3 * one) for one in "il"]
+_LETTERS = [str.maketrans("034567@$89+1|!", "oeasgtasbgt" + 3 * look_alike) for look_alike in "il"]
 _UNIT = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _WINDOW, _DENSE = 24, 4
 

@@ -153,7 +153,7 @@ class Tally:
         for excerpt_id, ordinals in other.seen.items():
             seen = mine.seen.setdefault(excerpt_id, set())
             if twice := seen & ordinals:
-                raise self._refusal(Generation(excerpt_id, min(twice), ""))
+                raise self._error_for(Generation(excerpt_id, min(twice), ""))
             seen |= ordinals
         mine.generations += other.generations
         mine.rounds = max(mine.rounds, other.rounds)
@@ -215,9 +215,9 @@ class Tally:
         first = (np.diff(end, prepend=-1) != 0) | (np.diff(ordinal, prepend=-1) != 0)
         end, start, ordinal = end[first], start[first], ordinal[first]
         spans = np.zeros(self.counted.rounds, dtype=np.intp)
-        for one in np.unique(ordinal).tolist():
-            its = slice(*ordinal.searchsorted([one, one + 1]))
-            spans[one] = len(distinct_passages(start[its], end[its], over=over))
+        for round_number in np.unique(ordinal).tolist():
+            rows = slice(*ordinal.searchsorted([round_number, round_number + 1]))
+            spans[round_number] = len(distinct_passages(start[rows], end[rows], over=over))
         return spans
 
     def pieces(self) -> tuple[Positions, Positions]:
@@ -273,23 +273,27 @@ class Tally:
     def _batches(self, generations: Iterable[Generation]) -> Iterator[list[Generation]]:
         """The generations, some hundreds of one origin at a time; what they are is put down."""
         order = self.layout.order
-        known = range(1 << self._packing.high)
+        ordinals = range(1 << self._packing.high)
         batch: list[Generation] = []
         left = _CHARACTERS_TOGETHER
-        for one in generations:
-            if batch and one.origin is not batch[0].origin:
+        for generation in generations:
+            if batch and generation.origin is not batch[0].origin:
                 yield batch
                 batch, left = [], _CHARACTERS_TOGETHER
-            sampled = one.origin is Origin.SAMPLED
-            seen = self.counted.seen.setdefault(one.excerpt_id, set()) if sampled else set()
-            if one.excerpt_id not in order or one.ordinal in seen or one.ordinal not in known:
-                raise self._refusal(one)
+            sampled = generation.origin is Origin.SAMPLED
+            seen = self.counted.seen.setdefault(generation.excerpt_id, set()) if sampled else set()
+            if (
+                generation.excerpt_id not in order
+                or generation.ordinal in seen
+                or generation.ordinal not in ordinals
+            ):
+                raise self._error_for(generation)
             if sampled:
-                seen.add(one.ordinal)
+                seen.add(generation.ordinal)
                 self.counted.generations += 1
-                self.counted.rounds = max(self.counted.rounds, one.ordinal + 1)
-            batch.append(one)
-            left -= len(one.text)
+                self.counted.rounds = max(self.counted.rounds, generation.ordinal + 1)
+            batch.append(generation)
+            left -= len(generation.text)
             if left <= 0 or len(batch) >= _TEXTS_TOGETHER:
                 yield batch
                 batch, left = [], _CHARACTERS_TOGETHER
@@ -298,43 +302,49 @@ class Tally:
 
     def _count(self, batch: Sequence[Generation]) -> None:
         """Count the matches of some generations' texts."""
-        excerpt = np.array([self.layout.order[one.excerpt_id] for one in batch], dtype=np.intp)
-        ordinal = np.array([one.ordinal for one in batch], dtype=np.intp)
-        found = self._index.matches([one.text for one in batch], near=self._passages is not None)
-        given = self._given.ranges(found.exact, excerpt)
+        excerpt = np.array(
+            [self.layout.order[generation.excerpt_id] for generation in batch], dtype=np.intp
+        )
+        ordinal = np.array([generation.ordinal for generation in batch], dtype=np.intp)
+        shared = self._index.matches(
+            [generation.text for generation in batch], near=self._passages is not None
+        )
+        prompt_ranges = self._given.ranges(shared.exact, excerpt)
         if self._passages:
             counts, origin = self.counted.passages, batch[0].origin
-            self._passages.count(counts, found, given, excerpt, ordinal, origin)
+            self._passages.count(counts, shared, prompt_ranges, excerpt, ordinal, origin)
         if batch[0].origin is not Origin.SAMPLED:
             return
-        matches = found.matches
+        matches = shared.matches
         if len(self._index.books) > 1:
             matches = matches.where(matches.book == self._measured)
         text, start, end = matches.text, matches.start, matches.end
         its_excerpt = excerpt[text]
         self.counted.matches.add(self._packing.pack(its_excerpt, start, end))
         place = matches.place
-        left = outside_prompt(place, place + matches.words, given, trim=self._trim, keep=self._k)
+        left = outside_prompt(
+            place, place + matches.words, prompt_ranges, trim=self._trim, keep=self._k
+        )
         ahead = (start - place)[left.of]
         first, last = left.start + ahead, left.end + ahead
         self.counted.pieces.add(self._packing.pack(ordinal[text[left.of]], first, last))
         inside = np.minimum(end, self._excerpt_end[its_excerpt])
         inside -= np.maximum(start, self._excerpt_start[its_excerpt])
-        found_own = Matches(text, start, end).where(inside >= self._k)
+        own_matches = Matches(text, start, end).where(inside >= self._k)
         longest = np.zeros(len(batch), dtype=np.intp)
-        np.maximum.at(longest, found_own.text, inside[inside >= self._k])
+        np.maximum.at(longest, own_matches.text, inside[inside >= self._k])
         covered = words_by_text(text[left.of], first, last, texts=len(batch))
         rows = np.stack((excerpt, ordinal, covered, longest), axis=1)
         self.counted.given_back.append(rows[(covered > 0) | (longest > 0)])
-        own = distinct(self._packing.pack(*found_own))  # a match counts once
+        own = distinct(self._packing.pack(*own_matches))  # a match counts once
         if len(own):
             self._count_own(Matches(*self._packing.unpack(own)), excerpt, ordinal)
 
-    def _count_own(self, found: Matches, excerpt: Positions, ordinal: Positions) -> None:
+    def _count_own(self, matches: Matches, excerpt: Positions, ordinal: Positions) -> None:
         """Count the parts of these matches that lie in the own excerpt."""
-        its_excerpt, its_round = excerpt[found.text], ordinal[found.text]
-        start = np.maximum(found.start, self._excerpt_start[its_excerpt])
-        end = np.minimum(found.end, self._excerpt_end[its_excerpt])
+        its_excerpt, its_round = excerpt[matches.text], ordinal[matches.text]
+        start = np.maximum(matches.start, self._excerpt_start[its_excerpt])
+        end = np.minimum(matches.end, self._excerpt_end[its_excerpt])
         length = end - start
         self.counted.own_lengths.update(length.tolist())
         self.counted.own.add(self._packing_by_end.pack(end, start, its_round))
@@ -345,8 +355,8 @@ class Tally:
             self._note_longest(map(OwnRun, *columns))
 
     def _note_longest(self, runs: Iterable[OwnRun]) -> None:
-        known = filter(None, (self.counted.longest, *runs))
-        self.counted.longest = min(known, key=self._rank)
+        candidates = filter(None, (self.counted.longest, *runs))
+        self.counted.longest = min(candidates, key=self._rank)
 
     def _rank(self, run: OwnRun) -> tuple[int, ...]:
         return -run.words, self._place_of(run), run.ordinal, run.start
@@ -354,18 +364,18 @@ class Tally:
     def _place_of(self, run: OwnRun) -> int:
         return int(self._excerpt_end.searchsorted(run.start, side="right"))
 
-    def _refusal(self, one: Generation) -> RecordsError:
-        if one.excerpt_id not in self.layout.order:
-            return no_excerpt(one.excerpt_id, book_id=self._book.id)
+    def _error_for(self, generation: Generation) -> RecordsError:
+        if generation.excerpt_id not in self.layout.order:
+            return no_excerpt(generation.excerpt_id, book_id=self._book.id)
         place = f"book {self._book.id!r}"
-        if one.ordinal in self.counted.seen.get(one.excerpt_id, ()):
+        if generation.ordinal in self.counted.seen.get(generation.excerpt_id, ()):
             return RecordsError(
-                f"generation {one.ordinal} of excerpt {one.excerpt_id!r} comes twice",
+                f"generation {generation.ordinal} of excerpt {generation.excerpt_id!r} comes twice",
                 location=place,
             )
         return RecordsError(
-            f"a generation of excerpt {one.excerpt_id!r} has the ordinal {one.ordinal}; expected "
-            f"0 to {(1 << self._packing.high) - 1}",
+            f"a generation of excerpt {generation.excerpt_id!r} has the ordinal "
+            f"{generation.ordinal}; expected 0 to {(1 << self._packing.high) - 1}",
             location=place,
             hint="number the generations of every excerpt from 0",
         )

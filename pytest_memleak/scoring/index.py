@@ -99,17 +99,17 @@ class Index:
         next 31 where it begins in the text, the last whether it has all k words. Ascending, so
         that those on one diagonal stand side by side.
         """
-        known = self._anchors
-        hits = np.fromiter(chain.from_iterable(known.automaton.iter(coded)), dtype=np.intp)
+        table = self._anchors
+        hits = np.fromiter(chain.from_iterable(table.automaton.iter(coded)), dtype=np.intp)
         last, anchor = hits.reshape(-1, 2).T
-        start = (last + 1) // CODE_LENGTH - known.lengths[anchor]
-        count = known.place_count[anchor]
-        nth = np.repeat(known.first_place[anchor] - count.cumsum() + count, count)
+        start = (last + 1) // CODE_LENGTH - table.lengths[anchor]
+        count = table.place_count[anchor]
+        nth = np.repeat(table.first_place[anchor] - count.cumsum() + count, count)
         nth += np.arange(len(nth))
-        found: Positions = known.places[nth]
-        found += np.repeat((start << 1) - (start << DIAGONAL), count)
-        found.sort()
-        return found
+        anchors: Positions = table.places[nth]
+        anchors += np.repeat((start << 1) - (start << DIAGONAL), count)
+        anchors.sort()
+        return anchors
 
     def same(
         self, numbers: NDArray[np.uint64], at: Positions, place: Positions
@@ -249,7 +249,7 @@ def refuse_unmeasurable(book: Book, lengths: Sequence[int], *, k: int, mode: Wor
                 location=f"book {book.id!r}",
                 hint='set word_mode = "unicode" (--word-mode unicode on the command line)',
             )
-    refuse_fused((one.text for one in book.excerpts), mode=mode, place=f"book {book.id!r}")
+    refuse_fused((excerpt.text for excerpt in book.excerpts), mode=mode, place=f"book {book.id!r}")
     if total < k:
         raise BookError(f"it has {total} words, fewer than k = {k}", location=f"book {book.id!r}")
 

@@ -94,8 +94,8 @@ def _longest_blocks(rounds: Rounds, chosen: NDArray[np.bool_], borders: Position
     marks, place = np.unique(np.concatenate((rounds.start, rounds.end)), return_inverse=True)
     first, last = np.split(place, 2)
     return [
-        _longest(marks, first[drawn], last[drawn], borders)
-        for drawn in (one[rounds.round] for one in chosen)
+        _longest(marks, first[sampled], last[sampled], borders)
+        for sampled in (chosen_rounds[rounds.round] for chosen_rounds in chosen)
     ]
 
 

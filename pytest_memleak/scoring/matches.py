@@ -48,8 +48,8 @@ class Matches(NamedTuple):
 
 def find_matches(index: Index, coded: str) -> set[Interval]:
     """The distinct book intervals [start, end) that match somewhere in `coded` words."""
-    found = match_texts(index, [coded])
-    return set(zip(found.start.tolist(), found.end.tolist(), strict=True))
+    matches = match_texts(index, [coded])
+    return set(zip(matches.start.tolist(), matches.end.tolist(), strict=True))
 
 
 def match_all(index: Index, coded: Iterable[str]) -> Iterator[Matches]:
@@ -59,12 +59,12 @@ def match_all(index: Index, coded: Iterable[str]) -> Iterator[Matches]:
     """
     first = 0
     for texts in _batches(coded, _CODED_TOGETHER):
-        found = []
+        batches = []
         for batch in _batches(texts, _SCANNED_TOGETHER):
             matches = match_texts(index, batch)
-            found.append(matches._replace(text=matches.text + first))
+            batches.append(matches._replace(text=matches.text + first))
             first += len(batch)
-        yield Matches(*map(np.concatenate, zip(*found, strict=True)))
+        yield Matches(*map(np.concatenate, zip(*batches, strict=True)))
 
 
 def _batches(texts: Iterable[str], length: int) -> Iterator[list[str]]:
@@ -99,7 +99,7 @@ def match_texts(index: Index, coded: Sequence[str]) -> Matches:
         start, end, ahead = start[alive], end[alive], ahead[alive]
     enough = end - start >= index.k
     start, end, ahead = start[enough], end[enough], ahead[enough]
-    last_words = np.cumsum([len(one) // CODE_LENGTH + 1 for one in coded])
+    last_words = np.cumsum([len(words) // CODE_LENGTH + 1 for words in coded])
     text = last_words.searchsorted(start, side="right")
     return _within_borders(index, Matches(text, start + ahead, end + ahead))
 

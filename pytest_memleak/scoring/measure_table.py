@@ -53,8 +53,8 @@ _ROWS = (
         rises=True,
         overview=_OF_TEXT,
         needs=PASSAGES,
-        read=lambda known: known.passages.longest_passage,
-        by_round=lambda known: known.passages.by_round,
+        read=lambda result: result.passages.longest_passage,
+        by_round=lambda result: result.passages.by_round,
     ),
     Measure(
         "passages_over",
@@ -66,7 +66,7 @@ _ROWS = (
         of_works=True,
         rises=True,
         needs=PASSAGES,
-        read=lambda known: known.passages.passages_over,
+        read=lambda result: result.passages.passages_over,
     ),
     Measure(
         "nv_longest_passage",
@@ -77,8 +77,8 @@ _ROWS = (
         of_works=True,
         rises=True,
         needs=PASSAGES,
-        read=lambda known: known.passages.nv_longest_passage,
-        by_round=lambda known: known.passages.nv_by_round,
+        read=lambda result: result.passages.nv_longest_passage,
+        by_round=lambda result: result.passages.nv_by_round,
     ),
     Measure(
         "bmc",
@@ -90,8 +90,8 @@ _ROWS = (
         rises=True,
         overview=_OF_TEXT,
         needs=GENERATIONS,
-        read=lambda known: Estimate(known.measurement.bmc, known.error.low, known.error.high),
-        by_round=lambda known: known.counts.covered.tolist(),
+        read=lambda result: Estimate(result.measurement.bmc, result.error.low, result.error.high),
+        by_round=lambda result: result.counts.covered.tolist(),
     ),
     Measure(
         "longest_block",
@@ -104,7 +104,7 @@ _ROWS = (
         rises=True,
         overview=_OF_TEXT,
         needs=GENERATIONS,
-        read=lambda known: known.measurement.longest_block,
+        read=lambda result: result.measurement.longest_block,
     ),
     Measure(
         "longest_span",
@@ -117,8 +117,8 @@ _ROWS = (
         rises=True,
         overview=_OF_TEXT,
         needs=GENERATIONS,
-        read=lambda known: known.measurement.longest_span,
-        by_round=lambda known: known.own_spans.longest,
+        read=lambda result: result.measurement.longest_span,
+        by_round=lambda result: result.own_spans.longest,
     ),
     Measure(
         "spans_over",
@@ -131,8 +131,8 @@ _ROWS = (
         rises=True,
         overview=_OF_TEXT,
         needs=GENERATIONS,
-        read=lambda known: known.measurement.spans_over,
-        by_round=lambda known: known.own_spans.over,
+        read=lambda result: result.measurement.spans_over,
+        by_round=lambda result: result.own_spans.over,
     ),
     Measure(
         "leaking_works",
@@ -142,7 +142,7 @@ _ROWS = (
         kind="share",
         rises=True,
         needs=WORKS,
-        read=lambda known: known.works.leaking_share,
+        read=lambda result: result.works.leaking_share,
     ),
     Measure(
         "bmc_excess",
@@ -151,7 +151,7 @@ _ROWS = (
         about="BMC over chance: over what answers for controls, or other test books, give of it",
         kind="share",
         needs=CHANCE,
-        read=lambda known: _excess(known.null),
+        read=lambda result: _excess(result.null),
     ),
     Measure(
         "uplift",
@@ -160,7 +160,7 @@ _ROWS = (
         about="BMC over the baseline model's",
         kind="share",
         needs=BASELINE,
-        read=lambda known: Estimate(known.uplift.uplift, known.uplift.low, known.uplift.high),
+        read=lambda result: Estimate(result.uplift.uplift, result.uplift.low, result.uplift.high),
     ),
     Measure(
         "nv_recall",
@@ -170,7 +170,7 @@ _ROWS = (
         kind="share",
         rises=True,
         needs=NEAR,
-        read=lambda known: known.near.nv_recall,
+        read=lambda result: result.near.nv_recall,
     ),
     Measure(
         "nv_longest_span",
@@ -180,7 +180,7 @@ _ROWS = (
         kind="count",
         rises=True,
         needs=NEAR,
-        read=lambda known: known.near.longest_span.words,
+        read=lambda result: result.near.longest_span.words,
     ),
     Measure(
         "greedy_bmc",
@@ -190,7 +190,7 @@ _ROWS = (
         kind="share",
         rises=True,
         needs=GREEDY,
-        read=lambda known: known.greedy.bmc,
+        read=lambda result: result.greedy.bmc,
     ),
     Measure(
         "greedy_longest_span",
@@ -201,7 +201,7 @@ _ROWS = (
         runs="longest",
         rises=True,
         needs=GREEDY,
-        read=lambda known: known.greedy.longest_span,
+        read=lambda result: result.greedy.longest_span,
     ),
     Measure(
         "extractable",
@@ -212,7 +212,7 @@ _ROWS = (
         rises=True,
         overview=("probability",),
         needs=TOP_K,
-        read=lambda known: known.extractable,
+        read=lambda result: result.extractable,
     ),
     Measure(
         "extractable_plain",
@@ -223,7 +223,7 @@ _ROWS = (
         rises=True,
         overview=("probability",),
         needs=PLAIN,
-        read=lambda known: known.extractable_plain,
+        read=lambda result: result.extractable_plain,
     ),
 )
 
@@ -258,8 +258,8 @@ def why_unmeasured(name: str, *, windows: bool) -> str:
     return needs.of_windows if windows else needs.otherwise
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: str, candidates: Iterable[str]) -> str:
     """`did you mean 'bmc'?` for an unknown name, or else which names are known."""
-    names = list(known)
+    names = list(candidates)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names) or 'none'}"

@@ -247,13 +247,17 @@ class WorkMeasures:
         }
         return any(name in self.limits and most[name] > self.limits[name] for name in most)
 
-    def held(self, found: Mapping[str, Estimate]) -> dict[str, Estimate]:
+    def held(self, estimates: Mapping[str, Estimate]) -> dict[str, Estimate]:
         """Of all measures of the pair those that its limits are held against as a whole.
 
         The limits of works are, of the works together, on their share that leaks, on the coverage
         of all their words, and on passages of other books.
         """
-        whole = {name: one for name, one in found.items() if name == "bmc" or name not in _OF_EACH}
+        whole = {
+            name: estimate
+            for name, estimate in estimates.items()
+            if name == "bmc" or name not in _OF_EACH
+        }
         beyond = {name: Estimate(value, value, value) for name, value in self.beyond.items()}
         return whole | beyond
 
@@ -335,10 +339,10 @@ def _of_passages(
         ("nv_longest_passage", passages.nv_of_excerpts),
     ):
         for (its_book, excerpt), words in longest.items():
-            told = of_each[work_of[excerpt]] if its_book == passages.own else beyond
-            told[name] = max(told[name], words)
-    for one in passages.passages:
-        own = one.book == passages.own
-        told = of_each[work_of[one.excerpt_at or ""]] if own else beyond
-        told["passages_over"] += 1
+            measures = of_each[work_of[excerpt]] if its_book == passages.own else beyond
+            measures[name] = max(measures[name], words)
+    for passage in passages.passages:
+        own = passage.book == passages.own
+        measures = of_each[work_of[passage.excerpt_at or ""]] if own else beyond
+        measures["passages_over"] += 1
     return of_each, beyond

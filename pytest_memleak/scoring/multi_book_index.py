@@ -177,7 +177,7 @@ class SharedIndex:
     @property
     def nbytes(self) -> int:
         """Bytes of memory that its tables take."""
-        sieves = {id(one.sieve): one.sieve for one in (self._exact, self._folded)}
+        sieves = {id(placed.sieve): placed.sieve for placed in (self._exact, self._folded)}
         return sum(sieve.nbytes for sieve in sieves.values())
 
     def matches(self, texts: Sequence[str], *, near: bool = True) -> TextMatches:
@@ -190,13 +190,15 @@ class SharedIndex:
         plain = exact
         if self._folded is not self._exact:
             plain, runs = self._runs(exact, self._folded)
-        found = self._found(plain, runs, self._folded, _FOLDED)
+        near_found = self._found(plain, runs, self._folded, _FOLDED)
         if numbers:
             left_alone = np.ones(len(texts), dtype=np.bool_)
             left_alone[numbers] = False
-            found = found.where(left_alone[found.text])
+            near_found = near_found.where(left_alone[near_found.text])
         lengths = plain.lengths()
-        near_matches = [NearMatches(np.arange(len(texts)), plain, found, np.zeros_like(lengths))]
+        near_matches = [
+            NearMatches(np.arange(len(texts)), plain, near_found, np.zeros_like(lengths))
+        ]
         if numbers:
             near_matches.append(self._near(numbers, changed))
             lengths[numbers] = changed.lengths()
@@ -237,18 +239,18 @@ class SharedIndex:
         whole = runs.words == lengths[nth]
         part = self._exact.part_of(runs.book[whole])
         exact = self._exact.sides[part] & _EXACT > 0
-        found: list[list[int]] = [[] for _ in passages]
+        holders: list[list[int]] = [[] for _ in passages]
         rows = zip(nth[whole][exact].tolist(), self._exact.book[part[exact]].tolist(), strict=True)
         for passage, book in sorted(set(rows)):
-            found[passage].append(book)
-        return found
+            holders[passage].append(book)
+        return holders
 
     def _near(self, texts: Sequence[int], words: Keyed) -> NearMatches:
         """What folded words of these texts share with each book."""
         words, runs = self._runs(self._checked(words), self._folded)
-        found = self._found(words, runs, self._folded, _FOLDED)
+        matches = self._found(words, runs, self._folded, _FOLDED)
         numbers = np.array(texts, dtype=np.intp)
-        return NearMatches(numbers, words, found, np.zeros_like(numbers))
+        return NearMatches(numbers, words, matches, np.zeros_like(numbers))
 
     # --- making it -------------------------------------------------------------------------
 
@@ -282,8 +284,8 @@ class SharedIndex:
         for place in np.flatnonzero(words.is_long()).tolist():
             spelling = words.spelling(place)
             key = int(keys[place])
-            known = self._long.setdefault(key, spelling)
-            if known != spelling:
+            first_spelling = self._long.setdefault(key, spelling)
+            if first_spelling != spelling:
                 while self._long.setdefault(key, spelling) != spelling:
                     key += 1
                 self._renamed[spelling] = key
@@ -302,10 +304,10 @@ class SharedIndex:
         """The words with keys that are the books' only where their spelling is."""
         if not len(places) or not self._long:
             return words
-        known, spelled = self._vocabulary = self._vocabulary or self._spelled()
+        book_keys, spelled = self._vocabulary = self._vocabulary or self._spelled()
         keys = words.keys[places]
-        nth = np.minimum(known.searchsorted(keys), len(known) - 1)
-        of_books = known[nth] == keys
+        nth = np.minimum(book_keys.searchsorted(keys), len(book_keys) - 1)
+        of_books = book_keys[nth] == keys
         places, nth = places[of_books], nth[of_books]
         for place in places[~words.spelled_alike(places, spelled, nth)].tolist():
             words.keys[place] = self._renamed.get(words.spelling(place), NO_WORD)
@@ -313,12 +315,12 @@ class SharedIndex:
 
     def _spelled(self) -> tuple[Keys, Keyed]:
         """The books' long words: their keys, ascending, and in that order their bytes."""
-        known = np.array(sorted(self._long), dtype=np.uint64)
-        spelled = [self._long[key] for key in known.tolist()]
-        ends = np.cumsum([len(one) for one in spelled])
-        starts = ends - [len(one) for one in spelled]
-        joined = b"".join(spelled) + bytes(8)
-        return known, Keyed(known, starts, ends, joined, starts[:0], starts[:0])
+        keys = np.array(sorted(self._long), dtype=np.uint64)
+        spellings = [self._long[key] for key in keys.tolist()]
+        ends = np.cumsum([len(spelling) for spelling in spellings])
+        starts = ends - [len(spelling) for spelling in spellings]
+        joined = b"".join(spellings) + bytes(8)
+        return keys, Keyed(keys, starts, ends, joined, starts[:0], starts[:0])
 
     def _runs(self, words: Keyed, placed: _Placed) -> tuple[Keyed, Runs]:
         """Runs of words, of which the long ones were compared by spelling, too."""

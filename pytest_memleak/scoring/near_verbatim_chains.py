@@ -61,31 +61,31 @@ class _Matches(NamedTuple):
     cut: NDArray[np.bool_]
 
 
-def chained(found: Found, given: Ranges, *, trim: int) -> Chains:
+def chained(matched: Found, given: Ranges, *, trim: int) -> Chains:
     """The chains of each text's matches with one part of a book.
 
     given: where `trim`-grams of the texts begin that their instructions have, too.
     """
-    group = (found.text << _PART_BITS) | found.part
-    if int(found.text.max(initial=0)) >> (63 - _PART_BITS - _START_BITS):
-        order = np.lexsort((found.start, group))
+    group = (matched.text << _PART_BITS) | matched.part
+    if int(matched.text.max(initial=0)) >> (63 - _PART_BITS - _START_BITS):
+        order = np.lexsort((matched.start, group))
     else:
-        order = np.argsort((group << _START_BITS) | found.start, kind="stable")
-    found = found.where(order)
+        order = np.argsort((group << _START_BITS) | matched.start, kind="stable")
+    matched = matched.where(order)
     group = group[order]
-    place_end = found.place + found.words
-    cut = in_prompt(found.place, place_end, given, trim=trim)
-    kept = outside_prompt(found.place[cut], place_end[cut], given, trim=trim, keep=1)
-    own = found.words.copy()
+    place_end = matched.place + matched.words
+    cut = in_prompt(matched.place, place_end, given, trim=trim)
+    kept = outside_prompt(matched.place[cut], place_end[cut], given, trim=trim, keep=1)
+    own = matched.words.copy()
     own[cut] = np.bincount(
         kept.of, weights=kept.end - kept.start, minlength=np.count_nonzero(cut)
     ).astype(np.intp)
-    matches = _Matches(found.place, found.start, found.words, own, cut)
+    matches = _Matches(matched.place, matched.start, matched.words, own, cut)
     first, then = _without_shortcuts(matches, *_edges(matches, group))
     best = _best(matches, first, then, given, trim)
     enough = np.flatnonzero(best[:, 0] <= -NEAR_PASSAGE)
     words, place, start, place_end, end = best[enough].T
-    return Chains(found.text[enough], found.book[enough], place, place_end, start, end, -words)
+    return Chains(matched.text[enough], matched.book[enough], place, place_end, start, end, -words)
 
 
 def _edges(matches: _Matches, group: Positions) -> tuple[Positions, Positions]:
@@ -170,8 +170,8 @@ def _best(
     rows = np.flatnonzero(tangled).tolist()
     if rows:
         before: dict[int, list[int]] = {row: [] for row in rows}
-        for one, other in zip(first[~plain].tolist(), then[~plain].tolist(), strict=True):
-            before[other].append(one)
+        for previous, other in zip(first[~plain].tolist(), then[~plain].tolist(), strict=True):
+            before[other].append(previous)
         for row, state in _states(best, matches, before, given, trim).items():
             best[row] = state
     return best
@@ -230,18 +230,22 @@ def _states(
     before: which it follows, in the order of their start in the book.
     """
     rows = list(before)
-    ends = {one: [_State(*best[one].tolist())] for ones in before.values() for one in ones}
+    ends = {
+        previous: [_State(*best[previous].tolist())]
+        for ones in before.values()
+        for previous in ones
+    }
     columns = (column[rows].tolist() for column in matches)
     for row, place, start, words, own, cut in zip(rows, *columns, strict=True):
         gone = _given_away(place, words, given, trim) if cut else ()
-        found = [_State(-own, place, start, place + words, start + words)]
-        for one in before[row]:
-            for total, head_place, head, reached, end in ends[one]:
+        states = [_State(-own, place, start, place + words, start + words)]
+        for previous in before[row]:
+            for total, head_place, head, reached, end in ends[previous]:
                 seen = max(0, reached - place, end - start)
                 new = max(0, words - seen)
                 if gone:
                     new -= sum(at >= place + seen for at in gone)
-                found.append(
+                states.append(
                     _State(
                         total - new,
                         head_place,
@@ -250,7 +254,7 @@ def _states(
                         max(end, start + words),
                     )
                 )
-        ends[row] = _worth_keeping(found)
+        ends[row] = _worth_keeping(states)
     return {row: ends[row][0] for row in rows}
 
 
@@ -259,7 +263,9 @@ def _worth_keeping(states: list[_State]) -> list[_State]:
     states.sort()
     kept = states[:1]
     for state in states[1:]:
-        if not any(one.place_end <= state.place_end and one.end <= state.end for one in kept):
+        if not any(
+            better.place_end <= state.place_end and better.end <= state.end for better in kept
+        ):
             kept.append(state)
     return kept
 
@@ -278,18 +284,18 @@ def _given_away(place: int, words: int, given: Ranges, trim: int) -> frozenset[i
     return frozenset(gone)
 
 
-def longest_within(found: Found, place: int, place_end: int) -> int:
+def longest_within(matched: Found, place: int, place_end: int) -> int:
     """Words of the longest chain of one text's matches, cut to its words [place, place_end)."""
-    first = np.maximum(found.place, place)
-    last = np.minimum(found.place + found.words, place_end)
+    first = np.maximum(matched.place, place)
+    last = np.minimum(matched.place + matched.words, place_end)
     inside = first < last
-    start = (found.start + first - found.place)[inside]
-    first, words, part = first[inside], (last - first)[inside], found.part[inside]
+    start = (matched.start + first - matched.place)[inside]
+    first, words, part = first[inside], (last - first)[inside], matched.part[inside]
     order = np.lexsort((start, part))
     first, start, words, part = first[order], start[order], words[order], part[order]
     nothing = np.zeros(len(first), dtype=np.bool_)
     matches = _Matches(first, start, words, words, nothing)
-    one, other = _edges(matches, part)
+    first_match, next_match = _edges(matches, part)
     no_ranges = Ranges(first[:0], first[:0])
-    best = _best(matches, one, other, no_ranges, 1)
+    best = _best(matches, first_match, next_match, no_ranges, 1)
     return int(-best[:, 0].min(initial=0))

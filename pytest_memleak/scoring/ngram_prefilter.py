@@ -27,8 +27,8 @@ BORDER = 1
 """The key that stands in books where no run may go on: before, between and behind them."""
 
 _FACTORS = [
-    np.uint64(one)
-    for one in (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0xD6E8FEB86659FD93, 0xA0761D6478BD642F,
+    np.uint64(factor)
+    for factor in (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0xD6E8FEB86659FD93, 0xA0761D6478BD642F,
                 0xE7037ED1A0B428DB, 0x8EBC6AF09C88C6E3, 0x589965CC75374CC3, 0x1D8E4E27C47D124F)
 ]  # fmt: skip
 _FINAL = np.uint64(0xBF58476D1CE4E5B9)
@@ -53,20 +53,20 @@ class Runs(NamedTuple):
 
 def gram_hashes(keys: Keys, n: int) -> Keys:
     """A hash of the `n` words from each place on; shape (len(keys) - n + 1,), n >= 1."""
-    found, length = keys * _FACTORS[0], 1
+    hashes, length = keys * _FACTORS[0], 1
     powers: list[tuple[Keys, int]] = []  # hashes of 1, 2, 4, ... words
     while True:
         if n & length:
-            powers.append((found, length))
+            powers.append((hashes, length))
         if length * 2 > n:
             break
         step = _FACTORS[1 + length.bit_length() % 7]
-        found = found[:-length] * step + found[length:]
+        hashes = hashes[:-length] * step + hashes[length:]
         length *= 2
     size = max(len(keys) - n + 1, 0)
     whole, at = powers[-1][0][:size], powers[-1][1]
-    for one, its in powers[-2::-1]:
-        whole = whole * _FACTORS[7] + one[at : at + size]
+    for part, its in powers[-2::-1]:
+        whole = whole * _FACTORS[7] + part[at : at + size]
         at += its
     # Sums of products leave the last bits of the last words to the first bits only.
     whole = whole ^ (whole >> _HALF)
@@ -119,9 +119,9 @@ class Sieve:
         """A table of the first bits of the entries, which ascend: a part after the other."""
         tables = []
         for _, bits, size in _by_first_bits(entries, self._filter_bits, width=64):
-            known = np.zeros(size, dtype=np.bool_)
-            known[bits] = True
-            tables.append(np.packbits(known, bitorder="little"))
+            present = np.zeros(size, dtype=np.bool_)
+            present[bits] = True
+            tables.append(np.packbits(present, bitorder="little"))
         return np.concatenate(tables)
 
     def _bucketed(self) -> NDArray[np.uint32]:
@@ -153,18 +153,23 @@ class Sieve:
         hashes >>= self._place_bits
         gram = self._buckets[bucket].astype(np.intp)
         last = self._buckets[bucket + 1]
-        found_at, found = [], []
+        hit_at, grams = [], []
         while len(at):
-            there = gram < last
-            at, gram, last, hashes = at[there], gram[there], last[there], hashes[there]
+            in_bucket = gram < last
+            at, gram, last, hashes = (
+                at[in_bucket],
+                gram[in_bucket],
+                last[in_bucket],
+                hashes[in_bucket],
+            )
             same = self._grams[gram] == hashes
-            found_at.append(at[same])
-            found.append(gram[same])
+            hit_at.append(at[same])
+            grams.append(gram[same])
             other = ~same
             at, gram, last, hashes = at[other], gram[other] + 1, last[other], hashes[other]
-        if not found:
+        if not grams:
             return at, at
-        return np.concatenate(found_at), np.concatenate(found)
+        return np.concatenate(hit_at), np.concatenate(grams)
 
     def runs(self, text: Keys, hashes: Keys | None = None) -> Runs:
         """The maximal runs of at least n words that texts and books share, by keys.

@@ -147,23 +147,25 @@ def _compared(
 ) -> Null:
     own = spread(pair.counts, scoring=scoring)
     own_high = error.high if error else bmc_bounds(pair.bmc, own, confidence=confidence).high
-    found = np.array([one.bmc for one in nulls.values()])
-    excess = pair.bmc - float(found.mean())
+    null_bmcs = np.array([null.bmc for null in nulls.values()])
+    excess = pair.bmc - float(null_bmcs.mean())
     low, high = _excess_bounds(
         excess,
-        found,
+        null_bmcs,
         own=_known([own.variance, error.variance if error else None], max),
         within=_known(map(_variance, nulls.values()), fmean),
         confidence=confidence,
     )
     floor = scoring.k / pair.counts.words
-    p, visible = _chance(pair.bmc + floor, found + floor, confidence)
+    p, visible = _chance(pair.bmc + floor, null_bmcs + floor, confidence)
     return Null(
         words=words,
         bmc=pair.bmc,
-        books=tuple(NullBook(book_id, one.bmc, one.longest_span) for book_id, one in nulls.items()),
-        null_bmc=float(found.mean()),
-        null_longest_span=max(one.longest_span for one in nulls.values()),
+        books=tuple(
+            NullBook(book_id, null.bmc, null.longest_span) for book_id, null in nulls.items()
+        ),
+        null_bmc=float(null_bmcs.mean()),
+        null_longest_span=max(null.longest_span for null in nulls.values()),
         excess=excess,
         low=low,
         high=high if high is None else max(excess, min(high, own_high)),
@@ -203,8 +205,8 @@ def _known(
     variances: Iterable[float | None], combine: Callable[[list[float]], float]
 ) -> float | None:
     """Those that are known, combined; None where none is."""
-    known = [one for one in variances if one is not None]
-    return combine(known) if known else None
+    values = [variance for variance in variances if variance is not None]
+    return combine(values) if values else None
 
 
 def _chance(

@@ -37,7 +37,7 @@ def distinct_passages(start: Positions, end: Positions, *, over: int) -> list[tu
         heap = slice(first, last)
         rows = zip(start[heap].tolist(), end[heap].tolist(), order[heap].tolist(), strict=True)
         taken += _taken(list(rows), over=over)
-    return sorted(taken, key=lambda one: (one[0] - one[1], one[0]))
+    return sorted(taken, key=lambda passage: (passage[0] - passage[1], passage[0]))
 
 
 def _taken(runs: list[tuple[int, int, int]], *, over: int) -> Iterator[tuple[int, int, int]]:

@@ -61,7 +61,9 @@ class ProtectedPassage(Block):
     def __eq__(self, other: object) -> bool:
         """Passages are equal in all they say; with runs and numbers they compare as blocks do."""
         if isinstance(other, ProtectedPassage):
-            return all(getattr(self, one.name) == getattr(other, one.name) for one in fields(self))
+            return all(
+                getattr(self, field.name) == getattr(other, field.name) for field in fields(self)
+            )
         return Block.__eq__(self, other)
 
     __hash__ = Block.__hash__
@@ -111,9 +113,9 @@ class ProtectedPassages:
         """The measures of the pair's own book and those of all others, where its own is excused."""
         if not self.of_own:
             return {}, {}
-        over = sum(one.book == self.own for one in self.passages)
+        over = sum(passage.book == self.own for passage in self.passages)
         own, others = (
-            {name: float(one.words) for name, one in longest.items()}
+            {name: float(passage.words) for name, passage in longest.items()}
             for longest in (self.of_own, self.of_others)
         )
         return own | {"passages_over": over}, others | {"passages_over": len(self.passages) - over}
@@ -167,16 +169,16 @@ class PassageTally:
         self._rank = np.full(len(index.books), -1, dtype=np.intp)
         order = [*dict.fromkeys((*protected.books, *protected.catalog))]
         own = protected.whole or protected.measured
-        excused = [index.numbers[one] for one in protected.excused]
+        excused = [index.numbers[book_id] for book_id in protected.excused]
         numbers = np.arange(len(index.books))
         self._own = np.isin(numbers, excused) & (numbers == index.numbers[own])
         self._excusing = np.isin(numbers, excused) & ~self._own
         self._own_rank = order.index(own) if self._own.any() else -1
-        self._rank[[index.numbers[one] for one in order]] = np.arange(len(order))
-        self._order = [index.numbers[one] for one in order]
+        self._rank[[index.numbers[book_id] for book_id in order]] = np.arange(len(order))
+        self._order = [index.numbers[book_id] for book_id in order]
         # A book of the catalog that few words of are shared with need not be in the index.
         catalog = set(protected.catalog) - set(protected.books)
-        self._least = np.array([protected.least if one in catalog else 0 for one in order])
+        self._least = np.array([protected.least if book_id in catalog else 0 for book_id in order])
         # Of a collection it is asked what each of its works gives.
         self._by_excerpt = bool(book.works)
         counts = [len(index.books[number].layout.ids) for number in self._order]
@@ -185,7 +187,7 @@ class PassageTally:
     def count(
         self,
         counts: PassageCounts,
-        found: TextMatches,
+        shared: TextMatches,
         given: Ranges,
         excerpt: Positions,
         ordinal: Positions,
@@ -195,16 +197,16 @@ class PassageTally:
 
         given: where their own instructions' m-grams begin in them; origin: that of all the texts.
         """
-        self._count_exact(counts, found, given, excerpt, ordinal, origin)
-        for near in found.near:
-            alike = self._asked_alike and near.words is found.exact
+        self._count_exact(counts, shared, given, excerpt, ordinal, origin)
+        for near in shared.near:
+            alike = self._asked_alike and near.words is shared.exact
             its = given if alike else self._near_given.ranges(near.words, excerpt[near.texts])
             self._count_near(counts, near, its, excerpt[near.texts], ordinal[near.texts], origin)
 
     def passages(self, counts: PassageCounts, *, rounds: int) -> ProtectedPassages:
         """What was recited in rounds 0 to rounds - 1."""
         best = [counts.longest.get(kind) for kind in (OTHER, OWN, EXCUSED)]
-        others, own, excused, *told = self._told([*best, *self._passages(counts)])
+        others, own, excused, *distinct = self._told([*best, *self._passages(counts)])
         nv_others, nv_own, nv_excused = (
             self._told_nearly(counts.nv_longest.get(kind)) for kind in (OTHER, OWN, EXCUSED)
         )
@@ -212,13 +214,13 @@ class PassageTally:
         return ProtectedPassages(
             longest_passage=own if _ranks_first(counts.longest) == OWN else others,
             nv_longest_passage=nv_own if _ranks_first(counts.nv_longest) == OWN else nv_others,
-            passages=tuple(told),
+            passages=tuple(distinct),
             excused=excused,
             nv_excused=nv_excused,
             of_own=dict(zip(_LONGEST, (own, nv_own), strict=True)) if apart else {},
             of_others=dict(zip(_LONGEST, (others, nv_others), strict=True)) if apart else {},
-            by_round=tuple(counts.by_round.get(one, 0) for one in range(rounds)),
-            nv_by_round=tuple(counts.nv_by_round.get(one, 0) for one in range(rounds)),
+            by_round=tuple(counts.by_round.get(number, 0) for number in range(rounds)),
+            nv_by_round=tuple(counts.nv_by_round.get(number, 0) for number in range(rounds)),
             of_excerpts=self._named(counts.of_excerpts),
             nv_of_excerpts=self._named(counts.nv_of_excerpts),
             own=self._protected.whole or self._protected.measured,
@@ -226,30 +228,30 @@ class PassageTally:
 
     def _named(self, longest: Mapping[int, int]) -> dict[tuple[str, str], int]:
         """Numbers of excerpts as their books' ids and their own."""
-        found = {}
+        named = {}
         for number, words in longest.items():
             rank = int(self._first_excerpt.searchsorted(number, side="right")) - 1
             book = self._protected.index.books[self._order[rank]]
-            found[book.id, book.layout.ids[number - int(self._first_excerpt[rank])]] = words
-        return found
+            named[book.id, book.layout.ids[number - int(self._first_excerpt[rank])]] = words
+        return named
 
     def most_words(self, *, near: bool) -> int:
         """The words of the longest protected book, folded if `near`: no passage has more."""
-        books = [self._protected.index.books[one] for one in self._order]
-        return max(((one.folded if near else one.layout).total for one in books), default=0)
+        books = [self._protected.index.books[book] for book in self._order]
+        return max(((book.folded if near else book.layout).total for book in books), default=0)
 
     # --- counting --------------------------------------------------------------------------
 
     def _count_exact(
         self,
         counts: PassageCounts,
-        found: TextMatches,
+        shared: TextMatches,
         given: Ranges,
         excerpt: Positions,
         ordinal: Positions,
         origin: Origin,
     ) -> None:
-        matches = found.matches
+        matches = shared.matches
         protected = matches.where(self._rank[matches.book] >= 0)
         trim, keep = self._scoring.trim, self._scoring.k
         pieces = outside_prompt(
@@ -266,7 +268,7 @@ class PassageTally:
         kind = self._kinds(rank, partial(_held, matches, pieces))
         columns = (
             -words, np.full_like(words, origin), excerpt[text], ordinal[text],
-            pieces.start - found.exact.ends[text] - 1, rank, start, start + words,
+            pieces.start - shared.exact.ends[text] - 1, rank, start, start + words,
         )  # fmt: skip
         note_best(counts.longest, columns, kind)
         held = kind != EXCUSED
@@ -353,23 +355,23 @@ class PassageTally:
 
     def _passages(self, counts: PassageCounts) -> list[RankedPassage]:
         over = max(self._scoring.span_threshold, self._scoring.k - 1)
-        found = []
+        passages = []
         rows = counts.longest_over()
         for rank in np.unique(rows[:, 0]).tolist():
-            its = rows[rows[:, 0] == rank]
-            for start, end, nth in distinct_passages(its[:, 7], its[:, 1], over=over):
-                _, _, _, origin, asked, ordinal, place, first = its[nth].tolist()
+            pieces = rows[rows[:, 0] == rank]
+            for start, end, nth in distinct_passages(pieces[:, 7], pieces[:, 1], over=over):
+                _, _, _, origin, asked, ordinal, place, first = pieces[nth].tolist()
                 text = origin, asked, ordinal, place + start - first
-                found.append(RankedPassage(start - end, *text, rank, start, end))
-        return found
+                passages.append(RankedPassage(start - end, *text, rank, start, end))
+        return passages
 
     def _told(self, keys: Sequence[RankedPassage | None]) -> list[ProtectedPassage]:
         index = self._protected.index
-        asked = [(self._order[one.rank], one.start, one.end) for one in keys if one]
+        asked = [(self._order[key.rank], key.start, key.end) for key in keys if key]
         holding = iter(index.holding(asked))
         return [
-            self._passage(one, near=False, holding=next(holding)) if one else ProtectedPassage(0)
-            for one in keys
+            self._passage(key, near=False, holding=next(holding)) if key else ProtectedPassage(0)
+            for key in keys
         ]
 
     def _told_nearly(self, key: RankedPassage | None) -> ProtectedPassage:
@@ -398,8 +400,8 @@ class PassageTally:
         """The ids of the pair's books among these, protected ones first, in their order."""
         held, index = set(holding), self._protected.index
         order = zip(self._order, self._least.tolist(), strict=True)
-        told = (index.books[one].id for one, least in order if words >= least)
-        ids = dict.fromkeys((*told, *self._protected.excused))
+        protected_ids = (index.books[one].id for one, least in order if words >= least)
+        ids = dict.fromkeys((*protected_ids, *self._protected.excused))
         return tuple(one for one in ids if index.numbers[one] in held)
 
 

@@ -85,25 +85,27 @@ def compare_releases(
     and a confidence outside [0, 1). Cost: 30 ms for 60 comparisons of 100 rounds.
     """
     normal_quantile(confidence)
-    sides = [_sides(before, after, one) for one in compared]
+    sides = [_sides(before, after, comparison) for comparison in compared]
     _refuse_twice(compared)
     if not compared:
         return ()
     level = _smallest_level(len(compared) + further, confidence)
     permutations = max(_LEAST_PERMUTATIONS, math.ceil(_FINER / level) - 1)
-    units = [_units(*both, one.measure) for both, one in zip(sides, compared, strict=True)]
+    units = [
+        _units(*both, comparison.measure) for both, comparison in zip(sides, compared, strict=True)
+    ]
     p = _p_values(units, permutations, seed)
     rejected = _holm(p, 1 - confidence, further) if confidence else [True] * len(p)
     return tuple(
         _change(
-            one,
+            comparison,
             *both,
             p=its_p,
             rejected=is_rejected,
             reachable=not confidence or _can_reach(len(mine[0]), level),
             confidence=confidence,
         )
-        for one, both, mine, its_p, is_rejected in zip(
+        for comparison, both, mine, its_p, is_rejected in zip(
             compared, sides, units, p, rejected, strict=True
         )
     )
@@ -131,28 +133,29 @@ def _can_reach(units: int, level: float) -> bool:
 
 
 def _sides(
-    before: Mapping[str, PairRounds], after: Mapping[str, PairRounds], one: Compared
+    before: Mapping[str, PairRounds], after: Mapping[str, PairRounds], comparison: Compared
 ) -> tuple[PairRounds, PairRounds]:
-    if not 0 <= one.tolerance < math.inf:
+    if not 0 <= comparison.tolerance < math.inf:
         raise SettingsError(
-            f"the tolerance of {one.measure} must be a number from 0 on, not {one.tolerance!r}"
+            f"the tolerance of {comparison.measure} must be a number from 0 on, "
+            f"not {comparison.tolerance!r}"
         )
     for which, release in (("earlier", before), ("later", after)):
-        _refuse_unknown("pair", one.pair, release, which)
-        _refuse_unknown("measure", one.measure, release[one.pair].per_round, which)
-    old, new = before[one.pair], after[one.pair]
-    sizes = [(side.words, len(side.per_round[one.measure])) for side in (old, new)]
+        _refuse_unknown("pair", comparison.pair, release, which)
+        _refuse_unknown("measure", comparison.measure, release[comparison.pair].per_round, which)
+    old, new = before[comparison.pair], after[comparison.pair]
+    sizes = [(side.words, len(side.per_round[comparison.measure])) for side in (old, new)]
     if sizes[0] != sizes[1]:
         raise SettingsError(
-            f"{one.pair!r} has {sizes[0][0]:,} words and {sizes[0][1]:,} rounds in the earlier "
-            f"release, but {sizes[1][0]:,} words and {sizes[1][1]:,} rounds in the later",
+            f"{comparison.pair!r} has {sizes[0][0]:,} words and {sizes[0][1]:,} rounds in the "
+            f"earlier release, but {sizes[1][0]:,} words and {sizes[1][1]:,} rounds in the later",
             hint="compare releases that were measured by the same suite",
         )
     return old, new
 
 
-def _refuse_unknown(what: str, name: str, known: Iterable[str], which: str) -> None:
-    names = sorted(known)
+def _refuse_unknown(what: str, name: str, candidates: Iterable[str], which: str) -> None:
+    names = sorted(candidates)
     if name not in names:
         raise SettingsError(
             f"the {which} release has no {what} {name!r}",
@@ -162,10 +165,12 @@ def _refuse_unknown(what: str, name: str, known: Iterable[str], which: str) -> N
 
 def _refuse_twice(compared: Sequence[Compared]) -> None:
     seen: set[tuple[str, str]] = set()
-    for one in compared:
-        if (one.pair, one.measure) in seen:
-            raise SettingsError(f"{one.measure} of {one.pair!r} is to be compared twice")
-        seen.add((one.pair, one.measure))
+    for comparison in compared:
+        if (comparison.pair, comparison.measure) in seen:
+            raise SettingsError(
+                f"{comparison.measure} of {comparison.pair!r} is to be compared twice"
+            )
+        seen.add((comparison.pair, comparison.measure))
 
 
 # --- the tests -----------------------------------------------------------------------------
@@ -174,7 +179,7 @@ def _refuse_twice(compared: Sequence[Compared]) -> None:
 def _units(before: PairRounds, after: PairRounds, measure: str) -> tuple[Numbers, Numbers]:
     """What is permuted, of either release: rounds, or the means of blocks of them."""
     sides = before.per_round[measure], after.per_round[measure]
-    old, new = (np.asarray(one, dtype=np.float64) for one in sides)
+    old, new = (np.asarray(values, dtype=np.float64) for values in sides)
     if before.alike and after.alike:
         return old, new
     group = blocks_of(len(old))
@@ -186,13 +191,15 @@ def _p_values(
     units: Sequence[tuple[Numbers, Numbers]], permutations: int, seed: int
 ) -> list[float]:
     """One-sided p of each; those of as many units are permuted together."""
-    found = [1.0] * len(units)
+    p_values = [1.0] * len(units)
     for size in sorted({len(old) for old, _ in units}):
-        which = [at for at, (old, _) in enumerate(units) if len(old) == size]
-        values = np.array([np.concatenate(units[at]) for at in which]).T
-        for at, p in zip(which, _permuted(values, size, permutations, seed).tolist(), strict=True):
-            found[at] = p
-    return found
+        columns = [at for at, (old, _) in enumerate(units) if len(old) == size]
+        values = np.array([np.concatenate(units[at]) for at in columns]).T
+        for at, p in zip(
+            columns, _permuted(values, size, permutations, seed).tolist(), strict=True
+        ):
+            p_values[at] = p
+    return p_values
 
 
 def _permuted(values: Numbers, size: int, permutations: int, seed: int) -> Numbers:
@@ -223,7 +230,7 @@ def _holm(p: Sequence[float], level: float, further: int) -> list[bool]:
 
 
 def _change(
-    one: Compared,
+    comparison: Compared,
     old: PairRounds,
     new: PairRounds,
     *,
@@ -232,12 +239,12 @@ def _change(
     reachable: bool,
     confidence: float,
 ) -> Change:
-    before, after = old.values[one.measure], new.values[one.measure]
+    before, after = old.values[comparison.measure], new.values[comparison.measure]
     verdict = Verdict.PASS if reachable else Verdict.INCONCLUSIVE
-    if rejected and after - before > one.tolerance:
+    if rejected and after - before > comparison.tolerance:
         verdict = Verdict.FAIL
     low, high, resolved = None, None, None
-    if one.measure == "bmc":
+    if comparison.measure == "bmc":
         spread = _spread_of_rise(old, new)
         low, high = difference_bounds(
             after - before, spread, typical_less=old.spread.typical, confidence=confidence
@@ -245,12 +252,12 @@ def _change(
         if spread.variance:
             resolved = _RESOLVED * math.sqrt(spread.variance)
     return Change(
-        pair=one.pair,
-        measure=one.measure,
+        pair=comparison.pair,
+        measure=comparison.measure,
         before=before,
         after=after,
-        tolerance=one.tolerance,
-        rounds=len(new.per_round[one.measure]),
+        tolerance=comparison.tolerance,
+        rounds=len(new.per_round[comparison.measure]),
         p=p,
         verdict=verdict,
         low=low,
@@ -262,6 +269,6 @@ def _change(
 
 def _spread_of_rise(old: PairRounds, new: PairRounds) -> Spread:
     variances = [side.spread.variance for side in (old, new)]
-    known = [one for one in variances if one is not None]
-    variance = sum(known) if len(known) == len(variances) else None
+    values = [variance for variance in variances if variance is not None]
+    variance = sum(values) if len(values) == len(variances) else None
     return Spread(variance, min(old.spread.units, new.spread.units), new.spread.typical)

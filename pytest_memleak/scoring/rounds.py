@@ -99,9 +99,9 @@ class Rounds:
         """Of different rounds, in their order."""
         empty = np.empty(0, dtype=np.intp)
         columns = (
-            [one.round for one in parts],
-            [one.start for one in parts],
-            [one.end for one in parts],
+            [part.round for part in parts],
+            [part.start for part in parts],
+            [part.end for part in parts],
         )
         return cls(*(np.concatenate([empty, *column]) for column in columns))
 

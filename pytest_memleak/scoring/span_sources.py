@@ -122,7 +122,10 @@ def cross_excerpt(
     belongs to none of its excerpts.
     """
     index = index or Index(book, k=scoring.k, mode=scoring.word_mode)
-    asked = ((_place(index, one.excerpt_id, book.id), one.text) for one in generations)
+    asked = (
+        (_place(index, generation.excerpt_id, book.id), generation.text)
+        for generation in generations
+    )
     return cross_excerpt_of(index, *distinct_matches(index, asked))
 
 
@@ -132,7 +135,9 @@ def cross_excerpt_of(
     """The spans among matches [start, end), of generations for the `excerpt` at that place."""
     ids = list(index.bounds)
     spans = tuple(
-        ExcerptSpan(last - first, first, last, ids[target], tuple(ids[one] for one in sources))
+        ExcerptSpan(
+            last - first, first, last, ids[target], tuple(ids[source] for source in sources)
+        )
         for first, last, target, sources in targeted(index, excerpt, start, end)
     )
     return CrossExcerpt(spans, sum(span.cross for span in spans))
@@ -154,18 +159,22 @@ def cross_book(
     index = index or Index(book, k=scoring.k, mode=scoring.word_mode)
     numbers: dict[Source, int] = {}
     asked = (
-        (numbers.setdefault(Source(book_id, one.excerpt_id), len(numbers)), one.text)
+        (numbers.setdefault(Source(book_id, generation.excerpt_id), len(numbers)), generation.text)
         for book_id, generations in answers.items()
         if book_id != book.id
-        for one in generations
+        for generation in generations
     )
-    found = distinct_matches(index, asked)
+    matches = distinct_matches(index, asked)
     sources, ids = list(numbers), list(index.bounds)
     spans = (
         BookSpan(
-            last - first, first, last, ids[target], tuple(sorted(sources[one] for one in whence))
+            last - first,
+            first,
+            last,
+            ids[target],
+            tuple(sorted(sources[source] for source in whence)),
         )
-        for first, last, target, whence in targeted(index, *found)
+        for first, last, target, whence in targeted(index, *matches)
     )
     return CrossBook(book.id, tuple(spans))
 
@@ -182,7 +191,7 @@ def distinct_matches(
 ) -> tuple[Positions, Positions, Positions]:
     """Source, start and end of the matches of texts from numbered sources."""
     packing = Packing(index.total.bit_length(), index.total.bit_length())
-    found = Distinct()
+    matches = Distinct()
     sources: list[int] = []
 
     def coded() -> Iterator[str]:
@@ -191,8 +200,8 @@ def distinct_matches(
             yield index.code_text(text)
 
     for text, start, end in match_all(index, coded()):
-        found.add(packing.pack(np.array(sources, dtype=np.intp)[text], start, end))
-    return packing.unpack(found.ascending())
+        matches.add(packing.pack(np.array(sources, dtype=np.intp)[text], start, end))
+    return packing.unpack(matches.ascending())
 
 
 def targeted(

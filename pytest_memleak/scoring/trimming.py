@@ -82,10 +82,10 @@ class Trimming:
         grams = self._index
         if self._trim != grams.k:
             grams = Index(self._book, k=self._trim, mode=grams.mode)
-        texts = (grams.code_text(one or "") for one in self._instructions)
-        found = list(match_all(grams, texts))
-        first = np.concatenate([one.text * self._apart + one.start for one in found])
-        last = np.concatenate([one.text * self._apart + one.end for one in found])
+        texts = (grams.code_text(instruction or "") for instruction in self._instructions)
+        matches = list(match_all(grams, texts))
+        first = np.concatenate([match.text * self._apart + match.start for match in matches])
+        last = np.concatenate([match.text * self._apart + match.end for match in matches])
         order = first.argsort()
         return Ranges(*united(first[order], last[order] - self._trim + 1))
 
@@ -172,17 +172,17 @@ class PromptWords:
         hashes = hashes[at]
         at += 1
         nth = self._hashes.searchsorted(hashes)
-        found = [at[:0]]
+        hits = [at[:0]]
         while len(at):
             nth_in = np.minimum(nth, len(self._hashes) - 1)
-            there = (nth < len(self._hashes)) & (self._hashes[nth_in] == hashes)
-            at, nth, hashes = at[there], nth[there], hashes[there]
+            equal = (nth < len(self._hashes)) & (self._hashes[nth_in] == hashes)
+            at, nth, hashes = at[equal], nth[equal], hashes[equal]
             same = np.ones(len(at), dtype=np.bool_)
             for word in range(self._trim):
                 same &= keys[at + word] == self._keys[self._places[nth] + word]
-            found.append(at[same])
+            hits.append(at[same])
             at, nth, hashes = at[~same], nth[~same] + 1, hashes[~same]
-        starts = np.sort(np.concatenate(found))
+        starts = np.sort(np.concatenate(hits))
         if not len(starts):
             return NO_RANGES
         counted = np.zeros(len(keys) + 1, dtype=np.int32)

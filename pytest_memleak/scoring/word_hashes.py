@@ -165,8 +165,8 @@ def changed_by_folding(texts: Sequence[str], plain: Keyed) -> tuple[Keyed, list[
     its, mine = (read.split(b"\x00")[1:-1] for read in (joined, plain.joined))
     changed = [
         number
-        for number, (one, other) in enumerate(zip(its, mine, strict=True))
-        if one.strip(b" ") != other.strip(b" ")
+        for number, (folded_words, plain_words) in enumerate(zip(its, mine, strict=True))
+        if folded_words.strip(b" ") != plain_words.strip(b" ")
     ]
     if len(plain.dropped):
         dropped = plain.start[plain.ends].searchsorted(plain.dropped) - 1
@@ -223,11 +223,11 @@ def _joined(texts: Sequence[str], reading: _Reading) -> bytes:
 def _apart(texts: Sequence[str], reading: _Reading) -> bytes:
     """The same where some text cannot be encoded."""
     encoded = [reading.encoded(text) for text in texts]
-    easy = [one for one in encoded if one is not None]
+    easy = [encoded_text for encoded_text in encoded if encoded_text is not None]
     read = iter(reading.read(_BETWEEN.encode().join(easy)).split(b"\x00"))
     return b" \x00 ".join(
-        spelled(reading.slowly(text)) if one is None else next(read)
-        for text, one in zip(texts, encoded, strict=True)
+        spelled(reading.slowly(text)) if encoded_text is None else next(read)
+        for text, encoded_text in zip(texts, encoded, strict=True)
     )
 
 
@@ -257,10 +257,10 @@ def _folding() -> tuple[bytes, dict[bytes, bytes]]:
     table, longer = [b"\x00"], {}
     for code in range(1, 256):
         mark = chr(code)
-        made = "".join(c if c.isalnum() else " " for c in folded(f"x{mark}")[1:])
-        if len(made) > 1:
-            longer[mark.encode("latin-1")] = made.encode("latin-1")
-        table.append((made if len(made) == 1 else " ").encode("latin-1"))
+        folded_mark = "".join(c if c.isalnum() else " " for c in folded(f"x{mark}")[1:])
+        if len(folded_mark) > 1:
+            longer[mark.encode("latin-1")] = folded_mark.encode("latin-1")
+        table.append((folded_mark if len(folded_mark) == 1 else " ").encode("latin-1"))
     return b"".join(table), longer
 
 
@@ -282,8 +282,8 @@ def _folded(latin_1: bytes) -> bytes:
     table, longer = _folding()
     latin_1 = latin_1.translate(None, _UNSEEN)
     if not latin_1.isascii():
-        for mark, made in longer.items():
-            latin_1 = latin_1.replace(mark, made)
+        for mark, letters in longer.items():
+            latin_1 = latin_1.replace(mark, letters)
     for mark in _LINE_ENDS:
         if mark[:1] in latin_1:  # sooner told than two bytes are looked for
             latin_1 = latin_1.replace(mark, b"\n")
@@ -347,8 +347,8 @@ def _counted(
         open_, at = open_[going], at[going] + 1
         if not len(open_):
             return kept
-    for one in open_.tolist():
-        kept[one] = counted[letters[start[one] : end[one]]].any()
+    for word in open_.tolist():
+        kept[word] = counted[letters[start[word] : end[word]]].any()
     return kept
 
 
@@ -370,20 +370,20 @@ def _keys(joined: bytes, start: Positions, end: Positions) -> Keys:
 
 def _hashes(joined: bytes, eight: Keys, start: Positions, length: Positions) -> Keys:
     """Of words of which eight bytes do not tell which they are."""
-    found = np.zeros(len(start), dtype=np.uint64)
+    hashes = np.zeros(len(start), dtype=np.uint64)
     unusual = length > _LONGEST_USUAL
-    for one in np.flatnonzero(unusual).tolist():
-        word = joined[start[one] : start[one] + length[one]]
-        found[one] = int.from_bytes(blake2b(word, digest_size=8).digest(), "little")
+    for word_number in np.flatnonzero(unusual).tolist():
+        word = joined[start[word_number] : start[word_number] + length[word_number]]
+        hashes[word_number] = int.from_bytes(blake2b(word, digest_size=8).digest(), "little")
     at = np.flatnonzero(~unusual)
     done = 0
     while len(at):
         # `take` would copy all of `eight` each time.
         piece = eight[start[at] + done]
         piece &= _MASKS.take(np.minimum(length[at] - done, _KEY_BYTES))
-        mixed = (found[at] ^ piece) * _MIX
-        found[at] = mixed ^ (mixed >> _FOLD)
+        mixed = (hashes[at] ^ piece) * _MIX
+        hashes[at] = mixed ^ (mixed >> _FOLD)
         done += _KEY_BYTES
         at = at[length[at] > done]
-    found *= _MIX
-    return found | _LONG_MARK
+    hashes *= _MIX
+    return hashes | _LONG_MARK

@@ -117,11 +117,11 @@ def _unicode_words(text: str) -> list[str]:
     if formats:
         text = text.translate(dict.fromkeys(formats))
     marks = "".join(sorted(c for c in letters if unicodedata.category(c).startswith("M")))
-    tokens, pieces = _patterns(marks)
-    found = tokens.findall(text)
+    token_pattern, piece_pattern = _patterns(marks)
+    tokens = token_pattern.findall(text)
     if _IS_UNSPACED.search(text):
-        found = [piece for word in found for piece in pieces.findall(word)]
-    return [word.lower() for word in found if "_" not in word or _LETTER_OR_DIGIT.search(word)]
+        tokens = [piece for token in tokens for piece in piece_pattern.findall(token)]
+    return [word.lower() for word in tokens if "_" not in word or _LETTER_OR_DIGIT.search(word)]
 
 
 @lru_cache(maxsize=64)

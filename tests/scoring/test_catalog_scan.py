@@ -20,7 +20,7 @@ from pytest_memleak.scoring.word_hashes import TEXT_END
 
 
 def untrimmed(book, generations, scoring):
-    index = SharedIndex([book], k=scoring.k, mode=scoring.words)
+    index = SharedIndex([book], k=scoring.k, mode=scoring.word_mode)
     tally = Tally(book, scoring, protected=Protected(index, book.id, (book.id,)))
     tally.add(Generation(book.excerpts[0].id, n, text) for n, text in enumerate(generations))
     found = tally.passages()

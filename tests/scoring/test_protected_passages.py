@@ -33,7 +33,7 @@ def tally_of(
     scoring = scoring or Scoring()
     ids = [book.id for book in books if book.id not in {*catalog, *unprotected}]
     further = tuple(book.id for book in books if book.id in catalog)
-    index = SharedIndex(books, k=scoring.k, mode=scoring.words)
+    index = SharedIndex(books, k=scoring.k, mode=scoring.word_mode)
     protected = Protected(index, measured or ids[0], tuple(ids), tuple(excused), further, least)
     measured = next(book for book in books if book.id == protected.measured)
     tally = Tally(measured, scoring, protected=protected)
@@ -313,8 +313,8 @@ def agree_with_oracle(oracle, seed):
     excused = [one["id"] for one in books if one["excused"]]
     unprotected = [one["id"] for one in books if not one["protected"]]
     catalog = {one["id"] for one in books if "least" in one}
-    library = [(one.id, book_keys(one, k=scoring.k, mode=scoring.words)) for one in ours]
-    table = GenerationSieve([one.text for one in drawn], k=scoring.k, mode=scoring.words)
+    library = [(one.id, book_keys(one, k=scoring.k, mode=scoring.word_mode)) for one in ours]
+    table = GenerationSieve([one.text for one in drawn], k=scoring.k, mode=scoring.word_mode)
     surviving = {one.name for one in table.survivors(library, least=least)}
     kept = [one for one in ours if one.id not in catalog - surviving]
     tally = tally_of(
