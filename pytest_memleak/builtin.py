@@ -40,13 +40,13 @@ def memleak_read_book(
 def write_evidence(run: RunReport) -> None:
     """The evidence bundle, where --memleak-evidence asks for one; no other sink comes before it."""
     if "evidence" in run.outputs:
-        from pytest_memleak.reports.signature import signed
+        from pytest_memleak.reports.signature import sign_bundle
         from pytest_memleak.results.evidence_file import write_evidence_file
         from pytest_memleak.results.run_evidence import run_evidence
 
         made = run_evidence(run)
         if "signing_key" in run.outputs:
-            made = signed(made, run.outputs["signing_key"])
+            made = sign_bundle(made, run.outputs["signing_key"])
         write_evidence_file(made, run.outputs["evidence"])
 
 

@@ -193,7 +193,7 @@ def _write(book: Book, parsed: argparse.Namespace) -> None:
 
 def _print_documents(parts: Iterable[BookPart]) -> None:
     from pytest_memleak.cli.columns import print_table
-    from pytest_memleak.reports.report_text import of_documents
+    from pytest_memleak.reports.report_text import document_lines
 
     parts = tuple(parts)
     if not parts:
@@ -211,7 +211,7 @@ def _print_documents(parts: Iterable[BookPart]) -> None:
         for one in parts
     ]
     print_table(head, rows, right=head[3:7])
-    for line in of_documents(parts):
+    for line in document_lines(parts):
         print(line)
 
 

@@ -284,13 +284,13 @@ def _who(endpoint: Endpoint, answers: Sequence[Completion | str]) -> list[tuple[
     from pytest_memleak.interfaces.protocols import Completion
     from pytest_memleak.pipeline.ledger_endpoint import served_as
     from pytest_memleak.redaction.text import short_name
-    from pytest_memleak.reports.report_text import served_by
+    from pytest_memleak.reports.report_text import server_name
 
     told = [("asked", id_of(endpoint) or "an endpoint without a name")]
     first = next((one for one in answers if isinstance(one, Completion)), None)
     if first is not None and first.served is not None:
         served = served_as(first.served.model, first.served.fingerprint, calls=1)
-        told.append(("answered by", served_by(served)))
+        told.append(("answered by", server_name(served)))
     if first is not None:
         ended = short_name(first.finish_word or "") or first.finish_reason.value
         counted = "counted" if first.completion_tokens is not None else "not counted"

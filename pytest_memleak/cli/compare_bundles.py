@@ -60,15 +60,15 @@ def _gated(
     baseline: Baseline, now: Mapping[str, Any], tolerances: Mapping[str, float], as_json: bool
 ) -> int:
     from pytest_memleak.records import Verdict
-    from pytest_memleak.reports.release_text import change_words, release_words
+    from pytest_memleak.reports.release_text import change_text, comparison_sentence
 
     compared = baseline.compare(now, tolerances, whole=True)
     if as_json:
         print(json.dumps(compared.to_json(), indent=2))
     else:
-        _print(f"{one.pair}: {change_words(one)}" for one in compared.changes)
+        _print(f"{one.pair}: {change_text(one)}" for one in compared.changes)
         _print(f"{pair}: INCONCLUSIVE: {why}" for pair, why in compared.obstacles.items())
-        _print([release_words(compared)])
+        _print([comparison_sentence(compared)])
     return 0 if compared.verdict is Verdict.PASS else WORSE
 
 

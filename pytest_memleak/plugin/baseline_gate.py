@@ -20,7 +20,7 @@ from pytest_memleak.errors import MemleakError
 from pytest_memleak.plugin.stash import pair_of, refused_key
 from pytest_memleak.records import Verdict
 from pytest_memleak.reports.junit import compared_properties
-from pytest_memleak.reports.release_text import change_words, release_details, release_words
+from pytest_memleak.reports.release_text import change_text, comparison_lines, comparison_sentence
 from pytest_memleak.results.release_comparison import Baseline, by_label
 from pytest_memleak.results.run_evidence import pair_evidence
 
@@ -67,7 +67,7 @@ def against_baseline(
     compared = baseline.compare(now, tolerances) if tolerances else None
     told = []
     for name, found in zip(now, findings, strict=True):
-        lines = [change_words(one) for one in _changes(compared, name)]
+        lines = [change_text(one) for one in _changes(compared, name)]
         tested = {one.measure for one in _changes(compared, name)}
         lines += baseline.told(now[name], but=tested)
         verdict = compared.of(name) if compared else None
@@ -88,7 +88,7 @@ def _changes(compared: ReleaseComparison | None, name: str) -> list[Any]:
 def close(session: pytest.Session, compared: ReleaseComparison) -> None:
     """Tell pytest, and every plugin that listens, of the closing statement as of a test."""
     session.testscollected += 1
-    said = "\n".join((release_words(compared), *release_details(compared)))
+    said = "\n".join((comparison_sentence(compared), *comparison_lines(compared)))
     verdict = compared.verdict
     when = "setup" if verdict is Verdict.INCONCLUSIVE else "call"
     passed: Any = {"outcome": "passed", "longrepr": None}

@@ -210,7 +210,7 @@ def expect_pairs(session: pytest.Session) -> None:
 def show_plans(session: pytest.Session) -> None:
     """Write the plans of the session's pairs to the terminal."""
     from pytest_memleak.pipeline.dry_run import plan_run
-    from pytest_memleak.reports.terminal import plans
+    from pytest_memleak.reports.terminal import plan_table
 
     config = session.config
     if config.getoption("numprocesses", None):
@@ -219,7 +219,7 @@ def show_plans(session: pytest.Session) -> None:
     planned = plan_run(pairs.values(), lambda pair: run_of(config).of_suite(pair.suite))
     writer = config.get_terminal_writer()
     writer.line()
-    writer.write(plans(planned, width=writer.fullwidth, color=writer.hasmarkup))
+    writer.write(plan_table(planned, width=writer.fullwidth, color=writer.hasmarkup))
     if planned.obstacles:
         session.testsfailed = len(planned.obstacles)
 

@@ -52,10 +52,10 @@ def refuse_bad_options(config: pytest.Config) -> None:
             except MemleakError as error:
                 raise pytest.UsageError(f"--memleak-baseline: {error}") from None
         if value := config.getoption("memleak_signing_key"):
-            from pytest_memleak.reports.signature import signed
+            from pytest_memleak.reports.signature import sign_bundle
             from pytest_memleak.results.evidence_file import SCHEMA
 
-            signed({"schema": SCHEMA, "pairs": []}, Path(value))
+            sign_bundle({"schema": SCHEMA, "pairs": []}, Path(value))
         if value := config.getoption("memleak_ledger"):
             from pytest_memleak.ledger.engines import parsed_url
 

@@ -21,7 +21,7 @@ from pytest_memleak.records import Block, Span
 from pytest_memleak.records.pair_result import RunReport
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.junit import case_properties, suite_properties
-from pytest_memleak.reports.report_text import outcome
+from pytest_memleak.reports.report_text import pair_outcome
 from pytest_memleak.results.build_result import finding
 from pytest_memleak.results.run_verdict import counted, result_of
 
@@ -165,7 +165,7 @@ def next_lines(report: RunReport) -> Iterator[str]:
     """What was written, and what to do about pairs that did not become what they should."""
     if "html" in report.outputs:
         yield f"page: {report.outputs['html']}"
-    verdicts = {outcome(found).kind for found in report.results}
+    verdicts = {pair_outcome(found).kind for found in report.results}
     if "inconclusive" in verdicts:
         yield "next: mend what the reasons name, and run it again: no answer is drawn twice"
     elif verdicts & {"fail", "unexpected"} and "html" not in report.outputs:

@@ -19,36 +19,38 @@ _CHARACTER, _MARGIN, _LONGEST = 6.6, 12, 60
 
 _SVG = """\
 <svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="20" role="img">
-<title>{label}: {said}</title>
+<title>{label}: {message}</title>
 <desc>{counted}; made {created}; evidence sha256 {sha256}</desc>
 <rect width="{width}" height="20" rx="3" fill="{color}"/>
 <path d="M3 0h{left}v20H3a3 3 0 0 1-3-3V3a3 3 0 0 1 3-3z" fill="#444"/>
 <g fill="#fff" font-family="Verdana,DejaVu Sans,sans-serif" font-size="11" text-anchor="middle">
 <text x="{label_at}" y="14" textLength="{label_width}">{label}</text>
-<text x="{said_at}" y="14" textLength="{said_width}">{said}</text>
+<text x="{message_at}" y="14" textLength="{message_width}">{message}</text>
 </g>
 </svg>
 """
 
 
-def badge(made: Mapping[str, Any]) -> str:
+def badge(bundle: Mapping[str, Any]) -> str:
     """The SVG for a bundle that was verified: its result, release, and the digest to ask for."""
-    gates = all(one["gates"] for one in made["suites"]) or made["result"] == Verdict.FAIL
-    said = made["result"] if gates else f"{made['result']}, gates nothing"
-    said = inert(said + (f" {made['release']}" if made["release"] else ""), longest=_LONGEST)
-    label_width, said_width = (round(len(one) * _CHARACTER) for one in (_LABEL, said))
+    gates = all(suite["gates"] for suite in bundle["suites"]) or bundle["result"] == Verdict.FAIL
+    message = bundle["result"] if gates else f"{bundle['result']}, gates nothing"
+    message = inert(
+        message + (f" {bundle['release']}" if bundle["release"] else ""), longest=_LONGEST
+    )
+    label_width, message_width = (round(len(text) * _CHARACTER) for text in (_LABEL, message))
     left = label_width + _MARGIN
     return _SVG.format(
         label=_LABEL,
-        said=escape(said),
-        counted=escape(counted(made["pairs"])),
-        created=escape(made["created"]),
-        sha256=escape(made["sha256"]),
-        color=_COLORS.get(made["result"], _UNDECIDED),
-        width=left + said_width + _MARGIN,
+        message=escape(message),
+        counted=escape(counted(bundle["pairs"])),
+        created=escape(bundle["created"]),
+        sha256=escape(bundle["sha256"]),
+        color=_COLORS.get(bundle["result"], _UNDECIDED),
+        width=left + message_width + _MARGIN,
         left=left - 3,
         label_at=left / 2,
         label_width=label_width,
-        said_at=left + (said_width + _MARGIN) / 2,
-        said_width=said_width,
+        message_at=left + (message_width + _MARGIN) / 2,
+        message_width=message_width,
     )

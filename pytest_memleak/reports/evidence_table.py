@@ -45,17 +45,17 @@ class Evidence:
         self.pairs: list[tuple[str, Mapping[str, Any]]] = []
         self.rows: list[Row] = []
         for path in paths:
-            made = read_evidence(path).made
-            if wrong := check_digest(made):
+            bundle = read_evidence(path).made
+            if problems := check_digest(bundle):
                 raise EvidenceError(
-                    wrong[0], location=str(path), hint=f"memleak verify {path} says what differs"
+                    problems[0], location=str(path), hint=f"memleak verify {path} says what differs"
                 )
-            self.pairs += [(path.stem, pair) for pair in made["pairs"]]
-            self.rows += [_row(path.stem, made, pair) for pair in made["pairs"]]
+            self.pairs += [(path.stem, pair) for pair in bundle["pairs"]]
+            self.rows += [_row(path.stem, bundle, pair) for pair in bundle["pairs"]]
         self.excerpts = [row for pair in self.pairs for row in _excerpts(*pair)]
         self.spans = [row for pair in self.pairs for row in _spans(*pair)]
         self.lacking = [
-            f"{bundle}: {pair['pair']}: {_why_lacking(pair)}"
+            f"{bundle}: {pair['pair']}: {_missing_reason(pair)}"
             for bundle, pair in self.pairs
             if not pair.get("coverage")
         ]
@@ -63,16 +63,17 @@ class Evidence:
     @property
     def measures(self) -> list[str]:
         """The measures that some pair has, in the order of the table of measures."""
-        known = {key for row in self.rows for key in row}
-        return [name for name in MEASURES if name in known]
+        columns = {key for row in self.rows for key in row}
+        return [name for name in MEASURES if name in columns]
 
     @property
     def titles(self) -> dict[str, str]:
         """What to call each book in print: its title, with its id where two have the same."""
-        told = {row["book"]: row["title"] or row["book"] for row in self.rows}
-        same = Counter(told.values())
+        titles = {row["book"]: row["title"] or row["book"] for row in self.rows}
+        same = Counter(titles.values())
         return {
-            book: title if same[title] == 1 else f"{title} ({book})" for book, title in told.items()
+            book: title if same[title] == 1 else f"{title} ({book})"
+            for book, title in titles.items()
         }
 
     def grid(self, measure: str) -> list[Row]:
@@ -95,13 +96,13 @@ class Evidence:
 
     def of(self, kind: str) -> list[Row]:
         """The rows of one of ROWS; SettingsError where no bundle holds any for want of them."""
-        found = {"pairs": self.rows, "excerpts": self.excerpts, "spans": self.spans}[kind]
-        if not found and len(self.lacking) == len(self.pairs):
+        rows = {"pairs": self.rows, "excerpts": self.excerpts, "spans": self.spans}[kind]
+        if not rows and len(self.lacking) == len(self.pairs):
             raise SettingsError(
                 f"there are no {kind} in the evidence",
                 hint=self.lacking[0] if self.lacking else "it has no pairs",
             )
-        return found
+        return rows
 
     def to_frame(self, kind: str = "pairs") -> pd.DataFrame:
         """The rows as a pandas DataFrame; SettingsError without the extra `tables`.
@@ -114,8 +115,8 @@ class Evidence:
 def columns_of(rows: Iterable[Row]) -> list[str]:
     """The column of each row in a grid: its model, with bundle or suite where it has several."""
     rows = list(rows)
-    for told in (("model",), ("model", "bundle"), ("model", "suite"), ("model", "bundle", "suite")):
-        cells = Counter((row["book"], *(row[key] for key in told)) for row in rows)
+    for keys in (("model",), ("model", "bundle"), ("model", "suite"), ("model", "bundle", "suite")):
+        cells = Counter((row["book"], *(row[key] for key in keys)) for row in rows)
         if max(cells.values(), default=1) == 1:
             break
     several = {
@@ -124,14 +125,14 @@ def columns_of(rows: Iterable[Row]) -> list[str]:
         if count > 1
     }
     return [
-        f"{row['model']} ({', '.join(row[key] for key in told[1:])})"
+        f"{row['model']} ({', '.join(row[key] for key in keys[1:])})"
         if row["model"] in several
         else str(row["model"])
         for row in rows
     ]
 
 
-def _why_lacking(pair: Mapping[str, Any]) -> str:
+def _missing_reason(pair: Mapping[str, Any]) -> str:
     if pair["verdict"].startswith("NOT RUN"):
         return "it was not run"
     if not pair["measures"]:
@@ -144,12 +145,12 @@ def _why_lacking(pair: Mapping[str, Any]) -> str:
 # --- rows ----------------------------------------------------------------------------------
 
 
-def _row(bundle: str, made: Mapping[str, Any], pair: Mapping[str, Any]) -> Row:
+def _row(stem: str, bundle: Mapping[str, Any], pair: Mapping[str, Any]) -> Row:
     # Of a pair that was not run nothing but its names may be there.
     model, book, settings = (pair.get(key) or {} for key in ("model", "book", "settings"))
     row: Row = {
-        "bundle": bundle,
-        "created": made.get("created"),
+        "bundle": stem,
+        "created": bundle.get("created"),
         "suite": pair["suite"]["name"],
         "model": model.get("id"),
         "provider": model.get("provider"),
@@ -170,10 +171,10 @@ def _row(bundle: str, made: Mapping[str, Any], pair: Mapping[str, Any]) -> Row:
     limits, measures = pair.get("limits") or {}, pair.get("measures") or {}
     ranges = (pair.get("detection") or {}).get("ranges") or {}
     for name in MEASURES:
-        told = measures.get(name, {})
-        if "value" in told:
-            row |= {name: told["value"], f"{name}_low": told.get("low")}
-            row[f"{name}_high"] = told.get("high")
+        measure = measures.get(name, {})
+        if "value" in measure:
+            row |= {name: measure["value"], f"{name}_low": measure.get("low")}
+            row[f"{name}_high"] = measure.get("high")
         if name in ranges:
             row[f"{name}_range_low"], row[f"{name}_range_high"] = ranges[name]
         if name in limits:
@@ -181,7 +182,7 @@ def _row(bundle: str, made: Mapping[str, Any], pair: Mapping[str, Any]) -> Row:
     return row
 
 
-def _whose(bundle: str, pair: Mapping[str, Any]) -> Row:
+def _pair_keys(bundle: str, pair: Mapping[str, Any]) -> Row:
     return {
         "bundle": bundle,
         "suite": pair["suite"]["name"],
@@ -191,27 +192,27 @@ def _whose(bundle: str, pair: Mapping[str, Any]) -> Row:
 
 
 def _excerpts(bundle: str, pair: Mapping[str, Any]) -> Iterator[Row]:
-    told = pair.get("coverage") or {"excerpts": ()}
-    for one in told["excerpts"]:
-        yield _whose(bundle, pair) | {
-            "excerpt_id": one["id"],
-            "start": one["start"],
-            "words": one["words"],
-            "rounds": told["rounds"],
-            "covered": one["covered"],
-            "bmc": one["covered"] / one["words"] if one["words"] else 0.0,
-            "longest_span": one["longest_span"],
+    coverage = pair.get("coverage") or {"excerpts": ()}
+    for excerpt in coverage["excerpts"]:
+        yield _pair_keys(bundle, pair) | {
+            "excerpt_id": excerpt["id"],
+            "start": excerpt["start"],
+            "words": excerpt["words"],
+            "rounds": coverage["rounds"],
+            "covered": excerpt["covered"],
+            "bmc": excerpt["covered"] / excerpt["words"] if excerpt["words"] else 0.0,
+            "longest_span": excerpt["longest_span"],
         }
 
 
 def _spans(bundle: str, pair: Mapping[str, Any]) -> Iterator[Row]:
-    for one in (pair.get("coverage") or {"spans": ()})["spans"]:
-        yield _whose(bundle, pair) | {
-            "words": one["end"] - one["start"],
-            "start": one["start"],
-            "end": one["end"],
-            "excerpt_id": one["excerpt_id"],
-            "generation": one["generation"],
+    for span in (pair.get("coverage") or {"spans": ()})["spans"]:
+        yield _pair_keys(bundle, pair) | {
+            "words": span["end"] - span["start"],
+            "start": span["start"],
+            "end": span["end"],
+            "excerpt_id": span["excerpt_id"],
+            "generation": span["generation"],
         }
 
 

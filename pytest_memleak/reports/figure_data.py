@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
     from pytest_memleak.reports.evidence_table import Evidence, Row
 
-    Books = Mapping[str, Sequence["DrawnPair"]]
+    Books = Mapping[str, Sequence["PlottedPair"]]
 
 
 @dataclass(frozen=True, slots=True)
-class DrawnPair:
+class PlottedPair:
     """A pair whose answers were measured.
 
     label:    its model, told apart from others that stand for the book
@@ -42,30 +42,30 @@ class DrawnPair:
     agreement: float | None
 
 
-def drawn_pairs(evidence: Evidence) -> dict[str, list[DrawnPair]]:
+def plotted_pairs(evidence: Evidence) -> dict[str, list[PlottedPair]]:
     """The pairs that the bundles hold a map of, by the titles of their books.
 
     Raises EvidenceError for a map that is not of its book's words.
     """
-    found: dict[str, list[DrawnPair]] = {}
+    books: dict[str, list[PlottedPair]] = {}
     labels = columns_of(evidence.rows)
     for (_, pair), row, label in zip(evidence.pairs, evidence.rows, labels, strict=True):
-        if not (held := pair.get("coverage")):
+        if not (coverage := pair.get("coverage")):
             continue
         measures = pair["measures"]
         block = measures.get("longest_block", {})
         start, end = block.get("start"), block.get("end")
-        one = DrawnPair(
+        drawn = PlottedPair(
             label=inert(label),
             row=row,
             threshold=pair["settings"]["span_threshold"],
-            coverage=held,
-            times=times_in(held),
+            coverage=coverage,
+            times=times_in(coverage),
             block=None if start is None or end is None else (start, end),
             agreement=measures.get("self_agreement", {}).get("value"),
         )
-        found.setdefault(inert(evidence.titles[row["book"]]), []).append(one)
-    return found
+        books.setdefault(inert(evidence.titles[row["book"]]), []).append(drawn)
+    return books
 
 
 class Strip(NamedTuple):
@@ -82,7 +82,7 @@ class Strip(NamedTuple):
     often: NDArray[np.float64]
 
 
-def strip_of(times: NDArray[np.intc], rounds: int, *, columns: int) -> Strip:
+def coverage_strip(times: NDArray[np.intc], rounds: int, *, columns: int) -> Strip:
     """The rounds that cover each word, in at most so many columns."""
     edges = np.linspace(0, len(times), min(columns, len(times)) + 1).astype(int)
     sizes = np.diff(edges)
@@ -92,9 +92,9 @@ def strip_of(times: NDArray[np.intc], rounds: int, *, columns: int) -> Strip:
     return Strip(edges[:-1].astype(float), sizes.astype(float), covered / sizes, often)
 
 
-def span_counts(pair: DrawnPair) -> tuple[list[int], list[int]]:
+def span_counts(pair: PlottedPair) -> tuple[list[int], list[int]]:
     """Lengths of the distinct spans over T, each once, and how many are at least so long."""
-    spans = np.sort([one["end"] - one["start"] for one in pair.coverage["spans"]]).astype(int)
+    spans = np.sort([span["end"] - span["start"] for span in pair.coverage["spans"]]).astype(int)
     lengths, first = np.unique(spans, return_index=True)
     return lengths.tolist(), (len(spans) - first).tolist()
 
@@ -118,20 +118,20 @@ def overlaps(books: Books) -> dict[str, Overlap]:
     }
 
 
-def _alike(pairs: Sequence[DrawnPair]) -> list[DrawnPair]:
-    def cut(one: DrawnPair) -> list[tuple[Any, ...]]:
-        return [(part["id"], part["start"], part["words"]) for part in one.coverage["excerpts"]]
+def _alike(pairs: Sequence[PlottedPair]) -> list[PlottedPair]:
+    def cut(pair: PlottedPair) -> list[tuple[Any, ...]]:
+        return [(part["id"], part["start"], part["words"]) for part in pair.coverage["excerpts"]]
 
-    return [one for one in pairs if cut(one) == cut(pairs[0])]
+    return [pair for pair in pairs if cut(pair) == cut(pairs[0])]
 
 
-def _overlap(pairs: Sequence[DrawnPair]) -> Overlap:
+def _overlap(pairs: Sequence[PlottedPair]) -> Overlap:
     jaccard = np.full((len(pairs), len(pairs)), np.nan)
     independent = jaccard.copy()
     for row, a in enumerate(pairs):
         jaccard[row, row] = np.nan if a.agreement is None else a.agreement
         for column, b in enumerate(pairs[:row]):
-            found = compare(a.times > 0, b.times > 0)
-            jaccard[row, column] = jaccard[column, row] = found.jaccard
-            independent[row, column] = independent[column, row] = found.baseline
-    return Overlap([one.label for one in pairs], jaccard, independent)
+            similarity = compare(a.times > 0, b.times > 0)
+            jaccard[row, column] = jaccard[column, row] = similarity.jaccard
+            independent[row, column] = independent[column, row] = similarity.baseline
+    return Overlap([pair.label for pair in pairs], jaccard, independent)

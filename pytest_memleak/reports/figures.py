@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_memleak.errors import SettingsError
-from pytest_memleak.reports.figure_data import drawn_pairs, overlaps, span_counts, strip_of
+from pytest_memleak.reports.figure_data import coverage_strip, overlaps, plotted_pairs, span_counts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from pytest_memleak.reports.evidence_table import Evidence
-    from pytest_memleak.reports.figure_data import Books, DrawnPair, Overlap
+    from pytest_memleak.reports.figure_data import Books, Overlap, PlottedPair
 
 # Okabe and Ito's colours, which colour-blind readers tell apart; marks tell them apart in grey.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -84,7 +84,7 @@ def figures_of(evidence: Evidence) -> tuple[dict[str, Figure], list[str]]:
     Raises as `write_figures` does.
     """
     mpl = _matplotlib()
-    books = drawn_pairs(evidence)
+    books = plotted_pairs(evidence)
     if not books:
         raise SettingsError(
             "nothing in the evidence can be drawn",
@@ -93,12 +93,12 @@ def figures_of(evidence: Evidence) -> tuple[dict[str, Figure], list[str]]:
     left_out = []
     with mpl.rc_context(_STYLE):
         drawn = {"coverage": _coverage(books), "samples": _samples(books), "bmc": _bmc(books)}
-        if any(one.coverage["spans"] for pairs in books.values() for one in pairs):
+        if any(pair.coverage["spans"] for pairs in books.values() for pair in pairs):
             drawn["spans"] = _spans(books)
         else:
             left_out.append("spans: no pair has a span over its span_threshold")
-        if found := overlaps(books):
-            drawn["overlap"] = _overlap(found)
+        if matrices := overlaps(books):
+            drawn["overlap"] = _overlap(matrices)
         else:
             left_out.append("overlap: no book was asked of two models")
     return drawn, left_out
@@ -115,13 +115,13 @@ def _coverage(books: Books) -> Figure:
     height = 0.8 + sum(0.27 * count + 0.5 for count in rows)
     figure, panels = _panels(len(books), 1, height, ratios=[0.27 * count + 0.1 for count in rows])
     for axes, (title, pairs) in zip(panels, books.items(), strict=True):
-        for at, one in enumerate(reversed(pairs)):
-            _draw_strip(axes, one, at)
-        labels = [one.label for one in reversed(pairs)]
+        for at, pair in enumerate(reversed(pairs)):
+            _draw_strip(axes, pair, at)
+        labels = [pair.label for pair in reversed(pairs)]
         axes.set_yticks([at + 0.37 for at in range(len(pairs))], labels)
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
-        axes.set_xlim(0, max(len(one.times) for one in pairs))
+        axes.set_xlim(0, max(len(pair.times) for pair in pairs))
         axes.set_ylim(-0.2, len(pairs) - 0.2)
         axes.xaxis.set_major_formatter("{x:,.0f}")
         axes.set_title(title, loc="left")
@@ -138,29 +138,29 @@ def _coverage(books: Books) -> Figure:
     return figure
 
 
-def _draw_strip(axes: Axes, one: DrawnPair, at: int) -> None:
+def _draw_strip(axes: Axes, pair: PlottedPair, at: int) -> None:
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path
 
-    strip = strip_of(one.times, one.coverage["rounds"], columns=_COLUMNS)
+    strip = coverage_strip(pair.times, pair.coverage["rounds"], columns=_COLUMNS)
     levels = np.minimum(np.searchsorted(_STEPS, strip.often - 1e-9), len(_HEAT) - 1)
     heights = np.where(strip.covered > 0, np.maximum(strip.covered, 0.06), 0).round(2)
     # Neighbours that look the same are one column, and all of a level one path: no seams.
     unlike = (np.diff(levels, prepend=-1) != 0) | (np.diff(heights, prepend=-1) != 0)
     left = strip.left[unlike]
-    right = np.append(left[1:], len(one.times))
+    right = np.append(left[1:], len(pair.times))
     top = at + 0.74 * heights[unlike]
-    axes.barh(at + 0.37, len(one.times), 0.74, color="#f3f3f3", linewidth=0)
+    axes.barh(at + 0.37, len(pair.times), 0.74, color="#f3f3f3", linewidth=0)
     for level, color in enumerate(_HEAT):
-        its = (levels[unlike] == level) & (top > at)
-        low = np.full(int(its.sum()), float(at))
-        x, y = (left[its], right[its]), (low, top[its])
+        at_level = (levels[unlike] == level) & (top > at)
+        low = np.full(int(at_level.sum()), float(at))
+        x, y = (left[at_level], right[at_level]), (low, top[at_level])
         corners = [(x[0], y[0]), (x[1], y[0]), (x[1], y[1]), (x[0], y[1])]
         boxes = np.moveaxis(np.array(corners), 2, 0)
         path = Path.make_compound_path_from_polys(boxes)
         axes.add_patch(PathPatch(path, facecolor=color, linewidth=0))
-    if one.block:
-        axes.plot(one.block, [at - 0.1] * 2, color="black", linewidth=1.5, solid_capstyle="butt")
+    if pair.block:
+        axes.plot(pair.block, [at - 0.1] * 2, color="black", linewidth=1.5, solid_capstyle="butt")
 
 
 def _samples(books: Books) -> Figure:
@@ -170,14 +170,14 @@ def _samples(books: Books) -> Figure:
     figure, panels = _panels(len(books), _ACROSS)
     looks = _looks(books)
     for axes, (title, pairs) in zip(panels, books.items(), strict=True):
-        most = max(len(one.coverage["curve"]) for one in pairs)
-        for place, one in enumerate(pairs):
-            curve, (color, mark) = one.coverage["curve"], looks[one.label]
+        most = max(len(pair.coverage["curve"]) for pair in pairs)
+        for place, pair in enumerate(pairs):
+            curve, (color, mark) = pair.coverage["curve"], looks[pair.label]
             axes.plot(range(1, len(curve) + 1), curve, color=color)
             # Beside each other where they would stand on each other.
             at = len(curve) + most * 0.02 * place
-            axes.errorbar([at], [one.row["bmc"]], _ends(one), fmt=mark, color=color, **_BAR)
-        for limit in {one.row["bmc_limit"] for one in pairs if "bmc_limit" in one.row}:
+            axes.errorbar([at], [pair.row["bmc"]], _ends(pair), fmt=mark, color=color, **_BAR)
+        for limit in {pair.row["bmc_limit"] for pair in pairs if "bmc_limit" in pair.row}:
             axes.axhline(limit, color=_GREY, linewidth=0.8, linestyle=(0, (4, 3)))
         axes.set_ylim(bottom=0)
         axes.set_xlim(left=0)
@@ -194,18 +194,18 @@ def _spans(books: Books) -> Figure:
     looks = _looks(books)
     for axes, (title, pairs) in zip(panels, books.items(), strict=True):
         without = []
-        for one in pairs:
-            lengths, counts = span_counts(one)
-            color, mark = looks[one.label]
+        for pair in pairs:
+            lengths, counts = span_counts(pair)
+            color, mark = looks[pair.label]
             if lengths:
-                axes.step([one.threshold + 1, *lengths], [counts[0], *counts], color=color)
+                axes.step([pair.threshold + 1, *lengths], [counts[0], *counts], color=color)
                 axes.plot(lengths[-1:], counts[-1:], mark, color=color, markersize=3.5)
             else:
-                without.append(one.label)
+                without.append(pair.label)
         if without:
-            said = f"none over {pairs[0].threshold}:\n" + "\n".join(without)
+            note = f"none over {pairs[0].threshold}:\n" + "\n".join(without)
             axes.text(
-                0.98, 0.97, said, transform=axes.transAxes,
+                0.98, 0.97, note, transform=axes.transAxes,
                 ha="right", va="top", color=_GREY, fontsize=7,
             )  # fmt: skip
         if len(without) < len(pairs):
@@ -228,13 +228,13 @@ def _bmc(books: Books) -> Figure:
     for title, pairs in books.items():
         at -= 1.3
         ticks.append((at, title))
-        for one in pairs:
+        for pair in pairs:
             at -= 1
-            ticks.append((at, one.label))
-            color, mark = looks[one.label]
-            axes.errorbar([one.row["bmc"]], [at], xerr=_ends(one), fmt=mark, color=color, **_BAR)
-            if "bmc_limit" in one.row:
-                axes.vlines(one.row["bmc_limit"], at - 0.4, at + 0.4, color=_GREY, linewidth=1)
+            ticks.append((at, pair.label))
+            color, mark = looks[pair.label]
+            axes.errorbar([pair.row["bmc"]], [at], xerr=_ends(pair), fmt=mark, color=color, **_BAR)
+            if "bmc_limit" in pair.row:
+                axes.vlines(pair.row["bmc_limit"], at - 0.4, at + 0.4, color=_GREY, linewidth=1)
     axes.set_yticks([place for place, _ in ticks], [label for _, label in ticks])
     for label in axes.get_yticklabels():
         if label.get_text() in books:
@@ -248,27 +248,27 @@ def _bmc(books: Books) -> Figure:
     return figure
 
 
-def _overlap(found: Mapping[str, Overlap]) -> Figure:
+def _overlap(books: Mapping[str, Overlap]) -> Figure:
     """Whether models hold the same words, a matrix a book."""
-    across = min(_ACROSS, len(found))
-    side = min(_WIDTH / across, 1.2 + 0.45 * max(len(one.labels) for one in found.values()))
-    figure, panels = _panels(len(found), across, side * math.ceil(len(found) / across))
-    for axes, (title, one) in zip(panels, found.items(), strict=True):
-        axes.imshow(one.jaccard, cmap="Blues", vmin=0, vmax=1)
-        for (y, x), value in np.ndenumerate(one.jaccard):
-            independent = one.independent[y, x]
-            told = "–" if math.isnan(value) else f"{value:.2f}"
-            told += "" if math.isnan(independent) else f"\n({independent:.2f})"
+    across = min(_ACROSS, len(books))
+    side = min(_WIDTH / across, 1.2 + 0.45 * max(len(matrix.labels) for matrix in books.values()))
+    figure, panels = _panels(len(books), across, side * math.ceil(len(books) / across))
+    for axes, (title, matrix) in zip(panels, books.items(), strict=True):
+        axes.imshow(matrix.jaccard, cmap="Blues", vmin=0, vmax=1)
+        for (y, x), value in np.ndenumerate(matrix.jaccard):
+            independent = matrix.independent[y, x]
+            text = "–" if math.isnan(value) else f"{value:.2f}"
+            text += "" if math.isnan(independent) else f"\n({independent:.2f})"
             color = "white" if value > _DARK else "black"
-            axes.text(x, y, told, ha="center", va="center", color=color, fontsize=7)
-        places = range(len(one.labels))
-        axes.set_xticks(places, one.labels, rotation=30, ha="right", rotation_mode="anchor")
-        axes.set_yticks(places, one.labels)
+            axes.text(x, y, text, ha="center", va="center", color=color, fontsize=7)
+        places = range(len(matrix.labels))
+        axes.set_xticks(places, matrix.labels, rotation=30, ha="right", rotation_mode="anchor")
+        axes.set_yticks(places, matrix.labels)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
         axes.set_title(title, loc="left")
-    said = "Jaccard index of the words given back (if independent); diagonal: with itself"
-    figure.supxlabel(said, fontsize=7)
+    caption = "Jaccard index of the words given back (if independent); diagonal: with itself"
+    figure.supxlabel(caption, fontsize=7)
     return figure
 
 
@@ -277,10 +277,10 @@ def _overlap(found: Mapping[str, Overlap]) -> Figure:
 _BAR: Mapping[str, Any] = {"markersize": 3.5, "elinewidth": 0.9, "capsize": 2}
 
 
-def _ends(one: DrawnPair) -> list[list[float]]:
+def _ends(pair: PlottedPair) -> list[list[float]]:
     """How far the interval of BMC reaches down and up from it."""
-    value = one.row["bmc"]
-    return [[max(value - one.row["bmc_low"], 0)], [max(one.row["bmc_high"] - value, 0)]]
+    value = pair.row["bmc"]
+    return [[max(value - pair.row["bmc_low"], 0)], [max(pair.row["bmc_high"] - value, 0)]]
 
 
 def _panels(
@@ -300,7 +300,7 @@ def _panels(
 
 def _looks(books: Books) -> dict[str, tuple[str, str]]:
     """Colour and mark of each model, the same in every figure."""
-    labels = dict.fromkeys(one.label for pairs in books.values() for one in pairs)
+    labels = dict.fromkeys(pair.label for pairs in books.values() for pair in pairs)
     return {
         label: (_COLORS[place % len(_COLORS)], _MARKS[place % len(_MARKS)])
         for place, label in enumerate(labels)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.records.number_format import day
 from pytest_memleak.redaction.text import inert
-from pytest_memleak.reports.plain_settings import flattened
-from pytest_memleak.reports.report_text import served_by, work_named
+from pytest_memleak.reports.plain_settings import flatten
+from pytest_memleak.reports.report_text import server_name, work_name
 from pytest_memleak.results.run_verdict import suite_controls
 from pytest_memleak.scoring.measure_table import OF_PASSAGES
 
@@ -22,71 +22,73 @@ if TYPE_CHECKING:
     from pytest_memleak.records.releases import ReleaseComparison
 
 
-def case_properties(found: PairResult, *, own: bool = False) -> list[tuple[str, str]]:
+def case_properties(result: PairResult, *, own: bool = False) -> list[tuple[str, str]]:
     """Properties of one test case.
 
     own: the test is one's own, with limits of its own: the suite's verdict is not its outcome.
     """
     properties: list[tuple[str, object]] = [
-        *_verdict(found, own=own),
-        ("memleak.expected", found.expected),
-        ("memleak.control", "yes" if found.control else "no"),
-        ("memleak.suite", found.suite),
-        ("memleak.model", found.model),
-        ("memleak.book", found.book),
-        ("memleak.book_sha256", found.book_digest),
-        *_identity(found),
+        *_verdict(result, own=own),
+        ("memleak.expected", result.expected),
+        ("memleak.control", "yes" if result.control else "no"),
+        ("memleak.suite", result.suite),
+        ("memleak.model", result.model),
+        ("memleak.book", result.book),
+        ("memleak.book_sha256", result.book_digest),
+        *_identity(result),
         *(
             (f"memleak.setting.{name}", inert(str(value)))
-            for name, value in flattened(found.settings)
+            for name, value in flatten(result.settings)
         ),
-        ("memleak.words", found.word_count),
-        ("memleak.generations_requested", found.requested),
-        ("memleak.generations_received", found.received),
-        *_works(found),
-        *_answers(found.completeness),
-        *_answerer(found),
-        *_sensitivity(found),
+        ("memleak.words", result.word_count),
+        ("memleak.generations_requested", result.requested),
+        ("memleak.generations_received", result.received),
+        *_works(result),
+        *_answers(result.completeness),
+        *_answerer(result),
+        *_sensitivity(result),
     ]
     properties += [
-        ("memleak.baseline_refused", one.refused)
-        for one in found.sampled
-        if one.purpose == "baseline"
+        ("memleak.baseline_refused", counted.refused)
+        for counted in result.sampled
+        if counted.purpose == "baseline"
     ]
-    properties += [(f"memleak.{name}", value) for name, value in found.measures.items()]
-    for name, (low, high) in found.intervals.items():
+    properties += [(f"memleak.{name}", value) for name, value in result.measures.items()]
+    for name, (low, high) in result.intervals.items():
         properties += [(f"memleak.{name}.low", low), (f"memleak.{name}.high", high)]
-    properties += [(f"memleak.{name}.p", p) for name, p in found.chances.items()]
+    properties += [(f"memleak.{name}.p", p) for name, p in result.chances.items()]
     for name in OF_PASSAGES:
-        told = found.details.get(name, {})
+        details = result.details.get(name, {})
         keys = ("book", "excerpt_at", "start", "end", "excerpt_id", "origin", "generation")
-        properties += [(f"memleak.{name}.{key}", told[key]) for key in keys if told.get("book")]
-        over = told.get("books", {})
+        properties += [
+            (f"memleak.{name}.{key}", details[key]) for key in keys if details.get("book")
+        ]
+        over = details.get("books", {})
         properties += [(f"memleak.{name}.{inert(book)}", count) for book, count in over.items()]
-    properties += [(f"memleak.limit.{name}", value) for name, value in found.limits.items()]
+    properties += [(f"memleak.limit.{name}", value) for name, value in result.limits.items()]
     return [(name, str(value)) for name, value in properties]
 
 
-def _works(found: PairResult) -> Iterator[tuple[str, object]]:
-    if not found.works:
+def _works(result: PairResult) -> Iterator[tuple[str, object]]:
+    if not result.works:
         return
-    yield "memleak.works", len(found.works)
-    for verdict, count in Counter(one.verdict for one in found.works).items():
+    yield "memleak.works", len(result.works)
+    for verdict, count in Counter(work.verdict for work in result.works).items():
         yield f"memleak.works.{verdict.value}", count
-    for number, one in enumerate(found.leaking, 1):
+    for number, work in enumerate(result.leaking, 1):
         name = f"memleak.leaking_work.{number}"
-        yield name, inert(work_named(one))
-        yield from ((f"{name}.{measure}", one.measures[measure]) for measure in one.over)
+        yield name, inert(work_name(work))
+        yield from ((f"{name}.{measure}", work.measures[measure]) for measure in work.over)
 
 
-def _identity(found: PairResult) -> Iterator[tuple[str, object]]:
+def _identity(result: PairResult) -> Iterator[tuple[str, object]]:
     """Which suite, and which weights by which name."""
-    yield "memleak.suite_sha256", found.suite_digest
-    if found.endpoint:
-        yield "memleak.endpoint", inert(found.endpoint)
+    yield "memleak.suite_sha256", result.suite_digest
+    if result.endpoint:
+        yield "memleak.endpoint", inert(result.endpoint)
     for key in ("provider", "base_model", "weights_version", "baseline_model", "job"):
-        if found.model_settings.get(key):
-            yield f"memleak.{key}", inert(str(found.model_settings[key]))
+        if result.model_settings.get(key):
+            yield f"memleak.{key}", inert(str(result.model_settings[key]))
 
 
 def _answers(evidence: Completeness) -> Iterator[tuple[str, object]]:
@@ -101,68 +103,71 @@ def _answers(evidence: Completeness) -> Iterator[tuple[str, object]]:
         yield "memleak.prompt_overlap", evidence.prompt_overlap
 
 
-def _answerer(found: PairResult) -> Iterator[tuple[str, object]]:
-    who = found.provenance
-    if who is None:
+def _answerer(result: PairResult) -> Iterator[tuple[str, object]]:
+    provenance = result.provenance
+    if provenance is None:
         return
-    if who.first is not None and who.last is not None:
-        yield "memleak.drawn_first", day(who.first)
-        yield "memleak.drawn_last", day(who.last)
-    yield "memleak.calls", who.calls
-    yield "memleak.calls_this_run", who.calls_this_run
-    yield "memleak.imported", who.imported
-    if who.requested is not None:
-        yield "memleak.requested", inert(who.requested)
-    for number, one in enumerate(who.served, 1):
-        yield f"memleak.answered_by.{number}", inert(served_by(one))
-        yield f"memleak.answered_by.{number}.calls", one.calls
-    if who.refused:
-        yield "memleak.refused_settings", inert(", ".join(who.refused))
-    if who.weights:
-        yield "memleak.weights", inert(who.weights)
-    if who.tried:
-        yield "memleak.attempt", who.tried.number
-        yield "memleak.further_answers", who.tried.further
+    if provenance.first is not None and provenance.last is not None:
+        yield "memleak.drawn_first", day(provenance.first)
+        yield "memleak.drawn_last", day(provenance.last)
+    yield "memleak.calls", provenance.calls
+    yield "memleak.calls_this_run", provenance.calls_this_run
+    yield "memleak.imported", provenance.imported
+    if provenance.requested is not None:
+        yield "memleak.requested", inert(provenance.requested)
+    for number, server in enumerate(provenance.served, 1):
+        yield f"memleak.answered_by.{number}", inert(server_name(server))
+        yield f"memleak.answered_by.{number}.calls", server.calls
+    if provenance.refused:
+        yield "memleak.refused_settings", inert(", ".join(provenance.refused))
+    if provenance.weights:
+        yield "memleak.weights", inert(provenance.weights)
+    if provenance.tried:
+        yield "memleak.attempt", provenance.tried.number
+        yield "memleak.further_answers", provenance.tried.further
 
 
-def _sensitivity(found: PairResult) -> Iterator[tuple[str, object]]:
-    known = found.detection
-    if known is None:
+def _sensitivity(result: PairResult) -> Iterator[tuple[str, object]]:
+    summary = result.detection
+    if summary is None:
         return
-    yield "memleak.rounds", known.rounds
-    yield "memleak.detection", known.detection
-    yield "memleak.detection.confidence", known.confidence
-    yield "memleak.rounds_alike", "no" if known.blocks is not None else "yes"
-    for name, (low, high) in known.ranges.items():
+    yield "memleak.rounds", summary.rounds
+    yield "memleak.detection", summary.detection
+    yield "memleak.detection.confidence", summary.confidence
+    yield "memleak.rounds_alike", "no" if summary.blocks is not None else "yes"
+    for name, (low, high) in summary.ranges.items():
         yield f"memleak.{name}.range_low", low
         yield f"memleak.{name}.range_high", high
 
 
-def _verdict(found: PairResult, *, own: bool) -> list[tuple[str, str]]:
+def _verdict(result: PairResult, *, own: bool) -> list[tuple[str, str]]:
     if not own:
-        return [("memleak.verdict", found.verdict_words)]
-    told = (
-        f"{found.suite} judges {found.pair} {found.verdict_words} by its own limits; "
+        return [("memleak.verdict", result.verdict_words)]
+    meaning = (
+        f"{result.suite} judges {result.pair} {result.verdict_words} by its own limits; "
         "whether this test passed is by what it asserts itself"
     )
-    return [("memleak.suite_verdict", found.verdict_words), ("memleak.suite_verdict.meaning", told)]
+    return [
+        ("memleak.suite_verdict", result.verdict_words),
+        ("memleak.suite_verdict.meaning", meaning),
+    ]
 
 
-def suite_properties(findings: Sequence[PairResult], *, version: str) -> list[tuple[str, str]]:
+def suite_properties(results: Sequence[PairResult], *, version: str) -> list[tuple[str, str]]:
     """Properties of the whole run: its program, and each suite file by digest.
 
     What differs from pair to pair stands with its case.
     """
     properties = {"memleak.version": version, "memleak.python": platform.python_version()}
-    for found in findings:
-        properties[f"memleak.suite.{found.suite}.sha256"] = found.suite_digest
-    for suite in suite_controls(findings):
+    for result in results:
+        properties[f"memleak.suite.{result.suite}.sha256"] = result.suite_digest
+    for suite in suite_controls(results):
         name = f"memleak.suite.{suite.suite}"
         properties[f"{name}.controls"] = str(suite.controls)
         properties[f"{name}.leak_seen"] = "yes" if suite.saw else "no"
         properties[f"{name}.gates"] = "yes" if suite.gates else "no"
-        for limit, one in suite.alarms.items():
-            properties[f"{name}.false_alarms.{limit}"] = f"{one.over} of {one.measured}"
+        for limit, alarms in suite.alarms.items():
+            properties[f"{name}.false_alarms.{limit}"] = f"{alarms.over} of {alarms.measured}"
     return list(properties.items())
 
 
@@ -175,14 +180,14 @@ def compared_properties(compared: ReleaseComparison) -> list[tuple[str, str]]:
         "memleak.compared.confidence": compared.confidence,
         "memleak.compared.comparisons": compared.comparisons,
     }
-    for one in compared.changes:
-        name = f"memleak.compared.{inert(one.pair)}.{one.measure}"
-        told = dataclasses.asdict(one) | {"verdict": one.verdict.value}
+    for change in compared.changes:
+        name = f"memleak.compared.{inert(change.pair)}.{change.measure}"
+        fields = dataclasses.asdict(change) | {"verdict": change.verdict.value}
         properties |= {
             f"{name}.{key}": value
-            for key, value in told.items()
+            for key, value in fields.items()
             if key not in ("pair", "measure") and value is not None
         }
-    for pair, why in compared.obstacles.items():
-        properties[f"memleak.compared.{inert(pair)}.obstacle"] = inert(why)
+    for pair, reason in compared.obstacles.items():
+        properties[f"memleak.compared.{inert(pair)}.obstacle"] = inert(reason)
     return [(name, str(value)) for name, value in properties.items()]

@@ -10,17 +10,21 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.redaction.text import inert
-from pytest_memleak.reports.passage_selection import of_other_books, passage, told_passages
-from pytest_memleak.reports.release_text import release_details, release_words
+from pytest_memleak.reports.passage_selection import (
+    other_book_lines,
+    passage_text,
+    reported_passages,
+)
+from pytest_memleak.reports.release_text import comparison_lines, comparison_sentence
 from pytest_memleak.reports.report_text import (
-    captions,
-    cell,
-    detects,
+    control_lines,
+    detection_captions,
+    detection_text,
     generation_lines,
+    measure_cell,
     notice_lines,
-    of_suites,
-    of_works,
-    outcome,
+    pair_outcome,
+    work_lines,
 )
 from pytest_memleak.results.build_result import overview
 
@@ -55,78 +59,79 @@ def append_summary(run: RunReport, path: Path) -> None:
 def summary(run: RunReport) -> str:
     """The whole summary in GitHub's Markdown."""
     lines = ["## Memorization", "", *_table(run.results[:_MOST_ROWS])]
-    for caption in captions(run.results):
+    for caption in detection_captions(run.results):
         lines += ["", _plain(caption)]
-    for line in of_suites(run.results):
+    for line in control_lines(run.results):
         lines += ["", _plain(line)]
     if run.compared:
-        lines += ["", f"**{_plain(release_words(run.compared))}**", ""]
-        lines += [f"- {_plain(said)}" for said in release_details(run.compared)]
+        lines += ["", f"**{_plain(comparison_sentence(run.compared))}**", ""]
+        lines += [f"- {_plain(line)}" for line in comparison_lines(run.compared)]
     if left := len(run.results) - _MOST_ROWS:
         lines += ["", f"… and {left:,} more pairs."] if left > 0 else []
     # Whatever has to be left out, no reason is.
-    told = sorted(filter(_to_tell, run.results), key=lambda found: not found.reasons)
-    for found in told[:_MOST_DETAILS]:
-        lines += ["", *_details(found)]
-    if len(told) > _MOST_DETAILS:
-        lines += ["", f"… and {len(told) - _MOST_DETAILS:,} more with reasons."]
+    noticed = sorted(filter(_to_tell, run.results), key=lambda result: not result.reasons)
+    for result in noticed[:_MOST_DETAILS]:
+        lines += ["", *_details(result)]
+    if len(noticed) > _MOST_DETAILS:
+        lines += ["", f"… and {len(noticed) - _MOST_DETAILS:,} more with reasons."]
     lines += ["", f"pytest-memleak {_plain(run.version)}", "", ""]
     return "\n".join(lines)
 
 
-def _table(findings: tuple[PairResult, ...]) -> Iterator[str]:
-    measures = overview(findings)
-    compared = ["compared"] if any(found.compared for found in findings) else []
+def _table(results: tuple[PairResult, ...]) -> Iterator[str]:
+    measures = overview(results)
+    compared = ["compared"] if any(result.compared for result in results) else []
     heads = ["pair", "verdict", *compared, *(row.name for row in measures), "drawn", "detects"]
     yield f"| {' | '.join(heads)} |"
     yield f"| {'--- | ' * (2 + len(compared))}{'---: | ' * len(measures)}---: | ---: |"
-    for found in findings:
+    for result in results:
         cells = [
-            _plain(found.pair, _LONGEST_NAME),
-            f"{_MARKS[outcome(found).kind]} {outcome(found).word}",
-            *([_compared(found)] if compared else []),
-            *(_cell(found, row) for row in measures),
-            f"{found.received:,} of {found.requested:,}",
-            detects(found),
+            _plain(result.pair, _LONGEST_NAME),
+            f"{_MARKS[pair_outcome(result).kind]} {pair_outcome(result).word}",
+            *([_compared(result)] if compared else []),
+            *(_cell(result, row) for row in measures),
+            f"{result.received:,} of {result.requested:,}",
+            detection_text(result),
         ]
         yield f"| {' | '.join(cells)} |"
 
 
-def _compared(found: PairResult) -> str:
-    return f"{_MARKS[found.compared.lower()]} {found.compared}" if found.compared else ""
+def _compared(result: PairResult) -> str:
+    return f"{_MARKS[result.compared.lower()]} {result.compared}" if result.compared else ""
 
 
-def _cell(found: PairResult, row: Measure) -> str:
-    if row.name not in found.measures:
+def _cell(result: PairResult, row: Measure) -> str:
+    if row.name not in result.measures:
         return "not measured"
-    said, over = cell(found, row, interval=True, limit=True)
-    return f"**{said}**" if over else said
+    text, over = measure_cell(result, row, interval=True, limit=True)
+    return f"**{text}**" if over else text
 
 
-def _to_tell(found: PairResult) -> bool:
-    told = found.reasons or found.spared or found.warnings or found.changes or found.unasked
-    return bool(told or found.leaking or outcome(found).note or any(notice_lines(found)))
+def _to_tell(result: PairResult) -> bool:
+    notices = result.reasons or result.spared or result.warnings or result.changes or result.unasked
+    return bool(notices or result.leaking or pair_outcome(result).note or any(notice_lines(result)))
 
 
-def _details(found: PairResult) -> Iterator[str]:
-    yield f"<details><summary>{_plain(found.pair, _LONGEST_NAME)}: {outcome(found).word}</summary>"
+def _details(result: PairResult) -> Iterator[str]:
+    outcome = pair_outcome(result)
+    yield f"<details><summary>{_plain(result.pair, _LONGEST_NAME)}: {outcome.word}</summary>"
     yield ""
     for reason in (
-        *filter(None, [outcome(found).note]),
-        *found.reasons,
-        *found.changes,
-        *filter(None, [found.spared]),
+        *filter(None, [outcome.note]),
+        *result.reasons,
+        *result.changes,
+        *filter(None, [result.spared]),
     ):
         yield f"- {_plain(reason)}"
-    for line in of_works(found):
+    for line in work_lines(result):
         yield f"- {_plain(line)}"
-    for title, said in generation_lines(found):
-        yield f"- {title}: {_plain(said)}"
-    for one in told_passages(found):
-        yield f"- {passage(one, _plain(one.place))}"
-    for line in of_other_books(found):
+    for title, text in generation_lines(result):
+        yield f"- {title}: {_plain(text)}"
+    for passage in reported_passages(result):
+        yield f"- {passage_text(passage, _plain(passage.place))}"
+    for line in other_book_lines(result):
         yield f"- {_plain(line)}"
-    for warning in found.warnings:
+    for warning in result.warnings:
         yield f"- warning: {_plain(warning)}"
     yield ""
     yield "</details>"

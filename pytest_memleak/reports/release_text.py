@@ -13,47 +13,50 @@ if TYPE_CHECKING:
     from pytest_memleak.records.releases import Change, ReleaseComparison
 
 
-def release_words(told: ReleaseComparison) -> str:
+def comparison_sentence(comparison: ReleaseComparison) -> str:
     """The statement on the whole, in a sentence."""
-    if not told.changes:
-        said = "nothing could be compared"
+    if not comparison.changes:
+        text = "nothing could be compared"
     else:
-        worse = sum(one.verdict is Verdict.FAIL for one in told.changes)
-        said = f"worse in {worse:,} of {amount(told.comparisons, 'comparison')}"
-        open_ = told.comparisons - sum(
-            one.verdict is not Verdict.INCONCLUSIVE for one in told.changes
+        worse = sum(change.verdict is Verdict.FAIL for change in comparison.changes)
+        text = f"worse in {worse:,} of {amount(comparison.comparisons, 'comparison')}"
+        undecided = comparison.comparisons - sum(
+            change.verdict is not Verdict.INCONCLUSIVE for change in comparison.changes
         )
-        said += f", {open_:,} of them open" if open_ else ""
-    if told.left_out:
-        said += f", {amount(len(told.left_out), 'pair')} of the baseline not looked at"
-    held = (
-        f"that any is called worse by chance has a probability of at most {1 - told.confidence:.2g}"
-        if told.confidence
+        text += f", {undecided:,} of them open" if undecided else ""
+    if comparison.left_out:
+        text += f", {amount(len(comparison.left_out), 'pair')} of the baseline not looked at"
+    certainty = (
+        "that any is called worse by chance has a probability of at most "
+        f"{1 - comparison.confidence:.2g}"
+        if comparison.confidence
         else "point value: every rise over its tolerance counts"
     )
-    return f"release against {told.baseline}: {told.verdict.value}: {said} ({held})"
+    return (
+        f"release against {comparison.baseline}: {comparison.verdict.value}: {text} ({certainty})"
+    )
 
 
-def release_details(told: ReleaseComparison) -> Iterator[str]:
+def comparison_lines(comparison: ReleaseComparison) -> Iterator[str]:
     """What is worse or cannot be told, a line each, the worst first."""
     for verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE):
-        for one in told.changes:
-            if one.verdict is verdict:
-                yield f"{one.pair}: {change_words(one)}"
-    for pair, why in told.obstacles.items():
-        yield f"{pair}: INCONCLUSIVE: {why}"
+        for change in comparison.changes:
+            if change.verdict is verdict:
+                yield f"{change.pair}: {change_text(change)}"
+    for pair, reason in comparison.obstacles.items():
+        yield f"{pair}: INCONCLUSIVE: {reason}"
 
 
-def change_words(one: Change) -> str:
+def change_text(change: Change) -> str:
     """A measure then and now, what of it may be noise, and what that means."""
-    said = f"{one.measure} {figure(one.before)} -> {figure(one.after)} ({one.rise:+.4g}"
-    if one.low is not None and one.high is not None:
-        said += f", interval {one.low:+.4g} to {one.high:+.4g}"
-    said += f"), p = {one.p:.2g}, tolerance {one.tolerance:g}"
-    if one.resolved is not None:
-        said += f", {amount(one.rounds, 'round')} resolve a rise of {one.resolved:.2g}"
-    if one.approximate:
-        said += ", approximate since rounds were not alike"
-    if one.verdict is Verdict.INCONCLUSIVE:
-        said += f", {amount(one.rounds, 'round')} cannot tell a rise from noise"
-    return f"{said}: {one.verdict.value}"
+    text = f"{change.measure} {figure(change.before)} -> {figure(change.after)} ({change.rise:+.4g}"
+    if change.low is not None and change.high is not None:
+        text += f", interval {change.low:+.4g} to {change.high:+.4g}"
+    text += f"), p = {change.p:.2g}, tolerance {change.tolerance:g}"
+    if change.resolved is not None:
+        text += f", {amount(change.rounds, 'round')} resolve a rise of {change.resolved:.2g}"
+    if change.approximate:
+        text += ", approximate since rounds were not alike"
+    if change.verdict is Verdict.INCONCLUSIVE:
+        text += f", {amount(change.rounds, 'round')} cannot tell a rise from noise"
+    return f"{text}: {change.verdict.value}"

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _MOST_OF_A_KEY = 100_000  # bytes
 
 
-def signed(made: dict[str, Any], key_file: Path) -> dict[str, Any]:
+def sign_bundle(bundle: dict[str, Any], key_file: Path) -> dict[str, Any]:
     """The envelope around a bundle, signed by the private key in `key_file` (PEM).
 
     Raises EvidenceError for a file that is no such key.
@@ -39,10 +39,10 @@ def signed(made: dict[str, Any], key_file: Path) -> dict[str, Any]:
     from securesystemslib.dsse import Envelope
     from securesystemslib.signer import CryptoSigner
 
-    envelope = Envelope(canonical(_statement(made)), PAYLOAD_TYPE, {})
+    envelope = Envelope(canonical(_statement(bundle)), PAYLOAD_TYPE, {})
     envelope.sign(CryptoSigner(_private_key(key_file)))
-    told = envelope.to_dict()
-    return {key: told[key] for key in ("payloadType", "payload", "signatures")}
+    signed_envelope = envelope.to_dict()
+    return {key: signed_envelope[key] for key in ("payloadType", "payload", "signatures")}
 
 
 def check_signature(evidence: EvidenceFile, key_file: Path) -> list[str]:
@@ -70,19 +70,22 @@ def check_signature(evidence: EvidenceFile, key_file: Path) -> list[str]:
     return []
 
 
-def _statement(made: dict[str, Any]) -> dict[str, Any]:
+def _statement(bundle: dict[str, Any]) -> dict[str, Any]:
     """The Statement as JSON. Its numbers stay as they are, which protobuf's would not."""
     from in_toto_attestation.v1.resource_descriptor import ResourceDescriptor
     from in_toto_attestation.v1.statement import Statement
 
-    about = [ResourceDescriptor(**one).pb for one in subjects(made)]
-    statement = Statement(about, PREDICATE_TYPE, {"schema": made["schema"]})
+    subject_list = [ResourceDescriptor(**subject).pb for subject in subjects(bundle)]
+    statement = Statement(subject_list, PREDICATE_TYPE, {"schema": bundle["schema"]})
     statement.validate()
     return {
         "_type": statement.pb.type,
-        "subject": [{"name": one.name, "digest": dict(one.digest)} for one in statement.pb.subject],
+        "subject": [
+            {"name": subject.name, "digest": dict(subject.digest)}
+            for subject in statement.pb.subject
+        ],
         "predicateType": statement.pb.predicate_type,
-        "predicate": made,
+        "predicate": bundle,
     }
 
 

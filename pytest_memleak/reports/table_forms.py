@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.evidence_table import columns_of
-from pytest_memleak.reports.report_text import shown
+from pytest_memleak.reports.report_text import format_value
 from pytest_memleak.scoring.measure_table import MEASURES
 
 if TYPE_CHECKING:
@@ -71,14 +71,14 @@ def printed_rows(evidence: Evidence, kind: str) -> Printed:
     rows = evidence.of(kind)
     if kind != "pairs":
         heads = [head for head in (rows[0] if rows else ()) if head not in ("bundle", "suite")]
-        return _cells(evidence, rows, [*_several(rows), *heads])
+        return _cells(evidence, rows, [*_varying_keys(rows), *heads])
     names = evidence.measures
-    heads = [*_several(rows), "model", "book", "samples", *names, "verdict"]
-    told = _cells(evidence, rows, heads)
-    for row, cells in zip(rows, told.rows, strict=True):
+    heads = [*_varying_keys(rows), "model", "book", "samples", *names, "verdict"]
+    table = _cells(evidence, rows, heads)
+    for row, cells in zip(rows, table.rows, strict=True):
         for name in names:
             cells[heads.index(name)] += _interval(row, MEASURES[name])
-    return told
+    return table
 
 
 def printed_grid(evidence: Evidence, measure: str) -> Printed:
@@ -102,7 +102,7 @@ def printed_grid(evidence: Evidence, measure: str) -> Printed:
     return Printed(["book", *map(inert, models)], lines, list(map(inert, models)))
 
 
-def _several(rows: Sequence[Row]) -> list[str]:
+def _varying_keys(rows: Sequence[Row]) -> list[str]:
     """What of the rows' origin is not the same of all."""
     return [key for key in ("bundle", "suite") if len({row[key] for row in rows}) > 1]
 
@@ -123,7 +123,7 @@ def _value(value: object, measure: Measure | None) -> str:
     if value is None:
         return _NOTHING
     if measure and isinstance(value, int | float):
-        return shown(measure, value)
+        return format_value(measure, value)
     return f"{value:,}" if isinstance(value, int) else inert(str(value))
 
 
@@ -131,7 +131,7 @@ def _interval(row: Row, measure: Measure) -> str:
     low, high = row.get(f"{measure.name}_low"), row.get(f"{measure.name}_high")
     if low is None or high is None or low == high:
         return ""
-    return f" ({shown(measure, low)}–{shown(measure, high)})"
+    return f" ({format_value(measure, low)}–{format_value(measure, high)})"
 
 
 def _is_number(value: object) -> bool:
@@ -147,12 +147,12 @@ def as_markdown(table: Printed) -> str:
         f"{'-' * (width - 1)}:" if numbers else "-" * width
         for width, numbers in zip(widths, right, strict=True)
     ]
-    made = []
+    text = []
     for line in (lines[0], rule, *lines[1:]):
         columns = zip(line, widths, right, strict=True)
         cells = (cell.rjust(w) if numbers else cell.ljust(w) for cell, w, numbers in columns)
-        made.append(f"| {' | '.join(cells)} |\n")
-    return "".join(made)
+        text.append(f"| {' | '.join(cells)} |\n")
+    return "".join(text)
 
 
 def as_latex(table: Printed) -> str:
@@ -168,7 +168,7 @@ def as_latex(table: Printed) -> str:
         *map(line, table.rows),
         *(r"\hline", r"\end{tabular}"),
     ]
-    return "".join(f"{one}\n" for one in lines)
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _escaped(cell: str) -> str:

@@ -14,24 +14,24 @@ from rich.text import Text
 from pytest_memleak.records.number_format import amount, percent, percent_at_most
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.passage_selection import (
-    of_other_books,
-    passage,
-    told_once,
-    told_passages,
+    other_book_lines,
+    passage_text,
+    reported_passages,
+    unique_passages,
 )
-from pytest_memleak.reports.release_text import release_details, release_words
+from pytest_memleak.reports.release_text import comparison_lines, comparison_sentence
 from pytest_memleak.reports.report_text import (
-    captions,
-    cell,
+    control_lines,
     detection_caption,
-    detects,
+    detection_captions,
+    detection_text,
+    format_value,
     generation_lines,
+    measure_cell,
     notice_lines,
-    of_suites,
-    of_works,
-    outcome,
+    pair_outcome,
     rate_text,
-    shown,
+    work_lines,
 )
 from pytest_memleak.results.build_result import overview, table_of
 
@@ -74,7 +74,7 @@ class _Narrow(IntEnum):
 
 
 def summary(
-    findings: Sequence[PairResult],
+    results: Sequence[PairResult],
     *,
     width: int,
     color: bool,
@@ -89,9 +89,12 @@ def summary(
     for a reader at a terminal; a log keeps them whole.
     """
     console, out = _console(width=width, color=color)
-    _print_table(console, findings, wrap=wrap)
-    notes = (Text(inert(one), style="dim") for one in (*captions(findings), *of_suites(findings)))
-    details = (line for found in findings for line in _details(found, verbose=verbose))
+    _print_table(console, results, wrap=wrap)
+    notes = (
+        Text(inert(line), style="dim")
+        for line in (*detection_captions(results), *control_lines(results))
+    )
+    details = (line for result in results for line in _details(result, verbose=verbose))
     for line in (*notes, *details):
         if wrap:
             _print_wrapped(console, line, width=max(width, _NARROWEST))
@@ -99,13 +102,13 @@ def summary(
             console.print(line, soft_wrap=True)
     if compared:
         console.print()
-        console.print(Text(inert(release_words(compared)), style="bold"), soft_wrap=True)
-        for said in release_details(compared):
-            console.print(Text(f"  {inert(said)}"), soft_wrap=True)
+        console.print(Text(inert(comparison_sentence(compared)), style="bold"), soft_wrap=True)
+        for change in comparison_lines(compared):
+            console.print(Text(f"  {inert(change)}"), soft_wrap=True)
     return out.getvalue()
 
 
-def plans(planned: RunPlan, *, width: int, color: bool) -> str:
+def plan_table(planned: RunPlan, *, width: int, color: bool) -> str:
     """What a run would still do and pay, a row a step, and what keeps others from being planned.
 
     draws: generations outstanding; in, out, train: tokens, estimated and at most.
@@ -115,19 +118,19 @@ def plans(planned: RunPlan, *, width: int, color: bool) -> str:
     table.add_column("pair", overflow="fold")
     for title in ("calls", "draws", "pending", "in", "out", "train", "US$"):
         table.add_column(title, justify="right", no_wrap=True)
-    for one in planned.steps:
-        table.add_row(Text(inert(one.what)), *_planned(one))
+    for step in planned.steps:
+        table.add_row(Text(inert(step.what)), *_planned(step))
     _print_whole(console, table)
     if planned.steps:
-        unpriced = [one.what for one in planned.steps if one.cost is None]
+        unpriced = [step.what for step in planned.steps if step.cost is None]
         if len(unpriced) < len(planned.steps):
-            total = sum(one.cost or 0 for one in planned.steps)
+            total = sum(step.cost or 0 for step in planned.steps)
             console.print(f"at most US$ {total:,.2f} in all{' for the others' * bool(unpriced)}")
         if unpriced:
-            said = f"Can't estimate: no price for {', '.join(unpriced)}. Add [model.price]."
-            console.print(Text(inert(said)), soft_wrap=True)
-    for said in _rounds(planned.steps):
-        console.print(Text(inert(said)), soft_wrap=True)
+            line = f"Can't estimate: no price for {', '.join(unpriced)}. Add [model.price]."
+            console.print(Text(inert(line)), soft_wrap=True)
+    for line in _rounds(planned.steps):
+        console.print(Text(inert(line)), soft_wrap=True)
     for line in planned.obstacles:
         console.print(Text(f"cannot be planned: {inert(line)}", style="yellow"), soft_wrap=True)
     return out.getvalue()
@@ -140,19 +143,19 @@ def power_table(power: Power, *, width: int, color: bool) -> str:
     for title in ("samples", "detects", "calls", "draws", "US$"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
-    for one in power.rows:
+    for row in power.rows:
         table.add_row(
-            f"{one.samples:,}",
-            "-" if one.detection is None else percent_at_most(one.detection).replace(" ", ""),
-            f"{one.calls:,}",
-            f"{one.generations:,}",
-            "no price" if one.cost is None else f"{one.cost:,.2f}",
-            Text(inert(one.said), style="dim"),
+            f"{row.samples:,}",
+            "-" if row.detection is None else percent_at_most(row.detection).replace(" ", ""),
+            f"{row.calls:,}",
+            f"{row.generations:,}",
+            "no price" if row.cost is None else f"{row.cost:,.2f}",
+            Text(inert(row.said), style="dim"),
         )
     _print_whole(console, table)
     notes = [detection_caption(power.confidence)]
     notes += ["draws: answers to all pairs, with those that chance and baselines need"]
-    if any(one.cost is None for one in power.rows):
+    if any(row.cost is None for row in power.rows):
         notes += ["no price: give every model a price in the suite, [model.price]"]
     for note in notes if power.rows else ():
         console.print(Text(note, style="dim"), soft_wrap=True)
@@ -166,26 +169,26 @@ def power_table(power: Power, *, width: int, color: bool) -> str:
 def _rounds(steps: Sequence[PlannedStep]) -> Iterator[str]:
     """What the planned rounds will see, once for all pairs of which it is the same."""
     groups: dict[PlannedRounds, list[str]] = {}
-    for one in steps:
-        if one.rounds:
-            groups.setdefault(one.rounds, []).append(one.what)
+    for step in steps:
+        if step.rounds:
+            groups.setdefault(step.rounds, []).append(step.what)
     for rounds, pairs in groups.items():
-        said = (
+        text = (
             f"{amount(rounds.samples, 'sample')} will see a passage that comes in more than "
             f"{percent_at_most(rounds.detection)} of its answers ({100 * rounds.confidence:g} %)"
         )
         if rounds.needed is not None and rounds.needed > rounds.samples:
-            said += (
+            text += (
                 f"; set samples = {rounds.needed}, so that detection_limit = "
                 f"{rounds.detection_limit:g} holds with 1 "
                 "in 10 withheld"
             )
-        yield said if len(groups) == 1 else f"{', '.join(pairs)}: {said}"
+        yield text if len(groups) == 1 else f"{', '.join(pairs)}: {text}"
 
 
-def _planned(one: PlannedStep) -> list[str]:
-    cost, sampling = one.cost, one.sampling
-    if sampling is None and one.hours:
+def _planned(step: PlannedStep) -> list[str]:
+    cost, sampling = step.cost, step.sampling
+    if sampling is None and step.hours:
         return [*"------", "no price" if cost is None else f"{cost:,.2f}"]
     if sampling is None:
         return ["recorded", *"------"]
@@ -195,18 +198,18 @@ def _planned(one: PlannedStep) -> list[str]:
         sampling.pending,
         sampling.prompt_tokens,
         sampling.completion_tokens,
-        one.training_tokens,
+        step.training_tokens,
     )
     return [*(f"{count:,}" for count in counts), "no price" if cost is None else f"{cost:,.2f}"]
 
 
-def _print_table(console: Console, findings: Sequence[PairResult], *, wrap: bool) -> None:
+def _print_table(console: Console, results: Sequence[PairResult], *, wrap: bool) -> None:
     """Print the pairs' table, with heads and blanks as narrow as the width needs them.
 
     wrap: rows as well, where that is still too wide.
     """
     for narrow in _Narrow if wrap else tuple(_Narrow)[: _Narrow.ROWS]:
-        table = _table(findings, narrow)
+        table = _table(results, narrow)
         if _width(console, table) <= console.width:
             break
     _print_whole(console, table)
@@ -231,9 +234,9 @@ def _print_wrapped(console: Console, line: Text, *, width: int) -> None:
         ahead = " " * (indent + 2)
         left = line[len(first.plain) :]
         left = left[len(left.plain) - len(left.plain.lstrip()) :]
-        for one in left.wrap(console, width - len(ahead)):
-            one.rstrip()
-            console.print(Text(ahead).append_text(one), soft_wrap=True)
+        for part in left.wrap(console, width - len(ahead)):
+            part.rstrip()
+            console.print(Text(ahead).append_text(part), soft_wrap=True)
 
 
 def _width(console: Console, table: Table) -> int:
@@ -255,10 +258,10 @@ def _console(*, width: int, color: bool) -> tuple[Console, io.StringIO]:
     return console, out
 
 
-def _table(findings: Sequence[PairResult], narrow: _Narrow) -> Table:
+def _table(results: Sequence[PairResult], narrow: _Narrow) -> Table:
     """Pairs x measures; a row of limits where they are the same for all, else in the cells."""
     folded = narrow >= _Narrow.ROWS
-    alike = all(found.limits == findings[0].limits for found in findings)
+    alike = all(result.limits == results[0].limits for result in results)
     table = Table(
         box=None,
         pad_edge=False,
@@ -266,111 +269,111 @@ def _table(findings: Sequence[PairResult], narrow: _Narrow) -> Table:
         header_style="bold",
         show_footer=alike,
     )
-    limits = findings[0].limits
-    suites = {found.suite for found in findings}
+    limits = results[0].limits
+    suites = {result.suite for result in results}
     if len(suites) > 1:
         table.add_column("suite", overflow="fold")
     table.add_column("pair", footer=Text("limit", style="dim"), overflow="fold")
-    main = {row.name for row in overview(findings)}
+    main = {row.name for row in overview(results)}
     if narrow < _Narrow.MEASURES:
-        main |= {name for found in findings for name in found.limits}
-    rows = [row for row in table_of(findings).values() if row.name in main]
+        main |= {name for result in results for name in result.limits}
+    rows = [row for row in table_of(results).values() if row.name in main]
     for row in rows:
-        limit = f"≤{shown(row, limits[row.name])}" if row.name in limits else ""
+        limit = f"≤{format_value(row, limits[row.name])}" if row.name in limits else ""
         head = row.name.replace("_", "_\n") if narrow >= _Narrow.HEADS else row.name
         table.add_column(head, footer=Text(limit, style="dim"), justify="right", no_wrap=True)
-    sensitive = any(found.detection for found in findings)
+    sensitive = any(result.detection for result in results)
     counts = ["drawn", "detects"] if sensitive else ["drawn"]
     below = narrow >= _Narrow.COUNTS
     if not below:
         for head in ["\n".join(counts)] if folded else counts:
             table.add_column(head, justify="right", no_wrap=True)
     table.add_column("\n".join(["verdict", *counts]) if below else "verdict", no_wrap=True)
-    with_compared = any(found.compared for found in findings)
+    with_compared = any(result.compared for result in results)
     if with_compared:
         table.add_column("compared", no_wrap=True)
-    for found in findings:
+    for result in results:
         table.add_row(
-            *([Text(inert(found.suite))] if len(suites) > 1 else []),
-            Text(found.pair.replace("/", "/\n", 1) if folded else found.pair),
-            *(_cell(found, row, with_limit=not alike) for row in rows),
-            *_verdict(found, sensitive=sensitive, narrow=narrow),
-            *([_compared(found)] if with_compared else []),
+            *([Text(inert(result.suite))] if len(suites) > 1 else []),
+            Text(result.pair.replace("/", "/\n", 1) if folded else result.pair),
+            *(_cell(result, row, with_limit=not alike) for row in rows),
+            *_verdict(result, sensitive=sensitive, narrow=narrow),
+            *([_compared(result)] if with_compared else []),
         )
     return table
 
 
-def _verdict(found: PairResult, *, sensitive: bool, narrow: _Narrow) -> list[Text]:
+def _verdict(result: PairResult, *, sensitive: bool, narrow: _Narrow) -> list[Text]:
     """What was drawn, what would have been seen, and what became of the pair."""
-    counts = [f"{found.received:,}/{found.requested:,}" if found.requested else "-"]
-    counts += [detects(found).replace(" ", "")] if sensitive else []
-    became = outcome(found)
+    counts = [f"{result.received:,}/{result.requested:,}" if result.requested else "-"]
+    counts += [detection_text(result).replace(" ", "")] if sensitive else []
+    outcome = pair_outcome(result)
     folded = narrow >= _Narrow.ROWS
-    word = became.word.replace(" (", "\n(") if folded else became.word
-    verdict = Text(word, style=_STYLES[became.kind])
+    word = outcome.word.replace(" (", "\n(") if folded else outcome.word
+    verdict = Text(word, style=_STYLES[outcome.kind])
     if narrow >= _Narrow.COUNTS:
-        return [verdict.append("".join(f"\n{one}" for one in counts), style="default")]
+        return [verdict.append("".join(f"\n{count}" for count in counts), style="default")]
     return [*map(Text, ["\n".join(counts)] if folded else counts), verdict]
 
 
-def _compared(found: PairResult) -> Text:
-    return Text(found.compared or "-", style=_STYLES.get(found.compared.lower(), ""))
+def _compared(result: PairResult) -> Text:
+    return Text(result.compared or "-", style=_STYLES.get(result.compared.lower(), ""))
 
 
-def _cell(found: PairResult, row: Measure, *, with_limit: bool) -> Text:
-    if row.name not in found.measures:
+def _cell(result: PairResult, row: Measure, *, with_limit: bool) -> Text:
+    if row.name not in result.measures:
         return Text("-")
-    said, over = cell(found, row, interval=False, limit=with_limit)
-    return Text(said.replace(" ", ""), style="red" if over else "")
+    text, over = measure_cell(result, row, interval=False, limit=with_limit)
+    return Text(text.replace(" ", ""), style="red" if over else "")
 
 
-def _details(found: PairResult, *, verbose: bool) -> Iterator[Text]:
-    became = outcome(found)
-    whole = became.kind != "pass" or verbose
-    answers = tuple(generation_lines(found) if whole else notice_lines(found))
-    told = found.warnings or found.changes or found.unasked or answers
-    if not whole and not told and not found.leaking:
+def _details(result: PairResult, *, verbose: bool) -> Iterator[Text]:
+    outcome = pair_outcome(result)
+    whole = outcome.kind != "pass" or verbose
+    answers = tuple(generation_lines(result) if whole else notice_lines(result))
+    has_notices = result.warnings or result.changes or result.unasked or answers
+    if not whole and not has_notices and not result.leaking:
         return
     yield Text()
-    yield Text.assemble((f"{found.pair}", "bold"), f": {became.word}")
-    if became.note:
-        yield Text(f"  {became.note}")
-    yield from _passages(found, verbose=verbose)
-    for said in (*found.reasons, *found.changes, *filter(None, [found.spared])):
-        yield Text(f"  {inert(said)}")
-    yield from (Text(f"  {inert(line)}") for line in of_works(found))
-    if whole and (ranges := _intervals(found)):
+    yield Text.assemble((f"{result.pair}", "bold"), f": {outcome.word}")
+    if outcome.note:
+        yield Text(f"  {outcome.note}")
+    yield from _passages(result, verbose=verbose)
+    for line in (*result.reasons, *result.changes, *filter(None, [result.spared])):
+        yield Text(f"  {inert(line)}")
+    yield from (Text(f"  {inert(line)}") for line in work_lines(result))
+    if whole and (ranges := _intervals(result)):
         yield Text(f"  {ranges}", style="dim")
-    for title, said in answers:
-        yield Text(f"  {title}: {inert(said)}", style="dim")
-    yield from (Text(f"  {inert(line)}") for line in of_other_books(found))
-    yield from (Text(f"  warning: {inert(warning)}") for warning in found.warnings)
+    for title, line in answers:
+        yield Text(f"  {title}: {inert(line)}", style="dim")
+    yield from (Text(f"  {inert(line)}") for line in other_book_lines(result))
+    yield from (Text(f"  warning: {inert(warning)}") for warning in result.warnings)
 
 
-def _intervals(found: PairResult) -> str:
+def _intervals(result: PairResult) -> str:
     """The intervals of what the limits are on."""
-    rows = table_of([found])
+    rows = table_of([result])
     ranges = [
-        f"{name} {shown(rows[name], low)} to {shown(rows[name], high)}"
-        for name, (low, high) in found.intervals.items()
-        if name in found.limits and name in rows
+        f"{name} {format_value(rows[name], low)} to {format_value(rows[name], high)}"
+        for name, (low, high) in result.intervals.items()
+        if name in result.limits and name in rows
     ]
-    confidence = percent(found.settings.get("confidence", 0))
+    confidence = percent(result.settings.get("confidence", 0))
     return f"intervals ({confidence}): {', '.join(ranges)}" if ranges else ""
 
 
-def _passages(found: PairResult, *, verbose: bool) -> Iterator[Text]:
-    passages = told_once(told_passages(found))
-    few = outcome(found).kind == "expected" and not verbose
+def _passages(result: PairResult, *, verbose: bool) -> Iterator[Text]:
+    passages = unique_passages(reported_passages(result))
+    few = pair_outcome(result).kind == "expected" and not verbose
     first = passages[:_FEW_PASSAGES] if few else passages
-    for one in first:
-        where = f"  {passage(one, inert(one.place))}"
-        if one.generation is not None:
-            where += f", generation {one.generation}"
+    for passage in first:
+        where = f"  {passage_text(passage, inert(passage.place))}"
+        if passage.generation is not None:
+            where += f", generation {passage.generation}"
         yield Text(where)
-        if verbose and one.rate:
-            yield Text(f"    {rate_text(one.rate)}", style="dim")
-        if one.quote:
-            yield Text(f"    “{one.quote}”", style="italic")
+        if verbose and passage.rate:
+            yield Text(f"    {rate_text(passage.rate)}", style="dim")
+        if passage.quote:
+            yield Text(f"    “{passage.quote}”", style="italic")
     if left := len(passages) - len(first):
         yield Text(f"  and {left} more, shown with -v", style="dim")

@@ -10,7 +10,7 @@ import pytest
 from pytest_memleak.cli.main import main
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.reports.evidence_table import Evidence
-from pytest_memleak.reports.figure_data import drawn_pairs, overlaps, span_counts, strip_of
+from pytest_memleak.reports.figure_data import coverage_strip, overlaps, plotted_pairs, span_counts
 from pytest_memleak.reports.figures import figures_of, write_figures
 from pytest_memleak.results.coverage_map import times_in
 from pytest_memleak.results.evidence_file import sealed, write_evidence_file
@@ -90,10 +90,10 @@ def test_bmc_of_each_pair_has_its_interval_and_limit(evidence, figures):
 
 
 def test_strips_hold_every_covered_word(evidence):
-    for pairs in drawn_pairs(evidence).values():
+    for pairs in plotted_pairs(evidence).values():
         for one in pairs:
             for columns in (7, 400, 10**6):
-                strip = strip_of(one.times, 3, columns=columns)
+                strip = coverage_strip(one.times, 3, columns=columns)
                 assert strip.width.sum() == one.row["words"]
                 covered = (strip.covered * strip.width).sum()
                 assert covered == pytest.approx(one.row["bmc"] * one.row["words"])
@@ -111,7 +111,7 @@ def test_the_strips_are_drawn_over_the_whole_book(evidence, figures):
 
 
 def test_spans_are_counted_by_length(evidence):
-    for pairs in drawn_pairs(evidence).values():
+    for pairs in plotted_pairs(evidence).values():
         for one in pairs:
             lengths, counts = span_counts(one)
             spans = [span["end"] - span["start"] for span in one.coverage["spans"]]
@@ -120,7 +120,7 @@ def test_spans_are_counted_by_length(evidence):
 
 
 def test_overlaps_are_the_jaccard_index_of_what_both_cover(evidence, figures):
-    ((title, found),) = overlaps(drawn_pairs(evidence)).items()
+    ((title, found),) = overlaps(plotted_pairs(evidence)).items()
     (a, _, b) = (times_in(pair["coverage"]) > 0 for _, pair in evidence.pairs)
     assert found.labels == ["m", "other"]
     assert found.jaccard[0, 1] == found.jaccard[1, 0] == (a & b).sum() / (a | b).sum()

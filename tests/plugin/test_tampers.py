@@ -179,11 +179,11 @@ def signed_field_sealed_again(chosen):
 
 
 def signed_again_by_another_key(chosen):
-    from pytest_memleak.reports.signature import signed
+    from pytest_memleak.reports.signature import sign_bundle
 
     _, statement = in_envelope()
     made = statement["predicate"] | {"release": f"2.{chosen.randrange(9)}"}
-    dump(signed(made | sealed(made), Path("theirs.key")), SIGNED)
+    dump(sign_bundle(made | sealed(made), Path("theirs.key")), SIGNED)
     return (SIGNED, *BY_OUR_KEY)
 
 

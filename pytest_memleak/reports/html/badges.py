@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_memleak.records import Verdict
-from pytest_memleak.reports.report_text import outcome
+from pytest_memleak.reports.report_text import pair_outcome
 
 if TYPE_CHECKING:
     from pytest_memleak.records.pair_result import PairResult
@@ -24,11 +24,11 @@ class Badge:
     note: str = ""
 
 
-def outcome_badge(found: PairResult) -> Badge:
+def outcome_badge(result: PairResult) -> Badge:
     """What became of a pair."""
-    became = outcome(found)
-    kind = became.kind if became.kind in _MARKS else "inconclusive"
-    return Badge(became.word, _MARKS[kind], kind, became.note)
+    outcome = pair_outcome(result)
+    kind = outcome.kind if outcome.kind in _MARKS else "inconclusive"
+    return Badge(outcome.word, _MARKS[kind], kind, outcome.note)
 
 
 def verdict_badge(verdict: Verdict | str) -> Badge:

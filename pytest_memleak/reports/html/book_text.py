@@ -30,7 +30,7 @@ class Run:
     level: int = 0
 
 
-def coloured(text: str, times: Sequence[int], rounds: int, mode: WordMode) -> list[Run]:
+def heat_runs(text: str, times: Sequence[int], rounds: int, mode: WordMode) -> list[Run]:
     """`text` in runs of one level; `times` has the rounds that cover each of its words.
 
     Spaces and marks between two words of one level take that level too.
@@ -88,7 +88,7 @@ def _at_marks(chunk: str) -> list[str]:
     return pieces
 
 
-def shown(text: str) -> Markup:
+def safe_text(text: str) -> Markup:
     """The text of a run, inert and escaped, with its outer spaces."""
     bare = inert(text, longest=max(len(text), 1))
     before = " " if text[:1].isspace() else ""

@@ -35,12 +35,12 @@ _MOST_RANGES = 5
 
 def length_classes(lengths: Iterable[tuple[int, int]], *, k: int) -> list[LengthClass]:
     """Counts of lengths in classes that double in width from k on, up to the last with any."""
-    found = dict(lengths)
-    longest = max(found, default=0)
+    counts = dict(lengths)
+    longest = max(counts, default=0)
     classes, low = [], k
     while low <= longest:
         high = 2 * low - 1
-        classes.append((low, high, sum(n for size, n in found.items() if low <= size <= high)))
+        classes.append((low, high, sum(n for size, n in counts.items() if low <= size <= high)))
         low = high + 1
     return classes
 
@@ -98,7 +98,7 @@ def coverage_chart(
     # pygal numbers its series in this order, and the style sheet colours them by number.
     chart.add("interval", [(n, interval[0]), (n, interval[1])])
     chart.add("limit", [] if limit is None else [(0, limit), (2 * n, limit)])
-    chart.add("guess", [(n, curve[-1]), *((n + t, one) for t, one in enumerate(guess, 1))])
+    chart.add("guess", [(n, curve[-1]), *((n + t, share) for t, share in enumerate(guess, 1))])
     chart.add("measured", list(enumerate(curve, 1)), show_dots=n == 1)
     return _svg(chart, name=name, title=title, text=text)
 
@@ -106,7 +106,7 @@ def coverage_chart(
 def _chart(kind: str, **options: Any) -> Any:
     """An empty chart of pygal's."""
     pygal = _pygal()
-    style = pygal.style.Style(**{f"{one}_font_size": _FONT_SIZE for one in _FONTS})
+    style = pygal.style.Style(**{f"{font}_font_size": _FONT_SIZE for font in _FONTS})
     return getattr(pygal, kind)(**_LAYOUT, **options, style=style)
 
 
@@ -116,12 +116,14 @@ def _pygal() -> Any:
     It leaves a finder of the old protocol, of which Python 3.11 warns at every import from then
     on; and the backport of importlib.metadata, which it needs, switches the real one off.
     """
-    kept = vars(PathFinder).get("find_distributions")
+    find_distributions = vars(PathFinder).get("find_distributions")
     import pygal
 
-    sys.meta_path[:] = [one for one in sys.meta_path if type(one).__module__ != pygal.__name__]
-    if kept is not None:
-        setattr(PathFinder, "find_distributions", kept)  # noqa: B010 - no attribute to mypy
+    sys.meta_path[:] = [
+        finder for finder in sys.meta_path if type(finder).__module__ != pygal.__name__
+    ]
+    if find_distributions is not None:
+        setattr(PathFinder, "find_distributions", find_distributions)  # noqa: B010 - no attribute to mypy
     return pygal
 
 
@@ -168,9 +170,9 @@ def _svg(chart: Any, *, name: str, title: str, text: str) -> Markup:
             "aria-labelledby": f"{name}-title {name}-text",
         }
     )
-    for place, (tag, said) in enumerate((("title", title), ("desc", text))):
+    for place, (tag, content) in enumerate((("title", title), ("desc", text))):
         element = ElementTree.Element(tag, {"id": f"{name}-{'text' if place else tag}"})
-        element.text = said
+        element.text = content
         root.insert(place, element)
     return Markup(ElementTree.tostring(root, encoding="unicode"))  # noqa: S704 - escaped by it
 

@@ -10,8 +10,14 @@ from pytest_memleak.records import Verdict
 from pytest_memleak.records.number_format import amount, day
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.html.badges import Badge, verdict_badge
-from pytest_memleak.reports.plain_settings import recipe
-from pytest_memleak.reports.report_text import detects, in_percent, of_suites, served_by, unit
+from pytest_memleak.reports.plain_settings import model_recipe
+from pytest_memleak.reports.report_text import (
+    control_lines,
+    detection_text,
+    format_percent,
+    server_name,
+    unit_text,
+)
 from pytest_memleak.results.build_result import table_of
 from pytest_memleak.results.run_evidence import pairs_of
 from pytest_memleak.results.run_verdict import result_of, suite_controls
@@ -80,7 +86,7 @@ class WorstPassage:
 class Cover:
     """What the first page says.
 
-    result:    the overall verdict, as the evidence bundle has it; said: why, in a sentence
+    result:    the overall verdict, as the evidence bundle has it; reason: why, in a sentence
     drawn:     when and how much; detection: what so many rounds would have seen
     notes:     what controls say of the gate; next: what to do
     unrun:     pairs that nobody looked at, each with why; uncollected: suites that could not be
@@ -88,7 +94,7 @@ class Cover:
     """
 
     result: Badge
-    said: str
+    reason: str
     release: str | None
     suites: tuple[tuple[str, str], ...]
     models: tuple[ModelLine, ...]
@@ -108,32 +114,34 @@ def cover(
 ) -> Cover:
     """The first page of a run. titles: of books, by suite and id."""
     everyone = (*run.results, *run.unrun)
-    result = result_of(
+    verdict = result_of(
         pairs_of(run),
         uncollected=run.uncollected,
         compared=run.compared.verdict if run.compared else None,
     )
     return Cover(
-        result=verdict_badge(result),
-        said=_said(result, run, pairs),
+        result=verdict_badge(verdict),
+        reason=_reason(verdict, run, pairs),
         release=run.release,
-        suites=tuple(dict.fromkeys((one.suite, one.suite_digest) for one in everyone)),
+        suites=tuple(dict.fromkeys((pair.suite, pair.suite_digest) for pair in everyone)),
         models=_models(everyone, titles),
         books=_books(everyone, titles),
         limits=_limits(everyone),
         drawn=_drawn(run.results),
         detection=_detection(run.results),
-        notes=tuple(of_suites(run.results)),
-        next=tuple(_next(result, run, pairs)),
+        notes=tuple(control_lines(run.results)),
+        next=tuple(_next(verdict, run, pairs)),
         worst=_worst(pairs),
-        unrun=tuple((one.pair, "; ".join(one.reasons)) for one in run.unrun),
+        unrun=tuple((pair.pair, "; ".join(pair.reasons)) for pair in run.unrun),
         uncollected=run.uncollected,
     )
 
 
-def book_titles(findings: Sequence[PairResult]) -> dict[tuple[str, str], str]:
+def book_titles(results: Sequence[PairResult]) -> dict[tuple[str, str], str]:
     """What each book is called, by suite and id: its title, with its id where two have one."""
-    titles = {(one.suite, one.book): one.title or one.book for one in reversed(findings)}
+    titles = {
+        (result.suite, result.book): result.title or result.book for result in reversed(results)
+    }
     alike = Counter(titles.values())
     ids = {title: {book for (_, book), own in titles.items() if own == title} for title in alike}
     return {
@@ -145,57 +153,59 @@ def book_titles(findings: Sequence[PairResult]) -> dict[tuple[str, str], str]:
 # --- what came of it -----------------------------------------------------------------------
 
 
-def _said(result: Verdict, run: RunReport, pairs: Sequence[PairView]) -> str:
+def _reason(verdict: Verdict, run: RunReport, pairs: Sequence[PairView]) -> str:
     """Why the result is what it is."""
     counts = Counter(
         pair.badge.kind
         for pair in pairs
-        if not pair.found.control or pair.found.unexcused or not pair.found.measures
+        if not pair.result.control or pair.result.unexcused or not pair.result.measures
     )
     compared = run.compared.verdict if run.compared else None
-    told = []
-    if result is Verdict.PASS:
-        told.append("every limit holds, on complete evidence")
+    reasons = []
+    if verdict is Verdict.PASS:
+        reasons.append("every limit holds, on complete evidence")
         if leaks := counts["expected"]:
-            told.append(f"{amount(leaks, 'leak')} came that had to come")
-    elif result is Verdict.FAIL:
-        told += _counted(counts["fail"], "is over a limit", "are over a limit")
-        told += _counted(counts["unexpected"], "passed and had to leak", "passed and had to leak")
-        told += ["it is worse than the release before"] if compared is Verdict.FAIL else []
-        told = told or ["a test with limits of its own failed"]
+            reasons.append(f"{amount(leaks, 'leak')} came that had to come")
+    elif verdict is Verdict.FAIL:
+        reasons += _counted(counts["fail"], "is over a limit", "are over a limit")
+        reasons += _counted(
+            counts["unexpected"], "passed and had to leak", "passed and had to leak"
+        )
+        reasons += ["it is worse than the release before"] if compared is Verdict.FAIL else []
+        reasons = reasons or ["a test with limits of its own failed"]
     else:
-        told += _counted(counts["inconclusive"], "could not be judged", "could not be judged")
-        told += _counted(len(run.unrun), "was not run", "were not run")
+        reasons += _counted(counts["inconclusive"], "could not be judged", "could not be judged")
+        reasons += _counted(len(run.unrun), "was not run", "were not run")
         if run.uncollected:
-            told.append(f"{amount(len(run.uncollected), 'suite')} could not be read")
+            reasons.append(f"{amount(len(run.uncollected), 'suite')} could not be read")
         if compared is Verdict.INCONCLUSIVE:
-            told.append("whether it is worse than the release before cannot be told")
-        idle = [one.suite for one in suite_controls(run.results) if not one.gates]
-        told += [f"{name} gates nothing" for name in idle]
-        told = [*(told or ["no test came to an end"]), "that is no pass"]
-    said = ", and ".join([", ".join(told[:-1]), told[-1]] if told[1:] else told)
-    return f"{said[0].upper()}{said[1:]}."
+            reasons.append("whether it is worse than the release before cannot be told")
+        idle = [suite.suite for suite in suite_controls(run.results) if not suite.gates]
+        reasons += [f"{name} gates nothing" for name in idle]
+        reasons = [*(reasons or ["no test came to an end"]), "that is no pass"]
+    sentence = ", and ".join([", ".join(reasons[:-1]), reasons[-1]] if reasons[1:] else reasons)
+    return f"{sentence[0].upper()}{sentence[1:]}."
 
 
-def _counted(number: int, one: str, more: str) -> list[str]:
-    return [f"{amount(number, 'pair')} {one if number == 1 else more}"] if number else []
+def _counted(number: int, singular: str, plural: str) -> list[str]:
+    return [f"{amount(number, 'pair')} {singular if number == 1 else plural}"] if number else []
 
 
 def _worst(pairs: Sequence[PairView]) -> WorstPassage | None:
     for kind in _WORST_FIRST:
         passages = [
-            WorstPassage(pair, one)
+            WorstPassage(pair, passage)
             for pair in pairs
             if pair.badge.kind == kind
-            for one in (*pair.found.passages, *pair.found.spans)
-            if (one.generation is not None or one.source) and not one.excused
+            for passage in (*pair.result.passages, *pair.result.spans)
+            if (passage.generation is not None or passage.source) and not passage.excused
         ]
         if passages:
-            return max(passages, key=lambda one: one.passage.words)
+            return max(passages, key=lambda worst: worst.passage.words)
     return None
 
 
-def _next(result: Verdict, run: RunReport, pairs: Sequence[PairView]) -> Iterator[str]:
+def _next(verdict: Verdict, run: RunReport, pairs: Sequence[PairView]) -> Iterator[str]:
     """What to do about it."""
     kinds = {pair.badge.kind for pair in pairs}
     if "fail" in kinds:
@@ -205,44 +215,55 @@ def _next(result: Verdict, run: RunReport, pairs: Sequence[PairView]) -> Iterato
         )
     if "unexpected" in kinds:
         yield "A leak that had to come did not: see whether that model was asked as it was meant."
-    told = [
-        f"{pair.found.model} on {pair.book}: {issue}."
+    issues = [
+        f"{pair.result.model} on {pair.book}: {issue}."
         for pair in pairs
-        for issue in pair.found.completeness.issues
+        for issue in pair.result.completeness.issues
     ]
-    yield from told[:_FEW_GAPS]
-    if left := len(told) - _FEW_GAPS:
+    yield from issues[:_FEW_GAPS]
+    if left := len(issues) - _FEW_GAPS:
         yield from [f"{amount(left, 'issue')} more stand with their pairs."] if left > 0 else []
     if "inconclusive" in kinds or run.unrun:
         yield "Mend these and run the same command again: no answer is drawn twice."
-    if result is Verdict.PASS and "evidence" not in run.outputs:
+    if verdict is Verdict.PASS and "evidence" not in run.outputs:
         yield "To file this result, run it again with --memleak-evidence: nothing is drawn anew."
     elif "evidence" in run.outputs:
         name = run.outputs["evidence"].name
         yield f"File this page with {name}; “memleak verify {name}” computes it again."
 
 
-def _drawn(findings: Sequence[PairResult]) -> str:
-    got, asked = (sum(getattr(one, name) for one in findings) for name in ("received", "requested"))
-    said = f"{got:,} of {asked:,} answers"
-    whos = [one.provenance for one in findings if one.provenance]
-    times = [t for who in whos for t in (who.first, who.last) if t is not None]
+def _drawn(results: Sequence[PairResult]) -> str:
+    received, requested = (
+        sum(getattr(result, name) for result in results) for name in ("received", "requested")
+    )
+    text = f"{received:,} of {requested:,} answers"
+    provenances = [result.provenance for result in results if result.provenance]
+    times = [
+        t
+        for provenance in provenances
+        for t in (provenance.first, provenance.last)
+        if t is not None
+    ]
     if not times:
-        return said
+        return text
     first, last = day(min(times)), day(max(times))
-    return f"{said}, {first}" if first == last else f"{said}, {first} to {last}"
+    return f"{text}, {first}" if first == last else f"{text}, {first} to {last}"
 
 
-def _detection(findings: Sequence[PairResult]) -> str:
-    known = [one for one in findings if one.detection and not one.control]
-    if not known:
+def _detection(results: Sequence[PairResult]) -> str:
+    measured = [result for result in results if result.detection and not result.control]
+    if not measured:
         return ""
-    least = max(known, key=lambda one: one.detection.detection if one.detection else 0)
-    assert least.detection is not None  # noqa: S101 - as `known` has it
-    of = "" if len({detects(one) for one in known}) == 1 else f" of {least.pair}, which shows least"
+    least = max(measured, key=lambda result: result.detection.detection if result.detection else 0)
+    assert least.detection is not None  # noqa: S101 - as `measured` has it
+    of = (
+        ""
+        if len({detection_text(result) for result in measured}) == 1
+        else f" of {least.pair}, which shows least"
+    )
     return (
-        f"A passage that comes in more than {detects(least)} of the answers to its prompt would "
-        f"have been seen{of} ({100 * least.detection.confidence:g} %)."
+        f"A passage that comes in more than {detection_text(least)} of the answers to its prompt "
+        f"would have been seen{of} ({100 * least.detection.confidence:g} %)."
     )
 
 
@@ -250,55 +271,67 @@ def _detection(findings: Sequence[PairResult]) -> str:
 
 
 def _models(
-    findings: Sequence[PairResult], titles: Mapping[tuple[str, str], str]
+    results: Sequence[PairResult], titles: Mapping[tuple[str, str], str]
 ) -> tuple[ModelLine, ...]:
     by_model: dict[tuple[str, str], list[PairResult]] = {}
-    for one in findings:
-        by_model.setdefault((one.suite, one.model), []).append(one)
+    for result in results:
+        by_model.setdefault((result.suite, result.model), []).append(result)
     lines = []
-    for (suite, model), its in by_model.items():
+    for (suite, model), model_results in by_model.items():
         own = {book: title for (of, book), title in titles.items() if of == suite}
-        served = (each for one in its if one.provenance for each in one.provenance.served)
-        answered = ", ".join(dict.fromkeys(served_by(one) for one in served if one.model))
-        asked = ", ".join(dict.fromkeys(one.endpoint for one in its if one.endpoint))
-        lines.append(ModelLine(model, tuple(recipe(its[0], own)), asked, answered))
+        servers = (
+            server
+            for result in model_results
+            if result.provenance
+            for server in result.provenance.served
+        )
+        answered = ", ".join(
+            dict.fromkeys(server_name(server) for server in servers if server.model)
+        )
+        asked = ", ".join(
+            dict.fromkeys(result.endpoint for result in model_results if result.endpoint)
+        )
+        lines.append(ModelLine(model, tuple(model_recipe(model_results[0], own)), asked, answered))
     return tuple(dict.fromkeys(lines))
 
 
 def _books(
-    findings: Sequence[PairResult], titles: Mapping[tuple[str, str], str]
+    results: Sequence[PairResult], titles: Mapping[tuple[str, str], str]
 ) -> tuple[BookLine, ...]:
     lines: dict[tuple[str, str], list[BookLine]] = {}
-    for one in findings:
+    for result in results:
         line = BookLine(
-            one.book,
-            titles[one.suite, one.book],
-            one.author,
-            one.book_file,
-            one.book_digest,
-            one.word_count,
-            one.control,
+            result.book,
+            titles[result.suite, result.book],
+            result.author,
+            result.book_file,
+            result.book_digest,
+            result.word_count,
+            result.control,
         )
-        lines.setdefault((one.suite, one.book), []).append(line)
+        lines.setdefault((result.suite, result.book), []).append(line)
     # A pair that was not run knows less of its book.
-    known = (max(its, key=lambda one: (one.words, one.file or "")) for its in lines.values())
-    return tuple(dict.fromkeys(known))
+    fullest = (
+        max(book_lines, key=lambda line: (line.words, line.file or ""))
+        for book_lines in lines.values()
+    )
+    return tuple(dict.fromkeys(fullest))
 
 
-def _limits(findings: Sequence[PairResult]) -> tuple[LimitLine, ...]:
+def _limits(results: Sequence[PairResult]) -> tuple[LimitLine, ...]:
     """Each limit once for whoever set it, in the order of the table of measures."""
-    rows = table_of(findings)
+    rows = table_of(results)
     lines = {
         LimitLine(
             name=name,
             title=row.title,
-            unit=unit(row, [found]),
-            limit=in_percent(row, found.limits[name]),
-            suite=found.suite,
-            set_by=found.limit_origins.get(name, ""),
+            unit=unit_text(row, [result]),
+            limit=format_percent(row, result.limits[name]),
+            suite=result.suite,
+            set_by=result.limit_origins.get(name, ""),
         ): None
         for name, row in rows.items()
-        for found in findings
-        if name in found.limits
+        for result in results
+        if name in result.limits
     }
     return tuple(lines)

@@ -52,12 +52,14 @@ def heat_level(share: float) -> int:
     return 1 + min(int(np.searchsorted(HEAT_STEPS, share - 1e-9)), len(HEAT_STEPS) - 1)
 
 
-def x_of(position: int, words: int) -> float:
+def x_position(position: int, words: int) -> float:
     """Where a position in a book of so many words lies on a drawing."""
     return round(position / max(words, 1) * WIDTH, 2)
 
 
-def strip(times: NDArray[np.intc], rounds: int, *, columns: int, of: int | None = None) -> Strip:
+def draw_strip(
+    times: NDArray[np.intc], rounds: int, *, columns: int, of: int | None = None
+) -> Strip:
     """Draw the rounds that cover each word as at most `columns` columns.
 
     A column's height is the share of its words that are covered, its colour the mean number of
@@ -93,7 +95,9 @@ def _paths(columns: Sequence[tuple[int, int]], xs: Sequence[float]) -> tuple[tup
     return tuple((level, "".join(parts)) for level, parts in sorted(drawn.items()))
 
 
-def arcs(links: Iterable[Link], starts: Sequence[int], words: int, *, over: int) -> tuple[Arc, ...]:
+def draw_arcs(
+    links: Iterable[Link], starts: Sequence[int], words: int, *, over: int
+) -> tuple[Arc, ...]:
     """From the middle of each source excerpt to the middle of the span; short links first.
 
     over: the suite's threshold of long spans
@@ -101,10 +105,10 @@ def arcs(links: Iterable[Link], starts: Sequence[int], words: int, *, over: int)
     ends = [*starts[1:], words]
     middles = [(start + end) / 2 for start, end in zip(starts, ends, strict=True)]
     drawn = []
-    for link in sorted(links, key=lambda one: one.end - one.start):
+    for link in sorted(links, key=lambda link: link.end - link.start):
         for source in link.sources:
-            a = x_of(int(middles[source]), words)
-            b = x_of((link.start + link.end) // 2, words)
+            a = x_position(int(middles[source]), words)
+            b = x_position((link.start + link.end) // 2, words)
             height = 20 + (_ARC_HEIGHT - 24) * (abs(b - a) / WIDTH) ** 0.5
             top = round(_ARC_HEIGHT - height, 1)
             path = f"M{a:g} {_ARC_HEIGHT}C{a:g} {top:g} {b:g} {top:g} {b:g} {_ARC_HEIGHT}"

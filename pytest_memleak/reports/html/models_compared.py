@@ -35,15 +35,15 @@ def book_views(views: Iterable[PairView]) -> list[BookView]:
     by_book: dict[tuple[str, str], list[PairView]] = {}
     for view in views:
         if view.plot:
-            by_book.setdefault((view.found.suite, view.found.book), []).append(view)
+            by_book.setdefault((view.result.suite, view.result.book), []).append(view)
     return [_book_view(pairs, f"book-{n}") for n, pairs in enumerate(by_book.values(), 1)]
 
 
 def _book_view(pairs: Sequence[PairView], anchor: str) -> BookView:
-    alike = [one for one in pairs if _counted(one) == _counted(pairs[0])]
-    left_out = tuple(one.found.model for one in pairs if one not in alike)
-    masks = [one.plot.times > 0 for one in alike if one.plot]
-    agreements = [one.plot.agreement for one in alike if one.plot]
+    alike = [pair for pair in pairs if _counted(pair) == _counted(pairs[0])]
+    left_out = tuple(pair.result.model for pair in pairs if pair not in alike)
+    masks = [pair.plot.times > 0 for pair in alike if pair.plot]
+    agreements = [pair.plot.agreement for pair in alike if pair.plot]
     size = range(len(masks))
     similar = {(i, j): compare(masks[i], masks[j]) for i, j in itertools.combinations(size, 2)}
     cells = tuple(
@@ -55,5 +55,5 @@ def _book_view(pairs: Sequence[PairView], anchor: str) -> BookView:
 
 def _counted(view: PairView) -> tuple[object, ...]:
     """What must be the same for two masks to be of the same words."""
-    settings = view.found.settings
-    return view.found.word_count, view.found.book_digest, settings["word_mode"], settings["k"]
+    settings = view.result.settings
+    return view.result.word_count, view.result.book_digest, settings["word_mode"], settings["k"]

@@ -23,13 +23,18 @@ from pytest_memleak.errors import MemleakError
 from pytest_memleak.records.number_format import percent
 from pytest_memleak.redaction.atomic_write import write_whole
 from pytest_memleak.redaction.text import inert
-from pytest_memleak.reports.html.book_text import shown
+from pytest_memleak.reports.html.book_text import safe_text
 from pytest_memleak.reports.html.cover import book_titles, cover
 from pytest_memleak.reports.html.coverage_strips import HEAT_STEPS, WIDTH
 from pytest_memleak.reports.html.models_compared import book_views
 from pytest_memleak.reports.html.views import main_titles, pair_views
-from pytest_memleak.reports.release_text import release_details, release_words
-from pytest_memleak.reports.report_text import captions, detects, of_documents, rate_text
+from pytest_memleak.reports.release_text import comparison_lines, comparison_sentence
+from pytest_memleak.reports.report_text import (
+    detection_captions,
+    detection_text,
+    document_lines,
+    rate_text,
+)
 
 if TYPE_CHECKING:
     from pytest_memleak.records.pair_result import RunReport
@@ -50,7 +55,7 @@ _LEADS = {
 
 def write_html(run: RunReport, path: Path) -> None:
     """Write the report of a run to `path`, making its folder; MemleakError where that fails."""
-    page = render(run, made=datetime.datetime.now(datetime.UTC))
+    page = render(run, created=datetime.datetime.now(datetime.UTC))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, page)
@@ -62,12 +67,12 @@ def write_html(run: RunReport, path: Path) -> None:
         ) from None
 
 
-def render(run: RunReport, *, made: datetime.datetime) -> str:
+def render(run: RunReport, *, created: datetime.datetime) -> str:
     """The whole page. `made` is when, in UTC."""
     titles = book_titles((*run.results, *run.unrun))
     pairs = pair_views(run.results, titles)
     front = cover(run, pairs, titles)
-    style = (_TEMPLATES / "report.css").read_text(encoding="utf-8") + _running_head(front, made)
+    style = (_TEMPLATES / "report.css").read_text(encoding="utf-8") + _running_head(front, created)
     # The policy's digest is of the bytes between the tags.
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     template = _environment().get_template("report.html.j2")
@@ -75,13 +80,13 @@ def render(run: RunReport, *, made: datetime.datetime) -> str:
         style=Markup(style),  # noqa: S704 - our own file
         style_digest=digest,
         version=run.version,
-        made=made,
+        created=created,
         pairs=pairs,
         books=book_views(pairs),
         cover=front,
-        captions=list(captions(run.results)),
+        captions=list(detection_captions(run.results)),
         tally=Counter(pair.badge.kind for pair in pairs),
-        lead=_lead({one.probe for one in run.results}),
+        lead=_lead({result.probe for result in run.results}),
         heads=main_titles(run.results),
         compared=run.compared,
         heat=_legend(),
@@ -89,13 +94,13 @@ def render(run: RunReport, *, made: datetime.datetime) -> str:
     )
 
 
-def _running_head(front: Cover, made: datetime.datetime) -> str:
+def _running_head(front: Cover, created: datetime.datetime) -> str:
     """The rule that prints what this is at the head of each page, and its number at the foot."""
-    of = front.release or ", ".join(name for name, _ in front.suites)
-    said = inert(f"{front.result.word}: {of}", longest=_LONGEST_NAME)
+    subject = front.release or ", ".join(name for name, _ in front.suites)
+    title = inert(f"{front.result.word}: {subject}", longest=_LONGEST_NAME)
     return (
-        f"@page{{@top-left{{content:{_css_text(f'Memorization report · {said}')}}}"
-        f"@top-right{{content:{_css_text(made.strftime('%d %B %Y'))}}}}}"
+        f"@page{{@top-left{{content:{_css_text(f'Memorization report · {title}')}}}"
+        f"@top-right{{content:{_css_text(created.strftime('%d %B %Y'))}}}}}"
     )
 
 
@@ -124,14 +129,14 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals["of_documents"] = of_documents
-    environment.globals["release_details"] = release_details
-    environment.globals["release_words"] = release_words
+    environment.globals["document_lines"] = document_lines
+    environment.globals["comparison_lines"] = comparison_lines
+    environment.globals["comparison_sentence"] = comparison_sentence
     environment.globals["rate_text"] = rate_text
-    environment.globals["detects"] = detects
+    environment.globals["detection_text"] = detection_text
     environment.filters["percent"] = percent
     environment.filters["count"] = lambda number: f"{number:,}"
-    environment.filters["shown"] = shown
+    environment.filters["safe_text"] = safe_text
     environment.filters["name"] = _name
     environment.filters["key"] = _key
     return environment
@@ -151,5 +156,5 @@ def _lead(probes: set[str]) -> str:
 def _legend() -> list[str]:
     """What each colour of the strips stands for."""
     bounds = [0.0, *HEAT_STEPS]
-    said = [f"{100 * low:.0f}–{100 * high:.0f} %" for low, high in itertools.pairwise(bounds)]
-    return [f"up to {100 * HEAT_STEPS[0]:.0f} %", *said[1:]]
+    labels = [f"{100 * low:.0f}–{100 * high:.0f} %" for low, high in itertools.pairwise(bounds)]
+    return [f"up to {100 * HEAT_STEPS[0]:.0f} %", *labels[1:]]

@@ -11,19 +11,19 @@ import numpy as np
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.number_format import percent
 from pytest_memleak.reports.html.badges import Badge, outcome_badge, verdict_badge
-from pytest_memleak.reports.html.book_text import coloured
+from pytest_memleak.reports.html.book_text import heat_runs
 from pytest_memleak.reports.html.charts import coverage_chart, length_chart, length_classes
-from pytest_memleak.reports.html.coverage_strips import arcs, strip, x_of
+from pytest_memleak.reports.html.coverage_strips import draw_arcs, draw_strip, x_position
 from pytest_memleak.reports.html.window_strip import WindowMap, window_map
-from pytest_memleak.reports.passage_selection import of_other_books, of_the_likeliest, told_once
-from pytest_memleak.reports.plain_settings import recipe, settings_told
+from pytest_memleak.reports.passage_selection import greedy_spans, other_book_lines, unique_passages
+from pytest_memleak.reports.plain_settings import model_recipe, setting_texts
 from pytest_memleak.reports.report_text import (
-    chance,
+    exceeds_limit,
+    format_p,
+    format_percent,
     generation_lines,
-    in_percent,
-    is_over,
-    unit,
-    work_named,
+    unit_text,
+    work_name,
 )
 from pytest_memleak.results.build_result import overview, table_of
 
@@ -94,7 +94,7 @@ class PairView:
     """
 
     anchor: str
-    found: PairResult
+    result: PairResult
     book: str
     badge: Badge
     measures: tuple[MeasureView, ...]
@@ -121,65 +121,68 @@ class PairView:
     @property
     def compared(self) -> Badge | None:
         """What is said of it against an earlier release."""
-        return verdict_badge(self.found.compared) if self.found.compared else None
+        return verdict_badge(self.result.compared) if self.result.compared else None
 
 
 # --- pairs ---------------------------------------------------------------------------------
 
 
 def pair_views(
-    findings: Iterable[PairResult], titles: Mapping[tuple[str, str], str]
+    results: Iterable[PairResult], titles: Mapping[tuple[str, str], str]
 ) -> list[PairView]:
     """One view per finding, in their order. titles: of books, by suite and id."""
     views = []
-    for n, found in enumerate(findings, 1):
-        own = {book: title for (suite, book), title in titles.items() if suite == found.suite}
-        views.append(_pair_view(found, f"pair-{n}", own))
+    for n, result in enumerate(results, 1):
+        own = {book: title for (suite, book), title in titles.items() if suite == result.suite}
+        views.append(_pair_view(result, f"pair-{n}", own))
     return views
 
 
-def _pair_view(found: PairResult, anchor: str, titles: Mapping[str, str]) -> PairView:
-    rows = table_of([found])
-    measures = [_measure(found, row) for name, row in rows.items() if name in found.measures]
+def _pair_view(result: PairResult, anchor: str, titles: Mapping[str, str]) -> PairView:
+    rows = table_of([result])
+    measures = [_measure(result, row) for name, row in rows.items() if name in result.measures]
     view = PairView(
         anchor=anchor,
-        found=found,
-        book=titles[found.book],
-        badge=outcome_badge(found),
-        measures=tuple(sorted(measures, key=lambda one: not one.limit)),
-        answers=tuple(generation_lines(found)),
+        result=result,
+        book=titles[result.book],
+        badge=outcome_badge(result),
+        measures=tuple(sorted(measures, key=lambda measure: not measure.limit)),
+        answers=tuple(generation_lines(result)),
         passages=tuple(
-            _titled(one, titles) for one in told_once((*of_the_likeliest(found), *found.passages))
+            _titled(passage, titles)
+            for passage in unique_passages((*greedy_spans(result), *result.passages))
         ),
-        elsewhere=tuple(of_other_books(found, titles)),
-        recipe=tuple(recipe(found, titles)),
-        settings=tuple(settings_told(found)),
-        windows=window_map(found.windows) if found.windows and not found.plot else None,
+        elsewhere=tuple(other_book_lines(result, titles)),
+        recipe=tuple(model_recipe(result, titles)),
+        settings=tuple(setting_texts(result)),
+        windows=window_map(result.windows) if result.windows and not result.plot else None,
     )
-    return _drawn(view, found.plot, anchor) if found.plot else view
+    return _drawn(view, result.plot, anchor) if result.plot else view
 
 
-def _titled(one: Passage, titles: Mapping[str, str]) -> Passage:
+def _titled(passage: Passage, titles: Mapping[str, str]) -> Passage:
     """The passage, with its books by their titles."""
-    others = tuple(titles.get(book, book) for book in one.others)
-    title = one.book and (titles.get(one.book) or one.title or one.book)
-    return dataclasses.replace(one, others=others, title=title)
+    others = tuple(titles.get(book, book) for book in passage.others)
+    title = passage.book and (titles.get(passage.book) or passage.title or passage.book)
+    return dataclasses.replace(passage, others=others, title=title)
 
 
 def _drawn(view: PairView, seen: PlotData, anchor: str) -> PairView:
     """The view with all of its drawings."""
-    found = view.found
-    times, words = seen.times, found.word_count
-    classes = length_classes(seen.lengths, k=found.settings["k"])
+    result = view.result
+    times, words = seen.times, result.word_count
+    classes = length_classes(seen.lengths, k=result.settings["k"])
     return dataclasses.replace(
         view,
         plot=seen,
-        map=strip(times, seen.rounds, columns=_COLUMNS),
-        ticks=tuple(x_of(chapter.start, words) for chapter in seen.chapters[1:]),
-        block=(x_of(seen.block[0], words), x_of(seen.block[1], words)) if seen.block else None,
-        chapters=() if found.works else _chapters(seen, words),
-        works=_works(found),
-        work_heads=_work_heads(found),
+        map=draw_strip(times, seen.rounds, columns=_COLUMNS),
+        ticks=tuple(x_position(chapter.start, words) for chapter in seen.chapters[1:]),
+        block=(x_position(seen.block[0], words), x_position(seen.block[1], words))
+        if seen.block
+        else None,
+        chapters=() if result.works else _chapters(seen, words),
+        works=_works(result),
+        work_heads=_work_heads(result),
         lengths=length_chart(
             classes,
             name=f"{anchor}-lengths",
@@ -189,27 +192,29 @@ def _drawn(view: PairView, seen: PlotData, anchor: str) -> PairView:
         if classes[1:]
         else None,
         classes=tuple(classes),
-        coverage=_coverage(found, seen, anchor),
+        coverage=_coverage(result, seen, anchor),
         points=_points(seen),
-        arcs=arcs(seen.links, seen.starts, words, over=found.settings["span_threshold"]),
-        text=_text(found, seen),
+        arcs=draw_arcs(seen.links, seen.starts, words, over=result.settings["span_threshold"]),
+        text=_text(result, seen),
     )
 
 
-def _measure(found: PairResult, row: Measure) -> MeasureView:
-    value, limit = found.measures[row.name], found.limits.get(row.name)
-    low, high = found.intervals.get(row.name, (value, value))
+def _measure(result: PairResult, row: Measure) -> MeasureView:
+    value, limit = result.measures[row.name], result.limits.get(row.name)
+    low, high = result.intervals.get(row.name, (value, value))
     state = ""
     if limit is not None:
-        state = "over" if is_over(found, row, limit) else "doubt" if high > limit else "within"
-    places = [round(100 * one, 2) for one in (low, value, high)]
+        state = (
+            "over" if exceeds_limit(result, row, limit) else "doubt" if high > limit else "within"
+        )
+    places = [round(100 * share, 2) for share in (low, value, high)]
     return MeasureView(
         name=row.name,
         title=row.title,
-        unit=unit(row, [found]),
-        value=in_percent(row, value),
-        interval=", ".join(_doubt(found, row, low, high)),
-        limit="" if limit is None else in_percent(row, limit),
+        unit=unit_text(row, [result]),
+        value=format_percent(row, value),
+        interval=", ".join(_doubt(result, row, low, high)),
+        limit="" if limit is None else format_percent(row, limit),
         state=state,
         scale=(*places, None if limit is None else round(100 * limit, 2))  # type: ignore[arg-type]
         if row.name == "bmc"
@@ -217,16 +222,16 @@ def _measure(found: PairResult, row: Measure) -> MeasureView:
     )
 
 
-def _doubt(found: PairResult, row: Measure, low: float, high: float) -> Iterator[str]:
+def _doubt(result: PairResult, row: Measure, low: float, high: float) -> Iterator[str]:
     if low < high:
-        yield f"{in_percent(row, low).removesuffix(' %')} to {in_percent(row, high)}"
-    if row.name in found.chances:
-        yield f"p = {chance(found.chances[row.name])}"
+        yield f"{format_percent(row, low).removesuffix(' %')} to {format_percent(row, high)}"
+    if row.name in result.chances:
+        yield f"p = {format_p(result.chances[row.name])}"
 
 
 def _chapters(seen: PlotData, words: int) -> tuple[ChapterView, ...]:
     """Strips of the chapters; of groups of excerpts where the book has no headings."""
-    parts = [(one.title, one.start) for one in seen.chapters]
+    parts = [(chapter.title, chapter.start) for chapter in seen.chapters]
     if len(parts) == 1:
         step = max(1, -(-len(seen.starts) // 12))
         parts = [
@@ -240,31 +245,32 @@ def _chapters(seen: PlotData, words: int) -> tuple[ChapterView, ...]:
     for (title, start), end in zip(parts, ends, strict=True):
         own = times[start:end]
         covered = float(np.count_nonzero(own)) / max(len(own), 1)
-        drawn = strip(own, seen.rounds, columns=columns, of=longest)
+        drawn = draw_strip(own, seen.rounds, columns=columns, of=longest)
         views.append(ChapterView(title or "(no heading)", end - start, covered, drawn))
     return tuple(views)
 
 
-def _work_heads(found: PairResult) -> tuple[str, ...]:
-    told = found.works[0].measures if found.works else {}
-    return tuple(name for name in table_of([found]) if name in told)
+def _work_heads(result: PairResult) -> tuple[str, ...]:
+    measures = result.works[0].measures if result.works else {}
+    return tuple(name for name in table_of([result]) if name in measures)
 
 
-def _works(found: PairResult) -> tuple[WorkView, ...]:
+def _works(result: PairResult) -> tuple[WorkView, ...]:
     """Those that leak first, then those that could not be judged."""
-    rows, heads = table_of([found]), _work_heads(found)
+    rows, heads = table_of([result]), _work_heads(result)
     order = [Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS]
     return tuple(
         WorkView(
-            name=work_named(one),
-            badge=verdict_badge(one.verdict),
-            words=one.words,
+            name=work_name(work),
+            badge=verdict_badge(work.verdict),
+            words=work.words,
             cells=tuple(
-                (in_percent(rows[name], one.measures[name]), name in one.over) for name in heads
+                (format_percent(rows[name], work.measures[name]), name in work.over)
+                for name in heads
             ),
-            reason=one.reason or "",
+            reason=work.reason or "",
         )
-        for one in sorted(found.works, key=lambda one: order.index(one.verdict))
+        for work in sorted(result.works, key=lambda work: order.index(work.verdict))
     )
 
 
@@ -275,14 +281,14 @@ def _excerpts(seen: PlotData, first: int, step: int) -> str:
     return f"{seen.excerpts[first]} to {seen.excerpts[last]}"
 
 
-def _coverage(found: PairResult, seen: PlotData, anchor: str) -> Markup:
-    low, high = found.intervals.get("bmc", (found.measures["bmc"],) * 2)
+def _coverage(result: PairResult, seen: PlotData, anchor: str) -> Markup:
+    low, high = result.intervals.get("bmc", (result.measures["bmc"],) * 2)
     n = seen.rounds
     return coverage_chart(
         seen.curve,
         seen.guess,
         (low, high),
-        found.limits.get("bmc"),
+        result.limits.get("bmc"),
         name=f"{anchor}-coverage",
         title="Coverage against the number of samples",
         text=f"BMC is {percent(seen.curve[-1])} with {n} samples per excerpt, "
@@ -299,19 +305,19 @@ def _points(seen: PlotData) -> tuple[tuple[int, str], ...]:
     return tuple((m, percent(both[m - 1])) for m in wanted)
 
 
-def _text(found: PairResult, seen: PlotData) -> tuple[tuple[str, tuple[Run, ...]], ...]:
+def _text(result: PairResult, seen: PlotData) -> tuple[tuple[str, tuple[Run, ...]], ...]:
     if seen.text is None:
         return ()
     times = seen.times.tolist()
-    ends = [*seen.starts[1:], found.word_count]
+    ends = [*seen.starts[1:], result.word_count]
     return tuple(
-        (name, tuple(coloured(text, times[start:end], seen.rounds, found.settings["word_mode"])))
+        (name, tuple(heat_runs(text, times[start:end], seen.rounds, result.settings["word_mode"])))
         for name, text, start, end in zip(seen.excerpts, seen.text, seen.starts, ends, strict=True)
     )
 
 
-def main_titles(findings: Sequence[PairResult]) -> dict[str, str]:
+def main_titles(results: Sequence[PairResult]) -> dict[str, str]:
     """What the measures of an overview are, and in which unit, by name, in its order."""
     return {
-        row.name: f"{row.title}, {unit(row, findings)}".strip(", ") for row in overview(findings)
+        row.name: f"{row.title}, {unit_text(row, results)}".strip(", ") for row in overview(results)
     }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_memleak.reports.html.coverage_strips import Strip, strip, x_of
+from pytest_memleak.reports.html.coverage_strips import Strip, draw_strip, x_position
 from pytest_memleak.scoring.extraction import seen_in_tries
 
 if TYPE_CHECKING:
@@ -38,15 +38,15 @@ class WindowMap:
 
 def window_map(windows: Mapping[str, Any]) -> WindowMap:
     """Draw what the evidence of a pair says of its windows."""
-    told, n = windows["ln_p_z"], windows["n"]
-    shares = [_share(one, n) for one in told]
+    probabilities, n = windows["ln_p_z"], windows["n"]
+    shares = [_share(probability, n) for probability in probabilities]
     # Whole per cent; what can come at all is never drawn as nothing.
     times = np.array([math.ceil(_ROUNDS * share) for share in shares], dtype=np.intc)
     return WindowMap(
-        strip=strip(times, _ROUNDS, columns=_COLUMNS),
-        ticks=tuple(x_of(start, windows["tokens"]) for start in windows["chapters"][1:]),
-        windows=len(told),
-        unknown=sum(one is None for one in told),
+        strip=draw_strip(times, _ROUNDS, columns=_COLUMNS),
+        ticks=tuple(x_position(start, windows["tokens"]) for start in windows["chapters"][1:]),
+        windows=len(probabilities),
+        unknown=sum(probability is None for probability in probabilities),
         n=n,
         p=windows["p"],
         p_z=windows["p_z"],
@@ -54,7 +54,7 @@ def window_map(windows: Mapping[str, Any]) -> WindowMap:
     )
 
 
-def _share(told: float | str | None, n: int) -> float:
+def _share(probability: float | str | None, n: int) -> float:
     """The probability to come in n tries; what is under one in a thousand is nothing."""
-    share = seen_in_tries(told, n) if isinstance(told, int | float) else 0.0
+    share = seen_in_tries(probability, n) if isinstance(probability, int | float) else 0.0
     return share if share >= 1 / 1000 else 0.0

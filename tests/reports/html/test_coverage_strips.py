@@ -8,7 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_memleak.records.plot_records import Link
-from pytest_memleak.reports.html.coverage_strips import arcs, heat_level, strip, x_of
+from pytest_memleak.reports.html.coverage_strips import (
+    draw_arcs,
+    draw_strip,
+    heat_level,
+    x_position,
+)
 
 RECTANGLE = re.compile(r"M([\d.]+) 100v-(\d+)h([\d.]+)v(\d+)z")
 
@@ -33,25 +38,25 @@ def test_levels(share, level):
 
 
 def test_a_word_a_column():
-    drawn = strip(np.array([0, 10, 10, 1, 0], dtype=np.intc), 10, columns=5)
+    drawn = draw_strip(np.array([0, 10, 10, 1, 0], dtype=np.intc), 10, columns=5)
     assert columns(drawn) == [(200, 600, 5, 100), (600, 800, 1, 100)]
     assert drawn.ground == 1000
 
 
 def test_height_is_the_share_and_colour_the_mean_of_the_covered():
     times = np.array([4, 0, 0, 0, 10, 10, 0, 0], dtype=np.intc)
-    assert columns(strip(times, 10, columns=2)) == [(0, 500, 3, 25), (500, 1000, 5, 50)]
+    assert columns(draw_strip(times, 10, columns=2)) == [(0, 500, 3, 25), (500, 1000, 5, 50)]
 
 
 def test_a_part_is_drawn_to_the_scale_of_the_whole():
-    drawn = strip(np.ones(10, dtype=np.intc), 1, columns=10, of=40)
+    drawn = draw_strip(np.ones(10, dtype=np.intc), 1, columns=10, of=40)
     assert drawn.ground == 250
     assert columns(drawn) == [(0, 250, 5, 100)]
 
 
 @given(st.lists(st.integers(0, 5), max_size=200), st.integers(1, 50))
 def test_every_covered_word_is_seen_and_no_column_without_one(times, most):
-    drawn = columns(strip(np.array(times, dtype=np.intc), 5, columns=most))
+    drawn = columns(draw_strip(np.array(times, dtype=np.intc), 5, columns=most))
     count = min(most, len(times))
     assert len(drawn) <= count
     width = 1000 / max(len(times), 1)
@@ -65,7 +70,7 @@ def test_every_covered_word_is_seen_and_no_column_without_one(times, most):
 
 
 def test_an_arc_joins_the_middles():
-    [arc] = arcs([Link(80, 100, 0, (2,))], [0, 100, 200], 300, over=4)
+    [arc] = draw_arcs([Link(80, 100, 0, (2,))], [0, 100, 200], 300, over=4)
     assert arc.path.startswith("M833.33 150C833.33 ")
     assert arc.path.endswith(" 300 150")
     assert arc.weight == 3
@@ -73,10 +78,10 @@ def test_an_arc_joins_the_middles():
 
 @pytest.mark.parametrize(("over", "weight"), [(20, 1), (12, 1), (9, 2), (6, 2), (4, 3)])
 def test_how_strong_an_arc_is_goes_by_the_suite_s_threshold(over, weight):
-    [arc] = arcs([Link(80, 104, 0, (2,))], [0, 100, 200], 300, over=over)
+    [arc] = draw_arcs([Link(80, 104, 0, (2,))], [0, 100, 200], 300, over=over)
     assert arc.weight == weight
 
 
 def test_places():
-    assert x_of(0, 0) == 0
-    assert x_of(50, 200) == 250
+    assert x_position(0, 0) == 0
+    assert x_position(50, 200) == 250

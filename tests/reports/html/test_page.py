@@ -62,7 +62,7 @@ class Page(HTMLParser):
 
 
 def page_of(*findings):
-    return render(RunReport("9.9", findings), made=MADE)
+    return render(RunReport("9.9", findings), created=MADE)
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,7 @@ def test_the_cover_says_what_came_of_it_of_what_and_by_whose_limits(leak, other)
         {"evidence": Path("out/evidence.json")},
         release="novelist 7",
     )
-    page = Page(render(run, made=MADE))
+    page = Page(render(run, created=MADE))
     front = section(page, "Skip to the results", "Contents")
     assert "Release novelist 7" in front
     assert "✗ FAIL 1 pair is over a limit." in front
@@ -138,12 +138,12 @@ def test_the_cover_s_result_is_that_of_the_evidence(book, leak, other, make_resu
     spoiled = dataclasses.replace(wanted, verdict="PASS")
 
     def said(*findings, **more):
-        front = Page(render(RunReport("9.9", findings, **more), made=MADE))
+        front = Page(render(RunReport("9.9", findings, **more), created=MADE))
         return section(front, "from summaries alone.", "1 ")
 
     assert said(other).startswith(" ✓ PASS Every limit holds, on complete evidence.")
     assert "and 1 leak came that had to come" in section(
-        Page(render(RunReport("9.9", (other, wanted)), made=MADE)), "PASS", "expected"
+        Page(render(RunReport("9.9", (other, wanted)), created=MADE)), "PASS", "expected"
     )
     assert said(leak, silent).startswith(" ✗ FAIL")
     assert said(spoiled).startswith(" ✗ FAIL")
@@ -151,9 +151,9 @@ def test_the_cover_s_result_is_that_of_the_evidence(book, leak, other, make_resu
     unrun = dataclasses.replace(silent, verdict="NOT RUN", reasons=("deselected",))
     assert said(other, unrun=(unrun,)).startswith(" ? INCONCLUSIVE")
     assert said(other, uncollected=("b.memleak.toml",)).startswith(" ? INCONCLUSIVE")
-    page = Page(render(RunReport("9.9", (silent,)), made=MADE))
+    page = Page(render(RunReport("9.9", (silent,)), created=MADE))
     assert "silent on The Ferry: the server did not answer" in page.text
-    nothing = Page(render(RunReport("9.9", (), unrun=(unrun,)), made=MADE)).text
+    nothing = Page(render(RunReport("9.9", (), unrun=(unrun,)), created=MADE)).text
     assert "1 pair was not run, and that is no pass" in nothing
     assert "silent/ferry: deselected" in nothing
 
@@ -226,7 +226,7 @@ def test_titles_stand_for_ids_unless_two_books_have_one(leak, other):
 def test_the_release_and_the_suite_stand_at_the_head_of_printed_pages(leak):
     bad = 'r"} </style><script>1</script> @import url(x)'
     hostile = dataclasses.replace(leak, suite=bad)
-    page = render(RunReport("9.9", (hostile,)), made=MADE)
+    page = render(RunReport("9.9", (hostile,)), created=MADE)
     [style] = re.findall(r"<style>(.*?)</style>", page, re.DOTALL)
     [head] = re.findall(r'@top-left\{content:"([^"]*)"\}', style)
     shown = re.sub(r"\\([0-9a-f]+) ", lambda found: chr(int(found[1], 16)), head)
