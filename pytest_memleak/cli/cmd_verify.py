@@ -205,7 +205,7 @@ def _check_time_stamp(evidence: EvidenceFile, parsed: argparse.Namespace, found:
     if not parsed.timestamp:
         found.unchecked.append("when it was made is its maker's word: there is no time stamp")
         return
-    from pytest_memleak.reports.timestamp import check_time_stamp
+    from pytest_memleak.reports.signature import check_time_stamp
 
     when, wrong = check_time_stamp(evidence, parsed.timestamp, parsed.timestamp_roots)
     found.wrong += wrong

@@ -60,7 +60,7 @@ def _gated(
     baseline: Baseline, now: Mapping[str, Any], tolerances: Mapping[str, float], as_json: bool
 ) -> int:
     from pytest_memleak.records import Verdict
-    from pytest_memleak.reports.release_text import change_text, comparison_sentence
+    from pytest_memleak.reports.report_text import change_text, comparison_sentence
 
     compared = baseline.compare(now, tolerances, whole=True)
     if as_json:

@@ -20,7 +20,7 @@ from pytest_memleak.errors import MemleakError
 from pytest_memleak.plugin.stash import pair_of, refused_key
 from pytest_memleak.records import Verdict
 from pytest_memleak.reports.junit import compared_properties
-from pytest_memleak.reports.release_text import change_text, comparison_lines, comparison_sentence
+from pytest_memleak.reports.report_text import change_text, comparison_lines, comparison_sentence
 from pytest_memleak.results.release_comparison import Baseline, by_label
 from pytest_memleak.results.run_evidence import pair_evidence
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.records.number_format import day
 from pytest_memleak.redaction.text import inert
-from pytest_memleak.reports.plain_settings import flatten
-from pytest_memleak.reports.report_text import server_name, work_name
+from pytest_memleak.reports.report_text import flatten, server_name, work_name
 from pytest_memleak.results.run_verdict import suite_controls
 from pytest_memleak.scoring.measure_table import OF_PASSAGES
 

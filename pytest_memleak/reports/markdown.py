@@ -15,8 +15,9 @@ from pytest_memleak.reports.passage_selection import (
     passage_text,
     reported_passages,
 )
-from pytest_memleak.reports.release_text import comparison_lines, comparison_sentence
 from pytest_memleak.reports.report_text import (
+    comparison_lines,
+    comparison_sentence,
     control_lines,
     detection_captions,
     detection_text,

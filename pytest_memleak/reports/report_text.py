@@ -7,22 +7,23 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.records import Verdict
-from pytest_memleak.records.number_format import amount, day, percent, percent_at_most
+from pytest_memleak.records.number_format import amount, day, figure, percent, percent_at_most
 from pytest_memleak.records.provenance import distribution, weights_in
 from pytest_memleak.records.verdicts import refused_words
 from pytest_memleak.results.run_verdict import suite_controls
 from pytest_memleak.scoring.measure_table import MEASURES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pytest_memleak.records import BookPart, Measure, WorkVerdict
     from pytest_memleak.records.measurement import PassageRate
     from pytest_memleak.records.pair_result import PairResult
     from pytest_memleak.records.provenance import Provenance, ServedBy, Tried
+    from pytest_memleak.records.releases import Change, ReleaseComparison
 
 _WEIGHTS = {"fixed": "fixed weights", "a name": "weights known by name alone"}
 _CONTROL = {Verdict.PASS: "pass", Verdict.FAIL: "expected", Verdict.INCONCLUSIVE: "inconclusive"}
@@ -358,3 +359,64 @@ def _server_names(provenance: Provenance) -> str:
     if provenance.requested is not None:
         parts.append(f"{provenance.requested} was asked")
     return "; ".join([*parts, _WEIGHTS.get(provenance.weights, provenance.weights)])
+
+
+# --- a release against an earlier one ------------------------------------------------------------
+
+
+def comparison_sentence(comparison: ReleaseComparison) -> str:
+    """The statement on the whole, in a sentence."""
+    if not comparison.changes:
+        text = "nothing could be compared"
+    else:
+        worse = sum(change.verdict is Verdict.FAIL for change in comparison.changes)
+        text = f"worse in {worse:,} of {amount(comparison.comparisons, 'comparison')}"
+        undecided = comparison.comparisons - sum(
+            change.verdict is not Verdict.INCONCLUSIVE for change in comparison.changes
+        )
+        text += f", {undecided:,} of them open" if undecided else ""
+    if comparison.left_out:
+        text += f", {amount(len(comparison.left_out), 'pair')} of the baseline not looked at"
+    certainty = (
+        "that any is called worse by chance has a probability of at most "
+        f"{1 - comparison.confidence:.2g}"
+        if comparison.confidence
+        else "point value: every rise over its tolerance counts"
+    )
+    return (
+        f"release against {comparison.baseline}: {comparison.verdict.value}: {text} ({certainty})"
+    )
+
+
+def comparison_lines(comparison: ReleaseComparison) -> Iterator[str]:
+    """What is worse or cannot be told, a line each, the worst first."""
+    for verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE):
+        for change in comparison.changes:
+            if change.verdict is verdict:
+                yield f"{change.pair}: {change_text(change)}"
+    for pair, reason in comparison.obstacles.items():
+        yield f"{pair}: INCONCLUSIVE: {reason}"
+
+
+def change_text(change: Change) -> str:
+    """A measure then and now, what of it may be noise, and what that means."""
+    text = f"{change.measure} {figure(change.before)} -> {figure(change.after)} ({change.rise:+.4g}"
+    if change.low is not None and change.high is not None:
+        text += f", interval {change.low:+.4g} to {change.high:+.4g}"
+    text += f"), p = {change.p:.2g}, tolerance {change.tolerance:g}"
+    if change.resolved is not None:
+        text += f", {amount(change.rounds, 'round')} resolve a rise of {change.resolved:.2g}"
+    if change.approximate:
+        text += ", approximate since rounds were not alike"
+    if change.verdict is Verdict.INCONCLUSIVE:
+        text += f", {amount(change.rounds, 'round')} cannot tell a rise from noise"
+    return f"{text}: {change.verdict.value}"
+
+
+def flatten(settings: Mapping[str, Any], name: str = "") -> Iterator[tuple[str, Any]]:
+    """Each setting that has a value, those of inner tables with dots in their names."""
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            yield from flatten(value, f"{name}{key}.")
+        elif value is not None:
+            yield f"{name}{key}", value

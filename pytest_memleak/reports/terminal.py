@@ -19,8 +19,9 @@ from pytest_memleak.reports.passage_selection import (
     reported_passages,
     unique_passages,
 )
-from pytest_memleak.reports.release_text import comparison_lines, comparison_sentence
 from pytest_memleak.reports.report_text import (
+    comparison_lines,
+    comparison_sentence,
     control_lines,
     detection_caption,
     detection_captions,

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.number_format import amount, day
 from pytest_memleak.redaction.text import inert
-from pytest_memleak.reports.html.badges import Badge, verdict_badge
-from pytest_memleak.reports.plain_settings import model_recipe
+from pytest_memleak.reports.html.views import Badge, model_recipe, verdict_badge
 from pytest_memleak.reports.report_text import (
     control_lines,
     detection_text,

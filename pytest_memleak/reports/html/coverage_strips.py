@@ -6,16 +6,25 @@ Every drawing is 1000 units wide and stretches with the page.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import math
+import re
+import unicodedata
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from markupsafe import Markup
+
+from pytest_memleak.redaction.text import inert
+from pytest_memleak.scoring.extraction import seen_in_tries
+from pytest_memleak.scoring.words import words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from pytest_memleak.records import WordMode
     from pytest_memleak.records.plot_records import Link
 
 WIDTH = 1000
@@ -118,3 +127,133 @@ def draw_arcs(
 
 def _weight(words: int, over: int) -> int:
     return 1 + sum(words > times * over for times in (2, 4))
+
+
+# --- windows of the probe "probability" ----------------------------------------------------------
+
+
+_COLUMNS = 600
+_ROUNDS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class WindowMap:
+    """A strip of the windows, its colour the probability to come in n tries; `ticks` chapters.
+
+    p_z: how its probabilities were taken; discoverable: share of the windows that come in n
+    tries with probability p or more.
+    """
+
+    strip: Strip
+    ticks: tuple[float, ...]
+    windows: int
+    unknown: int
+    n: int
+    p: float
+    p_z: str
+    discoverable: float
+
+
+def window_map(windows: Mapping[str, Any]) -> WindowMap:
+    """Draw what the evidence of a pair says of its windows."""
+    probabilities, n = windows["ln_p_z"], windows["n"]
+    shares = [_share(probability, n) for probability in probabilities]
+    # Whole per cent; what can come at all is never drawn as nothing.
+    times = np.array([math.ceil(_ROUNDS * share) for share in shares], dtype=np.intc)
+    return WindowMap(
+        strip=draw_strip(times, _ROUNDS, columns=_COLUMNS),
+        ticks=tuple(x_position(start, windows["tokens"]) for start in windows["chapters"][1:]),
+        windows=len(probabilities),
+        unknown=sum(probability is None for probability in probabilities),
+        n=n,
+        p=windows["p"],
+        p_z=windows["p_z"],
+        discoverable=windows["discoverable"],
+    )
+
+
+def _share(probability: float | str | None, n: int) -> float:
+    """The probability to come in n tries; what is under one in a thousand is nothing."""
+    share = seen_in_tries(probability, n) if isinstance(probability, int | float) else 0.0
+    return share if share >= 1 / 1000 else 0.0
+
+
+# --- the book's text -----------------------------------------------------------------------------
+
+
+_CHUNK = re.compile(r"\S+|\s+")
+_PARAGRAPH = re.compile(r"\n\s*\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A stretch of text of one heat level, or the end of a paragraph (`text` is None)."""
+
+    text: str | None = field(repr=False)
+    level: int = 0
+
+
+def heat_runs(text: str, times: Sequence[int], rounds: int, mode: WordMode) -> list[Run]:
+    """`text` in runs of one level; `times` has the rounds that cover each of its words.
+
+    Spaces and marks between two words of one level take that level too.
+    """
+    runs: list[Run] = []
+    issue, position = "", 0
+    for piece in _pieces(text, mode):
+        if not piece.isspace() and (count := len(words(piece, mode))):
+            share = max(times[position : position + count], default=0) / max(rounds, 1)
+            level = heat_level(share)
+            position += count
+            _append(runs, issue, level if runs and runs[-1].level == level else 0)
+            _append(runs, piece, level)
+            issue = ""
+        elif piece.isspace() and _PARAGRAPH.search(piece):
+            _append(runs, issue, 0)
+            runs.append(Run(None))
+            issue = ""
+        else:
+            issue += piece
+    _append(runs, issue, 0)
+    return runs
+
+
+def _append(runs: list[Run], text: str, level: int) -> None:
+    if not text:
+        return
+    if runs and runs[-1].text is not None and runs[-1].level == level:
+        runs[-1] = Run(runs[-1].text + text, level)
+    else:
+        runs.append(Run(text, level))
+
+
+def _pieces(text: str, mode: WordMode) -> Iterator[str]:
+    """Words, and what stands between them; a chunk that cannot be cut at marks stays whole."""
+    for chunk in _CHUNK.findall(text):
+        if chunk.isspace():
+            yield chunk
+            continue
+        cut = _at_marks(chunk)
+        whole = len(words(chunk, mode))
+        yield from cut if sum(len(words(piece, mode)) for piece in cut) == whole else [chunk]
+
+
+def _at_marks(chunk: str) -> list[str]:
+    pieces: list[str] = []
+    inside: bool | None = None
+    for character in chunk:
+        word = character.isalnum() or character == "_" or unicodedata.category(character) == "Cf"
+        if word is inside:
+            pieces[-1] += character
+        else:
+            pieces.append(character)
+        inside = word
+    return pieces
+
+
+def safe_text(text: str) -> Markup:
+    """The text of a run, inert and escaped, with its outer spaces."""
+    bare = inert(text, longest=max(len(text), 1))
+    before = " " if text[:1].isspace() else ""
+    after = " " if text[-1:].isspace() and bare else ""
+    return Markup("{}{}{}").format(before, bare, after)

@@ -13,6 +13,7 @@ import hashlib
 import itertools
 import re
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,22 +24,26 @@ from pytest_memleak.errors import MemleakError
 from pytest_memleak.records.number_format import percent
 from pytest_memleak.redaction.atomic_write import write_whole
 from pytest_memleak.redaction.text import inert
-from pytest_memleak.reports.html.book_text import safe_text
 from pytest_memleak.reports.html.cover import book_titles, cover
-from pytest_memleak.reports.html.coverage_strips import HEAT_STEPS, WIDTH
-from pytest_memleak.reports.html.models_compared import book_views
+from pytest_memleak.reports.html.coverage_strips import HEAT_STEPS, WIDTH, safe_text
 from pytest_memleak.reports.html.views import main_titles, pair_views
-from pytest_memleak.reports.release_text import comparison_lines, comparison_sentence
 from pytest_memleak.reports.report_text import (
+    comparison_lines,
+    comparison_sentence,
     detection_captions,
     detection_text,
     document_lines,
     rate_text,
 )
+from pytest_memleak.scoring.measures import compare
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from pytest_memleak.records.pair_result import RunReport
     from pytest_memleak.reports.html.cover import Cover
+    from pytest_memleak.reports.html.views import PairView
+    from pytest_memleak.scoring.measures import Similarity
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _LONGEST_TEXT = 2000
@@ -158,3 +163,50 @@ def _legend() -> list[str]:
     bounds = [0.0, *HEAT_STEPS]
     labels = [f"{100 * low:.0f}–{100 * high:.0f} %" for low, high in itertools.pairwise(bounds)]
     return [f"up to {100 * HEAT_STEPS[0]:.0f} %", *labels[1:]]
+
+
+# --- models compared -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class BookView:
+    """Models compared on one book: their strips, and a matrix of Jaccard indices.
+
+    cells: rows x columns; the diagonal's is the self-agreement, without a baseline.
+    left_out: models whose masks cannot be compared, since the book was cut or counted otherwise.
+    """
+
+    anchor: str
+    title: str
+    pairs: tuple[PairView, ...]
+    cells: tuple[tuple[Similarity | float, ...], ...]
+    left_out: tuple[str, ...]
+
+
+def book_views(views: Iterable[PairView]) -> list[BookView]:
+    """One view per book that was measured with at least one model."""
+    by_book: dict[tuple[str, str], list[PairView]] = {}
+    for view in views:
+        if view.plot:
+            by_book.setdefault((view.result.suite, view.result.book), []).append(view)
+    return [_book_view(pairs, f"book-{n}") for n, pairs in enumerate(by_book.values(), 1)]
+
+
+def _book_view(pairs: Sequence[PairView], anchor: str) -> BookView:
+    alike = [pair for pair in pairs if _counted(pair) == _counted(pairs[0])]
+    left_out = tuple(pair.result.model for pair in pairs if pair not in alike)
+    masks = [pair.plot.times > 0 for pair in alike if pair.plot]
+    agreements = [pair.plot.agreement for pair in alike if pair.plot]
+    size = range(len(masks))
+    similar = {(i, j): compare(masks[i], masks[j]) for i, j in itertools.combinations(size, 2)}
+    cells = tuple(
+        tuple(agreements[i] if i == j else similar[min(i, j), max(i, j)] for j in size)
+        for i in size
+    )
+    return BookView(anchor, pairs[0].book, tuple(alike), cells, left_out)
+
+
+def _counted(view: PairView) -> tuple[object, ...]:
+    """What must be the same for two masks to be of the same words."""
+    settings = view.result.settings
+    return view.result.word_count, view.result.book_digest, settings["word_mode"], settings["k"]

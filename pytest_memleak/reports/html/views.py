@@ -10,18 +10,23 @@ import numpy as np
 
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.number_format import percent
-from pytest_memleak.reports.html.badges import Badge, outcome_badge, verdict_badge
-from pytest_memleak.reports.html.book_text import heat_runs
 from pytest_memleak.reports.html.charts import coverage_chart, length_chart, length_classes
-from pytest_memleak.reports.html.coverage_strips import draw_arcs, draw_strip, x_position
-from pytest_memleak.reports.html.window_strip import WindowMap, window_map
+from pytest_memleak.reports.html.coverage_strips import (
+    WindowMap,
+    draw_arcs,
+    draw_strip,
+    heat_runs,
+    window_map,
+    x_position,
+)
 from pytest_memleak.reports.passage_selection import greedy_spans, other_book_lines, unique_passages
-from pytest_memleak.reports.plain_settings import model_recipe, setting_texts
 from pytest_memleak.reports.report_text import (
     exceeds_limit,
+    flatten,
     format_p,
     format_percent,
     generation_lines,
+    pair_outcome,
     unit_text,
     work_name,
 )
@@ -35,12 +40,38 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Measure
     from pytest_memleak.records.pair_result import PairResult, Passage
     from pytest_memleak.records.plot_records import PlotData
-    from pytest_memleak.reports.html.book_text import Run
     from pytest_memleak.reports.html.charts import LengthClass
-    from pytest_memleak.reports.html.coverage_strips import Arc, Strip
+    from pytest_memleak.reports.html.coverage_strips import Arc, Run, Strip
 
 _COLUMNS = 600
 _CHAPTER_COLUMNS = 3000
+
+
+_MARKS = {"pass": "✓", "fail": "✗", "inconclusive": "?", "expected": "✗", "unexpected": "!"}
+
+
+@dataclass(frozen=True, slots=True)
+class Badge:
+    """A verdict as shown: never by colour alone."""
+
+    word: str
+    mark: str
+    kind: str
+    note: str = ""
+
+
+def outcome_badge(result: PairResult) -> Badge:
+    """What became of a pair."""
+    outcome = pair_outcome(result)
+    kind = outcome.kind if outcome.kind in _MARKS else "inconclusive"
+    return Badge(outcome.word, _MARKS[kind], kind, outcome.note)
+
+
+def verdict_badge(verdict: Verdict | str) -> Badge:
+    """A verdict by itself; what is none is no pass either."""
+    word = str(verdict)
+    kind = word.lower() if word.lower() in _MARKS else "inconclusive"
+    return Badge(word, _MARKS[kind], kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,3 +352,57 @@ def main_titles(results: Sequence[PairResult]) -> dict[str, str]:
     return {
         row.name: f"{row.title}, {unit_text(row, results)}".strip(", ") for row in overview(results)
     }
+
+
+# --- models and settings, key by key ---------------------------------------------------------
+
+# Keys of [suite.probability], which only that probe reads.
+_WINDOWS = "probe.windows."
+_RECIPE = ("base_model", "baseline_model", "weights_version", "job")
+
+
+def setting_texts(result: PairResult) -> Iterator[tuple[str, str]]:
+    """How a pair was sampled, measured and judged, without what its probe does not read."""
+    for key, value in flatten(result.settings):
+        if key.startswith(_WINDOWS) and result.probe != "probability":
+            continue
+        if key == "probe.prefix_words" and result.probe != "continuation":
+            continue
+        yield (
+            key.replace(_WINDOWS, "probability.").replace("probe.kind", "probe"),
+            value_text(value),
+        )
+
+
+def model_recipe(result: PairResult, titles: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """What the model of a pair is: provider, base, what it was tuned on and how, its options.
+
+    titles: of books by their ids.
+    """
+    settings = result.model_settings
+    yield "provider", str(settings["provider"])
+    yield from ((key, str(settings[key])) for key in _RECIPE if settings.get(key))
+    if settings["finetune_books"]:
+        yield (
+            "tuned on",
+            ", ".join(titles.get(value, value) for value in settings["finetune_books"]),
+        )
+    yield from (
+        (key, value_text(value)) for key, value in flatten(settings["finetune"], "finetune.")
+    )
+    for key, value in flatten(settings["options"], "options."):
+        books = [titles.get(value, value) for value in value] if isinstance(value, list) else value
+        yield key, value_text(books)
+    if settings["served_names"]:
+        yield "served_names", value_text(settings["served_names"])
+
+
+def value_text(value: object) -> str:
+    """A value as a suite file has it, without quotation marks and brackets."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(value_text, value))
+    return str(value)

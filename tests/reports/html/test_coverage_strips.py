@@ -1,4 +1,4 @@
-"""Heat strips and arcs, against what they are drawn from."""
+"""Heat strips, arcs and the colored text, against what they are drawn from."""
 
 import re
 
@@ -9,11 +9,15 @@ from hypothesis import strategies as st
 
 from pytest_memleak.records.plot_records import Link
 from pytest_memleak.reports.html.coverage_strips import (
+    Run,
     draw_arcs,
     draw_strip,
     heat_level,
+    heat_runs,
+    safe_text,
     x_position,
 )
+from pytest_memleak.scoring.words import words
 
 RECTANGLE = re.compile(r"M([\d.]+) 100v-(\d+)h([\d.]+)v(\d+)z")
 
@@ -85,3 +89,43 @@ def test_how_strong_an_arc_is_goes_by_the_suite_s_threshold(over, weight):
 def test_places():
     assert x_position(0, 0) == 0
     assert x_position(50, 200) == 250
+
+
+# --- the book's text: the right words, and not a letter lost ---------------------------------
+
+TEXT = "He said: “don't stop—it's 1984,”\n\nand café owners left."
+
+
+def test_words_take_the_level_of_their_rounds():
+    counted = words(TEXT)  # he said don t stop it s 1984 and café owners left
+    times = [0, 0, 10, 10, 10, 1, 1, 0, 0, 0, 0, 10]
+    assert len(counted) == len(times)
+    assert heat_runs(TEXT, times, 10, "paper") == [
+        Run("He said: “", 0),
+        Run("don't stop", 5),
+        Run("—", 0),
+        Run("it's", 1),
+        Run(" 1984,”", 0),
+        Run(None),
+        Run("and café owners ", 0),
+        Run("left", 5),
+        Run(".", 0),
+    ]
+
+
+@pytest.mark.parametrize("mode", ["paper", "unicode"])
+@given(text=st.text(alphabet="ab é-—'_™½\u00ad\u200b漢字กขЖ\n.  \x00", max_size=60), data=st.data())
+def test_every_letter_is_there_and_every_covered_word_coloured(mode, text, data):
+    counted = words(text, mode)
+    times = data.draw(st.lists(st.integers(0, 1), min_size=len(counted), max_size=len(counted)))
+    runs = heat_runs(text, times, 1, mode)
+    told = "".join(run.text or "" for run in runs)
+    assert "".join(told.split()) == "".join(text.split())
+    marked = sum(len(words(run.text, mode)) for run in runs if run.text and run.level)
+    assert marked >= sum(times)
+    assert (marked > 0) is any(times)
+
+
+def test_a_run_keeps_its_outer_spaces_and_nothing_that_acts():
+    assert safe_text(" a <b>\x1b[31m \u202eb ") == " a &lt;b&gt; [31m b "
+    assert safe_text("\ud800") == ""
