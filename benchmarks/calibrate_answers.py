@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "verdict"))
 import answer_sets as sets
 import honest_writers as writers
 
-from pytest_memleak.books.continuation import beginnings
+from pytest_memleak.books.instructions import beginnings
 from pytest_memleak.records import Completeness, FinishReason
 from pytest_memleak.records.paper_format import generations_from_records
 from pytest_memleak.verdict.completeness import completeness

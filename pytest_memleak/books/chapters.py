@@ -10,10 +10,12 @@ with the chapter before it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from pytest_memleak.books.html_blocks import Block
+from pytest_memleak.books.table_of_contents import Entry
 from pytest_memleak.errors import BookError
 from pytest_memleak.interfaces.protocols import Chapter
 
@@ -80,3 +82,112 @@ def require_words(chapters: Sequence[Chapter], *, place: str, hint: str) -> None
             if _LETTER_OR_DIGIT.search(paragraph):
                 return
     raise BookError("there are no words in it", location=place, hint=hint)
+
+
+# --- titles of the table of contents ------------------------------------------------------
+
+# So many chapters, none with more than such a share of the letters, are a book's own.
+_FEWEST_CHAPTERS = 3
+_LARGEST_SHARE = 1 / 3
+
+_MOST_TITLE_PARAGRAPHS = 4
+_LONGEST_TITLE_PARAGRAPH = 15
+_DEEPEST = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document's blocks, and the places that entries of the table lead to in it."""
+
+    name: str
+    blocks: tuple[Block, ...]
+    places: Mapping[str, int]
+
+
+def with_titles(documents: Sequence[Document], entries: Sequence[Entry]) -> list[tuple[Block, ...]]:
+    """The documents' blocks with the titles of `entries` among them."""
+    by_document: dict[str, list[Entry]] = {}
+    for entry in entries:
+        by_document.setdefault(entry.document, []).append(entry)
+    titled = [_titled(document, by_document.get(document.name, ())) for document in documents]
+    return _without_unnamed(titled)
+
+
+def _titled(document: Document, entries: Sequence[Entry]) -> list[tuple[Block, bool]]:
+    """The blocks, each with whether it is a heading that the table names."""
+    at: dict[int, list[Entry]] = {}
+    for entry in entries:
+        index = document.places.get(entry.place) if entry.place else 0
+        if index is not None:
+            at.setdefault(index, []).append(entry)
+    marked: list[tuple[Block, bool]] = []
+    position = 0
+    for index in sorted(at):
+        marked += [(block, False) for block in document.blocks[position:index]]
+        named, position = _named(document.blocks, max(index, position), at[index])
+        marked += [(block, True) for block in named]
+    return marked + [(block, False) for block in document.blocks[position:]]
+
+
+def _named(
+    blocks: Sequence[Block], index: int, entries: Sequence[Entry]
+) -> tuple[list[Block], int]:
+    """The headings that stand for these entries, and where what follows them begins."""
+    end = index
+    while end < len(blocks) and blocks[end].level and not blocks[end].matter:
+        end += 1
+    there = list(blocks[index:end])
+    title = _letters("".join(entry.title for entry in entries))
+    seen = _letters("".join(block.text for block in there))
+    if seen and (title in seen or any(_letters(entry.title) in seen for entry in entries)):
+        return there, end
+    if index < len(blocks) and blocks[index].matter:
+        return [], index
+    level = there[0].level if there else 0
+    headings = [
+        Block(entry.title, min(level + number or entry.depth, _DEEPEST))
+        for number, entry in enumerate(entries)
+    ]
+    last = _letters(entries[-1].title)
+    rest = last.replace(seen, "", 1) if seen else last
+    for _ in range(_MOST_TITLE_PARAGRAPHS):
+        if end >= len(blocks) or blocks[end].matter:
+            break
+        text = _letters(blocks[end].text)
+        if not text or text not in rest or len(blocks[end].text.split()) > _LONGEST_TITLE_PARAGRAPH:
+            break
+        rest = rest.replace(text, "", 1)
+        end += 1
+    return headings, end
+
+
+def _without_unnamed(documents: Sequence[Sequence[tuple[Block, bool]]]) -> list[tuple[Block, ...]]:
+    sizes, chapter = [0], 0
+    chapters: list[list[int]] = []
+    for document in documents:
+        chapters.append([])
+        for position, (block, named) in enumerate(document):
+            if named or (block.level and position == 0):
+                sizes.append(0)
+                chapter = len(sizes) - 1
+            sizes[chapter] += 0 if block.level or block.matter else len(block.text)
+            chapters[-1].append(chapter)
+    largest = _LARGEST_SHARE * sum(sizes)
+    fine = sum(size > 0 for size in sizes[1:]) >= _FEWEST_CHAPTERS
+    return [
+        tuple(
+            replace(block, matter="heading that the contents do not name")
+            if fine
+            and block.level
+            and not (named or block.matter)
+            and position
+            and not document[position - 1][0].level
+            and any(is_named for _, is_named in document)
+            and sizes[chapter] <= largest
+            else block
+            for position, ((block, named), chapter) in enumerate(
+                zip(document, of_document, strict=True)
+            )
+        )
+        for document, of_document in zip(documents, chapters, strict=True)
+    ]

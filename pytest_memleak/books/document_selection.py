@@ -7,15 +7,12 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 from operator import itemgetter
 
-from pytest_memleak.books.boilerplate import boilerplate, notices_within
-from pytest_memleak.books.chapters import assemble, require_words
+from pytest_memleak.books.boilerplate import boilerplate, notices_within, without_licence
+from pytest_memleak.books.chapters import Document, assemble, require_words, with_titles
 from pytest_memleak.books.front_and_back_matter import Leaf, matching, outer_matter, preface_by
-from pytest_memleak.books.gutenberg import without_licence
 from pytest_memleak.books.html_blocks import Block, Markup
-from pytest_memleak.books.landmarks import Landmark, outside_the_text
-from pytest_memleak.books.named_chapters import Document, with_titles
 from pytest_memleak.books.sentences import sentences
-from pytest_memleak.books.table_of_contents import Entry
+from pytest_memleak.books.table_of_contents import Entry, Landmark, outside_the_text
 from pytest_memleak.errors import BookError
 from pytest_memleak.interfaces.protocols import Chapter, Manuscript
 from pytest_memleak.records import BookPart

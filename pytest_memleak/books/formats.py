@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
-from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from pytest_memleak.books.archive import open_archive, read_bytes
+from pytest_memleak.books.document_selection import of_one_document
+from pytest_memleak.books.epub import read_epub
+from pytest_memleak.books.html_blocks import read_markup
+from pytest_memleak.books.parser_subprocess import ParserFailure, parsed
+from pytest_memleak.books.pdf import read_pdf
+from pytest_memleak.books.plain_text import (
+    read_markdown,
+    read_text,
+    refuse_other_formats,
+    text_manuscript,
+)
+from pytest_memleak.books.size_caps import Budget
+from pytest_memleak.books.text_decoding import one_line, read_source
 from pytest_memleak.errors import BookError
-
-if TYPE_CHECKING:
-    from pytest_memleak.interfaces.protocols import Manuscript
-
-    Reader = Callable[[Path], Manuscript]
+from pytest_memleak.interfaces.protocols import Manuscript
 
 _CALIBRE = "convert it with Calibre, if it is without DRM: ebook-convert {name} {stem}.epub"
 _PANDOC = "convert it with pandoc: pandoc {name} -o {stem}.epub"
@@ -30,15 +40,6 @@ _CONVERTED = {
     ".odt": ("an OpenDocument text", _OFFICE),
 }
 _PAGES = (".html", ".htm", ".xhtml")
-# Each is imported when the first of its books is read.
-_READERS = {
-    ".txt": ("plain_text", "read_text"),
-    ".md": ("html_docx", "read_markdown"),
-    ".markdown": ("html_docx", "read_markdown"),
-    ".docx": ("html_docx", "read_docx"),
-    ".pdf": ("pdf", "read_pdf"),
-    **dict.fromkeys(_PAGES, ("html_docx", "read_html")),
-}
 _LISTED = 5
 
 
@@ -62,8 +63,6 @@ def read_manuscript(
     if suffix not in {".epub", ".zip", *_READERS}:
         return None
     if suffix == ".epub":
-        from pytest_memleak.books.epub import read_epub
-
         return read_epub(path, include=include, exclude=exclude)
     if include or exclude:
         raise BookError(
@@ -73,17 +72,11 @@ def read_manuscript(
         )
     if suffix == ".zip":
         return _read_zip(path)
-    module, reader = _READERS[suffix]
-    read: Reader = getattr(import_module(f"pytest_memleak.books.{module}"), reader)
-    return read(path)
+    return _READERS[suffix](path)
 
 
 def _read_zip(path: Path) -> Manuscript:
     """The one text, or else the one page, in a zip such as Project Gutenberg's."""
-    from pytest_memleak.books.archive import open_archive
-    from pytest_memleak.books.html_docx import page_manuscript
-    from pytest_memleak.books.plain_text import text_manuscript
-
     with open_archive(path) as archive:
         for suffixes, read in ((_PAGES, page_manuscript), ((".txt",), text_manuscript)):
             names = [name for name in archive.names if name.lower().endswith(suffixes)]
@@ -101,3 +94,93 @@ def _read_zip(path: Path) -> Manuscript:
         location=str(path),
         hint="unpack it, and name the book in it",
     )
+
+
+# --- HTML, Markdown and Word documents ----------------------------------------------------
+
+_HEAD = 20_000
+_TITLE = re.compile(r"<title[^>]{0,200}>([^<]{1,300})", re.IGNORECASE)
+_AUTHOR = re.compile(
+    r"""<meta\s{1,9}name=["']?author["']?\s{1,9}content=["']([^"'<>]{1,300})["']""", re.IGNORECASE
+)
+
+_LARGEST_WORD_XML = 12 << 20
+
+
+def read_html(path: Path) -> Manuscript:
+    """The text of an HTML or XHTML file. Raises BookError as `read_text` does."""
+    data = read_bytes(path)
+    refuse_other_formats(data, place=str(path))
+    return page_manuscript(data, name=path.name, place=str(path))
+
+
+def page_manuscript(
+    data: bytes, *, name: str, place: str, warnings: tuple[str, ...] = ()
+) -> Manuscript:
+    """What `read_html` makes of the bytes of the file `name`."""
+    head = read_source(data[:_HEAD]).text
+    title, author = _TITLE.search(head), _AUTHOR.search(head)
+    try:
+        markup = read_markup(data, budget=Budget())
+    except BookError as error:
+        raise BookError(error.message, location=place, hint=error.hint) from None
+    return of_one_document(
+        name,
+        markup,
+        title=one_line(title[1]) if title else None,
+        author=one_line(author[1]) if author else None,
+        warnings=warnings,
+        place=place,
+    )
+
+
+def read_docx(path: Path) -> Manuscript:
+    """The text of a Word document, through mammoth; its notes and comments are left out.
+
+    Raises BookError without mammoth, as `read_epub` does for what is no zip, and for a document
+    of more than 12 MiB of XML or one that takes too much time or memory.
+    """
+    if find_spec("mammoth") is None:
+        raise BookError(
+            "needs the package 'mammoth', which is not installed",
+            location=str(path),
+            hint="install it with: pip install 'pytest-memleak[formats]'",
+        )
+    with open_archive(path) as archive:
+        if archive.find("word/document.xml") is None:
+            raise BookError(
+                "has no word/document.xml, which every Word document has",
+                location=str(path),
+                hint="save it again as .docx",
+            )
+        for name in archive.names:
+            if name.lower().endswith((".xml", ".rels")):
+                data = archive.read(name, limit=_LARGEST_WORD_XML)
+                if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
+                    raise BookError(
+                        f"{name!r} has a document type, as no Word document has",
+                        location=str(path),
+                        hint="the file is hostile",
+                    )
+    budget = Budget(str(path))
+    try:
+        [html] = parsed("docx", read_bytes(path), budget=budget, of="bytes of markup")
+    except ParserFailure as failure:
+        raise BookError(
+            f"is no Word document that mammoth can read ({failure.why})",
+            location=str(path),
+            hint="save it again as .docx, or as .txt",
+        ) from None
+    for kind in ("footnote", "endnote"):
+        html = html.replace(f'<li id="{kind}-', f'<li role="doc-{kind}" id="{kind}-')
+    return page_manuscript(html.encode("utf-8"), name=path.name, place=str(path))
+
+
+_READERS: dict[str, Callable[[Path], Manuscript]] = {
+    ".txt": read_text,
+    ".md": read_markdown,
+    ".markdown": read_markdown,
+    ".docx": read_docx,
+    ".pdf": read_pdf,
+    **dict.fromkeys(_PAGES, read_html),
+}

@@ -16,7 +16,6 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from pytest_memleak.books.block_styles import block_classes
 from pytest_memleak.books.epub_semantics import (
     APPARATUS,
     BODY,
@@ -25,10 +24,14 @@ from pytest_memleak.books.epub_semantics import (
     kind_of_matter,
     terms,
 )
-from pytest_memleak.books.events import parse_events
-from pytest_memleak.books.page_marks import LONGEST_MARK, note_reference, page_number
+from pytest_memleak.books.html_attributes import (
+    LONGEST_MARK,
+    block_classes,
+    note_reference,
+    page_number,
+)
 from pytest_memleak.books.size_caps import Budget
-from pytest_memleak.books.text_decoding import legible, read_source
+from pytest_memleak.books.text_decoding import legible, parse_events, read_source
 
 
 def _names(listed: str) -> frozenset[str]:

@@ -7,12 +7,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pytest_memleak.books.archive import read_bytes
+from pytest_memleak.books.boilerplate import header_field, without_licence
 from pytest_memleak.books.document_selection import of_one_document
-from pytest_memleak.books.format_mismatch import refuse_other_formats, refuse_pages
-from pytest_memleak.books.gutenberg import header_field, without_licence
-from pytest_memleak.books.html_blocks import Block, Markup
+from pytest_memleak.books.html_blocks import Block, Markup, read_markup
+from pytest_memleak.books.parser_subprocess import parsed
 from pytest_memleak.books.size_caps import Budget
-from pytest_memleak.books.text_decoding import decode, is_binary, legible, without_controls
+from pytest_memleak.books.text_decoding import (
+    decode,
+    is_binary,
+    legible,
+    one_line,
+    without_controls,
+)
 from pytest_memleak.errors import BookError
 from pytest_memleak.interfaces.protocols import Manuscript
 
@@ -198,3 +204,109 @@ def _roman(numeral: str) -> int:
         -value if value < max(values[index + 1 :], default=0) else value
         for index, value in enumerate(values)
     )
+
+
+# --- Markdown -----------------------------------------------------------------------------
+
+_FRONT_MATTER = re.compile(r"---[ \t]*\n((?:[^\n]*\n){0,100}?)(?:---|\.\.\.)[ \t]*(?:\n|\Z)")
+_FIELD = re.compile(r"^(title|author):[ \t]*[\"']?([^\n\"']{1,300})", re.MULTILINE | re.IGNORECASE)
+# markdown-it takes up to 15 seconds and 500 MB for a million characters that are all marks.
+_MARKDOWN_IN_PROCESS = 200_000
+_LONGEST_MARKDOWN = 8_000_000
+
+
+def read_markdown(path: Path, *, lines: bool = False) -> Manuscript:
+    """The text of a Markdown file; title and author are those of a YAML header, if any.
+
+    lines: whether every line is kept, as of verse, not only those that the file marks.
+
+    Raises BookError as `read_text` does, and for more than 8,000,000 characters.
+    """
+    place = str(path)
+    data = read_bytes(path)
+    refuse_other_formats(data, place=place)
+    text, note = decode(data)
+    if len(text) > _LONGEST_MARKDOWN:
+        raise BookError(
+            f"has {len(text):,} characters; the most of Markdown that is read is"
+            f" {_LONGEST_MARKDOWN:,}",
+            location=place,
+            hint="split a collection into its books, or make it an EPUB with pandoc",
+        )
+    text = without_controls(text.replace("\r\n", "\n"))
+    header = _FRONT_MATTER.match(text)
+    fields = {}
+    if header:
+        fields = {key.lower(): one_line(value) for key, value in _FIELD.findall(header[1])}
+        text = text[header.end() :]
+    html = _rendered(text, lines=lines, place=place)
+    markup = read_markup(html.encode("utf-8"), budget=Budget(place))
+    return of_one_document(
+        path.name,
+        markup,
+        title=fields.get("title"),
+        author=fields.get("author"),
+        warnings=(note,) if note else (),
+        place=place,
+    )
+
+
+def _rendered(text: str, *, lines: bool, place: str) -> str:
+    """Markdown as HTML; a long one in a process of its own, which has bounds of memory."""
+    if len(text) <= _MARKDOWN_IN_PROCESS:
+        from markdown_it import MarkdownIt
+
+        return str(MarkdownIt("commonmark", {"breaks": lines}).render(text))
+    data = text.encode("utf-8", "surrogatepass")
+    budget = Budget(place)
+    [html] = parsed("verse" if lines else "markdown", data, budget=budget, of="bytes of markup")
+    return html
+
+
+# --- files of another format --------------------------------------------------------------
+
+_CALIBRE = "convert it with Calibre, if it is without DRM: ebook-convert FILE.mobi FILE.epub"
+_CONVERT = "save it as .docx or .txt, or convert it: soffice --convert-to {} FILE"
+# Where each begins, after white space, or at a byte of its own.
+_BEGINNINGS = (
+    (None, b"pk\x03\x04", "a zip", "name the file as what it is: .epub, .docx or .zip"),
+    (None, b"%pdf-", "PDF", "name the file .pdf"),
+    (None, b"{\\rtf", "RTF", _CONVERT.format("txt:Text")),
+    (None, b"\xd0\xcf\x11\xe0", "an old Office document", _CONVERT.format("docx")),
+    (None, b"\x1f\x8b\x08", "a gzip", "unpack it"),
+    (60, b"bookmobi", "a Kindle book", _CALIBRE),
+)
+_MARKS = b"\xef\xbb\xbf \t\r\n"  # a byte order mark, and white space
+
+_PREAMBLE = 1_000
+_PAGE = re.compile(
+    r"\ufeff?\s*(?:<!--(?:[^-]|-(?!->)){0,900}-->\s*)?(?:<!doctype html|<html|<\?xml)",
+    re.IGNORECASE,
+)
+# Tags that part lines and paragraphs, and that nobody writes in a text.
+_MARKUP = re.compile(r"<(?:br|/p|/div|/span)\s*/?>", re.IGNORECASE)
+
+
+def refuse_other_formats(data: bytes, *, place: str) -> None:
+    """Raise BookError, naming `place`, where the bytes begin as no text, page or Markdown does."""
+    beginning = data[:_PREAMBLE].lower()
+    for place_of, magic, kind, hint in _BEGINNINGS:
+        start = beginning.lstrip(_MARKS) if place_of is None else beginning[place_of:]
+        if start.startswith(magic):
+            raise BookError(f"is {kind}, not text", location=place, hint=hint)
+
+
+def refuse_markup(text: str, *, place: str) -> None:
+    """Raise BookError for text with tags in it, which would part it where no answer does."""
+    if _MARKUP.search(text):
+        raise BookError(
+            "is HTML, not plain text",
+            location=place,
+            hint="take the tags out, or give each work as a file .html",
+        )
+
+
+def refuse_pages(text: str, *, place: str) -> None:
+    """Raise BookError for HTML under the name of plain text."""
+    if _PAGE.match(text[:_PREAMBLE]):
+        raise BookError("is HTML, not plain text", location=place, hint="name the file .html")

@@ -17,19 +17,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_memleak.books.build_book import instructed
 from pytest_memleak.books.document_selection import without_notices
-from pytest_memleak.books.excerpts import cut
-from pytest_memleak.books.format_mismatch import refuse_markup
-from pytest_memleak.books.plain_text import paragraphs_of
+from pytest_memleak.books.excerpts import LONGEST_EXCERPT, SHORTEST_EXCERPT, Row, cheapest_cuts, cut
+from pytest_memleak.books.plain_text import paragraphs_of, read_markdown, read_text, refuse_markup
 from pytest_memleak.books.size_caps import Budget
 from pytest_memleak.books.summary_files import load_summaries
-from pytest_memleak.books.verse import cut_verse
 from pytest_memleak.errors import BookError
 from pytest_memleak.interfaces.protocols import Chapter, Manuscript
-from pytest_memleak.records import Book, BookPart, CollectionSource, Excerpt, Work
+from pytest_memleak.records import Book, BookPart, CollectionSource, Excerpt, WordMode, Work
 from pytest_memleak.records.book import book_digest
 from pytest_memleak.records.paper_format import book_from_records, read_records
 from pytest_memleak.scoring.index import refuse_fused
@@ -37,7 +35,6 @@ from pytest_memleak.scoring.words import words
 
 if TYPE_CHECKING:
     from pytest_memleak.records import WordMode
-
 
 Reader = Callable[[Path], Manuscript | Book]
 
@@ -95,12 +92,8 @@ def works_in(source: CollectionSource, read: Reader) -> Iterator[ReadWork]:
 def _manuscript(path: Path, read: Reader, *, lines: bool) -> Manuscript:
     result: Manuscript | Book
     if lines and path.suffix.lower() == ".txt":
-        from pytest_memleak.books.plain_text import read_text
-
         result = read_text(path, lines=True)
     elif lines and path.suffix.lower() in {".md", ".markdown"}:
-        from pytest_memleak.books.html_docx import read_markdown
-
         result = read_markdown(path, lines=True)
     else:
         result = read(path)
@@ -298,3 +291,46 @@ def _part(work: ReadWork, count: int, left_out: str | None) -> BookPart:
         words=count if kept else 0,
         matter=work.matter + (0 if kept else count),
     )
+
+
+# --- verse --------------------------------------------------------------------------------
+
+_PRICE_OF_CUT_IN_STANZA = 40.0
+
+
+class _Line(NamedTuple):
+    stanza: int
+    text: str
+    words: int
+    last: bool
+
+
+def cut_verse(stanzas: Sequence[str], *, mode: WordMode) -> list[str]:
+    """The excerpts' texts, of 300 to 500 words; of a shorter poem it is one, whole.
+
+    No line is parted, however long it is. Words are counted in `mode`.
+    """
+    lines = [
+        _Line(number, line, len(words(line, mode)), line is its[-1])
+        for number, its in enumerate(stanza.split("\n") for stanza in stanzas)
+        for line in its
+    ]
+    if sum(line.words for line in lines) <= LONGEST_EXCERPT:
+        return [_verse_text(lines)]
+    row = Row(
+        words=[line.words for line in lines],
+        prices=[0.0 if line.last else _PRICE_OF_CUT_IN_STANZA for line in lines],
+        chapters=[0] * len(lines),
+        long_chapters=frozenset(),
+    )
+    parts = None
+    for allow_short in (False, True):
+        parts = parts or cheapest_cuts(
+            row, shortest=SHORTEST_EXCERPT, longest=LONGEST_EXCERPT, allow_short=allow_short
+        )
+    return [_verse_text(lines[first:end]) for first, end in parts or ()]
+
+
+def _verse_text(lines: Sequence[_Line]) -> str:
+    stanzas = groupby(lines, key=lambda line: line.stanza)
+    return "\n\n".join("\n".join(line.text for line in its) for _, its in stanzas)

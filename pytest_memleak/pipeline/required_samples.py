@@ -155,7 +155,7 @@ def as_probed(pair: Pair, book: Book, endpoint: Endpoint | None) -> Book:
     """The book as `endpoint` is asked for it and as it is measured."""
     if pair.probe.kind == "instruction":
         return book
-    from pytest_memleak.books.continuation import AS_IT_STANDS, ASKED_TO_CONTINUE, beginnings
+    from pytest_memleak.books.instructions import AS_IT_STANDS, ASKED_TO_CONTINUE, beginnings
 
     default = AS_IT_STANDS if text_side(pair, endpoint) else ASKED_TO_CONTINUE
     return beginnings(
@@ -172,7 +172,7 @@ def text_side(pair: Pair, endpoint: Endpoint | None) -> Endpoint | None:
     They are where the endpoint has no such side, and where the suite's template says more than
     the prefix.
     """
-    from pytest_memleak.books.continuation import AS_IT_STANDS
+    from pytest_memleak.books.instructions import AS_IT_STANDS
 
     if pair.probe.kind == "instruction" or not isinstance(endpoint, ContinuingEndpoint):
         return None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import SuiteError
 from pytest_memleak.records import BookSource, CollectionSource
-from pytest_memleak.suite.quoted import plain, shown
+from pytest_memleak.suite.suite_error_hints import plain, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

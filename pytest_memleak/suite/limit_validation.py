@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import SuiteError
@@ -13,6 +15,30 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records import Measure
     from pytest_memleak.suite.schema import SuiteFile
+
+PRESETS: Mapping[str, Mapping[str, float]] = MappingProxyType(
+    {
+        "strict": MappingProxyType(
+            {
+                "longest_passage": 38,
+                "nv_longest_passage": 38,
+                "passages_over": 5,
+                "bmc": 0.15,
+                "longest_block": 50,
+                "longest_span": 38,
+                "spans_over": 0,
+                "greedy_bmc": 0.15,
+                "greedy_longest_span": 38,
+            }
+        ),
+        "paper": MappingProxyType(
+            {"bmc": 0.15, "longest_block": 100, "longest_span": 38, "spans_over": 0}
+        ),
+    }
+)
+
+
+# --- limits that hold what they say -------------------------------------------------------
 
 _DEFAULTS = {name: field.default for name, field in SuiteTable.model_fields.items()}
 _LOOSEN = "a suite may only tighten a preset: write its limits out to loosen them"

@@ -38,8 +38,7 @@ from pytest_memleak.suite.book_sources import (
     collection_source,
     common_sources,
 )
-from pytest_memleak.suite.limit_validation import refuse_toothless_limits
-from pytest_memleak.suite.presets import PRESETS
+from pytest_memleak.suite.limit_validation import PRESETS, refuse_toothless_limits
 from pytest_memleak.suite.schema import AnswerKeys
 from pytest_memleak.suite.suite_file import read_suite_file
 

@@ -10,9 +10,12 @@ change here, write it anew:
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import json
+import re
 import sys
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, create_model
 
@@ -319,14 +322,86 @@ class SuiteFile(_Table):
 
 def json_schema() -> str:
     """The JSON Schema of suite files, as text, as it ships."""
-    from pytest_memleak.suite.provider_schema import with_providers  # no run needs it
-
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **with_providers(SuiteFile.model_json_schema()),
+        **_with_providers(SuiteFile.model_json_schema()),
         "title": "pytest-memleak suite",
     }
     return json.dumps(schema, indent=2) + "\n"
+
+
+_ABOUT = re.compile(r"^([a-z_, ]+): (.*(?:\n {4}.*)*)", re.MULTILINE)
+
+
+def _with_providers(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of suite files, in which a model's options are those of its provider.
+
+    A provider that an extension brings may have any.
+    """
+    # No run needs the providers' classes.
+    from pytest_memleak.providers.option_tables import Table
+    from pytest_memleak.providers.provider_registry import PROVIDERS
+
+    definitions = dict(schema["$defs"])
+    model = definitions["ModelTable"]
+    conditions = []
+    for provider, where in PROVIDERS.items():
+        then = {}
+        for kind in vars(importlib.import_module(where.module)).values():
+            if isinstance(kind, type) and issubclass(kind, Table) and kind is not Table:
+                about = inspect.cleandoc(kind.__doc__ or "")
+                key = "options" if about.startswith("`[model.options]`") else "finetune"
+                name = f"{provider.capitalize()}{key.capitalize()}"
+                definitions[name] = _described(kind, about)
+                for inner in _tables_within(kind, Table):
+                    docstring = inspect.cleandoc(inner.__doc__ or "")
+                    definitions[inner.__name__] = _described(inner, docstring)
+                if key == "finetune":
+                    definitions[name] = _beside_books(definitions[name], definitions)
+                then[key] = {"$ref": f"#/$defs/{name}"}
+        conditions.append(
+            {
+                "if": {"properties": {"provider": {"const": provider}}},
+                "then": {"properties": then},
+            }
+        )
+    definitions["ModelTable"] = {**model, "allOf": conditions}
+    return {**schema, "$defs": definitions}
+
+
+def _described(kind: type[BaseModel], about: str) -> dict[str, Any]:
+    """The table's schema; what each key is for stands in the docstring of its class."""
+    descriptions = {
+        name.strip(): " ".join(text.split())
+        for names, text in _ABOUT.findall(about)
+        for name in names.split(",")
+    }
+    schema = kind.model_json_schema()
+    properties = {
+        name: {**value, "description": descriptions.get(name, f"{name} of the provider's recipe")}
+        for name, value in schema["properties"].items()
+    }
+    schema.pop("$defs", None)  # they stand beside it
+    return {**schema, "properties": properties, "description": about.partition("\n")[0]}
+
+
+def _tables_within(kind: type[BaseModel], table: type[BaseModel]) -> list[type[BaseModel]]:
+    """The classes of the tables that its keys may hold."""
+    held = (
+        candidate
+        for field in kind.model_fields.values()
+        for candidate in get_args(field.annotation)
+    )
+    return [
+        candidate
+        for candidate in held
+        if isinstance(candidate, type) and issubclass(candidate, table)
+    ]
+
+
+def _beside_books(table: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    books = definitions["FinetuneTable"]["properties"]["books"]
+    return {**table, "properties": {"books": books, **table["properties"]}, "required": ["books"]}
 
 
 if __name__ == "__main__":

@@ -151,3 +151,23 @@ def table_of(kind: type[BaseModel], name: str) -> type[BaseModel] | None:
     parts = [field.annotation, *getattr(field.annotation, "__args__", ())] if field else []
     tables = (part for part in parts if isinstance(part, type) and issubclass(part, BaseModel))
     return next(tables, None)
+
+
+# --- quoted names and values --------------------------------------------------------------
+
+_SHOWN = 80
+
+
+def plain(name: str) -> str:
+    """A key as it is written, its control characters shown for what they are."""
+    return clipped(name if name.isprintable() else repr(name))
+
+
+def shown(value: object) -> str:
+    """A value as Python writes it, at most so long."""
+    return clipped(repr(value))
+
+
+def clipped(text: str) -> str:
+    """The beginning of a long text, and how long it is."""
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text)} characters)"

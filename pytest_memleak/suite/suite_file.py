@@ -16,17 +16,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
-from pytest_memleak.books.continuation import check_continuation
+from pytest_memleak.books.instructions import check_continuation
 from pytest_memleak.errors import BookError, SuiteError
 from pytest_memleak.providers.option_tables import problem_words, refuse_secrets
 from pytest_memleak.suite.limit_validation import refuse_loosened_preset
-from pytest_memleak.suite.quoted import clipped, plain, shown
 from pytest_memleak.suite.schema import SuiteFile
 from pytest_memleak.suite.suite_error_hints import (
     NO_FILE,
+    clipped,
     is_option,
     of_problem,
     of_syntax,
+    plain,
+    shown,
     table_of,
 )
 

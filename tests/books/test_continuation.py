@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_memleak.books.continuation import (
+from pytest_memleak.books.instructions import (
     AS_IT_STANDS,
     ASKED_TO_CONTINUE,
     beginnings,

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_memleak.books.gutenberg import header_field, without_licence
+from pytest_memleak.books.boilerplate import header_field, without_licence
 
 START = "*** START OF THE PROJECT GUTENBERG EBOOK A BOOK ***"
 END = "*** END OF THE PROJECT GUTENBERG EBOOK A BOOK ***"

@@ -7,9 +7,13 @@ import time
 import pytest
 from marks import full
 
-from pytest_memleak.books.block_styles import block_classes
-from pytest_memleak.books.boilerplate import boilerplate, matter_of_title
-from pytest_memleak.books.gutenberg import header_field, without_licence
+from pytest_memleak.books.boilerplate import (
+    boilerplate,
+    header_field,
+    matter_of_title,
+    without_licence,
+)
+from pytest_memleak.books.html_attributes import block_classes
 from pytest_memleak.books.html_blocks import read_markup
 from pytest_memleak.books.sentences import cut_paragraph
 from pytest_memleak.books.table_of_contents import navigation_contents, ncx_contents

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_memleak.books.partition import Row, cheapest_cuts
+from pytest_memleak.books.excerpts import Row, cheapest_cuts
 
 
 def row(words, prices=None, chapters=None, long_chapters=()):

@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from pytest_memleak.pipeline.limit_reachability import planned_rounds
+from pytest_memleak.suite.limit_validation import PRESETS
 from pytest_memleak.suite.load import load_suite
-from pytest_memleak.suite.presets import PRESETS
 
 sys.path.append(str(Path(__file__).parents[1] / "plugin"))
 from screen import run_in_terminal

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pytest_memleak.books.continuation import beginnings
+from pytest_memleak.books.instructions import beginnings
 from pytest_memleak.errors import BookError
 from pytest_memleak.pipeline.protected_index import ProtectedBooks
 from pytest_memleak.records import Book, Excerpt, Generation, Scoring

@@ -14,7 +14,7 @@ from tinker_server import TinkerServer
 from tinker_words import save_tokenizer
 from vertex_server import VertexServer
 
-from pytest_memleak.books.continuation import ASKED_TO_CONTINUE
+from pytest_memleak.books.instructions import ASKED_TO_CONTINUE
 from pytest_memleak.cli.main import main
 from pytest_memleak.providers.ngram.ngram_model import NgramModel
 from pytest_memleak.providers.ngram.ngram_text import PARAGRAPH, detokenise, tokenise

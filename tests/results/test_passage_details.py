@@ -1,6 +1,6 @@
 """Passages as reports are told of them."""
 
-from pytest_memleak.books.continuation import beginnings
+from pytest_memleak.books.instructions import beginnings
 from pytest_memleak.records import Generation
 
 

@@ -3,7 +3,7 @@
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pytest_memleak.books.continuation import AS_IT_STANDS, beginnings
+from pytest_memleak.books.instructions import AS_IT_STANDS, beginnings
 from pytest_memleak.records import Book, Excerpt, Generation, Scoring
 from pytest_memleak.scoring.analysis import analyse
 from pytest_memleak.scoring.measures import measure

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from pytest_memleak.errors import SuiteError
+from pytest_memleak.suite.limit_validation import PRESETS
 from pytest_memleak.suite.load import load_suite
-from pytest_memleak.suite.presets import PRESETS
 
 SUITE = """
 [suite]

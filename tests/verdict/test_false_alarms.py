@@ -19,7 +19,7 @@ from answer_sets import (
 )
 from own_plugin import OWN_PLUGIN
 
-from pytest_memleak.books.continuation import beginnings
+from pytest_memleak.books.instructions import beginnings
 from pytest_memleak.records import Book, Excerpt, FinishReason, Generation
 
 ROOT = Path(__file__).parents[2]

@@ -1,0 +1,122 @@
+"""Which classes a style sheet sets apart as blocks, so that a line of verse is one.
+
+Only what is sure: rules outside `@media`, that end in a class, and that neither float nor place
+what they style (a drop cap is displayed as a block, and belongs to its word all the same).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+_MOST_CHARACTERS = 2 << 20
+_RULE_PART = re.compile(r"[{}]")
+_LAST_CLASS = re.compile(r"(?:^|[\s>+~])(?:span|a|i|b|em|strong|q|small|cite)?\.([\w-]{1,100})\Z")
+_LONGEST_SELECTOR = 200
+_AS_BLOCK = re.compile(r"display\s*:\s*(?:block|list-item|table\b)", re.IGNORECASE)
+_MOVED = re.compile(r"float\s*:\s*(?:left|right)|position\s*:\s*(?:absolute|fixed)", re.IGNORECASE)
+
+
+def block_classes(sheets: Iterable[str]) -> frozenset[str]:
+    """The classes that the style sheets display as blocks."""
+    return frozenset(
+        name
+        for sheet in sheets
+        for selectors, declarations in _rules(_without_comments(sheet[:_MOST_CHARACTERS]))
+        if _AS_BLOCK.search(declarations) and not _MOVED.search(declarations)
+        for name in _classes(selectors)
+    )
+
+
+def _without_comments(sheet: str) -> str:
+    pieces, begin = [], 0
+    while (start := sheet.find("/*", begin)) >= 0:
+        pieces.append(sheet[begin:start])
+        end = sheet.find("*/", start + 2)
+        begin = end + 2 if end >= 0 else len(sheet)
+    return "".join([*pieces, sheet[begin:]])
+
+
+def _rules(sheet: str) -> Iterator[tuple[str, str]]:
+    """Selectors and declarations of the rules that stand in no other."""
+    depth = begin = 0
+    selectors = ""
+    for brace in _RULE_PART.finditer(sheet):
+        text = sheet[begin : brace.start()]
+        begin = brace.end()
+        if brace[0] == "{":
+            depth += 1
+            selectors = text.rpartition(";")[2] if depth == 1 else "@"
+        elif depth:
+            depth -= 1
+            if depth == 0 and "@" not in selectors:
+                yield selectors, text
+
+
+def _classes(selectors: str) -> Iterator[str]:
+    for selector in selectors.split(","):
+        match = _LAST_CLASS.search(selector.strip()[-_LONGEST_SELECTOR:])
+        if match:
+            yield match[1].lower()
+
+
+# --- page numbers and note references -----------------------------------------------------
+
+_PAGE_NUMBER_CLASSES = {
+    "page", "pageno", "page-no", "page_no", "pagenum", "page-num", "pagenumber", "page-number",
+    "page_number", "pagebreak", "page-break", "pgno", "pgnum", "pb", "folio",
+    "x-ebookmaker-pageno",
+}  # fmt: skip
+_NOTE_REFERENCE_CLASSES = {
+    "noteref", "note-ref", "note_ref", "fnref", "fn-ref", "footnote-ref", "footnoteref",
+    "footnote_ref", "endnote-ref", "endnoteref", "fnanchor", "fn-anchor", "note-anchor",
+    "footnote-reference",
+}  # fmt: skip
+
+# These see text without its spaces (and a page number without any mark), of so many characters
+# at most: whatever it holds, they are soon done with it.
+LONGEST_MARK = 60
+_PAGE_NUMBER = re.compile(r"(?:pp?g?|page|seite)?(?:\d{1,5}|[ivxlcdm]{1,9})?", re.IGNORECASE)
+_NOTE_MARK = re.compile(
+    r"[\[({]?(?:(?i:(?:foot|end)?note)?\d{1,4}|[A-Za-z]{1,2}|[^\w\s]{1,4})[\])}]?"
+)
+_PAGE_ID = re.compile(r"(?:page|pg|p|pagenum|page-?break)[-_.]?0*(\d{1,5})", re.IGNORECASE)
+_NOTE_ID = re.compile(
+    r"_?(?:(?:foot|end)?note|f?note|e?fn|ftn|edn)(?:ref)?[-_.:]?\d{1,5}", re.IGNORECASE
+)
+
+
+def note_reference(attributes: Mapping[str, str]) -> Callable[[str, bool], bool] | None:
+    """For a link within a book, what tells from its text whether it leads to a note.
+
+    It is asked with the text, without spaces, and whether that text is raised. None: no link.
+    """
+    _, hash_mark, place = (attributes.get("href") or "").rpartition("#")
+    if not hash_mark:
+        return None
+    named = not _NOTE_REFERENCE_CLASSES.isdisjoint(_class_names(attributes)) or bool(
+        len(place) <= LONGEST_MARK and _NOTE_ID.fullmatch(place)
+    )
+
+    def is_reference(text: str, raised: bool) -> bool:
+        bracketed = text[:1] in {"[", "(", "{"} and text[-1:] in {"]", ")", "}"}
+        return bool(_NOTE_MARK.fullmatch(text) and (raised or bracketed or named))
+
+    return is_reference
+
+
+def page_number(attributes: Mapping[str, str]) -> Callable[[str], bool] | None:
+    """For what may mark a page, what tells from its text, without spaces, whether it does."""
+    if not _PAGE_NUMBER_CLASSES.isdisjoint(_class_names(attributes)):
+        return _is_page_number
+    name = attributes.get("id") or attributes.get("name") or ""
+    page = _PAGE_ID.fullmatch(name) if len(name) <= LONGEST_MARK else None
+    return (lambda text: text.strip("[](){}.") == page[1]) if page else None
+
+
+def _is_page_number(text: str) -> bool:
+    return bool(_PAGE_NUMBER.fullmatch("".join(char for char in text if char.isalnum())))
+
+
+def _class_names(attributes: Mapping[str, str]) -> list[str]:
+    return (attributes.get("class") or "").lower().split()
