@@ -32,8 +32,7 @@ from pytest_memleak.parallel.processes import Processes
 from pytest_memleak.records import Book, Excerpt, Generation, Scoring
 from pytest_memleak.scoring.analysis import analyse
 from pytest_memleak.scoring.generation_tally import tallied
-from pytest_memleak.scoring.index import Index
-from pytest_memleak.scoring.matches import match_all
+from pytest_memleak.scoring.index import Index, match_all
 from pytest_memleak.scoring.multi_book_index import Found, SharedIndex
 from pytest_memleak.scoring.protected_passages import Protected
 

@@ -11,8 +11,7 @@ import pytest
 
 from pytest_memleak.records import Scoring
 from pytest_memleak.scoring.analysis import analyse
-from pytest_memleak.scoring.index import Index
-from pytest_memleak.scoring.matches import match_all
+from pytest_memleak.scoring.index import Index, match_all
 from pytest_memleak.scoring.multi_book_index import SharedIndex
 from pytest_memleak.scoring.words import words
 

@@ -20,7 +20,7 @@ from pytest_memleak.records import Book, Scoring
 from pytest_memleak.scoring.detection_limit import detection
 from pytest_memleak.scoring.index import Index
 from pytest_memleak.scoring.null_books import excess_over_null
-from pytest_memleak.scoring.round_blocks import blocks_of
+from pytest_memleak.scoring.rounds import blocks_of
 
 HERE = Path(__file__).parent
 CONFIDENCE = 0.95

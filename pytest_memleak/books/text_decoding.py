@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from typing import Any, Protocol, TypeVar, cast
 
 from pytest_memleak.errors import BookError
-from pytest_memleak.scoring.folded_tokens import without_references
+from pytest_memleak.scoring.folding import without_references
 from pytest_memleak.scoring.words import normalized
 
 # The most specific byte order marks first: UTF-32's begins as UTF-16's does.

@@ -276,8 +276,7 @@ def _most_shared(book: Book, other: Book, scoring: Scoring) -> tuple[str, float]
 
 def _shared(book: Book, others: Iterable[Book], scoring: Scoring) -> tuple[set[int], Index]:
     """Which of the book's words stand in the others too, in long runs; and the book's index."""
-    from pytest_memleak.scoring.index import Index
-    from pytest_memleak.scoring.matches import find_matches
+    from pytest_memleak.scoring.index import Index, find_matches
 
     index = Index(book, k=min(_SHARED_RUN, scoring.k), mode=scoring.word_mode)
     shared: set[int] = set()

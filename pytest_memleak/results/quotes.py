@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.redaction.text import QUOTED_WORDS, inert
-from pytest_memleak.scoring.folded_tokens import passage_words
+from pytest_memleak.scoring.folding import passage_words
 from pytest_memleak.scoring.words import words
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def rate_of(analysis: Analysis, start: int, end: int) -> PassageRate | None:
 
     None where they lie across the border of two excerpts, which no one prompt asks for.
     """
-    from pytest_memleak.scoring.passage_rates import passage_rates  # with numpy
+    from pytest_memleak.scoring.rounds import passage_rates  # with numpy
 
     measured, error = analysis.measurement, analysis.error
     if measured.excerpt_at(start) != measured.excerpt_at(end - 1):

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_memleak.records import Estimate, Measurement, Origin
 from pytest_memleak.scoring.generation_tally import tallied
-from pytest_memleak.scoring.longest_ranges import Range, block_range, maximum_range
 from pytest_memleak.scoring.measure_table import MEASURES, OF_PASSAGES
 from pytest_memleak.scoring.measures import (
     WorkMeasures,
@@ -21,7 +20,13 @@ from pytest_memleak.scoring.near_verbatim import NearVerbatimRecall, NearVerbati
 from pytest_memleak.scoring.null_books import Null, Uplift
 from pytest_memleak.scoring.protected_passages import ProtectedPassages
 from pytest_memleak.scoring.rounds import RoundCounts, Rounds
-from pytest_memleak.scoring.sampling_error import SamplingError, sampling_error
+from pytest_memleak.scoring.sampling_error import (
+    Range,
+    SamplingError,
+    block_range,
+    maximum_range,
+    sampling_error,
+)
 from pytest_memleak.scoring.span_sources import CrossExcerpt, cross_excerpt_of
 
 if TYPE_CHECKING:

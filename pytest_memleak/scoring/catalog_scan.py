@@ -17,7 +17,7 @@ from unicodedata import ucd_3_2_0
 import numpy as np
 
 from pytest_memleak.errors import MemleakError
-from pytest_memleak.scoring.folded_tokens import LATIN
+from pytest_memleak.scoring.folding import LATIN
 from pytest_memleak.scoring.further_readings import further_readings
 from pytest_memleak.scoring.index import layout_of, refuse_unmeasurable
 from pytest_memleak.scoring.multi_book_index import NEAR_MATCH, Found
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_memleak.records import Book, WordMode
-    from pytest_memleak.scoring.distinct import Positions
+    from pytest_memleak.scoring.intervals import Positions
     from pytest_memleak.scoring.ngram_prefilter import Runs
     from pytest_memleak.scoring.word_hashes import Keyed, Keys
 

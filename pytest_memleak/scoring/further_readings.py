@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_memleak.scoring.folded_tokens import without_references
+from pytest_memleak.scoring.folding import without_references
 from pytest_memleak.scoring.word_hashes import keys_of
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_memleak.scoring.distinct import Positions
+    from pytest_memleak.scoring.intervals import Positions
     from pytest_memleak.scoring.word_hashes import Keyed
 
 # Every stretch of prose has some: English, German, French, Spanish, Italian, Portuguese, Dutch.

@@ -11,12 +11,11 @@ import numpy as np
 from pytest_memleak.errors import BookError, RecordsError, SettingsError
 from pytest_memleak.records import Generation, Origin, Span
 from pytest_memleak.records.paper_format import no_excerpt
-from pytest_memleak.scoring.distinct import Distinct, Packing, distinct
-from pytest_memleak.scoring.matches import Matches
+from pytest_memleak.scoring.index import Matches
+from pytest_memleak.scoring.intervals import Distinct, Packing, distinct, distinct_passages
 from pytest_memleak.scoring.multi_book_index import SharedIndex
-from pytest_memleak.scoring.passage_counts import PassageCounts
-from pytest_memleak.scoring.passages import distinct_passages
-from pytest_memleak.scoring.protected_passages import PassageTally, Protected
+from pytest_memleak.scoring.passage_tally import PassageTally
+from pytest_memleak.scoring.protected_passages import PassageCounts, Protected
 from pytest_memleak.scoring.rounds import Rounds, words_by_text
 from pytest_memleak.scoring.trimming import PromptWords, outside_prompt
 
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_memleak.records import Book, Scoring
-    from pytest_memleak.scoring.distinct import Positions
+    from pytest_memleak.scoring.intervals import Positions
     from pytest_memleak.scoring.protected_passages import ProtectedPassages
 
     Count = Callable[..., "Tally"]

@@ -1,17 +1,97 @@
-"""Intervals [start, end) of a book's words, many at once: arrays of their starts and ends."""
+"""Intervals of a book's words and sets of whole numbers, millions at once, in numpy.
+
+An interval is [start, end); many are two arrays, of their starts and ends.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from bisect import bisect_left, insort
+from heapq import heapify, heappop, heappush
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pytest_memleak.scoring.distinct import distinct
-
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
-    from pytest_memleak.scoring.distinct import Positions
+    Numbers = NDArray[np.int64]
+    Positions = NDArray[np.intp]
+
+# So many numbers wait before they are sorted in among the others.
+_WAITING = 1 << 17
+
+
+class Packing(NamedTuple):
+    """How three numbers of at least 0 are one, in their order: bits of the last two of them."""
+
+    middle: int
+    low: int
+
+    @property
+    def high(self) -> int:
+        """Bits that are left for the first."""
+        return 63 - self.middle - self.low
+
+    def pack(self, high: Numbers, middle: Numbers, low: Numbers) -> Numbers:
+        """The numbers as one."""
+        return (((high << self.middle) | middle) << self.low) | low
+
+    def unpack(self, packed: Numbers) -> tuple[Numbers, Numbers, Numbers]:
+        """The numbers again."""
+        middle = (packed >> self.low) & ((1 << self.middle) - 1)
+        return packed >> (self.middle + self.low), middle, packed & ((1 << self.low) - 1)
+
+    def without_high(self, packed: Numbers) -> Numbers:
+        """The same with 0 for the first of the three."""
+        return packed & ((1 << (self.middle + self.low)) - 1)
+
+    def greatest_alike(self, packed: Numbers) -> Numbers:
+        """The greatest with the same first of the three."""
+        return packed | ((1 << (self.middle + self.low)) - 1)
+
+
+class Distinct:
+    """A set of whole numbers that grows by arrays of them; 8 bytes each."""
+
+    def __init__(self) -> None:
+        self._known: Numbers = np.empty(0, dtype=np.int64)
+        self._waiting: list[Numbers] = []
+        self._count = 0
+
+    def add(self, numbers: Numbers) -> None:
+        """Add numbers, which may be known already, in any order; the array itself is sorted."""
+        self._wait(distinct(numbers))
+
+    def update(self, other: Distinct) -> None:
+        """Add the other set's numbers, whose arrays are left as they are: Ray's are read-only."""
+        self._wait(other.ascending())
+
+    def _wait(self, numbers: Numbers) -> None:
+        self._waiting.append(numbers)
+        self._count += len(numbers)
+        if self._count > max(_WAITING, len(self._known)):
+            self.ascending()
+
+    def ascending(self) -> Numbers:
+        """All numbers so far, each once."""
+        if self._waiting:
+            self._known = distinct(np.concatenate([self._known, *self._waiting]), in_runs=True)
+            self._waiting, self._count = [], 0
+        return self._known
+
+
+def distinct(numbers: Numbers, *, in_runs: bool = False) -> Numbers:
+    """The numbers in ascending order, each once; the array itself is sorted.
+
+    in_runs: whether they are some ascending runs end to end, which are faster merged.
+    `np.unique` hashes first, and takes three times as long.
+    """
+    numbers.sort(kind="stable" if in_runs else None)
+    first = np.ones(len(numbers), dtype=np.bool_)
+    np.not_equal(numbers[1:], numbers[:-1], out=first[1:])
+    return numbers[first]
 
 
 Interval = tuple[int, int]
@@ -63,3 +143,46 @@ def united(start: Positions, end: Positions) -> tuple[Positions, Positions]:
         np.concatenate((start[:1], start[cut + 1])),
         np.concatenate((reached[cut], reached[-1:])),
     )
+
+
+def distinct_passages(start: Positions, end: Positions, *, over: int) -> list[tuple[int, int, int]]:
+    """The passages longer than `over` words, longest first, each with the number of its run.
+
+    start, end: of runs, of which no two end at one place. A run that overlaps a passage already
+    taken gives way to its longest suffix that does not. Runs that overlap no other are taken as
+    they are; only heaps of runs are gone through one by one.
+    """
+    order = np.argsort(start, kind="stable")
+    start, end = start[order], end[order]
+    reached = np.maximum.accumulate(end)
+    apart = np.ones(len(start) + 1, dtype=np.bool_)
+    apart[1:-1] = start[1:] >= reached[:-1]
+    firsts = np.flatnonzero(apart)
+    alone = np.diff(firsts) == 1
+    single = firsts[:-1][alone]
+    single = single[end[single] - start[single] > over]
+    taken = list(
+        zip(start[single].tolist(), end[single].tolist(), order[single].tolist(), strict=True)
+    )
+    for first, last in zip(firsts[:-1][~alone].tolist(), firsts[1:][~alone].tolist(), strict=True):
+        heap = slice(first, last)
+        rows = zip(start[heap].tolist(), end[heap].tolist(), order[heap].tolist(), strict=True)
+        taken += _taken(list(rows), over=over)
+    return sorted(taken, key=lambda passage: (passage[0] - passage[1], passage[0]))
+
+
+def _taken(runs: list[tuple[int, int, int]], *, over: int) -> Iterator[tuple[int, int, int]]:
+    heap = [(start - end, start, end, number) for start, end, number in runs]
+    heapify(heap)
+    starts: list[int] = []
+    end_of: dict[int, int] = {}
+    while heap and -heap[0][0] > over:
+        _, start, end, number = heappop(heap)
+        before = bisect_left(starts, end) - 1  # the last that begins before this one's end
+        reached = end_of[starts[before]] if before >= 0 else start
+        if reached <= start:
+            insort(starts, start)
+            end_of[start] = end
+            yield start, end, number
+        elif end - reached > over:
+            heappush(heap, (reached - end, reached, end, number))

@@ -13,9 +13,8 @@ import numpy as np
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Block, Coverage, Estimate, Measurement, Span
 from pytest_memleak.scoring.generation_tally import OwnRun, tallied
-from pytest_memleak.scoring.intervals import cut, outermost
+from pytest_memleak.scoring.intervals import cut, distinct_passages, outermost
 from pytest_memleak.scoring.measure_table import MEASURES, OF_PASSAGES
-from pytest_memleak.scoring.passages import distinct_passages
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -23,8 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_memleak.records import Book, Generation, Measurement, Scoring, Work
-    from pytest_memleak.scoring.distinct import Positions
     from pytest_memleak.scoring.generation_tally import Tally
+    from pytest_memleak.scoring.intervals import Positions
     from pytest_memleak.scoring.protected_passages import ProtectedPassages
     from pytest_memleak.scoring.rounds import Rounds
 

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_memleak.records import Book, WordMode
-    from pytest_memleak.scoring.distinct import Positions
     from pytest_memleak.scoring.index import Layout
+    from pytest_memleak.scoring.intervals import Positions
     from pytest_memleak.scoring.word_hashes import Keys
 
 NEAR_MATCH = 5

@@ -11,7 +11,7 @@ from pytest_memleak.scoring.trimming import Ranges, in_prompt, outside_prompt
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pytest_memleak.scoring.distinct import Positions
+    from pytest_memleak.scoring.intervals import Positions
     from pytest_memleak.scoring.multi_book_index import Found
 
 NEAR_PASSAGE = 20

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_memleak.scoring.distinct import Positions
+    from pytest_memleak.scoring.intervals import Positions
     from pytest_memleak.scoring.word_hashes import Keys
 
 BORDER = 1

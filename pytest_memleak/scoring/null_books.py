@@ -17,12 +17,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pytest_memleak.errors import SettingsError
-from pytest_memleak.scoring.distinct import Distinct, Packing
-from pytest_memleak.scoring.index import CODE_LENGTH, Index
-from pytest_memleak.scoring.matches import match_all
+from pytest_memleak.scoring.index import CODE_LENGTH, Index, match_all
+from pytest_memleak.scoring.intervals import Distinct, Packing
 from pytest_memleak.scoring.quantiles import normal_quantile, student_quantile, student_tail
-from pytest_memleak.scoring.round_blocks import jackknife_variance
-from pytest_memleak.scoring.rounds import RoundCounts, Rounds
+from pytest_memleak.scoring.rounds import RoundCounts, Rounds, jackknife_variance
 from pytest_memleak.scoring.sampling_error import (
     bmc_bounds,
     difference_bounds,
@@ -38,7 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_memleak.records import Book, Scoring
-    from pytest_memleak.scoring.distinct import Positions
+    from pytest_memleak.scoring.intervals import Positions
     from pytest_memleak.scoring.sampling_error import SamplingError
 
     Numbers = NDArray[np.float64]

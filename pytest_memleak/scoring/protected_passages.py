@@ -1,41 +1,24 @@
-"""Any passage of any protected book, in any generation of a pair (METRICS section 11)."""
+"""Passages of protected books, and their counts while generations pass (METRICS section 11)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Block, Origin
-from pytest_memleak.scoring.near_verbatim_chains import chained, longest_within
-from pytest_memleak.scoring.passage_counts import (
-    EXCUSED,
-    OTHER,
-    OWN,
-    PassageCounts,
-    RankedPassage,
-    note_best,
-    note_longest,
-    note_rounds,
-)
-from pytest_memleak.scoring.passages import distinct_passages
-from pytest_memleak.scoring.trimming import Pieces, PromptWords, outside_prompt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from pytest_memleak.records import Book, Scoring
-    from pytest_memleak.scoring.distinct import Positions
-    from pytest_memleak.scoring.multi_book_index import Found, NearMatches, SharedIndex, TextMatches
-    from pytest_memleak.scoring.near_verbatim_chains import Chains
-    from pytest_memleak.scoring.trimming import Ranges
+    from pytest_memleak.scoring.intervals import Positions
+    from pytest_memleak.scoring.multi_book_index import SharedIndex
 
-_LONGEST = ("longest_passage", "nv_longest_passage")
+LONGEST_MEASURES = ("longest_passage", "nv_longest_passage")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,7 +85,7 @@ class ProtectedPassages:
     @property
     def longest(self) -> dict[str, ProtectedPassage]:
         """The longest ones, by the names of the measures that they are."""
-        return {name: getattr(self, name) for name in _LONGEST}
+        return {name: getattr(self, name) for name in LONGEST_MEASURES}
 
     @property
     def passages_over(self) -> int:
@@ -153,294 +136,111 @@ class Protected:
                 )
 
 
-class PassageTally:
-    """Finds passages and puts them down in `PassageCounts`."""
+OTHER, OWN, EXCUSED = range(3)
+"""Kinds of pieces: held to the limits; of the pair's own book, which alone excuses it; excused."""
 
-    def __init__(self, book: Book, protected: Protected, scoring: Scoring) -> None:
-        """book: the one whose excerpts were asked for, and their instructions."""
-        self._protected, self._scoring = protected, scoring
-        self._excerpt_ids = [excerpt.id for excerpt in book.excerpts]
-        index = protected.index
-        asked = [excerpt.instruction or "" for excerpt in book.excerpts]
-        folded = index.instructions(asked, folded=True)
-        self._near_given = PromptWords(folded, trim=scoring.trim)
-        plain = index.instructions(asked, folded=False)
-        self._asked_alike = np.array_equal(folded.keys, plain.keys)
-        self._rank = np.full(len(index.books), -1, dtype=np.intp)
-        order = [*dict.fromkeys((*protected.books, *protected.catalog))]
-        own = protected.whole or protected.measured
-        excused = [index.numbers[book_id] for book_id in protected.excused]
-        numbers = np.arange(len(index.books))
-        self._own = np.isin(numbers, excused) & (numbers == index.numbers[own])
-        self._excusing = np.isin(numbers, excused) & ~self._own
-        self._own_rank = order.index(own) if self._own.any() else -1
-        self._rank[[index.numbers[book_id] for book_id in order]] = np.arange(len(order))
-        self._order = [index.numbers[book_id] for book_id in order]
-        # A book of the catalog that few words of are shared with need not be in the index.
-        catalog = set(protected.catalog) - set(protected.books)
-        self._least = np.array([protected.least if book_id in catalog else 0 for book_id in order])
-        # Of a collection it is asked what each of its works gives.
-        self._by_excerpt = bool(book.works)
-        counts = [len(index.books[number].layout.ids) for number in self._order]
-        self._first_excerpt = np.cumsum([0, *counts])
-
-    def count(
-        self,
-        counts: PassageCounts,
-        shared: TextMatches,
-        given: Ranges,
-        excerpt: Positions,
-        ordinal: Positions,
-        origin: Origin,
-    ) -> None:
-        """Count what texts recite that answer to the `excerpt` of each, in round `ordinal`.
-
-        given: where their own instructions' m-grams begin in them; origin: that of all the texts.
-        """
-        self._count_exact(counts, shared, given, excerpt, ordinal, origin)
-        for near in shared.near:
-            alike = self._asked_alike and near.words is shared.exact
-            its = given if alike else self._near_given.ranges(near.words, excerpt[near.texts])
-            self._count_near(counts, near, its, excerpt[near.texts], ordinal[near.texts], origin)
-
-    def passages(self, counts: PassageCounts, *, rounds: int) -> ProtectedPassages:
-        """What was recited in rounds 0 to rounds - 1."""
-        best = [counts.longest.get(kind) for kind in (OTHER, OWN, EXCUSED)]
-        others, own, excused, *distinct = self._told([*best, *self._passages(counts)])
-        nv_others, nv_own, nv_excused = (
-            self._told_nearly(counts.nv_longest.get(kind)) for kind in (OTHER, OWN, EXCUSED)
-        )
-        apart = self._own_rank >= 0
-        return ProtectedPassages(
-            longest_passage=own if _ranks_first(counts.longest) == OWN else others,
-            nv_longest_passage=nv_own if _ranks_first(counts.nv_longest) == OWN else nv_others,
-            passages=tuple(distinct),
-            excused=excused,
-            nv_excused=nv_excused,
-            of_own=dict(zip(_LONGEST, (own, nv_own), strict=True)) if apart else {},
-            of_others=dict(zip(_LONGEST, (others, nv_others), strict=True)) if apart else {},
-            by_round=tuple(counts.by_round.get(number, 0) for number in range(rounds)),
-            nv_by_round=tuple(counts.nv_by_round.get(number, 0) for number in range(rounds)),
-            of_excerpts=self._named(counts.of_excerpts),
-            nv_of_excerpts=self._named(counts.nv_of_excerpts),
-            own=self._protected.whole or self._protected.measured,
-        )
-
-    def _named(self, longest: Mapping[int, int]) -> dict[tuple[str, str], int]:
-        """Numbers of excerpts as their books' ids and their own."""
-        named = {}
-        for number, words in longest.items():
-            rank = int(self._first_excerpt.searchsorted(number, side="right")) - 1
-            book = self._protected.index.books[self._order[rank]]
-            named[book.id, book.layout.ids[number - int(self._first_excerpt[rank])]] = words
-        return named
-
-    def most_words(self, *, near: bool) -> int:
-        """The words of the longest protected book, folded if `near`: no passage has more."""
-        books = [self._protected.index.books[book] for book in self._order]
-        return max(((book.folded if near else book.layout).total for book in books), default=0)
-
-    # --- counting --------------------------------------------------------------------------
-
-    def _count_exact(
-        self,
-        counts: PassageCounts,
-        shared: TextMatches,
-        given: Ranges,
-        excerpt: Positions,
-        ordinal: Positions,
-        origin: Origin,
-    ) -> None:
-        matches = shared.matches
-        protected = matches.where(self._rank[matches.book] >= 0)
-        trim, keep = self._scoring.trim, self._scoring.k
-        pieces = outside_prompt(
-            protected.place, protected.place + protected.words, given, trim=trim, keep=keep
-        )
-        words = pieces.end - pieces.start
-        counts_here = words >= self._least[self._rank[protected.book[pieces.of]]]
-        if not counts_here.all():
-            pieces, words = Pieces(*(one[counts_here] for one in pieces)), words[counts_here]
-        if not len(words):
-            return
-        text, rank = protected.text[pieces.of], self._rank[protected.book[pieces.of]]
-        start = protected.start[pieces.of] + pieces.start - protected.place[pieces.of]
-        kind = self._kinds(rank, partial(_held, matches, pieces))
-        columns = (
-            -words, np.full_like(words, origin), excerpt[text], ordinal[text],
-            pieces.start - shared.exact.ends[text] - 1, rank, start, start + words,
-        )  # fmt: skip
-        note_best(counts.longest, columns, kind)
-        held = kind != EXCUSED
-        if origin is Origin.SAMPLED:
-            note_rounds(counts.by_round, text[held], words[held], ordinal)
-        if self._by_excerpt:
-            ends = [self._protected.index.books[one].layout.ends for one in self._order]
-            self._note_excerpts(counts.of_excerpts, rank[held], start[held], words[held], ends)
-        over = np.flatnonzero(words > self._scoring.span_threshold)
-        if len(over):
-            first = self._counts_first(pieces.start[over], pieces.end[over], rank[over])
-            over = over[first & held[over]]
-            *in_text, rank, start, end = (column[over] for column in columns)
-            counts.add_over(np.stack((rank, end, *in_text, start), axis=1))
-
-    def _kinds(
-        self, rank: Positions, held: Callable[[NDArray[np.bool_]], NDArray[np.bool_]]
-    ) -> Positions:
-        """The kind of each piece of a book of that rank; held: which of them some books hold.
-
-        The pair's own book, where it is excused, excuses what other books have of it, not itself.
-        """
-        own = rank == self._own_rank
-        cases = [held(self._excusing), own, held(self._own)]
-        return np.select(cases, [EXCUSED, OWN, EXCUSED], OTHER)
-
-    def _counts_first(self, start: Positions, end: Positions, rank: Positions) -> NDArray[np.bool_]:
-        """Which pieces no book before theirs has a piece around."""
-        first = np.ones(len(start), dtype=np.bool_)
-        for book in np.unique(rank).tolist():
-            own, before = rank == book, rank < book
-            first[own] = ~_inside(start[own], end[own], start[before], end[before])
-        return first
-
-    def _count_near(
-        self,
-        counts: PassageCounts,
-        matched: NearMatches,
-        given: Ranges,
-        excerpt: Positions,
-        ordinal: Positions,
-        origin: Origin,
-    ) -> None:
-        near = matched.found
-        protected = near.where(self._rank[near.book] >= 0)
-        chains = chained(protected, given, trim=self._scoring.trim)
-        if not len(chains.words):
-            return
-        text = chains.text
-        rank, kind = (
-            self._rank[chains.book],
-            self._kinds(self._rank[chains.book], partial(_nearly_held, near, chains)),
-        )
-        held = kind != EXCUSED
-        place = chains.place - matched.words.ends[text] - 1 + matched.ahead[text]
-        columns = (
-            -chains.words, np.full_like(text, origin), excerpt[text], ordinal[text], place,
-            rank, chains.start, chains.end,
-        )  # fmt: skip
-        note_best(counts.nv_longest, columns, kind)
-        if origin is Origin.SAMPLED:
-            note_rounds(counts.nv_by_round, text[held], chains.words[held], ordinal)
-        if self._by_excerpt:
-            ends = [self._protected.index.books[one].folded.ends for one in self._order]
-            its = rank[held], chains.start[held], chains.words[held]
-            self._note_excerpts(counts.nv_of_excerpts, *its, ends)
-
-    def _note_excerpts(
-        self,
-        longest: dict[int, int],
-        rank: Positions,
-        start: Positions,
-        words: Positions,
-        ends: Sequence[Positions],
-    ) -> None:
-        """Put down passages by the excerpts that they begin in; `ends`: those of each book."""
-        place = self._first_excerpt[rank]
-        for book in np.unique(rank).tolist():
-            its = rank == book
-            place[its] += ends[book].searchsorted(start[its], side="right")
-        note_longest(longest, place, words, size=int(self._first_excerpt[-1]))
-
-    # --- telling ---------------------------------------------------------------------------
-
-    def _passages(self, counts: PassageCounts) -> list[RankedPassage]:
-        over = max(self._scoring.span_threshold, self._scoring.k - 1)
-        passages = []
-        rows = counts.longest_over()
-        for rank in np.unique(rows[:, 0]).tolist():
-            pieces = rows[rows[:, 0] == rank]
-            for start, end, nth in distinct_passages(pieces[:, 7], pieces[:, 1], over=over):
-                _, _, _, origin, asked, ordinal, place, first = pieces[nth].tolist()
-                text = origin, asked, ordinal, place + start - first
-                passages.append(RankedPassage(start - end, *text, rank, start, end))
-        return passages
-
-    def _told(self, keys: Sequence[RankedPassage | None]) -> list[ProtectedPassage]:
-        index = self._protected.index
-        asked = [(self._order[key.rank], key.start, key.end) for key in keys if key]
-        holding = iter(index.holding(asked))
-        return [
-            self._passage(key, near=False, holding=next(holding)) if key else ProtectedPassage(0)
-            for key in keys
-        ]
-
-    def _told_nearly(self, key: RankedPassage | None) -> ProtectedPassage:
-        return ProtectedPassage(0) if key is None else self._passage(key, near=True, holding=())
-
-    def _passage(
-        self, key: RankedPassage, *, near: bool, holding: Iterable[int]
-    ) -> ProtectedPassage:
-        index = self._protected.index
-        book = index.books[self._order[key.rank]]
-        layout = book.folded if near else book.layout
-        return ProtectedPassage(
-            words=-key.minus_words,
-            start=key.start,
-            end=key.end,
-            book=book.id,
-            excerpt_at=layout.excerpt_at(key.start),
-            excerpt_id=self._excerpt_ids[key.asked],
-            generation=key.ordinal,
-            place=key.place,
-            origin=Origin(key.origin),
-            books=self._in_order(holding, -key.minus_words) if not near else (book.id,),
-        )
-
-    def _in_order(self, holding: Iterable[int], words: int) -> tuple[str, ...]:
-        """The ids of the pair's books among these, protected ones first, in their order."""
-        held, index = set(holding), self._protected.index
-        order = zip(self._order, self._least.tolist(), strict=True)
-        protected_ids = (index.books[one].id for one, least in order if words >= least)
-        ids = dict.fromkeys((*protected_ids, *self._protected.excused))
-        return tuple(one for one in ids if index.numbers[one] in held)
+# So many pieces over T wait before all but the best of each place are dropped.
+_WAITING = 1 << 16
 
 
-def _ranks_first(best: Mapping[int, RankedPassage]) -> int:
-    """The kind of the best passage that is not excused; OTHER where there is none."""
-    return min((kind for kind in (OTHER, OWN) if kind in best), key=best.__getitem__, default=OTHER)
+class RankedPassage(NamedTuple):
+    """A passage as it is ranked: the least is the longest, and the first of equals."""
+
+    minus_words: int
+    origin: int
+    asked: int
+    ordinal: int
+    place: int
+    rank: int
+    start: int
+    end: int
 
 
-def _held(matches: Found, pieces: Pieces, by: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which pieces books that `by` marks contain."""
-    around = matches.where(by[matches.book])
-    return _inside(pieces.start, pieces.end, around.place, around.place + around.words)
+@dataclass(slots=True)
+class PassageCounts:
+    """What was counted of some generations; small beside them, so that it travels well.
+
+    longest, nv_longest: the best of each kind (OTHER, OWN, EXCUSED), as they are ranked
+    by_round, nv_by_round: per round the longest that is not EXCUSED;
+    of_excerpts, nv_of_excerpts: the longest that begins in each excerpt, by its number among those
+    of all protected books, where that is asked for
+    over: of pieces over T: rank, end, and the other fields of RankedPassage in order; shape (n, 8)
+    """
+
+    longest: dict[int, RankedPassage] = field(default_factory=dict)
+    nv_longest: dict[int, RankedPassage] = field(default_factory=dict)
+    by_round: dict[int, int] = field(default_factory=dict)
+    nv_by_round: dict[int, int] = field(default_factory=dict)
+    of_excerpts: dict[int, int] = field(default_factory=dict)
+    nv_of_excerpts: dict[int, int] = field(default_factory=dict)
+    over: list[NDArray[np.int64]] = field(default_factory=list)
+
+    def add(self, other: PassageCounts) -> None:
+        """Add what was counted of other generations."""
+        for best, its_best in (
+            (self.longest, other.longest),
+            (self.nv_longest, other.nv_longest),
+        ):
+            for kind, key in its_best.items():
+                best[kind] = min(best.get(kind, key), key)
+        for mine, its in (
+            (self.by_round, other.by_round),
+            (self.nv_by_round, other.nv_by_round),
+            (self.of_excerpts, other.of_excerpts),
+            (self.nv_of_excerpts, other.nv_of_excerpts),
+        ):
+            for number, words in its.items():
+                mine[number] = max(mine.get(number, 0), words)
+        for rows in other.over:
+            self.add_over(rows)
+
+    def add_over(self, rows: NDArray[np.int64]) -> None:
+        """Add pieces over T."""
+        self.over.append(rows)
+        if sum(map(len, self.over)) > max(_WAITING, 2 * len(self.over[0])):
+            self.longest_over()
+
+    def longest_over(self) -> NDArray[np.int64]:
+        """Of the pieces over T, the longest of each book and end; of equals the first."""
+        if not self.over:
+            return np.empty((0, 8), dtype=np.int64)
+        rows = np.concatenate(self.over)
+        rows = rows[np.lexsort(rows.T[::-1])]
+        first = np.ones(len(rows), dtype=np.bool_)
+        first[1:] = (rows[1:, :2] != rows[:-1, :2]).any(axis=1)
+        self.over = [rows[first]]
+        return self.over[0]
 
 
-def _nearly_held(near: Found, chains: Chains, by: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which chains books that `by` marks contain as many words of."""
-    held: NDArray[np.bool_] = by[chains.book]
-    around = near.where(by[near.book])
-    if not len(around.text):
-        return held
-    around = around.where(np.argsort(around.text, kind="stable"))
-    for row in np.flatnonzero(~held).tolist():
-        text = chains.text[row]
-        first, last = (around.text.searchsorted(text, side) for side in ("left", "right"))
-        if first < last:
-            its = around.where(np.arange(first, last))
-            place, end = int(chains.place[row]), int(chains.place_end[row])
-            held[row] = longest_within(its, place, end) >= chains.words[row]
-    return held
+def note_best(
+    best: dict[int, RankedPassage], columns: tuple[Positions, ...], kind: Positions
+) -> None:
+    """Keep the best of these rows of keys, by the kind of each."""
+    for its in np.unique(kind).tolist():
+        chosen = kind == its
+        least = int(columns[0][chosen].min())
+        first = np.flatnonzero(chosen & (columns[0] == least))
+        rows = np.stack([column[first] for column in columns], axis=1).tolist()
+        key = min(RankedPassage(*row) for row in rows)
+        best[its] = min(best.get(its, key), key)
 
 
-def _inside(
-    start: Positions, end: Positions, around_start: Positions, around_end: Positions
-) -> NDArray[np.bool_]:
-    """Which intervals lie in one of the others."""
-    if not len(around_start):
-        return np.zeros(len(start), dtype=np.bool_)
-    order = np.argsort(around_start, kind="stable")
-    around_start = around_start[order]
-    reached = np.append(np.maximum.accumulate(around_end[order]), -1)
-    inside: NDArray[np.bool_] = reached[around_start.searchsorted(start, side="right") - 1] >= end
-    return inside
+def note_longest(
+    longest: dict[int, int], numbers: Positions, words: Positions, *, size: int
+) -> None:
+    """Put down the most words of each number, from 0 to size - 1."""
+    most = np.zeros(size, dtype=np.intp)
+    np.maximum.at(most, numbers, words)
+    for number in np.flatnonzero(most).tolist():
+        longest[number] = max(longest.get(number, 0), int(most[number]))
+
+
+def note_rounds(
+    longest: dict[int, int], text: Positions, words: Positions, ordinal: Positions
+) -> None:
+    """Put down the most words of each round; `ordinal`: that of each text."""
+    most = np.zeros(len(ordinal), dtype=np.intp)
+    np.maximum.at(most, text, words)
+    for number, its in zip(ordinal.tolist(), most.tolist(), strict=True):
+        if its > longest.get(number, 0):
+            longest[number] = its

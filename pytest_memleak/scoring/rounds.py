@@ -1,25 +1,30 @@
-"""Which words of a book each round covers, counted (METRICS section 6).
+"""Rounds: which words each covers, blocks of rounds, and passage rates (METRICS section 6).
 
-Round r is the r-th generation of every excerpt. What BMC needs of them is, per word of the book,
-the number of rounds that cover it, and per round how many words it alone covers.
+Round r is the r-th generation of every excerpt. BMC needs, per word of the book, the number of
+rounds that cover it, and per round how many words it alone covers. Rounds that aren't
+exchangeable are taken in blocks, which are more nearly independent.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from pytest_memleak.errors import RecordsError
+from pytest_memleak.records.measurement import PassageRate
 from pytest_memleak.scoring.intervals import Interval, coverage, cut, outermost, united
+from pytest_memleak.scoring.quantiles import clopper_pearson
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from pytest_memleak.scoring.distinct import Positions
+    from pytest_memleak.scoring.intervals import Positions
+    from pytest_memleak.scoring.quantiles import Proportion
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -204,3 +209,116 @@ def round_counts(
             hint="number the generations of every excerpt from 0",
         )
     return Rounds.of(rounds).counts(words=words, n=drawn)
+
+
+_BOOTSTRAPS = 200
+_TOGETHER = 25
+
+
+def blocks_of(n: int) -> Positions:
+    """The number of the block that each of n rounds is in: blocks of about √n, two at least."""
+    blocks = max(n // round(math.sqrt(n)), min(n, 2))
+    return np.arange(n) * blocks // n
+
+
+def jackknife_variance(lost: NDArray[np.float64]) -> float | None:
+    """The delete-one jackknife's variance of what is `lost[r]` less without round r.
+
+    None for a single round. lost: shape (n,).
+    """
+    n = len(lost)
+    return float((n - 1) * np.var(lost)) if n > 1 else None
+
+
+def block_variance(
+    counts: RoundCounts, *, baseline: RoundCounts | None = None, seed: int = 0
+) -> float:
+    """The larger of the jackknife over blocks and twice the bootstrap over them.
+
+    Of BMC; with a `baseline` of the same book and rounds, of the difference of the two, block by
+    block. The bootstrap draws the blocks anew 200 times.
+    """
+    group = blocks_of(counts.rounds)
+    of_model = _BlockCover(counts, group)
+    lost, redrawn = of_model.lost(), of_model.redrawn(seed)
+    if baseline:
+        of_baseline = _BlockCover(baseline, group)
+        lost, redrawn = lost - of_baseline.lost(), redrawn - of_baseline.redrawn(seed)
+    return max(jackknife_variance(lost) or 0.0, 2 * float(np.var(redrawn, ddof=1)))
+
+
+class _BlockCover:
+    """Which blocks of rounds cover how much of a book, as shares of it."""
+
+    def __init__(self, counts: RoundCounts, group: Positions) -> None:
+        self._blocks = int(group[-1]) + 1
+        patterns = counts.runs.grouped(group).patterns(n=self._blocks)
+        self._sets, self._share = patterns.rounds, patterns.words / counts.words
+
+    def lost(self) -> NDArray[np.float64]:
+        """Per block, what it alone covers."""
+        alone = self._sets.sum(axis=1) == 1
+        return np.asarray(self._share[alone] @ self._sets[alone])
+
+    def redrawn(self, seed: int) -> NDArray[np.float64]:
+        """BMC of as many blocks, drawn with replacement, 200 times."""
+        drawn = np.random.default_rng(seed).integers(self._blocks, size=(_BOOTSTRAPS, self._blocks))
+        chosen = np.zeros((_BOOTSTRAPS, self._blocks), dtype=np.float32)
+        np.put_along_axis(chosen, drawn, 1, axis=1)
+        sets = self._sets.astype(np.float32)
+        covered = [
+            self._share @ (sets @ chosen[at : at + _TOGETHER].T > 0)
+            for at in range(0, _BOOTSTRAPS, _TOGETHER)
+        ]
+        return np.concatenate(covered)
+
+
+def passage_rates(
+    passages: Sequence[Interval], own: Rounds, *, n: int, alike: bool, confidence: float
+) -> tuple[PassageRate, ...]:
+    """The rate of each passage [start, end), which lies in one excerpt.
+
+    own: what matches of each of the n rounds cover with their own excerpts, untrimmed. alike:
+    where rounds are not, n is divided by the design effect over blocks, at least 1.
+    Raises SettingsError for a confidence outside [0, 1).
+    """
+    if not passages:
+        return ()
+    places = np.array(passages, dtype=np.intp)
+    whole = _given_whole(places, own, n)
+    hits = whole.sum(axis=1)
+    effect = np.ones(len(places)) if alike else _design_effect(whole)
+    return tuple(
+        PassageRate(start, end, count, n, *_interval(count, n, by, confidence), not alike)
+        for (start, end), count, by in zip(passages, hits.tolist(), effect.tolist(), strict=True)
+    )
+
+
+def _interval(hits: int, n: int, effect: float, confidence: float) -> Proportion:
+    return clopper_pearson(hits / effect, n / effect, confidence=confidence)
+
+
+def _given_whole(places: NDArray[np.intp], own: Rounds, n: int) -> NDArray[np.bool_]:
+    """Whether a run of each round holds each place whole; shape (places, n)."""
+    if not len(own.start):
+        return np.zeros((len(places), n), dtype=np.bool_)
+    apart = int(max(own.end.max(), places.max())) + 1
+    begin = own.round * apart + own.start
+    wanted = np.arange(n) * apart + places[:, :1]
+    at = begin.searchsorted(wanted, side="right") - 1  # the last that begins no later
+    last = own.round[at] * apart + own.end[at]
+    return np.asarray((at >= 0) & (last >= np.arange(n) * apart + places[:, 1:]))
+
+
+def _design_effect(whole: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """By how much the variance over blocks exceeds that of rounds that are alike; at least 1."""
+    n = whole.shape[1]
+    group = blocks_of(n)
+    sizes = np.bincount(group)
+    share = whole.mean(axis=1)
+    hits = np.add.reduceat(whole, np.flatnonzero(np.diff(group, prepend=-1)), axis=1, dtype=np.intp)
+    blocks = len(sizes)
+    over_blocks = ((hits - share[:, None] * sizes) ** 2).sum(axis=1) * blocks / max(blocks - 1, 1)
+    if_alike = n * share * (1 - share)
+    effect = np.divide(over_blocks, if_alike, out=np.ones(len(share)), where=if_alike > 0)
+    return np.asarray(np.maximum(effect, 1))

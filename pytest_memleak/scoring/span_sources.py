@@ -12,17 +12,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_memleak.records.paper_format import no_excerpt
-from pytest_memleak.scoring.distinct import Distinct, Packing
-from pytest_memleak.scoring.index import Index
-from pytest_memleak.scoring.intervals import outermost
-from pytest_memleak.scoring.matches import match_all
+from pytest_memleak.scoring.index import Index, match_all
+from pytest_memleak.scoring.intervals import Distinct, Packing, outermost
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from pytest_memleak.records import Book, Generation, Scoring
-    from pytest_memleak.scoring.distinct import Positions
     from pytest_memleak.scoring.index import Layout
+    from pytest_memleak.scoring.intervals import Positions
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pytest_memleak.scoring.index import Index
+from pytest_memleak.scoring.index import Index, match_all
 from pytest_memleak.scoring.intervals import united
-from pytest_memleak.scoring.matches import match_all
 from pytest_memleak.scoring.ngram_prefilter import gram_hashes, whole_grams
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_memleak.records import Book
-    from pytest_memleak.scoring.distinct import Positions
+    from pytest_memleak.scoring.intervals import Positions
     from pytest_memleak.scoring.word_hashes import Keyed
 
 _FILTER_BITS = 18

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pytest_memleak.scoring.folded_tokens import folded, passage_words
+from pytest_memleak.scoring.folding import folded, passage_words
 from pytest_memleak.scoring.words import LOWER_OR_SPACE, in_latin_1, separated_in_latin_1, words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_memleak.records import WordMode
-    from pytest_memleak.scoring.distinct import Positions
+    from pytest_memleak.scoring.intervals import Positions
 
     Keys = NDArray[np.uint64]
 

@@ -22,7 +22,7 @@ from pytest_memleak.verdict.prompt_overlap import instruction_rules
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from pytest_memleak.scoring.distinct import Positions
+    from pytest_memleak.scoring.intervals import Positions
     from pytest_memleak.verdict.generation_features import Flags, GenerationFeatures
     from pytest_memleak.verdict.generation_kinds import CensusResult
     from pytest_memleak.verdict.prompt_overlap import GivenAway

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_memleak.records import Book, Generation, WordMode
-    from pytest_memleak.scoring.distinct import Positions
+    from pytest_memleak.scoring.intervals import Positions
     from pytest_memleak.scoring.word_hashes import Keyed
     from pytest_memleak.verdict.shingles import Keys
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_memleak.scoring.distinct import Positions
+    from pytest_memleak.scoring.intervals import Positions
 
     Keys = NDArray[np.uint64]
 

@@ -13,7 +13,7 @@ import unicodedata
 
 import regex
 
-from pytest_memleak.scoring.folded_tokens import LATIN
+from pytest_memleak.scoring.folding import LATIN
 from pytest_memleak.scoring.further_readings import further_readings
 from pytest_memleak.scoring.word_hashes import keyed
 

@@ -10,9 +10,8 @@ from known_models import ALIKE, KnownModel, lengths_of, probabilities_of
 
 from pytest_memleak.records import Verdict
 from pytest_memleak.scoring.exchangeability import exchangeability
-from pytest_memleak.scoring.longest_ranges import block_range, maximum_range
 from pytest_memleak.scoring.release_test import Compared, PairRounds, compare_releases
-from pytest_memleak.scoring.sampling_error import Spread, sampling_error
+from pytest_memleak.scoring.sampling_error import Spread, block_range, maximum_range, sampling_error
 
 NO_BORDERS = np.empty(0, dtype=np.intp)
 THRESHOLD = 20

@@ -6,7 +6,7 @@ import pytest
 
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.scoring.detection_limit import answers_to_detect, detection, rounds_to_detect
-from pytest_memleak.scoring.round_blocks import blocks_of
+from pytest_memleak.scoring.rounds import blocks_of
 
 
 @pytest.mark.parametrize(

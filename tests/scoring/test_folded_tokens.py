@@ -7,7 +7,7 @@ from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_memleak.scoring.folded_tokens import LATIN, passage_words
+from pytest_memleak.scoring.folding import LATIN, passage_words
 
 
 @pytest.mark.parametrize(

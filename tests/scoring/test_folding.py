@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_memleak.scoring.folded_tokens import LATIN_FORMS, LOOK_ALIKES
-from pytest_memleak.scoring.folding import folded_words
+from pytest_memleak.scoring.folding import LATIN_FORMS, LOOK_ALIKES, folded_words
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_memleak.scoring.distinct import Distinct, Packing
-from pytest_memleak.scoring.intervals import coverage, cut, outermost, united
+from pytest_memleak.scoring.intervals import Distinct, Packing, coverage, cut, outermost, united
 
 ENDS = st.tuples(st.integers(0, 30), st.integers(0, 30)).map(sorted)
 INTERVALS = st.lists(ENDS.filter(lambda at: at[0] < at[1]).map(tuple))

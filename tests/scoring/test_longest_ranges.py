@@ -9,14 +9,14 @@ from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_memleak.scoring.longest_ranges import (
+from pytest_memleak.scoring.exchangeability import random_orders
+from pytest_memleak.scoring.rounds import Rounds
+from pytest_memleak.scoring.sampling_error import (
     Range,
     block_range,
     expected_maximum,
     maximum_range,
 )
-from pytest_memleak.scoring.random_orders import random_orders
-from pytest_memleak.scoring.rounds import Rounds
 
 NO_BORDERS = np.empty(0, dtype=np.intp)
 WORDS = 40

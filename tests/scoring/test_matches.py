@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from pytest_memleak.records import Book, Excerpt
 from pytest_memleak.scoring import index as module
-from pytest_memleak.scoring.index import Index
-from pytest_memleak.scoring.matches import find_matches, match_texts
+from pytest_memleak.scoring.index import Index, find_matches, match_texts
 
 
 @st.composite

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from pytest_memleak import score
 from pytest_memleak.errors import BookError, RecordsError, SettingsError
 from pytest_memleak.records import Book, Excerpt, Generation
-from pytest_memleak.scoring.index import Index
-from pytest_memleak.scoring.matches import find_matches
+from pytest_memleak.scoring.index import Index, find_matches
 
 
 def records(*excerpts):

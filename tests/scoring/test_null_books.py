@@ -13,8 +13,7 @@ from pytest_memleak.records import Book, Excerpt, Scoring
 from pytest_memleak.scoring.index import Index
 from pytest_memleak.scoring.null_books import NullBook, excess_over_null, uplift
 from pytest_memleak.scoring.quantiles import student_quantile, student_tail
-from pytest_memleak.scoring.round_blocks import block_variance
-from pytest_memleak.scoring.rounds import round_counts
+from pytest_memleak.scoring.rounds import block_variance, round_counts
 from pytest_memleak.scoring.sampling_error import sampling_error
 
 SCORING = Scoring(k=5, trim=5, span_threshold=20)

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from pytest_memleak.scoring.passage_rates import passage_rates
 from pytest_memleak.scoring.quantiles import clopper_pearson
-from pytest_memleak.scoring.rounds import Rounds
+from pytest_memleak.scoring.rounds import Rounds, passage_rates
 
 
 def rates(passages, rounds, n, *, alike=True):

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from pytest_memleak.scoring.random_orders import random_orders
+from pytest_memleak.scoring.exchangeability import random_orders
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 64, 1_000])

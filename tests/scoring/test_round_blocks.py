@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_memleak.scoring.round_blocks import block_variance, blocks_of
-from pytest_memleak.scoring.rounds import Rounds, round_counts
+from pytest_memleak.scoring.rounds import Rounds, block_variance, blocks_of, round_counts
 
 WORDS = 60
 INTERVALS = st.sets(

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Scoring
 from pytest_memleak.scoring.exchangeability import Exchangeability
-from pytest_memleak.scoring.round_blocks import block_variance
-from pytest_memleak.scoring.rounds import Rounds, round_counts
+from pytest_memleak.scoring.rounds import Rounds, block_variance, round_counts
 from pytest_memleak.scoring.sampling_error import (
     SamplingError,
     Settling,

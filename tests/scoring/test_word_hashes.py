@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_memleak.scoring import word_hashes as module
-from pytest_memleak.scoring.folded_tokens import passage_words
+from pytest_memleak.scoring.folding import passage_words
 from pytest_memleak.scoring.word_hashes import (
     LONG,
     changed_by_folding,
