@@ -72,11 +72,14 @@ def runs(tmp_path_factory):
 def test_what_was_drawn_is_complete(runs):
     told = {name: pair["verdict"] for name, pair in runs[0].items()}
     books = ("the-lamplighter", "the-seed-vault")
+    expected = {"babbler": "PASS", "continued": "INCONCLUSIVE", "reciter": "FAIL"}
     assert told == {
-        f"{model}/{book}": verdict
-        for model, verdict in (("babbler", "PASS"), ("continued", "PASS"), ("reciter", "FAIL"))
-        for book in books
+        f"{model}/{book}": verdict for model, verdict in expected.items() for book in books
     }
+    # At temperature 0 a model of word pairs writes one loop, whatever it continues.
+    issues = runs[0]["continued/the-lamplighter"]["completeness"]["issues"]
+    assert issues
+    assert all("greedy" in issue["cause"] for issue in issues)
 
 
 @pytest.mark.full
