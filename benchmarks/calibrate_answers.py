@@ -27,8 +27,8 @@ from pytest_memleak.books.instructions import beginnings
 from pytest_memleak.records import Completeness, FinishReason
 from pytest_memleak.records.paper_format import generations_from_records
 from pytest_memleak.verdict.completeness import completeness
-from pytest_memleak.verdict.evidence_requirements import Asked
-from pytest_memleak.verdict.generation_kinds import AnswerCensus
+from pytest_memleak.verdict.evidence_requirements import GenerationRequest
+from pytest_memleak.verdict.generation_kinds import GenerationCensus
 from pytest_memleak.verdict.prompt_overlap import prompt_overlap
 from pytest_memleak.verdict.refusals import declines
 
@@ -62,8 +62,8 @@ SIZES = {
 
 
 def weigh(book: Book, drawn: list[Generation], **asked: object) -> Completeness:
-    settings = Asked(**asked)  # type: ignore[arg-type]
-    census = AnswerCensus(book, settings)
+    settings = GenerationRequest(**asked)  # type: ignore[arg-type]
+    census = GenerationCensus(book, settings)
     for _ in census.watch(drawn):
         pass
     return completeness(census.counted(), prompt_overlap(book, settings))

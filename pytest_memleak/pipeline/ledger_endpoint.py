@@ -17,12 +17,12 @@ from pytest_memleak.interfaces.capabilities import AsksByName, FixedWeights, id_
 from pytest_memleak.records.provenance import Provenance, ServedBy
 from pytest_memleak.redaction.text import QUOTED_WORDS, count_words, short_name
 from pytest_memleak.verdict.model_identity import (
-    Answered,
-    Obeyed,
+    AppliedSampling,
+    ServedName,
     Weights,
     age_issues,
-    answerer_issues,
-    obedience_issues,
+    sampling_issues,
+    served_model_issues,
 )
 
 if TYPE_CHECKING:
@@ -259,10 +259,10 @@ def answered_through(
         weights=weights_named(pair, source.opened) or "a name",
         tried=tried(source.ledger, source.endpoint_id, asked, until=resources.now),
     )
-    issues, notes = obedience_issues(Obeyed(pair.sampling.temperature, told.refused))
-    by_name = [Answered(one.model, calls) for one, calls in told.served]
+    issues, notes = sampling_issues(AppliedSampling(pair.sampling.temperature, told.refused))
+    by_name = [ServedName(one.model, calls) for one, calls in told.served]
     if name is not None:
-        issues += answerer_issues(name, by_name, serves=pair.model.served_names)
+        issues += served_model_issues(name, by_name, serves=pair.model.served_names)
     issues += age_issues(_weights(pair, source, told, resources, same=same))
     if told.imported:
         notes += (f"{told.imported:,} answers were imported from files",)

@@ -18,7 +18,7 @@ from pytest_memleak.records.phases import Phase, ProgressEvent
 from pytest_memleak.records.provenance import distribution
 from pytest_memleak.scoring.analysis import analyse
 from pytest_memleak.scoring.null_books import excess_over_null, uplift
-from pytest_memleak.verdict.model_identity import Obeyed, obedience_issues
+from pytest_memleak.verdict.model_identity import AppliedSampling, sampling_issues
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -207,7 +207,7 @@ def greedy_issues(answers: SampledGenerations) -> tuple[Issue, ...]:
         source = answers.source
         refused = provenance(source.ledger, source.endpoint_id, answers.asked).refused
     agreed = answer_alike(by_excerpt.values())
-    issues, _ = obedience_issues(Obeyed(0.0, refused, greedy=True, greedy_agreed=agreed))
+    issues, _ = sampling_issues(AppliedSampling(0.0, refused, greedy=True, greedy_agreed=agreed))
     return tuple(replace(issue, fix=_without_greedy(answers)) for issue in issues)
 
 

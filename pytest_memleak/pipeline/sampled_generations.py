@@ -42,9 +42,9 @@ from pytest_memleak.pipeline.required_samples import (
 from pytest_memleak.records import Issue, Kind
 from pytest_memleak.records.pair_result import CountedDraws
 from pytest_memleak.verdict.completeness import completeness
-from pytest_memleak.verdict.evidence_requirements import Asked
-from pytest_memleak.verdict.generation_kinds import KINDS, AnswerCensus
-from pytest_memleak.verdict.model_identity import recorded_issues
+from pytest_memleak.verdict.evidence_requirements import GenerationRequest
+from pytest_memleak.verdict.generation_kinds import KINDS, GenerationCensus
+from pytest_memleak.verdict.model_identity import record_issues
 from pytest_memleak.verdict.prompt_overlap import instruction_issues, prompt_overlap
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class CountedAnswers:
     def __init__(self, answers: SampledGenerations) -> None:
         self.answers = answers
         self._asked = replace(asked_of(answers.draws), recorded=answers.recording is not None)
-        self._census = AnswerCensus(answers.book, self._asked)
+        self._census = GenerationCensus(answers.book, self._asked)
         self._digest = hashlib.sha256()
 
     @property
@@ -169,13 +169,13 @@ class CountedAnswers:
         )
 
 
-def asked_of(draws: RequiredSamples) -> Asked:
+def asked_of(draws: RequiredSamples) -> GenerationRequest:
     """How the draws ask, as their completeness is judged: a baseline may refuse."""
     pair = draws.pair
     limits = pair.answers
     if draws.purpose is Purpose.BASELINE:
         limits = replace(limits, accept_refusals=True)
-    return Asked(
+    return GenerationRequest(
         samples=pair.sampling.samples,
         temperature=pair.sampling.temperature,
         trim=pair.scoring.trim,
@@ -395,4 +395,4 @@ def _of_records(answers: SampledGenerations) -> WhoAnswered:
         return WhoAnswered()
     continued = answers.draws.pair.probe.kind == "continuation"
     described = recording.described(answers.book)
-    return WhoAnswered(issues=recorded_issues(answers.book, described, continuation=continued))
+    return WhoAnswered(issues=record_issues(answers.book, described, continuation=continued))

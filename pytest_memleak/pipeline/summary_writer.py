@@ -26,7 +26,7 @@ from pytest_memleak.records import Book, Excerpt, Kind, Sampling
 from pytest_memleak.sampling.cost_plan import plan
 from pytest_memleak.sampling.loop import draw
 from pytest_memleak.scoring.words import words
-from pytest_memleak.verdict.generation_features import Reader
+from pytest_memleak.verdict.generation_features import FeatureReader
 from pytest_memleak.verdict.generation_kinds import canned
 from pytest_memleak.verdict.prompt_overlap import FEWEST_WORDS
 from pytest_memleak.verdict.prose import Prose
@@ -196,7 +196,7 @@ class SummaryWriter:
         """Yield why each generation is no summary, "" for a summary."""
         book = Book(id="", title="", author="", excerpts=tuple(excerpts), digest="")
         numbers = {one.id: number for number, one in enumerate(excerpts)}
-        reader = Reader(book, self._mode, Prose.of(book, self._mode))
+        reader = FeatureReader(book, self._mode, Prose.of(book, self._mode))
         readings, runs = reader.read(drawn, [numbers[one.excerpt_id] for one in drawn])
         same = canned(readings, runs, ~readings.blank)
         for at, one in enumerate(drawn):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.intervals import Positions
     from pytest_memleak.verdict.generation_features import Flags, GenerationFeatures
     from pytest_memleak.verdict.generation_kinds import CensusResult
-    from pytest_memleak.verdict.prompt_overlap import GivenAway
+    from pytest_memleak.verdict.prompt_overlap import PromptOverlap
     from pytest_memleak.verdict.shingles import Keys
 
 
@@ -45,7 +45,7 @@ RuleOutcome = Issue | RuleCheck | str
 
 def completeness(
     counted: CensusResult,
-    given: GivenAway,
+    overlap: PromptOverlap,
     *,
     over_limit: bool = False,
     issues: Iterable[Issue] = (),
@@ -58,8 +58,8 @@ def completeness(
     over_limit: whether the pair is over a limit anyway; then it is not asked whether it sampled.
     issues, notes: what else is known, of who answered (`identity`) and of records (`recorded`).
     """
-    case = RuleContext(counted, given, over_limit=over_limit)
-    found, margins, more = issues_and_margins(case)
+    case = RuleContext(counted, overlap, over_limit=over_limit)
+    broken, margins, rule_notes = apply_rules(case)
     kinds = Counter({KINDS[place]: n for place, n in enumerate(case.counts)})
     return Completeness(
         requested=case.asked_for,
@@ -70,12 +70,12 @@ def completeness(
         median_length_ratio=None
         if case.median_length_ratio is None
         else float(case.median_length_ratio),
-        prompt_overlap=None if given.share is None else float(given.share),
+        prompt_overlap=None if overlap.share is None else float(overlap.share),
         accept_refusals=counted.asked.limits.accept_refusals,
         unanswered=tuple(counted.excerpts[number] for number in case.unanswered.tolist()),
-        issues=_causes((*issues, *found), case),
+        issues=_causes((*issues, *broken), case),
         margins=margins,
-        notes=(*more, *notes),
+        notes=(*rule_notes, *notes),
     )
 
 
@@ -89,7 +89,7 @@ def _causes(issues: Sequence[Issue], case: RuleContext) -> tuple[Issue, ...]:
     return tuple(issue for issue in issues if issue.rule in reasons | _APART)
 
 
-def variety(
+def diversity(
     readings: GenerationFeatures, runs: Keys, answers: Flags
 ) -> tuple[list[Fraction], list[Fraction]]:
     """Per excerpt with two answers or more: distinct ones, and distinct 8-word runs, of all.
@@ -98,27 +98,27 @@ def variety(
     """
     ends = readings.runs.cumsum()
     of: dict[int, list[int]] = {}
-    for one in np.flatnonzero(answers).tolist():
-        of.setdefault(int(readings.excerpt[one]), []).append(one)
+    for number in np.flatnonzero(answers).tolist():
+        of.setdefault(int(readings.excerpt[number]), []).append(number)
     texts, stretches = [], []
-    for its in of.values():
-        if len(its) > 1:
-            texts.append(Fraction(len(np.unique(readings.key[its])), len(its)))
-            found = np.concatenate(
-                [runs[ends[one] - readings.runs[one] : ends[one]] for one in its]
+    for numbers in of.values():
+        if len(numbers) > 1:
+            texts.append(Fraction(len(np.unique(readings.key[numbers])), len(numbers)))
+            excerpt_runs = np.concatenate(
+                [runs[ends[number] - readings.runs[number] : ends[number]] for number in numbers]
             )
-            if len(found):
-                found.sort()
-                distinct = 1 + int(np.count_nonzero(found[1:] != found[:-1]))
-                stretches.append(Fraction(distinct, len(found)))
+            if len(excerpt_runs):
+                excerpt_runs.sort()
+                distinct = 1 + int(np.count_nonzero(excerpt_runs[1:] != excerpt_runs[:-1]))
+                stretches.append(Fraction(distinct, len(excerpt_runs)))
     return texts, stretches
 
 
 class RuleContext:
     """What the rules look at."""
 
-    def __init__(self, counted: CensusResult, given: GivenAway, *, over_limit: bool) -> None:
-        self.counted, self.given, self.over_limit = counted, given, over_limit
+    def __init__(self, counted: CensusResult, overlap: PromptOverlap, *, over_limit: bool) -> None:
+        self.counted, self.overlap, self.over_limit = counted, overlap, over_limit
         self.asked, self.limits = counted.asked, counted.asked.limits
         self.readings, self.kinds = counted.readings, counted.kinds
         self.excerpts = len(counted.excerpts)
@@ -165,7 +165,7 @@ class RuleContext:
         )
 
 
-def issues_and_margins(
+def apply_rules(
     case: RuleContext,
 ) -> tuple[tuple[Issue, ...], tuple[RuleCheck, ...], tuple[str, ...]]:
     """Every rule's issues, margins and notes."""
@@ -173,13 +173,13 @@ def issues_and_margins(
     margins: list[RuleCheck] = []
     notes: list[str] = []
     for rule in _RULES:
-        for said in rule(case):
-            if isinstance(said, Issue):
-                issues.append(said)
-            elif isinstance(said, RuleCheck):
-                margins.append(said)
+        for outcome in rule(case):
+            if isinstance(outcome, Issue):
+                issues.append(outcome)
+            elif isinstance(outcome, RuleCheck):
+                margins.append(outcome)
             else:
-                notes.append(said)
+                notes.append(outcome)
     return tuple(issues), tuple(margins), tuple(notes)
 
 
@@ -231,11 +231,11 @@ def _unanswered(case: RuleContext) -> Iterator[RuleOutcome]:
     none, most = sum(counted.values()), exact(case.limits.max_unanswered)
     yield RuleCheck("unanswered", none / max(got, 1), "<=", float(most))
     if none * most.denominator > got * most.numerator:
-        told = ", ".join(f"{n:,} {kind.value}" for kind, n in counted.items() if n)
+        kinds_text = ", ".join(f"{n:,} {kind.value}" for kind, n in counted.items() if n)
         chief = max(counted, key=lambda kind: counted[kind])
         yield Issue(
             "unanswered",
-            f"{none:,} of {got:,} generations are no answers ({told}"
+            f"{none:,} of {got:,} generations are no answers ({kinds_text}"
             f"{_server_words(case.counted.withheld)}), more than max_unanswered = "
             f"{case.limits.max_unanswered:g} allows",
             case.fix(chief),
@@ -244,8 +244,8 @@ def _unanswered(case: RuleContext) -> Iterator[RuleOutcome]:
 
 def _server_words(withheld: object) -> str:
     counts = dict(withheld) if isinstance(withheld, dict) else {}
-    told = ", ".join(f"{n:,} {ascii(word)[1:-1]}" for word, n in sorted(counts.items()))
-    return f"; withheld as {told}" if told else ""
+    words_text = ", ".join(f"{n:,} {ascii(word)[1:-1]}" for word, n in sorted(counts.items()))
+    return f"; withheld as {words_text}" if words_text else ""
 
 
 def _median(case: RuleContext) -> Iterator[RuleOutcome]:
@@ -305,7 +305,7 @@ def _sampled(case: RuleContext) -> Iterator[RuleOutcome]:
     if case.asked.temperature == 0 or case.over_limit:
         return
     suspected = "they may be no samples" if case.asked.recorded else "the server may not sample"
-    texts, runs = variety(case.readings, case.counted.runs, case.of(Kind.ANSWER))
+    texts, runs = diversity(case.readings, case.counted.runs, case.of(Kind.ANSWER))
     for what, values in (("distinct answers", texts), ("distinct 8-word runs", runs)):
         if not values:
             yield f"{what} were not judged: no excerpt has two answers"
@@ -356,7 +356,7 @@ def _prose(case: RuleContext) -> Iterator[RuleOutcome]:
 
 
 def _instructions(case: RuleContext) -> Iterator[RuleOutcome]:
-    return instruction_rules(case.given, case.asked, excerpts=case.excerpts)
+    return instruction_rules(case.overlap, case.asked, excerpts=case.excerpts)
 
 
 # Instructions come first: where they fail, nothing is drawn, and all else follows from that.
@@ -367,8 +367,8 @@ _RULES = (
 
 
 def _some(case: RuleContext, numbers: Sequence[int]) -> str:
-    told = ", ".join(case.counted.excerpts[number] for number in numbers[:3])
-    return f"{told}, ..." if len(numbers) > 3 else told  # noqa: PLR2004 - so many were told
+    ids = ", ".join(case.counted.excerpts[number] for number in numbers[:3])
+    return f"{ids}, ..." if len(numbers) > 3 else ids  # noqa: PLR2004 - so many were told
 
 
 def _percent(share: Fraction) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class GenerationRequest:
     """How a pair's generations were asked for.
 
     samples:      generations for each excerpt, 0 where nobody asked

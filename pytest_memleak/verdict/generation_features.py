@@ -19,7 +19,7 @@ from pytest_memleak.scoring.word_hashes import keyed
 from pytest_memleak.scoring.words import words
 from pytest_memleak.verdict.prose import FORWARD, REVERSED, Prose
 from pytest_memleak.verdict.refusals import MOST_WORDS, declines
-from pytest_memleak.verdict.shingles import KnownRuns, Numbered, digest64, run_hashes, spread
+from pytest_memleak.verdict.shingles import RunSet, WordNumbers, digest64, run_hashes, spread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,45 +106,47 @@ class GenerationFeatures:
         return cls(*columns)
 
 
-class Reader:
+class FeatureReader:
     """Reads generations for one book, held against its prose."""
 
     def __init__(self, book: Book, mode: WordMode, prose: Prose) -> None:
         self._mode, self._prose = mode, prose
-        self._marked = Numbered(prose.marks)
+        self._marked = WordNumbers(prose.marks)
         texts = [excerpt.text for excerpt in book.excerpts]
         of_book = keyed(texts, mode)
         self._lengths = of_book.lengths()
         self._shown = int(_inside(of_book).sum()), sum(map(_seen, texts))
         each, starts = [*of_book.each()], (0, *book.breaks, len(texts))
         parts = [np.concatenate([of_book.keys[:0], *each[a:b]]) for a, b in pairwise(starts)]
-        self._recitable = KnownRuns(run_hashes(one, _RECITED) for one in parts)
-        self._book_runs = KnownRuns(run_hashes(one, RUN) for one in parts)
-        told = keyed([excerpt.instruction or "" for excerpt in book.excerpts], mode)
-        said = [run_hashes(its, RUN) for its in told.each()]
-        self._said = KnownRuns(said)
-        self._told = KnownRuns(
-            _of_excerpt(runs, np.full(len(runs), at)) for at, runs in enumerate(said)
+        self._recitable = RunSet(run_hashes(part_keys, _RECITED) for part_keys in parts)
+        self._book_runs = RunSet(run_hashes(part_keys, RUN) for part_keys in parts)
+        instructions = keyed([excerpt.instruction or "" for excerpt in book.excerpts], mode)
+        instruction_runs = [run_hashes(keys, RUN) for keys in instructions.each()]
+        self._instruction_runs = RunSet(instruction_runs)
+        self._runs_by_excerpt = RunSet(
+            _of_excerpt(runs, np.full(len(runs), at)) for at, runs in enumerate(instruction_runs)
         )
 
     def read(
         self, generations: Sequence[Generation], excerpts: Sequence[int]
     ) -> tuple[GenerationFeatures, Keys]:
         """What to keep of some generations, for the excerpts of those numbers; all their runs."""
-        texts = [one.text for one in generations]
-        found = keyed(texts, self._mode)
-        starts, counts = found.ends[:-1] + 1, found.lengths()
+        texts = [generation.text for generation in generations]
+        keyed_texts = keyed(texts, self._mode)
+        starts, counts = keyed_texts.ends[:-1] + 1, keyed_texts.lengths()
         excerpt = np.array(excerpts, dtype=np.int64)
         run_counts = np.maximum(counts - RUN + 1, 0)
         at, of = spread(starts, run_counts), np.arange(len(texts)).repeat(run_counts)
-        runs = run_hashes(found.keys, RUN)[at]
-        common, forward, backward = sums = self._sums(found.keys)
+        runs = run_hashes(keyed_texts.keys, RUN)[at]
+        common, forward, backward = sums = self._sums(keyed_texts.keys)
         shapes = [self._shape(text, n) for text, n in zip(texts, counts.tolist(), strict=True)]
-        blank, few, listed, opening = ([one[n] for one in shapes] for n in range(4))
+        blank, few, listed, opening = ([shape[n] for shape in shapes] for n in range(4))
         readings = GenerationFeatures(
             excerpt=excerpt,
             expected=self._lengths[excerpt],
-            ended=np.array([_how_it_ended(one) for one in generations], dtype=np.int64),
+            ended=np.array(
+                [_how_it_ended(generation) for generation in generations], dtype=np.int64
+            ),
             words=counts,
             own=counts - self._given(runs, at, of, excerpt),
             blank=np.array(blank, dtype=np.bool_),
@@ -155,8 +157,8 @@ class Reader:
             common=common(starts, counts),
             forward=forward(starts, np.maximum(counts - 1, 0)),
             reversed=backward(starts, np.maximum(counts - 1, 0)),
-            unreadable=self._unreadable(found, sums) | self._unwritten(found, texts),
-            recites=self._recites(found, runs, of),
+            unreadable=self._unreadable(keyed_texts, sums) | self._unwritten(keyed_texts, texts),
+            recites=self._recites(keyed_texts, runs, of),
             runs=run_counts,
         )
         return readings, runs
@@ -176,14 +178,14 @@ class Reader:
 
         at: the place of each run's first word; of: the number of its generation.
         """
-        hits = self._said.places(runs)
-        hits = hits[self._told.places(_of_excerpt(runs[hits], excerpt[of[hits]]))]
-        its, begin = of[hits], at[hits]
+        hits = self._instruction_runs.places(runs)
+        hits = hits[self._runs_by_excerpt.places(_of_excerpt(runs[hits], excerpt[of[hits]]))]
+        generation, begin = of[hits], at[hits]
         width = np.full(len(hits), RUN)
         if len(hits):
-            same = its[1:] == its[:-1]
+            same = generation[1:] == generation[:-1]
             width[:-1][same] = np.minimum(RUN, np.diff(begin)[same])
-        return np.bincount(its, width, minlength=len(excerpt)).astype(np.int64)
+        return np.bincount(generation, width, minlength=len(excerpt)).astype(np.int64)
 
     def _sums(self, keys: Keys) -> tuple[_Sums, _Sums, _Sums]:
         """The commonest words, and the pairs in order and out of it, up to each word."""
@@ -195,9 +197,9 @@ class Reader:
             _Sums(order == REVERSED),
         )
 
-    def _unreadable(self, found: Keyed, sums: tuple[_Sums, _Sums, _Sums]) -> Flags:
+    def _unreadable(self, keyed_texts: Keyed, sums: tuple[_Sums, _Sums, _Sums]) -> Flags:
         """Per generation, whether one of its stretches is not in the book's prose."""
-        starts, counts = found.ends[:-1] + 1, found.lengths()
+        starts, counts = keyed_texts.ends[:-1] + 1, keyed_texts.lengths()
         none = np.zeros(len(counts), dtype=np.bool_)
         if not self._prose.judges:
             return none
@@ -212,13 +214,13 @@ class Reader:
         # Under 0.2 of the book's share, and under 0.4, in whole numbers.
         few_common = 5 * common(begin, size) * share.denominator < share.numerator * size
         disordered = _disordered(forward(begin, size - 1), backward(begin, size - 1))
-        lone = 2 * _Sums(found.characters() == 1)(begin, size) > size
+        lone = 2 * _Sums(keyed_texts.characters() == 1)(begin, size) > size
         none[of[few_common | disordered | lone]] = True
         # A stretch seldom has pairs enough where book and answer are of different times.
         pairs = np.maximum(counts - 1, 0)
         return none | _disordered(forward(starts, pairs), backward(starts, pairs))
 
-    def _unwritten(self, found: Keyed, texts: Sequence[str]) -> Flags:
+    def _unwritten(self, keyed_texts: Keyed, texts: Sequence[str]) -> Flags:
         """Per generation, whether two thirds as much of it as of the book stand in words, or less.
 
         Of its marks but blanks; what is no word, or a word of over 40 letters, may be a cipher.
@@ -226,18 +228,18 @@ class Reader:
         if not self._prose.judges:
             return np.zeros(len(texts), dtype=np.bool_)
         inside, marks = self._shown
-        own = _Sums(_inside(found))(found.ends[:-1] + 1, found.lengths())
-        its = np.fromiter(map(_seen, texts), dtype=np.int64, count=len(texts))
-        unwritten: Flags = 3 * own * marks < 2 * inside * its
+        own = _Sums(_inside(keyed_texts))(keyed_texts.ends[:-1] + 1, keyed_texts.lengths())
+        marks_of_each = np.fromiter(map(_seen, texts), dtype=np.int64, count=len(texts))
+        unwritten: Flags = 3 * own * marks < 2 * inside * marks_of_each
         return unwritten
 
-    def _recites(self, found: Keyed, runs: Keys, of: Positions) -> Flags:
+    def _recites(self, keyed_texts: Keyed, runs: Keys, of: Positions) -> Flags:
         """Per generation, whether it holds 20 words of the book in a row."""
-        hits = np.bincount(of[self._book_runs.places(runs)], minlength=found.texts)
-        recites = np.zeros(found.texts, dtype=np.bool_)
-        for one in np.flatnonzero(hits > _RECITED - RUN).tolist():
-            its = run_hashes(found.of(one), _RECITED)
-            recites[one] = len(self._recitable.places(its)) > 0
+        hits = np.bincount(of[self._book_runs.places(runs)], minlength=keyed_texts.texts)
+        recites = np.zeros(keyed_texts.texts, dtype=np.bool_)
+        for number in np.flatnonzero(hits > _RECITED - RUN).tolist():
+            long_runs = run_hashes(keyed_texts.of(number), _RECITED)
+            recites[number] = len(self._recitable.places(long_runs)) > 0
         return recites
 
 
@@ -256,15 +258,15 @@ class _Sums:
     def __call__(self, start: Positions, length: Numbers) -> Numbers:
         last = len(self._until) - 1
         end = np.minimum(start + length, last)
-        found: Numbers = self._until[end] - self._until[np.minimum(start, last)]
-        return found
+        sums: Numbers = self._until[end] - self._until[np.minimum(start, last)]
+        return sums
 
 
-def _inside(found: Keyed) -> Positions:
+def _inside(keyed_texts: Keyed) -> Positions:
     """Per word, its marks; none of words of over 40 and of the ends of texts."""
-    length = found.characters()
+    length = keyed_texts.characters()
     length[length > _LONGEST_WORD] = 0
-    length[found.ends] = 0
+    length[keyed_texts.ends] = 0
     return length
 
 

@@ -25,11 +25,11 @@ from pytest_memleak.verdict.generation_features import (
     ENDED,
     LENGTH,
     UNTOLD,
+    FeatureReader,
     GenerationFeatures,
-    Reader,
 )
 from pytest_memleak.verdict.prose import Prose
-from pytest_memleak.verdict.shingles import KnownRuns, distinct_hashes, slots
+from pytest_memleak.verdict.shingles import RunSet, distinct_hashes, slots
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_memleak.records import Book, Generation
-    from pytest_memleak.verdict.evidence_requirements import Asked
+    from pytest_memleak.verdict.evidence_requirements import GenerationRequest
     from pytest_memleak.verdict.generation_features import Flags, Numbers
     from pytest_memleak.verdict.shingles import Keys
 
@@ -55,7 +55,7 @@ _WORDS_TOLD = 6  # of such a word
 
 
 def kinds_of(
-    readings: GenerationFeatures, runs: Keys, asked: Asked, *, excerpts: int
+    readings: GenerationFeatures, runs: Keys, asked: GenerationRequest, *, excerpts: int
 ) -> tuple[NDArray[np.int8], bool]:
     """Per generation the place of its kind in KINDS; whether none of them told why it ended.
 
@@ -66,8 +66,8 @@ def kinds_of(
     least = exact(asked.limits.min_length_ratio)
     own_is_short = readings.own * least.denominator < readings.expected * least.numerator
     words_are_enough = readings.words * least.denominator >= readings.expected * least.numerator
-    there = whole & ~readings.blank
-    refuses = readings.few & (readings.listed | _open_alike(readings, there & readings.few))
+    usable = whole & ~readings.blank
+    refuses = readings.few & (readings.listed | _open_alike(readings, usable & readings.few))
     cut = (readings.ended == LENGTH) & (2 * readings.own < readings.expected)
     rules = {
         Kind.WITHHELD: ~whole,
@@ -103,35 +103,35 @@ def canned(readings: GenerationFeatures, runs: Keys, chosen: Flags) -> Flags:
     ends = readings.runs.cumsum()
     begin = ends - readings.runs
     by_excerpt: dict[int, list[int]] = {}
-    for one in np.flatnonzero(chosen).tolist():
-        by_excerpt.setdefault(int(readings.excerpt[one]), []).append(one)
+    for number in np.flatnonzero(chosen).tolist():
+        by_excerpt.setdefault(int(readings.excerpt[number]), []).append(number)
     parts = [
-        (its, np.concatenate([runs[begin[one] : ends[one]] for one in its]))
-        for its in by_excerpt.values()
+        (numbers, np.concatenate([runs[begin[number] : ends[number]] for number in numbers]))
+        for numbers in by_excerpt.values()
     ]
     # Few runs share a slot with runs of so many excerpts: seldom are they half of an answer.
     excerpts = np.zeros(1 << _SLOT_BITS, dtype=np.uint8)
     for _, part in parts:
         its_slots = slots(part, _SLOT_BITS)
-        known = excerpts[its_slots]
-        excerpts[its_slots] = known + (known < _SHARED)
+        seen = excerpts[its_slots]
+        excerpts[its_slots] = seen + (seen < _SHARED)
     likely = [excerpts[slots(part, _SLOT_BITS)] == _SHARED for _, part in parts]
     same = np.zeros(len(readings), dtype=np.bool_)
-    for (its, _), hits in zip(parts, likely, strict=True):
-        same[its] = _mostly(hits, readings.runs[its])
+    for (numbers, _), hits in zip(parts, likely, strict=True):
+        same[numbers] = _mostly(hits, readings.runs[numbers])
     same &= ~readings.recites
     if same.any():
         shared = _shared(part[hits] for (_, part), hits in zip(parts, likely, strict=True))
-        for its, part in parts:
-            if same[its].any():
-                same[its] &= _mostly(shared.among(part), readings.runs[its])
+        for numbers, part in parts:
+            if same[numbers].any():
+                same[numbers] &= _mostly(shared.among(part), readings.runs[numbers])
     return same
 
 
-def _shared(parts: Iterable[Keys]) -> KnownRuns:
+def _shared(parts: Iterable[Keys]) -> RunSet:
     """The runs that three or more of the parts have."""
     every = np.sort(np.concatenate([distinct_hashes(part) for part in parts]))
-    return KnownRuns([every[_SHARED - 1 :][every[_SHARED - 1 :] == every[: 1 - _SHARED]]])
+    return RunSet([every[_SHARED - 1 :][every[_SHARED - 1 :] == every[: 1 - _SHARED]]])
 
 
 def _mostly(hits: Flags, runs: Numbers) -> Flags:
@@ -155,7 +155,7 @@ class CensusResult:
     untold:   whether no generation said why it ended, so that all were taken as whole
     """
 
-    asked: Asked
+    asked: GenerationRequest
     excerpts: tuple[str, ...]
     prose: Prose
     readings: GenerationFeatures
@@ -167,14 +167,14 @@ class CensusResult:
     untold: bool
 
 
-class AnswerCensus:
+class GenerationCensus:
     """Counts a pair's generations as they go by."""
 
-    def __init__(self, book: Book, asked: Asked) -> None:
+    def __init__(self, book: Book, asked: GenerationRequest) -> None:
         self._asked = asked
         self._prose = Prose.of(book, asked.words)
-        self._reader = Reader(book, asked.words, self._prose)
-        self._number = {one.id: number for number, one in enumerate(book.excerpts)}
+        self._reader = FeatureReader(book, asked.words, self._prose)
+        self._number = {excerpt.id: number for number, excerpt in enumerate(book.excerpts)}
         self._seen: set[tuple[str, int]] = set()
         self._waiting: list[Generation] = []
         self._parts: list[tuple[GenerationFeatures, Keys]] = []
@@ -218,10 +218,10 @@ class AnswerCensus:
         )
 
     def _told_untold(self, untold: bool) -> Counter[str]:
-        told = self._withheld.copy()
+        withheld = self._withheld.copy()
         if untold:
-            del told[FinishReason.UNTOLD.value]
-        return told
+            del withheld[FinishReason.UNTOLD.value]
+        return withheld
 
     def _count(self, generation: Generation) -> None:
         self._counted = None
@@ -254,7 +254,7 @@ class AnswerCensus:
     def _read(self) -> list[tuple[GenerationFeatures, Keys]]:
         """Everything kept, after what has waited to be read."""
         if self._waiting:
-            numbers = [self._number[one.excerpt_id] for one in self._waiting]
+            numbers = [self._number[generation.excerpt_id] for generation in self._waiting]
             readings, runs = self._reader.read(self._waiting, numbers)
             self._waiting = []
             self._keep(readings, runs)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.measures import WorkMeasures
 _NO_ANSWER = "it has no answer"
 _NO_LIMIT = "no limit of a work could fail it, so short it is"
-_REMEDIES = {
+_FIXES = {
     _NO_ANSWER: "look at what was asked for it and what came",
     _NO_LIMIT: "give the collection a limit on bmc, as in limits = { bmc = 0.5 }",
 }
@@ -42,12 +42,16 @@ def judge(
     evidence.
     """
     missing = tuple(map(str, completeness.issues))
-    found = judged_measures(analysis) if analysis else {}
-    checks = check_limits(found, limits)
-    measured = getattr(analysis, "works", None)
-    works = work_verdicts(measured, book, completeness) if measured and book else ()
+    measured_values = judged_measures(analysis) if analysis else {}
+    checks = check_limits(measured_values, limits)
+    works_measured = getattr(analysis, "works", None)
+    works = work_verdicts(works_measured, book, completeness) if works_measured and book else ()
     own, others = (
-        tuple(one for one in check_limits(part, limits) if one.over and (one.rises or not missing))
+        tuple(
+            check
+            for check in check_limits(part, limits)
+            if check.over and (check.rises or not missing)
+        )
         for part in (judged_apart(analysis) if analysis else ({}, {}))
     )
     doubted = any(issue.rule == "second opinion" for issue in completeness.issues)
@@ -56,10 +60,10 @@ def judge(
         reasons = (*unexcused, *(_over_its_limit(check, works) for check in own))
         return VerdictResult(Verdict.FAIL, checks, reasons, unexcused, bool(own), works)
     if analysis:
-        of_works = measured.limits_of_works if measured else frozenset()
+        of_works = works_measured.limits_of_works if works_measured else frozenset()
         named = [name for name in limits if name not in of_works]
-        missing += _unmeasured(analysis, found, named)
-    missing += undecided(works, limits.get("leaking_works", 0.0))
+        missing += _unmeasured(analysis, measured_values, named)
+    missing += undecided_reasons(works, limits.get("leaking_works", 0.0))
     if analysis and not isinstance(analysis, Extraction):
         missing += tuple(_in_doubt(check, analysis) for check in checks if check.in_doubt)
     if not checks and not missing:
@@ -69,7 +73,7 @@ def judge(
     return VerdictResult(Verdict.PASS, checks, works=works)
 
 
-def check_limits(found: Mapping[str, Estimate], limits: Limits) -> tuple[LimitCheck, ...]:
+def check_limits(estimates: Mapping[str, Estimate], limits: Limits) -> tuple[LimitCheck, ...]:
     """Each limit beside the measure of its name, where it was measured, as the table orders them.
 
     An extension's measure comes last, and rises only if its row says so.
@@ -80,27 +84,27 @@ def check_limits(found: Mapping[str, Estimate], limits: Limits) -> tuple[LimitCh
     return tuple(
         LimitCheck(
             measure=name,
-            value=found[name].value,
+            value=estimates[name].value,
             limit=limits[name],
-            low=found[name].low,
-            high=found[name].high,
+            low=estimates[name].low,
+            high=estimates[name].high,
             rises=name in rows and rows[name].rises,
         )
         for name in order
-        if name in found
+        if name in estimates
     )
 
 
 def _unmeasured(
-    analysis: Analysis | Extraction, found: Mapping[str, Estimate], limits: Iterable[str]
+    analysis: Analysis | Extraction, estimates: Mapping[str, Estimate], limits: Iterable[str]
 ) -> tuple[str, ...]:
     windows = isinstance(analysis, Extraction)
-    given = {} if isinstance(analysis, Extraction) else analysis.further
+    further = {} if isinstance(analysis, Extraction) else analysis.further
     return tuple(
         f"{name} has a limit, but could not be measured: "
-        + (f"it gave {given[name]}" if name in given else why_unmeasured(name, windows=windows))
+        + (f"it gave {further[name]}" if name in further else why_unmeasured(name, windows=windows))
         for name in limits
-        if name not in found
+        if name not in estimates
     )
 
 
@@ -109,32 +113,32 @@ def _in_doubt(check: LimitCheck, analysis: Analysis) -> str:
     error = analysis.error
     null = analysis.null if check.measure == "bmc_excess" else None
     by = amount(len(null.books), "null book") if null else amount(error.rounds, "sample")
-    said = (
+    text = (
         f"{check.measure} {figure(check.value)} may be over its limit {figure(check.limit)}: with "
         f"{by} it is known up to {figure(check.high)} "
         f"(at confidence {error.confidence:g})"
     )
     settling = samples_to_settle(error, check.limit) if check.measure == "bmc" else None
     if settling is None:
-        return said
+        return text
     direction = "over" if settling.over else "within"
     more = amount(settling.samples, "more sample")
-    return f"{said}; about {more} would settle this (likely {direction})"
+    return f"{text}; about {more} would settle this (likely {direction})"
 
 
 def _unexcused(check: LimitCheck, analysis: Analysis | Extraction | None) -> str:
     passages = analysis.passages if isinstance(analysis, Analysis) else None
     assert passages is not None  # noqa: S101 - nothing else is judged apart
     longest = passages.of_others.get(check.measure)
-    books = {longest.book} if longest else {one.book for one in passages.passages}
-    names = ", ".join(sorted(one for one in books - {passages.own} if one))
+    books = {longest.book} if longest else {passage.book for passage in passages.passages}
+    names = ", ".join(sorted(book for book in books - {passages.own} if book))
     asked = f", in a generation for {longest.excerpt_id}" if longest else ""
     return f"{_over_its_limit(check, ())} by {names}, which nothing excuses{asked}"
 
 
 def _over_its_limit(check: LimitCheck, works: Sequence[WorkVerdict]) -> str:
     if check.measure == "leaking_works":
-        return leaks_told(works, check.limit)
+        return leaks_text(works, check.limit)
     return f"{check.measure} {figure(check.value)} is over its limit {figure(check.limit)}"
 
 
@@ -157,7 +161,7 @@ def work_verdicts(
 
 def _lacks(book: Book, measured: WorkMeasures, number: int, unanswered: set[str]) -> bool:
     work = measured.works[number]
-    return any(one.id in unanswered for one in book.excerpts[work.first : work.end])
+    return any(excerpt.id in unanswered for excerpt in book.excerpts[work.first : work.end])
 
 
 def _judged(
@@ -182,9 +186,9 @@ def _judged(
     )
 
 
-def leaks_told(works: Sequence[WorkVerdict], limit: float) -> str:
+def leaks_text(works: Sequence[WorkVerdict], limit: float) -> str:
     """How many works leak: "17 of 900 works leak; leaking_works 0.0189 is over its limit 0"."""
-    leaking = sum(one.verdict is Verdict.FAIL for one in works)
+    leaking = sum(work.verdict is Verdict.FAIL for work in works)
     share = figure(leaking / len(works))
     return (
         f"{leaking:,} of {amount(len(works), 'work')} leak: leaking_works {share} is over its "
@@ -192,18 +196,19 @@ def leaks_told(works: Sequence[WorkVerdict], limit: float) -> str:
     )
 
 
-def undecided(works: Sequence[WorkVerdict], limit: float) -> tuple[str, ...]:
+def undecided_reasons(works: Sequence[WorkVerdict], limit: float) -> tuple[str, ...]:
     """Why it is not known that no more works leak than may; empty where that is known."""
-    open_ = [one for one in works if one.reason]
-    leaking = sum(one.verdict is Verdict.FAIL for one in works)
+    open_ = [work for work in works if work.reason]
+    leaking = sum(work.verdict is Verdict.FAIL for work in works)
     if not open_ or (leaking + len(open_)) / len(works) <= limit:
         return ()
-    return tuple(
-        f"{amount(len(its), 'work')} of {len(works):,} cannot be judged ({_some(its)}): {reason}; "
-        f"{fix}"
-        for reason, fix in _REMEDIES.items()
-        if (its := [one.title for one in open_ if one.reason == reason])
-    )
+    reasons = []
+    for reason, fix in _FIXES.items():
+        titles = [work.title for work in open_ if work.reason == reason]
+        if titles:
+            count = f"{amount(len(titles), 'work')} of {len(works):,}"
+            reasons.append(f"{count} can't be judged ({_some(titles)}): {reason}; {fix}")
+    return tuple(reasons)
 
 
 def _some(titles: Sequence[str]) -> str:

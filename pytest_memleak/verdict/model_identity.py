@@ -24,7 +24,7 @@ _BEHIND = re.compile(r"[-@:_](?:\d{4}-\d{2}(?:-\d{2})?|\d{8}|\d{6}|\d{4}|\d{3}|v
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class ServedName:
     """The name that a server gave with some of the answers; None where it gave none."""
 
     name: str | None
@@ -32,7 +32,7 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
-class Obeyed:
+class AppliedSampling:
     """What was asked of the sampling, and what of it the server took.
 
     temperature: as the suite says it, None for the server's own
@@ -67,18 +67,18 @@ class Weights:
     reused: bool = False
 
 
-def answerer_issues(
-    asked: str, answered: Iterable[Answered], *, serves: Iterable[str] = ()
+def served_model_issues(
+    asked: str, answered: Iterable[ServedName], *, serves: Iterable[str] = ()
 ) -> tuple[Issue, ...]:
     """Whether one model answered, and the one that was asked, or one that the suite says serves."""
-    names = {one.name: one.generations for one in answered if one.name}
-    known = {name.casefold() for name in serves}
-    found = []
+    names = {answer.name: answer.generations for answer in answered if answer.name}
+    accepted = {name.casefold() for name in serves}
+    issues = []
     strangers = sorted(
-        name for name in names if not _is_it(name, asked) and name.casefold() not in known
+        name for name in names if not _is_it(name, asked) and name.casefold() not in accepted
     )
     if strangers:
-        found.append(
+        issues.append(
             Issue(
                 "the model asked",
                 f"{_told(asked)} was asked, and {_told(strangers[0])} says that it answered",
@@ -87,15 +87,15 @@ def answerer_issues(
             )
         )
     if len(names) > 1:
-        told = ", ".join(f"{_told(name)} {n:,}" for name, n in sorted(names.items()))
-        found.append(
+        counts = ", ".join(f"{_told(name)} {n:,}" for name, n in sorted(names.items()))
+        issues.append(
             Issue(
                 "one model",
-                f"{len(names)} models answered ({told})",
+                f"{len(names)} models answered ({counts})",
                 "ask for one of them by its full name, and draw anew",
             )
         )
-    return tuple(found)
+    return tuple(issues)
 
 
 def _is_it(name: str, asked: str) -> bool:
@@ -104,7 +104,7 @@ def _is_it(name: str, asked: str) -> bool:
     return name.startswith(asked) and (not rest or _BEHIND.fullmatch(rest) is not None)
 
 
-def obedience_issues(obeyed: Obeyed) -> tuple[tuple[Issue, ...], tuple[str, ...]]:
+def sampling_issues(obeyed: AppliedSampling) -> tuple[tuple[Issue, ...], tuple[str, ...]]:
     """Whether it was sampled as asked; and what else the server would not take, as notes."""
     issues = []
     refused = "temperature" in obeyed.left_out and obeyed.temperature is not None
@@ -125,8 +125,10 @@ def obedience_issues(obeyed: Obeyed) -> tuple[tuple[Issue, ...], tuple[str, ...]
                 else "the same greedy question had two different answers",
             )
         )
-    others = [one for one in obeyed.left_out if one != "temperature" or not issues]
-    return tuple(issues), tuple(f"the server would not take {one}" for one in others)
+    others = [
+        parameter for parameter in obeyed.left_out if parameter != "temperature" or not issues
+    ]
+    return tuple(issues), tuple(f"the server would not take {parameter}" for parameter in others)
 
 
 def age_issues(weights: Weights) -> tuple[Issue, ...]:
@@ -162,24 +164,24 @@ def age_issues(weights: Weights) -> tuple[Issue, ...]:
     return tuple(issues)
 
 
-def recorded_issues(
+def record_issues(
     book: Book, records: Iterable[RecordedAs], *, continuation: bool = False
 ) -> tuple[Issue, ...]:
     """Whether recorded answers are those of this book, where their records say of which they are.
 
     All is compared folded. continuation: the book's excerpts are the rests of the records'.
     """
-    texts = {one.id: one.text for one in book.excerpts}
+    texts = {excerpt.id: excerpt.text for excerpt in book.excerpts}
     of = {
         excerpt.id: work for work in book.works for excerpt in book.excerpts[work.first : work.end]
     }
     wrong: dict[str, list[str]] = {}
     for record in records:
-        told = _disagreements(
+        differences = _disagreements(
             book, record, texts, of.get(record.excerpt_id), continuation=continuation
         )
-        for what in told:
-            wrong.setdefault(what, []).append(record.excerpt_id)
+        for field in differences:
+            wrong.setdefault(field, []).append(record.excerpt_id)
     return tuple(
         Issue(
             "recorded for this book",
@@ -207,14 +209,14 @@ def _disagreements(
     if record.author_name and authors and not _same(record.author_name, *authors):
         yield "author_name"
     if record.excerpt_text is not None:
-        text, said = texts.get(record.excerpt_id), folded_words(record.excerpt_text)
+        text, recorded = texts.get(record.excerpt_id), folded_words(record.excerpt_text)
         own = folded_words(text or "")
-        if text is None or (said[-len(own) :] if continuation and own else said) != own:
+        if text is None or (recorded[-len(own) :] if continuation and own else recorded) != own:
             yield "excerpt_text"
 
 
-def _same(said: str, *known: str) -> bool:
-    return folded_words(said) in [folded_words(one) for one in known]
+def _same(name: str, *names: str) -> bool:
+    return folded_words(name) in [folded_words(expected) for expected in names]
 
 
 def _told(name: str) -> str:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from pytest_memleak.records import Book
-    from pytest_memleak.verdict.evidence_requirements import Asked
+    from pytest_memleak.verdict.evidence_requirements import GenerationRequest
     from pytest_memleak.verdict.shingles import Keys
 
 
@@ -35,7 +35,7 @@ _SHORTEST_RUN = 5
 
 
 @dataclass(frozen=True, slots=True)
-class GivenAway:
+class PromptOverlap:
     """What instructions tell of the book.
 
     share:    of the measured words, those in runs that their own instruction has; None for trim = 0
@@ -52,72 +52,72 @@ class GivenAway:
     by_title: bool = False
 
 
-def prompt_overlap(book: Book, asked: Asked) -> GivenAway:
+def prompt_overlap(book: Book, asked: GenerationRequest) -> PromptOverlap:
     """Hold each excerpt against its own instruction, as it is measured and folded."""
     own = [] if asked.continuation else list(_own_words(book, asked))
     texts = [excerpt.text for excerpt in book.excerpts]
-    named = bool(book.works) and all(one in asked.template for one in ("{title}", "{author}"))
+    named = bool(book.works) and all(field in asked.template for field in ("{title}", "{author}"))
     by_title = named and not any(own)
     if by_title:
         own = [Counter(words(excerpt.instruction or "", "unicode")) for excerpt in book.excerpts]
-    return GivenAway(
+    return PromptOverlap(
         share=_share(book, asked) if asked.trim else None,
-        unasked=tuple(one.id for one in book.excerpts if not one.instruction),
+        unasked=tuple(excerpt.id for excerpt in book.excerpts if not excerpt.instruction),
         vague=tuple(
             excerpt.id
-            for excerpt, its in zip(book.excerpts, own, strict=False)
-            if excerpt.instruction and its.total() < FEWEST_WORDS
+            for excerpt, own_words in zip(book.excerpts, own, strict=False)
+            if excerpt.instruction and own_words.total() < FEWEST_WORDS
         ),
-        aimed=None if by_title or len(own) < _FEWEST_AIMED else aimed(own, texts),
+        aimed=None if by_title or len(own) < _FEWEST_AIMED else count_aimed(own, texts),
         by_title=by_title,
     )
 
 
-def instruction_issues(book: Book, asked: Asked) -> list[Issue]:
+def instruction_issues(book: Book, asked: GenerationRequest) -> list[Issue]:
     """Say why answers to the book's instructions would be no evidence."""
     rules = instruction_rules(prompt_overlap(book, asked), asked, excerpts=len(book.excerpts))
-    return [said for said in rules if isinstance(said, Issue)]
+    return [outcome for outcome in rules if isinstance(outcome, Issue)]
 
 
 def instruction_rules(
-    given: GivenAway, asked: Asked, *, excerpts: int
+    overlap: PromptOverlap, asked: GenerationRequest, *, excerpts: int
 ) -> Iterator[Issue | RuleCheck | str]:
     """Yield issues, margins and notes on instructions."""
-    if given.unasked:
+    if overlap.unasked:
         yield _issue(
             "instructions",
-            f"{len(given.unasked):,} of {excerpts:,} excerpts have no instruction "
-            f"({given.unasked[0]}), so nothing shows that the model was asked for them",
+            f"{len(overlap.unasked):,} of {excerpts:,} excerpts have no instruction "
+            f"({overlap.unasked[0]}), so nothing shows that the model was asked for them",
             "not asked",
         )
-    if given.vague:
+    if overlap.vague:
         yield _issue(
             "instructions",
-            f"{len(given.vague):,} of {excerpts:,} instructions have under {FEWEST_WORDS} words "
-            f"of their own ({given.vague[0]}): they do not say what is wanted",
+            f"{len(overlap.vague):,} of {excerpts:,} instructions have under {FEWEST_WORDS} words "
+            f"of their own ({overlap.vague[0]}): they do not say what is wanted",
             "vague",
         )
-    if given.by_title:
+    if overlap.by_title:
         yield "its works were asked for by title and author alone: whether that asks is not judged"
-    if given.aimed is not None:
-        yield RuleCheck("aim", given.aimed / excerpts, ">=", 0.5)
-        silent = len(given.unasked) + len(given.vague)  # they cannot aim: told above
-        if 2 * (given.aimed + silent) < excerpts:
+    if overlap.aimed is not None:
+        yield RuleCheck("aim", overlap.aimed / excerpts, ">=", 0.5)
+        silent = len(overlap.unasked) + len(overlap.vague)  # they cannot aim: told above
+        if 2 * (overlap.aimed + silent) < excerpts:
             yield _issue(
                 "aim",
-                f"{given.aimed:,} of {excerpts:,} instructions resemble their own excerpt more "
+                f"{overlap.aimed:,} of {excerpts:,} instructions resemble their own excerpt more "
                 "than any other; expected at least half: they ask for something else",
                 "aim",
             )
-    if given.share is None:
+    if overlap.share is None:
         yield "with trim = 0 it is not judged what instructions give away"
         return
     most = exact(asked.limits.max_prompt_overlap)
-    yield RuleCheck("given away", float(given.share), "<=", float(most))
-    if given.share > most:
+    yield RuleCheck("given away", float(overlap.share), "<=", float(most))
+    if overlap.share > most:
         yield _issue(
             "given away",
-            f"instructions have {float(100 * given.share):.3g} % of the measured words in them, "
+            f"instructions have {float(100 * overlap.share):.3g} % of the measured words in them, "
             f"more than max_prompt_overlap = {asked.limits.max_prompt_overlap:g} allows",
             "given away",
         )
@@ -127,7 +127,7 @@ def _issue(rule: str, cause: str, kind: str) -> Issue:
     return Issue(rule, cause, fix(kind, recorded=False))
 
 
-def _own_words(book: Book, asked: Asked) -> Iterator[Counter[str]]:
+def _own_words(book: Book, asked: GenerationRequest) -> Iterator[Counter[str]]:
     """Count the words of each instruction that its template does not bring itself."""
     whole = Work("", book.title, book.author, 0, len(book.excerpts))
     for work in book.works or (whole,):
@@ -142,29 +142,31 @@ def _own_words(book: Book, asked: Asked) -> Iterator[Counter[str]]:
             yield Counter(words(instruction, "unicode")) - Counter(words(bare, "unicode"))
 
 
-def _share(book: Book, asked: Asked) -> Fraction:
-    texts = [one.text for one in book.excerpts]
-    instructions = [one.instruction or "" for one in book.excerpts]
-    its, said = keyed(texts, asked.words), keyed(instructions, asked.words)
-    as_measured = zip(its.each(), said.each(), strict=True)
+def _share(book: Book, asked: GenerationRequest) -> Fraction:
+    texts = [excerpt.text for excerpt in book.excerpts]
+    instructions = [excerpt.instruction or "" for excerpt in book.excerpts]
+    excerpt_words, instruction_words = keyed(texts, asked.words), keyed(instructions, asked.words)
+    as_measured = zip(excerpt_words.each(), instruction_words.each(), strict=True)
     as_folded = zip(keyed_folded(texts).each(), keyed_folded(instructions).each(), strict=True)
     length = max(asked.trim, _SHORTEST_RUN)
-    told = 0
+    overlapping = 0
     for plain, folded in zip(as_measured, as_folded, strict=True):
-        plainly = _told(*plain, length)
+        count = _told(*plain, length)
         if not np.array_equal(folded[1], plain[1]):  # near-verbatim passages are trimmed by these
-            plainly = min(max(plainly, _told(*folded, length)), len(plain[0]))
-        told += plainly
-    return Fraction(told, max(int(its.lengths().sum()), 1))
+            count = min(max(count, _told(*folded, length)), len(plain[0]))
+        overlapping += count
+    return Fraction(overlapping, max(int(excerpt_words.lengths().sum()), 1))
 
 
-def _told(its: Keys, said: Keys, length: int) -> int:
+def _told(excerpt_keys: Keys, instruction_keys: Keys, length: int) -> int:
     """How many of an excerpt's words lie in runs of `length` words or more that were said."""
-    at = np.flatnonzero(np.isin(run_hashes(its, length), run_hashes(said, length)))
+    at = np.flatnonzero(
+        np.isin(run_hashes(excerpt_keys, length), run_hashes(instruction_keys, length))
+    )
     return int(np.minimum(np.diff(at), length).sum()) + (length if len(at) else 0)
 
 
-def aimed(summaries: Iterable[Counter[str]], texts: Sequence[str]) -> int:
+def count_aimed(summaries: Iterable[Counter[str]], texts: Sequence[str]) -> int:
     """Count the summaries whose own text, the one at the same place, is the only nearest.
 
     Nearest by the cosine between vectors of (1 + ln count) * ln(E/e) per word.
@@ -175,11 +177,15 @@ def aimed(summaries: Iterable[Counter[str]], texts: Sequence[str]) -> int:
         for word, count in Counter(words(text, "unicode")).items():
             places[word].append(place)
             counts[word].append(count)
-    rarity = {word: log(len(texts) / len(its)) for word, its in places.items()}
-    weights = {word: (1 + np.log(its)) * rarity[word] for word, its in counts.items()}
+    rarity = {
+        word: log(len(texts) / len(texts_with_word)) for word, texts_with_word in places.items()
+    }
+    weights = {
+        word: (1 + np.log(word_counts)) * rarity[word] for word, word_counts in counts.items()
+    }
     squares = np.zeros(len(texts))
-    for word, its in weights.items():
-        squares[places[word]] += its**2
+    for word, word_weights in weights.items():
+        squares[places[word]] += word_weights**2
     hits = 0
     for own, summary in enumerate(summaries):
         cosines = np.zeros(len(texts))

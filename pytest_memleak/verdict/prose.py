@@ -66,9 +66,9 @@ class Prose:
         counts: Counter[str] = Counter()
         pairs: Counter[tuple[str, str]] = Counter()
         for excerpt in book.excerpts:
-            its = words(excerpt.text, mode)
-            counts.update(its)
-            pairs.update(pairwise(its))
+            excerpt_words = words(excerpt.text, mode)
+            counts.update(excerpt_words)
+            pairs.update(pairwise(excerpt_words))
         common, common_pairs = _commonest(counts), _commonest(pairs)
         marked = dict.fromkeys([*common, *(word for pair in common_pairs for word in pair)])
         marks = {word: number for number, word in enumerate(marked, 1)}
@@ -100,7 +100,7 @@ class Prose:
 
 
 def _commonest(counts: Counter[_T]) -> list[_T]:
-    return nsmallest(COMMONEST, counts, key=lambda one: (-counts[one], one))
+    return nsmallest(COMMONEST, counts, key=lambda element: (-counts[element], element))
 
 
 def _share(counts: Iterable[int], total: int) -> Fraction:

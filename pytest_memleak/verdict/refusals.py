@@ -45,17 +45,21 @@ def _lists() -> dict[str, dict[str, list[str]]]:
 @cache
 def _phrases() -> re.Pattern[str]:
     patterns = []
-    for one in _lists().values():
-        bounds = r"\b(?:{})\b" if "unable" in one else "(?:{})"
-        patterns.append(bounds.format(_either(one["alone"])))
-        if "unable" in one:
-            patterns.append(rf"\b(?:{_either(one['unable'])})\b.*\b(?:{_either(one['task'])})\b")
+    for phrases in _lists().values():
+        bounds = r"\b(?:{})\b" if "unable" in phrases else "(?:{})"
+        patterns.append(bounds.format(_either(phrases["alone"])))
+        if "unable" in phrases:
+            patterns.append(
+                rf"\b(?:{_either(phrases['unable'])})\b.*\b(?:{_either(phrases['task'])})\b"
+            )
     return re.compile("|".join(patterns))
 
 
 @cache
 def _whole() -> re.Pattern[str]:
-    return re.compile("|".join(p for one in _lists().values() for p in one.get("whole", ())))
+    return re.compile(
+        "|".join(pattern for phrases in _lists().values() for pattern in phrases.get("whole", ()))
+    )
 
 
 def _either(phrases: list[str]) -> str:

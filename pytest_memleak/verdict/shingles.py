@@ -43,7 +43,7 @@ def run_hashes(keys: Keys, length: int) -> Keys:
     return gram_hashes(mixed, length)
 
 
-class Numbered:
+class WordNumbers:
     """The numbers of some words, from 1 on, found without a search: no two share a slot."""
 
     def __init__(self, words: Iterable[str]) -> None:
@@ -81,35 +81,35 @@ def distinct_hashes(hashes: Keys) -> Keys:
     return hashes[first]
 
 
-class KnownRuns:
+class RunSet:
     """A set of hashes that most others are not in; a small table turns those away first."""
 
     def __init__(self, hashes: Iterable[Keys]) -> None:
         every = np.concatenate([np.empty(0, dtype=np.uint64), *hashes])
-        self._known = distinct_hashes(every)
-        self._bits = len(self._known).bit_length() + _BITS_A_RUN
+        self._hashes = distinct_hashes(every)
+        self._bits = len(self._hashes).bit_length() + _BITS_A_RUN
         self._may_be = np.zeros(1 << self._bits, dtype=np.bool_)
-        self._may_be[slots(self._known, self._bits)] = True
+        self._may_be[slots(self._hashes, self._bits)] = True
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self._hashes)
 
     def among(self, hashes: Keys) -> NDArray[np.bool_]:
         """Which of `hashes` are known ones."""
-        known = np.zeros(len(hashes), dtype=np.bool_)
-        known[self.places(hashes)] = True
-        return known
+        flags = np.zeros(len(hashes), dtype=np.bool_)
+        flags[self.places(hashes)] = True
+        return flags
 
     def places(self, hashes: Keys) -> Positions:
         """Where in `hashes` known ones stand, ascending."""
-        if not len(self._known):
+        if not len(self._hashes):
             return np.empty(0, dtype=np.intp)
         at = np.flatnonzero(self._may_be[slots(hashes, self._bits)])
         chosen = hashes[at]
-        found = self._known.searchsorted(chosen)
-        found[found == len(self._known)] = 0
-        known: Positions = at[self._known[found] == chosen]
-        return known
+        insertion = self._hashes.searchsorted(chosen)
+        insertion[insertion == len(self._hashes)] = 0
+        matching: Positions = at[self._hashes[insertion] == chosen]
+        return matching
 
 
 def slots(hashes: Keys, bits: int) -> Keys:

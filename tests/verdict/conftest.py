@@ -6,8 +6,8 @@ from corpus import shakespeare
 
 from pytest_memleak.records import AnswerLimits
 from pytest_memleak.verdict.completeness import completeness
-from pytest_memleak.verdict.evidence_requirements import Asked
-from pytest_memleak.verdict.generation_kinds import AnswerCensus
+from pytest_memleak.verdict.evidence_requirements import GenerationRequest
+from pytest_memleak.verdict.generation_kinds import GenerationCensus
 from pytest_memleak.verdict.prompt_overlap import prompt_overlap
 
 LIMITS = (
@@ -25,8 +25,8 @@ def weigh():
 
     def judged(book, drawn, *, over_limit=False, **settings):
         limits = AnswerLimits(**{key: settings.pop(key) for key in LIMITS if key in settings})
-        asked = Asked(**{"samples": 10} | settings, limits=limits)
-        census = AnswerCensus(book, asked)
+        asked = GenerationRequest(**{"samples": 10} | settings, limits=limits)
+        census = GenerationCensus(book, asked)
         assert list(census.watch(drawn)) == list(drawn)
         return completeness(census.counted(), prompt_overlap(book, asked), over_limit=over_limit)
 

@@ -14,8 +14,8 @@ from pytest_memleak.records.verdicts import Limits
 from pytest_memleak.scoring.analysis import analyse
 from pytest_memleak.suite.limit_validation import PRESETS
 from pytest_memleak.verdict.completeness import completeness
-from pytest_memleak.verdict.evidence_requirements import Asked
-from pytest_memleak.verdict.generation_kinds import AnswerCensus
+from pytest_memleak.verdict.evidence_requirements import GenerationRequest
+from pytest_memleak.verdict.generation_kinds import GenerationCensus
 from pytest_memleak.verdict.judge import judge
 from pytest_memleak.verdict.prompt_overlap import prompt_overlap
 
@@ -156,7 +156,7 @@ def novel(path):
 
 def judged(book, writer, samples, seed):
     """The verdict under the strict limits, and the rules that keep its evidence incomplete."""
-    census = AnswerCensus(book, asked := Asked(samples=samples))
+    census = GenerationCensus(book, asked := GenerationRequest(samples=samples))
     answers = census.watch(generations(book, writer, samples, seed))
     analysis = analyse(book, answers, Scoring())
     evidence = completeness(census.counted(), prompt_overlap(book, asked))

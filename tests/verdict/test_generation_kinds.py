@@ -13,18 +13,18 @@ from pytest_memleak.records import Work
 from pytest_memleak.scoring.word_hashes import keys_of
 from pytest_memleak.verdict import generation_kinds as census_of_answers
 from pytest_memleak.verdict.completeness import completeness
-from pytest_memleak.verdict.evidence_requirements import Asked
-from pytest_memleak.verdict.generation_kinds import AnswerCensus
-from pytest_memleak.verdict.prompt_overlap import GivenAway, prompt_overlap
+from pytest_memleak.verdict.evidence_requirements import GenerationRequest
+from pytest_memleak.verdict.generation_kinds import GenerationCensus
+from pytest_memleak.verdict.prompt_overlap import PromptOverlap, prompt_overlap
 from pytest_memleak.verdict.prose import Prose
-from pytest_memleak.verdict.shingles import KnownRuns, Numbered, run_hashes
+from pytest_memleak.verdict.shingles import RunSet, WordNumbers, run_hashes
 
-NOTHING_GIVEN = GivenAway(None, (), (), None)
-ASKED = Asked(samples=10)
+NOTHING_GIVEN = PromptOverlap(None, (), (), None)
+ASKED = GenerationRequest(samples=10)
 
 
 def counted(book, drawn, asked=ASKED):
-    census = AnswerCensus(book, asked)
+    census = GenerationCensus(book, asked)
     for _ in census.watch(drawn):
         pass
     return census
@@ -81,7 +81,7 @@ def test_equal_runs_have_equal_hashes():
 def test_words_have_their_numbers_and_others_none(numbered, data):
     asked = [*numbered, *data.draw(st.lists(st.text("abé木", min_size=1, max_size=11)))]
     expected = [numbered.index(one) + 1 if one in numbered else 0 for one in asked]
-    assert Numbered(numbered).of(keys_of(asked)).tolist() == expected
+    assert WordNumbers(numbered).of(keys_of(asked)).tolist() == expected
 
 
 def test_runs_differ_where_two_words_differ_in_their_last_letters_alone():
@@ -94,7 +94,7 @@ def test_runs_differ_where_two_words_differ_in_their_last_letters_alone():
 @given(st.sets(st.integers(0, 2**64 - 1)), st.lists(st.integers(0, 2**64 - 1)))
 def test_known_runs_are_those_of_the_set(known, asked):
     hashes = np.array([*asked, *known], dtype=np.uint64)
-    found = KnownRuns([np.array(sorted(known), dtype=np.uint64)]).places(hashes)
+    found = RunSet([np.array(sorted(known), dtype=np.uint64)]).places(hashes)
     assert found.tolist() == [at for at, one in enumerate(hashes.tolist()) if one in known]
 
 

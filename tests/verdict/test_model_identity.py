@@ -5,13 +5,13 @@ import pytest
 from pytest_memleak.records import Book, Excerpt
 from pytest_memleak.records.provenance import RecordedAs
 from pytest_memleak.verdict.model_identity import (
-    Answered,
-    Obeyed,
+    AppliedSampling,
+    ServedName,
     Weights,
     age_issues,
-    answerer_issues,
-    obedience_issues,
-    recorded_issues,
+    record_issues,
+    sampling_issues,
+    served_model_issues,
 )
 
 
@@ -34,41 +34,41 @@ from pytest_memleak.verdict.model_identity import (
     ],
 )
 def test_the_model_that_was_asked_has_its_name_or_a_date_behind_it(asked, name, it_is):
-    issues = answerer_issues(asked, [Answered(name or None, 5)])
+    issues = served_model_issues(asked, [ServedName(name or None, 5)])
     assert [issue.rule for issue in issues] == ([] if it_is else ["the model asked"])
-    assert answerer_issues(asked, [Answered(name or None, 5)], serves=[name.upper()]) == ()
+    assert served_model_issues(asked, [ServedName(name or None, 5)], serves=[name.upper()]) == ()
 
 
 def test_one_model_answers():
-    both = [Answered("m", 5), Answered("m-0613", 3)]
-    (issue,) = answerer_issues("m", both)
+    both = [ServedName("m", 5), ServedName("m-0613", 3)]
+    (issue,) = served_model_issues("m", both)
     assert issue.cause == '2 models answered ("m" 5, "m-0613" 3)'
-    assert answerer_issues("m", [Answered("m", 5), Answered(None, 3)]) == ()
+    assert served_model_issues("m", [ServedName("m", 5), ServedName(None, 3)]) == ()
 
 
 def test_a_servers_name_is_made_inert():
-    (issue,) = answerer_issues("m", [Answered("evil\x1b[2J" + "x" * 500, 1)])
+    (issue,) = served_model_issues("m", [ServedName("evil\x1b[2J" + "x" * 500, 1)])
     assert "\x1b" not in issue.cause + issue.fix
     assert len(issue.cause) < 200
 
 
 def test_a_temperature_that_was_not_taken():
-    issues, notes = obedience_issues(Obeyed(0.7, ("temperature", "top_p")))
+    issues, notes = sampling_issues(AppliedSampling(0.7, ("temperature", "top_p")))
     assert [issue.rule for issue in issues] == ["sampled as asked"]
     assert 'temperature = "default"' in issues[0].fix
     assert notes == ("the server would not take top_p",)
-    issues, notes = obedience_issues(Obeyed(None, ("temperature",)))
+    issues, notes = sampling_issues(AppliedSampling(None, ("temperature",)))
     assert (issues, notes) == ((), ("the server would not take temperature",))
 
 
 @pytest.mark.parametrize(("agreed", "told"), [(True, []), (None, []), (False, ["greedy"])])
 def test_greedy_was_asked_twice(agreed, told):
-    issues, _ = obedience_issues(Obeyed(0.0, greedy=True, greedy_agreed=agreed))
+    issues, _ = sampling_issues(AppliedSampling(0.0, greedy=True, greedy_agreed=agreed))
     assert [issue.rule for issue in issues] == told
 
 
 def test_without_a_temperature_nothing_is_greedy():
-    issues, notes = obedience_issues(Obeyed(0.0, ("temperature", "seed"), greedy=True))
+    issues, notes = sampling_issues(AppliedSampling(0.0, ("temperature", "seed"), greedy=True))
     assert [issue.rule for issue in issues] == ["greedy"]
     assert "takes no temperature" in issues[0].cause
     assert notes == ("the server would not take seed",)
@@ -111,7 +111,7 @@ BOOK = Book(
     ],
 )
 def test_records_that_are_of_another_book(record, wrong):
-    issues = recorded_issues(BOOK, [record])
+    issues = record_issues(BOOK, [record])
     assert [wrong] == [wrong for issue in issues if f"another {wrong}" in issue.cause] or not issues
     assert bool(issues) is bool(wrong)
     assert "ashes" not in repr(record) + repr(issues)
@@ -119,5 +119,5 @@ def test_records_that_are_of_another_book(record, wrong):
 
 def test_under_continuation_records_have_the_whole_excerpt():
     whole = RecordedAs("p_id2", excerpt_text="Well, that was the end of it.")
-    assert recorded_issues(BOOK, [whole], continuation=True) == ()
-    assert len(recorded_issues(BOOK, [whole])) == 1
+    assert record_issues(BOOK, [whole], continuation=True) == ()
+    assert len(record_issues(BOOK, [whole])) == 1

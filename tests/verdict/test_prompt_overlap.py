@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from pytest_memleak.verdict.prompt_overlap import aimed
+from pytest_memleak.verdict.prompt_overlap import count_aimed
 
 
 def vector(counts, texts):
@@ -40,10 +40,10 @@ def test_against_the_definition(seed):
     summaries = [Counter(draw.choices([*text.split(), "unheard"], k=6)) for text in texts]
     hits = slow(summaries, texts)
     assert 0 < hits < 12
-    assert aimed(summaries, texts) == hits
+    assert count_aimed(summaries, texts) == hits
 
 
 def test_summaries_of_words_that_all_excerpts_have_or_none_aim_at_nothing():
     texts = [f"the sea {name}" for name in ("ann", "bob", "cid")]
     summaries = map(Counter, (["the", "sea"], ["nobody"], ["cid"]))
-    assert aimed(summaries, texts) == 1
+    assert count_aimed(summaries, texts) == 1
