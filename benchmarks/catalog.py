@@ -23,7 +23,7 @@ import corpus
 from pages import write_measured
 
 from pytest_memleak.books.catalog_file import CatalogFile, Part, PreparedBook, write_catalog
-from pytest_memleak.pipeline.catalog import LooseBooks, LooseReader
+from pytest_memleak.pipeline.catalog import CatalogBooks, CatalogReader
 from pytest_memleak.records import Book, Scoring
 from pytest_memleak.scoring.catalog_scan import GenerationSieve, scan
 
@@ -39,9 +39,9 @@ def tables(scale: float = 1.0, most: int = max(BOOKS)) -> str:
     with tempfile.TemporaryDirectory() as folder:
         books = [corpus.in_style(number) for number in range(_MADE)]
         paths = [_written(book, Path(folder), n % 2 > 0) for n, book in enumerate(books)]
-        reader = LooseReader(Scoring())
+        reader = CatalogReader(Scoring())
         start = time.process_time()
-        for one in LooseBooks((("", paths[0]),), reader).books():
+        for one in CatalogBooks((("", paths[0]),), reader).books():
             if isinstance(one[1], Exception):
                 raise one[1]
         parsed = time.process_time() - start

@@ -67,11 +67,11 @@ def _books(parsed: argparse.Namespace) -> Iterator[tuple[Path, str, BookKeys]]:
     """Each file that is a book, with its SHA-256 and keys; why not, of the others, on stderr."""
     from pytest_memleak.books.catalog_file import is_catalog_file
     from pytest_memleak.errors import MemleakError
-    from pytest_memleak.pipeline.catalog import LooseReader
+    from pytest_memleak.pipeline.catalog import CatalogReader
     from pytest_memleak.records import Scoring
     from pytest_memleak.redaction.text import inert
 
-    reader = LooseReader(Scoring(word_mode=parsed.word_mode))
+    reader = CatalogReader(Scoring(word_mode=parsed.word_mode))
     files = sorted(one for one in parsed.folder.rglob("*") if one.is_file())
     for path in files:
         if path.name.startswith(".") or is_catalog_file(path):

@@ -307,7 +307,7 @@ def _import(parsed: argparse.Namespace) -> int:
     from pytest_memleak.errors import SuiteError
     from pytest_memleak.interfaces.extensions import Extensions
     from pytest_memleak.ledger.imports import import_generations
-    from pytest_memleak.pipeline.required_samples import questions_of
+    from pytest_memleak.pipeline.required_samples import pair_prompts
     from pytest_memleak.pipeline.resources import Resources
     from pytest_memleak.pipeline.suite_run import SuiteRun
     from pytest_memleak.redaction.text import inert
@@ -324,7 +324,7 @@ def _import(parsed: argparse.Namespace) -> int:
     resources = Resources(ledger_url(parsed), offline=True)
     opened = SuiteRun(suite, Extensions(), state=Path.cwd() / FOLDER, resources=resources)
     try:
-        asked = questions_of(pair, opened.books.book(pair.book))
+        asked = pair_prompts(pair, opened.books.book(pair.book))
         done = import_generations(
             resources.ledger, parsed.file, endpoint_id=parsed.endpoint, questionnaire=asked
         )

@@ -31,14 +31,14 @@ def add_power(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 
 def _power(parsed: argparse.Namespace) -> int:
-    from pytest_memleak.pipeline.dry_run import power_of
+    from pytest_memleak.pipeline.dry_run import suite_power
     from pytest_memleak.pipeline.resources import Resources
     from pytest_memleak.pipeline.run import Run
     from pytest_memleak.reports.terminal import power_table
 
     run = Run(root=Path.cwd(), resources=Resources("sqlite://", offline=True))
     try:
-        power = power_of(run.of_suite(Path(os.path.realpath(parsed.suite))))
+        power = suite_power(run.of_suite(Path(os.path.realpath(parsed.suite))))
     finally:
         run.close()
     if parsed.json:

@@ -282,14 +282,14 @@ def _answers(endpoint: Endpoint, *, seed: int) -> tuple[Sequence[Completion | st
 def _who(endpoint: Endpoint, answers: Sequence[Completion | str]) -> list[tuple[str, str]]:
     from pytest_memleak.interfaces.capabilities import id_of
     from pytest_memleak.interfaces.protocols import Completion
-    from pytest_memleak.pipeline.ledger_endpoint import served_as
+    from pytest_memleak.pipeline.ledger_endpoint import served_record
     from pytest_memleak.redaction.text import short_name
     from pytest_memleak.reports.report_text import server_name
 
     told = [("asked", id_of(endpoint) or "an endpoint without a name")]
     first = next((one for one in answers if isinstance(one, Completion)), None)
     if first is not None and first.served is not None:
-        served = served_as(first.served.model, first.served.fingerprint, calls=1)
+        served = served_record(first.served.model, first.served.fingerprint, calls=1)
         told.append(("answered by", server_name(served)))
     if first is not None:
         ended = short_name(first.finish_word or "") or first.finish_reason.value

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_memleak.pipeline.recompute_evidence import Recomputed
+    from pytest_memleak.pipeline.recompute_evidence import Recomputation
     from pytest_memleak.results.evidence_file import EvidenceFile
 
 _HOLDS, _DOES_NOT = 0, 1
@@ -232,10 +232,10 @@ def _check_comparison(evidence: EvidenceFile, parsed: argparse.Namespace, found:
         found.unchecked.append("what it says against an earlier release: give --baseline")
 
 
-def _again(evidence: EvidenceFile, parsed: argparse.Namespace) -> Recomputed:
+def _again(evidence: EvidenceFile, parsed: argparse.Namespace) -> Recomputation:
     from pytest_memleak.errors import EvidenceError
     from pytest_memleak.ledger.engines import file_of, parsed_url
-    from pytest_memleak.pipeline.recompute_evidence import end_of, recomputed
+    from pytest_memleak.pipeline.recompute_evidence import end_of, recompute
     from pytest_memleak.pipeline.resources import Resources
     from pytest_memleak.pipeline.run import Run
 
@@ -248,7 +248,7 @@ def _again(evidence: EvidenceFile, parsed: argparse.Namespace) -> Recomputed:
     resources = Resources(url, offline=True, as_of=end_of(evidence.made["created"]))
     run = Run(root=Path.cwd(), resources=resources)
     try:
-        return recomputed(
+        return recompute(
             evidence.made,
             run.of_suite,
             run.evaluate,

@@ -51,12 +51,12 @@ def _paid(debt: OpenDeployment, ledger: Ledger, extensions: Extensions) -> dict[
     """What became of a debt, after trying to settle it."""
     from pytest_memleak.errors import LedgerError, MemleakError
     from pytest_memleak.ledger.deployments import debts
-    from pytest_memleak.pipeline.endpoints import pay
+    from pytest_memleak.pipeline.endpoints import take_down
 
     became, reason = "in use", None
     if not debt.in_use:
         try:
-            done = pay(debt, extensions, ledger=ledger, state=Path.cwd() / FOLDER, retry=None)
+            done = take_down(debt, extensions, ledger=ledger, state=Path.cwd() / FOLDER, retry=None)
             became = "taken down" if done else "still owed"
         except LedgerError:
             raise

@@ -6,7 +6,7 @@ import dataclasses
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from pytest_memleak.pipeline.required_samples import Purpose, all_texts
+from pytest_memleak.pipeline.required_samples import Purpose, all_generations
 from pytest_memleak.records import Issue, Origin
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.scoring.analysis import analyse, judged_apart, judged_measures
@@ -18,22 +18,22 @@ from pytest_memleak.verdict.judge import check_limits
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from pytest_memleak.pipeline.catalog import Held
+    from pytest_memleak.pipeline.catalog import CatalogMatches
     from pytest_memleak.pipeline.protected_index import ProtectedBooks
     from pytest_memleak.pipeline.resources import Resources
-    from pytest_memleak.pipeline.sampled_generations import Stop, Written
+    from pytest_memleak.pipeline.sampled_generations import PairSamples, Stop
     from pytest_memleak.records import Generation, Pair
     from pytest_memleak.scoring.analysis import Analysis
 _SHOWN = 3
 Name = tuple[Origin, str, int]
 
 
-def analysed(
+def analyze_pair(
     pair: Pair,
-    written: Written,
+    parts: PairSamples,
     protected: ProtectedBooks,
     resources: Resources,
-    held: Held | None = None,
+    catalog: CatalogMatches | None = None,
     *,
     texts: Iterable[Generation] | None = None,
 ) -> Analysis | None:
@@ -42,26 +42,26 @@ def analysed(
     held: the books of the catalog that they have to be held against; texts: all that was
     written, where it is counted as it is read.
     """
-    beyond = (held.books, held.least) if held else ((), 0)
-    book = written[0].book
+    catalog_books = (catalog.books, catalog.least) if catalog else ((), 0)
+    book = parts[0].book
     analysis = analyse(
         book,
-        all_texts(written) if texts is None else texts,
+        all_generations(parts) if texts is None else texts,
         pair.scoring,
         confidence=pair.confidence,
         near=asks_for(pair.limits, "near"),
-        protected=protected.for_pair(pair, book, beyond[0], least=beyond[1]),
+        protected=protected.for_pair(pair, book, catalog_books[0], least=catalog_books[1]),
         limits=pair.limits,
         count=resources.count,
     )
-    greedy = [part for part in written if part.draws.purpose is Purpose.GREEDY]
+    greedy = [part for part in parts if part.required.purpose is Purpose.GREEDY]
     if analysis is None or not greedy:
         return analysis
     likeliest = measure(greedy[0].book, greedy[0].generations(), pair.scoring)
     return dataclasses.replace(analysis, greedy=likeliest)
 
 
-def stop_for(pair: Pair, protected: ProtectedBooks, resources: Resources) -> Stop | None:
+def stop_rule(pair: Pair, protected: ProtectedBooks, resources: Resources) -> Stop | None:
     """With `stop_on_fail = true`: whether a limit is broken that more samples cannot mend.
 
     Where the pair's own book is excused, only what other books are recited ends the drawing.
@@ -69,8 +69,8 @@ def stop_for(pair: Pair, protected: ProtectedBooks, resources: Resources) -> Sto
     if not pair.sampling.stop_on_fail:
         return None
 
-    def broken(written: Written) -> bool:
-        analysis = analysed(pair, written, protected, resources)
+    def broken(parts: PairSamples) -> bool:
+        analysis = analyze_pair(pair, parts, protected, resources)
         own, others = judged_apart(analysis) if analysis else ({}, {})
         checks = check_limits(others or own, pair.limits)
         return any(check.over and check.rises for check in checks)
@@ -78,24 +78,26 @@ def stop_for(pair: Pair, protected: ProtectedBooks, resources: Resources) -> Sto
     return broken
 
 
-def is_over_a_limit(analysis: Analysis | None, pair: Pair) -> bool:
+def is_over(analysis: Analysis | None, pair: Pair) -> bool:
     """Whether something observed is over the pair's limit."""
-    found = judged_measures(analysis) if analysis else {}
-    return any(check.over for check in check_limits(found, pair.limits))
+    values = judged_measures(analysis) if analysis else {}
+    return any(check.over for check in check_limits(values, pair.limits))
 
 
-class SecondLook:
+class SecondOpinion:
     """Matches a sample again, and the generations that hold the longest span, passage, and block.
 
     counts: of generations and differences, for evidence; None until there is an analysis
     """
 
-    def __init__(self, written: Written, protected: ProtectedBooks, held: Held) -> None:
+    def __init__(
+        self, parts: PairSamples, protected: ProtectedBooks, catalog: CatalogMatches
+    ) -> None:
         """held: the catalog's books that the generations are matched with."""
         self.counts: dict[str, int] | None = None
-        self._answers, *self._beside = written
-        self._protected, self._held = protected, held
-        self._sample = Sample(self._answers.draws.pair.sampling.seed)
+        self._own, *self._beside = parts
+        self._protected, self._catalog = protected, catalog
+        self._sample = Sample(self._own.required.pair.sampling.seed)
 
     def watch(self, generations: Iterable[Generation]) -> Iterator[Generation]:
         """Pass the generations on and keep the sample."""
@@ -122,9 +124,9 @@ class SecondLook:
 
     def _chosen(self, analysis: Analysis) -> dict[Name, Generation]:
         chosen = {_name(generation): generation for generation in self._sample.generations}
-        missing = holders(analysis, self._answers.book) - chosen.keys()
-        sampled = self._answers.of({excerpt_id for _, excerpt_id, _ in missing})
-        for generation in chain(sampled, all_texts(part for part in self._beside if missing)):
+        missing = holders(analysis, self._own.book) - chosen.keys()
+        sampled = self._own.of({excerpt_id for _, excerpt_id, _ in missing})
+        for generation in chain(sampled, all_generations(part for part in self._beside if missing)):
             if (name := _name(generation)) in missing:
                 chosen[name] = generation
         return chosen
@@ -132,16 +134,16 @@ class SecondLook:
     def _differences(
         self, analysis: Analysis, chosen: dict[Name, Generation]
     ) -> Iterator[tuple[Generation, str]]:
-        book, held, protected = self._answers.book, self._held, self._protected
-        pair = self._answers.draws.pair
-        index = protected.for_pair(pair, book, held.books, least=held.least).index
+        book, catalog, protected = self._own.book, self._catalog, self._protected
+        pair = self._own.required.pair
+        index = protected.for_pair(pair, book, catalog.books, least=catalog.least).index
         generations = list(chosen.values())
         yield from differences((book.id, book), index, generations, analysis.own_runs)
         passage = analysis.passages and analysis.passages.longest_passage
         if passage and passage.book and passage.book != book.id:
-            its_book = protected.holding(analysis, book, held.books)[passage.book]
+            holder_book = protected.holding(analysis, book, catalog.books)[passage.book]
             holder = chosen[passage.origin, passage.excerpt_id or "", passage.generation or 0]
-            yield from differences((passage.book, its_book), index, [holder])
+            yield from differences((passage.book, holder_book), index, [holder])
 
 
 def _name(generation: Generation) -> Name:

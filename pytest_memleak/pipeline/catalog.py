@@ -22,7 +22,7 @@ from pytest_memleak.books.catalog_file import CatalogFile, Part, is_catalog_file
 from pytest_memleak.errors import BookError, MemleakError, SuiteError
 from pytest_memleak.interfaces.extensions import Extensions
 from pytest_memleak.interfaces.protocols import Manuscript
-from pytest_memleak.pipeline.required_samples import all_texts
+from pytest_memleak.pipeline.required_samples import all_generations
 from pytest_memleak.records import Issue
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.scoring.catalog_scan import GenerationSieve, book_keys
@@ -31,7 +31,7 @@ from pytest_memleak.scoring.measure_table import asks_for
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from pytest_memleak.pipeline.required_samples import Answers
+    from pytest_memleak.pipeline.required_samples import Samples
     from pytest_memleak.pipeline.resources import Scan
     from pytest_memleak.records import Book, Limits, Scoring, Suite
     from pytest_memleak.scoring.catalog_scan import BookKeys, Looked, Shard
@@ -49,7 +49,7 @@ _SHARD_BYTES = 32_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class CatalogMatches:
     """What a pair's answers are to be held against beside the suite's own books.
 
     books:  of the catalog, by the names that reports give them
@@ -63,23 +63,23 @@ class Held:
     least: int = 0
     issues: tuple[Issue, ...] = ()
     unread: tuple[str, ...] = ()
-    told: Mapping[str, object] | None = None
+    summary: Mapping[str, object] | None = None
 
 
-def least_words(suite: Suite) -> int:
+def min_passage_words(suite: Suite) -> int:
     """The words from which on passages of a catalog count, so that no limit depends on shorter.
 
     Runs of twelve words and more that two works share are quotations (METRICS section 11).
     """
     scoring = suite.pairs[0].scoring
     limits = [
-        its.limits["longest_passage"] for its in suite.pairs if "longest_passage" in its.limits
+        pair.limits["longest_passage"] for pair in suite.pairs if "longest_passage" in pair.limits
     ]
-    words = [_QUOTATION, scoring.span_threshold + 1, *(int(one) + 1 for one in limits)]
+    words = [_QUOTATION, scoring.span_threshold + 1, *(int(limit) + 1 for limit in limits)]
     return max(scoring.k, min(words))
 
 
-def refuse_bad_catalog(suite: Suite) -> None:
+def validate_catalog(suite: Suite) -> None:
     """Raise BookError for a catalog file that is damaged, SuiteError for one of other words."""
     for path in suite.catalog:
         if is_catalog_file(path):
@@ -87,63 +87,63 @@ def refuse_bad_catalog(suite: Suite) -> None:
 
 
 class Catalog:
-    """The catalog of one suite; `at_hand` gives the answers of further pairs that are there."""
+    """The catalog of one suite; `stored_samples` gives other pairs' stored generations."""
 
     def __init__(
         self,
         suite: Suite,
-        reader: LooseReader,
+        reader: CatalogReader,
         *,
         own_books: Callable[[], Iterable[Book]],
-        at_hand: Callable[..., Iterator[Sequence[Answers]]],
+        stored_samples: Callable[..., Iterator[Sequence[Samples]]],
         scan: Callable[[], Scan],
     ) -> None:
         self._suite = suite
         self._reader = reader
         self._own_books = own_books
-        self._at_hand = at_hand
+        self._at_hand = stored_samples
         self._scan = scan
-        self._least = least_words(suite)
+        self._least = min_passage_words(suite)
         self._looked: dict[str, Looked] = {}
         self._unread: dict[str, str] = {}
         self._surviving: dict[str, Book] = {}
         self._done: set[str] = set()
 
-    def held_by(self, written: Sequence[Answers]) -> Held:
+    def matches(self, parts: Sequence[Samples]) -> CatalogMatches:
         """The books of the catalog that these texts, and perhaps others', share long runs with.
 
         What fails is told; where a limit rests on it the pair's evidence is not complete.
         """
         if not self._suite.catalog:
-            return Held()
-        wanted = written[0].draws
-        pair = wanted.pair
+            return CatalogMatches()
+        required = parts[0].required
+        pair = required.pair
         try:
-            if pair.id not in self._done or wanted.endpoint is not None:
-                self._look_for(written)
+            if pair.id not in self._done or required.endpoint is not None:
+                self._look_for(parts)
         except MemleakError as error:
             return self._failed(error, pair.limits)
         if not self._looked:
             return self._failed(BookError("none of its books can be read"), pair.limits)
         books, unread = tuple(self._surviving.values()), self._told_unread()
-        return Held(books, self._least, self._issues(pair.limits), unread, self._told())
+        return CatalogMatches(books, self._least, self._issues(pair.limits), unread, self._told())
 
-    def _look_for(self, written: Sequence[Answers]) -> None:
-        together, of_suite = [written], written[0].draws.endpoint is None
+    def _look_for(self, parts: Sequence[Samples]) -> None:
+        together, of_suite = [parts], parts[0].required.endpoint is None
         if of_suite:
-            others = self._at_hand(written)
-            together += [one for one in others if one[0].draws.pair.id not in self._done]
+            others = self._at_hand(parts)
+            together += [other for other in others if other[0].required.pair.id not in self._done]
         shards = list(self._shards())
         scoring = self._suite.pairs[0].scoring
         for texts in _some_at_a_time(chain.from_iterable(map(_texts, together))):
             table = GenerationSieve(texts, k=scoring.k, mode=scoring.word_mode)
-            found = list(self._scan()(shards, table, least=self._least))
-            for one in found:
-                self._looked |= {book.name: book for book in one.looked}
-                self._unread |= one.unread
-            self._read({book.name for one in found for book in one.survivors})
+            scans = list(self._scan()(shards, table, least=self._least))
+            for scan in scans:
+                self._looked |= {book.name: book for book in scan.looked}
+                self._unread |= scan.unread
+            self._read({book.name for scan in scans for book in scan.survivors})
         if of_suite:
-            self._done |= {one[0].draws.pair.id for one in together}
+            self._done |= {pair_parts[0].required.pair.id for pair_parts in together}
 
     def _read(self, names: set[str]) -> None:
         """Read the text of the books that survived; they stand in the catalog's order."""
@@ -158,8 +158,10 @@ class Catalog:
     def _own_digests(self) -> frozenset[str]:
         """Of the suite's books, which are looked for already."""
         scoring = self._suite.pairs[0].scoring
-        keys = (book_keys(one, k=scoring.k, mode=scoring.word_mode) for one in self._own_books())
-        return frozenset(one.digest for one in keys)
+        book_keys_of_suite = (
+            book_keys(book, k=scoring.k, mode=scoring.word_mode) for book in self._own_books()
+        )
+        return frozenset(keys.digest for keys in book_keys_of_suite)
 
     def _book(self, name: str) -> Book:
         path, sha256 = self._sources[name]
@@ -177,29 +179,29 @@ class Catalog:
     @functools.cached_property
     def _sources(self) -> dict[str, tuple[Path, str | None]]:
         """By name each book's file, and its SHA-256 where it was prepared."""
-        found: dict[str, tuple[Path, str | None]] = {}
+        sources: dict[str, tuple[Path, str | None]] = {}
         root = self._suite.path.parent
         for path in self._suite.catalog:
             if is_catalog_file(path):
                 file = CatalogFile(path)
                 for book in file.books:
                     source = file.source(book)
-                    found.setdefault(catalog_name(source, root), (source, book.sha256))
+                    sources.setdefault(catalog_name(source, root), (source, book.sha256))
             else:
-                found[catalog_name(path, root)] = path, None
-        return found
+                sources[catalog_name(path, root)] = path, None
+        return sources
 
     def _shards(self) -> Iterator[Shard]:
-        return shards_of(self._suite, self._reader, most=_SHARD_BYTES)
+        return catalog_shards(self._suite, self._reader, most=_SHARD_BYTES)
 
     # --- telling ---------------------------------------------------------------------------
 
     def _told(self) -> dict[str, object]:
-        looked = [self._looked[name] for name in sorted(self._looked)]
-        digests = "".join(sorted(one.digest for one in looked))
+        scanned = [self._looked[name] for name in sorted(self._looked)]
+        digests = "".join(sorted(book.digest for book in scanned))
         return {
-            "books": len(looked),
-            "words": sum(one.words for one in looked),
+            "books": len(scanned),
+            "words": sum(book.words for book in scanned),
             "sha256": hashlib.sha256(digests.encode()).hexdigest(),
             "from_words": self._least,
         }
@@ -216,28 +218,28 @@ class Catalog:
         cause = f"{name}{others} of the catalog was not looked for: {why}"
         return (Issue("catalog", cause, "mend it, or take it out of the catalog"),)
 
-    def _failed(self, error: MemleakError, limits: Limits) -> Held:
+    def _failed(self, error: MemleakError, limits: Limits) -> CatalogMatches:
         cause = f"the catalog: {error.line}"
         if not asks_for(limits, "passages"):
-            return Held(unread=(cause, *self._told_unread()))
+            return CatalogMatches(unread=(cause, *self._told_unread()))
         issue = Issue("catalog", f"not looked for: {cause}")
-        return Held(issues=(issue,), unread=self._told_unread())
+        return CatalogMatches(issues=(issue,), unread=self._told_unread())
 
 
-def shards_of(suite: Suite, reader: LooseReader, *, most: int) -> Iterator[Shard]:
+def catalog_shards(suite: Suite, reader: CatalogReader, *, most: int) -> Iterator[Shard]:
     """The suite's catalog in shards of so many bytes that are to be read, or a book each."""
     root = suite.path.parent
     loose: list[tuple[str, Path]] = []
     for path in suite.catalog:
         if is_catalog_file(path):
             file = CatalogFile(path)
-            named = [(catalog_name(file.source(one), root), one) for one in file.books]
-            for some in _up_to(named, [one.nbytes for one in file.books], most):
+            named = [(catalog_name(file.source(book), root), book) for book in file.books]
+            for some in _up_to(named, [book.nbytes for book in file.books], most):
                 yield Part(path, tuple(some))
         else:
             loose.append((catalog_name(path, root), path))
     for files in _up_to(loose, [_size(path) for _, path in loose], most):
-        yield LooseBooks(tuple(files), reader)
+        yield CatalogBooks(tuple(files), reader)
 
 
 def _refuse_other_words(file: CatalogFile, suite: Suite) -> None:
@@ -255,18 +257,18 @@ def _refuse_other_words(file: CatalogFile, suite: Suite) -> None:
 def _up_to(items: Sequence[_One], sizes: Iterable[int], most: int) -> Iterator[list[_One]]:
     some: list[_One] = []
     left = most
-    for one, size in zip(items, sizes, strict=True):
+    for element, size in zip(items, sizes, strict=True):
         if some and size > left:
             yield some
             some, left = [], most
-        some.append(one)
+        some.append(element)
         left -= size
     if some:
         yield some
 
 
-def _texts(written: Sequence[Answers]) -> Iterator[str]:
-    return (generation.text for generation in all_texts(written))
+def _texts(parts: Sequence[Samples]) -> Iterator[str]:
+    return (generation.text for generation in all_generations(parts))
 
 
 def _some_at_a_time(texts: Iterator[str]) -> Iterator[Iterator[str]]:
@@ -307,7 +309,7 @@ def catalog_name(path: Path, root: Path) -> str:
     return name if "/" in name else f"./{name}"
 
 
-class LooseReader:
+class CatalogReader:
     """Reads books without instructions; elsewhere with the readers that are installed there."""
 
     def __init__(self, scoring: Scoring, extensions: Extensions | None = None) -> None:
@@ -316,7 +318,7 @@ class LooseReader:
 
     def __reduce__(self) -> tuple[object, ...]:
         """A plugin of this process need not be there where the reader goes."""
-        return LooseReader, (self.scoring,)
+        return CatalogReader, (self.scoring,)
 
     def read(self, path: Path) -> Book:
         """The book, cut; BookError or RecordsError where it cannot be read."""
@@ -333,11 +335,11 @@ class LooseReader:
 
 
 @dataclass(frozen=True, slots=True)
-class LooseBooks:
+class CatalogBooks:
     """Some files, by the names that they have in a run: a shard of a library."""
 
     files: tuple[tuple[str, Path], ...]
-    reader: LooseReader
+    reader: CatalogReader
 
     def books(self) -> Iterator[tuple[str, BookKeys | MemleakError]]:
         """Each book's keys, or why there are none."""

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import BookError, MemleakError
 from pytest_memleak.interfaces.protocols import Recording
-from pytest_memleak.pipeline.ledger_endpoint import terms_of, through_ledger
-from pytest_memleak.pipeline.limit_reachability import planned_rounds, refuse_limits_out_of_reach
+from pytest_memleak.pipeline.ledger_endpoint import call_terms, through_ledger
+from pytest_memleak.pipeline.limit_reachability import planned_rounds, validate_limit_reach
 from pytest_memleak.pipeline.required_samples import (
     Purpose,
-    as_probed,
-    canary_questions,
-    draws_of,
-    questions_of,
-    text_side,
+    canary_prompts,
+    continuation_endpoint,
+    pair_prompts,
+    probed_book,
+    required_samples,
 )
-from pytest_memleak.pipeline.sampled_generations import asked_of
+from pytest_memleak.pipeline.sampled_generations import generation_request
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.sampling.cost_plan import PlannedStep, Power, PowerRow, RunPlan
 from pytest_memleak.scoring.index import measurable_words
@@ -66,29 +66,31 @@ class _Planner:
         obstacles: list[str] = []
         for pair in pairs:
             suite = suite_of(pair)
-            for draws in map(self._resized, draws_of(pair, suite.suite)):
-                if draws.purpose is Purpose.NULL and self._of_another_pair(draws.pair):
+            for required in map(self._resized, required_samples(pair, suite.suite)):
+                if required.purpose is Purpose.NULL and self._of_another_pair(required.pair):
                     continue
                 try:
-                    steps += self._steps(pair, draws, suite)
+                    steps += self._steps(pair, required, suite)
                 except MemleakError as error:
-                    obstacles.append(f"{pair.id}: {draws.told(error.line)}")
+                    obstacles.append(f"{pair.id}: {required.describe(error.line)}")
         return RunPlan(tuple(steps), tuple(dict.fromkeys(obstacles)))
 
-    def _resized(self, draws: RequiredSamples) -> RequiredSamples:
-        if self._samples is None or draws.purpose is Purpose.GREEDY:
-            return draws
-        sampling = replace(draws.pair.sampling, samples=self._samples)
-        return replace(draws, pair=replace(draws.pair, sampling=sampling))
+    def _resized(self, required: RequiredSamples) -> RequiredSamples:
+        if self._samples is None or required.purpose is Purpose.GREEDY:
+            return required
+        sampling = replace(required.pair.sampling, samples=self._samples)
+        return replace(required, pair=replace(required.pair, sampling=sampling))
 
     def _of_another_pair(self, pair: Pair) -> bool:
         """Whether the answers are planned with the pair whose own they are."""
         return (pair.suite, pair.id) in self._chosen
 
-    def _steps(self, pair: Pair, draws: RequiredSamples, suite: SuiteRun) -> Iterator[PlannedStep]:
-        suite.refuse_unregistered()
-        model = draws.pair.model
-        for source in self._books_of(draws.pair, suite):
+    def _steps(
+        self, pair: Pair, required: RequiredSamples, suite: SuiteRun
+    ) -> Iterator[PlannedStep]:
+        suite.validate_preregistration()
+        model = required.pair.model
+        for source in self._books_of(required.pair, suite):
             if self._first(pair.suite, "summaries", source.id):
                 lacking = suite.books.outstanding_summaries(source)
                 if lacking is not None:
@@ -100,32 +102,32 @@ class _Planner:
             cost = model.price and tokens * model.price[2] / 1e6
         sampling = None
         if not isinstance(opened, Recording):
-            asked = draws.pair
+            asked = required.pair
             if self._first(asked.suite, asked.id, asked.sampling, asked.probe):
-                sampling = _sampling(draws, suite, opened)
-        if draws.purpose is Purpose.OWN:
-            refuse_limits_out_of_reach(pair, _book_of(pair, suite), suite.suite, suite.protected)
-        if sampling or tokens or draws.purpose is Purpose.OWN:
-            own = draws.purpose is Purpose.OWN and pair.probe.kind != "probability"
-            rounds = planned_rounds(draws.pair) if own else None
-            yield PlannedStep(_named(pair, draws), sampling, tokens or 0, cost, rounds=rounds)
+                sampling = _sampling(required, suite, opened)
+        if required.purpose is Purpose.OWN:
+            validate_limit_reach(pair, _book_of(pair, suite), suite.suite, suite.protected)
+        if sampling or tokens or required.purpose is Purpose.OWN:
+            own = required.purpose is Purpose.OWN and pair.probe.kind != "probability"
+            rounds = planned_rounds(required.pair) if own else None
+            yield PlannedStep(_named(pair, required), sampling, tokens or 0, cost, rounds=rounds)
         if sampling is not None and sampling.generations:
-            yield from self._deployment(draws.pair, suite)
+            yield from self._deployment(required.pair, suite)
 
     def _deployment(self, pair: Pair, suite: SuiteRun) -> Iterator[PlannedStep]:
         """What the model is to stand on while it is asked, where it does not stand yet."""
         model = pair.model
-        wanted = suite.endpoints.deployment_of(model, foreseen=True)
-        if wanted is None or not self._first(pair.suite, "deployment", model.id):
+        deployment = suite.endpoints.deployment_of(model, foreseen=True)
+        if deployment is None or not self._first(pair.suite, "deployment", model.id):
             return
         from pytest_memleak.ledger.deployments import deployed
 
-        if not deployed(suite.resources.ledger, model.provider, wanted.digest):
+        if not deployed(suite.resources.ledger, model.provider, deployment.digest):
             price = model.price_per_hour
             yield PlannedStep(
-                f"{model.id} (deployed for at most {wanted.hours:g} h)",
-                hours=wanted.hours,
-                hours_cost=None if price is None else wanted.hours * price,
+                f"{model.id} (deployed for at most {deployment.hours:g} h)",
+                hours=deployment.hours,
+                hours_cost=None if price is None else deployment.hours * price,
             )
 
     def _books_of(self, pair: Pair, suite: SuiteRun) -> list[BookSource]:
@@ -139,45 +141,47 @@ class _Planner:
         return first
 
 
-def _named(pair: Pair, draws: RequiredSamples) -> str:
-    if draws.purpose is Purpose.OWN:
+def _named(pair: Pair, required: RequiredSamples) -> str:
+    if required.purpose is Purpose.OWN:
         return pair.id
-    whose = draws.pair.id if draws.purpose is not Purpose.GREEDY else pair.id
-    return f"{whose} ({draws.purpose})"
+    whose = required.pair.id if required.purpose is not Purpose.GREEDY else pair.id
+    return f"{whose} ({required.purpose})"
 
 
-def _sampling(draws: RequiredSamples, suite: SuiteRun, opened: Endpoint | None) -> Plan:
+def _sampling(required: RequiredSamples, suite: SuiteRun, opened: Endpoint | None) -> Plan:
     from pytest_memleak.sampling.cost_plan import in_all, plan
 
-    pair = draws.pair
+    pair = required.pair
     book = _book_of(pair, suite)
     if pair.probe.kind == "instruction":
-        _refuse_instructions(draws, book, suite)
+        _refuse_instructions(required, book, suite)
     if pair.probe.kind == "probability":
         from pytest_memleak.pipeline.probability import plan_windows
 
         return plan_windows(pair, book, suite.endpoints, opened)
-    probed = as_probed(pair, book, opened)
-    asked = questions_of(pair, probed)
-    canary_rounds = partial(canary_questions, pair, probed)
+    probed = probed_book(pair, book, opened)
+    asked = pair_prompts(pair, probed)
+    canary_rounds = partial(canary_prompts, pair, probed)
     if opened is None:
-        every = (asked, canary_rounds(1)) if draws.purpose is Purpose.OWN else (asked,)
-        terms = terms_of(pair, suite.endpoints, own=False)
-        return in_all([plan(suite.resources.ledger, None, one, terms) for one in every])
-    source = through_ledger(pair, suite.endpoints, text_side(pair, opened) or opened, own=False)
-    if draws.purpose in {Purpose.OWN, Purpose.GREEDY}:
-        source = source.of_today(pair, asked, may_draw=True)
-    if draws.purpose is not Purpose.OWN:
+        every = (asked, canary_rounds(1)) if required.purpose is Purpose.OWN else (asked,)
+        terms = call_terms(pair, suite.endpoints, own=False)
+        return in_all([plan(suite.resources.ledger, None, prompts, terms) for prompts in every])
+    source = through_ledger(
+        pair, suite.endpoints, continuation_endpoint(pair, opened) or opened, own=False
+    )
+    if required.purpose in {Purpose.OWN, Purpose.GREEDY}:
+        source = source.current_series(pair, asked, may_draw=True)
+    if required.purpose is not Purpose.OWN:
         return source.left(asked)
     canaries = source.canaries(pair, canary_rounds, asked)
-    return in_all([source.left(one) for one in (asked, canaries) if one is not None])
+    return in_all([source.left(prompts) for prompts in (asked, canaries) if prompts is not None])
 
 
-def _refuse_instructions(draws: RequiredSamples, book: Book, suite: SuiteRun) -> None:
+def _refuse_instructions(required: RequiredSamples, book: Book, suite: SuiteRun) -> None:
     """Raise BookError where the book's instructions could not earn a pass."""
-    bad = instruction_issues(book, asked_of(draws))
+    bad = instruction_issues(book, generation_request(required))
     # Nobody knows yet what summaries will say that are still to be written.
-    if bad and suite.books.outstanding_summaries(draws.pair.book) is None:
+    if bad and suite.books.outstanding_summaries(required.pair.book) is None:
         raise BookError(bad[0].cause, location=f"book {book.id!r}", hint=bad[0].fix)
 
 
@@ -187,7 +191,7 @@ def _book_of(pair: Pair, suite: SuiteRun) -> Book:
     return suite.books.cut(pair.book)
 
 
-def power_of(suite: SuiteRun) -> Power:
+def suite_power(suite: SuiteRun) -> Power:
     """What the suite could see, for usual numbers of samples and for its own.
 
     Its resources should be offline, with a ledger that holds nothing. Of pairs whose probe is
@@ -196,21 +200,21 @@ def power_of(suite: SuiteRun) -> Power:
     pairs = tuple(pair for pair in suite.suite.pairs if pair.probe.kind != "probability")
     if not pairs:
         return Power((), 0.0, ("nothing is sampled: all its pairs ask for probabilities",), ())
-    told, confidence = _told(pairs), planned_rounds(pairs[0]).confidence
+    notes, confidence = _told(pairs), planned_rounds(pairs[0]).confidence
     rows: list[PowerRow] = []
     obstacles: dict[str, None] = {}
-    for samples in sorted({*_USUAL, *told}):
+    for samples in sorted({*_USUAL, *notes}):
         planned = plan_run(pairs, lambda _: suite, samples=samples)
         obstacles |= dict.fromkeys(planned.obstacles)
-        costs = [one.cost for one in planned.steps]
-        drawn = [one.sampling for one in planned.steps if one.sampling]
+        costs = [step.cost for step in planned.steps]
+        drawn = [step.sampling for step in planned.steps if step.sampling]
         row = PowerRow(
             samples=samples,
             detection=planned_rounds(pairs[0], samples).detection,
-            calls=sum(one.calls for one in drawn),
-            generations=sum(one.generations for one in drawn),
-            cost=None if None in costs else sum(one for one in costs if one),
-            said=told.get(samples, ""),
+            calls=sum(sampling.calls for sampling in drawn),
+            generations=sum(sampling.generations for sampling in drawn),
+            cost=None if None in costs else sum(cost for cost in costs if cost),
+            said=notes.get(samples, ""),
         )
         rows.append(row)
     return Power(tuple(rows), confidence, tuple(_of_limits(pairs, suite)), tuple(obstacles))
@@ -218,15 +222,15 @@ def power_of(suite: SuiteRun) -> Power:
 
 def _told(pairs: Iterable[Pair]) -> dict[int, str]:
     """The numbers of samples that the suite itself speaks of, and how."""
-    told: dict[int, list[str]] = {}
+    notes: dict[int, list[str]] = {}
     for pair in pairs:
         planned = planned_rounds(pair)
-        told.setdefault(planned.samples, []).append("asked for")
+        notes.setdefault(planned.samples, []).append("asked for")
         if planned.needed is not None:
-            told.setdefault(planned.needed, []).append(
+            notes.setdefault(planned.needed, []).append(
                 f"for detection_limit {planned.detection_limit:g}, 10% withheld"
             )
-    return {samples: ", ".join(dict.fromkeys(said)) for samples, said in told.items()}
+    return {samples: ", ".join(dict.fromkeys(texts)) for samples, texts in notes.items()}
 
 
 def _of_limits(pairs: Iterable[Pair], suite: SuiteRun) -> Iterator[str]:
@@ -237,7 +241,7 @@ def _of_limits(pairs: Iterable[Pair], suite: SuiteRun) -> Iterator[str]:
 
 
 def _of_bmc(pairs: Iterable[Pair], suite: SuiteRun) -> Iterator[str]:
-    known: dict[tuple[float, str], float] = {}
+    least_by_limit: dict[tuple[float, str], float] = {}
     for pair in pairs:
         if "bmc" in pair.limits and pair.confidence:
             try:
@@ -245,25 +249,32 @@ def _of_bmc(pairs: Iterable[Pair], suite: SuiteRun) -> Iterator[str]:
             except MemleakError:
                 continue  # an obstacle of the plan
             least = least_upper_end(words, scoring=pair.scoring, confidence=pair.confidence)
-            known[pair.limits["bmc"], pair.book.id] = least
-    for limit in dict.fromkeys(limit for limit, _ in known):
-        held = [least for (its, _), least in known.items() if its == limit and least <= limit]
-        if held:
+            least_by_limit[pair.limits["bmc"], pair.book.id] = least
+    for limit in dict.fromkeys(limit for limit, _ in least_by_limit):
+        least_ends = [
+            least
+            for (its_limit, _), least in least_by_limit.items()
+            if its_limit == limit and least <= limit
+        ]
+        if least_ends:
             yield (
-                f"bmc <= {limit:g} can hold: with nothing recited it is known up to {max(held):.2g}"
+                f"bmc limit {limit:g} can pass: with no recall, its upper bound is "
+                f"{max(least_ends):.2g}"
             )
-    for (limit, book), least in known.items():
+    for (limit, book), least in least_by_limit.items():
         if least > limit:
             yield (
-                f"bmc <= {limit:g} can never hold for {book}, which is too short: with nothing "
-                f"recited it is known up to {least:.2g}; loosen it there"
+                f"bmc limit {limit:g} can't pass for {book}, which is too short: with no recall, "
+                f"its upper bound is {least:.2g}; raise the limit there"
             )
 
 
 def _of_excess(pairs: Iterable[Pair], suite: SuiteRun) -> Iterator[str]:
     by_nulls: dict[int, list[str]] = {}
     for pair in pairs:
-        nulls = sum(one.purpose is Purpose.NULL for one in draws_of(pair, suite.suite))
+        nulls = sum(
+            required.purpose is Purpose.NULL for required in required_samples(pair, suite.suite)
+        )
         by_nulls.setdefault(nulls, []).append(pair.id)
     for nulls, names in by_nulls.items():
         of = f" of {', '.join(names)}" if len(by_nulls) > 1 else ""

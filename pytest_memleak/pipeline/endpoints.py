@@ -100,9 +100,9 @@ class Endpoints:
 
         Raises Inconclusive where it cannot be had now.
         """
-        provider, wanted = self.provider(model), self.deployment_of(model)
-        if wanted is not None and isinstance(provider, DeployingProvider):
-            self.deployments.stand_up(provider, wanted, price=model.price_per_hour)
+        provider, deployment = self.provider(model), self.deployment_of(model)
+        if deployment is not None and isinstance(provider, DeployingProvider):
+            self.deployments.stand_up(provider, deployment, price=model.price_per_hour)
 
     def deployment_of(self, model: Model, *, foreseen: bool = False) -> Deployment | None:
         """What has to stand before the model can be asked; None where nothing has to.
@@ -174,8 +174,8 @@ class Endpoints:
         yet is taken as long as it may become.
         """
         provider = self.provider(model)
-        told = provider.epochs if isinstance(provider, CountsEpochs) else None
-        epochs = model.finetune.get("epochs") if told is None else told
+        provider_epochs = provider.epochs if isinstance(provider, CountsEpochs) else None
+        epochs = model.finetune.get("epochs") if provider_epochs is None else provider_epochs
         texts = [
             text
             for example in self.training_set(model, foreseen=True).examples
@@ -225,9 +225,9 @@ class Endpoints:
             try:
                 return reader(self._suite.book(book_id))
             except KeyError:
-                known = ", ".join(sorted(one.id for one in self._suite.books))
+                known_ids = ", ".join(sorted(book.id for book in self._suite.books))
                 raise SuiteError(
-                    f"there is no book {book_id!r}; known ids: {known}", location=place
+                    f"there is no book {book_id!r}; known ids: {known_ids}", location=place
                 ) from None
 
         return read
@@ -259,19 +259,19 @@ class Deployments:
         self._awaited: set[str] = set()
 
     def stand_up(
-        self, provider: DeployingProvider, wanted: Deployment, *, price: float | None
+        self, provider: DeployingProvider, deployment: Deployment, *, price: float | None
     ) -> None:
         """See to it that it stands, and that its endpoints know where. Raises Inconclusive."""
         from pytest_memleak.sampling.deployment import ensure_deployment, move_in
 
-        key, resources = (wanted.digest, id(provider)), self._resources
+        key, resources = (deployment.digest, id(provider)), self._resources
         if key in self._moved:
             return
         try:
             stands = ensure_deployment(
                 resources.ledger,
                 provider,
-                wanted,
+                deployment,
                 price=price,
                 budget=resources.budget,
                 wait=resources.wait,
@@ -279,10 +279,10 @@ class Deployments:
                 progress=resources.progress,
             )
         except JobPending:
-            self._awaited.add(wanted.digest)
+            self._awaited.add(deployment.digest)
             raise
         self._standing[key] = provider, stands
-        move_in(provider, wanted, stands, retry=resources.retry)
+        move_in(provider, deployment, stands, retry=resources.retry)
         self._moved.add(key)
 
     def leave(self) -> None:
@@ -299,7 +299,7 @@ class Deployments:
         return {*(digest for digest, _ in self._standing), *self._awaited}
 
 
-def pay(
+def take_down(
     debt: OpenDeployment,
     extensions: Extensions,
     *,
@@ -329,7 +329,7 @@ def _provider_of(debt: OpenDeployment, extensions: Extensions, state: Path) -> D
     def no_book(_: str) -> object:
         raise MemleakError("it is made to be taken down, and reads no book", location=place)
 
-    made = extensions.provider(debt.provider, place=place)(
+    provider = extensions.provider(debt.provider, place=place)(
         ProviderSetup(
             model=model,
             place=place,
@@ -338,6 +338,6 @@ def _provider_of(debt: OpenDeployment, extensions: Extensions, state: Path) -> D
             read_book=no_book,  # type: ignore[arg-type]
         )
     )
-    if not isinstance(made, DeployingProvider):
+    if not isinstance(provider, DeployingProvider):
         raise MemleakError(f"the provider {debt.provider!r} takes nothing down", location=place)
-    return made
+    return provider

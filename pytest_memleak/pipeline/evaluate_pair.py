@@ -1,10 +1,10 @@
-"""The story of one pair, from its book to its verdict.
+"""The evaluation of one pair, from its book to its verdict.
 
     suite ── books ── providers ── sampling ── scoring ── verdict ── reports
                           (ledger)
 
-Read the book; say what has to be drawn; draw what is missing through the ledger; measure it
-against the book, and the measures against chance; judge. Every room has a folder of its own.
+Read the book, list the required samples, sample what the ledger lacks, measure the generations
+against the book and against chance, and judge. Each step has a package.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import MemleakError
-from pytest_memleak.pipeline.analyze_pair import SecondLook, analysed, is_over_a_limit, stop_for
+from pytest_memleak.pipeline.analyze_pair import SecondOpinion, analyze_pair, is_over, stop_rule
 from pytest_memleak.pipeline.limit_reachability import (
-    refuse_limits_out_of_reach,
-    sensitivity_issues,
-    sensitivity_of,
+    detection_issues,
+    detection_summary,
+    validate_limit_reach,
 )
 from pytest_memleak.pipeline.probability import extract_pair
-from pytest_memleak.pipeline.reference_models import Compared, compared
-from pytest_memleak.pipeline.required_samples import all_texts, draws_of
-from pytest_memleak.pipeline.sampled_generations import CountedAnswers, all_written, answered_by
+from pytest_memleak.pipeline.reference_models import compare_references
+from pytest_memleak.pipeline.required_samples import all_generations, required_samples
+from pytest_memleak.pipeline.sampled_generations import CountedGenerations, identify, sample_all
 from pytest_memleak.records import Completeness, Issue
 from pytest_memleak.records.phases import Phase, ProgressEvent
 from pytest_memleak.verdict.evaluation import Evaluation
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.interfaces.protocols import Endpoint, Recording
     from pytest_memleak.pipeline.suite_run import SuiteRun
-    from pytest_memleak.records import Book, Generation, Pair
+    from pytest_memleak.records import Generation, Pair
     from pytest_memleak.scoring.analysis import Analysis
     from pytest_memleak.scoring.extraction import Extraction
 
@@ -43,18 +43,26 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate one model on one book.
 
-    `endpoint` takes the place of the suite's own, for a model of one's own. What is already in
-    the ledger is not drawn again. Whatever cannot be read, opened or drawn makes the pair
-    INCONCLUSIVE, unless what is there is over a limit already; nothing is raised for it.
+    `endpoint` replaces the suite's own. Generations that the ledger holds are reused. Whatever
+    can't be read, opened, or sampled makes the pair INCONCLUSIVE, unless the samples already exceed
+    a limit; it raises nothing.
     """
     try:
-        suite.refuse_unregistered()
+        suite.validate_preregistration()
         suite.resources.progress(ProgressEvent(Phase.READING, pair.id))
         book = suite.books.book_of(pair)
-        suite.books.refuse_shared_text(book, pair)
-        refuse_limits_out_of_reach(pair, book, suite.suite, suite.protected)
+        suite.books.validate_no_shared_text(book, pair)
+        validate_limit_reach(pair, book, suite.suite, suite.protected)
         if pair.probe.kind == "probability":
-            return _of_windows(pair, book, suite, endpoint)
+            windows = extract_pair(pair, book, suite.endpoints, endpoint=endpoint)
+            return _judged(
+                pair,
+                suite,
+                windows.extraction,
+                windows.completeness,
+                book=book,
+                **windows.fields,
+            )
         return _of_generations(pair, suite, endpoint)
     except MemleakError as error:
         nothing = Completeness(requested=0, received=0, issues=(Issue("drawn", error.line),))
@@ -64,76 +72,67 @@ def evaluate(
 def _of_generations(
     pair: Pair, suite: SuiteRun, endpoint: Endpoint | Recording | None
 ) -> Evaluation:
-    wanted = draws_of(pair, suite.suite, endpoint)
+    required = required_samples(pair, suite.suite, endpoint)
     protected, resources = suite.protected, suite.resources
-    stop = stop_for(pair, protected, resources)
-    written = all_written(wanted, suite.endpoints, stop=stop)
-    own, *beside = counted = [CountedAnswers(part) for part in written]
+    stop = stop_rule(pair, protected, resources)
+    parts = sample_all(required, suite.endpoints, stop=stop)
+    own, *beside = counted = [CountedGenerations(part) for part in parts]
     resources.progress(ProgressEvent(Phase.SCORING, pair.id))
-    held = suite.catalog.held_by(written)
-    second = SecondLook(written, protected, held)
-    texts = second.watch(all_texts(counted))
-    found = analysed(pair, written, protected, resources, held, texts=texts)
-    with_others = compared(found, own, beside, wanted, suite.endpoints) if found else Compared(None)
-    analysis = with_others.analysis
-    who = answered_by(own.answers, resources)
-    over_limit = is_over_a_limit(analysis, pair)
-    sensitivity = sensitivity_of(analysis, pair, answers=own.fewest) if analysis else None
-    unlooked = (*second.issues(found), *protected.issues(pair), *held.issues)
+    catalog = suite.catalog.matches(parts)
+    second_opinion = SecondOpinion(parts, protected, catalog)
+    texts = second_opinion.watch(all_generations(counted))
+    analysis = analyze_pair(pair, parts, protected, resources, catalog, texts=texts)
+    scan_issues = (*second_opinion.issues(analysis), *protected.issues(pair), *catalog.issues)
+    references = compare_references(analysis, own, beside, required, suite.endpoints)
+    analysis, sampled = references.analysis, (*counted, *references.sampled)
+    served = identify(own.sampled, resources)
+    detection = detection_summary(analysis, pair, answers=own.fewest) if analysis else None
     completeness = own.completeness(
-        over_limit=over_limit,
-        issues=(*with_others.issues, *who.issues, *unlooked, *sensitivity_issues(sensitivity)),
-        notes=(*who.notes, *with_others.notes),
+        over_limit=is_over(analysis, pair),
+        issues=(*references.issues, *served.issues, *scan_issues, *detection_issues(detection)),
+        notes=(*served.notes, *references.notes),
     )
-    drawn = (*counted, *with_others.drawn)
     return _judged(
         pair,
         suite,
         analysis,
         completeness,
         book=own.book,
-        endpoint=own.answers.endpoint_id,
+        endpoint=own.sampled.endpoint_id,
         measurement=analysis.measurement if analysis else None,
         analysis=analysis,
-        spared=own.answers.spared,
-        detection=sensitivity,
-        second_opinion=second.counts,
-        provenance=who.answerer,
-        as_of=own.answers.until,
-        sampled=tuple(one.counted for one in drawn),
-        generations=partial(_all_of, drawn),
-        protected=protected.holding(analysis, own.book, held.books),
-        scan_scope=protected.looked_for(pair) if analysis else None,
-        catalog=held.told,
-        unread=(*held.unread, *(f"{name}: {why}" for name, why in protected.unread.items())),
+        spared=own.sampled.spared,
+        detection=detection,
+        second_opinion=second_opinion.counts,
+        provenance=served.provenance,
+        as_of=own.sampled.until,
+        sampled=tuple(part.counted for part in sampled),
+        generations=partial(_generations, sampled),
+        protected=protected.holding(analysis, own.book, catalog.books),
+        scan_scope=protected.scan_scope(pair) if analysis else None,
+        catalog=catalog.summary,
+        unread=(*catalog.unread, *(f"{name}: {why}" for name, why in protected.unread.items())),
     )
 
 
-def _all_of(drawn: Iterable[CountedAnswers]) -> Iterator[Generation]:
-    return (generation for one in drawn for generation in one.answers.generations())
-
-
-def _of_windows(
-    pair: Pair, book: Book, suite: SuiteRun, endpoint: Endpoint | Recording | None
-) -> Evaluation:
-    found = extract_pair(pair, book, suite.endpoints, endpoint=endpoint)
-    return _judged(pair, suite, found.extraction, found.completeness, book=book, **found.told)
+def _generations(parts: Iterable[CountedGenerations]) -> Iterator[Generation]:
+    return (generation for part in parts for generation in part.sampled.generations())
 
 
 def _judged(
     pair: Pair,
     suite: SuiteRun,
-    known: Analysis | Extraction | None,
+    evidence: Analysis | Extraction | None,
     completeness: Completeness,
-    **found: Any,
+    **fields: Any,
 ) -> Evaluation:
     return Evaluation(
         suite=suite.suite.name,
         suite_digest=suite.suite.digest,
         pair=pair,
-        verdict_result=judge(known, completeness, pair.limits, found.get("book")),
+        verdict_result=judge(evidence, completeness, pair.limits, fields.get("book")),
         completeness=completeness,
-        job=suite.endpoints.job_of(pair.model) if found else None,
+        job=suite.endpoints.job_of(pair.model) if fields else None,
         book_file=suite.books.file_digest(pair.book),
-        **found,
+        **fields,
     )

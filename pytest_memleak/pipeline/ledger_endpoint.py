@@ -47,10 +47,10 @@ _DAY = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
-class WhoAnswered:
+class ProvenanceCheck:
     """Who answered; what is missing from that, and what was noticed."""
 
-    answerer: Provenance = field(default_factory=Provenance)
+    provenance: Provenance = field(default_factory=Provenance)
     issues: tuple[Issue, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -105,38 +105,38 @@ class LedgerEndpoint:
         yield from self.drawn(asked)
         yield from unasked(self.ledger, self.endpoint_id, asked, until=until)
 
-    def of_today(self, pair: Pair, asked: PairPrompts, *, may_draw: bool) -> LedgerEndpoint:
+    def current_series(self, pair: Pair, asked: PairPrompts, *, may_draw: bool) -> LedgerEndpoint:
         """Itself, or the series after it where its answers have aged and only a name holds them.
 
         may_draw: whether a series may be begun; else one is taken only where it has answers.
         """
         from pytest_memleak.ledger.sampling_history import drawn_anew, provenance
 
-        if not self.kept or weights_named(pair, self.opened):
+        if not self.kept or weights_label(pair, self.opened):
             return self
         first = provenance(self.ledger, self.endpoint_id, asked).first
         if first is None or not self.resources.aged(first, pair.sampling.max_age_days):
             return self
         again = replace(self, endpoint_id=drawn_anew(self.endpoint_id))
         if may_draw or again.has_answers(asked):
-            return again.of_today(pair, asked, may_draw=may_draw)
+            return again.current_series(pair, asked, may_draw=may_draw)
         return self
 
     def canaries(self, pair: Pair, canaries: Canaries, asked: PairPrompts) -> PairPrompts | None:
         """The canaries to request: of any endpoint at first, of a name before each reuse, too."""
         from pytest_memleak.ledger.sampling_history import provenance
 
-        told = provenance(self.ledger, self.endpoint_id, asked)
+        history = provenance(self.ledger, self.endpoint_id, asked)
         rounds = self._canary_rounds(canaries)
-        reused = told.calls > told.calls_this_run
-        if rounds and not (reused and self.kept and not weights_named(pair, self.opened)):
+        reused = history.calls > history.calls_this_run
+        if rounds and not (reused and self.kept and not weights_label(pair, self.opened)):
             return None
         return canaries(rounds + 1)
 
     def same_weights(self, canaries: Canaries, alike: Alike) -> bool | None:
         """Whether the last round of canaries answers as the first; None without two rounds."""
         asked = self._asked_by_now(canaries, self._canary_rounds(canaries))
-        return alike([one[:asked] for one in self._answers(canaries)])
+        return alike([generations[:asked] for generations in self._answers(canaries)])
 
     def _canary_rounds(self, canaries: Canaries) -> int:
         """How often they were asked and all answered."""
@@ -157,10 +157,10 @@ class LedgerEndpoint:
     def _answers(self, canaries: Canaries) -> Sequence[Sequence[str]]:
         """Per canary its answers, in the order of the rounds."""
         asked = canaries(1 << 30)
-        found: dict[str, list[str]] = {one.excerpt_id: [] for one in asked.questions}
-        for one in self.drawn(asked):
-            found[one.excerpt_id].append(one.text)
-        return list(found.values())
+        texts: dict[str, list[str]] = {prompt.excerpt_id: [] for prompt in asked.questions}
+        for generation in self.drawn(asked):
+            texts[generation.excerpt_id].append(generation.text)
+        return list(texts.values())
 
     def has_answers(self, asked: PairPrompts) -> bool:
         """Whether any were drawn by now."""
@@ -176,7 +176,7 @@ class LedgerEndpoint:
         return plan(self.ledger, self.endpoint_id, asked, self.terms)
 
 
-def weights_named(pair: Pair, endpoint: Endpoint) -> str:
+def weights_label(pair: Pair, endpoint: Endpoint) -> str:
     """What names the weights behind an endpoint; "" where it is only a name."""
     if pair.model.weights_version:
         return f"release {pair.model.weights_version}"
@@ -195,7 +195,7 @@ def through_ledger(
     """
     resources = endpoints.resources
     kept_as = ledger_name(pair, endpoint)
-    terms = terms_of(pair, endpoints, own=own)
+    terms = call_terms(pair, endpoints, own=own)
     actors = resources.actors_of(endpoint)
     if actors is not None:
         from pytest_memleak.parallel.actors import ActorSampler
@@ -222,7 +222,7 @@ def ledger_name(pair: Pair, endpoint: object) -> str | None:
     return of_release(named, pair.model.weights_version) if named else None
 
 
-def terms_of(pair: Pair, endpoints: Endpoints, *, own: bool) -> Terms:
+def call_terms(pair: Pair, endpoints: Endpoints, *, own: bool) -> Terms:
     """How the pair's endpoint is called, and for what price."""
     from pytest_memleak.ledger.call_costs import OwnEndpoint, Terms
 
@@ -230,46 +230,48 @@ def terms_of(pair: Pair, endpoints: Endpoints, *, own: bool) -> Terms:
     return Terms(sampler, pair.model.price and pair.model.price[:2])
 
 
-def answered_through(
+def check_provenance(
     source: LedgerEndpoint,
     asked: PairPrompts,
     pair: Pair,
     resources: Resources,
     *,
     same: Callable[[], bool | None],
-) -> WhoAnswered:
+) -> ProvenanceCheck:
     """Who gave the answers that the ledger has to a questionnaire.
 
     same: whether the canaries answer as they did, where that is to be known.
     """
     from pytest_memleak.ledger.sampling_history import provenance, tried
 
-    told = provenance(source.ledger, source.endpoint_id, asked)
+    history = provenance(source.ledger, source.endpoint_id, asked)
     name = source.opened.model_name if isinstance(source.opened, AsksByName) else None
-    served = tuple(served_as(one.model, one.fingerprint, calls) for one, calls in told.served)
-    answerer = Provenance(
+    served = tuple(
+        served_record(server.model, server.fingerprint, calls) for server, calls in history.served
+    )
+    record = Provenance(
         requested=name,
         served=served,
-        first=told.first,
-        last=told.last,
-        calls_this_run=told.calls_this_run,
-        calls=told.calls,
-        imported=told.imported,
-        refused=told.refused,
-        weights=weights_named(pair, source.opened) or "a name",
+        first=history.first,
+        last=history.last,
+        calls_this_run=history.calls_this_run,
+        calls=history.calls,
+        imported=history.imported,
+        refused=history.refused,
+        weights=weights_label(pair, source.opened) or "a name",
         tried=tried(source.ledger, source.endpoint_id, asked, until=resources.now),
     )
-    issues, notes = sampling_issues(AppliedSampling(pair.sampling.temperature, told.refused))
-    by_name = [ServedName(one.model, calls) for one, calls in told.served]
+    issues, notes = sampling_issues(AppliedSampling(pair.sampling.temperature, history.refused))
+    by_name = [ServedName(server.model, calls) for server, calls in history.served]
     if name is not None:
         issues += served_model_issues(name, by_name, serves=pair.model.served_names)
-    issues += age_issues(_weights(pair, source, told, resources, same=same))
-    if told.imported:
-        notes += (f"{told.imported:,} answers were imported from files",)
-    return WhoAnswered(answerer, issues, notes)
+    issues += age_issues(_weights(pair, source, history, resources, same=same))
+    if history.imported:
+        notes += (f"{history.imported:,} answers were imported from files",)
+    return ProvenanceCheck(record, issues, notes)
 
 
-def served_as(model: str | None, fingerprint: str | None, calls: int) -> ServedBy:
+def served_record(model: str | None, fingerprint: str | None, calls: int) -> ServedBy:
     """Who served, by names that together have no more words than a report may quote."""
     model = model and short_name(model)
     left = max(0, QUOTED_WORDS - count_words(model or ""))
@@ -279,19 +281,19 @@ def served_as(model: str | None, fingerprint: str | None, calls: int) -> ServedB
 def _weights(
     pair: Pair,
     source: LedgerEndpoint,
-    told: SamplingHistory,
+    history: SamplingHistory,
     resources: Resources,
     *,
     same: Callable[[], bool | None],
 ) -> Weights:
-    named = bool(weights_named(pair, source.opened))
-    reused = told.calls > told.calls_this_run
+    named = bool(weights_label(pair, source.opened))
+    reused = history.calls > history.calls_this_run
     if named or not reused or not source.kept:
         return Weights(named=named or not source.kept)
     asked_again = resources.as_of is not None or not resources.offline
     return Weights(
         named=False,
-        age_days=max(0.0, resources.now - (told.first or resources.now)) / _DAY,
+        age_days=max(0.0, resources.now - (history.first or resources.now)) / _DAY,
         max_age_days=pair.sampling.max_age_days,
         canaries=same() if asked_again else None,
         reused=resources.as_of is None,

@@ -35,27 +35,25 @@ _IN_ANY_CASE = 100  # words of a limit, or of a passage that is counted, and the
 _CONFIDENCE = 0.95
 
 
-def refuse_limits_out_of_reach(
-    pair: Pair, book: Book, suite: Suite, protected: ProtectedBooks
-) -> None:
+def validate_limit_reach(pair: Pair, book: Book, suite: Suite, protected: ProtectedBooks) -> None:
     """Raise SuiteError where nothing in the books is long enough to be over any of a pair's limits.
 
     A limit may lie beyond the longest excerpt (`longest_span`), the book (`longest_block`) or each
     book that is looked for, and so may span_threshold.
     """
-    limits = sorted(pair.limits.items(), key=lambda one: one[0] in _IN_ANY_BOOK)
+    limits = sorted(pair.limits.items(), key=lambda entry: entry[0] in _IN_ANY_BOOK)
     in_any = None if suite.catalog else protected
     if any(_is_within_reach(name, limit, pair, book, in_any) for name, limit in limits):
         return
     measurable_words(book, pair.scoring)  # what is wrong with the book itself comes first
-    told = ", ".join(f"{name} = {limit:g}" for name, limit in pair.limits.items())
-    longest = max(_words_of(one.text, pair) for one in book.excerpts)
+    limits_text = ", ".join(f"{name} = {limit:g}" for name, limit in pair.limits.items())
+    longest = max(_words_of(excerpt.text, pair) for excerpt in book.excerpts)
     raise SuiteError(
-        f"the pair {pair.id} has only limits that nothing in its book is long enough to be over "
-        f"({told}, with span_threshold = {pair.scoring.span_threshold}; the longest excerpt has "
-        f"{longest:,} words), so nothing could fail",
+        f"no text in its book is long enough to exceed a limit of pair {pair.id} ({limits_text}, "
+        f"span_threshold = {pair.scoring.span_threshold}; the longest excerpt has {longest:,} "
+        "words), so it can't fail",
         location=str(suite.path),
-        hint="write a limit below that, or one on a share, such as bmc = 0.15",
+        hint="set a limit below that, or one on a share, such as bmc = 0.15",
     )
 
 
@@ -75,7 +73,7 @@ def _is_within_reach(
     elif name in _IN_THE_BOOK:
         stretches = [_lengths(name, book, pair)]
     elif name in _IN_ANY_BOOK and in_any is not None:
-        stretches = (_lengths(name, one, pair) for one in _books(book, in_any))
+        stretches = (_lengths(name, other, pair) for other in _books(book, in_any))
     else:
         return True
     if counted:
@@ -86,8 +84,8 @@ def _is_within_reach(
 def _is_longer_than(limit: float, stretches: Iterable[Iterable[int]]) -> bool:
     for parts in stretches:
         length = 0
-        for one in parts:
-            length += one
+        for part in parts:
+            length += part
             if length > limit:
                 return True
     return False
@@ -98,8 +96,8 @@ def _holds_more_than(limit: float, stretches: Iterable[Iterable[int]], *, each: 
     before = 0
     for parts in stretches:
         length = 0
-        for one in parts:
-            length += one
+        for part in parts:
+            length += part
             if before + length // each > limit:
                 return True
         before += length // each
@@ -109,14 +107,14 @@ def _holds_more_than(limit: float, stretches: Iterable[Iterable[int]], *, each: 
 def _books(book: Book, protected: ProtectedBooks) -> Iterator[Book]:
     """Those whose passages are looked for, the pair's own first."""
     yield book
-    yield from (one for one in protected.asked_for() if one.id != book.id)
+    yield from (other for other in protected.test_books() if other.id != book.id)
 
 
 def _lengths(name: str, book: Book, pair: Pair) -> Iterator[int]:
     """The words of each excerpt, as the measure counts them."""
     if name.startswith("nv_"):
-        return (len(folded_words(one.text)) for one in book.excerpts)
-    return (_words_of(one.text, pair) for one in book.excerpts)
+        return (len(folded_words(excerpt.text)) for excerpt in book.excerpts)
+    return (_words_of(excerpt.text, pair) for excerpt in book.excerpts)
 
 
 def _words_of(text: str, pair: Pair) -> int:
@@ -135,7 +133,7 @@ def planned_rounds(pair: Pair, samples: int | None = None) -> PlannedRounds:
     return PlannedRounds(samples, confidence, seen, pair.detection_limit, needed)
 
 
-def sensitivity_of(analysis: Analysis, pair: Pair, *, answers: int) -> DetectionSummary:
+def detection_summary(analysis: Analysis, pair: Pair, *, answers: int) -> DetectionSummary:
     """What the rounds of the analysis can show.
 
     answers: of the excerpt that has fewest, those that were withheld left out.
@@ -160,7 +158,7 @@ def sensitivity_of(analysis: Analysis, pair: Pair, *, answers: int) -> Detection
         blocks=error.blocks,
         detection_limit=pair.detection_limit,
         samples_needed=needed,
-        ranges={name: (one.low, one.high) for name, one in analysis.ranges.items()},
+        ranges={name: (interval.low, interval.high) for name, interval in analysis.ranges.items()},
     )
 
 
@@ -169,23 +167,23 @@ def _are_copies(pair: Pair) -> bool:
     return pair.sampling.temperature == 0
 
 
-def sensitivity_issues(found: DetectionSummary | None) -> Iterator[Issue]:
+def detection_issues(summary: DetectionSummary | None) -> Iterator[Issue]:
     """Why no pass may rest on these rounds, where they are fewer than `detect` asks for."""
-    if found is None or found.detection_limit is None or found.reached:
+    if summary is None or summary.detection_limit is None or summary.reached:
         return
-    rounds = amount(found.rounds, "round")
-    fix = f"set samples = {found.samples_needed} or more, or a larger detect"
-    if found.samples_needed is None:
-        rounds += " at temperature 0, copies that count as 1"
-        fix = "set a temperature over 0, or leave detect out"
-    elif found.blocks is not None:
-        rounds += f", which were not alike and count as {amount(found.blocks, 'block')}"
-    elif found.answers < found.rounds:
-        rounds += f", {found.answers:,} answers of an excerpt that were not withheld"
+    samples = amount(summary.rounds, "sample")
+    fix = f"set samples = {summary.samples_needed}, or raise detection_limit"
+    if summary.samples_needed is None:
+        samples += " at temperature 0, which count as 1"
+        fix = "set a temperature over 0, or drop detection_limit"
+    elif summary.blocks is not None:
+        samples += f", which aren't exchangeable and count as {amount(summary.blocks, 'block')}"
+    elif summary.answers < summary.rounds:
+        samples += f", {summary.answers:,} of them not withheld for some excerpt"
     yield Issue(
         "detection",
-        f"a passage that comes in {percent_at_most(found.detection)} of the answers to its prompt "
-        f"may have gone unseen ({rounds}; {100 * found.confidence:g} %), and detection_limit = "
-        f"{found.detection_limit:g} asks for {percent(found.detection_limit)}",
+        f"detection limit is {percent_at_most(summary.detection)} ({samples}, "
+        f"{100 * summary.confidence:g}% confidence); the suite requires "
+        f"{percent(summary.detection_limit)}",
         fix,
     )

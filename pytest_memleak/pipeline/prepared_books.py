@@ -34,7 +34,7 @@ _SHARED_SHARE = 0.01
 _COMMON_SHARE = 0.5
 
 
-class Summarizing(Protocol):
+class SummarySource(Protocol):
     """Who writes the summaries that books lack (`pipeline.summary_writer`)."""
 
     def write(self, book_id: str, excerpts: Sequence[Excerpt]) -> Mapping[str, str]:
@@ -54,7 +54,7 @@ class PreparedBooks:
     """
 
     def __init__(
-        self, suite: Suite, extensions: Extensions, writer: Callable[[], Summarizing]
+        self, suite: Suite, extensions: Extensions, writer: Callable[[], SummarySource]
     ) -> None:
         self._suite = suite
         self._extensions = extensions
@@ -74,7 +74,7 @@ class PreparedBooks:
             book, lacking = self.cut(source), self._lacking_summaries(source)
             if lacking:
                 # What is wrong with author, title or template is said before anything is paid.
-                self._with_summaries(source, dict.fromkeys((one.id for one in lacking), ""))
+                self._with_summaries(source, dict.fromkeys((excerpt.id for excerpt in lacking), ""))
                 book = self._with_summaries(source, self._writer().write(source.id, lacking))
             self._whole[source.id] = book
         return self._whole[source.id]
@@ -106,7 +106,7 @@ class PreparedBooks:
         read = self.foreseen if foreseen else self.book
         return tuple(read(self._suite.book(book_id)) for book_id in model.finetune_books)
 
-    def refuse_shared_text(self, book: Book, pair: Pair) -> None:
+    def validate_no_shared_text(self, book: Book, pair: Pair) -> None:
         """Raise BookError if a training book of the pair's model holds text of the test book.
 
         Or if the common texts together contain half of it.

@@ -14,11 +14,11 @@ from pytest_memleak.errors import Inconclusive, TopKUnavailable
 from pytest_memleak.interfaces.protocols import LogProbabilityEndpoint, TopKEndpoint
 from pytest_memleak.pipeline.ledger_endpoint import (
     LedgerEndpoint,
-    WhoAnswered,
-    answered_through,
-    terms_of,
+    ProvenanceCheck,
+    call_terms,
+    check_provenance,
     through_ledger,
-    weights_named,
+    weights_label,
 )
 from pytest_memleak.pipeline.required_samples import Purpose
 from pytest_memleak.records import Completeness, Issue
@@ -41,26 +41,26 @@ _PARAGRAPH = "\n\n"
 
 
 @dataclass(frozen=True, slots=True)
-class Extracted:
+class WindowExtraction:
     """What is known of a pair's windows; `extraction` is None without any.
 
-    who: who told them; draws: what they are, as evidence says it
+    provenance_check: who generated them; sampled: their counts, for evidence
     """
 
     extraction: Extraction | None
     completeness: Completeness
     endpoint_id: str | None = None
-    who: WhoAnswered | None = None
-    draws: tuple[CountedDraws, ...] = ()
+    provenance_check: ProvenanceCheck | None = None
+    sampled: tuple[CountedDraws, ...] = ()
 
     @property
-    def told(self) -> dict[str, Any]:
+    def fields(self) -> dict[str, Any]:
         """The fields of an Evaluation that come of it."""
         return {
             "endpoint": self.endpoint_id,
             "extraction": self.extraction,
-            "provenance": self.who and self.who.answerer,
-            "sampled": self.draws,
+            "provenance": self.provenance_check and self.provenance_check.provenance,
+            "sampled": self.sampled,
         }
 
 
@@ -70,7 +70,7 @@ def extract_pair(
     endpoints: Endpoints,
     *,
     endpoint: Endpoint | Recording | None = None,
-) -> Extracted:
+) -> WindowExtraction:
     """The pair's windows, after asking for those that the ledger lacks.
 
     `endpoint` takes the place of the suite's. Whatever is missing is told as a issue.
@@ -78,36 +78,36 @@ def extract_pair(
     try:
         opened = endpoints.endpoint(pair.model) if endpoint is None else endpoint
     except Inconclusive as missing:
-        return Extracted(None, _completeness((), (missing.line,)))
+        return WindowExtraction(None, _completeness((), (missing.line,)))
     if not isinstance(opened, LogProbabilityEndpoint):
-        return Extracted(None, _completeness((), (_tells_nothing(pair),)))
+        return WindowExtraction(None, _completeness((), (_tells_nothing(pair),)))
     from pytest_memleak.sampling.windows import TextEndpoint
 
     asking = TextEndpoint(opened)
     source = through_ledger(pair, endpoints, asking, own=endpoint is not None)
     texts = _text_questions(pair, book)
-    source = source.of_today(pair, texts, may_draw=not endpoints.resources.offline)
+    source = source.current_series(pair, texts, may_draw=not endpoints.resources.offline)
     issues = _drawn(source, texts)
     tokens = _tokens(source, texts)
     if tokens is None:
         issues = issues or ("the tokens of the book are not all in the ledger",)
-        return Extracted(None, _completeness((), issues), source.endpoint_id)
+        return WindowExtraction(None, _completeness((), issues), source.endpoint_id)
     whole = list(itertools.chain.from_iterable(tokens))
     asked = _Windows(pair, whole, opened, source)
     issues += asked.draw()
     plain, scheme = asked.answered()
     if not plain:
         issues += (_too_short(pair, len(whole)),)
-        return Extracted(None, _completeness(plain, issues), source.endpoint_id)
+        return WindowExtraction(None, _completeness(plain, issues), source.endpoint_id)
     extraction = Extraction(
         pair.probe.windows, len(whole), plain, scheme, tuple(_chapters(book, tokens))
     )
-    who = asked.who_answered(endpoints.resources)
-    return Extracted(
+    provenance_check = asked.who_answered(endpoints.resources)
+    return WindowExtraction(
         extraction,
-        _completeness(plain, issues, who),
+        _completeness(plain, issues, provenance_check),
         source.endpoint_id,
-        who,
+        provenance_check,
         (asked.counted(),),
     )
 
@@ -121,17 +121,17 @@ def plan_windows(pair: Pair, book: Book, endpoints: Endpoints, opened: Endpoint 
     from pytest_memleak.sampling.cost_plan import in_all, plan
     from pytest_memleak.sampling.windows import TextEndpoint
 
-    terms = terms_of(pair, endpoints, own=False)
+    terms = call_terms(pair, endpoints, own=False)
     texts = _text_questions(pair, book)
     if opened is not None and not isinstance(opened, LogProbabilityEndpoint):
         raise Inconclusive(_tells_nothing(pair))
     if opened is None:
         guessed = _window_questions(pair, _guessed(texts), None, top_k=True)
         return in_all(
-            [plan(endpoints.resources.ledger, None, one, terms) for one in (texts, guessed)]
+            [plan(endpoints.resources.ledger, None, prompts, terms) for prompts in (texts, guessed)]
         )
     source = through_ledger(pair, endpoints, TextEndpoint(opened), own=False)
-    source = source.of_today(pair, texts, may_draw=True)
+    source = source.current_series(pair, texts, may_draw=True)
     tokens = _tokens(source, texts)
     whole = _guessed(texts) if tokens is None else list(itertools.chain.from_iterable(tokens))
     return in_all([source.left(texts), _Windows(pair, whole, opened, source).left()])
@@ -180,7 +180,7 @@ class _Windows:
 
     def _lacking_canaries(self, asked: PairPrompts) -> PairPrompts | None:
         """Those to request: windows hold no written text, so canaries tell of a name alone."""
-        if not self._source.kept or weights_named(self._pair, self._source.opened):
+        if not self._source.kept or weights_label(self._pair, self._source.opened):
             return None
         return self._source.canaries(self._pair, self._canaries(asked), asked)
 
@@ -199,21 +199,21 @@ class _Windows:
 
         asked = self._wanted() or self._plain
         every = (asked, self._lacking_canaries(asked))
-        return in_all([self._source.left(one) for one in every if one is not None])
+        return in_all([self._source.left(prompts) for prompts in every if prompts is not None])
 
-    def who_answered(self, resources: Resources) -> WhoAnswered:
+    def who_answered(self, resources: Resources) -> ProvenanceCheck:
         """Who told the windows that `answered` gives."""
         from pytest_memleak.sampling.windows import windows_alike
 
-        asked = self._told
+        asked = self._chosen
         same = functools.partial(self._source.same_weights, self._canaries(asked), windows_alike)
-        return answered_through(self._source, asked, self._pair, resources, same=same)
+        return check_provenance(self._source, asked, self._pair, resources, same=same)
 
     def counted(self) -> CountedDraws:
         """What evidence says of the answers that these windows are of."""
-        asked, digest, got = self._told, hashlib.sha256(), 0
-        for got, one in enumerate(self._source.drawn(asked), 1):  # noqa: B007 - counted
-            for part in (one.excerpt_id, one.text):
+        asked, digest, got = self._chosen, hashlib.sha256(), 0
+        for got, answer in enumerate(self._source.drawn(asked), 1):  # noqa: B007 - counted
+            for part in (answer.excerpt_id, answer.text):
                 data = part.encode("utf-8", "surrogatepass")
                 digest.update(len(data).to_bytes(8, "big") + data)
         return CountedDraws(
@@ -227,7 +227,7 @@ class _Windows:
         )
 
     @functools.cached_property
-    def _told(self) -> PairPrompts:
+    def _chosen(self) -> PairPrompts:
         """The questions whose answers are taken: without the scheme where more are known so."""
         if self._both_alike or self._scheme is None:
             return self._plain
@@ -239,12 +239,14 @@ class _Windows:
 
         The second is None where the ledger knows more windows without it.
         """
-        told = self._told
-        both = self._of(told)
-        own = tuple(one for one, _ in both)
+        prompts = self._chosen
+        both = self._of(prompts)
+        own = tuple(plain for plain, _ in both)
         if self._both_alike:
             return own, own
-        return own, tuple(one for _, one in both) if told is self._scheme else None
+        return own, tuple(
+            under_scheme for _, under_scheme in both
+        ) if prompts is self._scheme else None
 
     def _wanted(self) -> PairPrompts | None:
         """What is asked under the scheme; nothing where all is known that a limit needs."""
@@ -259,7 +261,7 @@ class _Windows:
 
 
 def _known(windows: Sequence[LogP]) -> int:
-    return sum(one is not None for one, _ in windows)
+    return sum(plain is not None for plain, _ in windows)
 
 
 def _guessed(texts: PairPrompts) -> list[int]:
@@ -277,8 +279,8 @@ def _text_questions(pair: Pair, book: Book) -> PairPrompts:
     return text_questions(
         pair.id,
         [
-            one.text if place == last else one.text + _PARAGRAPH
-            for place, one in enumerate(book.excerpts)
+            excerpt.text if place == last else excerpt.text + _PARAGRAPH
+            for place, excerpt in enumerate(book.excerpts)
         ],
     )
 
@@ -310,9 +312,9 @@ def _tokens(source: LedgerEndpoint, texts: PairPrompts) -> list[list[int | str]]
     """The tokens of each text; None unless all are there."""
     from pytest_memleak.sampling.windows import answered_tokens
 
-    found = answered_tokens(texts, source.drawn(texts))
-    known = [one for one in found if one is not None]
-    return known if len(known) == len(found) else None
+    tokens = answered_tokens(texts, source.drawn(texts))
+    complete = [text_tokens for text_tokens in tokens if text_tokens is not None]
+    return complete if len(complete) == len(tokens) else None
 
 
 def _chapters(
@@ -328,16 +330,21 @@ def _chapters(
 
 
 def _completeness(
-    log_p: Sequence[float | None], issues: tuple[str, ...], who: WhoAnswered | None = None
+    log_p: Sequence[float | None],
+    issues: tuple[str, ...],
+    provenance_check: ProvenanceCheck | None = None,
 ) -> Completeness:
-    unknown = sum(one is None for one in log_p)
+    unknown = sum(value is None for value in log_p)
     if unknown and not issues:
         issues = (f"{unknown:,} of {len(log_p):,} windows are not in the ledger",)
     return Completeness(
         requested=len(log_p),
         received=len(log_p) - unknown,
-        issues=(*(Issue("drawn", issue) for issue in issues), *(who.issues if who else ())),
-        notes=who.notes if who else (),
+        issues=(
+            *(Issue("drawn", issue) for issue in issues),
+            *(provenance_check.issues if provenance_check else ()),
+        ),
+        notes=provenance_check.notes if provenance_check else (),
     )
 
 

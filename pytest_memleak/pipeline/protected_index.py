@@ -44,25 +44,27 @@ class ProtectedBooks:
         Raises BookError for one that cannot be measured.
         """
         index = self._index_of(pair, measured, beyond)
-        role = {one.id: one.role for one in self._suite.books}
-        others = [one.id for one in index.books if one.id in role and one.id != measured.id]
+        role = {book.id: book.role for book in self._suite.books}
+        others = [book.id for book in index.books if book.id in role and book.id != measured.id]
         whole = f"{measured.id}{_WHOLE}"
         own = whole if whole in index.numbers else measured.id
-        excused = (own if one == measured.id else one for one in self._suite.excused(pair))
+        excused = (
+            own if book_id == measured.id else book_id for book_id in self._suite.excused(pair)
+        )
         return Protected(
             index,
             measured.id,
-            (own, *(one for one in others if role[one] == "test")),
-            tuple(one for one in excused if one in index.numbers),
-            tuple(one.id for one in beyond),
+            (own, *(book_id for book_id in others if role[book_id] == "test")),
+            tuple(book_id for book_id in excused if book_id in index.numbers),
+            tuple(book.id for book in beyond),
             least,
             whole=whole if own == whole else None,
         )
 
-    def looked_for(self, pair: Pair) -> ScanScope:
+    def scan_scope(self, pair: Pair) -> ScanScope:
         """The books that the pair's passages may be of beside its own, and those that excuse."""
-        digests = {name: one.digest for name, one in self._all_readable().items()}
-        tests = {one.id for one in self._suite.books if one.role == "test"} - {pair.book.id}
+        digests = {name: book.digest for name, book in self._all_readable().items()}
+        tests = {book.id for book in self._suite.books if book.role == "test"} - {pair.book.id}
         excused = self._suite.excused(pair)
         return ScanScope(
             books={name: digest for name, digest in digests.items() if name in tests},
@@ -75,16 +77,18 @@ class ProtectedBooks:
         """The books that hold its passages, by the names that the index gives them."""
         if analysis is None or analysis.passages is None:
             return {}
-        found = analysis.passages
-        told = (
-            *found.longest.values(),
-            *found.of_others.values(),
-            *(found.excused, found.nv_excused),
-            *found.passages,
+        passages = analysis.passages
+        located = (
+            *passages.longest.values(),
+            *passages.of_others.values(),
+            *(passages.excused, passages.nv_excused),
+            *passages.passages,
         )
-        names = {name for one in told if one.book for name in (one.book, *one.books)}
-        known = self._all_readable() | {one.id: one for one in beyond}
-        books = {name: known[name.removesuffix(_WHOLE)] for name in names - {measured.id}}
+        names = {
+            name for passage in located if passage.book for name in (passage.book, *passage.books)
+        }
+        readable = self._all_readable() | {book.id: book for book in beyond}
+        books = {name: readable[name.removesuffix(_WHOLE)] for name in names - {measured.id}}
         return books | {measured.id: measured}
 
     def _index_of(self, pair: Pair, measured: Book, beyond: Sequence[Book]) -> SharedIndex:
@@ -97,22 +101,22 @@ class ProtectedBooks:
         if own is not None and _texts(own) == _texts(measured):
             books, key = list(readable.values()), (pair.scoring, "", "")
         else:
-            others = [one for one in readable.values() if one.id != measured.id]
+            others = [book for book in readable.values() if book.id != measured.id]
             whole = [dataclasses.replace(own, id=f"{own.id}{_WHOLE}")] if own else []
             books, key = [measured, *whole, *others], (pair.scoring, measured.id, measured.digest)
-        known = self._index.get(key)
-        if known is None or any(one.id not in known.numbers for one in beyond):
+        index = self._index.get(key)
+        if index is None or any(book.id not in index.numbers for book in beyond):
             self._index.pop(key, None)  # both at once would take much memory
             books += beyond
             self._index[key] = SharedIndex(books, k=pair.scoring.k, mode=pair.scoring.word_mode)
         return self._index[key]
 
-    def asked_for(self) -> Iterable[Book]:
+    def test_books(self) -> Iterable[Book]:
         """The suite's test books that are there and can be measured, each whole.
 
         No training book or control is among them, which answers may give back.
         """
-        test = {one.id for one in self._suite.books if one.role == "test"}
+        test = {book.id for book in self._suite.books if book.role == "test"}
         return [book for name, book in self._all_readable().items() if name in test]
 
     def issues(self, pair: Pair) -> Iterator[Issue]:
@@ -120,10 +124,10 @@ class ProtectedBooks:
         if not asks_for(pair.limits, "passages"):
             return
         self._all_readable()
-        for one in self._suite.books:
-            if one.role == "test" and one.id in self.unread and not one.bring_your_own:
-                why = self.unread[one.id]
-                yield Issue("protected books", f"{one.id} was not looked for: {why}")
+        for source in self._suite.books:
+            if source.role == "test" and source.id in self.unread and not source.bring_your_own:
+                reason = self.unread[source.id]
+                yield Issue("protected books", f"{source.id} was not looked for: {reason}")
 
     def _all_readable(self) -> dict[str, Book]:
         """The suite's books that are there and can be measured; why not, of the others."""
@@ -142,7 +146,7 @@ class ProtectedBooks:
 
 
 def _texts(book: Book) -> list[str]:
-    return [one.text for one in book.excerpts]
+    return [excerpt.text for excerpt in book.excerpts]
 
 
 # No id in a suite file has blanks or brackets.

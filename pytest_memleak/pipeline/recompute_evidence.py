@@ -32,7 +32,7 @@ _NOT_KEPT = re.compile(r"endpoint \d+ \(not kept\)")
 
 
 @dataclass(slots=True)
-class Recomputed:
+class Recomputation:
     """What came of it, in sentences.
 
     wrong: where the bundle differs; checked: what holds; unchecked: what cannot be told
@@ -45,8 +45,8 @@ class Recomputed:
     complete: bool = True
 
 
-def recomputed(
-    made: Mapping[str, Any],
+def recompute(
+    bundle: Mapping[str, Any],
     of_suite: Callable[[Path], SuiteRun],
     evaluated: Callable[..., Evaluation],
     resources: Resources,
@@ -54,7 +54,7 @@ def recomputed(
     suites: Sequence[Path] = (),
     folders: Sequence[Path],
     models_named: bool = False,
-) -> Recomputed:
+) -> Recomputation:
     """Compute all of a bundle again, as of when it was made.
 
     of_suite, evaluated: of the run that computes it (`pipeline.run.Run`)
@@ -64,13 +64,15 @@ def recomputed(
 
     Raises MemleakError for what cannot be read, or may not be.
     """
-    again = _Again(made, of_suite, evaluated, resources, suites, folders, models_named=models_named)
+    again = _Again(
+        bundle, of_suite, evaluated, resources, suites, folders, models_named=models_named
+    )
     again.look_at_result()
     if again.has_its_ledger():
-        for said in made["pairs"]:
-            again.look_at_pair(said)
+        for entry in bundle["pairs"]:
+            again.look_at_pair(entry)
         again.look_for_pairs()
-    return again.found
+    return again.result
 
 
 def end_of(second: str) -> float:
@@ -91,7 +93,7 @@ class _Absent:
 class _Again:
     def __init__(
         self,
-        made: Mapping[str, Any],
+        bundle: Mapping[str, Any],
         of_suite: Callable[[Path], SuiteRun],
         evaluated: Callable[..., Evaluation],
         resources: Resources,
@@ -100,9 +102,9 @@ class _Again:
         *,
         models_named: bool,
     ) -> None:
-        self.found = Recomputed()
+        self.result = Recomputation()
         self._models_named = models_named
-        self._made = made
+        self._bundle = bundle
         self._of_suite = of_suite
         self._evaluate = evaluated
         self._resources = resources
@@ -115,102 +117,106 @@ class _Again:
         self._computed = 0
 
     def look_at_result(self) -> None:
-        made = self._made
-        said = made["compared"]
-        compared = Verdict(said["verdict"]) if said else None
-        told = result_of(made["pairs"], uncollected=made["uncollected"], compared=compared)
-        if made["result"] != told:
-            self.found.wrong.append(
-                f"result: the bundle says {made['result']}, its pairs give {told}"
+        bundle = self._bundle
+        comparison = bundle["compared"]
+        compared = Verdict(comparison["verdict"]) if comparison else None
+        computed = result_of(bundle["pairs"], uncollected=bundle["uncollected"], compared=compared)
+        if bundle["result"] != computed:
+            self.result.wrong.append(
+                f"result: the bundle says {bundle['result']}, its pairs give {computed}"
             )
-        controls = [one.to_json() for one in controls_in(made["pairs"])]
-        self.found.wrong += differences({"suites": list(made["suites"])}, {"suites": controls})
-        self.found.unchecked += [f"{one} could not be collected" for one in made["uncollected"]]
-        self.found.unchecked += [
-            f"{one['suite']}: it gates nothing: all its pairs are controls or expected to leak"
-            for one in controls
-            if not one["gates"]
+        controls = [summary.to_json() for summary in controls_in(bundle["pairs"])]
+        self.result.wrong += differences({"suites": list(bundle["suites"])}, {"suites": controls})
+        self.result.unchecked += [
+            f"{suite} could not be collected" for suite in bundle["uncollected"]
+        ]
+        self.result.unchecked += [
+            f"{summary['suite']}: it gates nothing: all its pairs are controls or expected to leak"
+            for summary in controls
+            if not summary["gates"]
         ]
         self._look_at_limitations()
 
     def _look_at_limitations(self) -> None:
-        made, here = self._made, versions()["pytest-memleak"]
-        if made["program"].get("pytest-memleak") != here:
-            self.found.unchecked.append(
+        bundle, here = self._bundle, versions()["pytest-memleak"]
+        if bundle["program"].get("pytest-memleak") != here:
+            self.result.unchecked.append(
                 f"its limitations are those of another version than this ({here})"
             )
-        elif made["limitations"] != limitations():
-            self.found.wrong.append("limitations: they are not those that this version tells")
+        elif bundle["limitations"] != limitations():
+            self.result.wrong.append("limitations: they are not those that this version tells")
 
     def has_its_ledger(self) -> bool:
         """Whether the ledger is as it was written: from another nothing can be computed."""
         from pytest_memleak.ledger.verify_chain import check_ledger
 
-        if self._made["ledger"] is None:
-            if any(map(_is_of_a_ledger, self._made["pairs"])):
-                self.found.wrong.append("ledger: the bundle has answers of one, and not its end")
+        if self._bundle["ledger"] is None:
+            if any(map(_is_of_a_ledger, self._bundle["pairs"])):
+                self.result.wrong.append("ledger: the bundle has answers of one, and not its end")
             return True
-        head = Head(**self._made["ledger"])
-        checked = check_ledger(self._resources.ledger, said=head)
-        self._last_entry = checked.at
-        if checked.wrong:
-            self.found.wrong += [f"ledger: {one}" for one in checked.wrong]
-            self.found.unchecked.append("no pair was computed again, from such a ledger")
+        head = Head(**self._bundle["ledger"])
+        chain = check_ledger(self._resources.ledger, said=head)
+        self._last_entry = chain.at
+        if chain.wrong:
+            self.result.wrong += [f"ledger: {fault}" for fault in chain.wrong]
+            self.result.unchecked.append("no pair was computed again, from such a ledger")
             return False
-        self.found.checked.append(
+        self.result.checked.append(
             f"the ledger is as it was written, entry {head.entries:,} as the bundle has it"
         )
         return True
 
-    def look_at_pair(self, said: Mapping[str, Any]) -> None:
-        suite = self._suite_of(said)
-        pair = next((one for one in suite.pairs if one.id == said["pair"]), None)
+    def look_at_pair(self, entry: Mapping[str, Any]) -> None:
+        suite = self._suite_of(entry)
+        pair = next((candidate for candidate in suite.pairs if candidate.id == entry["pair"]), None)
         if pair is None:
-            raise EvidenceError(f"the suite has no pair {said['pair']!r}", location=str(suite.path))
-        name, endpoint = said["pair"], said["model"]["endpoint"]
+            raise EvidenceError(
+                f"the suite has no pair {entry['pair']!r}", location=str(suite.path)
+            )
+        name, endpoint = entry["pair"], entry["model"]["endpoint"]
         if endpoint is not None and _NOT_KEPT.fullmatch(endpoint):
-            self.found.complete = False
-            self.found.unchecked.append(f"{name}: answers of {endpoint} are in no ledger")
+            self.result.complete = False
+            self.result.unchecked.append(f"{name}: answers of {endpoint} are in no ledger")
             return
-        self.found.wrong += [f"{name}: {line}" for line in self._of_pair(said, pair, suite)]
+        self.result.wrong += [f"{name}: {line}" for line in self._of_pair(entry, pair, suite)]
 
     def look_for_pairs(self) -> None:
         """A bundle is of whole suites, and has each pair once by each endpoint."""
-        pairs = self._made["pairs"]
-        there = {(self._path_of(one), one["pair"]) for one in pairs}
-        told = Counter(
-            (self._path_of(one), one["pair"], one["model"]["endpoint"], verdict_of(one))
-            for one in pairs
+        pairs = self._bundle["pairs"]
+        present = {(self._path_of(entry), entry["pair"]) for entry in pairs}
+        counts = Counter(
+            (self._path_of(entry), entry["pair"], entry["model"]["endpoint"], verdict_of(entry))
+            for entry in pairs
         )
-        self.found.wrong += [
+        self.result.wrong += [
             f"{name}: the bundle has this pair {count:,} times"
-            for (_, name, *_), count in told.items()
+            for (_, name, *_), count in counts.items()
             if count > 1
         ]
         for path, suite in self._suites.items():
-            self.found.wrong += [
+            self.result.wrong += [
                 f"{pair.id}: the suite {suite.name} has this pair, and the bundle has not"
                 for pair in suite.pairs
-                if (path, pair.id) not in there
+                if (path, pair.id) not in present
             ]
-        self.found.wrong += [
+        self.result.wrong += [
             f"the bundle has no pair of the suite {path}, which was given for it"
             for path in self._given
             if path.resolve() not in self._suites
         ]
-        if not self.found.wrong:
-            self.found.checked.append(
-                f"{self._computed:,} of {len(self._made['pairs']):,} pairs computed again from "
+        if not self.result.wrong:
+            self.result.checked.append(
+                f"{self._computed:,} of {len(self._bundle['pairs']):,} pairs computed again from "
                 "suite, books and ledger"
             )
 
-    def _path_of(self, said: Mapping[str, Any]) -> Path:
+    def _path_of(self, entry: Mapping[str, Any]) -> Path:
         from pathlib import Path
 
-        suite = said["suite"]
+        suite = entry["suite"]
         if suite["name"] in self._named:
             return self._named[suite["name"]]
-        path = refuse_outside(Path(suite["path"]), self._folders)
+        path = validate_path(Path(suite["path"]), self._folders)
         if not path.exists():
             raise EvidenceError(
                 f"the suite {suite['name']!r} that it names is not there",
@@ -220,36 +226,36 @@ class _Again:
             )
         return path
 
-    def _suite_of(self, said: Mapping[str, Any]) -> Suite:
-        path = self._path_of(said)
+    def _suite_of(self, entry: Mapping[str, Any]) -> Suite:
+        path = self._path_of(entry)
         if path not in self._suites:
             suite_run = self._of_suite(path)
             suite = suite_run.suite
             suite_run.expect(suite.pairs)
-            refuse_paths_outside(suite, self._folders)
+            validate_suite_paths(suite, self._folders)
             self._suites[path] = suite
         return self._suites[path]
 
-    def _of_pair(self, said: Mapping[str, Any], pair: Pair, suite: Suite) -> Iterator[str]:
-        if verdict_of(said) is Verdict.NOT_RUN:
-            found = pair_evidence(unrun(pair, suite, reasons=tuple(said["reasons"])))
+    def _of_pair(self, entry: Mapping[str, Any], pair: Pair, suite: Suite) -> Iterator[str]:
+        if verdict_of(entry) is Verdict.NOT_RUN:
+            recomputed_entry = pair_evidence(unrun(pair, suite, reasons=tuple(entry["reasons"])))
         else:
             as_of = self._end
-            if said.get("as_of"):
-                as_of = datetime.datetime.fromisoformat(said["as_of"]).timestamp()
+            if entry.get("as_of"):
+                as_of = datetime.datetime.fromisoformat(entry["as_of"]).timestamp()
             self._resources.as_of = min(as_of, self._end)
-            evaluation, absent = self._evaluated(pair, said["model"]["endpoint"])
-            found, answerer = pair_evidence(facts(evaluation)), evaluation.provenance
-            if answerer and answerer.last is not None and answerer.last > self._resources.now:
-                yield f"its answers were drawn after {self._made['created']}"
+            evaluation, absent = self._evaluated(pair, entry["model"]["endpoint"])
+            recomputed_entry, provenance = pair_evidence(facts(evaluation)), evaluation.provenance
+            if provenance and provenance.last is not None and provenance.last > self._resources.now:
+                yield f"its answers were drawn after {self._bundle['created']}"
             yield from self._by_the_end(evaluation, absent)
-            _take_calls_of_that_run(found["provenance"], said.get("provenance"))
+            _take_calls_of_that_run(recomputed_entry["provenance"], entry.get("provenance"))
             self._computed += 1
         # Nothing that is kept tells these, so they are taken as they are said.
-        found["suite"]["path"] = said["suite"]["path"]
-        found["stopped_early"] = said["stopped_early"]
-        found["tests"] = said["tests"]
-        yield from differences(said, json.loads(json.dumps(found)))
+        recomputed_entry["suite"]["path"] = entry["suite"]["path"]
+        recomputed_entry["stopped_early"] = entry["stopped_early"]
+        recomputed_entry["tests"] = entry["tests"]
+        yield from differences(entry, json.loads(json.dumps(recomputed_entry)))
 
     def _by_the_end(self, evaluation: Evaluation, absent: _Absent | None) -> Iterator[str]:
         """What the pair becomes by calls that ended after its evaluation, before the bundle's end.
@@ -279,38 +285,38 @@ class _Again:
         if endpoint not in (None, evaluation.endpoint):
             absent = _Absent(endpoint)
             evaluation = self._evaluate(pair, endpoint=absent)
-            said = f"{pair.id}: answered by {endpoint}, a test's own endpoint and not the suite's"
+            note = f"{pair.id}: answered by {endpoint}, a test's own endpoint and not the suite's"
             if not self._models_named:
-                self.found.complete = False
-                said += "; name it by --model, if that is the model which is meant"
-            self.found.unchecked.append(said)
-        answerer = evaluation.provenance
-        imported = answerer.imported if answerer else 0
-        if imported or (answerer and not answerer.calls):
+                self.result.complete = False
+                note += "; name it by --model, if that is the model which is meant"
+            self.result.unchecked.append(note)
+        provenance = evaluation.provenance
+        imported = provenance.imported if provenance else 0
+        if imported or (provenance and not provenance.calls):
             count = f"{imported:,} of its answers are" if imported else "its answers are all"
-            self.found.unchecked.append(
+            self.result.unchecked.append(
                 f"{pair.id}: {count} from files: nothing says who gave them"
             )
         return evaluation, absent
 
 
-def _is_of_a_ledger(said: Mapping[str, Any]) -> bool:
+def _is_of_a_ledger(entry: Mapping[str, Any]) -> bool:
     """Whether a pair has answers that a ledger has to know."""
-    if _NOT_KEPT.fullmatch(said["model"]["endpoint"] or ""):
+    if _NOT_KEPT.fullmatch(entry["model"]["endpoint"] or ""):
         return False
-    answerer = said["provenance"] or {}
-    return bool(answerer.get("calls") or answerer.get("imported") or said.get("windows"))
+    provenance = entry["provenance"] or {}
+    return bool(provenance.get("calls") or provenance.get("imported") or entry.get("windows"))
 
 
-def _take_calls_of_that_run(found: dict[str, Any] | None, said: object) -> None:
+def _take_calls_of_that_run(provenance: dict[str, Any] | None, bundle_provenance: object) -> None:
     """How many calls the bundle's run made, which nothing tells but that there were no more."""
-    if found and isinstance(said, dict):
-        calls = said.get("calls_this_run")
-        if type(calls) is int and 0 <= calls <= found["calls"]:
-            found["calls_this_run"] = calls
+    if provenance and isinstance(bundle_provenance, dict):
+        calls = bundle_provenance.get("calls_this_run")
+        if type(calls) is int and 0 <= calls <= provenance["calls"]:
+            provenance["calls_this_run"] = calls
 
 
-def refuse_outside(path: Path, folders: Sequence[Path]) -> Path:
+def validate_path(path: Path, folders: Sequence[Path]) -> Path:
     """The path, with its links followed; EvidenceError for one outside of all folders, or no file.
 
     A path to nothing is let through: whoever opens it says so.
@@ -318,7 +324,7 @@ def refuse_outside(path: Path, folders: Sequence[Path]) -> Path:
     # Not `resolve`, which raises RuntimeError for a circle of links before Python 3.13.
     real = Path(os.path.realpath(path))
     if not any(real.is_relative_to(os.path.realpath(folder)) for folder in folders):
-        allowed = ", ".join(str(one) for one in folders)
+        allowed = ", ".join(str(folder) for folder in folders)
         raise EvidenceError(
             f"outside of the folders that may be read ({allowed})",
             location=str(path),
@@ -329,10 +335,10 @@ def refuse_outside(path: Path, folders: Sequence[Path]) -> Path:
     return real
 
 
-def refuse_paths_outside(suite: Suite, folders: Sequence[Path]) -> None:
+def validate_suite_paths(suite: Suite, folders: Sequence[Path]) -> None:
     """Raise EvidenceError where anything that a suite names is there, and may not be opened."""
     for path in _paths(suite):
-        refuse_outside(path, folders)
+        validate_path(path, folders)
 
 
 def _paths(suite: Suite) -> Iterator[Path]:
@@ -352,7 +358,7 @@ def _paths(suite: Suite) -> Iterator[Path]:
         ):
             if not isinstance(named, str) or "\0" in named:
                 continue
-            for path in {Path(named.replace("{book}", one)) for one in ids}:
+            for path in {Path(named.replace("{book}", book_id)) for book_id in ids}:
                 at = root / path.expanduser() if str(path).startswith("~") else root / path
                 if _is_there(at):
                     yield at

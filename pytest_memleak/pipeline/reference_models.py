@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import MemleakError
-from pytest_memleak.pipeline.ledger_endpoint import weights_named
-from pytest_memleak.pipeline.required_samples import Purpose, answer_alike
-from pytest_memleak.pipeline.sampled_generations import CountedAnswers, draw
+from pytest_memleak.pipeline.ledger_endpoint import weights_label
+from pytest_memleak.pipeline.required_samples import Purpose, begin_alike
+from pytest_memleak.pipeline.sampled_generations import CountedGenerations, draw
 from pytest_memleak.records import Issue
 from pytest_memleak.records.phases import Phase, ProgressEvent
 from pytest_memleak.records.provenance import distribution
@@ -33,69 +33,69 @@ _DRAWN = {"drawn", "all there", "no more"}
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
-    """An analysis with what it was compared with, whose answers those were, and what is missing.
+class ReferenceComparison:
+    """An analysis with its references, their samples, and what is missing of them.
 
-    notes: what was noticed, and takes nothing from the pair
+    notes: observations that don't affect the verdict
     """
 
     analysis: Analysis | None
-    drawn: tuple[CountedAnswers, ...] = ()
+    sampled: tuple[CountedGenerations, ...] = ()
     issues: tuple[Issue, ...] = ()
     notes: tuple[str, ...] = ()
 
 
-def compared(
-    analysis: Analysis,
-    own: CountedAnswers,
-    beside: Iterable[CountedAnswers],
-    wanted: Iterable[RequiredSamples],
+def compare_references(
+    analysis: Analysis | None,
+    own: CountedGenerations,
+    beside: Iterable[CountedGenerations],
+    required: Iterable[RequiredSamples],
     endpoints: Endpoints,
-) -> Compared:
-    """The analysis with everything beside the pair's own answers; what the ledger lacks is drawn.
+) -> ReferenceComparison:
+    """Add chance, uplift, and extensions' measures to an analysis; sample what the ledger lacks.
 
-    The null takes the same model's generations for other books, the uplift those of its baseline
-    for this one; extensions measure the pair's own. beside: what its model wrote further.
+    Chance needs the same model's generations for other books, uplift its baseline model's for this
+    book; extensions measure the pair's own. beside: what else the pair's model wrote.
     """
-    pair = own.draws.pair
-    drawn: list[CountedAnswers] = []
+    if analysis is None:
+        return ReferenceComparison(None)
+    pair = own.required.pair
+    sampled: list[CountedGenerations] = []
     issues: list[Issue] = []
-    for draws in wanted:
-        if draws.purpose not in {Purpose.NULL, Purpose.BASELINE}:
+    for samples in required:
+        if samples.purpose not in {Purpose.NULL, Purpose.BASELINE}:
             continue
         endpoints.resources.progress(ProgressEvent(Phase.COMPARING, pair.id))
         try:
-            drawn.append(CountedAnswers(draw(draws, endpoints)))
+            sampled.append(CountedGenerations(draw(samples, endpoints)))
         except MemleakError as error:
-            issues.append(Issue(draws.purpose, draws.told(error.line)))
-    with_each = analysis
-    for one in drawn:
-        if one.draws.purpose is Purpose.BASELINE:
-            with_each = _with_uplift(with_each, one, own, endpoints)
-    null = [one for one in drawn if one.draws.purpose is Purpose.NULL]
+            issues.append(Issue(samples.purpose, samples.describe(error.line)))
+    for part in sampled:
+        if part.required.purpose is Purpose.BASELINE:
+            analysis = _with_uplift(analysis, part, own, endpoints)
+    null = [part for part in sampled if part.required.purpose is Purpose.NULL]
     if null:
-        with_each = _with_null(with_each, own, null)
+        analysis = _with_null(analysis, own, null)
     if pair.limits.brought:
-        with_each = _with_measures_of_extensions(with_each, own)
-    issues += _missing((*beside, *drawn), own)
-    likeliest = tuple(issue for one in beside for issue in _not_the_likeliest(one))
+        analysis = _with_measures_of_extensions(analysis, own)
+    issues += _missing((*beside, *sampled), own)
+    greedy = tuple(issue for part in beside for issue in _not_the_likeliest(part))
     if any(name.startswith("greedy_") for name in pair.limits):
-        return Compared(with_each, tuple(drawn), (*issues, *likeliest))
-    return Compared(
-        with_each, tuple(drawn), tuple(issues), tuple(issue.cause for issue in likeliest)
-    )
+        return ReferenceComparison(analysis, tuple(sampled), (*issues, *greedy))
+    notes = tuple(issue.cause for issue in greedy)
+    return ReferenceComparison(analysis, tuple(sampled), tuple(issues), notes)
 
 
 def _with_null(
-    analysis: Analysis, own: CountedAnswers, others: Sequence[CountedAnswers]
+    analysis: Analysis, own: CountedGenerations, others: Sequence[CountedGenerations]
 ) -> Analysis:
-    pair = own.draws.pair
+    pair = own.required.pair
     null = excess_over_null(
         own.book,
-        _asked_and_answered(own.book, own.answers.generations()),
+        _asked_and_answered(own.book, own.sampled.generations()),
         {
-            one.draws.pair.book.id: _asked_and_answered(one.book, one.generations())
-            for one in others
+            other.required.pair.book.id: _asked_and_answered(other.book, other.generations())
+            for other in others
         },
         pair.scoring,
         error=analysis.error,
@@ -106,16 +106,16 @@ def _with_null(
 
 
 def _with_uplift(
-    analysis: Analysis, baseline: CountedAnswers, own: CountedAnswers, endpoints: Endpoints
+    analysis: Analysis, baseline: CountedGenerations, own: CountedGenerations, endpoints: Endpoints
 ) -> Analysis:
     """The analysis with its uplift, where the baseline was drawn as often, and from the same."""
-    pair = own.draws.pair
+    pair = own.required.pair
     theirs = analyse(
         baseline.book, baseline.generations(), pair.scoring, count=endpoints.resources.count
     )
     if theirs is None or theirs.counts.rounds != analysis.counts.rounds:
         return analysis
-    if drawn_from(baseline.answers) != drawn_from(own.answers):
+    if sampling_distribution(baseline.sampled) != sampling_distribution(own.sampled):
         return analysis
     gain = uplift(
         analysis.counts,
@@ -127,53 +127,56 @@ def _with_uplift(
     return dataclasses.replace(analysis, uplift=gain)
 
 
-def _with_measures_of_extensions(analysis: Analysis, own: CountedAnswers) -> Analysis:
+def _with_measures_of_extensions(analysis: Analysis, own: CountedGenerations) -> Analysis:
     further = {
-        name: row.function(own.book, own.answers.generations())
-        for name, row in own.draws.pair.limits.brought.items()
+        name: row.function(own.book, own.sampled.generations())
+        for name, row in own.required.pair.limits.brought.items()
         if row.function
     }
     return dataclasses.replace(analysis, further=further)
 
 
-def _missing(drawn: Iterable[CountedAnswers], own: CountedAnswers) -> Iterator[Issue]:
+def _missing(drawn: Iterable[CountedGenerations], own: CountedGenerations) -> Iterator[Issue]:
     """What the pair cannot do without of these answers."""
-    for one in drawn:
-        purpose = one.draws.purpose
+    for counted in drawn:
+        purpose = counted.required.purpose
         if purpose is Purpose.NULL:
-            yield from (Issue(purpose, issue) for issue in one.answers.issues)
+            yield from (Issue(purpose, issue) for issue in counted.sampled.issues)
         elif purpose is Purpose.GREEDY:
-            yield from (issue for issue in _issues_of(one) if issue.rule in _DRAWN)
-        elif purpose is Purpose.BASELINE and "uplift" in own.draws.pair.limits:
-            yield from _issues_of(one)
-            yield from _drawn_otherwise(one, own)
+            yield from (issue for issue in _issues_of(counted) if issue.rule in _DRAWN)
+        elif purpose is Purpose.BASELINE and "uplift" in own.required.pair.limits:
+            yield from _issues_of(counted)
+            yield from _drawn_otherwise(counted, own)
 
 
-def _drawn_otherwise(baseline: CountedAnswers, own: CountedAnswers) -> Iterator[Issue]:
-    theirs, ours = drawn_from(baseline.answers), drawn_from(own.answers)
+def _drawn_otherwise(baseline: CountedGenerations, own: CountedGenerations) -> Iterator[Issue]:
+    theirs, ours = sampling_distribution(baseline.sampled), sampling_distribution(own.sampled)
     if theirs != ours:
-        told = f"it was drawn from another distribution: {theirs}; the model itself from {ours}"
+        difference = (
+            f"it was drawn from another distribution: {theirs}; the model itself from {ours}"
+        )
         yield Issue(
             "distribution",
-            baseline.draws.told(told),
+            baseline.required.describe(difference),
             "set options.sampling alike for both, and ask both of one kind of server",
         )
 
 
-def _not_the_likeliest(drawn: CountedAnswers) -> Iterator[Issue]:
+def _not_the_likeliest(drawn: CountedGenerations) -> Iterator[Issue]:
     """Why limits on the likeliest answers cannot rest on these; for any other it is no matter.
 
     At temperature 0 many models repeat themselves, or a server samples all the same.
     """
-    if drawn.draws.purpose is Purpose.GREEDY:
+    if drawn.required.purpose is Purpose.GREEDY:
         yield from (issue for issue in _issues_of(drawn) if issue.rule not in _DRAWN)
-        yield from greedy_issues(drawn.answers)
+        yield from greedy_issues(drawn.sampled)
 
 
-def _issues_of(drawn: CountedAnswers) -> Iterator[Issue]:
+def _issues_of(drawn: CountedGenerations) -> Iterator[Issue]:
     for issue in drawn.completeness().issues:
         yield replace(
-            issue, cause=issue.cause if issue.rule == "drawn" else drawn.draws.told(issue.cause)
+            issue,
+            cause=issue.cause if issue.rule == "drawn" else drawn.required.describe(issue.cause),
         )
 
 
@@ -181,10 +184,10 @@ def _asked_and_answered(
     book: Book, generations: Iterable[Generation]
 ) -> Iterator[tuple[str | None, str]]:
     asked = {excerpt.id: excerpt.instruction for excerpt in book.excerpts}
-    return ((asked.get(one.excerpt_id), one.text) for one in generations)
+    return ((asked.get(generation.excerpt_id), generation.text) for generation in generations)
 
 
-def drawn_from(answers: SampledGenerations) -> str:
+def sampling_distribution(answers: SampledGenerations) -> str:
     """The distribution that the answers are of, in words."""
     refused: tuple[str, ...] = ()
     if answers.source is not None and answers.asked is not None:
@@ -192,28 +195,28 @@ def drawn_from(answers: SampledGenerations) -> str:
 
         source = answers.source
         refused = provenance(source.ledger, source.endpoint_id, answers.asked).refused
-    return distribution(answers.draws.pair.model.options, refused)
+    return distribution(answers.required.pair.model.options, refused)
 
 
 def greedy_issues(answers: SampledGenerations) -> tuple[Issue, ...]:
     """Whether answers that were asked for at temperature 0, twice each, are the likeliest ones."""
     by_excerpt: dict[str, list[str]] = {}
-    for one in answers.generations():
-        by_excerpt.setdefault(one.excerpt_id, []).append(one.text)
+    for generation in answers.generations():
+        by_excerpt.setdefault(generation.excerpt_id, []).append(generation.text)
     refused: tuple[str, ...] = ()
     if answers.source is not None and answers.asked is not None:
         from pytest_memleak.ledger.sampling_history import provenance
 
         source = answers.source
         refused = provenance(source.ledger, source.endpoint_id, answers.asked).refused
-    agreed = answer_alike(by_excerpt.values())
+    agreed = begin_alike(by_excerpt.values())
     issues, _ = sampling_issues(AppliedSampling(0.0, refused, greedy=True, greedy_agreed=agreed))
     return tuple(replace(issue, fix=_without_greedy(answers)) for issue in issues)
 
 
 def _without_greedy(answers: SampledGenerations) -> str:
     """The lines of the suite file to change; canaries, greedy too, could not agree either."""
-    pair, source = answers.draws.pair, answers.source
+    pair, source = answers.required.pair, answers.source
     greedy = [name for name in pair.limits if name.startswith("greedy_")]
     preset = [name for name in pair.limits if pair.limit_origins.get(name) == "limits.preset"]
     if set(greedy) & set(preset):
@@ -221,6 +224,6 @@ def _without_greedy(answers: SampledGenerations) -> str:
         change = f"in [limits] replace preset with these lines: {'; '.join(lines)}"
     else:
         change = f"delete {' and '.join(greedy)}"
-    named = source is None or weights_named(pair, source.opened)
+    named = source is None or weights_label(pair, source.opened)
     weights_version = "" if named else 'add weights_version = "1" to [[model]], and '
     return f"in {pair.suite.name}, {weights_version}{change}"

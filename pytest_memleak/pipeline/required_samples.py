@@ -69,7 +69,7 @@ class RequiredSamples:
     endpoint: Endpoint | Recording | None = None
     missing: str | None = None
 
-    def told(self, issue: str) -> str:
+    def describe(self, issue: str) -> str:
         """A issue in these answers, with what they are for."""
         if self.purpose is Purpose.NULL:
             return f"null from {self.pair.book.id!r}: {issue}"
@@ -78,18 +78,18 @@ class RequiredSamples:
         return f"greedy: {issue}" if self.purpose is Purpose.GREEDY else issue
 
 
-class Answers(Protocol):
+class Samples(Protocol):
     """What there is of required samples (`pipeline.sampled_generations`)."""
 
     @property
-    def draws(self) -> RequiredSamples:
+    def required(self) -> RequiredSamples:
         """What they were wanted for."""
 
     def generations(self) -> Iterator[Generation]:
         """Those that were asked for."""
 
 
-def draws_of(
+def required_samples(
     pair: Pair, suite: Suite, endpoint: Endpoint | Recording | None = None
 ) -> tuple[RequiredSamples, ...]:
     """What the pair needs, in the order in which it is drawn: the pair's own are the first."""
@@ -101,7 +101,7 @@ def _wanted(
 ) -> Iterator[RequiredSamples]:
     yield RequiredSamples(Purpose.OWN, pair, endpoint)
     if pair.probe.kind == "continuation":
-        likeliest = dataclasses.replace(pair, sampling=as_greedy(pair.sampling))
+        likeliest = dataclasses.replace(pair, sampling=greedy_sampling(pair.sampling))
         yield RequiredSamples(Purpose.GREEDY, likeliest, endpoint)
     if "bmc_excess" in pair.limits:
         for other in _nulls_of(pair, suite):
@@ -125,7 +125,7 @@ def _is_null_of(other: Pair, pair: Pair) -> bool:
 def _of_baseline(
     pair: Pair, suite: Suite, endpoint: Endpoint | Recording | None
 ) -> RequiredSamples:
-    model = next(one for one in suite.models if one.id == pair.model.baseline_model)
+    model = next(model for model in suite.models if model.id == pair.model.baseline_model)
     theirs = dataclasses.replace(pair, model=model)
     if endpoint is None:
         return RequiredSamples(Purpose.BASELINE, theirs)
@@ -139,10 +139,10 @@ def _of_baseline(
     return RequiredSamples(Purpose.BASELINE, theirs, endpoint, missing)
 
 
-def all_texts(written: Iterable[Answers]) -> Iterator[Generation]:
+def all_generations(parts: Iterable[Samples]) -> Iterator[Generation]:
     """Every generation with its origin, and with all that the model wrote for it."""
-    for part in written:
-        origin = _ORIGINS[part.draws.purpose]
+    for part in parts:
+        origin = _ORIGINS[part.required.purpose]
         for number, generation in enumerate(part.generations()):
             if origin is Origin.SAMPLED:
                 yield generation
@@ -151,13 +151,13 @@ def all_texts(written: Iterable[Answers]) -> Iterator[Generation]:
                 yield dataclasses.replace(generation, origin=origin, ordinal=ordinal)
 
 
-def as_probed(pair: Pair, book: Book, endpoint: Endpoint | None) -> Book:
+def probed_book(pair: Pair, book: Book, endpoint: Endpoint | None) -> Book:
     """The book as `endpoint` is asked for it and as it is measured."""
     if pair.probe.kind == "instruction":
         return book
     from pytest_memleak.books.instructions import AS_IT_STANDS, ASKED_TO_CONTINUE, beginnings
 
-    default = AS_IT_STANDS if text_side(pair, endpoint) else ASKED_TO_CONTINUE
+    default = AS_IT_STANDS if continuation_endpoint(pair, endpoint) else ASKED_TO_CONTINUE
     return beginnings(
         book,
         prefix_words=pair.probe.prefix_words,
@@ -166,7 +166,7 @@ def as_probed(pair: Pair, book: Book, endpoint: Endpoint | None) -> Book:
     )
 
 
-def text_side(pair: Pair, endpoint: Endpoint | None) -> Endpoint | None:
+def continuation_endpoint(pair: Pair, endpoint: Endpoint | None) -> Endpoint | None:
     """What goes on with the pair's prompts as they stand; None where they are instructions.
 
     They are where the endpoint has no such side, and where the suite's template says more than
@@ -181,12 +181,12 @@ def text_side(pair: Pair, endpoint: Endpoint | None) -> Endpoint | None:
     )
 
 
-def as_greedy(sampling: Sampling) -> Sampling:
+def greedy_sampling(sampling: Sampling) -> Sampling:
     """The settings of the likeliest answer: at temperature 0, twice, since not all servers obey."""
     return dataclasses.replace(sampling, samples=2, temperature=0.0)
 
 
-def questions_of(pair: Pair, book: Book) -> PairPrompts:
+def pair_prompts(pair: Pair, book: Book) -> PairPrompts:
     """What the pair asks of its endpoint; `book` as it is asked for."""
     from pytest_memleak.ledger.prompts import questionnaire
 
@@ -197,24 +197,24 @@ def questions_of(pair: Pair, book: Book) -> PairPrompts:
 
 def canary_book(book: Book) -> Book:
     """Five excerpts, spread over the book."""
-    asked = [one for one in book.excerpts if one.instruction]
+    asked = [excerpt for excerpt in book.excerpts if excerpt.instruction]
     step = max(1, len(asked) // _CANARIES)
     return dataclasses.replace(book, excerpts=tuple(asked[::step][:_CANARIES]))
 
 
-def canary_questions(pair: Pair, book: Book, rounds: int) -> PairPrompts:
+def canary_prompts(pair: Pair, book: Book, rounds: int) -> PairPrompts:
     """What is asked: the instructions of the canary book's excerpts."""
     sampling = dataclasses.replace(
         pair.sampling, samples=rounds, temperature=0.0, seed=0, max_tokens=_TOKENS
     )
-    return questions_of(dataclasses.replace(pair, sampling=sampling), canary_book(book))
+    return pair_prompts(dataclasses.replace(pair, sampling=sampling), canary_book(book))
 
 
-def answer_alike(answers: Collection[Sequence[str]]) -> bool | None:
+def begin_alike(answers: Collection[Sequence[str]]) -> bool | None:
     """Whether the last answers to most questions begin as the first; None without two of each."""
     if not answers or min(map(len, answers)) <= 1:
         return None
-    alike = sum(_beginning(one[0]) == _beginning(one[-1]) for one in answers)
+    alike = sum(_beginning(texts[0]) == _beginning(texts[-1]) for texts in answers)
     return 2 * alike > len(answers)
 
 

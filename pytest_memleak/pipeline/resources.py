@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Scan = Callable[..., Iterable[Scanned]]
 
 
-class Spread(Protocol):
+class ScoringPool(Protocol):
     """Who matches generations with a book in this process's place (`parallel`)."""
 
     @property
@@ -61,7 +61,7 @@ class Resources:
         offline: bool = False,
         budget: float | None = None,
         run: str | None = None,
-        spread: Callable[[], Spread | None] | None = None,
+        spread: Callable[[], ScoringPool | None] | None = None,
         progress: Progress | None = None,
         as_of: float | None = None,
     ) -> None:
@@ -116,7 +116,7 @@ class Resources:
         return actors
 
     @functools.cached_property
-    def _spread(self) -> Spread | None:
+    def _spread(self) -> ScoringPool | None:
         return self._made_spread() if self._made_spread else None
 
     @property
@@ -167,9 +167,11 @@ class Resources:
 
     def name_of_unkept(self, endpoint: object) -> str:
         """A name, for this run, of an endpoint that nothing identifies; never given to another."""
-        if not any(endpoint is known for known in self._unidentified):
+        if not any(endpoint is other for other in self._unidentified):
             self._unidentified.append(endpoint)
-        number = next(n for n, known in enumerate(self._unidentified) if endpoint is known)
+        number = next(
+            number for number, other in enumerate(self._unidentified) if endpoint is other
+        )
         return f"endpoint {number} (not kept)"
 
     def refuse_damage(self) -> None:

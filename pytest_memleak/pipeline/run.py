@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_memleak.errors import LedgerError, MemleakError
 from pytest_memleak.interfaces.capabilities import id_of
 from pytest_memleak.interfaces.extensions import Extensions
-from pytest_memleak.pipeline.endpoints import pay
+from pytest_memleak.pipeline.endpoints import take_down
 from pytest_memleak.pipeline.suite_run import SuiteRun
 from pytest_memleak.suite.load import load_suite
 
@@ -71,7 +71,7 @@ class Run:
         for debt in standing:
             if not debt.in_use and debt.digest not in kept:
                 with contextlib.suppress(MemleakError):
-                    pay(
+                    take_down(
                         debt,
                         self.extensions,
                         ledger=ledger,
@@ -87,8 +87,8 @@ class Run:
             for suite in self._suites.values():
                 for model in suite.suite.models:
                     with contextlib.suppress(MemleakError):
-                        wanted = suite.endpoints.deployment_of(model)
-                        needed |= {wanted.digest} if wanted else set()
+                        deployment = suite.endpoints.deployment_of(model)
+                        needed |= {deployment.digest} if deployment else set()
             self._pay_debts(needed)
 
     def refuse_damage(self) -> None:
@@ -98,7 +98,7 @@ class Run:
     @property
     def suites(self) -> list[Suite]:
         """Those that were met so far."""
-        return [one.suite for one in self._suites.values()]
+        return [suite_run.suite for suite_run in self._suites.values()]
 
     def end_of_chain(self) -> dict[str, Any] | None:
         """Where the ledger's chain ends now, as evidence has it; None where there is no ledger."""
@@ -127,7 +127,9 @@ class Run:
         """A provider whose paid calls evaluating the pair may need; None where all are free."""
         suite = self.suite(pair.suite)
         models = [
-            one for one in suite.models if one.id in {pair.model.id, pair.model.baseline_model}
+            model
+            for model in suite.models
+            if model.id in {pair.model.id, pair.model.baseline_model}
         ]
         if suite.summarizer:
             models.append(suite.summarizer.model)
@@ -143,23 +145,23 @@ class Run:
                 evaluate,  # with numpy: not needed to collect
             )
 
-            made = evaluate(pair, self.of_suite(pair.suite), endpoint=endpoint)
-            self._evaluations[key] = endpoint, made
+            evaluation = evaluate(pair, self.of_suite(pair.suite), endpoint=endpoint)
+            self._evaluations[key] = endpoint, evaluation
         return self._evaluations[key][1]
 
     def evaluated_with(self, run: Block) -> Evaluation | None:
         """The evaluation that holds this very block, span or passage."""
-        for _, one in self._evaluations.values():
-            measured = one.measurement
-            passages = one.analysis.passages if one.analysis else None
+        for _, evaluation in self._evaluations.values():
+            measured = evaluation.measurement
+            passages = evaluation.analysis.passages if evaluation.analysis else None
             if measured and any(
-                run is known
-                for known in (
+                run is block
+                for block in (
                     *(measured.longest_block, measured.longest_span, *measured.spans),
                     *(passages.longest.values() if passages else ()),
                 )
             ):
-                return one
+                return evaluation
         return None
 
 

@@ -24,20 +24,20 @@ from pytest_memleak.interfaces.capabilities import DescribedRecording
 from pytest_memleak.interfaces.protocols import Recording
 from pytest_memleak.pipeline.ledger_endpoint import (
     LedgerEndpoint,
-    WhoAnswered,
-    answered_through,
+    ProvenanceCheck,
+    check_provenance,
     through_ledger,
 )
 from pytest_memleak.pipeline.prepared_books import template_of
 from pytest_memleak.pipeline.required_samples import (
     Purpose,
     RequiredSamples,
-    answer_alike,
-    as_probed,
+    begin_alike,
     canary_book,
-    canary_questions,
-    questions_of,
-    text_side,
+    canary_prompts,
+    continuation_endpoint,
+    pair_prompts,
+    probed_book,
 )
 from pytest_memleak.records import Issue, Kind
 from pytest_memleak.records.pair_result import CountedDraws
@@ -58,8 +58,8 @@ if TYPE_CHECKING:
     from pytest_memleak.sampling.cost_plan import Plan
 
     Enough = Callable[["SampledGenerations"], bool]
-    Written = Sequence["SampledGenerations"]
-    Stop = Callable[[Written], bool]
+    PairSamples = Sequence["SampledGenerations"]
+    Stop = Callable[[PairSamples], bool]
 
 
 _FIRST_STAGE = 5
@@ -76,7 +76,7 @@ class SampledGenerations:
     read, in seconds since 1970
     """
 
-    draws: RequiredSamples
+    required: RequiredSamples
     book: Book
     all_there: Callable[[], Iterable[Generation]]
     endpoint_id: str | None = None
@@ -89,60 +89,78 @@ class SampledGenerations:
 
     def generations(self) -> Iterator[Generation]:
         """Those of the rounds that were asked for, with all that was written for each."""
-        asked = asked_of(self.draws)
-        asked_for = (one for one in self.all_there() if asked.counts(one.ordinal))
-        return (replace(one, text=one.written) if one.reasoning else one for one in asked_for)
+        asked = generation_request(self.required)
+        requested = (
+            generation for generation in self.all_there() if asked.counts(generation.ordinal)
+        )
+        return (
+            replace(generation, text=generation.written) if generation.reasoning else generation
+            for generation in requested
+        )
 
     def of(self, excerpts: Collection[str]) -> Iterator[Generation]:
         """Read those of some excerpts alone."""
         if self.source is None or self.asked is None:
-            return (one for one in self.generations() if one.excerpt_id in excerpts)
-        few = tuple(one for one in self.asked.questions if one.excerpt_id in excerpts)
+            return (
+                generation for generation in self.generations() if generation.excerpt_id in excerpts
+            )
+        few = tuple(prompt for prompt in self.asked.questions if prompt.excerpt_id in excerpts)
         drawn = partial(self.source.drawn, replace(self.asked, questions=few))
         return replace(self, source=None, all_there=drawn).generations()
 
 
-class CountedAnswers:
+class CountedGenerations:
     """Answers that are counted as they are read: how many, of what kind, and their digest."""
 
     def __init__(self, answers: SampledGenerations) -> None:
-        self.answers = answers
-        self._asked = replace(asked_of(answers.draws), recorded=answers.recording is not None)
+        self.sampled = answers
+        self._asked = replace(
+            generation_request(answers.required), recorded=answers.recording is not None
+        )
         self._census = GenerationCensus(answers.book, self._asked)
         self._digest = hashlib.sha256()
 
     @property
-    def draws(self) -> RequiredSamples:
+    def required(self) -> RequiredSamples:
         """What the answers were wanted for."""
-        return self.answers.draws
+        return self.sampled.required
 
     @property
     def book(self) -> Book:
         """As it was asked for and is measured."""
-        return self.answers.book
+        return self.sampled.book
 
     def generations(self) -> Iterator[Generation]:
         """Those that were asked for, with all that was written for each; all that is there counts.
 
         To be read once, since the digest is of all that went by.
         """
-        for one in self._census.watch(self.answers.all_there()):
-            if self._asked.counts(one.ordinal):
-                for part in (one.excerpt_id, one.ordinal, one.finish_reason, one.written):
+        for generation in self._census.watch(self.sampled.all_there()):
+            if self._asked.counts(generation.ordinal):
+                for part in (
+                    generation.excerpt_id,
+                    generation.ordinal,
+                    generation.finish_reason,
+                    generation.written,
+                ):
                     data = str(part).encode("utf-8", "surrogatepass")
                     self._digest.update(len(data).to_bytes(8, "big") + data)
-                yield replace(one, text=one.written) if one.reasoning else one
+                yield (
+                    replace(generation, text=generation.written)
+                    if generation.reasoning
+                    else generation
+                )
 
     def completeness(
         self, *, over_limit: bool = False, issues: Iterable[Issue] = (), notes: Iterable[str] = ()
     ) -> Completeness:
         """What was read, judged (METRICS section 10); issues, notes: what else is known."""
-        told = (Issue("drawn", issue) for issue in self.answers.issues)
+        sampling_issues = (Issue("drawn", issue) for issue in self.sampled.issues)
         return completeness(
             self._census.counted(),
             prompt_overlap(self.book, self._asked),
             over_limit=over_limit,
-            issues=(*told, *issues),
+            issues=(*sampling_issues, *issues),
             notes=notes,
         )
 
@@ -159,9 +177,9 @@ class CountedAnswers:
         """What evidence says of them."""
         counted = self._census.counted()
         return CountedDraws(
-            purpose=self.draws.purpose.value,
-            pair=self.draws.pair.id,
-            endpoint=self.answers.endpoint_id,
+            purpose=self.required.purpose.value,
+            pair=self.required.pair.id,
+            endpoint=self.sampled.endpoint_id,
             requested=len(counted.excerpts) * self._asked.samples,
             received=len(counted.readings),
             refused=int((counted.kinds == KINDS.index(Kind.REFUSAL)).sum()),
@@ -169,11 +187,11 @@ class CountedAnswers:
         )
 
 
-def asked_of(draws: RequiredSamples) -> GenerationRequest:
+def generation_request(required: RequiredSamples) -> GenerationRequest:
     """How the draws ask, as their completeness is judged: a baseline may refuse."""
-    pair = draws.pair
+    pair = required.pair
     limits = pair.answers
-    if draws.purpose is Purpose.BASELINE:
+    if required.purpose is Purpose.BASELINE:
         limits = replace(limits, accept_refusals=True)
     return GenerationRequest(
         samples=pair.sampling.samples,
@@ -187,7 +205,7 @@ def asked_of(draws: RequiredSamples) -> GenerationRequest:
 
 
 def draw(
-    draws: RequiredSamples, endpoints: Endpoints, *, enough: Enough | None = None
+    required: RequiredSamples, endpoints: Endpoints, *, enough: Enough | None = None
 ) -> SampledGenerations:
     """Everything there is of the draws, after drawing what was missing.
 
@@ -195,44 +213,54 @@ def draw(
     a pass. With `enough`, rounds are drawn in stages, whole across the excerpts, until it is
     content. Raises MemleakError for a book that cannot be used.
     """
-    pair = draws.pair
+    pair = required.pair
     book = endpoints.books.book_of(pair)
-    if draws.missing is not None:
-        return SampledGenerations(draws, book, tuple, issues=(draws.told(draws.missing),))
-    bad = instruction_issues(book, asked_of(draws)) if pair.probe.kind == "instruction" else ()
+    if required.missing is not None:
+        return SampledGenerations(
+            required, book, tuple, issues=(required.describe(required.missing),)
+        )
+    bad = (
+        instruction_issues(book, generation_request(required))
+        if pair.probe.kind == "instruction"
+        else ()
+    )
     # A pair's own completeness names them itself.
-    issues = () if draws.purpose is Purpose.OWN else tuple(draws.told(issue.cause) for issue in bad)
+    issues = (
+        ()
+        if required.purpose is Purpose.OWN
+        else tuple(required.describe(issue.cause) for issue in bad)
+    )
     try:
-        opened = draws.endpoint
+        opened = required.endpoint
         if opened is None:
             opened = (endpoints.ready if bad else endpoints.endpoint)(pair.model)
     except Inconclusive as missing:
-        return SampledGenerations(draws, book, tuple, issues=(draws.told(missing.line),))
+        return SampledGenerations(required, book, tuple, issues=(required.describe(missing.line),))
     if opened is None:
-        return SampledGenerations(draws, book, tuple, issues=issues)
+        return SampledGenerations(required, book, tuple, issues=issues)
     if isinstance(opened, Recording):
-        return _recorded(draws, book, opened)
-    probed = as_probed(pair, book, opened)
-    answers = _through_ledger(draws, probed, endpoints, opened, enough, may_draw=not bad)
+        return _recorded(required, book, opened)
+    probed = probed_book(pair, book, opened)
+    answers = _through_ledger(required, probed, endpoints, opened, enough, may_draw=not bad)
     return replace(answers, issues=(*issues, *answers.issues))
 
 
-def _recorded(draws: RequiredSamples, book: Book, recording: Recording) -> SampledGenerations:
-    pair = draws.pair
+def _recorded(required: RequiredSamples, book: Book, recording: Recording) -> SampledGenerations:
+    pair = required.pair
     if pair.probe.kind != "instruction":
         issue = (
             f"{pair.model.id} is recorded: it cannot be asked by the probe {pair.probe.kind!r}; "
             'set probe = "instruction" for it'
         )
-        return SampledGenerations(draws, book, tuple, issues=(draws.told(issue),))
+        return SampledGenerations(required, book, tuple, issues=(required.describe(issue),))
     asked = recording.asked(book)
     return SampledGenerations(
-        draws, asked, partial(recording.generations, asked), recording=recording
+        required, asked, partial(recording.generations, asked), recording=recording
     )
 
 
 def _through_ledger(
-    draws: RequiredSamples,
+    required: RequiredSamples,
     book: Book,
     endpoints: Endpoints,
     opened: Endpoint,
@@ -240,22 +268,22 @@ def _through_ledger(
     *,
     may_draw: bool,
 ) -> SampledGenerations:
-    pair = draws.pair
+    pair = required.pair
     may_draw = may_draw and not endpoints.resources.offline
-    side = text_side(pair, opened) or opened
-    source = through_ledger(pair, endpoints, side, own=draws.endpoint is not None)
-    asked = questions_of(pair, book)
+    side = continuation_endpoint(pair, opened) or opened
+    source = through_ledger(pair, endpoints, side, own=required.endpoint is not None)
+    asked = pair_prompts(pair, book)
     issues: list[str] = []
     spared = None
     in_stages = enough and may_draw and not source.terms.sampler.batch
 
     def answers() -> SampledGenerations:
         until = endpoints.resources.now
-        there = partial(source.all_there, asked, until)
+        all_there = partial(source.all_there, asked, until)
         return SampledGenerations(
-            draws,
+            required,
             book,
-            there,
+            all_there,
             source.endpoint_id,
             tuple(issues),
             spared,
@@ -265,10 +293,10 @@ def _through_ledger(
         )
 
     try:
-        if draws.purpose in {Purpose.OWN, Purpose.GREEDY}:
-            source = source.of_today(pair, asked, may_draw=may_draw)
-        if draws.purpose is Purpose.OWN:
-            own = partial(canary_questions, pair, book)
+        if required.purpose in {Purpose.OWN, Purpose.GREEDY}:
+            source = source.current_series(pair, asked, may_draw=may_draw)
+        if required.purpose is Purpose.OWN:
+            own = partial(canary_prompts, pair, book)
             if may_draw and (canaries := source.canaries(pair, own, asked)) is not None:
                 source.draw(canaries)
         for samples in _stages(asked.samples, in_stages=in_stages) if may_draw else ():
@@ -277,7 +305,7 @@ def _through_ledger(
                 spared = _spared(source.left(asked), samples, asked.samples)
                 break
     except Inconclusive as missing:
-        issues.append(draws.told(missing.line))
+        issues.append(required.describe(missing.line))
     return answers()
 
 
@@ -299,8 +327,8 @@ def _spared(left: Plan, samples: int, asked: int) -> str:
     )
 
 
-def all_written(
-    wanted: Sequence[RequiredSamples],
+def sample_all(
+    required: Sequence[RequiredSamples],
     endpoints: Endpoints,
     *,
     stop: Stop | None = None,
@@ -311,8 +339,8 @@ def all_written(
     stop: whether what there is after some rounds is enough; until: a later moment than the
     run's, up to which canaries and unrequested generations count.
     """
-    own, *others = wanted
-    greedy = [draw(one, endpoints) for one in others if one.purpose is Purpose.GREEDY]
+    own, *others = required
+    greedy = [draw(sample, endpoints) for sample in others if sample.purpose is Purpose.GREEDY]
 
     def together(sampled: SampledGenerations) -> tuple[SampledGenerations, ...]:
         return sampled, *greedy, *_from_ledger_or_record(sampled, greedy, until)
@@ -341,7 +369,7 @@ def _canaries(own: SampledGenerations, until: float | None) -> list[Generation]:
         return []
     from pytest_memleak.ledger.surplus_generations import surplus
 
-    asked = canary_questions(own.draws.pair, own.book, 0)
+    asked = canary_prompts(own.required.pair, own.book, 0)
     every = surplus(own.source.ledger, own.source.endpoint_id, asked, until=until)
     return sorted(every, key=lambda generation: generation.ordinal)
 
@@ -362,37 +390,39 @@ def _beside(part: SampledGenerations, until: float | None) -> Iterator[Generatio
 
         yield from surplus(part.source.ledger, part.source.endpoint_id, part.asked, until=until)
     elif part.recording is not None:
-        samples = part.draws.pair.sampling.samples
-        yield from (one for one in part.all_there() if one.ordinal >= samples)
+        samples = part.required.pair.sampling.samples
+        yield from (generation for generation in part.all_there() if generation.ordinal >= samples)
 
 
 def _part(
     own: SampledGenerations,
     purpose: Purpose,
     book: Book,
-    there: Callable[[], Iterable[Generation]],
+    all_there: Callable[[], Iterable[Generation]],
     *,
     samples: int,
 ) -> SampledGenerations:
-    sampling = replace(own.draws.pair.sampling, samples=samples)
-    draws = RequiredSamples(purpose, replace(own.draws.pair, sampling=sampling), own.draws.endpoint)
-    return SampledGenerations(draws, book, there, own.endpoint_id)
+    sampling = replace(own.required.pair.sampling, samples=samples)
+    required = RequiredSamples(
+        purpose, replace(own.required.pair, sampling=sampling), own.required.endpoint
+    )
+    return SampledGenerations(required, book, all_there, own.endpoint_id)
 
 
-def answered_by(answers: SampledGenerations, resources: Resources) -> WhoAnswered:
+def identify(answers: SampledGenerations, resources: Resources) -> ProvenanceCheck:
     """Who gave the answers; of recordings, whether their records are of this book."""
-    source, pair = answers.source, answers.draws.pair
+    source, pair = answers.source, answers.required.pair
     if source is None or answers.asked is None:
         return _of_records(answers)
-    canaries = partial(canary_questions, pair, answers.book)
-    same = partial(source.same_weights, canaries, answer_alike)
-    return answered_through(source, answers.asked, pair, resources, same=same)
+    canaries = partial(canary_prompts, pair, answers.book)
+    same = partial(source.same_weights, canaries, begin_alike)
+    return check_provenance(source, answers.asked, pair, resources, same=same)
 
 
-def _of_records(answers: SampledGenerations) -> WhoAnswered:
+def _of_records(answers: SampledGenerations) -> ProvenanceCheck:
     recording = answers.recording
     if not isinstance(recording, DescribedRecording):
-        return WhoAnswered()
-    continued = answers.draws.pair.probe.kind == "continuation"
+        return ProvenanceCheck()
+    continued = answers.required.pair.probe.kind == "continuation"
     described = recording.described(answers.book)
-    return WhoAnswered(issues=record_issues(answers.book, described, continuation=continued))
+    return ProvenanceCheck(issues=record_issues(answers.book, described, continuation=continued))

@@ -65,11 +65,11 @@ def score_files(
     check_scoring(scoring)
     index = SharedIndex(list(books.values()), k=scoring.k, mode=scoring.word_mode)
     for (source, path), (asked, generations) in zip(files, drawn, strict=True):
-        others = (one.id for one in books.values() if one.id != asked.id)
+        others = (book.id for book in books.values() if book.id != asked.id)
         protected = Protected(index, asked.id, (asked.id, *others))
-        found = analyse(asked, generations, scoring, near=near, protected=protected)
-        measured = found.measurement if found else measure(asked, generations, scoring)
-        yield ScoredFile(source, path, asked, measured, found)
+        analysis = analyse(asked, generations, scoring, near=near, protected=protected)
+        measurement = analysis.measurement if analysis else measure(asked, generations, scoring)
+        yield ScoredFile(source, path, asked, measurement, analysis)
 
 
 def _read(path: Path, extensions: Extensions, scoring: Scoring) -> Book:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pytest_memleak.pipeline.catalog import Catalog
     from pytest_memleak.pipeline.protected_index import ProtectedBooks
     from pytest_memleak.pipeline.resources import Resources
-    from pytest_memleak.pipeline.sampled_generations import Written
+    from pytest_memleak.pipeline.sampled_generations import PairSamples
     from pytest_memleak.pipeline.summary_writer import SummaryWriter
     from pytest_memleak.records import Pair, Suite
 
@@ -41,16 +41,16 @@ class SuiteRun:
         self.books = PreparedBooks(suite, extensions, lambda: self._summary_writer)
         self.endpoints = Endpoints(suite, extensions, self.books, resources, state=state)
 
-    def refuse_unregistered(self) -> None:
+    def validate_preregistration(self) -> None:
         """Raise SuiteError where another suite than this was preregistered."""
-        said, found = self.suite.preregistered, self.suite.content_digest
-        if said not in (None, found):
+        expected, digest = self.suite.preregistered, self.suite.content_digest
+        if expected not in (None, digest):
             raise SuiteError(
-                f"not the suite that was preregistered: that one's SHA-256 is {said}, "
-                f"this one's is {found}",
+                f"not the suite that was preregistered: that one's SHA-256 is {expected}, "
+                f"this one's is {digest}",
                 location=self.suite.name,
                 hint="take back what was changed since; or write "
-                f'preregistered = "{found}", and announce it, before anything is drawn',
+                f'preregistered = "{digest}", and announce it, before anything is drawn',
             )
 
     def close(self) -> None:
@@ -69,14 +69,14 @@ class SuiteRun:
         """The books that nobody asks for."""
         from pytest_memleak.pipeline.catalog import (
             Catalog,  # with numpy
-            LooseReader,
+            CatalogReader,
         )
 
         return Catalog(
             self.suite,
-            LooseReader(self.suite.pairs[0].scoring, self.extensions),
-            own_books=self.protected.asked_for,
-            at_hand=self._at_hand,
+            CatalogReader(self.suite.pairs[0].scoring, self.extensions),
+            own_books=self.protected.test_books,
+            stored_samples=self._at_hand,
             scan=lambda: self.resources.scan,
         )
 
@@ -84,23 +84,25 @@ class SuiteRun:
         """Note which pairs the run comes to, so that what they share is done once."""
         self._expected = tuple(pairs)
 
-    def _at_hand(self, written: Written) -> Iterator[Written]:
+    def _at_hand(self, parts: PairSamples) -> Iterator[PairSamples]:
         """What was written for the other pairs of the run and is there without any call.
 
         Until now, whenever the run was: books that only later texts share words with do no harm.
         """
-        from pytest_memleak.pipeline.required_samples import draws_of
-        from pytest_memleak.pipeline.sampled_generations import all_written
+        from pytest_memleak.pipeline.required_samples import required_samples
+        from pytest_memleak.pipeline.sampled_generations import sample_all
 
         offline = self.resources.offline
-        recorded = written[0].recording is not None and self.suite.summarizer is None
-        own = written[0].draws.pair
+        recorded = parts[0].recording is not None and self.suite.summarizer is None
+        own = parts[0].required.pair
         for pair in self._expected:
             alike = recorded and pair.model.provider == own.model.provider
             asked = pair.probe.kind != "probability" and pair.id != own.id
             if asked and (offline or alike):
                 with contextlib.suppress(MemleakError):  # it says so where its turn comes
-                    yield all_written(draws_of(pair, self.suite), self.endpoints, until=time.time())
+                    yield sample_all(
+                        required_samples(pair, self.suite), self.endpoints, until=time.time()
+                    )
 
     @functools.cached_property
     def _summary_writer(self) -> SummaryWriter:

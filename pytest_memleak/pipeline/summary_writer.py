@@ -96,22 +96,22 @@ class SummaryWriter:
         kept = self._kept(excerpts)
         faults: dict[str, str] = {}
         for times in range(1, _TRIES + 1):
-            left = [one for one in excerpts if one.text not in kept]
+            left = [excerpt for excerpt in excerpts if excerpt.text not in kept]
             if not left:
                 break
             if not self._resources.offline:
                 self._draw(book_id, self._questions(book_id, left, times))
             # All that is there, since few that are left don't show that they are canned.
             faults = self._keep(self._questions(book_id, excerpts, times), excerpts, kept)
-        left = [one for one in excerpts if one.text not in kept]
+        left = [excerpt for excerpt in excerpts if excerpt.text not in kept]
         if left:
             raise self._missing(book_id, left, faults, len(excerpts))
-        return {one.id: kept[one.text] for one in excerpts}
+        return {excerpt.id: kept[excerpt.text] for excerpt in excerpts}
 
     def outstanding(self, book_id: str, excerpts: Sequence[Excerpt]) -> Plan | None:
         """The calls that `write` would make; None where there is nothing left to ask for."""
         kept = self._kept(excerpts)
-        left = [one for one in excerpts if one.text not in kept]
+        left = [excerpt for excerpt in excerpts if excerpt.text not in kept]
         asked = self._questions(book_id, left, 1)
         planned = plan(self._ledger, self._endpoint_id, asked, self._terms)
         return planned if planned.generations or planned.pending else None
@@ -119,7 +119,10 @@ class SummaryWriter:
     def foreseen(self, excerpts: Sequence[Excerpt]) -> dict[str, str]:
         """Per excerpt id the summary that is there, or as many words as it may have at most."""
         kept = self._kept(excerpts)
-        return {one.id: kept.get(one.text) or self._longest(one.text) for one in excerpts}
+        return {
+            excerpt.id: kept.get(excerpt.text) or self._longest(excerpt.text)
+            for excerpt in excerpts
+        }
 
     def _longest(self, text: str) -> str:
         tokens = most_tokens(self._count(text))
@@ -127,14 +130,14 @@ class SummaryWriter:
 
     def _kept(self, excerpts: Sequence[Excerpt]) -> dict[str, str]:
         """The summaries that are there, by the text they summarize."""
-        return summaries(self._ledger, self._name, [one.text for one in excerpts])
+        return summaries(self._ledger, self._name, [excerpt.text for excerpt in excerpts])
 
     def _questions(self, book_id: str, left: Sequence[Excerpt], times: int) -> PairPrompts:
         """What is asked: each text once, its summary no longer than the text itself."""
-        by_text = {one.text: one for one in reversed(left)}
+        by_text = {excerpt.text: excerpt for excerpt in reversed(left)}
         asked = tuple(
-            Excerpt(one.id, one.text, instruction=self._prompt(one.text))
-            for one in reversed(by_text.values())
+            Excerpt(excerpt.id, excerpt.text, instruction=self._prompt(excerpt.text))
+            for excerpt in reversed(by_text.values())
         )
         # A book's name that no suite can give: generations of the book itself stand apart.
         name = f"summaries of {book_id}"
@@ -180,28 +183,30 @@ class SummaryWriter:
         self, asked: PairPrompts, excerpts: Sequence[Excerpt], kept: dict[str, str]
     ) -> dict[str, str]:
         """Keep each text's first summary; return why the others have none, by text."""
-        texts = {one.id: one.text for one in excerpts}
+        texts = {excerpt.id: excerpt.text for excerpt in excerpts}
         drawn = list(generations(self._ledger, self._endpoint_id, asked))
         faults = {}
-        for one, fault in zip(drawn, self._faults(excerpts, drawn), strict=True):
-            text = texts[one.excerpt_id]
+        for generation, fault in zip(drawn, self._faults(excerpts, drawn), strict=True):
+            text = texts[generation.excerpt_id]
             if fault:
                 faults[text] = fault
             elif text not in kept:
-                kept[text] = one.text.strip()
+                kept[text] = generation.text.strip()
                 keep_summary(self._ledger, self._name, text, kept[text])
         return faults
 
     def _faults(self, excerpts: Sequence[Excerpt], drawn: Sequence[Generation]) -> Iterator[str]:
         """Yield why each generation is no summary, "" for a summary."""
         book = Book(id="", title="", author="", excerpts=tuple(excerpts), digest="")
-        numbers = {one.id: number for number, one in enumerate(excerpts)}
+        numbers = {excerpt.id: number for number, excerpt in enumerate(excerpts)}
         reader = FeatureReader(book, self._mode, Prose.of(book, self._mode))
-        readings, runs = reader.read(drawn, [numbers[one.excerpt_id] for one in drawn])
+        readings, runs = reader.read(
+            drawn, [numbers[generation.excerpt_id] for generation in drawn]
+        )
         same = canned(readings, runs, ~readings.blank)
-        for at, one in enumerate(drawn):
-            if one.finish_reason.withheld:
-                yield one.finish_reason.value
+        for at, generation in enumerate(drawn):
+            if generation.finish_reason.withheld:
+                yield generation.finish_reason.value
             elif readings.blank[at]:
                 yield Kind.EMPTY
             elif readings.few[at] and readings.listed[at]:
@@ -209,12 +214,14 @@ class SummaryWriter:
             elif same[at]:
                 yield Kind.CANNED
             else:
-                yield Kind.SHORT if len(words(one.text, "unicode")) < FEWEST_WORDS else ""
+                yield Kind.SHORT if len(words(generation.text, "unicode")) < FEWEST_WORDS else ""
 
     def _missing(
         self, book_id: str, left: Sequence[Excerpt], faults: Mapping[str, str], all_: int
     ) -> Inconclusive:
-        refused = [f"{one.id} ({faults[one.text]})" for one in left if one.text in faults]
+        refused = [
+            f"{excerpt.id} ({faults[excerpt.text]})" for excerpt in left if excerpt.text in faults
+        ]
         if not refused or self._resources.offline:
             return Inconclusive(
                 f"{len(left):,} of {all_:,} summaries of its excerpts are not written yet",

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from pytest_memleak.interfaces.protocols import Completion
-    from pytest_memleak.pipeline.resources import Spread
+    from pytest_memleak.pipeline.resources import ScoringPool
     from pytest_memleak.records import Pair, Suite
     from pytest_memleak.verdict.evaluation import Evaluation
 
@@ -172,7 +172,7 @@ def _resources_of(config: pytest.Config, progress: Progress) -> Resources:
     )
 
 
-def _spread(config: pytest.Config) -> Spread | None:
+def _spread(config: pytest.Config) -> ScoringPool | None:
     """A Ray cluster, or processes of this machine; None for this process alone."""
     jobs: int = config.getoption("memleak_jobs")
     if config.getoption("memleak_executor") == "ray":

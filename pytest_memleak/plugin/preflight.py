@@ -75,9 +75,9 @@ def refuse_bad_suite(suite_run: SuiteRun, config: pytest.Config) -> None:
         with contextlib.suppress(Inconclusive, MissingExtra):
             suite_run.endpoints.provider(model)
     if suite.catalog:
-        from pytest_memleak.pipeline.catalog import refuse_bad_catalog  # with numpy
+        from pytest_memleak.pipeline.catalog import validate_catalog  # with numpy
 
-        refuse_bad_catalog(suite)
+        validate_catalog(suite)
     if config.getoption("memleak_ledger") and not config.getoption("collectonly"):
         suite_run.resources.ledger  # noqa: B018 - opened by asking for it
 

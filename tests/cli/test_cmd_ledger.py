@@ -319,13 +319,13 @@ def test_imported_generations_are_listed_and_cost_nothing(memleak, bring, url):
 
 
 def test_a_run_scores_what_was_imported(bring, sqlite, suite, tmp_path):
-    from pytest_memleak.pipeline.required_samples import questions_of
+    from pytest_memleak.pipeline.required_samples import pair_prompts
     from pytest_memleak.suite.load import load_suite
 
     bring(answers("one", "two"), sqlite)
     (pair,) = load_suite(suite).pairs
     with Ledger(sqlite) as ledger:
-        found = list(generations(ledger, "e", questions_of(pair, a_book())))
+        found = list(generations(ledger, "e", pair_prompts(pair, a_book())))
     assert [one.text for one in found] == ["one", "two"]
 
 

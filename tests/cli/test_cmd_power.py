@@ -67,12 +67,12 @@ def test_samples_detection_and_cost(power, tmp_path):
 
 def test_what_limits_can_hold(power):
     _, out = power()
-    assert "bmc <= 0.15 can hold: with nothing recited it is known up to 0.0062\n" in out
+    assert "bmc limit 0.15 can pass: with no recall, its upper bound is 0.0062\n" in out
     assert "bmc_excess: with 0 null books there is no interval and no p; give the suite two" in out
     _, out = power(suite=SUITE.replace("bmc = 0.15", "bmc = 0.001") + CONTROL)
-    assert "bmc <= 0.001 can never hold for the-lamplighter, which is too short: with" in out
-    assert "up to 0.0062; loosen it there\n" in out
-    assert out.count("can never hold") == 1  # not of a control, which gates nothing
+    assert "bmc limit 0.001 can't pass for the-lamplighter, which is too short: with" in out
+    assert "is 0.0062; raise the limit there\n" in out
+    assert out.count("can't pass") == 1  # not of a control, which gates nothing
     assert "with 1 null book there is no" in out
     assert max(map(len, out.splitlines())) <= 80
 

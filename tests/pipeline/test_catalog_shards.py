@@ -10,7 +10,7 @@ import pytest
 
 from pytest_memleak.books.catalog_file import write_catalog
 from pytest_memleak.pipeline import catalog as catalog_module
-from pytest_memleak.pipeline.catalog import Catalog, LooseReader
+from pytest_memleak.pipeline.catalog import Catalog, CatalogReader
 from pytest_memleak.pipeline.protected_index import ProtectedBooks
 from pytest_memleak.pipeline.required_samples import Purpose
 from pytest_memleak.records import Book, Excerpt, Generation, Limits, Scoring
@@ -70,23 +70,23 @@ class Library:
         protected = ProtectedBooks(suite, SimpleNamespace(cut=lambda _: MINE))
         catalog = Catalog(
             suite,
-            LooseReader(scoring),
-            own_books=protected.asked_for,
-            at_hand=lambda _: iter(()),
+            CatalogReader(scoring),
+            own_books=protected.test_books,
+            stored_samples=lambda _: iter(()),
             scan=lambda: scan,
         )
         sampled = SimpleNamespace(
-            draws=SimpleNamespace(pair=pair, endpoint=None, purpose=Purpose.OWN),
+            required=SimpleNamespace(pair=pair, endpoint=None, purpose=Purpose.OWN),
             generations=lambda: iter(self.generations),
         )
-        held = catalog.held_by([sampled])
+        held = catalog.matches([sampled])
         assert held.issues == held.unread == ()
         found = protected.for_pair(pair, MINE, held.books, least=held.least)
         analysis = analyse(MINE, self.generations, scoring, protected=found)
-        return analysis.passages, held.told
+        return analysis.passages, held.summary
 
     def prepare(self, name, paths):
-        reader, file = LooseReader(Scoring()), self.folder / name
+        reader, file = CatalogReader(Scoring()), self.folder / name
         books = (
             (path, hashlib.sha256(path.read_bytes()).hexdigest(), reader.keys(path))
             for path in paths

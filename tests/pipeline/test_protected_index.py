@@ -70,7 +70,7 @@ def test_the_whole_book_is_looked_for_in_place_of_its_rests(protected):
 
 def test_an_answer_that_runs_on_into_the_next_excerpt_counts_once(protected):
     found, pair = protected(book_of("ferry", "a b c d e f g h i j k l", "m n o p q r s t u v w x"))
-    rests = beginnings(found.asked_for()[0], prefix_words=4)
+    rests = beginnings(found.test_books()[0], prefix_words=4)
     told = passages(found, pair, rests, "e f g h i j k l m n o p q r s t u v").passages
     assert [(one.words, one.start, one.end) for one in told.passages] == [(18, 4, 22)]
     assert told.passages_over == 1

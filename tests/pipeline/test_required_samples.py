@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from pytest_memleak.pipeline.required_samples import Purpose, draws_of
+from pytest_memleak.pipeline.required_samples import Purpose, required_samples
 from pytest_memleak.records import Limits, Probe
 from pytest_memleak.suite.load import load_suite
 
@@ -38,7 +38,7 @@ def suite(tmp_path):
 
 
 def nulls(suite):
-    wanted = draws_of(suite.pairs[0], suite)
+    wanted = required_samples(suite.pairs[0], suite)
     return [draws.pair.book.id for draws in wanted if draws.purpose is Purpose.NULL]
 
 
@@ -56,7 +56,7 @@ def test_the_null_is_of_controls_where_there_are_any(suite):
     ]
     suite = dataclasses.replace(suite, pairs=(one, two, *controls))
     assert nulls(suite) == ["new", "newer"]
-    own = [draws.pair.book.id for draws in draws_of(controls[0], suite)]
+    own = [draws.pair.book.id for draws in required_samples(controls[0], suite)]
     assert own == ["new", "newer"]  # a control's own null is of the others
 
 

@@ -383,7 +383,7 @@ def shares_text(world, test, training):
     (world.folder / "lake.json").write_text(json.dumps(records(*test)))
     opened = world.suite_run(suite=suite)
     (pair,) = opened.suite.pairs
-    opened.books.refuse_shared_text(opened.books.book(pair.book), pair)
+    opened.books.validate_no_shared_text(opened.books.book(pair.book), pair)
 
 
 @pytest.mark.parametrize(
@@ -430,13 +430,13 @@ def test_common_texts_that_are_the_test_book_are_refused(world, quoted, refused)
     (pair,) = opened.suite.pairs
     refusal = pytest.raises(BookError, match=r"texts contain 50\.0% of its words")
     with refusal if refused else nullcontext():
-        opened.books.refuse_shared_text(opened.books.book(pair.book), pair)
+        opened.books.validate_no_shared_text(opened.books.book(pair.book), pair)
 
 
 def test_a_model_that_is_not_fine_tuned_may_meet_any_book(world):
     opened = world.suite_run()
     (pair,) = opened.suite.pairs
-    opened.books.refuse_shared_text(opened.books.book(pair.book), pair)
+    opened.books.validate_no_shared_text(opened.books.book(pair.book), pair)
 
 
 # --- drawing -------------------------------------------------------------------------------

@@ -45,8 +45,8 @@ def test_too_few_samples_for_detect_are_no_pass_and_it_says_how_many_are_enough(
     result.assert_outcomes(errors=1, failed=1)  # a leak is one, however few the rounds
     result.stdout.fnmatch_lines(
         [
-            "*a passage that comes in 63.2 % of the answers to its prompt may have gone unseen "
-            "(3 rounds; 95 %), and detection_limit = 0.05 asks for 5.0 %; set samples = 66 or more*"
+            "*detection limit is 63.2*% (3 samples, 95% confidence); "
+            "the suite requires 5.0*%; set samples = 66, or raise detection_limit*"
         ]
     )
 
@@ -78,7 +78,7 @@ def test_withheld_answers_have_seen_nothing(pytester, suite):
     found = pairs["clean/ferry"]
     assert found["detection"]["answers"] == 2
     said = " ".join(found["reasons"])
-    assert "2 answers of an excerpt that were not withheld" in said
+    assert "2 of them not withheld for some excerpt" in said
     assert "set samples = 89" in said
 
 
@@ -94,4 +94,6 @@ def test_a_model_that_recites_in_moods_is_told_and_counts_for_fewer_rounds(pytes
     found = pairs["clean/ferry"]
     assert found["detection"]["blocks"] == 6
     result.stdout.fnmatch_lines(["*not alike: the rounds were not alike (*, p = 0.00*"])
-    assert "40 rounds, which were not alike and count as 6 blocks" in " ".join(found["reasons"])
+    assert "40 samples, which aren't exchangeable and count as 6 blocks" in " ".join(
+        found["reasons"]
+    )

@@ -22,7 +22,7 @@ def test_a_limit_that_nothing_is_long_enough_for_gates_nothing(pytester, suite, 
     result = pytester.runpytest()
     result.assert_outcomes(errors=2)
     told = result.stdout.str()
-    assert "the pair leaky/ferry has only limits that nothing in its book is long enough" in told
+    assert "is long enough to exceed a limit of pair leaky/ferry" in told
     assert limits.splitlines()[0] in told
     assert "the longest excerpt has 16 words" in told
     assert "such as bmc = 0.15" in told
@@ -62,7 +62,7 @@ def test_another_book_of_the_suite_may_be_long_enough(pytester, suite):
 def test_it_is_told_before_anything_is_paid_for(pytester, online, server):
     online(("longest_span = 30", "longest_span = 3000"))
     result = pytester.runpytest("--memleak-dry-run")
-    result.stdout.fnmatch_lines(["*the pair tuned/held-out has only limits that nothing*"])
+    result.stdout.fnmatch_lines(["*is long enough to exceed a limit of pair tuned/held-out*"])
     pytester.runpytest("-m", "copyright").assert_outcomes(errors=1)
     assert server.plan.counts() == {}
 

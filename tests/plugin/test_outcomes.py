@@ -107,7 +107,7 @@ def test_at_temperature_zero_alike_is_as_it_should_be(pytester, suite):
     result = pytester.runpytest("-k", "clean")
     result.assert_outcomes(errors=1, deselected=1)
     result.stdout.fnmatch_lines(
-        ["*in 95.0 % of the answers * (3 rounds at temperature 0, copies that count as 1; 95 %)*"]
+        ["*detection limit is 95.0*% (3 samples at temperature 0, which count as 1, *"]
     )
 
 

@@ -119,7 +119,7 @@ def test_more_calls_than_there_are_is_no_evidence(pytester, online, run, capsys)
     made["pairs"][0]["provenance"]["calls_this_run"] = calls + 1
     seal(path, made)
     assert verify() == 1
-    assert "answerer.calls_this_run" in capsys.readouterr().out
+    assert "provenance.calls_this_run" in capsys.readouterr().out
 
 
 def test_a_bundle_cannot_be_older_than_its_answers(pytester, online, run, capsys):

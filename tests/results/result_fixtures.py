@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_memleak.pipeline.limit_reachability import sensitivity_of
+from pytest_memleak.pipeline.limit_reachability import detection_summary
 from pytest_memleak.records import (
     Book,
     BookSource,
@@ -141,7 +141,7 @@ def make_result():
             measurement=analysis.measurement if analysis else None,
             analysis=analysis,
             protected={name: whole} if whole else {},
-            detection=analysis and sensitivity_of(analysis, pair, answers=samples),
+            detection=analysis and detection_summary(analysis, pair, answers=samples),
         )
         return finding(evaluation, quoted=quoted)
 
