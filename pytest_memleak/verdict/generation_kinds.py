@@ -1,6 +1,6 @@
 """The kind of each generation, and a census of a pair's generations (METRICS section 10).
 
-    census = AnswerCensus(book, asked)
+    census = GenerationCensus(book, request)
     for generation in census.watch(generations): ...
     result = census.counted()
 
