@@ -169,7 +169,7 @@ _LONGEST_GAP = 200
 _FIELD = re.compile(r"^[^\S\n]*(Title|Author):[ \t]*(\S[^\n]*(?:\n[ \t]+\S[^\n]*)*)", re.MULTILINE)
 
 
-def without_licence(paragraphs: Sequence[str]) -> list[str]:
+def without_license(paragraphs: Sequence[str]) -> list[str]:
     """The paragraphs, as many as before, emptied where they are none of the text's.
 
     What stands before the start marker and after the end marker goes, and the transcribers'

@@ -42,7 +42,7 @@ def make_book(
     title = title or manuscript.title
     author = author or manuscript.author
     excerpts = cut(manuscript, mode=mode, place=place)
-    excerpts = instructed(
+    excerpts = with_instructions(
         excerpts,
         author=author,
         title=title,
@@ -76,7 +76,7 @@ def with_summaries(
     `summaries` are by the excerpts' ids; `author` and `title` come before the book's own. Raises
     BookError as `make_book` does.
     """
-    excerpts = instructed(
+    excerpts = with_instructions(
         book.excerpts,
         works=book.works,
         author=author or (None if book.author == _UNKNOWN else book.author),
@@ -89,7 +89,7 @@ def with_summaries(
     return dataclasses.replace(book, excerpts=excerpts, digest=book_digest(excerpts))
 
 
-def instructed(
+def with_instructions(
     excerpts: Sequence[Excerpt],
     *,
     works: Sequence[Work] = (),

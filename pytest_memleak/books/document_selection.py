@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 from operator import itemgetter
 
-from pytest_memleak.books.boilerplate import boilerplate, notices_within, without_licence
+from pytest_memleak.books.boilerplate import boilerplate, notices_within, without_license
 from pytest_memleak.books.chapters import Document, assemble, require_words, with_titles
 from pytest_memleak.books.front_and_back_matter import Leaf, matching, outer_matter, preface_by
 from pytest_memleak.books.html_blocks import Block, Markup
@@ -53,7 +53,7 @@ def compose(
     BookError, naming `place`, for one that fits no document.
     """
     labels = _labels(leaves, entries)
-    whole, left_out = _as_told([leaf.name for leaf in leaves], include, exclude, place)
+    whole, left_out = _chosen_documents([leaf.name for leaf in leaves], include, exclude, place)
     out = {leaf.name: _ROLES[leaf.role] for leaf in leaves if leaf.role}
     kept = [leaf for leaf in leaves if leaf.name not in out]
     prefaces = {
@@ -87,11 +87,11 @@ def compose(
         ],
         entries,
     )
-    titled = _without_licence([_with_verse(blocks) for blocks in titled])
+    titled = _with_license_marked([_with_verse(blocks) for blocks in titled])
     chapters = assemble([[b for b in blocks if not b.matter] for blocks in titled], title=title)
     blocks_of = dict(zip((leaf.name for leaf in texts), titled, strict=True))
     parts = tuple(
-        _part(
+        _book_part(
             leaf,
             labels[leaf.name],
             blocks_of.get(leaf.name),
@@ -102,7 +102,7 @@ def compose(
     return Composed(chapters, parts, tuple(warnings))
 
 
-def of_one_document(
+def manuscript_from_document(
     name: str,
     markup: Markup,
     *,
@@ -135,7 +135,7 @@ def _labels(leaves: Sequence[Leaf], entries: Sequence[Entry]) -> dict[str, str |
     }
 
 
-def _as_told(
+def _chosen_documents(
     names: Sequence[str], include: Sequence[str], exclude: Sequence[str], place: str
 ) -> tuple[set[str], set[str]]:
     chosen = []
@@ -220,11 +220,11 @@ def _with_verse(blocks: Iterable[Block]) -> tuple[Block, ...]:
     return tuple(
         piece
         for block in blocks
-        for piece in (_parted(block, block.text.split("\n")) if block.matter else (block,))
+        for piece in (_split_notice(block, block.text.split("\n")) if block.matter else (block,))
     )
 
 
-def _parted(block: Block, pieces: Sequence[str], joint: str = "\n") -> tuple[Block, ...]:
+def _split_notice(block: Block, pieces: Sequence[str], joint: str = "\n") -> tuple[Block, ...]:
     if block.matter != _NOTICE:
         return (block,)
     grouped = groupby(zip(pieces, notices_within(pieces), strict=True), key=itemgetter(1))
@@ -244,7 +244,7 @@ def without_notices(paragraphs: Sequence[str], *, lines: bool) -> tuple[tuple[st
     matter = 0
     for text, is_notice in zip(paragraphs, boilerplate(paragraphs), strict=True):
         pieces = text.split("\n") if lines or not is_notice else sentences(text)
-        for piece in _parted(
+        for piece in _split_notice(
             Block(text, matter=_NOTICE if is_notice else ""), pieces, "\n" if lines else " "
         ):
             if piece.matter:
@@ -254,13 +254,13 @@ def without_notices(paragraphs: Sequence[str], *, lines: bool) -> tuple[tuple[st
     return tuple(kept), matter
 
 
-def _without_licence(documents: Sequence[Sequence[Block]]) -> list[tuple[Block, ...]]:
+def _with_license_marked(documents: Sequence[Sequence[Block]]) -> list[tuple[Block, ...]]:
     """The documents' blocks, with Project Gutenberg's licence marked."""
-    texts = iter(without_licence([b.text for blocks in documents for b in blocks if not b.matter]))
-    return [tuple(_licensed(block, texts) for block in blocks) for blocks in documents]
+    texts = iter(without_license([b.text for blocks in documents for b in blocks if not b.matter]))
+    return [tuple(_mark_license(block, texts) for block in blocks) for blocks in documents]
 
 
-def _licensed(block: Block, texts: Iterable[str]) -> Block:
+def _mark_license(block: Block, texts: Iterable[str]) -> Block:
     if block.matter:
         return block
     text = next(iter(texts))
@@ -269,7 +269,9 @@ def _licensed(block: Block, texts: Iterable[str]) -> Block:
     return replace(block, text=text) if text else replace(block, matter="licence")
 
 
-def _part(leaf: Leaf, label: str | None, blocks: Sequence[Block] | None, rule: str) -> BookPart:
+def _book_part(
+    leaf: Leaf, label: str | None, blocks: Sequence[Block] | None, rule: str
+) -> BookPart:
     kept = blocks is not None
     counted = [
         (block, len(words(block.text, "unicode")))

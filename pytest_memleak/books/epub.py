@@ -58,7 +58,7 @@ def read_epub(
     in `include` or `exclude` that fits no document, or no words.
     """
     with open_archive(path) as archive:
-        refuse_drm(archive)
+        reject_drm(archive)
         package = tidy_package(archive)
         book = _load(path, package)
         navigation = [item.file_name for item in book.get_items() if NAVIGATION in item.properties]
@@ -192,7 +192,7 @@ _BOOK_SUFFIXES = (
 _MEDIA_SUFFIXES = (".mp3", ".mp4", ".m4a", ".m4v", ".mov", ".ogg", ".oga", ".ogv", ".opus", ".webm")
 
 
-def refuse_drm(archive: Archive) -> None:
+def reject_drm(archive: Archive) -> None:
     """Raise BookError for the files of a DRM, and where anything is encrypted that is read.
 
     Fonts, sound and film are not: nobody reads them here.
@@ -203,8 +203,8 @@ def refuse_drm(archive: Archive) -> None:
     name = archive.find(_ENCRYPTION)
     if name is None:
         return
-    for target, algorithm in _encrypted(parse_member(archive, name)):
-        if not _is_no_text(target, algorithm):
+    for target, algorithm in _encrypted_targets(parse_member(archive, name)):
+        if not _is_unread(target, algorithm):
             raise _under_drm(
                 archive, f"{_ENCRYPTION} says that {target or 'something'!r} is encrypted"
             )
@@ -214,14 +214,14 @@ def _under_drm(archive: Archive, why: str) -> BookError:
     return BookError(f"is under DRM: {why}", location=archive.place, hint="use a copy without DRM")
 
 
-def _is_no_text(target: str, algorithm: str) -> bool:
+def _is_unread(target: str, algorithm: str) -> bool:
     path = target.lower()
     if algorithm in _FONT_OBFUSCATION:
         return bool(path) and not path.endswith(_BOOK_SUFFIXES)
     return path.endswith(_FONT_SUFFIXES + _MEDIA_SUFFIXES)
 
 
-def _encrypted(root: _Element) -> Iterator[tuple[str, str]]:
+def _encrypted_targets(root: _Element) -> Iterator[tuple[str, str]]:
     """What each `EncryptedData` is about and its method, which comes before that of any key."""
     target = algorithm = ""
     begun = False

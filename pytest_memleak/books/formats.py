@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from pytest_memleak.books.archive import open_archive, read_bytes
-from pytest_memleak.books.document_selection import of_one_document
+from pytest_memleak.books.document_selection import manuscript_from_document
 from pytest_memleak.books.epub import read_epub
 from pytest_memleak.books.html_blocks import read_markup
 from pytest_memleak.books.parser_subprocess import ParserFailure, parsed
@@ -16,7 +16,7 @@ from pytest_memleak.books.pdf import read_pdf
 from pytest_memleak.books.plain_text import (
     read_markdown,
     read_text,
-    refuse_other_formats,
+    reject_other_formats,
     text_manuscript,
 )
 from pytest_memleak.books.size_caps import Budget
@@ -110,7 +110,7 @@ _LARGEST_WORD_XML = 12 << 20
 def read_html(path: Path) -> Manuscript:
     """The text of an HTML or XHTML file. Raises BookError as `read_text` does."""
     data = read_bytes(path)
-    refuse_other_formats(data, place=str(path))
+    reject_other_formats(data, place=str(path))
     return page_manuscript(data, name=path.name, place=str(path))
 
 
@@ -124,7 +124,7 @@ def page_manuscript(
         markup = read_markup(data, budget=Budget())
     except BookError as error:
         raise BookError(error.message, location=place, hint=error.hint) from None
-    return of_one_document(
+    return manuscript_from_document(
         name,
         markup,
         title=one_line(title[1]) if title else None,

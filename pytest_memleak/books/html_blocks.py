@@ -183,7 +183,7 @@ class _Walker:
         if (
             name in _GONE
             or tag == "{http://www.idpf.org/2007/ops}case"
-            or (attributes and self._goes(attributes))
+            or (attributes and self._is_dropped(attributes))
         ):
             if name in _BLOCKS:
                 self._flush()
@@ -234,7 +234,7 @@ class _Walker:
         self._local_names[tag] = name
         return name
 
-    def _goes(self, attributes: Mapping[str, str]) -> bool:
+    def _is_dropped(self, attributes: Mapping[str, str]) -> bool:
         if "hidden" in attributes:
             return True
         if attributes.get("aria-hidden") == "true" and not self._labelled:

@@ -119,7 +119,7 @@ ASKED_TO_CONTINUE = (
 """The template for endpoints that answer instructions."""
 
 
-def check_continuation(template: str, *, place: str | None = None) -> None:
+def validate_continuation(template: str, *, place: str | None = None) -> None:
     """Raise BookError, naming `place`, for a template without `{prefix}` or with anything else."""
     if not check_template(template, placeholders=("prefix",), place=place):
         raise BookError(
@@ -137,13 +137,15 @@ def beginnings(
     one's; the instruction is `template` around them. An excerpt of a single word cannot be
     continued and has no instruction.
     """
-    excerpts = tuple(_begun(excerpt, prefix_words, template, mode) for excerpt in book.excerpts)
+    excerpts = tuple(
+        _with_prefix(excerpt, prefix_words, template, mode) for excerpt in book.excerpts
+    )
     return dataclasses.replace(
         book, excerpts=excerpts, digest=book_digest(excerpts), contiguous=False
     )
 
 
-def _begun(excerpt: Excerpt, prefix_words: int, template: str, mode: WordMode) -> Excerpt:
+def _with_prefix(excerpt: Excerpt, prefix_words: int, template: str, mode: WordMode) -> Excerpt:
     whole = words(excerpt.text, mode)
     count = min(prefix_words, len(whole) // 2)
     end = _end_of(count, whole, excerpt.text, mode)

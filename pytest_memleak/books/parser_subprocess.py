@@ -44,7 +44,7 @@ def parsed(name: Format, data: bytes, *, budget: Budget, of: Amount) -> list[str
     lines = _lines(name, data, str(budget.place), most)
     last = json.loads(lines.pop()) if lines else {}
     if not isinstance(last, dict) or not last:
-        raise _out_of_bounds(str(budget.place))
+        raise _cap_error(str(budget.place))
     if last.get("failed") == "long":
         budget.allow(most + 1, of)
     if "failed" in last:
@@ -67,13 +67,13 @@ def _lines(name: str, data: bytes, place: str, most: int) -> list[str]:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise _out_of_bounds(place) from None
+        raise _cap_error(place) from None
     except OSError as error:
         raise BookError(f"cannot be read: {error.strerror or error}", location=place) from None
     return done.stdout.decode("utf-8", "surrogatepass").split("\n")[:-1]
 
 
-def _out_of_bounds(place: str) -> BookError:
+def _cap_error(place: str) -> BookError:
     return BookError(
         f"cannot be read within {MOST_SECONDS} s of processor time and {MOST_MEBIBYTES} MiB",
         location=place,

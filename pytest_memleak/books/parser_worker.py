@@ -21,7 +21,7 @@ MOST_MEBIBYTES = 480
 MAX_PAGES = 3_000
 
 
-def _bound() -> None:
+def _set_limits() -> None:
     with contextlib.suppress(ImportError, ValueError, OSError):  # as on Windows
         import resource
 
@@ -90,7 +90,7 @@ class _Failure(Exception):
 
 
 def _main(name: str, most: int) -> None:
-    _bound()
+    _set_limits()
     try:
         for text in _within(most, _PARSERS[name](sys.stdin.buffer.read())):
             _write(text)

@@ -70,11 +70,11 @@ def _pages(data: bytes, place: str) -> list[list[str]]:
     try:
         texts = parsed("pdf", data, budget=Budget(place), of="characters of text")
     except ParserFailure as failure:
-        raise _refused(failure, place) from None
+        raise _parser_error(failure, place) from None
     return [[line.rstrip() for line in text.replace("\r", "").split("\n")] for text in texts]
 
 
-def _refused(failure: ParserFailure, place: str) -> BookError:
+def _parser_error(failure: ParserFailure, place: str) -> BookError:
     if failure.why == "pages":
         return BookError(
             f"has {failure.number:,} pages; the most that are read is {MAX_PAGES:,}",

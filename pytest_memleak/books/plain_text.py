@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pytest_memleak.books.archive import read_bytes
-from pytest_memleak.books.boilerplate import header_field, without_licence
-from pytest_memleak.books.document_selection import of_one_document
+from pytest_memleak.books.boilerplate import header_field, without_license
+from pytest_memleak.books.document_selection import manuscript_from_document
 from pytest_memleak.books.html_blocks import Block, Markup, read_markup
 from pytest_memleak.books.parser_subprocess import parsed
 from pytest_memleak.books.size_caps import Budget
@@ -74,9 +74,9 @@ def read_text(path: Path, *, lines: bool = False) -> Manuscript:
 
 def text_manuscript(data: bytes, *, name: str, place: str, lines: bool = False) -> Manuscript:
     """What `read_text` makes of the bytes of the file `name`. Raises BookError as it does."""
-    refuse_other_formats(data, place=place)
+    reject_other_formats(data, place=place)
     text, note = decode(data)
-    refuse_pages(text, place=place)
+    reject_html(text, place=place)
     if is_binary(text):
         raise BookError(
             "is not text: it is full of control characters",
@@ -97,16 +97,18 @@ def lines_manuscript(
     budget.spend(text.count("\n"), "lines")
     paragraphs = _paragraphs(legible(without_controls(text)).strip("\n"), lines=lines)
     title, author = header_field(paragraphs, "Title"), header_field(paragraphs, "Author")
-    kept = [paragraph for paragraph in without_licence(paragraphs) if paragraph.strip()]
+    kept = [paragraph for paragraph in without_license(paragraphs) if paragraph.strip()]
     budget.spend(len(kept), "paragraphs")
     markup = Markup(tuple(_blocks(kept, lines=lines)))
-    return of_one_document(name, markup, title=title, author=author, warnings=warnings, place=place)
+    return manuscript_from_document(
+        name, markup, title=title, author=author, warnings=warnings, place=place
+    )
 
 
 # --- paragraphs ----------------------------------------------------------------------------
 
 
-def paragraphs_of(text: str, *, lines: bool = False) -> tuple[str, ...]:
+def plain_paragraphs(text: str, *, lines: bool = False) -> tuple[str, ...]:
     """The paragraphs of a text that is nothing else: no heading, no licence; `lines`: kept."""
     text = legible(without_controls(_with_line_feeds(text)))
     paragraphs = (
@@ -224,7 +226,7 @@ def read_markdown(path: Path, *, lines: bool = False) -> Manuscript:
     """
     place = str(path)
     data = read_bytes(path)
-    refuse_other_formats(data, place=place)
+    reject_other_formats(data, place=place)
     text, note = decode(data)
     if len(text) > _LONGEST_MARKDOWN:
         raise BookError(
@@ -241,7 +243,7 @@ def read_markdown(path: Path, *, lines: bool = False) -> Manuscript:
         text = text[header.end() :]
     html = _rendered(text, lines=lines, place=place)
     markup = read_markup(html.encode("utf-8"), budget=Budget(place))
-    return of_one_document(
+    return manuscript_from_document(
         path.name,
         markup,
         title=fields.get("title"),
@@ -287,7 +289,7 @@ _PAGE = re.compile(
 _MARKUP = re.compile(r"<(?:br|/p|/div|/span)\s*/?>", re.IGNORECASE)
 
 
-def refuse_other_formats(data: bytes, *, place: str) -> None:
+def reject_other_formats(data: bytes, *, place: str) -> None:
     """Raise BookError, naming `place`, where the bytes begin as no text, page or Markdown does."""
     beginning = data[:_PREAMBLE].lower()
     for place_of, magic, kind, hint in _BEGINNINGS:
@@ -296,7 +298,7 @@ def refuse_other_formats(data: bytes, *, place: str) -> None:
             raise BookError(f"is {kind}, not text", location=place, hint=hint)
 
 
-def refuse_markup(text: str, *, place: str) -> None:
+def reject_markup(text: str, *, place: str) -> None:
     """Raise BookError for text with tags in it, which would part it where no answer does."""
     if _MARKUP.search(text):
         raise BookError(
@@ -306,7 +308,7 @@ def refuse_markup(text: str, *, place: str) -> None:
         )
 
 
-def refuse_pages(text: str, *, place: str) -> None:
+def reject_html(text: str, *, place: str) -> None:
     """Raise BookError for HTML under the name of plain text."""
     if _PAGE.match(text[:_PREAMBLE]):
         raise BookError("is HTML, not plain text", location=place, hint="name the file .html")

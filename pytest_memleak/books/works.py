@@ -4,7 +4,7 @@ Of files that a pattern finds each is a work. A file that is named alone holds m
 heading. JSONL or JSON holds them in either case as records: `{"title", "author", "text"}`, one a
 work, or the paper's, of which those of one `book_name` that follow each other are one work.
 
-    book = make_collection("songs", works_in(source, read), source, k=5)
+    book = make_collection("songs", read_works(source, read), source, k=5)
 
 A collection's excerpts are those of its works, one after the other; a short work is one excerpt.
 Works of fewer than k words are left out: no match could be in them.
@@ -19,10 +19,15 @@ from itertools import chain, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_memleak.books.build_book import instructed
+from pytest_memleak.books.build_book import with_instructions
 from pytest_memleak.books.document_selection import without_notices
 from pytest_memleak.books.excerpts import LONGEST_EXCERPT, SHORTEST_EXCERPT, Row, cheapest_cuts, cut
-from pytest_memleak.books.plain_text import paragraphs_of, read_markdown, read_text, refuse_markup
+from pytest_memleak.books.plain_text import (
+    plain_paragraphs,
+    read_markdown,
+    read_text,
+    reject_markup,
+)
 from pytest_memleak.books.size_caps import Budget
 from pytest_memleak.books.summary_files import load_summaries
 from pytest_memleak.errors import BookError
@@ -63,7 +68,7 @@ class ReadWork:
     warnings: tuple[str, ...] = ()
 
 
-def works_in(source: CollectionSource, read: Reader) -> Iterator[ReadWork]:
+def read_works(source: CollectionSource, read: Reader) -> Iterator[ReadWork]:
     """The works of the collection, in order; `read` reads a file whose lines are not kept.
 
     Raises BookError or RecordsError, naming file and record, for what is none, and for a file
@@ -73,11 +78,11 @@ def works_in(source: CollectionSource, read: Reader) -> Iterator[ReadWork]:
     for path in source.files:
         name = Path(os.path.relpath(path, folder)).as_posix()
         if path.suffix.lower() in _RECORDS:
-            yield from _of_records(path, name, lines=source.unit == "line")
+            yield from _works_from_records(path, name, lines=source.unit == "line")
             continue
         manuscript = _manuscript(path, read, lines=source.unit == "line")
         if source.together:
-            yield from _under_headings(manuscript, path, name)
+            yield from _works_under_headings(manuscript, path, name)
         else:
             yield ReadWork(
                 name,
@@ -106,7 +111,7 @@ def _manuscript(path: Path, read: Reader, *, lines: bool) -> Manuscript:
     )
 
 
-def _under_headings(manuscript: Manuscript, path: Path, name: str) -> Iterator[ReadWork]:
+def _works_under_headings(manuscript: Manuscript, path: Path, name: str) -> Iterator[ReadWork]:
     if len(manuscript.chapters) < 2:  # noqa: PLR2004 - one is no collection
         raise BookError(
             "has no headings that part one work from the next",
@@ -127,23 +132,23 @@ def _under_headings(manuscript: Manuscript, path: Path, name: str) -> Iterator[R
 # --- records -------------------------------------------------------------------------------
 
 
-def _of_records(path: Path, name: str, *, lines: bool) -> Iterator[ReadWork]:
+def _works_from_records(path: Path, name: str, *, lines: bool) -> Iterator[ReadWork]:
     records = read_records(path, most_bytes=_MOST_JSON)
     first = next(records, None)
     if first is None:
         raise BookError("holds no rows", location=str(path), hint=_ROW)
     records = chain([first], records)
     if isinstance(first, Mapping) and "excerpt_text" in first:
-        yield from _of_the_papers(records, path, name)
+        yield from _works_from_paper_records(records, path, name)
         return
     for number, row in enumerate(records, start=1):
         place = f"{path}, record {number}"
         text = _text(row, "text", place)
         if text is None:
             raise BookError("there is no text", location=place, hint=_ROW)
-        refuse_markup(text, place=place)
+        reject_markup(text, place=place)
         title = _text(row, "title", place)
-        paragraphs, matter = without_notices(paragraphs_of(text, lines=lines), lines=lines)
+        paragraphs, matter = without_notices(plain_paragraphs(text, lines=lines), lines=lines)
         yield ReadWork(
             f"{name}:{number}",
             " ".join((title or f"{name}:{number}").split())[:_LONGEST_TITLE],
@@ -153,7 +158,9 @@ def _of_records(path: Path, name: str, *, lines: bool) -> Iterator[ReadWork]:
         )
 
 
-def _of_the_papers(records: Iterable[object], path: Path, name: str) -> Iterator[ReadWork]:
+def _works_from_paper_records(
+    records: Iterable[object], path: Path, name: str
+) -> Iterator[ReadWork]:
     """Records as `memleak prepare` writes them: in the order of the file, cut already."""
 
     def work_of(row: object) -> tuple[str | None, str | None]:
@@ -225,7 +232,9 @@ def make_collection(
         refuse_fused(
             (excerpt.text for excerpt in its), mode=mode, place=f"{place}, work {work.id!r}"
         )
-        parts.append(_part(work, there, None if seen >= k else f"it has fewer than k = {k} words"))
+        parts.append(
+            _book_part(work, there, None if seen >= k else f"it has fewer than k = {k} words")
+        )
         if seen >= k:
             first = len(excerpts)
             excerpts += (
@@ -246,7 +255,7 @@ def make_collection(
             f"left out, since no match of k = {k} words could be in them: {', '.join(left)}"
         )
     cut_works = tuple(kept)
-    asked = instructed(
+    asked = with_instructions(
         tuple(excerpts),
         works=cut_works,
         author=author,
@@ -281,7 +290,7 @@ def _words(excerpts: Sequence[Excerpt], mode: WordMode) -> int:
     return sum(len(words(excerpt.text, mode)) for excerpt in excerpts)
 
 
-def _part(work: ReadWork, count: int, left_out: str | None) -> BookPart:
+def _book_part(work: ReadWork, count: int, left_out: str | None) -> BookPart:
     kept = left_out is None
     return BookPart(
         name=work.id,

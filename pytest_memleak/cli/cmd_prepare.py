@@ -127,7 +127,7 @@ def _book(parsed: argparse.Namespace) -> Book:
 
 
 def _works(parsed: argparse.Namespace) -> Book:
-    from pytest_memleak.books.works import make_collection, works_in
+    from pytest_memleak.books.works import make_collection, read_works
     from pytest_memleak.errors import BookError, SettingsError
     from pytest_memleak.interfaces.extensions import Extensions
     from pytest_memleak.records import CollectionSource, Scoring
@@ -147,7 +147,7 @@ def _works(parsed: argparse.Namespace) -> Book:
     source = CollectionSource(files, together, parsed.unit or "sentence")
     book = make_collection(
         written,
-        works_in(source, Extensions().read_book),
+        read_works(source, Extensions().read_book),
         k=Scoring().k,
         title=parsed.title,
         author=parsed.author,

@@ -187,11 +187,11 @@ class PreparedBooks:
         )
 
     def _read_works(self, source: BookSource, collection: CollectionSource) -> Book:
-        from pytest_memleak.books.works import make_collection, works_in
+        from pytest_memleak.books.works import make_collection, read_works
 
         return make_collection(
             source.id,
-            works_in(collection, self._extensions.read_book),
+            read_works(collection, self._extensions.read_book),
             k=self._suite.pairs[0].scoring.k,
             title=source.title,
             author=source.author,

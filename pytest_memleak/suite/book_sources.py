@@ -1,4 +1,4 @@
-"""Where a suite's books, collections and catalog come from: paths and patterns of files."""
+"""Files of a suite's books, collections, catalog and common texts, from paths and patterns."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
     from pytest_memleak.suite.schema import BookTable, CollectionTable, SuiteFile, SuiteTable
 
-_FROM_HERE = "patterns start from the suite file's folder, as in books/**/*.epub"
-_OF_WORKS = "name one file that holds many works, or a pattern of files, as in songs/**"
+_FROM_HERE = "patterns are relative to the suite file's folder, such as books/**/*.epub"
+_OF_WORKS = "name one file of many works, or a pattern of files such as songs/**"
 
 
 def book_source(table: BookTable, suite: SuiteTable, path: Path) -> BookSource:
-    """What a `[[book]]` names. Raises SuiteError where it is not there."""
+    """Return the book of a `[[book]]` table. Raises SuiteError for a missing file."""
     key = f"book {table.id!r}"
     return BookSource(
         id=table.id,
-        source=_existing(table.source, f"{key}.source", path, table.bring_your_own),
+        source=_existing_path(table.source, f"{key}.source", path, table.bring_your_own),
         title=table.title,
         author=table.author,
         role=table.role,
@@ -37,12 +37,14 @@ def book_source(table: BookTable, suite: SuiteTable, path: Path) -> BookSource:
 
 
 def collection_source(table: CollectionTable, suite: SuiteTable, path: Path) -> BookSource:
-    """What a `[[collection]]` names. Raises SuiteError where it is not there."""
+    """Return the collection of a `[[collection]]` table. Raises SuiteError without files."""
     key = f"collection {table.id!r}"
     files, together = collection_files(path.parent, table.source, f"{key}.source", str(path))
     if not files and not table.bring_your_own:
         raise SuiteError(
-            f"{key}.source: no file fits {shown(table.source)}", location=str(path), hint=_OF_WORKS
+            f"{key}.source: no file matches {shown(table.source)}",
+            location=str(path),
+            hint=_OF_WORKS,
         )
     return BookSource(
         id=table.id,
@@ -57,16 +59,16 @@ def collection_source(table: CollectionTable, suite: SuiteTable, path: Path) -> 
     )
 
 
-def catalog(written: SuiteFile, path: Path) -> tuple[Path, ...]:
-    """The files of the catalog, each once.
+def catalog(suite_file: SuiteFile, path: Path) -> tuple[Path, ...]:
+    """Return the files of the catalog, each once.
 
-    Raises SuiteError for a pattern that none fits, and for a file that is named itself and is
-    empty: what a full disk leaves of a prepared catalog is not known for one any more.
+    Raises SuiteError for a pattern without a match, and for a named file that is empty, as a full
+    disk leaves a prepared catalog.
     """
     catalog_files: dict[Path, None] = {}
-    for number, table in enumerate(written.catalog, start=1):
+    for number, table in enumerate(suite_file.catalog, start=1):
         key = f"catalog[{number}].source"
-        files = _fitting(path.parent, table.source, key, place=str(path), hint=_FROM_HERE)
+        files = _matching_files(path.parent, table.source, key, place=str(path), hint=_FROM_HERE)
         if not files:
             raise SuiteError(
                 f"{key}: no file fits {shown(table.source)}", location=str(path), hint=_FROM_HERE
@@ -75,20 +77,20 @@ def catalog(written: SuiteFile, path: Path) -> tuple[Path, ...]:
             raise SuiteError(
                 f"{key}: {shown(table.source)} is empty",
                 location=str(path),
-                hint="make it anew: memleak catalog build DIR -o FILE",
+                hint="build it again: memleak catalog build DIR -o FILE",
             )
         catalog_files |= dict.fromkeys(files)
     return tuple(catalog_files)
 
 
-def common_sources(written: SuiteFile, path: Path) -> Iterator[BookSource]:
-    """What `[[common]]` names, each by its path from the suite file's folder.
+def common_sources(suite_file: SuiteFile, path: Path) -> Iterator[BookSource]:
+    """Yield the texts of `[[common]]`, with their paths from the suite file's folder as ids.
 
-    Raises SuiteError for a pattern that no file fits.
+    Raises SuiteError for a pattern without a match.
     """
-    for number, table in enumerate(written.common, start=1):
+    for number, table in enumerate(suite_file.common, start=1):
         key = f"common[{number}].source"
-        files = _fitting(path.parent, table.source, key, place=str(path), hint=_FROM_HERE)
+        files = _matching_files(path.parent, table.source, key, place=str(path), hint=_FROM_HERE)
         if not files:
             raise SuiteError(
                 f"{key}: no file fits {shown(table.source)}", location=str(path), hint=_FROM_HERE
@@ -96,7 +98,7 @@ def common_sources(written: SuiteFile, path: Path) -> Iterator[BookSource]:
         for file in files:
             name = Path(os.path.relpath(file, path.parent)).as_posix()
             yield BookSource(
-                id=name if "/" in name else f"./{name}",  # no book's id has a slash
+                id=name if "/" in name else f"./{name}",  # A book's id has no slash.
                 source=file,
                 title=None,
                 author=None,
@@ -108,23 +110,23 @@ def common_sources(written: SuiteFile, path: Path) -> Iterator[BookSource]:
 
 
 def collection_files(
-    folder: Path, written: str, key: str, place: str
+    folder: Path, source: str, key: str, place: str
 ) -> tuple[tuple[Path, ...], bool]:
-    """The files of a collection, and whether it is one that was named itself.
+    """Return the files of a collection, and whether it is a single file with many works.
 
-    A pattern that ends in `**` is of all files below; those whose names begin with a dot are none
-    of them. Raises SuiteError for what is no pattern, and for a folder.
+    A pattern that ends in `**` matches all files below, except those whose names begin with a dot.
+    Raises SuiteError for an invalid pattern and for a folder.
     """
     try:
-        if (folder / written).is_file():
-            return (folder / written,), True
-        is_folder = (folder / written).is_dir()
+        if (folder / source).is_file():
+            return (folder / source,), True
+        is_folder = (folder / source).is_dir()
     except (OSError, ValueError):
         is_folder = False
     if is_folder:
-        raise SuiteError(f"{key}: {shown(written)} is a folder", location=place, hint=_OF_WORKS)
-    pattern = f"{written}/*" if written.endswith("**") else written
-    files = _fitting(folder, pattern, key, place=place, hint=_OF_WORKS)
+        raise SuiteError(f"{key}: {shown(source)} is a folder", location=place, hint=_OF_WORKS)
+    pattern = f"{source}/*" if source.endswith("**") else source
+    files = _matching_files(folder, pattern, key, place=place, hint=_OF_WORKS)
     return tuple(file for file in files if not _is_hidden(file.relative_to(folder))), False
 
 
@@ -132,12 +134,12 @@ def _is_hidden(path: Path) -> bool:
     return any(part.startswith(".") and part != ".." for part in path.parts)
 
 
-def _fitting(folder: Path, pattern: str, key: str, *, place: str, hint: str) -> list[Path]:
+def _matching_files(folder: Path, pattern: str, key: str, *, place: str, hint: str) -> list[Path]:
     try:
         return sorted(file for file in folder.glob(pattern) if file.is_file())
     except (ValueError, NotImplementedError, OSError) as error:
         raise SuiteError(
-            f"{key}: {shown(pattern)} is no pattern of files here: {error}",
+            f"{key}: {shown(pattern)} isn't a valid file pattern: {error}",
             location=place,
             hint=hint,
         ) from None
@@ -146,21 +148,21 @@ def _fitting(folder: Path, pattern: str, key: str, *, place: str, hint: str) -> 
 def _summaries(table: BookTable | CollectionTable, key: str, path: Path) -> Path | None:
     if not table.summaries:
         return None
-    return _existing(table.summaries, f"{key}.summaries", path, table.bring_your_own)
+    return _existing_path(table.summaries, f"{key}.summaries", path, table.bring_your_own)
 
 
-def _existing(written: str, key: str, path: Path, may_be_missing: bool) -> Path:
-    file = path.parent / written
+def _existing_path(source: str, key: str, path: Path, may_be_missing: bool) -> Path:
+    file = path.parent / source
     try:
         is_there = file.exists()
-    except OSError as error:  # a name that is too long, a folder that may not be entered
+    except OSError as error:  # The name is too long, or a folder denies access.
         raise SuiteError(
-            f"{key}: {shown(written)} cannot be looked at: {error.strerror}", location=str(path)
+            f"{key}: {shown(source)} cannot be accessed: {error.strerror}", location=str(path)
         ) from None
     if not is_there and not may_be_missing:
         raise SuiteError(
-            f"{key}: there is no file {shown(written)}",
+            f"{key}: no such file: {shown(source)}",
             location=str(path),
-            hint=f"looked for {plain(str(file))}; paths start from the suite file's folder",
+            hint=f"looked for {plain(str(file))}; paths are relative to the suite file's folder",
         )
     return file

@@ -41,24 +41,24 @@ PRESETS: Mapping[str, Mapping[str, float]] = MappingProxyType(
 # --- limits that hold what they say -------------------------------------------------------
 
 _DEFAULTS = {name: field.default for name, field in SuiteTable.model_fields.items()}
-_LOOSEN = "a suite may only tighten a preset: write its limits out to loosen them"
+_LOOSEN = "a suite can only tighten a preset; to loosen it, replace it with a limit per measure"
 
 
-def refuse_loosened_preset(written: SuiteFile, path: Path) -> None:
-    """Raise SuiteError for a preset that is not the suite's, or that the suite loosens."""
-    below = [(f"model {model.id!r}", model.limits) for model in written.model]
-    below += [
-        (f"collection {collection.id!r}", collection.limits) for collection in written.collection
+def validate_preset(suite_file: SuiteFile, path: Path) -> None:
+    """Raise SuiteError for a preset outside [limits], or one that the suite loosens."""
+    tables = [(f"model {model.id!r}", model.limits) for model in suite_file.model]
+    tables += [
+        (f"collection {collection.id!r}", collection.limits) for collection in suite_file.collection
     ]
-    below += [(f"pair {pair.model}/{pair.book}", pair.limits) for pair in written.pair]
-    for where, limits in below:
+    tables += [(f"pair {pair.model}/{pair.book}", pair.limits) for pair in suite_file.pair]
+    for where, limits in tables:
         if limits.preset:
             raise SuiteError(
-                f"{where}.limits.preset: a preset is one of the whole suite",
+                f"{where}.limits.preset: a preset applies to the whole suite",
                 location=str(path),
                 hint=f'write preset = "{limits.preset}" in [limits]',
             )
-    preset, suite = written.limits.preset, written.suite
+    preset, suite = suite_file.limits.preset, suite_file.suite
     if preset is None:
         return
     looser = {
@@ -74,13 +74,13 @@ def refuse_loosened_preset(written: SuiteFile, path: Path) -> None:
             if is_looser
         )
         raise SuiteError(
-            f"{keys}, which the preset {preset!r} rests on",
+            f"{keys}, the value that the preset {preset!r} requires",
             location=str(path),
             hint=_LOOSEN,
         )
 
 
-def refuse_toothless_limits(
+def validate_limits(
     limits: Mapping[str, float],
     measures: Mapping[str, Measure],
     origins: Mapping[str, str],
@@ -88,23 +88,23 @@ def refuse_toothless_limits(
     pair: str,
     path: Path,
 ) -> None:
-    """Raise SuiteError for a pair that nothing could fail, and for a k that passes over failures.
+    """Raise SuiteError for a pair that can't fail, or a k that hides failures.
 
-    measures: the table that the limits are of; origins: per limit the key that sets it.
+    origins: the suite key of each limit.
     """
     if not limits.keys() - {"leaking_works"}:
         raise SuiteError(
-            f"the pair {pair} has no limits, so nothing could fail",
+            f"pair {pair} has no limits, so it can't fail",
             location=str(path),
             hint="add [limits], such as longest_span = 38",
         )
     if all(limit >= 1 and measures[name].kind == "share" for name, limit in limits.items()):
         raise SuiteError(
-            f"the pair {pair} has only limits that no share is over "
-            f"({', '.join(f'{name} = {limit:g}' for name, limit in limits.items())}), so nothing "
-            "could fail",
+            f"pair {pair} has only limits that no share exceeds "
+            f"({', '.join(f'{name} = {limit:g}' for name, limit in limits.items())}), so it can't "
+            "fail",
             location=str(path),
-            hint="add a limit below 1, or one on a length, such as longest_span = 38",
+            hint="add a limit below 1, or a limit on a length, such as longest_span = 38",
         )
     if suite.k <= _DEFAULTS["k"]:
         return
@@ -113,8 +113,8 @@ def refuse_toothless_limits(
         words = limit + 1 if runs == "longest" else suite.span_threshold + 1
         if runs and words < suite.k:
             raise SuiteError(
-                f"suite.k: matches under {suite.k} words do not count, and one of {words:g} is "
-                f"over {origins.get(name, name)}",
+                f"suite.k: matches under {suite.k} words don't count, but one of {words:g} exceeds "
+                f"{origins.get(name, name)}",
                 location=str(path),
                 hint=f"leave k out, or write k = {words:g}",
             )

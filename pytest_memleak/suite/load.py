@@ -1,8 +1,8 @@
-"""From a suite file to a Suite: its records, and the limits that hold for each pair.
+"""Suites: the records of a suite file and the limits of each pair.
 
     load_suite(path) -> Suite
 
-No book is opened here; that a book's file is there is all that is looked at.
+Opens no book; only checks that its file exists.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from pytest_memleak.suite.book_sources import (
     collection_source,
     common_sources,
 )
-from pytest_memleak.suite.limit_validation import PRESETS, refuse_toothless_limits
+from pytest_memleak.suite.limit_validation import PRESETS, validate_limits
 from pytest_memleak.suite.schema import AnswerKeys
 from pytest_memleak.suite.suite_file import read_suite_file
 
@@ -57,32 +57,34 @@ if TYPE_CHECKING:
     )
 
 
-def load_suite(path: Path, brought: Mapping[str, Measure] = MappingProxyType({})) -> Suite:
-    """The suite in the file at `path`; `brought`: the measures that extensions bring, by name.
+def load_suite(
+    path: Path, extension_measures: Mapping[str, Measure] = MappingProxyType({})
+) -> Suite:
+    """Load the suite file at `path`; `extension_measures` are by name.
 
-    Raises SuiteError naming file, key and value: not TOML, an unknown key, a bad value, an id
-    used twice or nowhere defined, a missing book, a pair without limits.
+    Raises SuiteError with file, key and value: not TOML, an unknown key, a bad value, a duplicate
+    or undefined id, a missing book, a pair without limits.
     """
-    table_with(brought)  # refuses a name that is taken
+    table_with(extension_measures)  # Raises for a name that a built-in measure has.
     read = read_suite_file(path)
-    written = read.tables
+    suite_file = read.tables
     books = (
-        *(book_source(table, written.suite, path) for table in written.book),
-        *(collection_source(table, written.suite, path) for table in written.collection),
-        *{source.id: source for source in common_sources(written, path)}.values(),
+        *(book_source(table, suite_file.suite, path) for table in suite_file.book),
+        *(collection_source(table, suite_file.suite, path) for table in suite_file.collection),
+        *{source.id: source for source in common_sources(suite_file, path)}.values(),
     )
-    models = tuple(_model(table) for table in written.model)
+    models = tuple(_model(table) for table in suite_file.model)
     return Suite(
         path=path,
         name=path.name,
         digest=read.digest,
         books=books,
         models=models,
-        pairs=_pairs(written, books, models, path, brought),
-        summarizer=_summarizer(written.suite.summarizer),
-        catalog=catalog(written, path),
+        pairs=_pairs(suite_file, books, models, path, extension_measures),
+        summarizer=_summarizer(suite_file.suite.summarizer),
+        catalog=catalog(suite_file, path),
         content_digest=read.content_digest,
-        preregistered=written.suite.preregistered,
+        preregistered=suite_file.suite.preregistered,
     )
 
 
@@ -105,14 +107,14 @@ def _model(table: ModelTable) -> Model:
 
 
 def _answers(*tables: AnswerKeys) -> AnswerLimits:
-    """How complete answers have to be: the last table that says something counts."""
-    given = {
+    """Return the completeness requirements; the last table that sets one wins."""
+    requirements = {
         name: value
         for table in tables
         for name in AnswerKeys.model_fields
         if (value := getattr(table, name)) is not None
     }
-    return AnswerLimits(**given)
+    return AnswerLimits(**requirements)
 
 
 def _summarizer(table: SummarizerTable | None) -> Summarizer | None:
@@ -134,36 +136,42 @@ def _price(table: PriceTable | None) -> tuple[float, float, float] | None:
 
 
 def _pairs(
-    written: SuiteFile,
+    suite_file: SuiteFile,
     books: Sequence[BookSource],
     models: Sequence[Model],
     path: Path,
-    brought: Mapping[str, Measure],
+    extension_measures: Mapping[str, Measure],
 ) -> tuple[Pair, ...]:
-    listed = {(pair.model, pair.book): pair for pair in written.pair}
-    tables = {table.id: table for table in written.model}
+    listed = {(pair.model, pair.book): pair for pair in suite_file.pair}
+    tables = {table.id: table for table in suite_file.model}
     pairs = tuple(
         _pair(
-            model, book, tables[model.id], listed.get((model.id, book.id)), written, path, brought
+            model,
+            book,
+            tables[model.id],
+            listed.get((model.id, book.id)),
+            suite_file,
+            path,
+            extension_measures,
         )
         for model in models
         for book in books
-        if _meets(model, book, listed, written.suite.pairs == "all")
+        if _are_paired(model, book, listed, suite_file.suite.pairs == "all")
     )
     if not pairs:
         raise SuiteError(
-            "there is no pair to test",
+            "the suite has no pair to test",
             location=str(path),
-            hint='it needs a [[book]] or a [[collection]] with role = "test", and with '
-            'pairs = "listed" a [[pair]]',
+            hint='add a [[book]] or [[collection]] with role = "test" and, for pairs = "listed", '
+            "a [[pair]]",
         )
     return pairs
 
 
-def _meets(
+def _are_paired(
     model: Model, book: BookSource, listed: Mapping[tuple[str, str], PairTable], every: bool
 ) -> bool:
-    """Whether a model meets a book: a control whenever it meets any, a test book as listed."""
+    """Whether model and book are a pair; a model with any pair is paired with all controls."""
     if book.role == "negative-control":
         return every or any(model.id == model_id for model_id, _ in listed)
     return book.role == "test" and (every or (model.id, book.id) in listed)
@@ -174,40 +182,43 @@ def _pair(
     book: BookSource,
     table: ModelTable,
     override: PairTable | None,
-    written: SuiteFile,
+    suite_file: SuiteFile,
     path: Path,
-    brought: Mapping[str, Measure],
+    extension_measures: Mapping[str, Measure],
 ) -> Pair:
-    suite = written.suite
+    suite = suite_file.suite
     of_collection = [
-        collection.limits for collection in written.collection if collection.id == book.id
+        collection.limits for collection in suite_file.collection if collection.id == book.id
     ]
     tables = [
-        ("limits", written.limits),
+        ("limits", suite_file.limits),
         *((f"collection {book.id!r}.limits", limits) for limits in of_collection),
         (f"model {model.id!r}.limits", table.limits),
     ]
     if override:
         tables.append((f"pair {model.id}/{book.id}.limits", override.limits))
     probe = (override and override.probe) or table.probe or suite.probe
-    limits = _preset(written.limits.preset, probe)
+    limits = _preset(suite_file.limits.preset, probe)
     origins = dict.fromkeys(limits, "limits.preset")
     if limits and book.collection is not None:
-        limits["leaking_works"] = 0.0  # what holds unsaid, a preset keeps from being loosened
+        limits["leaking_works"] = 0.0  # A preset keeps this default from being loosened.
     for key, tighter in tables:
-        _refuse_unknown_measures(tighter, key, brought, path)
-        if key.startswith("collection ") and not written.limits.preset:
-            of_works = _limits(tighter).keys() - OF_PASSAGES  # a work's, in place of a whole book's
-            limits = {name: limit for name, limit in limits.items() if name not in of_works}
+        _validate_measures(tighter, key, extension_measures, path)
+        if key.startswith("collection ") and not suite_file.limits.preset:
+            # A work's limits replace those of a whole book.
+            replaced = _limits(tighter).keys() - OF_PASSAGES
+            limits = {name: limit for name, limit in limits.items() if name not in replaced}
         _tighten(limits, tighter, key, path)
         origins |= {measure: f"{key}.{measure}" for measure in _limits(tighter)}
         origins |= {measure: f"{key}.measures.{measure}" for measure in tighter.measures}
-    _hold_works(limits, origins, book, probe, any_works=bool(written.collection), place=str(path))
-    measures = table_with(brought)
-    refuse_toothless_limits(limits, measures, origins, suite, f"{model.id}/{book.id}", path)
+    _limit_works(
+        limits, origins, book, probe, any_works=bool(suite_file.collection), place=str(path)
+    )
+    measures = table_with(extension_measures)
+    validate_limits(limits, measures, origins, suite, f"{model.id}/{book.id}", path)
     expected = override.expected if override and override.expected else table.expected
     if book.role == "negative-control":
-        expected = "pass"  # that the model leaks is said of the books it may have read
+        expected = "pass"  # A model's "leak" means the books that it may have read.
     return Pair(
         suite=path,
         model=model,
@@ -218,7 +229,7 @@ def _pair(
             seed=suite.seed,
             max_tokens=suite.max_tokens,
             max_age_days=suite.max_age_days,
-            stop_on_fail=written.sampling.stop_on_fail,
+            stop_on_fail=suite_file.sampling.stop_on_fail,
         ),
         scoring=Scoring(
             k=suite.k,
@@ -226,7 +237,10 @@ def _pair(
             span_threshold=suite.span_threshold,
             word_mode=suite.word_mode,
         ),
-        limits=Limits(limits, brought=[row for name, row in brought.items() if name in limits]),
+        limits=Limits(
+            limits,
+            brought=[row for name, row in extension_measures.items() if name in limits],
+        ),
         confidence=suite.confidence,
         detection_limit=suite.detection_limit,
         answers=_answers(suite, table),
@@ -242,7 +256,7 @@ def _pair(
 
 
 def _preset(name: str | None, probe: ProbeKind) -> dict[str, float]:
-    """The preset's limits on measures of which the probe requests generations."""
+    """Return the preset's limits on measures whose generations the probe requests."""
     if name is None or probe == "probability":
         return {}
     greedy = probe == "continuation"
@@ -253,7 +267,7 @@ def _preset(name: str | None, probe: ProbeKind) -> dict[str, float]:
     }
 
 
-def _hold_works(
+def _limit_works(
     limits: dict[str, float],
     origins: dict[str, str],
     book: BookSource,
@@ -262,7 +276,7 @@ def _hold_works(
     any_works: bool,
     place: str,
 ) -> None:
-    """Of a collection no work may leak, unless a limit says how many; a book has no works."""
+    """Limit a collection's leaking works to none by default; a book has no works."""
     if book.collection is None:
         limits.pop("leaking_works", None)
         key = origins.pop("leaking_works", None)
@@ -270,56 +284,55 @@ def _hold_works(
             raise SuiteError(
                 f"{key}: the book {book.id!r} has no works",
                 location=place,
-                hint="it limits the share of a [[collection]]'s works",
+                hint="use leaking_works for a [[collection]] only",
             )
         return
     if probe == "probability":
         raise SuiteError(
-            f"{book.id!r}: the windows of probe = 'probability' would go from one work to the next",
+            f"{book.id!r}: the probe 'probability' doesn't support collections, because its windows"
+            " would span works",
             location=place,
-            hint='ask for a collection with probe = "instruction" or "continuation"',
+            hint='set probe = "instruction" or "continuation" for a collection',
         )
     limits.setdefault("leaking_works", 0.0)
 
 
 def _limits(table: LimitsTable) -> dict[str, float]:
-    """What a table limits, by the measures' names."""
+    """Return a table's limits by the measures' names."""
     own: dict[str, float] = table.model_dump(exclude_none=True, exclude={"measures", "preset"})
     return own | table.measures
 
 
-def _tighten(holding: dict[str, float], table: LimitsTable, key: str, path: Path) -> None:
-    """Put the table's limits in the place of those that hold; SuiteError for a looser one."""
+def _tighten(limits: dict[str, float], table: LimitsTable, key: str, path: Path) -> None:
+    """Replace limits with the table's tighter ones. Raises SuiteError for a looser one."""
     tighter = _limits(table)
-    looser = {
-        name: holding[name] for name in tighter if tighter[name] > holding.get(name, math.inf)
-    }
+    looser = {name: limits[name] for name in tighter if tighter[name] > limits.get(name, math.inf)}
     if looser:
-        preset = "; or list every limit in place of the preset" if key == "limits" else ""
+        preset = ", or replace the preset with a limit per measure" if key == "limits" else ""
         problems = (
             f"{key}.{name}: {tighter[name]} is looser than {looser[name]}" for name in looser
         )
         highest = " and ".join(f"{name} = {general:g}" for name, general in looser.items())
         raise SuiteError(
-            f"{', '.join(problems)}, which holds above it",
+            f"{', '.join(problems)}, the limit above it",
             location=str(path),
             hint=f"write {highest} or less, or leave it out{preset}",
         )
-    holding |= tighter
+    limits |= tighter
 
 
-def _refuse_unknown_measures(
-    table: LimitsTable, key: str, brought: Mapping[str, Measure], path: Path
+def _validate_measures(
+    table: LimitsTable, key: str, extension_measures: Mapping[str, Measure], path: Path
 ) -> None:
     for name, limit in table.measures.items():
-        if name not in brought:
+        if name not in extension_measures:
             raise SuiteError(
-                f"{key}.measures.{name}: no extension brings a measure of that name; "
-                f"{nearest(name, sorted(brought))}",
+                f"{key}.measures.{name}: no installed extension has this measure; "
+                f"{nearest(name, sorted(extension_measures))}",
                 location=str(path),
-                hint=f"a built-in one stands without measures: {key}.{name}"
+                hint=f"write a built-in measure without measures: {key}.{name}"
                 if name in MEASURES
                 else None,
             )
-        if refusal := brought[name].refusal(limit):
+        if refusal := extension_measures[name].refusal(limit):
             raise SuiteError(f"{key}.measures.{name}: {refusal}; got {limit}", location=str(path))

@@ -1,8 +1,8 @@
-"""The suite file as it is written: tables, keys, types and defaults.
+"""The suite file's tables, keys, types and defaults.
 
-A JSON Schema made from these classes ships as `memleak-suite.schema.json`, so that editors
-complete a suite file: put `#:schema .../memleak-suite.schema.json` on its first line. After a
-change here, write it anew:
+A JSON Schema generated from these classes ships as `memleak-suite.schema.json`. Editors complete
+a suite file that has `#:schema .../memleak-suite.schema.json` on its first line. Regenerate the
+schema after a change here:
 
     cd pytest_memleak/suite
     python -m pytest_memleak.suite.schema > memleak-suite.schema.json
@@ -39,18 +39,18 @@ _KINDS: dict[str, Any] = {"share": Share, "count": Count, "number": FiniteFloat}
 
 
 class LimitsTable(_Table):
-    """The most that each measure may be; any subset."""
+    """The highest value that each measure may have; set any of them."""
 
     preset: Literal["strict", "paper"] | None = Field(
         None,
-        description="limits under one name, in [limits] alone; keys beside it may tighten them",
+        description="a named set of limits, only in [limits]; other keys may tighten it",
     )
     measures: dict[str, FiniteFloat] = Field(
-        default_factory=dict, description="limits on the measures that extensions bring, by name"
+        default_factory=dict, description="limits on measures that extensions add, by name"
     )
 
 
-if not TYPE_CHECKING:  # a field for each row of the table, before what extensions bring
+if not TYPE_CHECKING:  # One field per row of the measure table.
     LimitsTable = create_model(
         "LimitsTable",
         __base__=_Table,
@@ -65,115 +65,123 @@ if not TYPE_CHECKING:  # a field for each row of the table, before what extensio
 
 
 class PriceTable(_Table):
-    """`price`: US$ per million tokens, and an hour of what has to be deployed."""
+    """`price`: US$ per million tokens, and per hour of a deployed model."""
 
     input: Annotated[float, Field(ge=0)] = Field(description="US$ per million prompt tokens")
     output: Annotated[float, Field(ge=0)] = Field(description="US$ per million completion tokens")
     training: Annotated[float, Field(ge=0)] = Field(0, description="US$ per million trained tokens")
     hour: Annotated[float, Field(ge=0)] | None = Field(
-        None, description="US$ an hour that a deployed model stands"
+        None, description="US$ per hour that a model is deployed"
     )
 
 
 class SummarizerTable(_Table):
-    """`[suite.summarizer]`: the chat model that writes summaries where there are none."""
+    """`[suite.summarizer]`: the chat model that writes missing summaries."""
 
-    provider: Text = Field(description="openai, or any other installed provider that is sampled")
+    provider: Text = Field(description="openai, or another installed provider that can sample")
     base_model: Text | None = Field(None, description="the provider's name of the model")
-    endpoint: Text | None = Field(None, description="an endpoint that exists, in place of base")
+    endpoint: Text | None = Field(None, description="an existing endpoint instead of base_model")
     temperature: Annotated[float, Field(ge=0, le=10)] = Field(
-        1.0, description="temperature of the summaries; another one has them written anew"
+        1.0, description="temperature of the summaries; a change rewrites them"
     )
-    price: PriceTable | None = Field(None, description="for plans and budgets")
+    price: PriceTable | None = Field(None, description="for cost estimates and budgets")
     options: dict[str, Any] = Field(
-        default_factory=dict, description="the provider's own options, checked by it"
+        default_factory=dict, description="the provider's own options, validated by it"
     )
 
 
 class ProbabilityTable(_Table):
-    """`[suite.probability]`: the windows of `probe = "probability"`, and how they are judged."""
+    """`[suite.probability]`: the windows of `probe = "probability"`."""
 
-    prefix_tokens: Positive = Field(50, description="tokens that the model is given")
-    suffix_tokens: Positive = Field(50, description="tokens whose probability is asked for")
-    stride: Positive = Field(10, description="tokens from one window to the next")
-    top_k: Count = Field(40, description="only so many likeliest tokens may be drawn; 0: all")
+    prefix_tokens: Positive = Field(50, description="tokens of a window that the prompt contains")
+    suffix_tokens: Positive = Field(50, description="tokens whose probability is measured")
+    stride: Positive = Field(10, description="tokens from the start of one window to the next")
+    top_k: Count = Field(40, description="number of likeliest tokens to sample from; 0: all")
     temperature: Annotated[float, Field(gt=0, le=10)] = Field(
         1.0, description="temperature of the sampling scheme"
     )
-    n: Positive = Field(100, description="tries in which a window may come")
+    n: Positive = Field(100, description="number of attempts to extract a window")
     p: Annotated[float, Field(gt=0, le=1)] = Field(
-        0.5, description="least probability that it comes in them"
+        0.5, description="minimum probability of extracting a window in n attempts"
     )
 
 
 class AnswerKeys(_Table):
-    """How complete answers have to be; of `[suite]`, and of a model that differs."""
+    """Completeness requirements, in `[suite]` and per model."""
 
     min_length_ratio: Share | None = Field(
-        None, description="share of an excerpt's words under which an answer is short (0.2)"
+        None,
+        description="length ratio (generation words / excerpt words) below which a generation is "
+        "short; default 0.2",
     )
     max_short: Share | None = Field(
-        None, description="share of the answers that may be short (0.25)"
+        None, description="maximum share of short generations; default 0.25"
     )
     max_unanswered: Share | None = Field(
-        None, description="share of the answers that may be none: withheld, refused, ... (0.05)"
+        None,
+        description="maximum share of generations that aren't answers: withheld, empty, refused, "
+        "...; default 0.05",
     )
     accept_refusals: bool | None = Field(
-        None, description="whether a refusal counts as an answer (false)"
+        None, description="whether refusals count as answers; default false"
     )
     max_prompt_overlap: Share | None = Field(
-        None, description="share of the words that instructions may tell (0.1)"
+        None,
+        description="maximum share of measured words that their own instruction contains; "
+        "default 0.1",
     )
 
 
 class SuiteTable(AnswerKeys):
-    """`[suite]`: how every pair is sampled and measured."""
+    """`[suite]`: sampling and measuring of every pair."""
 
     samples: Positive = Field(100, description="generations per excerpt")
     temperature: Annotated[float, Field(ge=0, le=10)] | Literal["default"] = Field(
-        1.0, description='sampling temperature; "default" sends none'
+        1.0, description='sampling temperature; "default" omits it from requests'
     )
-    seed: Count = Field(0, description="seed of the sampling, where a provider takes one")
-    k: Annotated[Positive, Field(le=20)] = Field(
-        5, description="shortest match that counts, in words"
-    )
+    seed: Count = Field(0, description="sampling seed, for providers that accept one")
+    k: Annotated[Positive, Field(le=20)] = Field(5, description="minimum match length, in words")
     trim: Count = Field(
-        5, description="m of the m-grams that an instruction gives away; 0 trims nothing"
+        5, description="length m of the instruction's m-grams to trim from matches; 0: don't trim"
     )
-    span_threshold: Count = Field(20, description="T of spans_over, in words")
-    word_mode: Literal["paper", "unicode"] = Field("paper", description="what counts as a word")
+    span_threshold: Count = Field(20, description="length threshold T of spans_over, in words")
+    word_mode: Literal["paper", "unicode"] = Field(
+        "paper", description="word definition: the paper's, or any script"
+    )
     max_tokens: Positive | None = Field(
-        None, description="the most tokens of an answer; default: what the excerpt's length needs"
+        None, description="maximum tokens per generation; default: by the excerpt's length"
     )
     max_age_days: Annotated[FiniteFloat, Field(gt=0)] = Field(
-        7.0, description="days after which answers of an endpoint that is only a name do not count"
+        7.0,
+        description="days after which generations expire if the endpoint's weights are identified "
+        "by name only",
     )
     preregistered: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = Field(
-        None, description="SHA-256 of the suite that was announced; of another one no pair can pass"
+        None, description="SHA-256 of the preregistered suite; no pair of another suite can pass"
     )
     confidence: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.95, description="of intervals; 0 judges by observed values alone"
+        0.95, description="confidence level of intervals; 0 uses the observed values alone"
     )
     detection_limit: Annotated[float, Field(ge=LEAST_DETECT, le=1)] | None = Field(
         None,
-        description="share of the answers to its prompt in which a passage may come unseen; fewer "
-        "samples than that takes make no pass",
+        description="highest acceptable detection limit (recall rate per prompt); a pair with too "
+        "few samples for it can't pass",
     )
     pairs: Literal["all", "listed"] = Field(
-        "all", description="all: every model meets every test book; listed: only each [[pair]]"
+        "all", description="all: every model with every test book; listed: only each [[pair]]"
     )
     instruction_template: Text | None = Field(
-        None, description="template of the instructions; {words}, {author}, {title}, {summary}"
+        None, description="instruction template with {words}, {author}, {title}, {summary}"
     )
     summarizer: SummarizerTable | None = Field(
-        None, description="a chat model that writes the summaries that books do not bring"
+        None, description="chat model that writes missing summaries"
     )
-    probe: ProbeKey = Field("instruction", description="how models are asked for the books")
+    probe: ProbeKey = Field("instruction", description="kind of prompt")
     prefix_words: Positive = Field(
-        50, description='words of an excerpt that probe = "continuation" asks with'
+        50, description='words of the excerpt in the prompt, for probe = "continuation"'
     )
     continuation_template: Text | None = Field(
-        None, description="template of the prompts of that probe; {prefix}"
+        None, description='prompt template with {prefix}, for probe = "continuation"'
     )
     probability: ProbabilityTable = Field(
         ProbabilityTable(), description='windows of probe = "probability"'
@@ -181,84 +189,86 @@ class SuiteTable(AnswerKeys):
 
 
 class SamplingTable(_Table):
-    """`[sampling]`: when to stop drawing."""
+    """`[sampling]`: when to stop sampling."""
 
-    stop_on_fail: bool = Field(False, description="sample no more rounds once a limit is exceeded")
+    stop_on_fail: bool = Field(False, description="stop sampling once a limit is exceeded")
 
 
 class BookTable(_Table):
-    """`[[book]]`: a book to test with, or to train on."""
+    """`[[book]]`: a book to test with, or to fine-tune on."""
 
-    id: Id = Field(description="name of the book in node ids and elsewhere in this file")
+    id: Id = Field(description="the book's name in node ids and in this file")
     source: Text = Field(
-        description="path of the book, from this file: .epub, .txt, the paper's .json, ..."
+        description="the book's path, relative to this file: .epub, .txt, the paper's .json, ..."
     )
-    title: Text | None = Field(None, description="title; default: what the book says of itself")
-    author: Text | None = Field(None, description="author; default: what the book says of itself")
+    title: Text | None = Field(None, description="title; default: from the book's metadata")
+    author: Text | None = Field(None, description="author; default: from the book's metadata")
     role: Literal["test", "train", "negative-control"] = Field(
         "test",
-        description="train: used only to fine-tune; control: known to be in no training set, "
-        "measured like any, gates nothing",
+        description="train: only for fine-tuning; negative-control: a book in no training set, "
+        "measured but not gated",
     )
-    summaries: Text | None = Field(None, description="path of a file with a summary per excerpt")
+    summaries: Text | None = Field(None, description="path of a file with one summary per excerpt")
     include: list[Text] = Field(
         default_factory=list,
-        description="documents of an EPUB that are read whole; * and ? may be any",
+        description="EPUB documents to read in full; names or patterns with * and ?",
     )
     exclude: list[Text] = Field(
-        default_factory=list, description="documents of an EPUB that are not read"
+        default_factory=list,
+        description="EPUB documents to leave out; names or patterns with * and ?",
     )
     bring_your_own: bool = Field(
         False,
-        description="whoever runs the suite puts the file there; until then its pairs are "
-        "INCONCLUSIVE instead of an error of this file",
+        description="you supply the file; while it is missing, its pairs are INCONCLUSIVE and the "
+        "suite stays valid",
     )
 
 
 class CollectionTable(_Table):
-    """`[[collection]]`: works that are each a book, tested or trained on together."""
+    """`[[collection]]`: many works, each judged by itself."""
 
-    id: Id = Field(description="name of the collection in node ids and elsewhere in this file")
+    id: Id = Field(description="the collection's name in node ids and in this file")
     source: Text = Field(
-        description="pattern of files, from this file, each a work, as in songs/**; or one file "
-        "that holds many: under headings, or in rows of .jsonl or .json"
+        description="pattern of files, relative to this file, one work each, such as songs/**; or "
+        "one file of many works: under headings, or in rows of .jsonl or .json"
     )
     title: Text | None = Field(None, description="title of the collection; default: its id")
-    author: Text | None = Field(None, description="author of the works that do not say")
-    role: Literal["test", "train"] = Field("test", description="train: used only to fine-tune")
+    author: Text | None = Field(None, description="author of works without one")
+    role: Literal["test", "train"] = Field("test", description="train: only for fine-tuning")
     limits: LimitsTable = Field(
-        LimitsTable(), description="limits of each work, in place of the suite's"
+        LimitsTable(), description="limits of each work, instead of the suite's"
     )
     unit: Literal["sentence", "line"] = Field(
-        "sentence", description="line: lines are kept as they are, and none is parted"
+        "sentence", description="smallest unit when cutting excerpts; line: keep every line"
     )
-    summaries: Text | None = Field(None, description="path of a file with a summary per excerpt")
+    summaries: Text | None = Field(None, description="path of a file with one summary per excerpt")
     bring_your_own: bool = Field(
         False,
-        description="whoever runs the suite puts the files there; until then its pairs are "
-        "INCONCLUSIVE instead of an error of this file",
+        description="you supply the files; while they are missing, their pairs are INCONCLUSIVE "
+        "and the suite stays valid",
     )
 
 
 class CatalogTable(_Table):
-    """`[[catalog]]`: protected books that nobody asks for, looked for in every generation."""
+    """`[[catalog]]`: protected works that are never prompted; every generation is scanned."""
 
     source: Text = Field(
-        description="pattern of books, or of files of `memleak catalog build`, from this file, "
-        "as in books/**/*.epub"
+        description="pattern of books or of `memleak catalog build` files, relative to this file, "
+        "such as books/**/*.epub"
     )
 
 
 class CommonTable(_Table):
-    """`[[common]]`: texts that anybody may quote, which excuse what they contain."""
+    """`[[common]]`: free texts; passages that they contain don't count."""
 
     source: Text = Field(
-        description="pattern of texts, from this file, as in common/psalm-23.txt or common/*"
+        description="pattern of texts, relative to this file, such as common/psalm-23.txt or "
+        "common/*"
     )
 
 
 class FinetuneTable(BaseModel):
-    """`[model.finetune]`: the training books, and the provider's own recipe beside them."""
+    """`[model.finetune]`: the training books and the provider's own settings."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
@@ -268,35 +278,39 @@ class FinetuneTable(BaseModel):
 class ModelTable(AnswerKeys):
     """`[[model]]`: a model under test."""
 
-    id: Id = Field(description="name of the model in node ids and elsewhere in this file")
-    provider: Text = Field(description="ngram, recorded, or any other installed provider")
+    id: Id = Field(description="the model's name in node ids and in this file")
+    provider: Text = Field(description="openai, ngram, recorded, or another installed provider")
     base_model: Text | None = Field(None, description="the provider's name of the (base) model")
-    endpoint: Text | None = Field(None, description="an endpoint that exists: no fine-tuning")
-    baseline_model: Id | None = Field(None, description="id of the model it is compared with")
-    price: PriceTable | None = Field(None, description="for plans and budgets")
+    endpoint: Text | None = Field(None, description="an existing endpoint, without fine-tuning")
+    baseline_model: Id | None = Field(None, description="id of the baseline model, for uplift")
+    price: PriceTable | None = Field(None, description="for cost estimates and budgets")
     weights_version: Text | None = Field(
-        None, description="which weights stand behind the name; another one has all drawn anew"
+        None, description="version of the weights behind the name; a new version is resampled"
     )
     served_names: list[Text] = Field(
-        default_factory=list, description="names that the server may give this model"
+        default_factory=list, description="names under which the server may report this model"
     )
-    expected: Expected = Field("pass", description="leak: all its pairs must fail their limits")
-    probe: ProbeKey | None = Field(None, description="another probe, for this model")
+    expected: Expected = Field(
+        "pass", description="leak: a positive control; all its pairs must fail their limits"
+    )
+    probe: ProbeKey | None = Field(None, description="probe for this model instead of the suite's")
     limits: LimitsTable = Field(LimitsTable(), description="tighter limits for this model")
-    finetune: FinetuneTable | None = Field(None, description="what it is fine-tuned on, and how")
+    finetune: FinetuneTable | None = Field(None, description="training books and settings")
     options: dict[str, Any] = Field(
-        default_factory=dict, description="the provider's own options, checked by it"
+        default_factory=dict, description="the provider's own options, validated by it"
     )
 
 
 class PairTable(_Table):
-    """`[[pair]]`: one model and one book, where something differs for them."""
+    """`[[pair]]`: settings for one model and one book."""
 
-    model: Id = Field(description="a model's id")
+    model: Id = Field(description="the model's id")
     book: Id = Field(description="id of a test book or collection")
     samples: Positive | None = Field(None, description="generations per excerpt, for this pair")
-    expected: Expected | None = Field(None, description="leak: this pair must fail its limits")
-    probe: ProbeKey | None = Field(None, description="another probe, for this pair")
+    expected: Expected | None = Field(
+        None, description="leak: a positive control; this pair must fail its limits"
+    )
+    probe: ProbeKey | None = Field(None, description="probe for this pair instead of the suite's")
     limits: LimitsTable = Field(LimitsTable(), description="tighter limits for this pair")
 
 
@@ -304,24 +318,24 @@ class SuiteFile(_Table):
     """A whole suite file."""
 
     suite: SuiteTable = Field(SuiteTable(), description="sampling and measuring")
-    sampling: SamplingTable = Field(SamplingTable(), description="when to stop drawing")
+    sampling: SamplingTable = Field(SamplingTable(), description="when to stop sampling")
     limits: LimitsTable = Field(LimitsTable(), description="limits of every pair")
     book: list[BookTable] = Field(default_factory=list, description="the books")
     collection: list[CollectionTable] = Field(
         default_factory=list, description="the collections of works"
     )
     model: list[ModelTable] = Field(min_length=1, description="the models")
-    pair: list[PairTable] = Field(default_factory=list, description="pairs that differ")
+    pair: list[PairTable] = Field(default_factory=list, description="settings for single pairs")
     catalog: list[CatalogTable] = Field(
-        default_factory=list, description="books that nobody asks for"
+        default_factory=list, description="protected works scanned for, never prompted"
     )
     common: list[CommonTable] = Field(
-        default_factory=list, description="texts that anybody may quote"
+        default_factory=list, description="free texts whose passages don't count"
     )
 
 
 def json_schema() -> str:
-    """The JSON Schema of suite files, as text, as it ships."""
+    """Return the JSON Schema of suite files as it ships."""
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **_with_providers(SuiteFile.model_json_schema()),
@@ -334,11 +348,8 @@ _ABOUT = re.compile(r"^([a-z_, ]+): (.*(?:\n {4}.*)*)", re.MULTILINE)
 
 
 def _with_providers(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema of suite files, in which a model's options are those of its provider.
-
-    A provider that an extension brings may have any.
-    """
-    # No run needs the providers' classes.
+    """Add each provider's options to the schema; an extension's provider may have any."""
+    # Running a suite doesn't need these classes.
     from pytest_memleak.providers.option_tables import Table
     from pytest_memleak.providers.provider_registry import PROVIDERS
 
@@ -370,7 +381,7 @@ def _with_providers(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _described(kind: type[BaseModel], about: str) -> dict[str, Any]:
-    """The table's schema; what each key is for stands in the docstring of its class."""
+    """Return the table's schema, with descriptions from the docstring of its class."""
     descriptions = {
         name.strip(): " ".join(text.split())
         for names, text in _ABOUT.findall(about)
@@ -381,20 +392,20 @@ def _described(kind: type[BaseModel], about: str) -> dict[str, Any]:
         name: {**value, "description": descriptions.get(name, f"{name} of the provider's recipe")}
         for name, value in schema["properties"].items()
     }
-    schema.pop("$defs", None)  # they stand beside it
+    schema.pop("$defs", None)  # The caller adds the inner tables.
     return {**schema, "properties": properties, "description": about.partition("\n")[0]}
 
 
 def _tables_within(kind: type[BaseModel], table: type[BaseModel]) -> list[type[BaseModel]]:
-    """The classes of the tables that its keys may hold."""
-    held = (
+    """Return the table classes among the types of its keys."""
+    annotations = (
         candidate
         for field in kind.model_fields.values()
         for candidate in get_args(field.annotation)
     )
     return [
         candidate
-        for candidate in held
+        for candidate in annotations
         if isinstance(candidate, type) and issubclass(candidate, table)
     ]
 

@@ -1,4 +1,4 @@
-"""What to type where a suite file is not as it should be: the last line of its error."""
+"""Hints of suite file errors: what to type instead; names and values as messages quote them."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 NO_FILE = "check the name; memleak init writes a suite"
-_AGAIN = "memleak doctor FILE looks at it again"
-_NOT_THERE = {
+_AGAIN = "memleak doctor FILE checks it again"
+_MISSING = {
     "book": 'add [[book]], with id = "..." and source = "book.epub"',
     "model": 'add [[model]], with id = "...", provider = "openai" and base_model = "NAME"',
 }
@@ -29,33 +29,33 @@ _DEPTH_OF_MODELS_KEY = 3  # model, its number, the key
 _ALSO = {
     "model": {"model": "base_model", "name": "base_model"},
     "book": {"book": "source", "file": "source", "path": "source"},
-}  # what other tools call a key
+}  # names of the key in other tools
 _SCHEMA = "memleak-suite.schema.json"
-_ALMOST = 0.9  # of a key of another table
+_ALMOST = 0.9  # similarity to a key of another table
 _LONGEST = 200
 
 
-def of_syntax(message: str) -> str:
-    """For what is no TOML; `said` by its parser."""
+def syntax_hint(message: str) -> str:
+    """Return the hint for a TOML parser's message."""
     if "escape" in message.lower() or "hex" in message.lower():
-        return 'in TOML a backslash begins an escape: write paths with /, as in "C:/books/it.epub"'
+        return 'a backslash begins an escape in TOML; write paths with /: "C:/books/it.epub"'
     if "overwrite" in message or "twice" in message:
-        return "keep only one of the two: each key and table stands once"
+        return "remove one of the two: a key or table can occur only once"
     if "Expected ']" in message:
         return "close the heading, as in [suite] or [[book]]"
-    return 'texts stand in quotes, as in source = "it.epub"; numbers, true and false do not'
+    return 'put texts in quotes, as in source = "it.epub"; numbers, true and false have none'
 
 
-def of_problem(problem: dict[str, Any], location: Sequence[int | str]) -> str:
-    """For one problem that pydantic found at `location`."""
-    text = _of_problem(problem, location)
+def problem_hint(problem: dict[str, Any], location: Sequence[int | str]) -> str:
+    """Return the hint for a problem that pydantic reports at `location`."""
+    text = _problem_hint(problem, location)
     return "".join(
         character if character.isprintable() else repr(character)[1:-1] for character in text
     )[:_LONGEST]
 
 
 def is_option(location: Sequence[int | str]) -> bool:
-    """Whether an unknown key of a model is one that providers have among their options."""
+    """Whether an unknown key of a model is a provider's option."""
     if tuple(location[:1]) != ("model",) or len(location) != _DEPTH_OF_MODELS_KEY:
         return False
     schema = json.loads(files("pytest_memleak.suite").joinpath(_SCHEMA).read_text("utf-8"))
@@ -65,59 +65,59 @@ def is_option(location: Sequence[int | str]) -> bool:
     return any(location[-1] in table["properties"] for table in tables)
 
 
-def _of_problem(problem: dict[str, Any], location: Sequence[int | str]) -> str:
+def _problem_hint(problem: dict[str, Any], location: Sequence[int | str]) -> str:
     name = next((step for step in reversed(location) if isinstance(step, str)), "")
     kind, seen = problem["type"], problem["input"]
     if kind == "extra_forbidden":
-        return _of_unknown(str(location[-1]), location)
+        return _unknown_key_hint(str(location[-1]), location)
     if kind == "missing":
-        return _NOT_THERE.get(name, f"add {name} = ... there")
+        return _MISSING.get(name, f"add {name} = ...")
     if kind == "literal_error" and isinstance(seen, str):
         near = difflib.get_close_matches(seen, re.findall("'([^']+)'", problem["msg"]), n=1)
         return f'did you mean "{near[0]}"?' if near else f"correct {name}; {_AGAIN}"
-    return _of_brackets(name, kind, seen, location) or _of_value(name, kind, seen)
+    return _bracket_hint(name, kind, seen, location) or _value_hint(name, kind, seen)
 
 
-def _of_brackets(name: str, kind: str, seen: object, location: Sequence[int | str]) -> str:
+def _bracket_hint(name: str, kind: str, seen: object, location: Sequence[int | str]) -> str:
     if kind == "list_type" and isinstance(seen, dict):
-        return f"write [[{name}]] in place of [{name}]: there may be several"
+        return f"write [[{name}]] instead of [{name}]: it can occur several times"
     if isinstance(seen, list) and len(location) == 1:
-        return f"write [{name}] in place of [[{name}]]: there is one"
+        return f"write [{name}] instead of [[{name}]]: it can occur only once"
     return ""
 
 
-def _of_value(name: str, kind: str, seen: Any) -> str:
+def _value_hint(name: str, kind: str, seen: Any) -> str:
     if isinstance(seen, str) and kind.startswith(("int", "float", "bool")):
         if share := re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", seen.strip()):
             return f"write {name} = {float(share[1]) / 100:g}"
         with contextlib.suppress(tomllib.TOMLDecodeError):
             tomllib.loads(f"it = {seen}")
-            return f"write {name} = {seen} without quotes, if that is what is meant; {_AGAIN}"
+            return f"write {name} = {seen} without quotes; {_AGAIN}"
     if name == "id" and kind == "string_pattern_mismatch":
         plain = re.sub(r"[^A-Za-z0-9._-]+", "-", seen).strip("-._")
         return f"write {name} = {json.dumps(plain)}" if plain else f"correct {name}; {_AGAIN}"
     number = not isinstance(seen, bool) and isinstance(seen, int | float)
     if kind == "less_than_equal" and number and 1 < seen <= _MOST_PERCENT:
-        return f"it is a share: {seen:g} % is {name} = {seen / 100:g}"
+        return f"for {seen:g}%, write {name} = {seen / 100:g}"
     return f"correct {name}; {_AGAIN}"
 
 
-def _of_unknown(name: str, location: Sequence[int | str]) -> str:
-    """The key that is meant: misspelt, the head of a column, or one of another table."""
+def _unknown_key_hint(name: str, location: Sequence[int | str]) -> str:
+    """Suggest a key for a misspelled one, a column title, or a key of another table."""
     if is_option(location):
-        return f"{name} is a key of [model.options]: write it there"
+        return f"{name} is a key of [model.options]; move it there"
     own = _known(location)
     plain = re.sub(r"(@\d+|_over_\d+)$", lambda match: "_over" * ("_" in match[0]), _spelt(name))
     called = {_spelt(row.title): key for key, row in MEASURES.items() if key in own}
     called |= _ALSO.get(str(location[0]), {}) if len(location) == _DEPTH_OF_MODELS_KEY else {}
     near = [called[plain]] if plain in called else difflib.get_close_matches(plain, own, n=1)
     if near:
-        return f"write {near[0]} in place of {name}"
+        return f"write {near[0]} instead of {name}"
     homes = [(table, key) for table, keys in _tables() for key in _near(plain, keys)]
     if homes:
         table, key = min(homes, key=lambda home: home[1] != plain)
-        return f"{key} is a key of {table}: write it there"
-    return f"take it out, or correct it; {_AGAIN}"
+        return f"{key} is a key of {table}; move it there"
+    return f"remove or correct it; {_AGAIN}"
 
 
 def _near(plain: str, keys: Sequence[str]) -> list[str]:
@@ -146,7 +146,7 @@ def _tables() -> Iterator[tuple[str, list[str]]]:
 
 
 def table_of(kind: type[BaseModel], name: str) -> type[BaseModel] | None:
-    """The class of the table (or of the tables in the list) that the field `name` holds."""
+    """Return the class of the table, or list of tables, in the field `name`."""
     field = kind.model_fields.get(name)
     parts = [field.annotation, *getattr(field.annotation, "__args__", ())] if field else []
     tables = (part for part in parts if isinstance(part, type) and issubclass(part, BaseModel))
@@ -159,15 +159,15 @@ _SHOWN = 80
 
 
 def plain(name: str) -> str:
-    """A key as it is written, its control characters shown for what they are."""
+    """Return a key with its control characters escaped."""
     return clipped(name if name.isprintable() else repr(name))
 
 
 def shown(value: object) -> str:
-    """A value as Python writes it, at most so long."""
+    """Return a value's repr, clipped."""
     return clipped(repr(value))
 
 
 def clipped(text: str) -> str:
-    """The beginning of a long text, and how long it is."""
+    """Clip a long text and append its length."""
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text)} characters)"

@@ -1,8 +1,8 @@
-"""A suite file by itself: read, validated, and checked across its tables.
+"""Suite files: reading, validating by schema, and validating across tables.
 
     read_suite_file(path).tables -> SuiteFile
 
-No book and no extension is looked for.
+Needs no book and no extension.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
-from pytest_memleak.books.instructions import check_continuation
+from pytest_memleak.books.instructions import validate_continuation
 from pytest_memleak.errors import BookError, SuiteError
 from pytest_memleak.providers.option_tables import problem_words, refuse_secrets
-from pytest_memleak.suite.limit_validation import refuse_loosened_preset
+from pytest_memleak.suite.limit_validation import validate_preset
 from pytest_memleak.suite.schema import SuiteFile
 from pytest_memleak.suite.suite_error_hints import (
     NO_FILE,
     clipped,
     is_option,
-    of_problem,
-    of_syntax,
     plain,
+    problem_hint,
     shown,
+    syntax_hint,
     table_of,
 )
 
@@ -45,12 +45,12 @@ if TYPE_CHECKING:
 _DEEPEST = 50
 _MOST_BYTES = 16 << 20
 _SHOULD_BE = "Input should be "
-_NO_BOOK = "book: missing, and so is collection"
+_NO_BOOK = "book: missing; the suite needs a book or a collection"
 _WIDEST = 63  # bits: TOML's integers are signed and have 64
 
 
 class ReadSuite(NamedTuple):
-    """What is written in a suite file, and the SHA-256 of its bytes and of what they say."""
+    """A suite file's tables, and the SHA-256 of its bytes and of its content."""
 
     tables: SuiteFile
     digest: str
@@ -58,10 +58,10 @@ class ReadSuite(NamedTuple):
 
 
 def read_suite_file(path: Path) -> ReadSuite:
-    """The file at `path`, checked by itself.
+    """Read and validate the suite file at `path`.
 
-    Raises SuiteError naming file, key and value: not TOML, an unknown key, a bad value, an id
-    used twice or nowhere defined.
+    Raises SuiteError with file, key and value: not TOML, an unknown key, a bad value, a duplicate
+    or undefined id.
     """
     content = _read(path)
     tables = _parse(content, path)
@@ -70,19 +70,19 @@ def read_suite_file(path: Path) -> ReadSuite:
 
 
 def _checked(tables: dict[str, Any], path: Path) -> SuiteFile:
-    _refuse_boundless(tables, path)
+    _validate_bounds(tables, path)
     refuse_secrets(tables, place=str(path), name="suite file")
     try:
-        written = SuiteFile.model_validate(tables)
+        suite_file = SuiteFile.model_validate(tables)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
-        hint = of_problem(dict(first), _within(first["loc"], tables))
+        hint = problem_hint(dict(first), _within(first["loc"], tables))
         raise SuiteError(_explain(error, tables), location=str(path), hint=hint) from None
-    _check_ids(written, path)
-    _check_continuation(written.suite, path)
-    _check_controls(written, path)
-    refuse_loosened_preset(written, path)
-    return written
+    _validate_ids(suite_file, path)
+    _validate_continuation_template(suite_file.suite, path)
+    _validate_controls(suite_file, path)
+    validate_preset(suite_file, path)
+    return suite_file
 
 
 # --- reading -------------------------------------------------------------------------------
@@ -91,11 +91,11 @@ def _checked(tables: dict[str, Any], path: Path) -> SuiteFile:
 def _read(path: Path) -> bytes:
     try:
         if path.exists() and not (path.is_file() or path.is_dir()):
-            raise SuiteError("no plain file", location=str(path), hint=NO_FILE)
+            raise SuiteError("not a regular file", location=str(path), hint=NO_FILE)
         size = path.stat().st_size
         if size > _MOST_BYTES:
             raise SuiteError(
-                f"has {size:,} bytes; the most that is read is {_MOST_BYTES:,}",
+                f"has {size:,} bytes; the maximum is {_MOST_BYTES:,}",
                 location=str(path),
                 hint=NO_FILE,
             )
@@ -108,27 +108,25 @@ def _read(path: Path) -> bytes:
 
 def _parse(content: bytes, path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(content.decode("utf-8-sig"))  # some editors write a mark first
+        return tomllib.loads(content.decode("utf-8-sig"))  # Some editors add a byte order mark.
     except UnicodeDecodeError as error:
         raise SuiteError(
             f"not UTF-8: byte 0x{content[error.start]:02x} at {error.start}",
             location=str(path),
-            hint="save it as UTF-8, which every editor can",
+            hint="save the file as UTF-8",
         ) from None
     except tomllib.TOMLDecodeError as error:
         raise SuiteError(
-            f"not TOML: {error}", location=str(path), hint=of_syntax(str(error))
+            f"not TOML: {error}", location=str(path), hint=syntax_hint(str(error))
         ) from None
     except RecursionError:
-        raise SuiteError("not usable TOML: it is nested too deeply", location=str(path)) from None
+        raise SuiteError("invalid TOML: nested too deeply", location=str(path)) from None
     except ValueError:
-        raise SuiteError(
-            "not usable TOML: a number has too many digits", location=str(path)
-        ) from None
+        raise SuiteError("invalid TOML: a number has too many digits", location=str(path)) from None
 
 
-def _refuse_boundless(tables: dict[str, Any], path: Path) -> None:
-    """Raise SuiteError for what the parser lets through and nothing after it can hold."""
+def _validate_bounds(tables: dict[str, Any], path: Path) -> None:
+    """Raise SuiteError for nesting and numbers that TOML allows and later code can't handle."""
     todo: list[tuple[str, int, Any]] = [("", 0, tables)]
     while todo:
         key, depth, value = todo.pop()
@@ -142,22 +140,22 @@ def _refuse_boundless(tables: dict[str, Any], path: Path) -> None:
         elif isinstance(value, list):
             todo += [(f"{key}[{n}]", depth + 1, inner) for n, inner in enumerate(value, start=1)]
         elif isinstance(value, int) and value.bit_length() > _WIDEST:
-            raise SuiteError(f"{clipped(key)}: the number is over 64 bits", location=str(path))
+            raise SuiteError(f"{clipped(key)}: the number exceeds 64 bits", location=str(path))
 
 
 def _content_digest(tables: dict[str, Any]) -> str:
-    """The SHA-256 of the tables as JSON (sorted keys, no blanks, ASCII), but for `preregistered`.
+    """Return the SHA-256 of the tables as JSON (sorted keys, no blanks, ASCII).
 
-    Every limit, book, model and setting is in it as it is written; books by their paths.
+    `preregistered` is left out. Books count by their paths, not by their texts.
     """
     suite = {key: value for key, value in tables.get("suite", {}).items() if key != "preregistered"}
     content = {key: value for key, value in (tables | {"suite": suite}).items() if value != {}}
-    written = json.dumps(content, sort_keys=True, separators=(",", ":"), default=str)
-    return hashlib.sha256(written.encode()).hexdigest()
+    content_json = json.dumps(content, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(content_json.encode()).hexdigest()
 
 
 def _explain(error: ValidationError, tables: dict[str, Any]) -> str:
-    """Every problem on a line of its own: key, what is wrong, the value seen."""
+    """List every problem on its own line: key, problem, value."""
     lines: dict[str, str] = {}
     for problem in error.errors(include_url=False, include_context=False):
         location = _within(problem["loc"], tables)
@@ -178,7 +176,7 @@ def _explain(error: ValidationError, tables: dict[str, Any]) -> str:
 
 
 def _within(location: Sequence[int | str], tables: dict[str, Any]) -> Sequence[int | str]:
-    """A problem's place without the name of the alternative that a plain value was held against."""
+    """Cut a problem's location where it names an alternative of a type, not a key."""
     at: Any = tables
     for depth, step in enumerate(location):
         if at is not None and not isinstance(at, dict | list):
@@ -188,14 +186,14 @@ def _within(location: Sequence[int | str], tables: dict[str, Any]) -> Sequence[i
 
 
 def _key(location: Sequence[int | str], tables: dict[str, Any]) -> str:
-    """`book[1] 'the-road'.source`: where it stands, counting from 1, with the id if it has one."""
+    """Format a location as `book[1] 'the-road'.source`, counting from 1, with the id if any."""
     key = ""
     at: Any = tables
     for step in location:
         at = _step(at, step)
         if isinstance(step, int):
-            its_id = at.get("id") if isinstance(at, dict) else None
-            key += f"[{step + 1}]" + (f" {shown(its_id)}" if isinstance(its_id, str) else "")
+            table_id = at.get("id") if isinstance(at, dict) else None
+            key += f"[{step + 1}]" + (f" {shown(table_id)}" if isinstance(table_id, str) else "")
         else:
             key += f".{plain(step)}" if key else plain(step)
     return key
@@ -225,46 +223,48 @@ def _nearest(location: Sequence[int | str]) -> str:
 # --- across the tables ---------------------------------------------------------------------
 
 
-def _check_ids(written: SuiteFile, path: Path) -> None:
-    tables: tuple[BookTable | CollectionTable, ...] = (*written.book, *written.collection)
+def _validate_ids(suite_file: SuiteFile, path: Path) -> None:
+    tables: tuple[BookTable | CollectionTable, ...] = (*suite_file.book, *suite_file.collection)
     books = {book.id: book for book in tables}
-    models = {model.id for model in written.model}
+    models = {model.id for model in suite_file.model}
     if not tables:
-        hint = of_problem({"type": "missing", "input": None}, ("book",))
+        hint = problem_hint({"type": "missing", "input": None}, ("book",))
         raise SuiteError(_NO_BOOK, location=str(path), hint=hint)
-    _refuse_twice("book", (book.id for book in tables), path)
-    _refuse_twice("model", (model.id for model in written.model), path)
-    _refuse_twice("pair", (f"{pair.model}/{pair.book}" for pair in written.pair), path)
-    for model in written.model:
+    _validate_unique("book", (book.id for book in tables), path)
+    _validate_unique("model", (model.id for model in suite_file.model), path)
+    _validate_unique("pair", (f"{pair.model}/{pair.book}" for pair in suite_file.pair), path)
+    for model in suite_file.model:
         where = f"model {model.id!r}"
         if model.baseline_model is not None:
-            _refuse_unknown(f"{where}.baseline_model", model.baseline_model, models, path)
+            _validate_reference(f"{where}.baseline_model", model.baseline_model, models, path)
             if model.baseline_model == model.id:
-                raise SuiteError(f"{where}.baseline_model: is the model itself", location=str(path))
+                raise SuiteError(
+                    f"{where}.baseline_model: names the model itself", location=str(path)
+                )
         for book_id in model.finetune.books if model.finetune else ():
-            _refuse_unknown(f"{where}.finetune.books", book_id, books, path)
+            _validate_reference(f"{where}.finetune.books", book_id, books, path)
         if model.finetune and model.endpoint:
             raise SuiteError(
                 f"{where} has both finetune and endpoint ({model.endpoint!r})",
                 location=str(path),
-                hint="an endpoint that exists is not fine-tuned: take one of them out",
+                hint="remove one: an existing endpoint isn't fine-tuned",
             )
-    for number, pair in enumerate(written.pair, start=1):
-        _refuse_unknown(f"pair[{number}].model", pair.model, models, path)
-        _refuse_unknown(f"pair[{number}].book", pair.book, books, path)
+    for number, pair in enumerate(suite_file.pair, start=1):
+        _validate_reference(f"pair[{number}].model", pair.model, models, path)
+        _validate_reference(f"pair[{number}].book", pair.book, books, path)
         if books[pair.book].role == "train":
             raise SuiteError(
                 f"pair[{number}].book: {pair.book!r} has the role 'train'",
                 location=str(path),
-                hint='a pair needs a book with role = "test"',
+                hint='name a book with role = "test"',
             )
 
 
-def _check_controls(written: SuiteFile, path: Path) -> None:
-    """Raise SuiteError for a control that is trained on, or expected to leak."""
-    controls = {book.id for book in written.book if book.role == "negative-control"}
-    hint = "a control is a book that is known to be in no training set"
-    for model in written.model:
+def _validate_controls(suite_file: SuiteFile, path: Path) -> None:
+    """Raise SuiteError for a negative control that is trained on or expected to leak."""
+    controls = {book.id for book in suite_file.book if book.role == "negative-control"}
+    hint = "a negative control is a book in no training set"
+    for model in suite_file.model:
         where = f"model {model.id!r}"
         for book_id in model.finetune.books if model.finetune else ():
             if book_id in controls:
@@ -273,35 +273,35 @@ def _check_controls(written: SuiteFile, path: Path) -> None:
                     location=str(path),
                     hint=hint,
                 )
-    for number, pair in enumerate(written.pair, start=1):
+    for number, pair in enumerate(suite_file.pair, start=1):
         if pair.book in controls and pair.expected == "leak":
             raise SuiteError(
                 f"pair[{number}].expected: {pair.book!r} has the role 'negative-control', so it "
-                "cannot leak",
+                "can't leak",
                 location=str(path),
                 hint=hint,
             )
 
 
-def _check_continuation(suite: SuiteTable, path: Path) -> None:
+def _validate_continuation_template(suite: SuiteTable, path: Path) -> None:
     if suite.continuation_template is not None:
         try:
-            check_continuation(suite.continuation_template)
+            validate_continuation(suite.continuation_template)
         except BookError as error:
             raise SuiteError(
                 f"suite.continuation_template: {error.message}", location=str(path), hint=error.hint
             ) from None
 
 
-def _refuse_twice(kind: str, ids: Iterable[str], path: Path) -> None:
-    twice = [repeated_id for repeated_id, count in Counter(ids).items() if count > 1]
-    if twice:
-        raise SuiteError(f"{kind}: the id {twice[0]!r} is used twice", location=str(path))
+def _validate_unique(kind: str, ids: Iterable[str], path: Path) -> None:
+    duplicates = [duplicate for duplicate, count in Counter(ids).items() if count > 1]
+    if duplicates:
+        raise SuiteError(f"{kind}: duplicate id {duplicates[0]!r}", location=str(path))
 
 
-def _refuse_unknown(key: str, value: str, known_ids: Iterable[str], path: Path) -> None:
+def _validate_reference(key: str, value: str, known_ids: Iterable[str], path: Path) -> None:
     if value not in known_ids:
         raise SuiteError(
-            f"{key}: there is no {value!r}; known ids: {', '.join(sorted(known_ids))}",
+            f"{key}: no such id: {value!r}; known ids: {', '.join(sorted(known_ids))}",
             location=str(path),
         )

@@ -7,7 +7,7 @@ import pytest
 
 from pytest_memleak.books.build_book import paper_records, with_summaries
 from pytest_memleak.books.formats import read_manuscript
-from pytest_memleak.books.works import make_collection, works_in
+from pytest_memleak.books.works import make_collection, read_works
 from pytest_memleak.errors import BookError, RecordsError
 from pytest_memleak.records import CollectionSource
 
@@ -26,7 +26,7 @@ def collect(tmp_path):
             path.write_text(text, encoding="utf-8")
         alone = len(files) == 1 if together is None else together
         source = CollectionSource(tuple(tmp_path / one for one in files), alone, unit)
-        made = works_in(source, read_manuscript)
+        made = read_works(source, read_manuscript)
         return make_collection("songs", made, in_lines=unit == "line", **({"k": 5} | more))
 
     return make
@@ -253,7 +253,7 @@ def test_the_suite_that_ships_has_thirty_works_and_more():
     verse = CollectionSource((SUITE / "poems.md",), True, "line")
     notices = CollectionSource((SUITE / "notices.jsonl",), True)
     books = [
-        make_collection("c", works_in(one, read_manuscript), k=5, in_lines=one.unit == "line")
+        make_collection("c", read_works(one, read_manuscript), k=5, in_lines=one.unit == "line")
         for one in (verse, notices)
     ]
     assert [len(one.works) for one in books] == [21, 12]

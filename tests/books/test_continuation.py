@@ -10,7 +10,7 @@ from pytest_memleak.books.instructions import (
     AS_IT_STANDS,
     ASKED_TO_CONTINUE,
     beginnings,
-    check_continuation,
+    validate_continuation,
 )
 from pytest_memleak.errors import BookError
 from pytest_memleak.records import Book, Excerpt
@@ -72,5 +72,5 @@ def test_no_word_is_lost_or_cut(text, prefix_words, mode):
 )
 def test_a_template_that_cannot_be_filled_is_refused(template, said):
     with pytest.raises(BookError) as caught:
-        check_continuation(template)
+        validate_continuation(template)
     assert said in str(caught.value)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_memleak.books.boilerplate import header_field, without_licence
+from pytest_memleak.books.boilerplate import header_field, without_license
 
 START = "*** START OF THE PROJECT GUTENBERG EBOOK A BOOK ***"
 END = "*** END OF THE PROJECT GUTENBERG EBOOK A BOOK ***"
@@ -30,27 +30,27 @@ END = "*** END OF THE PROJECT GUTENBERG EBOOK A BOOK ***"
 )
 def test_what_stands_around_the_text_goes(start, end):
     paragraphs = ["licence", start, "one", "two", end, "licence", "licence"]
-    assert without_licence(paragraphs) == ["", "", "one", "two", "", "", ""]
+    assert without_license(paragraphs) == ["", "", "one", "two", "", "", ""]
 
 
 def test_text_beside_the_markers_stays():
-    assert without_licence([f"licence\n{START}\none", f"two\n{END}\nlicence"]) == ["one", "two"]
+    assert without_license([f"licence\n{START}\none", f"two\n{END}\nlicence"]) == ["one", "two"]
 
 
 def test_the_transcribers_credits_go_with_it():
-    found = without_licence([START, "Produced by Some Body", "E-text prepared by Her", "one"])
+    found = without_license([START, "Produced by Some Body", "E-text prepared by Her", "one"])
     assert found == ["", "", "", "one"]
-    assert without_licence([START, "one", "Produced by fire"]) == ["", "one", "Produced by fire"]
+    assert without_license([START, "one", "Produced by fire"]) == ["", "one", "Produced by fire"]
 
 
 def test_without_a_start_only_a_late_end_counts():
-    assert without_licence(["one", "two", "three", END]) == ["one", "two", "three", ""]
-    assert without_licence([END, "one", "two", "three"]) == [END, "one", "two", "three"]
+    assert without_license(["one", "two", "three", END]) == ["one", "two", "three", ""]
+    assert without_license([END, "one", "two", "three"]) == [END, "one", "two", "three"]
 
 
 def test_other_books_are_left_alone():
     paragraphs = ["He read it on Project Gutenberg.", "*** START ***", "End of Part One"]
-    assert without_licence(paragraphs) == paragraphs
+    assert without_license(paragraphs) == paragraphs
 
 
 def test_header_fields():

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pytest_memleak.books import cut
-from pytest_memleak.books.works import make_collection, works_in
+from pytest_memleak.books.works import make_collection, read_works
 from pytest_memleak.builtin import memleak_read_book
 from pytest_memleak.errors import BookError, MemleakError
 from pytest_memleak.interfaces.protocols import Manuscript
@@ -200,7 +200,7 @@ def _read(path):
     try:
         if path.stem.startswith("works"):
             source = CollectionSource((path,), together=True, unit="line")
-            works = works_in(source, _manuscript)
+            works = read_works(source, _manuscript)
             make_collection(str(path), works, k=5, in_lines=True, mode="unicode")
         elif isinstance(read := _manuscript(path), Manuscript):
             cut(read, mode="unicode", place=str(path))

@@ -11,7 +11,7 @@ from pytest_memleak.books.boilerplate import (
     boilerplate,
     header_field,
     matter_of_title,
-    without_licence,
+    without_license,
 )
 from pytest_memleak.books.html_attributes import block_classes
 from pytest_memleak.books.html_blocks import read_markup
@@ -45,7 +45,7 @@ SEE_A_BOOK = {
     "a heading": around("<h1>", "</h1><p>word</p>"),
     "a style": lambda text: read_markup(f'<p style="{text.replace(chr(34), "")}">'.encode()),
     "a source": lambda text: read_source(text.encode()),
-    "a licence": lambda text: without_licence([f"{text} PROJECT GUTENBERG"]),
+    "a licence": lambda text: without_license([f"{text} PROJECT GUTENBERG"]),
     "a header": lambda text: header_field([text, "*** START OF THE PROJECT GUTENBERG"], "Title"),
     "characters": lambda text: (is_binary(text), legible(text), without_controls(text)),
     "a style sheet": lambda text: block_classes([text, f"{text}{{display:block}}"]),

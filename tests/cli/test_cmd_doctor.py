@@ -135,4 +135,4 @@ def test_the_hook_holds_a_suite_against_the_schema(memleak, tmp_path):
     assert "2 models, 2 books" in done.stdout
     done = memleak(*arguments, good.name, bad.name)
     assert done.returncode == 1
-    assert "write samples in place of sampels" in done.stdout
+    assert "write samples instead of sampels" in done.stdout

@@ -318,7 +318,7 @@ def test_what_build_refuses(pytester, library, build):
 
 @pytest.mark.parametrize(
     ("pattern", "said"),
-    [("nowhere/*.epub", "no file fits"), ("/etc/*.txt", "is no pattern of files here")],
+    [("nowhere/*.epub", "no file matches"), ("/etc/*.txt", "isn't a valid file pattern")],
 )
 def test_a_pattern_that_finds_nothing_is_an_error_of_the_suite(pytester, suite, pattern, said):
     suite((CATALOG[0], CATALOG[1].replace("library/**/*.txt", pattern)))

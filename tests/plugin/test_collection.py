@@ -218,7 +218,7 @@ def test_passages_of_another_book_are_no_works_and_fail_the_pair_all_the_same(py
 @pytest.mark.parametrize(
     ("replaced", "said"),
     [
-        (('source = "speeches.jsonl"', 'source = "songs/**"'), "no file fits 'songs/**'"),
+        (('source = "speeches.jsonl"', 'source = "songs/**"'), "no file matches 'songs/**'"),
         (('source = "speeches.jsonl"', 'source = "."'), "'.' is a folder"),
         (
             ('author = "Will"', 'unit = "word"'),

@@ -10,36 +10,36 @@ from pytest_memleak.cli.main import main
 STORY = Path(__file__).parents[2] / "fixtures" / "books" / "the-lamplighter.epub"
 RUN = ("-m", "copyright")
 SUITES = {
-    "[book] for [[book]]": (("[[book]]", "[book]"), "write [[book]] in place of [book]"),
-    "[[limits]] for [limits]": (("[limits]", "[[limits]]"), "write [limits] in place of"),
-    "a column's name": (("longest_span =", '"longest span" ='), "write longest_span in place of"),
-    "the paper's name": (("longest_span = 10", '"BMC@5" = 0.2'), "write bmc in place of BMC@5"),
+    "[book] for [[book]]": (("[[book]]", "[book]"), "write [[book]] instead of [book]"),
+    "[[limits]] for [limits]": (("[limits]", "[[limits]]"), "write [limits] instead of"),
+    "a column's name": (("longest_span =", '"longest span" ='), "write longest_span instead of"),
+    "the paper's name": (("longest_span = 10", '"BMC@5" = 0.2'), "write bmc instead of BMC@5"),
     "a limit among the settings": (
         ("samples = 3", "samples = 3\nbmc = 0.1"),
-        "bmc is a key of [limits]: write it there",
+        "bmc is a key of [limits]; move it there",
     ),
-    "a title": (("longest_span =", '"Coverage" ='), "write bmc in place of Coverage"),
+    "a title": (("longest_span =", '"Coverage" ='), "write bmc instead of Coverage"),
     "a column that is no measure": (
         ("longest_span = 10", "detection_limits = 0.05"),
-        "detection_limit is a key of [suite]: write it there",
+        "detection_limit is a key of [suite]; move it there",
     ),
-    "per cent": (("longest_span = 10", "bmc = 15"), "it is a share: 15 % is bmc = 0.15"),
+    "per cent": (("longest_span = 10", "bmc = 15"), "for 15%, write bmc = 0.15"),
     "a number in quotes": (("samples = 3", 'samples = "3"'), "write samples = 3 without quotes"),
     "per cent in quotes": (("longest_span = 10", 'bmc = "15%"'), "write bmc = 0.15"),
     "a number in words": (("samples = 3", 'samples = "three"'), "correct samples; "),
     "a heading left open": (("[suite]", "[suite"), "close the heading, as in [suite]"),
-    "a key twice": (("samples = 3", "samples = 3\nsamples = 4"), "keep only one of the two"),
+    "a key twice": (("samples = 3", "samples = 3\nsamples = 4"), "remove one of the two"),
     "a preset misspelt": (("longest_span = 10", 'preset = "strickt"'), 'did you mean "strict"?'),
     "another tool's key": (
         ('provider = "recorded"', 'provider = "recorded"\nmodel = "m"'),
-        "write base_model in place of model",
+        "write base_model instead of model",
     ),
-    "a typing error": (("samples", "sampels"), "write samples in place of sampels"),
-    "a path of Windows": (('"ferry.json"', r'"C:\Books\ferry.json"'), "write paths with /, as in"),
-    "a text without quotes": (('"ferry.json"', "ferry.json"), "texts stand in quotes, as in"),
+    "a typing error": (("samples", "sampels"), "write samples instead of sampels"),
+    "a path of Windows": (('"ferry.json"', r'"C:\Books\ferry.json"'), "write paths with /: "),
+    "a text without quotes": (('"ferry.json"', "ferry.json"), "put texts in quotes, as in"),
     "a provider misspelt": (('"recorded"', '"recoded"'), "write 'recorded' if that is what"),
-    "a key left out": (('provider = "recorded"', ""), "add provider = ... there"),
-    "a book that is not there": (('source = "f', 'source = "g'), "paths start from the suite"),
+    "a key left out": (('provider = "recorded"', ""), "add provider = ..."),
+    "a book that is not there": (('source = "f', 'source = "g'), "paths are relative to the suite"),
     "no limits": (("longest_span = 10", ""), "add [limits], such as longest_span = 38"),
     "a key in the suite": (
         ("samples = 3", 'samples = 3\napi_key = "hunter2hunter2"'),
@@ -49,7 +49,7 @@ SUITES = {
     "an option of no provider": (('path = "clean', 'zoom = "clean'), "options may have: "),
     "an option above its table": (
         ('provider = "recorded"', 'provider = "recorded"\nbase_url = "http://localhost/v1"'),
-        "base_url is a key of [model.options]: write it there",
+        "base_url is a key of [model.options]; move it there",
     ),
     "an id with a blank": (('id = "ferry"', 'id = "the ferry"'), 'write id = "the-ferry"'),
 }
@@ -70,7 +70,7 @@ def test_in_a_suite_file(pytester, suite, mistake):
 def test_a_suite_in_another_encoding(pytester, suite, encoding):
     path = suite(('id = "ferry"', 'id = "ferry"\ntitle = "Caf\xe9"'))
     path.write_bytes(path.read_text(encoding="utf-8").encode(encoding))
-    pytester.runpytest(*RUN).stdout.fnmatch_lines(["  save it as UTF-8*"])
+    pytester.runpytest(*RUN).stdout.fnmatch_lines(["  save the file as UTF-8*"])
 
 
 @pytest.mark.parametrize(

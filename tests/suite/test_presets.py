@@ -85,13 +85,17 @@ def test_probabilities_have_limits_of_their_own(loaded):
         (
             '"strict"',
             '"strict"\nbmc = 0.2\nspans_over = 1',
-            "limits.bmc: 0.2 is looser than 0.15, limits.spans_over: 1 is looser than 0, which",
+            "limits.bmc: 0.2 is looser than 0.15, limits.spans_over: 1 is looser than 0, the limit",
         ),
-        ('"strict"', '"strict"\nbmc = 0.2', "write bmc = 0.15 or less, or leave it out; or list"),
+        (
+            '"strict"',
+            '"strict"\nbmc = 0.2',
+            "write bmc = 0.15 or less, or leave it out, or replace",
+        ),
         (
             'provider = "recorded"',
             'provider = "recorded"\nlimits = { preset = "paper" }',
-            "model 'm'.limits.preset: a preset is one of the whole suite",
+            "model 'm'.limits.preset: a preset applies to the whole suite",
         ),
         ('"strict"', "3", "limits.preset"),
         (
