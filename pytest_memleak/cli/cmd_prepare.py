@@ -142,7 +142,7 @@ def _works(parsed: argparse.Namespace) -> Book:
     files, together = collection_files(Path(), written, "BOOK", written)
     if not files:
         raise BookError(
-            "no file fits", location=written, hint="quote the pattern, as in 'songs/**'"
+            "no file matches", location=written, hint="quote the pattern, as in 'songs/**'"
         )
     source = CollectionSource(files, together, parsed.unit or "sentence")
     book = make_collection(

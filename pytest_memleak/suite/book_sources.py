@@ -71,7 +71,7 @@ def catalog(suite_file: SuiteFile, path: Path) -> tuple[Path, ...]:
         files = _matching_files(path.parent, table.source, key, place=str(path), hint=_FROM_HERE)
         if not files:
             raise SuiteError(
-                f"{key}: no file fits {shown(table.source)}", location=str(path), hint=_FROM_HERE
+                f"{key}: no file matches {shown(table.source)}", location=str(path), hint=_FROM_HERE
             )
         if files == [path.parent / table.source] and not files[0].stat().st_size:
             raise SuiteError(
@@ -93,7 +93,7 @@ def common_sources(suite_file: SuiteFile, path: Path) -> Iterator[BookSource]:
         files = _matching_files(path.parent, table.source, key, place=str(path), hint=_FROM_HERE)
         if not files:
             raise SuiteError(
-                f"{key}: no file fits {shown(table.source)}", location=str(path), hint=_FROM_HERE
+                f"{key}: no file matches {shown(table.source)}", location=str(path), hint=_FROM_HERE
             )
         for file in files:
             name = Path(os.path.relpath(file, path.parent)).as_posix()

@@ -224,7 +224,7 @@ def test_passages_of_another_book_are_no_works_and_fail_the_pair_all_the_same(py
             ('author = "Will"', 'unit = "word"'),
             "collection[[]1[]] 'speeches'.unit: Input should be",
         ),
-        (("[suite]", '[suite]\nprobe = "probability"'), "would go from one work to the next"),
+        (("[suite]", '[suite]\nprobe = "probability"'), "would span works"),
         (("longest_passage = 20\nbmc = 0.5", "leaking_works = 0.1"), "has no limits"),
         (('id = "m"', 'id = "m"\nlimits = { bmc = 0.6 }'), "0.6 is looser than 0.5"),
         (  # a passage may be of another book
