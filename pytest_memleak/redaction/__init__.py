@@ -1,1 +1,1 @@
-"""What may be shown: keys, texts of books and models, control characters."""
+"""Redaction and private files: credentials, quoted text, control characters, file modes."""

@@ -1,6 +1,6 @@
-"""Files that are there whole or not at all.
+"""Atomic writes: a file is complete or unchanged.
 
-    write_whole(path, text)      # a run that is killed leaves the earlier file as it was
+    write_whole(path, text)      # a killed run leaves the earlier file unchanged
 
 Raises OSError.
 """
@@ -15,21 +15,21 @@ from typing import TextIO
 
 
 def write_whole(path: Path, text: str, *, encoding: str = "utf-8", errors: str = "strict") -> None:
-    """Write a file, in a folder that is there."""
+    """Write a file to an existing folder."""
     with whole_file(path, encoding=encoding, errors=errors) as file:
         file.write(text)
 
 
 @contextmanager
 def whole_file(path: Path, *, encoding: str = "utf-8", errors: str = "strict") -> Iterator[TextIO]:
-    """A file to write to, beside `path`, whose name it takes at the end.
+    """Open a temporary file beside `path` and rename it to `path` at the end.
 
-    A link keeps leading where it led. A device or a pipe is written to as it stands: a file
-    in its place would break it for every program of the machine.
+    Follows links. Writes to a device or a pipe directly, because replacing it would break it for
+    every program on the machine.
     """
     path = Path(os.path.realpath(path))
     if path.is_symlink():
-        path.stat()  # links in a circle: its OSError says so
+        path.stat()  # Raises OSError for a circle of links.
     if path.exists() and not path.is_file():
         with path.open("w", encoding=encoding, errors=errors, newline="\n") as device:
             yield device

@@ -1,9 +1,8 @@
-"""Masking of what looks like a key, for whatever is kept or shown of somebody else's message.
+"""Masking of credentials in messages of providers and SDKs, which often quote a rejected key.
 
     masked("401: Incorrect API key provided: sk-proj-abc...")  ->  "401: ... provided: [masked]"
 
-The causes of failures come from providers and SDKs, which like to quote the key they refused.
-What the ledger keeps of them goes through `masked` first.
+The ledger stores such messages only after `masked`.
 """
 
 from __future__ import annotations
@@ -13,10 +12,10 @@ import re
 
 MASK = "[masked]"
 _SHORTEST_SECRET = 8
-_LOOKED_AT = 8_192  # characters behind what may be shown, which masks may make shorter
+_MARGIN = 8_192  # characters read beyond the limit, since masks shorten the text
 
-# Forms of keys that name themselves: HTTP's names with passwords, OpenAI and its kin, Tinker,
-# Google access tokens and API keys, GitHub, Hugging Face, AWS, JSON web tokens, private key blocks.
+# Keys with a recognizable form: HTTP basic authentication, OpenAI and similar, Tinker, Google
+# access tokens and API keys, GitHub, Hugging Face, AWS, JSON web tokens, private key blocks.
 _KEYS = re.compile(
     r"""
       \bBasic\ (?=[A-Za-z+/]{0,200}[0-9=])[A-Za-z0-9+/]{8,}={0,2}
@@ -30,8 +29,8 @@ _KEYS = re.compile(
     """,
     re.VERBOSE,
 )
-# Places where a value of any form is a secret. No part of this begins with a repetition: a text
-# of nothing but beginnings would be read anew from each.
+# Places where a value of any form is a secret. No part begins with a repetition, so that matching
+# stays linear.
 _PLACES = re.compile(
     r"""(?ix)
       (?P<before> \bbearer\s+
@@ -41,7 +40,7 @@ _PLACES = re.compile(
       (?P<secret> [^\s"'&,;@]{4,} )
     """
 )
-# What stands before the host of a URL: at most a name is shown, where a password follows.
+# The part of a URL before its host; a name stays visible if a password follows.
 _CREDENTIALS = re.compile(
     r"(?P<before>://(?:[^/\s:@]{0,80}:)?)[^\s/@]{1,200}(?:@[^\s/@]{1,200}){0,2}(?=@)"
 )
@@ -51,37 +50,36 @@ _NAMES = re.compile(r"(?:_|\b)(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS)$"
 
 
 def masked(message: str, *, limit: int = 300) -> str:
-    """The message on one line, without what looks like a key, at most `limit` characters long.
+    """Return the message on one line, with credentials masked, at most `limit` characters long.
 
-    Values of environment variables named like secrets are masked wherever they stand. A message
-    is cut before anything looks at it: what stands behind its first thousands of characters is
-    not read, and what stands at the cut, where it could be half a secret, is not shown.
+    Also masks the values of environment variables named like secrets. Cuts a long message first
+    and drops the end of the cut, which could be half a secret.
     """
     secrets = _secrets_of_the_environment()
-    cut = message[: limit + _LOOKED_AT]
+    cut = message[: limit + _MARGIN]
     for value in secrets:
         cut = cut.replace(value, MASK)
-    if len(message) > limit + _LOOKED_AT:
+    if len(message) > limit + _MARGIN:
         cut = cut[: len(cut) - max(map(len, secrets), default=0)].rpartition(" ")[0]
     cut = _KEYS.sub(MASK, cut)
     for pattern in (_PLACES, _CREDENTIALS):
         cut = pattern.sub(lambda match: match["before"] + MASK, cut)
     cut = " ".join("".join(c if c.isprintable() else " " for c in cut).split())
-    if len(cut) <= limit and len(message) <= limit + _LOOKED_AT:
+    if len(cut) <= limit and len(message) <= limit + _MARGIN:
         return cut
     return cut[: limit - 1] + "…"
 
 
 def without_passwords(text: str) -> str:
-    """A text of any length, with the passwords of the URLs in it masked."""
+    """Mask the passwords of all URLs in a text of any length."""
     return _CREDENTIALS.sub(lambda match: match["before"] + MASK, text) if "://" in text else text
 
 
 def without_credentials(url: str) -> str:
-    """The URL as it may be shown: without name and password before its host, and without query."""
+    """Return the URL without user name, password and query."""
     scheme, separator, rest = url.partition("://")
     end = min((at for at in map(rest.find, "/?#") if at >= 0), default=len(rest))
-    # A password that was not encoded may hold any of these three; a path seldom holds an @.
+    # An unencoded password can contain any of these three; a path rarely contains an @.
     if "@" not in rest[:end] and ":" in rest[:end] and not _PORT.search(rest[:end]):
         end = len(rest)
     return _QUERY.sub("", scheme + separator + rest[:end].rpartition("@")[2] + rest[end:])
@@ -93,5 +91,5 @@ def _secrets_of_the_environment() -> list[str]:
         for name, value in os.environ.items()
         if _NAMES.search(name) and len(value) >= _SHORTEST_SECRET and not value.startswith("/")
     }
-    # Longest first, so that a key inside another one leaves no rest behind.
+    # Longest first, so that a key within another leaves no remainder.
     return sorted(values, key=len, reverse=True)

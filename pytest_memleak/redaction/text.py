@@ -1,6 +1,6 @@
-"""Text that was written by a model or stands in a book, made safe to show.
+"""Text of models and books, made safe to display.
 
-Nothing a model wrote may move a cursor, colour a terminal, reverse a line or end an element.
+It can't move a cursor, color a terminal, reverse a line or close an HTML element.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ import unicodedata
 from itertools import islice
 
 QUOTED_WORDS = 12
-_LONGEST_WORD = 8  # on average, in a text that is cut
+_LONGEST_WORD = 8  # maximum average word length in a text that is cut
 
-# Scripts without spaces, a character at a time: Thai, kana, Han.
+# In scripts without spaces a character counts as a word: Thai, kana, Han.
 _UNSPACED = "\u0e01-\u0e5b\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U000323af"
 _WORD = re.compile(rf"[{_UNSPACED}]|(?:(?![{_UNSPACED}_])\w)+")
 _UNSHOWN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
 def inert(text: str, *, longest: int = 500) -> str:
-    """`text` on one line: control, format, surrogate and unassigned characters as spaces."""
+    """Return text on one line, with control, format and unassigned characters as spaces."""
     clipped = text[: longest * 4]
     shown = "".join(" " if unicodedata.category(c) in _UNSHOWN else c for c in clipped)
     shown = " ".join(shown.split())
@@ -28,9 +28,9 @@ def inert(text: str, *, longest: int = 500) -> str:
 
 
 def first_words(text: str, most: int = QUOTED_WORDS) -> str:
-    """The first words of a text, with an ellipsis where it goes on; `text` where it does not.
+    """Cut a text to its first words and an ellipsis; return a short text unchanged.
 
-    A script without spaces has a word for each character, and underscores separate words.
+    In a script without spaces each character is a word; underscores separate words.
     """
     words = list(islice(_WORD.finditer(text), most + 1))
     longest = most * _LONGEST_WORD
@@ -41,9 +41,9 @@ def first_words(text: str, most: int = QUOTED_WORDS) -> str:
 
 
 def short_name(name: str, most: int = QUOTED_WORDS) -> str:
-    """A name that a server gives, which could be a passage, as reports show it.
+    """Shorten a server's name for reports, since it could be a passage.
 
-    Of a longer name its first words and a digest, so that different names stay different.
+    A digest behind the first words of a long name keeps different names different.
     """
     short = first_words(name, most)
     if short == name:
@@ -52,5 +52,5 @@ def short_name(name: str, most: int = QUOTED_WORDS) -> str:
 
 
 def count_words(text: str) -> int:
-    """How many words a short text has, as `first_words` counts them."""
+    """Count the words of a short text as `first_words` does."""
     return sum(1 for _ in _WORD.finditer(text))
