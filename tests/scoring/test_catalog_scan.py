@@ -10,7 +10,7 @@ from test_protected_passages import book_of, case_of
 
 from pytest_memleak.errors import BookError
 from pytest_memleak.records import Generation, Scoring
-from pytest_memleak.scoring import catalog_scan, folded_tokens, word_hashes
+from pytest_memleak.scoring import catalog_scan, folding, word_hashes
 from pytest_memleak.scoring.catalog_scan import GenerationSieve, book_keys
 from pytest_memleak.scoring.generation_tally import Tally
 from pytest_memleak.scoring.multi_book_index import SharedIndex
@@ -73,8 +73,8 @@ def test_keys_tell_nothing_of_the_text_but_short_words():
 @pytest.mark.parametrize(
     ("module", "name", "other"),
     [
-        (folded_tokens, "_READ_AS", {}),
-        (folded_tokens, "_NUMBERS", re.compile("(?!)")),
+        (folding, "_READ_AS", {}),
+        (folding, "_NUMBERS", re.compile("(?!)")),
         (word_hashes, "_PARTED", re.compile(b"(?!)")),
         (word_hashes, "_MIX", np.uint64(7)),
         (catalog_scan, "_SCRAMBLE", np.uint64(7)),

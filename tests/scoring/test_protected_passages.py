@@ -10,7 +10,7 @@ from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Book, Excerpt, Generation, Scoring
 from pytest_memleak.scoring import generation_tally as tally_module
 from pytest_memleak.scoring import near_verbatim_chains as chains_module
-from pytest_memleak.scoring import passage_counts as module
+from pytest_memleak.scoring import protected_passages as module
 from pytest_memleak.scoring.catalog_scan import GenerationSieve, book_keys
 from pytest_memleak.scoring.generation_tally import Tally
 from pytest_memleak.scoring.multi_book_index import SharedIndex
