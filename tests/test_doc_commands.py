@@ -135,7 +135,7 @@ def place(ready, tmp_path, command):
 def whole(command, folder):
     """The command with the name of an endpoint that the page cuts short."""
     if short := re.search(r"(\w+:[0-9a-f]+)\.\.\.", command):
-        bundle = read_evidence(folder / "evidence.json").made
+        bundle = read_evidence(folder / "evidence.json").bundle
         names = {pair["model"]["endpoint"] for pair in bundle["pairs"]}
         (name,) = [one for one in names if one.startswith(short[1])]
         return command.replace(short[0], name)

@@ -145,13 +145,13 @@ class _Findings:
 
 def _verify(parsed: argparse.Namespace) -> int:
     from pytest_memleak.errors import SettingsError
-    from pytest_memleak.results.evidence_file import check_digest, read_evidence
-    from pytest_memleak.results.run_evidence import Expected, unmet
+    from pytest_memleak.results.evidence_file import digest_errors, read_evidence
+    from pytest_memleak.results.run_evidence import Expected, unmet_expectations
 
     if parsed.badge and parsed.badge.suffix.lower() != ".svg":
         raise SettingsError("a badge is an SVG file", hint="write --badge NAME.svg")
     evidence = read_evidence(parsed.evidence)
-    found = _Findings(wrong=check_digest(evidence.made))
+    found = _Findings(wrong=digest_errors(evidence.bundle))
     _check_signature(evidence, parsed, found)
     _check_time_stamp(evidence, parsed, found)
     _check_date(evidence, found)
@@ -159,7 +159,7 @@ def _verify(parsed: argparse.Namespace) -> int:
         parsed.release, frozenset(parsed.model), frozenset(parsed.suite_sha256), parsed.not_before
     )
     if expected != Expected():
-        met = [*unmet(expected, evidence.made)]
+        met = [*unmet_expectations(expected, evidence.bundle)]
         found.wrong += met
         found.checked += [] if met else ["it is of the release that was asked for"]
     if found.wrong:
@@ -177,7 +177,7 @@ def _verify(parsed: argparse.Namespace) -> int:
 def _check_signature(evidence: EvidenceFile, parsed: argparse.Namespace, found: _Findings) -> None:
     from pytest_memleak.results.run_evidence import subjects
 
-    if evidence.statement and evidence.statement["subject"] != subjects(evidence.made):
+    if evidence.statement and evidence.statement["subject"] != subjects(evidence.bundle):
         found.wrong.append("subject: it is not what the bundle's pairs give")
     if parsed.public_key:
         from pytest_memleak.reports.signature import check_signature
@@ -215,19 +215,19 @@ def _check_time_stamp(evidence: EvidenceFile, parsed: argparse.Namespace, found:
 
 
 def _check_date(evidence: EvidenceFile, found: _Findings) -> None:
-    created = datetime.datetime.fromisoformat(evidence.made["created"])
+    created = datetime.datetime.fromisoformat(evidence.bundle["created"])
     if created > datetime.datetime.now(datetime.UTC) + _CLOCKS_APART:
-        found.wrong.append(f"created: {evidence.made['created']} is yet to come")
+        found.wrong.append(f"created: {evidence.bundle['created']} is yet to come")
 
 
 def _check_comparison(evidence: EvidenceFile, parsed: argparse.Namespace, found: _Findings) -> None:
     if parsed.baseline:
-        from pytest_memleak.results.release_comparison import compared_anew
+        from pytest_memleak.results.release_comparison import comparison_differences
 
-        wrong = compared_anew(evidence.made, parsed.baseline)
+        wrong = comparison_differences(evidence.bundle, parsed.baseline)
         found.wrong += wrong
         found.checked += [] if wrong else [f"compared with {parsed.baseline}, it is as it says"]
-    elif evidence.made["compared"]:
+    elif evidence.bundle["compared"]:
         found.complete = False
         found.unchecked.append("what it says against an earlier release: give --baseline")
 
@@ -245,11 +245,11 @@ def _again(evidence: EvidenceFile, parsed: argparse.Namespace) -> Recomputation:
         url = "sqlite://"  # none is begun: what it had is missing
     elif path is not None and not path.is_file():
         raise EvidenceError("not a plain file", location=str(path))
-    resources = Resources(url, offline=True, as_of=end_of(evidence.made["created"]))
+    resources = Resources(url, offline=True, as_of=end_of(evidence.bundle["created"]))
     run = Run(root=Path.cwd(), resources=resources)
     try:
         return recompute(
-            evidence.made,
+            evidence.bundle,
             run.of_suite,
             run.evaluate,
             resources,
@@ -267,10 +267,10 @@ def _again(evidence: EvidenceFile, parsed: argparse.Namespace) -> Recomputation:
 def _told(parsed: argparse.Namespace, evidence: EvidenceFile, found: _Findings) -> int:
     from pytest_memleak.records import Verdict
     from pytest_memleak.redaction.text import inert
-    from pytest_memleak.results.run_verdict import counted
+    from pytest_memleak.results.run_verdict import verdict_counts
 
-    made = evidence.made
-    says = f"{made['result']} ({counted(made['pairs'])})"
+    made = evidence.bundle
+    says = f"{made['result']} ({verdict_counts(made['pairs'])})"
     if made["release"]:
         says += f", release {made['release']}"
     word = says

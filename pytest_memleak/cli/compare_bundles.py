@@ -26,29 +26,33 @@ def is_bundle(path: Path) -> bool:
 def compare_bundles(before: Path, after: Path, *, tolerances: str | None, as_json: bool) -> int:
     """Print what changed; with `tolerances`, whether anything got worse. Returns the exit code."""
     from pytest_memleak.errors import EvidenceError
-    from pytest_memleak.results.comparable import parsed_tolerances, refuse_untestable
-    from pytest_memleak.results.release_comparison import Baseline, by_label, whole_bundle
+    from pytest_memleak.results.comparable import parse_tolerances, validate_tolerances
+    from pytest_memleak.results.release_comparison import (
+        Baseline,
+        label_pairs,
+        read_unchanged_bundle,
+    )
 
-    named = {} if tolerances is None else parsed_tolerances(tolerances)
-    refuse_untestable(named)
+    named = {} if tolerances is None else parse_tolerances(tolerances)
+    validate_tolerances(named)
     baseline = Baseline(before)
-    made = whole_bundle(after)
+    made = read_unchanged_bundle(after)
     if named and made["sha256"] == baseline.sha256:
         raise EvidenceError(
             "the later bundle is the earlier one, so that nothing of a later release is in it",
             location=str(after),
             hint="give the bundle that the later release's run wrote",
         )
-    now = by_label(made["pairs"])
+    now = label_pairs(made["pairs"])
     if named:
         return _gated(baseline, now, named, as_json)
-    for pair in baseline.lacking(now.values()):
+    for pair in baseline.missing_pairs(now.values()):
         print(f"{pair}: only the earlier release was looked at", file=sys.stderr)
     return _told(baseline, now, as_json)
 
 
 def _told(baseline: Baseline, now: Mapping[str, Any], as_json: bool) -> int:
-    told = {name: baseline.told(pair) for name, pair in now.items()}
+    told = {name: baseline.change_lines(pair) for name, pair in now.items()}
     if as_json:
         print(json.dumps(told, indent=2))
     else:

@@ -14,10 +14,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from pytest_memleak.errors import EvidenceError, Inconclusive
 from pytest_memleak.ledger.hash_chain import Head
 from pytest_memleak.records import Verdict
-from pytest_memleak.results.build_result import facts, unrun
+from pytest_memleak.results.build_result import build_plain_result, build_unrun_result
 from pytest_memleak.results.evidence_file import differences
-from pytest_memleak.results.run_evidence import limitations, pair_evidence, versions
-from pytest_memleak.results.run_verdict import controls_in, result_of, verdict_of
+from pytest_memleak.results.run_evidence import (
+    bundle_controls,
+    limitations,
+    pair_evidence,
+    versions,
+)
+from pytest_memleak.results.run_verdict import pair_verdict, run_result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -120,12 +125,12 @@ class _Again:
         bundle = self._bundle
         comparison = bundle["compared"]
         compared = Verdict(comparison["verdict"]) if comparison else None
-        computed = result_of(bundle["pairs"], uncollected=bundle["uncollected"], compared=compared)
+        computed = run_result(bundle["pairs"], uncollected=bundle["uncollected"], compared=compared)
         if bundle["result"] != computed:
             self.result.wrong.append(
                 f"result: the bundle says {bundle['result']}, its pairs give {computed}"
             )
-        controls = [summary.to_json() for summary in controls_in(bundle["pairs"])]
+        controls = [summary.to_json() for summary in bundle_controls(bundle["pairs"])]
         self.result.wrong += differences({"suites": list(bundle["suites"])}, {"suites": controls})
         self.result.unchecked += [
             f"{suite} could not be collected" for suite in bundle["uncollected"]
@@ -185,7 +190,7 @@ class _Again:
         pairs = self._bundle["pairs"]
         present = {(self._path_of(entry), entry["pair"]) for entry in pairs}
         counts = Counter(
-            (self._path_of(entry), entry["pair"], entry["model"]["endpoint"], verdict_of(entry))
+            (self._path_of(entry), entry["pair"], entry["model"]["endpoint"], pair_verdict(entry))
             for entry in pairs
         )
         self.result.wrong += [
@@ -237,15 +242,20 @@ class _Again:
         return self._suites[path]
 
     def _of_pair(self, entry: Mapping[str, Any], pair: Pair, suite: Suite) -> Iterator[str]:
-        if verdict_of(entry) is Verdict.NOT_RUN:
-            recomputed_entry = pair_evidence(unrun(pair, suite, reasons=tuple(entry["reasons"])))
+        if pair_verdict(entry) is Verdict.NOT_RUN:
+            recomputed_entry = pair_evidence(
+                build_unrun_result(pair, suite, reasons=tuple(entry["reasons"]))
+            )
         else:
             as_of = self._end
             if entry.get("as_of"):
                 as_of = datetime.datetime.fromisoformat(entry["as_of"]).timestamp()
             self._resources.as_of = min(as_of, self._end)
             evaluation, absent = self._evaluated(pair, entry["model"]["endpoint"])
-            recomputed_entry, provenance = pair_evidence(facts(evaluation)), evaluation.provenance
+            recomputed_entry, provenance = (
+                pair_evidence(build_plain_result(evaluation)),
+                evaluation.provenance,
+            )
             if provenance and provenance.last is not None and provenance.last > self._resources.now:
                 yield f"its answers were drawn after {self._bundle['created']}"
             yield from self._by_the_end(evaluation, absent)

@@ -21,7 +21,7 @@ from pytest_memleak.plugin.stash import pair_of, refused_key
 from pytest_memleak.records import Verdict
 from pytest_memleak.reports.junit import compared_properties
 from pytest_memleak.reports.report_text import change_text, comparison_lines, comparison_sentence
-from pytest_memleak.results.release_comparison import Baseline, by_label
+from pytest_memleak.results.release_comparison import Baseline, label_pairs
 from pytest_memleak.results.run_evidence import pair_evidence
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def refuse_incomparable(config: pytest.Config, items: Iterable[pytest.Item], run
     path, measures = map(config.getoption, ("memleak_baseline", "memleak_max_increase"))
     try:
         suites = {pair.suite: run.of_suite(pair.suite).suite for pair in pairs.values()}
-        Baseline(Path(path)).refuse(pairs.values(), measures, suites)
+        Baseline(Path(path)).validate(pairs.values(), measures, suites)
     except MemleakError as error:
         told = f"--memleak-max-increase: {error}"
         if not hasattr(config, "workerinput"):
@@ -62,14 +62,14 @@ def against_baseline(
         return findings, None
     baseline = Baseline(Path(path))
     # As a bundle would have them.
-    now = by_label(json.loads(json.dumps([pair_evidence(found) for found in findings])))
+    now = label_pairs(json.loads(json.dumps([pair_evidence(found) for found in findings])))
     tolerances: Mapping[str, float] = config.getoption("memleak_max_increase") or {}
     compared = baseline.compare(now, tolerances) if tolerances else None
     told = []
     for name, found in zip(now, findings, strict=True):
         lines = [change_text(one) for one in _changes(compared, name)]
         tested = {one.measure for one in _changes(compared, name)}
-        lines += baseline.told(now[name], but=tested)
+        lines += baseline.change_lines(now[name], but=tested)
         verdict = compared.of(name) if compared else None
         told.append(
             dataclasses.replace(

@@ -344,9 +344,9 @@ class Findings:
         return result
 
     def _told(self) -> tuple[PairResult, ...]:
-        from pytest_memleak.results.build_result import findings_of
+        from pytest_memleak.results.build_result import results_from_json
 
-        return findings_of(self._found.values())
+        return results_from_json(self._found.values())
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:

@@ -67,10 +67,10 @@ def parse_release(value: str) -> str:
 def parse_tolerances(value: str) -> dict[str, float]:
     """`bmc=0.01,longest_span=10`."""
     from pytest_memleak.errors import MemleakError
-    from pytest_memleak.results.comparable import parsed_tolerances
+    from pytest_memleak.results.comparable import parse_tolerances
 
     try:
-        return parsed_tolerances(value)
+        return parse_tolerances(value)
     except MemleakError as error:
         raise pytest.UsageError(f"--memleak-max-increase: {error}") from None
 
@@ -95,11 +95,11 @@ def refuse_unknown_measures(config: pytest.Config) -> None:
         return
     from pytest_memleak.errors import MemleakError
     from pytest_memleak.interfaces.extensions import Extensions
-    from pytest_memleak.results.comparable import refuse_untestable
+    from pytest_memleak.results.comparable import validate_tolerances
 
     brought = Extensions(config.pluginmanager.get_plugins()).measures()
     try:
-        refuse_untestable(tolerances, brought)
+        validate_tolerances(tolerances, brought)
     except MemleakError as error:
         raise pytest.UsageError(f"--memleak-max-increase: {error}") from None
 

@@ -108,10 +108,12 @@ class RunRecord:
     def _pairs(self) -> list[dict[str, Any]]:
         if run_key not in self._config.stash:
             return []
-        from pytest_memleak.results.build_result import unrun
+        from pytest_memleak.results.build_result import build_unrun_result
 
         suites = self._config.stash[run_key].suites
-        return [unrun(pair, suite).to_json() for suite in suites for pair in suite.pairs]
+        return [
+            build_unrun_result(pair, suite).to_json() for suite in suites for pair in suite.pairs
+        ]
 
     def _tests(self, selected: Iterable[pytest.Item]) -> Iterable[dict[str, Any]]:
         items = [(item, "not run") for item in selected]

@@ -22,8 +22,8 @@ from pytest_memleak.records.pair_result import RunReport
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.junit import case_properties, suite_properties
 from pytest_memleak.reports.report_text import pair_outcome
-from pytest_memleak.results.build_result import finding
-from pytest_memleak.results.run_verdict import counted, result_of
+from pytest_memleak.results.build_result import build_result
+from pytest_memleak.results.run_verdict import run_result, verdict_counts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,7 +46,7 @@ def publish(item: pytest.Item, report: pytest.TestReport, *, own: bool) -> None:
     told = item.stash.get(published_key, None)
     if evaluation and (report.when == "setup" or told is not evaluation):
         item.stash[published_key] = evaluation
-        found = finding(evaluation, quoted=quoted_words(item.config))
+        found = build_result(evaluation, quoted=quoted_words(item.config))
         report.memleak = found.to_json()  # type: ignore[attr-defined]
         item.user_properties += case_properties(found, own=own)
 
@@ -115,15 +115,15 @@ def run_report(
 
 def evidence_line(report: RunReport) -> str:
     """The result that the evidence bundle has, for the terminal."""
-    from pytest_memleak.results.run_evidence import pairs_of
+    from pytest_memleak.results.run_evidence import collect_pairs
 
-    pairs = pairs_of(report)
-    result = result_of(
+    pairs = collect_pairs(report)
+    result = run_result(
         pairs,
         uncollected=report.uncollected,
         compared=report.compared.verdict if report.compared else None,
     )
-    return f"evidence: {result} ({counted(pairs)}), {report.outputs['evidence']}"
+    return f"evidence: {result} ({verdict_counts(pairs)}), {report.outputs['evidence']}"
 
 
 def conclude(config: pytest.Config, report: RunReport, run_of: RunOf) -> None:

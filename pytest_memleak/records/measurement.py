@@ -216,7 +216,7 @@ class Measure:
         number = value.words if isinstance(value, Block) else value
         return Estimate(number, number, number)
 
-    def told(self) -> Measure:
+    def without_functions(self) -> Measure:
         """The row without its functions, for whoever only shows it."""
         return replace(self, read=None, by_round=None, function=None)
 

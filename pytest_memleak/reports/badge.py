@@ -7,7 +7,7 @@ from xml.sax.saxutils import escape
 
 from pytest_memleak.records import Verdict
 from pytest_memleak.redaction.text import inert
-from pytest_memleak.results.run_verdict import counted
+from pytest_memleak.results.run_verdict import verdict_counts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +43,7 @@ def badge(bundle: Mapping[str, Any]) -> str:
     return _SVG.format(
         label=_LABEL,
         message=escape(message),
-        counted=escape(counted(bundle["pairs"])),
+        counted=escape(verdict_counts(bundle["pairs"])),
         created=escape(bundle["created"]),
         sha256=escape(bundle["sha256"]),
         color=_COLORS.get(bundle["result"], _UNDECIDED),

@@ -12,7 +12,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import EvidenceError, SettingsError
-from pytest_memleak.results.evidence_file import check_digest, read_evidence
+from pytest_memleak.results.evidence_file import digest_errors, read_evidence
 from pytest_memleak.scoring.measure_table import MEASURES, nearest
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ class Evidence:
         self.pairs: list[tuple[str, Mapping[str, Any]]] = []
         self.rows: list[Row] = []
         for path in paths:
-            bundle = read_evidence(path).made
-            if problems := check_digest(bundle):
+            bundle = read_evidence(path).bundle
+            if problems := digest_errors(bundle):
                 raise EvidenceError(
                     problems[0], location=str(path), hint=f"memleak verify {path} says what differs"
                 )

@@ -9,7 +9,7 @@ import numpy as np
 
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.evidence_table import columns_of
-from pytest_memleak.results.coverage_map import times_in
+from pytest_memleak.results.coverage_map import decode_times
 from pytest_memleak.scoring.measures import compare
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def plotted_pairs(evidence: Evidence) -> dict[str, list[PlottedPair]]:
             row=row,
             threshold=pair["settings"]["span_threshold"],
             coverage=coverage,
-            times=times_in(coverage),
+            times=decode_times(coverage),
             block=None if start is None or end is None else (start, end),
             agreement=measures.get("self_agreement", {}).get("value"),
         )

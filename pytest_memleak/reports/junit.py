@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pytest_memleak.records.number_format import day
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.report_text import flatten, server_name, work_name
-from pytest_memleak.results.run_verdict import suite_controls
+from pytest_memleak.results.run_evidence import suite_controls
 from pytest_memleak.scoring.measure_table import OF_PASSAGES
 
 if TYPE_CHECKING:
@@ -163,9 +163,9 @@ def suite_properties(results: Sequence[PairResult], *, version: str) -> list[tup
     for suite in suite_controls(results):
         name = f"memleak.suite.{suite.suite}"
         properties[f"{name}.controls"] = str(suite.controls)
-        properties[f"{name}.leak_seen"] = "yes" if suite.saw else "no"
+        properties[f"{name}.leak_seen"] = "yes" if suite.leak_seen else "no"
         properties[f"{name}.gates"] = "yes" if suite.gates else "no"
-        for limit, alarms in suite.alarms.items():
+        for limit, alarms in suite.false_positives.items():
             properties[f"{name}.false_alarms.{limit}"] = f"{alarms.over} of {alarms.measured}"
     return list(properties.items())
 

@@ -27,7 +27,7 @@ from pytest_memleak.reports.report_text import (
     pair_outcome,
     work_lines,
 )
-from pytest_memleak.results.build_result import overview
+from pytest_memleak.results.build_result import overview_measures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,7 +80,7 @@ def summary(run: RunReport) -> str:
 
 
 def _table(results: tuple[PairResult, ...]) -> Iterator[str]:
-    measures = overview(results)
+    measures = overview_measures(results)
     compared = ["compared"] if any(result.compared for result in results) else []
     heads = ["pair", "verdict", *compared, *(row.name for row in measures), "drawn", "detects"]
     yield f"| {' | '.join(heads)} |"

@@ -13,7 +13,7 @@ from pytest_memleak.records import Verdict
 from pytest_memleak.records.number_format import amount, day, figure, percent, percent_at_most
 from pytest_memleak.records.provenance import distribution, weights_in
 from pytest_memleak.records.verdicts import refused_words
-from pytest_memleak.results.run_verdict import suite_controls
+from pytest_memleak.results.run_evidence import suite_controls
 from pytest_memleak.scoring.measure_table import MEASURES
 
 if TYPE_CHECKING:
@@ -254,7 +254,7 @@ def control_lines(results: Sequence[PairResult]) -> Iterator[str]:
     """What controls say of the gate: false alarms, whether it saw a leak, whether it gates."""
     suites = suite_controls(results)
     for suite in suites:
-        for line in suite.told():
+        for line in suite.lines():
             yield line if len(suites) == 1 else f"{suite.suite}: {line}"
 
 

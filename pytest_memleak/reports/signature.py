@@ -24,7 +24,7 @@ from pytest_memleak.errors import EvidenceError, MissingExtra
 from pytest_memleak.results.evidence_file import (
     PAYLOAD_TYPE,
     PREDICATE_TYPE,
-    canonical,
+    canonical_json,
     read_regular,
 )
 from pytest_memleak.results.run_evidence import subjects
@@ -49,7 +49,7 @@ def sign_bundle(bundle: dict[str, Any], key_file: Path) -> dict[str, Any]:
     from securesystemslib.dsse import Envelope
     from securesystemslib.signer import CryptoSigner
 
-    envelope = Envelope(canonical(_statement(bundle)), PAYLOAD_TYPE, {})
+    envelope = Envelope(canonical_json(_statement(bundle)), PAYLOAD_TYPE, {})
     envelope.sign(CryptoSigner(_private_key(key_file)))
     signed_envelope = envelope.to_dict()
     return {key: signed_envelope[key] for key in ("payloadType", "payload", "signatures")}
@@ -178,10 +178,12 @@ def check_time_stamp(
         builder.build().verify_message(stamp, evidence.data)
     except (VerificationError, ValueError) as error:
         return when, [f"time stamp: {_said(error)}"]
-    created = datetime.datetime.fromisoformat(evidence.made["created"])
+    created = datetime.datetime.fromisoformat(evidence.bundle["created"])
     # The bundle says whole seconds, and clocks are a little apart.
     if when < created - datetime.timedelta(minutes=1):
-        return when, [f"created: the bundle says {evidence.made['created']}, after it was stamped"]
+        return when, [
+            f"created: the bundle says {evidence.bundle['created']}, after it was stamped"
+        ]
     return when, []
 
 

@@ -34,7 +34,7 @@ from pytest_memleak.reports.report_text import (
     rate_text,
     work_lines,
 )
-from pytest_memleak.results.build_result import overview, table_of
+from pytest_memleak.results.build_result import collect_measures, overview_measures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -275,10 +275,10 @@ def _table(results: Sequence[PairResult], narrow: _Narrow) -> Table:
     if len(suites) > 1:
         table.add_column("suite", overflow="fold")
     table.add_column("pair", footer=Text("limit", style="dim"), overflow="fold")
-    main = {row.name for row in overview(results)}
+    main = {row.name for row in overview_measures(results)}
     if narrow < _Narrow.MEASURES:
         main |= {name for result in results for name in result.limits}
-    rows = [row for row in table_of(results).values() if row.name in main]
+    rows = [row for row in collect_measures(results).values() if row.name in main]
     for row in rows:
         limit = f"≤{format_value(row, limits[row.name])}" if row.name in limits else ""
         head = row.name.replace("_", "_\n") if narrow >= _Narrow.HEADS else row.name
@@ -353,7 +353,7 @@ def _details(result: PairResult, *, verbose: bool) -> Iterator[Text]:
 
 def _intervals(result: PairResult) -> str:
     """The intervals of what the limits are on."""
-    rows = table_of([result])
+    rows = collect_measures([result])
     ranges = [
         f"{name} {format_value(rows[name], low)} to {format_value(rows[name], high)}"
         for name, (low, high) in result.intervals.items()

@@ -11,8 +11,8 @@ from pytest_memleak.records import Completeness, Measure, Verdict, VerdictResult
 from pytest_memleak.records.pair_result import LIKELIEST_SPAN, PairResult, Passage
 from pytest_memleak.records.round_stats import RoundFigures
 from pytest_memleak.redaction.text import QUOTED_WORDS
-from pytest_memleak.results.passage_details import passage_details, passage_passages
-from pytest_memleak.results.quotes import quote, rate_of
+from pytest_memleak.results.passage_details import listed_passages, passage_details
+from pytest_memleak.results.quotes import passage_rate, quote
 from pytest_memleak.scoring.measure_table import GREEDY, MEASURES, table_with
 from pytest_memleak.verdict.evaluation import Evaluation
 
@@ -27,65 +27,67 @@ _PASSAGES = 5
 _LIKELIEST = frozenset(name for name, row in MEASURES.items() if row.needs is GREEDY)
 
 
-def findings_of(found: Iterable[dict[str, Any]]) -> tuple[PairResult, ...]:
+def results_from_json(rows: Iterable[dict[str, Any]]) -> tuple[PairResult, ...]:
     """The findings of a run, from their JSON; suites of one name are told apart by their paths."""
-    findings = [PairResult.from_json(one) for one in found]
+    findings = [PairResult.from_json(row) for row in rows]
     paths: dict[str, set[str]] = {}
-    for one in findings:
-        paths.setdefault(one.suite, set()).add(one.suite_path)
+    for result in findings:
+        paths.setdefault(result.suite, set()).add(result.suite_path)
     return tuple(
-        dataclasses.replace(one, suite=os.path.relpath(one.suite_path))
-        if len(paths[one.suite]) > 1
-        else one
-        for one in findings
+        dataclasses.replace(result, suite=os.path.relpath(result.suite_path))
+        if len(paths[result.suite]) > 1
+        else result
+        for result in findings
     )
 
 
-def table_of(findings: Iterable[PairResult]) -> dict[str, Measure]:
+def collect_measures(findings: Iterable[PairResult]) -> dict[str, Measure]:
     """The table of measures, with those that extensions brought to these findings."""
     brought: dict[str, Measure] = {}
-    for found in findings:
-        names = [*found.limits, *found.measures]
+    for result in findings:
+        names = [*result.limits, *result.measures]
         brought |= {name: Measure(name) for name in names if name not in MEASURES | brought}
-        brought |= {row.name: row for row in found.brought}
+        brought |= {row.name: row for row in result.brought}
     return table_with(brought)
 
 
-def overview(findings: Sequence[PairResult]) -> tuple[Measure, ...]:
+def overview_measures(findings: Sequence[PairResult]) -> tuple[Measure, ...]:
     """The measures that an overview shows: those of the run's probes that some pair tells.
 
     Where a probe told nothing, all of its own.
     """
-    rows = table_of(findings).values()
-    told = {name for found in findings for name in found.measures}
+    rows = collect_measures(findings).values()
+    measured = {name for result in findings for name in result.measures}
     shown: set[str] = set()
-    for probe in {found.probe for found in findings}:
+    for probe in {result.probe for result in findings}:
         own = {row.name for row in rows if probe in row.overview}
-        shown |= own & told or own
+        shown |= own & measured or own
     return tuple(row for row in rows if row.name in shown)
 
 
-def finding(
+def build_result(
     evaluation: Evaluation,
     *,
     quoted: int | None = QUOTED_WORDS,
 ) -> PairResult:
     """What reports say of one evaluation. quoted: words of each passage, None for all."""
-    from pytest_memleak.results.coverage_map import plot_data  # with numpy: not needed to collect
+    from pytest_memleak.results.coverage_map import (
+        build_plot_data,  # with numpy: not needed to collect
+    )
 
     return dataclasses.replace(
-        facts(evaluation),
-        passages=passage_passages(evaluation, quoted),
+        build_plain_result(evaluation),
+        passages=listed_passages(evaluation, quoted),
         spans=tuple(_passages(evaluation, quoted)),
-        plot=plot_data(evaluation, quoted=quoted),
+        plot=build_plot_data(evaluation, quoted=quoted),
     )
 
 
-def facts(evaluation: Evaluation) -> PairResult:
+def build_plain_result(evaluation: Evaluation) -> PairResult:
     """The finding of one evaluation, with nothing quoted and nothing to be drawn."""
     pair, measured = evaluation.pair, evaluation.measurement
     book = evaluation.book
-    found = _estimates(evaluation.analysis or evaluation.extraction)
+    estimates = _estimates(evaluation.analysis or evaluation.extraction)
     return PairResult(
         suite=evaluation.suite,
         suite_path=str(pair.suite),
@@ -99,16 +101,22 @@ def facts(evaluation: Evaluation) -> PairResult:
         expected=pair.expected,
         verdict=evaluation.verdict.value,
         reasons=evaluation.verdict_result.reasons,
-        measures={name: one.value for name, one in found.items()},
-        intervals={name: (one.low, one.high) for name, one in found.items() if one.low < one.high},
-        chances={name: one.p for name, one in found.items() if one.p is not None},
+        measures={name: estimate.value for name, estimate in estimates.items()},
+        intervals={
+            name: (estimate.low, estimate.high)
+            for name, estimate in estimates.items()
+            if estimate.low < estimate.high
+        },
+        chances={
+            name: estimate.p for name, estimate in estimates.items() if estimate.p is not None
+        },
         control=pair.control,
         unexcused=evaluation.verdict_result.unexcused,
         leaked=evaluation.verdict_result.leaked,
         details=_details(evaluation, evaluation.analysis) if evaluation.analysis else {},
         limits=dict(pair.limits),
         limit_origins=dict(pair.limit_origins),
-        settings=settings_of(pair),
+        settings=pair_settings(pair),
         word_count=measured.words if measured else 0,
         excerpts=len(book.excerpts) if book else 0,
         parts=book.parts if book else (),
@@ -126,26 +134,26 @@ def facts(evaluation: Evaluation) -> PairResult:
         windows=_windows(evaluation.extraction) if evaluation.extraction else None,
         rounds=_rounds(evaluation.analysis) if evaluation.analysis else None,
         coverage=_coverage(evaluation),
-        brought=tuple(row.told() for row in pair.limits.brought.values()),
+        brought=tuple(row.without_functions() for row in pair.limits.brought.values()),
         title=(book.title if book else pair.book.title) or "",
         author=(book.author if book else pair.book.author) or "",
         book_file=evaluation.book_file,
     )
 
 
-def unrun(pair: Pair, suite: Suite, *, reasons: tuple[str, ...] = ()) -> PairResult:
+def build_unrun_result(pair: Pair, suite: Suite, *, reasons: tuple[str, ...] = ()) -> PairResult:
     """The finding of a pair that nobody looked at: what the suite says of it, and why."""
     nobody = VerdictResult(Verdict.NOT_RUN, (), reasons)
     nothing = Completeness(requested=0, received=0)
-    return facts(Evaluation(suite.name, suite.digest, pair, nobody, nothing))
+    return build_plain_result(Evaluation(suite.name, suite.digest, pair, nobody, nothing))
 
 
-def _estimates(known: Analysis | Extraction | None) -> dict[str, Estimate]:
-    if known is None:
+def _estimates(analysis: Analysis | Extraction | None) -> dict[str, Estimate]:
+    if analysis is None:
         return {}
     from pytest_memleak.scoring.analysis import estimates  # with numpy: not needed to collect
 
-    return estimates(known)
+    return estimates(analysis)
 
 
 def _model_settings(evaluation: Evaluation) -> dict[str, Any]:
@@ -163,7 +171,7 @@ def _model_settings(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def settings_of(pair: Pair) -> dict[str, Any]:
+def pair_settings(pair: Pair) -> dict[str, Any]:
     """How a pair is sampled, measured and judged: the suite's keys."""
     return {
         **dataclasses.asdict(pair.sampling),
@@ -208,8 +216,8 @@ def _details(evaluation: Evaluation, analysis: Analysis) -> dict[str, Any]:
 def _rates(analysis: Analysis) -> list[dict[str, Any]]:
     """How often each of the longest passages over T came back."""
     longest = analysis.measurement.spans[:_PASSAGES]
-    rates = (rate_of(analysis, one.start or 0, one.end or 0) for one in longest)
-    return [dataclasses.asdict(one) for one in rates if one]
+    rates = (passage_rate(analysis, span.start or 0, span.end or 0) for span in longest)
+    return [dataclasses.asdict(rate) for rate in rates if rate]
 
 
 def _windows(extraction: Extraction) -> dict[str, Any]:
@@ -227,13 +235,17 @@ def _windows(extraction: Extraction) -> dict[str, Any]:
         # In order, from token 0 by the stride; "zero" where p_z is 0, null where it is not known.
         "ln_p_z": _told(extraction.log_p),
         "ln_p_z_plain": _told(extraction.plain),
-        "discoverable_windows": [place for place, one in enumerate(extraction.discoverable) if one],
+        "discoverable_windows": [
+            place
+            for place, is_discoverable in enumerate(extraction.discoverable)
+            if is_discoverable
+        ],
         "chapters": [start for _, start in extraction.chapters],
     }
 
 
 def _told(log_p: Iterable[float | None]) -> list[float | str | None]:
-    return ["zero" if one == -math.inf else one for one in log_p]
+    return ["zero" if value == -math.inf else value for value in log_p]
 
 
 def _rounds(analysis: Analysis) -> RoundFigures:
@@ -254,12 +266,12 @@ def _coverage(evaluation: Evaluation) -> dict[str, Any] | None:
         return None
     from pytest_memleak.results.coverage_map import coverage_map  # with numpy, as above
 
-    return coverage_map(evaluation.analysis, [one.id for one in evaluation.book.excerpts])
+    return coverage_map(evaluation.analysis, [excerpt.id for excerpt in evaluation.book.excerpts])
 
 
 def _warnings(evaluation: Evaluation) -> tuple[str, ...]:
     own = evaluation.book.warnings if evaluation.book else ()
-    return (*own, *(f"not looked for: {one}" for one in evaluation.unread))
+    return (*own, *(f"not looked for: {book}" for book in evaluation.unread))
 
 
 def _passages(evaluation: Evaluation, quoted: int | None) -> list[Passage]:
@@ -271,14 +283,16 @@ def _passages(evaluation: Evaluation, quoted: int | None) -> list[Passage]:
     spans: tuple[Span, ...] = measured.spans[:_PASSAGES] or (measured.longest_span,)
     runs: list[tuple[str, Block]] = [("longest block", measured.longest_block)]
     runs += [("span", span) for span in spans]
-    failing = any(one.over for one in evaluation.verdict_result.checks if one.measure in _LIKELIEST)
+    failing = any(
+        check.over for check in evaluation.verdict_result.checks if check.measure in _LIKELIEST
+    )
     if analysis.greedy is not None and failing:
         runs.insert(0, (LIKELIEST_SPAN, analysis.greedy.longest_span))
     rests = evaluation.pair.probe.kind == "continuation"
-    found = (
+    passages = (
         _passage(kind, run, analysis, book, quoted) for kind, run in runs if run.start is not None
     )
-    return [dataclasses.replace(one, rests=rests) for one in found]
+    return [dataclasses.replace(passage, rests=rests) for passage in passages]
 
 
 def _passage(kind: str, run: Block, analysis: Analysis, book: Book, quoted: int | None) -> Passage:
@@ -294,5 +308,5 @@ def _passage(kind: str, run: Block, analysis: Analysis, book: Book, quoted: int 
         excerpt_id=excerpt.id,
         generation=getattr(run, "generation", None),
         quote=quote(book, run, measured, most=quoted),
-        rate=rate_of(analysis, start, end),
+        rate=passage_rate(analysis, start, end),
     )

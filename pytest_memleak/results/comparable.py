@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.records.provenance import distribution
-from pytest_memleak.results.run_verdict import gates
+from pytest_memleak.results.run_verdict import is_gating_pair
 from pytest_memleak.scoring.measure_table import MEASURES, asks_for, nearest
 
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 # Settings that change neither the distribution of answers nor what a round is measured to show,
 # nor how much is asked of them.
-_FREE = ("seed", "max_age_days", "stop_on_fail", "detection_limit")
+_FREE_SETTINGS = ("seed", "max_age_days", "stop_on_fail", "detection_limit")
 # Where more of it asks for less (1), or less of it does (-1); a release may ask for more.
-_EASIER = {
+_LENIENT_DIRECTION = {
     "confidence": 1,
     "max_short": 1,
     "max_unanswered": 1,
@@ -37,52 +37,52 @@ _EASIER = {
     "min_length_ratio": -1,
 }
 # Options of a model that keep it silent.
-_HUSHED = ("system", "safety_threshold")
+_SILENCING_OPTIONS = ("system", "safety_threshold")
 
 INCOMPLETE = "one side has no complete evidence"
-_ALIKE = "measure both releases alike, or make the baseline anew"
-ANEW = (
+_MEASURE_ALIKE = "measure both releases alike, or make the baseline anew"
+REBUILD = (
     "make it anew from that release's ledger, which costs no call: pytest --memleak-offline "
     "--memleak-evidence FILE with the suite as it was"
 )
-_ANEW_AS_NOW = (
+_REBUILD_AS_NOW = (
     "make the baseline anew from that release's ledger, which costs no call, with the suite as it "
     "is now; or name other measures"
 )
 
 
-def unlike(before: PairEvidence, now: PairEvidence) -> tuple[str, str] | None:
+def find_mismatch(before: PairEvidence, now: PairEvidence) -> tuple[str, str] | None:
     """How a pair was measured otherwise, or more easily, and what to do; None if it was not."""
-    if gates(before) and not gates(now):
+    if is_gating_pair(before) and not is_gating_pair(now):
         became = "a control" if now["control"] else "expected to leak"
         return f"the baseline gates it, and now it is {became}", (
             "let it gate as it did, or leave it out of both releases"
         )
-    for what, was, wanted in unlike_settings(before, now):
-        return f"made with {what} {was!r}, not {wanted!r}", _ALIKE
-    theirs, ours = (distribution(one["model"]["options"], ()) for one in (before, now))
+    for what, was, wanted in differing_settings(before, now):
+        return f"made with {what} {was!r}, not {wanted!r}", _MEASURE_ALIKE
+    theirs, ours = (distribution(pair["model"]["options"], ()) for pair in (before, now))
     if theirs != ours:
-        return f"drawn from another distribution: {theirs}; now {ours}", _ALIKE
+        return f"drawn from another distribution: {theirs}; now {ours}", _MEASURE_ALIKE
     return None
 
 
-def unlike_settings(before: PairEvidence, now: PairEvidence) -> Iterator[tuple[str, Any, Any]]:
+def differing_settings(before: PairEvidence, now: PairEvidence) -> Iterator[tuple[str, Any, Any]]:
     """What has to be the same for rounds to be comparable and is not: its name, then and now."""
     was, wanted = before["settings"], now["settings"]
     for name in sorted(was.keys() | wanted.keys()):
         old, new = was.get(name), wanted.get(name)
-        if name in _FREE or old == new:
+        if name in _FREE_SETTINGS or old == new:
             continue
-        easier = _EASIER.get(name)
+        easier = _LENIENT_DIRECTION.get(name)
         if easier is None or None in (old, new) or (new - old) * easier > 0:
             yield name, old, new
-    for name in _HUSHED:
-        old, new = (one["model"]["options"].get(name) for one in (before, now))
+    for name in _SILENCING_OPTIONS:
+        old, new = (pair["model"]["options"].get(name) for pair in (before, now))
         if old != new:
             yield f"options.{name}", old, new
 
 
-def passages_elsewhere(
+def find_scan_mismatch(
     before: PairEvidence, now: PairEvidence, measures: Iterable[str]
 ) -> tuple[str, str] | None:
     """Whether passages were looked for in other books, where a measure of them is named.
@@ -92,8 +92,8 @@ def passages_elsewhere(
     if not asks_for(measures, "passages"):
         return None
     if before.get("scan_scope") is None:
-        return "the bundle does not tell what books passages are looked for in", ANEW
-    for kind, said in (
+        return "the bundle does not tell what books passages are looked for in", REBUILD
+    for kind, problem in (
         ("books", "passages are looked for in other books"),
         ("excused", "passages of other books are excused"),
     ):
@@ -102,41 +102,43 @@ def passages_elsewhere(
         differ = {
             "newly in": is_now.keys() - was.keys(),
             "no more in": was.keys() - is_now.keys(),
-            "in another text of": {one for one in both if is_now[one] not in (None, was[one])},
+            "in another text of": {
+                book_id for book_id in both if is_now[book_id] not in (None, was[book_id])
+            },
         }
         if any(differ.values()):
-            told = (f"{how} {', '.join(sorted(ids))}" for how, ids in differ.items() if ids)
-            return f"{said}: {'; '.join(told)}", _ANEW_AS_NOW
+            changes = (f"{how} {', '.join(sorted(ids))}" for how, ids in differ.items() if ids)
+            return f"{problem}: {'; '.join(changes)}", _REBUILD_AS_NOW
     # Before anything is read, nobody knows what a catalog holds.
     if "catalog" in now and before["catalog"] != now["catalog"]:
-        return "passages are looked for in another catalog", _ANEW_AS_NOW
+        return "passages are looked for in another catalog", _REBUILD_AS_NOW
     return None
 
 
-def other_answers(before: PairEvidence, now: PairEvidence) -> str:
+def find_obstacle(before: PairEvidence, now: PairEvidence) -> str:
     """Why the measures of a pair cannot be set beside one another; "" if they can."""
     keys = ("id", "sha256", "words", "excerpts")
     if any(before["book"][key] != now["book"][key] for key in keys):
         return "the baseline was made with another book, or with other instructions for it"
-    for what, was, wanted in unlike_settings(before, now):
-        if what not in _EASIER:
+    for what, was, wanted in differing_settings(before, now):
+        if what not in _LENIENT_DIRECTION:
             return f"the baseline was made with {what} {was!r}, not {wanted!r}"
-    theirs, ours = _drawn_from(before), _drawn_from(now)
+    theirs, ours = _pair_distribution(before), _pair_distribution(now)
     if theirs != ours:
         return f"the baseline was drawn from another distribution: {theirs}; now {ours}"
-    for one in (before, now):
-        if one["completeness"]["issues"] or not one["measures"]:
+    for pair in (before, now):
+        if pair["completeness"]["issues"] or not pair["measures"]:
             return INCOMPLETE
     return ""
 
 
-def _drawn_from(pair: PairEvidence) -> str:
+def _pair_distribution(pair: PairEvidence) -> str:
     """The distribution of a pair's evidence."""
     answerer = pair["provenance"] or {}
     return distribution(pair["model"]["options"], answerer.get("refused", ()))
 
 
-def parsed_tolerances(value: str) -> dict[str, float]:
+def parse_tolerances(value: str) -> dict[str, float]:
     """Per measure, by how much it may rise. Raises SettingsError for anything else."""
     tolerances: dict[str, float] = {}
     for part in value.split(","):
@@ -154,17 +156,17 @@ def parsed_tolerances(value: str) -> dict[str, float]:
     return tolerances
 
 
-def refuse_untestable(tolerances: Mapping[str, float], brought: Iterable[str] = ()) -> None:
+def validate_tolerances(tolerances: Mapping[str, float], brought: Iterable[str] = ()) -> None:
     """Raise SettingsError for tolerances by which nothing could be called worse.
 
     A name that is no measure, or one that no round tells of; a share that may rise by all of it.
     brought: the measures of extensions, which are known, and of which no round tells.
     """
     testable = [name for name, row in MEASURES.items() if row.by_round]
-    known = [*MEASURES, *brought]
+    names = [*MEASURES, *brought]
     for name, by in tolerances.items():
-        if name not in known:
-            raise SettingsError(f"there is no measure {name!r}; {nearest(name, known)}")
+        if name not in names:
+            raise SettingsError(f"there is no measure {name!r}; {nearest(name, names)}")
         if name not in testable:
             raise SettingsError(
                 f"{name} has no value in each round, so that a rise cannot be told from noise; "

@@ -18,7 +18,7 @@ import numpy as np
 
 from pytest_memleak.errors import EvidenceError
 from pytest_memleak.records.plot_records import Heading, Link, PlotData, SpanNote
-from pytest_memleak.results.quotes import quote, rate_of
+from pytest_memleak.results.quotes import passage_rate, quote
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -64,14 +64,14 @@ def coverage_map(analysis: Analysis, excerpts: Sequence[str]) -> dict[str, Any]:
         ],
         "spans": [
             {
-                "start": one.start,
-                "end": one.end,
-                "excerpt_id": one.excerpt_id,
-                "generation": one.generation,
+                "start": span.start,
+                "end": span.end,
+                "excerpt_id": span.excerpt_id,
+                "generation": span.generation,
             }
-            for one in measured.spans
+            for span in measured.spans
         ],
-        "curve": [round(float(one), 6) for one in analysis.error.curve],
+        "curve": [round(float(share), 6) for share in analysis.error.curve],
     }
 
 
@@ -83,15 +83,15 @@ def run_lengths(times: NDArray[np.intc]) -> list[tuple[int, int]]:
     return list(zip(times[starts].tolist(), lengths.tolist(), strict=True))
 
 
-def times_in(told: Mapping[str, Any]) -> NDArray[np.intc]:
+def decode_times(coverage: Mapping[str, Any]) -> NDArray[np.intc]:
     """Per word of the book, the rounds that cover it, of a `coverage` in a bundle; shape (N,).
 
     Raises EvidenceError where its runs are not those of its excerpts' words.
     """
-    runs = [one.partition("x")[::2] for one in told["times"].split()]
-    words = sum(one["words"] for one in told["excerpts"])
+    runs = [run.partition("x")[::2] for run in coverage["times"].split()]
+    words = sum(excerpt["words"] for excerpt in coverage["excerpts"])
     counts, lengths = ([int(run[side]) for run in runs] for side in (0, 1))
-    if sum(lengths) != words or words > _MOST_WORDS or max(counts, default=0) > told["rounds"]:
+    if sum(lengths) != words or words > _MOST_WORDS or max(counts, default=0) > coverage["rounds"]:
         raise EvidenceError("coverage.times: it is not of the words of its excerpts")
     return np.repeat(np.array(counts, dtype=np.intc), lengths)
 
@@ -101,7 +101,7 @@ _LINKS = 150
 _SOURCES = 8
 
 
-def plot_data(evaluation: Evaluation, *, quoted: int | None) -> PlotData | None:
+def build_plot_data(evaluation: Evaluation, *, quoted: int | None) -> PlotData | None:
     """The plot data of a pair that was measured; `quoted` words of each span, None for all.
 
     With None, and only then, it holds the book's text.
@@ -112,8 +112,8 @@ def plot_data(evaluation: Evaluation, *, quoted: int | None) -> PlotData | None:
     measured, error = analysis.measurement, analysis.error
     block = measured.longest_block
     over = evaluation.pair.scoring.span_threshold
-    long = [one for one in analysis.cross.spans if one.words > over]
-    crossing = [one for one in long if one.cross]
+    long = [span for span in analysis.cross.spans if span.words > over]
+    crossing = [span for span in long if span.cross]
     return PlotData(
         rounds=error.rounds,
         confidence=error.confidence,
@@ -126,7 +126,7 @@ def plot_data(evaluation: Evaluation, *, quoted: int | None) -> PlotData | None:
         curve=_rounded(error.curve),
         guess=_rounded(error.guess),
         lengths=tuple(sorted(analysis.lengths.items())),
-        spans=_worst(analysis, book, quoted),
+        spans=_worst_spans(analysis, book, quoted),
         links=_links(crossing, book),
         long_count=len(long),
         long_cross=len(crossing),
@@ -141,20 +141,20 @@ def _rounded(shares: Sequence[float]) -> tuple[float, ...]:
 
 def _chapters(book: Book, measured: Measurement) -> tuple[Heading, ...]:
     """Where each heading begins; a book without headings is one chapter."""
-    found: list[Heading] = []
+    headings: list[Heading] = []
     for excerpt, start in zip(book.excerpts, measured.excerpt_starts, strict=True):
-        if not found or excerpt.chapter != found[-1].title:
-            found.append(Heading(excerpt.chapter, start))
-    return tuple(found)
+        if not headings or excerpt.chapter != headings[-1].title:
+            headings.append(Heading(excerpt.chapter, start))
+    return tuple(headings)
 
 
-def _worst(analysis: Analysis, book: Book, quoted: int | None) -> tuple[SpanNote, ...]:
+def _worst_spans(analysis: Analysis, book: Book, quoted: int | None) -> tuple[SpanNote, ...]:
     measured = analysis.measurement
     spans = measured.spans[:_SPANS] or (measured.longest_span,)
     given = analysis.cross.spans
-    starts = [one.start for one in given]
+    starts = [span.start for span in given]
     return tuple(
-        _note(span, _containing(span, given, starts), analysis, book, quoted)
+        _span_note(span, _containing(span, given, starts), analysis, book, quoted)
         for span in spans
         if span.start is not None
     )
@@ -169,7 +169,7 @@ def _containing(
     return given[place] if place >= 0 and given[place].end >= end else None
 
 
-def _note(
+def _span_note(
     span: Span,
     given: ExcerptSpan | None,
     analysis: Analysis,
@@ -190,7 +190,7 @@ def _note(
         quote=quote(book, span, measured, most=quoted),
         sources=sources[:_SOURCES],
         more=max(0, len(sources) - _SOURCES),
-        rate=rate_of(analysis, start, end),
+        rate=passage_rate(analysis, start, end),
     )
 
 
@@ -198,10 +198,10 @@ def _links(crossing: Sequence[ExcerptSpan], book: Book) -> tuple[Link, ...]:
     order = {excerpt.id: place for place, excerpt in enumerate(book.excerpts)}
     return tuple(
         Link(
-            one.start,
-            one.end,
-            order[one.target],
-            tuple(order[source] for source in one.sources if source != one.target)[:_SOURCES],
+            span.start,
+            span.end,
+            order[span.target],
+            tuple(order[source] for source in span.sources if source != span.target)[:_SOURCES],
         )
-        for one in sorted(crossing, key=lambda one: -one.words)[:_LINKS]
+        for span in sorted(crossing, key=lambda span: -span.words)[:_LINKS]
     )

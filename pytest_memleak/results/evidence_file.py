@@ -34,57 +34,57 @@ SCHEMA = "pytest-memleak evidence 3"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "urn:pytest-memleak:evidence:3"
-_MOST = 200_000_000  # bytes of a file
+_MAX_BYTES = 200_000_000  # bytes of a file
 
 
 @dataclass(frozen=True, slots=True)
 class EvidenceFile:
     """What stands in a file of evidence.
 
-    made:      the bundle
+    bundle:    the bundle
     data:      the file's bytes
     envelope:  the DSSE envelope that it came in, None where it is not signed
     statement: the in-toto Statement in that envelope
     """
 
-    made: dict[str, Any]
+    bundle: dict[str, Any]
     data: bytes
     envelope: dict[str, Any] | None = None
     statement: dict[str, Any] | None = None
 
 
-def sealed(made: dict[str, Any]) -> dict[str, Any]:
+def seal_bundle(bundle: dict[str, Any]) -> dict[str, Any]:
     """The bundle with its digest."""
-    return made | {"sha256": _digest(made)}
+    return bundle | {"sha256": _digest(bundle)}
 
 
-def canonical(value: object) -> bytes:
+def canonical_json(value: object) -> bytes:
     """The one way to write a value as JSON: sorted keys, no blanks, ASCII."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
-def check_digest(made: dict[str, Any]) -> list[str]:
+def digest_errors(bundle: dict[str, Any]) -> list[str]:
     """What is wrong with the bundle's own digest; empty if nothing is."""
-    digest = _digest(made)
-    if made["sha256"] == digest:
+    digest = _digest(bundle)
+    if bundle["sha256"] == digest:
         return []
-    return [f"sha256: the bundle says {made['sha256']}, its content gives {digest}"]
+    return [f"sha256: the bundle says {bundle['sha256']}, its content gives {digest}"]
 
 
-def _digest(made: dict[str, Any]) -> str:
+def _digest(bundle: dict[str, Any]) -> str:
     return hashlib.sha256(
-        canonical({key: value for key, value in made.items() if key != "sha256"})
+        canonical_json({key: value for key, value in bundle.items() if key != "sha256"})
     ).hexdigest()
 
 
 # --- files ---------------------------------------------------------------------------------
 
 
-def write_evidence_file(made: dict[str, Any], path: Path) -> None:
+def write_evidence_file(content: dict[str, Any], path: Path) -> None:
     """Write a bundle, or an envelope with one, whole or not at all. Raises EvidenceError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, _written(made))
+        write_whole(path, _file_text(content))
     except OSError as error:
         raise EvidenceError(
             f"cannot be written: {error.strerror or error}",
@@ -100,18 +100,18 @@ def read_evidence(path: Path) -> EvidenceFile:
     written, and for what is no plain file of at most 200 MB.
     """
     data = read_regular(path)
-    found = _parsed(data, path)
-    if "payload" in found:
-        statement = _statement(found, path)
-        told = EvidenceFile(_bundle(statement["predicate"], path), data, found, statement)
+    content = _parsed(data, path)
+    if "payload" in content:
+        statement = _statement(content, path)
+        evidence = EvidenceFile(_bundle(statement["predicate"], path), data, content, statement)
     else:
-        told = EvidenceFile(_bundle(found, path), data)
-    if data != _written(found).encode():
+        evidence = EvidenceFile(_bundle(content, path), data)
+    if data != _file_text(content).encode():
         raise EvidenceError("it is not as it was written", location=str(path))
-    return told
+    return evidence
 
 
-def read_regular(path: Path, *, most: int = _MOST) -> bytes:
+def read_regular(path: Path, *, most: int = _MAX_BYTES) -> bytes:
     """The bytes of a plain file; EvidenceError for a device, a pipe, or over `most` bytes."""
     try:
         # A pipe that nobody writes to is not waited for.
@@ -121,27 +121,27 @@ def read_regular(path: Path, *, most: int = _MOST) -> bytes:
                 raise EvidenceError("not a plain file", location=str(path))
             data = file.read(most + 1)
     except (OSError, ValueError) as error:
-        said = getattr(error, "strerror", None) or error
-        raise EvidenceError(f"cannot be read: {said}", location=str(path)) from None
+        reason = getattr(error, "strerror", None) or error
+        raise EvidenceError(f"cannot be read: {reason}", location=str(path)) from None
     if len(data) > most:
         raise EvidenceError(f"it has over {most // 1_000_000:,} MB", location=str(path))
     return data
 
 
-def _written(made: dict[str, Any]) -> str:
-    return json.dumps(made, indent=1) + "\n"
+def _file_text(content: dict[str, Any]) -> str:
+    return json.dumps(content, indent=1) + "\n"
 
 
 def _parsed(data: bytes, path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(
-            data.decode(), object_pairs_hook=_no_key_twice, parse_constant=_no_number
+        content = json.loads(
+            data.decode(), object_pairs_hook=_unique_keys, parse_constant=_reject_constant
         )
     except (ValueError, RecursionError) as error:
         raise EvidenceError(f"not a bundle: {error}", location=str(path)) from None
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise EvidenceError("not a bundle: it is no table", location=str(path))
-    return found
+    return content
 
 
 def _statement(envelope: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -171,50 +171,52 @@ def _statement(envelope: dict[str, Any], path: Path) -> dict[str, Any]:
 
 def _is_canonical(data: bytes, value: object) -> bool:
     try:
-        return data == canonical(value)
+        return data == canonical_json(value)
     except ValueError:  # a number beyond all
         return False
 
 
-def _bundle(made: dict[str, Any], path: Path) -> dict[str, Any]:
-    if made.get("schema") != SCHEMA:
+def _bundle(bundle: dict[str, Any], path: Path) -> dict[str, Any]:
+    if bundle.get("schema") != SCHEMA:
         raise EvidenceError(f"not a bundle of the schema {SCHEMA!r}", location=str(path))
-    if wrong := misshapen(made):
+    if wrong := schema_error(bundle):
         raise EvidenceError(f"not a bundle: {wrong}", location=str(path))
-    return made
+    return bundle
 
 
-def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) < len(pairs):
         raise ValueError("a key stands twice")
-    return made
+    return table
 
 
-def _no_number(name: str) -> float:
+def _reject_constant(name: str) -> float:
     raise ValueError(f"{name} is no number")
 
 
 # --- what differs --------------------------------------------------------------------------
 
 
-def differences(said: object, found: object, key: str = "") -> list[str]:
+def differences(claimed: object, computed: object, key: str = "") -> list[str]:
     """Where two JSON values differ: the key, what the bundle says, what was computed."""
-    if isinstance(said, dict) and isinstance(found, dict):
-        keys = sorted(said.keys() | found.keys())
+    if isinstance(claimed, dict) and isinstance(computed, dict):
+        keys = sorted(claimed.keys() | computed.keys())
         return [
             line
-            for one in keys
+            for name in keys
             for line in differences(
-                said.get(one, _MISSING), found.get(one, _MISSING), f"{key}.{one}".lstrip(".")
+                claimed.get(name, _MISSING),
+                computed.get(name, _MISSING),
+                f"{key}.{name}".lstrip("."),
             )
         ]
-    if isinstance(said, list) and isinstance(found, list) and len(said) == len(found):
-        pairs = enumerate(zip(said, found, strict=True))
+    if isinstance(claimed, list) and isinstance(computed, list) and len(claimed) == len(computed):
+        pairs = enumerate(zip(claimed, computed, strict=True))
         return [line for n, pair in pairs for line in differences(*pair, f"{key}[{n}]")]
-    if type(said) is type(found) and said == found:
+    if type(claimed) is type(computed) and claimed == computed:
         return []
-    return [f"{key}: the bundle says {_shown(said)}, computed now {_shown(found)}"]
+    return [f"{key}: the bundle says {_shown(claimed)}, computed now {_shown(computed)}"]
 
 
 _MISSING = object()
@@ -224,7 +226,7 @@ def _shown(value: object) -> str:
     return "nothing" if value is _MISSING else json.dumps(value)[:120]
 
 
-def _a_time(value: str) -> str:
+def _validate_time(value: str) -> str:
     when = datetime.datetime.fromisoformat(value)
     if when.tzinfo is None:
         raise ValueError("it has no time zone")
@@ -307,7 +309,7 @@ class _Pair(_Shape):
     settings: dict[str, Any]
     measures: dict[str, dict[str, Any]]
     provenance: _Provenance | None
-    as_of: Annotated[str, AfterValidator(_a_time)] | None = None
+    as_of: Annotated[str, AfterValidator(_validate_time)] | None = None
     coverage: _Coverage | None = None
     limits: dict[str, dict[str, Any]]
     control: bool
@@ -332,7 +334,7 @@ class _Bundle(_Shape):
     program: dict[str, str | None]
     platform: dict[str, str]
     limitations: list[str]
-    created: Annotated[str, AfterValidator(_a_time)]
+    created: Annotated[str, AfterValidator(_validate_time)]
     result: Literal["PASS", "FAIL", "INCONCLUSIVE"]
     release: str | None
     selection: dict[str, Any]
@@ -344,10 +346,10 @@ class _Bundle(_Shape):
     sha256: str
 
 
-def misshapen(made: dict[str, Any]) -> str | None:
+def schema_error(bundle: dict[str, Any]) -> str | None:
     """The first thing that a bundle lacks or has in another form; None if it is a bundle."""
     try:
-        _Bundle.model_validate(made)
+        _Bundle.model_validate(bundle)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"

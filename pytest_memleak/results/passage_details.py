@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.records import Origin
 from pytest_memleak.records.pair_result import Passage
-from pytest_memleak.results.quotes import quote_anywhere, rate_of
+from pytest_memleak.results.quotes import passage_rate, quote_anywhere
 from pytest_memleak.scoring.measure_table import MEASURES
 from pytest_memleak.scoring.words import words
 
@@ -22,18 +22,24 @@ if TYPE_CHECKING:
 _FURTHER = 5
 
 
-def passage_passages(evaluation: Evaluation, quoted: int | None) -> tuple[Passage, ...]:
+def listed_passages(evaluation: Evaluation, quoted: int | None) -> tuple[Passage, ...]:
     """The longest passage, the longest near-verbatim one, five more, and those excused.
 
     quoted: words of each, None for all.
     """
     if evaluation.analysis is None or evaluation.analysis.passages is None:
         return ()
-    found = evaluation.analysis.passages
+    passages = evaluation.analysis.passages
     return tuple(
-        _passage(kind, one, evaluation, quoted, excused=one in (found.excused, found.nv_excused))
-        for kind, one in _to_tell(found)
-        if one.start is not None
+        _passage(
+            kind,
+            passage,
+            evaluation,
+            quoted,
+            excused=passage in (passages.excused, passages.nv_excused),
+        )
+        for kind, passage in _passages_to_list(passages)
+        if passage.start is not None
     )
 
 
@@ -41,59 +47,70 @@ def passage_details(evaluation: Evaluation) -> dict[str, Any]:
     """What the evidence says beside the lengths: places, and how many book by book."""
     if evaluation.analysis is None or evaluation.analysis.passages is None:
         return {}
-    found = evaluation.analysis.passages
-    over = Counter(_book_id(one.book, evaluation) for one in found.passages)
-    told = {name: _place(one, evaluation) for name, one in found.longest.items()}
-    told["passages_over"] = {"books": dict(sorted(over.items()))}
-    own, others = found.apart()
+    passages = evaluation.analysis.passages
+    over = Counter(_book_id(passage.book, evaluation) for passage in passages.passages)
+    details = {name: _place(passage, evaluation) for name, passage in passages.longest.items()}
+    details["passages_over"] = {"books": dict(sorted(over.items()))}
+    own, others = passages.apart()
     for name, value in own.items():
-        told[name] |= {"of_own": value, "of_others": others[name]}
-    for name, one in (("excused_passage", found.excused), ("nv_excused_passage", found.nv_excused)):
-        told[name] = {"value": one.words} | _place(one, evaluation)
-    return told
+        details[name] |= {"of_own": value, "of_others": others[name]}
+    for name, passage in (
+        ("excused_passage", passages.excused),
+        ("nv_excused_passage", passages.nv_excused),
+    ):
+        details[name] = {"value": passage.words} | _place(passage, evaluation)
+    return details
 
 
-def _to_tell(found: ProtectedPassages) -> Iterator[tuple[str, ProtectedPassage]]:
-    yield from ((MEASURES[name].title, one) for name, one in found.longest.items())
-    longest_first = sorted(found.passages, key=lambda one: -one.words)
-    of_each_book = {one.book: one for one in reversed(longest_first)}
-    first = [one for one in longest_first if of_each_book[one.book] is one]
-    further = [one for one in longest_first if of_each_book[one.book] is not one]
-    told = [found.longest_passage]
-    if (near := found.of_others.get("nv_longest_passage")) not in (None, found.nv_longest_passage):
+def _passages_to_list(passages: ProtectedPassages) -> Iterator[tuple[str, ProtectedPassage]]:
+    yield from ((MEASURES[name].title, passage) for name, passage in passages.longest.items())
+    longest_first = sorted(passages.passages, key=lambda passage: -passage.words)
+    of_each_book = {passage.book: passage for passage in reversed(longest_first)}
+    first = [passage for passage in longest_first if of_each_book[passage.book] is passage]
+    further = [passage for passage in longest_first if of_each_book[passage.book] is not passage]
+    listed = [passages.longest_passage]
+    if (near := passages.of_others.get("nv_longest_passage")) not in (
+        None,
+        passages.nv_longest_passage,
+    ):
         yield "near-verbatim passage", near
-    for one in (*first, *further):
-        if not any(_within(one, other) for other in told):
-            told.append(one)
-    yield from (("passage", one) for one in told[1:][:_FURTHER])
-    yield "passage", found.excused
-    yield "near-verbatim passage", found.nv_excused
+    for passage in (*first, *further):
+        if not any(_within(passage, other) for other in listed):
+            listed.append(passage)
+    yield from (("passage", passage) for passage in listed[1:][:_FURTHER])
+    yield "passage", passages.excused
+    yield "near-verbatim passage", passages.nv_excused
 
 
-def _within(one: ProtectedPassage, other: ProtectedPassage) -> bool:
+def _within(passage: ProtectedPassage, other: ProtectedPassage) -> bool:
     """Whether a passage lies in another of the same book."""
-    stretches = one.start, one.end, other.start, other.end
+    stretches = passage.start, passage.end, other.start, other.end
     start, end, around_start, around_end = (each or 0 for each in stretches)
-    return one.book == other.book and around_start <= start and end <= around_end
+    return passage.book == other.book and around_start <= start and end <= around_end
 
 
 def _passage(
-    kind: str, one: ProtectedPassage, evaluation: Evaluation, quoted: int | None, *, excused: bool
+    kind: str,
+    passage: ProtectedPassage,
+    evaluation: Evaluation,
+    quoted: int | None,
+    *,
+    excused: bool,
 ) -> Passage:
-    book = _book(one.book, evaluation)
-    start, end = one.start or 0, one.end or 0
+    book = _book(passage.book, evaluation)
+    start, end = passage.start or 0, passage.end or 0
     near = "near-verbatim" in kind
     of_other = book.id != evaluation.pair.book.id
-    elsewhere = of_other or one.excerpt_id != one.excerpt_at
+    elsewhere = of_other or passage.excerpt_id != passage.excerpt_at
     chapters = {excerpt.id: excerpt.chapter for excerpt in book.excerpts}
     return Passage(
         kind=kind,
-        words=one.words,
+        words=passage.words,
         start=start,
         end=end,
-        chapter=chapters[one.excerpt_at or ""],
-        excerpt_id=one.excerpt_at or "",
-        generation=one.generation if one.origin is Origin.SAMPLED else None,
+        chapter=chapters[passage.excerpt_at or ""],
+        excerpt_id=passage.excerpt_at or "",
+        generation=passage.generation if passage.origin is Origin.SAMPLED else None,
         quote=quote_anywhere(
             book,
             start,
@@ -104,48 +121,48 @@ def _passage(
         ),
         book=book.id if of_other else None,
         title=book.title if of_other else None,
-        asked_for=one.excerpt_id if elsewhere else None,
-        source=_source(one),
-        others=_others(one, evaluation),
+        asked_for=passage.excerpt_id if elsewhere else None,
+        source=_source(passage),
+        others=_others(passage, evaluation),
         excused=excused,
-        rate=None if near or elsewhere else _rate(one, book, evaluation),
+        rate=None if near or elsewhere else _rate(passage, book, evaluation),
     )
 
 
-def _source(one: ProtectedPassage) -> str:
+def _source(passage: ProtectedPassage) -> str:
     """Which generation it is, where none of the sampled rounds."""
-    if one.origin is Origin.CANARY:
-        return f"canary {(one.generation or 0) + 1}, for {one.excerpt_id}"
+    if passage.origin is Origin.CANARY:
+        return f"canary {(passage.generation or 0) + 1}, for {passage.excerpt_id}"
     return (
         ""
-        if one.origin is Origin.SAMPLED
-        else (f"{one.origin.label} generation for {one.excerpt_id}")
+        if passage.origin is Origin.SAMPLED
+        else (f"{passage.origin.label} generation for {passage.excerpt_id}")
     )
 
 
-def _rate(one: ProtectedPassage, book: Book, evaluation: Evaluation) -> PassageRate | None:
+def _rate(passage: ProtectedPassage, book: Book, evaluation: Evaluation) -> PassageRate | None:
     """How often its own prompt brought it back.
 
     book: the pair's, whole. Of an excerpt only the last words may be measured (continuation).
     """
     analysis = evaluation.analysis
-    sampled = one.origin is Origin.SAMPLED
-    if analysis is None or one.start is None or one.end is None or not sampled:
+    sampled = passage.origin is Origin.SAMPLED
+    if analysis is None or passage.start is None or passage.end is None or not sampled:
         return None
     measured, mode = analysis.measurement, evaluation.pair.scoring.word_mode
-    at = next(nth for nth, excerpt in enumerate(book.excerpts) if excerpt.id == one.excerpt_at)
+    at = next(nth for nth, excerpt in enumerate(book.excerpts) if excerpt.id == passage.excerpt_at)
     end = sum(len(words(excerpt.text, mode)) for excerpt in book.excerpts[: at + 1])
     ends = (*measured.excerpt_starts[1:], measured.words)
-    start = one.start - end + ends[at]
-    if start < measured.excerpt_starts[at] or one.end > end:
+    start = passage.start - end + ends[at]
+    if start < measured.excerpt_starts[at] or passage.end > end:
         return None
-    return rate_of(analysis, start, one.end - end + ends[at])
+    return passage_rate(analysis, start, passage.end - end + ends[at])
 
 
-def _others(one: ProtectedPassage, evaluation: Evaluation) -> tuple[str, ...]:
+def _others(passage: ProtectedPassage, evaluation: Evaluation) -> tuple[str, ...]:
     """The ids of the books that hold it, but for the one that it counts for."""
-    ids = dict.fromkeys(_book_id(book, evaluation) for book in one.books)
-    return tuple(book for book in ids if book != _book_id(one.book, evaluation))
+    ids = dict.fromkeys(_book_id(book, evaluation) for book in passage.books)
+    return tuple(book for book in ids if book != _book_id(passage.book, evaluation))
 
 
 def _book_id(name: str | None, evaluation: Evaluation) -> str:
@@ -158,16 +175,16 @@ def _book(name: str | None, evaluation: Evaluation) -> Book:
     return {**own, **evaluation.protected}[name or ""]
 
 
-def _place(one: ProtectedPassage, evaluation: Evaluation) -> dict[str, Any]:
-    held = (_book_id(book, evaluation) for book in one.books)
+def _place(passage: ProtectedPassage, evaluation: Evaluation) -> dict[str, Any]:
+    held = (_book_id(book, evaluation) for book in passage.books)
     return {
-        "book": _book_id(one.book, evaluation) if one.book else None,
-        "excerpt_at": one.excerpt_at,
-        "start": one.start,
-        "end": one.end,
-        "excerpt_id": one.excerpt_id,
-        "origin": one.origin.label,
-        "generation": one.generation,
-        "place": one.place,
+        "book": _book_id(passage.book, evaluation) if passage.book else None,
+        "excerpt_at": passage.excerpt_at,
+        "start": passage.start,
+        "end": passage.end,
+        "excerpt_id": passage.excerpt_id,
+        "origin": passage.origin.label,
+        "generation": passage.generation,
+        "place": passage.place,
         "held_by": list(dict.fromkeys(held)),
     }

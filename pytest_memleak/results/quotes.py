@@ -66,17 +66,17 @@ def _quoted(
     wanted: int,
     of: int,
 ) -> str:
-    found: list[str] = []
+    text_words: list[str] = []
     for excerpt in excerpts:
-        found += split(excerpt.text)
-        if len(found) >= skipped + wanted:
+        text_words += split(excerpt.text)
+        if len(text_words) >= skipped + wanted:
             break
-    said = " ".join(inert(word, longest=_LONGEST_WORD) for word in found[skipped:][:wanted])
+    text = " ".join(inert(word, longest=_LONGEST_WORD) for word in text_words[skipped:][:wanted])
     left = of - wanted
-    return f"{said} … (+{amount(left, 'word')})" if left else said
+    return f"{text} … (+{amount(left, 'word')})" if left else text
 
 
-def rate_of(analysis: Analysis, start: int, end: int) -> PassageRate | None:
+def passage_rate(analysis: Analysis, start: int, end: int) -> PassageRate | None:
     """How often their own prompt brought back the words [start, end) of the pair's book, whole.
 
     None where they lie across the border of two excerpts, which no one prompt asks for.

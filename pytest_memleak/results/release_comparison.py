@@ -1,7 +1,7 @@
 """This release against an earlier one's evidence bundle: what changed, and what got worse.
 
-    Baseline(path).refuse(pairs, ...)           before anything runs: what cannot be compared
-    Baseline(path).told(pair)                   every measure of a pair, then and now, in words
+    Baseline(path).validate(pairs, ...)         before anything runs: what cannot be compared
+    Baseline(path).change_lines(pair)           every measure of a pair, then and now, in words
     Baseline(path).compare(pairs, tolerances)   is any of the named measures worse, or is it noise?
 
 Pairs are told as bundles tell them (`pair_evidence`). METRICS section 7.
@@ -16,17 +16,17 @@ from pytest_memleak.errors import EvidenceError
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.number_format import amount, figure
 from pytest_memleak.records.releases import ReleaseComparison
-from pytest_memleak.results.build_result import settings_of
+from pytest_memleak.results.build_result import pair_settings
 from pytest_memleak.results.comparable import (
-    ANEW,
     INCOMPLETE,
-    other_answers,
-    passages_elsewhere,
-    unlike,
+    REBUILD,
+    find_mismatch,
+    find_obstacle,
+    find_scan_mismatch,
 )
-from pytest_memleak.results.evidence_file import check_digest, differences, read_evidence
+from pytest_memleak.results.evidence_file import differences, digest_errors, read_evidence
 from pytest_memleak.results.run_evidence import suite_evidence
-from pytest_memleak.results.run_verdict import gates, verdict_of
+from pytest_memleak.results.run_verdict import is_gating_pair, pair_verdict
 from pytest_memleak.scoring.measure_table import OF_PASSAGES, why_unmeasured
 
 if TYPE_CHECKING:
@@ -44,13 +44,13 @@ class Baseline:
 
     def __init__(self, path: Path) -> None:
         self.name = path.name
-        made = whole_bundle(path)
-        self.sha256: str = made["sha256"]
-        self._pairs = [*by_label(made["pairs"]).values()]
+        bundle = read_unchanged_bundle(path)
+        self.sha256: str = bundle["sha256"]
+        self._pairs = [*label_pairs(bundle["pairs"]).values()]
 
     # --- before anything runs --------------------------------------------------------------
 
-    def refuse(
+    def validate(
         self, pairs: Iterable[Pair], measures: Iterable[str], suites: Mapping[Path, Suite]
     ) -> None:
         """Raise EvidenceError for what is known before a call not to be comparable.
@@ -70,9 +70,9 @@ class Baseline:
                 hint="a rise is told from noise at one: run them apart, or give them the same",
             )
         for pair in pairs:
-            if why := self._why_not(_planned(pair, suites[pair.suite]), names):
+            if why := self._obstacle(_planned_evidence(pair, suites[pair.suite]), names):
                 raise EvidenceError(f"{pair.id}: {why[0]}", location=self.name, hint=why[1])
-        self._refuse_dropped(suites.values())
+        self._validate_none_dropped(suites.values())
         if pairs and not gated:
             raise EvidenceError(
                 "no pair of this run gates: all are controls, or expected to leak",
@@ -87,67 +87,70 @@ class Baseline:
                     hint=f"draw samples = {enough} or more, in both releases; or name fewer",
                 )
 
-    def _refuse_dropped(self, suites: Iterable[Suite]) -> None:
+    def _validate_none_dropped(self, suites: Iterable[Suite]) -> None:
         has: dict[str, set[str]] = {}
         for suite in suites:
             has.setdefault(suite.path.name, set()).update(pair.id for pair in suite.pairs)
-        for one in filter(gates, self._pairs):
-            if one["pair"] not in has.get(one["suite"]["name"], {one["pair"]}):
+        for pair in filter(is_gating_pair, self._pairs):
+            if pair["pair"] not in has.get(pair["suite"]["name"], {pair["pair"]}):
                 raise EvidenceError(
-                    f"{one['pair']}: the baseline gates it, and the suite no longer has it",
+                    f"{pair['pair']}: the baseline gates it, and the suite no longer has it",
                     location=self.name,
                     hint="put it back; or leave it out of the baseline, too, made anew from that "
                     "release's ledger, which costs no call",
                 )
 
-    def _why_not(self, now: PairEvidence, measures: Iterable[str]) -> tuple[str, str] | None:
+    def _obstacle(self, now: PairEvidence, measures: Iterable[str]) -> tuple[str, str] | None:
         """Why a pair cannot be compared, by its settings, and what to do; None if it can.
 
         Of one that gates nothing, why it did and no longer does.
         """
-        before = self._of(now)
-        if not gates(now):
-            return unlike(before, now) if before and gates(before) else None
+        before = self._matching_pair(now)
+        if not is_gating_pair(now):
+            return find_mismatch(before, now) if before and is_gating_pair(before) else None
         if before is None:
-            return self._not_there(now)
-        if otherwise := unlike(before, now):
+            return self._absence(now)
+        if otherwise := find_mismatch(before, now):
             return otherwise
         if not before.get("rounds"):
             windows = before["windows"] is not None
             if windows or before["completeness"]["issues"]:
                 why = why_unmeasured("bmc", windows=windows) if windows else INCOMPLETE
                 return f"no rounds of it to compare: {why}", "leave the pair out with -k"
-            return "the bundle does not tell its rounds: a version made it that did not", ANEW
-        known = before["rounds"]["measures"]
-        missing = [name for name in measures if name not in known]
-        told = f"{_listed(missing)} is not told of its rounds", f"name one of {_listed(known)}"
-        return told if missing else passages_elsewhere(before, now, measures)
+            return "the bundle does not tell its rounds: a version made it that did not", REBUILD
+        measured = before["rounds"]["measures"]
+        missing = [name for name in measures if name not in measured]
+        obstacle = (
+            f"{_listed(missing)} is not told of its rounds",
+            f"name one of {_listed(measured)}",
+        )
+        return obstacle if missing else find_scan_mismatch(before, now, measures)
 
-    def lacking(self, now: Iterable[PairEvidence]) -> list[str]:
+    def missing_pairs(self, now: Iterable[PairEvidence]) -> list[str]:
         """The pairs that gate in the baseline and were not looked at in a later release."""
-        there = {(one["suite"]["name"], one["pair"]) for one in now}
+        there = {(pair["suite"]["name"], pair["pair"]) for pair in now}
         return [
-            one["pair"]
-            for one in filter(gates, self._pairs)
-            if (one["suite"]["name"], one["pair"]) not in there
+            pair["pair"]
+            for pair in filter(is_gating_pair, self._pairs)
+            if (pair["suite"]["name"], pair["pair"]) not in there
         ]
 
     # --- afterwards ------------------------------------------------------------------------
 
-    def told(self, now: PairEvidence, *, but: Collection[str] = ()) -> tuple[str, ...]:
+    def change_lines(self, now: PairEvidence, *, but: Collection[str] = ()) -> tuple[str, ...]:
         """Every measure of a pair then and now, with its intervals; or why it cannot be told.
 
         but: those that need not be told.
         """
-        before = self._of(now)
+        before = self._matching_pair(now)
         if before is None:
-            return (f"the baseline does not have this pair: {self._not_there(now)[0]}",)
-        if obstacle := other_answers(before, now):
+            return (f"the baseline does not have this pair: {self._absence(now)[0]}",)
+        if obstacle := find_obstacle(before, now):
             return (obstacle,)
         return tuple(
-            _told(name, one, now["measures"][name])
-            for name, one in before["measures"].items()
-            if "low" in one and name in now["measures"] and name not in but
+            _change_line(name, estimate, now["measures"][name])
+            for name, estimate in before["measures"].items()
+            if "low" in estimate and name in now["measures"] and name not in but
         )
 
     def compare(
@@ -167,27 +170,27 @@ class Baseline:
         """
         from pytest_memleak.scoring.release_test import Compared, compare_releases
 
-        gated = {name: one for name, one in sorted(now.items()) if gates(one)}
-        levels = {one["settings"]["confidence"] for one in gated.values()}
+        gated = {name: pair for name, pair in sorted(now.items()) if is_gating_pair(pair)}
+        levels = {pair["settings"]["confidence"] for pair in gated.values()}
         if len(levels) > 1:
             raise EvidenceError(f"pairs have different confidences: {_listed(levels)}")
         confidence = levels.pop() if levels else 0.95
         before: dict[str, PairRounds] = {}
         after: dict[str, PairRounds] = {}
         obstacles: dict[str, str] = {}
-        for name, one in now.items():
-            if not gates(one) and (why := self._why_not(one, tolerances)):
+        for name, pair in now.items():
+            if not is_gating_pair(pair) and (why := self._obstacle(pair, tolerances)):
                 obstacles[name] = why[0]
-        left_out = self.lacking(now.values())
+        left_out = self.missing_pairs(now.values())
         if whole:
             obstacles |= dict.fromkeys(left_out, "only the earlier release was looked at")
-        for name, one in gated.items():
-            was = self._of(one)
-            obstacle = self._hindered(was, one, tolerances)
+        for name, pair in gated.items():
+            was = self._matching_pair(pair)
+            obstacle = self._measured_obstacle(was, pair, tolerances)
             if was is None or obstacle:
                 obstacles[name] = obstacle
             else:
-                before[name], after[name] = _rounds(was), _rounds(one)
+                before[name], after[name] = _rounds(was), _rounds(pair)
         changes = compare_releases(
             before,
             after,
@@ -209,21 +212,21 @@ class Baseline:
             left_out=() if whole else tuple(left_out),
         )
 
-    def _hindered(
+    def _measured_obstacle(
         self, was: PairEvidence | None, now: PairEvidence, measures: Iterable[str]
     ) -> str:
         """Why a pair that was measured cannot be compared in these measures; "" if it can."""
-        if was is not None and (obstacle := other_answers(was, now)):
+        if was is not None and (obstacle := find_obstacle(was, now)):
             return obstacle
-        if why := self._why_not(now, measures):
+        if why := self._obstacle(now, measures):
             return why[0]
         for name in measures:
             if name not in now["rounds"]["measures"]:
                 return f"{name} was not measured: {why_unmeasured(name, windows=False)}"
         sizes = [
-            (one["book"]["words"], len(one["rounds"]["measures"]["bmc"]))
-            for one in (was, now)
-            if one is not None
+            (pair["book"]["words"], len(pair["rounds"]["measures"]["bmc"]))
+            for pair in (was, now)
+            if pair is not None
         ]
         if sizes[0] != sizes[1]:
             (words, rounds), (words_now, rounds_now) = sizes
@@ -233,41 +236,41 @@ class Baseline:
             )
         return ""
 
-    def _of(self, now: PairEvidence) -> PairEvidence | None:
+    def _matching_pair(self, now: PairEvidence) -> PairEvidence | None:
         """The pair of that name in a suite of that name.
 
         Where there are several, the one of that path, and then of that endpoint.
         """
         alike = [
-            one
-            for one in self._pairs
-            if (one["suite"]["name"], one["pair"]) == (now["suite"]["name"], now["pair"])
+            pair
+            for pair in self._pairs
+            if (pair["suite"]["name"], pair["pair"]) == (now["suite"]["name"], now["pair"])
         ]
         for key, inner in (("suite", "path"), ("model", "endpoint")):
             if len(alike) > 1:
-                alike = [one for one in alike if one[key][inner] == now[key].get(inner)]
+                alike = [pair for pair in alike if pair[key][inner] == now[key].get(inner)]
         return alike[0] if len(alike) == 1 else None
 
-    def _not_there(self, now: PairEvidence) -> tuple[str, str]:
+    def _absence(self, now: PairEvidence) -> tuple[str, str]:
         """Why no pair of the baseline is this one, and what to do."""
         name = now["suite"]["name"]
-        suites = {one["suite"]["name"] for one in self._pairs if one["pair"] == now["pair"]}
+        suites = {pair["suite"]["name"] for pair in self._pairs if pair["pair"] == now["pair"]}
         if suites and name not in suites:
-            told = f"it is of the suite {name} now, and was of {_listed(sorted(suites))}"
-            return told, "give the suite file the name that it had"
-        had = _listed(one["pair"] for one in self._pairs)
+            reason = f"it is of the suite {name} now, and was of {_listed(sorted(suites))}"
+            return reason, "give the suite file the name that it had"
+        had = _listed(pair["pair"] for pair in self._pairs)
         return f"not one pair of this name is in it; it has {had}", (
             "leave the pair out with -k or --deselect, or make the baseline with it"
         )
 
 
-def _planned(pair: Pair, suite: Suite) -> dict[str, Any]:
+def _planned_evidence(pair: Pair, suite: Suite) -> dict[str, Any]:
     """What a bundle will say of a pair, as far as it is known before anything is read."""
-    tests = (one.id for one in suite.books if one.role == "test" and one.id != pair.book.id)
+    tests = (book.id for book in suite.books if book.role == "test" and book.id != pair.book.id)
     return {
         "pair": pair.id,
         "suite": suite_evidence(pair.suite),
-        "settings": settings_of(pair),
+        "settings": pair_settings(pair),
         "model": {"options": pair.model.options},
         "expected": pair.expected,
         "control": pair.control,
@@ -278,54 +281,54 @@ def _planned(pair: Pair, suite: Suite) -> dict[str, Any]:
     }
 
 
-def whole_bundle(path: Path) -> Mapping[str, Any]:
+def read_unchanged_bundle(path: Path) -> Mapping[str, Any]:
     """A bundle, signed or not, that nobody changed after it was made; EvidenceError for others."""
-    made = read_evidence(path).made
-    if wrong := check_digest(made):
+    bundle = read_evidence(path).bundle
+    if wrong := digest_errors(bundle):
         raise EvidenceError(wrong[0], location=str(path), hint="it was changed after it was made")
-    return made
+    return bundle
 
 
-def by_label(pairs: Iterable[PairEvidence]) -> dict[str, PairEvidence]:
+def label_pairs(pairs: Iterable[PairEvidence]) -> dict[str, PairEvidence]:
     """The pairs that were run, by what to call them.
 
     By suite and endpoint, too, only where that tells them apart.
     """
-    run = [one for one in pairs if verdict_of(one) is not Verdict.NOT_RUN]
-    names = [str(one["pair"]) for one in run]
+    run = [pair for pair in pairs if pair_verdict(pair) is not Verdict.NOT_RUN]
+    names = [str(pair["pair"]) for pair in run]
     for part, key in (("suite", "path"), ("model", "endpoint")):
         if len(set(names)) < len(names):
-            names = [f"{one[part][key]}::{name}" for one, name in zip(run, names, strict=True)]
+            names = [f"{pair[part][key]}::{name}" for pair, name in zip(run, names, strict=True)]
     return dict(zip(names, run, strict=True))
 
 
-def compared_anew(made: Mapping[str, Any], path: Path) -> list[str]:
+def comparison_differences(bundle: Mapping[str, Any], path: Path) -> list[str]:
     """Where what a bundle says of an earlier release differs from what it and that one's give.
 
     Raises EvidenceError for one that was compared with none.
     """
-    said = made["compared"]
-    if not said:
+    claimed = bundle["compared"]
+    if not claimed:
         raise EvidenceError("it was compared with no release", hint="leave --baseline out")
-    compared = Baseline(path).compare(by_label(made["pairs"]), said["tolerances"])
-    return differences(said, json.loads(json.dumps(compared.to_json())), "compared")
+    compared = Baseline(path).compare(label_pairs(bundle["pairs"]), claimed["tolerances"])
+    return differences(claimed, json.loads(json.dumps(compared.to_json())), "compared")
 
 
 # --- numbers and words ---------------------------------------------------------------------
 
 
-def _rounds(one: PairEvidence) -> PairRounds:
+def _rounds(pair: PairEvidence) -> PairRounds:
     import numpy as np
 
     from pytest_memleak.scoring.release_test import PairRounds
     from pytest_memleak.scoring.sampling_error import Spread
 
-    rounds = one["rounds"]
-    values = {name: one["measures"][name]["value"] for name in rounds["measures"]}
+    rounds = pair["rounds"]
+    values = {name: pair["measures"][name]["value"] for name in rounds["measures"]}
     # The longest passage may lie outside the sampled rounds, which alone are compared.
     values |= {name: max(rounds["measures"][name]) for name in OF_PASSAGES if name in values}
     return PairRounds(
-        words=one["book"]["words"],
+        words=pair["book"]["words"],
         values=values,
         per_round={name: np.array(values) for name, values in rounds["measures"].items()},
         spread=Spread(rounds["variance"], rounds["units"], rounds["typical"]),
@@ -333,11 +336,11 @@ def _rounds(one: PairEvidence) -> PairRounds:
     )
 
 
-def _told(name: str, before: Mapping[str, float], now: Mapping[str, float]) -> str:
+def _change_line(name: str, before: Mapping[str, float], now: Mapping[str, float]) -> str:
     shown = [figure(before["value"]), figure(now["value"])]
-    for place, one in enumerate((before, now)):
-        if one["low"] < one["high"]:
-            shown[place] += f" [{figure(one['low'])}, {figure(one['high'])}]"
+    for place, estimate in enumerate((before, now)):
+        if estimate["low"] < estimate["high"]:
+            shown[place] += f" [{figure(estimate['low'])}, {figure(estimate['high'])}]"
     return f"{name} {shown[0]} -> {shown[1]} ({now['value'] - before['value']:+.4g})"
 
 

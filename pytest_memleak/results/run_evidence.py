@@ -1,9 +1,12 @@
 """The evidence bundle's content: the run, its release and selection, and every pair.
 
-run_evidence(run)       the bundle, with its digest
-pair_evidence(result)   its part for one pair
-subjects(bundle)        the models it is about, each by a digest, as in-toto has subjects
-unmet(expected, bundle) the expectations that a bundle doesn't meet
+    run_evidence(run)         the bundle, with its digest
+    pair_evidence(result)     its part for one pair
+    suite_controls(results)   what each suite's controls show of the gate itself
+    subjects(bundle)          the models that it is about, as in-toto has subjects
+    unmet_expectations(expected, bundle)
+
+Its pairs hold plain values that anyone with the suite, its books and the ledger can recompute.
 """
 
 from __future__ import annotations
@@ -12,50 +15,51 @@ import dataclasses
 import datetime
 import hashlib
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pytest_memleak.records.number_format import day, moment
+from pytest_memleak.records.number_format import amount, day, moment
 from pytest_memleak.records.provenance import weights_in
-from pytest_memleak.results.evidence_file import SCHEMA, canonical, sealed
-from pytest_memleak.results.run_verdict import controls_in, gates, result_of
+from pytest_memleak.results.evidence_file import SCHEMA, canonical_json, seal_bundle
+from pytest_memleak.results.run_verdict import is_gating_pair, run_result
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pytest_memleak.records import Completeness, WorkVerdict
-    from pytest_memleak.records.pair_result import PairResult, PairTest, RunReport
+    from pytest_memleak.records.pair_result import PairResult, RunReport
     from pytest_memleak.records.provenance import Provenance
 
 _PROGRAMS = ("pytest-memleak", "pytest", "numpy", "pyahocorasick", "ebooklib", "lxml")
 
 LIMITATIONS = """
-A PASS says that this sampling brought back no more than the limits allow; it does not show that \
-the model holds nothing of the book.
+A PASS means that the sampled generations stay within the limits; it doesn't prove that the model \
+hasn't memorized the book.
 Only literal and near-verbatim recall is measured: not paraphrase, not translation, and no passage \
-that is changed at every fifth word or closer, or whose letters are parted.
-Intervals speak of the coverage to expect of so many rounds, not of the figure that a second run \
-would show; they say nothing of other instructions, temperatures or prompts.
-A passage that comes more rarely than `sensitivity.detection` may be there and not have been seen.
-Limits on long spans, blocks and passages hold at the observed value; `sensitivity.ranges` says \
-what another such run may have.
-Short runs are shared by any two texts of a language; bmc alone does not tell recall from common \
-phrases, bmc_excess does.
+that is changed at every fifth word or closer, or whose letters are spaced out.
+Intervals cover the coverage expected from this number of rounds, not the value of a second run; \
+they don't extend to other instructions, temperatures or prompts.
+A passage generated less often than `detection.detection` per prompt may exist and not have \
+appeared.
+Limits on long spans, blocks and passages apply to the observed value; `detection.ranges` gives \
+the range expected from another such run.
+Any two texts of a language share short runs of words; bmc alone doesn't separate recall from \
+common phrases, bmc_excess does.
 Generations that the provider withheld were not measured; they are counted by reason.
-The answers are those of the maker's ledger: only the provider of the model can rule out that they \
-were made up.
+The generations come from the ledger of whoever made this bundle: only the model's provider can \
+rule out that they were invented.
 """
 
 
 def run_evidence(run: RunReport) -> dict[str, Any]:
-    """The bundle of a run, with its digest: every pair of every suite, looked at or not."""
-    pairs = pairs_of(run)
-    return sealed(
+    """Build the bundle of a run, with its digest: every pair of every suite, evaluated or not."""
+    pairs = collect_pairs(run)
+    return seal_bundle(
         {
             "schema": SCHEMA,
-            "result": result_of(
+            "result": run_result(
                 pairs,
                 uncollected=run.uncollected,
                 compared=run.compared.verdict if run.compared else None,
@@ -65,61 +69,43 @@ def run_evidence(run: RunReport) -> dict[str, Any]:
             "platform": {"python": platform.python_version(), "system": platform.platform()},
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "selection": {
-                name: list(said) if isinstance(said, tuple) else said
-                for name, said in dataclasses.asdict(run.selection).items()
+                name: list(value) if isinstance(value, tuple) else value
+                for name, value in dataclasses.asdict(run.selection).items()
             },
             "uncollected": list(run.uncollected),
             "ledger": run.ledger,
             "pairs": pairs,
             "compared": run.compared and run.compared.to_json(),
-            "suites": [one.to_json() for one in controls_in(pairs)],
+            "suites": [controls.to_json() for controls in bundle_controls(pairs)],
             "limitations": limitations(),
         }
     )
 
 
 def limitations() -> list[str]:
-    """What a reader may not conclude, a sentence each."""
+    """Return what a reader must not conclude, a sentence each."""
     return LIMITATIONS.strip().splitlines()
 
 
 def versions() -> dict[str, str | None]:
-    """Of this program, and of what computes its numbers; None of what is not installed."""
+    """Return the versions of this program and its numerical libraries; None if not installed."""
     return {name: _version(name) for name in _PROGRAMS}
 
 
-def pairs_of(run: RunReport) -> list[dict[str, Any]]:
-    """Every pair of the run with its tests, in order."""
-    return sorted([*_evaluated(run.results, run.tests), *_unrun(run)], key=_order)
-
-
-def _evaluated(findings: Iterable[PairResult], tests: Iterable[PairTest]) -> list[dict[str, Any]]:
-    by_key: dict[tuple[str, str, str | None], list[PairTest]] = {}
-    for one in tests:
-        by_key.setdefault((one.suite_path, one.pair, one.endpoint), []).append(one)
-    return [
-        pair_evidence(found)
-        | {"tests": _told(by_key.get((found.suite_path, found.pair, found.endpoint), []))}
-        for found in findings
+def collect_pairs(run: RunReport) -> list[dict[str, Any]]:
+    """Return every pair of the run with its tests, in order."""
+    tests: dict[tuple[str, str, str | None], list[dict[str, str]]] = {}
+    for test in run.tests:
+        row = {"test": test.test, "outcome": test.outcome, "reason": test.reason}
+        tests.setdefault((test.suite_path, test.pair, test.endpoint), []).append(row)
+    keyed: list[tuple[PairResult, str | None]]
+    keyed = [(result, result.endpoint) for result in run.results]
+    keyed += [(result, None) for result in run.unrun]
+    pairs = [
+        pair_evidence(result) | {"tests": tests.get((result.suite_path, result.pair, endpoint), [])}
+        for result, endpoint in keyed
     ]
-
-
-def _unrun(run: RunReport) -> list[dict[str, Any]]:
-    return [
-        pair_evidence(found)
-        | {
-            "tests": _told(
-                one
-                for one in run.tests
-                if (one.suite_path, one.pair, one.endpoint) == (found.suite_path, found.pair, None)
-            )
-        }
-        for found in run.unrun
-    ]
-
-
-def _told(tests: Iterable[PairTest]) -> list[dict[str, str]]:
-    return [{"test": one.test, "outcome": one.outcome, "reason": one.reason} for one in tests]
+    return sorted(pairs, key=_order)
 
 
 def _order(pair: dict[str, Any]) -> tuple[str, str, str, str]:
@@ -134,114 +120,227 @@ def _version(name: str) -> str | None:
         return None
 
 
-def pair_evidence(found: PairResult) -> dict[str, Any]:
-    """What the bundle says of one pair; plain values, all of which can be computed again."""
+def pair_evidence(result: PairResult) -> dict[str, Any]:
+    """Build the bundle's part for one pair, in plain values."""
     return {
-        "pair": found.pair,
-        "suite": suite_evidence(Path(found.suite_path)) | {"sha256": found.suite_digest},
+        "pair": result.pair,
+        "suite": suite_evidence(Path(result.suite_path)) | {"sha256": result.suite_digest},
         "book": {
-            "id": found.book,
-            "title": found.title or None,
-            "author": found.author or None,
-            "file_sha256": found.book_file,
-            "sha256": found.book_digest or None,
-            "words": found.word_count or None,
-            "excerpts": found.excerpts or None,
-            "parts": [dataclasses.asdict(one) for one in found.parts],
+            "id": result.book,
+            "title": result.title or None,
+            "author": result.author or None,
+            "file_sha256": result.book_file,
+            "sha256": result.book_digest or None,
+            "words": result.word_count or None,
+            "excerpts": result.excerpts or None,
+            "parts": [dataclasses.asdict(part) for part in result.parts],
         },
-        "model": {"id": found.model, "endpoint": found.endpoint or None, **found.model_settings},
-        "settings": found.settings,
+        "model": {"id": result.model, "endpoint": result.endpoint or None, **result.model_settings},
+        "settings": result.settings,
         "counts": {
-            "requested": found.requested,
-            "received": found.received,
-            "surplus": found.completeness.surplus,
+            "requested": result.requested,
+            "received": result.received,
+            "surplus": result.completeness.surplus,
         },
-        "completeness": _answers(found.completeness),
-        "provenance": _answerer(found.provenance) if found.provenance else None,
-        "as_of": moment(found.as_of),
-        "sampled": [dataclasses.asdict(one) for one in found.sampled],
-        "detection": found.detection.to_json() if found.detection else None,
-        "second_opinion": found.second_opinion,
-        "measures": _measures(found),
-        "works": [_work(one, found) for one in found.works],
-        "rounds": found.rounds and found.rounds.to_json(),
-        "coverage": found.coverage,
-        "windows": found.windows,
-        "scan_scope": dataclasses.asdict(found.scan_scope) if found.scan_scope else None,
-        "catalog": found.catalog,
-        "limits": {
-            name: {"limit": limit, "set_by": found.limit_origins.get(name)}
-            for name, limit in found.limits.items()
-        },
-        "control": found.control,
-        "expected": found.expected,
-        "verdict": found.verdict_words,
-        "reasons": list(found.reasons),
-        "unexcused": list(found.unexcused),
-        "leaked": found.leaked,
-        "stopped_early": found.spared is not None,
+        "completeness": _completeness(result.completeness),
+        "provenance": _provenance(result.provenance) if result.provenance else None,
+        "as_of": moment(result.as_of),
+        "sampled": [dataclasses.asdict(samples) for samples in result.sampled],
+        "detection": result.detection.to_json() if result.detection else None,
+        "second_opinion": result.second_opinion,
+        "measures": _measures(result),
+        "works": [_work(work, result) for work in result.works],
+        "rounds": result.rounds and result.rounds.to_json(),
+        "coverage": result.coverage,
+        "windows": result.windows,
+        "scan_scope": dataclasses.asdict(result.scan_scope) if result.scan_scope else None,
+        "catalog": result.catalog,
+        "limits": _limits(result),
+        "control": result.control,
+        "expected": result.expected,
+        "verdict": result.verdict_words,
+        "reasons": list(result.reasons),
+        "unexcused": list(result.unexcused),
+        "leaked": result.leaked,
+        "stopped_early": result.spared is not None,
     }
 
 
-def _work(one: WorkVerdict, found: PairResult) -> dict[str, Any]:
-    told = {"id": one.id, "title": one.title, "words": one.words, "verdict": one.verdict.value}
-    over = {name: found.limits[name] for name in one.over}
-    return told | {"measures": dict(one.measures), "over": over, "reason": one.reason}
+def _work(work: WorkVerdict, result: PairResult) -> dict[str, Any]:
+    row = {"id": work.id, "title": work.title, "words": work.words, "verdict": work.verdict.value}
+    over = {name: result.limits[name] for name in work.over}
+    return row | {"measures": dict(work.measures), "over": over, "reason": work.reason}
 
 
-def _answers(completeness: Completeness) -> dict[str, Any]:
+def _completeness(completeness: Completeness) -> dict[str, Any]:
     counted = ("requested", "received", "surplus")
-    told = completeness.to_json().items()
-    return {name: value for name, value in told if name not in counted}
+    values = completeness.to_json().items()
+    return {name: value for name, value in values if name not in counted}
 
 
-def _answerer(answerer: Provenance) -> dict[str, Any]:
-    days = {"first": day(answerer.first), "last": day(answerer.last)}
-    return dataclasses.asdict(answerer) | days
+def _provenance(provenance: Provenance) -> dict[str, Any]:
+    days = {"first": day(provenance.first), "last": day(provenance.last)}
+    return dataclasses.asdict(provenance) | days
 
 
-def _measures(found: PairResult) -> dict[str, Any]:
-    told: dict[str, Any] = {name: dict(one) for name, one in found.details.items()}
-    for name, value in found.measures.items():
-        low, high = found.intervals.get(name, (value, value))
-        chance = {"p": found.chances[name]} if name in found.chances else {}
-        told[name] = {"value": value, "low": low, "high": high} | chance | told.get(name, {})
-    return told
+def _measures(result: PairResult) -> dict[str, Any]:
+    measures: dict[str, Any] = {name: dict(detail) for name, detail in result.details.items()}
+    for name, value in result.measures.items():
+        low, high = result.intervals.get(name, (value, value))
+        chance = {"p": result.chances[name]} if name in result.chances else {}
+        measures[name] = (
+            {"value": value, "low": low, "high": high} | chance | measures.get(name, {})
+        )
+    return measures
+
+
+def _limits(result: PairResult) -> dict[str, Any]:
+    return {
+        name: {"limit": limit, "set_by": result.limit_origins.get(name)}
+        for name, limit in result.limits.items()
+    }
 
 
 def suite_evidence(path: Path) -> dict[str, str]:
-    """A suite's name, and its path from here: the bundle names no folder of its author's."""
+    """Return a suite's name and its path from here, which names no folder of the author's."""
     here = Path.cwd()
     from_here = path.relative_to(here).as_posix() if path.is_relative_to(here) else path.name
     return {"name": path.name, "path": from_here}
 
 
-def subjects(made: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The models of pairs that gate, each once: `{"name": ..., "digest": {"sha256": ...}}`.
+# --- controls ------------------------------------------------------------------------------
 
-    The digest is that of the weights where they were on the machine and gave all of the answers;
-    else of the canonical JSON of provider, server, endpoint and the names that the server gave.
+
+class FalsePositives(NamedTuple):
+    """How many negative controls exceed a limit by their own books, of those measured."""
+
+    over: int
+    measured: int
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteControls:
+    """What a suite's controls showed in a run.
+
+    controls: number of negative controls
+    false_positives: of each limit
+    leak_seen: whether a positive control leaked its own book
+    gates:     whether the verdict of any pair counts
     """
-    gating = filter(gates, made["pairs"])
-    found = {(pair["model"]["id"], _weights(pair) or _digest(pair)): None for pair in gating}
-    if not found:
-        found[("no model", hashlib.sha256(canonical(None)).hexdigest())] = None
-    return [{"name": name, "digest": {"sha256": digest}} for name, digest in sorted(found)]
+
+    suite: str
+    controls: int
+    false_positives: Mapping[str, FalsePositives] = field(default_factory=dict)
+    leak_seen: bool = False
+    gates: bool = True
+
+    def lines(self) -> Iterator[str]:
+        """Yield what they showed, in sentences."""
+        if self.controls:
+            counts = ", ".join(
+                f"{name} {count.over} of {count.measured}"
+                for name, count in self.false_positives.items()
+            )
+            pairs = amount(self.controls, "negative control")
+            yield f"False positives on {pairs}: {counts or 'none was measured'}"
+        if not self.gates:
+            yield "This suite gates nothing: every pair is a control."
+        elif not self.leak_seen:
+            yield (
+                "No positive control leaked, so this run doesn't show that the gate can detect a "
+                'leak. Add a pair with expected = "leak".'
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain dicts."""
+        return {
+            "suite": self.suite,
+            "controls": self.controls,
+            "false_alarms": {name: count._asdict() for name, count in self.false_positives.items()},
+            "leak_seen": self.leak_seen,
+            "gates": self.gates,
+        }
 
 
-def names_of(pair: Mapping[str, Any]) -> set[str]:
-    """By what a pair's model goes: the server's word, else the name asked, else the suite's."""
-    model, answerer = pair["model"], pair["provenance"] or {}
-    served = {one["model"] for one in answerer.get("served", ()) if one.get("model")}
-    asked = answerer.get("requested") or model["endpoint"] or model["base_model"] or model["id"]
-    return served or {asked}
+def suite_controls(results: Iterable[PairResult]) -> tuple[SuiteControls, ...]:
+    """Summarize the controls of each suite of the run, in order."""
+    return _summarize(
+        (
+            result.suite,
+            {
+                "control": result.control,
+                "expected": result.expected,
+                "leaked": result.leaked,
+                "limits": _limits(result),
+                "measures": _measures(result),
+            },
+        )
+        for result in results
+    )
+
+
+def bundle_controls(pairs: Iterable[Mapping[str, Any]]) -> tuple[SuiteControls, ...]:
+    """Summarize the controls in a bundle's pairs; suites go by their paths."""
+    return _summarize((pair["suite"]["path"], pair) for pair in pairs)
+
+
+def _summarize(pairs: Iterable[tuple[str, Mapping[str, Any]]]) -> tuple[SuiteControls, ...]:
+    suites: dict[str, list[Mapping[str, Any]]] = {}
+    for suite, pair in pairs:
+        suites.setdefault(suite, []).append(pair)
+    return tuple(_summarize_suite(suite, its_pairs) for suite, its_pairs in suites.items())
+
+
+def _summarize_suite(suite: str, pairs: Sequence[Mapping[str, Any]]) -> SuiteControls:
+    controls = [pair for pair in pairs if pair["control"]]
+    exceeded: dict[str, list[bool]] = {}
+    for pair in controls:
+        for name, limit in pair["limits"].items():
+            measure = pair["measures"].get(name, {})
+            if "value" in measure:
+                # Passages of other books are no false positive.
+                own = measure.get("of_own", measure["value"])
+                exceeded.setdefault(name, []).append(own > limit["limit"])
+    return SuiteControls(
+        suite=suite,
+        controls=len(controls),
+        false_positives={
+            name: FalsePositives(sum(over), len(over)) for name, over in exceeded.items()
+        },
+        leak_seen=any(pair["expected"] == "leak" and pair["leaked"] for pair in pairs),
+        gates=any(map(is_gating_pair, pairs)),
+    )
+
+
+# --- subjects and expectations -------------------------------------------------------------
+
+
+def subjects(bundle: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """List the models of pairs that gate: `{"name": ..., "digest": {"sha256": ...}}`.
+
+    The digest is that of the weights if they were on this machine and wrote all generations; else
+    of the canonical JSON of provider, server, endpoint and the names that the server gave.
+    """
+    gating = filter(is_gating_pair, bundle["pairs"])
+    models = {(pair["model"]["id"], _weights(pair) or _digest(pair)): None for pair in gating}
+    if not models:
+        models[("no model", hashlib.sha256(canonical_json(None)).hexdigest())] = None
+    return [{"name": name, "digest": {"sha256": digest}} for name, digest in sorted(models)]
+
+
+def model_names(pair: Mapping[str, Any]) -> set[str]:
+    """Return the names of a pair's model: the server's, the one requested, or the suite's."""
+    model, provenance = pair["model"], pair["provenance"] or {}
+    served = {name for served in provenance.get("served", ()) if (name := served.get("model"))}
+    name = provenance.get("requested") or model["endpoint"] or model["base_model"] or model["id"]
+    return served or {name}
 
 
 def _weights(pair: Mapping[str, Any]) -> str | None:
-    """The SHA-256 of the weights that gave a pair's answers, where they were here."""
-    answerer = pair["provenance"] or {}
-    served = answerer.get("served", ())
-    if len(served) != 1 or served[0]["model"] or answerer["imported"]:
+    """Return the SHA-256 of the weights behind a pair's generations, if they were here."""
+    provenance = pair["provenance"] or {}
+    served = provenance.get("served", ())
+    if len(served) != 1 or served[0]["model"] or provenance["imported"]:
         return None
     fingerprint = served[0].get("fingerprint")
     return weights_in(fingerprint) if isinstance(fingerprint, str) else None
@@ -249,21 +348,21 @@ def _weights(pair: Mapping[str, Any]) -> str | None:
 
 def _digest(pair: Mapping[str, Any]) -> str:
     model = pair["model"]
-    said = {
+    identity = {
         "provider": model["provider"],
         "server": model["options"].get("base_url"),
         "endpoint": model["endpoint"],
-        "served": sorted(names_of(pair)),
+        "served": sorted(model_names(pair)),
     }
-    return hashlib.sha256(canonical(said)).hexdigest()
+    return hashlib.sha256(canonical_json(identity)).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """Which release a bundle has to be of; what is empty or None is left open.
+    """What a bundle must contain; empty and None leave it open.
 
-    release: its name; models: by which its models go; suites: SHA-256 of its suite files;
-    not_before: when the bundle may have been made, and its answers drawn, at the earliest
+    release: its name; models: the names of its models; suites: SHA-256 of its suite files;
+    not_before: the earliest time of the bundle and of its generations
     """
 
     release: str | None = None
@@ -272,36 +371,39 @@ class Expected:
     not_before: datetime.datetime | None = None
 
 
-def unmet(expected: Expected, made: Mapping[str, Any]) -> Iterator[str]:
-    """A sentence for each expectation that a bundle does not meet."""
-    if expected.release not in (None, made["release"]):
-        yield f"release: expected {expected.release!r}, the bundle says {made['release']!r}"
-    pairs = made["pairs"]
+def unmet_expectations(expected: Expected, bundle: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a sentence for each expectation that a bundle doesn't meet."""
+    if expected.release not in (None, bundle["release"]):
+        yield f"release: expected {expected.release!r}, the bundle says {bundle['release']!r}"
+    pairs = bundle["pairs"]
     if expected.suites:
-        told = {one["suite"]["sha256"] for one in pairs}
-        yield from _apart("suite", expected.suites, told)
+        digests = {pair["suite"]["sha256"] for pair in pairs}
+        yield from _set_differences("suite", expected.suites, digests)
     if expected.models:
-        yield from _apart("model", expected.models, {n for one in pairs for n in names_of(one)})
+        yield from _set_differences(
+            "model", expected.models, {name for pair in pairs for name in model_names(pair)}
+        )
     if expected.not_before is not None:
-        yield from _too_early(expected.not_before, made)
+        yield from _too_early(expected.not_before, bundle)
 
 
-def _apart(what: str, expected: frozenset[str], told: set[str]) -> Iterator[str]:
-    for one in sorted(told - expected):
-        yield f"{what}: the bundle has {one!r}, which was not expected"
-    for one in sorted(expected - told):
-        yield f"{what}: expected {one!r}, which the bundle does not have"
+def _set_differences(what: str, expected: frozenset[str], present: set[str]) -> Iterator[str]:
+    for name in sorted(present - expected):
+        yield f"{what}: the bundle has {name!r}, which wasn't expected"
+    for name in sorted(expected - present):
+        yield f"{what}: expected {name!r}, which the bundle doesn't have"
 
 
-def _too_early(not_before: datetime.datetime, made: Mapping[str, Any]) -> Iterator[str]:
-    if datetime.datetime.fromisoformat(made["created"]) < not_before:
-        yield f"created: the bundle was made on {made['created']}, before {not_before.isoformat()}"
-    day = not_before.date().isoformat()
-    for pair in made["pairs"]:
+def _too_early(not_before: datetime.datetime, bundle: Mapping[str, Any]) -> Iterator[str]:
+    if datetime.datetime.fromisoformat(bundle["created"]) < not_before:
+        earliest = not_before.isoformat()
+        yield f"created: the bundle was made on {bundle['created']}, before {earliest}"
+    earliest = not_before.date().isoformat()
+    for pair in bundle["pairs"]:
         if pair["verdict"] == "NOT RUN":
             continue
-        drawn = (pair["provenance"] or {}).get("first")
-        if drawn is None:
-            yield f"{pair['pair']}: nothing says when its answers were drawn"
-        elif drawn < day:
-            yield f"{pair['pair']}: its first answer was drawn on {drawn}, before {day}"
+        first = (pair["provenance"] or {}).get("first")
+        if first is None:
+            yield f"{pair['pair']}: the bundle doesn't say when its generations were sampled"
+        elif first < earliest:
+            yield f"{pair['pair']}: its first generation dates from {first}, before {earliest}"

@@ -12,8 +12,8 @@ from pytest_memleak.errors import SettingsError
 from pytest_memleak.reports.evidence_table import Evidence
 from pytest_memleak.reports.figure_data import coverage_strip, overlaps, plotted_pairs, span_counts
 from pytest_memleak.reports.figures import figures_of, write_figures
-from pytest_memleak.results.coverage_map import times_in
-from pytest_memleak.results.evidence_file import sealed, write_evidence_file
+from pytest_memleak.results.coverage_map import decode_times
+from pytest_memleak.results.evidence_file import seal_bundle, write_evidence_file
 
 pytest.importorskip("matplotlib")
 
@@ -37,7 +37,7 @@ def bundle(gate, tmp_path_factory):
         held["curve"] = [20 / words, 40 / words, 60 / words]
         made["pairs"].append(other)
         change(made["pairs"])
-        write_evidence_file(sealed(made), folder / name)
+        write_evidence_file(seal_bundle(made), folder / name)
         return folder / name
 
     return write
@@ -121,7 +121,7 @@ def test_spans_are_counted_by_length(evidence):
 
 def test_overlaps_are_the_jaccard_index_of_what_both_cover(evidence, figures):
     ((title, found),) = overlaps(plotted_pairs(evidence)).items()
-    (a, _, b) = (times_in(pair["coverage"]) > 0 for _, pair in evidence.pairs)
+    (a, _, b) = (decode_times(pair["coverage"]) > 0 for _, pair in evidence.pairs)
     assert found.labels == ["m", "other"]
     assert found.jaccard[0, 1] == found.jaccard[1, 0] == (a & b).sum() / (a | b).sum()
     p, q = a.mean(), b.mean()

@@ -11,8 +11,8 @@ import pytest
 from pytest_memleak.cli.main import main
 from pytest_memleak.errors import EvidenceError
 from pytest_memleak.reports.evidence_table import ROWS, Evidence
-from pytest_memleak.results.coverage_map import times_in
-from pytest_memleak.results.evidence_file import SCHEMA, sealed, write_evidence_file
+from pytest_memleak.results.coverage_map import decode_times
+from pytest_memleak.results.evidence_file import SCHEMA, seal_bundle, write_evidence_file
 
 BMC = {("gpt", "road"): 0.123456789, ("gpt", "sea"): 0.5, ("gemini", "road"): 0.0}
 TITLE = "=The | Road & 50 %"
@@ -41,12 +41,12 @@ def pair(model, book, bmc):
 def bundle(tmp_path, monkeypatch):
     """Writes a bundle of these pairs; the tests run in its folder."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("pytest_memleak.results.evidence_file.misshapen", lambda made: None)
+    monkeypatch.setattr("pytest_memleak.results.evidence_file.schema_error", lambda made: None)
 
     def write(name="evidence.json", numbers=BMC, **more):
         pairs = [pair(*one, bmc) for one, bmc in numbers.items()]
         made = {"schema": SCHEMA, "created": "2026-11-26T00:00:00+00:00", "pairs": pairs}
-        write_evidence_file(sealed(made) | more, tmp_path / name)
+        write_evidence_file(seal_bundle(made) | more, tmp_path / name)
         return name
 
     return write
@@ -102,7 +102,7 @@ def test_a_model_of_two_suites_has_a_column_of_each(bundle, table):
     further = pair("gpt", "road", 0.25)
     further["suite"] = further["suite"] | {"name": "other.memleak.toml"}
     made["pairs"].append(further)
-    write_evidence_file(sealed(made), Path("two.json"))
+    write_evidence_file(seal_bundle(made), Path("two.json"))
     rows = json.loads(table("two.json", "--measure", "bmc", "--format", "json"))
     assert rows[0]["gpt (s.memleak.toml)"] == 0.123456789
     assert rows[0]["gpt (other.memleak.toml)"] == 0.25
@@ -182,7 +182,7 @@ def test_excerpts_and_spans_are_the_evidences(gate, table):
 def test_the_map_is_of_the_books_words_and_its_curve_ends_in_bmc(gate):
     for told in gate[1].values():
         held = told["coverage"]
-        times = times_in(held)
+        times = decode_times(held)
         assert len(times) == told["book"]["words"]
         assert np.count_nonzero(times) / len(times) == told["measures"]["bmc"]["value"]
         assert held["curve"][-1] == pytest.approx(told["measures"]["bmc"]["value"], abs=1e-6)
@@ -201,16 +201,16 @@ def test_the_map_is_of_the_books_words_and_its_curve_ends_in_bmc(gate):
 )
 def test_a_map_that_is_none_is_refused(change, said):
     held = {"rounds": 3, "times": "0x16", "excerpts": [{"words": 16}]}
-    assert len(times_in(held)) == 16
+    assert len(decode_times(held)) == 16
     with pytest.raises(EvidenceError, match=said):
-        times_in(held | change)
+        decode_times(held | change)
 
 
 def test_what_was_not_measured_is_said(gate, capsys, tmp_path):
     made = json.loads((gate[0] / "evidence.json").read_text(encoding="utf-8"))
     del made["sha256"]
     made["pairs"][0] |= {"coverage": None, "verdict": "NOT RUN"}
-    write_evidence_file(sealed(made), tmp_path / "part.json")
+    write_evidence_file(seal_bundle(made), tmp_path / "part.json")
     assert main(["table", str(tmp_path / "part.json"), "--rows", "excerpts"]) == 0
     said = capsys.readouterr()
     assert said.err == f"memleak table: part: {made['pairs'][0]['pair']}: it was not run\n"

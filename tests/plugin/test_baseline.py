@@ -10,7 +10,7 @@ from ferry import CLEAN
 from marks import full
 
 from pytest_memleak.cli.main import main
-from pytest_memleak.results.evidence_file import sealed
+from pytest_memleak.results.evidence_file import seal_bundle
 
 PASSAGE = "The ferryman counted nine lanterns along the quay and did not like the number at all."
 TWELVE = ("samples = 3", "samples = 12")
@@ -49,7 +49,7 @@ def change_bundle(pytester, change, name="before.json"):
     made = json.loads(path.read_text())
     change(made)
     made.pop("sha256")
-    path.write_text(json.dumps(sealed(made), indent=1) + "\n")
+    path.write_text(json.dumps(seal_bundle(made), indent=1) + "\n")
 
 
 # --- what changed --------------------------------------------------------------------------

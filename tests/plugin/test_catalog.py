@@ -10,7 +10,7 @@ from ferry import CLEAN
 
 from pytest_memleak.cli.main import main
 from pytest_memleak.errors import Inconclusive
-from pytest_memleak.results.evidence_file import sealed
+from pytest_memleak.results.evidence_file import seal_bundle
 
 OTHER = (
     "Seven clerks kept the registry of winds, and not one of them had ever been outside in a gale, "
@@ -369,7 +369,7 @@ def test_evidence_that_says_nothing_of_it_is_found(pytester, recited, verify):
     clean = next(one for one in made["pairs"] if one["pair"].startswith("clean"))
     clean["measures"]["longest_passage"]["value"] = 0
     clean["measures"]["passages_over"]["books"] = {}
-    path.write_text(json.dumps(made | sealed(made), indent=1) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(made | seal_bundle(made), indent=1) + "\n", encoding="utf-8")
     code, told = verify("--allow-failures")
     assert code == 1, told
     assert "clean/ferry: measures" in told

@@ -89,7 +89,7 @@ def test_a_control_over_a_limit_gates_nothing_and_is_a_false_alarm(pytester, sui
     result.assert_outcomes(passed=4)
     assert pairs["model/newer"]["verdict"] == "FAIL"
     assert pairs["model/newer"]["control"] is True
-    said = "false alarms on 3 controls: longest_span 1 of 3, bmc_excess 1 of 3"
+    said = "False positives on 3 negative controls: longest_span 1 of 3, bmc_excess 1 of 3"
     result.stdout.fnmatch_lines([said, "model/newer: FAIL (control)"])
     assert said in (pytester.path / "r.html").read_text()
     assert told["false_alarms"]["longest_span"] == {"over": 1, "measured": 3}
@@ -116,7 +116,7 @@ def test_that_nothing_showed_that_the_gate_could_see_is_told(pytester, suite):
     suite()
     result, _, (told,) = run(pytester)
     result.assert_outcomes(passed=4)
-    result.stdout.fnmatch_lines(["nothing showed that the gate could see: *"])
+    result.stdout.fnmatch_lines(["No positive control leaked, so *"])
     assert told == {
         "suite": "it.memleak.toml",
         "controls": 3,
@@ -133,10 +133,8 @@ def test_a_suite_of_leaks_alone_says_that_it_gates_nothing(pytester, suite):
     suite(leak, recalled=("tale",), controls=BOOKS[1:3])
     result, pairs, (told,) = run(pytester)
     result.assert_outcomes(xfailed=1, passed=2)  # a control is not expected to leak
-    result.stdout.fnmatch_lines(
-        ["this suite gates nothing: all its pairs here are controls or expected to leak"]
-    )
-    result.stdout.no_fnmatch_line("*nothing showed*")
+    result.stdout.fnmatch_lines(["This suite gates nothing: every pair is a control."])
+    result.stdout.no_fnmatch_line("*No positive control leaked*")
     assert (told["leak_seen"], told["gates"]) == (True, False)
     assert pairs["model/new"]["expected"] == "pass"
 

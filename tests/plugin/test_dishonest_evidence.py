@@ -8,7 +8,7 @@ from one_model import write_suite
 from test_probability import NGRAM, SUITE
 from test_verify import EVIDENCE, passed, resealed, verify  # noqa: F401 - fixtures
 
-from pytest_memleak.results.evidence_file import sealed
+from pytest_memleak.results.evidence_file import seal_bundle
 
 
 def made_in(path="evidence.json"):
@@ -54,7 +54,7 @@ def test_changes_around_the_pairs(pytester, online, server, verify):  # noqa: F8
         made = json.loads(before)
         change(made)
         Path("evidence.json").write_text(
-            json.dumps(made | sealed(made), indent=1) + "\n", encoding="utf-8"
+            json.dumps(made | seal_bundle(made), indent=1) + "\n", encoding="utf-8"
         )
         ended, told = verify()
         assert (ended, said in told) == (code, True), told

@@ -10,7 +10,7 @@ from ledger_file import ledger_file
 from marks import full
 
 from pytest_memleak.cli.main import main
-from pytest_memleak.results.evidence_file import sealed
+from pytest_memleak.results.evidence_file import seal_bundle
 
 WIDE = ("longest_span = 30", "bmc = 0.2\nlongest_span = 30\nnv_longest_span = 60")
 RUN = ("-m", "copyright", "--memleak-evidence=evidence.json")
@@ -97,7 +97,7 @@ def put(made, path, *, seal):
         at = at[step]
     at[path[-1]] = changed(at[path[-1]])
     if seal:
-        made |= sealed(made)
+        made |= seal_bundle(made)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 from test_verify import EVIDENCE, WIDE, verify  # noqa: F401 - a fixture
 
-from pytest_memleak.results.evidence_file import canonical, sealed
+from pytest_memleak.results.evidence_file import canonical_json, seal_bundle
 
 # Before pytester runs: it forgets what was imported since.
 pytest.importorskip("securesystemslib.dsse")
@@ -58,7 +58,7 @@ def statement_in(path):
 
 
 def put(path, envelope, statement):
-    payload = base64.b64encode(canonical(statement)).decode()
+    payload = base64.b64encode(canonical_json(statement)).decode()
     path.write_text(json.dumps(envelope | {"payload": payload}, indent=1) + "\n", encoding="utf-8")
 
 
@@ -92,7 +92,7 @@ def test_other_tools_check_it_too(signed, pytester):
     said = {"provider": "recorded", "server": None, "endpoint": None, "served": ["clean"]}
     assert statement["subject"][0] == {
         "name": "clean",
-        "digest": {"sha256": hashlib.sha256(canonical(said)).hexdigest()},
+        "digest": {"sha256": hashlib.sha256(canonical_json(said)).hexdigest()},
     }
 
 
@@ -194,7 +194,7 @@ def test_a_time_stamp(pytester, clock, signed, verify):  # noqa: F811
 def test_made_after_it_was_stamped(pytester, clock, signed, verify):  # noqa: F811
     _, statement = statement_in(signed)
     made = statement["predicate"] | {"created": "2999-01-01T00:00:00+00:00"}
-    signed.write_text(json.dumps(made | sealed(made), indent=1) + "\n", encoding="utf-8")
+    signed.write_text(json.dumps(made | seal_bundle(made), indent=1) + "\n", encoding="utf-8")
     clock("evidence.json")
     code, told = verify("--timestamp", "it.tsr", "--timestamp-roots", "ca.pem")
     assert code == 1

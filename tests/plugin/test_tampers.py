@@ -10,7 +10,7 @@ import pytest
 from marks import full
 from test_verify import WIDE
 
-from pytest_memleak.results.evidence_file import canonical, sealed
+from pytest_memleak.results.evidence_file import canonical_json, seal_bundle
 
 pytest.importorskip("securesystemslib.dsse")
 pytest.importorskip("securesystemslib.signer")
@@ -101,7 +101,7 @@ def in_envelope(name=SIGNED):
 
 
 def put_in_envelope(envelope, statement):
-    payload = base64.b64encode(canonical(statement)).decode()
+    payload = base64.b64encode(canonical_json(statement)).decode()
     dump(envelope | {"payload": payload}, SIGNED)
 
 
@@ -118,14 +118,14 @@ def field(chosen):
 def field_sealed_again(chosen):
     made = load(BUNDLE)
     change_a_field(made, chosen, of=told_by_what_is_kept)
-    dump(made | sealed(made))
+    dump(made | seal_bundle(made))
     return BUNDLE
 
 
 def field_gone_and_sealed_again(chosen):
     made = load(BUNDLE)
     take_out_a_field(made, chosen)
-    dump(made | sealed(made))
+    dump(made | seal_bundle(made))
     return BUNDLE
 
 
@@ -146,20 +146,20 @@ def cut_short(chosen):
 def trimmed(chosen):
     made = load(BUNDLE)
     del made["pairs"][chosen.randrange(2)]
-    dump(made | sealed(made))
+    dump(made | seal_bundle(made))
     return BUNDLE
 
 
 def emptied(chosen):
     made = load(BUNDLE) | {"pairs": [], "result": chosen.choice(("PASS", "INCONCLUSIVE"))}
-    dump(made | sealed(made))
+    dump(made | seal_bundle(made))
     return BUNDLE
 
 
 def doubled(chosen):
     made = load(BUNDLE)
     made["pairs"].append(chosen.choice(made["pairs"]))
-    dump(made | sealed(made))
+    dump(made | seal_bundle(made))
     return BUNDLE
 
 
@@ -173,7 +173,7 @@ def signed_field(chosen):
 def signed_field_sealed_again(chosen):
     envelope, statement = in_envelope()
     change_a_field(statement["predicate"], chosen, of=any_field)
-    statement["predicate"] |= sealed(statement["predicate"])
+    statement["predicate"] |= seal_bundle(statement["predicate"])
     put_in_envelope(envelope, statement)
     return (SIGNED, *BY_OUR_KEY)
 
@@ -183,7 +183,7 @@ def signed_again_by_another_key(chosen):
 
     _, statement = in_envelope()
     made = statement["predicate"] | {"release": f"2.{chosen.randrange(9)}"}
-    dump(sign_bundle(made | sealed(made), Path("theirs.key")), SIGNED)
+    dump(sign_bundle(made | seal_bundle(made), Path("theirs.key")), SIGNED)
     return (SIGNED, *BY_OUR_KEY)
 
 
@@ -272,7 +272,7 @@ def suite_and_bundle(chosen):
     made = load(BUNDLE)
     for pair in made["pairs"]:
         pair["suite"]["sha256"] = hashlib.sha256(Path(SUITE).read_bytes()).hexdigest()
-    dump(made | sealed(made))
+    dump(made | seal_bundle(made))
     return (BUNDLE, "--suite-sha256", announced)
 
 

@@ -11,8 +11,8 @@ import pytest
 from ferry import CLEAN
 
 from pytest_memleak.cli.main import main
-from pytest_memleak.results.evidence_file import sealed
-from pytest_memleak.results.run_evidence import names_of
+from pytest_memleak.results.evidence_file import seal_bundle
+from pytest_memleak.results.run_evidence import model_names
 
 WIDE = ("longest_span = 10", "longest_block = 30")
 EVIDENCE = "--memleak-evidence=evidence.json"
@@ -43,7 +43,7 @@ def resealed(path, change):
     """Change the bundle, and make its digest anew, as who has the program can."""
     made = json.loads(path.read_text(encoding="utf-8"))
     change(made)
-    path.write_text(json.dumps(made | sealed(made), indent=1) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(made | seal_bundle(made), indent=1) + "\n", encoding="utf-8")
 
 
 def test_a_pass_that_holds(passed, verify):
@@ -137,16 +137,16 @@ def test_it_is_of_the_release_that_was_asked_for(passed, verify):
     ("options", "said"),
     [
         (("--release", "2.2"), "release: expected '2.2', the bundle says '2.1'"),
-        (("--model", "clean"), "model: the bundle has 'leaky', which was not expected"),
+        (("--model", "clean"), "model: the bundle has 'leaky', which wasn't expected"),
         (
             ("--model", "clean", "--model", "leaky", "--model", "gpt"),
-            "model: expected 'gpt', which the bundle does not have",
+            "model: expected 'gpt', which the bundle doesn't have",
         ),
-        (("--suite-sha256", "0" * 64), "which was not expected"),
+        (("--suite-sha256", "0" * 64), "which wasn't expected"),
         (("--not-before", "2999-01-01"), "created: the bundle was made on"),
         (
             ("--not-before", "2020-01-01"),
-            "clean/ferry: nothing says when its answers were drawn",
+            "clean/ferry: the bundle doesn't say when its generations were sampled",
         ),
         (("--require-signature",), "signature: there is none"),
     ],
@@ -177,7 +177,7 @@ def test_drawn_in_time(pytester, online, server, verify):
     assert verify("--not-before", "2020-01-01")[0] == 0
     code, told = verify("--not-before", "2999-01-01")
     assert code == 1
-    assert "tuned/held-out: its first answer was drawn on" in told
+    assert "tuned/held-out: its first generation dates from" in told
 
 
 # --- an endpoint of a test's own -----------------------------------------------------------
@@ -216,7 +216,7 @@ def test_an_endpoint_of_one_s_own(pytester, suite, name, verify):
     assert ("answered by parrot-1, a test's own endpoint" in told) is kept
     assert "NOT ALL COULD BE COMPUTED AGAIN" in told
     named = {one for pair in json.loads(Path("evidence.json").read_text())["pairs"]
-             for one in names_of(pair)}  # fmt: skip
+             for one in model_names(pair)}  # fmt: skip
     code, told = verify("--allow-failures", *(f"--model={one}" for one in named))
     assert code == (0 if kept else 1)
 

@@ -11,7 +11,7 @@ from ledger_file import chain_anew, ledger_file
 from marks import full
 
 from pytest_memleak.cli.main import main
-from pytest_memleak.results.evidence_file import sealed
+from pytest_memleak.results.evidence_file import seal_bundle
 
 BY_NAME = (
     ('base_model = "base"', 'endpoint = "base"'),
@@ -149,7 +149,7 @@ def test_a_bundle_that_names_no_time_is_none(pytester, online, run, capsys):
 
 
 def seal(path, made):
-    made |= sealed(made)
+    made |= seal_bundle(made)
     path.write_text(json.dumps(made, indent=1) + "\n")
 
 

@@ -22,7 +22,7 @@ from pytest_memleak.records import (
     Sampling,
     Scoring,
 )
-from pytest_memleak.results.build_result import finding
+from pytest_memleak.results.build_result import build_result
 from pytest_memleak.scoring.analysis import analyse
 from pytest_memleak.scoring.multi_book_index import SharedIndex
 from pytest_memleak.scoring.protected_passages import Protected
@@ -143,6 +143,6 @@ def make_result():
             protected={name: whole} if whole else {},
             detection=analysis and detection_summary(analysis, pair, answers=samples),
         )
-        return finding(evaluation, quoted=quoted)
+        return build_result(evaluation, quoted=quoted)
 
     return make

@@ -15,7 +15,7 @@ from pytest_memleak.pipeline.suite_run import SuiteRun
 from pytest_memleak.records import Completeness, FinishReason, Generation, Issue, Kind, RuleCheck
 from pytest_memleak.records.pair_result import CountedDraws, PairResult, Passage, RunReport
 from pytest_memleak.records.provenance import Provenance, ServedBy, Tried
-from pytest_memleak.results.build_result import finding
+from pytest_memleak.results.build_result import build_result
 from pytest_memleak.scoring.quantiles import clopper_pearson
 from pytest_memleak.suite.load import load_suite
 
@@ -88,7 +88,7 @@ def evaluated(tmp_path):
 
 def test_a_leak(evaluated):
     evaluation = evaluated(FIRST, *CLEAN[:2])
-    found = finding(evaluation)
+    found = build_result(evaluation)
     assert (found.suite, found.pair, found.model, found.book) == (
         "x.memleak.toml", "m/ferry", "m", "ferry"
     )  # fmt: skip
@@ -110,7 +110,7 @@ def test_a_leak(evaluated):
 
 
 def test_its_passages_the_block_first_and_then_the_spans(evaluated):
-    found = finding(evaluated(FIRST, SECOND, CLEAN[0]))
+    found = build_result(evaluated(FIRST, SECOND, CLEAN[0]))
     block, *spans = found.spans
     assert (block.kind, block.words, block.start, block.generation) == (
         "longest block",
@@ -128,7 +128,7 @@ def test_its_passages_the_block_first_and_then_the_spans(evaluated):
 
 
 def test_how_often_each_came_back(evaluated):
-    found = finding(evaluated(FIRST, FIRST, CLEAN[0]))
+    found = build_result(evaluated(FIRST, FIRST, CLEAN[0]))
     low, high = clopper_pearson(2, 3, confidence=0.95)
     (told,) = found.details["spans_over"]["longest"]
     assert told == {
@@ -149,48 +149,48 @@ def test_no_more_than_five_spans(evaluated):
     assert measurement.spans == ()
     many = dataclasses.replace(measurement, spans=(measurement.longest_span,) * 9)
     changed = dataclasses.replace(evaluation, measurement=many)
-    assert len(finding(changed).spans) <= 6
+    assert len(build_result(changed).spans) <= 6
 
 
 def test_where_no_span_is_over_the_threshold_the_longest_stands_for_them(evaluated):
     five = " ".join(FIRST.split()[2:7])
-    found = finding(evaluated(five, *CLEAN[:2], limits="longest_span = 4"))
+    found = build_result(evaluated(five, *CLEAN[:2], limits="longest_span = 4"))
     assert [(one.kind, one.words) for one in found.spans] == [("longest block", 5), ("span", 5)]
 
 
 @pytest.mark.parametrize(("quoted", "words"), [(0, 0), (3, 3), (None, 16), (12, 12)])
 def test_quotes_are_as_long_as_asked_for(evaluated, quoted, words):
-    span = finding(evaluated(FIRST, *CLEAN[:2]), quoted=quoted).spans[1]
+    span = build_result(evaluated(FIRST, *CLEAN[:2]), quoted=quoted).spans[1]
     assert len(span.quote.partition(" …")[0].split()) == words
 
 
 def test_what_does_not_fail_shows_no_passage(evaluated):
-    assert finding(evaluated(*CLEAN)).spans == ()
+    assert build_result(evaluated(*CLEAN)).spans == ()
     open_one = evaluated(" ".join(FIRST.split()[:6]), CLEAN[0])
-    assert finding(open_one).verdict == "INCONCLUSIVE"
-    assert finding(open_one).spans == ()
+    assert build_result(open_one).verdict == "INCONCLUSIVE"
+    assert build_result(open_one).spans == ()
 
 
 def test_without_evidence_there_is_little_to_tell(evaluated, tmp_path):
     evaluation = evaluated()
-    found = finding(evaluation)
+    found = build_result(evaluation)
     assert (found.verdict, found.measures, found.word_count) == ("INCONCLUSIVE", {}, 0)
     assert (found.requested, found.received) == (6, 0)
-    nothing = finding(dataclasses.replace(evaluation, book=None, endpoint=None))
+    nothing = build_result(dataclasses.replace(evaluation, book=None, endpoint=None))
     assert (nothing.book_digest, nothing.endpoint, nothing.warnings) == ("", "", ())
 
 
 def test_of_what_kinds_the_answers_are(evaluated):
-    kinds = finding(evaluated("one", "", "two")).completeness.kinds
+    kinds = build_result(evaluated("one", "", "two")).completeness.kinds
     assert {kind: n for kind, n in kinds.items() if n} == {Kind.EMPTY: 2, Kind.SHORT: 4}
 
 
 def test_no_text_is_in_it_but_the_quotes(evaluated):
-    found = finding(evaluated(FIRST, SECOND, CLEAN[0]), quoted=0)
+    found = build_result(evaluated(FIRST, SECOND, CLEAN[0]), quoted=0)
     told = json.dumps(found.to_json())
     for said in ("lanterns", "grandmother", CLEAN[0]):
         assert said not in told
-    assert "lanterns" not in repr(finding(evaluated(FIRST, *CLEAN[:2])))
+    assert "lanterns" not in repr(build_result(evaluated(FIRST, *CLEAN[:2])))
 
 
 # --- its way to another process ------------------------------------------------------------
@@ -198,7 +198,7 @@ def test_no_text_is_in_it_but_the_quotes(evaluated):
 
 @pytest.mark.parametrize("texts", [(FIRST, SECOND, CLEAN[0]), CLEAN, ("one", ""), ()])
 def test_it_comes_back_from_json_as_it_was(evaluated, texts):
-    found = finding(evaluated(*texts))
+    found = build_result(evaluated(*texts))
     assert PairResult.from_json(json.loads(json.dumps(found.to_json()))) == found
     assert PairResult.from_json(found.to_json()) == found
 
@@ -296,7 +296,7 @@ def plain(value):
 
 @pytest.mark.parametrize("texts", [(FIRST, SECOND, CLEAN[0]), CLEAN, ("one", ""), ()])
 def test_it_is_made_of_what_travels_between_processes(evaluated, texts):
-    assert plain(finding(evaluated(*texts)).to_json())
+    assert plain(build_result(evaluated(*texts)).to_json())
 
 
 def test_a_run_is_its_findings():

@@ -4,8 +4,8 @@ import copy
 
 import pytest
 
-from pytest_memleak.results.comparable import passages_elsewhere, unlike
-from pytest_memleak.results.run_verdict import gates
+from pytest_memleak.results.comparable import find_mismatch, find_scan_mismatch
+from pytest_memleak.results.run_verdict import is_gating_pair
 
 SETTINGS = {
     "samples": 100, "seed": 0, "confidence": 0.95, "detection_limit": 0.05, "max_short": 0.25,
@@ -44,10 +44,10 @@ def changed(*path, to):
     ],
 )
 def test_a_later_release_may_only_be_asked_for_more(name, easier, stricter):
-    said, what_to_do = unlike(BEFORE, changed("settings", name, to=easier))
+    said, what_to_do = find_mismatch(BEFORE, changed("settings", name, to=easier))
     assert said == f"made with {name} {SETTINGS[name]!r}, not {easier!r}"
     assert what_to_do == "measure both releases alike, or make the baseline anew"
-    assert unlike(BEFORE, changed("settings", name, to=stricter)) is None
+    assert find_mismatch(BEFORE, changed("settings", name, to=stricter)) is None
 
 
 @pytest.mark.parametrize(
@@ -59,17 +59,17 @@ def test_a_later_release_may_only_be_asked_for_more(name, easier, stricter):
     ],
 )
 def test_what_changes_no_answer_is_free(path, to):
-    assert unlike(BEFORE, changed(*path, to=to)) is None
+    assert find_mismatch(BEFORE, changed(*path, to=to)) is None
 
 
 @pytest.mark.parametrize("options", [{}, {"system": "Never quote a book."}])
 def test_a_model_that_is_told_something_else(options):
-    said, _ = unlike(BEFORE, changed("model", "options", to=options))
+    said, _ = find_mismatch(BEFORE, changed("model", "options", to=options))
     assert said.startswith("made with options.system 'You are a novelist.', not")
 
 
 def test_a_filter_that_became_stricter():
-    said, _ = unlike(
+    said, _ = find_mismatch(
         BEFORE,
         changed(
             *("model", "options"),
@@ -81,10 +81,10 @@ def test_a_filter_that_became_stricter():
 
 def test_what_gates_goes_on_gating():
     control, leak = changed("control", to=True), changed("expected", to="leak")
-    assert [gates(one) for one in (BEFORE, control, leak)] == [True, False, False]
-    assert unlike(BEFORE, control)[0] == "the baseline gates it, and now it is a control"
-    assert unlike(BEFORE, leak)[0] == "the baseline gates it, and now it is expected to leak"
-    assert unlike(control, BEFORE) is None
+    assert [is_gating_pair(one) for one in (BEFORE, control, leak)] == [True, False, False]
+    assert find_mismatch(BEFORE, control)[0] == "the baseline gates it, and now it is a control"
+    assert find_mismatch(BEFORE, leak)[0] == "the baseline gates it, and now it is expected to leak"
+    assert find_mismatch(control, BEFORE) is None
 
 
 @pytest.mark.parametrize(
@@ -102,19 +102,19 @@ def test_what_gates_goes_on_gating():
 )
 def test_passages_of_other_books_are_not_comparable(path, to, said):
     now = changed(*path, to=to)
-    assert passages_elsewhere(BEFORE, now, ["bmc", "longest_span"]) is None
+    assert find_scan_mismatch(BEFORE, now, ["bmc", "longest_span"]) is None
     for name in ("longest_passage", "nv_longest_passage"):
-        assert passages_elsewhere(BEFORE, now, ["bmc", name])[0].endswith(said)
+        assert find_scan_mismatch(BEFORE, now, ["bmc", name])[0].endswith(said)
 
 
 def test_before_anything_is_read_ids_do():
     planned = {name: BEFORE[name] for name in BEFORE if name != "catalog"}
     planned["scan_scope"] = {"books": {"pier": None}, "excused": {"quay": None}}
-    assert passages_elsewhere(BEFORE, planned, ["longest_passage"]) is None
+    assert find_scan_mismatch(BEFORE, planned, ["longest_passage"]) is None
 
 
 def test_a_bundle_that_does_not_say_where_it_looked():
     old = changed("scan_scope", to=None)
-    said, what_to_do = passages_elsewhere(old, BEFORE, ["longest_passage"])
+    said, what_to_do = find_scan_mismatch(old, BEFORE, ["longest_passage"])
     assert said == "the bundle does not tell what books passages are looked for in"
     assert "costs no call" in what_to_do

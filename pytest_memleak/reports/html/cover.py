@@ -17,9 +17,9 @@ from pytest_memleak.reports.report_text import (
     server_name,
     unit_text,
 )
-from pytest_memleak.results.build_result import table_of
-from pytest_memleak.results.run_evidence import pairs_of
-from pytest_memleak.results.run_verdict import result_of, suite_controls
+from pytest_memleak.results.build_result import collect_measures
+from pytest_memleak.results.run_evidence import collect_pairs, suite_controls
+from pytest_memleak.results.run_verdict import run_result
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -113,8 +113,8 @@ def cover(
 ) -> Cover:
     """The first page of a run. titles: of books, by suite and id."""
     everyone = (*run.results, *run.unrun)
-    verdict = result_of(
-        pairs_of(run),
+    verdict = run_result(
+        collect_pairs(run),
         uncollected=run.uncollected,
         compared=run.compared.verdict if run.compared else None,
     )
@@ -319,7 +319,7 @@ def _books(
 
 def _limits(results: Sequence[PairResult]) -> tuple[LimitLine, ...]:
     """Each limit once for whoever set it, in the order of the table of measures."""
-    rows = table_of(results)
+    rows = collect_measures(results)
     lines = {
         LimitLine(
             name=name,

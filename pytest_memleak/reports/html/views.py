@@ -30,7 +30,7 @@ from pytest_memleak.reports.report_text import (
     unit_text,
     work_name,
 )
-from pytest_memleak.results.build_result import overview, table_of
+from pytest_memleak.results.build_result import collect_measures, overview_measures
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -170,7 +170,7 @@ def pair_views(
 
 
 def _pair_view(result: PairResult, anchor: str, titles: Mapping[str, str]) -> PairView:
-    rows = table_of([result])
+    rows = collect_measures([result])
     measures = [_measure(result, row) for name, row in rows.items() if name in result.measures]
     view = PairView(
         anchor=anchor,
@@ -283,12 +283,12 @@ def _chapters(seen: PlotData, words: int) -> tuple[ChapterView, ...]:
 
 def _work_heads(result: PairResult) -> tuple[str, ...]:
     measures = result.works[0].measures if result.works else {}
-    return tuple(name for name in table_of([result]) if name in measures)
+    return tuple(name for name in collect_measures([result]) if name in measures)
 
 
 def _works(result: PairResult) -> tuple[WorkView, ...]:
     """Those that leak first, then those that could not be judged."""
-    rows, heads = table_of([result]), _work_heads(result)
+    rows, heads = collect_measures([result]), _work_heads(result)
     order = [Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS]
     return tuple(
         WorkView(
@@ -350,7 +350,8 @@ def _text(result: PairResult, seen: PlotData) -> tuple[tuple[str, tuple[Run, ...
 def main_titles(results: Sequence[PairResult]) -> dict[str, str]:
     """What the measures of an overview are, and in which unit, by name, in its order."""
     return {
-        row.name: f"{row.title}, {unit_text(row, results)}".strip(", ") for row in overview(results)
+        row.name: f"{row.title}, {unit_text(row, results)}".strip(", ")
+        for row in overview_measures(results)
     }
 
 
