@@ -1,4 +1,4 @@
-"""`memleak catalog build`: books as word keys, so that no run parses them again."""
+"""`memleak catalog build`: books as word hashes, so that no run parses them again."""
 
 from __future__ import annotations
 
@@ -18,22 +18,26 @@ def add_catalog(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     """Register `memleak catalog build`."""
     catalog = commands.add_parser(
         "catalog",
-        help="prepare books that nobody asks for",
-        description="Prepare the books of a suite's [[catalog]].",
+        help="prepare a catalog: works to scan for, never prompted",
+        description="Prepare the protected works that a suite's [[catalog]] names.",
     )
     actions = catalog.add_subparsers(dest="action", required=True, metavar="ACTION")
     build = actions.add_parser(
         "build",
-        help="write a folder's books as word keys",
-        description="Write all books below a folder as word keys, into one file that a suite's "
-        "[[catalog]] may name. No run parses them again; their text is not in it.",
+        help="write a folder's books as word hashes",
+        description="Write the word hashes of all books in a folder and its subfolders to one "
+        "file, for a suite's [[catalog]]. Runs then parse none of these books. The file contains "
+        "no text.",
     )
-    build.add_argument("folder", metavar="DIR", type=Path, help="the books, in folders or not")
+    build.add_argument("folder", metavar="DIR", type=Path, help="the folder of books")
     build.add_argument(
-        "-o", "--output", metavar="FILE", type=Path, required=True, help="where to write them"
+        "-o", "--output", metavar="FILE", type=Path, required=True, help="the catalog file"
     )
     build.add_argument(
-        "--word-mode", choices=("paper", "unicode"), default="paper", help="what counts as a word"
+        "--word-mode",
+        choices=("paper", "unicode"),
+        default="paper",
+        help="what counts as a word (default: paper)",
     )
     build.set_defaults(run=_build)
 
@@ -45,26 +49,24 @@ def _build(parsed: argparse.Namespace) -> int:
 
     folder, output = parsed.folder, parsed.output
     if not folder.is_dir():
-        raise BookError(
-            "there is no such folder", location=str(folder), hint="name the books' folder"
-        )
+        raise BookError("no such folder", location=str(folder), hint="name the folder of the books")
     if output.exists() and not is_catalog_file(output):
         raise BookError(
-            "it is there and is no earlier catalog",
+            "this file exists and isn't a catalog",
             location=str(output),
             hint="name another file with --output, or delete it",
         )
-    made = write_catalog(output, _books(parsed), mode=parsed.word_mode)
-    if not made:
+    books = write_catalog(output, _books(parsed), mode=parsed.word_mode)
+    if not books:
         output.unlink()
-        raise BookError("no file below it is a book that can be measured", location=str(folder))
-    words = sum(one.words for one in made)
-    print(f"{amount(len(made), 'book')}, {words:,} words -> {output}")
+        raise BookError("this folder contains no measurable book", location=str(folder))
+    words = sum(book.words for book in books)
+    print(f"{amount(len(books), 'book')}, {words:,} words -> {output}")
     return 0
 
 
 def _books(parsed: argparse.Namespace) -> Iterator[tuple[Path, str, BookKeys]]:
-    """Each file that is a book, with its SHA-256 and keys; why not, of the others, on stderr."""
+    """Yield each book with its SHA-256 and keys; warn of each file that is left out."""
     from pytest_memleak.books.catalog_file import is_catalog_file
     from pytest_memleak.errors import MemleakError
     from pytest_memleak.pipeline.catalog import CatalogReader
@@ -72,14 +74,14 @@ def _books(parsed: argparse.Namespace) -> Iterator[tuple[Path, str, BookKeys]]:
     from pytest_memleak.redaction.text import inert
 
     reader = CatalogReader(Scoring(word_mode=parsed.word_mode))
-    files = sorted(one for one in parsed.folder.rglob("*") if one.is_file())
+    files = sorted(path for path in parsed.folder.rglob("*") if path.is_file())
     for path in files:
         if path.name.startswith(".") or is_catalog_file(path):
             continue
         try:
             keys = reader.keys(path)
         except MemleakError as error:
-            print(f"memleak catalog: warning: left out: {inert(error.line)}", file=sys.stderr)
+            print(f"memleak catalog: warning: skipped: {inert(error.line)}", file=sys.stderr)
             continue
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,9 +1,12 @@
-"""`memleak compare` and `memleak trace`: what models memorized, and where it came from."""
+"""`memleak compare` and `memleak trace`: two releases or several models, and sources of spans."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
+import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +14,13 @@ from pytest_memleak.cli.shared_options import add_scoring_options
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
 
     from pytest_memleak.records import Book, Generation, Scoring
+    from pytest_memleak.results.release_comparison import Baseline
+
+WORSE = 1
+_BUNDLE = re.compile(rb'\s*\{\s*"(schema|payload)')
 
 # --- memleak compare -----------------------------------------------------------------------
 
@@ -21,29 +29,30 @@ def add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     """Register `memleak compare`."""
     compare = commands.add_parser(
         "compare",
-        help="compare two releases, or what several models memorized of a book",
-        description="Of two evidence bundles: what changed, and with --max-increase whether it is "
-        "worse or noise. Exit code 0: no worse; 1: worse, or it cannot be told. Of a book and "
-        "generations: Jaccard similarity of the memorized words, the value independence would "
-        "give, and each model's agreement with itself.",
+        help="compare two evidence bundles, or several models on one book",
+        description="Compare two evidence bundles: print what changed and, with --max-increase, "
+        "test whether a measure rose by more than noise (exit code 1 if it did or if the test is "
+        "inconclusive). Or compare several models on one book: print the Jaccard similarity of "
+        "their memorized words, its expected value for independent models, and each model's "
+        "agreement with itself.",
     )
     compare.add_argument(
         "book",
         metavar="BOOK.json",
         type=Path,
-        help="excerpts of the book; or the bundle of the earlier release",
+        help="the book's excerpts, or the earlier release's bundle",
     )
     compare.add_argument(
         "generations",
         metavar="GENERATIONS.json",
         type=Path,
         nargs="+",
-        help="one per model; or the bundle of the later release",
+        help="one file of generations per model, or the later release's bundle",
     )
     compare.add_argument(
         "--max-increase",
         metavar="MEASURE=BY,...",
-        help="of bundles: fail where a measure rose by more than noise and than this, as in "
+        help="with bundles: fail if a measure rose by more than BY and more than noise, as in "
         "bmc=0.01,longest_span=10",
     )
     add_scoring_options(compare)
@@ -51,12 +60,11 @@ def add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def _compare(parsed: argparse.Namespace) -> int:
-    from pytest_memleak.cli.compare_bundles import compare_bundles, is_bundle
     from pytest_memleak.errors import SettingsError
 
     if is_bundle(parsed.book):
         if len(parsed.generations) > 1:
-            raise SettingsError("two releases are compared, an earlier and a later one")
+            raise SettingsError("expected two bundles: an earlier and a later release")
         return compare_bundles(
             parsed.book,
             parsed.generations[0],
@@ -64,7 +72,7 @@ def _compare(parsed: argparse.Namespace) -> int:
             as_json=parsed.json,
         )
     if parsed.max_increase is not None:
-        raise SettingsError(f"--max-increase needs two evidence bundles, and {parsed.book} is none")
+        raise SettingsError(f"--max-increase needs evidence bundles; {parsed.book} isn't one")
     return _compare_models(parsed)
 
 
@@ -72,20 +80,21 @@ def _compare_models(parsed: argparse.Namespace) -> int:
     from pytest_memleak.scoring.measures import compare, measure, self_agreement
 
     scoring = _scoring(parsed)
-    measured, agreement = [], []
+    measurements, agreements = [], []
     for path in parsed.generations:
         book, generations = _load(parsed.book, path)
-        measured.append(measure(book, generations, scoring))
-        agreement.append(self_agreement(book, generations, scoring))
+        measurements.append(measure(book, generations, scoring))
+        agreements.append(self_agreement(book, generations, scoring))
     names = [path.stem for path in parsed.generations]
     pairs = [
-        {"a": names[i], "b": names[j], **dataclasses.asdict(compare(measured[i], measured[j]))}
-        for i in range(len(names))
-        for j in range(i + 1, len(names))
+        {"a": a, "b": b, **dataclasses.asdict(compare(first, second))}
+        for (a, first), (b, second) in itertools.combinations(
+            zip(names, measurements, strict=True), 2
+        )
     ]
     models = [
-        {"model": name, "bmc": one.bmc, "self_agreement": own}
-        for name, one, own in zip(names, measured, agreement, strict=True)
+        {"model": name, "bmc": measurement.bmc, "self_agreement": agreement}
+        for name, measurement, agreement in zip(names, measurements, agreements, strict=True)
     ]
     if parsed.json:
         print(json.dumps({"models": models, "pairs": pairs}, indent=2))
@@ -95,34 +104,100 @@ def _compare_models(parsed: argparse.Namespace) -> int:
     return 0
 
 
+def is_bundle(path: Path) -> bool:
+    """Tell whether a file begins as an evidence bundle does, signed or not."""
+    with path.open("rb") as file:
+        return _BUNDLE.match(file.read(200)) is not None
+
+
+def compare_bundles(before: Path, after: Path, *, tolerances: str | None, as_json: bool) -> int:
+    """Print what changed and, with `tolerances`, what got worse; return the exit code."""
+    from pytest_memleak.errors import EvidenceError
+    from pytest_memleak.results.comparable import parse_tolerances, validate_tolerances
+    from pytest_memleak.results.release_comparison import (
+        Baseline,
+        label_pairs,
+        read_unchanged_bundle,
+    )
+
+    limits = {} if tolerances is None else parse_tolerances(tolerances)
+    validate_tolerances(limits)
+    baseline = Baseline(before)
+    bundle = read_unchanged_bundle(after)
+    if limits and bundle["sha256"] == baseline.sha256:
+        raise EvidenceError(
+            "both bundles are the same, so there is no later release to compare",
+            location=str(after),
+            hint="name the bundle of the later release",
+        )
+    later = label_pairs(bundle["pairs"])
+    if limits:
+        return _print_tests(baseline, later, limits, as_json)
+    for pair in baseline.missing_pairs(later.values()):
+        print(f"{pair}: only in the earlier release", file=sys.stderr)
+    return _print_changes(baseline, later, as_json)
+
+
+def _print_changes(baseline: Baseline, later: Mapping[str, Any], as_json: bool) -> int:
+    changes = {name: baseline.change_lines(pair) for name, pair in later.items()}
+    if as_json:
+        print(json.dumps(changes, indent=2))
+    else:
+        _print(f"{name}: {line}" for name, lines in changes.items() for line in lines)
+    return 0
+
+
+def _print_tests(
+    baseline: Baseline, later: Mapping[str, Any], tolerances: Mapping[str, float], as_json: bool
+) -> int:
+    from pytest_memleak.records import Verdict
+    from pytest_memleak.reports.report_text import change_text, comparison_sentence
+
+    comparison = baseline.compare(later, tolerances, whole=True)
+    if as_json:
+        print(json.dumps(comparison.to_json(), indent=2))
+    else:
+        _print(f"{change.pair}: {change_text(change)}" for change in comparison.changes)
+        _print(f"{pair}: INCONCLUSIVE: {why}" for pair, why in comparison.obstacles.items())
+        _print([comparison_sentence(comparison)])
+    return 0 if comparison.verdict is Verdict.PASS else WORSE
+
+
+def _print(lines: Any) -> None:
+    from pytest_memleak.redaction.text import inert
+
+    for line in lines:
+        print(inert(line))
+
+
 # --- memleak trace -------------------------------------------------------------------------
 
 
-def add_cross(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_trace(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register `memleak trace`."""
-    cross = commands.add_parser(
+    trace = commands.add_parser(
         "trace",
-        help="show where recited spans came from",
-        description="Spans of each excerpt by the excerpts whose generations recited them; with "
-        "other books, what generations for this one recite of those.",
+        help="show which prompts produced the spans of a book",
+        description="Count the spans of a book and, among them, those that the prompt of another "
+        "excerpt produced. With other books, also count their spans in the same generations.",
     )
-    cross.add_argument("book", metavar="BOOK.json", type=Path, help="excerpts of the book")
-    cross.add_argument("generations", metavar="GENERATIONS.json", type=Path, help="for that book")
-    cross.add_argument(
-        "others", metavar="OTHER_BOOK.json", type=Path, nargs="*", help="books nobody asked for"
+    trace.add_argument("book", metavar="BOOK.json", type=Path, help="the book's excerpts")
+    trace.add_argument("generations", metavar="GENERATIONS.json", type=Path, help="its generations")
+    trace.add_argument(
+        "others", metavar="OTHER_BOOK.json", type=Path, nargs="*", help="excerpts of other books"
     )
-    add_scoring_options(cross)
-    cross.set_defaults(run=_cross)
+    add_scoring_options(trace)
+    trace.set_defaults(run=_trace)
 
 
-def _cross(parsed: argparse.Namespace) -> int:
+def _trace(parsed: argparse.Namespace) -> int:
     from pytest_memleak.records.paper_format import book_from_records, load_records
     from pytest_memleak.scoring.span_sources import cross_book, cross_excerpt
 
     scoring = _scoring(parsed)
     book, generations = _load(parsed.book, parsed.generations)
     within = cross_excerpt(book, generations, scoring)
-    found: dict[str, Any] = {
+    result: dict[str, Any] = {
         "spans": within.count,
         "cross": within.cross,
         "ratio": within.ratio,
@@ -132,7 +207,7 @@ def _cross(parsed: argparse.Namespace) -> int:
     for path in parsed.others:
         other = book_from_records(load_records(path), book_id=path.stem, place=str(path))
         spans = cross_book(other, {book.id: generations}, scoring)
-        found["books"].append(
+        result["books"].append(
             {
                 "book": path.stem,
                 "spans": spans.count,
@@ -141,12 +216,12 @@ def _cross(parsed: argparse.Namespace) -> int:
             }
         )
     if parsed.json:
-        print(json.dumps(found, indent=2))
+        print(json.dumps(result, indent=2))
     else:
         print(
             f"{within.count:,} spans, {within.cross:,} of them cross-excerpt ({within.ratio:.3f})"
         )
-        _table(found["books"])
+        _table(result["books"])
     return 0
 
 
@@ -179,7 +254,7 @@ def _load(book_path: Path, path: Path) -> tuple[Book, list[Generation]]:
 
 
 def _table(rows: list[dict[str, Any]]) -> None:
-    """Rows of equal keys."""
+    """Print rows that have the same keys."""
     from pytest_memleak.cli.columns import print_table
 
     if rows:

@@ -1,4 +1,4 @@
-"""`memleak demo`: the quickstart, from what is installed."""
+"""`memleak demo`: the quickstart, from the installed package."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pytest_memleak.cli.run_pytest import command_line, next_step, run_gate
 if TYPE_CHECKING:
     import argparse
 
-# In the wheel, and in a copy of the repository.
+# In the wheel, and in a checkout.
 _PACKAGE = Path(__file__).parents[1]
 _PLACES = (_PACKAGE / "demo", _PACKAGE.parent)
 _SUITE = "suites/quickstart/quickstart.memleak.toml"
@@ -22,9 +22,9 @@ def add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     """Register `memleak demo`."""
     demo = commands.add_parser(
         "demo",
-        help="see the gate work: two stories, two models, offline",
-        description="Run the quickstart: two stories, a model that forgets them and one that knows "
-        "them by heart. It needs no key, no network and no GPU.",
+        help="run an offline example: one clean model, one that reproduces its books",
+        description="Run the quickstart: two stories, a clean model, and one that reproduces them. "
+        "It needs no key, no network, and no GPU.",
     )
     demo.add_argument(
         "folder",
@@ -32,34 +32,34 @@ def add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         type=Path,
         nargs="?",
         default=Path("memleak-demo"),
-        help="where suite, stories and report are put (default: memleak-demo)",
+        help="the folder for suite, stories, and report (default: memleak-demo)",
     )
     demo.set_defaults(run=_demo)
 
 
 def _demo(parsed: argparse.Namespace) -> int:
     folder: Path = parsed.folder
-    suite = _lay_out(folder)
+    suite = _copy_quickstart(folder)
     status = run_gate(suite.name, "--rootdir=.", "--memleak-html=report.html", folder=folder)
     if status:
-        print(f"\nIt went otherwise than it should (exit code {status}): is {suite} changed?")
-        print(next_step(command_line("memleak", "demo", "another-folder"), "a fresh copy"))
+        print(f"\nUnexpected exit code {status}. Was {suite} changed?")
+        print(next_step(command_line("memleak", "demo", "another-folder"), "start with a new copy"))
         return status
-    print(f"\n`reciter` leaks, as {suite} says it must. Written: {folder / 'report.html'}")
-    print('Take its line expected = "leak" out, and the gate fails: pytest -m copyright', folder)
-    print(next_step("memleak try BOOK.epub --model openai/NAME", "a book and a model of your own"))
+    print(f"\n`reciter` leaks, as {suite} expects. Report: {folder / 'report.html'}")
+    print('Remove its line expected = "leak", and the gate fails: pytest -m copyright', folder)
+    print(next_step("memleak try BOOK.epub --model openai/NAME", "test your own model"))
     return 0
 
 
-def _lay_out(folder: Path) -> Path:
-    """Put suite and stories there, as they came; what is there already stays. The suite's path."""
+def _copy_quickstart(folder: Path) -> Path:
+    """Copy suite and stories, keeping files that exist; return the suite's path."""
     from pytest_memleak.errors import SettingsError
 
-    source = next((one for one in _PLACES if (one / _SUITE).is_file()), None)
+    source = next((place for place in _PLACES if (place / _SUITE).is_file()), None)
     if source is None:
         raise SettingsError(
-            "the quickstart is not in this installation",
-            hint="install it anew, from the checkout or the wheel that it came from",
+            "this installation lacks the quickstart's files",
+            hint="reinstall pytest-memleak",
         )
     folder.mkdir(parents=True, exist_ok=True)
     suite = folder / Path(_SUITE).name

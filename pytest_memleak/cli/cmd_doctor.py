@@ -1,4 +1,4 @@
-"""`memleak doctor`: is everything there that a suite needs? Nothing is asked of a model."""
+"""`memleak doctor`: checks of the installation and of what suites need, without model calls."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
     from pytest_memleak.pipeline.suite_run import SuiteRun
     from pytest_memleak.records import BookSource, Model, Suite
 
-TO_MEND = 1
+PROBLEMS = 1
 _SECONDS = 5.0
 _PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
-class _Checked:
-    """One thing that was looked at; mend: what to type or do, where it is not as it should be."""
+class _Check:
+    """The state of one thing that suites need; fix: what to do if it has a problem."""
 
-    what: str
+    subject: str
     state: str
-    mend: str = ""
+    fix: str = ""
 
 
 def add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -41,76 +41,79 @@ def add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     doctor = commands.add_parser(
         "doctor",
         help="check extras, keys, ledger, and a suite's books and endpoints",
-        description="Look at what is installed and set, and at what a suite needs. No model is "
-        "asked, and no key is shown. Exit code 1 where something is to be mended.",
+        description="Check the installation and everything the suites need. Calls no model; prints "
+        "no key. Exits with 1 if something needs a fix.",
     )
     doctor.add_argument("suite", metavar="SUITE", type=Path, nargs="*", help="suite files")
     doctor.add_argument(
         "--ledger",
         metavar="URL",
-        help="the ledger (default: .memleak/ledger.db below the current folder)",
+        help="the ledger (default: .memleak/ledger.db in the current folder)",
     )
     doctor.add_argument(
         "--syntax-only",
         action="store_true",
-        help="of the suites their keys and values alone: no book, extra, key or server",
+        help="check only the suites' keys and values; open no book, key, or server",
     )
     doctor.set_defaults(run=_doctor)
 
 
 def _doctor(parsed: argparse.Namespace) -> int:
     if parsed.syntax_only:
-        return _told([_file(path) for path in parsed.suite], parsed.suite)
-    checked = [*_installation(), _ledger(parsed.ledger)]
+        return _print_checks([_check_syntax(path) for path in parsed.suite], parsed.suite)
+    checks = [*_check_installation(), _check_ledger(parsed.ledger)]
     for path in parsed.suite:
-        checked += _of_suite(path)
+        checks += _check_suite(path)
     if not parsed.suite:
-        needs = {name: one.needs for name, one in PROVIDERS.items()}
-        checked += [_provider(name, its) for name, its in needs.items() if its.extra]
-    return _told(checked, parsed.suite)
+        checks += [
+            _check_provider(name, provider.needs)
+            for name, provider in PROVIDERS.items()
+            if provider.needs.extra
+        ]
+    return _print_checks(checks, parsed.suite)
 
 
-def _told(checked: list[_Checked], suites: list[Path]) -> int:
+def _print_checks(checks: list[_Check], suites: list[Path]) -> int:
     print_table(
-        ("", "checked", "found"),
-        [("mend" if one.mend else "ok", one.what, one.state) for one in checked],
+        ("", "check", "state"),
+        [("fix" if check.fix else "ok", check.subject, check.state) for check in checks],
     )
-    to_mend = [one for one in checked if one.mend]
-    for one in to_mend:
-        print(f"{one.what}: {one.mend}")
-    print(_next(suites, to_mend))
-    return TO_MEND if to_mend else 0
+    failures = [check for check in checks if check.fix]
+    for check in failures:
+        print(f"{check.subject}: {check.fix}")
+    print(_next_line(suites, failures))
+    return PROBLEMS if failures else 0
 
 
-def _next(suites: list[Path], to_mend: list[_Checked]) -> str:
-    if to_mend:
-        return next_step(command_line("memleak", "doctor", *suites), "once that is mended")
+def _next_line(suites: list[Path], failures: list[_Check]) -> str:
+    if failures:
+        return next_step(command_line("memleak", "doctor", *suites), "check again")
     if suites:
         plan = command_line("pytest", "-m", "copyright", *suites, "--memleak-dry-run")
-        return next_step(plan, "what it would ask, and cost at most")
-    return next_step("memleak demo", "see the gate work; or memleak init, for a suite of your own")
+        return next_step(plan, "show the calls and their maximum cost")
+    return next_step("memleak demo", "run an example; memleak init writes your own suite")
 
 
 # --- this machine --------------------------------------------------------------------------
 
 
-def _installation() -> Iterator[_Checked]:
+def _check_installation() -> Iterator[_Check]:
     from importlib.metadata import version
 
-    yield _Checked("Python", platform.python_version())
+    yield _Check("Python", platform.python_version())
     for name in ("pytest-memleak", "pytest"):
-        yield _Checked(name, version(name))
+        yield _Check(name, version(name))
 
 
-def _provider(name: str, needs: Needs) -> _Checked:
-    """What there is for a provider; that it could not be used now is no fault without a suite."""
+def _check_provider(name: str, needs: Needs) -> _Check:
+    """Report what a provider has; without a suite, a missing extra or key is no problem."""
     if needs.missing:
-        return _Checked(f"provider {name}", f"not installed (pip install '{needs.requirement}')")
+        return _Check(f"provider {name}", f"not installed (pip install '{needs.requirement}')")
     unset = f"; not set: {', '.join(needs.unset)}" if needs.unset else ""
-    return _Checked(f"provider {name}", f"installed{unset}")
+    return _Check(f"provider {name}", f"installed{unset}")
 
 
-def _ledger(url: str | None) -> _Checked:
+def _check_ledger(url: str | None) -> _Check:
     from pytest_memleak.errors import LedgerError
     from pytest_memleak.ledger.ledger import Ledger
     from pytest_memleak.ledger.listing import list_endpoints
@@ -118,33 +121,33 @@ def _ledger(url: str | None) -> _Checked:
 
     default = Path.cwd() / ".memleak" / "ledger.db"
     if url is None and not default.exists():
-        return _Checked("ledger", "none yet: the first run makes it")
+        return _Check("ledger", "none yet; the first run creates it")
     try:
         with Ledger(url or f"sqlite:///{default}", create=False) as ledger:
             endpoints = list_endpoints(ledger)
-            return _Checked("ledger", f"{ledger.place}: {amount(len(endpoints), 'setting')} drawn")
+            return _Check("ledger", f"{ledger.place}: {amount(len(endpoints), 'sampled setting')}")
     except LedgerError as error:
-        return _Checked("ledger", error.message, error.hint or "name another with --ledger")
+        return _Check("ledger", error.message, error.hint or "name another ledger with --ledger")
 
 
 # --- a suite -------------------------------------------------------------------------------
 
 
-def _file(path: Path) -> _Checked:
+def _check_syntax(path: Path) -> _Check:
     from pytest_memleak.errors import SuiteError
     from pytest_memleak.records.number_format import amount
     from pytest_memleak.suite.suite_file import read_suite_file
 
     try:
-        written = read_suite_file(path).tables
+        tables = read_suite_file(path).tables
     except SuiteError as error:
-        return _Checked(str(path), "cannot be run as written", str(error))
-    books = len(written.book) + len(written.collection)
-    told = f"{amount(len(written.model), 'model')}, {amount(books, 'book')}"
-    return _Checked(str(path), f"keys and values as they should be: {told}")
+        return _Check(str(path), "invalid suite", str(error))
+    books = len(tables.book) + len(tables.collection)
+    counts = f"{amount(len(tables.model), 'model')}, {amount(books, 'book')}"
+    return _Check(str(path), f"valid keys and values: {counts}")
 
 
-def _of_suite(path: Path) -> Iterator[_Checked]:
+def _check_suite(path: Path) -> Iterator[_Check]:
     from pytest_memleak.errors import MemleakError
     from pytest_memleak.pipeline.resources import Resources
     from pytest_memleak.pipeline.run import Run
@@ -152,105 +155,105 @@ def _of_suite(path: Path) -> Iterator[_Checked]:
 
     run = Run(root=Path.cwd(), resources=Resources("sqlite://", offline=True))
     try:
-        opened = run.of_suite(Path(os.path.realpath(path)))
+        suite_run = run.of_suite(Path(os.path.realpath(path)))
     except MemleakError as error:
-        yield _Checked(str(path), "cannot be run as written", str(error))
+        yield _Check(str(path), "invalid suite", str(error))
         return
-    suite = opened.suite
-    holds = (amount(len(suite.pairs), "pair"), amount(len(suite.books), "book"))
-    yield _Checked(str(path), ", ".join(holds))
+    suite = suite_run.suite
+    counts = (amount(len(suite.pairs), "pair"), amount(len(suite.books), "book"))
+    yield _Check(str(path), ", ".join(counts))
     try:
-        checked = [_book(book, suite, opened) for book in suite.books]
+        checks = [_check_book(book, suite, suite_run) for book in suite.books]
         models = [*suite.models, *([suite.summarizer.model] if suite.summarizer else [])]
-        checked += [one for model in models for one in _model(model, opened)]
-        yield from checked
-        if not any(one.mend for one in checked):  # what lacks those cannot be planned either
-            yield from _plan(suite, opened)
+        checks += [check for model in models for check in _check_model(model, suite_run)]
+        yield from checks
+        if not any(check.fix for check in checks):  # a plan needs all books and models
+            yield from _check_plan(suite, suite_run)
     finally:
         run.close()
 
 
-def _plan(suite: Suite, opened: SuiteRun) -> Iterator[_Checked]:
+def _check_plan(suite: Suite, suite_run: SuiteRun) -> Iterator[_Check]:
     from pytest_memleak.pipeline.dry_run import plan_run
 
-    planned = plan_run(suite.pairs, lambda _: opened)
-    for obstacle in planned.obstacles:
-        yield _Checked("plan", "cannot earn a PASS", obstacle)
-    for step in planned.steps:
+    plan = plan_run(suite.pairs, lambda _: suite_run)
+    for obstacle in plan.obstacles:
+        yield _Check("plan", "can't pass", obstacle)
+    for step in plan.steps:
         rounds = step.rounds
         if rounds and rounds.needed is not None and rounds.needed > rounds.samples:
-            yield _Checked(
+            yield _Check(
                 f"pair {step.what}",
                 f"{rounds.samples:,} samples are too few for detection_limit = "
                 f"{rounds.detection_limit:g}",
-                f"set samples = {rounds.needed}, or a larger detect",
+                f"set samples = {rounds.needed}, or a higher detection_limit",
             )
 
 
-def _book(source: BookSource, suite: Suite, opened: SuiteRun) -> _Checked:
+def _check_book(source: BookSource, suite: Suite, suite_run: SuiteRun) -> _Check:
     from pytest_memleak.errors import MemleakError
     from pytest_memleak.records.number_format import amount
     from pytest_memleak.scoring.index import measurable_words
 
-    what = f"book {source.id}"
+    subject = f"book {source.id}"
     try:
-        book = opened.books.cut(source)
+        book = suite_run.books.cut(source)
         words = measurable_words(book, suite.pairs[0].scoring)
     except MemleakError as error:
-        return _Checked(what, "cannot be used", str(error))
+        return _Check(subject, "unusable", str(error))
     state = f"{amount(len(book.excerpts), 'excerpt')}, {words:,} words"
-    unasked = sum(not one.instruction for one in book.excerpts)
-    asked = any(
+    unprompted = sum(not excerpt.instruction for excerpt in book.excerpts)
+    prompted = any(
         pair.probe.kind == "instruction" and pair.book.id == source.id for pair in suite.pairs
     )
-    if unasked and asked and suite.summarizer is None:
-        return _Checked(
-            what,
-            f"{state}, {unasked:,} without an instruction",
+    if unprompted and prompted and suite.summarizer is None:
+        return _Check(
+            subject,
+            f"{state}, {unprompted:,} without an instruction",
             WAYS_TO_ASK,
         )
-    return _Checked(what, state)
+    return _Check(subject, state)
 
 
-def _model(model: Model, opened: SuiteRun) -> Iterable[_Checked]:
+def _check_model(model: Model, suite_run: SuiteRun) -> Iterable[_Check]:
     from pytest_memleak.errors import MemleakError
 
-    what = f"model {model.id}"
+    subject = f"model {model.id}"
     try:
-        opened.endpoints.provider(model)
+        suite_run.endpoints.provider(model)
     except MemleakError as error:
-        return [_Checked(what, "cannot be used", error.line)]
-    return [_Checked(what, f"{model.provider}, options as they should be"), *_reach(model)]
+        return [_Check(subject, "unusable", error.line)]
+    return [_Check(subject, f"{model.provider}, valid options"), *_check_access(model)]
 
 
-def _reach(model: Model) -> Iterator[_Checked]:
-    """Its key, and whether anybody listens at its address."""
+def _check_access(model: Model) -> Iterator[_Check]:
+    """Check the model's keys, or that its server is reachable."""
     built_in = PROVIDERS.get(model.provider)
     needs = built_in.needs if built_in else Needs()
     url = model.options.get("base_url") or (needs.address and os.environ.get(needs.address))
-    if not url:  # a server of one's own needs none
-        keys = (model.options.get("api_key_env", one) for one in needs.keys)
+    if not url:  # your own server needs no key
+        keys = (model.options.get("api_key_env", key) for key in needs.keys)
         settings = (name for name, key in needs.settings.items() if key not in model.options)
         for name in (*keys, *settings):
-            there = bool(os.environ.get(str(name)))
-            yield _Checked(
+            is_set = bool(os.environ.get(str(name)))
+            yield _Check(
                 str(name),
-                "set" if there else "not set",
-                "" if there else f"export {name}=...",
+                "set" if is_set else "not set",
+                "" if is_set else f"export {name}=...",
             )
     if isinstance(url, str):
-        yield _server(url)
+        yield _check_server(url)
 
 
-def _server(url: str) -> _Checked:
+def _check_server(url: str) -> _Check:
     from pytest_memleak.redaction.credentials import without_credentials
 
     parts = urlsplit(url)
-    what = f"server {without_credentials(url)}"
+    subject = f"server {without_credentials(url)}"
     try:
         address = parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 0)
         socket.create_connection(address, timeout=_SECONDS).close()
     except (OSError, ValueError) as error:
-        said = getattr(error, "strerror", None) or error
-        return _Checked(what, f"nobody answers: {said}", "start it, or mend options.base_url")
-    return _Checked(what, "somebody listens")
+        reason = getattr(error, "strerror", None) or error
+        return _Check(subject, f"unreachable: {reason}", "start it, or correct options.base_url")
+    return _Check(subject, "reachable")

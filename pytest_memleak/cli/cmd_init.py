@@ -1,4 +1,4 @@
-"""`memleak init`: a suite file, a job for CI and a line for .gitignore, from answers or options."""
+"""`memleak init`: a suite file, a CI job, and a line for .gitignore, from options or prompts."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from pytest_memleak.cli.ci_job import CI, ci_job
 from pytest_memleak.cli.run_pytest import command_line, next_step
 from pytest_memleak.cli.suite_template import Draft, model_named, price_of, suite_path, url_of
+from pytest_memleak.providers.provider_registry import PROVIDERS, Needs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,15 +20,72 @@ _IGNORED = ".memleak/"
 _OPENAI = "OpenAI's"
 
 _Read = TypeVar("_Read")
+_GITHUB = """\
+name: memorization
+on:
+  workflow_dispatch:
+  push:
+    tags: ["v*"]
+jobs:
+  memorization:
+    runs-on: ubuntu-latest
+    timeout-minutes: 350
+    steps:
+      - uses: actions/checkout@v4
+      - uses: actions/setup-python@v5
+        with:
+          python-version: "3.13"
+      # Lock file for {requirement} with hashes; docs/ci.md shows how to write it.
+      - run: pip install --require-hashes -r memleak.lock
+      # The ledger, so that no call is paid for twice. Keep this cache as private as the books.
+      - uses: actions/cache@v4
+        with:
+          path: .memleak
+          key: memleak-${{{{ github.run_id }}}}
+          restore-keys: memleak-
+      - run: {command}
+{environment}\
+      - uses: actions/upload-artifact@v4
+        if: always()
+        with:
+          name: memleak
+          path: |
+            memleak.xml
+            memleak.html
+            memleak.json
+"""
+_GITLAB = """\
+memorization:
+  image: python:3.13
+  rules:
+    - if: $CI_COMMIT_TAG
+  cache:
+    key: memleak
+    paths: [.memleak/]
+  script:
+    # Lock file for {requirement} with hashes; docs/ci.md shows how to write it.
+    - pip install --require-hashes -r memleak.lock
+    - {command}
+  artifacts:
+    when: always
+    paths: [memleak.html, memleak.json]
+    reports:
+      junit: memleak.xml
+"""
+CI = {
+    "github": (Path(".github/workflows/memorization.yml"), _GITHUB),
+    "gitlab": (Path(".gitlab-ci.yml"), _GITLAB),
+}
+"""Per CI service the job's file and its text."""
 
 
 def add_init(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register `memleak init`."""
     init = commands.add_parser(
         "init",
-        help="write a suite file, a job for CI and a line for .gitignore",
-        description="Write a suite for your books and your model. What no option says is asked, "
-        "where somebody is there to answer. Nothing is written over.",
+        help="write a suite file, a CI job, and a line for .gitignore",
+        description="Write a suite for your books and your model, and a CI job that runs it. Asks "
+        "for every option you omit; overwrites no file.",
     )
     init.add_argument(
         "--book",
@@ -36,24 +93,24 @@ def add_init(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         type=Path,
         action="append",
         default=[],
-        help="a book (.epub, .txt, ...); may be given several times",
+        help="a book (.epub, .txt, ...); repeatable",
     )
     init.add_argument(
-        "--model", metavar="PROVIDER/NAME", help="the model under test, as in openai/gpt-4o"
+        "--model", metavar="PROVIDER/NAME", help="the model to test, as in openai/gpt-4o"
     )
     init.add_argument(
         "--base-url",
         metavar="URL",
         type=url_of,
-        help="a server of your own, as in http://localhost:8000/v1",
+        help="your own server, as in http://localhost:8000/v1",
     )
     init.add_argument(
         "--price",
         metavar="IN,OUT",
         type=price_of,
-        help="US$ per million tokens of prompts and of answers, for plans and budgets",
+        help="US$ per million input and output tokens, for plans and budgets",
     )
-    init.add_argument("--ci", choices=(*CI, "none"), help="whose job to write, or none")
+    init.add_argument("--ci", choices=(*CI, "none"), help="the CI service to write a job for")
     init.add_argument(
         "-o",
         "--output",
@@ -67,59 +124,60 @@ def add_init(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def _init(parsed: argparse.Namespace) -> int:
     suite: Path = parsed.output
-    _refuse_what_is_there(suite)
+    _validate_new(suite)
     books = tuple(map(_book, parsed.book)) or (
-        _said(None, "A book (.epub, .txt, ...)", "--book", _book),
+        _option_or_answer(None, "Book (.epub, .txt, ...)", "--book", _book),
     )
-    asked = "The model, as PROVIDER/NAME (openai/gpt-4o)"
-    provider, base = _said(parsed.model, asked, "--model", _provider_and_name)
+    prompt = "Model, as PROVIDER/NAME (openai/gpt-4o)"
+    provider, base_model = _option_or_answer(parsed.model, prompt, "--model", _provider_and_name)
     address = parsed.base_url
     if address is None and parsed.model is None and provider == "openai":
-        asked = "Its server, as http://localhost:8000/v1"
-        address = _said(None, asked, "--base-url", _address, _OPENAI)
-    asked = f"A job for CI ({', '.join(CI)} or none)"
-    job = _said(parsed.ci, asked, "--ci", lambda name: ci_job(name, suite, provider), "none")
+        prompt = "Server, as in http://localhost:8000/v1"
+        address = _option_or_answer(None, prompt, "--base-url", _address, _OPENAI)
+    prompt = f"CI job ({', '.join(CI)}, or none)"
+    job = _option_or_answer(
+        parsed.ci, prompt, "--ci", lambda name: ci_job(name, suite, provider), "none"
+    )
     if job:
-        _refuse_what_is_there(job[0])
-    draft = Draft(books, provider, base, _SAMPLES, _DETECT, address, parsed.price)
-    _write(suite, draft.text(suite), "the suite: look at its limits")
+        _validate_new(job[0])
+    draft = Draft(books, provider, base_model, _SAMPLES, _DETECT, address, parsed.price)
+    _write(suite, draft.text(suite), "the suite; check its limits")
     if job:
-        _write(*job, "runs it when a version is tagged; it needs the books there, too")
-    _ignore_the_ledger()
-    print(next_step(command_line("memleak", "doctor", suite), "is everything there to run it?"))
+        _write(*job, "runs the suite for each version tag; needs the books in CI")
+    _ignore_ledger()
+    print(next_step(command_line("memleak", "doctor", suite), "check what the suite needs"))
     return 0
 
 
-def _said(
-    given: str | None,
-    question: str,
+def _option_or_answer(
+    value: str | None,
+    prompt: str,
     option: str,
     read: Callable[[str], _Read],
     default: str | None = None,
 ) -> _Read:
-    """What `read` makes of what the option gives, or else of the answer to the question.
+    """Read the option's value, or ask for it until `read` accepts the answer.
 
-    An answer that it raises MemleakError for is asked for again. SettingsError where nobody is
-    there to answer, and there is no default.
+    Without a terminal, the default counts; raises SettingsError if there is none.
     """
     from pytest_memleak.errors import MemleakError, SettingsError
 
-    if given is not None:
-        return read(given)
+    if value is not None:
+        return read(value)
     if not sys.stdin.isatty():
         if default is not None:
             return read(default)
         raise SettingsError(
-            f"{option} is missing, and nobody is there to answer",
-            hint=f"say it: memleak init --book BOOK.epub --model openai/NAME; {option} is needed",
+            f"{option} is missing, and standard input isn't a terminal",
+            hint=f"add {option}, as in: memleak init --book BOOK.epub --model openai/NAME",
         )
     shown = f" [{default}]" if default else ""
     while True:
-        said = input(f"{question}{shown}: ").strip() or default
-        if not said:
+        answer = input(f"{prompt}{shown}: ").strip() or default
+        if not answer:
             continue
         try:
-            return read(said)
+            return read(answer)
         except (MemleakError, argparse.ArgumentTypeError) as error:
             print(error)
 
@@ -129,7 +187,7 @@ def _book(name: str | Path) -> Path:
 
     book = Path(name)
     if not book.is_file():
-        raise BookError("there is no such file", location=str(book), hint="check its name")
+        raise BookError("no such file", location=str(book), hint="check its name")
     return book
 
 
@@ -141,18 +199,18 @@ def _provider_and_name(model: str) -> tuple[str, str]:
     return provider, name
 
 
-def _address(said: str) -> str | None:
-    return None if said == _OPENAI else url_of(said)
+def _address(answer: str) -> str | None:
+    return None if answer == _OPENAI else url_of(answer)
 
 
-def _refuse_what_is_there(path: Path) -> None:
+def _validate_new(path: Path) -> None:
     from pytest_memleak.errors import SettingsError
 
     if path.exists():
         raise SettingsError(
-            "it is there already, and nothing is written over",
+            "this file exists, and memleak init overwrites nothing",
             location=str(path),
-            hint="name another suite with -o, or leave the job out with --ci none",
+            hint="name another suite with -o, or omit the job with --ci none",
         )
 
 
@@ -164,11 +222,42 @@ def _write(path: Path, text: str, what: str) -> None:
     print(f"{path}: {what}")
 
 
-def _ignore_the_ledger() -> None:
-    """Add the ledger's folder to .gitignore, where it is not in it."""
+def _ignore_ledger() -> None:
+    """Add the ledger's folder to .gitignore."""
     path = Path(".gitignore")
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     if not {_IGNORED, f"/{_IGNORED}", _IGNORED.rstrip("/")} & set(text.split()):
         newline = "" if not text or text.endswith("\n") else "\n"
         path.write_text(f"{text}{newline}{_IGNORED}\n", encoding="utf-8")
-        print(f"{path}: {_IGNORED} is the ledger, which holds what models answered")
+        print(f"{path}: excludes {_IGNORED}, the ledger of all generations")
+
+
+def ci_job(name: str, suite: Path, provider: str) -> tuple[Path, str] | None:
+    """Return the job's file and text, None for `none`; raise SettingsError for another name."""
+    from pytest_memleak.errors import SettingsError
+
+    if name == "none":
+        return None
+    if name not in CI:
+        raise SettingsError(
+            f"--ci: unknown service {name!r}", hint=f"write {', '.join(CI)}, or none"
+        )
+    path, text = CI[name]
+    needs = PROVIDERS[provider].needs if provider in PROVIDERS else Needs()
+    command = command_line(
+        *("pytest", "-m", "copyright", suite.as_posix(), "--memleak-quote", "0"),
+        *(
+            "--junitxml=memleak.xml",
+            "--memleak-html=memleak.html",
+            "--memleak-evidence=memleak.json",
+        ),
+    )
+    variables = [
+        f"          {variable}: ${{{{ secrets.{variable} }}}}\n"
+        for variable in (*needs.keys, *needs.settings)
+    ]
+    return path, text.format(
+        requirement=needs.requirement,
+        command=command,
+        environment="".join(["        env:\n", *variables]) if variables else "",
+    )

@@ -1,4 +1,4 @@
-"""`memleak ledger`: what a ledger holds, and generations out of it and into it.
+"""`memleak ledger`: subcommands that list, verify, export, import, and clean up.
 
     memleak ledger list [--json]
     memleak ledger history --endpoint ID [--book ID] [--json]
@@ -7,8 +7,7 @@
     memleak ledger export --endpoint ID [--book ID] [--temperature T] [--seed N] -o FILE
     memleak ledger import FILE --endpoint ID --suite SUITE --model ID --book ID
 
-Listing, checking and exporting make no ledger where there is none. Nothing heavy is imported
-before one of them runs.
+Only `import` creates a ledger. Heavy modules are imported only when a subcommand runs.
 """
 
 from __future__ import annotations
@@ -16,34 +15,37 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pytest_memleak.cli.ledger_argument import FOLDER, add_verb, existing, ledger_url
-from pytest_memleak.cli.ledger_cleanup import add_debts
+from pytest_memleak.cli.shared_options import FOLDER, add_verb, existing_ledger, ledger_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from pytest_memleak.interfaces.extensions import Extensions
+    from pytest_memleak.ledger.deployments import OpenDeployment
+    from pytest_memleak.ledger.ledger import Ledger
     from pytest_memleak.ledger.listing import BatchListing, EndpointRow, JobListing
     from pytest_memleak.ledger.sampling_history import Attempt
     from pytest_memleak.records import Pair, Suite
 
 _SUFFIXES = (".json", ".jsonl")
-_ENDPOINT = "as `list` shows it; of a digest the beginning will do"
+_ENDPOINT = "the endpoint as `list` shows it; the beginning of its digest is enough"
 
 
 def add_ledger(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the subcommand `ledger`."""
     ledger = commands.add_parser(
         "ledger",
-        help="list, export and import generations",
-        description="What a ledger holds, and generations out of it and into it.",
+        help="list, verify, export, and import generations; clean up deployments",
+        description="List, verify, export, and import what a ledger holds, and delete deployments "
+        "that earlier runs left active.",
     )
     verbs = ledger.add_subparsers(dest="verb", required=True, metavar="COMMAND")
     _add_list(verbs)
-    _add_attempts(verbs)
-    add_debts(verbs)
-    _add_check(verbs)
+    _add_history(verbs)
+    _add_cleanup(verbs)
+    _add_verify(verbs)
     _add_export(verbs)
     _add_import(verbs)
 
@@ -52,7 +54,7 @@ def add_ledger(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _add_list(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    verb = add_verb(verbs, "list", "list endpoints, fine-tunes and batches")
+    verb = add_verb(verbs, "list", "list endpoints, fine-tunes, and batches")
     verb.add_argument("--json", action="store_true", help="print JSON instead of tables")
     verb.set_defaults(run=_list)
 
@@ -60,7 +62,7 @@ def _add_list(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 def _list(parsed: argparse.Namespace) -> int:
     from pytest_memleak.ledger.listing import list_batches, list_endpoints, list_jobs
 
-    with existing(parsed) as ledger:
+    with existing_ledger(parsed) as ledger:
         place = ledger.place
         endpoints, jobs, batches = list_endpoints(ledger), list_jobs(ledger), list_batches(ledger)
     if parsed.json:
@@ -71,11 +73,11 @@ def _list(parsed: argparse.Namespace) -> int:
         ("Fine-tunes", _JOB_COLUMNS, list(map(_job_cells, jobs))),
         ("Batches", _BATCH_COLUMNS, list(map(_batch_cells, batches))),
     )
-    told = [section for section in sections if section[2]]
-    for nth, (title, columns, rows) in enumerate(told):
-        print(end="\n" if nth else "")
+    filled = [section for section in sections if section[2]]
+    for number, (title, columns, rows) in enumerate(filled):
+        print(end="\n" if number else "")
         _print(title, columns, rows)
-    if not told:
+    if not filled:
         print("the ledger is empty")
     return 0
 
@@ -86,7 +88,7 @@ def _as_json(
     from dataclasses import asdict
 
     rows = {name: list(map(asdict, several)) for name, several in listed.items()}
-    # Whatever is not plain ASCII is escaped: no terminal acts on it, and no id is changed.
+    # Non-ASCII is escaped, so that no terminal acts on it and no id changes.
     return json.dumps({"ledger": place} | rows, indent=2)
 
 
@@ -95,7 +97,7 @@ _WORDS = {
     *("by", "run or file", "first", "last"),
 }
 _ENDPOINT_COLUMNS = (
-    *("endpoint", "book", "temp.", "seed", "excerpts", "draws", "withheld"),
+    *("endpoint", "book", "temp.", "seed", "excerpts", "samples", "withheld"),
     *("calls", "lost", "open", "in", "out", "US$"),
 )
 _JOB_COLUMNS = (
@@ -163,36 +165,36 @@ def _print(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) ->
 
 # --- memleak ledger history ---------------------------------------------------------------
 
-_ATTEMPT_COLUMNS = (
+_HISTORY_COLUMNS = (
     *("book", "temp.", "seed", "by", "run or file", "excerpts", "calls", "lost", "failed"),
-    *("draws", "surplus", "removed", "first", "last", "endpoint"),
+    *("samples", "surplus", "removed", "first", "last", "endpoint"),
 )
 _SHOWN_OF_SOURCE = 12  # characters
 
 
-def _add_attempts(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    verb = add_verb(verbs, "history", "list every draw ever made of an endpoint")
+def _add_history(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    verb = add_verb(verbs, "history", "list every sampling of an endpoint, by run and setting")
     verb.add_argument("--endpoint", metavar="ID", required=True, help=_ENDPOINT)
-    verb.add_argument("--book", metavar="ID", help="the draws for this book only")
+    verb.add_argument("--book", metavar="ID", help="list only this book's samplings")
     verb.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    verb.set_defaults(run=_attempts)
+    verb.set_defaults(run=_history)
 
 
-def _attempts(parsed: argparse.Namespace) -> int:
+def _history(parsed: argparse.Namespace) -> int:
     from pytest_memleak.ledger.listing import endpoint_meant
     from pytest_memleak.ledger.sampling_history import attempts
 
-    with existing(parsed) as ledger:
+    with existing_ledger(parsed) as ledger:
         place = ledger.place
-        made = attempts(ledger, endpoint_meant(ledger, parsed.endpoint), parsed.book)
+        history = attempts(ledger, endpoint_meant(ledger, parsed.endpoint), parsed.book)
     if parsed.json:
-        print(_as_json(place, attempts=made))
+        print(_as_json(place, attempts=history))
     else:
-        _print("Attempts", _ATTEMPT_COLUMNS, map(_attempt_cells, made))
+        _print("Attempts", _HISTORY_COLUMNS, map(_history_cells, history))
     return 0
 
 
-def _attempt_cells(row: Attempt) -> Sequence[str]:
+def _history_cells(row: Attempt) -> Sequence[str]:
     return (
         row.book,
         f"{row.temperature:g}",
@@ -212,31 +214,94 @@ def _attempt_cells(row: Attempt) -> Sequence[str]:
     )
 
 
+# --- memleak ledger cleanup ---------------------------------------------------------------
+
+_STILL_DEPLOYED = 1
+
+
+def _add_cleanup(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    verb = add_verb(verbs, "cleanup", "delete deployments that earlier runs left active")
+    verb.add_argument("--json", action="store_true", help="print JSON instead of lines")
+    verb.set_defaults(run=_cleanup)
+
+
+def _cleanup(parsed: argparse.Namespace) -> int:
+    from pytest_memleak.interfaces.extensions import Extensions
+    from pytest_memleak.ledger.deployments import debts
+    from pytest_memleak.redaction.text import inert
+
+    with existing_ledger(parsed) as ledger:
+        extensions = Extensions()
+        outcomes = [_delete(deployment, ledger, extensions) for deployment in debts(ledger)]
+    if parsed.json:
+        print(json.dumps({"debts": outcomes}, indent=2))
+    elif not outcomes:
+        print("nothing is deployed")
+    else:
+        for outcome in outcomes:
+            hourly = outcome["usd_an_hour"]
+            cost = "" if hourly is None else f", US${hourly:,.2f} an hour"
+            reason = f": {outcome['reason']}" if outcome["reason"] else ""
+            name = outcome["endpoint"] or outcome["operation"] or outcome["weights"]
+            print(inert(f"{outcome['provider']} {name}{cost}: {outcome['became']}{reason}"))
+    return _STILL_DEPLOYED if any(outcome["became"] != "deleted" for outcome in outcomes) else 0
+
+
+def _delete(deployment: OpenDeployment, ledger: Ledger, extensions: Extensions) -> dict[str, Any]:
+    """Delete a deployment unless it is in use, and report its state."""
+    from pytest_memleak.errors import LedgerError, MemleakError
+    from pytest_memleak.ledger.deployments import debts
+    from pytest_memleak.pipeline.endpoints import take_down
+
+    became, reason = "in use", None
+    if not deployment.in_use:
+        try:
+            done = take_down(
+                deployment, extensions, ledger=ledger, state=Path.cwd() / FOLDER, retry=None
+            )
+            became = "deleted" if done else "still deployed"
+        except LedgerError:
+            raise
+        except MemleakError as error:
+            became, reason = "still deployed", error.line
+        causes = [still.cause for still in debts(ledger) if still.number == deployment.number]
+        reason = reason or next(iter(causes), None)
+    return {
+        "provider": deployment.provider,
+        "weights": deployment.weights,
+        "endpoint": deployment.endpoint,
+        "operation": deployment.job_id,
+        "usd_an_hour": deployment.an_hour,
+        "became": became,
+        "reason": reason,
+    }
+
+
 # --- memleak ledger verify ------------------------------------------------------------------
 
 _DIFFERS = 1
 
 
-def _add_check(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    verb = add_verb(verbs, "verify", "hold every row against the chain of what was written")
-    verb.set_defaults(run=_check)
+def _add_verify(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    verb = add_verb(verbs, "verify", "verify every row against the ledger's hash chain")
+    verb.set_defaults(run=_verify)
 
 
-def _check(parsed: argparse.Namespace) -> int:
+def _verify(parsed: argparse.Namespace) -> int:
     from pytest_memleak.ledger.verify_chain import check_ledger
     from pytest_memleak.redaction.text import inert
 
-    with existing(parsed) as ledger:
+    with existing_ledger(parsed) as ledger:
         place = inert(ledger.place)
-        checked = check_ledger(ledger)
-    for line in checked.wrong:
+        check = check_ledger(ledger)
+    for line in check.wrong:
         print(inert(line))
-    told = f"{checked.entries:,} entries, {checked.calls:,} calls"
-    if checked.imports:
-        told += f", {checked.imports:,} of them with answers from files"
-    kept = f"{len(checked.wrong):,} faults" if checked.wrong else "every row is as it was written"
-    print(f"{place}: {told}: {kept}")
-    return _DIFFERS if checked.wrong else 0
+    text = f"{check.entries:,} entries, {check.calls:,} calls"
+    if check.imports:
+        text += f" ({check.imports:,} imported from files)"
+    outcome = f"{len(check.wrong):,} differences" if check.wrong else "every row is unchanged"
+    print(f"{place}: {text}: {outcome}")
+    return _DIFFERS if check.wrong else 0
 
 
 # --- memleak ledger export -----------------------------------------------------------------
@@ -245,16 +310,20 @@ def _check(parsed: argparse.Namespace) -> int:
 def _add_export(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     verb = add_verb(verbs, "export", "write an endpoint's generations to a file")
     verb.add_argument("--endpoint", metavar="ID", required=True, help=_ENDPOINT)
-    verb.add_argument("--book", metavar="ID", help="where the endpoint was asked for several")
-    verb.add_argument("--temperature", metavar="T", type=float, help="where there are several")
-    verb.add_argument("--seed", metavar="N", type=int, help="where there are several")
+    verb.add_argument(
+        "--book", metavar="ID", help="the book, if the endpoint was sampled for several"
+    )
+    verb.add_argument(
+        "--temperature", metavar="T", type=float, help="the temperature, if there are several"
+    )
+    verb.add_argument("--seed", metavar="N", type=int, help="the seed, if there are several")
     verb.add_argument(
         "-o",
         "--output",
         metavar="FILE",
         type=Path,
         required=True,
-        help=".json for the paper's format, .jsonl for one generation a line",
+        help="the file: .json for the paper's format, .jsonl for one generation per line",
     )
     verb.set_defaults(run=_export)
 
@@ -267,12 +336,12 @@ def _export(parsed: argparse.Namespace) -> int:
 
     if parsed.output.suffix.lower() not in _SUFFIXES:
         raise RecordsError(
-            f"generations are written to {' or '.join(_SUFFIXES)}, not to"
-            f" {parsed.output.suffix or 'a file without an ending'}",
+            f"expected a name that ends in {' or '.join(_SUFFIXES)}, got "
+            f"{parsed.output.suffix or 'none'}",
             location=str(parsed.output),
         )
-    with existing(parsed) as ledger:
-        written = export_generations(
+    with existing_ledger(parsed) as ledger:
+        count = export_generations(
             ledger,
             parsed.output,
             endpoint_id=endpoint_meant(ledger, parsed.endpoint),
@@ -280,7 +349,7 @@ def _export(parsed: argparse.Namespace) -> int:
             temperature=parsed.temperature,
             seed=parsed.seed,
         )
-    print(f"{written:,} generations -> {inert(str(parsed.output))}")
+    print(f"{count:,} generations -> {inert(str(parsed.output))}")
     return 0
 
 
@@ -288,15 +357,17 @@ def _export(parsed: argparse.Namespace) -> int:
 
 
 def _add_import(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    verb = add_verb(verbs, "import", "take a file's generations as drawn from an endpoint")
+    verb = add_verb(verbs, "import", "import a file's generations as samples of an endpoint")
     verb.add_argument("file", metavar="FILE", type=Path, help="generations (.json or .jsonl)")
-    verb.add_argument("--endpoint", metavar="ID", required=True, help="as `list` shows it")
+    verb.add_argument(
+        "--endpoint", metavar="ID", required=True, help="the endpoint, as `list` shows it"
+    )
     verb.add_argument(
         "--suite",
         metavar="SUITE",
         type=Path,
         required=True,
-        help="the suite file whose pair asked for them",
+        help="the suite file with the pair that prompted for them",
     )
     verb.add_argument("--model", metavar="ID", required=True, help="the pair's model")
     verb.add_argument("--book", metavar="ID", required=True, help="the pair's book")
@@ -317,31 +388,31 @@ def _import(parsed: argparse.Namespace) -> int:
     pair = _pair(suite, model=parsed.model, book=parsed.book)
     if pair.probe.kind != "instruction":
         raise SuiteError(
-            f"{pair.id} has the probe {pair.probe.kind!r}, and a file's generations answer"
-            " instructions",
+            f"{pair.id} has the probe {pair.probe.kind!r}; only generations for instructions can "
+            "be imported",
             location=str(parsed.suite),
         )
     resources = Resources(ledger_url(parsed), offline=True)
-    opened = SuiteRun(suite, Extensions(), state=Path.cwd() / FOLDER, resources=resources)
+    suite_run = SuiteRun(suite, Extensions(), state=Path.cwd() / FOLDER, resources=resources)
     try:
-        asked = pair_prompts(pair, opened.books.book(pair.book))
-        done = import_generations(
-            resources.ledger, parsed.file, endpoint_id=parsed.endpoint, questionnaire=asked
+        prompts = pair_prompts(pair, suite_run.books.book(pair.book))
+        counts = import_generations(
+            resources.ledger, parsed.file, endpoint_id=parsed.endpoint, questionnaire=prompts
         )
         place = resources.ledger.place
     finally:
-        opened.close()
+        suite_run.close()
         resources.close()
-    print(f"{done.added:,} generations added, {done.known:,} known already -> {inert(place)}")
+    print(f"{counts.added:,} generations added, {counts.known:,} already there -> {inert(place)}")
     return 0
 
 
 def _pair(suite: Suite, *, model: str, book: str) -> Pair:
     from pytest_memleak.errors import SuiteError
 
-    wanted = f"{model}/{book}"
+    pair_id = f"{model}/{book}"
     for pair in suite.pairs:
-        if pair.id == wanted:
+        if pair.id == pair_id:
             return pair
-    known = ", ".join(pair.id for pair in suite.pairs)
-    raise SuiteError(f"there is no pair {wanted!r}; its pairs: {known}", location=str(suite.path))
+    pair_ids = ", ".join(pair.id for pair in suite.pairs)
+    raise SuiteError(f"no pair {pair_id!r}; pairs: {pair_ids}", location=str(suite.path))

@@ -1,4 +1,4 @@
-"""`memleak power`: what a suite could see with so many samples, and what they cost."""
+"""`memleak power`: detection limit and cost of a suite by the number of samples."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import argparse
 
-CANNOT = 1
+UNPLANNABLE = 1
 
 
 def add_power(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register `memleak power`."""
     power = commands.add_parser(
         "power",
-        help="what a suite could see with so many samples, and what they cost",
-        description="How rare a passage a suite would see with so many samples, what its limits "
-        "can hold, and what they cost at most; of a run that draws everything. Nobody is called. "
-        "Exit code 1 where something cannot be planned.",
+        help="show detection limit and maximum cost for several sample counts",
+        description="Show detection limit and maximum cost for several sample counts, and whether "
+        "each limit can pass; for a run that samples everything. Makes no API calls. Exits with 1 "
+        "if something can't be planned.",
     )
     power.add_argument("suite", metavar="SUITE", type=Path, help="the suite file")
     power.add_argument("--json", action="store_true", help="print JSON instead of a table")
@@ -46,4 +46,4 @@ def _power(parsed: argparse.Namespace) -> int:
     else:
         width, color = shutil.get_terminal_size().columns, sys.stdout.isatty()
         print(power_table(power, width=width, color=color), end="")
-    return CANNOT if power.obstacles else 0
+    return UNPLANNABLE if power.obstacles else 0

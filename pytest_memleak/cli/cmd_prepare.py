@@ -1,4 +1,4 @@
-"""`memleak prepare`: a book cut into excerpts, and what its reader made of each document."""
+"""`memleak prepare`: a book's excerpts, and which of its documents are read."""
 
 from __future__ import annotations
 
@@ -20,58 +20,65 @@ def add_prepare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     prepare = commands.add_parser(
         "prepare",
         help="cut a book into excerpts",
-        description="Cut a book, or the works of a collection, into excerpts of at most 500 "
-        "words, in the paper's format.",
+        description="Cut a book or the works of a collection into excerpts of at most 500 words, "
+        "and write them in the paper's format.",
     )
     prepare.add_argument(
         "book",
         metavar="BOOK.epub",
         type=Path,
-        help="the book (.epub, .txt, ...); of a collection its file, or a quoted pattern",
+        help="the book (.epub, .txt, ...), or a collection's file or quoted pattern",
     )
     prepare.add_argument(
         "--collection",
         action="store_true",
-        help="many works: each file of a pattern such as 'songs/**', each heading of one file, "
-        "or each row of .jsonl",
+        help="read many works: the files of a pattern such as 'songs/**', the headings of a file, "
+        "or the rows of a .jsonl",
     )
     prepare.add_argument(
         "--unit",
         choices=("sentence", "line"),
-        help="of a collection: line keeps lines as they are, and parts none",
+        help="for collections: where excerpts may end; line keeps lines whole (default: sentence)",
     )
     prepare.add_argument(
         "-o",
         "--output",
         metavar="BOOK.json",
         type=Path,
-        help="where to write it; may be left out with --explain",
+        help="the file of excerpts; optional with --explain",
     )
     prepare.add_argument(
         "--explain",
         action="store_true",
-        help="list each document of the book: whether it is read, by which rule, its words",
+        help="list each document of the book, its words, and the rule by which it is read or not",
     )
     prepare.add_argument(
         "--include",
         metavar="NAME",
         action="append",
         default=[],
-        help="read this document of an EPUB whole; * and ? stand for any letters",
+        help="read all of this document of an EPUB; * and ? match any letters; repeatable",
     )
     prepare.add_argument(
-        "--exclude", metavar="NAME", action="append", default=[], help="do not read this one"
+        "--exclude",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="skip this document of an EPUB; repeatable",
     )
-    prepare.add_argument("--author", help="default: what the book says of itself")
-    prepare.add_argument("--title", help="default: what the book says of itself")
+    prepare.add_argument("--author", help="the author (default: from the book's metadata)")
+    prepare.add_argument("--title", help="the title (default: from the book's metadata)")
     prepare.add_argument(
         "--summaries",
         metavar="FILE",
         type=Path,
-        help="a file with a summary per excerpt, for the instructions",
+        help="a file with a summary of each excerpt, for the instructions",
     )
     prepare.add_argument(
-        "--word-mode", choices=("paper", "unicode"), default="paper", help="what counts as a word"
+        "--word-mode",
+        choices=("paper", "unicode"),
+        default="paper",
+        help="what counts as a word: the paper's rule, or one for every script (default: paper)",
     )
     prepare.set_defaults(run=_prepare)
 
@@ -84,13 +91,13 @@ def _prepare(parsed: argparse.Namespace) -> int:
 
     if parsed.output is None and not parsed.explain:
         raise SettingsError(
-            "nothing says where to write the excerpts",
-            hint="give -o BOOK.json, or --explain to see what becomes of the book",
+            "no output file is named",
+            hint="add -o BOOK.json, or --explain to list the book's documents",
         )
     if parsed.output is not None:
-        _refuse_overwriting(parsed.output, (parsed.book, parsed.summaries))
+        _validate_output(parsed.output, (parsed.book, parsed.summaries))
     book = _works(parsed) if parsed.collection else _book(parsed)
-    # What no gate could measure is not worth preparing.
+    # Raises BookError for a book that no gate could measure.
     measurable_words(book, Scoring(word_mode=parsed.word_mode))
     for warning in book.warnings:
         print(f"memleak prepare: warning: {inert(warning)}", file=sys.stderr)
@@ -106,13 +113,13 @@ def _book(parsed: argparse.Namespace) -> Book:
     from pytest_memleak.interfaces.protocols import Manuscript
 
     if parsed.unit:
-        raise SettingsError("--unit is of a collection", hint="add --collection, or leave it out")
+        raise SettingsError("--unit needs --collection", hint="add --collection, or omit --unit")
     read = Extensions().read_book(parsed.book, include=parsed.include, exclude=parsed.exclude)
     if not isinstance(read, Manuscript):
         raise BookError(
-            "it is cut into excerpts already",
+            "this file holds excerpts already",
             location=str(parsed.book),
-            hint="a suite takes it as it is: source = ...; works in rows need --collection",
+            hint="name it in a suite as source = ...; for works in rows, add --collection",
         )
     if parsed.explain:
         _print_documents(read.parts)
@@ -135,18 +142,18 @@ def _works(parsed: argparse.Namespace) -> Book:
 
     if parsed.include or parsed.exclude:
         raise SettingsError(
-            "--include and --exclude name documents of one EPUB, and this is a collection",
-            hint="leave them out; a pattern says which files are works",
+            "--include and --exclude name documents of one EPUB, not of a collection",
+            hint="omit them; the pattern selects the works",
         )
-    written = str(parsed.book)
-    files, together = collection_files(Path(), written, "BOOK", written)
+    pattern = str(parsed.book)
+    files, together = collection_files(Path(), pattern, "BOOK", pattern)
     if not files:
         raise BookError(
-            "no file matches", location=written, hint="quote the pattern, as in 'songs/**'"
+            "no file matches", location=pattern, hint="quote the pattern, as in 'songs/**'"
         )
     source = CollectionSource(files, together, parsed.unit or "sentence")
     book = make_collection(
-        written,
+        pattern,
         read_works(source, Extensions().read_book),
         k=Scoring().k,
         title=parsed.title,
@@ -170,7 +177,7 @@ def _write(book: Book, parsed: argparse.Namespace) -> None:
     summaries = load_summaries(parsed.summaries, book.excerpts) if parsed.summaries else None
     records = paper_records(book, summaries=summaries, mode=parsed.word_mode)
     try:
-        # A lone surrogate becomes \udc80, which is how JSON writes it.
+        # A lone surrogate becomes \udc80, as JSON writes it.
         write_whole(
             parsed.output,
             json.dumps(records, ensure_ascii=False, indent=1) + "\n",
@@ -185,8 +192,8 @@ def _write(book: Book, parsed: argparse.Namespace) -> None:
     print(f"{works}{amount(len(records), 'excerpt')}, {total:,} words -> {parsed.output}")
     if summaries is None:
         print(
-            "memleak prepare: warning: they have no instructions, since there are no summaries: "
-            'give --summaries; or, in the suite file, [suite.summarizer] or probe = "continuation"',
+            "memleak prepare: warning: without summaries, the excerpts have no instructions: add "
+            '--summaries or, in the suite file, [suite.summarizer] or probe = "continuation"',
             file=sys.stderr,
         )
 
@@ -197,32 +204,33 @@ def _print_documents(parts: Iterable[BookPart]) -> None:
 
     parts = tuple(parts)
     if not parts:
-        print("its reader tells of no documents")
+        print("this format has no separate documents")
         return
     head = ("document", "label", "read", "words", "matter", "notes", "headings", "rule")
     rows = [
         (
-            one.name,
-            one.label or "-",
-            "text" if one.kept else "left out",
-            *(f"{count:,}" for count in (one.words, one.matter, one.notes, one.headings)),
-            one.rule,
+            part.name,
+            part.label or "-",
+            "text" if part.kept else "left out",
+            *(f"{count:,}" for count in (part.words, part.matter, part.notes, part.headings)),
+            part.rule,
         )
-        for one in parts
+        for part in parts
     ]
     print_table(head, rows, right=head[3:7])
     for line in document_lines(parts):
         print(line)
 
 
-def _refuse_overwriting(output: Path, read: Iterable[Path | None]) -> None:
+def _validate_output(output: Path, sources: Iterable[Path | None]) -> None:
+    """Raise BookError if writing the excerpts would overwrite a file that is read."""
     from pytest_memleak.errors import BookError
 
-    for path in read:
-        with contextlib.suppress(OSError):  # one of them is not there, which is as well
+    for path in sources:
+        with contextlib.suppress(OSError):  # one of the files does not exist
             if path is not None and output.samefile(path):
                 raise BookError(
-                    "it would be overwritten by its own excerpts",
+                    "the output would overwrite this input",
                     location=str(path),
-                    hint="give another file with --output",
+                    hint="name another file with --output",
                 )

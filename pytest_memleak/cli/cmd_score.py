@@ -1,4 +1,4 @@
-"""`memleak score`: files of generations against their books, in the gate's own numbers."""
+"""`memleak score`: measures of files of generations, computed as the gate computes them."""
 
 from __future__ import annotations
 
@@ -26,14 +26,17 @@ def add_score(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     score = commands.add_parser(
         "score",
         help="measure generations against their books",
-        description="Measure generations against their books, as the gate does: each file of "
-        "generations against the book before it, and passages of any of the books.",
+        description="Measure each file of generations against the book before it, as the gate "
+        "does. Passages are searched in all of the books.",
     )
     score.add_argument(
-        "book", metavar="BOOK", type=Path, help="the book (.epub, .txt, ...), or its excerpts"
+        "book", metavar="BOOK", type=Path, help="the book (.epub, .txt, ...) or its excerpts"
     )
     score.add_argument(
-        "generations", metavar="GENERATIONS.json", type=Path, help="generations (.json or .jsonl)"
+        "generations",
+        metavar="GENERATIONS.json",
+        type=Path,
+        help="its generations (.json or .jsonl)",
     )
     score.add_argument(
         "further",
@@ -41,19 +44,19 @@ def add_score(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         type=Path,
         nargs="*",
         default=[],
-        help="further books, each with its generations",
+        help="more books, each followed by its generations",
     )
     add_scoring_options(score)
     score.add_argument("--csv", action="store_true", help="print CSV instead of a table")
     score.add_argument(
         "--near-verbatim",
         action="store_true",
-        help="also nv_recall and nv_longest_span, which take far longer than the rest",
+        help="also compute nv_recall and nv_longest_span, which takes far longer",
     )
     score.add_argument(
         "--spans",
         action="store_true",
-        help="list the spans over T words in place of the measures",
+        help="list the spans over --span-threshold words instead of the measures",
     )
     score.set_defaults(run=_score)
 
@@ -64,7 +67,7 @@ def _score(parsed: argparse.Namespace) -> int:
     from pytest_memleak.records import Scoring
 
     if parsed.csv and parsed.json:
-        raise SettingsError("--csv and --json are two forms", hint="leave one of them out")
+        raise SettingsError("--csv and --json exclude each other", hint="omit one of them")
     files = _in_twos([parsed.book, parsed.generations, *parsed.further])
     scoring = Scoring(
         k=parsed.k,
@@ -72,15 +75,15 @@ def _score(parsed: argparse.Namespace) -> int:
         span_threshold=parsed.span_threshold,
         word_mode=parsed.word_mode,
     )
-    scored = list(score_files(files, scoring, near=parsed.near_verbatim))
-    for one in scored:
-        if one.analysis is None:
-            _warn(f"{one.drawn}: there are no generations in it")
-    names = _names(one.source for one in scored)
+    scored_files = list(score_files(files, scoring, near=parsed.near_verbatim))
+    for scored_file in scored_files:
+        if scored_file.analysis is None:
+            _warn(f"{scored_file.drawn}: contains no generations")
+    names = _names(scored_file.source for scored_file in scored_files)
     if parsed.spans:
-        rows = [row for one in scored for row in _spans(one, names)]
+        rows = [row for scored_file in scored_files for row in _spans(scored_file, names)]
     else:
-        rows = [_told(one, names, scoring) for one in scored]
+        rows = [_measures_row(scored_file, names, scoring) for scored_file in scored_files]
     if parsed.json:
         print(json.dumps(rows, indent=2))
     elif parsed.csv:
@@ -98,14 +101,14 @@ def _in_twos(files: Sequence[Path]) -> list[tuple[Path, Path]]:
     if len(files) % 2:
         raise SettingsError(
             f"{files[-1]} has no generations",
-            hint="write each book and its generations in turn: "
+            hint="name each book followed by its generations: "
             "memleak score A.epub A.json B.epub B.json",
         )
     return list(zip(files[::2], files[1::2], strict=True))
 
 
 def _names(sources: Iterable[Path]) -> dict[Path, str]:
-    """What each book is called: its file's name without the ending, where that is its alone."""
+    """Name each book by its file's stem, or by its path where two files share a stem."""
     paths = set(sources)
     stems = [path.stem for path in paths]
     return {path: path.stem if stems.count(path.stem) == 1 else str(path) for path in paths}
@@ -117,71 +120,73 @@ def _warn(text: str) -> None:
     print(f"memleak score: warning: {inert(text)}", file=sys.stderr)
 
 
-# --- what is told --------------------------------------------------------------------------
+# --- rows ----------------------------------------------------------------------------------
 
 
-def _told(one: ScoredFile, names: dict[Path, str], scoring: Scoring) -> Row:
-    """A book's measures as plain values; lengths with their places, those with none as 0."""
+def _measures_row(scored_file: ScoredFile, names: dict[Path, str], scoring: Scoring) -> Row:
+    """Return a book's measures as plain values, lengths with their positions."""
     from pytest_memleak.scoring.analysis import estimates
 
-    measured, known = one.measurement, one.analysis
+    measurement, analysis = scored_file.measurement, scored_file.analysis
     row: Row = {
-        "book": names[one.source],
-        "generations": str(one.drawn),
-        "words": measured.words,
-        "rounds": known.error.rounds if known else 0,
+        "book": names[scored_file.source],
+        "generations": str(scored_file.drawn),
+        "words": measurement.words,
+        "rounds": analysis.error.rounds if analysis else 0,
         "k": scoring.k,
         "trim": scoring.trim,
         "span_threshold": scoring.span_threshold,
     }
-    if known is None:
+    if analysis is None:
         return row | {
-            "bmc": measured.bmc,
+            "bmc": measurement.bmc,
             "longest_block": {"words": 0, "start": None, "end": None},
-            "longest_span": _place(measured.longest_span),
+            "longest_span": _place(measurement.longest_span),
             "spans_over": 0,
         }
     places = {
-        "longest_block": _place(measured.longest_block),
-        "longest_span": _place(measured.longest_span),
+        "longest_block": _place(measurement.longest_block),
+        "longest_span": _place(measurement.longest_span),
     }
-    if known.passages:
-        places |= {name: _place(one, names) for name, one in known.passages.longest.items()}
-    for name, estimate in estimates(known).items():
+    if analysis.passages:
+        longest = analysis.passages.longest
+        places |= {name: _place(passage, names) for name, passage in longest.items()}
+    for name, estimate in estimates(analysis).items():
         row[name] = places.get(name, estimate.value)
         if estimate.low < estimate.high:
             row |= {f"{name}_low": estimate.low, f"{name}_high": estimate.high}
-        if name in known.ranges:
-            row[f"{name}_range_low"], row[f"{name}_range_high"] = known.ranges[name]
+        if name in analysis.ranges:
+            row[f"{name}_range_low"], row[f"{name}_range_high"] = analysis.ranges[name]
     return row
 
 
 def _place(run: Block, names: dict[Path, str] | None = None) -> Row:
-    """Where a run lies: in which book where that may be another, what was asked for."""
-    told: Row = {"words": run.words}
+    """Return a run's length and position, with its book if `names` are given."""
+    row: Row = {"words": run.words}
     if names is not None:
         book = getattr(run, "book", None)
-        told["book"] = names[Path(book)] if book else None
+        row["book"] = names[Path(book)] if book else None
     for key in ("excerpt_id", "generation"):
         if hasattr(run, key):
-            told[key] = getattr(run, key)
-    return told | {"start": run.start, "end": run.end}
+            row[key] = getattr(run, key)
+    return row | {"start": run.start, "end": run.end}
 
 
 _SPAN = ("book", "generations", "words", "start", "end", "excerpt_id", "generation")
 
 
-def _spans(one: ScoredFile, names: dict[Path, str]) -> Iterator[Row]:
-    for span in one.measurement.spans:
-        told = {"book": names[one.source], "generations": str(one.drawn), **_place(span)}
-        yield {key: told[key] for key in _SPAN}
+def _spans(scored_file: ScoredFile, names: dict[Path, str]) -> Iterator[Row]:
+    for span in scored_file.measurement.spans:
+        row = {"book": names[scored_file.source], "generations": str(scored_file.drawn)}
+        row |= _place(span)
+        yield {key: row[key] for key in _SPAN}
 
 
-# --- how -----------------------------------------------------------------------------------
+# --- output --------------------------------------------------------------------------------
 
 
 def _print_measures(rows: Sequence[Row]) -> None:
-    """A row a measure, book by book; a book's name stands in its first row."""
+    """Print a row per measure, book by book."""
     from pytest_memleak.cli.columns import print_table
 
     heads, numbers = ("measure", "value", "low", "high", "where"), ("value", "low", "high")
@@ -194,10 +199,10 @@ def _print_measures(rows: Sequence[Row]) -> None:
     lines: list[tuple[str, ...]] = []
     for row in rows:
         book = row["book"]
-        of_several = f"{book} ({Path(row['generations']).stem})" if books.count(book) > 1 else book
+        title = f"{book} ({Path(row['generations']).stem})" if books.count(book) > 1 else book
         names = _measures(row)
         lines += [
-            (("" if at else of_several), *_cells(row, name, books)) for at, name in enumerate(names)
+            (("" if at else title), *_cells(row, name, books)) for at, name in enumerate(names)
         ]
     print_table(("book", *heads), lines, right=numbers)
 
@@ -210,7 +215,7 @@ def _measures(row: Row) -> list[str]:
 
 
 def _cells(row: Row, name: str, books: Sequence[str]) -> tuple[str, ...]:
-    """The measure, its value and ends, and its place: with its book where there are several."""
+    """Return a measure's name, value, interval, and position."""
     value = row[name]
     run = value if isinstance(value, dict) else {"words": value}
     ends = (row.get(f"{name}_range{end}", row.get(f"{name}{end}")) for end in ("_low", "_high"))
@@ -229,12 +234,12 @@ def _where(run: Row) -> str:
 
     if run.get("start") is None:
         return ""
-    told = [f"words {run['start']:,}-{run['end']:,}"]
+    parts = [f"words {run['start']:,}-{run['end']:,}"]
     if run.get("book"):
-        told.insert(0, run["book"])
+        parts.insert(0, run["book"])
     if run.get("excerpt_id"):
-        told.append(f"{inert(run['excerpt_id'])}, generation {run['generation']}")
-    return ", ".join(told)
+        parts.append(f"{inert(run['excerpt_id'])}, generation {run['generation']}")
+    return ", ".join(parts)
 
 
 def _print_spans(rows: Sequence[Row]) -> None:
@@ -255,17 +260,17 @@ def _csv(rows: Sequence[Row], heads: Sequence[str]) -> str:
     writer.writerow(columns)
     for row in flat:
         cells = (row.get(key) for key in columns)
-        writer.writerow([inert(one) if isinstance(one, str) else one for one in cells])
+        writer.writerow([inert(cell) if isinstance(cell, str) else cell for cell in cells])
     return out.getvalue()
 
 
 def _flat(row: Row) -> Row:
-    """Places as columns of their own: longest_span, longest_span_start, ..."""
+    """Flatten positions into columns: longest_span, longest_span_start, ..."""
     flat: Row = {}
     for name, value in row.items():
         if not isinstance(value, dict):
             flat[name] = value
             continue
         flat |= {name: value["words"]}
-        flat |= {f"{name}_{key}": one for key, one in value.items() if key != "words"}
+        flat |= {f"{name}_{key}": part for key, part in value.items() if key != "words"}
     return flat

@@ -1,4 +1,4 @@
-"""`memleak table`: evidence bundles as a table, for a paper, a spreadsheet or a data frame."""
+"""`memleak table` and `memleak figures`: evidence bundles for a paper or a spreadsheet."""
 
 from __future__ import annotations
 
@@ -21,27 +21,29 @@ def add_table(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     """Register `memleak table`."""
     table = commands.add_parser(
         "table",
-        help="evidence bundles as a table: a row a pair, an excerpt or a span, or books x models",
-        description="What evidence bundles say, as a table: a row a pair with its measures, a row "
-        "an excerpt or a span, or, with --measure, books x models.",
+        help="write evidence bundles as a table",
+        description="Write evidence bundles as a table: a row for each pair, excerpt, or span; or, "
+        "with --measure, a row for each book and a column for each model.",
     )
     table.add_argument("evidence", metavar="EVIDENCE", type=Path, nargs="+", help="bundles (JSON)")
-    table.add_argument(
-        "--measure", metavar="NAME", help="books x models, with this measure in the cells"
-    )
+    table.add_argument("--measure", metavar="NAME", help="show this measure for books x models")
     table.add_argument(
         "--rows",
         choices=("pairs", "excerpts", "spans"),
         default="pairs",
-        help="what has a row of its own (default: pairs)",
+        help="what each row shows (default: pairs)",
     )
     table.add_argument(
         "--format",
         choices=_FORMATS,
-        help="how it is written (default: by the ending of -o, else text)",
+        help="the format (default: by the extension of -o, else text)",
     )
     table.add_argument(
-        "-o", "--output", metavar="FILE", type=Path, help="where to (default: standard output)"
+        "-o",
+        "--output",
+        metavar="FILE",
+        type=Path,
+        help="the file to write (default: standard output)",
     )
     table.set_defaults(run=_table)
 
@@ -55,17 +57,17 @@ def _table(parsed: argparse.Namespace) -> int:
     output = parsed.output
     form = parsed.format or (_ENDINGS.get(output.suffix.lower(), "text") if output else "text")
     if form == "parquet" and output is None:
-        raise SettingsError("Parquet is no text", hint="name a file with -o TABLE.parquet")
+        raise SettingsError("Parquet needs a file", hint="name it with -o TABLE.parquet")
     if parsed.measure and parsed.rows != "pairs":
         raise SettingsError(
-            f"--measure has books x models, not {parsed.rows}", hint="leave one of them out"
+            f"--measure and --rows {parsed.rows} exclude each other", hint="omit one of them"
         )
     if output is not None:
-        refuse_evidence(output, parsed.evidence)
+        _validate_output(output, parsed.evidence)
     evidence = Evidence(*parsed.evidence)
     if parsed.rows != "pairs":
-        for one in evidence.lacking:
-            print(f"memleak table: {inert(one)}", file=sys.stderr)
+        for line in evidence.lacking:
+            print(f"memleak table: {inert(line)}", file=sys.stderr)
     if form == "parquet":
         write_parquet(_rows(evidence, parsed), output)
         return 0
@@ -96,23 +98,62 @@ def _text(evidence: Evidence, parsed: argparse.Namespace, form: str) -> str:
         rows = _rows(evidence, parsed)
         return forms.as_csv(rows) if form == "csv" else forms.as_json(rows)
     if parsed.measure:
-        told = forms.printed_grid(evidence, parsed.measure)
+        table = forms.printed_grid(evidence, parsed.measure)
     else:
-        told = forms.printed_rows(evidence, parsed.rows)
+        table = forms.printed_rows(evidence, parsed.rows)
     if form == "text":
         width = WHOLE if parsed.output else output_width()
-        return table_text(told.heads, told.rows, right=told.numbers, width=width)
-    return forms.as_markdown(told) if form == "md" else forms.as_latex(told)
+        return table_text(table.heads, table.rows, right=table.numbers, width=width)
+    return forms.as_markdown(table) if form == "md" else forms.as_latex(table)
 
 
-def refuse_evidence(output: Path, evidence: Iterable[Path]) -> None:
-    """Raise SettingsError where writing to `output` would destroy a bundle that is read."""
+def _validate_output(output: Path, evidence: Iterable[Path]) -> None:
+    """Raise SettingsError if writing to `output` would overwrite a bundle that is read."""
     from pytest_memleak.errors import SettingsError
 
     for path in evidence:
-        with contextlib.suppress(OSError):  # one of them is not there, which is as well
+        with contextlib.suppress(OSError):  # one of the files does not exist
             if output.samefile(path):
                 raise SettingsError(
-                    f"{path} would be overwritten by what is made of it",
+                    f"the output would overwrite the bundle {path}",
                     hint="name another file with -o",
                 )
+
+
+# --- memleak figures -----------------------------------------------------------------------
+
+
+def add_figures(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register `memleak figures`."""
+    figures = commands.add_parser(
+        "figures",
+        help="draw evidence bundles as figures, in SVG and PDF",
+        description="Draw figures from evidence bundles: positions in the books, BMC by samples, "
+        "span lengths, and models compared. Each is written as SVG and PDF.",
+    )
+    figures.add_argument(
+        "evidence", metavar="EVIDENCE", type=Path, nargs="+", help="bundles (JSON)"
+    )
+    figures.add_argument(
+        "-o",
+        "--output",
+        metavar="DIR",
+        type=Path,
+        default=Path("figures"),
+        help="the folder of the figures (default: figures)",
+    )
+    figures.set_defaults(run=_figures)
+
+
+def _figures(parsed: argparse.Namespace) -> int:
+    from pytest_memleak.redaction.text import inert
+    from pytest_memleak.reports.evidence_table import Evidence
+    from pytest_memleak.reports.figures import write_figures
+
+    evidence = Evidence(*parsed.evidence)
+    paths, skipped = write_figures(evidence, parsed.output)
+    for line in (*evidence.lacking, *skipped):
+        print(f"memleak figures: {inert(line)}", file=sys.stderr)
+    for path in paths:
+        print(path)
+    return 0

@@ -1,7 +1,7 @@
-"""`memleak try`: from a book and a model's name to a verdict, and a suite file to keep.
+"""`memleak try`: a first verdict on a book and a model, and a suite file.
 
-The endpoint is asked about the weather before anything is asked about the book: so what it
-takes, who answers and how long all of it will last is known before anybody says yes.
+A neutral prompt tests the endpoint first, so that its parameters, its identity, and the run's
+duration are known before the user confirms any prompt about the book.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_memleak.cli.columns import print_sentence
-from pytest_memleak.cli.ledger_argument import FOLDER
 from pytest_memleak.cli.run_pytest import command_line, next_step, run_gate
+from pytest_memleak.cli.shared_options import FOLDER
 from pytest_memleak.cli.suite_template import (
     Draft,
     identifier,
@@ -36,41 +36,41 @@ if TYPE_CHECKING:
 
 _MINUTES = 5
 _MOST_SAMPLES = 10
-_QUESTION = "Describe a day in late autumn in a small town, in about a hundred words."
-_QUESTION_TOKENS = 200
-_SOON = 5.0  # seconds; in a shorter time for the first answer much is imports and connecting
-_AT_ONCE = 8  # calls to begin with, where a provider finds out how many it can have
-_LONG_ANSWER = 500  # tokens, about what an excerpt has
+_NEUTRAL_PROMPT = "Describe a day in late autumn in a small town, in about a hundred words."
+_NEUTRAL_TOKENS = 200
+_FAST = 5.0  # seconds; a faster first call is mostly imports and connecting
+_CONCURRENCY = 8  # calls at first, where a provider adapts their number
+_LONG_ANSWER = 500  # tokens, about as many as an excerpt has
 
 
 def add_try(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register `memleak try`."""
     trial = commands.add_parser(
         "try",
-        help="from a book and a model to a first verdict, in about five minutes",
-        description="Ask a model what it takes, say what a probe of the book costs, run it "
-        "after a yes, and leave the suite file. Exit code as pytest's: 0 where the limits hold.",
+        help="test a book and a model, with a first verdict in about five minutes",
+        description="Check the endpoint, show the cost, ask for confirmation, run a first probe of "
+        "the book, and write a suite file. Exits with pytest's code: 0 if all limits hold.",
     )
     trial.add_argument("book", metavar="BOOK", type=Path, help="the book (.epub, .txt, ...)")
     trial.add_argument(
         "--model",
         metavar="PROVIDER/NAME",
         required=True,
-        help="the model, as in openai/gpt-4o",
+        help="the model to test, as in openai/gpt-4o",
     )
     trial.add_argument(
         "--base-url",
         metavar="URL",
         type=url_of,
-        help="a server of your own, as in http://localhost:8000/v1",
+        help="your own server, as in http://localhost:8000/v1",
     )
     trial.add_argument(
         "--price",
         metavar="IN,OUT",
         type=price_of,
-        help="US$ per million tokens of prompts and of answers; without it tokens are told",
+        help="US$ per million input and output tokens; without it, only tokens are shown",
     )
-    trial.add_argument("-y", "--yes", action="store_true", help="run without asking first")
+    trial.add_argument("-y", "--yes", action="store_true", help="run without confirmation")
     trial.add_argument(
         "-o",
         "--output",
@@ -86,50 +86,50 @@ def _try(parsed: argparse.Namespace) -> int:
     from pytest_memleak.records.number_format import amount
     from pytest_memleak.redaction.atomic_write import write_whole
 
-    provider, base = model_named(parsed.model)
-    named = f"{identifier(base)}-{identifier(parsed.book.stem)}.memleak.toml"
-    path: Path = parsed.output or Path(named)
+    provider, base_model = model_named(parsed.model)
+    name = f"{identifier(base_model)}-{identifier(parsed.book.stem)}.memleak.toml"
+    path: Path = parsed.output or Path(name)
     if path.exists():
         raise SettingsError(
-            "there is such a suite already",
+            "this suite exists",
             location=str(path),
             hint=f"run it with: {_gate(path)}; or name another file with -o",
         )
     draft = Draft(
-        (parsed.book,), provider, base, 1, 1.0, base_url=parsed.base_url, price=parsed.price
+        (parsed.book,), provider, base_model, 1, 1.0, base_url=parsed.base_url, price=parsed.price
     )
-    draft = replace(draft, words=_words_of(parsed.book))
+    draft = replace(draft, words=_word_mode_for(parsed.book))
     write_whole(path, draft.text(path))
     try:
-        print_sentence(f"Asking {base} about the weather first ...")
+        print_sentence(f"Testing {base_model} with a neutral prompt ...")
         sys.stdout.flush()
-        asked = _ask(path)
-        samples = asked.samples_in(_MINUTES * 60)
-        detection_limit = _reached(samples)
+        trial = _test_endpoint(path)
+        samples = trial.samples_in(_MINUTES * 60)
+        detection_limit = _detection_limit(samples)
         draft = replace(
-            draft, samples=samples, detection_limit=detection_limit, text_only=asked.text_only
+            draft, samples=samples, detection_limit=detection_limit, text_only=trial.text_only
         )
         write_whole(path, draft.text(path))
-        planned = every = _planned(path, "sqlite://")
-        there = Path.cwd() / FOLDER / "ledger.db"
-        if there.exists():
-            planned = _planned(path, f"sqlite:///{there}")
-        kept = every.generations - planned.generations
-        cost = None if planned.cost is None else math.ceil(planned.cost * 100) / 100
-        seconds = asked.round * samples * planned.generations / every.generations
-        _tell(asked, planned, samples, cost, seconds)
-        if kept:
+        plan = full_plan = _make_plan(path, "sqlite://")
+        ledger_path = Path.cwd() / FOLDER / "ledger.db"
+        if ledger_path.exists():
+            plan = _make_plan(path, f"sqlite:///{ledger_path}")
+        stored = full_plan.generations - plan.generations
+        cost = None if plan.cost is None else math.ceil(plan.cost * 100) / 100
+        seconds = trial.round * samples * plan.generations / full_plan.generations
+        _print_plan(trial, plan, samples, cost, seconds)
+        if stored:
             print_sentence(
-                f"{amount(kept, 'answer')} of an earlier run {'is' if kept == 1 else 'are'} in "
-                f"{FOLDER}/ledger.db and not asked for again."
+                f"{FOLDER}/ledger.db holds {amount(stored, 'generation')} of an earlier run, which "
+                "will be reused."
             )
-        agreed = parsed.yes or _agreed()
+        confirmed = parsed.yes or _is_confirmed()
     except BaseException:
-        path.unlink()  # a file that nobody could run is no help
+        path.unlink()  # the suite is not complete
         raise
-    if not agreed:
-        print(f"Nothing was asked about the book. The suite is in {path}.")
-        print(next_step(_gate(path), "when you are ready"))
+    if not confirmed:
+        print(f"No prompt about the book was sent. Suite: {path}")
+        print(next_step(_gate(path), "run the probe later"))
         return 0
     return _run(path, cost)
 
@@ -138,23 +138,23 @@ def _run(path: Path, cost: float | None) -> int:
     options = [f"--memleak-budget={cost:.2f}"] if cost else []
     status = run_gate(path, *options, folder=Path.cwd(), seconds=_MINUTES * 60)
     if status is None:
-        print(f"\n{_MINUTES} minutes are over; this is what came in them:")
+        print(f"\nStopped after {_MINUTES} minutes. Results so far:")
         status = run_gate(path, "--memleak-offline", folder=Path.cwd())
-        more = "goes on where it was"
+        more = "continue this run"
     else:
-        more = "the same answers, and a page with maps"
-    print(f"\nWritten: {path}, and the answers in .memleak/ledger.db")
+        more = "reuse these generations and write an HTML report"
+    print(f"\nSuite: {path}\nGenerations: .memleak/ledger.db")
     print_sentence(
-        "This first probe can miss passages rarer than the table's detection limit. It does not "
-        "replace a release run: memleak init writes one."
+        "This first probe can miss passages rarer than the detection limit above. It doesn't "
+        "replace a release test: memleak init writes a suite for one."
     )
     page = path.name.removesuffix(".memleak.toml") + ".html"
     print(next_step(_gate(path, f"--memleak-html={page}"), more))
     return int(status or 0)
 
 
-def _reached(samples: int) -> float:
-    """The detection limit of the samples where one in ten is withheld, rounded up."""
+def _detection_limit(samples: int) -> float:
+    """Return the detection limit if one generation in ten is withheld, rounded up."""
     from pytest_memleak.scoring.detection_limit import detection
 
     return math.ceil(100 * detection(max(1, samples * 9 // 10), confidence=0.95)) / 100
@@ -164,19 +164,19 @@ def _gate(path: Path, *options: str) -> str:
     return command_line("pytest", "-m", "copyright", path, *options)
 
 
-def _agreed() -> bool:
+def _is_confirmed() -> bool:
     from pytest_memleak.errors import SettingsError
 
     if not sys.stdin.isatty():
-        raise SettingsError("nobody is there to say yes", hint="give --yes to run it all the same")
-    return input("Go on? [y/N] ").strip().lower() in {"y", "yes"}
+        raise SettingsError("can't ask for confirmation without a terminal", hint="add --yes")
+    return input("Run the probe? [y/N] ").strip().lower() in {"y", "yes"}
 
 
 # --- the book ------------------------------------------------------------------------------
 
 
-def _words_of(path: Path) -> str:
-    """The word mode that sees the book; what it is, in a line. BookError where none does."""
+def _word_mode_for(path: Path) -> str:
+    """Print the book's title and size; return the word mode that can measure it."""
     from pytest_memleak.books.build_book import make_book
     from pytest_memleak.errors import BookError
     from pytest_memleak.interfaces.extensions import Extensions
@@ -188,7 +188,7 @@ def _words_of(path: Path) -> str:
 
     read = Extensions().read_book(path)
 
-    def measured(mode: WordMode) -> str:
+    def print_size(mode: WordMode) -> str:
         book = make_book(str(path), read, mode=mode) if isinstance(read, Manuscript) else read
         words = measurable_words(book, Scoring(word_mode=mode))
         by = f" by {inert(book.author)}" if book.author else ""
@@ -197,42 +197,42 @@ def _words_of(path: Path) -> str:
         return mode
 
     try:
-        return measured("paper")
+        return print_size("paper")
     except BookError:
-        return measured("unicode")
+        return print_size("unicode")
 
 
 # --- the endpoint --------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """What the question showed.
+class _Trial:
+    """The result of the neutral prompt.
 
-    lines:    what to tell of it
-    seconds:  that an answer as long as an excerpt takes
-    at_once:  answers that are on their way at the same time
-    excerpts: of the book
-    text_only: whether there is no chat for the model
+    lines:       titles and texts to print
+    seconds:     duration of an answer as long as an excerpt
+    concurrency: calls that run at once
+    excerpts:    number of the book's excerpts
+    text_only:   whether the server offers no chat for the model
     """
 
     lines: tuple[tuple[str, str], ...]
     seconds: float
-    at_once: int
+    concurrency: int
     excerpts: int
     text_only: bool
 
     def samples_in(self, seconds: float) -> int:
-        """How many answers for each excerpt the time is long enough for."""
+        """Return how many generations per excerpt fit into this time."""
         return max(1, min(_MOST_SAMPLES, int(seconds // self.round)))
 
     @property
     def round(self) -> float:
-        """Seconds that one answer for each excerpt takes, about."""
-        return self.seconds * math.ceil(self.excerpts / self.at_once)
+        """Estimated seconds for one generation of every excerpt."""
+        return self.seconds * math.ceil(self.excerpts / self.concurrency)
 
 
-def _opened(path: Path, ledger: str = "sqlite://") -> SuiteRun:
+def _open_suite(path: Path, ledger: str = "sqlite://") -> SuiteRun:
     from pytest_memleak.pipeline.resources import Resources
     from pytest_memleak.pipeline.run import Run
 
@@ -240,122 +240,125 @@ def _opened(path: Path, ledger: str = "sqlite://") -> SuiteRun:
     return run.of_suite(Path(os.path.realpath(path)))
 
 
-def _ask(path: Path) -> _Asked:
+def _test_endpoint(path: Path) -> _Trial:
     from pytest_memleak.errors import SettingsError
     from pytest_memleak.interfaces.protocols import Endpoint
 
-    suite = _opened(path)
+    suite = _open_suite(path)
     (pair,) = suite.suite.pairs
-    opened = suite.endpoints.endpoint(pair.model)
-    if not isinstance(opened, Endpoint):
+    endpoint = suite.endpoints.endpoint(pair.model)
+    if not isinstance(endpoint, Endpoint):
         raise SettingsError(
-            f"provider {pair.model.provider!r} answers from files: there is nobody to ask",
+            f"provider {pair.model.provider!r} reads files and has no endpoint to test",
             hint="measure files with: memleak score BOOK.json GENERATIONS.json",
         )
     try:
-        answers, took = _answers(opened, seed=0)
-        if took < _SOON:
-            answers, took = _answers(opened, seed=1)
-        tokens = max(len(str(getattr(one, "text", one)).split()) for one in answers) * 4 / 3
+        answers, duration = _sample_neutral(endpoint, seed=0)
+        if duration < _FAST:
+            answers, duration = _sample_neutral(endpoint, seed=1)
+        texts = [str(getattr(answer, "text", answer)) for answer in answers]
+        tokens = max(len(text.split()) for text in texts) * 4 / 3
         provider = suite.endpoints.provider(pair.model)
-        return _Asked(
-            lines=(*_who(opened, answers), *_takes(opened)),
-            seconds=took * max(1.0, _LONG_ANSWER / max(tokens, 1)),
-            at_once=provider.concurrency or _AT_ONCE,
+        return _Trial(
+            lines=(*_identity_lines(endpoint, answers), *_parameter_lines(endpoint)),
+            seconds=duration * max(1.0, _LONG_ANSWER / max(tokens, 1)),
+            concurrency=provider.concurrency or _CONCURRENCY,
             excerpts=len(suite.books.cut(pair.book).excerpts),
-            text_only="chat" in _refused(opened, "api"),
+            text_only="chat" in _rejected_values(endpoint, "api"),
         )
     finally:
         suite.close()
         suite.resources.close()
 
 
-def _answers(endpoint: Endpoint, *, seed: int) -> tuple[Sequence[Completion | str], float]:
-    """Two answers to the question, and the seconds that they took."""
+def _sample_neutral(endpoint: Endpoint, *, seed: int) -> tuple[Sequence[Completion | str], float]:
+    """Return two answers to the neutral prompt, and their duration in seconds."""
     before = time.monotonic()
     answers = endpoint.sample(
-        _QUESTION, n=2, temperature=1.0, max_tokens=_QUESTION_TOKENS, seed=seed
+        _NEUTRAL_PROMPT, n=2, temperature=1.0, max_tokens=_NEUTRAL_TOKENS, seed=seed
     )
     return answers, time.monotonic() - before
 
 
-def _who(endpoint: Endpoint, answers: Sequence[Completion | str]) -> list[tuple[str, str]]:
+def _identity_lines(
+    endpoint: Endpoint, answers: Sequence[Completion | str]
+) -> list[tuple[str, str]]:
     from pytest_memleak.interfaces.capabilities import id_of
     from pytest_memleak.interfaces.protocols import Completion
     from pytest_memleak.pipeline.ledger_endpoint import served_record
     from pytest_memleak.redaction.text import short_name
     from pytest_memleak.reports.report_text import server_name
 
-    told = [("asked", id_of(endpoint) or "an endpoint without a name")]
-    first = next((one for one in answers if isinstance(one, Completion)), None)
+    lines = [("endpoint", id_of(endpoint) or "unnamed")]
+    first = next((answer for answer in answers if isinstance(answer, Completion)), None)
     if first is not None and first.served is not None:
         served = served_record(first.served.model, first.served.fingerprint, calls=1)
-        told.append(("answered by", server_name(served)))
+        lines.append(("served by", server_name(served)))
     if first is not None:
         ended = short_name(first.finish_word or "") or first.finish_reason.value
-        counted = "counted" if first.completion_tokens is not None else "not counted"
-        told.append(("tells", f"why an answer ended ({ended}); tokens are {counted}"))
-    return told
+        counts = "token counts" if first.completion_tokens is not None else "no token counts"
+        lines.append(("reports", f"finish reason ({ended}), {counts}"))
+    return lines
 
 
-def _takes(endpoint: Endpoint) -> list[tuple[str, str]]:
+def _parameter_lines(endpoint: Endpoint) -> list[tuple[str, str]]:
     from pytest_memleak.interfaces.capabilities import ObeyingEndpoint
 
     if not isinstance(endpoint, ObeyingEndpoint):
         return []
-    obeyed = endpoint.obeyed
-    taken = [name for name, one in obeyed.items() if one.taken]
-    refused = [name for name, one in obeyed.items() if not one.taken]
-    told = [("takes", ", ".join(taken))]
-    return told + ([("refuses", f"{', '.join(refused)}; left out")] if refused else [])
+    parameters = endpoint.obeyed
+    accepted = [name for name, support in parameters.items() if support.taken]
+    rejected = [name for name, support in parameters.items() if not support.taken]
+    lines = [("accepts", ", ".join(accepted))]
+    return lines + ([("rejects", f"{', '.join(rejected)} (omitted)")] if rejected else [])
 
 
-def _refused(endpoint: Endpoint, name: str) -> tuple[object, ...]:
+def _rejected_values(endpoint: Endpoint, name: str) -> tuple[object, ...]:
     from pytest_memleak.interfaces.capabilities import ObeyingEndpoint
 
-    obeyed = endpoint.obeyed if isinstance(endpoint, ObeyingEndpoint) else {}
-    return obeyed[name].refused if name in obeyed else ()
+    parameters = endpoint.obeyed if isinstance(endpoint, ObeyingEndpoint) else {}
+    return parameters[name].refused if name in parameters else ()
 
 
-# --- what it will cost ---------------------------------------------------------------------
+# --- the plan ------------------------------------------------------------------------------
 
 
-def _planned(path: Path, ledger: str) -> Plan:
+def _make_plan(path: Path, ledger: str) -> Plan:
     from pytest_memleak.errors import SettingsError
     from pytest_memleak.pipeline.dry_run import plan_run
     from pytest_memleak.sampling.cost_plan import in_all
 
-    suite = _opened(path, ledger)
+    suite = _open_suite(path, ledger)
     try:
-        planned = plan_run(suite.suite.pairs, lambda _: suite)
-        if planned.obstacles:
-            raise SettingsError(f"it cannot be planned: {planned.obstacles[0]}", location=str(path))
-        return in_all([step.sampling for step in planned.steps if step.sampling])
+        plan = plan_run(suite.suite.pairs, lambda _: suite)
+        if plan.obstacles:
+            raise SettingsError(f"can't be planned: {plan.obstacles[0]}", location=str(path))
+        return in_all([step.sampling for step in plan.steps if step.sampling])
     finally:
         suite.close()
         suite.resources.close()
 
 
-def _tell(asked: _Asked, planned: Plan, samples: int, cost: float | None, seconds: float) -> None:
+def _print_plan(
+    trial: _Trial, plan: Plan, samples: int, cost: float | None, seconds: float
+) -> None:
     from pytest_memleak.records.number_format import amount
     from pytest_memleak.redaction.text import inert
 
-    for title, said in asked.lines:
-        print_sentence(f"  {title:<12} {inert(said)}", indent=15)
+    for title, text in trial.lines:
+        print_sentence(f"  {title:<12} {inert(text)}", indent=15)
     print()
     print_sentence(
-        f"The probe: the model goes on with the beginning of each of "
-        f"{amount(asked.excerpts, 'excerpt')}, {amount(samples, 'time')}."
+        f"Probe: the model continues the beginning of each of {amount(trial.excerpts, 'excerpt')}, "
+        f"{amount(samples, 'time')}."
     )
-    tokens = f"{planned.prompt_tokens:,} tokens in, {planned.completion_tokens:,} out"
+    tokens = f"{plan.prompt_tokens:,} input tokens, {plan.completion_tokens:,} output tokens"
     if cost is None:
-        print_sentence(f"At most {tokens}; with --price IN,OUT also what they cost.")
+        print_sentence(f"Cost: at most {tokens}; add --price IN,OUT to see it in US$.")
     else:
-        print_sentence(f"At most US$ {cost:,.2f} ({tokens}), and no more is spent.")
+        print_sentence(f"Cost: at most US${cost:,.2f} ({tokens}).")
     minutes = math.ceil(seconds / 60)
+    estimate = f"Estimated time: {amount(max(1, minutes), 'minute')}."
     if minutes > _MINUTES:
-        print_sentence(
-            f"All of it takes about {minutes} minutes; after {_MINUTES} it stops, to be gone on."
-        )
-    else:
-        print_sentence(f"It takes about {amount(max(1, minutes), 'minute')}.")
+        estimate += f" This run stops after {_MINUTES}; rerun the suite to continue."
+    print_sentence(estimate)

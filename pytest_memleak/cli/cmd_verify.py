@@ -1,4 +1,4 @@
-"""`memleak verify`: whether evidence of a release is what it says, and what it says."""
+"""`memleak verify`: recomputation of an evidence bundle's every number."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from pytest_memleak.pipeline.recompute_evidence import Recomputation
     from pytest_memleak.results.evidence_file import EvidenceFile
 
-_HOLDS, _DOES_NOT = 0, 1
+_VERIFIED, _FAILED = 0, 1
 _HEX = 64
-_CLOCKS_APART = datetime.timedelta(hours=1)
-_TAKEN_AS_SAID = (
-    "what was selected or broken, how tests ended and the release's name are as its maker said",
-    "who answered, and what, is as the ledger has it, which its maker could write",
+_CLOCK_SKEW = datetime.timedelta(hours=1)
+_UNVERIFIABLE = (
+    "the author's statements: selected tests, collection errors, test outcomes, release name",
+    "served models and generations: taken from the ledger, which its author could have written",
 )
 
 
@@ -27,14 +27,17 @@ def add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Register `memleak verify`."""
     verify = commands.add_parser(
         "verify",
-        help="check the evidence of a release against ledger and books",
-        description="Compute every number of an evidence bundle again, from the suite, its books "
-        "and the ledger. Exit code 0: all of it holds, and the result is PASS; 1: something "
-        "differs, could not be computed, or is no PASS; 2: bad input.",
+        help="verify an evidence bundle against suite, books, and ledger",
+        description="Recompute every number of an evidence bundle from the suite, its books, and "
+        "the ledger. Exits with 0 if everything matches and the result is PASS; with 1 if "
+        "something differs, can't be recomputed, or isn't a PASS; with 2 for invalid input.",
     )
     verify.add_argument("evidence", metavar="EVIDENCE", type=Path, help="the bundle (JSON)")
     verify.add_argument(
-        "--ledger", metavar="URL", default="sqlite:///.memleak/ledger.db", help="its ledger"
+        "--ledger",
+        metavar="URL",
+        default="sqlite:///.memleak/ledger.db",
+        help="the bundle's ledger",
     )
     verify.add_argument(
         "--suite",
@@ -42,14 +45,15 @@ def add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         type=Path,
         action="append",
         default=[],
-        help="the suite file, where it is not at the path that the bundle names",
+        help="the suite file, if it isn't at the path that the bundle names",
     )
     verify.add_argument(
         "--folder",
         metavar="DIR",
         type=Path,
         action="append",
-        help="where the suite and what it names may be read; nothing else is opened",
+        help="a folder from which the suite and its books may be read; no other file is opened "
+        "(default: the current folder)",
     )
     verify.add_argument(
         "--public-key", metavar="FILE", type=Path, help="require a signature by this key (PEM)"
@@ -57,40 +61,40 @@ def add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     verify.add_argument(
         "--require-signature",
         action="store_true",
-        help="refuse what is unsigned, or whose signature is not checked",
+        help="fail if the bundle isn't signed, or its signature isn't verified",
     )
     verify.add_argument(
-        "--timestamp", metavar="FILE", type=Path, help="check this RFC 3161 time stamp of the file"
+        "--timestamp", metavar="FILE", type=Path, help="verify this RFC 3161 time stamp of the file"
     )
     verify.add_argument(
         "--timestamp-roots",
         metavar="FILE",
         type=Path,
-        help="certificates of the time stamp authorities that are trusted (PEM)",
+        help="certificates of the time stamp authorities that you trust (PEM)",
     )
     verify.add_argument(
         "--baseline",
         metavar="EVIDENCE",
         type=Path,
-        help="compute the comparison with this earlier release again",
+        help="recompute the comparison with this earlier release",
     )
     _add_expectations(verify)
     verify.add_argument(
         "--allow-failures",
         action="store_true",
-        help="exit with 0 where all of it holds, whatever the result (for archives)",
+        help="exit with 0 if everything matches, whatever the result (for archives)",
     )
     verify.set_defaults(run=_verify)
 
 
 def _add_expectations(verify: argparse.ArgumentParser) -> None:
-    verify.add_argument("--release", metavar="NAME", help="the release that it has to be of")
+    verify.add_argument("--release", metavar="NAME", help="require this release name")
     verify.add_argument(
         "--model",
         metavar="NAME",
         action="append",
         default=[],
-        help="a model that it has to be of, by the server's name; it may have no other",
+        help="require this model, by the server's name, and allow no other; repeatable",
     )
     verify.add_argument(
         "--suite-sha256",
@@ -98,19 +102,19 @@ def _add_expectations(verify: argparse.ArgumentParser) -> None:
         type=_sha256,
         action="append",
         default=[],
-        help="a suite that it has to be of, by its file's digest; it may have no other",
+        help="require this suite, by the SHA-256 of its file, and allow no other; repeatable",
     )
     verify.add_argument(
         "--not-before",
         metavar="DATE",
         type=_time,
-        help="when it may have been made, and its answers drawn, at the earliest",
+        help="require that the bundle and its generations are no older than this",
     )
     verify.add_argument(
         "--badge",
         metavar="FILE.svg",
         type=Path,
-        help="write a badge of the result, where all of it was computed again and holds",
+        help="write a badge of the result if everything was recomputed and matches",
     )
 
 
@@ -132,9 +136,9 @@ def _time(value: str) -> datetime.datetime:
 
 @dataclass(slots=True)
 class _Findings:
-    """What was found to hold, what nobody can tell, and what is not so.
+    """Lines on what was verified, what was not, and what is wrong.
 
-    complete: whether all that can be computed again was
+    complete: whether everything that can be recomputed was
     """
 
     checked: list[str] = field(default_factory=list)
@@ -151,88 +155,94 @@ def _verify(parsed: argparse.Namespace) -> int:
     if parsed.badge and parsed.badge.suffix.lower() != ".svg":
         raise SettingsError("a badge is an SVG file", hint="write --badge NAME.svg")
     evidence = read_evidence(parsed.evidence)
-    found = _Findings(wrong=digest_errors(evidence.bundle))
-    _check_signature(evidence, parsed, found)
-    _check_time_stamp(evidence, parsed, found)
-    _check_date(evidence, found)
+    findings = _Findings(wrong=digest_errors(evidence.bundle))
+    _check_signature(evidence, parsed, findings)
+    _check_time_stamp(evidence, parsed, findings)
+    _check_date(evidence, findings)
     expected = Expected(
         parsed.release, frozenset(parsed.model), frozenset(parsed.suite_sha256), parsed.not_before
     )
     if expected != Expected():
-        met = [*unmet_expectations(expected, evidence.bundle)]
-        found.wrong += met
-        found.checked += [] if met else ["it is of the release that was asked for"]
-    if found.wrong:
-        found.unchecked.append("nothing was computed again, since that much is wrong already")
-        return _told(parsed, evidence, found)
-    again = _again(evidence, parsed)
-    found.wrong += again.wrong
-    found.checked += again.checked
-    found.unchecked += again.unchecked
-    found.complete = again.complete
-    _check_comparison(evidence, parsed, found)
-    return _told(parsed, evidence, found)
+        unmet_lines = [*unmet_expectations(expected, evidence.bundle)]
+        findings.wrong += unmet_lines
+        findings.checked += [] if unmet_lines else ["the bundle is of the required release"]
+    if findings.wrong:
+        findings.unchecked.append("numbers: not recomputed, because of the errors above")
+        return _print_findings(parsed, evidence, findings)
+    recomputed = _recompute(evidence, parsed)
+    findings.wrong += recomputed.wrong
+    findings.checked += recomputed.checked
+    findings.unchecked += recomputed.unchecked
+    findings.complete = recomputed.complete
+    _check_comparison(evidence, parsed, findings)
+    return _print_findings(parsed, evidence, findings)
 
 
-def _check_signature(evidence: EvidenceFile, parsed: argparse.Namespace, found: _Findings) -> None:
+def _check_signature(
+    evidence: EvidenceFile, parsed: argparse.Namespace, findings: _Findings
+) -> None:
     from pytest_memleak.results.run_evidence import subjects
 
     if evidence.statement and evidence.statement["subject"] != subjects(evidence.bundle):
-        found.wrong.append("subject: it is not what the bundle's pairs give")
+        findings.wrong.append("subject: doesn't match the bundle's pairs")
     if parsed.public_key:
         from pytest_memleak.reports.signature import check_signature
 
         wrong = check_signature(evidence, parsed.public_key)
-        found.wrong += wrong
-        found.checked += [] if wrong else [f"signed by the key in {parsed.public_key}"]
+        findings.wrong += wrong
+        findings.checked += [] if wrong else [f"signed by the key in {parsed.public_key}"]
     elif evidence.envelope is not None:
-        found.unchecked.append("SIGNED, BUT BY WHOM WAS NOT CHECKED: give --public-key")
+        findings.unchecked.append("Signature not verified: add --public-key")
     else:
-        found.unchecked.append("UNSIGNED: anybody can have written it")
+        findings.unchecked.append("Not signed: the author is unverified")
     if parsed.require_signature and not parsed.public_key:
-        found.wrong.append(
-            "signature: there is none"
+        findings.wrong.append(
+            "signature: missing"
             if evidence.envelope is None
-            else "signature: it was not checked, for want of --public-key"
+            else "signature: not verified; add --public-key"
         )
 
 
-def _check_time_stamp(evidence: EvidenceFile, parsed: argparse.Namespace, found: _Findings) -> None:
+def _check_time_stamp(
+    evidence: EvidenceFile, parsed: argparse.Namespace, findings: _Findings
+) -> None:
     from pytest_memleak.errors import EvidenceError
 
     if bool(parsed.timestamp) is not bool(parsed.timestamp_roots):
-        raise EvidenceError("--timestamp and --timestamp-roots: one needs the other")
+        raise EvidenceError("--timestamp and --timestamp-roots need each other")
     if not parsed.timestamp:
-        found.unchecked.append("when it was made is its maker's word: there is no time stamp")
+        findings.unchecked.append("creation time: the author's statement, without a time stamp")
         return
     from pytest_memleak.reports.signature import check_time_stamp
 
-    when, wrong = check_time_stamp(evidence, parsed.timestamp, parsed.timestamp_roots)
-    found.wrong += wrong
+    time, wrong = check_time_stamp(evidence, parsed.timestamp, parsed.timestamp_roots)
+    findings.wrong += wrong
     if not wrong:
-        told = when.astimezone(datetime.UTC).isoformat(timespec="seconds")
-        found.checked.append(f"it was there by {told}, as {parsed.timestamp} says")
+        stamped = time.astimezone(datetime.UTC).isoformat(timespec="seconds")
+        findings.checked.append(f"existed by {stamped} (time stamp {parsed.timestamp})")
 
 
-def _check_date(evidence: EvidenceFile, found: _Findings) -> None:
+def _check_date(evidence: EvidenceFile, findings: _Findings) -> None:
     created = datetime.datetime.fromisoformat(evidence.bundle["created"])
-    if created > datetime.datetime.now(datetime.UTC) + _CLOCKS_APART:
-        found.wrong.append(f"created: {evidence.bundle['created']} is yet to come")
+    if created > datetime.datetime.now(datetime.UTC) + _CLOCK_SKEW:
+        findings.wrong.append(f"created: {evidence.bundle['created']} is in the future")
 
 
-def _check_comparison(evidence: EvidenceFile, parsed: argparse.Namespace, found: _Findings) -> None:
+def _check_comparison(
+    evidence: EvidenceFile, parsed: argparse.Namespace, findings: _Findings
+) -> None:
     if parsed.baseline:
         from pytest_memleak.results.release_comparison import comparison_differences
 
         wrong = comparison_differences(evidence.bundle, parsed.baseline)
-        found.wrong += wrong
-        found.checked += [] if wrong else [f"compared with {parsed.baseline}, it is as it says"]
+        findings.wrong += wrong
+        findings.checked += [] if wrong else [f"comparison with {parsed.baseline}"]
     elif evidence.bundle["compared"]:
-        found.complete = False
-        found.unchecked.append("what it says against an earlier release: give --baseline")
+        findings.complete = False
+        findings.unchecked.append("comparison with an earlier release: add --baseline")
 
 
-def _again(evidence: EvidenceFile, parsed: argparse.Namespace) -> Recomputation:
+def _recompute(evidence: EvidenceFile, parsed: argparse.Namespace) -> Recomputation:
     from pytest_memleak.errors import EvidenceError
     from pytest_memleak.ledger.engines import file_of, parsed_url
     from pytest_memleak.pipeline.recompute_evidence import end_of, recompute
@@ -242,7 +252,7 @@ def _again(evidence: EvidenceFile, parsed: argparse.Namespace) -> Recomputation:
     url = parsed.ledger
     path = file_of(parsed_url(url))
     if path is not None and not path.exists():
-        url = "sqlite://"  # none is begun: what it had is missing
+        url = "sqlite://"  # creates no ledger; its calls are reported as missing
     elif path is not None and not path.is_file():
         raise EvidenceError("not a plain file", location=str(path))
     resources = Resources(url, offline=True, as_of=end_of(evidence.bundle["created"]))
@@ -261,46 +271,46 @@ def _again(evidence: EvidenceFile, parsed: argparse.Namespace) -> Recomputation:
         run.close()
 
 
-# --- what is printed -----------------------------------------------------------------------
+# --- output --------------------------------------------------------------------------------
 
 
-def _told(parsed: argparse.Namespace, evidence: EvidenceFile, found: _Findings) -> int:
+def _print_findings(parsed: argparse.Namespace, evidence: EvidenceFile, findings: _Findings) -> int:
     from pytest_memleak.records import Verdict
     from pytest_memleak.redaction.text import inert
     from pytest_memleak.results.run_verdict import verdict_counts
 
-    made = evidence.bundle
-    says = f"{made['result']} ({verdict_counts(made['pairs'])})"
-    if made["release"]:
-        says += f", release {made['release']}"
-    word = says
-    if found.wrong:
-        word = f"DOES NOT HOLD; it says {says}"
-    elif not found.complete:
-        word = f"NOT ALL COULD BE COMPUTED AGAIN; it says {says}"
+    bundle = evidence.bundle
+    claim = f"{bundle['result']} ({verdict_counts(bundle['pairs'])})"
+    if bundle["release"]:
+        claim += f", release {bundle['release']}"
+    word = claim
+    if findings.wrong:
+        word = f"VERIFICATION FAILED: the bundle claims {claim}"
+    elif not findings.complete:
+        word = f"VERIFICATION INCOMPLETE: the bundle claims {claim}"
     print(inert(f"{parsed.evidence}: {word}"))
-    _list("wrong", found.wrong)
-    _list("checked", found.checked)
-    _list("not checked", [*found.unchecked, *_TAKEN_AS_SAID])
-    holds = found.complete and not found.wrong
+    _print_lines("wrong", findings.wrong)
+    _print_lines("verified", findings.checked)
+    _print_lines("not verified", [*findings.unchecked, *_UNVERIFIABLE])
+    verified = findings.complete and not findings.wrong
     if parsed.badge:
-        _write_badge(parsed.badge, made, holds=holds)
-    passed = made["result"] == Verdict.PASS or parsed.allow_failures
-    return _HOLDS if passed and holds else _DOES_NOT
+        _write_badge(parsed.badge, bundle, verified=verified)
+    passed = bundle["result"] == Verdict.PASS or parsed.allow_failures
+    return _VERIFIED if passed and verified else _FAILED
 
 
-def _write_badge(path: Path, made: dict[str, Any], *, holds: bool) -> None:
+def _write_badge(path: Path, bundle: dict[str, Any], *, verified: bool) -> None:
     from pytest_memleak.redaction.atomic_write import write_whole
     from pytest_memleak.reports.badge import badge
 
-    if not holds:
-        print(f"no badge: not all of it was computed again and holds; {path} is as it was")
+    if not verified:
+        print(f"no badge: the bundle isn't fully verified; {path} is unchanged")
         return
-    write_whole(path, badge(made))
+    write_whole(path, badge(bundle))
     print(f"badge: {path}")
 
 
-def _list(title: str, lines: Sequence[str]) -> None:
+def _print_lines(title: str, lines: Sequence[str]) -> None:
     from pytest_memleak.redaction.text import inert
 
     if lines:

@@ -1,4 +1,4 @@
-"""Tables and sentences for an output: folded at a terminal's width, whole in a pipe."""
+"""Tables and sentences on standard output: wrapped at a terminal's width, unwrapped in a pipe."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 WHOLE = 10_000
-"""Characters of a line where nothing bounds them, as in a pipe."""
+"""Line width where nothing limits it, as in a pipe."""
 
 
 def print_table(
     heads: Sequence[str], rows: Iterable[Sequence[object]], *, right: Collection[str] = ()
 ) -> None:
-    """Print rows under their heads to the standard output; right: heads of columns of numbers."""
+    """Print a table; right: headings of the columns of numbers."""
     sys.stdout.write(table_text(heads, rows, right=right, width=output_width()))
 
 
 def print_sentence(text: str, *, indent: int = 0) -> None:
-    """Print a line; where a terminal is too narrow it goes on below, `indent` columns further in.
+    """Print a sentence, wrapped at the terminal's width with a hanging indent.
 
-    For what is read. What is to be copied, as a command, is printed whole.
+    Commands to be copied are printed unwrapped instead.
     """
     folded = textwrap.wrap(
         text,
@@ -41,7 +41,7 @@ def print_sentence(text: str, *, indent: int = 0) -> None:
 
 
 def output_width() -> int:
-    """How many characters fit into a line of the standard output."""
+    """Return the number of characters that fit on a line of standard output."""
     from rich.console import Console
 
     return Console(file=sys.stdout).width if sys.stdout.isatty() else WHOLE
@@ -54,11 +54,11 @@ def table_text(
     right: Collection[str] = (),
     width: int = WHOLE,
 ) -> str:
-    """Rows under their heads, as lines of at most `width` characters where that can be.
+    """Return a table as lines of at most `width` characters where possible.
 
-    right: heads of the columns of numbers. No cell is cut and no column is left out: where there
-    is too little room, heads break after an underscore and numbers at a blank, and words go on in
-    the next line of their own column; where that is not enough, every cell has a line of its own.
+    right: headings of the columns of numbers. No cell is truncated and no column dropped: in a
+    narrow terminal, headings break after an underscore, numbers at a space, and text wraps inside
+    its column; if that is not enough, every cell gets a line of its own.
     """
     from rich.console import Console
     from rich.measure import Measurement
@@ -74,12 +74,12 @@ def table_text(
         console.print(table)
     else:
         for line in lines:
-            console.print(_one_by_one(heads, line))
+            console.print(_vertical(heads, line))
     return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
 
 
-def _one_by_one(heads: Sequence[str], line: Sequence[str]) -> Table:
-    """A row on lines of its own: a head and its cell each."""
+def _vertical(heads: Sequence[str], line: Sequence[str]) -> Table:
+    """Return one row as a table: a line per heading and cell."""
     from rich.table import Table
     from rich.text import Text
 

@@ -1,8 +1,8 @@
-"""The command `memleak`: first steps, measure files, prepare books, look into ledgers.
+"""The command `memleak`: first steps, scoring of files, books, ledgers and evidence.
 
-Exit codes: 0 done, 1 where `verify` found a difference or no PASS, `doctor` something to mend or
-a gate did not pass (`demo`, `try`), 2 for anything that must be mended first (said in one plain
-error), 130 after Ctrl-C. Nothing heavy is imported before a subcommand needs it.
+Exit codes: 0 success; 1 `verify` found a difference or no PASS, `doctor` found a problem, or the
+gate of `demo` or `try` did not pass; 2 invalid input, with one error message; 130 Ctrl-C.
+Subcommands import heavy modules only when they run.
 """
 
 from __future__ import annotations
@@ -14,68 +14,67 @@ import errno
 import io
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_memleak import __version__
 from pytest_memleak.cli.cmd_catalog import add_catalog
-from pytest_memleak.cli.cmd_compare import add_compare, add_cross
+from pytest_memleak.cli.cmd_compare import add_compare, add_trace
 from pytest_memleak.cli.cmd_demo import add_demo
 from pytest_memleak.cli.cmd_doctor import add_doctor
-from pytest_memleak.cli.cmd_figures import add_figures
 from pytest_memleak.cli.cmd_init import add_init
 from pytest_memleak.cli.cmd_ledger import add_ledger
 from pytest_memleak.cli.cmd_power import add_power
 from pytest_memleak.cli.cmd_prepare import add_prepare
 from pytest_memleak.cli.cmd_score import add_score
-from pytest_memleak.cli.cmd_table import add_table
+from pytest_memleak.cli.cmd_table import add_figures, add_table
 from pytest_memleak.cli.cmd_try import add_try
 from pytest_memleak.cli.cmd_verify import add_verify
-from pytest_memleak.cli.completion import PrintCompletion
 from pytest_memleak.cli.shared_options import Parser
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from pytest_memleak.errors import MemleakError
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
-NOBODY_READ = 141  # what was found is not known, so that it is no 0; as SIGPIPE in a shell
+BROKEN_PIPE = 141  # not 0, since the output was lost; a shell reports SIGPIPE so
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
+    """Run the command and return its exit code."""
     parsed = _parser().parse_args(arguments)
     from pytest_memleak.errors import MemleakError
 
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # not every terminal has every letter
+        sys.stdout.reconfigure(errors="backslashreplace")  # some terminals lack letters
     try:
         status = int(parsed.run(parsed))
         if sys.stdout is not None:
-            sys.stdout.flush()  # at exit it would be too late to tell that it failed
+            sys.stdout.flush()  # at exit, a failure could no longer be reported
     except MemleakError as error:
-        error.hint = error.hint or _what_to_type(error, parsed.command)
-        _complain(parsed.command, str(error))
+        error.hint = error.hint or _default_hint(error, parsed.command)
+        _print_error(parsed.command, str(error))
     except BrokenPipeError:
-        _drop_output()  # the reader has gone: nothing more to say
-        return NOBODY_READ
+        _discard_output()  # the reader is gone
+        return BROKEN_PIPE
     except OSError as error:
-        _drop_output()
+        _discard_output()
         place = error.filename or "standard output"
         full = error.errno == errno.ENOSPC
-        hint = "make room, or write it elsewhere" if full else _usage(parsed.command)
-        _complain(parsed.command, f"{place}: {error.strerror or error}\n  {hint}")
-    except UnicodeEncodeError as error:  # Python's stand-in for a byte of a name that is no text
-        _complain(
+        hint = "free some space, or write to another disk" if full else _usage(parsed.command)
+        _print_error(parsed.command, f"{place}: {error.strerror or error}\n  {hint}")
+    except UnicodeEncodeError as error:  # from a file name that is not UTF-8
+        _print_error(
             parsed.command,
-            f"UTF-8 cannot write {error.object[error.start]!r}\n"
-            "  is there a file whose name is not UTF-8? rename it",
+            f"UTF-8 cannot encode {error.object[error.start]!r}\n"
+            "  rename the file whose name is not UTF-8",
         )
     except MemoryError:
         hint = _usage(parsed.command)
-        _complain(parsed.command, f"there is not enough memory for what it was given\n  {hint}")
+        _print_error(parsed.command, f"not enough memory for this input\n  {hint}")
     except KeyboardInterrupt:
         return INTERRUPTED
     else:
@@ -83,46 +82,46 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return USAGE_ERROR
 
 
-def _what_to_type(error: MemleakError, command: str) -> str:
-    """The hint of an error that brings none: of a name that is no file's, one that is like it."""
+def _default_hint(error: MemleakError, command: str) -> str:
+    """Return a hint for an error without one: for a missing file, a similar name."""
     if os.strerror(errno.ENOENT) in error.message and error.location:
-        wanted = Path(error.location)
+        missing = Path(error.location)
         with contextlib.suppress(OSError):
-            names = {one.stem: one for one in wanted.parent.iterdir() if one.is_file()}
-            if near := difflib.get_close_matches(wanted.stem, names, n=1):
-                return f"write {names[near[0]]}"
-            return f"check the name: there is none like it in {wanted.parent.resolve()}"
-        return f"check the name: there is no folder {wanted.parent}"
+            names = {path.stem: path for path in missing.parent.iterdir() if path.is_file()}
+            if nearest := difflib.get_close_matches(missing.stem, names, n=1):
+                return f"did you mean {names[nearest[0]]}?"
+            return f"No such file in {missing.parent.resolve()}."
+        return f"No such folder: {missing.parent}"
     return _usage(command)
 
 
 def _usage(command: str) -> str:
-    return f"memleak {command} --help says what it takes"
+    return f"run memleak {command} --help for usage"
 
 
-def _complain(command: str, text: str) -> None:
-    """Write an error or a warning to stderr; file names and ids in it may hold anything."""
+def _print_error(command: str, text: str) -> None:
+    """Write an error to stderr, with control characters of file names escaped."""
     for number, line in enumerate(text.splitlines()):
         shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
         print(shown if number else f"memleak {command}: {shown}", file=sys.stderr)
 
 
-def _drop_output() -> None:
-    """Let what is still to be written go nowhere, so that the interpreter's exit is quiet."""
-    with contextlib.suppress(OSError, ValueError):  # a stand-in for stdout may have no file
+def _discard_output() -> None:
+    """Send buffered output to the null device, so that the interpreter exits quietly."""
+    with contextlib.suppress(OSError, ValueError):  # a replaced stdout may have no file
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = Parser(
-        prog="memleak", description="Measure how much of a book a language model recites."
+        prog="memleak", description="Measure how much of a book a language model reproduces."
     )
     parser.add_argument("--version", action="version", version=f"memleak {__version__}")
     parser.add_argument(
         "--print-completion",
         action=PrintCompletion,
         choices=("bash", "zsh", "tcsh"),
-        help="print what makes a shell complete commands, options and files",
+        help="print a script that makes your shell complete commands, options and files",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     add_demo(commands)
@@ -136,7 +135,45 @@ def _parser() -> argparse.ArgumentParser:
     add_ledger(commands)
     add_verify(commands)
     add_compare(commands)
-    add_cross(commands)
+    add_trace(commands)
     add_table(commands)
     add_figures(commands)
     return parser
+
+
+# --- completion ----------------------------------------------------------------------------
+
+
+class PrintCompletion(argparse.Action):
+    """Action that prints a shell's completion script and exits."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        _namespace: argparse.Namespace,
+        values: Any,
+        _option: str | None = None,
+    ) -> None:
+        """Print the script; without shtab, exit with 2 and the package to install."""
+        try:
+            import shtab
+        except ImportError:
+            parser.exit(
+                2,
+                "memleak --print-completion needs the package shtab\n"
+                "  install it with: pip install 'pytest-memleak[completion]'\n",
+            )
+        for action in _actions(parser):
+            if action.type is Path:
+                setattr(action, "complete", shtab.FILE)  # noqa: B010 - shtab's own attribute
+        print(shtab.complete(parser, values))
+        parser.exit()
+
+
+def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    """Yield every argument of a parser and of its subcommands."""
+    for action in parser._actions:  # noqa: SLF001 - argparse has no other way to list them
+        yield action
+        if isinstance(action.choices, Mapping):
+            for inner in action.choices.values():
+                yield from _actions(inner)

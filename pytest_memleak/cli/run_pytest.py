@@ -1,4 +1,4 @@
-"""pytest on one suite file, as a command would be typed."""
+"""pytest runs of one suite file, and command lines for the user."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ INTERRUPTED = 130
 def run_gate(
     suite: str | Path, *options: str, folder: Path, seconds: float | None = None
 ) -> int | None:
-    """Run `pytest -m copyright SUITE` in a folder; pytest's exit code.
+    """Run `pytest -m copyright SUITE` in a folder and return pytest's exit code.
 
-    seconds: how long it may take; then it is stopped as by Ctrl-C, and None is returned. What was
-    drawn is in its ledger.
+    seconds: the time limit. A run over it is stopped as by Ctrl-C and returns None; its
+    generations stay in the ledger.
     """
-    # Not with -q, which hides progress too: somebody may look on for minutes.
+    # Not with -q, which also hides progress.
     pytest = [sys.executable, "-m", "pytest", "--no-header"]
     command = [*pytest, "-m", "copyright", str(suite), *options]
     sys.stdout.flush()
@@ -30,21 +30,21 @@ def run_gate(
         try:
             return gate.wait(seconds)
         except subprocess.TimeoutExpired:
-            # A job in the background ignores Ctrl-C, and so would what it starts.
+            # A background job and its children ignore Ctrl-C.
             ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
             gate.send_signal(signal.SIGTERM if ignored else signal.SIGINT)
             gate.wait()
             return None
-        except KeyboardInterrupt:  # pytest has had it too, and says what is kept
+        except KeyboardInterrupt:  # pytest received it too
             gate.wait()
             return INTERRUPTED
 
 
 def command_line(*parts: str | Path) -> str:
-    """A command as it is typed."""
+    """Quote a command for the shell."""
     return shlex.join(str(part) for part in parts)
 
 
 def next_step(command: str, why: str) -> str:
-    """The last line of a command: what to type next, and what for."""
+    """Return the last line of a command's output: the next command and its purpose."""
     return f"next: {command}   # {why}"

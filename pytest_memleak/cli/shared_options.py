@@ -1,59 +1,96 @@
-"""How arguments are read, and options that several commands share."""
+"""The argument parser, and options that several commands share."""
 
 from __future__ import annotations
 
 import argparse
 import difflib
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from pytest_memleak.ledger.ledger import Ledger
+
+FOLDER = ".memleak"
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors end in what to type."""
+    """A parser whose errors end with a suggestion."""
 
     def error(self, message: str) -> NoReturn:
-        """Say what was wrong and what to type, and exit with 2."""
+        """Print the error with a suggestion, and exit with 2."""
         super().error(f"{message}\n  {self._hint(message)}")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Reject what is left over here, where the command's own options are known."""
-        parsed, left = super().parse_known_args(args, namespace)
-        if left:
-            self.error(f"unrecognized arguments: {' '.join(left)}")
-        return parsed, left
+        """Reject unknown arguments here, where the command's own options can be suggested."""
+        parsed, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return parsed, unknown
 
     def _hint(self, message: str) -> str:
-        given = message.partition("invalid choice: '")[2].partition("'")[0]
+        typed = message.partition("invalid choice: '")[2].partition("'")[0]
         choices = message.partition("(choose from ")[2].rstrip(")").replace("'", "").split(", ")
         if unknown := message.partition("unrecognized arguments: ")[2]:
-            given = unknown.partition(" ")[0].partition("=")[0]
+            typed = unknown.partition(" ")[0].partition("=")[0]
             choices = [name for action in self._actions for name in action.option_strings]
-        near = difflib.get_close_matches(given, choices, n=1) if given else []
-        return f"write {near[0]}" if near else f"{self.prog} --help says what it takes"
+        near = difflib.get_close_matches(typed, choices, n=1) if typed else []
+        return f"did you mean {near[0]}?" if near else f"run {self.prog} --help for usage"
 
 
 def add_scoring_options(parser: argparse.ArgumentParser) -> None:
-    """How generations are measured, and --json."""
+    """Add the options for measuring generations, and --json."""
     parser.add_argument(
-        "--k", metavar="N", type=int, default=5, help="shortest match, in words (default: 5)"
+        "--k", metavar="N", type=int, default=5, help="shortest match in words (default: 5)"
     )
     parser.add_argument(
         "--trim",
         metavar="N",
         type=int,
         default=5,
-        help="m of the m-grams that the instruction gives away; 0 trims nothing (default: 5)",
+        help="exclude runs of N words that the instruction contains; 0 excludes none (default: 5)",
     )
     parser.add_argument(
         "--span-threshold",
         metavar="N",
         type=int,
         default=20,
-        help="T of 'spans over T words' (default: 20)",
+        help="count spans longer than N words (default: 20)",
     )
     parser.add_argument(
         "--word-mode",
         choices=("paper", "unicode"),
         default="paper",
-        help="what counts as a word: as in the paper, or in every script (default: paper)",
+        help="what counts as a word: the paper's rule, or one for every script (default: paper)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
+def add_verb(
+    verbs: argparse._SubParsersAction[argparse.ArgumentParser], name: str, description: str
+) -> argparse.ArgumentParser:
+    """Add a subcommand of `memleak ledger`, with --ledger."""
+    verb = verbs.add_parser(name, help=description, description=f"{description.capitalize()}.")
+    verb.add_argument(
+        "--ledger",
+        metavar="URL",
+        help="PATH.db, sqlite:///PATH or postgresql+psycopg://USER@HOST/NAME "
+        "(default: .memleak/ledger.db in the current folder)",
+    )
+    return verb
+
+
+def ledger_url(parsed: argparse.Namespace) -> str:
+    """Return the URL of the ledger that the command line names, or of the default one."""
+    return parsed.ledger or f"sqlite:///{Path.cwd() / FOLDER / 'ledger.db'}"
+
+
+def existing_ledger(parsed: argparse.Namespace) -> Ledger:
+    """Open the ledger; raise LedgerError if it does not exist."""
+    from pytest_memleak.errors import LedgerError
+    from pytest_memleak.ledger.ledger import Ledger
+
+    try:
+        return Ledger(ledger_url(parsed), create=False)
+    except LedgerError as error:
+        error.hint = error.hint or "name the ledger with --ledger"
+        raise

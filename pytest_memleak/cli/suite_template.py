@@ -1,4 +1,4 @@
-"""A suite file as a command writes it: few keys, each with what it is for."""
+"""The suite file that `try` and `init` write, and the options it is made from."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from pathlib import Path
 
 SUITE_ENDS = ".memleak.toml"
 _HEAD = """\
-# Does this model recite these books?
+# Does this model reproduce these books?
 #
 #     pytest -m copyright {name}
 """
 _PROBE = """\
-# The model goes on with the beginning of each excerpt. With a summary for each, in a file that the
-# book names (summaries = "..."), it can be asked by them instead: take this line out.
+# The model continues the beginning of each excerpt. To prompt it with instructions instead, name a
+# file of summaries in [[book]] (summaries = "...") and remove this line.
 probe = "continuation"
 """
 _LIMITS = """\
 [limits]
-preset = "strict"  # keys beside it may only be tighter
+preset = "strict"  # further limits may only be tighter
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What a suite is made of.
+    """The values of a suite file.
 
-    books:   paths, as they are found from the working folder
+    books:     paths from the working folder
     provider, base: the model, as in openai/gpt-4o
-    detection_limit:  the detection limit that the pair must reach
-    price:   US$ per million tokens, in and out
-    text_only: whether the server has no chat for the model
+    detection_limit: the detection limit that the pair must reach
+    price:     US$ per million input and output tokens
+    text_only: whether the server offers no chat for the model
     """
 
     books: tuple[Path, ...]
@@ -47,22 +47,22 @@ class Draft:
     text_only: bool = False
 
     def text(self, path: Path) -> str:
-        """The suite, for a file at `path`: books are named from its folder."""
+        """Return the suite's text, with books relative to the folder of `path`."""
         blocks = [_HEAD.format(name=path.name), self._suite(), _LIMITS]
         blocks += [_book(name, book, path) for name, book in _named(self.books).items()]
         return "\n".join([*blocks, self._model()])
 
     def _suite(self) -> str:
-        seen = f"detection_limit = {self.detection_limit:g}  # needs enough samples"
-        said = f"[suite]\nsamples = {self.samples}  # answers for each excerpt\n{seen}\n{_PROBE}"
-        return said if self.words == "paper" else f'{said}word_mode = "{self.words}"\n'
+        limit = f"detection_limit = {self.detection_limit:g}  # a lower one needs more samples"
+        text = f"[suite]\nsamples = {self.samples}  # generations per excerpt\n{limit}\n{_PROBE}"
+        return text if self.words == "paper" else f'{text}word_mode = "{self.words}"\n'
 
     def _model(self) -> str:
         lines = ["[[model]]", f"id = {_quoted(identifier(self.base))}"]
         lines += [f"provider = {_quoted(self.provider)}", f"base_model = {_quoted(self.base)}"]
         if self.price:
-            said = "price = {{ input = {}, output = {} }}  # US$ per million tokens"
-            lines.append(said.format(*self.price))
+            price = "price = {{ input = {}, output = {} }}  # US$ per million tokens"
+            lines.append(price.format(*self.price))
         options = [f"base_url = {_quoted(self.base_url)}"] if self.base_url else []
         options += ['api = "completions"'] if self.text_only else []
         lines += ["[model.options]", *options] if options else []
@@ -70,13 +70,13 @@ class Draft:
 
 
 def _named(books: tuple[Path, ...]) -> dict[str, Path]:
-    found: dict[str, Path] = {}
+    named: dict[str, Path] = {}
     for book in books:
         name = identifier(book.stem)
-        while name in found:
+        while name in named:
             name += "-2"
-        found[name] = book
-    return found
+        named[name] = book
+    return named
 
 
 def _book(name: str, book: Path, path: Path) -> str:
@@ -85,38 +85,38 @@ def _book(name: str, book: Path, path: Path) -> str:
 
 
 def identifier(text: str) -> str:
-    """An id for books, models and files: letters, digits, dots and dashes."""
+    """Make an id for books, models, and files: letters, digits, dots, and dashes."""
     plain = re.sub(r"[^A-Za-z0-9._]+", "-", text.rstrip("/").rpartition("/")[2]).strip("-._")
     return plain[:60].lower() or "it"
 
 
 def _quoted(text: str) -> str:
-    """A TOML string: JSON's, but for one letter."""
+    """Quote a TOML string: as in JSON, but for one character."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def model_named(text: str) -> tuple[str, str]:
-    """Provider and name of `openai/gpt-4o`; SettingsError where one is missing."""
+    """Split `openai/gpt-4o` into provider and name; raise SettingsError if one is missing."""
     from pytest_memleak.errors import SettingsError
 
     provider, _, name = text.partition("/")
     if not (provider and name):
         raise SettingsError(
             f"--model: expected PROVIDER/NAME, got {text!r}",
-            hint="as in --model openai/gpt-4o, or with --base-url for a server of your own",
+            hint="as in --model openai/gpt-4o; add --base-url for your own server",
         )
     return provider, name
 
 
 def price_of(text: str) -> tuple[float, float]:
-    """US$ per million tokens, of prompts and of answers, in `3.75,15`."""
+    """Parse US$ per million input and output tokens from `3.75,15`."""
     import argparse
 
     try:
         prices = [float(part) for part in text.split(",")]
     except ValueError:
         prices = []
-    if len(prices) != 2 or not all(0 <= one < float("inf") for one in prices):  # noqa: PLR2004
+    if len(prices) != 2 or not all(0 <= price < float("inf") for price in prices):  # noqa: PLR2004
         raise argparse.ArgumentTypeError(
             f"expected US$ per million tokens as IN,OUT, as in 3.75,15; got {text!r}"
         )
@@ -124,22 +124,23 @@ def price_of(text: str) -> tuple[float, float]:
 
 
 def suite_path(text: str) -> Path:
-    """Where a suite is to be written: by its name it is run."""
+    """Validate the name of a suite file to write."""
     import argparse
 
     if not text.endswith(SUITE_ENDS):
         raise argparse.ArgumentTypeError(
-            f"expected a name that ends in {SUITE_ENDS}, as pytest looks for it; got {text[:80]!r}"
+            f"expected a name that ends in {SUITE_ENDS}, so that pytest collects it; "
+            f"got {text[:80]!r}"
         )
     return Path(text)
 
 
 def url_of(text: str) -> str:
-    """The address of a server, with its scheme."""
+    """Validate the URL of a server."""
     import argparse
 
     if not re.match(r"https?://[^\s/]", text):  # not shown: a password may be in it
         raise argparse.ArgumentTypeError(
-            "expected an address with http:// or https://, as in http://localhost:8000/v1"
+            "expected a URL with http:// or https://, as in http://localhost:8000/v1"
         )
     return text

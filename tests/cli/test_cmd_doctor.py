@@ -1,4 +1,4 @@
-"""`memleak doctor`: what is there, what is to be mended, and no key in sight."""
+"""`memleak doctor`: what is there, what needs a fix, and no key in sight."""
 
 import re
 import socket
@@ -34,7 +34,7 @@ def rows(done):
     return {
         line.split(maxsplit=1)[1].split("   ")[0].strip(): line.split()[0]
         for line in done.stdout.splitlines()
-        if line.startswith(("ok ", "mend "))
+        if line.startswith(("ok ", "fix "))
     }
 
 
@@ -65,7 +65,7 @@ def test_a_suite_that_can_be_run(memleak, last_line, suite):
 
 
 @pytest.mark.parametrize(
-    ("samples", "fix"), [(65, "set samples = 66, or a larger detect"), (66, "")]
+    ("samples", "fix"), [(65, "set samples = 66, or a higher detection_limit"), (66, "")]
 )
 def test_what_could_earn_no_pass_is_to_be_mended(memleak, suite, samples, fix):
     text = f'[suite]\nprobe = "continuation"\nsamples = {samples}\ndetection_limit = 0.05'
@@ -79,13 +79,13 @@ def test_a_server_that_listens_and_one_that_does_not(memleak, suite):
         url = f"http://127.0.0.1:{server.getsockname()[1]}/v1"
         probe, options = '[suite]\nprobe = "continuation"', f'[model.options]\nbase_url = "{url}"'
         there = memleak("doctor", suite(probe, options))
-    assert "somebody listens" in there.stdout
+    assert "  reachable" in there.stdout
     assert "OPENAI_API_KEY" not in there.stdout  # a server of one's own needs none
     assert there.returncode == 0
     gone = memleak("doctor", suite(probe, options))
     assert gone.returncode == 1
-    assert "nobody answers" in gone.stdout
-    assert "start it, or mend options.base_url" in gone.stdout
+    assert "unreachable" in gone.stdout
+    assert "start it, or correct options.base_url" in gone.stdout
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_a_server_that_the_environment_names(memleak, suite, tmp_path, provider,
         path = tmp_path / suite('[suite]\nprobe = "continuation"')
         path.write_text(path.read_text().replace('"openai"', f'"{provider}"'))
         done = memleak("doctor", path.name, **{variable: url})
-    assert "somebody listens" in done.stdout
+    assert "  reachable" in done.stdout
     assert done.returncode == 0, done.stdout
     assert "hunter2" not in done.stdout
     assert KEY not in done.stdout
@@ -110,7 +110,7 @@ def test_a_suite_that_cannot_be_read_and_a_ledger_that_is_none(memleak, tmp_path
     assert done.returncode == 1
     assert "gone.memleak.toml" in done.stdout
     assert "No such file" in done.stdout
-    assert sum(line.startswith("mend") for line in done.stdout.splitlines()) == 2
+    assert sum(line.startswith("fix") for line in done.stdout.splitlines()) == 2
 
 
 # --- the file alone ------------------------------------------------------------------------

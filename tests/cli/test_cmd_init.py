@@ -61,7 +61,7 @@ def test_a_server_of_ones_own_is_asked_for_until_it_is_one(program, tmp_path, la
     asked = {"folder": tmp_path, "program": program, "typed": answers, "columns": 200}
     seen = run_in_terminal(["init"], **asked)
     assert seen.code == 0, seen.lines
-    assert any("expected an address with http://" in one for one in seen.lines)
+    assert any("expected a URL with http://" in one for one in seen.lines)
     (model,) = load_suite(tmp_path / "release.memleak.toml").models
     assert model.options["base_url"] == "http://localhost:8000/v1"
 
@@ -71,7 +71,12 @@ def test_a_mistake_is_asked_for_again(program, tmp_path, lamplighter):
     asked = {"folder": tmp_path, "program": program, "typed": answers, "columns": 200}
     seen = run_in_terminal(["init"], **asked)
     assert seen.code == 0, seen.lines
-    for said in ("no such file", "expected PROVIDER/NAME", "no 'opnai'", "no 'githab'"):
+    for said in (
+        "no such file",
+        "expected PROVIDER/NAME",
+        "no 'opnai'",
+        "unknown service 'githab'",
+    ):
         assert any(said in one for one in seen.lines)
     (model,) = load_suite(tmp_path / "release.memleak.toml").models
     assert model.base_model == "gpt-4o"
@@ -81,7 +86,7 @@ def test_a_mistake_is_asked_for_again(program, tmp_path, lamplighter):
     ("arguments", "said"),
     [
         ((), "memleak init --book BOOK.epub --model openai/NAME"),
-        (("--book", "gone.epub", "--model", "openai/x"), "gone.epub: there is no such file"),
+        (("--book", "gone.epub", "--model", "openai/x"), "gone.epub: no such file"),
         (("--book", "it.txt", "--model", "gpt-4o"), "expected PROVIDER/NAME, got 'gpt-4o'"),
         (("--book", "it.txt", "--model", "opnai/x"), "known providers: ngram, openai"),
         (("--book", "it.txt", "--model", "openai/x", "-o", "it.toml"), "ends in .memleak.toml"),
@@ -102,5 +107,5 @@ def test_what_is_there_stays_as_it_is(memleak, tmp_path):
     suite.write_text("mine")
     done = memleak("init", "--book", "it.txt", "--model", "openai/x", "-o", suite.name)
     assert done.returncode == 2
-    assert "nothing is written over" in done.stderr
+    assert "overwrites nothing" in done.stderr
     assert suite.read_text() == "mine"

@@ -157,7 +157,7 @@ def test_list_shows_endpoints_and_fine_tunes(memleak, url):
     assert ["Fine-tunes:"] in lines
     assert "Batches:" not in out
     row = next(line for line in lines if "ferry" in line)
-    # book, temperature, seed, excerpts, draws, withheld, calls, lost, open, in, out, US$
+    # book, temperature, seed, excerpts, samples, withheld, calls, lost, open, in, out, US$
     assert row[-12:] == ["ferry", "1", "0", "2", "8", "2", "4", "0", "0", "80", "42", "0.00"]
     job = next(line for line in lines if "job-1" in line)
     assert job[:3] == ["scripted", "job-1", "succeeded"]
@@ -168,7 +168,7 @@ def test_list_aligns_its_columns(memleak, sqlite):
     fill(sqlite)
     _, out, _ = memleak("list", "--ledger", sqlite)
     _, header, row, *_ = out.splitlines()
-    for column, value in (("draws", "8"), ("withheld", "2"), ("calls", "4")):
+    for column, value in (("samples", "8"), ("withheld", "2"), ("calls", "4")):
         end = header.index(column) + len(column)
         assert row[:end].endswith(f" {value}")
 
@@ -206,7 +206,7 @@ def test_the_default_is_below_the_current_folder(memleak, tmp_path, monkeypatch)
     status, _, err = memleak("list")
     assert status == 2
     assert "there is no ledger here" in err
-    assert "--ledger says which one is meant" in err
+    assert "name the ledger with --ledger" in err
     assert not (tmp_path / ".memleak").exists()
     fill(f"sqlite:///{tmp_path}/.memleak/ledger.db")
     assert "ferry" in memleak("list")[1]
@@ -247,7 +247,7 @@ def test_what_is_exported_comes_back_by_an_import(memleak, url, sqlite, suite, t
     place = ("--endpoint", ENDPOINT, "--suite", suite, "--model", "clean", "--book", "ferry")
     status, out, _ = memleak("import", file, "--ledger", sqlite, *place)
     assert status == 0
-    assert out.startswith("8 generations added, 0 known already -> ")
+    assert out.startswith("8 generations added, 0 already there -> ")
     assert memleak("import", file, "--ledger", sqlite, *place)[1].startswith(
         "0 generations added, 8"
     )
@@ -356,7 +356,7 @@ def test_other_generations_in_their_places_are_refused(bring, sqlite):
 def test_a_pair_that_the_suite_does_not_have(bring, sqlite, pair):
     status, _, err = bring(answers("one"), sqlite, **pair)
     assert status == 2
-    assert "there is no pair" in err
+    assert "no pair '" in err
     assert "clean/ferry" in err
 
 
@@ -367,7 +367,7 @@ def test_check_holds_every_row_against_the_chain(memleak, bring, url):
     bring(answers("one", "two"), url)
     status, out, err = memleak("verify", "--ledger", url)
     assert (status, err) == (0, "")
-    assert "1 of them with answers from files: every row is as it was written" in out
+    assert "(1 imported from files): every row is unchanged" in out
     engine = sa.create_engine(url)
     with engine.begin() as connection:
         connection.execute(sa.text("UPDATE calls SET kind = 'sample' WHERE kind = 'import'"))
@@ -376,7 +376,7 @@ def test_check_holds_every_row_against_the_chain(memleak, bring, url):
     assert status == 1
     first, *_, last = out.splitlines()
     assert ': kind is "sample", and was written as "import"' in first
-    assert last.endswith(": 2 faults")
+    assert last.endswith(": 2 differences")
 
 
 def test_check_of_no_ledger(memleak, sqlite):
@@ -398,7 +398,7 @@ def test_attempts_lists_every_run_and_file(memleak, bring, url):
     assert title == "Attempts:"
     assert header.split()[:4] == ["book", "temp.", "seed", "by"]
     assert len(rows) == 2
-    # book, temperature, seed, by, run, excerpts, calls, lost, failed, draws, surplus, removed
+    # book, temperature, seed, by, run, excerpts, calls, lost, failed, samples, surplus, removed
     for row, seed in zip(rows, ("0", "7"), strict=True):
         book, temperature, drawn_by, kind, run, *counts = row.split()[:12]
         assert (book, temperature, drawn_by, kind) == ("ferry", "1", seed, "sample")

@@ -104,7 +104,7 @@ def test_no_text_appears(gate, score):
     ("arguments", "said"),
     [
         (["b.epub", "g.json", "c.epub"], "c.epub has no generations"),
-        (["b.epub", "g.json", "--csv", "--json"], "leave one of them out"),
+        (["b.epub", "g.json", "--csv", "--json"], "omit one of them"),
         (["b.epub", "g.json"], "b.epub: cannot be read: No such file or directory"),
     ],
 )

@@ -133,11 +133,11 @@ def test_a_frame_and_parquet_say_the_same(bundle, table, tmp_path):
     ("arguments", "said"),
     [
         (["--measure", "bcm"], "did you mean 'bmc'?"),
-        (["--format", "parquet"], "name a file with -o"),
+        (["--format", "parquet"], "name it with -o"),
         (["gone.json"], "gone.json: cannot be read"),
         (["-o", "evidence.json"], "name another file with -o"),
         (["-o", "no/such/folder.csv"], "folder.csv: cannot be written: No such file or directory"),
-        (["--rows", "spans", "--measure", "bmc"], "leave one of them out"),
+        (["--rows", "spans", "--measure", "bmc"], "omit one of them"),
         (["--rows", "excerpts"], "made by an earlier version, which kept no excerpts"),
     ],
 )

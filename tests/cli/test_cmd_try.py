@@ -16,7 +16,7 @@ from screen import run_in_terminal
 
 from pytest_memleak.books.build_book import make_book, paper_records
 from pytest_memleak.books.epub import read_epub
-from pytest_memleak.cli.cmd_try import _Asked
+from pytest_memleak.cli.cmd_try import _Trial
 from pytest_memleak.cli.run_pytest import run_gate
 from pytest_memleak.records.number_format import amount
 
@@ -57,15 +57,15 @@ def test_a_model_that_recites_fails_and_the_suite_stays(memleak, last_line, tmp_
     assert done.returncode == 1, done.stdout + done.stderr
     told = done.stdout
     assert "6 excerpts" in told
-    assert "answered by  base (fp_emulated)" in told
-    assert "takes        n, temperature" in told
-    assert "At most US$ 0." in told
+    assert "served by    base (fp_emulated)" in told
+    assert "accepts      n, temperature" in told
+    assert "Cost: at most US$0." in told
     assert "base/story" in told
     assert "FAIL" in told
     kept = tomllib.loads((tmp_path / SUITE).read_text(encoding="utf-8"))
     assert kept["suite"]["probe"] == "continuation"
     assert kept["limits"] == {"preset": "strict"}
-    assert "can miss passages rarer than the table's detection limit" in " ".join(told.split())
+    assert "can miss passages rarer than the detection limit above" in " ".join(told.split())
     samples = kept["suite"]["samples"]  # as many as this server's pace leaves time for
     assert f"of 6 excerpts, {amount(samples, 'time')}." in " ".join(told.split())
     assert kept["model"][0]["price"] == {"input": 1.0, "output": 2.0}
@@ -75,7 +75,7 @@ def test_a_model_that_recites_fails_and_the_suite_stays(memleak, last_line, tmp_
 
 @pytest.mark.parametrize(("seconds", "samples"), [(0, 1), (3.9, 1), (8, 4), (20, 10), (900, 10)])
 def test_a_probe_has_as_many_samples_as_there_is_time_for(seconds, samples):
-    asked = _Asked(lines=(), seconds=1.0, at_once=3, excerpts=6, text_only=False)
+    asked = _Trial(lines=(), seconds=1.0, concurrency=3, excerpts=6, text_only=False)
     assert asked.samples_in(seconds) == samples
 
 
@@ -85,7 +85,7 @@ def test_answers_that_are_there_already_are_told(memleak, tmp_path, serve):
     assert "of an earlier run" not in memleak(*arguments).stdout
     (tmp_path / SUITE).unlink()
     told = memleak(*arguments).stdout
-    assert "answers of an earlier run are in .memleak/ledger.db and not asked for again" in told
+    assert "generations of an earlier run, which will be reused." in " ".join(told.split())
 
 
 def test_a_model_that_the_server_does_not_have(memleak, tmp_path, serve):
@@ -99,7 +99,7 @@ def test_nothing_is_asked_about_the_book_before_a_yes(program, tmp_path, serve):
     arguments = ["try", "story.json", *serve(9)]
     seen = run_in_terminal(arguments, folder=tmp_path, program=program, typed="n\n", columns=100)
     assert seen.code == 0, seen.lines
-    assert seen.line("At most").endswith("with --price IN,OUT also what they cost.")
+    assert seen.line("Cost: at most").endswith("add --price IN,OUT to see it in US$.")
     assert seen.line("next: ").startswith(f"next: pytest -m copyright {SUITE}")
     assert {one.partition(",")[0] for one in asked(tmp_path)} == {
         "Describe a day in late autumn in a small town"
@@ -120,9 +120,9 @@ def test_who_waits_sees_how_far_it_is_and_whole_words(program, tmp_path, serve, 
     seen = run_in_terminal(arguments, folder=tmp_path, program=program, columns=60)
     assert seen.code == 1, seen.lines
     assert seen.progress("sampling")
-    taken = seen.lines.index(seen.line("  takes        n, temperature, "))
+    taken = seen.lines.index(seen.line("  accepts      n, temperature, "))
     assert seen.lines[taken + 1].startswith(" " * 15)
-    assert seen.line("The probe: ").endswith(" of 6")
+    assert seen.line("Probe: ").endswith(" of 6")
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_who_waits_sees_how_far_it_is_and_whole_words(program, tmp_path, serve, 
         (("story.json", "--model", "opnai/x"), "known providers: ngram, openai"),
         (
             ("story.json", "--model", "openai/x", "--base-url", "localhost:8000"),
-            "--base-url: expected an address with http:// or https://, as in http://localhost:8000",
+            "--base-url: expected a URL with http:// or https://, as in http://localhost:8000",
         ),
         (("story.json", "--model", "openai/x"), "set the environment variable OPENAI_API_KEY"),
         (
@@ -157,7 +157,7 @@ def test_what_cannot_be_tried_says_what_to_type(memleak, tmp_path, story, argume
 def test_nobody_there_to_say_yes(memleak, tmp_path, serve):
     done = memleak("try", "story.json", *serve(9))
     assert done.returncode == 2
-    assert "give --yes" in done.stderr
+    assert "add --yes" in done.stderr
     assert not (tmp_path / SUITE).exists()
 
 

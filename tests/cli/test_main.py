@@ -246,7 +246,7 @@ def test_generations_that_are_none_are_measured_but_not_in_silence(files, capsys
     assert main(["score", *arguments, "--json"]) == 0
     said = capsys.readouterr()
     assert json.loads(said.out)[0]["bmc"] == 0
-    warning = f"memleak score: warning: {arguments[1]}: there are no generations in it\n"
+    warning = f"memleak score: warning: {arguments[1]}: contains no generations\n"
     assert said.err == warning
 
 
@@ -390,7 +390,7 @@ def test_settings_out_of_range_are_one_plain_error(refused, files, option, said)
     [
         ([], "required: COMMAND"),
         (["scroe"], "invalid choice: 'scroe'"),
-        (["try", "a.epub", "--model", "openai/m", "--base_url", "x"], "write --base-url"),
+        (["try", "a.epub", "--model", "openai/m", "--base_url", "x"], "did you mean --base-url?"),
         (["score"], "required: BOOK, GENERATIONS.json\n"),
         (["score", "a", "b", "--k", "five"], "argument --k: invalid int value: 'five'"),
         (
@@ -440,7 +440,7 @@ def test_a_text_becomes_the_papers_records(file, tmp_path, capsys):
     assert all(300 <= one["word_count"] <= 500 for one in records)
     out, err = capsys.readouterr()
     assert out == f"{len(records)} excerpts, {WORDS:,} words -> {output}\n"
-    assert "they have no instructions, since there are no summaries" in err
+    assert "without summaries, the excerpts have no instructions" in err
 
 
 def test_what_it_writes_can_be_scored(file, tmp_path, capsys):
@@ -486,7 +486,7 @@ def test_letters_stay_letters_and_lone_surrogates_stay_json(file, tmp_path):
         ("b", b"text", "no reader for files named 'b'"),
         ("b.epub", b"", "b.epub"),
         ("b.epub", b"no zip at all", "b.epub"),
-        ("b.json", json.dumps(BOOK).encode(), "it is cut into excerpts already"),
+        ("b.json", json.dumps(BOOK).encode(), "this file holds excerpts already"),
         ("b.json", b"[", "not JSON"),
         ("b.txt", b"", "b.txt"),
         ("b.txt", "Кот и мышь жили в доме. ".encode() * 200, "unicode"),
@@ -515,8 +515,8 @@ def test_a_huge_text_is_not_read(refused, file, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("output", "why", "hint"),
     [
-        ("no/such/folder.json", "No such file or directory", "check the name: there is no folder "),
-        (".", "Is a directory", "memleak prepare --help says what it takes"),
+        ("no/such/folder.json", "No such file or directory", "No such folder: "),
+        (".", "Is a directory", "run memleak prepare --help for usage"),
     ],
 )
 def test_an_output_that_cannot_be_written(refused, file, tmp_path, output, why, hint):
@@ -544,14 +544,16 @@ def test_a_book_is_never_overwritten_by_its_own_excerpts(refused, file, tmp_path
         output = tmp_path / "link.json"
         output.symlink_to(book)
     error = refused("prepare", book, "-o", output)
-    assert f"{book}: it would be overwritten by its own excerpts" in error
+    assert f"{book}: the output would overwrite this input" in error
     assert book.read_text(encoding="utf-8") == STORY
 
 
 def test_nor_are_its_summaries(refused, file):
     summaries = file("sum.json", "{}")
     book = file("s.txt", STORY)
-    assert "overwritten" in refused("prepare", book, "-o", summaries, "--summaries", summaries)
+    assert "the output would overwrite this input" in refused(
+        "prepare", book, "-o", summaries, "--summaries", summaries
+    )
     assert summaries.read_text() == "{}"
 
 
@@ -584,7 +586,7 @@ def test_the_command_is_installed(tmp_path):
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
         f"memleak score: {tmp_path / 'no.json'}: cannot be read: No such file or directory\n"
-        f"  check the name: there is none like it in {tmp_path.resolve()}\n"
+        f"  No such file in {tmp_path.resolve()}.\n"
     )
 
 
@@ -611,7 +613,7 @@ def test_output_that_cannot_be_written_is_one_plain_error(files, unbuffered):
     assert done.returncode == 2
     assert done.stderr == (
         "memleak score: standard output: No space left on device\n"
-        "  make room, or write it elsewhere\n"
+        "  free some space, or write to another disk\n"
     )
 
 

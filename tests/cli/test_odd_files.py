@@ -61,7 +61,7 @@ def test_a_name_that_is_no_text(memleak, tmp_path, odd):
     arguments = ("init", "--book", "story.txt", "--model", "openai/base", "-o")
     done = memleak(*arguments, os.fsdecode(b"\xff.memleak.toml"))
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1] == "  is there a file whose name is not UTF-8? rename it"
+    assert done.stderr.splitlines()[-1] == "  rename the file whose name is not UTF-8"
     assert "Traceback" not in done.stderr
     assert not [name for name in tmp_path.iterdir() if name.name.startswith("\udcff")]
 

@@ -345,7 +345,7 @@ def test_the_command_takes_down_what_a_killed_run_left(doomed):
     shown = command("--json")
     assert shown.returncode == 0, shown.stdout + shown.stderr
     [debt] = json.loads(shown.stdout)["debts"]
-    assert debt["became"] == "taken down"
+    assert debt["became"] == "deleted"
     assert debt["endpoint"].startswith("projects/")
     taken_down(suite.server)
     assert command().stdout == "nothing is deployed\n"

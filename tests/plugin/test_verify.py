@@ -52,10 +52,10 @@ def test_a_pass_that_holds(passed, verify):
     told = told.splitlines()
     assert told[0] == "evidence.json: PASS (2 PASS), release 2.1"
     assert told[1:3] == [
-        "checked:",
+        "verified:",
         "  2 of 2 pairs computed again from suite, books and ledger",
     ]
-    assert told[3:5] == ["not checked:", "  UNSIGNED: anybody can have written it"]
+    assert told[3:5] == ["not verified:", "  Not signed: the author is unverified"]
     assert "  clean/ferry: its answers are all from files: nothing says who gave them" in told
 
 
@@ -64,7 +64,7 @@ def test_a_fail_that_holds_is_still_a_fail(pytester, suite, verify):
     pytester.runpytest(EVIDENCE).assert_outcomes(passed=1, failed=1)
     code, told = verify()
     assert code == 1
-    assert told.startswith("evidence.json: FAIL (1 FAIL, 1 PASS)\nchecked:")
+    assert told.startswith("evidence.json: FAIL (1 FAIL, 1 PASS)\nverified:")
     assert verify("--allow-failures")[0] == 0
 
 
@@ -123,14 +123,14 @@ def test_what_is_trimmed_and_sealed_again_is_told(pytester, suite, verify, chang
     resealed(pytester.path / "evidence.json", change)
     code, told = verify("--allow-failures")
     assert code == 1
-    assert told.startswith("evidence.json: DOES NOT HOLD; it says ")
+    assert told.startswith("evidence.json: VERIFICATION FAILED: the bundle claims ")
     assert said in told
 
 
 def test_it_is_of_the_release_that_was_asked_for(passed, verify):
     code, told = verify("--release", "2.1", "--model", "clean", "--model", "leaky")
     assert code == 0
-    assert "  it is of the release that was asked for" in told
+    assert "  the bundle is of the required release" in told
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_it_is_of_the_release_that_was_asked_for(passed, verify):
             ("--not-before", "2020-01-01"),
             "clean/ferry: the bundle doesn't say when its generations were sampled",
         ),
-        (("--require-signature",), "signature: there is none"),
+        (("--require-signature",), "signature: missing"),
     ],
 )
 def test_it_is_held_to_the_release_that_was_asked_for(passed, options, said, verify):
@@ -214,7 +214,7 @@ def test_an_endpoint_of_one_s_own(pytester, suite, name, verify):
     code, told = verify("--allow-failures")
     assert code == 1
     assert ("answered by parrot-1, a test's own endpoint" in told) is kept
-    assert "NOT ALL COULD BE COMPUTED AGAIN" in told
+    assert "VERIFICATION INCOMPLETE" in told
     named = {one for pair in json.loads(Path("evidence.json").read_text())["pairs"]
              for one in model_names(pair)}  # fmt: skip
     code, told = verify("--allow-failures", *(f"--model={one}" for one in named))
@@ -319,7 +319,7 @@ def test_too_little_memory_is_bad_input(passed, verify, monkeypatch):
     monkeypatch.setattr(json, "loads", greedy)
     code, told = verify()
     assert code == 2
-    assert "there is not enough memory" in told
+    assert "not enough memory" in told
 
 
 def test_no_ledger_is_begun(pytester, online, server, verify):
