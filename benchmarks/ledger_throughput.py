@@ -150,9 +150,9 @@ def main() -> None:
 
 
 def measured(book: Book, ledger: Ledger, asked: PairPrompts) -> None:
-    from pytest_memleak.scoring.analysis import analyse
+    from pytest_memleak.scoring.analysis import analyze
 
-    analyse(book, generations(ledger, "benchmark", asked), Scoring())
+    analyze(book, generations(ledger, "benchmark", asked), Scoring())
 
 
 def arguments() -> argparse.Namespace:

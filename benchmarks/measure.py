@@ -30,8 +30,8 @@ import numpy as np
 
 from pytest_memleak.parallel.processes import Processes
 from pytest_memleak.records import Book, Excerpt, Generation, Scoring
-from pytest_memleak.scoring.analysis import analyse
-from pytest_memleak.scoring.generation_tally import tallied
+from pytest_memleak.scoring.analysis import analyze
+from pytest_memleak.scoring.generation_tally import tally_generations
 from pytest_memleak.scoring.index import Index, match_all
 from pytest_memleak.scoring.multi_book_index import Found, SharedIndex
 from pytest_memleak.scoring.protected_passages import Protected
@@ -147,10 +147,10 @@ def rate(leak_rate: str, *, count: int, repeats: int) -> Rate:
     at_floor, without, *scored = in_turns(
         repeats,
         look_up_all,
-        lambda: analyse(book, drawn, scoring, count=partial(tallied, passages=False)),
-        *(partial(analyse, book, its, scoring) for its in sets),
+        lambda: analyze(book, drawn, scoring, count=partial(tally_generations, passages=False)),
+        *(partial(analyze, book, its, scoring) for its in sets),
     )
-    seen = analyse(book, drawn, scoring)
+    seen = analyze(book, drawn, scoring)
     if seen is None or seen.passages is None:
         raise RuntimeError("nothing was measured")
     return Rate(
@@ -201,8 +201,8 @@ def pair_cost(leak_rate: str, *, count: int, repeats: int) -> PairCost:
     few = drawn[: max(count // 10, 1)]
     small, large = in_turns(
         repeats,
-        lambda: analyse(book, few, scoring, protected=protected),
-        lambda: analyse(book, drawn, scoring, protected=protected),
+        lambda: analyze(book, few, scoring, protected=protected),
+        lambda: analyze(book, drawn, scoring, protected=protected),
     )
     a_text = (large - small) / max(len(drawn) - len(few), 1)
     return PairCost(
@@ -215,7 +215,7 @@ def near_verbatim(leak_rate: str, *, count: int) -> float:
     book, scoring = corpus.book(), Scoring()
     drawn = list(corpus.generations(leak_rate, count))
     alone, with_it = in_turns(
-        1, lambda: analyse(book, drawn, scoring), lambda: analyse(book, drawn, scoring, near=True)
+        1, lambda: analyze(book, drawn, scoring), lambda: analyze(book, drawn, scoring, near=True)
     )
     return with_it / alone
 
@@ -229,12 +229,12 @@ def two_processes(leak_rate: str, *, count: int) -> float:
     book, scoring = corpus.book(), Scoring()
     drawn = list(corpus.generations(leak_rate, count))
     with contextlib.closing(Processes(2)) as two:
-        two.tallied(book, scoring, [])
+        two.tally_generations(book, scoring, [])
         ids = [os.getpid(), *(process.pid for process, _ in two._running)]  # noqa: SLF001
         took = []
-        for count_with in (tallied, two.tallied):
+        for count_with in (tally_generations, two.tally_generations):
             before = _processor_time(ids)
-            analyse(book, drawn, scoring, count=count_with)
+            analyze(book, drawn, scoring, count=count_with)
             took.append(_processor_time(ids) - before)
     alone, together = took
     return together / alone
@@ -261,7 +261,7 @@ def index_cost(*, count: int, repeats: int) -> IndexCost:
 
     def score(index: SharedIndex, drawn: list[Generation]) -> Callable[[], object]:
         protected = Protected(index, book.id, tuple(index.numbers))
-        return lambda: tallied(book, Scoring(), drawn, protected=protected)
+        return lambda: tally_generations(book, Scoring(), drawn, protected=protected)
 
     def times_one(leak_rate: str) -> float:
         drawn = list(corpus.generations(leak_rate, count))
@@ -315,7 +315,7 @@ def _score_file(path: Path) -> float:
         excerpts = tuple(Excerpt(*line) for line in islice(lines, _EXCERPTS))
         book = Book("kjv", "The King James Version", "various", excerpts, digest="")
         before = _peak()
-        analyse(book, (Generation(*line) for line in lines), Scoring())
+        analyze(book, (Generation(*line) for line in lines), Scoring())
     return (_peak() - before) / 1e6
 
 

@@ -23,7 +23,7 @@ from ray.cluster_utils import Cluster
 
 from pytest_memleak.parallel.ray_scoring import OnRay
 from pytest_memleak.records import Book, Excerpt, Generation, Scoring
-from pytest_memleak.scoring.analysis import analyse
+from pytest_memleak.scoring.analysis import analyze
 
 BOOKS, SAMPLES, NODES = (1, 5, 10, 20, 40), (25, 50, 100, 200), (1, 2)
 _SMALL_BOOK, _SMALL_ROUNDS = 16_000, 25
@@ -53,14 +53,14 @@ def books(count: int, rounds: int) -> int:
     """Score so many different books, one pair after the other."""
     for number in range(count):
         book = _small_book(number)
-        analyse(book, _recited(book, rounds), Scoring())
+        analyze(book, _recited(book, rounds), Scoring())
     return count * rounds * _SMALL_BOOK
 
 
 def samples(rounds: int) -> int:
     """Score so many rounds of a book of 100,000 words, of which a fifth is recited."""
     count = rounds * corpus.BOOK_WORDS // corpus.EXCERPT_WORDS
-    analyse(corpus.book(), corpus.generations("fifth", count), Scoring())
+    analyze(corpus.book(), corpus.generations("fifth", count), Scoring())
     return count * corpus.GENERATION_WORDS
 
 
@@ -92,10 +92,10 @@ def nodes(count: int, rounds: int) -> Cost:
             cluster.add_node(num_cpus=1, object_store_memory=_STORE)
         cluster.wait_for_nodes()
         with contextlib.closing(OnRay(cluster.address)) as on_ray:
-            on_ray.tallied(corpus.book(), Scoring(), drawn[:4_000])  # starts the processes
+            on_ray.tally_generations(corpus.book(), Scoring(), drawn[:4_000])  # starts Ray
 
             def work() -> int:
-                analyse(corpus.book(), drawn, Scoring(), count=on_ray.tallied)
+                analyze(corpus.book(), drawn, Scoring(), count=on_ray.tally_generations)
                 return len(drawn) * corpus.GENERATION_WORDS
 
             return cost(work)

@@ -10,7 +10,7 @@ import measure
 import pytest
 
 from pytest_memleak.records import Scoring
-from pytest_memleak.scoring.analysis import analyse
+from pytest_memleak.scoring.analysis import analyze
 from pytest_memleak.scoring.index import Index, match_all
 from pytest_memleak.scoring.multi_book_index import SharedIndex
 from pytest_memleak.scoring.words import words
@@ -53,7 +53,7 @@ def test_matches_of_the_automaton(benchmark, book, drawn):
 
 
 def test_whole_scoring(benchmark, book, drawn):
-    found = benchmark(lambda: analyse(book, drawn, Scoring()))
+    found = benchmark(lambda: analyze(book, drawn, Scoring()))
     assert found.measurement.generations == len(drawn)
 
 
@@ -61,7 +61,7 @@ def test_whole_scoring(benchmark, book, drawn):
 def test_whole_scoring_of_text_set_otherwise(benchmark, book, drawn, set_as):
     draw = random.Random(5)
     changed = [replace(one, text=set_as(one.text, draw)) for one in drawn]
-    benchmark(lambda: analyse(book, changed, Scoring()))
+    benchmark(lambda: analyze(book, changed, Scoring()))
 
 
 def test_oracle_on_a_part(benchmark):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pytest_memleak.books import cut, read_epub
 from pytest_memleak.records import Book, Generation, Scoring
-from pytest_memleak.scoring.analysis import analyse, estimates
+from pytest_memleak.scoring.analysis import analyze, estimates
 from pytest_memleak.suite.limit_validation import PRESETS
 
 PAGE = Path(__file__).parents[1] / "limits.md"
@@ -57,7 +57,7 @@ def _analysed(book: Book, other: Book):
         Generation(book.excerpts[at % each].id, at // each, one.text)
         for at, one in enumerate(other.excerpts)
     ]
-    return analyse(book, answers, Scoring())
+    return analyze(book, answers, Scoring())
 
 
 if __name__ == "__main__":

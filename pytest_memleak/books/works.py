@@ -35,7 +35,7 @@ from pytest_memleak.interfaces.protocols import Chapter, Manuscript
 from pytest_memleak.records import Book, BookPart, CollectionSource, Excerpt, WordMode, Work
 from pytest_memleak.records.book import book_digest
 from pytest_memleak.records.paper_format import book_from_records, read_records
-from pytest_memleak.scoring.index import refuse_fused
+from pytest_memleak.scoring.index import validate_word_breaks
 from pytest_memleak.scoring.words import words
 
 if TYPE_CHECKING:
@@ -229,7 +229,7 @@ def make_collection(
                 location=place,
                 hint='set word_mode = "unicode" (--word-mode unicode on the command line)',
             )
-        refuse_fused(
+        validate_word_breaks(
             (excerpt.text for excerpt in its), mode=mode, place=f"{place}, work {work.id!r}"
         )
         parts.append(

@@ -63,7 +63,7 @@ class Processes:
         self._jobs = jobs
         self._running: list[tuple[BaseProcess, Connection]] = []
 
-    def tallied(
+    def tally_generations(
         self,
         book: Book,
         scoring: Scoring,
@@ -73,8 +73,8 @@ class Processes:
     ) -> Tally:
         """Count the generations in all processes together.
 
-        Raises what `pytest_memleak.scoring.generation_tally.tallied` raises, and Inconclusive
-        if a process ends early.
+        Raises what `generation_tally.tally_generations` raises, and Inconclusive if a process ends
+        early.
         """
         tally = Tally(book, scoring, protected=protected)
         self._start()

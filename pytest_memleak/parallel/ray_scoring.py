@@ -52,7 +52,7 @@ class OnRay:
         self._ray: Any = None
         self._actors: dict[str, Actors] = {}
 
-    def tallied(
+    def tally_generations(
         self,
         book: Book,
         scoring: Scoring,
@@ -62,8 +62,8 @@ class OnRay:
     ) -> Tally:
         """Count the generations on the cluster.
 
-        Raises what `pytest_memleak.scoring.generation_tally.tallied` raises, SettingsError without
-        Ray, and Inconclusive if the cluster is unreachable or a task fails after all retries.
+        Raises what `generation_tally.tally_generations` raises, SettingsError without Ray, and
+        Inconclusive if the cluster is unreachable or a task fails after all retries.
         """
         tally = Tally(book, scoring, protected=protected)
         ray = self._connected_ray()
@@ -89,10 +89,10 @@ class OnRay:
             self._actors[endpoint_id] = Actors(self._connected_ray, make, endpoint_id=endpoint_id)
         return self._actors[endpoint_id]
 
-    def scanned(
+    def scan_shards(
         self, shards: Iterable[Shard], table: GenerationSieve, *, least: int
     ) -> Iterator[Scanned]:
-        """Scan the shards as `pytest_memleak.scoring.catalog_scan.scanned` does, in no order.
+        """Scan the shards as `pytest_memleak.scoring.catalog_scan.scan_shards` does, in no order.
 
         One shard per core. Each node reads and parses its shards, so it needs their files.
         Raises SettingsError without Ray, and Inconclusive if the cluster is unreachable or a

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_memleak.pipeline.required_samples import Purpose, all_generations
 from pytest_memleak.records import Issue, Origin
 from pytest_memleak.records.number_format import amount
-from pytest_memleak.scoring.analysis import analyse, judged_apart, judged_measures
+from pytest_memleak.scoring.analysis import analyze, judged_measures, split_judged_measures
 from pytest_memleak.scoring.measure_table import asks_for
 from pytest_memleak.scoring.measures import measure
 from pytest_memleak.scoring.second_opinion import Sample, differences, holders
@@ -44,7 +44,7 @@ def analyze_pair(
     """
     catalog_books = (catalog.books, catalog.least) if catalog else ((), 0)
     book = parts[0].book
-    analysis = analyse(
+    analysis = analyze(
         book,
         all_generations(parts) if texts is None else texts,
         pair.scoring,
@@ -71,7 +71,7 @@ def stop_rule(pair: Pair, protected: ProtectedBooks, resources: Resources) -> St
 
     def broken(parts: PairSamples) -> bool:
         analysis = analyze_pair(pair, parts, protected, resources)
-        own, others = judged_apart(analysis) if analysis else ({}, {})
+        own, others = split_judged_measures(analysis) if analysis else ({}, {})
         checks = check_limits(others or own, pair.limits)
         return any(check.over and check.rises for check in checks)
 

@@ -16,7 +16,7 @@ from pytest_memleak.pipeline.sampled_generations import CountedGenerations, draw
 from pytest_memleak.records import Issue
 from pytest_memleak.records.phases import Phase, ProgressEvent
 from pytest_memleak.records.provenance import distribution
-from pytest_memleak.scoring.analysis import analyse
+from pytest_memleak.scoring.analysis import analyze
 from pytest_memleak.scoring.null_books import excess_over_null, uplift
 from pytest_memleak.verdict.model_identity import AppliedSampling, sampling_issues
 
@@ -110,7 +110,7 @@ def _with_uplift(
 ) -> Analysis:
     """The analysis with its uplift, where the baseline was drawn as often, and from the same."""
     pair = own.required.pair
-    theirs = analyse(
+    theirs = analyze(
         baseline.book, baseline.generations(), pair.scoring, count=endpoints.resources.count
     )
     if theirs is None or theirs.counts.rounds != analysis.counts.rounds:

@@ -30,7 +30,7 @@ class ScoringPool(Protocol):
     """Who matches generations with a book in this process's place (`parallel`)."""
 
     @property
-    def tallied(self) -> Count:
+    def tally_generations(self) -> Count:
         """Matches and counts."""
 
     def close(self) -> None:
@@ -89,20 +89,20 @@ class Resources:
     def count(self) -> Count:
         """Who matches generations with a book and counts: this process, others, or a cluster."""
         if self._spread is not None:
-            return self._spread.tallied
-        from pytest_memleak.scoring.generation_tally import tallied
+            return self._spread.tally_generations
+        from pytest_memleak.scoring.generation_tally import tally_generations
 
-        return tallied
+        return tally_generations
 
     @property
     def scan(self) -> Scan:
         """Who looks for the books of a catalog: this process, or a cluster, shards at a time."""
-        on_cluster: Scan | None = getattr(self._spread, "scanned", None)
+        on_cluster: Scan | None = getattr(self._spread, "scan_shards", None)
         if on_cluster is not None:
             return on_cluster
-        from pytest_memleak.scoring.catalog_scan import scanned
+        from pytest_memleak.scoring.catalog_scan import scan_shards
 
-        return scanned
+        return scan_shards
 
     def actors_of(self, endpoint: Endpoint) -> Actors | None:
         """The endpoint in actors of a cluster; None without one, or where it cannot be there.

@@ -56,18 +56,18 @@ def score_files(
     books = {source: _read(source, extensions, scoring) for source, _ in files}
     drawn = [_drawn(path, books[source]) for source, path in files]
 
-    from pytest_memleak.scoring.analysis import analyse  # with numpy: bad files are told without
-    from pytest_memleak.scoring.generation_tally import check_scoring
+    from pytest_memleak.scoring.analysis import analyze  # with numpy: bad files are told without
+    from pytest_memleak.scoring.generation_tally import validate_scoring
     from pytest_memleak.scoring.measures import measure
     from pytest_memleak.scoring.multi_book_index import SharedIndex
     from pytest_memleak.scoring.protected_passages import Protected
 
-    check_scoring(scoring)
+    validate_scoring(scoring)
     index = SharedIndex(list(books.values()), k=scoring.k, mode=scoring.word_mode)
     for (source, path), (asked, generations) in zip(files, drawn, strict=True):
         others = (book.id for book in books.values() if book.id != asked.id)
         protected = Protected(index, asked.id, (asked.id, *others))
-        analysis = analyse(asked, generations, scoring, near=near, protected=protected)
+        analysis = analyze(asked, generations, scoring, near=near, protected=protected)
         measurement = analysis.measurement if analysis else measure(asked, generations, scoring)
         yield ScoredFile(source, path, asked, measurement, analysis)
 

@@ -1,4 +1,4 @@
-"""The scoring core: words, index, matches and measures; pure, without files or network."""
+"""Scoring: words, indexes, matches, and measures, without files or network."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ def score(
     k: int = 5,
     trim: int = 5,
     span_threshold: int = 20,
-    words: WordMode = "paper",
+    word_mode: WordMode = "paper",
 ) -> Measurement:
-    """Measure how much of a book a model's generations give back (METRICS section 3).
+    """Measure how much of a book a model's generations reproduce (METRICS section 3).
 
-    `book` and `generations` are this package's own records or the paper's (lists of dicts with
+    `book` and `generations` are this package's records or the paper's (lists of dicts with
     `excerpt_id`, `excerpt_text`, `instruction` and `generations: [{"generated_text": ...}]`;
-    arXiv 2603.20957, section 3.1). What a generation record says was asked counts as the
-    excerpt's instruction, before what the book says.
+    arXiv 2603.20957, section 3.1). A generation record's own instruction takes precedence over
+    the book's.
 
-    k: shortest match, in words. trim: m of the m-grams that the instruction gives away; 0 trims
-    nothing. span_threshold: T of `spans_over`. words: what counts as a word.
+    k: shortest match, in words. trim: m of the m-grams that the instruction contains; 0 trims
+    nothing. span_threshold: T of `spans_over`. word_mode: what counts as a word.
 
-    Raises SettingsError, BookError or RecordsError, each saying what is wrong and where.
+    Raises SettingsError, BookError or RecordsError, each with cause and location.
     """
     from pytest_memleak.scoring.measures import measure
 
@@ -50,5 +50,5 @@ def score(
         book = with_instructions_asked(book, records)
         records = generations_from_records(records)
     return measure(
-        book, records, Scoring(k=k, trim=trim, span_threshold=span_threshold, word_mode=words)
+        book, records, Scoring(k=k, trim=trim, span_threshold=span_threshold, word_mode=word_mode)
     )

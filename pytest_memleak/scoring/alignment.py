@@ -1,17 +1,17 @@
-"""Matching blocks of two word lists: difflib's, at the size of books.
+"""Matching blocks of two word lists: difflib's result, at the size of books.
 
-difflib takes the longest common run (the earliest in `a`, then in `b`, of equals), and goes on
-left and right of it. Each step costs it the product of the lengths, which rules out a book.
-Here the same steps are taken with three changes, none of which alters the result:
+difflib takes the longest common run (the earliest in `a`, then in `b`, of equals) and continues
+left and right of it. Each step costs the product of the lengths, too slow for a book. This
+module takes the same steps with three changes that keep the result:
 
-1. Runs are compared by exact numbers, not by words: `ranks[p][x]` numbers the 2^p words from
-   x on, so that two of them number any longer run.
-2. `reach[x]`, the longest run from x on that the other text has anywhere, bounds what can be
-   found between two blocks, and leaves few positions to look at.
-3. All blocks of one length between two others are taken in one sweep: once the first is
-   taken, nothing longer lies to its right, and nothing as long to its left.
+1. Numbers replace words: `ranks[p][x]` numbers the 2^p words from x on, so two of them
+   number any longer run.
+2. `reach[x]`, the longest run from x on that the other text contains anywhere, bounds the runs
+   between two blocks and leaves few positions to check.
+3. One sweep takes all blocks of one length between two others: after the first, nothing
+   longer lies to its right, and nothing as long to its left.
 
-What is small is left to difflib itself.
+difflib itself handles small inputs.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# Up to this many pairs of words difflib is faster than setting numpy in motion.
+# Up to this many pairs of words difflib is faster than numpy.
 _SMALL = 40_000
 
 
 class Run(NamedTuple):
-    """`words` equal words, from word `i` of one text and from word `j` of the other."""
+    """A run of `words` equal words, from word `i` of one text and word `j` of the other."""
 
     i: int
     j: int
@@ -40,7 +40,7 @@ class Run(NamedTuple):
 
 
 class _Interval(NamedTuple):
-    """What lies between two blocks: a[a_start:a_end], b[b_start:b_end], no run over `most`."""
+    """The part between two blocks: a[a_start:a_end], b[b_start:b_end], no run over `most`."""
 
     a_start: int
     a_end: int
@@ -50,10 +50,10 @@ class _Interval(NamedTuple):
 
 
 def matching_blocks(a: Sequence[str], b: Sequence[str]) -> list[Run]:
-    """What `SequenceMatcher(None, a, b, autojunk=False).get_matching_blocks()` returns.
+    """Return `SequenceMatcher(None, a, b, autojunk=False).get_matching_blocks()`.
 
-    Without the empty block that difflib puts at the end. Two texts of 100,000 words take
-    seconds and some 100 bytes a word.
+    Without difflib's empty last block. Two texts of 100,000 words take seconds and some 100
+    bytes per word.
     """
     if len(a) * len(b) <= _SMALL:
         return _by_difflib(a, b)
@@ -80,7 +80,7 @@ def _adjacent_joined(runs: list[Run]) -> list[Run]:
 
 
 class _Aligner:
-    """Two texts end to end, each with a word of its own behind it that nothing else equals."""
+    """Two texts end to end, each followed by a unique word."""
 
     def __init__(self, a: list[int], b: list[int], *, words: int) -> None:
         self._a, self._b = a, b
@@ -90,7 +90,7 @@ class _Aligner:
         self._reach = self._reaches()
 
     def runs(self) -> Iterator[Run]:
-        """The blocks, in no order, adjacent ones not joined."""
+        """Yield the blocks, in no order, adjacent ones separate."""
         longest = int(self._reach.max())
         intervals = [_Interval(0, len(self._a), 0, len(self._b), longest)]
         while intervals:
@@ -110,10 +110,10 @@ class _Aligner:
             for i, j, length in _by_difflib(a, b)
         ]
 
-    # --- all blocks of the greatest length in a gap ----------------------------------------
+    # --- all blocks of the greatest length in an interval ----------------------------------
 
     def _sweep(self, interval: _Interval) -> tuple[list[Run], list[_Interval]]:
-        """The blocks of the greatest length there is in `gap`, and the gaps they leave."""
+        """Return the blocks of the greatest length in `interval`, and the parts they leave."""
         length, in_a, in_b = self._longest(interval)
         if not length:
             return [], []
@@ -144,10 +144,10 @@ class _Aligner:
         return runs, intervals
 
     def _longest(self, interval: _Interval) -> tuple[int, NDArray[np.intp], NDArray[np.intp]]:
-        """The greatest length of a common run, and the positions in `_text` it may start at.
+        """Return the greatest length of a common run, and its possible starts in `_text`.
 
-        If the texts share a run, they share every shorter one: so the length is found by
-        bisection, the bound itself first, as it is often reached.
+        Texts that share a run share every shorter one, so the length is bisected, starting at the
+        bound, which is often reached.
         """
         a_room = self._room(interval.a_start, interval.a_end)
         b_room = self._room(interval.b_start + self._b_offset, interval.b_end + self._b_offset)
@@ -165,11 +165,11 @@ class _Aligner:
         return (low, *positions) if positions else (0, np.empty(0, np.intp), np.empty(0, np.intp))
 
     def _room(self, start: int, end: int) -> NDArray[np.intp]:
-        """Per position, a bound on the runs from there that end within [start, end)."""
+        """Return, per position, a bound on the runs from there that end within [start, end)."""
         return np.minimum(self._reach[start:end], np.arange(end - start, 0, -1))
 
     def _keys(self, at: NDArray[np.intp], length: int) -> NDArray[np.int64]:
-        """Numbers that are equal exactly where the `length` words from there on are."""
+        """Return numbers that are equal exactly where the `length` words from there on are."""
         power = length.bit_length() - 1
         ranks = self._ranks[power]
         return ranks[at].astype(np.int64) * len(self._text) + ranks[at + (length - (1 << power))]
@@ -177,9 +177,9 @@ class _Aligner:
     # --- numbers for runs ------------------------------------------------------------------
 
     def _all_ranks(self) -> list[NDArray[np.int32]]:
-        """`ranks[p]`: per position, the place of its 2^p words among all such, in order.
+        """Return `ranks[p]`: per position, the rank of its 2^p words among all such runs.
 
-        Ends with the first p for which the two texts have no 2^p words in common.
+        Ends with the first p for which the texts share no 2^p words.
         """
         size = len(self._text)
         ranks = [np.unique(self._text, return_inverse=True)[1].astype(np.int32)]
@@ -193,10 +193,10 @@ class _Aligner:
             ranks.append(np.unique(pairs, return_inverse=True)[1].astype(np.int32))
 
     def _reaches(self) -> NDArray[np.intp]:
-        """Per position, the longest run from there on that the other text has somewhere.
+        """Return, per position, the longest run from there that the other text contains.
 
-        In order of what follows them, the position of the other text that shares most is the
-        nearest before or the nearest after.
+        Sorted by what follows them, the other text's position that shares most is the nearest
+        before or after.
         """
         size = len(self._text)
         order = np.argsort(self._ranks[-1], kind="stable")
@@ -214,7 +214,7 @@ class _Aligner:
         return reach
 
     def _shared(self, x: NDArray[np.intp], y: NDArray[np.intp]) -> NDArray[np.intp]:
-        """How many words from x on equal those from y on."""
+        """Return how many words from x on equal those from y on."""
         length = np.zeros(len(x), dtype=np.intp)
         for power in range(len(self._ranks) - 1, -1, -1):
             ranks = self._ranks[power]

@@ -1,4 +1,4 @@
-"""Everything that is computed of a pair's generations in one pass over their text."""
+"""The analysis of a pair's generations, computed in one pass over their text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_memleak.records import Estimate, Measurement, Origin
-from pytest_memleak.scoring.generation_tally import tallied
+from pytest_memleak.scoring.generation_tally import tally_generations
 from pytest_memleak.scoring.measure_table import MEASURES, OF_PASSAGES
 from pytest_memleak.scoring.measures import (
     WorkMeasures,
@@ -27,7 +27,7 @@ from pytest_memleak.scoring.sampling_error import (
     maximum_range,
     sampling_error,
 )
-from pytest_memleak.scoring.span_sources import CrossExcerpt, cross_excerpt_of
+from pytest_memleak.scoring.span_sources import CrossExcerpt, cross_excerpts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -39,10 +39,11 @@ if TYPE_CHECKING:
 
 
 class SpansByRound(NamedTuple):
-    """Spans with the own excerpt, of each round as if it were alone; shape (n,) each.
+    """Spans with the prompted excerpt, of each round as if it were alone; shape (n,) each.
 
-    longest: the words of its longest; over: how many distinct ones are longer than T
-    by_excerpt: the words of the longest for each excerpt, in all rounds; shape (E,)
+    longest:    words of the round's longest span
+    over:       number of its distinct spans over T words
+    by_excerpt: words of the longest span per excerpt, over all rounds; shape (E,)
     """
 
     longest: tuple[int, ...]
@@ -52,22 +53,22 @@ class SpansByRound(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """What one pass over a pair's generations tells.
+    """The results of one pass over a pair's generations.
 
     error:     sampling error of BMC (METRICS section 6)
-    counts:    what it rests on: rounds per word of the book
+    counts:    its basis: rounds per word of the book
     agreement: self-agreement of the first and second half of the rounds (section 5)
-    cross:     where spans came from (section 4)
-    lengths:   how many runs with the own excerpt there are of each length
-    own_spans: what each round alone gives of its own excerpts, and what each excerpt gives
-    own_runs:  what runs of each round cover of their own excerpts, untrimmed
-    passages:  any passage of any protected book (section 11)
-    ranges:    where another n rounds are likely to have the longest block, span and passages
-    near:      near-verbatim recall (section 8), where a limit asks for it
-    null, uplift: comparisons (section 7), where they can be had and a limit or baseline asks
-    greedy:    the measures of the likeliest continuations alone, where the probe asks for them
-    further:   the measures of extensions, where a limit asks for them
-    works:     those of a collection, each by itself
+    cross:     source excerpts of spans (section 4)
+    lengths:   number of runs with the prompted excerpt, per length
+    own_spans: spans with the prompted excerpt, per round and per excerpt
+    own_runs:  words of their prompted excerpts that each round covers, untrimmed
+    passages:  passages of any protected book (section 11)
+    ranges:    likely range of the longest block, span, and passages in another n rounds
+    near:      near-verbatim recall (section 8), if a limit needs it
+    null, uplift: comparisons (section 7), if available and a limit or baseline needs them
+    greedy:    measures of the greedy continuations alone, if the probe requests them
+    further:   measures of extensions, if a limit needs them
+    works:     measures of a collection's works
     """
 
     measurement: Measurement
@@ -88,7 +89,7 @@ class Analysis:
     works: WorkMeasures | None = None
 
 
-def analyse(
+def analyze(
     book: Book,
     generations: Iterable[Generation],
     scoring: Scoring,
@@ -97,20 +98,20 @@ def analyse(
     near: bool = False,
     protected: Protected | None = None,
     limits: Mapping[str, float] = MappingProxyType({}),
-    count: Count = tallied,
+    count: Count = tally_generations,
 ) -> Analysis | None:
-    """Measure the generations and how far the measures can be trusted; None without sampled ones.
+    """Measure the generations and their uncertainty; None if no generation was sampled.
 
-    Passages are looked for in every generation, all else is of the sampled rounds.
+    Passages are sought in every generation; all other measures use the sampled rounds.
 
-    near: whether to look for near-verbatim spans too, which takes far longer than the rest.
-    protected: the run's books and their index; without it, passages are looked for in `book`.
-    limits: those that each work of a collection is held against.
-    count: who matches and counts the generations, in other processes perhaps.
+    near: whether to find near-verbatim spans too, which takes far longer than the rest.
+    protected: the run's books and their index; without it, passages are sought in `book`.
+    limits: the limits of each work of a collection.
+    count: the function that matches and counts the generations, perhaps in other processes.
     Raises as `measure` does.
     """
-    nearly = NearVerbatimTally(book) if near else None
-    watched = nearly.watch(generations) if nearly else generations
+    near_tally = NearVerbatimTally(book) if near else None
+    watched = near_tally.watch(generations) if near_tally else generations
     tally = count(book, scoring, watched, **({"protected": protected} if protected else {}))
     if not tally.counted.generations:
         return None
@@ -118,11 +119,11 @@ def analyse(
     if book.works and analysis.passages:
         measured = analysis.measurement, analysis.passages
         analysis = replace(analysis, works=measured_works(book, tally, *measured, limits))
-    return replace(analysis, near=nearly.recall()) if nearly else analysis
+    return replace(analysis, near=near_tally.recall()) if near_tally else analysis
 
 
 def analysis_of(tally: Tally, scoring: Scoring, *, confidence: float = 0.95) -> Analysis:
-    """What is told by a tally, with its own settings, that has counted a generation or more."""
+    """Build the analysis from a tally, with its own settings, of at least one generation."""
     words, n = tally.layout.total, tally.counted.rounds
     rounds = tally.rounds()
     borders = (start for start, _ in tally.layout.bounds.values())
@@ -134,7 +135,7 @@ def analysis_of(tally: Tally, scoring: Scoring, *, confidence: float = 0.95) -> 
         error=error,
         counts=counts,
         agreement=round_agreement(rounds, words=words, n=n),
-        cross=cross_excerpt_of(tally.layout, *tally.matches()),
+        cross=cross_excerpts(tally.layout, *tally.matches()),
         lengths=dict(sorted(tally.counted.own_lengths.items())),
         own_spans=SpansByRound(
             longest=tuple(tally.longest_by_round().tolist()),
@@ -152,11 +153,11 @@ def analysis_of(tally: Tally, scoring: Scoring, *, confidence: float = 0.95) -> 
 def _ranges(
     tally: Tally, rounds: Rounds, passages: ProtectedPassages | None, *, typical: float
 ) -> Iterator[tuple[str, Range]]:
-    """The ranges of the maxima that lie in the sampled rounds; typical: a typical span's words."""
+    """Yield the ranges of the maxima over the sampled rounds; typical: words of a typical span."""
     if passages:
         for name, by_round, most in (
-            ("longest_passage", passages.by_round, tally.most_recited(near=False)),
-            ("nv_longest_passage", passages.nv_by_round, tally.most_recited(near=True)),
+            ("longest_passage", passages.by_round, tally.most_passage_words(near=False)),
+            ("nv_longest_passage", passages.nv_by_round, tally.most_passage_words(near=True)),
         ):
             if passages.longest[name].origin is Origin.SAMPLED:
                 yield name, maximum_range(by_round, typical=typical, most=most)
@@ -179,9 +180,9 @@ def _ranges(
 
 
 def estimates(analysis: Analysis | Extraction) -> dict[str, Estimate]:
-    """Every measure of the table that can be had, by name, and those of extensions.
+    """Return every available measure of the table, by name, and those of extensions.
 
-    What is no finite number is no measure: it could be held against no limit.
+    A value that is not finite is left out: no limit could apply to it.
     """
     values = {
         name: estimate
@@ -197,21 +198,21 @@ def estimates(analysis: Analysis | Extraction) -> dict[str, Estimate]:
 
 
 def judged_measures(analysis: Analysis | Extraction) -> dict[str, Estimate]:
-    """The measures that limits of the pair are held against: all of them, where it is of a book.
+    """Return the measures that the pair's limits apply to: for a book, all of them.
 
-    Of a collection most limits are on each of its works, and hold for the pair by their share.
+    For a collection most limits apply to each work, and to the pair through `leaking_works`.
     """
     values = estimates(analysis)
     works = analysis.works if isinstance(analysis, Analysis) else None
-    return works.held(values) if works else values
+    return works.pair_measures(values) if works else values
 
 
-def judged_apart(
+def split_judged_measures(
     analysis: Analysis | Extraction,
 ) -> tuple[dict[str, Estimate], dict[str, Estimate]]:
-    """The judged measures of the pair's own book, and of all others where its own is excused.
+    """Return the judged measures of the pair's own book and, if it is excused, of all others.
 
-    Elsewhere the former are all of them, and the latter none (METRICS section 7).
+    Otherwise the first dict holds all of them, and the second is empty (METRICS section 7).
     """
     judged = judged_measures(analysis)
     passages = analysis.passages if isinstance(analysis, Analysis) else None
@@ -222,14 +223,14 @@ def judged_apart(
     if not own:
         return judged, {}
     of_book = {name: estimate for name, estimate in judged.items() if name not in OF_PASSAGES}
-    # A collection's own are held against limits work by work.
+    # Limits apply to a collection's own measures work by work.
     return of_book | ({} if isinstance(analysis, Analysis) and analysis.works else own), others
 
 
 def by_round(analysis: Analysis) -> dict[str, tuple[int, ...]]:
-    """Per measure, what each round alone shows of it, where releases can be compared in it.
+    """Return, per measure that releases are compared in, its value for each round alone.
 
-    By name; of shares in whole words. METRICS section 7.
+    By name; shares in whole words (METRICS section 7).
     """
     return {
         name: tuple(row.by_round(analysis))

@@ -1,9 +1,9 @@
-"""A library of any size, held against all generations of a run at once (METRICS section 11).
+"""Catalog scan: a library of any size, matched with all generations at once (METRICS section 11).
 
-The generations make the sieve, and the library's books stream past it as word keys, which can
-be kept and read again without parsing a book twice. What comes through is few, and goes to the
-exact index with its text (`passages`). The keys are scrambled, so that no word can be read in
-them; who scrambles a dictionary can still tell which word each is.
+The generations form the prefilter table, and the library's books stream past it as word keys,
+which can be stored and reread without parsing. The few books that match go to the exact index
+with their text (`passage_tally`). Keys are scrambled, so no word can be read from them; scrambling
+a dictionary still tells which word each is.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.scoring.folding import LATIN
 from pytest_memleak.scoring.further_readings import further_readings
-from pytest_memleak.scoring.index import layout_of, refuse_unmeasurable
+from pytest_memleak.scoring.index import layout_of, validate_measurable
 from pytest_memleak.scoring.multi_book_index import NEAR_MATCH, Found
 from pytest_memleak.scoring.near_verbatim_chains import chained
 from pytest_memleak.scoring.ngram_prefilter import BORDER, Sieve
@@ -42,7 +42,7 @@ _SCRAMBLE, _SPREAD = np.uint64(0xD6E8FEB86659FD93), np.uint64(32)
 _BORDER = np.array([BORDER], dtype=np.uint64)
 _TEXT_END = np.array([TEXT_END], dtype=np.uint64)
 _CHARACTERS_TOGETHER = 1 << 20
-# Whatever decides which words there are and what their numbers are, on each way that texts go.
+# Covers whatever decides words and keys, on each code path of texts.
 _SPECIMENS = (
     "Don't stop: 1984 co_op, incomprehensibilities a-\nble\r\n12 lines\n[3:16] of **verses** \x07!",
     "caf\xe9 co\xadop x\xb2 stra\xdfe-\n\xc6on incomprehensibilit\xe9s \xb5\xaa\xbb\n00:12\xa0so",
@@ -54,12 +54,12 @@ _SCRAMBLED_TOGETHER = 1 << 20
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BookKeys:
-    """A book as keys of its words, with `BORDER` first, last and where no match goes across.
+    """A book as keys of its words, with `BORDER` first, last and where no match may cross.
 
     words:  N
-    digest: SHA-256 of its words' keys (hexadecimal): the same however it is cut into excerpts
-    exact:  of its words as the measures count them; shape (n,), uint64
-    folded: of its folded words; `exact` itself where folding changes none
+    digest: SHA-256 of its words' keys (hexadecimal), independent of its excerpts
+    exact:  keys of its words as the measures count them; shape (n,), uint64
+    folded: keys of its folded words; `exact` itself if folding changes none
     """
 
     words: int
@@ -69,11 +69,11 @@ class BookKeys:
 
 
 def book_keys(book: Book, *, k: int, mode: WordMode = "paper") -> BookKeys:
-    """The keys of a book. Raises BookError for one that cannot be measured with k and `mode`."""
+    """Compute the keys of a book. Raises BookError if k and `mode` cannot measure it."""
     texts = [excerpt.text for excerpt in book.excerpts]
     plain = keyed(texts, mode)
     lengths = plain.lengths().tolist()
-    refuse_unmeasurable(book, lengths, k=k, mode=mode)
+    validate_measurable(book, lengths, k=k, mode=mode)
     layout = layout_of(book, lengths)
     exact = _bordered(plain, layout.borders)
     near = keyed_folded(texts, plain)
@@ -85,9 +85,9 @@ def book_keys(book: Book, *, k: int, mode: WordMode = "paper") -> BookKeys:
 
 @functools.cache
 def numbering(mode: WordMode) -> str:
-    """Which words texts have, and which number each: a digest, another after any change of that.
+    """Return a digest of the words that texts have and their keys; it changes with either.
 
-    Of specimens, and all look-alikes that every Python knows; so nobody has to count versions.
+    Hashes specimens and all look-alikes that every Python knows, so no version is maintained.
     """
     forms = (form for form in sorted(LATIN) if ucd_3_2_0.category(form) != "Cn")
     texts = [*_SPECIMENS, " ".join(forms)]
@@ -107,25 +107,25 @@ def _bordered(words: Keyed, borders: Positions) -> Keys:
 
 
 def _scrambled(keys: Keys) -> Keys:
-    """The keys made others, in place; different ones stay different, and what is no word is kept.
+    """Scramble the keys in place; different keys stay different, and non-words are kept.
 
-    A word of up to eight bytes is its own key, and could be read by anyone.
+    A word of up to eight bytes is its own key and would be readable.
     """
     for begin in range(0, len(keys), _SCRAMBLED_TOGETHER):
-        some = keys[begin : begin + _SCRAMBLED_TOGETHER]
-        is_word = some > NO_WORD
-        scrambled = some * _SCRAMBLE
+        chunk = keys[begin : begin + _SCRAMBLED_TOGETHER]
+        is_word = chunk > NO_WORD
+        scrambled = chunk * _SCRAMBLE
         scrambled ^= scrambled >> _SPREAD
         scrambled *= _SCRAMBLE
-        np.copyto(some, np.maximum(scrambled, NO_WORD + 1), where=is_word)
+        np.copyto(chunk, np.maximum(scrambled, NO_WORD + 1), where=is_word)
     return keys
 
 
 class CatalogMatch(NamedTuple):
-    """A book of the library that some generation shares enough with.
+    """A library book that shares enough words with some generation.
 
-    longest, nv_longest: words of the longest run and of the longest chain, by keys, nothing
-    trimmed; at least those of its passages, longest and near-verbatim
+    longest, nv_longest: words of the longest run and of the longest chain, by keys, untrimmed; at
+    least those of its longest and near-verbatim passages
     """
 
     name: str
@@ -134,14 +134,14 @@ class CatalogMatch(NamedTuple):
 
 
 class Shard(Protocol):
-    """Some books of a library, which can be sent to where they are read."""
+    """Some books of a library, which can be sent to the machine that reads them."""
 
     def books(self) -> Iterable[tuple[str, BookKeys | MemleakError]]:
-        """Their names and keys; in place of keys why a book cannot be read or measured."""
+        """Yield names and keys; in place of keys, the error of a book that cannot be measured."""
 
 
 class Looked(NamedTuple):
-    """A book that was looked for; digest: that of its keys."""
+    """A book that was scanned; digest: that of its keys."""
 
     name: str
     words: int
@@ -149,9 +149,9 @@ class Looked(NamedTuple):
 
 
 class Scanned(NamedTuple):
-    """What came of a shard: the books that survived, all that were looked for, and the others.
+    """The result of a shard: matching books, all scanned books, and unread ones.
 
-    unread: by name, why it could not be looked for
+    unread: the error, by name
     """
 
     survivors: list[CatalogMatch]
@@ -160,7 +160,7 @@ class Scanned(NamedTuple):
 
 
 def scan(shard: Shard, table: GenerationSieve, *, least: int) -> Scanned:
-    """Hold one shard's books against the generations; see `GenerationSieve.survivors`."""
+    """Match one shard's books with the generations; see `GenerationSieve.survivors`."""
     looked: list[Looked] = []
     unread: dict[str, str] = {}
 
@@ -175,56 +175,58 @@ def scan(shard: Shard, table: GenerationSieve, *, least: int) -> Scanned:
     return Scanned(list(table.survivors(readable(), least=least)), looked, unread)
 
 
-def scanned(shards: Iterable[Shard], table: GenerationSieve, *, least: int) -> Iterator[Scanned]:
-    """What comes of each shard, one after the other, here and now."""
+def scan_shards(
+    shards: Iterable[Shard], table: GenerationSieve, *, least: int
+) -> Iterator[Scanned]:
+    """Scan each shard in order, in this process."""
     for shard in shards:
         yield scan(shard, table, least=least)
 
 
 class GenerationSieve:
-    """All generations of a run, as a sieve that the books of a library are held against."""
+    """A prefilter table of all generations of a run, matched with a library's books."""
 
     def __init__(self, texts: Iterable[str], *, k: int, mode: WordMode = "paper") -> None:
-        """texts: of the generations of all pairs; they are read once, and not kept."""
+        """texts: of the generations of all pairs; read once, and not kept."""
         exact, near, alike = [_TEXT_END], [], []
         for batch in _batches(texts):
             plain = keyed(batch, mode)
             folded = keyed_folded(batch, plain)
             exact.append(plain.keys[1:])
-            for mine, its in zip(_each(plain), _each(folded), strict=True):
-                alike.append(folded is plain or np.array_equal(mine, its))
+            for exact_keys, folded_keys in zip(_each(plain), _each(folded), strict=True):
+                alike.append(folded is plain or np.array_equal(exact_keys, folded_keys))
                 if k != NEAR_MATCH or not alike[-1]:
-                    near.append(its)
+                    near.append(folded_keys)
             _, readings = further_readings(batch, plain)
             if readings:
                 near += _each(keyed_folded(readings))
         if k == NEAR_MATCH:
-            # What folding leaves alone stands here once, for both; what it changes, once more.
-            again = len(near)
+            # One table serves both; words that folding changes are added to it.
+            added = len(near)
             self._exact = _Generations(
                 Sieve(_end_to_end(exact, near), k),
-                np.array([False] + [True] * len(alike) + [False] * again),
+                np.array([False] + [True] * len(alike) + [False] * added),
             )
             self._folded = _Generations(
-                self._exact.sieve, np.array([False, *alike] + [True] * again)
+                self._exact.sieve, np.array([False, *alike] + [True] * added)
             )
         else:
-            all_of_them = np.ones(len(near) + 1, dtype=np.bool_)
-            self._exact = _Generations(Sieve(_end_to_end(exact), k), all_of_them)
+            all_texts = np.ones(len(near) + 1, dtype=np.bool_)
+            self._exact = _Generations(Sieve(_end_to_end(exact), k), all_texts)
             self._folded = _Generations(
-                Sieve(_end_to_end([_TEXT_END], near), NEAR_MATCH), all_of_them
+                Sieve(_end_to_end([_TEXT_END], near), NEAR_MATCH), all_texts
             )
 
     @property
     def nbytes(self) -> int:
-        """Bytes of memory that its tables take."""
+        """Return the bytes of memory that its tables take."""
         sieves = {id(side.sieve): side.sieve for side in (self._exact, self._folded)}
         return sum(sieve.nbytes for sieve in sieves.values())
 
     def survivors(self, books: Books, *, least: int) -> Iterator[CatalogMatch]:
-        """The books of which some generation has a run of `least` words, or a chain of 20.
+        """Yield the books that share `least` words in a row, or a chain of 20, with a generation.
 
-        books: with their names, each looked at once, in their order.
+        books: with their names; each is read once, in order.
         """
         for name, book in books:
             runs = self._exact.sieve.runs(book.exact)
@@ -237,20 +239,20 @@ class GenerationSieve:
 
 
 class _Generations:
-    """The words of generations in a sieve; by number from 1, which of them count."""
+    """Generations in a prefilter table; `counted` marks, from number 1, which of them count."""
 
     def __init__(self, sieve: Sieve, counted: NDArray[np.bool_]) -> None:
         self.sieve, self._counted = sieve, counted
         self._ends = np.flatnonzero(sieve.keys == TEXT_END)
 
     def longest(self, runs: Runs) -> int:
-        """Words of the longest run."""
+        """Return the words of the longest run."""
         if self._counted[1:].all():
             return int(runs.words.max(initial=0))
         return int(runs.words[self._counted[self._ends.searchsorted(runs.book)]].max(initial=0))
 
     def longest_chain(self, runs: Runs, book: Keys) -> int:
-        """Words of the longest chain of a book's runs with one generation."""
+        """Return the words of the longest chain of a book's runs with one generation."""
         text = self._ends.searchsorted(runs.book)
         counted = self._counted[text]
         if not counted.all():
@@ -268,7 +270,7 @@ class _Generations:
 
 
 def _end_to_end(*parts: list[Keys]) -> Keys:
-    """The parts as one array; they are given up, as both together would take much memory."""
+    """Concatenate the parts and empty them, since both together would take much memory."""
     keys: Keys = np.concatenate([batch for part in parts for batch in part])
     for part in parts:
         part.clear()
@@ -276,7 +278,7 @@ def _end_to_end(*parts: list[Keys]) -> Keys:
 
 
 def _each(words: Keyed) -> list[Keys]:
-    """The keys of each text, and the end behind it."""
+    """Return the keys of each text, followed by its end."""
     return np.split(words.keys[1:], words.ends[1:-1])
 
 

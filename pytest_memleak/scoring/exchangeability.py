@@ -1,8 +1,8 @@
-"""Whether rounds are alike, so that their spread tells the sampling error (METRICS section 6).
+"""Exchangeability of rounds, the condition of their sampling error (METRICS section 6).
 
-A model that recites in moods, or an endpoint that changes on the way, gives rounds that are not:
-their generations rise and fall together. Were they alike, any of an excerpt's generations could
-have belonged to any round.
+If recall varies in phases, or the endpoint changes during the run, generations of a round rise
+and fall together. In exchangeable rounds, any of an excerpt's generations could belong to any
+round.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 def random_orders(rng: np.random.Generator, *, rows: int, n: int) -> NDArray[np.int64]:
-    """Independent random orders of 0..n-1; shape (rows, n).
+    """Return independent random orders of 0..n-1; shape (rows, n).
 
-    Random numbers are sorted that hold the index in their lowest bits: four times as fast as
-    sorting indices by random numbers.
+    Sorts random numbers that hold the index in their lowest bits: four times as fast as sorting
+    indices by random numbers.
     """
     lowest = np.uint64((1 << n.bit_length()) - 1)
     keys = rng.integers(1 << 64, size=(rows, n), dtype=np.uint64)
@@ -36,18 +36,18 @@ def random_orders(rng: np.random.Generator, *, rows: int, n: int) -> NDArray[np.
 _PERMUTATIONS = 999
 _LEVEL = 0.01
 
-# More excerpts than this are pooled, every 32nd into one, and each pool is permuted as one
-# excerpt is. This too is exact; a 32nd of what rounds have in common is lost, and the cost does
-# not grow with the book.
+# More excerpts than this are pooled, every 32nd into one, and each pool is permuted like an
+# excerpt. The test stays exact; it loses a 32nd of what rounds have in common, and its cost
+# doesn't grow with the book.
 _POOLS = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Exchangeability:
-    """Two p-values against rounds that are alike, by permutation.
+    """Two p-values of a permutation test against exchangeable rounds.
 
     clumped:  one-sided, of the variance over rounds of covered words
-    drifting: two-sided, of the rank correlation of covered words with the order of drawing
+    drifting: two-sided, of the rank correlation of covered words with the sampling order
     """
 
     clumped: float
@@ -55,14 +55,14 @@ class Exchangeability:
 
     @property
     def alike(self) -> bool:
-        """Whether nothing showed, at 1 % over both, that the rounds are not."""
+        """Return whether neither test rejects, at 1% over both."""
         return 2 * min(self.clumped, self.drifting) > _LEVEL
 
 
 def exchangeability(
     by_excerpt: Words, *, permutations: int = _PERMUTATIONS, seed: int = 0
 ) -> Exchangeability:
-    """Permute, `permutations` times, which generation of an excerpt belongs to which round.
+    """Test exchangeability by permuting each excerpt's generations between rounds.
 
     by_excerpt: covered words per excerpt and round, shape (E, n). One excerpt alone cannot show
     clumps. Cost: 20 ms for 100 rounds, however many excerpts; proportional to the rounds.
@@ -74,14 +74,14 @@ def exchangeability(
     covered[0] = pools.sum(axis=0)
     for pool in pools:
         covered[1:] += pool.take(random_orders(rng, rows=permutations, n=n))
-    # The sum is the same however rounds are made up, so the squares' sum stands for the variance.
+    # Permutation keeps the sum, so the sum of squares replaces the variance.
     return Exchangeability(
         clumped=_p((covered**2).sum(axis=1)), drifting=_p(np.abs(_correlation_with_order(covered)))
     )
 
 
 def _pooled(by_excerpt: Words) -> Words:
-    """The rows in which anything is covered, in at most 32 sums."""
+    """Sum the rows that cover anything into at most 32 pools."""
     rows = by_excerpt[by_excerpt.any(axis=1)]
     pools = np.zeros((min(len(rows), _POOLS), rows.shape[1]), dtype=np.int64)
     np.add.at(pools, np.arange(len(rows)) % _POOLS, rows)
@@ -89,14 +89,14 @@ def _pooled(by_excerpt: Words) -> Words:
 
 
 def _p(statistics: Words | NDArray[np.float64]) -> float:
-    """The share of the statistics that are at least the first, which was observed."""
+    """Return the share of the statistics that are at least the first, the observed one."""
     return float(np.mean(statistics >= statistics[0]))
 
 
 def _correlation_with_order(covered: Words) -> NDArray[np.float64]:
-    """Spearman's rank correlation of each row with 0..n-1; 0 for a row of equals.
+    """Return Spearman's rank correlation of each row with 0..n-1; 0 for a constant row.
 
-    Sorted are values with their places in the lowest bits; equals share the mean of their ranks.
+    Values are sorted with their positions in the lowest bits; equals share their mean rank.
     """
     n = covered.shape[1]
     bits = n.bit_length()
@@ -111,4 +111,4 @@ def _correlation_with_order(covered: Words) -> NDArray[np.float64]:
     spread = np.sqrt((ranks**2).sum(axis=1) * ((at - (n - 1) / 2) ** 2).sum())
     with_place = (ranks * (place - (n - 1) / 2)).sum(axis=1)
     correlation = np.divide(with_place, spread, out=np.zeros(len(covered)), where=spread > 0)
-    return np.asarray(correlation.round(12))  # equals must be found equal
+    return np.asarray(correlation.round(12))  # ties must stay ties

@@ -1,4 +1,4 @@
-"""What a model would recite, from the probabilities it gives the book itself.
+"""Extraction: recall computed from the probabilities that a model gives to the book itself.
 
 A window is `prefix_tokens` of the book and the `suffix_tokens` after them. With p_z the
 probability that the model, given the prefix, writes exactly that suffix (arXiv 2505.12546),
@@ -7,8 +7,8 @@ probability that the model, given the prefix, writes exactly that suffix (arXiv 
     a window is extractable          where  p_z >= 0.001
     ... in n tries with certainty p  where  1 - (1 - p_z)^n >= p
 
-The windows slide over the book, so that what they tell is a map along it. Nothing is drawn:
-there is no sampling error.
+Windows slide over the book and map recall along it. Nothing is sampled, so there is no sampling
+error.
 """
 
 from __future__ import annotations
@@ -29,31 +29,31 @@ if TYPE_CHECKING:
     from pytest_memleak.records import WindowSettings
 
 EXTRACTABLE = 0.001
-"""The least p_z of a window that counts as extractable."""
+"""The least p_z of an extractable window."""
 
 
 def window_starts(tokens: int, settings: WindowSettings) -> range:
-    """Where the windows of a text of so many tokens begin; what is no whole window has none.
+    """Return where the windows of a text of that many tokens begin; partial windows have none.
 
     Raises SettingsError for windows without a prefix, a suffix or a stride.
     """
     for name in ("prefix_tokens", "suffix_tokens", "stride"):
         if (value := getattr(settings, name)) < 1:
-            raise SettingsError(f"{name} must be at least 1, but is {value}")
+            raise SettingsError(f"{name} must be at least 1, not {value}")
     whole = settings.prefix_tokens + settings.suffix_tokens
     return range(0, max(tokens - whole + 1, 0), settings.stride)
 
 
 def in_top_k(logits: NDArray[np.float64], token: int, *, top_k: int, temperature: float) -> float:
-    """Natural logarithm of a token's probability when only the likeliest `top_k` may be drawn.
+    """Return the natural logarithm of a token's probability under top-k sampling.
 
     logits: of every token, up to a constant, shape (V,); log-probabilities are logits too.
-    The likeliest k share the whole probability; a token outside them has -inf, and one that is
-    as likely as the last of them is inside. top_k 0 means all. Raises SettingsError for a
-    temperature that is not above 0.
+    The likeliest `top_k` share the whole probability; a token outside them has -inf, and a tie
+    with the last of them is inside. top_k 0 means all. Raises SettingsError for a temperature that
+    is not above 0.
     """
     if not temperature > 0:
-        raise SettingsError(f"the temperature must be above 0, but is {temperature}")
+        raise SettingsError(f"the temperature must be above 0, not {temperature}")
     own = logits[token]
     if own == -np.inf:
         return -math.inf
@@ -70,7 +70,7 @@ def in_top_k(logits: NDArray[np.float64], token: int, *, top_k: int, temperature
 def among_likeliest(
     likeliest: Mapping[int, float], token: int, log_p: float, *, top_k: int, temperature: float
 ) -> float:
-    """As `in_top_k`, where the log-probabilities of the likeliest tokens alone are told.
+    """Return `in_top_k` from the log-probabilities of the likeliest tokens alone.
 
     likeliest: at least `top_k` of them, perhaps with others; log_p: the token's own.
     """
@@ -79,7 +79,7 @@ def among_likeliest(
 
 
 def seen_in_tries(log_p: float, n: int) -> float:
-    """1 - (1 - p)^n for p = exp(log_p): how likely it is to come once in n tries at least."""
+    """Return 1 - (1 - p)^n for p = exp(log_p): the probability of at least one hit in n tries."""
     p = math.exp(log_p)
     return 1.0 if p >= 1.0 else -math.expm1(n * math.log1p(-p))
 
@@ -90,9 +90,9 @@ class Extraction:
 
     tokens: of the book, as the model counts them
     plain:  per window the natural logarithm of p_z as the plain product of the tokens' own
-            probabilities; None where it is not known
-    scheme: the same where only the likeliest `settings.top_k` tokens can be drawn, at its
-            temperature; None where the model tells too few of them
+            probabilities; None if unknown
+    scheme: the same under top-k sampling with `settings.top_k` and its temperature; None if the
+            model returns too few tokens
     chapters: titles and the tokens at which they begin
     """
 
@@ -104,47 +104,42 @@ class Extraction:
 
     @property
     def log_p(self) -> tuple[float | None, ...]:
-        """Per window under the scheme, or plain where that is all there is."""
+        """Return ln p_z per window under the scheme, or plain without one."""
         return self.plain if self.scheme is None else self.scheme
 
     @property
     def windows(self) -> int:
-        """How many windows the book has."""
+        """Return the number of windows."""
         return len(self.plain)
 
     @property
-    def known(self) -> int:
-        """Of how many p_z is known."""
-        return sum(log_p is not None for log_p in self.plain)
-
-    @property
     def extractable(self) -> float | None:
-        """The share of all windows with p_z >= 0.001 under the scheme; None without one.
+        """Return the share of all windows with p_z >= 0.001 under the scheme; None without one.
 
-        Windows that are not known have none.
+        Windows with unknown p_z count as not extractable.
         """
         return None if self.scheme is None else _extractable(self.scheme)
 
     @property
     def extractable_plain(self) -> float:
-        """The same of the plain product."""
+        """Return the same share for the plain product."""
         return _extractable(self.plain)
 
     @property
     def discoverable(self) -> tuple[bool, ...]:
-        """Per window, whether it comes in n tries with probability p or more."""
+        """Return, per window, whether it appears in n tries with probability p or more."""
         n, p = self.settings.n, self.settings.p
         return tuple(log_p is not None and seen_in_tries(log_p, n) >= p for log_p in self.log_p)
 
     @property
     def discoverable_share(self) -> float:
-        """The share of all windows that are `discoverable`."""
+        """Return the share of all windows that are `discoverable`."""
         return _share(self.discoverable)
 
 
 def _extractable(log_p: Sequence[float | None]) -> float:
     least = math.log(EXTRACTABLE)
-    # exp(log(x)) may fall below x by one rounding.
+    # exp(log(x)) may round to less than x.
     return _share([_at_least(value, least) for value in log_p])
 
 

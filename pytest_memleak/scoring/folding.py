@@ -11,21 +11,21 @@ import html
 import re
 import unicodedata
 
-# Letters that are drawn like Latin ones, as data (Unicode confusables, UTS 39).
+# Letters that look like Latin ones, as data (Unicode confusables, UTS 39).
 LIGATURES = {
     "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ꜳ": "aa", "Ꜳ": "AA", "ꝏ": "oo", "Ꝏ": "OO",
 }  # fmt: skip
 
-# Other forms of Latin letters (small capitals, IPA): read so in any word.
+# Other forms of Latin letters (small capitals, IPA), folded in any word.
 LATIN_FORMS = {
     "a": "ɑᴀ", "b": "ʙ", "c": "ᴄ", "d": "ᴅ", "e": "ᴇ", "f": "ꜰ", "g": "ɡɢ", "h": "ʜ", "i": "ıɩɪ",
     "j": "ȷᴊ", "k": "ᴋ", "l": "ʟ", "m": "ᴍ", "n": "ɴ", "o": "ᴏᴑ", "p": "ᴘ", "r": "ʀ", "s": "ꜱ",
     "t": "ᴛ", "u": "ᴜʋ", "v": "ᴠ", "w": "ᴡɯ", "y": "ʏɣ", "z": "ᴢ",
 }  # fmt: skip
 
-# Letters of other scripts that are drawn like a Latin letter, and small letters drawn like a
+# Letters of other scripts that look like a Latin letter, and small letters that look like a
 # small capital. Cyrillic, Greek, Armenian, Cherokee.
-# The capitals of four Greek letters (Η, Μ, Ν, Υ) look like another letter than the small ones.
+# The capitals of four Greek letters (Η, Μ, Ν, Υ) don't look like their small ones.
 LOOK_ALIKES = {
     "a": "аАαΑᎪ", "b": "вВьЬβΒᏴᏏ", "c": "сСᏟꮯ", "d": "ԁᎠᏧ", "e": "еЕҽεΕᎬ", "f": "Ϝք",
     "g": "ԌցᏀ", "h": "нНһҺΗհᎻᏂ", "i": "іІιΙᎥꭵ", "j": "јЈϳͿᎫ", "k": "кКκΚᏦ", "l": "ӏӀᏞ",
@@ -34,7 +34,7 @@ LOOK_ALIKES = {
     "y": "уУүҮγΥᎩᎽ", "z": "ζΖᏃꮓ",
 }  # fmt: skip
 
-# The same of scripts of which few books are: Lisu, Coptic, Carian, Deseret, syllabics and others.
+# The same for scripts of few books: Lisu, Coptic, Carian, Deseret, syllabics and others.
 _FURTHER = {
     "a": "ᗅꓮ𐊠𖽀ⲁ𐌀", "b": "Ƅᑲᖯᗷꓐ𐊂𐊡𐌁", "c": "ϲϹⲤⲥꓚ𐊢𐌂𐐕𐐽𐔜", "d": "ᑯᗞᗪꓒꓓ", "e": "ⴹꓰꬲ𐊆𑢦𑢮ⲉ𐌄ɛ",
     "f": "ᖴꓝꬵ𐊇𐊥𐔥𑢢𑣂", "g": "ƍᏳꓖ", "h": "ᕼⲎꓧ𐋏", "i": "ꙇ𑣃ᛁⲒⵏꓲ𐊊𐌉𖼨", "j": "ᒍꓙ", "k": "ᛕⲔꓗ𐔘",
@@ -43,7 +43,7 @@ _FURTHER = {
     "v": "ᐯⴸꓦꛟ𐔝𑢠𑣀𖼈", "w": "ꓪ", "x": "ᕁᕽᚷⲬⵝꓫ𐊐𐊴𐌗𐔧", "y": "ყⲨꓬ𐊲𑢤𑣜𖽃", "z": "ꓜ𑢩𑣄",
 }  # fmt: skip
 
-# What Unicode's names call a Latin letter, with a hook or in a square, and does not take apart.
+# Characters that Unicode names as Latin letters (hooked, squared) but doesn't decompose.
 _NAMED = re.compile(
     "(?:LATIN (?:SMALL|CAPITAL) LETTER|NEGATIVE (?:CIRCLED|SQUARED) LATIN CAPITAL LETTER"
     "|REGIONAL INDICATOR SYMBOL LETTER) ([A-Z])(?: WITH .*)?"
@@ -53,14 +53,14 @@ _BLOCKS = (
     *((0xAB30, 0xAB70), (0x1F150, 0x1F18A), (0x1F1E6, 0x1F200)),
 )
 
-# Latin letters with a stroke, which no decomposition takes from them.
+# Latin letters with a stroke, which no decomposition removes.
 _STRUCK = {"b": "ƀ", "d": "đðɖ", "h": "ħ", "i": "ɨ", "l": "ł", "o": "ø", "t": "ŧ", "z": "ƶ"}
 
 
 def _latin() -> dict[str, str]:
-    """Every look-alike by its letter; where only one case of a letter looks so, both are read so.
+    """Map every look-alike to its letter; if one case of a letter looks alike, both are mapped.
 
-    Else a word in capitals would not be the same word.
+    Otherwise a word in capitals would not be the same word.
     """
     letter_of = {form: plain.lower() for form, plain in LIGATURES.items()}
     for letters in (LOOK_ALIKES, LATIN_FORMS, _STRUCK, _FURTHER):
@@ -78,13 +78,13 @@ def _latin() -> dict[str, str]:
 
 
 LATIN = _latin()
-"""Per look-alike, the Latin letters that it is read as (METRICS section 11)."""
+"""The Latin letters that each look-alike is read as (METRICS section 11)."""
 
 _WORD = re.compile(r"[^\W_]+")
 # No character has more than seven digits, and Python's `int` reads no more than 4,300.
 _DIGITS = re.compile("&#0*([0-9]{1,8})[0-9]*")
 _LINE_END = re.compile("\r\n|[\r\v\f\x85\u2028\u2029]")
-# A quoted attribute may hold what would end the tag.
+# A quoted attribute may contain the tag's end.
 _TAG = re.compile(
     r"""</?([A-Za-z][A-Za-z0-9-]*)((?:\s(?:=\s*(?:"[^"<]*"|'[^'<]*')|[^<>])*+|/)?)>"""
 )
@@ -95,23 +95,23 @@ _WITHIN_WORDS = frozenset(
 _PARTED = re.compile(r"(?<=[^\W_])[-\u2010][^\S\n]*\n[^\S\n]*(?=[^\W_])")
 _NUMBERS = re.compile(r"^(?:[^\w\n]|_)*\d+(?:(?:[^\w\n]|_)+\d+)*(?![^\W_])", re.MULTILINE)
 _CONTROLS = re.compile("[\x00-\x08\x0e-\x1b\x7f]+")
-# ASCII once more, in characters that nothing shows.
+# ASCII in invisible characters.
 _TAG_CHARACTERS = re.compile("[\U000e0020-\U000e007e]+")
 _SHOWN = {0xE0000 + code: code for code in range(0x20, 0x7F)}
-# Shown as nothing, though Unicode counts them as letters: Hangul fillers.
+# Invisible, though Unicode counts them as letters: Hangul fillers.
 _BLANK_LETTERS = "\u115f\u1160"
 _READ_AS = str.maketrans({**LATIN, "_": " ", "*": ""})
 
 
 def passage_words(text: str) -> list[str]:
-    """The runs of letters and digits of the folded text, in order."""
+    """Return the runs of letters and digits of the folded text, in order."""
     return _WORD.findall(folded(text))
 
 
 def folded(text: str) -> str:
-    """The text as METRICS section 11 folds it: what stays between words does not matter.
+    """Fold the text as METRICS section 11 does; characters between words don't matter.
 
-    What is written where no reader sees it, in tags and in tag characters, comes last.
+    Text that no reader sees, in tags and in tag characters, comes last.
     """
     hidden = [run.translate(_SHOWN) for run in _TAG_CHARACTERS.findall(text)]
     text = _LINE_END.sub("\n", text)
@@ -127,7 +127,7 @@ def folded(text: str) -> str:
 
 
 def without_references(text: str) -> str:
-    """The text with HTML character references decoded, whatever number they name."""
+    """Return the text with HTML character references decoded, whatever number they name."""
     return html.unescape(_DIGITS.sub(r"&#\1", text)) if "&" in text else text
 
 
@@ -136,9 +136,9 @@ def _without(tag: re.Match[str]) -> str:
 
 
 def _unmarked(text: str) -> str:
-    """Compatibility forms made plain, without combining marks and what nothing shows.
+    """Return compatibility forms as plain ones, without combining marks and invisible characters.
 
-    Taken apart first: NFKC makes one character of a letter and its mark.
+    NFKD comes first: NFKC combines a letter and its mark.
     """
     parts = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text))
     gone = {ord(c): None for c in set(parts) if _is_unseen(c)}
@@ -152,13 +152,13 @@ def _is_unseen(c: str) -> bool:
 
 _EDGED_WORD = re.compile(r"[^\W_](?:\S*[^\W_])?")
 
-# They part two words without a space, and editions differ in them.
+# They separate words without a space, and editions differ in them.
 _BREAKS = ("--", "...")
 
-# Up to this many different marks are quicker replaced one after the other than looked up.
+# Up to this many different marks, replacing each is faster than a table.
 _FEW = 16
 
-# Marks above and below Latin, Greek and Cyrillic letters.
+# Accents of Latin, Greek and Cyrillic letters.
 _FIRST_MARK, _LAST_MARK = "\u0300", "\u036f"
 
 
@@ -173,7 +173,7 @@ _PLAIN_FORMS = {
     **dict.fromkeys("“”„‟«»", '"'),
     **LIGATURES,
     **_inverted(LATIN_FORMS),
-    # Shown as nothing, though Unicode counts them as letters or marks.
+    # Invisible, though Unicode counts them as letters or marks.
     **dict.fromkeys("\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u3164\uffa0", ""),
     **{chr(code): "" for code in (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))},
 }
@@ -182,13 +182,13 @@ _AS_LATIN = str.maketrans(_inverted(LOOK_ALIKES) | _inverted(LATIN_FORMS))
 
 
 def folded_words(text: str) -> list[str]:
-    """The words of `text`, split on white space and on dashes and ellipses, folded.
+    """Return the words of `text`, split on white space, dashes, and ellipses, folded (section 8).
 
     Compatibility forms (ligatures, full width, mathematical letters) become plain ones;
     format, control and zero-width characters and the accents of Latin, Greek and Cyrillic
-    letters go; curly quotes and odd hyphens become ASCII; punctuation at a word's edges goes,
-    and with it a word that is nothing else; case is folded. A word all of whose letters look
-    like Latin ones is read as Latin; so no word of another script is half translated.
+    letters are removed; curly quotes and odd hyphens become ASCII; punctuation at a word's edges is
+    removed, as is a word of nothing else; case is folded. A word whose letters all look like Latin
+    ones is read as Latin; words of other scripts stay whole.
     """
     odd = {
         mark: _plain(mark)
@@ -218,10 +218,10 @@ def _plain(mark: str) -> str:
 
 
 def _folded_word(word: str) -> str:
-    """The word in lower case, and in Latin letters if all of it looks like them.
+    """Return the word in lower case, in Latin letters if all of it looks like them.
 
-    First in the case it is in, as a capital may look like a Latin one where its small letter
-    does not; then in lower case, so that a capital at its head changes nothing.
+    Tries the original case first, since a capital may look Latin where its small letter does not;
+    then lower case, so that an initial capital changes nothing.
     """
     if word.isascii():
         return word.lower()

@@ -33,7 +33,7 @@ _USUAL = (
     "nicht la les il elle un une que qui dans pour est pas las los por con del che di da do uma "
     "het een van dat zijn"
 )
-# Words of the first kind often precede words of the second, and seldom follow them.
+# Words of _BEFORE often precede words of _BEHIND, and seldom follow them.
 _BEFORE = (
     "of in to and that with for at on from by as but when what if or than all upon into like "
     "through over after before about und auf mit von zu aus et dans sur pour que con por per op"
@@ -88,18 +88,18 @@ def further_readings(texts: Sequence[str], words: Keyed) -> tuple[list[int], lis
         if number in backward:
             kinds.append(_reversed(text, letters=False))
         if kinds:
-            its = dict.fromkeys(chain(*kinds))
-            its.pop(text, None)
-            numbers += [number] * len(its)
-            readings += its
+            distinct_readings = dict.fromkeys(chain(*kinds))
+            distinct_readings.pop(text, None)
+            numbers += [number] * len(distinct_readings)
+            readings += distinct_readings
     return numbers, readings
 
 
 def _table() -> NDArray[np.uint8]:
-    """Per hash of a word, whether it is usual (1), of those before (2), of those behind (4)."""
+    """Return, per hash of a word, whether it is usual (1), in `_BEFORE` (2), in `_BEHIND` (4)."""
     table = np.zeros(1 << 16, dtype=np.uint8)
-    for bit, its in ((1, _USUAL), (2, _BEFORE), (4, _BEHIND)):
-        table[(keys_of(its.split()) * _SPREAD >> _UNSEEN_BITS).view(np.intp)] |= bit
+    for bit, words in ((1, _USUAL), (2, _BEFORE), (4, _BEHIND)):
+        table[(keys_of(words.split()) * _SPREAD >> _UNSEEN_BITS).view(np.intp)] |= bit
     return table
 
 
@@ -125,7 +125,7 @@ def _stretches(words: Keyed) -> Iterator[set[int]]:
 def _with_stretch(
     places: Positions, weights: Positions, ends: Positions, *, each: int, least: int
 ) -> set[int]:
-    """Which texts have a stretch of that weight, where `each` word has one, and some places."""
+    """Return which texts have a stretch of `least` weight; each word weighs `each`, places more."""
     text = ends.searchsorted(places, side="right") - 1
     after = np.cumsum(weights) + each * places - _TEXTS_APART * text
     lowest = np.minimum.accumulate(after - weights)
@@ -133,7 +133,7 @@ def _with_stretch(
 
 
 def _decoded(text: str) -> Iterator[str]:
-    """Without escapes, references and tokenizers' marks; then without leet, tags and keys."""
+    """Yield the text without escapes and tokenizers' marks, then without leet, tags, and keys."""
     for _ in range(_LAYERS):
         text = _CODES.sub(_character, without_references(text))
     text = _GOES_ON.sub("", text)
@@ -158,7 +158,7 @@ def _of_pieces(text: str) -> str:
 
 
 def _thinned(text: str) -> Iterator[str]:
-    """Without doubles, then without keys: all units, and every other and every third."""
+    """Yield the text without doubles, then without keys: all units, every second, every third."""
     units = _UNIT.findall(text)
     units = [unit for unit, last in zip(units, ["", *units], strict=False) if unit != last]
     for some in (units, _without_keys(units)):
@@ -167,19 +167,19 @@ def _thinned(text: str) -> Iterator[str]:
 
 
 def _without_keys(units: Sequence[str]) -> list[str]:
-    """The units but those that come again and again."""
+    """Return the units without those that recur densely."""
     keys: set[int] = set()
     places: dict[str, list[int]] = {}
     for place, unit in enumerate(units):
-        its = places.setdefault(unit, [])
-        its.append(place)
-        if len(its) >= _DENSE and place - its[-_DENSE] < _WINDOW:
-            keys.update(its[-_DENSE:])
+        recurrences = places.setdefault(unit, [])
+        recurrences.append(place)
+        if len(recurrences) >= _DENSE and place - recurrences[-_DENSE] < _WINDOW:
+            keys.update(recurrences[-_DENSE:])
     return [unit for place, unit in enumerate(units) if place not in keys]
 
 
 def _reversed(text: str, *, letters: bool) -> Iterator[str]:
-    """The text backwards, as a whole and line by line; of letters word by word, too."""
+    """Yield the text backwards, as a whole and line by line; with `letters`, word by word, too."""
     for parts in ([text], text.split("\n")):
         yield "\n".join(part[::-1] if letters else " ".join(part.split()[::-1]) for part in parts)
     if letters:

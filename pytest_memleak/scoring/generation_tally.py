@@ -1,4 +1,4 @@
-"""What a pair's generations give back of a book, counted in one pass over their text."""
+"""Generation tally: what a pair's generations reproduce, counted in one pass over their text."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ if TYPE_CHECKING:
 
     Count = Callable[..., "Tally"]
 
-# Generations that are matched together: so many, or so many characters of them.
+# Generations per batch: at most so many texts and characters.
 _TEXTS_TOGETHER = 1 << 12
 _CHARACTERS_TOGETHER = 1 << 19
 
-# Bits that are left for a round or an excerpt.
+# Bits that remain for a round or an excerpt.
 _LEAST_NUMBER_BITS = 13
 
 _PIECES_TOGETHER = 1 << 17
 
 
 class OwnRun(NamedTuple):
-    """A run with the own excerpt: the words [start, end) in generation `ordinal`."""
+    """A run with the prompted excerpt: the words [start, end) in generation `ordinal`."""
 
     start: int
     end: int
@@ -49,26 +49,26 @@ class OwnRun(NamedTuple):
 
     @property
     def words(self) -> int:
-        """Its length."""
+        """Return its length."""
         return self.end - self.start
 
 
 @dataclass(slots=True)
 class TallyResult:
-    """What was counted of some generations; small beside them, so that it travels well.
+    """The counts of some generations; small, so that they travel well between processes.
 
-    Intervals of the book are kept as distinct numbers, with the round or the excerpt in front.
+    Intervals of the book are stored as distinct numbers, led by the round or the excerpt.
 
-    generations: how many sampled ones were counted; of others only `passages` tells
+    generations: number of sampled generations; others count for `passages` only
     rounds:      n, one more than the last ordinal
-    own_lengths: how many runs with the own excerpt there are of each length
+    own_lengths: number of runs with the prompted excerpt, per length
     longest:     the longest such run; the first of equals, by excerpt, generation, start
     seen:        per excerpt id, the ordinals of its generations
-    given_back:  rows of excerpt (by place), round, covered words and longest run with the own
-                 excerpt, one of each generation that has either; shape (m, 4) each
+    given_back:  rows of excerpt (by number), round, covered words and longest run with the prompted
+                 excerpt, one per generation that has either; shape (m, 4) each
     pieces:      round, start, end of memorized pieces
     matches:     excerpt, start, end of matches, untrimmed
-    own:         end, start, round of runs with the own excerpt
+    own:         end, start, round of runs with the prompted excerpt
     passages:    of all protected books
     """
 
@@ -85,10 +85,10 @@ class TallyResult:
 
 
 class Tally:
-    """Counts matches; what is counted may be looked at, and added to another's, at any time.
+    """A counter of matches; its counts can be read, or added to another's, at any time.
 
     layout:  the excerpts of the book among its words
-    counted: of the generations so far
+    counted: the counts so far
     """
 
     def __init__(
@@ -99,15 +99,15 @@ class Tally:
         protected: Protected | None = None,
         passages: bool = True,
     ) -> None:
-        """Count generations that were asked for excerpts of `book`.
+        """Count generations that were prompted with excerpts of `book`.
 
-        protected: the run's books and their index, `book` the one that is measured; without it,
-        an index is made of `book` alone. passages: whether to look for them, too.
+        protected: the run's books and their index, `book` the measured one; without it, an index of
+        `book` alone is built. passages: whether to find them, too.
 
-        Raises SettingsError for settings out of range and for an index that was made with others
-        or of another book of that id, BookError for a book that cannot be measured.
+        Raises SettingsError for settings out of range and for an index with other settings or with
+        another book of that id, BookError for a book that cannot be measured.
         """
-        check_scoring(scoring)
+        validate_scoring(scoring)
         if protected is None:
             index = SharedIndex([book], k=scoring.k, mode=scoring.word_mode)
             protected = Protected(index, book.id, (book.id,))
@@ -119,8 +119,10 @@ class Tally:
         self._book = book
         self._k, self._trim = scoring.k, scoring.trim
         self._threshold = scoring.span_threshold
-        asked = [excerpt.instruction or "" for excerpt in book.excerpts]
-        self._given = PromptWords(self._index.instructions(asked, folded=False), trim=scoring.trim)
+        instructions = [excerpt.instruction or "" for excerpt in book.excerpts]
+        self._prompt_words = PromptWords(
+            self._index.instructions(instructions, folded=False), trim=scoring.trim
+        )
         self._passages = PassageTally(book, protected, scoring) if passages else None
         bounds = np.array(list(self.layout.bounds.values()), dtype=np.intp)
         self._excerpt_start, self._excerpt_end = bounds.T
@@ -129,53 +131,53 @@ class Tally:
         self._packing_by_end = Packing(bits, self._packing.high)
         if self._packing.high < _LEAST_NUMBER_BITS:
             raise BookError(
-                f"it has {self.layout.total:,} words: too many",
+                f"it has {self.layout.total:,} words, which is too many",
                 location=f"book {book.id!r}",
                 hint="measure it in parts",
             )
 
     def add(self, generations: Iterable[Generation]) -> None:
-        """Match generations and count what they give back.
+        """Match generations and count what they reproduce.
 
-        Raises RecordsError for one that belongs to none of the book's excerpts, comes twice, or
+        Raises RecordsError for one that belongs to none of the book's excerpts, is a duplicate, or
         has an ordinal that is below 0 or too large.
         """
         for batch in self._batches(generations):
             self._count(batch)
 
     def add_counted(self, other: TallyResult) -> None:
-        """Add what a tally of the same book and settings has counted of other generations.
+        """Add the counts of other generations by a tally of the same book and settings.
 
         Raises RecordsError for a generation that is counted here too.
         """
-        mine = self.counted
+        counted = self.counted
         for excerpt_id, ordinals in other.seen.items():
-            seen = mine.seen.setdefault(excerpt_id, set())
-            if twice := seen & ordinals:
-                raise self._error_for(Generation(excerpt_id, min(twice), ""))
+            seen = counted.seen.setdefault(excerpt_id, set())
+            if duplicates := seen & ordinals:
+                raise self._error_for(Generation(excerpt_id, min(duplicates), ""))
             seen |= ordinals
-        mine.generations += other.generations
-        mine.rounds = max(mine.rounds, other.rounds)
-        mine.own_lengths.update(other.own_lengths)
-        mine.given_back += other.given_back
-        mine.pieces.update(other.pieces)
-        mine.matches.update(other.matches)
-        mine.own.update(other.own)
-        mine.passages.add(other.passages)
+        counted.generations += other.generations
+        counted.rounds = max(counted.rounds, other.rounds)
+        counted.own_lengths.update(other.own_lengths)
+        counted.given_back += other.given_back
+        counted.pieces.update(other.pieces)
+        counted.matches.update(other.matches)
+        counted.own.update(other.own)
+        counted.passages.add(other.passages)
         if other.longest:
             self._note_longest([other.longest])
 
     @property
     def k(self) -> int:
-        """The shortest match that counts, in words."""
+        """Return the shortest match that counts, in words."""
         return self._k
 
     def rounds(self) -> Rounds:
-        """What the memorized pieces of each round cover."""
+        """Return the words that the memorized pieces of each round cover."""
         packed = self.counted.pieces.ascending()
         parts = []
         begin = 0
-        while begin < len(packed):  # some rounds at a time: all of them would take much memory
+        while begin < len(packed):  # in parts, to save memory
             last = packed[begin : begin + _PIECES_TOGETHER][-1:]
             end = int(packed.searchsorted(self._packing.greatest_alike(last), side="right")[0])
             parts.append(Rounds.joined(*self._packing.unpack(packed[begin:end])))
@@ -183,33 +185,33 @@ class Tally:
         return Rounds.together(parts)
 
     def covered_by_excerpt(self) -> NDArray[np.int64]:
-        """How many words each excerpt's generation of each round covers; shape (E, n)."""
+        """Return how many words each excerpt's generation of each round covers; shape (E, n)."""
         covered = np.zeros((len(self.layout.bounds), self.counted.rounds), dtype=np.int64)
         for excerpt, ordinal, words, _ in (rows.T for rows in self.counted.given_back):
             covered[excerpt, ordinal] = words
         return covered
 
     def longest_by_round(self) -> NDArray[np.intp]:
-        """The longest run with its own excerpt that a generation of each round has; shape (n,)."""
+        """Return the longest run with its prompted excerpt in each round; shape (n,)."""
         longest = np.zeros(self.counted.rounds, dtype=np.intp)
         for _, ordinal, _, words in (rows.T for rows in self.counted.given_back):
             np.maximum.at(longest, ordinal, words)
         return longest
 
     def longest_by_excerpt(self) -> NDArray[np.intp]:
-        """The longest run with its own excerpt among each excerpt's generations; shape (E,)."""
+        """Return the longest run with each prompted excerpt in its generations; shape (E,)."""
         longest = np.zeros(len(self.layout.bounds), dtype=np.intp)
         for excerpt, _, _, words in (rows.T for rows in self.counted.given_back):
             np.maximum.at(longest, excerpt, words)
         return longest
 
     def over_by_round(self, *, over: int) -> NDArray[np.intp]:
-        """How many spans of more than `over` words, at least T, each round has; shape (n,).
+        """Return how many spans of over `over` words, at least T, each round has; shape (n,).
 
-        Of a round alone, as if there were no other.
+        Each round counts alone, as if there were no other.
         """
         end, start, ordinal = self._own_over(over)
-        order = np.lexsort((start, end, ordinal))  # of those of a round that end alike the longest
+        order = np.lexsort((start, end, ordinal))  # of equal ends the longest
         end, start, ordinal = end[order], start[order], ordinal[order]
         first = (np.diff(end, prepend=-1) != 0) | (np.diff(ordinal, prepend=-1) != 0)
         end, start, ordinal = end[first], start[first], ordinal[first]
@@ -220,57 +222,57 @@ class Tally:
         return spans
 
     def pieces(self) -> tuple[Positions, Positions]:
-        """Start and end of each distinct memorized piece, of any round, ascending."""
+        """Return start and end of each distinct memorized piece, of any round, ascending."""
         packed = distinct(self._packing.without_high(self.counted.pieces.ascending()))
         _, start, end = self._packing.unpack(packed)
         return start, end
 
     def matches(self) -> tuple[Positions, Positions, Positions]:
-        """Excerpt (by place), start and end of each distinct match, untrimmed, ascending."""
+        """Return excerpt (by number), start and end of each distinct untrimmed match, ascending."""
         return self._packing.unpack(self.counted.matches.ascending())
 
     def runs_over(self) -> tuple[Positions, Positions, Positions]:
-        """Start, end and round of the longest own run over T words with each end.
+        """Return start, end and round of the longest own run over T words with each end.
 
-        Of equals that of the first round.
+        Of equals, that of the first round.
         """
         end, start, ordinal = self._own_over(self._threshold)
         first = np.flatnonzero(np.diff(end, prepend=-1))
         return start[first], end[first], ordinal[first]
 
     def own_rounds(self) -> Rounds:
-        """What runs of each round cover of their own excerpts, untrimmed."""
+        """Return the words of their prompted excerpts that runs of each round cover, untrimmed."""
         end, start, ordinal = self._own_over(0)
         order = np.lexsort((start, ordinal))
         return Rounds.joined(ordinal[order], start[order], end[order])
 
     def _own_over(self, over: int) -> tuple[Positions, Positions, Positions]:
-        """End, start and round of each distinct own run of more than `over` words, ascending."""
+        """Return end, start and round of each distinct own run over `over` words, ascending."""
         end, start, ordinal = self._packing_by_end.unpack(self.counted.own.ascending())
         longer = end - start > over
         return end[longer], start[longer], ordinal[longer]
 
     def span(self, run: OwnRun | None) -> Span:
-        """The run as records have it, with the id of its excerpt; None is the empty one."""
+        """Return the run as a record, with the id of its excerpt; None is the empty one."""
         if run is None:
             return Span(0)
         excerpt_id = self._book.excerpts[self._place_of(run)].id
         return Span(run.words, run.start, run.end, excerpt_id, run.ordinal)
 
     def passages(self) -> ProtectedPassages | None:
-        """What was recited of all protected books; None where nobody looked for that."""
+        """Return the passages of all protected books; None if they weren't sought."""
         if self._passages is None:
             return None
         return self._passages.passages(self.counted.passages, rounds=self.counted.rounds)
 
-    def most_recited(self, *, near: bool) -> int:
-        """The most words that a passage may have, folded ones if `near`; 0 where none is sought."""
+    def most_passage_words(self, *, near: bool) -> int:
+        """Return the most words of a passage, folded ones if `near`; 0 if none is sought."""
         return self._passages.most_words(near=near) if self._passages else 0
 
     # --- counting --------------------------------------------------------------------------
 
     def _batches(self, generations: Iterable[Generation]) -> Iterator[list[Generation]]:
-        """The generations, some hundreds of one origin at a time; what they are is put down."""
+        """Yield batches of some hundreds of generations of one origin; record their ordinals."""
         order = self.layout.order
         ordinals = range(1 << self._packing.high)
         batch: list[Generation] = []
@@ -308,7 +310,7 @@ class Tally:
         shared = self._index.matches(
             [generation.text for generation in batch], near=self._passages is not None
         )
-        prompt_ranges = self._given.ranges(shared.exact, excerpt)
+        prompt_ranges = self._prompt_words.ranges(shared.exact, excerpt)
         if self._passages:
             counts, origin = self.counted.passages, batch[0].origin
             self._passages.count(counts, shared, prompt_ranges, excerpt, ordinal, origin)
@@ -340,17 +342,17 @@ class Tally:
             self._count_own(Matches(*self._packing.unpack(own)), excerpt, ordinal)
 
     def _count_own(self, matches: Matches, excerpt: Positions, ordinal: Positions) -> None:
-        """Count the parts of these matches that lie in the own excerpt."""
-        its_excerpt, its_round = excerpt[matches.text], ordinal[matches.text]
-        start = np.maximum(matches.start, self._excerpt_start[its_excerpt])
-        end = np.minimum(matches.end, self._excerpt_end[its_excerpt])
+        """Count the parts of these matches that lie in the prompted excerpt."""
+        excerpts, rounds = excerpt[matches.text], ordinal[matches.text]
+        start = np.maximum(matches.start, self._excerpt_start[excerpts])
+        end = np.minimum(matches.end, self._excerpt_end[excerpts])
         length = end - start
         self.counted.own_lengths.update(length.tolist())
-        self.counted.own.add(self._packing_by_end.pack(end, start, its_round))
+        self.counted.own.add(self._packing_by_end.pack(end, start, rounds))
         longest = self.counted.longest
         if (most := int(length.max())) >= (longest.words if longest else 0):
             row = np.flatnonzero(length == most)
-            columns = (start[row].tolist(), end[row].tolist(), its_round[row].tolist())
+            columns = (start[row].tolist(), end[row].tolist(), rounds[row].tolist())
             self._note_longest(map(OwnRun, *columns))
 
     def _note_longest(self, runs: Iterable[OwnRun]) -> None:
@@ -369,7 +371,8 @@ class Tally:
         place = f"book {self._book.id!r}"
         if generation.ordinal in self.counted.seen.get(generation.excerpt_id, ()):
             return RecordsError(
-                f"generation {generation.ordinal} of excerpt {generation.excerpt_id!r} comes twice",
+                f"generation {generation.ordinal} of excerpt {generation.excerpt_id!r} "
+                "appears twice",
                 location=place,
             )
         return RecordsError(
@@ -380,7 +383,7 @@ class Tally:
         )
 
 
-def tallied(
+def tally_generations(
     book: Book,
     scoring: Scoring,
     generations: Iterable[Generation],
@@ -388,13 +391,13 @@ def tallied(
     protected: Protected | None = None,
     passages: bool = True,
 ) -> Tally:
-    """The generations, counted here and now. Raises what `Tally` and `Tally.add` raise."""
+    """Count the generations in this process. Raises what `Tally` and `Tally.add` raise."""
     tally = Tally(book, scoring, protected=protected, passages=passages)
     tally.add(generations)
     return tally
 
 
-def check_scoring(scoring: Scoring) -> None:
+def validate_scoring(scoring: Scoring) -> None:
     """Raise SettingsError for settings out of range."""
     for name, value, least in (
         ("k", scoring.k, 1),
@@ -404,20 +407,20 @@ def check_scoring(scoring: Scoring) -> None:
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise SettingsError(f"{name} must be a whole number of at least {least}, not {value!r}")
     if scoring.word_mode not in ("paper", "unicode"):
-        raise SettingsError(f"words must be 'paper' or 'unicode', not {scoring.word_mode!r}")
+        raise SettingsError(f"word_mode must be 'paper' or 'unicode', not {scoring.word_mode!r}")
 
 
 def _check_index(book: Book, scoring: Scoring, protected: Protected) -> None:
     index = protected.index
     if (index.k, index.mode) != (scoring.k, scoring.word_mode):
         raise SettingsError(
-            f"the index was made with k = {index.k} and word_mode = {index.mode!r}, "
-            f"but k = {scoring.k} and word_mode = {scoring.word_mode!r} are asked for",
+            f"the index has k = {index.k} and word_mode = {index.mode!r}, "
+            f"but the settings have k = {scoring.k} and word_mode = {scoring.word_mode!r}",
             location=f"book {book.id!r}",
         )
     layout = index.books[index.numbers[protected.measured]].layout
     if list(layout.bounds) != [excerpt.id for excerpt in book.excerpts]:
         raise SettingsError(
-            f"the index has another book {protected.measured!r}, with other excerpts",
-            hint="make the index of the book that is measured",
+            f"the index has a book {protected.measured!r} with other excerpts",
+            hint="build the index from the measured book",
         )

@@ -1,8 +1,9 @@
-"""The index of a book: anchors of its words in an Aho-Corasick automaton.
+"""An index of one book, and texts' matches with it (METRICS section 2).
 
-Every match of k words holds an anchor, so that only anchors need be looked for. An anchor is
-a little more than half of k words and begins with a rare one, so that other prose seldom gets
-far into the automaton; where those words are a stock phrase of the book, all k are the anchor.
+The index holds anchors of the book's words in an Aho-Corasick automaton. Every match of k words
+contains an anchor, so only anchors are sought. An anchor is a little more than half of k words and
+begins with a rare one, so other prose seldom gets far into the automaton; if those words are a
+stock phrase of the book, all k are the anchor.
 
 pyahocorasick scans a node's edges one by one, so a word coded as one character would make
 the root as wide as the vocabulary. Each word is coded as two characters of two small,
@@ -40,36 +41,36 @@ DIAGONAL = 32
 _RADIX = 64
 _SECOND_ALPHABET = 1
 _FIRST_ALPHABET = _SECOND_ALPHABET + _RADIX
-_NEVER_NEXT = chr(_SECOND_ALPHABET)  # what a whole word is never followed by
+_NEVER_NEXT = chr(_SECOND_ALPHABET)  # never follows a whole word
 _NO_WORD = "\x00" + _NEVER_NEXT
 
-# More places than this in the book make a stock phrase.
+# Phrases in more places than this are stock phrases.
 _FEW_PLACES = 8
 
-# So many common words are given to the automaton first: their edges are then found first.
+# The automaton gets this many common words first, so it finds their edges first.
 _COMMON_WORDS = 200
 
 
 class Index:
-    """A book's words, and where its anchors stand.
+    """A book's words, and the positions of its anchors.
 
     layout:  its excerpts; `total`, `bounds`, `order` and `borders` are the layout's
-    anchor:  the number of words of an anchor that has not all k
+    anchor:  the number of words of an anchor shorter than k
     """
 
     def __init__(self, book: Book, *, k: int, mode: WordMode = "paper") -> None:
         """Index `book` for matches of at least `k` words.
 
         Raises SettingsError for k < 1, BookError for a book of fewer than k words and for one
-        that mode `paper` cannot see (under 90 % of the words that mode `unicode` keeps).
+        that mode `paper` cannot see (under 90% of the words that mode `unicode` keeps).
         """
         if k < 1:
-            raise SettingsError(f"k must be at least 1, but is {k}")
+            raise SettingsError(f"k must be at least 1, not {k}")
         excerpts = [words(excerpt.text, mode) for excerpt in book.excerpts]
         self.mode = mode
         self.k = k
         lengths = list(map(len, excerpts))
-        refuse_unmeasurable(book, lengths, k=k, mode=mode)
+        validate_measurable(book, lengths, k=k, mode=mode)
         layout = layout_of(book, lengths)
         self.layout = layout
         self.total, self.bounds, self.order = layout.total, layout.bounds, layout.order
@@ -85,19 +86,19 @@ class Index:
         self._coded = coded
 
     def code(self, some_words: Iterable[str]) -> str:
-        """Words as text that `anchors` can read: two characters each, unknown words alike."""
+        """Return words as text that `anchors` reads: two characters each, unknown words alike."""
         return "".join(map(self._codes.get, some_words, repeat(UNKNOWN)))
 
     def code_text(self, text: str) -> str:
-        """The words of `text`, coded."""
+        """Return the words of `text`, coded."""
         return self.code(words(text, self.mode))
 
     def anchors(self, coded: str) -> Positions:
-        """Every anchor in `coded`, at each of its places in the book, as one number for each.
+        """Return every anchor in `coded`, once per place in the book, as one number each.
 
         The upper 32 bits say how much further on in the book it begins than in the text, the
         next 31 where it begins in the text, the last whether it has all k words. Ascending, so
-        that those on one diagonal stand side by side.
+        that those on one diagonal are adjacent.
         """
         table = self._anchors
         hits = np.fromiter(chain.from_iterable(table.automaton.iter(coded)), dtype=np.intp)
@@ -114,7 +115,7 @@ class Index:
     def same(
         self, numbers: NDArray[np.uint64], at: Positions, place: Positions
     ) -> NDArray[np.bool_]:
-        """Whether word `at` of a text, as `numbers`, is word `place` of the book.
+        """Return whether word `at` of a text, as `numbers`, is word `place` of the book.
 
         Both may be one before the first word or one after the last, where none is the same.
         """
@@ -123,7 +124,7 @@ class Index:
 
     @cached_property
     def _anchors(self) -> _Anchors:
-        """Made when first needed: where others scan for this process, it never is."""
+        """Build the anchors on first use: a process that delegates matching never does."""
         anchors = _anchors_of(self._coded, k=self.k, shorter=self.anchor)
         self._coded = ""
         common = list(self._codes.values())[:_COMMON_WORDS]
@@ -131,7 +132,7 @@ class Index:
 
 
 class _Anchors:
-    """The automaton, which tells an anchor's number, and the tables of anchors' places."""
+    """The automaton, which yields anchors' numbers, and the tables of anchors' places."""
 
     def __init__(self, anchors: dict[str, list[int]], *, k: int, common: list[str]) -> None:
         self.automaton = ahocorasick.Automaton(ahocorasick.STORE_INTS)
@@ -148,15 +149,15 @@ class _Anchors:
 
 
 def numbers_of(coded: str) -> NDArray[np.uint64]:
-    """A number per word of `coded`, with that of an unknown word before and after them."""
+    """Return a number per word of `coded`, with that of an unknown word before and after them."""
     return np.frombuffer(_as_bytes(UNKNOWN + coded + UNKNOWN), dtype=np.uint64)
 
 
 def _anchors_of(coded: str, *, k: int, shorter: int) -> dict[str, list[int]]:
-    """The anchors of a book, coded, with the places where they begin.
+    """Return the anchors of a book, coded, with the places where they begin.
 
-    Each k words of the book hold one: the `shorter` words that begin with the rarest they can
-    begin with, or all k where those are a stock phrase.
+    Each k words of the book contain one: the `shorter` words that begin with the rarest possible
+    first word, or all k if those are a stock phrase.
     """
     size = shorter * CODE_LENGTH
     phrases = [coded[i : i + size] for i in range(0, len(coded) - size + 1, CODE_LENGTH)]
@@ -193,10 +194,10 @@ class Layout:
 
     total:   N, the number of words
     bounds:  per excerpt id, its words [start, end)
-    order:   per excerpt id, its place among the excerpts
-    borders: positions that no match may lie across, ascending: those of works, and those of
-             excerpts where something stands between them that is not measured
-    ids, ends: of the excerpts in order, and behind the last word of each
+    order:   per excerpt id, its number among the excerpts
+    borders: positions that no match may cross, ascending: those of works, and those of excerpts
+             with unmeasured text between them
+    ids, ends: ids of the excerpts in order, and the position after the last word of each
     """
 
     total: int
@@ -207,12 +208,12 @@ class Layout:
     ends: Positions
 
     def excerpt_at(self, position: int) -> str:
-        """The id of the excerpt that the word at `position` stands in."""
+        """Return the id of the excerpt that contains the word at `position`."""
         return self.ids[int(self.ends.searchsorted(position, side="right"))]
 
 
 def layout_of(book: Book, lengths: Sequence[int]) -> Layout:
-    """The layout of a book whose excerpts have so many words."""
+    """Return the layout of a book whose excerpts have these lengths, in words."""
     bounds, order, start = {}, {}, 0
     for place, (excerpt, length) in enumerate(zip(book.excerpts, lengths, strict=True)):
         bounds[excerpt.id] = (start, start + length)
@@ -229,10 +230,10 @@ def layout_of(book: Book, lengths: Sequence[int]) -> Layout:
     )
 
 
-def refuse_unmeasurable(book: Book, lengths: Sequence[int], *, k: int, mode: WordMode) -> None:
+def validate_measurable(book: Book, lengths: Sequence[int], *, k: int, mode: WordMode) -> None:
     """Raise BookError for a book of fewer than k words, and for one whose words cannot be seen.
 
-    So it is in mode `paper` with other scripts, and where words run together.
+    Mode `paper` cannot see other scripts; no mode can separate fused words.
 
     lengths: of its excerpts, in words of that mode.
     """
@@ -245,20 +246,22 @@ def refuse_unmeasurable(book: Book, lengths: Sequence[int], *, k: int, mode: Wor
         if total < _LEAST_KEPT * seen:
             raise BookError(
                 f"word mode 'paper' keeps {total:,} of its {seen:,} words "
-                f"({total / seen:.0%}), and would measure nothing",
+                f"({total / seen:.0%}), too few to measure",
                 location=f"book {book.id!r}",
                 hint='set word_mode = "unicode" (--word-mode unicode on the command line)',
             )
-    refuse_fused((excerpt.text for excerpt in book.excerpts), mode=mode, place=f"book {book.id!r}")
+    validate_word_breaks(
+        (excerpt.text for excerpt in book.excerpts), mode=mode, place=f"book {book.id!r}"
+    )
     if total < k:
         raise BookError(f"it has {total} words, fewer than k = {k}", location=f"book {book.id!r}")
 
 
 def _most_seen(book: Book, lengths: Sequence[int]) -> int:
-    """No fewer words than mode `unicode` keeps, counted far sooner.
+    """Return an upper bound on the words that mode `unicode` keeps, far faster than counting.
 
-    In Latin-1 a word that only that mode keeps has a letter beyond ASCII, and so has each that
-    it cuts in two.
+    In Latin-1 a word that only that mode keeps has a letter beyond ASCII, as does each that it
+    cuts in two.
     """
     most = 0
     for excerpt, length in zip(book.excerpts, lengths, strict=True):
@@ -272,34 +275,34 @@ def _most_seen(book: Book, lengths: Sequence[int]) -> int:
     return most
 
 
-# No language has longer words, but in jest: so many letters, and such a share, may be of those.
+# Longer words occur in jest only: so many letters, and such a share, may be in them.
 _LONGEST_WORD = 40
 _JEST = 300
 _MOST = 0.02
 
 
-def refuse_fused(texts: Iterable[str], *, mode: WordMode, place: str) -> None:
-    """Raise BookError, naming `place`, where words run together in more than 2 % of the texts."""
+def validate_word_breaks(texts: Iterable[str], *, mode: WordMode, place: str) -> None:
+    """Raise BookError, naming `place`, if over 2% of the texts' letters are in fused words."""
     fused = letters = 0
     for text in texts:
         lengths = [*map(len, text.split())]
         letters += sum(lengths)
         if max(lengths, default=0) > _LONGEST_WORD:
-            its = (len(word) for word in words(text, mode))
-            fused += sum(length for length in its if length > _LONGEST_WORD)
+            word_lengths = (len(word) for word in words(text, mode))
+            fused += sum(length for length in word_lengths if length > _LONGEST_WORD)
     if fused > max(_JEST, _MOST * letters):
         raise BookError(
-            f"{fused / letters:.0%} of its letters are in words of over {_LONGEST_WORD}, so that "
-            "no answer could have them",
+            f"{fused / letters:.0%} of its letters are in words of over {_LONGEST_WORD} letters, "
+            "which no generation could match",
             location=place,
-            hint="nothing but a style sheet parts its words, say: take another edition",
+            hint="its words may be separated by a style sheet only: use another edition",
         )
 
 
 def measurable_words(book: Book, scoring: Scoring) -> int:
-    """N of the book; BookError for one that cannot be measured."""
+    """Return N of the book. Raises BookError for one that cannot be measured."""
     lengths = [len(words(excerpt.text, scoring.word_mode)) for excerpt in book.excerpts]
-    refuse_unmeasurable(book, lengths, k=scoring.k, mode=scoring.word_mode)
+    validate_measurable(book, lengths, k=scoring.k, mode=scoring.word_mode)
     return sum(lengths)
 
 
@@ -315,7 +318,7 @@ _TEXTS_TOGETHER = 1 << 12
 class Matches(NamedTuple):
     """Matches of several texts, one entry each, in no order.
 
-    text:       number of the text; one with the same words at two places may have a match twice
+    text:       number of the text; a repeated passage of a text may match twice
     start, end: the book's words [start, end)
     """
 
@@ -324,24 +327,24 @@ class Matches(NamedTuple):
     end: Positions
 
     def where(self, chosen: NDArray[np.bool_]) -> Matches:
-        """Those of the matches that are `chosen`."""
+        """Return the `chosen` matches."""
         return Matches(self.text[chosen], self.start[chosen], self.end[chosen])
 
     def rows(self) -> Iterator[tuple[int, int, int]]:
-        """Text, start and end of each."""
+        """Yield text, start and end of each."""
         return zip(self.text.tolist(), self.start.tolist(), self.end.tolist(), strict=True)
 
 
 def find_matches(index: Index, coded: str) -> set[Interval]:
-    """The distinct book intervals [start, end) that match somewhere in `coded` words."""
+    """Return the distinct book intervals [start, end) that match somewhere in `coded` words."""
     matches = match_texts(index, [coded])
     return set(zip(matches.start.tolist(), matches.end.tolist(), strict=True))
 
 
 def match_all(index: Index, coded: Iterable[str]) -> Iterator[Matches]:
-    """The matches of any number of texts, those of some hundreds of texts at a time.
+    """Yield the matches of any number of texts, some hundreds of texts at a time.
 
-    Texts are numbered from 0; they are taken from `coded` as they are needed.
+    Texts are numbered from 0 and read from `coded` as needed.
     """
     first = 0
     for texts in _batches(coded, _CODED_TOGETHER):
@@ -354,7 +357,7 @@ def match_all(index: Index, coded: Iterable[str]) -> Iterator[Matches]:
 
 
 def _batches(texts: Iterable[str], length: int) -> Iterator[list[str]]:
-    """The texts in batches that are just over that length."""
+    """Yield the texts in batches that are just over that length."""
     batch: list[str] = []
     left = length
     for text in texts:
@@ -368,9 +371,9 @@ def _batches(texts: Iterable[str], length: int) -> Iterator[list[str]]:
 
 
 def match_texts(index: Index, coded: Sequence[str]) -> Matches:
-    """The matches of each of the texts, given as coded words.
+    """Return the matches of each of the texts, given as coded words.
 
-    Several at once are matched far faster than one by one: a few thousand words at a time.
+    Matching several texts at once is far faster than one by one: a few thousand words at a time.
     """
     joined = UNKNOWN.join(coded)
     start, end, ahead = _runs(index, joined)
@@ -391,7 +394,7 @@ def match_texts(index: Index, coded: Sequence[str]) -> Matches:
 
 
 def _within_borders(index: Index, matches: Matches) -> Matches:
-    """The matches, cut where none may lie across; a maximal run is one on either side too."""
+    """Return the matches, cut at borders; a maximal run is one on either side too."""
     if not len(index.borders):
         return matches
     of, start, end = cut(matches.start, matches.end, index.borders)
@@ -400,10 +403,10 @@ def _within_borders(index: Index, matches: Matches) -> Matches:
 
 
 def _runs(index: Index, coded: str) -> tuple[Positions, Positions, Positions]:
-    """Runs of anchors that overlap or touch on one diagonal: start and end in the text, diagonal.
+    """Return runs of anchors that overlap or touch: start and end in the text, diagonal.
 
     A diagonal is how much further on in the book its words are. Any two k-word windows of a match
-    that begin one word apart hold anchors that overlap or touch, so that a match has one run.
+    that begin one word apart contain anchors that overlap or touch, so a match has one run.
     """
     anchors = index.anchors(coded)
     begin = anchors & ~1

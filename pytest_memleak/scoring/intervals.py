@@ -19,36 +19,36 @@ if TYPE_CHECKING:
     Numbers = NDArray[np.int64]
     Positions = NDArray[np.intp]
 
-# So many numbers wait before they are sorted in among the others.
+# Numbers that wait before they are merged.
 _WAITING = 1 << 17
 
 
 class Packing(NamedTuple):
-    """How three numbers of at least 0 are one, in their order: bits of the last two of them."""
+    """A way to pack three numbers of at least 0 into one, in order: bits of the last two."""
 
     middle: int
     low: int
 
     @property
     def high(self) -> int:
-        """Bits that are left for the first."""
+        """Return the bits that remain for the first."""
         return 63 - self.middle - self.low
 
     def pack(self, high: Numbers, middle: Numbers, low: Numbers) -> Numbers:
-        """The numbers as one."""
+        """Pack the numbers into one."""
         return (((high << self.middle) | middle) << self.low) | low
 
     def unpack(self, packed: Numbers) -> tuple[Numbers, Numbers, Numbers]:
-        """The numbers again."""
+        """Return the three numbers."""
         middle = (packed >> self.low) & ((1 << self.middle) - 1)
         return packed >> (self.middle + self.low), middle, packed & ((1 << self.low) - 1)
 
     def without_high(self, packed: Numbers) -> Numbers:
-        """The same with 0 for the first of the three."""
+        """Set the first of the three to 0."""
         return packed & ((1 << (self.middle + self.low)) - 1)
 
     def greatest_alike(self, packed: Numbers) -> Numbers:
-        """The greatest with the same first of the three."""
+        """Return the greatest packed number with the same first of the three."""
         return packed | ((1 << (self.middle + self.low)) - 1)
 
 
@@ -61,11 +61,11 @@ class Distinct:
         self._count = 0
 
     def add(self, numbers: Numbers) -> None:
-        """Add numbers, which may be known already, in any order; the array itself is sorted."""
+        """Add numbers, in any order, perhaps present already; sorts the array itself."""
         self._wait(distinct(numbers))
 
     def update(self, other: Distinct) -> None:
-        """Add the other set's numbers, whose arrays are left as they are: Ray's are read-only."""
+        """Add the other set's numbers without changing its arrays: Ray's are read-only."""
         self._wait(other.ascending())
 
     def _wait(self, numbers: Numbers) -> None:
@@ -75,7 +75,7 @@ class Distinct:
             self.ascending()
 
     def ascending(self) -> Numbers:
-        """All numbers so far, each once."""
+        """Return all numbers so far, each once."""
         if self._waiting:
             self._known = distinct(np.concatenate([self._known, *self._waiting]), in_runs=True)
             self._waiting, self._count = [], 0
@@ -83,9 +83,9 @@ class Distinct:
 
 
 def distinct(numbers: Numbers, *, in_runs: bool = False) -> Numbers:
-    """The numbers in ascending order, each once; the array itself is sorted.
+    """Return the numbers in ascending order, each once; sorts the array itself.
 
-    in_runs: whether they are some ascending runs end to end, which are faster merged.
+    in_runs: whether they are ascending runs end to end, which merge faster.
     `np.unique` hashes first, and takes three times as long.
     """
     numbers.sort(kind="stable" if in_runs else None)
@@ -98,14 +98,14 @@ Interval = tuple[int, int]
 
 
 def coverage(start: Positions, end: Positions, *, words: int) -> NDArray[np.intc]:
-    """Per word of a book of `words`, how many of the intervals hold it."""
+    """Return, per word of a book of `words`, how many of the intervals contain it."""
     steps = np.bincount(start, minlength=words + 1)
     steps -= np.bincount(end, minlength=words + 1)
     return np.cumsum(steps[:-1], dtype=np.intc)
 
 
 def outermost(start: Positions, end: Positions) -> tuple[Positions, Positions]:
-    """The distinct intervals that no other contains, ascending."""
+    """Return the distinct intervals that no other contains, ascending."""
     if not len(start):
         return start, end
     most = int(end.max())
@@ -121,9 +121,9 @@ def outermost(start: Positions, end: Positions) -> tuple[Positions, Positions]:
 def cut(
     start: Positions, end: Positions, borders: Positions
 ) -> tuple[Positions, Positions, Positions]:
-    """The intervals, cut at the `borders` inside them, which must ascend.
+    """Cut the intervals at the `borders` inside them, which must ascend.
 
-    Per piece the number of the interval that it is of, its start and its end.
+    Returns, per piece, the number of its interval, its start and its end.
     """
     first = borders.searchsorted(start, side="right")
     inside = np.maximum(borders.searchsorted(end) - first, 0)
@@ -136,7 +136,7 @@ def cut(
 
 
 def united(start: Positions, end: Positions) -> tuple[Positions, Positions]:
-    """The intervals with those made one that overlap or touch; `start` must ascend."""
+    """Merge the intervals that overlap or touch; `start` must ascend."""
     reached = np.maximum.accumulate(end)
     cut = np.flatnonzero(start[1:] > reached[:-1])
     return (
@@ -146,11 +146,11 @@ def united(start: Positions, end: Positions) -> tuple[Positions, Positions]:
 
 
 def distinct_passages(start: Positions, end: Positions, *, over: int) -> list[tuple[int, int, int]]:
-    """The passages longer than `over` words, longest first, each with the number of its run.
+    """Return the passages longer than `over` words, longest first, with the number of their run.
 
-    start, end: of runs, of which no two end at one place. A run that overlaps a passage already
-    taken gives way to its longest suffix that does not. Runs that overlap no other are taken as
-    they are; only heaps of runs are gone through one by one.
+    Greedy over runs and their suffixes (METRICS section 3). start, end: of runs, of which no two
+    end at one place. A run that overlaps a passage already taken is cut to its longest suffix that
+    does not. Runs without overlap are taken whole; only heaps of runs are processed one by one.
     """
     order = np.argsort(start, kind="stable")
     start, end = start[order], end[order]
@@ -178,7 +178,7 @@ def _taken(runs: list[tuple[int, int, int]], *, over: int) -> Iterator[tuple[int
     end_of: dict[int, int] = {}
     while heap and -heap[0][0] > over:
         _, start, end, number = heappop(heap)
-        before = bisect_left(starts, end) - 1  # the last that begins before this one's end
+        before = bisect_left(starts, end) - 1  # the last that begins before this end
         reached = end_of[starts[before]] if before >= 0 else start
         if reached <= start:
             insort(starts, start)

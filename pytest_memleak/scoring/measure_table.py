@@ -1,8 +1,8 @@
-"""The table of measures: all there is to know of each, a row a measure.
+"""The table of measures: one row holds everything about a measure.
 
 A measure is added here and nowhere else: suite files, verdict, reports, baselines and the JSON
-Schema read the table. What it is computed from must be in the Analysis (or the Extraction) that
-`read` takes. Light to import: rows are read of what is evaluated elsewhere.
+Schema read the table. `read` takes its value from the Analysis (or the Extraction). Light to
+import: other processes read the rows without the scoring code.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 GENERATIONS = Needs("measurement")
 PASSAGES = Needs("passages")
 NEAR = Needs("near")
-CHANCE = Needs("null", "it needs controls, or a second test book in the suite")
-BASELINE = Needs("uplift", "the model needs a baseline, with the same rounds drawn")
+CHANCE = Needs("null", "it needs a negative control or a second test book in the suite")
+BASELINE = Needs("uplift", "the model needs a baseline_model, sampled in the same rounds")
 WORKS = Needs("works", "it needs a [[collection]]")
 GREEDY = Needs("greedy", 'it needs probe = "continuation"')
 TOP_K = Needs(
     "windows",
     'it needs probe = "probability"',
-    "the model tells fewer than probability.top_k of the likeliest tokens, so top-k cannot be"
+    "the model returns fewer than probability.top_k of the likeliest tokens, so top-k can't be"
     " applied: set a limit on extractable_plain, or a smaller top_k",
 )
 PLAIN = Needs("windows", 'it needs probe = "probability"')
@@ -35,7 +35,7 @@ _OF_TEXT: Any = ("instruction", "continuation")
 
 
 def _excess(null: Any) -> Estimate:
-    """Without an interval it is known to be no more than the pair's own BMC may be."""
+    """Build the estimate; without an interval, the pair's own upper BMC bounds the excess."""
     low = -1.0 if null.low is None else null.low
     high = null.own_high if null.high is None else null.high
     return Estimate(null.excess, low, high, null.p)
@@ -46,7 +46,7 @@ _ROWS = (
         "longest_passage",
         title="longest passage",
         unit="words",
-        about="longest passage of any protected book, whatever was asked for, in words",
+        about="longest passage of any protected book, prompted or not, in words",
         kind="count",
         runs="longest",
         of_works=True,
@@ -138,7 +138,7 @@ _ROWS = (
         "leaking_works",
         title="leaking works",
         unit="share of works",
-        about="share of a collection's works that are over a limit (0)",
+        about="share of a collection's works that exceed a limit (0)",
         kind="share",
         rises=True,
         needs=WORKS,
@@ -148,7 +148,7 @@ _ROWS = (
         "bmc_excess",
         title="coverage above chance",
         unit="bmc minus null",
-        about="BMC over chance: over what answers for controls, or other test books, give of it",
+        about="BMC minus that of generations for negative controls or other test books",
         kind="share",
         needs=CHANCE,
         read=lambda result: _excess(result.null),
@@ -157,7 +157,7 @@ _ROWS = (
         "uplift",
         title="coverage above the baseline",
         unit="bmc minus the baseline's",
-        about="BMC over the baseline model's",
+        about="BMC minus the baseline model's",
         kind="share",
         needs=BASELINE,
         read=lambda result: Estimate(result.uplift.uplift, result.uplift.low, result.uplift.high),
@@ -184,9 +184,9 @@ _ROWS = (
     ),
     Measure(
         "greedy_bmc",
-        title="coverage by the likeliest answers",
+        title="greedy coverage",
         unit="share of words, k = {k}",
-        about='BMC@k of the likeliest continuations alone (probe = "continuation")',
+        about='BMC@k of the greedy continuations alone (probe = "continuation")',
         kind="share",
         rises=True,
         needs=GREEDY,
@@ -194,9 +194,9 @@ _ROWS = (
     ),
     Measure(
         "greedy_longest_span",
-        title="longest span of the likeliest answers",
+        title="longest greedy span",
         unit="words",
-        about="longest regurgitated span of the likeliest continuations, in words",
+        about="longest regurgitated span of the greedy continuations, in words",
         kind="count",
         runs="longest",
         rises=True,
@@ -218,7 +218,7 @@ _ROWS = (
         "extractable_plain",
         title="extractable windows, plain product",
         unit="share of windows",
-        about="the same of the plain product, which every such model tells",
+        about="the same share for the plain product, which every such model returns",
         kind="share",
         rises=True,
         overview=("probability",),
@@ -228,38 +228,38 @@ _ROWS = (
 )
 
 MEASURES: dict[str, Measure] = {row.name: row for row in _ROWS}
-"""The rows of this package, by name, in the order in which reports show them."""
+"""The rows of this package, by name, in the order of reports."""
 
 OF_PASSAGES = tuple(row.name for row in _ROWS if row.needs is PASSAGES)
-"""The measures that rest on every protected book."""
+"""The measures that cover every protected book."""
 
 
 def table_with(brought: Mapping[str, Measure]) -> dict[str, Measure]:
-    """The table with the rows that extensions bring.
+    """Return the table with the rows of extensions.
 
-    Raises SettingsError for one that has the name of a measure of this package.
+    Raises SettingsError for a row with the name of a built-in measure.
     """
     if taken := sorted(MEASURES.keys() & brought.keys()):
         raise SettingsError(
-            f"an extension brings a measure {taken[0]!r}, which is the name of a built-in one",
-            hint="give it another name in memleak_measures",
+            f"an extension adds a measure {taken[0]!r}, which is a built-in name",
+            hint="rename it in memleak_measures",
         )
     return {**MEASURES, **brought}
 
 
 def asks_for(names: Iterable[str], needs: str) -> bool:
-    """Whether one of the measures needs this part of an Analysis ("near", "null", ...)."""
+    """Return whether one of the measures needs this part of an Analysis ("near", "null", ...)."""
     return any(name in MEASURES and MEASURES[name].needs.part == needs for name in names)
 
 
 def why_unmeasured(name: str, *, windows: bool) -> str:
-    """What a measure would need that the pair lacks; `windows`: its probe is "probability"."""
+    """Return what the pair lacks for a measure; `windows`: its probe is "probability"."""
     needs = MEASURES[name].needs if name in MEASURES else Needs("further")
     return needs.of_windows if windows else needs.otherwise
 
 
 def nearest(name: str, candidates: Iterable[str]) -> str:
-    """`did you mean 'bmc'?` for an unknown name, or else which names are known."""
+    """Return `did you mean 'bmc'?` for an unknown name, or else the valid names."""
     names = list(candidates)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names) or 'none'}"

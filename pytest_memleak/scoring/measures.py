@@ -1,4 +1,4 @@
-"""The four measures of memorization (METRICS section 3), of a book, of its works, of two models."""
+"""The four measures of memorization (METRICS section 3), of a book, its works, and two models."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Block, Coverage, Estimate, Measurement, Span
-from pytest_memleak.scoring.generation_tally import OwnRun, tallied
+from pytest_memleak.scoring.generation_tally import OwnRun, tally_generations
 from pytest_memleak.scoring.intervals import cut, distinct_passages, outermost
 from pytest_memleak.scoring.measure_table import MEASURES, OF_PASSAGES
 
@@ -35,18 +35,18 @@ def measure(
     generations: Iterable[Generation],
     scoring: Scoring,
 ) -> Measurement:
-    """Measure how much of `book` its `generations` give back.
+    """Measure how much of `book` its `generations` reproduce.
 
     Raises SettingsError for settings out of range, BookError for a book that cannot be
-    measured, RecordsError for a generation that belongs to none of its excerpts or comes twice.
+    measured, RecordsError for a generation that belongs to none of its excerpts or is a duplicate.
     """
-    return measurement(tallied(book, scoring, generations, passages=False), scoring)
+    return measurement(tally_generations(book, scoring, generations, passages=False), scoring)
 
 
 def measurement(tally: Tally, scoring: Scoring, rounds: Rounds | None = None) -> Measurement:
-    """The measures of all that was counted, with the tally's own settings.
+    """Compute the measures of a tally's counts, with the tally's own settings.
 
-    rounds: the tally's, where somebody has asked for them already.
+    rounds: the tally's, if already computed.
     """
     total = tally.layout.total
     times = (rounds or tally.rounds()).times(words=total)
@@ -69,7 +69,7 @@ def measurement(tally: Tally, scoring: Scoring, rounds: Rounds | None = None) ->
 
 
 def _reach(start: Positions, end: Positions, total: int) -> NDArray[np.intc]:
-    """Per word, the length of the longest interval over it."""
+    """Return, per word, the length of the longest interval over it."""
     reach = np.zeros(total, dtype=np.intc)
     start, end = outermost(start, end)
     for nth in np.argsort(end - start, kind="stable").tolist():
@@ -78,7 +78,7 @@ def _reach(start: Positions, end: Positions, total: int) -> NDArray[np.intc]:
 
 
 def _spans_over(tally: Tally, *, over: int) -> tuple[Span, ...]:
-    """Distinct spans of more than `over` words, longest first.
+    """Return distinct spans of more than `over` words, longest first.
 
     Of the runs with one end only the longest matters, since the others are its suffixes.
     """
@@ -90,14 +90,14 @@ def _spans_over(tally: Tally, *, over: int) -> tuple[Span, ...]:
 
 
 def runs_of(mask: NDArray[np.bool_], borders: Positions) -> tuple[Positions, Positions]:
-    """Start and end of each run of True, cut at the borders."""
+    """Return start and end of each run of True, cut at the borders."""
     edges = np.flatnonzero(np.diff(np.concatenate(([False], mask, [False])).astype(np.int8)))
     _, starts, ends = cut(edges[::2], edges[1::2], borders)
     return starts, ends
 
 
 def _longest_run(mask: NDArray[np.bool_], borders: Positions) -> Block:
-    """The longest run of True that lies across no border; the first of equals."""
+    """Return the longest run of True that crosses no border; the first of equals."""
     starts, ends = runs_of(mask, borders)
     if not len(starts):
         return Block(0)
@@ -112,11 +112,10 @@ def _as_array(values: NDArray[np.intc]) -> array[int]:
 
 @dataclass(frozen=True, slots=True)
 class Similarity:
-    """Two coverage masks of one book, compared.
+    """A comparison of two coverage masks of one book.
 
-    jaccard:  words that both cover / words that either covers; 0 where neither covers any
-    baseline: the Jaccard index to expect of two masks of these sizes that know nothing of
-              each other
+    jaccard:  words that both cover / words that either covers; 0 if neither covers any
+    baseline: the expected Jaccard index of two independent masks of these sizes
     """
 
     jaccard: float
@@ -124,10 +123,10 @@ class Similarity:
 
 
 def compare(a: Mask, b: Mask) -> Similarity:
-    """The Jaccard index of two coverage masks of one book, and its baseline.
+    """Compare two coverage masks of one book: Jaccard index and its baseline.
 
     A mask has one truth value per word of the book, shape (N,); a Coverage or a Measurement
-    stands for its covered words. Raises SettingsError for masks that differ in length.
+    represents its covered words. Raises SettingsError for masks that differ in length.
     """
     a_mask, b_mask = _mask(a), _mask(b)
     n = len(a_mask)
@@ -136,14 +135,14 @@ def compare(a: Mask, b: Mask) -> Similarity:
 
 
 def jaccard(a: Mask, b: Mask) -> float:
-    """Words that both masks cover / words that either covers; 0 where neither covers any.
+    """Return words that both masks cover / words that either covers; 0 if neither covers any.
 
     Raises SettingsError for masks that differ in length: they are not of one book.
     """
     a_mask, b_mask = _mask(a), _mask(b)
     if a_mask.shape != b_mask.shape:
         raise SettingsError(
-            f"the masks are of {len(a_mask):,} and {len(b_mask):,} words",
+            f"the masks have {len(a_mask):,} and {len(b_mask):,} words",
             hint="compare two models on the same book, in the same word mode",
         )
     either = int(np.count_nonzero(a_mask | b_mask))
@@ -151,36 +150,36 @@ def jaccard(a: Mask, b: Mask) -> float:
 
 
 def independence(a: float, b: float) -> float:
-    """The Jaccard index of two independent masks that cover the shares `a` and `b`."""
+    """Return the Jaccard index of two independent masks that cover the shares `a` and `b`."""
     either = a + b - a * b
     return a * b / either if either else 0.0
 
 
 def self_agreement(book: Book, generations: Iterable[Generation], scoring: Scoring) -> float:
-    """The Jaccard index of the masks of the first and the second half of the generations.
+    """Return the Jaccard index of the masks of the first and second half of the generations.
 
-    The first half is each excerpt's first h generations, in the order of their ordinals, where
-    h is half of the largest number that any excerpt has, rounded down.
+    The first half is each excerpt's first h generations, by ordinal, where h is half of the largest
+    number that any excerpt has, rounded down.
 
     Raises what `measure` raises.
     """
-    drawn = sorted(generations, key=lambda generation: generation.ordinal)
-    counts = Counter(generation.excerpt_id for generation in drawn)
+    ordered = sorted(generations, key=lambda generation: generation.ordinal)
+    counts = Counter(generation.excerpt_id for generation in ordered)
     half = max(counts.values(), default=0) // 2
     halves: tuple[list[Generation], list[Generation]] = ([], [])
-    so_far: Counter[str] = Counter()
-    for generation in drawn:
-        halves[so_far[generation.excerpt_id] >= half].append(generation)
-        so_far[generation.excerpt_id] += 1
+    taken: Counter[str] = Counter()
+    for generation in ordered:
+        halves[taken[generation.excerpt_id] >= half].append(generation)
+        taken[generation.excerpt_id] += 1
     first, second = (measure(book, half, scoring) for half in halves)
     return jaccard(first, second)
 
 
 def round_agreement(rounds: Rounds, *, words: int, n: int) -> float:
-    """`self_agreement` from what the rounds 0..n-1 cover.
+    """Return `self_agreement` from what the rounds 0..n-1 cover.
 
-    The same number, without a second scoring, where the ordinals of every excerpt run from 0
-    without a gap. words: N.
+    The same number without a second scoring, if the ordinals of every excerpt run from 0 without a
+    gap. words: N.
     """
     return jaccard(*rounds.halves(words=words, n=n))
 
@@ -198,11 +197,11 @@ _OF_EACH = {name: row for name, row in MEASURES.items() if row.of_works}
 
 @dataclass(frozen=True, slots=True)
 class WorkMeasures:
-    """What is measured of each work, and the limits that each is held against.
+    """The measures of each work, and the limits that apply to each.
 
     works:   in their order; words: N of each
-    of_each: of each work its measures, by the names of the table
-    beyond:  the same of passages of other protected books
+    of_each: per work, its measures, by the names of the table
+    beyond:  the same for passages of other protected books
     limits:  the pair's; k, span_threshold: its k and T
     """
 
@@ -215,7 +214,7 @@ class WorkMeasures:
     span_threshold: int
 
     def over(self, number: int) -> tuple[str, ...]:
-        """The measures of a work that are over their limit."""
+        """Return the measures of a work that exceed their limits."""
         its = self.of_each[number]
         return tuple(
             name for name in _OF_EACH if name in self.limits and its[name] > self.limits[name]
@@ -223,18 +222,18 @@ class WorkMeasures:
 
     @property
     def leaking(self) -> tuple[int, ...]:
-        """The numbers of the works that are over a limit."""
+        """Return the numbers of the works that exceed a limit."""
         return tuple(number for number in range(len(self.works)) if self.over(number))
 
     @property
     def leaking_share(self) -> float:
-        """The share of such works."""
+        """Return the share of such works."""
         return len(self.leaking) / len(self.works)
 
     def can_leak(self, number: int) -> bool:
-        """Whether the work would be over a limit if it was recited whole.
+        """Return whether the work would exceed a limit if it was reproduced whole.
 
-        Of fewer than k words nothing is: so short may be what a continuation's prompt leaves.
+        A work of fewer than k words cannot: a continuation's prompt may leave so few.
         """
         words = self.words[number]
         if words < self.k:
@@ -246,23 +245,23 @@ class WorkMeasures:
         }
         return any(name in self.limits and most[name] > self.limits[name] for name in most)
 
-    def held(self, estimates: Mapping[str, Estimate]) -> dict[str, Estimate]:
-        """Of all measures of the pair those that its limits are held against as a whole.
+    def pair_measures(self, estimates: Mapping[str, Estimate]) -> dict[str, Estimate]:
+        """Return the pair's measures that limits apply to as a whole.
 
-        The limits of works are, of the works together, on their share that leaks, on the coverage
-        of all their words, and on passages of other books.
+        These are the share of leaking works, the coverage of all their words, and passages of other
+        books. All other limits apply to each work.
         """
-        whole = {
+        of_pair = {
             name: estimate
             for name, estimate in estimates.items()
             if name == "bmc" or name not in _OF_EACH
         }
         beyond = {name: Estimate(value, value, value) for name, value in self.beyond.items()}
-        return whole | beyond
+        return of_pair | beyond
 
     @property
     def limits_of_works(self) -> frozenset[str]:
-        """The measures that are held against limits work by work."""
+        """Return the measures that limits apply to work by work."""
         return frozenset(_OF_EACH)
 
 
@@ -273,7 +272,7 @@ def measured_works(
     passages: ProtectedPassages,
     limits: Mapping[str, float],
 ) -> WorkMeasures:
-    """The measures of the works of `book`, from all that was counted and measured of it."""
+    """Compute the measures of the works of `book` from its counts and measures."""
     ends = np.array([end for _, end in tally.layout.bounds.values()], dtype=np.intp)
     last = ends[[work.end - 1 for work in book.works]]
     words = np.diff(last, prepend=0)
@@ -288,8 +287,8 @@ def measured_works(
     }
     of_passages, beyond = _of_passages(book, passages)
     of_each = tuple(
-        its | {name: column[number].item() for name, column in columns.items()}
-        for number, its in enumerate(of_passages)
+        measures | {name: column[number].item() for name, column in columns.items()}
+        for number, measures in enumerate(of_passages)
     )
     return WorkMeasures(
         book.works,
@@ -303,16 +302,16 @@ def measured_works(
 
 
 def _longest(start: Positions, words: Positions, last: Positions) -> Positions:
-    """Per work the longest of some runs; `last`: behind the last word of each."""
+    """Return the longest run per work; `last`: the position after the last word of each."""
     longest = np.zeros(len(last), dtype=np.intp)
     np.maximum.at(longest, last.searchsorted(start, side="right"), words)
     return longest
 
 
 def _own_runs(tally: Tally) -> tuple[Positions, Positions]:
-    """Start and words of the runs that answers share with their own excerpt, of k words at least.
+    """Return start and words of the runs of generations with their prompted excerpt, from k words.
 
-    Shorter ones are what is left of a match at an excerpt's border, and count as none.
+    Shorter ones are the rest of a match at an excerpt's border, and don't count.
     """
     excerpt, start, end = tally.matches()
     first, behind = np.array(list(tally.layout.bounds.values()), dtype=np.intp).T
@@ -325,7 +324,7 @@ def _own_runs(tally: Tally) -> tuple[Positions, Positions]:
 def _of_passages(
     book: Book, passages: ProtectedPassages
 ) -> tuple[list[dict[str, float]], dict[str, float]]:
-    """Per work what was recited of it, and what was of other books than the collection."""
+    """Return the passages' measures per work, and those of books outside the collection."""
     work_of = {
         excerpt.id: number
         for number, work in enumerate(book.works)

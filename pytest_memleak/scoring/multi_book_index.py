@@ -1,6 +1,6 @@
-"""The protected books of a run in one sieve, made once and used by all pairs (METRICS 2, 11).
+"""The index of a run's protected books, built once and used by all pairs (METRICS 2, 11).
 
-Each book's words stand in it as the measures count them and, where folding changes any, once
+It holds each book's words as the measures count them and, where folding changes any, once
 more as near-verbatim passages count them; a text that folding leaves alone is read once for both.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.scoring.further_readings import further_readings
-from pytest_memleak.scoring.index import layout_of, refuse_unmeasurable
+from pytest_memleak.scoring.index import layout_of, validate_measurable
 from pytest_memleak.scoring.ngram_prefilter import BORDER, Runs, Sieve, gram_hashes
 from pytest_memleak.scoring.word_hashes import (
     NO_WORD,
@@ -45,8 +45,8 @@ class Found(NamedTuple):
     """Matches of several texts with several books, one entry each, in no order.
 
     text:   number of the text; place: of the first word among all texts' words (`Keyed`)
-    book:   number of the book; part: of it, which no match leaves; start: in the book's words
-    words:  how many
+    book:   number of the book; part: its part, which no match leaves; start: in the book's words
+    words:  number of words
     """
 
     text: Positions
@@ -58,30 +58,30 @@ class Found(NamedTuple):
 
     @property
     def end(self) -> Positions:
-        """Behind the last word, in the book's words."""
+        """Return the position after the last word, in the book's words."""
         return self.start + self.words
 
     def where(self, chosen: NDArray[np.bool_] | Positions) -> Found:
-        """Those of the matches that are `chosen`, by truth value or by number."""
+        """Return the `chosen` matches, by truth value or by number."""
         return Found(*(column[chosen] for column in self))
 
 
 class NearMatches(NamedTuple):
     """Matches of folded words of some of the texts.
 
-    texts: their numbers among all; words: theirs; found: `text` is the place in `texts`
+    texts: their numbers among all; words: theirs; matches: `text` is the place in `texts`
     ahead: how many words the earlier readings of each have
     """
 
     texts: Positions
     words: Keyed
-    found: Found
+    matches: Found
     ahead: Positions
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TextMatches:
-    """What some texts share with the books, in words as measured and in folded words.
+    """The matches of some texts with the books, in measured words and in folded words.
 
     exact:   the texts' words
     matches: of at least k words
@@ -119,7 +119,7 @@ class _Parts:
                 self._size += last - first + 1
 
     def placed(self, n: int) -> _Placed:
-        """What was added, in a sieve for runs of `n` words."""
+        """Build the prefilter table for runs of `n` words."""
         rows = np.array(self._rows, dtype=np.intp).reshape(-1, 4)
         keys = np.concatenate(self._keys)
         self._keys = []
@@ -127,7 +127,7 @@ class _Parts:
 
 
 class _Placed(NamedTuple):
-    """A sieve; per part the place of its first word, its book, its sides, and its first word."""
+    """A prefilter table, with each part's first place, book, sides, and first word."""
 
     sieve: Sieve
     first: Positions
@@ -136,26 +136,26 @@ class _Placed(NamedTuple):
     start: Positions
 
     def part_of(self, place: Positions) -> Positions:
-        """The number of the part that the word at each place is of."""
+        """Return the number of the part that contains each place."""
         if len(self.first) == 1:
             return np.zeros(len(place), dtype=np.intp)
         return self.first.searchsorted(place, side="right") - 1
 
 
 class SharedIndex:
-    """Protected books, in the order in which a passage that several hold counts for one.
+    """Protected books, in the order in which a passage that several contain counts for one.
 
-    books: as they stand in it, by number
+    books: in that order, by number
     """
 
     def __init__(self, books: Sequence[Book], *, k: int, mode: WordMode = "paper") -> None:
         """Index `books` for matches of at least `k` words.
 
-        Raises SettingsError for k < 1 and for a book's id that comes twice, BookError for a book
+        Raises SettingsError for k < 1 and for a duplicate book id, BookError for a book
         of fewer than k words and for one that mode `paper` cannot see.
         """
         if k < 1:
-            raise SettingsError(f"k must be at least 1, but is {k}")
+            raise SettingsError(f"k must be at least 1, not {k}")
         self.k, self.mode = k, mode
         self.books: list[Shared] = []
         self.numbers: dict[str, int] = {}
@@ -176,12 +176,12 @@ class SharedIndex:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of memory that its tables take."""
+        """Return the bytes of memory that its tables take."""
         sieves = {id(placed.sieve): placed.sieve for placed in (self._exact, self._folded)}
         return sum(sieve.nbytes for sieve in sieves.values())
 
     def matches(self, texts: Sequence[str], *, near: bool = True) -> TextMatches:
-        """What each of the texts shares with each book; without folded words unless `near`."""
+        """Match each of the texts with each book; without folded words unless `near`."""
         exact, runs = self._runs(self._checked(keyed(texts, self.mode)), self._exact)
         matches = self._found(exact, runs, self._exact, _EXACT)
         if not near:
@@ -213,20 +213,20 @@ class SharedIndex:
         return TextMatches(exact, matches, tuple(near_matches))
 
     def instructions(self, texts: Sequence[str], *, folded: bool) -> Keyed:
-        """Words of texts that are compared with those of `matches`, long ones included."""
+        """Return words of texts that are compared with those of `matches`, long ones included."""
         words = keyed_folded(texts) if folded else keyed(texts, self.mode)
         return self._corrected(words, np.flatnonzero(words.is_long()))
 
     def words_of(self, book: int, start: int, end: int) -> Keys:
-        """The keys of a book's words [start, end), as measured."""
-        its = self._exact
+        """Return the keys of a book's words [start, end), as measured."""
+        placed = self._exact
         part = self._exact_parts[book]
-        nth = part[its.start[part].searchsorted(start, side="right") - 1]
-        first = int(its.first[nth] + start - its.start[nth])
-        return its.sieve.keys[first : first + end - start]
+        nth = part[placed.start[part].searchsorted(start, side="right") - 1]
+        first = int(placed.first[nth] + start - placed.start[nth])
+        return placed.sieve.keys[first : first + end - start]
 
     def holding(self, passages: Sequence[tuple[int, int, int]]) -> list[list[int]]:
-        """Per passage (book, start, end), the numbers of all books that hold its words."""
+        """Return, per passage (book, start, end), the numbers of all books that contain it."""
         end = np.zeros(1, dtype=np.uint64)
         parts = [end]
         for passage in passages:
@@ -246,24 +246,24 @@ class SharedIndex:
         return holders
 
     def _near(self, texts: Sequence[int], words: Keyed) -> NearMatches:
-        """What folded words of these texts share with each book."""
+        """Match folded words of these texts with each book."""
         words, runs = self._runs(self._checked(words), self._folded)
         matches = self._found(words, runs, self._folded, _FOLDED)
         numbers = np.array(texts, dtype=np.intp)
         return NearMatches(numbers, words, matches, np.zeros_like(numbers))
 
-    # --- making it -------------------------------------------------------------------------
+    # --- building --------------------------------------------------------------------------
 
     def _add(self, book: Book, exact: _Parts, folded: _Parts) -> None:
         if book.id in self.numbers:
             raise SettingsError(
-                f"the book {book.id!r} comes twice", hint="give every book an id of its own"
+                f"book id {book.id!r} appears twice", hint="give each book a unique id"
             )
         number = self.numbers[book.id] = len(self.books)
         texts = [excerpt.text for excerpt in book.excerpts]
         plain = keyed(texts, self.mode)
         lengths = plain.lengths().tolist()
-        refuse_unmeasurable(book, lengths, k=self.k, mode=self.mode)
+        validate_measurable(book, lengths, k=self.k, mode=self.mode)
         layout = layout_of(book, lengths)
         near = keyed_folded(texts, plain)
         alike = near is plain
@@ -279,7 +279,7 @@ class SharedIndex:
         folded.add(number, _FOLDED, near_keys, [0, *folded_layout.borders.tolist()])
 
     def _named(self, words: Keyed) -> Keys:
-        """The books' keys, without the ends of texts; two long words never have the same."""
+        """Return the books' keys, without text ends; two long words never share one."""
         keys = words.keys
         for place in np.flatnonzero(words.is_long()).tolist():
             spelling = words.spelling(place)
@@ -294,14 +294,14 @@ class SharedIndex:
         inside[words.ends] = False
         return keys[inside]
 
-    # --- looking into it -------------------------------------------------------------------
+    # --- matching --------------------------------------------------------------------------
 
     def _checked(self, words: Keyed) -> Keyed:
-        """The words with the keys of those that the books' words had to give up to another."""
+        """Return the words, with new keys for those that the books renamed."""
         return self._corrected(words, np.flatnonzero(words.is_long())) if self._renamed else words
 
     def _corrected(self, words: Keyed, places: Positions) -> Keyed:
-        """The words with keys that are the books' only where their spelling is."""
+        """Return the words with keys that equal the books' only if their spelling does."""
         if not len(places) or not self._long:
             return words
         book_keys, spelled = self._vocabulary = self._vocabulary or self._spelled()
@@ -314,7 +314,7 @@ class SharedIndex:
         return words
 
     def _spelled(self) -> tuple[Keys, Keyed]:
-        """The books' long words: their keys, ascending, and in that order their bytes."""
+        """Return the books' long words: their keys, ascending, and in that order their bytes."""
         keys = np.array(sorted(self._long), dtype=np.uint64)
         spellings = [self._long[key] for key in keys.tolist()]
         ends = np.cumsum([len(spelling) for spelling in spellings])
@@ -323,7 +323,7 @@ class SharedIndex:
         return keys, Keyed(keys, starts, ends, joined, starts[:0], starts[:0])
 
     def _runs(self, words: Keyed, placed: _Placed) -> tuple[Keyed, Runs]:
-        """Runs of words, of which the long ones were compared by spelling, too."""
+        """Return runs of words, with long words compared by spelling, too."""
         while True:
             runs = placed.sieve.runs(words.keys, gram_hashes(words.keys, placed.sieve.n))
             if not len(runs.text):

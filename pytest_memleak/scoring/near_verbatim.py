@@ -1,4 +1,4 @@
-"""Near-verbatim recall: long stretches that come back with small changes (METRICS section 8).
+"""Near-verbatim recall: long stretches reproduced with small changes (METRICS section 8).
 
 Source: arXiv 2601.02671, section 3.3.
 """
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class NearBlock:
-    """A stretch of the book [book_start, book_end) that the text gives back, nearly.
+    """A stretch of the book [book_start, book_end) that the text reproduces nearly.
 
-    words: those of it that match; runs: where, each a run of equal words.
+    words: its matching words; runs: their positions, each a run of equal words.
     """
 
     book_start: int
@@ -41,13 +41,13 @@ class NearBlock:
 
 @dataclass(frozen=True, slots=True)
 class NearVerbatim:
-    """How much of a book a text holds, nearly word for word.
+    """The near-verbatim share of a book in a text.
 
     nv_recall:  share of the book's words that match, in blocks of at least 100 words
-    missing:    the book's words that do not
-    additional: the text's words that do not
+    missing:    the book's words that don't match
+    additional: the text's words that don't match
     blocks:     those blocks, in order
-    raw:        the runs of equal words they are made from: difflib's matching blocks
+    raw:        the runs of equal words that form them: difflib's matching blocks
 
     Positions are 0-based positions among the words of `near_verbatim`, which are not those of
     the four measures.
@@ -62,9 +62,9 @@ class NearVerbatim:
 
 @dataclass(frozen=True, slots=True)
 class NearSpan:
-    """The words [start, end) of an excerpt, `words` of which one generation gives back.
+    """The words [start, end) of an excerpt, `words` of which one generation reproduces.
 
-    Positions among the excerpt's near-verbatim words. All but `words` None where there is none.
+    Positions among the excerpt's near-verbatim words. All but `words` None if there is none.
     """
 
     words: int
@@ -76,7 +76,7 @@ class NearSpan:
 
 @dataclass(frozen=True, slots=True)
 class NearVerbatimRecall:
-    """What the generations for a book hold of it, each matched with its own excerpt.
+    """The near-verbatim recall of a book's generations, each matched with its prompted excerpt.
 
     words:        of the book, as `near_verbatim` counts them
     nv_recall:    share of them that match in some near-verbatim span
@@ -90,10 +90,10 @@ class NearVerbatimRecall:
 
 
 def near_verbatim(book: str, text: str, *, fold: bool = True) -> NearVerbatim:
-    """How much of `book` the `text` holds in long blocks with small changes.
+    """Measure how much of `book` the `text` contains in long blocks with small changes.
 
-    fold: see through look-alike letters, ligatures, invisible characters, case and punctuation
-    (`folded_words`). Without it, words are what white space separates, and nothing else.
+    fold: fold look-alike letters, ligatures, invisible characters, case and punctuation
+    (`folded_words`). Without it, words are what white space separates.
 
     Raises BookError for a book without words.
     """
@@ -114,14 +114,14 @@ def near_verbatim(book: str, text: str, *, fold: bool = True) -> NearVerbatim:
 
 
 def near_verbatim_spans(excerpt: str, generation: str, *, fold: bool = True) -> list[NearBlock]:
-    """The near-verbatim spans of a generation: its blocks of at least 20 words, in order."""
+    """Return the near-verbatim spans of a generation: its blocks of at least 20 words, in order."""
     return _spans(_words(excerpt, fold=fold), _words(generation, fold=fold))
 
 
 def near_verbatim_recall(
     book: Book, generations: Iterable[Generation], *, fold: bool = True
 ) -> NearVerbatimRecall:
-    """What the generations hold of their own excerpts, nearly word for word.
+    """Measure what the generations contain of their prompted excerpts, nearly word for word.
 
     Raises BookError for a book without words, RecordsError for a generation of another book.
     """
@@ -132,7 +132,7 @@ def near_verbatim_recall(
 
 
 class NearVerbatimTally:
-    """Near-verbatim spans, generation by generation; `recall` may be asked for at any time."""
+    """Near-verbatim spans, generation by generation; `recall` can be read at any time."""
 
     def __init__(self, book: Book, *, fold: bool = True) -> None:
         self._book_id = book.id
@@ -146,7 +146,7 @@ class NearVerbatimTally:
             raise BookError("it has no words", location=f"book {book.id!r}")
 
     def add(self, generation: Generation) -> None:
-        """Match one generation with its own excerpt."""
+        """Match one generation with its prompted excerpt."""
         excerpt_id = generation.excerpt_id
         if excerpt_id not in self._excerpts:
             raise no_excerpt(excerpt_id, book_id=self._book_id)
@@ -170,7 +170,7 @@ class NearVerbatimTally:
             yield generation
 
     def recall(self) -> NearVerbatimRecall:
-        """The spans of all generations so far."""
+        """Return the recall of all generations so far."""
         total = sum(map(len, self._excerpts.values()))
         covered = sum(int(np.count_nonzero(mask)) for mask in self._covered.values())
         return NearVerbatimRecall(total, covered / total, self._longest)
@@ -188,9 +188,9 @@ def _spans(excerpt: list[str], generation: list[str]) -> list[NearBlock]:
 def _joined(
     blocks: Iterable[tuple[Run, ...]], *, gap: int, shift: int, keep: int
 ) -> list[tuple[Run, ...]]:
-    """Neighbours made one where both gaps are at most `gap` and differ by at most `shift`.
+    """Join neighbors if both gaps are at most `gap` and differ by at most `shift`.
 
-    Then without the blocks of which fewer than `keep` words match.
+    Then drop the blocks with fewer than `keep` matching words.
     """
     joined: list[list[Run]] = []
     for block in blocks:

@@ -24,7 +24,7 @@ _CELL, _TOGETHER = 64, 1 << 20
 
 
 class _State(NamedTuple):
-    """A chain so far: minus its words, where it begins in the text and in the book, its ends."""
+    """A chain so far: minus its words, its start in the text and in the book, its ends."""
 
     minus_words: int
     place: int
@@ -34,12 +34,12 @@ class _State(NamedTuple):
 
 
 class Chains(NamedTuple):
-    """Per match that ends a chain of 20 words or more, the longest such; the first of equals.
+    """The longest chain, from 20 words, that ends with each match; the first of equals.
 
     text, book:   their numbers
     place, place_end: of its words among all texts' folded words
     start, end:   of its words among the book's folded words
-    words:        those that match, without what the instruction gives away
+    words:        matching words, without those in the instruction
     """
 
     text: Positions
@@ -52,7 +52,10 @@ class Chains(NamedTuple):
 
 
 class _Matches(NamedTuple):
-    """Matches by text, part and start in the book: places, starts, words, those given away."""
+    """Matches by text, part and start in the book.
+
+    own: the words outside the prompt; cut: whether the prompt contains any
+    """
 
     place: Positions
     start: Positions
@@ -61,10 +64,10 @@ class _Matches(NamedTuple):
     cut: NDArray[np.bool_]
 
 
-def chained(matched: Found, given: Ranges, *, trim: int) -> Chains:
-    """The chains of each text's matches with one part of a book.
+def chained(matched: Found, prompt_ranges: Ranges, *, trim: int) -> Chains:
+    """Return the chains of each text's matches with one part of a book.
 
-    given: where `trim`-grams of the texts begin that their instructions have, too.
+    given: where `trim`-grams of the texts begin that their instructions contain, too.
     """
     group = (matched.text << _PART_BITS) | matched.part
     if int(matched.text.max(initial=0)) >> (63 - _PART_BITS - _START_BITS):
@@ -74,25 +77,25 @@ def chained(matched: Found, given: Ranges, *, trim: int) -> Chains:
     matched = matched.where(order)
     group = group[order]
     place_end = matched.place + matched.words
-    cut = in_prompt(matched.place, place_end, given, trim=trim)
-    kept = outside_prompt(matched.place[cut], place_end[cut], given, trim=trim, keep=1)
+    cut = in_prompt(matched.place, place_end, prompt_ranges, trim=trim)
+    kept = outside_prompt(matched.place[cut], place_end[cut], prompt_ranges, trim=trim, keep=1)
     own = matched.words.copy()
     own[cut] = np.bincount(
         kept.of, weights=kept.end - kept.start, minlength=np.count_nonzero(cut)
     ).astype(np.intp)
     matches = _Matches(matched.place, matched.start, matched.words, own, cut)
     first, then = _without_shortcuts(matches, *_edges(matches, group))
-    best = _best(matches, first, then, given, trim)
+    best = _best(matches, first, then, prompt_ranges, trim)
     enough = np.flatnonzero(best[:, 0] <= -NEAR_PASSAGE)
     words, place, start, place_end, end = best[enough].T
     return Chains(matched.text[enough], matched.book[enough], place, place_end, start, end, -words)
 
 
 def _edges(matches: _Matches, group: Positions) -> tuple[Positions, Positions]:
-    """All pairs of matches of which the second follows the first, by number.
+    """Return all pairs of matches of which the second follows the first, by number.
 
-    Each match looks into the stretches of the text that it may reach, and in each at the matches
-    whose start in the book it may reach: far repeats of a refrain cost nothing, in text or book.
+    Each match checks the cells of the text within its reach, and in each the matches within its
+    reach in the book: distant repeats of a refrain cost nothing, in text or book.
     """
     place, start, words, _, _ = matches
     nothing = np.empty(0, dtype=np.intp)
@@ -102,7 +105,7 @@ def _edges(matches: _Matches, group: Positions) -> tuple[Positions, Positions]:
     begin = np.flatnonzero(np.diff(group, prepend=-1))
     of = np.arange(len(begin)).repeat(np.diff(begin, append=len(group)))
     lowest, highest = np.minimum.reduceat(cell, begin), np.maximum.reduceat(cell, begin)
-    shift = np.cumsum(highest - lowest + 1) - highest - 1  # no two groups share a cell
+    shift = np.cumsum(highest - lowest + 1) - highest - 1  # groups share no cell
     cells = np.minimum(last_cell, highest[of]) - cell + 1
     cell += shift[of]
     key = (cell << _START_BITS) | start
@@ -137,9 +140,9 @@ def _edges(matches: _Matches, group: Positions) -> tuple[Positions, Positions]:
 def _without_shortcuts(
     matches: _Matches, first: Positions, then: Positions
 ) -> tuple[Positions, Positions]:
-    """The pairs without those that a third match lies between, which only adds its words.
+    """Drop the pairs with a third match between, which only adds its words.
 
-    A short match leaves the one behind it within reach of the one before it.
+    A short match leaves the next one within reach of the previous one.
     """
     place, start, words = matches[:3]
     clear = place[then] >= place[first] + words[first]
@@ -157,7 +160,7 @@ def _without_shortcuts(
 
 
 def _best(
-    matches: _Matches, first: Positions, then: Positions, given: Ranges, trim: int
+    matches: _Matches, first: Positions, then: Positions, prompt_ranges: Ranges, trim: int
 ) -> Positions:
     """Per match the best chain that ends with it, as a `_State`; shape (n, 5)."""
     place, start, words, own, _ = matches
@@ -172,13 +175,13 @@ def _best(
         before: dict[int, list[int]] = {row: [] for row in rows}
         for previous, other in zip(first[~plain].tolist(), then[~plain].tolist(), strict=True):
             before[other].append(previous)
-        for row, state in _states(best, matches, before, given, trim).items():
+        for row, state in _states(best, matches, before, prompt_ranges, trim).items():
             best[row] = state
     return best
 
 
 def _tangled(matches: _Matches, first: Positions, then: Positions) -> NDArray[np.bool_]:
-    """Matches to which more ways lead than one, or on whose way some overlap counts by halves."""
+    """Return matches with several ways to them, or with partly counted overlaps on the way."""
     place, start, words, _, cut = matches
     tangled = np.bincount(then, minlength=len(place)) > 1
     reached, end = place[first] + words[first], start[first] + words[first]
@@ -190,7 +193,7 @@ def _tangled(matches: _Matches, first: Positions, then: Positions) -> NDArray[np
     before, tangled = np.full(nobody + 1, nobody), np.append(tangled, False)
     moving = then[alone]
     before[moving] = first[alone]
-    while len(moving):  # each step doubles how far back a match has looked
+    while len(moving):  # each step doubles a match's reach back
         step = before[moving]
         tangled[moving], before[moving] = tangled[moving] | tangled[step], before[step]
         moving = moving[before[moving] < nobody]
@@ -198,7 +201,7 @@ def _tangled(matches: _Matches, first: Positions, then: Positions) -> NDArray[np
 
 
 def _along_paths(best: Positions, matches: _Matches, first: Positions, then: Positions) -> None:
-    """Where each match follows one at most, the longest chain to it is all before it."""
+    """Compute `best` where each match follows at most one other: its chain is all before it."""
     place, start, words, own, _ = matches
     overlap = np.maximum(
         place[first] + words[first] - place[then], start[first] + words[first] - start[then]
@@ -208,7 +211,7 @@ def _along_paths(best: Positions, matches: _Matches, first: Positions, then: Pos
     total[then] -= np.maximum(overlap, 0)
     before[then] = first
     moving = then
-    while len(moving):  # each step doubles how far back a match has counted
+    while len(moving):  # each step doubles the counted way back
         step = before[moving]
         total[moving], before[moving], head[moving] = (
             total[moving] + total[step], before[step], head[step],
@@ -222,12 +225,12 @@ def _states(
     best: Positions,
     matches: _Matches,
     before: dict[int, list[int]],
-    given: Ranges,
+    prompt_ranges: Ranges,
     trim: int,
 ) -> dict[int, _State]:
-    """Per match in `before`, the best of all chains to it; `best` has those of all others.
+    """Return, per match in `before`, the best of all chains to it; `best` has those of all others.
 
-    before: which it follows, in the order of their start in the book.
+    before: the matches that it follows, in the order of their start in the book.
     """
     rows = list(before)
     ends = {
@@ -237,14 +240,14 @@ def _states(
     }
     columns = (column[rows].tolist() for column in matches)
     for row, place, start, words, own, cut in zip(rows, *columns, strict=True):
-        gone = _given_away(place, words, given, trim) if cut else ()
+        prompt_places = _prompt_places(place, words, prompt_ranges, trim) if cut else ()
         states = [_State(-own, place, start, place + words, start + words)]
         for previous in before[row]:
             for total, head_place, head, reached, end in ends[previous]:
                 seen = max(0, reached - place, end - start)
                 new = max(0, words - seen)
-                if gone:
-                    new -= sum(at >= place + seen for at in gone)
+                if prompt_places:
+                    new -= sum(at >= place + seen for at in prompt_places)
                 states.append(
                     _State(
                         total - new,
@@ -259,7 +262,7 @@ def _states(
 
 
 def _worth_keeping(states: list[_State]) -> list[_State]:
-    """Those that may still end up the best, the best so far first."""
+    """Return the states that may still become the best, the best so far first."""
     states.sort()
     kept = states[:1]
     for state in states[1:]:
@@ -270,22 +273,22 @@ def _worth_keeping(states: list[_State]) -> list[_State]:
     return kept
 
 
-def _given_away(place: int, words: int, given: Ranges, trim: int) -> frozenset[int]:
-    """The places of a match's words that its instruction gives away."""
-    firsts, lasts = given.first, given.last
+def _prompt_places(place: int, words: int, prompt_ranges: Ranges, trim: int) -> frozenset[int]:
+    """Return the places of a match's words that its instruction contains."""
+    firsts, lasts = prompt_ranges.first, prompt_ranges.last
     end = place + words
-    gone: set[int] = set()
+    places: set[int] = set()
     at = int(lasts.searchsorted(place, side="right"))
     while at < len(firsts) and firsts[at] <= end - trim:
         first = max(int(firsts[at]), place)
         last = min(int(lasts[at]) - 1, end - trim)
-        gone.update(range(first, last + trim))
+        places.update(range(first, last + trim))
         at += 1
-    return frozenset(gone)
+    return frozenset(places)
 
 
 def longest_within(matched: Found, place: int, place_end: int) -> int:
-    """Words of the longest chain of one text's matches, cut to its words [place, place_end)."""
+    """Return the words of the longest chain of one text's matches, cut to [place, place_end)."""
     first = np.maximum(matched.place, place)
     last = np.minimum(matched.place + matched.words, place_end)
     inside = first < last

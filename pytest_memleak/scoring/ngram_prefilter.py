@@ -1,10 +1,10 @@
-"""The sieve: where texts share runs of n words with books, found by hashes of n-grams.
+"""N-gram prefilter: hashes of n-grams locate the runs of n words that texts share with books.
 
 Every place of the books is an entry of 64 bits, the first bits of its n-gram's hash and the
-place, sorted. A text's n-grams are first held against a table of bits, which nearly all that
-stand in no book fail; what is left is looked up by the first bits. Of a hit only this matters:
-whether the words before it are equal, too, and those behind it. Hits that begin a run and hits
-that end one are sorted by diagonal, and so stand in pairs; their words are compared.
+place, sorted. A table of bits rejects nearly all n-grams of a text that no book contains; the rest
+are looked up by the first bits. A hit matters only where a run begins or ends: where the words
+before it, or after it, differ. Both kinds are sorted by diagonal, which pairs them; their words
+are compared.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.word_hashes import Keys
 
 BORDER = 1
-"""The key that stands in books where no run may go on: before, between and behind them."""
+"""The key that no run in a book crosses: before, between and after its parts."""
 
 _FACTORS = [
     np.uint64(factor)
@@ -33,7 +33,7 @@ _FACTORS = [
 ]  # fmt: skip
 _FINAL = np.uint64(0xBF58476D1CE4E5B9)
 _HALF = np.uint64(32)
-_BITS_A_GRAM = 3  # two to this power
+_BITS_A_GRAM = 3  # log2
 _DIAGONAL = 32
 _MADE_TOGETHER = 1 << 20
 _BITS_TOGETHER = 22
@@ -47,12 +47,12 @@ class Runs(NamedTuple):
     words: Positions
 
     def where(self, chosen: NDArray[np.bool_]) -> Runs:
-        """Those of the runs that are `chosen`."""
+        """Return the `chosen` runs."""
         return Runs(self.text[chosen], self.book[chosen], self.words[chosen])
 
 
 def gram_hashes(keys: Keys, n: int) -> Keys:
-    """A hash of the `n` words from each place on; shape (len(keys) - n + 1,), n >= 1."""
+    """Return a hash of the `n` words from each place; shape (len(keys) - n + 1,), n >= 1."""
     hashes, length = keys * _FACTORS[0], 1
     powers: list[tuple[Keys, int]] = []  # hashes of 1, 2, 4, ... words
     while True:
@@ -65,10 +65,10 @@ def gram_hashes(keys: Keys, n: int) -> Keys:
         length *= 2
     size = max(len(keys) - n + 1, 0)
     whole, at = powers[-1][0][:size], powers[-1][1]
-    for part, its in powers[-2::-1]:
+    for part, part_length in powers[-2::-1]:
         whole = whole * _FACTORS[7] + part[at : at + size]
-        at += its
-    # Sums of products leave the last bits of the last words to the first bits only.
+        at += part_length
+    # In sums of products, last bits reach the first bits only.
     whole = whole ^ (whole >> _HALF)
     whole *= _FINAL
     return whole
@@ -97,9 +97,9 @@ class Sieve:
         self._buckets = self._bucketed()
 
     def _entries(self) -> Keys:
-        """Hash and place of every n-gram, ascending.
+        """Return hash and place of every n-gram, ascending.
 
-        Some at a time: what stands between takes more memory than they do.
+        Built in parts, since intermediate arrays take more memory than the result.
         """
         entries: Keys = np.empty(len(self.keys), dtype=np.uint64)
         filled = 0
@@ -116,7 +116,7 @@ class Sieve:
         return entries
 
     def _filled(self, entries: Keys) -> NDArray[np.uint8]:
-        """A table of the first bits of the entries, which ascend: a part after the other."""
+        """Build a bit table of the first bits of the ascending entries, part by part."""
         tables = []
         for _, bits, size in _by_first_bits(entries, self._filter_bits, width=64):
             present = np.zeros(size, dtype=np.bool_)
@@ -125,7 +125,7 @@ class Sieve:
         return np.concatenate(tables)
 
     def _bucketed(self) -> NDArray[np.uint32]:
-        """Per value of the first bits, which gram is the first that has it, or a greater one."""
+        """Return, per value of the first bits, the first gram with it or a greater one."""
         buckets = np.zeros((1 << self._bucket_bits) + 1, dtype=np.uint32)
         width = 64 - int(self._place_bits)
         reached = 0
@@ -137,14 +137,14 @@ class Sieve:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of memory that the tables take, the keys included."""
+        """Return the bytes of memory that the tables take, the keys included."""
         tables = (
             self.keys, self._filter, self._places, self._grams, self._first_place, self._buckets,
         )  # fmt: skip
         return sum(table.nbytes for table in tables)
 
     def hits(self, hashes: Keys) -> tuple[Positions, Positions]:
-        """Which of these n-grams stand in the books, and the place of each in the table."""
+        """Return which of these n-grams the books contain, and the place of each in the table."""
         bits = hashes >> np.uint64(64 - self._filter_bits)
         open_ = (self._filter[(bits >> np.uint64(3)).view(np.intp)] >> (bits & np.uint64(7))) & 1
         at = np.flatnonzero(open_)
@@ -172,14 +172,14 @@ class Sieve:
         return np.concatenate(hit_at), np.concatenate(grams)
 
     def runs(self, text: Keys, hashes: Keys | None = None) -> Runs:
-        """The maximal runs of at least n words that texts and books share, by keys.
+        """Return the maximal runs of at least n words that texts and books share, by keys.
 
-        text: words with a key that no book has before the first text, between and behind them.
-        hashes: its n-grams', where somebody has them already.
+        text: words, with a key that no book has before the first text, between and behind them.
+        hashes: its n-grams', if already computed.
         """
         if hashes is None:
             hashes = gram_hashes(text, self.n)
-        # The last n-gram holds the key behind the last text: its hash can only match by chance.
+        # The last n-gram contains the key behind the last text: it matches by chance only.
         at, gram = self.hits(hashes[: len(text) - self.n])
         first = self._first_place[gram].astype(np.intp)
         count = self._first_place[gram + 1].astype(np.intp) - first
@@ -196,7 +196,7 @@ class Sieve:
         return Runs(start, start + diagonal, end - begin + self.n)
 
     def _equal(self, text: Keys, at: Positions, place: Positions) -> Positions:
-        """Those of the hits whose words are equal, packed by diagonal and place, ascending."""
+        """Return the hits whose words are equal, packed by diagonal and place, ascending."""
         for nth in range(self.n):
             same = text[at + nth] == self.keys[place + nth]
             if not same.all():
@@ -209,7 +209,7 @@ class Sieve:
 def _by_first_bits(
     ascending: Keys, bits: int, *, width: int
 ) -> Iterator[tuple[int, Positions, int]]:
-    """The first bits of numbers of `width` bits, less `begin`, for each of some ranges of them.
+    """Yield the first bits of numbers of `width` bits, less `begin`, range by range.
 
     Yields `begin`, the bits, and the size of the range.
     """
@@ -222,7 +222,7 @@ def _by_first_bits(
 
 
 def whole_grams(keys: Keys, n: int) -> Positions:
-    """The places from which all n keys are words."""
+    """Return the places from which all n keys are words."""
     if len(keys) < n:
         return np.empty(0, dtype=np.intp)
     others = np.zeros(len(keys) + 1, dtype=np.int32)

@@ -1,8 +1,8 @@
 """BMC compared with chance and with a baseline model (METRICS section 7).
 
-The null: what the same model shares with a book when it is asked for others. Prose shares runs
-of a few words with any book, so BMC alone does not tell recall from common phrases. How far nulls
-stray from one another (genre and period move them) is how well chance is known.
+The null: what the same model shares with a book when it is prompted for others. Prose shares runs
+of a few words with any book, so BMC alone doesn't separate recall from common phrases. The spread
+between nulls (genre and period move them) limits how well chance is known.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.sampling_error import SamplingError
 
     Numbers = NDArray[np.float64]
-    Answer = tuple[str | None, str]  # an instruction (None where there is none), and the answer
+    Answer = tuple[str | None, str]  # instruction or None, generation
 
-# Groups of the jackknife: more would make it no more exact.
+# Jackknife groups; more would add no precision.
 _GROUPS = 50
 
-# Fewer null books tell nothing of how far nulls stray.
+# Fewer null books have no variance.
 _LEAST_NULLS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class NullBook:
-    """What the generations for one other book share with the pair's.
+    """The overlap of generations for one other book with the pair's book.
 
     bmc: of them; longest_span: their longest run within one of its excerpts, in words.
     """
@@ -63,16 +63,16 @@ class NullBook:
 
 @dataclass(frozen=True, slots=True)
 class Null:
-    """A pair against chance, all of it at `words` words of generations.
+    """A pair against chance, all at `words` words of generations.
 
     bmc:       of the pair, at that many words
-    books:     what each null book gives, b of them
+    books:     per null book, b of them
     null_bmc:  their mean
     null_longest_span: the longest run of any of them, in words
     excess:    bmc - null_bmc
-    low, high: its interval, at `confidence`; None where there are fewer than two null books
+    low, high: its interval, at `confidence`; None with fewer than two null books
     own_high:  the upper end of the pair's own BMC, which the excess cannot exceed
-    p:         of no excess, one-sided; None where there are fewer than two null books
+    p:         of no excess, one-sided; None with fewer than two null books
     visible:   the multiple of the null at which p would be 1 - `confidence`; None likewise
     """
 
@@ -101,35 +101,35 @@ def excess_over_null(
     confidence: float = 0.95,
     index: Index | None = None,
 ) -> Null | None:
-    """How much more of `book` its own generations give back than those for other books.
+    """Compare what a pair's generations reproduce of `book` with those for other books.
 
     own: pairs of instruction and generation; nulls: the same per id of another book, the suite's
-    controls where it has any; each generation is trimmed by its own instruction. All sides are
-    thinned at random to the number of words of the least, one generation of each cut short to
+    negative controls if it has any; each generation is trimmed by its own instruction. All sides
+    are thinned at random to the word count of the smallest, one generation of each cut short to
     meet it; those without words are left out. The interval rests on the variance between null
     books, of the pair's generations, and of the null's instructions. error: of the pair's BMC over
-    all its rounds; its variance is taken where it is the larger, and its upper end. index: of
-    this book with this `scoring`, where there is one already.
+    all its rounds; its variance is taken if larger, and its upper end. index: of this book with
+    this `scoring`, if already built.
 
-    Returns None where the pair, or every null book, has no words: then there is nothing to
-    compare with. Raises BookError for a book that cannot be measured, SettingsError for a
-    confidence outside [0, 1). Memory: 4 bytes per word of `own`, and no more for each null book.
+    Returns None if the pair, or every null book, has no words. Raises BookError for a book that
+    cannot be measured, SettingsError for a confidence outside [0, 1). Memory: 4 bytes per word of
+    `own`, and no more for each null book.
     """
     matcher = _Matcher(book, scoring, index)
     order = random.Random(seed)  # noqa: S311 - a seeded choice, no secret
-    mine, words = matcher.drawn(own, order, at_most=math.inf)
-    theirs: dict[str, list[_Drawn]] = {}
+    own_shuffled, words = matcher.shuffled(own, order, at_most=math.inf)
+    others: dict[str, list[_Shuffled]] = {}
     for book_id, answers in nulls.items():
-        drawn, its_words = matcher.drawn(answers, order, at_most=words)
-        if drawn:
-            theirs[book_id] = drawn
+        shuffled, its_words = matcher.shuffled(answers, order, at_most=words)
+        if shuffled:
+            others[book_id] = shuffled
             words = min(words, its_words)
-    if not (mine and theirs):
+    if not (own_shuffled and others):
         return None
-    pair = matcher.cover(_cut_to(mine, words), group=lambda answer: answer.number)
+    pair = matcher.cover(_cut_to(own_shuffled, words), group=lambda answer: answer.number)
     covered = {
-        book_id: matcher.cover(_cut_to(drawn, words), group=_group_by_instruction(drawn))
-        for book_id, drawn in theirs.items()
+        book_id: matcher.cover(_cut_to(shuffled, words), group=_group_by_instruction(shuffled))
+        for book_id, shuffled in others.items()
     }
     return _compared(pair, covered, words, scoring, error=error, confidence=confidence)
 
@@ -150,8 +150,8 @@ def _compared(
     low, high = _excess_bounds(
         excess,
         null_bmcs,
-        own=_known([own.variance, error.variance if error else None], max),
-        within=_known(map(_variance, nulls.values()), fmean),
+        own=_combined([own.variance, error.variance if error else None], max),
+        within=_combined(map(_variance, nulls.values()), fmean),
         confidence=confidence,
     )
     floor = scoring.k / pair.counts.words
@@ -182,7 +182,7 @@ def _excess_bounds(
     within: float | None,
     confidence: float,
 ) -> tuple[float, float] | tuple[None, None]:
-    """Excess ± t sqrt(V_own + mean V_null / b + s² (1 + 1 / b)), s² the variance between nulls."""
+    """Return excess ± t sqrt(V_own + mean V_null / b + s² (1 + 1 / b)), s² the nulls' variance."""
     b = len(nulls)
     if normal_quantile(confidence) == 0:
         return excess, excess
@@ -199,10 +199,10 @@ def _variance(covered: _Covered) -> float | None:
     return jackknife_variance(covered.counts.alone / covered.counts.words)
 
 
-def _known(
+def _combined(
     variances: Iterable[float | None], combine: Callable[[list[float]], float]
 ) -> float | None:
-    """Those that are known, combined; None where none is."""
+    """Combine the variances that are not None; None if none is."""
     values = [variance for variance in variances if variance is not None]
     return combine(values) if values else None
 
@@ -210,7 +210,7 @@ def _known(
 def _chance(
     own: float, nulls: Numbers, confidence: float
 ) -> tuple[float, float] | tuple[None, None]:
-    """How likely the next null book gives as much as the pair, and the multiple that would show.
+    """Return the probability that the next null book matches the pair, and the visible multiple.
 
     Student's t of the logarithms, since what moves a null (genre, period) multiplies it.
     """
@@ -226,8 +226,8 @@ def _chance(
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class _Drawn:
-    """A generation, coded, and when its turn comes."""
+class _Shuffled:
+    """A generation, coded, with its random turn."""
 
     turn: float
     number: int
@@ -249,18 +249,18 @@ class _Covered(NamedTuple):
 
 
 class _Matcher:
-    """Matches generations with one book."""
+    """A matcher of generations with one book."""
 
     def __init__(self, book: Book, scoring: Scoring, index: Index | None) -> None:
         self._book = book
         self._trim = scoring.trim
         self._index = index or Index(book, k=scoring.k, mode=scoring.word_mode)
 
-    def drawn(
+    def shuffled(
         self, answers: Iterable[Answer], order: random.Random, *, at_most: float
-    ) -> tuple[list[_Drawn], int]:
-        """Generations in random order, the first that hold `at_most` words, and their words."""
-        heap: list[tuple[float, _Drawn]] = []  # the last turn on top
+    ) -> tuple[list[_Shuffled], int]:
+        """Return generations in random order, the first with `at_most` words, and their words."""
+        heap: list[tuple[float, _Shuffled]] = []  # last turn on top
         words = 0
         for number, (instruction, text) in enumerate(answers):
             turn = order.random()
@@ -269,24 +269,28 @@ class _Matcher:
             coded = self._index.code_text(text)
             if not coded:
                 continue
-            drawn = _Drawn(turn, number, instruction, coded)
-            heapq.heappush(heap, (-turn, drawn))
-            words += drawn.words
+            generation = _Shuffled(turn, number, instruction, coded)
+            heapq.heappush(heap, (-turn, generation))
+            words += generation.words
             while words - heap[0][1].words >= at_most:
                 words -= heapq.heappop(heap)[1].words
-        return sorted(drawn for _, drawn in heap), words
+        return sorted(generation for _, generation in heap), words
 
-    def cover(self, drawn: list[_Drawn], *, group: Callable[[_Drawn], Hashable]) -> _Covered:
-        """What the generations cover of the book, counted by group."""
-        groups = np.array(_numbered(map(group, drawn)), dtype=np.intp) % _GROUPS
-        instructions = list(dict.fromkeys(answer.instruction for answer in drawn))
-        asked = np.array(_numbered(answer.instruction for answer in drawn), dtype=np.intp)
+    def cover(
+        self, generations: list[_Shuffled], *, group: Callable[[_Shuffled], Hashable]
+    ) -> _Covered:
+        """Count what the generations cover of the book, by group."""
+        groups = np.array(_numbered(map(group, generations)), dtype=np.intp) % _GROUPS
+        instructions = list(dict.fromkeys(answer.instruction for answer in generations))
+        instruction_of = np.array(
+            _numbered(answer.instruction for answer in generations), dtype=np.intp
+        )
         trimming = Trimming(self._book, self._index, instructions, trim=self._trim)
         packing = Packing(self._index.total.bit_length(), self._index.total.bit_length())
         pieces = Distinct()
         longest = 0
-        for text, start, end in match_all(self._index, (answer.coded for answer in drawn)):
-            left = trimming.pieces(asked[text], start, end)
+        for text, start, end in match_all(self._index, (answer.coded for answer in generations)):
+            left = trimming.pieces(instruction_of[text], start, end)
             pieces.add(packing.pack(groups[text[left.of]], left.start, left.end))
             longest = max(longest, self._within_an_excerpt(start, end))
         rounds = Rounds.joined(*packing.unpack(pieces.ascending()))
@@ -298,7 +302,7 @@ class _Matcher:
         return _Covered(counts, longest if longest >= self._index.k else 0)
 
     def _within_an_excerpt(self, start: Positions, end: Positions) -> int:
-        """The longest part of these matches that lies in one excerpt."""
+        """Return the longest part of these matches that lies in one excerpt."""
         starts, ends = np.array(list(self._index.bounds.values()), dtype=np.intp).T
         within = end <= ends[ends.searchsorted(start, side="right")]
         longest = int((end - start)[within].max(initial=0))
@@ -310,25 +314,25 @@ class _Matcher:
 
 
 def _numbered(keys: Iterable[Hashable]) -> list[int]:
-    """A number per key, from 0 in order of their first appearance."""
+    """Return a number per key, from 0 in order of first appearance."""
     numbers: dict[Hashable, int] = {}
     return [numbers.setdefault(key, len(numbers)) for key in keys]
 
 
-def _cut_to(drawn: list[_Drawn], words: int) -> list[_Drawn]:
-    """The first `words` words of the generations, in their order."""
-    kept = []
-    for answer in drawn:
+def _cut_to(generations: list[_Shuffled], words: int) -> list[_Shuffled]:
+    """Return the first `words` words of the generations, in order."""
+    cut = []
+    for answer in generations:
         if not words:
             break
-        kept.append(replace(answer, coded=answer.coded[: words * CODE_LENGTH]))
-        words -= kept[-1].words
-    return kept
+        cut.append(replace(answer, coded=answer.coded[: words * CODE_LENGTH]))
+        words -= cut[-1].words
+    return cut
 
 
-def _group_by_instruction(drawn: list[_Drawn]) -> Callable[[_Drawn], Hashable]:
-    """Groups of one instruction each; of one generation each where instructions are few."""
-    if len({answer.instruction for answer in drawn}) < _GROUPS:
+def _group_by_instruction(generations: list[_Shuffled]) -> Callable[[_Shuffled], Hashable]:
+    """Group by instruction, or by generation if instructions are few."""
+    if len({answer.instruction for answer in generations}) < _GROUPS:
         return lambda answer: answer.number
     return lambda answer: answer.instruction
 
@@ -360,11 +364,11 @@ def uplift(
     alike: bool = True,
     seed: int = 0,
 ) -> Uplift:
-    """How much more of a book a model gives back than its baseline.
+    """Compare how much of a book a model and its baseline reproduce.
 
-    The interval is the paired jackknife's: round r is left out of both at once. Where the rounds
-    of either are not `alike`, blocks of rounds are, and the blocks' bootstrap is of both at once.
-    Raises SettingsError for counts of different books or numbers of rounds, and for a
+    The interval is the paired jackknife's: round r is left out of both at once. If the rounds
+    of either are not `alike`, blocks of rounds are used, and the blocks' bootstrap covers both at
+    once. Raises SettingsError for counts of different books or numbers of rounds, and for a
     confidence outside [0, 1).
     """
     sizes = (counts.words, counts.rounds), (baseline.words, baseline.rounds)
@@ -372,7 +376,7 @@ def uplift(
         raise SettingsError(
             f"{sizes[0][0]:,} words and {sizes[0][1]} rounds of the model, but "
             f"{sizes[1][0]:,} words and {sizes[1][1]} rounds of its baseline",
-            hint="compare them on the same book and on the rounds that both have",
+            hint="compare them on the same book and the same rounds",
         )
     difference = counts.bmc - baseline.bmc
     low, high = difference_bounds(

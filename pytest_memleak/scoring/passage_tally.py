@@ -39,18 +39,18 @@ if TYPE_CHECKING:
 
 
 class PassageTally:
-    """Finds passages and puts them down in `PassageCounts`."""
+    """A finder of passages, which counts them in `PassageCounts`."""
 
     def __init__(self, book: Book, protected: Protected, scoring: Scoring) -> None:
-        """book: the one whose excerpts were asked for, and their instructions."""
+        """book: the prompted one, with its excerpts' instructions."""
         self._protected, self._scoring = protected, scoring
         self._excerpt_ids = [excerpt.id for excerpt in book.excerpts]
         index = protected.index
-        asked = [excerpt.instruction or "" for excerpt in book.excerpts]
-        folded = index.instructions(asked, folded=True)
-        self._near_given = PromptWords(folded, trim=scoring.trim)
-        plain = index.instructions(asked, folded=False)
-        self._asked_alike = np.array_equal(folded.keys, plain.keys)
+        instructions = [excerpt.instruction or "" for excerpt in book.excerpts]
+        folded = index.instructions(instructions, folded=True)
+        self._near_prompt_words = PromptWords(folded, trim=scoring.trim)
+        plain = index.instructions(instructions, folded=False)
+        self._same_instructions = np.array_equal(folded.keys, plain.keys)
         self._rank = np.full(len(index.books), -1, dtype=np.intp)
         order = [*dict.fromkeys((*protected.books, *protected.catalog))]
         own = protected.whole or protected.measured
@@ -61,10 +61,10 @@ class PassageTally:
         self._own_rank = order.index(own) if self._own.any() else -1
         self._rank[[index.numbers[book_id] for book_id in order]] = np.arange(len(order))
         self._order = [index.numbers[book_id] for book_id in order]
-        # A book of the catalog that few words of are shared with need not be in the index.
+        # The index may lack a catalog book that shares few words.
         catalog = set(protected.catalog) - set(protected.books)
         self._least = np.array([protected.least if book_id in catalog else 0 for book_id in order])
-        # Of a collection it is asked what each of its works gives.
+        # A collection needs passages per work.
         self._by_excerpt = bool(book.works)
         counts = [len(index.books[number].layout.ids) for number in self._order]
         self._first_excerpt = np.cumsum([0, *counts])
@@ -73,27 +73,31 @@ class PassageTally:
         self,
         counts: PassageCounts,
         shared: TextMatches,
-        given: Ranges,
+        prompt_ranges: Ranges,
         excerpt: Positions,
         ordinal: Positions,
         origin: Origin,
     ) -> None:
-        """Count what texts recite that answer to the `excerpt` of each, in round `ordinal`.
+        """Count the passages in texts, each prompted with its `excerpt`, in round `ordinal`.
 
-        given: where their own instructions' m-grams begin in them; origin: that of all the texts.
+        given: where the texts contain m-grams of their own instructions; origin: of all the texts.
         """
-        self._count_exact(counts, shared, given, excerpt, ordinal, origin)
+        self._count_exact(counts, shared, prompt_ranges, excerpt, ordinal, origin)
         for near in shared.near:
-            alike = self._asked_alike and near.words is shared.exact
-            its = given if alike else self._near_given.ranges(near.words, excerpt[near.texts])
+            alike = self._same_instructions and near.words is shared.exact
+            its = (
+                prompt_ranges
+                if alike
+                else self._near_prompt_words.ranges(near.words, excerpt[near.texts])
+            )
             self._count_near(counts, near, its, excerpt[near.texts], ordinal[near.texts], origin)
 
     def passages(self, counts: PassageCounts, *, rounds: int) -> ProtectedPassages:
-        """What was recited in rounds 0 to rounds - 1."""
+        """Return the passages of rounds 0 to rounds - 1."""
         best = [counts.longest.get(kind) for kind in (OTHER, OWN, EXCUSED)]
-        others, own, excused, *distinct = self._told([*best, *self._passages(counts)])
+        others, own, excused, *distinct = self._describe_exact([*best, *self._passages(counts)])
         nv_others, nv_own, nv_excused = (
-            self._told_nearly(counts.nv_longest.get(kind)) for kind in (OTHER, OWN, EXCUSED)
+            self._describe_near(counts.nv_longest.get(kind)) for kind in (OTHER, OWN, EXCUSED)
         )
         apart = self._own_rank >= 0
         return ProtectedPassages(
@@ -114,16 +118,16 @@ class PassageTally:
         )
 
     def _named(self, longest: Mapping[int, int]) -> dict[tuple[str, str], int]:
-        """Numbers of excerpts as their books' ids and their own."""
-        named = {}
+        """Replace numbers of excerpts by their books' ids and their own."""
+        by_excerpt = {}
         for number, words in longest.items():
             rank = int(self._first_excerpt.searchsorted(number, side="right")) - 1
             book = self._protected.index.books[self._order[rank]]
-            named[book.id, book.layout.ids[number - int(self._first_excerpt[rank])]] = words
-        return named
+            by_excerpt[book.id, book.layout.ids[number - int(self._first_excerpt[rank])]] = words
+        return by_excerpt
 
     def most_words(self, *, near: bool) -> int:
-        """The words of the longest protected book, folded if `near`: no passage has more."""
+        """Return the words of the longest protected book, folded if `near`: an upper bound."""
         books = [self._protected.index.books[book] for book in self._order]
         return max(((book.folded if near else book.layout).total for book in books), default=0)
 
@@ -133,7 +137,7 @@ class PassageTally:
         self,
         counts: PassageCounts,
         shared: TextMatches,
-        given: Ranges,
+        prompt_ranges: Ranges,
         excerpt: Positions,
         ordinal: Positions,
         origin: Origin,
@@ -142,48 +146,50 @@ class PassageTally:
         protected = matches.where(self._rank[matches.book] >= 0)
         trim, keep = self._scoring.trim, self._scoring.k
         pieces = outside_prompt(
-            protected.place, protected.place + protected.words, given, trim=trim, keep=keep
+            protected.place, protected.place + protected.words, prompt_ranges, trim=trim, keep=keep
         )
         words = pieces.end - pieces.start
         counts_here = words >= self._least[self._rank[protected.book[pieces.of]]]
         if not counts_here.all():
-            pieces, words = Pieces(*(one[counts_here] for one in pieces)), words[counts_here]
+            pieces, words = Pieces(*(column[counts_here] for column in pieces)), words[counts_here]
         if not len(words):
             return
         text, rank = protected.text[pieces.of], self._rank[protected.book[pieces.of]]
         start = protected.start[pieces.of] + pieces.start - protected.place[pieces.of]
-        kind = self._kinds(rank, partial(_held, matches, pieces))
+        kind = self._kinds(rank, partial(_contained_in, matches, pieces))
         columns = (
             -words, np.full_like(words, origin), excerpt[text], ordinal[text],
             pieces.start - shared.exact.ends[text] - 1, rank, start, start + words,
         )  # fmt: skip
         note_best(counts.longest, columns, kind)
-        held = kind != EXCUSED
+        limited = kind != EXCUSED
         if origin is Origin.SAMPLED:
-            note_rounds(counts.by_round, text[held], words[held], ordinal)
+            note_rounds(counts.by_round, text[limited], words[limited], ordinal)
         if self._by_excerpt:
-            ends = [self._protected.index.books[one].layout.ends for one in self._order]
-            self._note_excerpts(counts.of_excerpts, rank[held], start[held], words[held], ends)
+            ends = [self._protected.index.books[number].layout.ends for number in self._order]
+            self._note_excerpts(
+                counts.of_excerpts, rank[limited], start[limited], words[limited], ends
+            )
         over = np.flatnonzero(words > self._scoring.span_threshold)
         if len(over):
             first = self._counts_first(pieces.start[over], pieces.end[over], rank[over])
-            over = over[first & held[over]]
+            over = over[first & limited[over]]
             *in_text, rank, start, end = (column[over] for column in columns)
             counts.add_over(np.stack((rank, end, *in_text, start), axis=1))
 
     def _kinds(
-        self, rank: Positions, held: Callable[[NDArray[np.bool_]], NDArray[np.bool_]]
+        self, rank: Positions, contained: Callable[[NDArray[np.bool_]], NDArray[np.bool_]]
     ) -> Positions:
-        """The kind of each piece of a book of that rank; held: which of them some books hold.
+        """Return the kind of each piece of a book of that rank; held: which pieces books contain.
 
-        The pair's own book, where it is excused, excuses what other books have of it, not itself.
+        The pair's own book, if excused, excuses its passages in other books, not itself.
         """
         own = rank == self._own_rank
-        cases = [held(self._excusing), own, held(self._own)]
+        cases = [contained(self._excusing), own, contained(self._own)]
         return np.select(cases, [EXCUSED, OWN, EXCUSED], OTHER)
 
     def _counts_first(self, start: Positions, end: Positions, rank: Positions) -> NDArray[np.bool_]:
-        """Which pieces no book before theirs has a piece around."""
+        """Return which pieces no earlier book contains within a piece of its own."""
         first = np.ones(len(start), dtype=np.bool_)
         for book in np.unique(rank).tolist():
             own, before = rank == book, rank < book
@@ -194,22 +200,22 @@ class PassageTally:
         self,
         counts: PassageCounts,
         matched: NearMatches,
-        given: Ranges,
+        prompt_ranges: Ranges,
         excerpt: Positions,
         ordinal: Positions,
         origin: Origin,
     ) -> None:
-        near = matched.found
+        near = matched.matches
         protected = near.where(self._rank[near.book] >= 0)
-        chains = chained(protected, given, trim=self._scoring.trim)
+        chains = chained(protected, prompt_ranges, trim=self._scoring.trim)
         if not len(chains.words):
             return
         text = chains.text
         rank, kind = (
             self._rank[chains.book],
-            self._kinds(self._rank[chains.book], partial(_nearly_held, near, chains)),
+            self._kinds(self._rank[chains.book], partial(_nearly_contained_in, near, chains)),
         )
-        held = kind != EXCUSED
+        limited = kind != EXCUSED
         place = chains.place - matched.words.ends[text] - 1 + matched.ahead[text]
         columns = (
             -chains.words, np.full_like(text, origin), excerpt[text], ordinal[text], place,
@@ -217,10 +223,10 @@ class PassageTally:
         )  # fmt: skip
         note_best(counts.nv_longest, columns, kind)
         if origin is Origin.SAMPLED:
-            note_rounds(counts.nv_by_round, text[held], chains.words[held], ordinal)
+            note_rounds(counts.nv_by_round, text[limited], chains.words[limited], ordinal)
         if self._by_excerpt:
-            ends = [self._protected.index.books[one].folded.ends for one in self._order]
-            its = rank[held], chains.start[held], chains.words[held]
+            ends = [self._protected.index.books[number].folded.ends for number in self._order]
+            its = rank[limited], chains.start[limited], chains.words[limited]
             self._note_excerpts(counts.nv_of_excerpts, *its, ends)
 
     def _note_excerpts(
@@ -231,14 +237,14 @@ class PassageTally:
         words: Positions,
         ends: Sequence[Positions],
     ) -> None:
-        """Put down passages by the excerpts that they begin in; `ends`: those of each book."""
+        """Record passages by the excerpts that they begin in; `ends`: of each book's excerpts."""
         place = self._first_excerpt[rank]
         for book in np.unique(rank).tolist():
             its = rank == book
             place[its] += ends[book].searchsorted(start[its], side="right")
         note_longest(longest, place, words, size=int(self._first_excerpt[-1]))
 
-    # --- telling ---------------------------------------------------------------------------
+    # --- records ---------------------------------------------------------------------------
 
     def _passages(self, counts: PassageCounts) -> list[RankedPassage]:
         over = max(self._scoring.span_threshold, self._scoring.k - 1)
@@ -247,21 +253,21 @@ class PassageTally:
         for rank in np.unique(rows[:, 0]).tolist():
             pieces = rows[rows[:, 0] == rank]
             for start, end, nth in distinct_passages(pieces[:, 7], pieces[:, 1], over=over):
-                _, _, _, origin, asked, ordinal, place, first = pieces[nth].tolist()
-                text = origin, asked, ordinal, place + start - first
+                _, _, _, origin, excerpt, ordinal, place, first = pieces[nth].tolist()
+                text = origin, excerpt, ordinal, place + start - first
                 passages.append(RankedPassage(start - end, *text, rank, start, end))
         return passages
 
-    def _told(self, keys: Sequence[RankedPassage | None]) -> list[ProtectedPassage]:
+    def _describe_exact(self, keys: Sequence[RankedPassage | None]) -> list[ProtectedPassage]:
         index = self._protected.index
-        asked = [(self._order[key.rank], key.start, key.end) for key in keys if key]
-        holding = iter(index.holding(asked))
+        passages = [(self._order[key.rank], key.start, key.end) for key in keys if key]
+        holding = iter(index.holding(passages))
         return [
             self._passage(key, near=False, holding=next(holding)) if key else ProtectedPassage(0)
             for key in keys
         ]
 
-    def _told_nearly(self, key: RankedPassage | None) -> ProtectedPassage:
+    def _describe_near(self, key: RankedPassage | None) -> ProtectedPassage:
         return ProtectedPassage(0) if key is None else self._passage(key, near=True, holding=())
 
     def _passage(
@@ -276,7 +282,7 @@ class PassageTally:
             end=key.end,
             book=book.id,
             excerpt_at=layout.excerpt_at(key.start),
-            excerpt_id=self._excerpt_ids[key.asked],
+            excerpt_id=self._excerpt_ids[key.excerpt],
             generation=key.ordinal,
             place=key.place,
             origin=Origin(key.origin),
@@ -284,46 +290,46 @@ class PassageTally:
         )
 
     def _in_order(self, holding: Iterable[int], words: int) -> tuple[str, ...]:
-        """The ids of the pair's books among these, protected ones first, in their order."""
-        held, index = set(holding), self._protected.index
+        """Return the ids of the pair's books among these, protected ones first, in order."""
+        numbers, index = set(holding), self._protected.index
         order = zip(self._order, self._least.tolist(), strict=True)
-        protected_ids = (index.books[one].id for one, least in order if words >= least)
+        protected_ids = (index.books[number].id for number, least in order if words >= least)
         ids = dict.fromkeys((*protected_ids, *self._protected.excused))
-        return tuple(one for one in ids if index.numbers[one] in held)
+        return tuple(book_id for book_id in ids if index.numbers[book_id] in numbers)
 
 
 def _ranks_first(best: Mapping[int, RankedPassage]) -> int:
-    """The kind of the best passage that is not excused; OTHER where there is none."""
+    """Return the kind of the best passage that is not excused; OTHER if there is none."""
     return min((kind for kind in (OTHER, OWN) if kind in best), key=best.__getitem__, default=OTHER)
 
 
-def _held(matches: Found, pieces: Pieces, by: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which pieces books that `by` marks contain."""
+def _contained_in(matches: Found, pieces: Pieces, by: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which pieces books that `by` marks contain."""
     around = matches.where(by[matches.book])
     return _inside(pieces.start, pieces.end, around.place, around.place + around.words)
 
 
-def _nearly_held(near: Found, chains: Chains, by: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which chains books that `by` marks contain as many words of."""
-    held: NDArray[np.bool_] = by[chains.book]
+def _nearly_contained_in(near: Found, chains: Chains, by: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which chains books that `by` marks match in as many words."""
+    contained: NDArray[np.bool_] = by[chains.book]
     around = near.where(by[near.book])
     if not len(around.text):
-        return held
+        return contained
     around = around.where(np.argsort(around.text, kind="stable"))
-    for row in np.flatnonzero(~held).tolist():
+    for row in np.flatnonzero(~contained).tolist():
         text = chains.text[row]
         first, last = (around.text.searchsorted(text, side) for side in ("left", "right"))
         if first < last:
             its = around.where(np.arange(first, last))
             place, end = int(chains.place[row]), int(chains.place_end[row])
-            held[row] = longest_within(its, place, end) >= chains.words[row]
-    return held
+            contained[row] = longest_within(its, place, end) >= chains.words[row]
+    return contained
 
 
 def _inside(
     start: Positions, end: Positions, around_start: Positions, around_end: Positions
 ) -> NDArray[np.bool_]:
-    """Which intervals lie in one of the others."""
+    """Return which intervals lie in one of the others."""
     if not len(around_start):
         return np.zeros(len(start), dtype=np.bool_)
     order = np.argsort(around_start, kind="stable")

@@ -23,14 +23,14 @@ LONGEST_MEASURES = ("longest_passage", "nv_longest_passage")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ProtectedPassage(Block):
-    """A passage of `book` that one generation gives back; words 0 and None where there is none.
+    """A passage of `book` in one generation; words 0 and None if there is none.
 
-    words:      its words that match; start, end: among the book's words (of a near-verbatim
+    words:      its matching words; start, end: among the book's words (of a near-verbatim
                 passage, among the book's folded words, `passage_words`)
     excerpt_at: id of the excerpt in which it begins
-    origin, excerpt_id, generation: why it was written, for which excerpt, and its ordinal
-    place:      its first word among the answer's (folded) words, further readings behind it
-    books:      ids of all books that hold it, protected and excused, in their order
+    origin, excerpt_id, generation: origin, prompted excerpt, and ordinal of the generation
+    place:      its first word among the generation's (folded) words, then further readings'
+    books:      ids of all books that contain it, protected and excused, in order
     """
 
     book: str | None = None
@@ -42,7 +42,7 @@ class ProtectedPassage(Block):
     books: tuple[str, ...] = ()
 
     def __eq__(self, other: object) -> bool:
-        """Passages are equal in all they say; with runs and numbers they compare as blocks do."""
+        """Compare all fields with a passage's; with runs and numbers compare as blocks do."""
         if isinstance(other, ProtectedPassage):
             return all(
                 getattr(self, field.name) == getattr(other, field.name) for field in fields(self)
@@ -54,18 +54,18 @@ class ProtectedPassage(Block):
 
 @dataclass(frozen=True, slots=True)
 class ProtectedPassages:
-    """What a pair's generations recite of all protected books.
+    """The passages of all protected books in a pair's generations.
 
     longest_passage, nv_longest_passage: exact and near-verbatim; of equals the first by origin,
                  prompted excerpt, generation, place in it, book and place in the book
     passages:    the distinct passages over T, book by book, longest first
     excused, nv_excused: the longest that an excused book contains at least as many words of:
-                 reported, and held to no limit
+                 reported, and subject to no limit
     by_round, nv_by_round: per round the words of its longest passage
-    of_excerpts, nv_of_excerpts: of a collection's answers, the words of the longest passage that
+    of_excerpts, nv_of_excerpts: for a collection, the words of the longest passage that
                  begins in each excerpt of each book (id, excerpt's id)
     own:         the name of the pair's book among all these
-    of_own, of_others: where the pair's own book is excused, the longest passages of it and of
+    of_own, of_others: if the pair's own book is excused, the longest passages of it and of
                  all other books, by the names of the measures; else empty
     """
 
@@ -84,16 +84,16 @@ class ProtectedPassages:
 
     @property
     def longest(self) -> dict[str, ProtectedPassage]:
-        """The longest ones, by the names of the measures that they are."""
+        """Return the longest passages, by the names of their measures."""
         return {name: getattr(self, name) for name in LONGEST_MEASURES}
 
     @property
     def passages_over(self) -> int:
-        """How many distinct passages are longer than T words."""
+        """Return the number of distinct passages over T words."""
         return len(self.passages)
 
     def apart(self) -> tuple[dict[str, float], dict[str, float]]:
-        """The measures of the pair's own book and those of all others, where its own is excused."""
+        """Return the measures of the pair's own book and of all others, if its own is excused."""
         if not self.of_own:
             return {}, {}
         over = sum(passage.book == self.own for passage in self.passages)
@@ -106,16 +106,16 @@ class ProtectedPassages:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Protected:
-    """The books that a pair's generations are held against, all of them in `index`.
+    """The books that a pair's generations are matched with, all of them in `index`.
 
-    measured: id of the book whose excerpts were asked for; the four measures are of its words
+    measured: id of the book with the prompted excerpts; the four measures cover its words
     books:    ids of the protected books, in the order in which they count: the pair's first, by
-              its name `whole` where it has one
+              its name `whole` if it has one
     excused:  ids of the books that excuse what they contain: training books, common texts, and
-              those that the model may give back here, perhaps the pair's own
-    catalog: ids of further protected books, which count after the others, and with nothing
-              under `least` words: all that any answer shares so many words with are in the index
-    whole:    where only parts of the pair's book are measured, the name of the whole
+              those that the model may reproduce here, perhaps the pair's own
+    catalog:  ids of further protected books, which count after the others, and with nothing
+              under `least` words: the index has all that share so many words with a generation
+    whole:    if only parts of the pair's book are measured, the name of the whole
     """
 
     index: SharedIndex
@@ -131,15 +131,15 @@ class Protected:
         for book_id in (self.measured, *self.books, *self.excused, *self.catalog):
             if book_id not in self.index.numbers:
                 raise SettingsError(
-                    f"the book {book_id!r} is not in the index",
-                    hint="make the index of all protected books of the run",
+                    f"book {book_id!r} is not in the index",
+                    hint="build the index from all protected books of the run",
                 )
 
 
 OTHER, OWN, EXCUSED = range(3)
-"""Kinds of pieces: held to the limits; of the pair's own book, which alone excuses it; excused."""
+"""Kinds of pieces: subject to limits; of the pair's own book, excused by itself alone; excused."""
 
-# So many pieces over T wait before all but the best of each place are dropped.
+# Pieces over T that wait before all but the best of each place are dropped.
 _WAITING = 1 << 16
 
 
@@ -148,7 +148,7 @@ class RankedPassage(NamedTuple):
 
     minus_words: int
     origin: int
-    asked: int
+    excerpt: int
     ordinal: int
     place: int
     rank: int
@@ -158,12 +158,12 @@ class RankedPassage(NamedTuple):
 
 @dataclass(slots=True)
 class PassageCounts:
-    """What was counted of some generations; small beside them, so that it travels well.
+    """The counts of some generations; small, so that they travel well between processes.
 
     longest, nv_longest: the best of each kind (OTHER, OWN, EXCUSED), as they are ranked
     by_round, nv_by_round: per round the longest that is not EXCUSED;
     of_excerpts, nv_of_excerpts: the longest that begins in each excerpt, by its number among those
-    of all protected books, where that is asked for
+    of all protected books, for a collection
     over: of pieces over T: rank, end, and the other fields of RankedPassage in order; shape (n, 8)
     """
 
@@ -176,20 +176,20 @@ class PassageCounts:
     over: list[NDArray[np.int64]] = field(default_factory=list)
 
     def add(self, other: PassageCounts) -> None:
-        """Add what was counted of other generations."""
-        for best, its_best in (
+        """Add the counts of other generations."""
+        for best, other_best in (
             (self.longest, other.longest),
             (self.nv_longest, other.nv_longest),
         ):
-            for kind, key in its_best.items():
+            for kind, key in other_best.items():
                 best[kind] = min(best.get(kind, key), key)
-        for mine, its in (
+        for mine, theirs in (
             (self.by_round, other.by_round),
             (self.nv_by_round, other.nv_by_round),
             (self.of_excerpts, other.of_excerpts),
             (self.nv_of_excerpts, other.nv_of_excerpts),
         ):
-            for number, words in its.items():
+            for number, words in theirs.items():
                 mine[number] = max(mine.get(number, 0), words)
         for rows in other.over:
             self.add_over(rows)
@@ -201,7 +201,7 @@ class PassageCounts:
             self.longest_over()
 
     def longest_over(self) -> NDArray[np.int64]:
-        """Of the pieces over T, the longest of each book and end; of equals the first."""
+        """Return the longest piece over T of each book and end; of equals the first."""
         if not self.over:
             return np.empty((0, 8), dtype=np.int64)
         rows = np.concatenate(self.over)
@@ -216,19 +216,19 @@ def note_best(
     best: dict[int, RankedPassage], columns: tuple[Positions, ...], kind: Positions
 ) -> None:
     """Keep the best of these rows of keys, by the kind of each."""
-    for its in np.unique(kind).tolist():
-        chosen = kind == its
+    for number in np.unique(kind).tolist():
+        chosen = kind == number
         least = int(columns[0][chosen].min())
         first = np.flatnonzero(chosen & (columns[0] == least))
         rows = np.stack([column[first] for column in columns], axis=1).tolist()
         key = min(RankedPassage(*row) for row in rows)
-        best[its] = min(best.get(its, key), key)
+        best[number] = min(best.get(number, key), key)
 
 
 def note_longest(
     longest: dict[int, int], numbers: Positions, words: Positions, *, size: int
 ) -> None:
-    """Put down the most words of each number, from 0 to size - 1."""
+    """Record the most words of each number, from 0 to size - 1."""
     most = np.zeros(size, dtype=np.intp)
     np.maximum.at(most, numbers, words)
     for number in np.flatnonzero(most).tolist():
@@ -238,9 +238,9 @@ def note_longest(
 def note_rounds(
     longest: dict[int, int], text: Positions, words: Positions, ordinal: Positions
 ) -> None:
-    """Put down the most words of each round; `ordinal`: that of each text."""
+    """Record the most words of each round; `ordinal`: that of each text."""
     most = np.zeros(len(ordinal), dtype=np.intp)
     np.maximum.at(most, text, words)
-    for number, its in zip(ordinal.tolist(), most.tolist(), strict=True):
-        if its > longest.get(number, 0):
-            longest[number] = its
+    for number, most_words in zip(ordinal.tolist(), most.tolist(), strict=True):
+        if most_words > longest.get(number, 0):
+            longest[number] = most_words

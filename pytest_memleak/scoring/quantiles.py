@@ -1,4 +1,4 @@
-"""Quantiles and tails that intervals rest on: normal, Student's t, Clopper-Pearson.
+"""Quantiles and tails for intervals: normal, Student's t, Clopper-Pearson.
 
 The beta distribution is summed by its continued fraction (Lentz's method, Abramowitz and Stegun
 26.5.8), and its quantiles are found by Newton's steps inside a bracket.
@@ -20,7 +20,7 @@ _TINY = 1e-300
 
 
 def normal_quantile(confidence: float) -> float:
-    """How many standard deviations, either way, hold `confidence` of a normal distribution.
+    """Return the two-sided quantile of a normal distribution, in standard deviations.
 
     Raises SettingsError for a confidence outside [0, 1).
     """
@@ -31,7 +31,7 @@ def normal_quantile(confidence: float) -> float:
 
 @lru_cache(maxsize=4096)
 def student_quantile(confidence: float, freedom: float) -> float:
-    """How many standard errors, either way, hold `confidence` of Student's t.
+    """Return the two-sided quantile of Student's t, in standard errors.
 
     freedom: degrees of freedom, 1 or more. Raises SettingsError for a confidence outside [0, 1).
     """
@@ -42,7 +42,7 @@ def student_quantile(confidence: float, freedom: float) -> float:
 
 
 def student_tail(t: float, freedom: float) -> float:
-    """How likely Student's t with that `freedom` is at least `t`: a one-sided p."""
+    """Return the one-sided p of Student's t: the probability of at least `t`."""
     if math.isinf(t):
         return 0.0 if t > 0 else 1.0
     tail = _beta(freedom / (freedom + t * t), freedom / 2, 0.5) / 2
@@ -58,11 +58,11 @@ class Proportion(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def clopper_pearson(hits: float, tries: float, *, confidence: float) -> Proportion:
-    """The exact interval of a proportion that `hits` of `tries` are known of.
+    """Return the exact interval of a proportion with `hits` of `tries`.
 
-    Neither need be a whole number, as where tries are divided by a design effect. With
-    confidence 0 both ends are the observed proportion; without tries they are 0 and 1.
-    Raises SettingsError for a confidence outside [0, 1).
+    Neither need be a whole number: a design effect may divide both. With confidence 0 both ends
+    are the observed proportion; without tries they are 0 and 1. Raises SettingsError for a
+    confidence outside [0, 1).
     """
     if normal_quantile(confidence) == 0 and tries:
         return Proportion(hits / tries, hits / tries)
@@ -77,7 +77,7 @@ def clopper_pearson(hits: float, tries: float, *, confidence: float) -> Proporti
 
 
 def _beta_quantile(probability: float, a: float, b: float) -> float:
-    """Where the beta distribution of `a` and `b` reaches the `probability`."""
+    """Return where the beta distribution of `a` and `b` reaches the `probability`."""
     low, high, at = 0.0, 1.0, a / (a + b)
     for _ in range(_STEPS):
         miss = _beta(at, a, b) - probability
@@ -93,10 +93,10 @@ def _beta_quantile(probability: float, a: float, b: float) -> float:
 
 
 def _beta(x: float, a: float, b: float) -> float:
-    """The beta distribution of `a` and `b`, both above 0, up to x, within [0, 1]."""
+    """Return the beta distribution of `a` and `b`, both above 0, up to x, within [0, 1]."""
     if not 0 < x < 1:
         return float(x >= 1)
-    if x > (a + 1) / (a + b + 2):  # the fraction is short on the near side of the mean only
+    if x > (a + 1) / (a + b + 2):  # the fraction converges fast below the mean only
         return 1 - _beta_near(1 - x, b, a)
     return _beta_near(x, a, b)
 

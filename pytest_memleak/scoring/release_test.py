@@ -1,7 +1,7 @@
-"""Is this release worse, or is that noise? Release against release (METRICS section 7).
+"""Release tests: is a rise from one release to the next real or noise? (METRICS section 7).
 
-Each measure that is named for a pair is tested by permuting whole rounds between the releases;
-Holm's procedure holds the chance that any rise is called by noise to 1 - confidence over all.
+Each measure compared for a pair is tested by permuting whole rounds between the releases;
+Holm's procedure limits the chance that noise passes for any rise to 1 - confidence over all.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ if TYPE_CHECKING:
 _LEAST_PERMUTATIONS = 9_999
 _TOGETHER = 1_000
 
-# By how much the smallest p is below the smallest level.
+# The smallest p is this many times below the smallest level.
 _FINER = 10
 
-# Standard errors of a difference that one test at 5 % sees four times in five.
+# Standard errors of a difference that one test at 5% detects with power 80%.
 _RESOLVED = 2.5
 
 
 @dataclass(frozen=True, slots=True)
 class PairRounds:
-    """What one release's bundle holds of a pair: numbers only.
+    """A pair's numbers in one release's bundle.
 
     words:     N
     values:    per measure, its value over all rounds
     per_round: per measure, that of each of the n rounds: for `bmc` its covered words; shape (n,)
     spread:    of BMC (`SamplingError`'s variance, rounds or blocks, and typical span)
-    alike:     whether the rounds were
+    alike:     whether the rounds are exchangeable
     """
 
     words: int
@@ -58,7 +58,7 @@ class PairRounds:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """A measure of a pair that a rise by more than `tolerance` fails, where it is no noise."""
+    """A measure of a pair that fails on a real rise by more than `tolerance`."""
 
     pair: str
     measure: str
@@ -74,19 +74,18 @@ def compare_releases(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> tuple[Change, ...]:
-    """The change of everything that is `compared`, in its order; pairs by their names.
+    """Test the change of every comparison, in order; pairs by their names.
 
-    further: how many comparisons were named beside these and cannot be made. Holm's procedure is
-    over all; of these it takes it that nothing rose. With a confidence of 0 every rise is over
-    noise.
+    further: number of named comparisons that cannot be made. Holm's procedure covers all; it
+    assumes that these did not rise. With a confidence of 0 every rise is real.
 
-    Raises SettingsError for a pair or measure that either release lacks, for one that is named
-    twice, for books or numbers of rounds that differ, a tolerance that is negative or no number,
+    Raises SettingsError for a pair or measure that either release lacks, for a duplicate, for
+    books or numbers of rounds that differ, a tolerance that is negative or no number,
     and a confidence outside [0, 1). Cost: 30 ms for 60 comparisons of 100 rounds.
     """
     normal_quantile(confidence)
     sides = [_sides(before, after, comparison) for comparison in compared]
-    _refuse_twice(compared)
+    _validate_unique(compared)
     if not compared:
         return ()
     level = _smallest_level(len(compared) + further, confidence)
@@ -112,7 +111,7 @@ def compare_releases(
 
 
 def least_rounds(comparisons: int, *, confidence: float) -> int:
-    """How many rounds, or blocks, it takes to tell a rise from noise in so many comparisons."""
+    """Return the rounds, or blocks, needed to separate a rise from noise in so many comparisons."""
     if not confidence:
         return 1
     level = _smallest_level(comparisons, confidence)
@@ -120,16 +119,16 @@ def least_rounds(comparisons: int, *, confidence: float) -> int:
 
 
 def _smallest_level(comparisons: int, confidence: float) -> float:
-    """The smallest p that Holm may ask for."""
+    """Return the smallest p that Holm may require."""
     return (1 - confidence) / comparisons
 
 
 def _can_reach(units: int, level: float) -> bool:
-    """Whether the smallest p of so many units, of either release, is a tenth of the level."""
+    """Return whether the smallest p of so many units per release is a tenth of the level."""
     return math.comb(2 * units, units) * level >= _FINER
 
 
-# --- what may be compared ------------------------------------------------------------------
+# --- validation ----------------------------------------------------------------------------
 
 
 def _sides(
@@ -141,35 +140,33 @@ def _sides(
             f"not {comparison.tolerance!r}"
         )
     for which, release in (("earlier", before), ("later", after)):
-        _refuse_unknown("pair", comparison.pair, release, which)
-        _refuse_unknown("measure", comparison.measure, release[comparison.pair].per_round, which)
+        _validate_name("pair", comparison.pair, release, which)
+        _validate_name("measure", comparison.measure, release[comparison.pair].per_round, which)
     old, new = before[comparison.pair], after[comparison.pair]
     sizes = [(side.words, len(side.per_round[comparison.measure])) for side in (old, new)]
     if sizes[0] != sizes[1]:
         raise SettingsError(
             f"{comparison.pair!r} has {sizes[0][0]:,} words and {sizes[0][1]:,} rounds in the "
             f"earlier release, but {sizes[1][0]:,} words and {sizes[1][1]:,} rounds in the later",
-            hint="compare releases that were measured by the same suite",
+            hint="measure both releases with the same suite",
         )
     return old, new
 
 
-def _refuse_unknown(what: str, name: str, candidates: Iterable[str], which: str) -> None:
+def _validate_name(what: str, name: str, candidates: Iterable[str], which: str) -> None:
     names = sorted(candidates)
     if name not in names:
         raise SettingsError(
             f"the {which} release has no {what} {name!r}",
-            hint=f"it has: {', '.join(names)}" if names else f"it has no {what} at all",
+            hint=f"it has: {', '.join(names)}" if names else f"it has no {what}",
         )
 
 
-def _refuse_twice(compared: Sequence[Compared]) -> None:
+def _validate_unique(compared: Sequence[Compared]) -> None:
     seen: set[tuple[str, str]] = set()
     for comparison in compared:
         if (comparison.pair, comparison.measure) in seen:
-            raise SettingsError(
-                f"{comparison.measure} of {comparison.pair!r} is to be compared twice"
-            )
+            raise SettingsError(f"{comparison.measure} of {comparison.pair!r} is compared twice")
         seen.add((comparison.pair, comparison.measure))
 
 
@@ -177,7 +174,7 @@ def _refuse_twice(compared: Sequence[Compared]) -> None:
 
 
 def _units(before: PairRounds, after: PairRounds, measure: str) -> tuple[Numbers, Numbers]:
-    """What is permuted, of either release: rounds, or the means of blocks of them."""
+    """Return the permuted units of either release: rounds, or means of blocks of rounds."""
     sides = before.per_round[measure], after.per_round[measure]
     old, new = (np.asarray(values, dtype=np.float64) for values in sides)
     if before.alike and after.alike:
@@ -190,7 +187,7 @@ def _units(before: PairRounds, after: PairRounds, measure: str) -> tuple[Numbers
 def _p_values(
     units: Sequence[tuple[Numbers, Numbers]], permutations: int, seed: int
 ) -> list[float]:
-    """One-sided p of each; those of as many units are permuted together."""
+    """Return the one-sided p of each; comparisons with as many units are permuted together."""
     p_values = [1.0] * len(units)
     for size in sorted({len(old) for old, _ in units}):
         columns = [at for at, (old, _) in enumerate(units) if len(old) == size]
@@ -203,13 +200,13 @@ def _p_values(
 
 
 def _permuted(values: Numbers, size: int, permutations: int, seed: int) -> Numbers:
-    """The share of permutations in which `size` units of each column sum to its last ones' sum.
+    """Return the share of permutations in which `size` units of a column sum to its last ones' sum.
 
     values: shape (2 * size, columns), the later release's units last. The observed sum is one
     of the permutations.
     """
     observed = values[size:].sum(axis=0)
-    as_high = observed - 1e-9 * (1 + np.abs(observed))  # sums that are equal must be found so
+    as_high = observed - 1e-9 * (1 + np.abs(observed))  # ties must count
     rng = np.random.default_rng(seed)
     hits = np.ones(values.shape[1])
     for begin in range(0, permutations, _TOGETHER):
@@ -220,7 +217,7 @@ def _permuted(values: Numbers, size: int, permutations: int, seed: int) -> Numbe
 
 
 def _holm(p: Sequence[float], level: float, further: int) -> list[bool]:
-    """Which hypotheses Holm's procedure rejects at this `level` over all and `further` ones."""
+    """Return which hypotheses Holm's procedure rejects at this `level`, over `further` ones too."""
     rejected = [False] * len(p)
     for done, at in enumerate(sorted(range(len(p)), key=p.__getitem__)):
         if p[at] > level / (len(p) + further - done):

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RoundCounts:
-    """How often, and by which round alone, the words of a book are covered.
+    """The coverage of a book's words by rounds, and by one round alone.
 
     words:  N, the number of words of the book
     rounds: n, the number of rounds
@@ -37,7 +37,7 @@ class RoundCounts:
     alone:  per round, the number of words that no other round covers; shape (n,)
     spans:  lengths of the runs of words that rounds cover, cut at excerpts' borders; each once,
             and none that another contains
-    runs:   what each round covers
+    runs:   the words that each round covers
     by_excerpt: per excerpt and round, how many words its generation covers; shape (E, n). Words
             that two generations of a round cover count for both
     """
@@ -52,18 +52,18 @@ class RoundCounts:
 
     @property
     def bmc(self) -> float:
-        """Share of the words that some round covers."""
+        """Return the share of the words that some round covers."""
         return int(np.count_nonzero(self.times)) / self.words
 
     @property
     def covered(self) -> NDArray[np.int64]:
-        """How many words each round covers; shape (n,)."""
+        """Return how many words each round covers; shape (n,)."""
         words = self.runs.end - self.runs.start
         return np.bincount(self.runs.round, words, self.rounds).astype(np.int64)
 
 
 class Patterns(NamedTuple):
-    """Sets of rounds, and how many words just those cover.
+    """Sets of rounds, and how many words exactly those rounds cover.
 
     rounds: whether a round is in the set; shape (sets, n)
     words:  shape (sets,)
@@ -75,7 +75,7 @@ class Patterns(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rounds:
-    """What each round covers: the words [start, end), in runs that overlap in no round.
+    """The words [start, end) that each round covers, in runs that overlap in no round.
 
     round, start, end: shape (runs,) each, by round and start.
     """
@@ -86,14 +86,14 @@ class Rounds:
 
     @classmethod
     def of(cls, rounds: Mapping[int, Iterable[Interval]]) -> Rounds:
-        """The rounds' intervals, by ordinal; they may overlap."""
+        """Build from the rounds' intervals, by ordinal; they may overlap."""
         rows = sorted((r, *interval) for r, covered in rounds.items() for interval in covered)
         number, start, end = np.array(rows, dtype=np.intp).reshape(-1, 3).T
         return cls.joined(number, start, end)
 
     @classmethod
     def joined(cls, number: Positions, start: Positions, end: Positions) -> Rounds:
-        """Of intervals by round and start, which may overlap."""
+        """Build from intervals by round and start, which may overlap."""
         apart = int(end.max(initial=0)) + 1
         first, last = united(number * apart + start, number * apart + end)
         number, start = np.divmod(first, apart)
@@ -101,7 +101,7 @@ class Rounds:
 
     @classmethod
     def together(cls, parts: Sequence[Rounds]) -> Rounds:
-        """Of different rounds, in their order."""
+        """Concatenate different rounds, in order."""
         empty = np.empty(0, dtype=np.intp)
         columns = (
             [part.round for part in parts],
@@ -111,7 +111,7 @@ class Rounds:
         return cls(*(np.concatenate([empty, *column]) for column in columns))
 
     def times(self, *, words: int) -> NDArray[np.intc]:
-        """Per word of a book of `words`, the number of rounds that cover it."""
+        """Return, per word of a book of `words`, the number of rounds that cover it."""
         return coverage(self.start, self.end, words=words)
 
     def counts(
@@ -122,10 +122,10 @@ class Rounds:
         borders: Iterable[int] = (),
         by_excerpt: NDArray[np.int64] | None = None,
     ) -> RoundCounts:
-        """The counts of rounds 0..n-1; one without a run covers nothing.
+        """Count rounds 0..n-1; a round without a run covers nothing.
 
-        words: N; borders: positions of the excerpts' first words; by_excerpt: as in RoundCounts,
-        without it what each round covers, as of a book of one excerpt.
+        words: N; borders: positions of the excerpts' first words; by_excerpt: as in RoundCounts;
+        without it, what each round covers, as in a book of one excerpt.
         """
         times = self.times(words=words)
         once = np.concatenate(([0], np.cumsum(times == 1)))
@@ -145,13 +145,13 @@ class Rounds:
         )
 
     def grouped(self, group: Positions) -> Rounds:
-        """Rounds made one that are of one `group`; group: of each round, ascending."""
+        """Merge the rounds of one `group`; group: of each round, ascending."""
         number = group[self.round]
         order = np.lexsort((self.start, number))
         return Rounds.joined(number[order], self.start[order], self.end[order])
 
     def patterns(self, *, n: int) -> Patterns:
-        """Which of the n rounds cover a word, and how many words are covered by just those.
+        """Return the sets of the n rounds that cover words together, and their word counts.
 
         Memory: n / 8 bytes per stretch of words between two ends of runs.
         """
@@ -167,9 +167,9 @@ class Rounds:
         return Patterns(np.unpackbits(rounds, axis=1, count=n).astype(np.bool_), words)
 
     def halves(self, *, words: int, n: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Per word, whether the first half of the rounds covers it, and whether the second does.
+        """Return, per word, whether the first and the second half of the rounds cover it.
 
-        The first half is the first n / 2 of them, rounded down.
+        The first half is the first n / 2 rounds, rounded down.
         """
         border = self.round.searchsorted(n // 2)
         first, second = (
@@ -182,7 +182,7 @@ class Rounds:
 def words_by_text(
     text: Positions, start: Positions, end: Positions, *, texts: int
 ) -> NDArray[np.int64]:
-    """How many words of a book each of some texts covers; shape (texts,).
+    """Return how many words of a book each of some texts covers; shape (texts,).
 
     text, start, end: of pieces [start, end), in any order; the pieces of a text may overlap.
     """
@@ -196,19 +196,19 @@ def round_counts(
 ) -> RoundCounts:
     """Count the covered intervals [start, end) of each round, keyed by its ordinal from 0.
 
-    A round that is absent covers nothing. n: the number of rounds drawn; without it, one more
+    An absent round covers nothing. n: the number of sampled rounds; without it, one more
     than the last ordinal. words: N.
 
-    Raises RecordsError for an ordinal that is not in 0..n-1 and for no round at all.
+    Raises RecordsError for an ordinal that is not in 0..n-1 and if there is no round.
     """
-    drawn = max(rounds, default=-1) + 1 if n is None else n
-    if drawn < 1 or any(not 0 <= ordinal < drawn for ordinal in rounds):
+    count = max(rounds, default=-1) + 1 if n is None else n
+    if count < 1 or any(not 0 <= ordinal < count for ordinal in rounds):
         raise RecordsError(
-            f"there are {drawn} rounds, but ordinals from {min(rounds, default=0)} to "
-            f"{max(rounds, default=0)}; expected 0 to {max(drawn - 1, 0)}",
+            f"there are {count} rounds, but ordinals from {min(rounds, default=0)} to "
+            f"{max(rounds, default=0)}; expected 0 to {max(count - 1, 0)}",
             hint="number the generations of every excerpt from 0",
         )
-    return Rounds.of(rounds).counts(words=words, n=drawn)
+    return Rounds.of(rounds).counts(words=words, n=count)
 
 
 _BOOTSTRAPS = 200
@@ -216,13 +216,13 @@ _TOGETHER = 25
 
 
 def blocks_of(n: int) -> Positions:
-    """The number of the block that each of n rounds is in: blocks of about √n, two at least."""
+    """Return the number of each round's block: blocks of about √n rounds, at least two."""
     blocks = max(n // round(math.sqrt(n)), min(n, 2))
     return np.arange(n) * blocks // n
 
 
 def jackknife_variance(lost: NDArray[np.float64]) -> float | None:
-    """The delete-one jackknife's variance of what is `lost[r]` less without round r.
+    """Return the delete-one jackknife's variance of what is `lost[r]` less without round r.
 
     None for a single round. lost: shape (n,).
     """
@@ -233,22 +233,22 @@ def jackknife_variance(lost: NDArray[np.float64]) -> float | None:
 def block_variance(
     counts: RoundCounts, *, baseline: RoundCounts | None = None, seed: int = 0
 ) -> float:
-    """The larger of the jackknife over blocks and twice the bootstrap over them.
+    """Return the larger of the jackknife over blocks and twice the bootstrap over them.
 
     Of BMC; with a `baseline` of the same book and rounds, of the difference of the two, block by
-    block. The bootstrap draws the blocks anew 200 times.
+    block. The bootstrap resamples the blocks 200 times.
     """
     group = blocks_of(counts.rounds)
     of_model = _BlockCover(counts, group)
-    lost, redrawn = of_model.lost(), of_model.redrawn(seed)
+    lost, resampled = of_model.lost(), of_model.resampled(seed)
     if baseline:
         of_baseline = _BlockCover(baseline, group)
-        lost, redrawn = lost - of_baseline.lost(), redrawn - of_baseline.redrawn(seed)
-    return max(jackknife_variance(lost) or 0.0, 2 * float(np.var(redrawn, ddof=1)))
+        lost, resampled = lost - of_baseline.lost(), resampled - of_baseline.resampled(seed)
+    return max(jackknife_variance(lost) or 0.0, 2 * float(np.var(resampled, ddof=1)))
 
 
 class _BlockCover:
-    """Which blocks of rounds cover how much of a book, as shares of it."""
+    """The share of a book that each set of blocks of rounds covers."""
 
     def __init__(self, counts: RoundCounts, group: Positions) -> None:
         self._blocks = int(group[-1]) + 1
@@ -256,15 +256,17 @@ class _BlockCover:
         self._sets, self._share = patterns.rounds, patterns.words / counts.words
 
     def lost(self) -> NDArray[np.float64]:
-        """Per block, what it alone covers."""
+        """Return, per block, what it alone covers."""
         alone = self._sets.sum(axis=1) == 1
         return np.asarray(self._share[alone] @ self._sets[alone])
 
-    def redrawn(self, seed: int) -> NDArray[np.float64]:
-        """BMC of as many blocks, drawn with replacement, 200 times."""
-        drawn = np.random.default_rng(seed).integers(self._blocks, size=(_BOOTSTRAPS, self._blocks))
+    def resampled(self, seed: int) -> NDArray[np.float64]:
+        """Return BMC of as many blocks, resampled with replacement, 200 times."""
+        choices = np.random.default_rng(seed).integers(
+            self._blocks, size=(_BOOTSTRAPS, self._blocks)
+        )
         chosen = np.zeros((_BOOTSTRAPS, self._blocks), dtype=np.float32)
-        np.put_along_axis(chosen, drawn, 1, axis=1)
+        np.put_along_axis(chosen, choices, 1, axis=1)
         sets = self._sets.astype(np.float32)
         covered = [
             self._share @ (sets @ chosen[at : at + _TOGETHER].T > 0)
@@ -276,16 +278,16 @@ class _BlockCover:
 def passage_rates(
     passages: Sequence[Interval], own: Rounds, *, n: int, alike: bool, confidence: float
 ) -> tuple[PassageRate, ...]:
-    """The rate of each passage [start, end), which lies in one excerpt.
+    """Return the recall rate of each passage [start, end) of one excerpt, with an exact interval.
 
-    own: what matches of each of the n rounds cover with their own excerpts, untrimmed. alike:
-    where rounds are not, n is divided by the design effect over blocks, at least 1.
-    Raises SettingsError for a confidence outside [0, 1).
+    own: the words that matches of each of the n rounds cover of their prompted excerpts,
+    untrimmed. alike: if the rounds aren't, n is divided by the design effect over blocks, at
+    least 1. Raises SettingsError for a confidence outside [0, 1).
     """
     if not passages:
         return ()
     places = np.array(passages, dtype=np.intp)
-    whole = _given_whole(places, own, n)
+    whole = _contained_whole(places, own, n)
     hits = whole.sum(axis=1)
     effect = np.ones(len(places)) if alike else _design_effect(whole)
     return tuple(
@@ -298,20 +300,20 @@ def _interval(hits: int, n: int, effect: float, confidence: float) -> Proportion
     return clopper_pearson(hits / effect, n / effect, confidence=confidence)
 
 
-def _given_whole(places: NDArray[np.intp], own: Rounds, n: int) -> NDArray[np.bool_]:
-    """Whether a run of each round holds each place whole; shape (places, n)."""
+def _contained_whole(places: NDArray[np.intp], own: Rounds, n: int) -> NDArray[np.bool_]:
+    """Return whether a run of each round contains each place whole; shape (places, n)."""
     if not len(own.start):
         return np.zeros((len(places), n), dtype=np.bool_)
     apart = int(max(own.end.max(), places.max())) + 1
     begin = own.round * apart + own.start
-    wanted = np.arange(n) * apart + places[:, :1]
-    at = begin.searchsorted(wanted, side="right") - 1  # the last that begins no later
+    targets = np.arange(n) * apart + places[:, :1]
+    at = begin.searchsorted(targets, side="right") - 1  # the last that begins no later
     last = own.round[at] * apart + own.end[at]
     return np.asarray((at >= 0) & (last >= np.arange(n) * apart + places[:, 1:]))
 
 
 def _design_effect(whole: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """By how much the variance over blocks exceeds that of rounds that are alike; at least 1."""
+    """Return by how much the variance over blocks exceeds exchangeable rounds'; at least 1."""
     n = whole.shape[1]
     group = blocks_of(n)
     sizes = np.bincount(group)

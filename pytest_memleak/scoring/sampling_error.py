@@ -1,7 +1,8 @@
-"""How far the BMC to expect of n rounds is known from them (METRICS section 6).
+"""Sampling error: the uncertainty of BMC and of the maxima over n rounds (METRICS section 6).
 
 Sources: rarefaction and extrapolation of incidence data, Colwell et al. 2012 (equations 17 and
-18), Chao et al. 2014.
+18), Chao et al. 2014. Longest block, span and passage rest on the one luckiest generation, so
+their ranges come from random halves of the rounds instead.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.intervals import Positions
     from pytest_memleak.scoring.rounds import RoundCounts, Rounds
 
-# The length, in words, that stands for a typical span where none was seen.
+# Length, in words, of a typical span if none was seen.
 _NO_SPAN = 20
 
-# Of detection where the suite judges by observed values: at 0 everything would have been seen.
+# Confidence of the detection limit at confidence 0, where the limit would be 0.
 _CONFIDENCE = 0.95
 
 
@@ -39,7 +40,7 @@ _CONFIDENCE = 0.95
 
 
 def rarefaction(counts: RoundCounts) -> NDArray[np.float64]:
-    """The mean BMC of m of the n rounds, over all choices of m, for m = 1..n; exact."""
+    """Return the mean BMC of m of the n rounds, over all choices of m, for m = 1..n; exact."""
     often = np.bincount(counts.times, minlength=counts.rounds + 1)
     covered_in = np.flatnonzero(often[1:]) + 1
     weights = often[covered_in] / counts.words
@@ -51,7 +52,7 @@ def rarefaction(counts: RoundCounts) -> NDArray[np.float64]:
 
 
 def extrapolation(counts: RoundCounts) -> NDArray[np.float64]:
-    """A guess at the BMC of n + t rounds, for t = 1..n (Chao2, no more than 1)."""
+    """Estimate the BMC of n + t rounds, for t = 1..n (Chao2, no more than 1)."""
     unseen, kept = _unseen(counts)
     left = kept ** np.arange(1, counts.rounds + 1)
     curve: NDArray[np.float64] = np.minimum(counts.bmc + unseen * (1 - left), 1.0)
@@ -59,7 +60,7 @@ def extrapolation(counts: RoundCounts) -> NDArray[np.float64]:
 
 
 def _unseen(counts: RoundCounts) -> tuple[float, float]:
-    """The share of words that only more rounds would cover, and what a round leaves of it."""
+    """Return the share of words that only more rounds would cover, and what each round leaves."""
     n, words = counts.rounds, counts.words
     once = int(np.count_nonzero(counts.times == 1))
     twice = int(np.count_nonzero(counts.times == 2))  # noqa: PLR2004 - Q2
@@ -81,10 +82,10 @@ class Bounds(NamedTuple):
 
 
 class Spread(NamedTuple):
-    """What an interval of BMC is made of.
+    """The components of an interval of BMC.
 
-    variance: of BMC, over `units` rounds, or blocks of them where rounds are not alike; None for
-              a single round
+    variance: of BMC, over `units` rounds, or blocks of them if rounds aren't exchangeable; None
+              for a single round
     units:    Student's t has one degree of freedom less
     typical:  length of a typical span, a share of the book
     """
@@ -95,10 +96,10 @@ class Spread(NamedTuple):
 
 
 def spread(counts: RoundCounts, *, scoring: Scoring, alike: bool = True, seed: int = 0) -> Spread:
-    """How far BMC is expected to stray: the jackknife over rounds, where they are `alike`.
+    """Compute the spread of BMC: the jackknife over rounds, if they are `alike`.
 
-    Where they are not, the largest of it, the jackknife over blocks of rounds, and twice the
-    bootstrap variance over these.
+    Otherwise the largest of it, the jackknife over blocks of rounds, and twice the bootstrap
+    variance over these.
     """
     return _spread(counts, None, scoring=scoring, alike=alike, seed=seed)
 
@@ -111,7 +112,7 @@ def difference_spread(
     alike: bool = True,
     seed: int = 0,
 ) -> Spread:
-    """The same of `counts` minus a `baseline` on the same rounds, round by round."""
+    """Compute the spread of `counts` minus a `baseline` on the same rounds, round by round."""
     return _spread(counts, baseline, scoring=scoring, alike=alike, seed=seed)
 
 
@@ -129,10 +130,10 @@ def _spread(
 
 
 def bmc_bounds(bmc: float, spread: Spread, *, confidence: float) -> Bounds:
-    """The two-sided interval, in [0, 1], of the BMC that is to be expected of n rounds.
+    """Return the two-sided interval, in [0, 1], of the expected BMC of n rounds.
 
-    It speaks of the mean over such draws, not of what another draw would show. To the spread of
-    rounds it adds that of spans that come or stay away by chance: of two more or fewer; above,
+    It covers the mean over such samples, not the value of another sample. To the spread of
+    rounds it adds that of spans that appear by chance: of two more or fewer; above,
     as wide as Wilson's for a Poisson count of spans, since a few that were seen say less about
     how many there can be than about how few.
 
@@ -148,12 +149,12 @@ def bmc_bounds(bmc: float, spread: Spread, *, confidence: float) -> Bounds:
     low = math.sqrt(of_rounds + 2 * (z * spread.typical) ** 2)
     wilson = z * z / 2 * spread.typical
     wilson += math.sqrt(of_rounds + (z * z / 2 * spread.typical) ** 2)
-    high = max(low, wilson)  # below a confidence of 0.85 two spans can be more
+    high = max(low, wilson)  # below a confidence of 0.85 `low` can be greater
     return Bounds(max(bmc - low, 0.0), min(bmc + high, 1.0))
 
 
 def least_upper_end(words: int, *, scoring: Scoring, confidence: float) -> float:
-    """The upper end of the interval of BMC where nothing is covered, of a book of `words`.
+    """Return the upper end of BMC's interval with nothing covered, of a book of `words`.
 
     The same for any number of rounds from two on. Raises SettingsError as `bmc_bounds` does.
     """
@@ -164,10 +165,10 @@ def least_upper_end(words: int, *, scoring: Scoring, confidence: float) -> float
 def difference_bounds(
     difference: float, spread: Spread, *, typical_less: float, confidence: float
 ) -> Bounds:
-    """The interval of one BMC minus another, made as `bmc_bounds` is, clipped to [-1, 1].
+    """Return the interval of one BMC minus another, computed as `bmc_bounds` is, in [-1, 1].
 
-    spread: of the difference, with the typical span of the coverage that is counted;
-    typical_less: that of the coverage that is taken away.
+    spread: of the difference, with the typical span of the minuend's coverage;
+    typical_less: the typical span of the subtrahend's coverage.
     """
     z = normal_quantile(confidence)
     if z == 0:
@@ -181,9 +182,9 @@ def difference_bounds(
 
 
 def typical_span(counts: RoundCounts, *, scoring: Scoring) -> float:
-    """The root mean square length of the spans of single rounds, as a share of the book.
+    """Return the root mean square length of single rounds' spans, as a share of the book.
 
-    Where nothing is covered it is that of max(k, 20) words, wherever T is.
+    If nothing is covered, that of max(k, 20) words, whatever T is.
     """
     if not len(counts.spans):
         return max(scoring.k, _NO_SPAN) / counts.words
@@ -195,20 +196,19 @@ def typical_span(counts: RoundCounts, *, scoring: Scoring) -> float:
 
 @dataclass(frozen=True, slots=True)
 class SamplingError:
-    """What n rounds say of BMC, and what fewer and more would.
+    """The uncertainty of the BMC of n rounds, and its course over fewer and more.
 
     bmc:        of all n rounds
     low, high:  the interval of the expected BMC of n rounds, at `confidence`
-    likeness:   whether the rounds are alike
-    blocks:     where they are not, the number of blocks that stand for them; else None
-    detection:  d: a passage that an answer to its own prompt gives back with a probability above
-                it would have been seen, at `confidence`; at 0.95 where that is 0
+    likeness:   the exchangeability of the rounds
+    blocks:     if they aren't exchangeable, the number of blocks that replace them; else None
+    detection:  the detection limit per prompt, at `confidence`; at 0.95 if that is 0
     curve:      mean BMC of m rounds, m = 1..n; exact
     guess:      BMC of n + t rounds, t = 1..n; an extrapolation
     variance:   of BMC, over rounds or over blocks; None for one round
     typical:    typical length of a span of one round, a share of the book
-    discovery:  per t = 1..n, the rate at which a round is expected to find new words after
-                n + t rounds, as a multiple of the rate after n
+    discovery:  per t = 1..n, the expected rate of new words per round after n + t rounds, as a
+                multiple of the rate after n
     """
 
     bmc: float
@@ -226,7 +226,7 @@ class SamplingError:
     discovery: tuple[float, ...] = field(repr=False)
 
     def with_answers(self, answers: int) -> SamplingError:
-        """The same where so many generations of the excerpt that has fewest were not withheld."""
+        """Recompute the detection limit for the answers of the excerpt that has fewest."""
         seen = min(self.blocks or answers, answers)
         return replace(self, detection=detection(seen, confidence=self.confidence or _CONFIDENCE))
 
@@ -238,10 +238,10 @@ def sampling_error(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> SamplingError:
-    """Interval, detection, rarefaction and extrapolation of the BMC of `counts`.
+    """Compute interval, detection limit, rarefaction and extrapolation of the BMC of `counts`.
 
-    scoring: its k stands in for the length of a span where nothing is covered. seed: of
-    permutations and bootstrap. Raises SettingsError for a confidence outside [0, 1).
+    scoring: its k replaces the length of a span if nothing is covered. seed: of permutations
+    and bootstrap. Raises SettingsError for a confidence outside [0, 1).
     Cost: 60 ms for 100 rounds of a book of 100,000 words.
     """
     likeness = exchangeability(counts.by_excerpt, seed=seed)
@@ -267,10 +267,10 @@ def sampling_error(
 
 
 class Settling(NamedTuple):
-    """About how many more rounds would settle a limit, and which way.
+    """The estimated number of further rounds that settle a limit, and the outcome.
 
     samples: more generations per excerpt; 0 if it is settled now
-    over:    whether the limit is then expected to be broken
+    over:    whether BMC is then expected to exceed the limit
     """
 
     samples: int
@@ -278,13 +278,13 @@ class Settling(NamedTuple):
 
 
 def samples_to_settle(error: SamplingError, limit: float) -> Settling | None:
-    """How many more rounds are expected to settle whether BMC keeps the `limit`.
+    """Estimate how many more rounds settle whether BMC keeps the `limit`.
 
-    BMC is taken along `guess`, and to be over the limit only when its gain would have to fall
+    BMC is taken along `guess`, and exceeds the limit only when its gain would have to fall
     short by a standard deviation (of spans of typical length that come by chance) to stay
     under. The variance, which rests on the words that one round alone covers, shrinks as their
-    number is expected to. None where up to n more rounds are not expected to settle it: further
-    the curve does not tell.
+    number is expected to. None if up to n more rounds are not expected to settle it: the curve
+    ends there.
     """
     if error.bmc > limit or error.high <= limit:
         return Settling(0, over=error.bmc > limit)
@@ -305,14 +305,14 @@ _LOW = 0.025
 
 
 class Range(NamedTuple):
-    """Where the measure of another draw of n rounds is likely to lie, in words."""
+    """The likely range of a measure in another sample of n rounds, in words."""
 
     low: int
     high: int
 
 
 def expected_maximum(values: ArrayLike) -> NDArray[np.float64]:
-    """The mean maximum over m of the n `values`, over all choices of m, for m = 1..n; exact.
+    """Return the mean maximum over m of the n `values`, over all choices of m, for m = 1..n; exact.
 
     values: one per round, as the longest span of each; shape (n,).
     """
@@ -325,18 +325,18 @@ def expected_maximum(values: ArrayLike) -> NDArray[np.float64]:
 
 
 def all_within(sizes: NDArray[np.intp], n: int) -> Iterator[NDArray[np.float64]]:
-    """For m = 1..n, how likely m of n all fall into a set of each of `sizes`: C(s,m)/C(n,m)."""
+    """Yield, for m = 1..n, the probability C(s,m)/C(n,m) that m of n fall in a set of size s."""
     likely = np.ones(len(sizes))
-    for drawn in range(n):
-        likely = likely * (np.maximum(sizes - drawn, 0) / (n - drawn))
+    for chosen in range(n):
+        likely = likely * (np.maximum(sizes - chosen, 0) / (n - chosen))
         yield likely
 
 
 def maximum_range(values: ArrayLike, *, typical: float, most: int, seed: int = 0) -> Range:
-    """The range of a measure that is the largest of the n `values`, one per round.
+    """Return the range of a measure that is the largest of the n `values`, one per round.
 
-    typical: length of a typical span, in words (`SamplingError.typical` times N); most: what the
-    measure cannot exceed.
+    typical: length of a typical span, in words (`SamplingError.typical` times N); most: an upper
+    bound of the measure.
     """
     per_round = np.asarray(values)
     halves = _halves(len(per_round), seed)
@@ -347,9 +347,9 @@ def maximum_range(values: ArrayLike, *, typical: float, most: int, seed: int = 0
 def block_range(
     rounds: Rounds, *, n: int, borders: Positions, typical: float, words: int, seed: int = 0
 ) -> Range:
-    """The range of the longest block that n rounds cover together.
+    """Return the range of the longest block that n rounds cover together.
 
-    borders: positions that no block lies across, ascending; typical: as in `maximum_range`;
+    borders: positions that no block crosses, ascending; typical: as in `maximum_range`;
     words: N. Cost: 80 ms where 100 rounds cover 20,000 runs.
     """
     halves = np.concatenate((np.ones((1, n), dtype=np.bool_), _halves(n, seed)))
@@ -358,7 +358,7 @@ def block_range(
 
 
 def _halves(n: int, seed: int) -> NDArray[np.bool_]:
-    """Random halves of n rounds, n / 2 of them, rounded down; shape (200, n)."""
+    """Return random halves of n rounds, n / 2 of them, rounded down; shape (200, n)."""
     return random_orders(np.random.default_rng(seed), rows=_HALVES, n=n) < n // 2
 
 
@@ -368,7 +368,7 @@ def _range(of_halves: NDArray[np.integer], observed: int, typical: float, most: 
 
 
 def _longest_blocks(rounds: Rounds, chosen: NDArray[np.bool_], borders: Positions) -> list[int]:
-    """The longest block of each of the sets of rounds, `chosen` of shape (sets, n)."""
+    """Return the longest block of each of the sets of rounds, `chosen` of shape (sets, n)."""
     marks, place = np.unique(np.concatenate((rounds.start, rounds.end)), return_inverse=True)
     first, last = np.split(place, 2)
     return [
@@ -378,7 +378,7 @@ def _longest_blocks(rounds: Rounds, chosen: NDArray[np.bool_], borders: Position
 
 
 def _longest(marks: Positions, first: Positions, last: Positions, borders: Positions) -> int:
-    """The longest run covered by any of the intervals from mark `first` to mark `last`."""
+    """Return the longest run covered by any of the intervals from mark `first` to mark `last`."""
     steps = np.bincount(first, minlength=len(marks)) - np.bincount(last, minlength=len(marks))
     covered = np.concatenate(([0], steps.cumsum() > 0)).astype(np.int8)  # the last is 0, too
     edges = np.flatnonzero(np.diff(covered))

@@ -1,11 +1,11 @@
-"""A second opinion: pyahocorasick's automaton matches some generations with a book once more.
+"""A second opinion: pyahocorasick's automaton rematches some generations with a book.
 
     sample = Sample(seed)
-    analysis = analyse(book, sample.watch(generations), ...)
+    analysis = analyze(book, sample.watch(generations), ...)
     differences((book.id, book), index, sample.generations)   -> places where the two disagree
 
 Both paths share the words (METRICS section 1) and nothing else. Here a dictionary numbers the
-words, the automaton holds their k-grams, and the book streams past it, without sieve or keys.
+words, the automaton holds their k-grams, and the book streams past it, without prefilter or keys.
 """
 
 from __future__ import annotations
@@ -67,13 +67,13 @@ class Sample:
 
     @property
     def generations(self) -> list[Generation]:
-        """The sample so far."""
+        """Return the sample so far."""
         missing = max(0, _LEAST - len(self._chosen))
         return self._chosen + [row[-1] for row in heapq.nlargest(missing, self._further)]
 
 
 def holders(analysis: Analysis, book: Book) -> set[tuple[Origin, str, int]]:
-    """Name the generations that hold the longest span, passage, and block."""
+    """Name the generations that contain the longest span, passage, and block."""
     measured = analysis.measurement
     sampled = Origin.SAMPLED
     names = {(sampled, measured.longest_span.excerpt_id, measured.longest_span.generation)}
@@ -107,7 +107,7 @@ def differences(
     """Match the generations by automaton, and yield what differs from the normal path.
 
     protected: a book and its name in the index
-    counted:   what each round of the sampled ones covers of its own excerpts, as measured
+    counted:   the words that each sampled round covers of its prompted excerpts, as measured
     """
     name, book = protected
     number = index.numbers[name]
@@ -115,9 +115,9 @@ def differences(
     for batch in _batches(generations):
         texts = [generation.text for generation in batch]
         second = automaton_matches(book, texts, k=index.k, mode=index.mode)
-        result = index.matches(texts, near=False)
-        own = result.matches.where(result.matches.book == number)
-        places = own.place - result.exact.ends[own.text] - 1
+        matched = index.matches(texts, near=False)
+        own = matched.matches.where(matched.matches.book == number)
+        places = own.place - matched.exact.ends[own.text] - 1
         keys = zip(own.text.tolist(), places.tolist(), own.start.tolist(), strict=True)
         first: Matches = dict(zip(keys, own.words.tolist(), strict=True))
         for text, place, start in sorted(first.keys() | second.keys()):
@@ -158,22 +158,22 @@ def automaton_matches(book: Book, texts: Sequence[str], *, k: int, mode: WordMod
 
     Every k words of a text contain an anchor, a little over half as long.
     """
-    spoken, starts = _joined(words(text, mode) for text in texts)
+    text_words, starts = _joined(words(text, mode) for text in texts)
     excerpts = [words(excerpt.text, mode) for excerpt in book.excerpts]
     borders = layout_of(book, list(map(len, excerpts))).borders.tolist()
-    plain = list(chain.from_iterable(excerpts))
-    written, parts = _joined(plain[a:b] for a, b in pairwise([0, *borders, len(plain)]))
+    all_words = list(chain.from_iterable(excerpts))
+    book_words, parts = _joined(all_words[a:b] for a, b in pairwise([0, *borders, len(all_words)]))
     size = k // 2 + 1
     matches: Matches = {}
     reached: dict[int, int] = {}  # by diagonal
-    for place, at in _anchors(spoken, starts, written, size=size, step=k - size + 1):
+    for place, at in _anchors(text_words, starts, book_words, size=size, step=k - size + 1):
         ahead = at - place
         if place < reached.get(ahead, 0):
             continue
         first, end = place, place + size
-        while spoken[first - 1] == written[first - 1 + ahead] is not None:
+        while text_words[first - 1] == book_words[first - 1 + ahead] is not None:
             first -= 1
-        while spoken[end] == written[end + ahead] is not None:
+        while text_words[end] == book_words[end + ahead] is not None:
             end += 1
         reached[ahead] = end
         if end - first >= k:
@@ -184,25 +184,25 @@ def automaton_matches(book: Book, texts: Sequence[str], *, k: int, mode: WordMod
 
 
 def _anchors(
-    spoken: Words, starts: list[int], written: Words, *, size: int, step: int
+    text_words: Words, starts: list[int], book_words: Words, *, size: int, step: int
 ) -> Iterator[tuple[int, int]]:
     """Yield where anchors of `spoken` texts stand there and in the `written` book."""
-    vocabulary = dict.fromkeys(word for word in spoken if word is not None)
-    # Two characters of disjoint alphabets a word, so that the automaton's nodes have few edges.
+    vocabulary = dict.fromkeys(word for word in text_words if word is not None)
+    # Two characters of disjoint alphabets per word: the automaton's nodes have few edges.
     codes: dict[str | None, str] = {
         word: chr(2 * _RADIX + number // _RADIX) + chr(_RADIX + number % _RADIX)
         for number, word in enumerate(vocabulary)
     }
     anchors: defaultdict[str, list[int]] = defaultdict(list)
-    for start, end in pairwise([*starts, len(spoken)]):
+    for start, end in pairwise([*starts, len(text_words)]):
         for place in range(start, end - size, step):
-            anchors["".join(map(codes.__getitem__, spoken[place : place + size]))].append(place)
+            anchors["".join(map(codes.__getitem__, text_words[place : place + size]))].append(place)
     automaton = ahocorasick.Automaton()
     for anchor, places in anchors.items():
         automaton.add_word(anchor, places)
     automaton.make_automaton()
     if anchors:
-        for last, places in automaton.iter("".join(map(codes.get, written, repeat(_UNKNOWN)))):
+        for last, places in automaton.iter("".join(map(codes.get, book_words, repeat(_UNKNOWN)))):
             yield from zip(places, repeat((last + 1) // 2 - size))
 
 

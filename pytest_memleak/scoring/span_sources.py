@@ -1,4 +1,4 @@
-"""Where a span came from: asked for one excerpt or book, given from another (METRICS section 4).
+"""Source excerpts of spans: the excerpt or book whose prompt produced each (METRICS section 4).
 
 All matches of at least k words count, untrimmed. Of the distinct intervals of the book, those
 that another contains are dropped, and those that lie in no single excerpt (the target).
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ExcerptSpan:
-    """A span [start, end) of the excerpt `target`, and the excerpts whose generations gave it.
+    """A span [start, end) of the excerpt `target`, and the excerpts whose prompts produced it.
 
     sources: ids of the excerpts, in the book's order.
     """
@@ -38,15 +38,15 @@ class ExcerptSpan:
 
     @property
     def cross(self) -> bool:
-        """Whether it came from an excerpt other than its own."""
+        """Return whether an excerpt other than its own produced it."""
         return self.sources != (self.target,)
 
 
 @dataclass(frozen=True, slots=True)
 class CrossExcerpt:
-    """The spans of one pair by where they came from.
+    """The spans of one pair by source excerpt.
 
-    spans: in the order of their start; cross: how many came from another excerpt than theirs.
+    spans: by their start; cross: number of spans that another excerpt than theirs produced.
     """
 
     spans: tuple[ExcerptSpan, ...] = field(repr=False)
@@ -54,18 +54,18 @@ class CrossExcerpt:
 
     @property
     def count(self) -> int:
-        """The number of spans."""
+        """Return the number of spans."""
         return len(self.spans)
 
     @property
     def ratio(self) -> float:
-        """Cross-excerpt spans / spans; 0 where there are none."""
+        """Return cross-excerpt spans / spans; 0 if there are none."""
         return self.cross / len(self.spans) if self.spans else 0.0
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Source:
-    """What a generation was asked for: an excerpt of a book."""
+    """A prompted excerpt of a book."""
 
     book_id: str
     excerpt_id: str
@@ -73,9 +73,9 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class BookSpan:
-    """A span [start, end) of the excerpt `target`, given by generations for other books.
+    """A span [start, end) of the excerpt `target` in generations for other books.
 
-    sources: what those were asked for, ascending.
+    sources: their prompted excerpts, ascending.
     """
 
     words: int
@@ -87,9 +87,9 @@ class BookSpan:
 
 @dataclass(frozen=True, slots=True)
 class CrossBook:
-    """The spans of one book that a model gives when asked for others, by start.
+    """The spans of one book in a model's generations for other books, by start.
 
-    Prose shares runs of a few words with any book: it is the long ones that tell.
+    Prose shares runs of a few words with any book: only long ones matter.
     """
 
     book_id: str
@@ -97,40 +97,40 @@ class CrossBook:
 
     @property
     def count(self) -> int:
-        """The number of spans."""
+        """Return the number of spans."""
         return len(self.spans)
 
     @property
     def longest(self) -> BookSpan | None:
-        """The longest span; the first of equals."""
+        """Return the longest span; the first of equals."""
         return max(self.spans, key=lambda span: span.words, default=None)
 
     def over(self, words: int) -> int:
-        """How many spans are longer than `words`."""
+        """Return how many spans are longer than `words`."""
         return sum(span.words > words for span in self.spans)
 
 
 def cross_excerpt(
     book: Book, generations: Iterable[Generation], scoring: Scoring, *, index: Index | None = None
 ) -> CrossExcerpt:
-    """The spans of `book` in its generations, by the excerpt they were asked for.
+    """Return the spans of `book` in its generations, by prompted excerpt.
 
-    index: of this book with this `scoring`, where there is one already.
+    index: of this book with this `scoring`, if already built.
     Raises BookError for a book that cannot be measured, RecordsError for a generation that
     belongs to none of its excerpts.
     """
     index = index or Index(book, k=scoring.k, mode=scoring.word_mode)
-    asked = (
+    texts = (
         (_place(index, generation.excerpt_id, book.id), generation.text)
         for generation in generations
     )
-    return cross_excerpt_of(index, *distinct_matches(index, asked))
+    return cross_excerpts(index, *distinct_matches(index, texts))
 
 
-def cross_excerpt_of(
+def cross_excerpts(
     index: Index | Layout, excerpt: Positions, start: Positions, end: Positions
 ) -> CrossExcerpt:
-    """The spans among matches [start, end), of generations for the `excerpt` at that place."""
+    """Return the spans among matches [start, end), by the number of the prompted `excerpt`."""
     ids = list(index.bounds)
     spans = tuple(
         ExcerptSpan(
@@ -148,21 +148,21 @@ def cross_book(
     *,
     index: Index | None = None,
 ) -> CrossBook:
-    """The spans of `book` in generations that were asked for other books.
+    """Return the spans of `book` in generations for other books.
 
-    answers: per id of another book, one model's generations for it; the book's own, if they
-    are among them, are left out. index: of this book with this `scoring`, where there is one.
+    answers: per id of another book, one model's generations for it; the book's own, if included,
+    are left out. index: of this book with this `scoring`, if already built.
     Raises BookError for a book that cannot be measured.
     """
     index = index or Index(book, k=scoring.k, mode=scoring.word_mode)
     numbers: dict[Source, int] = {}
-    asked = (
+    texts = (
         (numbers.setdefault(Source(book_id, generation.excerpt_id), len(numbers)), generation.text)
         for book_id, generations in answers.items()
         if book_id != book.id
         for generation in generations
     )
-    matches = distinct_matches(index, asked)
+    matches = distinct_matches(index, texts)
     sources, ids = list(numbers), list(index.bounds)
     spans = (
         BookSpan(
@@ -187,7 +187,7 @@ def _place(index: Index, excerpt_id: str, book_id: str) -> int:
 def distinct_matches(
     index: Index, answers: Iterable[tuple[int, str]]
 ) -> tuple[Positions, Positions, Positions]:
-    """Source, start and end of the matches of texts from numbered sources."""
+    """Return source, start and end of the matches of texts from numbered sources."""
     packing = Packing(index.total.bit_length(), index.total.bit_length())
     matches = Distinct()
     sources: list[int] = []
@@ -205,9 +205,9 @@ def distinct_matches(
 def targeted(
     index: Index | Layout, source: Positions, start: Positions, end: Positions
 ) -> Iterator[tuple[int, int, int, list[int]]]:
-    """The intervals that no other contains and that lie in one excerpt, with its place.
+    """Yield the intervals that no other contains and that lie in one excerpt, with its number.
 
-    The sources of each stand beside it, ascending.
+    The sources of each follow, ascending.
     """
     first, last = outermost(start, end)
     excerpt_end = np.array([end for _, end in index.bounds.values()], dtype=np.intp)
@@ -216,11 +216,11 @@ def targeted(
     first, last, target = first[inside], last[inside], target[inside]
     if not len(first):
         return
-    nth = np.minimum(first.searchsorted(start), len(first) - 1)  # no two begin alike
+    nth = np.minimum(first.searchsorted(start), len(first) - 1)  # starts are distinct
     kept = (first[nth] == start) & (last[nth] == end)
     nth, source = nth[kept], source[kept]
     order = np.lexsort((source, nth))
     borders = np.flatnonzero(np.diff(nth[order])) + 1
     sources = np.split(source[order], borders)
-    for place, whence in enumerate(sources):
-        yield int(first[place]), int(last[place]), int(target[place]), whence.tolist()
+    for place, its_sources in enumerate(sources):
+        yield int(first[place]), int(last[place]), int(target[place]), its_sources.tolist()

@@ -1,4 +1,4 @@
-"""Matches without what an instruction gave away (METRICS section 3)."""
+"""Trimming: matches without the words that their instruction contains (METRICS section 3)."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _FILTERED = np.uint64(64 - _FILTER_BITS)
 
 
 class Ranges(NamedTuple):
-    """Places [first, last) where m-grams begin that are given away, ascending.
+    """Places [first, last) where m-grams of the instruction begin, ascending.
 
-    counted: how many such places there are before each place, where that is known
+    counted: the number of such places before each place, if known
     """
 
     first: Positions
@@ -40,7 +40,7 @@ NO_RANGES = Ranges(_NOTHING, _NOTHING)
 
 
 class Pieces(NamedTuple):
-    """What is left of some matches, in no order: of match `of`, the words [start, end)."""
+    """The rest of some matches, in no order: of match `of`, the words [start, end)."""
 
     of: Positions
     start: Positions
@@ -48,7 +48,7 @@ class Pieces(NamedTuple):
 
 
 class Trimming:
-    """Which of a book's m-grams some instructions contain, and matches without them.
+    """A book's m-grams that some instructions contain, and matches without them.
 
     For each instruction, the book's positions where such an m-gram begins are kept as ranges
     [first, last), each moved by the instruction's number times the book's length and one.
@@ -62,7 +62,7 @@ class Trimming:
         self._book, self._index, self._instructions = book, index, instructions
 
     def pieces(self, instruction: Positions, start: Positions, end: Positions) -> Pieces:
-        """What is left of the matches [start, end) of answers to the instructions, by number.
+        """Trim the matches [start, end) of generations for the numbered instructions.
 
         Each is cut where it shares m words or more with its instruction, on its own words.
         Pieces under k words are dropped.
@@ -75,7 +75,7 @@ class Trimming:
 
     @cached_property
     def _ranges(self) -> Ranges:
-        """First and last of the ranges, ascending; made when first needed."""
+        """Return first and last of the ranges, ascending; built on first use."""
         if not 0 < self._trim <= self._index.total:
             return NO_RANGES
         grams = self._index
@@ -90,19 +90,19 @@ class Trimming:
 
 
 def outside_prompt(
-    start: Positions, end: Positions, given: Ranges, *, trim: int, keep: int
+    start: Positions, end: Positions, prompt_ranges: Ranges, *, trim: int, keep: int
 ) -> Pieces:
-    """What is left of [start, end) without the `trim`-grams that begin in the given ranges.
+    """Return the rest of [start, end) without the `trim`-grams that begin in the given ranges.
 
     Each is cut on its own words: an m-gram that reaches beyond it takes nothing from it.
     Pieces under `keep` words are dropped.
     """
     whole = np.arange(len(start))
-    cut = in_prompt(start, end, given, trim=trim)
+    cut = in_prompt(start, end, prompt_ranges, trim=trim)
     if not cut.any():
         return Pieces(whole, start, end)
     untouched = ~cut
-    left = _cut(start[cut], end[cut], given, trim=trim, keep=keep)
+    left = _cut(start[cut], end[cut], prompt_ranges, trim=trim, keep=keep)
     return Pieces(
         np.concatenate((whole[untouched], whole[cut][left.of])),
         np.concatenate((start[untouched], left.start)),
@@ -110,21 +110,25 @@ def outside_prompt(
     )
 
 
-def in_prompt(start: Positions, end: Positions, given: Ranges, *, trim: int) -> NDArray[np.bool_]:
-    """Whether an interval holds an m-gram that begins in the given ranges."""
-    if not len(given.first):
+def in_prompt(
+    start: Positions, end: Positions, prompt_ranges: Ranges, *, trim: int
+) -> NDArray[np.bool_]:
+    """Return whether an interval contains an m-gram that begins in the given ranges."""
+    if not len(prompt_ranges.first):
         return np.zeros(len(start), dtype=np.bool_)
     long_enough: NDArray[np.bool_] = end - start >= trim
-    if given.counted is not None:
-        before_last = given.counted[np.maximum(end - trim + 1, start)]
-        return long_enough & (before_last > given.counted[start])
-    begun = given.first.searchsorted(end - trim, side="right")
-    return long_enough & (begun > 0) & (given.last[begun - 1] > start)
+    if prompt_ranges.counted is not None:
+        before_last = prompt_ranges.counted[np.maximum(end - trim + 1, start)]
+        return long_enough & (before_last > prompt_ranges.counted[start])
+    begun = prompt_ranges.first.searchsorted(end - trim, side="right")
+    return long_enough & (begun > 0) & (prompt_ranges.last[begun - 1] > start)
 
 
-def _cut(start: Positions, end: Positions, given: Ranges, *, trim: int, keep: int) -> Pieces:
-    """Pieces before, between and after the ranges in each interval."""
-    firsts, lasts = given.first, given.last
+def _cut(
+    start: Positions, end: Positions, prompt_ranges: Ranges, *, trim: int, keep: int
+) -> Pieces:
+    """Return the pieces before, between and after the ranges in each interval."""
+    firsts, lasts = prompt_ranges.first, prompt_ranges.last
     begun = firsts.searchsorted(end - trim, side="right")
     passed = lasts.searchsorted(start, side="right")
     ranges = begun - passed
@@ -142,7 +146,7 @@ def _cut(start: Positions, end: Positions, given: Ranges, *, trim: int, keep: in
 
 
 class PromptWords:
-    """The m-grams of some instructions, found in texts that answer them."""
+    """The m-grams of some instructions, matched with the texts that answer them."""
 
     def __init__(self, instructions: Keyed, *, trim: int) -> None:
         """instructions: their words, with the keys that texts have; `trim` 0 is for none."""
@@ -157,7 +161,7 @@ class PromptWords:
         self._may_be[(hashes >> _FILTERED).view(np.intp)] = True
 
     def ranges(self, words: Keyed, asked: Positions) -> Ranges:
-        """Where m-grams begin in texts that are in their own instructions: ranges, ascending.
+        """Return where m-grams of their own instructions begin in texts: ranges, ascending.
 
         asked: per text, the number of its instruction.
         """

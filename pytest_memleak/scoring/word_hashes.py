@@ -1,8 +1,8 @@
 """Words as numbers of 64 bits, many texts at once.
 
-A word's bytes are Latin-1 or, where that cannot be, a mark and UTF-8. A word of up to 8 bytes is
-its own key; a longer one has a hash with a last byte of `LONG`, which none of 8 bytes keeps, so
-that only equal keys of long words must be looked at twice. Texts are joined, read as bytes, and
+A word's bytes are Latin-1 or, if it has no such form, a mark and UTF-8. A word of up to 8 bytes is
+its own key; a longer one has a hash with a last byte of `LONG`, which no word of 8 bytes has, so
+only equal keys of long words need a second look. Texts are joined, read as bytes, and
 cut at spaces in numpy.
 """
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Keys = NDArray[np.uint64]
 
 TEXT_END = 0
-"""The key that stands before the first text and behind each."""
+"""The key before the first text and after each."""
 
 NO_WORD = 2
 """A key that no word has."""
@@ -38,13 +38,13 @@ LONG = 0xFF
 """The last byte of a long word's key."""
 
 _KEY_BYTES = 8
-_LONGEST_USUAL = 256  # bytes of a word; one that is longer is no word of a language
+_LONGEST_USUAL = 256  # bytes; no word of a language is longer
 _MANY = 8
 _LAST_BYTE = np.uint64(56)
 _LONG_MARK = np.uint64(LONG << 56)
 _SPACE = 0x20
 _BEYOND_LATIN_1 = b"\x7f"
-_UTF_8, _CONTINUED = 0xC0, 0x80  # first bits of a byte, and of one that goes on
+_UTF_8, _CONTINUED = 0xC0, 0x80  # first bits of a byte, and of a continuation
 _BETWEEN = "\n\x00\n"
 _BEFORE, _BEHIND = b"\x00 ", b" \x00" + b" " * 16
 _MASKS = np.array([(1 << 8 * n) - 1 for n in range(_KEY_BYTES + 1)], dtype=np.uint64)
@@ -59,7 +59,7 @@ class Keyed:
     start, end: where each word's bytes are, shape (n,)
     joined: of all texts, as they were cut
     ends:  places of the `TEXT_END`, one more than texts
-    dropped: where the bytes begin of what stands between spaces and is no word
+    dropped: first bytes of the parts between spaces that are no words
     """
 
     keys: Keys
@@ -71,49 +71,49 @@ class Keyed:
 
     @property
     def texts(self) -> int:
-        """How many texts there are."""
+        """Return the number of texts."""
         return len(self.ends) - 1
 
     def lengths(self) -> Positions:
-        """How many words each text has."""
+        """Return how many words each text has."""
         return np.diff(self.ends) - 1
 
     def each(self) -> Iterator[Keys]:
-        """The words of each text."""
+        """Yield the words of each text."""
         return map(self.of, range(self.texts))
 
     def of(self, text: int) -> Keys:
-        """The words of the text of that number."""
+        """Return the words of the text of that number."""
         return self.keys[self.ends[text] + 1 : self.ends[text + 1]]
 
     def characters(self) -> Positions:
-        """How many characters each word has."""
+        """Return how many characters each word has."""
         length = self.end - self.start
         if _BEYOND_LATIN_1 in self.joined:
             letters = np.frombuffer(self.joined, dtype=np.uint8)
             beyond = np.flatnonzero(letters[self.start] == _BEYOND_LATIN_1[0])
-            # Its mark is none, and of UTF-8 only the first byte of each counts.
+            # The mark is no character, and only the first byte of each UTF-8 sequence counts.
             continued = np.cumsum(letters & _UTF_8 == _CONTINUED, dtype=np.intp)
             last = self.end[beyond] - 1
             length[beyond] -= 1 + continued[last] - continued[self.start[beyond]]
         return length
 
     def text_of(self, place: Positions) -> Positions:
-        """The number of the text that the word at each place is of."""
+        """Return the number of the text that contains each place."""
         if len(place) * _MANY < len(self.keys):
             return self.ends.searchsorted(place) - 1
         of_each = np.repeat(np.arange(self.texts, dtype=np.int32), self.lengths() + 1)
         return of_each[place - 1].astype(np.intp)
 
     def is_long(self) -> NDArray[np.bool_]:
-        """Per word, whether its key is a hash."""
+        """Return, per word, whether its key is a hash."""
         long: NDArray[np.bool_] = (self.keys >> _LAST_BYTE) == LONG
         return long
 
     def spelled_alike(
         self, place: Positions, other: Keyed, its_place: Positions
     ) -> NDArray[np.bool_]:
-        """Whether words are spelled as others are, which have the same keys."""
+        """Return whether words have the spelling of others with the same keys."""
         start, length = self.start[place], self.end[place] - self.start[place]
         its_start = other.start[its_place]
         alike: NDArray[np.bool_] = length == other.end[its_place] - its_start
@@ -128,25 +128,25 @@ class Keyed:
         return alike
 
     def spelling(self, place: int) -> bytes:
-        """The bytes of one word."""
+        """Return the bytes of one word."""
         return self.joined[self.start[place] : self.end[place]]
 
 
 def keyed(texts: Sequence[str], mode: WordMode) -> Keyed:
-    """The words of `words(text, mode)` of each text."""
+    """Return the words of `words(text, mode)` of each text."""
     counted = _IN_PAPER_MODE if mode == "paper" else _IN_UNICODE_MODE
     return _cut(_joined(texts, _AS_MEASURED[mode]), counted)
 
 
 def keys_of(some_words: Sequence[str]) -> Keys:
-    """The keys of words, as `words` gives them."""
+    """Return the keys of words, as `words` returns them."""
     return _cut(_BEFORE + spelled(some_words) + _BEHIND, None).keys[1:-1]
 
 
 def keyed_folded(texts: Sequence[str], plain: Keyed | None = None) -> Keyed:
-    """The words of `passage_words(text)` of each text.
+    """Return the words of `passage_words(text)` of each text.
 
-    plain: the same texts' other words; it is returned itself where folding changes none of them.
+    plain: the same texts' other words; it is returned itself if folding changes none of them.
     """
     joined = _joined(texts, _AS_FOLDED)
     if plain is not None and not len(plain.dropped) and joined == plain.joined:
@@ -155,28 +155,30 @@ def keyed_folded(texts: Sequence[str], plain: Keyed | None = None) -> Keyed:
 
 
 def changed_by_folding(texts: Sequence[str], plain: Keyed) -> tuple[Keyed, list[int]]:
-    """The folded words of those texts of which folding changes any, and their numbers.
+    """Return the folded words of those texts that folding changes, and their numbers.
 
     plain: all the texts' words as measured, which serve for the others.
     """
     joined = _joined(texts, _AS_FOLDED)
     if not len(plain.dropped) and joined == plain.joined:
         return _cut(_BEFORE[:1] + _BEHIND[2:], None), []
-    its, mine = (read.split(b"\x00")[1:-1] for read in (joined, plain.joined))
+    folded_texts, plain_texts = (read.split(b"\x00")[1:-1] for read in (joined, plain.joined))
     changed = [
         number
-        for number, (folded_words, plain_words) in enumerate(zip(its, mine, strict=True))
+        for number, (folded_words, plain_words) in enumerate(
+            zip(folded_texts, plain_texts, strict=True)
+        )
         if folded_words.strip(b" ") != plain_words.strip(b" ")
     ]
     if len(plain.dropped):
         dropped = plain.start[plain.ends].searchsorted(plain.dropped) - 1
         changed = sorted({*changed, *dropped.tolist()})
-    together = b"".join(b"\x00" + its[n] for n in changed)
+    together = b"".join(b"\x00" + folded_texts[n] for n in changed)
     return _cut(together + b"\x00" + _BEHIND[2:], None), changed
 
 
 def spelled(some_words: Sequence[str]) -> bytes:
-    """Words as bytes with spaces between them."""
+    """Return words as bytes with spaces between them."""
     joined = " ".join(some_words)
     try:
         return joined.encode("latin-1")
@@ -195,9 +197,9 @@ def _spelled_alone(word: str) -> bytes:
 
 
 class _Reading(NamedTuple):
-    """How texts become bytes.
+    """A way to turn texts into bytes.
 
-    encoded: a text's characters as bytes; None where `read` could not do with them
+    encoded: a text's characters as bytes; None if `read` cannot process them
     read:    many texts, so encoded, as words between spaces
     slowly:  the words of any text
     """
@@ -208,7 +210,7 @@ class _Reading(NamedTuple):
 
 
 def _joined(texts: Sequence[str], reading: _Reading) -> bytes:
-    """All texts' words as bytes."""
+    """Return all texts' words as bytes."""
     if not texts:
         return _BEFORE + _BEHIND[2:]
     together = _BETWEEN.join(texts)
@@ -221,7 +223,7 @@ def _joined(texts: Sequence[str], reading: _Reading) -> bytes:
 
 
 def _apart(texts: Sequence[str], reading: _Reading) -> bytes:
-    """The same where some text cannot be encoded."""
+    """Return the same if some text cannot be encoded."""
     encoded = [reading.encoded(text) for text in texts]
     easy = [encoded_text for encoded_text in encoded if encoded_text is not None]
     read = iter(reading.read(_BETWEEN.encode().join(easy)).split(b"\x00"))
@@ -247,13 +249,13 @@ def _in_ascii(text: str) -> bytes | None:
 
 
 def _foldable(text: str) -> bytes | None:
-    # No blank for a mark: a hyphen before one and a line's end parts no word.
+    # No blank for a mark: a hyphen before one and a line's end splits no word.
     return None if "&" in text or "<" in text else in_latin_1(text, mark_as="~")
 
 
 @functools.cache
 def _folding() -> tuple[bytes, dict[bytes, bytes]]:
-    """Per byte of Latin-1 what folding makes of it; and of those of which it makes more."""
+    """Return folding's result per byte of Latin-1, and the results of more than one byte."""
     table, longer = [b"\x00"], {}
     for code in range(1, 256):
         mark = chr(code)
@@ -267,10 +269,10 @@ def _folding() -> tuple[bytes, dict[bytes, bytes]]:
 _ALNUM = rb"0-9A-Za-z\xaa\xb2\xb3\xb5\xb9\xba\xc0-\xd6\xd8-\xf6\xf8-\xff"
 _DIGIT = rb"[0-9\xb2\xb3\xb9]"
 _BLANK = rb"[\t \x1c-\x1f\xa0\xa8\xaf\xb4\xb8]"
-# All controls but blanks, and but NUL, which stands between texts.
+# All controls except blanks and NUL, which separates texts.
 _UNSEEN = bytes({*range(1, 9), *range(14, 28), *range(0x7F, 0xA0)} - {0x85}) + b"\xad"
 _LINE_ENDS = (b"\r\n", b"\r", b"\v", b"\f", b"\x85")
-# It begins with a hyphen, not with what stands before one: so it is found far sooner.
+# Starting at the hyphen, not before it, is far faster.
 _PARTED = re.compile(rb"-(?<=[%b]-)%b*\n%b*(?=[%b])" % (_ALNUM, _BLANK, _BLANK, _ALNUM))
 _NUMBERS = re.compile(
     rb"\n[^%b\n]*%b+(?:[^%b\n]+%b+)*(?![%b])" % (_ALNUM, _DIGIT, _ALNUM, _DIGIT, _ALNUM)
@@ -278,14 +280,14 @@ _NUMBERS = re.compile(
 
 
 def _folded(latin_1: bytes) -> bytes:
-    """Texts as METRICS section 11 folds them."""
+    """Fold texts as METRICS section 11 does."""
     table, longer = _folding()
     latin_1 = latin_1.translate(None, _UNSEEN)
     if not latin_1.isascii():
         for mark, letters in longer.items():
             latin_1 = latin_1.replace(mark, letters)
     for mark in _LINE_ENDS:
-        if mark[:1] in latin_1:  # sooner told than two bytes are looked for
+        if mark[:1] in latin_1:  # one byte is faster to find than two
             latin_1 = latin_1.replace(mark, b"\n")
     latin_1 = _PARTED.sub(b"", latin_1)
     latin_1 = _NUMBERS.sub(b"\n", b"\n" + latin_1)[1:]
@@ -314,7 +316,7 @@ _IN_UNICODE_MODE = _counting(_ASCII_ALNUM + "\x7f" + "".join(map(chr, range(0x80
 
 
 def _cut(joined: bytes, counted: NDArray[np.bool_] | None) -> Keyed:
-    """The words between the spaces; with `counted`, those that have such a byte in them."""
+    """Return the words between the spaces; with `counted`, those with such a byte."""
     letters = np.frombuffer(joined, dtype=np.uint8)
     inside = letters != _SPACE
     edges = np.flatnonzero(inside[1:] != inside[:-1]) + 1
@@ -333,7 +335,7 @@ def _cut(joined: bytes, counted: NDArray[np.bool_] | None) -> Keyed:
 def _counted(
     letters: NDArray[np.uint8], start: Positions, end: Positions, counted: NDArray[np.bool_]
 ) -> NDArray[np.bool_] | None:
-    """Which words have a byte that counts; None for all. Nearly all begin with one."""
+    """Return which words have a byte that counts; None for all. Nearly all begin with one."""
     open_ = np.flatnonzero(~counted[letters[start]])
     if not len(open_):
         return None
@@ -353,7 +355,7 @@ def _counted(
 
 
 def _eights(joined: bytes) -> Keys:
-    """The eight bytes from each place on, as numbers."""
+    """Return the eight bytes from each place on, as numbers."""
     size = len(joined) - _KEY_BYTES + 1
     return np.ndarray(shape=(size,), dtype="<u8", buffer=joined, strides=(1,))
 
@@ -369,7 +371,7 @@ def _keys(joined: bytes, start: Positions, end: Positions) -> Keys:
 
 
 def _hashes(joined: bytes, eight: Keys, start: Positions, length: Positions) -> Keys:
-    """Of words of which eight bytes do not tell which they are."""
+    """Hash words that eight bytes do not identify."""
     hashes = np.zeros(len(start), dtype=np.uint64)
     unusual = length > _LONGEST_USUAL
     for word_number in np.flatnonzero(unusual).tolist():

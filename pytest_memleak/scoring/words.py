@@ -1,4 +1,4 @@
-"""Words: what counts as one, in the paper's way and for every script (METRICS section 1)."""
+"""Words as the paper counts them, and for every script (METRICS section 1)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TOKEN = re.compile(r"\w+")
 _LETTER_OR_DIGIT = re.compile(r"[^\W_]")
 _ASCII_ALNUM = re.compile(r"[A-Za-z0-9]")
 
-# Marks outside Latin-1 that most prose has.
+# Common marks outside Latin-1.
 _COMMON_MARKS = "’‘“”—–…"
 
 _SEPARATORS_BEYOND_LATIN_1 = re.compile(r"[^\w\x00-\xff]")
@@ -23,13 +23,13 @@ LOWER_OR_SPACE = "".join(
     c.lower() if _TOKEN.match(c) else " " for c in map(chr, range(256))
 ).encode("latin-1")
 
-# In bytes so translated, the words without an ASCII letter or digit; they begin as no other
-# word of English does, which is told far quicker: with a byte that `_SHAPE` makes "_".
+# In bytes so translated, the words without an ASCII letter or digit. They begin with a byte that
+# `_SHAPE` maps to "_", as no other English word does, which is far faster to test.
 _NOT_COUNTED = re.compile(rb"[_\x80-\xff](?<![^ ].)[_\x80-\xff]*(?![^ ])", re.DOTALL)
 _SHAPE = bytes(range(0x80)) + b"_" * 0x80
 
-# Lower-casing the whole text at once is the same as word by word, but for these: two become
-# ASCII letters (and would then count), and a sigma's lower case depends on its neighbours.
+# Lower-casing the whole text equals lower-casing word by word except for these: two become
+# ASCII letters (and would then count), and a sigma's lower case depends on its neighbors.
 _LOWERS_ALONE = re.compile("[\u0130\u212aΣ]")
 
 # Scripts written without spaces, by Unicode's Script property, with the two marks (U+3006,
@@ -47,18 +47,18 @@ _UNSPACED = (
 )
 _IS_UNSPACED = re.compile(f"[{_UNSPACED}]")
 
-# NFKC takes the vowel am of Thai and Lao apart, which readers see as one with its consonant.
+# NFKC decomposes the vowel am of Thai and Lao, which readers see as one with its consonant.
 _REST_OF_AM = (
     "(?:(?:(?<=\u0e4d)|(?<=\u0e4d[\u0e48-\u0e4b]))\u0e32"
     "|(?:(?<=\u0ecd)|(?<=\u0ecd[\u0ec8-\u0ecb]))\u0eb2)"
 )
 
-# Normalizing sorts the marks on a letter by a method that takes minutes for many of them.
+# Normalizing takes minutes to sort many marks on one letter.
 _MANY_MARKS = 30
 
 
 def words(text: str, mode: WordMode = "paper") -> list[str]:
-    """The words of `text`, lower-cased, in order.
+    """Return the words of `text`, lower-cased, in order.
 
     `paper`: the runs of word characters that have an ASCII letter or digit in them, as the
     paper's released code counts them (arXiv 2603.20957). `unicode`: those of every script,
@@ -79,7 +79,7 @@ def _paper_words(text: str) -> list[str]:
 
 
 def in_latin_1(text: str, *, mark_as: str = " ") -> bytes | None:
-    """The text in Latin-1, with `mark_as` for quotes, dashes and ellipses; None for others."""
+    """Return the text in Latin-1, `mark_as` for quotes, dashes, ellipses; None for others."""
     if not text.isascii():
         for mark in _COMMON_MARKS:
             text = text.replace(mark, mark_as)
@@ -90,7 +90,7 @@ def in_latin_1(text: str, *, mark_as: str = " ") -> bytes | None:
 
 
 def separated_in_latin_1(text: str) -> bytes | None:
-    """The text in Latin-1, with spaces for separators beyond it; None for letters beyond it."""
+    """Return the text in Latin-1, spaces for separators beyond it; None for letters beyond it."""
     latin_1 = in_latin_1(text)
     if latin_1 is None:
         latin_1 = in_latin_1(_SEPARATORS_BEYOND_LATIN_1.sub(" ", text))
@@ -126,7 +126,7 @@ def _unicode_words(text: str) -> list[str]:
 
 @lru_cache(maxsize=64)
 def _patterns(marks: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """What finds words with these combining marks in them, and the pieces of an unspaced one."""
+    """Return patterns of words with these combining marks, and of the pieces of an unspaced one."""
     more = f"[{marks}]*" if marks else ""
     return (
         re.compile(rf"\w[\w{marks}]*"),
@@ -138,7 +138,7 @@ def _patterns(marks: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
 
 
 def normalized(text: str, form: Literal["NFC", "NFKC"]) -> str:
-    """`text` in a normal form of Unicode, in time that grows as its length does."""
+    """Return `text` in a normal form of Unicode, in time that grows as its length does."""
     if text.isascii():
         return text
     combining = "".join(sorted(c for c in set(text) if unicodedata.combining(c)))
@@ -148,6 +148,6 @@ def normalized(text: str, form: Literal["NFC", "NFKC"]) -> str:
 
 
 def _in_order(marks: re.Match[str]) -> str:
-    """The marks in the order that normalizing gives them, so that it finds nothing to sort."""
+    """Return the marks in the order that normalizing gives them, so that it has nothing to sort."""
     apart = "".join(unicodedata.normalize("NFD", mark) for mark in marks[0])
     return "".join(sorted(apart, key=unicodedata.combining))

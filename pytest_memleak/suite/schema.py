@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, create_model
 
-from pytest_memleak.scoring.detection_limit import LEAST_DETECT
+from pytest_memleak.scoring.detection_limit import MIN_DETECTION_LIMIT
 from pytest_memleak.scoring.measure_table import MEASURES
 
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
@@ -162,7 +162,7 @@ class SuiteTable(AnswerKeys):
     confidence: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.95, description="confidence level of intervals; 0 uses the observed values alone"
     )
-    detection_limit: Annotated[float, Field(ge=LEAST_DETECT, le=1)] | None = Field(
+    detection_limit: Annotated[float, Field(ge=MIN_DETECTION_LIMIT, le=1)] | None = Field(
         None,
         description="highest acceptable detection limit (recall rate per prompt); a pair with too "
         "few samples for it can't pass",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.records import LimitCheck, Verdict, VerdictResult, WorkVerdict
 from pytest_memleak.records.number_format import amount, figure
-from pytest_memleak.scoring.analysis import Analysis, judged_apart, judged_measures
+from pytest_memleak.scoring.analysis import Analysis, judged_measures, split_judged_measures
 from pytest_memleak.scoring.extraction import Extraction
 from pytest_memleak.scoring.measure_table import MEASURES, why_unmeasured
 from pytest_memleak.scoring.sampling_error import samples_to_settle
@@ -52,7 +52,7 @@ def judge(
             for check in check_limits(part, limits)
             if check.over and (check.rises or not missing)
         )
-        for part in (judged_apart(analysis) if analysis else ({}, {}))
+        for part in (split_judged_measures(analysis) if analysis else ({}, {}))
     )
     doubted = any(issue.rule == "second opinion" for issue in completeness.issues)
     if (own or others) and not doubted:

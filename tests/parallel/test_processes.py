@@ -8,7 +8,7 @@ import pytest
 from pytest_memleak.errors import Inconclusive, RecordsError
 from pytest_memleak.parallel.processes import Processes
 from pytest_memleak.records import Origin, Scoring
-from pytest_memleak.scoring.analysis import analyse
+from pytest_memleak.scoring.analysis import analyze
 
 SCORING = Scoring(k=3, trim=3, span_threshold=8)
 
@@ -24,20 +24,20 @@ def test_the_numbers_are_those_of_one_process(three, case, plain, scoring):
     book, generations = case
     canaries = [replace(one, origin=Origin.CANARY) for one in generations[::7]]
     mixed = [*generations, *canaries]
-    together = analyse(book, mixed, scoring, count=three.tallied)
-    assert plain(together) == plain(analyse(book, mixed, scoring))
+    together = analyze(book, mixed, scoring, count=three.tally_generations)
+    assert plain(together) == plain(analyze(book, mixed, scoring))
 
 
 def test_nothing_to_count(three, case):
-    assert analyse(case[0], [], SCORING, count=three.tallied) is None
+    assert analyze(case[0], [], SCORING, count=three.tally_generations) is None
 
 
 def test_a_generation_that_comes_twice_is_refused(three, case, plain):
     book, generations = case
-    with pytest.raises(RecordsError, match="comes twice"):
-        three.tallied(book, SCORING, [*generations, generations[0]])
-    again = analyse(*case, SCORING, count=three.tallied)
-    assert plain(again) == plain(analyse(*case, SCORING))
+    with pytest.raises(RecordsError, match="appears twice"):
+        three.tally_generations(book, SCORING, [*generations, generations[0]])
+    again = analyze(*case, SCORING, count=three.tally_generations)
+    assert plain(again) == plain(analyze(*case, SCORING))
 
 
 def test_what_cannot_be_read_is_told(three, case, plain):
@@ -46,14 +46,14 @@ def test_what_cannot_be_read_is_told(three, case, plain):
         raise RecordsError("the disk is gone")
 
     with pytest.raises(RecordsError, match="the disk is gone"):
-        three.tallied(case[0], SCORING, broken())
-    again = analyse(*case, SCORING, count=three.tallied)
-    assert plain(again) == plain(analyse(*case, SCORING))
+        three.tally_generations(case[0], SCORING, broken())
+    again = analyze(*case, SCORING, count=three.tally_generations)
+    assert plain(again) == plain(analyze(*case, SCORING))
 
 
 def test_a_process_that_is_killed_leaves_the_pair_inconclusive(case, plain):
     with contextlib.closing(Processes(2)) as two:
-        two.tallied(*case[:1], SCORING, [])
+        two.tally_generations(*case[:1], SCORING, [])
 
         def killed_on_the_way():
             for number, one in enumerate(case[1]):
@@ -63,6 +63,6 @@ def test_a_process_that_is_killed_leaves_the_pair_inconclusive(case, plain):
                 yield one
 
         with pytest.raises(Inconclusive, match="scoring process ended early"):
-            two.tallied(case[0], SCORING, killed_on_the_way())
-        again = analyse(*case, SCORING, count=two.tallied)
-        assert plain(again) == plain(analyse(*case, SCORING))
+            two.tally_generations(case[0], SCORING, killed_on_the_way())
+        again = analyze(*case, SCORING, count=two.tally_generations)
+        assert plain(again) == plain(analyze(*case, SCORING))

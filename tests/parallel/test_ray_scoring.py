@@ -14,8 +14,8 @@ from pytest_memleak.errors import BookError, Inconclusive, RecordsError  # noqa:
 from pytest_memleak.parallel import ray_scoring  # noqa: E402
 from pytest_memleak.parallel.ray_scoring import OnRay  # noqa: E402
 from pytest_memleak.records import Scoring  # noqa: E402
-from pytest_memleak.scoring.analysis import analyse  # noqa: E402
-from pytest_memleak.scoring.catalog_scan import GenerationSieve, book_keys, scanned  # noqa: E402
+from pytest_memleak.scoring.analysis import analyze  # noqa: E402
+from pytest_memleak.scoring.catalog_scan import GenerationSieve, book_keys, scan_shards  # noqa: E402
 
 pytestmark = [pytest.mark.full, pytest.mark.filterwarnings("ignore")]
 SCORING = Scoring(k=3, trim=3, span_threshold=8)
@@ -36,7 +36,9 @@ def joined(cluster):
 
 
 def test_the_numbers_are_those_of_one_process(joined, case, plain):
-    assert plain(analyse(*case, SCORING, count=joined.tallied)) == plain(analyse(*case, SCORING))
+    assert plain(analyze(*case, SCORING, count=joined.tally_generations)) == plain(
+        analyze(*case, SCORING)
+    )
 
 
 class Shelf:
@@ -55,21 +57,21 @@ def test_a_catalog_is_read_where_it_is_scanned(joined, case):
     book, generations = case
     shards = [Shelf(*(replace(book, id=f"b{n}{m}") for m in range(2))) for n in range(5)]
     table = GenerationSieve([one.text for one in generations], k=SCORING.k)
-    told = sorted(joined.scanned(shards, table, least=12))
-    assert told == sorted(scanned(shards, table, least=12))
+    told = sorted(joined.scan_shards(shards, table, least=12))
+    assert told == sorted(scan_shards(shards, table, least=12))
     assert max(one.longest for shard in told for one in shard.survivors) > 12
 
 
 def test_a_damaged_part_of_a_catalog_is_told(joined, case):
     table = GenerationSieve([case[1][0].text], k=SCORING.k)
     with pytest.raises(BookError, match="it is damaged"):
-        list(joined.scanned([Shelf(case[0]), Shelf(broken=True)], table, least=12))
+        list(joined.scan_shards([Shelf(case[0]), Shelf(broken=True)], table, least=12))
 
 
 def test_a_generation_that_comes_twice_is_refused(joined, case):
     book, generations = case
-    with pytest.raises(RecordsError, match="comes twice"):
-        joined.tallied(book, SCORING, [*generations, generations[0]])
+    with pytest.raises(RecordsError, match="appears twice"):
+        joined.tally_generations(book, SCORING, [*generations, generations[0]])
 
 
 def test_a_node_that_is_killed_changes_nothing(cluster, joined, case, plain, monkeypatch):
@@ -86,9 +88,9 @@ def test_a_node_that_is_killed_changes_nothing(cluster, joined, case, plain, mon
             cluster.remove_node(node, allow_graceful=False)
 
     monkeypatch.setattr(ray_scoring, "_add_one", killing)
-    together = analyse(*case, SCORING, count=joined.tallied)
+    together = analyze(*case, SCORING, count=joined.tally_generations)
     assert len(results) > 10
-    assert plain(together) == plain(analyse(*case, SCORING))
+    assert plain(together) == plain(analyze(*case, SCORING))
     deadline = time.monotonic() + 60
     while sum(one["Alive"] for one in ray.nodes()) > 1:  # it takes Ray some seconds to notice
         assert time.monotonic() < deadline
@@ -104,10 +106,10 @@ def test_a_task_that_is_lost_for_good_leaves_the_pair_inconclusive(joined, case,
     monkeypatch.setattr(ray_scoring, "_count", lost)
     monkeypatch.setattr(ray_scoring, "_RETRIES", 1)
     with pytest.raises(Inconclusive, match="lost a scoring task"):
-        joined.tallied(case[0], SCORING, case[1][:3])
+        joined.tally_generations(case[0], SCORING, case[1][:3])
 
 
 def test_a_cluster_that_is_not_there_leaves_the_pair_inconclusive(case, monkeypatch):
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     with pytest.raises(Inconclusive, match="is unreachable"):
-        OnRay("127.0.0.1:1").tallied(case[0], SCORING, case[1])
+        OnRay("127.0.0.1:1").tally_generations(case[0], SCORING, case[1])

@@ -14,8 +14,8 @@ from pytest_memleak.pipeline.catalog import Catalog, CatalogReader
 from pytest_memleak.pipeline.protected_index import ProtectedBooks
 from pytest_memleak.pipeline.required_samples import Purpose
 from pytest_memleak.records import Book, Excerpt, Generation, Limits, Scoring
-from pytest_memleak.scoring.analysis import analyse
-from pytest_memleak.scoring.catalog_scan import scan, scanned
+from pytest_memleak.scoring.analysis import analyze
+from pytest_memleak.scoring.catalog_scan import scan, scan_shards
 
 BOOK_WORDS, LENGTHS = 600, (90, 12, 21, 11, 13, 8, 20)
 MINE = Book(
@@ -51,7 +51,7 @@ class Library:
     def _word(self):
         return "".join(self.rng.choices("abcdefghijklmnopqrstuvwxyz", k=self.rng.randint(2, 12)))
 
-    def findings(self, *sources, scan=scanned):
+    def findings(self, *sources, scan=scan_shards):
         """What the pair recites, and what is told of the catalog."""
         scoring = Scoring()
         pair = SimpleNamespace(
@@ -82,7 +82,7 @@ class Library:
         held = catalog.matches([sampled])
         assert held.issues == held.unread == ()
         found = protected.for_pair(pair, MINE, held.books, least=held.least)
-        analysis = analyse(MINE, self.generations, scoring, protected=found)
+        analysis = analyze(MINE, self.generations, scoring, protected=found)
         return analysis.passages, held.summary
 
     def prepare(self, name, paths):
@@ -142,6 +142,6 @@ def test_two_thousand_books_in_one_shard_in_twenty_and_on_ray(tmp_path, monkeypa
         one_shard = same_in_shards_and_prepared(library, shard_bytes, patch)
     monkeypatch.setattr(catalog_module, "_SHARD_BYTES", shard_bytes)
     with contextlib.closing(OnRay()) as on_ray:
-        assert library.findings(scan=on_ray.scanned) == one_shard
+        assert library.findings(scan=on_ray.scan_shards) == one_shard
         file = library.prepare("ray.keys", library.paths)
-        assert library.findings(file, scan=on_ray.scanned) == one_shard
+        assert library.findings(file, scan=on_ray.scan_shards) == one_shard

@@ -8,7 +8,7 @@ from pytest_memleak.books.instructions import beginnings
 from pytest_memleak.errors import BookError
 from pytest_memleak.pipeline.protected_index import ProtectedBooks
 from pytest_memleak.records import Book, Excerpt, Generation, Scoring
-from pytest_memleak.scoring.analysis import analyse
+from pytest_memleak.scoring.analysis import analyze
 
 SCORING = Scoring(k=3, span_threshold=4)
 
@@ -47,7 +47,7 @@ def protected():
 
 def passages(found, pair, measured, text):
     of = found.for_pair(pair, measured)
-    return analyse(measured, [Generation("p_id1", 0, text)], SCORING, protected=of)
+    return analyze(measured, [Generation("p_id1", 0, text)], SCORING, protected=of)
 
 
 def test_pairs_share_one_index(protected):

@@ -153,13 +153,13 @@ def test_pairs_whose_answers_are_there_share_one_pass(suite, library, run, monke
     from pytest_memleak.scoring import catalog_scan as scoring_library
 
     passes = []
-    scanned = scoring_library.scanned
+    scanned = scoring_library.scan_shards
 
     def counted(*arguments, **settings):
         passes.append(1)
         return scanned(*arguments, **settings)
 
-    monkeypatch.setattr(scoring_library, "scanned", counted)
+    monkeypatch.setattr(scoring_library, "scan_shards", counted)
     suite(CATALOG, clean=answers(f"It is said that {PASSAGE} and so on."))
     library(winds=OTHER)
     result, found = run(chosen="clean or leaky")
@@ -230,7 +230,7 @@ def test_no_pass_rests_on_a_catalog_that_was_not_looked_for(
     def lost(shards, table, *, least):
         raise Inconclusive("the cluster is gone")
 
-    monkeypatch.setattr("pytest_memleak.scoring.catalog_scan.scanned", lost)
+    monkeypatch.setattr("pytest_memleak.scoring.catalog_scan.scan_shards", lost)
     suite(CATALOG, *([LIMITED] if limited else []))
     library(winds=OTHER)
     result, _ = run()

@@ -349,7 +349,7 @@ def test_a_plain_product_is_not_held_against_the_other_limit(pytester, write, se
     result, pair = evidence(pytester)
     result.assert_outcomes(errors=1)
     assert pair["reasons"] == [
-        "extractable has a limit, but could not be measured: the model tells fewer than"
+        "extractable has a limit, but could not be measured: the model returns fewer than"
         " probability.top_k of the likeliest tokens, so top-k cannot be applied: set a limit on"
         " extractable_plain, or a smaller top_k"
     ]
@@ -415,7 +415,7 @@ def test_one_that_tells_fewer_tells_the_plain_product(
     write(openai(server), (f"n = {N}", f"n = {N}\ntop_k = 21"))
     result, pair = evidence(pytester)
     result.assert_outcomes(errors=1)
-    assert "the model tells fewer than probability.top_k" in pair["reasons"][0]
+    assert "the model returns fewer than probability.top_k" in pair["reasons"][0]
     model, tokens = given(stories), [token for text in texts for token in cut(text)]
     plain = by_hand(model, tokens, 0)
     agrees(pair, None, plain)

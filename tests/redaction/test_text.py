@@ -127,7 +127,7 @@ def test_a_large_number_left_out_has_separators():
 def test_a_book_cannot_act_on_the_terminal_through_a_quote():
     text = "a\u202eb c\u0301d 漢字 " + "x" * 300
     book = Book("b", "B", "A", (Excerpt("p1", text),), "")
-    found = measured(book, k=1, words="unicode")
+    found = measured(book, k=1, word_mode="unicode")
     shown = quote(book, Block(found.words, 0, found.words), found)
     assert inert(shown, longest=300) == shown
     assert len(shown) < 200

@@ -23,7 +23,7 @@ from pytest_memleak.records import (
     Scoring,
 )
 from pytest_memleak.results.build_result import build_result
-from pytest_memleak.scoring.analysis import analyse
+from pytest_memleak.scoring.analysis import analyze
 from pytest_memleak.scoring.multi_book_index import SharedIndex
 from pytest_memleak.scoring.protected_passages import Protected
 from pytest_memleak.verdict.evaluation import Evaluation
@@ -123,7 +123,7 @@ def make_result():
         if whole is not None:  # of which `book` is what the prompts leave
             named = dataclasses.replace(whole, id=name)
             protected = Protected(SharedIndex([book, named], k=5), book.id, (name,), whole=name)
-        analysis = analyse(book, answers, pair.scoring, protected=protected)
+        analysis = analyze(book, answers, pair.scoring, protected=protected)
         evidence = Completeness(
             requested=len(book.excerpts) * samples,
             received=len(answers),

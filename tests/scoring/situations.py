@@ -19,7 +19,7 @@ from pytest_memleak.records import (
     Span,
     Verdict,
 )
-from pytest_memleak.scoring.analysis import analyse
+from pytest_memleak.scoring.analysis import analyze
 from pytest_memleak.scoring.near_verbatim import NearSpan, NearVerbatimRecall
 from pytest_memleak.scoring.null_books import Null, NullBook, Uplift
 from pytest_memleak.scoring.protected_passages import ProtectedPassage
@@ -34,7 +34,7 @@ BOOK = Book(
     digest="",
 )
 DRAWN = [Generation(one, n, f"nothing {n}") for one in ("p1", "p2") for n in range(10)]
-CLEAN = analyse(BOOK, DRAWN, Scoring())
+CLEAN = analyze(BOOK, DRAWN, Scoring())
 
 
 def analysis(

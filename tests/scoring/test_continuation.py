@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from pytest_memleak.books.instructions import AS_IT_STANDS, beginnings
 from pytest_memleak.records import Book, Excerpt, Generation, Scoring
-from pytest_memleak.scoring.analysis import analyse
+from pytest_memleak.scoring.analysis import analyze
 from pytest_memleak.scoring.measures import measure
 from pytest_memleak.scoring.null_books import excess_over_null
 
@@ -68,7 +68,7 @@ def test_chance_and_provenance_stay_within_the_borders_too():
     nulls = {"other": [(None, one) for one in across]}
     null = excess_over_null(book, [(None, "n o p q")], nulls, scoring)
     assert (null.null_bmc, null.null_longest_span) == (0, 0)
-    found = analyse(book, drawn({"p_id1": across}), scoring)
+    found = analyze(book, drawn({"p_id1": across}), scoring)
     assert found.cross.count == 0
 
 

@@ -11,7 +11,7 @@ from examples import examples
 from pytest_memleak.errors import RecordsError
 from pytest_memleak.records import Book, Excerpt, Generation, Origin, Scoring
 from pytest_memleak.scoring import generation_tally as module
-from pytest_memleak.scoring.analysis import analyse, analysis_of, by_round, estimates
+from pytest_memleak.scoring.analysis import analysis_of, analyze, by_round, estimates
 from pytest_memleak.scoring.generation_tally import Tally
 from pytest_memleak.scoring.measures import measure
 
@@ -53,7 +53,7 @@ def test_parts_added_up_are_the_whole(plain):
         parts[0].add_counted(parts[1].counted)
         parts[2].add_counted(pickle.loads(pickle.dumps(parts[0].counted)))
         together = plain(analysis_of(parts[2], SCORING))
-        assert together == plain(analyse(book, generations, SCORING))
+        assert together == plain(analyze(book, generations, SCORING))
 
 
 def test_only_passages_count_outside_the_sampled_rounds(plain):
@@ -72,9 +72,9 @@ def test_only_passages_count_outside_the_sampled_rounds(plain):
             if number:
                 parts[0].add_counted(tally.counted)
         result = analysis_of(parts[0], SCORING)
-        assert plain(result) == plain(analyse(book, mixed, SCORING))
+        assert plain(result) == plain(analyze(book, mixed, SCORING))
         by_origin = {
-            origin: analyse(
+            origin: analyze(
                 book,
                 [replace(one, origin=Origin.SAMPLED) for one in mixed if one.origin is origin],
                 SCORING,
@@ -84,7 +84,7 @@ def test_only_passages_count_outside_the_sampled_rounds(plain):
         alone = by_origin[Origin.SAMPLED]
         rounds = (alone.passages.by_round, alone.passages.nv_by_round)
         assert (result.passages.by_round, result.passages.nv_by_round) == rounds
-        every = analyse(book, generations, SCORING).passages
+        every = analyze(book, generations, SCORING).passages
         assert result.passages.passages_over == every.passages_over
         for name, passage in result.passages.longest.items():
             longest = [one.passages.longest[name].words for one in by_origin.values()]
@@ -103,7 +103,7 @@ def test_what_is_added_is_left_as_it_is(plain):
     for numbers in (other.counted.pieces, other.counted.matches, other.counted.own):
         numbers.ascending().flags.writeable = False
     one.add_counted(other.counted)
-    expected = plain(analyse(book, generations, SCORING))
+    expected = plain(analyze(book, generations, SCORING))
     assert plain(analysis_of(one, SCORING)) == expected
     assert plain(analysis_of(one, SCORING)) == expected
 
@@ -112,10 +112,10 @@ def test_what_is_given_out_together_changes_nothing(plain, monkeypatch):
     rng = random.Random(4)
     cases = [generated_case(rng) for _ in range(50)]
     cases = [case for case in cases if case[1]]
-    expected = [plain(analyse(*case, SCORING)) for case in cases]
+    expected = [plain(analyze(*case, SCORING)) for case in cases]
     monkeypatch.setattr(module, "_CHARACTERS_TOGETHER", 90)
     monkeypatch.setattr(module, "_TEXTS_TOGETHER", 3)
-    assert [plain(analyse(*case, SCORING)) for case in cases] == expected
+    assert [plain(analyze(*case, SCORING)) for case in cases] == expected
 
 
 def test_lengths_of_runs_with_the_own_excerpt(oracle):
@@ -143,7 +143,7 @@ def test_a_generation_in_two_parts_is_refused():
     one, other = Tally(book, SCORING), Tally(book, SCORING)
     one.add([Generation("p_id1", 1, "a b")])
     other.add([Generation("p_id1", 1, "a b")])
-    with pytest.raises(RecordsError, match="generation 1 of excerpt 'p_id1' comes twice"):
+    with pytest.raises(RecordsError, match="generation 1 of excerpt 'p_id1' appears twice"):
         one.add_counted(other.counted)
 
 
@@ -179,11 +179,11 @@ def test_what_releases_are_compared_in_is_told_of_each_round_as_if_it_were_alone
         book, generations = generated_case(rng)
         if not generations:
             continue
-        found = by_round(analyse(book, generations, SCORING))
+        found = by_round(analyze(book, generations, SCORING))
         rounds = 1 + max(one.ordinal for one in generations)
         assert {len(one) for one in found.values()} == {rounds}
         for ordinal in range(rounds):
-            alone = analyse(book, [one for one in generations if one.ordinal == ordinal], SCORING)
+            alone = analyze(book, [one for one in generations if one.ordinal == ordinal], SCORING)
             expected = (
                 {name: one.value for name, one in estimates(alone).items() if name in found}
                 if alone
@@ -212,7 +212,7 @@ def test_rounds_that_recite_everything_or_nothing_are_seen_not_to_be_alike():
         for one in excerpts
         for ordinal in range(40)
     ]
-    analysis = analyse(book, generations, Scoring())
+    analysis = analyze(book, generations, Scoring())
     assert not analysis.error.likeness.alike
     assert analysis.error.blocks == 6
     assert analysis.error.detection == pytest.approx(1 - 0.05 ** (1 / 6))
@@ -228,7 +228,7 @@ def test_ranges_of_maxima_rest_on_each_rounds_longest():
         for one in excerpts[:1]
         for ordinal in range(10)
     ]
-    ranges = analyse(book, generations, Scoring()).ranges
+    ranges = analyze(book, generations, Scoring()).ranges
     assert set(ranges) == {"longest_span", "longest_block", "longest_passage", "nv_longest_passage"}
     for name in ("longest_span", "longest_block", "longest_passage"):
         assert ranges[name].low == 10  # half of the halves have neither lucky round

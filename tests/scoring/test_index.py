@@ -99,7 +99,7 @@ def test_a_vocabulary_whose_codes_leave_latin_1():
 
 
 def test_a_k_below_one_is_refused():
-    with pytest.raises(SettingsError, match="at least 1, but is 0"):
+    with pytest.raises(SettingsError, match="at least 1, not 0"):
         Index(book_of("a b c"), k=0)
 
 

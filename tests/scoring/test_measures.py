@@ -114,9 +114,9 @@ def agree_with_oracle(oracle, case):
         and seen < 0.9 * sum(len(oracle.words(text, "unicode")) for _, text, _ in excerpts)
     ):
         with pytest.raises(BookError):
-            score(book, answers, **settings_, words=case["mode"])
+            score(book, answers, **settings_, word_mode=case["mode"])
         return
-    measured = score(book, answers, **settings_, words=case["mode"])
+    measured = score(book, answers, **settings_, word_mode=case["mode"])
     block, span = measured.longest_block, measured.longest_span
     assert measured.words == expected["words"]
     assert measured.bmc == expected["bmc"]
@@ -201,7 +201,14 @@ def test_what_was_asked_trims_even_if_the_book_says_something_else():
 
 @pytest.mark.parametrize(
     "bad",
-    [{"k": 0}, {"k": 1.5}, {"trim": -1}, {"span_threshold": -1}, {"words": "ascii"}, {"k": True}],
+    [
+        {"k": 0},
+        {"k": 1.5},
+        {"trim": -1},
+        {"span_threshold": -1},
+        {"word_mode": "ascii"},
+        {"k": True},
+    ],
 )
 def test_settings_out_of_range_are_refused(bad):
     book, drawn = records(("a b c d e f", None, ["a"]))
@@ -225,7 +232,7 @@ def test_a_book_in_another_script_is_refused_in_paper_mode():
     book, drawn = records(("木 々 ひ ら が な one two three", None, []))
     with pytest.raises(BookError, match=r"33%.*\n.*unicode"):
         score(book, drawn, k=3)
-    assert score(book, drawn, k=3, words="unicode").words == 9
+    assert score(book, drawn, k=3, word_mode="unicode").words == 9
 
 
 def test_a_vocabulary_of_a_hundred_thousand_words_is_indexed():

@@ -177,7 +177,7 @@ def test_an_index_of_other_settings_or_books_is_refused():
         Tally(book_of("a", "one", "two"), Scoring(), protected=Protected(index, "a", ("a",)))
     with pytest.raises(SettingsError, match="'c' is not in the index"):
         Protected(index, "a", ("a", "c"))
-    with pytest.raises(SettingsError, match="comes twice"):
+    with pytest.raises(SettingsError, match="appears twice"):
         SharedIndex([book, book], k=5)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pytest_memleak.records import Block, Book, Excerpt, Generation, Scoring, Work
 from pytest_memleak.records.book import book_digest
-from pytest_memleak.scoring.analysis import analyse, estimates, judged_measures
+from pytest_memleak.scoring.analysis import analyze, estimates, judged_measures
 
 SCORING = Scoring(k=3, trim=3, span_threshold=6)
 NAMES = (
@@ -46,7 +46,7 @@ def analysed(book, answers, **more):
         for one in book.excerpts
         for n, text in enumerate(answers[one.id])
     ]
-    return analyse(book, drawn, SCORING, **more)
+    return analyze(book, drawn, SCORING, **more)
 
 
 words = st.lists(st.sampled_from("abcdefgh"), min_size=4, max_size=30)

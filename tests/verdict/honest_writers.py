@@ -11,7 +11,7 @@ from corpus import king_james, shakespeare
 
 from pytest_memleak.records import FinishReason, Generation, Scoring
 from pytest_memleak.records.verdicts import Limits
-from pytest_memleak.scoring.analysis import analyse
+from pytest_memleak.scoring.analysis import analyze
 from pytest_memleak.suite.limit_validation import PRESETS
 from pytest_memleak.verdict.completeness import completeness
 from pytest_memleak.verdict.evidence_requirements import GenerationRequest
@@ -158,7 +158,7 @@ def judged(book, writer, samples, seed):
     """The verdict under the strict limits, and the rules that keep its evidence incomplete."""
     census = GenerationCensus(book, asked := GenerationRequest(samples=samples))
     answers = census.watch(generations(book, writer, samples, seed))
-    analysis = analyse(book, answers, Scoring())
+    analysis = analyze(book, answers, Scoring())
     evidence = completeness(census.counted(), prompt_overlap(book, asked))
     rules = tuple(sorted({issue.rule for issue in evidence.issues}))
     return judge(analysis, evidence, STRICT, book), rules

@@ -19,7 +19,7 @@ from situations import (
 )
 
 from pytest_memleak.records import Generation, Issue, Limits, Scoring
-from pytest_memleak.scoring.analysis import analyse
+from pytest_memleak.scoring.analysis import analyze
 from pytest_memleak.verdict.judge import check_limits, judge
 
 
@@ -41,7 +41,7 @@ def test_a_limit_in_doubt_says_how_sure_it_is():
 def test_with_confidence_zero_only_the_observed_value_counts():
     drawn = [Generation("p1", 0, "a b c d e"), *DRAWN[1:]]
     for confidence, verdict in ((0.0, PASS), (0.95, INCONCLUSIVE)):
-        found = analyse(BOOK, drawn, Scoring(), confidence=confidence)
+        found = analyze(BOOK, drawn, Scoring(), confidence=confidence)
         verdict_result = judge(found, WHOLE, Limits(bmc=found.measurement.bmc))
         assert verdict_result.verdict is verdict
 
