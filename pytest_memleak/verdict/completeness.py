@@ -1,8 +1,8 @@
 """Whether a pair's evidence is complete: the model was asked, and it answered.
 
-METRICS section 10, as a pure function of the book, a census of its generations, and what is known
-of who answered. Each rule that is broken is a issue, with its cause and what to do about it; how
-far the others are from being broken is in the margins.
+METRICS section 10, as a pure function of the book, a census of its generations, and their
+provenance. Each broken rule is an issue with its cause and fix; margins hold every rule's value
+beside its threshold.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ def completeness(
 ) -> Completeness:
     """Judge what a census counted.
 
-    Where they say why nothing may be drawn, or why nothing was, what follows from that is left out.
+    Where an issue explains why nothing was sampled, issues that follow from it are left out.
 
-    over_limit: whether the pair is over a limit anyway; then it is not asked whether it sampled.
-    issues, notes: what else is known, of who answered (`identity`) and of records (`recorded`).
+    over_limit: whether the pair exceeds a limit anyway; then its answers needn't differ.
+    issues, notes: what else is known, from provenance and records (`model_identity`).
     """
     case = RuleContext(counted, overlap, over_limit=over_limit)
     broken, margins, rule_notes = apply_rules(case)
@@ -92,9 +92,9 @@ def _causes(issues: Sequence[Issue], case: RuleContext) -> tuple[Issue, ...]:
 def diversity(
     readings: GenerationFeatures, runs: Keys, answers: Flags
 ) -> tuple[list[Fraction], list[Fraction]]:
-    """Per excerpt with two answers or more: distinct ones, and distinct 8-word runs, of all.
+    """Return shares of distinct answers and of distinct 8-word runs, one per excerpt.
 
-    An excerpt whose answers have no run of 8 words is left out of the second.
+    Only excerpts with two answers or more count; runs need 8 words.
     """
     ends = readings.runs.cumsum()
     of: dict[int, list[int]] = {}
@@ -115,7 +115,7 @@ def diversity(
 
 
 class RuleContext:
-    """What the rules look at."""
+    """The evidence that the rules judge."""
 
     def __init__(self, counted: CensusResult, overlap: PromptOverlap, *, over_limit: bool) -> None:
         self.counted, self.overlap, self.over_limit = counted, overlap, over_limit
@@ -126,15 +126,15 @@ class RuleContext:
         self.counts: list[int] = np.bincount(self.kinds, minlength=len(KINDS)).tolist()
 
     def of(self, *kinds: Kind) -> Flags:
-        """Per generation, whether it is of one of these kinds."""
+        """Tell which generations are of one of these kinds."""
         return np.isin(self.kinds, [KINDS.index(kind) for kind in kinds])
 
     def count(self, kind: Kind) -> int:
-        """How many are of that kind."""
+        """Count the generations of a kind."""
         return self.counts[KINDS.index(kind)]
 
     def fix(self, rule: str) -> str:
-        """What to do where that rule, or that kind, breaks the evidence."""
+        """Return the fix for a broken rule, or for too many generations of a kind."""
         return fix(rule, recorded=self.asked.recorded)
 
     @property
@@ -145,13 +145,13 @@ class RuleContext:
 
     @cached_property
     def unanswered(self) -> Positions:
-        """The numbers of the excerpts that have no answer."""
+        """The numbers of the excerpts without an answer."""
         answered = self.readings.excerpt[self.of(*self.answering)]
         return np.flatnonzero(np.bincount(answered, minlength=self.excerpts) == 0)
 
     @cached_property
     def median_length_ratio(self) -> Fraction | None:
-        """Over all generations; refusals that are accepted are as good as whole answers."""
+        """The median over all generations; accepted refusals count as whole answers."""
         counts = self.readings.expected > 0
         accepted = self.of(Kind.REFUSAL) & self.limits.accept_refusals
         if accepted[counts].all():
@@ -168,7 +168,7 @@ class RuleContext:
 def apply_rules(
     case: RuleContext,
 ) -> tuple[tuple[Issue, ...], tuple[RuleCheck, ...], tuple[str, ...]]:
-    """Every rule's issues, margins and notes."""
+    """Apply every rule; return issues, margins, and notes."""
     issues: list[Issue] = []
     margins: list[RuleCheck] = []
     notes: list[str] = []
@@ -186,21 +186,22 @@ def apply_rules(
 def _all_there(case: RuleContext) -> Iterator[RuleOutcome]:
     got = len(case.readings)
     if not case.asked_for:
-        yield Issue("all there", "nothing was asked of the model", case.fix("asked"))
+        yield Issue("all there", "nothing was requested of the model", case.fix("asked"))
     if got < case.asked_for:
         yield Issue(
             "all there",
-            f"{got:,} of {case.asked_for:,} generations are there",
+            f"{got:,} of {case.asked_for:,} requested generations received",
             case.fix("all there"),
         )
     if case.counted.surplus:
         yield Issue(
             "no more",
-            f"{case.counted.surplus:,} generations are there that nobody asked for",
+            f"the {'file' if case.asked.recorded else 'ledger'} holds {case.counted.surplus:,} "
+            "generations beyond the requested samples",
             case.fix("no more"),
         )
     if case.counted.untold:
-        yield "no generation says why it ended: all were taken as whole"
+        yield "no generation has a finish reason, so all count as complete"
 
 
 def _short(case: RuleContext) -> Iterator[RuleOutcome]:
@@ -211,8 +212,7 @@ def _short(case: RuleContext) -> Iterator[RuleOutcome]:
         yield Issue(
             "short",
             f"{short:,} of {got:,} generations are shorter than min_length_ratio = "
-            f"{case.limits.min_length_ratio:g} of what was asked for, more than max_short = "
-            f"{case.limits.max_short:g} allows",
+            f"{case.limits.min_length_ratio:g}; max_short = {case.limits.max_short:g}",
             case.fix("short"),
         )
 
@@ -231,15 +231,20 @@ def _unanswered(case: RuleContext) -> Iterator[RuleOutcome]:
     none, most = sum(counted.values()), exact(case.limits.max_unanswered)
     yield RuleCheck("unanswered", none / max(got, 1), "<=", float(most))
     if none * most.denominator > got * most.numerator:
-        kinds_text = ", ".join(f"{n:,} {kind.value}" for kind, n in counted.items() if n)
+        kinds_text = ", ".join(f"{n:,} {_noun(kind, n)}" for kind, n in counted.items() if n)
         chief = max(counted, key=lambda kind: counted[kind])
         yield Issue(
             "unanswered",
-            f"{none:,} of {got:,} generations are no answers ({kinds_text}"
-            f"{_server_words(case.counted.withheld)}), more than max_unanswered = "
-            f"{case.limits.max_unanswered:g} allows",
+            f"{none:,} of {got:,} generations aren't answers ({kinds_text}"
+            f"{_server_words(case.counted.withheld)}); max_unanswered = "
+            f"{case.limits.max_unanswered:g}",
             case.fix(chief),
         )
+
+
+def _noun(kind: Kind, count: int) -> str:
+    plural = {Kind.REFUSAL: "refusals", Kind.ECHO: "echoes"} if count > 1 else {}
+    return plural.get(kind, kind.value)
 
 
 def _server_words(withheld: object) -> str:
@@ -257,8 +262,7 @@ def _median(case: RuleContext) -> Iterator[RuleOutcome]:
         chief = max(KINDS, key=case.count)
         yield Issue(
             "median yield",
-            f"the median generation has {_percent(median)} of the words that were asked for; at "
-            "least 50 % is required",
+            f"median length ratio is {_percent(median)}; at least 50% is required",
             case.fix(chief if chief in _WORDLESS else "median yield"),
         )
 
@@ -269,7 +273,7 @@ def _each_excerpt(case: RuleContext) -> Iterator[RuleOutcome]:
         max(1, int(case.excerpts * _MOST_WITHOUT_ANSWER)) if case.excerpts >= _FEW_EXCERPTS else 0
     )
     yield RuleCheck("excerpts without an answer", len(without), "<=", allowed)
-    if len(without) > allowed and len(case.readings):  # of none, the first rule says it
+    if len(without) > allowed and len(case.readings):  # without any, the first rule fails
         yield Issue(
             "excerpts without an answer",
             f"{len(without):,} of {case.excerpts:,} excerpts have no answer "
@@ -288,15 +292,15 @@ def _withheld(case: RuleContext) -> Iterator[RuleOutcome]:
     if len(most):
         yield Issue(
             "withheld of one excerpt",
-            f"more than half of the generations of {len(most):,} excerpts were withheld by the "
-            f"provider ({_some(case, most.tolist())})",
+            f"the provider withheld more than half of the generations of {len(most):,} excerpts "
+            f"({_some(case, most.tolist())})",
             case.fix(Kind.WITHHELD),
         )
     if case.counted.recitation:
         yield Issue(
             "recitation",
-            f"{case.counted.recitation:,} generations were withheld for recitation: that filter "
-            "saw a passage",
+            f"the provider withheld {case.counted.recitation:,} generations for recitation, so its "
+            "filter matched verbatim text",
             case.fix("recitation"),
         )
 
@@ -304,11 +308,13 @@ def _withheld(case: RuleContext) -> Iterator[RuleOutcome]:
 def _sampled(case: RuleContext) -> Iterator[RuleOutcome]:
     if case.asked.temperature == 0 or case.over_limit:
         return
-    suspected = "they may be no samples" if case.asked.recorded else "the server may not sample"
+    suspected = "the server may cache responses or ignore temperature"
+    if case.asked.recorded:
+        suspected = "they may not be independent samples"
     texts, runs = diversity(case.readings, case.counted.runs, case.of(Kind.ANSWER))
     for what, values in (("distinct answers", texts), ("distinct 8-word runs", runs)):
         if not values:
-            yield f"{what} were not judged: no excerpt has two answers"
+            yield f"{what} not judged: no excerpt has two answers"
             continue
         ordered = sorted(values)
         middle = (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
@@ -316,8 +322,7 @@ def _sampled(case: RuleContext) -> Iterator[RuleOutcome]:
         if middle <= _LEAST_VARIETY:
             yield Issue(
                 what,
-                f"of the answers to one excerpt, {_percent(middle)} are {what} (median); "
-                f"expected over 50 %: {suspected}",
+                f"median share of {what} is {_percent(middle)}; over 50% is required: {suspected}",
                 case.fix("sampled"),
             )
 
@@ -325,7 +330,7 @@ def _sampled(case: RuleContext) -> Iterator[RuleOutcome]:
 def _prose(case: RuleContext) -> Iterator[RuleOutcome]:
     prose, chosen = case.counted.prose, case.of(Kind.ANSWER)
     if not prose.judges:
-        yield "the book is too short, or its script has no words to tell prose by: not judged"
+        yield "prose not judged: the book is too short, or its script has no words to compare"
         return
     total, common, forward, backward = (
         int(column[chosen].sum())
@@ -349,7 +354,7 @@ def _prose(case: RuleContext) -> Iterator[RuleOutcome]:
         if value < least:
             yield Issue(
                 what,
-                f"the answers are not prose as the book's is: {what} {_percent(value)}; expected "
+                f"answers don't resemble the book's prose: {what} {_percent(value)}, minimum "
                 f"{_percent(least)}",
                 case.fix(Kind.UNREADABLE),
             )
@@ -359,7 +364,7 @@ def _instructions(case: RuleContext) -> Iterator[RuleOutcome]:
     return instruction_rules(case.overlap, case.asked, excerpts=case.excerpts)
 
 
-# Instructions come first: where they fail, nothing is drawn, and all else follows from that.
+# Instructions come first: where they fail, nothing is sampled, which breaks the other rules.
 _RULES = (
     *(_instructions, _all_there, _short, _unanswered, _median, _each_excerpt, _withheld),
     *(_sampled, _prose),
@@ -368,8 +373,8 @@ _RULES = (
 
 def _some(case: RuleContext, numbers: Sequence[int]) -> str:
     ids = ", ".join(case.counted.excerpts[number] for number in numbers[:3])
-    return f"{ids}, ..." if len(numbers) > 3 else ids  # noqa: PLR2004 - so many were told
+    return f"{ids}, ..." if len(numbers) > 3 else ids  # noqa: PLR2004 - three ids are shown
 
 
 def _percent(share: Fraction) -> str:
-    return f"{float(100 * share):.3g} %"
+    return f"{float(100 * share):.3g}%"

@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
-    """How a pair's generations were asked for.
+    """How a pair's generations were requested.
 
-    samples:      generations for each excerpt, 0 where nobody asked
-    temperature:  None where the server's own was left as it is
-    trim:         m of the m-grams that an instruction gives away
+    samples:      generations per excerpt, 0 where none were requested
+    temperature:  None for the server's own
+    trim:         m of the m-grams that count as in the prompt
     words:        the suite's word mode
-    continuation: whether excerpts were to be continued; the book is then of their rests
-    template:     of the instructions; its own words ask for nothing
-    recorded:     whether the generations come from a file, so that nobody here draws them
+    continuation: whether excerpts were to be continued; the book then holds their rests
+    template:     of the instructions; its own words request nothing
+    recorded:     whether the generations come from a file
     """
 
     samples: int
@@ -38,63 +38,61 @@ class GenerationRequest:
     limits: AnswerLimits = field(default_factory=AnswerLimits)
 
     def counts(self, ordinal: int) -> bool:
-        """Whether a generation is of the rounds asked for; where nobody asked, all count."""
+        """Tell whether a generation is of a requested round; without requests, all are."""
         return not self.samples or ordinal < self.samples
 
 
 def exact(share: float) -> Fraction:
-    """A share as it is written: 0.29 of 100 is 29."""
+    """Return a share as it is written: 0.29 of 100 is 29."""
     return Fraction(repr(share))
 
 
-DRAWN: Mapping[str, str] = {
+SAMPLED: Mapping[str, str] = {
     "asked": "give the book excerpts",
-    "all there": "run again to draw the others, or lower samples",
-    "no more": "raise samples to their number, so that all are judged; what a server sent over "
-    "what it was asked for stays: see what it makes of n, and draw anew under another release",
-    "short": "read some of them: ask more plainly for the length, or raise max_short if they are "
-    "whole answers",
-    "median yield": "ask more plainly for the length, or raise max_tokens",
-    "excerpts without an answer": "look at their instructions and generations: what was asked may "
-    "be what is refused",
-    "recitation": "measure an endpoint without that filter; this is no evidence of a clean model",
-    "sampled": "see what temperature it takes, and whether something caches its answers",
+    "all there": "rerun to get the rest, or lower samples",
+    "no more": "raise samples to include them; where the server sends more than n, check how it "
+    "reads n and set a new weights_version to resample",
+    "short": "read a few: request the length more plainly, or raise max_short if they are complete",
+    "median yield": "request the length more plainly, or raise max_tokens",
+    "excerpts without an answer": "check their instructions and generations: the model may refuse "
+    "the request itself",
+    "recitation": "test an endpoint without that filter; this doesn't show a clean model",
+    "sampled": "check the server's temperature and caches",
     "not asked": WAYS_TO_ASK,
-    "vague": "write summaries that say what happens in the excerpt, or ask for the works of a "
+    "vague": "write summaries that say what happens in the excerpt, or request the works of a "
     "collection by {title} and {author}",
     "aim": "write summaries that name who and what each excerpt is about, in the excerpts' order; "
-    "refusals, or the summaries of another book, do not",
+    "refusals and summaries of another book don't",
     "given away": "write summaries in words of their own",
-    Kind.WITHHELD: "the provider keeps them back: measure an endpoint without its filters",
-    Kind.EMPTY: "see what the server sends in place of text",
-    Kind.REFUSAL: "set accept_refusals = true if refusing is what this model is there for",
+    Kind.WITHHELD: "test an endpoint without output filters",
+    Kind.EMPTY: "check what the server sends instead of text",
+    Kind.REFUSAL: "if this model is meant to refuse, set accept_refusals = true",
     Kind.ECHO: "they repeat the instruction: reword it",
     Kind.CUT: "raise max_tokens: a model that thinks spends them before it writes",
-    Kind.CANNED: "they are the same whatever is asked: see what stands between you and the model",
-    Kind.UNREADABLE: "they are not prose like the book's: see what the server does to its text",
+    Kind.CANNED: "different prompts return the same text: check for a cache or proxy",
+    Kind.UNREADABLE: "check what the server does to its text",
 }
 
 RECORDED: Mapping[str, str] = {
-    "all there": "hand in the file with all of them, or lower samples",
-    "no more": "raise samples to their number, so that all are judged",
-    "short": "read some of them: raise max_short if they are whole answers, or hand in answers "
-    "to instructions that ask more plainly for the length",
-    "median yield": "hand in answers to instructions that ask more plainly for the length, or "
-    "that had room for more tokens",
-    "recitation": "hand in answers of an endpoint without that filter; these are no evidence of a "
-    "clean model",
-    "sampled": "see at what temperature they were sampled, and whether something cached them",
-    Kind.WITHHELD: "the provider kept them back: hand in answers of an endpoint without filters",
-    Kind.EMPTY: "see how the file was written: it has no text for them",
-    Kind.ECHO: "they repeat the instruction: hand in answers to another",
-    Kind.CUT: "hand in answers that had room for more tokens: a model that thinks spends them "
-    "before it writes",
-    Kind.CANNED: "they are the same whatever was asked: see what stood between file and model",
-    Kind.UNREADABLE: "they are not prose like the book's: see what was done to them on their way "
+    "all there": "give a file with all of them, or lower samples",
+    "no more": "raise samples to include them",
+    "short": "read a few: raise max_short if they are complete, or give answers to instructions "
+    "that request the length more plainly",
+    "median yield": "give answers to instructions that request the length more plainly, or that "
+    "had room for more tokens",
+    "recitation": "give answers of an endpoint without that filter; these don't show a clean model",
+    "sampled": "check their temperature, and whether they were cached",
+    Kind.WITHHELD: "give answers of an endpoint without output filters",
+    Kind.EMPTY: "check how the file was written: it has no text for them",
+    Kind.ECHO: "they repeat the instruction: give answers to another one",
+    Kind.CUT: "give answers that had room for more tokens: a model that thinks spends them before "
+    "it writes",
+    Kind.CANNED: "different prompts have the same text: check for a cache or proxy on their way "
     "into the file",
+    Kind.UNREADABLE: "check what changed their text on its way into the file",
 }
 
 
 def fix(rule: str, *, recorded: bool) -> str:
-    """What to do where `rule`, or too many of a kind, break the evidence."""
-    return RECORDED.get(rule, DRAWN[rule]) if recorded else DRAWN[rule]
+    """Return the fix for a broken rule, or for too many generations of a kind."""
+    return RECORDED.get(rule, SAMPLED[rule]) if recorded else SAMPLED[rule]

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Book, Completeness, Estimate, Limits
     from pytest_memleak.scoring.measures import WorkMeasures
 _NO_ANSWER = "it has no answer"
-_NO_LIMIT = "no limit of a work could fail it, so short it is"
+_NO_LIMIT = "no limit of a work can fail it, since it is too short"
 _FIXES = {
-    _NO_ANSWER: "look at what was asked for it and what came",
-    _NO_LIMIT: "give the collection a limit on bmc, as in limits = { bmc = 0.5 }",
+    _NO_ANSWER: "check its prompts and generations",
+    _NO_LIMIT: "set a limit on bmc for the collection, such as limits = { bmc = 0.5 }",
 }
 
 
@@ -33,12 +33,12 @@ def judge(
     limits: Limits,
     book: Book | None = None,
 ) -> VerdictResult:
-    """PASS, FAIL or INCONCLUSIVE, and why; of a collection (`book`) for each of its works, too.
+    """Return PASS, FAIL, or INCONCLUSIVE with reasons, for each work of a collection (`book`), too.
 
     FAIL needs an observed value over its limit, whatever else is missing, since most measures
-    never fall as samples are added; the others (`bmc_excess`, `uplift`) need the lower end of
-    their interval over it, and complete evidence as well. Only where the second opinion differs,
-    no value counts. PASS needs every limit to hold at its interval's upper end, on complete
+    never fall as samples are added. Measures that can fall (`bmc_excess`, `uplift`) need the lower
+    end of their interval over the limit, and complete evidence. No value counts where the second
+    opinion differs. PASS needs every limit to hold at the interval's upper end, on complete
     evidence.
     """
     missing = tuple(map(str, completeness.issues))
@@ -67,14 +67,14 @@ def judge(
     if analysis and not isinstance(analysis, Extraction):
         missing += tuple(_in_doubt(check, analysis) for check in checks if check.in_doubt)
     if not checks and not missing:
-        missing = ("nothing could be held against a limit",)
+        missing = ("no limit was evaluated",)
     if missing:
         return VerdictResult(Verdict.INCONCLUSIVE, checks, missing, works=works)
     return VerdictResult(Verdict.PASS, checks, works=works)
 
 
 def check_limits(estimates: Mapping[str, Estimate], limits: Limits) -> tuple[LimitCheck, ...]:
-    """Each limit beside the measure of its name, where it was measured, as the table orders them.
+    """Return each limit beside its measure, where that was measured, in the table's order.
 
     An extension's measure comes last, and rises only if its row says so.
     """
@@ -109,21 +109,23 @@ def _unmeasured(
 
 
 def _in_doubt(check: LimitCheck, analysis: Analysis) -> str:
-    """A limit inside the sampling error, and how many more samples would settle it."""
+    """Return why a limit is in doubt, and how many more samples would settle it."""
     error = analysis.error
     null = analysis.null if check.measure == "bmc_excess" else None
     by = amount(len(null.books), "null book") if null else amount(error.rounds, "sample")
+    exceeds = check.value > check.limit
+    relation = "exceeds" if exceeds else "is within"
+    side, end = ("lower", check.low) if exceeds else ("upper", check.high)
     text = (
-        f"{check.measure} {figure(check.value)} may be over its limit {figure(check.limit)}: with "
-        f"{by} it is known up to {figure(check.high)} "
-        f"(at confidence {error.confidence:g})"
+        f"{check.measure} {figure(check.value)} {relation} its limit {figure(check.limit)}, but "
+        f"its {100 * error.confidence:g}% {side} bound is {figure(end)} ({by})"
     )
     settling = samples_to_settle(error, check.limit) if check.measure == "bmc" else None
     if settling is None:
         return text
     direction = "over" if settling.over else "within"
     more = amount(settling.samples, "more sample")
-    return f"{text}; about {more} would settle this (likely {direction})"
+    return f"{text}; about {more} would settle it (likely {direction})"
 
 
 def _unexcused(check: LimitCheck, analysis: Analysis | Extraction | None) -> str:
@@ -139,13 +141,13 @@ def _unexcused(check: LimitCheck, analysis: Analysis | Extraction | None) -> str
 def _over_its_limit(check: LimitCheck, works: Sequence[WorkVerdict]) -> str:
     if check.measure == "leaking_works":
         return leaks_text(works, check.limit)
-    return f"{check.measure} {figure(check.value)} is over its limit {figure(check.limit)}"
+    return f"{check.measure} {figure(check.value)} exceeds the limit {figure(check.limit)}"
 
 
 def work_verdicts(
     measured: WorkMeasures, book: Book, completeness: Completeness
 ) -> tuple[WorkVerdict, ...]:
-    """A verdict a work, in their order.
+    """Return a verdict for each work, in their order.
 
     FAIL: a measure is over its limit. INCONCLUSIVE: it has an excerpt without an answer, or no
     limit that it could break, or the evidence is incomplete. PASS: all else.
@@ -187,17 +189,17 @@ def _judged(
 
 
 def leaks_text(works: Sequence[WorkVerdict], limit: float) -> str:
-    """How many works leak: "17 of 900 works leak; leaking_works 0.0189 is over its limit 0"."""
+    """Return how many works leak, and the limit on their share that this exceeds."""
     leaking = sum(work.verdict is Verdict.FAIL for work in works)
     share = figure(leaking / len(works))
     return (
-        f"{leaking:,} of {amount(len(works), 'work')} leak: leaking_works {share} is over its "
+        f"{leaking:,} of {amount(len(works), 'work')} leak: leaking_works {share} exceeds the "
         f"limit {figure(limit)}"
     )
 
 
 def undecided_reasons(works: Sequence[WorkVerdict], limit: float) -> tuple[str, ...]:
-    """Why it is not known that no more works leak than may; empty where that is known."""
+    """Return why more works might leak than the limit allows; empty where they can't."""
     open_ = [work for work in works if work.reason]
     leaking = sum(work.verdict is Verdict.FAIL for work in works)
     if not open_ or (leaking + len(open_)) / len(works) <= limit:
@@ -212,4 +214,4 @@ def undecided_reasons(works: Sequence[WorkVerdict], limit: float) -> tuple[str, 
 
 
 def _some(titles: Sequence[str]) -> str:
-    return ", ".join(titles[:3]) + (", ..." if len(titles) > 3 else "")  # noqa: PLR2004 - so many were told
+    return ", ".join(titles[:3]) + (", ..." if len(titles) > 3 else "")  # noqa: PLR2004 - three titles are shown

@@ -81,18 +81,18 @@ def served_model_issues(
         issues.append(
             Issue(
                 "the model asked",
-                f"{_told(asked)} was asked, and {_told(strangers[0])} says that it answered",
-                f"write served_names = [{_told(strangers[0])}] for this model if that is what it "
+                f"{_quoted(asked)} was requested, but {_quoted(strangers[0])} answered",
+                f"set served_names = [{_quoted(strangers[0])}] for this model if that is what it "
                 "serves",
             )
         )
     if len(names) > 1:
-        counts = ", ".join(f"{_told(name)} {n:,}" for name, n in sorted(names.items()))
+        counts = ", ".join(f"{_quoted(name)} {n:,}" for name, n in sorted(names.items()))
         issues.append(
             Issue(
                 "one model",
                 f"{len(names)} models answered ({counts})",
-                "ask for one of them by its full name, and draw anew",
+                "request one by its full name, and resample",
             )
         )
     return tuple(issues)
@@ -112,23 +112,23 @@ def sampling_issues(obeyed: AppliedSampling) -> tuple[tuple[Issue, ...], tuple[s
         issues.append(
             Issue(
                 "sampled as asked",
-                f"the server takes no temperature, and {obeyed.temperature:g} was asked",
-                'write temperature = "default", so that its own is what is measured',
+                f"the server takes no temperature, but {obeyed.temperature:g} was requested",
+                'set temperature = "default" to test the server\'s own',
             )
         )
     if (refused and obeyed.greedy) or obeyed.greedy_agreed is False:
         issues.append(
             Issue(
                 "greedy",
-                "the server takes no temperature, so that no answer is its likeliest"
+                "the server takes no temperature, so no generation is its likeliest"
                 if refused
-                else "the same greedy question had two different answers",
+                else "the same greedy prompt returned two different generations",
             )
         )
     others = [
         parameter for parameter in obeyed.left_out if parameter != "temperature" or not issues
     ]
-    return tuple(issues), tuple(f"the server would not take {parameter}" for parameter in others)
+    return tuple(issues), tuple(f"the server rejects {parameter}" for parameter in others)
 
 
 def age_issues(weights: Weights) -> tuple[Issue, ...]:
@@ -140,25 +140,25 @@ def age_issues(weights: Weights) -> tuple[Issue, ...]:
         issues.append(
             Issue(
                 "age",
-                f"answers are {weights.age_days:.3g} days old, more than max_age_days = "
-                f"{weights.max_age_days:g}, and only a name says what answered",
-                "draw them anew, or name the weights with release in the suite",
+                f"answers are {weights.age_days:.3g} days old (max_age_days = "
+                f"{weights.max_age_days:g}), and only a name identifies the weights",
+                "resample, or set weights_version in the suite",
             )
         )
     if weights.reused and weights.canaries is None:
         issues.append(
             Issue(
                 "canaries",
-                "answers of an earlier run are used, and nothing shows that the model is the same",
-                "run where the endpoint can be asked, or name the weights with release",
+                "stored answers are reused, but nothing shows that the model is the same",
+                "run where the endpoint can be called, or set weights_version",
             )
         )
     if weights.canaries is False:
         issues.append(
             Issue(
                 "canaries",
-                "the model no longer answers the canaries as when its answers were drawn",
-                "name what is served now with release, and its answers are drawn anew",
+                "the model no longer answers the canaries as it did when sampled",
+                "set a new weights_version to resample",
             )
         )
     return tuple(issues)
@@ -185,11 +185,11 @@ def record_issues(
     return tuple(
         Issue(
             "recorded for this book",
-            f"{len(ids):,} records have another {what} than the book {_told(book.id)} has "
-            f"({_told(ids[0])})",
-            "give the generations that were drawn for this book, or correct their records",
+            f"{len(ids):,} records have another {field} than the book {_quoted(book.id)} "
+            f"({_quoted(ids[0])})",
+            "give generations sampled for this book, or correct their records",
         )
-        for what, ids in wrong.items()
+        for field, ids in wrong.items()
     )
 
 
@@ -219,5 +219,5 @@ def _same(name: str, *names: str) -> bool:
     return folded_words(name) in [folded_words(expected) for expected in names]
 
 
-def _told(name: str) -> str:
+def _quoted(name: str) -> str:
     return ascii(short_name(name)).replace("'", '"')

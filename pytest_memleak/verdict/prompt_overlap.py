@@ -36,13 +36,13 @@ _SHORTEST_RUN = 5
 
 @dataclass(frozen=True, slots=True)
 class PromptOverlap:
-    """What instructions tell of the book.
+    """What instructions contain of the book, and what they request.
 
     share:    of the measured words, those in runs that their own instruction has; None for trim = 0
     unasked:  ids of the excerpts that have no instruction
     vague:    ids of those whose instruction has under 10 own words (none under continuation)
     aimed:    number of instructions with their own excerpt as the only nearest; None if not judged
-    by_title: whether title and author alone say what is wanted of a collection's works
+    by_title: whether title and author alone request a collection's works
     """
 
     share: Fraction | None
@@ -53,7 +53,7 @@ class PromptOverlap:
 
 
 def prompt_overlap(book: Book, asked: GenerationRequest) -> PromptOverlap:
-    """Hold each excerpt against its own instruction, as it is measured and folded."""
+    """Compare each excerpt with its own instruction, in measured and in folded words."""
     own = [] if asked.continuation else list(_own_words(book, asked))
     texts = [excerpt.text for excerpt in book.excerpts]
     named = bool(book.works) and all(field in asked.template for field in ("{title}", "{author}"))
@@ -74,7 +74,7 @@ def prompt_overlap(book: Book, asked: GenerationRequest) -> PromptOverlap:
 
 
 def instruction_issues(book: Book, asked: GenerationRequest) -> list[Issue]:
-    """Say why answers to the book's instructions would be no evidence."""
+    """Return why answers to the book's instructions would be no evidence."""
     rules = instruction_rules(prompt_overlap(book, asked), asked, excerpts=len(book.excerpts))
     return [outcome for outcome in rules if isinstance(outcome, Issue)]
 
@@ -87,38 +87,38 @@ def instruction_rules(
         yield _issue(
             "instructions",
             f"{len(overlap.unasked):,} of {excerpts:,} excerpts have no instruction "
-            f"({overlap.unasked[0]}), so nothing shows that the model was asked for them",
+            f"({overlap.unasked[0]}), so the model was never prompted for them",
             "not asked",
         )
     if overlap.vague:
         yield _issue(
             "instructions",
             f"{len(overlap.vague):,} of {excerpts:,} instructions have under {FEWEST_WORDS} words "
-            f"of their own ({overlap.vague[0]}): they do not say what is wanted",
+            f"of their own ({overlap.vague[0]}), so they don't say what they request",
             "vague",
         )
     if overlap.by_title:
-        yield "its works were asked for by title and author alone: whether that asks is not judged"
+        yield "aim not judged: works are requested by title and author alone"
     if overlap.aimed is not None:
         yield RuleCheck("aim", overlap.aimed / excerpts, ">=", 0.5)
-        silent = len(overlap.unasked) + len(overlap.vague)  # they cannot aim: told above
+        silent = len(overlap.unasked) + len(overlap.vague)  # they can't aim, and are issues above
         if 2 * (overlap.aimed + silent) < excerpts:
             yield _issue(
                 "aim",
                 f"{overlap.aimed:,} of {excerpts:,} instructions resemble their own excerpt more "
-                "than any other; expected at least half: they ask for something else",
+                "than any other; at least half must",
                 "aim",
             )
     if overlap.share is None:
-        yield "with trim = 0 it is not judged what instructions give away"
+        yield "prompt overlap not judged: trim = 0"
         return
     most = exact(asked.limits.max_prompt_overlap)
     yield RuleCheck("given away", float(overlap.share), "<=", float(most))
     if overlap.share > most:
         yield _issue(
             "given away",
-            f"instructions have {float(100 * overlap.share):.3g} % of the measured words in them, "
-            f"more than max_prompt_overlap = {asked.limits.max_prompt_overlap:g} allows",
+            f"prompt overlap is {float(100 * overlap.share):.3g}%; max_prompt_overlap = "
+            f"{asked.limits.max_prompt_overlap:g}",
             "given away",
         )
 

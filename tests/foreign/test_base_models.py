@@ -128,7 +128,7 @@ def in_common(text, answer):
 def test_the_first_amendment_comes_back_whole(run, gemma):
     result, pair = run(gemma, AMENDMENT)
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*greedy_longest_span 37 is over its limit 30*"])
+    result.stdout.fnmatch_lines(["*greedy_longest_span 37 exceeds the limit 30*"])
     assert pair["measures"]["greedy_longest_span"]["value"] == REST
     rest = " ".join(AMENDMENT.split()[PREFIX:])
     assert in_common(rest, directly(gemma)["content"]) == REST

@@ -112,7 +112,7 @@ def test_a_clean_model_passes(judge_it):
 def test_a_leak_fails(judge_it):
     found = judge_it(*CLEAN[:3], f"once {TEXT}")
     assert found.verdict is Verdict.FAIL
-    assert found.verdict_result.reasons == ("longest_span 16 is over its limit 6",)
+    assert found.verdict_result.reasons == ("longest_span 16 exceeds the limit 6",)
     span = found.measurement.longest_span
     assert (span.words, span.start, span.end, span.generation) == (16, 0, 16, 3)
 
@@ -150,7 +150,7 @@ def test_a_provider_that_goes_down_leaves_it_open_with_what_there_is(judge_it):
     assert found.verdict is Verdict.INCONCLUSIVE
     first, second, *_ = found.verdict_result.reasons
     assert first == "fake endpoint w: sample failed: 401 no access"
-    assert second.startswith("2 of 4 generations are there; ")
+    assert second.startswith("2 of 4 requested generations received; ")
     assert found.measurement.generations == 2
 
 
@@ -188,7 +188,7 @@ def test_a_leak_before_it_went_down_is_a_leak(judge_it):
 def test_offline_what_was_never_drawn_is_missing(judge_it):
     found = judge_it(offline=True)
     assert found.verdict is Verdict.INCONCLUSIVE
-    assert found.verdict_result.reasons[0].startswith("0 of 4 generations are there")
+    assert found.verdict_result.reasons[0].startswith("0 of 4 requested generations received")
 
 
 @pytest.mark.parametrize(

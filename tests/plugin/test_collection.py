@@ -94,7 +94,7 @@ def test_each_leaked_work_is_named_in_every_report(pytester, run, workers):
     done.stdout.fnmatch_lines(
         [
             "m/speeches: FAIL",
-            "  2 of 12 works leak: leaking_works 0.1667 is over its limit 0",
+            "  2 of 12 works leak: leaking_works 0.1667 exceeds the limit 0",
             "  2 of 12 works leak: 10 PASS, 2 FAIL",
             *(
                 f"  leaks: {one}, * words: longest_passage * > 20, bmc 1.000 > 0.500"
@@ -185,7 +185,7 @@ def test_a_work_that_was_not_answered_keeps_the_pair_open(run):
     keys = ("samples = 4", "samples = 4\nmax_unanswered = 0.1")
     done = run(answers, keys)
     done.assert_outcomes(errors=1)
-    done.stdout.fnmatch_lines(["*1 work of 12 can't be judged (Speech 4): it has no answer; look*"])
+    done.stdout.fnmatch_lines(["*1 work of 12 can't be judged (Speech 4): it has no answer; *"])
     # A share that may leak covers it.
     run(answers, keys, ("bmc = 0.5", "bmc = 0.5\nleaking_works = 0.1")).assert_outcomes(passed=1)
 
@@ -210,7 +210,7 @@ def test_passages_of_another_book_are_no_works_and_fail_the_pair_all_the_same(py
     )
     done.assert_outcomes(failed=1, deselected=1)
     done.stdout.fnmatch_lines(
-        ["  longest_passage 60 is over its limit 20", "  0 of 12 works leak: 12 PASS"]
+        ["  longest_passage 60 exceeds the limit 20", "  0 of 12 works leak: 12 PASS"]
     )
     assert "leaking_works 0" not in done.stdout.str()
 

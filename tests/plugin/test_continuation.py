@@ -109,7 +109,7 @@ def test_an_answer_that_runs_on_is_told_once_and_counts_once(pytester, write, st
 def test_the_likeliest_continuations_agree_with_the_model_itself(pytester, write, stories, oracle):
     write(NGRAM, ("ORDER", "4"), ("longest_span = 30", "greedy_longest_span = 1"))
     result, pair = evidence(pytester, "--memleak-html=page.html")
-    result.stdout.fnmatch_lines(["*greedy_longest_span * is over its limit 1*"])
+    result.stdout.fnmatch_lines(["*greedy_longest_span * exceeds the limit 1*"])
     told = pair["measures"]["greedy_longest_span"]
     where = f"{told['excerpt_id']}, words {told['start']:,}-{told['end']:,}"
     place = f"{where}, prompts not counted, generation 0"
@@ -171,7 +171,7 @@ def test_without_the_likeliest_ones_it_is_inconclusive(pytester, write):
         )
     result, pair = evidence(pytester, "--memleak-offline")
     result.assert_outcomes(errors=1)
-    assert pair["reasons"][0].startswith("greedy: 6 of 8 generations are there")
+    assert pair["reasons"][0].startswith("greedy: 6 of 8 requested generations received")
 
 
 def test_a_plan_counts_both(pytester, write):
@@ -299,7 +299,7 @@ def test_local_weights_go_on_with_the_prefix_itself(pytester, write, local_base,
     result, pair = evidence(pytester, run="runpytest_subprocess")
     # Weights that know nothing write word salad, each draw its own: no pass, and nothing recited.
     result.assert_outcomes(errors=1)
-    assert re.search(r"unreadable|are not prose as the book's is", pair["reasons"][0])
+    assert re.search(r"unreadable|don't resemble the book's prose", pair["reasons"][0])
     assert pair["measures"]["longest_span"]["value"] <= 5
     asked, _ = asked_in_ledger(pytester)
     texts = [record["excerpt_text"] for record in stories["held-out"]]

@@ -102,7 +102,7 @@ def test_a_limit_inside_the_interval_is_inconclusive(pytester, suite):
     result = pytester.runpytest("-k", "tale")
     result.assert_outcomes(errors=1, deselected=1)
     result.stdout.fnmatch_lines(
-        ["INCONCLUSIVE: bmc 0.1* may be over its limit 0.15: with 20 samples it is known up to*"]
+        ["INCONCLUSIVE: bmc 0.1* is within its limit 0.15, but its 95% upper bound*(20 samples)*"]
     )
 
 
@@ -142,7 +142,7 @@ def test_one_null_book_tells_no_interval_of_chance_so_no_excess_fails(pytester, 
     result = pytester.runpytest("-k", "tale", "--junitxml=out.xml")
     result.assert_outcomes(errors=1, deselected=1)
     result.stdout.fnmatch_lines(
-        ["INCONCLUSIVE: bmc_excess 0.* may be over its limit 0.05: with 1 null book it is *"]
+        ["INCONCLUSIVE: bmc_excess 0.* its limit 0.05, but its 95% * bound is * (1 null book)*"]
     )
     assert 'name="memleak.bmc_excess.high"' in (pytester.path / "out.xml").read_text()
 
@@ -175,7 +175,7 @@ def test_uplift_over_the_baseline_fails(pytester, suite):
     suite("uplift = 0.10", recalled=lambda _, i: words(i, 0, 200), suite=BASELINE, other=before)
     result = pytester.runpytest("-k", "model and tale")
     result.assert_outcomes(failed=1, deselected=3)
-    result.stdout.fnmatch_lines(["*uplift 0.6* is over its limit 0.1*"])
+    result.stdout.fnmatch_lines(["*uplift 0.6* exceeds the limit 0.1*"])
 
 
 def test_no_uplift_where_the_baseline_knows_it_too(pytester, suite):
@@ -202,7 +202,7 @@ def test_near_verbatim_sees_through_every_twentieth_word_changed(pytester, suite
     suite("nv_longest_span = 40", recalled=changed)
     result = pytester.runpytest("-k", "tale")
     result.assert_outcomes(failed=1, deselected=1)
-    result.stdout.fnmatch_lines(["*nv_longest_span 57 is over its limit 40*"])
+    result.stdout.fnmatch_lines(["*nv_longest_span 57 exceeds the limit 40*"])
 
 
 def test_a_broken_limit_stops_the_drawing_and_says_what_was_spared(pytester, online, server):

@@ -146,7 +146,8 @@ def test_recorded(name, recorded):
     check(recorded[name], pair, *documented("recorded")[name])
     # Who hands in a file has no server to look at, and nothing to draw.
     assert not re.search(
-        r"\b(server|draw|run again)\b", in_evidence(recorded[name]["evidence"], pair)[1]
+        r"\b(server|draw|resample|run again|rerun)\b",
+        in_evidence(recorded[name]["evidence"], pair)[1],
     )
 
 

@@ -28,7 +28,7 @@ def test_a_measure_of_ones_own_is_held_against_its_limit(pytester, suite):
     suite(("longest_span = 10", "longest_span = 10\n[limits.measures]\nlongest_line = 20"))
     result = pytester.runpytest("-k", "clean")
     result.assert_outcomes(failed=1, deselected=1)
-    result.stdout.fnmatch_lines(["longest_line 76 is over its limit 20*"])
+    result.stdout.fnmatch_lines(["longest_line 76 exceeds the limit 20*"])
 
 
 WORKERS = pytest.mark.parametrize("workers", [(), full(("-n", "2"))])

@@ -30,7 +30,7 @@ def test_every_pair_is_in_it(pytester, suite, report):
     assert page.startswith("<!doctype html>")
     assert 'clean<span class="on"> on </span>The Ferry' in page
     assert "FAIL</p><p>1 pair is over a limit." in page
-    assert "longest_span 16 is over its limit 10" in page
+    assert "longest_span 16 exceeds the limit 10" in page
 
 
 @pytest.mark.full

@@ -26,5 +26,5 @@ def test_with_some_of_it_there_it_is_inconclusive(pytester, online, server):
     online(("longest_span = 30", "spans_over = 40"), ("samples = 6", "samples = 9"))
     result = pytester.runpytest("--memleak-offline")
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["INCONCLUSIVE: 24 of 36 generations are there; run again*"])
+    result.stdout.fnmatch_lines(["INCONCLUSIVE: 24 of 36 requested generations received; rerun*"])
     assert len(server.books.rows("completion")) == 24 + 4  # canaries

@@ -166,7 +166,7 @@ def test_a_page_under_another_prompt_fails_the_pair_and_is_named(run, text, pyte
     result.stdout.fnmatch_lines(
         [
             f"  longest passage of {length} words at *, asked for p_id1, generation 0",
-            f"  longest_passage {length} is over its limit 38",
+            f"  longest_passage {length} exceeds the limit 38",
         ]
     )
     first = " ".join(words(passage)[:12])
@@ -197,7 +197,7 @@ def test_a_passage_in_disguise_fails_by_its_near_verbatim_passage(run, text, dis
     assert pair["verdict"] == "FAIL"
     assert found["longest_passage"]["value"] <= 38 < found["nv_longest_passage"]["value"]
     assert found["nv_longest_passage"]["book"] == "lamp"
-    result.stdout.fnmatch_lines(["  nv_longest_passage * is over its limit 38"])
+    result.stdout.fnmatch_lines(["  nv_longest_passage * exceeds the limit 38"])
     result.stdout.fnmatch_lines(["  longest near-verbatim passage of * words at *, generation 0"])
 
 
@@ -262,7 +262,7 @@ def test_a_passage_of_another_book_fails_a_pair_of_any_purpose(run, text, pytest
         [
             "candidate/lamp: FAIL",
             f"  *passage of {length} words at vault (The Seed Vault): *, asked for p_id1, *",
-            f"  longest_passage {length} is over its limit 38 by vault, which nothing excuses, *",
+            f"  longest_passage {length} exceeds the limit 38 by vault, which nothing excuses, *",
         ]
     )
     assert not re.search(r"FAIL \((control|expected)\)", result.stdout.str())
@@ -282,7 +282,7 @@ def test_the_verdict_is_told_where_a_fixture_read_the_book(run, text, pytester, 
     pytester.makeconftest(READER)
     result, _ = run(page_of(text, "vault", 3_000, 60), replaced=replaced)
     first, *_ = result.stdout.get_lines_after("*_ test_memorization*")
-    assert re.match(r"longest_passage \d+ is over its limit 38", first)
+    assert re.match(r"longest_passage \d+ exceeds the limit 38", first)
 
 
 def test_the_own_book_of_a_control_is_a_false_alarm_and_gates_nothing(run, text, pytester):

@@ -18,7 +18,7 @@ def test_a_table_of_pairs_and_why_they_failed(pytester, suite, page):
         "✅ PASS",
         "❌ FAIL",
     ]
-    assert "- longest&#95;span 16 is over its limit 10" in lines
+    assert "- longest&#95;span 16 exceeds the limit 10" in lines
 
 
 def test_it_quotes_nothing_even_if_all_was_asked_for(pytester, suite, page):

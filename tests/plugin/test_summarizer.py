@@ -291,7 +291,7 @@ def long_story():
         (lambda texts, own: own, None),
         (lambda texts, own: [*own[1:], own[0]], "0 of 12 instructions resemble their own*"),
         (lambda texts, own: [REFUSAL] * 12, "? of 12 instructions resemble their own*"),
-        (lambda texts, own: texts, "instructions have * of the measured words in them*"),
+        (lambda texts, own: texts, "prompt overlap is *%; max_prompt_overlap*"),
         (lambda texts, own: ["It rains."] * 12, "12 of 12 instructions have under 10 words of*"),
     ],
     ids=["honest", "shifted", "refused", "copied", "brief"],

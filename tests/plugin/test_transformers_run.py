@@ -66,7 +66,7 @@ def test_it_tunes_once_and_word_salad_is_no_pass(pytester, local):
     result = pytester.runpytest_subprocess("-m", "copyright")
     # Weights that know nothing write no prose: all was drawn, and nothing is shown by it.
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*the answers are not prose as the book's is*"])
+    result.stdout.fnmatch_lines(["*answers don't resemble the book's prose*"])
     result.stdout.fnmatch_lines(["*tuned/held-out*8/8*INCONCLUSIVE*"])
     assert kept[0].stat().st_mtime_ns == made
 

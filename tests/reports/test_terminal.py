@@ -265,7 +265,7 @@ def test_reasons_passages_and_quotes():
     told = lines(
         found(
             verdict="FAIL",
-            reasons=("longest_span 16 is over its limit 10", "spans_over 1 is over its limit 0"),
+            reasons=("longest_span 16 exceeds the limit 10", "spans_over 1 exceeds the limit 0"),
             spans=(
                 passage(kind="longest block", words=1234, generation=None, chapter="The Quay"),
                 passage(quote="the ferryman counted … (+13 words)"),
@@ -279,8 +279,8 @@ def test_reasons_passages_and_quotes():
         "  longest block of 1,234 words at The Quay, p_id1, words 1,000-1,016",
         "  span of 16 words at p_id1, words 1,000-1,016, generation 2",
         "    “the ferryman counted … (+13 words)”",
-        "  longest_span 16 is over its limit 10",
-        "  spans_over 1 is over its limit 0",
+        "  longest_span 16 exceeds the limit 10",
+        "  spans_over 1 exceeds the limit 0",
         "  stopped after 5 of 10 rounds",
     ]
 

@@ -88,7 +88,8 @@ def _near_span(words):
 
 def completeness(*, requested=100, received=100, issues=()):
     """So many generations of those asked for, with these issues besides."""
-    missing = () if received == requested else (f"{received} of {requested} generations are there",)
+    missing = (f"{received} of {requested} requested generations received",)
+    missing = () if received == requested else missing
     told = tuple(Issue("all there", cause) for cause in (*missing, *issues))
     return Completeness(requested, received, issues=told)
 
@@ -98,16 +99,16 @@ HALF = completeness(received=50)
 GAP = completeness(issues=("the server went away",))
 
 ONE_OVER = (
-    "bmc 0.2345 is over its limit 0.1567",
-    "longest_block 101 is over its limit 100",
-    "longest_span 39 is over its limit 38",
-    "spans_over 1 is over its limit 0",
+    "bmc 0.2345 exceeds the limit 0.1567",
+    "longest_block 101 exceeds the limit 100",
+    "longest_span 39 exceeds the limit 38",
+    "spans_over 1 exceeds the limit 0",
 )
 NO_CHANCE = "bmc_excess has a limit, but could not be measured: it needs controls, *"
 NO_BASELINE = "uplift has a limit, but could not be measured: the model needs a baseline*"
 NO_NV = "nv_recall has a limit, but could not be measured: it was not asked for"
-NV_OVER = "nv_recall 0.2345 is over its limit 0.1234"
-GOT_HALF = "50 of 100 generations are there"
+NV_OVER = "nv_recall 0.2345 exceeds the limit 0.1234"
+GOT_HALF = "50 of 100 requested generations received"
 
 SITUATIONS = [
     # complete evidence
@@ -116,7 +117,7 @@ SITUATIONS = [
     (analysis(bmc=0.1234, high=0.1567), WHOLE, Limits(bmc=0.1567), PASS, ()),
     (analysis(bmc=0.2345), WHOLE, Limits(bmc=0.1567), FAIL, ONE_OVER[:1]),
     (analysis(bmc=0.1234, high=0.2345), WHOLE, Limits(bmc=0.1567), INCONCLUSIVE,
-     ("bmc 0.1234 may be over its limit 0.1567: *",)),
+     ("bmc 0.1234 is within its limit 0.1567, but *",)),
     (analysis(block=100, span=38), WHOLE, Limits(longest_block=100, longest_span=38), PASS, ()),
     (analysis(block=101), WHOLE, Limits(longest_block=100), FAIL, ONE_OVER[1:2]),
     (analysis(span=39), WHOLE, Limits(longest_span=38), FAIL, ONE_OVER[2:3]),
@@ -127,11 +128,11 @@ SITUATIONS = [
     (analysis(passage=38, nv_passage=38), WHOLE,
      Limits(longest_passage=38, nv_longest_passage=38), PASS, ()),
     (analysis(passage=39), WHOLE, Limits(longest_passage=38), FAIL,
-     ("longest_passage 39 is over its limit 38",)),
+     ("longest_passage 39 exceeds the limit 38",)),
     (analysis(nv_passage=60), WHOLE, Limits(longest_passage=38, nv_longest_passage=38), FAIL,
-     ("nv_longest_passage 60 is over its limit 38",)),
+     ("nv_longest_passage 60 exceeds the limit 38",)),
     (analysis(passage=39), GAP, Limits(longest_passage=38), FAIL,
-     ("longest_passage 39 is over its limit 38",)),
+     ("longest_passage 39 exceeds the limit 38",)),
     (analysis(passage=38), HALF, Limits(longest_passage=38), INCONCLUSIVE, (GOT_HALF,)),
     # one limit broken outweighs another in doubt
     (analysis(bmc=0.1234, high=0.2345, span=39), WHOLE, Limits(bmc=0.1567, longest_span=38), FAIL,
@@ -142,16 +143,16 @@ SITUATIONS = [
     (analysis(), completeness(received=50, issues=("gone",)), Limits(bmc=0.1567), INCONCLUSIVE,
      (GOT_HALF, "gone")),
     (analysis(bmc=0.1234, high=0.2345), HALF, Limits(bmc=0.1567), INCONCLUSIVE,
-     (GOT_HALF, "bmc 0.1234 may be over*")),
+     (GOT_HALF, "bmc 0.1234 is within*")),
     (analysis(bmc=0.2345), HALF, Limits(bmc=0.1567), FAIL, ONE_OVER[:1]),
     (analysis(span=39), HALF, Limits(longest_span=38), FAIL, ONE_OVER[2:3]),
     (analysis(over=1), GAP, Limits(spans_over=0), FAIL, ONE_OVER[3:]),
     # no measurement, no limit
-    (None, WHOLE, Limits(bmc=0.1567), INCONCLUSIVE, ("nothing could be held against a limit",)),
+    (None, WHOLE, Limits(bmc=0.1567), INCONCLUSIVE, ("no limit was evaluated",)),
     (None, GAP, Limits(bmc=0.1567), INCONCLUSIVE, ("the server went away",)),
     (None, completeness(requested=0, received=0, issues=("no book",)), Limits(bmc=0.1567),
      INCONCLUSIVE, ("no book",)),
-    (analysis(), WHOLE, Limits(), INCONCLUSIVE, ("nothing could be held against a limit",)),
+    (analysis(), WHOLE, Limits(), INCONCLUSIVE, ("no limit was evaluated",)),
     # measures that cannot always be had
     (analysis(), WHOLE, Limits(bmc_excess=0.0512), INCONCLUSIVE, (NO_CHANCE,)),
     (analysis(), WHOLE, Limits(uplift=0.0512), INCONCLUSIVE, (NO_BASELINE,)),
@@ -160,19 +161,19 @@ SITUATIONS = [
     (analysis(bmc=0.2345), WHOLE, Limits(bmc=0.1567, uplift=0.0512), FAIL, ONE_OVER[:1]),
     (analysis(excess=(0.0123, 0.0434)), WHOLE, Limits(bmc_excess=0.0512), PASS, ()),
     (analysis(excess=(0.0123, 0.0612)), WHOLE, Limits(bmc_excess=0.0512), INCONCLUSIVE,
-     ("bmc_excess 0.0123 may be over its limit 0.0512: *",)),
+     ("bmc_excess 0.0123 is within its limit 0.0512, but *",)),
     (analysis(excess=(0.1234, 0.2345, 0.06)), WHOLE, Limits(bmc_excess=0.0512), FAIL,
-     ("bmc_excess 0.1234 is over its limit 0.0512",)),
+     ("bmc_excess 0.1234 exceeds the limit 0.0512",)),
     # nor do they fail while their interval reaches down to the limit
     (analysis(excess=(0.1234, 0.2345, 0.0434)), WHOLE, Limits(bmc_excess=0.0512), INCONCLUSIVE,
-     ("bmc_excess 0.1234 may be over its limit 0.0512: *",)),
+     ("bmc_excess 0.1234 exceeds its limit 0.0512, but *",)),
     (analysis(gain=(0.1234, 0.2345, 0.0512)), WHOLE, Limits(uplift=0.0512), INCONCLUSIVE,
-     ("uplift 0.1234 may be over its limit 0.0512: *",)),
+     ("uplift 0.1234 exceeds its limit 0.0512, but *",)),
     (analysis(gain=(0.1234, 0.2345, 0.06)), WHOLE, Limits(uplift=0.0512), FAIL,
-     ("uplift 0.1234 is over its limit 0.0512",)),
+     ("uplift 0.1234 exceeds the limit 0.0512",)),
     (analysis(nv=0.2345), WHOLE, Limits(nv_recall=0.1234), FAIL, (NV_OVER,)),
     (analysis(nv=0.2345, span=30), WHOLE, Limits(nv_longest_span=29), FAIL,
-     ("nv_longest_span 30 is over its limit 29",)),
+     ("nv_longest_span 30 exceeds the limit 29",)),
     (analysis(nv=0.1234, span=30), WHOLE, Limits(nv_recall=0.1234, nv_longest_span=30), PASS, ()),
     # those that more samples may lower do not fail on half the evidence
     (analysis(excess=(0.1234, 0.2345, 0.06)), HALF, Limits(bmc_excess=0.0512), INCONCLUSIVE,
@@ -182,31 +183,31 @@ SITUATIONS = [
     (analysis(nv=0.2345), HALF, Limits(nv_recall=0.1234), FAIL, (NV_OVER,)),
     # one that is not there, and none that is
     (analysis(), completeness(received=99), Limits(bmc=0.1567), INCONCLUSIVE,
-     ("99 of 100 generations are there",)),
+     ("99 of 100 requested generations received",)),
     (analysis(), completeness(received=0), Limits(bmc=0.1567), INCONCLUSIVE,
-     ("0 of 100 generations are there",)),
+     ("0 of 100 requested generations received",)),
     (analysis(), completeness(issues=("one", "two")), Limits(bmc=0.1567), INCONCLUSIVE,
      ("one", "two")),
     # a limit of nothing and of everything
     (analysis(bmc=0.0, high=0.001), WHOLE, Limits(bmc=0.0), INCONCLUSIVE,
-     ("bmc 0 may be over its limit 0: *",)),
+     ("bmc 0 is within its limit 0, but *",)),
     (analysis(bmc=1.0, block=16, span=8, over=1), WHOLE, Limits(bmc=1.0), PASS, ()),
     (analysis(span=5), WHOLE, Limits(longest_span=0), FAIL,
-     ("longest_span 5 is over its limit 0",)),
+     ("longest_span 5 exceeds the limit 0",)),
     (analysis(span=5), WHOLE, Limits(longest_block=0), PASS, ()),
     # several limits, of which some are broken, in doubt or not to be had
     (analysis(bmc=0.2345, span=39), WHOLE, Limits(longest_span=38, bmc=0.1567), FAIL,
      (ONE_OVER[0], ONE_OVER[2])),
     (analysis(bmc=0.1234, high=0.2345, excess=(0.0123, 0.0612)), WHOLE,
      Limits(bmc=0.1567, bmc_excess=0.0512), INCONCLUSIVE,
-     ("bmc 0.1234 may be over its limit 0.1567: *",
-      "bmc_excess 0.0123 may be over its limit 0.0512: *")),
+     ("bmc 0.1234 is within its limit 0.1567, but *",
+      "bmc_excess 0.0123 is within its limit 0.0512, but *")),
     (analysis(bmc=0.1234, high=0.2345), WHOLE, Limits(bmc=0.1567, nv_recall=0.0512), INCONCLUSIVE,
-     (NO_NV, "bmc 0.1234 may be over its limit 0.1567: *")),
+     (NO_NV, "bmc 0.1234 is within its limit 0.1567, but *")),
     (analysis(gain=(0.0123, 0.0434), excess=(0.0123, 0.0434)), WHOLE,
      Limits(uplift=0.0512, bmc_excess=0.0512), PASS, ()),
     (analysis(gain=(0.0123, 0.0612)), WHOLE, Limits(uplift=0.0512), INCONCLUSIVE,
-     ("uplift 0.0123 may be over its limit 0.0512: *",)),
+     ("uplift 0.0123 is within its limit 0.0512, but *",)),
     (analysis(gain=(0.1234, 0.2345, 0.06), span=39), GAP, Limits(uplift=0.0512, longest_span=38),
      FAIL, ONE_OVER[2:3]),
     (analysis(excess=(0.1234, 0.2345, 0.06), gain=(0.1234, 0.2345, 0.06)), HALF,
@@ -214,7 +215,7 @@ SITUATIONS = [
     # measures that extensions bring are exact, and judged on complete evidence
     (analysis(further=3.0), WHOLE, Limits(rhymes=3.0), PASS, ()),
     (analysis(further=4.0), WHOLE, Limits(rhymes=3.0), FAIL,
-     ("rhymes 4 is over its limit 3",)),
+     ("rhymes 4 exceeds the limit 3",)),
     (analysis(further=4.0), HALF, Limits(rhymes=3.0), INCONCLUSIVE, (GOT_HALF,)),
     (analysis(), WHOLE, Limits(rhymes=3.0), INCONCLUSIVE,
      ("rhymes has a limit, but could not be measured: *",)),

@@ -232,7 +232,7 @@ def test_ten_percent_refusals_and_what_they_are_told(book, answers, weigh):
     drawn = with_first(answers, 20, lambda one: replaced(one, APOLOGY))
     (issue,) = weigh(book, drawn).issues
     assert issue.cause == (
-        "20 of 200 generations are no answers (20 refusal), more than max_unanswered = 0.05 allows"
+        "20 of 200 generations aren't answers (20 refusals); max_unanswered = 0.05"
     )
     assert "accept_refusals" in issue.fix
     assert weigh(book, drawn, accept_refusals=True).complete
@@ -299,7 +299,7 @@ def test_a_file_without_finish_reasons_is_taken_as_whole_and_says_so(book, answe
     untold = [replaced(one, one.text, FinishReason.UNTOLD) for one in answers]
     evidence = weigh(book, untold)
     assert evidence.complete
-    assert "no generation says why it ended: all were taken as whole" in evidence.notes
+    assert "no generation has a finish reason, so all count as complete" in evidence.notes
     assert weigh(book, [answers[0], *untold[1:]]).kinds[Kind.WITHHELD] == 199
 
 

@@ -33,8 +33,7 @@ def test_the_verdict_and_its_reasons(found, evidence, limits, verdict, reasons):
 def test_a_limit_in_doubt_says_how_sure_it_is():
     verdict_result = judge(analysis(bmc=0.1234, high=0.2345), WHOLE, Limits(bmc=0.1567))
     assert verdict_result.reasons[0].startswith(
-        "bmc 0.1234 may be over its limit 0.1567: with 10 samples it is known up to 0.2345 "
-        "(at confidence 0.95)"
+        "bmc 0.1234 is within its limit 0.1567, but its 95% upper bound is 0.2345 (10 samples)"
     )
 
 

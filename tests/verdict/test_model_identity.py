@@ -56,9 +56,9 @@ def test_a_temperature_that_was_not_taken():
     issues, notes = sampling_issues(AppliedSampling(0.7, ("temperature", "top_p")))
     assert [issue.rule for issue in issues] == ["sampled as asked"]
     assert 'temperature = "default"' in issues[0].fix
-    assert notes == ("the server would not take top_p",)
+    assert notes == ("the server rejects top_p",)
     issues, notes = sampling_issues(AppliedSampling(None, ("temperature",)))
-    assert (issues, notes) == ((), ("the server would not take temperature",))
+    assert (issues, notes) == ((), ("the server rejects temperature",))
 
 
 @pytest.mark.parametrize(("agreed", "told"), [(True, []), (None, []), (False, ["greedy"])])
@@ -71,7 +71,7 @@ def test_without_a_temperature_nothing_is_greedy():
     issues, notes = sampling_issues(AppliedSampling(0.0, ("temperature", "seed"), greedy=True))
     assert [issue.rule for issue in issues] == ["greedy"]
     assert "takes no temperature" in issues[0].cause
-    assert notes == ("the server would not take seed",)
+    assert notes == ("the server rejects seed",)
 
 
 @pytest.mark.parametrize(
