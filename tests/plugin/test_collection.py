@@ -146,7 +146,7 @@ def test_honest_answers_pass_work_by_work(pytester, run):
     run(honest()).assert_outcomes(passed=1)
     for report in ("r.html", "e.json"):
         told = (pytester.path / report).read_text(encoding="utf-8")
-        assert "its works were asked for by title and author alone" in told
+        assert "works are requested by title and author alone" in told
     [pair] = json.loads((pytester.path / "e.json").read_text(encoding="utf-8"))["pairs"]
     assert {one["verdict"] for one in pair["works"]} == {"PASS"}
     assert pair["limits"]["leaking_works"] == {"limit": 0.0, "set_by": None}
