@@ -66,8 +66,8 @@ def test_it_tells_what_transformers_computes(vllm, tmp_path):
 def test_its_answers_are_those_that_are_kept(vllm):
     form, folder, address = vllm
     kept = kept_of(form)
-    assert [one["asked"] for one in kept["completeness"]] == asked_of(expected_of(folder))
-    for one in kept["completeness"]:
+    assert [one["asked"] for one in kept["answers"]] == asked_of(expected_of(folder))
+    for one in kept["answers"]:
         assert told(address, one["asked"]) == like(one["told"]), f"{form}: record {KEPT.name} anew"
 
 

@@ -48,7 +48,7 @@ def ask(tmp_path):
     servers = []
 
     def start(form, **settings):
-        server = Playing(KEPT[form]["completeness"], **settings).start()
+        server = Playing(KEPT[form]["answers"], **settings).start()
         servers.append(server)
         model = Model(
             id="m", provider="openai", base_model="tiny", options={"base_url": f"{server.url}/v1"}
@@ -86,7 +86,7 @@ def test_the_likeliest_tokens_share_the_probability(ask, form):
     [found] = endpoint.top_k_log_probabilities([window], top_k=TOP_K, temperature=1.0)
     (told,) = (
         one["told"]["prompt_logprobs"]
-        for one in kept["completeness"]
+        for one in kept["answers"]
         if one["asked"].get("prompt_logprobs") == TOP_K
     )
     expected = []
