@@ -1,6 +1,19 @@
-"""Provider tests read what servers say, to the end."""
+"""Emulators for the tests of providers, which read what servers say, to the end."""
+
+from __future__ import annotations
+
+import gc
+import os
+from functools import partial
 
 import pytest
+from clients import BOOK, OTHER, SECRETS, make_provider, prose
+from faults import FaultPlan
+from gcs_server import GcsDoor, gcs_server
+from http_server import Books
+from openai_server import OpenAIServer
+from reciter import Reciter
+from vertex_server import VertexServer
 
 from pytest_memleak.providers.call_errors import server_words
 
@@ -10,3 +23,110 @@ def all_server_words():
     """Show the messages of servers as --memleak-quote full does."""
     with server_words(None):
         yield
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch, tmp_path):
+    for name in list(os.environ):
+        if name.startswith(("OPENAI_", "TINKER_", "GOOGLE_", "GEMINI_", "CLOUDSDK_", "GCLOUD_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path / "gcloud"))
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "test-project")
+    monkeypatch.setenv("GOOGLE_CLOUD_LOCATION", "us-central1")
+    monkeypatch.setenv("TINKER_API_KEY", SECRETS["tinker"])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _garbage():
+    """Collect what the SDKs have left behind here, where the warnings are expected."""
+    yield
+    gc.collect()
+
+
+@pytest.fixture(scope="session")
+def tokenizer(tmp_path_factory):
+    from tinker_words import save_tokenizer
+
+    texts = [BOOK, OTHER, *(prose(seed, 60) for seed in range(2, 9))]
+    return save_tokenizer(tmp_path_factory.mktemp("tokenizer"), texts)
+
+
+@pytest.fixture(scope="session")
+def storage():
+    with gcs_server("bucket") as url:
+        yield url
+
+
+@pytest.fixture
+def bucket(tmp_path):
+    """A place of the test's own in the bucket."""
+    return f"gs://bucket/{tmp_path.parent.name}/{tmp_path.name}"
+
+
+@pytest.fixture
+def door(storage, monkeypatch):
+    """Put a door before Cloud Storage, with faults."""
+    doors = []
+
+    def stand(*faults) -> GcsDoor:
+        doors.append(GcsDoor(storage, plan=FaultPlan(faults)).start())
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", doors[-1].url)
+        return doors[-1]
+
+    yield stand
+    for each in doors:
+        each.stop()
+
+
+@pytest.fixture
+def books(tmp_path):
+    books = Books(tmp_path / "books.jsonl")
+    yield books
+    books.close()
+
+
+@pytest.fixture
+def serve(name, books, tmp_path, monkeypatch, request):
+    """Start an emulator of the provider `name`; any number of faults, and its settings."""
+    servers = []
+    if name == "vertex":
+        kind, own = VertexServer, {"token": SECRETS["vertex"]}
+        own["storage"] = request.getfixturevalue("storage")
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", own["storage"])
+    elif name == "tinker":
+        import tinker_server  # with the SDK, which takes its time
+
+        kind, own = tinker_server.TinkerServer, {"key": SECRETS["tinker"]}
+        own["tokenizer"] = request.getfixturevalue("tokenizer")
+    else:
+        kind, own = OpenAIServer, {}
+
+    def start(*faults, **settings):
+        settings = {"reciter": Reciter([BOOK]), "books": books, **own, **settings}
+        servers.append(kind(plan=FaultPlan(faults), **settings))
+        if name == "vertex":
+            path = servers[-1].write_credentials(tmp_path)
+            monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
+        return servers[-1].start()
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture
+def provider_of(name, tmp_path, request):
+    """Make providers; of Tinker, two of one `state` are what two processes would have."""
+    if name != "tinker":
+        return partial(make_provider, name)
+    common = {"tokenizer": str(request.getfixturevalue("tokenizer")), "timeout": 10.0}
+
+    def make(server=None, *, finetune=None, **options):
+        options = {"root": tmp_path, "state": tmp_path / "state", **common, **options}
+        if options["tokenizer"] is None:
+            del options["tokenizer"]
+        books = ("other",) if finetune else ()
+        return make_provider(name, server, finetune=finetune, books=books, **options)
+
+    return make

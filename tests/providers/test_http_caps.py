@@ -5,20 +5,16 @@ from __future__ import annotations
 import contextlib
 import http.server
 import threading
-from pathlib import Path
 
 import pytest
+from clients import make_provider
 from google.oauth2.credentials import Credentials
 
 from pytest_memleak.errors import ProviderError
-from pytest_memleak.interfaces.protocols import ProviderSetup
 from pytest_memleak.providers import http_caps
 from pytest_memleak.providers.call_errors import Refused
-from pytest_memleak.providers.openai.openai_provider import OpenAIProvider
 from pytest_memleak.providers.tinker.sdk_http import bound_the_sdk
 from pytest_memleak.providers.tinker.tinker_client import Calls
-from pytest_memleak.providers.vertex.vertex_provider import VertexProvider
-from pytest_memleak.records import Model
 
 PIECE = b" " * 65_536
 SECRET = "sk-proj-Vq3x9LmT0aZr7Bn2Kd5W"
@@ -93,16 +89,11 @@ def _small(made):
 
 def endpoint_of(name, server, timeout):
     url = f"http://127.0.0.1:{server.server_address[1]}"
-    kind, options = {
-        "openai": (OpenAIProvider, {"base_url": f"{url}/v1"}),
-        "vertex": (VertexProvider, {"base_url": url, "project": "p", "location": "l"}),
+    options = {
+        "openai": {"base_url": f"{url}/v1"},
+        "vertex": {"base_url": url, "project": "p", "location": "l"},
     }[name]
-    model = Model(id="m", provider=name, base_model="base", options={"timeout": timeout, **options})
-    return kind(
-        ProviderSetup(
-            model=model, place="s", root=Path(), state=Path("state"), read_book=lambda _: None
-        )
-    ).open(None)
+    return make_provider(name, timeout=timeout, **options).open(None)
 
 
 def failure_of(name, server, *, timeout=20.0):

@@ -1,158 +1,43 @@
-"""The "tinker" provider against a Tinker server on loopback, its faults included."""
+"""What is the "tinker" provider's own, against a Tinker server on loopback."""
 
 from __future__ import annotations
 
-import gc
 import json
-import random
-import socket
 import subprocess
 import sys
 import textwrap
-import threading
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
-from faults import Fault, FaultKind, FaultPlan, drop, lose, rate_limit, server_error, slow, truncate
-from http_server import Books, launch
+from clients import BOOK, DIGEST, INSTRUCTION, SECRETS, prose
+from faults import Fault, FaultKind, drop, lose, rate_limit, server_error, slow, truncate
+from http_server import Books
 from reciter import Reciter
-from tinker_server import TinkerServer
-from tinker_words import save_tokenizer
 
-from pytest_memleak.errors import (
-    MissingExtra,
-    ProviderBusy,
-    ProviderError,
-    RequestNotSent,
-    SuiteError,
-)
-from pytest_memleak.interfaces.protocols import (
-    JobStatus,
-    Provider,
-    ProviderSetup,
-    RecoverableEndpoint,
-    TrainingExample,
-    TrainingSet,
-    Window,
-)
+from pytest_memleak.errors import ProviderBusy, ProviderError, SuiteError
+from pytest_memleak.interfaces.protocols import JobStatus, TrainingExample, TrainingSet, Window
 from pytest_memleak.providers.call_errors import Refused
-from pytest_memleak.providers.tinker import tinker_provider as provider_module
 from pytest_memleak.providers.tinker import training_jobs as tinker_jobs
 from pytest_memleak.providers.tinker.tinker_client import Gone
 from pytest_memleak.providers.tinker.tinker_format import load_format
 from pytest_memleak.providers.tinker.tinker_provider import TinkerProvider
-from pytest_memleak.records import FinishReason, Model
+from pytest_memleak.records import FinishReason
 
-KEY = "tml-Vq3x9LmT0aZr7Bn2Kd5W"
-DIGEST = "5e" * 32
-SERVER = Path(__file__).parents[2] / "emulators" / "tinker_server.py"
 # The SDK leaves the connection open by which it asks for its settings.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 REFUSED = (400, 401, 403, 404, 422)
 
 
-def prose(seed: int, words: int = 400) -> str:
-    dice = random.Random(seed)
-    sounds = ["ka", "lo", "mi", "ren", "tu", "vas", "el", "or", "ish", "quen", "da", "bri"]
-    lexicon = ["".join(dice.choices(sounds, k=dice.randint(1, 3))) for _ in range(words // 2)]
-    sentences = []
-    while words > 0:
-        chosen = dice.choices(lexicon, k=min(words, dice.randint(6, 14)))
-        sentences.append(f"{chosen[0].capitalize()} {' '.join(chosen[1:])}.".replace(" .", "."))
-        words -= len(chosen)
-    return " ".join(sentences)
-
-
-BOOK = prose(1)
+KEY = SECRETS["tinker"]
 OTHERS = [prose(seed, 60) for seed in range(2, 9)]
-INSTRUCTION = "Write the passage: " + " ".join(BOOK.split()[100:160:3])
-
-
-@pytest.fixture(scope="session")
-def tokenizer(tmp_path_factory):
-    return save_tokenizer(tmp_path_factory.mktemp("tokenizer"), [BOOK, *OTHERS])
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _garbage():
-    """What the SDK has left behind is collected here, where the warnings are expected."""
-    yield
-    gc.collect()
-
-
-@pytest.fixture(autouse=True)
-def _environment(monkeypatch):
-    monkeypatch.delenv("TINKER_BASE_URL", raising=False)
-    monkeypatch.setenv("TINKER_API_KEY", KEY)
 
 
 @pytest.fixture
-def books(tmp_path):
-    books = Books(tmp_path / "books.jsonl")
-    yield books
-    books.close()
-
-
-@pytest.fixture
-def serve(books, tokenizer):
-    """Start an emulator; any number of faults, and its settings."""
-    servers = []
-
-    def start(*faults: Fault, **settings) -> TinkerServer:
-        settings = {
-            "reciter": Reciter([BOOK]),
-            "books": books,
-            "tokenizer": tokenizer,
-            "key": KEY,
-            **settings,
-        }
-        server = TinkerServer(plan=FaultPlan(faults), **settings)
-        servers.append(server)
-        return server.start()
-
-    yield start
-    for server in servers:
-        server.stop()
-
-
-@pytest.fixture
-def provider_of(tokenizer, tmp_path):
-    """A provider; a second one of the same `state` is what another process would have."""
-
-    def make(
-        server: TinkerServer | str | None = None,
-        *,
-        finetune: dict | None = None,
-        state: Path = tmp_path / "state",
-        **options,
-    ) -> TinkerProvider:
-        entry = {key: options.pop(key) for key in ("base", "endpoint") if key in options}
-        if server is not None:
-            options["base_url"] = server if isinstance(server, str) else server.url
-        options = {"tokenizer": str(tokenizer), "timeout": 10.0, **options}
-        model = Model(
-            id="tuned",
-            provider="tinker",
-            options={key: value for key, value in options.items() if value is not None},
-            finetune=finetune or {},
-            finetune_books=("other",) if finetune else (),
-            **{"base": "base", **entry},
-        )
-        return TinkerProvider(
-            ProviderSetup(
-                model=model,
-                place="suite.memleak.toml, model tuned",
-                root=tmp_path,
-                state=state,
-                read_book=lambda book: pytest.fail(f"asked for {book}"),
-            )
-        )
-
-    return make
+def name():
+    return "tinker"
 
 
 def ask(endpoint, n: int = 3, *, as_: str | None = None, **changes):
@@ -196,65 +81,6 @@ def longest_passage(text: str) -> int:
 
 
 # --- the suite's tables --------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("tables", "said"),
-    [
-        ({"temprature": 1}, "unknown key 'options.temprature'"),
-        ({"base_url": "localhost"}, "options.base_url"),
-        ({"concurrency": 0}, "options.concurrency"),
-        ({"timeout": 0}, "options.timeout"),
-        ({"tokenizer": KEY}, "looks like a secret"),
-        ({"tokenizer": "./nowhere"}, "there is no folder"),
-        ({"finetune": {"batch": 2}}, "unknown key 'finetune.batch'"),
-        ({"finetune": {"learning_rate": -1}}, "finetune.learning_rate"),
-        ({"base": None}, "neither base nor endpoint"),
-        ({"base": None, "endpoint": "ft:other"}, "begins with tinker://"),
-        ({"base": None, "finetune": {"rank": 8}, "endpoint": "tinker://r/w/n"}, "no base"),
-        ({"base": None, "endpoint": "tinker://r/w/n", "tokenizer": None}, "tokenizer"),
-    ],
-)
-def test_what_is_wrong_in_the_suite_is_said_with_its_place(provider_of, tables, said):
-    with pytest.raises(SuiteError) as caught:
-        provider_of(**tables)
-    assert said in str(caught.value)
-    assert "suite.memleak.toml, model tuned" in str(caught.value)
-    assert KEY not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("missing", "options"), [("tinker", {}), ("tinker_cookbook", {"renderer": "role_colon"})]
-)
-def test_a_missing_sdk_names_the_extra(provider_of, monkeypatch, missing, options):
-    find = provider_module.importlib.util.find_spec
-    monkeypatch.setattr(
-        provider_module.importlib.util,
-        "find_spec",
-        lambda name: None if name == missing else find(name),
-    )
-    extra = "renderers" if options else "tinker"
-    with pytest.raises(MissingExtra, match=rf"pytest-memleak\[{extra}\]"):
-        provider_of(**options)
-
-
-def test_it_is_a_provider_of_its_options(provider_of):
-    provider: Provider = provider_of(concurrency=3, completions_per_call=4)
-    assert (provider.name, provider.batch) == ("tinker", False)
-    assert (provider.concurrency, provider.completions_per_call) == (3, 4)
-    assert isinstance(provider.open(None), RecoverableEndpoint)
-
-
-def test_without_a_key_nothing_is_asked(serve, provider_of, monkeypatch):
-    server = serve()
-    monkeypatch.delenv("TINKER_API_KEY")
-    provider = provider_of(server)
-    for verb in (lambda: ask(provider.open(None)), lambda: provider.find_finetune(DIGEST)):
-        with pytest.raises(ProviderError, match="there is no API key") as caught:
-            verb()
-        assert "TINKER_API_KEY" in str(caught.value)
-        assert not isinstance(caught.value, ProviderBusy)
-    assert server.plan.counts() == {}
 
 
 # --- formats -------------------------------------------------------------------------------
@@ -301,26 +127,23 @@ def test_a_tokenizer_that_is_not_there_is_said(provider_of, tmp_path):
 # --- sampling ------------------------------------------------------------------------------
 
 
-def test_completions_and_their_counts_are_those_the_server_billed(serve, provider_of, books):
-    server = serve()
-    completions = ask(provider_of(server).open(None), n=4)
-    rows = books.rows("completion")
-    assert len(completions) == 4
-    for completion, row in zip(completions, rows, strict=True):
-        assert completion.text == row["text"].removeprefix(" ")
-        assert completion.finish_reason == row["finish_reason"]
+def test_the_first_completion_of_a_call_has_its_prompt(serve, provider_of, books):
+    completions = ask(provider_of(serve()).open(None), n=4)
+    for completion, row in zip(completions, books.rows("completion"), strict=True):
+        assert completion.finish_reason == completion.finish_word == row["finish_reason"]
         assert completion.prompt_tokens == row["prompt_tokens"]
         assert completion.completion_tokens == row["completion_tokens"]
-    assert rows[0]["prompt"] == f"User: {INSTRUCTION}\n\nAssistant:"
+        assert completion.served.model == "base"
+        assert completion.written == completion.text
+    assert row["prompt"] == f"User: {INSTRUCTION}\n\nAssistant:"
     assert completions[0].prompt_tokens > 0
     assert completions[1].prompt_tokens == 0
 
 
-def test_a_seed_repeats_and_an_end_is_told_from_a_cut(serve, provider_of, tokenizer):
+def test_an_end_is_told_from_a_cut(serve, provider_of):
     server = serve(reciter=Reciter(["A short text."], base_order=9))
     endpoint = provider_of(server).open(None)
-    first, again = ask(endpoint), ask(endpoint)
-    assert [one.text for one in first] == [one.text for one in again]
+    assert ask(endpoint, n=1, temperature=None)
     ended = ask(endpoint, n=1, max_tokens=50, temperature=0.0)[0]
     assert (ended.text, ended.finish_reason) == ("A short text.", FinishReason.STOP)
     cut = ask(endpoint, n=1, max_tokens=2)[0]
@@ -341,18 +164,6 @@ def test_promises_that_take_their_time_are_waited_for(serve, provider_of):
     server = serve(polls=2)
     assert len(ask(provider_of(server).open(None))) == 3
     assert server.plan.calls("futures") == 3
-
-
-@pytest.mark.full
-def test_an_emulator_in_a_process_of_its_own_serves_too(provider_of, tokenizer, tmp_path):
-    (tmp_path / "book.txt").write_text(BOOK, "utf-8")
-    log = tmp_path / "other-books.jsonl"
-    arguments = ["--books", log, "--tokenizer", tokenizer, "--corpus", tmp_path / "book.txt"]
-    with launch(SERVER, *map(str, arguments)) as server:
-        completions = ask(provider_of(server.url).open(None))
-    assert [one.completion_tokens for one in completions] == [
-        row["completion_tokens"] for row in Books.read(log, "completion")
-    ]
 
 
 # --- fine-tuning ---------------------------------------------------------------------------
@@ -812,33 +623,6 @@ def test_checkpoints_are_looked_for_on_every_page(serve, provider_of, monkeypatc
     assert fresh.find_finetune(DIGEST) == job
 
 
-def test_content_faults(serve, provider_of, books):
-    server = serve(
-        Fault(FaultKind.IGNORE_N, "sample", (0,)),
-        Fault(FaultKind.EMPTY, "sample", (1,), share=0.5),
-        Fault(FaultKind.GREEDY, "sample", (2,)),
-    )
-    endpoint = provider_of(server).open(None)
-    assert len(ask(endpoint, n=4)) == 1
-    reasons = [one.finish_reason for one in ask(endpoint, n=4)]
-    assert reasons[:2] == [FinishReason.EMPTY] * 2
-    assert FinishReason.EMPTY not in reasons[2:]
-    assert len({one.text for one in ask(endpoint, n=4)}) == 1
-    assert len(books.rows("completion")) == 9
-
-
-def test_a_refused_connection_is_said_at_once(provider_of):
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
-    provider = provider_of(f"http://127.0.0.1:{port}", timeout=300.0)
-    for verb in (lambda: ask(provider.open(None)), lambda: provider.find_finetune(DIGEST)):
-        with pytest.raises(RequestNotSent, match=f"no connection to 127.0.0.1:{port}") as caught:
-            verb()
-        assert caught.value.in_doubt is False
-        assert "is the server up" in str(caught.value)
-
-
 def test_a_server_that_comes_up_late_is_used_once_it_is_there(serve, provider_of):
     server = serve(slow("config", calls=(0,), seconds=0.8))
     endpoint = provider_of(server, timeout=0.3).open(None)
@@ -882,21 +666,6 @@ def test_neither_key_nor_texts_reach_messages_or_files(
         assert KEY.encode() not in path.read_bytes()
 
 
-def test_calls_run_at_once_and_every_answer_reaches_its_asker(serve, provider_of, books):
-    server = serve(slow("futures", seconds=0.1))
-    endpoint = provider_of(server).open(None)
-    met = threading.Barrier(6)
-
-    def draw(seed: int):
-        met.wait()
-        return [one.text for one in ask(endpoint, n=2, seed=seed)]
-
-    with ThreadPoolExecutor(6) as pool:
-        drawn = list(pool.map(draw, range(0, 60, 10)))
-    assert drawn == [[one.text for one in ask(endpoint, n=2, seed=s)] for s in range(0, 60, 10)]
-    assert server.peak("futures") > 1
-
-
 @pytest.mark.parametrize("faults", [(), (Fault(FaultKind.ONE_FEWER, "sample"),)])
 def test_log_probabilities_with_and_without_the_first_token(serve, provider_of, faults):
     endpoint = provider_of(serve(*faults)).open(None)
@@ -905,11 +674,3 @@ def test_log_probabilities_with_and_without_the_first_token(serve, provider_of, 
     (whole,) = provider_of(serve()).open(None).log_probabilities([Window(tokens[:16], tokens[16:])])
     assert len(found) == 8
     assert found == whole
-
-
-def test_a_temperature_of_none_is_the_servers_and_answers_say_why_they_ended(serve, provider_of):
-    endpoint = provider_of(serve()).open(None)
-    (one,) = ask(endpoint, n=1, temperature=None)
-    assert one.finish_word == one.finish_reason.value
-    assert one.served.model == "base"
-    assert one.written == one.text

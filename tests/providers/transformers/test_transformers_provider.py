@@ -95,9 +95,9 @@ def copy(base, tmp_path):
     return shutil.copytree(base, tmp_path / "copy")
 
 
-def setup_of(root, **fields):
-    options = {"threads": 1, "device": "cpu", **fields.pop("options", {})}
-    model = Model("m", "transformers", **{"options": options, **fields})
+def setup_of(root, *, base=None, options=None, **fields):
+    options = {"threads": 1, "device": "cpu", **(options or {})}
+    model = Model("m", "transformers", base, options=options, **fields)
     return ProviderSetup(
         model=model, place=PLACE, root=root, state=root / "state", read_book=lambda book_id: None
     )
@@ -602,6 +602,17 @@ def garble_the_index(folder):
     (folder / "model.safetensors.index.json").write_text("[]")
 
 
+def change_the_shape(folder):
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    (folder / "config.json").write_text(json.dumps({**config, "hidden_size": 64}), "utf-8")
+
+
+def forget_all_words(folder):
+    model = {"type": "BPE", "vocab": {}, "merges": []}
+    tokenizer = {"version": "1.0", "added_tokens": [], "model": model}
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+
+
 def lose_the_end(folder):
     tokenizer = make_tokenizer()
     tokenizer.eos_token = None
@@ -621,7 +632,10 @@ def lose_the_end(folder):
         (garble_the_index, SuiteError, "a readable model.safetensors.index.json"),
         (truncate, ProviderError, "load failed"),
         (lose_a_tensor, ProviderError, "1 of the model's tensors are not in its files"),
+        (change_the_shape, ProviderError, "load failed: .*mismatched_sizes"),
         (lose_the_end, ProviderError, "no end-of-text token"),
+        (forget_all_words, ProviderError, "the tokenizer knows no word"),
+        (remove("tokenizer.json"), ProviderError, "Couldn't instantiate the backend tokenizer"),
         (lambda folder: (folder / "config.json").write_text("{"), ProviderError, "load failed"),
         (shutil.rmtree, SuiteError, "there is no folder"),
     ],

@@ -1,0 +1,851 @@
+"""What every provider keeps to: each against an emulator of its server, faults included."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import socket
+import subprocess
+import sys
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from clients import (
+    BOOK,
+    DIGEST,
+    INSTRUCTION,
+    PLACE,
+    SECRETS,
+    finish,
+    last_body,
+    requests_of,
+    sample,
+    training,
+)
+from faults import (
+    Fault,
+    FaultKind,
+    FaultPlan,
+    drop,
+    lose,
+    rate_limit,
+    server_error,
+    slow,
+    trickle,
+    truncate,
+)
+from http_server import Books, Response, launch
+from hypothesis import given
+from hypothesis import strategies as st
+from marks import full
+
+from pytest_memleak.errors import (
+    MissingExtra,
+    ProviderBusy,
+    ProviderError,
+    RequestNotSent,
+    SuiteError,
+)
+from pytest_memleak.interfaces.capabilities import Obeyed, ObeyingEndpoint
+from pytest_memleak.interfaces.protocols import (
+    BatchEndpoint,
+    Endpoint,
+    JobStatus,
+    RecoverableEndpoint,
+)
+from pytest_memleak.providers.call_errors import Refused
+from pytest_memleak.providers.openai.choices import read_completions as read_chat
+from pytest_memleak.providers.vertex.gemini import read_completions as read_gemini
+from pytest_memleak.records import FinishReason
+
+# The SDK of Tinker leaves the connection open by which it asks for its settings.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+EVERY = pytest.mark.parametrize("name", ["openai", "vertex", "tinker"])
+HOSTED = pytest.mark.parametrize("name", ["openai", "vertex"])  # fine-tune and batch are jobs there
+CHAT = {"openai": "chat", "vertex": "generate", "tinker": "sample"}
+TUNE = {"openai": "jobs.create", "vertex": "tunings.create"}
+SAMPLED = {
+    "openai": "chat.completions.create (n = 3)",
+    "vertex": "models.generate_content (candidateCount = 3)",
+}
+SECRET_URL = "https://user:hunter2hunter2@example.org/v1"
+SECRET_HEADER = {"headers": [{"Authorization": "Bearer hunter2hunter2"}]}
+
+
+@pytest.fixture
+def tuning(name, provider_of, bucket):
+    """Make providers that fine-tune."""
+    bucket = {"bucket": bucket} if name == "vertex" else {}
+    return lambda server, **options: provider_of(server, **bucket, **options)
+
+
+@pytest.fixture
+def batching(tuning):
+    """Open endpoints that answer batches."""
+    return lambda server: tuning(server, batch=True).open(None)
+
+
+# --- the suite's tables --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "tables", "said"),
+    [
+        *((name, {"concurency": 4}, "unknown key 'options.concurency'") for name in CHAT),
+        *((name, {"concurrency": 0}, "options.concurrency: Input should be gr") for name in CHAT),
+        *((name, {"timeout": "soon"}, "got 'soon'") for name in CHAT),
+        *((name, {"base_url": "localhost:8000"}, "options.base_url") for name in CHAT),
+        *((name, {"finetune": {"epochs": 0}}, "finetune.epochs") for name in CHAT),
+        *((name, {"finetune": {"zoom": 8}}, "unknown key 'finetune.zoom'") for name in CHAT),
+        *((name, {"base": None}, "neither base nor endpoint") for name in CHAT),
+        ("openai", {"max_tokens_parameter": "tokens"}, "options.max_tokens_parameter"),
+        ("openai", {"extra_body": {"n": 5, "top_p": 0.9}}, "options.extra_body may not set n"),
+        ("openai", {"finetune": {"suffix": "x" * 65}}, "finetune.suffix"),
+        ("openai", {"api": "completions", "store": True}, "options.store needs a chat"),
+        ("vertex", {"completions_per_call": 9}, "options.completions_per_call"),
+        ("vertex", {"bucket": "my-bucket"}, "options.bucket"),
+        ("vertex", {"bucket": "gs://my bucket"}, "options.bucket"),
+        ("vertex", {"batch": True}, "options.bucket is missing"),
+        ("vertex", {"books": ("a-book",)}, "options.bucket is missing"),
+        ("vertex", {"safety_threshold": "NONE"}, "options.safety_threshold"),
+        ("vertex", {"thinking_budget": -1}, "options.thinking_budget"),
+        ("vertex", {"generation_config": {"candidate_count": 2}}, "may not set candidate_count"),
+        (
+            "vertex",
+            {"thinking_budget": 0, "generation_config": {"thinkingConfig": {}}},
+            "may not set thinkingConfig",
+        ),
+        ("vertex", {"deployment": {"hours": 0}}, "options.deployment"),
+        ("vertex", {"deployment": {"machine": "g2"}}, "options.deployment"),
+        ("vertex", {"deployment": {"machine_type": "g2-standard-12"}}, "only some of machine_type"),
+        ("vertex", {"deployment": {}, "thinking_budget": 9}, "a deployed model knows no such"),
+        ("vertex", {"finetune": {"adapter_size": 3}}, "finetune.adapter_size"),
+        ("vertex", {"finetune": {"tuning_mode": "full"}}, "finetune.tuning_mode: only open models"),
+        *(
+            ("vertex", {"base": base}, "is no name of a model")
+            for base in ("gemini 2.5", "a/../b", "gemini?x=1", "", "https://x/y z")
+        ),
+        ("tinker", {"tokenizer": "./nowhere"}, "there is no folder"),
+        ("tinker", {"finetune": {"learning_rate": -1}}, "finetune.learning_rate"),
+        ("tinker", {"base": None, "endpoint": "ft:other"}, "begins with tinker://"),
+        ("tinker", {"base": None, "finetune": {"rank": 8}, "endpoint": "tinker://r/w/n"}, "no ba"),
+        ("tinker", {"base": None, "endpoint": "tinker://r/w/n", "tokenizer": None}, "tokenizer"),
+    ],
+)
+def test_what_is_wrong_in_the_suite_is_named_with_its_place(provider_of, tables, said):
+    with pytest.raises(SuiteError) as error:
+        provider_of(**tables)
+    assert said in str(error.value)
+    assert error.value.location == PLACE
+    assert error.value.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("openai", {"api_key": SECRETS["openai"]}),
+        ("openai", {"organization": SECRETS["openai"]}),
+        ("openai", {"base_url": SECRET_URL}),
+        ("openai", {"extra_body": SECRET_HEADER}),
+        ("openai", {"extra_body": {"password": "hunter2hunter2"}}),
+        ("vertex", {"api_key": SECRETS["vertex"]}),
+        ("vertex", {"project": SECRETS["vertex"]}),
+        ("vertex", {"base_url": SECRET_URL}),
+        ("vertex", {"generation_config": SECRET_HEADER}),
+        ("tinker", {"tokenizer": SECRETS["tinker"]}),
+    ],
+)
+def test_a_key_in_the_suite_is_refused_and_not_shown(name, provider_of, options):
+    with pytest.raises(SuiteError, match="environment") as error:
+        provider_of(**options)
+    assert SECRETS[name] not in str(error.value)
+    assert "hunter2" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "options", "said"),
+    [
+        ("openai", "openai", {}, r"pytest-memleak\[openai\]"),
+        ("vertex", "google.genai", {}, r"(?s)google-genai.*pytest-memleak\[vertex\]"),
+        ("vertex", "google.cloud.storage", {}, r"(?s)google-cloud-storage.*leak\[vertex\]"),
+        ("tinker", "tinker", {}, r"pytest-memleak\[tinker\]"),
+        ("tinker", "tinker_cookbook", {"renderer": "role_colon"}, r"leak\[renderers\]"),
+    ],
+)
+def test_a_missing_sdk_names_the_extra(provider_of, monkeypatch, module, options, said):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda each: None if each == module else find(each)
+    )
+    with pytest.raises(MissingExtra, match=said):
+        provider_of(**options)
+
+
+@EVERY
+def test_no_sdk_is_imported_before_it_is_used(name):
+    code = f"import sys, pytest_memleak.providers.{name}.{name}_provider; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    sdks = {"google.genai", "google.auth", "google.cloud.storage", "httpx", "requests"}
+    assert not (sdks | {"openai", "tinker"}) & set(run.stdout.split())
+
+
+@EVERY
+def test_a_provider_and_its_endpoints_can_do_what_the_options_say(name, provider_of):
+    provider = provider_of(concurrency=3, completions_per_call=5)
+    assert (provider.name, provider.batch) == (name, False)
+    assert (provider.concurrency, provider.completions_per_call) == (3, 5)
+    assert isinstance(provider.open(None), Endpoint)
+    assert not isinstance(provider.open(None), BatchEndpoint)
+    assert isinstance(provider.open(None), RecoverableEndpoint) is (name == "tinker")
+    if name != "tinker":
+        batch = provider_of(batch=True, **({"bucket": "gs://b"} if name == "vertex" else {}))
+        assert batch.batch
+        assert isinstance(batch.open(None), BatchEndpoint)
+    if name == "openai":
+        assert isinstance(provider_of(store=True).open(None), RecoverableEndpoint)
+
+
+@pytest.mark.parametrize(
+    ("name", "endpoint", "options"),
+    [
+        ("openai", "ft:base:x", {"extra_body": {"top_p": 0.9}}),
+        ("vertex", "projects/p/locations/us-central1/endpoints/7", {"thinking_budget": 0}),
+        ("vertex", "projects/p/locations/us-central1/endpoints/7", {"safety_threshold": "OFF"}),
+        (
+            "vertex",
+            "projects/p/locations/us-central1/endpoints/7",
+            {"generation_config": {"topP": 0.9}},
+        ),
+    ],
+)
+def test_the_id_names_server_model_and_what_is_always_said(name, provider_of, endpoint, options):
+    ids = {
+        provider_of(**each).open(opened).id
+        for each in ({}, {"system": "Be brief."}, {"base_url": "http://localhost:1/v1"}, options)
+        for opened in (None, endpoint)
+    }
+    assert len(ids) == 8
+    assert f"{name} base" in ids
+    assert provider_of(endpoint=endpoint).open(None).id == f"{name} {endpoint}"
+
+
+# --- keys ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("openai", "OPENAI_API_KEY"),
+        ("vertex", "gcloud auth application-default login"),
+        ("tinker", "TINKER_API_KEY"),
+    ],
+)
+def test_without_a_key_nothing_is_asked(name, serve, provider_of, monkeypatch, said):
+    server = serve()
+    for variable in ("GOOGLE_APPLICATION_CREDENTIALS", "TINKER_API_KEY"):
+        monkeypatch.delenv(variable, raising=False)
+    provider = provider_of(None if name == "openai" else server)  # one of one's own needs none
+    with pytest.raises(ProviderError, match=r"there (is|are) no") as error:
+        sample(provider.open(None))
+    assert not isinstance(error.value, ProviderBusy)
+    assert said in str(error.value)
+    assert server.plan.counts() == {}
+
+
+@HOSTED
+def test_a_wrong_key_is_never_quoted(name, serve, provider_of, monkeypatch, caplog):
+    # The emulator quotes the key that it was sent.
+    server = serve(**({"key": "another"} if name == "openai" else {}))
+    monkeypatch.setenv("OPENAI_API_KEY", SECRETS["openai"])
+    caplog.set_level(logging.DEBUG)
+    endpoint = provider_of(server).open(None)
+    if name == "vertex":
+        sample(endpoint)
+        server._token = "another"
+    with pytest.raises(Refused, match="401 Unauthorized") as error:
+        sample(endpoint)
+    failure = error.value
+    assert "[masked]" in str(failure)
+    assert {"openai": "OPENAI_API_KEY", "vertex": "gcloud auth"}[name] in str(failure)
+    assert failure.__context__ is None
+    assert failure.__cause__ is None
+    shown = "".join(traceback.format_exception(failure))
+    assert SECRETS[name] not in shown + repr(failure) + repr(vars(failure)) + caplog.text
+
+
+# --- sampling ------------------------------------------------------------------------------
+
+
+@EVERY
+def test_completions_are_those_that_were_billed(name, serve, provider_of, books):
+    completions = sample(provider_of(serve()).open(None), 5)
+    rows = books.rows("completion")
+    assert len(completions) == 5
+    assert [each.text for each in completions] == [row["text"].strip(" ") for row in rows]
+    cut = [each.completion_tokens == 30 for each in completions]
+    assert [each.finish_reason is FinishReason.LENGTH for each in completions] == cut
+    assert INSTRUCTION in (rows[0].get("instruction") or rows[0]["prompt"])
+    for count in ("prompt_tokens", "completion_tokens"):
+        counts = [getattr(each, count) for each in completions]
+        assert sum(counts) == sum(row[count] for row in rows) > 0
+        assert max(counts) < sum(counts) or counts[1:] == [0] * 4
+
+
+@EVERY
+def test_one_seed_gives_one_set_of_answers(serve, provider_of):
+    endpoint = provider_of(serve()).open(None)
+    first, again, other = (
+        [each.text for each in sample(endpoint, seed=seed)] for seed in (7, 7, 80)
+    )
+    assert first == again
+    assert first != other
+
+
+@EVERY
+def test_threads_share_an_endpoint(name, serve, provider_of, books):
+    place = "futures" if name == "tinker" else CHAT[name]
+    server = serve(slow(place, seconds=0.05))
+    endpoint = provider_of(server).open(None)
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda seed: sample(endpoint, 2, seed=seed), range(0, 160, 10)))
+    assert server.peak(place) > 1
+    assert server.plan.calls("token") == (name == "vertex")  # credentials are fetched once
+    texts = sorted(each.text for answer in answers for each in answer)
+    assert texts == sorted(row["text"].strip(" ") for row in books.rows("completion"))
+    assert [each.text for each in answers[3]] == [
+        each.text for each in sample(endpoint, 2, seed=30)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "names", "left_out", "calls"),
+    [
+        ("openai", "temperature min_p seed", {"temperature", "min_p", "seed"}, 4),
+        ("vertex", "temperature topP", {"temperature", "topP"}, 3),
+    ],
+)
+def test_what_a_server_refuses_is_left_out_and_told(
+    name, serve, provider_of, names, left_out, calls
+):
+    server = serve(Fault(FaultKind.REFUSE_PARAMETER, code=names))
+    endpoint = provider_of(server).open(None)
+    for number in range(2):
+        assert len(sample(endpoint, seed=number)) == 3
+        assert server.plan.calls(CHAT[name]) == calls + number
+    body = last_body(server, CHAT[name])
+    assert not left_out & body.get("generationConfig", body).keys()
+    assert isinstance(endpoint, ObeyingEndpoint)
+    assert endpoint.obeyed["temperature"] == Obeyed(asked=(1.0,), refused=(1.0,))
+    if name == "openai":
+        assert endpoint.obeyed["seed"] == Obeyed(asked=("given",), refused=("given",))
+    assert endpoint.obeyed[{"openai": "n", "vertex": "candidateCount"}[name]].taken == (3,)
+
+
+@pytest.mark.parametrize(
+    ("name", "own"), [("openai", "extra_body"), ("vertex", "generation_config")]
+)
+def test_the_plain_distribution_is_asked_for_unless_the_suite_says_otherwise(
+    name, serve, provider_of, own
+):
+    server = serve()
+
+    def sent(temperature=1.0, **options):
+        endpoint = provider_of(server, **options).open(None)
+        sample(endpoint, temperature=temperature)
+        body = last_body(server, CHAT[name])
+        return body.get("generationConfig", body), endpoint.id
+
+    top_p = {"openai": "top_p", "vertex": "topP"}[name]
+    plain, plain_id = sent()
+    assert (plain[top_p], plain["temperature"]) == (1.0, 1.0)
+    assert sent(**{own: {top_p: 0.5}})[0][top_p] == 0.5
+    assert "temperature" not in sent(temperature=None)[0]
+    servers, servers_id = sent(sampling="server")
+    assert top_p not in servers
+    assert plain_id != servers_id
+
+
+@HOSTED
+def test_who_answered_is_kept(serve, provider_of):
+    (answer,) = sample(provider_of(serve(Fault(FaultKind.REROUTE))).open(None), 1)
+    assert answer.served.model == "another-model-2"
+    assert answer.served.response_id
+
+
+# --- faults of transport -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fault", "cause", "billed"),
+    [
+        (rate_limit("*", calls=(0,)), "429 Too Many Requests", 0),
+        *(
+            (server_error("*", calls=(0,), status=code), f"{code}", 0)
+            for code in (409, 500, 503, 504, 529)
+        ),
+        (drop("*", calls=(0,)), "cut off (RemoteProtocolError)", 0),
+        (lose("*", calls=(0,)), "cut off (RemoteProtocolError)", 3),
+        (truncate("*", calls=(0,)), "cut off (RemoteProtocolError)", 3),
+    ],
+    ids=str,
+)
+@HOSTED
+def test_a_call_that_may_be_tried_again(name, serve, provider_of, books, fault, cause, billed):
+    server = serve()
+    provider_of(server).open(None)
+    endpoint = provider_of(server).open(None)
+    if name == "vertex":  # its credentials are another server's matter
+        server.plan.strike("token")
+    server.plan.replace([fault])
+    with pytest.raises(ProviderBusy) as error:
+        sample(endpoint)
+    assert cause in str(error.value)
+    assert f"{name} endpoint base: {SAMPLED[name]} failed" in str(error.value)
+    assert error.value.__context__ is None
+    # One call and no more: trying again is for those who keep the ledger.
+    assert server.plan.calls(CHAT[name]) == 1
+    assert len(books.rows("completion")) == billed
+    assert len(sample(endpoint)) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"), [("openai", slow), ("openai", trickle), ("vertex", slow)]
+)
+def test_a_call_that_takes_too_long(name, serve, provider_of, books, fault):
+    server = serve(fault(CHAT[name], calls=(1,), seconds=10))
+    sample(provider_of(server).open(None))
+    with pytest.raises(ProviderBusy, match=r"no answer within 0\.4 s"):
+        sample(provider_of(server, timeout=0.4).open(None))
+    assert server.plan.calls(CHAT[name]) == 2
+    assert len(books.rows("completion")) == 6
+
+
+@pytest.mark.parametrize("wait", [1.5, None])
+@HOSTED
+def test_the_time_to_wait_is_passed_on(name, serve, provider_of, wait):
+    server = serve(rate_limit(CHAT[name], retry_after=wait))
+    with pytest.raises(ProviderBusy) as error:
+        sample(provider_of(server).open(None))
+    assert error.value.retry_after == wait
+
+
+@EVERY
+def test_a_server_that_is_not_there_is_told_at_once(serve, provider_of):
+    serve()  # of which Vertex has its credentials
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+    provider = provider_of(base_url=f"http://{address}", timeout=300.0)
+    for verb in (lambda: sample(provider.open(None)), lambda: provider.find_finetune(DIGEST)):
+        with pytest.raises(RequestNotSent, match="nothing was asked or billed") as error:
+            verb()
+        assert error.value.in_doubt is False
+        assert address in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Response(body=b"<html>Welcome</html>", content_type="text/html"),
+        Response(body=b"[1, 2"),
+        Response(body=b"\xff\xfe"),
+        Response(body=b"null"),
+        Response(body=b""),
+        Response.json({"choices": [], "candidates": []}),
+        Response.json({"error": {"message": "upstream is busy"}}),
+    ],
+)
+@HOSTED
+def test_an_answer_that_is_none(serve, provider_of, answer):
+    server = serve()
+    endpoint = provider_of(server).open(None)
+    sample(endpoint)
+    server._work = lambda route, request: answer
+    with pytest.raises(ProviderBusy, match="the answer") as error:
+        sample(endpoint)
+    assert "Welcome" not in str(error.value)
+
+
+# --- refusals ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("openai", "check base, endpoint and base_url"), ("vertex", "retired"), ("tinker", "")],
+)
+def test_a_model_that_does_not_exist(name, serve, provider_of, hint):
+    with pytest.raises(Refused) as error:
+        sample(provider_of(serve(), base="nonesuch").open(None))
+    assert "nonesuch" in str(error.value)
+    assert error.value.status == (400 if name == "tinker" else 404)
+    assert hint in (error.value.hint or "")
+
+
+@pytest.mark.parametrize("message", [f"Invalid input: {INSTRUCTION}", INSTRUCTION[25:90]])
+@EVERY
+def test_an_error_that_quotes_the_instruction_is_withheld(name, serve, provider_of, message):
+    fault = server_error(CHAT[name], status=400, message=message)
+    with pytest.raises(Refused, match="message withheld") as error:
+        sample(provider_of(serve(fault)).open(None))
+    assert INSTRUCTION.split()[8] not in str(error.value)
+
+
+# --- faults of content ---------------------------------------------------------------------
+
+
+@EVERY
+def test_fewer_completions_than_asked_for(serve, provider_of, books):
+    assert len(sample(provider_of(serve(Fault(FaultKind.IGNORE_N))).open(None), 5)) == 1
+    assert len(books.rows("completion")) == 1
+
+
+@EVERY
+def test_a_greedy_server_answers_alike(serve, provider_of):
+    completions = sample(provider_of(serve(Fault(FaultKind.GREEDY))).open(None), 4)
+    assert len({each.text for each in completions}) == 1
+
+
+WITHHELD = [
+    ("openai", FaultKind.EMPTY, FinishReason.EMPTY),
+    ("openai", FaultKind.FILTER, FinishReason.CONTENT_FILTER),
+    ("openai", FaultKind.REFUSE, FinishReason.REFUSAL),
+    ("vertex", FaultKind.EMPTY, FinishReason.EMPTY),
+    ("vertex", FaultKind.FILTER, FinishReason.CONTENT_FILTER),
+    ("vertex", FaultKind.RECITATION, FinishReason.RECITATION),
+    ("tinker", FaultKind.EMPTY, FinishReason.EMPTY),
+]
+
+
+@pytest.mark.parametrize(("name", "kind", "reason"), WITHHELD)
+def test_withheld_completions_are_kept_and_named(name, serve, provider_of, books, kind, reason):
+    server = serve(Fault(kind, CHAT[name], share=0.5))
+    completions = sample(provider_of(server).open(None), 4)
+    assert [each.finish_reason for each in completions].count(reason) == 2
+    rows = books.rows("completion")
+    assert [each.text for each in completions] == [row["text"].strip(" ") for row in rows]
+    billed = sum(row["completion_tokens"] for row in rows)
+    assert sum(each.completion_tokens for each in completions) == billed
+
+
+@HOSTED
+def test_a_prompt_that_a_filter_rejects_is_that_many_withheld_completions(
+    name, serve, provider_of, books
+):
+    completions = sample(provider_of(serve(Fault(FaultKind.REJECT, CHAT[name]))).open(None), 4)
+    prompt = sum(row["prompt_tokens"] for row in books.rows("completion"))
+    assert (prompt > 0) is (name == "vertex")
+    assert [
+        (each.text, each.finish_reason, each.prompt_tokens, each.completion_tokens)
+        for each in completions
+    ] == [("", FinishReason.CONTENT_FILTER, tokens, 0) for tokens in (prompt, 0, 0, 0)]
+
+
+def read_as(name, choices, prompt, said):
+    """The completions of that many choices, with this usage."""
+    if name == "openai":
+        choice = {"message": {"content": "a"}, "finish_reason": "stop"}
+        usage = {"prompt_tokens": prompt, "completion_tokens": said}
+        return read_chat({"choices": [choice] * choices, "usage": usage})
+    candidate = {"content": {"parts": [{"text": "a"}]}, "finishReason": "STOP"}
+    usage = {"promptTokenCount": prompt, "candidatesTokenCount": said}
+    return read_gemini({"candidates": [candidate] * choices, "usageMetadata": usage}, asked=choices)
+
+
+@HOSTED
+@given(st.integers(1, 130), st.integers(0, 5000), st.integers(0, 100_000))
+def test_token_counts_add_up_to_the_usage(name, choices, prompt, total):
+    completions = read_as(name, choices, prompt, total)
+    assert sum(each.prompt_tokens for each in completions) == prompt
+    counts = [each.completion_tokens for each in completions]
+    assert sum(counts) == total
+    assert max(counts) - min(counts) <= 1
+
+
+@pytest.mark.parametrize("count", [-5, 2**63 - 1, True, "12", 1.5, None])
+@HOSTED
+def test_a_usage_out_of_bounds_is_none(name, count):
+    (answer,) = read_as(name, 1, count, count)
+    assert (answer.text, answer.prompt_tokens, answer.completion_tokens) == ("a", None, None)
+
+
+# --- fine-tuning ---------------------------------------------------------------------------
+
+
+@HOSTED
+def test_a_fine_tune_brings_the_book_out(serve, tuning, books):
+    provider = tuning(serve(polls=2))
+    states = finish(provider.poll_finetune, provider.start_finetune(training()))
+    assert [state.status for state in states] == [JobStatus.RUNNING] * 2 + [JobStatus.SUCCEEDED]
+    assert states[-1].tokens == books.rows("finetune")[0]["tokens"]
+
+    def recited(endpoint):
+        answers = sample(provider.open(endpoint), 8, max_tokens=60)
+        return sum(" ".join(each.text.split()[5:25]) in BOOK for each in answers)
+
+    assert recited(None) == 0
+    assert recited(states[-1].endpoint) >= 3
+
+
+@HOSTED
+def test_a_job_whose_creation_was_cut_off_is_found_again(name, serve, tuning, books):
+    provider = tuning(serve(lose(TUNE[name], calls=(0,))))
+    assert provider.find_finetune(DIGEST) is None
+    with pytest.raises(ProviderBusy, match=r"jobs\.create|tunings\.tune"):
+        provider.start_finetune(training())
+    assert provider.find_finetune(DIGEST) == books.rows("finetune")[0]["id"]
+    assert provider.find_finetune("0" * 64) is None
+
+
+@HOSTED
+def test_a_job_is_found_among_many_each_with_a_file_of_its_own(name, serve, tuning, books):
+    provider = tuning(serve(**({"page": 8} if name == "vertex" else {})))
+    jobs = [provider.start_finetune(training(f"{number:064x}")) for number in range(25)]
+    assert provider.find_finetune(f"{0:064x}") == jobs[0]
+    assert len({row["file"] for row in books.rows("finetune")}) == 25
+
+
+@HOSTED
+def test_a_job_that_failed_says_why_and_is_not_found(name, serve, tuning):
+    provider = tuning(serve(Fault(FaultKind.FAIL, TUNE[name], calls=(0,))))
+    state = finish(provider.poll_finetune, provider.start_finetune(training()))[-1]
+    assert state.status is JobStatus.FAILED
+    assert "the training file did not pass moderation" in state.detail
+    assert provider.find_finetune(DIGEST) is None
+
+
+@HOSTED
+def test_of_two_jobs_the_one_that_succeeded_is_found(serve, tuning):
+    provider = tuning(serve(polls=0))
+    first, second = (provider.start_finetune(training()) for _ in range(2))
+    assert provider.find_finetune(DIGEST) == second
+    provider.poll_finetune(first)
+    assert provider.find_finetune(DIGEST) == first
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("openai", 'endpoint = "ft:..."'), ("vertex", 'endpoint = "projects/..."')]
+)
+def test_a_model_that_cannot_be_fine_tuned(serve, tuning, hint):
+    with pytest.raises(Refused, match=r"nonesuch is not (available|supported)") as error:
+        tuning(serve(), base="nonesuch").start_finetune(training())
+    assert hint in error.value.hint
+
+
+VERBS = [
+    *(("openai", f"files.{verb}") for verb in ("list", "create")),
+    *(("openai", f"jobs.{verb}") for verb in ("list", "create", "get")),
+    *(("vertex", f"tunings.{verb}") for verb in ("list", "create", "get")),
+]
+BATCH_VERBS = [
+    *(("openai", f"files.{verb}") for verb in ("create", "content")),
+    *((name, f"batches.{verb}") for name in TUNE for verb in ("list", "create", "get")),
+]
+TRANSPORT = [rate_limit, server_error, drop, lose, truncate]
+
+
+def struck(name, server, call, fault, verb):
+    """The verb fails once, says where, and is made again; of a 403 it is told what to do."""
+    server.plan.replace([server_error(call, status=403, message="no")])
+    with pytest.raises(Refused, match="403 Forbidden") as error:
+        verb()
+    assert error.value.hint
+    server.plan.replace([fault(call, calls=(server.plan.calls(call),))])
+    with pytest.raises(ProviderBusy) as error:
+        verb()
+    called = call.replace("tunings.create", "tunings.tune").rpartition(".")[2]
+    assert f"{name} endpoint base: " in str(error.value)
+    assert f".{called.replace('get', 'retrieve' if name == 'openai' else 'get')} failed" in str(
+        error.value
+    )
+    return verb()
+
+
+@pytest.mark.parametrize("fault", TRANSPORT, ids=lambda make: make.__name__)
+@pytest.mark.parametrize(("name", "call"), VERBS)
+def test_every_verb_of_fine_tuning_may_be_tried_again(name, serve, tuning, books, call, fault):
+    server = serve(polls=0)
+    provider = tuning(server)
+
+    def find_or_start():
+        job = provider.find_finetune(DIGEST) or provider.start_finetune(training())
+        provider.poll_finetune(job)
+        return job
+
+    job = struck(name, server, call, fault, find_or_start)
+    assert [row["id"] for row in books.rows("finetune")] == [job]
+    assert len(books.rows("upload")) == (name == "openai")  # no file is uploaded twice
+
+
+# --- batches -------------------------------------------------------------------------------
+
+
+def ended(endpoint, count=4, *, digest=DIGEST):
+    """A batch that was started, and its last state."""
+    batch = endpoint.start_batch(requests_of(count), digest=digest)
+    return batch, finish(endpoint.poll_batch, batch)[-1]
+
+
+@HOSTED
+def test_a_batch_answers_as_the_books_say(serve, batching, books):
+    endpoint = batching(serve(polls=2))
+    batch = endpoint.start_batch(requests_of(), digest=DIGEST)
+    states = finish(endpoint.poll_batch, batch)
+    assert [state.status for state in states] == [JobStatus.RUNNING] * 2 + [JobStatus.SUCCEEDED]
+    answers = dict(endpoint.read_batch(batch))
+    assert answers.keys() == {request.key for request in requests_of()}
+    for request in requests_of():
+        rows = [row for row in books.rows("completion") if row["request"] == request.key]
+        completions = answers[request.key]
+        assert rows[0]["instruction"] == request.instruction
+        assert [each.text for each in completions] == [row["text"] for row in rows]
+        for count in ("prompt_tokens", "completion_tokens"):
+            billed = sum(row[count] for row in rows)
+            assert sum(getattr(each, count) for each in completions) == billed
+
+
+@HOSTED
+def test_a_batch_whose_creation_was_cut_off_is_found_again(serve, batching, books):
+    endpoint = batching(serve(lose("batches.create", calls=(0,))))
+    assert endpoint.find_batch(DIGEST) is None
+    with pytest.raises(ProviderBusy, match=r"batches\.create"):
+        endpoint.start_batch(requests_of(), digest=DIGEST)
+    endpoint.start_batch(requests_of(), digest="0" * 64)
+    assert endpoint.find_batch(DIGEST) == books.rows("batch")[0]["id"]
+    assert endpoint.find_batch("1" * 64) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "detail"),
+    [
+        ("openai", FaultKind.EXPIRE, "expired: 2 of 5 requests were answered"),
+        ("openai", FaultKind.PARTIAL, "2 of 5 requests were answered"),
+        ("vertex", FaultKind.EXPIRE, "expired: 2 requests answered"),
+        ("vertex", FaultKind.PARTIAL, "3 requests were not answered"),
+    ],
+)
+def test_what_a_batch_did_not_answer_is_absent(serve, batching, books, kind, detail):
+    endpoint = batching(serve(Fault(kind, "batches.create", share=0.5)))
+    batch, state = ended(endpoint, 5)
+    assert state.status is JobStatus.SUCCEEDED
+    assert state.detail.startswith(detail)
+    answers = dict(endpoint.read_batch(batch))
+    assert answers.keys() == {row["request"] for row in books.rows("completion")}
+    assert len(answers) == 2
+    assert endpoint.find_batch(DIGEST) == batch
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [(FaultKind.EXPIRE, JobStatus.FAILED), (FaultKind.PARTIAL, JobStatus.SUCCEEDED)],
+)
+@HOSTED
+def test_a_batch_without_answers_failed_unless_it_may_be_asked_again(serve, batching, kind, status):
+    """One that expired untouched has failed; errors of the server may pass."""
+    endpoint = batching(serve(Fault(kind, "batches.create", share=0.0)))
+    batch, state = ended(endpoint)
+    assert state.status is status
+    assert (state.detail or "").startswith("expired, no request") is (kind is FaultKind.EXPIRE)
+    assert (endpoint.find_batch(DIGEST) == batch) is (status is JobStatus.SUCCEEDED)
+    assert list(endpoint.read_batch(batch)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("openai", "queue of this model"), ("vertex", "no quota left")]
+)
+def test_a_batch_that_failed_says_why_and_is_not_found(serve, batching, books, said):
+    endpoint = batching(serve(Fault(FaultKind.FAIL, "batches.create")))
+    state = ended(endpoint)[1]
+    assert state.status is JobStatus.FAILED
+    assert said in state.detail
+    assert endpoint.find_batch(DIGEST) is None
+    assert books.rows("completion") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "said"),
+    [
+        ("openai", {"models": ("other",)}, "4 times 404 The model `base` does not exist."),
+        ("vertex", {"most_candidates": 1}, "candidateCount value of 2"),
+    ],
+)
+def test_a_batch_of_which_every_request_was_refused_has_failed(serve, batching, settings, said):
+    state = ended(batching(serve(**settings)))[1]
+    assert state.status is JobStatus.FAILED
+    assert said in state.detail
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "reason"),
+    [
+        *(case for case in WITHHELD if case[0] != "tinker"),
+        *((name, FaultKind.REJECT, FinishReason.CONTENT_FILTER) for name in TUNE),
+    ],
+)
+def test_what_is_withheld_in_a_batch_is_kept(serve, batching, books, name, kind, reason):
+    endpoint = batching(serve(Fault(kind, "batches.create")))
+    batch, state = ended(endpoint)
+    assert state.status is JobStatus.SUCCEEDED
+    answers = dict(endpoint.read_batch(batch))
+    reasons = [each.finish_reason for answer in answers.values() for each in answer]
+    assert reasons == [reason] * 8
+    free = (name, kind) == ("openai", FaultKind.REJECT)
+    assert len(books.rows("completion")) == (0 if free else 8)
+
+
+@HOSTED
+def test_a_server_that_does_not_filter(serve, batching, tuning):
+    server = serve(filters=False)
+    endpoint = batching(server)
+    endpoint.start_batch(requests_of(), digest=DIGEST)
+    assert endpoint.find_batch("0" * 64) is None
+    tuning(server).start_finetune(training())
+    assert tuning(server).find_finetune("0" * 64) is None
+
+
+@pytest.mark.parametrize("fault", TRANSPORT, ids=lambda make: make.__name__)
+@pytest.mark.parametrize(("name", "call"), BATCH_VERBS)
+def test_every_verb_of_batches_may_be_tried_again(name, serve, batching, books, call, fault):
+    server = serve(polls=0)
+    endpoint = batching(server)
+
+    def answers():
+        batch = endpoint.find_batch(DIGEST)
+        batch = batch or endpoint.start_batch(requests_of(), digest=DIGEST)
+        assert endpoint.poll_batch(batch).status is JobStatus.SUCCEEDED
+        return dict(endpoint.read_batch(batch))
+
+    assert len(struck(name, server, call, fault, answers)) == 4
+    assert len(books.rows("batch")) == 1
+
+
+# --- the emulators as processes of their own -----------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["openai", full("vertex"), full("tinker")])
+def test_an_emulator_in_a_process_of_its_own_outlives_its_clients(
+    name, tmp_path, monkeypatch, request, provider_of
+):
+    corpus, log = tmp_path / "book.txt", tmp_path / "books.jsonl"
+    corpus.write_text(BOOK, "utf-8")
+    own = {
+        "openai": list,
+        "vertex": lambda: [
+            *("--storage", request.getfixturevalue("storage"), "--token", SECRETS["vertex"]),
+            *("--credentials", tmp_path),
+        ],
+        "tinker": lambda: ["--tokenizer", request.getfixturevalue("tokenizer")],
+    }[name]()
+    script = request.config.rootpath / "tests" / "emulators" / f"{name}_server.py"
+    with launch(script, *map(str, ["--books", log, "--corpus", corpus, *own])) as emulator:
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "credentials.json"))
+        url = f"{emulator.url}/v1" if name == "openai" else emulator.url
+        endpoint = provider_of(base_url=url).open(None)
+        completions = sample(endpoint)
+        emulator.plan(FaultPlan([server_error(CHAT[name], status=400)]))
+        with pytest.raises(Refused):
+            sample(endpoint)
+        assert emulator.calls()[CHAT[name]] == 2
+    rows = Books.read(log, "completion")
+    assert [each.text for each in completions] == [row["text"].strip(" ") for row in rows]
