@@ -20,7 +20,7 @@ The server acts out faults of transport; faults of content reach the handler
 (`request.fault(kind)`). A handler that raises anything but `Refused` answers 500 and makes
 `stop` raise, so that a broken emulator cannot pass for a broken connection.
 
-`Books` is the emulator's own append-only record of what it billed. `run` serves until the
+`Books` is the emulator's own append-only record of what it billed. `run_process` serves until the
 process is ended, printing its port, and `launch` starts such a process and waits for the port:
 it outlives a client that is killed. Beside the emulator's own endpoints there are
 `GET /_emulator/calls` (number of calls per endpoint), `PUT /_emulator/faults` (a plan's
@@ -29,6 +29,7 @@ it outlives a client that is killed. Beside the emulator's own endpoints there a
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import email
 import email.message
@@ -52,6 +53,7 @@ from typing import Any, Self
 
 from faults import Fault, FaultKind, FaultPlan, Strike
 from hostile import ACTS, Act, Honest
+from reciter import Reciter
 
 _PIECES = 20
 _RECENT = 50
@@ -65,12 +67,11 @@ class Books:
 
     Every row has `row` (its number, from 0) and `kind`; the rest is the emulator's. A row is
     one write to a file opened for appending, so it is there whole or not at all, also after
-    the process is killed; `fsync` makes it survive the machine too.
+    the process is killed.
     """
 
-    def __init__(self, path: Path, *, fsync: bool = False) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self._fsync = fsync
         self._lock = threading.Lock()
         path.parent.mkdir(parents=True, exist_ok=True)
         self._rows = len(self.read(path)) if path.exists() else 0
@@ -91,8 +92,6 @@ class Books:
             data = "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogatepass")
             while data:
                 data = data[os.write(self._file, data) :]
-            if self._fsync:
-                os.fsync(self._file)
             self._rows += len(rows)
             return first
 
@@ -510,15 +509,20 @@ def _head(response: Response) -> bytes:
 # --- processes of their own ----------------------------------------------------------------
 
 
-def run(server: HttpServer) -> None:
-    """Serve in this process until it is ended; prints "port N" once it listens."""
-    server.start()
+def run_process(title: str, make: Callable[..., HttpServer], *options: str) -> None:
+    """Serve in this process until it is ended; prints "port N" once it listens.
+
+    make: takes what was given for these options, and a Reciter of the corpus with books.
+    """
+    parser = argparse.ArgumentParser(description=title)
+    for name in ("books", "corpus", *options):
+        parser.add_argument(f"--{name}", required=True, metavar="WHAT")
+    given = parser.parse_args()
+    reciter = Reciter([Path(given.corpus).read_text("utf-8")])
+    server = make(given, reciter=reciter, books=Books(Path(given.books))).start()
     sys.stdout.write(f"port {server.port}\n")
     sys.stdout.flush()
-    try:
-        threading.Event().wait()
-    except KeyboardInterrupt:
-        server.stop()
+    threading.Event().wait()
 
 
 @dataclass(frozen=True, slots=True)
@@ -546,7 +550,7 @@ class Launched:
 
 @contextlib.contextmanager
 def launch(script: Path, *arguments: str) -> Iterator[Launched]:
-    """Start `script` (an emulator that calls `run`) as a process; end it afterwards."""
+    """Start `script` (an emulator that calls `run_process`) as a process; end it afterwards."""
     process = subprocess.Popen(
         [sys.executable, str(script), *arguments], stdout=subprocess.PIPE, text=True
     )

@@ -1,6 +1,6 @@
 """An OpenAI server on loopback: files, fine-tuning, batches and chat completions, with state.
 
-    python tests/emulators/openai_server.py --port 0 --books PATH --corpus TEXT [...]
+    python tests/emulators/openai_server.py --books PATH --corpus TEXT
 
 serves until it is ended and prints "port N". The models are real n-gram models (`Reciter`):
 base models hardly recite the corpus, fine-tuned ones do. Endpoints, as a fault plan names them:
@@ -25,18 +25,16 @@ log-probabilities.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 import math
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from faults import FaultKind, FaultPlan, Strike
-from http_server import Books, HttpServer, Refused, Request, Response, run
+from http_server import Books, HttpServer, Refused, Request, Response, run_process
 from openai_answers import CREATED, ChatCompletions
 from reciter import Reciter, count_tokens
 
@@ -484,31 +482,10 @@ def _examples(file: _File) -> list[tuple[str, str]]:
     return pairs
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main() -> None:
     """Serve as a process of its own."""
-    parser = argparse.ArgumentParser(description="An OpenAI server on loopback, for tests.")
-    parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--books", type=Path, required=True, metavar="PATH")
-    parser.add_argument("--fsync", action="store_true")
-    parser.add_argument("--corpus", type=Path, nargs="+", required=True, metavar="TEXT")
-    parser.add_argument("--models", nargs="+", default=["base"], metavar="NAME")
-    parser.add_argument("--key", help="what the Authorization header must carry")
-    parser.add_argument("--polls", type=int, default=1)
-    parser.add_argument("--most-choices", type=int, default=128)
-    parser.add_argument("--faults", type=Path, metavar="JSON", help="what FaultPlan.to_json wrote")
-    given = parser.parse_args(arguments)
-    faults = FaultPlan.faults_from_json(given.faults.read_bytes()) if given.faults else []
-    run(
-        OpenAIServer(
-            reciter=Reciter([path.read_text("utf-8") for path in given.corpus]),
-            books=Books(given.books, fsync=given.fsync),
-            plan=FaultPlan(faults),
-            port=given.port,
-            models=given.models,
-            key=given.key,
-            polls=given.polls,
-            most_choices=given.most_choices,
-        )
+    run_process(
+        "An OpenAI server on loopback, for tests.", lambda _, **common: OpenAIServer(**common)
     )
 
 

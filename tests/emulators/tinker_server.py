@@ -1,6 +1,6 @@
 """A Tinker server on loopback: sessions, LoRA training, checkpoints and sampling, with state.
 
-    python tests/emulators/tinker_server.py --books PATH --tokenizer DIR --corpus TEXT [...]
+    python tests/emulators/tinker_server.py --books PATH --tokenizer DIR --corpus TEXT ...
 
 serves until it is ended and prints "port N". It speaks what the SDK speaks: a POST starts work
 and returns a promise, `retrieve_future` brings the result (protobuf for training and samples).
@@ -32,9 +32,9 @@ prompt_tokens (with a call's first choice, else 0), completion_tokens, call (the
 
 from __future__ import annotations
 
-import argparse
 import math
 import threading
+from argparse import Namespace
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -44,7 +44,7 @@ from typing import Any
 
 import numpy as np
 from faults import Fault, FaultKind, FaultPlan
-from http_server import Books, Handler, HttpServer, Refused, Request, Response, run
+from http_server import Books, Handler, HttpServer, Refused, Request, Response, run_process
 from reciter import Reciter
 from tinker.proto import tinker_public_pb2 as pb
 from tinker_words import Lesson, Words, read_example
@@ -164,11 +164,6 @@ class TinkerServer(HttpServer):
         """End every session, as happens some time after its client has gone."""
         with self._state:
             self._sessions = dict.fromkeys(self._sessions, False)
-
-    def delete_checkpoints(self) -> None:
-        """Delete every checkpoint."""
-        with self._state:
-            self._saved.clear()
 
     def _with_key(self, handler: Handler) -> Handler:
         def checked(request: Request) -> Response:
@@ -512,32 +507,13 @@ def _failed(fault: Fault) -> Response:
     return Response.json({"error": fault.message, "category": category})
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main() -> None:
     """Serve as a process of its own."""
-    parser = argparse.ArgumentParser(description="A Tinker server on loopback, for tests.")
-    parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--books", type=Path, required=True, metavar="PATH")
-    parser.add_argument("--fsync", action="store_true")
-    parser.add_argument("--tokenizer", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--corpus", type=Path, nargs="+", required=True, metavar="TEXT")
-    parser.add_argument("--models", nargs="+", default=["base"], metavar="NAME")
-    parser.add_argument("--key", help="what the X-API-Key header must carry")
-    parser.add_argument("--polls", type=int, default=0)
-    parser.add_argument("--faults", type=Path, metavar="JSON", help="what FaultPlan.to_json wrote")
-    given = parser.parse_args(arguments)
-    faults = FaultPlan.faults_from_json(given.faults.read_bytes()) if given.faults else []
-    run(
-        TinkerServer(
-            reciter=Reciter([path.read_text("utf-8") for path in given.corpus]),
-            books=Books(given.books, fsync=given.fsync),
-            tokenizer=given.tokenizer,
-            plan=FaultPlan(faults),
-            port=given.port,
-            models=given.models,
-            key=given.key,
-            polls=given.polls,
-        )
-    )
+
+    def make(given: Namespace, **common: Any) -> TinkerServer:
+        return TinkerServer(tokenizer=Path(given.tokenizer), **common)
+
+    run_process("A Tinker server on loopback, for tests.", make, "tokenizer")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """A Vertex AI server on loopback: tuning, batch prediction and generateContent, with state.
 
-    python tests/emulators/vertex_server.py --books PATH --storage URL --corpus TEXT [...]
+    python tests/emulators/vertex_server.py --books PATH --storage URL --corpus TEXT ...
 
 serves until it is ended and prints "port N". The models are real n-gram models (`Reciter`):
 base models hardly recite the corpus, fine-tuned ones do. Training data and batches are read
@@ -26,13 +26,13 @@ choice, and request: in a batch, the key in the request's labels.
 
 from __future__ import annotations
 
-import argparse
 import base64
 import itertools
 import json
 import math
 import re
 import threading
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +40,7 @@ from typing import Any
 
 from faults import FaultKind, FaultPlan, Strike
 from gcs_server import read_object, write_object
-from http_server import Books, HttpServer, Refused, Request, Response, run
+from http_server import Books, HttpServer, Refused, Request, Response, run_process
 from openai_answers import ChatCompletions
 from reciter import Reciter, count_tokens
 from vertex_answers import ContentGenerator
@@ -484,36 +484,17 @@ def _key(body: Mapping[str, Any]) -> str | None:
     return base64.b32decode(padded).decode() or None
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main() -> None:
     """Serve as a process of its own."""
-    parser = argparse.ArgumentParser(description="A Vertex AI server on loopback, for tests.")
-    parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--books", type=Path, required=True, metavar="PATH")
-    parser.add_argument("--fsync", action="store_true")
-    parser.add_argument("--storage", required=True, metavar="URL")
-    parser.add_argument("--corpus", type=Path, nargs="+", required=True, metavar="TEXT")
-    parser.add_argument("--models", nargs="+", default=["base"], metavar="NAME")
-    parser.add_argument("--token", help="what the Authorization header must carry")
-    parser.add_argument("--credentials", type=Path, metavar="FOLDER", help="write some there")
-    parser.add_argument("--polls", type=int, default=1)
-    parser.add_argument("--most-candidates", type=int, default=8)
-    parser.add_argument("--faults", type=Path, metavar="JSON", help="what FaultPlan.to_json wrote")
-    given = parser.parse_args(arguments)
-    faults = FaultPlan.faults_from_json(given.faults.read_bytes()) if given.faults else []
-    server = VertexServer(
-        reciter=Reciter([path.read_text("utf-8") for path in given.corpus]),
-        books=Books(given.books, fsync=given.fsync),
-        storage=given.storage,
-        plan=FaultPlan(faults),
-        port=given.port,
-        models=given.models,
-        token=given.token,
-        polls=given.polls,
-        most_candidates=given.most_candidates,
+
+    def make(given: Namespace, **common: Any) -> VertexServer:
+        server = VertexServer(storage=given.storage, token=given.token, **common)
+        server.write_credentials(Path(given.credentials))
+        return server
+
+    run_process(
+        "A Vertex AI server on loopback, for tests.", make, "storage", "token", "credentials"
     )
-    if given.credentials:
-        server.write_credentials(given.credentials)
-    run(server)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import socket
 import threading
 import time
 from collections import Counter
@@ -134,24 +133,6 @@ def test_it_is_not_looked_for_where_answers_are_kept(ledger, ask, retry):
     with pytest.raises(RequestNotSent):
         drawn(ledger, endpoint, ask(), retry)
     assert endpoint.scan_scope == []
-    nothing_is_booked(ledger)
-
-
-def test_a_closed_port(ledger, ask):
-    """In real time, with a real socket."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-
-    def call(asked):
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=5).close()
-        except ConnectionRefusedError:
-            raise refused() from None
-        return answers(asked)
-
-    with pytest.raises(RequestNotSent):
-        drawn(ledger, Scripted(call), ask(), Retry(first=0.01, unreached=0.05))
     nothing_is_booked(ledger)
 
 
