@@ -244,13 +244,13 @@ def _load(book_path: Path, path: Path) -> tuple[Book, list[Generation]]:
         book_from_records,
         generations_from_records,
         load_records,
-        with_instructions_asked,
+        with_recorded_instructions,
     )
 
     book = book_from_records(load_records(book_path), book_id=book_path.stem, place=str(book_path))
     records = load_records(path)
     generations = generations_from_records(records, place=str(path))
-    return with_instructions_asked(book, records), generations
+    return with_recorded_instructions(book, records), generations
 
 
 def _table(rows: list[dict[str, Any]]) -> None:

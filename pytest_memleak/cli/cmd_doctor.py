@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from pytest_memleak.cli.columns import print_table
 from pytest_memleak.cli.run_pytest import command_line, next_step
 from pytest_memleak.providers.provider_registry import PROVIDERS, Needs
-from pytest_memleak.records.book import WAYS_TO_ASK
+from pytest_memleak.records.book import PROMPT_FIXES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -210,7 +210,7 @@ def _check_book(source: BookSource, suite: Suite, suite_run: SuiteRun) -> _Check
         return _Check(
             subject,
             f"{state}, {unprompted:,} without an instruction",
-            WAYS_TO_ASK,
+            PROMPT_FIXES,
         )
     return _Check(subject, state)
 

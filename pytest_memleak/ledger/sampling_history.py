@@ -27,7 +27,7 @@ from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import numbers_of
 from pytest_memleak.ledger.prompts import PairPrompts, kept_temperature
 from pytest_memleak.ledger.tables import calls, generations, questions
-from pytest_memleak.records.provenance import Tried, weights_in
+from pytest_memleak.records.provenance import Tried, weights_digest
 
 Setting = tuple[str, str, float, int]
 """An attempt's endpoint, book id, temperature, and seed."""
@@ -316,7 +316,7 @@ def _attempts(
     for endpoint, model, fingerprint, ended in served:
         names[endpoint].add(_model_place(endpoint))
         if ended <= until:
-            weights[endpoint] |= {weights_in(fingerprint) or ""} - {""}
+            weights[endpoint] |= {weights_digest(fingerprint) or ""} - {""}
             names[endpoint] |= {model or ""} - {""}
     own = weights[endpoint_id], names[endpoint_id]
     same = [

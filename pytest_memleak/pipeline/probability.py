@@ -22,7 +22,7 @@ from pytest_memleak.pipeline.ledger_endpoint import (
 )
 from pytest_memleak.pipeline.required_samples import Purpose
 from pytest_memleak.records import Completeness, Issue
-from pytest_memleak.records.pair_result import CountedDraws
+from pytest_memleak.records.pair_result import SampledCount
 from pytest_memleak.scoring.extraction import Extraction
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class WindowExtraction:
     completeness: Completeness
     endpoint_id: str | None = None
     provenance_check: ProvenanceCheck | None = None
-    sampled: tuple[CountedDraws, ...] = ()
+    sampled: tuple[SampledCount, ...] = ()
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -209,14 +209,14 @@ class _Windows:
         same = functools.partial(self._source.same_weights, self._canaries(asked), windows_alike)
         return check_provenance(self._source, asked, self._pair, resources, same=same)
 
-    def counted(self) -> CountedDraws:
+    def counted(self) -> SampledCount:
         """What evidence says of the answers that these windows are of."""
         asked, digest, got = self._chosen, hashlib.sha256(), 0
         for got, answer in enumerate(self._source.drawn(asked), 1):  # noqa: B007 - counted
             for part in (answer.excerpt_id, answer.text):
                 data = part.encode("utf-8", "surrogatepass")
                 digest.update(len(data).to_bytes(8, "big") + data)
-        return CountedDraws(
+        return SampledCount(
             purpose=Purpose.OWN.value,
             pair=self._pair.id,
             endpoint=self._source.endpoint_id,

@@ -40,7 +40,7 @@ from pytest_memleak.pipeline.required_samples import (
     probed_book,
 )
 from pytest_memleak.records import Issue, Kind
-from pytest_memleak.records.pair_result import CountedDraws
+from pytest_memleak.records.pair_result import SampledCount
 from pytest_memleak.verdict.completeness import completeness
 from pytest_memleak.verdict.evidence_requirements import GenerationRequest
 from pytest_memleak.verdict.generation_kinds import KINDS, GenerationCensus
@@ -173,10 +173,10 @@ class CountedGenerations:
         return int(each.min()) if len(each) else 0
 
     @property
-    def counted(self) -> CountedDraws:
+    def counted(self) -> SampledCount:
         """What evidence says of them."""
         counted = self._census.counted()
-        return CountedDraws(
+        return SampledCount(
             purpose=self.required.purpose.value,
             pair=self.required.pair.id,
             endpoint=self.sampled.endpoint_id,

@@ -15,8 +15,8 @@ from pytest_memleak.interfaces.protocols import Manuscript
 from pytest_memleak.records.paper_format import (
     generations_from_records,
     load_records,
-    refuse_those_of_another_book,
-    with_instructions_asked,
+    validate_excerpt_ids,
+    with_recorded_instructions,
 )
 
 if TYPE_CHECKING:
@@ -88,5 +88,5 @@ def _drawn(path: Path, book: Book) -> tuple[Book, list[Generation]]:
     if not records:
         raise RecordsError("there are no records", location=str(path))
     generations = generations_from_records(records, place=str(path))
-    refuse_those_of_another_book(generations, book, place=str(path))
-    return with_instructions_asked(book, records), generations
+    validate_excerpt_ids(generations, book, place=str(path))
+    return with_recorded_instructions(book, records), generations

@@ -27,8 +27,8 @@ from pytest_memleak.records.paper_format import (
     described_records,
     generations_from_records,
     load_records,
-    refuse_those_of_another_book,
-    with_instructions_asked,
+    validate_excerpt_ids,
+    with_recorded_instructions,
 )
 from pytest_memleak.records.provenance import RecordedAs
 
@@ -77,7 +77,7 @@ class RecordedEndpoint:
 
     def asked(self, book: Book) -> Book:
         """The book with the instructions that the records say were asked, if they do."""
-        return with_instructions_asked(book, self._reading(book).records)
+        return with_recorded_instructions(book, self._reading(book).records)
 
     def described(self, book: Book) -> Iterator[RecordedAs]:
         """What the records say of which book they are."""
@@ -95,7 +95,7 @@ class RecordedEndpoint:
             if BOOK in self._path
             else f"with several books, let options.path name a file for each with {BOOK}"
         )
-        refuse_those_of_another_book(read.generations, book, place=str(read.path), hint=hint)
+        validate_excerpt_ids(read.generations, book, place=str(read.path), hint=hint)
         return iter(read.generations)
 
     def _file(self, book: Book) -> Path:

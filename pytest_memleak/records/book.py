@@ -9,7 +9,7 @@ from typing import Literal
 
 WordMode = Literal["paper", "unicode"]
 
-WAYS_TO_ASK = (
+PROMPT_FIXES = (
     'name a file with a summary for each, summaries = "FILE", in the [[book]]; or let a '
     '[suite.summarizer] write them; or set probe = "continuation" in [suite], which needs none'
 )

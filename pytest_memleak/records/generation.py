@@ -108,10 +108,10 @@ _REASONS = {
 
 
 def finish_reason(word: str | None) -> FinishReason:
-    """The reason that a server's word stands for, in any case of letters."""
-    said = (word or "").lower()
-    if "recitation" in said:
+    """Return the reason that a server's word stands for, in any letter case."""
+    key = (word or "").lower()
+    if "recitation" in key:
         return FinishReason.RECITATION
-    if said.startswith(("content_filter", "content-filter")):
+    if key.startswith(("content_filter", "content-filter")):
         return FinishReason.CONTENT_FILTER
-    return _REASONS.get(said, FinishReason.UNKNOWN)
+    return _REASONS.get(key, FinishReason.UNKNOWN)

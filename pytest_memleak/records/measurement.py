@@ -206,11 +206,11 @@ class Measure:
     by_round: Callable[[Any], Iterable[int]] | None = field(default=None, repr=False, compare=False)
     function: Callable[..., float] | None = field(default=None, repr=False, compare=False)
 
-    def estimate(self, known: Any) -> Estimate | None:
+    def estimate(self, analysis: Any) -> Estimate | None:
         """Its value and interval from an Analysis or an Extraction; None where there is none."""
-        if self.read is None or getattr(known, self.needs.part, None) is None:
+        if self.read is None or getattr(analysis, self.needs.part, None) is None:
             return None
-        value = self.read(known)
+        value = self.read(analysis)
         if value is None or isinstance(value, Estimate):
             return value
         number = value.words if isinstance(value, Block) else value

@@ -243,9 +243,9 @@ class Suite:
         """
         own = [pair.book.id] if pair.control else []
         leaks = [
-            one.book.id
-            for one in self.pairs
-            if one.model.id == pair.model.id and one.expected == "leak"
+            other.book.id
+            for other in self.pairs
+            if other.model.id == pair.model.id and other.expected == "leak"
         ]
         common = [book.id for book in self.books if book.role == "common"]
         return tuple(dict.fromkeys((*own, *leaks, *pair.model.finetune_books, *common)))

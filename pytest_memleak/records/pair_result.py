@@ -13,7 +13,7 @@ from pytest_memleak.records.measurement import Measure, PassageRate
 from pytest_memleak.records.plot_records import PlotData
 from pytest_memleak.records.provenance import Provenance
 from pytest_memleak.records.releases import ReleaseComparison
-from pytest_memleak.records.round_stats import DetectionSummary, RoundFigures
+from pytest_memleak.records.round_stats import DetectionSummary, RoundStats
 from pytest_memleak.records.verdicts import Completeness, Verdict, WorkVerdict, verdict_words
 
 
@@ -70,7 +70,7 @@ _NOTHING = Completeness(requested=0, received=0)
 
 
 @dataclass(frozen=True, slots=True)
-class CountedDraws:
+class SampledCount:
     """Answers that a verdict rests on.
 
     purpose: own, greedy, canary, unrequested, null or baseline; pair: whose questions they answer
@@ -198,7 +198,7 @@ class PairResult:
     word_count: int
     excerpts: int
     completeness: Completeness
-    sampled: tuple[CountedDraws, ...]
+    sampled: tuple[SampledCount, ...]
     warnings: tuple[str, ...]
     spared: str | None
     passages: tuple[Passage, ...] = ()
@@ -208,7 +208,7 @@ class PairResult:
     scan_scope: ScanScope | None = None
     catalog: dict[str, Any] | None = None
     windows: dict[str, Any] | None = None
-    rounds: RoundFigures | None = None
+    rounds: RoundStats | None = None
     coverage: dict[str, Any] | None = None
     brought: tuple[Measure, ...] = ()
     plot: PlotData | None = None
@@ -250,18 +250,22 @@ class PairResult:
     def unasked(self) -> tuple[Passage, ...]:
         """Long passages that no verdict tells by itself: of other books, or excused."""
         over = self.settings["span_threshold"]
-        return tuple(one for one in self.passages if one.words > over and (one.book or one.excused))
+        return tuple(
+            passage
+            for passage in self.passages
+            if passage.words > over and (passage.book or passage.excused)
+        )
 
     @property
     def leaking(self) -> tuple[WorkVerdict, ...]:
         """The works of the collection that are over a limit."""
-        return tuple(one for one in self.works if one.verdict is Verdict.FAIL)
+        return tuple(work for work in self.works if work.verdict is Verdict.FAIL)
 
     def to_json(self) -> dict[str, Any]:
         """As plain lists and dicts."""
-        made = dataclasses.asdict(dataclasses.replace(self, completeness=_NOTHING))
-        works = [one | {"verdict": one["verdict"].value} for one in made["works"]]
-        return made | {"completeness": self.completeness.to_json(), "works": works}
+        data = dataclasses.asdict(dataclasses.replace(self, completeness=_NOTHING))
+        works = [work | {"verdict": work["verdict"].value} for work in data["works"]]
+        return data | {"completeness": self.completeness.to_json(), "works": works}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> PairResult:
@@ -278,12 +282,12 @@ class PairResult:
                 "completeness": Completeness.from_json(data["completeness"]),
                 "provenance": data["provenance"] and Provenance.from_json(data["provenance"]),
                 "detection": data["detection"] and DetectionSummary.from_json(data["detection"]),
-                "sampled": tuple(CountedDraws(**one) for one in data["sampled"]),
-                "parts": tuple(BookPart(**one) for one in data["parts"]),
+                "sampled": tuple(SampledCount(**samples) for samples in data["sampled"]),
+                "parts": tuple(BookPart(**part) for part in data["parts"]),
                 "works": tuple(map(WorkVerdict.from_json, data["works"])),
                 "brought": tuple(map(Measure.from_json, data["brought"])),
                 "scan_scope": data["scan_scope"] and ScanScope(**data["scan_scope"]),
-                "rounds": data["rounds"] and RoundFigures.from_json(data["rounds"]),
+                "rounds": data["rounds"] and RoundStats.from_json(data["rounds"]),
                 "plot": data["plot"] and PlotData.from_json(data["plot"]),
             }
         )

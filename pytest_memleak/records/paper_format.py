@@ -21,7 +21,7 @@ from pytest_memleak.records.book import Book, Excerpt, book_digest
 from pytest_memleak.records.generation import FinishReason, Generation, finish_reason
 from pytest_memleak.records.provenance import RecordedAs
 from pytest_memleak.records.reasoning_and_tool_calls import (
-    THOUGHTS,
+    REASONING_KEYS,
     count_runs,
     texts_in,
     without_answer,
@@ -32,11 +32,11 @@ _CHUNK = 1 << 20
 _LONGEST_ID = 200
 _LONGEST_REASON = 40
 # What is said of a generation in our own exports, beside servers' words.
-_OWN_WORDS = {one.value: one for one in FinishReason}
+_OWN_WORDS = {reason.value: reason for reason in FinishReason}
 # What else may stand with a generation; a longer text under another name may be the model's.
 _KNOWN = frozenset(
     {
-        *("generated_text", "finish_reason", "finish_word", "ordinal", *THOUGHTS),
+        *("generated_text", "finish_reason", "finish_word", "ordinal", *REASONING_KEYS),
         *("excerpt_id", "excerpt_text", "instruction", "prompt", "messages"),
         *("author_name", "book_name", "word_count", "detail", "chapter", "generations"),
     }
@@ -101,14 +101,14 @@ def generations_from_records(
     A blank text is EMPTY, whatever else the record says, unless it was withheld.
     Raises RecordsError, naming `place` and the record, for anything not of that form.
     """
-    found: dict[str, list[Generation]] = {}
+    generations: dict[str, list[Generation]] = {}
     whole: set[str] = set()
     for number, row in enumerate(_rows(records, place)):
         where = f"{place}, record {number}"
         excerpt_id = _excerpt_id(row, where)
         _optional_text(row, "instruction", where)
         single = "generated_text" in row and "generations" not in row
-        if excerpt_id in whole or (excerpt_id in found and not single):
+        if excerpt_id in whole or (excerpt_id in generations and not single):
             raise RecordsError(
                 f"the excerpt_id {excerpt_id!r} occurs twice",
                 location=where,
@@ -116,25 +116,29 @@ def generations_from_records(
             )
         if not single:
             whole.add(excerpt_id)
-        drawn = found.setdefault(excerpt_id, [])
+        drawn = generations.setdefault(excerpt_id, [])
         for answer in [row] if single else _answers(row, where):
             drawn.append(_generation(answer, excerpt_id, len(drawn), where))
-    return [one for excerpt_id in sorted(found, key=_order) for one in found[excerpt_id]]
+    return [
+        generation
+        for excerpt_id in sorted(generations, key=_order)
+        for generation in generations[excerpt_id]
+    ]
 
 
 def described_records(records: object) -> Iterator[RecordedAs]:
     """What generation records say of their book, where they say anything."""
     for row in records if isinstance(records, Sequence) else ():
-        told = {
+        description = {
             key: value
             for key in ("book_name", "author_name", "excerpt_text")
             if isinstance(value := row.get(key), str) and value
         }
-        if told and isinstance(row.get("excerpt_id"), str | int):
-            yield RecordedAs(str(row["excerpt_id"]), **told)
+        if description and isinstance(row.get("excerpt_id"), str | int):
+            yield RecordedAs(str(row["excerpt_id"]), **description)
 
 
-def with_instructions_asked(book: Book, records: object) -> Book:
+def with_recorded_instructions(book: Book, records: object) -> Book:
     """The book with the instructions that the generation records say were asked, if they do."""
     asked = {
         str(row["excerpt_id"]): row["instruction"]
@@ -147,8 +151,8 @@ def with_instructions_asked(book: Book, records: object) -> Book:
     if not asked:
         return book
     excerpts = tuple(
-        dataclasses.replace(one, instruction=asked.get(one.id, one.instruction))
-        for one in book.excerpts
+        dataclasses.replace(excerpt, instruction=asked.get(excerpt.id, excerpt.instruction))
+        for excerpt in book.excerpts
     )
     return dataclasses.replace(book, excerpts=excerpts, digest=book_digest(excerpts))
 
@@ -313,8 +317,8 @@ def _generation(answer: object, excerpt_id: str, ordinal: int, where: str) -> Ge
     reason, word = _finish(answer, where)
     if not text.strip() and not reason.withheld:
         reason = FinishReason.EMPTY
-    _refuse_unread(answer, text, where)
-    thoughts = [text for key in THOUGHTS if key in answer for text in texts_in(answer[key])]
+    _validate_nothing_unread(answer, text, where)
+    thoughts = [text for key in REASONING_KEYS if key in answer for text in texts_in(answer[key])]
     return Generation(
         excerpt_id,
         ordinal,
@@ -325,10 +329,10 @@ def _generation(answer: object, excerpt_id: str, ordinal: int, where: str) -> Ge
     )
 
 
-def _refuse_unread(answer: Mapping[str, Any], text: str, where: str) -> None:
+def _validate_nothing_unread(answer: Mapping[str, Any], text: str, where: str) -> None:
     """Nobody knows whether the model wrote what stands under a name of somebody's own."""
     for key in answer.keys() - _KNOWN:
-        unread = (one for one in texts_in(answer[key]) if one.strip() not in text)
+        unread = (passage for passage in texts_in(answer[key]) if passage.strip() not in text)
         longest = max(map(count_runs, unread), default=0)
         if longest >= _FEW_WORDS:
             name = str(key)[:_LONGEST_REASON]
@@ -344,16 +348,16 @@ def _finish(answer: Mapping[str, Any], where: str) -> tuple[FinishReason, str | 
     """Why it ended, and the word for it: only a word that is known to end a whole answer does."""
     if "finish_reason" not in answer:
         return FinishReason.UNTOLD, None
-    said = answer["finish_reason"]
-    if said is None:
+    value = answer["finish_reason"]
+    if value is None:
         return FinishReason.UNKNOWN, "null"
-    if not isinstance(said, str):
+    if not isinstance(value, str):
         raise RecordsError(
-            f"finish_reason is {_kind(said)}; expected a string such as 'stop', or null",
+            f"finish_reason is {_kind(value)}; expected a string such as 'stop', or null",
             location=where,
         )
-    word = _optional_text(answer, "finish_word", where) or said
-    reason = _OWN_WORDS.get(said.lower()) or finish_reason(said)
+    word = _optional_text(answer, "finish_word", where) or value
+    reason = _OWN_WORDS.get(value.lower()) or finish_reason(value)
     return reason, None if reason is FinishReason.UNTOLD else word[:_LONGEST_REASON]
 
 
@@ -390,17 +394,17 @@ def _kind(value: object) -> str:
 _HINT = "score generations against the book they were prompted with"
 
 
-def refuse_those_of_another_book(
+def validate_excerpt_ids(
     generations: Iterable[Generation], book: Book, *, place: str, hint: str = _HINT
 ) -> None:
     """Raise RecordsError for generations of excerpts that the book does not have."""
-    known = {one.id for one in book.excerpts}
-    strangers = sorted({one.excerpt_id for one in generations} - known)
+    ids = {excerpt.id for excerpt in book.excerpts}
+    strangers = sorted({generation.excerpt_id for generation in generations} - ids)
     if strangers:
-        raise no_excerpt(*strangers, book_id=book.id, place=place, hint=hint)
+        raise missing_excerpt_error(*strangers, book_id=book.id, place=place, hint=hint)
 
 
-def no_excerpt(
+def missing_excerpt_error(
     first: str, *more: str, book_id: str, place: str | None = None, hint: str = _HINT
 ) -> RecordsError:
     """The error that says so, for who meets one generation at a time."""

@@ -120,11 +120,11 @@ class PlotData:
             **{
                 **data,
                 **{name: _tuple(data[name]) for name in plain},
-                "chapters": tuple(Heading(**one) for one in data["chapters"]),
+                "chapters": tuple(Heading(**heading) for heading in data["chapters"]),
                 "lengths": tuple((length, count) for length, count in data["lengths"]),
                 "spans": tuple(map(SpanNote.from_json, data["spans"])),
                 "links": tuple(
-                    Link(**{**one, "sources": tuple(one["sources"])}) for one in data["links"]
+                    Link(**{**link, "sources": tuple(link["sources"])}) for link in data["links"]
                 ),
             }
         )

@@ -17,15 +17,15 @@ def fingerprint_of_weights(digest: str) -> str:
     return f"sha256:{digest}"
 
 
-def weights_in(fingerprint: str | None) -> str | None:
+def weights_digest(fingerprint: str | None) -> str | None:
     """The digest in such a fingerprint; None in any other."""
-    found = _WEIGHTS.fullmatch(fingerprint or "")
-    return found and found[1]
+    match = _WEIGHTS.fullmatch(fingerprint or "")
+    return match and match[1]
 
 
-def server_fingerprint(said: str | None) -> str | None:
+def server_fingerprint(fingerprint: str | None) -> str | None:
     """A server's own word of itself, which never passes for a digest that was taken here."""
-    return f"it says {said}" if weights_in(said) else said
+    return f"it says {fingerprint}" if weights_digest(fingerprint) else fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class Provenance:
         return cls(
             **{
                 **data,
-                "served": tuple(ServedBy(**one) for one in data["served"]),
+                "served": tuple(ServedBy(**server) for server in data["served"]),
                 "refused": tuple(data["refused"]),
                 "tried": data["tried"] and Tried(**data["tried"]),
             }
@@ -128,7 +128,7 @@ def distribution(options: Mapping[str, Any], refused: Iterable[str]) -> str:
         return "the server's own"
     refused = set(refused)
     but = ", ".join(name for name in _SHAPES if name in refused)
-    told = [f"{but}, which the server refuses"] if but else []
+    changes = [f"{but}, which the server refuses"] if but else []
     further = {**options.get("extra_body", {}), **options.get("generation_config", {})}
-    told += [f"{name} = {further[name]}" for name in _SHAPES if name in further]
-    return f"the model's own, but for {'; '.join(told)}" if told else "the model's own"
+    changes += [f"{name} = {further[name]}" for name in _SHAPES if name in further]
+    return f"the model's own, but for {'; '.join(changes)}" if changes else "the model's own"

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
-THOUGHTS = (
+REASONING_KEYS = (
     *("reasoning_content", "reasoning", "reasoning_details", "thinking", "thinking_blocks"),
     *("thoughts", "tool_calls", "function_call", "audio"),
 )
@@ -21,13 +21,13 @@ _LONGEST_MEAN = 16
 Place = tuple[str, ...]
 
 
-def texts_in(said: object) -> list[str]:
+def texts_in(value: object) -> list[str]:
     """Every text of more than a word in it, however it is wrapped.
 
     What lists have at one place is one text: a stream parts what was thought wherever it likes.
     """
     pieces: dict[Place, list[str]] = {}
-    for place, text in _strings(said):
+    for place, text in _strings(value):
         pieces.setdefault(place, []).append(text)
     return [text for its in pieces.values() for text in _joined(its) if _is_text(text)]
 
@@ -36,7 +36,7 @@ def without_answer(texts: list[str], answer: str, *, asked: str = "") -> str:
     """These texts, each once, but for what the answer has and for the instruction, said again."""
     if asked:
         texts = [text.replace(asked, " ") for text in texts]
-    return "\n\n".join(dict.fromkeys(one for one in texts if one.strip() not in answer))
+    return "\n\n".join(dict.fromkeys(text for text in texts if text.strip() not in answer))
 
 
 def count_runs(text: str) -> int:
@@ -44,20 +44,20 @@ def count_runs(text: str) -> int:
     return len(_RUN.findall(text))
 
 
-def _strings(said: object) -> Iterator[tuple[Place, str]]:
+def _strings(value: object) -> Iterator[tuple[Place, str]]:
     """Each string with its place, in order; its place among a list's others is none."""
     # No recursion: a server decides how deep it is.
-    waiting: list[tuple[Place, object]] = [((), said)]
+    waiting: list[tuple[Place, object]] = [((), value)]
     while waiting:
-        place, one = waiting.pop()
-        if isinstance(one, str):
-            yield place, one
-        elif isinstance(one, Mapping):
-            inside = [((*place, str(key)), value) for key, value in one.items()]
-            keys = [((*place, ""), f"{key}\n") for key in one if _is_text(str(key))]
+        place, part = waiting.pop()
+        if isinstance(part, str):
+            yield place, part
+        elif isinstance(part, Mapping):
+            inside = [((*place, str(key)), value) for key, value in part.items()]
+            keys = [((*place, ""), f"{key}\n") for key in part if _is_text(str(key))]
             waiting += reversed(keys + inside)
-        elif isinstance(one, list):
-            waiting += [(place, value) for value in reversed(one)]
+        elif isinstance(part, list):
+            waiting += [(place, value) for value in reversed(part)]
 
 
 def _joined(pieces: list[str]) -> list[str]:

@@ -65,7 +65,7 @@ class ReleaseComparison:
     @property
     def verdict(self) -> Verdict:
         """FAIL if anything got worse; PASS if nothing did and everything could be told."""
-        return _worst([*(one.verdict for one in self.changes), *self._doubts()])
+        return _worst_verdict([*(change.verdict for change in self.changes), *self._doubts()])
 
     @property
     def comparisons(self) -> int:
@@ -74,9 +74,9 @@ class ReleaseComparison:
 
     def of(self, pair: str) -> Verdict | None:
         """What it says of a pair; None where that was not to be compared."""
-        found = [one.verdict for one in self.changes if one.pair == pair]
+        verdicts = [change.verdict for change in self.changes if change.pair == pair]
         doubts = [Verdict.INCONCLUSIVE] if pair in self.obstacles else []
-        return _worst(found + doubts) if found or doubts else None
+        return _worst_verdict(verdicts + doubts) if verdicts or doubts else None
 
     def to_json(self) -> dict[str, Any]:
         """As plain lists and dicts."""
@@ -86,7 +86,7 @@ class ReleaseComparison:
             "tolerances": dict(self.tolerances),
             "confidence": self.confidence,
             "verdict": self.verdict.value,
-            "changes": [asdict(one) for one in self.changes],
+            "changes": [asdict(change) for change in self.changes],
             "obstacles": dict(self.obstacles),
             "left_out": list(self.left_out),
         }
@@ -96,8 +96,8 @@ class ReleaseComparison:
         return [Verdict.INCONCLUSIVE] if self.obstacles or nothing else []
 
 
-def _worst(verdicts: list[Verdict]) -> Verdict:
-    for one in (Verdict.FAIL, Verdict.INCONCLUSIVE):
-        if one in verdicts:
-            return one
+def _worst_verdict(verdicts: list[Verdict]) -> Verdict:
+    for verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE):
+        if verdict in verdicts:
+            return verdict
     return Verdict.PASS

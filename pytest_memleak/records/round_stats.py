@@ -12,7 +12,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class RoundFigures:
+class RoundStats:
     """A pair's rounds (METRICS section 7); numbers only.
 
     alike:    whether the rounds were
@@ -30,12 +30,14 @@ class RoundFigures:
 
     def to_json(self) -> dict[str, Any]:
         """As plain lists and dicts."""
-        return asdict(self) | {"measures": {name: list(one) for name, one in self.measures.items()}}
+        return asdict(self) | {
+            "measures": {name: list(values) for name, values in self.measures.items()}
+        }
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> RoundFigures:
+    def from_json(cls, data: dict[str, Any]) -> RoundStats:
         """The inverse of `to_json`, also after a journey through JSON."""
-        measures = {name: tuple(one) for name, one in data["measures"].items()}
+        measures = {name: tuple(values) for name, values in data["measures"].items()}
         return cls(**{**data, "measures": measures})
 
 

@@ -53,8 +53,8 @@ class Limits(Mapping[str, float]):
         return len(self._limits)
 
     def __repr__(self) -> str:
-        said = (f"{name}={limit!r}" for name, limit in self._limits.items())
-        return f"Limits({', '.join(said)})"
+        limits = (f"{name}={limit!r}" for name, limit in self._limits.items())
+        return f"Limits({', '.join(limits)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +152,8 @@ class Completeness:
             "withheld": dict(self.withheld),
         }
         lists = {
-            "issues": [asdict(one) for one in self.issues],
-            "margins": [asdict(one) for one in self.margins],
+            "issues": [asdict(issue) for issue in self.issues],
+            "margins": [asdict(margin) for margin in self.margins],
             "notes": list(self.notes),
             "unanswered": list(self.unanswered),
         }
@@ -174,15 +174,15 @@ class Completeness:
             **{
                 **data,
                 "kinds": {Kind(kind): count for kind, count in data["kinds"].items()},
-                "issues": tuple(Issue(**one) for one in data["issues"]),
-                "margins": tuple(RuleCheck(**one) for one in data["margins"]),
+                "issues": tuple(Issue(**issue) for issue in data["issues"]),
+                "margins": tuple(RuleCheck(**margin) for margin in data["margins"]),
                 "notes": tuple(data["notes"]),
                 "unanswered": tuple(data["unanswered"]),
             }
         )
 
 
-def refused_words(refusals: int, got: int) -> str:
+def refusals_text(refusals: int, got: int) -> str:
     """So many refusals of so many generations, in words: "97 % refused"."""
     return f"{100 * refusals // max(got, 1) or 'under 1'} % refused"
 
@@ -192,7 +192,7 @@ def verdict_words(verdict: Verdict, evidence: Completeness) -> str:
     refusals = evidence.kinds.get(Kind.REFUSAL, 0)
     if not evidence.accept_refusals or not refusals:
         return verdict.value
-    return f"{verdict.value}, {refused_words(refusals, evidence.received)}"
+    return f"{verdict.value}, {refusals_text(refusals, evidence.received)}"
 
 
 @dataclass(frozen=True, slots=True)

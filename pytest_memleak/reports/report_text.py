@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.number_format import amount, day, figure, percent, percent_at_most
-from pytest_memleak.records.provenance import distribution, weights_in
-from pytest_memleak.records.verdicts import refused_words
+from pytest_memleak.records.provenance import distribution, weights_digest
+from pytest_memleak.records.verdicts import refusals_text
 from pytest_memleak.results.run_evidence import suite_controls
 from pytest_memleak.scoring.measure_table import MEASURES
 
@@ -299,7 +299,7 @@ def _attempt_lines(result: PairResult) -> Iterator[tuple[str, str]]:
         if counted.purpose == "baseline" and counted.refused:
             yield (
                 "uplift",
-                f"over a baseline of which {refused_words(counted.refused, counted.received)}",
+                f"over a baseline of which {refusals_text(counted.refused, counted.received)}",
             )
 
 
@@ -315,7 +315,7 @@ def _attempt(tried: Tried) -> str:
 
 def server_name(server: ServedBy) -> str:
     """What a server said of itself, or which weights answered here."""
-    here = "weights on this machine" if weights_in(server.fingerprint) else None
+    here = "weights on this machine" if weights_digest(server.fingerprint) else None
     name = server.model or here or "a server that gives no name"
     return f"{name} ({server.fingerprint})" if server.fingerprint else name
 

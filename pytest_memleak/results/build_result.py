@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.records import Completeness, Measure, Verdict, VerdictResult
 from pytest_memleak.records.pair_result import LIKELIEST_SPAN, PairResult, Passage
-from pytest_memleak.records.round_stats import RoundFigures
+from pytest_memleak.records.round_stats import RoundStats
 from pytest_memleak.redaction.text import QUOTED_WORDS
 from pytest_memleak.results.passage_details import listed_passages, passage_details
 from pytest_memleak.results.quotes import passage_rate, quote
@@ -248,11 +248,11 @@ def _told(log_p: Iterable[float | None]) -> list[float | str | None]:
     return ["zero" if value == -math.inf else value for value in log_p]
 
 
-def _rounds(analysis: Analysis) -> RoundFigures:
+def _rounds(analysis: Analysis) -> RoundStats:
     from pytest_memleak.scoring.analysis import by_round  # with numpy: not needed to collect
 
     error = analysis.error
-    return RoundFigures(
+    return RoundStats(
         alike=error.likeness.alike,
         units=error.blocks or error.rounds,
         variance=error.variance,

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_memleak.records.number_format import amount, day, moment
-from pytest_memleak.records.provenance import weights_in
+from pytest_memleak.records.provenance import weights_digest
 from pytest_memleak.results.evidence_file import SCHEMA, canonical_json, seal_bundle
 from pytest_memleak.results.run_verdict import is_gating_pair, run_result
 
@@ -343,7 +343,7 @@ def _weights(pair: Mapping[str, Any]) -> str | None:
     if len(served) != 1 or served[0]["model"] or provenance["imported"]:
         return None
     fingerprint = served[0].get("fingerprint")
-    return weights_in(fingerprint) if isinstance(fingerprint, str) else None
+    return weights_digest(fingerprint) if isinstance(fingerprint, str) else None
 
 
 def _digest(pair: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from pytest_memleak.records import Book, Generation, Measurement, Scoring
 from pytest_memleak.records.paper_format import (
     book_from_records,
     generations_from_records,
-    with_instructions_asked,
+    with_recorded_instructions,
 )
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def score(
         book = book_from_records(list(book))
     records: list[Any] = list(generations)
     if not all(isinstance(record, Generation) for record in records):
-        book = with_instructions_asked(book, records)
+        book = with_recorded_instructions(book, records)
         records = generations_from_records(records)
     return measure(
         book, records, Scoring(k=k, trim=trim, span_threshold=span_threshold, word_mode=word_mode)

@@ -10,7 +10,7 @@ import numpy as np
 
 from pytest_memleak.errors import BookError, RecordsError, SettingsError
 from pytest_memleak.records import Generation, Origin, Span
-from pytest_memleak.records.paper_format import no_excerpt
+from pytest_memleak.records.paper_format import missing_excerpt_error
 from pytest_memleak.scoring.index import Matches
 from pytest_memleak.scoring.intervals import Distinct, Packing, distinct, distinct_passages
 from pytest_memleak.scoring.multi_book_index import SharedIndex
@@ -367,7 +367,7 @@ class Tally:
 
     def _error_for(self, generation: Generation) -> RecordsError:
         if generation.excerpt_id not in self.layout.order:
-            return no_excerpt(generation.excerpt_id, book_id=self._book.id)
+            return missing_excerpt_error(generation.excerpt_id, book_id=self._book.id)
         place = f"book {self._book.id!r}"
         if generation.ordinal in self.counted.seen.get(generation.excerpt_id, ()):
             return RecordsError(

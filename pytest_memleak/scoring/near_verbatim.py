@@ -12,7 +12,7 @@ import numpy as np
 
 from pytest_memleak.errors import BookError
 from pytest_memleak.records import Origin
-from pytest_memleak.records.paper_format import no_excerpt
+from pytest_memleak.records.paper_format import missing_excerpt_error
 from pytest_memleak.scoring.alignment import Run, matching_blocks
 from pytest_memleak.scoring.folding import folded_words
 
@@ -149,7 +149,7 @@ class NearVerbatimTally:
         """Match one generation with its prompted excerpt."""
         excerpt_id = generation.excerpt_id
         if excerpt_id not in self._excerpts:
-            raise no_excerpt(excerpt_id, book_id=self._book_id)
+            raise missing_excerpt_error(excerpt_id, book_id=self._book_id)
         excerpt = self._excerpts[excerpt_id]
         for block in _spans(excerpt, _words(generation.text, fold=self._fold)):
             covered = self._covered.setdefault(excerpt_id, np.zeros(len(excerpt), dtype=np.bool_))

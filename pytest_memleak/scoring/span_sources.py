@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_memleak.records.paper_format import no_excerpt
+from pytest_memleak.records.paper_format import missing_excerpt_error
 from pytest_memleak.scoring.index import Index, match_all
 from pytest_memleak.scoring.intervals import Distinct, Packing, outermost
 
@@ -181,7 +181,7 @@ def _place(index: Index, excerpt_id: str, book_id: str) -> int:
     try:
         return index.order[excerpt_id]
     except KeyError:
-        raise no_excerpt(excerpt_id, book_id=book_id) from None
+        raise missing_excerpt_error(excerpt_id, book_id=book_id) from None
 
 
 def distinct_matches(

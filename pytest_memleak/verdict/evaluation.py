@@ -17,7 +17,7 @@ if TYPE_CHECKING:
         Verdict,
         VerdictResult,
     )
-    from pytest_memleak.records.pair_result import CountedDraws, ScanScope
+    from pytest_memleak.records.pair_result import SampledCount, ScanScope
     from pytest_memleak.records.provenance import Provenance
     from pytest_memleak.records.round_stats import DetectionSummary
     from pytest_memleak.scoring.analysis import Analysis
@@ -59,7 +59,7 @@ class Evaluation:
     second_opinion: Mapping[str, int] | None = None
     provenance: Provenance | None = None
     as_of: float | None = None
-    sampled: tuple[CountedDraws, ...] = ()
+    sampled: tuple[SampledCount, ...] = ()
     protected: Mapping[str, Book] = field(default_factory=dict, repr=False)
     scan_scope: ScanScope | None = None
     catalog: Mapping[str, object] | None = None

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from pytest_memleak.records import AnswerLimits, Kind
-from pytest_memleak.records.book import WAYS_TO_ASK
+from pytest_memleak.records.book import PROMPT_FIXES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,7 +58,7 @@ SAMPLED: Mapping[str, str] = {
     "the request itself",
     "recitation": "test an endpoint without that filter; this doesn't show a clean model",
     "sampled": "check the server's temperature and caches",
-    "not asked": WAYS_TO_ASK,
+    "not asked": PROMPT_FIXES,
     "vague": "write summaries that say what happens in the excerpt, or request the works of a "
     "collection by {title} and {author}",
     "aim": "write summaries that name who and what each excerpt is about, in the excerpts' order; "

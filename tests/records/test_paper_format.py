@@ -18,7 +18,7 @@ from pytest_memleak.records.paper_format import (
     book_from_records,
     generations_from_records,
     load_records,
-    with_instructions_asked,
+    with_recorded_instructions,
 )
 
 
@@ -236,7 +236,7 @@ def test_what_are_no_generations_is_an_error_that_says_where(records, said):
 
 def test_what_was_asked_takes_the_books_place_and_shows_in_the_digest():
     book = book_from_records([excerpt("1", instruction="a"), excerpt("2", instruction="b")])
-    asked = with_instructions_asked(book, [answered(2, "x", instruction="asked"), answered("1")])
+    asked = with_recorded_instructions(book, [answered(2, "x", instruction="asked"), answered("1")])
     assert [one.instruction for one in asked.excerpts] == ["a", "asked"]
     assert asked.digest == book_digest(asked.excerpts) != book.digest
     assert (asked.id, asked.title) == (book.id, book.title)
@@ -247,7 +247,7 @@ def test_what_was_asked_takes_the_books_place_and_shows_in_the_digest():
 )
 def test_where_the_records_do_not_say_the_book_stays_as_it_is(records):
     book = book_from_records([excerpt("1", instruction="a")])
-    assert with_instructions_asked(book, records) is book
+    assert with_recorded_instructions(book, records) is book
 
 
 # --- files ---------------------------------------------------------------------------------
@@ -401,5 +401,5 @@ def test_any_json_is_a_book_or_an_error(value):
 @given(JSON)
 def test_any_json_tells_what_was_asked_or_nothing(value):
     book = book_from_records([excerpt("1", instruction="a")])
-    asked = with_instructions_asked(book, value)
+    asked = with_recorded_instructions(book, value)
     assert all(isinstance(one.instruction, str) for one in asked.excerpts)

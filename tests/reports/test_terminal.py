@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pytest_memleak.records import Completeness, Kind
 from pytest_memleak.records.measurement import PassageRate
-from pytest_memleak.records.pair_result import CountedDraws, PairResult, Passage
+from pytest_memleak.records.pair_result import PairResult, Passage, SampledCount
 from pytest_memleak.records.provenance import Provenance, ServedBy, Tried
 from pytest_memleak.records.round_stats import DetectionSummary
 from pytest_memleak.reports.report_text import rate_text
@@ -449,7 +449,7 @@ def test_who_answered_and_when_is_told_of_what_does_not_pass():
 def test_of_a_pass_only_what_is_out_of_the_ordinary():
     assert lines(drawn(provenance=WHO))[3:] == []
     again = dataclasses.replace(WHO, tried=Tried(3, seeds=2, runs=3, anew=1, removed=1))
-    baseline = CountedDraws("baseline", "b/book", None, 10, 10, 5, "0")
+    baseline = SampledCount("baseline", "b/book", None, 10, 10, 5, "0")
     assert lines(drawn(provenance=again, sampled=(baseline,)))[3:] == [
         "",
         "m/book: PASS",

@@ -13,7 +13,7 @@ from pytest_memleak.pipeline.evaluate_pair import evaluate
 from pytest_memleak.pipeline.resources import Resources
 from pytest_memleak.pipeline.suite_run import SuiteRun
 from pytest_memleak.records import Completeness, FinishReason, Generation, Issue, Kind, RuleCheck
-from pytest_memleak.records.pair_result import CountedDraws, PairResult, Passage, RunReport
+from pytest_memleak.records.pair_result import PairResult, Passage, RunReport, SampledCount
 from pytest_memleak.records.provenance import Provenance, ServedBy, Tried
 from pytest_memleak.results.build_result import build_result
 from pytest_memleak.scoring.quantiles import clopper_pearson
@@ -209,9 +209,9 @@ TYPES = {
     "str | None": st.none() | st.text(max_size=8),
     "int | None": st.none() | st.integers(),
     "tuple[str, ...]": st.lists(st.text(max_size=8), max_size=3).map(tuple),
-    "tuple[CountedDraws, ...]": st.lists(
+    "tuple[SampledCount, ...]": st.lists(
         st.builds(
-            CountedDraws,
+            SampledCount,
             purpose=st.sampled_from(["own", "null"]),
             pair=st.text(max_size=8),
             endpoint=st.none() | st.text(max_size=8),
