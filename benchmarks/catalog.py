@@ -25,7 +25,7 @@ from pages import write_measured
 from pytest_memleak.books.catalog_file import CatalogFile, Part, PreparedBook, write_catalog
 from pytest_memleak.pipeline.catalog import CatalogBooks, CatalogReader
 from pytest_memleak.records import Book, Scoring
-from pytest_memleak.scoring.catalog_scan import GenerationSieve, scan
+from pytest_memleak.scoring.catalog_scan import GenerationPrefilter, scan
 
 BOOKS = (1, 20, 200, 2_000)
 GENERATIONS = (2_500, 25_000)
@@ -71,12 +71,12 @@ def _rows(file: Path, count: int, scale: float, most: int) -> list[str]:
     drawn = [one.text for one in corpus.generations("none", round(count * scale))]
     said = sum(len(text.split()) for text in drawn)
     prepared = CatalogFile(file).books
-    scan(_part(file, prepared, 1), GenerationSieve(drawn[:100], k=5), least=LEAST)
+    scan(_part(file, prepared, 1), GenerationPrefilter(drawn[:100], k=5), least=LEAST)
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")
     before = _kilobytes("VmRSS:")
     start = time.process_time()
-    sieve = GenerationSieve(drawn, k=5)
+    sieve = GenerationPrefilter(drawn, k=5)
     print(f"table made in {time.process_time() - start:.1f} s", file=sys.stderr)
     rows = []
     for number in BOOKS:
@@ -86,11 +86,11 @@ def _rows(file: Path, count: int, scale: float, most: int) -> list[str]:
         start = time.process_time()
         found = scan(part, sieve, least=LEAST)
         took = time.process_time() - start
-        words = sum(one.words for one in found.looked)
+        words = sum(one.words for one in found.books)
         peak = (_kilobytes("VmHWM:") - before) / 1e3
         rows.append(
             f"| {len(drawn):,} | {said:,} | {number:,} | {words / took / 1e6:.1f} | "
-            f"{AIMS[count]} | {len(found.survivors):,} | {sieve.nbytes / 1e6:.0f} | {peak:.0f} |"
+            f"{AIMS[count]} | {len(found.matches):,} | {sieve.nbytes / 1e6:.0f} | {peak:.0f} |"
         )
         print(rows[-1], file=sys.stderr)
     return rows

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pytest_memleak.interfaces.protocols import Endpoint
     from pytest_memleak.parallel.processes import Block
     from pytest_memleak.records import Book, Generation, Scoring
-    from pytest_memleak.scoring.catalog_scan import GenerationSieve, Scanned, Shard
+    from pytest_memleak.scoring.catalog_scan import GenerationPrefilter, Shard, ShardScan
     from pytest_memleak.scoring.protected_passages import Protected
 
 # Blocks in flight per core; more would only wait in memory.
@@ -90,8 +90,8 @@ class OnRay:
         return self._actors[endpoint_id]
 
     def scan_shards(
-        self, shards: Iterable[Shard], table: GenerationSieve, *, least: int
-    ) -> Iterator[Scanned]:
+        self, shards: Iterable[Shard], table: GenerationPrefilter, *, least: int
+    ) -> Iterator[ShardScan]:
         """Scan the shards as `pytest_memleak.scoring.catalog_scan.scan_shards` does, in no order.
 
         One shard per core. Each node reads and parses its shards, so it needs their files.
@@ -206,7 +206,7 @@ def _count(
     return tally.counted
 
 
-def _scan(shard: Shard, table: GenerationSieve, least: int) -> Scanned | MemleakError:
+def _scan(shard: Shard, table: GenerationPrefilter, least: int) -> ShardScan | MemleakError:
     """Read one shard and match it with the generations, as a task."""
     try:
         return scan(shard, table, least=least)

@@ -25,7 +25,7 @@ from pytest_memleak.interfaces.protocols import Manuscript
 from pytest_memleak.pipeline.required_samples import all_generations
 from pytest_memleak.records import Issue
 from pytest_memleak.records.number_format import amount
-from pytest_memleak.scoring.catalog_scan import GenerationSieve, book_keys
+from pytest_memleak.scoring.catalog_scan import GenerationPrefilter, book_keys
 from pytest_memleak.scoring.measure_table import asks_for
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pytest_memleak.pipeline.required_samples import Samples
     from pytest_memleak.pipeline.resources import Scan
     from pytest_memleak.records import Book, Limits, Scoring, Suite
-    from pytest_memleak.scoring.catalog_scan import BookKeys, Looked, Shard
+    from pytest_memleak.scoring.catalog_scan import BookKeys, ScannedBook, Shard
 
 
 _One = TypeVar("_One")
@@ -104,7 +104,7 @@ class Catalog:
         self._at_hand = stored_samples
         self._scan = scan
         self._least = min_passage_words(suite)
-        self._looked: dict[str, Looked] = {}
+        self._looked: dict[str, ScannedBook] = {}
         self._unread: dict[str, str] = {}
         self._surviving: dict[str, Book] = {}
         self._done: set[str] = set()
@@ -136,12 +136,12 @@ class Catalog:
         shards = list(self._shards())
         scoring = self._suite.pairs[0].scoring
         for texts in _some_at_a_time(chain.from_iterable(map(_texts, together))):
-            table = GenerationSieve(texts, k=scoring.k, mode=scoring.word_mode)
+            table = GenerationPrefilter(texts, k=scoring.k, mode=scoring.word_mode)
             scans = list(self._scan()(shards, table, least=self._least))
             for scan in scans:
-                self._looked |= {book.name: book for book in scan.looked}
+                self._looked |= {book.name: book for book in scan.books}
                 self._unread |= scan.unread
-            self._read({book.name for scan in scans for book in scan.survivors})
+            self._read({book.name for scan in scans for book in scan.matches})
         if of_suite:
             self._done |= {pair_parts[0].required.pair.id for pair_parts in together}
 

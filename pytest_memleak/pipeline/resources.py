@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from pytest_memleak.ledger.ledger import Ledger
     from pytest_memleak.parallel.actors import Actors
     from pytest_memleak.sampling.retry import Retry
-    from pytest_memleak.scoring.catalog_scan import Scanned
+    from pytest_memleak.scoring.catalog_scan import ShardScan
     from pytest_memleak.scoring.generation_tally import Count
 
-    Scan = Callable[..., Iterable[Scanned]]
+    Scan = Callable[..., Iterable[ShardScan]]
 
 
 class ScoringPool(Protocol):

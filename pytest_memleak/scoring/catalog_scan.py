@@ -22,7 +22,7 @@ from pytest_memleak.scoring.further_readings import further_readings
 from pytest_memleak.scoring.index import layout_of, validate_measurable
 from pytest_memleak.scoring.multi_book_index import NEAR_MATCH, Found
 from pytest_memleak.scoring.near_verbatim_chains import chained
-from pytest_memleak.scoring.ngram_prefilter import BORDER, Sieve
+from pytest_memleak.scoring.ngram_prefilter import BORDER, NgramPrefilter
 from pytest_memleak.scoring.trimming import NO_RANGES
 from pytest_memleak.scoring.word_hashes import NO_WORD, TEXT_END, keyed, keyed_folded
 
@@ -140,7 +140,7 @@ class Shard(Protocol):
         """Yield names and keys; in place of keys, the error of a book that cannot be measured."""
 
 
-class Looked(NamedTuple):
+class ScannedBook(NamedTuple):
     """A book that was scanned; digest: that of its keys."""
 
     name: str
@@ -148,20 +148,20 @@ class Looked(NamedTuple):
     digest: str
 
 
-class Scanned(NamedTuple):
+class ShardScan(NamedTuple):
     """The result of a shard: matching books, all scanned books, and unread ones.
 
     unread: the error, by name
     """
 
-    survivors: list[CatalogMatch]
-    looked: list[Looked]
+    matches: list[CatalogMatch]
+    books: list[ScannedBook]
     unread: dict[str, str]
 
 
-def scan(shard: Shard, table: GenerationSieve, *, least: int) -> Scanned:
-    """Match one shard's books with the generations; see `GenerationSieve.survivors`."""
-    looked: list[Looked] = []
+def scan(shard: Shard, table: GenerationPrefilter, *, least: int) -> ShardScan:
+    """Match one shard's books with the generations; see `GenerationPrefilter.matching_books`."""
+    books: list[ScannedBook] = []
     unread: dict[str, str] = {}
 
     def readable() -> Iterator[tuple[str, BookKeys]]:
@@ -169,33 +169,33 @@ def scan(shard: Shard, table: GenerationSieve, *, least: int) -> Scanned:
             if isinstance(book, MemleakError):
                 unread[name] = book.line
                 continue
-            looked.append(Looked(name, book.words, book.digest))
+            books.append(ScannedBook(name, book.words, book.digest))
             yield name, book
 
-    return Scanned(list(table.survivors(readable(), least=least)), looked, unread)
+    return ShardScan(list(table.matching_books(readable(), least=least)), books, unread)
 
 
 def scan_shards(
-    shards: Iterable[Shard], table: GenerationSieve, *, least: int
-) -> Iterator[Scanned]:
+    shards: Iterable[Shard], table: GenerationPrefilter, *, least: int
+) -> Iterator[ShardScan]:
     """Scan each shard in order, in this process."""
     for shard in shards:
         yield scan(shard, table, least=least)
 
 
-class GenerationSieve:
+class GenerationPrefilter:
     """A prefilter table of all generations of a run, matched with a library's books."""
 
     def __init__(self, texts: Iterable[str], *, k: int, mode: WordMode = "paper") -> None:
         """texts: of the generations of all pairs; read once, and not kept."""
-        exact, near, alike = [_TEXT_END], [], []
+        exact, near, unchanged = [_TEXT_END], [], []
         for batch in _batches(texts):
             plain = keyed(batch, mode)
             folded = keyed_folded(batch, plain)
             exact.append(plain.keys[1:])
             for exact_keys, folded_keys in zip(_each(plain), _each(folded), strict=True):
-                alike.append(folded is plain or np.array_equal(exact_keys, folded_keys))
-                if k != NEAR_MATCH or not alike[-1]:
+                unchanged.append(folded is plain or np.array_equal(exact_keys, folded_keys))
+                if k != NEAR_MATCH or not unchanged[-1]:
                     near.append(folded_keys)
             _, readings = further_readings(batch, plain)
             if readings:
@@ -204,35 +204,35 @@ class GenerationSieve:
             # One table serves both; words that folding changes are added to it.
             added = len(near)
             self._exact = _Generations(
-                Sieve(_end_to_end(exact, near), k),
-                np.array([False] + [True] * len(alike) + [False] * added),
+                NgramPrefilter(_end_to_end(exact, near), k),
+                np.array([False] + [True] * len(unchanged) + [False] * added),
             )
             self._folded = _Generations(
-                self._exact.sieve, np.array([False, *alike] + [True] * added)
+                self._exact.prefilter, np.array([False, *unchanged] + [True] * added)
             )
         else:
             all_texts = np.ones(len(near) + 1, dtype=np.bool_)
-            self._exact = _Generations(Sieve(_end_to_end(exact), k), all_texts)
+            self._exact = _Generations(NgramPrefilter(_end_to_end(exact), k), all_texts)
             self._folded = _Generations(
-                Sieve(_end_to_end([_TEXT_END], near), NEAR_MATCH), all_texts
+                NgramPrefilter(_end_to_end([_TEXT_END], near), NEAR_MATCH), all_texts
             )
 
     @property
     def nbytes(self) -> int:
         """Return the bytes of memory that its tables take."""
-        sieves = {id(side.sieve): side.sieve for side in (self._exact, self._folded)}
-        return sum(sieve.nbytes for sieve in sieves.values())
+        prefilters = {id(side.prefilter): side.prefilter for side in (self._exact, self._folded)}
+        return sum(prefilter.nbytes for prefilter in prefilters.values())
 
-    def survivors(self, books: Books, *, least: int) -> Iterator[CatalogMatch]:
+    def matching_books(self, books: Books, *, least: int) -> Iterator[CatalogMatch]:
         """Yield the books that share `least` words in a row, or a chain of 20, with a generation.
 
         books: with their names; each is read once, in order.
         """
         for name, book in books:
-            runs = self._exact.sieve.runs(book.exact)
+            runs = self._exact.prefilter.runs(book.exact)
             longest = self._exact.longest(runs)
-            if book.folded is not book.exact or self._folded.sieve is not self._exact.sieve:
-                runs = self._folded.sieve.runs(book.folded)
+            if book.folded is not book.exact or self._folded.prefilter is not self._exact.prefilter:
+                runs = self._folded.prefilter.runs(book.folded)
             nv_longest = self._folded.longest_chain(runs, book.folded)
             if longest >= least or nv_longest:
                 yield CatalogMatch(name, longest, nv_longest)
@@ -241,9 +241,9 @@ class GenerationSieve:
 class _Generations:
     """Generations in a prefilter table; `counted` marks, from number 1, which of them count."""
 
-    def __init__(self, sieve: Sieve, counted: NDArray[np.bool_]) -> None:
-        self.sieve, self._counted = sieve, counted
-        self._ends = np.flatnonzero(sieve.keys == TEXT_END)
+    def __init__(self, prefilter: NgramPrefilter, counted: NDArray[np.bool_]) -> None:
+        self.prefilter, self._counted = prefilter, counted
+        self._ends = np.flatnonzero(prefilter.keys == TEXT_END)
 
     def longest(self, runs: Runs) -> int:
         """Return the words of the longest run."""

@@ -141,8 +141,8 @@ def _unmarked(text: str) -> str:
     NFKD comes first: NFKC combines a letter and its mark.
     """
     parts = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text))
-    gone = {ord(c): None for c in set(parts) if _is_unseen(c)}
-    return unicodedata.normalize("NFC", parts.translate(gone))
+    removed = {ord(c): None for c in set(parts) if _is_unseen(c)}
+    return unicodedata.normalize("NFC", parts.translate(removed))
 
 
 def _is_unseen(c: str) -> bool:
@@ -163,7 +163,7 @@ _FIRST_MARK, _LAST_MARK = "\u0300", "\u036f"
 
 
 def _inverted(forms: dict[str, str]) -> dict[str, str]:
-    return {form: letter for letter, its_forms in forms.items() for form in its_forms}
+    return {form: letter for letter, look_alikes in forms.items() for form in look_alikes}
 
 
 _PLAIN_FORMS = {

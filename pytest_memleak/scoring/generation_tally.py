@@ -320,8 +320,8 @@ class Tally:
         if len(self._index.books) > 1:
             matches = matches.where(matches.book == self._measured)
         text, start, end = matches.text, matches.start, matches.end
-        its_excerpt = excerpt[text]
-        self.counted.matches.add(self._packing.pack(its_excerpt, start, end))
+        prompted = excerpt[text]
+        self.counted.matches.add(self._packing.pack(prompted, start, end))
         place = matches.place
         left = outside_prompt(
             place, place + matches.words, prompt_ranges, trim=self._trim, keep=self._k
@@ -329,8 +329,8 @@ class Tally:
         ahead = (start - place)[left.of]
         first, last = left.start + ahead, left.end + ahead
         self.counted.pieces.add(self._packing.pack(ordinal[text[left.of]], first, last))
-        inside = np.minimum(end, self._excerpt_end[its_excerpt])
-        inside -= np.maximum(start, self._excerpt_start[its_excerpt])
+        inside = np.minimum(end, self._excerpt_end[prompted])
+        inside -= np.maximum(start, self._excerpt_start[prompted])
         own_matches = Matches(text, start, end).where(inside >= self._k)
         longest = np.zeros(len(batch), dtype=np.intp)
         np.maximum.at(longest, own_matches.text, inside[inside >= self._k])

@@ -234,17 +234,17 @@ OF_PASSAGES = tuple(row.name for row in _ROWS if row.needs is PASSAGES)
 """The measures that cover every protected book."""
 
 
-def table_with(brought: Mapping[str, Measure]) -> dict[str, Measure]:
+def table_with(rows: Mapping[str, Measure]) -> dict[str, Measure]:
     """Return the table with the rows of extensions.
 
     Raises SettingsError for a row with the name of a built-in measure.
     """
-    if taken := sorted(MEASURES.keys() & brought.keys()):
+    if taken := sorted(MEASURES.keys() & rows.keys()):
         raise SettingsError(
             f"an extension adds a measure {taken[0]!r}, which is a built-in name",
             hint="rename it in memleak_measures",
         )
-    return {**MEASURES, **brought}
+    return {**MEASURES, **rows}
 
 
 def asks_for(names: Iterable[str], needs: str) -> bool:

@@ -336,8 +336,8 @@ def _of_passages(
         ("longest_passage", passages.of_excerpts),
         ("nv_longest_passage", passages.nv_of_excerpts),
     ):
-        for (its_book, excerpt), words in longest.items():
-            measures = of_each[work_of[excerpt]] if its_book == passages.own else beyond
+        for (book_id, excerpt), words in longest.items():
+            measures = of_each[work_of[excerpt]] if book_id == passages.own else beyond
             measures[name] = max(measures[name], words)
     for passage in passages.passages:
         own = passage.book == passages.own

@@ -15,7 +15,7 @@ import numpy as np
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.scoring.further_readings import further_readings
 from pytest_memleak.scoring.index import layout_of, validate_measurable
-from pytest_memleak.scoring.ngram_prefilter import BORDER, Runs, Sieve, gram_hashes
+from pytest_memleak.scoring.ngram_prefilter import BORDER, NgramPrefilter, Runs, gram_hashes
 from pytest_memleak.scoring.word_hashes import (
     NO_WORD,
     Keyed,
@@ -123,13 +123,13 @@ class _Parts:
         rows = np.array(self._rows, dtype=np.intp).reshape(-1, 4)
         keys = np.concatenate(self._keys)
         self._keys = []
-        return _Placed(Sieve(keys, n), *rows.T)
+        return _Placed(NgramPrefilter(keys, n), *rows.T)
 
 
 class _Placed(NamedTuple):
     """A prefilter table, with each part's first place, book, sides, and first word."""
 
-    sieve: Sieve
+    prefilter: NgramPrefilter
     first: Positions
     book: Positions
     sides: Positions
@@ -177,8 +177,10 @@ class SharedIndex:
     @property
     def nbytes(self) -> int:
         """Return the bytes of memory that its tables take."""
-        sieves = {id(placed.sieve): placed.sieve for placed in (self._exact, self._folded)}
-        return sum(sieve.nbytes for sieve in sieves.values())
+        prefilters = {
+            id(placed.prefilter): placed.prefilter for placed in (self._exact, self._folded)
+        }
+        return sum(prefilter.nbytes for prefilter in prefilters.values())
 
     def matches(self, texts: Sequence[str], *, near: bool = True) -> TextMatches:
         """Match each of the texts with each book; without folded words unless `near`."""
@@ -205,8 +207,8 @@ class SharedIndex:
         numbers, readings = further_readings(texts, exact)
         if numbers:
             further = self._near(numbers, keyed_folded(readings))
-            its_lengths = further.words.lengths()
-            before = np.cumsum(its_lengths) - its_lengths
+            further_lengths = further.words.lengths()
+            before = np.cumsum(further_lengths) - further_lengths
             first = further.texts.searchsorted(further.texts)
             ahead = lengths[further.texts] + before - before[first]
             near_matches.append(further._replace(ahead=ahead))
@@ -223,7 +225,7 @@ class SharedIndex:
         part = self._exact_parts[book]
         nth = part[placed.start[part].searchsorted(start, side="right") - 1]
         first = int(placed.first[nth] + start - placed.start[nth])
-        return placed.sieve.keys[first : first + end - start]
+        return placed.prefilter.keys[first : first + end - start]
 
     def holding(self, passages: Sequence[tuple[int, int, int]]) -> list[list[int]]:
         """Return, per passage (book, start, end), the numbers of all books that contain it."""
@@ -234,7 +236,7 @@ class SharedIndex:
         keys = np.concatenate(parts)
         lengths = np.array([last - first for _, first, last in passages], dtype=np.intp)
         starts = np.cumsum(lengths + 1) - lengths
-        runs = self._exact.sieve.runs(keys)
+        runs = self._exact.prefilter.runs(keys)
         nth = starts.searchsorted(runs.text, side="right") - 1
         whole = runs.words == lengths[nth]
         part = self._exact.part_of(runs.book[whole])
@@ -325,7 +327,7 @@ class SharedIndex:
     def _runs(self, words: Keyed, placed: _Placed) -> tuple[Keyed, Runs]:
         """Return runs of words, with long words compared by spelling, too."""
         while True:
-            runs = placed.sieve.runs(words.keys, gram_hashes(words.keys, placed.sieve.n))
+            runs = placed.prefilter.runs(words.keys, gram_hashes(words.keys, placed.prefilter.n))
             if not len(runs.text):
                 return words, runs
             steps = np.bincount(runs.text, minlength=len(words.keys) + 1)

@@ -189,14 +189,14 @@ def _tangled(matches: _Matches, first: Positions, then: Positions) -> NDArray[np
     knot |= (cut[first] | cut[then]) & ((place[then] < reached) | (start[then] < end))
     tangled[then[knot]] = True
     alone = ~tangled[then]
-    nobody = len(place)
-    before, tangled = np.full(nobody + 1, nobody), np.append(tangled, False)
+    none = len(place)
+    before, tangled = np.full(none + 1, none), np.append(tangled, False)
     moving = then[alone]
     before[moving] = first[alone]
     while len(moving):  # each step doubles a match's reach back
         step = before[moving]
         tangled[moving], before[moving] = tangled[moving] | tangled[step], before[step]
-        moving = moving[before[moving] < nobody]
+        moving = moving[before[moving] < none]
     return tangled[:-1]
 
 
@@ -206,8 +206,8 @@ def _along_paths(best: Positions, matches: _Matches, first: Positions, then: Pos
     overlap = np.maximum(
         place[first] + words[first] - place[then], start[first] + words[first] - start[then]
     )
-    nobody = len(place)
-    total, before, head = np.append(own, 0), np.full(nobody + 1, nobody), np.arange(nobody + 1)
+    none = len(place)
+    total, before, head = np.append(own, 0), np.full(none + 1, none), np.arange(none + 1)
     total[then] -= np.maximum(overlap, 0)
     before[then] = first
     moving = then
@@ -216,7 +216,7 @@ def _along_paths(best: Positions, matches: _Matches, first: Positions, then: Pos
         total[moving], before[moving], head[moving] = (
             total[moving] + total[step], before[step], head[step],
         )  # fmt: skip
-        moving = moving[before[moving] < nobody]
+        moving = moving[before[moving] < none]
     best[then, 0] = -total[then]
     best[then, 1:3] = best[head[then], 1:3]
 

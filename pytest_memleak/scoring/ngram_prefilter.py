@@ -74,7 +74,7 @@ def gram_hashes(keys: Keys, n: int) -> Keys:
     return whole
 
 
-class Sieve:
+class NgramPrefilter:
     """Books' n-grams: `keys` of all words, with `BORDER` first, last and between."""
 
     def __init__(self, keys: Keys, n: int) -> None:

@@ -120,10 +120,10 @@ def excess_over_null(
     own_shuffled, words = matcher.shuffled(own, order, at_most=math.inf)
     others: dict[str, list[_Shuffled]] = {}
     for book_id, answers in nulls.items():
-        shuffled, its_words = matcher.shuffled(answers, order, at_most=words)
+        shuffled, other_words = matcher.shuffled(answers, order, at_most=words)
         if shuffled:
             others[book_id] = shuffled
-            words = min(words, its_words)
+            words = min(words, other_words)
     if not (own_shuffled and others):
         return None
     pair = matcher.cover(_cut_to(own_shuffled, words), group=lambda answer: answer.number)

@@ -91,20 +91,21 @@ def compare_releases(
     level = _smallest_level(len(compared) + further, confidence)
     permutations = max(_LEAST_PERMUTATIONS, math.ceil(_FINER / level) - 1)
     units = [
-        _units(*both, comparison.measure) for both, comparison in zip(sides, compared, strict=True)
+        _units(*releases, comparison.measure)
+        for releases, comparison in zip(sides, compared, strict=True)
     ]
     p = _p_values(units, permutations, seed)
     rejected = _holm(p, 1 - confidence, further) if confidence else [True] * len(p)
     return tuple(
         _change(
             comparison,
-            *both,
-            p=its_p,
+            *releases,
+            p=p_value,
             rejected=is_rejected,
-            reachable=not confidence or _can_reach(len(mine[0]), level),
+            reachable=not confidence or _can_reach(len(permuted[0]), level),
             confidence=confidence,
         )
-        for comparison, both, mine, its_p, is_rejected in zip(
+        for comparison, releases, permuted, p_value, is_rejected in zip(
             compared, sides, units, p, rejected, strict=True
         )
     )

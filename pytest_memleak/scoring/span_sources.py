@@ -170,9 +170,9 @@ def cross_book(
             first,
             last,
             ids[target],
-            tuple(sorted(sources[source] for source in whence)),
+            tuple(sorted(sources[source] for source in numbers_of_span)),
         )
-        for first, last, target, whence in targeted(index, *matches)
+        for first, last, target, numbers_of_span in targeted(index, *matches)
     )
     return CrossBook(book.id, tuple(spans))
 

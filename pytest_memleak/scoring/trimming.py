@@ -160,15 +160,15 @@ class PromptWords:
         self._may_be = np.zeros(1 << _FILTER_BITS, dtype=np.bool_)
         self._may_be[(hashes >> _FILTERED).view(np.intp)] = True
 
-    def ranges(self, words: Keyed, asked: Positions) -> Ranges:
+    def ranges(self, words: Keyed, instruction_of: Positions) -> Ranges:
         """Return where m-grams of their own instructions begin in texts: ranges, ascending.
 
-        asked: per text, the number of its instruction.
+        instruction_of: per text, the number of its instruction.
         """
         if not len(self._hashes):
             return NO_RANGES
         keys, lengths = words.keys, words.lengths()
-        salts = np.repeat(self._salts[asked], lengths + 1)
+        salts = np.repeat(self._salts[instruction_of], lengths + 1)
         hashes = gram_hashes(keys, self._trim)[1:]
         hashes ^= salts[: len(hashes)]
         at = np.flatnonzero(self._may_be[(hashes >> _FILTERED).view(np.intp)])

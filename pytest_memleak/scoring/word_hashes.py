@@ -111,17 +111,17 @@ class Keyed:
         return long
 
     def spelled_alike(
-        self, place: Positions, other: Keyed, its_place: Positions
+        self, place: Positions, other: Keyed, other_place: Positions
     ) -> NDArray[np.bool_]:
         """Return whether words have the spelling of others with the same keys."""
         start, length = self.start[place], self.end[place] - self.start[place]
-        its_start = other.start[its_place]
-        alike: NDArray[np.bool_] = length == other.end[its_place] - its_start
+        other_start = other.start[other_place]
+        alike: NDArray[np.bool_] = length == other.end[other_place] - other_start
         at = np.flatnonzero(alike)
-        done, mine, its = 0, _eights(self.joined), _eights(other.joined)
+        done, own_bytes, other_bytes = 0, _eights(self.joined), _eights(other.joined)
         while len(at):
             mask = _MASKS.take(np.minimum(length[at] - done, _KEY_BYTES))
-            piece = mine.take(start[at] + done) ^ its.take(its_start[at] + done)
+            piece = own_bytes.take(start[at] + done) ^ other_bytes.take(other_start[at] + done)
             alike[at[piece & mask > 0]] = False
             done += _KEY_BYTES
             at = at[length[at] > done]

@@ -15,7 +15,7 @@ from pytest_memleak.parallel import ray_scoring  # noqa: E402
 from pytest_memleak.parallel.ray_scoring import OnRay  # noqa: E402
 from pytest_memleak.records import Scoring  # noqa: E402
 from pytest_memleak.scoring.analysis import analyze  # noqa: E402
-from pytest_memleak.scoring.catalog_scan import GenerationSieve, book_keys, scan_shards  # noqa: E402
+from pytest_memleak.scoring.catalog_scan import GenerationPrefilter, book_keys, scan_shards  # noqa: E402
 
 pytestmark = [pytest.mark.full, pytest.mark.filterwarnings("ignore")]
 SCORING = Scoring(k=3, trim=3, span_threshold=8)
@@ -56,14 +56,14 @@ class Shelf:
 def test_a_catalog_is_read_where_it_is_scanned(joined, case):
     book, generations = case
     shards = [Shelf(*(replace(book, id=f"b{n}{m}") for m in range(2))) for n in range(5)]
-    table = GenerationSieve([one.text for one in generations], k=SCORING.k)
+    table = GenerationPrefilter([one.text for one in generations], k=SCORING.k)
     told = sorted(joined.scan_shards(shards, table, least=12))
     assert told == sorted(scan_shards(shards, table, least=12))
-    assert max(one.longest for shard in told for one in shard.survivors) > 12
+    assert max(one.longest for shard in told for one in shard.matches) > 12
 
 
 def test_a_damaged_part_of_a_catalog_is_told(joined, case):
-    table = GenerationSieve([case[1][0].text], k=SCORING.k)
+    table = GenerationPrefilter([case[1][0].text], k=SCORING.k)
     with pytest.raises(BookError, match="it is damaged"):
         list(joined.scan_shards([Shelf(case[0]), Shelf(broken=True)], table, least=12))
 

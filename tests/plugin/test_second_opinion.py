@@ -7,13 +7,13 @@ from ferry import CLEAN
 
 from pytest_memleak.cli.main import main
 from pytest_memleak.scoring.generation_tally import Tally
-from pytest_memleak.scoring.ngram_prefilter import Sieve
+from pytest_memleak.scoring.ngram_prefilter import NgramPrefilter
 
 RUN = ("-m", "copyright", "--memleak-evidence=evidence.json")
 PIER = '[[book]]\nid = "pier"\nsource = "pier.json"\n'
 UPWARD = "Nobody on the pier had expected rain to fall upward that autumn."
 BOTH = f"{UPWARD} But the ferryman counted nine lanterns along the quay."
-runs = Sieve.runs
+runs = NgramPrefilter.runs
 
 
 def shorter(sieve, *texts, behind=0):
@@ -22,9 +22,13 @@ def shorter(sieve, *texts, behind=0):
 
 
 BUGS = {
-    "every second place": (Sieve, "runs", lambda *a: (r := runs(*a)).where(r.text % 2 == 0)),
-    "the last word": (Sieve, "runs", shorter),
-    "the last word of another book": (Sieve, "runs", lambda *a: shorter(*a, behind=32)),
+    "every second place": (
+        NgramPrefilter,
+        "runs",
+        lambda *a: (r := runs(*a)).where(r.text % 2 == 0),
+    ),
+    "the last word": (NgramPrefilter, "runs", shorter),
+    "the last word of another book": (NgramPrefilter, "runs", lambda *a: shorter(*a, behind=32)),
     "not counted": (Tally, "_count_own", lambda *_: None),
 }
 

@@ -11,10 +11,10 @@ from test_protected_passages import book_of, case_of
 from pytest_memleak.errors import BookError
 from pytest_memleak.records import Generation, Scoring
 from pytest_memleak.scoring import catalog_scan, folding, word_hashes
-from pytest_memleak.scoring.catalog_scan import GenerationSieve, book_keys
+from pytest_memleak.scoring.catalog_scan import GenerationPrefilter, book_keys
 from pytest_memleak.scoring.generation_tally import Tally
 from pytest_memleak.scoring.multi_book_index import SharedIndex
-from pytest_memleak.scoring.ngram_prefilter import BORDER, Sieve, gram_hashes
+from pytest_memleak.scoring.ngram_prefilter import BORDER, NgramPrefilter, gram_hashes
 from pytest_memleak.scoring.protected_passages import Protected
 from pytest_memleak.scoring.word_hashes import TEXT_END
 
@@ -42,7 +42,9 @@ def test_survivors_are_what_the_exact_index_finds():
         except BookError:
             continue
         least = rng.choice([scoring.k, 12, 20])
-        found = GenerationSieve(texts, k=scoring.k, mode="unicode").survivors(its_keys, least=least)
+        found = GenerationPrefilter(texts, k=scoring.k, mode="unicode").matching_books(
+            its_keys, least=least
+        )
         expected = []
         for book in shelf:
             exact, near = untrimmed(book, texts, scoring)
@@ -58,7 +60,7 @@ def test_a_hash_that_hits_by_chance_behind_the_last_text_is_no_run():
     text = np.array([TEXT_END, *range(12, 18), TEXT_END], dtype=np.uint64)
     hashes = gram_hashes(text, 5)
     hashes[-1] = gram_hashes(book, 5)[3]
-    runs = Sieve(book, 5).runs(text, hashes)
+    runs = NgramPrefilter(book, 5).runs(text, hashes)
     assert [column.tolist() for column in runs] == [[1], [2], [6]]
 
 

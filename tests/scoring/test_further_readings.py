@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pytest_memleak.books import cut, read_epub
 from pytest_memleak.cli.main import main
 from pytest_memleak.records import Book, Generation, Scoring
-from pytest_memleak.scoring.catalog_scan import GenerationSieve, book_keys
+from pytest_memleak.scoring.catalog_scan import GenerationPrefilter, book_keys
 from pytest_memleak.scoring.further_readings import further_readings
 from pytest_memleak.scoring.generation_tally import Tally
 from pytest_memleak.scoring.multi_book_index import SharedIndex
@@ -135,7 +135,7 @@ def test_a_disguised_passage_is_found_and_its_honest_twin_is_not(disguise):
     assert sum(words >= 20 for words in found) == TRIALS
     assert max(longest(planted(disguise, "the-seed-vault"))) < 20
     its_keys = [("the-lamplighter", book_keys(book("the-lamplighter"), k=5))]
-    (survivor,) = GenerationSieve(texts, k=5).survivors(its_keys, least=20)
+    (survivor,) = GenerationPrefilter(texts, k=5).matching_books(its_keys, least=20)
     assert survivor.nv_longest == max(found)
 
 

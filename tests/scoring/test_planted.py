@@ -8,7 +8,7 @@ import pytest
 from marks import full
 
 from pytest_memleak.records import Book, Excerpt, Generation, Scoring
-from pytest_memleak.scoring.catalog_scan import GenerationSieve, book_keys
+from pytest_memleak.scoring.catalog_scan import GenerationPrefilter, book_keys
 from pytest_memleak.scoring.generation_tally import Tally
 from pytest_memleak.scoring.multi_book_index import SharedIndex
 from pytest_memleak.scoring.protected_passages import Protected
@@ -118,7 +118,7 @@ def test_a_passage_of_a_catalog_book_is_always_found(length):
     keys = [(f"book{n}", book_keys(one, k=5)) for n, one in enumerate(books())]
     generations = list(planted(length, verbatim, book=2))
     for one in generations:
-        (survivor,) = GenerationSieve([one.text], k=5).survivors(keys, least=20)
+        (survivor,) = GenerationPrefilter([one.text], k=5).matching_books(keys, least=20)
         assert (survivor.name, survivor.longest >= length) == ("book2", True)
 
 
@@ -258,7 +258,7 @@ def survived(change, trials):
     keys = [(f"book{n}", book_keys(one, k=5)) for n, one in enumerate(books())]
     count = 0
     for one in islice(planted(60, change, book=2, separator="\n"), trials):
-        found = list(GenerationSieve([one.text], k=5).survivors(keys, least=20))
+        found = list(GenerationPrefilter([one.text], k=5).matching_books(keys, least=20))
         assert {survivor.name for survivor in found} <= {"book2"}
         count += sum(survivor.nv_longest >= 20 for survivor in found)
     return count

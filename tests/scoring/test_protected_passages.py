@@ -11,7 +11,7 @@ from pytest_memleak.records import Book, Excerpt, Generation, Scoring
 from pytest_memleak.scoring import generation_tally as tally_module
 from pytest_memleak.scoring import near_verbatim_chains as chains_module
 from pytest_memleak.scoring import protected_passages as module
-from pytest_memleak.scoring.catalog_scan import GenerationSieve, book_keys
+from pytest_memleak.scoring.catalog_scan import GenerationPrefilter, book_keys
 from pytest_memleak.scoring.generation_tally import Tally
 from pytest_memleak.scoring.multi_book_index import SharedIndex
 from pytest_memleak.scoring.protected_passages import Protected
@@ -314,8 +314,8 @@ def agree_with_oracle(oracle, seed):
     unprotected = [one["id"] for one in books if not one["protected"]]
     catalog = {one["id"] for one in books if "least" in one}
     library = [(one.id, book_keys(one, k=scoring.k, mode=scoring.word_mode)) for one in ours]
-    table = GenerationSieve([one.text for one in drawn], k=scoring.k, mode=scoring.word_mode)
-    surviving = {one.name for one in table.survivors(library, least=least)}
+    table = GenerationPrefilter([one.text for one in drawn], k=scoring.k, mode=scoring.word_mode)
+    surviving = {one.name for one in table.matching_books(library, least=least)}
     kept = [one for one in ours if one.id not in catalog - surviving]
     tally = tally_of(
         kept, drawn, excused=excused, unprotected=unprotected, scoring=scoring, measured="book0",
